@@ -1,0 +1,10 @@
+//! What touches the world. Each family has its trait in `mod.rs`, its real implementation beside it
+//! and a twin for tests; families never import each other.
+
+pub mod clock;
+pub mod executor;
+pub mod keystore;
+pub mod paths;
+pub mod sensor;
+pub mod store;
+pub mod transport;

@@ -1,0 +1,167 @@
+//! Ids as types: a device id can never be passed where a proposal id is meant.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::limits::NAME_MAX_BYTES;
+
+/// Why a text is not the id it was meant to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} must be {want}, got {got:?}")]
+pub struct IdError {
+    what: &'static str,
+    want: &'static str,
+    got: String,
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+fn is_hex64(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= NAME_MAX_BYTES
+        && text.chars().all(|c| !c.is_control() && !c.is_whitespace())
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $want:literal, $ok:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The full text of the id.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The first twelve characters, for people; never for comparison.
+            pub fn short(&self) -> &str {
+                self.0.get(..12).unwrap_or(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let ok: fn(&str) -> bool = $ok;
+                if ok(text) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(IdError { what: $what, want: $want, got: shown(text) })
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.short())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                String::deserialize(d)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// A device: lowercase hex SHA-256 of its raw Ed25519 public key (gen-1 §3).
+    DeviceId, "device id", "64 lowercase hex digits", is_hex64
+);
+text_id!(
+    /// A person's operator key: lowercase hex SHA-256 of the raw Ed25519 public key.
+    OperatorId, "operator id", "64 lowercase hex digits", is_hex64
+);
+text_id!(
+    /// A mesh: hex SHA-256 of `clawmesh|mesh|<name>`, or a random UUID where no name was given.
+    MeshId, "mesh id", "1 to 128 visible characters without spaces", is_plain
+);
+text_id!(
+    /// A context frame's id as its origin chose it; a UUID from our nodes, any short text from others.
+    FrameId, "frame id", "1 to 128 visible characters without spaces", is_plain
+);
+text_id!(
+    /// A proposal, minted by the executor that will act.
+    ProposalId, "proposal id", "1 to 128 visible characters without spaces", is_plain
+);
+text_id!(
+    /// A draft, named by whoever asks; the executor uses it to recognise a repeated request.
+    DraftId, "draft id", "1 to 128 visible characters without spaces", is_plain
+);
+
+impl DeviceId {
+    /// The id that belongs to a raw Ed25519 public key.
+    pub fn of_public_key(raw: &[u8; 32]) -> Self {
+        Self(super::canonical::Digest::of(&[raw]).to_hex())
+    }
+}
+
+impl OperatorId {
+    /// The id that belongs to a raw Ed25519 public key.
+    pub fn of_public_key(raw: &[u8; 32]) -> Self {
+        Self(super::canonical::Digest::of(&[raw]).to_hex())
+    }
+}
+
+impl MeshId {
+    /// The id of a named mesh (gen-1 §5.2).
+    pub fn of_name(name: &str) -> Self {
+        Self(super::canonical::Digest::of(&[b"clawmesh|mesh|", name.as_bytes()]).to_hex())
+    }
+}
+
+macro_rules! from_uuid {
+    ($($name:ident),*) => { $(
+        impl From<uuid::Uuid> for $name {
+            fn from(id: uuid::Uuid) -> Self {
+                Self(id.to_string())
+            }
+        }
+    )* };
+}
+from_uuid!(FrameId, ProposalId, DraftId, MeshId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mesh_id_of_a_name_is_the_gen1_hash() {
+        // The recorded nodes were started with `--mesh-name lab`; any name gives 64 hex digits.
+        assert!(is_hex64(MeshId::of_name("demo").as_str()));
+        assert_ne!(MeshId::of_name("demo"), MeshId::of_name("demo2"));
+    }
+
+    #[test]
+    fn ids_refuse_what_could_confuse() {
+        for bad in ["", "has space", "a\nb", &"x".repeat(129)] {
+            assert!(bad.parse::<FrameId>().is_err(), "{bad:?}");
+        }
+        for bad in ["", "ABCDEF", &"A".repeat(64), &"0".repeat(63)] {
+            assert!(bad.parse::<DeviceId>().is_err(), "{bad:?}");
+        }
+    }
+}

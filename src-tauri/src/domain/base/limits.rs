@@ -1,0 +1,82 @@
+//! Every limit in one place, units last. A limit that is reached is reported, never silent.
+
+/// Largest WebSocket text message, in bytes (gen-1 §2).
+pub const MESSAGE_MAX_BYTES: usize = 1_048_576;
+/// Largest `data` of a context frame in canonical form, in bytes (gen-1 §2).
+pub const FRAME_DATA_MAX_BYTES: usize = 524_288;
+/// Deepest nesting of any JSON we parse.
+pub const JSON_MAX_DEPTH: usize = 64;
+/// Longest `note`, `reason` or display text that we store, in characters.
+pub const TEXT_MAX_CHARS: usize = 2_000;
+/// Longest id or name taken from outside, in bytes.
+pub const NAME_MAX_BYTES: usize = 128;
+/// Most capabilities a peer may advertise.
+pub const CAPABILITIES_MAX: usize = 256;
+/// Most evidence sources or taints in one trust block.
+pub const TRUST_LIST_MAX: usize = 16;
+/// Hops after which a frame is not relayed to gen-1 peers (gen-1 §7).
+pub const GEN1_RELAY_HOPS_MAX: u32 = 3;
+/// Largest clock difference a handshake tolerates, in milliseconds (gen-1 §5.2).
+pub const HANDSHAKE_SKEW_MAX_MS: u64 = 300_000;
+/// How long a handshake nonce stays valid, in milliseconds (gen-1 §5.2).
+pub const NONCE_TTL_MS: u64 = 60_000;
+/// How far ahead a frame may claim to be before its receipt time counts instead, in milliseconds.
+pub const FRAME_FUTURE_MAX_MS: u64 = 300_000;
+/// How old or how far ahead a command's `createdAtMs` may be, in milliseconds.
+pub const COMMAND_AGE_MAX_MS: u64 = 300_000;
+/// How far our clock may lie behind the newest time we have persisted before we stop operating.
+pub const CLOCK_BEHIND_MAX_MS: u64 = 60_000;
+/// How long an unauthenticated socket may take to complete `mesh.connect`, in milliseconds.
+pub const HANDSHAKE_DEADLINE_MS: u64 = 10_000;
+/// Most unauthenticated peer sockets; the oldest is closed to make room for a new one.
+pub const UNAUTHENTICATED_SOCKETS_MAX: usize = 384;
+/// Most authenticated peer sessions.
+pub const SESSIONS_MAX: usize = 256;
+/// Messages a link may have waiting in our outbound queue.
+pub const LINK_OUTBOX_MAX: usize = 256;
+/// Frames waiting between the links and the ingress task.
+pub const INGRESS_QUEUE_MAX: usize = 4_096;
+/// Frames verified, admitted and stored as one batch.
+pub const INGRESS_BATCH_MAX: usize = 512;
+/// Writes waiting for the store's writer.
+pub const STORE_QUEUE_MAX: usize = 1_024;
+/// Writes committed as one transaction.
+pub const STORE_BATCH_MAX: usize = 512;
+/// Connections in the store's reader pool.
+pub const STORE_READERS: usize = 4;
+/// How long a request to a peer may take, in milliseconds.
+pub const PEER_REQUEST_TIMEOUT_MS: u64 = 10_000;
+/// Requests to one peer that may be waiting for an answer.
+pub const PEER_REQUESTS_MAX: usize = 64;
+/// Rows a query returns when the caller names no limit.
+pub const QUERY_DEFAULT: usize = 50;
+/// Most rows a query returns.
+pub const QUERY_MAX: usize = 1_000;
+/// Most frames `mesh.world.query` returns (gen-1 §10).
+pub const GEN1_WORLD_QUERY_MAX: usize = 200;
+/// Most frames `context.sync` returns (gen-1 §7).
+pub const GEN1_SYNC_MAX: usize = 500;
+/// How long a proposal waits for its approval by default, in milliseconds.
+pub const PROPOSAL_TTL_MS: u64 = 1_800_000;
+/// Most proposals one executor keeps waiting for approval.
+pub const PROPOSALS_WAITING_MAX: usize = 1_000;
+/// How long a draft waits for its executor by default, in milliseconds.
+pub const DRAFT_TTL_MS: u64 = 600_000;
+/// Most drafts waiting for an unreachable executor.
+pub const DRAFTS_WAITING_MAX: usize = 256;
+/// Most frames a draft may cite.
+pub const EVIDENCE_MAX: usize = 16;
+/// Most parameters of an operation.
+pub const PARAMS_MAX: usize = 16;
+/// Longest time any actuation may last, in milliseconds, whatever the policy says.
+pub const ACTUATION_MAX_MS: u64 = 24 * 3_600_000;
+/// Oldest operator record an executor accepts without having heard of it again, in milliseconds.
+pub const OPERATOR_RECORD_MAX_AGE_MS: u64 = 365 * 24 * 3_600_000;
+/// Largest HTTP request body, in bytes.
+pub const HTTP_BODY_MAX_BYTES: usize = 262_144;
+/// Largest policy or configuration file, in bytes.
+pub const CONFIG_FILE_MAX_BYTES: u64 = 1_048_576;
+/// Events kept in the event log.
+pub const EVENTS_KEPT: u64 = 10_000;
+/// How long a graceful shutdown may take, in milliseconds.
+pub const SHUTDOWN_DEADLINE_MS: u64 = 5_000;

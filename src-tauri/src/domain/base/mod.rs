@@ -1,0 +1,14 @@
+//! The words every other room shares: ids, time, tiers, limits, canonical JSON, refusals.
+
+pub mod canonical;
+pub mod ids;
+pub mod limits;
+pub mod refusal;
+pub mod tier;
+pub mod time;
+
+pub use canonical::{CanonicalError, Digest};
+pub use ids::{DeviceId, DraftId, FrameId, MeshId, OperatorId, ProposalId};
+pub use refusal::{Code, Refusal};
+pub use tier::{EvidenceSource, Taint, Tier};
+pub use time::{Hlc, TimeMs};

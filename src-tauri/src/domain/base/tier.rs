@@ -1,0 +1,109 @@
+//! How far a claim can be believed: tiers, evidence sources, taint.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The trust tier of evidence, ordered from weakest to strongest (gen-1 §8).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+pub enum Tier {
+    /// T0: what a model said.
+    #[serde(rename = "T0_planning_inference")]
+    T0,
+    /// T1: an observation nobody vouches for.
+    #[serde(rename = "T1_unverified_observation")]
+    T1,
+    /// T2: an observation by a device that may make it.
+    #[serde(rename = "T2_operational_observation")]
+    T2,
+    /// T3: evidence good enough to act on.
+    #[serde(rename = "T3_verified_action_evidence")]
+    T3,
+}
+
+impl Tier {
+    /// The name on the wire (gen-1 §8).
+    pub fn wire_name(self) -> &'static str {
+        match self {
+            Tier::T0 => "T0_planning_inference",
+            Tier::T1 => "T1_unverified_observation",
+            Tier::T2 => "T2_operational_observation",
+            Tier::T3 => "T3_verified_action_evidence",
+        }
+    }
+
+    /// The tier as a small number, for storage.
+    pub fn rank(self) -> u8 {
+        self as u8
+    }
+
+    /// The tier of a stored rank; anything unknown is the weakest.
+    pub fn from_rank(rank: u8) -> Self {
+        match rank {
+            1 => Tier::T1,
+            2 => Tier::T2,
+            3 => Tier::T3,
+            _ => Tier::T0,
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "T{}", self.rank())
+    }
+}
+
+impl FromStr for Tier {
+    type Err = String;
+
+    /// Accepts the short form (`T2`) and the wire name.
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Tier::T0, Tier::T1, Tier::T2, Tier::T3]
+            .into_iter()
+            .find(|tier| text == tier.to_string() || text == tier.wire_name())
+            .ok_or_else(|| format!("unknown tier {text:?}; use T0, T1, T2 or T3"))
+    }
+}
+
+/// Where evidence came from (gen-1 §8).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum EvidenceSource {
+    /// A language model.
+    Llm,
+    /// A sensor reading.
+    Sensor,
+    /// A device's own state.
+    Device,
+    /// A person.
+    Human,
+    /// More than one of these, not told apart.
+    Mixed,
+}
+
+/// A mark that stays for ever (invariant I1).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Taint {
+    /// Derived from a model, whatever real readings it also cites.
+    Llm,
+}
+
+/// The taints that evidence sources bring with them.
+pub fn taint_of_sources(sources: &[EvidenceSource]) -> BTreeSet<Taint> {
+    sources
+        .iter()
+        .filter(|s| **s == EvidenceSource::Llm)
+        .map(|_| Taint::Llm)
+        .collect()
+}

@@ -1,0 +1,16 @@
+//! The rules of ClawMesh as pure functions and types: bytes in, decisions out.
+//!
+//! Time and randomness are arguments, so the same code runs in the node, in the simulator and in
+//! property tests. Each room may import only the rooms listed above it.
+
+pub mod admission;
+pub mod base;
+pub mod capability;
+pub mod gate;
+pub mod identity;
+pub mod plan;
+pub mod policy;
+pub mod proposal;
+pub mod router;
+pub mod wire;
+pub mod world;
