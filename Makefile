@@ -1,0 +1,42 @@
+# Everything a person or a CI job does with this repository. `make` alone prints this list.
+#
+#   make run        install what is missing, build, run the demo: a command centre and a field node
+#   make test       install what is missing, then every check and test (this is all that CI does)
+#   make test-long  the long simulations and property tests as well
+#   make node       build the node for use: target/release/clawmesh-node
+#   make bench      criterion benchmarks
+#   make fmt        format the code
+#   make clean      remove what was built
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-long node bench fmt clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup:
+	@scripts/setup
+
+run:
+	@scripts/run
+
+test:
+	@scripts/test
+
+test-long:
+	@scripts/test --long
+
+node:
+	@scripts/with-tools cargo build --locked --release --bin clawmesh-node
+	@echo "Built target/release/clawmesh-node"
+
+bench:
+	@scripts/with-tools cargo bench --locked
+
+fmt:
+	@scripts/with-tools cargo fmt
+
+clean:
+	cargo clean
