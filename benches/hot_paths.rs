@@ -1,1 +1,3 @@
+//! Benchmarks of the paths that every frame takes.
+
 fn main() {}

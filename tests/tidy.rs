@@ -1,1 +1,154 @@
-//! x
+//! The house's own rules as tests: imports point down, the domain is pure, every file says what it
+//! is, nothing is ignored or left open, and the map shows the rooms that exist.
+//!
+//! It reads sources as text and uses nothing of the crate, so it says what is wrong even when the
+//! crate does not compile against it. `tidy/bites.rs` shows each rule failing.
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may fail loudly and speak"
+)]
+
+#[path = "tidy/rules.rs"]
+mod rules;
+#[path = "tidy/scan.rs"]
+mod scan;
+#[path = "tidy/bites.rs"]
+mod the_rules_bite;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rules::Fault;
+
+/// Above this a file is named, not refused: review decides.
+const FILE_LINES_SOFT_MAX: usize = 500;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> PathBuf {
+    root().join("src-tauri/src")
+}
+
+/// Whether `adapters/<name>` is a plain file, which every family may use.
+fn is_file_of_adapters(name: &str) -> bool {
+    sources()
+        .join("adapters")
+        .join(name)
+        .with_extension("rs")
+        .is_file()
+}
+
+/// The Rust files below `base`, as paths relative to it with forward slashes, sorted.
+fn rust_files(base: &Path) -> Vec<String> {
+    fn walk(base: &Path, folder: &Path, out: &mut Vec<String>) {
+        let entries = fs::read_dir(folder)
+            .unwrap_or_else(|error| panic!("reading {}: {error}", folder.display()));
+        for entry in entries {
+            let path = entry.expect("a directory entry").path();
+            if path.is_dir() {
+                walk(base, &path, out);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let relative = path.strip_prefix(base).expect("below its base");
+                let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+                out.push(parts.join("/"));
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk(base, base, &mut out);
+    out.sort();
+    out
+}
+
+/// Every folder that holds one of the files, or a folder of such a file.
+fn folders_of(files: &[String]) -> Vec<String> {
+    let mut folders: Vec<String> = Vec::new();
+    for file in files {
+        let mut folder = file.as_str();
+        while let Some((parent, _)) = folder.rsplit_once('/') {
+            folders.push(parent.to_owned());
+            folder = parent;
+        }
+    }
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("reading {}: {error}", path.display()))
+}
+
+#[track_caller]
+fn assert_none(faults: &[Fault]) {
+    let lines: Vec<String> = faults
+        .iter()
+        .map(|fault| format!("  {}: {}", fault.place, fault.what))
+        .collect();
+    assert!(
+        faults.is_empty(),
+        "the house rules are broken in {} places:\n{}",
+        faults.len(),
+        lines.join("\n")
+    );
+}
+
+#[test]
+fn the_sources_keep_the_rules() {
+    let files = rust_files(&sources());
+    assert!(
+        files.contains(&"lib.rs".to_owned()),
+        "no sources found below {}",
+        sources().display()
+    );
+    let faults: Vec<Fault> = files
+        .iter()
+        .flat_map(|file| rules::check_source(file, &read(&sources().join(file))))
+        .collect();
+    assert_none(&faults);
+}
+
+#[test]
+fn tests_and_benches_open_with_a_header_and_leave_nothing_open() {
+    let mut faults = Vec::new();
+    for folder in ["tests", "benches"] {
+        let base = root().join(folder);
+        for file in rust_files(&base) {
+            faults.extend(rules::check_anywhere(
+                &format!("{folder}/{file}"),
+                &read(&base.join(&file)),
+            ));
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn the_map_shows_the_rooms_that_exist() {
+    let files = rust_files(&sources());
+    assert_none(&rules::check_map(
+        &read(&root().join("ARCHITECTURE.md")),
+        &folders_of(&files),
+        &files,
+    ));
+}
+
+/// A warning, not a failure: some files are long for a good reason.
+#[test]
+fn long_files_are_named() {
+    for folder in ["src-tauri/src", "tests", "benches"] {
+        let base = root().join(folder);
+        for file in rust_files(&base) {
+            let lines = read(&base.join(&file)).lines().count();
+            if lines > FILE_LINES_SOFT_MAX {
+                println!(
+                    "WARNING: {folder}/{file} has {lines} lines, more than {FILE_LINES_SOFT_MAX}"
+                );
+            }
+        }
+    }
+}

@@ -1,1 +1,3 @@
+//! Entry point of the desktop application.
+
 fn main() {}

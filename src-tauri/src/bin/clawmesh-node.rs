@@ -1,1 +1,3 @@
+//! Entry point of the headless node.
+
 fn main() {}
