@@ -13,6 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -192,9 +193,20 @@ async fn connection(house: Arc<House>, stream: TcpStream, remote: SocketAddr, sl
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_MAX_BYTES);
     let (cut, expired) = (slot.cut().clone(), slot.expired().clone());
+    let under_way = Arc::new(());
+    let busy = Arc::clone(&under_way);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let (house, slot) = (Arc::clone(&house), slot.clone());
-        async move { Ok::<_, Infallible>(answer(&house, request, remote, slot).await) }
+        let (house, slot, busy) = (Arc::clone(&house), slot.clone(), Arc::clone(&busy));
+        async move {
+            let response = answer(&house, request, remote, slot).await;
+            Ok::<_, Infallible>(response.map(|body| {
+                // The body keeps the request "under way" until it has been sent.
+                Body::new(body.map_frame(move |frame| {
+                    let _busy = &busy;
+                    frame
+                }))
+            }))
+        }
     });
     let mut serving = Box::pin(
         http.serve_connection(TokioIo::new(stream), service)
@@ -206,7 +218,11 @@ async fn connection(house: Arc<House>, stream: TcpStream, remote: SocketAddr, sl
         () = expired.cancelled() => {}
         _ = serving.as_mut() => return,
     }
-    // Late: an idle connection ends here, a request under way gets its answer first.
+    // Late: a request under way gets its answer first. One reference is ours, one the service's;
+    // hyper alone would wait for the rest of a half-sent head.
+    if Arc::strong_count(&under_way) <= 2 {
+        return;
+    }
     serving.as_mut().graceful_shutdown();
     tokio::select! {
         () = cut.cancelled() => {}
