@@ -165,7 +165,9 @@ impl Shared {
             self.flush().await.ok();
             self.drain().await;
         };
-        tokio::time::timeout(CLOSE_WAIT, goodbye).await.ok();
+        tokio::time::timeout(CLOSE_WAIT, Box::pin(goodbye))
+            .await
+            .ok();
     }
 
     async fn drain(&self) {
