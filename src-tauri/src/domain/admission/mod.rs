@@ -1,1 +1,181 @@
-//! Being written.
+//! Who may tell us what, and how far we believe it: `Verified<Frame>` in, `Admitted` out.
+//!
+//! The claimed tier stays as it is; the *effective* tier is what this node can vouch for, and the
+//! only one that gates anything (invariant I7).
+
+pub mod trust;
+
+pub use trust::{Grant, Grants, Preset, TrustRecord};
+
+use std::collections::BTreeSet;
+
+use super::base::limits::FRAME_FUTURE_MAX_MS;
+use super::base::{Code, DeviceId, Digest, Refusal, Taint, Tier, TimeMs};
+use super::wire::{Checked, Frame, FrameKind, Verified};
+use super::world::SignatureState;
+
+/// A frame that may enter the world model, with what we make of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admitted {
+    frame: Frame,
+    content: Digest,
+    effective: Tier,
+    signature: SignatureState,
+    time: TimeMs,
+    ahead: bool,
+    received_at: TimeMs,
+    link_peer: Option<DeviceId>,
+}
+
+impl Admitted {
+    /// The frame.
+    pub fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    /// Its content hash.
+    pub fn content(&self) -> Digest {
+        self.content
+    }
+
+    /// The tier this node vouches for.
+    pub fn effective(&self) -> Tier {
+        self.effective
+    }
+
+    /// What is known of its signature.
+    pub fn signature(&self) -> SignatureState {
+        self.signature
+    }
+
+    /// The moment we order it by: its timestamp, or the receipt time if that claims to lie ahead.
+    pub fn time(&self) -> TimeMs {
+        self.time
+    }
+
+    /// Whether its timestamp lay too far ahead to be believed.
+    pub fn ahead(&self) -> bool {
+        self.ahead
+    }
+
+    /// When we got it.
+    pub fn received_at(&self) -> TimeMs {
+        self.received_at
+    }
+
+    /// The peer it came from; `None` for our own frames.
+    pub fn link_peer(&self) -> Option<&DeviceId> {
+        self.link_peer.as_ref()
+    }
+
+    /// Marks that stay for ever.
+    pub fn taint(&self) -> &BTreeSet<Taint> {
+        &self.frame.taint
+    }
+}
+
+/// What admission looks things up in.
+pub trait TrustView {
+    /// The live trust record of a device; a revoked one counts as none.
+    fn record(&self, device: &DeviceId) -> Option<&TrustRecord>;
+}
+
+/// Admits a frame that came over the authenticated link of `peer`.
+///
+/// # Errors
+/// `NOT_AUTHORIZED` if the peer may not send it: first-hand frames need `observe`, `human` or
+/// `plan`, frames of others need `relay`.
+pub fn admit(
+    verified: Verified<Frame>,
+    peer: &DeviceId,
+    trust: &impl TrustView,
+    now: TimeMs,
+) -> Result<Admitted, Refusal> {
+    let checked = verified.checked();
+    let content = verified.content();
+    let frame = verified.into_inner();
+    let first_hand = frame.origin == *peer;
+    let Some(link) = trust.record(peer) else {
+        return Err(Refusal::new(
+            Code::NotAuthorized,
+            format!("device {} is not trusted here", peer.short()),
+        ));
+    };
+    if first_hand && !link.grants.may_originate() {
+        return Err(Refusal::new(
+            Code::NotAuthorized,
+            format!(
+                "device {} holds none of observe, human and plan, so it may not send frames",
+                peer.short()
+            ),
+        ));
+    }
+    if !first_hand && !link.grants.has(Grant::Relay) {
+        return Err(Refusal::new(
+            Code::NotAuthorized,
+            format!(
+                "device {} does not hold relay, so it may not pass on frames of others",
+                peer.short()
+            ),
+        ));
+    }
+    let signature = match checked {
+        Checked::Signed => SignatureState::Verified,
+        _ if first_hand => SignatureState::FirstHand,
+        _ => SignatureState::Unverifiable,
+    };
+    let cap = ceiling(&frame, signature, trust.record(&frame.origin));
+    let ahead = frame.timestamp > now.plus(FRAME_FUTURE_MAX_MS);
+    Ok(Admitted {
+        effective: frame.claimed.min(cap),
+        time: if ahead { now } else { frame.timestamp },
+        content,
+        signature,
+        ahead,
+        received_at: now,
+        link_peer: Some(peer.clone()),
+        frame,
+    })
+}
+
+/// Admits a frame this node made itself, from its own sensors, executor or operator door.
+pub fn admit_own(verified: Verified<Frame>, now: TimeMs) -> Admitted {
+    let content = verified.content();
+    let frame = verified.into_inner();
+    let cap = if frame.taint.is_empty() {
+        Tier::T3
+    } else {
+        Tier::T0
+    };
+    Admitted {
+        effective: frame.claimed.min(cap),
+        time: frame.timestamp,
+        content,
+        signature: SignatureState::Verified,
+        ahead: false,
+        received_at: now,
+        link_peer: None,
+        frame,
+    }
+}
+
+/// The highest tier we can vouch for.
+fn ceiling(frame: &Frame, signature: SignatureState, origin: Option<&TrustRecord>) -> Tier {
+    if !frame.taint.is_empty() {
+        return Tier::T0;
+    }
+    let Some(origin) = origin.filter(|_| signature != SignatureState::Unverifiable) else {
+        return Tier::T1;
+    };
+    if frame.kind == FrameKind::HumanInput {
+        return if origin.grants.has(Grant::Human) {
+            Tier::T3
+        } else {
+            Tier::T1
+        };
+    }
+    origin.grants.observe().unwrap_or(Tier::T0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,86 @@
-//! Being written.
+//! Planning: what somebody wants done. A [`Draft`] asks; only an executor turns it into a proposal.
+//!
+//! `rules` is the planner that needs no model. Nothing here can approve or act.
+
+pub mod rules;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::base::limits::{EVIDENCE_MAX, TEXT_MAX_CHARS};
+use super::base::{Code, DraftId, FrameId, Refusal, Taint, TimeMs};
+use super::capability::Action;
+use super::policy::Requester;
+
+/// A request for an action, with its reason and the frames it cites. It proves nothing: the
+/// executor looks every cited frame up itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Draft {
+    /// Chosen by whoever asks; repeating it is recognised as the same request.
+    pub draft_id: DraftId,
+    /// What is to happen.
+    pub action: Action,
+    /// Why, for people.
+    pub reason: String,
+    /// What kind of asker: rules, a person, or a model.
+    pub requester: Requester,
+    /// The asker's name, for people: a rule's name, a person's name.
+    pub requester_name: String,
+    /// Marks of everything it was derived from.
+    #[serde(default)]
+    pub taint: BTreeSet<Taint>,
+    /// The frames it rests on.
+    #[serde(default)]
+    pub cites: Vec<FrameId>,
+    /// When it was made.
+    pub created_at: TimeMs,
+    /// When it stops being wanted.
+    pub expires_at: TimeMs,
+}
+
+impl Draft {
+    /// Checks what a stranger may have put into it.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMS` naming the member, `COMMAND_EXPIRED` for one that is no longer wanted.
+    pub fn check(mut self, now: TimeMs) -> Result<Draft, Refusal> {
+        let bad = |m: String| Refusal::new(Code::InvalidParams, m);
+        self.action = Action::new(
+            self.action.target,
+            &self.action.operation,
+            self.action.params,
+        )
+        .map_err(|e| bad(e.to_string()))?;
+        if !self.action.target.is_actuator() {
+            return Err(bad(format!("{} is no actuator", self.action.target)));
+        }
+        for (name, text) in [
+            ("reason", &self.reason),
+            ("requesterName", &self.requester_name),
+        ] {
+            if text.chars().count() > TEXT_MAX_CHARS {
+                return Err(bad(format!(
+                    "{name} is longer than {TEXT_MAX_CHARS} characters"
+                )));
+            }
+        }
+        if self.cites.len() > EVIDENCE_MAX {
+            return Err(bad(format!(
+                "{} frames cited, at most {EVIDENCE_MAX} are allowed",
+                self.cites.len()
+            )));
+        }
+        if self.requester == Requester::Llm {
+            self.taint.insert(Taint::Llm);
+        }
+        if now >= self.expires_at {
+            return Err(Refusal::new(
+                Code::CommandExpired,
+                "the draft has expired; ask again if it is still wanted",
+            ));
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,180 @@
+//! The one place that mints a [`Permit`]: the executor's last word before hardware moves.
+//!
+//! Planner, Telegram, desktop, a remote peer: every path to an actuator meets [`rule`], on the node
+//! that owns the actuator, with policy evaluated afresh.
+
+use std::collections::BTreeSet;
+
+use crate::domain::base::limits::ACTUATION_MAX_MS;
+use crate::domain::base::{Code, DeviceId, Digest, OperatorId, ProposalId, Refusal, Taint, TimeMs};
+use crate::domain::capability::Action;
+use crate::domain::policy::{Level, Terms};
+
+use super::approval::{Verdict, VerifiedApproval};
+
+/// What is about to be done, as the executor stored it.
+#[derive(Debug, Clone, Copy)]
+pub struct ExecutionRequest<'a> {
+    /// The proposal.
+    pub proposal_id: &'a ProposalId,
+    /// The digest of its record, computed again from the stored record.
+    pub digest: &'a Digest,
+    /// The executor named in the record.
+    pub executor: &'a DeviceId,
+    /// This node.
+    pub own: &'a DeviceId,
+    /// What would happen.
+    pub action: &'a Action,
+    /// The level fixed in the record.
+    pub level: Level,
+    /// Marks fixed in the record.
+    pub taint: &'a BTreeSet<Taint>,
+    /// When the proposal expires.
+    pub expires_at: TimeMs,
+}
+
+/// Leave to act once: names the action and its limits, expires, and is consumed by use.
+#[derive(Debug, PartialEq)]
+pub struct Permit {
+    proposal_id: ProposalId,
+    digest: Digest,
+    action: Action,
+    safe_state: String,
+    run_ms: u64,
+    valid_until: TimeMs,
+    approved_by: Vec<String>,
+}
+
+impl Permit {
+    /// The proposal it belongs to.
+    pub fn proposal_id(&self) -> &ProposalId {
+        &self.proposal_id
+    }
+
+    /// The digest of that proposal's record.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Exactly what may be done.
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// The operation that returns the actuator to its safe state.
+    pub fn safe_state(&self) -> &str {
+        &self.safe_state
+    }
+
+    /// How long the action may last, in milliseconds.
+    pub fn run_ms(&self) -> u64 {
+        self.run_ms
+    }
+
+    /// When the permit lapses unused.
+    pub fn valid_until(&self) -> TimeMs {
+        self.valid_until
+    }
+
+    /// The people who approved, for the audit trail; empty at L1.
+    pub fn approved_by(&self) -> &[String] {
+        &self.approved_by
+    }
+}
+
+/// The three answers of the gate.
+#[derive(Debug, PartialEq)]
+pub enum ActuationRuling {
+    /// Act now, once.
+    Allow(Permit),
+    /// People must approve first.
+    NeedsApproval {
+        /// How many distinct people.
+        required: u32,
+        /// How many have.
+        have: u32,
+    },
+    /// Not at all.
+    Refuse(Refusal),
+}
+
+/// How long a permit may wait between the ruling and the driver, in milliseconds.
+const PERMIT_TTL_MS: u64 = 5_000;
+
+/// Rules on an execution. `terms` is the policy's answer *now*; `votes` are checked decisions;
+/// `clock_trusted` says whether the node's clock is at or after the newest time it has persisted.
+pub fn rule(
+    request: &ExecutionRequest<'_>,
+    terms: &Terms,
+    votes: &[VerifiedApproval],
+    clock_trusted: bool,
+    now: TimeMs,
+) -> ActuationRuling {
+    let refuse = |code: Code, why: &str| ActuationRuling::Refuse(Refusal::new(code, why));
+    if request.executor != request.own {
+        return refuse(
+            Code::WrongExecutor,
+            "the proposal was minted by another executor",
+        );
+    }
+    if !clock_trusted {
+        return refuse(
+            Code::ClockUntrusted,
+            "this node's clock is behind the newest time it has recorded; set it before operating",
+        );
+    }
+    if now >= request.expires_at {
+        return refuse(Code::ProposalExpired, "the proposal has expired");
+    }
+    // The stricter of what the record fixed and what the policy says now; taint never below L2.
+    let mut level = request.level.max(terms.level);
+    if !request.taint.is_empty() {
+        level = level.max(Level::L2);
+    }
+    let required = match level {
+        Level::L0 => {
+            return refuse(
+                Code::PolicyDenied,
+                "L0 is read-only and never moves an actuator",
+            );
+        }
+        Level::L1 => 0,
+        Level::L2 => terms.quorum.max(1),
+        Level::L3 => {
+            return refuse(
+                Code::LevelNotAvailable,
+                "L3 needs two distinct operators or presence at the node, which this version cannot check; it refuses",
+            );
+        }
+    };
+    let about_this = votes.iter().filter(|v| v.digest() == request.digest);
+    let mut people: BTreeSet<&OperatorId> = BTreeSet::new();
+    let mut names = Vec::new();
+    for vote in about_this {
+        match vote.verdict() {
+            Verdict::Reject => {
+                return refuse(
+                    Code::ProposalNotWaiting,
+                    "an operator rejected the proposal",
+                );
+            }
+            Verdict::Approve if people.insert(vote.operator_id()) => {
+                names.push(vote.name().to_owned())
+            }
+            Verdict::Approve => {}
+        }
+    }
+    let have = u32::try_from(people.len()).unwrap_or(u32::MAX);
+    if have < required {
+        return ActuationRuling::NeedsApproval { required, have };
+    }
+    ActuationRuling::Allow(Permit {
+        proposal_id: request.proposal_id.clone(),
+        digest: *request.digest,
+        action: request.action.clone(),
+        safe_state: terms.safe_state.clone(),
+        run_ms: terms.run_ms.min(terms.deadline_ms).min(ACTUATION_MAX_MS),
+        valid_until: now.plus(PERMIT_TTL_MS),
+        approved_by: names,
+    })
+}

@@ -1,0 +1,219 @@
+//! Decisions: a person's signature over one exact proposal (invariant I5).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::base::canonical::canonical_of;
+use crate::domain::base::limits::{COMMAND_AGE_MAX_MS, TEXT_MAX_CHARS};
+use crate::domain::base::{
+    Code, DeviceId, Digest, MeshId, OperatorId, ProposalId, Refusal, TimeMs,
+};
+use crate::domain::identity::{OperatorKey, PublicKey, Signature};
+use crate::domain::policy::Level;
+
+use super::operators::SignedOperator;
+
+const DOMAIN: &[u8] = b"clawmesh/decision/v1\n";
+
+/// Yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Do it.
+    Approve,
+    /// Do not.
+    Reject,
+}
+
+/// What a person decided about one proposal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Decision {
+    /// Yes or no.
+    pub verdict: Verdict,
+    /// The mesh the proposal belongs to.
+    pub mesh_id: MeshId,
+    /// The executor that minted it.
+    pub executor: DeviceId,
+    /// The proposal.
+    pub proposal_id: ProposalId,
+    /// The digest of its record: any other content is another decision.
+    pub digest: Digest,
+    /// Who decided.
+    pub operator_id: OperatorId,
+    /// When, by the person's clock.
+    pub decided_at: TimeMs,
+    /// What they said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A decision with the person's signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedDecision {
+    /// What was decided.
+    pub decision: Decision,
+    /// By whom, proven.
+    pub signature: Signature,
+}
+
+impl Decision {
+    /// The bytes a person signs.
+    pub fn signing_bytes(&self) -> Vec<u8> {
+        let mut bytes = DOMAIN.to_vec();
+        // A decision holds texts and whole numbers only, so it always has a canonical form.
+        bytes.extend(canonical_of(self).unwrap_or_default());
+        bytes
+    }
+
+    /// The decision, signed in the person's own process.
+    pub fn sign(self, key: &OperatorKey) -> SignedDecision {
+        let signature = key.sign(&self.signing_bytes());
+        SignedDecision {
+            decision: self,
+            signature,
+        }
+    }
+}
+
+/// The proposal a decision must be about.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// This node's mesh.
+    pub mesh_id: &'a MeshId,
+    /// This node.
+    pub executor: &'a DeviceId,
+    /// The proposal.
+    pub proposal_id: &'a ProposalId,
+    /// The digest of the record as stored here.
+    pub digest: &'a Digest,
+    /// Its approval level.
+    pub level: Level,
+    /// When it was minted.
+    pub created_at: TimeMs,
+    /// When it expires.
+    pub expires_at: TimeMs,
+}
+
+/// A decision that has been checked against everything; only [`verify`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedApproval {
+    verdict: Verdict,
+    digest: Digest,
+    operator_id: OperatorId,
+    name: String,
+}
+
+impl VerifiedApproval {
+    /// Yes or no.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The record it is about.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Who decided.
+    pub fn operator_id(&self) -> &OperatorId {
+        &self.operator_id
+    }
+
+    /// The person's name, from the executor's own record.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Checks a decision: the right mesh, executor, proposal and digest, in time, by a known operator
+/// of sufficient level, with a strict signature.
+///
+/// # Errors
+/// One code per fault; nothing is stored or acted on.
+pub fn verify(
+    signed: &SignedDecision,
+    subject: &Subject<'_>,
+    operator: &SignedOperator,
+    issuer_key: Option<&PublicKey>,
+    revoked: bool,
+    now: TimeMs,
+) -> Result<VerifiedApproval, Refusal> {
+    let decision = &signed.decision;
+    let no = |code: Code, why: String| Err(Refusal::new(code, why));
+    if decision.mesh_id != *subject.mesh_id {
+        return no(Code::WrongMesh, "the decision is for another mesh".into());
+    }
+    if decision.executor != *subject.executor {
+        return no(
+            Code::WrongExecutor,
+            "the decision is for a proposal of another executor".into(),
+        );
+    }
+    if decision.proposal_id != *subject.proposal_id || decision.digest != *subject.digest {
+        return no(
+            Code::DigestMismatch,
+            "the decision is over other content than the proposal stored here; look at the proposal again".into(),
+        );
+    }
+    if decision
+        .note
+        .as_ref()
+        .is_some_and(|n| n.chars().count() > TEXT_MAX_CHARS)
+    {
+        return no(
+            Code::ApprovalInvalid,
+            format!("the note is longer than {TEXT_MAX_CHARS} characters"),
+        );
+    }
+    if revoked {
+        return no(
+            Code::OperatorRevoked,
+            format!(
+                "the key of operator {} has been revoked",
+                operator.record.name
+            ),
+        );
+    }
+    operator.check(issuer_key, now)?;
+    if operator.record.operator_id != decision.operator_id
+        || !operator
+            .record
+            .public_key
+            .verify_strict(&decision.signing_bytes(), &signed.signature)
+    {
+        return no(
+            Code::ApprovalInvalid,
+            "the decision is not signed by the operator it names".into(),
+        );
+    }
+    if decision.verdict == Verdict::Approve && operator.record.max_level < subject.level {
+        return no(
+            Code::OperatorLevelTooLow,
+            format!(
+                "operator {} may approve up to {}, this proposal is {}",
+                operator.record.name, operator.record.max_level, subject.level
+            ),
+        );
+    }
+    if now >= subject.expires_at {
+        return no(
+            Code::ProposalExpired,
+            "the proposal has expired; nothing was done".into(),
+        );
+    }
+    let early = subject.created_at.since(decision.decided_at) > COMMAND_AGE_MAX_MS;
+    if early || decision.decided_at.since(now) > COMMAND_AGE_MAX_MS {
+        return no(
+            Code::ApprovalInvalid,
+            "the decision's time does not fit the proposal; set the clock of the machine you decide on".into(),
+        );
+    }
+    Ok(VerifiedApproval {
+        verdict: decision.verdict,
+        digest: decision.digest,
+        operator_id: decision.operator_id.clone(),
+        name: operator.record.name.clone(),
+    })
+}

@@ -1,0 +1,250 @@
+//! The record an executor mints and signs: everything a person agrees to, in one canonical form.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::domain::base::canonical::{canonical_of, to_canonical};
+use crate::domain::base::{
+    Code, DeviceId, Digest, DraftId, FrameId, MeshId, ProposalId, Refusal, Taint, Tier, TimeMs,
+};
+use crate::domain::capability::{Action, Capability, Params};
+use crate::domain::identity::{DeviceKey, PublicKey, Signature};
+use crate::domain::policy::{Level, Requester};
+use crate::domain::wire::FrameKind;
+use crate::domain::world::SignatureState;
+
+const DOMAIN: &[u8] = b"clawmesh/proposal/v1\n";
+
+/// One frame a proposal rests on, as the executor itself holds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Evidence {
+    /// The frame.
+    #[schema(value_type = String)]
+    pub frame_id: FrameId,
+    /// The hash of its content.
+    #[schema(value_type = String)]
+    pub content: Digest,
+    /// The device it came from.
+    #[schema(value_type = String)]
+    pub origin: DeviceId,
+    /// What kind of frame.
+    pub kind: FrameKind,
+    /// What it says, in words.
+    pub summary: String,
+    /// The tier its origin claimed.
+    pub claimed_tier: Tier,
+    /// The tier the executor vouches for.
+    pub effective_tier: Tier,
+    /// What is known of its signature.
+    pub signature: SignatureState,
+    /// Marks that stay.
+    pub taint: BTreeSet<Taint>,
+    /// When it was sensed.
+    pub sensed_at: TimeMs,
+    /// How old it was when the proposal was minted, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// Who asked, as the executor knows it from the authenticated link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestedBy {
+    /// The device the draft came from.
+    #[schema(value_type = String)]
+    pub device_id: DeviceId,
+    /// What it says asked: rules, a person, a model.
+    pub kind: Requester,
+    /// The name it gives.
+    pub name: String,
+}
+
+/// What people agree to. Any change is another record with another digest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProposalRecord {
+    /// The form of the record; 1.
+    pub version: u32,
+    /// The mesh.
+    pub mesh_id: MeshId,
+    /// The executor that minted it and alone may act on it.
+    pub executor: DeviceId,
+    /// Its id.
+    pub proposal_id: ProposalId,
+    /// Random text, so that equal wishes have different digests.
+    pub nonce: String,
+    /// The draft it was minted from.
+    pub draft_id: DraftId,
+    /// Who asked.
+    pub requested_by: RequestedBy,
+    /// The actuator.
+    pub target: Capability,
+    /// What it does.
+    pub operation: String,
+    /// With which parameters.
+    pub params: Params,
+    /// Why, as the asker put it.
+    pub reason: String,
+    /// Who must agree.
+    pub level: Level,
+    /// How many distinct operators.
+    pub quorum: u32,
+    /// The policy rule that says so.
+    pub rule: String,
+    /// Marks that stay.
+    pub taint: BTreeSet<Taint>,
+    /// The policy it was minted under.
+    pub policy_digest: Digest,
+    /// What it rests on.
+    pub evidence: Vec<Evidence>,
+    /// The digest of the evidence.
+    pub evidence_digest: Digest,
+    /// How long the action will last, in milliseconds.
+    pub run_ms: u64,
+    /// The operation that ends it.
+    pub safe_state: String,
+    /// When it was minted.
+    pub created_at: TimeMs,
+    /// When it stops waiting.
+    pub expires_at: TimeMs,
+}
+
+impl ProposalRecord {
+    /// The action it is about.
+    pub fn action(&self) -> Action {
+        Action {
+            target: self.target.clone(),
+            operation: self.operation.clone(),
+            params: self.params.clone(),
+        }
+    }
+
+    /// What makes two wishes the same: one open proposal per target and operation.
+    pub fn intent_key(&self) -> String {
+        format!("{}|{}", self.target, self.operation)
+    }
+}
+
+/// The digest of a list of evidence.
+pub fn evidence_digest(evidence: &[Evidence]) -> Digest {
+    Digest::of(&[
+        b"clawmesh/evidence/v1\n",
+        &canonical_of(&evidence).unwrap_or_default(),
+    ])
+}
+
+/// A record in its canonical text with its executor's signature.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignedProposal {
+    record: ProposalRecord,
+    text: String,
+    digest: Digest,
+    signature: Signature,
+}
+
+fn bad(message: impl Into<String>) -> Refusal {
+    Refusal::new(Code::InvalidParams, message)
+}
+
+impl SignedProposal {
+    /// Mints the signed record.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMS` if a parameter has no canonical form.
+    pub fn mint(record: ProposalRecord, key: &DeviceKey) -> Result<Self, Refusal> {
+        let canonical = canonical_of(&record).map_err(|e| bad(e.to_string()))?;
+        let text = String::from_utf8(canonical).map_err(|e| bad(e.to_string()))?;
+        let signature = key.sign(&Self::message(&text));
+        Ok(Self {
+            digest: Digest::of(&[&Self::message(&text)]),
+            record,
+            text,
+            signature,
+        })
+    }
+
+    /// Reads a stored record back and checks it against its executor's key.
+    ///
+    /// # Errors
+    /// `DIGEST_MISMATCH` if the signature does not fit: the record has been altered.
+    pub fn open(
+        text: &str,
+        signature: Signature,
+        executor_key: &PublicKey,
+    ) -> Result<Self, Refusal> {
+        let altered = |why: String| Refusal::new(Code::DigestMismatch, why);
+        let record: ProposalRecord = serde_json::from_str(text)
+            .map_err(|e| altered(format!("unreadable proposal record: {e}")))?;
+        if record.version != 1 {
+            return Err(altered(format!(
+                "proposal record version {} is not known here",
+                record.version
+            )));
+        }
+        if record.executor != executor_key.device_id()
+            || !executor_key.verify_strict(&Self::message(text), &signature)
+        {
+            return Err(altered(format!(
+                "proposal {} is not signed by its executor",
+                record.proposal_id.short()
+            )));
+        }
+        Ok(Self {
+            digest: Digest::of(&[&Self::message(text)]),
+            record,
+            text: text.to_owned(),
+            signature,
+        })
+    }
+
+    /// Reads a record from a peer's JSON: `{record, signature}`.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMS` or `DIGEST_MISMATCH`.
+    pub fn from_wire(value: &Value, executor_key: &PublicKey) -> Result<Self, Refusal> {
+        let record = value
+            .get("record")
+            .ok_or_else(|| bad("record is missing"))?;
+        let signature = value
+            .get("signature")
+            .and_then(Value::as_str)
+            .ok_or_else(|| bad("signature is missing"))?;
+        let signature = Signature::from_text(signature).map_err(|e| bad(e.to_string()))?;
+        let canonical = to_canonical(record).map_err(|e| bad(e.to_string()))?;
+        let text = String::from_utf8(canonical).map_err(|e| bad(e.to_string()))?;
+        Self::open(&text, signature, executor_key)
+    }
+
+    /// The record for a peer.
+    pub fn to_wire(&self) -> Value {
+        let record: Value = serde_json::from_str(&self.text).unwrap_or(Value::Null);
+        serde_json::json!({"record": record, "signature": self.signature.to_text()})
+    }
+
+    fn message(text: &str) -> Vec<u8> {
+        [DOMAIN, text.as_bytes()].concat()
+    }
+
+    /// The record.
+    pub fn record(&self) -> &ProposalRecord {
+        &self.record
+    }
+
+    /// Its canonical text, as stored.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What people sign.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The executor's signature.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+}

@@ -1,0 +1,279 @@
+//! The JSON envelope of every message: request, response or event (gen-1 §5).
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::base::canonical;
+use crate::domain::base::limits::NAME_MAX_BYTES;
+use crate::domain::base::{Code, Refusal};
+
+/// A message as it came in, its form checked and nothing else.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// A request that wants exactly one response with the same id.
+    Request {
+        /// Chosen by the sender, echoed in the response.
+        id: String,
+        /// The method's name.
+        method: String,
+        /// Its parameters; absent counts as empty.
+        params: Map<String, Value>,
+    },
+    /// The answer to one of our requests.
+    Response {
+        /// The id of our request.
+        id: String,
+        /// The payload, or the refusal of the other side.
+        result: Result<Value, RemoteError>,
+    },
+    /// Something that wants no answer.
+    Event {
+        /// The event's name.
+        event: String,
+        /// Its payload, `Null` where it was missing.
+        payload: Value,
+    },
+}
+
+/// A refusal by the other side, as it came.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct RemoteError {
+    /// Their code; it need not be one of ours.
+    pub code: String,
+    /// Their sentence.
+    pub message: String,
+    /// The whole error object, for members beyond these two.
+    pub detail: Value,
+}
+
+/// Why a text is no message, with the request id to answer to where one could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BadMessage {
+    /// The id of the request, if the text had one.
+    pub id: Option<String>,
+    /// What was wrong.
+    pub refusal: Refusal,
+}
+
+impl Message {
+    /// Reads one text message.
+    ///
+    /// # Errors
+    /// `INVALID_JSON` for what is not strict JSON, `INVALID_TYPE` for another `type`,
+    /// `INVALID_PARAMS` for members of the wrong form.
+    pub fn parse(text: &str) -> Result<Message, BadMessage> {
+        let value =
+            canonical::parse(text).map_err(|e| bad(None, Code::InvalidJson, e.to_string()))?;
+        let Value::Object(mut map) = value else {
+            return Err(bad(
+                None,
+                Code::InvalidJson,
+                "a message must be a JSON object",
+            ));
+        };
+        let id = match map.remove("id") {
+            Some(Value::String(id)) if !id.is_empty() && id.len() <= NAME_MAX_BYTES => Some(id),
+            _ => None,
+        };
+        match map.get("type").and_then(Value::as_str) {
+            Some("req") => request(id, map),
+            Some("res") => response(id, map),
+            Some("event") => event(id, map),
+            _ => Err(bad(id, Code::InvalidType, "type must be req, res or event")),
+        }
+    }
+
+    /// The text of a request.
+    pub fn request(id: &str, method: &str, params: &Value) -> String {
+        json!({"type": "req", "id": id, "method": method, "params": params}).to_string()
+    }
+
+    /// The text of an event.
+    pub fn event(event: &str, payload: &Value) -> String {
+        json!({"type": "event", "event": event, "payload": payload}).to_string()
+    }
+}
+
+fn bad(id: Option<String>, code: Code, message: impl Into<String>) -> BadMessage {
+    BadMessage {
+        id,
+        refusal: Refusal::new(code, message),
+    }
+}
+
+fn name(map: &mut Map<String, Value>, member: &str) -> Option<String> {
+    match map.remove(member) {
+        Some(Value::String(text)) if !text.is_empty() && text.len() <= NAME_MAX_BYTES => Some(text),
+        _ => None,
+    }
+}
+
+fn request(id: Option<String>, mut map: Map<String, Value>) -> Result<Message, BadMessage> {
+    let Some(id) = id else {
+        return Err(bad(
+            None,
+            Code::InvalidParams,
+            "a request needs an id of 1 to 128 bytes",
+        ));
+    };
+    let Some(method) = name(&mut map, "method") else {
+        return Err(bad(
+            Some(id),
+            Code::InvalidParams,
+            "a request needs a method of 1 to 128 bytes",
+        ));
+    };
+    let params = match map.remove("params") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(params)) => params,
+        Some(_) => {
+            return Err(bad(
+                Some(id),
+                Code::InvalidParams,
+                "params must be an object",
+            ));
+        }
+    };
+    Ok(Message::Request { id, method, params })
+}
+
+fn response(id: Option<String>, mut map: Map<String, Value>) -> Result<Message, BadMessage> {
+    let Some(id) = id else {
+        return Err(bad(
+            None,
+            Code::InvalidParams,
+            "a response needs the id of its request",
+        ));
+    };
+    let result = match map.get("ok") {
+        Some(Value::Bool(true)) => Ok(map.remove("payload").unwrap_or(Value::Null)),
+        Some(Value::Bool(false)) => {
+            let detail = map.remove("error").unwrap_or(Value::Null);
+            let text = |member: &str| {
+                detail
+                    .get(member)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            Err(RemoteError {
+                code: text("code"),
+                message: text("message"),
+                detail,
+            })
+        }
+        _ => {
+            return Err(bad(
+                None,
+                Code::InvalidParams,
+                "a response needs ok: true or false",
+            ));
+        }
+    };
+    Ok(Message::Response { id, result })
+}
+
+fn event(id: Option<String>, mut map: Map<String, Value>) -> Result<Message, BadMessage> {
+    let Some(event) = name(&mut map, "event") else {
+        return Err(bad(
+            id,
+            Code::InvalidParams,
+            "an event needs a name of 1 to 128 bytes",
+        ));
+    };
+    Ok(Message::Event {
+        event,
+        payload: map.remove("payload").unwrap_or(Value::Null),
+    })
+}
+
+/// The answer to a request: a payload, or a refusal with members that explain it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// It was done; here is the result.
+    Ok(Value),
+    /// It was not done.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Further members of the error object, for example `proposalId`.
+        extra: Map<String, Value>,
+    },
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        Reply::Refused {
+            refusal,
+            extra: Map::new(),
+        }
+    }
+}
+
+impl Reply {
+    /// The text of the response to request `id`.
+    pub fn to_text(&self, id: &str) -> String {
+        match self {
+            Reply::Ok(payload) => json!({"type": "res", "id": id, "ok": true, "payload": payload}),
+            Reply::Refused { refusal, extra } => {
+                let mut error = extra.clone();
+                error.insert("code".into(), refusal.code.as_str().into());
+                error.insert("message".into(), refusal.message.clone().into());
+                json!({"type": "res", "id": id, "ok": false, "error": error})
+            }
+        }
+        .to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_the_three_forms() {
+        let request = Message::parse(r#"{"type":"req","id":"1","method":"mesh.ping"}"#).unwrap();
+        assert!(matches!(request, Message::Request { ref method, .. } if method == "mesh.ping"));
+        let event = Message::parse(r#"{"type":"event","event":"context.frame"}"#).unwrap();
+        assert_eq!(
+            event,
+            Message::Event {
+                event: "context.frame".into(),
+                payload: Value::Null
+            }
+        );
+        let reply = Reply::from(Refusal::new(Code::Busy, "later")).to_text("7");
+        match Message::parse(&reply).unwrap() {
+            Message::Response {
+                id,
+                result: Err(error),
+            } => assert_eq!((id.as_str(), error.code.as_str()), ("7", "BUSY")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_to_whom() {
+        let bad = Message::parse(r#"{"type":"req","id":"9","params":[]}"#).unwrap_err();
+        assert_eq!(
+            (bad.id.as_deref(), bad.refusal.code),
+            (Some("9"), Code::InvalidParams)
+        );
+        assert_eq!(
+            Message::parse("[]").unwrap_err().refusal.code,
+            Code::InvalidJson
+        );
+        assert_eq!(
+            Message::parse(r#"{"type":"x"}"#).unwrap_err().refusal.code,
+            Code::InvalidType
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in ".{0,300}") {
+            let _ = Message::parse(&text);
+        }
+    }
+}
