@@ -1,0 +1,230 @@
+//! Dialing a peer: a URL parsed once, a bounded connect, the WebSocket upgrade. No `Origin` is sent.
+//! Retrying and choosing among addresses of a peer is the node's business.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::{Request, header};
+use tokio::net::TcpStream;
+use tokio_tungstenite::client_async_with_config;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_util::sync::CancellationToken;
+
+use super::TransportError;
+use super::socket::{ByteStream, Posture, Socket, config};
+
+/// Longest URL we accept, in bytes.
+const URL_MAX_BYTES: usize = 1_024;
+
+/// The address of a peer: `ws://host[:port][/path]`, or `wss`, `http`, `https` read accordingly.
+/// A missing port is 80, or 443 with TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PeerUrl {
+    tls: bool,
+    host: String,
+    port: u16,
+    path: String,
+}
+
+/// What is wrong with a peer URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{url}\" is no peer URL: {problem}; write it like ws://192.168.1.7:18789")]
+pub struct UrlError {
+    /// The text that was given, shortened.
+    pub url: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl PeerUrl {
+    /// Whether the URL asks for TLS.
+    pub fn tls(&self) -> bool {
+        self.tls
+    }
+    /// The host name or address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for PeerUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        parse(text).map_err(|problem| UrlError {
+            url: text.chars().take(100).collect(),
+            problem,
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<PeerUrl, String> {
+    if text.len() > URL_MAX_BYTES {
+        return Err(format!("it is longer than {URL_MAX_BYTES} bytes"));
+    }
+    if text.bytes().any(|byte| byte <= b' ' || byte >= 0x7f) {
+        return Err("it holds a space or a character outside ASCII".into());
+    }
+    let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
+    let tls = match scheme.to_ascii_lowercase().as_str() {
+        "ws" | "http" => false,
+        "wss" | "https" => true,
+        other => return Err(format!("the scheme \"{other}\" is not ws or wss")),
+    };
+    let rest = rest.split('#').next().unwrap_or_default();
+    let at = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(at);
+    if authority.contains('@') {
+        return Err("user names and passwords do not belong in it".into());
+    }
+    let (host, port) = split_authority(authority)?;
+    let path = if tail.starts_with('/') {
+        tail.to_owned()
+    } else {
+        format!("/{tail}")
+    };
+    let port = match port {
+        None if tls => 443,
+        None => 80,
+        Some(port) => match port.parse::<u16>() {
+            Ok(number) if number > 0 => number,
+            _ => return Err(format!("\"{port}\" is not a port between 1 and 65535")),
+        },
+    };
+    Ok(PeerUrl {
+        tls,
+        host: host.to_ascii_lowercase(),
+        port,
+        path,
+    })
+}
+
+fn split_authority(authority: &str) -> Result<(&str, Option<&str>), String> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (host, port) = rest
+            .split_once(']')
+            .ok_or("the bracket of the address is not closed")?;
+        host.parse::<Ipv6Addr>()
+            .map_err(|_| format!("\"{host}\" is not an IPv6 address"))?;
+        return match port.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if port.is_empty() => Ok((host, None)),
+            None => Err(format!("\"{port}\" follows the address")),
+        };
+    }
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    if port.is_some_and(|port| port.contains(':')) {
+        return Err("an IPv6 address needs brackets".into());
+    }
+    if host.is_empty() {
+        return Err("the host is missing".into());
+    }
+    if !host
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    {
+        return Err(format!("\"{host}\" is not a host name"));
+    }
+    Ok((host, port))
+}
+
+impl fmt::Display for PeerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "wss" } else { "ws" };
+        let path = if self.path == "/" { "" } else { &self.path };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}{path}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}{path}", self.host, self.port)
+        }
+    }
+}
+
+/// Opens a link to a peer within `timeout`, from name lookup to upgrade. `stop` cuts the link later.
+///
+/// # Errors
+/// Says which step failed; all of them may be tried again, except a URL that asks for TLS.
+pub async fn dial(
+    url: &PeerUrl,
+    timeout: Duration,
+    stop: &CancellationToken,
+) -> Result<Socket, TransportError> {
+    if url.tls {
+        return Err(TransportError::TlsNotYet {
+            url: url.to_string(),
+        });
+    }
+    match tokio::time::timeout(timeout, open(url, stop)).await {
+        Ok(result) => result,
+        Err(_) => Err(TransportError::TimedOut {
+            url: url.to_string(),
+            timeout_ms: timeout.as_millis(),
+        }),
+    }
+}
+
+async fn open(url: &PeerUrl, stop: &CancellationToken) -> Result<Socket, TransportError> {
+    let stream = connect(url).await?;
+    let peer = stream
+        .peer_addr()
+        .and_then(|peer| stream.set_nodelay(true).map(|()| peer));
+    let peer = peer.map_err(|source| TransportError::Connect {
+        url: url.to_string(),
+        source,
+    })?;
+    let refused = |reason: String| TransportError::Refused {
+        url: url.to_string(),
+        reason,
+    };
+    // The address, not the name: a node refuses host names it does not know (DNS rebinding).
+    let request = Request::builder()
+        .uri(format!("ws://{peer}{}", url.path))
+        .header(header::HOST, peer.to_string())
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, generate_key())
+        .body(())
+        .map_err(|error| refused(error.to_string()))?;
+    let stream: Box<dyn ByteStream> = Box::new(stream);
+    match Box::pin(client_async_with_config(request, stream, Some(config()))).await {
+        Ok((stream, _)) => Ok(Socket::wrap(stream, Posture::Insecure, stop, None)),
+        Err(WsError::Http(answer)) => Err(refused(format!("HTTP {}", answer.status()))),
+        Err(error) => Err(refused(error.to_string())),
+    }
+}
+
+async fn connect(url: &PeerUrl) -> Result<TcpStream, TransportError> {
+    let addresses: Vec<SocketAddr> = match url.host.parse::<IpAddr>() {
+        Ok(ip) => vec![SocketAddr::new(ip, url.port)],
+        Err(_) => tokio::net::lookup_host((url.host.as_str(), url.port))
+            .await
+            .map_err(|source| TransportError::Resolve {
+                url: url.to_string(),
+                source,
+            })?
+            .collect(),
+    };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(TransportError::Connect {
+        url: url.to_string(),
+        source: last,
+    })
+}

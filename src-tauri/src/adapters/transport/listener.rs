@@ -1,0 +1,387 @@
+//! One port for everything: accepts TCP, serves HTTP/1 to the application's router and hands
+//! WebSocket upgrades over as sockets. Authentication is not done here; until someone promotes a
+//! connection's slot it is a stranger at the doorway.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::TransportError;
+use super::doorway::{Doorway, Slot};
+use super::rules::Rules;
+use super::socket::{Posture, Socket};
+use crate::domain::base::limits::{HANDSHAKE_DEADLINE_MS, UNAUTHENTICATED_SOCKETS_MAX};
+
+/// Largest request head, in bytes.
+const HEAD_MAX_BYTES: usize = 16 * 1024;
+/// Most header lines of a request.
+const HEADERS_MAX: usize = 64;
+/// How long a request that was under way at the deadline may still take.
+const REQUEST_GRACE: Duration = Duration::from_millis(30_000);
+/// Pause after the system refused to accept, so that a lack of descriptors does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Paths whose upgrades belong to the application.
+const APP_PATHS: [&str; 5] = ["/api", "/metrics", "/healthz", "/v1", "/mcp"];
+
+/// The listener's limits; the defaults come from `limits`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Most connections that have not authenticated.
+    pub unauthenticated_max: usize,
+    /// Time from accept to authentication.
+    pub deadline: Duration,
+    /// Time for a request head, and for the pause between two requests.
+    pub head_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            unauthenticated_max: UNAUTHENTICATED_SOCKETS_MAX,
+            deadline: Duration::from_millis(HANDSHAKE_DEADLINE_MS),
+            head_timeout: Duration::from_millis(HANDSHAKE_DEADLINE_MS),
+        }
+    }
+}
+
+/// A socket that someone opened to us.
+pub struct Incoming {
+    /// The link.
+    pub socket: Socket,
+    /// Where it comes from.
+    pub remote: SocketAddr,
+    /// Its `Origin`, which is then on the allow list; peers send none.
+    pub origin: Option<String>,
+    /// Its place at the door: promote it once the peer has authenticated.
+    pub slot: Slot,
+}
+
+/// A bound port that does not accept yet.
+pub struct Listener {
+    tcp: TcpListener,
+    local: SocketAddr,
+    doorway: Arc<Doorway>,
+    settings: Settings,
+}
+
+/// What every connection needs.
+struct House {
+    app: Router,
+    sockets: mpsc::Sender<Incoming>,
+    rules: Rules,
+    doorway: Arc<Doorway>,
+    tasks: TaskTracker,
+    head_timeout: Duration,
+}
+
+impl Listener {
+    /// Opens the port with the default limits. Port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// The port is taken, or the system refuses it.
+    pub async fn bind(addr: SocketAddr) -> Result<Listener, TransportError> {
+        Listener::bind_with(addr, Settings::default()).await
+    }
+
+    /// Opens the port with other limits.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub async fn bind_with(
+        addr: SocketAddr,
+        settings: Settings,
+    ) -> Result<Listener, TransportError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => TransportError::PortInUse { addr },
+            _ => TransportError::Bind { addr, source },
+        };
+        let tcp = TcpListener::bind(addr).await.map_err(failed)?;
+        let local = tcp.local_addr().map_err(failed)?;
+        let doorway = Doorway::new(settings.unauthenticated_max, settings.deadline);
+        Ok(Listener {
+            tcp,
+            local,
+            doorway,
+            settings,
+        })
+    }
+
+    /// The address in use, with the port the system chose.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The pool of strangers, for its numbers.
+    pub fn doorway(&self) -> Arc<Doorway> {
+        Arc::clone(&self.doorway)
+    }
+
+    /// Accepts until `stop`, which also ends every connection. Connections run on `tasks`.
+    pub async fn serve(
+        self,
+        app: Router,
+        rules: Rules,
+        sockets: mpsc::Sender<Incoming>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) {
+        let doorway = self.doorway;
+        let head_timeout = self.settings.head_timeout;
+        let house = Arc::new(House {
+            app,
+            sockets,
+            rules,
+            doorway: Arc::clone(&doorway),
+            tasks: tasks.clone(),
+            head_timeout,
+        });
+        let mut next_sweep = doorway.sweep(Instant::now());
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep_until(next_sweep) => {
+                    next_sweep = doorway.sweep(Instant::now());
+                    continue;
+                }
+                accepted = self.tcp.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, remote)) => {
+                    let slot = doorway.enter(&stop);
+                    let house = Arc::clone(&house);
+                    tasks.spawn(Box::pin(connection(house, stream, remote, slot)));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a connection; closing the oldest stranger");
+                    doorway.evict_oldest();
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn connection(house: Arc<House>, stream: TcpStream, remote: SocketAddr, slot: Slot) {
+    stream.set_nodelay(true).ok();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(house.head_timeout)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_MAX_BYTES);
+    let (cut, expired) = (slot.cut().clone(), slot.expired().clone());
+    let under_way = Arc::new(());
+    let busy = Arc::clone(&under_way);
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let (house, slot, busy) = (Arc::clone(&house), slot.clone(), Arc::clone(&busy));
+        async move {
+            let response = answer(&house, request, remote, slot).await;
+            Ok::<_, Infallible>(response.map(|body| {
+                // The body keeps the request "under way" until it has been sent.
+                Body::new(body.map_frame(move |frame| {
+                    let _busy = &busy;
+                    frame
+                }))
+            }))
+        }
+    });
+    let mut serving = Box::pin(
+        http.serve_connection(TokioIo::new(stream), service)
+            .with_upgrades(),
+    );
+    tokio::select! {
+        biased;
+        () = cut.cancelled() => return,
+        () = expired.cancelled() => {}
+        _ = serving.as_mut() => return,
+    }
+    // Late: a request under way gets its answer first. One reference is ours, one the service's;
+    // hyper alone would wait for the rest of a half-sent head.
+    if Arc::strong_count(&under_way) <= 2 {
+        return;
+    }
+    serving.as_mut().graceful_shutdown();
+    tokio::select! {
+        () = cut.cancelled() => {}
+        () = tokio::time::sleep(REQUEST_GRACE) => {}
+        _ = serving.as_mut() => {}
+    }
+}
+
+async fn answer(
+    house: &Arc<House>,
+    mut request: Request<hyper::body::Incoming>,
+    remote: SocketAddr,
+    slot: Slot,
+) -> Response<Body> {
+    let path = request.uri().path();
+    let of_app = APP_PATHS.iter().any(|known| {
+        path.strip_prefix(known)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    if wants_socket(&request) {
+        if let Err(refusal) = admit(house, request.headers()) {
+            return refusal;
+        }
+        if !of_app {
+            return upgrade(house, request, remote, slot);
+        }
+    }
+    request.extensions_mut().insert(ConnectInfo(remote));
+    request.extensions_mut().insert(slot);
+    match house.app.clone().oneshot(request.map(Body::new)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+fn wants_socket<B>(request: &Request<B>) -> bool {
+    request.method() == Method::GET
+        && has_token(request.headers(), header::CONNECTION, "upgrade")
+        && has_token(request.headers(), header::UPGRADE, "websocket")
+}
+
+/// The `Origin` and `Host` rules, before anything is upgraded.
+// The refusal is the answer itself and is sent right away.
+#[allow(clippy::result_large_err)]
+fn admit(house: &House, headers: &HeaderMap) -> Result<(), Response<Body>> {
+    for origin in headers.get_all(header::ORIGIN) {
+        if !origin
+            .to_str()
+            .is_ok_and(|origin| house.rules.origin_allowed(origin))
+        {
+            house
+                .doorway
+                .refused_origins
+                .fetch_add(1, Ordering::Relaxed);
+            return Err(plain(
+                StatusCode::FORBIDDEN,
+                "This web origin may not open a socket here.",
+            ));
+        }
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(plain(
+            StatusCode::BAD_REQUEST,
+            "Exactly one Host header is needed.",
+        ));
+    };
+    if !host
+        .to_str()
+        .is_ok_and(|host| house.rules.host_allowed(host))
+    {
+        house.doorway.refused_hosts.fetch_add(1, Ordering::Relaxed);
+        return Err(plain(
+            StatusCode::FORBIDDEN,
+            "Use the IP address of this node, or localhost.",
+        ));
+    }
+    Ok(())
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response
+}
+
+fn upgrade(
+    house: &Arc<House>,
+    mut request: Request<hyper::body::Incoming>,
+    remote: SocketAddr,
+    slot: Slot,
+) -> Response<Body> {
+    let headers = request.headers();
+    if headers
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
+        let mut response = plain(
+            StatusCode::UPGRADE_REQUIRED,
+            "WebSocket version 13 is needed.",
+        );
+        response.headers_mut().insert(
+            header::SEC_WEBSOCKET_VERSION,
+            HeaderValue::from_static("13"),
+        );
+        return response;
+    }
+    let accept = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
+    let Some(accept) = accept else {
+        return plain(
+            StatusCode::BAD_REQUEST,
+            "The Sec-WebSocket-Key header is missing.",
+        );
+    };
+    let origin = headers
+        .get(header::ORIGIN)
+        .and_then(|value| value.to_str().ok())
+        .map(String::from);
+    let pending = hyper::upgrade::on(&mut request);
+    let sockets = house.sockets.clone();
+    slot.mark_upgraded();
+    house.tasks.spawn(async move {
+        let cut = slot.cut().clone();
+        let handover = async move {
+            let Ok(stream) = pending.await else { return };
+            let stream = Box::new(TokioIo::new(stream));
+            let (posture, role) = (Posture::Insecure, Role::Server);
+            let socket = Socket::new(stream, role, posture, slot.cut(), Some(slot.clone())).await;
+            sockets
+                .send(Incoming {
+                    socket,
+                    remote,
+                    origin,
+                    slot,
+                })
+                .await
+                .ok();
+        };
+        tokio::select! {
+            biased;
+            () = cut.cancelled() => {}
+            () = handover => {}
+        }
+    });
+    let mut response = plain(StatusCode::SWITCHING_PROTOCOLS, "");
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
