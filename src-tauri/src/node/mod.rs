@@ -1,1 +1,165 @@
-//! Being written.
+//! The node: composition and tasks. One actor per concern; nothing here decides what is allowed.
+//!
+//! [`Node::start`] opens the state directory, recovers from whatever interrupted the last run, and
+//! only then listens. [`Node::stop`] ends every action in its safe state and every task in time.
+
+pub mod config;
+pub mod drivers;
+pub mod events;
+mod gen1;
+mod gossip;
+mod ingress;
+pub mod ledger;
+pub mod links;
+mod methods;
+pub mod metrics;
+mod open;
+pub mod planning;
+pub mod policy_book;
+pub mod proposals;
+pub mod runtime;
+mod sensing;
+mod sessions;
+pub mod shared;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+pub use self::config::{Config, RawConfig};
+pub use self::open::{OpenError, Opened};
+pub use self::shared::Shared;
+use crate::adapters::paths::StateLock;
+use crate::adapters::store::{Class, frames};
+use crate::adapters::transport::{Incoming, Listener, Rules};
+use ingress::Ingress;
+
+/// Accepted sockets waiting for their session to start.
+const ACCEPT_QUEUE: usize = 64;
+/// How often the store is pruned and the clock's high-water mark written.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// A running node.
+pub struct Node {
+    shared: Shared,
+    address: SocketAddr,
+    lock: StateLock,
+}
+
+impl Node {
+    /// Starts a node on an opened state directory. `app` builds the HTTP surface over the node.
+    ///
+    /// # Errors
+    /// [`OpenError`] with what to do about it; nothing is left running.
+    pub async fn start(
+        opened: Opened,
+        app: impl FnOnce(&Shared) -> axum::Router,
+    ) -> Result<Node, OpenError> {
+        let Opened { shared, sensors, lock } = opened;
+        proposals::recover(&shared).await?;
+        let listener = Listener::bind(SocketAddr::new(shared.config.host, shared.config.port)).await?;
+        let address = listener.local_addr();
+        let ingress = Ingress::start(&shared);
+        let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE);
+        let doorway = listener.doorway();
+        let served = listener.serve(
+            app(&shared),
+            Rules::default(),
+            queue,
+            shared.tasks.tracker().clone(),
+            shared.tasks.stop().clone(),
+        );
+        shared.tasks.essential("listener", served);
+        shared.tasks.essential("doorman", doorman(shared.clone(), ingress.clone(), sockets));
+        for peer in shared.config.peers.clone() {
+            shared.tasks.passing("dialer", sessions::keep_dialing(shared.clone(), ingress.clone(), peer));
+        }
+        if !sensors.is_empty() {
+            shared.tasks.essential("sensing", sensing::run(shared.clone(), sensors));
+        }
+        if shared.config.role.plans() && !shared.config.rules.is_empty() {
+            shared.tasks.essential("planner", planning::run(shared.clone()));
+        }
+        shared.tasks.essential("drafts", planning::retry_waiting(shared.clone()));
+        shared.tasks.essential("expiry", proposals::expire(shared.clone()));
+        let policy_file = open::policy_file(&shared);
+        shared.tasks.essential("policy watch", policy_book::watch(shared.clone(), policy_file));
+        shared.tasks.essential("housekeeping", housekeeping(shared.clone(), doorway));
+        let data = json!({"address": address.to_string(), "role": shared.config.role.as_str()});
+        let message = format!("{} started on {address}", shared.config.name);
+        shared.events.record(&shared, "startup", "info", &message, data).await;
+        Ok(Node { shared, address, lock })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its actors share; the operator door is built on it.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Waits until the node is told to stop or an essential task ends.
+    pub async fn stopped(&self) {
+        self.shared.tasks.stop().cancelled().await;
+    }
+
+    /// Ends the node: actions to their safe state, links with a goodbye, the store written out.
+    pub async fn stop(self) {
+        let message = format!("{} is stopping", self.shared.config.name);
+        self.shared.events.record(&self.shared, "shutdown", "info", &message, json!({})).await;
+        self.shared.tasks.shut_down().await;
+        let store = self.shared.store.clone();
+        drop(self.shared);
+        store.close().await;
+        // Only now may another node open the state directory.
+        drop(self.lock);
+    }
+}
+
+/// Starts a session for every accepted socket.
+async fn doorman(shared: Shared, ingress: Ingress, mut sockets: mpsc::Receiver<Incoming>) {
+    loop {
+        let incoming = tokio::select! {
+            () = shared.tasks.stop().cancelled() => return,
+            incoming = sockets.recv() => incoming,
+        };
+        let Some(incoming) = incoming else { return };
+        shared.tasks.passing("session", sessions::accepted(shared.clone(), ingress.clone(), incoming));
+    }
+}
+
+async fn housekeeping(shared: Shared, doorway: Arc<crate::adapters::transport::Doorway>) {
+    let mut tick = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        tokio::select! {
+            () = shared.tasks.stop().cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let numbers = doorway.numbers();
+        let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        shared.metrics.sockets_unauthenticated.set(gauge(u64::try_from(numbers.open).unwrap_or(0)));
+        shared.metrics.sockets_evicted.set(gauge(numbers.evicted));
+        let (now, keep) = (shared.now(), shared.config.keep_frames);
+        let done = shared
+            .store
+            .write(Class::Relaxed, "housekeeping", move |c| {
+                shared::note_time(c, now)?;
+                frames::prune(c, keep)
+            })
+            .await;
+        match done {
+            Ok(0) => {}
+            Ok(pruned) => {
+                let message = format!("{pruned} old frames pruned; the newest {keep} are kept");
+                shared.events.record(&shared, "store.pruned", "info", &message, json!({"pruned": pruned})).await;
+            }
+            Err(error) => tracing::error!(%error, "housekeeping failed"),
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! Configuration: parsed from `config.toml` and flags, then resolved into what the node runs with.
+//!
+//! Unknown keys are errors. `config.example.toml` documents every key; a test parses it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::adapters::transport::PeerUrl;
+use crate::domain::base::limits::{CAPABILITIES_MAX, NAME_MAX_BYTES};
+use crate::domain::base::{DeviceId, MeshId, Tier};
+use crate::domain::capability::{Action, Capability, Params};
+use crate::domain::plan::rules::{Comparison, Rule};
+
+/// The port of a ClawMesh node where nothing else is said (gen-1 §2).
+pub const DEFAULT_PORT: u16 = 18_789;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not TOML or has an unknown key.
+    #[error("{path}: {source}")]
+    Parse {
+        /// The file.
+        path: String,
+        /// What the parser says.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of bounds.
+    #[error("{key}: {why}")]
+    Value {
+        /// The key or flag.
+        key: String,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+}
+
+fn value(key: &str, why: impl Into<String>) -> ConfigError {
+    ConfigError::Value { key: key.to_owned(), why: why.into() }
+}
+
+/// What a node is for. Roles other than these are refused, not guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Nothing in particular.
+    Node,
+    /// Plans and asks.
+    Planner,
+    /// Plans if no planner does.
+    StandbyPlanner,
+    /// Senses and acts.
+    Field,
+    /// Senses.
+    Sensor,
+    /// Acts.
+    Actuator,
+    /// Looks.
+    Viewer,
+}
+
+impl Role {
+    const NAMES: [(Role, &'static str); 7] = [
+        (Role::Node, "node"),
+        (Role::Planner, "planner"),
+        (Role::StandbyPlanner, "standby-planner"),
+        (Role::Field, "field"),
+        (Role::Sensor, "sensor"),
+        (Role::Actuator, "actuator"),
+        (Role::Viewer, "viewer"),
+    ];
+
+    /// The name on the wire and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES.iter().find(|(role, _)| *role == self).map_or("node", |(_, name)| name)
+    }
+
+    /// Whether a node of this role runs the planner.
+    pub fn plans(self) -> bool {
+        matches!(self, Role::Planner | Role::StandbyPlanner)
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::NAMES.iter().find(|(_, name)| *name == text).map(|(role, _)| *role).ok_or_else(|| {
+            format!("unknown role {text:?}; use node, planner, standby-planner, field, sensor, actuator or viewer")
+        })
+    }
+}
+
+/// A peer the node dials, as configured: `<deviceId>=<url>|<tlsFingerprint>|<transportLabel>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StaticPeer {
+    /// The device that must answer.
+    pub device: DeviceId,
+    /// Where.
+    pub url: PeerUrl,
+    /// The transport label, for example `local` or `relay`.
+    pub label: String,
+}
+
+impl FromStr for StaticPeer {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let bad = |why: String| value("peer", format!("{why}; write \"<deviceId>=<url>|<tlsFingerprint>|<label>\""));
+        let (device, rest) = text.split_once('=').ok_or_else(|| bad(format!("{text:?} has no '='")))?;
+        let mut parts = rest.split('|');
+        let url = parts.next().unwrap_or_default();
+        let fingerprint = parts.next().unwrap_or_default().trim();
+        let label = parts.next().map(str::trim).filter(|l| !l.is_empty()).unwrap_or("local");
+        if parts.next().is_some() {
+            return Err(bad("too many '|'".into()));
+        }
+        let known = label.len() <= 32 && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !known {
+            return Err(bad(format!("label {label:?} must be lower-case letters, digits and '-'")));
+        }
+        let local = ["lan", "local", "mdns"].contains(&label);
+        if !local {
+            return Err(value(
+                "peer",
+                format!(
+                    "label {label:?} is a WAN label and needs an encrypted link with a pin or bound to the device's \
+                     identity, which this version cannot make yet; use lan or local on a network you control"
+                ),
+            ));
+        }
+        if !fingerprint.is_empty() {
+            return Err(value("peer", "a TLS fingerprint was given, but this version cannot make TLS links yet"));
+        }
+        Ok(Self {
+            device: device.trim().parse().map_err(|e| bad(format!("{e}")))?,
+            url: url.trim().parse().map_err(|e| bad(format!("{e}")))?,
+            label: label.to_owned(),
+        })
+    }
+}
+
+/// `config.toml` as written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConfig {
+    /// The node's name for people.
+    pub name: Option<String>,
+    /// The node's role.
+    pub role: Option<String>,
+    /// The mesh's name; all nodes of a mesh share it.
+    pub mesh_name: Option<String>,
+    /// The address to listen on.
+    pub host: Option<IpAddr>,
+    /// The port to listen on.
+    pub port: Option<u16>,
+    /// Whether to look for peers on the LAN.
+    pub discovery: Option<bool>,
+    /// Peers to dial.
+    pub peers: Vec<String>,
+    /// Further capabilities to offer.
+    pub capabilities: Vec<String>,
+    /// How often sensors are read, in milliseconds.
+    pub sensor_interval_ms: Option<u64>,
+    /// Whether to publish readings of the machine itself.
+    pub host_sensor: Option<bool>,
+    /// Whether to publish readings of the simulated irrigation kit.
+    pub mock_sensor: Option<bool>,
+    /// Whether to offer the simulated kit's valve and pump.
+    pub mock_actuator: Option<bool>,
+    /// How fast the simulated kit runs; 1 is demo pace.
+    pub mock_pace: Option<f64>,
+    /// Marks everything this node shows as a demonstration.
+    pub demo: Option<bool>,
+    /// Store limits.
+    pub store: RawStore,
+    /// Actuators driven by commands of this machine.
+    pub actuator: Vec<RawActuator>,
+    /// Rules of the embedded planner.
+    pub rule: Vec<RawRule>,
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawStore {
+    /// The largest size of the database, in bytes.
+    pub max_bytes: Option<u64>,
+    /// How many of the newest frames are kept.
+    pub keep_frames: Option<u64>,
+}
+
+/// `[[actuator]]`: a command of this machine as an actuator.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawActuator {
+    /// What it is called, for example `actuator:pump:main`.
+    pub capability: String,
+    /// The operation that is its safe state.
+    pub safe: String,
+    /// The longest a command may take, in seconds.
+    #[serde(default)]
+    pub timeout_sec: Option<u64>,
+    /// What it can do.
+    pub operation: Vec<RawOperation>,
+}
+
+/// `[[actuator.operation]]`: one operation as a fixed command line.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawOperation {
+    /// The operation's name.
+    pub name: String,
+    /// The program, absolute, and its arguments. No shell is involved.
+    pub argv: Vec<String>,
+}
+
+/// `[[rule]]`: a threshold of the embedded planner.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRule {
+    /// Its name.
+    pub name: String,
+    /// The metric it watches.
+    pub metric: String,
+    /// The zone; any where absent.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// Fires below this value.
+    #[serde(default)]
+    pub below: Option<f64>,
+    /// Fires above this value.
+    #[serde(default)]
+    pub above: Option<f64>,
+    /// The weakest effective tier it reacts to; T2 where absent.
+    #[serde(default)]
+    pub min_tier: Option<String>,
+    /// The oldest reading it reacts to, in seconds; 60 where absent.
+    #[serde(default)]
+    pub max_age_sec: Option<u64>,
+    /// How long it stays quiet after firing, in seconds; 300 where absent.
+    #[serde(default)]
+    pub cooldown_sec: Option<u64>,
+    /// The actuator it asks for.
+    pub target: String,
+    /// The operation it asks for.
+    pub operation: String,
+    /// With which parameters.
+    #[serde(default)]
+    pub params: Params,
+}
+
+impl RawConfig {
+    /// Reads the text of a `config.toml`; `path` is named in errors.
+    ///
+    /// # Errors
+    /// [`ConfigError::Parse`] with line and key.
+    pub fn parse(text: &str, path: &str) -> Result<RawConfig, ConfigError> {
+        toml::from_str(text).map_err(|e| ConfigError::Parse { path: path.to_owned(), source: Box::new(e) })
+    }
+
+    /// What the flags say beats what the file says; lists are added.
+    #[must_use]
+    pub fn overlay(mut self, flags: RawConfig) -> RawConfig {
+        macro_rules! take {
+            ($($field:ident),*) => { $( if flags.$field.is_some() { self.$field = flags.$field; } )* };
+        }
+        take!(name, role, mesh_name, host, port, discovery, sensor_interval_ms, host_sensor, mock_sensor);
+        take!(mock_actuator, mock_pace, demo);
+        self.peers.extend(flags.peers);
+        self.capabilities.extend(flags.capabilities);
+        self
+    }
+
+    /// Checks every value and fills in what was left out.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] naming the key.
+    pub fn resolve(self, state_dir: PathBuf) -> Result<Config, ConfigError> {
+        let name = self.name.unwrap_or_else(|| "clawmesh-node".to_owned());
+        if name.is_empty() || name.len() > NAME_MAX_BYTES || name.chars().any(char::is_control) {
+            return Err(value("name", "must be 1 to 128 bytes without control characters"));
+        }
+        let role: Role = self.role.as_deref().unwrap_or("node").parse().map_err(|e: String| value("role", e))?;
+        if self.capabilities.len() > CAPABILITIES_MAX {
+            return Err(value("capabilities", format!("at most {CAPABILITIES_MAX} are allowed")));
+        }
+        let capabilities = self
+            .capabilities
+            .iter()
+            .map(|c| c.parse::<Capability>().map_err(|e| value("capabilities", e.to_string())))
+            .collect::<Result<Vec<_>, _>>()?;
+        let pace = self.mock_pace.unwrap_or(1.0);
+        if !(pace.is_finite() && (0.0..=1_000.0).contains(&pace)) {
+            return Err(value("mock_pace", "must be a number from 0 to 1000"));
+        }
+        let interval = self.sensor_interval_ms.unwrap_or(2_000);
+        if !(50..=86_400_000).contains(&interval) {
+            return Err(value("sensor_interval_ms", "must be from 50 to 86400000"));
+        }
+        let mut rules = self.rule.into_iter().map(RawRule::resolve).collect::<Result<Vec<_>, _>>()?;
+        if rules.is_empty() && role.plans() {
+            rules.push(default_rule()?);
+        }
+        let discovery = self.discovery.unwrap_or(false);
+        Ok(Config {
+            state_dir,
+            name,
+            role,
+            mesh: self.mesh_name.as_deref().map(MeshId::of_name),
+            mesh_name: self.mesh_name,
+            host: self.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            port: self.port.unwrap_or(DEFAULT_PORT),
+            discovery,
+            peers: self.peers.iter().map(|p| p.parse()).collect::<Result<_, _>>()?,
+            capabilities,
+            sensor_interval_ms: interval,
+            host_sensor: self.host_sensor.unwrap_or(false),
+            mock_sensor: self.mock_sensor.unwrap_or(false),
+            mock_actuator: self.mock_actuator.unwrap_or(false),
+            mock_pace: pace,
+            demo: self.demo.unwrap_or(false),
+            store_max_bytes: self.store.max_bytes,
+            keep_frames: self.store.keep_frames.unwrap_or(2_000_000),
+            actuators: self.actuator,
+            rules,
+        })
+    }
+}
+
+/// The rule a planner starts with where the configuration has none: dry soil asks for water.
+fn default_rule() -> Result<Rule, ConfigError> {
+    RawRule {
+        name: "dry soil".into(),
+        metric: "moisture".into(),
+        zone: None,
+        below: Some(25.0),
+        above: None,
+        min_tier: None,
+        max_age_sec: None,
+        cooldown_sec: Some(60),
+        target: "actuator:mock:valve-1".into(),
+        operation: "open".into(),
+        params: Params::from([("durationSec".to_owned(), 10.into())]),
+    }
+    .resolve()
+}
+
+impl RawRule {
+    fn resolve(self) -> Result<Rule, ConfigError> {
+        let key = format!("rule {:?}", self.name);
+        let bad = |why: String| value(&key, why);
+        let (comparison, threshold) = match (self.below, self.above) {
+            (Some(below), None) => (Comparison::Below, below),
+            (None, Some(above)) => (Comparison::Above, above),
+            _ => return Err(bad("give exactly one of below and above".into())),
+        };
+        if !threshold.is_finite() || self.name.is_empty() || self.name.len() > NAME_MAX_BYTES {
+            return Err(bad("needs a name of 1 to 128 bytes and a finite threshold".into()));
+        }
+        let target: Capability = self.target.parse().map_err(|e| bad(format!("target: {e}")))?;
+        Ok(Rule {
+            comparison,
+            threshold,
+            min_tier: self.min_tier.as_deref().unwrap_or("T2").parse::<Tier>().map_err(&bad)?,
+            max_age_ms: self.max_age_sec.unwrap_or(60).saturating_mul(1_000),
+            cooldown_ms: self.cooldown_sec.unwrap_or(300).saturating_mul(1_000),
+            action: Action::new(target, &self.operation, self.params).map_err(|e| bad(e.to_string()))?,
+            metric: self.metric,
+            zone: self.zone,
+            name: self.name,
+        })
+    }
+}
+
+/// What the node runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where its state lives.
+    pub state_dir: PathBuf,
+    /// Its name for people.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// The id of its named mesh; without a name a random one is kept in the state directory.
+    pub mesh: Option<MeshId>,
+    /// The mesh's name.
+    pub mesh_name: Option<String>,
+    /// The address it listens on.
+    pub host: IpAddr,
+    /// The port it listens on; 0 lets the system choose.
+    pub port: u16,
+    /// Whether it looks for peers on the LAN.
+    pub discovery: bool,
+    /// Peers it dials.
+    pub peers: Vec<StaticPeer>,
+    /// Further capabilities it offers.
+    pub capabilities: Vec<Capability>,
+    /// How often sensors are read, in milliseconds.
+    pub sensor_interval_ms: u64,
+    /// Publish readings of the machine.
+    pub host_sensor: bool,
+    /// Publish readings of the simulated kit.
+    pub mock_sensor: bool,
+    /// Offer the simulated kit's actuators.
+    pub mock_actuator: bool,
+    /// The simulated kit's pace.
+    pub mock_pace: f64,
+    /// Everything shown is a demonstration.
+    pub demo: bool,
+    /// The largest size of the database, in bytes.
+    pub store_max_bytes: Option<u64>,
+    /// How many of the newest frames are kept.
+    pub keep_frames: u64,
+    /// Actuators driven by commands.
+    pub actuators: Vec<RawActuator>,
+    /// Rules of the embedded planner.
+    pub rules: Vec<Rule>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_and_roles_are_errors() {
+        assert!(RawConfig::parse("nmae = 'x'", "config.toml").unwrap_err().to_string().contains("nmae"));
+        let raw = RawConfig { role: Some("boss".into()), ..Default::default() };
+        assert!(raw.resolve(PathBuf::new()).unwrap_err().to_string().contains("boss"));
+    }
+
+    #[test]
+    fn static_peers_read_as_gen1_writes_them() {
+        let id = "a".repeat(64);
+        let peer: StaticPeer = format!("{id}=http://127.0.0.1:18789||local").parse().unwrap();
+        assert_eq!(peer.label, "local");
+        for bad in ["x", "x=y", &format!("{id}=ftp://x"), &format!("{id}=ws://1.2.3.4:1||relay")] {
+            assert!(bad.parse::<StaticPeer>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_planner_without_rules_gets_the_default_one() {
+        let raw = RawConfig { role: Some("planner".into()), ..Default::default() };
+        assert_eq!(raw.resolve(PathBuf::new()).unwrap().rules.len(), 1);
+        assert!(RawConfig::default().resolve(PathBuf::new()).unwrap().rules.is_empty());
+    }
+}

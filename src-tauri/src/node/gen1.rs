@@ -1,0 +1,304 @@
+//! The gen-1 read methods: what existing ClawMesh nodes and their tools ask of us, in their shapes.
+//!
+//! Tiers in these answers are the ones *we* vouch for, with the origin's claim beside them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::links::LinkHandle;
+use super::shared::{Shared, store_refusal};
+use crate::adapters::store::frames::{FrameFilter, StoredFrame};
+use crate::adapters::store::{events, facts, frames, proposals};
+use crate::domain::base::limits::{GEN1_SYNC_MAX, GEN1_WORLD_QUERY_MAX, QUERY_DEFAULT};
+use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
+use crate::domain::wire::{Frame, FrameKind};
+
+/// Answers one of the read methods.
+///
+/// # Errors
+/// `INVALID_PARAMS` for a parameter of the wrong form, or the store's refusal.
+pub async fn query(
+    shared: &Shared,
+    link: &LinkHandle,
+    method: &str,
+    params: &Map<String, Value>,
+) -> Result<Value, Refusal> {
+    match method {
+        "mesh.peers" => Ok(json!({"peers": peers(shared, true)})),
+        "mesh.status" => status(shared).await,
+        "mesh.health" => health(shared).await,
+        "mesh.world.query" => world(shared, params).await,
+        "mesh.events" => mesh_events(shared, params).await,
+        "mesh.trace" => trace(shared, params).await,
+        "context.sync" => sync(shared, link, params).await,
+        "clawmesh.mock.actuator.state" => actuators(shared, params).await,
+        other => Err(Refusal::new(Code::UnknownMethod, format!("unknown method: {other}"))),
+    }
+}
+
+fn number(params: &Map<String, Value>, name: &str) -> Result<Option<u64>, Refusal> {
+    match params.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_u64().map(Some).ok_or_else(|| {
+            Refusal::new(Code::InvalidParams, format!("{name} must be a whole number, zero or more"))
+        }),
+    }
+}
+
+fn limit(params: &Map<String, Value>, default: usize, max: usize) -> Result<usize, Refusal> {
+    let wanted = number(params, "limit")?.map_or(default, |n| usize::try_from(n).unwrap_or(max));
+    // Gen-1 returns everything for 0; we return the most we ever return.
+    Ok(if wanted == 0 { max } else { wanted.min(max) })
+}
+
+fn text<'a>(params: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, Refusal> {
+    match params.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(t)) => Ok(Some(t)),
+        Some(_) => Err(Refusal::new(Code::InvalidParams, format!("{name} must be a text"))),
+    }
+}
+
+fn kind(params: &Map<String, Value>) -> Result<Option<FrameKind>, Refusal> {
+    text(params, "kind")?
+        .map(|k| FrameKind::from_wire(k).ok_or_else(|| Refusal::new(Code::InvalidParams, format!("unknown kind {k:?}"))))
+        .transpose()
+}
+
+fn peers(shared: &Shared, capabilities: bool) -> Vec<Value> {
+    let peer = |link: &LinkHandle| {
+        let info = &link.info;
+        let mut peer = json!({"deviceId": info.device, "outbound": info.outbound, "connectedAtMs": info.connected_at});
+        for (name, value) in [("displayName", &info.name), ("role", &info.role), ("transportLabel", &info.label)] {
+            if let Some(value) = value {
+                peer[name] = value.clone().into();
+            }
+        }
+        if capabilities {
+            peer["capabilities"] = info.capabilities.clone().into();
+        }
+        peer
+    };
+    shared.links.all().iter().map(peer).collect()
+}
+
+fn planner(shared: &Shared) -> Value {
+    let plans = shared.config.role.plans();
+    let leader = if plans {
+        json!({"kind": "local", "deviceId": shared.own_id(), "role": shared.config.role.as_str()})
+    } else {
+        let links = shared.links.all();
+        let found = links.iter().find(|l| l.info.role.as_deref() == Some("planner"));
+        found.map_or_else(
+            || json!({"kind": "none"}),
+            |l| json!({"kind": "peer", "deviceId": l.info.device, "role": l.info.role}),
+        )
+    };
+    json!({
+        "state": if plans { "active" } else { "ineligible" },
+        "role": shared.config.role.as_str(),
+        "leader": leader,
+        "shouldHandleAutonomous": plans,
+    })
+}
+
+fn static_peers(shared: &Shared) -> Vec<Value> {
+    shared
+        .config
+        .peers
+        .iter()
+        .map(|p| {
+            json!({"deviceId": p.device, "url": p.url.to_string(), "transportLabel": p.label, "securityPosture": "insecure"})
+        })
+        .collect()
+}
+
+async fn status(shared: &Shared) -> Result<Value, Refusal> {
+    let open = shared.store.read("proposals", |c| proposals::open_list(c, QUERY_DEFAULT)).await;
+    let pending: Vec<Value> = open
+        .map_err(|e| store_refusal(&e))?
+        .iter()
+        .map(|row| {
+            json!({
+                "taskId": row.id, "summary": format!("{} {}", row.operation, row.target),
+                "approvalLevel": row.level, "status": row.status, "plannerDeviceId": row.executor,
+            })
+        })
+        .collect();
+    let peers = peers(shared, false);
+    Ok(json!({
+        "localDeviceId": shared.own_id(),
+        "connectedPeers": peers.len(),
+        "peers": peers,
+        "plannerActivity": planner(shared),
+        "discoveryEnabled": shared.config.discovery,
+        "configuredStaticPeers": static_peers(shared),
+        "pendingProposals": pending,
+    }))
+}
+
+fn short(id: &DeviceId) -> String {
+    format!("{}...", id.as_str().get(..16).unwrap_or_default())
+}
+
+async fn health(shared: &Shared) -> Result<Value, Refusal> {
+    let (entries, stored) = shared
+        .store
+        .read("health", |c| Ok((facts::count(c)?, frames::count(c)?)))
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    let now = shared.now();
+    let links = shared.links.all();
+    let details: Vec<Value> = links
+        .iter()
+        .map(|l| {
+            json!({
+                "deviceId": short(&l.info.device), "displayName": l.info.name, "capabilities": l.info.capabilities,
+                "role": l.info.role, "connectedMs": now.since(l.info.connected_at), "outbound": l.info.outbound,
+            })
+        })
+        .collect();
+    let capabilities: Vec<&str> = shared.capabilities.iter().map(|c| c.as_str()).collect();
+    let degraded = links.is_empty() && capabilities.is_empty();
+    Ok(json!({
+        "status": if degraded { "degraded" } else { "healthy" },
+        "nodeId": short(shared.own_id()),
+        "displayName": shared.config.name,
+        "uptimeMs": now.since(shared.started_at),
+        "startedAt": iso(shared.started_at),
+        "peers": {"connected": details.len(), "details": details},
+        "worldModel": {"entries": entries, "frameLogSize": stored},
+        "capabilities": {
+            "local": capabilities,
+            "meshTotal": links.iter().map(|l| l.info.capabilities.len()).sum::<usize>(),
+        },
+        "plannerLeader": planner(shared)["leader"],
+        "discoveryEnabled": shared.config.discovery,
+        "configuredStaticPeers": static_peers(shared),
+        "version": env!("CARGO_PKG_VERSION"),
+        "timestamp": iso(now),
+    }))
+}
+
+fn iso(time: TimeMs) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0) * 1_000_000)
+        .ok()
+        .and_then(|t| t.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+/// A stored frame as a gen-1 node may see it.
+fn shown(stored: &StoredFrame) -> Option<Value> {
+    let frame = Frame::parse(serde_json::from_str(&stored.json).ok()?).ok()?;
+    Some(frame.to_gen1_wire(stored.hops, stored.effective_tier))
+}
+
+async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
+    let filter = FrameFilter {
+        kind: kind(params)?,
+        origin: text(params, "sourceDeviceId")?
+            .map(|id| id.parse().map_err(|e| Refusal::new(Code::InvalidParams, format!("sourceDeviceId: {e}"))))
+            .transpose()?,
+        limit: limit(params, QUERY_DEFAULT, GEN1_WORLD_QUERY_MAX)?,
+        ..FrameFilter::default()
+    };
+    let (mut page, entries) = shared
+        .store
+        .read("world", move |c| Ok((frames::page(c, &filter)?, facts::count(c)?)))
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    page.reverse();
+    let (mut by_source, mut by_kind, mut by_tier) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for stored in &page {
+        *by_source.entry(stored.origin.as_str().to_owned()).or_insert(0u64) += 1;
+        *by_kind.entry(stored.kind.as_str()).or_insert(0u64) += 1;
+        *by_tier.entry(stored.effective_tier.wire_name()).or_insert(0u64) += 1;
+    }
+    let frames: Vec<Value> = page.iter().filter_map(shown).collect();
+    Ok(json!({
+        "count": frames.len(), "entries": entries, "frames": frames, "bySourceDeviceId": by_source,
+        "byKind": by_kind, "byTrustTier": by_tier, "peerTimestamp": shared.now(),
+    }))
+}
+
+async fn sync(shared: &Shared, link: &LinkHandle, params: &Map<String, Value>) -> Result<Value, Refusal> {
+    let since = TimeMs(number(params, "since")?.unwrap_or(0));
+    let zone = text(params, "zone")?.map(str::to_owned);
+    let filter = FrameFilter { kind: kind(params)?, since: Some(since), zone, limit: GEN1_SYNC_MAX, ..FrameFilter::default() };
+    let take = limit(params, 100, GEN1_SYNC_MAX)?;
+    let mut page =
+        shared.store.read("sync", move |c| frames::page(c, &filter)).await.map_err(|e| store_refusal(&e))?;
+    page.retain(|f| f.origin != link.info.device);
+    let total = page.len();
+    page.truncate(take);
+    page.reverse();
+    let frames: Vec<Value> = page.iter().filter_map(shown).collect();
+    Ok(json!({"frames": frames, "peerTimestamp": shared.now(), "totalAvailable": total}))
+}
+
+async fn mesh_events(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
+    let take = limit(params, QUERY_DEFAULT, GEN1_WORLD_QUERY_MAX)?;
+    let wanted = text(params, "type")?.map(str::to_owned);
+    let since = number(params, "sinceMs")?;
+    let mut rows = shared
+        .store
+        .read("events", move |c| events::latest(c, take, wanted.as_deref()))
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    if let Some(since) = since {
+        rows.retain(|e| e.time.0 >= since);
+        rows.reverse();
+    }
+    let mut by_type: BTreeMap<&str, u64> = BTreeMap::new();
+    for row in &rows {
+        *by_type.entry(row.kind.as_str()).or_default() += 1;
+    }
+    let shown: Vec<Value> = rows
+        .iter()
+        .map(|e| json!({"type": e.kind, "timestamp": e.time, "message": e.message, "data": e.data}))
+        .collect();
+    Ok(json!({"total": shown.len(), "summary": {"total": shown.len(), "byType": by_type}, "events": shown}))
+}
+
+async fn trace(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
+    let Some(id) = text(params, "frameId")? else {
+        if params.contains_key("stage") {
+            return Ok(json!({"chains": [], "total": 0}));
+        }
+        return Ok(json!({"trackedChains": 0}));
+    };
+    let none = json!({"chain": null, "message": "No chain found for this frame ID"});
+    let Ok(id) = id.parse() else { return Ok(none) };
+    let found = shared
+        .store
+        .read("trace", move |c| {
+            let frame = frames::by_frame_id(c, &id)?;
+            Ok(frame.map(|f| (proposals::citing(c, &id).unwrap_or_default(), f)))
+        })
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    let Some((proposals, frame)) = found else { return Ok(none) };
+    let mut steps = vec![json!({"stage": "sensor.ingest", "timestamp": frame.received_at, "deviceId": frame.origin})];
+    steps.extend(proposals.iter().map(|p| {
+        json!({"stage": "proposal.created", "timestamp": p.created_at, "proposalId": p.id, "status": p.status})
+    }));
+    Ok(json!({"chain": {"frameId": frame.frame_id, "steps": steps}, "formatted": format!("{} steps", steps.len())}))
+}
+
+async fn actuators(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
+    let wanted = text(params, "targetRef")?;
+    let mut records = Vec::new();
+    for driver in shared.drivers.all() {
+        let name = driver.capability().as_str().to_owned();
+        if wanted.is_some_and(|w| w != name) {
+            continue;
+        }
+        if let Ok(state) = driver.state().await {
+            records.push(json!({"targetRef": name, "status": state.position}));
+        }
+    }
+    Ok(json!({"records": records, "history": [], "refusedCount": 0}))
+}

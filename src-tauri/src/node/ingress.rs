@@ -1,0 +1,135 @@
+//! Ingress: link → verify → admit → store, top to bottom, in batches.
+//!
+//! Receives from every link's reader; sends to the ledger. The queue is bounded in frames and in
+//! bytes; when it is full the readers wait and so stop reading their sockets. Nothing is dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::ledger;
+use super::shared::{Shared, store_refusal};
+use crate::adapters::store::Class;
+use crate::adapters::store::frames::Inserted;
+use crate::domain::admission::{Admitted, TrustView, admit};
+use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX, MESSAGE_MAX_BYTES};
+use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::wire::Frame;
+use crate::domain::wire::verify::verify_frames;
+
+/// Memory that frames waiting for ingress may take, in kibibytes.
+const WAITING_MAX_KIB: usize = 32 * 1_024;
+
+/// How long ingress waits before it tries a failed store again.
+const RETRY: Duration = Duration::from_secs(1);
+
+struct Item {
+    peer: DeviceId,
+    frame: Frame,
+    _memory: OwnedSemaphorePermit,
+}
+
+/// The way in for links.
+#[derive(Clone)]
+pub struct Ingress {
+    queue: mpsc::Sender<Item>,
+    memory: Arc<Semaphore>,
+}
+
+impl Ingress {
+    /// Starts the ingress task.
+    pub fn start(shared: &Shared) -> Ingress {
+        let (queue, inbox) = mpsc::channel(INGRESS_QUEUE_MAX);
+        let task = run(shared.clone(), inbox);
+        shared.tasks.essential("ingress", task);
+        Ingress { queue, memory: Arc::new(Semaphore::new(WAITING_MAX_KIB)) }
+    }
+
+    /// Hands a frame in, waiting while the queue is full. `bytes` is the size of its message.
+    pub async fn offer(&self, peer: &DeviceId, frame: Frame, bytes: usize) {
+        let kib = u32::try_from(bytes.min(2 * MESSAGE_MAX_BYTES).div_ceil(1_024).max(1)).unwrap_or(1);
+        let Ok(memory) = self.memory.clone().acquire_many_owned(kib).await else { return };
+        // A closed queue means the node is stopping.
+        let _ = self.queue.send(Item { peer: peer.clone(), frame, _memory: memory }).await;
+    }
+}
+
+async fn run(shared: Shared, mut inbox: mpsc::Receiver<Item>) {
+    let mut items = Vec::with_capacity(INGRESS_BATCH_MAX);
+    loop {
+        items.clear();
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            n = inbox.recv_many(&mut items, INGRESS_BATCH_MAX) => if n == 0 { return },
+        }
+        batch(&shared, std::mem::take(&mut items)).await;
+    }
+}
+
+async fn batch(shared: &Shared, items: Vec<Item>) {
+    let trust = shared.trust.snapshot();
+    let mesh = shared.mesh.clone();
+    let own = shared.own_id().clone();
+    let now = shared.now();
+    // Signatures are work for the processor; the network tasks must not wait for it.
+    let judged = tokio::task::spawn_blocking(move || {
+        let (mut peers, mut frames, mut memory) = (Vec::new(), Vec::new(), Vec::new());
+        for item in items.into_iter().filter(|i| i.frame.origin != own) {
+            peers.push(item.peer);
+            frames.push(item.frame);
+            memory.push(item._memory);
+        }
+        let key_of = |id: &DeviceId| trust.record(id).and_then(|r| r.public_key);
+        let verified = verify_frames(frames, &mesh, key_of);
+        let judged: Vec<(DeviceId, Result<_, Refusal>)> = verified
+            .into_iter()
+            .zip(peers)
+            .map(|(v, peer)| {
+                let admitted = v.and_then(|v| admit(v, &peer, &trust, now));
+                (peer, admitted)
+            })
+            .collect();
+        (judged, memory)
+    })
+    .await;
+    let Ok((judged, _memory)) = judged else { return };
+    let (mut admitted, mut from) = (Vec::new(), Vec::new());
+    for (peer, result) in judged {
+        match result {
+            Ok(frame) => {
+                from.push((peer, frame.frame().frame_id.clone()));
+                admitted.push(frame);
+            }
+            Err(refusal) => shared.refused("frame.refused", peer.as_str(), &refusal).await,
+        }
+    }
+    let inserted = store_until_stored(shared, admitted).await;
+    for (one, (peer, frame)) in inserted.iter().zip(from) {
+        if let Inserted::Conflict { .. } = one {
+            let refusal = Refusal::new(
+                Code::FrameConflict,
+                format!("frame {} came with other content than the one stored; it is kept apart", frame.short()),
+            );
+            shared.refused("frame.conflict", peer.as_str(), &refusal).await;
+        }
+    }
+}
+
+/// Stores a batch, however long the store refuses: a full disk must slow the senders down, not lose
+/// what they sent. Ends without storing only when the node stops.
+async fn store_until_stored(shared: &Shared, admitted: Vec<Admitted>) -> Vec<Inserted> {
+    loop {
+        let error = match ledger::append(shared, admitted.clone(), Class::Relaxed).await {
+            Ok(inserted) => return inserted,
+            Err(error) => store_refusal(&error),
+        };
+        shared.metrics.refused(error.code);
+        tracing::error!(code = %error.code, waiting = admitted.len(), "frames not stored, trying again: {}", error.message);
+        tokio::select! {
+            () = shared.tasks.stop().cancelled() => return Vec::new(),
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+}

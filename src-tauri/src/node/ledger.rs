@@ -1,0 +1,136 @@
+//! The ledger: admitted frames into the store, in batches, and the facts they carry.
+
+use serde_json::Value;
+
+use super::shared::Shared;
+use crate::adapters::store::facts::NewFact;
+use crate::adapters::store::frames::{Inserted, NewFrame};
+use crate::adapters::store::{Class, StoreError, facts, frames};
+use crate::domain::admission::{Admitted, admit_own};
+use crate::domain::base::Refusal;
+use crate::domain::wire::frame::FrameSpec;
+use crate::domain::wire::verify::verify_frames;
+use crate::domain::wire::{Frame, FrameKind};
+
+/// Stores admitted frames and their facts in one transaction and wakes who waits for frames.
+///
+/// # Errors
+/// Whatever the store says; then none of the batch is stored.
+pub async fn append(shared: &Shared, batch: Vec<Admitted>, class: Class) -> Result<Vec<Inserted>, StoreError> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    for admitted in &batch {
+        if let Some(hlc) = admitted.frame().hlc {
+            shared.stamper.observe(hlc, shared.now());
+        }
+    }
+    let inserted = shared
+        .store
+        .write(class, "frames", move |conn| batch.iter().map(|a| insert(conn, a)).collect::<Result<Vec<_>, _>>())
+        .await?;
+    stored(shared, &inserted);
+    Ok(inserted)
+}
+
+/// Counts what was inserted and wakes gossip and planner.
+pub fn stored(shared: &Shared, inserted: &[Inserted]) {
+    let mut new = 0;
+    for one in inserted {
+        match one {
+            Inserted::Stored(_) => new += 1,
+            Inserted::Duplicate => drop(shared.metrics.frames_duplicate.inc()),
+            Inserted::Conflict { .. } => drop(shared.metrics.frames_conflict.inc()),
+        }
+    }
+    if new > 0 {
+        shared.metrics.frames_stored.inc_by(new);
+        shared.frames_head.send_modify(|n| *n += new);
+    }
+}
+
+/// Stores one admitted frame inside a transaction.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn insert(conn: &rusqlite::Connection, admitted: &Admitted) -> Result<Inserted, StoreError> {
+    let frame = admitted.frame();
+    let new = NewFrame {
+        content: admitted.content(),
+        origin: frame.origin.clone(),
+        frame_id: frame.frame_id.clone(),
+        kind: frame.kind,
+        claimed_at: frame.timestamp,
+        time: admitted.time(),
+        received_at: admitted.received_at(),
+        hlc: frame.hlc,
+        origin_seq: frame.seq,
+        claimed_tier: frame.claimed,
+        effective_tier: admitted.effective(),
+        signature: admitted.signature(),
+        tainted: !frame.taint.is_empty(),
+        hops: frame.hops,
+        link_peer: admitted.link_peer().cloned(),
+        ahead: admitted.ahead(),
+        json: frame.to_stored_text(),
+    };
+    let inserted = frames::insert(conn, &new)?;
+    if let (Inserted::Stored(seq), FrameKind::Observation) = (&inserted, frame.kind) {
+        if let Some(fact) = fact(admitted, *seq) {
+            facts::upsert(conn, &fact)?;
+        }
+    }
+    Ok(inserted)
+}
+
+/// The fact an observation carries: a metric with a value.
+fn fact(admitted: &Admitted, seq: u64) -> Option<NewFact> {
+    let frame = admitted.frame();
+    let data = frame.data();
+    let short = |name: &str| data.get(name).and_then(Value::as_str).filter(|t| t.len() <= 128).map(str::to_owned);
+    let (value, text) = match data.get("value")? {
+        Value::Number(n) => (n.as_f64(), None),
+        Value::Bool(b) => (Some(f64::from(u8::from(*b))), None),
+        Value::String(s) if s.len() <= 256 => (None, Some(s.clone())),
+        _ => return None,
+    };
+    Some(NewFact {
+        metric: short("metric")?,
+        zone: short("zone"),
+        origin: frame.origin.clone(),
+        value,
+        text,
+        unit: short("unit"),
+        frame_seq: seq,
+        frame_id: frame.frame_id.clone(),
+        content: admitted.content(),
+        claimed: frame.claimed,
+        effective: admitted.effective(),
+        signature: admitted.signature(),
+        tainted: !frame.taint.is_empty(),
+        time: admitted.time(),
+        hlc: frame.hlc,
+        received_at: admitted.received_at(),
+    })
+}
+
+/// Signs one of our own frames and admits it, without storing it.
+///
+/// # Errors
+/// `INVALID_FRAME` or `DATA_TOO_LARGE`.
+pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
+    let now = shared.now();
+    let frame: Frame = spec.sign(&shared.key, &shared.config.name, &shared.mesh, shared.stamper.stamp(now))?;
+    let own = *shared.key.public();
+    let verified = verify_frames(vec![frame], &shared.mesh, |_| Some(own)).remove(0)?;
+    Ok(admit_own(verified, now))
+}
+
+/// Signs, stores and so gossips one of our own frames.
+///
+/// # Errors
+/// As [`compose`], or the store's refusal.
+pub async fn publish(shared: &Shared, specs: Vec<FrameSpec>, class: Class) -> Result<(), Refusal> {
+    let batch = specs.into_iter().map(|s| compose(shared, s)).collect::<Result<Vec<_>, _>>()?;
+    append(shared, batch, class).await.map(drop).map_err(|e| super::shared::store_refusal(&e))
+}

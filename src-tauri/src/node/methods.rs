@@ -1,0 +1,173 @@
+//! What an authenticated peer may ask and tell us: the gen-1 methods and our own additions.
+//!
+//! Each method names the grant it needs; anything unnamed is refused. Text is never looked up in a
+//! table of functions, so `__proto__` and `toString` are just unknown methods.
+
+use serde_json::{Map, Value, json};
+
+use super::gen1;
+use super::ingress::Ingress;
+use super::links::LinkHandle;
+use super::proposals::{self, mirror};
+use super::shared::{DURABLE, Shared, store_refusal};
+use crate::adapters::store::commands;
+use crate::domain::admission::Grant;
+use crate::domain::base::{Code, DraftId, Refusal, TimeMs};
+use crate::domain::gate::SignedDecision;
+use crate::domain::gate::forward::{self, AskedActuation, Forwarded};
+use crate::domain::plan::Draft;
+use crate::domain::policy::Requester;
+use crate::domain::wire::handshake::Feature;
+use crate::domain::wire::{Frame, Reply};
+
+fn need(shared: &Shared, link: &LinkHandle, grant: Grant) -> Result<(), Refusal> {
+    let held = shared.trust.live(&link.info.device).is_some_and(|r| r.grants.has(grant));
+    if held {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::NotAuthorized,
+        format!("device {} does not hold the grant {grant} here; an operator can give it with `trust grant`", link.info.device.short()),
+    ))
+}
+
+/// Answers a request of an authenticated peer.
+pub async fn answer(shared: &Shared, link: &LinkHandle, method: &str, params: Map<String, Value>) -> Reply {
+    let result = match method {
+        "mesh.ping" => Ok(Reply::Ok(json!({"pong": true, "timestamp": shared.now()}))),
+        "mesh.challenge" | "mesh.connect" => {
+            Err(Refusal::new(Code::InvalidParams, "this link is authenticated already"))
+        }
+        "mesh.peers" | "mesh.status" | "mesh.health" | "mesh.world.query" | "mesh.events" | "mesh.trace"
+        | "context.sync" | "clawmesh.mock.actuator.state" => match need(shared, link, Grant::Read) {
+            Ok(()) => gen1::query(shared, link, method, &params).await.map(Reply::Ok),
+            Err(refusal) => Err(refusal),
+        },
+        "mesh.message.forward" => match need(shared, link, Grant::Plan) {
+            Ok(()) => return forwarded(shared, link, &params).await,
+            Err(refusal) => Err(refusal),
+        },
+        "proposals.draft" => match need(shared, link, Grant::Plan) {
+            Ok(()) => draft(shared, link, params).await.map(Reply::Ok),
+            Err(refusal) => Err(refusal),
+        },
+        "proposals.decide" => match need(shared, link, Grant::Human) {
+            Ok(()) => decide(shared, params).await.map(Reply::Ok),
+            Err(refusal) => Err(refusal),
+        },
+        other => Err(Refusal::new(Code::UnknownMethod, format!("unknown method: {}", other.get(..64).unwrap_or(other)))),
+    };
+    match result {
+        Ok(reply) => reply,
+        Err(refusal) => {
+            shared.refused("request.refused", link.info.device.as_str(), &refusal).await;
+            refusal.into()
+        }
+    }
+}
+
+/// Takes an event from an authenticated peer.
+pub async fn event(shared: &Shared, ingress: &Ingress, link: &LinkHandle, event: &str, payload: Value, bytes: usize) {
+    let result = match event {
+        "context.frame" => match Frame::parse(payload) {
+            Ok(frame) => {
+                ingress.offer(&link.info.device, frame, bytes).await;
+                Ok(())
+            }
+            Err(refusal) => Err(refusal),
+        },
+        "proposal.update" if link.info.speaks(Feature::Proposals) => mirror::take(shared, link, &payload).await,
+        // What gen-1 nodes also say; the link's own end tells us more than these.
+        "peer.leaving" | "peer.down" | "planner.proposal" | "planner.proposal.resolved" | "llm.chunk" => Ok(()),
+        other => {
+            tracing::debug!(peer = link.info.device.short(), event = other.get(..64).unwrap_or(other), "unknown event");
+            Ok(())
+        }
+    };
+    if let Err(refusal) = result {
+        shared.refused("event.refused", link.info.device.as_str(), &refusal).await;
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(params: &mut Map<String, Value>, name: &str) -> Result<T, Refusal> {
+    let value = params.remove(name).ok_or_else(|| Refusal::new(Code::InvalidParams, format!("{name} is missing")))?;
+    serde_json::from_value(value).map_err(|e| Refusal::new(Code::InvalidParams, format!("{name}: {e}")))
+}
+
+async fn draft(shared: &Shared, link: &LinkHandle, mut params: Map<String, Value>) -> Result<Value, Refusal> {
+    let draft: Draft = parse(&mut params, "draft")?;
+    let minted = proposals::mint(shared, draft, &link.info.device).await?;
+    Ok(minted.to_wire())
+}
+
+async fn decide(shared: &Shared, mut params: Map<String, Value>) -> Result<Value, Refusal> {
+    let signed: SignedDecision = parse(&mut params, "decision")?;
+    let standing = proposals::decide(shared, signed).await?;
+    Ok(json!(standing))
+}
+
+/// `mesh.message.forward`: the seven gen-1 checks, then the eighth: people must approve.
+async fn forwarded(shared: &Shared, link: &LinkHandle, params: &Map<String, Value>) -> Reply {
+    let refusal = match forward::check(params, shared.own_id(), shared.now()) {
+        Ok(Forwarded::Message { channel, to }) => {
+            let shown: String = format!("{channel} {to}").chars().take(80).collect();
+            Refusal::new(Code::DeliveryFailed, format!("nothing on this node delivers to {shown}"))
+        }
+        Ok(Forwarded::Actuation(asked)) => match asked_actuation(shared, link, *asked).await {
+            Ok(reply) => return reply,
+            Err(refusal) => refusal,
+        },
+        Err(refusal) => refusal,
+    };
+    shared.refused("command.refused", link.info.device.as_str(), &refusal).await;
+    refusal.into()
+}
+
+async fn asked_actuation(shared: &Shared, link: &LinkHandle, asked: AskedActuation) -> Result<Reply, Refusal> {
+    let now = shared.now();
+    remember(shared, link, &asked, now).await?;
+    let ttl = crate::domain::base::limits::DRAFT_TTL_MS;
+    let draft = Draft {
+        draft_id: DraftId::from(uuid::Uuid::new_v4()),
+        action: asked.action,
+        reason: asked.note.unwrap_or_else(|| "asked by a gen-1 command".to_owned()),
+        // A gen-1 command proves neither a person nor a rule: treat it as a model's wish.
+        requester: Requester::Llm,
+        requester_name: link.info.name.clone().unwrap_or_else(|| link.info.device.short().to_owned()),
+        taint: asked.taint,
+        cites: Vec::new(),
+        created_at: now,
+        expires_at: now.plus(ttl),
+    };
+    let minted = proposals::mint(shared, draft, &link.info.device).await?;
+    let record = minted.signed.record();
+    let refusal = Refusal::new(
+        Code::ApprovalRequired,
+        format!(
+            "proposal {} waits for an operator: {} ({})",
+            record.proposal_id,
+            record.action().summary(),
+            record.level
+        ),
+    );
+    shared.metrics.refused(refusal.code);
+    let mut extra = Map::new();
+    extra.insert("proposalId".into(), record.proposal_id.as_str().into());
+    extra.insert("level".into(), json!(record.level));
+    extra.insert("expiresAtMs".into(), json!(record.expires_at));
+    Ok(Reply::Refused { refusal, extra })
+}
+
+/// Remembers a command durably and refuses one that has been here before.
+async fn remember(shared: &Shared, link: &LinkHandle, asked: &AskedActuation, now: TimeMs) -> Result<(), Refusal> {
+    let (peer, id, key) = (link.info.device.clone(), asked.command_id.clone(), asked.idempotency_key.clone());
+    let fresh = shared
+        .store
+        .write(DURABLE, "command", move |c| commands::remember(c, &peer, &id, key.as_deref(), now))
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    if fresh {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::CommandReplayed, format!("command {} has been received before; nothing was done", asked.command_id)))
+}

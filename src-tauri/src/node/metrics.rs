@@ -1,0 +1,78 @@
+//! Counters and gauges of one node, in a registry of its own so that many nodes fit in one process.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::domain::base::Code;
+
+/// A refusal's code as a label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CodeLabel {
+    /// The stable code.
+    pub code: &'static str,
+}
+
+/// Everything a node counts.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Frames stored, own and others'.
+    pub frames_stored: Counter,
+    /// Frames that were here already.
+    pub frames_duplicate: Counter,
+    /// Frames whose id came with other content.
+    pub frames_conflict: Counter,
+    /// Frames sent to peers.
+    pub frames_sent: Counter,
+    /// Messages read from peers.
+    pub messages_received: Counter,
+    /// Refusals, by code.
+    pub refusals: Family<CodeLabel, Counter>,
+    /// Authenticated peers connected now.
+    pub peers_connected: Gauge,
+    /// Connections that have not authenticated, now.
+    pub sockets_unauthenticated: Gauge,
+    /// Unauthenticated connections closed to make room.
+    pub sockets_evicted: Gauge,
+    /// Proposals waiting for people here.
+    pub proposals_waiting: Gauge,
+    /// Actions started.
+    pub actions_started: Counter,
+    /// Actions that ended in another way than completed.
+    pub actions_not_completed: Counter,
+}
+
+impl Metrics {
+    /// Counts a refusal.
+    pub fn refused(&self, code: Code) {
+        self.refusals.get_or_create(&CodeLabel { code: code.as_str() }).inc();
+    }
+
+    /// The registry that shows these metrics; they share their numbers with it.
+    pub fn registry(&self) -> Registry {
+        let mut r = Registry::with_prefix("clawmesh");
+        r.register("frames_stored", "Frames stored", self.frames_stored.clone());
+        r.register("frames_duplicate", "Frames that were stored already", self.frames_duplicate.clone());
+        r.register("frames_conflict", "Frames whose id came with other content", self.frames_conflict.clone());
+        r.register("frames_sent", "Frames sent to peers", self.frames_sent.clone());
+        r.register("messages_received", "Messages read from peers", self.messages_received.clone());
+        r.register("refusals", "Refusals by code", self.refusals.clone());
+        r.register("peers_connected", "Authenticated peers connected", self.peers_connected.clone());
+        r.register(
+            "sockets_unauthenticated",
+            "Connections that have not authenticated",
+            self.sockets_unauthenticated.clone(),
+        );
+        r.register(
+            "sockets_evicted",
+            "Unauthenticated connections closed to make room",
+            self.sockets_evicted.clone(),
+        );
+        r.register("proposals_waiting", "Proposals waiting for approval", self.proposals_waiting.clone());
+        r.register("actions_started", "Actions started", self.actions_started.clone());
+        r.register("actions_not_completed", "Actions that failed or are unknown", self.actions_not_completed.clone());
+        r
+    }
+}

@@ -1,0 +1,221 @@
+//! Planning: the rules planner watches the world and sends drafts to the executors that own the
+//! actuators. It has no key but the device's, and no way to approve anything.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::proposals::{self, mirror};
+use super::shared::{DURABLE, Shared, store_refusal};
+use crate::adapters::store::drafts::{self, DraftRow, DraftStatus};
+use crate::adapters::store::facts;
+use crate::domain::base::limits::{DRAFT_TTL_MS, DRAFTS_WAITING_MAX};
+use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal};
+use crate::domain::plan::Draft;
+use crate::domain::plan::rules::{Fired, Memory, step};
+use crate::domain::policy::Requester;
+use crate::domain::router::{Candidate, route};
+use crate::domain::wire::handshake::Feature;
+
+/// What became of a draft so far.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sent {
+    /// The executor minted a proposal, or had one standing.
+    Proposed(ProposalId),
+    /// The executor cannot be reached; the draft waits until it expires.
+    Waiting(Refusal),
+}
+
+/// Runs the rules whenever the world changes, at most five times a second.
+pub async fn run(shared: Shared) {
+    let mut memory = Memory::default();
+    let mut head = shared.frames_head.subscribe();
+    loop {
+        tokio::select! {
+            () = shared.tasks.stop().cancelled() => return,
+            changed = head.changed() => if changed.is_err() { return },
+        }
+        let facts = match shared.store.read("facts", facts::numeric).await {
+            Ok(facts) => facts,
+            Err(error) => {
+                tracing::error!(%error, "the planner cannot read the world");
+                continue;
+            }
+        };
+        for fired in step(&shared.config.rules, &facts, &mut memory, shared.now()) {
+            let name = fired.rule.clone();
+            let draft = draft(&shared, fired);
+            let message = format!("Rule {name:?}: {}", draft.reason);
+            let data = json!({"rule": name, "draftId": draft.draft_id, "target": draft.action.target});
+            shared.events.record(&shared, "rule.fired", "info", &message, data).await;
+            // A refusal has been recorded; the rule rests its cooldown and asks again.
+            if let Err(refusal) = submit(&shared, draft).await {
+                tracing::debug!(rule = name, "{refusal}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn draft(shared: &Shared, fired: Fired) -> Draft {
+    let now = shared.now();
+    Draft {
+        draft_id: DraftId::from(uuid::Uuid::new_v4()),
+        action: fired.action,
+        reason: fired.reason,
+        requester: Requester::Rules,
+        requester_name: fired.rule,
+        taint: fired.taint,
+        cites: vec![fired.cites],
+        created_at: now,
+        expires_at: now.plus(DRAFT_TTL_MS),
+    }
+}
+
+/// Sends a draft to the executor that owns its target. An unreachable one makes the draft wait,
+/// visibly and durably.
+///
+/// # Errors
+/// The executor's refusal, or `UNKNOWN_TARGET` if nobody offers the target.
+pub async fn submit(shared: &Shared, draft: Draft) -> Result<Sent, Refusal> {
+    let draft = draft.check(shared.now())?;
+    match deliver(shared, &draft).await {
+        Ok(id) => Ok(Sent::Proposed(id)),
+        Err(refusal) if refusal.code == Code::ExecutorUnreachable || refusal.code == Code::Timeout => {
+            wait(shared, &draft, &refusal).await?;
+            Ok(Sent::Waiting(refusal))
+        }
+        Err(refusal) => {
+            shared.refused("draft.refused", draft.action.target.as_str(), &refusal).await;
+            Err(refusal)
+        }
+    }
+}
+
+async fn deliver(shared: &Shared, draft: &Draft) -> Result<ProposalId, Refusal> {
+    let executor = executor_of(shared, draft)?;
+    if executor == *shared.own_id() {
+        let minted = proposals::mint(shared, draft.clone(), shared.own_id()).await?;
+        return Ok(minted.signed.record().proposal_id.clone());
+    }
+    let unreachable = || {
+        Refusal::new(Code::ExecutorUnreachable, format!("device {} is not connected", executor.short()))
+    };
+    let link = shared.links.get(&executor).ok_or_else(unreachable)?;
+    if !link.info.speaks(Feature::Proposals) {
+        return Err(Refusal::new(
+            Code::DeliveryFailed,
+            format!("device {} is a gen-1 node; it cannot mint proposals", executor.short()),
+        ));
+    }
+    let answer = link.request("proposals.draft", &json!({"draft": draft})).await.map_err(|e| from_peer(&e.code, e.message))?;
+    mirror::take(shared, &link, &answer).await?;
+    answer
+        .pointer("/record/proposalId")
+        .and_then(Value::as_str)
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(|| Refusal::new(Code::InternalError, "the executor's answer names no proposal"))
+}
+
+/// A peer's refusal as one of ours; a code we do not know stays in the sentence.
+pub fn from_peer(code: &str, message: String) -> Refusal {
+    match Code::from_wire(code) {
+        Some(code) => Refusal::new(code, message),
+        None => Refusal::new(Code::DeliveryFailed, format!("{code}: {message}")),
+    }
+}
+
+fn executor_of(shared: &Shared, draft: &Draft) -> Result<DeviceId, Refusal> {
+    let own: Vec<String> = shared.drivers.capabilities().iter().map(|c| c.as_str().to_owned()).collect();
+    let links = shared.links.all();
+    let mut candidates = vec![Candidate { device: shared.own_id(), capabilities: &own, local: true, reachable: true }];
+    candidates.extend(links.iter().map(|l| Candidate {
+        device: &l.info.device,
+        capabilities: &l.info.capabilities,
+        local: false,
+        reachable: true,
+    }));
+    let absent = shared.known_capabilities();
+    candidates.extend(absent.iter().filter(|(id, _)| shared.links.get(id).is_none()).map(|(device, capabilities)| {
+        Candidate { device, capabilities, local: false, reachable: false }
+    }));
+    route(&draft.action.target, &candidates).cloned()
+}
+
+async fn wait(shared: &Shared, draft: &Draft, refusal: &Refusal) -> Result<(), Refusal> {
+    let row = DraftRow {
+        id: draft.draft_id.clone(),
+        executor: None,
+        target: draft.action.target.as_str().to_owned(),
+        json: serde_json::to_string(draft).unwrap_or_default(),
+        status: DraftStatus::Waiting,
+        code: Some(refusal.code.as_str().to_owned()),
+        message: Some(refusal.message.clone()),
+        created_at: draft.created_at,
+        expires_at: draft.expires_at,
+        proposal_id: None,
+    };
+    let stored = shared
+        .store
+        .write(DURABLE, "draft", move |c| {
+            if drafts::waiting_count(c)? >= DRAFTS_WAITING_MAX {
+                let full = format!("{DRAFTS_WAITING_MAX} drafts wait for executors already");
+                return Err(Refusal::new(Code::Busy, full).into());
+            }
+            drafts::put(c, &row)
+        })
+        .await;
+    stored.map_err(|e| store_refusal(&e))?;
+    let message = format!("Draft {} waits: {}", draft.draft_id.short(), refusal.message);
+    let data = json!({"draftId": draft.draft_id, "target": draft.action.target});
+    shared.events.record(shared, "draft.waiting", "warning", &message, data).await;
+    Ok(())
+}
+
+/// Sends waiting drafts again when a link comes up, and expires those nobody wants any more.
+pub async fn retry_waiting(shared: Shared) {
+    let mut links = shared.links.watch();
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        tokio::select! {
+            () = shared.tasks.stop().cancelled() => return,
+            changed = links.changed() => if changed.is_err() { return },
+            _ = tick.tick() => {}
+        }
+        let waiting = match shared.store.read("drafts", drafts::waiting).await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                tracing::error!(%error, "waiting drafts cannot be read");
+                continue;
+            }
+        };
+        for row in waiting {
+            retry(&shared, row).await;
+        }
+    }
+}
+
+async fn retry(shared: &Shared, mut row: DraftRow) {
+    let now = shared.now();
+    let draft = serde_json::from_str::<Draft>(&row.json).ok().filter(|d| now < d.expires_at);
+    let result = match &draft {
+        None => Err(Refusal::new(Code::CommandExpired, "the executor did not come back in time")),
+        Some(draft) => deliver(shared, draft).await,
+    };
+    match result {
+        Ok(id) => {
+            row.status = DraftStatus::Delivered;
+            row.proposal_id = Some(id);
+        }
+        Err(refusal) if [Code::ExecutorUnreachable, Code::Timeout, Code::UnknownTarget].contains(&refusal.code) => return,
+        Err(refusal) => {
+            row.status = if draft.is_none() { DraftStatus::Expired } else { DraftStatus::Refused };
+            shared.refused("draft.refused", row.id.as_str(), &refusal).await;
+            row.code = Some(refusal.code.as_str().to_owned());
+            row.message = Some(refusal.message);
+        }
+    }
+    if let Err(error) = shared.store.write(DURABLE, "draft", move |c| drafts::put(c, &row)).await {
+        tracing::error!(%error, "a draft's state could not be stored");
+    }
+}

@@ -1,0 +1,149 @@
+//! The executor's policy in force, and how it changes: a file whose own tests pass replaces it, one
+//! whose tests fail is refused and the last good one stays.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::shared::{DURABLE, Shared};
+use crate::adapters::store::{Store, StoreError, kv};
+use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
+use crate::domain::policy::{self, Policy};
+
+const LAST_GOOD: &str = "policy.last-good";
+
+/// The policy in force.
+#[derive(Debug)]
+pub struct PolicyBook {
+    current: RwLock<Arc<Policy>>,
+    problem: RwLock<Option<String>>,
+}
+
+impl Default for PolicyBook {
+    /// Until one is loaded, nothing is allowed.
+    fn default() -> Self {
+        Self { current: RwLock::new(Arc::new(Policy::deny_all())), problem: RwLock::default() }
+    }
+}
+
+impl PolicyBook {
+    /// The policy in force.
+    pub fn current(&self) -> Arc<Policy> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why the policy file is not the policy in force, if it is not.
+    pub fn problem(&self) -> Option<String> {
+        self.problem.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, policy: Policy) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+        *self.problem.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn refuse(&self, why: String) {
+        *self.problem.write().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Loads the file at start, or the last good policy if the file is refused.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn open(&self, store: &Store, file: &Path) -> Result<(), StoreError> {
+        match read(file) {
+            Ok(None) => {}
+            Ok(Some(text)) => match policy::load(&text) {
+                Ok(policy) => {
+                    self.set(policy);
+                    return keep(store, text).await;
+                }
+                Err(error) => self.refuse(format!("{}: {error}", file.display())),
+            },
+            Err(why) => self.refuse(why),
+        }
+        if let Some(why) = self.problem() {
+            tracing::error!("the policy file is refused: {why}");
+            let last = store.read("policy", |c| kv::get(c, LAST_GOOD)).await?;
+            let last = last.and_then(|b| String::from_utf8(b).ok()).and_then(|t| policy::load(&t).ok());
+            match last {
+                Some(policy) => *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy),
+                None => tracing::error!("there is no earlier good policy: every actuation is denied"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a policy file; `None` if there is none.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn read(file: &Path) -> Result<Option<String>, String> {
+    match std::fs::metadata(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", file.display())),
+        Ok(meta) if meta.len() > CONFIG_FILE_MAX_BYTES => {
+            return Err(format!("{}: larger than {CONFIG_FILE_MAX_BYTES} bytes", file.display()));
+        }
+        Ok(_) => {}
+    }
+    std::fs::read_to_string(file).map(Some).map_err(|e| format!("{}: {e}", file.display()))
+}
+
+async fn keep(store: &Store, text: String) -> Result<(), StoreError> {
+    store.write(DURABLE, "policy", move |c| kv::put(c, LAST_GOOD, text.as_bytes())).await
+}
+
+/// Takes the policy file again after a change.
+///
+/// # Errors
+/// Why it is refused; the policy in force stays.
+pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
+    let loaded = match read(file)? {
+        None => Err(format!("{}: there is no such file", file.display())),
+        Some(text) => policy::load(&text).map(|p| (p, text)).map_err(|e| format!("{}: {e}", file.display())),
+    };
+    match loaded {
+        Ok((policy, text)) => {
+            let (digest, rules) = (policy.digest(), policy.rules().len());
+            keep(&shared.store, text).await.map_err(|e| e.to_string())?;
+            let s = shared.clone();
+            let detail = json!({"digest": digest, "rules": rules});
+            let audited = shared.store.write(DURABLE, "audit", move |c| s.audit_in(c, "policy.loaded", "policy", detail)).await;
+            audited.map_err(|e| e.to_string())?;
+            shared.policy.set(policy);
+            let message = format!("Policy {digest:?} is in force: {rules} rules");
+            shared.events.record(shared, "policy.loaded", "info", &message, json!({"digest": digest})).await;
+            Ok(())
+        }
+        Err(why) => {
+            shared.policy.refuse(why.clone());
+            let message = format!("The policy file is refused, the last good policy stays: {why}");
+            shared.events.record(shared, "policy.refused", "critical", &message, json!({})).await;
+            Err(why)
+        }
+    }
+}
+
+/// Watches the policy file and reloads it when it changes.
+pub async fn watch(shared: Shared, file: std::path::PathBuf) {
+    let stamp = |file: &Path| std::fs::metadata(file).and_then(|m| m.modified()).ok();
+    let mut seen = stamp(&file);
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = shared.tasks.stop().cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let now = stamp(&file);
+        if now.is_some() && now != seen {
+            seen = now;
+            if let Err(why) = reload(&shared, &file).await {
+                tracing::error!("{why}");
+            }
+        }
+    }
+}

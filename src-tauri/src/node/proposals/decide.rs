@@ -1,0 +1,196 @@
+//! Decisions: a person's signed yes or no, checked against the stored record.
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::{Standing, execute, gate, open, refused, step};
+use crate::adapters::store::proposals::ProposalRow;
+use crate::adapters::store::{StoreError, approvals, operators, proposals};
+use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
+use crate::domain::gate::approval::{Subject, Verdict, verify};
+use crate::domain::gate::{ActuationRuling, Permit, SignedDecision, VerifiedApproval};
+use crate::domain::proposal::{SignedProposal, Status};
+use crate::node::proposals::mint::begin;
+use crate::node::shared::{DURABLE, Shared, store_refusal};
+
+/// Takes a decision. An approval that completes the quorum starts the action; the answer is given
+/// once everything is on disk.
+///
+/// # Errors
+/// One code per fault. A refused decision leaves no trace but its audit entry, so a person can
+/// decide again, for example when an interlock has closed.
+pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing, Refusal> {
+    let s = shared.clone();
+    let copy = signed.clone();
+    let result = shared.store.write(DURABLE, "decide", move |conn| decide_in(&s, conn, &copy)).await;
+    let id = signed.decision.proposal_id.clone();
+    match result {
+        Ok((standing, permit)) => {
+            shared.proposals_changed();
+            let data = json!({"proposalId": id, "status": standing.status, "operatorId": signed.decision.operator_id});
+            let message = format!("Proposal {}: {}", id.short(), standing.detail);
+            shared.events.record(shared, "proposal.decided", "info", &message, data).await;
+            if let Some(permit) = permit {
+                execute::start(shared, permit);
+            }
+            Ok(standing)
+        }
+        Err(error) => {
+            let refusal = store_refusal(&error);
+            let (s, subject, detail) = (
+                shared.clone(),
+                id.clone(),
+                json!({"code": refusal.code, "message": refusal.message, "operatorId": signed.decision.operator_id}),
+            );
+            let audited = shared
+                .store
+                .write(DURABLE, "audit refusal", move |c| s.audit_in(c, "decision.refused", subject.as_str(), detail))
+                .await;
+            if let Err(error) = audited {
+                tracing::error!(%error, "the refusal of a decision could not be audited");
+            }
+            shared.refused("decision.refused", id.as_str(), &refusal).await;
+            Err(refusal)
+        }
+    }
+}
+
+fn decide_in(
+    shared: &Shared,
+    conn: &Connection,
+    signed: &SignedDecision,
+) -> Result<(Standing, Option<Permit>), StoreError> {
+    let decision = &signed.decision;
+    let now = shared.now();
+    let row = own_row(conn, &decision.proposal_id)?;
+    let proposal = open(shared, &row)?;
+    let vote = check(shared, conn, &proposal, signed, now)?;
+    if row.status != Status::AwaitingApproval {
+        return repeated(conn, &row, &proposal, &vote).map(|standing| (standing, None));
+    }
+    approvals::put(conn, signed, now)?;
+    let detail = json!({
+        "operator": vote.name(), "operatorId": vote.operator_id(), "digest": vote.digest(),
+        "signature": signed.signature, "note": decision.note,
+    });
+    shared.audit_in(conn, decision_kind(vote.verdict()), row.id.as_str(), detail)?;
+    if vote.verdict() == Verdict::Reject {
+        let why = format!("rejected by {}", vote.name());
+        step(shared, conn, &row.id, Status::AwaitingApproval, Status::Rejected, Some(&why), json!({}))?;
+        return Ok((standing(&row.id, Status::Rejected, 0, proposal.record().quorum, why), None));
+    }
+    let votes = votes(shared, conn, &proposal, now)?;
+    match gate(shared, conn, &proposal, &votes, now)? {
+        ActuationRuling::Allow(permit) => {
+            begin(shared, conn, &proposal, &permit)?;
+            let have = u32::try_from(permit.approved_by().len()).unwrap_or(u32::MAX);
+            let detail = format!("approved by {}; {} starts now", permit.approved_by().join(" and "), permit.action().summary());
+            Ok((standing(&row.id, Status::Executing, have, have, detail), Some(permit)))
+        }
+        ActuationRuling::NeedsApproval { required, have } => {
+            let detail = format!("approved by {}; {have} of {required} operators have agreed", vote.name());
+            Ok((standing(&row.id, Status::AwaitingApproval, have, required, detail), None))
+        }
+        ActuationRuling::Refuse(refusal) => Err(StoreError::Refused(refusal)),
+    }
+}
+
+fn decision_kind(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Approve => "decision.approve",
+        Verdict::Reject => "decision.reject",
+    }
+}
+
+fn standing(id: &ProposalId, status: Status, approvals: u32, required: u32, detail: String) -> Standing {
+    Standing { id: id.clone(), status, approvals, required, detail }
+}
+
+fn own_row(conn: &Connection, id: &ProposalId) -> Result<ProposalRow, StoreError> {
+    match proposals::get(conn, id)? {
+        Some(row) if row.own => Ok(row),
+        Some(_) => Err(refused(Code::WrongExecutor, format!("proposal {} belongs to another executor", id.short()))),
+        None => Err(refused(Code::ProposalNotFound, format!("no proposal {id} was minted here"))),
+    }
+}
+
+fn check(
+    shared: &Shared,
+    conn: &Connection,
+    proposal: &SignedProposal,
+    signed: &SignedDecision,
+    now: TimeMs,
+) -> Result<VerifiedApproval, StoreError> {
+    let id = &signed.decision.operator_id;
+    let Some(known) = operators::get(conn, id)? else {
+        return Err(refused(
+            Code::OperatorUnknown,
+            format!("operator key {} is not enrolled at this executor; use `operator enroll` there", id.short()),
+        ));
+    };
+    let record = proposal.record();
+    let subject = Subject {
+        mesh_id: &shared.mesh,
+        executor: shared.own_id(),
+        proposal_id: &record.proposal_id,
+        digest: proposal.digest(),
+        level: record.level,
+        created_at: record.created_at,
+        expires_at: record.expires_at,
+    };
+    let issuer_key = shared.issuer_key(&known.signed.record.issuer);
+    verify(signed, &subject, &known.signed, issuer_key.as_ref(), known.revocation.is_some(), now)
+        .map_err(StoreError::Refused)
+}
+
+/// Every stored decision about the proposal that still holds: revocations and expiries count now.
+fn votes(
+    shared: &Shared,
+    conn: &Connection,
+    proposal: &SignedProposal,
+    now: TimeMs,
+) -> Result<Vec<VerifiedApproval>, StoreError> {
+    let stored = approvals::of(conn, &proposal.record().proposal_id)?;
+    Ok(stored.iter().filter_map(|signed| check(shared, conn, proposal, signed, now).ok()).collect())
+}
+
+/// The same decision again is answered with what came of it; another one comes too late.
+fn repeated(
+    conn: &Connection,
+    row: &ProposalRow,
+    proposal: &SignedProposal,
+    vote: &VerifiedApproval,
+) -> Result<Standing, StoreError> {
+    let known = approvals::of(conn, &row.id)?;
+    let same = known
+        .iter()
+        .any(|d| d.decision.operator_id == *vote.operator_id() && d.decision.verdict == vote.verdict());
+    if same {
+        let have = u32::try_from(known.len()).unwrap_or(u32::MAX);
+        let detail = format!("this decision was taken before; the proposal is {}", row.status);
+        return Ok(standing(&row.id, row.status, have, proposal.record().quorum, detail));
+    }
+    Err(refused(
+        Code::ProposalNotWaiting,
+        format!("proposal {} is {} and can no longer be decided", row.id.short(), row.status),
+    ))
+}
+
+/// Takes a waiting proposal back on behalf of whoever asked for it.
+///
+/// # Errors
+/// `PROPOSAL_NOT_FOUND` or `PROPOSAL_NOT_WAITING`.
+pub async fn withdraw(shared: &Shared, id: ProposalId, why: String) -> Result<Standing, Refusal> {
+    let s = shared.clone();
+    let standing = shared
+        .store
+        .write(DURABLE, "withdraw", move |conn| {
+            let row = own_row(conn, &id)?;
+            step(&s, conn, &row.id, Status::AwaitingApproval, Status::Withdrawn, Some(&why), json!({"why": why}))?;
+            Ok(standing(&row.id, Status::Withdrawn, 0, 0, why))
+        })
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    shared.proposals_changed();
+    Ok(standing)
+}

@@ -1,0 +1,214 @@
+//! Acting: one permit, one movement, back to the safe state, one outcome.
+//!
+//! The act has been written ahead before this code runs. Whatever ends it early, the actuator goes
+//! to its safe state; if the process dies, [`recover`] does that at the next start and reports the
+//! outcome as unknown (invariants I6, I9).
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::step;
+use crate::adapters::executor::Driver;
+use crate::adapters::store::{StoreError, proposals, runs};
+use crate::domain::base::limits::QUERY_MAX;
+use crate::domain::base::{Code, EvidenceSource, ProposalId, Refusal, Tier, TimeMs};
+use crate::domain::capability::Capability;
+use crate::domain::gate::Permit;
+use crate::domain::proposal::{Outcome, Status};
+use crate::domain::wire::FrameKind;
+use crate::domain::wire::frame::FrameSpec;
+use crate::node::ledger;
+use crate::node::shared::{DURABLE, Shared, store_refusal};
+
+/// How often the safe state is tried before the node gives up and raises an alarm.
+const SAFE_TRIES: u32 = 5;
+
+/// Starts the action a permit allows.
+pub fn start(shared: &Shared, permit: Permit) {
+    shared.metrics.actions_started.inc();
+    shared.tasks.passing("action", act(shared.clone(), permit));
+}
+
+async fn act(shared: Shared, permit: Permit) {
+    let started_at = shared.now();
+    let id = permit.proposal_id().clone();
+    let target = permit.action().target.clone();
+    let (status, detail, state) = match shared.drivers.get(&target) {
+        None => (Status::Failed, format!("{target} is no actuator of this node"), None),
+        Some(driver) => perform(&shared, driver.as_ref(), &permit, started_at).await,
+    };
+    let outcome = Outcome { status, detail, started_at, ended_at: shared.now(), actuator_state: state };
+    finish(&shared, id, target, outcome).await;
+}
+
+/// Moves, waits, makes safe. Consumes the permit's one use.
+async fn perform(
+    shared: &Shared,
+    driver: &dyn Driver,
+    permit: &Permit,
+    started_at: TimeMs,
+) -> (Status, String, Option<String>) {
+    let job = permit.proposal_id().as_str();
+    if started_at > permit.valid_until() {
+        return (Status::Failed, "the permit lapsed before the actuator could be told".to_owned(), None);
+    }
+    let action = permit.action();
+    let ends_safe = action.operation == permit.safe_state();
+    if let Err(error) = driver.apply(action, job).await {
+        let safe = make_safe(driver, job).await;
+        return (Status::Failed, format!("{} failed: {error}; {safe}", action.summary()), position(driver).await);
+    }
+    if ends_safe {
+        return (Status::Completed, format!("{} done", action.summary()), position(driver).await);
+    }
+    let message = format!("{} for {} s", action.summary(), permit.run_ms() / 1_000);
+    let data = json!({"proposalId": permit.proposal_id(), "target": action.target});
+    shared.events.record(shared, "action.started", "info", &message, data).await;
+    let cut_short = tokio::select! {
+        () = tokio::time::sleep(Duration::from_millis(permit.run_ms())) => false,
+        () = shared.tasks.stop().cancelled() => true,
+    };
+    let ran_ms = shared.now().since(started_at);
+    let safe = make_safe(driver, job).await;
+    let state = position(driver).await;
+    match (safe, cut_short) {
+        (Safe::Not(why), _) => (Status::Failed, format!("ran {ran_ms} ms, then could not be made safe: {why}"), state),
+        (Safe::Yes, true) => {
+            (Status::Failed, format!("stopped after {ran_ms} ms because the node was shut down; it is safe"), state)
+        }
+        (Safe::Yes, false) => (Status::Completed, format!("ran {ran_ms} ms and is back in its safe state"), state),
+    }
+}
+
+enum Safe {
+    Yes,
+    Not(String),
+}
+
+impl std::fmt::Display for Safe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Safe::Yes => f.write_str("it is in its safe state"),
+            Safe::Not(why) => write!(f, "and it could not be made safe: {why}"),
+        }
+    }
+}
+
+async fn make_safe(driver: &dyn Driver, job: &str) -> Safe {
+    let mut last = String::new();
+    for attempt in 1..=SAFE_TRIES {
+        match driver.make_safe(job).await {
+            Ok(()) => return Safe::Yes,
+            Err(error) => {
+                tracing::error!(job, attempt, target = %driver.capability(), "making safe failed: {error}");
+                last = error.to_string();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(200 * u64::from(attempt))).await;
+    }
+    Safe::Not(last)
+}
+
+async fn position(driver: &dyn Driver) -> Option<String> {
+    driver.state().await.ok().map(|r| r.position)
+}
+
+/// Writes the end of an action: state, run, audit and a signed frame, in one transaction.
+async fn finish(shared: &Shared, id: ProposalId, target: Capability, outcome: Outcome) {
+    if outcome.status != Status::Completed {
+        shared.metrics.actions_not_completed.inc();
+    }
+    let mut stored = Err(Refusal::new(Code::StorageFailed, "not tried"));
+    // The outcome is what everybody waits for: a store that is full for a moment must not lose it.
+    for wait_ms in [0, 100, 500, 2_000] {
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        stored = write_outcome(shared, &id, &target, &outcome).await;
+        if stored.is_ok() {
+            break;
+        }
+    }
+    shared.proposals_changed();
+    let severity = if outcome.status == Status::Completed { "info" } else { "critical" };
+    let message = format!("Proposal {} {}: {}", id.short(), outcome.status, outcome.detail);
+    let data = json!({"proposalId": id, "status": outcome.status, "target": target});
+    shared.events.record(shared, "proposal.ended", severity, &message, data).await;
+    if let Err(refusal) = stored {
+        tracing::error!(proposal = %id, "the outcome could not be stored; at the next start it is reported as unknown: {refusal}");
+    }
+}
+
+async fn write_outcome(
+    shared: &Shared,
+    id: &ProposalId,
+    target: &Capability,
+    outcome: &Outcome,
+) -> Result<(), Refusal> {
+    let frame = ledger::compose(shared, outcome_frame(shared, id, target, outcome))?;
+    let (s, id, outcome) = (shared.clone(), id.clone(), outcome.clone());
+    let inserted = shared
+        .store
+        .write(DURABLE, "outcome", move |conn| {
+            proposals::set_outcome(conn, &id, &outcome)?;
+            runs::end(conn, &id, outcome.ended_at, outcome.status)?;
+            step(&s, conn, &id, Status::Executing, outcome.status, Some(&outcome.detail), json!(outcome))?;
+            ledger::insert(conn, &frame)
+        })
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    ledger::stored(shared, &[inserted]);
+    Ok(())
+}
+
+fn outcome_frame(shared: &Shared, id: &ProposalId, target: &Capability, outcome: &Outcome) -> FrameSpec {
+    let data = json!({
+        "type": "proposal.outcome", "proposalId": id, "executor": shared.own_id(), "target": target,
+        "status": outcome.status, "detail": outcome.detail, "startedAt": outcome.started_at,
+        "endedAt": outcome.ended_at, "actuatorState": outcome.actuator_state,
+    });
+    FrameSpec {
+        kind: FrameKind::Event,
+        data: data.as_object().cloned().unwrap_or_default(),
+        sources: vec![EvidenceSource::Device],
+        tier: Tier::T2,
+        taint: Default::default(),
+        note: Some(format!("Proposal {} {}: {}", id.short(), outcome.status, outcome.detail)),
+    }
+}
+
+/// After a crash: every actuator to its safe state, every interrupted action reported as unknown.
+/// Runs before the node listens.
+///
+/// # Errors
+/// Whatever the store says; a node that cannot read what it was doing does not start.
+pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
+    for driver in shared.drivers.all() {
+        if let Safe::Not(why) = make_safe(driver.as_ref(), "start").await {
+            let message = format!("{} could not be brought to its safe state: {why}", driver.capability());
+            let data = json!({"target": driver.capability()});
+            shared.events.record(shared, "actuator.unsafe", "critical", &message, data).await;
+        }
+    }
+    let open = shared.store.read("recover", |c| proposals::own_open(c, QUERY_MAX)).await?;
+    for row in open.into_iter().filter(|r| r.status == Status::Executing) {
+        let target: Capability = row.target.parse().map_err(|_| StoreError::Refused(Refusal::new(
+            Code::DigestMismatch,
+            format!("proposal {} names a target that is none", row.id.short()),
+        )))?;
+        let state = match shared.drivers.get(&target) {
+            Some(driver) => position(driver.as_ref()).await,
+            None => None,
+        };
+        let outcome = Outcome {
+            status: Status::Unknown,
+            detail: "the node was interrupted while acting; whether the action took effect is not known. \
+                     The actuator was brought to its safe state at the next start"
+                .to_owned(),
+            started_at: row.updated_at,
+            ended_at: shared.now(),
+            actuator_state: state,
+        };
+        finish(shared, row.id, target, outcome).await;
+    }
+    Ok(())
+}

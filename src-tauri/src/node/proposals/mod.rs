@@ -1,0 +1,187 @@
+//! Proposals at their executor: minted, decided, executed, ended. And mirrors of others' proposals.
+//!
+//! Every step is one transaction on the store's single writer: it reads the stored record, checks
+//! everything again and writes the next state, the audit entry and the run ahead of the act. So two
+//! decisions, a retry or a crash meet a compare-and-set, not a race (invariants I5, I6, I8).
+
+mod decide;
+mod execute;
+mod mint;
+pub mod mirror;
+
+pub use decide::{decide, withdraw};
+pub use execute::recover;
+pub use mint::{Minted, mint};
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::shared::{DURABLE, Shared, clock_trusted};
+use crate::adapters::store::proposals::ProposalRow;
+use crate::adapters::store::{StoreError, facts, proposals, runs};
+use crate::domain::base::limits::QUERY_MAX;
+use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
+use crate::domain::gate::{ActuationRuling, ExecutionRequest, VerifiedApproval, actuation};
+use crate::domain::identity::Signature;
+use crate::domain::policy::{EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
+use crate::domain::proposal::{ProposalRecord, SignedProposal, Status};
+
+/// Where a proposal stands after a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// The proposal.
+    #[schema(value_type = String)]
+    pub id: ProposalId,
+    /// Its status now.
+    pub status: Status,
+    /// Distinct operators who approved.
+    pub approvals: u32,
+    /// Distinct operators needed.
+    pub required: u32,
+    /// What that means, in a sentence.
+    pub detail: String,
+}
+
+fn refused(code: Code, message: impl Into<String>) -> StoreError {
+    StoreError::Refused(Refusal::new(code, message))
+}
+
+/// Opens a stored record of our own and checks that nobody has altered it.
+fn open(shared: &Shared, row: &ProposalRow) -> Result<SignedProposal, StoreError> {
+    let signature = Signature::from_text(&row.signature)
+        .map_err(|e| refused(Code::DigestMismatch, format!("proposal {}: {e}", row.id.short())))?;
+    SignedProposal::open(&row.record, signature, shared.key.public()).map_err(StoreError::Refused)
+}
+
+/// What the policy says of a record now, with facts and history read in the same transaction.
+fn terms_now(shared: &Shared, conn: &Connection, record: &ProposalRecord, now: TimeMs) -> Result<Terms, StoreError> {
+    let evidence: Vec<EvidenceView> = record
+        .evidence
+        .iter()
+        .map(|e| EvidenceView {
+            origin: e.origin.clone(),
+            effective: e.effective_tier,
+            age_ms: e.age_ms,
+            signature: e.signature,
+        })
+        .collect();
+    let action = record.action();
+    let request = Request {
+        action: &action,
+        requester: record.requested_by.kind,
+        taint: &record.taint,
+        evidence: &evidence,
+        phase: Phase::Execute,
+    };
+    let facts = facts::numeric(conn)?;
+    let ruling = shared.policy.current().evaluate(&request, &facts, &history(conn, now)?, now, shared.own_id());
+    match ruling {
+        Ruling::Allow(terms) => Ok(terms),
+        Ruling::Deny(denial) => Err(refused(denial.code, denial.message)),
+    }
+}
+
+/// The executor's runs of the last day, as the policy counts them.
+fn history(conn: &Connection, now: TimeMs) -> Result<History, StoreError> {
+    let since = TimeMs(now.0.saturating_sub(24 * 3_600_000));
+    let runs = runs::since(conn, since)?
+        .into_iter()
+        .map(|r| RunView {
+            rule: r.rule,
+            target: r.target,
+            operation: r.operation,
+            started_at: r.started_at,
+            duration_ms: r.ended_at.map_or(r.planned_ms, |end| end.since(r.started_at)),
+        })
+        .collect();
+    Ok(History { runs })
+}
+
+/// Asks the gate about a record with the votes it has, inside a transaction.
+fn gate(
+    shared: &Shared,
+    conn: &Connection,
+    signed: &SignedProposal,
+    votes: &[VerifiedApproval],
+    now: TimeMs,
+) -> Result<ActuationRuling, StoreError> {
+    let record = signed.record();
+    let busy = proposals::executing_on(conn, record.target.as_str())?;
+    if let Some(other) = busy {
+        return Err(refused(
+            Code::ActuatorBusy,
+            format!("{} is busy with proposal {}; decide again when it has ended", record.target, other.short()),
+        ));
+    }
+    let terms = terms_now(shared, conn, record, now)?;
+    let action = record.action();
+    let request = ExecutionRequest {
+        proposal_id: &record.proposal_id,
+        digest: signed.digest(),
+        executor: &record.executor,
+        own: shared.own_id(),
+        action: &action,
+        level: record.level,
+        taint: &record.taint,
+        expires_at: record.expires_at,
+    };
+    Ok(actuation::rule(&request, &terms, votes, clock_trusted(conn, now)?, now))
+}
+
+/// Moves a proposal on inside a transaction, with its audit entry.
+fn step(
+    shared: &Shared,
+    conn: &Connection,
+    id: &ProposalId,
+    from: Status,
+    to: Status,
+    reason: Option<&str>,
+    detail: serde_json::Value,
+) -> Result<(), StoreError> {
+    debug_assert!(from.can_become(to));
+    let now = shared.now();
+    if !proposals::transition(conn, id, from, to, now, reason)? {
+        return Err(refused(Code::ProposalNotWaiting, format!("proposal {} is no longer {from}", id.short())));
+    }
+    shared.audit_in(conn, &format!("proposal.{to}"), id.as_str(), detail)
+}
+
+/// Expires what nobody decided in time; looks every second.
+pub async fn expire(shared: Shared) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = shared.tasks.stop().cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let now = shared.now();
+        let waiting = shared.store.read("expiry", move |c| proposals::own_open(c, QUERY_MAX)).await;
+        let waiting = waiting.unwrap_or_default();
+        let count = waiting.iter().filter(|r| r.status == Status::AwaitingApproval).count();
+        shared.metrics.proposals_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+        for row in waiting.into_iter().filter(|r| r.status == Status::AwaitingApproval && r.expires_at <= now) {
+            let (s, id) = (shared.clone(), row.id.clone());
+            let done = shared
+                .store
+                .write(DURABLE, "expire", move |c| {
+                    let why = "nobody decided in time";
+                    step(&s, c, &id, Status::AwaitingApproval, Status::Expired, Some(why), json!({}))
+                })
+                .await;
+            match done {
+                Ok(()) => {
+                    shared.proposals_changed();
+                    let message = format!("Proposal {} expired: nobody decided in time", row.id.short());
+                    let data = json!({"proposalId": row.id});
+                    shared.events.record(&shared, "proposal.expired", "warning", &message, data).await;
+                }
+                Err(error) => tracing::warn!(%error, "a proposal could not be expired"),
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What every actor of a node shares: identity, store, clock, books, heads. No actor owns it, no
+//! lock in it is ever held across an await.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::config::Config;
+use super::drivers::Drivers;
+use super::events::EventLog;
+use super::links::Links;
+use super::metrics::Metrics;
+use super::policy_book::PolicyBook;
+use super::runtime::Tasks;
+use crate::adapters::clock::SharedClock;
+use crate::adapters::store::{Class, Store, StoreError, audit, kv, trust};
+use crate::domain::admission::{Grant, TrustRecord, TrustView};
+use crate::domain::base::limits::CLOCK_BEHIND_MAX_MS;
+use crate::domain::base::{Code, DeviceId, FrameId, Hlc, MeshId, Refusal, TimeMs};
+use crate::domain::capability::Capability;
+use crate::domain::identity::{DeviceKey, PublicKey};
+use crate::domain::wire::frame::Stamp;
+
+/// Shared by every actor of one node.
+#[derive(Clone)]
+pub struct Shared(Arc<Inner>);
+
+/// See [`Shared`].
+pub struct Inner {
+    /// This device's secret key.
+    pub key: DeviceKey,
+    /// The mesh this node belongs to.
+    pub mesh: MeshId,
+    /// What it runs with.
+    pub config: Config,
+    /// What it remembers.
+    pub store: Store,
+    /// What time it is.
+    pub clock: SharedClock,
+    /// When it started.
+    pub started_at: TimeMs,
+    /// What happened.
+    pub events: EventLog,
+    /// What it counts.
+    pub metrics: Metrics,
+    /// Whom it trusts.
+    pub trust: TrustBook,
+    /// What its executor allows.
+    pub policy: PolicyBook,
+    /// Whom it is connected to.
+    pub links: Links,
+    /// Everything it offers.
+    pub capabilities: Vec<Capability>,
+    /// Its actuators.
+    pub drivers: Drivers,
+    /// What devices offered when they were last connected.
+    pub last_offered: Mutex<BTreeMap<DeviceId, Vec<String>>>,
+    /// Its tasks.
+    pub tasks: Tasks,
+    /// The stamps of its own frames.
+    pub stamper: Stamper,
+    /// Counts up with every stored frame batch; wakes gossip and planner.
+    pub frames_head: watch::Sender<u64>,
+    /// Counts up with every change of a proposal; wakes links and streams.
+    pub proposals_head: watch::Sender<u64>,
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Shared {
+    /// Wraps the parts.
+    pub fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// This device.
+    pub fn own_id(&self) -> &DeviceId {
+        self.key.id()
+    }
+
+    /// The current moment.
+    pub fn now(&self) -> TimeMs {
+        self.clock.now()
+    }
+
+    /// The state directory.
+    pub fn state_dir(&self) -> PathBuf {
+        self.config.state_dir.clone()
+    }
+
+    /// The key with which a device may issue operator records here: our own, or that of a trusted
+    /// device with `admin`.
+    pub fn issuer_key(&self, issuer: &DeviceId) -> Option<PublicKey> {
+        if issuer == self.own_id() {
+            return Some(*self.key.public());
+        }
+        self.trust.live(issuer).filter(|r| r.grants.has(Grant::Admin)).and_then(|r| r.public_key)
+    }
+
+    /// What devices offered when they were last connected.
+    pub fn known_capabilities(&self) -> BTreeMap<DeviceId, Vec<String>> {
+        self.last_offered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells everyone who waits that proposals changed.
+    pub fn proposals_changed(&self) {
+        self.proposals_head.send_modify(|n| *n += 1);
+    }
+
+    /// Records a refusal: log, counter, event (invariant I10).
+    pub async fn refused(&self, kind: &'static str, subject: &str, refusal: &Refusal) {
+        self.metrics.refused(refusal.code);
+        tracing::warn!(kind, subject, code = %refusal.code, "{}", refusal.message);
+        let data = json!({"code": refusal.code, "subject": subject});
+        self.events.record(self, kind, "warning", &refusal.message, data).await;
+    }
+
+    /// An audit entry about `subject`, appended inside the caller's transaction.
+    ///
+    /// # Errors
+    /// Whatever the store says; the caller's transaction then fails as a whole.
+    pub fn audit_in(
+        &self,
+        conn: &rusqlite::Connection,
+        kind: &str,
+        subject: &str,
+        detail: serde_json::Value,
+    ) -> Result<(), StoreError> {
+        audit_entry(conn, &self.key, self.now(), kind, subject, detail)
+    }
+}
+
+/// Appends a signed entry to the audit chain inside a transaction.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn audit_entry(
+    conn: &rusqlite::Connection,
+    key: &DeviceKey,
+    now: TimeMs,
+    kind: &str,
+    subject: &str,
+    detail: serde_json::Value,
+) -> Result<(), StoreError> {
+    let entry = json!({"device": key.id(), "time": now, "kind": kind, "subject": subject, "detail": detail});
+    audit::append(conn, now, &entry, |message| key.sign(message).to_text())
+}
+
+/// Trust records in memory, written through to the store.
+#[derive(Debug, Default)]
+pub struct TrustBook {
+    records: RwLock<Arc<BTreeMap<DeviceId, TrustRecord>>>,
+}
+
+/// A moment's view of the trust records, revoked ones left out.
+#[derive(Debug, Clone)]
+pub struct TrustSnapshot(Arc<BTreeMap<DeviceId, TrustRecord>>);
+
+impl TrustView for TrustSnapshot {
+    fn record(&self, device: &DeviceId) -> Option<&TrustRecord> {
+        self.0.get(device).filter(|r| r.is_live())
+    }
+}
+
+impl TrustBook {
+    /// The records as of now.
+    pub fn snapshot(&self) -> TrustSnapshot {
+        TrustSnapshot(self.records.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// The live record of a device.
+    pub fn live(&self, device: &DeviceId) -> Option<TrustRecord> {
+        self.snapshot().record(device).cloned()
+    }
+
+    /// Every record, revoked ones too.
+    pub fn all(&self) -> Vec<TrustRecord> {
+        self.snapshot().0.values().cloned().collect()
+    }
+
+    /// Reads the records from the store again; called after every change.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn reload(&self, store: &Store) -> Result<(), StoreError> {
+        let records = store.read("trust", trust::all).await?;
+        let map = records.into_iter().map(|r| (r.device_id.clone(), r)).collect();
+        *self.records.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+        Ok(())
+    }
+}
+
+/// Gives our own frames their ids, logical times and counts; none is ever given twice, also not
+/// after a crash: counts are reserved in blocks before they are used.
+#[derive(Debug)]
+pub struct Stamper {
+    state: Mutex<(Hlc, u64)>,
+}
+
+impl Stamper {
+    /// Continues after what earlier runs may have used.
+    pub fn resume(hlc: Hlc, next_seq: u64) -> Self {
+        Self { state: Mutex::new((hlc, next_seq)) }
+    }
+
+    /// The stamp of the next own frame.
+    pub fn stamp(&self, now: TimeMs) -> Stamp {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = state.0.tick(now);
+        state.1 += 1;
+        Stamp { frame_id: FrameId::from(uuid::Uuid::new_v4()), now, hlc: state.0, seq: state.1 }
+    }
+
+    /// Hears the logical time of another node.
+    pub fn observe(&self, heard: Hlc, now: TimeMs) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = state.0.observe(heard, now, crate::domain::base::limits::FRAME_FUTURE_MAX_MS);
+    }
+}
+
+const HIGH_WATER: &str = "clock.high-water";
+
+/// Writes down the newest time this node has seen, if it is newer (DESIGN §6).
+///
+/// # Errors
+/// Whatever the store says.
+pub fn note_time(conn: &rusqlite::Connection, now: TimeMs) -> Result<(), StoreError> {
+    if high_water(conn)? < now {
+        kv::put(conn, HIGH_WATER, &now.0.to_be_bytes())?;
+    }
+    Ok(())
+}
+
+/// The newest time this node has ever written down.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn high_water(conn: &rusqlite::Connection) -> Result<TimeMs, StoreError> {
+    let bytes = kv::get(conn, HIGH_WATER)?;
+    Ok(bytes.and_then(|b| b.try_into().ok()).map_or(TimeMs(0), |b| TimeMs(u64::from_be_bytes(b))))
+}
+
+/// Whether the clock may be believed: it is not behind what this node has already lived through.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn clock_trusted(conn: &rusqlite::Connection, now: TimeMs) -> Result<bool, StoreError> {
+    Ok(now.plus(CLOCK_BEHIND_MAX_MS) >= high_water(conn)?)
+}
+
+/// The refusal for a store that failed.
+pub fn store_refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Refused(refusal) => refusal.clone(),
+        other => Refusal::new(other.code(), other.to_string()),
+    }
+}
+
+/// The class of a write that somebody is waiting for.
+pub const DURABLE: Class = Class::Durable;
+
+/// The refusal for an internal fault that has been logged.
+pub fn internal(what: &str) -> Refusal {
+    Refusal::new(Code::InternalError, format!("{what}; the node's log has the details"))
+}

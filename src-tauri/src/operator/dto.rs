@@ -1,0 +1,430 @@
+//! What the door answers with. Every value that comes from the mesh carries its age, origin, tier
+//! and verification state (DESIGN §7). Names are camelCase in JSON; times are milliseconds since
+//! 1970; ids are full.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A node at a glance.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusView {
+    /// This device.
+    pub device_id: String,
+    /// Its name for people.
+    pub display_name: String,
+    /// Its role.
+    pub role: String,
+    /// The id of its mesh.
+    pub mesh_id: String,
+    /// The mesh's name, where it has one.
+    pub mesh_name: Option<String>,
+    /// The version of the program.
+    pub version: String,
+    /// The port it listens on.
+    pub port: u16,
+    /// How long it has been up.
+    pub uptime_ms: u64,
+    /// Frames stored.
+    pub frames: u64,
+    /// Current facts.
+    pub facts: u64,
+    /// Connected peers.
+    pub peers: Vec<PeerView>,
+    /// Proposals waiting for people, own and mirrored.
+    pub proposals_waiting: u64,
+    /// Drafts waiting for an unreachable executor.
+    pub drafts_waiting: u64,
+    /// What it offers.
+    pub capabilities: Vec<String>,
+    /// The policy in force here.
+    pub policy: PolicyState,
+    /// Whether its clock may be believed.
+    pub clock_trusted: bool,
+    /// Whether everything shown is a demonstration.
+    pub demo: bool,
+    /// What is wrong, in sentences; empty when all is well.
+    pub problems: Vec<String>,
+}
+
+/// The policy in force.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyState {
+    /// The digest of its text.
+    pub digest: String,
+    /// How many rules it has; none means that everything is denied.
+    pub rules: usize,
+    /// Why the policy file is not the policy in force, if it is not.
+    pub problem: Option<String>,
+}
+
+/// A connected peer.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerView {
+    /// The device, proven.
+    pub device_id: String,
+    /// Its name, as it says.
+    pub display_name: Option<String>,
+    /// Its role, as it says.
+    pub role: Option<String>,
+    /// What it offers, as it says.
+    pub capabilities: Vec<String>,
+    /// Whether we dialed it.
+    pub outbound: bool,
+    /// The transport label.
+    pub transport_label: Option<String>,
+    /// How the link is protected.
+    pub posture: String,
+    /// `clawmesh` for our kind, `gen1` for an existing gen-1 node.
+    pub generation: String,
+    /// When it connected.
+    pub connected_at: u64,
+    /// What it may do here.
+    pub grants: Vec<String>,
+}
+
+/// The newest value of one metric from one origin.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FactView {
+    /// What was measured.
+    pub metric: String,
+    /// Where.
+    pub zone: Option<String>,
+    /// The value: a number or a text.
+    pub value: Value,
+    /// Its unit.
+    pub unit: Option<String>,
+    /// The device it came from.
+    pub origin: String,
+    /// That device's name, where known.
+    pub origin_name: Option<String>,
+    /// The frame that carried it.
+    pub frame_id: String,
+    /// When it was sensed, as far as we believe it.
+    pub sensed_at: u64,
+    /// How old it is now, in milliseconds.
+    pub age_ms: u64,
+    /// The tier its origin claims, for example `T2`.
+    pub claimed_tier: String,
+    /// The tier this node vouches for.
+    pub effective_tier: String,
+    /// `verified`, `first-hand` or `unverifiable`.
+    pub signature: String,
+    /// Whether a model had a part in it.
+    pub tainted: bool,
+}
+
+/// A stored frame.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FrameView {
+    /// Its place in this node's log.
+    pub seq: u64,
+    /// Its id.
+    pub frame_id: String,
+    /// The hash of its content.
+    pub content: String,
+    /// What it is about.
+    pub kind: String,
+    /// The device it came from.
+    pub origin: String,
+    /// Its time, as far as we believe it.
+    pub time: u64,
+    /// When we got it.
+    pub received_at: u64,
+    /// How old it is now, in milliseconds.
+    pub age_ms: u64,
+    /// The tier its origin claims.
+    pub claimed_tier: String,
+    /// The tier this node vouches for.
+    pub effective_tier: String,
+    /// `verified`, `first-hand` or `unverifiable`.
+    pub signature: String,
+    /// Whether a model had a part in it.
+    pub tainted: bool,
+    /// Whether its timestamp lay too far ahead to be believed.
+    pub ahead: bool,
+    /// The frame as it came.
+    pub frame: Value,
+}
+
+/// Something that happened on this node.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventView {
+    /// Its number; they have no gaps but at the old end.
+    pub seq: u64,
+    /// When.
+    pub time: u64,
+    /// What kind, for example `proposal.created`.
+    pub kind: String,
+    /// `info`, `warning` or `critical`.
+    pub severity: String,
+    /// What happened, in a sentence.
+    pub message: String,
+    /// The details.
+    pub data: Value,
+}
+
+/// A proposal with its state. `id` to `evidence` are a contract with other programs.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProposalView {
+    /// Its id.
+    pub id: String,
+    /// Where it stands, for example `awaiting_approval`.
+    pub status: String,
+    /// Who must agree: `L1`, `L2`, `L3`.
+    pub level: String,
+    /// The actuator.
+    pub target: String,
+    /// What it does.
+    pub operation: String,
+    /// With which parameters.
+    pub params: Value,
+    /// The device that minted it and alone acts on it.
+    pub executor: String,
+    /// When it was minted.
+    pub created_at: u64,
+    /// When it stops waiting.
+    pub expires_at: u64,
+    /// The frames it rests on.
+    pub evidence: Vec<crate::domain::proposal::Evidence>,
+    /// Why it was asked for.
+    pub reason: String,
+    /// Who asked.
+    pub requested_by: crate::domain::proposal::RequestedBy,
+    /// The policy rule that applies.
+    pub rule: String,
+    /// How many distinct operators must agree.
+    pub quorum: u32,
+    /// Whether a model had a part in it.
+    pub tainted: bool,
+    /// How long the action lasts, in milliseconds.
+    pub run_ms: u64,
+    /// The operation that ends it.
+    pub safe_state: String,
+    /// What people sign.
+    pub digest: String,
+    /// Whether this node is the executor.
+    pub own: bool,
+    /// Counts up with every change.
+    pub revision: u64,
+    /// When it last changed.
+    pub updated_at: u64,
+    /// Why it stands where it stands.
+    pub detail: Option<String>,
+    /// How the action ended.
+    pub outcome: Option<crate::domain::proposal::Outcome>,
+}
+
+/// A proposal's signed record, for the client that is about to sign its digest.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProposalRecordView {
+    /// The proposal.
+    pub proposal: ProposalView,
+    /// The record exactly as its executor signed it, canonical JSON as text.
+    pub record: String,
+    /// The executor's signature.
+    pub signature: String,
+    /// The executor's public key as this node knows it.
+    pub executor_key: String,
+    /// The decisions this node knows of; complete only at the executor.
+    pub decisions: Vec<Value>,
+}
+
+/// One step of a proposal's story.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceStep {
+    /// When.
+    pub time: u64,
+    /// Which step: `reading`, `minted`, `decision`, `executing`, `ended`, `outcome`.
+    pub stage: String,
+    /// Who or what did it.
+    pub actor: String,
+    /// What happened, in a sentence.
+    pub message: String,
+    /// The details.
+    pub data: Value,
+}
+
+/// A proposal from reading to outcome.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceView {
+    /// The proposal.
+    pub proposal: ProposalView,
+    /// Its steps, oldest first.
+    pub steps: Vec<TraceStep>,
+}
+
+/// What checking the audit chain showed.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditReport {
+    /// Whether every entry is in place, unaltered and signed by this device.
+    pub ok: bool,
+    /// How many entries were checked.
+    pub entries: u64,
+    /// The hash of the newest entry.
+    pub head: Option<String>,
+    /// What is wrong, each with its entry's number.
+    pub faults: Vec<String>,
+}
+
+/// One audit entry.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditView {
+    /// Its number.
+    pub seq: u64,
+    /// When.
+    pub time: u64,
+    /// What was done, for example `proposal.approved`.
+    pub kind: String,
+    /// To what.
+    pub subject: String,
+    /// The details.
+    pub detail: Value,
+    /// The hash of this entry, which the next one contains.
+    pub hash: String,
+}
+
+/// A trust record.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrustRecordView {
+    /// The device.
+    pub device_id: String,
+    /// Its pinned key; learned at its first handshake where none was given.
+    pub public_key: Option<String>,
+    /// Its name for people.
+    pub name: Option<String>,
+    /// What it may do.
+    pub grants: Vec<String>,
+    /// When it was added.
+    pub added_at: u64,
+    /// When it was revoked.
+    pub revoked_at: Option<u64>,
+    /// Whether it is connected now; unknown while the node is stopped.
+    pub connected: Option<bool>,
+}
+
+/// What `trust add` was told.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrustAdd {
+    /// The device.
+    pub device_id: String,
+    /// Its key, to pin it before it first connects.
+    #[serde(default)]
+    pub public_key: Option<String>,
+    /// A name for people.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// A preset: `field`, `command-center`, `viewer`, `gen1`.
+    #[serde(default)]
+    pub preset: Option<String>,
+    /// Further grants, for example `observe:T2,relay`.
+    #[serde(default)]
+    pub grants: Option<String>,
+}
+
+/// An operator an executor knows.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperatorView {
+    /// The hash of the key.
+    pub operator_id: String,
+    /// The person's public key.
+    pub public_key: String,
+    /// The person's name.
+    pub name: String,
+    /// The highest level they may approve.
+    pub max_level: String,
+    /// The device that vouches for them.
+    pub issuer: String,
+    /// When it was issued.
+    pub issued_at: u64,
+    /// When it ends.
+    pub expires_at: Option<u64>,
+    /// When the key was revoked.
+    pub revoked_at: Option<u64>,
+}
+
+/// What `operator enroll` was told.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OperatorEnroll {
+    /// The person's public key.
+    pub public_key: String,
+    /// The person's name.
+    pub name: String,
+    /// The highest level they may approve.
+    pub level: String,
+    /// For how many days; a year where absent.
+    #[serde(default)]
+    pub days: Option<u32>,
+}
+
+/// A wish for an action, by a person.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DraftRequest {
+    /// The actuator.
+    pub target: String,
+    /// What it is to do.
+    pub operation: String,
+    /// With which parameters.
+    #[serde(default)]
+    pub params: crate::domain::capability::Params,
+    /// Why.
+    pub reason: String,
+    /// The person's name.
+    pub name: String,
+    /// The frames it rests on.
+    #[serde(default)]
+    pub cites: Vec<String>,
+}
+
+/// What became of a draft.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DraftView {
+    /// Its id.
+    pub draft_id: String,
+    /// `proposed` or `waiting`; stored drafts also `refused` or `expired`.
+    pub status: String,
+    /// The proposal, where there is one.
+    pub proposal_id: Option<String>,
+    /// The actuator.
+    pub target: String,
+    /// Why it stands there.
+    pub detail: Option<String>,
+    /// When it was made.
+    pub created_at: u64,
+    /// When it stops being wanted.
+    pub expires_at: u64,
+}
+
+/// What every refused request is answered with.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ErrorView,
+}
+
+/// An error: a stable code and a sentence.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ErrorView {
+    /// What programs act on.
+    pub code: String,
+    /// What people read.
+    pub message: String,
+}
