@@ -139,7 +139,11 @@ impl Sheet {
         if !passed && self.failed.is_none() {
             self.failed = Some((code, detail.clone()));
         }
-        self.checks.push(Check { name: name.to_owned(), passed, detail });
+        self.checks.push(Check {
+            name: name.to_owned(),
+            passed,
+            detail,
+        });
     }
 }
 
@@ -166,28 +170,53 @@ impl Policy {
             let inside = hours.contain(now);
             let text = |m: u32| format!("{:02}:{:02}", m / 60, m % 60);
             let window = format!("{} to {} UTC", text(hours.from_min), text(hours.to_min));
-            let result = if inside { Ok(window) } else { Err(format!("allowed only from {window}")) };
+            let result = if inside {
+                Ok(window)
+            } else {
+                Err(format!("allowed only from {window}"))
+            };
             sheet.check("hours", Code::PolicyDenied, result);
         }
         caps(&mut sheet, rule, &action.target, history, run_ms, now);
         for interlock in &rule.interlocks {
             let result = holds(interlock, facts, now, own, false);
-            sheet.check(&format!("interlock: {}", interlock.text()), Code::InterlockOpen, result);
+            sheet.check(
+                &format!("interlock: {}", interlock.text()),
+                Code::InterlockOpen,
+                result,
+            );
         }
         if rule.level == Level::L1 {
             for condition in &rule.conditions {
                 let result = holds(condition, facts, now, own, true);
-                sheet.check(&format!("condition: {}", condition.text()), Code::PolicyDenied, result);
+                sheet.check(
+                    &format!("condition: {}", condition.text()),
+                    Code::PolicyDenied,
+                    result,
+                );
             }
         }
         if let Some((code, detail)) = sheet.failed {
-            let message = format!("rule {:?} refuses {}: {detail}", rule.name, action.summary());
-            return Ruling::Deny(Denial { code, message, rule: Some(rule.name.clone()), checks: sheet.checks });
+            let message = format!(
+                "rule {:?} refuses {}: {detail}",
+                rule.name,
+                action.summary()
+            );
+            return Ruling::Deny(Denial {
+                code,
+                message,
+                rule: Some(rule.name.clone()),
+                checks: sheet.checks,
+            });
         }
         let modelled = !request.taint.is_empty() || request.requester == Requester::Llm;
         Ruling::Allow(Terms {
             rule: rule.name.clone(),
-            level: if modelled { rule.level.max(Level::L2) } else { rule.level },
+            level: if modelled {
+                rule.level.max(Level::L2)
+            } else {
+                rule.level
+            },
             quorum: rule.quorum,
             deadline_ms: rule.deadline_ms,
             run_ms,
@@ -197,16 +226,41 @@ impl Policy {
     }
 
     fn uncovered(&self, action: &Action) -> Ruling {
-        let known = self.rules().iter().any(|r| r.capability.matches(&action.target));
+        let known = self
+            .rules()
+            .iter()
+            .any(|r| r.capability.matches(&action.target));
         let (code, message) = if known {
-            (Code::PolicyDenied, format!("no rule of the policy covers {:?} on {}", action.operation, action.target))
+            (
+                Code::PolicyDenied,
+                format!(
+                    "no rule of the policy covers {:?} on {}",
+                    action.operation, action.target
+                ),
+            )
         } else if self.rules().is_empty() {
-            (Code::PolicyDenied, "this executor has no policy, so it denies everything; write policy.toml".to_owned())
+            (
+                Code::PolicyDenied,
+                "this executor has no policy, so it denies everything; write policy.toml"
+                    .to_owned(),
+            )
         } else {
-            (Code::PolicyDenied, format!("no rule of the policy covers {}", action.target))
+            (
+                Code::PolicyDenied,
+                format!("no rule of the policy covers {}", action.target),
+            )
         };
-        let checks = vec![Check { name: "rule".into(), passed: false, detail: message.clone() }];
-        Ruling::Deny(Denial { code, message, rule: None, checks })
+        let checks = vec![Check {
+            name: "rule".into(),
+            passed: false,
+            detail: message.clone(),
+        }];
+        Ruling::Deny(Denial {
+            code,
+            message,
+            rule: None,
+            checks,
+        })
     }
 }
 
@@ -220,8 +274,16 @@ fn requester(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>) {
 }
 
 fn params(sheet: &mut Sheet, rule: &Rule, action: &Action) {
-    for name in action.params.keys().filter(|n| !rule.params.contains_key(*n)) {
-        sheet.check("params", Code::PolicyDenied, Err(format!("parameter {name} is not among the rule's params")));
+    for name in action
+        .params
+        .keys()
+        .filter(|n| !rule.params.contains_key(*n))
+    {
+        sheet.check(
+            "params",
+            Code::PolicyDenied,
+            Err(format!("parameter {name} is not among the rule's params")),
+        );
     }
     for (name, allowed) in &rule.params {
         let result = match action.params.get(name) {
@@ -243,13 +305,20 @@ fn duration(sheet: &mut Sheet, rule: &Rule, action: &Action) -> u64 {
         return 0;
     }
     let most = rule.deadline_ms.min(ACTUATION_MAX_MS);
-    let wanted = rule.duration_param.as_ref().and_then(|name| action.params.get(name)).and_then(|v| v.as_f64());
+    let wanted = rule
+        .duration_param
+        .as_ref()
+        .and_then(|name| action.params.get(name))
+        .and_then(|v| v.as_f64());
     let Some(seconds) = wanted else { return most };
     let ms = std::time::Duration::try_from_secs_f64(seconds).map_or(u64::MAX, |d| {
         u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
     });
     let result = if ms == 0 || ms > most {
-        Err(format!("runs {seconds} s, allowed is more than 0 and at most {} s", most / 1_000))
+        Err(format!(
+            "runs {seconds} s, allowed is more than 0 and at most {} s",
+            most / 1_000
+        ))
     } else {
         Ok(format!("runs {seconds} s of at most {} s", most / 1_000))
     };
@@ -261,63 +330,130 @@ fn evidence(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, own: &DeviceI
     if rule.min_evidence == 0 {
         return;
     }
-    let from = |e: &&EvidenceView| rule.origins.as_ref().is_none_or(|list| list.iter().any(|o| o.is(&e.origin, own)));
+    let from = |e: &&EvidenceView| {
+        rule.origins
+            .as_ref()
+            .is_none_or(|list| list.iter().any(|o| o.is(&e.origin, own)))
+    };
     let named: Vec<&EvidenceView> = request.evidence.iter().filter(from).collect();
-    let strong: Vec<&&EvidenceView> = named.iter().filter(|e| e.effective >= rule.min_tier).collect();
-    let fresh = strong.iter().filter(|e| e.age_ms <= rule.max_evidence_age_ms).count();
+    let strong: Vec<&&EvidenceView> = named
+        .iter()
+        .filter(|e| e.effective >= rule.min_tier)
+        .collect();
+    let fresh = strong
+        .iter()
+        .filter(|e| e.age_ms <= rule.max_evidence_age_ms)
+        .count();
     let enough = |n: usize| n >= rule.min_evidence;
     let want = rule.min_evidence;
     let (code, result) = if enough(fresh) {
-        (Code::EvidenceMissing, Ok(format!("{fresh} admissible, {want} needed")))
+        (
+            Code::EvidenceMissing,
+            Ok(format!("{fresh} admissible, {want} needed")),
+        )
     } else if enough(strong.len()) {
         let age = rule.max_evidence_age_ms / 1_000;
-        (Code::EvidenceStale, Err(format!("{fresh} of {want} pieces of evidence are younger than {age} s")))
+        (
+            Code::EvidenceStale,
+            Err(format!(
+                "{fresh} of {want} pieces of evidence are younger than {age} s"
+            )),
+        )
     } else if enough(named.len()) {
         let have = strong.len();
-        (Code::InsufficientTrustTier, Err(format!("{have} of {want} pieces of evidence are {} or better", rule.min_tier)))
+        (
+            Code::InsufficientTrustTier,
+            Err(format!(
+                "{have} of {want} pieces of evidence are {} or better",
+                rule.min_tier
+            )),
+        )
     } else {
-        (Code::EvidenceMissing, Err(format!("{} of {want} pieces of evidence from an allowed origin", named.len())))
+        (
+            Code::EvidenceMissing,
+            Err(format!(
+                "{} of {want} pieces of evidence from an allowed origin",
+                named.len()
+            )),
+        )
     };
     sheet.check("evidence", code, result);
 }
 
-fn caps(sheet: &mut Sheet, rule: &Rule, target: &Capability, history: &History, run_ms: u64, now: TimeMs) {
-    let runs: Vec<&RunView> =
-        history.runs.iter().filter(|r| r.rule == rule.name && r.target == target.as_str()).collect();
+fn caps(
+    sheet: &mut Sheet,
+    rule: &Rule,
+    target: &Capability,
+    history: &History,
+    run_ms: u64,
+    now: TimeMs,
+) {
+    let runs: Vec<&RunView> = history
+        .runs
+        .iter()
+        .filter(|r| r.rule == rule.name && r.target == target.as_str())
+        .collect();
     let within = |ms: u64| runs.iter().filter(|r| now.since(r.started_at) < ms).count();
     let mut count = |name: &str, cap: Option<u32>, ms: u64| {
         if let Some(cap) = cap {
             let had = within(ms);
             let fine = had < usize::try_from(cap).unwrap_or(usize::MAX);
             let text = format!("{had} runs, at most {cap} are allowed");
-            sheet.check(name, Code::RateExceeded, if fine { Ok(text) } else { Err(text) });
+            sheet.check(
+                name,
+                Code::RateExceeded,
+                if fine { Ok(text) } else { Err(text) },
+            );
         }
     };
     count("runs per hour", rule.caps.runs_per_hour, HOUR_MS);
     count("runs per day", rule.caps.runs_per_day, 24 * HOUR_MS);
     if let Some(cap) = rule.caps.minutes_per_day {
-        let had: u64 =
-            runs.iter().filter(|r| now.since(r.started_at) < 24 * HOUR_MS).map(|r| r.duration_ms).sum();
+        let had: u64 = runs
+            .iter()
+            .filter(|r| now.since(r.started_at) < 24 * HOUR_MS)
+            .map(|r| r.duration_ms)
+            .sum();
         let fine = had.saturating_add(run_ms) <= u64::from(cap) * 60_000;
-        let text = format!("{} s of running so far and {} s now, at most {cap} min", had / 1_000, run_ms / 1_000);
-        sheet.check("minutes per day", Code::RateExceeded, if fine { Ok(text) } else { Err(text) });
+        let text = format!(
+            "{} s of running so far and {} s now, at most {cap} min",
+            had / 1_000,
+            run_ms / 1_000
+        );
+        sheet.check(
+            "minutes per day",
+            Code::RateExceeded,
+            if fine { Ok(text) } else { Err(text) },
+        );
     }
     if let Some(cooldown) = rule.caps.cooldown_ms {
         let last = runs.iter().map(|r| r.started_at.plus(r.duration_ms)).max();
         let fine = last.is_none_or(|end| now.since(end) >= cooldown);
         let text = format!("{} s between runs", cooldown / 1_000);
-        let result = if fine { Ok(text) } else { Err(format!("the last run ended less than {text} ago")) };
+        let result = if fine {
+            Ok(text)
+        } else {
+            Err(format!("the last run ended less than {text} ago"))
+        };
         sheet.check("cooldown", Code::RateExceeded, result);
     }
 }
 
 /// Whether a condition holds for every admissible fresh reading, of which there must be one.
-fn holds(c: &Condition, facts: &dyn Facts, now: TimeMs, own: &DeviceId, proven: bool) -> Result<String, String> {
+fn holds(
+    c: &Condition,
+    facts: &dyn Facts,
+    now: TimeMs,
+    own: &DeviceId,
+    proven: bool,
+) -> Result<String, String> {
     let admissible = |f: &Fact| {
         c.origin.as_ref().is_none_or(|o| o.is(&f.origin, own))
             && f.effective >= c.min_tier
             && now.since(f.sensed_at) <= c.max_age_ms
-            && (!proven || (f.taint.is_empty() && (f.origin == *own || f.signature == SignatureState::Verified)))
+            && (!proven
+                || (f.taint.is_empty()
+                    && (f.origin == *own || f.signature == SignatureState::Verified)))
     };
     let all = facts.latest(&c.metric, c.zone.as_deref());
     let fresh: Vec<&Fact> = all.iter().filter(|f| admissible(f)).collect();
@@ -333,6 +469,11 @@ fn holds(c: &Condition, facts: &dyn Facts, now: TimeMs, own: &DeviceId, proven: 
     let shown: Vec<String> = fresh.iter().map(|f| f.value.to_string()).collect();
     match fresh.iter().all(|f| c.compare.holds(f.value, c.value)) {
         true => Ok(format!("{} is {}", c.metric, shown.join(", "))),
-        false => Err(format!("{} must hold, but {} is {}", c.text(), c.metric, shown.join(", "))),
+        false => Err(format!(
+            "{} must hold, but {} is {}",
+            c.text(),
+            c.metric,
+            shown.join(", ")
+        )),
     }
 }

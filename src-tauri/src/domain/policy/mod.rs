@@ -43,13 +43,21 @@ pub fn load(text: &str) -> Result<Policy, PolicyError> {
         .filter(|t| !t.passed)
         .map(|t| format!("test {:?}: {}", t.name, t.detail))
         .collect();
-    if failed.is_empty() { Ok(policy) } else { Err(PolicyError::Tests(failed.join("; "))) }
+    if failed.is_empty() {
+        Ok(policy)
+    } else {
+        Err(PolicyError::Tests(failed.join("; ")))
+    }
 }
 
 impl Policy {
     /// The policy that allows nothing.
     pub fn deny_all() -> Self {
-        Self { digest: Digest::of(&[b""]), rules: Vec::new(), tests: Vec::new() }
+        Self {
+            digest: Digest::of(&[b""]),
+            rules: Vec::new(),
+            tests: Vec::new(),
+        }
     }
 
     /// The digest of the exact text it was read from.
@@ -65,7 +73,10 @@ impl Policy {
     /// The metrics the first rule for an action looks at.
     pub fn metrics_for(&self, action: &Action) -> BTreeSet<String> {
         let rule = self.rules.iter().find(|r| r.covers(action));
-        rule.into_iter().flat_map(|r| r.interlocks.iter().chain(&r.conditions)).map(|c| c.metric.clone()).collect()
+        rule.into_iter()
+            .flat_map(|r| r.interlocks.iter().chain(&r.conditions))
+            .map(|c| c.metric.clone())
+            .collect()
     }
 }
 

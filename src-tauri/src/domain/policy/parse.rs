@@ -128,12 +128,17 @@ struct Place<'a>(&'a str);
 
 impl Place<'_> {
     fn bad(&self, why: impl Into<String>) -> PolicyError {
-        PolicyError::Value { place: self.0.to_owned(), why: why.into() }
+        PolicyError::Value {
+            place: self.0.to_owned(),
+            why: why.into(),
+        }
     }
 
     fn name(&self, field: &str, text: &str) -> Result<String, PolicyError> {
         if text.is_empty() || text.len() > NAME_MAX_BYTES || text.chars().any(char::is_control) {
-            return Err(self.bad(format!("{field} must be 1 to {NAME_MAX_BYTES} bytes without control characters")));
+            return Err(self.bad(format!(
+                "{field} must be 1 to {NAME_MAX_BYTES} bytes without control characters"
+            )));
         }
         Ok(text.to_owned())
     }
@@ -148,12 +153,19 @@ impl Policy {
         let raw: RawPolicy = toml::from_str(text).map_err(Box::new)?;
         let top = Place("policy");
         if raw.version != 1 {
-            return Err(top.bad(format!("version {} is not known; write version = 1", raw.version)));
+            return Err(top.bad(format!(
+                "version {} is not known; write version = 1",
+                raw.version
+            )));
         }
         if raw.rule.len() > ENTRIES_MAX || raw.test.len() > ENTRIES_MAX {
             return Err(top.bad(format!("at most {ENTRIES_MAX} rules and tests are allowed")));
         }
-        let rules = raw.rule.into_iter().map(rule).collect::<Result<Vec<_>, _>>()?;
+        let rules = raw
+            .rule
+            .into_iter()
+            .map(rule)
+            .collect::<Result<Vec<_>, _>>()?;
         let mut names = BTreeSet::new();
         if let Some(twice) = rules.iter().find(|r| !names.insert(r.name.as_str())) {
             return Err(top.bad(format!("two rules are called {:?}", twice.name)));
@@ -166,14 +178,21 @@ impl Policy {
                 Test::resolve(t).map_err(|why| Place(&place).bad(why))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Policy { digest: Digest::of(&[text.as_bytes()]), rules, tests })
+        Ok(Policy {
+            digest: Digest::of(&[text.as_bytes()]),
+            rules,
+            tests,
+        })
     }
 }
 
 fn rule(raw: RawRule) -> Result<Rule, PolicyError> {
     let place = format!("rule {:?}", raw.name);
     let at = Place(&place);
-    let capability: Pattern = raw.capability.parse().map_err(|e| at.bad(format!("capability: {e}")))?;
+    let capability: Pattern = raw
+        .capability
+        .parse()
+        .map_err(|e| at.bad(format!("capability: {e}")))?;
     if !raw.capability.starts_with("actuator:") {
         return Err(at.bad("capability must begin with actuator:"));
     }
@@ -187,7 +206,10 @@ fn rule(raw: RawRule) -> Result<Rule, PolicyError> {
     }
     let deadline_ms = raw.deadline_sec.saturating_mul(1_000);
     if deadline_ms == 0 || deadline_ms > ACTUATION_MAX_MS {
-        return Err(at.bad(format!("deadline_sec must be from 1 to {}", ACTUATION_MAX_MS / 1_000)));
+        return Err(at.bad(format!(
+            "deadline_sec must be from 1 to {}",
+            ACTUATION_MAX_MS / 1_000
+        )));
     }
     if raw.operations.is_empty() || raw.operations.len() > 32 {
         return Err(at.bad("operations must name 1 to 32 operations"));
@@ -201,19 +223,32 @@ fn rule(raw: RawRule) -> Result<Rule, PolicyError> {
         .map(|(name, raw)| param(&at, &name, raw).map(|p| (name, p)))
         .collect::<Result<BTreeMap<_, _>, _>>()?;
     if let Some(name) = &raw.duration_param {
-        let numeric = matches!(params.get(name).map(|p| &p.bounds), Some(Bounds::Integer(..) | Bounds::Number(..)));
+        let numeric = matches!(
+            params.get(name).map(|p| &p.bounds),
+            Some(Bounds::Integer(..) | Bounds::Number(..))
+        );
         if !numeric {
-            return Err(at.bad(format!("duration_param {name:?} must be a number among the rule's params")));
+            return Err(at.bad(format!(
+                "duration_param {name:?} must be a number among the rule's params"
+            )));
         }
     }
     let conditions = conditions(&at, "condition", raw.condition)?;
-    if level == Level::L1 && (conditions.is_empty() || conditions.iter().any(|c| c.origin.is_none())) {
-        return Err(at.bad("L1 acts without a person: it needs at least one condition, each with its origin"));
+    if level == Level::L1
+        && (conditions.is_empty() || conditions.iter().any(|c| c.origin.is_none()))
+    {
+        return Err(at.bad(
+            "L1 acts without a person: it needs at least one condition, each with its origin",
+        ));
     }
     Ok(Rule {
         name: at.name("name", &raw.name)?,
         capability,
-        operations: raw.operations.iter().map(|o| at.name("operations", o)).collect::<Result<_, _>>()?,
+        operations: raw
+            .operations
+            .iter()
+            .map(|o| at.name("operations", o))
+            .collect::<Result<_, _>>()?,
         level,
         quorum,
         deadline_ms,
@@ -221,10 +256,17 @@ fn rule(raw: RawRule) -> Result<Rule, PolicyError> {
         duration_param: raw.duration_param,
         min_evidence: raw.min_evidence.unwrap_or(0).min(16),
         min_tier: tier(&at, raw.min_tier)?,
-        max_evidence_age_ms: raw.max_evidence_age_sec.unwrap_or(300).saturating_mul(1_000),
+        max_evidence_age_ms: raw
+            .max_evidence_age_sec
+            .unwrap_or(300)
+            .saturating_mul(1_000),
         origins: raw
             .origins
-            .map(|list| list.iter().map(|o| origin(&at, o)).collect::<Result<Vec<_>, _>>())
+            .map(|list| {
+                list.iter()
+                    .map(|o| origin(&at, o))
+                    .collect::<Result<Vec<_>, _>>()
+            })
             .transpose()?,
         requesters: requesters(&at, raw.requesters, level)?,
         params,
@@ -240,7 +282,11 @@ fn rule(raw: RawRule) -> Result<Rule, PolicyError> {
     })
 }
 
-fn requesters(at: &Place<'_>, raw: Option<Vec<String>>, level: Level) -> Result<BTreeSet<Requester>, PolicyError> {
+fn requesters(
+    at: &Place<'_>,
+    raw: Option<Vec<String>>,
+    level: Level,
+) -> Result<BTreeSet<Requester>, PolicyError> {
     let Some(list) = raw else {
         // Without a word, L1 is for rules alone; people and models are never automatic.
         let all: &[Requester] = match level {
@@ -249,41 +295,69 @@ fn requesters(at: &Place<'_>, raw: Option<Vec<String>>, level: Level) -> Result<
         };
         return Ok(all.iter().copied().collect());
     };
-    list.iter().map(|r| r.parse().map_err(|e: String| at.bad(e))).collect()
+    list.iter()
+        .map(|r| r.parse().map_err(|e: String| at.bad(e)))
+        .collect()
 }
 
 fn tier(at: &Place<'_>, raw: Option<String>) -> Result<Tier, PolicyError> {
-    raw.as_deref().unwrap_or("T2").parse().map_err(|e: String| at.bad(format!("min_tier: {e}")))
+    raw.as_deref()
+        .unwrap_or("T2")
+        .parse()
+        .map_err(|e: String| at.bad(format!("min_tier: {e}")))
 }
 
 fn origin(at: &Place<'_>, text: &str) -> Result<Origin, PolicyError> {
     match text {
         "self" => Ok(Origin::Own),
-        id => id.parse().map(Origin::Device).map_err(|e| at.bad(format!("origin must be self or a device id: {e}"))),
+        id => id
+            .parse()
+            .map(Origin::Device)
+            .map_err(|e| at.bad(format!("origin must be self or a device id: {e}"))),
     }
 }
 
 fn param(at: &Place<'_>, name: &str, raw: RawParam) -> Result<ParamRule, PolicyError> {
     let bad = |why: &str| at.bad(format!("params.{name}: {why}"));
     let bounds = match (raw.kind.as_str(), raw.min, raw.max, raw.one_of) {
-        ("integer" | "number", Some(min), Some(max), None) if min.is_finite() && max.is_finite() && min <= max => {
+        ("integer" | "number", Some(min), Some(max), None)
+            if min.is_finite() && max.is_finite() && min <= max =>
+        {
             if raw.kind == "number" {
                 Bounds::Number(min, max)
             } else {
-                let whole = |n: f64| (n.fract() == 0.0 && n.abs() < 9e15).then(|| format!("{n:.0}").parse::<i64>().ok());
+                let whole = |n: f64| {
+                    (n.fract() == 0.0 && n.abs() < 9e15)
+                        .then(|| format!("{n:.0}").parse::<i64>().ok())
+                };
                 match (whole(min).flatten(), whole(max).flatten()) {
                     (Some(min), Some(max)) => Bounds::Integer(min, max),
                     _ => return Err(bad("min and max of an integer must be whole numbers")),
                 }
             }
         }
-        ("integer" | "number", ..) => return Err(bad("needs min and max, min not above max, and no one_of")),
-        ("text", None, None, Some(list)) if !list.is_empty() && list.len() <= 64 => Bounds::Text(list),
-        ("text", ..) => return Err(bad("a text needs one_of with 1 to 64 choices, and no min or max")),
+        ("integer" | "number", ..) => {
+            return Err(bad("needs min and max, min not above max, and no one_of"));
+        }
+        ("text", None, None, Some(list)) if !list.is_empty() && list.len() <= 64 => {
+            Bounds::Text(list)
+        }
+        ("text", ..) => {
+            return Err(bad(
+                "a text needs one_of with 1 to 64 choices, and no min or max",
+            ));
+        }
         ("boolean", None, None, None) => Bounds::Boolean,
-        _ => return Err(bad("type must be integer, number, text or boolean, with fitting bounds")),
+        _ => {
+            return Err(bad(
+                "type must be integer, number, text or boolean, with fitting bounds",
+            ));
+        }
     };
-    Ok(ParamRule { required: raw.required, bounds })
+    Ok(ParamRule {
+        required: raw.required,
+        bounds,
+    })
 }
 
 fn hours(at: &Place<'_>, raw: &RawHours) -> Result<Hours, PolicyError> {
@@ -298,7 +372,11 @@ fn hours(at: &Place<'_>, raw: &RawHours) -> Result<Hours, PolicyError> {
     }
 }
 
-fn conditions(at: &Place<'_>, what: &str, raw: Vec<RawCondition>) -> Result<Vec<Condition>, PolicyError> {
+fn conditions(
+    at: &Place<'_>,
+    what: &str,
+    raw: Vec<RawCondition>,
+) -> Result<Vec<Condition>, PolicyError> {
     if raw.len() > 32 {
         return Err(at.bad(format!("at most 32 {what} entries are allowed")));
     }
@@ -310,10 +388,16 @@ fn conditions(at: &Place<'_>, what: &str, raw: Vec<RawCondition>) -> Result<Vec<
             ">=" => Compare::Ge,
             "==" => Compare::Eq,
             "!=" => Compare::Ne,
-            other => return Err(at.bad(format!("{what}: op {other:?} must be <, <=, >, >=, == or !="))),
+            other => {
+                return Err(at.bad(format!(
+                    "{what}: op {other:?} must be <, <=, >, >=, == or !="
+                )));
+            }
         };
         if !raw.value.is_finite() || raw.max_age_sec == 0 {
-            return Err(at.bad(format!("{what}: value must be finite and max_age_sec at least 1")));
+            return Err(at.bad(format!(
+                "{what}: value must be finite and max_age_sec at least 1"
+            )));
         }
         Ok(Condition {
             metric: at.name("metric", &raw.metric)?,

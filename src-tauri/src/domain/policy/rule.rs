@@ -225,7 +225,16 @@ pub struct Condition {
 impl Condition {
     /// The condition in words.
     pub fn text(&self) -> String {
-        let zone = self.zone.as_ref().map(|z| format!(" in {z}")).unwrap_or_default();
-        format!("{}{zone} {} {}", self.metric, self.compare.sign(), self.value)
+        let zone = self
+            .zone
+            .as_ref()
+            .map(|z| format!(" in {z}"))
+            .unwrap_or_default();
+        format!(
+            "{}{zone} {} {}",
+            self.metric,
+            self.compare.sign(),
+            self.value
+        )
     }
 }

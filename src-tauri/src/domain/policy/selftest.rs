@@ -107,7 +107,9 @@ fn own() -> DeviceId {
 fn origin(text: Option<&str>) -> Result<DeviceId, String> {
     match text {
         None | Some("self") => Ok(own()),
-        Some(id) => id.parse().map_err(|e| format!("origin must be self or a device id: {e}")),
+        Some(id) => id
+            .parse()
+            .map_err(|e| format!("origin must be self or a device id: {e}")),
     }
 }
 
@@ -116,7 +118,11 @@ fn tier(text: Option<&str>) -> Result<Tier, String> {
 }
 
 fn signature(verified: Option<bool>) -> SignatureState {
-    if verified.unwrap_or(true) { SignatureState::Verified } else { SignatureState::Unverifiable }
+    if verified.unwrap_or(true) {
+        SignatureState::Verified
+    } else {
+        SignatureState::Unverifiable
+    }
 }
 
 impl Test {
@@ -132,9 +138,13 @@ impl Test {
             }
         };
         let expect = match (raw.expect.as_str(), raw.because) {
-            ("deny", Some(code)) if Code::from_wire(&code).is_none() => return Err(format!("unknown code {code:?}")),
+            ("deny", Some(code)) if Code::from_wire(&code).is_none() => {
+                return Err(format!("unknown code {code:?}"));
+            }
             ("deny", because) => Expect::Deny(because),
-            (level, None) => Expect::Level(level.parse().map_err(|e| format!("expect: deny, or {e}"))?),
+            (level, None) => {
+                Expect::Level(level.parse().map_err(|e| format!("expect: deny, or {e}"))?)
+            }
             _ => return Err("because goes with expect = \"deny\"".to_owned()),
         };
         Ok(Test {
@@ -142,8 +152,16 @@ impl Test {
             tainted: raw.tainted,
             action: Action::new(target, &raw.operation, raw.params).map_err(|e| e.to_string())?,
             at,
-            facts: raw.facts.iter().map(|f| fact(f, at)).collect::<Result<_, _>>()?,
-            evidence: raw.evidence.iter().map(evidence).collect::<Result<_, _>>()?,
+            facts: raw
+                .facts
+                .iter()
+                .map(|f| fact(f, at))
+                .collect::<Result<_, _>>()?,
+            evidence: raw
+                .evidence
+                .iter()
+                .map(evidence)
+                .collect::<Result<_, _>>()?,
             runs_last_hour: raw.runs_last_hour.min(10_000),
             expect,
             name: raw.name,
@@ -187,7 +205,11 @@ impl Policy {
     }
 
     fn run_test(&self, test: &Test) -> TestResult {
-        let taint = if test.tainted { [Taint::Llm].into() } else { Default::default() };
+        let taint = if test.tainted {
+            [Taint::Llm].into()
+        } else {
+            Default::default()
+        };
         let request = Request {
             action: &test.action,
             requester: test.requester,
@@ -195,7 +217,12 @@ impl Policy {
             evidence: &test.evidence,
             phase: Phase::Propose,
         };
-        let rule = self.rules().iter().find(|r| r.covers(&test.action)).map(|r| r.name.clone()).unwrap_or_default();
+        let rule = self
+            .rules()
+            .iter()
+            .find(|r| r.covers(&test.action))
+            .map(|r| r.name.clone())
+            .unwrap_or_default();
         let run = RunView {
             rule,
             target: test.action.target.as_str().to_owned(),
@@ -203,22 +230,39 @@ impl Policy {
             started_at: TimeMs(test.at.0.saturating_sub(1_800_000)),
             duration_ms: 1_000,
         };
-        let runs = std::iter::repeat_n(run, usize::try_from(test.runs_last_hour).unwrap_or(0)).collect();
+        let runs =
+            std::iter::repeat_n(run, usize::try_from(test.runs_last_hour).unwrap_or(0)).collect();
         let ruling = self.evaluate(&request, &test.facts, &History { runs }, test.at, &own());
         let (passed, detail) = match (&ruling, &test.expect) {
-            (Ruling::Allow(terms), Expect::Level(level)) => {
-                (terms.level == *level, format!("allowed at {}, expected {level}", terms.level))
+            (Ruling::Allow(terms), Expect::Level(level)) => (
+                terms.level == *level,
+                format!("allowed at {}, expected {level}", terms.level),
+            ),
+            (Ruling::Allow(terms), Expect::Deny(_)) => {
+                (false, format!("allowed at {}, expected deny", terms.level))
             }
-            (Ruling::Allow(terms), Expect::Deny(_)) => (false, format!("allowed at {}, expected deny", terms.level)),
-            (Ruling::Deny(denial), Expect::Level(level)) => {
-                (false, format!("denied ({}: {}), expected {level}", denial.code, denial.message))
+            (Ruling::Deny(denial), Expect::Level(level)) => (
+                false,
+                format!(
+                    "denied ({}: {}), expected {level}",
+                    denial.code, denial.message
+                ),
+            ),
+            (Ruling::Deny(denial), Expect::Deny(None)) => {
+                (true, format!("denied: {}", denial.message))
             }
-            (Ruling::Deny(denial), Expect::Deny(None)) => (true, format!("denied: {}", denial.message)),
             (Ruling::Deny(denial), Expect::Deny(Some(code))) => (
                 denial.code.as_str() == code,
-                format!("denied ({}: {}), expected {code}", denial.code, denial.message),
+                format!(
+                    "denied ({}: {}), expected {code}",
+                    denial.code, denial.message
+                ),
             ),
         };
-        TestResult { name: test.name.clone(), passed, detail }
+        TestResult {
+            name: test.name.clone(),
+            passed,
+            detail,
+        }
     }
 }

@@ -1,3 +1,5 @@
+//! The policy: each check, and what must hold for every policy.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -40,15 +42,31 @@ fn action(operation: &str, params: serde_json::Value) -> Action {
     Action::new(target, operation, params).unwrap()
 }
 
-fn ask(policy: &Policy, action: &Action, requester: Requester, tainted: bool, facts: Vec<Fact>) -> Ruling {
-    let taint = if tainted { [Taint::Llm].into() } else { BTreeSet::new() };
+fn ask(
+    policy: &Policy,
+    action: &Action,
+    requester: Requester,
+    tainted: bool,
+    facts: Vec<Fact>,
+) -> Ruling {
+    let taint = if tainted {
+        [Taint::Llm].into()
+    } else {
+        BTreeSet::new()
+    };
     let evidence = [EvidenceView {
         origin: own(),
         effective: Tier::T2,
         age_ms: 1_000,
         signature: SignatureState::Verified,
     }];
-    let request = Request { action, requester, taint: &taint, evidence: &evidence, phase: Phase::Propose };
+    let request = Request {
+        action,
+        requester,
+        taint: &taint,
+        evidence: &evidence,
+        phase: Phase::Propose,
+    };
     policy.evaluate(&request, &facts, &History::default(), NOON, &own())
 }
 
@@ -80,7 +98,9 @@ max_age_sec = 60
 #[test]
 fn the_starter_policy_passes_its_own_tests_and_a_broken_copy_names_the_test() {
     load(STARTER_POLICY).unwrap();
-    let broken = STARTER_POLICY.replace("max = 20", "max = 4000").replace("deadline_sec = 20", "deadline_sec = 4000");
+    let broken = STARTER_POLICY
+        .replace("max = 20", "max = 4000")
+        .replace("deadline_sec = 20", "deadline_sec = 4000");
     let error = load(&broken).unwrap_err().to_string();
     assert!(error.contains("not longer than 20 seconds"), "{error}");
 }
@@ -94,19 +114,61 @@ fn l1_is_for_untainted_rules_whose_condition_the_executor_sees() {
         Ruling::Allow(terms) => terms.level,
         Ruling::Deny(denial) => panic!("{denial:?}"),
     };
-    assert_eq!(level(ask(&policy, &open, Requester::Rules, false, dry(SignatureState::Verified))), Level::L1);
-    assert_eq!(level(ask(&policy, &open, Requester::Rules, true, dry(SignatureState::Verified))), Level::L2);
-    assert_eq!(level(ask(&policy, &open, Requester::Llm, false, dry(SignatureState::Verified))), Level::L2);
-    let wet = vec![fact("moisture", 30.0, SignatureState::Verified)];
-    assert_eq!(denied(ask(&policy, &open, Requester::Rules, false, wet)), Code::PolicyDenied);
-    assert_eq!(denied(ask(&policy, &open, Requester::Rules, false, vec![])), Code::PolicyDenied);
     assert_eq!(
-        denied(ask(&policy, &open, Requester::Person, false, dry(SignatureState::Verified))),
+        level(ask(
+            &policy,
+            &open,
+            Requester::Rules,
+            false,
+            dry(SignatureState::Verified)
+        )),
+        Level::L1
+    );
+    assert_eq!(
+        level(ask(
+            &policy,
+            &open,
+            Requester::Rules,
+            true,
+            dry(SignatureState::Verified)
+        )),
+        Level::L2
+    );
+    assert_eq!(
+        level(ask(
+            &policy,
+            &open,
+            Requester::Llm,
+            false,
+            dry(SignatureState::Verified)
+        )),
+        Level::L2
+    );
+    let wet = vec![fact("moisture", 30.0, SignatureState::Verified)];
+    assert_eq!(
+        denied(ask(&policy, &open, Requester::Rules, false, wet)),
+        Code::PolicyDenied
+    );
+    assert_eq!(
+        denied(ask(&policy, &open, Requester::Rules, false, vec![])),
+        Code::PolicyDenied
+    );
+    assert_eq!(
+        denied(ask(
+            &policy,
+            &open,
+            Requester::Person,
+            false,
+            dry(SignatureState::Verified)
+        )),
         Code::PolicyDenied
     );
     let mut tainted = dry(SignatureState::Verified);
     tainted[0].taint.insert(Taint::Llm);
-    assert_eq!(denied(ask(&policy, &open, Requester::Rules, false, tainted)), Code::PolicyDenied);
+    assert_eq!(
+        denied(ask(&policy, &open, Requester::Rules, false, tainted)),
+        Code::PolicyDenied
+    );
 }
 
 #[test]
@@ -115,10 +177,22 @@ fn interlocks_fail_safe() {
     let open = action("open", json!({"durationSec": 5}));
     let v = SignatureState::Verified;
     let ruling = |facts| ask(&policy, &open, Requester::Person, false, facts);
-    assert!(matches!(ruling(vec![fact("tank.level", 50.0, v)]), Ruling::Allow(_)));
+    assert!(matches!(
+        ruling(vec![fact("tank.level", 50.0, v)]),
+        Ruling::Allow(_)
+    ));
     assert_eq!(denied(ruling(vec![])), Code::InterlockOpen);
-    assert_eq!(denied(ruling(vec![fact("tank.level", f64::NAN, v)])), Code::InterlockOpen);
-    assert_eq!(denied(ruling(vec![fact("tank.level", 50.0, v), fact("tank.level", 2.0, v)])), Code::InterlockOpen);
+    assert_eq!(
+        denied(ruling(vec![fact("tank.level", f64::NAN, v)])),
+        Code::InterlockOpen
+    );
+    assert_eq!(
+        denied(ruling(vec![
+            fact("tank.level", 50.0, v),
+            fact("tank.level", 2.0, v)
+        ])),
+        Code::InterlockOpen
+    );
     let mut foreign = fact("tank.level", 50.0, v);
     foreign.origin = DeviceId::of_public_key(&[9; 32]);
     assert_eq!(denied(ruling(vec![foreign])), Code::InterlockOpen);
@@ -129,7 +203,10 @@ fn interlocks_fail_safe() {
 
 #[test]
 fn caps_count_past_runs() {
-    let text = L1.replace("[[rule.condition]]", "[rule.caps]\nruns_per_hour = 2\ncooldown_sec = 600\n[[rule.condition]]");
+    let text = L1.replace(
+        "[[rule.condition]]",
+        "[rule.caps]\nruns_per_hour = 2\ncooldown_sec = 600\n[[rule.condition]]",
+    );
     let policy = load(&text).unwrap();
     let open = action("open", json!({}));
     let run = |ago_ms: u64| RunView {
@@ -140,13 +217,25 @@ fn caps_count_past_runs() {
         duration_ms: 1_000,
     };
     let taint = BTreeSet::new();
-    let request =
-        Request { action: &open, requester: Requester::Rules, taint: &taint, evidence: &[], phase: Phase::Execute };
+    let request = Request {
+        action: &open,
+        requester: Requester::Rules,
+        taint: &taint,
+        evidence: &[],
+        phase: Phase::Execute,
+    };
     let facts = vec![fact("moisture", 10.0, SignatureState::Verified)];
     let ruling = |runs| policy.evaluate(&request, &facts, &History { runs }, NOON, &own());
     assert!(matches!(ruling(vec![run(1_800_000)]), Ruling::Allow(_)));
-    assert_eq!(denied(ruling(vec![run(1_800_000), run(1_200_000)])), Code::RateExceeded);
-    assert_eq!(denied(ruling(vec![run(300_000)])), Code::RateExceeded, "cooldown");
+    assert_eq!(
+        denied(ruling(vec![run(1_800_000), run(1_200_000)])),
+        Code::RateExceeded
+    );
+    assert_eq!(
+        denied(ruling(vec![run(300_000)])),
+        Code::RateExceeded,
+        "cooldown"
+    );
 }
 
 #[test]
@@ -168,9 +257,17 @@ fn what_is_unsound_is_refused_with_its_place() {
 
 #[test]
 fn hours_wrap_over_midnight() {
-    let night = Hours { from_min: 22 * 60, to_min: 4 * 60 };
+    let night = Hours {
+        from_min: 22 * 60,
+        to_min: 4 * 60,
+    };
     let at = |h: u64| TimeMs(h * 3_600_000);
-    assert!(night.contain(at(23)) && night.contain(at(3)) && !night.contain(at(4)) && !night.contain(at(12)));
+    assert!(
+        night.contain(at(23))
+            && night.contain(at(3))
+            && !night.contain(at(4))
+            && !night.contain(at(12))
+    );
 }
 
 proptest! {
