@@ -1,3 +1,7 @@
-//! Entry point of the headless node.
+//! Entry point of the headless node: the command line, with the HTTP surface put in.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clawmesh::surfaces::cli::main(clawmesh::surfaces::http::app)
+}
