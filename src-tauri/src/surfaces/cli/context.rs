@@ -1,13 +1,11 @@
 //! What every command needs: the state directory, the running node behind it, the clock, the
 //! person's key. Here, and nowhere else in the CLI, a prefix becomes an id.
 
-use std::path::PathBuf;
-
 use super::args::Global;
 use super::fail::{Exit, Failure};
-use super::text;
+use super::{state, text};
 use crate::adapters::clock::{Clock as _, SystemClock};
-use crate::adapters::{keystore, paths};
+use crate::adapters::paths::StateDir;
 use crate::domain::base::TimeMs;
 use crate::domain::identity::OperatorKey;
 use crate::operator::dto::ProposalRecordView;
@@ -17,7 +15,7 @@ use crate::surfaces::remote::Remote;
 #[derive(Debug)]
 pub struct Context {
     /// The state directory.
-    pub state_dir: PathBuf,
+    pub dir: StateDir,
     /// Whether to print JSON.
     pub json: bool,
     clock: SystemClock,
@@ -29,12 +27,10 @@ impl Context {
     /// # Errors
     /// If no state directory is named and there is no home directory.
     pub fn new(global: &Global) -> Result<Self, Failure> {
-        let state_dir = match &global.state_dir {
-            Some(dir) => dir.clone(),
-            None => paths::state_dir().map_err(Failure::state)?,
-        };
+        let env = |name: &str| std::env::var(name).ok();
+        let dir = StateDir::resolve(global.state_dir.as_deref(), env).map_err(Failure::state)?;
         Ok(Self {
-            state_dir,
+            dir,
             json: global.json,
             clock: SystemClock::default(),
         })
@@ -56,7 +52,7 @@ impl Context {
     /// If none does, with the command that starts it.
     pub async fn remote(&self) -> Result<Remote, Failure> {
         self.running().await?.ok_or_else(|| {
-            let dir = self.state_dir.display();
+            let dir = self.dir.root().display();
             Failure::new(
                 Exit::NotRunning,
                 format!("no node runs on {dir}; start it: clawmesh-node start --state-dir {dir}"),
@@ -69,7 +65,7 @@ impl Context {
     /// # Errors
     /// If one seems to run but does not answer.
     pub async fn running(&self) -> Result<Option<Remote>, Failure> {
-        Ok(Remote::connect(&self.state_dir).await)
+        Ok(Remote::connect(self.dir.root()).await)
     }
 
     /// The proposal that `wanted`, an id or a unique start of one, means.
@@ -91,15 +87,12 @@ impl Context {
     /// # Errors
     /// If there is none, with the command that makes one.
     pub fn operator_key(&self) -> Result<OperatorKey, Failure> {
-        let dir = self.state_dir.display();
-        keystore::load_operator(&self.state_dir)
-            .map_err(Failure::state)?
-            .map(|stored| stored.key)
-            .ok_or_else(|| {
-                Failure::failed(format!(
-                    "there is no operator key in {dir}; make one with `clawmesh-node operator init` and enrol it at the executor"
-                ))
-            })
+        let dir = self.dir.root().display();
+        state::stored_operator(&self.dir)?.map(|stored| stored.key).ok_or_else(|| {
+            Failure::failed(format!(
+                "there is no operator key in {dir}; make one with `clawmesh-node operator init` and enrol it at the executor"
+            ))
+        })
     }
 
     /// The person at the keyboard, as the system names them.

@@ -10,6 +10,7 @@ use super::context::{Context, unique};
 use super::fail::{Done, Failure};
 use super::state::{Registry, own_operator, stored_operator};
 use super::{out, text};
+use crate::adapters::keystore::NamedOperatorKey;
 use crate::operator::dto::{OperatorEnroll, OperatorView};
 
 /// `operator …`
@@ -30,23 +31,24 @@ pub async fn run(ctx: &Context, command: &OperatorCommand) -> Done {
 }
 
 fn init(ctx: &Context, name: Option<&str>) -> Done {
-    if let Some((key, name)) = stored_operator(&ctx.state_dir)? {
+    if let Some(stored) = stored_operator(&ctx.dir)? {
         return Err(Failure::failed(format!(
-            "there is an operator key of {name} ({}) in {} already; clawmesh-node operator show prints its public half",
-            key.id().short(),
-            ctx.state_dir.display()
+            "there is an operator key of {} ({}) in {} already; clawmesh-node operator show prints its public half",
+            stored.name,
+            stored.key.id().short(),
+            ctx.dir.root().display()
         )));
     }
     let name = name.map_or_else(|| ctx.person(), text::line);
-    own_operator(&ctx.state_dir, &name)?;
+    own_operator(&ctx.dir, &name, ctx.time())?;
     show(ctx)
 }
 
 fn show(ctx: &Context) -> Done {
-    let Some((key, name)) = stored_operator(&ctx.state_dir)? else {
+    let Some(NamedOperatorKey { key, name }) = stored_operator(&ctx.dir)? else {
         return Err(Failure::new(
             super::fail::Exit::NotFound,
-            format!("there is no operator key in {}; make one: clawmesh-node operator init", ctx.state_dir.display()),
+            format!("there is no operator key in {}; make one: clawmesh-node operator init", ctx.dir.root().display()),
         ));
     };
     let public = key.public().to_text();
@@ -69,7 +71,7 @@ async fn act(ctx: &Context, registry: &Registry, command: &OperatorCommand) -> D
                 level: level.clone(),
                 days: *days,
             };
-            changed(ctx, &registry.operator_enroll(enroll).await?)
+            changed(ctx, &registry.operator_enroll(&enroll).await?)
         }
         OperatorCommand::Revoke { operator } => {
             let all = registry.operator_list().await?;

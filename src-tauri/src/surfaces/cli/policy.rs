@@ -2,7 +2,7 @@
 //! stopped; only `reload` asks the running node.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -19,11 +19,6 @@ use crate::domain::policy::{
 use crate::domain::world::{Fact, SignatureState};
 use crate::node::policy_book;
 
-/// The policy file of a state directory.
-pub fn file(state_dir: &Path) -> PathBuf {
-    state_dir.join("policy.toml")
-}
-
 /// `policy …`.
 ///
 /// # Errors
@@ -32,7 +27,7 @@ pub async fn run(ctx: &Context, command: &PolicyCommand) -> Done {
     match command {
         PolicyCommand::Show => show(ctx),
         PolicyCommand::Test { file: given } => {
-            test(ctx, given.as_deref().unwrap_or(&file(&ctx.state_dir)))
+            test(ctx, given.as_deref().unwrap_or(&ctx.dir.policy_file()))
         }
         PolicyCommand::Explain { action, requester } => explain(ctx, action, *requester),
         PolicyCommand::Reload => reload(ctx).await,
@@ -60,7 +55,7 @@ fn parse(file: &Path) -> Result<Policy, Failure> {
 }
 
 fn show(ctx: &Context) -> Done {
-    let path = file(&ctx.state_dir);
+    let path = ctx.dir.policy_file();
     let policy = parse(&path)?;
     if ctx.json {
         return out::json(&json!({
@@ -176,7 +171,7 @@ fn holding(condition: &Condition, own: &DeviceId, now: TimeMs) -> Option<Fact> {
 }
 
 fn explain(ctx: &Context, args: &ActionArgs, asker: Asker) -> Done {
-    let policy = parse(&file(&ctx.state_dir))?;
+    let policy = parse(&ctx.dir.policy_file())?;
     let target = args.target.parse().map_err(Failure::usage)?;
     let action = Action::new(target, &args.operation, args.params.iter().cloned().collect())
         .map_err(Failure::usage)?;

@@ -3,7 +3,7 @@
 //! The first signal ends the node gracefully, a second one at once. While the node listens,
 //! `run.json` in the state directory says where, for the other commands.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
@@ -11,37 +11,39 @@ use tokio::io::AsyncReadExt as _;
 use super::args::StartArgs;
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
-use super::{App, out, policy, state};
-use crate::adapters::paths;
+use super::{App, out, state};
+use crate::adapters::clock::SystemClock;
+use crate::adapters::paths::{PathError, StateDir};
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
 use crate::domain::policy::STARTER_POLICY;
-use crate::node::{Config, Node, RawConfig};
-
-/// The configuration file of a state directory.
-pub const CONFIG_FILE: &str = "config.toml";
-/// Where a running node says how to reach it.
-pub const RUN_FILE: &str = "run.json";
+use crate::node::{Config, Node, Opened, RawConfig};
 
 /// `start`.
 ///
 /// # Errors
 /// If the configuration is wrong, the state directory cannot be used or the port is taken.
 pub async fn run(ctx: &Context, args: &StartArgs, app: App) -> Done {
-    let config = config(&ctx.state_dir, args.to_raw())?;
-    state::refuse_gen1(&ctx.state_dir)?;
-    starter_policy(&config)?;
-    let opened = state::open(config).await?;
+    if ctx.dir.is_gen1() {
+        let dir = ctx.dir.root().display().to_string();
+        return Err(Failure::state(PathError::Gen1 { dir }));
+    }
+    let config = config(&ctx.dir, args.to_raw())?;
+    starter_policy(&ctx.dir, &config)?;
+    let opened = Opened::open(config, Arc::new(SystemClock::default()))
+        .await
+        .map_err(|e| state::failure(&e))?;
     let node = Node::start(opened, app).await.map_err(|e| state::failure(&e))?;
-    let run_file = ctx.state_dir.join(RUN_FILE);
+    let run_file = ctx.dir.run_file();
     let address = node.address();
-    let run = json!({"pid": std::process::id(), "port": address.port(), "host": address.ip(), "startedAt": ctx.now()});
-    let written = paths::write_private(&run_file, format!("{run}\n").as_bytes());
-    if let Err(error) = written {
+    let (name, id) = (node.shared().config.name.clone(), node.shared().own_id().clone());
+    let run = json!({
+        "pid": std::process::id(), "port": address.port(), "host": address.ip(),
+        "startedAt": ctx.now(), "name": name,
+    });
+    if let Err(error) = ctx.dir.write_private(&run_file, format!("{run}\n").as_bytes()) {
         node.stop().await;
         return Err(Failure::state(error));
     }
-    let shared = node.shared();
-    let (name, id) = (shared.config.name.clone(), shared.own_id().clone());
     if ctx.json {
         out::json_line(&json!({"listening": address, "deviceId": id, "pid": std::process::id()}))?;
     } else {
@@ -105,11 +107,11 @@ pub async fn signal() -> Result<(), Failure> {
 ///
 /// # Errors
 /// If a key or value is wrong, naming it.
-pub fn config(state_dir: &Path, flags: RawConfig) -> Result<Config, Failure> {
-    raw_config(state_dir)?
+pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, Failure> {
+    raw_config(dir)?
         .unwrap_or_default()
         .overlay(flags)
-        .resolve(state_dir.to_path_buf())
+        .resolve(dir.root().to_path_buf())
         .map_err(Failure::usage)
 }
 
@@ -117,8 +119,8 @@ pub fn config(state_dir: &Path, flags: RawConfig) -> Result<Config, Failure> {
 ///
 /// # Errors
 /// If it cannot be read or has an unknown key.
-pub fn raw_config(state_dir: &Path) -> Result<Option<RawConfig>, Failure> {
-    let file = state_dir.join(CONFIG_FILE);
+pub fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, Failure> {
+    let file = dir.config_file();
     let shown = file.display().to_string();
     match std::fs::metadata(&file) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -133,13 +135,13 @@ pub fn raw_config(state_dir: &Path) -> Result<Option<RawConfig>, Failure> {
 }
 
 /// Gives a node with the simulated kit a policy to start with, if it has none.
-fn starter_policy(config: &Config) -> Done {
-    let file = policy::file(&config.state_dir);
+fn starter_policy(dir: &StateDir, config: &Config) -> Done {
+    let file = dir.policy_file();
     if !config.mock_actuator || file.exists() {
         return Ok(());
     }
-    paths::create_private_dir(&config.state_dir).map_err(Failure::state)?;
-    paths::write_private(&file, STARTER_POLICY.as_bytes()).map_err(Failure::state)?;
+    dir.prepare().map_err(Failure::state)?;
+    dir.write_private(&file, STARTER_POLICY.as_bytes()).map_err(Failure::state)?;
     tracing::info!(file = %file.display(), "there was no policy; the starter policy has been written");
     Ok(())
 }
@@ -151,27 +153,29 @@ mod tests {
 
     #[test]
     fn flags_beat_the_file_and_unknown_keys_stop_the_start() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(CONFIG_FILE), "name = 'a'\nport = 1\n").unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(temp.path());
+        std::fs::write(dir.config_file(), "name = 'a'\nport = 1\n").unwrap();
         let flags = RawConfig { port: Some(2), ..RawConfig::default() };
-        let config = config(dir.path(), flags).unwrap();
+        let config = config(&dir, flags).unwrap();
         assert_eq!((config.name.as_str(), config.port), ("a", 2));
-        std::fs::write(dir.path().join(CONFIG_FILE), "nmae = 'a'\n").unwrap();
-        let error = raw_config(dir.path()).unwrap_err();
+        std::fs::write(dir.config_file(), "nmae = 'a'\n").unwrap();
+        let error = raw_config(&dir).unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
         assert!(error.message.contains("nmae"), "{error}");
     }
 
     #[test]
     fn the_starter_policy_is_written_once() {
-        let dir = tempfile::tempdir().unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(&temp.path().join("state"));
         let raw = RawConfig { mock_actuator: Some(true), ..RawConfig::default() };
-        let config = raw.resolve(dir.path().to_path_buf()).unwrap();
-        starter_policy(&config).unwrap();
-        let file = policy::file(dir.path());
+        let config = raw.resolve(dir.root().to_path_buf()).unwrap();
+        starter_policy(&dir, &config).unwrap();
+        let file = dir.policy_file();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), STARTER_POLICY);
         std::fs::write(&file, "version = 1\n").unwrap();
-        starter_policy(&config).unwrap();
+        starter_policy(&dir, &config).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "version = 1\n");
     }
 }

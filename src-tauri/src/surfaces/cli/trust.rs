@@ -29,7 +29,7 @@ async fn act(ctx: &Context, registry: &Registry, command: &TrustCommand) -> Done
                 preset: preset.clone(),
                 grants: grants.clone(),
             };
-            changed(ctx, &registry.trust_add(add).await?, "trusted")
+            changed(ctx, &registry.trust_add(&add).await?, "trusted")
         }
         TrustCommand::List => list(ctx, &registry.trust_list().await?),
         TrustCommand::Show { device } => {
@@ -46,7 +46,7 @@ async fn act(ctx: &Context, registry: &Registry, command: &TrustCommand) -> Done
         }
         TrustCommand::Revoke { device, grants } => {
             let id = find(registry, device).await?.device_id;
-            changed(ctx, &registry.trust_revoke(&id, grants).await?, "changed")
+            changed(ctx, &registry.trust_ungrant(&id, grants).await?, "changed")
         }
     }
 }

@@ -6,7 +6,7 @@
 
 mod prepare;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub async fn run(ctx: &Context) -> Done {
         _ = start::signal() => false,
     };
     if !ended {
-        // Children die with their handles; what they were doing is reported when they start again.
+        // Their stdin closes with this process, so both still end by themselves.
         out::error("stopped at once: a second signal came before both nodes had ended");
         std::process::exit(130);
     }
@@ -51,7 +51,7 @@ pub async fn run(ctx: &Context) -> Done {
 
 /// Relays output until a signal comes, and says what happens to the children.
 async fn serve(program: &Path, prepared: &Prepared, center: &mut Process, field: &mut Process) -> Done {
-    let ready = ready(&prepared.center.dir, &prepared.field.dir);
+    let ready = ready(prepared.center.dir.root(), prepared.field.dir.root());
     tokio::pin!(ready);
     let mut guided = false;
     let signal = start::signal();
@@ -101,7 +101,7 @@ impl Process {
         let mut command = Command::new(program);
         command
             .args(["start", "--end-with-stdin", "--state-dir"])
-            .arg(&side.dir)
+            .arg(side.dir.root())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -149,7 +149,7 @@ impl Process {
             Err(error) => format!("ended, and the system does not say how: {error}"),
         };
         let name = self.tag.trim();
-        let again = start_command(program, &side.dir);
+        let again = start_command(program, side.dir.root());
         let by_itself = ended.is_ok_and(|status| status.code().is_some_and(|code| code != 0));
         if by_itself && !guided {
             return Err(Failure::failed(format!("the {name} node {how} before it was ready; its lines above say why")));
@@ -225,9 +225,8 @@ fn start_command(program: &Path, dir: &Path) -> String {
 
 fn guide(program: &Path, prepared: &Prepared, center: u32, field: u32) {
     let node = quoted(program);
-    let (center_dir, field_dir) = (&prepared.center.dir, &prepared.field.dir);
-    let at = |dir: &PathBuf| format!("{node} --state-dir {}", quoted(dir));
-    let main = at(center_dir);
+    let (center_dir, field_dir) = (prepared.center.dir.root(), prepared.field.dir.root());
+    let main = format!("{node} --state-dir {}", quoted(center_dir));
     let lines = [
         String::new(),
         "Both nodes run and are connected.".to_owned(),
