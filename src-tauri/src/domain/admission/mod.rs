@@ -10,9 +10,8 @@ pub use trust::{Grant, Grants, Preset, TrustRecord};
 use std::collections::BTreeSet;
 
 use super::base::limits::FRAME_FUTURE_MAX_MS;
-use super::base::{Code, DeviceId, Digest, Refusal, Taint, Tier, TimeMs};
+use super::base::{Code, DeviceId, Digest, Refusal, SignatureState, Taint, Tier, TimeMs};
 use super::wire::{Checked, Frame, FrameKind, Verified};
-use super::world::SignatureState;
 
 /// A frame that may enter the world model, with what we make of it.
 #[derive(Debug, Clone, PartialEq)]

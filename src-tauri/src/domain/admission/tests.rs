@@ -1,3 +1,5 @@
+//! Admission: who may send what, and the tier that results.
+
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;

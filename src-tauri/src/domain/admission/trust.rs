@@ -110,7 +110,7 @@ impl Grants {
     pub fn remove(&mut self, other: &Grants) {
         let observe = other.observe().is_some();
         self.0
-            .retain(|g| !other.0.contains(g) && !(observe && matches!(g, Grant::Observe(_))));
+            .retain(|g| !(other.0.contains(g) || observe && matches!(g, Grant::Observe(_))));
     }
 
     /// Whether there are none.

@@ -10,5 +10,5 @@ pub mod time;
 pub use canonical::{CanonicalError, Digest};
 pub use ids::{DeviceId, DraftId, FrameId, MeshId, OperatorId, ProposalId};
 pub use refusal::{Code, Refusal};
-pub use tier::{EvidenceSource, Taint, Tier};
+pub use tier::{EvidenceSource, SignatureState, Taint, Tier};
 pub use time::{Hlc, TimeMs};

@@ -99,6 +99,20 @@ pub enum Taint {
     Llm,
 }
 
+/// What is known of a frame's origin signature.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignatureState {
+    /// Signed by its origin, checked here with the origin's pinned key.
+    Verified,
+    /// Not signed; it came over the origin's own authenticated link.
+    FirstHand,
+    /// Not signed, or by a key we do not know, and relayed by somebody else.
+    Unverifiable,
+}
+
 /// The taints that evidence sources bring with them.
 pub fn taint_of_sources(sources: &[EvidenceSource]) -> BTreeSet<Taint> {
     sources

@@ -105,13 +105,14 @@ pub fn check(
     };
     let outer = trust_member(params)?;
     let inner = envelope.as_ref().and_then(|e| e.trust);
-    if let (Some(outer), Some(inner)) = (outer, inner) {
-        if comparable(outer) != comparable(inner) {
-            return Err(refuse(
-                Code::TrustEnvelopeMismatch,
-                "the trust of the command and of the message differ",
-            ));
-        }
+    let differ = outer
+        .zip(inner)
+        .is_some_and(|(outer, inner)| comparable(outer) != comparable(inner));
+    if differ {
+        return Err(refuse(
+            Code::TrustEnvelopeMismatch,
+            "the trust of the command and of the message differ",
+        ));
     }
     let trust = inner.or(outer);
     // 4: hardware must be declared as such, however its name is spelled (invariant I3).

@@ -1,41 +1,84 @@
-//! Stub until merged.
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-/// Level
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
-#[allow(missing_docs)]
-pub enum Level {
-    L0,
-    L1,
-    L2,
-    L3,
+//! The executor's policy: plain data from `policy.toml`, evaluated without IO, clock or randomness.
+//!
+//! Deny by default: what no rule names is refused. The level comes from here and from nowhere else
+//! (invariant I4); a model's wish never gets less than L2 (invariant I1). A policy carries its own
+//! tests and is refused when they fail.
+
+mod evaluate;
+mod level;
+mod parse;
+mod rule;
+mod selftest;
+mod starter;
+
+pub use evaluate::{Check, Denial, EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
+pub use level::{Level, Requester};
+pub use parse::PolicyError;
+pub use rule::{Compare, Condition, Hours, ParamRule, Rule};
+pub use selftest::TestResult;
+pub use starter::STARTER_POLICY;
+
+use std::collections::BTreeSet;
+
+use super::base::Digest;
+use super::capability::Action;
+
+/// A validated policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    digest: Digest,
+    rules: Vec<Rule>,
+    tests: Vec<selftest::Test>,
 }
-impl std::fmt::Display for Level {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self:?}")
+
+/// Reads, validates and tests a policy.
+///
+/// # Errors
+/// [`PolicyError`] naming the rule and field, or every test that fails and why.
+pub fn load(text: &str) -> Result<Policy, PolicyError> {
+    let policy = Policy::parse(text)?;
+    let failed: Vec<String> = policy
+        .run_tests()
+        .into_iter()
+        .filter(|t| !t.passed)
+        .map(|t| format!("test {:?}: {}", t.name, t.detail))
+        .collect();
+    if failed.is_empty() {
+        Ok(policy)
+    } else {
+        Err(PolicyError::Tests(failed.join("; ")))
     }
 }
-/// Requester
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Requester {
-    Rules,
-    Person,
-    Llm,
+
+impl Policy {
+    /// The policy that allows nothing.
+    pub fn deny_all() -> Self {
+        Self {
+            digest: Digest::of(&[b""]),
+            rules: Vec::new(),
+            tests: Vec::new(),
+        }
+    }
+
+    /// The digest of the exact text it was read from.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Its rules, in the order they are asked.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The metrics the first rule for an action looks at.
+    pub fn metrics_for(&self, action: &Action) -> BTreeSet<String> {
+        let rule = self.rules.iter().find(|r| r.covers(action));
+        rule.into_iter()
+            .flat_map(|r| r.interlocks.iter().chain(&r.conditions))
+            .map(|c| c.metric.clone())
+            .collect()
+    }
 }
-/// Terms
-#[derive(Debug, Clone)]
-#[allow(missing_docs)]
-pub struct Terms {
-    pub rule: String,
-    pub level: Level,
-    pub quorum: u32,
-    pub deadline_ms: u64,
-    pub run_ms: u64,
-    pub safe_state: String,
-}
+
+#[cfg(test)]
+mod tests;

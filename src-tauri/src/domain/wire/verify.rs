@@ -46,6 +46,9 @@ impl<T> Verified<T> {
     }
 }
 
+/// What is to be checked: the signed bytes, and the signature with the key it should be of.
+type Prepared = (Vec<u8>, Option<(Signature, PublicKey)>);
+
 /// Checks a batch of frames; `key_of` finds the pinned key of a device. One bad signature costs the
 /// batch its speed and only that frame its place.
 ///
@@ -56,7 +59,7 @@ pub fn verify_frames(
     mesh: &MeshId,
     key_of: impl Fn(&DeviceId) -> Option<PublicKey>,
 ) -> Vec<Result<Verified<Frame>, Refusal>> {
-    let prepared: Vec<(Vec<u8>, Option<(Signature, PublicKey)>)> = frames
+    let prepared: Vec<Prepared> = frames
         .iter()
         .map(|f| {
             (

@@ -4,24 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
+pub use super::base::SignatureState;
 use super::base::{DeviceId, Digest, FrameId, Taint, Tier, TimeMs};
-
-/// What is known of a frame's origin signature.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum SignatureState {
-    /// Signed by its origin, checked here with the origin's pinned key.
-    Verified,
-    /// Not signed; it came over the origin's own authenticated link.
-    FirstHand,
-    /// Not signed, or by a key we do not know, and relayed by somebody else.
-    Unverifiable,
-}
 
 /// A numeric reading: the newest value of one metric, in one zone, from one origin.
 #[derive(Debug, Clone, PartialEq)]

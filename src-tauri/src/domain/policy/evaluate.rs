@@ -1,0 +1,479 @@
+//! Evaluation: a wish, the world and the history in; terms or a denial out, every check listed.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::rule::{Condition, Rule};
+use super::{Level, Policy, Requester};
+use crate::domain::base::limits::ACTUATION_MAX_MS;
+use crate::domain::base::{Code, DeviceId, Taint, Tier, TimeMs};
+use crate::domain::capability::{Action, Capability};
+use crate::domain::world::{Fact, Facts, SignatureState};
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// Whether a wish is being minted or carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// A draft asks.
+    Propose,
+    /// An approved proposal is about to act.
+    Execute,
+}
+
+/// What a wish rests on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvidenceView {
+    /// The device it came from.
+    pub origin: DeviceId,
+    /// The tier the executor vouches for.
+    pub effective: Tier,
+    /// How old it was when the proposal was, or is being, minted.
+    pub age_ms: u64,
+    /// What is known of its signature.
+    pub signature: SignatureState,
+}
+
+/// The wish.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// What is to happen.
+    pub action: &'a Action,
+    /// Who asks.
+    pub requester: Requester,
+    /// Marks of everything it was derived from.
+    pub taint: &'a BTreeSet<Taint>,
+    /// What it rests on.
+    pub evidence: &'a [EvidenceView],
+    /// Minting or acting.
+    pub phase: Phase,
+}
+
+/// One past run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunView {
+    /// The rule it ran under.
+    pub rule: String,
+    /// The actuator.
+    pub target: String,
+    /// The operation.
+    pub operation: String,
+    /// When it started.
+    pub started_at: TimeMs,
+    /// How long it ran, or was planned to.
+    pub duration_ms: u64,
+}
+
+/// The executor's runs of at least the last day.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    /// In any order.
+    pub runs: Vec<RunView>,
+}
+
+/// One check and how it came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Check {
+    /// What was checked.
+    pub name: String,
+    /// Whether it passed.
+    pub passed: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+/// Allowed, on these terms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
+    /// The rule that says so.
+    pub rule: String,
+    /// Who must agree.
+    pub level: Level,
+    /// How many distinct operators.
+    pub quorum: u32,
+    /// The longest it may run, in milliseconds.
+    pub deadline_ms: u64,
+    /// How long it will run, in milliseconds.
+    pub run_ms: u64,
+    /// The operation that ends it safely.
+    pub safe_state: String,
+    /// Every check, all passed.
+    pub checks: Vec<Check>,
+}
+
+/// Not allowed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Denial {
+    /// The stable code of the first check that failed.
+    pub code: Code,
+    /// A sentence.
+    pub message: String,
+    /// The rule that was asked, if one covers the action.
+    pub rule: Option<String>,
+    /// Every check, passed and failed.
+    pub checks: Vec<Check>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ruling {
+    /// On terms.
+    Allow(Terms),
+    /// Not.
+    Deny(Denial),
+}
+
+/// Collects checks; the first failure decides the code.
+#[derive(Default)]
+struct Sheet {
+    checks: Vec<Check>,
+    failed: Option<(Code, String)>,
+}
+
+impl Sheet {
+    fn check(&mut self, name: &str, code: Code, result: Result<String, String>) {
+        let passed = result.is_ok();
+        let detail = result.unwrap_or_else(|e| e);
+        if !passed && self.failed.is_none() {
+            self.failed = Some((code, detail.clone()));
+        }
+        self.checks.push(Check {
+            name: name.to_owned(),
+            passed,
+            detail,
+        });
+    }
+}
+
+impl Policy {
+    /// Evaluates a wish. The first rule that covers target and operation decides; none means no.
+    pub fn evaluate(
+        &self,
+        request: &Request<'_>,
+        facts: &dyn Facts,
+        history: &History,
+        now: TimeMs,
+        own: &DeviceId,
+    ) -> Ruling {
+        let action = request.action;
+        let Some(rule) = self.rules().iter().find(|r| r.covers(action)) else {
+            return self.uncovered(action);
+        };
+        let mut sheet = Sheet::default();
+        requester(&mut sheet, rule, request);
+        params(&mut sheet, rule, action);
+        let run_ms = duration(&mut sheet, rule, action);
+        evidence(&mut sheet, rule, request, own);
+        if let Some(hours) = rule.hours {
+            let inside = hours.contain(now);
+            let text = |m: u32| format!("{:02}:{:02}", m / 60, m % 60);
+            let window = format!("{} to {} UTC", text(hours.from_min), text(hours.to_min));
+            let result = if inside {
+                Ok(window)
+            } else {
+                Err(format!("allowed only from {window}"))
+            };
+            sheet.check("hours", Code::PolicyDenied, result);
+        }
+        caps(&mut sheet, rule, &action.target, history, run_ms, now);
+        for interlock in &rule.interlocks {
+            let result = holds(interlock, facts, now, own, false);
+            sheet.check(
+                &format!("interlock: {}", interlock.text()),
+                Code::InterlockOpen,
+                result,
+            );
+        }
+        if rule.level == Level::L1 {
+            for condition in &rule.conditions {
+                let result = holds(condition, facts, now, own, true);
+                sheet.check(
+                    &format!("condition: {}", condition.text()),
+                    Code::PolicyDenied,
+                    result,
+                );
+            }
+        }
+        if let Some((code, detail)) = sheet.failed {
+            let message = format!(
+                "rule {:?} refuses {}: {detail}",
+                rule.name,
+                action.summary()
+            );
+            return Ruling::Deny(Denial {
+                code,
+                message,
+                rule: Some(rule.name.clone()),
+                checks: sheet.checks,
+            });
+        }
+        let modelled = !request.taint.is_empty() || request.requester == Requester::Llm;
+        Ruling::Allow(Terms {
+            rule: rule.name.clone(),
+            level: if modelled {
+                rule.level.max(Level::L2)
+            } else {
+                rule.level
+            },
+            quorum: rule.quorum,
+            deadline_ms: rule.deadline_ms,
+            run_ms,
+            safe_state: rule.safe_state.clone(),
+            checks: sheet.checks,
+        })
+    }
+
+    fn uncovered(&self, action: &Action) -> Ruling {
+        let known = self
+            .rules()
+            .iter()
+            .any(|r| r.capability.matches(&action.target));
+        let (code, message) = if known {
+            (
+                Code::PolicyDenied,
+                format!(
+                    "no rule of the policy covers {:?} on {}",
+                    action.operation, action.target
+                ),
+            )
+        } else if self.rules().is_empty() {
+            (
+                Code::PolicyDenied,
+                "this executor has no policy, so it denies everything; write policy.toml"
+                    .to_owned(),
+            )
+        } else {
+            (
+                Code::PolicyDenied,
+                format!("no rule of the policy covers {}", action.target),
+            )
+        };
+        let checks = vec![Check {
+            name: "rule".into(),
+            passed: false,
+            detail: message.clone(),
+        }];
+        Ruling::Deny(Denial {
+            code,
+            message,
+            rule: None,
+            checks,
+        })
+    }
+}
+
+fn requester(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>) {
+    let result = if rule.requesters.contains(&request.requester) {
+        Ok(request.requester.to_string())
+    } else {
+        Err(format!("{} may not ask for this", request.requester))
+    };
+    sheet.check("requester", Code::PolicyDenied, result);
+}
+
+fn params(sheet: &mut Sheet, rule: &Rule, action: &Action) {
+    for name in action
+        .params
+        .keys()
+        .filter(|n| !rule.params.contains_key(*n))
+    {
+        sheet.check(
+            "params",
+            Code::PolicyDenied,
+            Err(format!("parameter {name} is not among the rule's params")),
+        );
+    }
+    for (name, allowed) in &rule.params {
+        let result = match action.params.get(name) {
+            None if allowed.required => Err(format!("parameter {name} is required")),
+            None => Ok("not given".to_owned()),
+            Some(value) => allowed
+                .bounds
+                .check(value)
+                .map(|()| value.to_string())
+                .map_err(|want| format!("parameter {name} {want}, it is {value}")),
+        };
+        sheet.check(&format!("param {name}"), Code::PolicyDenied, result);
+    }
+}
+
+/// How long the action would run, in milliseconds; never beyond the deadline.
+fn duration(sheet: &mut Sheet, rule: &Rule, action: &Action) -> u64 {
+    if action.operation == rule.safe_state {
+        return 0;
+    }
+    let most = rule.deadline_ms.min(ACTUATION_MAX_MS);
+    let wanted = rule
+        .duration_param
+        .as_ref()
+        .and_then(|name| action.params.get(name))
+        .and_then(|v| v.as_f64());
+    let Some(seconds) = wanted else { return most };
+    let ms = std::time::Duration::try_from_secs_f64(seconds).map_or(u64::MAX, |d| {
+        u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+    });
+    let result = if ms == 0 || ms > most {
+        Err(format!(
+            "runs {seconds} s, allowed is more than 0 and at most {} s",
+            most / 1_000
+        ))
+    } else {
+        Ok(format!("runs {seconds} s of at most {} s", most / 1_000))
+    };
+    sheet.check("duration", Code::PolicyDenied, result);
+    ms.min(most)
+}
+
+fn evidence(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, own: &DeviceId) {
+    if rule.min_evidence == 0 {
+        return;
+    }
+    let from = |e: &&EvidenceView| {
+        rule.origins
+            .as_ref()
+            .is_none_or(|list| list.iter().any(|o| o.is(&e.origin, own)))
+    };
+    let named: Vec<&EvidenceView> = request.evidence.iter().filter(from).collect();
+    let strong: Vec<&&EvidenceView> = named
+        .iter()
+        .filter(|e| e.effective >= rule.min_tier)
+        .collect();
+    let fresh = strong
+        .iter()
+        .filter(|e| e.age_ms <= rule.max_evidence_age_ms)
+        .count();
+    let enough = |n: usize| n >= rule.min_evidence;
+    let want = rule.min_evidence;
+    let (code, result) = if enough(fresh) {
+        (
+            Code::EvidenceMissing,
+            Ok(format!("{fresh} admissible, {want} needed")),
+        )
+    } else if enough(strong.len()) {
+        let age = rule.max_evidence_age_ms / 1_000;
+        (
+            Code::EvidenceStale,
+            Err(format!(
+                "{fresh} of {want} pieces of evidence are younger than {age} s"
+            )),
+        )
+    } else if enough(named.len()) {
+        let have = strong.len();
+        (
+            Code::InsufficientTrustTier,
+            Err(format!(
+                "{have} of {want} pieces of evidence are {} or better",
+                rule.min_tier
+            )),
+        )
+    } else {
+        (
+            Code::EvidenceMissing,
+            Err(format!(
+                "{} of {want} pieces of evidence from an allowed origin",
+                named.len()
+            )),
+        )
+    };
+    sheet.check("evidence", code, result);
+}
+
+fn caps(
+    sheet: &mut Sheet,
+    rule: &Rule,
+    target: &Capability,
+    history: &History,
+    run_ms: u64,
+    now: TimeMs,
+) {
+    let runs: Vec<&RunView> = history
+        .runs
+        .iter()
+        .filter(|r| r.rule == rule.name && r.target == target.as_str())
+        .collect();
+    let within = |ms: u64| runs.iter().filter(|r| now.since(r.started_at) < ms).count();
+    let mut count = |name: &str, cap: Option<u32>, ms: u64| {
+        if let Some(cap) = cap {
+            let had = within(ms);
+            let fine = had < usize::try_from(cap).unwrap_or(usize::MAX);
+            let text = format!("{had} runs, at most {cap} are allowed");
+            sheet.check(
+                name,
+                Code::RateExceeded,
+                if fine { Ok(text) } else { Err(text) },
+            );
+        }
+    };
+    count("runs per hour", rule.caps.runs_per_hour, HOUR_MS);
+    count("runs per day", rule.caps.runs_per_day, 24 * HOUR_MS);
+    if let Some(cap) = rule.caps.minutes_per_day {
+        let had: u64 = runs
+            .iter()
+            .filter(|r| now.since(r.started_at) < 24 * HOUR_MS)
+            .map(|r| r.duration_ms)
+            .sum();
+        let fine = had.saturating_add(run_ms) <= u64::from(cap) * 60_000;
+        let text = format!(
+            "{} s of running so far and {} s now, at most {cap} min",
+            had / 1_000,
+            run_ms / 1_000
+        );
+        sheet.check(
+            "minutes per day",
+            Code::RateExceeded,
+            if fine { Ok(text) } else { Err(text) },
+        );
+    }
+    if let Some(cooldown) = rule.caps.cooldown_ms {
+        let last = runs.iter().map(|r| r.started_at.plus(r.duration_ms)).max();
+        let fine = last.is_none_or(|end| now.since(end) >= cooldown);
+        let text = format!("{} s between runs", cooldown / 1_000);
+        let result = if fine {
+            Ok(text)
+        } else {
+            Err(format!("the last run ended less than {text} ago"))
+        };
+        sheet.check("cooldown", Code::RateExceeded, result);
+    }
+}
+
+/// Whether a condition holds for every admissible fresh reading, of which there must be one.
+fn holds(
+    c: &Condition,
+    facts: &dyn Facts,
+    now: TimeMs,
+    own: &DeviceId,
+    proven: bool,
+) -> Result<String, String> {
+    let admissible = |f: &Fact| {
+        c.origin.as_ref().is_none_or(|o| o.is(&f.origin, own))
+            && f.effective >= c.min_tier
+            && now.since(f.sensed_at) <= c.max_age_ms
+            && (!proven
+                || (f.taint.is_empty()
+                    && (f.origin == *own || f.signature == SignatureState::Verified)))
+    };
+    let all = facts.latest(&c.metric, c.zone.as_deref());
+    let fresh: Vec<&Fact> = all.iter().filter(|f| admissible(f)).collect();
+    if fresh.is_empty() {
+        let age = c.max_age_ms / 1_000;
+        return Err(format!(
+            "{} needs a reading of {} or better, from an allowed origin, younger than {age} s; there is none among {}",
+            c.metric,
+            c.min_tier,
+            all.len()
+        ));
+    }
+    let shown: Vec<String> = fresh.iter().map(|f| f.value.to_string()).collect();
+    match fresh.iter().all(|f| c.compare.holds(f.value, c.value)) {
+        true => Ok(format!("{} is {}", c.metric, shown.join(", "))),
+        false => Err(format!(
+            "{} must hold, but {} is {}",
+            c.text(),
+            c.metric,
+            shown.join(", ")
+        )),
+    }
+}

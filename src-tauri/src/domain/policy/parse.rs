@@ -1,0 +1,413 @@
+//! From the text of `policy.toml` to a validated [`Policy`]. Unknown fields are errors.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::rule::{Bounds, Caps, Compare, Condition, Hours, Origin, ParamRule, Rule};
+use super::selftest::{RawTest, Test};
+use super::{Level, Policy, Requester};
+use crate::domain::base::limits::{ACTUATION_MAX_MS, NAME_MAX_BYTES, PARAMS_MAX};
+use crate::domain::base::{Digest, Tier};
+use crate::domain::capability::Pattern;
+
+/// Most rules or tests of one policy.
+const ENTRIES_MAX: usize = 500;
+
+/// Why a text is no policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// It is not TOML, or has an unknown field; the message names the line.
+    #[error("not a policy: {0}")]
+    Toml(#[from] Box<toml::de::Error>),
+    /// A value is out of bounds.
+    #[error("{place}: {why}")]
+    Value {
+        /// The rule or test.
+        place: String,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+    /// Its own tests fail.
+    #[error("the policy's own tests fail: {0}")]
+    Tests(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPolicy {
+    version: u32,
+    #[serde(default)]
+    rule: Vec<RawRule>,
+    #[serde(default)]
+    test: Vec<RawTest>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    name: String,
+    capability: String,
+    operations: Vec<String>,
+    level: String,
+    #[serde(default)]
+    quorum: Option<u32>,
+    deadline_sec: u64,
+    safe_state: String,
+    #[serde(default)]
+    duration_param: Option<String>,
+    #[serde(default)]
+    min_evidence: Option<usize>,
+    #[serde(default)]
+    min_tier: Option<String>,
+    #[serde(default)]
+    max_evidence_age_sec: Option<u64>,
+    #[serde(default)]
+    origins: Option<Vec<String>>,
+    #[serde(default)]
+    requesters: Option<Vec<String>>,
+    #[serde(default)]
+    params: BTreeMap<String, RawParam>,
+    #[serde(default)]
+    hours: Option<RawHours>,
+    #[serde(default)]
+    caps: RawCaps,
+    #[serde(default)]
+    interlock: Vec<RawCondition>,
+    #[serde(default)]
+    condition: Vec<RawCondition>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawParam {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    min: Option<f64>,
+    #[serde(default)]
+    max: Option<f64>,
+    #[serde(default)]
+    one_of: Option<Vec<String>>,
+    #[serde(default)]
+    required: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHours {
+    from: String,
+    to: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawCaps {
+    runs_per_hour: Option<u32>,
+    runs_per_day: Option<u32>,
+    minutes_per_day: Option<u32>,
+    cooldown_sec: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCondition {
+    metric: String,
+    #[serde(default)]
+    zone: Option<String>,
+    #[serde(default)]
+    origin: Option<String>,
+    op: String,
+    value: f64,
+    max_age_sec: u64,
+    #[serde(default)]
+    min_tier: Option<String>,
+}
+
+struct Place<'a>(&'a str);
+
+impl Place<'_> {
+    fn bad(&self, why: impl Into<String>) -> PolicyError {
+        PolicyError::Value {
+            place: self.0.to_owned(),
+            why: why.into(),
+        }
+    }
+
+    fn name(&self, field: &str, text: &str) -> Result<String, PolicyError> {
+        if text.is_empty() || text.len() > NAME_MAX_BYTES || text.chars().any(char::is_control) {
+            return Err(self.bad(format!(
+                "{field} must be 1 to {NAME_MAX_BYTES} bytes without control characters"
+            )));
+        }
+        Ok(text.to_owned())
+    }
+}
+
+impl Policy {
+    /// Reads and validates a policy without running its tests.
+    ///
+    /// # Errors
+    /// [`PolicyError`] naming the rule and field.
+    pub fn parse(text: &str) -> Result<Policy, PolicyError> {
+        let raw: RawPolicy = toml::from_str(text).map_err(Box::new)?;
+        let top = Place("policy");
+        if raw.version != 1 {
+            return Err(top.bad(format!(
+                "version {} is not known; write version = 1",
+                raw.version
+            )));
+        }
+        if raw.rule.len() > ENTRIES_MAX || raw.test.len() > ENTRIES_MAX {
+            return Err(top.bad(format!("at most {ENTRIES_MAX} rules and tests are allowed")));
+        }
+        let rules = raw
+            .rule
+            .into_iter()
+            .map(rule)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut names = BTreeSet::new();
+        if let Some(twice) = rules.iter().find(|r| !names.insert(r.name.as_str())) {
+            return Err(top.bad(format!("two rules are called {:?}", twice.name)));
+        }
+        let tests = raw
+            .test
+            .into_iter()
+            .map(|t| {
+                let place = format!("test {:?}", t.name);
+                Test::resolve(t).map_err(|why| Place(&place).bad(why))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Policy {
+            digest: Digest::of(&[text.as_bytes()]),
+            rules,
+            tests,
+        })
+    }
+}
+
+fn rule(raw: RawRule) -> Result<Rule, PolicyError> {
+    let place = format!("rule {:?}", raw.name);
+    let at = Place(&place);
+    let capability: Pattern = raw
+        .capability
+        .parse()
+        .map_err(|e| at.bad(format!("capability: {e}")))?;
+    if !raw.capability.starts_with("actuator:") {
+        return Err(at.bad("capability must begin with actuator:"));
+    }
+    let level: Level = raw.level.parse().map_err(|e: String| at.bad(e))?;
+    if level == Level::L0 {
+        return Err(at.bad("L0 is read-only and never moves an actuator; use L1, L2 or L3"));
+    }
+    let quorum = raw.quorum.unwrap_or(if level == Level::L3 { 2 } else { 1 });
+    if quorum == 0 || quorum > 16 || (level == Level::L3 && quorum < 2) {
+        return Err(at.bad("quorum must be from 1 to 16, and at least 2 at L3"));
+    }
+    let deadline_ms = raw.deadline_sec.saturating_mul(1_000);
+    if deadline_ms == 0 || deadline_ms > ACTUATION_MAX_MS {
+        return Err(at.bad(format!(
+            "deadline_sec must be from 1 to {}",
+            ACTUATION_MAX_MS / 1_000
+        )));
+    }
+    if raw.operations.is_empty() || raw.operations.len() > 32 {
+        return Err(at.bad("operations must name 1 to 32 operations"));
+    }
+    if raw.params.len() > PARAMS_MAX {
+        return Err(at.bad(format!("at most {PARAMS_MAX} parameters are allowed")));
+    }
+    let params = raw
+        .params
+        .into_iter()
+        .map(|(name, raw)| param(&at, &name, raw).map(|p| (name, p)))
+        .collect::<Result<BTreeMap<_, _>, _>>()?;
+    if let Some(name) = &raw.duration_param {
+        let numeric = matches!(
+            params.get(name).map(|p| &p.bounds),
+            Some(Bounds::Integer(..) | Bounds::Number(..))
+        );
+        if !numeric {
+            return Err(at.bad(format!(
+                "duration_param {name:?} must be a number among the rule's params"
+            )));
+        }
+    }
+    let conditions = conditions(&at, "condition", raw.condition)?;
+    if level == Level::L1
+        && (conditions.is_empty() || conditions.iter().any(|c| c.origin.is_none()))
+    {
+        return Err(at.bad(
+            "L1 acts without a person: it needs at least one condition, each with its origin",
+        ));
+    }
+    Ok(Rule {
+        name: at.name("name", &raw.name)?,
+        capability,
+        operations: raw
+            .operations
+            .iter()
+            .map(|o| at.name("operations", o))
+            .collect::<Result<_, _>>()?,
+        level,
+        quorum,
+        deadline_ms,
+        safe_state: at.name("safe_state", &raw.safe_state)?,
+        duration_param: raw.duration_param,
+        min_evidence: raw.min_evidence.unwrap_or(0).min(16),
+        min_tier: tier(&at, raw.min_tier)?,
+        max_evidence_age_ms: raw
+            .max_evidence_age_sec
+            .unwrap_or(300)
+            .saturating_mul(1_000),
+        origins: raw
+            .origins
+            .map(|list| {
+                list.iter()
+                    .map(|o| origin(&at, o))
+                    .collect::<Result<Vec<_>, _>>()
+            })
+            .transpose()?,
+        requesters: requesters(&at, raw.requesters, level)?,
+        params,
+        hours: raw.hours.map(|h| hours(&at, &h)).transpose()?,
+        caps: Caps {
+            runs_per_hour: raw.caps.runs_per_hour,
+            runs_per_day: raw.caps.runs_per_day,
+            minutes_per_day: raw.caps.minutes_per_day,
+            cooldown_ms: raw.caps.cooldown_sec.map(|s| s.saturating_mul(1_000)),
+        },
+        interlocks: self::conditions(&at, "interlock", raw.interlock)?,
+        conditions,
+    })
+}
+
+fn requesters(
+    at: &Place<'_>,
+    raw: Option<Vec<String>>,
+    level: Level,
+) -> Result<BTreeSet<Requester>, PolicyError> {
+    let Some(list) = raw else {
+        // Without a word, L1 is for rules alone; people and models are never automatic.
+        let all: &[Requester] = match level {
+            Level::L1 => &[Requester::Rules],
+            _ => &[Requester::Rules, Requester::Person, Requester::Llm],
+        };
+        return Ok(all.iter().copied().collect());
+    };
+    list.iter()
+        .map(|r| r.parse().map_err(|e: String| at.bad(e)))
+        .collect()
+}
+
+fn tier(at: &Place<'_>, raw: Option<String>) -> Result<Tier, PolicyError> {
+    raw.as_deref()
+        .unwrap_or("T2")
+        .parse()
+        .map_err(|e: String| at.bad(format!("min_tier: {e}")))
+}
+
+fn origin(at: &Place<'_>, text: &str) -> Result<Origin, PolicyError> {
+    match text {
+        "self" => Ok(Origin::Own),
+        id => id
+            .parse()
+            .map(Origin::Device)
+            .map_err(|e| at.bad(format!("origin must be self or a device id: {e}"))),
+    }
+}
+
+fn param(at: &Place<'_>, name: &str, raw: RawParam) -> Result<ParamRule, PolicyError> {
+    let bad = |why: &str| at.bad(format!("params.{name}: {why}"));
+    let bounds = match (raw.kind.as_str(), raw.min, raw.max, raw.one_of) {
+        ("integer" | "number", Some(min), Some(max), None)
+            if min.is_finite() && max.is_finite() && min <= max =>
+        {
+            if raw.kind == "number" {
+                Bounds::Number(min, max)
+            } else {
+                let whole = |n: f64| {
+                    (n.fract() == 0.0 && n.abs() < 9e15)
+                        .then(|| format!("{n:.0}").parse::<i64>().ok())
+                };
+                match (whole(min).flatten(), whole(max).flatten()) {
+                    (Some(min), Some(max)) => Bounds::Integer(min, max),
+                    _ => return Err(bad("min and max of an integer must be whole numbers")),
+                }
+            }
+        }
+        ("integer" | "number", ..) => {
+            return Err(bad("needs min and max, min not above max, and no one_of"));
+        }
+        ("text", None, None, Some(list)) if !list.is_empty() && list.len() <= 64 => {
+            Bounds::Text(list)
+        }
+        ("text", ..) => {
+            return Err(bad(
+                "a text needs one_of with 1 to 64 choices, and no min or max",
+            ));
+        }
+        ("boolean", None, None, None) => Bounds::Boolean,
+        _ => {
+            return Err(bad(
+                "type must be integer, number, text or boolean, with fitting bounds",
+            ));
+        }
+    };
+    Ok(ParamRule {
+        required: raw.required,
+        bounds,
+    })
+}
+
+fn hours(at: &Place<'_>, raw: &RawHours) -> Result<Hours, PolicyError> {
+    let minute = |text: &str| {
+        let (h, m) = text.split_once(':')?;
+        let (h, m): (u32, u32) = (h.parse().ok()?, m.parse().ok()?);
+        (h < 24 && m < 60 && text.len() == 5).then_some(h * 60 + m)
+    };
+    match (minute(&raw.from), minute(&raw.to)) {
+        (Some(from_min), Some(to_min)) if from_min != to_min => Ok(Hours { from_min, to_min }),
+        _ => Err(at.bad("hours need from and to as HH:MM (UTC), and they must differ")),
+    }
+}
+
+fn conditions(
+    at: &Place<'_>,
+    what: &str,
+    raw: Vec<RawCondition>,
+) -> Result<Vec<Condition>, PolicyError> {
+    if raw.len() > 32 {
+        return Err(at.bad(format!("at most 32 {what} entries are allowed")));
+    }
+    let one = |raw: RawCondition| {
+        let compare = match raw.op.as_str() {
+            "<" => Compare::Lt,
+            "<=" => Compare::Le,
+            ">" => Compare::Gt,
+            ">=" => Compare::Ge,
+            "==" => Compare::Eq,
+            "!=" => Compare::Ne,
+            other => {
+                return Err(at.bad(format!(
+                    "{what}: op {other:?} must be <, <=, >, >=, == or !="
+                )));
+            }
+        };
+        if !raw.value.is_finite() || raw.max_age_sec == 0 {
+            return Err(at.bad(format!(
+                "{what}: value must be finite and max_age_sec at least 1"
+            )));
+        }
+        Ok(Condition {
+            metric: at.name("metric", &raw.metric)?,
+            zone: raw.zone,
+            origin: raw.origin.as_deref().map(|o| origin(at, o)).transpose()?,
+            compare,
+            value: raw.value,
+            max_age_ms: raw.max_age_sec.saturating_mul(1_000),
+            min_tier: tier(at, raw.min_tier)?,
+        })
+    };
+    raw.into_iter().map(one).collect()
+}

@@ -1,0 +1,240 @@
+//! What a rule is, once it has been read and found sound.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Level, Requester};
+use crate::domain::base::{DeviceId, Tier, TimeMs};
+use crate::domain::capability::{Action, Pattern};
+
+/// One rule: what it allows, within which bounds, and who must agree.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Its name, unique in the policy.
+    pub name: String,
+    /// The actuators it covers.
+    pub capability: Pattern,
+    /// The operations it covers.
+    pub operations: Vec<String>,
+    /// Who must agree.
+    pub level: Level,
+    /// How many distinct operators.
+    pub quorum: u32,
+    /// The longest an action may run, in milliseconds.
+    pub deadline_ms: u64,
+    /// The operation that ends it safely.
+    pub safe_state: String,
+    /// The parameter that says how long to run, in seconds.
+    pub duration_param: Option<String>,
+    /// How many admissible pieces of evidence are needed.
+    pub min_evidence: usize,
+    /// The weakest effective tier of evidence that counts.
+    pub min_tier: Tier,
+    /// The oldest evidence that counts, in milliseconds.
+    pub max_evidence_age_ms: u64,
+    /// Where evidence may come from; `None` is anywhere.
+    pub origins: Option<Vec<Origin>>,
+    /// Who may ask.
+    pub requesters: BTreeSet<Requester>,
+    /// The parameters there are; others are refused.
+    pub params: BTreeMap<String, ParamRule>,
+    /// When it applies, UTC; `None` is always.
+    pub hours: Option<Hours>,
+    /// How often and how long in all.
+    pub caps: Caps,
+    /// What must hold in the world, when proposed and again when executed.
+    pub interlocks: Vec<Condition>,
+    /// What the executor itself must see to act at L1.
+    pub conditions: Vec<Condition>,
+}
+
+impl Rule {
+    /// Whether the rule is the one for an action.
+    pub fn covers(&self, action: &Action) -> bool {
+        self.capability.matches(&action.target) && self.operations.contains(&action.operation)
+    }
+}
+
+/// Where evidence may come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The executor itself.
+    Own,
+    /// A named device.
+    Device(DeviceId),
+}
+
+impl Origin {
+    /// Whether `device` is this origin; `own` is the executor.
+    pub fn is(&self, device: &DeviceId, own: &DeviceId) -> bool {
+        match self {
+            Origin::Own => device == own,
+            Origin::Device(named) => device == named,
+        }
+    }
+}
+
+/// What a parameter may be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParamRule {
+    /// Whether it must be given.
+    pub required: bool,
+    /// Its bounds.
+    pub bounds: Bounds,
+}
+
+/// The bounds of a parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bounds {
+    /// A whole number within bounds, both included.
+    Integer(i64, i64),
+    /// A number within bounds, both included.
+    Number(f64, f64),
+    /// One of these texts.
+    Text(Vec<String>),
+    /// True or false.
+    Boolean,
+}
+
+impl Bounds {
+    /// Whether a value lies within the bounds, else what it should be.
+    ///
+    /// # Errors
+    /// What it should be.
+    pub fn check(&self, value: &Value) -> Result<(), String> {
+        match self {
+            Bounds::Integer(min, max) => match value.as_i64() {
+                Some(n) if (*min..=*max).contains(&n) => Ok(()),
+                _ => Err(format!("must be a whole number from {min} to {max}")),
+            },
+            Bounds::Number(min, max) => match value.as_f64() {
+                Some(n) if n >= *min && n <= *max => Ok(()),
+                _ => Err(format!("must be a number from {min} to {max}")),
+            },
+            Bounds::Text(allowed) => match value.as_str() {
+                Some(t) if allowed.iter().any(|a| a == t) => Ok(()),
+                _ => Err(format!("must be one of {}", allowed.join(", "))),
+            },
+            Bounds::Boolean if value.is_boolean() => Ok(()),
+            Bounds::Boolean => Err("must be true or false".to_owned()),
+        }
+    }
+}
+
+/// Minutes of the day, UTC; `from` included, `to` not. `from` after `to` wraps over midnight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hours {
+    /// First minute of the day.
+    pub from_min: u32,
+    /// Minute of the day it ends.
+    pub to_min: u32,
+}
+
+impl Hours {
+    /// Whether `now` lies within.
+    pub fn contain(self, now: TimeMs) -> bool {
+        let minute = u32::try_from(now.0 / 60_000 % 1_440).unwrap_or(0);
+        if self.from_min <= self.to_min {
+            (self.from_min..self.to_min).contains(&minute)
+        } else {
+            minute >= self.from_min || minute < self.to_min
+        }
+    }
+}
+
+/// How often and how long in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Caps {
+    /// Most runs in the last hour.
+    pub runs_per_hour: Option<u32>,
+    /// Most runs in the last day.
+    pub runs_per_day: Option<u32>,
+    /// Most minutes of running in the last day.
+    pub minutes_per_day: Option<u32>,
+    /// Least time between the end of one run and the next, in milliseconds.
+    pub cooldown_ms: Option<u64>,
+}
+
+/// A comparison with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Le,
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Ge,
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Ne,
+}
+
+impl Compare {
+    /// The sign as written in the policy.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Compare::Lt => "<",
+            Compare::Le => "<=",
+            Compare::Gt => ">",
+            Compare::Ge => ">=",
+            Compare::Eq => "==",
+            Compare::Ne => "!=",
+        }
+    }
+
+    /// Whether it holds; a value that is no number never satisfies anything.
+    #[allow(clippy::float_cmp)]
+    pub fn holds(self, value: f64, limit: f64) -> bool {
+        if value.is_nan() {
+            return false;
+        }
+        match self {
+            Compare::Lt => value < limit,
+            Compare::Le => value <= limit,
+            Compare::Gt => value > limit,
+            Compare::Ge => value >= limit,
+            Compare::Eq => value == limit,
+            Compare::Ne => value != limit,
+        }
+    }
+}
+
+/// Something that must hold in the world.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Condition {
+    /// The metric looked at.
+    pub metric: String,
+    /// The zone; any where absent.
+    pub zone: Option<String>,
+    /// Where the reading must come from; anywhere where absent.
+    pub origin: Option<Origin>,
+    /// How it compares.
+    pub compare: Compare,
+    /// With what.
+    pub value: f64,
+    /// The oldest reading that counts, in milliseconds.
+    pub max_age_ms: u64,
+    /// The weakest effective tier that counts.
+    pub min_tier: Tier,
+}
+
+impl Condition {
+    /// The condition in words.
+    pub fn text(&self) -> String {
+        let zone = self
+            .zone
+            .as_ref()
+            .map(|z| format!(" in {z}"))
+            .unwrap_or_default();
+        format!(
+            "{}{zone} {} {}",
+            self.metric,
+            self.compare.sign(),
+            self.value
+        )
+    }
+}

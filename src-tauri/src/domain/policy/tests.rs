@@ -1,0 +1,320 @@
+//! The policy: each check, and what must hold for every policy.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::domain::base::{Code, DeviceId, Taint, Tier, TimeMs};
+use crate::domain::capability::{Capability, Params};
+use crate::domain::world::{Fact, SignatureState};
+
+const NOON: TimeMs = TimeMs(1_767_268_800_000);
+
+fn own() -> DeviceId {
+    DeviceId::of_public_key(&[1; 32])
+}
+
+fn fact(metric: &str, value: f64, signature: SignatureState) -> Fact {
+    Fact {
+        metric: metric.into(),
+        zone: None,
+        origin: own(),
+        value,
+        unit: None,
+        frame_id: uuid::Uuid::nil().into(),
+        content: Digest::of(&[b"f"]),
+        claimed: Tier::T2,
+        effective: Tier::T2,
+        signature,
+        taint: BTreeSet::new(),
+        sensed_at: NOON,
+        received_at: NOON,
+    }
+}
+
+fn action(operation: &str, params: serde_json::Value) -> Action {
+    let target: Capability = "actuator:mock:valve-1".parse().unwrap();
+    let params: Params = params.as_object().unwrap().clone().into_iter().collect();
+    Action::new(target, operation, params).unwrap()
+}
+
+fn ask(
+    policy: &Policy,
+    action: &Action,
+    requester: Requester,
+    tainted: bool,
+    facts: Vec<Fact>,
+) -> Ruling {
+    let taint = if tainted {
+        [Taint::Llm].into()
+    } else {
+        BTreeSet::new()
+    };
+    let evidence = [EvidenceView {
+        origin: own(),
+        effective: Tier::T2,
+        age_ms: 1_000,
+        signature: SignatureState::Verified,
+    }];
+    let request = Request {
+        action,
+        requester,
+        taint: &taint,
+        evidence: &evidence,
+        phase: Phase::Propose,
+    };
+    policy.evaluate(&request, &facts, &History::default(), NOON, &own())
+}
+
+fn denied(ruling: Ruling) -> Code {
+    match ruling {
+        Ruling::Deny(denial) => denial.code,
+        Ruling::Allow(terms) => panic!("allowed: {terms:?}"),
+    }
+}
+
+const L1: &str = r#"
+version = 1
+[[rule]]
+name = "auto"
+capability = "actuator:mock:valve-1"
+operations = ["open"]
+level = "L1"
+safe_state = "close"
+deadline_sec = 10
+requesters = ["rules", "llm"]
+[[rule.condition]]
+metric = "moisture"
+origin = "self"
+op = "<"
+value = 20.0
+max_age_sec = 60
+"#;
+
+#[test]
+fn the_starter_policy_passes_its_own_tests_and_a_broken_copy_names_the_test() {
+    load(STARTER_POLICY).unwrap();
+    let broken = STARTER_POLICY
+        .replace("max = 20", "max = 4000")
+        .replace("deadline_sec = 20", "deadline_sec = 4000");
+    let error = load(&broken).unwrap_err().to_string();
+    assert!(error.contains("not longer than 20 seconds"), "{error}");
+}
+
+#[test]
+fn l1_is_for_untainted_rules_whose_condition_the_executor_sees() {
+    let policy = load(L1).unwrap();
+    let open = action("open", json!({}));
+    let dry = |s| vec![fact("moisture", 10.0, s)];
+    let level = |ruling| match ruling {
+        Ruling::Allow(terms) => terms.level,
+        Ruling::Deny(denial) => panic!("{denial:?}"),
+    };
+    assert_eq!(
+        level(ask(
+            &policy,
+            &open,
+            Requester::Rules,
+            false,
+            dry(SignatureState::Verified)
+        )),
+        Level::L1
+    );
+    assert_eq!(
+        level(ask(
+            &policy,
+            &open,
+            Requester::Rules,
+            true,
+            dry(SignatureState::Verified)
+        )),
+        Level::L2
+    );
+    assert_eq!(
+        level(ask(
+            &policy,
+            &open,
+            Requester::Llm,
+            false,
+            dry(SignatureState::Verified)
+        )),
+        Level::L2
+    );
+    let wet = vec![fact("moisture", 30.0, SignatureState::Verified)];
+    assert_eq!(
+        denied(ask(&policy, &open, Requester::Rules, false, wet)),
+        Code::PolicyDenied
+    );
+    assert_eq!(
+        denied(ask(&policy, &open, Requester::Rules, false, vec![])),
+        Code::PolicyDenied
+    );
+    assert_eq!(
+        denied(ask(
+            &policy,
+            &open,
+            Requester::Person,
+            false,
+            dry(SignatureState::Verified)
+        )),
+        Code::PolicyDenied
+    );
+    let mut tainted = dry(SignatureState::Verified);
+    tainted[0].taint.insert(Taint::Llm);
+    assert_eq!(
+        denied(ask(&policy, &open, Requester::Rules, false, tainted)),
+        Code::PolicyDenied
+    );
+}
+
+#[test]
+fn interlocks_fail_safe() {
+    let policy = load(STARTER_POLICY).unwrap();
+    let open = action("open", json!({"durationSec": 5}));
+    let v = SignatureState::Verified;
+    let ruling = |facts| ask(&policy, &open, Requester::Person, false, facts);
+    assert!(matches!(
+        ruling(vec![fact("tank.level", 50.0, v)]),
+        Ruling::Allow(_)
+    ));
+    assert_eq!(denied(ruling(vec![])), Code::InterlockOpen);
+    assert_eq!(
+        denied(ruling(vec![fact("tank.level", f64::NAN, v)])),
+        Code::InterlockOpen
+    );
+    assert_eq!(
+        denied(ruling(vec![
+            fact("tank.level", 50.0, v),
+            fact("tank.level", 2.0, v)
+        ])),
+        Code::InterlockOpen
+    );
+    let mut foreign = fact("tank.level", 50.0, v);
+    foreign.origin = DeviceId::of_public_key(&[9; 32]);
+    assert_eq!(denied(ruling(vec![foreign])), Code::InterlockOpen);
+    let mut old = fact("tank.level", 50.0, v);
+    old.sensed_at = TimeMs(NOON.0 - 61_000);
+    assert_eq!(denied(ruling(vec![old])), Code::InterlockOpen);
+}
+
+#[test]
+fn caps_count_past_runs() {
+    let text = L1.replace(
+        "[[rule.condition]]",
+        "[rule.caps]\nruns_per_hour = 2\ncooldown_sec = 600\n[[rule.condition]]",
+    );
+    let policy = load(&text).unwrap();
+    let open = action("open", json!({}));
+    let run = |ago_ms: u64| RunView {
+        rule: "auto".into(),
+        target: "actuator:mock:valve-1".into(),
+        operation: "open".into(),
+        started_at: TimeMs(NOON.0 - ago_ms),
+        duration_ms: 1_000,
+    };
+    let taint = BTreeSet::new();
+    let request = Request {
+        action: &open,
+        requester: Requester::Rules,
+        taint: &taint,
+        evidence: &[],
+        phase: Phase::Execute,
+    };
+    let facts = vec![fact("moisture", 10.0, SignatureState::Verified)];
+    let ruling = |runs| policy.evaluate(&request, &facts, &History { runs }, NOON, &own());
+    assert!(matches!(ruling(vec![run(1_800_000)]), Ruling::Allow(_)));
+    assert_eq!(
+        denied(ruling(vec![run(1_800_000), run(1_200_000)])),
+        Code::RateExceeded
+    );
+    assert_eq!(
+        denied(ruling(vec![run(300_000)])),
+        Code::RateExceeded,
+        "cooldown"
+    );
+}
+
+#[test]
+fn what_is_unsound_is_refused_with_its_place() {
+    for (from, to, word) in [
+        ("level = \"L1\"", "level = \"L0\"", "L0"),
+        ("level = \"L1\"", "level = \"L9\"", "L9"),
+        ("origin = \"self\"\n", "", "origin"),
+        ("deadline_sec = 10", "deadline_sec = 0", "deadline_sec"),
+        ("deadline_sec = 10", "deadline_sek = 10", "deadline_sek"),
+        ("version = 1", "version = 2", "version"),
+        ("actuator:mock:valve-1", "*", "actuator:"),
+        ("op = \"<\"", "op = \"~\"", "op"),
+    ] {
+        let error = load(&L1.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(word), "{from} -> {to}: {error}");
+    }
+}
+
+#[test]
+fn hours_wrap_over_midnight() {
+    let night = Hours {
+        from_min: 22 * 60,
+        to_min: 4 * 60,
+    };
+    let at = |h: u64| TimeMs(h * 3_600_000);
+    assert!(
+        night.contain(at(23))
+            && night.contain(at(3))
+            && !night.contain(at(4))
+            && !night.contain(at(12))
+    );
+}
+
+proptest! {
+    #[test]
+    fn nothing_outside_the_bounds_is_ever_allowed(seconds in prop_oneof![any::<i64>(), -5i64..40]) {
+        let policy = load(STARTER_POLICY).unwrap();
+        let open = action("open", json!({"durationSec": seconds}));
+        let facts = vec![fact("tank.level", 50.0, SignatureState::Verified)];
+        match ask(&policy, &open, Requester::Person, false, facts) {
+            Ruling::Allow(terms) => {
+                prop_assert!((1..=20).contains(&seconds));
+                prop_assert_eq!(terms.run_ms, u64::try_from(seconds).unwrap() * 1_000);
+            }
+            Ruling::Deny(_) => prop_assert!(!(1..=20).contains(&seconds)),
+        }
+    }
+
+    #[test]
+    fn taint_never_helps(seconds in -2i64..30, level in 0.0f64..100.0, moisture in 0.0f64..40.0, auto: bool) {
+        let policy = load(if auto { L1 } else { STARTER_POLICY }).unwrap();
+        let params = if auto { json!({}) } else { json!({"durationSec": seconds}) };
+        let open = action("open", params);
+        let v = SignatureState::Verified;
+        let facts = || vec![fact("tank.level", level, v), fact("moisture", moisture, v)];
+        let clean = ask(&policy, &open, Requester::Rules, false, facts());
+        let tainted = ask(&policy, &open, Requester::Rules, true, facts());
+        match (clean, tainted) {
+            (Ruling::Allow(a), Ruling::Allow(b)) => prop_assert!(b.level >= a.level && b.level >= Level::L2),
+            (Ruling::Deny(_), Ruling::Allow(_)) => prop_assert!(false, "taint turned a no into a yes"),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn without_its_rule_nothing_is_allowed(keep in 0usize..3) {
+        let mut policy = load(STARTER_POLICY).unwrap();
+        let open = action("open", json!({"durationSec": 5}));
+        policy.rules.retain(|r| !r.covers(&open));
+        policy.rules.truncate(keep);
+        let facts = vec![fact("tank.level", 50.0, SignatureState::Verified)];
+        prop_assert_eq!(denied(ask(&policy, &open, Requester::Person, false, facts)), Code::PolicyDenied);
+    }
+
+    #[test]
+    fn no_text_panics(text in ".{0,300}", at in 0usize..2_000) {
+        let _ = load(&text);
+        let cut: String = STARTER_POLICY.chars().take(at).collect();
+        let _ = load(&cut);
+    }
+}

@@ -1,0 +1,229 @@
+//! Opening a state directory: lock, identity, store, books, drivers, sensors. Nothing runs yet.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use super::config::{Config, RawActuator};
+use super::drivers::{Drivers, SharedDriver};
+use super::events::EventLog;
+use super::links::Links;
+use super::metrics::Metrics;
+use super::policy_book::PolicyBook;
+use super::runtime::Tasks;
+use super::shared::{Inner, Shared, Stamper, TrustBook};
+use crate::adapters::clock::SharedClock;
+use crate::adapters::executor::exec::{ExecConfig, ExecDriver, ExecOperation};
+use crate::adapters::executor::sim::SimDriver;
+use crate::adapters::keystore::{self, KeyError};
+use crate::adapters::paths::{PathError, StateDir, StateLock};
+use crate::adapters::sensor::host::HostSensor;
+use crate::adapters::sensor::sim::SimSensor;
+use crate::adapters::sensor::Sensor;
+use crate::adapters::sim_kit::{KitError, SimKit};
+use crate::adapters::store::{Store, StoreError, StoreOptions, frames, kv};
+use crate::adapters::transport::TransportError;
+use crate::domain::base::{Hlc, MeshId};
+use crate::domain::capability::{Action, Capability, Params};
+
+/// Why a node could not start. Each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The identity cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store cannot be opened or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The port cannot be listened on.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The simulated kit's state cannot be used.
+    #[error(transparent)]
+    Kit(#[from] KitError),
+    /// An actuator's configuration is wrong.
+    #[error("actuator {capability}: {why}")]
+    Actuator {
+        /// Which one.
+        capability: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The system gave no random bytes.
+    #[error("the system gave no random bytes: {0}")]
+    Random(getrandom::Error),
+    /// A file of the state directory does not hold what it should.
+    #[error("{file}: {why}")]
+    File {
+        /// Which file.
+        file: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+}
+
+/// A node that is ready to start.
+pub struct Opened {
+    /// What its actors will share.
+    pub shared: Shared,
+    /// What it senses with.
+    pub sensors: Vec<Box<dyn Sensor>>,
+    /// Its hold on the state directory.
+    pub lock: StateLock,
+}
+
+/// Where the policy lives.
+pub fn policy_file(shared: &Shared) -> PathBuf {
+    StateDir::at(&shared.config.state_dir).policy_file()
+}
+
+/// Random bytes from the system.
+fn random() -> Result<[u8; 32], OpenError> {
+    let mut seed = [0u8; 32];
+    getrandom::fill(&mut seed).map_err(OpenError::Random)?;
+    Ok(seed)
+}
+
+impl Opened {
+    /// Opens the state directory named in the configuration and takes its lock.
+    ///
+    /// # Errors
+    /// [`OpenError`], with nothing changed but what a first start creates.
+    pub async fn open(config: Config, clock: SharedClock) -> Result<Opened, OpenError> {
+        let dir = StateDir::at(&config.state_dir);
+        dir.prepare()?;
+        let lock = dir.acquire_lock()?;
+        let now = clock.now();
+        let key = keystore::load_or_create_device_key(&dir, random()?, now)?;
+        let mesh = match &config.mesh {
+            Some(mesh) => mesh.clone(),
+            None => kept_mesh_id(&dir)?,
+        };
+        let (file, max_bytes) = (dir.database(), config.store_max_bytes);
+        let opening = tokio::task::spawn_blocking(move || Store::open(&file, StoreOptions { max_bytes }));
+        let store = opening.await.map_err(|_| StoreError::Closed)??;
+        let stamper = resume(&store, key.id().clone()).await?;
+        let policy = PolicyBook::default();
+        policy.open(&store, &dir.policy_file()).await?;
+        let trust = TrustBook::default();
+        trust.reload(&store).await?;
+        let kit = match config.mock_sensor || config.mock_actuator {
+            true => Some(Arc::new(SimKit::open(&dir.sim_dir(), config.mock_pace, now)?)),
+            false => None,
+        };
+        let drivers = drivers(&config, kit.as_ref(), &clock)?;
+        let sensors = sensors(&config, kit.as_ref());
+        let mut capabilities = config.capabilities.clone();
+        capabilities.extend(drivers.capabilities());
+        let shared = Shared::new(Inner {
+            started_at: now,
+            events: EventLog::default(),
+            metrics: Metrics::default(),
+            links: Links::default(),
+            tasks: Tasks::new(),
+            frames_head: watch::channel(0).0,
+            proposals_head: watch::channel(0).0,
+            last_offered: Mutex::new(BTreeMap::new()),
+            key,
+            mesh,
+            config,
+            store,
+            clock,
+            trust,
+            policy,
+            capabilities,
+            drivers,
+            stamper,
+        });
+        Ok(Opened { shared, sensors, lock })
+    }
+}
+
+/// The random id of an unnamed mesh, made once.
+fn kept_mesh_id(dir: &StateDir) -> Result<MeshId, OpenError> {
+    let file = dir.mesh_id_file();
+    let bad = |why: String| OpenError::File { file: file.display().to_string(), why };
+    match std::fs::read_to_string(&file) {
+        Ok(text) => text.trim().parse().map_err(|e| bad(format!("{e}; restore the file or delete it"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let id = MeshId::from(uuid::Uuid::new_v4());
+            dir.write_private(&file, format!("{id}\n").as_bytes())?;
+            Ok(id)
+        }
+        Err(error) => Err(bad(error.to_string())),
+    }
+}
+
+/// Continues logical time and frame counts after whatever earlier runs used.
+async fn resume(store: &Store, own: crate::domain::base::DeviceId) -> Result<Stamper, StoreError> {
+    const NEXT_SEQ: &str = "frames.own-seq";
+    store
+        .write(super::shared::DURABLE, "resume", move |c| {
+            let used = frames::max_origin_seq(c, &own)?;
+            let reserved = kv::get(c, NEXT_SEQ)?.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
+            // Relaxed writes can be lost with the power: leave room for what may have been sent.
+            let next = used.max(reserved) + 1_000_000;
+            kv::put(c, NEXT_SEQ, &next.to_be_bytes())?;
+            let newest: Hlc = frames::max_hlc(c)?.unwrap_or_default();
+            let lived = Hlc::new(super::shared::high_water(c)?, 0);
+            Ok(Stamper::resume(newest.max(lived), next))
+        })
+        .await
+}
+
+fn drivers(config: &Config, kit: Option<&Arc<SimKit>>, clock: &SharedClock) -> Result<Drivers, OpenError> {
+    let mut all: Vec<SharedDriver> = Vec::new();
+    if let Some(kit) = kit.filter(|_| config.mock_actuator) {
+        for driver in SimDriver::all(kit, clock) {
+            all.push(Arc::new(driver));
+        }
+    }
+    for raw in &config.actuators {
+        all.push(Arc::new(exec_driver(raw)?));
+    }
+    let mut names: Vec<Capability> = all.iter().map(|d| d.capability().clone()).collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+        return Err(OpenError::Actuator { capability: twice[0].to_string(), why: "configured twice".into() });
+    }
+    Ok(Drivers::new(all))
+}
+
+fn exec_driver(raw: &RawActuator) -> Result<ExecDriver, OpenError> {
+    let bad = |why: String| OpenError::Actuator { capability: raw.capability.clone(), why };
+    let capability: Capability = raw.capability.parse().map_err(|e| bad(format!("{e}")))?;
+    if !capability.is_actuator() {
+        return Err(bad("must begin with actuator:".into()));
+    }
+    for operation in &raw.operation {
+        Action::new(capability.clone(), &operation.name, Params::new()).map_err(|e| bad(e.to_string()))?;
+    }
+    let operations = raw
+        .operation
+        .iter()
+        .map(|o| ExecOperation { name: o.name.clone(), argv: o.argv.clone() })
+        .collect();
+    let config = ExecConfig {
+        capability: capability.clone(),
+        safe: raw.safe.clone(),
+        timeout_ms: raw.timeout_sec.unwrap_or(10).clamp(1, 300) * 1_000,
+        operations,
+    };
+    ExecDriver::new(config).map_err(|e| bad(e.to_string()))
+}
+
+fn sensors(config: &Config, kit: Option<&Arc<SimKit>>) -> Vec<Box<dyn Sensor>> {
+    let mut all: Vec<Box<dyn Sensor>> = Vec::new();
+    if config.host_sensor {
+        all.push(Box::new(HostSensor::new(&config.state_dir)));
+    }
+    if let Some(kit) = kit.filter(|_| config.mock_sensor) {
+        all.push(Box::new(SimSensor::new(kit.clone())));
+    }
+    all
+}
