@@ -3,6 +3,8 @@
 //!
 //! Telling a running node about a change is the business of `commands`.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -16,6 +18,7 @@ use crate::domain::base::{Code, DeviceId, OperatorId, Refusal, TimeMs};
 use crate::domain::gate::{OperatorRecord, OperatorRevocation, SignedOperator};
 use crate::domain::identity::{DeviceKey, PublicKey};
 use crate::domain::policy::Level;
+use crate::node::Shared;
 use crate::node::shared::{DURABLE, audit_entry, store_refusal};
 
 /// How long an operator record holds where nobody says otherwise, in days.
@@ -28,9 +31,29 @@ pub struct Desk {
     /// The store.
     pub store: Store,
     /// This device's key.
-    pub key: std::sync::Arc<DeviceKey>,
+    pub key: KeyOf,
     /// The current moment.
     pub now: TimeMs,
+}
+
+/// Where the device's key is held: by a running node, or by whoever opened the stopped one.
+#[derive(Clone)]
+pub enum KeyOf {
+    /// A running node.
+    Node(Shared),
+    /// A stopped one.
+    Own(Arc<DeviceKey>),
+}
+
+impl std::ops::Deref for KeyOf {
+    type Target = DeviceKey;
+
+    fn deref(&self) -> &DeviceKey {
+        match self {
+            KeyOf::Node(shared) => &shared.key,
+            KeyOf::Own(key) => key,
+        }
+    }
 }
 
 fn bad(message: impl Into<String>) -> Refusal {
