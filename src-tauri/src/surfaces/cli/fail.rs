@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::domain::base::{Code, Refusal};
 
 use super::text;
+use crate::surfaces::remote::RemoteError;
 
 /// Exit codes; `--help` and the README list the same ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +82,12 @@ impl Failure {
     /// The process's exit code.
     pub fn code(&self) -> ExitCode {
         ExitCode::from(self.exit as u8)
+    }
+}
+
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        Self::new(exit_of(&error.code), format!("{}: {}", error.code, error.message))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::node::OpenError;
 use crate::operator::dto::{
     AuditReport, AuditView, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView,
 };
-use crate::operator::registry::{self, Desk};
+use crate::operator::registry::{self, Desk, KeyOf};
 use crate::surfaces::remote::Remote;
 
 /// 32 random bytes of the system.
@@ -90,7 +90,7 @@ impl Offline {
             .await
             .map_err(|e| Failure::failed(format!("opening the store was cut off: {e}")))?
             .map_err(Failure::state)?;
-        let desk = Desk { store, key: Arc::new(key), now };
+        let desk = Desk { store, key: KeyOf::Own(Arc::new(key)), now };
         Ok(Self { desk, _lock: lock })
     }
 

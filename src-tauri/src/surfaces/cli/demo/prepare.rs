@@ -120,7 +120,7 @@ fn ours_or_fresh(dir: &StateDir) -> Result<bool, Failure> {
     let empty = match std::fs::read_dir(dir.root()) {
         Ok(mut entries) => entries.next().is_none(),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
-        Err(e) => return Err(Failure::state(format!("{}: {e}", dir.display()))),
+        Err(e) => return Err(Failure::state(format!("{}: {e}", dir.root().display()))),
     };
     let made_by_demo = || raw_config(dir).ok().flatten().is_some_and(|raw| raw.demo == Some(true));
     if empty || made_by_demo() {
