@@ -6,5 +6,6 @@ pub mod executor;
 pub mod keystore;
 pub mod paths;
 pub mod sensor;
+pub mod sim_kit;
 pub mod store;
 pub mod transport;

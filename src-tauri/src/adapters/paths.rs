@@ -1,1 +1,335 @@
-//! Being written.
+//! The state directory: the one place that knows file names, permissions and the lock.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// The environment variable that names the state directory.
+pub const STATE_DIR_ENV: &str = "CLAWMESH_STATE_DIR";
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PathError {
+    /// Neither the variable nor a home directory is set.
+    #[error("no state directory: set CLAWMESH_STATE_DIR or HOME, or give --state-dir")]
+    NoHome,
+    /// Another node holds it.
+    #[error(
+        "{dir} is in use by another clawmesh-node ({holder}); stop it, or use another --state-dir"
+    )]
+    InUse {
+        /// The directory.
+        dir: String,
+        /// What its lock file says of the holder.
+        holder: String,
+    },
+    /// Others may write to it.
+    #[error("{dir} can be written by others (mode {mode:o}); run: chmod 700 {dir}")]
+    Open {
+        /// The directory.
+        dir: String,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to a gen-1 node.
+    #[error(
+        "{dir} is the state of a gen-1 ClawMesh node and stays untouched; run `clawmesh-node migrate` to import its identity and trust into a new directory"
+    )]
+    Gen1 {
+        /// The directory.
+        dir: String,
+    },
+    /// The system refused.
+    #[error("{what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PathError + 'a {
+    move |source| PathError::Io {
+        what,
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+/// A state directory; it need not exist yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDir {
+    root: PathBuf,
+}
+
+/// The hold on a state directory; released when dropped, also by a crash.
+#[derive(Debug)]
+pub struct StateLock {
+    _file: File,
+}
+
+impl StateDir {
+    /// The directory at `root`.
+    pub fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+        }
+    }
+
+    /// The directory that was asked for: given, else from the environment, else `~/.clawmesh`.
+    ///
+    /// # Errors
+    /// [`PathError::NoHome`].
+    pub fn resolve(
+        given: Option<&Path>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, PathError> {
+        if let Some(given) = given {
+            return Ok(Self::at(given));
+        }
+        let set = |name: &str| env(name).filter(|v| !v.is_empty());
+        if let Some(dir) = set(STATE_DIR_ENV) {
+            return Ok(Self::at(Path::new(&dir)));
+        }
+        set("HOME")
+            .map(|home| Self {
+                root: Path::new(&home).join(".clawmesh"),
+            })
+            .ok_or(PathError::NoHome)
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The device's key.
+    pub fn identity_file(&self) -> PathBuf {
+        self.root.join("identity.json")
+    }
+
+    /// The key of the person who uses this directory.
+    pub fn operator_key_file(&self) -> PathBuf {
+        self.root.join("operator-key.json")
+    }
+
+    /// The store.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("clawmesh.db")
+    }
+
+    /// The configuration.
+    pub fn config_file(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// The executor's policy.
+    pub fn policy_file(&self) -> PathBuf {
+        self.root.join("policy.toml")
+    }
+
+    /// The tokens of the operator API.
+    pub fn tokens_file(&self) -> PathBuf {
+        self.root.join("tokens.json")
+    }
+
+    /// Where the running node says how to reach it.
+    pub fn run_file(&self) -> PathBuf {
+        self.root.join("run.json")
+    }
+
+    /// The lock.
+    pub fn lock_file(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// The id of an unnamed mesh.
+    pub fn mesh_id_file(&self) -> PathBuf {
+        self.root.join("mesh-id")
+    }
+
+    /// The simulated kit.
+    pub fn sim_dir(&self) -> PathBuf {
+        self.root.join("sim")
+    }
+
+    /// Whether this is the directory of a gen-1 node and not yet one of ours.
+    pub fn is_gen1(&self) -> bool {
+        let gen1 = ["identity/device.json", "mesh/trusted-peers.json"]
+            .iter()
+            .any(|f| self.root.join(f).exists());
+        gen1 && !self.identity_file().exists()
+    }
+
+    /// Makes the directory, or checks that an existing one is private and ours.
+    ///
+    /// # Errors
+    /// [`PathError::Gen1`], [`PathError::Open`] or what the system said.
+    pub fn prepare(&self) -> Result<(), PathError> {
+        if self.is_gen1() {
+            return Err(PathError::Gen1 {
+                dir: self.root.display().to_string(),
+            });
+        }
+        make_private_dir(&self.root)?;
+        let meta = fs::metadata(&self.root).map_err(failed("look at", &self.root))?;
+        let mode = meta.permissions().mode() & 0o777;
+        if mode & 0o022 != 0 {
+            return Err(PathError::Open {
+                dir: self.root.display().to_string(),
+                mode,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes the lock, so that no two nodes share the directory.
+    ///
+    /// # Errors
+    /// [`PathError::InUse`] naming the holder.
+    pub fn acquire_lock(&self) -> Result<StateLock, PathError> {
+        let path = self.lock_file();
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
+        let mut file = options.open(&path).map_err(failed("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(&path).unwrap_or_default();
+                let holder = holder.trim();
+                return Err(PathError::InUse {
+                    dir: self.root.display().to_string(),
+                    holder: if holder.is_empty() {
+                        "pid unknown".to_owned()
+                    } else {
+                        format!("pid {holder}")
+                    },
+                });
+            }
+            Err(fs::TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+        }
+        file.set_len(0).map_err(failed("write", &path))?;
+        write!(file, "{}", std::process::id()).map_err(failed("write", &path))?;
+        Ok(StateLock { _file: file })
+    }
+
+    /// Writes a file owner-only and as a whole: a crash leaves the old content or the new one.
+    ///
+    /// # Errors
+    /// What the system said, naming the file.
+    pub fn write_private(&self, path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+        write_private(path, bytes)
+    }
+}
+
+/// Makes a directory that only its owner may enter, with its parents.
+///
+/// # Errors
+/// What the system said, naming the directory.
+pub fn make_private_dir(dir: &Path) -> Result<(), PathError> {
+    let mut builder = fs::DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(failed("make", dir))
+}
+
+/// Writes a file owner-only and as a whole, through a synced temporary file beside it.
+///
+/// # Errors
+/// What the system said, naming the file.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        // The temporary file is worth nothing; the error that matters is the first one.
+        let _ = fs::remove_file(&temporary);
+        return Err(failed("write", path)(error));
+    }
+    let dir = path.parent().unwrap_or(Path::new("."));
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(failed("sync", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_comes_from_flag_then_variable_then_home() {
+        let env = |name: &str| match name {
+            STATE_DIR_ENV => Some("/a".to_owned()),
+            _ => Some("/home/x".to_owned()),
+        };
+        assert_eq!(
+            StateDir::resolve(Some(Path::new("/b")), env)
+                .unwrap()
+                .root(),
+            Path::new("/b")
+        );
+        assert_eq!(
+            StateDir::resolve(None, env).unwrap().root(),
+            Path::new("/a")
+        );
+        let home = |name: &str| (name == "HOME").then(|| "/home/x".to_owned());
+        assert_eq!(
+            StateDir::resolve(None, home).unwrap().root(),
+            Path::new("/home/x/.clawmesh")
+        );
+        assert!(StateDir::resolve(None, |_| None).is_err());
+    }
+
+    #[test]
+    fn two_nodes_cannot_share_it_and_others_cannot_write_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(&temp.path().join("state"));
+        dir.prepare().unwrap();
+        let lock = dir.acquire_lock().unwrap();
+        let error = dir.acquire_lock().unwrap_err().to_string();
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+        drop(lock);
+        dir.acquire_lock().unwrap();
+        fs::set_permissions(dir.root(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(dir.prepare().unwrap_err().to_string().contains("chmod 700"));
+    }
+
+    #[test]
+    fn a_gen1_directory_is_recognised_and_left_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("identity")).unwrap();
+        fs::write(temp.path().join("identity/device.json"), "{}").unwrap();
+        let dir = StateDir::at(temp.path());
+        assert!(dir.prepare().unwrap_err().to_string().contains("migrate"));
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn private_files_are_private_and_whole() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("x.json");
+        write_private(&path, b"one").unwrap();
+        write_private(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+}

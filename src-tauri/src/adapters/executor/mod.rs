@@ -1,1 +1,79 @@
-//! Being written.
+//! Drivers: what moves an actuator once the gate has allowed it. A driver knows nothing of
+//! proposals, people or policy; it moves, reads back and makes safe.
+
+pub mod exec;
+pub mod recorder;
+pub mod sim;
+
+use futures_util::future::BoxFuture;
+
+use crate::domain::capability::{Action, Capability};
+
+/// Why an actuator did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// It has no such operation.
+    #[error("{target} has no operation {operation:?}; it has {has}")]
+    UnknownOperation {
+        /// The actuator.
+        target: String,
+        /// The operation asked for.
+        operation: String,
+        /// What it has.
+        has: String,
+    },
+    /// Its command could not be run or said no.
+    #[error("{0}")]
+    Failed(String),
+    /// Its command took too long and was ended.
+    #[error("{what} did not end within {limit_ms} ms and was killed")]
+    TooSlow {
+        /// The command.
+        what: String,
+        /// The limit.
+        limit_ms: u64,
+    },
+    /// Its configuration is not usable.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// Where an actuator is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// In a word, for example `open`.
+    pub position: String,
+}
+
+/// One actuator.
+pub trait Driver: Send + Sync {
+    /// What it is called.
+    fn capability(&self) -> &Capability;
+
+    /// What it can do.
+    fn operations(&self) -> Vec<String>;
+
+    /// Does what the action says. `job` names the proposal, for the driver's own records.
+    fn apply<'a>(
+        &'a self,
+        action: &'a Action,
+        job: &'a str,
+    ) -> BoxFuture<'a, Result<(), DriverError>>;
+
+    /// Brings the actuator to its safe state; doing it again changes nothing.
+    fn make_safe<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>>;
+
+    /// Reads back where it is.
+    fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>>;
+}
+
+fn unknown(driver: &dyn Driver, operation: &str) -> DriverError {
+    DriverError::UnknownOperation {
+        target: driver.capability().to_string(),
+        operation: operation.to_owned(),
+        has: driver.operations().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests;

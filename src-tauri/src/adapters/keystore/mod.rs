@@ -1,1 +1,346 @@
-//! Being written.
+//! Keys at rest: owner-only files for devices and for people at the command line.
+//!
+//! A file that cannot be read is an error and never a reason for a second identity. The desktop's
+//! keychain comes with the desktop; a directory whose key lives there is recognised and refused.
+
+pub mod gen1;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::adapters::paths::{PathError, StateDir, write_private};
+use crate::domain::base::TimeMs;
+use crate::domain::identity::{DeviceKey, OperatorKey};
+
+/// Why a key cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The file cannot be read.
+    #[error("{file}: {source}")]
+    Read {
+        /// The file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others may read it.
+    #[error(
+        "{file} holds a secret key but can be read by others (mode {mode:o}); run: chmod 600 {file}"
+    )]
+    Exposed {
+        /// The file.
+        file: String,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It does not hold what it should.
+    #[error("{file}: {why}. It is left as it is and no new key is made; restore it from a backup")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The key lives in the keychain of the desktop.
+    #[error(
+        "{file} says that this identity lives in the keychain of the desktop application; this node does not make a second one. Start it there, or use another --state-dir"
+    )]
+    InKeychain {
+        /// The file.
+        file: String,
+    },
+    /// There is one already.
+    #[error("{file} exists already; it is not overwritten")]
+    Exists {
+        /// The file.
+        file: String,
+    },
+    /// There is none.
+    #[error("{file} does not exist; make an operator key with `clawmesh-node operator init`")]
+    NoOperatorKey {
+        /// The file.
+        file: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyFile {
+    version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    operator_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    public_key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret_key: Option<Zeroizing<String>>,
+    created_at_ms: u64,
+    storage: String,
+}
+
+/// A person's key and the name that goes with it.
+#[derive(Debug)]
+pub struct NamedOperatorKey {
+    /// The person's name.
+    pub name: String,
+    /// The key.
+    pub key: OperatorKey,
+}
+
+fn read(path: &Path) -> Result<Option<KeyFile>, KeyError> {
+    let file = path.display().to_string();
+    let text = match fs::read_to_string(path) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(KeyError::Read { file, source }),
+    };
+    let meta = fs::metadata(path).map_err(|source| KeyError::Read {
+        file: file.clone(),
+        source,
+    })?;
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Exposed { file, mode });
+    }
+    let key: KeyFile = serde_json::from_str(&text).map_err(|e| KeyError::Damaged {
+        file: file.clone(),
+        why: format!("it is no key file: {e}"),
+    })?;
+    if key.storage == "keychain" {
+        return Err(KeyError::InKeychain { file });
+    }
+    if key.version != 1 || key.storage != "file" {
+        let why = format!(
+            "version {} with storage {:?} is not known here",
+            key.version, key.storage
+        );
+        return Err(KeyError::Damaged { file, why });
+    }
+    Ok(Some(key))
+}
+
+fn seed(path: &Path, key: &KeyFile) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let text = key
+        .secret_key
+        .as_ref()
+        .map(|s| s.as_str())
+        .unwrap_or_default();
+    let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(text).unwrap_or_default());
+    <[u8; 32]>::try_from(bytes.as_slice())
+        .map(Zeroizing::new)
+        .map_err(|_| KeyError::Damaged {
+            file: path.display().to_string(),
+            why: "secretKey is not 32 bytes as base64url without padding".to_owned(),
+        })
+}
+
+fn write(path: &Path, file: &KeyFile) -> Result<(), KeyError> {
+    let text = serde_json::to_vec_pretty(file).map_err(|e| KeyError::Damaged {
+        file: path.display().to_string(),
+        why: e.to_string(),
+    })?;
+    Ok(write_private(path, &Zeroizing::new(text))?)
+}
+
+/// The key of this device, if there is one.
+///
+/// # Errors
+/// [`KeyError`] for a file that is there and not right.
+pub fn load_device_key(dir: &StateDir) -> Result<Option<DeviceKey>, KeyError> {
+    let path = dir.identity_file();
+    let Some(file) = read(&path)? else {
+        return Ok(None);
+    };
+    let key = DeviceKey::from_seed(&*seed(&path, &file)?);
+    if file.device_id.as_deref() != Some(key.id().as_str())
+        || file.public_key != key.public().to_text()
+    {
+        let why = "deviceId and publicKey do not belong to its secret key".to_owned();
+        return Err(KeyError::Damaged {
+            file: path.display().to_string(),
+            why,
+        });
+    }
+    Ok(Some(key))
+}
+
+/// The key of this device; the first call makes it from `fresh`, which must be random.
+///
+/// # Errors
+/// [`KeyError`] for a file that is there and not right.
+pub fn load_or_create_device_key(
+    dir: &StateDir,
+    fresh: [u8; 32],
+    now: TimeMs,
+) -> Result<DeviceKey, KeyError> {
+    match load_device_key(dir)? {
+        Some(key) => Ok(key),
+        None => create_device_key(dir, &Zeroizing::new(fresh), now),
+    }
+}
+
+/// Writes a device key into a directory that has none; used by `migrate` too.
+///
+/// # Errors
+/// [`KeyError::Exists`], or what the system said.
+pub fn create_device_key(
+    dir: &StateDir,
+    seed: &[u8; 32],
+    now: TimeMs,
+) -> Result<DeviceKey, KeyError> {
+    let path = dir.identity_file();
+    if path.exists() {
+        return Err(KeyError::Exists {
+            file: path.display().to_string(),
+        });
+    }
+    let key = DeviceKey::from_seed(seed);
+    let file = KeyFile {
+        version: 1,
+        device_id: Some(key.id().to_string()),
+        operator_id: None,
+        name: None,
+        public_key: key.public().to_text(),
+        secret_key: Some(Zeroizing::new(URL_SAFE_NO_PAD.encode(*key.seed()))),
+        created_at_ms: now.0,
+        storage: "file".to_owned(),
+    };
+    write(&path, &file)?;
+    Ok(key)
+}
+
+/// The person's key of this directory.
+///
+/// # Errors
+/// [`KeyError::NoOperatorKey`], or what is wrong with the file.
+pub fn load_operator_key(dir: &StateDir) -> Result<NamedOperatorKey, KeyError> {
+    let path = dir.operator_key_file();
+    let Some(file) = read(&path)? else {
+        return Err(KeyError::NoOperatorKey {
+            file: path.display().to_string(),
+        });
+    };
+    let key = OperatorKey::from_seed(&*seed(&path, &file)?);
+    if file.operator_id.as_deref() != Some(key.id().as_str()) {
+        let why = "operatorId does not belong to its secret key".to_owned();
+        return Err(KeyError::Damaged {
+            file: path.display().to_string(),
+            why,
+        });
+    }
+    Ok(NamedOperatorKey {
+        name: file.name.unwrap_or_else(|| "operator".to_owned()),
+        key,
+    })
+}
+
+/// Makes a person's key; `fresh` must be random.
+///
+/// # Errors
+/// [`KeyError::Exists`], or what the system said.
+pub fn create_operator_key(
+    dir: &StateDir,
+    name: &str,
+    fresh: [u8; 32],
+    now: TimeMs,
+) -> Result<NamedOperatorKey, KeyError> {
+    let path = dir.operator_key_file();
+    if path.exists() {
+        return Err(KeyError::Exists {
+            file: path.display().to_string(),
+        });
+    }
+    let key = OperatorKey::from_seed(&Zeroizing::new(fresh));
+    let file = KeyFile {
+        version: 1,
+        device_id: None,
+        operator_id: Some(key.id().to_string()),
+        name: Some(name.to_owned()),
+        public_key: key.public().to_text(),
+        secret_key: Some(Zeroizing::new(URL_SAFE_NO_PAD.encode(*key.seed()))),
+        created_at_ms: now.0,
+        storage: "file".to_owned(),
+    };
+    write(&path, &file)?;
+    Ok(NamedOperatorKey {
+        name: name.to_owned(),
+        key,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir() -> (tempfile::TempDir, StateDir) {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(temp.path());
+        (temp, dir)
+    }
+
+    #[test]
+    fn an_identity_is_made_once_and_kept() {
+        let (_temp, dir) = dir();
+        let first = load_or_create_device_key(&dir, [7; 32], TimeMs(1)).unwrap();
+        let again = load_or_create_device_key(&dir, [8; 32], TimeMs(2)).unwrap();
+        assert_eq!(first.id(), again.id());
+        assert!(create_device_key(&dir, &[9; 32], TimeMs(3)).is_err());
+    }
+
+    #[test]
+    fn a_damaged_identity_is_an_error_and_stays() {
+        let (_temp, dir) = dir();
+        load_or_create_device_key(&dir, [7; 32], TimeMs(1)).unwrap();
+        let path = dir.identity_file();
+        let good = fs::read_to_string(&path).unwrap();
+        let other = DeviceKey::from_seed(&[8; 32]);
+        let id = DeviceKey::from_seed(&[7; 32]).id().to_string();
+        for bad in [
+            String::new(),
+            good[..good.len() / 2].to_owned(),
+            good.replace(&id, other.id().as_str()),
+            good.replace("\"file\"", "\"keychain\""),
+            good.replace("\"version\": 1", "\"version\": 2"),
+        ] {
+            fs::write(&path, &bad).unwrap();
+            load_or_create_device_key(&dir, [9; 32], TimeMs(2)).unwrap_err();
+            assert_eq!(
+                fs::read_to_string(&path).unwrap(),
+                bad,
+                "the file must stay as it is"
+            );
+        }
+        fs::write(&path, &good).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = load_or_create_device_key(&dir, [9; 32], TimeMs(2)).unwrap_err();
+        assert!(error.to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn an_operator_key_is_never_overwritten_and_never_shown() {
+        let (_temp, dir) = dir();
+        assert!(
+            load_operator_key(&dir)
+                .unwrap_err()
+                .to_string()
+                .contains("operator init")
+        );
+        let made = create_operator_key(&dir, "ada", [5; 32], TimeMs(1)).unwrap();
+        assert!(create_operator_key(&dir, "eve", [6; 32], TimeMs(1)).is_err());
+        let read = load_operator_key(&dir).unwrap();
+        assert_eq!((read.name.as_str(), read.key.id()), ("ada", made.key.id()));
+        assert!(!format!("{read:?}").contains(&URL_SAFE_NO_PAD.encode([5; 32])));
+    }
+}

@@ -1,1 +1,49 @@
-//! Being written.
+//! Sensors: readings of the machine and of the simulated kit. A sensor that has no reading gives
+//! none; it never invents a number.
+
+pub mod host;
+pub mod sim;
+
+use serde_json::{Map, Value};
+
+use crate::domain::base::TimeMs;
+
+/// One reading.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// What was measured, for example `moisture`.
+    pub metric: String,
+    /// Where.
+    pub zone: Option<String>,
+    /// The value, in `unit`.
+    pub value: f64,
+    /// The unit.
+    pub unit: &'static str,
+    /// A sentence for people.
+    pub note: Option<String>,
+    /// Further members of the frame's data.
+    pub extra: Map<String, Value>,
+}
+
+impl Reading {
+    /// A plain reading.
+    pub fn new(metric: impl Into<String>, zone: &str, value: f64, unit: &'static str) -> Self {
+        Self {
+            metric: metric.into(),
+            zone: Some(zone.to_owned()),
+            value,
+            unit,
+            note: None,
+            extra: Map::new(),
+        }
+    }
+}
+
+/// A source of readings. Reading may block.
+pub trait Sensor: Send {
+    /// Its name, for logs.
+    fn name(&self) -> &'static str;
+
+    /// What it measures now.
+    fn read(&mut self, now: TimeMs) -> Vec<Reading>;
+}

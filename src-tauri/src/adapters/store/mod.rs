@@ -1,1 +1,186 @@
-//! Being written.
+//! The store: SQLite is the truth a node works from.
+//!
+//! One writer thread commits in groups, a few read-only connections serve everybody else, and each
+//! family of tables has its own file of plain functions over a connection. What a caller does in one
+//! closure happens completely or not at all. The store has no clock, checks no signature and knows
+//! no rule of the domain beyond "newer wins" and "once".
+
+pub mod approvals;
+pub mod audit;
+pub mod commands;
+pub mod drafts;
+mod error;
+pub mod events;
+pub mod facts;
+pub mod frames;
+pub mod kv;
+pub mod operators;
+mod open;
+pub mod proposals;
+mod readers;
+mod row;
+pub mod runs;
+pub mod trust;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+pub use self::error::StoreError;
+pub use self::writer::Class;
+
+use self::readers::Readers;
+use self::writer::{Job, Message, Writer};
+use crate::domain::base::limits::STORE_QUEUE_MAX;
+
+/// How a store is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StoreOptions {
+    /// The largest size of the database file, in bytes, without its log; `None` is as large as the
+    /// disk. What would grow it further fails with [`StoreError::Full`].
+    pub max_bytes: Option<u64>,
+}
+
+struct Inner {
+    path: PathBuf,
+    queue: mpsc::Sender<Message>,
+    readers: Arc<Readers>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// An open store. Clones share it; when the last one is dropped the writer takes what is queued and
+/// ends.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.0.path.display())
+    }
+}
+
+impl Store {
+    /// Opens the database at `path`, creating it for its owner alone, and brings its schema up to
+    /// date. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] and [`StoreError::Newer`] leave the file as it is;
+    /// [`StoreError::Invalid`] if it is another program's database.
+    pub fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
+        let conn = open::connect(path, options).map_err(|e| e.during("open the store", path))?;
+        let (queue, waiting) = mpsc::channel(STORE_QUEUE_MAX);
+        let writer = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || Writer::new(conn).run(waiting))
+            .map_err(|source| StoreError::Io {
+                what: "start the writer of",
+                path: path.to_owned(),
+                source: Arc::new(source),
+            })?;
+        Ok(Store(Arc::new(Inner {
+            path: path.to_owned(),
+            queue,
+            readers: Arc::new(Readers::new(path)),
+            writer: Mutex::new(Some(writer)),
+        })))
+    }
+
+    /// Runs `f` in a transaction and answers after its commit. `what` names it in errors.
+    ///
+    /// # Errors
+    /// What `f` returns, with nothing of it kept; [`StoreError`] if the commit failed, likewise.
+    pub async fn write<T, F>(&self, class: Class, what: &'static str, f: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (job, answer) = Job::new(class, what, self.0.path.clone(), f);
+        let queued = self.0.queue.send(Message::Write(job)).await;
+        queued.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Runs `f` on a read-only connection, in one transaction.
+    ///
+    /// # Errors
+    /// What `f` returns; [`StoreError::Busy`] if too many reads wait.
+    pub async fn read<T, F>(&self, what: &'static str, f: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.0.readers.read(what, f).await
+    }
+
+    /// As [`Store::write`], for a caller without a runtime. Must not be called from async code.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_blocking<T, F>(
+        &self,
+        class: Class,
+        what: &'static str,
+        f: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (job, answer) = Job::new(class, what, self.0.path.clone(), f);
+        let queued = self.0.queue.blocking_send(Message::Write(job));
+        queued.map_err(|_| StoreError::Closed)?;
+        answer.blocking_recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// As [`Store::read`], on this thread, for a caller without a runtime.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn read_blocking<T>(
+        &self,
+        what: &'static str,
+        f: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.0.readers.read_here(what, f)
+    }
+
+    /// Takes what is queued, writes the log into the database and closes it. Later accesses get
+    /// [`StoreError::Closed`].
+    pub async fn close(&self) {
+        // If the writer has ended already there is nobody to tell.
+        drop(self.0.queue.send(Message::Close).await);
+        let store = self.clone();
+        drop(tokio::task::spawn_blocking(move || store.finish()).await);
+    }
+
+    /// As [`Store::close`], for a caller without a runtime. Must not be called from async code.
+    pub fn close_blocking(&self) {
+        drop(self.0.queue.blocking_send(Message::Close));
+        self.finish();
+    }
+
+    fn finish(&self) {
+        self.0.readers.close();
+        let writer = self
+            .0
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if writer.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the store's writer ended with a panic");
+        }
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+}

@@ -80,3 +80,13 @@ pub const CONFIG_FILE_MAX_BYTES: u64 = 1_048_576;
 pub const EVENTS_KEPT: u64 = 10_000;
 /// How long a graceful shutdown may take, in milliseconds.
 pub const SHUTDOWN_DEADLINE_MS: u64 = 5_000;
+/// Reads that may wait for a connection of the store's reader pool.
+pub const STORE_READS_WAITING_MAX: usize = 256;
+/// How long the store waits for another process that holds the database, in milliseconds.
+pub const STORE_BUSY_MS: u64 = 5_000;
+/// Old frames removed by one pruning, so that no write waits long behind it.
+pub const FRAMES_PRUNED_MAX: u64 = 50_000;
+/// Conflicting frames kept for one frame id.
+pub const FRAME_CONFLICTS_PER_ID_MAX: u64 = 8;
+/// Conflicting frames kept in all.
+pub const FRAME_CONFLICTS_MAX: u64 = 10_000;

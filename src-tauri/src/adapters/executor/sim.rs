@@ -1,0 +1,105 @@
+//! The `sim` driver: the valve and the pump of the simulated kit.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use super::{Driver, DriverError, Position, unknown};
+use crate::adapters::clock::SharedClock;
+use crate::adapters::sim_kit::{Part, SimKit};
+use crate::domain::capability::{Action, Capability};
+
+/// One part of the kit as an actuator.
+pub struct SimDriver {
+    kit: Arc<SimKit>,
+    clock: SharedClock,
+    part: Part,
+    capability: Capability,
+}
+
+impl SimDriver {
+    /// The kit's actuators: `actuator:mock:valve-1` and `actuator:mock:pump-1`.
+    pub fn all(kit: &Arc<SimKit>, clock: &SharedClock) -> Vec<SimDriver> {
+        [Part::Valve, Part::Pump]
+            .into_iter()
+            .filter_map(|part| {
+                let capability = format!("actuator:mock:{}", part.name()).parse().ok()?;
+                Some(SimDriver {
+                    kit: kit.clone(),
+                    clock: clock.clone(),
+                    part,
+                    capability,
+                })
+            })
+            .collect()
+    }
+
+    fn names(&self) -> (&'static str, &'static str) {
+        match self.part {
+            Part::Valve => ("open", "close"),
+            Part::Pump => ("start", "stop"),
+        }
+    }
+
+    async fn set(&self, on: bool, job: &str) -> Result<(), DriverError> {
+        let (kit, part, job, now) = (
+            self.kit.clone(),
+            self.part,
+            job.to_owned(),
+            self.clock.now(),
+        );
+        tokio::task::spawn_blocking(move || kit.set(part, on, &job, now))
+            .await
+            .map_err(|e| DriverError::Failed(e.to_string()))?
+            .map(drop)
+            .map_err(|e| DriverError::Failed(e.to_string()))
+    }
+}
+
+impl Driver for SimDriver {
+    fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    fn operations(&self) -> Vec<String> {
+        let (on, off) = self.names();
+        vec![on.to_owned(), off.to_owned()]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        action: &'a Action,
+        job: &'a str,
+    ) -> BoxFuture<'a, Result<(), DriverError>> {
+        let (on, off) = self.names();
+        async move {
+            match action.operation.as_str() {
+                op if op == on => self.set(true, job).await,
+                op if op == off => self.set(false, job).await,
+                op => Err(unknown(self, op)),
+            }
+        }
+        .boxed()
+    }
+
+    fn make_safe<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+        self.set(false, job).boxed()
+    }
+
+    fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
+        let plant = self.kit.look(self.clock.now());
+        let position = match self.part {
+            Part::Valve if plant.valve_open => "open",
+            Part::Valve => "closed",
+            Part::Pump if plant.pump_running => "running",
+            Part::Pump => "stopped",
+        };
+        async move {
+            Ok(Position {
+                position: position.to_owned(),
+            })
+        }
+        .boxed()
+    }
+}

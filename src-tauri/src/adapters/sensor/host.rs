@@ -1,0 +1,202 @@
+//! Readings of the machine the node runs on: processor, memory, disks, temperatures, network.
+
+use std::path::{Path, PathBuf};
+
+use sysinfo::{Components, Disks, MemoryRefreshKind, Networks, RefreshKind, System};
+
+use super::{Reading, Sensor};
+use crate::domain::base::TimeMs;
+
+/// Temperature probes and disks published at most.
+const PARTS_MAX: usize = 8;
+const ZONE: &str = "host";
+
+/// Reads the machine.
+pub struct HostSensor {
+    system: Option<System>,
+    networks: Option<Networks>,
+    state_dir: PathBuf,
+    last: Option<TimeMs>,
+}
+
+impl HostSensor {
+    /// A sensor that also watches the disk `state_dir` lies on.
+    pub fn new(state_dir: &Path) -> Self {
+        let refresh = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
+        Self {
+            system: System::new_with_specifics(refresh).ok(),
+            networks: Networks::new_with_refreshed_list().ok(),
+            state_dir: state_dir.to_path_buf(),
+            last: None,
+        }
+    }
+
+    fn processor(&mut self, out: &mut Vec<Reading>) {
+        if let Some(system) = &mut self.system {
+            system.refresh_cpu_usage();
+            // The first look has nothing to compare with, so it says nothing about load.
+            if self.last.is_some() {
+                out.push(Reading::new(
+                    "cpu.load",
+                    ZONE,
+                    round(f64::from(system.global_cpu_usage())),
+                    "%",
+                ));
+            }
+        }
+        if let Ok(average) = System::load_average() {
+            out.push(Reading::new(
+                "cpu.load-average-1m",
+                ZONE,
+                round(average.one),
+                "",
+            ));
+        }
+        if let Ok(uptime) = System::uptime() {
+            out.push(Reading::new("host.uptime", ZONE, whole(uptime), "s"));
+        }
+    }
+
+    fn memory(&mut self, out: &mut Vec<Reading>) {
+        let Some(system) = &mut self.system else {
+            return;
+        };
+        system.refresh_memory();
+        let (total, used) = (system.total_memory(), system.used_memory());
+        if total > 0 {
+            out.push(Reading::new("memory.used", ZONE, whole(used), "bytes"));
+            out.push(Reading::new(
+                "memory.used-share",
+                ZONE,
+                round(100.0 * whole(used) / whole(total)),
+                "%",
+            ));
+        }
+    }
+
+    fn disk(&self, out: &mut Vec<Reading>) {
+        let Ok(disks) = Disks::new_with_refreshed_list() else {
+            return;
+        };
+        let home = disks
+            .iter()
+            .filter(|d| self.state_dir.starts_with(d.mount_point()))
+            .max_by_key(|d| d.mount_point().as_os_str().len());
+        if let Some(disk) = home.filter(|d| d.total_space() > 0) {
+            let (free, total) = (disk.available_space(), disk.total_space());
+            out.push(Reading::new("disk.free", ZONE, whole(free), "bytes"));
+            out.push(Reading::new(
+                "disk.free-share",
+                ZONE,
+                round(100.0 * whole(free) / whole(total)),
+                "%",
+            ));
+        }
+    }
+
+    fn network(&mut self, now: TimeMs, out: &mut Vec<Reading>) {
+        let Some(networks) = &mut self.networks else {
+            return;
+        };
+        networks.refresh(true);
+        let (mut received, mut sent) = (0u64, 0u64);
+        for (_, data) in networks.iter().filter(|(name, _)| *name != "lo") {
+            received = received.saturating_add(data.received());
+            sent = sent.saturating_add(data.transmitted());
+        }
+        if let Some(last) = self.last.filter(|last| now > *last) {
+            let seconds = whole(now.since(last)) / 1_000.0;
+            out.push(Reading::new(
+                "net.received",
+                ZONE,
+                round(whole(received) / seconds),
+                "bytes/s",
+            ));
+            out.push(Reading::new(
+                "net.sent",
+                ZONE,
+                round(whole(sent) / seconds),
+                "bytes/s",
+            ));
+        }
+    }
+}
+
+fn temperatures(out: &mut Vec<Reading>) {
+    let Ok(components) = Components::new_with_refreshed_list() else {
+        return;
+    };
+    for component in components.iter().take(PARTS_MAX) {
+        let Some(celsius) = component.temperature().filter(|t| t.is_finite()) else {
+            continue;
+        };
+        let label: String = component
+            .label()
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        out.push(Reading::new(
+            format!("temperature.{}", label.get(..40).unwrap_or(&label)),
+            ZONE,
+            round(f64::from(celsius)),
+            "°C",
+        ));
+    }
+}
+
+fn round(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+/// A count as a reading; exact up to 2^53, which no byte count of a machine reaches.
+#[allow(clippy::cast_precision_loss)]
+fn whole(n: u64) -> f64 {
+    n as f64
+}
+
+impl Sensor for HostSensor {
+    fn name(&self) -> &'static str {
+        "host"
+    }
+
+    fn read(&mut self, now: TimeMs) -> Vec<Reading> {
+        let mut out = Vec::new();
+        self.processor(&mut out);
+        self.memory(&mut out);
+        self.disk(&mut out);
+        temperatures(&mut out);
+        self.network(now, &mut out);
+        self.last = Some(now);
+        out.retain(|r| r.value.is_finite());
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_readings_of_this_machine() {
+        let mut sensor = HostSensor::new(Path::new("/"));
+        let first = sensor.read(TimeMs(1_000));
+        let second = sensor.read(TimeMs(3_000));
+        let value = |list: &[Reading], metric: &str| {
+            list.iter().find(|r| r.metric == metric).map(|r| r.value)
+        };
+        assert!(
+            value(&first, "memory.used").is_some_and(|v| v > 1e6),
+            "{first:?}"
+        );
+        assert_eq!(value(&first, "cpu.load"), None, "one look is no load");
+        assert!(value(&second, "cpu.load").is_some_and(|v| (0.0..=100.0).contains(&v)));
+        assert!(value(&second, "net.received").is_some_and(|v| v >= 0.0));
+        assert!(value(&second, "disk.free-share").is_none_or(|v| (0.0..=100.0).contains(&v)));
+    }
+}

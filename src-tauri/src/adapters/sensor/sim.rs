@@ -1,0 +1,85 @@
+//! The sensors of the simulated kit, in the shape gen-1 nodes publish moisture in.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{Reading, Sensor};
+use crate::adapters::sim_kit::SimKit;
+use crate::domain::base::TimeMs;
+
+/// Moisture below this is critical, in percent; the threshold gen-1 nodes publish.
+const CRITICAL: f64 = 20.0;
+/// Moisture below this is low, in percent.
+const LOW: f64 = 25.0;
+
+/// Reads the kit.
+pub struct SimSensor {
+    kit: Arc<SimKit>,
+}
+
+impl SimSensor {
+    /// Over a kit.
+    pub fn new(kit: Arc<SimKit>) -> Self {
+        Self { kit }
+    }
+}
+
+impl Sensor for SimSensor {
+    fn name(&self) -> &'static str {
+        "sim"
+    }
+
+    fn read(&mut self, now: TimeMs) -> Vec<Reading> {
+        const ZONE: &str = "zone-1";
+        let plant = self.kit.look(now);
+        if let Err(error) = self.kit.save(plant) {
+            tracing::warn!("the simulated kit's state was not saved: {error}");
+        }
+        let value = (plant.moisture * 10.0).round() / 10.0;
+        let status = match value {
+            v if v < CRITICAL => "critical",
+            v if v < LOW => "low",
+            _ => "normal",
+        };
+        let mut moisture = Reading::new("moisture", ZONE, value, "%");
+        moisture.note = Some(format!("Soil moisture in {ZONE}: {value}% ({status})"));
+        moisture.extra.insert("threshold".into(), json!(CRITICAL));
+        moisture.extra.insert("status".into(), status.into());
+        vec![
+            moisture,
+            Reading::new("tank.level", ZONE, (plant.tank * 10.0).round() / 10.0, "%"),
+            Reading::new(
+                "valve.open",
+                ZONE,
+                f64::from(u8::from(plant.valve_open)),
+                "",
+            ),
+            Reading::new(
+                "pump.running",
+                ZONE,
+                f64::from(u8::from(plant.pump_running)),
+                "",
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::sim_kit::Part;
+
+    #[test]
+    fn moisture_falls_and_rises_while_the_valve_is_open() {
+        let temp = tempfile::tempdir().unwrap();
+        let kit = Arc::new(SimKit::open(temp.path(), 1.0, TimeMs(0)).unwrap());
+        let mut sensor = SimSensor::new(kit.clone());
+        let mut moisture = |ms: u64| sensor.read(TimeMs(ms))[0].value;
+        let start = moisture(0);
+        let dry = moisture(40_000);
+        assert!(dry < start);
+        kit.set(Part::Valve, true, "j", TimeMs(40_000)).unwrap();
+        assert!(moisture(50_000) > dry);
+    }
+}

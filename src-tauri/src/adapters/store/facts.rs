@@ -1,0 +1,187 @@
+//! Facts: the newest value of each metric, zone and origin, projected from the frame log.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Row, params};
+
+use super::{StoreError, row};
+use crate::domain::base::limits::FRAME_FUTURE_MAX_MS;
+use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Taint, Tier, TimeMs};
+use crate::domain::world::{Fact, SignatureState};
+
+/// A reading as it is stored; `value` and `text` exclude each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FactRow {
+    /// What was measured.
+    pub metric: String,
+    /// Where, if the origin named a zone.
+    pub zone: Option<String>,
+    /// The device that sensed it.
+    pub origin: DeviceId,
+    /// The value, in `unit`.
+    pub value: Option<f64>,
+    /// The value, where it is a text.
+    pub text: Option<String>,
+    /// The unit as the origin wrote it.
+    pub unit: Option<String>,
+    /// The place in the log of the frame that carried it.
+    pub frame_seq: u64,
+    /// The frame that carried it.
+    pub frame_id: FrameId,
+    /// That frame's content hash.
+    pub content: Digest,
+    /// The tier its origin claimed.
+    pub claimed: Tier,
+    /// The tier this node can vouch for.
+    pub effective: Tier,
+    /// What is known of the origin's signature.
+    pub signature: SignatureState,
+    /// Whether a model had a part in it.
+    pub tainted: bool,
+    /// When it was sensed, as far as we believe it.
+    pub time: TimeMs,
+    /// The origin's logical time.
+    pub hlc: Option<Hlc>,
+    /// When this node first had it.
+    pub received_at: TimeMs,
+}
+
+/// A reading about to be stored.
+pub type NewFact = FactRow;
+
+impl FactRow {
+    /// The fact as policy and planner see it; `None` for a text.
+    pub fn to_fact(self) -> Option<Fact> {
+        let value = self.value?;
+        let taint = if self.tainted { BTreeSet::from([Taint::Llm]) } else { BTreeSet::new() };
+        Some(Fact {
+            metric: self.metric,
+            zone: self.zone,
+            origin: self.origin,
+            value,
+            unit: self.unit,
+            frame_id: self.frame_id,
+            content: self.content,
+            claimed: self.claimed,
+            effective: self.effective,
+            signature: self.signature,
+            taint,
+            sensed_at: self.time,
+            received_at: self.received_at,
+        })
+    }
+}
+
+/// What decides which of two readings is newer. Comparing logical times where both have one and wall
+/// times otherwise would run in circles (A before B before C before A), so a reading without a
+/// logical time counts as one made at its believed time. A logical time too far ahead of the
+/// believed time is not believed either.
+fn lead(new: &NewFact) -> Hlc {
+    let believed = |hlc: &Hlc| hlc.wall() <= new.time.plus(FRAME_FUTURE_MAX_MS);
+    new.hlc.filter(believed).unwrap_or_else(|| Hlc::new(new.time, 0))
+}
+
+/// Takes a reading if it is newer than the one that stands; whether it was taken. Of any set of
+/// readings the same one stands in the end, whatever the order they came in.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn upsert(conn: &Connection, new: &NewFact) -> Result<bool, StoreError> {
+    let changed = conn
+        .prepare_cached(
+            "INSERT INTO facts (origin, metric, zone, value, text, unit, frame_seq, frame_id, content, claimed,
+                effective, signature, tainted, time, hlc, received_at, lead)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+             ON CONFLICT (metric, zone, origin) DO UPDATE SET
+                value = excluded.value, text = excluded.text, unit = excluded.unit, frame_seq = excluded.frame_seq,
+                frame_id = excluded.frame_id, content = excluded.content, claimed = excluded.claimed,
+                effective = excluded.effective, signature = excluded.signature, tainted = excluded.tainted,
+                time = excluded.time, hlc = excluded.hlc, received_at = excluded.received_at, lead = excluded.lead
+             WHERE (excluded.lead, excluded.content) > (facts.lead, facts.content)",
+        )?
+        .execute(params![
+            new.origin.as_str(),
+            new.metric,
+            new.zone.as_deref().unwrap_or(""),
+            new.value,
+            new.text,
+            new.unit,
+            row::number(new.frame_seq),
+            new.frame_id.as_str(),
+            new.content.0,
+            new.claimed.rank(),
+            new.effective.rank(),
+            row::signature_number(new.signature),
+            new.tainted,
+            new.time.to_i64(),
+            new.hlc.map(Hlc::to_i64),
+            new.received_at.to_i64(),
+            lead(new).to_i64(),
+        ])?;
+    Ok(changed > 0)
+}
+
+const SELECT: &str = "SELECT metric, zone, origin, value, text, unit, frame_seq, frame_id, content, claimed, effective,
+    signature, tainted, time, hlc, received_at FROM facts";
+
+fn read(found: &Row<'_>) -> rusqlite::Result<FactRow> {
+    let zone: String = found.get(1)?;
+    Ok(FactRow {
+        metric: found.get(0)?,
+        zone: Some(zone).filter(|z| !z.is_empty()),
+        origin: row::parsed(found, 2)?,
+        value: found.get(3)?,
+        text: found.get(4)?,
+        unit: found.get(5)?,
+        frame_seq: row::count(found, 6)?,
+        frame_id: row::parsed(found, 7)?,
+        content: row::digest(found, 8)?,
+        claimed: Tier::from_rank(found.get(9)?),
+        effective: Tier::from_rank(found.get(10)?),
+        signature: row::signature(found, 11)?,
+        tainted: found.get(12)?,
+        time: row::time(found, 13)?,
+        hlc: found.get::<_, Option<i64>>(14)?.map(Hlc::from_i64),
+        received_at: row::time(found, 15)?,
+    })
+}
+
+/// The newest reading of each origin for a metric; `zone` `None` means any zone.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn latest(conn: &Connection, metric: &str, zone: Option<&str>) -> Result<Vec<FactRow>, StoreError> {
+    let mut query =
+        conn.prepare_cached(&format!("{SELECT} WHERE metric = ?1 AND (?2 IS NULL OR zone = ?2) ORDER BY zone, origin"))?;
+    let rows = query.query_map((metric, zone), read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Up to `limit` readings, by metric, zone and origin.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn all(conn: &Connection, limit: usize) -> Result<Vec<FactRow>, StoreError> {
+    let mut query = conn.prepare_cached(&format!("{SELECT} ORDER BY metric, zone, origin LIMIT ?1"))?;
+    let rows = query.query_map([row::limit(limit)], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Every numeric reading, as policy and planner see it.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn numeric(conn: &Connection) -> Result<Vec<Fact>, StoreError> {
+    let mut query = conn.prepare_cached(&format!("{SELECT} WHERE value IS NOT NULL ORDER BY metric, zone, origin"))?;
+    let rows = query.query_map([], read)?;
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    Ok(rows.into_iter().filter_map(FactRow::to_fact).collect())
+}
+
+/// How many readings stand.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn count(conn: &Connection) -> Result<u64, StoreError> {
+    Ok(conn.prepare_cached("SELECT count(*) FROM facts")?.query_row([], |r| row::count(r, 0))?)
+}

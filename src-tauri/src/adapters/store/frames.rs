@@ -1,0 +1,461 @@
+//! The frame log: append-only, numbered without gaps, pruned at the old end only.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
+
+use super::{StoreError, kv, row};
+use crate::domain::base::limits::{
+    FRAME_CONFLICTS_MAX, FRAME_CONFLICTS_PER_ID_MAX, FRAMES_PRUNED_MAX, QUERY_DEFAULT,
+};
+use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Tier, TimeMs};
+use crate::domain::wire::FrameKind;
+use crate::domain::world::SignatureState;
+
+const FLAG_AHEAD: i64 = 1;
+const HORIZON: &str = "frames.horizon";
+/// How many of the newest frames are looked at for the newest logical time of others.
+const HLC_LOOKBACK: i64 = 4_096;
+
+/// A frame about to be stored.
+#[derive(Debug, Clone)]
+pub struct NewFrame {
+    /// The hash of what its origin signs.
+    pub content: Digest,
+    /// The device it comes from.
+    pub origin: DeviceId,
+    /// Its id, chosen by its origin.
+    pub frame_id: FrameId,
+    /// What it is about.
+    pub kind: FrameKind,
+    /// When it was made, by its origin's clock.
+    pub claimed_at: TimeMs,
+    /// Its time as far as we believe it.
+    pub time: TimeMs,
+    /// When we got it.
+    pub received_at: TimeMs,
+    /// Its origin's logical time.
+    pub hlc: Option<Hlc>,
+    /// Its origin's count of its own frames.
+    pub origin_seq: Option<u64>,
+    /// The tier its origin claims.
+    pub claimed_tier: Tier,
+    /// The tier this node vouches for.
+    pub effective_tier: Tier,
+    /// What is known of its signature.
+    pub signature: SignatureState,
+    /// Whether a model had a part in it.
+    pub tainted: bool,
+    /// How many links it has crossed.
+    pub hops: u32,
+    /// The device whose link brought it; `None` is this node itself.
+    pub link_peer: Option<DeviceId>,
+    /// Whether its timestamp lay too far ahead to be believed.
+    pub ahead: bool,
+    /// The frame as it came, without `hops`.
+    pub json: String,
+}
+
+/// A frame of the log; see [`NewFrame`] for what the members mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct StoredFrame {
+    /// Its place in this node's log.
+    pub seq: u64,
+    pub content: Digest,
+    pub origin: DeviceId,
+    pub frame_id: FrameId,
+    pub kind: FrameKind,
+    pub claimed_at: TimeMs,
+    pub time: TimeMs,
+    pub received_at: TimeMs,
+    pub hlc: Option<Hlc>,
+    pub origin_seq: Option<u64>,
+    pub claimed_tier: Tier,
+    pub effective_tier: Tier,
+    pub signature: SignatureState,
+    pub tainted: bool,
+    pub hops: u32,
+    pub link_peer: Option<DeviceId>,
+    pub ahead: bool,
+    pub json: String,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is in the log, at this place.
+    Stored(u64),
+    /// The very same frame was there already.
+    Duplicate,
+    /// Another frame has its id; this one is kept apart, within limits.
+    Conflict {
+        /// The place of the frame that was there first.
+        with: u64,
+    },
+}
+
+/// Which frames a page shows; the default is the newest of every kind.
+#[derive(Debug, Clone)]
+pub struct FrameFilter {
+    /// Only of this kind.
+    pub kind: Option<FrameKind>,
+    /// Only from this device.
+    pub origin: Option<DeviceId>,
+    /// Only those whose believed time is at or after this.
+    pub since: Option<TimeMs>,
+    /// Only those whose data names this zone.
+    pub zone: Option<String>,
+    /// Only those whose data names this metric.
+    pub metric: Option<String>,
+    /// Only those before this place in the log: the next page.
+    pub before_seq: Option<u64>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+impl Default for FrameFilter {
+    fn default() -> Self {
+        Self {
+            kind: None,
+            origin: None,
+            since: None,
+            zone: None,
+            metric: None,
+            before_seq: None,
+            limit: QUERY_DEFAULT,
+        }
+    }
+}
+
+/// How far the log has been pruned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Horizon {
+    /// The highest pruned place.
+    pub seq: u64,
+    /// The newest believed time of a pruned frame.
+    pub time: TimeMs,
+}
+
+fn key_of(id: &FrameId) -> i64 {
+    let hash = Digest::of(&[id.as_str().as_bytes()]).0;
+    hash.first_chunk::<8>().map_or(0, |b| i64::from_be_bytes(*b))
+}
+
+/// The small number of a device, given on first sight.
+fn device(conn: &Connection, id: &DeviceId) -> Result<i64, StoreError> {
+    if let Some(known) = known_device(conn, id)? {
+        return Ok(known);
+    }
+    let mut insert = conn.prepare_cached("INSERT INTO devices (device_id) VALUES (?1)")?;
+    Ok(insert.insert([id.as_str()])?)
+}
+
+fn known_device(conn: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT id FROM devices WHERE device_id = ?1")?;
+    Ok(query.query_row([id.as_str()], |row| row.get(0)).optional()?)
+}
+
+/// Stores a frame unless it is there already. A frame with the id of another one is kept apart.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError> {
+    let key = key_of(&new.frame_id);
+    let origin = device(conn, &new.origin)?;
+    let mut same = conn
+        .prepare_cached("SELECT seq, frame_id, origin, content FROM frames WHERE frame_key = ?1")?;
+    let mut rows = same.query([key])?;
+    while let Some(found) = rows.next()? {
+        if found.get_ref(1)?.as_str().is_ok_and(|id| id == new.frame_id.as_str()) {
+            let same_content = row::digest(found, 3)? == new.content;
+            if same_content && found.get::<_, i64>(2)? == origin {
+                return Ok(Inserted::Duplicate);
+            }
+            let with = row::count(found, 0)?;
+            keep_apart(conn, key, new, with)?;
+            return Ok(Inserted::Conflict { with });
+        }
+    }
+    let link_peer = match &new.link_peer {
+        Some(peer) if *peer == new.origin => Some(origin),
+        Some(peer) => Some(device(conn, peer)?),
+        None => None,
+    };
+    let seq = conn
+        .prepare_cached(
+            "INSERT INTO frames (frame_key, content, origin, frame_id, kind, claimed_at, time, received_at, hlc,
+                origin_seq, claimed_tier, effective_tier, signature, tainted, hops, link_peer, flags, json)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+        )?
+        .insert(params![
+            key,
+            new.content.0,
+            origin,
+            new.frame_id.as_str(),
+            new.kind.as_str(),
+            new.claimed_at.to_i64(),
+            new.time.to_i64(),
+            new.received_at.to_i64(),
+            new.hlc.map(Hlc::to_i64),
+            new.origin_seq.map(row::number),
+            new.claimed_tier.rank(),
+            new.effective_tier.rank(),
+            row::signature_number(new.signature),
+            new.tainted,
+            new.hops,
+            link_peer,
+            if new.ahead { FLAG_AHEAD } else { 0 },
+            new.json,
+        ])?;
+    Ok(Inserted::Stored(u64::try_from(seq).unwrap_or(0)))
+}
+
+/// Keeps a conflicting frame, once, unless there are too many already: the first ones stay.
+fn keep_apart(conn: &Connection, key: i64, new: &NewFrame, with: u64) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO frame_conflicts (frame_key, frame_id, origin, content, with_seq, link_peer, received_at, json)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+         WHERE (SELECT coalesce(max(id), 0) FROM frame_conflicts) < ?9
+           AND (SELECT count(*) FROM frame_conflicts WHERE frame_key = ?1 AND frame_id = ?2) < ?10
+           AND NOT EXISTS (SELECT 1 FROM frame_conflicts
+                           WHERE frame_key = ?1 AND frame_id = ?2 AND origin = ?3 AND content = ?4)",
+    )?
+    .execute(params![
+        key,
+        new.frame_id.as_str(),
+        new.origin.as_str(),
+        new.content.0,
+        row::number(with),
+        new.link_peer.as_ref().map(DeviceId::as_str),
+        new.received_at.to_i64(),
+        new.json,
+        row::number(FRAME_CONFLICTS_MAX),
+        row::number(FRAME_CONFLICTS_PER_ID_MAX),
+    ])?;
+    Ok(())
+}
+
+/// How many conflicting frames are kept apart.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn conflict_count(conn: &Connection) -> Result<u64, StoreError> {
+    // Rows are never removed here, so the highest number is the count.
+    let sql = "SELECT coalesce(max(id), 0) FROM frame_conflicts";
+    Ok(conn.prepare_cached(sql)?.query_row([], |r| row::count(r, 0))?)
+}
+
+const SELECT: &str = "SELECT f.seq, f.content, o.device_id, f.frame_id, f.kind, f.claimed_at, f.time, f.received_at,
+    f.hlc, f.origin_seq, f.claimed_tier, f.effective_tier, f.signature, f.tainted, f.hops, p.device_id, f.flags, f.json
+    FROM frames f JOIN devices o ON o.id = f.origin LEFT JOIN devices p ON p.id = f.link_peer";
+
+fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
+    let kind = found.get_ref(4)?.as_str().unwrap_or_default();
+    let kind = FrameKind::from_wire(kind).ok_or_else(|| row::unreadable(4, "unknown frame kind"))?;
+    Ok(StoredFrame {
+        seq: row::count(found, 0)?,
+        content: row::digest(found, 1)?,
+        origin: row::parsed(found, 2)?,
+        frame_id: row::parsed(found, 3)?,
+        kind,
+        claimed_at: row::time(found, 5)?,
+        time: row::time(found, 6)?,
+        received_at: row::time(found, 7)?,
+        hlc: found.get::<_, Option<i64>>(8)?.map(Hlc::from_i64),
+        origin_seq: found.get::<_, Option<i64>>(9)?.and_then(|n| u64::try_from(n).ok()),
+        claimed_tier: Tier::from_rank(found.get(10)?),
+        effective_tier: Tier::from_rank(found.get(11)?),
+        signature: row::signature(found, 12)?,
+        tainted: found.get(13)?,
+        hops: found.get(14)?,
+        link_peer: row::parsed_opt(found, 15)?,
+        ahead: found.get::<_, i64>(16)? & FLAG_AHEAD != 0,
+        json: found.get(17)?,
+    })
+}
+
+/// The frame with this id.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn by_frame_id(conn: &Connection, id: &FrameId) -> Result<Option<StoredFrame>, StoreError> {
+    let sql = format!("{SELECT} WHERE f.frame_key = ?1 AND f.frame_id = ?2");
+    let mut query = conn.prepare_cached(&sql)?;
+    Ok(query.query_row((key_of(id), id.as_str()), read).optional()?)
+}
+
+/// The frame at this place of the log.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn by_seq(conn: &Connection, seq: u64) -> Result<Option<StoredFrame>, StoreError> {
+    let mut query = conn.prepare_cached(&format!("{SELECT} WHERE f.seq = ?1"))?;
+    Ok(query.query_row([row::number(seq)], read).optional()?)
+}
+
+/// Up to `limit` frames after a place of the log, oldest first, leaving out what came over the link
+/// of `except`: what that peer may not have yet.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn after(
+    conn: &Connection,
+    seq: u64,
+    limit: usize,
+    except: Option<&DeviceId>,
+) -> Result<Vec<StoredFrame>, StoreError> {
+    let except = match except {
+        Some(id) => known_device(conn, id)?,
+        None => None,
+    };
+    let sql = format!("{SELECT} WHERE f.seq > ?1 AND f.link_peer IS NOT ?2 ORDER BY f.seq LIMIT ?3");
+    let sql = match except {
+        Some(_) => sql,
+        None => format!("{SELECT} WHERE f.seq > ?1 AND ?2 IS NULL ORDER BY f.seq LIMIT ?3"),
+    };
+    let mut query = conn.prepare_cached(&sql)?;
+    let rows = query.query_map((row::number(seq), except, row::limit(limit)), read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The frames that fit the filter, newest in the log first.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn page(conn: &Connection, filter: &FrameFilter) -> Result<Vec<StoredFrame>, StoreError> {
+    let mut sql = format!("{SELECT} WHERE TRUE");
+    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+    if let Some(origin) = &filter.origin {
+        let Some(known) = known_device(conn, origin)? else {
+            return Ok(Vec::new());
+        };
+        sql.push_str(" AND f.origin = ?");
+        values.push(Box::new(known));
+    }
+    if let Some(kind) = filter.kind {
+        sql.push_str(" AND f.kind = ?");
+        values.push(Box::new(kind.as_str()));
+    }
+    if let Some(since) = filter.since {
+        // The index on time gives the lowest place worth looking at, so that the walk back from the
+        // new end stops there; `+` keeps SQLite from sorting by time instead of walking.
+        sql.push_str(" AND +f.time >= ? AND f.seq >= (SELECT min(seq) FROM frames WHERE time >= ?)");
+        values.push(Box::new(since.to_i64()));
+        values.push(Box::new(since.to_i64()));
+    }
+    for (path, wanted) in [("zone", &filter.zone), ("metric", &filter.metric)] {
+        if let Some(wanted) = wanted {
+            sql.push_str(&format!(" AND json_extract(f.json, '$.data.{path}') = ?"));
+            values.push(Box::new(wanted.clone()));
+        }
+    }
+    if let Some(before) = filter.before_seq {
+        sql.push_str(" AND f.seq < ?");
+        values.push(Box::new(row::number(before)));
+    }
+    sql.push_str(" ORDER BY f.seq DESC LIMIT ?");
+    values.push(Box::new(row::limit(filter.limit)));
+    let mut query = conn.prepare_cached(&sql)?;
+    let rows = query.query_map(rusqlite::params_from_iter(values), read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How many frames the log holds, at the cost of two lookups.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn count(conn: &Connection) -> Result<u64, StoreError> {
+    // Two queries in one: SQLite answers each end from the tree's edge.
+    let sql = "SELECT coalesce((SELECT max(seq) FROM frames) - (SELECT min(seq) FROM frames) + 1, 0)";
+    Ok(conn.prepare_cached(sql)?.query_row([], |r| row::count(r, 0))?)
+}
+
+/// The newest place ever given, 0 if none was; pruning does not lower it.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn max_seq(conn: &Connection) -> Result<u64, StoreError> {
+    let sql = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'frames'), 0)";
+    Ok(conn.prepare_cached(sql)?.query_row([], |r| row::count(r, 0))?)
+}
+
+/// The highest own count among the frames this node made as `own`, 0 if there is none.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn max_origin_seq(conn: &Connection, own: &DeviceId) -> Result<u64, StoreError> {
+    let Some(own) = known_device(conn, own)? else {
+        return Ok(0);
+    };
+    let sql = "SELECT coalesce(max(origin_seq), 0) FROM frames WHERE origin = ?1 AND link_peer IS NULL";
+    Ok(conn.prepare_cached(sql)?.query_row([own], |r| row::count(r, 0))?)
+}
+
+/// The newest logical time among our own frames and the newest of everybody's.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn max_hlc(conn: &Connection) -> Result<Option<Hlc>, StoreError> {
+    let own = "SELECT max(hlc) FROM frames WHERE link_peer IS NULL";
+    let own: Option<i64> = conn.query_row(own, [], |r| r.get(0))?;
+    let recent = "SELECT max(hlc) FROM frames WHERE +seq IS NOT NULL AND seq > (SELECT max(seq) FROM frames) - ?1";
+    let recent: Option<i64> = conn.query_row(recent, [HLC_LOOKBACK], |r| r.get(0))?;
+    Ok(own.max(recent).map(Hlc::from_i64))
+}
+
+/// Removes old frames until the newest `keep` are left, at most [`FRAMES_PRUNED_MAX`] in one call,
+/// and records how far. Returns how many went.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn prune(conn: &Connection, keep: u64) -> Result<u64, StoreError> {
+    let surplus = count(conn)?.saturating_sub(keep);
+    prune_oldest(conn, surplus)
+}
+
+/// Removes the frames at the old end that were received before `cutoff`, at most
+/// [`FRAMES_PRUNED_MAX`] in one call, and records how far. Returns how many went.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn prune_before(conn: &Connection, cutoff: TimeMs) -> Result<u64, StoreError> {
+    // Only a whole stretch at the old end goes, so that the numbers keep having no gaps.
+    let sql = "SELECT seq - (SELECT min(seq) FROM frames) FROM frames WHERE received_at >= ?1 ORDER BY seq LIMIT 1";
+    let first_kept = conn.query_row(sql, [cutoff.to_i64()], |r| row::count(r, 0)).optional()?;
+    match first_kept {
+        Some(surplus) => prune_oldest(conn, surplus),
+        None => prune_oldest(conn, count(conn)?),
+    }
+}
+
+fn prune_oldest(conn: &Connection, surplus: u64) -> Result<u64, StoreError> {
+    let surplus = surplus.min(FRAMES_PRUNED_MAX);
+    if surplus == 0 {
+        return Ok(0);
+    }
+    let oldest: u64 = conn.query_row("SELECT min(seq) FROM frames", [], |r| row::count(r, 0))?;
+    let upto = oldest + surplus - 1;
+    let newest: i64 = conn.query_row("SELECT max(+time) FROM frames WHERE seq <= ?1", [row::number(upto)], |r| r.get(0))?;
+    let gone = conn.execute("DELETE FROM frames WHERE seq <= ?1", [row::number(upto)])?;
+    let before = horizon(conn)?.map_or(TimeMs(0), |h| h.time);
+    let time = TimeMs::from_i64(newest).max(before);
+    let value = [upto.to_be_bytes(), time.0.to_be_bytes()].concat();
+    kv::put(conn, HORIZON, &value)?;
+    Ok(u64::try_from(gone).unwrap_or(surplus))
+}
+
+/// How far the log has been pruned, if it ever was. What is at or before it must not be taken from
+/// peers again.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn horizon(conn: &Connection) -> Result<Option<Horizon>, StoreError> {
+    let value = kv::get(conn, HORIZON)?.and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+    Ok(value.map(|bytes| {
+        let both = u128::from_be_bytes(bytes);
+        let half = |n: u128| u64::try_from(n & u128::from(u64::MAX)).unwrap_or(0);
+        Horizon {
+            seq: half(both >> 64),
+            time: TimeMs(half(both)),
+        }
+    }))
+}

@@ -1,0 +1,178 @@
+//! Opening the database file: look before touching, then pragmas, then migrations.
+//!
+//! The look is cheap on purpose (a header and the schema, never the rows), so that a node with a
+//! million frames starts as fast as an empty one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+
+use super::{StoreError, StoreOptions};
+use crate::domain::base::limits::STORE_BUSY_MS;
+
+/// `CLMS`: marks the file as ours.
+const APPLICATION_ID: i64 = 0x434C_4D53;
+/// The newest schema this program knows.
+const SCHEMA: i64 = 1;
+const MIGRATION_1: &str = include_str!("migrations/0001.sql");
+const HEADER_BYTES: usize = 100;
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// The writer's connection to a database that is there, ours and up to date.
+pub(super) fn connect(path: &Path, options: StoreOptions) -> Result<Connection, StoreError> {
+    check_header(path)?;
+    make_private(path).map_err(|source| StoreError::Io {
+        what: "create or protect the database",
+        path: path.to_owned(),
+        source: Arc::new(source),
+    })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(Duration::from_millis(STORE_BUSY_MS))?;
+    // Until the file has proven to be ours, closing it must not write into it.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let found = check_schema(&conn)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    configure(&conn, options)?;
+    if found < SCHEMA {
+        migrate(&mut conn)?;
+    }
+    Ok(conn)
+}
+
+/// Looks at the first bytes, before SQLite may touch anything. An absent or empty file is new.
+fn check_header(path: &Path) -> Result<(), StoreError> {
+    let corrupt = || StoreError::Corrupt {
+        path: path.to_owned(),
+    };
+    let failed = |source: io::Error| StoreError::Io {
+        what: "read the database",
+        path: path.to_owned(),
+        source: Arc::new(source),
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let length = file.metadata().map_err(failed)?.len();
+    if length == 0 {
+        return Ok(());
+    }
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    let wanted = u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX);
+    file.take(wanted).read_to_end(&mut header).map_err(failed)?;
+    if header.len() < HEADER_BYTES || !header.starts_with(MAGIC) {
+        return Err(corrupt());
+    }
+    let number = |at: usize| {
+        header
+            .get(at..at + 4)
+            .and_then(|b| b.try_into().ok())
+            .map_or(0, u32::from_be_bytes)
+    };
+    let page_bytes = match number(16) >> 16 {
+        1 => 65_536,
+        bytes => u64::from(bytes),
+    };
+    // With a log beside it the file may lag behind its header; without one it must be whole. The
+    // page count counts only if the last writer kept it (bytes 24 and 92 agree).
+    let whole = length >= page_bytes * u64::from(number(28)) || number(24) != number(92);
+    match whole || has_log(path) {
+        true => Ok(()),
+        false => Err(corrupt()),
+    }
+}
+
+fn has_log(path: &Path) -> bool {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    fs::metadata(PathBuf::from(name)).is_ok_and(|meta| meta.len() > 0)
+}
+
+/// Creates the file for its owner alone, or takes others' rights away. The log inherits the mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        let file = options.mode(0o600).open(path)?;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(())
+    }
+    #[cfg(not(unix))]
+    options.open(path).map(drop)
+}
+
+/// Whose schema the file has; reads only. Returns its version.
+fn check_schema(conn: &Connection) -> Result<i64, StoreError> {
+    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let application: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: i64 = conn.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table'",
+        [],
+        |row| row.get(0),
+    )?;
+    let empty = found == 0 && application == 0 && tables == 0;
+    if application != APPLICATION_ID && !empty {
+        return Err(StoreError::Invalid {
+            what: "open the store",
+            why: "the file is a database of another program; name another state directory"
+                .to_owned(),
+        });
+    }
+    if found > SCHEMA {
+        return Err(StoreError::Newer {
+            found,
+            known: SCHEMA,
+        });
+    }
+    Ok(found)
+}
+
+fn configure(conn: &Connection, options: StoreOptions) -> Result<(), StoreError> {
+    let mode: String = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreError::Invalid {
+            what: "open the store",
+            why: format!(
+                "the file system gives journal mode {mode} where the store needs wal; use a local disk"
+            ),
+        });
+    }
+    conn.execute_batch(
+        "PRAGMA foreign_keys=ON; PRAGMA fullfsync=ON; PRAGMA temp_store=MEMORY;
+         PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;",
+    )?;
+    conn.set_prepared_statement_cache_capacity(128);
+    if let Some(bytes) = options.max_bytes {
+        let page: i64 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
+        // SQLite counts in 32 bits and never goes below what the file already has.
+        let pages = pages.clamp(1, 0xffff_fffe);
+        conn.query_row(&format!("PRAGMA max_page_count={pages}"), [], |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
+    let steps = [M::up(MIGRATION_1)];
+    Migrations::from_slice(&steps)
+        .to_latest(conn)
+        .map_err(|error| match error {
+            rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
+            other => StoreError::Invalid {
+                what: "bring the store's schema up to date",
+                why: other.to_string(),
+            },
+        })
+}

@@ -1,0 +1,339 @@
+//! Proposals: our own, which we alone move on, and mirrors of what other executors tell us.
+
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+
+use super::{StoreError, row};
+use crate::domain::base::{DeviceId, Digest, DraftId, FrameId, ProposalId, TimeMs};
+use crate::domain::policy::Level;
+use crate::domain::proposal::{Outcome, Status};
+
+/// Most proposals shown as resting on one frame.
+const CITING_MAX: i64 = 100;
+
+/// A proposal about to be stored, with its signed record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewProposal {
+    /// Its id.
+    pub id: ProposalId,
+    /// The device that minted it and alone acts on it.
+    pub executor: DeviceId,
+    /// What makes two wishes the same.
+    pub intent_key: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Who must agree.
+    pub level: Level,
+    /// The actuator.
+    pub target: String,
+    /// What it does.
+    pub operation: String,
+    /// The record as its executor signed it: canonical JSON.
+    pub record: String,
+    /// The record's digest, which people sign.
+    pub digest: Digest,
+    /// The executor's signature.
+    pub signature: String,
+    /// Whether this node is the executor.
+    pub own: bool,
+    /// When it was minted.
+    pub created_at: TimeMs,
+    /// When it stops waiting.
+    pub expires_at: TimeMs,
+    /// When it last changed, by the executor's clock.
+    pub updated_at: TimeMs,
+    /// The draft it was minted from.
+    pub draft_id: DraftId,
+}
+
+/// A stored proposal; see [`NewProposal`] for what the first members mean.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct ProposalRow {
+    pub id: ProposalId,
+    pub executor: DeviceId,
+    pub intent_key: String,
+    pub status: Status,
+    pub level: Level,
+    pub target: String,
+    pub operation: String,
+    pub record: String,
+    pub digest: Digest,
+    pub signature: String,
+    pub own: bool,
+    pub created_at: TimeMs,
+    pub expires_at: TimeMs,
+    pub updated_at: TimeMs,
+    pub draft_id: DraftId,
+    /// How the action ended: an [`Outcome`] as JSON.
+    pub outcome: Option<String>,
+    /// Why it stands where it stands.
+    pub reason: Option<String>,
+    /// Counts up with every change.
+    pub revision: u64,
+}
+
+/// What a shortened id stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// Nothing.
+    None,
+    /// Exactly one proposal.
+    One(Box<ProposalRow>),
+    /// Several; the first few ids.
+    Ambiguous(Vec<ProposalId>),
+}
+
+const OPEN: &str = "status IN ('awaiting_approval', 'approved', 'executing')";
+
+const SELECT: &str = "SELECT id, executor, intent_key, status, level, target, operation, record, digest, signature, own,
+    created_at, expires_at, updated_at, draft_id, outcome, reason, revision FROM proposals";
+
+fn read(found: &Row<'_>) -> rusqlite::Result<ProposalRow> {
+    Ok(ProposalRow {
+        id: row::parsed(found, 0)?,
+        executor: row::parsed(found, 1)?,
+        intent_key: found.get(2)?,
+        status: row::named(found, 3)?,
+        level: row::named(found, 4)?,
+        target: found.get(5)?,
+        operation: found.get(6)?,
+        record: found.get(7)?,
+        digest: row::digest(found, 8)?,
+        signature: found.get(9)?,
+        own: found.get(10)?,
+        created_at: row::time(found, 11)?,
+        expires_at: row::time(found, 12)?,
+        updated_at: row::time(found, 13)?,
+        draft_id: row::parsed(found, 14)?,
+        outcome: found.get(15)?,
+        reason: found.get(16)?,
+        revision: row::count(found, 17)?,
+    })
+}
+
+fn one(conn: &Connection, rest: &str, params: impl Params) -> Result<Option<ProposalRow>, StoreError> {
+    let mut query = conn.prepare_cached(&format!("{SELECT} {rest}"))?;
+    Ok(query.query_row(params, read).optional()?)
+}
+
+fn many(conn: &Connection, rest: &str, params: impl Params) -> Result<Vec<ProposalRow>, StoreError> {
+    let mut query = conn.prepare_cached(&format!("{SELECT} {rest}"))?;
+    let rows = query.query_map(params, read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn write(
+    conn: &Connection,
+    new: &NewProposal,
+    on_conflict: &str,
+    revision: u64,
+    outcome: Option<&str>,
+    reason: Option<&str>,
+) -> Result<usize, StoreError> {
+    // Who asked stands beside the record too, so that it can be queried; the record is what counts.
+    let sql = format!(
+        "INSERT INTO proposals (id, executor, intent_key, status, level, target, operation, record, digest, signature,
+            own, created_at, expires_at, updated_at, draft_id, outcome, reason, revision, requester)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+            json_extract(?8, '$.requestedBy.deviceId')) {on_conflict}"
+    );
+    Ok(conn.prepare_cached(&sql)?.execute(params![
+        new.id.as_str(),
+        new.executor.as_str(),
+        new.intent_key,
+        new.status.as_str(),
+        row::name_of("store a proposal", &new.level)?,
+        new.target,
+        new.operation,
+        new.record,
+        new.digest.0,
+        new.signature,
+        new.own,
+        new.created_at.to_i64(),
+        new.expires_at.to_i64(),
+        new.updated_at.to_i64(),
+        new.draft_id.as_str(),
+        outcome,
+        reason,
+        row::number(revision),
+    ])?)
+}
+
+/// Stores a proposal at revision 1.
+///
+/// # Errors
+/// A constraint error if its id is known, or if an own one with the same intent is open.
+pub fn insert(conn: &Connection, new: &NewProposal) -> Result<(), StoreError> {
+    write(conn, new, "", 1, None, None).map(drop)
+}
+
+/// Takes what another executor says of its own proposal if it is news; whether it was. A proposal
+/// of ours, another executor's proposal and another record under a known id are never overwritten.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn upsert_mirror(
+    conn: &Connection,
+    new: &NewProposal,
+    revision: u64,
+    outcome: Option<&Outcome>,
+    reason: Option<&str>,
+) -> Result<bool, StoreError> {
+    let mirror = NewProposal { own: false, ..new.clone() };
+    let outcome = outcome.map(|o| row::to_json("store an outcome", o)).transpose()?;
+    let news = "ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated_at = excluded.updated_at,
+            outcome = excluded.outcome, reason = excluded.reason, revision = excluded.revision
+        WHERE own = 0 AND excluded.revision > revision AND executor = excluded.executor AND digest = excluded.digest";
+    Ok(write(conn, &mirror, news, revision, outcome.as_deref(), reason)? > 0)
+}
+
+/// The proposal with this id.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn get(conn: &Connection, id: &ProposalId) -> Result<Option<ProposalRow>, StoreError> {
+    one(conn, "WHERE id = ?1", [id.as_str()])
+}
+
+/// The proposal whose id is or begins with `prefix`.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn by_prefix(conn: &Connection, prefix: &str) -> Result<Found, StoreError> {
+    // A range over the primary key; U+10FFFF sorts after anything an id may contain.
+    let end = format!("{prefix}\u{10ffff}");
+    let mut found = many(conn, "WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 6", (prefix, end))?;
+    if let Some(exact) = found.iter().position(|r| r.id.as_str() == prefix) {
+        return Ok(Found::One(Box::new(found.swap_remove(exact))));
+    }
+    Ok(match (found.pop(), found.is_empty()) {
+        (None, _) => Found::None,
+        (Some(_), _) if prefix.is_empty() => Found::None,
+        (Some(only), true) => Found::One(Box::new(only)),
+        (Some(last), false) => {
+            found.push(last);
+            Found::Ambiguous(found.into_iter().map(|r| r.id).collect())
+        }
+    })
+}
+
+/// Our own proposal that was minted from a draft.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn by_draft(conn: &Connection, id: &DraftId) -> Result<Option<ProposalRow>, StoreError> {
+    one(conn, "WHERE draft_id = ?1 AND own = 1 ORDER BY created_at DESC LIMIT 1", [id.as_str()])
+}
+
+/// Our own open proposal with this intent.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn open_intent(conn: &Connection, intent_key: &str) -> Result<Option<ProposalRow>, StoreError> {
+    one(conn, &format!("WHERE {OPEN} AND own = 1 AND intent_key = ?1 LIMIT 1"), [intent_key])
+}
+
+/// Proposals, newest first: all of them, or those that are still open.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn list(conn: &Connection, open_only: bool, limit: usize) -> Result<Vec<ProposalRow>, StoreError> {
+    let only = if open_only { OPEN } else { "TRUE" };
+    many(conn, &format!("WHERE {only} ORDER BY created_at DESC, id LIMIT ?1"), [row::limit(limit)])
+}
+
+/// Open proposals, own and mirrored, newest first.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn open_list(conn: &Connection, limit: usize) -> Result<Vec<ProposalRow>, StoreError> {
+    list(conn, true, limit)
+}
+
+/// Our own open proposals, oldest first.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn own_open(conn: &Connection, limit: usize) -> Result<Vec<ProposalRow>, StoreError> {
+    let rest = format!("WHERE {OPEN} AND own = 1 ORDER BY created_at, id LIMIT ?1");
+    many(conn, &rest, [row::limit(limit)])
+}
+
+/// Our own proposals that changed at or after `since`, and where `all_open` every open one too,
+/// oldest change first.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn own_changed_since(conn: &Connection, since: TimeMs, all_open: bool) -> Result<Vec<ProposalRow>, StoreError> {
+    let open = if all_open { format!("OR {OPEN}") } else { String::new() };
+    let rest = format!("WHERE own = 1 AND (updated_at >= ?1 {open}) ORDER BY updated_at, id");
+    many(conn, &rest, [since.to_i64()])
+}
+
+/// The proposals whose evidence names a frame, newest first.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn citing(conn: &Connection, frame: &FrameId) -> Result<Vec<ProposalRow>, StoreError> {
+    // The plain text search is only there to spare most records the JSON walk.
+    let rest = "WHERE instr(record, ?1) > 0 AND EXISTS (SELECT 1 FROM json_each(record, '$.evidence') AS e
+        WHERE json_extract(e.value, '$.frameId') = ?1) ORDER BY created_at DESC, id LIMIT ?2";
+    many(conn, rest, (frame.as_str(), CITING_MAX))
+}
+
+/// How many of our own proposals wait for people.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn waiting_count(conn: &Connection) -> Result<usize, StoreError> {
+    let sql = format!("SELECT count(*) FROM proposals WHERE {OPEN} AND status = 'awaiting_approval' AND own = 1");
+    let count = conn.prepare_cached(&sql)?.query_row([], |r| row::count(r, 0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// Our own proposal that is acting on a target now.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn executing_on(conn: &Connection, target: &str) -> Result<Option<ProposalId>, StoreError> {
+    let sql = format!("SELECT id FROM proposals WHERE {OPEN} AND status = 'executing' AND own = 1 AND target = ?1 LIMIT 1");
+    Ok(conn.prepare_cached(&sql)?.query_row([target], |r| row::parsed(r, 0)).optional()?)
+}
+
+/// Moves our own proposal from one state to another; whether it stood where `from` says. An absent
+/// reason leaves the one that stands.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn transition(
+    conn: &Connection,
+    id: &ProposalId,
+    from: Status,
+    to: Status,
+    now: TimeMs,
+    reason: Option<&str>,
+) -> Result<bool, StoreError> {
+    let changed = conn
+        .prepare_cached(
+            "UPDATE proposals SET status = ?3, updated_at = ?4, reason = coalesce(?5, reason), revision = revision + 1
+             WHERE id = ?1 AND own = 1 AND status = ?2",
+        )?
+        .execute(params![id.as_str(), from.as_str(), to.as_str(), now.to_i64(), reason])?;
+    Ok(changed > 0)
+}
+
+/// Writes down how our own action ended, beside the transition to that end.
+///
+/// # Errors
+/// [`StoreError::Invalid`] if there is no such own proposal.
+pub fn set_outcome(conn: &Connection, id: &ProposalId, outcome: &Outcome) -> Result<(), StoreError> {
+    let json = row::to_json("store an outcome", outcome)?;
+    let changed = conn
+        .prepare_cached("UPDATE proposals SET outcome = ?2 WHERE id = ?1 AND own = 1")?
+        .execute((id.as_str(), json))?;
+    if changed == 0 {
+        let why = format!("there is no own proposal {id}");
+        return Err(StoreError::Invalid { what: "store an outcome", why });
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! The readers: a small pool of read-only connections, opened when first needed.
+//!
+//! Every read runs in one transaction, so that it sees one state of the world, and on a thread that
+//! may block. What waits is counted; too much of it is refused.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+use super::StoreError;
+use super::writer::guarded;
+use crate::domain::base::limits::{STORE_BUSY_MS, STORE_READERS, STORE_READS_WAITING_MAX};
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Connection>,
+    open: usize,
+    closed: bool,
+}
+
+/// The pool of read-only connections.
+pub(super) struct Readers {
+    path: PathBuf,
+    pool: Mutex<Pool>,
+    free: Condvar,
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+/// Counts a waiting read, also when its caller goes away.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Readers {
+    /// A pool that has opened nothing yet.
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            pool: Mutex::default(),
+            free: Condvar::new(),
+            permits: Arc::new(Semaphore::new(STORE_READERS)),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// Runs `f` on a thread that may block, once a connection is free.
+    pub(super) async fn read<T, F>(
+        self: &Arc<Self>,
+        what: &'static str,
+        f: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= STORE_READS_WAITING_MAX {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(StoreError::Busy);
+        }
+        let waiting = Waiting(&self.waiting);
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        drop(waiting);
+        let permit = permit.map_err(|_| StoreError::Closed)?;
+        let readers = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            let result = readers.read_here(what, f);
+            drop(permit);
+            result
+        });
+        reading.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Runs `f` on this thread, which may block until a connection is free.
+    pub(super) fn read_here<T>(
+        &self,
+        what: &'static str,
+        f: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let conn = self.take().map_err(|e| e.during(what, &self.path))?;
+        let result = guarded(what, || {
+            let transaction = conn.unchecked_transaction()?;
+            f(&transaction)
+        });
+        self.give_back(conn);
+        result.map_err(|e| e.during(what, &self.path))
+    }
+
+    /// Closes every connection; reads under way end first.
+    pub(super) fn close(&self) {
+        self.permits.close();
+        let mut pool = self.lock();
+        pool.closed = true;
+        pool.open -= pool.idle.len();
+        pool.idle.clear();
+        self.free.notify_all();
+        while pool.open > 0 {
+            pool = self.free.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Result<Connection, StoreError> {
+        let mut pool = self.lock();
+        loop {
+            if pool.closed {
+                return Err(StoreError::Closed);
+            }
+            if let Some(conn) = pool.idle.pop() {
+                return Ok(conn);
+            }
+            if pool.open < STORE_READERS {
+                break;
+            }
+            pool = self.free.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
+        pool.open += 1;
+        drop(pool);
+        self.connect().inspect_err(|_| {
+            self.lock().open -= 1;
+            self.free.notify_all();
+        })
+    }
+
+    fn give_back(&self, conn: Connection) {
+        let mut pool = self.lock();
+        if pool.closed {
+            drop(conn);
+            pool.open -= 1;
+        } else {
+            pool.idle.push(conn);
+        }
+        // `close` waits on the same condition as readers do, so all are woken.
+        self.free.notify_all();
+    }
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&self.path, flags)?;
+        conn.busy_timeout(Duration::from_millis(STORE_BUSY_MS))?;
+        conn.set_prepared_statement_cache_capacity(64);
+        conn.pragma_update(None, "query_only", true)?;
+        Ok(conn)
+    }
+}

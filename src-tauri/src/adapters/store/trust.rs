@@ -1,0 +1,39 @@
+//! Trust records, whole, by device.
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::{StoreError, row};
+use crate::domain::admission::TrustRecord;
+use crate::domain::base::DeviceId;
+
+/// Stores a device's record in place of the one there was.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn put(conn: &Connection, record: &TrustRecord) -> Result<(), StoreError> {
+    let json = row::to_json("store a trust record", record)?;
+    conn.prepare_cached(
+        "INSERT INTO trust (device_id, json) VALUES (?1, ?2) ON CONFLICT (device_id) DO UPDATE SET json = excluded.json",
+    )?
+    .execute((record.device_id.as_str(), json))?;
+    Ok(())
+}
+
+/// A device's record, revoked or not.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn get(conn: &Connection, device: &DeviceId) -> Result<Option<TrustRecord>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT json FROM trust WHERE device_id = ?1")?;
+    Ok(query.query_row([device.as_str()], |r| row::json(r, 0)).optional()?)
+}
+
+/// Every record, revoked ones too, by device id.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn all(conn: &Connection) -> Result<Vec<TrustRecord>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT json FROM trust ORDER BY device_id")?;
+    let rows = query.query_map([], |r| row::json(r, 0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
