@@ -2,6 +2,14 @@
 
 use std::process::ExitCode;
 
+use clawmesh::operator::Door;
+use clawmesh::surfaces::{cli, http};
+
 fn main() -> ExitCode {
-    clawmesh::surfaces::cli::main(clawmesh::surfaces::http::app)
+    cli::main(|state_dir| {
+        let tokens = http::Tokens::open(state_dir).map_err(|e| e.to_string())?;
+        Ok(Box::new(|shared| {
+            http::app(Door::new(shared.clone()), tokens)
+        }))
+    })
 }

@@ -25,8 +25,15 @@ async fn verify(ctx: &Context, registry: &Registry) -> Done {
     if ctx.json {
         out::json(&report)?;
     } else if report.ok {
-        let head = report.head.as_deref().map(text::short).unwrap_or_else(|| "none".to_owned());
-        out::line(&format!("{} entries, every one in place, unaltered and signed; head {head}", report.entries));
+        let head = report
+            .head
+            .as_deref()
+            .map(text::short)
+            .unwrap_or_else(|| "none".to_owned());
+        out::line(&format!(
+            "{} entries, every one in place, unaltered and signed; head {head}",
+            report.entries
+        ));
     } else {
         for fault in &report.faults {
             out::line(&format!("fault: {fault}"));
@@ -35,10 +42,17 @@ async fn verify(ctx: &Context, registry: &Registry) -> Done {
     if report.ok {
         return Ok(());
     }
-    let first = report.faults.first().cloned().unwrap_or_else(|| "no fault is named".to_owned());
+    let first = report
+        .faults
+        .first()
+        .cloned()
+        .unwrap_or_else(|| "no fault is named".to_owned());
     Err(Failure::new(
         Exit::Unverified,
-        format!("the audit trail has {} fault(s); the first: {first}; keep a copy of the state directory", report.faults.len()),
+        format!(
+            "the audit trail has {} fault(s); the first: {first}; keep a copy of the state directory",
+            report.faults.len()
+        ),
     ))
 }
 

@@ -104,7 +104,8 @@ impl Context {
 /// The person at the keyboard, as the system names them.
 pub fn person() -> String {
     let user = std::env::var("USER").ok().map(|u| text::line(&u));
-    user.filter(|u| !u.is_empty()).unwrap_or_else(|| "operator".to_owned())
+    user.filter(|u| !u.is_empty())
+        .unwrap_or_else(|| "operator".to_owned())
 }
 
 /// The only id that starts with `wanted`; an exact match wins.
@@ -120,7 +121,9 @@ pub fn unique<'a>(
     let missing = |why: String| Failure::new(Exit::NotFound, why);
     match fitting.as_slice() {
         _ if wanted.is_empty() => Err(missing(format!("name a {what}"))),
-        [] => Err(missing(format!("there is no {what} {wanted:?}; list them first"))),
+        [] => Err(missing(format!(
+            "there is no {what} {wanted:?}; list them first"
+        ))),
         [one] => Ok((*one).to_owned()),
         many if many.contains(&wanted) => Ok(wanted.to_owned()),
         many => {

@@ -29,15 +29,25 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
     let view = ctx.proposal(&remote, &args.proposal).await?;
     let checked = check(&view)?;
     let signed = sign(&checked, verdict, args.note.clone(), &key, ctx);
-    let standing = remote.decide(checked.record().proposal_id.as_str(), &signed).await?;
-    let ended = if args.wait { Some(wait(&remote, &view.proposal.id).await?) } else { None };
+    let standing = remote
+        .decide(checked.record().proposal_id.as_str(), &signed)
+        .await?;
+    let ended = if args.wait {
+        Some(wait(&remote, &view.proposal.id).await?)
+    } else {
+        None
+    };
     if ctx.json {
         return match &ended {
             Some(proposal) => out::json(proposal),
             None => out::json(&standing),
         };
     }
-    out::line(&format!("{}  {}", view.proposal.id, proposals::action(&view.proposal)));
+    out::line(&format!(
+        "{}  {}",
+        view.proposal.id,
+        proposals::action(&view.proposal)
+    ));
     out::line(&format!("{}: {}", standing.status, standing.detail));
     match ended {
         Some(proposal) => finish(&proposal),
@@ -47,14 +57,25 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
 
 /// Prints how it ended; anything but the wished-for end is a failure.
 fn finish(p: &ProposalView) -> Done {
-    let how = p.outcome.as_ref().map(|o| o.detail.clone()).or_else(|| p.detail.clone());
-    let end = format!("{}: {}", p.status, how.unwrap_or_else(|| "no detail is known".to_owned()));
+    let how = p
+        .outcome
+        .as_ref()
+        .map(|o| o.detail.clone())
+        .or_else(|| p.detail.clone());
+    let end = format!(
+        "{}: {}",
+        p.status,
+        how.unwrap_or_else(|| "no detail is known".to_owned())
+    );
     match p.status.parse::<Status>() {
         Ok(Status::Completed | Status::Rejected) => {
             out::line(&end);
             Ok(())
         }
-        _ => Err(Failure::failed(format!("{end}; clawmesh-node trace {} tells the story", text::short(&p.id)))),
+        _ => Err(Failure::failed(format!(
+            "{end}; clawmesh-node trace {} tells the story",
+            text::short(&p.id)
+        ))),
     }
 }
 
@@ -76,7 +97,10 @@ async fn wait(remote: &Remote, id: &str) -> Result<ProposalView, Failure> {
 pub fn check(view: &ProposalRecordView) -> Result<SignedProposal, Failure> {
     let p = &view.proposal;
     let no = |why: String| {
-        Failure::failed(format!("proposal {}: {why}; nothing was signed", text::short(&p.id)))
+        Failure::failed(format!(
+            "proposal {}: {why}; nothing was signed",
+            text::short(&p.id)
+        ))
     };
     let key = PublicKey::from_text(&view.executor_key)
         .map_err(|e| no(format!("the executor's key is not usable ({e})")))?;
@@ -95,7 +119,9 @@ pub fn check(view: &ProposalRecordView) -> Result<SignedProposal, Failure> {
     if shown_as_signed {
         Ok(signed)
     } else {
-        Err(no("the node shows other content than the executor signed".to_owned()))
+        Err(no(
+            "the node shows other content than the executor signed".to_owned()
+        ))
     }
 }
 
@@ -156,14 +182,21 @@ pub async fn propose(ctx: &Context, args: &ProposeArgs) -> Done {
     match &draft.proposal_id {
         Some(id) => {
             out::line(&format!("proposal {id}: {} {}", draft.status, detail));
-            out::line(&format!("look at it: clawmesh-node show {}", text::short(id)));
+            out::line(&format!(
+                "look at it: clawmesh-node show {}",
+                text::short(id)
+            ));
             Ok(())
         }
-        None if draft.status == "refused" || draft.status == "expired" => {
-            Err(Failure::new(Exit::Failed, format!("{}: {detail}", draft.status)))
-        }
+        None if draft.status == "refused" || draft.status == "expired" => Err(Failure::new(
+            Exit::Failed,
+            format!("{}: {detail}", draft.status),
+        )),
         None => {
-            out::line(&format!("draft {}: {} {}", draft.draft_id, draft.status, detail));
+            out::line(&format!(
+                "draft {}: {} {}",
+                draft.draft_id, draft.status, detail
+            ));
             Ok(())
         }
     }

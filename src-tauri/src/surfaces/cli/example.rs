@@ -39,7 +39,11 @@ fn keys_at(text: &str) -> Vec<String> {
 }
 
 fn documented(section: &str, key: &str) -> bool {
-    let written = [format!("{key} = "), format!("[{key}]"), format!("[[{key}]]")];
+    let written = [
+        format!("{key} = "),
+        format!("[{key}]"),
+        format!("[[{key}]]"),
+    ];
     section.lines().any(|line| {
         let line = line.trim_start_matches(['#', '~', ' ']);
         written.iter().any(|w| line.starts_with(w.as_str()))

@@ -87,7 +87,10 @@ impl Failure {
 
 impl From<RemoteError> for Failure {
     fn from(error: RemoteError) -> Self {
-        Self::new(exit_of(&error.code), format!("{}: {}", error.code, error.message))
+        Self::new(
+            exit_of(&error.code),
+            format!("{}: {}", error.code, error.message),
+        )
     }
 }
 

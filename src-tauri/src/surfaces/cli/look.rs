@@ -45,23 +45,64 @@ fn print_status(s: &StatusView, now: u64) {
         (p, d) => format!("{p}, and {d} drafts wait for an executor that is not reachable"),
     };
     let policy = match &s.policy.problem {
-        Some(why) => format!("{} rules in force; the file is refused: {why}", s.policy.rules),
+        Some(why) => format!(
+            "{} rules in force; the file is refused: {why}",
+            s.policy.rules
+        ),
         None if s.policy.rules == 0 => "no rules: every actuation is denied".to_owned(),
-        None => format!("{} rules, digest {}", s.policy.rules, text::short(&s.policy.digest)),
+        None => format!(
+            "{} rules, digest {}",
+            s.policy.rules,
+            text::short(&s.policy.digest)
+        ),
     };
     out::facts(&[
-        ("node", format!("{} ({}), role {}", s.display_name, text::short(&s.device_id), s.role)),
+        (
+            "node",
+            format!(
+                "{} ({}), role {}",
+                s.display_name,
+                text::short(&s.device_id),
+                s.role
+            ),
+        ),
         ("mesh", format!("{mesh} ({})", text::short(&s.mesh_id))),
-        ("listens", format!("port {}, up {}, version {}", s.port, text::span(s.uptime_ms), s.version)),
+        (
+            "listens",
+            format!(
+                "port {}, up {}, version {}",
+                s.port,
+                text::span(s.uptime_ms),
+                s.version
+            ),
+        ),
         ("peers", peers),
-        ("frames", format!("{} stored, {} current facts", s.frames, s.facts)),
+        (
+            "frames",
+            format!("{} stored, {} current facts", s.frames, s.facts),
+        ),
         ("waiting", waiting),
         ("policy", policy),
         ("offers", s.capabilities.join(" ")),
-        ("clock", if s.clock_trusted { String::new() } else {
-            format!("behind what this node has lived through; it reads {}; nothing is operated", text::moment(now))
-        }),
-        ("demo", if s.demo { "what this node shows is a demonstration".to_owned() } else { String::new() }),
+        (
+            "clock",
+            if s.clock_trusted {
+                String::new()
+            } else {
+                format!(
+                    "behind what this node has lived through; it reads {}; nothing is operated",
+                    text::moment(now)
+                )
+            },
+        ),
+        (
+            "demo",
+            if s.demo {
+                "what this node shows is a demonstration".to_owned()
+            } else {
+                String::new()
+            },
+        ),
     ]);
     for problem in &s.problems {
         out::line(&format!("problem: {problem}"));
@@ -103,13 +144,23 @@ fn peer_row(p: &PeerView, now: u64) -> Vec<String> {
 /// If the node does not run or does not answer.
 pub async fn world(ctx: &Context, args: &WorldArgs) -> Done {
     let remote = ctx.remote().await?;
-    let mut facts = remote.world(args.metric.as_deref(), args.zone.as_deref(), None).await?;
+    let mut facts = remote
+        .world(args.metric.as_deref(), args.zone.as_deref(), None)
+        .await?;
     facts.retain(|f| args.origin.as_deref().is_none_or(|o| is_from(f, o)));
     if ctx.json {
         return out::json(&facts);
     }
     let rows: Vec<Vec<String>> = facts.iter().map(fact_row).collect();
-    let head = ["METRIC", "ZONE", "VALUE", "AGE", "TIER", "ORIGIN", "SIGNATURE"];
+    let head = [
+        "METRIC",
+        "ZONE",
+        "VALUE",
+        "AGE",
+        "TIER",
+        "ORIGIN",
+        "SIGNATURE",
+    ];
     out::table(&head, &rows, "nothing is known yet");
     Ok(())
 }
@@ -119,8 +170,15 @@ fn is_from(f: &FactView, origin: &str) -> bool {
 }
 
 fn fact_row(f: &FactView) -> Vec<String> {
-    let unit = f.unit.as_deref().map(|u| format!(" {u}")).unwrap_or_default();
-    let name = f.origin_name.clone().unwrap_or_else(|| text::short(&f.origin));
+    let unit = f
+        .unit
+        .as_deref()
+        .map(|u| format!(" {u}"))
+        .unwrap_or_default();
+    let name = f
+        .origin_name
+        .clone()
+        .unwrap_or_else(|| text::short(&f.origin));
     vec![
         f.metric.clone(),
         f.zone.clone().unwrap_or_else(|| "-".to_owned()),
@@ -139,7 +197,11 @@ pub fn tier(claimed: &str, effective: &str, tainted: bool) -> String {
     } else {
         format!("{claimed}→{effective}")
     };
-    if tainted { format!("{shown} llm") } else { shown }
+    if tainted {
+        format!("{shown} llm")
+    } else {
+        shown
+    }
 }
 
 /// `frames`.
@@ -148,12 +210,23 @@ pub fn tier(claimed: &str, effective: &str, tainted: bool) -> String {
 /// If the node does not run or does not answer.
 pub async fn frames(ctx: &Context, args: &FramesArgs) -> Done {
     let remote = ctx.remote().await?;
-    let frames = remote.frames(args.kind.as_deref(), args.origin.as_deref(), args.limit).await?;
+    let frames = remote
+        .frames(args.kind.as_deref(), args.origin.as_deref(), args.limit)
+        .await?;
     if ctx.json {
         return out::json(&frames);
     }
     let rows: Vec<Vec<String>> = frames.iter().map(frame_row).collect();
-    let head = ["SEQ", "FRAME", "KIND", "ORIGIN", "AGE", "TIER", "SIGNATURE", "DATA"];
+    let head = [
+        "SEQ",
+        "FRAME",
+        "KIND",
+        "ORIGIN",
+        "AGE",
+        "TIER",
+        "SIGNATURE",
+        "DATA",
+    ];
     out::table(&head, &rows, "no frames are stored");
     Ok(())
 }
@@ -188,7 +261,9 @@ pub fn cut(text: &str, chars: usize) -> String {
 /// If the node does not run or stops answering.
 pub async fn events(ctx: &Context, args: &EventsArgs) -> Done {
     let remote = ctx.remote().await?;
-    let mut events = remote.events(None, args.kind.as_deref(), args.limit).await?;
+    let mut events = remote
+        .events(None, args.kind.as_deref(), args.limit)
+        .await?;
     // Numbers run upwards, and people read downwards.
     events.sort_by_key(|e| e.seq);
     if ctx.json && !args.follow {
@@ -210,7 +285,9 @@ pub async fn events(ctx: &Context, args: &EventsArgs) -> Done {
             _ = tokio::signal::ctrl_c() => return Ok(()),
             _ = tick.tick() => {}
         }
-        events = remote.events(Some(seen), args.kind.as_deref(), FOLLOW_BATCH).await?;
+        events = remote
+            .events(Some(seen), args.kind.as_deref(), FOLLOW_BATCH)
+            .await?;
         events.sort_by_key(|e| e.seq);
     }
 }
@@ -220,7 +297,12 @@ fn print_event(ctx: &Context, event: &EventView) -> Result<(), Failure> {
         return out::json_line(event);
     }
     let mark = if event.severity == "info" { "" } else { " !" };
-    out::line(&format!("{} {}{mark}  {}", text::moment(event.time), event.kind, event.message));
+    out::line(&format!(
+        "{} {}{mark}  {}",
+        text::moment(event.time),
+        event.kind,
+        event.message
+    ));
     Ok(())
 }
 

@@ -25,7 +25,10 @@ pub async fn run(ctx: &Context, from: Option<&Path>) -> Done {
     if !StateDir::at(&source).is_gen1() {
         return Err(Failure::new(
             Exit::NotFound,
-            format!("{} is not the state of a gen-1 node; name it with --from", source.display()),
+            format!(
+                "{} is not the state of a gen-1 node; name it with --from",
+                source.display()
+            ),
         ));
     }
     let target = target(ctx, &source);
@@ -55,15 +58,30 @@ pub async fn run(ctx: &Context, from: Option<&Path>) -> Done {
     let device = offline.device_id().clone();
     offline.close().await;
     if ctx.json {
-        let left_out: Vec<_> = left_out.iter().map(|(id, why)| json!({"deviceId": id, "why": why})).collect();
-        return out::json(&json!({"from": source, "stateDir": target, "deviceId": device, "trusted": imported, "leftOut": left_out}));
+        let left_out: Vec<_> = left_out
+            .iter()
+            .map(|(id, why)| json!({"deviceId": id, "why": why}))
+            .collect();
+        return out::json(
+            &json!({"from": source, "stateDir": target, "deviceId": device, "trusted": imported, "leftOut": left_out}),
+        );
     }
-    out::line(&format!("device {device} and {} trusted peers are now in {}", imported.len(), target.display()));
+    out::line(&format!(
+        "device {device} and {} trusted peers are now in {}",
+        imported.len(),
+        target.display()
+    ));
     for (id, why) in &left_out {
         out::line(&format!("left out: {id}: {why}"));
     }
-    out::line(&format!("{} is as it was; do not run both nodes at once, they are the same device", source.display()));
-    out::line(&format!("start it: clawmesh-node start --state-dir {}", target.display()));
+    out::line(&format!(
+        "{} is as it was; do not run both nodes at once, they are the same device",
+        source.display()
+    ));
+    out::line(&format!(
+        "start it: clawmesh-node start --state-dir {}",
+        target.display()
+    ));
     Ok(())
 }
 

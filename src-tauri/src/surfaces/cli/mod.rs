@@ -24,6 +24,7 @@ mod state;
 mod text;
 mod trust;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -37,10 +38,12 @@ use crate::domain::gate::approval::Verdict;
 use crate::node::Shared;
 
 /// Builds the HTTP surface over a node.
-pub type App = fn(&Shared) -> axum::Router;
+pub type App = Box<dyn FnOnce(&Shared) -> axum::Router>;
+/// Prepares the HTTP surface of a state directory, which the node holds by then; says why it cannot.
+pub type MakeApp = fn(&Path) -> Result<App, String>;
 
 /// Runs the command line and says how the process ends.
-pub fn main(app: App) -> ExitCode {
+pub fn main(app: MakeApp) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
@@ -85,16 +88,31 @@ fn usage_line(rendered: &str) -> String {
 
 /// Sets up logging. Only nodes log without being asked; other commands speak by their output.
 fn listen(cli: &Cli) -> Done {
-    let quiet = if matches!(cli.command, Command::Start(_)) { "info" } else { "error" };
+    let quiet = if matches!(cli.command, Command::Start(_)) {
+        "info"
+    } else {
+        "error"
+    };
     let Global { log, log_json, .. } = &cli.global;
-    let filter = log.clone().or_else(|| std::env::var("CLAWMESH_LOG").ok()).unwrap_or_else(|| quiet.to_owned());
-    let filter = EnvFilter::try_new(&filter).map_err(|e| Failure::usage(format!("--log {filter:?}: {e}")))?;
-    let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    let set = if *log_json { base.json().try_init() } else { base.try_init() };
+    let filter = log
+        .clone()
+        .or_else(|| std::env::var("CLAWMESH_LOG").ok())
+        .unwrap_or_else(|| quiet.to_owned());
+    let filter = EnvFilter::try_new(&filter)
+        .map_err(|e| Failure::usage(format!("--log {filter:?}: {e}")))?;
+    let base = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    let set = if *log_json {
+        base.json().try_init()
+    } else {
+        base.try_init()
+    };
     set.map_err(|e| Failure::failed(format!("logging cannot be set up: {e}")))
 }
 
-fn dispatch(cli: Cli, app: App) -> Done {
+fn dispatch(cli: Cli, app: MakeApp) -> Done {
     match &cli.command {
         Command::Completions { shell } => return shell::completions(*shell),
         Command::Man { dir } => return shell::man(dir),
@@ -116,7 +134,7 @@ fn dispatch(cli: Cli, app: App) -> Done {
     done
 }
 
-async fn run(ctx: &Context, command: Command, app: App) -> Done {
+async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
     match command {
         Command::Start(args) => Box::pin(start::run(ctx, &args, app)).await,
         Command::Demo => Box::pin(demo::run(ctx)).await,
@@ -138,9 +156,10 @@ async fn run(ctx: &Context, command: Command, app: App) -> Done {
         Command::Trust(command) => trust::run(ctx, &command).await,
         Command::Operator(command) => operators::run(ctx, &command).await,
         Command::Migrate { from } => migrate::run(ctx, from.as_deref()).await,
-        Command::Completions { .. } | Command::Man { .. } => {
-            Err(Failure::new(Exit::Failed, "this command has been answered before"))
-        }
+        Command::Completions { .. } | Command::Man { .. } => Err(Failure::new(
+            Exit::Failed,
+            "this command has been answered before",
+        )),
     }
 }
 
@@ -151,11 +170,17 @@ mod tests {
 
     #[test]
     fn a_usage_error_is_one_line_that_names_the_flag() {
-        for line in [&["clawmesh-node", "status", "--colour"][..], &["clawmesh-node", "approve"]] {
+        for line in [
+            &["clawmesh-node", "status", "--colour"][..],
+            &["clawmesh-node", "approve"],
+        ] {
             let error = Cli::try_parse_from(line).unwrap_err();
             let said = usage_line(&error.render().to_string());
             assert!(!said.contains('\n') && !said.starts_with("error"), "{said}");
-            assert!(said.contains("--colour") || said.contains("<PROPOSAL>"), "{said}");
+            assert!(
+                said.contains("--colour") || said.contains("<PROPOSAL>"),
+                "{said}"
+            );
         }
     }
 }

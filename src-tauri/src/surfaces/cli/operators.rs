@@ -48,14 +48,21 @@ fn show(ctx: &Context) -> Done {
     let Some(NamedOperatorKey { key, name }) = stored_operator(&ctx.dir)? else {
         return Err(Failure::new(
             super::fail::Exit::NotFound,
-            format!("there is no operator key in {}; make one: clawmesh-node operator init", ctx.dir.root().display()),
+            format!(
+                "there is no operator key in {}; make one: clawmesh-node operator init",
+                ctx.dir.root().display()
+            ),
         ));
     };
     let public = key.public().to_text();
     if ctx.json {
         return out::json(&json!({"operatorId": key.id(), "publicKey": public, "name": name}));
     }
-    out::facts(&[("operator", key.id().to_string()), ("name", name.clone()), ("public key", public.clone())]);
+    out::facts(&[
+        ("operator", key.id().to_string()),
+        ("name", name.clone()),
+        ("public key", public.clone()),
+    ]);
     out::line(&format!(
         "Enrol it at an executor: clawmesh-node operator enroll {public} --level L2 --name \"{name}\" --state-dir <executor's>"
     ));
@@ -64,7 +71,12 @@ fn show(ctx: &Context) -> Done {
 
 async fn act(ctx: &Context, registry: &Registry, command: &OperatorCommand) -> Done {
     match command {
-        OperatorCommand::Enroll { key, level, name, days } => {
+        OperatorCommand::Enroll {
+            key,
+            level,
+            name,
+            days,
+        } => {
             let enroll = OperatorEnroll {
                 public_key: key.clone(),
                 name: name.clone().unwrap_or_else(|| "operator".to_owned()),
@@ -75,7 +87,11 @@ async fn act(ctx: &Context, registry: &Registry, command: &OperatorCommand) -> D
         }
         OperatorCommand::Revoke { operator } => {
             let all = registry.operator_list().await?;
-            let id = unique("operator", operator, all.iter().map(|o| o.operator_id.as_str()))?;
+            let id = unique(
+                "operator",
+                operator,
+                all.iter().map(|o| o.operator_id.as_str()),
+            )?;
             changed(ctx, &registry.operator_revoke(&id).await?)
         }
         OperatorCommand::List | OperatorCommand::Init { .. } | OperatorCommand::Show => {
@@ -98,7 +114,10 @@ fn changed(ctx: &Context, o: &OperatorView) -> Done {
         return out::json(o);
     }
     let state = standing(o, ctx.now());
-    out::line(&format!("{} ({}) may approve up to {}; {state}", o.name, o.operator_id, o.max_level));
+    out::line(&format!(
+        "{} ({}) may approve up to {}; {state}",
+        o.name, o.operator_id, o.max_level
+    ));
     Ok(())
 }
 
@@ -119,6 +138,10 @@ fn list(ctx: &Context, operators: &[OperatorView]) -> Done {
         })
         .collect();
     let head = ["OPERATOR", "NAME", "UP TO", "ENROLLED BY", "STANDING"];
-    out::table(&head, &rows, "no operator is enrolled: nothing above L1 can be approved here");
+    out::table(
+        &head,
+        &rows,
+        "no operator is enrolled: nothing above L1 can be approved here",
+    );
     Ok(())
 }

@@ -48,8 +48,8 @@ pub fn json(value: &impl Serialize) -> Done {
 /// # Errors
 /// If the value has no JSON form.
 pub fn json_line(value: &impl Serialize) -> Done {
-    let json = serde_json::to_string(value)
-        .map_err(|e| Failure::failed(format!("no JSON form: {e}")))?;
+    let json =
+        serde_json::to_string(value).map_err(|e| Failure::failed(format!("no JSON form: {e}")))?;
     print(&format!("{}\n", text::json_safe(&json)));
     Ok(())
 }

@@ -69,11 +69,26 @@ fn show(ctx: &Context) -> Done {
     out::facts(&[
         ("file", path.display().to_string()),
         ("digest", policy.digest().to_string()),
-        ("tests", format!("{} of {} pass", policy.run_tests().len() - failed, policy.run_tests().len())),
+        (
+            "tests",
+            format!(
+                "{} of {} pass",
+                policy.run_tests().len() - failed,
+                policy.run_tests().len()
+            ),
+        ),
     ]);
     out::line("");
     let rows: Vec<Vec<String>> = policy.rules().iter().map(rule_row).collect();
-    let head = ["RULE", "CAPABILITY", "OPERATIONS", "LEVEL", "AT MOST", "THEN", "ONLY WHILE"];
+    let head = [
+        "RULE",
+        "CAPABILITY",
+        "OPERATIONS",
+        "LEVEL",
+        "AT MOST",
+        "THEN",
+        "ONLY WHILE",
+    ];
     out::table(&head, &rows, "it has no rules: every actuation is denied");
     out::line("Whatever no rule covers is denied.");
     Ok(())
@@ -122,7 +137,9 @@ fn test(ctx: &Context, path: &Path) -> Done {
     let results = parse(path)?.run_tests();
     let failed = results.iter().filter(|t| !t.passed).count();
     if ctx.json {
-        out::json(&json!({"file": path, "passed": results.len() - failed, "failed": failed, "tests": results}))?;
+        out::json(
+            &json!({"file": path, "passed": results.len() - failed, "failed": failed, "tests": results}),
+        )?;
     } else {
         let rows: Vec<Vec<String>> = results
             .iter()
@@ -131,14 +148,22 @@ fn test(ctx: &Context, path: &Path) -> Done {
                 vec![verdict.to_owned(), t.name.clone(), t.detail.clone()]
             })
             .collect();
-        out::table(&["", "TEST", "CAME OUT"], &rows, "the policy has no tests; add [[test]] cases");
+        out::table(
+            &["", "TEST", "CAME OUT"],
+            &rows,
+            "the policy has no tests; add [[test]] cases",
+        );
     }
     if failed == 0 {
         return Ok(());
     }
     Err(Failure::new(
         Exit::Unverified,
-        format!("{failed} of {} tests fail; a node refuses {} until they pass", results.len(), path.display()),
+        format!(
+            "{failed} of {} tests fail; a node refuses {} until they pass",
+            results.len(),
+            path.display()
+        ),
     ))
 }
 
@@ -173,8 +198,12 @@ fn holding(condition: &Condition, own: &DeviceId, now: TimeMs) -> Option<Fact> {
 fn explain(ctx: &Context, args: &ActionArgs, asker: Asker) -> Done {
     let policy = parse(&ctx.dir.policy_file())?;
     let target = args.target.parse().map_err(Failure::usage)?;
-    let action = Action::new(target, &args.operation, args.params.iter().cloned().collect())
-        .map_err(Failure::usage)?;
+    let action = Action::new(
+        target,
+        &args.operation,
+        args.params.iter().cloned().collect(),
+    )
+    .map_err(Failure::usage)?;
     let (requester, taint) = match asker {
         Asker::Rules => (Requester::Rules, BTreeSet::new()),
         Asker::Person => (Requester::Person, BTreeSet::new()),
@@ -187,9 +216,20 @@ fn explain(ctx: &Context, args: &ActionArgs, asker: Asker) -> Done {
         .flat_map(|r| r.interlocks.iter().chain(&r.conditions))
         .filter_map(|c| holding(c, &own, now))
         .collect();
-    let good = EvidenceView { origin: own.clone(), effective: Tier::T3, age_ms: 0, signature: SignatureState::Verified };
+    let good = EvidenceView {
+        origin: own.clone(),
+        effective: Tier::T3,
+        age_ms: 0,
+        signature: SignatureState::Verified,
+    };
     let evidence = vec![good; rule.map_or(0, |r| r.min_evidence)];
-    let request = Request { action: &action, requester, taint: &taint, evidence: &evidence, phase: Phase::Propose };
+    let request = Request {
+        action: &action,
+        requester,
+        taint: &taint,
+        evidence: &evidence,
+        phase: Phase::Propose,
+    };
     let ruling = policy.evaluate(&request, &facts, &History::default(), now, &own);
     answer(ctx, &action, rule, &ruling)
 }
@@ -200,12 +240,15 @@ fn answer(ctx: &Context, action: &Action, rule: Option<&Rule>, ruling: &Ruling) 
         Ruling::Allow(terms) => &terms.checks,
         Ruling::Deny(denial) => &denial.checks,
     };
-    let assumed = "evidence of the kind the rule asks for, every condition on the world met, no earlier runs";
+    let assumed =
+        "evidence of the kind the rule asks for, every condition on the world met, no earlier runs";
     if ctx.json {
         let mut body = match ruling {
             Ruling::Allow(t) => json!({"ruling": "allow", "rule": t.rule, "level": t.level,
                 "quorum": t.quorum, "runMs": t.run_ms, "deadlineMs": t.deadline_ms, "safeState": t.safe_state}),
-            Ruling::Deny(d) => json!({"ruling": "deny", "rule": d.rule, "code": d.code, "message": d.message}),
+            Ruling::Deny(d) => {
+                json!({"ruling": "deny", "rule": d.rule, "code": d.code, "message": d.message})
+            }
         };
         body["action"] = json!(action);
         body["checks"] = json!(checks);
@@ -216,7 +259,15 @@ fn answer(ctx: &Context, action: &Action, rule: Option<&Rule>, ruling: &Ruling) 
     let said = match ruling {
         Ruling::Allow(t) => format!(
             "{} by rule \"{}\": {} operator(s) must approve; it runs {} and ends with {}",
-            t.level, t.rule, if t.level.to_string() < "L2".to_owned() { 0 } else { t.quorum }, text::span(t.run_ms), t.safe_state
+            t.level,
+            t.rule,
+            if t.level.to_string() < "L2".to_owned() {
+                0
+            } else {
+                t.quorum
+            },
+            text::span(t.run_ms),
+            t.safe_state
         ),
         Ruling::Deny(d) => format!("denied, {}: {}", d.code, d.message),
     };
@@ -243,6 +294,9 @@ async fn reload(ctx: &Context) -> Done {
     if ctx.json {
         return out::json(&state);
     }
-    out::line(&format!("in force: {} rules, digest {}", state.rules, state.digest));
+    out::line(&format!(
+        "in force: {} rules, digest {}",
+        state.rules, state.digest
+    ));
     Ok(())
 }

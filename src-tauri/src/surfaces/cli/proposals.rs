@@ -19,7 +19,9 @@ pub async fn list(ctx: &Context, all: bool) -> Done {
     }
     let now = ctx.now();
     let rows: Vec<Vec<String>> = proposals.iter().map(|p| row(p, now)).collect();
-    let head = ["ID", "STATUS", "LEVEL", "AGE", "EXPIRES", "EXECUTOR", "ACTION", "WHY"];
+    let head = [
+        "ID", "STATUS", "LEVEL", "AGE", "EXPIRES", "EXECUTOR", "ACTION", "WHY",
+    ];
     let nothing = if all {
         "there are no proposals"
     } else {
@@ -36,17 +38,29 @@ fn row(p: &ProposalView, now: u64) -> Vec<String> {
         p.status.clone(),
         format!("{}{}", p.level, if p.tainted { " llm" } else { "" }),
         text::age(now, p.created_at),
-        if waiting { text::age(now, p.expires_at) } else { "-".to_owned() },
+        if waiting {
+            text::age(now, p.expires_at)
+        } else {
+            "-".to_owned()
+        },
         text::short(&p.executor),
         action(p),
-        cut(p.detail.as_deref().filter(|_| !waiting).unwrap_or(&p.reason), 80),
+        cut(
+            p.detail
+                .as_deref()
+                .filter(|_| !waiting)
+                .unwrap_or(&p.reason),
+            80,
+        ),
     ]
 }
 
 /// The action in words: target, operation, parameters.
 pub fn action(p: &ProposalView) -> String {
     let params = text::pairs(&p.params);
-    format!("{} {} {params}", p.target, p.operation).trim_end().to_owned()
+    format!("{} {} {params}", p.target, p.operation)
+        .trim_end()
+        .to_owned()
 }
 
 /// `show`.
@@ -70,54 +84,108 @@ pub fn print_proposal(view: &ProposalRecordView, now: u64) {
         "{} will {}{}, for {}, then {} by itself",
         p.target,
         p.operation,
-        if text::pairs(&p.params).is_empty() { String::new() } else { format!(" ({})", text::pairs(&p.params)) },
+        if text::pairs(&p.params).is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", text::pairs(&p.params))
+        },
         text::span(p.run_ms),
         p.safe_state,
     );
-    let taint = if p.tainted { "llm: a model had a part in this; only a person can let it act" } else { "" };
+    let taint = if p.tainted {
+        "llm: a model had a part in this; only a person can let it act"
+    } else {
+        ""
+    };
     let place = if p.own { "this node" } else { "another node" };
     let expires = if p.status == "awaiting_approval" {
-        format!("{} ({})", text::moment(p.expires_at), text::age(now, p.expires_at))
+        format!(
+            "{} ({})",
+            text::moment(p.expires_at),
+            text::age(now, p.expires_at)
+        )
     } else {
         text::moment(p.expires_at)
     };
-    let asker = serde_json::to_value(p.requested_by.kind).map(|v| text::value(&v)).unwrap_or_default();
+    let asker = serde_json::to_value(p.requested_by.kind)
+        .map(|v| text::value(&v))
+        .unwrap_or_default();
     out::facts(&[
         ("proposal", p.id.clone()),
         ("status", p.status.clone()),
         ("detail", p.detail.clone().unwrap_or_default()),
         ("moves", moves),
         ("why", p.reason.clone()),
-        ("asked by", format!("{} ({asker}) on device {}", p.requested_by.name, p.requested_by.device_id.short())),
-        ("needs", format!("{}: {} operator(s); rule \"{}\" of the executor's policy", p.level, p.quorum, p.rule)),
+        (
+            "asked by",
+            format!(
+                "{} ({asker}) on device {}",
+                p.requested_by.name,
+                p.requested_by.device_id.short()
+            ),
+        ),
+        (
+            "needs",
+            format!(
+                "{}: {} operator(s); rule \"{}\" of the executor's policy",
+                p.level, p.quorum, p.rule
+            ),
+        ),
         ("taint", taint.to_owned()),
         ("executor", format!("{} ({place})", p.executor)),
-        ("minted", format!("{} ({} ago)", text::moment(p.created_at), text::age(now, p.created_at))),
+        (
+            "minted",
+            format!(
+                "{} ({} ago)",
+                text::moment(p.created_at),
+                text::age(now, p.created_at)
+            ),
+        ),
         ("expires", expires),
         ("digest", p.digest.clone()),
     ]);
     if let Some(outcome) = &p.outcome {
         let took = text::span(outcome.ended_at.since(outcome.started_at));
         out::facts(&[
-            ("outcome", format!("{}: {} (after {took})", outcome.status, outcome.detail)),
-            ("actuator", outcome.actuator_state.clone().unwrap_or_default()),
+            (
+                "outcome",
+                format!("{}: {} (after {took})", outcome.status, outcome.detail),
+            ),
+            (
+                "actuator",
+                outcome.actuator_state.clone().unwrap_or_default(),
+            ),
         ]);
     }
     out::line("");
     let rows: Vec<Vec<String>> = p.evidence.iter().map(|e| evidence_row(e, now)).collect();
-    let head = ["EVIDENCE", "SAYS", "AGE THEN", "AGE NOW", "ORIGIN", "TIER", "SIGNATURE"];
+    let head = [
+        "EVIDENCE",
+        "SAYS",
+        "AGE THEN",
+        "AGE NOW",
+        "ORIGIN",
+        "TIER",
+        "SIGNATURE",
+    ];
     out::table(&head, &rows, "it rests on no evidence");
 }
 
 fn evidence_row(e: &Evidence, now: u64) -> Vec<String> {
-    let signature = serde_json::to_value(e.signature).map(|v| text::value(&v)).unwrap_or_default();
+    let signature = serde_json::to_value(e.signature)
+        .map(|v| text::value(&v))
+        .unwrap_or_default();
     vec![
         text::short(e.frame_id.as_str()),
         e.summary.clone(),
         text::span(e.age_ms),
         text::age(now, e.sensed_at.0),
         e.origin.short().to_owned(),
-        tier(&e.claimed_tier.to_string(), &e.effective_tier.to_string(), !e.taint.is_empty()),
+        tier(
+            &e.claimed_tier.to_string(),
+            &e.effective_tier.to_string(),
+            !e.taint.is_empty(),
+        ),
         signature,
     ]
 }
@@ -154,5 +222,9 @@ fn print_trace(trace: &TraceView) {
             ]
         })
         .collect();
-    out::table(&["TIME", "AFTER", "STEP", "WHO", "WHAT"], &rows, "nothing is known of its story");
+    out::table(
+        &["TIME", "AFTER", "STEP", "WHO", "WHAT"],
+        &rows,
+        "nothing is known of its story",
+    );
 }

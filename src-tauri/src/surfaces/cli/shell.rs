@@ -27,7 +27,12 @@ pub fn completions(shell: clap_complete::Shell) -> Done {
 /// # Errors
 /// If the directory cannot be written.
 pub fn man(dir: &Path) -> Done {
-    let wrong = |e: std::io::Error| Failure::failed(format!("{}: {e}; name a directory you can write", dir.display()));
+    let wrong = |e: std::io::Error| {
+        Failure::failed(format!(
+            "{}: {e}; name a directory you can write",
+            dir.display()
+        ))
+    };
     std::fs::create_dir_all(dir).map_err(wrong)?;
     clap_mangen::generate_to(Cli::command(), dir).map_err(wrong)?;
     out::line(&format!("man pages are in {}", dir.display()));

@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt as _;
 use super::args::StartArgs;
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
-use super::{App, out, state};
+use super::{MakeApp, out, state};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::paths::{PathError, StateDir};
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
@@ -22,7 +22,7 @@ use crate::node::{Config, Node, Opened, RawConfig};
 ///
 /// # Errors
 /// If the configuration is wrong, the state directory cannot be used or the port is taken.
-pub async fn run(ctx: &Context, args: &StartArgs, app: App) -> Done {
+pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
     if ctx.dir.is_gen1() {
         let dir = ctx.dir.root().display().to_string();
         return Err(Failure::state(PathError::Gen1 { dir }));
@@ -32,15 +32,24 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: App) -> Done {
     let opened = Opened::open(config, Arc::new(SystemClock::default()))
         .await
         .map_err(|e| state::failure(&e))?;
-    let node = Node::start(opened, app).await.map_err(|e| state::failure(&e))?;
+    let app = app(ctx.dir.root()).map_err(Failure::state)?;
+    let node = Node::start(opened, app)
+        .await
+        .map_err(|e| state::failure(&e))?;
     let run_file = ctx.dir.run_file();
     let address = node.address();
-    let (name, id) = (node.shared().config.name.clone(), node.shared().own_id().clone());
+    let (name, id) = (
+        node.shared().config.name.clone(),
+        node.shared().own_id().clone(),
+    );
     let run = json!({
         "pid": std::process::id(), "port": address.port(), "host": address.ip(),
         "startedAt": ctx.now(), "name": name,
     });
-    if let Err(error) = ctx.dir.write_private(&run_file, format!("{run}\n").as_bytes()) {
+    if let Err(error) = ctx
+        .dir
+        .write_private(&run_file, format!("{run}\n").as_bytes())
+    {
         node.stop().await;
         return Err(Failure::state(error));
     }
@@ -60,7 +69,9 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: App) -> Done {
         std::process::exit(130);
     }
     if fell {
-        return Err(Failure::failed("the node ended by itself because one of its tasks ended; its log says which"));
+        return Err(Failure::failed(
+            "the node ended by itself because one of its tasks ended; its log says which",
+        ));
     }
     Ok(())
 }
@@ -126,12 +137,17 @@ pub fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, Failure> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Failure::state(format!("{shown}: {e}"))),
         Ok(meta) if meta.len() > CONFIG_FILE_MAX_BYTES => {
-            return Err(Failure::usage(format!("{shown} is larger than {CONFIG_FILE_MAX_BYTES} bytes")));
+            return Err(Failure::usage(format!(
+                "{shown} is larger than {CONFIG_FILE_MAX_BYTES} bytes"
+            )));
         }
         Ok(_) => {}
     }
-    let text = std::fs::read_to_string(&file).map_err(|e| Failure::new(Exit::State, format!("{shown}: {e}")))?;
-    RawConfig::parse(&text, &shown).map(Some).map_err(Failure::usage)
+    let text = std::fs::read_to_string(&file)
+        .map_err(|e| Failure::new(Exit::State, format!("{shown}: {e}")))?;
+    RawConfig::parse(&text, &shown)
+        .map(Some)
+        .map_err(Failure::usage)
 }
 
 /// Gives a node with the simulated kit a policy to start with, if it has none.
@@ -141,7 +157,8 @@ fn starter_policy(dir: &StateDir, config: &Config) -> Done {
         return Ok(());
     }
     dir.prepare().map_err(Failure::state)?;
-    dir.write_private(&file, STARTER_POLICY.as_bytes()).map_err(Failure::state)?;
+    dir.write_private(&file, STARTER_POLICY.as_bytes())
+        .map_err(Failure::state)?;
     tracing::info!(file = %file.display(), "there was no policy; the starter policy has been written");
     Ok(())
 }
@@ -156,7 +173,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = StateDir::at(temp.path());
         std::fs::write(dir.config_file(), "name = 'a'\nport = 1\n").unwrap();
-        let flags = RawConfig { port: Some(2), ..RawConfig::default() };
+        let flags = RawConfig {
+            port: Some(2),
+            ..RawConfig::default()
+        };
         let config = config(&dir, flags).unwrap();
         assert_eq!((config.name.as_str(), config.port), ("a", 2));
         std::fs::write(dir.config_file(), "nmae = 'a'\n").unwrap();
@@ -169,7 +189,10 @@ mod tests {
     fn the_starter_policy_is_written_once() {
         let temp = tempfile::tempdir().unwrap();
         let dir = StateDir::at(&temp.path().join("state"));
-        let raw = RawConfig { mock_actuator: Some(true), ..RawConfig::default() };
+        let raw = RawConfig {
+            mock_actuator: Some(true),
+            ..RawConfig::default()
+        };
         let config = raw.resolve(dir.root().to_path_buf()).unwrap();
         starter_policy(&dir, &config).unwrap();
         let file = dir.policy_file();

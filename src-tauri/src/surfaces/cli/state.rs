@@ -25,14 +25,19 @@ use crate::surfaces::remote::Remote;
 /// If the system gives none.
 pub fn random() -> Result<[u8; 32], Failure> {
     let mut seed = [0u8; 32];
-    getrandom::fill(&mut seed).map_err(|e| Failure::failed(format!("the system gave no random bytes: {e}")))?;
+    getrandom::fill(&mut seed)
+        .map_err(|e| Failure::failed(format!("the system gave no random bytes: {e}")))?;
     Ok(seed)
 }
 
 /// The failure for a node that could not open or start.
 pub fn failure(error: &OpenError) -> Failure {
     let exit = match error {
-        OpenError::Path(_) | OpenError::Key(_) | OpenError::Store(_) | OpenError::Kit(_) | OpenError::File { .. } => Exit::State,
+        OpenError::Path(_)
+        | OpenError::Key(_)
+        | OpenError::Store(_)
+        | OpenError::Kit(_)
+        | OpenError::File { .. } => Exit::State,
         OpenError::Actuator { .. } => Exit::Usage,
         OpenError::Transport(_) | OpenError::Random(_) => Exit::Failed,
     };
@@ -83,14 +88,20 @@ impl Offline {
     pub async fn open(dir: &StateDir, now: TimeMs) -> Result<Self, Failure> {
         dir.prepare().map_err(Failure::state)?;
         let lock = dir.acquire_lock().map_err(Failure::state)?;
-        let key = keystore::load_or_create_device_key(dir, random()?, now).map_err(Failure::state)?;
+        let key =
+            keystore::load_or_create_device_key(dir, random()?, now).map_err(Failure::state)?;
         let file = dir.database();
-        let opening = tokio::task::spawn_blocking(move || Store::open(&file, StoreOptions::default()));
+        let opening =
+            tokio::task::spawn_blocking(move || Store::open(&file, StoreOptions::default()));
         let store = opening
             .await
             .map_err(|e| Failure::failed(format!("opening the store was cut off: {e}")))?
             .map_err(Failure::state)?;
-        let desk = Desk { store, key: KeyOf::Own(Arc::new(key)), now };
+        let desk = Desk {
+            store,
+            key: KeyOf::Own(Arc::new(key)),
+            now,
+        };
         Ok(Self { desk, _lock: lock })
     }
 
@@ -111,7 +122,9 @@ impl Offline {
     pub async fn trust_add_if_missing(&self, add: &TrustAdd) -> Done {
         let known = registry::trust_list(&self.desk).await.map_err(refused)?;
         if !known.iter().any(|r| r.device_id.as_str() == add.device_id) {
-            registry::trust_add(&self.desk, add).await.map_err(refused)?;
+            registry::trust_add(&self.desk, add)
+                .await
+                .map_err(refused)?;
         }
         Ok(())
     }
@@ -123,7 +136,9 @@ impl Offline {
     pub async fn enroll_if_missing(&self, enroll: &OperatorEnroll, id: &OperatorId) -> Done {
         let known = registry::operator_list(&self.desk).await.map_err(refused)?;
         if !known.iter().any(|o| o.operator_id == id.as_str()) {
-            registry::operator_enroll(&self.desk, enroll).await.map_err(refused)?;
+            registry::operator_enroll(&self.desk, enroll)
+                .await
+                .map_err(refused)?;
         }
         Ok(())
     }
@@ -184,7 +199,10 @@ impl Registry {
             Self::Running(remote) => Ok(remote.trust_list().await?),
             Self::Stopped(o) => {
                 let records = registry::trust_list(&o.desk).await.map_err(refused)?;
-                Ok(records.iter().map(|r| registry::trust_view(r, None)).collect())
+                Ok(records
+                    .iter()
+                    .map(|r| registry::trust_view(r, None))
+                    .collect())
             }
         }
     }
@@ -225,7 +243,9 @@ impl Registry {
     pub async fn operator_enroll(&self, enroll: &OperatorEnroll) -> Result<OperatorView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.operator_enroll(enroll).await?),
-            Self::Stopped(o) => registry::operator_enroll(&o.desk, enroll).await.map_err(refused),
+            Self::Stopped(o) => registry::operator_enroll(&o.desk, enroll)
+                .await
+                .map_err(refused),
         }
     }
 
@@ -241,7 +261,9 @@ impl Registry {
     pub async fn operator_revoke(&self, id: &str) -> Result<OperatorView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.operator_revoke(id, None).await?),
-            Self::Stopped(o) => registry::operator_revoke(&o.desk, id, None).await.map_err(refused),
+            Self::Stopped(o) => registry::operator_revoke(&o.desk, id, None)
+                .await
+                .map_err(refused),
         }
     }
 
@@ -268,7 +290,9 @@ impl Registry {
 fn viewed(
     answer: Result<crate::domain::admission::TrustRecord, Refusal>,
 ) -> Result<TrustRecordView, Failure> {
-    answer.map(|r| registry::trust_view(&r, None)).map_err(refused)
+    answer
+        .map(|r| registry::trust_view(&r, None))
+        .map_err(refused)
 }
 
 /// Refuses a state directory in which `file` is missing.
@@ -282,6 +306,9 @@ fn require(dir: &StateDir, file: &Path) -> Done {
     }
     Err(Failure::new(
         Exit::NotFound,
-        format!("there is no node's state in {}; name another with --state-dir", dir.root().display()),
+        format!(
+            "there is no node's state in {}; name another with --state-dir",
+            dir.root().display()
+        ),
     ))
 }

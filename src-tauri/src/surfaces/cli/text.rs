@@ -75,9 +75,8 @@ pub fn age(now: u64, then: u64) -> String {
 
 /// A moment in UTC, to the millisecond.
 pub fn moment(ms: u64) -> String {
-    let form = format_description!(
-        "[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]Z"
-    );
+    let form =
+        format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]Z");
     let nanos = i128::from(ms) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos)
         .ok()

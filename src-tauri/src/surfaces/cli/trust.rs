@@ -21,7 +21,13 @@ pub async fn run(ctx: &Context, command: &TrustCommand) -> Done {
 
 async fn act(ctx: &Context, registry: &Registry, command: &TrustCommand) -> Done {
     match command {
-        TrustCommand::Add { device, name, public_key, preset, grants } => {
+        TrustCommand::Add {
+            device,
+            name,
+            public_key,
+            preset,
+            grants,
+        } => {
             let add = TrustAdd {
                 device_id: device.clone(),
                 public_key: public_key.clone(),
@@ -53,7 +59,11 @@ async fn act(ctx: &Context, registry: &Registry, command: &TrustCommand) -> Done
 
 async fn find(registry: &Registry, wanted: &str) -> Result<TrustRecordView, Failure> {
     let all = registry.trust_list().await?;
-    let id = unique("trusted device", wanted, all.iter().map(|r| r.device_id.as_str()))?;
+    let id = unique(
+        "trusted device",
+        wanted,
+        all.iter().map(|r| r.device_id.as_str()),
+    )?;
     all.into_iter()
         .find(|r| r.device_id == id)
         .ok_or_else(|| Failure::failed(format!("the record of {id} went away meanwhile")))
@@ -69,7 +79,10 @@ fn changed(ctx: &Context, record: &TrustRecordView, what: &str) -> Done {
     } else {
         record.grants.join(" ")
     };
-    out::line(&format!("{name} ({}) {what}; it may: {grants}", record.device_id));
+    out::line(&format!(
+        "{name} ({}) {what}; it may: {grants}",
+        record.device_id
+    ));
     Ok(())
 }
 
@@ -85,13 +98,22 @@ fn list(ctx: &Context, records: &[TrustRecordView]) -> Done {
                 r.name.clone().unwrap_or_else(|| "-".to_owned()),
                 standing(r).to_owned(),
                 text::age(ctx.now(), r.added_at),
-                if r.public_key.is_some() { "pinned" } else { "not seen yet" }.to_owned(),
+                if r.public_key.is_some() {
+                    "pinned"
+                } else {
+                    "not seen yet"
+                }
+                .to_owned(),
                 r.grants.join(" "),
             ]
         })
         .collect();
     let head = ["DEVICE", "NAME", "STANDING", "ADDED", "KEY", "GRANTS"];
-    out::table(&head, &rows, "no device is trusted; add one: clawmesh-node trust add <id>");
+    out::table(
+        &head,
+        &rows,
+        "no device is trusted; add one: clawmesh-node trust add <id>",
+    );
     Ok(())
 }
 
@@ -111,10 +133,18 @@ fn show(ctx: &Context, r: &TrustRecordView) -> Done {
     out::facts(&[
         ("device", r.device_id.clone()),
         ("name", r.name.clone().unwrap_or_default()),
-        ("key", r.public_key.clone().unwrap_or_else(|| "learned when it first connects".to_owned())),
+        (
+            "key",
+            r.public_key
+                .clone()
+                .unwrap_or_else(|| "learned when it first connects".to_owned()),
+        ),
         ("standing", standing(r).to_owned()),
         ("added", text::moment(r.added_at)),
-        ("removed", r.revoked_at.map(text::moment).unwrap_or_default()),
+        (
+            "removed",
+            r.revoked_at.map(text::moment).unwrap_or_default(),
+        ),
         ("may", r.grants.join(" ")),
     ]);
     Ok(())

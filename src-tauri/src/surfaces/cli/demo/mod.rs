@@ -50,7 +50,12 @@ pub async fn run(ctx: &Context) -> Done {
 }
 
 /// Relays output until a signal comes, and says what happens to the children.
-async fn serve(program: &Path, prepared: &Prepared, center: &mut Process, field: &mut Process) -> Done {
+async fn serve(
+    program: &Path,
+    prepared: &Prepared,
+    center: &mut Process,
+    field: &mut Process,
+) -> Done {
     let ready = ready(prepared.center.dir.root(), prepared.field.dir.root());
     tokio::pin!(ready);
     let mut guided = false;
@@ -109,9 +114,9 @@ impl Process {
         // Its own group: Ctrl-C reaches the demo alone, which then ends both in order.
         #[cfg(unix)]
         command.process_group(0);
-        let mut child = command
-            .spawn()
-            .map_err(|e| Failure::failed(format!("{} cannot be started: {e}", program.display())))?;
+        let mut child = command.spawn().map_err(|e| {
+            Failure::failed(format!("{} cannot be started: {e}", program.display()))
+        })?;
         Ok(Self {
             tag,
             pid: child.id().unwrap_or_default(),
@@ -143,7 +148,13 @@ impl Process {
         }
     }
 
-    fn report(&self, program: &Path, side: &Side, ended: std::io::Result<ExitStatus>, guided: bool) -> Done {
+    fn report(
+        &self,
+        program: &Path,
+        side: &Side,
+        ended: std::io::Result<ExitStatus>,
+        guided: bool,
+    ) -> Done {
         let how = match &ended {
             Ok(status) => how_ended(*status),
             Err(error) => format!("ended, and the system does not say how: {error}"),
@@ -152,18 +163,28 @@ impl Process {
         let again = start_command(program, side.dir.root());
         let by_itself = ended.is_ok_and(|status| status.code().is_some_and(|code| code != 0));
         if by_itself && !guided {
-            return Err(Failure::failed(format!("the {name} node {how} before it was ready; its lines above say why")));
+            return Err(Failure::failed(format!(
+                "the {name} node {how} before it was ready; its lines above say why"
+            )));
         }
-        out::line(&format!("The {name} node (pid {}) {how}. Start it again with: {again}", self.pid));
+        out::line(&format!(
+            "The {name} node (pid {}) {how}. Start it again with: {again}",
+            self.pid
+        ));
         Ok(())
     }
 
     /// Asks the child to end by closing its stdin, and kills it if it does not.
     async fn end(&mut self) {
-        let Some(child) = self.child.as_mut() else { return };
+        let Some(child) = self.child.as_mut() else {
+            return;
+        };
         drop(child.stdin.take());
         if tokio::time::timeout(END_WITHIN, self.step()).await.is_err() {
-            out::error(&format!("the {} node did not end in time and is killed", self.tag.trim()));
+            out::error(&format!(
+                "the {} node did not end in time and is killed",
+                self.tag.trim()
+            ));
             if let Some(child) = self.child.as_mut() {
                 drop(child.kill().await.ok());
             }
@@ -171,7 +192,9 @@ impl Process {
     }
 }
 
-async fn next<R: tokio::io::AsyncRead + Unpin>(lines: &mut Option<Lines<BufReader<R>>>) -> Option<String> {
+async fn next<R: tokio::io::AsyncRead + Unpin>(
+    lines: &mut Option<Lines<BufReader<R>>>,
+) -> Option<String> {
     match lines {
         Some(lines) => lines.next_line().await.ok().flatten(),
         None => std::future::pending().await,

@@ -65,25 +65,38 @@ pub async fn prepare(ctx: &Context) -> Result<Prepared, Failure> {
     let field = Offline::open(&field_dir, ctx.time()).await?;
     let dry = dry_below(&field_dir, ctx.time())?;
     write_config(&center_dir, &center_config(center_port, dry))?;
-    write_config(&field_dir, &field_config(field_port, center.device_id(), center_port))?;
+    write_config(
+        &field_dir,
+        &field_config(field_port, center.device_id(), center_port),
+    )?;
     let policy_file = field_dir.policy_file();
     if !policy_file.exists() {
-        field_dir.write_private(&policy_file, STARTER_POLICY.as_bytes()).map_err(Failure::state)?;
+        field_dir
+            .write_private(&policy_file, STARTER_POLICY.as_bytes())
+            .map_err(Failure::state)?;
     }
     let linked = link(&center, &field, &center_dir, ctx.time()).await;
     center.close().await;
     field.close().await;
     linked?;
     Ok(Prepared {
-        center: Side { dir: center_dir, port: center_port },
-        field: Side { dir: field_dir, port: field_port },
+        center: Side {
+            dir: center_dir,
+            port: center_port,
+        },
+        field: Side {
+            dir: field_dir,
+            port: field_port,
+        },
     })
 }
 
 /// A threshold a little below what the kit measures now, so that the rule fires soon.
 fn dry_below(field: &StateDir, now: TimeMs) -> Result<f64, Failure> {
     let kit = SimKit::open(&field.sim_dir(), 1.0, now).map_err(Failure::state)?;
-    Ok((kit.look(now).moisture - SOON_PERCENT).clamp(10.0, 60.0).round())
+    Ok((kit.look(now).moisture - SOON_PERCENT)
+        .clamp(10.0, 60.0)
+        .round())
 }
 
 /// Trust in both directions, and one person enrolled at both.
@@ -95,8 +108,12 @@ async fn link(center: &Offline, field: &Offline, center_dir: &StateDir, now: Tim
         preset: Some(preset.to_owned()),
         grants: None,
     };
-    field.trust_add_if_missing(&trust(center, "command-center", "command-center")).await?;
-    center.trust_add_if_missing(&trust(field, "field", "field")).await?;
+    field
+        .trust_add_if_missing(&trust(center, "command-center", "command-center"))
+        .await?;
+    center
+        .trust_add_if_missing(&trust(field, "field", "field"))
+        .await?;
     let person = own_operator(center_dir, &person(), now)?;
     for side in [center, field] {
         let enroll = OperatorEnroll {
@@ -122,7 +139,12 @@ fn ours_or_fresh(dir: &StateDir) -> Result<bool, Failure> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
         Err(e) => return Err(Failure::state(format!("{}: {e}", dir.root().display()))),
     };
-    let made_by_demo = || raw_config(dir).ok().flatten().is_some_and(|raw| raw.demo == Some(true));
+    let made_by_demo = || {
+        raw_config(dir)
+            .ok()
+            .flatten()
+            .is_some_and(|raw| raw.demo == Some(true))
+    };
     if empty || made_by_demo() {
         return Ok(empty);
     }
@@ -152,7 +174,8 @@ fn free(port: u16) -> Option<u16> {
 }
 
 fn write_config(dir: &StateDir, text: &str) -> Done {
-    dir.write_private(&dir.config_file(), text.as_bytes()).map_err(Failure::state)
+    dir.write_private(&dir.config_file(), text.as_bytes())
+        .map_err(Failure::state)
 }
 
 fn center_config(port: u16, dry: f64) -> String {
@@ -221,7 +244,12 @@ mod tests {
         assert!(ours_or_fresh(&dir).unwrap());
         assert!(ours_or_fresh(&StateDir::at(&temp.path().join("missing"))).unwrap());
         std::fs::write(temp.path().join("notes.txt"), "mine").unwrap();
-        assert!(ours_or_fresh(&dir).unwrap_err().message.contains("--state-dir"));
+        assert!(
+            ours_or_fresh(&dir)
+                .unwrap_err()
+                .message
+                .contains("--state-dir")
+        );
         std::fs::write(dir.config_file(), "name = 'mine'\n").unwrap();
         assert!(ours_or_fresh(&dir).is_err());
         std::fs::write(dir.config_file(), center_config(1, 30.0)).unwrap();
