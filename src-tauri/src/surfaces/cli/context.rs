@@ -65,7 +65,7 @@ impl Context {
     /// # Errors
     /// If one seems to run but does not answer.
     pub async fn running(&self) -> Result<Option<Remote>, Failure> {
-        Ok(Remote::connect(self.dir.root()).await)
+        Ok(Remote::connect(self.dir.root()).await?)
     }
 
     /// The proposal that `wanted`, an id or a unique start of one, means.

@@ -87,10 +87,18 @@ impl Failure {
 
 impl From<RemoteError> for Failure {
     fn from(error: RemoteError) -> Self {
-        Self::new(
-            exit_of(&error.code),
-            format!("{}: {}", error.code, error.message),
-        )
+        match &error {
+            RemoteError::Refused { code, .. } => Self::new(exit_of(code), &error),
+            RemoteError::File { .. } | RemoteError::Tokens(_) => Self::new(Exit::State, &error),
+            RemoteError::Unreachable { .. } | RemoteError::TimedOut { .. } => {
+                let what = "is it still running? its log says more";
+                Self::new(Exit::NotRunning, format!("{error}; {what}"))
+            }
+            RemoteError::Answer { .. } => {
+                let what = "does it run the same version as this program?";
+                Self::new(Exit::Failed, format!("{error}; {what}"))
+            }
+        }
     }
 }
 
@@ -102,7 +110,7 @@ impl fmt::Display for Failure {
 
 /// The exit code for a refusal code of the node.
 pub fn exit_of(code: &str) -> Exit {
-    let not_found = [Code::ProposalNotFound.as_str(), "NOT_FOUND", "AMBIGUOUS"];
+    let not_found = [Code::ProposalNotFound.as_str(), Code::ProposalAmbiguous.as_str()];
     if not_found.contains(&code) || code.ends_with("_NOT_FOUND") {
         Exit::NotFound
     } else {

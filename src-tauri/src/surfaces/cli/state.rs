@@ -196,7 +196,7 @@ impl Registry {
     /// Every trust record.
     pub async fn trust_list(&self) -> Result<Vec<TrustRecordView>, Failure> {
         match self {
-            Self::Running(remote) => Ok(remote.trust_list().await?),
+            Self::Running(remote) => Ok(remote.trust().await?),
             Self::Stopped(o) => {
                 let records = registry::trust_list(&o.desk).await.map_err(refused)?;
                 Ok(records
@@ -252,7 +252,7 @@ impl Registry {
     /// Every operator.
     pub async fn operator_list(&self) -> Result<Vec<OperatorView>, Failure> {
         match self {
-            Self::Running(remote) => Ok(remote.operator_list().await?),
+            Self::Running(remote) => Ok(remote.operators().await?),
             Self::Stopped(o) => registry::operator_list(&o.desk).await.map_err(refused),
         }
     }
@@ -278,7 +278,7 @@ impl Registry {
     /// The newest audit entries.
     pub async fn audit_show(&self, limit: usize) -> Result<Vec<AuditView>, Failure> {
         match self {
-            Self::Running(remote) => Ok(remote.audit(limit).await?),
+            Self::Running(remote) => Ok(remote.audit(None, limit).await?),
             Self::Stopped(_) => Err(Failure::new(
                 Exit::NotRunning,
                 "audit show needs the running node; audit verify works while it is stopped",

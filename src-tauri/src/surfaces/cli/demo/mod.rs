@@ -86,7 +86,7 @@ async fn ready(center: &Path, field: &Path) {
 }
 
 async fn linked(dir: &Path) -> bool {
-    let Some(remote) = Remote::connect(dir).await else {
+    let Ok(Some(remote)) = Remote::connect(dir).await else {
         return false;
     };
     remote.status().await.is_ok_and(|s| !s.peers.is_empty())
