@@ -18,7 +18,7 @@ pub fn print(text: &str) {
     let written = stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
-    drop(written.ok());
+    let _ = written;
 }
 
 /// Writes one clean line to stdout.
@@ -29,7 +29,7 @@ pub fn line(text: &str) {
 /// Writes one clean line to stderr.
 pub fn error(text: &str) {
     let mut stderr = std::io::stderr().lock();
-    drop(writeln!(stderr, "{}", text::line(text)).ok());
+    let _ = writeln!(stderr, "{}", text::line(text));
 }
 
 /// Writes a value as indented JSON.

@@ -63,7 +63,7 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
         () = node.stop() => true,
         second = signal() => { second?; false }
     };
-    drop(std::fs::remove_file(&run_file).ok());
+    let _ = std::fs::remove_file(&run_file);
     if !ended {
         out::error("stopped at once: a second signal came before everything had ended");
         std::process::exit(130);

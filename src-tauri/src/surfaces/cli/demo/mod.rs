@@ -186,7 +186,7 @@ impl Process {
                 self.tag.trim()
             ));
             if let Some(child) = self.child.as_mut() {
-                drop(child.kill().await.ok());
+                let _ = child.kill().await;
             }
         }
     }
