@@ -110,7 +110,10 @@ impl fmt::Display for Failure {
 
 /// The exit code for a refusal code of the node.
 pub fn exit_of(code: &str) -> Exit {
-    let not_found = [Code::ProposalNotFound.as_str(), Code::ProposalAmbiguous.as_str()];
+    let not_found = [
+        Code::ProposalNotFound.as_str(),
+        Code::ProposalAmbiguous.as_str(),
+    ];
     if not_found.contains(&code) || code.ends_with("_NOT_FOUND") {
         Exit::NotFound
     } else {

@@ -217,7 +217,7 @@ fn print_trace(trace: &TraceView) {
                 text::moment(s.time),
                 format!("+{}", text::span(s.time.saturating_sub(start))),
                 s.stage.clone(),
-                text::short(&s.actor),
+                super::look::cut(&s.actor, 24),
                 s.message.clone(),
             ]
         })

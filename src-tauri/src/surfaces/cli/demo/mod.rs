@@ -255,7 +255,7 @@ fn guide(program: &Path, prepared: &Prepared, center: u32, field: u32) {
         "Both nodes run and are connected.".to_owned(),
         format!("  command centre  port {}, pid {center}, state {}", prepared.center.port, center_dir.display()),
         format!("  field node      port {}, pid {field}, state {}", prepared.field.port, field_dir.display()),
-        format!("  console         http://127.0.0.1:{} (API under /api/operator/v1)", prepared.center.port),
+        format!("  API             http://127.0.0.1:{}/api/operator/v1", prepared.center.port),
         String::new(),
         "The simulated soil dries; within half a minute a rule asks for water. In another terminal:".to_owned(),
         format!("  {main} world                 readings, with age, origin and tier"),
