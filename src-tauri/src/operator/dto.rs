@@ -383,6 +383,7 @@ pub struct DraftRequest {
     pub operation: String,
     /// With which parameters.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub params: crate::domain::capability::Params,
     /// Why.
     pub reason: String,
