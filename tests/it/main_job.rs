@@ -18,6 +18,10 @@ use crate::harness::*;
 pub const COMMAND_CENTRE: &str = "plan,human,observe:T2,relay,read,admin";
 const FIELD: &str = "observe:T2,relay,read";
 
+fn directory() -> std::sync::Arc<tempfile::TempDir> {
+    std::sync::Arc::new(tempfile::tempdir().unwrap())
+}
+
 pub fn operator() -> OperatorKey {
     OperatorKey::from_seed(&[77; 32])
 }
@@ -206,13 +210,59 @@ async fn a_reading_becomes_an_approved_executed_audited_action() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_draft_for_an_absent_executor_waits_and_is_refused_nothing() {
-    let centre = centre().start().await;
-    let field = field().start().await;
+async fn a_draft_waits_for_its_executor_and_is_delivered_when_it_is_back() {
+    let centre = centre()
+        .trusting(key(1), FIELD)
+        .start_in(directory(), Some(2))
+        .await;
+    let field_dir = directory();
+    let setup = |port: u16| {
+        let mut setup = field().trusting(key(2), COMMAND_CENTRE);
+        setup.raw.peers = vec![format!("{}=ws://127.0.0.1:{port}||local", key(2).id())];
+        setup
+    };
+    let field = setup(centre.address.port())
+        .start_in(field_dir.clone(), Some(1))
+        .await;
     let wish = draft(field.shared(), 1).await;
-    // Nobody the centre knows offers the valve.
-    let refusal = planning::submit(centre.shared(), wish).await.unwrap_err();
-    assert_eq!(refusal.code, Code::UnknownTarget);
+    // Nobody is known to offer this.
+    let mut elsewhere = wish.clone();
+    elsewhere.action.target = "actuator:crane:boom".parse().unwrap();
+    assert_eq!(
+        planning::submit(centre.shared(), elsewhere)
+            .await
+            .unwrap_err()
+            .code,
+        Code::UnknownTarget
+    );
+
+    until("they are linked", || async {
+        centre.shared().links.get(&field.id())
+    })
+    .await;
+    field.stop().await;
+    until("the link is down", || async {
+        centre.shared().links.all().is_empty().then_some(())
+    })
+    .await;
+    let sent = planning::submit(centre.shared(), wish.clone())
+        .await
+        .unwrap();
+    assert!(matches!(sent, planning::Sent::Waiting(_)), "{sent:?}");
+
+    let field = setup(centre.address.port())
+        .start_in(field_dir, Some(1))
+        .await;
+    until("the draft became a proposal", || async {
+        let open = centre
+            .shared()
+            .store
+            .read("t", |c| rows::open_list(c, 10))
+            .await
+            .unwrap();
+        open.into_iter().find(|row| row.draft_id == wish.draft_id)
+    })
+    .await;
     field.stop().await;
     centre.stop().await;
 }

@@ -1,6 +1,5 @@
 //! Opening a state directory: lock, identity, store, books, drivers, sensors. Nothing runs yet.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -109,6 +108,7 @@ impl Opened {
             tokio::task::spawn_blocking(move || Store::open(&file, StoreOptions { max_bytes }));
         let store = opening.await.map_err(|_| StoreError::Closed)??;
         let stamper = resume(&store, key.id().clone()).await?;
+        let offered = store.read("offers", super::shared::offers).await?;
         let policy = PolicyBook::default();
         policy.open(&store, &dir.policy_file()).await?;
         let trust = TrustBook::default();
@@ -133,7 +133,7 @@ impl Opened {
             tasks: Tasks::new(),
             frames_head: watch::channel(0).0,
             proposals_head: watch::channel(0).0,
-            last_offered: Mutex::new(BTreeMap::new()),
+            last_offered: Mutex::new(offered),
             key,
             mesh,
             config,

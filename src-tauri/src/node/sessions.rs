@@ -389,6 +389,9 @@ async fn run_link(
 ) {
     let info = &link.info;
     shared.metrics.peers_connected.inc();
+    shared
+        .remember_offer(&info.device, &info.capabilities)
+        .await;
     let name = info.name.as_deref().unwrap_or_else(|| info.device.short());
     let data = json!({"deviceId": info.device, "outbound": info.outbound, "posture": info.posture.to_string()});
     shared

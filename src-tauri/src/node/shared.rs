@@ -117,6 +117,27 @@ impl Shared {
             .clone()
     }
 
+    /// Remembers what a device offers, so that a draft for it waits while it is away.
+    pub async fn remember_offer(&self, device: &DeviceId, capabilities: &[String]) {
+        let known = {
+            let mut offered = self
+                .last_offered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            offered.insert(device.clone(), capabilities.to_vec());
+            json!(*offered).to_string()
+        };
+        let stored = self
+            .store
+            .write(Class::Relaxed, "offers", move |c| {
+                kv::put(c, OFFERS, known.as_bytes())
+            })
+            .await;
+        if let Err(error) = stored {
+            tracing::warn!(%error, "what a peer offers could not be stored");
+        }
+    }
+
     /// Tells everyone who waits that proposals changed.
     pub fn proposals_changed(&self) {
         self.proposals_head.send_modify(|n| *n += 1);
@@ -250,6 +271,19 @@ impl Stamper {
             .0
             .observe(heard, now, crate::domain::base::limits::FRAME_FUTURE_MAX_MS);
     }
+}
+
+const OFFERS: &str = "peers.offers";
+
+/// What devices offered when they were last connected, from earlier runs.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn offers(conn: &rusqlite::Connection) -> Result<BTreeMap<DeviceId, Vec<String>>, StoreError> {
+    let stored = kv::get(conn, OFFERS)?;
+    Ok(stored
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default())
 }
 
 const HIGH_WATER: &str = "clock.high-water";
