@@ -383,6 +383,7 @@ pub struct DraftRequest {
     pub operation: String,
     /// With which parameters.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub params: crate::domain::capability::Params,
     /// Why.
     pub reason: String,
@@ -498,6 +499,7 @@ pub struct ExplainRequest {
     pub operation: String,
     /// With which parameters.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub params: crate::domain::capability::Params,
     /// Who would ask: `rules`, `person` or `llm`.
     #[serde(default = "person")]

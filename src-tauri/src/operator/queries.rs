@@ -14,10 +14,10 @@ use super::{Answer, Door, trace};
 use crate::adapters::store::audit::AuditRow;
 use crate::adapters::store::drafts::DraftRow;
 use crate::adapters::store::events::EventRow;
-use crate::adapters::store::facts::StoredFact;
+use crate::adapters::store::facts::FactRow;
 use crate::adapters::store::frames::{FrameFilter, StoredFrame};
-use crate::adapters::store::proposals::ProposalRow;
-use crate::adapters::store::{approvals, audit, drafts, events, facts, frames, proposals};
+use crate::adapters::store::proposals::{Found, ProposalRow};
+use crate::adapters::store::{StoreError, approvals, audit, drafts, events, facts, frames, proposals};
 use crate::domain::base::limits::{QUERY_DEFAULT, QUERY_MAX};
 use crate::domain::base::{Code, DeviceId, Refusal, Taint, TimeMs};
 use crate::domain::capability::Action;
@@ -30,6 +30,8 @@ use crate::node::shared::clock_trusted;
 
 /// The shortest start of a proposal's id that is taken for it.
 const PREFIX_MIN: usize = 4;
+/// Most facts that one answer holds.
+const FACTS_MAX: usize = 20_000;
 
 fn bad(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidParams, message)
@@ -190,9 +192,9 @@ impl Door {
     /// `INVALID_PARAMS` for an origin that is no device id.
     pub async fn facts(&self, query: FactQuery) -> Answer<Vec<FactView>> {
         let origin = query.origin.as_deref().map(device).transpose()?;
-        let rows = self.read("facts", facts::list).await?;
+        let rows = self.read("facts", |c| facts::all(c, FACTS_MAX)).await?;
         let (names, now) = (self.names(), self.shared.now());
-        let wanted = |f: &StoredFact| {
+        let wanted = |f: &FactRow| {
             query.metric.as_ref().is_none_or(|m| *m == f.metric)
                 && query.zone.as_ref().is_none_or(|z| f.zone.as_ref() == Some(z))
                 && origin.as_ref().is_none_or(|o| *o == f.origin)
@@ -215,12 +217,12 @@ impl Door {
     /// # Errors
     /// `INVALID_PARAMS` for an unknown kind, origin or limit.
     pub async fn frames(&self, query: FrameQuery) -> Answer<Vec<FrameView>> {
-        let kind = query.kind.as_deref().map(str::parse::<FrameKind>).transpose();
+        let kind = query.kind.as_deref().map(|k| serde_json::from_value::<FrameKind>(Value::from(k))).transpose();
         let filter = FrameFilter {
             kind: kind.map_err(|e| bad(format!("kind: {e}")))?,
             origin: query.origin.as_deref().map(device).transpose()?,
             since: query.since.map(TimeMs),
-            before: query.before,
+            before_seq: query.before,
             limit: bounded(query.limit)?,
             ..FrameFilter::default()
         };
@@ -237,7 +239,7 @@ impl Door {
         let limit = bounded(query.limit)?;
         let rows = self
             .read("events", move |c| match query.since {
-                Some(since) => events::after(c, since, limit, query.kind.as_deref()),
+                Some(since) => events_after(c, since, limit, query.kind.as_deref()),
                 None => {
                     let mut rows = events::latest(c, limit, query.kind.as_deref())?;
                     rows.sort_by_key(|e| e.seq);
@@ -254,47 +256,29 @@ impl Door {
     /// Whatever the store says.
     pub async fn proposals(&self, all: bool) -> Answer<Vec<ProposalView>> {
         let rows = self
-            .read("proposals", move |c| if all { proposals::list(c, QUERY_MAX) } else { proposals::open_list(c, QUERY_MAX) })
+            .read("proposals", move |c| proposals::list(c, !all, QUERY_MAX))
             .await?;
-        rows.iter().map(proposal_view).collect()
-    }
-
-    /// Proposals changed since a moment, in the order of their change, for streams.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn proposals_changed_since(&self, since: TimeMs) -> Answer<Vec<ProposalView>> {
-        let mut rows = self.read("proposals", |c| proposals::list(c, QUERY_MAX)).await?;
-        rows.retain(|r| r.updated_at >= since);
-        rows.sort_by_key(|r| r.updated_at);
         rows.iter().map(proposal_view).collect()
     }
 
     /// The stored proposal with this id or unique start of one.
     pub(super) async fn proposal_row(&self, wanted: &str) -> Answer<ProposalRow> {
-        let none = || Refusal::new(Code::ProposalNotFound, format!("there is no proposal {:?}", shown(wanted)));
-        if let Ok(id) = wanted.parse() {
-            if let Some(row) = self.read("proposal", move |c| proposals::get(c, &id)).await? {
-                return Ok(row);
-            }
-        }
-        if wanted.len() < PREFIX_MIN {
-            return Err(Refusal::new(
+        let start = wanted.to_owned();
+        match self.read("proposal", move |c| proposals::by_prefix(c, &start)).await? {
+            Found::One(row) if row.id.as_str() == wanted || wanted.len() >= PREFIX_MIN => Ok(*row),
+            _ if wanted.len() < PREFIX_MIN => Err(Refusal::new(
                 Code::ProposalNotFound,
                 format!("{wanted:?} is too short: give at least the first {PREFIX_MIN} characters of the id"),
-            ));
+            )),
+            Found::Ambiguous(ids) => {
+                let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+                Err(Refusal::new(
+                    Code::ProposalAmbiguous,
+                    format!("{:?} fits several proposals: {}; give more of the id", shown(wanted), ids.join(", ")),
+                ))
+            }
+            _ => Err(Refusal::new(Code::ProposalNotFound, format!("there is no proposal {:?}", shown(wanted)))),
         }
-        let start = wanted.to_owned();
-        let mut rows = self.read("proposals", |c| proposals::list(c, QUERY_MAX)).await?;
-        rows.retain(|r| r.id.as_str().starts_with(&start));
-        if rows.len() > 1 {
-            let ids: Vec<&str> = rows.iter().take(8).map(|r| r.id.as_str()).collect();
-            return Err(Refusal::new(
-                Code::ProposalAmbiguous,
-                format!("{:?} fits {} proposals: {}; give more of the id", shown(wanted), rows.len(), ids.join(", ")),
-            ));
-        }
-        rows.pop().ok_or_else(none)
     }
 
     /// One proposal.
@@ -423,12 +407,13 @@ impl Door {
     /// `INVALID_PARAMS` for a limit out of bounds.
     pub async fn audit(&self, since: Option<u64>, limit: Option<usize>) -> Answer<Vec<AuditView>> {
         let limit = bounded(limit)?;
-        let rows = self
+        let mut rows = self
             .read("audit", move |c| match since {
                 Some(since) => audit::after(c, since, limit),
-                None => audit::latest(c, limit),
+                None => audit::page(c, None, limit),
             })
             .await?;
+        rows.sort_by_key(|a| a.seq);
         Ok(rows.into_iter().map(audit_view).collect())
     }
 
@@ -478,12 +463,33 @@ fn wide(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
+/// Events after a number, of one kind if named, oldest first.
+fn events_after(
+    conn: &rusqlite::Connection,
+    mut since: u64,
+    limit: usize,
+    kind: Option<&str>,
+) -> Result<Vec<EventRow>, StoreError> {
+    let mut found = Vec::new();
+    loop {
+        let page = events::since(conn, since, QUERY_MAX)?;
+        let Some(last) = page.last().map(|e| e.seq) else { break };
+        since = last;
+        found.extend(page.into_iter().filter(|e| kind.is_none_or(|k| k == e.kind)));
+        if found.len() >= limit {
+            break;
+        }
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
 /// A kebab-case name of an enum as its JSON form has it.
 fn json_name(value: impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn fact_view(f: StoredFact, names: &BTreeMap<DeviceId, String>, now: TimeMs) -> FactView {
+fn fact_view(f: FactRow, names: &BTreeMap<DeviceId, String>, now: TimeMs) -> FactView {
     FactView {
         value: f.value.map(Value::from).or_else(|| f.text.map(Value::from)).unwrap_or_default(),
         metric: f.metric,
@@ -525,7 +531,7 @@ fn event_view(e: EventRow) -> EventView {
 }
 
 fn audit_view(a: AuditRow) -> AuditView {
-    let entry: Value = serde_json::from_str(&a.entry).unwrap_or_default();
+    let entry: Value = serde_json::from_str(&a.json).unwrap_or_default();
     let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     AuditView {
         seq: a.seq,
@@ -533,7 +539,7 @@ fn audit_view(a: AuditRow) -> AuditView {
         kind: text("kind"),
         subject: text("subject"),
         detail: entry.get("detail").cloned().unwrap_or_default(),
-        hash: a.hash,
+        hash: a.hash.to_string(),
     }
 }
 

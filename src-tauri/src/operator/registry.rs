@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Answer;
 use super::dto::{AuditReport, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView};
-use crate::adapters::store::operators::KnownOperator;
+use crate::adapters::store::operators::{OperatorRow, SignedRevocation};
 use crate::adapters::store::{Store, StoreError, audit, operators, trust};
 use crate::domain::admission::{Grants, Preset, TrustRecord};
 use crate::domain::base::limits::{NAME_MAX_BYTES, TEXT_MAX_CHARS};
@@ -265,11 +265,11 @@ where
 }
 
 fn find(conn: &Connection, id: &DeviceId) -> Result<Option<TrustRecord>, StoreError> {
-    Ok(trust::all(conn)?.into_iter().find(|r| r.device_id == *id))
+    trust::get(conn, id)
 }
 
 /// An operator as people see them.
-pub fn operator_view(known: &KnownOperator) -> OperatorView {
+pub fn operator_view(known: &OperatorRow) -> OperatorView {
     let record = &known.signed.record;
     OperatorView {
         operator_id: record.operator_id.as_str().to_owned(),
@@ -279,7 +279,7 @@ pub fn operator_view(known: &KnownOperator) -> OperatorView {
         issuer: record.issuer.as_str().to_owned(),
         issued_at: record.issued_at.0,
         expires_at: record.expires_at.map(|t| t.0),
-        revoked_at: known.revocation.as_ref().map(|r| r.revoked_at.0),
+        revoked_at: known.revocation.as_ref().map(|r| r.revocation.revoked_at.0),
     }
 }
 
@@ -336,7 +336,7 @@ pub async fn operator_enroll(desk: &Desk, enroll: &OperatorEnroll) -> Answer<Ope
         let record = &signed.record;
         let detail = json!({"name": record.name, "maxLevel": record.max_level, "expiresAt": record.expires_at});
         audit_entry(c, &desk2.key, desk2.now, "operator.enrolled", id.as_str(), detail)?;
-        Ok(operator_view(&KnownOperator { signed, revocation: None }))
+        Ok(operator_view(&OperatorRow { signed, revocation: None }))
     };
     desk.store.write(DURABLE, "operators", write).await.map_err(|e| store_refusal(&e))
 }
@@ -363,10 +363,11 @@ pub async fn operator_revoke(desk: &Desk, id: &str, reason: Option<&str>) -> Ans
         let issuer = desk2.key.id().clone();
         let revocation = OperatorRevocation { operator_id: id.clone(), issuer, revoked_at: desk2.now, reason };
         let signature = revocation.sign(&desk2.key);
-        operators::revoke(c, &revocation, &signature)?;
         let detail = json!({"reason": revocation.reason, "signature": signature});
+        let signed = SignedRevocation { revocation, signature };
+        operators::revoke(c, &signed)?;
         audit_entry(c, &desk2.key, desk2.now, "operator.revoked", id.as_str(), detail)?;
-        known.revocation = Some(revocation);
+        known.revocation = Some(signed);
         Ok(operator_view(&known))
     };
     desk.store.write(DURABLE, "operators", write).await.map_err(|e| store_refusal(&e))
@@ -380,10 +381,10 @@ pub async fn audit_verify(desk: &Desk) -> Answer<AuditReport> {
     let public = *desk.key.public();
     desk.store
         .read("audit", move |c| {
-            let found = audit::verify(c, |message, signature| {
+            let found = audit::check(c, |message, signature| {
                 crate::domain::identity::Signature::from_text(signature).is_ok_and(|s| public.verify_strict(message, &s))
             })?;
-            Ok(AuditReport { ok: found.faults.is_empty(), entries: found.entries, head: found.head, faults: found.faults })
+            Ok(AuditReport { ok: found.faults.is_empty(), entries: found.entries, head: (found.head.seq > 0).then(|| found.head.hash.to_string()), faults: found.faults })
         })
         .await
         .map_err(|e| store_refusal(&e))

@@ -39,8 +39,8 @@ pub(super) fn assemble(
         format!("{} asked: {}; {} at {}", record.requested_by.name, record.reason, record.action().summary(), record.level),
         json!({"rule": record.rule, "digest": proposal.digest, "policyDigest": record.policy_digest, "draftId": record.draft_id}),
     ));
-    let trail = audit.iter().filter_map(|row| audited(row, names));
-    let audited_decisions = audit.iter().any(|row| row.entry.contains("\"decision."));
+    let trail = audit.iter().rev().filter_map(|row| audited(row, names));
+    let audited_decisions = audit.iter().any(|row| row.json.contains("\"decision."));
     steps.extend(trail);
     // A mirror has no audit trail of its own: then the decisions it knows of tell the story.
     if !audited_decisions {
@@ -87,7 +87,7 @@ fn decided(signed: &SignedDecision) -> TraceStep {
 
 /// The step an audit entry stands for; `None` for those that other parts of the story tell.
 fn audited(row: &AuditRow, names: &Names) -> Option<TraceStep> {
-    let entry: Value = serde_json::from_str(&row.entry).ok()?;
+    let entry: Value = serde_json::from_str(&row.json).ok()?;
     let kind = entry.get("kind")?.as_str()?;
     let mut detail = entry.get("detail").cloned().unwrap_or_default();
     if let Some(map) = detail.as_object_mut() {

@@ -25,7 +25,9 @@ pub fn put(conn: &Connection, record: &TrustRecord) -> Result<(), StoreError> {
 /// Whatever SQLite says.
 pub fn get(conn: &Connection, device: &DeviceId) -> Result<Option<TrustRecord>, StoreError> {
     let mut query = conn.prepare_cached("SELECT json FROM trust WHERE device_id = ?1")?;
-    Ok(query.query_row([device.as_str()], |r| row::json(r, 0)).optional()?)
+    Ok(query
+        .query_row([device.as_str()], |r| row::json(r, 0))
+        .optional()?)
 }
 
 /// Every record, revoked ones too, by device id.
@@ -36,4 +38,12 @@ pub fn all(conn: &Connection) -> Result<Vec<TrustRecord>, StoreError> {
     let mut query = conn.prepare_cached("SELECT json FROM trust ORDER BY device_id")?;
     let rows = query.query_map([], |r| row::json(r, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Forgets a device; whether there was a record.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn remove(conn: &Connection, device: &DeviceId) -> Result<bool, StoreError> {
+    Ok(conn.prepare_cached("DELETE FROM trust WHERE device_id = ?1")?.execute([device.as_str()])? > 0)
 }
