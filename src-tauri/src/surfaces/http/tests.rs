@@ -135,7 +135,7 @@ async fn every_refusal_is_json_and_says_where() {
         ("PUT", "/api/operator/v1/status", "".into(), 405, "UNKNOWN_METHOD", "PUT"),
         ("POST", "/api/operator/v1/trust", "{\"deviceId\":\n }".into(), 400, "INVALID_JSON", "line 2"),
         ("POST", "/api/operator/v1/trust", "{\"nmae\":1}".into(), 400, "INVALID_PARAMS", "nmae"),
-        ("POST", "/api/operator/v1/trust", "[".repeat(5_000), 400, "INVALID_JSON", "recursion"),
+        ("POST", "/api/operator/v1/policy/explain", format!("{{\"params\":{{\"a\":{}", "[".repeat(5_000)), 400, "INVALID_JSON", "recursion"),
         ("POST", "/api/operator/v1/trust", " ".repeat(HTTP_BODY_MAX_BYTES + 1), 413, "TOO_LARGE", "bytes at most"),
         ("GET", "/api/operator/v1/frames?limit=0", "".into(), 400, "INVALID_PARAMS", "limit"),
         ("GET", "/api/operator/v1/frames?kind=x", "".into(), 400, "INVALID_PARAMS", "kind"),
