@@ -60,9 +60,16 @@ pub fn start(
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn end(conn: &Connection, id: &ProposalId, ended_at: TimeMs, outcome: Status) -> Result<(), StoreError> {
-    conn.prepare_cached("UPDATE runs SET ended_at = ?2, outcome = ?3 WHERE proposal_id = ?1 AND ended_at IS NULL")?
-        .execute((id.as_str(), ended_at.to_i64(), outcome.as_str()))?;
+pub fn end(
+    conn: &Connection,
+    id: &ProposalId,
+    ended_at: TimeMs,
+    outcome: Status,
+) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "UPDATE runs SET ended_at = ?2, outcome = ?3 WHERE proposal_id = ?1 AND ended_at IS NULL",
+    )?
+    .execute((id.as_str(), ended_at.to_i64(), outcome.as_str()))?;
     Ok(())
 }
 
@@ -94,11 +101,21 @@ pub fn since(conn: &Connection, since: TimeMs) -> Result<Vec<RunRow>, StoreError
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn total(conn: &Connection, rule: &str, target: &str, since: TimeMs) -> Result<Total, StoreError> {
+pub fn total(
+    conn: &Connection,
+    rule: &str,
+    target: &str,
+    since: TimeMs,
+) -> Result<Total, StoreError> {
     let sql = "SELECT count(*), coalesce(sum(max(coalesce(ended_at - started_at, planned_ms), 0)), 0) FROM runs
         WHERE rule = ?1 AND target = ?2 AND started_at >= ?3";
-    let total = conn.prepare_cached(sql)?.query_row((rule, target, since.to_i64()), |found| {
-        Ok(Total { runs: row::count(found, 0)?, ms: row::count(found, 1)? })
-    });
+    let total = conn
+        .prepare_cached(sql)?
+        .query_row((rule, target, since.to_i64()), |found| {
+            Ok(Total {
+                runs: row::count(found, 0)?,
+                ms: row::count(found, 1)?,
+            })
+        });
     Ok(total.optional()?.unwrap_or_default())
 }

@@ -31,10 +31,13 @@ struct Ran {
     reply: Reply,
 }
 
+/// What a write does with the connection, or with why there is none.
+type Run = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Ran + Send>;
+
 /// One waiting write.
 pub(super) struct Job {
     class: Class,
-    run: Box<dyn FnOnce(Result<&Connection, StoreError>) -> Ran + Send>,
+    run: Run,
 }
 
 /// What the writer's queue carries.
@@ -162,10 +165,11 @@ impl Writer {
             None => self.sql("COMMIT"),
             Some(error) => Err(error),
         };
-        if outcome.is_err() && !self.conn.is_autocommit() {
-            if let Err(error) = self.sql("ROLLBACK") {
-                tracing::error!(%error, "a failed transaction could not be rolled back");
-            }
+        if outcome.is_err()
+            && !self.conn.is_autocommit()
+            && let Err(error) = self.sql("ROLLBACK")
+        {
+            tracing::error!(%error, "a failed transaction could not be rolled back");
         }
         for reply in ran {
             reply(outcome.clone());
