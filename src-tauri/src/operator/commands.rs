@@ -167,10 +167,9 @@ impl Door {
     async fn trust_changed(&self, kind: &'static str, record: &TrustRecord) -> Answer<TrustRecordView> {
         let s = &self.shared;
         s.trust.reload(&s.store).await.map_err(|e| store_refusal(&e))?;
-        if s.trust.live(&record.device_id).is_none() {
-            if let Some(link) = s.links.get(&record.device_id) {
-                link.close(CLOSE_UNTRUSTED, "no longer trusted");
-            }
+        let untrusted = s.trust.live(&record.device_id).is_none();
+        if let Some(link) = s.links.get(&record.device_id).filter(|_| untrusted) {
+            link.close(CLOSE_UNTRUSTED, "no longer trusted");
         }
         let message = format!("Trust in {}: {kind}", record.label());
         let data = json!({"deviceId": record.device_id, "grants": record.grants});
