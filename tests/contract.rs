@@ -17,7 +17,10 @@ fn the_committed_description_is_the_generated_one() -> Result<(), Box<dyn std::e
     if committed == generated {
         return Ok(());
     }
-    let line = committed.lines().zip(generated.lines()).position(|(a, b)| a != b);
+    let line = committed
+        .lines()
+        .zip(generated.lines())
+        .position(|(a, b)| a != b);
     Err(format!(
         "contract/operator.openapi.json differs from the types, first at line {}; if the change is meant, run \
          UPDATE_CONTRACT=1 cargo test --test contract and commit the file",

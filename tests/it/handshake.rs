@@ -28,7 +28,8 @@ async fn every_gen1_refusal_has_its_code() {
         refused(&mut probe, &key(5), "other", |_| {}).await,
         "MESH_ID_MISMATCH"
     );
-    let params: [(fn(&mut serde_json::Map<String, Value>), &str); 8] = [
+    type Change = fn(&mut serde_json::Map<String, Value>);
+    let params: [(Change, &str); 8] = [
         (|m| drop(m.remove("clientNonce")), "INVALID_PARAMS"),
         (|m| drop(m.remove("deviceId")), "INVALID_PARAMS"),
         (|m| drop(m.remove("nonce")), "AUTH_NONCE_REQUIRED"),

@@ -3,7 +3,10 @@
 
 use serde_json::json;
 
-use super::dto::{DraftRequest, DraftView, GrantChange, OperatorEnroll, OperatorView, PolicyState, TrustAdd, TrustRecordView};
+use super::dto::{
+    DraftRequest, DraftView, GrantChange, OperatorEnroll, OperatorView, PolicyState, TrustAdd,
+    TrustRecordView,
+};
 use super::{Answer, Door, registry};
 use crate::adapters::paths::StateDir;
 use crate::domain::admission::TrustRecord;
@@ -47,13 +50,22 @@ impl Door {
         let link = self.shared.links.get(executor).ok_or_else(|| {
             Refusal::new(
                 Code::ExecutorUnreachable,
-                format!("executor {} is not connected; nothing was decided, try again when it is back", executor.short()),
+                format!(
+                    "executor {} is not connected; nothing was decided, try again when it is back",
+                    executor.short()
+                ),
             )
         })?;
-        let answer = link.request("proposals.decide", &json!({"decision": signed})).await;
+        let answer = link
+            .request("proposals.decide", &json!({"decision": signed}))
+            .await;
         let answer = answer.map_err(|e| from_peer(&e.code, e.message))?;
-        serde_json::from_value(answer)
-            .map_err(|e| Refusal::new(Code::InternalError, format!("the executor's answer does not read: {e}")))
+        serde_json::from_value(answer).map_err(|e| {
+            Refusal::new(
+                Code::InternalError,
+                format!("the executor's answer does not read: {e}"),
+            )
+        })
     }
 
     /// Takes one of this node's waiting proposals back.
@@ -75,9 +87,16 @@ impl Door {
     /// `INVALID_PARAMS`, or the executor's refusal.
     pub async fn propose(&self, wish: DraftRequest) -> Answer<DraftView> {
         let now = self.shared.now();
-        let target = wish.target.parse().map_err(|e| bad(format!("target: {e}")))?;
-        let action = Action::new(target, &wish.operation, wish.params).map_err(|e| bad(e.to_string()))?;
-        let cites = wish.cites.iter().map(|c| c.parse().map_err(|e| bad(format!("cites: {e}"))));
+        let target = wish
+            .target
+            .parse()
+            .map_err(|e| bad(format!("target: {e}")))?;
+        let action =
+            Action::new(target, &wish.operation, wish.params).map_err(|e| bad(e.to_string()))?;
+        let cites = wish
+            .cites
+            .iter()
+            .map(|c| c.parse().map_err(|e| bad(format!("cites: {e}"))));
         let draft = Draft {
             draft_id: DraftId::from(uuid::Uuid::new_v4()),
             action,
@@ -114,7 +133,9 @@ impl Door {
     /// `POLICY_INVALID` with the reason; the policy in force stays.
     pub async fn policy_reload(&self) -> Answer<PolicyState> {
         let file = StateDir::at(&self.shared.config.state_dir).policy_file();
-        policy_book::reload(&self.shared, &file).await.map_err(|why| Refusal::new(Code::PolicyInvalid, why))?;
+        policy_book::reload(&self.shared, &file)
+            .await
+            .map_err(|why| Refusal::new(Code::PolicyInvalid, why))?;
         Ok(self.policy_state())
     }
 
@@ -164,9 +185,16 @@ impl Door {
     }
 
     /// The running node takes the change up; a link that is no longer trusted ends.
-    async fn trust_changed(&self, kind: &'static str, record: &TrustRecord) -> Answer<TrustRecordView> {
+    async fn trust_changed(
+        &self,
+        kind: &'static str,
+        record: &TrustRecord,
+    ) -> Answer<TrustRecordView> {
         let s = &self.shared;
-        s.trust.reload(&s.store).await.map_err(|e| store_refusal(&e))?;
+        s.trust
+            .reload(&s.store)
+            .await
+            .map_err(|e| store_refusal(&e))?;
         let untrusted = s.trust.live(&record.device_id).is_none();
         if let Some(link) = s.links.get(&record.device_id).filter(|_| untrusted) {
             link.close(CLOSE_UNTRUSTED, "no longer trusted");
@@ -183,8 +211,12 @@ impl Door {
     /// As [`registry::operator_enroll`].
     pub async fn operator_enroll(&self, enroll: &OperatorEnroll) -> Answer<OperatorView> {
         let view = registry::operator_enroll(&self.desk(), enroll).await?;
-        let message = format!("Operator {} may approve up to {}", view.name, view.max_level);
-        self.operator_event("operator.enrolled", &message, &view).await;
+        let message = format!(
+            "Operator {} may approve up to {}",
+            view.name, view.max_level
+        );
+        self.operator_event("operator.enrolled", &message, &view)
+            .await;
         Ok(view)
     }
 
@@ -194,12 +226,25 @@ impl Door {
     /// As [`registry::operator_revoke`].
     pub async fn operator_revoke(&self, id: &str, reason: Option<&str>) -> Answer<OperatorView> {
         let view = registry::operator_revoke(&self.desk(), id, reason).await?;
-        self.operator_event("operator.revoked", &format!("The key of operator {} is revoked", view.name), &view).await;
+        self.operator_event(
+            "operator.revoked",
+            &format!("The key of operator {} is revoked", view.name),
+            &view,
+        )
+        .await;
         Ok(view)
     }
 
     async fn operator_event(&self, kind: &'static str, message: &str, view: &OperatorView) {
         let s = &self.shared;
-        s.events.record(s, kind, "info", message, json!({"operatorId": view.operator_id})).await;
+        s.events
+            .record(
+                s,
+                kind,
+                "info",
+                message,
+                json!({"operatorId": view.operator_id}),
+            )
+            .await;
     }
 }

@@ -40,7 +40,11 @@ impl Door {
         T: Send + 'static,
         F: FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.shared.store.read(what, read).await.map_err(|e| store_refusal(&e))
+        self.shared
+            .store
+            .read(what, read)
+            .await
+            .map_err(|e| store_refusal(&e))
     }
 }
 
@@ -49,12 +53,20 @@ pub fn http_status(code: Code) -> u16 {
     match code {
         Code::InvalidJson | Code::InvalidType | Code::InvalidParams => 400,
         Code::Unauthenticated => 401,
-        Code::NotAuthorized | Code::OperatorUnknown | Code::OperatorRevoked | Code::OperatorExpired
-        | Code::OperatorLevelTooLow | Code::ApprovalInvalid | Code::PolicyDenied => 403,
+        Code::NotAuthorized
+        | Code::OperatorUnknown
+        | Code::OperatorRevoked
+        | Code::OperatorExpired
+        | Code::OperatorLevelTooLow
+        | Code::ApprovalInvalid
+        | Code::PolicyDenied => 403,
         Code::NotFound | Code::ProposalNotFound | Code::UnknownTarget => 404,
         Code::UnknownMethod => 405,
         Code::Timeout => 504,
-        Code::Conflict | Code::ProposalAmbiguous | Code::ProposalNotWaiting | Code::ProposalExpired
+        Code::Conflict
+        | Code::ProposalAmbiguous
+        | Code::ProposalNotWaiting
+        | Code::ProposalExpired
         | Code::ActuatorBusy => 409,
         Code::TooLarge | Code::DataTooLarge => 413,
         Code::RateExceeded => 429,

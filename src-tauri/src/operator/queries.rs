@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::dto::{
-    AuditReport, AuditView, DraftView, EventView, ExplainRequest, ExplainView, FactView, FrameView, NodeView,
-    OperatorView, PeerView, PolicyRuleView, PolicyState, PolicyView, ProposalRecordView, ProposalView, StatusView,
-    TraceView, TrustRecordView,
+    AuditReport, AuditView, DraftView, EventView, ExplainRequest, ExplainView, FactView, FrameView,
+    NodeView, OperatorView, PeerView, PolicyRuleView, PolicyState, PolicyView, ProposalRecordView,
+    ProposalView, StatusView, TraceView, TrustRecordView,
 };
 use super::registry::{self, Desk, KeyOf, grant_names, trust_view};
 use super::{Answer, Door, trace};
@@ -17,7 +17,9 @@ use crate::adapters::store::events::EventRow;
 use crate::adapters::store::facts::FactRow;
 use crate::adapters::store::frames::{FrameFilter, StoredFrame};
 use crate::adapters::store::proposals::{Found, ProposalRow};
-use crate::adapters::store::{StoreError, approvals, audit, drafts, events, facts, frames, proposals};
+use crate::adapters::store::{
+    StoreError, approvals, audit, drafts, events, facts, frames, proposals,
+};
 use crate::domain::base::limits::{QUERY_DEFAULT, QUERY_MAX};
 use crate::domain::base::{Code, DeviceId, Refusal, Taint, TimeMs};
 use crate::domain::capability::Action;
@@ -90,7 +92,11 @@ pub struct EventQuery {
 impl Door {
     /// What the registry's functions need of a running node.
     pub fn desk(&self) -> Desk {
-        Desk { store: self.shared.store.clone(), key: KeyOf::Node(self.shared.clone()), now: self.shared.now() }
+        Desk {
+            store: self.shared.store.clone(),
+            key: KeyOf::Node(self.shared.clone()),
+            now: self.shared.now(),
+        }
     }
 
     /// The node at a glance. `port` is where it was reached or listens.
@@ -103,12 +109,24 @@ impl Door {
         let (frames, facts, proposals_waiting, drafts_waiting, trusted_clock) = self
             .read("status", move |c| {
                 let waiting = proposals::open_list(c, QUERY_MAX)?;
-                let waiting = waiting.iter().filter(|r| r.status == crate::domain::proposal::Status::AwaitingApproval);
-                Ok((frames::count(c)?, facts::count(c)?, waiting.count(), drafts::waiting_count(c)?, clock_trusted(c, now)?))
+                let waiting = waiting
+                    .iter()
+                    .filter(|r| r.status == crate::domain::proposal::Status::AwaitingApproval);
+                Ok((
+                    frames::count(c)?,
+                    facts::count(c)?,
+                    waiting.count(),
+                    drafts::waiting_count(c)?,
+                    clock_trusted(c, now)?,
+                ))
             })
             .await?;
         let policy = self.policy_state();
-        let mut problems: Vec<String> = policy.problem.iter().map(|p| format!("policy: {p}")).collect();
+        let mut problems: Vec<String> = policy
+            .problem
+            .iter()
+            .map(|p| format!("policy: {p}"))
+            .collect();
         if !trusted_clock {
             problems.push("the clock is behind what this node has already recorded; it does not operate until it is set".into());
         }
@@ -126,7 +144,11 @@ impl Door {
             peers: self.peers(),
             proposals_waiting: wide(proposals_waiting),
             drafts_waiting: wide(drafts_waiting),
-            capabilities: s.capabilities.iter().map(|c| c.as_str().to_owned()).collect(),
+            capabilities: s
+                .capabilities
+                .iter()
+                .map(|c| c.as_str().to_owned())
+                .collect(),
             policy,
             clock_trusted: trusted_clock,
             demo: s.config.demo,
@@ -136,7 +158,12 @@ impl Door {
 
     /// The connected peers.
     pub fn peers(&self) -> Vec<PeerView> {
-        self.shared.links.all().iter().map(|l| self.peer(l)).collect()
+        self.shared
+            .links
+            .all()
+            .iter()
+            .map(|l| self.peer(l))
+            .collect()
     }
 
     fn peer(&self, link: &LinkHandle) -> PeerView {
@@ -150,7 +177,12 @@ impl Door {
             outbound: info.outbound,
             transport_label: info.label.clone(),
             posture: info.posture.to_string(),
-            generation: if info.speaks(Feature::Proposals) { "clawmesh" } else { "gen1" }.to_owned(),
+            generation: if info.speaks(Feature::Proposals) {
+                "clawmesh"
+            } else {
+                "gen1"
+            }
+            .to_owned(),
             connected_at: info.connected_at.0,
             grants: record.map(|r| grant_names(&r.grants)).unwrap_or_default(),
         }
@@ -166,16 +198,28 @@ impl Door {
             own: true,
             connected: true,
             role: Some(s.config.role.as_str().to_owned()),
-            capabilities: s.capabilities.iter().map(|c| c.as_str().to_owned()).collect(),
+            capabilities: s
+                .capabilities
+                .iter()
+                .map(|c| c.as_str().to_owned())
+                .collect(),
             grants: Vec::new(),
         }];
-        for record in s.trust.all().into_iter().filter(|r| r.is_live() && r.device_id != *s.own_id()) {
+        for record in s
+            .trust
+            .all()
+            .into_iter()
+            .filter(|r| r.is_live() && r.device_id != *s.own_id())
+        {
             let link = s.links.get(&record.device_id);
             let info = link.as_ref().map(|l| &l.info);
             let last = || offered.get(&record.device_id).cloned().unwrap_or_default();
             nodes.push(NodeView {
                 device_id: record.device_id.as_str().to_owned(),
-                display_name: record.name.clone().or_else(|| info.and_then(|i| i.name.clone())),
+                display_name: record
+                    .name
+                    .clone()
+                    .or_else(|| info.and_then(|i| i.name.clone())),
                 own: false,
                 connected: link.is_some(),
                 role: info.and_then(|i| i.role.clone()),
@@ -196,18 +240,32 @@ impl Door {
         let (names, now) = (self.names(), self.shared.now());
         let wanted = |f: &FactRow| {
             query.metric.as_ref().is_none_or(|m| *m == f.metric)
-                && query.zone.as_ref().is_none_or(|z| f.zone.as_ref() == Some(z))
+                && query
+                    .zone
+                    .as_ref()
+                    .is_none_or(|z| f.zone.as_ref() == Some(z))
                 && origin.as_ref().is_none_or(|o| *o == f.origin)
         };
-        Ok(rows.into_iter().filter(wanted).map(|f| fact_view(f, &names, now)).collect())
+        Ok(rows
+            .into_iter()
+            .filter(wanted)
+            .map(|f| fact_view(f, &names, now))
+            .collect())
     }
 
     fn names(&self) -> BTreeMap<DeviceId, String> {
         let s = &self.shared;
         let links = s.links.all();
-        let mut names: BTreeMap<_, _> =
-            links.iter().filter_map(|l| Some((l.info.device.clone(), l.info.name.clone()?))).collect();
-        names.extend(s.trust.all().into_iter().filter_map(|r| Some((r.device_id, r.name?))));
+        let mut names: BTreeMap<_, _> = links
+            .iter()
+            .filter_map(|l| Some((l.info.device.clone(), l.info.name.clone()?)))
+            .collect();
+        names.extend(
+            s.trust
+                .all()
+                .into_iter()
+                .filter_map(|r| Some((r.device_id, r.name?))),
+        );
         names.insert(s.own_id().clone(), s.config.name.clone());
         names
     }
@@ -217,7 +275,11 @@ impl Door {
     /// # Errors
     /// `INVALID_PARAMS` for an unknown kind, origin or limit.
     pub async fn frames(&self, query: FrameQuery) -> Answer<Vec<FrameView>> {
-        let kind = query.kind.as_deref().map(|k| serde_json::from_value::<FrameKind>(Value::from(k))).transpose();
+        let kind = query
+            .kind
+            .as_deref()
+            .map(|k| serde_json::from_value::<FrameKind>(Value::from(k)))
+            .transpose();
         let filter = FrameFilter {
             kind: kind.map_err(|e| bad(format!("kind: {e}")))?,
             origin: query.origin.as_deref().map(device).transpose()?,
@@ -226,7 +288,9 @@ impl Door {
             limit: bounded(query.limit)?,
             ..FrameFilter::default()
         };
-        let rows = self.read("frames", move |c| frames::page(c, &filter)).await?;
+        let rows = self
+            .read("frames", move |c| frames::page(c, &filter))
+            .await?;
         let now = self.shared.now();
         Ok(rows.into_iter().map(|f| frame_view(f, now)).collect())
     }
@@ -264,20 +328,32 @@ impl Door {
     /// The stored proposal with this id or unique start of one.
     pub(super) async fn proposal_row(&self, wanted: &str) -> Answer<ProposalRow> {
         let start = wanted.to_owned();
-        match self.read("proposal", move |c| proposals::by_prefix(c, &start)).await? {
+        match self
+            .read("proposal", move |c| proposals::by_prefix(c, &start))
+            .await?
+        {
             Found::One(row) if row.id.as_str() == wanted || wanted.len() >= PREFIX_MIN => Ok(*row),
             _ if wanted.len() < PREFIX_MIN => Err(Refusal::new(
                 Code::ProposalNotFound,
-                format!("{wanted:?} is too short: give at least the first {PREFIX_MIN} characters of the id"),
+                format!(
+                    "{wanted:?} is too short: give at least the first {PREFIX_MIN} characters of the id"
+                ),
             )),
             Found::Ambiguous(ids) => {
                 let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
                 Err(Refusal::new(
                     Code::ProposalAmbiguous,
-                    format!("{:?} fits several proposals: {}; give more of the id", shown(wanted), ids.join(", ")),
+                    format!(
+                        "{:?} fits several proposals: {}; give more of the id",
+                        shown(wanted),
+                        ids.join(", ")
+                    ),
                 ))
             }
-            _ => Err(Refusal::new(Code::ProposalNotFound, format!("there is no proposal {:?}", shown(wanted)))),
+            _ => Err(Refusal::new(
+                Code::ProposalNotFound,
+                format!("there is no proposal {:?}", shown(wanted)),
+            )),
         }
     }
 
@@ -300,19 +376,26 @@ impl Door {
             Some(*self.shared.key.public())
         } else {
             let executor = proposal.executor.parse().ok();
-            executor.and_then(|id: DeviceId| self.shared.trust.live(&id)).and_then(|r| r.public_key)
+            executor
+                .and_then(|id: DeviceId| self.shared.trust.live(&id))
+                .and_then(|r| r.public_key)
         };
         let key = key.ok_or_else(|| {
             Refusal::new(Code::UntrustedPeer, "the executor of this proposal is not trusted here, so its record cannot be checked")
         })?;
         let id = row.id.clone();
-        let decisions = self.read("decisions", move |c| approvals::of(c, &id)).await?;
+        let decisions = self
+            .read("decisions", move |c| approvals::of(c, &id))
+            .await?;
         Ok(ProposalRecordView {
             proposal,
             record: row.record,
             signature: row.signature,
             executor_key: key.to_text(),
-            decisions: decisions.iter().filter_map(|d| serde_json::to_value(d).ok()).collect(),
+            decisions: decisions
+                .iter()
+                .filter_map(|d| serde_json::to_value(d).ok())
+                .collect(),
         })
     }
 
@@ -325,10 +408,22 @@ impl Door {
         let proposal = proposal_view(&row)?;
         let id = row.id.clone();
         let (decisions, audit) = self
-            .read("trace", move |c| Ok((approvals::of(c, &id)?, audit::about(c, id.as_str(), QUERY_MAX)?)))
+            .read("trace", move |c| {
+                Ok((
+                    approvals::of(c, &id)?,
+                    audit::about(c, id.as_str(), QUERY_MAX)?,
+                ))
+            })
             .await?;
         let outcomes = self.outcome_frames(&proposal).await?;
-        Ok(trace::assemble(proposal, &record_of(&row)?, &decisions, &audit, &outcomes, &self.names()))
+        Ok(trace::assemble(
+            proposal,
+            &record_of(&row)?,
+            &decisions,
+            &audit,
+            &outcomes,
+            &self.names(),
+        ))
     }
 
     async fn outcome_frames(&self, proposal: &ProposalView) -> Answer<Vec<FrameView>> {
@@ -340,7 +435,10 @@ impl Door {
             before: None,
         };
         let mut frames = self.frames(query).await?;
-        frames.retain(|f| f.frame.pointer("/data/proposalId").and_then(Value::as_str) == Some(proposal.id.as_str()));
+        frames.retain(|f| {
+            f.frame.pointer("/data/proposalId").and_then(Value::as_str)
+                == Some(proposal.id.as_str())
+        });
         Ok(frames)
     }
 
@@ -365,8 +463,18 @@ impl Door {
 
     /// The policy in force with its rules.
     pub fn policy(&self) -> PolicyView {
-        let list = self.shared.policy.current().rules().iter().map(rule_view).collect();
-        PolicyView { state: self.policy_state(), list }
+        let list = self
+            .shared
+            .policy
+            .current()
+            .rules()
+            .iter()
+            .map(rule_view)
+            .collect();
+        PolicyView {
+            state: self.policy_state(),
+            list,
+        }
     }
 
     /// What this executor's policy says of an action now.
@@ -374,31 +482,56 @@ impl Door {
     /// # Errors
     /// `INVALID_PARAMS` for what is no action.
     pub async fn explain(&self, asked: ExplainRequest) -> Answer<ExplainView> {
-        let target = asked.target.parse().map_err(|e| bad(format!("target: {e}")))?;
-        let action = Action::new(target, &asked.operation, asked.params).map_err(|e| bad(e.to_string()))?;
+        let target = asked
+            .target
+            .parse()
+            .map_err(|e| bad(format!("target: {e}")))?;
+        let action =
+            Action::new(target, &asked.operation, asked.params).map_err(|e| bad(e.to_string()))?;
         let facts = self.read("facts", facts::numeric).await?;
-        let taint: BTreeSet<Taint> = (asked.requester == Requester::Llm).then_some(Taint::Llm).into_iter().collect();
-        let request =
-            Request { action: &action, requester: asked.requester, taint: &taint, evidence: &[], phase: Phase::Propose };
+        let taint: BTreeSet<Taint> = (asked.requester == Requester::Llm)
+            .then_some(Taint::Llm)
+            .into_iter()
+            .collect();
+        let request = Request {
+            action: &action,
+            requester: asked.requester,
+            taint: &taint,
+            evidence: &[],
+            phase: Phase::Propose,
+        };
         let s = &self.shared;
-        Ok(match s.policy.current().evaluate(&request, &facts, &History::default(), s.now(), s.own_id()) {
-            Ruling::Allow(t) => ExplainView {
-                allowed: true,
-                code: None,
-                message: format!("{}: allowed at {} by rule {:?}", action.summary(), t.level, t.rule),
-                rule: Some(t.rule),
-                level: Some(t.level.to_string()),
-                checks: t.checks,
+        Ok(
+            match s.policy.current().evaluate(
+                &request,
+                &facts,
+                &History::default(),
+                s.now(),
+                s.own_id(),
+            ) {
+                Ruling::Allow(t) => ExplainView {
+                    allowed: true,
+                    code: None,
+                    message: format!(
+                        "{}: allowed at {} by rule {:?}",
+                        action.summary(),
+                        t.level,
+                        t.rule
+                    ),
+                    rule: Some(t.rule),
+                    level: Some(t.level.to_string()),
+                    checks: t.checks,
+                },
+                Ruling::Deny(d) => ExplainView {
+                    allowed: false,
+                    code: Some(d.code.as_str().to_owned()),
+                    message: d.message,
+                    rule: d.rule,
+                    level: None,
+                    checks: d.checks,
+                },
             },
-            Ruling::Deny(d) => ExplainView {
-                allowed: false,
-                code: Some(d.code.as_str().to_owned()),
-                message: d.message,
-                rule: d.rule,
-                level: None,
-                checks: d.checks,
-            },
-        })
+        )
     }
 
     /// Audit entries after a number, oldest first.
@@ -442,8 +575,14 @@ impl Door {
         Ok(self.trust_seen(&registry::trust_show(&self.desk(), id).await?))
     }
 
-    pub(super) fn trust_seen(&self, record: &crate::domain::admission::TrustRecord) -> TrustRecordView {
-        trust_view(record, Some(self.shared.links.get(&record.device_id).is_some()))
+    pub(super) fn trust_seen(
+        &self,
+        record: &crate::domain::admission::TrustRecord,
+    ) -> TrustRecordView {
+        trust_view(
+            record,
+            Some(self.shared.links.get(&record.device_id).is_some()),
+        )
     }
 
     /// Every operator known here.
@@ -473,9 +612,14 @@ fn events_after(
     let mut found = Vec::new();
     loop {
         let page = events::since(conn, since, QUERY_MAX)?;
-        let Some(last) = page.last().map(|e| e.seq) else { break };
+        let Some(last) = page.last().map(|e| e.seq) else {
+            break;
+        };
         since = last;
-        found.extend(page.into_iter().filter(|e| kind.is_none_or(|k| k == e.kind)));
+        found.extend(
+            page.into_iter()
+                .filter(|e| kind.is_none_or(|k| k == e.kind)),
+        );
         if found.len() >= limit {
             break;
         }
@@ -486,12 +630,19 @@ fn events_after(
 
 /// A kebab-case name of an enum as its JSON form has it.
 fn json_name(value: impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 fn fact_view(f: FactRow, names: &BTreeMap<DeviceId, String>, now: TimeMs) -> FactView {
     FactView {
-        value: f.value.map(Value::from).or_else(|| f.text.map(Value::from)).unwrap_or_default(),
+        value: f
+            .value
+            .map(Value::from)
+            .or_else(|| f.text.map(Value::from))
+            .unwrap_or_default(),
         metric: f.metric,
         zone: f.zone,
         unit: f.unit,
@@ -527,12 +678,25 @@ fn frame_view(f: StoredFrame, now: TimeMs) -> FrameView {
 }
 
 fn event_view(e: EventRow) -> EventView {
-    EventView { seq: e.seq, time: e.time.0, kind: e.kind, severity: e.severity, message: e.message, data: e.data }
+    EventView {
+        seq: e.seq,
+        time: e.time.0,
+        kind: e.kind,
+        severity: e.severity,
+        message: e.message,
+        data: e.data,
+    }
 }
 
 fn audit_view(a: AuditRow) -> AuditView {
     let entry: Value = serde_json::from_str(&a.json).unwrap_or_default();
-    let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |name: &str| {
+        entry
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     AuditView {
         seq: a.seq,
         time: a.time.0,
@@ -579,8 +743,12 @@ fn rule_view(r: &Rule) -> PolicyRuleView {
 }
 
 pub(super) fn record_of(row: &ProposalRow) -> Answer<ProposalRecord> {
-    serde_json::from_str(&row.record)
-        .map_err(|e| Refusal::new(Code::DigestMismatch, format!("proposal {} does not read: {e}", row.id.short())))
+    serde_json::from_str(&row.record).map_err(|e| {
+        Refusal::new(
+            Code::DigestMismatch,
+            format!("proposal {} does not read: {e}", row.id.short()),
+        )
+    })
 }
 
 /// A stored proposal as people see it.
@@ -589,7 +757,10 @@ pub(super) fn record_of(row: &ProposalRow) -> Answer<ProposalRecord> {
 /// `DIGEST_MISMATCH` if the stored record does not read.
 pub fn proposal_view(row: &ProposalRow) -> Answer<ProposalView> {
     let record = record_of(row)?;
-    let outcome: Option<Outcome> = row.outcome.as_deref().and_then(|t| serde_json::from_str(t).ok());
+    let outcome: Option<Outcome> = row
+        .outcome
+        .as_deref()
+        .and_then(|t| serde_json::from_str(t).ok());
     Ok(ProposalView {
         id: row.id.as_str().to_owned(),
         status: row.status.to_string(),

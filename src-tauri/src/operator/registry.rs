@@ -61,7 +61,9 @@ fn bad(message: impl Into<String>) -> Refusal {
 }
 
 fn device(text: &str) -> Answer<DeviceId> {
-    text.trim().parse().map_err(|e: crate::domain::base::ids::IdError| bad(e.to_string()))
+    text.trim()
+        .parse()
+        .map_err(|e: crate::domain::base::ids::IdError| bad(e.to_string()))
 }
 
 fn grants(text: &str) -> Answer<Grants> {
@@ -91,7 +93,12 @@ pub fn trust_view(record: &TrustRecord, connected: Option<bool>) -> TrustRecordV
 
 /// The grants as a list of their names.
 pub fn grant_names(grants: &Grants) -> Vec<String> {
-    grants.to_string().split(',').filter(|g| !g.is_empty()).map(str::to_owned).collect()
+    grants
+        .to_string()
+        .split(',')
+        .filter(|g| !g.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Every trust record, revoked ones too.
@@ -99,7 +106,10 @@ pub fn grant_names(grants: &Grants) -> Vec<String> {
 /// # Errors
 /// Whatever the store says.
 pub async fn trust_list(desk: &Desk) -> Answer<Vec<TrustRecord>> {
-    desk.store.read("trust", trust::all).await.map_err(|e| store_refusal(&e))
+    desk.store
+        .read("trust", trust::all)
+        .await
+        .map_err(|e| store_refusal(&e))
 }
 
 /// One trust record.
@@ -108,11 +118,21 @@ pub async fn trust_list(desk: &Desk) -> Answer<Vec<TrustRecord>> {
 /// `NOT_FOUND`, or `INVALID_PARAMS` for what is no device id.
 pub async fn trust_show(desk: &Desk, id: &str) -> Answer<TrustRecord> {
     let id = device(id)?;
-    trust_list(desk).await?.into_iter().find(|r| r.device_id == id).ok_or_else(|| unknown(&id))
+    trust_list(desk)
+        .await?
+        .into_iter()
+        .find(|r| r.device_id == id)
+        .ok_or_else(|| unknown(&id))
 }
 
 fn unknown(id: &DeviceId) -> Refusal {
-    Refusal::new(Code::NotFound, format!("device {} is not in the trust list; see `trust list`", id.short()))
+    Refusal::new(
+        Code::NotFound,
+        format!(
+            "device {} is not in the trust list; see `trust list`",
+            id.short()
+        ),
+    )
 }
 
 /// The record that `add` describes, every value checked.
@@ -120,12 +140,17 @@ fn described(add: &TrustAdd, now: TimeMs) -> Answer<TrustRecord> {
     let id = device(&add.device_id)?;
     let key = match add.public_key.as_deref() {
         None => None,
-        Some(text) => Some(PublicKey::from_text(text.trim()).map_err(|e| bad(format!("public key: {e}")))?),
+        Some(text) => {
+            Some(PublicKey::from_text(text.trim()).map_err(|e| bad(format!("public key: {e}")))?)
+        }
     };
     if key.is_some_and(|k| k.device_id() != id) {
         return Err(Refusal::new(
             Code::PublicKeyMismatch,
-            format!("the public key is not the one of device {}: a device id is the hash of its key", id.short()),
+            format!(
+                "the public key is not the one of device {}: a device id is the hash of its key",
+                id.short()
+            ),
         ));
     }
     let mut wanted = Grants::default();
@@ -139,7 +164,9 @@ fn described(add: &TrustAdd, now: TimeMs) -> Answer<TrustRecord> {
         wanted = Preset::Gen1.grants();
     }
     if wanted.is_empty() {
-        return Err(bad("no grant is named; leave --grant out for the gen1 preset"));
+        return Err(bad(
+            "no grant is named; leave --grant out for the gen1 preset",
+        ));
     }
     let name = add.name.as_deref().map(name).transpose()?;
     Ok(TrustRecord::new(id, key, name, wanted, now))
@@ -152,7 +179,9 @@ fn described(add: &TrustAdd, now: TimeMs) -> Answer<TrustRecord> {
 pub async fn trust_add(desk: &Desk, add: &TrustAdd) -> Answer<TrustRecord> {
     let wanted = described(add, desk.now)?;
     if wanted.device_id == *desk.key.id() {
-        return Err(bad("this is the device's own id; a device trusts itself already"));
+        return Err(bad(
+            "this is the device's own id; a device trusts itself already",
+        ));
     }
     change_trust(desk, &wanted.device_id.clone(), "trust.added", move |old| {
         let Some(old) = old else { return Ok(wanted) };
@@ -186,10 +215,20 @@ pub async fn trust_remove(desk: &Desk, id: &str) -> Answer<TrustRecord> {
         let old = find(c, &id)?.ok_or_else(|| StoreError::Refused(unknown(&id)))?;
         trust::remove(c, &id)?;
         let detail = json!({"grants": old.grants, "revokedAt": old.revoked_at});
-        audit_entry(c, &desk2.key, desk2.now, "trust.removed", id.as_str(), detail)?;
+        audit_entry(
+            c,
+            &desk2.key,
+            desk2.now,
+            "trust.removed",
+            id.as_str(),
+            detail,
+        )?;
         Ok(old)
     };
-    desk.store.write(DURABLE, "trust", write).await.map_err(|e| store_refusal(&e))
+    desk.store
+        .write(DURABLE, "trust", write)
+        .await
+        .map_err(|e| store_refusal(&e))
 }
 
 /// Gives a device more grants; a new `observe` replaces the old one.
@@ -240,7 +279,10 @@ where
     change_trust(desk, &id, kind, move |old| {
         let mut record = old.ok_or(missing)?;
         if !record.is_live() {
-            return Err(Refusal::new(Code::Conflict, format!("device {} has been revoked", record.device_id.short())));
+            return Err(Refusal::new(
+                Code::Conflict,
+                format!("device {} has been revoked", record.device_id.short()),
+            ));
         }
         change(&mut record)?;
         Ok(record)
@@ -249,7 +291,12 @@ where
 }
 
 /// Replaces a record by what `change` makes of it, with its audit entry, in one transaction.
-async fn change_trust<F>(desk: &Desk, id: &DeviceId, kind: &'static str, change: F) -> Answer<TrustRecord>
+async fn change_trust<F>(
+    desk: &Desk,
+    id: &DeviceId,
+    kind: &'static str,
+    change: F,
+) -> Answer<TrustRecord>
 where
     F: FnOnce(Option<TrustRecord>) -> Answer<TrustRecord> + Send + 'static,
 {
@@ -257,11 +304,15 @@ where
     let write = move |c: &Connection| {
         let record = change(find(c, &id)?).map_err(StoreError::Refused)?;
         trust::put(c, &record)?;
-        let detail = json!({"grants": record.grants, "name": record.name, "publicKey": record.public_key});
+        let detail =
+            json!({"grants": record.grants, "name": record.name, "publicKey": record.public_key});
         audit_entry(c, &desk2.key, desk2.now, kind, id.as_str(), detail)?;
         Ok(record)
     };
-    desk.store.write(DURABLE, "trust", write).await.map_err(|e| store_refusal(&e))
+    desk.store
+        .write(DURABLE, "trust", write)
+        .await
+        .map_err(|e| store_refusal(&e))
 }
 
 fn find(conn: &Connection, id: &DeviceId) -> Result<Option<TrustRecord>, StoreError> {
@@ -288,7 +339,11 @@ pub fn operator_view(known: &OperatorRow) -> OperatorView {
 /// # Errors
 /// Whatever the store says.
 pub async fn operator_list(desk: &Desk) -> Answer<Vec<OperatorView>> {
-    let known = desk.store.read("operators", operators::all).await.map_err(|e| store_refusal(&e))?;
+    let known = desk
+        .store
+        .read("operators", operators::all)
+        .await
+        .map_err(|e| store_refusal(&e))?;
     Ok(known.iter().map(operator_view).collect())
 }
 
@@ -304,14 +359,19 @@ fn level(text: &str) -> Answer<Level> {
 /// # Errors
 /// `OPERATOR_REVOKED` for a key that was revoked here: a revocation is for ever.
 pub async fn operator_enroll(desk: &Desk, enroll: &OperatorEnroll) -> Answer<OperatorView> {
-    let public_key = PublicKey::from_text(enroll.public_key.trim()).map_err(|e| bad(format!("public key: {e}")))?;
+    let public_key = PublicKey::from_text(enroll.public_key.trim())
+        .map_err(|e| bad(format!("public key: {e}")))?;
     let max_level = level(&enroll.level)?;
     if max_level < Level::L2 {
-        return Err(bad(format!("{max_level} needs no approval; enroll for L2 or L3")));
+        return Err(bad(format!(
+            "{max_level} needs no approval; enroll for L2 or L3"
+        )));
     }
     let days = enroll.days.unwrap_or(OPERATOR_DAYS);
     if !(1..=OPERATOR_DAYS).contains(&days) {
-        return Err(bad(format!("an operator record holds for 1 to {OPERATOR_DAYS} days")));
+        return Err(bad(format!(
+            "an operator record holds for 1 to {OPERATOR_DAYS} days"
+        )));
     }
     let record = OperatorRecord {
         operator_id: public_key.operator_id(),
@@ -329,16 +389,32 @@ pub async fn operator_enroll(desk: &Desk, enroll: &OperatorEnroll) -> Answer<Ope
         if operators::get(c, id)?.is_some_and(|known| known.revocation.is_some()) {
             return Err(StoreError::Refused(Refusal::new(
                 Code::OperatorRevoked,
-                format!("operator key {} was revoked here; make a new key with `operator init`", id.short()),
+                format!(
+                    "operator key {} was revoked here; make a new key with `operator init`",
+                    id.short()
+                ),
             )));
         }
         operators::put(c, &signed)?;
         let record = &signed.record;
         let detail = json!({"name": record.name, "maxLevel": record.max_level, "expiresAt": record.expires_at});
-        audit_entry(c, &desk2.key, desk2.now, "operator.enrolled", id.as_str(), detail)?;
-        Ok(operator_view(&OperatorRow { signed, revocation: None }))
+        audit_entry(
+            c,
+            &desk2.key,
+            desk2.now,
+            "operator.enrolled",
+            id.as_str(),
+            detail,
+        )?;
+        Ok(operator_view(&OperatorRow {
+            signed,
+            revocation: None,
+        }))
     };
-    desk.store.write(DURABLE, "operators", write).await.map_err(|e| store_refusal(&e))
+    desk.store
+        .write(DURABLE, "operators", write)
+        .await
+        .map_err(|e| store_refusal(&e))
 }
 
 /// Ends an operator's key for good.
@@ -346,31 +422,60 @@ pub async fn operator_enroll(desk: &Desk, enroll: &OperatorEnroll) -> Answer<Ope
 /// # Errors
 /// `OPERATOR_UNKNOWN`, `CONFLICT` if it is revoked already.
 pub async fn operator_revoke(desk: &Desk, id: &str, reason: Option<&str>) -> Answer<OperatorView> {
-    let id: OperatorId = id.trim().parse().map_err(|e: crate::domain::base::ids::IdError| bad(e.to_string()))?;
+    let id: OperatorId = id
+        .trim()
+        .parse()
+        .map_err(|e: crate::domain::base::ids::IdError| bad(e.to_string()))?;
     let reason = reason.unwrap_or("revoked by an administrator").to_owned();
     if reason.chars().count() > TEXT_MAX_CHARS {
-        return Err(bad(format!("the reason is longer than {TEXT_MAX_CHARS} characters")));
+        return Err(bad(format!(
+            "the reason is longer than {TEXT_MAX_CHARS} characters"
+        )));
     }
     let desk2 = desk.clone();
     let write = move |c: &Connection| {
         let refused = |code, why: String| StoreError::Refused(Refusal::new(code, why));
         let Some(mut known) = operators::get(c, &id)? else {
-            return Err(refused(Code::OperatorUnknown, format!("operator key {} is not enrolled here", id.short())));
+            return Err(refused(
+                Code::OperatorUnknown,
+                format!("operator key {} is not enrolled here", id.short()),
+            ));
         };
         if known.revocation.is_some() {
-            return Err(refused(Code::Conflict, format!("operator key {} has been revoked already", id.short())));
+            return Err(refused(
+                Code::Conflict,
+                format!("operator key {} has been revoked already", id.short()),
+            ));
         }
         let issuer = desk2.key.id().clone();
-        let revocation = OperatorRevocation { operator_id: id.clone(), issuer, revoked_at: desk2.now, reason };
+        let revocation = OperatorRevocation {
+            operator_id: id.clone(),
+            issuer,
+            revoked_at: desk2.now,
+            reason,
+        };
         let signature = revocation.sign(&desk2.key);
         let detail = json!({"reason": revocation.reason, "signature": signature});
-        let signed = SignedRevocation { revocation, signature };
+        let signed = SignedRevocation {
+            revocation,
+            signature,
+        };
         operators::revoke(c, &signed)?;
-        audit_entry(c, &desk2.key, desk2.now, "operator.revoked", id.as_str(), detail)?;
+        audit_entry(
+            c,
+            &desk2.key,
+            desk2.now,
+            "operator.revoked",
+            id.as_str(),
+            detail,
+        )?;
         known.revocation = Some(signed);
         Ok(operator_view(&known))
     };
-    desk.store.write(DURABLE, "operators", write).await.map_err(|e| store_refusal(&e))
+    desk.store
+        .write(DURABLE, "operators", write)
+        .await
+        .map_err(|e| store_refusal(&e))
 }
 
 /// Computes the audit chain again from its first entry.
@@ -382,9 +487,15 @@ pub async fn audit_verify(desk: &Desk) -> Answer<AuditReport> {
     desk.store
         .read("audit", move |c| {
             let found = audit::check(c, |message, signature| {
-                crate::domain::identity::Signature::from_text(signature).is_ok_and(|s| public.verify_strict(message, &s))
+                crate::domain::identity::Signature::from_text(signature)
+                    .is_ok_and(|s| public.verify_strict(message, &s))
             })?;
-            Ok(AuditReport { ok: found.faults.is_empty(), entries: found.entries, head: (found.head.seq > 0).then(|| found.head.hash.to_string()), faults: found.faults })
+            Ok(AuditReport {
+                ok: found.faults.is_empty(),
+                entries: found.entries,
+                head: (found.head.seq > 0).then(|| found.head.hash.to_string()),
+                faults: found.faults,
+            })
         })
         .await
         .map_err(|e| store_refusal(&e))

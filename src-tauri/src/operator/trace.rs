@@ -15,11 +15,20 @@ use crate::domain::proposal::ProposalRecord;
 type Names = BTreeMap<DeviceId, String>;
 
 fn named(id: &DeviceId, names: &Names) -> String {
-    names.get(id).map_or_else(|| id.short().to_owned(), |n| format!("{n} ({})", id.short()))
+    names.get(id).map_or_else(
+        || id.short().to_owned(),
+        |n| format!("{n} ({})", id.short()),
+    )
 }
 
 fn step(time: u64, stage: &str, actor: String, message: String, data: Value) -> TraceStep {
-    TraceStep { time, stage: stage.to_owned(), actor, message, data }
+    TraceStep {
+        time,
+        stage: stage.to_owned(),
+        actor,
+        message,
+        data,
+    }
 }
 
 /// Puts the story together, oldest step first; steps of one moment stay in the order of the story.
@@ -50,17 +59,51 @@ pub(super) fn assemble(
         let who = named(&record.executor, names);
         if audit.is_empty() {
             let message = format!("{} started", record.action().summary());
-            steps.push(step(outcome.started_at.0, "executing", who.clone(), message, Value::Null));
+            steps.push(step(
+                outcome.started_at.0,
+                "executing",
+                who.clone(),
+                message,
+                Value::Null,
+            ));
         }
-        let data = json!({"actuatorState": outcome.actuator_state, "startedAt": outcome.started_at});
-        steps.push(step(outcome.ended_at.0, "ended", who, format!("{}: {}", outcome.status, outcome.detail), data));
-    } else if !crate::domain::proposal::Status::ALL.iter().any(|s| s.is_open() && s.as_str() == proposal.status) {
-        let message = proposal.detail.clone().unwrap_or_else(|| proposal.status.clone());
-        steps.push(step(proposal.updated_at, "ended", named(&record.executor, names), message, json!({"status": proposal.status})));
+        let data =
+            json!({"actuatorState": outcome.actuator_state, "startedAt": outcome.started_at});
+        steps.push(step(
+            outcome.ended_at.0,
+            "ended",
+            who,
+            format!("{}: {}", outcome.status, outcome.detail),
+            data,
+        ));
+    } else if !crate::domain::proposal::Status::ALL
+        .iter()
+        .any(|s| s.is_open() && s.as_str() == proposal.status)
+    {
+        let message = proposal
+            .detail
+            .clone()
+            .unwrap_or_else(|| proposal.status.clone());
+        steps.push(step(
+            proposal.updated_at,
+            "ended",
+            named(&record.executor, names),
+            message,
+            json!({"status": proposal.status}),
+        ));
     }
     steps.extend(outcomes.iter().map(|f| {
-        let message = format!("the outcome came back as frame {}, signature {}", f.frame_id, f.signature);
-        step(f.received_at, "outcome", f.origin.clone(), message, f.frame.get("data").cloned().unwrap_or_default())
+        let message = format!(
+            "the outcome came back as frame {}, signature {}",
+            f.frame_id, f.signature
+        );
+        step(
+            f.received_at,
+            "outcome",
+            f.origin.clone(),
+            message,
+            f.frame.get("data").cloned().unwrap_or_default(),
+        )
     }));
     steps.sort_by_key(|s| s.time);
     TraceView { proposal, steps }
@@ -72,17 +115,37 @@ fn readings(record: &ProposalRecord, names: &Names) -> Vec<TraceStep> {
             "{}: claimed {}, vouched for as {}, {} ms old when the proposal was minted",
             e.summary, e.claimed_tier, e.effective_tier, e.age_ms
         );
-        step(e.sensed_at.0, "reading", named(&e.origin, names), message, json!(e))
+        step(
+            e.sensed_at.0,
+            "reading",
+            named(&e.origin, names),
+            message,
+            json!(e),
+        )
     };
     record.evidence.iter().map(reading).collect()
 }
 
 fn decided(signed: &SignedDecision) -> TraceStep {
     let d = &signed.decision;
-    let verdict = if d.verdict == Verdict::Approve { "approved" } else { "rejected" };
-    let note = d.note.as_deref().map(|n| format!(": {n}")).unwrap_or_default();
+    let verdict = if d.verdict == Verdict::Approve {
+        "approved"
+    } else {
+        "rejected"
+    };
+    let note = d
+        .note
+        .as_deref()
+        .map(|n| format!(": {n}"))
+        .unwrap_or_default();
     let data = json!({"operatorId": d.operator_id, "digest": d.digest});
-    step(d.decided_at.0, "decision", format!("operator {}", d.operator_id.short()), format!("{verdict}{note}"), data)
+    step(
+        d.decided_at.0,
+        "decision",
+        format!("operator {}", d.operator_id.short()),
+        format!("{verdict}{note}"),
+        data,
+    )
 }
 
 /// The step an audit entry stands for; `None` for those that other parts of the story tell.
@@ -93,19 +156,44 @@ fn audited(row: &AuditRow, names: &Names) -> Option<TraceStep> {
     if let Some(map) = detail.as_object_mut() {
         map.insert("auditSeq".into(), row.seq.into());
     }
-    let text = |name: &str| detail.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |name: &str| {
+        detail
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let (stage, actor, message) = match kind {
         "decision.approve" => ("decision", text("operator"), "approved".to_owned()),
         "decision.reject" => ("decision", text("operator"), "rejected".to_owned()),
-        "decision.refused" => ("decision", text("operatorId"), format!("refused, {}: {}", text("code"), text("message"))),
+        "decision.refused" => (
+            "decision",
+            text("operatorId"),
+            format!("refused, {}: {}", text("code"), text("message")),
+        ),
         "proposal.executing" => {
-            let device = entry.get("device").and_then(Value::as_str).and_then(|d| d.parse::<DeviceId>().ok());
-            let message = format!("{} starts; it ends with {}", text("action"), text("safeState"));
-            ("executing", device.map(|d| named(&d, names)).unwrap_or_default(), message)
+            let device = entry
+                .get("device")
+                .and_then(Value::as_str)
+                .and_then(|d| d.parse::<DeviceId>().ok());
+            let message = format!(
+                "{} starts; it ends with {}",
+                text("action"),
+                text("safeState")
+            );
+            (
+                "executing",
+                device.map(|d| named(&d, names)).unwrap_or_default(),
+                message,
+            )
         }
         _ => return None,
     };
     let note = text("note");
-    let message = if note.is_empty() { message } else { format!("{message}: {note}") };
+    let message = if note.is_empty() {
+        message
+    } else {
+        format!("{message}: {note}")
+    };
     Some(step(row.time.0, stage, actor, message, detail))
 }

@@ -21,9 +21,10 @@ use crate::adapters::paths::StateDir;
 use crate::domain::gate::SignedDecision;
 use crate::node::proposals::Standing;
 use crate::operator::dto::{
-    AuditReport, AuditView, DraftRequest, DraftView, ErrorBody, EventView, ExplainRequest, ExplainView, FactView,
-    FrameView, GrantChange, NodeView, OperatorEnroll, OperatorView, PeerView, PolicyState, PolicyView,
-    ProposalRecordView, ProposalView, StatusView, TraceView, TrustAdd, TrustRecordView, Why,
+    AuditReport, AuditView, DraftRequest, DraftView, ErrorBody, EventView, ExplainRequest,
+    ExplainView, FactView, FrameView, GrantChange, NodeView, OperatorEnroll, OperatorView,
+    PeerView, PolicyState, PolicyView, ProposalRecordView, ProposalView, StatusView, TraceView,
+    TrustAdd, TrustRecordView, Why,
 };
 
 /// How long the node may take to accept a connection.
@@ -123,15 +124,21 @@ type Asked<T> = Result<T, RemoteError>;
 
 fn run_file(state_dir: &Path) -> Asked<Option<SocketAddr>> {
     let path = StateDir::at(state_dir).run_file();
-    let file = |why: String| RemoteError::File { path: path.clone(), why };
+    let file = |why: String| RemoteError::File {
+        path: path.clone(),
+        why,
+    };
     match std::fs::metadata(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(file(e.to_string())),
-        Ok(meta) if meta.len() > RUN_FILE_MAX_BYTES => return Err(file("too large for what a node writes".into())),
+        Ok(meta) if meta.len() > RUN_FILE_MAX_BYTES => {
+            return Err(file("too large for what a node writes".into()));
+        }
         Ok(_) => {}
     }
     let text = std::fs::read_to_string(&path).map_err(|e| file(e.to_string()))?;
-    let run: RunFile = serde_json::from_str(&text).map_err(|e| file(format!("is not what a node writes ({e})")))?;
+    let run: RunFile = serde_json::from_str(&text)
+        .map_err(|e| file(format!("is not what a node writes ({e})")))?;
     // The API answers loopback only, so a node that listens everywhere is asked there.
     let ip = match run.host {
         Some(ip) if ip.is_loopback() => ip,
@@ -148,13 +155,27 @@ impl Remote {
     /// # Errors
     /// If its files cannot be used, or something listens there but does not answer.
     pub async fn connect(state_dir: &Path) -> Asked<Option<Remote>> {
-        let Some(address) = run_file(state_dir)? else { return Ok(None) };
-        let Some(tokens) = Tokens::load(state_dir)? else { return Ok(None) };
+        let Some(address) = run_file(state_dir)? else {
+            return Ok(None);
+        };
+        let Some(tokens) = Tokens::load(state_dir)? else {
+            return Ok(None);
+        };
         match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(_)) => {}
             Ok(Err(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused => return Ok(None),
-            Ok(Err(e)) => return Err(RemoteError::Unreachable { address, why: e.to_string() }),
-            Err(_) => return Err(RemoteError::TimedOut { address, seconds: CONNECT_TIMEOUT.as_secs() }),
+            Ok(Err(e)) => {
+                return Err(RemoteError::Unreachable {
+                    address,
+                    why: e.to_string(),
+                });
+            }
+            Err(_) => {
+                return Err(RemoteError::TimedOut {
+                    address,
+                    seconds: CONNECT_TIMEOUT.as_secs(),
+                });
+            }
         }
         // The port may belong to another program by now: no token is sent while the lock is free.
         if lock_is_free(state_dir) {
@@ -173,40 +194,79 @@ impl Remote {
         self.address
     }
 
-    async fn ask<T: DeserializeOwned>(&self, scope: Scope, method: Method, path: &str, body: Option<Vec<u8>>) -> Asked<T> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        scope: Scope,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Asked<T> {
         let asking = self.exchange(scope, method, path, body);
         let (status, bytes) = tokio::time::timeout(ANSWER_TIMEOUT, asking)
             .await
-            .map_err(|_| RemoteError::TimedOut { address: self.address, seconds: ANSWER_TIMEOUT.as_secs() })??;
-        let odd = |why: String| RemoteError::Answer { address: self.address, why };
+            .map_err(|_| RemoteError::TimedOut {
+                address: self.address,
+                seconds: ANSWER_TIMEOUT.as_secs(),
+            })??;
+        let odd = |why: String| RemoteError::Answer {
+            address: self.address,
+            why,
+        };
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|e| odd(e.to_string()));
         }
         match serde_json::from_slice::<ErrorBody>(&bytes) {
-            Ok(body) => Err(RemoteError::Refused { code: body.error.code, message: body.error.message }),
+            Ok(body) => Err(RemoteError::Refused {
+                code: body.error.code,
+                message: body.error.message,
+            }),
             Err(_) => Err(odd(format!("HTTP status {status}"))),
         }
     }
 
-    async fn exchange(&self, scope: Scope, method: Method, path: &str, body: Option<Vec<u8>>) -> Asked<(StatusCode, Bytes)> {
-        let lost = |why: String| RemoteError::Unreachable { address: self.address, why };
-        let stream = TcpStream::connect(self.address).await.map_err(|e| lost(e.to_string()))?;
+    async fn exchange(
+        &self,
+        scope: Scope,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Asked<(StatusCode, Bytes)> {
+        let lost = |why: String| RemoteError::Unreachable {
+            address: self.address,
+            why,
+        };
+        let stream = TcpStream::connect(self.address)
+            .await
+            .map_err(|e| lost(e.to_string()))?;
         stream.set_nodelay(true).map_err(|e| lost(e.to_string()))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| lost(e.to_string()))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| lost(e.to_string()))?;
         let request = Request::builder()
             .method(method)
             .uri(format!("{API_ROOT}{path}"))
             .header(header::HOST, self.address.to_string())
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.tokens.of(scope)))
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", self.tokens.of(scope)),
+            )
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::CONNECTION, "close")
             .body(Full::new(Bytes::from(body.unwrap_or_default())))
             .map_err(|e| lost(e.to_string()))?;
         let exchange = async {
-            let response = sender.send_request(request).await.map_err(|e| lost(e.to_string()))?;
+            let response = sender
+                .send_request(request)
+                .await
+                .map_err(|e| lost(e.to_string()))?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES).collect().await;
-            let body = body.map_err(|e| RemoteError::Answer { address: self.address, why: e.to_string() })?;
+            let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES)
+                .collect()
+                .await;
+            let body = body.map_err(|e| RemoteError::Answer {
+                address: self.address,
+                why: e.to_string(),
+            })?;
             Ok((status, body.to_bytes()))
         };
         tokio::pin!(exchange, connection);
@@ -225,9 +285,16 @@ impl Remote {
         self.ask(Scope::Read, Method::GET, path, None).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, scope: Scope, path: &str, body: &impl Serialize) -> Asked<T> {
-        let bytes = serde_json::to_vec(body)
-            .map_err(|e| RemoteError::Answer { address: self.address, why: format!("the request has no JSON form: {e}") })?;
+    async fn post<T: DeserializeOwned>(
+        &self,
+        scope: Scope,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Asked<T> {
+        let bytes = serde_json::to_vec(body).map_err(|e| RemoteError::Answer {
+            address: self.address,
+            why: format!("the request has no JSON form: {e}"),
+        })?;
         self.ask(scope, Method::POST, path, Some(bytes)).await
     }
 
@@ -259,26 +326,57 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Remote::status`].
-    pub async fn world(&self, metric: Option<&str>, zone: Option<&str>, origin: Option<&str>) -> Asked<Vec<FactView>> {
-        self.get(&with("/world", &[("metric", metric), ("zone", zone), ("origin", origin)])).await
+    pub async fn world(
+        &self,
+        metric: Option<&str>,
+        zone: Option<&str>,
+        origin: Option<&str>,
+    ) -> Asked<Vec<FactView>> {
+        self.get(&with(
+            "/world",
+            &[("metric", metric), ("zone", zone), ("origin", origin)],
+        ))
+        .await
     }
 
     /// Stored frames, newest first.
     ///
     /// # Errors
     /// As [`Remote::status`].
-    pub async fn frames(&self, kind: Option<&str>, origin: Option<&str>, limit: usize) -> Asked<Vec<FrameView>> {
+    pub async fn frames(
+        &self,
+        kind: Option<&str>,
+        origin: Option<&str>,
+        limit: usize,
+    ) -> Asked<Vec<FrameView>> {
         let limit = limit.to_string();
-        self.get(&with("/frames", &[("kind", kind), ("origin", origin), ("limit", Some(&limit))])).await
+        self.get(&with(
+            "/frames",
+            &[("kind", kind), ("origin", origin), ("limit", Some(&limit))],
+        ))
+        .await
     }
 
     /// Events after a number, or the newest; oldest first.
     ///
     /// # Errors
     /// As [`Remote::status`].
-    pub async fn events(&self, since: Option<u64>, kind: Option<&str>, limit: usize) -> Asked<Vec<EventView>> {
+    pub async fn events(
+        &self,
+        since: Option<u64>,
+        kind: Option<&str>,
+        limit: usize,
+    ) -> Asked<Vec<EventView>> {
         let (since, limit) = (since.map(|s| s.to_string()), limit.to_string());
-        self.get(&with("/events", &[("since", since.as_deref()), ("kind", kind), ("limit", Some(&limit))])).await
+        self.get(&with(
+            "/events",
+            &[
+                ("since", since.as_deref()),
+                ("kind", kind),
+                ("limit", Some(&limit)),
+            ],
+        ))
+        .await
     }
 
     /// Open proposals, or all.
@@ -286,7 +384,12 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn proposals(&self, all: bool) -> Asked<Vec<ProposalView>> {
-        self.get(if all { "/proposals?all=true" } else { "/proposals" }).await
+        self.get(if all {
+            "/proposals?all=true"
+        } else {
+            "/proposals"
+        })
+        .await
     }
 
     /// A proposal with the record its executor signed.
@@ -294,7 +397,8 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn proposal(&self, id: &str) -> Asked<ProposalRecordView> {
-        self.get(&format!("/proposals/{}/record", escaped(id))).await
+        self.get(&format!("/proposals/{}/record", escaped(id)))
+            .await
     }
 
     /// A proposal without its record.
@@ -318,7 +422,12 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn decide(&self, id: &str, signed: &SignedDecision) -> Asked<Standing> {
-        self.post(Scope::Operate, &format!("/proposals/{}/decision", escaped(id)), signed).await
+        self.post(
+            Scope::Operate,
+            &format!("/proposals/{}/decision", escaped(id)),
+            signed,
+        )
+        .await
     }
 
     /// Takes a waiting proposal back.
@@ -326,7 +435,12 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn withdraw(&self, id: &str) -> Asked<Standing> {
-        self.post(Scope::Operate, &format!("/proposals/{}/withdraw", escaped(id)), &Why::default()).await
+        self.post(
+            Scope::Operate,
+            &format!("/proposals/{}/withdraw", escaped(id)),
+            &Why::default(),
+        )
+        .await
     }
 
     /// Drafts of the node.
@@ -358,7 +472,8 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn policy_reload(&self) -> Asked<PolicyState> {
-        self.ask(Scope::Admin, Method::POST, "/policy/reload", None).await
+        self.ask(Scope::Admin, Method::POST, "/policy/reload", None)
+            .await
     }
 
     /// What the node's policy says of an action now.
@@ -375,7 +490,11 @@ impl Remote {
     /// As [`Remote::status`].
     pub async fn audit(&self, since: Option<u64>, limit: usize) -> Asked<Vec<AuditView>> {
         let (since, limit) = (since.map(|s| s.to_string()), limit.to_string());
-        self.get(&with("/audit", &[("since", since.as_deref()), ("limit", Some(&limit))])).await
+        self.get(&with(
+            "/audit",
+            &[("since", since.as_deref()), ("limit", Some(&limit))],
+        ))
+        .await
     }
 
     /// Checks the audit chain.
@@ -415,7 +534,13 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn trust_remove(&self, id: &str) -> Asked<TrustRecordView> {
-        self.ask(Scope::Admin, Method::DELETE, &format!("/trust/{}", escaped(id)), None).await
+        self.ask(
+            Scope::Admin,
+            Method::DELETE,
+            &format!("/trust/{}", escaped(id)),
+            None,
+        )
+        .await
     }
 
     /// Gives a device more grants.
@@ -423,8 +548,15 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn trust_grant(&self, id: &str, grants: &str) -> Asked<TrustRecordView> {
-        let change = GrantChange { grants: grants.to_owned() };
-        self.post(Scope::Admin, &format!("/trust/{}/grant", escaped(id)), &change).await
+        let change = GrantChange {
+            grants: grants.to_owned(),
+        };
+        self.post(
+            Scope::Admin,
+            &format!("/trust/{}/grant", escaped(id)),
+            &change,
+        )
+        .await
     }
 
     /// Takes grants away from a device.
@@ -432,8 +564,15 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn trust_ungrant(&self, id: &str, grants: &str) -> Asked<TrustRecordView> {
-        let change = GrantChange { grants: grants.to_owned() };
-        self.post(Scope::Admin, &format!("/trust/{}/ungrant", escaped(id)), &change).await
+        let change = GrantChange {
+            grants: grants.to_owned(),
+        };
+        self.post(
+            Scope::Admin,
+            &format!("/trust/{}/ungrant", escaped(id)),
+            &change,
+        )
+        .await
     }
 
     /// Ends the trust in a device.
@@ -441,7 +580,13 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn trust_revoke(&self, id: &str) -> Asked<TrustRecordView> {
-        self.ask(Scope::Admin, Method::POST, &format!("/trust/{}/revoke", escaped(id)), None).await
+        self.ask(
+            Scope::Admin,
+            Method::POST,
+            &format!("/trust/{}/revoke", escaped(id)),
+            None,
+        )
+        .await
     }
 
     /// Every operator known to the node.
@@ -465,8 +610,15 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn operator_revoke(&self, id: &str, reason: Option<&str>) -> Asked<OperatorView> {
-        let why = Why { reason: reason.map(str::to_owned) };
-        self.post(Scope::Admin, &format!("/operators/{}/revoke", escaped(id)), &why).await
+        let why = Why {
+            reason: reason.map(str::to_owned),
+        };
+        self.post(
+            Scope::Admin,
+            &format!("/operators/{}/revoke", escaped(id)),
+            &why,
+        )
+        .await
     }
 }
 
@@ -492,9 +644,15 @@ fn escaped(text: &str) -> String {
 }
 
 fn with(path: &str, query: &[(&str, Option<&str>)]) -> String {
-    let pairs: Vec<String> =
-        query.iter().filter_map(|(name, value)| value.map(|v| format!("{name}={}", escaped(v)))).collect();
-    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+    let pairs: Vec<String> = query
+        .iter()
+        .filter_map(|(name, value)| value.map(|v| format!("{name}={}", escaped(v))))
+        .collect();
+    if pairs.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", pairs.join("&"))
+    }
 }
 
 #[cfg(test)]
@@ -505,7 +663,10 @@ mod tests {
     #[test]
     fn what_people_type_stays_one_piece() {
         assert_eq!(escaped("a/b?c&d é"), "a%2Fb%3Fc%26d%20%C3%A9");
-        assert_eq!(with("/world", &[("metric", Some("a&b")), ("zone", None)]), "/world?metric=a%26b");
+        assert_eq!(
+            with("/world", &[("metric", Some("a&b")), ("zone", None)]),
+            "/world?metric=a%26b"
+        );
     }
 
     #[tokio::test]
@@ -514,12 +675,22 @@ mod tests {
         assert!(Remote::connect(dir.path()).await.unwrap().is_none());
         Tokens::open(dir.path()).unwrap();
         // A port that was free a moment ago, as after a crash.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let run = StateDir::at(dir.path()).run_file();
         std::fs::write(&run, format!(r#"{{"pid":1,"port":{port},"startedAt":0}}"#)).unwrap();
         assert!(Remote::connect(dir.path()).await.unwrap().is_none());
         std::fs::write(&run, "{").unwrap();
-        assert!(Remote::connect(dir.path()).await.unwrap_err().to_string().contains("run.json"));
+        assert!(
+            Remote::connect(dir.path())
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("run.json")
+        );
     }
 
     #[tokio::test]
@@ -528,7 +699,11 @@ mod tests {
         Tokens::open(dir.path()).unwrap();
         let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = stranger.local_addr().unwrap().port();
-        std::fs::write(StateDir::at(dir.path()).run_file(), format!(r#"{{"port":{port}}}"#)).unwrap();
+        std::fs::write(
+            StateDir::at(dir.path()).run_file(),
+            format!(r#"{{"port":{port}}}"#),
+        )
+        .unwrap();
         assert!(Remote::connect(dir.path()).await.unwrap().is_none());
     }
 }

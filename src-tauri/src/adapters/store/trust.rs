@@ -45,5 +45,8 @@ pub fn all(conn: &Connection) -> Result<Vec<TrustRecord>, StoreError> {
 /// # Errors
 /// Whatever SQLite says.
 pub fn remove(conn: &Connection, device: &DeviceId) -> Result<bool, StoreError> {
-    Ok(conn.prepare_cached("DELETE FROM trust WHERE device_id = ?1")?.execute([device.as_str()])? > 0)
+    Ok(conn
+        .prepare_cached("DELETE FROM trust WHERE device_id = ?1")?
+        .execute([device.as_str()])?
+        > 0)
 }

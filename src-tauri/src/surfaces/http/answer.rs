@@ -1,8 +1,8 @@
 //! How the API answers: JSON always, also when it refuses; and how it reads what it is sent.
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::Query;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -29,7 +29,10 @@ pub(super) type Answered = Result<Response, Failed>;
 fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => {
-            let kind = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+            let kind = [
+                (header::CONTENT_TYPE, "application/json"),
+                (header::CACHE_CONTROL, "no-store"),
+            ];
             (status, kind, bytes).into_response()
         }
         Err(error) => {
@@ -47,8 +50,17 @@ pub(super) fn ok(body: &impl Serialize) -> Response {
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         let Refusal { code, message } = self.0;
-        let status = StatusCode::from_u16(http_status(code)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        json(status, &ErrorBody { error: ErrorView { code: code.as_str().to_owned(), message } })
+        let status =
+            StatusCode::from_u16(http_status(code)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        json(
+            status,
+            &ErrorBody {
+                error: ErrorView {
+                    code: code.as_str().to_owned(),
+                    message,
+                },
+            },
+        )
     }
 }
 
@@ -59,13 +71,23 @@ impl IntoResponse for Failed {
 pub(super) fn body<T: DeserializeOwned>(bytes: Result<Bytes, BytesRejection>) -> Result<T, Failed> {
     let bytes = bytes.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Refusal::new(Code::TooLarge, format!("a request body may have {HTTP_BODY_MAX_BYTES} bytes at most"))
+            Refusal::new(
+                Code::TooLarge,
+                format!("a request body may have {HTTP_BODY_MAX_BYTES} bytes at most"),
+            )
         } else {
-            Refusal::new(Code::InvalidParams, format!("the body could not be read: {rejection}"))
+            Refusal::new(
+                Code::InvalidParams,
+                format!("the body could not be read: {rejection}"),
+            )
         }
     })?;
     serde_json::from_slice(&bytes).map_err(|e| {
-        let code = if e.is_data() { Code::InvalidParams } else { Code::InvalidJson };
+        let code = if e.is_data() {
+            Code::InvalidParams
+        } else {
+            Code::InvalidJson
+        };
         Failed(Refusal::new(code, format!("the body: {e}")))
     })
 }
@@ -74,7 +96,9 @@ pub(super) fn body<T: DeserializeOwned>(bytes: Result<Bytes, BytesRejection>) ->
 ///
 /// # Errors
 /// As [`body`].
-pub(super) fn body_or_default<T: DeserializeOwned + Default>(bytes: Result<Bytes, BytesRejection>) -> Result<T, Failed> {
+pub(super) fn body_or_default<T: DeserializeOwned + Default>(
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<T, Failed> {
     match bytes {
         Ok(bytes) if bytes.is_empty() => Ok(T::default()),
         other => body(other),
@@ -86,5 +110,10 @@ pub(super) fn body_or_default<T: DeserializeOwned + Default>(bytes: Result<Bytes
 /// # Errors
 /// `INVALID_PARAMS` naming what is wrong.
 pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Failed> {
-    query.map(|Query(q)| q).map_err(|e| Failed(Refusal::new(Code::InvalidParams, format!("the query: {}", e.body_text()))))
+    query.map(|Query(q)| q).map_err(|e| {
+        Failed(Refusal::new(
+            Code::InvalidParams,
+            format!("the query: {}", e.body_text()),
+        ))
+    })
 }

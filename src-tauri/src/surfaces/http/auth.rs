@@ -18,8 +18,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use super::answer::Failed;
 use super::Api;
+use super::answer::Failed;
 use crate::adapters::paths::{self, PathError, StateDir};
 use crate::adapters::transport::{Slot, host_allowed};
 use crate::domain::base::{Code, Refusal};
@@ -77,7 +77,9 @@ pub enum TokensError {
         source: std::io::Error,
     },
     /// The file is not what a node writes.
-    #[error("{path} does not hold the API tokens ({why}); delete it and the node makes new ones at its next start")]
+    #[error(
+        "{path} does not hold the API tokens ({why}); delete it and the node makes new ones at its next start"
+    )]
     Malformed {
         /// The file.
         path: String,
@@ -104,7 +106,11 @@ impl Tokens {
     /// # Errors
     /// [`TokensError::Random`].
     pub fn generate() -> Result<Self, TokensError> {
-        Ok(Self { read: fresh()?, operate: fresh()?, admin: fresh()? })
+        Ok(Self {
+            read: fresh()?,
+            operate: fresh()?,
+            admin: fresh()?,
+        })
     }
 
     /// The tokens of a state directory, `None` if it has none yet.
@@ -117,13 +123,22 @@ impl Tokens {
         let malformed = |why| TokensError::Malformed { path: path(), why };
         match std::fs::metadata(&file) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Ok(meta) if meta.len() > TOKENS_FILE_MAX_BYTES => return Err(malformed("it is too large")),
+            Ok(meta) if meta.len() > TOKENS_FILE_MAX_BYTES => {
+                return Err(malformed("it is too large"));
+            }
             _ => {}
         }
-        let text = std::fs::read_to_string(&file).map_err(|source| TokensError::Read { path: path(), source })?;
-        let tokens: Tokens = serde_json::from_str(&text).map_err(|_| malformed("it is not the JSON a node writes"))?;
+        let text = std::fs::read_to_string(&file).map_err(|source| TokensError::Read {
+            path: path(),
+            source,
+        })?;
+        let tokens: Tokens = serde_json::from_str(&text)
+            .map_err(|_| malformed("it is not the JSON a node writes"))?;
         let whole = |t: &str| URL_SAFE_NO_PAD.decode(t).is_ok_and(|b| b.len() == 32);
-        if [&tokens.read, &tokens.operate, &tokens.admin].into_iter().all(|t| whole(t)) {
+        if [&tokens.read, &tokens.operate, &tokens.admin]
+            .into_iter()
+            .all(|t| whole(t))
+        {
             Ok(Some(tokens))
         } else {
             Err(malformed("a token is not 32 bytes"))
@@ -140,7 +155,10 @@ impl Tokens {
         }
         let tokens = Self::generate()?;
         let text = serde_json::json!({"read": tokens.read, "operate": tokens.operate, "admin": tokens.admin});
-        paths::write_private(&StateDir::at(state_dir).tokens_file(), format!("{text}\n").as_bytes())?;
+        paths::write_private(
+            &StateDir::at(state_dir).tokens_file(),
+            format!("{text}\n").as_bytes(),
+        )?;
         Ok(tokens)
     }
 
@@ -171,7 +189,10 @@ fn forbidden(message: &str) -> Response {
 
 /// What every request meets first. A request without `ConnectInfo` comes from this very process.
 pub(super) async fn guard(request: Request, next: Next) -> Response {
-    let remote = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0);
+    let remote = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|c| c.0);
     if remote.is_some_and(|r| !r.ip().to_canonical().is_loopback()) {
         return forbidden("the operator API answers this machine only; use an SSH tunnel");
     }
@@ -187,33 +208,48 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
     }
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Failed::from(Refusal::new(Code::Timeout, "the request took too long and was given up")).into_response(),
+        Err(_) => Failed::from(Refusal::new(
+            Code::Timeout,
+            "the request took too long and was given up",
+        ))
+        .into_response(),
     }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
 }
 
 /// Lets a request pass whose token has at least the scope. A valid token takes the connection out of
 /// the pool of strangers, so that no crowd of idle sockets can push an operator out.
-pub(super) async fn scoped(State((api, needed)): State<(Arc<Api>, Scope)>, request: Request, next: Next) -> Response {
+pub(super) async fn scoped(
+    State((api, needed)): State<(Arc<Api>, Scope)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Some(scope) = bearer(request.headers()).and_then(|t| api.tokens.scope_of(t)) else {
         let refusal = Refusal::new(
             Code::Unauthenticated,
             "a valid token is needed: Authorization: Bearer <token from tokens.json in the state directory>",
         );
         let mut response = Failed::from(refusal).into_response();
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            header::HeaderValue::from_static("Bearer"),
+        );
         return response;
     };
     if let Some(slot) = request.extensions().get::<Slot>() {
         slot.promote();
     }
     if scope < needed {
-        return forbidden(&format!("this needs the {needed} token; the one presented is for {scope}"));
+        return forbidden(&format!(
+            "this needs the {needed} token; the one presented is for {scope}"
+        ));
     }
     next.run(request).await
 }
@@ -235,7 +271,10 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = std::fs::metadata(dir.path().join("tokens.json")).unwrap().permissions().mode();
+            let mode = std::fs::metadata(dir.path().join("tokens.json"))
+                .unwrap()
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o077, 0);
         }
     }
@@ -245,7 +284,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("tokens.json"), r#"{"read":"hush"}"#).unwrap();
         let error = Tokens::open(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("tokens.json") && !error.contains("hush"), "{error}");
+        assert!(
+            error.contains("tokens.json") && !error.contains("hush"),
+            "{error}"
+        );
     }
 
     #[test]

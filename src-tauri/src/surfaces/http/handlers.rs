@@ -26,12 +26,20 @@ fn short(text: &str) -> String {
 
 /// What is not there.
 pub(super) async fn nothing_here(uri: Uri) -> Response {
-    Failed::from(Refusal::new(Code::NotFound, format!("there is no {} here", short(uri.path())))).into_response()
+    Failed::from(Refusal::new(
+        Code::NotFound,
+        format!("there is no {} here", short(uri.path())),
+    ))
+    .into_response()
 }
 
 /// What is there, but not like this.
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let why = format!("{} is not possible on {}", short(method.as_str()), short(uri.path()));
+    let why = format!(
+        "{} is not possible on {}",
+        short(method.as_str()),
+        short(uri.path())
+    );
     Failed::from(Refusal::new(Code::UnknownMethod, why)).into_response()
 }
 
@@ -41,8 +49,12 @@ pub(super) async fn healthz() -> Response {
 
 pub(super) async fn metrics(State(api): Door) -> Answered {
     let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &api.registry)
-        .map_err(|e| Refusal::new(Code::InternalError, format!("the metrics could not be written: {e}")))?;
+    prometheus_client::encoding::text::encode(&mut text, &api.registry).map_err(|e| {
+        Refusal::new(
+            Code::InternalError,
+            format!("the metrics could not be written: {e}"),
+        )
+    })?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
@@ -53,7 +65,14 @@ pub(super) async fn openapi() -> Answered {
 
 /// The port of the `Host` header, which is the one the client reached us on.
 fn port(headers: &HeaderMap) -> Option<u16> {
-    headers.get(header::HOST)?.to_str().ok()?.rsplit_once(':')?.1.parse().ok()
+    headers
+        .get(header::HOST)?
+        .to_str()
+        .ok()?
+        .rsplit_once(':')?
+        .1
+        .parse()
+        .ok()
 }
 
 pub(super) async fn status(State(api): Door, headers: HeaderMap) -> Answered {
@@ -79,8 +98,19 @@ pub(super) struct WorldAsked {
 }
 
 pub(super) async fn world(State(api): Door, asked: Asked<WorldAsked>) -> Answered {
-    let WorldAsked { metric, zone, origin } = query(asked)?;
-    Ok(ok(&api.door.facts(FactQuery { metric, zone, origin }).await?))
+    let WorldAsked {
+        metric,
+        zone,
+        origin,
+    } = query(asked)?;
+    Ok(ok(&api
+        .door
+        .facts(FactQuery {
+            metric,
+            zone,
+            origin,
+        })
+        .await?))
 }
 
 #[derive(Deserialize)]
@@ -94,8 +124,23 @@ pub(super) struct FramesAsked {
 }
 
 pub(super) async fn frames(State(api): Door, asked: Asked<FramesAsked>) -> Answered {
-    let FramesAsked { kind, origin, since, before, limit } = query(asked)?;
-    Ok(ok(&api.door.frames(FrameQuery { kind, origin, since, before, limit }).await?))
+    let FramesAsked {
+        kind,
+        origin,
+        since,
+        before,
+        limit,
+    } = query(asked)?;
+    Ok(ok(&api
+        .door
+        .frames(FrameQuery {
+            kind,
+            origin,
+            since,
+            before,
+            limit,
+        })
+        .await?))
 }
 
 #[derive(Deserialize)]
@@ -108,7 +153,10 @@ pub(super) struct EventsAsked {
 
 pub(super) async fn events(State(api): Door, asked: Asked<EventsAsked>) -> Answered {
     let EventsAsked { since, kind, limit } = query(asked)?;
-    Ok(ok(&api.door.events(EventQuery { since, kind, limit }).await?))
+    Ok(ok(&api
+        .door
+        .events(EventQuery { since, kind, limit })
+        .await?))
 }
 
 #[derive(Deserialize)]
@@ -201,7 +249,11 @@ pub(super) async fn trust_grant(State(api): Door, Path(id): Path<String>, sent: 
     Ok(ok(&api.door.trust_grant(&id, &change).await?))
 }
 
-pub(super) async fn trust_ungrant(State(api): Door, Path(id): Path<String>, sent: Sent) -> Answered {
+pub(super) async fn trust_ungrant(
+    State(api): Door,
+    Path(id): Path<String>,
+    sent: Sent,
+) -> Answered {
     let change: GrantChange = body(sent)?;
     Ok(ok(&api.door.trust_ungrant(&id, &change).await?))
 }
@@ -218,7 +270,14 @@ pub(super) async fn operator_enroll(State(api): Door, sent: Sent) -> Answered {
     Ok(ok(&api.door.operator_enroll(&body(sent)?).await?))
 }
 
-pub(super) async fn operator_revoke(State(api): Door, Path(id): Path<String>, sent: Sent) -> Answered {
+pub(super) async fn operator_revoke(
+    State(api): Door,
+    Path(id): Path<String>,
+    sent: Sent,
+) -> Answered {
     let why: Why = body_or_default(sent)?;
-    Ok(ok(&api.door.operator_revoke(&id, why.reason.as_deref()).await?))
+    Ok(ok(&api
+        .door
+        .operator_revoke(&id, why.reason.as_deref())
+        .await?))
 }

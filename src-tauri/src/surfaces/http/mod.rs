@@ -90,17 +90,31 @@ fn admin() -> Routes {
 }
 
 fn scoped(api: &Arc<Api>, scope: Scope, root: &str, routes: Routes) -> Router<Arc<Api>> {
-    let router = routes.into_iter().fold(Router::new(), |router, (path, method)| router.route(&format!("{root}{path}"), method));
+    let router = routes
+        .into_iter()
+        .fold(Router::new(), |router, (path, method)| {
+            router.route(&format!("{root}{path}"), method)
+        });
     router.route_layer(from_fn_with_state((api.clone(), scope), auth::scoped))
 }
 
 /// The router of a node.
 pub fn app(door: Door, tokens: Tokens) -> Router {
     let registry = door.shared().metrics.registry();
-    let api = Arc::new(Api { door, tokens, registry, streams: Arc::new(Semaphore::new(STREAMS_MAX)) });
+    let api = Arc::new(Api {
+        door,
+        tokens,
+        registry,
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+    });
     Router::new()
         .route("/healthz", get(h::healthz))
-        .merge(scoped(&api, Scope::Read, "", vec![("/metrics", get(h::metrics))]))
+        .merge(scoped(
+            &api,
+            Scope::Read,
+            "",
+            vec![("/metrics", get(h::metrics))],
+        ))
         .merge(scoped(&api, Scope::Read, API_ROOT, read()))
         .merge(scoped(&api, Scope::Operate, API_ROOT, operate()))
         .merge(scoped(&api, Scope::Admin, API_ROOT, admin()))

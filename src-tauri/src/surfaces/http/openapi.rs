@@ -10,10 +10,31 @@ use crate::operator::dto;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
-    dto::StatusView, dto::NodeView, dto::PeerView, dto::FactView, dto::FrameView, dto::EventView, dto::ProposalView,
-    dto::ProposalRecordView, dto::TraceView, dto::DraftView, dto::DraftRequest, dto::PolicyView, dto::PolicyState,
-    dto::ExplainRequest, dto::ExplainView, dto::AuditView, dto::AuditReport, dto::TrustRecordView, dto::TrustAdd,
-    dto::GrantChange, dto::OperatorView, dto::OperatorEnroll, dto::Why, dto::ErrorBody, Standing,
+    dto::StatusView,
+    dto::NodeView,
+    dto::PeerView,
+    dto::FactView,
+    dto::FrameView,
+    dto::EventView,
+    dto::ProposalView,
+    dto::ProposalRecordView,
+    dto::TraceView,
+    dto::DraftView,
+    dto::DraftRequest,
+    dto::PolicyView,
+    dto::PolicyState,
+    dto::ExplainRequest,
+    dto::ExplainView,
+    dto::AuditView,
+    dto::AuditReport,
+    dto::TrustRecordView,
+    dto::TrustAdd,
+    dto::GrantChange,
+    dto::OperatorView,
+    dto::OperatorEnroll,
+    dto::Why,
+    dto::ErrorBody,
+    Standing,
 )))]
 struct Schemas;
 
@@ -36,11 +57,33 @@ pub struct Route {
 }
 
 const fn get(path: &'static str, answer: &'static str, summary: &'static str) -> Route {
-    Route { method: "get", path, scope: Scope::Read, summary, query: &[], body: None, answer }
+    Route {
+        method: "get",
+        path,
+        scope: Scope::Read,
+        summary,
+        query: &[],
+        body: None,
+        answer,
+    }
 }
 
-const fn post(scope: Scope, path: &'static str, body: Option<&'static str>, answer: &'static str, summary: &'static str) -> Route {
-    Route { method: "post", path, scope, summary, query: &[], body, answer }
+const fn post(
+    scope: Scope,
+    path: &'static str,
+    body: Option<&'static str>,
+    answer: &'static str,
+    summary: &'static str,
+) -> Route {
+    Route {
+        method: "post",
+        path,
+        scope,
+        summary,
+        query: &[],
+        body,
+        answer,
+    }
 }
 
 const fn asked(route: Route, query: &'static [(&'static str, &'static str)]) -> Route {
@@ -50,39 +93,135 @@ const fn asked(route: Route, query: &'static [(&'static str, &'static str)]) -> 
 /// Every route of the operator API.
 pub const ROUTES: &[Route] = &[
     get("/status", "StatusView", "The node at a glance."),
-    get("/nodes", "[NodeView]", "Every device of the mesh that this node knows."),
+    get(
+        "/nodes",
+        "[NodeView]",
+        "Every device of the mesh that this node knows.",
+    ),
     get("/peers", "[PeerView]", "The connected peers."),
     asked(
-        get("/world", "[FactView]", "The newest value of each metric, zone and origin."),
-        &[("metric", "string"), ("zone", "string"), ("origin", "string")],
+        get(
+            "/world",
+            "[FactView]",
+            "The newest value of each metric, zone and origin.",
+        ),
+        &[
+            ("metric", "string"),
+            ("zone", "string"),
+            ("origin", "string"),
+        ],
     ),
     asked(
         get("/frames", "[FrameView]", "Stored frames, newest first."),
-        &[("kind", "string"), ("origin", "string"), ("since", "integer"), ("before", "integer"), ("limit", "integer")],
+        &[
+            ("kind", "string"),
+            ("origin", "string"),
+            ("since", "integer"),
+            ("before", "integer"),
+            ("limit", "integer"),
+        ],
     ),
     asked(
-        get("/events", "[EventView]", "Events after a number, or the newest; oldest first."),
-        &[("since", "integer"), ("kind", "string"), ("limit", "integer")],
+        get(
+            "/events",
+            "[EventView]",
+            "Events after a number, or the newest; oldest first.",
+        ),
+        &[
+            ("since", "integer"),
+            ("kind", "string"),
+            ("limit", "integer"),
+        ],
     ),
     asked(
-        get("/stream", "stream", "Events and proposals as they come (Server-Sent Events); resume by Last-Event-ID or since."),
+        get(
+            "/stream",
+            "stream",
+            "Events and proposals as they come (Server-Sent Events); resume by Last-Event-ID or since.",
+        ),
         &[("since", "integer")],
     ),
-    asked(get("/proposals", "[ProposalView]", "Open proposals, or all."), &[("all", "boolean")]),
-    get("/proposals/{id}", "ProposalView", "One proposal, by id or unique start of one."),
-    get("/proposals/{id}/record", "ProposalRecordView", "The record its executor signed, for whoever is about to decide."),
-    get("/proposals/{id}/trace", "TraceView", "Its story from reading to outcome."),
-    post(Scope::Operate, "/proposals/{id}/decision", Some("SignedDecision"), "Standing", "Take a person's signed decision to the executor."),
-    post(Scope::Operate, "/proposals/{id}/withdraw", Some("Why"), "Standing", "Take a waiting proposal back."),
+    asked(
+        get("/proposals", "[ProposalView]", "Open proposals, or all."),
+        &[("all", "boolean")],
+    ),
+    get(
+        "/proposals/{id}",
+        "ProposalView",
+        "One proposal, by id or unique start of one.",
+    ),
+    get(
+        "/proposals/{id}/record",
+        "ProposalRecordView",
+        "The record its executor signed, for whoever is about to decide.",
+    ),
+    get(
+        "/proposals/{id}/trace",
+        "TraceView",
+        "Its story from reading to outcome.",
+    ),
+    post(
+        Scope::Operate,
+        "/proposals/{id}/decision",
+        Some("SignedDecision"),
+        "Standing",
+        "Take a person's signed decision to the executor.",
+    ),
+    post(
+        Scope::Operate,
+        "/proposals/{id}/withdraw",
+        Some("Why"),
+        "Standing",
+        "Take a waiting proposal back.",
+    ),
     get("/drafts", "[DraftView]", "Drafts of this node."),
-    post(Scope::Operate, "/drafts", Some("DraftRequest"), "DraftView", "Ask for an action."),
+    post(
+        Scope::Operate,
+        "/drafts",
+        Some("DraftRequest"),
+        "DraftView",
+        "Ask for an action.",
+    ),
     get("/policy", "PolicyView", "The policy in force."),
-    post(Scope::Admin, "/policy/reload", None, "PolicyState", "Read the policy file again."),
-    post(Scope::Read, "/policy/explain", Some("ExplainRequest"), "ExplainView", "What the policy says of an action now."),
-    asked(get("/audit", "[AuditView]", "Audit entries after a number, or the newest; oldest first."), &[("since", "integer"), ("limit", "integer")]),
-    get("/audit/verify", "AuditReport", "Check the audit chain from its first entry."),
-    get("/trust", "[TrustRecordView]", "Every trust record, revoked ones too."),
-    post(Scope::Admin, "/trust", Some("TrustAdd"), "TrustRecordView", "Trust a device."),
+    post(
+        Scope::Admin,
+        "/policy/reload",
+        None,
+        "PolicyState",
+        "Read the policy file again.",
+    ),
+    post(
+        Scope::Read,
+        "/policy/explain",
+        Some("ExplainRequest"),
+        "ExplainView",
+        "What the policy says of an action now.",
+    ),
+    asked(
+        get(
+            "/audit",
+            "[AuditView]",
+            "Audit entries after a number, or the newest; oldest first.",
+        ),
+        &[("since", "integer"), ("limit", "integer")],
+    ),
+    get(
+        "/audit/verify",
+        "AuditReport",
+        "Check the audit chain from its first entry.",
+    ),
+    get(
+        "/trust",
+        "[TrustRecordView]",
+        "Every trust record, revoked ones too.",
+    ),
+    post(
+        Scope::Admin,
+        "/trust",
+        Some("TrustAdd"),
+        "TrustRecordView",
+        "Trust a device.",
+    ),
     get("/trust/{id}", "TrustRecordView", "One trust record."),
     Route {
         method: "delete",
@@ -93,12 +232,42 @@ pub const ROUTES: &[Route] = &[
         body: None,
         answer: "TrustRecordView",
     },
-    post(Scope::Admin, "/trust/{id}/grant", Some("GrantChange"), "TrustRecordView", "Give a device more grants."),
-    post(Scope::Admin, "/trust/{id}/ungrant", Some("GrantChange"), "TrustRecordView", "Take grants away from a device."),
-    post(Scope::Admin, "/trust/{id}/revoke", None, "TrustRecordView", "End the trust in a device."),
+    post(
+        Scope::Admin,
+        "/trust/{id}/grant",
+        Some("GrantChange"),
+        "TrustRecordView",
+        "Give a device more grants.",
+    ),
+    post(
+        Scope::Admin,
+        "/trust/{id}/ungrant",
+        Some("GrantChange"),
+        "TrustRecordView",
+        "Take grants away from a device.",
+    ),
+    post(
+        Scope::Admin,
+        "/trust/{id}/revoke",
+        None,
+        "TrustRecordView",
+        "End the trust in a device.",
+    ),
     get("/operators", "[OperatorView]", "Every operator known here."),
-    post(Scope::Admin, "/operators", Some("OperatorEnroll"), "OperatorView", "Make a person known as an operator."),
-    post(Scope::Admin, "/operators/{id}/revoke", Some("Why"), "OperatorView", "End an operator's key."),
+    post(
+        Scope::Admin,
+        "/operators",
+        Some("OperatorEnroll"),
+        "OperatorView",
+        "Make a person known as an operator.",
+    ),
+    post(
+        Scope::Admin,
+        "/operators/{id}/revoke",
+        Some("Why"),
+        "OperatorView",
+        "End an operator's key.",
+    ),
     get("/openapi.json", "any", "This description."),
 ];
 
@@ -117,7 +286,9 @@ fn operation(route: &Route) -> Value {
         .map(|(name, kind)| json!({"name": name, "in": "query", "required": false, "schema": {"type": kind}}))
         .collect();
     if route.path.contains("{id}") {
-        parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}));
+        parameters.push(
+            json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}),
+        );
     }
     let good = if route.answer == "stream" {
         json!({"text/event-stream": {"schema": {"type": "string"}}})
@@ -156,7 +327,8 @@ pub fn document() -> Value {
         "license": {"name": "MIT"},
     });
     document["paths"] = Value::Object(paths);
-    document["components"]["securitySchemes"] = json!({"bearer": {"type": "http", "scheme": "bearer"}});
+    document["components"]["securitySchemes"] =
+        json!({"bearer": {"type": "http", "scheme": "bearer"}});
     document["components"]["schemas"]["SignedDecision"] = signed_decision();
     document
 }

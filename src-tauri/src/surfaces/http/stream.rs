@@ -51,21 +51,36 @@ pub(super) async fn stream(
     headers: HeaderMap,
     asked: Result<Query<StreamAsked>, QueryRejection>,
 ) -> Result<Response, Failed> {
-    let resumed = headers.get("last-event-id").map(|v| v.to_str().ok().and_then(|t| t.trim().parse::<u64>().ok()));
+    let resumed = headers
+        .get("last-event-id")
+        .map(|v| v.to_str().ok().and_then(|t| t.trim().parse::<u64>().ok()));
     let since = match resumed {
         Some(Some(seq)) => Some(seq),
-        Some(None) => return Err(Refusal::new(Code::InvalidParams, "Last-Event-ID must be an event's number").into()),
+        Some(None) => {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                "Last-Event-ID must be an event's number",
+            )
+            .into());
+        }
         None => query(asked)?.since,
     };
     let place = api.streams.clone().try_acquire_owned();
-    let place = place.map_err(|_| Refusal::new(Code::Busy, "too many event streams are open already"))?;
+    let place =
+        place.map_err(|_| Refusal::new(Code::Busy, "too many event streams are open already"))?;
     let follower = Follower::start(api, since, place).await?;
     let alive = KeepAlive::new().interval(KEEP_ALIVE).text("still here");
-    Ok(Sse::new(follower.follow()).keep_alive(alive).into_response())
+    Ok(Sse::new(follower.follow())
+        .keep_alive(alive)
+        .into_response())
 }
 
 impl Follower {
-    async fn start(api: Arc<Api>, since: Option<u64>, place: OwnedSemaphorePermit) -> Result<Self, Refusal> {
+    async fn start(
+        api: Arc<Api>,
+        since: Option<u64>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Self, Refusal> {
         let shared = api.door.shared();
         // Listen first, read then: nothing falls between the two.
         let (events, mut proposals) = (shared.events.listen(), shared.proposals_head.subscribe());
@@ -73,12 +88,22 @@ impl Follower {
         let seen = match since {
             Some(seq) => seq,
             None => {
-                let newest = EventQuery { limit: Some(1), ..EventQuery::default() };
+                let newest = EventQuery {
+                    limit: Some(1),
+                    ..EventQuery::default()
+                };
                 api.door.events(newest).await?.last().map_or(0, |e| e.seq)
             }
         };
-        let mut follower =
-            Self { seen, revisions: BTreeMap::new(), ready: VecDeque::new(), events, proposals, _place: place, api };
+        let mut follower = Self {
+            seen,
+            revisions: BTreeMap::new(),
+            ready: VecDeque::new(),
+            events,
+            proposals,
+            _place: place,
+            api,
+        };
         follower.read_proposals(since.is_some()).await?;
         follower.read_events().await?;
         Ok(follower)
@@ -126,19 +151,36 @@ impl Follower {
     }
 
     async fn read_events(&mut self) -> Result<(), Refusal> {
-        let page = EventQuery { since: Some(self.seen), limit: Some(PAGE), kind: None };
+        let page = EventQuery {
+            since: Some(self.seen),
+            limit: Some(PAGE),
+            kind: None,
+        };
         for event in self.api.door.events(page).await? {
             self.seen = self.seen.max(event.seq);
-            self.ready.push_back(written(Event::default().id(event.seq.to_string()).event("event"), &event)?);
+            self.ready.push_back(written(
+                Event::default().id(event.seq.to_string()).event("event"),
+                &event,
+            )?);
         }
         Ok(())
     }
 
     /// Sends proposals whose revision is news to this client; `ended` ones too if it asks.
     async fn read_proposals(&mut self, ended: bool) -> Result<(), Refusal> {
-        let open: Vec<String> = self.api.door.proposals(false).await?.into_iter().map(|p| p.id).collect();
+        let open: Vec<String> = self
+            .api
+            .door
+            .proposals(false)
+            .await?
+            .into_iter()
+            .map(|p| p.id)
+            .collect();
         for proposal in self.api.door.proposals(true).await?.into_iter().rev() {
-            let news = self.revisions.insert(proposal.id.clone(), proposal.revision) != Some(proposal.revision);
+            let news = self
+                .revisions
+                .insert(proposal.id.clone(), proposal.revision)
+                != Some(proposal.revision);
             if news && (ended || open.contains(&proposal.id)) {
                 self.push_proposal(&proposal)?;
             }
@@ -147,11 +189,17 @@ impl Follower {
     }
 
     fn push_proposal(&mut self, proposal: &ProposalView) -> Result<(), Refusal> {
-        self.ready.push_back(written(Event::default().event("proposal"), proposal)?);
+        self.ready
+            .push_back(written(Event::default().event("proposal"), proposal)?);
         Ok(())
     }
 }
 
 fn written(event: Event, data: &impl serde::Serialize) -> Result<Event, Refusal> {
-    event.json_data(data).map_err(|e| Refusal::new(Code::InternalError, format!("an event could not be written: {e}")))
+    event.json_data(data).map_err(|e| {
+        Refusal::new(
+            Code::InternalError,
+            format!("an event could not be written: {e}"),
+        )
+    })
 }

@@ -32,19 +32,40 @@ struct House {
 
 async fn house() -> House {
     let dir = tempfile::tempdir().unwrap();
-    let raw = RawConfig { mesh_name: Some("test".into()), ..RawConfig::default() };
+    let raw = RawConfig {
+        mesh_name: Some("test".into()),
+        ..RawConfig::default()
+    };
     let config = raw.resolve(dir.path().join("state")).unwrap();
-    let opened = Opened::open(config, Arc::new(SystemClock::default())).await.unwrap();
-    House { opened, tokens: Tokens::generate().unwrap(), _dir: dir }
+    let opened = Opened::open(config, Arc::new(SystemClock::default()))
+        .await
+        .unwrap();
+    House {
+        opened,
+        tokens: Tokens::generate().unwrap(),
+        _dir: dir,
+    }
 }
 
 impl House {
     async fn send(&self, request: Request<Body>) -> Response<Body> {
-        app(Door::new(self.opened.shared.clone()), self.tokens.clone()).oneshot(request).await.unwrap()
+        app(Door::new(self.opened.shared.clone()), self.tokens.clone())
+            .oneshot(request)
+            .await
+            .unwrap()
     }
 
-    async fn ask(&self, scope: Option<Scope>, method: &str, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
-        let mut request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:1");
+    async fn ask(
+        &self,
+        scope: Option<Scope>,
+        method: &str,
+        path: &str,
+        body: impl Into<Body>,
+    ) -> (StatusCode, Value) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "127.0.0.1:1");
         if let Some(scope) = scope {
             request = request.header("authorization", format!("Bearer {}", self.tokens.of(scope)));
         }
@@ -55,21 +76,33 @@ impl House {
 async fn read(response: Response<Body>) -> (StatusCode, Value) {
     let status = response.status();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    (
+        status,
+        serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+    )
 }
 
 fn code(body: &Value) -> &str {
-    body.pointer("/error/code").and_then(Value::as_str).unwrap_or_default()
+    body.pointer("/error/code")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 #[tokio::test]
 async fn every_described_route_exists_and_needs_exactly_its_scope() {
     let house = house().await;
     for route in openapi::ROUTES {
-        let path = format!("{API_ROOT}{}", route.path.replace("{id}", "nothing-like-this"));
+        let path = format!(
+            "{API_ROOT}{}",
+            route.path.replace("{id}", "nothing-like-this")
+        );
         let method = route.method.to_uppercase();
         let (status, body) = house.ask(None, &method, &path, "").await;
-        assert_eq!((status.as_u16(), code(&body)), (401, "UNAUTHENTICATED"), "{method} {path}");
+        assert_eq!(
+            (status.as_u16(), code(&body)),
+            (401, "UNAUTHENTICATED"),
+            "{method} {path}"
+        );
         let below = match route.scope {
             Scope::Read => None,
             Scope::Operate => Some(Scope::Read),
@@ -77,15 +110,28 @@ async fn every_described_route_exists_and_needs_exactly_its_scope() {
         };
         if let Some(below) = below {
             let (status, body) = house.ask(Some(below), &method, &path, "").await;
-            assert_eq!((status.as_u16(), code(&body)), (403, "NOT_AUTHORIZED"), "{method} {path}");
+            assert_eq!(
+                (status.as_u16(), code(&body)),
+                (403, "NOT_AUTHORIZED"),
+                "{method} {path}"
+            );
         }
         if route.path == "/stream" {
             continue;
         }
-        for scope in [Scope::Read, Scope::Operate, Scope::Admin].into_iter().filter(|s| *s >= route.scope) {
+        for scope in [Scope::Read, Scope::Operate, Scope::Admin]
+            .into_iter()
+            .filter(|s| *s >= route.scope)
+        {
             let (status, body) = house.ask(Some(scope), &method, &path, "").await;
-            assert!(![401, 405, 500].contains(&status.as_u16()), "{method} {path}: {status} {body}");
-            assert!(code(&body) != "NOT_AUTHORIZED" && !body.is_null(), "{method} {path}: {body}");
+            assert!(
+                ![401, 405, 500].contains(&status.as_u16()),
+                "{method} {path}: {status} {body}"
+            );
+            assert!(
+                code(&body) != "NOT_AUTHORIZED" && !body.is_null(),
+                "{method} {path}: {body}"
+            );
         }
     }
 }
@@ -94,12 +140,25 @@ async fn every_described_route_exists_and_needs_exactly_its_scope() {
 async fn metrics_need_a_token_and_health_does_not() {
     let house = house().await;
     let (status, body) = house.ask(None, "GET", "/healthz", "").await;
-    assert_eq!((status, body.as_object().unwrap().len()), (StatusCode::OK, 2));
-    assert_eq!(house.ask(None, "GET", "/metrics", "").await.0, StatusCode::UNAUTHORIZED);
-    let request = Request::get("/metrics").header("authorization", format!("Bearer {}", house.tokens.of(Scope::Read)));
+    assert_eq!(
+        (status, body.as_object().unwrap().len()),
+        (StatusCode::OK, 2)
+    );
+    assert_eq!(
+        house.ask(None, "GET", "/metrics", "").await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    let request = Request::get("/metrics").header(
+        "authorization",
+        format!("Bearer {}", house.tokens.of(Scope::Read)),
+    );
     let response = house.send(request.body(Body::empty()).unwrap()).await;
     let text = response.into_body().collect().await.unwrap().to_bytes();
-    assert!(std::str::from_utf8(&text).unwrap().contains("clawmesh_frames_stored"));
+    assert!(
+        std::str::from_utf8(&text)
+            .unwrap()
+            .contains("clawmesh_frames_stored")
+    );
 }
 
 #[tokio::test]
@@ -113,15 +172,31 @@ async fn web_pages_other_names_and_other_machines_get_nothing() {
     ];
     for (name, value, host) in cases {
         for path in ["/healthz", "/api/operator/v1/status", "/nowhere"] {
-            let request = Request::get(path).header("host", host).header("authorization", &good).header(name, value);
+            let request = Request::get(path)
+                .header("host", host)
+                .header("authorization", &good)
+                .header(name, value);
             let (status, body) = read(house.send(request.body(Body::empty()).unwrap()).await).await;
-            assert_eq!((status.as_u16(), code(&body)), (403, "NOT_AUTHORIZED"), "{name} {host} {path}");
+            assert_eq!(
+                (status.as_u16(), code(&body)),
+                (403, "NOT_AUTHORIZED"),
+                "{name} {host} {path}"
+            );
         }
     }
-    for (remote, wanted) in [("192.168.1.9:5", 403), ("127.0.0.1:5", 200), ("[::ffff:127.0.0.1]:5", 200)] {
-        let mut request = Request::get("/api/operator/v1/status").header("host", "localhost").header("authorization", &good);
+    for (remote, wanted) in [
+        ("192.168.1.9:5", 403),
+        ("127.0.0.1:5", 200),
+        ("[::ffff:127.0.0.1]:5", 200),
+    ] {
+        let mut request = Request::get("/api/operator/v1/status")
+            .header("host", "localhost")
+            .header("authorization", &good);
         request = request.extension(ConnectInfo(remote.parse::<SocketAddr>().unwrap()));
-        let status = house.send(request.body(Body::empty()).unwrap()).await.status();
+        let status = house
+            .send(request.body(Body::empty()).unwrap())
+            .await
+            .status();
         assert_eq!(status.as_u16(), wanted, "{remote}");
     }
 }
@@ -131,21 +206,102 @@ async fn every_refusal_is_json_and_says_where() {
     let house = house().await;
     let admin = Some(Scope::Admin);
     let cases = [
-        ("GET", "/nowhere", "".to_owned(), 404, "NOT_FOUND", "/nowhere"),
-        ("PUT", "/api/operator/v1/status", "".into(), 405, "UNKNOWN_METHOD", "PUT"),
-        ("POST", "/api/operator/v1/trust", "{\"deviceId\":\n }".into(), 400, "INVALID_JSON", "line 2"),
-        ("POST", "/api/operator/v1/trust", "{\"nmae\":1}".into(), 400, "INVALID_PARAMS", "nmae"),
-        ("POST", "/api/operator/v1/policy/explain", format!("{{\"params\":{{\"a\":{}", "[".repeat(5_000)), 400, "INVALID_JSON", "recursion"),
-        ("POST", "/api/operator/v1/trust", " ".repeat(HTTP_BODY_MAX_BYTES + 1), 413, "TOO_LARGE", "bytes at most"),
-        ("GET", "/api/operator/v1/frames?limit=0", "".into(), 400, "INVALID_PARAMS", "limit"),
-        ("GET", "/api/operator/v1/frames?kind=x", "".into(), 400, "INVALID_PARAMS", "kind"),
-        ("GET", "/api/operator/v1/events?sicne=1", "".into(), 400, "INVALID_PARAMS", "sicne"),
-        ("GET", "/api/operator/v1/proposals/abcdef", "".into(), 404, "PROPOSAL_NOT_FOUND", "abcdef"),
-        ("GET", "/api/operator/v1/proposals/abc", "".into(), 404, "PROPOSAL_NOT_FOUND", "too short"),
+        (
+            "GET",
+            "/nowhere",
+            "".to_owned(),
+            404,
+            "NOT_FOUND",
+            "/nowhere",
+        ),
+        (
+            "PUT",
+            "/api/operator/v1/status",
+            "".into(),
+            405,
+            "UNKNOWN_METHOD",
+            "PUT",
+        ),
+        (
+            "POST",
+            "/api/operator/v1/trust",
+            "{\"deviceId\":\n }".into(),
+            400,
+            "INVALID_JSON",
+            "line 2",
+        ),
+        (
+            "POST",
+            "/api/operator/v1/trust",
+            "{\"nmae\":1}".into(),
+            400,
+            "INVALID_PARAMS",
+            "nmae",
+        ),
+        (
+            "POST",
+            "/api/operator/v1/policy/explain",
+            format!("{{\"params\":{{\"a\":{}", "[".repeat(5_000)),
+            400,
+            "INVALID_JSON",
+            "recursion",
+        ),
+        (
+            "POST",
+            "/api/operator/v1/trust",
+            " ".repeat(HTTP_BODY_MAX_BYTES + 1),
+            413,
+            "TOO_LARGE",
+            "bytes at most",
+        ),
+        (
+            "GET",
+            "/api/operator/v1/frames?limit=0",
+            "".into(),
+            400,
+            "INVALID_PARAMS",
+            "limit",
+        ),
+        (
+            "GET",
+            "/api/operator/v1/frames?kind=x",
+            "".into(),
+            400,
+            "INVALID_PARAMS",
+            "kind",
+        ),
+        (
+            "GET",
+            "/api/operator/v1/events?sicne=1",
+            "".into(),
+            400,
+            "INVALID_PARAMS",
+            "sicne",
+        ),
+        (
+            "GET",
+            "/api/operator/v1/proposals/abcdef",
+            "".into(),
+            404,
+            "PROPOSAL_NOT_FOUND",
+            "abcdef",
+        ),
+        (
+            "GET",
+            "/api/operator/v1/proposals/abc",
+            "".into(),
+            404,
+            "PROPOSAL_NOT_FOUND",
+            "too short",
+        ),
     ];
     for (method, path, body, wanted, wanted_code, says) in cases {
         let (status, body) = house.ask(admin, method, path, body).await;
-        assert_eq!((status.as_u16(), code(&body)), (wanted, wanted_code), "{method} {path}: {body}");
+        assert_eq!(
+            (status.as_u16(), code(&body)),
+            (wanted, wanted_code),
+            "{method} {path}: {body}"
+        );
         assert!(body.to_string().contains(says), "{method} {path}: {body}");
     }
 }
@@ -156,17 +312,35 @@ async fn trust_is_given_changed_and_ended_with_an_audit_trail() {
     let admin = Some(Scope::Admin);
     let key = DeviceKey::from_seed(&[3; 32]);
     let (id, other) = (key.id().as_str(), DeviceKey::from_seed(&[4; 32]));
-    let post = |path: String, body: Value| house.ask(admin, "POST", Box::leak(path.into_boxed_str()), body.to_string());
+    let post = |path: String, body: Value| {
+        house.ask(
+            admin,
+            "POST",
+            Box::leak(path.into_boxed_str()),
+            body.to_string(),
+        )
+    };
     let root = format!("{API_ROOT}/trust");
 
     let (_, refused) = post(root.clone(), json!({"deviceId": "abc"})).await;
     assert_eq!(code(&refused), "INVALID_PARAMS");
-    let (_, refused) = post(root.clone(), json!({"deviceId": id, "publicKey": other.public().to_text()})).await;
+    let (_, refused) = post(
+        root.clone(),
+        json!({"deviceId": id, "publicKey": other.public().to_text()}),
+    )
+    .await;
     assert_eq!(code(&refused), "PUBLIC_KEY_MISMATCH");
 
     let (_, added) = post(root.clone(), json!({"deviceId": id})).await;
-    assert_eq!(added["grants"], json!(["observe:T2", "plan", "relay", "read"]));
-    let (_, added) = post(root.clone(), json!({"deviceId": id, "preset": "viewer", "grants": "estop"})).await;
+    assert_eq!(
+        added["grants"],
+        json!(["observe:T2", "plan", "relay", "read"])
+    );
+    let (_, added) = post(
+        root.clone(),
+        json!({"deviceId": id, "preset": "viewer", "grants": "estop"}),
+    )
+    .await;
     assert_eq!(added["grants"], json!(["read", "estop"]));
     assert!(house.opened.shared.trust.live(key.id()).is_some());
 
@@ -177,11 +351,26 @@ async fn trust_is_given_changed_and_ended_with_an_audit_trail() {
     assert!(house.opened.shared.trust.live(key.id()).is_none());
     let (_, refused) = post(root.clone(), json!({"deviceId": id})).await;
     assert_eq!(code(&refused), "CONFLICT");
-    assert_eq!(house.ask(admin, "DELETE", &format!("{root}/{id}"), "").await.0, StatusCode::OK);
-    assert_eq!(post(root.clone(), json!({"deviceId": id})).await.0, StatusCode::OK);
+    assert_eq!(
+        house
+            .ask(admin, "DELETE", &format!("{root}/{id}"), "")
+            .await
+            .0,
+        StatusCode::OK
+    );
+    assert_eq!(
+        post(root.clone(), json!({"deviceId": id})).await.0,
+        StatusCode::OK
+    );
 
-    let (_, report) = house.ask(admin, "GET", "/api/operator/v1/audit/verify", "").await;
-    assert_eq!((&report["ok"], &report["entries"]), (&json!(true), &json!(6)), "{report}");
+    let (_, report) = house
+        .ask(admin, "GET", "/api/operator/v1/audit/verify", "")
+        .await;
+    assert_eq!(
+        (&report["ok"], &report["entries"]),
+        (&json!(true), &json!(6)),
+        "{report}"
+    );
 }
 
 #[tokio::test]
@@ -189,16 +378,30 @@ async fn a_revoked_operator_never_comes_back() {
     let house = house().await;
     let admin = Some(Scope::Admin);
     let person = OperatorKey::from_seed(&[5; 32]);
-    let enroll = json!({"publicKey": person.public().to_text(), "name": "Ada", "level": "L2"}).to_string();
+    let enroll =
+        json!({"publicKey": person.public().to_text(), "name": "Ada", "level": "L2"}).to_string();
     let root = "/api/operator/v1/operators";
     let (status, view) = house.ask(admin, "POST", root, enroll.clone()).await;
-    assert_eq!((status, &view["maxLevel"]), (StatusCode::OK, &json!("L2")), "{view}");
+    assert_eq!(
+        (status, &view["maxLevel"]),
+        (StatusCode::OK, &json!("L2")),
+        "{view}"
+    );
     let revoke = format!("{root}/{}/revoke", person.id());
-    assert_eq!(house.ask(admin, "POST", &revoke, "").await.0, StatusCode::OK);
+    assert_eq!(
+        house.ask(admin, "POST", &revoke, "").await.0,
+        StatusCode::OK
+    );
     let (_, refused) = house.ask(admin, "POST", root, enroll).await;
     assert_eq!(code(&refused), "OPERATOR_REVOKED");
     let id = person.id().clone();
-    let known = house.opened.shared.store.read("operators", move |c| operators::get(c, &id)).await.unwrap();
+    let known = house
+        .opened
+        .shared
+        .store
+        .read("operators", move |c| operators::get(c, &id))
+        .await
+        .unwrap();
     assert!(known.unwrap().revocation.is_some());
 }
 
@@ -207,10 +410,22 @@ async fn a_stream_resumes_after_the_last_event_seen_and_ends_with_the_node() {
     let house = house().await;
     let shared = &house.opened.shared;
     for n in 0..3 {
-        shared.events.record(shared, "test.event", "info", &format!("event {n}"), json!({})).await;
+        shared
+            .events
+            .record(
+                shared,
+                "test.event",
+                "info",
+                &format!("event {n}"),
+                json!({}),
+            )
+            .await;
     }
     let request = Request::get("/api/operator/v1/stream")
-        .header("authorization", format!("Bearer {}", house.tokens.of(Scope::Read)))
+        .header(
+            "authorization",
+            format!("Bearer {}", house.tokens.of(Scope::Read)),
+        )
         .header("last-event-id", "1");
     let response = house.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -220,8 +435,14 @@ async fn a_stream_resumes_after_the_last_event_seen_and_ends_with_the_node() {
         seen.push_str(std::str::from_utf8(&frames.next().await.unwrap().unwrap()).unwrap());
     }
     assert!(!seen.contains("event 0"), "{seen}");
-    assert!(seen.contains("id: 2") && seen.contains("id: 3") && seen.contains("event: event"), "{seen}");
-    shared.events.record(shared, "test.event", "info", "event live", json!({})).await;
+    assert!(
+        seen.contains("id: 2") && seen.contains("id: 3") && seen.contains("event: event"),
+        "{seen}"
+    );
+    shared
+        .events
+        .record(shared, "test.event", "info", "event live", json!({}))
+        .await;
     while !seen.contains("event live") {
         seen.push_str(std::str::from_utf8(&frames.next().await.unwrap().unwrap()).unwrap());
     }
