@@ -31,7 +31,10 @@ pub fn put(conn: &Connection, signed: &SignedDecision, now: TimeMs) -> Result<()
 }
 
 fn read(found: &Row<'_>) -> rusqlite::Result<SignedDecision> {
-    let signature = found.get_ref(1)?.as_str().map_err(|e| row::unreadable(1, e))?;
+    let signature = found
+        .get_ref(1)?
+        .as_str()
+        .map_err(|e| row::unreadable(1, e))?;
     Ok(SignedDecision {
         decision: row::json(found, 0)?,
         signature: Signature::from_text(signature).map_err(|e| row::unreadable(1, e))?,

@@ -70,7 +70,10 @@ pub fn append(
     entry: &Value,
     sign: impl FnOnce(&[u8]) -> String,
 ) -> Result<(), StoreError> {
-    let invalid = |why: String| StoreError::Invalid { what: "write an audit entry", why };
+    let invalid = |why: String| StoreError::Invalid {
+        what: "write an audit entry",
+        why,
+    };
     let json = to_canonical(entry).map_err(|e| invalid(e.to_string()))?;
     let json = String::from_utf8(json).map_err(|e| invalid(e.to_string()))?;
     let before = head(conn)?;
@@ -89,11 +92,17 @@ pub fn append(
 /// [`StoreError::Invalid`] if the note does not read.
 pub fn head(conn: &Connection) -> Result<Head, StoreError> {
     let Some(value) = kv::get(conn, HEAD)? else {
-        return Ok(Head { seq: 0, hash: Digest([0; 32]) });
+        return Ok(Head {
+            seq: 0,
+            hash: Digest([0; 32]),
+        });
     };
     let read = || {
         let (seq, hash) = value.split_first_chunk::<8>()?;
-        Some(Head { seq: u64::from_be_bytes(*seq), hash: Digest(hash.try_into().ok()?) })
+        Some(Head {
+            seq: u64::from_be_bytes(*seq),
+            hash: Digest(hash.try_into().ok()?),
+        })
     };
     read().ok_or_else(|| StoreError::Invalid {
         what: "read the audit chain",
@@ -118,9 +127,15 @@ fn read(found: &Row<'_>) -> rusqlite::Result<AuditRow> {
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn page(conn: &Connection, before: Option<u64>, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+pub fn page(
+    conn: &Connection,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<AuditRow>, StoreError> {
     let before = before.map_or(i64::MAX, row::number);
-    let mut query = conn.prepare_cached(&format!("{SELECT} WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"))?;
+    let mut query = conn.prepare_cached(&format!(
+        "{SELECT} WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"
+    ))?;
     let rows = query.query_map((before, row::limit(limit)), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -130,7 +145,8 @@ pub fn page(conn: &Connection, before: Option<u64>, limit: usize) -> Result<Vec<
 /// # Errors
 /// Whatever SQLite says.
 pub fn after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
-    let mut query = conn.prepare_cached(&format!("{SELECT} WHERE seq > ?1 ORDER BY seq LIMIT ?2"))?;
+    let mut query =
+        conn.prepare_cached(&format!("{SELECT} WHERE seq > ?1 ORDER BY seq LIMIT ?2"))?;
     let rows = query.query_map((row::number(seq), row::limit(limit)), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -140,7 +156,8 @@ pub fn after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<AuditRow>,
 /// # Errors
 /// Whatever SQLite says.
 pub fn about(conn: &Connection, subject: &str, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
-    let sql = format!("{SELECT} WHERE json_extract(json, '$.subject') = ?1 ORDER BY seq DESC LIMIT ?2");
+    let sql =
+        format!("{SELECT} WHERE json_extract(json, '$.subject') = ?1 ORDER BY seq DESC LIMIT ?2");
     let mut query = conn.prepare_cached(&sql)?;
     let rows = query.query_map((subject, row::limit(limit)), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -150,7 +167,10 @@ pub fn about(conn: &Connection, subject: &str, limit: usize) -> Result<Vec<Audit
 ///
 /// # Errors
 /// Whatever SQLite says; what is wrong with the chain is no error but a fault in the answer.
-pub fn check(conn: &Connection, verify: impl Fn(&[u8], &str) -> bool) -> Result<Checked, StoreError> {
+pub fn check(
+    conn: &Connection,
+    verify: impl Fn(&[u8], &str) -> bool,
+) -> Result<Checked, StoreError> {
     let head = head(conn)?;
     let mut faults = Vec::new();
     let mut entries = 0;
@@ -161,7 +181,10 @@ pub fn check(conn: &Connection, verify: impl Fn(&[u8], &str) -> bool) -> Result<
         entries += 1;
         seq += 1;
         if entry.seq != seq {
-            faults.push(format!("entries {seq} to {} are missing", entry.seq.saturating_sub(1)));
+            faults.push(format!(
+                "entries {seq} to {} are missing",
+                entry.seq.saturating_sub(1)
+            ));
             seq = entry.seq;
         } else if entry.prev != prev {
             faults.push(format!("entry {seq} does not follow the entry before it"));
@@ -176,11 +199,22 @@ pub fn check(conn: &Connection, verify: impl Fn(&[u8], &str) -> bool) -> Result<
         if faults.len() >= FAULTS_MAX {
             faults.truncate(FAULTS_MAX);
             faults.push("there may be more faults; checking stopped here".to_owned());
-            return Ok(Checked { entries, head, faults });
+            return Ok(Checked {
+                entries,
+                head,
+                faults,
+            });
         }
     }
     if (seq, prev) != (head.seq, head.hash) {
-        faults.push(format!("the chain ends at entry {seq}, it was written up to entry {}", head.seq));
+        faults.push(format!(
+            "the chain ends at entry {seq}, it was written up to entry {}",
+            head.seq
+        ));
     }
-    Ok(Checked { entries, head, faults })
+    Ok(Checked {
+        entries,
+        head,
+        faults,
+    })
 }

@@ -50,8 +50,10 @@ pub fn set_proposal(
     command_id: &str,
     proposal: &ProposalId,
 ) -> Result<(), StoreError> {
-    conn.prepare_cached("UPDATE commands SET proposal_id = ?3 WHERE requester = ?1 AND command_id = ?2")?
-        .execute((requester.as_str(), command_id, proposal.as_str()))?;
+    conn.prepare_cached(
+        "UPDATE commands SET proposal_id = ?3 WHERE requester = ?1 AND command_id = ?2",
+    )?
+    .execute((requester.as_str(), command_id, proposal.as_str()))?;
     Ok(())
 }
 
@@ -59,7 +61,11 @@ pub fn set_proposal(
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn get(conn: &Connection, requester: &DeviceId, command_id: &str) -> Result<Option<CommandRow>, StoreError> {
+pub fn get(
+    conn: &Connection,
+    requester: &DeviceId,
+    command_id: &str,
+) -> Result<Option<CommandRow>, StoreError> {
     let mut query = conn.prepare_cached(
         "SELECT requester, command_id, idempotency_key, received_at, proposal_id FROM commands
          WHERE requester = ?1 AND command_id = ?2",
@@ -82,6 +88,9 @@ pub fn get(conn: &Connection, requester: &DeviceId, command_id: &str) -> Result<
 /// # Errors
 /// Whatever SQLite says.
 pub fn prune(conn: &Connection, cutoff: TimeMs) -> Result<u64, StoreError> {
-    let gone = conn.execute("DELETE FROM commands WHERE received_at < ?1", [cutoff.to_i64()])?;
+    let gone = conn.execute(
+        "DELETE FROM commands WHERE received_at < ?1",
+        [cutoff.to_i64()],
+    )?;
     Ok(u64::try_from(gone).unwrap_or(u64::MAX))
 }

@@ -85,8 +85,7 @@ pub fn put(conn: &Connection, draft: &DraftRow) -> Result<(), StoreError> {
     Ok(())
 }
 
-const SELECT: &str =
-    "SELECT id, executor, target, json, status, code, message, created_at, expires_at, proposal_id FROM drafts";
+const SELECT: &str = "SELECT id, executor, target, json, status, code, message, created_at, expires_at, proposal_id FROM drafts";
 
 fn read(found: &Row<'_>) -> rusqlite::Result<DraftRow> {
     Ok(DraftRow {
@@ -117,7 +116,9 @@ pub fn get(conn: &Connection, id: &DraftId) -> Result<Option<DraftRow>, StoreErr
 /// # Errors
 /// Whatever SQLite says.
 pub fn waiting(conn: &Connection) -> Result<Vec<DraftRow>, StoreError> {
-    let mut query = conn.prepare_cached(&format!("{SELECT} WHERE status = 'waiting' ORDER BY created_at, id LIMIT ?1"))?;
+    let mut query = conn.prepare_cached(&format!(
+        "{SELECT} WHERE status = 'waiting' ORDER BY created_at, id LIMIT ?1"
+    ))?;
     let rows = query.query_map([row::limit(DRAFTS_WAITING_MAX)], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -127,7 +128,8 @@ pub fn waiting(conn: &Connection) -> Result<Vec<DraftRow>, StoreError> {
 /// # Errors
 /// Whatever SQLite says.
 pub fn list(conn: &Connection, limit: usize) -> Result<Vec<DraftRow>, StoreError> {
-    let mut query = conn.prepare_cached(&format!("{SELECT} ORDER BY created_at DESC, id LIMIT ?1"))?;
+    let mut query =
+        conn.prepare_cached(&format!("{SELECT} ORDER BY created_at DESC, id LIMIT ?1"))?;
     let rows = query.query_map([row::limit(limit)], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -40,7 +40,9 @@ pub enum StoreError {
     #[error("the store is closed")]
     Closed,
     /// Too many reads wait, or another process holds the database.
-    #[error("the store is busy: too many reads wait or another process holds the database; try again")]
+    #[error(
+        "the store is busy: too many reads wait or another process holds the database; try again"
+    )]
     Busy,
     /// SQLite refused.
     #[error("{what}: {source}")]

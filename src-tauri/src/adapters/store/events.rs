@@ -38,7 +38,9 @@ pub fn append(
 ) -> Result<u64, StoreError> {
     let data = row::to_json("store an event", data)?;
     let seq = conn
-        .prepare_cached("INSERT INTO events (time, kind, severity, message, data) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .prepare_cached(
+            "INSERT INTO events (time, kind, severity, message, data) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
         .insert((time.to_i64(), kind, severity, message, data))?;
     conn.prepare_cached("DELETE FROM events WHERE seq <= ?1")?
         .execute([seq.saturating_sub(row::number(EVENTS_KEPT))])?;
@@ -63,7 +65,8 @@ fn read(found: &Row<'_>) -> rusqlite::Result<EventRow> {
 /// # Errors
 /// Whatever SQLite says.
 pub fn since(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<EventRow>, StoreError> {
-    let mut query = conn.prepare_cached(&format!("{SELECT} WHERE seq > ?1 ORDER BY seq LIMIT ?2"))?;
+    let mut query =
+        conn.prepare_cached(&format!("{SELECT} WHERE seq > ?1 ORDER BY seq LIMIT ?2"))?;
     let rows = query.query_map((row::number(seq), row::limit(limit)), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -72,7 +75,11 @@ pub fn since(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<EventRow>,
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn latest(conn: &Connection, limit: usize, kind: Option<&str>) -> Result<Vec<EventRow>, StoreError> {
+pub fn latest(
+    conn: &Connection,
+    limit: usize,
+    kind: Option<&str>,
+) -> Result<Vec<EventRow>, StoreError> {
     let sql = format!("{SELECT} WHERE (?1 IS NULL OR kind = ?1) ORDER BY seq DESC LIMIT ?2");
     let mut query = conn.prepare_cached(&sql)?;
     let rows = query.query_map((kind, row::limit(limit)), read)?;

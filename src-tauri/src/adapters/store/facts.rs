@@ -53,7 +53,11 @@ impl FactRow {
     /// The fact as policy and planner see it; `None` for a text.
     pub fn to_fact(self) -> Option<Fact> {
         let value = self.value?;
-        let taint = if self.tainted { BTreeSet::from([Taint::Llm]) } else { BTreeSet::new() };
+        let taint = if self.tainted {
+            BTreeSet::from([Taint::Llm])
+        } else {
+            BTreeSet::new()
+        };
         Some(Fact {
             metric: self.metric,
             zone: self.zone,
@@ -78,7 +82,9 @@ impl FactRow {
 /// believed time is not believed either.
 fn lead(new: &NewFact) -> Hlc {
     let believed = |hlc: &Hlc| hlc.wall() <= new.time.plus(FRAME_FUTURE_MAX_MS);
-    new.hlc.filter(believed).unwrap_or_else(|| Hlc::new(new.time, 0))
+    new.hlc
+        .filter(believed)
+        .unwrap_or_else(|| Hlc::new(new.time, 0))
 }
 
 /// Takes a reading if it is newer than the one that stands; whether it was taken. Of any set of
@@ -150,9 +156,14 @@ fn read(found: &Row<'_>) -> rusqlite::Result<FactRow> {
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn latest(conn: &Connection, metric: &str, zone: Option<&str>) -> Result<Vec<FactRow>, StoreError> {
-    let mut query =
-        conn.prepare_cached(&format!("{SELECT} WHERE metric = ?1 AND (?2 IS NULL OR zone = ?2) ORDER BY zone, origin"))?;
+pub fn latest(
+    conn: &Connection,
+    metric: &str,
+    zone: Option<&str>,
+) -> Result<Vec<FactRow>, StoreError> {
+    let mut query = conn.prepare_cached(&format!(
+        "{SELECT} WHERE metric = ?1 AND (?2 IS NULL OR zone = ?2) ORDER BY zone, origin"
+    ))?;
     let rows = query.query_map((metric, zone), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -162,7 +173,8 @@ pub fn latest(conn: &Connection, metric: &str, zone: Option<&str>) -> Result<Vec
 /// # Errors
 /// Whatever SQLite says.
 pub fn all(conn: &Connection, limit: usize) -> Result<Vec<FactRow>, StoreError> {
-    let mut query = conn.prepare_cached(&format!("{SELECT} ORDER BY metric, zone, origin LIMIT ?1"))?;
+    let mut query =
+        conn.prepare_cached(&format!("{SELECT} ORDER BY metric, zone, origin LIMIT ?1"))?;
     let rows = query.query_map([row::limit(limit)], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -172,7 +184,9 @@ pub fn all(conn: &Connection, limit: usize) -> Result<Vec<FactRow>, StoreError> 
 /// # Errors
 /// Whatever SQLite says.
 pub fn numeric(conn: &Connection) -> Result<Vec<Fact>, StoreError> {
-    let mut query = conn.prepare_cached(&format!("{SELECT} WHERE value IS NOT NULL ORDER BY metric, zone, origin"))?;
+    let mut query = conn.prepare_cached(&format!(
+        "{SELECT} WHERE value IS NOT NULL ORDER BY metric, zone, origin"
+    ))?;
     let rows = query.query_map([], read)?;
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
     Ok(rows.into_iter().filter_map(FactRow::to_fact).collect())
@@ -183,5 +197,7 @@ pub fn numeric(conn: &Connection) -> Result<Vec<Fact>, StoreError> {
 /// # Errors
 /// Whatever SQLite says.
 pub fn count(conn: &Connection) -> Result<u64, StoreError> {
-    Ok(conn.prepare_cached("SELECT count(*) FROM facts")?.query_row([], |r| row::count(r, 0))?)
+    Ok(conn
+        .prepare_cached("SELECT count(*) FROM facts")?
+        .query_row([], |r| row::count(r, 0))?)
 }

@@ -137,7 +137,8 @@ pub struct Horizon {
 
 fn key_of(id: &FrameId) -> i64 {
     let hash = Digest::of(&[id.as_str().as_bytes()]).0;
-    hash.first_chunk::<8>().map_or(0, |b| i64::from_be_bytes(*b))
+    hash.first_chunk::<8>()
+        .map_or(0, |b| i64::from_be_bytes(*b))
 }
 
 /// The small number of a device, given on first sight.
@@ -151,8 +152,14 @@ fn device(conn: &Connection, id: &DeviceId) -> Result<i64, StoreError> {
 
 fn known_device(conn: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreError> {
     let mut query = conn.prepare_cached("SELECT id FROM devices WHERE device_id = ?1")?;
-    Ok(query.query_row([id.as_str()], |row| row.get(0)).optional()?)
+    Ok(query
+        .query_row([id.as_str()], |row| row.get(0))
+        .optional()?)
 }
+
+/// The frames that may have the id whose key is the parameter.
+pub(super) const SAME_KEY: &str =
+    "SELECT seq, frame_id, origin, content FROM frames WHERE frame_key = ?1";
 
 /// Stores a frame unless it is there already. A frame with the id of another one is kept apart.
 ///
@@ -161,11 +168,14 @@ fn known_device(conn: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreEr
 pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError> {
     let key = key_of(&new.frame_id);
     let origin = device(conn, &new.origin)?;
-    let mut same = conn
-        .prepare_cached("SELECT seq, frame_id, origin, content FROM frames WHERE frame_key = ?1")?;
+    let mut same = conn.prepare_cached(SAME_KEY)?;
     let mut rows = same.query([key])?;
     while let Some(found) = rows.next()? {
-        if found.get_ref(1)?.as_str().is_ok_and(|id| id == new.frame_id.as_str()) {
+        if found
+            .get_ref(1)?
+            .as_str()
+            .is_ok_and(|id| id == new.frame_id.as_str())
+        {
             let same_content = row::digest(found, 3)? == new.content;
             if same_content && found.get::<_, i64>(2)? == origin {
                 return Ok(Inserted::Duplicate);
@@ -241,7 +251,9 @@ fn keep_apart(conn: &Connection, key: i64, new: &NewFrame, with: u64) -> Result<
 pub fn conflict_count(conn: &Connection) -> Result<u64, StoreError> {
     // Rows are never removed here, so the highest number is the count.
     let sql = "SELECT coalesce(max(id), 0) FROM frame_conflicts";
-    Ok(conn.prepare_cached(sql)?.query_row([], |r| row::count(r, 0))?)
+    Ok(conn
+        .prepare_cached(sql)?
+        .query_row([], |r| row::count(r, 0))?)
 }
 
 const SELECT: &str = "SELECT f.seq, f.content, o.device_id, f.frame_id, f.kind, f.claimed_at, f.time, f.received_at,
@@ -250,7 +262,8 @@ const SELECT: &str = "SELECT f.seq, f.content, o.device_id, f.frame_id, f.kind, 
 
 fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
     let kind = found.get_ref(4)?.as_str().unwrap_or_default();
-    let kind = FrameKind::from_wire(kind).ok_or_else(|| row::unreadable(4, "unknown frame kind"))?;
+    let kind =
+        FrameKind::from_wire(kind).ok_or_else(|| row::unreadable(4, "unknown frame kind"))?;
     Ok(StoredFrame {
         seq: row::count(found, 0)?,
         content: row::digest(found, 1)?,
@@ -261,7 +274,9 @@ fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
         time: row::time(found, 6)?,
         received_at: row::time(found, 7)?,
         hlc: found.get::<_, Option<i64>>(8)?.map(Hlc::from_i64),
-        origin_seq: found.get::<_, Option<i64>>(9)?.and_then(|n| u64::try_from(n).ok()),
+        origin_seq: found
+            .get::<_, Option<i64>>(9)?
+            .and_then(|n| u64::try_from(n).ok()),
         claimed_tier: Tier::from_rank(found.get(10)?),
         effective_tier: Tier::from_rank(found.get(11)?),
         signature: row::signature(found, 12)?,
@@ -280,7 +295,9 @@ fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
 pub fn by_frame_id(conn: &Connection, id: &FrameId) -> Result<Option<StoredFrame>, StoreError> {
     let sql = format!("{SELECT} WHERE f.frame_key = ?1 AND f.frame_id = ?2");
     let mut query = conn.prepare_cached(&sql)?;
-    Ok(query.query_row((key_of(id), id.as_str()), read).optional()?)
+    Ok(query
+        .query_row((key_of(id), id.as_str()), read)
+        .optional()?)
 }
 
 /// The frame at this place of the log.
@@ -307,7 +324,8 @@ pub fn after(
         Some(id) => known_device(conn, id)?,
         None => None,
     };
-    let sql = format!("{SELECT} WHERE f.seq > ?1 AND f.link_peer IS NOT ?2 ORDER BY f.seq LIMIT ?3");
+    let sql =
+        format!("{SELECT} WHERE f.seq > ?1 AND f.link_peer IS NOT ?2 ORDER BY f.seq LIMIT ?3");
     let sql = match except {
         Some(_) => sql,
         None => format!("{SELECT} WHERE f.seq > ?1 AND ?2 IS NULL ORDER BY f.seq LIMIT ?3"),
@@ -316,6 +334,16 @@ pub fn after(
     let rows = query.query_map((row::number(seq), except, row::limit(limit)), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+/// The lowest place with a believed time at or after the parameter. Left alone, SQLite would look
+/// for it by walking the whole log from its old end.
+pub(super) const FIRST_SINCE: &str =
+    "SELECT min(+seq) FROM frames INDEXED BY frames_time WHERE time >= ?";
+/// The highest own count of a device's frames that were made here.
+pub(super) const MAX_ORIGIN_SEQ: &str =
+    "SELECT coalesce(max(origin_seq), 0) FROM frames WHERE origin = ?1 AND link_peer IS NULL";
+/// The newest logical time of our own frames.
+pub(super) const MAX_OWN_HLC: &str = "SELECT max(hlc) FROM frames WHERE link_peer IS NULL";
 
 /// The frames that fit the filter, newest in the log first.
 ///
@@ -338,7 +366,7 @@ pub fn page(conn: &Connection, filter: &FrameFilter) -> Result<Vec<StoredFrame>,
     if let Some(since) = filter.since {
         // The index on time gives the lowest place worth looking at, so that the walk back from the
         // new end stops there; `+` keeps SQLite from sorting by time instead of walking.
-        sql.push_str(" AND +f.time >= ? AND f.seq >= (SELECT min(seq) FROM frames WHERE time >= ?)");
+        sql.push_str(&format!(" AND +f.time >= ? AND f.seq >= ({FIRST_SINCE})"));
         values.push(Box::new(since.to_i64()));
         values.push(Box::new(since.to_i64()));
     }
@@ -365,8 +393,11 @@ pub fn page(conn: &Connection, filter: &FrameFilter) -> Result<Vec<StoredFrame>,
 /// Whatever SQLite says.
 pub fn count(conn: &Connection) -> Result<u64, StoreError> {
     // Two queries in one: SQLite answers each end from the tree's edge.
-    let sql = "SELECT coalesce((SELECT max(seq) FROM frames) - (SELECT min(seq) FROM frames) + 1, 0)";
-    Ok(conn.prepare_cached(sql)?.query_row([], |r| row::count(r, 0))?)
+    let sql =
+        "SELECT coalesce((SELECT max(seq) FROM frames) - (SELECT min(seq) FROM frames) + 1, 0)";
+    Ok(conn
+        .prepare_cached(sql)?
+        .query_row([], |r| row::count(r, 0))?)
 }
 
 /// The newest place ever given, 0 if none was; pruning does not lower it.
@@ -375,7 +406,9 @@ pub fn count(conn: &Connection) -> Result<u64, StoreError> {
 /// Whatever SQLite says.
 pub fn max_seq(conn: &Connection) -> Result<u64, StoreError> {
     let sql = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'frames'), 0)";
-    Ok(conn.prepare_cached(sql)?.query_row([], |r| row::count(r, 0))?)
+    Ok(conn
+        .prepare_cached(sql)?
+        .query_row([], |r| row::count(r, 0))?)
 }
 
 /// The highest own count among the frames this node made as `own`, 0 if there is none.
@@ -386,8 +419,9 @@ pub fn max_origin_seq(conn: &Connection, own: &DeviceId) -> Result<u64, StoreErr
     let Some(own) = known_device(conn, own)? else {
         return Ok(0);
     };
-    let sql = "SELECT coalesce(max(origin_seq), 0) FROM frames WHERE origin = ?1 AND link_peer IS NULL";
-    Ok(conn.prepare_cached(sql)?.query_row([own], |r| row::count(r, 0))?)
+    Ok(conn
+        .prepare_cached(MAX_ORIGIN_SEQ)?
+        .query_row([own], |r| row::count(r, 0))?)
 }
 
 /// The newest logical time among our own frames and the newest of everybody's.
@@ -395,9 +429,8 @@ pub fn max_origin_seq(conn: &Connection, own: &DeviceId) -> Result<u64, StoreErr
 /// # Errors
 /// Whatever SQLite says.
 pub fn max_hlc(conn: &Connection) -> Result<Option<Hlc>, StoreError> {
-    let own = "SELECT max(hlc) FROM frames WHERE link_peer IS NULL";
-    let own: Option<i64> = conn.query_row(own, [], |r| r.get(0))?;
-    let recent = "SELECT max(hlc) FROM frames WHERE +seq IS NOT NULL AND seq > (SELECT max(seq) FROM frames) - ?1";
+    let own: Option<i64> = conn.query_row(MAX_OWN_HLC, [], |r| r.get(0))?;
+    let recent = "SELECT max(hlc) FROM frames WHERE seq > (SELECT max(seq) FROM frames) - ?1";
     let recent: Option<i64> = conn.query_row(recent, [HLC_LOOKBACK], |r| r.get(0))?;
     Ok(own.max(recent).map(Hlc::from_i64))
 }
@@ -420,7 +453,9 @@ pub fn prune(conn: &Connection, keep: u64) -> Result<u64, StoreError> {
 pub fn prune_before(conn: &Connection, cutoff: TimeMs) -> Result<u64, StoreError> {
     // Only a whole stretch at the old end goes, so that the numbers keep having no gaps.
     let sql = "SELECT seq - (SELECT min(seq) FROM frames) FROM frames WHERE received_at >= ?1 ORDER BY seq LIMIT 1";
-    let first_kept = conn.query_row(sql, [cutoff.to_i64()], |r| row::count(r, 0)).optional()?;
+    let first_kept = conn
+        .query_row(sql, [cutoff.to_i64()], |r| row::count(r, 0))
+        .optional()?;
     match first_kept {
         Some(surplus) => prune_oldest(conn, surplus),
         None => prune_oldest(conn, count(conn)?),
@@ -434,7 +469,11 @@ fn prune_oldest(conn: &Connection, surplus: u64) -> Result<u64, StoreError> {
     }
     let oldest: u64 = conn.query_row("SELECT min(seq) FROM frames", [], |r| row::count(r, 0))?;
     let upto = oldest + surplus - 1;
-    let newest: i64 = conn.query_row("SELECT max(+time) FROM frames WHERE seq <= ?1", [row::number(upto)], |r| r.get(0))?;
+    let newest: i64 = conn.query_row(
+        "SELECT max(+time) FROM frames WHERE seq <= ?1",
+        [row::number(upto)],
+        |r| r.get(0),
+    )?;
     let gone = conn.execute("DELETE FROM frames WHERE seq <= ?1", [row::number(upto)])?;
     let before = horizon(conn)?.map_or(TimeMs(0), |h| h.time);
     let time = TimeMs::from_i64(newest).max(before);

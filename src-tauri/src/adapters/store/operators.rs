@@ -56,7 +56,10 @@ pub fn revoke(conn: &Connection, signed: &SignedRevocation) -> Result<bool, Stor
 }
 
 fn read(found: &Row<'_>) -> rusqlite::Result<OperatorRow> {
-    Ok(OperatorRow { signed: row::json(found, 0)?, revocation: row::json_opt(found, 1)? })
+    Ok(OperatorRow {
+        signed: row::json(found, 0)?,
+        revocation: row::json_opt(found, 1)?,
+    })
 }
 
 /// The operator with this id, revoked or not.
@@ -65,7 +68,10 @@ fn read(found: &Row<'_>) -> rusqlite::Result<OperatorRow> {
 /// Whatever SQLite says.
 pub fn get(conn: &Connection, id: &OperatorId) -> Result<Option<OperatorRow>, StoreError> {
     let sql = "SELECT json, revocation FROM operators WHERE operator_id = ?1 AND json IS NOT NULL";
-    Ok(conn.prepare_cached(sql)?.query_row([id.as_str()], read).optional()?)
+    Ok(conn
+        .prepare_cached(sql)?
+        .query_row([id.as_str()], read)
+        .optional()?)
 }
 
 /// Every operator, revoked ones too, by id.

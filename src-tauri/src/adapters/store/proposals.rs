@@ -111,12 +111,20 @@ fn read(found: &Row<'_>) -> rusqlite::Result<ProposalRow> {
     })
 }
 
-fn one(conn: &Connection, rest: &str, params: impl Params) -> Result<Option<ProposalRow>, StoreError> {
+fn one(
+    conn: &Connection,
+    rest: &str,
+    params: impl Params,
+) -> Result<Option<ProposalRow>, StoreError> {
     let mut query = conn.prepare_cached(&format!("{SELECT} {rest}"))?;
     Ok(query.query_row(params, read).optional()?)
 }
 
-fn many(conn: &Connection, rest: &str, params: impl Params) -> Result<Vec<ProposalRow>, StoreError> {
+fn many(
+    conn: &Connection,
+    rest: &str,
+    params: impl Params,
+) -> Result<Vec<ProposalRow>, StoreError> {
     let mut query = conn.prepare_cached(&format!("{SELECT} {rest}"))?;
     let rows = query.query_map(params, read)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -179,8 +187,13 @@ pub fn upsert_mirror(
     outcome: Option<&Outcome>,
     reason: Option<&str>,
 ) -> Result<bool, StoreError> {
-    let mirror = NewProposal { own: false, ..new.clone() };
-    let outcome = outcome.map(|o| row::to_json("store an outcome", o)).transpose()?;
+    let mirror = NewProposal {
+        own: false,
+        ..new.clone()
+    };
+    let outcome = outcome
+        .map(|o| row::to_json("store an outcome", o))
+        .transpose()?;
     let news = "ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated_at = excluded.updated_at,
             outcome = excluded.outcome, reason = excluded.reason, revision = excluded.revision
         WHERE own = 0 AND excluded.revision > revision AND executor = excluded.executor AND digest = excluded.digest";
@@ -202,7 +215,11 @@ pub fn get(conn: &Connection, id: &ProposalId) -> Result<Option<ProposalRow>, St
 pub fn by_prefix(conn: &Connection, prefix: &str) -> Result<Found, StoreError> {
     // A range over the primary key; U+10FFFF sorts after anything an id may contain.
     let end = format!("{prefix}\u{10ffff}");
-    let mut found = many(conn, "WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 6", (prefix, end))?;
+    let mut found = many(
+        conn,
+        "WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 6",
+        (prefix, end),
+    )?;
     if let Some(exact) = found.iter().position(|r| r.id.as_str() == prefix) {
         return Ok(Found::One(Box::new(found.swap_remove(exact))));
     }
@@ -222,7 +239,11 @@ pub fn by_prefix(conn: &Connection, prefix: &str) -> Result<Found, StoreError> {
 /// # Errors
 /// Whatever SQLite says.
 pub fn by_draft(conn: &Connection, id: &DraftId) -> Result<Option<ProposalRow>, StoreError> {
-    one(conn, "WHERE draft_id = ?1 AND own = 1 ORDER BY created_at DESC LIMIT 1", [id.as_str()])
+    one(
+        conn,
+        "WHERE draft_id = ?1 AND own = 1 ORDER BY created_at DESC LIMIT 1",
+        [id.as_str()],
+    )
 }
 
 /// Our own open proposal with this intent.
@@ -230,16 +251,28 @@ pub fn by_draft(conn: &Connection, id: &DraftId) -> Result<Option<ProposalRow>, 
 /// # Errors
 /// Whatever SQLite says.
 pub fn open_intent(conn: &Connection, intent_key: &str) -> Result<Option<ProposalRow>, StoreError> {
-    one(conn, &format!("WHERE {OPEN} AND own = 1 AND intent_key = ?1 LIMIT 1"), [intent_key])
+    one(
+        conn,
+        &format!("WHERE {OPEN} AND own = 1 AND intent_key = ?1 LIMIT 1"),
+        [intent_key],
+    )
 }
 
 /// Proposals, newest first: all of them, or those that are still open.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn list(conn: &Connection, open_only: bool, limit: usize) -> Result<Vec<ProposalRow>, StoreError> {
+pub fn list(
+    conn: &Connection,
+    open_only: bool,
+    limit: usize,
+) -> Result<Vec<ProposalRow>, StoreError> {
     let only = if open_only { OPEN } else { "TRUE" };
-    many(conn, &format!("WHERE {only} ORDER BY created_at DESC, id LIMIT ?1"), [row::limit(limit)])
+    many(
+        conn,
+        &format!("WHERE {only} ORDER BY created_at DESC, id LIMIT ?1"),
+        [row::limit(limit)],
+    )
 }
 
 /// Open proposals, own and mirrored, newest first.
@@ -264,8 +297,16 @@ pub fn own_open(conn: &Connection, limit: usize) -> Result<Vec<ProposalRow>, Sto
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn own_changed_since(conn: &Connection, since: TimeMs, all_open: bool) -> Result<Vec<ProposalRow>, StoreError> {
-    let open = if all_open { format!("OR {OPEN}") } else { String::new() };
+pub fn own_changed_since(
+    conn: &Connection,
+    since: TimeMs,
+    all_open: bool,
+) -> Result<Vec<ProposalRow>, StoreError> {
+    let open = if all_open {
+        format!("OR {OPEN}")
+    } else {
+        String::new()
+    };
     let rest = format!("WHERE own = 1 AND (updated_at >= ?1 {open}) ORDER BY updated_at, id");
     many(conn, &rest, [since.to_i64()])
 }
@@ -276,7 +317,8 @@ pub fn own_changed_since(conn: &Connection, since: TimeMs, all_open: bool) -> Re
 /// Whatever SQLite says.
 pub fn citing(conn: &Connection, frame: &FrameId) -> Result<Vec<ProposalRow>, StoreError> {
     // The plain text search is only there to spare most records the JSON walk.
-    let rest = "WHERE instr(record, ?1) > 0 AND EXISTS (SELECT 1 FROM json_each(record, '$.evidence') AS e
+    let rest =
+        "WHERE instr(record, ?1) > 0 AND EXISTS (SELECT 1 FROM json_each(record, '$.evidence') AS e
         WHERE json_extract(e.value, '$.frameId') = ?1) ORDER BY created_at DESC, id LIMIT ?2";
     many(conn, rest, (frame.as_str(), CITING_MAX))
 }
@@ -286,8 +328,12 @@ pub fn citing(conn: &Connection, frame: &FrameId) -> Result<Vec<ProposalRow>, St
 /// # Errors
 /// Whatever SQLite says.
 pub fn waiting_count(conn: &Connection) -> Result<usize, StoreError> {
-    let sql = format!("SELECT count(*) FROM proposals WHERE {OPEN} AND status = 'awaiting_approval' AND own = 1");
-    let count = conn.prepare_cached(&sql)?.query_row([], |r| row::count(r, 0))?;
+    let sql = format!(
+        "SELECT count(*) FROM proposals WHERE {OPEN} AND status = 'awaiting_approval' AND own = 1"
+    );
+    let count = conn
+        .prepare_cached(&sql)?
+        .query_row([], |r| row::count(r, 0))?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
@@ -296,8 +342,13 @@ pub fn waiting_count(conn: &Connection) -> Result<usize, StoreError> {
 /// # Errors
 /// Whatever SQLite says.
 pub fn executing_on(conn: &Connection, target: &str) -> Result<Option<ProposalId>, StoreError> {
-    let sql = format!("SELECT id FROM proposals WHERE {OPEN} AND status = 'executing' AND own = 1 AND target = ?1 LIMIT 1");
-    Ok(conn.prepare_cached(&sql)?.query_row([target], |r| row::parsed(r, 0)).optional()?)
+    let sql = format!(
+        "SELECT id FROM proposals WHERE {OPEN} AND status = 'executing' AND own = 1 AND target = ?1 LIMIT 1"
+    );
+    Ok(conn
+        .prepare_cached(&sql)?
+        .query_row([target], |r| row::parsed(r, 0))
+        .optional()?)
 }
 
 /// Moves our own proposal from one state to another; whether it stood where `from` says. An absent
@@ -326,14 +377,21 @@ pub fn transition(
 ///
 /// # Errors
 /// [`StoreError::Invalid`] if there is no such own proposal.
-pub fn set_outcome(conn: &Connection, id: &ProposalId, outcome: &Outcome) -> Result<(), StoreError> {
+pub fn set_outcome(
+    conn: &Connection,
+    id: &ProposalId,
+    outcome: &Outcome,
+) -> Result<(), StoreError> {
     let json = row::to_json("store an outcome", outcome)?;
     let changed = conn
         .prepare_cached("UPDATE proposals SET outcome = ?2 WHERE id = ?1 AND own = 1")?
         .execute((id.as_str(), json))?;
     if changed == 0 {
         let why = format!("there is no own proposal {id}");
-        return Err(StoreError::Invalid { what: "store an outcome", why });
+        return Err(StoreError::Invalid {
+            what: "store an outcome",
+            why,
+        });
     }
     Ok(())
 }

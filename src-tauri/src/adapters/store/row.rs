@@ -23,7 +23,10 @@ where
     T: FromStr,
     T::Err: Display,
 {
-    let text = row.get_ref(column)?.as_str().map_err(|e| unreadable(column, e))?;
+    let text = row
+        .get_ref(column)?
+        .as_str()
+        .map_err(|e| unreadable(column, e))?;
     text.parse().map_err(|e| unreadable(column, e))
 }
 
@@ -42,7 +45,10 @@ where
 
 /// A column of JSON text.
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str().map_err(|e| unreadable(column, e))?;
+    let text = row
+        .get_ref(column)?
+        .as_str()
+        .map_err(|e| unreadable(column, e))?;
     serde_json::from_str(text).map_err(|e| unreadable(column, e))
 }
 

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{StoreError, row};
+use crate::domain::base::limits::ACTUATION_MAX_MS;
 use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::proposal::Status;
 
@@ -60,22 +61,31 @@ pub fn start(
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn end(conn: &Connection, id: &ProposalId, ended_at: TimeMs, outcome: Status) -> Result<(), StoreError> {
-    conn.prepare_cached("UPDATE runs SET ended_at = ?2, outcome = ?3 WHERE proposal_id = ?1 AND ended_at IS NULL")?
-        .execute((id.as_str(), ended_at.to_i64(), outcome.as_str()))?;
+pub fn end(
+    conn: &Connection,
+    id: &ProposalId,
+    ended_at: TimeMs,
+    outcome: Status,
+) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "UPDATE runs SET ended_at = ?2, outcome = ?3 WHERE proposal_id = ?1 AND ended_at IS NULL",
+    )?
+    .execute((id.as_str(), ended_at.to_i64(), outcome.as_str()))?;
     Ok(())
 }
 
-/// The actions that started at or after `since` or have not ended, oldest first.
+/// The actions that were under way at or after `since`, oldest first.
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn since(conn: &Connection, since: TimeMs) -> Result<Vec<RunRow>, StoreError> {
+    // No action lasts longer than this, so the index on the start bounds the search.
+    let earliest = TimeMs(since.0.saturating_sub(ACTUATION_MAX_MS));
     let mut query = conn.prepare_cached(
         "SELECT proposal_id, rule, target, operation, started_at, ended_at, planned_ms, outcome FROM runs
-         WHERE started_at >= ?1 OR ended_at IS NULL OR ended_at >= ?1 ORDER BY started_at, proposal_id",
+         WHERE started_at >= ?2 AND coalesce(ended_at >= ?1, 1) ORDER BY started_at, proposal_id",
     )?;
-    let rows = query.query_map([since.to_i64()], |found| {
+    let rows = query.query_map([since.to_i64(), earliest.to_i64()], |found| {
         Ok(RunRow {
             proposal_id: row::parsed(found, 0)?,
             rule: found.get(1)?,
@@ -94,11 +104,21 @@ pub fn since(conn: &Connection, since: TimeMs) -> Result<Vec<RunRow>, StoreError
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn total(conn: &Connection, rule: &str, target: &str, since: TimeMs) -> Result<Total, StoreError> {
+pub fn total(
+    conn: &Connection,
+    rule: &str,
+    target: &str,
+    since: TimeMs,
+) -> Result<Total, StoreError> {
     let sql = "SELECT count(*), coalesce(sum(max(coalesce(ended_at - started_at, planned_ms), 0)), 0) FROM runs
         WHERE rule = ?1 AND target = ?2 AND started_at >= ?3";
-    let total = conn.prepare_cached(sql)?.query_row((rule, target, since.to_i64()), |found| {
-        Ok(Total { runs: row::count(found, 0)?, ms: row::count(found, 1)? })
-    });
+    let total = conn
+        .prepare_cached(sql)?
+        .query_row((rule, target, since.to_i64()), |found| {
+            Ok(Total {
+                runs: row::count(found, 0)?,
+                ms: row::count(found, 1)?,
+            })
+        });
     Ok(total.optional()?.unwrap_or_default())
 }

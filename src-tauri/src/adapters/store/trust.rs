@@ -25,7 +25,9 @@ pub fn put(conn: &Connection, record: &TrustRecord) -> Result<(), StoreError> {
 /// Whatever SQLite says.
 pub fn get(conn: &Connection, device: &DeviceId) -> Result<Option<TrustRecord>, StoreError> {
     let mut query = conn.prepare_cached("SELECT json FROM trust WHERE device_id = ?1")?;
-    Ok(query.query_row([device.as_str()], |r| row::json(r, 0)).optional()?)
+    Ok(query
+        .query_row([device.as_str()], |r| row::json(r, 0))
+        .optional()?)
 }
 
 /// Every record, revoked ones too, by device id.

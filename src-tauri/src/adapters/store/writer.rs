@@ -174,7 +174,8 @@ impl Writer {
 
     fn begin(&mut self, class: Class) -> Result<(), StoreError> {
         if self.synchronous != Some(class) {
-            self.sql(match class {
+            // SQLite obeys this pragma when it compiles it: a cached statement would do nothing.
+            self.conn.execute_batch(match class {
                 Class::Durable => "PRAGMA synchronous=FULL",
                 Class::Relaxed => "PRAGMA synchronous=NORMAL",
             })?;
@@ -207,23 +208,7 @@ impl Writer {
     }
 
     fn sql(&self, sql: &'static str) -> Result<(), StoreError> {
-        // A pragma may answer with a row; everything else is done after the first step.
-        self.conn
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.raw_execute_or_query())
-            .map_err(StoreError::from)
-    }
-}
-
-/// Steps a statement to its end, whether it gives rows or not.
-trait RunToEnd {
-    fn raw_execute_or_query(&mut self) -> rusqlite::Result<()>;
-}
-
-impl RunToEnd for rusqlite::CachedStatement<'_> {
-    fn raw_execute_or_query(&mut self) -> rusqlite::Result<()> {
-        let mut rows = self.query([])?;
-        while rows.next()?.is_some() {}
+        self.conn.prepare_cached(sql)?.execute([])?;
         Ok(())
     }
 }
