@@ -1,1 +1,14 @@
-//! x
+//! Integration tests: real nodes on loopback, real processes, recorded gen-1 messages.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods)]
+
+mod bad_frames;
+mod bad_input;
+mod crash;
+mod gate;
+mod handshake;
+mod harness;
+mod main_job;
+mod process;
+mod recorded;
+mod starting;

@@ -143,8 +143,8 @@ async fn housekeeping(shared: Shared, doorway: Arc<crate::adapters::transport::D
         }
         let numbers = doorway.numbers();
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        shared.metrics.sockets_unauthenticated.set(gauge(u64::try_from(numbers.open).unwrap_or(0)));
-        shared.metrics.sockets_evicted.set(gauge(numbers.evicted));
+        shared.metrics.sockets_unauthenticated.set(gauge(u64::try_from(numbers.open_unauthenticated).unwrap_or(0)));
+        shared.metrics.sockets_evicted.set(gauge(numbers.evicted_total));
         let (now, keep) = (shared.now(), shared.config.keep_frames);
         let done = shared
             .store

@@ -29,6 +29,8 @@ use crate::domain::wire::{Message, Reply};
 const STRANGER_MESSAGES_MAX: usize = 32;
 /// How long a peer may leave our writes unread before the link is given up.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
+/// How long a peer may take to accept a connection and upgrade it.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages written before the socket is flushed.
 const FLUSH_EVERY: usize = 64;
 
@@ -85,7 +87,9 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
         writer.close(1008, "not authenticated").await;
         return;
     };
-    slot.promote();
+    if !slot.promote() {
+        return;
+    }
     let info = PeerInfo::new(&hello, false, None, Posture::Insecure, shared.now());
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
@@ -116,7 +120,7 @@ async fn greet(shared: &Shared, reader: &mut SocketReader, writer: &mut SocketWr
                 say(writer, Reply::from(refusal).to_text("")).await?;
                 continue;
             }
-            Ok(Received::Closed) | Err(_) => return None,
+            Ok(Received::Closed { .. }) | Err(_) => return None,
         };
         let (id, method, params) = match Message::parse(&text) {
             Ok(Message::Request { id, method, params }) => (id, method, params),
@@ -211,7 +215,8 @@ async fn connect(
 /// # Errors
 /// Why no link came about; the caller waits and tries again.
 pub async fn dialed(shared: &Shared, ingress: &Ingress, peer: &StaticPeer) -> Result<(), String> {
-    let socket = transport::dial(&peer.url).await.map_err(|e| e.to_string())?;
+    let stop = shared.tasks.stop().child_token();
+    let socket = transport::dial(&peer.url, DIAL_TIMEOUT, &stop).await.map_err(|e| e.to_string())?;
     let (mut reader, mut writer) = socket.split();
     let deadline = Duration::from_millis(HANDSHAKE_DEADLINE_MS);
     let hello = match tokio::time::timeout(deadline, introduce(shared, &peer.device, &mut reader, &mut writer)).await {
@@ -223,7 +228,6 @@ pub async fn dialed(shared: &Shared, ingress: &Ingress, peer: &StaticPeer) -> Re
         Err(_) => return Err("the handshake took too long".to_owned()),
     };
     let info = PeerInfo::new(&hello, true, Some(peer.label.clone()), Posture::Insecure, shared.now());
-    let stop = shared.tasks.stop().child_token();
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
             writer.close(1000, "duplicate").await;
@@ -275,7 +279,7 @@ async fn ask(
                 _ => {}
             },
             Ok(Received::TooLarge { .. }) => {}
-            Ok(Received::Closed) | Err(_) => return Err("the peer hung up during the handshake".to_owned()),
+            Ok(Received::Closed { .. }) | Err(_) => return Err("the peer hung up during the handshake".to_owned()),
         }
     }
 }
@@ -319,7 +323,7 @@ async fn read_loop(shared: &Shared, ingress: &Ingress, link: &LinkHandle, reader
                 }
                 continue;
             }
-            Ok(Received::Closed) => return "socket closed",
+            Ok(Received::Closed { .. }) => return "socket closed",
             Err(error) => {
                 tracing::debug!(peer = link.info.device.short(), %error, "link broke");
                 return "socket failed";

@@ -105,6 +105,10 @@ pub fn check(
     };
     let outer = trust_member(params)?;
     let inner = envelope.as_ref().and_then(|e| e.trust);
+    // Gen-1 counts a trust block that does not read as part of a malformed envelope.
+    if let Some(Err(refusal)) = inner.map(read_trust) {
+        return Err(refuse(Code::InvalidCommandEnvelope, refusal.message));
+    }
     let differ = outer
         .zip(inner)
         .is_some_and(|(outer, inner)| comparable(outer) != comparable(inner));

@@ -1,0 +1,300 @@
+//! Nodes in this process on free loopback ports, and a probe that speaks the gen-1 protocol by hand.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clawmesh::adapters::clock::{SharedClock, SystemClock};
+use clawmesh::adapters::keystore;
+use clawmesh::adapters::paths::StateDir;
+use clawmesh::domain::admission::{Grants, TrustRecord};
+use clawmesh::domain::base::{DeviceId, MeshId, TimeMs};
+use clawmesh::domain::identity::{DeviceKey, OperatorKey};
+use clawmesh::domain::policy::STARTER_POLICY;
+use clawmesh::domain::wire::handshake::{Hello, Introduction};
+use clawmesh::node::{Node, Opened, RawConfig, Shared};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+pub const MESH: &str = "test";
+/// How long a condition may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running node with its own state directory.
+pub struct TestNode {
+    pub node: Option<Node>,
+    pub address: SocketAddr,
+    pub dir: Arc<TempDir>,
+}
+
+/// How a test node differs from a plain one.
+pub struct Setup {
+    pub raw: RawConfig,
+    pub trusts: Vec<(DeviceKey, &'static str)>,
+    pub trusted_ids: Vec<(DeviceId, &'static str)>,
+    pub operator: Option<(OperatorKey, &'static str)>,
+    pub policy: Option<String>,
+    pub clock: SharedClock,
+}
+
+pub fn key(n: u8) -> DeviceKey {
+    DeviceKey::from_seed(&[n; 32])
+}
+
+pub fn field() -> Setup {
+    Setup {
+        raw: RawConfig {
+            name: Some("field".into()),
+            role: Some("field".into()),
+            mesh_name: Some(MESH.into()),
+            port: Some(0),
+            mock_sensor: Some(true),
+            mock_actuator: Some(true),
+            sensor_interval_ms: Some(100),
+            ..RawConfig::default()
+        },
+        trusts: Vec::new(),
+        trusted_ids: Vec::new(),
+        operator: None,
+        policy: Some(STARTER_POLICY.to_owned()),
+        clock: Arc::new(SystemClock::default()),
+    }
+}
+
+pub fn centre() -> Setup {
+    let mut setup = field();
+    setup.raw.name = Some("centre".into());
+    setup.raw.role = Some("node".into());
+    setup.raw.mock_actuator = None;
+    setup.raw.mock_sensor = None;
+    setup.policy = None;
+    setup
+}
+
+impl Setup {
+    pub fn trusting(mut self, key: DeviceKey, grants: &'static str) -> Self {
+        self.trusts.push((key, grants));
+        self
+    }
+
+    pub fn with_operator(mut self, key: OperatorKey, level: &'static str) -> Self {
+        self.operator = Some((key, level));
+        self
+    }
+
+    pub async fn start(self) -> TestNode {
+        self.start_in(Arc::new(tempfile::tempdir().unwrap()), None).await
+    }
+
+    /// Starts in a directory, with a fixed identity where `seed` is given.
+    pub async fn start_in(self, dir: Arc<TempDir>, seed: Option<u8>) -> TestNode {
+        let state = StateDir::at(&dir.path().join("state"));
+        state.prepare().unwrap();
+        if let Some(n) = seed.filter(|_| !state.identity_file().exists()) {
+            keystore::create_device_key(&state, &[n; 32], TimeMs(1)).unwrap();
+        }
+        if let Some(policy) = &self.policy {
+            std::fs::write(state.policy_file(), policy).unwrap();
+        }
+        let config = self.raw.resolve(state.root().to_path_buf()).unwrap();
+        let opened = Opened::open(config, self.clock).await.unwrap();
+        for (key, grants) in &self.trusts {
+            trust(&opened.shared, key, grants).await;
+        }
+        if let Some((key, level)) = &self.operator {
+            enroll(&opened.shared, key, level).await;
+        }
+        let node = Node::start(opened, |_| axum::Router::new()).await.unwrap();
+        TestNode { address: node.address(), node: Some(node), dir }
+    }
+}
+
+/// Trusts a device with its key pinned.
+pub async fn trust(shared: &Shared, key: &DeviceKey, grants: &str) {
+    let grants: Grants = grants.parse().unwrap();
+    let record = TrustRecord::new(key.id().clone(), Some(*key.public()), None, grants, TimeMs(1));
+    shared
+        .store
+        .write(clawmesh::adapters::store::Class::Durable, "test", move |c| {
+            clawmesh::adapters::store::trust::put(c, &record)
+        })
+        .await
+        .unwrap();
+    shared.trust.reload(&shared.store).await.unwrap();
+}
+
+/// Enrolls an operator, vouched for by the node itself.
+pub async fn enroll(shared: &Shared, key: &OperatorKey, level: &str) {
+    use clawmesh::domain::gate::{OperatorRecord, SignedOperator};
+    let record = OperatorRecord {
+        operator_id: key.id().clone(),
+        public_key: *key.public(),
+        name: "ada".into(),
+        max_level: level.parse().unwrap(),
+        issuer: shared.own_id().clone(),
+        issued_at: shared.now(),
+        expires_at: None,
+    };
+    let signed = SignedOperator::issue(record, &shared.key);
+    shared
+        .store
+        .write(clawmesh::adapters::store::Class::Durable, "test", move |c| {
+            clawmesh::adapters::store::operators::put(c, &signed)
+        })
+        .await
+        .unwrap();
+}
+
+impl TestNode {
+    pub fn shared(&self) -> &Shared {
+        self.node.as_ref().unwrap().shared()
+    }
+
+    pub fn id(&self) -> DeviceId {
+        self.shared().own_id().clone()
+    }
+
+    pub fn state(&self) -> StateDir {
+        StateDir::at(&self.dir.path().join("state"))
+    }
+
+    pub async fn stop(mut self) -> Arc<TempDir> {
+        self.node.take().unwrap().stop().await;
+        self.dir.clone()
+    }
+}
+
+/// Waits until a condition holds.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut check: impl FnMut() -> F) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = check().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited too long until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A hand-driven peer.
+pub struct Probe {
+    pub socket: WebSocketStream<TcpStream>,
+    next: u64,
+    pub events: Vec<Value>,
+}
+
+impl Probe {
+    pub async fn open(address: SocketAddr) -> Probe {
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let url = format!("ws://{address}/");
+        let (socket, _) = tokio_tungstenite::client_async(url, tcp).await.unwrap();
+        Probe { socket, next: 1, events: Vec::new() }
+    }
+
+    /// Connects and authenticates; `features` as given, none makes it a gen-1 node.
+    pub async fn connect(address: SocketAddr, key: &DeviceKey, mesh: &str) -> Probe {
+        let mut probe = Probe::open(address).await;
+        let reply = probe.handshake(key, mesh, |_| {}).await;
+        assert_eq!(reply["ok"], true, "{reply}");
+        probe
+    }
+
+    /// The handshake with parameters changed by `mutate` after signing.
+    pub async fn handshake(&mut self, key: &DeviceKey, mesh: &str, mutate: impl FnOnce(&mut Map<String, Value>)) -> Value {
+        let challenge = self.ask("mesh.challenge", json!({})).await;
+        let nonce = challenge["payload"]["nonce"].as_str().unwrap().to_owned();
+        let mut params = hello(key, mesh, &nonce);
+        mutate(&mut params);
+        let reply = self.ask("mesh.connect", Value::Object(params)).await;
+        if reply["ok"] == true {
+            let server = Hello::parse(reply["payload"].as_object().unwrap(), false).unwrap();
+            let now = TimeMs(server.signed_at.0);
+            assert_eq!(server.check_signature("probe-nonce", now), Ok(()));
+        }
+        reply
+    }
+
+    pub async fn send(&mut self, text: impl Into<String>) {
+        self.socket.send(Message::text(text.into())).await.unwrap();
+    }
+
+    pub async fn event(&mut self, event: &str, payload: Value) {
+        self.send(json!({"type": "event", "event": event, "payload": payload}).to_string()).await;
+    }
+
+    /// Sends a request and returns its whole response; events that come first are kept.
+    pub async fn ask(&mut self, method: &str, params: Value) -> Value {
+        let id = format!("p{}", self.next);
+        self.next += 1;
+        self.send(json!({"type": "req", "id": id, "method": method, "params": params}).to_string()).await;
+        self.answer(&id).await
+    }
+
+    /// The response with an id.
+    pub async fn answer(&mut self, id: &str) -> Value {
+        loop {
+            let message = self.receive().await.unwrap_or_else(|| panic!("closed while waiting for {id}"));
+            if message["type"] == "res" && message["id"] == id {
+                return message;
+            }
+            self.events.push(message);
+        }
+    }
+
+    /// The next message; `None` once the node has closed the socket.
+    pub async fn receive(&mut self) -> Option<Value> {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("waited too long for a message");
+            match next {
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(_))) | None | Some(Err(_)) => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+}
+
+/// Signed handshake parameters of a probe without our features: a gen-1 node.
+pub fn hello(key: &DeviceKey, mesh: &str, nonce: &str) -> Map<String, Value> {
+    let introduction = Introduction {
+        display_name: "probe".into(),
+        capabilities: vec!["channel:probe".into()],
+        mesh_id: MeshId::of_name(mesh),
+        role: "viewer".into(),
+    };
+    let now = clawmesh::adapters::clock::Clock::now(&SystemClock::default());
+    let mut params = introduction.sign(key, nonce, Some("probe-nonce"), now);
+    params.remove("features");
+    params
+}
+
+/// A command that passes all seven gen-1 checks.
+pub fn command(id: &str, target: &str, now: u64) -> Value {
+    json!({
+        "channel": "clawmesh", "to": target, "originGatewayId": "somebody", "idempotencyKey": "k",
+        "command": {
+            "version": 1, "kind": "clawmesh.command", "commandId": id, "createdAtMs": now,
+            "source": {"nodeId": "somebody", "role": "operator"},
+            "target": {"kind": "capability", "ref": target},
+            "operation": {"name": "open", "params": {"durationSec": 5}},
+            "trust": {
+                "action_type": "actuation", "evidence_sources": ["sensor", "human"],
+                "evidence_trust_tier": "T3_verified_action_evidence",
+                "minimum_trust_tier": "T2_operational_observation", "verification_required": "human",
+                "verification_satisfied": true, "approved_by": ["operator:probe"],
+            },
+        },
+    })
+}
+
+/// The movements the simulated kit made, oldest first.
+pub fn journal(state: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(state.join("sim/journal.jsonl")).unwrap_or_default();
+    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
