@@ -1,6 +1,8 @@
-//! Tests of the store: the engine here under `engine`, the table families under `families`.
+//! Tests of the store: the engine under `engine`, the table families under `families` and
+//! `decisions`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod decisions;
 mod engine;
 mod families;
 
@@ -19,6 +21,13 @@ fn place() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("clawmesh.db");
     (dir, file)
+}
+
+/// The writer's own connection, for tests of plain functions.
+fn conn() -> (TempDir, rusqlite::Connection) {
+    let (dir, file) = place();
+    let conn = super::open::connect(&file, StoreOptions::default()).unwrap();
+    (dir, conn)
 }
 
 fn open(file: &std::path::Path) -> Result<Store, StoreError> {

@@ -25,6 +25,9 @@ pub enum Class {
 /// Answers the caller, once it is known how the commit went.
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// A write; it gets an error where no transaction could begin.
+type Run = dyn FnOnce(Result<&Connection, StoreError>) -> Ran + Send;
+
 /// What a write leaves behind until the commit.
 struct Ran {
     error: Option<StoreError>,
@@ -34,7 +37,7 @@ struct Ran {
 /// One waiting write.
 pub(super) struct Job {
     class: Class,
-    run: Box<dyn FnOnce(Result<&Connection, StoreError>) -> Ran + Send>,
+    run: Box<Run>,
 }
 
 /// What the writer's queue carries.
@@ -162,10 +165,11 @@ impl Writer {
             None => self.sql("COMMIT"),
             Some(error) => Err(error),
         };
-        if outcome.is_err() && !self.conn.is_autocommit() {
-            if let Err(error) = self.sql("ROLLBACK") {
-                tracing::error!(%error, "a failed transaction could not be rolled back");
-            }
+        if outcome.is_err()
+            && !self.conn.is_autocommit()
+            && let Err(error) = self.sql("ROLLBACK")
+        {
+            tracing::error!(%error, "a failed transaction could not be rolled back");
         }
         for reply in ran {
             reply(outcome.clone());

@@ -1,5 +1,6 @@
 //! The engine: commits, failures, limits, damaged files, abrupt ends.
 
+use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::sync_channel;
@@ -69,14 +70,19 @@ fn only_the_owner_may_read_the_files() {
 }
 
 /// Holds the writer until the returned sender is dropped, so that what follows is one batch.
-fn hold(store: &Store) -> (std::sync::mpsc::SyncSender<()>, std::thread::JoinHandle<()>) {
-    let (release, held) = sync_channel::<()>(0);
+fn hold(
+    store: &Store,
+) -> (
+    std::sync::mpsc::SyncSender<Infallible>,
+    std::thread::JoinHandle<()>,
+) {
+    let (release, held) = sync_channel::<Infallible>(0);
     let (started, running) = sync_channel(1);
     let store = store.clone();
     let thread = std::thread::spawn(move || {
         let done = store.write_blocking(Class::Relaxed, "hold", move |_| {
             started.send(()).unwrap();
-            drop(held.recv());
+            held.recv().unwrap_err();
             Ok(())
         });
         done.unwrap();
