@@ -1,3 +1,7 @@
-//! Entry point of the desktop application.
+//! Entry point of the desktop application: still an empty shell that says what to run instead.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clawmesh::surfaces::cli::desktop_shell()
+}

@@ -89,7 +89,8 @@ impl Setup {
     }
 
     pub async fn start(self) -> TestNode {
-        self.start_in(Arc::new(tempfile::tempdir().unwrap()), None).await
+        self.start_in(Arc::new(tempfile::tempdir().unwrap()), None)
+            .await
     }
 
     /// Starts in a directory, with a fixed identity where `seed` is given.
@@ -111,19 +112,31 @@ impl Setup {
             enroll(&opened.shared, key, level).await;
         }
         let node = Node::start(opened, |_| axum::Router::new()).await.unwrap();
-        TestNode { address: node.address(), node: Some(node), dir }
+        TestNode {
+            address: node.address(),
+            node: Some(node),
+            dir,
+        }
     }
 }
 
 /// Trusts a device with its key pinned.
 pub async fn trust(shared: &Shared, key: &DeviceKey, grants: &str) {
     let grants: Grants = grants.parse().unwrap();
-    let record = TrustRecord::new(key.id().clone(), Some(*key.public()), None, grants, TimeMs(1));
+    let record = TrustRecord::new(
+        key.id().clone(),
+        Some(*key.public()),
+        None,
+        grants,
+        TimeMs(1),
+    );
     shared
         .store
-        .write(clawmesh::adapters::store::Class::Durable, "test", move |c| {
-            clawmesh::adapters::store::trust::put(c, &record)
-        })
+        .write(
+            clawmesh::adapters::store::Class::Durable,
+            "test",
+            move |c| clawmesh::adapters::store::trust::put(c, &record),
+        )
         .await
         .unwrap();
     shared.trust.reload(&shared.store).await.unwrap();
@@ -144,9 +157,11 @@ pub async fn enroll(shared: &Shared, key: &OperatorKey, level: &str) {
     let signed = SignedOperator::issue(record, &shared.key);
     shared
         .store
-        .write(clawmesh::adapters::store::Class::Durable, "test", move |c| {
-            clawmesh::adapters::store::operators::put(c, &signed)
-        })
+        .write(
+            clawmesh::adapters::store::Class::Durable,
+            "test",
+            move |c| clawmesh::adapters::store::operators::put(c, &signed),
+        )
         .await
         .unwrap();
 }
@@ -171,13 +186,19 @@ impl TestNode {
 }
 
 /// Waits until a condition holds.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut check: impl FnMut() -> F) -> T {
+pub async fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut check: impl FnMut() -> F,
+) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         if let Some(value) = check().await {
             return value;
         }
-        assert!(tokio::time::Instant::now() < deadline, "waited too long until {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "waited too long until {what}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -194,7 +215,11 @@ impl Probe {
         let tcp = TcpStream::connect(address).await.unwrap();
         let url = format!("ws://{address}/");
         let (socket, _) = tokio_tungstenite::client_async(url, tcp).await.unwrap();
-        Probe { socket, next: 1, events: Vec::new() }
+        Probe {
+            socket,
+            next: 1,
+            events: Vec::new(),
+        }
     }
 
     /// Connects and authenticates; `features` as given, none makes it a gen-1 node.
@@ -206,7 +231,12 @@ impl Probe {
     }
 
     /// The handshake with parameters changed by `mutate` after signing.
-    pub async fn handshake(&mut self, key: &DeviceKey, mesh: &str, mutate: impl FnOnce(&mut Map<String, Value>)) -> Value {
+    pub async fn handshake(
+        &mut self,
+        key: &DeviceKey,
+        mesh: &str,
+        mutate: impl FnOnce(&mut Map<String, Value>),
+    ) -> Value {
         let challenge = self.ask("mesh.challenge", json!({})).await;
         let nonce = challenge["payload"]["nonce"].as_str().unwrap().to_owned();
         let mut params = hello(key, mesh, &nonce);
@@ -225,21 +255,26 @@ impl Probe {
     }
 
     pub async fn event(&mut self, event: &str, payload: Value) {
-        self.send(json!({"type": "event", "event": event, "payload": payload}).to_string()).await;
+        self.send(json!({"type": "event", "event": event, "payload": payload}).to_string())
+            .await;
     }
 
     /// Sends a request and returns its whole response; events that come first are kept.
     pub async fn ask(&mut self, method: &str, params: Value) -> Value {
         let id = format!("p{}", self.next);
         self.next += 1;
-        self.send(json!({"type": "req", "id": id, "method": method, "params": params}).to_string()).await;
+        self.send(json!({"type": "req", "id": id, "method": method, "params": params}).to_string())
+            .await;
         self.answer(&id).await
     }
 
     /// The response with an id.
     pub async fn answer(&mut self, id: &str) -> Value {
         loop {
-            let message = self.receive().await.unwrap_or_else(|| panic!("closed while waiting for {id}"));
+            let message = self
+                .receive()
+                .await
+                .unwrap_or_else(|| panic!("closed while waiting for {id}"));
             if message["type"] == "res" && message["id"] == id {
                 return message;
             }
@@ -250,7 +285,9 @@ impl Probe {
     /// The next message; `None` once the node has closed the socket.
     pub async fn receive(&mut self) -> Option<Value> {
         loop {
-            let next = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("waited too long for a message");
+            let next = tokio::time::timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("waited too long for a message");
             match next {
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(_))) | None | Some(Err(_)) => return None,
@@ -296,5 +333,7 @@ pub fn command(id: &str, target: &str, now: u64) -> Value {
 /// The movements the simulated kit made, oldest first.
 pub fn journal(state: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(state.join("sim/journal.jsonl")).unwrap_or_default();
-    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    text.lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect()
 }

@@ -1,5 +1,11 @@
 //! Integration tests: real nodes on loopback, real processes, recorded gen-1 messages.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 #![allow(clippy::disallowed_methods)]
 
 mod bad_frames;

@@ -1,3 +1,15 @@
-//! Entry point of the headless node.
+//! Entry point of the headless node: the command line, with the HTTP surface put in.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clawmesh::operator::Door;
+use clawmesh::surfaces::{cli, http};
+
+fn main() -> ExitCode {
+    cli::main(|state_dir| {
+        let tokens = http::Tokens::open(state_dir).map_err(|e| e.to_string())?;
+        Ok(Box::new(|shared| {
+            http::app(Door::new(shared.clone()), tokens)
+        }))
+    })
+}

@@ -39,7 +39,10 @@ pub enum ConfigError {
 }
 
 fn value(key: &str, why: impl Into<String>) -> ConfigError {
-    ConfigError::Value { key: key.to_owned(), why: why.into() }
+    ConfigError::Value {
+        key: key.to_owned(),
+        why: why.into(),
+    }
 }
 
 /// What a node is for. Roles other than these are refused, not guessed.
@@ -75,7 +78,10 @@ impl Role {
 
     /// The name on the wire and in the configuration.
     pub fn as_str(self) -> &'static str {
-        Self::NAMES.iter().find(|(role, _)| *role == self).map_or("node", |(_, name)| name)
+        Self::NAMES
+            .iter()
+            .find(|(role, _)| *role == self)
+            .map_or("node", |(_, name)| name)
     }
 
     /// Whether a node of this role runs the planner.
@@ -109,18 +115,34 @@ impl FromStr for StaticPeer {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let bad = |why: String| value("peer", format!("{why}; write \"<deviceId>=<url>|<tlsFingerprint>|<label>\""));
-        let (device, rest) = text.split_once('=').ok_or_else(|| bad(format!("{text:?} has no '='")))?;
+        let bad = |why: String| {
+            value(
+                "peer",
+                format!("{why}; write \"<deviceId>=<url>|<tlsFingerprint>|<label>\""),
+            )
+        };
+        let (device, rest) = text
+            .split_once('=')
+            .ok_or_else(|| bad(format!("{text:?} has no '='")))?;
         let mut parts = rest.split('|');
         let url = parts.next().unwrap_or_default();
         let fingerprint = parts.next().unwrap_or_default().trim();
-        let label = parts.next().map(str::trim).filter(|l| !l.is_empty()).unwrap_or("local");
+        let label = parts
+            .next()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .unwrap_or("local");
         if parts.next().is_some() {
             return Err(bad("too many '|'".into()));
         }
-        let known = label.len() <= 32 && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let known = label.len() <= 32
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !known {
-            return Err(bad(format!("label {label:?} must be lower-case letters, digits and '-'")));
+            return Err(bad(format!(
+                "label {label:?} must be lower-case letters, digits and '-'"
+            )));
         }
         let local = ["lan", "local", "mdns"].contains(&label);
         if !local {
@@ -133,7 +155,10 @@ impl FromStr for StaticPeer {
             ));
         }
         if !fingerprint.is_empty() {
-            return Err(value("peer", "a TLS fingerprint was given, but this version cannot make TLS links yet"));
+            return Err(value(
+                "peer",
+                "a TLS fingerprint was given, but this version cannot make TLS links yet",
+            ));
         }
         Ok(Self {
             device: device.trim().parse().map_err(|e| bad(format!("{e}")))?,
@@ -259,7 +284,10 @@ impl RawConfig {
     /// # Errors
     /// [`ConfigError::Parse`] with line and key.
     pub fn parse(text: &str, path: &str) -> Result<RawConfig, ConfigError> {
-        toml::from_str(text).map_err(|e| ConfigError::Parse { path: path.to_owned(), source: Box::new(e) })
+        toml::from_str(text).map_err(|e| ConfigError::Parse {
+            path: path.to_owned(),
+            source: Box::new(e),
+        })
     }
 
     /// What the flags say beats what the file says; lists are added.
@@ -268,7 +296,17 @@ impl RawConfig {
         macro_rules! take {
             ($($field:ident),*) => { $( if flags.$field.is_some() { self.$field = flags.$field; } )* };
         }
-        take!(name, role, mesh_name, host, port, discovery, sensor_interval_ms, host_sensor, mock_sensor);
+        take!(
+            name,
+            role,
+            mesh_name,
+            host,
+            port,
+            discovery,
+            sensor_interval_ms,
+            host_sensor,
+            mock_sensor
+        );
         take!(mock_actuator, mock_pace, demo);
         self.peers.extend(flags.peers);
         self.capabilities.extend(flags.capabilities);
@@ -282,16 +320,30 @@ impl RawConfig {
     pub fn resolve(self, state_dir: PathBuf) -> Result<Config, ConfigError> {
         let name = self.name.unwrap_or_else(|| "clawmesh-node".to_owned());
         if name.is_empty() || name.len() > NAME_MAX_BYTES || name.chars().any(char::is_control) {
-            return Err(value("name", "must be 1 to 128 bytes without control characters"));
+            return Err(value(
+                "name",
+                "must be 1 to 128 bytes without control characters",
+            ));
         }
-        let role: Role = self.role.as_deref().unwrap_or("node").parse().map_err(|e: String| value("role", e))?;
+        let role: Role = self
+            .role
+            .as_deref()
+            .unwrap_or("node")
+            .parse()
+            .map_err(|e: String| value("role", e))?;
         if self.capabilities.len() > CAPABILITIES_MAX {
-            return Err(value("capabilities", format!("at most {CAPABILITIES_MAX} are allowed")));
+            return Err(value(
+                "capabilities",
+                format!("at most {CAPABILITIES_MAX} are allowed"),
+            ));
         }
         let capabilities = self
             .capabilities
             .iter()
-            .map(|c| c.parse::<Capability>().map_err(|e| value("capabilities", e.to_string())))
+            .map(|c| {
+                c.parse::<Capability>()
+                    .map_err(|e| value("capabilities", e.to_string()))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let pace = self.mock_pace.unwrap_or(1.0);
         if !(pace.is_finite() && (0.0..=1_000.0).contains(&pace)) {
@@ -301,7 +353,11 @@ impl RawConfig {
         if !(50..=86_400_000).contains(&interval) {
             return Err(value("sensor_interval_ms", "must be from 50 to 86400000"));
         }
-        let mut rules = self.rule.into_iter().map(RawRule::resolve).collect::<Result<Vec<_>, _>>()?;
+        let mut rules = self
+            .rule
+            .into_iter()
+            .map(RawRule::resolve)
+            .collect::<Result<Vec<_>, _>>()?;
         if rules.is_empty() && role.plans() {
             rules.push(default_rule()?);
         }
@@ -315,7 +371,11 @@ impl RawConfig {
             host: self.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             port: self.port.unwrap_or(DEFAULT_PORT),
             discovery,
-            peers: self.peers.iter().map(|p| p.parse()).collect::<Result<_, _>>()?,
+            peers: self
+                .peers
+                .iter()
+                .map(|p| p.parse())
+                .collect::<Result<_, _>>()?,
             capabilities,
             sensor_interval_ms: interval,
             host_sensor: self.host_sensor.unwrap_or(false),
@@ -359,16 +419,27 @@ impl RawRule {
             _ => return Err(bad("give exactly one of below and above".into())),
         };
         if !threshold.is_finite() || self.name.is_empty() || self.name.len() > NAME_MAX_BYTES {
-            return Err(bad("needs a name of 1 to 128 bytes and a finite threshold".into()));
+            return Err(bad(
+                "needs a name of 1 to 128 bytes and a finite threshold".into()
+            ));
         }
-        let target: Capability = self.target.parse().map_err(|e| bad(format!("target: {e}")))?;
+        let target: Capability = self
+            .target
+            .parse()
+            .map_err(|e| bad(format!("target: {e}")))?;
         Ok(Rule {
             comparison,
             threshold,
-            min_tier: self.min_tier.as_deref().unwrap_or("T2").parse::<Tier>().map_err(&bad)?,
+            min_tier: self
+                .min_tier
+                .as_deref()
+                .unwrap_or("T2")
+                .parse::<Tier>()
+                .map_err(&bad)?,
             max_age_ms: self.max_age_sec.unwrap_or(60).saturating_mul(1_000),
             cooldown_ms: self.cooldown_sec.unwrap_or(300).saturating_mul(1_000),
-            action: Action::new(target, &self.operation, self.params).map_err(|e| bad(e.to_string()))?,
+            action: Action::new(target, &self.operation, self.params)
+                .map_err(|e| bad(e.to_string()))?,
             metric: self.metric,
             zone: self.zone,
             name: self.name,
@@ -427,25 +498,54 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_roles_are_errors() {
-        assert!(RawConfig::parse("nmae = 'x'", "config.toml").unwrap_err().to_string().contains("nmae"));
-        let raw = RawConfig { role: Some("boss".into()), ..Default::default() };
-        assert!(raw.resolve(PathBuf::new()).unwrap_err().to_string().contains("boss"));
+        assert!(
+            RawConfig::parse("nmae = 'x'", "config.toml")
+                .unwrap_err()
+                .to_string()
+                .contains("nmae")
+        );
+        let raw = RawConfig {
+            role: Some("boss".into()),
+            ..Default::default()
+        };
+        assert!(
+            raw.resolve(PathBuf::new())
+                .unwrap_err()
+                .to_string()
+                .contains("boss")
+        );
     }
 
     #[test]
     fn static_peers_read_as_gen1_writes_them() {
         let id = "a".repeat(64);
-        let peer: StaticPeer = format!("{id}=http://127.0.0.1:18789||local").parse().unwrap();
+        let peer: StaticPeer = format!("{id}=http://127.0.0.1:18789||local")
+            .parse()
+            .unwrap();
         assert_eq!(peer.label, "local");
-        for bad in ["x", "x=y", &format!("{id}=ftp://x"), &format!("{id}=ws://1.2.3.4:1||relay")] {
+        for bad in [
+            "x",
+            "x=y",
+            &format!("{id}=ftp://x"),
+            &format!("{id}=ws://1.2.3.4:1||relay"),
+        ] {
             assert!(bad.parse::<StaticPeer>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_planner_without_rules_gets_the_default_one() {
-        let raw = RawConfig { role: Some("planner".into()), ..Default::default() };
+        let raw = RawConfig {
+            role: Some("planner".into()),
+            ..Default::default()
+        };
         assert_eq!(raw.resolve(PathBuf::new()).unwrap().rules.len(), 1);
-        assert!(RawConfig::default().resolve(PathBuf::new()).unwrap().rules.is_empty());
+        assert!(
+            RawConfig::default()
+                .resolve(PathBuf::new())
+                .unwrap()
+                .rules
+                .is_empty()
+        );
     }
 }

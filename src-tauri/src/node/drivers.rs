@@ -16,7 +16,12 @@ pub struct Drivers(BTreeMap<Capability, SharedDriver>);
 impl Drivers {
     /// The drivers, one per capability.
     pub fn new(drivers: Vec<SharedDriver>) -> Self {
-        Self(drivers.into_iter().map(|d| (d.capability().clone(), d)).collect())
+        Self(
+            drivers
+                .into_iter()
+                .map(|d| (d.capability().clone(), d))
+                .collect(),
+        )
     }
 
     /// The driver of an actuator.

@@ -17,19 +17,30 @@ pub struct EventLog {
 
 impl Default for EventLog {
     fn default() -> Self {
-        Self { live: broadcast::channel(STREAM_LAG_MAX).0 }
+        Self {
+            live: broadcast::channel(STREAM_LAG_MAX).0,
+        }
     }
 }
 
 impl EventLog {
     /// Stores an event and tells the listeners its number. An event that cannot be stored is logged:
     /// it must not stop what it reports.
-    pub async fn record(&self, shared: &Shared, kind: &'static str, severity: &'static str, message: &str, data: Value) {
+    pub async fn record(
+        &self,
+        shared: &Shared,
+        kind: &'static str,
+        severity: &'static str,
+        message: &str,
+        data: Value,
+    ) {
         let now = shared.now();
         let text = message.to_owned();
         let stored = shared
             .store
-            .write(Class::Relaxed, "event", move |c| events::append(c, now, kind, severity, &text, &data))
+            .write(Class::Relaxed, "event", move |c| {
+                events::append(c, now, kind, severity, &text, &data)
+            })
             .await;
         match stored {
             Ok(seq) => {

@@ -35,7 +35,10 @@ pub async fn query(
         "mesh.trace" => trace(shared, params).await,
         "context.sync" => sync(shared, link, params).await,
         "clawmesh.mock.actuator.state" => actuators(shared, params).await,
-        other => Err(Refusal::new(Code::UnknownMethod, format!("unknown method: {other}"))),
+        other => Err(Refusal::new(
+            Code::UnknownMethod,
+            format!("unknown method: {other}"),
+        )),
     }
 }
 
@@ -43,7 +46,10 @@ fn number(params: &Map<String, Value>, name: &str) -> Result<Option<u64>, Refusa
     match params.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => value.as_u64().map(Some).ok_or_else(|| {
-            Refusal::new(Code::InvalidParams, format!("{name} must be a whole number, zero or more"))
+            Refusal::new(
+                Code::InvalidParams,
+                format!("{name} must be a whole number, zero or more"),
+            )
         }),
     }
 }
@@ -58,13 +64,19 @@ fn text<'a>(params: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str
     match params.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(t)) => Ok(Some(t)),
-        Some(_) => Err(Refusal::new(Code::InvalidParams, format!("{name} must be a text"))),
+        Some(_) => Err(Refusal::new(
+            Code::InvalidParams,
+            format!("{name} must be a text"),
+        )),
     }
 }
 
 fn kind(params: &Map<String, Value>) -> Result<Option<FrameKind>, Refusal> {
     text(params, "kind")?
-        .map(|k| FrameKind::from_wire(k).ok_or_else(|| Refusal::new(Code::InvalidParams, format!("unknown kind {k:?}"))))
+        .map(|k| {
+            FrameKind::from_wire(k)
+                .ok_or_else(|| Refusal::new(Code::InvalidParams, format!("unknown kind {k:?}")))
+        })
         .transpose()
 }
 
@@ -72,7 +84,11 @@ fn peers(shared: &Shared, capabilities: bool) -> Vec<Value> {
     let peer = |link: &LinkHandle| {
         let info = &link.info;
         let mut peer = json!({"deviceId": info.device, "outbound": info.outbound, "connectedAtMs": info.connected_at});
-        for (name, value) in [("displayName", &info.name), ("role", &info.role), ("transportLabel", &info.label)] {
+        for (name, value) in [
+            ("displayName", &info.name),
+            ("role", &info.role),
+            ("transportLabel", &info.label),
+        ] {
             if let Some(value) = value {
                 peer[name] = value.clone().into();
             }
@@ -91,7 +107,9 @@ fn planner(shared: &Shared) -> Value {
         json!({"kind": "local", "deviceId": shared.own_id(), "role": shared.config.role.as_str()})
     } else {
         let links = shared.links.all();
-        let found = links.iter().find(|l| l.info.role.as_deref() == Some("planner"));
+        let found = links
+            .iter()
+            .find(|l| l.info.role.as_deref() == Some("planner"));
         found.map_or_else(
             || json!({"kind": "none"}),
             |l| json!({"kind": "peer", "deviceId": l.info.device, "role": l.info.role}),
@@ -117,7 +135,10 @@ fn static_peers(shared: &Shared) -> Vec<Value> {
 }
 
 async fn status(shared: &Shared) -> Result<Value, Refusal> {
-    let open = shared.store.read("proposals", |c| proposals::open_list(c, QUERY_DEFAULT)).await;
+    let open = shared
+        .store
+        .read("proposals", |c| proposals::open_list(c, QUERY_DEFAULT))
+        .await;
     let pending: Vec<Value> = open
         .map_err(|e| store_refusal(&e))?
         .iter()
@@ -200,22 +221,32 @@ async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Re
     let filter = FrameFilter {
         kind: kind(params)?,
         origin: text(params, "sourceDeviceId")?
-            .map(|id| id.parse().map_err(|e| Refusal::new(Code::InvalidParams, format!("sourceDeviceId: {e}"))))
+            .map(|id| {
+                id.parse()
+                    .map_err(|e| Refusal::new(Code::InvalidParams, format!("sourceDeviceId: {e}")))
+            })
             .transpose()?,
         limit: limit(params, QUERY_DEFAULT, GEN1_WORLD_QUERY_MAX)?,
         ..FrameFilter::default()
     };
     let (mut page, entries) = shared
         .store
-        .read("world", move |c| Ok((frames::page(c, &filter)?, facts::count(c)?)))
+        .read("world", move |c| {
+            Ok((frames::page(c, &filter)?, facts::count(c)?))
+        })
         .await
         .map_err(|e| store_refusal(&e))?;
     page.reverse();
-    let (mut by_source, mut by_kind, mut by_tier) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut by_source, mut by_kind, mut by_tier) =
+        (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for stored in &page {
-        *by_source.entry(stored.origin.as_str().to_owned()).or_insert(0u64) += 1;
+        *by_source
+            .entry(stored.origin.as_str().to_owned())
+            .or_insert(0u64) += 1;
         *by_kind.entry(stored.kind.as_str()).or_insert(0u64) += 1;
-        *by_tier.entry(stored.effective_tier.wire_name()).or_insert(0u64) += 1;
+        *by_tier
+            .entry(stored.effective_tier.wire_name())
+            .or_insert(0u64) += 1;
     }
     let frames: Vec<Value> = page.iter().filter_map(shown).collect();
     Ok(json!({
@@ -224,13 +255,26 @@ async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Re
     }))
 }
 
-async fn sync(shared: &Shared, link: &LinkHandle, params: &Map<String, Value>) -> Result<Value, Refusal> {
+async fn sync(
+    shared: &Shared,
+    link: &LinkHandle,
+    params: &Map<String, Value>,
+) -> Result<Value, Refusal> {
     let since = TimeMs(number(params, "since")?.unwrap_or(0));
     let zone = text(params, "zone")?.map(str::to_owned);
-    let filter = FrameFilter { kind: kind(params)?, since: Some(since), zone, limit: GEN1_SYNC_MAX, ..FrameFilter::default() };
+    let filter = FrameFilter {
+        kind: kind(params)?,
+        since: Some(since),
+        zone,
+        limit: GEN1_SYNC_MAX,
+        ..FrameFilter::default()
+    };
     let take = limit(params, 100, GEN1_SYNC_MAX)?;
-    let mut page =
-        shared.store.read("sync", move |c| frames::page(c, &filter)).await.map_err(|e| store_refusal(&e))?;
+    let mut page = shared
+        .store
+        .read("sync", move |c| frames::page(c, &filter))
+        .await
+        .map_err(|e| store_refusal(&e))?;
     page.retain(|f| f.origin != link.info.device);
     let total = page.len();
     page.truncate(take);
@@ -245,7 +289,9 @@ async fn mesh_events(shared: &Shared, params: &Map<String, Value>) -> Result<Val
     let since = number(params, "sinceMs")?;
     let mut rows = shared
         .store
-        .read("events", move |c| events::latest(c, take, wanted.as_deref()))
+        .read("events", move |c| {
+            events::latest(c, take, wanted.as_deref())
+        })
         .await
         .map_err(|e| store_refusal(&e))?;
     if let Some(since) = since {
@@ -260,7 +306,9 @@ async fn mesh_events(shared: &Shared, params: &Map<String, Value>) -> Result<Val
         .iter()
         .map(|e| json!({"type": e.kind, "timestamp": e.time, "message": e.message, "data": e.data}))
         .collect();
-    Ok(json!({"total": shown.len(), "summary": {"total": shown.len(), "byType": by_type}, "events": shown}))
+    Ok(
+        json!({"total": shown.len(), "summary": {"total": shown.len(), "byType": by_type}, "events": shown}),
+    )
 }
 
 async fn trace(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
@@ -280,12 +328,18 @@ async fn trace(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Re
         })
         .await
         .map_err(|e| store_refusal(&e))?;
-    let Some((proposals, frame)) = found else { return Ok(none) };
-    let mut steps = vec![json!({"stage": "sensor.ingest", "timestamp": frame.received_at, "deviceId": frame.origin})];
+    let Some((proposals, frame)) = found else {
+        return Ok(none);
+    };
+    let mut steps = vec![
+        json!({"stage": "sensor.ingest", "timestamp": frame.received_at, "deviceId": frame.origin}),
+    ];
     steps.extend(proposals.iter().map(|p| {
         json!({"stage": "proposal.created", "timestamp": p.created_at, "proposalId": p.id, "status": p.status})
     }));
-    Ok(json!({"chain": {"frameId": frame.frame_id, "steps": steps}, "formatted": format!("{} steps", steps.len())}))
+    Ok(
+        json!({"chain": {"frameId": frame.frame_id, "steps": steps}, "formatted": format!("{} steps", steps.len())}),
+    )
 }
 
 async fn actuators(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {

@@ -27,7 +27,11 @@ const PROPOSALS_REWIND_MS: u64 = 3_600_000;
 
 /// Feeds a link until it ends.
 pub async fn feed(shared: Shared, link: LinkHandle) {
-    if !shared.trust.live(&link.info.device).is_some_and(|r| r.grants.has(Grant::Read)) {
+    if !shared
+        .trust
+        .live(&link.info.device)
+        .is_some_and(|r| r.grants.has(Grant::Read))
+    {
         return;
     }
     tokio::select! {
@@ -53,7 +57,12 @@ async fn feed_loop(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError>
         first = false;
         frames_head.mark_unchanged();
         let peer = link.info.device.clone();
-        let page = shared.store.read("gossip", move |c| frames::after(c, cursor, PAGE, Some(&peer))).await?;
+        let page = shared
+            .store
+            .read("gossip", move |c| {
+                frames::after(c, cursor, PAGE, Some(&peer))
+            })
+            .await?;
         let Some(last) = page.last().map(|f| f.seq) else {
             tokio::select! {
                 done = frames_head.changed() => if done.is_err() { return Ok(()) },
@@ -74,7 +83,12 @@ async fn feed_loop(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError>
         }
         cursor = last;
         let key = key.clone();
-        shared.store.write(Class::Relaxed, "cursor", move |c| kv::put(c, &key, &last.to_be_bytes())).await?;
+        shared
+            .store
+            .write(Class::Relaxed, "cursor", move |c| {
+                kv::put(c, &key, &last.to_be_bytes())
+            })
+            .await?;
     }
 }
 
@@ -90,7 +104,9 @@ async fn start(shared: &Shared, key: &str) -> Result<u64, StoreError> {
         .store
         .read("cursor", move |c| {
             let newest = frames::max_seq(c)?;
-            let known = kv::get(c, &key)?.and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+            let known = kv::get(c, &key)?
+                .and_then(|b| b.try_into().ok())
+                .map(u64::from_be_bytes);
             // A peer we never met gets the newest frames only; older ones it asks for.
             Ok(known.unwrap_or(newest).min(newest).saturating_sub(REWIND))
         })
@@ -122,12 +138,22 @@ fn outgoing(shared: &Shared, link: &LinkHandle, stored: &StoredFrame) -> Option<
 }
 
 /// Sends our own proposals that changed since `since`; returns where to go on.
-async fn send_proposals(shared: &Shared, link: &LinkHandle, since: TimeMs, all_open: bool) -> Result<TimeMs, StoreError> {
+async fn send_proposals(
+    shared: &Shared,
+    link: &LinkHandle,
+    since: TimeMs,
+    all_open: bool,
+) -> Result<TimeMs, StoreError> {
     if !link.info.speaks(Feature::Proposals) {
         return Ok(since);
     }
     let now = shared.now();
-    let rows = shared.store.read("proposals", move |c| proposals::own_changed_since(c, since, all_open)).await?;
+    let rows = shared
+        .store
+        .read("proposals", move |c| {
+            proposals::own_changed_since(c, since, all_open)
+        })
+        .await?;
     let mut newest = since;
     for row in rows {
         newest = newest.max(row.updated_at);

@@ -43,15 +43,28 @@ impl Ingress {
         let (queue, inbox) = mpsc::channel(INGRESS_QUEUE_MAX);
         let task = run(shared.clone(), inbox);
         shared.tasks.essential("ingress", task);
-        Ingress { queue, memory: Arc::new(Semaphore::new(WAITING_MAX_KIB)) }
+        Ingress {
+            queue,
+            memory: Arc::new(Semaphore::new(WAITING_MAX_KIB)),
+        }
     }
 
     /// Hands a frame in, waiting while the queue is full. `bytes` is the size of its message.
     pub async fn offer(&self, peer: &DeviceId, frame: Frame, bytes: usize) {
-        let kib = u32::try_from(bytes.min(2 * MESSAGE_MAX_BYTES).div_ceil(1_024).max(1)).unwrap_or(1);
-        let Ok(memory) = self.memory.clone().acquire_many_owned(kib).await else { return };
+        let kib =
+            u32::try_from(bytes.min(2 * MESSAGE_MAX_BYTES).div_ceil(1_024).max(1)).unwrap_or(1);
+        let Ok(memory) = self.memory.clone().acquire_many_owned(kib).await else {
+            return;
+        };
         // A closed queue means the node is stopping.
-        let _ = self.queue.send(Item { peer: peer.clone(), frame, _memory: memory }).await;
+        let _ = self
+            .queue
+            .send(Item {
+                peer: peer.clone(),
+                frame,
+                _memory: memory,
+            })
+            .await;
     }
 }
 
@@ -94,7 +107,9 @@ async fn batch(shared: &Shared, items: Vec<Item>) {
         (judged, memory)
     })
     .await;
-    let Ok((judged, _memory)) = judged else { return };
+    let Ok((judged, _memory)) = judged else {
+        return;
+    };
     let (mut admitted, mut from) = (Vec::new(), Vec::new());
     for (peer, result) in judged {
         match result {
@@ -102,7 +117,11 @@ async fn batch(shared: &Shared, items: Vec<Item>) {
                 from.push((peer, frame.frame().frame_id.clone()));
                 admitted.push(frame);
             }
-            Err(refusal) => shared.refused("frame.refused", peer.as_str(), &refusal).await,
+            Err(refusal) => {
+                shared
+                    .refused("frame.refused", peer.as_str(), &refusal)
+                    .await
+            }
         }
     }
     let inserted = store_until_stored(shared, admitted).await;
@@ -110,9 +129,14 @@ async fn batch(shared: &Shared, items: Vec<Item>) {
         if let Inserted::Conflict { .. } = one {
             let refusal = Refusal::new(
                 Code::FrameConflict,
-                format!("frame {} came with other content than the one stored; it is kept apart", frame.short()),
+                format!(
+                    "frame {} came with other content than the one stored; it is kept apart",
+                    frame.short()
+                ),
             );
-            shared.refused("frame.conflict", peer.as_str(), &refusal).await;
+            shared
+                .refused("frame.conflict", peer.as_str(), &refusal)
+                .await;
         }
     }
 }

@@ -16,7 +16,11 @@ use crate::domain::wire::{Frame, FrameKind};
 ///
 /// # Errors
 /// Whatever the store says; then none of the batch is stored.
-pub async fn append(shared: &Shared, batch: Vec<Admitted>, class: Class) -> Result<Vec<Inserted>, StoreError> {
+pub async fn append(
+    shared: &Shared,
+    batch: Vec<Admitted>,
+    class: Class,
+) -> Result<Vec<Inserted>, StoreError> {
     if batch.is_empty() {
         return Ok(Vec::new());
     }
@@ -27,7 +31,12 @@ pub async fn append(shared: &Shared, batch: Vec<Admitted>, class: Class) -> Resu
     }
     let inserted = shared
         .store
-        .write(class, "frames", move |conn| batch.iter().map(|a| insert(conn, a)).collect::<Result<Vec<_>, _>>())
+        .write(class, "frames", move |conn| {
+            batch
+                .iter()
+                .map(|a| insert(conn, a))
+                .collect::<Result<Vec<_>, _>>()
+        })
         .await?;
     stored(shared, &inserted);
     Ok(inserted)
@@ -75,10 +84,10 @@ pub fn insert(conn: &rusqlite::Connection, admitted: &Admitted) -> Result<Insert
         json: frame.to_stored_text(),
     };
     let inserted = frames::insert(conn, &new)?;
-    if let (Inserted::Stored(seq), FrameKind::Observation) = (&inserted, frame.kind) {
-        if let Some(fact) = fact(admitted, *seq) {
-            facts::upsert(conn, &fact)?;
-        }
+    if let (Inserted::Stored(seq), FrameKind::Observation) = (&inserted, frame.kind)
+        && let Some(fact) = fact(admitted, *seq)
+    {
+        facts::upsert(conn, &fact)?;
     }
     Ok(inserted)
 }
@@ -87,7 +96,12 @@ pub fn insert(conn: &rusqlite::Connection, admitted: &Admitted) -> Result<Insert
 fn fact(admitted: &Admitted, seq: u64) -> Option<NewFact> {
     let frame = admitted.frame();
     let data = frame.data();
-    let short = |name: &str| data.get(name).and_then(Value::as_str).filter(|t| t.len() <= 128).map(str::to_owned);
+    let short = |name: &str| {
+        data.get(name)
+            .and_then(Value::as_str)
+            .filter(|t| t.len() <= 128)
+            .map(str::to_owned)
+    };
     let (value, text) = match data.get("value")? {
         Value::Number(n) => (n.as_f64(), None),
         Value::Bool(b) => (Some(f64::from(u8::from(*b))), None),
@@ -120,7 +134,12 @@ fn fact(admitted: &Admitted, seq: u64) -> Option<NewFact> {
 /// `INVALID_FRAME` or `DATA_TOO_LARGE`.
 pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
     let now = shared.now();
-    let frame: Frame = spec.sign(&shared.key, &shared.config.name, &shared.mesh, shared.stamper.stamp(now))?;
+    let frame: Frame = spec.sign(
+        &shared.key,
+        &shared.config.name,
+        &shared.mesh,
+        shared.stamper.stamp(now),
+    )?;
     let own = *shared.key.public();
     let verified = verify_frames(vec![frame], &shared.mesh, |_| Some(own)).remove(0)?;
     Ok(admit_own(verified, now))
@@ -131,6 +150,12 @@ pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
 /// # Errors
 /// As [`compose`], or the store's refusal.
 pub async fn publish(shared: &Shared, specs: Vec<FrameSpec>, class: Class) -> Result<(), Refusal> {
-    let batch = specs.into_iter().map(|s| compose(shared, s)).collect::<Result<Vec<_>, _>>()?;
-    append(shared, batch, class).await.map(drop).map_err(|e| super::shared::store_refusal(&e))
+    let batch = specs
+        .into_iter()
+        .map(|s| compose(shared, s))
+        .collect::<Result<Vec<_>, _>>()?;
+    append(shared, batch, class)
+        .await
+        .map(drop)
+        .map_err(|e| super::shared::store_refusal(&e))
 }

@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::transport::Posture;
-use crate::domain::base::limits::{LINK_OUTBOX_MAX, PEER_REQUEST_TIMEOUT_MS, PEER_REQUESTS_MAX, SESSIONS_MAX};
+use crate::domain::base::limits::{
+    LINK_OUTBOX_MAX, PEER_REQUEST_TIMEOUT_MS, PEER_REQUESTS_MAX, SESSIONS_MAX,
+};
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::wire::Message;
 use crate::domain::wire::envelope::RemoteError;
@@ -50,7 +52,13 @@ pub struct PeerInfo {
 
 impl PeerInfo {
     /// What a checked [`Hello`] says of the other end.
-    pub fn new(hello: &Hello, outbound: bool, label: Option<String>, posture: Posture, now: TimeMs) -> Self {
+    pub fn new(
+        hello: &Hello,
+        outbound: bool,
+        label: Option<String>,
+        posture: Posture,
+        now: TimeMs,
+    ) -> Self {
         Self {
             device: hello.device_id.clone(),
             name: hello.display_name.clone(),
@@ -99,16 +107,26 @@ impl Link {
     /// # Errors
     /// The other side's refusal, or `BUSY`, `TIMEOUT` and `EXECUTOR_UNREACHABLE` of our own.
     pub async fn request(&self, method: &str, params: &Value) -> Result<Value, RemoteError> {
-        let own = |code: Code, message: String| {
-            RemoteError { code: code.as_str().to_owned(), message, detail: Value::Null }
+        let own = |code: Code, message: String| RemoteError {
+            code: code.as_str().to_owned(),
+            message,
+            detail: Value::Null,
         };
-        let gone = || own(Code::ExecutorUnreachable, format!("the link to {} ended", self.info.device.short()));
+        let gone = || {
+            own(
+                Code::ExecutorUnreachable,
+                format!("the link to {} ended", self.info.device.short()),
+            )
+        };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_string();
         let (answer, waits) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             if waiting.len() >= PEER_REQUESTS_MAX {
-                return Err(own(Code::Busy, format!("{PEER_REQUESTS_MAX} requests to this peer are waiting already")));
+                return Err(own(
+                    Code::Busy,
+                    format!("{PEER_REQUESTS_MAX} requests to this peer are waiting already"),
+                ));
             }
             waiting.insert(id.clone(), answer);
         }
@@ -123,16 +141,29 @@ impl Link {
             }
         })
         .await;
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
         result.unwrap_or_else(|_| {
             let sec = PEER_REQUEST_TIMEOUT_MS / 1_000;
-            Err(own(Code::Timeout, format!("device {} did not answer within {sec} s", self.info.device.short())))
+            Err(own(
+                Code::Timeout,
+                format!(
+                    "device {} did not answer within {sec} s",
+                    self.info.device.short()
+                ),
+            ))
         })
     }
 
     /// Takes an answer from the other side; `false` if nobody waits for it.
     pub fn answer(&self, id: &str, result: Result<Value, RemoteError>) -> bool {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let waiting = self
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
         waiting.is_some_and(|w| w.send(result).is_ok())
     }
 
@@ -154,7 +185,11 @@ pub struct Links {
 
 impl Default for Links {
     fn default() -> Self {
-        Self { links: Mutex::default(), serial: AtomicU64::new(0), changed: watch::channel(0).0 }
+        Self {
+            links: Mutex::default(),
+            serial: AtomicU64::new(0),
+            changed: watch::channel(0).0,
+        }
     }
 }
 
@@ -183,10 +218,16 @@ impl Links {
                 && info.connected_at.since(old.info.connected_at) < TWIN_GUARD_MS
                 && !old.stop.is_cancelled();
             if twin {
-                return Err(Refusal::new(Code::Conflict, "the other direction of this link is already up"));
+                return Err(Refusal::new(
+                    Code::Conflict,
+                    "the other direction of this link is already up",
+                ));
             }
         } else if links.len() >= SESSIONS_MAX {
-            return Err(Refusal::new(Code::Busy, format!("{SESSIONS_MAX} peers are connected already")));
+            return Err(Refusal::new(
+                Code::Busy,
+                format!("{SESSIONS_MAX} peers are connected already"),
+            ));
         }
         let link = Arc::new(Link {
             info,
@@ -207,7 +248,10 @@ impl Links {
     /// Forgets a link that has ended, unless a newer one has taken its place.
     pub fn forget(&self, link: &Link) {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        if links.get(&link.info.device).is_some_and(|l| l.serial == link.serial) {
+        if links
+            .get(&link.info.device)
+            .is_some_and(|l| l.serial == link.serial)
+        {
             links.remove(&link.info.device);
         }
         drop(links);
@@ -216,12 +260,21 @@ impl Links {
 
     /// The link to a device.
     pub fn get(&self, device: &DeviceId) -> Option<LinkHandle> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner).get(device).cloned()
+        self.links
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(device)
+            .cloned()
     }
 
     /// All links, by device id.
     pub fn all(&self) -> Vec<LinkHandle> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.links
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// Wakes when a link comes or goes.

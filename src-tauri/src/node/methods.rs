@@ -21,26 +21,46 @@ use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Frame, Reply};
 
 fn need(shared: &Shared, link: &LinkHandle, grant: Grant) -> Result<(), Refusal> {
-    let held = shared.trust.live(&link.info.device).is_some_and(|r| r.grants.has(grant));
+    let held = shared
+        .trust
+        .live(&link.info.device)
+        .is_some_and(|r| r.grants.has(grant));
     if held {
         return Ok(());
     }
     Err(Refusal::new(
         Code::NotAuthorized,
-        format!("device {} does not hold the grant {grant} here; an operator can give it with `trust grant`", link.info.device.short()),
+        format!(
+            "device {} does not hold the grant {grant} here; an operator can give it with `trust grant`",
+            link.info.device.short()
+        ),
     ))
 }
 
 /// Answers a request of an authenticated peer.
-pub async fn answer(shared: &Shared, link: &LinkHandle, method: &str, params: Map<String, Value>) -> Reply {
+pub async fn answer(
+    shared: &Shared,
+    link: &LinkHandle,
+    method: &str,
+    params: Map<String, Value>,
+) -> Reply {
     let result = match method {
         "mesh.ping" => Ok(Reply::Ok(json!({"pong": true, "timestamp": shared.now()}))),
-        "mesh.challenge" | "mesh.connect" => {
-            Err(Refusal::new(Code::InvalidParams, "this link is authenticated already"))
-        }
-        "mesh.peers" | "mesh.status" | "mesh.health" | "mesh.world.query" | "mesh.events" | "mesh.trace"
-        | "context.sync" | "clawmesh.mock.actuator.state" => match need(shared, link, Grant::Read) {
-            Ok(()) => gen1::query(shared, link, method, &params).await.map(Reply::Ok),
+        "mesh.challenge" | "mesh.connect" => Err(Refusal::new(
+            Code::InvalidParams,
+            "this link is authenticated already",
+        )),
+        "mesh.peers"
+        | "mesh.status"
+        | "mesh.health"
+        | "mesh.world.query"
+        | "mesh.events"
+        | "mesh.trace"
+        | "context.sync"
+        | "clawmesh.mock.actuator.state" => match need(shared, link, Grant::Read) {
+            Ok(()) => gen1::query(shared, link, method, &params)
+                .await
+                .map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
         "mesh.message.forward" => match need(shared, link, Grant::Plan) {
@@ -55,19 +75,31 @@ pub async fn answer(shared: &Shared, link: &LinkHandle, method: &str, params: Ma
             Ok(()) => decide(shared, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
-        other => Err(Refusal::new(Code::UnknownMethod, format!("unknown method: {}", other.get(..64).unwrap_or(other)))),
+        other => Err(Refusal::new(
+            Code::UnknownMethod,
+            format!("unknown method: {}", other.get(..64).unwrap_or(other)),
+        )),
     };
     match result {
         Ok(reply) => reply,
         Err(refusal) => {
-            shared.refused("request.refused", link.info.device.as_str(), &refusal).await;
+            shared
+                .refused("request.refused", link.info.device.as_str(), &refusal)
+                .await;
             refusal.into()
         }
     }
 }
 
 /// Takes an event from an authenticated peer.
-pub async fn event(shared: &Shared, ingress: &Ingress, link: &LinkHandle, event: &str, payload: Value, bytes: usize) {
+pub async fn event(
+    shared: &Shared,
+    ingress: &Ingress,
+    link: &LinkHandle,
+    event: &str,
+    payload: Value,
+    bytes: usize,
+) {
     let result = match event {
         "context.frame" => match Frame::parse(payload) {
             Ok(frame) => {
@@ -76,25 +108,47 @@ pub async fn event(shared: &Shared, ingress: &Ingress, link: &LinkHandle, event:
             }
             Err(refusal) => Err(refusal),
         },
-        "proposal.update" if link.info.speaks(Feature::Proposals) => mirror::take(shared, link, &payload).await,
+        "proposal.update" if link.info.speaks(Feature::Proposals) => {
+            mirror::take(shared, link, &payload).await
+        }
         // What gen-1 nodes also say; the link's own end tells us more than these.
-        "peer.leaving" | "peer.down" | "planner.proposal" | "planner.proposal.resolved" | "llm.chunk" => Ok(()),
+        "peer.leaving"
+        | "peer.down"
+        | "planner.proposal"
+        | "planner.proposal.resolved"
+        | "llm.chunk" => Ok(()),
         other => {
-            tracing::debug!(peer = link.info.device.short(), event = other.get(..64).unwrap_or(other), "unknown event");
+            tracing::debug!(
+                peer = link.info.device.short(),
+                event = other.get(..64).unwrap_or(other),
+                "unknown event"
+            );
             Ok(())
         }
     };
     if let Err(refusal) = result {
-        shared.refused("event.refused", link.info.device.as_str(), &refusal).await;
+        shared
+            .refused("event.refused", link.info.device.as_str(), &refusal)
+            .await;
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(params: &mut Map<String, Value>, name: &str) -> Result<T, Refusal> {
-    let value = params.remove(name).ok_or_else(|| Refusal::new(Code::InvalidParams, format!("{name} is missing")))?;
-    serde_json::from_value(value).map_err(|e| Refusal::new(Code::InvalidParams, format!("{name}: {e}")))
+fn parse<T: serde::de::DeserializeOwned>(
+    params: &mut Map<String, Value>,
+    name: &str,
+) -> Result<T, Refusal> {
+    let value = params
+        .remove(name)
+        .ok_or_else(|| Refusal::new(Code::InvalidParams, format!("{name} is missing")))?;
+    serde_json::from_value(value)
+        .map_err(|e| Refusal::new(Code::InvalidParams, format!("{name}: {e}")))
 }
 
-async fn draft(shared: &Shared, link: &LinkHandle, mut params: Map<String, Value>) -> Result<Value, Refusal> {
+async fn draft(
+    shared: &Shared,
+    link: &LinkHandle,
+    mut params: Map<String, Value>,
+) -> Result<Value, Refusal> {
     let draft: Draft = parse(&mut params, "draft")?;
     let minted = proposals::mint(shared, draft, &link.info.device).await?;
     Ok(minted.to_wire())
@@ -111,7 +165,10 @@ async fn forwarded(shared: &Shared, link: &LinkHandle, params: &Map<String, Valu
     let refusal = match forward::check(params, shared.own_id(), shared.now()) {
         Ok(Forwarded::Message { channel, to }) => {
             let shown: String = format!("{channel} {to}").chars().take(80).collect();
-            Refusal::new(Code::DeliveryFailed, format!("nothing on this node delivers to {shown}"))
+            Refusal::new(
+                Code::DeliveryFailed,
+                format!("nothing on this node delivers to {shown}"),
+            )
         }
         Ok(Forwarded::Actuation(asked)) => match asked_actuation(shared, link, *asked).await {
             Ok(reply) => return reply,
@@ -119,21 +176,33 @@ async fn forwarded(shared: &Shared, link: &LinkHandle, params: &Map<String, Valu
         },
         Err(refusal) => refusal,
     };
-    shared.refused("command.refused", link.info.device.as_str(), &refusal).await;
+    shared
+        .refused("command.refused", link.info.device.as_str(), &refusal)
+        .await;
     refusal.into()
 }
 
-async fn asked_actuation(shared: &Shared, link: &LinkHandle, asked: AskedActuation) -> Result<Reply, Refusal> {
+async fn asked_actuation(
+    shared: &Shared,
+    link: &LinkHandle,
+    asked: AskedActuation,
+) -> Result<Reply, Refusal> {
     let now = shared.now();
     remember(shared, link, &asked, now).await?;
     let ttl = crate::domain::base::limits::DRAFT_TTL_MS;
     let draft = Draft {
         draft_id: DraftId::from(uuid::Uuid::new_v4()),
         action: asked.action,
-        reason: asked.note.unwrap_or_else(|| "asked by a gen-1 command".to_owned()),
+        reason: asked
+            .note
+            .unwrap_or_else(|| "asked by a gen-1 command".to_owned()),
         // A gen-1 command proves neither a person nor a rule: treat it as a model's wish.
         requester: Requester::Llm,
-        requester_name: link.info.name.clone().unwrap_or_else(|| link.info.device.short().to_owned()),
+        requester_name: link
+            .info
+            .name
+            .clone()
+            .unwrap_or_else(|| link.info.device.short().to_owned()),
         taint: asked.taint,
         cites: Vec::new(),
         created_at: now,
@@ -159,15 +228,32 @@ async fn asked_actuation(shared: &Shared, link: &LinkHandle, asked: AskedActuati
 }
 
 /// Remembers a command durably and refuses one that has been here before.
-async fn remember(shared: &Shared, link: &LinkHandle, asked: &AskedActuation, now: TimeMs) -> Result<(), Refusal> {
-    let (peer, id, key) = (link.info.device.clone(), asked.command_id.clone(), asked.idempotency_key.clone());
+async fn remember(
+    shared: &Shared,
+    link: &LinkHandle,
+    asked: &AskedActuation,
+    now: TimeMs,
+) -> Result<(), Refusal> {
+    let (peer, id, key) = (
+        link.info.device.clone(),
+        asked.command_id.clone(),
+        asked.idempotency_key.clone(),
+    );
     let fresh = shared
         .store
-        .write(DURABLE, "command", move |c| commands::remember(c, &peer, &id, key.as_deref(), now))
+        .write(DURABLE, "command", move |c| {
+            commands::remember(c, &peer, &id, key.as_deref(), now)
+        })
         .await
         .map_err(|e| store_refusal(&e))?;
     if fresh {
         return Ok(());
     }
-    Err(Refusal::new(Code::CommandReplayed, format!("command {} has been received before; nothing was done", asked.command_id)))
+    Err(Refusal::new(
+        Code::CommandReplayed,
+        format!(
+            "command {} has been received before; nothing was done",
+            asked.command_id
+        ),
+    ))
 }

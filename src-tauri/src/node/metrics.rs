@@ -47,19 +47,43 @@ pub struct Metrics {
 impl Metrics {
     /// Counts a refusal.
     pub fn refused(&self, code: Code) {
-        self.refusals.get_or_create(&CodeLabel { code: code.as_str() }).inc();
+        self.refusals
+            .get_or_create(&CodeLabel {
+                code: code.as_str(),
+            })
+            .inc();
     }
 
     /// The registry that shows these metrics; they share their numbers with it.
     pub fn registry(&self) -> Registry {
         let mut r = Registry::with_prefix("clawmesh");
         r.register("frames_stored", "Frames stored", self.frames_stored.clone());
-        r.register("frames_duplicate", "Frames that were stored already", self.frames_duplicate.clone());
-        r.register("frames_conflict", "Frames whose id came with other content", self.frames_conflict.clone());
-        r.register("frames_sent", "Frames sent to peers", self.frames_sent.clone());
-        r.register("messages_received", "Messages read from peers", self.messages_received.clone());
+        r.register(
+            "frames_duplicate",
+            "Frames that were stored already",
+            self.frames_duplicate.clone(),
+        );
+        r.register(
+            "frames_conflict",
+            "Frames whose id came with other content",
+            self.frames_conflict.clone(),
+        );
+        r.register(
+            "frames_sent",
+            "Frames sent to peers",
+            self.frames_sent.clone(),
+        );
+        r.register(
+            "messages_received",
+            "Messages read from peers",
+            self.messages_received.clone(),
+        );
         r.register("refusals", "Refusals by code", self.refusals.clone());
-        r.register("peers_connected", "Authenticated peers connected", self.peers_connected.clone());
+        r.register(
+            "peers_connected",
+            "Authenticated peers connected",
+            self.peers_connected.clone(),
+        );
         r.register(
             "sockets_unauthenticated",
             "Connections that have not authenticated",
@@ -70,9 +94,21 @@ impl Metrics {
             "Unauthenticated connections closed to make room",
             self.sockets_evicted.clone(),
         );
-        r.register("proposals_waiting", "Proposals waiting for approval", self.proposals_waiting.clone());
-        r.register("actions_started", "Actions started", self.actions_started.clone());
-        r.register("actions_not_completed", "Actions that failed or are unknown", self.actions_not_completed.clone());
+        r.register(
+            "proposals_waiting",
+            "Proposals waiting for approval",
+            self.proposals_waiting.clone(),
+        );
+        r.register(
+            "actions_started",
+            "Actions started",
+            self.actions_started.clone(),
+        );
+        r.register(
+            "actions_not_completed",
+            "Actions that failed or are unknown",
+            self.actions_not_completed.clone(),
+        );
         r
     }
 }

@@ -58,9 +58,14 @@ impl Node {
         opened: Opened,
         app: impl FnOnce(&Shared) -> axum::Router,
     ) -> Result<Node, OpenError> {
-        let Opened { shared, sensors, lock } = opened;
+        let Opened {
+            shared,
+            sensors,
+            lock,
+        } = opened;
         proposals::recover(&shared).await?;
-        let listener = Listener::bind(SocketAddr::new(shared.config.host, shared.config.port)).await?;
+        let listener =
+            Listener::bind(SocketAddr::new(shared.config.host, shared.config.port)).await?;
         let address = listener.local_addr();
         let ingress = Ingress::start(&shared);
         let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE);
@@ -73,25 +78,50 @@ impl Node {
             shared.tasks.stop().clone(),
         );
         shared.tasks.essential("listener", served);
-        shared.tasks.essential("doorman", doorman(shared.clone(), ingress.clone(), sockets));
+        shared
+            .tasks
+            .essential("doorman", doorman(shared.clone(), ingress.clone(), sockets));
         for peer in shared.config.peers.clone() {
-            shared.tasks.passing("dialer", sessions::keep_dialing(shared.clone(), ingress.clone(), peer));
+            shared.tasks.passing(
+                "dialer",
+                sessions::keep_dialing(shared.clone(), ingress.clone(), peer),
+            );
         }
         if !sensors.is_empty() {
-            shared.tasks.essential("sensing", sensing::run(shared.clone(), sensors));
+            shared
+                .tasks
+                .essential("sensing", sensing::run(shared.clone(), sensors));
         }
         if shared.config.role.plans() && !shared.config.rules.is_empty() {
-            shared.tasks.essential("planner", planning::run(shared.clone()));
+            shared
+                .tasks
+                .essential("planner", planning::run(shared.clone()));
         }
-        shared.tasks.essential("drafts", planning::retry_waiting(shared.clone()));
-        shared.tasks.essential("expiry", proposals::expire(shared.clone()));
+        shared
+            .tasks
+            .essential("drafts", planning::retry_waiting(shared.clone()));
+        shared
+            .tasks
+            .essential("expiry", proposals::expire(shared.clone()));
         let policy_file = open::policy_file(&shared);
-        shared.tasks.essential("policy watch", policy_book::watch(shared.clone(), policy_file));
-        shared.tasks.essential("housekeeping", housekeeping(shared.clone(), doorway));
+        shared.tasks.essential(
+            "policy watch",
+            policy_book::watch(shared.clone(), policy_file),
+        );
+        shared
+            .tasks
+            .essential("housekeeping", housekeeping(shared.clone(), doorway));
         let data = json!({"address": address.to_string(), "role": shared.config.role.as_str()});
         let message = format!("{} started on {address}", shared.config.name);
-        shared.events.record(&shared, "startup", "info", &message, data).await;
-        Ok(Node { shared, address, lock })
+        shared
+            .events
+            .record(&shared, "startup", "info", &message, data)
+            .await;
+        Ok(Node {
+            shared,
+            address,
+            lock,
+        })
     }
 
     /// Where it listens.
@@ -112,7 +142,10 @@ impl Node {
     /// Ends the node: actions to their safe state, links with a goodbye, the store written out.
     pub async fn stop(self) {
         let message = format!("{} is stopping", self.shared.config.name);
-        self.shared.events.record(&self.shared, "shutdown", "info", &message, json!({})).await;
+        self.shared
+            .events
+            .record(&self.shared, "shutdown", "info", &message, json!({}))
+            .await;
         self.shared.tasks.shut_down().await;
         let store = self.shared.store.clone();
         drop(self.shared);
@@ -130,7 +163,10 @@ async fn doorman(shared: Shared, ingress: Ingress, mut sockets: mpsc::Receiver<I
             incoming = sockets.recv() => incoming,
         };
         let Some(incoming) = incoming else { return };
-        shared.tasks.passing("session", sessions::accepted(shared.clone(), ingress.clone(), incoming));
+        shared.tasks.passing(
+            "session",
+            sessions::accepted(shared.clone(), ingress.clone(), incoming),
+        );
     }
 }
 
@@ -143,8 +179,13 @@ async fn housekeeping(shared: Shared, doorway: Arc<crate::adapters::transport::D
         }
         let numbers = doorway.numbers();
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        shared.metrics.sockets_unauthenticated.set(gauge(u64::try_from(numbers.open_unauthenticated).unwrap_or(0)));
-        shared.metrics.sockets_evicted.set(gauge(numbers.evicted_total));
+        shared.metrics.sockets_unauthenticated.set(gauge(
+            u64::try_from(numbers.open_unauthenticated).unwrap_or(0),
+        ));
+        shared
+            .metrics
+            .sockets_evicted
+            .set(gauge(numbers.evicted_total));
         let (now, keep) = (shared.now(), shared.config.keep_frames);
         let done = shared
             .store
@@ -157,7 +198,16 @@ async fn housekeeping(shared: Shared, doorway: Arc<crate::adapters::transport::D
             Ok(0) => {}
             Ok(pruned) => {
                 let message = format!("{pruned} old frames pruned; the newest {keep} are kept");
-                shared.events.record(&shared, "store.pruned", "info", &message, json!({"pruned": pruned})).await;
+                shared
+                    .events
+                    .record(
+                        &shared,
+                        "store.pruned",
+                        "info",
+                        &message,
+                        json!({"pruned": pruned}),
+                    )
+                    .await;
             }
             Err(error) => tracing::error!(%error, "housekeeping failed"),
         }

@@ -1,6 +1,5 @@
 //! Opening a state directory: lock, identity, store, books, drivers, sensors. Nothing runs yet.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -19,9 +18,9 @@ use crate::adapters::executor::exec::{ExecConfig, ExecDriver, ExecOperation};
 use crate::adapters::executor::sim::SimDriver;
 use crate::adapters::keystore::{self, KeyError};
 use crate::adapters::paths::{PathError, StateDir, StateLock};
+use crate::adapters::sensor::Sensor;
 use crate::adapters::sensor::host::HostSensor;
 use crate::adapters::sensor::sim::SimSensor;
-use crate::adapters::sensor::Sensor;
 use crate::adapters::sim_kit::{KitError, SimKit};
 use crate::adapters::store::{Store, StoreError, StoreOptions, frames, kv};
 use crate::adapters::transport::TransportError;
@@ -105,15 +104,21 @@ impl Opened {
             None => kept_mesh_id(&dir)?,
         };
         let (file, max_bytes) = (dir.database(), config.store_max_bytes);
-        let opening = tokio::task::spawn_blocking(move || Store::open(&file, StoreOptions { max_bytes }));
+        let opening =
+            tokio::task::spawn_blocking(move || Store::open(&file, StoreOptions { max_bytes }));
         let store = opening.await.map_err(|_| StoreError::Closed)??;
         let stamper = resume(&store, key.id().clone()).await?;
+        let offered = store.read("offers", super::shared::offers).await?;
         let policy = PolicyBook::default();
         policy.open(&store, &dir.policy_file()).await?;
         let trust = TrustBook::default();
         trust.reload(&store).await?;
         let kit = match config.mock_sensor || config.mock_actuator {
-            true => Some(Arc::new(SimKit::open(&dir.sim_dir(), config.mock_pace, now)?)),
+            true => Some(Arc::new(SimKit::open(
+                &dir.sim_dir(),
+                config.mock_pace,
+                now,
+            )?)),
             false => None,
         };
         let drivers = drivers(&config, kit.as_ref(), &clock)?;
@@ -128,7 +133,7 @@ impl Opened {
             tasks: Tasks::new(),
             frames_head: watch::channel(0).0,
             proposals_head: watch::channel(0).0,
-            last_offered: Mutex::new(BTreeMap::new()),
+            last_offered: Mutex::new(offered),
             key,
             mesh,
             config,
@@ -140,16 +145,26 @@ impl Opened {
             drivers,
             stamper,
         });
-        Ok(Opened { shared, sensors, lock })
+        Ok(Opened {
+            shared,
+            sensors,
+            lock,
+        })
     }
 }
 
 /// The random id of an unnamed mesh, made once.
 fn kept_mesh_id(dir: &StateDir) -> Result<MeshId, OpenError> {
     let file = dir.mesh_id_file();
-    let bad = |why: String| OpenError::File { file: file.display().to_string(), why };
+    let bad = |why: String| OpenError::File {
+        file: file.display().to_string(),
+        why,
+    };
     match std::fs::read_to_string(&file) {
-        Ok(text) => text.trim().parse().map_err(|e| bad(format!("{e}; restore the file or delete it"))),
+        Ok(text) => text
+            .trim()
+            .parse()
+            .map_err(|e| bad(format!("{e}; restore the file or delete it"))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let id = MeshId::from(uuid::Uuid::new_v4());
             dir.write_private(&file, format!("{id}\n").as_bytes())?;
@@ -165,7 +180,9 @@ async fn resume(store: &Store, own: crate::domain::base::DeviceId) -> Result<Sta
     store
         .write(super::shared::DURABLE, "resume", move |c| {
             let used = frames::max_origin_seq(c, &own)?;
-            let reserved = kv::get(c, NEXT_SEQ)?.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
+            let reserved = kv::get(c, NEXT_SEQ)?
+                .and_then(|b| b.try_into().ok())
+                .map_or(0, u64::from_be_bytes);
             // Relaxed writes can be lost with the power: leave room for what may have been sent.
             let next = used.max(reserved) + 1_000_000;
             kv::put(c, NEXT_SEQ, &next.to_be_bytes())?;
@@ -176,7 +193,11 @@ async fn resume(store: &Store, own: crate::domain::base::DeviceId) -> Result<Sta
         .await
 }
 
-fn drivers(config: &Config, kit: Option<&Arc<SimKit>>, clock: &SharedClock) -> Result<Drivers, OpenError> {
+fn drivers(
+    config: &Config,
+    kit: Option<&Arc<SimKit>>,
+    clock: &SharedClock,
+) -> Result<Drivers, OpenError> {
     let mut all: Vec<SharedDriver> = Vec::new();
     if let Some(kit) = kit.filter(|_| config.mock_actuator) {
         for driver in SimDriver::all(kit, clock) {
@@ -189,24 +210,34 @@ fn drivers(config: &Config, kit: Option<&Arc<SimKit>>, clock: &SharedClock) -> R
     let mut names: Vec<Capability> = all.iter().map(|d| d.capability().clone()).collect();
     names.sort();
     if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
-        return Err(OpenError::Actuator { capability: twice[0].to_string(), why: "configured twice".into() });
+        return Err(OpenError::Actuator {
+            capability: twice[0].to_string(),
+            why: "configured twice".into(),
+        });
     }
     Ok(Drivers::new(all))
 }
 
 fn exec_driver(raw: &RawActuator) -> Result<ExecDriver, OpenError> {
-    let bad = |why: String| OpenError::Actuator { capability: raw.capability.clone(), why };
+    let bad = |why: String| OpenError::Actuator {
+        capability: raw.capability.clone(),
+        why,
+    };
     let capability: Capability = raw.capability.parse().map_err(|e| bad(format!("{e}")))?;
     if !capability.is_actuator() {
         return Err(bad("must begin with actuator:".into()));
     }
     for operation in &raw.operation {
-        Action::new(capability.clone(), &operation.name, Params::new()).map_err(|e| bad(e.to_string()))?;
+        Action::new(capability.clone(), &operation.name, Params::new())
+            .map_err(|e| bad(e.to_string()))?;
     }
     let operations = raw
         .operation
         .iter()
-        .map(|o| ExecOperation { name: o.name.clone(), argv: o.argv.clone() })
+        .map(|o| ExecOperation {
+            name: o.name.clone(),
+            argv: o.argv.clone(),
+        })
         .collect();
     let config = ExecConfig {
         capability: capability.clone(),

@@ -46,8 +46,12 @@ pub async fn run(shared: Shared) {
             let name = fired.rule.clone();
             let draft = draft(&shared, fired);
             let message = format!("Rule {name:?}: {}", draft.reason);
-            let data = json!({"rule": name, "draftId": draft.draft_id, "target": draft.action.target});
-            shared.events.record(&shared, "rule.fired", "info", &message, data).await;
+            let data =
+                json!({"rule": name, "draftId": draft.draft_id, "target": draft.action.target});
+            shared
+                .events
+                .record(&shared, "rule.fired", "info", &message, data)
+                .await;
             // A refusal has been recorded; the rule rests its cooldown and asks again.
             if let Err(refusal) = submit(&shared, draft).await {
                 tracing::debug!(rule = name, "{refusal}");
@@ -81,12 +85,16 @@ pub async fn submit(shared: &Shared, draft: Draft) -> Result<Sent, Refusal> {
     let draft = draft.check(shared.now())?;
     match deliver(shared, &draft).await {
         Ok(id) => Ok(Sent::Proposed(id)),
-        Err(refusal) if refusal.code == Code::ExecutorUnreachable || refusal.code == Code::Timeout => {
+        Err(refusal)
+            if refusal.code == Code::ExecutorUnreachable || refusal.code == Code::Timeout =>
+        {
             wait(shared, &draft, &refusal).await?;
             Ok(Sent::Waiting(refusal))
         }
         Err(refusal) => {
-            shared.refused("draft.refused", draft.action.target.as_str(), &refusal).await;
+            shared
+                .refused("draft.refused", draft.action.target.as_str(), &refusal)
+                .await;
             Err(refusal)
         }
     }
@@ -99,22 +107,36 @@ async fn deliver(shared: &Shared, draft: &Draft) -> Result<ProposalId, Refusal> 
         return Ok(minted.signed.record().proposal_id.clone());
     }
     let unreachable = || {
-        Refusal::new(Code::ExecutorUnreachable, format!("device {} is not connected", executor.short()))
+        Refusal::new(
+            Code::ExecutorUnreachable,
+            format!("device {} is not connected", executor.short()),
+        )
     };
     let link = shared.links.get(&executor).ok_or_else(unreachable)?;
     if !link.info.speaks(Feature::Proposals) {
         return Err(Refusal::new(
             Code::DeliveryFailed,
-            format!("device {} is a gen-1 node; it cannot mint proposals", executor.short()),
+            format!(
+                "device {} is a gen-1 node; it cannot mint proposals",
+                executor.short()
+            ),
         ));
     }
-    let answer = link.request("proposals.draft", &json!({"draft": draft})).await.map_err(|e| from_peer(&e.code, e.message))?;
+    let answer = link
+        .request("proposals.draft", &json!({"draft": draft}))
+        .await
+        .map_err(|e| from_peer(&e.code, e.message))?;
     mirror::take(shared, &link, &answer).await?;
     answer
         .pointer("/record/proposalId")
         .and_then(Value::as_str)
         .and_then(|id| id.parse().ok())
-        .ok_or_else(|| Refusal::new(Code::InternalError, "the executor's answer names no proposal"))
+        .ok_or_else(|| {
+            Refusal::new(
+                Code::InternalError,
+                "the executor's answer names no proposal",
+            )
+        })
 }
 
 /// A peer's refusal as one of ours; a code we do not know stays in the sentence.
@@ -126,9 +148,19 @@ pub fn from_peer(code: &str, message: String) -> Refusal {
 }
 
 fn executor_of(shared: &Shared, draft: &Draft) -> Result<DeviceId, Refusal> {
-    let own: Vec<String> = shared.drivers.capabilities().iter().map(|c| c.as_str().to_owned()).collect();
+    let own: Vec<String> = shared
+        .drivers
+        .capabilities()
+        .iter()
+        .map(|c| c.as_str().to_owned())
+        .collect();
     let links = shared.links.all();
-    let mut candidates = vec![Candidate { device: shared.own_id(), capabilities: &own, local: true, reachable: true }];
+    let mut candidates = vec![Candidate {
+        device: shared.own_id(),
+        capabilities: &own,
+        local: true,
+        reachable: true,
+    }];
     candidates.extend(links.iter().map(|l| Candidate {
         device: &l.info.device,
         capabilities: &l.info.capabilities,
@@ -136,9 +168,17 @@ fn executor_of(shared: &Shared, draft: &Draft) -> Result<DeviceId, Refusal> {
         reachable: true,
     }));
     let absent = shared.known_capabilities();
-    candidates.extend(absent.iter().filter(|(id, _)| shared.links.get(id).is_none()).map(|(device, capabilities)| {
-        Candidate { device, capabilities, local: false, reachable: false }
-    }));
+    candidates.extend(
+        absent
+            .iter()
+            .filter(|(id, _)| shared.links.get(id).is_none())
+            .map(|(device, capabilities)| Candidate {
+                device,
+                capabilities,
+                local: false,
+                reachable: false,
+            }),
+    );
     route(&draft.action.target, &candidates).cloned()
 }
 
@@ -166,9 +206,16 @@ async fn wait(shared: &Shared, draft: &Draft, refusal: &Refusal) -> Result<(), R
         })
         .await;
     stored.map_err(|e| store_refusal(&e))?;
-    let message = format!("Draft {} waits: {}", draft.draft_id.short(), refusal.message);
+    let message = format!(
+        "Draft {} waits: {}",
+        draft.draft_id.short(),
+        refusal.message
+    );
     let data = json!({"draftId": draft.draft_id, "target": draft.action.target});
-    shared.events.record(shared, "draft.waiting", "warning", &message, data).await;
+    shared
+        .events
+        .record(shared, "draft.waiting", "warning", &message, data)
+        .await;
     Ok(())
 }
 
@@ -197,9 +244,14 @@ pub async fn retry_waiting(shared: Shared) {
 
 async fn retry(shared: &Shared, mut row: DraftRow) {
     let now = shared.now();
-    let draft = serde_json::from_str::<Draft>(&row.json).ok().filter(|d| now < d.expires_at);
+    let draft = serde_json::from_str::<Draft>(&row.json)
+        .ok()
+        .filter(|d| now < d.expires_at);
     let result = match &draft {
-        None => Err(Refusal::new(Code::CommandExpired, "the executor did not come back in time")),
+        None => Err(Refusal::new(
+            Code::CommandExpired,
+            "the executor did not come back in time",
+        )),
         Some(draft) => deliver(shared, draft).await,
     };
     match result {
@@ -207,15 +259,34 @@ async fn retry(shared: &Shared, mut row: DraftRow) {
             row.status = DraftStatus::Delivered;
             row.proposal_id = Some(id);
         }
-        Err(refusal) if [Code::ExecutorUnreachable, Code::Timeout, Code::UnknownTarget].contains(&refusal.code) => return,
+        Err(refusal)
+            if [
+                Code::ExecutorUnreachable,
+                Code::Timeout,
+                Code::UnknownTarget,
+            ]
+            .contains(&refusal.code) =>
+        {
+            return;
+        }
         Err(refusal) => {
-            row.status = if draft.is_none() { DraftStatus::Expired } else { DraftStatus::Refused };
-            shared.refused("draft.refused", row.id.as_str(), &refusal).await;
+            row.status = if draft.is_none() {
+                DraftStatus::Expired
+            } else {
+                DraftStatus::Refused
+            };
+            shared
+                .refused("draft.refused", row.id.as_str(), &refusal)
+                .await;
             row.code = Some(refusal.code.as_str().to_owned());
             row.message = Some(refusal.message);
         }
     }
-    if let Err(error) = shared.store.write(DURABLE, "draft", move |c| drafts::put(c, &row)).await {
+    if let Err(error) = shared
+        .store
+        .write(DURABLE, "draft", move |c| drafts::put(c, &row))
+        .await
+    {
         tracing::error!(%error, "a draft's state could not be stored");
     }
 }

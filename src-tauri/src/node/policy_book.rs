@@ -24,19 +24,28 @@ pub struct PolicyBook {
 impl Default for PolicyBook {
     /// Until one is loaded, nothing is allowed.
     fn default() -> Self {
-        Self { current: RwLock::new(Arc::new(Policy::deny_all())), problem: RwLock::default() }
+        Self {
+            current: RwLock::new(Arc::new(Policy::deny_all())),
+            problem: RwLock::default(),
+        }
     }
 }
 
 impl PolicyBook {
     /// The policy in force.
     pub fn current(&self) -> Arc<Policy> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Why the policy file is not the policy in force, if it is not.
     pub fn problem(&self) -> Option<String> {
-        self.problem.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.problem
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn set(&self, policy: Policy) {
@@ -67,10 +76,16 @@ impl PolicyBook {
         if let Some(why) = self.problem() {
             tracing::error!("the policy file is refused: {why}");
             let last = store.read("policy", |c| kv::get(c, LAST_GOOD)).await?;
-            let last = last.and_then(|b| String::from_utf8(b).ok()).and_then(|t| policy::load(&t).ok());
+            let last = last
+                .and_then(|b| String::from_utf8(b).ok())
+                .and_then(|t| policy::load(&t).ok());
             match last {
-                Some(policy) => *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy),
-                None => tracing::error!("there is no earlier good policy: every actuation is denied"),
+                Some(policy) => {
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy)
+                }
+                None => {
+                    tracing::error!("there is no earlier good policy: every actuation is denied")
+                }
             }
         }
         Ok(())
@@ -86,15 +101,24 @@ pub fn read(file: &Path) -> Result<Option<String>, String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("{}: {error}", file.display())),
         Ok(meta) if meta.len() > CONFIG_FILE_MAX_BYTES => {
-            return Err(format!("{}: larger than {CONFIG_FILE_MAX_BYTES} bytes", file.display()));
+            return Err(format!(
+                "{}: larger than {CONFIG_FILE_MAX_BYTES} bytes",
+                file.display()
+            ));
         }
         Ok(_) => {}
     }
-    std::fs::read_to_string(file).map(Some).map_err(|e| format!("{}: {e}", file.display()))
+    std::fs::read_to_string(file)
+        .map(Some)
+        .map_err(|e| format!("{}: {e}", file.display()))
 }
 
 async fn keep(store: &Store, text: String) -> Result<(), StoreError> {
-    store.write(DURABLE, "policy", move |c| kv::put(c, LAST_GOOD, text.as_bytes())).await
+    store
+        .write(DURABLE, "policy", move |c| {
+            kv::put(c, LAST_GOOD, text.as_bytes())
+        })
+        .await
 }
 
 /// Takes the policy file again after a change.
@@ -104,7 +128,9 @@ async fn keep(store: &Store, text: String) -> Result<(), StoreError> {
 pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
     let loaded = match read(file)? {
         None => Err(format!("{}: there is no such file", file.display())),
-        Some(text) => policy::load(&text).map(|p| (p, text)).map_err(|e| format!("{}: {e}", file.display())),
+        Some(text) => policy::load(&text)
+            .map(|p| (p, text))
+            .map_err(|e| format!("{}: {e}", file.display())),
     };
     match loaded {
         Ok((policy, text)) => {
@@ -112,17 +138,34 @@ pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
             keep(&shared.store, text).await.map_err(|e| e.to_string())?;
             let s = shared.clone();
             let detail = json!({"digest": digest, "rules": rules});
-            let audited = shared.store.write(DURABLE, "audit", move |c| s.audit_in(c, "policy.loaded", "policy", detail)).await;
+            let audited = shared
+                .store
+                .write(DURABLE, "audit", move |c| {
+                    s.audit_in(c, "policy.loaded", "policy", detail)
+                })
+                .await;
             audited.map_err(|e| e.to_string())?;
             shared.policy.set(policy);
             let message = format!("Policy {digest:?} is in force: {rules} rules");
-            shared.events.record(shared, "policy.loaded", "info", &message, json!({"digest": digest})).await;
+            shared
+                .events
+                .record(
+                    shared,
+                    "policy.loaded",
+                    "info",
+                    &message,
+                    json!({"digest": digest}),
+                )
+                .await;
             Ok(())
         }
         Err(why) => {
             shared.policy.refuse(why.clone());
             let message = format!("The policy file is refused, the last good policy stays: {why}");
-            shared.events.record(shared, "policy.refused", "critical", &message, json!({})).await;
+            shared
+                .events
+                .record(shared, "policy.refused", "critical", &message, json!({}))
+                .await;
             Err(why)
         }
     }

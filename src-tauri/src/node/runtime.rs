@@ -60,9 +60,17 @@ impl Tasks {
     pub async fn shut_down(&self) -> bool {
         self.stop.cancel();
         self.tracker.close();
-        let all = tokio::time::timeout(Duration::from_millis(SHUTDOWN_DEADLINE_MS), self.tracker.wait()).await.is_ok();
+        let all = tokio::time::timeout(
+            Duration::from_millis(SHUTDOWN_DEADLINE_MS),
+            self.tracker.wait(),
+        )
+        .await
+        .is_ok();
         if !all {
-            tracing::warn!(left = self.tracker.len(), "tasks did not end within the shutdown deadline");
+            tracing::warn!(
+                left = self.tracker.len(),
+                "tasks did not end within the shutdown deadline"
+            );
         }
         all
     }

@@ -37,7 +37,11 @@ const FLUSH_EVERY: usize = 64;
 fn introduction(shared: &Shared) -> Introduction {
     Introduction {
         display_name: shared.config.name.clone(),
-        capabilities: shared.capabilities.iter().map(|c| c.as_str().to_owned()).collect(),
+        capabilities: shared
+            .capabilities
+            .iter()
+            .map(|c| c.as_str().to_owned())
+            .collect(),
         mesh_id: shared.mesh.clone(),
         role: shared.config.role.as_str().to_owned(),
     }
@@ -45,8 +49,12 @@ fn introduction(shared: &Shared) -> Introduction {
 
 fn nonce() -> Result<String, Refusal> {
     let mut bytes = [0u8; 24];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| Refusal::new(Code::InternalError, format!("the system gave no random bytes: {e}")))?;
+    getrandom::fill(&mut bytes).map_err(|e| {
+        Refusal::new(
+            Code::InternalError,
+            format!("the system gave no random bytes: {e}"),
+        )
+    })?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
@@ -54,20 +62,33 @@ fn nonce() -> Result<String, Refusal> {
 async fn recognise(shared: &Shared, hello: &Hello) -> Result<TrustRecord, Refusal> {
     let device = &hello.device_id;
     let Some(mut record) = shared.trust.live(device) else {
-        return Err(Refusal::new(Code::UntrustedPeer, format!("peer {device} is not in the trust store")));
+        return Err(Refusal::new(
+            Code::UntrustedPeer,
+            format!("peer {device} is not in the trust store"),
+        ));
     };
     match record.public_key {
         Some(pinned) if pinned != hello.public_key => {
-            return Err(Refusal::new(Code::PublicKeyMismatch, format!("peer {device} came with another public key")));
+            return Err(Refusal::new(
+                Code::PublicKeyMismatch,
+                format!("peer {device} came with another public key"),
+            ));
         }
         Some(_) => {}
         // The id is the key's hash, so the key that fits the id is the right one to remember.
         None => {
             record.public_key = Some(hello.public_key);
             let learned = record.clone();
-            let done = shared.store.write(DURABLE, "learn key", move |c| trust::put(c, &learned)).await;
+            let done = shared
+                .store
+                .write(DURABLE, "learn key", move |c| trust::put(c, &learned))
+                .await;
             done.map_err(|e| store_refusal(&e))?;
-            shared.trust.reload(&shared.store).await.map_err(|e| store_refusal(&e))?;
+            shared
+                .trust
+                .reload(&shared.store)
+                .await
+                .map_err(|e| store_refusal(&e))?;
         }
     }
     Ok(record)
@@ -75,7 +96,12 @@ async fn recognise(shared: &Shared, hello: &Hello) -> Result<TrustRecord, Refusa
 
 /// Serves an accepted socket to its end.
 pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
-    let Incoming { socket, remote, slot, .. } = incoming;
+    let Incoming {
+        socket,
+        remote,
+        slot,
+        ..
+    } = incoming;
     let stop = shared.tasks.stop().child_token();
     let (mut reader, mut writer) = socket.split();
     let greeted = tokio::select! {
@@ -110,7 +136,11 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
 
 /// Talks to a stranger until it has proven who it is. Returns its hello and the reply to send, or
 /// `None` if it went away or was shown out.
-async fn greet(shared: &Shared, reader: &mut SocketReader, writer: &mut SocketWriter) -> Option<(Hello, String)> {
+async fn greet(
+    shared: &Shared,
+    reader: &mut SocketReader,
+    writer: &mut SocketWriter,
+) -> Option<(Hello, String)> {
     let mut issued: Option<(String, TimeMs)> = None;
     for _ in 0..STRANGER_MESSAGES_MAX {
         let text = match reader.recv().await {
@@ -131,7 +161,11 @@ async fn greet(shared: &Shared, reader: &mut SocketReader, writer: &mut SocketWr
             }
             Err(bad) => {
                 shared.metrics.refused(bad.refusal.code);
-                say(writer, Reply::from(bad.refusal).to_text(bad.id.as_deref().unwrap_or_default())).await?;
+                say(
+                    writer,
+                    Reply::from(bad.refusal).to_text(bad.id.as_deref().unwrap_or_default()),
+                )
+                .await?;
                 continue;
             }
         };
@@ -147,14 +181,23 @@ async fn greet(shared: &Shared, reader: &mut SocketReader, writer: &mut SocketWr
             "mesh.connect" => match connect(shared, &params, &mut issued).await {
                 Ok((hello, payload)) => return Some((hello, Reply::Ok(payload).to_text(&id))),
                 Err(refusal) => {
-                    let who = params.get("deviceId").and_then(Value::as_str).unwrap_or("?");
-                    shared.refused("peer.refused", who.get(..64).unwrap_or(who), &refusal).await;
+                    let who = params
+                        .get("deviceId")
+                        .and_then(Value::as_str)
+                        .unwrap_or("?");
+                    shared
+                        .refused("peer.refused", who.get(..64).unwrap_or(who), &refusal)
+                        .await;
                     refusal.into()
                 }
             },
             _ => {
                 shared.metrics.refused(Code::NotAuthorized);
-                Refusal::new(Code::NotAuthorized, "authenticate first: mesh.challenge, then mesh.connect").into()
+                Refusal::new(
+                    Code::NotAuthorized,
+                    "authenticate first: mesh.challenge, then mesh.connect",
+                )
+                .into()
             }
         };
         say(writer, reply.to_text(&id)).await?;
@@ -167,7 +210,10 @@ async fn say(writer: &mut SocketWriter, text: String) -> Option<()> {
         writer.feed(text).await?;
         writer.flush().await
     };
-    tokio::time::timeout(Duration::from_millis(HANDSHAKE_DEADLINE_MS), sent).await.ok()?.ok()
+    tokio::time::timeout(Duration::from_millis(HANDSHAKE_DEADLINE_MS), sent)
+        .await
+        .ok()?
+        .ok()
 }
 
 /// `mesh.connect`, in the gen-1 order of checks, with ours added.
@@ -178,15 +224,24 @@ async fn connect(
 ) -> Result<(Hello, Value), Refusal> {
     let hello = Hello::parse(params, true)?;
     let now = shared.now();
-    let invalid =
-        || Refusal::new(Code::AuthNonceInvalid, "nonce was not issued for this connection, already used, or expired");
-    let fresh = issued.as_ref().is_some_and(|(n, at)| *n == hello.nonce && now.since(*at) <= NONCE_TTL_MS);
+    let invalid = || {
+        Refusal::new(
+            Code::AuthNonceInvalid,
+            "nonce was not issued for this connection, already used, or expired",
+        )
+    };
+    let fresh = issued
+        .as_ref()
+        .is_some_and(|(n, at)| *n == hello.nonce && now.since(*at) <= NONCE_TTL_MS);
     if !fresh {
         return Err(invalid());
     }
     let (expected, _) = issued.take().ok_or_else(invalid)?;
     if hello.device_id == *shared.own_id() {
-        return Err(Refusal::new(Code::UntrustedPeer, "this is my own device id"));
+        return Err(Refusal::new(
+            Code::UntrustedPeer,
+            "this is my own device id",
+        ));
     }
     let trusted = shared.trust.live(&hello.device_id);
     if let Some(pinned) = trusted.and_then(|r| r.public_key) {
@@ -216,10 +271,17 @@ async fn connect(
 /// Why no link came about; the caller waits and tries again.
 pub async fn dialed(shared: &Shared, ingress: &Ingress, peer: &StaticPeer) -> Result<(), String> {
     let stop = shared.tasks.stop().child_token();
-    let socket = transport::dial(&peer.url, DIAL_TIMEOUT, &stop).await.map_err(|e| e.to_string())?;
+    let socket = transport::dial(&peer.url, DIAL_TIMEOUT, &stop)
+        .await
+        .map_err(|e| e.to_string())?;
     let (mut reader, mut writer) = socket.split();
     let deadline = Duration::from_millis(HANDSHAKE_DEADLINE_MS);
-    let hello = match tokio::time::timeout(deadline, introduce(shared, &peer.device, &mut reader, &mut writer)).await {
+    let hello = match tokio::time::timeout(
+        deadline,
+        introduce(shared, &peer.device, &mut reader, &mut writer),
+    )
+    .await
+    {
         Ok(Ok(hello)) => hello,
         Ok(Err(why)) => {
             writer.close(1008, "handshake refused").await;
@@ -227,14 +289,28 @@ pub async fn dialed(shared: &Shared, ingress: &Ingress, peer: &StaticPeer) -> Re
         }
         Err(_) => return Err("the handshake took too long".to_owned()),
     };
-    let info = PeerInfo::new(&hello, true, Some(peer.label.clone()), Posture::Insecure, shared.now());
+    let info = PeerInfo::new(
+        &hello,
+        true,
+        Some(peer.label.clone()),
+        Posture::Insecure,
+        shared.now(),
+    );
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
             writer.close(1000, "duplicate").await;
             Err(refusal.message)
         }
         Ok((link, outbox)) => {
-            run_link(shared.clone(), ingress.clone(), link, reader, writer, outbox).await;
+            run_link(
+                shared.clone(),
+                ingress.clone(),
+                link,
+                reader,
+                writer,
+                outbox,
+            )
+            .await;
             Ok(())
         }
     }
@@ -247,17 +323,29 @@ async fn introduce(
     writer: &mut SocketWriter,
 ) -> Result<Hello, String> {
     let challenge = ask(reader, writer, "1", "mesh.challenge", &json!({})).await?;
-    let their_nonce = challenge.get("nonce").and_then(Value::as_str).filter(|n| !n.is_empty() && n.len() <= 128);
+    let their_nonce = challenge
+        .get("nonce")
+        .and_then(Value::as_str)
+        .filter(|n| !n.is_empty() && n.len() <= 128);
     let their_nonce = their_nonce.ok_or("the peer's challenge has no nonce")?;
     let our_nonce = nonce().map_err(|e| e.message)?;
-    let params = introduction(shared).sign(&shared.key, their_nonce, Some(&our_nonce), shared.now());
+    let params =
+        introduction(shared).sign(&shared.key, their_nonce, Some(&our_nonce), shared.now());
     let reply = ask(reader, writer, "2", "mesh.connect", &Value::Object(params)).await?;
-    let reply = reply.as_object().ok_or("the peer's mesh.connect reply is no object")?;
+    let reply = reply
+        .as_object()
+        .ok_or("the peer's mesh.connect reply is no object")?;
     let hello = Hello::parse(reply, false).map_err(|e| e.to_string())?;
     if hello.device_id != *expected {
-        return Err(format!("device {} answered where {} was expected", hello.device_id.short(), expected.short()));
+        return Err(format!(
+            "device {} answered where {} was expected",
+            hello.device_id.short(),
+            expected.short()
+        ));
     }
-    hello.check_signature(&our_nonce, shared.now()).map_err(|e| e.to_string())?;
+    hello
+        .check_signature(&our_nonce, shared.now())
+        .map_err(|e| e.to_string())?;
     hello.check_mesh(&shared.mesh).map_err(|e| e.to_string())?;
     recognise(shared, &hello).await.map_err(|e| e.to_string())?;
     Ok(hello)
@@ -270,16 +358,22 @@ async fn ask(
     method: &str,
     params: &Value,
 ) -> Result<Value, String> {
-    say(writer, Message::request(id, method, params)).await.ok_or("the peer hung up")?;
+    say(writer, Message::request(id, method, params))
+        .await
+        .ok_or("the peer hung up")?;
     loop {
         match reader.recv().await {
             Ok(Received::Text(text)) => match Message::parse(&text) {
-                Ok(Message::Response { id: got, result }) if got == id => return result.map_err(|e| e.to_string()),
+                Ok(Message::Response { id: got, result }) if got == id => {
+                    return result.map_err(|e| e.to_string());
+                }
                 // Whatever else comes before the handshake is over is nothing to us.
                 _ => {}
             },
             Ok(Received::TooLarge { .. }) => {}
-            Ok(Received::Closed { .. }) | Err(_) => return Err("the peer hung up during the handshake".to_owned()),
+            Ok(Received::Closed { .. }) | Err(_) => {
+                return Err("the peer hung up during the handshake".to_owned());
+            }
         }
     }
 }
@@ -295,11 +389,27 @@ async fn run_link(
 ) {
     let info = &link.info;
     shared.metrics.peers_connected.inc();
+    shared
+        .remember_offer(&info.device, &info.capabilities)
+        .await;
     let name = info.name.as_deref().unwrap_or_else(|| info.device.short());
     let data = json!({"deviceId": info.device, "outbound": info.outbound, "posture": info.posture.to_string()});
-    shared.events.record(&shared, "peer.connect", "info", &format!("Connected: {name}"), data).await;
-    shared.tasks.passing("link writer", write_loop(writer, outbox, link.stop.clone()));
-    shared.tasks.passing("link feeder", gossip::feed(shared.clone(), link.clone()));
+    shared
+        .events
+        .record(
+            &shared,
+            "peer.connect",
+            "info",
+            &format!("Connected: {name}"),
+            data,
+        )
+        .await;
+    shared
+        .tasks
+        .passing("link writer", write_loop(writer, outbox, link.stop.clone()));
+    shared
+        .tasks
+        .passing("link feeder", gossip::feed(shared.clone(), link.clone()));
     let why = tokio::select! {
         () = link.stop.cancelled() => "closed by this node",
         why = read_loop(&shared, &ingress, &link, &mut reader) => why,
@@ -308,16 +418,35 @@ async fn run_link(
     shared.links.forget(&link);
     shared.metrics.peers_connected.dec();
     let data = json!({"deviceId": info.device, "reason": why});
-    shared.events.record(&shared, "peer.disconnect", "info", &format!("Disconnected: {name} ({why})"), data).await;
+    shared
+        .events
+        .record(
+            &shared,
+            "peer.disconnect",
+            "info",
+            &format!("Disconnected: {name} ({why})"),
+            data,
+        )
+        .await;
 }
 
-async fn read_loop(shared: &Shared, ingress: &Ingress, link: &LinkHandle, reader: &mut SocketReader) -> &'static str {
+async fn read_loop(
+    shared: &Shared,
+    ingress: &Ingress,
+    link: &LinkHandle,
+    reader: &mut SocketReader,
+) -> &'static str {
     loop {
         let text = match reader.recv().await {
             Ok(Received::Text(text)) => text,
             Ok(Received::TooLarge { bytes }) => {
-                let refusal = Refusal::new(Code::TooLarge, format!("a message of {bytes} bytes; at most 1 MiB is read"));
-                shared.refused("message.refused", link.info.device.as_str(), &refusal).await;
+                let refusal = Refusal::new(
+                    Code::TooLarge,
+                    format!("a message of {bytes} bytes; at most 1 MiB is read"),
+                );
+                shared
+                    .refused("message.refused", link.info.device.as_str(), &refusal)
+                    .await;
                 if !link.send(Reply::from(refusal).to_text("")).await {
                     return "the link's writer ended";
                 }
@@ -343,14 +472,19 @@ async fn read_loop(shared: &Shared, ingress: &Ingress, link: &LinkHandle, reader
             }
             Ok(Message::Response { id, result }) => {
                 if !link.answer(&id, result) {
-                    tracing::debug!(peer = link.info.device.short(), "an answer nobody waits for");
+                    tracing::debug!(
+                        peer = link.info.device.short(),
+                        "an answer nobody waits for"
+                    );
                 }
             }
             Ok(Message::Event { event, payload }) => {
                 methods::event(shared, ingress, link, &event, payload, text.len()).await;
             }
             Err(bad) => {
-                shared.refused("message.refused", link.info.device.as_str(), &bad.refusal).await;
+                shared
+                    .refused("message.refused", link.info.device.as_str(), &bad.refusal)
+                    .await;
                 let id = bad.id.unwrap_or_default();
                 if !link.send(Reply::from(bad.refusal).to_text(&id)).await {
                     return "the link's writer ended";
@@ -360,7 +494,11 @@ async fn read_loop(shared: &Shared, ingress: &Ingress, link: &LinkHandle, reader
     }
 }
 
-async fn write_loop(mut writer: SocketWriter, mut outbox: mpsc::Receiver<Outgoing>, stop: CancellationToken) {
+async fn write_loop(
+    mut writer: SocketWriter,
+    mut outbox: mpsc::Receiver<Outgoing>,
+    stop: CancellationToken,
+) {
     loop {
         let first = tokio::select! {
             biased;
@@ -368,7 +506,9 @@ async fn write_loop(mut writer: SocketWriter, mut outbox: mpsc::Receiver<Outgoin
             () = stop.cancelled() => break,
         };
         let Some(first) = first else { break };
-        match tokio::time::timeout(WRITE_STALL_MAX, write_some(&mut writer, first, &mut outbox)).await {
+        match tokio::time::timeout(WRITE_STALL_MAX, write_some(&mut writer, first, &mut outbox))
+            .await
+        {
             Ok(Ok(())) => {}
             Ok(Err((code, reason))) => {
                 writer.close(code, reason).await;
@@ -376,7 +516,10 @@ async fn write_loop(mut writer: SocketWriter, mut outbox: mpsc::Receiver<Outgoin
                 return;
             }
             Err(_) => {
-                tracing::warn!("a peer did not read for {} s; the link is given up", WRITE_STALL_MAX.as_secs());
+                tracing::warn!(
+                    "a peer did not read for {} s; the link is given up",
+                    WRITE_STALL_MAX.as_secs()
+                );
                 break;
             }
         }
@@ -395,11 +538,18 @@ async fn write_some(
     let mut written = 0;
     while let Some(out) = next {
         match out {
-            Outgoing::Text(text) => writer.feed(text).await.map_err(|_| (1001, "write failed"))?,
+            Outgoing::Text(text) => writer
+                .feed(text)
+                .await
+                .map_err(|_| (1001, "write failed"))?,
             Outgoing::Close(code, reason) => return Err((code, reason)),
         }
         written += 1;
-        next = if written < FLUSH_EVERY { outbox.try_recv().ok() } else { None };
+        next = if written < FLUSH_EVERY {
+            outbox.try_recv().ok()
+        } else {
+            None
+        };
     }
     writer.flush().await.map_err(|_| (1001, "write failed"))
 }
@@ -429,9 +579,13 @@ pub async fn keep_dialing(shared: Shared, ingress: Ingress, peer: StaticPeer) {
             // A link that lived a while was a good one: start over quickly.
             Ok(()) if started.elapsed() > Duration::from_secs(5) => wait_ms = FIRST_WAIT_MS,
             Ok(()) => {}
-            Err(why) => tracing::info!(peer = peer.device.short(), url = %peer.url, wait_ms, "not connected: {why}"),
+            Err(why) => {
+                tracing::info!(peer = peer.device.short(), url = %peer.url, wait_ms, "not connected: {why}")
+            }
         }
-        let jitter = nonce().map_or(0, |n| n.bytes().take(2).fold(0u64, |a, b| a * 256 + u64::from(b))) % (wait_ms / 2 + 1);
+        let jitter = nonce().map_or(0, |n| {
+            n.bytes().take(2).fold(0u64, |a, b| a * 256 + u64::from(b))
+        }) % (wait_ms / 2 + 1);
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(Duration::from_millis(wait_ms / 2 + jitter)) => {}

@@ -103,12 +103,39 @@ impl Shared {
         if issuer == self.own_id() {
             return Some(*self.key.public());
         }
-        self.trust.live(issuer).filter(|r| r.grants.has(Grant::Admin)).and_then(|r| r.public_key)
+        self.trust
+            .live(issuer)
+            .filter(|r| r.grants.has(Grant::Admin))
+            .and_then(|r| r.public_key)
     }
 
     /// What devices offered when they were last connected.
     pub fn known_capabilities(&self) -> BTreeMap<DeviceId, Vec<String>> {
-        self.last_offered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last_offered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Remembers what a device offers, so that a draft for it waits while it is away.
+    pub async fn remember_offer(&self, device: &DeviceId, capabilities: &[String]) {
+        let known = {
+            let mut offered = self
+                .last_offered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            offered.insert(device.clone(), capabilities.to_vec());
+            json!(*offered).to_string()
+        };
+        let stored = self
+            .store
+            .write(Class::Relaxed, "offers", move |c| {
+                kv::put(c, OFFERS, known.as_bytes())
+            })
+            .await;
+        if let Err(error) = stored {
+            tracing::warn!(%error, "what a peer offers could not be stored");
+        }
     }
 
     /// Tells everyone who waits that proposals changed.
@@ -121,7 +148,9 @@ impl Shared {
         self.metrics.refused(refusal.code);
         tracing::warn!(kind, subject, code = %refusal.code, "{}", refusal.message);
         let data = json!({"code": refusal.code, "subject": subject});
-        self.events.record(self, kind, "warning", &refusal.message, data).await;
+        self.events
+            .record(self, kind, "warning", &refusal.message, data)
+            .await;
     }
 
     /// An audit entry about `subject`, appended inside the caller's transaction.
@@ -174,7 +203,12 @@ impl TrustView for TrustSnapshot {
 impl TrustBook {
     /// The records as of now.
     pub fn snapshot(&self) -> TrustSnapshot {
-        TrustSnapshot(self.records.read().unwrap_or_else(PoisonError::into_inner).clone())
+        TrustSnapshot(
+            self.records
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        )
     }
 
     /// The live record of a device.
@@ -193,7 +227,10 @@ impl TrustBook {
     /// Whatever the store says.
     pub async fn reload(&self, store: &Store) -> Result<(), StoreError> {
         let records = store.read("trust", trust::all).await?;
-        let map = records.into_iter().map(|r| (r.device_id.clone(), r)).collect();
+        let map = records
+            .into_iter()
+            .map(|r| (r.device_id.clone(), r))
+            .collect();
         *self.records.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
         Ok(())
     }
@@ -209,7 +246,9 @@ pub struct Stamper {
 impl Stamper {
     /// Continues after what earlier runs may have used.
     pub fn resume(hlc: Hlc, next_seq: u64) -> Self {
-        Self { state: Mutex::new((hlc, next_seq)) }
+        Self {
+            state: Mutex::new((hlc, next_seq)),
+        }
     }
 
     /// The stamp of the next own frame.
@@ -217,14 +256,34 @@ impl Stamper {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = state.0.tick(now);
         state.1 += 1;
-        Stamp { frame_id: FrameId::from(uuid::Uuid::new_v4()), now, hlc: state.0, seq: state.1 }
+        Stamp {
+            frame_id: FrameId::from(uuid::Uuid::new_v4()),
+            now,
+            hlc: state.0,
+            seq: state.1,
+        }
     }
 
     /// Hears the logical time of another node.
     pub fn observe(&self, heard: Hlc, now: TimeMs) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 = state.0.observe(heard, now, crate::domain::base::limits::FRAME_FUTURE_MAX_MS);
+        state.0 = state
+            .0
+            .observe(heard, now, crate::domain::base::limits::FRAME_FUTURE_MAX_MS);
     }
+}
+
+const OFFERS: &str = "peers.offers";
+
+/// What devices offered when they were last connected, from earlier runs.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn offers(conn: &rusqlite::Connection) -> Result<BTreeMap<DeviceId, Vec<String>>, StoreError> {
+    let stored = kv::get(conn, OFFERS)?;
+    Ok(stored
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default())
 }
 
 const HIGH_WATER: &str = "clock.high-water";
@@ -246,7 +305,9 @@ pub fn note_time(conn: &rusqlite::Connection, now: TimeMs) -> Result<(), StoreEr
 /// Whatever the store says.
 pub fn high_water(conn: &rusqlite::Connection) -> Result<TimeMs, StoreError> {
     let bytes = kv::get(conn, HIGH_WATER)?;
-    Ok(bytes.and_then(|b| b.try_into().ok()).map_or(TimeMs(0), |b| TimeMs(u64::from_be_bytes(b))))
+    Ok(bytes
+        .and_then(|b| b.try_into().ok())
+        .map_or(TimeMs(0), |b| TimeMs(u64::from_be_bytes(b))))
 }
 
 /// Whether the clock may be believed: it is not behind what this node has already lived through.
@@ -270,5 +331,8 @@ pub const DURABLE: Class = Class::Durable;
 
 /// The refusal for an internal fault that has been logged.
 pub fn internal(what: &str) -> Refusal {
-    Refusal::new(Code::InternalError, format!("{what}; the node's log has the details"))
+    Refusal::new(
+        Code::InternalError,
+        format!("{what}; the node's log has the details"),
+    )
 }

@@ -383,6 +383,7 @@ pub struct DraftRequest {
     pub operation: String,
     /// With which parameters.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub params: crate::domain::capability::Params,
     /// Why.
     pub reason: String,
@@ -427,4 +428,119 @@ pub struct ErrorView {
     pub code: String,
     /// What people read.
     pub message: String,
+}
+
+/// A device of the mesh: this one, a trusted one, or a connected one.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeView {
+    /// The device.
+    pub device_id: String,
+    /// Its name, where known.
+    pub display_name: Option<String>,
+    /// Whether it is the node that answers.
+    pub own: bool,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// Its role, where known.
+    pub role: Option<String>,
+    /// What it offers, or offered when it was last connected.
+    pub capabilities: Vec<String>,
+    /// What it may do here.
+    pub grants: Vec<String>,
+}
+
+/// A rule of the policy in force.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyRuleView {
+    /// Its name.
+    pub name: String,
+    /// The capabilities it covers, a pattern.
+    pub capability: String,
+    /// The operations it covers.
+    pub operations: Vec<String>,
+    /// Who must agree.
+    pub level: String,
+    /// How many distinct operators must agree.
+    pub quorum: u32,
+    /// The longest an action may last, in milliseconds.
+    pub deadline_ms: u64,
+    /// The operation that ends an action.
+    pub safe_state: String,
+    /// The weakest effective tier it takes as evidence.
+    pub min_tier: String,
+    /// How old evidence may be, in milliseconds.
+    pub max_evidence_age_ms: u64,
+    /// What must hold before and while acting.
+    pub interlocks: Vec<String>,
+    /// What the executor itself must see.
+    pub conditions: Vec<String>,
+}
+
+/// The policy in force with its rules.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyView {
+    /// Digest, count and problem.
+    #[serde(flatten)]
+    pub state: PolicyState,
+    /// Its rules, in the order they are tried.
+    pub list: Vec<PolicyRuleView>,
+}
+
+/// An action to explain: what would this executor say to it now?
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// The actuator.
+    pub target: String,
+    /// What it would do.
+    pub operation: String,
+    /// With which parameters.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub params: crate::domain::capability::Params,
+    /// Who would ask: `rules`, `person` or `llm`.
+    #[serde(default = "person")]
+    pub requester: crate::domain::policy::Requester,
+}
+
+fn person() -> crate::domain::policy::Requester {
+    crate::domain::policy::Requester::Person
+}
+
+/// What the policy says of an action, given what this node knows now and no cited evidence.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainView {
+    /// Whether it could become a proposal.
+    pub allowed: bool,
+    /// The code of the denial.
+    pub code: Option<String>,
+    /// What it comes to, in a sentence.
+    pub message: String,
+    /// The rule that decided.
+    pub rule: Option<String>,
+    /// Who would have to agree.
+    pub level: Option<String>,
+    /// Every check, passed and failed.
+    pub checks: Vec<crate::domain::policy::Check>,
+}
+
+/// Grants to add or to take away, for example `relay,read`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GrantChange {
+    /// The grants.
+    pub grants: String,
+}
+
+/// Why something is taken back.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Why {
+    /// The reason, for people.
+    #[serde(default)]
+    pub reason: Option<String>,
 }

@@ -1,4 +1,67 @@
 //! The only door for people and programs: queries and commands on a running node, the shapes they
 //! are answered in, and the codes they fail with. Surfaces translate and call; they decide nothing.
+//!
+//! `registry` also works on a stopped node's store; the rest needs a running one.
 
+pub mod commands;
 pub mod dto;
+pub mod queries;
+pub mod registry;
+mod trace;
+
+use crate::adapters::store::StoreError;
+use crate::domain::base::{Code, Refusal};
+use crate::node::Shared;
+use crate::node::shared::store_refusal;
+
+/// What every call of the door may fail with.
+pub type Answer<T> = Result<T, Refusal>;
+
+/// The door of a running node.
+#[derive(Clone)]
+pub struct Door {
+    shared: Shared,
+}
+
+impl Door {
+    /// The door of this node.
+    pub fn new(shared: Shared) -> Self {
+        Self { shared }
+    }
+
+    /// What the node's actors share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Reads the store; `what` names the read in logs.
+    async fn read<T, F>(&self, what: &'static str, read: F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.shared.store.read(what, read).await.map_err(|e| store_refusal(&e))
+    }
+}
+
+/// The HTTP status a refusal is answered with.
+pub fn http_status(code: Code) -> u16 {
+    match code {
+        Code::InvalidJson | Code::InvalidType | Code::InvalidParams => 400,
+        Code::Unauthenticated => 401,
+        Code::NotAuthorized | Code::OperatorUnknown | Code::OperatorRevoked | Code::OperatorExpired
+        | Code::OperatorLevelTooLow | Code::ApprovalInvalid | Code::PolicyDenied => 403,
+        Code::NotFound | Code::ProposalNotFound | Code::UnknownTarget => 404,
+        Code::UnknownMethod => 405,
+        Code::Timeout => 504,
+        Code::Conflict | Code::ProposalAmbiguous | Code::ProposalNotWaiting | Code::ProposalExpired
+        | Code::ActuatorBusy => 409,
+        Code::TooLarge | Code::DataTooLarge => 413,
+        Code::RateExceeded => 429,
+        Code::InternalError | Code::StorageFailed => 500,
+        Code::ExecutorUnreachable => 502,
+        Code::Busy | Code::ClockUntrusted => 503,
+        Code::StorageFull => 507,
+        _ => 422,
+    }
+}

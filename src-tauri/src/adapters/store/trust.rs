@@ -39,3 +39,14 @@ pub fn all(conn: &Connection) -> Result<Vec<TrustRecord>, StoreError> {
     let rows = query.query_map([], |r| row::json(r, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+/// Forgets a device; whether there was a record.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn remove(conn: &Connection, device: &DeviceId) -> Result<bool, StoreError> {
+    Ok(conn
+        .prepare_cached("DELETE FROM trust WHERE device_id = ?1")?
+        .execute([device.as_str()])?
+        > 0)
+}

@@ -260,6 +260,17 @@ impl Action {
         })
     }
 
+    /// What makes two wishes the same: target, operation and every parameter. An executor keeps one
+    /// open proposal per intent; a wish with other parameters is another decision for a person.
+    pub fn intent_key(&self) -> String {
+        let params: Vec<String> = self
+            .params
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        format!("{}|{}|{}", self.target, self.operation, params.join("&"))
+    }
+
     /// The action in words, for people: `open actuator:mock:valve-1 (durationSec 10)`.
     pub fn summary(&self) -> String {
         let params: Vec<String> = self

@@ -14,7 +14,7 @@ mod starter;
 pub use evaluate::{Check, Denial, EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
 pub use level::{Level, Requester};
 pub use parse::PolicyError;
-pub use rule::{Compare, Condition, Hours, ParamRule, Rule};
+pub use rule::{Compare, Condition, Hours, Origin, ParamRule, Rule};
 pub use selftest::TestResult;
 pub use starter::STARTER_POLICY;
 

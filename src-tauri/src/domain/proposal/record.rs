@@ -122,9 +122,9 @@ impl ProposalRecord {
         }
     }
 
-    /// What makes two wishes the same: one open proposal per target and operation.
+    /// What makes two wishes the same; see [`Action::intent_key`].
     pub fn intent_key(&self) -> String {
-        format!("{}|{}", self.target, self.operation)
+        self.action().intent_key()
     }
 }
 

@@ -22,14 +22,20 @@ use crate::node::shared::{DURABLE, Shared, store_refusal};
 pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing, Refusal> {
     let s = shared.clone();
     let copy = signed.clone();
-    let result = shared.store.write(DURABLE, "decide", move |conn| decide_in(&s, conn, &copy)).await;
+    let result = shared
+        .store
+        .write(DURABLE, "decide", move |conn| decide_in(&s, conn, &copy))
+        .await;
     let id = signed.decision.proposal_id.clone();
     match result {
         Ok((standing, permit)) => {
             shared.proposals_changed();
             let data = json!({"proposalId": id, "status": standing.status, "operatorId": signed.decision.operator_id});
             let message = format!("Proposal {}: {}", id.short(), standing.detail);
-            shared.events.record(shared, "proposal.decided", "info", &message, data).await;
+            shared
+                .events
+                .record(shared, "proposal.decided", "info", &message, data)
+                .await;
             if let Some(permit) = permit {
                 execute::start(shared, permit);
             }
@@ -44,12 +50,16 @@ pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing,
             );
             let audited = shared
                 .store
-                .write(DURABLE, "audit refusal", move |c| s.audit_in(c, "decision.refused", subject.as_str(), detail))
+                .write(DURABLE, "audit refusal", move |c| {
+                    s.audit_in(c, "decision.refused", subject.as_str(), detail)
+                })
                 .await;
             if let Err(error) = audited {
                 tracing::error!(%error, "the refusal of a decision could not be audited");
             }
-            shared.refused("decision.refused", id.as_str(), &refusal).await;
+            shared
+                .refused("decision.refused", id.as_str(), &refusal)
+                .await;
             Err(refusal)
         }
     }
@@ -76,20 +86,44 @@ fn decide_in(
     shared.audit_in(conn, decision_kind(vote.verdict()), row.id.as_str(), detail)?;
     if vote.verdict() == Verdict::Reject {
         let why = format!("rejected by {}", vote.name());
-        step(shared, conn, &row.id, Status::AwaitingApproval, Status::Rejected, Some(&why), json!({}))?;
-        return Ok((standing(&row.id, Status::Rejected, 0, proposal.record().quorum, why), None));
+        step(
+            shared,
+            conn,
+            &row.id,
+            Status::AwaitingApproval,
+            Status::Rejected,
+            Some(&why),
+            json!({}),
+        )?;
+        return Ok((
+            standing(&row.id, Status::Rejected, 0, proposal.record().quorum, why),
+            None,
+        ));
     }
     let votes = votes(shared, conn, &proposal, now)?;
     match gate(shared, conn, &proposal, &votes, now)? {
         ActuationRuling::Allow(permit) => {
             begin(shared, conn, &proposal, &permit)?;
             let have = u32::try_from(permit.approved_by().len()).unwrap_or(u32::MAX);
-            let detail = format!("approved by {}; {} starts now", permit.approved_by().join(" and "), permit.action().summary());
-            Ok((standing(&row.id, Status::Executing, have, have, detail), Some(permit)))
+            let detail = format!(
+                "approved by {}; {} starts now",
+                permit.approved_by().join(" and "),
+                permit.action().summary()
+            );
+            Ok((
+                standing(&row.id, Status::Executing, have, have, detail),
+                Some(permit),
+            ))
         }
         ActuationRuling::NeedsApproval { required, have } => {
-            let detail = format!("approved by {}; {have} of {required} operators have agreed", vote.name());
-            Ok((standing(&row.id, Status::AwaitingApproval, have, required, detail), None))
+            let detail = format!(
+                "approved by {}; {have} of {required} operators have agreed",
+                vote.name()
+            );
+            Ok((
+                standing(&row.id, Status::AwaitingApproval, have, required, detail),
+                None,
+            ))
         }
         ActuationRuling::Refuse(refusal) => Err(StoreError::Refused(refusal)),
     }
@@ -102,15 +136,33 @@ fn decision_kind(verdict: Verdict) -> &'static str {
     }
 }
 
-fn standing(id: &ProposalId, status: Status, approvals: u32, required: u32, detail: String) -> Standing {
-    Standing { id: id.clone(), status, approvals, required, detail }
+fn standing(
+    id: &ProposalId,
+    status: Status,
+    approvals: u32,
+    required: u32,
+    detail: String,
+) -> Standing {
+    Standing {
+        id: id.clone(),
+        status,
+        approvals,
+        required,
+        detail,
+    }
 }
 
 fn own_row(conn: &Connection, id: &ProposalId) -> Result<ProposalRow, StoreError> {
     match proposals::get(conn, id)? {
         Some(row) if row.own => Ok(row),
-        Some(_) => Err(refused(Code::WrongExecutor, format!("proposal {} belongs to another executor", id.short()))),
-        None => Err(refused(Code::ProposalNotFound, format!("no proposal {id} was minted here"))),
+        Some(_) => Err(refused(
+            Code::WrongExecutor,
+            format!("proposal {} belongs to another executor", id.short()),
+        )),
+        None => Err(refused(
+            Code::ProposalNotFound,
+            format!("no proposal {id} was minted here"),
+        )),
     }
 }
 
@@ -125,7 +177,10 @@ fn check(
     let Some(known) = operators::get(conn, id)? else {
         return Err(refused(
             Code::OperatorUnknown,
-            format!("operator key {} is not enrolled at this executor; use `operator enroll` there", id.short()),
+            format!(
+                "operator key {} is not enrolled at this executor; use `operator enroll` there",
+                id.short()
+            ),
         ));
     };
     let record = proposal.record();
@@ -139,8 +194,15 @@ fn check(
         expires_at: record.expires_at,
     };
     let issuer_key = shared.issuer_key(&known.signed.record.issuer);
-    verify(signed, &subject, &known.signed, issuer_key.as_ref(), known.revocation.is_some(), now)
-        .map_err(StoreError::Refused)
+    verify(
+        signed,
+        &subject,
+        &known.signed,
+        issuer_key.as_ref(),
+        known.revocation.is_some(),
+        now,
+    )
+    .map_err(StoreError::Refused)
 }
 
 /// Every stored decision about the proposal that still holds: revocations and expiries count now.
@@ -151,7 +213,10 @@ fn votes(
     now: TimeMs,
 ) -> Result<Vec<VerifiedApproval>, StoreError> {
     let stored = approvals::of(conn, &proposal.record().proposal_id)?;
-    Ok(stored.iter().filter_map(|signed| check(shared, conn, proposal, signed, now).ok()).collect())
+    Ok(stored
+        .iter()
+        .filter_map(|signed| check(shared, conn, proposal, signed, now).ok())
+        .collect())
 }
 
 /// The same decision again is answered with what came of it; another one comes too late.
@@ -162,17 +227,30 @@ fn repeated(
     vote: &VerifiedApproval,
 ) -> Result<Standing, StoreError> {
     let known = approvals::of(conn, &row.id)?;
-    let same = known
-        .iter()
-        .any(|d| d.decision.operator_id == *vote.operator_id() && d.decision.verdict == vote.verdict());
+    let same = known.iter().any(|d| {
+        d.decision.operator_id == *vote.operator_id() && d.decision.verdict == vote.verdict()
+    });
     if same {
         let have = u32::try_from(known.len()).unwrap_or(u32::MAX);
-        let detail = format!("this decision was taken before; the proposal is {}", row.status);
-        return Ok(standing(&row.id, row.status, have, proposal.record().quorum, detail));
+        let detail = format!(
+            "this decision was taken before; the proposal is {}",
+            row.status
+        );
+        return Ok(standing(
+            &row.id,
+            row.status,
+            have,
+            proposal.record().quorum,
+            detail,
+        ));
     }
     Err(refused(
         Code::ProposalNotWaiting,
-        format!("proposal {} is {} and can no longer be decided", row.id.short(), row.status),
+        format!(
+            "proposal {} is {} and can no longer be decided",
+            row.id.short(),
+            row.status
+        ),
     ))
 }
 
@@ -186,7 +264,15 @@ pub async fn withdraw(shared: &Shared, id: ProposalId, why: String) -> Result<St
         .store
         .write(DURABLE, "withdraw", move |conn| {
             let row = own_row(conn, &id)?;
-            step(&s, conn, &row.id, Status::AwaitingApproval, Status::Withdrawn, Some(&why), json!({"why": why}))?;
+            step(
+                &s,
+                conn,
+                &row.id,
+                Status::AwaitingApproval,
+                Status::Withdrawn,
+                Some(&why),
+                json!({"why": why}),
+            )?;
             Ok(standing(&row.id, Status::Withdrawn, 0, 0, why))
         })
         .await

@@ -35,10 +35,20 @@ async fn act(shared: Shared, permit: Permit) {
     let id = permit.proposal_id().clone();
     let target = permit.action().target.clone();
     let (status, detail, state) = match shared.drivers.get(&target) {
-        None => (Status::Failed, format!("{target} is no actuator of this node"), None),
+        None => (
+            Status::Failed,
+            format!("{target} is no actuator of this node"),
+            None,
+        ),
         Some(driver) => perform(&shared, driver.as_ref(), &permit, started_at).await,
     };
-    let outcome = Outcome { status, detail, started_at, ended_at: shared.now(), actuator_state: state };
+    let outcome = Outcome {
+        status,
+        detail,
+        started_at,
+        ended_at: shared.now(),
+        actuator_state: state,
+    };
     finish(&shared, id, target, outcome).await;
 }
 
@@ -51,20 +61,35 @@ async fn perform(
 ) -> (Status, String, Option<String>) {
     let job = permit.proposal_id().as_str();
     if started_at > permit.valid_until() {
-        return (Status::Failed, "the permit lapsed before the actuator could be told".to_owned(), None);
+        return (
+            Status::Failed,
+            "the permit lapsed before the actuator could be told".to_owned(),
+            None,
+        );
     }
     let action = permit.action();
     let ends_safe = action.operation == permit.safe_state();
     if let Err(error) = driver.apply(action, job).await {
         let safe = make_safe(driver, job).await;
-        return (Status::Failed, format!("{} failed: {error}; {safe}", action.summary()), position(driver).await);
+        return (
+            Status::Failed,
+            format!("{} failed: {error}; {safe}", action.summary()),
+            position(driver).await,
+        );
     }
     if ends_safe {
-        return (Status::Completed, format!("{} done", action.summary()), position(driver).await);
+        return (
+            Status::Completed,
+            format!("{} done", action.summary()),
+            position(driver).await,
+        );
     }
     let message = format!("{} for {} s", action.summary(), permit.run_ms() / 1_000);
     let data = json!({"proposalId": permit.proposal_id(), "target": action.target});
-    shared.events.record(shared, "action.started", "info", &message, data).await;
+    shared
+        .events
+        .record(shared, "action.started", "info", &message, data)
+        .await;
     let cut_short = tokio::select! {
         () = tokio::time::sleep(Duration::from_millis(permit.run_ms())) => false,
         () = shared.tasks.stop().cancelled() => true,
@@ -73,11 +98,21 @@ async fn perform(
     let safe = make_safe(driver, job).await;
     let state = position(driver).await;
     match (safe, cut_short) {
-        (Safe::Not(why), _) => (Status::Failed, format!("ran {ran_ms} ms, then could not be made safe: {why}"), state),
-        (Safe::Yes, true) => {
-            (Status::Failed, format!("stopped after {ran_ms} ms because the node was shut down; it is safe"), state)
-        }
-        (Safe::Yes, false) => (Status::Completed, format!("ran {ran_ms} ms and is back in its safe state"), state),
+        (Safe::Not(why), _) => (
+            Status::Failed,
+            format!("ran {ran_ms} ms, then could not be made safe: {why}"),
+            state,
+        ),
+        (Safe::Yes, true) => (
+            Status::Failed,
+            format!("stopped after {ran_ms} ms because the node was shut down; it is safe"),
+            state,
+        ),
+        (Safe::Yes, false) => (
+            Status::Completed,
+            format!("ran {ran_ms} ms and is back in its safe state"),
+            state,
+        ),
     }
 }
 
@@ -129,10 +164,22 @@ async fn finish(shared: &Shared, id: ProposalId, target: Capability, outcome: Ou
         }
     }
     shared.proposals_changed();
-    let severity = if outcome.status == Status::Completed { "info" } else { "critical" };
-    let message = format!("Proposal {} {}: {}", id.short(), outcome.status, outcome.detail);
+    let severity = if outcome.status == Status::Completed {
+        "info"
+    } else {
+        "critical"
+    };
+    let message = format!(
+        "Proposal {} {}: {}",
+        id.short(),
+        outcome.status,
+        outcome.detail
+    );
     let data = json!({"proposalId": id, "status": outcome.status, "target": target});
-    shared.events.record(shared, "proposal.ended", severity, &message, data).await;
+    shared
+        .events
+        .record(shared, "proposal.ended", severity, &message, data)
+        .await;
     if let Err(refusal) = stored {
         tracing::error!(proposal = %id, "the outcome could not be stored; at the next start it is reported as unknown: {refusal}");
     }
@@ -151,7 +198,15 @@ async fn write_outcome(
         .write(DURABLE, "outcome", move |conn| {
             proposals::set_outcome(conn, &id, &outcome)?;
             runs::end(conn, &id, outcome.ended_at, outcome.status)?;
-            step(&s, conn, &id, Status::Executing, outcome.status, Some(&outcome.detail), json!(outcome))?;
+            step(
+                &s,
+                conn,
+                &id,
+                Status::Executing,
+                outcome.status,
+                Some(&outcome.detail),
+                json!(outcome),
+            )?;
             ledger::insert(conn, &frame)
         })
         .await
@@ -160,7 +215,12 @@ async fn write_outcome(
     Ok(())
 }
 
-fn outcome_frame(shared: &Shared, id: &ProposalId, target: &Capability, outcome: &Outcome) -> FrameSpec {
+fn outcome_frame(
+    shared: &Shared,
+    id: &ProposalId,
+    target: &Capability,
+    outcome: &Outcome,
+) -> FrameSpec {
     let data = json!({
         "type": "proposal.outcome", "proposalId": id, "executor": shared.own_id(), "target": target,
         "status": outcome.status, "detail": outcome.detail, "startedAt": outcome.started_at,
@@ -172,7 +232,12 @@ fn outcome_frame(shared: &Shared, id: &ProposalId, target: &Capability, outcome:
         sources: vec![EvidenceSource::Device],
         tier: Tier::T2,
         taint: Default::default(),
-        note: Some(format!("Proposal {} {}: {}", id.short(), outcome.status, outcome.detail)),
+        note: Some(format!(
+            "Proposal {} {}: {}",
+            id.short(),
+            outcome.status,
+            outcome.detail
+        )),
     }
 }
 
@@ -184,17 +249,28 @@ fn outcome_frame(shared: &Shared, id: &ProposalId, target: &Capability, outcome:
 pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
     for driver in shared.drivers.all() {
         if let Safe::Not(why) = make_safe(driver.as_ref(), "start").await {
-            let message = format!("{} could not be brought to its safe state: {why}", driver.capability());
+            let message = format!(
+                "{} could not be brought to its safe state: {why}",
+                driver.capability()
+            );
             let data = json!({"target": driver.capability()});
-            shared.events.record(shared, "actuator.unsafe", "critical", &message, data).await;
+            shared
+                .events
+                .record(shared, "actuator.unsafe", "critical", &message, data)
+                .await;
         }
     }
-    let open = shared.store.read("recover", |c| proposals::own_open(c, QUERY_MAX)).await?;
+    let open = shared
+        .store
+        .read("recover", |c| proposals::own_open(c, QUERY_MAX))
+        .await?;
     for row in open.into_iter().filter(|r| r.status == Status::Executing) {
-        let target: Capability = row.target.parse().map_err(|_| StoreError::Refused(Refusal::new(
-            Code::DigestMismatch,
-            format!("proposal {} names a target that is none", row.id.short()),
-        )))?;
+        let target: Capability = row.target.parse().map_err(|_| {
+            StoreError::Refused(Refusal::new(
+                Code::DigestMismatch,
+                format!("proposal {} names a target that is none", row.id.short()),
+            ))
+        })?;
         let state = match shared.drivers.get(&target) {
             Some(driver) => position(driver.as_ref()).await,
             None => None,

@@ -59,15 +59,25 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
     let (s, from) = (shared.clone(), from.clone());
     let (minted, permit) = shared
         .store
-        .write(DURABLE, "mint", move |conn| mint_in(&s, conn, &draft, &from))
+        .write(DURABLE, "mint", move |conn| {
+            mint_in(&s, conn, &draft, &from)
+        })
         .await
         .map_err(|e| store_refusal(&e))?;
     if !minted.repeated {
         shared.proposals_changed();
         let record = minted.signed.record();
-        let message = format!("Proposal {}: {} ({})", record.proposal_id.short(), record.action().summary(), record.level);
+        let message = format!(
+            "Proposal {}: {} ({})",
+            record.proposal_id.short(),
+            record.action().summary(),
+            record.level
+        );
         let data = json!({"proposalId": record.proposal_id, "level": record.level, "target": record.target});
-        shared.events.record(shared, "proposal.created", "info", &message, data).await;
+        shared
+            .events
+            .record(shared, "proposal.created", "info", &message, data)
+            .await;
     }
     if let Some(permit) = permit {
         execute::start(shared, permit);
@@ -81,17 +91,24 @@ fn mint_in(
     draft: &Draft,
     from: &DeviceId,
 ) -> Result<(Minted, Option<Permit>), StoreError> {
-    let intent = format!("{}|{}", draft.action.target, draft.action.operation);
+    let intent = draft.action.intent_key();
     let standing = match proposals::by_draft(conn, &draft.draft_id)? {
         Some(row) => Some(row),
         None => proposals::open_intent(conn, &intent)?,
     };
     if let Some(row) = standing {
-        let minted = Minted { signed: open(shared, &row)?, status: row.status, repeated: true };
+        let minted = Minted {
+            signed: open(shared, &row)?,
+            status: row.status,
+            repeated: true,
+        };
         return Ok((minted, None));
     }
     if proposals::waiting_count(conn)? >= PROPOSALS_WAITING_MAX {
-        return Err(refused(Code::Busy, format!("{PROPOSALS_WAITING_MAX} proposals are waiting; decide some first")));
+        return Err(refused(
+            Code::Busy,
+            format!("{PROPOSALS_WAITING_MAX} proposals are waiting; decide some first"),
+        ));
     }
     let now = shared.now();
     if !clock_trusted(conn, now)? {
@@ -114,16 +131,35 @@ fn mint_in(
     });
     shared.audit_in(conn, "proposal.minted", record.proposal_id.as_str(), detail)?;
     if record.level != Level::L1 {
-        return Ok((Minted { signed, status: Status::AwaitingApproval, repeated: false }, None));
+        return Ok((
+            Minted {
+                signed,
+                status: Status::AwaitingApproval,
+                repeated: false,
+            },
+            None,
+        ));
     }
     match gate(shared, conn, &signed, &[], now)? {
         ActuationRuling::Allow(permit) => {
             begin(shared, conn, &signed, &permit)?;
-            Ok((Minted { signed, status: Status::Executing, repeated: false }, Some(permit)))
+            Ok((
+                Minted {
+                    signed,
+                    status: Status::Executing,
+                    repeated: false,
+                },
+                Some(permit),
+            ))
         }
-        ActuationRuling::NeedsApproval { .. } => {
-            Ok((Minted { signed, status: Status::AwaitingApproval, repeated: false }, None))
-        }
+        ActuationRuling::NeedsApproval { .. } => Ok((
+            Minted {
+                signed,
+                status: Status::AwaitingApproval,
+                repeated: false,
+            },
+            None,
+        )),
         ActuationRuling::Refuse(refusal) => Err(StoreError::Refused(refusal)),
     }
 }
@@ -138,12 +174,36 @@ pub(super) fn begin(
     let record = signed.record();
     let id = &record.proposal_id;
     let by = json!({"approvedBy": permit.approved_by(), "digest": permit.digest()});
-    step(shared, conn, id, Status::AwaitingApproval, Status::Approved, None, by)?;
+    step(
+        shared,
+        conn,
+        id,
+        Status::AwaitingApproval,
+        Status::Approved,
+        None,
+        by,
+    )?;
     let detail = json!({"action": permit.action().summary(), "runMs": permit.run_ms(), "safeState": permit.safe_state()});
-    step(shared, conn, id, Status::Approved, Status::Executing, None, detail)?;
+    step(
+        shared,
+        conn,
+        id,
+        Status::Approved,
+        Status::Executing,
+        None,
+        detail,
+    )?;
     let now = shared.now();
     note_time(conn, now)?;
-    runs::start(conn, id, &record.rule, record.target.as_str(), &record.operation, now, permit.run_ms())
+    runs::start(
+        conn,
+        id,
+        &record.rule,
+        record.target.as_str(),
+        &record.operation,
+        now,
+        permit.run_ms(),
+    )
 }
 
 /// The frames a draft cites and the facts the policy will look at, as this node holds them.
@@ -169,7 +229,12 @@ fn gather(
             _ => {}
         }
     }
-    taint.extend(evidence.iter().filter(|e| draft.cites.contains(&e.frame_id)).flat_map(|e| e.taint.iter().copied()));
+    taint.extend(
+        evidence
+            .iter()
+            .filter(|e| draft.cites.contains(&e.frame_id))
+            .flat_map(|e| e.taint.iter().copied()),
+    );
     Ok((evidence, taint))
 }
 
@@ -177,13 +242,22 @@ fn evidence_of(stored: &StoredFrame, now: TimeMs) -> Result<Evidence, StoreError
     let value = serde_json::from_str(&stored.json).unwrap_or(Value::Null);
     let frame = Frame::parse(value).map_err(StoreError::Refused)?;
     let data = frame.data();
-    let text = |name: &str| data.get(name).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+    let text = |name: &str| {
+        data.get(name)
+            .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+    };
     let summary = match (text("metric"), text("value")) {
         (Some(metric), Some(value)) => {
             let zone = text("zone").map(|z| format!(" in {z}")).unwrap_or_default();
-            format!("{metric}{zone} = {value}{}", text("unit").unwrap_or_default())
+            format!(
+                "{metric}{zone} = {value}{}",
+                text("unit").unwrap_or_default()
+            )
         }
-        _ => frame.note.clone().unwrap_or_else(|| frame.kind.as_str().to_owned()),
+        _ => frame
+            .note
+            .clone()
+            .unwrap_or_else(|| frame.kind.as_str().to_owned()),
     };
     Ok(Evidence {
         frame_id: stored.frame_id.clone(),
@@ -225,7 +299,13 @@ fn judge(
         evidence: &views,
         phase: Phase::Propose,
     };
-    let ruling = shared.policy.current().evaluate(&request, facts, &history(conn, now)?, now, shared.own_id());
+    let ruling = shared.policy.current().evaluate(
+        &request,
+        facts,
+        &history(conn, now)?,
+        now,
+        shared.own_id(),
+    );
     let terms = match ruling {
         Ruling::Deny(denial) => return Err(refused(denial.code, denial.message)),
         Ruling::Allow(terms) => terms,
@@ -253,8 +333,12 @@ fn record(
     now: TimeMs,
 ) -> Result<ProposalRecord, StoreError> {
     let mut nonce = [0u8; 16];
-    getrandom::fill(&mut nonce)
-        .map_err(|e| refused(Code::InternalError, format!("the system gave no random bytes: {e}")))?;
+    getrandom::fill(&mut nonce).map_err(|e| {
+        refused(
+            Code::InternalError,
+            format!("the system gave no random bytes: {e}"),
+        )
+    })?;
     Ok(ProposalRecord {
         version: 1,
         mesh_id: shared.mesh.clone(),

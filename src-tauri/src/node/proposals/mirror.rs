@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use crate::adapters::store::proposals::{self, NewProposal};
 use crate::adapters::store::Class;
+use crate::adapters::store::proposals::{self, NewProposal};
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
 use crate::node::links::LinkHandle;
@@ -19,14 +19,24 @@ use crate::node::shared::{Shared, store_refusal};
 pub async fn take(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result<(), Refusal> {
     let bad = |what: &str| Refusal::new(Code::InvalidParams, format!("proposal.update: {what}"));
     let device = &link.info.device;
-    let key = shared.trust.live(device).and_then(|r| r.public_key).ok_or_else(|| bad("the sender's key is unknown"))?;
+    let key = shared
+        .trust
+        .live(device)
+        .and_then(|r| r.public_key)
+        .ok_or_else(|| bad("the sender's key is unknown"))?;
     let signed = SignedProposal::from_wire(payload, &key)?;
     let record = signed.record();
     if record.executor != *device {
-        return Err(Refusal::new(Code::WrongExecutor, "a proposal is only taken from the executor that minted it"));
+        return Err(Refusal::new(
+            Code::WrongExecutor,
+            "a proposal is only taken from the executor that minted it",
+        ));
     }
     if record.mesh_id != shared.mesh {
-        return Err(Refusal::new(Code::WrongMesh, "the proposal belongs to another mesh"));
+        return Err(Refusal::new(
+            Code::WrongMesh,
+            "the proposal belongs to another mesh",
+        ));
     }
     let status: Status = payload
         .get("status")
@@ -37,10 +47,18 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result
     let revision = payload.get("revision").and_then(Value::as_u64).unwrap_or(0);
     let outcome: Option<Outcome> = match payload.get("outcome") {
         None | Some(Value::Null) => None,
-        Some(value) => Some(serde_json::from_value(value.clone()).map_err(|e| bad(&e.to_string()))?),
+        Some(value) => {
+            Some(serde_json::from_value(value.clone()).map_err(|e| bad(&e.to_string()))?)
+        }
     };
-    let reason = payload.get("reason").and_then(Value::as_str).map(|r| r.chars().take(500).collect::<String>());
-    let updated_at = payload.get("updatedAt").and_then(Value::as_u64).map_or_else(|| shared.now(), TimeMs);
+    let reason = payload
+        .get("reason")
+        .and_then(Value::as_str)
+        .map(|r| r.chars().take(500).collect::<String>());
+    let updated_at = payload
+        .get("updatedAt")
+        .and_then(Value::as_u64)
+        .map_or_else(|| shared.now(), TimeMs);
     let new = NewProposal {
         id: record.proposal_id.clone(),
         executor: record.executor.clone(),
@@ -60,13 +78,22 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result
     };
     let changed = shared
         .store
-        .write(Class::Durable, "mirror", move |c| proposals::upsert_mirror(c, &new, revision, outcome.as_ref(), reason.as_deref()))
+        .write(Class::Durable, "mirror", move |c| {
+            proposals::upsert_mirror(c, &new, revision, outcome.as_ref(), reason.as_deref())
+        })
         .await
         .map_err(|e| store_refusal(&e))?;
     if changed {
-        let message = format!("Proposal {} of {}: {status}", record.proposal_id.short(), device.short());
+        let message = format!(
+            "Proposal {} of {}: {status}",
+            record.proposal_id.short(),
+            device.short()
+        );
         let data = serde_json::json!({"proposalId": record.proposal_id, "status": status, "executor": device});
-        shared.events.record(shared, "proposal.updated", "info", &message, data).await;
+        shared
+            .events
+            .record(shared, "proposal.updated", "info", &message, data)
+            .await;
         shared.proposals_changed();
     }
     Ok(())

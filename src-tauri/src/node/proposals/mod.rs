@@ -53,13 +53,22 @@ fn refused(code: Code, message: impl Into<String>) -> StoreError {
 
 /// Opens a stored record of our own and checks that nobody has altered it.
 fn open(shared: &Shared, row: &ProposalRow) -> Result<SignedProposal, StoreError> {
-    let signature = Signature::from_text(&row.signature)
-        .map_err(|e| refused(Code::DigestMismatch, format!("proposal {}: {e}", row.id.short())))?;
+    let signature = Signature::from_text(&row.signature).map_err(|e| {
+        refused(
+            Code::DigestMismatch,
+            format!("proposal {}: {e}", row.id.short()),
+        )
+    })?;
     SignedProposal::open(&row.record, signature, shared.key.public()).map_err(StoreError::Refused)
 }
 
 /// What the policy says of a record now, with facts and history read in the same transaction.
-fn terms_now(shared: &Shared, conn: &Connection, record: &ProposalRecord, now: TimeMs) -> Result<Terms, StoreError> {
+fn terms_now(
+    shared: &Shared,
+    conn: &Connection,
+    record: &ProposalRecord,
+    now: TimeMs,
+) -> Result<Terms, StoreError> {
     let evidence: Vec<EvidenceView> = record
         .evidence
         .iter()
@@ -79,7 +88,13 @@ fn terms_now(shared: &Shared, conn: &Connection, record: &ProposalRecord, now: T
         phase: Phase::Execute,
     };
     let facts = facts::numeric(conn)?;
-    let ruling = shared.policy.current().evaluate(&request, &facts, &history(conn, now)?, now, shared.own_id());
+    let ruling = shared.policy.current().evaluate(
+        &request,
+        &facts,
+        &history(conn, now)?,
+        now,
+        shared.own_id(),
+    );
     match ruling {
         Ruling::Allow(terms) => Ok(terms),
         Ruling::Deny(denial) => Err(refused(denial.code, denial.message)),
@@ -96,7 +111,9 @@ fn history(conn: &Connection, now: TimeMs) -> Result<History, StoreError> {
             target: r.target,
             operation: r.operation,
             started_at: r.started_at,
-            duration_ms: r.ended_at.map_or(r.planned_ms, |end| end.since(r.started_at)),
+            duration_ms: r
+                .ended_at
+                .map_or(r.planned_ms, |end| end.since(r.started_at)),
         })
         .collect();
     Ok(History { runs })
@@ -115,7 +132,11 @@ fn gate(
     if let Some(other) = busy {
         return Err(refused(
             Code::ActuatorBusy,
-            format!("{} is busy with proposal {}; decide again when it has ended", record.target, other.short()),
+            format!(
+                "{} is busy with proposal {}; decide again when it has ended",
+                record.target,
+                other.short()
+            ),
         ));
     }
     let terms = terms_now(shared, conn, record, now)?;
@@ -130,7 +151,13 @@ fn gate(
         taint: &record.taint,
         expires_at: record.expires_at,
     };
-    Ok(actuation::rule(&request, &terms, votes, clock_trusted(conn, now)?, now))
+    Ok(actuation::rule(
+        &request,
+        &terms,
+        votes,
+        clock_trusted(conn, now)?,
+        now,
+    ))
 }
 
 /// Moves a proposal on inside a transaction, with its audit entry.
@@ -146,7 +173,10 @@ fn step(
     debug_assert!(from.can_become(to));
     let now = shared.now();
     if !proposals::transition(conn, id, from, to, now, reason)? {
-        return Err(refused(Code::ProposalNotWaiting, format!("proposal {} is no longer {from}", id.short())));
+        return Err(refused(
+            Code::ProposalNotWaiting,
+            format!("proposal {} is no longer {from}", id.short()),
+        ));
     }
     shared.audit_in(conn, &format!("proposal.{to}"), id.as_str(), detail)
 }
@@ -160,25 +190,51 @@ pub async fn expire(shared: Shared) {
             _ = tick.tick() => {}
         }
         let now = shared.now();
-        let waiting = shared.store.read("expiry", move |c| proposals::own_open(c, QUERY_MAX)).await;
+        let waiting = shared
+            .store
+            .read("expiry", move |c| proposals::own_open(c, QUERY_MAX))
+            .await;
         let waiting = waiting.unwrap_or_default();
-        let count = waiting.iter().filter(|r| r.status == Status::AwaitingApproval).count();
-        shared.metrics.proposals_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
-        for row in waiting.into_iter().filter(|r| r.status == Status::AwaitingApproval && r.expires_at <= now) {
+        let count = waiting
+            .iter()
+            .filter(|r| r.status == Status::AwaitingApproval)
+            .count();
+        shared
+            .metrics
+            .proposals_waiting
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+        for row in waiting
+            .into_iter()
+            .filter(|r| r.status == Status::AwaitingApproval && r.expires_at <= now)
+        {
             let (s, id) = (shared.clone(), row.id.clone());
             let done = shared
                 .store
                 .write(DURABLE, "expire", move |c| {
                     let why = "nobody decided in time";
-                    step(&s, c, &id, Status::AwaitingApproval, Status::Expired, Some(why), json!({}))
+                    step(
+                        &s,
+                        c,
+                        &id,
+                        Status::AwaitingApproval,
+                        Status::Expired,
+                        Some(why),
+                        json!({}),
+                    )
                 })
                 .await;
             match done {
                 Ok(()) => {
                     shared.proposals_changed();
-                    let message = format!("Proposal {} expired: nobody decided in time", row.id.short());
+                    let message = format!(
+                        "Proposal {} expired: nobody decided in time",
+                        row.id.short()
+                    );
                     let data = json!({"proposalId": row.id});
-                    shared.events.record(&shared, "proposal.expired", "warning", &message, data).await;
+                    shared
+                        .events
+                        .record(&shared, "proposal.expired", "warning", &message, data)
+                        .await;
                 }
                 Err(error) => tracing::warn!(%error, "a proposal could not be expired"),
             }

@@ -1,1 +1,186 @@
-//! Being written.
+//! The command line: one file per family of commands. It translates and prints; what is decided is
+//! decided by the node behind `remote`, or by the pure rules that the node uses too.
+//!
+//! Entry points call [`main`] with the HTTP surface, which a surface may not name by itself.
+
+mod args;
+mod audit;
+mod context;
+mod decide;
+mod demo;
+#[cfg(test)]
+mod example;
+mod fail;
+mod identity;
+mod look;
+mod migrate;
+mod operators;
+mod out;
+mod policy;
+mod proposals;
+mod shell;
+mod start;
+mod state;
+mod text;
+mod trust;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use self::args::{Cli, Command, Global};
+use self::context::Context;
+use self::fail::{Done, Exit, Failure};
+use crate::domain::gate::approval::Verdict;
+use crate::node::Shared;
+
+/// Builds the HTTP surface over a node.
+pub type App = Box<dyn FnOnce(&Shared) -> axum::Router>;
+/// Prepares the HTTP surface of a state directory, which the node holds by then; says why it cannot.
+pub type MakeApp = fn(&Path) -> Result<App, String>;
+
+/// Runs the command line and says how the process ends.
+pub fn main(app: MakeApp) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            // Help and version are answers, not errors.
+            out::print(&error.render().to_string());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return end(Err(Failure::usage(usage_line(&error.render().to_string())))),
+    };
+    end(listen(&cli).and_then(|()| dispatch(cli, app)))
+}
+
+/// What the desktop binary does until the window exists.
+pub fn desktop_shell() -> ExitCode {
+    end(Err(Failure::failed(
+        "the desktop window is not built yet; run `clawmesh-node demo` or `clawmesh-node start`",
+    )))
+}
+
+fn end(done: Done) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            out::error(&failure.message);
+            failure.code()
+        }
+    }
+}
+
+/// Clap's complaint as one line: what is wrong, without the usage that follows it.
+fn usage_line(rendered: &str) -> String {
+    let told: Vec<&str> = rendered
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let told = told.join(" ");
+    let told = told.strip_prefix("error: ").unwrap_or(&told);
+    format!("{told} (see --help)")
+}
+
+/// Sets up logging. Only nodes log without being asked; other commands speak by their output.
+fn listen(cli: &Cli) -> Done {
+    let quiet = if matches!(cli.command, Command::Start(_)) {
+        "info"
+    } else {
+        "error"
+    };
+    let Global { log, log_json, .. } = &cli.global;
+    let filter = log
+        .clone()
+        .or_else(|| std::env::var("CLAWMESH_LOG").ok())
+        .unwrap_or_else(|| quiet.to_owned());
+    let filter = EnvFilter::try_new(&filter)
+        .map_err(|e| Failure::usage(format!("--log {filter:?}: {e}")))?;
+    let base = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    let set = if *log_json {
+        base.json().try_init()
+    } else {
+        base.try_init()
+    };
+    set.map_err(|e| Failure::failed(format!("logging cannot be set up: {e}")))
+}
+
+fn dispatch(cli: Cli, app: MakeApp) -> Done {
+    match &cli.command {
+        Command::Completions { shell } => return shell::completions(*shell),
+        Command::Man { dir } => return shell::man(dir),
+        _ => {}
+    }
+    let ctx = Context::new(&cli.global)?;
+    let mut builder = if matches!(cli.command, Command::Start(_)) {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = builder
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::failed(format!("the runtime cannot start: {e}")))?;
+    let done = runtime.block_on(run(&ctx, cli.command, app));
+    // A read of stdin cannot be called off; waiting for it would keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    done
+}
+
+async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
+    match command {
+        Command::Start(args) => Box::pin(start::run(ctx, &args, app)).await,
+        Command::Demo => Box::pin(demo::run(ctx)).await,
+        Command::Identity => identity::run(ctx),
+        Command::Status => look::status(ctx).await,
+        Command::Peers => look::peers(ctx).await,
+        Command::World(args) => look::world(ctx, &args).await,
+        Command::Frames(args) => look::frames(ctx, &args).await,
+        Command::Events(args) => look::events(ctx, &args).await,
+        Command::Proposals { all } => proposals::list(ctx, all).await,
+        Command::Show(arg) => proposals::show(ctx, &arg).await,
+        Command::Approve(args) => decide::decide(ctx, &args, Verdict::Approve).await,
+        Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
+        Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,
+        Command::Propose(args) => decide::propose(ctx, &args).await,
+        Command::Trace(arg) => proposals::trace(ctx, &arg).await,
+        Command::Policy(command) => policy::run(ctx, &command).await,
+        Command::Audit(command) => audit::run(ctx, &command).await,
+        Command::Trust(command) => trust::run(ctx, &command).await,
+        Command::Operator(command) => operators::run(ctx, &command).await,
+        Command::Migrate { from } => migrate::run(ctx, from.as_deref()).await,
+        Command::Completions { .. } | Command::Man { .. } => Err(Failure::new(
+            Exit::Failed,
+            "this command has been answered before",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_usage_error_is_one_line_that_names_the_flag() {
+        for line in [
+            &["clawmesh-node", "status", "--colour"][..],
+            &["clawmesh-node", "approve"],
+        ] {
+            let error = Cli::try_parse_from(line).unwrap_err();
+            let said = usage_line(&error.render().to_string());
+            assert!(!said.contains('\n') && !said.starts_with("error"), "{said}");
+            assert!(
+                said.contains("--colour") || said.contains("<PROPOSAL>"),
+                "{said}"
+            );
+        }
+    }
+}

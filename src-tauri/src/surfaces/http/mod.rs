@@ -1,1 +1,112 @@
-//! Being written.
+//! The HTTP surface: health, metrics and the operator API over the door. It authenticates,
+//! translates and calls; it decides nothing. The router also works in-process through tower's
+//! `oneshot`, which is how a desktop window will use it.
+
+mod answer;
+pub mod auth;
+mod handlers;
+pub mod openapi;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, delete, get, post};
+use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
+
+pub use self::auth::{Scope, Tokens, TokensError};
+use self::handlers as h;
+use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
+use crate::operator::Door;
+
+/// Where the operator API begins.
+pub const API_ROOT: &str = "/api/operator/v1";
+/// Most event streams at once.
+const STREAMS_MAX: usize = 32;
+
+/// What every handler works with.
+pub(crate) struct Api {
+    pub(crate) door: Door,
+    tokens: Tokens,
+    registry: Registry,
+    streams: Arc<Semaphore>,
+}
+
+type Routes = Vec<(&'static str, MethodRouter<Arc<Api>>)>;
+
+/// Looking.
+fn read() -> Routes {
+    vec![
+        ("/status", get(h::status)),
+        ("/nodes", get(h::nodes)),
+        ("/peers", get(h::peers)),
+        ("/world", get(h::world)),
+        ("/frames", get(h::frames)),
+        ("/events", get(h::events)),
+        ("/stream", get(stream::stream)),
+        ("/proposals", get(h::proposals)),
+        ("/proposals/{id}", get(h::proposal)),
+        ("/proposals/{id}/record", get(h::proposal_record)),
+        ("/proposals/{id}/trace", get(h::trace)),
+        ("/drafts", get(h::drafts)),
+        ("/policy", get(h::policy)),
+        ("/policy/explain", post(h::explain)),
+        ("/audit", get(h::audit)),
+        ("/audit/verify", get(h::audit_verify)),
+        ("/trust", get(h::trust)),
+        ("/trust/{id}", get(h::trust_one)),
+        ("/operators", get(h::operators)),
+        ("/openapi.json", get(h::openapi)),
+    ]
+}
+
+/// Deciding and asking.
+fn operate() -> Routes {
+    vec![
+        ("/proposals/{id}/decision", post(h::decide)),
+        ("/proposals/{id}/withdraw", post(h::withdraw)),
+        ("/drafts", post(h::propose)),
+    ]
+}
+
+/// Changing who is trusted and what is allowed.
+fn admin() -> Routes {
+    vec![
+        ("/policy/reload", post(h::policy_reload)),
+        ("/trust", post(h::trust_add)),
+        ("/trust/{id}", delete(h::trust_remove)),
+        ("/trust/{id}/grant", post(h::trust_grant)),
+        ("/trust/{id}/ungrant", post(h::trust_ungrant)),
+        ("/trust/{id}/revoke", post(h::trust_revoke)),
+        ("/operators", post(h::operator_enroll)),
+        ("/operators/{id}/revoke", post(h::operator_revoke)),
+    ]
+}
+
+fn scoped(api: &Arc<Api>, scope: Scope, root: &str, routes: Routes) -> Router<Arc<Api>> {
+    let router = routes.into_iter().fold(Router::new(), |router, (path, method)| router.route(&format!("{root}{path}"), method));
+    router.route_layer(from_fn_with_state((api.clone(), scope), auth::scoped))
+}
+
+/// The router of a node.
+pub fn app(door: Door, tokens: Tokens) -> Router {
+    let registry = door.shared().metrics.registry();
+    let api = Arc::new(Api { door, tokens, registry, streams: Arc::new(Semaphore::new(STREAMS_MAX)) });
+    Router::new()
+        .route("/healthz", get(h::healthz))
+        .merge(scoped(&api, Scope::Read, "", vec![("/metrics", get(h::metrics))]))
+        .merge(scoped(&api, Scope::Read, API_ROOT, read()))
+        .merge(scoped(&api, Scope::Operate, API_ROOT, operate()))
+        .merge(scoped(&api, Scope::Admin, API_ROOT, admin()))
+        .fallback(h::nothing_here)
+        .method_not_allowed_fallback(h::wrong_method)
+        .layer(DefaultBodyLimit::max(HTTP_BODY_MAX_BYTES))
+        .layer(from_fn(auth::guard))
+        .with_state(api)
+}

@@ -443,6 +443,8 @@ fn trust_records_are_kept_whole() {
     trust::put(&c, &record).unwrap();
     assert_eq!(trust::get(&c, &device(1)).unwrap(), Some(record.clone()));
     assert_eq!(trust::all(&c).unwrap(), [record]);
+    assert!(trust::remove(&c, &device(1)).unwrap());
+    assert!(!trust::remove(&c, &device(1)).unwrap());
 }
 
 #[test]

@@ -1,0 +1,206 @@
+//! Acting: decisions, drafts, withdrawals, and changes of policy, trust and operators on a running
+//! node. The rules themselves live in the node and below; here a wish finds its way to them.
+
+use serde_json::json;
+
+use super::dto::{DraftRequest, DraftView, GrantChange, OperatorEnroll, OperatorView, PolicyState, TrustAdd, TrustRecordView};
+use super::{Answer, Door, registry};
+use crate::adapters::paths::StateDir;
+use crate::domain::admission::TrustRecord;
+use crate::domain::base::limits::DRAFT_TTL_MS;
+use crate::domain::base::{Code, DraftId, Refusal};
+use crate::domain::capability::Action;
+use crate::domain::gate::SignedDecision;
+use crate::domain::plan::Draft;
+use crate::domain::policy::Requester;
+use crate::node::planning::{self, Sent, from_peer};
+use crate::node::policy_book;
+use crate::node::proposals::{self, Standing};
+use crate::node::shared::store_refusal;
+
+/// The WebSocket close code for a link whose other end is no longer trusted.
+const CLOSE_UNTRUSTED: u16 = 1008;
+
+fn bad(message: impl Into<String>) -> Refusal {
+    Refusal::new(Code::InvalidParams, message)
+}
+
+impl Door {
+    /// Takes a decision to the executor: this node, or over the executor's link. Nothing is queued:
+    /// a decision that cannot be delivered now was not taken.
+    ///
+    /// # Errors
+    /// The executor's refusal; `EXECUTOR_UNREACHABLE` if it is not connected.
+    pub async fn decide(&self, wanted: &str, signed: SignedDecision) -> Answer<Standing> {
+        let row = self.proposal_row(wanted).await?;
+        if row.id != signed.decision.proposal_id {
+            return Err(bad(format!(
+                "the decision is about proposal {}, the address names {}",
+                signed.decision.proposal_id.short(),
+                row.id.short()
+            )));
+        }
+        if row.own {
+            return proposals::decide(&self.shared, signed).await;
+        }
+        let executor = &signed.decision.executor;
+        let link = self.shared.links.get(executor).ok_or_else(|| {
+            Refusal::new(
+                Code::ExecutorUnreachable,
+                format!("executor {} is not connected; nothing was decided, try again when it is back", executor.short()),
+            )
+        })?;
+        let answer = link.request("proposals.decide", &json!({"decision": signed})).await;
+        let answer = answer.map_err(|e| from_peer(&e.code, e.message))?;
+        serde_json::from_value(answer)
+            .map_err(|e| Refusal::new(Code::InternalError, format!("the executor's answer does not read: {e}")))
+    }
+
+    /// Takes one of this node's waiting proposals back.
+    ///
+    /// # Errors
+    /// `PROPOSAL_NOT_WAITING`; `WRONG_EXECUTOR` for a proposal of another executor.
+    pub async fn withdraw(&self, wanted: &str, reason: Option<String>) -> Answer<Standing> {
+        let row = self.proposal_row(wanted).await?;
+        let why = reason.unwrap_or_else(|| "withdrawn by an operator".to_owned());
+        if why.chars().count() > crate::domain::base::limits::TEXT_MAX_CHARS {
+            return Err(bad("the reason is too long"));
+        }
+        proposals::withdraw(&self.shared, row.id, why).await
+    }
+
+    /// Sends a person's wish to the executor that owns the target.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMS`, or the executor's refusal.
+    pub async fn propose(&self, wish: DraftRequest) -> Answer<DraftView> {
+        let now = self.shared.now();
+        let target = wish.target.parse().map_err(|e| bad(format!("target: {e}")))?;
+        let action = Action::new(target, &wish.operation, wish.params).map_err(|e| bad(e.to_string()))?;
+        let cites = wish.cites.iter().map(|c| c.parse().map_err(|e| bad(format!("cites: {e}"))));
+        let draft = Draft {
+            draft_id: DraftId::from(uuid::Uuid::new_v4()),
+            action,
+            reason: wish.reason,
+            requester: Requester::Person,
+            requester_name: wish.name,
+            taint: Default::default(),
+            cites: cites.collect::<Answer<_>>()?,
+            created_at: now,
+            expires_at: now.plus(DRAFT_TTL_MS),
+        };
+        let mut view = DraftView {
+            draft_id: draft.draft_id.as_str().to_owned(),
+            status: "proposed".to_owned(),
+            proposal_id: None,
+            target: wish.target,
+            detail: None,
+            created_at: draft.created_at.0,
+            expires_at: draft.expires_at.0,
+        };
+        match planning::submit(&self.shared, draft).await? {
+            Sent::Proposed(id) => view.proposal_id = Some(id.as_str().to_owned()),
+            Sent::Waiting(refusal) => {
+                view.status = "waiting".to_owned();
+                view.detail = Some(refusal.to_string());
+            }
+        }
+        Ok(view)
+    }
+
+    /// Reads the policy file again.
+    ///
+    /// # Errors
+    /// `POLICY_INVALID` with the reason; the policy in force stays.
+    pub async fn policy_reload(&self) -> Answer<PolicyState> {
+        let file = StateDir::at(&self.shared.config.state_dir).policy_file();
+        policy_book::reload(&self.shared, &file).await.map_err(|why| Refusal::new(Code::PolicyInvalid, why))?;
+        Ok(self.policy_state())
+    }
+
+    /// Trusts a device.
+    ///
+    /// # Errors
+    /// As [`registry::trust_add`].
+    pub async fn trust_add(&self, add: &TrustAdd) -> Answer<TrustRecordView> {
+        let record = registry::trust_add(&self.desk(), add).await?;
+        self.trust_changed("trust.added", &record).await
+    }
+
+    /// Forgets a device.
+    ///
+    /// # Errors
+    /// As [`registry::trust_remove`].
+    pub async fn trust_remove(&self, id: &str) -> Answer<TrustRecordView> {
+        let record = registry::trust_remove(&self.desk(), id).await?;
+        self.trust_changed("trust.removed", &record).await
+    }
+
+    /// Gives a device more grants.
+    ///
+    /// # Errors
+    /// As [`registry::trust_grant`].
+    pub async fn trust_grant(&self, id: &str, change: &GrantChange) -> Answer<TrustRecordView> {
+        let record = registry::trust_grant(&self.desk(), id, &change.grants).await?;
+        self.trust_changed("trust.granted", &record).await
+    }
+
+    /// Takes grants away from a device.
+    ///
+    /// # Errors
+    /// As [`registry::trust_ungrant`].
+    pub async fn trust_ungrant(&self, id: &str, change: &GrantChange) -> Answer<TrustRecordView> {
+        let record = registry::trust_ungrant(&self.desk(), id, &change.grants).await?;
+        self.trust_changed("trust.ungranted", &record).await
+    }
+
+    /// Ends the trust in a device.
+    ///
+    /// # Errors
+    /// As [`registry::trust_revoke`].
+    pub async fn trust_revoke(&self, id: &str) -> Answer<TrustRecordView> {
+        let record = registry::trust_revoke(&self.desk(), id).await?;
+        self.trust_changed("trust.revoked", &record).await
+    }
+
+    /// The running node takes the change up; a link that is no longer trusted ends.
+    async fn trust_changed(&self, kind: &'static str, record: &TrustRecord) -> Answer<TrustRecordView> {
+        let s = &self.shared;
+        s.trust.reload(&s.store).await.map_err(|e| store_refusal(&e))?;
+        if s.trust.live(&record.device_id).is_none() {
+            if let Some(link) = s.links.get(&record.device_id) {
+                link.close(CLOSE_UNTRUSTED, "no longer trusted");
+            }
+        }
+        let message = format!("Trust in {}: {kind}", record.label());
+        let data = json!({"deviceId": record.device_id, "grants": record.grants});
+        s.events.record(s, kind, "info", &message, data).await;
+        Ok(self.trust_seen(record))
+    }
+
+    /// Makes a person known as an operator.
+    ///
+    /// # Errors
+    /// As [`registry::operator_enroll`].
+    pub async fn operator_enroll(&self, enroll: &OperatorEnroll) -> Answer<OperatorView> {
+        let view = registry::operator_enroll(&self.desk(), enroll).await?;
+        let message = format!("Operator {} may approve up to {}", view.name, view.max_level);
+        self.operator_event("operator.enrolled", &message, &view).await;
+        Ok(view)
+    }
+
+    /// Ends an operator's key.
+    ///
+    /// # Errors
+    /// As [`registry::operator_revoke`].
+    pub async fn operator_revoke(&self, id: &str, reason: Option<&str>) -> Answer<OperatorView> {
+        let view = registry::operator_revoke(&self.desk(), id, reason).await?;
+        self.operator_event("operator.revoked", &format!("The key of operator {} is revoked", view.name), &view).await;
+        Ok(view)
+    }
+
+    async fn operator_event(&self, kind: &'static str, message: &str, view: &OperatorView) {
+        let s = &self.shared;
+        s.events.record(s, kind, "info", message, json!({"operatorId": view.operator_id})).await;
+    }
+}

@@ -1,0 +1,391 @@
+//! Whom this node trusts and which people it knows: functions over a store and the device's key, so
+//! that they work while the node is stopped. Every change is audited in the same transaction.
+//!
+//! Telling a running node about a change is the business of `commands`.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::Answer;
+use super::dto::{AuditReport, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView};
+use crate::adapters::store::operators::{OperatorRow, SignedRevocation};
+use crate::adapters::store::{Store, StoreError, audit, operators, trust};
+use crate::domain::admission::{Grants, Preset, TrustRecord};
+use crate::domain::base::limits::{NAME_MAX_BYTES, TEXT_MAX_CHARS};
+use crate::domain::base::{Code, DeviceId, OperatorId, Refusal, TimeMs};
+use crate::domain::gate::{OperatorRecord, OperatorRevocation, SignedOperator};
+use crate::domain::identity::{DeviceKey, PublicKey};
+use crate::domain::policy::Level;
+use crate::node::Shared;
+use crate::node::shared::{DURABLE, audit_entry, store_refusal};
+
+/// How long an operator record holds where nobody says otherwise, in days.
+const OPERATOR_DAYS: u32 = 365;
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// A store, the key that signs its audit entries, and the time: all a change needs.
+#[derive(Clone)]
+pub struct Desk {
+    /// The store.
+    pub store: Store,
+    /// This device's key.
+    pub key: KeyOf,
+    /// The current moment.
+    pub now: TimeMs,
+}
+
+/// Where the device's key is held: by a running node, or by whoever opened the stopped one.
+#[derive(Clone)]
+pub enum KeyOf {
+    /// A running node.
+    Node(Shared),
+    /// A stopped one.
+    Own(Arc<DeviceKey>),
+}
+
+impl std::ops::Deref for KeyOf {
+    type Target = DeviceKey;
+
+    fn deref(&self) -> &DeviceKey {
+        match self {
+            KeyOf::Node(shared) => &shared.key,
+            KeyOf::Own(key) => key,
+        }
+    }
+}
+
+fn bad(message: impl Into<String>) -> Refusal {
+    Refusal::new(Code::InvalidParams, message)
+}
+
+fn device(text: &str) -> Answer<DeviceId> {
+    text.trim().parse().map_err(|e: crate::domain::base::ids::IdError| bad(e.to_string()))
+}
+
+fn grants(text: &str) -> Answer<Grants> {
+    text.parse().map_err(bad)
+}
+
+fn name(text: &str) -> Answer<String> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > NAME_MAX_BYTES || text.chars().any(char::is_control) {
+        return Err(bad("a name has 1 to 128 bytes and no control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A trust record as people see it; `connected` is known only while the node runs.
+pub fn trust_view(record: &TrustRecord, connected: Option<bool>) -> TrustRecordView {
+    TrustRecordView {
+        device_id: record.device_id.as_str().to_owned(),
+        public_key: record.public_key.map(|k| k.to_text()),
+        name: record.name.clone(),
+        grants: grant_names(&record.grants),
+        added_at: record.added_at.0,
+        revoked_at: record.revoked_at.map(|t| t.0),
+        connected,
+    }
+}
+
+/// The grants as a list of their names.
+pub fn grant_names(grants: &Grants) -> Vec<String> {
+    grants.to_string().split(',').filter(|g| !g.is_empty()).map(str::to_owned).collect()
+}
+
+/// Every trust record, revoked ones too.
+///
+/// # Errors
+/// Whatever the store says.
+pub async fn trust_list(desk: &Desk) -> Answer<Vec<TrustRecord>> {
+    desk.store.read("trust", trust::all).await.map_err(|e| store_refusal(&e))
+}
+
+/// One trust record.
+///
+/// # Errors
+/// `NOT_FOUND`, or `INVALID_PARAMS` for what is no device id.
+pub async fn trust_show(desk: &Desk, id: &str) -> Answer<TrustRecord> {
+    let id = device(id)?;
+    trust_list(desk).await?.into_iter().find(|r| r.device_id == id).ok_or_else(|| unknown(&id))
+}
+
+fn unknown(id: &DeviceId) -> Refusal {
+    Refusal::new(Code::NotFound, format!("device {} is not in the trust list; see `trust list`", id.short()))
+}
+
+/// The record that `add` describes, every value checked.
+fn described(add: &TrustAdd, now: TimeMs) -> Answer<TrustRecord> {
+    let id = device(&add.device_id)?;
+    let key = match add.public_key.as_deref() {
+        None => None,
+        Some(text) => Some(PublicKey::from_text(text.trim()).map_err(|e| bad(format!("public key: {e}")))?),
+    };
+    if key.is_some_and(|k| k.device_id() != id) {
+        return Err(Refusal::new(
+            Code::PublicKeyMismatch,
+            format!("the public key is not the one of device {}: a device id is the hash of its key", id.short()),
+        ));
+    }
+    let mut wanted = Grants::default();
+    if let Some(preset) = add.preset.as_deref() {
+        wanted.add(&preset.parse::<Preset>().map_err(bad)?.grants());
+    }
+    if let Some(list) = add.grants.as_deref() {
+        wanted.add(&grants(list)?);
+    }
+    if add.preset.is_none() && add.grants.is_none() {
+        wanted = Preset::Gen1.grants();
+    }
+    if wanted.is_empty() {
+        return Err(bad("no grant is named; leave --grant out for the gen1 preset"));
+    }
+    let name = add.name.as_deref().map(name).transpose()?;
+    Ok(TrustRecord::new(id, key, name, wanted, now))
+}
+
+/// Trusts a device. Adding a live one again replaces its name and grants and keeps its pinned key.
+///
+/// # Errors
+/// `CONFLICT` for a revoked device, `PUBLIC_KEY_MISMATCH` for a key that is not the device's.
+pub async fn trust_add(desk: &Desk, add: &TrustAdd) -> Answer<TrustRecord> {
+    let wanted = described(add, desk.now)?;
+    if wanted.device_id == *desk.key.id() {
+        return Err(bad("this is the device's own id; a device trusts itself already"));
+    }
+    change_trust(desk, &wanted.device_id.clone(), "trust.added", move |old| {
+        let Some(old) = old else { return Ok(wanted) };
+        if !old.is_live() {
+            return Err(Refusal::new(
+                Code::Conflict,
+                format!(
+                    "device {} was revoked; if it is to be trusted again, first say so: trust remove {}",
+                    old.device_id.short(),
+                    old.device_id
+                ),
+            ));
+        }
+        Ok(TrustRecord {
+            public_key: wanted.public_key.or(old.public_key),
+            name: wanted.name.or(old.name),
+            added_at: old.added_at,
+            ..wanted
+        })
+    })
+    .await
+}
+
+/// Forgets a device altogether, also a revoked one.
+///
+/// # Errors
+/// `NOT_FOUND`.
+pub async fn trust_remove(desk: &Desk, id: &str) -> Answer<TrustRecord> {
+    let (id, desk2) = (device(id)?, desk.clone());
+    let write = move |c: &Connection| {
+        let old = find(c, &id)?.ok_or_else(|| StoreError::Refused(unknown(&id)))?;
+        trust::remove(c, &id)?;
+        let detail = json!({"grants": old.grants, "revokedAt": old.revoked_at});
+        audit_entry(c, &desk2.key, desk2.now, "trust.removed", id.as_str(), detail)?;
+        Ok(old)
+    };
+    desk.store.write(DURABLE, "trust", write).await.map_err(|e| store_refusal(&e))
+}
+
+/// Gives a device more grants; a new `observe` replaces the old one.
+///
+/// # Errors
+/// `NOT_FOUND`, `CONFLICT` for a revoked device, `INVALID_PARAMS` for an unknown grant.
+pub async fn trust_grant(desk: &Desk, id: &str, list: &str) -> Answer<TrustRecord> {
+    let more = grants(list)?;
+    change_live(desk, id, "trust.granted", move |record| {
+        record.grants.add(&more);
+        Ok(())
+    })
+    .await
+}
+
+/// Takes grants away from a device.
+///
+/// # Errors
+/// As [`trust_grant`].
+pub async fn trust_ungrant(desk: &Desk, id: &str, list: &str) -> Answer<TrustRecord> {
+    let less = grants(list)?;
+    change_live(desk, id, "trust.ungranted", move |record| {
+        record.grants.remove(&less);
+        Ok(())
+    })
+    .await
+}
+
+/// Ends the trust in a device; the record stays, so that nothing re-introduces it.
+///
+/// # Errors
+/// `NOT_FOUND`, `CONFLICT` if it is revoked already.
+pub async fn trust_revoke(desk: &Desk, id: &str) -> Answer<TrustRecord> {
+    let now = desk.now;
+    change_live(desk, id, "trust.revoked", move |record| {
+        record.revoked_at = Some(now);
+        Ok(())
+    })
+    .await
+}
+
+async fn change_live<F>(desk: &Desk, id: &str, kind: &'static str, change: F) -> Answer<TrustRecord>
+where
+    F: FnOnce(&mut TrustRecord) -> Answer<()> + Send + 'static,
+{
+    let id = device(id)?;
+    let missing = unknown(&id);
+    change_trust(desk, &id, kind, move |old| {
+        let mut record = old.ok_or(missing)?;
+        if !record.is_live() {
+            return Err(Refusal::new(Code::Conflict, format!("device {} has been revoked", record.device_id.short())));
+        }
+        change(&mut record)?;
+        Ok(record)
+    })
+    .await
+}
+
+/// Replaces a record by what `change` makes of it, with its audit entry, in one transaction.
+async fn change_trust<F>(desk: &Desk, id: &DeviceId, kind: &'static str, change: F) -> Answer<TrustRecord>
+where
+    F: FnOnce(Option<TrustRecord>) -> Answer<TrustRecord> + Send + 'static,
+{
+    let (id, desk2) = (id.clone(), desk.clone());
+    let write = move |c: &Connection| {
+        let record = change(find(c, &id)?).map_err(StoreError::Refused)?;
+        trust::put(c, &record)?;
+        let detail = json!({"grants": record.grants, "name": record.name, "publicKey": record.public_key});
+        audit_entry(c, &desk2.key, desk2.now, kind, id.as_str(), detail)?;
+        Ok(record)
+    };
+    desk.store.write(DURABLE, "trust", write).await.map_err(|e| store_refusal(&e))
+}
+
+fn find(conn: &Connection, id: &DeviceId) -> Result<Option<TrustRecord>, StoreError> {
+    trust::get(conn, id)
+}
+
+/// An operator as people see them.
+pub fn operator_view(known: &OperatorRow) -> OperatorView {
+    let record = &known.signed.record;
+    OperatorView {
+        operator_id: record.operator_id.as_str().to_owned(),
+        public_key: record.public_key.to_text(),
+        name: record.name.clone(),
+        max_level: record.max_level.to_string(),
+        issuer: record.issuer.as_str().to_owned(),
+        issued_at: record.issued_at.0,
+        expires_at: record.expires_at.map(|t| t.0),
+        revoked_at: known.revocation.as_ref().map(|r| r.revocation.revoked_at.0),
+    }
+}
+
+/// Every operator known here, revoked ones too.
+///
+/// # Errors
+/// Whatever the store says.
+pub async fn operator_list(desk: &Desk) -> Answer<Vec<OperatorView>> {
+    let known = desk.store.read("operators", operators::all).await.map_err(|e| store_refusal(&e))?;
+    Ok(known.iter().map(operator_view).collect())
+}
+
+fn level(text: &str) -> Answer<Level> {
+    [Level::L0, Level::L1, Level::L2, Level::L3]
+        .into_iter()
+        .find(|l| l.to_string() == text.trim())
+        .ok_or_else(|| bad(format!("unknown level {text:?}; use L2 or L3")))
+}
+
+/// Makes a person known as an operator, vouched for by this device.
+///
+/// # Errors
+/// `OPERATOR_REVOKED` for a key that was revoked here: a revocation is for ever.
+pub async fn operator_enroll(desk: &Desk, enroll: &OperatorEnroll) -> Answer<OperatorView> {
+    let public_key = PublicKey::from_text(enroll.public_key.trim()).map_err(|e| bad(format!("public key: {e}")))?;
+    let max_level = level(&enroll.level)?;
+    if max_level < Level::L2 {
+        return Err(bad(format!("{max_level} needs no approval; enroll for L2 or L3")));
+    }
+    let days = enroll.days.unwrap_or(OPERATOR_DAYS);
+    if !(1..=OPERATOR_DAYS).contains(&days) {
+        return Err(bad(format!("an operator record holds for 1 to {OPERATOR_DAYS} days")));
+    }
+    let record = OperatorRecord {
+        operator_id: public_key.operator_id(),
+        public_key,
+        name: name(&enroll.name)?,
+        max_level,
+        issuer: desk.key.id().clone(),
+        issued_at: desk.now,
+        expires_at: Some(desk.now.plus(u64::from(days) * DAY_MS)),
+    };
+    let signed = SignedOperator::issue(record, &desk.key);
+    let desk2 = desk.clone();
+    let write = move |c: &Connection| {
+        let id = &signed.record.operator_id;
+        if operators::get(c, id)?.is_some_and(|known| known.revocation.is_some()) {
+            return Err(StoreError::Refused(Refusal::new(
+                Code::OperatorRevoked,
+                format!("operator key {} was revoked here; make a new key with `operator init`", id.short()),
+            )));
+        }
+        operators::put(c, &signed)?;
+        let record = &signed.record;
+        let detail = json!({"name": record.name, "maxLevel": record.max_level, "expiresAt": record.expires_at});
+        audit_entry(c, &desk2.key, desk2.now, "operator.enrolled", id.as_str(), detail)?;
+        Ok(operator_view(&OperatorRow { signed, revocation: None }))
+    };
+    desk.store.write(DURABLE, "operators", write).await.map_err(|e| store_refusal(&e))
+}
+
+/// Ends an operator's key for good.
+///
+/// # Errors
+/// `OPERATOR_UNKNOWN`, `CONFLICT` if it is revoked already.
+pub async fn operator_revoke(desk: &Desk, id: &str, reason: Option<&str>) -> Answer<OperatorView> {
+    let id: OperatorId = id.trim().parse().map_err(|e: crate::domain::base::ids::IdError| bad(e.to_string()))?;
+    let reason = reason.unwrap_or("revoked by an administrator").to_owned();
+    if reason.chars().count() > TEXT_MAX_CHARS {
+        return Err(bad(format!("the reason is longer than {TEXT_MAX_CHARS} characters")));
+    }
+    let desk2 = desk.clone();
+    let write = move |c: &Connection| {
+        let refused = |code, why: String| StoreError::Refused(Refusal::new(code, why));
+        let Some(mut known) = operators::get(c, &id)? else {
+            return Err(refused(Code::OperatorUnknown, format!("operator key {} is not enrolled here", id.short())));
+        };
+        if known.revocation.is_some() {
+            return Err(refused(Code::Conflict, format!("operator key {} has been revoked already", id.short())));
+        }
+        let issuer = desk2.key.id().clone();
+        let revocation = OperatorRevocation { operator_id: id.clone(), issuer, revoked_at: desk2.now, reason };
+        let signature = revocation.sign(&desk2.key);
+        let detail = json!({"reason": revocation.reason, "signature": signature});
+        let signed = SignedRevocation { revocation, signature };
+        operators::revoke(c, &signed)?;
+        audit_entry(c, &desk2.key, desk2.now, "operator.revoked", id.as_str(), detail)?;
+        known.revocation = Some(signed);
+        Ok(operator_view(&known))
+    };
+    desk.store.write(DURABLE, "operators", write).await.map_err(|e| store_refusal(&e))
+}
+
+/// Computes the audit chain again from its first entry.
+///
+/// # Errors
+/// Whatever the store says; faults of the chain are in the report.
+pub async fn audit_verify(desk: &Desk) -> Answer<AuditReport> {
+    let public = *desk.key.public();
+    desk.store
+        .read("audit", move |c| {
+            let found = audit::check(c, |message, signature| {
+                crate::domain::identity::Signature::from_text(signature).is_ok_and(|s| public.verify_strict(message, &s))
+            })?;
+            Ok(AuditReport { ok: found.faults.is_empty(), entries: found.entries, head: (found.head.seq > 0).then(|| found.head.hash.to_string()), faults: found.faults })
+        })
+        .await
+        .map_err(|e| store_refusal(&e))
+}

@@ -1,0 +1,488 @@
+//! The command line, as clap reads it. Unknown flags are errors; every command knows `--json`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::Value;
+
+use super::fail::EXIT_CODES;
+use super::text::parse_pair;
+use crate::node::RawConfig;
+
+/// A node of a ClawMesh: readings in, proposals out, actions only with a person's signature.
+#[derive(Debug, Parser)]
+#[command(name = "clawmesh-node", version, after_long_help = EXIT_CODES, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The state directory [default: $CLAWMESH_STATE_DIR, else ~/.clawmesh]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What is logged to stderr, for example `debug` or `clawmesh::node=trace`
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Log as JSON, one object a line
+    #[arg(long, global = true)]
+    pub log_json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the node of the state directory until it is told to stop
+    Start(Box<StartArgs>),
+    /// Run a command centre and a field node on this machine
+    Demo,
+    /// Show this device: id, public key, name; makes the identity if there is none
+    Identity,
+    /// Show the running node at a glance
+    Status,
+    /// List connected peers
+    Peers,
+    /// List the newest value of every metric, with age, origin and tier
+    World(WorldArgs),
+    /// List the newest frames
+    Frames(FramesArgs),
+    /// List what happened on this node
+    Events(EventsArgs),
+    /// List proposals that wait for a decision or are under way
+    Proposals {
+        /// Also those that have ended
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show everything a person should see before deciding
+    Show(ProposalArg),
+    /// Approve a proposal: your operator key signs exactly this record
+    Approve(DecideArgs),
+    /// Reject a proposal: your operator key signs the refusal
+    Reject(DecideArgs),
+    /// Take a proposal back without deciding it
+    Withdraw(ProposalArg),
+    /// Ask for an action; its executor decides what that takes
+    Propose(ProposeArgs),
+    /// Tell a proposal's story from reading to outcome
+    Trace(ProposalArg),
+    /// The policy of this node's executor
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// The audit trail of this node
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Devices this node trusts
+    #[command(subcommand)]
+    Trust(TrustCommand),
+    /// People whose signatures count
+    #[command(subcommand)]
+    Operator(OperatorCommand),
+    /// Import identity and trusted peers of a gen-1 node; its files are only read
+    Migrate {
+        /// The gen-1 state directory [default: the state directory]
+        #[arg(long, value_name = "DIR")]
+        from: Option<PathBuf>,
+    },
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a directory
+    Man {
+        /// Where to
+        dir: PathBuf,
+    },
+}
+
+/// Flags of `start`; they beat `config.toml` in the state directory.
+#[derive(Debug, Default, Args)]
+pub struct StartArgs {
+    /// The address to listen on [default: 127.0.0.1]
+    #[arg(long)]
+    pub host: Option<IpAddr>,
+    /// The port to listen on; 0 lets the system choose [default: 18789]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// The node's name for people
+    #[arg(long)]
+    pub name: Option<String>,
+    /// node, planner, standby-planner, field, sensor, actuator or viewer
+    #[arg(long)]
+    pub role: Option<String>,
+    /// The mesh's name; all nodes of a mesh share it
+    #[arg(long)]
+    pub mesh_name: Option<String>,
+    /// Do not look for peers on the LAN
+    #[arg(long)]
+    pub no_discovery: bool,
+    /// A further capability to offer; repeatable
+    #[arg(long = "capability", value_name = "CAPABILITY")]
+    pub capabilities: Vec<String>,
+    /// A peer to dial; repeatable
+    #[arg(long = "peer", value_name = "ID=URL|FINGERPRINT|LABEL")]
+    pub peers: Vec<String>,
+    /// Publish readings of the simulated irrigation kit
+    #[arg(long)]
+    pub mock_sensor: bool,
+    /// Offer the simulated kit's valve and pump
+    #[arg(long)]
+    pub mock_actuator: bool,
+    /// Publish readings of this machine
+    #[arg(long)]
+    pub host_sensor: bool,
+    /// How often sensors are read, in milliseconds
+    #[arg(long, value_name = "MS")]
+    pub sensor_interval: Option<u64>,
+    /// Stop gracefully when stdin closes
+    #[arg(long, hide = true)]
+    pub end_with_stdin: bool,
+}
+
+impl StartArgs {
+    /// The flags as a configuration that overlays the file's.
+    pub fn to_raw(&self) -> RawConfig {
+        RawConfig {
+            host: self.host,
+            port: self.port,
+            name: self.name.clone(),
+            role: self.role.clone(),
+            mesh_name: self.mesh_name.clone(),
+            discovery: self.no_discovery.then_some(false),
+            capabilities: self.capabilities.clone(),
+            peers: self.peers.clone(),
+            mock_sensor: self.mock_sensor.then_some(true),
+            mock_actuator: self.mock_actuator.then_some(true),
+            host_sensor: self.host_sensor.then_some(true),
+            sensor_interval_ms: self.sensor_interval,
+            ..RawConfig::default()
+        }
+    }
+}
+
+/// Which facts.
+#[derive(Debug, Args)]
+pub struct WorldArgs {
+    /// Only this metric
+    #[arg(long)]
+    pub metric: Option<String>,
+    /// Only this zone
+    #[arg(long)]
+    pub zone: Option<String>,
+    /// Only from this device: its id, the start of its id, or its name
+    #[arg(long)]
+    pub origin: Option<String>,
+}
+
+/// Which frames.
+#[derive(Debug, Args)]
+pub struct FramesArgs {
+    /// Only this kind, for example `observation`
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// Only from this device: its full id
+    #[arg(long)]
+    pub origin: Option<String>,
+    /// How many, newest first
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+}
+
+/// Which events.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Stay and print new ones as they happen
+    #[arg(long)]
+    pub follow: bool,
+    /// Only this kind, for example `proposal.created`
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// How many of the newest
+    #[arg(long, default_value_t = 30)]
+    pub limit: usize,
+}
+
+/// One proposal.
+#[derive(Debug, Args)]
+pub struct ProposalArg {
+    /// Its id, or a start of it that fits only one
+    pub proposal: String,
+}
+
+/// A decision.
+#[derive(Debug, Args)]
+pub struct DecideArgs {
+    /// The proposal's id, or a start of it that fits only one
+    pub proposal: String,
+    /// What you want to say about it
+    #[arg(long)]
+    pub note: Option<String>,
+    /// Wait until the proposal has ended and print how
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// A wish for an action.
+#[derive(Debug, Args)]
+pub struct ProposeArgs {
+    /// What is to be done
+    #[command(flatten)]
+    pub action: ActionArgs,
+    /// Why
+    #[arg(long)]
+    pub reason: String,
+    /// A frame it rests on; repeatable
+    #[arg(long = "cite", value_name = "FRAME")]
+    pub cites: Vec<String>,
+}
+
+/// An action.
+#[derive(Debug, Args)]
+pub struct ActionArgs {
+    /// The actuator, for example `actuator:mock:valve-1`
+    pub target: String,
+    /// The operation, for example `open`
+    pub operation: String,
+    /// Parameters; values are JSON scalars, anything else is text
+    #[arg(value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub params: Vec<(String, Value)>,
+}
+
+/// Who asks, for `policy explain`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Asker {
+    /// The embedded planner's rules.
+    Rules,
+    /// A person.
+    Person,
+    /// A model.
+    Llm,
+}
+
+/// `policy …`
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Show the policy file: digest, rules, test cases
+    Show,
+    /// Run a policy file's own tests
+    Test {
+        /// The file [default: policy.toml of the state directory]
+        file: Option<PathBuf>,
+    },
+    /// Say what the policy answers to an action, and why
+    Explain {
+        /// The action
+        #[command(flatten)]
+        action: ActionArgs,
+        /// Who asks
+        #[arg(long, value_enum, default_value = "rules")]
+        requester: Asker,
+    },
+    /// Take the policy file again now
+    Reload,
+    /// Print a policy to start from
+    Starter,
+}
+
+/// `audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check that no entry is missing, altered or unsigned
+    Verify,
+    /// List entries
+    Show {
+        /// How many of the newest
+        #[arg(long, default_value_t = 30)]
+        limit: usize,
+    },
+}
+
+/// `trust …`
+#[derive(Debug, Subcommand)]
+pub enum TrustCommand {
+    /// Trust a device
+    Add {
+        /// Its device id
+        device: String,
+        /// A name for people
+        #[arg(long)]
+        name: Option<String>,
+        /// Its public key, to pin it before it first connects
+        #[arg(long)]
+        public_key: Option<String>,
+        /// field, command-center, viewer or gen1 [default: gen1, unless --grant says otherwise]
+        #[arg(long = "as", value_name = "PRESET")]
+        preset: Option<String>,
+        /// Further grants, for example `observe:T2,relay`
+        #[arg(long = "grant", value_name = "LIST")]
+        grants: Option<String>,
+    },
+    /// List trusted devices
+    List,
+    /// Show one device
+    Show {
+        /// Its id, or a start of it that fits only one
+        device: String,
+    },
+    /// Trust a device no longer
+    Remove {
+        /// Its id, or a start of it that fits only one
+        device: String,
+    },
+    /// Allow a trusted device more
+    Grant {
+        /// Its id, or a start of it that fits only one
+        device: String,
+        /// The grants, for example `observe:T2,relay`
+        grants: String,
+    },
+    /// Allow a trusted device less
+    Revoke {
+        /// Its id, or a start of it that fits only one
+        device: String,
+        /// The grants to take away
+        grants: String,
+    },
+}
+
+/// `operator …`
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Make your operator key in this state directory
+    Init {
+        /// Your name [default: $USER]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Show your operator key's public half
+    Show,
+    /// Let a person's key approve on this executor
+    Enroll {
+        /// The person's public key, as `operator show` prints it
+        key: String,
+        /// The highest level they may approve
+        #[arg(long)]
+        level: String,
+        /// The person's name [default: operator]
+        #[arg(long)]
+        name: Option<String>,
+        /// For how many days [default: 365]
+        #[arg(long)]
+        days: Option<u32>,
+    },
+    /// List the people this executor knows
+    List,
+    /// Revoke a person's key for ever
+    Revoke {
+        /// The operator id, or a start of it that fits only one
+        operator: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("clawmesh-node").chain(line.iter().copied()))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_contract_of_start_parses_word_by_word() {
+        let id = "a".repeat(64);
+        let peer = format!("{id}=ws://127.0.0.1:18789||local");
+        let cli = parse(&[
+            "start",
+            "--name",
+            "field-1",
+            "--role",
+            "field",
+            "--mesh-name",
+            "demo",
+            "--port",
+            "18790",
+            "--no-discovery",
+            "--mock-sensor",
+            "--mock-actuator",
+            "--peer",
+            &peer,
+        ])
+        .unwrap();
+        let Command::Start(start) = cli.command else {
+            panic!("not start")
+        };
+        let config = start.to_raw().resolve(PathBuf::new()).unwrap();
+        assert_eq!((config.port, config.peers.len()), (18_790, 1));
+        assert!(config.mock_sensor && config.mock_actuator && !config.discovery);
+        assert_eq!(config.mesh_name.as_deref(), Some("demo"));
+    }
+
+    #[test]
+    fn unknown_flags_and_commands_are_errors() {
+        for line in [
+            &["status", "--colour"][..],
+            &["strat"],
+            &["start", "--prot", "1"],
+            &["approve"],
+        ] {
+            assert!(parse(line).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn json_and_state_dir_stand_anywhere() {
+        let cli = parse(&[
+            "policy",
+            "explain",
+            "actuator:mock:valve-1",
+            "open",
+            "durationSec=10",
+            "--json",
+            "--state-dir",
+            "/x",
+            "--requester",
+            "llm",
+        ])
+        .unwrap();
+        assert!(cli.global.json);
+        assert_eq!(cli.global.state_dir, Some(PathBuf::from("/x")));
+        let Command::Policy(PolicyCommand::Explain { action, requester }) = cli.command else {
+            panic!("not explain")
+        };
+        assert_eq!(requester, Asker::Llm);
+        assert_eq!(
+            action.params,
+            vec![("durationSec".to_owned(), Value::from(10))]
+        );
+    }
+
+    #[test]
+    fn the_long_help_lists_the_exit_codes() {
+        assert!(
+            Cli::command()
+                .render_long_help()
+                .to_string()
+                .contains(EXIT_CODES)
+        );
+    }
+}

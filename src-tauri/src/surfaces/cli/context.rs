@@ -1,0 +1,155 @@
+//! What every command needs: the state directory, the running node behind it, the clock, the
+//! person's key. Here, and nowhere else in the CLI, a prefix becomes an id.
+
+use super::args::Global;
+use super::fail::{Exit, Failure};
+use super::{state, text};
+use crate::adapters::clock::{Clock as _, SystemClock};
+use crate::adapters::paths::StateDir;
+use crate::domain::base::TimeMs;
+use crate::domain::identity::OperatorKey;
+use crate::operator::dto::ProposalRecordView;
+use crate::surfaces::remote::Remote;
+
+/// What every command gets.
+#[derive(Debug)]
+pub struct Context {
+    /// The state directory.
+    pub dir: StateDir,
+    /// Whether to print JSON.
+    pub json: bool,
+    clock: SystemClock,
+}
+
+impl Context {
+    /// The context of a command line.
+    ///
+    /// # Errors
+    /// If no state directory is named and there is no home directory.
+    pub fn new(global: &Global) -> Result<Self, Failure> {
+        let env = |name: &str| std::env::var(name).ok();
+        let dir = StateDir::resolve(global.state_dir.as_deref(), env).map_err(Failure::state)?;
+        Ok(Self {
+            dir,
+            json: global.json,
+            clock: SystemClock::default(),
+        })
+    }
+
+    /// The current moment.
+    pub fn time(&self) -> TimeMs {
+        self.clock.now()
+    }
+
+    /// The current moment, in milliseconds since 1970.
+    pub fn now(&self) -> u64 {
+        self.time().0
+    }
+
+    /// The node that runs on the state directory.
+    ///
+    /// # Errors
+    /// If none does, with the command that starts it.
+    pub async fn remote(&self) -> Result<Remote, Failure> {
+        self.running().await?.ok_or_else(|| {
+            let dir = self.dir.root().display();
+            Failure::new(
+                Exit::NotRunning,
+                format!("no node runs on {dir}; start it: clawmesh-node start --state-dir {dir}"),
+            )
+        })
+    }
+
+    /// The node that runs on the state directory, if one does.
+    ///
+    /// # Errors
+    /// If one seems to run but does not answer.
+    pub async fn running(&self) -> Result<Option<Remote>, Failure> {
+        Ok(Remote::connect(self.dir.root()).await?)
+    }
+
+    /// The proposal that `wanted`, an id or a unique start of one, means.
+    ///
+    /// # Errors
+    /// If there is none or more than one.
+    pub async fn proposal(
+        &self,
+        remote: &Remote,
+        wanted: &str,
+    ) -> Result<ProposalRecordView, Failure> {
+        let all = remote.proposals(true).await?;
+        let id = unique("proposal", wanted, all.iter().map(|p| p.id.as_str()))?;
+        Ok(remote.proposal(&id).await?)
+    }
+
+    /// The person's key in this state directory.
+    ///
+    /// # Errors
+    /// If there is none, with the command that makes one.
+    pub fn operator_key(&self) -> Result<OperatorKey, Failure> {
+        let dir = self.dir.root().display();
+        state::stored_operator(&self.dir)?.map(|stored| stored.key).ok_or_else(|| {
+            Failure::failed(format!(
+                "there is no operator key in {dir}; make one with `clawmesh-node operator init` and enrol it at the executor"
+            ))
+        })
+    }
+
+    /// The person at the keyboard, as the system names them.
+    pub fn person(&self) -> String {
+        person()
+    }
+}
+
+/// The person at the keyboard, as the system names them.
+pub fn person() -> String {
+    let user = std::env::var("USER").ok().map(|u| text::line(&u));
+    user.filter(|u| !u.is_empty())
+        .unwrap_or_else(|| "operator".to_owned())
+}
+
+/// The only id that starts with `wanted`; an exact match wins.
+///
+/// # Errors
+/// If there is none or more than one.
+pub fn unique<'a>(
+    what: &str,
+    wanted: &str,
+    ids: impl Iterator<Item = &'a str>,
+) -> Result<String, Failure> {
+    let fitting: Vec<&str> = ids.filter(|id| id.starts_with(wanted)).collect();
+    let missing = |why: String| Failure::new(Exit::NotFound, why);
+    match fitting.as_slice() {
+        _ if wanted.is_empty() => Err(missing(format!("name a {what}"))),
+        [] => Err(missing(format!(
+            "there is no {what} {wanted:?}; list them first"
+        ))),
+        [one] => Ok((*one).to_owned()),
+        many if many.contains(&wanted) => Ok(wanted.to_owned()),
+        many => {
+            let shown: Vec<String> = many.iter().take(5).map(|id| text::short(id)).collect();
+            Err(missing(format!(
+                "{wanted:?} fits {} of them ({}); give more of the id",
+                many.len(),
+                shown.join(", ")
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_prefix_must_fit_one() {
+        let ids = ["abc", "abd", "abcde"];
+        let find = |w: &str| unique("proposal", w, ids.into_iter());
+        assert_eq!(find("abd").unwrap(), "abd");
+        assert_eq!(find("abc").unwrap(), "abc");
+        for bad in ["ab", "x", ""] {
+            assert_eq!(find(bad).unwrap_err().exit, Exit::NotFound, "{bad:?}");
+        }
+    }
+}

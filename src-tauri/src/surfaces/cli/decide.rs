@@ -1,0 +1,203 @@
+//! Deciding and asking: approve, reject, withdraw, propose.
+//!
+//! The signature is made here, in the person's own process: the node gets a signed decision and
+//! never the key. What is signed is the record that the executor signed, checked here first, so
+//! that a node in between can show nothing else than what is being agreed to.
+
+use std::time::Duration;
+
+use super::args::{DecideArgs, ProposalArg, ProposeArgs};
+use super::context::Context;
+use super::fail::{Done, Exit, Failure};
+use super::{out, proposals, text};
+use crate::domain::gate::approval::{Decision, SignedDecision, Verdict};
+use crate::domain::identity::{OperatorKey, PublicKey, Signature};
+use crate::domain::proposal::{SignedProposal, Status};
+use crate::operator::dto::{DraftRequest, ProposalRecordView, ProposalView};
+use crate::surfaces::remote::Remote;
+
+/// How often `--wait` looks again.
+const WAIT_EVERY: Duration = Duration::from_millis(250);
+
+/// `approve` and `reject`.
+///
+/// # Errors
+/// If there is no operator key, the record is not its executor's, or the executor refuses.
+pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done {
+    let key = ctx.operator_key()?;
+    let remote = ctx.remote().await?;
+    let view = ctx.proposal(&remote, &args.proposal).await?;
+    let checked = check(&view)?;
+    let signed = sign(&checked, verdict, args.note.clone(), &key, ctx);
+    let standing = remote
+        .decide(checked.record().proposal_id.as_str(), &signed)
+        .await?;
+    let ended = if args.wait {
+        Some(wait(&remote, &view.proposal.id).await?)
+    } else {
+        None
+    };
+    if ctx.json {
+        return match &ended {
+            Some(proposal) => out::json(proposal),
+            None => out::json(&standing),
+        };
+    }
+    out::line(&format!(
+        "{}  {}",
+        view.proposal.id,
+        proposals::action(&view.proposal)
+    ));
+    out::line(&format!("{}: {}", standing.status, standing.detail));
+    match ended {
+        Some(proposal) => finish(&proposal),
+        None => Ok(()),
+    }
+}
+
+/// Prints how it ended; anything but the wished-for end is a failure.
+fn finish(p: &ProposalView) -> Done {
+    let how = p
+        .outcome
+        .as_ref()
+        .map(|o| o.detail.clone())
+        .or_else(|| p.detail.clone());
+    let end = format!(
+        "{}: {}",
+        p.status,
+        how.unwrap_or_else(|| "no detail is known".to_owned())
+    );
+    match p.status.parse::<Status>() {
+        Ok(Status::Completed | Status::Rejected) => {
+            out::line(&end);
+            Ok(())
+        }
+        _ => Err(Failure::failed(format!(
+            "{end}; clawmesh-node trace {} tells the story",
+            text::short(&p.id)
+        ))),
+    }
+}
+
+async fn wait(remote: &Remote, id: &str) -> Result<ProposalView, Failure> {
+    let mut tick = tokio::time::interval(WAIT_EVERY);
+    loop {
+        tick.tick().await;
+        let view = remote.proposal(id).await?.proposal;
+        if !view.status.parse::<Status>().is_ok_and(Status::is_open) {
+            return Ok(view);
+        }
+    }
+}
+
+/// The record, if it is what its executor signed and what the node shows.
+///
+/// # Errors
+/// If anything differs: then nothing is signed.
+pub fn check(view: &ProposalRecordView) -> Result<SignedProposal, Failure> {
+    let p = &view.proposal;
+    let no = |why: String| {
+        Failure::failed(format!(
+            "proposal {}: {why}; nothing was signed",
+            text::short(&p.id)
+        ))
+    };
+    let key = PublicKey::from_text(&view.executor_key)
+        .map_err(|e| no(format!("the executor's key is not usable ({e})")))?;
+    let signature = Signature::from_text(&view.signature)
+        .map_err(|e| no(format!("the executor's signature is not readable ({e})")))?;
+    let signed = SignedProposal::open(&view.record, signature, &key)
+        .map_err(|refusal| no(refusal.message))?;
+    let record = signed.record();
+    let params = serde_json::to_value(&record.params).unwrap_or_default();
+    let shown_as_signed = record.proposal_id.as_str() == p.id
+        && record.executor.as_str() == p.executor
+        && record.target.as_str() == p.target
+        && record.operation == p.operation
+        && params == p.params
+        && signed.digest().to_string() == p.digest;
+    if shown_as_signed {
+        Ok(signed)
+    } else {
+        Err(no(
+            "the node shows other content than the executor signed".to_owned()
+        ))
+    }
+}
+
+fn sign(
+    proposal: &SignedProposal,
+    verdict: Verdict,
+    note: Option<String>,
+    key: &OperatorKey,
+    ctx: &Context,
+) -> SignedDecision {
+    let record = proposal.record();
+    Decision {
+        verdict,
+        mesh_id: record.mesh_id.clone(),
+        executor: record.executor.clone(),
+        proposal_id: record.proposal_id.clone(),
+        digest: *proposal.digest(),
+        operator_id: key.id().clone(),
+        decided_at: ctx.time(),
+        note,
+    }
+    .sign(key)
+}
+
+/// `withdraw`.
+///
+/// # Errors
+/// If there is no such proposal, or it can no longer be taken back.
+pub async fn withdraw(ctx: &Context, arg: &ProposalArg) -> Done {
+    let remote = ctx.remote().await?;
+    let id = ctx.proposal(&remote, &arg.proposal).await?.proposal.id;
+    let standing = remote.withdraw(&id).await?;
+    if ctx.json {
+        return out::json(&standing);
+    }
+    out::line(&format!("{id}  {}: {}", standing.status, standing.detail));
+    Ok(())
+}
+
+/// `propose`.
+///
+/// # Errors
+/// If no executor offers the target, or the executor refuses.
+pub async fn propose(ctx: &Context, args: &ProposeArgs) -> Done {
+    let request = DraftRequest {
+        target: args.action.target.clone(),
+        operation: args.action.operation.clone(),
+        params: args.action.params.iter().cloned().collect(),
+        reason: args.reason.clone(),
+        name: ctx.person(),
+        cites: args.cites.clone(),
+    };
+    let draft = ctx.remote().await?.propose(&request).await?;
+    if ctx.json {
+        return out::json(&draft);
+    }
+    let detail = draft.detail.unwrap_or_default();
+    match &draft.proposal_id {
+        Some(id) => {
+            out::line(&format!("proposal {id}: {} {}", draft.status, detail));
+            out::line(&format!(
+                "look at it: clawmesh-node show {}",
+                text::short(id)
+            ));
+            Ok(())
+        }
+        None if draft.status == "refused" || draft.status == "expired" => Err(Failure::new(
+            Exit::Failed,
+            format!("{}: {detail}", draft.status),
+        )),
+        None => {
+            out::line(&format!(
+                "draft {}: {} {}",
+                draft.draft_id, draft.status, detail
+            ));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The demo's two state directories: identities, mutual trust, an operator, policy, configuration.
+//!
+//! What is there from an earlier demo is used again; a directory that no demo made is refused.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use super::super::context::{Context, person};
+use super::super::fail::{Done, Failure};
+use super::super::start::raw_config;
+use super::super::state::{Offline, own_operator};
+use crate::adapters::paths::StateDir;
+use crate::adapters::sim_kit::SimKit;
+use crate::domain::base::{DeviceId, TimeMs};
+use crate::domain::policy::STARTER_POLICY;
+use crate::node::config::DEFAULT_PORT;
+use crate::operator::dto::{OperatorEnroll, TrustAdd};
+
+/// The field node's state directory inside the command centre's.
+pub const FIELD_DIR: &str = "demo-field";
+const MESH: &str = "demo";
+/// The threshold of the demo's rule until the kit's level is known, in percent.
+const DRY_PERCENT: f64 = 30.0;
+/// How far below the current level the threshold lies, in percent: about 12 s of drying.
+const SOON_PERCENT: f64 = 4.0;
+
+/// Both sides, ready to start.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The command centre.
+    pub center: Side,
+    /// The field node.
+    pub field: Side,
+}
+
+/// One side.
+#[derive(Debug)]
+pub struct Side {
+    /// Its state directory.
+    pub dir: StateDir,
+    /// Its port.
+    pub port: u16,
+}
+
+/// Makes or reuses both state directories.
+///
+/// # Errors
+/// If the directory is not a demo's, is in use, or cannot be written.
+pub async fn prepare(ctx: &Context) -> Result<Prepared, Failure> {
+    let center_dir = StateDir::at(&absolute(ctx)?);
+    let field_dir = StateDir::at(&center_dir.root().join(FIELD_DIR));
+    let fresh = ours_or_fresh(&center_dir)?;
+    if !fresh && field_dir.root().exists() {
+        ours_or_fresh(&field_dir)?;
+    }
+    center_dir.prepare().map_err(Failure::state)?;
+    let mut taken = Vec::new();
+    let center_port = port(&center_dir, DEFAULT_PORT, &mut taken)?;
+    let field_port = port(&field_dir, DEFAULT_PORT + 1, &mut taken)?;
+    // The mark comes first: an interrupted preparation is recognised and finished next time.
+    if fresh {
+        write_config(&center_dir, &center_config(center_port, DRY_PERCENT))?;
+    }
+    let center = Offline::open(&center_dir, ctx.time()).await?;
+    let field = Offline::open(&field_dir, ctx.time()).await?;
+    let dry = dry_below(&field_dir, ctx.time())?;
+    write_config(&center_dir, &center_config(center_port, dry))?;
+    write_config(
+        &field_dir,
+        &field_config(field_port, center.device_id(), center_port),
+    )?;
+    let policy_file = field_dir.policy_file();
+    if !policy_file.exists() {
+        field_dir
+            .write_private(&policy_file, STARTER_POLICY.as_bytes())
+            .map_err(Failure::state)?;
+    }
+    let linked = link(&center, &field, &center_dir, ctx.time()).await;
+    center.close().await;
+    field.close().await;
+    linked?;
+    Ok(Prepared {
+        center: Side {
+            dir: center_dir,
+            port: center_port,
+        },
+        field: Side {
+            dir: field_dir,
+            port: field_port,
+        },
+    })
+}
+
+/// A threshold a little below what the kit measures now, so that the rule fires soon.
+fn dry_below(field: &StateDir, now: TimeMs) -> Result<f64, Failure> {
+    let kit = SimKit::open(&field.sim_dir(), 1.0, now).map_err(Failure::state)?;
+    Ok((kit.look(now).moisture - SOON_PERCENT)
+        .clamp(10.0, 60.0)
+        .round())
+}
+
+/// Trust in both directions, and one person enrolled at both.
+async fn link(center: &Offline, field: &Offline, center_dir: &StateDir, now: TimeMs) -> Done {
+    let trust = |of: &Offline, name: &str, preset: &str| TrustAdd {
+        device_id: of.device_id().to_string(),
+        public_key: Some(of.public_key()),
+        name: Some(name.to_owned()),
+        preset: Some(preset.to_owned()),
+        grants: None,
+    };
+    field
+        .trust_add_if_missing(&trust(center, "command-center", "command-center"))
+        .await?;
+    center
+        .trust_add_if_missing(&trust(field, "field", "field"))
+        .await?;
+    let person = own_operator(center_dir, &person(), now)?;
+    for side in [center, field] {
+        let enroll = OperatorEnroll {
+            public_key: person.key.public().to_text(),
+            name: person.name.clone(),
+            level: "L2".to_owned(),
+            days: None,
+        };
+        side.enroll_if_missing(&enroll, person.key.id()).await?;
+    }
+    Ok(())
+}
+
+fn absolute(ctx: &Context) -> Result<PathBuf, Failure> {
+    let dir = ctx.dir.root();
+    std::path::absolute(dir).map_err(|e| Failure::state(format!("{}: {e}", dir.display())))
+}
+
+/// Whether the directory is missing or empty; a demo's own is neither but fine.
+fn ours_or_fresh(dir: &StateDir) -> Result<bool, Failure> {
+    let empty = match std::fs::read_dir(dir.root()) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
+        Err(e) => return Err(Failure::state(format!("{}: {e}", dir.root().display()))),
+    };
+    let made_by_demo = || {
+        raw_config(dir)
+            .ok()
+            .flatten()
+            .is_some_and(|raw| raw.demo == Some(true))
+    };
+    if empty || made_by_demo() {
+        return Ok(empty);
+    }
+    Err(Failure::state(format!(
+        "{} was not made by the demo and is left alone; choose another: clawmesh-node demo --state-dir <dir>",
+        dir.root().display()
+    )))
+}
+
+/// The port of an earlier demo if it is free, else the usual one, else any free one.
+fn port(dir: &StateDir, usual: u16, taken: &mut Vec<u16>) -> Result<u16, Failure> {
+    let earlier = raw_config(dir).ok().flatten().and_then(|raw| raw.port);
+    let found = [earlier, Some(usual), Some(0)]
+        .into_iter()
+        .flatten()
+        .filter(|p| *p == 0 || !taken.contains(p))
+        .find_map(free)
+        .ok_or_else(|| Failure::failed("no free port was found on 127.0.0.1"))?;
+    taken.push(found);
+    Ok(found)
+}
+
+/// The port, if nothing listens there now; 0 finds one.
+fn free(port: u16) -> Option<u16> {
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok()?;
+    listener.local_addr().ok().map(|a| a.port())
+}
+
+fn write_config(dir: &StateDir, text: &str) -> Done {
+    dir.write_private(&dir.config_file(), text.as_bytes())
+        .map_err(Failure::state)
+}
+
+fn center_config(port: u16, dry: f64) -> String {
+    format!(
+        r#"# Written by `clawmesh-node demo`, which writes it again when it runs.
+demo = true
+name = "command-center"
+role = "planner"
+mesh_name = "{MESH}"
+host = "127.0.0.1"
+port = {port}
+discovery = false
+
+[[rule]]
+name = "dry soil"
+metric = "moisture"
+below = {dry:.1}
+cooldown_sec = 60
+target = "actuator:mock:valve-1"
+operation = "open"
+params = {{ durationSec = 10 }}
+"#
+    )
+}
+
+fn field_config(port: u16, center: &DeviceId, center_port: u16) -> String {
+    format!(
+        r#"# Written by `clawmesh-node demo`, which writes it again when it runs.
+demo = true
+name = "field-1"
+role = "field"
+mesh_name = "{MESH}"
+host = "127.0.0.1"
+port = {port}
+discovery = false
+peers = ["{center}=ws://127.0.0.1:{center_port}||local"]
+sensor_interval_ms = 1000
+host_sensor = true
+mock_sensor = true
+mock_actuator = true
+mock_pace = 1.0
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::node::RawConfig;
+
+    #[test]
+    fn the_configurations_are_ones_start_takes() {
+        let id: DeviceId = "a".repeat(64).parse().unwrap();
+        for text in [center_config(1, 30.0), field_config(2, &id, 1)] {
+            let raw = RawConfig::parse(&text, "x").unwrap();
+            assert_eq!(raw.demo, Some(true));
+            raw.resolve(PathBuf::new()).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_a_demos_own_directory_is_touched() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(temp.path());
+        assert!(ours_or_fresh(&dir).unwrap());
+        assert!(ours_or_fresh(&StateDir::at(&temp.path().join("missing"))).unwrap());
+        std::fs::write(temp.path().join("notes.txt"), "mine").unwrap();
+        assert!(
+            ours_or_fresh(&dir)
+                .unwrap_err()
+                .message
+                .contains("--state-dir")
+        );
+        std::fs::write(dir.config_file(), "name = 'mine'\n").unwrap();
+        assert!(ours_or_fresh(&dir).is_err());
+        std::fs::write(dir.config_file(), center_config(1, 30.0)).unwrap();
+        assert!(!ours_or_fresh(&dir).unwrap());
+    }
+
+    #[test]
+    fn a_taken_port_is_not_chosen() {
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let busy = holder.local_addr().unwrap().port();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(temp.path());
+        let found = port(&dir, busy, &mut Vec::new()).unwrap();
+        assert_ne!(found, busy);
+        let mut taken = vec![found];
+        assert_ne!(port(&dir, found, &mut taken).unwrap(), found);
+    }
+}

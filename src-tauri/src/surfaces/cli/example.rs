@@ -1,0 +1,89 @@
+//! Keeps `config.example.toml` true: it parses, it resolves, and it documents every key there is.
+//!
+//! The keys are taken from the parser's own complaint about an unknown one, so that a new key
+//! without documentation fails here.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::PathBuf;
+
+use crate::node::RawConfig;
+
+const EXAMPLE: &str = include_str!("../../../../config.example.toml");
+
+/// The example with every commented-out key switched on.
+fn switched_on() -> String {
+    EXAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => rest,
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The keys the parser would have accepted where `text` has a `zzz`.
+fn keys_at(text: &str) -> Vec<String> {
+    let error = RawConfig::parse(text, "x").unwrap_err().to_string();
+    let expected = error
+        .split_once("expected")
+        .unwrap_or_else(|| panic!("{error}"))
+        .1;
+    expected
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn documented(section: &str, key: &str) -> bool {
+    let written = [
+        format!("{key} = "),
+        format!("[{key}]"),
+        format!("[[{key}]]"),
+    ];
+    section.lines().any(|line| {
+        let line = line.trim_start_matches(['#', '~', ' ']);
+        written.iter().any(|w| line.starts_with(w.as_str()))
+    })
+}
+
+#[test]
+fn the_example_parses_as_it_is_and_with_every_key_on() {
+    let plain = RawConfig::parse(EXAMPLE, "config.example.toml").unwrap();
+    plain.resolve(PathBuf::new()).unwrap();
+    let raw = RawConfig::parse(&switched_on(), "config.example.toml").unwrap();
+    assert_eq!(
+        (raw.actuator.len(), raw.rule.len(), raw.peers.len()),
+        (1, 1, 1)
+    );
+    let config = raw.resolve(PathBuf::new()).unwrap();
+    assert_eq!(config.rules.len(), 1);
+}
+
+#[test]
+fn the_example_documents_every_key() {
+    let places = [
+        ("zzz = 1", ""),
+        ("[store]\nzzz = 1", "[store]"),
+        ("[[actuator]]\nzzz = 1", "[[actuator]]"),
+        (
+            "[[actuator]]\ncapability='a'\nsafe='b'\n[[actuator.operation]]\nzzz = 1",
+            "[[actuator.operation]]",
+        ),
+        ("[[rule]]\nzzz = 1", "[[rule]]"),
+    ];
+    for (text, heading) in places {
+        let keys = keys_at(text);
+        assert!(keys.len() >= 2, "{heading}: {keys:?}");
+        let start = EXAMPLE.find(heading).unwrap();
+        for key in keys {
+            assert!(
+                documented(&EXAMPLE[start..], &key),
+                "config.example.toml lacks {key} below {heading:?}"
+            );
+        }
+    }
+}

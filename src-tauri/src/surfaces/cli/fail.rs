@@ -1,0 +1,150 @@
+//! How a command fails: one line that says what to do, and an exit code that programs rely on.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::domain::base::{Code, Refusal};
+
+use super::text;
+use crate::surfaces::remote::RemoteError;
+
+/// Exit codes; `--help` and the README list the same ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Refused, or tried and failed.
+    Failed = 1,
+    /// The command line or a configuration is wrong.
+    Usage = 2,
+    /// There is no such thing, or several.
+    NotFound = 3,
+    /// The node does not run or does not answer.
+    NotRunning = 4,
+    /// The state directory cannot be used.
+    State = 5,
+    /// A check that was asked for did not pass.
+    Unverified = 6,
+}
+
+/// The exit codes as `--help` shows them.
+pub const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  refused or failed
+  2  wrong usage: flags, arguments, configuration
+  3  not found, or more than one matches
+  4  the node is not running or does not answer
+  5  the state directory cannot be used (in use, corrupt, permissions)
+  6  verification failed (audit verify, policy test)";
+
+/// A command's failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the process ends with.
+    pub exit: Exit,
+    /// What a person reads; one line.
+    pub message: String,
+}
+
+/// What every command returns.
+pub type Done = Result<(), Failure>;
+
+impl Failure {
+    /// A failure; line breaks and control characters in `message` become spaces.
+    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            message: text::line(&message.to_string()),
+        }
+    }
+
+    /// Refused, or tried and failed.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    /// Wrong usage.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// The state directory cannot be used.
+    pub fn state(message: impl fmt::Display) -> Self {
+        Self::new(Exit::State, message)
+    }
+
+    /// A refusal of the node or of the rules, with the code in front.
+    pub fn refused(refusal: &Refusal) -> Self {
+        Self::new(
+            exit_of(refusal.code.as_str()),
+            format!("{}: {}", refusal.code, refusal.message),
+        )
+    }
+
+    /// The process's exit code.
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(self.exit as u8)
+    }
+}
+
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        match &error {
+            RemoteError::Refused { code, .. } => Self::new(exit_of(code), &error),
+            RemoteError::File { .. } | RemoteError::Tokens(_) => Self::new(Exit::State, &error),
+            RemoteError::Unreachable { .. } | RemoteError::TimedOut { .. } => {
+                let what = "is it still running? its log says more";
+                Self::new(Exit::NotRunning, format!("{error}; {what}"))
+            }
+            RemoteError::Answer { .. } => {
+                let what = "does it run the same version as this program?";
+                Self::new(Exit::Failed, format!("{error}; {what}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// The exit code for a refusal code of the node.
+pub fn exit_of(code: &str) -> Exit {
+    let not_found = [Code::ProposalNotFound.as_str(), Code::ProposalAmbiguous.as_str()];
+    if not_found.contains(&code) || code.ends_with("_NOT_FOUND") {
+        Exit::NotFound
+    } else {
+        Exit::Failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line() {
+        let failure = Failure::failed("first\nsecond\u{1b}[31m");
+        assert!(!failure.message.contains(['\n', '\u{1b}']));
+    }
+
+    #[test]
+    fn every_exit_code_is_documented() {
+        for exit in [
+            Exit::Failed,
+            Exit::Usage,
+            Exit::NotFound,
+            Exit::NotRunning,
+            Exit::State,
+            Exit::Unverified,
+        ] {
+            assert!(EXIT_CODES.contains(&format!("\n  {}  ", exit as u8)));
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_has_its_own_exit_code() {
+        assert_eq!(exit_of("PROPOSAL_NOT_FOUND"), Exit::NotFound);
+        assert_eq!(exit_of("APPROVAL_INVALID"), Exit::Failed);
+    }
+}

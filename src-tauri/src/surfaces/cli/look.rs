@@ -1,0 +1,335 @@
+//! Looking: status, peers, world, frames, events. Each asks the running node and prints a table.
+
+use std::time::Duration;
+
+use super::args::{EventsArgs, FramesArgs, WorldArgs};
+use super::context::Context;
+use super::fail::{Done, Failure};
+use super::{out, text};
+use crate::operator::dto::{EventView, FactView, FrameView, PeerView, StatusView};
+
+/// How often `events --follow` asks for new ones.
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+/// Most events one question of `events --follow` returns.
+const FOLLOW_BATCH: usize = 500;
+
+/// `status`.
+///
+/// # Errors
+/// If the node does not run or does not answer.
+pub async fn status(ctx: &Context) -> Done {
+    let status = ctx.remote().await?.status().await?;
+    if ctx.json {
+        return out::json(&status);
+    }
+    print_status(&status, ctx.now());
+    Ok(())
+}
+
+fn print_status(s: &StatusView, now: u64) {
+    let peers = match s.peers.len() {
+        0 => "none connected".to_owned(),
+        n => {
+            let names: Vec<&str> = s
+                .peers
+                .iter()
+                .map(|p| p.display_name.as_deref().unwrap_or(&p.device_id))
+                .collect();
+            format!("{n} connected: {}", names.join(", "))
+        }
+    };
+    let mesh = s.mesh_name.clone().unwrap_or_else(|| "unnamed".to_owned());
+    let waiting = match (s.proposals_waiting, s.drafts_waiting) {
+        (0, 0) => "none".to_owned(),
+        (p, 0) => format!("{p} (clawmesh-node proposals)"),
+        (p, d) => format!("{p}, and {d} drafts wait for an executor that is not reachable"),
+    };
+    let policy = match &s.policy.problem {
+        Some(why) => format!(
+            "{} rules in force; the file is refused: {why}",
+            s.policy.rules
+        ),
+        None if s.policy.rules == 0 => "no rules: every actuation is denied".to_owned(),
+        None => format!(
+            "{} rules, digest {}",
+            s.policy.rules,
+            text::short(&s.policy.digest)
+        ),
+    };
+    out::facts(&[
+        (
+            "node",
+            format!(
+                "{} ({}), role {}",
+                s.display_name,
+                text::short(&s.device_id),
+                s.role
+            ),
+        ),
+        ("mesh", format!("{mesh} ({})", text::short(&s.mesh_id))),
+        (
+            "listens",
+            format!(
+                "port {}, up {}, version {}",
+                s.port,
+                text::span(s.uptime_ms),
+                s.version
+            ),
+        ),
+        ("peers", peers),
+        (
+            "frames",
+            format!("{} stored, {} current facts", s.frames, s.facts),
+        ),
+        ("waiting", waiting),
+        ("policy", policy),
+        ("offers", s.capabilities.join(" ")),
+        (
+            "clock",
+            if s.clock_trusted {
+                String::new()
+            } else {
+                format!(
+                    "behind what this node has lived through; it reads {}; nothing is operated",
+                    text::moment(now)
+                )
+            },
+        ),
+        (
+            "demo",
+            if s.demo {
+                "what this node shows is a demonstration".to_owned()
+            } else {
+                String::new()
+            },
+        ),
+    ]);
+    for problem in &s.problems {
+        out::line(&format!("problem: {problem}"));
+    }
+}
+
+/// `peers`.
+///
+/// # Errors
+/// If the node does not run or does not answer.
+pub async fn peers(ctx: &Context) -> Done {
+    let peers = ctx.remote().await?.status().await?.peers;
+    if ctx.json {
+        return out::json(&peers);
+    }
+    let rows: Vec<Vec<String>> = peers.iter().map(|p| peer_row(p, ctx.now())).collect();
+    let head = ["DEVICE", "NAME", "ROLE", "SINCE", "LINK", "KIND", "GRANTS"];
+    out::table(&head, &rows, "no peer is connected");
+    Ok(())
+}
+
+fn peer_row(p: &PeerView, now: u64) -> Vec<String> {
+    let direction = if p.outbound { "to" } else { "from" };
+    let label = p.transport_label.as_deref().unwrap_or("unlabelled");
+    vec![
+        text::short(&p.device_id),
+        p.display_name.clone().unwrap_or_else(|| "-".to_owned()),
+        p.role.clone().unwrap_or_else(|| "-".to_owned()),
+        text::age(now, p.connected_at),
+        format!("{direction} {label}, {}", p.posture),
+        p.generation.clone(),
+        p.grants.join(" "),
+    ]
+}
+
+/// `world`.
+///
+/// # Errors
+/// If the node does not run or does not answer.
+pub async fn world(ctx: &Context, args: &WorldArgs) -> Done {
+    let remote = ctx.remote().await?;
+    let mut facts = remote
+        .world(args.metric.as_deref(), args.zone.as_deref(), None)
+        .await?;
+    facts.retain(|f| args.origin.as_deref().is_none_or(|o| is_from(f, o)));
+    if ctx.json {
+        return out::json(&facts);
+    }
+    let rows: Vec<Vec<String>> = facts.iter().map(fact_row).collect();
+    let head = [
+        "METRIC",
+        "ZONE",
+        "VALUE",
+        "AGE",
+        "TIER",
+        "ORIGIN",
+        "SIGNATURE",
+    ];
+    out::table(&head, &rows, "nothing is known yet");
+    Ok(())
+}
+
+fn is_from(f: &FactView, origin: &str) -> bool {
+    f.origin.starts_with(origin) || f.origin_name.as_deref() == Some(origin)
+}
+
+fn fact_row(f: &FactView) -> Vec<String> {
+    let unit = f
+        .unit
+        .as_deref()
+        .map(|u| format!(" {u}"))
+        .unwrap_or_default();
+    let name = f
+        .origin_name
+        .clone()
+        .unwrap_or_else(|| text::short(&f.origin));
+    vec![
+        f.metric.clone(),
+        f.zone.clone().unwrap_or_else(|| "-".to_owned()),
+        format!("{}{unit}", text::value(&f.value)),
+        text::span(f.age_ms),
+        tier(&f.claimed_tier, &f.effective_tier, f.tainted),
+        name,
+        f.signature.clone(),
+    ]
+}
+
+/// A tier as people read it: the claim, what we vouch for where that differs, and the taint.
+pub fn tier(claimed: &str, effective: &str, tainted: bool) -> String {
+    let shown = if claimed == effective {
+        effective.to_owned()
+    } else {
+        format!("{claimed}→{effective}")
+    };
+    if tainted {
+        format!("{shown} llm")
+    } else {
+        shown
+    }
+}
+
+/// `frames`.
+///
+/// # Errors
+/// If the node does not run or does not answer.
+pub async fn frames(ctx: &Context, args: &FramesArgs) -> Done {
+    let remote = ctx.remote().await?;
+    let frames = remote
+        .frames(args.kind.as_deref(), args.origin.as_deref(), args.limit)
+        .await?;
+    if ctx.json {
+        return out::json(&frames);
+    }
+    let rows: Vec<Vec<String>> = frames.iter().map(frame_row).collect();
+    let head = [
+        "SEQ",
+        "FRAME",
+        "KIND",
+        "ORIGIN",
+        "AGE",
+        "TIER",
+        "SIGNATURE",
+        "DATA",
+    ];
+    out::table(&head, &rows, "no frames are stored");
+    Ok(())
+}
+
+fn frame_row(f: &FrameView) -> Vec<String> {
+    let data = f.frame.get("data").map(text::pairs).unwrap_or_default();
+    let ahead = if f.ahead { " (clock ahead)" } else { "" };
+    vec![
+        f.seq.to_string(),
+        text::short(&f.frame_id),
+        f.kind.clone(),
+        text::short(&f.origin),
+        format!("{}{ahead}", text::span(f.age_ms)),
+        tier(&f.claimed_tier, &f.effective_tier, f.tainted),
+        f.signature.clone(),
+        cut(&data, 60),
+    ]
+}
+
+/// The first `chars` characters, with a mark where more was there.
+pub fn cut(text: &str, chars: usize) -> String {
+    if text.chars().count() <= chars {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(chars.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+/// `events`, with `--follow` until the reader goes away or the process is interrupted.
+///
+/// # Errors
+/// If the node does not run or stops answering.
+pub async fn events(ctx: &Context, args: &EventsArgs) -> Done {
+    let remote = ctx.remote().await?;
+    let mut events = remote
+        .events(None, args.kind.as_deref(), args.limit)
+        .await?;
+    // Numbers run upwards, and people read downwards.
+    events.sort_by_key(|e| e.seq);
+    if ctx.json && !args.follow {
+        return out::json(&events);
+    }
+    if !args.follow {
+        let rows: Vec<Vec<String>> = events.iter().map(|e| event_row(e, ctx.now())).collect();
+        out::table(&["SEQ", "AGE", "KIND", "WHAT"], &rows, "no events yet");
+        return Ok(());
+    }
+    let mut seen = 0;
+    let mut tick = tokio::time::interval(FOLLOW_EVERY);
+    loop {
+        for event in &events {
+            print_event(ctx, event)?;
+            seen = seen.max(event.seq);
+        }
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = tick.tick() => {}
+        }
+        events = remote
+            .events(Some(seen), args.kind.as_deref(), FOLLOW_BATCH)
+            .await?;
+        events.sort_by_key(|e| e.seq);
+    }
+}
+
+fn print_event(ctx: &Context, event: &EventView) -> Result<(), Failure> {
+    if ctx.json {
+        return out::json_line(event);
+    }
+    let mark = if event.severity == "info" { "" } else { " !" };
+    out::line(&format!(
+        "{} {}{mark}  {}",
+        text::moment(event.time),
+        event.kind,
+        event.message
+    ));
+    Ok(())
+}
+
+fn event_row(e: &EventView, now: u64) -> Vec<String> {
+    let mark = if e.severity == "info" { "" } else { " !" };
+    vec![
+        e.seq.to_string(),
+        text::age(now, e.time),
+        format!("{}{mark}", e.kind),
+        e.message.clone(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tier_shows_claim_and_verdict_where_they_differ() {
+        assert_eq!(tier("T2", "T2", false), "T2");
+        assert_eq!(tier("T3", "T1", false), "T3→T1");
+        assert_eq!(tier("T0", "T0", true), "T0 llm");
+    }
+
+    #[test]
+    fn long_data_is_cut_visibly() {
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(cut("abcd", 4), "abcd");
+    }
+}

@@ -1,0 +1,306 @@
+//! The state directory while no node runs on it, and the choice between it and the running node.
+//!
+//! Whatever changes trust or operators goes through the running node if there is one; else the
+//! directory is opened under its lock and the same rules are applied to its store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::context::Context;
+use super::fail::{Done, Exit, Failure};
+use crate::adapters::keystore::{self, KeyError, NamedOperatorKey};
+use crate::adapters::paths::{PathError, StateDir, StateLock};
+use crate::adapters::store::{Store, StoreOptions};
+use crate::domain::base::{DeviceId, OperatorId, Refusal, TimeMs};
+use crate::node::OpenError;
+use crate::operator::dto::{
+    AuditReport, AuditView, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView,
+};
+use crate::operator::registry::{self, Desk, KeyOf};
+use crate::surfaces::remote::Remote;
+
+/// 32 random bytes of the system.
+///
+/// # Errors
+/// If the system gives none.
+pub fn random() -> Result<[u8; 32], Failure> {
+    let mut seed = [0u8; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|e| Failure::failed(format!("the system gave no random bytes: {e}")))?;
+    Ok(seed)
+}
+
+/// The failure for a node that could not open or start.
+pub fn failure(error: &OpenError) -> Failure {
+    let exit = match error {
+        OpenError::Path(_)
+        | OpenError::Key(_)
+        | OpenError::Store(_)
+        | OpenError::Kit(_)
+        | OpenError::File { .. } => Exit::State,
+        OpenError::Actuator { .. } => Exit::Usage,
+        OpenError::Transport(_) | OpenError::Random(_) => Exit::Failed,
+    };
+    Failure::new(exit, error)
+}
+
+/// The person's key in a state directory, if there is one.
+///
+/// # Errors
+/// If the file is there and not right.
+pub fn stored_operator(dir: &StateDir) -> Result<Option<NamedOperatorKey>, Failure> {
+    match keystore::load_operator_key(dir) {
+        Ok(key) => Ok(Some(key)),
+        Err(KeyError::NoOperatorKey { .. }) => Ok(None),
+        Err(error) => Err(Failure::state(error)),
+    }
+}
+
+/// The person's key in a state directory, made if there is none.
+///
+/// # Errors
+/// If the file is there and not right, or cannot be written.
+pub fn own_operator(dir: &StateDir, name: &str, now: TimeMs) -> Result<NamedOperatorKey, Failure> {
+    match stored_operator(dir)? {
+        Some(key) => Ok(key),
+        None => {
+            dir.prepare().map_err(Failure::state)?;
+            keystore::create_operator_key(dir, name, random()?, now).map_err(Failure::state)
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    Failure::refused(&refusal)
+}
+
+/// A state directory under its lock.
+pub struct Offline {
+    desk: Desk,
+    _lock: StateLock,
+}
+
+impl Offline {
+    /// Opens the directory; makes directory and identity if they are missing.
+    ///
+    /// # Errors
+    /// If it is in use, not private, damaged, or a gen-1 node's.
+    pub async fn open(dir: &StateDir, now: TimeMs) -> Result<Self, Failure> {
+        dir.prepare().map_err(Failure::state)?;
+        let lock = dir.acquire_lock().map_err(Failure::state)?;
+        let key =
+            keystore::load_or_create_device_key(dir, random()?, now).map_err(Failure::state)?;
+        let file = dir.database();
+        let opening =
+            tokio::task::spawn_blocking(move || Store::open(&file, StoreOptions::default()));
+        let store = opening
+            .await
+            .map_err(|e| Failure::failed(format!("opening the store was cut off: {e}")))?
+            .map_err(Failure::state)?;
+        let desk = Desk {
+            store,
+            key: KeyOf::Own(Arc::new(key)),
+            now,
+        };
+        Ok(Self { desk, _lock: lock })
+    }
+
+    /// The device of this directory.
+    pub fn device_id(&self) -> &DeviceId {
+        self.desk.key.id()
+    }
+
+    /// Its public key, as text.
+    pub fn public_key(&self) -> String {
+        self.desk.key.public().to_text()
+    }
+
+    /// Trusts a device, unless it is trusted already: what a person changed stays.
+    ///
+    /// # Errors
+    /// As `trust add`.
+    pub async fn trust_add_if_missing(&self, add: &TrustAdd) -> Done {
+        let known = registry::trust_list(&self.desk).await.map_err(refused)?;
+        if !known.iter().any(|r| r.device_id.as_str() == add.device_id) {
+            registry::trust_add(&self.desk, add)
+                .await
+                .map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Enrols a person, unless they are known already: a revocation stays.
+    ///
+    /// # Errors
+    /// As `operator enroll`.
+    pub async fn enroll_if_missing(&self, enroll: &OperatorEnroll, id: &OperatorId) -> Done {
+        let known = registry::operator_list(&self.desk).await.map_err(refused)?;
+        if !known.iter().any(|o| o.operator_id == id.as_str()) {
+            registry::operator_enroll(&self.desk, enroll)
+                .await
+                .map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Writes everything out and lets go of the directory.
+    pub async fn close(self) {
+        self.desk.store.close().await;
+    }
+}
+
+/// The trust, operators and audit trail of a state directory, running or not.
+pub enum Registry {
+    /// Through the running node.
+    Running(Remote),
+    /// In the directory, under its lock.
+    Stopped(Offline),
+}
+
+impl Registry {
+    /// The registry of the command's state directory.
+    ///
+    /// # Errors
+    /// If the directory cannot be used.
+    pub async fn open(ctx: &Context) -> Result<Self, Failure> {
+        Ok(match ctx.running().await? {
+            Some(remote) => Self::Running(remote),
+            None => Self::Stopped(Offline::open(&ctx.dir, ctx.time()).await?),
+        })
+    }
+
+    /// The registry of a state directory that must exist: looking makes nothing.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be used.
+    pub async fn open_existing(ctx: &Context) -> Result<Self, Failure> {
+        require(&ctx.dir, &ctx.dir.database())?;
+        Self::open(ctx).await
+    }
+
+    /// Lets go of it.
+    pub async fn close(self) {
+        if let Self::Stopped(offline) = self {
+            offline.close().await;
+        }
+    }
+
+    /// Trusts a device.
+    pub async fn trust_add(&self, add: &TrustAdd) -> Result<TrustRecordView, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.trust_add(add).await?),
+            Self::Stopped(o) => viewed(registry::trust_add(&o.desk, add).await),
+        }
+    }
+
+    /// Every trust record.
+    pub async fn trust_list(&self) -> Result<Vec<TrustRecordView>, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.trust().await?),
+            Self::Stopped(o) => {
+                let records = registry::trust_list(&o.desk).await.map_err(refused)?;
+                Ok(records
+                    .iter()
+                    .map(|r| registry::trust_view(r, None))
+                    .collect())
+            }
+        }
+    }
+
+    /// Forgets a device.
+    pub async fn trust_remove(&self, id: &str) -> Result<TrustRecordView, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.trust_remove(id).await?),
+            Self::Stopped(o) => viewed(registry::trust_remove(&o.desk, id).await),
+        }
+    }
+
+    /// Allows a device more.
+    pub async fn trust_grant(&self, id: &str, grants: &str) -> Result<TrustRecordView, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.trust_grant(id, grants).await?),
+            Self::Stopped(o) => viewed(registry::trust_grant(&o.desk, id, grants).await),
+        }
+    }
+
+    /// Allows a device less.
+    pub async fn trust_ungrant(&self, id: &str, grants: &str) -> Result<TrustRecordView, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.trust_ungrant(id, grants).await?),
+            Self::Stopped(o) => viewed(registry::trust_ungrant(&o.desk, id, grants).await),
+        }
+    }
+
+    /// Enrols a person.
+    pub async fn operator_enroll(&self, enroll: &OperatorEnroll) -> Result<OperatorView, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.operator_enroll(enroll).await?),
+            Self::Stopped(o) => registry::operator_enroll(&o.desk, enroll)
+                .await
+                .map_err(refused),
+        }
+    }
+
+    /// Every operator.
+    pub async fn operator_list(&self) -> Result<Vec<OperatorView>, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.operators().await?),
+            Self::Stopped(o) => registry::operator_list(&o.desk).await.map_err(refused),
+        }
+    }
+
+    /// Revokes a person's key.
+    pub async fn operator_revoke(&self, id: &str) -> Result<OperatorView, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.operator_revoke(id, None).await?),
+            Self::Stopped(o) => registry::operator_revoke(&o.desk, id, None)
+                .await
+                .map_err(refused),
+        }
+    }
+
+    /// Checks the audit chain.
+    pub async fn audit_verify(&self) -> Result<AuditReport, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.audit_verify().await?),
+            Self::Stopped(o) => registry::audit_verify(&o.desk).await.map_err(refused),
+        }
+    }
+
+    /// The newest audit entries.
+    pub async fn audit_show(&self, limit: usize) -> Result<Vec<AuditView>, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.audit(None, limit).await?),
+            Self::Stopped(_) => Err(Failure::new(
+                Exit::NotRunning,
+                "audit show needs the running node; audit verify works while it is stopped",
+            )),
+        }
+    }
+}
+
+fn viewed(
+    answer: Result<crate::domain::admission::TrustRecord, Refusal>,
+) -> Result<TrustRecordView, Failure> {
+    answer
+        .map(|r| registry::trust_view(&r, None))
+        .map_err(refused)
+}
+
+/// Refuses a state directory in which `file` is missing.
+fn require(dir: &StateDir, file: &Path) -> Done {
+    if dir.is_gen1() {
+        let dir = dir.root().display().to_string();
+        return Err(Failure::state(PathError::Gen1 { dir }));
+    }
+    if file.exists() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::NotFound,
+        format!(
+            "there is no node's state in {}; name another with --state-dir",
+            dir.root().display()
+        ),
+    ))
+}

@@ -1,0 +1,151 @@
+//! `trust`: which devices this node trusts, and with what. Through the running node, or in the
+//! state directory while it is stopped.
+
+use super::args::TrustCommand;
+use super::context::{Context, unique};
+use super::fail::{Done, Failure};
+use super::state::Registry;
+use super::{out, text};
+use crate::operator::dto::{TrustAdd, TrustRecordView};
+
+/// `trust …`
+///
+/// # Errors
+/// If the device is not found, a grant is unknown, or the state directory cannot be used.
+pub async fn run(ctx: &Context, command: &TrustCommand) -> Done {
+    let registry = Registry::open(ctx).await?;
+    let done = act(ctx, &registry, command).await;
+    registry.close().await;
+    done
+}
+
+async fn act(ctx: &Context, registry: &Registry, command: &TrustCommand) -> Done {
+    match command {
+        TrustCommand::Add {
+            device,
+            name,
+            public_key,
+            preset,
+            grants,
+        } => {
+            let add = TrustAdd {
+                device_id: device.clone(),
+                public_key: public_key.clone(),
+                name: name.clone(),
+                preset: preset.clone(),
+                grants: grants.clone(),
+            };
+            changed(ctx, &registry.trust_add(&add).await?, "trusted")
+        }
+        TrustCommand::List => list(ctx, &registry.trust_list().await?),
+        TrustCommand::Show { device } => {
+            let record = find(registry, device).await?;
+            show(ctx, &record)
+        }
+        TrustCommand::Remove { device } => {
+            let id = find(registry, device).await?.device_id;
+            changed(ctx, &registry.trust_remove(&id).await?, "trusted no longer")
+        }
+        TrustCommand::Grant { device, grants } => {
+            let id = find(registry, device).await?.device_id;
+            changed(ctx, &registry.trust_grant(&id, grants).await?, "changed")
+        }
+        TrustCommand::Revoke { device, grants } => {
+            let id = find(registry, device).await?.device_id;
+            changed(ctx, &registry.trust_ungrant(&id, grants).await?, "changed")
+        }
+    }
+}
+
+async fn find(registry: &Registry, wanted: &str) -> Result<TrustRecordView, Failure> {
+    let all = registry.trust_list().await?;
+    let id = unique(
+        "trusted device",
+        wanted,
+        all.iter().map(|r| r.device_id.as_str()),
+    )?;
+    all.into_iter()
+        .find(|r| r.device_id == id)
+        .ok_or_else(|| Failure::failed(format!("the record of {id} went away meanwhile")))
+}
+
+fn changed(ctx: &Context, record: &TrustRecordView, what: &str) -> Done {
+    if ctx.json {
+        return out::json(record);
+    }
+    let name = record.name.clone().unwrap_or_else(|| "unnamed".to_owned());
+    let grants = if record.grants.is_empty() || record.revoked_at.is_some() {
+        "nothing".to_owned()
+    } else {
+        record.grants.join(" ")
+    };
+    out::line(&format!(
+        "{name} ({}) {what}; it may: {grants}",
+        record.device_id
+    ));
+    Ok(())
+}
+
+fn list(ctx: &Context, records: &[TrustRecordView]) -> Done {
+    if ctx.json {
+        return out::json(&records);
+    }
+    let rows: Vec<Vec<String>> = records
+        .iter()
+        .map(|r| {
+            vec![
+                text::short(&r.device_id),
+                r.name.clone().unwrap_or_else(|| "-".to_owned()),
+                standing(r).to_owned(),
+                text::age(ctx.now(), r.added_at),
+                if r.public_key.is_some() {
+                    "pinned"
+                } else {
+                    "not seen yet"
+                }
+                .to_owned(),
+                r.grants.join(" "),
+            ]
+        })
+        .collect();
+    let head = ["DEVICE", "NAME", "STANDING", "ADDED", "KEY", "GRANTS"];
+    out::table(
+        &head,
+        &rows,
+        "no device is trusted; add one: clawmesh-node trust add <id>",
+    );
+    Ok(())
+}
+
+fn standing(r: &TrustRecordView) -> &'static str {
+    match (r.revoked_at, r.connected) {
+        (Some(_), _) => "removed",
+        (None, Some(true)) => "connected",
+        (None, Some(false)) => "away",
+        (None, None) => "trusted",
+    }
+}
+
+fn show(ctx: &Context, r: &TrustRecordView) -> Done {
+    if ctx.json {
+        return out::json(r);
+    }
+    out::facts(&[
+        ("device", r.device_id.clone()),
+        ("name", r.name.clone().unwrap_or_default()),
+        (
+            "key",
+            r.public_key
+                .clone()
+                .unwrap_or_else(|| "learned when it first connects".to_owned()),
+        ),
+        ("standing", standing(r).to_owned()),
+        ("added", text::moment(r.added_at)),
+        (
+            "removed",
+            r.revoked_at.map(text::moment).unwrap_or_default(),
+        ),
+        ("may", r.grants.join(" ")),
+    ]);
+    Ok(())
+}

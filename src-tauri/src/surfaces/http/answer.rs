@@ -1,0 +1,90 @@
+//! How the API answers: JSON always, also when it refuses; and how it reads what it is sent.
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::Query;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
+use crate::domain::base::{Code, Refusal};
+use crate::operator::dto::{ErrorBody, ErrorView};
+use crate::operator::http_status;
+
+/// A refusal on its way to the client.
+#[derive(Debug)]
+pub(super) struct Failed(Refusal);
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal)
+    }
+}
+
+/// What handlers return.
+pub(super) type Answered = Result<Response, Failed>;
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => {
+            let kind = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+            (status, kind, bytes).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// A good answer.
+pub(super) fn ok(body: &impl Serialize) -> Response {
+    json(StatusCode::OK, body)
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let Refusal { code, message } = self.0;
+        let status = StatusCode::from_u16(http_status(code)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        json(status, &ErrorBody { error: ErrorView { code: code.as_str().to_owned(), message } })
+    }
+}
+
+/// Reads a request's body.
+///
+/// # Errors
+/// `TOO_LARGE`, `INVALID_JSON` with line and column, `INVALID_PARAMS` naming the member.
+pub(super) fn body<T: DeserializeOwned>(bytes: Result<Bytes, BytesRejection>) -> Result<T, Failed> {
+    let bytes = bytes.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Refusal::new(Code::TooLarge, format!("a request body may have {HTTP_BODY_MAX_BYTES} bytes at most"))
+        } else {
+            Refusal::new(Code::InvalidParams, format!("the body could not be read: {rejection}"))
+        }
+    })?;
+    serde_json::from_slice(&bytes).map_err(|e| {
+        let code = if e.is_data() { Code::InvalidParams } else { Code::InvalidJson };
+        Failed(Refusal::new(code, format!("the body: {e}")))
+    })
+}
+
+/// As [`body`], where no body at all means the default.
+///
+/// # Errors
+/// As [`body`].
+pub(super) fn body_or_default<T: DeserializeOwned + Default>(bytes: Result<Bytes, BytesRejection>) -> Result<T, Failed> {
+    match bytes {
+        Ok(bytes) if bytes.is_empty() => Ok(T::default()),
+        other => body(other),
+    }
+}
+
+/// Reads a request's query.
+///
+/// # Errors
+/// `INVALID_PARAMS` naming what is wrong.
+pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Failed> {
+    query.map(|Query(q)| q).map_err(|e| Failed(Refusal::new(Code::InvalidParams, format!("the query: {}", e.body_text()))))
+}

@@ -1,0 +1,224 @@
+//! One handler per route: read the request, call the door, answer. Nothing is decided here.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::answer::{Answered, Failed, body, body_or_default, ok, query};
+use super::{Api, openapi};
+use crate::domain::base::{Code, Refusal};
+use crate::operator::dto::{ExplainRequest, GrantChange, Why};
+use crate::operator::queries::{EventQuery, FactQuery, FrameQuery};
+
+type Door = State<Arc<Api>>;
+type Sent = Result<Bytes, BytesRejection>;
+type Asked<T> = Result<Query<T>, QueryRejection>;
+
+fn short(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+/// What is not there.
+pub(super) async fn nothing_here(uri: Uri) -> Response {
+    Failed::from(Refusal::new(Code::NotFound, format!("there is no {} here", short(uri.path())))).into_response()
+}
+
+/// What is there, but not like this.
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let why = format!("{} is not possible on {}", short(method.as_str()), short(uri.path()));
+    Failed::from(Refusal::new(Code::UnknownMethod, why)).into_response()
+}
+
+pub(super) async fn healthz() -> Response {
+    ok(&json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+pub(super) async fn metrics(State(api): Door) -> Answered {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &api.registry)
+        .map_err(|e| Refusal::new(Code::InternalError, format!("the metrics could not be written: {e}")))?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+pub(super) async fn openapi() -> Answered {
+    Ok(ok(&openapi::document()))
+}
+
+/// The port of the `Host` header, which is the one the client reached us on.
+fn port(headers: &HeaderMap) -> Option<u16> {
+    headers.get(header::HOST)?.to_str().ok()?.rsplit_once(':')?.1.parse().ok()
+}
+
+pub(super) async fn status(State(api): Door, headers: HeaderMap) -> Answered {
+    let chosen = api.door.shared().config.port == 0;
+    let reached = if chosen { port(&headers) } else { None };
+    Ok(ok(&api.door.status(reached).await?))
+}
+
+pub(super) async fn nodes(State(api): Door) -> Answered {
+    Ok(ok(&api.door.nodes()))
+}
+
+pub(super) async fn peers(State(api): Door) -> Answered {
+    Ok(ok(&api.door.peers()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorldAsked {
+    metric: Option<String>,
+    zone: Option<String>,
+    origin: Option<String>,
+}
+
+pub(super) async fn world(State(api): Door, asked: Asked<WorldAsked>) -> Answered {
+    let WorldAsked { metric, zone, origin } = query(asked)?;
+    Ok(ok(&api.door.facts(FactQuery { metric, zone, origin }).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FramesAsked {
+    kind: Option<String>,
+    origin: Option<String>,
+    since: Option<u64>,
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn frames(State(api): Door, asked: Asked<FramesAsked>) -> Answered {
+    let FramesAsked { kind, origin, since, before, limit } = query(asked)?;
+    Ok(ok(&api.door.frames(FrameQuery { kind, origin, since, before, limit }).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsAsked {
+    since: Option<u64>,
+    kind: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn events(State(api): Door, asked: Asked<EventsAsked>) -> Answered {
+    let EventsAsked { since, kind, limit } = query(asked)?;
+    Ok(ok(&api.door.events(EventQuery { since, kind, limit }).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProposalsAsked {
+    #[serde(default)]
+    all: bool,
+}
+
+pub(super) async fn proposals(State(api): Door, asked: Asked<ProposalsAsked>) -> Answered {
+    Ok(ok(&api.door.proposals(query(asked)?.all).await?))
+}
+
+pub(super) async fn proposal(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.proposal(&id).await?))
+}
+
+pub(super) async fn proposal_record(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.proposal_record(&id).await?))
+}
+
+pub(super) async fn trace(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.trace(&id).await?))
+}
+
+pub(super) async fn decide(State(api): Door, Path(id): Path<String>, sent: Sent) -> Answered {
+    Ok(ok(&api.door.decide(&id, body(sent)?).await?))
+}
+
+pub(super) async fn withdraw(State(api): Door, Path(id): Path<String>, sent: Sent) -> Answered {
+    let why: Why = body_or_default(sent)?;
+    Ok(ok(&api.door.withdraw(&id, why.reason).await?))
+}
+
+pub(super) async fn drafts(State(api): Door) -> Answered {
+    Ok(ok(&api.door.drafts().await?))
+}
+
+pub(super) async fn propose(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.propose(body(sent)?).await?))
+}
+
+pub(super) async fn policy(State(api): Door) -> Answered {
+    Ok(ok(&api.door.policy()))
+}
+
+pub(super) async fn explain(State(api): Door, sent: Sent) -> Answered {
+    let asked: ExplainRequest = body(sent)?;
+    Ok(ok(&api.door.explain(asked).await?))
+}
+
+pub(super) async fn policy_reload(State(api): Door) -> Answered {
+    Ok(ok(&api.door.policy_reload().await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditAsked {
+    since: Option<u64>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn audit(State(api): Door, asked: Asked<AuditAsked>) -> Answered {
+    let AuditAsked { since, limit } = query(asked)?;
+    Ok(ok(&api.door.audit(since, limit).await?))
+}
+
+pub(super) async fn audit_verify(State(api): Door) -> Answered {
+    Ok(ok(&api.door.audit_verify().await?))
+}
+
+pub(super) async fn trust(State(api): Door) -> Answered {
+    Ok(ok(&api.door.trust().await?))
+}
+
+pub(super) async fn trust_one(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.trust_one(&id).await?))
+}
+
+pub(super) async fn trust_add(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.trust_add(&body(sent)?).await?))
+}
+
+pub(super) async fn trust_remove(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.trust_remove(&id).await?))
+}
+
+pub(super) async fn trust_grant(State(api): Door, Path(id): Path<String>, sent: Sent) -> Answered {
+    let change: GrantChange = body(sent)?;
+    Ok(ok(&api.door.trust_grant(&id, &change).await?))
+}
+
+pub(super) async fn trust_ungrant(State(api): Door, Path(id): Path<String>, sent: Sent) -> Answered {
+    let change: GrantChange = body(sent)?;
+    Ok(ok(&api.door.trust_ungrant(&id, &change).await?))
+}
+
+pub(super) async fn trust_revoke(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.trust_revoke(&id).await?))
+}
+
+pub(super) async fn operators(State(api): Door) -> Answered {
+    Ok(ok(&api.door.operators().await?))
+}
+
+pub(super) async fn operator_enroll(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.operator_enroll(&body(sent)?).await?))
+}
+
+pub(super) async fn operator_revoke(State(api): Door, Path(id): Path<String>, sent: Sent) -> Answered {
+    let why: Why = body_or_default(sent)?;
+    Ok(ok(&api.door.operator_revoke(&id, why.reason.as_deref()).await?))
+}

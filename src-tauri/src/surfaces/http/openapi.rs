@@ -1,0 +1,191 @@
+//! The API's description, from one table of routes and the shapes of the door. `tests/contract.rs`
+//! compares it with the committed copy; a test beside the router checks the table against it.
+
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+use super::auth::Scope;
+use crate::node::proposals::Standing;
+use crate::operator::dto;
+
+#[derive(OpenApi)]
+#[openapi(components(schemas(
+    dto::StatusView, dto::NodeView, dto::PeerView, dto::FactView, dto::FrameView, dto::EventView, dto::ProposalView,
+    dto::ProposalRecordView, dto::TraceView, dto::DraftView, dto::DraftRequest, dto::PolicyView, dto::PolicyState,
+    dto::ExplainRequest, dto::ExplainView, dto::AuditView, dto::AuditReport, dto::TrustRecordView, dto::TrustAdd,
+    dto::GrantChange, dto::OperatorView, dto::OperatorEnroll, dto::Why, dto::ErrorBody, Standing,
+)))]
+struct Schemas;
+
+/// One route of the operator API.
+pub struct Route {
+    /// `get`, `post` or `delete`.
+    pub method: &'static str,
+    /// Below the API's root.
+    pub path: &'static str,
+    /// The token it needs.
+    pub scope: Scope,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// What may be asked, by name and type.
+    query: &'static [(&'static str, &'static str)],
+    /// The shape of its body.
+    body: Option<&'static str>,
+    /// The shape of its answer; `[X]` is a list of `X`.
+    answer: &'static str,
+}
+
+const fn get(path: &'static str, answer: &'static str, summary: &'static str) -> Route {
+    Route { method: "get", path, scope: Scope::Read, summary, query: &[], body: None, answer }
+}
+
+const fn post(scope: Scope, path: &'static str, body: Option<&'static str>, answer: &'static str, summary: &'static str) -> Route {
+    Route { method: "post", path, scope, summary, query: &[], body, answer }
+}
+
+const fn asked(route: Route, query: &'static [(&'static str, &'static str)]) -> Route {
+    Route { query, ..route }
+}
+
+/// Every route of the operator API.
+pub const ROUTES: &[Route] = &[
+    get("/status", "StatusView", "The node at a glance."),
+    get("/nodes", "[NodeView]", "Every device of the mesh that this node knows."),
+    get("/peers", "[PeerView]", "The connected peers."),
+    asked(
+        get("/world", "[FactView]", "The newest value of each metric, zone and origin."),
+        &[("metric", "string"), ("zone", "string"), ("origin", "string")],
+    ),
+    asked(
+        get("/frames", "[FrameView]", "Stored frames, newest first."),
+        &[("kind", "string"), ("origin", "string"), ("since", "integer"), ("before", "integer"), ("limit", "integer")],
+    ),
+    asked(
+        get("/events", "[EventView]", "Events after a number, or the newest; oldest first."),
+        &[("since", "integer"), ("kind", "string"), ("limit", "integer")],
+    ),
+    asked(
+        get("/stream", "stream", "Events and proposals as they come (Server-Sent Events); resume by Last-Event-ID or since."),
+        &[("since", "integer")],
+    ),
+    asked(get("/proposals", "[ProposalView]", "Open proposals, or all."), &[("all", "boolean")]),
+    get("/proposals/{id}", "ProposalView", "One proposal, by id or unique start of one."),
+    get("/proposals/{id}/record", "ProposalRecordView", "The record its executor signed, for whoever is about to decide."),
+    get("/proposals/{id}/trace", "TraceView", "Its story from reading to outcome."),
+    post(Scope::Operate, "/proposals/{id}/decision", Some("SignedDecision"), "Standing", "Take a person's signed decision to the executor."),
+    post(Scope::Operate, "/proposals/{id}/withdraw", Some("Why"), "Standing", "Take a waiting proposal back."),
+    get("/drafts", "[DraftView]", "Drafts of this node."),
+    post(Scope::Operate, "/drafts", Some("DraftRequest"), "DraftView", "Ask for an action."),
+    get("/policy", "PolicyView", "The policy in force."),
+    post(Scope::Admin, "/policy/reload", None, "PolicyState", "Read the policy file again."),
+    post(Scope::Read, "/policy/explain", Some("ExplainRequest"), "ExplainView", "What the policy says of an action now."),
+    asked(get("/audit", "[AuditView]", "Audit entries after a number, or the newest; oldest first."), &[("since", "integer"), ("limit", "integer")]),
+    get("/audit/verify", "AuditReport", "Check the audit chain from its first entry."),
+    get("/trust", "[TrustRecordView]", "Every trust record, revoked ones too."),
+    post(Scope::Admin, "/trust", Some("TrustAdd"), "TrustRecordView", "Trust a device."),
+    get("/trust/{id}", "TrustRecordView", "One trust record."),
+    Route {
+        method: "delete",
+        path: "/trust/{id}",
+        scope: Scope::Admin,
+        summary: "Forget a device.",
+        query: &[],
+        body: None,
+        answer: "TrustRecordView",
+    },
+    post(Scope::Admin, "/trust/{id}/grant", Some("GrantChange"), "TrustRecordView", "Give a device more grants."),
+    post(Scope::Admin, "/trust/{id}/ungrant", Some("GrantChange"), "TrustRecordView", "Take grants away from a device."),
+    post(Scope::Admin, "/trust/{id}/revoke", None, "TrustRecordView", "End the trust in a device."),
+    get("/operators", "[OperatorView]", "Every operator known here."),
+    post(Scope::Admin, "/operators", Some("OperatorEnroll"), "OperatorView", "Make a person known as an operator."),
+    post(Scope::Admin, "/operators/{id}/revoke", Some("Why"), "OperatorView", "End an operator's key."),
+    get("/openapi.json", "any", "This description."),
+];
+
+fn shape(name: &str) -> Value {
+    match name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
+        Some(item) => json!({"type": "array", "items": shape(item)}),
+        None if name == "any" => json!({"type": "object"}),
+        None => json!({"$ref": format!("#/components/schemas/{name}")}),
+    }
+}
+
+fn operation(route: &Route) -> Value {
+    let mut parameters: Vec<Value> = route
+        .query
+        .iter()
+        .map(|(name, kind)| json!({"name": name, "in": "query", "required": false, "schema": {"type": kind}}))
+        .collect();
+    if route.path.contains("{id}") {
+        parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}));
+    }
+    let good = if route.answer == "stream" {
+        json!({"text/event-stream": {"schema": {"type": "string"}}})
+    } else {
+        json!({"application/json": {"schema": shape(route.answer)}})
+    };
+    let mut op = json!({
+        "summary": route.summary,
+        "description": format!("Needs the {} token.", route.scope),
+        "security": [{"bearer": []}],
+        "parameters": parameters,
+        "responses": {
+            "200": {"description": "Done.", "content": good},
+            "default": {"description": "Refused.", "content": {"application/json": {"schema": shape("ErrorBody")}}},
+        },
+    });
+    if let Some(body) = route.body {
+        let content = json!({"application/json": {"schema": shape(body)}});
+        op["requestBody"] = json!({"required": body != "Why", "content": content});
+    }
+    op
+}
+
+/// The OpenAPI document.
+pub fn document() -> Value {
+    let mut document = serde_json::to_value(Schemas::openapi()).unwrap_or_default();
+    let mut paths: Map<String, Value> = Map::new();
+    for route in ROUTES {
+        let path = format!("{}{}", super::API_ROOT, route.path);
+        let entry = paths.entry(path).or_insert_with(|| json!({}));
+        entry[route.method] = operation(route);
+    }
+    document["info"] = json!({
+        "title": "ClawMesh operator API",
+        "version": env!("CARGO_PKG_VERSION"),
+        "license": {"name": "MIT"},
+    });
+    document["paths"] = Value::Object(paths);
+    document["components"]["securitySchemes"] = json!({"bearer": {"type": "http", "scheme": "bearer"}});
+    document["components"]["schemas"]["SignedDecision"] = signed_decision();
+    document
+}
+
+/// A decision is signed over its canonical JSON, so its shape is written out here, ids as texts.
+fn signed_decision() -> Value {
+    let text = json!({"type": "string"});
+    json!({
+        "type": "object",
+        "required": ["decision", "signature"],
+        "properties": {
+            "signature": {"type": "string", "description": "Ed25519, base64url without padding."},
+            "decision": {
+                "type": "object",
+                "required": ["verdict", "meshId", "executor", "proposalId", "digest", "operatorId", "decidedAt"],
+                "properties": {
+                    "verdict": {"type": "string", "enum": ["approve", "reject"]},
+                    "meshId": text, "executor": text, "proposalId": text, "digest": text, "operatorId": text,
+                    "decidedAt": {"type": "integer", "format": "int64"},
+                    "note": text,
+                },
+            },
+        },
+    })
+}
+
+/// The document as the committed file has it.
+pub fn text() -> String {
+    let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+    text.push('\n');
+    text
+}
