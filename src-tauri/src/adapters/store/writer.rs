@@ -178,7 +178,7 @@ impl Writer {
 
     fn begin(&mut self, class: Class) -> Result<(), StoreError> {
         if self.synchronous != Some(class) {
-            // SQLite obeys this pragma when it compiles it: a cached statement would do nothing.
+            // SQLite may obey a pragma when it compiles it, so this is compiled afresh each time.
             self.conn.execute_batch(match class {
                 Class::Durable => "PRAGMA synchronous=FULL",
                 Class::Relaxed => "PRAGMA synchronous=NORMAL",
