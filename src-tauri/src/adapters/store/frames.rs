@@ -157,6 +157,10 @@ fn known_device(conn: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreEr
         .optional()?)
 }
 
+/// The frames that may have the id whose key is the parameter.
+pub(super) const SAME_KEY: &str =
+    "SELECT seq, frame_id, origin, content FROM frames WHERE frame_key = ?1";
+
 /// Stores a frame unless it is there already. A frame with the id of another one is kept apart.
 ///
 /// # Errors
@@ -164,8 +168,7 @@ fn known_device(conn: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreEr
 pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError> {
     let key = key_of(&new.frame_id);
     let origin = device(conn, &new.origin)?;
-    let mut same = conn
-        .prepare_cached("SELECT seq, frame_id, origin, content FROM frames WHERE frame_key = ?1")?;
+    let mut same = conn.prepare_cached(SAME_KEY)?;
     let mut rows = same.query([key])?;
     while let Some(found) = rows.next()? {
         if found
@@ -332,6 +335,16 @@ pub fn after(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The lowest place with a believed time at or after the parameter. Left alone, SQLite would look
+/// for it by walking the whole log from its old end.
+pub(super) const FIRST_SINCE: &str =
+    "SELECT min(+seq) FROM frames INDEXED BY frames_time WHERE time >= ?";
+/// The highest own count of a device's frames that were made here.
+pub(super) const MAX_ORIGIN_SEQ: &str =
+    "SELECT coalesce(max(origin_seq), 0) FROM frames WHERE origin = ?1 AND link_peer IS NULL";
+/// The newest logical time of our own frames.
+pub(super) const MAX_OWN_HLC: &str = "SELECT max(hlc) FROM frames WHERE link_peer IS NULL";
+
 /// The frames that fit the filter, newest in the log first.
 ///
 /// # Errors
@@ -353,9 +366,7 @@ pub fn page(conn: &Connection, filter: &FrameFilter) -> Result<Vec<StoredFrame>,
     if let Some(since) = filter.since {
         // The index on time gives the lowest place worth looking at, so that the walk back from the
         // new end stops there; `+` keeps SQLite from sorting by time instead of walking.
-        sql.push_str(
-            " AND +f.time >= ? AND f.seq >= (SELECT min(seq) FROM frames WHERE time >= ?)",
-        );
+        sql.push_str(&format!(" AND +f.time >= ? AND f.seq >= ({FIRST_SINCE})"));
         values.push(Box::new(since.to_i64()));
         values.push(Box::new(since.to_i64()));
     }
@@ -408,10 +419,8 @@ pub fn max_origin_seq(conn: &Connection, own: &DeviceId) -> Result<u64, StoreErr
     let Some(own) = known_device(conn, own)? else {
         return Ok(0);
     };
-    let sql =
-        "SELECT coalesce(max(origin_seq), 0) FROM frames WHERE origin = ?1 AND link_peer IS NULL";
     Ok(conn
-        .prepare_cached(sql)?
+        .prepare_cached(MAX_ORIGIN_SEQ)?
         .query_row([own], |r| row::count(r, 0))?)
 }
 
@@ -420,9 +429,8 @@ pub fn max_origin_seq(conn: &Connection, own: &DeviceId) -> Result<u64, StoreErr
 /// # Errors
 /// Whatever SQLite says.
 pub fn max_hlc(conn: &Connection) -> Result<Option<Hlc>, StoreError> {
-    let own = "SELECT max(hlc) FROM frames WHERE link_peer IS NULL";
-    let own: Option<i64> = conn.query_row(own, [], |r| r.get(0))?;
-    let recent = "SELECT max(hlc) FROM frames WHERE +seq IS NOT NULL AND seq > (SELECT max(seq) FROM frames) - ?1";
+    let own: Option<i64> = conn.query_row(MAX_OWN_HLC, [], |r| r.get(0))?;
+    let recent = "SELECT max(hlc) FROM frames WHERE seq > (SELECT max(seq) FROM frames) - ?1";
     let recent: Option<i64> = conn.query_row(recent, [HLC_LOOKBACK], |r| r.get(0))?;
     Ok(own.max(recent).map(Hlc::from_i64))
 }

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{StoreError, row};
+use crate::domain::base::limits::ACTUATION_MAX_MS;
 use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::proposal::Status;
 
@@ -73,16 +74,18 @@ pub fn end(
     Ok(())
 }
 
-/// The actions that started at or after `since` or have not ended, oldest first.
+/// The actions that were under way at or after `since`, oldest first.
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn since(conn: &Connection, since: TimeMs) -> Result<Vec<RunRow>, StoreError> {
+    // No action lasts longer than this, so the index on the start bounds the search.
+    let earliest = TimeMs(since.0.saturating_sub(ACTUATION_MAX_MS));
     let mut query = conn.prepare_cached(
         "SELECT proposal_id, rule, target, operation, started_at, ended_at, planned_ms, outcome FROM runs
-         WHERE started_at >= ?1 OR ended_at IS NULL OR ended_at >= ?1 ORDER BY started_at, proposal_id",
+         WHERE started_at >= ?2 AND coalesce(ended_at >= ?1, 1) ORDER BY started_at, proposal_id",
     )?;
-    let rows = query.query_map([since.to_i64()], |found| {
+    let rows = query.query_map([since.to_i64(), earliest.to_i64()], |found| {
         Ok(RunRow {
             proposal_id: row::parsed(found, 0)?,
             rule: found.get(1)?,

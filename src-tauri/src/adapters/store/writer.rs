@@ -25,19 +25,19 @@ pub enum Class {
 /// Answers the caller, once it is known how the commit went.
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// A write; it gets an error where no transaction could begin.
+type Run = dyn FnOnce(Result<&Connection, StoreError>) -> Ran + Send;
+
 /// What a write leaves behind until the commit.
 struct Ran {
     error: Option<StoreError>,
     reply: Reply,
 }
 
-/// What a write does with the connection, or with why there is none.
-type Run = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Ran + Send>;
-
 /// One waiting write.
 pub(super) struct Job {
     class: Class,
-    run: Run,
+    run: Box<Run>,
 }
 
 /// What the writer's queue carries.
@@ -178,7 +178,8 @@ impl Writer {
 
     fn begin(&mut self, class: Class) -> Result<(), StoreError> {
         if self.synchronous != Some(class) {
-            self.sql(match class {
+            // SQLite may obey a pragma when it compiles it, so this is compiled afresh each time.
+            self.conn.execute_batch(match class {
                 Class::Durable => "PRAGMA synchronous=FULL",
                 Class::Relaxed => "PRAGMA synchronous=NORMAL",
             })?;
@@ -211,23 +212,7 @@ impl Writer {
     }
 
     fn sql(&self, sql: &'static str) -> Result<(), StoreError> {
-        // A pragma may answer with a row; everything else is done after the first step.
-        self.conn
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.raw_execute_or_query())
-            .map_err(StoreError::from)
-    }
-}
-
-/// Steps a statement to its end, whether it gives rows or not.
-trait RunToEnd {
-    fn raw_execute_or_query(&mut self) -> rusqlite::Result<()>;
-}
-
-impl RunToEnd for rusqlite::CachedStatement<'_> {
-    fn raw_execute_or_query(&mut self) -> rusqlite::Result<()> {
-        let mut rows = self.query([])?;
-        while rows.next()?.is_some() {}
+        self.conn.prepare_cached(sql)?.execute([])?;
         Ok(())
     }
 }

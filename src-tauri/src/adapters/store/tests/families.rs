@@ -1,0 +1,446 @@
+//! The families that hold what the mesh says: frames, facts, events.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::adapters::store::facts::{FactRow, NewFact};
+use crate::adapters::store::frames::{FrameFilter, Horizon, Inserted};
+use crate::adapters::store::{events, facts, frames};
+use crate::domain::base::Hlc;
+use crate::domain::base::limits::{EVENTS_KEPT, FRAME_CONFLICTS_PER_ID_MAX};
+
+fn seqs(page: &[frames::StoredFrame]) -> Vec<u64> {
+    page.iter().map(|f| f.seq).collect()
+}
+
+#[test]
+fn a_frame_comes_back_as_it_went_in() {
+    let (_dir, c) = conn();
+    let mut new = frame(7);
+    new.hlc = Some(Hlc::new(TimeMs(7), 3));
+    (new.tainted, new.ahead, new.hops) = (true, true, 2);
+    new.signature = SignatureState::Verified;
+    assert_eq!(frames::insert(&c, &new).unwrap(), Inserted::Stored(1));
+    let got = frames::by_frame_id(&c, &new.frame_id).unwrap().unwrap();
+    assert_eq!(Some(&got), frames::by_seq(&c, 1).unwrap().as_ref());
+    assert_eq!(
+        (got.content, &got.origin, got.kind),
+        (new.content, &new.origin, new.kind)
+    );
+    assert_eq!(
+        (got.claimed_at, got.time, got.received_at),
+        (new.claimed_at, new.time, new.received_at)
+    );
+    assert_eq!(
+        (got.hlc, got.origin_seq, got.hops),
+        (new.hlc, new.origin_seq, 2)
+    );
+    assert_eq!(
+        (got.claimed_tier, got.effective_tier, got.signature),
+        (Tier::T2, Tier::T1, SignatureState::Verified)
+    );
+    assert!(got.tainted && got.ahead);
+    assert_eq!((got.link_peer, got.json), (new.link_peer, new.json));
+    assert_eq!(frames::by_frame_id(&c, &frame_id(8)).unwrap(), None);
+}
+
+#[test]
+fn the_same_frame_is_stored_once_and_another_with_its_id_is_kept_apart() {
+    let (_dir, c) = conn();
+    frames::insert(&c, &frame(1)).unwrap();
+    assert_eq!(frames::insert(&c, &frame(1)).unwrap(), Inserted::Duplicate);
+    let again = NewFrame {
+        hops: 3,
+        link_peer: None,
+        ..frame(1)
+    };
+    assert_eq!(frames::insert(&c, &again).unwrap(), Inserted::Duplicate);
+    let stranger = NewFrame {
+        origin: device(9),
+        ..frame(1)
+    };
+    assert_eq!(
+        frames::insert(&c, &stranger).unwrap(),
+        Inserted::Conflict { with: 1 }
+    );
+    assert_eq!(
+        frames::insert(&c, &stranger).unwrap(),
+        Inserted::Conflict { with: 1 }
+    );
+    assert_eq!(frames::conflict_count(&c).unwrap(), 1);
+    for n in 100..150 {
+        let forged = NewFrame {
+            content: frame(n).content,
+            ..frame(1)
+        };
+        assert_eq!(
+            frames::insert(&c, &forged).unwrap(),
+            Inserted::Conflict { with: 1 }
+        );
+    }
+    assert_eq!(
+        frames::conflict_count(&c).unwrap(),
+        FRAME_CONFLICTS_PER_ID_MAX
+    );
+    assert_eq!(frames::count(&c).unwrap(), 1);
+    assert_eq!(
+        frames::by_frame_id(&c, &frame_id(1))
+            .unwrap()
+            .unwrap()
+            .origin,
+        device(1)
+    );
+}
+
+#[test]
+fn frames_are_found_by_place_filter_and_peer() {
+    let (_dir, c) = conn();
+    for n in 1..=10 {
+        let mut new = frame(n);
+        new.link_peer = match n % 3 {
+            0 => None,
+            1 => Some(device(1)),
+            _ => Some(device(2)),
+        };
+        if n == 4 {
+            (new.kind, new.origin) = (FrameKind::Event, device(5));
+        }
+        frames::insert(&c, &new).unwrap();
+    }
+    assert_eq!(seqs(&frames::after(&c, 0, 4, None).unwrap()), [1, 2, 3, 4]);
+    assert_eq!(
+        seqs(&frames::after(&c, 2, 4, Some(&device(1))).unwrap()),
+        [3, 5, 6, 8]
+    );
+    assert_eq!(
+        seqs(&frames::after(&c, 8, 4, Some(&device(77))).unwrap()),
+        [9, 10]
+    );
+    let page = |filter: FrameFilter| seqs(&frames::page(&c, &filter).unwrap());
+    assert_eq!(
+        page(FrameFilter {
+            limit: 3,
+            ..Default::default()
+        }),
+        [10, 9, 8]
+    );
+    assert_eq!(
+        page(FrameFilter {
+            before_seq: Some(3),
+            ..Default::default()
+        }),
+        [2, 1]
+    );
+    assert_eq!(
+        page(FrameFilter {
+            kind: Some(FrameKind::Event),
+            ..Default::default()
+        }),
+        [4]
+    );
+    assert_eq!(
+        page(FrameFilter {
+            origin: Some(device(5)),
+            ..Default::default()
+        }),
+        [4]
+    );
+    assert_eq!(
+        page(FrameFilter {
+            origin: Some(device(77)),
+            ..Default::default()
+        }),
+        [0u64; 0]
+    );
+    assert_eq!(
+        page(FrameFilter {
+            since: Some(TimeMs(9)),
+            ..Default::default()
+        }),
+        [10, 9]
+    );
+    assert_eq!(
+        page(FrameFilter {
+            since: Some(TimeMs(99)),
+            ..Default::default()
+        }),
+        [0u64; 0]
+    );
+    let zone = FrameFilter {
+        zone: Some("z1".into()),
+        since: Some(TimeMs(6)),
+        ..Default::default()
+    };
+    assert_eq!(page(zone), [9, 7]);
+    let metric = FrameFilter {
+        metric: Some("moisture".into()),
+        limit: 1,
+        ..Default::default()
+    };
+    assert_eq!(page(metric), [10]);
+    // An old frame that arrives late stands at the new end of the log but keeps its time.
+    frames::insert(
+        &c,
+        &NewFrame {
+            time: TimeMs(2),
+            ..frame(11)
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        page(FrameFilter {
+            since: Some(TimeMs(9)),
+            ..Default::default()
+        }),
+        [10, 9]
+    );
+}
+
+#[test]
+fn pruning_takes_the_old_end_counts_right_and_remembers_how_far() {
+    let (_dir, c) = conn();
+    assert_eq!(
+        (frames::count(&c).unwrap(), frames::max_seq(&c).unwrap()),
+        (0, 0)
+    );
+    for n in 1..=10 {
+        frames::insert(&c, &frame(n)).unwrap();
+    }
+    assert_eq!(frames::horizon(&c).unwrap(), None);
+    assert_eq!(frames::prune(&c, 10).unwrap(), 0);
+    assert_eq!(frames::prune(&c, 6).unwrap(), 4);
+    assert_eq!(
+        (frames::count(&c).unwrap(), frames::max_seq(&c).unwrap()),
+        (6, 10)
+    );
+    assert_eq!(
+        frames::horizon(&c).unwrap(),
+        Some(Horizon {
+            seq: 4,
+            time: TimeMs(4)
+        })
+    );
+    assert_eq!(
+        frames::prune_before(&c, TimeMs(7)).unwrap(),
+        1,
+        "frame 5 came at 6, frame 6 at 7"
+    );
+    assert_eq!(frames::prune_before(&c, TimeMs(999)).unwrap(), 5);
+    assert_eq!(
+        (frames::count(&c).unwrap(), frames::max_seq(&c).unwrap()),
+        (0, 10)
+    );
+    assert_eq!(
+        frames::horizon(&c).unwrap(),
+        Some(Horizon {
+            seq: 10,
+            time: TimeMs(10)
+        })
+    );
+    assert_eq!(
+        frames::insert(&c, &frame(11)).unwrap(),
+        Inserted::Stored(11),
+        "no place is given twice"
+    );
+}
+
+#[test]
+fn own_counts_and_logical_times_are_found_again() {
+    let (_dir, c) = conn();
+    assert_eq!(
+        (
+            frames::max_origin_seq(&c, &device(1)).unwrap(),
+            frames::max_hlc(&c).unwrap()
+        ),
+        (0, None)
+    );
+    let hlc = |n: u64| Some(Hlc::new(TimeMs(n), 0));
+    frames::insert(
+        &c,
+        &NewFrame {
+            link_peer: None,
+            hlc: hlc(5),
+            ..frame(3)
+        },
+    )
+    .unwrap();
+    frames::insert(
+        &c,
+        &NewFrame {
+            origin: device(3),
+            hlc: hlc(9),
+            ..frame(8)
+        },
+    )
+    .unwrap();
+    assert_eq!(frames::max_origin_seq(&c, &device(1)).unwrap(), 3);
+    assert_eq!(frames::max_hlc(&c).unwrap(), hlc(9));
+}
+
+#[test]
+fn what_a_large_log_is_asked_often_uses_an_index() {
+    let (_dir, c) = conn();
+    let plan = |sql: &str| -> String {
+        let mut plan = c.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let values = vec![1; plan.parameter_count()];
+        let rows = plan
+            .query_map(rusqlite::params_from_iter(values), |r| {
+                r.get::<_, String>(3)
+            })
+            .unwrap();
+        rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    };
+    for (sql, index) in [
+        (frames::SAME_KEY, "INDEX frames_key"),
+        (frames::FIRST_SINCE, "COVERING INDEX frames_time"),
+        (frames::MAX_ORIGIN_SEQ, "INDEX frames_own"),
+        (frames::MAX_OWN_HLC, "INDEX frames_own_hlc"),
+    ] {
+        let plan = plan(sql);
+        assert!(plan.contains(index), "{sql}: {plan}");
+    }
+}
+
+fn fact(n: u64) -> NewFact {
+    FactRow {
+        metric: "moisture".into(),
+        zone: None,
+        origin: device(1),
+        value: Some(20.5),
+        text: None,
+        unit: Some("%".into()),
+        frame_seq: n,
+        frame_id: frame_id(n),
+        content: frame(n).content,
+        claimed: Tier::T3,
+        effective: Tier::T2,
+        signature: SignatureState::Verified,
+        tainted: true,
+        time: TimeMs(1_000 + n),
+        hlc: None,
+        received_at: TimeMs(2_000),
+    }
+}
+
+#[test]
+fn facts_keep_the_newest_per_origin_metric_and_zone() {
+    let (_dir, c) = conn();
+    assert!(facts::upsert(&c, &fact(2)).unwrap());
+    assert!(!facts::upsert(&c, &fact(1)).unwrap(), "older");
+    assert!(!facts::upsert(&c, &fact(2)).unwrap(), "the same");
+    assert!(facts::upsert(&c, &fact(3)).unwrap());
+    let zone = NewFact {
+        zone: Some("north".into()),
+        ..fact(1)
+    };
+    let text = NewFact {
+        metric: "door".into(),
+        value: None,
+        text: Some("open".into()),
+        ..fact(1)
+    };
+    let other = NewFact {
+        origin: device(2),
+        ..fact(1)
+    };
+    for new in [&zone, &text, &other] {
+        assert!(facts::upsert(&c, new).unwrap());
+    }
+    assert_eq!(facts::count(&c).unwrap(), 4);
+    assert_eq!(facts::latest(&c, "moisture", None).unwrap().len(), 3);
+    assert_eq!(
+        facts::latest(&c, "moisture", Some("north")).unwrap(),
+        [zone]
+    );
+    assert!(facts::all(&c, 100).unwrap().contains(&text));
+    assert!(facts::all(&c, 100).unwrap().contains(&fact(3)));
+    let numeric = facts::numeric(&c).unwrap();
+    assert_eq!(numeric.len(), 3);
+    assert!(
+        numeric
+            .iter()
+            .all(|f| f.taint == BTreeSet::from([crate::domain::base::Taint::Llm]))
+    );
+}
+
+#[test]
+fn a_logical_time_from_the_future_does_not_lead() {
+    let (_dir, c) = conn();
+    let liar = NewFact {
+        hlc: Some(Hlc::new(TimeMs(1 << 40), 0)),
+        ..fact(1)
+    };
+    facts::upsert(&c, &liar).unwrap();
+    assert!(
+        facts::upsert(&c, &fact(2)).unwrap(),
+        "the later reading takes its place"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_order_in_which_facts_come_does_not_matter(
+        readings in prop::collection::vec((0u64..6, prop::option::of(0u64..6), 0u16..3, 0u64..8), 1..8),
+        shuffle in any::<prop::sample::Index>(),
+    ) {
+        let (_dir, c) = conn();
+        let all: Vec<NewFact> = readings
+            .iter()
+            .map(|(time, hlc, counter, n)| NewFact {
+                time: TimeMs(*time),
+                hlc: hlc.map(|wall| Hlc::new(TimeMs(wall), *counter)),
+                // One content has one time: it is the hash of it.
+                content: Digest::of(&[format!("{time} {hlc:?} {counter} {n}").as_bytes()]),
+                ..fact(*n)
+            })
+            .collect();
+        let mut ends = Vec::new();
+        let mut order = all.clone();
+        for turn in 0..3 {
+            match turn {
+                0 => {}
+                1 => order.reverse(),
+                _ => order.rotate_left(shuffle.index(all.len())),
+            }
+            c.execute("DELETE FROM facts", []).unwrap();
+            for new in &order {
+                facts::upsert(&c, new).unwrap();
+            }
+            ends.push(facts::all(&c, 10).unwrap());
+        }
+        prop_assert_eq!(&ends[0], &ends[1]);
+        prop_assert_eq!(&ends[0], &ends[2]);
+    }
+}
+
+#[test]
+fn events_are_numbered_filtered_and_trimmed() {
+    let (_dir, mut c) = conn();
+    let tx = c.transaction().unwrap();
+    for n in 1..=EVENTS_KEPT + 5 {
+        let kind = if n % 2 == 0 { "even" } else { "odd" };
+        assert_eq!(
+            events::append(&tx, TimeMs(n), kind, "info", "hello", &json!({"n": n})).unwrap(),
+            n
+        );
+    }
+    tx.commit().unwrap();
+    let first = events::since(&c, 0, 2).unwrap();
+    assert_eq!(
+        (first[0].seq, first[1].seq),
+        (6, 7),
+        "the five oldest are gone"
+    );
+    assert_eq!(first[0].data, json!({"n": 6}));
+    let newest = events::latest(&c, 2, Some("even")).unwrap();
+    assert_eq!(
+        (newest[0].seq, newest[1].seq),
+        (EVENTS_KEPT + 4, EVENTS_KEPT + 2)
+    );
+    assert_eq!(events::latest(&c, 1, None).unwrap()[0].seq, EVENTS_KEPT + 5);
+}
