@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::clock::SharedClock;
 use super::paths::{PathError, make_private_dir, write_private};
 use crate::domain::base::TimeMs;
 
@@ -119,11 +120,11 @@ impl Part {
 }
 
 /// The kit of one node.
-#[derive(Debug)]
 pub struct SimKit {
     state: Mutex<Plant>,
     pace: f64,
     dir: PathBuf,
+    clock: SharedClock,
 }
 
 impl SimKit {
@@ -131,7 +132,8 @@ impl SimKit {
     ///
     /// # Errors
     /// [`KitError`] if the directory cannot be written.
-    pub fn open(dir: &Path, pace: f64, now: TimeMs) -> Result<Self, KitError> {
+    pub fn open(dir: &Path, pace: f64, clock: SharedClock) -> Result<Self, KitError> {
+        let now = clock.now();
         make_private_dir(dir)?;
         let file = dir.join("kit.json");
         let plant = match fs::read(&file) {
@@ -148,13 +150,28 @@ impl SimKit {
             state: Mutex::new(plant.advance(now, pace)),
             pace,
             dir: dir.to_path_buf(),
+            clock,
         };
-        kit.save(kit.look(now))?;
+        kit.save(kit.look())?;
         Ok(kit)
     }
 
-    /// The state at `now`.
-    pub fn look(&self, now: TimeMs) -> Plant {
+    /// A kit at demo pace on the machine's own clock, for tests of what uses a kit.
+    ///
+    /// # Errors
+    /// As [`SimKit::open`].
+    #[cfg(test)]
+    pub fn real(dir: &Path) -> Result<Self, KitError> {
+        Self::open(
+            dir,
+            1.0,
+            std::sync::Arc::new(super::clock::SystemClock::default()),
+        )
+    }
+
+    /// The state now.
+    pub fn look(&self) -> Plant {
+        let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = state.advance(now, self.pace);
         *state
@@ -173,7 +190,8 @@ impl SimKit {
     ///
     /// # Errors
     /// [`KitError`] if the movement could not be written down; then it did not happen.
-    pub fn set(&self, part: Part, on: bool, job: &str, now: TimeMs) -> Result<bool, KitError> {
+    pub fn set(&self, part: Part, on: bool, job: &str) -> Result<bool, KitError> {
+        let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = state.advance(now, self.pace);
         let slot = match part {
@@ -217,8 +235,12 @@ impl SimKit {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
     use proptest::prelude::*;
+
+    use super::*;
+    use crate::adapters::clock::ManualClock;
 
     proptest! {
         #[test]
@@ -244,20 +266,17 @@ mod tests {
     #[test]
     fn a_killed_controller_leaves_its_valve_where_it_was() {
         let temp = tempfile::tempdir().unwrap();
-        let kit = SimKit::open(temp.path(), 1.0, TimeMs(1_000)).unwrap();
-        assert!(kit.set(Part::Valve, true, "p1", TimeMs(2_000)).unwrap());
-        assert!(!kit.set(Part::Valve, true, "p1", TimeMs(2_500)).unwrap());
+        let clock = Arc::new(ManualClock::at(TimeMs(1_000)));
+        let open = || SimKit::open(temp.path(), 1.0, clock.clone()).unwrap();
+        let kit = open();
+        assert!(kit.set(Part::Valve, true, "p1").unwrap());
+        assert!(!kit.set(Part::Valve, true, "p1").unwrap());
         drop(kit);
-        let kit = SimKit::open(temp.path(), 1.0, TimeMs(3_000)).unwrap();
-        assert!(kit.look(TimeMs(3_000)).valve_open);
+        clock.set(TimeMs(3_000));
+        assert!(open().look().valve_open);
         let journal = fs::read_to_string(temp.path().join("journal.jsonl")).unwrap();
         assert_eq!(journal.lines().count(), 1);
         fs::write(temp.path().join("kit.json"), "{").unwrap();
-        assert!(
-            !SimKit::open(temp.path(), 1.0, TimeMs(4_000))
-                .unwrap()
-                .look(TimeMs(4_000))
-                .valve_open
-        );
+        assert!(!open().look().valve_open);
     }
 }

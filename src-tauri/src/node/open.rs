@@ -117,11 +117,11 @@ impl Opened {
             true => Some(Arc::new(SimKit::open(
                 &dir.sim_dir(),
                 config.mock_pace,
-                now,
+                clock.clone(),
             )?)),
             false => None,
         };
-        let drivers = drivers(&config, kit.as_ref(), &clock)?;
+        let drivers = drivers(&config, kit.as_ref())?;
         let sensors = sensors(&config, kit.as_ref());
         let mut capabilities = config.capabilities.clone();
         capabilities.extend(drivers.capabilities());
@@ -193,14 +193,10 @@ async fn resume(store: &Store, own: crate::domain::base::DeviceId) -> Result<Sta
         .await
 }
 
-fn drivers(
-    config: &Config,
-    kit: Option<&Arc<SimKit>>,
-    clock: &SharedClock,
-) -> Result<Drivers, OpenError> {
+fn drivers(config: &Config, kit: Option<&Arc<SimKit>>) -> Result<Drivers, OpenError> {
     let mut all: Vec<SharedDriver> = Vec::new();
     if let Some(kit) = kit.filter(|_| config.mock_actuator) {
-        for driver in SimDriver::all(kit, clock) {
+        for driver in SimDriver::all(kit) {
             all.push(Arc::new(driver));
         }
     }

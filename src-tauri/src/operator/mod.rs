@@ -3,6 +3,7 @@
 //!
 //! `registry` also works on a stopped node's store; the rest needs a running one.
 
+pub mod access;
 pub mod commands;
 pub mod dto;
 pub mod queries;

@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
-use super::http::{API_ROOT, Scope, Tokens, TokensError};
 use crate::adapters::paths::StateDir;
 use crate::domain::gate::SignedDecision;
 use crate::node::proposals::Standing;
+use crate::operator::access::{API_ROOT, Scope, Tokens, TokensError};
 use crate::operator::dto::{
     AuditReport, AuditView, DraftRequest, DraftView, ErrorBody, EventView, ExplainRequest,
     ExplainView, FactView, FrameView, GrantChange, NodeView, OperatorEnroll, OperatorView,

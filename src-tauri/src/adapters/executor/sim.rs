@@ -6,28 +6,25 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{Driver, DriverError, Position, unknown};
-use crate::adapters::clock::SharedClock;
 use crate::adapters::sim_kit::{Part, SimKit};
 use crate::domain::capability::{Action, Capability};
 
 /// One part of the kit as an actuator.
 pub struct SimDriver {
     kit: Arc<SimKit>,
-    clock: SharedClock,
     part: Part,
     capability: Capability,
 }
 
 impl SimDriver {
     /// The kit's actuators: `actuator:mock:valve-1` and `actuator:mock:pump-1`.
-    pub fn all(kit: &Arc<SimKit>, clock: &SharedClock) -> Vec<SimDriver> {
+    pub fn all(kit: &Arc<SimKit>) -> Vec<SimDriver> {
         [Part::Valve, Part::Pump]
             .into_iter()
             .filter_map(|part| {
                 let capability = format!("actuator:mock:{}", part.name()).parse().ok()?;
                 Some(SimDriver {
                     kit: kit.clone(),
-                    clock: clock.clone(),
                     part,
                     capability,
                 })
@@ -43,13 +40,8 @@ impl SimDriver {
     }
 
     async fn set(&self, on: bool, job: &str) -> Result<(), DriverError> {
-        let (kit, part, job, now) = (
-            self.kit.clone(),
-            self.part,
-            job.to_owned(),
-            self.clock.now(),
-        );
-        tokio::task::spawn_blocking(move || kit.set(part, on, &job, now))
+        let (kit, part, job) = (self.kit.clone(), self.part, job.to_owned());
+        tokio::task::spawn_blocking(move || kit.set(part, on, &job))
             .await
             .map_err(|e| DriverError::Failed(e.to_string()))?
             .map(drop)
@@ -88,7 +80,7 @@ impl Driver for SimDriver {
     }
 
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
-        let plant = self.kit.look(self.clock.now());
+        let plant = self.kit.look();
         let position = match self.part {
             Part::Valve if plant.valve_open => "open",
             Part::Valve => "closed",

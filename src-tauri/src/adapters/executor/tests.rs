@@ -10,9 +10,7 @@ use super::exec::{ExecConfig, ExecDriver, ExecOperation};
 use super::recorder::{Mood, Recorder};
 use super::sim::SimDriver;
 use super::*;
-use crate::adapters::clock::{SharedClock, SystemClock};
 use crate::adapters::sim_kit::SimKit;
-use crate::domain::base::TimeMs;
 use crate::domain::capability::Params;
 
 fn script(dir: &Path, name: &str, body: &str) -> String {
@@ -63,9 +61,8 @@ async fn conforms(driver: &dyn Driver) {
 #[tokio::test]
 async fn every_driver_moves_reads_back_and_makes_safe_twice() {
     let temp = tempfile::tempdir().unwrap();
-    let clock: SharedClock = Arc::new(SystemClock::default());
-    let kit = Arc::new(SimKit::open(&temp.path().join("sim"), 1.0, TimeMs(1)).unwrap());
-    conforms(&SimDriver::all(&kit, &clock)[0]).await;
+    let kit = Arc::new(SimKit::real(&temp.path().join("sim")).unwrap());
+    conforms(&SimDriver::all(&kit)[0]).await;
     conforms(&exec(temp.path(), "exit 0", 5_000)).await;
     conforms(&Recorder::new("actuator:x:y".parse().unwrap(), Mood::Works)).await;
 }

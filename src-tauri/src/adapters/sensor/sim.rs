@@ -30,9 +30,9 @@ impl Sensor for SimSensor {
         "sim"
     }
 
-    fn read(&mut self, now: TimeMs) -> Vec<Reading> {
+    fn read(&mut self, _now: TimeMs) -> Vec<Reading> {
         const ZONE: &str = "zone-1";
-        let plant = self.kit.look(now);
+        let plant = self.kit.look();
         if let Err(error) = self.kit.save(plant) {
             tracing::warn!("the simulated kit's state was not saved: {error}");
         }
@@ -68,18 +68,30 @@ impl Sensor for SimSensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::sim_kit::Part;
+    use crate::adapters::sim_kit::{Part, SimKit};
 
     #[test]
-    fn moisture_falls_and_rises_while_the_valve_is_open() {
+    fn readings_follow_the_kit_in_the_shape_gen1_publishes() {
         let temp = tempfile::tempdir().unwrap();
-        let kit = Arc::new(SimKit::open(temp.path(), 1.0, TimeMs(0)).unwrap());
+        let kit = Arc::new(SimKit::real(temp.path()).unwrap());
         let mut sensor = SimSensor::new(kit.clone());
-        let mut moisture = |ms: u64| sensor.read(TimeMs(ms))[0].value;
-        let start = moisture(0);
-        let dry = moisture(40_000);
-        assert!(dry < start);
-        kit.set(Part::Valve, true, "j", TimeMs(40_000)).unwrap();
-        assert!(moisture(50_000) > dry);
+        let readings = sensor.read(TimeMs(0));
+        assert_eq!(readings[0].extra["status"], "normal");
+        assert!(
+            readings[0]
+                .note
+                .as_ref()
+                .unwrap()
+                .starts_with("Soil moisture in zone-1: ")
+        );
+        let valve = |list: &[Reading]| {
+            list.iter()
+                .find(|r| r.metric == "valve.open")
+                .unwrap()
+                .value
+        };
+        assert_eq!(valve(&readings).to_string(), "0");
+        kit.set(Part::Valve, true, "j").unwrap();
+        assert_eq!(valve(&sensor.read(TimeMs(0))).to_string(), "1");
     }
 }

@@ -159,31 +159,39 @@ fn known_device(conn: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreEr
 
 /// The frames that may have the id whose key is the parameter.
 pub(super) const SAME_KEY: &str =
-    "SELECT seq, frame_id, origin, content FROM frames WHERE frame_key = ?1";
+    "SELECT seq, frame_id, origin, content, signature FROM frames WHERE frame_key = ?1";
 
-/// Stores a frame unless it is there already. A frame with the id of another one is kept apart.
+/// Stores a frame unless it is there already. One whose origin has used its id for other content is
+/// kept apart, unless it is the one that its origin signed.
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError> {
     let key = key_of(&new.frame_id);
     let origin = device(conn, &new.origin)?;
+    let mut conflict = None;
     let mut same = conn.prepare_cached(SAME_KEY)?;
     let mut rows = same.query([key])?;
     while let Some(found) = rows.next()? {
-        if found
-            .get_ref(1)?
-            .as_str()
-            .is_ok_and(|id| id == new.frame_id.as_str())
-        {
-            let same_content = row::digest(found, 3)? == new.content;
-            if same_content && found.get::<_, i64>(2)? == origin {
-                return Ok(Inserted::Duplicate);
-            }
-            let with = row::count(found, 0)?;
-            keep_apart(conn, key, new, with)?;
-            return Ok(Inserted::Conflict { with });
+        let id = found.get_ref(1)?;
+        let other = !id.as_str().is_ok_and(|id| id == new.frame_id.as_str());
+        // Ids are each origin's own: another device using the same one takes nothing away.
+        if other || found.get::<_, i64>(2)? != origin {
+            continue;
         }
+        if row::digest(found, 3)? == new.content {
+            return Ok(Inserted::Duplicate);
+        }
+        // What its origin signed is never kept out by what somebody only said it said.
+        let proven = new.signature == SignatureState::Verified
+            && row::signature(found, 4)? != SignatureState::Verified;
+        if !proven {
+            conflict = Some(row::count(found, 0)?);
+        }
+    }
+    if let Some(with) = conflict {
+        keep_apart(conn, key, new, with)?;
+        return Ok(Inserted::Conflict { with });
     }
     let link_peer = match &new.link_peer {
         Some(peer) if *peer == new.origin => Some(origin),
@@ -288,12 +296,14 @@ fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
     })
 }
 
-/// The frame with this id.
+/// The frame with this id; where several origins use it, the best proven and then the oldest.
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn by_frame_id(conn: &Connection, id: &FrameId) -> Result<Option<StoredFrame>, StoreError> {
-    let sql = format!("{SELECT} WHERE f.frame_key = ?1 AND f.frame_id = ?2");
+    let sql = format!(
+        "{SELECT} WHERE f.frame_key = ?1 AND f.frame_id = ?2 ORDER BY f.signature, f.seq LIMIT 1"
+    );
     let mut query = conn.prepare_cached(&sql)?;
     Ok(query
         .query_row((key_of(id), id.as_str()), read)

@@ -261,7 +261,7 @@ fn answer(ctx: &Context, action: &Action, rule: Option<&Rule>, ruling: &Ruling) 
             "{} by rule \"{}\": {} operator(s) must approve; it runs {} and ends with {}",
             t.level,
             t.rule,
-            if t.level.to_string() < "L2".to_owned() {
+            if t.level < policy::Level::L2 {
                 0
             } else {
                 t.quorum

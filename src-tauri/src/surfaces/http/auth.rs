@@ -1,11 +1,7 @@
-//! Who may use the HTTP surface: the scoped tokens of the state directory, and the checks that every
-//! request meets before any of it is read (loopback, `Host`, `Origin`).
-//!
-//! Tokens are compared in constant time and never printed. There are no sessions and no cookies.
+//! The checks that every request meets before any of it is read: loopback, `Host`, `Origin`, time,
+//! and the token of its scope. There are no sessions and no cookies.
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,175 +9,15 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 
 use super::Api;
 use super::answer::Failed;
-use crate::adapters::paths::{self, PathError, StateDir};
 use crate::adapters::transport::{Slot, host_allowed};
 use crate::domain::base::{Code, Refusal};
+use crate::operator::access::Scope;
 
 /// How long a request may take until its answer begins.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// Largest token file, in bytes.
-const TOKENS_FILE_MAX_BYTES: u64 = 4_096;
-
-/// What a token allows; each scope contains the ones before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
-    /// Look.
-    Read,
-    /// Decide, ask, withdraw.
-    Operate,
-    /// Change trust, operators and policy.
-    Admin,
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Scope::Read => "read",
-            Scope::Operate => "operate",
-            Scope::Admin => "admin",
-        })
-    }
-}
-
-/// The tokens of one node. Never printed.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tokens {
-    read: String,
-    operate: String,
-    admin: String,
-}
-
-impl fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tokens(secret)")
-    }
-}
-
-/// Why the tokens cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TokensError {
-    /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file is not what a node writes.
-    #[error(
-        "{path} does not hold the API tokens ({why}); delete it and the node makes new ones at its next start"
-    )]
-    Malformed {
-        /// The file.
-        path: String,
-        /// What is wrong; never the content.
-        why: &'static str,
-    },
-    /// The file cannot be written.
-    #[error("cannot write the API tokens: {0}")]
-    Write(#[from] PathError),
-    /// The system gives no random bytes.
-    #[error("the system gives no random bytes: {0}")]
-    Random(getrandom::Error),
-}
-
-fn fresh() -> Result<String, TokensError> {
-    let mut bytes = [0u8; 32];
-    getrandom::fill(&mut bytes).map_err(TokensError::Random)?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
-}
-
-impl Tokens {
-    /// New random tokens.
-    ///
-    /// # Errors
-    /// [`TokensError::Random`].
-    pub fn generate() -> Result<Self, TokensError> {
-        Ok(Self {
-            read: fresh()?,
-            operate: fresh()?,
-            admin: fresh()?,
-        })
-    }
-
-    /// The tokens of a state directory, `None` if it has none yet.
-    ///
-    /// # Errors
-    /// [`TokensError::Read`] or [`TokensError::Malformed`].
-    pub fn load(state_dir: &Path) -> Result<Option<Self>, TokensError> {
-        let file = StateDir::at(state_dir).tokens_file();
-        let path = || file.display().to_string();
-        let malformed = |why| TokensError::Malformed { path: path(), why };
-        match std::fs::metadata(&file) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Ok(meta) if meta.len() > TOKENS_FILE_MAX_BYTES => {
-                return Err(malformed("it is too large"));
-            }
-            _ => {}
-        }
-        let text = std::fs::read_to_string(&file).map_err(|source| TokensError::Read {
-            path: path(),
-            source,
-        })?;
-        let tokens: Tokens = serde_json::from_str(&text)
-            .map_err(|_| malformed("it is not the JSON a node writes"))?;
-        let whole = |t: &str| URL_SAFE_NO_PAD.decode(t).is_ok_and(|b| b.len() == 32);
-        if [&tokens.read, &tokens.operate, &tokens.admin]
-            .into_iter()
-            .all(|t| whole(t))
-        {
-            Ok(Some(tokens))
-        } else {
-            Err(malformed("a token is not 32 bytes"))
-        }
-    }
-
-    /// The tokens of a state directory, made at its first start, readable by its owner only.
-    ///
-    /// # Errors
-    /// [`TokensError`].
-    pub fn open(state_dir: &Path) -> Result<Self, TokensError> {
-        if let Some(tokens) = Self::load(state_dir)? {
-            return Ok(tokens);
-        }
-        let tokens = Self::generate()?;
-        let text = serde_json::json!({"read": tokens.read, "operate": tokens.operate, "admin": tokens.admin});
-        paths::write_private(
-            &StateDir::at(state_dir).tokens_file(),
-            format!("{text}\n").as_bytes(),
-        )?;
-        Ok(tokens)
-    }
-
-    /// The token of a scope, for a client of this state directory.
-    pub fn of(&self, scope: Scope) -> &str {
-        match scope {
-            Scope::Read => &self.read,
-            Scope::Operate => &self.operate,
-            Scope::Admin => &self.admin,
-        }
-    }
-
-    /// The scope of a presented token; looks at all three, whichever fits.
-    pub fn scope_of(&self, presented: &str) -> Option<Scope> {
-        let mut found = None;
-        for scope in [Scope::Read, Scope::Operate, Scope::Admin] {
-            if bool::from(self.of(scope).as_bytes().ct_eq(presented.as_bytes())) {
-                found = Some(scope);
-            }
-        }
-        found
-    }
-}
 
 fn forbidden(message: &str) -> Response {
     Failed::from(Refusal::new(Code::NotAuthorized, message)).into_response()
@@ -252,52 +88,4 @@ pub(super) async fn scoped(
         ));
     }
     next.run(request).await
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::*;
-
-    #[test]
-    fn tokens_are_made_once_private_and_never_printed() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(Tokens::load(dir.path()).unwrap().is_none());
-        let made = Tokens::open(dir.path()).unwrap();
-        let again = Tokens::open(dir.path()).unwrap();
-        assert_eq!(made.of(Scope::Admin), again.of(Scope::Admin));
-        assert_ne!(made.of(Scope::Read), made.of(Scope::Admin));
-        assert!(!format!("{made:?}").contains(made.of(Scope::Read)));
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = std::fs::metadata(dir.path().join("tokens.json"))
-                .unwrap()
-                .permissions()
-                .mode();
-            assert_eq!(mode & 0o077, 0);
-        }
-    }
-
-    #[test]
-    fn a_broken_token_file_is_named_but_not_shown() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("tokens.json"), r#"{"read":"hush"}"#).unwrap();
-        let error = Tokens::open(dir.path()).unwrap_err().to_string();
-        assert!(
-            error.contains("tokens.json") && !error.contains("hush"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_token_has_its_scope_and_no_other_text_has_any() {
-        let tokens = Tokens::generate().unwrap();
-        for scope in [Scope::Read, Scope::Operate, Scope::Admin] {
-            assert_eq!(tokens.scope_of(tokens.of(scope)), Some(scope));
-        }
-        for bad in ["", "x", &tokens.read[1..]] {
-            assert_eq!(tokens.scope_of(bad), None);
-        }
-    }
 }

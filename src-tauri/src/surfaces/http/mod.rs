@@ -3,7 +3,7 @@
 //! `oneshot`, which is how a desktop window will use it.
 
 mod answer;
-pub mod auth;
+mod auth;
 mod handlers;
 pub mod openapi;
 mod stream;
@@ -20,13 +20,11 @@ use axum::routing::{MethodRouter, delete, get, post};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
-pub use self::auth::{Scope, Tokens, TokensError};
 use self::handlers as h;
 use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
 use crate::operator::Door;
+use crate::operator::access::{API_ROOT, Scope, Tokens};
 
-/// Where the operator API begins.
-pub const API_ROOT: &str = "/api/operator/v1";
 /// Most event streams at once.
 const STREAMS_MAX: usize = 32;
 

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::auth::Scope;
 use crate::node::proposals::Standing;
+use crate::operator::access::{API_ROOT, Scope};
 use crate::operator::dto;
 
 #[derive(OpenApi)]
@@ -317,7 +317,7 @@ pub fn document() -> Value {
     let mut document = serde_json::to_value(Schemas::openapi()).unwrap_or_default();
     let mut paths: Map<String, Value> = Map::new();
     for route in ROUTES {
-        let path = format!("{}{}", super::API_ROOT, route.path);
+        let path = format!("{}{}", API_ROOT, route.path);
         let entry = paths.entry(path).or_insert_with(|| json!({}));
         entry[route.method] = operation(route);
     }

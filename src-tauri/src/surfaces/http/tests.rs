@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
-use super::auth::{Scope, Tokens};
-use super::{API_ROOT, app, openapi};
+use super::{app, openapi};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::operators;
 use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
 use crate::domain::identity::{DeviceKey, OperatorKey};
 use crate::node::{Opened, RawConfig};
 use crate::operator::Door;
+use crate::operator::access::{API_ROOT, Scope, Tokens};
 
 struct House {
     opened: Opened,

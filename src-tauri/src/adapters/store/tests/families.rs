@@ -11,6 +11,7 @@ use crate::adapters::store::frames::{FrameFilter, Horizon, Inserted};
 use crate::adapters::store::{events, facts, frames};
 use crate::domain::base::Hlc;
 use crate::domain::base::limits::{EVENTS_KEPT, FRAME_CONFLICTS_PER_ID_MAX};
+use crate::domain::world::SignatureState;
 
 fn seqs(page: &[frames::StoredFrame]) -> Vec<u64> {
     page.iter().map(|f| f.seq).collect()
@@ -48,6 +49,32 @@ fn a_frame_comes_back_as_it_went_in() {
 }
 
 #[test]
+fn nobody_keeps_a_signed_frame_out_by_saying_it_first() {
+    let (_dir, c) = conn();
+    let said = NewFrame {
+        content: frame(50).content,
+        signature: SignatureState::Unverifiable,
+        ..frame(1)
+    };
+    frames::insert(&c, &said).unwrap();
+    let signed = NewFrame {
+        signature: SignatureState::Verified,
+        ..frame(1)
+    };
+    assert_eq!(frames::insert(&c, &signed).unwrap(), Inserted::Stored(2));
+    let found = frames::by_frame_id(&c, &frame_id(1)).unwrap().unwrap();
+    assert_eq!(found.content, signed.content);
+    let late = NewFrame {
+        content: frame(51).content,
+        ..said
+    };
+    assert!(matches!(
+        frames::insert(&c, &late).unwrap(),
+        Inserted::Conflict { .. }
+    ));
+}
+
+#[test]
 fn the_same_frame_is_stored_once_and_another_with_its_id_is_kept_apart() {
     let (_dir, c) = conn();
     frames::insert(&c, &frame(1)).unwrap();
@@ -58,19 +85,14 @@ fn the_same_frame_is_stored_once_and_another_with_its_id_is_kept_apart() {
         ..frame(1)
     };
     assert_eq!(frames::insert(&c, &again).unwrap(), Inserted::Duplicate);
+    // Another origin may use the same id; it takes nothing away.
     let stranger = NewFrame {
         origin: device(9),
+        signature: SignatureState::Unverifiable,
         ..frame(1)
     };
-    assert_eq!(
-        frames::insert(&c, &stranger).unwrap(),
-        Inserted::Conflict { with: 1 }
-    );
-    assert_eq!(
-        frames::insert(&c, &stranger).unwrap(),
-        Inserted::Conflict { with: 1 }
-    );
-    assert_eq!(frames::conflict_count(&c).unwrap(), 1);
+    assert_eq!(frames::insert(&c, &stranger).unwrap(), Inserted::Stored(2));
+    assert_eq!(frames::insert(&c, &stranger).unwrap(), Inserted::Duplicate);
     for n in 100..150 {
         let forged = NewFrame {
             content: frame(n).content,
@@ -85,7 +107,7 @@ fn the_same_frame_is_stored_once_and_another_with_its_id_is_kept_apart() {
         frames::conflict_count(&c).unwrap(),
         FRAME_CONFLICTS_PER_ID_MAX
     );
-    assert_eq!(frames::count(&c).unwrap(), 1);
+    assert_eq!(frames::count(&c).unwrap(), 2);
     assert_eq!(
         frames::by_frame_id(&c, &frame_id(1))
             .unwrap()

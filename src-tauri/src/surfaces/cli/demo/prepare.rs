@@ -63,7 +63,7 @@ pub async fn prepare(ctx: &Context) -> Result<Prepared, Failure> {
     }
     let center = Offline::open(&center_dir, ctx.time()).await?;
     let field = Offline::open(&field_dir, ctx.time()).await?;
-    let dry = dry_below(&field_dir, ctx.time())?;
+    let dry = dry_below(&field_dir)?;
     write_config(&center_dir, &center_config(center_port, dry))?;
     write_config(
         &field_dir,
@@ -92,9 +92,14 @@ pub async fn prepare(ctx: &Context) -> Result<Prepared, Failure> {
 }
 
 /// A threshold a little below what the kit measures now, so that the rule fires soon.
-fn dry_below(field: &StateDir, now: TimeMs) -> Result<f64, Failure> {
-    let kit = SimKit::open(&field.sim_dir(), 1.0, now).map_err(Failure::state)?;
-    Ok((kit.look(now).moisture - SOON_PERCENT)
+fn dry_below(field: &StateDir) -> Result<f64, Failure> {
+    let kit = SimKit::open(
+        &field.sim_dir(),
+        1.0,
+        std::sync::Arc::new(crate::adapters::clock::SystemClock::default()),
+    )
+    .map_err(Failure::state)?;
+    Ok((kit.look().moisture - SOON_PERCENT)
         .clamp(10.0, 60.0)
         .round())
 }
