@@ -37,7 +37,7 @@ fn tiers_point_down() {
     accepted("surfaces/http/mod.rs", "use crate::operator::Door;");
     refused(
         "domain/base/ids.rs",
-        "use crate::adapters::clock::Clock;",
+        "use crate::adapters::transport::Socket;",
         "points up",
     );
     refused(
@@ -148,7 +148,7 @@ fn domain_rooms_keep_their_order() {
 fn adapter_families_and_surfaces_keep_apart() {
     refused(
         "adapters/store/mod.rs",
-        "use crate::adapters::clock::Clock;",
+        "use crate::adapters::transport::Socket;",
         "never name each other",
     );
     refused(
