@@ -171,6 +171,20 @@ async fn a_reading_becomes_an_approved_executed_audited_action() {
         .map(|m| m["position"].as_str().unwrap())
         .collect();
     assert_eq!(positions, ["open", "closed"]);
+    let id = row.id.clone();
+    let known = centre
+        .shared()
+        .store
+        .read("t", move |c| {
+            clawmesh::adapters::store::approvals::of(c, &id)
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        known[0].decision.operator_id,
+        *operator().id(),
+        "the centre knows who decided"
+    );
     until("the outcome frame reaches the centre", || async {
         let facts = centre.shared().store.read("t", |c| {
             clawmesh::adapters::store::frames::page(

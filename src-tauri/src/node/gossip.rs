@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use super::links::LinkHandle;
 use super::shared::Shared;
 use crate::adapters::store::frames::StoredFrame;
-use crate::adapters::store::{Class, StoreError, frames, kv, proposals};
+use crate::adapters::store::proposals::ProposalRow;
+use crate::adapters::store::{Class, StoreError, approvals, frames, kv, proposals};
 use crate::domain::admission::Grant;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::GEN1_RELAY_HOPS_MAX;
@@ -151,11 +152,15 @@ async fn send_proposals(
     let rows = shared
         .store
         .read("proposals", move |c| {
-            proposals::own_changed_since(c, since, all_open)
+            let rows = proposals::own_changed_since(c, since, all_open)?;
+            let with = |row: ProposalRow| Ok((approvals::of(c, &row.id)?, row));
+            rows.into_iter()
+                .map(with)
+                .collect::<Result<Vec<_>, StoreError>>()
         })
         .await?;
     let mut newest = since;
-    for row in rows {
+    for (decisions, row) in rows {
         newest = newest.max(row.updated_at);
         let record: Value = serde_json::from_str(&row.record).unwrap_or(Value::Null);
         let payload = json!({
@@ -166,6 +171,7 @@ async fn send_proposals(
             "updatedAt": row.updated_at,
             "outcome": row.outcome.as_deref().and_then(|t| serde_json::from_str::<Value>(t).ok()),
             "reason": row.reason,
+            "decisions": decisions,
         });
         if !link.send(Message::event("proposal.update", &payload)).await {
             break;

@@ -5,9 +5,11 @@
 
 use serde_json::Value;
 
-use crate::adapters::store::Class;
 use crate::adapters::store::proposals::{self, NewProposal};
+use crate::adapters::store::{Class, approvals};
+use crate::domain::base::limits::TRUST_LIST_MAX;
 use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::domain::gate::SignedDecision;
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
 use crate::node::links::LinkHandle;
 use crate::node::shared::{Shared, store_refusal};
@@ -76,10 +78,19 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result
         updated_at,
         draft_id: record.draft_id.clone(),
     };
+    let decisions = decisions(payload, &signed);
     let changed = shared
         .store
         .write(Class::Durable, "mirror", move |c| {
-            proposals::upsert_mirror(c, &new, revision, outcome.as_ref(), reason.as_deref())
+            let now = new.updated_at;
+            let changed =
+                proposals::upsert_mirror(c, &new, revision, outcome.as_ref(), reason.as_deref())?;
+            if changed {
+                decisions
+                    .iter()
+                    .try_for_each(|d| approvals::put(c, d, now))?;
+            }
+            Ok(changed)
         })
         .await
         .map_err(|e| store_refusal(&e))?;
@@ -97,4 +108,22 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result
         shared.proposals_changed();
     }
     Ok(())
+}
+
+/// The decisions the executor says it took about this very record. They tell the story here; only the
+/// executor judges them.
+fn decisions(payload: &Value, signed: &SignedProposal) -> Vec<SignedDecision> {
+    let list = payload
+        .get("decisions")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    list.iter()
+        .take(TRUST_LIST_MAX)
+        .filter_map(|d| serde_json::from_value::<SignedDecision>(d.clone()).ok())
+        .filter(|d| {
+            d.decision.proposal_id == signed.record().proposal_id
+                && d.decision.digest == *signed.digest()
+        })
+        .collect()
 }
