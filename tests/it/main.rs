@@ -15,6 +15,7 @@ mod crash;
 mod gate;
 mod handshake;
 mod harness;
+mod levels;
 mod main_job;
 mod process;
 mod recorded;

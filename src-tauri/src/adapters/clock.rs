@@ -30,6 +30,13 @@ impl SystemClock {
     }
 }
 
+impl SystemClock {
+    /// Makes the clock wrong by `offset_ms` from now on, for tests.
+    pub fn shift(&self, offset_ms: i64) {
+        self.offset_ms.store(offset_ms, Ordering::Relaxed);
+    }
+}
+
 impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods)]
     fn now(&self) -> TimeMs {

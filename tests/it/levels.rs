@@ -1,0 +1,295 @@
+//! What the executor's policy makes of a wish, and what changes between the wish and the act.
+
+use std::sync::Arc;
+
+use clawmesh::adapters::clock::SystemClock;
+use clawmesh::adapters::store::runs;
+use clawmesh::domain::base::{Code, TimeMs};
+use clawmesh::domain::gate::approval::Verdict;
+use clawmesh::domain::plan::Draft;
+use clawmesh::domain::policy::{Requester, STARTER_POLICY};
+use clawmesh::domain::proposal::Status;
+use clawmesh::node::{policy_book, proposals};
+
+use crate::harness::*;
+use crate::main_job::{decision, draft, mint, operator, status};
+
+/// A rule of the planner waters by itself while the executor's own sensor says that the soil is not wet.
+const AUTOMATIC: &str = r#"
+version = 1
+[[rule]]
+name = "auto"
+capability = "actuator:mock:valve-1"
+operations = ["open"]
+level = "L1"
+safe_state = "close"
+deadline_sec = 5
+duration_param = "durationSec"
+requesters = ["rules", "person", "llm"]
+[rule.params.durationSec]
+type = "integer"
+min = 1
+max = 5
+[[rule.condition]]
+metric = "moisture"
+origin = "self"
+op = "<"
+value = 99.0
+max_age_sec = 60
+"#;
+
+async fn automatic() -> TestNode {
+    let mut setup = field().with_operator(operator(), "L2");
+    setup.policy = Some(AUTOMATIC.to_owned());
+    setup.start().await
+}
+
+async fn by(node: &TestNode, requester: Requester) -> Draft {
+    Draft {
+        requester,
+        ..draft(node.shared(), 1).await
+    }
+}
+
+fn opened(node: &TestNode) -> usize {
+    journal(node.state().root())
+        .iter()
+        .filter(|m| m["position"] == "open")
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l1_acts_for_rules_and_never_for_a_model() {
+    let node = automatic().await;
+    let model = by(&node, Requester::Llm).await;
+    let minted = proposals::mint(node.shared(), model, node.shared().own_id())
+        .await
+        .unwrap();
+    assert_eq!(minted.status, Status::AwaitingApproval);
+    assert_eq!(
+        minted.signed.record().level.to_string(),
+        "L2",
+        "a model's wish needs a person, whatever the rule says"
+    );
+    // A rule that cites something a model had a part in is no better.
+    let mut laundered = by(&node, Requester::Rules).await;
+    laundered.taint.insert(clawmesh::domain::base::Taint::Llm);
+    laundered
+        .action
+        .params
+        .insert("durationSec".into(), 2.into());
+    let minted = proposals::mint(node.shared(), laundered, node.shared().own_id())
+        .await
+        .unwrap();
+    assert_eq!(minted.status, Status::AwaitingApproval);
+    assert_eq!(opened(&node), 0, "nothing has moved");
+
+    let mut rules = by(&node, Requester::Rules).await;
+    rules.action.params.insert("durationSec".into(), 3.into());
+    let minted = proposals::mint(node.shared(), rules, node.shared().own_id())
+        .await
+        .unwrap();
+    assert_eq!(minted.status, Status::Executing);
+    until("it completes", || async {
+        (status(node.shared(), &minted).await == Status::Completed).then_some(())
+    })
+    .await;
+    assert_eq!(opened(&node), 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_that_cites_a_models_frame_is_tainted() {
+    use clawmesh::adapters::store::Class;
+    use clawmesh::domain::base::{EvidenceSource, Tier};
+    use clawmesh::domain::wire::{FrameKind, FrameSpec};
+    use clawmesh::node::ledger;
+    let node = automatic().await;
+    let spec = FrameSpec {
+        kind: FrameKind::Inference,
+        data: serde_json::json!({"reasoning": "it looks dry"})
+            .as_object()
+            .unwrap()
+            .clone(),
+        sources: vec![EvidenceSource::Llm],
+        tier: Tier::T0,
+        taint: Default::default(),
+        note: None,
+    };
+    let inference = ledger::compose(node.shared(), spec).unwrap();
+    let id = inference.frame().frame_id.clone();
+    ledger::append(node.shared(), vec![inference], Class::Durable)
+        .await
+        .unwrap();
+    let mut wish = by(&node, Requester::Rules).await;
+    wish.cites.push(id);
+    let minted = proposals::mint(node.shared(), wish, node.shared().own_id())
+        .await
+        .unwrap();
+    assert_eq!(
+        minted.status,
+        Status::AwaitingApproval,
+        "citing a real reading beside it launders nothing"
+    );
+    assert!(!minted.signed.record().taint.is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_changed_since_counts_when_acting() {
+    let node = field().with_operator(operator(), "L2").start().await;
+    let minted = mint(&node, 1).await;
+    let file = node.state().policy_file();
+    std::fs::write(&file, "version = 1\n").unwrap();
+    policy_book::reload(node.shared(), &file).await.unwrap();
+    let approval = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
+    assert_eq!(
+        proposals::decide(node.shared(), approval.clone())
+            .await
+            .unwrap_err()
+            .code,
+        Code::PolicyDenied
+    );
+    // A file whose tests fail changes nothing: still denied by the one in force.
+    let broken = STARTER_POLICY.replace("expect = \"L2\"", "expect = \"deny\"");
+    std::fs::write(&file, broken).unwrap();
+    assert!(
+        policy_book::reload(node.shared(), &file)
+            .await
+            .unwrap_err()
+            .contains("a dry zone")
+    );
+    assert_eq!(
+        proposals::decide(node.shared(), approval)
+            .await
+            .unwrap_err()
+            .code,
+        Code::PolicyDenied
+    );
+    assert_eq!(opened(&node), 0);
+    // With the rule back, the same proposal can be approved.
+    std::fs::write(&file, STARTER_POLICY).unwrap();
+    policy_book::reload(node.shared(), &file).await.unwrap();
+    let approval = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
+    assert_eq!(
+        proposals::decide(node.shared(), approval)
+            .await
+            .unwrap()
+            .status,
+        Status::Executing
+    );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_proposal_never_acts() {
+    let clock = Arc::new(SystemClock::default());
+    let mut setup = field().with_operator(operator(), "L2");
+    setup.clock = clock.clone();
+    let node = setup.start().await;
+    let minted = mint(&node, 1).await;
+    let approval = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
+    clock.shift(31 * 60 * 1_000);
+    until("it expires", || async {
+        (status(node.shared(), &minted).await == Status::Expired).then_some(())
+    })
+    .await;
+    let refusal = proposals::decide(node.shared(), approval)
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.code, Code::ProposalExpired);
+    assert_eq!(opened(&node), 0);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_behind_what_the_node_has_lived_through_operates_nothing() {
+    let clock = Arc::new(SystemClock::default());
+    let mut setup = field().with_operator(operator(), "L2");
+    setup.clock = clock.clone();
+    let node = setup.start().await;
+    let first = mint(&node, 1).await;
+    let wish = draft(node.shared(), 2).await;
+    clock.shift(-3_600_000);
+    let late = Draft {
+        expires_at: TimeMs(u64::MAX >> 1),
+        ..wish
+    };
+    let refusal = proposals::mint(node.shared(), late, node.shared().own_id())
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.code, Code::ClockUntrusted);
+    let approval = decision(node.shared(), &first.signed, &operator(), Verdict::Approve);
+    assert!(proposals::decide(node.shared(), approval).await.is_err());
+    assert_eq!(opened(&node), 0);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_action_at_a_time_and_a_stop_ends_it_safely() {
+    let node = field().with_operator(operator(), "L2").start().await;
+    let (first, second) = (mint(&node, 20).await, mint(&node, 19).await);
+    let yes = |minted: &proposals::Minted| {
+        decision(node.shared(), &minted.signed, &operator(), Verdict::Approve)
+    };
+    assert_eq!(
+        proposals::decide(node.shared(), yes(&first))
+            .await
+            .unwrap()
+            .status,
+        Status::Executing
+    );
+    let busy = proposals::decide(node.shared(), yes(&second))
+        .await
+        .unwrap_err();
+    assert_eq!(busy.code, Code::ActuatorBusy);
+    assert_eq!(
+        status(node.shared(), &second).await,
+        Status::AwaitingApproval,
+        "it can be decided again later"
+    );
+    until("the valve is open", || async {
+        (opened(&node) == 1).then_some(())
+    })
+    .await;
+    let (state, store) = (node.state(), node.state().database());
+    let dir = node.stop().await;
+    let last = journal(state.root()).pop().unwrap();
+    assert_eq!(
+        last["position"], "closed",
+        "a graceful stop leaves nothing open"
+    );
+    let store = clawmesh::adapters::store::Store::open(&store, Default::default()).unwrap();
+    let runs = store
+        .read_blocking("t", |c| runs::since(c, TimeMs(0)))
+        .unwrap();
+    assert!(
+        runs[0].ended_at.is_some() && runs[0].outcome.as_deref() == Some("failed"),
+        "{runs:?}"
+    );
+    store.close().await;
+    drop(dir);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caps_count_runs_that_were() {
+    let mut setup = field().with_operator(operator(), "L2");
+    setup.policy = Some(STARTER_POLICY.replace(
+        "runs_per_hour = 60\nminutes_per_day = 120",
+        "runs_per_hour = 1",
+    ));
+    let node = setup.start().await;
+    let minted = mint(&node, 1).await;
+    let yes = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
+    proposals::decide(node.shared(), yes).await.unwrap();
+    until("it completes", || async {
+        (status(node.shared(), &minted).await == Status::Completed).then_some(())
+    })
+    .await;
+    let wish = draft(node.shared(), 1).await;
+    let refusal = proposals::mint(node.shared(), wish, node.shared().own_id())
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.code, Code::RateExceeded, "{refusal}");
+    node.stop().await;
+}
