@@ -570,10 +570,7 @@ fn the_api_answers_only_with_a_token_and_no_web_page() {
     assert_eq!(node.http("GET", "/metrics", &[&read]).0, 200);
     place.json(&["proposals"]);
     let (log, seen) = (place.log(), node.seen_by_others());
-    assert!(
-        log.contains("TRACE") || log.contains("DEBUG"),
-        "it logs a lot"
-    );
+    assert!(log.contains("starter policy"), "this is its log: {log}");
     for scope in ["read", "operate", "admin"] {
         let token = tokens[scope].as_str().unwrap();
         assert!(token.len() >= 32);

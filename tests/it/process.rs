@@ -247,7 +247,7 @@ impl Said {
 
     /// A failure: this exit code, nothing but one line on stderr, with these words in it.
     pub fn fails(&self, code: i32, words: &[&str]) -> &Self {
-        assert_eq!(self.code, code, "{self:?}");
+        assert_eq!(self.code, code, "{}: {self:?}", self.line);
         let lines: Vec<&str> = self.err.lines().collect();
         assert_eq!(lines.len(), 1, "one line on stderr: {self:?}");
         assert!(self.err.ends_with('\n'), "{self:?}");

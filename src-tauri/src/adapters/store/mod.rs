@@ -125,10 +125,9 @@ impl Store {
         match &result {
             Err(StoreError::Full) => doubt.store(ROOM_AFTER_WRITES, Ordering::Relaxed),
             Err(_) => {}
-            Ok(_) if doubt.load(Ordering::Relaxed) == 0 => {}
-            // At zero there is nothing to take away, which is no error.
             Ok(_) => {
-                drop(doubt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)))
+                let left = doubt.load(Ordering::Relaxed).saturating_sub(1);
+                doubt.store(left, Ordering::Relaxed);
             }
         }
         result

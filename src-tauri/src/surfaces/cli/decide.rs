@@ -39,7 +39,10 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
     };
     if ctx.json {
         return match &ended {
-            Some(proposal) => out::json(proposal),
+            Some(proposal) => {
+                out::json(proposal)?;
+                finish(proposal, true)
+            }
             None => out::json(&standing),
         };
     }
@@ -50,13 +53,13 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
     ));
     out::line(&format!("{}: {}", standing.status, standing.detail));
     match ended {
-        Some(proposal) => finish(&proposal),
+        Some(proposal) => finish(&proposal, false),
         None => Ok(()),
     }
 }
 
-/// Prints how it ended; anything but the wished-for end is a failure.
-fn finish(p: &ProposalView) -> Done {
+/// Prints how it ended, unless that has been said; anything but the wished-for end is a failure.
+fn finish(p: &ProposalView, quiet: bool) -> Done {
     let how = p
         .outcome
         .as_ref()
@@ -69,7 +72,9 @@ fn finish(p: &ProposalView) -> Done {
     );
     match p.status.parse::<Status>() {
         Ok(Status::Completed | Status::Rejected) => {
-            out::line(&end);
+            if !quiet {
+                out::line(&end);
+            }
             Ok(())
         }
         _ => Err(Failure::failed(format!(
