@@ -386,37 +386,45 @@ fn a_full_store_refuses_writes_and_keeps_everything() {
     };
     let node = flags(&place);
     let kept = place.propose(1);
-    let mut acknowledged = BTreeSet::from([kept.clone()]);
-    // Long enough that each needs pages of its own.
-    let padding = "the soil is dry ".repeat(TEXT_MAX_CHARS / 16 - 1);
-    let (mut round, mut refused) = (0, 0);
+    let mut trusted = BTreeSet::new();
+    let (name, mut round, mut refused) = ("n".repeat(128), 0u8, 0);
     eventually("the store is full", || {
         round += 1;
-        let world = place.json(&["world", "--metric", "moisture"]);
-        let cite = world[0]["frameId"].as_str().unwrap().to_owned();
-        let reason = format!("{round} {padding}");
-        let duration = format!("durationSec={}", 2 + round % 19);
-        let said = place.run(&[
-            "propose", VALVE, "open", &duration, "--reason", &reason, "--cite", &cite, "--json",
-        ]);
+        let id = harness::key(round).id().to_string();
+        let said = place.run(&["trust", "add", &id, "--name", &name]);
         if said.code == 0 {
-            let id = said.json()["proposalId"].as_str().map(str::to_owned);
-            acknowledged.extend(id);
+            trusted.insert(id);
             refused = 0;
         } else {
             said.fails(1, &["STORAGE_FULL", "store.max_bytes"]);
             refused += 1;
         }
-        (refused == 5).then_some(())
+        (refused == 3).then_some(())
     });
-    let shown: BTreeSet<String> = place
-        .json(&["proposals", "--all"])
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|p| p["id"].as_str().unwrap().to_owned())
-        .collect();
-    assert_eq!(shown, acknowledged, "exactly what was acknowledged");
+    let known = |place: &Place| -> BTreeSet<String> {
+        let listed = place.json(&["trust", "list"]);
+        let all = listed.as_array().unwrap().iter();
+        all.map(|r| r["deviceId"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(known(&place), trusted, "exactly what was acknowledged");
+    // A wish is a larger write: with no room for it, it is refused and no proposal is shown.
+    let padding = "the soil is dry ".repeat(TEXT_MAX_CHARS / 16 - 1);
+    let world = place.json(&["world", "--metric", "moisture"]);
+    let cite = world[0]["frameId"].as_str().unwrap();
+    let wish = [
+        "propose",
+        VALVE,
+        "open",
+        "durationSec=2",
+        "--cite",
+        cite,
+        "--reason",
+        &padding,
+    ];
+    place.run(&wish).fails(1, &["STORAGE_FULL"]);
+    let shown = place.json(&["proposals", "--all"]);
+    assert_eq!(shown.as_array().unwrap().len(), 1, "{shown}");
     // A decision may still find room. If it does not, it leaves no trace and nothing moves.
     let decided = place.run(&["approve", &kept, "--note", &padding]);
     if decided.code != 0 {
@@ -433,9 +441,7 @@ fn a_full_store_refuses_writes_and_keeps_everything() {
     // Room again: everything that was acknowledged is there, and work goes on.
     place.write("config.toml", "[store]\nmax_bytes = 100000000\n");
     let node = flags(&place);
-    for id in acknowledged.iter().filter(|id| **id != kept) {
-        assert_eq!(place.status_of(id), "awaiting_approval");
-    }
+    assert_eq!(known(&place), trusted, "nothing acknowledged was lost");
     assert!(place.json(&["status"])["frames"].as_u64().unwrap() >= counted);
     eventually("there are fresh readings", || {
         let world = place.json(&["world", "--metric", "tank.level"]);
