@@ -12,6 +12,7 @@ mod bad_frames;
 mod bad_input;
 mod crash;
 mod gate;
+mod gen1_listener;
 mod handshake;
 mod harness;
 mod levels;
