@@ -13,6 +13,7 @@ mod bad_input;
 mod cli;
 mod crash;
 mod gate;
+mod gen1_listener;
 mod handshake;
 mod harness;
 mod levels;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::catch_up;
 use super::config::StaticPeer;
 use super::gossip;
 use super::ingress::Ingress;
@@ -407,6 +408,10 @@ async fn run_link(
     shared
         .tasks
         .passing("link writer", write_loop(writer, outbox, link.stop.clone()));
+    shared.tasks.passing(
+        "catch up",
+        catch_up::ask(shared.clone(), ingress.clone(), link.clone()),
+    );
     shared
         .tasks
         .passing("link feeder", gossip::feed(shared.clone(), link.clone()));

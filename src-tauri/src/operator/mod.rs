@@ -6,9 +6,11 @@
 pub mod access;
 pub mod commands;
 pub mod dto;
+mod proposals;
 pub mod queries;
 pub mod registry;
 mod trace;
+mod views;
 
 use crate::adapters::store::StoreError;
 use crate::domain::base::{Code, Refusal};

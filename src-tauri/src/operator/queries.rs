@@ -6,32 +6,24 @@ use serde_json::Value;
 
 use super::dto::{
     AuditReport, AuditView, DraftView, EventView, ExplainRequest, ExplainView, FactView, FrameView,
-    NodeView, OperatorView, PeerView, PolicyRuleView, PolicyState, PolicyView, ProposalRecordView,
-    ProposalView, StatusView, TraceView, TrustRecordView,
+    NodeView, OperatorView, PeerView, PolicyState, PolicyView, StatusView, TrustRecordView,
 };
 use super::registry::{self, Desk, KeyOf, grant_names, trust_view};
-use super::{Answer, Door, trace};
-use crate::adapters::store::audit::AuditRow;
-use crate::adapters::store::drafts::DraftRow;
+use super::views::{audit_view, draft_view, event_view, fact_view, frame_view, rule_view};
+use super::{Answer, Door};
 use crate::adapters::store::events::EventRow;
 use crate::adapters::store::facts::FactRow;
-use crate::adapters::store::frames::{FrameFilter, StoredFrame};
-use crate::adapters::store::proposals::{Found, ProposalRow};
-use crate::adapters::store::{
-    StoreError, approvals, audit, drafts, events, facts, frames, proposals,
-};
+use crate::adapters::store::frames::FrameFilter;
+use crate::adapters::store::{StoreError, audit, drafts, events, facts, frames, proposals};
 use crate::domain::base::limits::{QUERY_DEFAULT, QUERY_MAX};
 use crate::domain::base::{Code, DeviceId, Refusal, Taint, TimeMs};
 use crate::domain::capability::Action;
-use crate::domain::policy::{Condition, History, Phase, Request, Requester, Rule, Ruling};
-use crate::domain::proposal::{Outcome, ProposalRecord};
+use crate::domain::policy::{History, Phase, Request, Requester, Ruling};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
 use crate::node::shared::clock_trusted;
 
-/// The shortest start of a proposal's id that is taken for it.
-const PREFIX_MIN: usize = 4;
 /// Most facts that one answer holds.
 const FACTS_MAX: usize = 20_000;
 
@@ -256,7 +248,7 @@ impl Door {
             .collect())
     }
 
-    fn names(&self) -> BTreeMap<DeviceId, String> {
+    pub(super) fn names(&self) -> BTreeMap<DeviceId, String> {
         let s = &self.shared;
         let links = s.links.all();
         let mut names: BTreeMap<_, _> = links
@@ -315,134 +307,6 @@ impl Door {
             })
             .await?;
         Ok(rows.into_iter().map(event_view).collect())
-    }
-
-    /// Proposals, newest first: those that are open, or all.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn proposals(&self, all: bool) -> Answer<Vec<ProposalView>> {
-        let rows = self
-            .read("proposals", move |c| proposals::list(c, !all, QUERY_MAX))
-            .await?;
-        rows.iter().map(proposal_view).collect()
-    }
-
-    /// The stored proposal with this id or unique start of one.
-    pub(super) async fn proposal_row(&self, wanted: &str) -> Answer<ProposalRow> {
-        let start = wanted.to_owned();
-        match self
-            .read("proposal", move |c| proposals::by_prefix(c, &start))
-            .await?
-        {
-            Found::One(row) if row.id.as_str() == wanted || wanted.len() >= PREFIX_MIN => Ok(*row),
-            _ if wanted.len() < PREFIX_MIN => Err(Refusal::new(
-                Code::ProposalNotFound,
-                format!(
-                    "{wanted:?} is too short: give at least the first {PREFIX_MIN} characters of the id"
-                ),
-            )),
-            Found::Ambiguous(ids) => {
-                let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
-                Err(Refusal::new(
-                    Code::ProposalAmbiguous,
-                    format!(
-                        "{:?} fits several proposals: {}; give more of the id",
-                        shown(wanted),
-                        ids.join(", ")
-                    ),
-                ))
-            }
-            _ => Err(Refusal::new(
-                Code::ProposalNotFound,
-                format!("there is no proposal {:?}", shown(wanted)),
-            )),
-        }
-    }
-
-    /// One proposal.
-    ///
-    /// # Errors
-    /// `PROPOSAL_NOT_FOUND`, `PROPOSAL_AMBIGUOUS`.
-    pub async fn proposal(&self, wanted: &str) -> Answer<ProposalView> {
-        proposal_view(&self.proposal_row(wanted).await?)
-    }
-
-    /// A proposal's signed record.
-    ///
-    /// # Errors
-    /// As [`Door::proposal`]; `UNTRUSTED_PEER` if the executor's key is not known any more.
-    pub async fn proposal_record(&self, wanted: &str) -> Answer<ProposalRecordView> {
-        let row = self.proposal_row(wanted).await?;
-        let proposal = proposal_view(&row)?;
-        let key = if row.own {
-            Some(*self.shared.key.public())
-        } else {
-            let executor = proposal.executor.parse().ok();
-            executor
-                .and_then(|id: DeviceId| self.shared.trust.live(&id))
-                .and_then(|r| r.public_key)
-        };
-        let key = key.ok_or_else(|| {
-            Refusal::new(Code::UntrustedPeer, "the executor of this proposal is not trusted here, so its record cannot be checked")
-        })?;
-        let id = row.id.clone();
-        let decisions = self
-            .read("decisions", move |c| approvals::of(c, &id))
-            .await?;
-        Ok(ProposalRecordView {
-            proposal,
-            record: row.record,
-            signature: row.signature,
-            executor_key: key.to_text(),
-            decisions: decisions
-                .iter()
-                .filter_map(|d| serde_json::to_value(d).ok())
-                .collect(),
-        })
-    }
-
-    /// A proposal's story, from reading to outcome.
-    ///
-    /// # Errors
-    /// As [`Door::proposal`].
-    pub async fn trace(&self, wanted: &str) -> Answer<TraceView> {
-        let row = self.proposal_row(wanted).await?;
-        let proposal = proposal_view(&row)?;
-        let id = row.id.clone();
-        let (decisions, audit) = self
-            .read("trace", move |c| {
-                Ok((
-                    approvals::of(c, &id)?,
-                    audit::about(c, id.as_str(), QUERY_MAX)?,
-                ))
-            })
-            .await?;
-        let outcomes = self.outcome_frames(&proposal).await?;
-        Ok(trace::assemble(
-            proposal,
-            &record_of(&row)?,
-            &decisions,
-            &audit,
-            &outcomes,
-            &self.names(),
-        ))
-    }
-
-    async fn outcome_frames(&self, proposal: &ProposalView) -> Answer<Vec<FrameView>> {
-        let query = FrameQuery {
-            kind: Some(FrameKind::Event.as_str().to_owned()),
-            origin: Some(proposal.executor.clone()),
-            since: Some(proposal.created_at),
-            limit: Some(QUERY_MAX),
-            before: None,
-        };
-        let mut frames = self.frames(query).await?;
-        frames.retain(|f| {
-            f.frame.pointer("/data/proposalId").and_then(Value::as_str)
-                == Some(proposal.id.as_str())
-        });
-        Ok(frames)
     }
 
     /// Drafts of this node, waiting and settled.
@@ -597,10 +461,6 @@ impl Door {
     }
 }
 
-fn shown(text: &str) -> String {
-    text.chars().take(64).collect()
-}
-
 fn wide(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
@@ -629,164 +489,4 @@ fn events_after(
     }
     found.truncate(limit);
     Ok(found)
-}
-
-/// A kebab-case name of an enum as its JSON form has it.
-fn json_name(value: impl serde::Serialize) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|v| v.as_str().map(str::to_owned))
-        .unwrap_or_default()
-}
-
-fn fact_view(f: FactRow, names: &BTreeMap<DeviceId, String>, now: TimeMs) -> FactView {
-    FactView {
-        value: f
-            .value
-            .map(Value::from)
-            .or_else(|| f.text.map(Value::from))
-            .unwrap_or_default(),
-        metric: f.metric,
-        zone: f.zone,
-        unit: f.unit,
-        origin_name: names.get(&f.origin).cloned(),
-        origin: f.origin.as_str().to_owned(),
-        frame_id: f.frame_id.as_str().to_owned(),
-        sensed_at: f.time.0,
-        age_ms: now.since(f.time),
-        claimed_tier: f.claimed.to_string(),
-        effective_tier: f.effective.to_string(),
-        signature: json_name(f.signature),
-        tainted: f.tainted,
-    }
-}
-
-fn frame_view(f: StoredFrame, now: TimeMs) -> FrameView {
-    FrameView {
-        seq: f.seq,
-        frame_id: f.frame_id.as_str().to_owned(),
-        content: f.content.to_string(),
-        kind: f.kind.as_str().to_owned(),
-        origin: f.origin.as_str().to_owned(),
-        time: f.time.0,
-        received_at: f.received_at.0,
-        age_ms: now.since(f.time),
-        claimed_tier: f.claimed_tier.to_string(),
-        effective_tier: f.effective_tier.to_string(),
-        signature: json_name(f.signature),
-        tainted: f.tainted,
-        ahead: f.ahead,
-        frame: serde_json::from_str(&f.json).unwrap_or_default(),
-    }
-}
-
-fn event_view(e: EventRow) -> EventView {
-    EventView {
-        seq: e.seq,
-        time: e.time.0,
-        kind: e.kind,
-        severity: e.severity,
-        message: e.message,
-        data: e.data,
-    }
-}
-
-fn audit_view(a: AuditRow) -> AuditView {
-    let entry: Value = serde_json::from_str(&a.json).unwrap_or_default();
-    let text = |name: &str| {
-        entry
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    AuditView {
-        seq: a.seq,
-        time: a.time.0,
-        kind: text("kind"),
-        subject: text("subject"),
-        detail: entry.get("detail").cloned().unwrap_or_default(),
-        hash: a.hash.to_string(),
-    }
-}
-
-fn draft_view(d: DraftRow) -> DraftView {
-    use crate::adapters::store::drafts::DraftStatus;
-    let status = match d.status {
-        DraftStatus::Waiting => "waiting",
-        DraftStatus::Delivered => "proposed",
-        DraftStatus::Refused => "refused",
-        DraftStatus::Expired => "expired",
-    };
-    DraftView {
-        draft_id: d.id.as_str().to_owned(),
-        status: status.to_owned(),
-        proposal_id: d.proposal_id.map(|p| p.as_str().to_owned()),
-        target: d.target,
-        detail: d.message,
-        created_at: d.created_at.0,
-        expires_at: d.expires_at.0,
-    }
-}
-
-fn rule_view(r: &Rule) -> PolicyRuleView {
-    PolicyRuleView {
-        name: r.name.clone(),
-        capability: r.capability.as_str().to_owned(),
-        operations: r.operations.clone(),
-        level: r.level.to_string(),
-        quorum: r.quorum,
-        deadline_ms: r.deadline_ms,
-        safe_state: r.safe_state.clone(),
-        min_tier: r.min_tier.to_string(),
-        max_evidence_age_ms: r.max_evidence_age_ms,
-        interlocks: r.interlocks.iter().map(Condition::text).collect(),
-        conditions: r.conditions.iter().map(Condition::text).collect(),
-    }
-}
-
-pub(super) fn record_of(row: &ProposalRow) -> Answer<ProposalRecord> {
-    serde_json::from_str(&row.record).map_err(|e| {
-        Refusal::new(
-            Code::DigestMismatch,
-            format!("proposal {} does not read: {e}", row.id.short()),
-        )
-    })
-}
-
-/// A stored proposal as people see it.
-///
-/// # Errors
-/// `DIGEST_MISMATCH` if the stored record does not read.
-pub fn proposal_view(row: &ProposalRow) -> Answer<ProposalView> {
-    let record = record_of(row)?;
-    let outcome: Option<Outcome> = row
-        .outcome
-        .as_deref()
-        .and_then(|t| serde_json::from_str(t).ok());
-    Ok(ProposalView {
-        id: row.id.as_str().to_owned(),
-        status: row.status.to_string(),
-        level: record.level.to_string(),
-        target: record.target.as_str().to_owned(),
-        operation: record.operation,
-        params: serde_json::to_value(&record.params).unwrap_or_default(),
-        executor: record.executor.as_str().to_owned(),
-        created_at: record.created_at.0,
-        expires_at: record.expires_at.0,
-        evidence: record.evidence,
-        reason: record.reason,
-        requested_by: record.requested_by,
-        rule: record.rule,
-        quorum: record.quorum,
-        tainted: !record.taint.is_empty(),
-        run_ms: record.run_ms,
-        safe_state: record.safe_state,
-        digest: row.digest.to_string(),
-        own: row.own,
-        revision: row.revision,
-        updated_at: row.updated_at.0,
-        detail: row.reason.clone(),
-        outcome,
-    })
 }

@@ -12,7 +12,7 @@ use crate::domain::base::{
 };
 use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::identity::{DeviceKey, PublicKey, Signature};
-use crate::domain::policy::{Level, Requester};
+use crate::domain::policy::{EvidenceView, Level, Requester};
 use crate::domain::wire::FrameKind;
 use crate::domain::world::SignatureState;
 
@@ -47,6 +47,18 @@ pub struct Evidence {
     pub sensed_at: TimeMs,
     /// How old it was when the proposal was minted, in milliseconds.
     pub age_ms: u64,
+}
+
+impl Evidence {
+    /// What the policy weighs of it.
+    pub fn view(&self) -> EvidenceView {
+        EvidenceView {
+            origin: self.origin.clone(),
+            effective: self.effective_tier,
+            age_ms: self.age_ms,
+            signature: self.signature,
+        }
+    }
 }
 
 /// Who asked, as the executor knows it from the authenticated link.

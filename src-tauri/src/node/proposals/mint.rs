@@ -7,9 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{execute, gate, history, open, refused, step};
+use super::{execute, gate, history, open, refused, row_of, step};
 use crate::adapters::store::frames::StoredFrame;
-use crate::adapters::store::proposals::NewProposal;
 use crate::adapters::store::{StoreError, facts, frames, proposals, runs};
 use crate::domain::base::limits::{PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX};
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, Taint, TimeMs};
@@ -122,7 +121,7 @@ fn mint_in(
     let terms = judge(shared, conn, draft, &evidence, &taint, &facts, now)?;
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
     let signed = SignedProposal::mint(record, &shared.key).map_err(StoreError::Refused)?;
-    proposals::insert(conn, &new_row(&signed, now))?;
+    proposals::insert(conn, &row_of(&signed, Status::AwaitingApproval, true, now))?;
     note_time(conn, now)?;
     let record = signed.record();
     let detail = json!({
@@ -283,15 +282,7 @@ fn judge(
     facts: &Vec<Fact>,
     now: TimeMs,
 ) -> Result<Terms, StoreError> {
-    let views: Vec<EvidenceView> = evidence
-        .iter()
-        .map(|e| EvidenceView {
-            origin: e.origin.clone(),
-            effective: e.effective_tier,
-            age_ms: e.age_ms,
-            signature: e.signature,
-        })
-        .collect();
+    let views: Vec<EvidenceView> = evidence.iter().map(Evidence::view).collect();
     let request = Request {
         action: &draft.action,
         requester: draft.requester,
@@ -367,25 +358,4 @@ fn record(
         created_at: now,
         expires_at: now.plus(PROPOSAL_TTL_MS),
     })
-}
-
-fn new_row(signed: &SignedProposal, now: TimeMs) -> NewProposal {
-    let record = signed.record();
-    NewProposal {
-        id: record.proposal_id.clone(),
-        executor: record.executor.clone(),
-        intent_key: record.intent_key(),
-        status: Status::AwaitingApproval,
-        level: record.level,
-        target: record.target.as_str().to_owned(),
-        operation: record.operation.clone(),
-        record: signed.text().to_owned(),
-        digest: *signed.digest(),
-        signature: signed.signature().to_text(),
-        own: true,
-        created_at: record.created_at,
-        expires_at: record.expires_at,
-        updated_at: now,
-        draft_id: record.draft_id.clone(),
-    }
 }

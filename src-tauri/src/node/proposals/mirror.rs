@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use crate::adapters::store::proposals::{self, NewProposal};
-use crate::adapters::store::{Class, approvals};
+use super::row_of;
+use crate::adapters::store::{Class, approvals, proposals};
 use crate::domain::base::limits::TRUST_LIST_MAX;
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
@@ -61,23 +61,7 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result
         .get("updatedAt")
         .and_then(Value::as_u64)
         .map_or_else(|| shared.now(), TimeMs);
-    let new = NewProposal {
-        id: record.proposal_id.clone(),
-        executor: record.executor.clone(),
-        intent_key: record.intent_key(),
-        status,
-        level: record.level,
-        target: record.target.as_str().to_owned(),
-        operation: record.operation.clone(),
-        record: signed.text().to_owned(),
-        digest: *signed.digest(),
-        signature: signed.signature().to_text(),
-        own: false,
-        created_at: record.created_at,
-        expires_at: record.expires_at,
-        updated_at,
-        draft_id: record.draft_id.clone(),
-    };
+    let new = row_of(&signed, status, false, updated_at);
     let decisions = decisions(payload, &signed);
     let changed = shared
         .store

@@ -10,7 +10,7 @@ mod mint;
 pub mod mirror;
 
 pub use decide::{decide, withdraw};
-pub use execute::recover;
+pub use execute::{Running, recover, stop};
 pub use mint::{Minted, mint};
 
 use std::time::Duration;
@@ -21,14 +21,14 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::shared::{DURABLE, Shared, clock_trusted};
-use crate::adapters::store::proposals::ProposalRow;
+use crate::adapters::store::proposals::{NewProposal, ProposalRow};
 use crate::adapters::store::{StoreError, facts, proposals, runs};
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::{ActuationRuling, ExecutionRequest, VerifiedApproval, actuation};
 use crate::domain::identity::Signature;
 use crate::domain::policy::{EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
-use crate::domain::proposal::{ProposalRecord, SignedProposal, Status};
+use crate::domain::proposal::{Evidence, ProposalRecord, SignedProposal, Status};
 
 /// Where a proposal stands after a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -51,6 +51,28 @@ fn refused(code: Code, message: impl Into<String>) -> StoreError {
     StoreError::Refused(Refusal::new(code, message))
 }
 
+/// A record as the store keeps it; `own` says that this node is its executor.
+fn row_of(signed: &SignedProposal, status: Status, own: bool, updated_at: TimeMs) -> NewProposal {
+    let record = signed.record();
+    NewProposal {
+        id: record.proposal_id.clone(),
+        executor: record.executor.clone(),
+        intent_key: record.intent_key(),
+        status,
+        level: record.level,
+        target: record.target.as_str().to_owned(),
+        operation: record.operation.clone(),
+        record: signed.text().to_owned(),
+        digest: *signed.digest(),
+        signature: signed.signature().to_text(),
+        own,
+        created_at: record.created_at,
+        expires_at: record.expires_at,
+        updated_at,
+        draft_id: record.draft_id.clone(),
+    }
+}
+
 /// Opens a stored record of our own and checks that nobody has altered it.
 fn open(shared: &Shared, row: &ProposalRow) -> Result<SignedProposal, StoreError> {
     let signature = Signature::from_text(&row.signature).map_err(|e| {
@@ -69,16 +91,7 @@ fn terms_now(
     record: &ProposalRecord,
     now: TimeMs,
 ) -> Result<Terms, StoreError> {
-    let evidence: Vec<EvidenceView> = record
-        .evidence
-        .iter()
-        .map(|e| EvidenceView {
-            origin: e.origin.clone(),
-            effective: e.effective_tier,
-            age_ms: e.age_ms,
-            signature: e.signature,
-        })
-        .collect();
+    let evidence: Vec<EvidenceView> = record.evidence.iter().map(Evidence::view).collect();
     let action = record.action();
     let request = Request {
         action: &action,

@@ -1,4 +1,4 @@
-//! Deciding and asking: approve, reject, withdraw, propose.
+//! Deciding and asking: approve, reject, withdraw, stop, propose.
 //!
 //! The signature is made here, in the person's own process: the node gets a signed decision and
 //! never the key. What is signed is the record that the executor signed, checked here first, so
@@ -163,6 +163,24 @@ pub async fn withdraw(ctx: &Context, arg: &ProposalArg) -> Done {
         return out::json(&standing);
     }
     out::line(&format!("{id}  {}: {}", standing.status, standing.detail));
+    Ok(())
+}
+
+/// `stop`. Needs no key and no approval: stopping is always allowed.
+///
+/// # Errors
+/// If nothing runs under this proposal, or its executor is not connected.
+pub async fn stop(ctx: &Context, arg: &ProposalArg) -> Done {
+    let remote = ctx.remote().await?;
+    let id = ctx.proposal(&remote, &arg.proposal).await?.proposal.id;
+    let proposal = remote.stop(&id).await?;
+    if ctx.json {
+        return out::json(&proposal);
+    }
+    out::line(&format!(
+        "{id}  told to stop; {} goes to its safe state",
+        proposal.target
+    ));
     Ok(())
 }
 

@@ -1,0 +1,69 @@
+//! Catching up with a gen-1 node we dialed: it sends what is new and answers `context.sync` for what
+//! we missed, once per connection (gen-1 §7). Our own kind feeds us by cursor instead.
+
+use serde_json::{Value, json};
+
+use super::ingress::Ingress;
+use super::links::LinkHandle;
+use super::shared::Shared;
+use crate::adapters::store::frames::{self, FrameFilter};
+use crate::domain::base::TimeMs;
+use crate::domain::base::limits::GEN1_SYNC_MAX;
+use crate::domain::wire::Frame;
+use crate::domain::wire::handshake::Feature;
+
+/// How far before the newest frame we have of a peer its answer shall begin, in milliseconds.
+const OVERLAP_MS: u64 = 60_000;
+/// How far back we ask a peer that we have nothing of, in milliseconds.
+const FIRST_MS: u64 = 3_600_000;
+
+/// Asks a gen-1 peer for what we missed and hands it to ingress like anything else it sends.
+pub async fn ask(shared: Shared, ingress: Ingress, link: LinkHandle) {
+    if !link.info.outbound || link.info.speaks(Feature::Sig) {
+        return;
+    }
+    let newest = FrameFilter {
+        origin: Some(link.info.device.clone()),
+        limit: 1,
+        ..FrameFilter::default()
+    };
+    let known = shared
+        .store
+        .read("catch up", move |c| frames::page(c, &newest))
+        .await;
+    let since = match known.ok().and_then(|page| page.first().map(|f| f.time)) {
+        Some(time) => TimeMs(time.0.saturating_sub(OVERLAP_MS)),
+        None => TimeMs(shared.now().0.saturating_sub(FIRST_MS)),
+    };
+    let params = json!({"since": since, "limit": GEN1_SYNC_MAX});
+    let answer = match link.request("context.sync", &params).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::info!(peer = link.info.device.short(), "no catching up: {error}");
+            return;
+        }
+    };
+    let Some(Value::Array(list)) = answer.get("frames").cloned() else {
+        return;
+    };
+    let (mut taken, mut refused) = (0u32, 0u32);
+    for value in list.into_iter().take(GEN1_SYNC_MAX) {
+        let bytes = value.to_string().len();
+        match Frame::parse(value) {
+            Ok(frame) => {
+                ingress.offer(&link.info.device, frame, bytes).await;
+                taken += 1;
+            }
+            Err(refusal) => {
+                shared.metrics.refused(refusal.code);
+                refused += 1;
+            }
+        }
+    }
+    tracing::info!(
+        peer = link.info.device.short(),
+        taken,
+        refused,
+        "caught up with a gen-1 node"
+    );
+}

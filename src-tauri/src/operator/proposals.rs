@@ -1,0 +1,150 @@
+//! Looking at proposals: lists, one record for whoever is about to sign it, its story.
+
+use serde_json::Value;
+
+use super::dto::{FrameView, ProposalRecordView, ProposalView, TraceView};
+use super::queries::FrameQuery;
+use super::views::{proposal_view, record_of};
+use super::{Answer, Door, trace};
+use crate::adapters::store::proposals::{Found, ProposalRow};
+use crate::adapters::store::{approvals, audit, proposals};
+use crate::domain::base::limits::QUERY_MAX;
+use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::wire::FrameKind;
+
+/// The shortest start of a proposal's id that is taken for it.
+const PREFIX_MIN: usize = 4;
+
+impl Door {
+    /// Proposals, newest first: those that are open, or all.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn proposals(&self, all: bool) -> Answer<Vec<ProposalView>> {
+        let rows = self
+            .read("proposals", move |c| proposals::list(c, !all, QUERY_MAX))
+            .await?;
+        rows.iter().map(proposal_view).collect()
+    }
+
+    /// The stored proposal with this id or unique start of one.
+    pub(super) async fn proposal_row(&self, wanted: &str) -> Answer<ProposalRow> {
+        let start = wanted.to_owned();
+        match self
+            .read("proposal", move |c| proposals::by_prefix(c, &start))
+            .await?
+        {
+            Found::One(row) if row.id.as_str() == wanted || wanted.len() >= PREFIX_MIN => Ok(*row),
+            _ if wanted.len() < PREFIX_MIN => Err(Refusal::new(
+                Code::ProposalNotFound,
+                format!(
+                    "{wanted:?} is too short: give at least the first {PREFIX_MIN} characters of the id"
+                ),
+            )),
+            Found::Ambiguous(ids) => {
+                let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+                Err(Refusal::new(
+                    Code::ProposalAmbiguous,
+                    format!(
+                        "{:?} fits several proposals: {}; give more of the id",
+                        shown(wanted),
+                        ids.join(", ")
+                    ),
+                ))
+            }
+            _ => Err(Refusal::new(
+                Code::ProposalNotFound,
+                format!("there is no proposal {:?}", shown(wanted)),
+            )),
+        }
+    }
+
+    /// One proposal.
+    ///
+    /// # Errors
+    /// `PROPOSAL_NOT_FOUND`, `PROPOSAL_AMBIGUOUS`.
+    pub async fn proposal(&self, wanted: &str) -> Answer<ProposalView> {
+        proposal_view(&self.proposal_row(wanted).await?)
+    }
+
+    /// A proposal's signed record.
+    ///
+    /// # Errors
+    /// As [`Door::proposal`]; `UNTRUSTED_PEER` if the executor's key is not known any more.
+    pub async fn proposal_record(&self, wanted: &str) -> Answer<ProposalRecordView> {
+        let row = self.proposal_row(wanted).await?;
+        let proposal = proposal_view(&row)?;
+        let key = if row.own {
+            Some(*self.shared.key.public())
+        } else {
+            let executor = proposal.executor.parse().ok();
+            executor
+                .and_then(|id: DeviceId| self.shared.trust.live(&id))
+                .and_then(|r| r.public_key)
+        };
+        let key = key.ok_or_else(|| {
+            Refusal::new(Code::UntrustedPeer, "the executor of this proposal is not trusted here, so its record cannot be checked")
+        })?;
+        let id = row.id.clone();
+        let decisions = self
+            .read("decisions", move |c| approvals::of(c, &id))
+            .await?;
+        Ok(ProposalRecordView {
+            proposal,
+            record: row.record,
+            signature: row.signature,
+            executor_key: key.to_text(),
+            decisions: decisions
+                .iter()
+                .filter_map(|d| serde_json::to_value(d).ok())
+                .collect(),
+        })
+    }
+
+    /// A proposal's story, from reading to outcome.
+    ///
+    /// # Errors
+    /// As [`Door::proposal`].
+    pub async fn trace(&self, wanted: &str) -> Answer<TraceView> {
+        let row = self.proposal_row(wanted).await?;
+        let proposal = proposal_view(&row)?;
+        let id = row.id.clone();
+        let (decisions, audit) = self
+            .read("trace", move |c| {
+                Ok((
+                    approvals::of(c, &id)?,
+                    audit::about(c, id.as_str(), QUERY_MAX)?,
+                ))
+            })
+            .await?;
+        let outcomes = self.outcome_frames(&proposal).await?;
+        Ok(trace::assemble(
+            proposal,
+            &record_of(&row)?,
+            &decisions,
+            &audit,
+            &outcomes,
+            &self.names(),
+        ))
+    }
+
+    async fn outcome_frames(&self, proposal: &ProposalView) -> Answer<Vec<FrameView>> {
+        let query = FrameQuery {
+            kind: Some(FrameKind::Event.as_str().to_owned()),
+            origin: Some(proposal.executor.clone()),
+            since: Some(proposal.created_at),
+            limit: Some(QUERY_MAX),
+            before: None,
+        };
+        let mut frames = self.frames(query).await?;
+        frames.retain(|f| {
+            f.frame.pointer("/data/proposalId").and_then(Value::as_str)
+                == Some(proposal.id.as_str())
+        });
+        Ok(frames)
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
+}

@@ -1,0 +1,179 @@
+//! From rows of the store to what the door answers with. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::Answer;
+use super::dto::{
+    AuditView, DraftView, EventView, FactView, FrameView, PolicyRuleView, ProposalView,
+};
+use crate::adapters::store::audit::AuditRow;
+use crate::adapters::store::drafts::DraftRow;
+use crate::adapters::store::events::EventRow;
+use crate::adapters::store::facts::FactRow;
+use crate::adapters::store::frames::StoredFrame;
+use crate::adapters::store::proposals::ProposalRow;
+use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
+use crate::domain::policy::{Condition, Rule};
+use crate::domain::proposal::{Outcome, ProposalRecord};
+
+/// A kebab-case name of an enum as its JSON form has it.
+pub(super) fn json_name(value: impl serde::Serialize) -> String {
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+pub(super) fn fact_view(f: FactRow, names: &BTreeMap<DeviceId, String>, now: TimeMs) -> FactView {
+    FactView {
+        value: f
+            .value
+            .map(Value::from)
+            .or_else(|| f.text.map(Value::from))
+            .unwrap_or_default(),
+        metric: f.metric,
+        zone: f.zone,
+        unit: f.unit,
+        origin_name: names.get(&f.origin).cloned(),
+        origin: f.origin.as_str().to_owned(),
+        frame_id: f.frame_id.as_str().to_owned(),
+        sensed_at: f.time.0,
+        age_ms: now.since(f.time),
+        claimed_tier: f.claimed.to_string(),
+        effective_tier: f.effective.to_string(),
+        signature: json_name(f.signature),
+        tainted: f.tainted,
+    }
+}
+
+pub(super) fn frame_view(f: StoredFrame, now: TimeMs) -> FrameView {
+    FrameView {
+        seq: f.seq,
+        frame_id: f.frame_id.as_str().to_owned(),
+        content: f.content.to_string(),
+        kind: f.kind.as_str().to_owned(),
+        origin: f.origin.as_str().to_owned(),
+        time: f.time.0,
+        received_at: f.received_at.0,
+        age_ms: now.since(f.time),
+        claimed_tier: f.claimed_tier.to_string(),
+        effective_tier: f.effective_tier.to_string(),
+        signature: json_name(f.signature),
+        tainted: f.tainted,
+        ahead: f.ahead,
+        frame: serde_json::from_str(&f.json).unwrap_or_default(),
+    }
+}
+
+pub(super) fn event_view(e: EventRow) -> EventView {
+    EventView {
+        seq: e.seq,
+        time: e.time.0,
+        kind: e.kind,
+        severity: e.severity,
+        message: e.message,
+        data: e.data,
+    }
+}
+
+pub(super) fn audit_view(a: AuditRow) -> AuditView {
+    let entry: Value = serde_json::from_str(&a.json).unwrap_or_default();
+    let text = |name: &str| {
+        entry
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    AuditView {
+        seq: a.seq,
+        time: a.time.0,
+        kind: text("kind"),
+        subject: text("subject"),
+        detail: entry.get("detail").cloned().unwrap_or_default(),
+        hash: a.hash.to_string(),
+    }
+}
+
+pub(super) fn draft_view(d: DraftRow) -> DraftView {
+    use crate::adapters::store::drafts::DraftStatus;
+    let status = match d.status {
+        DraftStatus::Waiting => "waiting",
+        DraftStatus::Delivered => "proposed",
+        DraftStatus::Refused => "refused",
+        DraftStatus::Expired => "expired",
+    };
+    DraftView {
+        draft_id: d.id.as_str().to_owned(),
+        status: status.to_owned(),
+        proposal_id: d.proposal_id.map(|p| p.as_str().to_owned()),
+        target: d.target,
+        detail: d.message,
+        created_at: d.created_at.0,
+        expires_at: d.expires_at.0,
+    }
+}
+
+pub(super) fn rule_view(r: &Rule) -> PolicyRuleView {
+    PolicyRuleView {
+        name: r.name.clone(),
+        capability: r.capability.as_str().to_owned(),
+        operations: r.operations.clone(),
+        level: r.level.to_string(),
+        quorum: r.quorum,
+        deadline_ms: r.deadline_ms,
+        safe_state: r.safe_state.clone(),
+        min_tier: r.min_tier.to_string(),
+        max_evidence_age_ms: r.max_evidence_age_ms,
+        interlocks: r.interlocks.iter().map(Condition::text).collect(),
+        conditions: r.conditions.iter().map(Condition::text).collect(),
+    }
+}
+
+pub(super) fn record_of(row: &ProposalRow) -> Answer<ProposalRecord> {
+    serde_json::from_str(&row.record).map_err(|e| {
+        Refusal::new(
+            Code::DigestMismatch,
+            format!("proposal {} does not read: {e}", row.id.short()),
+        )
+    })
+}
+
+/// A stored proposal as people see it.
+///
+/// # Errors
+/// `DIGEST_MISMATCH` if the stored record does not read.
+pub(super) fn proposal_view(row: &ProposalRow) -> Answer<ProposalView> {
+    let record = record_of(row)?;
+    let outcome: Option<Outcome> = row
+        .outcome
+        .as_deref()
+        .and_then(|t| serde_json::from_str(t).ok());
+    Ok(ProposalView {
+        id: row.id.as_str().to_owned(),
+        status: row.status.to_string(),
+        level: record.level.to_string(),
+        target: record.target.as_str().to_owned(),
+        operation: record.operation,
+        params: serde_json::to_value(&record.params).unwrap_or_default(),
+        executor: record.executor.as_str().to_owned(),
+        created_at: record.created_at.0,
+        expires_at: record.expires_at.0,
+        evidence: record.evidence,
+        reason: record.reason,
+        requested_by: record.requested_by,
+        rule: record.rule,
+        quorum: record.quorum,
+        tainted: !record.taint.is_empty(),
+        run_ms: record.run_ms,
+        safe_state: record.safe_state,
+        digest: row.digest.to_string(),
+        own: row.own,
+        revision: row.revision,
+        updated_at: row.updated_at.0,
+        detail: row.reason.clone(),
+        outcome,
+    })
+}
