@@ -152,7 +152,8 @@ impl SimKit {
             dir: dir.to_path_buf(),
             clock,
         };
-        kit.save(kit.look())?;
+        kit.look();
+        kit.save()?;
         Ok(kit)
     }
 
@@ -181,7 +182,14 @@ impl SimKit {
     ///
     /// # Errors
     /// [`KitError`].
-    pub fn save(&self, plant: Plant) -> Result<(), KitError> {
+    pub fn save(&self) -> Result<(), KitError> {
+        // Held while writing: a movement meanwhile must neither share the file nor be overwritten
+        // by what was true before it.
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store(*state)
+    }
+
+    fn store(&self, plant: Plant) -> Result<(), KitError> {
         let text = serde_json::to_vec(&plant).unwrap_or_default();
         Ok(write_private(&self.dir.join("kit.json"), &text)?)
     }
@@ -209,7 +217,7 @@ impl SimKit {
             (Part::Pump, true) => "running",
             (Part::Pump, false) => "stopped",
         };
-        self.save(next)?;
+        self.store(next)?;
         let line = json!({"time": now, "part": part.name(), "position": position, "job": job});
         self.journal(&format!("{line}\n"))?;
         *state = next;
