@@ -264,7 +264,7 @@ fn the_centre_hears_that_a_killed_executor_does_not_know() {
     });
     assert!(frames(&pair.field) >= here && frames(&pair.centre) >= there);
     let again = pair.centre.run(&["approve", &id, "--json"]);
-    assert_ne!(again.out.contains("executing"), true, "{again:?}");
+    assert!(!again.out.contains("executing"), "{again:?}");
     assert_eq!(pair.field.moves(&id), ["open"]);
     assert_eq!(pair.field.moves("start"), ["closed"]);
     assert_eq!((field.stop(), centre.stop()), (0, 0));
