@@ -107,7 +107,7 @@ fn killed_right_after_the_approval_it_acts_at_most_once() {
         getrandom::fill(&mut random).unwrap();
         // The moment of the kill is what is tried here; nothing is waited for.
         let millis = u64::from(u16::from_le_bytes(random)) % 401;
-        std::thread::sleep(std::time::Duration::from_millis(millis));
+        crate::process::pause(std::time::Duration::from_millis(millis));
         node.kill();
         node = place.field(&[]);
         let place = &place;

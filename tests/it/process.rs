@@ -104,7 +104,7 @@ impl Place {
                 child.wait().unwrap();
                 panic!("{args:?} did not end: {}", errors.join().unwrap());
             }
-            std::thread::sleep(Duration::from_millis(5));
+            pause(Duration::from_millis(5));
         };
         Said {
             line: args.join(" "),
@@ -282,7 +282,7 @@ impl Running {
                 return status.code().unwrap_or(-1);
             }
             assert!(Instant::now() < deadline, "the node does not stop");
-            std::thread::sleep(Duration::from_millis(5));
+            pause(Duration::from_millis(5));
         }
     }
 
@@ -323,6 +323,11 @@ impl Drop for Running {
     }
 }
 
+/// The pause between two looks at a condition.
+pub fn pause(time: Duration) {
+    std::thread::park_timeout(time);
+}
+
 /// Waits until a look shows something.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -331,6 +336,6 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "waited too long until {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        pause(Duration::from_millis(10));
     }
 }

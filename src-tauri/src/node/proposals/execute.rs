@@ -24,6 +24,8 @@ use crate::domain::wire::frame::FrameSpec;
 use crate::node::ledger;
 use crate::node::shared::{DURABLE, Shared, store_refusal};
 
+/// How long the node waits before it tries again to store an outcome.
+const OUTCOME_RETRY: Duration = Duration::from_secs(1);
 /// How often the safe state is tried before the node gives up and raises an alarm.
 const SAFE_TRIES: u32 = 5;
 
@@ -233,15 +235,17 @@ async fn finish(shared: &Shared, id: ProposalId, target: Capability, outcome: Ou
     if outcome.status != Status::Completed {
         shared.metrics.actions_not_completed.inc();
     }
-    let mut stored = Err(Refusal::new(Code::StorageFailed, "not tried"));
-    // The outcome is what everybody waits for: a store that is full for a moment must not lose it.
-    for wait_ms in [0, 100, 500, 2_000] {
-        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-        stored = write_outcome(shared, &id, &target, &outcome).await;
-        if stored.is_ok() {
-            break;
+    // The outcome is what everybody waits for: a store that is full must not lose it, only delay it.
+    let stored = loop {
+        let stored = write_outcome(shared, &id, &target, &outcome).await;
+        let Err(refusal) = &stored else { break stored };
+        shared.metrics.refused(refusal.code);
+        tracing::error!(proposal = %id, "the outcome is not stored yet, trying again: {refusal}");
+        tokio::select! {
+            () = shared.tasks.stop().cancelled() => break stored,
+            () = tokio::time::sleep(OUTCOME_RETRY) => {}
         }
-    }
+    };
     shared.proposals_changed();
     let severity = if outcome.status == Status::Completed {
         "info"
