@@ -1,0 +1,402 @@
+//! What a node costs and how fast it is: start, memory, handshake, ingest, approval, queries.
+//!
+//! Run by `scripts/bench`; prints one line per measurement, `name value unit target`. It asserts
+//! nothing: a slow machine is not a wrong program.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+#![allow(clippy::disallowed_methods, dead_code)]
+
+#[path = "../tests/it/harness.rs"]
+mod harness;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clawmesh::adapters::store::{Class, facts, frames};
+use clawmesh::domain::base::{EvidenceSource, FrameId, Hlc, MeshId, Tier, TimeMs};
+use clawmesh::domain::capability::{Action, Params};
+use clawmesh::domain::gate::Decision;
+use clawmesh::domain::gate::approval::Verdict;
+use clawmesh::domain::identity::{DeviceKey, OperatorKey};
+use clawmesh::domain::plan::Draft;
+use clawmesh::domain::policy::{Requester, STARTER_POLICY};
+use clawmesh::domain::wire::frame::{FrameSpec, Stamp};
+use clawmesh::domain::wire::{Frame, FrameKind};
+use clawmesh::node::proposals;
+use futures_util::SinkExt as _;
+use harness::*;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+fn report(name: &str, value: f64, unit: &str, target: &str) {
+    println!("{name:<34} {value:>12.2} {unit:<9} {target}");
+}
+
+fn quantile(times: &mut [f64], q: f64) -> f64 {
+    times.sort_by(f64::total_cmp);
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss
+    )]
+    let at = ((times.len() - 1) as f64 * q).round() as usize;
+    times[at]
+}
+
+fn ms(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1_000.0
+}
+
+fn resident_mib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find(|l| l.starts_with("VmRSS:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|k| k.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        / 1_024.0
+}
+
+/// The real binary, started on a state directory that has run before.
+fn start_and_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut times = Vec::new();
+    let mut memory = 0.0;
+    for round in 0..12 {
+        let started = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_clawmesh-node"))
+            .args([
+                "start",
+                "--port",
+                "0",
+                "--mesh-name",
+                "bench",
+                "--no-discovery",
+                "--state-dir",
+            ])
+            .arg(dir.path().join("state"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert!(line.contains("listens"), "{line}");
+        if round > 0 {
+            times.push(ms(started));
+        }
+        if round == 11 {
+            std::thread::park_timeout(Duration::from_secs(3));
+            memory = resident_mib(child.id());
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    report(
+        "cold start to listening, p50",
+        quantile(&mut times, 0.5),
+        "ms",
+        "<= 50",
+    );
+    report("idle resident memory", memory, "MiB", "<= 25");
+}
+
+async fn handshakes() {
+    let node = centre().trusting(key(5), "read").start().await;
+    let mut times = Vec::new();
+    for _ in 0..400 {
+        let mut probe = Probe::open(node.address).await;
+        let started = Instant::now();
+        let reply = probe.handshake(&key(5), MESH, |_| {}).await;
+        times.push(ms(started));
+        assert_eq!(reply["ok"], true);
+    }
+    report("handshake, p50", quantile(&mut times, 0.5), "ms", "<= 1");
+    report("handshake, p99", quantile(&mut times, 0.99), "ms", "");
+    node.stop().await;
+}
+
+fn signed(key: &DeviceKey, n: u64, now: TimeMs) -> Frame {
+    let data = json!({
+        "zone": "zone-1", "metric": "moisture", "value": 21.8, "unit": "%", "threshold": 20, "status": "low",
+    });
+    let stamp = Stamp {
+        frame_id: FrameId::from(uuid::Uuid::new_v4()),
+        now,
+        hlc: Hlc::new(now, 0),
+        seq: n,
+    };
+    FrameSpec {
+        kind: FrameKind::Observation,
+        data: data.as_object().unwrap().clone(),
+        sources: vec![EvidenceSource::Sensor],
+        tier: Tier::T2,
+        taint: Default::default(),
+        note: Some("Soil moisture in zone-1: 21.8% (low)".into()),
+    }
+    .sign(key, "field-1", &MeshId::of_name(MESH), stamp)
+    .unwrap()
+}
+
+/// One peer sends signed frames as fast as the node reads; all of them must be stored.
+async fn ingest() {
+    const FRAMES: u64 = 150_000;
+    let node = centre().trusting(key(5), "observe:T2").start().await;
+    let now = node.shared().now();
+    let source = key(5);
+    let texts: Vec<String> = (0..FRAMES)
+        .map(|n| json!({"type": "event", "event": "context.frame", "payload": signed(&source, n, now).to_wire(0)}).to_string())
+        .collect();
+    let bytes: usize = texts.iter().map(String::len).sum();
+    let mut probe = Probe::connect(node.address, &source, MESH).await;
+    let before = resident_mib(std::process::id());
+    let mut most = before;
+    let started = Instant::now();
+    for chunk in texts.chunks(512) {
+        for text in chunk {
+            probe
+                .socket
+                .feed(Message::text(text.clone()))
+                .await
+                .unwrap();
+        }
+        probe.socket.flush().await.unwrap();
+        most = most.max(resident_mib(std::process::id()));
+    }
+    let sent = started.elapsed();
+    while node.shared().metrics.frames_stored.get() < FRAMES {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let stored = node
+        .shared()
+        .store
+        .read("bench", frames::count)
+        .await
+        .unwrap();
+    #[allow(clippy::cast_precision_loss)]
+    let (frames, size) = (FRAMES as f64, bytes as f64 / FRAMES as f64);
+    report("frame size on the wire", size, "bytes", "");
+    report(
+        "verified, admitted, stored",
+        frames / seconds,
+        "frames/s",
+        ">= 40000",
+    );
+    report(
+        "sender slowed: sending took",
+        100.0 * sent.as_secs_f64() / seconds,
+        "% of it",
+        "",
+    );
+    #[allow(clippy::cast_precision_loss)]
+    report(
+        "flood: sent and not stored",
+        frames - stored as f64,
+        "frames",
+        "0",
+    );
+    report("flood: memory grew by", most - before, "MiB", "");
+    node.stop().await;
+}
+
+/// From the decision to the valve being open, fsyncs included.
+async fn approvals() {
+    const ROUNDS: usize = 120;
+    let operator = OperatorKey::from_seed(&[77; 32]);
+    let mut setup = field().with_operator(OperatorKey::from_seed(&[77; 32]), "L2");
+    let policy = STARTER_POLICY.replace("runs_per_hour = 60", "runs_per_hour = 100000");
+    setup.policy = Some(policy.replace("minutes_per_day = 120", "minutes_per_day = 100000"));
+    let node = setup.start().await;
+    let shared = node.shared();
+    let valve = shared
+        .drivers
+        .get(&"actuator:mock:valve-1".parse().unwrap())
+        .unwrap();
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let cites = until("readings", || async {
+            let facts = shared.store.read("bench", facts::numeric).await.unwrap();
+            let tank = facts.iter().any(|f| f.metric == "tank.level");
+            facts
+                .into_iter()
+                .find(|f| tank && f.metric == "moisture")
+                .map(|f| vec![f.frame_id])
+        })
+        .await;
+        let now = shared.now();
+        let params = Params::from([("durationSec".to_owned(), 20.into())]);
+        let draft = Draft {
+            draft_id: uuid::Uuid::new_v4().into(),
+            action: Action::new(valve.capability().clone(), "open", params).unwrap(),
+            reason: "bench".into(),
+            requester: Requester::Person,
+            requester_name: "bench".into(),
+            taint: Default::default(),
+            cites,
+            created_at: now,
+            expires_at: now.plus(60_000),
+        };
+        let minted = proposals::mint(shared, draft, shared.own_id())
+            .await
+            .unwrap();
+        let record = minted.signed.record();
+        let id = record.proposal_id.clone();
+        let started = Instant::now();
+        let decision = Decision {
+            verdict: Verdict::Approve,
+            mesh_id: record.mesh_id.clone(),
+            executor: record.executor.clone(),
+            proposal_id: id.clone(),
+            digest: *minted.signed.digest(),
+            operator_id: operator.id().clone(),
+            decided_at: shared.now(),
+            note: None,
+        };
+        proposals::decide(shared, decision.sign(&operator))
+            .await
+            .unwrap();
+        while valve.state().await.unwrap().position != "open" {
+            tokio::task::yield_now().await;
+        }
+        times.push(ms(started));
+        until("it takes the stop", || async {
+            proposals::stop(shared, &id, "bench").await.ok()
+        })
+        .await;
+        until("it ended", || async {
+            let id = id.clone();
+            let row = shared
+                .store
+                .read("bench", move |c| {
+                    clawmesh::adapters::store::proposals::get(c, &id)
+                })
+                .await;
+            (!row.unwrap().unwrap().status.is_open()).then_some(())
+        })
+        .await;
+    }
+    report(
+        "approve to valve open, p50",
+        quantile(&mut times, 0.5),
+        "ms",
+        "",
+    );
+    report(
+        "approve to valve open, p99",
+        quantile(&mut times, 0.99),
+        "ms",
+        "<= 30",
+    );
+    node.stop().await;
+}
+
+/// Queries over a link with a million frames stored.
+async fn queries() {
+    const FRAMES: u64 = 1_000_000;
+    let node = centre().trusting(key(5), "observe:T2,read").start().await;
+    let shared = node.shared();
+    let now = shared.now();
+    let json = signed(&key(5), 0, now).to_stored_text();
+    let started = Instant::now();
+    for batch in 0..FRAMES / 5_000 {
+        let (json, origin) = (json.clone(), key(5).id().clone());
+        let fill = move |c: &rusqlite::Connection| {
+            for n in 0..5_000u64 {
+                let n = batch * 5_000 + n;
+                frames::insert(c, &row(&json, &origin, n, now))?;
+            }
+            Ok(())
+        };
+        shared
+            .store
+            .write(Class::Relaxed, "bench", fill)
+            .await
+            .unwrap();
+    }
+    #[allow(clippy::cast_precision_loss)]
+    report(
+        "store inserts, batches of 5000",
+        FRAMES as f64 / started.elapsed().as_secs_f64(),
+        "rows/s",
+        "",
+    );
+    let mut probe = Probe::connect(node.address, &key(5), MESH).await;
+    for (name, method, params, target) in [
+        (
+            "world query of 50, p50",
+            "mesh.world.query",
+            json!({}),
+            "<= 1",
+        ),
+        (
+            "world query of one kind, p50",
+            "mesh.world.query",
+            json!({"kind": "observation", "limit": 50}),
+            "",
+        ),
+        ("ping over the link, p50", "mesh.ping", json!({}), ""),
+    ] {
+        let mut times = Vec::new();
+        for _ in 0..500 {
+            let started = Instant::now();
+            let reply = probe.ask(method, params.clone()).await;
+            times.push(ms(started));
+            assert_eq!(reply["ok"], true, "{reply}");
+        }
+        report(name, quantile(&mut times, 0.5), "ms", target);
+    }
+    node.stop().await;
+}
+
+fn row(
+    json: &str,
+    origin: &clawmesh::domain::base::DeviceId,
+    n: u64,
+    now: TimeMs,
+) -> frames::NewFrame {
+    use clawmesh::domain::base::{Digest, SignatureState};
+    frames::NewFrame {
+        content: Digest::of(&[&n.to_be_bytes()]),
+        origin: origin.clone(),
+        frame_id: format!("bench-{n}").parse().unwrap(),
+        kind: FrameKind::Observation,
+        claimed_at: TimeMs(now.0 - 1_000_000 + n),
+        time: TimeMs(now.0 - 1_000_000 + n),
+        received_at: now,
+        hlc: None,
+        origin_seq: Some(n),
+        claimed_tier: Tier::T2,
+        effective_tier: Tier::T2,
+        signature: SignatureState::Verified,
+        tainted: false,
+        hops: 0,
+        link_peer: Some(origin.clone()),
+        ahead: false,
+        json: json.to_owned(),
+    }
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    start_and_memory();
+    runtime.block_on(handshakes());
+    runtime.block_on(ingest());
+    runtime.block_on(approvals());
+    runtime.block_on(queries());
+}
