@@ -33,7 +33,7 @@ impl Sensor for SimSensor {
     fn read(&mut self, _now: TimeMs) -> Vec<Reading> {
         const ZONE: &str = "zone-1";
         let plant = self.kit.look();
-        if let Err(error) = self.kit.save(plant) {
+        if let Err(error) = self.kit.save() {
             tracing::warn!("the simulated kit's state was not saved: {error}");
         }
         let value = (plant.moisture * 10.0).round() / 10.0;
