@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clawmesh::adapters::clock::{SharedClock, SystemClock};
 use clawmesh::adapters::keystore;
-use clawmesh::adapters::paths::StateDir;
+use clawmesh::adapters::paths::{PathError, StateDir};
 use clawmesh::domain::admission::{Grants, TrustRecord};
 use clawmesh::domain::base::{DeviceId, MeshId, TimeMs};
 use clawmesh::domain::identity::{DeviceKey, OperatorKey};
@@ -104,7 +104,14 @@ impl Setup {
             std::fs::write(state.policy_file(), policy).unwrap();
         }
         let config = self.raw.resolve(state.root().to_path_buf()).unwrap();
-        let opened = Opened::open(config, self.clock).await.unwrap();
+        // A process that another test is just starting may hold a copy of the lock for a moment.
+        let opened = until("the state directory is free", || async {
+            match Opened::open(config.clone(), self.clock.clone()).await {
+                Err(clawmesh::node::OpenError::Path(PathError::InUse { .. })) => None,
+                opened => Some(opened.unwrap()),
+            }
+        })
+        .await;
         for (key, grants) in &self.trusts {
             trust(&opened.shared, key, grants).await;
         }

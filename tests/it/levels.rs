@@ -272,6 +272,51 @@ async fn one_action_at_a_time_and_a_stop_ends_it_safely() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn anybody_trusted_may_stop_and_a_stop_is_at_once() {
+    let node = field()
+        .with_operator(operator(), "L2")
+        .trusting(key(5), "read,estop")
+        .trusting(key(6), "read,plan,human")
+        .start()
+        .await;
+    let minted = mint(&node, 20).await;
+    let yes = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
+    proposals::decide(node.shared(), yes).await.unwrap();
+    until("the valve is open", || async {
+        (opened(&node) == 1).then_some(())
+    })
+    .await;
+    let params = serde_json::json!({"proposalId": minted.signed.record().proposal_id});
+    let mut other = Probe::connect(node.address, &key(6), MESH).await;
+    assert_eq!(
+        other.ask("proposals.stop", params.clone()).await["error"]["code"],
+        "NOT_AUTHORIZED"
+    );
+    let mut stopper = Probe::connect(node.address, &key(5), MESH).await;
+    // The action runs from a moment after the valve moved.
+    until("it takes the stop", || async {
+        let stopped =
+            proposals::stop(node.shared(), &minted.signed.record().proposal_id, "a test").await;
+        stopped.is_ok().then_some(())
+    })
+    .await;
+    until("it ended", || async {
+        (status(node.shared(), &minted).await == Status::Failed).then_some(())
+    })
+    .await;
+    assert_eq!(
+        journal(node.state().root()).pop().unwrap()["position"],
+        "closed"
+    );
+    assert_eq!(
+        stopper.ask("proposals.stop", params).await["error"]["code"],
+        "PROPOSAL_NOT_FOUND",
+        "it no longer runs"
+    );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn caps_count_runs_that_were() {
     let mut setup = field().with_operator(operator(), "L2");
     setup.policy = Some(STARTER_POLICY.replace(

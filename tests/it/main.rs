@@ -10,6 +10,7 @@
 
 mod bad_frames;
 mod bad_input;
+mod cli;
 mod crash;
 mod gate;
 mod gen1_listener;

@@ -1,1 +1,341 @@
-//! Being written.
+//! Real processes of the real program: nodes that can be killed, and commands with their answers.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::PATIENCE;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_clawmesh-node");
+pub const VALVE: &str = "actuator:mock:valve-1";
+
+/// A state directory of its own, in a home of its own.
+pub struct Place {
+    temp: TempDir,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub line: String,
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// A running node; killed when dropped.
+pub struct Running {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+fn program(home: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().env("HOME", home).env("USER", "ada");
+    command.stdin(Stdio::null());
+    command
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self {
+            temp: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// The state directory; it need not exist yet.
+    pub fn state(&self) -> PathBuf {
+        self.temp.path().join("state")
+    }
+
+    /// A directory beside the state directory.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    /// Everything the nodes started here wrote to stderr.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.temp.path().join("node.log")).unwrap_or_default()
+    }
+
+    /// Writes a file of the state directory before any node does.
+    pub fn write(&self, name: &str, text: &str) {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let mut maker = std::fs::DirBuilder::new();
+        maker.recursive(true).mode(0o700);
+        maker.create(self.state()).unwrap();
+        std::fs::write(self.state().join(name), text).unwrap();
+    }
+
+    /// Runs a command on this state directory until it ends.
+    pub fn run(&self, args: &[&str]) -> Said {
+        self.run_at(&self.state(), args)
+    }
+
+    pub fn run_at(&self, state: &Path, args: &[&str]) -> Said {
+        let mut command = program(self.temp.path());
+        command.args(args).arg("--state-dir").arg(state);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that hangs must not hang the tests: a node that was to be refused may run.
+        let deadline = Instant::now() + PATIENCE;
+        let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let errors = std::thread::spawn(move || {
+            let mut text = String::new();
+            err.read_to_string(&mut text).unwrap();
+            text
+        });
+        let outs = std::thread::spawn(move || {
+            let mut text = String::new();
+            out.read_to_string(&mut text).unwrap();
+            text
+        });
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("{args:?} did not end: {}", errors.join().unwrap());
+            }
+            pause(Duration::from_millis(5));
+        };
+        Said {
+            line: args.join(" "),
+            code: status.code().unwrap_or(-1),
+            out: outs.join().unwrap(),
+            err: errors.join().unwrap(),
+        }
+    }
+
+    /// Runs a command that must work and returns its JSON.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+        self.run(&args).json()
+    }
+
+    /// Starts a node on this state directory and waits until it listens.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.temp.path().join("node.log"))
+            .unwrap();
+        let mut command = program(self.temp.path());
+        command.arg("start").args(args).arg("--json");
+        if !args.contains(&"--port") {
+            command.args(["--port", "0"]);
+        }
+        command.arg("--state-dir").arg(self.state());
+        command.stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let Ok(said) = serde_json::from_str::<Value>(&line) else {
+            let ended = child.wait();
+            panic!("the node did not start ({ended:?}): {line}{}", self.log());
+        };
+        let address = said["listening"].as_str().unwrap().parse().unwrap();
+        Running { child, address }
+    }
+
+    /// A field node with the simulated kit, its operator enrolled.
+    pub fn field(&self, more: &[&str]) -> Running {
+        let fixed = [
+            "--name",
+            "field-1",
+            "--role",
+            "field",
+            "--mesh-name",
+            "test",
+            "--no-discovery",
+            "--mock-sensor",
+            "--mock-actuator",
+            "--sensor-interval",
+            "100",
+        ];
+        self.start(&[&fixed, more].concat())
+    }
+
+    /// The person's key here, its public half.
+    pub fn operator(&self) -> String {
+        let shown = match self.run(&["operator", "show", "--json"]) {
+            said if said.code == 0 => said.json(),
+            _ => self.json(&["operator", "init", "--name", "ada"]),
+        };
+        shown["publicKey"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes the person's key and enrols it here.
+    pub fn enrolled(&self) -> String {
+        let key = self.operator();
+        self.json(&["operator", "enroll", &key, "--level", "L2", "--name", "ada"]);
+        key
+    }
+
+    /// This device's id.
+    pub fn device(&self) -> String {
+        let shown = self.json(&["identity"]);
+        shown["deviceId"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks for water, once there is a moisture reading and a tank level; returns the proposal's id.
+    pub fn propose(&self, seconds: u32) -> String {
+        let cite = eventually("there is a moisture reading and a tank level", || {
+            let world = self.json(&["world"]);
+            let facts = world.as_array().unwrap().clone();
+            let tank = facts.iter().any(|f| f["metric"] == "tank.level");
+            let moist = facts.into_iter().find(|f| f["metric"] == "moisture")?;
+            tank.then(|| moist["frameId"].as_str().unwrap().to_owned())
+        });
+        let duration = format!("durationSec={seconds}");
+        let draft = self.json(&[
+            "propose", VALVE, "open", &duration, "--reason", "dry", "--cite", &cite,
+        ]);
+        draft["proposalId"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no proposal: {draft}"))
+            .to_owned()
+    }
+
+    /// A proposal as this node shows it.
+    pub fn proposal(&self, id: &str) -> Option<Value> {
+        let all = self.json(&["proposals", "--all"]);
+        all.as_array()
+            .unwrap()
+            .iter()
+            .find(|p| p["id"] == id)
+            .cloned()
+    }
+
+    pub fn status_of(&self, id: &str) -> String {
+        let proposal = self.proposal(id).unwrap_or_else(|| panic!("{id} is gone"));
+        proposal["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a proposal has one of the statuses.
+    pub fn await_status(&self, id: &str, wanted: &[&str]) -> String {
+        eventually(&format!("{id} is {wanted:?}"), || {
+            let status = self.proposal(id)?["status"].as_str()?.to_owned();
+            wanted.contains(&status.as_str()).then_some(status)
+        })
+    }
+
+    /// The movements of the simulated kit for a job, as positions.
+    pub fn moves(&self, job: &str) -> Vec<String> {
+        let all = crate::harness::journal(&self.state());
+        all.iter()
+            .filter(|m| m["job"] == job)
+            .map(|m| m["position"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+impl Said {
+    /// The JSON of a command that worked.
+    pub fn json(&self) -> Value {
+        assert_eq!(self.code, 0, "{self:?}");
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// A failure: this exit code, nothing but one line on stderr, with these words in it.
+    pub fn fails(&self, code: i32, words: &[&str]) -> &Self {
+        assert_eq!(self.code, code, "{}: {self:?}", self.line);
+        let lines: Vec<&str> = self.err.lines().collect();
+        assert_eq!(lines.len(), 1, "one line on stderr: {self:?}");
+        assert!(self.err.ends_with('\n'), "{self:?}");
+        for word in words {
+            assert!(self.err.contains(word), "{word:?} is missing: {self:?}");
+        }
+        self
+    }
+}
+
+impl Running {
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Ends the process at once, as a power cut would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks the process to end and waits; the exit code.
+    pub fn stop(mut self) -> i32 {
+        let asked = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()
+            .unwrap();
+        assert!(asked.success());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(Instant::now() < deadline, "the node does not stop");
+            pause(Duration::from_millis(5));
+        }
+    }
+
+    /// The command line and environment of the process, as others can see them.
+    pub fn seen_by_others(&self) -> String {
+        let of = |what: &str| {
+            let bytes = std::fs::read(format!("/proc/{}/{what}", self.child.id())).unwrap();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        of("cmdline") + &of("environ")
+    }
+
+    /// An HTTP request by hand: status and body.
+    pub fn http(&self, method: &str, path: &str, headers: &[&str]) -> (u16, String) {
+        let mut socket = TcpStream::connect(self.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        if !headers.iter().any(|h| h.starts_with("Host:")) {
+            request.push_str(&format!("Host: {}\r\n", self.address));
+        }
+        for header in headers {
+            request.push_str(&format!("{header}\r\n"));
+        }
+        request.push_str("\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, b)| b);
+        (status.parse().unwrap_or(0), body.to_owned())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The pause between two looks at a condition.
+pub fn pause(time: Duration) {
+    std::thread::park_timeout(time);
+}
+
+/// Waits until a look shows something.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited too long until {what}");
+        pause(Duration::from_millis(10));
+    }
+}

@@ -160,9 +160,19 @@ impl FromStr for StaticPeer {
                 "a TLS fingerprint was given, but this version cannot make TLS links yet",
             ));
         }
+        let device = device.trim().parse().map_err(|e| bad(format!("{e}")))?;
+        let url: PeerUrl = url.trim().parse().map_err(|e| bad(format!("{e}")))?;
+        if url.tls() {
+            return Err(value(
+                "peer",
+                format!(
+                    "{url} asks for TLS, but this version cannot make TLS links yet; use ws://"
+                ),
+            ));
+        }
         Ok(Self {
-            device: device.trim().parse().map_err(|e| bad(format!("{e}")))?,
-            url: url.trim().parse().map_err(|e| bad(format!("{e}")))?,
+            device,
+            url,
             label: label.to_owned(),
         })
     }

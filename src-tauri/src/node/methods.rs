@@ -12,7 +12,7 @@ use super::proposals::{self, mirror};
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::commands;
 use crate::domain::admission::Grant;
-use crate::domain::base::{Code, DraftId, Refusal, TimeMs};
+use crate::domain::base::{Code, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::gate::forward::{self, AskedActuation, Forwarded};
 use crate::domain::plan::Draft;
@@ -73,6 +73,10 @@ pub async fn answer(
         },
         "proposals.decide" => match need(shared, link, Grant::Human) {
             Ok(()) => decide(shared, params).await.map(Reply::Ok),
+            Err(refusal) => Err(refusal),
+        },
+        "proposals.stop" => match need(shared, link, Grant::Estop) {
+            Ok(()) => stop(shared, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
         other => Err(Refusal::new(
@@ -152,6 +156,21 @@ async fn draft(
     let draft: Draft = parse(&mut params, "draft")?;
     let minted = proposals::mint(shared, draft, &link.info.device).await?;
     Ok(minted.to_wire())
+}
+
+async fn stop(
+    shared: &Shared,
+    link: &LinkHandle,
+    mut params: Map<String, Value>,
+) -> Result<Value, Refusal> {
+    let id: ProposalId = parse(&mut params, "proposalId")?;
+    let by = link
+        .info
+        .name
+        .clone()
+        .unwrap_or_else(|| link.info.device.short().to_owned());
+    proposals::stop(shared, &id, &by).await?;
+    Ok(json!({"stopped": id}))
 }
 
 async fn decide(shared: &Shared, mut params: Map<String, Value>) -> Result<Value, Refusal> {

@@ -11,6 +11,7 @@ use super::events::EventLog;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::policy_book::PolicyBook;
+use super::proposals::Running;
 use super::runtime::Tasks;
 use super::shared::{Inner, Shared, Stamper, TrustBook};
 use crate::adapters::clock::SharedClock;
@@ -143,6 +144,7 @@ impl Opened {
             policy,
             capabilities,
             drivers,
+            running: Running::default(),
             stamper,
         });
         Ok(Opened {

@@ -14,6 +14,7 @@ use super::events::EventLog;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::policy_book::PolicyBook;
+use super::proposals::Running;
 use super::runtime::Tasks;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::store::{Class, Store, StoreError, audit, kv, trust};
@@ -56,6 +57,8 @@ pub struct Inner {
     pub capabilities: Vec<Capability>,
     /// Its actuators.
     pub drivers: Drivers,
+    /// What they are doing.
+    pub running: Running,
     /// What devices offered when they were last connected.
     pub last_offered: Mutex<BTreeMap<DeviceId, Vec<String>>>,
     /// Its tasks.

@@ -122,6 +122,9 @@ impl Door {
         if !trusted_clock {
             problems.push("the clock is behind what this node has already recorded; it does not operate until it is set".into());
         }
+        if s.store.is_full() {
+            problems.push(format!("{}; reads go on", StoreError::Full));
+        }
         Ok(StatusView {
             device_id: s.own_id().as_str().to_owned(),
             display_name: s.config.name.clone(),

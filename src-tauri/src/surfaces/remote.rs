@@ -443,6 +443,19 @@ impl Remote {
         .await
     }
 
+    /// Stops a proposal's running action.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn stop(&self, id: &str) -> Asked<ProposalView> {
+        self.post(
+            Scope::Operate,
+            &format!("/proposals/{}/stop", escaped(id)),
+            &serde_json::json!({}),
+        )
+        .await
+    }
+
     /// Drafts of the node.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ mod writer;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -39,6 +40,9 @@ pub use self::writer::Class;
 use self::readers::Readers;
 use self::writer::{Job, Message, Writer};
 use crate::domain::base::limits::STORE_QUEUE_MAX;
+
+/// Writes that must work in a row after a refused one before the store counts as having room.
+const ROOM_AFTER_WRITES: u32 = 50;
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,6 +57,8 @@ struct Inner {
     queue: mpsc::Sender<Message>,
     readers: Arc<Readers>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// How many writes must still work before the store is believed to have room again.
+    doubt: AtomicU32,
 }
 
 /// An open store. Clones share it; when the last one is dropped the writer takes what is queued and
@@ -89,6 +95,7 @@ impl Store {
             queue,
             readers: Arc::new(Readers::new(path)),
             writer: Mutex::new(Some(writer)),
+            doubt: AtomicU32::new(0),
         })))
     }
 
@@ -104,7 +111,26 @@ impl Store {
         let (job, answer) = Job::new(class, what, self.0.path.clone(), f);
         let queued = self.0.queue.send(Message::Write(job)).await;
         queued.map_err(|_| StoreError::Closed)?;
-        answer.await.unwrap_or(Err(StoreError::Closed))
+        self.noted(answer.await.unwrap_or(Err(StoreError::Closed)))
+    }
+
+    /// Whether a write was refused for want of room lately. A small write may still find a place in
+    /// a full store, so some writes in a row must work before this is false again.
+    pub fn is_full(&self) -> bool {
+        self.0.doubt.load(Ordering::Relaxed) > 0
+    }
+
+    fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        let doubt = &self.0.doubt;
+        match &result {
+            Err(StoreError::Full) => doubt.store(ROOM_AFTER_WRITES, Ordering::Relaxed),
+            Err(_) => {}
+            Ok(_) => {
+                let left = doubt.load(Ordering::Relaxed).saturating_sub(1);
+                doubt.store(left, Ordering::Relaxed);
+            }
+        }
+        result
     }
 
     /// Runs `f` on a read-only connection, in one transaction.
@@ -136,7 +162,7 @@ impl Store {
         let (job, answer) = Job::new(class, what, self.0.path.clone(), f);
         let queued = self.0.queue.blocking_send(Message::Write(job));
         queued.map_err(|_| StoreError::Closed)?;
-        answer.blocking_recv().unwrap_or(Err(StoreError::Closed))
+        self.noted(answer.blocking_recv().unwrap_or(Err(StoreError::Closed)))
     }
 
     /// As [`Store::read`], on this thread, for a caller without a runtime.

@@ -156,7 +156,8 @@ impl Writer {
         }
         let mut ran = Vec::with_capacity(batch.len());
         let mut lost = None;
-        while let (None, Some(job)) = (&lost, batch.pop_front()) {
+        while lost.is_none() {
+            let Some(job) = batch.pop_front() else { break };
             let (reply, fault) = self.in_savepoint(job);
             ran.push(reply);
             lost = fault;

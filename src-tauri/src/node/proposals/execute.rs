@@ -4,9 +4,12 @@
 //! to its safe state; if the process dies, [`recover`] does that at the next start and reports the
 //! outcome as unknown (invariants I6, I9).
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::step;
 use crate::adapters::executor::Driver;
@@ -21,6 +24,8 @@ use crate::domain::wire::frame::FrameSpec;
 use crate::node::ledger;
 use crate::node::shared::{DURABLE, Shared, store_refusal};
 
+/// How long the node waits before it tries again to store an outcome.
+const OUTCOME_RETRY: Duration = Duration::from_secs(1);
 /// How often the safe state is tried before the node gives up and raises an alarm.
 const SAFE_TRIES: u32 = 5;
 
@@ -40,7 +45,12 @@ async fn act(shared: Shared, permit: Permit) {
             format!("{target} is no actuator of this node"),
             None,
         ),
-        Some(driver) => perform(&shared, driver.as_ref(), &permit, started_at).await,
+        Some(driver) => {
+            let stop = shared.running.enter(&id);
+            let done = perform(&shared, driver.as_ref(), &permit, started_at, &stop).await;
+            shared.running.leave(&id);
+            done
+        }
     };
     let outcome = Outcome {
         status,
@@ -58,6 +68,7 @@ async fn perform(
     driver: &dyn Driver,
     permit: &Permit,
     started_at: TimeMs,
+    stop: &CancellationToken,
 ) -> (Status, String, Option<String>) {
     let job = permit.proposal_id().as_str();
     if started_at > permit.valid_until() {
@@ -91,8 +102,9 @@ async fn perform(
         .record(shared, "action.started", "info", &message, data)
         .await;
     let cut_short = tokio::select! {
-        () = tokio::time::sleep(Duration::from_millis(permit.run_ms())) => false,
-        () = shared.tasks.stop().cancelled() => true,
+        () = tokio::time::sleep(Duration::from_millis(permit.run_ms())) => None,
+        () = stop.cancelled() => Some("an operator stopped it"),
+        () = shared.tasks.stop().cancelled() => Some("the node was shut down"),
     };
     let ran_ms = shared.now().since(started_at);
     let safe = make_safe(driver, job).await;
@@ -103,17 +115,86 @@ async fn perform(
             format!("ran {ran_ms} ms, then could not be made safe: {why}"),
             state,
         ),
-        (Safe::Yes, true) => (
+        (Safe::Yes, Some(why)) => (
             Status::Failed,
-            format!("stopped after {ran_ms} ms because the node was shut down; it is safe"),
+            format!("stopped after {ran_ms} ms: {why}; it is in its safe state"),
             state,
         ),
-        (Safe::Yes, false) => (
+        (Safe::Yes, None) => (
             Status::Completed,
             format!("ran {ran_ms} ms and is back in its safe state"),
             state,
         ),
     }
+}
+
+/// The actions that are running, so that each can be stopped.
+#[derive(Debug, Default)]
+pub struct Running(Mutex<BTreeMap<ProposalId, CancellationToken>>);
+
+impl Running {
+    fn enter(&self, id: &ProposalId) -> CancellationToken {
+        let token = CancellationToken::new();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone(), token.clone());
+        token
+    }
+
+    fn leave(&self, id: &ProposalId) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+
+    /// Stops an action; `false` if it does not run.
+    fn stop(&self, id: &ProposalId) -> bool {
+        let running = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned();
+        running.inspect(CancellationToken::cancel).is_some()
+    }
+}
+
+/// Stops a running action: its actuator goes to its safe state now. Stopping needs no approval.
+///
+/// # Errors
+/// `PROPOSAL_NOT_FOUND` if nothing runs under this id here.
+pub async fn stop(shared: &Shared, id: &ProposalId, by: &str) -> Result<(), Refusal> {
+    if !shared.running.stop(id) {
+        return Err(Refusal::new(
+            Code::ProposalNotFound,
+            format!("no action of proposal {} runs on this node", id.short()),
+        ));
+    }
+    let (s, subject, detail) = (shared.clone(), id.clone(), json!({"by": by}));
+    let audited = shared
+        .store
+        .write(DURABLE, "stop", move |c| {
+            s.audit_in(c, "action.stopped", subject.as_str(), detail)
+        })
+        .await;
+    if let Err(error) = audited {
+        // The actuator has been told already: a full disk must not keep it moving.
+        tracing::error!(%error, "the stop of an action could not be audited");
+    }
+    let message = format!("Proposal {} stopped by {by}", id.short());
+    shared
+        .events
+        .record(
+            shared,
+            "action.stopped",
+            "warning",
+            &message,
+            json!({"proposalId": id}),
+        )
+        .await;
+    Ok(())
 }
 
 enum Safe {
@@ -154,15 +235,17 @@ async fn finish(shared: &Shared, id: ProposalId, target: Capability, outcome: Ou
     if outcome.status != Status::Completed {
         shared.metrics.actions_not_completed.inc();
     }
-    let mut stored = Err(Refusal::new(Code::StorageFailed, "not tried"));
-    // The outcome is what everybody waits for: a store that is full for a moment must not lose it.
-    for wait_ms in [0, 100, 500, 2_000] {
-        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-        stored = write_outcome(shared, &id, &target, &outcome).await;
-        if stored.is_ok() {
-            break;
+    // The outcome is what everybody waits for: a store that is full must not lose it, only delay it.
+    let stored = loop {
+        let stored = write_outcome(shared, &id, &target, &outcome).await;
+        let Err(refusal) = &stored else { break stored };
+        shared.metrics.refused(refusal.code);
+        tracing::error!(proposal = %id, "the outcome is not stored yet, trying again: {refusal}");
+        tokio::select! {
+            () = shared.tasks.stop().cancelled() => break stored,
+            () = tokio::time::sleep(OUTCOME_RETRY) => {}
         }
-    }
+    };
     shared.proposals_changed();
     let severity = if outcome.status == Status::Completed {
         "info"

@@ -10,7 +10,7 @@ mod mint;
 pub mod mirror;
 
 pub use decide::{decide, withdraw};
-pub use execute::recover;
+pub use execute::{Running, recover, stop};
 pub use mint::{Minted, mint};
 
 use std::time::Duration;

@@ -73,6 +73,8 @@ pub enum Command {
     Reject(DecideArgs),
     /// Take a proposal back without deciding it
     Withdraw(ProposalArg),
+    /// Stop a running action now: its actuator goes to its safe state
+    Stop(ProposalArg),
     /// Ask for an action; its executor decides what that takes
     Propose(ProposeArgs),
     /// Tell a proposal's story from reading to outcome

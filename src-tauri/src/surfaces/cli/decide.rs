@@ -1,4 +1,4 @@
-//! Deciding and asking: approve, reject, withdraw, propose.
+//! Deciding and asking: approve, reject, withdraw, stop, propose.
 //!
 //! The signature is made here, in the person's own process: the node gets a signed decision and
 //! never the key. What is signed is the record that the executor signed, checked here first, so
@@ -39,7 +39,10 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
     };
     if ctx.json {
         return match &ended {
-            Some(proposal) => out::json(proposal),
+            Some(proposal) => {
+                out::json(proposal)?;
+                finish(proposal, true)
+            }
             None => out::json(&standing),
         };
     }
@@ -50,13 +53,13 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
     ));
     out::line(&format!("{}: {}", standing.status, standing.detail));
     match ended {
-        Some(proposal) => finish(&proposal),
+        Some(proposal) => finish(&proposal, false),
         None => Ok(()),
     }
 }
 
-/// Prints how it ended; anything but the wished-for end is a failure.
-fn finish(p: &ProposalView) -> Done {
+/// Prints how it ended, unless that has been said; anything but the wished-for end is a failure.
+fn finish(p: &ProposalView, quiet: bool) -> Done {
     let how = p
         .outcome
         .as_ref()
@@ -69,7 +72,9 @@ fn finish(p: &ProposalView) -> Done {
     );
     match p.status.parse::<Status>() {
         Ok(Status::Completed | Status::Rejected) => {
-            out::line(&end);
+            if !quiet {
+                out::line(&end);
+            }
             Ok(())
         }
         _ => Err(Failure::failed(format!(
@@ -158,6 +163,24 @@ pub async fn withdraw(ctx: &Context, arg: &ProposalArg) -> Done {
         return out::json(&standing);
     }
     out::line(&format!("{id}  {}: {}", standing.status, standing.detail));
+    Ok(())
+}
+
+/// `stop`. Needs no key and no approval: stopping is always allowed.
+///
+/// # Errors
+/// If nothing runs under this proposal, or its executor is not connected.
+pub async fn stop(ctx: &Context, arg: &ProposalArg) -> Done {
+    let remote = ctx.remote().await?;
+    let id = ctx.proposal(&remote, &arg.proposal).await?.proposal.id;
+    let proposal = remote.stop(&id).await?;
+    if ctx.json {
+        return out::json(&proposal);
+    }
+    out::line(&format!(
+        "{id}  told to stop; {} goes to its safe state",
+        proposal.target
+    ));
     Ok(())
 }
 

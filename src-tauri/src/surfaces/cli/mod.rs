@@ -149,6 +149,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Approve(args) => decide::decide(ctx, &args, Verdict::Approve).await,
         Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,
+        Command::Stop(arg) => decide::stop(ctx, &arg).await,
         Command::Propose(args) => decide::propose(ctx, &args).await,
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,
         Command::Policy(command) => policy::run(ctx, &command).await,

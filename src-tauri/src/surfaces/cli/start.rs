@@ -33,6 +33,8 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
         .await
         .map_err(|e| state::failure(&e))?;
     let app = app(ctx.dir.root()).map_err(Failure::state)?;
+    // From here on a request to end is heeded, and never cuts off what the start itself does.
+    let mut signals = Signals::listen()?;
     let node = Node::start(opened, app)
         .await
         .map_err(|e| state::failure(&e))?;
@@ -58,10 +60,10 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
     } else {
         out::line(&format!("{name} ({}) listens on {address}", id.short()));
     }
-    let fell = wait_for_end(&node, args.end_with_stdin).await?;
+    let fell = wait_for_end(&node, &mut signals, args.end_with_stdin).await?;
     let ended = tokio::select! {
         () = node.stop() => true,
-        second = signal() => { second?; false }
+        second = signals.next() => { second?; false }
     };
     let _ = std::fs::remove_file(&run_file);
     if !ended {
@@ -77,9 +79,13 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
 }
 
 /// Waits for a signal, the end of stdin or the node's own end; says whether it was the last.
-async fn wait_for_end(node: &Node, end_with_stdin: bool) -> Result<bool, Failure> {
+async fn wait_for_end(
+    node: &Node,
+    signals: &mut Signals,
+    end_with_stdin: bool,
+) -> Result<bool, Failure> {
     tokio::select! {
-        got = signal() => got.map(|()| false),
+        got = signals.next() => got.map(|()| false),
         () = stdin_closed(), if end_with_stdin => Ok(false),
         () = node.stopped() => Ok(true),
     }
@@ -91,27 +97,63 @@ async fn stdin_closed() {
     while stdin.read(&mut scrap).await.is_ok_and(|n| n > 0) {}
 }
 
+/// What asks this process to end, heard from the moment this is made.
+pub struct Signals {
+    #[cfg(unix)]
+    heard: [tokio::signal::unix::Signal; 3],
+}
+
+impl Signals {
+    /// Listens from now on: a signal that comes before anybody waits for it is kept.
+    ///
+    /// # Errors
+    /// If the system lets us hear no signals.
+    pub fn listen() -> Result<Self, Failure> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let hear = |kind| signal(kind).map_err(deaf);
+            let heard = [
+                hear(SignalKind::interrupt())?,
+                hear(SignalKind::terminate())?,
+                hear(SignalKind::hangup())?,
+            ];
+            Ok(Self { heard })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Waits for Ctrl-C or a request of the system to end.
+    ///
+    /// # Errors
+    /// If the system lets us hear no signals.
+    pub async fn next(&mut self) -> Result<(), Failure> {
+        #[cfg(unix)]
+        {
+            let [interrupt, terminate, hangup] = &mut self.heard;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            Ok(())
+        }
+        #[cfg(not(unix))]
+        tokio::signal::ctrl_c().await.map_err(deaf)
+    }
+}
+
+fn deaf(error: std::io::Error) -> Failure {
+    Failure::failed(format!("signals cannot be heard: {error}"))
+}
+
 /// Waits for Ctrl-C or a request of the system to end.
 ///
 /// # Errors
 /// If the system lets us hear no signals.
 pub async fn signal() -> Result<(), Failure> {
-    let deaf = |e: std::io::Error| Failure::failed(format!("signals cannot be heard: {e}"));
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(deaf)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(deaf)?;
-        let mut hangup = signal(SignalKind::hangup()).map_err(deaf)?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        Ok(())
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.map_err(deaf)
+    Signals::listen()?.next().await
 }
 
 /// The configuration: the file of the state directory, if there is one, under the flags.

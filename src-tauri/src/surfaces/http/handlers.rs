@@ -191,6 +191,10 @@ pub(super) async fn withdraw(State(api): Door, Path(id): Path<String>, sent: Sen
     Ok(ok(&api.door.withdraw(&id, why.reason).await?))
 }
 
+pub(super) async fn stop(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.stop(&id).await?))
+}
+
 pub(super) async fn drafts(State(api): Door) -> Answered {
     Ok(ok(&api.door.drafts().await?))
 }

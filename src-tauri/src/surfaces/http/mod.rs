@@ -69,6 +69,7 @@ fn operate() -> Routes {
     vec![
         ("/proposals/{id}/decision", post(h::decide)),
         ("/proposals/{id}/withdraw", post(h::withdraw)),
+        ("/proposals/{id}/stop", post(h::stop)),
         ("/drafts", post(h::propose)),
     ]
 }

@@ -174,6 +174,13 @@ pub const ROUTES: &[Route] = &[
         "Standing",
         "Take a waiting proposal back.",
     ),
+    post(
+        Scope::Operate,
+        "/proposals/{id}/stop",
+        None,
+        "ProposalView",
+        "Stop its running action: the actuator goes to its safe state.",
+    ),
     get("/drafts", "[DraftView]", "Drafts of this node."),
     post(
         Scope::Operate,
