@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The environment variable that names the state directory.
 pub const STATE_DIR_ENV: &str = "CLAWMESH_STATE_DIR";
@@ -249,19 +250,45 @@ pub fn make_private_dir(dir: &Path) -> Result<(), PathError> {
 /// # Errors
 /// What the system said, naming the file.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
-    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    place(path, bytes, |temporary| fs::rename(temporary, path))
+}
+
+/// As [`write_private`], for a file that must not exist yet: of several that try, one succeeds.
+///
+/// # Errors
+/// [`PathError::Io`] of kind [`io::ErrorKind::AlreadyExists`], or what else the system said.
+pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    place(path, bytes, |temporary| {
+        // A link, unlike a rename, refuses a name that is taken.
+        fs::hard_link(temporary, path)?;
+        fs::remove_file(temporary)
+    })
+}
+
+fn place(
+    path: &Path,
+    bytes: &[u8],
+    name_it: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), PathError> {
+    // Numbered, so that two writers in one process do not share a temporary file.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let turn = WRITES.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("new-{}-{turn}", std::process::id()));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let written = options.open(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+    if let Err(error) = written.and_then(|()| name_it(&temporary)) {
         // The temporary file is worth nothing; the error that matters is the first one.
         let _ = fs::remove_file(&temporary);
         return Err(failed("write", path)(error));
     }
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(dir)
         .and_then(|d| d.sync_all())
         .map_err(failed("sync", dir))

@@ -3,10 +3,11 @@
 //!
 //! Its physical state and a journal of every movement live in files that outlive the process: a
 //! killed controller leaves its valve where it was, as real hardware does. The journal is the ground
-//! truth that crash tests read.
+//! truth that crash tests read: it is written before the state file, and where a kill came between
+//! the two, the next start believes the journal.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -62,6 +63,10 @@ const FILLING: f64 = 1.2;
 const WELL: f64 = 0.05;
 /// Soil does not dry below this, in percent.
 const DRIEST: f64 = 4.0;
+/// The end of the journal that a start looks through for the last movements, in bytes.
+const JOURNAL_TAIL_BYTES: u64 = 65_536;
+/// The job named in the journal when the kit starts from its defaults.
+const RESET_JOB: &str = "kit-reset";
 
 impl Plant {
     /// The state a new kit starts with.
@@ -72,6 +77,19 @@ impl Plant {
             valve_open: false,
             pump_running: false,
             at,
+        }
+    }
+
+    /// Whether the levels are ones that soil and a tank can have.
+    fn is_physical(&self) -> bool {
+        let percent = 0.0..=100.0;
+        percent.contains(&self.moisture) && percent.contains(&self.tank)
+    }
+
+    fn part(&mut self, part: Part) -> &mut bool {
+        match part {
+            Part::Valve => &mut self.valve_open,
+            Part::Pump => &mut self.pump_running,
         }
     }
 
@@ -117,6 +135,15 @@ impl Part {
             Part::Pump => "pump-1",
         }
     }
+
+    fn position(self, on: bool) -> &'static str {
+        match (self, on) {
+            (Part::Valve, true) => "open",
+            (Part::Valve, false) => "closed",
+            (Part::Pump, true) => "running",
+            (Part::Pump, false) => "stopped",
+        }
+    }
 }
 
 /// The kit of one node.
@@ -128,7 +155,8 @@ pub struct SimKit {
 }
 
 impl SimKit {
-    /// Opens the kit in `dir`, or makes one. A damaged state file starts from the defaults.
+    /// Opens the kit in `dir`, or makes one. A damaged state file starts from the defaults, which
+    /// is logged, and journalled where a part was elsewhere.
     ///
     /// # Errors
     /// [`KitError`] if the directory cannot be written.
@@ -136,25 +164,76 @@ impl SimKit {
         let now = clock.now();
         make_private_dir(dir)?;
         let file = dir.join("kit.json");
-        let plant = match fs::read(&file) {
-            Err(_) => Plant::new(now),
-            Ok(bytes) => match serde_json::from_slice::<Plant>(&bytes) {
-                Ok(plant) if plant.moisture.is_finite() && plant.tank.is_finite() => plant,
-                _ => {
-                    tracing::warn!(file = %file.display(), "the simulated kit's state is damaged; it starts anew");
-                    Plant::new(now)
-                }
-            },
+        let known = match fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice::<Plant>(&bytes)
+                .map_err(|e| e.to_string())
+                .and_then(|plant| match plant.is_physical() {
+                    true => Ok(Some(plant)),
+                    false => Err("a level is not between 0 and 100".to_owned()),
+                }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
         };
+        let known = known.unwrap_or_else(|why| {
+            tracing::warn!(file = %file.display(), "the simulated kit's state is damaged ({why}); it starts from its defaults");
+            None
+        });
         let kit = Self {
-            state: Mutex::new(plant.advance(now, pace)),
+            state: Mutex::new(known.unwrap_or_else(|| Plant::new(now))),
             pace,
             dir: dir.to_path_buf(),
             clock,
         };
-        kit.look();
+        kit.settle(known.is_some(), now)?;
         kit.save()?;
         Ok(kit)
+    }
+
+    /// Brings state and journal together: the journal knows better than a state file that a kill
+    /// kept from being written; a kit that starts from its defaults has moved there.
+    fn settle(&self, state_is_known: bool, now: TimeMs) -> Result<(), KitError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for part in [Part::Valve, Part::Pump] {
+            let Some(journalled) = self.last_position(part)? else {
+                continue;
+            };
+            let slot = state.part(part);
+            match state_is_known {
+                true => *slot = journalled,
+                false if journalled != *slot => self.journal(part, *slot, RESET_JOB, now)?,
+                false => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the part was last moved to its open or running position, as far as the journal's
+    /// end tells.
+    fn last_position(&self, part: Part) -> Result<Option<bool>, KitError> {
+        let path = self.dir.join("journal.jsonl");
+        let tail = || -> io::Result<Vec<u8>> {
+            let mut file = File::open(&path)?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(JOURNAL_TAIL_BYTES)))?;
+            let mut bytes = Vec::new();
+            file.take(JOURNAL_TAIL_BYTES).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = match tail() {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(KitError::Journal {
+                    path: path.display().to_string(),
+                    source,
+                });
+            }
+        };
+        let on = |line: &[u8]| {
+            let line: serde_json::Value = serde_json::from_slice(line).ok()?;
+            (line["part"] == part.name()).then(|| line["position"] == part.position(true))
+        };
+        Ok(bytes.rsplit(|byte| *byte == b'\n').find_map(on))
     }
 
     /// A kit at demo pace on the machine's own clock, for tests of what uses a kit.
@@ -178,14 +257,15 @@ impl SimKit {
         *state
     }
 
-    /// Writes the state down, so that a restart finds the soil as it was.
+    /// Writes the state of now down, so that a restart finds the soil as it was. The lock is held
+    /// meanwhile, so that a movement is neither overtaken nor undone.
     ///
     /// # Errors
-    /// [`KitError`].
+    /// [`KitError::Path`].
     pub fn save(&self) -> Result<(), KitError> {
-        // Held while writing: a movement meanwhile must neither share the file nor be overwritten
-        // by what was true before it.
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = state.advance(now, self.pace);
         self.store(*state)
     }
 
@@ -197,34 +277,29 @@ impl SimKit {
     /// Moves a part for `job`. Returns whether it moved; a part that is there already does not.
     ///
     /// # Errors
-    /// [`KitError`] if the movement could not be written down; then it did not happen.
+    /// [`KitError::Journal`] if the movement could not be written down; then it did not happen.
     pub fn set(&self, part: Part, on: bool, job: &str) -> Result<bool, KitError> {
         let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = state.advance(now, self.pace);
-        let slot = match part {
-            Part::Valve => &mut next.valve_open,
-            Part::Pump => &mut next.pump_running,
-        };
-        if *slot == on {
+        if *next.part(part) == on {
             *state = next;
             return Ok(false);
         }
-        *slot = on;
-        let position = match (part, on) {
-            (Part::Valve, true) => "open",
-            (Part::Valve, false) => "closed",
-            (Part::Pump, true) => "running",
-            (Part::Pump, false) => "stopped",
-        };
-        self.store(next)?;
-        let line = json!({"time": now, "part": part.name(), "position": position, "job": job});
-        self.journal(&format!("{line}\n"))?;
+        *next.part(part) = on;
+        self.journal(part, on, job, now)?;
         *state = next;
+        if let Err(error) = self.store(next) {
+            // It moved and the journal has it, which is what the next start believes.
+            tracing::warn!("the simulated kit's state was not saved: {error}");
+        }
         Ok(true)
     }
 
-    fn journal(&self, line: &str) -> Result<(), KitError> {
+    fn journal(&self, part: Part, on: bool, job: &str, now: TimeMs) -> Result<(), KitError> {
+        let position = part.position(on);
+        let line = json!({"time": now, "part": part.name(), "position": position, "job": job});
+        let line = format!("{line}\n");
         let path = self.dir.join("journal.jsonl");
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o600);
@@ -285,6 +360,79 @@ mod tests {
         let journal = fs::read_to_string(temp.path().join("journal.jsonl")).unwrap();
         assert_eq!(journal.lines().count(), 1);
         fs::write(temp.path().join("kit.json"), "{").unwrap();
-        assert!(!open().look().valve_open);
+        assert!(!open().look().valve_open, "the defaults");
+        assert!(!open().look().valve_open, "and they stay");
+        let journal = fs::read_to_string(temp.path().join("journal.jsonl")).unwrap();
+        assert_eq!(
+            journal.lines().count(),
+            2,
+            "the reset is no secret: {journal}"
+        );
+    }
+
+    /// The sensor saves while the driver moves: neither may undo or break what the other wrote.
+    #[test]
+    fn a_reading_never_breaks_or_undoes_a_movement() {
+        let temp = tempfile::tempdir().unwrap();
+        let kit = SimKit::real(temp.path()).unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let order = std::sync::atomic::Ordering::Relaxed;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(order) {
+                    kit.save().unwrap();
+                }
+            });
+            for turn in 0..200 {
+                let on = turn % 2 == 0;
+                let moved = kit.set(Part::Valve, on, "j");
+                let stored: Option<Plant> = fs::read(temp.path().join("kit.json"))
+                    .ok()
+                    .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+                if moved.is_err() || stored.is_none_or(|plant| plant.valve_open != on) {
+                    done.store(true, order);
+                    panic!("turn {turn}: {moved:?}, stored {stored:?}");
+                }
+            }
+            done.store(true, order);
+        });
+    }
+
+    #[test]
+    fn a_kill_between_journal_and_state_loses_no_movement() {
+        let temp = tempfile::tempdir().unwrap();
+        let kit = SimKit::real(temp.path()).unwrap();
+        let before = fs::read(temp.path().join("kit.json")).unwrap();
+        kit.set(Part::Valve, true, "p1").unwrap();
+        kit.set(Part::Pump, true, "p2").unwrap();
+        kit.set(Part::Pump, false, "p2").unwrap();
+        drop(kit);
+        fs::write(temp.path().join("kit.json"), before).unwrap();
+        let plant = SimKit::real(temp.path()).unwrap().look();
+        assert!(plant.valve_open && !plant.pump_running);
+    }
+
+    #[test]
+    fn a_movement_that_cannot_be_journalled_did_not_happen() {
+        let temp = tempfile::tempdir().unwrap();
+        let kit = SimKit::real(temp.path()).unwrap();
+        fs::create_dir(temp.path().join("journal.jsonl")).unwrap();
+        assert!(kit.set(Part::Valve, true, "j").is_err());
+        assert!(!kit.look().valve_open);
+        let stored = fs::read(temp.path().join("kit.json")).unwrap();
+        let stored: Plant = serde_json::from_slice(&stored).unwrap();
+        assert!(!stored.valve_open, "the file says what did not happen");
+    }
+
+    #[test]
+    fn a_state_outside_its_bounds_is_damaged() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut plant = Plant::new(TimeMs(1));
+        plant.moisture = -50.0;
+        let text = serde_json::to_vec(&plant).unwrap();
+        fs::write(temp.path().join("kit.json"), text).unwrap();
+        let clock = Arc::new(ManualClock::at(TimeMs(1)));
+        let kit = SimKit::open(temp.path(), 1.0, clock).unwrap();
+        assert!((0.0..=100.0).contains(&kit.look().moisture));
     }
 }

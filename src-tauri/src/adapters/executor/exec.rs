@@ -1,24 +1,30 @@
 //! The `exec` driver: commands of this machine that the operator listed, with fixed arguments.
 //!
-//! No shell, no inherited environment, a time limit, a process group of its own. Parameters reach
-//! the command as environment variables only, after policy has bounded them.
+//! No shell, no inherited environment, a time limit, a process group of its own that ends as a whole
+//! when the time is up. Parameters reach the command as environment variables only, after policy has
+//! bounded them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Stdio;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FusedFuture as _};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt as _;
-use tokio::process::Command;
+use tokio::process::{Child, ChildStderr, Command};
 
 use super::{Driver, DriverError, Position, unknown};
 use crate::domain::capability::{Action, Capability, Params};
 
 /// Output of a command that is kept, in bytes.
-const OUTPUT_MAX_BYTES: u64 = 4_096;
+const OUTPUT_MAX_BYTES: usize = 4_096;
+/// How long the last words of a command that has ended are waited for, in milliseconds. They are in
+/// the pipe by then; only something it left running can keep the pipe open.
+const LAST_WORDS_MS: u64 = 100;
 
 /// One operation as a command line.
 #[derive(Debug, Clone)]
@@ -103,6 +109,7 @@ impl ExecDriver {
             .ok_or_else(|| unknown(self, operation))?;
         let what = argv.join(" ");
         let failed = |why: String| DriverError::Failed(format!("{what}: {why}"));
+        let environment = environment(params).map_err(&failed)?;
         let (program, arguments) = argv
             .split_first()
             .ok_or_else(|| failed("no program".into()))?;
@@ -119,41 +126,17 @@ impl ExecDriver {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        for (name, value) in params {
-            let text = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            command.env(
-                format!("CLAWMESH_PARAM_{}", name.to_ascii_uppercase()),
-                text,
-            );
-        }
+        command.envs(environment);
         let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
-        let stderr = child.stderr.take();
-        let complaint = async {
-            let mut bytes = Vec::new();
-            if let Some(stderr) = stderr {
-                // What a command says beyond the limit is not worth waiting for.
-                let _ = stderr.take(OUTPUT_MAX_BYTES).read_to_end(&mut bytes).await;
-            }
-            String::from_utf8_lossy(&bytes)
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned()
-        };
         let limit_ms = self.config.timeout_ms;
-        let ended = async { tokio::join!(child.wait(), complaint) };
-        let result = tokio::time::timeout(Duration::from_millis(limit_ms), ended).await;
-        let (status, complaint) = match result {
-            Ok((status, complaint)) => (status.map_err(|e| failed(e.to_string()))?, complaint),
-            Err(_) => {
-                // Dropping the child kills it; waiting for that keeps no zombie.
-                let _ = child.kill().await;
-                return Err(DriverError::TooSlow { what, limit_ms });
-            }
+        let (ended, said) = watch(&mut child, Duration::from_millis(limit_ms)).await;
+        let Some(status) = ended else {
+            return Err(DriverError::TooSlow { what, limit_ms });
         };
+        let status = status.map_err(|e| failed(e.to_string()))?;
         if !status.success() {
+            let said = String::from_utf8_lossy(&said);
+            let complaint = said.lines().next().unwrap_or_default();
             return Err(failed(format!(
                 "{status}{}{complaint}",
                 if complaint.is_empty() { "" } else { ": " }
@@ -161,6 +144,86 @@ impl ExecDriver {
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(operation.to_owned());
         Ok(())
+    }
+}
+
+/// The parameters as environment variables.
+fn environment(params: &Params) -> Result<BTreeMap<String, String>, String> {
+    let mut variables = BTreeMap::new();
+    for (name, value) in params {
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        let variable = format!("CLAWMESH_PARAM_{}", name.to_ascii_uppercase());
+        if variables.insert(variable, text).is_some() {
+            return Err(format!(
+                "parameter {name:?} is given in two spellings; give it once"
+            ));
+        }
+    }
+    Ok(variables)
+}
+
+/// Kills the process group of a command when dropped, unless the command has ended by then: once its
+/// leader is collected, the number may belong to somebody else.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // A group that is gone already is what was wanted.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Waits for a command to end and keeps the beginning of what it says; without a status, the time
+/// was up and its whole group was killed.
+async fn watch(
+    child: &mut Child,
+    limit: Duration,
+) -> (Option<std::io::Result<ExitStatus>>, Vec<u8>) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    let mut group = Group(id.and_then(Pid::from_raw));
+    let mut said = Vec::new();
+    let stderr = child.stderr.take();
+    let ended = {
+        let mut listening = pin!(listen(stderr, &mut said).fuse());
+        let end = async {
+            tokio::select! {
+                status = child.wait() => status,
+                () = &mut listening => child.wait().await,
+            }
+        };
+        let ended = tokio::time::timeout(limit, end).await.ok();
+        if ended.is_some() {
+            group.0 = None;
+            if !listening.is_terminated() {
+                let grace = Duration::from_millis(LAST_WORDS_MS);
+                // Without an end of file there is nothing more to wait for.
+                let _ = tokio::time::timeout(grace, listening).await;
+            }
+        }
+        ended
+    };
+    if ended.is_none() {
+        drop(group);
+        // Killed already; waiting for it keeps no zombie.
+        let _ = child.kill().await;
+    }
+    (ended, said)
+}
+
+/// Keeps the first [`OUTPUT_MAX_BYTES`] and reads on, so that a talkative command does not die of a
+/// closed pipe.
+async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
+    let Some(mut stderr) = stderr else {
+        return;
+    };
+    let mut buffer = [0; 1_024];
+    while let Ok(read @ 1..) = stderr.read(&mut buffer).await {
+        let room = OUTPUT_MAX_BYTES.saturating_sub(said.len());
+        said.extend(buffer.iter().take(read.min(room)));
     }
 }
 

@@ -9,6 +9,9 @@ use super::{Driver, DriverError, Position, unknown};
 use crate::adapters::sim_kit::{Part, SimKit};
 use crate::domain::capability::{Action, Capability};
 
+/// The parameter the node itself acts on; the kit has no others.
+const DURATION: &str = "durationSec";
+
 /// One part of the kit as an actuator.
 pub struct SimDriver {
     kit: Arc<SimKit>,
@@ -66,6 +69,13 @@ impl Driver for SimDriver {
     ) -> BoxFuture<'a, Result<(), DriverError>> {
         let (on, off) = self.names();
         async move {
+            let strange = action.params.keys().find(|name| *name != DURATION);
+            if let Some(name) = strange {
+                return Err(DriverError::Failed(format!(
+                    "{} has no parameter {name:?}; leave it out, or use {DURATION}",
+                    self.capability
+                )));
+            }
             match action.operation.as_str() {
                 op if op == on => self.set(true, job).await,
                 op if op == off => self.set(false, job).await,
@@ -80,14 +90,18 @@ impl Driver for SimDriver {
     }
 
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
-        let plant = self.kit.look();
-        let position = match self.part {
-            Part::Valve if plant.valve_open => "open",
-            Part::Valve => "closed",
-            Part::Pump if plant.pump_running => "running",
-            Part::Pump => "stopped",
-        };
+        let (kit, part) = (self.kit.clone(), self.part);
+        // The kit's lock is held while it writes to disk, which is no wait for an async thread.
         async move {
+            let plant = tokio::task::spawn_blocking(move || kit.look())
+                .await
+                .map_err(|e| DriverError::Failed(e.to_string()))?;
+            let position = match part {
+                Part::Valve if plant.valve_open => "open",
+                Part::Valve => "closed",
+                Part::Pump if plant.pump_running => "running",
+                Part::Pump => "stopped",
+            };
             Ok(Position {
                 position: position.to_owned(),
             })

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::exec::{ExecConfig, ExecDriver, ExecOperation};
 use super::recorder::{Mood, Recorder};
@@ -126,4 +127,71 @@ fn exec_refuses_what_it_could_not_run() {
             .to_string();
         assert!(error.contains(word), "{error}");
     }
+}
+
+#[tokio::test]
+async fn exec_ends_what_a_command_started_when_its_time_is_up() {
+    let temp = tempfile::tempdir().unwrap();
+    let pid_file = temp.path().join("pid");
+    let body = format!("sleep 600 & echo $! > {}; wait", pid_file.display());
+    let driver = exec(temp.path(), &body, 500);
+    let result = driver.apply(&action(&driver, "open"), "j").await;
+    assert!(matches!(result, Err(DriverError::TooSlow { .. })));
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    let stat = format!("/proc/{}/stat", pid.trim());
+    // A zombie that nobody has collected yet is dead too.
+    let alive = || {
+        fs::read_to_string(&stat)
+            .ok()
+            .and_then(|s| s.rsplit(") ").next().map(|rest| !rest.starts_with('Z')))
+            .unwrap_or(false)
+    };
+    let mut left = 200;
+    while alive() && left > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        left -= 1;
+    }
+    assert!(!alive(), "process {} outlived its command", pid.trim());
+}
+
+#[tokio::test]
+async fn exec_is_not_failed_by_a_talkative_command() {
+    let temp = tempfile::tempdir().unwrap();
+    let body = "i=0; while [ $i -lt 4000 ]; do echo 0123456789012345678901234567890123456789 >&2 || exit 9; i=$((i+1)); done";
+    let driver = exec(temp.path(), body, 20_000);
+    driver.apply(&action(&driver, "open"), "j").await.unwrap();
+}
+
+#[tokio::test]
+async fn exec_does_not_wait_for_what_a_command_left_behind() {
+    let temp = tempfile::tempdir().unwrap();
+    let pid_file = temp.path().join("pid");
+    let body = format!("sleep 30 & echo $! > {}", pid_file.display());
+    let driver = exec(temp.path(), &body, 5_000);
+    let result = driver.apply(&action(&driver, "open"), "j").await;
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    let pid = pid
+        .trim()
+        .parse()
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    let _ = rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::KILL);
+    result.unwrap();
+}
+
+#[tokio::test]
+async fn parameters_that_cannot_be_told_apart_or_are_not_known_are_errors() {
+    let temp = tempfile::tempdir().unwrap();
+    let driver = exec(temp.path(), "exit 0", 5_000);
+    let params = Params::from([("flow".to_owned(), 1.into()), ("FLOW".to_owned(), 9.into())]);
+    let open = Action::new(driver.capability().clone(), "open", params).unwrap();
+    let error = driver.apply(&open, "j").await.unwrap_err().to_string();
+    assert!(error.contains("flow"), "{error}");
+    let kit = Arc::new(SimKit::real(&temp.path().join("sim")).unwrap());
+    let valve = &SimDriver::all(&kit)[0];
+    let params = Params::from([("percent".to_owned(), 30.into())]);
+    let open = Action::new(valve.capability().clone(), "open", params).unwrap();
+    let error = valve.apply(&open, "j").await.unwrap_err().to_string();
+    assert!(error.contains("percent"), "{error}");
+    assert!(!kit.look().valve_open);
 }

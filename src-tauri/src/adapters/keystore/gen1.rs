@@ -113,4 +113,13 @@ mod tests {
         fs::write(temp.path().join("mesh/trusted-peers.json"), "{").unwrap();
         assert!(read(temp.path()).is_err());
     }
+
+    #[test]
+    fn the_secret_is_never_printed() {
+        let state = Gen1State {
+            seed: Zeroizing::new([203; 32]),
+            peers: Vec::new(),
+        };
+        assert!(!format!("{state:?}").contains("203"));
+    }
 }

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::adapters::paths::{PathError, StateDir, write_private};
+use crate::adapters::paths::{PathError, StateDir, create_private};
 use crate::domain::base::TimeMs;
 use crate::domain::identity::{DeviceKey, OperatorKey};
 
@@ -103,7 +103,12 @@ fn read(path: &Path) -> Result<Option<KeyFile>, KeyError> {
     let file = path.display().to_string();
     let text = match fs::read_to_string(path) {
         Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Only a name that is not there means no key: a link to a disk that is not mounted does not.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() =>
+        {
+            return Ok(None);
+        }
         Err(source) => return Err(KeyError::Read { file, source }),
     };
     let meta = fs::metadata(path).map_err(|source| KeyError::Read {
@@ -146,12 +151,19 @@ fn seed(path: &Path, key: &KeyFile) -> Result<Zeroizing<[u8; 32]>, KeyError> {
         })
 }
 
-fn write(path: &Path, file: &KeyFile) -> Result<(), KeyError> {
+fn create(path: &Path, file: &KeyFile) -> Result<(), KeyError> {
     let text = serde_json::to_vec_pretty(file).map_err(|e| KeyError::Damaged {
         file: path.display().to_string(),
         why: e.to_string(),
     })?;
-    Ok(write_private(path, &Zeroizing::new(text))?)
+    create_private(path, &Zeroizing::new(text)).map_err(|error| match error {
+        PathError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+            KeyError::Exists {
+                file: path.display().to_string(),
+            }
+        }
+        other => other.into(),
+    })
 }
 
 /// The key of this device, if there is one.
@@ -187,7 +199,13 @@ pub fn load_or_create_device_key(
 ) -> Result<DeviceKey, KeyError> {
     match load_device_key(dir)? {
         Some(key) => Ok(key),
-        None => create_device_key(dir, &Zeroizing::new(fresh), now),
+        None => match create_device_key(dir, &Zeroizing::new(fresh), now) {
+            // Another process was quicker: its key is the one.
+            Err(KeyError::Exists { file }) => {
+                load_device_key(dir)?.ok_or(KeyError::Exists { file })
+            }
+            made => made,
+        },
     }
 }
 
@@ -201,11 +219,6 @@ pub fn create_device_key(
     now: TimeMs,
 ) -> Result<DeviceKey, KeyError> {
     let path = dir.identity_file();
-    if path.exists() {
-        return Err(KeyError::Exists {
-            file: path.display().to_string(),
-        });
-    }
     let key = DeviceKey::from_seed(seed);
     let file = KeyFile {
         version: 1,
@@ -217,7 +230,7 @@ pub fn create_device_key(
         created_at_ms: now.0,
         storage: "file".to_owned(),
     };
-    write(&path, &file)?;
+    create(&path, &file)?;
     Ok(key)
 }
 
@@ -233,8 +246,10 @@ pub fn load_operator_key(dir: &StateDir) -> Result<NamedOperatorKey, KeyError> {
         });
     };
     let key = OperatorKey::from_seed(&*seed(&path, &file)?);
-    if file.operator_id.as_deref() != Some(key.id().as_str()) {
-        let why = "operatorId does not belong to its secret key".to_owned();
+    if file.operator_id.as_deref() != Some(key.id().as_str())
+        || file.public_key != key.public().to_text()
+    {
+        let why = "operatorId and publicKey do not belong to its secret key".to_owned();
         return Err(KeyError::Damaged {
             file: path.display().to_string(),
             why,
@@ -257,11 +272,6 @@ pub fn create_operator_key(
     now: TimeMs,
 ) -> Result<NamedOperatorKey, KeyError> {
     let path = dir.operator_key_file();
-    if path.exists() {
-        return Err(KeyError::Exists {
-            file: path.display().to_string(),
-        });
-    }
     let key = OperatorKey::from_seed(&Zeroizing::new(fresh));
     let file = KeyFile {
         version: 1,
@@ -273,7 +283,7 @@ pub fn create_operator_key(
         created_at_ms: now.0,
         storage: "file".to_owned(),
     };
-    write(&path, &file)?;
+    create(&path, &file)?;
     Ok(NamedOperatorKey {
         name: name.to_owned(),
         key,
@@ -342,5 +352,45 @@ mod tests {
         let read = load_operator_key(&dir).unwrap();
         assert_eq!((read.name.as_str(), read.key.id()), ("ada", made.key.id()));
         assert!(!format!("{read:?}").contains(&URL_SAFE_NO_PAD.encode([5; 32])));
+    }
+
+    #[test]
+    fn a_link_to_a_disk_that_is_not_there_is_no_reason_for_a_second_identity() {
+        let (temp, dir) = dir();
+        let target = temp.path().join("not-mounted/identity.json");
+        std::os::unix::fs::symlink(&target, dir.identity_file()).unwrap();
+        load_or_create_device_key(&dir, [9; 32], TimeMs(2)).unwrap_err();
+        create_device_key(&dir, &[9; 32], TimeMs(2)).unwrap_err();
+        assert_eq!(fs::read_link(dir.identity_file()).unwrap(), target);
+    }
+
+    #[test]
+    fn two_processes_that_make_an_identity_at_once_agree_on_one() {
+        let (_temp, dir) = dir();
+        let ids: Vec<String> = std::thread::scope(|scope| {
+            let makers: Vec<_> = (1..=8)
+                .map(|n| {
+                    let dir = &dir;
+                    scope.spawn(move || load_or_create_device_key(dir, [n; 32], TimeMs(1)))
+                })
+                .collect();
+            makers
+                .into_iter()
+                .map(|m| m.join().unwrap().unwrap().id().to_string())
+                .collect()
+        });
+        let kept = load_device_key(&dir).unwrap().unwrap().id().to_string();
+        assert!(ids.iter().all(|id| *id == kept), "{ids:?} but kept {kept}");
+    }
+
+    #[test]
+    fn an_operator_key_file_with_another_public_key_is_damaged() {
+        let (_temp, dir) = dir();
+        let made = create_operator_key(&dir, "ada", [5; 32], TimeMs(1)).unwrap();
+        let other = OperatorKey::from_seed(&[6; 32]).public().to_text();
+        let text = fs::read_to_string(dir.operator_key_file()).unwrap();
+        let text = text.replace(&made.key.public().to_text(), &other);
+        fs::write(dir.operator_key_file(), text).unwrap();
+        load_operator_key(&dir).unwrap_err();
     }
 }
