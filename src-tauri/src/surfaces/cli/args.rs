@@ -322,7 +322,7 @@ pub enum TrustCommand {
         #[arg(long)]
         name: Option<String>,
         /// Its public key, to pin it before it first connects
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         public_key: Option<String>,
         /// field, command-center, viewer or gen1 [default: gen1, unless --grant says otherwise]
         #[arg(long = "as", value_name = "PRESET")]
@@ -372,7 +372,8 @@ pub enum OperatorCommand {
     Show,
     /// Let a person's key approve on this executor
     Enroll {
-        /// The person's public key, as `operator show` prints it
+        /// The person's public key, as `operator show` prints it; it may begin with a dash
+        #[arg(allow_hyphen_values = true)]
         key: String,
         /// The highest level they may approve
         #[arg(long)]
@@ -407,6 +408,20 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_key_that_begins_with_a_dash_is_a_key() {
+        for key in ["-r6Kw_x", "-hello", "--x", "-V"] {
+            let cli = parse(&["operator", "enroll", key, "--level", "L2", "--json"]).unwrap();
+            let shown = format!("{:?}", cli.command);
+            assert!(
+                shown.contains(&format!("key: {key:?}")) && shown.contains("\"L2\""),
+                "{shown}"
+            );
+            assert!(parse(&["trust", "add", "ab", "--public-key", key, "--as", "field"]).is_ok());
+        }
+        assert!(parse(&["operator", "enroll", "key", "--levle", "L2"]).is_err());
     }
 
     #[test]
