@@ -14,7 +14,7 @@ use crate::adapters::store::Class;
 use crate::adapters::store::frames::Inserted;
 use crate::domain::admission::{Admitted, TrustView, admit};
 use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX, MESSAGE_MAX_BYTES};
-use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
 use crate::domain::wire::Frame;
 use crate::domain::wire::verify::verify_frames;
 
@@ -68,65 +68,86 @@ impl Ingress {
     }
 }
 
+/// A batch whose frames have been judged; what was admitted waits for the store.
+#[derive(Default)]
+struct Judged {
+    admitted: Vec<Admitted>,
+    from: Vec<DeviceId>,
+    refused: Vec<(DeviceId, Refusal)>,
+    _memory: Vec<OwnedSemaphorePermit>,
+}
+
+/// While one batch is being stored the next one is judged. The order of frames stays.
 async fn run(shared: Shared, mut inbox: mpsc::Receiver<Item>) {
-    let mut items = Vec::with_capacity(INGRESS_BATCH_MAX);
+    let mut judged = Judged::default();
     loop {
-        items.clear();
-        tokio::select! {
-            biased;
-            () = shared.tasks.stop().cancelled() => return,
-            n = inbox.recv_many(&mut items, INGRESS_BATCH_MAX) => if n == 0 { return },
+        let (next, ()) = tokio::join!(next_batch(&shared, &mut inbox), keep(&shared, judged));
+        match next {
+            Some(next) => judged = next,
+            None => return,
         }
-        batch(&shared, std::mem::take(&mut items)).await;
     }
 }
 
-async fn batch(shared: &Shared, items: Vec<Item>) {
+/// Takes what waits and judges it; `None` when the node stops.
+async fn next_batch(shared: &Shared, inbox: &mut mpsc::Receiver<Item>) -> Option<Judged> {
+    let mut items = Vec::with_capacity(INGRESS_BATCH_MAX);
+    tokio::select! {
+        biased;
+        () = shared.tasks.stop().cancelled() => return None,
+        n = inbox.recv_many(&mut items, INGRESS_BATCH_MAX) => if n == 0 { return None },
+    }
     let trust = shared.trust.snapshot();
     let mesh = shared.mesh.clone();
     let own = shared.own_id().clone();
     let now = shared.now();
     // Signatures are work for the processor; the network tasks must not wait for it.
-    let judged = tokio::task::spawn_blocking(move || {
-        let (mut peers, mut frames, mut memory) = (Vec::new(), Vec::new(), Vec::new());
-        for item in items.into_iter().filter(|i| i.frame.origin != own) {
-            peers.push(item.peer);
-            frames.push(item.frame);
-            memory.push(item._memory);
-        }
-        let key_of = |id: &DeviceId| trust.record(id).and_then(|r| r.public_key);
-        let verified = verify_frames(frames, &mesh, key_of);
-        let judged: Vec<(DeviceId, Result<_, Refusal>)> = verified
-            .into_iter()
-            .zip(peers)
-            .map(|(v, peer)| {
-                let admitted = v.and_then(|v| admit(v, &peer, &trust, now));
-                (peer, admitted)
-            })
-            .collect();
-        (judged, memory)
-    })
-    .await;
-    let Ok((judged, _memory)) = judged else {
-        return;
-    };
-    let (mut admitted, mut from) = (Vec::new(), Vec::new());
-    for (peer, result) in judged {
-        match result {
-            Ok(frame) => {
-                from.push((peer, frame.frame().frame_id.clone()));
-                admitted.push(frame);
+    let judging = tokio::task::spawn_blocking(move || judge(items, &own, &mesh, &trust, now)).await;
+    Some(judging.unwrap_or_else(|error| {
+        tracing::error!(%error, "a batch of frames could not be judged and was dropped");
+        Judged::default()
+    }))
+}
+
+fn judge(
+    items: Vec<Item>,
+    own: &DeviceId,
+    mesh: &MeshId,
+    trust: &impl TrustView,
+    now: TimeMs,
+) -> Judged {
+    let mut judged = Judged::default();
+    let (mut peers, mut frames) = (Vec::new(), Vec::new());
+    for item in items.into_iter().filter(|i| i.frame.origin != *own) {
+        peers.push(item.peer);
+        frames.push(item.frame);
+        judged._memory.push(item._memory);
+    }
+    let key_of = |id: &DeviceId| trust.record(id).and_then(|r| r.public_key);
+    for (verified, peer) in verify_frames(frames, mesh, key_of).into_iter().zip(peers) {
+        match verified.and_then(|v| admit(v, &peer, trust, now)) {
+            Ok(admitted) => {
+                judged.admitted.push(admitted);
+                judged.from.push(peer);
             }
-            Err(refusal) => {
-                shared
-                    .refused("frame.refused", peer.as_str(), &refusal)
-                    .await
-            }
+            Err(refusal) => judged.refused.push((peer, refusal)),
         }
     }
-    let inserted = store_until_stored(shared, admitted).await;
-    for (one, (peer, frame)) in inserted.iter().zip(from) {
+    judged
+}
+
+/// Stores what was admitted and reports what was not.
+async fn keep(shared: &Shared, judged: Judged) {
+    for (peer, refusal) in &judged.refused {
+        shared
+            .refused("frame.refused", peer.as_str(), refusal)
+            .await;
+    }
+    let admitted: Arc<[Admitted]> = judged.admitted.into();
+    let inserted = store_until_stored(shared, &admitted).await;
+    for ((one, peer), admitted) in inserted.iter().zip(judged.from).zip(admitted.iter()) {
         if let Inserted::Conflict { .. } = one {
+            let frame = &admitted.frame().frame_id;
             let refusal = Refusal::new(
                 Code::FrameConflict,
                 format!(
@@ -143,7 +164,7 @@ async fn batch(shared: &Shared, items: Vec<Item>) {
 
 /// Stores a batch, however long the store refuses: a full disk must slow the senders down, not lose
 /// what they sent. Ends without storing only when the node stops.
-async fn store_until_stored(shared: &Shared, admitted: Vec<Admitted>) -> Vec<Inserted> {
+async fn store_until_stored(shared: &Shared, admitted: &Arc<[Admitted]>) -> Vec<Inserted> {
     loop {
         let error = match ledger::append(shared, admitted.clone(), Class::Relaxed).await {
             Ok(inserted) => return inserted,

@@ -1,5 +1,7 @@
 //! The ledger: admitted frames into the store, in batches, and the facts they carry.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::shared::Shared;
@@ -18,15 +20,17 @@ use crate::domain::wire::{Frame, FrameKind};
 /// Whatever the store says; then none of the batch is stored.
 pub async fn append(
     shared: &Shared,
-    batch: Vec<Admitted>,
+    batch: impl Into<Arc<[Admitted]>>,
     class: Class,
 ) -> Result<Vec<Inserted>, StoreError> {
+    let batch = batch.into();
     if batch.is_empty() {
         return Ok(Vec::new());
     }
-    for admitted in &batch {
+    let now = shared.now();
+    for admitted in batch.iter() {
         if let Some(hlc) = admitted.frame().hlc {
-            shared.stamper.observe(hlc, shared.now());
+            shared.stamper.observe(hlc, now);
         }
     }
     let inserted = shared

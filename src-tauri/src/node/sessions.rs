@@ -465,7 +465,7 @@ async fn read_loop(
         };
         shared.metrics.messages_received.inc();
         // Trust can end while the link is up: look every time.
-        if shared.trust.live(&link.info.device).is_none() {
+        if !shared.trust.trusts(&link.info.device) {
             return "no longer trusted";
         }
         match Message::parse(&text) {

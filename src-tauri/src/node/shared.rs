@@ -219,6 +219,11 @@ impl TrustBook {
         self.snapshot().record(device).cloned()
     }
 
+    /// Whether a device has a live record.
+    pub fn trusts(&self, device: &DeviceId) -> bool {
+        self.snapshot().record(device).is_some()
+    }
+
     /// Every record, revoked ones too.
     pub fn all(&self) -> Vec<TrustRecord> {
         self.snapshot().0.values().cloned().collect()

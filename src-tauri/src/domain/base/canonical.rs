@@ -109,6 +109,18 @@ pub fn to_canonical(value: &Value) -> Result<Vec<u8>, CanonicalError> {
     Ok(out)
 }
 
+/// Appends the canonical bytes of an object without one of its members.
+///
+/// # Errors
+/// [`CanonicalError::NotFinite`]; then `out` holds part of the object.
+pub fn write_canonical_without(
+    map: &Map<String, Value>,
+    left_out: &str,
+    out: &mut Vec<u8>,
+) -> Result<(), CanonicalError> {
+    write_object(map, Some(left_out), out)
+}
+
 /// The canonical bytes of anything that serialises to JSON.
 pub fn canonical_of<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
     to_canonical(&serde_json::to_value(value)?)
@@ -131,19 +143,24 @@ fn write_value(value: &Value, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
             }
             out.push(b']');
         }
-        Value::Object(map) => write_object(map, out)?,
+        Value::Object(map) => write_object(map, None, out)?,
     }
     Ok(())
 }
 
-fn write_object(map: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
+fn write_object(
+    map: &Map<String, Value>,
+    left_out: Option<&str>,
+    out: &mut Vec<u8>,
+) -> Result<(), CanonicalError> {
     out.push(b'{');
+    let members = map.iter().filter(|(key, _)| left_out != Some(key.as_str()));
     // serde_json keeps keys in byte order, which differs from UTF-16 order only beyond the BMP.
     let ascii = map.keys().all(|k| k.is_ascii());
     if ascii {
-        write_members(map.iter(), out)?;
+        write_members(members, out)?;
     } else {
-        let mut members: Vec<_> = map.iter().collect();
+        let mut members: Vec<_> = members.collect();
         members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
         write_members(members.into_iter(), out)?;
     }
@@ -186,8 +203,15 @@ fn write_number(number: &Number, out: &mut Vec<u8>) -> Result<(), CanonicalError
 fn write_string(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    for byte in text.bytes() {
-        match byte {
+    let mut rest = text.as_bytes();
+    // What needs no escape is most of any text: copy it in one piece.
+    while let Some(at) = rest
+        .iter()
+        .position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f))
+    {
+        let (plain, tail) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        match tail[0] {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             0x08 => out.extend_from_slice(b"\\b"),
@@ -195,14 +219,15 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
             0x0a => out.extend_from_slice(b"\\n"),
             0x0c => out.extend_from_slice(b"\\f"),
             0x0d => out.extend_from_slice(b"\\r"),
-            0..=0x1f => {
+            byte => {
                 out.extend_from_slice(b"\\u00");
                 out.push(HEX[usize::from(byte >> 4)]);
                 out.push(HEX[usize::from(byte & 15)]);
             }
-            _ => out.push(byte),
         }
+        rest = &tail[1..];
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 

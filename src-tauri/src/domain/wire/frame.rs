@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::domain::base::canonical::to_canonical;
+use crate::domain::base::canonical::{to_canonical, write_canonical_without};
 use crate::domain::base::limits::{
     FRAME_DATA_MAX_BYTES, NAME_MAX_BYTES, TEXT_MAX_CHARS, TRUST_LIST_MAX,
 };
@@ -189,7 +189,8 @@ impl Frame {
 
     /// The members as JSON text without `hops`, for storage.
     pub fn to_stored_text(&self) -> String {
-        Value::Object(self.members.clone()).to_string()
+        // A map of JSON values has nothing in it that could fail to be written.
+        serde_json::to_string(&self.members).unwrap_or_default()
     }
 
     /// The whole frame as JSON with the given hop count, as our own nodes exchange it.
@@ -213,9 +214,7 @@ impl Frame {
 
     /// The bytes its origin signs: a domain, the mesh, and the canonical members without `sig`.
     pub fn signing_bytes(&self, mesh: &MeshId) -> Vec<u8> {
-        let mut members = self.members.clone();
-        members.remove("sig");
-        signing_bytes(&Value::Object(members), mesh)
+        signing_bytes(&self.members, mesh)
     }
 
     /// The content hash that names this frame's content in this mesh.
@@ -224,12 +223,16 @@ impl Frame {
     }
 }
 
-fn signing_bytes(members: &Value, mesh: &MeshId) -> Vec<u8> {
-    let mut bytes = b"clawmesh/frame/v1\n".to_vec();
+fn signing_bytes(members: &Map<String, Value>, mesh: &MeshId) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1_024);
+    bytes.extend_from_slice(b"clawmesh/frame/v1\n");
     bytes.extend_from_slice(mesh.as_str().as_bytes());
     bytes.push(b'\n');
     // Members come from a strict parser or from our own values, so every number is finite.
-    bytes.extend(to_canonical(members).unwrap_or_default());
+    let head = bytes.len();
+    if write_canonical_without(members, "sig", &mut bytes).is_err() {
+        bytes.truncate(head);
+    }
     bytes
 }
 
@@ -282,7 +285,7 @@ impl FrameSpec {
         if let Some(note) = self.note {
             members.insert("note".into(), note.into());
         }
-        let signature = key.sign(&signing_bytes(&Value::Object(members.clone()), mesh));
+        let signature = key.sign(&signing_bytes(&members, mesh));
         members.insert("sig".into(), signature.to_text().into());
         Frame::parse(Value::Object(members))
     }
