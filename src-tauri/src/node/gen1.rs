@@ -14,7 +14,8 @@ use crate::adapters::store::frames::{FrameFilter, StoredFrame};
 use crate::adapters::store::{events, facts, frames, proposals};
 use crate::domain::base::limits::{GEN1_SYNC_MAX, GEN1_WORLD_QUERY_MAX, QUERY_DEFAULT};
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
-use crate::domain::wire::{Frame, FrameKind};
+use crate::domain::wire::FrameKind;
+use crate::domain::wire::frame::shown_to_gen1;
 
 /// Answers one of the read methods.
 ///
@@ -211,10 +212,17 @@ fn iso(time: TimeMs) -> String {
         .unwrap_or_default()
 }
 
-/// A stored frame as a gen-1 node may see it.
+/// A stored frame as a gen-1 node may see it. It was read and checked before it was stored.
 fn shown(stored: &StoredFrame) -> Option<Value> {
-    let frame = Frame::parse(serde_json::from_str(&stored.json).ok()?).ok()?;
-    Some(frame.to_gen1_wire(stored.hops, stored.effective_tier))
+    let mut value: Value = serde_json::from_str(&stored.json).ok()?;
+    value
+        .as_object_mut()?
+        .insert("hops".into(), stored.hops.into());
+    Some(shown_to_gen1(
+        value,
+        stored.claimed_tier,
+        stored.effective_tier,
+    ))
 }
 
 async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {

@@ -16,8 +16,9 @@ use crate::adapters::store::{Class, StoreError, approvals, frames, kv, proposals
 use crate::domain::admission::Grant;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::GEN1_RELAY_HOPS_MAX;
+use crate::domain::wire::Message;
+use crate::domain::wire::frame::shown_to_gen1;
 use crate::domain::wire::handshake::Feature;
-use crate::domain::wire::{Frame, Message};
 
 /// Frames read from the log at a time.
 const PAGE: usize = 256;
@@ -75,7 +76,7 @@ async fn feed_loop(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError>
             continue;
         };
         for stored in page {
-            if let Some(text) = outgoing(shared, link, &stored) {
+            if let Some(text) = outgoing(link, &stored) {
                 if !link.send(text).await {
                     return Ok(());
                 }
@@ -115,25 +116,18 @@ async fn start(shared: &Shared, key: &str) -> Result<u64, StoreError> {
 }
 
 /// The message for a stored frame, or nothing if it has gone far enough.
-fn outgoing(shared: &Shared, link: &LinkHandle, stored: &StoredFrame) -> Option<String> {
+fn outgoing(link: &LinkHandle, stored: &StoredFrame) -> Option<String> {
     let own = stored.link_peer.is_none();
     if stored.origin == link.info.device || (!own && stored.hops >= GEN1_RELAY_HOPS_MAX) {
         return None;
     }
     let hops = if own { 0 } else { stored.hops + 1 };
-    let value: Value = serde_json::from_str(&stored.json).ok()?;
+    let mut value: Value = serde_json::from_str(&stored.json).ok()?;
+    value.as_object_mut()?.insert("hops".into(), hops.into());
     let payload = if link.info.speaks(Feature::Sig) {
-        let mut value = value;
-        value.as_object_mut()?.insert("hops".into(), hops.into());
         value
     } else {
-        match Frame::parse(value) {
-            Ok(frame) => frame.to_gen1_wire(hops, stored.effective_tier),
-            Err(refusal) => {
-                tracing::error!(seq = stored.seq, own = %shared.own_id().short(), "a stored frame does not read: {refusal}");
-                return None;
-            }
-        }
+        shown_to_gen1(value, stored.claimed_tier, stored.effective_tier)
     };
     Some(Message::event("context.frame", &payload))
 }

@@ -200,16 +200,9 @@ impl Frame {
         Value::Object(members)
     }
 
-    /// The frame for a peer that cannot verify anything: the tier is the one *we* vouch for, with
-    /// the origin's claim beside it (DESIGN §6).
+    /// The frame for a peer that cannot verify anything; see [`shown_to_gen1`].
     pub fn to_gen1_wire(&self, hops: u32, effective: Tier) -> Value {
-        let mut value = self.to_wire(hops);
-        let shown = effective.min(self.claimed);
-        if let Some(trust) = value.get_mut("trust").and_then(Value::as_object_mut) {
-            trust.insert("evidence_trust_tier".into(), shown.wire_name().into());
-            trust.insert("claimedTier".into(), self.claimed.wire_name().into());
-        }
-        value
+        shown_to_gen1(self.to_wire(hops), self.claimed, effective)
     }
 
     /// The bytes its origin signs: a domain, the mesh, and the canonical members without `sig`.
@@ -221,6 +214,17 @@ impl Frame {
     pub fn content(&self, mesh: &MeshId) -> Digest {
         Digest::of(&[&self.signing_bytes(mesh)])
     }
+}
+
+/// A frame's JSON for a peer that cannot verify anything: the tier is the one *we* vouch for, with the
+/// origin's claim beside it (DESIGN §6).
+pub fn shown_to_gen1(mut frame: Value, claimed: Tier, effective: Tier) -> Value {
+    if let Some(trust) = frame.get_mut("trust").and_then(Value::as_object_mut) {
+        let shown = effective.min(claimed);
+        trust.insert("evidence_trust_tier".into(), shown.wire_name().into());
+        trust.insert("claimedTier".into(), claimed.wire_name().into());
+    }
+    frame
 }
 
 fn signing_bytes(members: &Map<String, Value>, mesh: &MeshId) -> Vec<u8> {
