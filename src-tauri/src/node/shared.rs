@@ -146,9 +146,12 @@ impl Shared {
         self.proposals_head.send_modify(|n| *n += 1);
     }
 
-    /// Records a refusal: log, counter, event (invariant I10).
+    /// Records a refusal: counter, log, event (invariant I10). In a flood of them only the counter goes on.
     pub async fn refused(&self, kind: &'static str, subject: &str, refusal: &Refusal) {
         self.metrics.refused(refusal.code);
+        if !self.events.admits_refusal(subject, self.now()) {
+            return;
+        }
         tracing::warn!(kind, subject, code = %refusal.code, "{}", refusal.message);
         let data = json!({"code": refusal.code, "subject": subject});
         self.events
