@@ -338,3 +338,46 @@ async fn caps_count_runs_that_were() {
     assert_eq!(refusal.code, Code::RateExceeded, "{refusal}");
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quorum_counts_people_not_votes() {
+    use clawmesh::domain::identity::OperatorKey;
+    let second = OperatorKey::from_seed(&[79; 32]);
+    let mut setup = field().with_operator(operator(), "L2");
+    setup.policy = Some(STARTER_POLICY.replacen("level = \"L2\"", "level = \"L2\"\nquorum = 2", 1));
+    let node = setup.start().await;
+    enroll(node.shared(), &second, "L2").await;
+    let minted = mint(&node, 1).await;
+    let yes = |key: &OperatorKey| decision(node.shared(), &minted.signed, key, Verdict::Approve);
+    for _ in 0..2 {
+        let standing = proposals::decide(node.shared(), yes(&operator()))
+            .await
+            .unwrap();
+        assert_eq!(
+            (standing.status, standing.approvals, standing.required),
+            (Status::AwaitingApproval, 1, 2)
+        );
+    }
+    assert_eq!(opened(&node), 0, "one person twice is one person");
+    let standing = proposals::decide(node.shared(), yes(&second))
+        .await
+        .unwrap();
+    assert_eq!(standing.status, Status::Executing);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_below_the_level_counts_for_nothing() {
+    let node = field().with_operator(operator(), "L1").start().await;
+    let minted = mint(&node, 1).await;
+    let yes = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
+    assert_eq!(
+        proposals::decide(node.shared(), yes)
+            .await
+            .unwrap_err()
+            .code,
+        Code::OperatorLevelTooLow
+    );
+    assert_eq!(opened(&node), 0);
+    node.stop().await;
+}
