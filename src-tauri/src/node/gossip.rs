@@ -37,6 +37,7 @@ pub async fn feed(shared: Shared, link: LinkHandle) {
         return;
     }
     tokio::select! {
+        biased;
         () = link.stop.cancelled() => {}
         result = feed_loop(&shared, &link) => if let Err(error) = result {
             tracing::error!(peer = link.info.device.short(), %error, "the link's feeder stopped");
@@ -67,6 +68,7 @@ async fn feed_loop(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError>
             .await?;
         let Some(last) = page.last().map(|f| f.seq) else {
             tokio::select! {
+                biased;
                 done = frames_head.changed() => if done.is_err() { return Ok(()) },
                 done = proposals_head.changed() => {
                     if done.is_err() { return Ok(()) }

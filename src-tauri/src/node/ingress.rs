@@ -93,7 +93,7 @@ async fn run(shared: Shared, mut inbox: mpsc::Receiver<Item>) {
 async fn next_batch(shared: &Shared, inbox: &mut mpsc::Receiver<Item>) -> Option<Judged> {
     let mut items = Vec::with_capacity(INGRESS_BATCH_MAX);
     tokio::select! {
-        biased;
+       biased;
         () = shared.tasks.stop().cancelled() => return None,
         n = inbox.recv_many(&mut items, INGRESS_BATCH_MAX) => if n == 0 { return None },
     }
@@ -102,9 +102,9 @@ async fn next_batch(shared: &Shared, inbox: &mut mpsc::Receiver<Item>) -> Option
     let own = shared.own_id().clone();
     let now = shared.now();
     // Signatures are work for the processor; the network tasks must not wait for it.
-    let judging = tokio::task::spawn_blocking(move || judge(items, &own, &mesh, &trust, now)).await;
-    Some(judging.unwrap_or_else(|error| {
-        tracing::error!(%error, "a batch of frames could not be judged and was dropped");
+    let judging = shared.work(move || judge(items, &own, &mesh, &trust, now));
+    Some(judging.await.unwrap_or_else(|| {
+        tracing::error!("a batch of frames could not be judged and was dropped");
         Judged::default()
     }))
 }
@@ -173,6 +173,7 @@ async fn store_until_stored(shared: &Shared, admitted: &Arc<[Admitted]>) -> Vec<
         shared.metrics.refused(error.code);
         tracing::error!(code = %error.code, waiting = admitted.len(), "frames not stored, trying again: {}", error.message);
         tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => return Vec::new(),
             () = tokio::time::sleep(RETRY) => {}
         }

@@ -9,7 +9,7 @@ use crate::adapters::store::facts::NewFact;
 use crate::adapters::store::frames::{Inserted, NewFrame};
 use crate::adapters::store::{Class, StoreError, facts, frames};
 use crate::domain::admission::{Admitted, admit_own};
-use crate::domain::base::Refusal;
+use crate::domain::base::{FrameId, Refusal};
 use crate::domain::wire::frame::FrameSpec;
 use crate::domain::wire::verify::verify_frames;
 use crate::domain::wire::{Frame, FrameKind};
@@ -142,7 +142,7 @@ pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
         &shared.key,
         &shared.config.name,
         &shared.mesh,
-        shared.stamper.stamp(now),
+        shared.stamper.stamp(FrameId::from(shared.fresh_id()?), now),
     )?;
     let own = *shared.key.public();
     let verified = verify_frames(vec![frame], &shared.mesh, |_| Some(own)).remove(0)?;

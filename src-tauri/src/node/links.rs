@@ -136,6 +136,7 @@ impl Link {
                 return Err(gone());
             }
             tokio::select! {
+                biased;
                 answer = waits => answer.unwrap_or_else(|_| Err(gone())),
                 () = self.stop.cancelled() => Err(gone()),
             }

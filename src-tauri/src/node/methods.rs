@@ -210,7 +210,7 @@ async fn asked_actuation(
     remember(shared, link, &asked, now).await?;
     let ttl = crate::domain::base::limits::DRAFT_TTL_MS;
     let draft = Draft {
-        draft_id: DraftId::from(uuid::Uuid::new_v4()),
+        draft_id: DraftId::from(shared.fresh_id()?),
         action: asked.action,
         reason: asked
             .note

@@ -15,6 +15,7 @@ pub mod links;
 mod methods;
 pub mod metrics;
 mod open;
+pub mod outside;
 pub mod planning;
 pub mod policy_book;
 pub mod proposals;
@@ -32,10 +33,11 @@ use tokio::sync::mpsc;
 
 pub use self::config::{Config, RawConfig};
 pub use self::open::{OpenError, Opened};
+pub use self::outside::Outside;
 pub use self::shared::Shared;
 use crate::adapters::paths::StateLock;
 use crate::adapters::store::{Class, frames};
-use crate::adapters::transport::{Incoming, Listener, Rules};
+use crate::adapters::transport::{Doorway, Incoming, Listener, Rules};
 use ingress::Ingress;
 
 /// Accepted sockets waiting for their session to start.
@@ -59,18 +61,13 @@ impl Node {
         opened: Opened,
         app: impl FnOnce(&Shared) -> axum::Router,
     ) -> Result<Node, OpenError> {
-        let Opened {
-            shared,
-            sensors,
-            lock,
-        } = opened;
-        proposals::recover(&shared).await?;
+        // What was interrupted is put in order before anybody can ask for more.
+        proposals::recover(&opened.shared).await?;
+        let shared = opened.shared.clone();
         let listener =
             Listener::bind(SocketAddr::new(shared.config.host, shared.config.port)).await?;
-        let address = listener.local_addr();
-        let ingress = Ingress::start(&shared);
+        let (address, doorway) = (listener.local_addr(), listener.doorway());
         let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE);
-        let doorway = listener.doorway();
         let served = listener.serve(
             app(&shared),
             Rules::default(),
@@ -79,6 +76,35 @@ impl Node {
             shared.tasks.stop().clone(),
         );
         shared.tasks.essential("listener", served);
+        Ok(Self::run(opened, address, doorway, sockets).await)
+    }
+
+    /// Starts a node whose sockets come from elsewhere than a port of this machine.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_on(
+        opened: Opened,
+        address: SocketAddr,
+        doorway: Arc<Doorway>,
+        sockets: mpsc::Receiver<Incoming>,
+    ) -> Result<Node, OpenError> {
+        proposals::recover(&opened.shared).await?;
+        Ok(Self::run(opened, address, doorway, sockets).await)
+    }
+
+    async fn run(
+        opened: Opened,
+        address: SocketAddr,
+        doorway: Arc<Doorway>,
+        sockets: mpsc::Receiver<Incoming>,
+    ) -> Node {
+        let Opened {
+            shared,
+            sensors,
+            lock,
+        } = opened;
+        let ingress = Ingress::start(&shared);
         shared
             .tasks
             .essential("doorman", doorman(shared.clone(), ingress.clone(), sockets));
@@ -118,11 +144,11 @@ impl Node {
             .events
             .record(&shared, "startup", "info", &message, data)
             .await;
-        Ok(Node {
+        Node {
             shared,
             address,
             lock,
-        })
+        }
     }
 
     /// Where it listens.
@@ -160,6 +186,7 @@ impl Node {
 async fn doorman(shared: Shared, ingress: Ingress, mut sockets: mpsc::Receiver<Incoming>) {
     loop {
         let incoming = tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => return,
             incoming = sockets.recv() => incoming,
         };
@@ -171,10 +198,11 @@ async fn doorman(shared: Shared, ingress: Ingress, mut sockets: mpsc::Receiver<I
     }
 }
 
-async fn housekeeping(shared: Shared, doorway: Arc<crate::adapters::transport::Doorway>) {
+async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
     loop {
         tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => return,
             _ = tick.tick() => {}
         }

@@ -19,7 +19,7 @@ use super::links::{LinkHandle, Outgoing, PeerInfo};
 use super::methods;
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::trust;
-use crate::adapters::transport::{self, Incoming, Posture, Received, SocketReader, SocketWriter};
+use crate::adapters::transport::{Incoming, Posture, Received, SocketReader, SocketWriter};
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::limits::{HANDSHAKE_DEADLINE_MS, NONCE_TTL_MS};
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
@@ -48,14 +48,11 @@ fn introduction(shared: &Shared) -> Introduction {
     }
 }
 
-fn nonce() -> Result<String, Refusal> {
-    let mut bytes = [0u8; 24];
-    getrandom::fill(&mut bytes).map_err(|e| {
-        Refusal::new(
-            Code::InternalError,
-            format!("the system gave no random bytes: {e}"),
-        )
-    })?;
+fn nonce(shared: &Shared) -> Result<String, Refusal> {
+    let bytes: [u8; 24] = shared
+        .random
+        .bytes()
+        .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
@@ -106,6 +103,7 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
     let stop = shared.tasks.stop().child_token();
     let (mut reader, mut writer) = socket.split();
     let greeted = tokio::select! {
+        biased;
         () = stop.cancelled() => None,
         () = slot.evicted() => None,
         greeted = greet(&shared, &mut reader, &mut writer) => greeted,
@@ -172,7 +170,7 @@ async fn greet(
         };
         let reply = match method.as_str() {
             "mesh.ping" => Reply::Ok(json!({"pong": true, "timestamp": shared.now()})),
-            "mesh.challenge" => match nonce() {
+            "mesh.challenge" => match nonce(shared) {
                 Ok(fresh) => {
                     issued = Some((fresh.clone(), shared.now()));
                     Reply::Ok(json!({"nonce": fresh}))
@@ -272,7 +270,9 @@ async fn connect(
 /// Why no link came about; the caller waits and tries again.
 pub async fn dialed(shared: &Shared, ingress: &Ingress, peer: &StaticPeer) -> Result<(), String> {
     let stop = shared.tasks.stop().child_token();
-    let socket = transport::dial(&peer.url, DIAL_TIMEOUT, &stop)
+    let socket = shared
+        .dialer
+        .dial(&peer.url, DIAL_TIMEOUT, &stop)
         .await
         .map_err(|e| e.to_string())?;
     let (mut reader, mut writer) = socket.split();
@@ -329,7 +329,7 @@ async fn introduce(
         .and_then(Value::as_str)
         .filter(|n| !n.is_empty() && n.len() <= 128);
     let their_nonce = their_nonce.ok_or("the peer's challenge has no nonce")?;
-    let our_nonce = nonce().map_err(|e| e.message)?;
+    let our_nonce = nonce(shared).map_err(|e| e.message)?;
     let params =
         introduction(shared).sign(&shared.key, their_nonce, Some(&our_nonce), shared.now());
     let reply = ask(reader, writer, "2", "mesh.connect", &Value::Object(params)).await?;
@@ -416,6 +416,7 @@ async fn run_link(
         .tasks
         .passing("link feeder", gossip::feed(shared.clone(), link.clone()));
     let why = tokio::select! {
+        biased;
         () = link.stop.cancelled() => "closed by this node",
         why = read_loop(&shared, &ingress, &link, &mut reader) => why,
     };
@@ -506,7 +507,7 @@ async fn write_loop(
 ) {
     loop {
         let first = tokio::select! {
-            biased;
+           biased;
             next = outbox.recv() => next,
             () = stop.cancelled() => break,
         };
@@ -570,6 +571,7 @@ pub async fn keep_dialing(shared: Shared, ingress: Ingress, peer: StaticPeer) {
     while !stop.is_cancelled() {
         if shared.links.get(&peer.device).is_some() {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 changed = changes.changed() => if changed.is_err() { return },
             }
@@ -577,6 +579,7 @@ pub async fn keep_dialing(shared: Shared, ingress: Ingress, peer: StaticPeer) {
         }
         let started = tokio::time::Instant::now();
         let result = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             result = dialed(&shared, &ingress, &peer) => result,
         };
@@ -588,10 +591,9 @@ pub async fn keep_dialing(shared: Shared, ingress: Ingress, peer: StaticPeer) {
                 tracing::info!(peer = peer.device.short(), url = %peer.url, wait_ms, "not connected: {why}")
             }
         }
-        let jitter = nonce().map_or(0, |n| {
-            n.bytes().take(2).fold(0u64, |a, b| a * 256 + u64::from(b))
-        }) % (wait_ms / 2 + 1);
+        let jitter = shared.random.below(wait_ms / 2 + 1);
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(Duration::from_millis(wait_ms / 2 + jitter)) => {}
         }

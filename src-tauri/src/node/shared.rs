@@ -17,7 +17,9 @@ use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::runtime::Tasks;
 use crate::adapters::clock::SharedClock;
+use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Class, Store, StoreError, audit, kv, trust};
+use crate::adapters::transport::Dialer;
 use crate::domain::admission::{Grant, TrustRecord, TrustView};
 use crate::domain::base::limits::CLOCK_BEHIND_MAX_MS;
 use crate::domain::base::{Code, DeviceId, FrameId, Hlc, MeshId, Refusal, TimeMs};
@@ -41,6 +43,12 @@ pub struct Inner {
     pub store: Store,
     /// What time it is.
     pub clock: SharedClock,
+    /// Where its ids and nonces come from.
+    pub random: SharedRandom,
+    /// How it reaches peers.
+    pub dialer: Arc<dyn Dialer>,
+    /// Whether work that takes the processor long leaves the network's threads.
+    pub threads: bool,
     /// When it started.
     pub started_at: TimeMs,
     /// What happened.
@@ -93,6 +101,28 @@ impl Shared {
     /// The current moment.
     pub fn now(&self) -> TimeMs {
         self.clock.now()
+    }
+
+    /// A fresh id.
+    ///
+    /// # Errors
+    /// `INTERNAL_ERROR` if the system gave no random bytes.
+    pub fn fresh_id(&self) -> Result<uuid::Uuid, Refusal> {
+        self.random
+            .uuid()
+            .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))
+    }
+
+    /// Runs work that takes the processor long, off the network's threads where there are others;
+    /// `None` if it panicked.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        match self.threads {
+            true => tokio::task::spawn_blocking(work).await.ok(),
+            false => Some(work()),
+        }
     }
 
     /// The state directory.
@@ -263,12 +293,12 @@ impl Stamper {
     }
 
     /// The stamp of the next own frame.
-    pub fn stamp(&self, now: TimeMs) -> Stamp {
+    pub fn stamp(&self, frame_id: FrameId, now: TimeMs) -> Stamp {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = state.0.tick(now);
         state.1 += 1;
         Stamp {
-            frame_id: FrameId::from(uuid::Uuid::new_v4()),
+            frame_id,
             now,
             hlc: state.0,
             seq: state.1,
