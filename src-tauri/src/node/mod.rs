@@ -3,7 +3,6 @@
 //! [`Node::start`] opens the state directory, recovers from whatever interrupted the last run, and
 //! only then listens. [`Node::stop`] ends every action in its safe state and every task in time.
 
-mod catch_up;
 pub mod config;
 pub mod drivers;
 pub mod events;
@@ -19,6 +18,7 @@ pub mod outside;
 pub mod planning;
 pub mod policy_book;
 pub mod proposals;
+pub mod reconcile;
 pub mod runtime;
 mod sensing;
 mod sessions;
@@ -38,6 +38,7 @@ pub use self::shared::Shared;
 use crate::adapters::paths::StateLock;
 use crate::adapters::store::{Class, frames};
 use crate::adapters::transport::{Doorway, Incoming, Listener, Rules};
+use crate::domain::base::TimeMs;
 use ingress::Ingress;
 
 /// Accepted sockets waiting for their session to start.
@@ -220,12 +221,13 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
             .store
             .write(Class::Relaxed, "housekeeping", move |c| {
                 shared::note_time(c, now)?;
-                frames::prune(c, keep)
+                Ok((frames::prune(c, keep)?, frames::horizon(c)?))
             })
             .await;
         match done {
-            Ok(0) => {}
-            Ok(pruned) => {
+            Ok((0, _)) => {}
+            Ok((pruned, horizon)) => {
+                shared.held.pruned(horizon.map_or(TimeMs(0), |h| h.time));
                 let message = format!("{pruned} old frames pruned; the newest {keep} are kept");
                 shared
                     .events

@@ -1,7 +1,7 @@
 //! Opening a state directory: lock, identity, store, books, drivers, sensors. Nothing runs yet.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use tokio::sync::watch;
 
@@ -13,6 +13,7 @@ use super::metrics::Metrics;
 use super::outside::Outside;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
+use super::reconcile::Held;
 use super::runtime::Tasks;
 use super::shared::{Inner, Shared, Stamper, TrustBook};
 use crate::adapters::clock::SharedClock;
@@ -125,7 +126,12 @@ impl Opened {
             false => Store::open_on(&file, options, engine)?,
         };
         let stamper = resume(&store, key.id().clone()).await?;
-        let offered = store.read("offers", super::shared::offers).await?;
+        let (offered, signers, mesh_floor, horizon) = store
+            .read("what peers are known for", |c| {
+                use super::shared::{mesh_floor, offers, signers};
+                Ok((offers(c)?, signers(c)?, mesh_floor(c)?, frames::horizon(c)?))
+            })
+            .await?;
         let policy = PolicyBook::default();
         policy.open(&store, &dir.policy_file()).await?;
         let trust = TrustBook::default();
@@ -152,6 +158,9 @@ impl Opened {
             frames_head: watch::channel(0).0,
             proposals_head: watch::channel(0).0,
             last_offered: Mutex::new(offered),
+            signers: RwLock::new(Arc::new(signers)),
+            held: Held::new(horizon.map(|h| h.time), mesh_floor),
+            mesh_floor,
             key,
             mesh,
             config,

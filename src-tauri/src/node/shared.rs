@@ -1,7 +1,7 @@
 //! What every actor of a node shares: identity, store, clock, books, heads. No actor owns it, no
 //! lock in it is ever held across an await.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -15,6 +15,7 @@ use super::links::Links;
 use super::metrics::Metrics;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
+use super::reconcile::Held;
 use super::runtime::Tasks;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::random::SharedRandom;
@@ -69,6 +70,12 @@ pub struct Inner {
     pub running: Running,
     /// What devices offered when they were last connected.
     pub last_offered: Mutex<BTreeMap<DeviceId, Vec<String>>>,
+    /// Devices that sign their frames: what comes in their name unsigned is not theirs.
+    pub signers: RwLock<Arc<BTreeSet<DeviceId>>>,
+    /// What reconciliation compares.
+    pub held: Held,
+    /// Frames up to this place of the log belong to a mesh this node was in before.
+    pub mesh_floor: u64,
     /// Its tasks.
     pub tasks: Tasks,
     /// The stamps of its own frames.
@@ -168,6 +175,35 @@ impl Shared {
             .await;
         if let Err(error) = stored {
             tracing::warn!(%error, "what a peer offers could not be stored");
+        }
+    }
+
+    /// Devices that are known to sign their frames.
+    pub fn known_signers(&self) -> Arc<BTreeSet<DeviceId>> {
+        self.signers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Remembers that a device signs its frames.
+    pub async fn remember_signer(&self, device: &DeviceId) {
+        if self.known_signers().contains(device) {
+            return;
+        }
+        let text = {
+            let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::make_mut(&mut signers).insert(device.clone());
+            json!(**signers).to_string()
+        };
+        let stored = self
+            .store
+            .write(Class::Relaxed, "signers", move |c| {
+                kv::put(c, SIGNERS, text.as_bytes())
+            })
+            .await;
+        if let Err(error) = stored {
+            tracing::warn!(%error, "which peers sign could not be stored");
         }
     }
 
@@ -325,6 +361,32 @@ pub fn offers(conn: &rusqlite::Connection) -> Result<BTreeMap<DeviceId, Vec<Stri
     Ok(stored
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default())
+}
+
+const SIGNERS: &str = "peers.signers";
+
+/// Devices that signed their frames in earlier runs.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn signers(conn: &rusqlite::Connection) -> Result<BTreeSet<DeviceId>, StoreError> {
+    let stored = kv::get(conn, SIGNERS)?;
+    Ok(stored
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default())
+}
+
+/// The key under which the end of an earlier mesh's frames is written down.
+pub const MESH_FLOOR: &str = "mesh.floor";
+
+/// Where the frames of this mesh begin.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn mesh_floor(conn: &rusqlite::Connection) -> Result<u64, StoreError> {
+    Ok(kv::get(conn, MESH_FLOOR)?
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_be_bytes))
 }
 
 const HIGH_WATER: &str = "clock.high-water";

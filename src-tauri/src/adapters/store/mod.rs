@@ -13,6 +13,7 @@ mod engine;
 mod error;
 pub mod events;
 pub mod facts;
+pub mod frame_sync;
 pub mod frames;
 pub mod kv;
 mod open;
