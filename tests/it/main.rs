@@ -18,6 +18,7 @@ mod gen1_listener;
 mod handshake;
 mod harness;
 mod levels;
+mod lifecycle;
 mod main_job;
 mod process;
 mod recorded;

@@ -15,6 +15,7 @@ mod methods;
 pub mod metrics;
 mod open;
 pub mod outside;
+pub mod peers;
 pub mod planning;
 pub mod policy_book;
 pub mod proposals;
@@ -40,9 +41,12 @@ use crate::adapters::store::{Class, frames};
 use crate::adapters::transport::{Doorway, Incoming, Listener, Rules};
 use crate::domain::base::TimeMs;
 use ingress::Ingress;
+use peers::{Source, Target};
 
 /// Accepted sockets waiting for their session to start.
 const ACCEPT_QUEUE: usize = 64;
+/// How long peers may take to hear a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How often the store is pruned and the clock's high-water mark written.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
@@ -109,12 +113,17 @@ impl Node {
         shared
             .tasks
             .essential("doorman", doorman(shared.clone(), ingress.clone(), sockets));
-        for peer in shared.config.peers.clone() {
-            shared.tasks.passing(
-                "dialer",
-                sessions::keep_dialing(shared.clone(), ingress.clone(), peer),
-            );
+        for peer in &shared.config.peers {
+            let target = Target {
+                url: peer.url.clone(),
+                label: peer.label.clone(),
+                source: Source::Configured,
+            };
+            shared.peers.add(&peer.device, target, shared.now());
         }
+        shared
+            .tasks
+            .essential("peers", peers::run(shared.clone(), ingress.clone()));
         if !sensors.is_empty() {
             shared
                 .tasks
@@ -174,12 +183,28 @@ impl Node {
             .events
             .record(&self.shared, "shutdown", "info", &message, json!({}))
             .await;
+        self.take_leave().await;
         self.shared.tasks.shut_down().await;
         let store = self.shared.store.clone();
         drop(self.shared);
         store.close().await;
         // Only now may another node open the state directory.
         drop(self.lock);
+    }
+}
+
+impl Node {
+    /// Says goodbye to every peer and waits a moment for it to be heard.
+    async fn take_leave(&self) {
+        let shared = &self.shared;
+        shared.peers.retire();
+        let mut links = shared.links.watch();
+        for link in shared.links.all() {
+            link.take_leave(shared.own_id(), shared.now());
+        }
+        let gone =
+            async { while !shared.links.all().is_empty() && links.changed().await.is_ok() {} };
+        drop(tokio::time::timeout(GOODBYE, gone).await);
     }
 }
 

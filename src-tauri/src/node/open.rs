@@ -11,6 +11,7 @@ use super::events::EventLog;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::outside::Outside;
+use super::peers::Peers;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::reconcile::Held;
@@ -154,6 +155,7 @@ impl Opened {
             events: EventLog::default(),
             metrics: Metrics::default(),
             links: Links::default(),
+            peers: Peers::default(),
             tasks: Tasks::new(),
             frames_head: watch::channel(0).0,
             proposals_head: watch::channel(0).0,

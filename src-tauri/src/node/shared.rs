@@ -13,6 +13,7 @@ use super::drivers::Drivers;
 use super::events::EventLog;
 use super::links::Links;
 use super::metrics::Metrics;
+use super::peers::Peers;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::reconcile::Held;
@@ -62,6 +63,8 @@ pub struct Inner {
     pub policy: PolicyBook,
     /// Whom it is connected to.
     pub links: Links,
+    /// Where it stands with each.
+    pub peers: Peers,
     /// Everything it offers.
     pub capabilities: Vec<Capability>,
     /// Its actuators.

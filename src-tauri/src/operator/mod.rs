@@ -6,6 +6,7 @@
 pub mod access;
 pub mod commands;
 pub mod dto;
+mod peers;
 mod proposals;
 pub mod queries;
 pub mod registry;

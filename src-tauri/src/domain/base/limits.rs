@@ -114,3 +114,11 @@ pub const RECONCILE_EVERY_MS: u64 = 60_000;
 pub const RECONCILE_ANSWERS_PER_MINUTE: u32 = 600;
 /// Messages a gen-1 node gets from us in a minute on a link that we dialed; it takes 100.
 pub const GEN1_MESSAGES_PER_MINUTE: u32 = 90;
+/// Pause between two pings on a link, in milliseconds.
+pub const PING_EVERY_MS: u64 = 15_000;
+/// How long an answer to a ping may take, in milliseconds.
+pub const PING_WAIT_MS: u64 = 5_000;
+/// Most devices this node keeps an eye on as peers.
+pub const PEERS_MAX: usize = 512;
+/// Most addresses kept for one device.
+pub const PEER_TARGETS_MAX: usize = 16;

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use self::accept::accepted;
-pub use self::dial::keep_dialing;
+pub use self::dial::{DialError, dial};
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::trust;
 use crate::adapters::transport::SocketWriter;

@@ -98,7 +98,11 @@ pub const ROUTES: &[Route] = &[
         "[NodeView]",
         "Every device of the mesh that this node knows.",
     ),
-    get("/peers", "[PeerView]", "The connected peers."),
+    get(
+        "/peers",
+        "[PeerView]",
+        "Every peer, connected or not, with its state and why.",
+    ),
     asked(
         get(
             "/world",
