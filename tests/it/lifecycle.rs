@@ -143,3 +143,33 @@ async fn answers_nobody_asked_for_and_unread_answers_do_no_harm() {
         () = async { flood.await; std::future::pending::<()>().await } => {}
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wss_link_is_bound_to_both_devices_and_a_wrong_pin_never_connects() {
+    let field = kin(2, &[1]).start_in(place(), Some(2)).await;
+    let mut setup = kin(1, &[2]);
+    setup.raw.peers = vec![format!("{}=wss://{}||vpn", key(2).id(), field.address)];
+    let centre = setup.start_in(place(), Some(1)).await;
+    stands(&centre, 2, |s| s.state == State::Connected).await;
+    for (node, peer) in [(&centre, 2), (&field, 1)] {
+        let link = until("the link is up", || async {
+            node.shared().links.get(key(peer).id())
+        })
+        .await;
+        assert_eq!(link.info.posture.to_string(), "identity-bound");
+    }
+    centre.stop().await;
+    let pin = "00".repeat(32);
+    let mut setup = kin(1, &[2]);
+    setup.raw.peers = vec![format!("{}=wss://{}|{pin}|vpn", key(2).id(), field.address)];
+    let centre = setup.start_in(place(), Some(1)).await;
+    let refused = stands(&centre, 2, |s| s.state == State::Refused).await;
+    assert!(refused.why.contains("is pinned"), "{}", refused.why);
+    centre.stop().await;
+    // The right address, but not the device that was meant.
+    let mut setup = kin(1, &[3]);
+    setup.raw.peers = vec![format!("{}=wss://{}||vpn", key(3).id(), field.address)];
+    let centre = setup.start_in(place(), Some(1)).await;
+    let refused = stands(&centre, 3, |s| s.state == State::Refused).await;
+    assert!(refused.why.contains("was expected"), "{}", refused.why);
+}

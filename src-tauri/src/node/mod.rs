@@ -76,6 +76,7 @@ impl Node {
         let served = listener.serve(
             app(&shared),
             Rules::default(),
+            Some(shared.tls.clone()),
             queue,
             shared.tasks.tracker().clone(),
             shared.tasks.stop().clone(),
@@ -116,6 +117,7 @@ impl Node {
         for peer in &shared.config.peers {
             let target = Target {
                 url: peer.url.clone(),
+                pin: peer.pin,
                 label: peer.label.clone(),
                 source: Source::Configured,
             };

@@ -28,7 +28,7 @@ use crate::adapters::sensor::host::HostSensor;
 use crate::adapters::sensor::sim::SimSensor;
 use crate::adapters::sim_kit::{KitError, SimKit};
 use crate::adapters::store::{Store, StoreError, StoreOptions, frames, kv};
-use crate::adapters::transport::TransportError;
+use crate::adapters::transport::{BrowserCertificate, Tls, TlsError, TransportError};
 use crate::domain::base::{Hlc, MeshId};
 use crate::domain::capability::{Action, Capability, Params};
 
@@ -47,6 +47,9 @@ pub enum OpenError {
     /// The port cannot be listened on.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The simulated kit's state cannot be used.
     #[error(transparent)]
     Kit(#[from] KitError),
@@ -118,6 +121,7 @@ impl Opened {
             Some(mesh) => mesh.clone(),
             None => kept_mesh_id(&dir, &random)?,
         };
+        let tls = Tls::new(&key, &browser_certificate(&dir)?)?;
         let (file, max_bytes) = (dir.database(), config.store_max_bytes);
         let options = StoreOptions { max_bytes };
         let store = match threads {
@@ -169,6 +173,7 @@ impl Opened {
             store,
             clock,
             random,
+            tls,
             dialer,
             threads,
             trust,
@@ -184,6 +189,18 @@ impl Opened {
             lock,
         })
     }
+}
+
+/// What browsers are shown, made once; made anew where the file does not hold one.
+fn browser_certificate(dir: &StateDir) -> Result<BrowserCertificate, OpenError> {
+    let file = dir.browser_certificate_file();
+    let kept = std::fs::read(&file).map(zeroize::Zeroizing::new);
+    if let Some(kept) = kept.ok().and_then(|b| BrowserCertificate::from_bytes(&b)) {
+        return Ok(kept);
+    }
+    let made = BrowserCertificate::generate()?;
+    dir.write_private(&file, &made.to_bytes())?;
+    Ok(made)
 }
 
 /// The random id of an unnamed mesh, made once.

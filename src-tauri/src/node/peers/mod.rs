@@ -26,7 +26,7 @@ pub use self::unreachable::SEEN;
 use super::ingress::Ingress;
 use super::links::{Ended, LinkHandle};
 use super::shared::Shared;
-use crate::adapters::transport::PeerUrl;
+use crate::adapters::transport::{Fingerprint, PeerUrl};
 use crate::domain::base::limits::{PEER_TARGETS_MAX, PEERS_MAX};
 use crate::domain::base::{DeviceId, TimeMs};
 
@@ -46,6 +46,8 @@ pub enum Source {
 pub struct Target {
     /// Where.
     pub url: PeerUrl,
+    /// The certificate it must show.
+    pub pin: Option<Fingerprint>,
     /// The transport label.
     pub label: String,
     /// How it became known.

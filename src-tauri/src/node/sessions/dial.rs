@@ -4,12 +4,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{introduction, life, nonce, recognise, say};
-use crate::adapters::transport::{Posture, Received, SocketReader, SocketWriter};
+use super::{check_binding, introduction, life, nonce, recognise, say};
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::transport::{
+    Posture, Received, Security, Socket, SocketReader, SocketWriter, TransportError,
+};
+use crate::domain::admission::Preset;
 use crate::domain::base::limits::HANDSHAKE_DEADLINE_MS;
 use crate::domain::base::{Code, DeviceId};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Hello;
+use crate::node::config::is_local;
 use crate::node::ingress::Ingress;
 use crate::node::links::PeerInfo;
 use crate::node::peers::Target;
@@ -46,25 +52,37 @@ pub async fn dial(
     target: &Target,
 ) -> Result<(), DialError> {
     let stop = shared.tasks.stop().child_token();
-    let socket = shared
-        .dialer
-        .dial(&target.url, DIAL_TIMEOUT, &stop)
-        .await
-        .map_err(failed)?;
-    let posture = Posture::Insecure;
+    let socket = reach(shared, device, target, &stop).await?;
+    let protection = socket.protection().clone();
+    if !is_local(&target.label) && protection.posture < Posture::TlsPinned {
+        return Err(refused(format!(
+            "the link is {}, and over {:?} it must be pinned or bound to the device's key",
+            protection.posture, target.label
+        )));
+    }
     let (mut reader, mut writer) = socket.split();
     let deadline = Duration::from_millis(HANDSHAKE_DEADLINE_MS);
     let introducing = introduce(shared, device, &mut reader, &mut writer);
     let hello = match tokio::time::timeout(deadline, introducing).await {
-        Ok(Ok(hello)) => hello,
+        Ok(Ok(hello)) => {
+            let same_machine = target.url.is_loopback();
+            match check_binding(shared, &hello, &protection, same_machine) {
+                Ok(()) => hello,
+                Err(refusal) => {
+                    writer.close(1008, "handshake refused").await;
+                    return Err(refused(refusal));
+                }
+            }
+        }
         Ok(Err(why)) => {
             writer.close(1008, "handshake refused").await;
             return Err(why);
         }
         Err(_) => return Err(failed("the handshake took too long")),
     };
+    reader.trusted();
     let label = Some(target.label.clone());
-    let info = PeerInfo::new(&hello, true, label, posture, shared.now());
+    let info = PeerInfo::new(&hello, true, label, protection.posture, shared.now());
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
             writer.close(1000, "duplicate").await;
@@ -75,6 +93,48 @@ pub async fn dial(
             shared.tasks.passing("link", life);
             Ok(())
         }
+    }
+}
+
+/// Opens a socket, by TLS wherever it leaves the machine. Without TLS only a device that is trusted
+/// as gen-1, has never shown itself to be our own kind and is on a local network is spoken to.
+async fn reach(
+    shared: &Shared,
+    device: &DeviceId,
+    target: &Target,
+    stop: &CancellationToken,
+) -> Result<Socket, DialError> {
+    let plainly = |security| async move {
+        let dialed = shared
+            .dialer
+            .dial(&target.url, &security, DIAL_TIMEOUT, stop);
+        dialed.await
+    };
+    let url = &target.url;
+    if url.is_loopback() && !url.tls() && target.pin.is_none() {
+        return plainly(Security::Plain).await.map_err(failed);
+    }
+    let by_tls = Security::Tls {
+        tls: shared.tls.clone(),
+        pin: target.pin,
+        expect: device.clone(),
+    };
+    match plainly(by_tls).await {
+        Ok(socket) => Ok(socket),
+        Err(error @ (TransportError::PinMismatch { .. } | TransportError::WrongDevice { .. })) => {
+            Err(refused(error))
+        }
+        Err(error @ TransportError::Tls { .. }) => {
+            let record = shared.trust.live(device);
+            let as_gen1 = record.is_some_and(|r| r.grants == Preset::Gen1.grants())
+                && !shared.known_signers().contains(device);
+            let may = as_gen1 && is_local(&target.label) && !url.tls() && target.pin.is_none();
+            match may {
+                true => plainly(Security::Plain).await.map_err(failed),
+                false => Err(failed(error)),
+            }
+        }
+        Err(error) => Err(failed(error)),
     }
 }
 
