@@ -54,6 +54,7 @@ pub fn field() -> Setup {
             role: Some("field".into()),
             mesh_name: Some(MESH.into()),
             port: Some(0),
+            discovery: Some(false),
             mock_sensor: Some(true),
             mock_actuator: Some(true),
             sensor_interval_ms: Some(100),

@@ -2,7 +2,7 @@
 //!
 //! Unknown keys are errors. `config.example.toml` documents every key; a test parses it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -370,14 +370,19 @@ impl RawConfig {
         if rules.is_empty() && role.plans() {
             rules.push(default_rule()?);
         }
-        let discovery = self.discovery.unwrap_or(false);
+        let discovery = self.discovery.unwrap_or(true);
+        // Who is to be found by others must also be reachable for them.
+        let host = self.host.unwrap_or(match discovery {
+            true => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            false => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        });
         Ok(Config {
             state_dir,
             name,
             role,
             mesh: self.mesh_name.as_deref().map(MeshId::of_name),
             mesh_name: self.mesh_name,
-            host: self.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            host,
             port: self.port.unwrap_or(DEFAULT_PORT),
             discovery,
             peers: self

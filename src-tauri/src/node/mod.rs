@@ -4,6 +4,7 @@
 //! only then listens. [`Node::stop`] ends every action in its safe state and every task in time.
 
 pub mod config;
+pub mod discovery;
 pub mod drivers;
 pub mod events;
 mod gen1;
@@ -25,7 +26,7 @@ mod sensing;
 mod sessions;
 pub mod shared;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub use self::outside::Outside;
 pub use self::shared::Shared;
 use crate::adapters::paths::StateLock;
 use crate::adapters::store::{Class, frames};
-use crate::adapters::transport::{Doorway, Incoming, Listener, Rules};
+use crate::adapters::transport::{Doorway, Incoming, Listener, Rules, TransportError};
 use crate::domain::base::TimeMs;
 use ingress::Ingress;
 use peers::{Source, Target};
@@ -69,8 +70,7 @@ impl Node {
         // What was interrupted is put in order before anybody can ask for more.
         proposals::recover(&opened.shared).await?;
         let shared = opened.shared.clone();
-        let listener =
-            Listener::bind(SocketAddr::new(shared.config.host, shared.config.port)).await?;
+        let listener = listen(shared.config.host, shared.config.port).await?;
         let (address, doorway) = (listener.local_addr(), listener.doorway());
         let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE);
         let served = listener.serve(
@@ -126,6 +126,11 @@ impl Node {
         shared
             .tasks
             .essential("peers", peers::run(shared.clone(), ingress.clone()));
+        if shared.config.discovery {
+            shared
+                .tasks
+                .passing("discovery", discovery::run(shared.clone(), address.port()));
+        }
         if !sensors.is_empty() {
             shared
                 .tasks
@@ -207,6 +212,18 @@ impl Node {
         let gone =
             async { while !shared.links.all().is_empty() && links.changed().await.is_ok() {} };
         drop(tokio::time::timeout(GOODBYE, gone).await);
+    }
+}
+
+/// Listens; on all addresses of both protocols where the system has both.
+async fn listen(host: IpAddr, port: u16) -> Result<Listener, TransportError> {
+    let bound = Listener::bind(SocketAddr::new(host, port)).await;
+    match bound {
+        Err(TransportError::Bind { .. }) if host == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            let v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            Listener::bind(SocketAddr::new(v4, port)).await
+        }
+        bound => bound,
     }
 }
 

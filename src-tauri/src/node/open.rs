@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::config::{Config, RawActuator};
+use super::discovery::Nearby;
 use super::drivers::{Drivers, SharedDriver};
 use super::events::EventLog;
 use super::links::Links;
@@ -160,6 +161,7 @@ impl Opened {
             metrics: Metrics::default(),
             links: Links::default(),
             peers: Peers::default(),
+            nearby: Nearby::default(),
             tasks: Tasks::new(),
             frames_head: watch::channel(0).0,
             proposals_head: watch::channel(0).0,
@@ -183,6 +185,7 @@ impl Opened {
             running: Running::default(),
             stamper,
         });
+        shared.nearby.load(&shared).await?;
         Ok(Opened {
             shared,
             sensors,

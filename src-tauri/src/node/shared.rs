@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::discovery::Nearby;
 use super::drivers::Drivers;
 use super::events::EventLog;
 use super::links::Links;
@@ -67,6 +68,8 @@ pub struct Inner {
     pub links: Links,
     /// Where it stands with each.
     pub peers: Peers,
+    /// Who is on the LAN.
+    pub nearby: Nearby,
     /// Everything it offers.
     pub capabilities: Vec<Capability>,
     /// Its actuators.

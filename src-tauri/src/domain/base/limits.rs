@@ -122,3 +122,7 @@ pub const PING_WAIT_MS: u64 = 5_000;
 pub const PEERS_MAX: usize = 512;
 /// Most addresses kept for one device.
 pub const PEER_TARGETS_MAX: usize = 16;
+/// Most nodes on the LAN that are remembered.
+pub const NEARBY_MAX: usize = 1_024;
+/// Most addresses of one node on the LAN.
+pub const NEARBY_ADDRESSES_MAX: usize = 8;
