@@ -4,7 +4,9 @@
 //! `registry` also works on a stopped node's store; the rest needs a running one.
 
 pub mod access;
+pub mod browser;
 pub mod commands;
+pub mod console;
 pub mod dto;
 mod proposals;
 pub mod queries;

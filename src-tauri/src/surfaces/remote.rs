@@ -20,6 +20,7 @@ use crate::adapters::paths::StateDir;
 use crate::domain::gate::SignedDecision;
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope, Tokens, TokensError};
+use crate::operator::browser::{LinkRequest, LinkView};
 use crate::operator::dto::{
     AuditReport, AuditView, DraftRequest, DraftView, ErrorBody, EventView, ExplainRequest,
     ExplainView, FactView, FrameView, GrantChange, NodeView, OperatorEnroll, OperatorView,
@@ -600,6 +601,18 @@ impl Remote {
             None,
         )
         .await
+    }
+
+    /// A one-time link that opens the console with `scope`, in the name of a person.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn console_link(&self, scope: Scope, name: &str) -> Asked<LinkView> {
+        let asked = LinkRequest {
+            scope: Some(scope),
+            name: Some(name.to_owned()),
+        };
+        self.post(scope, "/console/link", &asked).await
     }
 
     /// Every operator known to the node.

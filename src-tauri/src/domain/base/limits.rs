@@ -74,6 +74,18 @@ pub const ACTUATION_MAX_MS: u64 = 24 * 3_600_000;
 pub const OPERATOR_RECORD_MAX_AGE_MS: u64 = 365 * 24 * 3_600_000;
 /// Largest HTTP request body, in bytes.
 pub const HTTP_BODY_MAX_BYTES: usize = 262_144;
+/// How long a one-time link to the console can be opened, in milliseconds.
+pub const CONSOLE_LINK_TTL_MS: u64 = 120_000;
+/// Most one-time links to the console that wait to be opened; the oldest makes room.
+pub const CONSOLE_LINKS_MAX: usize = 16;
+/// How long a browser session lasts, in milliseconds.
+pub const BROWSER_SESSION_TTL_MS: u64 = 12 * 3_600_000;
+/// How long a browser session lasts without a request, in milliseconds.
+pub const BROWSER_SESSION_IDLE_MS: u64 = 3_600_000;
+/// Most browser sessions; the one unused for longest makes room.
+pub const BROWSER_SESSIONS_MAX: usize = 64;
+/// Links that failed to open within a minute before further failures are answered briefly.
+pub const CONSOLE_FAILURES_MAX: usize = 10;
 /// Largest policy or configuration file, in bytes.
 pub const CONFIG_FILE_MAX_BYTES: u64 = 1_048_576;
 /// Events kept in the event log.

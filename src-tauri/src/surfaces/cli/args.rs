@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::fail::EXIT_CODES;
 use super::text::parse_pair;
 use crate::node::RawConfig;
+use crate::operator::access::Scope;
 
 /// A node of a ClawMesh: readings in, proposals out, actions only with a person's signature.
 #[derive(Debug, Parser)]
@@ -91,6 +92,8 @@ pub enum Command {
     /// People whose signatures count
     #[command(subcommand)]
     Operator(OperatorCommand),
+    /// Make a one-time link that opens the console in a browser of this machine
+    Console(ConsoleArgs),
     /// Import identity and trusted peers of a gen-1 node; its files are only read
     Migrate {
         /// The gen-1 state directory [default: the state directory]
@@ -234,6 +237,17 @@ pub struct DecideArgs {
     /// Wait until the proposal has ended and print how
     #[arg(long)]
     pub wait: bool,
+}
+
+/// A browser session.
+#[derive(Debug, Args)]
+pub struct ConsoleArgs {
+    /// What the browser may do; decisions need your passphrase besides
+    #[arg(long, value_enum, default_value = "operate")]
+    pub scope: Scope,
+    /// Print the link and nothing else
+    #[arg(long)]
+    pub print: bool,
 }
 
 /// A wish for an action.

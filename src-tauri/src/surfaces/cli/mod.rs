@@ -5,6 +5,7 @@
 
 mod args;
 mod audit;
+mod console;
 mod context;
 mod decide;
 mod demo;
@@ -156,6 +157,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Audit(command) => audit::run(ctx, &command).await,
         Command::Trust(command) => trust::run(ctx, &command).await,
         Command::Operator(command) => operators::run(ctx, &command).await,
+        Command::Console(args) => console::run(ctx, &args).await,
         Command::Migrate { from } => migrate::run(ctx, from.as_deref()).await,
         Command::Completions { .. } | Command::Man { .. } => Err(Failure::new(
             Exit::Failed,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::answer::{Answered, Failed, body, body_or_default, ok, query};
-use super::{Api, openapi};
+use super::{Api, openapi, site};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::dto::{ExplainRequest, GrantChange, Why};
 use crate::operator::queries::{EventQuery, FactQuery, FrameQuery};
@@ -24,8 +24,11 @@ fn short(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// What is not there.
-pub(super) async fn nothing_here(uri: Uri) -> Response {
+/// A file of the console, or what is not there.
+pub(super) async fn nothing_here(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if let Some(response) = site::serve(&method, &uri, &headers) {
+        return response;
+    }
     Failed::from(Refusal::new(
         Code::NotFound,
         format!("there is no {} here", short(uri.path())),

@@ -1,13 +1,17 @@
-//! The HTTP surface: health, metrics and the operator API over the door. It authenticates,
+//! The HTTP surface: health, metrics, the operator API over the door, and the console's files. It authenticates,
 //! translates and calls; it decides nothing. The router also works in-process through tower's
 //! `oneshot`, which is how a desktop window will use it.
 
 mod answer;
 mod auth;
+mod console;
 mod handlers;
 pub mod openapi;
+mod site;
 mod stream;
 
+#[cfg(test)]
+mod browser_tests;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +28,7 @@ use self::handlers as h;
 use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
+use crate::operator::browser::Browsers;
 
 /// Most event streams at once.
 const STREAMS_MAX: usize = 32;
@@ -32,6 +37,7 @@ const STREAMS_MAX: usize = 32;
 pub(crate) struct Api {
     pub(crate) door: Door,
     tokens: Tokens,
+    browsers: Browsers,
     registry: Registry,
     streams: Arc<Semaphore>,
 }
@@ -60,6 +66,9 @@ fn read() -> Routes {
         ("/trust", get(h::trust)),
         ("/trust/{id}", get(h::trust_one)),
         ("/operators", get(h::operators)),
+        ("/session", get(console::session)),
+        ("/session/end", post(console::end)),
+        ("/console/link", post(console::link)),
         ("/openapi.json", get(h::openapi)),
     ]
 }
@@ -103,11 +112,13 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
     let api = Arc::new(Api {
         door,
         tokens,
+        browsers: Browsers::default(),
         registry,
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
     });
     Router::new()
         .route("/healthz", get(h::healthz))
+        .route("/console/open", get(console::open))
         .merge(scoped(
             &api,
             Scope::Read,

@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope};
-use crate::operator::dto;
+use crate::operator::{browser, console, dto};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -34,6 +34,10 @@ use crate::operator::dto;
     dto::OperatorEnroll,
     dto::Why,
     dto::ErrorBody,
+    browser::LinkRequest,
+    browser::LinkView,
+    console::SessionView,
+    console::EndedView,
     Standing,
 )))]
 struct Schemas;
@@ -44,7 +48,7 @@ pub struct Route {
     pub method: &'static str,
     /// Below the API's root.
     pub path: &'static str,
-    /// The token it needs.
+    /// The scope it needs, of a token or a browser session.
     pub scope: Scope,
     /// What it does, in a sentence.
     pub summary: &'static str,
@@ -275,6 +279,25 @@ pub const ROUTES: &[Route] = &[
         "OperatorView",
         "End an operator's key.",
     ),
+    get(
+        "/session",
+        "SessionView",
+        "Who asks, what they may do, and whether they can decide from here.",
+    ),
+    post(
+        Scope::Read,
+        "/session/end",
+        None,
+        "EndedView",
+        "End the browser session that asks.",
+    ),
+    post(
+        Scope::Read,
+        "/console/link",
+        Some("LinkRequest"),
+        "LinkView",
+        "Make a one-time link that opens the console in a browser; with a token only.",
+    ),
     get("/openapi.json", "any", "This description."),
 ];
 
@@ -304,8 +327,8 @@ fn operation(route: &Route) -> Value {
     };
     let mut op = json!({
         "summary": route.summary,
-        "description": format!("Needs the {} token.", route.scope),
-        "security": [{"bearer": []}],
+        "description": format!("Needs the {} scope.", route.scope),
+        "security": [{"bearer": []}, {"session": []}],
         "parameters": parameters,
         "responses": {
             "200": {"description": "Done.", "content": good},
@@ -314,7 +337,8 @@ fn operation(route: &Route) -> Value {
     });
     if let Some(body) = route.body {
         let content = json!({"application/json": {"schema": shape(body)}});
-        op["requestBody"] = json!({"required": body != "Why", "content": content});
+        op["requestBody"] =
+            json!({"required": !matches!(body, "Why" | "LinkRequest"), "content": content});
     }
     op
 }
@@ -334,8 +358,13 @@ pub fn document() -> Value {
         "license": {"name": "MIT"},
     });
     document["paths"] = Value::Object(paths);
-    document["components"]["securitySchemes"] =
-        json!({"bearer": {"type": "http", "scheme": "bearer"}});
+    document["components"]["securitySchemes"] = json!({
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "session": {
+            "type": "apiKey", "in": "cookie", "name": "clawmesh_<port>",
+            "description": "Set by the one-time link of `clawmesh-node console`. Whatever is not GET also needs X-ClawMesh-Csrf from GET /session.",
+        },
+    });
     document["components"]["schemas"]["SignedDecision"] = signed_decision();
     document
 }

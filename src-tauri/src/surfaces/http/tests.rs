@@ -24,13 +24,13 @@ use crate::node::{Opened, RawConfig};
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
 
-struct House {
-    opened: Opened,
-    tokens: Tokens,
+pub(super) struct House {
+    pub(super) opened: Opened,
+    pub(super) tokens: Tokens,
     _dir: TempDir,
 }
 
-async fn house() -> House {
+pub(super) async fn house() -> House {
     let dir = tempfile::tempdir().unwrap();
     let raw = RawConfig {
         mesh_name: Some("test".into()),
@@ -73,7 +73,7 @@ impl House {
     }
 }
 
-async fn read(response: Response<Body>) -> (StatusCode, Value) {
+pub(super) async fn read(response: Response<Body>) -> (StatusCode, Value) {
     let status = response.status();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     (
@@ -82,7 +82,7 @@ async fn read(response: Response<Body>) -> (StatusCode, Value) {
     )
 }
 
-fn code(body: &Value) -> &str {
+pub(super) fn code(body: &Value) -> &str {
     body.pointer("/error/code")
         .and_then(Value::as_str)
         .unwrap_or_default()
@@ -208,11 +208,11 @@ async fn every_refusal_is_json_and_says_where() {
     let cases = [
         (
             "GET",
-            "/nowhere",
+            "/api/nowhere",
             "".to_owned(),
             404,
             "NOT_FOUND",
-            "/nowhere",
+            "/api/nowhere",
         ),
         (
             "PUT",

@@ -1,0 +1,306 @@
+//! Browsers at the router: the link, the cookie, the second token, and who gets nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Request, StatusCode};
+use futures_util::StreamExt as _;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::app;
+use super::tests::{House, code, house, read};
+use crate::operator::Door;
+use crate::operator::access::{API_ROOT, Scope};
+
+/// One router, so that sessions outlive a request.
+pub(super) struct Browser {
+    pub(super) house: House,
+    app: Router,
+    pub(super) cookie: String,
+    pub(super) csrf: String,
+}
+
+pub(super) async fn send(app: &Router, request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
+    let response = app.clone().oneshot(request).await.unwrap();
+    let headers = response.headers().clone();
+    let (status, body) = read(response).await;
+    (status, headers, body)
+}
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Request<Body> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "127.0.0.1:1");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::from(body.to_owned())).unwrap()
+}
+
+async fn link(house: &House, app: &Router, scope: &str) -> String {
+    let token = format!("Bearer {}", house.tokens.of(Scope::Admin));
+    let asked = json!({"scope": scope, "name": "ada"}).to_string();
+    let made = request(
+        "POST",
+        "/api/operator/v1/console/link",
+        &[("authorization", &token)],
+        &asked,
+    );
+    let (status, _, body) = send(app, made).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let url = body["url"].as_str().unwrap().to_owned();
+    url.strip_prefix("http://127.0.0.1:1").unwrap().to_owned()
+}
+
+pub(super) async fn browser(scope: &str) -> Browser {
+    browser_of(house().await, scope).await
+}
+
+pub(super) async fn browser_of(house: House, scope: &str) -> Browser {
+    let app = app(Door::new(house.opened.shared.clone()), house.tokens.clone());
+    let path = link(&house, &app, scope).await;
+    let (status, headers, _) = send(&app, request("GET", &path, &[], "")).await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    assert_eq!(headers["location"], "/");
+    let set = headers["set-cookie"].to_str().unwrap();
+    for part in ["clawmesh_1=", "HttpOnly", "SameSite=Strict", "Path=/;"] {
+        assert!(set.contains(part), "{set}");
+    }
+    let cookie = set.split(';').next().unwrap().to_owned();
+    let mut browser = Browser {
+        house,
+        app,
+        cookie,
+        csrf: String::new(),
+    };
+    let (status, session) = browser.ask("GET", "/session", &[], "").await;
+    assert_eq!(status, StatusCode::OK, "{session}");
+    assert_eq!(
+        (&session["scope"], &session["name"]),
+        (&json!(scope), &json!("ada"))
+    );
+    browser.csrf = session["csrf"].as_str().unwrap().to_owned();
+    browser
+}
+
+impl Browser {
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (StatusCode, Value) {
+        let mut all = vec![("cookie", self.cookie.as_str())];
+        all.extend_from_slice(headers);
+        let path = format!("{API_ROOT}{path}");
+        let (status, _, body) = send(&self.app, request(method, &path, &all, body)).await;
+        (status, body)
+    }
+
+    pub(super) async fn change(&self, path: &str, body: &str) -> (StatusCode, Value) {
+        let csrf = [("x-clawmesh-csrf", self.csrf.as_str())];
+        self.ask("POST", path, &csrf, body).await
+    }
+}
+
+#[tokio::test]
+async fn a_link_opens_once_and_the_session_has_its_scope() {
+    let b = browser("operate").await;
+    assert_eq!(b.ask("GET", "/status", &[], "").await.0, StatusCode::OK);
+    let (status, body) = b.change("/policy/reload", "").await;
+    assert_eq!((status.as_u16(), code(&body)), (403, "NOT_AUTHORIZED"));
+    assert!(body.to_string().contains("browser session"), "{body}");
+
+    let path = link(&b.house, &b.app, "read").await;
+    assert_eq!(
+        send(&b.app, request("GET", &path, &[], ""))
+            .await
+            .0
+            .as_u16(),
+        303
+    );
+    let used = b.app.clone().oneshot(request("GET", &path, &[], "")).await;
+    let used = used.unwrap();
+    assert_eq!(used.status(), StatusCode::FORBIDDEN);
+    assert!(used.headers().get("set-cookie").is_none());
+    let page = used.into_body().collect().await.unwrap().to_bytes();
+    assert!(
+        std::str::from_utf8(&page)
+            .unwrap()
+            .contains("clawmesh-node console")
+    );
+    // The same browser again has a session already and goes on to the console.
+    let again = request("GET", &path, &[("cookie", &b.cookie)], "");
+    assert_eq!(send(&b.app, again).await.0, StatusCode::SEE_OTHER);
+    // A browser that only looks ahead does not use a link up.
+    let path = link(&b.house, &b.app, "read").await;
+    let ahead = request("GET", &path, &[("sec-purpose", "prefetch;prerender")], "");
+    assert_eq!(send(&b.app, ahead).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        send(&b.app, request("GET", &path, &[], ""))
+            .await
+            .0
+            .as_u16(),
+        303
+    );
+}
+
+#[tokio::test]
+async fn a_change_needs_the_second_token_and_our_own_page() {
+    let b = browser("operate").await;
+    let csrf = b.csrf.clone();
+    let other = browser("operate").await.csrf;
+    let own = [
+        ("x-clawmesh-csrf", csrf.as_str()),
+        ("origin", "http://127.0.0.1:1"),
+    ];
+    let cases: [(&[(&str, &str)], u16); 9] = [
+        (&[], 403),
+        (&[("x-clawmesh-csrf", "")], 403),
+        (&[("x-clawmesh-csrf", &other)], 403),
+        (
+            &[
+                ("x-clawmesh-csrf", &csrf),
+                ("origin", "http://evil.example"),
+            ],
+            403,
+        ),
+        (
+            &[("x-clawmesh-csrf", &csrf), ("origin", "http://127.0.0.1:2")],
+            403,
+        ),
+        (&[("x-clawmesh-csrf", &csrf), ("origin", "null")], 403),
+        (
+            &[("x-clawmesh-csrf", &csrf), ("sec-fetch-site", "same-site")],
+            403,
+        ),
+        (
+            &[
+                ("x-clawmesh-csrf", &csrf),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            404,
+        ),
+        (&own, 404),
+    ];
+    for (headers, wanted) in cases {
+        let (status, body) = b.ask("POST", "/proposals/abcdefgh/stop", headers, "").await;
+        assert_eq!(status.as_u16(), wanted, "{headers:?}: {body}");
+    }
+    let (status, _) = b
+        .ask("GET", "/status", &[("sec-fetch-site", "cross-site")], "")
+        .await;
+    assert_eq!(status.as_u16(), 403);
+    let (status, _) = b
+        .ask("GET", "/status", &[("host", "evil.example")], "")
+        .await;
+    assert_eq!(status.as_u16(), 403, "two hosts are no host");
+}
+
+#[tokio::test]
+async fn a_token_beats_a_cookie_and_a_session_makes_no_links() {
+    let b = browser("admin").await;
+    let read = format!("Bearer {}", b.house.tokens.of(Scope::Read));
+    let (_, session) = b
+        .ask("GET", "/session", &[("authorization", &read)], "")
+        .await;
+    assert_eq!(
+        (&session["scope"], &session["csrf"]),
+        (&json!("read"), &Value::Null)
+    );
+    let (status, _) = b
+        .ask("GET", "/status", &[("authorization", "Bearer x")], "")
+        .await;
+    assert_eq!(status.as_u16(), 401);
+    let (status, _) = b
+        .ask("GET", "/status", &[("authorization", "Basic x")], "")
+        .await;
+    assert_eq!(status.as_u16(), 401);
+    assert_eq!(b.change("/console/link", "").await.0.as_u16(), 403);
+    for (scope, wanted) in [("read", 200), ("operate", 403), ("admin", 403)] {
+        let (status, _) = b
+            .ask(
+                "POST",
+                "/console/link",
+                &[("authorization", &read)],
+                &json!({"scope": scope}).to_string(),
+            )
+            .await;
+        assert_eq!(status.as_u16(), wanted, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_by_hand_and_takes_its_stream_along() {
+    let b = browser("read").await;
+    let stream = request(
+        "GET",
+        "/api/operator/v1/stream",
+        &[("cookie", &b.cookie)],
+        "",
+    );
+    let stream = b.app.clone().oneshot(stream).await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    let mut stream = stream.into_body().into_data_stream();
+    let (_, ended) = b.change("/session/end", "").await;
+    assert_eq!(ended, json!({"ended": true}));
+    while stream.next().await.is_some() {}
+    let (status, body) = b.ask("GET", "/status", &[], "").await;
+    assert_eq!((status.as_u16(), code(&body)), (401, "UNAUTHENTICATED"));
+    let both = format!("{}; clawmesh_1=x", b.cookie);
+    assert!(
+        super::console::cookie(&HeaderMap::from_iter([
+            ("host".parse().unwrap(), "127.0.0.1:1".parse().unwrap()),
+            ("cookie".parse().unwrap(), both.parse().unwrap()),
+        ]))
+        .is_none()
+    );
+    let events = b
+        .house
+        .opened
+        .shared
+        .store
+        .read("audit", |c| crate::adapters::store::audit::page(c, None, 9));
+    let kinds = format!("{:?}", events.await.unwrap());
+    assert!(kinds.contains("console.opened") && kinds.contains("console.closed"));
+}
+
+#[tokio::test]
+async fn the_shell_is_served_to_this_machine_only_and_never_in_place_of_an_error() {
+    let house = house().await;
+    let app = app(Door::new(house.opened.shared.clone()), house.tokens.clone());
+    let page = app
+        .clone()
+        .oneshot(request("GET", "/approvals", &[], ""))
+        .await
+        .unwrap();
+    assert_eq!(page.status(), StatusCode::OK);
+    assert!(
+        page.headers()["content-security-policy"]
+            .to_str()
+            .unwrap()
+            .contains("default-src 'none'")
+    );
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    assert_eq!(page.headers()["x-content-type-options"], "nosniff");
+    for (path, headers, wanted) in [
+        ("/approvals", ("host", "evil.example"), 403),
+        ("/api/operator/v1/nope", ("accept", "text/html"), 404),
+        ("/metrics", ("accept", "text/html"), 401),
+    ] {
+        let (status, _, _) = send(&app, request("GET", path, &[headers], "")).await;
+        assert_eq!(status.as_u16(), wanted, "{path}");
+    }
+    let mut far = request("GET", "/", &[], "");
+    far.extensions_mut()
+        .insert(ConnectInfo("192.168.1.9:5".parse::<SocketAddr>().unwrap()));
+    assert_eq!(send(&app, far).await.0.as_u16(), 403);
+}
