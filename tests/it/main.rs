@@ -11,6 +11,7 @@
 mod bad_frames;
 mod bad_input;
 mod cli;
+mod converge;
 mod crash;
 mod gate;
 mod gen1_listener;

@@ -7,11 +7,12 @@ use super::scan::{self, Path, Token};
 const TIERS: [&str; 5] = ["domain", "adapters", "node", "operator", "surfaces"];
 
 /// The rooms of `domain` in order. A room may name itself and what stands before it.
-const DOMAIN_ROOMS: [&str; 11] = [
+const DOMAIN_ROOMS: [&str; 12] = [
     "base",
     "identity",
     "capability",
     "wire",
+    "sync",
     "admission",
     "world",
     "policy",

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod executor;
 pub mod keystore;
 pub mod paths;
+pub mod random;
 pub mod sensor;
 pub mod sim_kit;
 pub mod store;

@@ -12,5 +12,6 @@ pub mod plan;
 pub mod policy;
 pub mod proposal;
 pub mod router;
+pub mod sync;
 pub mod wire;
 pub mod world;

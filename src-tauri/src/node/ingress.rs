@@ -3,17 +3,20 @@
 //! Receives from every link's reader; sends to the ledger. The queue is bounded in frames and in
 //! bytes; when it is full the readers wait and so stop reading their sockets. Nothing is dropped.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::ledger;
+use super::links::LinkHandle;
+use super::links::credit::{Taken, cost_kib};
 use super::shared::{Shared, store_refusal};
 use crate::adapters::store::Class;
 use crate::adapters::store::frames::Inserted;
 use crate::domain::admission::{Admitted, TrustView, admit};
-use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX, MESSAGE_MAX_BYTES};
+use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX};
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
 use crate::domain::wire::Frame;
 use crate::domain::wire::verify::verify_frames;
@@ -24,10 +27,16 @@ const WAITING_MAX_KIB: usize = 32 * 1_024;
 /// How long ingress waits before it tries a failed store again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// What frames that wait hold on to: memory here, credit at their sender.
+struct Hold {
+    _memory: OwnedSemaphorePermit,
+    _credit: Arc<Taken>,
+}
+
 struct Item {
     peer: DeviceId,
     frame: Frame,
-    _memory: OwnedSemaphorePermit,
+    hold: Arc<Hold>,
 }
 
 /// The way in for links.
@@ -49,22 +58,33 @@ impl Ingress {
         }
     }
 
-    /// Hands a frame in, waiting while the queue is full. `bytes` is the size of its message.
-    pub async fn offer(&self, peer: &DeviceId, frame: Frame, bytes: usize) {
-        let kib =
-            u32::try_from(bytes.min(2 * MESSAGE_MAX_BYTES).div_ceil(1_024).max(1)).unwrap_or(1);
-        let Ok(memory) = self.memory.clone().acquire_many_owned(kib).await else {
+    /// Hands in the frames of one message, waiting while the queue is full. `bytes` is the message's
+    /// size.
+    pub async fn offer(&self, link: &LinkHandle, frames: Vec<Frame>, bytes: usize) {
+        let credit = Taken::new(link, bytes);
+        let Ok(memory) = self
+            .memory
+            .clone()
+            .acquire_many_owned(cost_kib(bytes))
+            .await
+        else {
             return;
         };
-        // A closed queue means the node is stopping.
-        let _ = self
-            .queue
-            .send(Item {
-                peer: peer.clone(),
-                frame,
-                _memory: memory,
-            })
-            .await;
+        let hold = Arc::new(Hold {
+            _memory: memory,
+            _credit: credit,
+        });
+        for frame in frames {
+            // A closed queue means the node is stopping.
+            let _ = self
+                .queue
+                .send(Item {
+                    peer: link.info.device.clone(),
+                    frame,
+                    hold: hold.clone(),
+                })
+                .await;
+        }
     }
 }
 
@@ -74,7 +94,7 @@ struct Judged {
     admitted: Vec<Admitted>,
     from: Vec<DeviceId>,
     refused: Vec<(DeviceId, Refusal)>,
-    _memory: Vec<OwnedSemaphorePermit>,
+    _holds: Vec<Arc<Hold>>,
 }
 
 /// While one batch is being stored the next one is judged. The order of frames stays.
@@ -93,7 +113,7 @@ async fn run(shared: Shared, mut inbox: mpsc::Receiver<Item>) {
 async fn next_batch(shared: &Shared, inbox: &mut mpsc::Receiver<Item>) -> Option<Judged> {
     let mut items = Vec::with_capacity(INGRESS_BATCH_MAX);
     tokio::select! {
-        biased;
+       biased;
         () = shared.tasks.stop().cancelled() => return None,
         n = inbox.recv_many(&mut items, INGRESS_BATCH_MAX) => if n == 0 { return None },
     }
@@ -101,17 +121,30 @@ async fn next_batch(shared: &Shared, inbox: &mut mpsc::Receiver<Item>) -> Option
     let mesh = shared.mesh.clone();
     let own = shared.own_id().clone();
     let now = shared.now();
+    let signers = shared.known_signers();
     // Signatures are work for the processor; the network tasks must not wait for it.
-    let judging = tokio::task::spawn_blocking(move || judge(items, &own, &mesh, &trust, now)).await;
-    Some(judging.unwrap_or_else(|error| {
-        tracing::error!(%error, "a batch of frames could not be judged and was dropped");
+    let judging = shared.work(move || judge(items, &own, &signers, &mesh, &trust, now));
+    Some(judging.await.unwrap_or_else(|| {
+        tracing::error!("a batch of frames could not be judged and was dropped");
         Judged::default()
     }))
+}
+
+fn unsigned(frame: &Frame) -> Refusal {
+    Refusal::new(
+        Code::FrameSignatureInvalid,
+        format!(
+            "frame {} came unsigned, but {} signs its frames",
+            frame.frame_id.short(),
+            frame.origin.short()
+        ),
+    )
 }
 
 fn judge(
     items: Vec<Item>,
     own: &DeviceId,
+    signers: &BTreeSet<DeviceId>,
     mesh: &MeshId,
     trust: &impl TrustView,
     now: TimeMs,
@@ -119,9 +152,14 @@ fn judge(
     let mut judged = Judged::default();
     let (mut peers, mut frames) = (Vec::new(), Vec::new());
     for item in items.into_iter().filter(|i| i.frame.origin != *own) {
+        // Whoever left the signature out on the way would otherwise keep the proven frame out.
+        if item.frame.signature.is_none() && signers.contains(&item.frame.origin) {
+            judged.refused.push((item.peer, unsigned(&item.frame)));
+            continue;
+        }
         peers.push(item.peer);
         frames.push(item.frame);
-        judged._memory.push(item._memory);
+        judged._holds.push(item.hold);
     }
     let key_of = |id: &DeviceId| trust.record(id).and_then(|r| r.public_key);
     for (verified, peer) in verify_frames(frames, mesh, key_of).into_iter().zip(peers) {
@@ -173,6 +211,7 @@ async fn store_until_stored(shared: &Shared, admitted: &Arc<[Admitted]>) -> Vec<
         shared.metrics.refused(error.code);
         tracing::error!(code = %error.code, waiting = admitted.len(), "frames not stored, trying again: {}", error.message);
         tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => return Vec::new(),
             () = tokio::time::sleep(RETRY) => {}
         }

@@ -9,7 +9,7 @@ use crate::adapters::store::facts::NewFact;
 use crate::adapters::store::frames::{Inserted, NewFrame};
 use crate::adapters::store::{Class, StoreError, facts, frames};
 use crate::domain::admission::{Admitted, admit_own};
-use crate::domain::base::Refusal;
+use crate::domain::base::{FrameId, Refusal, TimeMs};
 use crate::domain::wire::frame::FrameSpec;
 use crate::domain::wire::verify::verify_frames;
 use crate::domain::wire::{Frame, FrameKind};
@@ -28,6 +28,7 @@ pub async fn append(
         return Ok(Vec::new());
     }
     let now = shared.now();
+    let horizon = shared.held.horizon();
     for admitted in batch.iter() {
         if let Some(hlc) = admitted.frame().hlc {
             shared.stamper.observe(hlc, now);
@@ -38,7 +39,10 @@ pub async fn append(
         .write(class, "frames", move |conn| {
             batch
                 .iter()
-                .map(|a| insert(conn, a))
+                .map(|a| match is_behind(a, horizon) {
+                    true => Ok(Inserted::Behind),
+                    false => insert(conn, a),
+                })
                 .collect::<Result<Vec<_>, _>>()
         })
         .await?;
@@ -46,15 +50,25 @@ pub async fn append(
     Ok(inserted)
 }
 
+/// Whether a frame of another node is older than what this node keeps.
+fn is_behind(admitted: &Admitted, horizon: TimeMs) -> bool {
+    admitted.link_peer().is_some() && admitted.frame().timestamp <= horizon && horizon > TimeMs(0)
+}
+
 /// Counts what was inserted and wakes gossip and planner.
 pub fn stored(shared: &Shared, inserted: &[Inserted]) {
     let mut new = 0;
     for one in inserted {
-        match one {
-            Inserted::Stored(_) => new += 1,
-            Inserted::Duplicate => drop(shared.metrics.frames_duplicate.inc()),
-            Inserted::Conflict { .. } => drop(shared.metrics.frames_conflict.inc()),
-        }
+        let counter = match one {
+            Inserted::Stored(_) => {
+                new += 1;
+                continue;
+            }
+            Inserted::Duplicate | Inserted::Proven(_) => &shared.metrics.frames_duplicate,
+            Inserted::Behind => &shared.metrics.frames_behind,
+            Inserted::Conflict { .. } => &shared.metrics.frames_conflict,
+        };
+        counter.inc();
     }
     if new > 0 {
         shared.metrics.frames_stored.inc_by(new);
@@ -88,7 +102,8 @@ pub fn insert(conn: &rusqlite::Connection, admitted: &Admitted) -> Result<Insert
         json: frame.to_stored_text(),
     };
     let inserted = frames::insert(conn, &new)?;
-    if let (Inserted::Stored(seq), FrameKind::Observation) = (&inserted, frame.kind)
+    if let (Inserted::Stored(seq) | Inserted::Proven(seq), FrameKind::Observation) =
+        (&inserted, frame.kind)
         && let Some(fact) = fact(admitted, *seq)
     {
         facts::upsert(conn, &fact)?;
@@ -142,7 +157,7 @@ pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
         &shared.key,
         &shared.config.name,
         &shared.mesh,
-        shared.stamper.stamp(now),
+        shared.stamper.stamp(FrameId::from(shared.fresh_id()?), now),
     )?;
     let own = *shared.key.public();
     let verified = verify_frames(vec![frame], &shared.mesh, |_| Some(own)).remove(0)?;

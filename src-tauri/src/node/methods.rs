@@ -8,10 +8,13 @@ use serde_json::{Map, Value, json};
 use super::gen1;
 use super::ingress::Ingress;
 use super::links::LinkHandle;
+use super::links::credit::{self, Taken};
 use super::proposals::{self, mirror};
+use super::reconcile;
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::commands;
 use crate::domain::admission::Grant;
+use crate::domain::base::limits::FRAMES_PER_MESSAGE_MAX;
 use crate::domain::base::{Code, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::gate::forward::{self, AskedActuation, Forwarded};
@@ -67,6 +70,16 @@ pub async fn answer(
             Ok(()) => return forwarded(shared, link, &params).await,
             Err(refusal) => Err(refusal),
         },
+        reconcile::ROUND => match need(shared, link, Grant::Read) {
+            Ok(()) => reconcile::answer_round(shared, link, &params)
+                .await
+                .map(Reply::Ok),
+            Err(refusal) => Err(refusal),
+        },
+        reconcile::FETCH => match need(shared, link, Grant::Read) {
+            Ok(()) => reconcile::answer_fetch(link, &params).map(Reply::Ok),
+            Err(refusal) => Err(refusal),
+        },
         "proposals.draft" => match need(shared, link, Grant::Plan) {
             Ok(()) => draft(shared, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
@@ -107,20 +120,32 @@ pub async fn event(
     let result = match event {
         "context.frame" => match Frame::parse(payload) {
             Ok(frame) => {
-                ingress.offer(&link.info.device, frame, bytes).await;
+                ingress.offer(link, vec![frame], bytes).await;
                 Ok(())
             }
-            Err(refusal) => Err(refusal),
+            Err(refusal) => {
+                // What it cost comes back to the sender also where nothing was stored.
+                drop(Taken::new(link, bytes));
+                Err(refusal)
+            }
         },
+        "context.frames" if link.info.speaks(Feature::Batch) => {
+            frames(shared, ingress, link, payload, bytes).await
+        }
+        credit::EVENT => link.credit.take(&payload),
         "proposal.update" if link.info.speaks(Feature::Proposals) => {
             mirror::take(shared, link, &payload).await
         }
         // What gen-1 nodes also say; the link's own end tells us more than these.
-        "peer.leaving"
-        | "peer.down"
-        | "planner.proposal"
-        | "planner.proposal.resolved"
-        | "llm.chunk" => Ok(()),
+        "peer.leaving" => {
+            // A gen-1 node also passes on that others leave.
+            let about = payload.get("deviceId").and_then(Value::as_str);
+            if about.is_none_or(|id| id == link.info.device.as_str()) {
+                link.mark_leaving();
+            }
+            Ok(())
+        }
+        "peer.down" | "planner.proposal" | "planner.proposal.resolved" | "llm.chunk" => Ok(()),
         other => {
             tracing::debug!(
                 peer = link.info.device.short(),
@@ -135,6 +160,42 @@ pub async fn event(
             .refused("event.refused", link.info.device.as_str(), &refusal)
             .await;
     }
+}
+
+/// Takes many frames at once; each bad one is refused by itself.
+async fn frames(
+    shared: &Shared,
+    ingress: &Ingress,
+    link: &LinkHandle,
+    payload: Value,
+    bytes: usize,
+) -> Result<(), Refusal> {
+    let list = match payload {
+        Value::Object(mut map) => map.remove("frames"),
+        _ => None,
+    };
+    let list = match list {
+        Some(Value::Array(list)) if list.len() <= FRAMES_PER_MESSAGE_MAX => list,
+        _ => {
+            drop(Taken::new(link, bytes));
+            let why =
+                format!("context.frames needs a list of at most {FRAMES_PER_MESSAGE_MAX} frames");
+            return Err(Refusal::new(Code::InvalidParams, why));
+        }
+    };
+    let mut good = Vec::with_capacity(list.len());
+    for value in list {
+        match Frame::parse(value) {
+            Ok(frame) => good.push(frame),
+            Err(refusal) => {
+                shared
+                    .refused("event.refused", link.info.device.as_str(), &refusal)
+                    .await;
+            }
+        }
+    }
+    ingress.offer(link, good, bytes).await;
+    Ok(())
 }
 
 fn parse<T: serde::de::DeserializeOwned>(
@@ -210,7 +271,7 @@ async fn asked_actuation(
     remember(shared, link, &asked, now).await?;
     let ttl = crate::domain::base::limits::DRAFT_TTL_MS;
     let draft = Draft {
-        draft_id: DraftId::from(uuid::Uuid::new_v4()),
+        draft_id: DraftId::from(shared.fresh_id()?),
         action: asked.action,
         reason: asked
             .note

@@ -28,6 +28,14 @@ pub struct Metrics {
     pub frames_sent: Counter,
     /// Messages read from peers.
     pub messages_received: Counter,
+    /// Responses that answer nothing we asked.
+    pub answers_unasked: Counter,
+    /// Reconciliations that ended.
+    pub reconciliations: Counter,
+    /// Frames that a reconciliation showed to be missing, here or there.
+    pub reconcile_differences: Counter,
+    /// Frames older than what this node keeps, which it did not take again.
+    pub frames_behind: Counter,
     /// Refusals, by code.
     pub refusals: Family<CodeLabel, Counter>,
     /// Authenticated peers connected now.
@@ -54,6 +62,15 @@ impl Metrics {
             .inc();
     }
 
+    /// How many refusals there were of any code.
+    pub fn refusals_total(&self) -> u64 {
+        let of = |code: &Code| CodeLabel {
+            code: code.as_str(),
+        };
+        let count = |code| self.refusals.get(&of(code)).map_or(0, |c| c.get());
+        Code::ALL.iter().map(count).sum()
+    }
+
     /// The registry that shows these metrics; they share their numbers with it.
     pub fn registry(&self) -> Registry {
         let mut r = Registry::with_prefix("clawmesh");
@@ -77,6 +94,26 @@ impl Metrics {
             "messages_received",
             "Messages read from peers",
             self.messages_received.clone(),
+        );
+        r.register(
+            "answers_unasked",
+            "Responses that answer nothing we asked",
+            self.answers_unasked.clone(),
+        );
+        r.register(
+            "reconciliations",
+            "Reconciliations that ended",
+            self.reconciliations.clone(),
+        );
+        r.register(
+            "reconcile_differences",
+            "Frames that reconciliations showed to be missing here or there",
+            self.reconcile_differences.clone(),
+        );
+        r.register(
+            "frames_behind",
+            "Frames older than what is kept, not taken again",
+            self.frames_behind.clone(),
         );
         r.register("refusals", "Refusals by code", self.refusals.clone());
         r.register(

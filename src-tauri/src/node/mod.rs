@@ -3,7 +3,6 @@
 //! [`Node::start`] opens the state directory, recovers from whatever interrupted the last run, and
 //! only then listens. [`Node::stop`] ends every action in its safe state and every task in time.
 
-mod catch_up;
 pub mod config;
 pub mod drivers;
 pub mod events;
@@ -15,9 +14,11 @@ pub mod links;
 mod methods;
 pub mod metrics;
 mod open;
+pub mod outside;
 pub mod planning;
 pub mod policy_book;
 pub mod proposals;
+pub mod reconcile;
 pub mod runtime;
 mod sensing;
 mod sessions;
@@ -32,10 +33,12 @@ use tokio::sync::mpsc;
 
 pub use self::config::{Config, RawConfig};
 pub use self::open::{OpenError, Opened};
+pub use self::outside::Outside;
 pub use self::shared::Shared;
 use crate::adapters::paths::StateLock;
 use crate::adapters::store::{Class, frames};
-use crate::adapters::transport::{Incoming, Listener, Rules};
+use crate::adapters::transport::{Doorway, Incoming, Listener, Rules};
+use crate::domain::base::TimeMs;
 use ingress::Ingress;
 
 /// Accepted sockets waiting for their session to start.
@@ -59,18 +62,13 @@ impl Node {
         opened: Opened,
         app: impl FnOnce(&Shared) -> axum::Router,
     ) -> Result<Node, OpenError> {
-        let Opened {
-            shared,
-            sensors,
-            lock,
-        } = opened;
-        proposals::recover(&shared).await?;
+        // What was interrupted is put in order before anybody can ask for more.
+        proposals::recover(&opened.shared).await?;
+        let shared = opened.shared.clone();
         let listener =
             Listener::bind(SocketAddr::new(shared.config.host, shared.config.port)).await?;
-        let address = listener.local_addr();
-        let ingress = Ingress::start(&shared);
+        let (address, doorway) = (listener.local_addr(), listener.doorway());
         let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE);
-        let doorway = listener.doorway();
         let served = listener.serve(
             app(&shared),
             Rules::default(),
@@ -79,6 +77,35 @@ impl Node {
             shared.tasks.stop().clone(),
         );
         shared.tasks.essential("listener", served);
+        Ok(Self::run(opened, address, doorway, sockets).await)
+    }
+
+    /// Starts a node whose sockets come from elsewhere than a port of this machine.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_on(
+        opened: Opened,
+        address: SocketAddr,
+        doorway: Arc<Doorway>,
+        sockets: mpsc::Receiver<Incoming>,
+    ) -> Result<Node, OpenError> {
+        proposals::recover(&opened.shared).await?;
+        Ok(Self::run(opened, address, doorway, sockets).await)
+    }
+
+    async fn run(
+        opened: Opened,
+        address: SocketAddr,
+        doorway: Arc<Doorway>,
+        sockets: mpsc::Receiver<Incoming>,
+    ) -> Node {
+        let Opened {
+            shared,
+            sensors,
+            lock,
+        } = opened;
+        let ingress = Ingress::start(&shared);
         shared
             .tasks
             .essential("doorman", doorman(shared.clone(), ingress.clone(), sockets));
@@ -118,11 +145,11 @@ impl Node {
             .events
             .record(&shared, "startup", "info", &message, data)
             .await;
-        Ok(Node {
+        Node {
             shared,
             address,
             lock,
-        })
+        }
     }
 
     /// Where it listens.
@@ -160,6 +187,7 @@ impl Node {
 async fn doorman(shared: Shared, ingress: Ingress, mut sockets: mpsc::Receiver<Incoming>) {
     loop {
         let incoming = tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => return,
             incoming = sockets.recv() => incoming,
         };
@@ -171,10 +199,11 @@ async fn doorman(shared: Shared, ingress: Ingress, mut sockets: mpsc::Receiver<I
     }
 }
 
-async fn housekeeping(shared: Shared, doorway: Arc<crate::adapters::transport::Doorway>) {
+async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
     loop {
         tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => return,
             _ = tick.tick() => {}
         }
@@ -192,12 +221,13 @@ async fn housekeeping(shared: Shared, doorway: Arc<crate::adapters::transport::D
             .store
             .write(Class::Relaxed, "housekeeping", move |c| {
                 shared::note_time(c, now)?;
-                frames::prune(c, keep)
+                Ok((frames::prune(c, keep)?, frames::horizon(c)?))
             })
             .await;
         match done {
-            Ok(0) => {}
-            Ok(pruned) => {
+            Ok((0, _)) => {}
+            Ok((pruned, horizon)) => {
+                shared.held.pruned(horizon.map_or(TimeMs(0), |h| h.time));
                 let message = format!("{pruned} old frames pruned; the newest {keep} are kept");
                 shared
                     .events

@@ -1,7 +1,7 @@
 //! Opening a state directory: lock, identity, store, books, drivers, sensors. Nothing runs yet.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use tokio::sync::watch;
 
@@ -10,8 +10,10 @@ use super::drivers::{Drivers, SharedDriver};
 use super::events::EventLog;
 use super::links::Links;
 use super::metrics::Metrics;
+use super::outside::Outside;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
+use super::reconcile::Held;
 use super::runtime::Tasks;
 use super::shared::{Inner, Shared, Stamper, TrustBook};
 use crate::adapters::clock::SharedClock;
@@ -19,6 +21,7 @@ use crate::adapters::executor::exec::{ExecConfig, ExecDriver, ExecOperation};
 use crate::adapters::executor::sim::SimDriver;
 use crate::adapters::keystore::{self, KeyError};
 use crate::adapters::paths::{PathError, StateDir, StateLock};
+use crate::adapters::random::{NoRandom, SharedRandom};
 use crate::adapters::sensor::Sensor;
 use crate::adapters::sensor::host::HostSensor;
 use crate::adapters::sensor::sim::SimSensor;
@@ -55,8 +58,8 @@ pub enum OpenError {
         why: String,
     },
     /// The system gave no random bytes.
-    #[error("the system gave no random bytes: {0}")]
-    Random(getrandom::Error),
+    #[error(transparent)]
+    Random(#[from] NoRandom),
     /// A file of the state directory does not hold what it should.
     #[error("{file}: {why}")]
     File {
@@ -82,34 +85,53 @@ pub fn policy_file(shared: &Shared) -> PathBuf {
     StateDir::at(&shared.config.state_dir).policy_file()
 }
 
-/// Random bytes from the system.
-fn random() -> Result<[u8; 32], OpenError> {
-    let mut seed = [0u8; 32];
-    getrandom::fill(&mut seed).map_err(OpenError::Random)?;
-    Ok(seed)
-}
-
 impl Opened {
     /// Opens the state directory named in the configuration and takes its lock.
     ///
     /// # Errors
     /// [`OpenError`], with nothing changed but what a first start creates.
     pub async fn open(config: Config, clock: SharedClock) -> Result<Opened, OpenError> {
+        Self::open_in(config, Outside::real(clock)).await
+    }
+
+    /// As [`Opened::open`], with everything outside the node given.
+    ///
+    /// # Errors
+    /// As [`Opened::open`].
+    pub async fn open_in(config: Config, outside: Outside) -> Result<Opened, OpenError> {
+        let Outside {
+            clock,
+            random,
+            dialer,
+            engine,
+            threads,
+            drivers: more_drivers,
+            sensors: more_sensors,
+        } = outside;
         let dir = StateDir::at(&config.state_dir);
         dir.prepare()?;
         let lock = dir.acquire_lock()?;
         let now = clock.now();
-        let key = keystore::load_or_create_device_key(&dir, random()?, now)?;
+        let key = keystore::load_or_create_device_key(&dir, random.bytes()?, now)?;
         let mesh = match &config.mesh {
             Some(mesh) => mesh.clone(),
-            None => kept_mesh_id(&dir)?,
+            None => kept_mesh_id(&dir, &random)?,
         };
         let (file, max_bytes) = (dir.database(), config.store_max_bytes);
-        let opening =
-            tokio::task::spawn_blocking(move || Store::open(&file, StoreOptions { max_bytes }));
-        let store = opening.await.map_err(|_| StoreError::Closed)??;
+        let options = StoreOptions { max_bytes };
+        let store = match threads {
+            true => tokio::task::spawn_blocking(move || Store::open_on(&file, options, engine))
+                .await
+                .map_err(|_| StoreError::Closed)??,
+            false => Store::open_on(&file, options, engine)?,
+        };
         let stamper = resume(&store, key.id().clone()).await?;
-        let offered = store.read("offers", super::shared::offers).await?;
+        let (offered, signers, mesh_floor, horizon) = store
+            .read("what peers are known for", |c| {
+                use super::shared::{mesh_floor, offers, signers};
+                Ok((offers(c)?, signers(c)?, mesh_floor(c)?, frames::horizon(c)?))
+            })
+            .await?;
         let policy = PolicyBook::default();
         policy.open(&store, &dir.policy_file()).await?;
         let trust = TrustBook::default();
@@ -122,8 +144,9 @@ impl Opened {
             )?)),
             false => None,
         };
-        let drivers = drivers(&config, kit.as_ref())?;
-        let sensors = sensors(&config, kit.as_ref());
+        let drivers = drivers(&config, kit.as_ref(), more_drivers)?;
+        let mut sensors = sensors(&config, kit.as_ref());
+        sensors.extend(more_sensors);
         let mut capabilities = config.capabilities.clone();
         capabilities.extend(drivers.capabilities());
         let shared = Shared::new(Inner {
@@ -135,11 +158,17 @@ impl Opened {
             frames_head: watch::channel(0).0,
             proposals_head: watch::channel(0).0,
             last_offered: Mutex::new(offered),
+            signers: RwLock::new(Arc::new(signers)),
+            held: Held::new(horizon.map(|h| h.time), mesh_floor),
+            mesh_floor,
             key,
             mesh,
             config,
             store,
             clock,
+            random,
+            dialer,
+            threads,
             trust,
             policy,
             capabilities,
@@ -156,7 +185,7 @@ impl Opened {
 }
 
 /// The random id of an unnamed mesh, made once.
-fn kept_mesh_id(dir: &StateDir) -> Result<MeshId, OpenError> {
+fn kept_mesh_id(dir: &StateDir, random: &SharedRandom) -> Result<MeshId, OpenError> {
     let file = dir.mesh_id_file();
     let bad = |why: String| OpenError::File {
         file: file.display().to_string(),
@@ -168,7 +197,7 @@ fn kept_mesh_id(dir: &StateDir) -> Result<MeshId, OpenError> {
             .parse()
             .map_err(|e| bad(format!("{e}; restore the file or delete it"))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let id = MeshId::from(uuid::Uuid::new_v4());
+            let id = MeshId::from(random.uuid()?);
             dir.write_private(&file, format!("{id}\n").as_bytes())?;
             Ok(id)
         }
@@ -195,8 +224,12 @@ async fn resume(store: &Store, own: crate::domain::base::DeviceId) -> Result<Sta
         .await
 }
 
-fn drivers(config: &Config, kit: Option<&Arc<SimKit>>) -> Result<Drivers, OpenError> {
-    let mut all: Vec<SharedDriver> = Vec::new();
+fn drivers(
+    config: &Config,
+    kit: Option<&Arc<SimKit>>,
+    more: Vec<SharedDriver>,
+) -> Result<Drivers, OpenError> {
+    let mut all: Vec<SharedDriver> = more;
     if let Some(kit) = kit.filter(|_| config.mock_actuator) {
         for driver in SimDriver::all(kit) {
             all.push(Arc::new(driver));

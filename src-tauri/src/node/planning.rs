@@ -32,6 +32,7 @@ pub async fn run(shared: Shared) {
     let mut head = shared.frames_head.subscribe();
     loop {
         tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => return,
             changed = head.changed() => if changed.is_err() { return },
         }
@@ -44,7 +45,13 @@ pub async fn run(shared: Shared) {
         };
         for fired in step(&shared.config.rules, &facts, &mut memory, shared.now()) {
             let name = fired.rule.clone();
-            let draft = draft(&shared, fired);
+            let draft = match draft(&shared, fired) {
+                Ok(draft) => draft,
+                Err(refusal) => {
+                    tracing::error!(rule = name, "no draft: {refusal}");
+                    continue;
+                }
+            };
             let message = format!("Rule {name:?}: {}", draft.reason);
             let data =
                 json!({"rule": name, "draftId": draft.draft_id, "target": draft.action.target});
@@ -61,10 +68,10 @@ pub async fn run(shared: Shared) {
     }
 }
 
-fn draft(shared: &Shared, fired: Fired) -> Draft {
+fn draft(shared: &Shared, fired: Fired) -> Result<Draft, Refusal> {
     let now = shared.now();
-    Draft {
-        draft_id: DraftId::from(uuid::Uuid::new_v4()),
+    Ok(Draft {
+        draft_id: DraftId::from(shared.fresh_id()?),
         action: fired.action,
         reason: fired.reason,
         requester: Requester::Rules,
@@ -73,7 +80,7 @@ fn draft(shared: &Shared, fired: Fired) -> Draft {
         cites: vec![fired.cites],
         created_at: now,
         expires_at: now.plus(DRAFT_TTL_MS),
-    }
+    })
 }
 
 /// Sends a draft to the executor that owns its target. An unreachable one makes the draft wait,
@@ -225,6 +232,7 @@ pub async fn retry_waiting(shared: Shared) {
     let mut tick = tokio::time::interval(Duration::from_secs(5));
     loop {
         tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => return,
             changed = links.changed() => if changed.is_err() { return },
             _ = tick.tick() => {}

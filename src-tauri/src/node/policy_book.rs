@@ -178,6 +178,7 @@ pub async fn watch(shared: Shared, file: std::path::PathBuf) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => return,
             _ = tick.tick() => {}
         }

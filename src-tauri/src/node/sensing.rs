@@ -18,16 +18,17 @@ pub async fn run(shared: Shared, mut sensors: Vec<Box<dyn Sensor>>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => return,
             _ = tick.tick() => {}
         }
         let now = shared.now();
         // Reading a sensor may block on a bus or a file.
-        let read = tokio::task::spawn_blocking(move || {
+        let read = shared.work(move || {
             let readings: Vec<Reading> = sensors.iter_mut().flat_map(|s| s.read(now)).collect();
             (sensors, readings)
         });
-        let Ok((back, readings)) = read.await else {
+        let Some((back, readings)) = read.await else {
             tracing::error!("a sensor panicked; the node stops");
             return;
         };

@@ -1,7 +1,7 @@
 //! What every actor of a node shares: identity, store, clock, books, heads. No actor owns it, no
 //! lock in it is ever held across an await.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -15,9 +15,12 @@ use super::links::Links;
 use super::metrics::Metrics;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
+use super::reconcile::Held;
 use super::runtime::Tasks;
 use crate::adapters::clock::SharedClock;
+use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Class, Store, StoreError, audit, kv, trust};
+use crate::adapters::transport::Dialer;
 use crate::domain::admission::{Grant, TrustRecord, TrustView};
 use crate::domain::base::limits::CLOCK_BEHIND_MAX_MS;
 use crate::domain::base::{Code, DeviceId, FrameId, Hlc, MeshId, Refusal, TimeMs};
@@ -41,6 +44,12 @@ pub struct Inner {
     pub store: Store,
     /// What time it is.
     pub clock: SharedClock,
+    /// Where its ids and nonces come from.
+    pub random: SharedRandom,
+    /// How it reaches peers.
+    pub dialer: Arc<dyn Dialer>,
+    /// Whether work that takes the processor long leaves the network's threads.
+    pub threads: bool,
     /// When it started.
     pub started_at: TimeMs,
     /// What happened.
@@ -61,6 +70,12 @@ pub struct Inner {
     pub running: Running,
     /// What devices offered when they were last connected.
     pub last_offered: Mutex<BTreeMap<DeviceId, Vec<String>>>,
+    /// Devices that sign their frames: what comes in their name unsigned is not theirs.
+    pub signers: RwLock<Arc<BTreeSet<DeviceId>>>,
+    /// What reconciliation compares.
+    pub held: Held,
+    /// Frames up to this place of the log belong to a mesh this node was in before.
+    pub mesh_floor: u64,
     /// Its tasks.
     pub tasks: Tasks,
     /// The stamps of its own frames.
@@ -93,6 +108,28 @@ impl Shared {
     /// The current moment.
     pub fn now(&self) -> TimeMs {
         self.clock.now()
+    }
+
+    /// A fresh id.
+    ///
+    /// # Errors
+    /// `INTERNAL_ERROR` if the system gave no random bytes.
+    pub fn fresh_id(&self) -> Result<uuid::Uuid, Refusal> {
+        self.random
+            .uuid()
+            .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))
+    }
+
+    /// Runs work that takes the processor long, off the network's threads where there are others;
+    /// `None` if it panicked.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        match self.threads {
+            true => tokio::task::spawn_blocking(work).await.ok(),
+            false => Some(work()),
+        }
     }
 
     /// The state directory.
@@ -138,6 +175,35 @@ impl Shared {
             .await;
         if let Err(error) = stored {
             tracing::warn!(%error, "what a peer offers could not be stored");
+        }
+    }
+
+    /// Devices that are known to sign their frames.
+    pub fn known_signers(&self) -> Arc<BTreeSet<DeviceId>> {
+        self.signers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Remembers that a device signs its frames.
+    pub async fn remember_signer(&self, device: &DeviceId) {
+        if self.known_signers().contains(device) {
+            return;
+        }
+        let text = {
+            let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::make_mut(&mut signers).insert(device.clone());
+            json!(**signers).to_string()
+        };
+        let stored = self
+            .store
+            .write(Class::Relaxed, "signers", move |c| {
+                kv::put(c, SIGNERS, text.as_bytes())
+            })
+            .await;
+        if let Err(error) = stored {
+            tracing::warn!(%error, "which peers sign could not be stored");
         }
     }
 
@@ -263,12 +329,12 @@ impl Stamper {
     }
 
     /// The stamp of the next own frame.
-    pub fn stamp(&self, now: TimeMs) -> Stamp {
+    pub fn stamp(&self, frame_id: FrameId, now: TimeMs) -> Stamp {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = state.0.tick(now);
         state.1 += 1;
         Stamp {
-            frame_id: FrameId::from(uuid::Uuid::new_v4()),
+            frame_id,
             now,
             hlc: state.0,
             seq: state.1,
@@ -295,6 +361,32 @@ pub fn offers(conn: &rusqlite::Connection) -> Result<BTreeMap<DeviceId, Vec<Stri
     Ok(stored
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default())
+}
+
+const SIGNERS: &str = "peers.signers";
+
+/// Devices that signed their frames in earlier runs.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn signers(conn: &rusqlite::Connection) -> Result<BTreeSet<DeviceId>, StoreError> {
+    let stored = kv::get(conn, SIGNERS)?;
+    Ok(stored
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default())
+}
+
+/// The key under which the end of an earlier mesh's frames is written down.
+pub const MESH_FLOOR: &str = "mesh.floor";
+
+/// Where the frames of this mesh begin.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn mesh_floor(conn: &rusqlite::Connection) -> Result<u64, StoreError> {
+    Ok(kv::get(conn, MESH_FLOOR)?
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_be_bytes))
 }
 
 const HIGH_WATER: &str = "clock.high-water";

@@ -122,7 +122,7 @@ impl Door {
             .iter()
             .map(|c| c.parse().map_err(|e| bad(format!("cites: {e}"))));
         let draft = Draft {
-            draft_id: DraftId::from(uuid::Uuid::new_v4()),
+            draft_id: DraftId::from(self.shared.fresh_id()?),
             action,
             reason: wish.reason,
             requester: Requester::Person,

@@ -191,6 +191,7 @@ async fn watch(
         let mut listening = pin!(listen(stderr, &mut said).fuse());
         let end = async {
             tokio::select! {
+                biased;
                 status = child.wait() => status,
                 () = &mut listening => child.wait().await,
             }

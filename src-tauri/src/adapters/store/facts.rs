@@ -103,7 +103,8 @@ pub fn upsert(conn: &Connection, new: &NewFact) -> Result<bool, StoreError> {
                 frame_id = excluded.frame_id, content = excluded.content, claimed = excluded.claimed,
                 effective = excluded.effective, signature = excluded.signature, tainted = excluded.tainted,
                 time = excluded.time, hlc = excluded.hlc, received_at = excluded.received_at, lead = excluded.lead
-             WHERE (excluded.lead, excluded.content) > (facts.lead, facts.content)",
+             WHERE (excluded.lead, excluded.content) > (facts.lead, facts.content)
+                OR (excluded.content = facts.content AND excluded.signature < facts.signature)",
         )?
         .execute(params![
             new.origin.as_str(),

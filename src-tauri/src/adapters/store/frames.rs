@@ -7,6 +7,7 @@ use crate::domain::base::limits::{
     FRAME_CONFLICTS_MAX, FRAME_CONFLICTS_PER_ID_MAX, FRAMES_PRUNED_MAX, QUERY_DEFAULT,
 };
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Tier, TimeMs};
+use crate::domain::sync::FrameKey;
 use crate::domain::wire::FrameKind;
 use crate::domain::world::SignatureState;
 
@@ -86,6 +87,10 @@ pub enum Inserted {
     Stored(u64),
     /// The very same frame was there already.
     Duplicate,
+    /// It is older than what this node keeps; nothing was stored.
+    Behind,
+    /// The same frame was there without its origin's signature; now it has it.
+    Proven(u64),
     /// Another frame has its id; this one is kept apart, within limits.
     Conflict {
         /// The place of the frame that was there first.
@@ -135,12 +140,6 @@ pub struct Horizon {
     pub time: TimeMs,
 }
 
-fn key_of(id: &FrameId) -> i64 {
-    let hash = Digest::of(&[id.as_str().as_bytes()]).0;
-    hash.first_chunk::<8>()
-        .map_or(0, |b| i64::from_be_bytes(*b))
-}
-
 /// The small number of a device, given on first sight.
 fn device(conn: &Connection, id: &DeviceId) -> Result<i64, StoreError> {
     if let Some(known) = known_device(conn, id)? {
@@ -167,7 +166,7 @@ pub(super) const SAME_KEY: &str =
 /// # Errors
 /// Whatever SQLite says.
 pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError> {
-    let key = key_of(&new.frame_id);
+    let key = FrameKey::head_of(&new.frame_id);
     let origin = device(conn, &new.origin)?;
     let mut conflict = None;
     let mut same = conn.prepare_cached(SAME_KEY)?;
@@ -179,12 +178,18 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
         if other || found.get::<_, i64>(2)? != origin {
             continue;
         }
-        if row::digest(found, 3)? == new.content {
-            return Ok(Inserted::Duplicate);
-        }
         // What its origin signed is never kept out by what somebody only said it said.
         let proven = new.signature == SignatureState::Verified
             && row::signature(found, 4)? != SignatureState::Verified;
+        if row::digest(found, 3)? == new.content {
+            if !proven {
+                return Ok(Inserted::Duplicate);
+            }
+            let seq = row::count(found, 0)?;
+            drop(rows);
+            prove(conn, seq, new)?;
+            return Ok(Inserted::Proven(seq));
+        }
         if !proven {
             conflict = Some(row::count(found, 0)?);
         }
@@ -227,6 +232,20 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
     Ok(Inserted::Stored(u64::try_from(seq).unwrap_or(0)))
 }
 
+/// Gives a stored frame the signature that somebody on its way had left out.
+fn prove(conn: &Connection, seq: u64, new: &NewFrame) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "UPDATE frames SET json = ?2, signature = ?3, effective_tier = ?4 WHERE seq = ?1",
+    )?
+    .execute(params![
+        row::number(seq),
+        new.json,
+        row::signature_number(new.signature),
+        new.effective_tier.rank(),
+    ])?;
+    Ok(())
+}
+
 /// Keeps a conflicting frame, once, unless there are too many already: the first ones stay.
 fn keep_apart(conn: &Connection, key: i64, new: &NewFrame, with: u64) -> Result<(), StoreError> {
     conn.prepare_cached(
@@ -264,11 +283,11 @@ pub fn conflict_count(conn: &Connection) -> Result<u64, StoreError> {
         .query_row([], |r| row::count(r, 0))?)
 }
 
-const SELECT: &str = "SELECT f.seq, f.content, o.device_id, f.frame_id, f.kind, f.claimed_at, f.time, f.received_at,
+pub(super) const SELECT: &str = "SELECT f.seq, f.content, o.device_id, f.frame_id, f.kind, f.claimed_at, f.time, f.received_at,
     f.hlc, f.origin_seq, f.claimed_tier, f.effective_tier, f.signature, f.tainted, f.hops, p.device_id, f.flags, f.json
     FROM frames f JOIN devices o ON o.id = f.origin LEFT JOIN devices p ON p.id = f.link_peer";
 
-fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
+pub(super) fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
     let kind = found.get_ref(4)?.as_str().unwrap_or_default();
     let kind =
         FrameKind::from_wire(kind).ok_or_else(|| row::unreadable(4, "unknown frame kind"))?;
@@ -306,7 +325,7 @@ pub fn by_frame_id(conn: &Connection, id: &FrameId) -> Result<Option<StoredFrame
     );
     let mut query = conn.prepare_cached(&sql)?;
     Ok(query
-        .query_row((key_of(id), id.as_str()), read)
+        .query_row((FrameKey::head_of(id), id.as_str()), read)
         .optional()?)
 }
 

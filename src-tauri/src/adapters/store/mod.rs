@@ -9,9 +9,11 @@ pub mod approvals;
 pub mod audit;
 pub mod commands;
 pub mod drafts;
+mod engine;
 mod error;
 pub mod events;
 pub mod facts;
+pub mod frame_sync;
 pub mod frames;
 pub mod kv;
 mod open;
@@ -26,6 +28,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +37,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
+pub use self::engine::{Disk, Engine};
 pub use self::error::StoreError;
 pub use self::writer::Class;
 
@@ -52,11 +56,24 @@ pub struct StoreOptions {
     pub max_bytes: Option<u64>,
 }
 
+/// Who writes.
+enum Work {
+    /// A thread that takes from this queue.
+    Thread {
+        queue: mpsc::Sender<Message>,
+        writer: Mutex<Option<JoinHandle<()>>>,
+    },
+    /// Whoever asks, while nobody else does; `None` after the end.
+    Caller {
+        disk: Arc<dyn Disk>,
+        writer: Mutex<Option<Writer>>,
+    },
+}
+
 struct Inner {
     path: PathBuf,
-    queue: mpsc::Sender<Message>,
+    work: Work,
     readers: Arc<Readers>,
-    writer: Mutex<Option<JoinHandle<()>>>,
     /// How many writes must still work before the store is believed to have room again.
     doubt: AtomicU32,
 }
@@ -80,7 +97,35 @@ impl Store {
     /// [`StoreError::Corrupt`] and [`StoreError::Newer`] leave the file as it is;
     /// [`StoreError::Invalid`] if it is another program's database.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
+        Store::open_on(path, options, Engine::Threads)
+    }
+
+    /// As [`Store::open`], with the work done where `engine` says.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(
+        path: &Path,
+        options: StoreOptions,
+        engine: Engine,
+    ) -> Result<Store, StoreError> {
         let conn = open::connect(path, options).map_err(|e| e.during("open the store", path))?;
+        let work = match engine {
+            Engine::Threads => Self::on_a_thread(path, conn)?,
+            Engine::Inline(disk) => Work::Caller {
+                disk,
+                writer: Mutex::new(Some(Writer::new(conn))),
+            },
+        };
+        Ok(Store(Arc::new(Inner {
+            path: path.to_owned(),
+            work,
+            readers: Arc::new(Readers::new(path)),
+            doubt: AtomicU32::new(0),
+        })))
+    }
+
+    fn on_a_thread(path: &Path, conn: Connection) -> Result<Work, StoreError> {
         let (queue, waiting) = mpsc::channel(STORE_QUEUE_MAX);
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -90,13 +135,10 @@ impl Store {
                 path: path.to_owned(),
                 source: Arc::new(source),
             })?;
-        Ok(Store(Arc::new(Inner {
-            path: path.to_owned(),
+        Ok(Work::Thread {
             queue,
-            readers: Arc::new(Readers::new(path)),
             writer: Mutex::new(Some(writer)),
-            doubt: AtomicU32::new(0),
-        })))
+        })
     }
 
     /// Runs `f` in a transaction and answers after its commit. `what` names it in errors.
@@ -109,9 +151,27 @@ impl Store {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (job, answer) = Job::new(class, what, self.0.path.clone(), f);
-        let queued = self.0.queue.send(Message::Write(job)).await;
-        queued.map_err(|_| StoreError::Closed)?;
+        match &self.0.work {
+            Work::Thread { queue, .. } => {
+                let queued = queue.send(Message::Write(job)).await;
+                queued.map_err(|_| StoreError::Closed)?;
+            }
+            Work::Caller { disk, .. } => {
+                tokio::time::sleep(disk.delay(class)).await;
+                self.write_here(job);
+            }
+        }
         self.noted(answer.await.unwrap_or(Err(StoreError::Closed)))
+    }
+
+    /// Runs a write on this thread. Without a writer any more the job is dropped, which its caller
+    /// sees as a closed store.
+    fn write_here(&self, job: Job) {
+        if let Work::Caller { disk, writer } = &self.0.work
+            && let Some(writer) = &mut *writer.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            writer.commit(&mut VecDeque::from([job]), Some(disk.as_ref()));
+        }
     }
 
     /// Whether a write was refused for want of room lately. A small write may still find a place in
@@ -142,7 +202,13 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.0.readers.read(what, f).await
+        match &self.0.work {
+            Work::Thread { .. } => self.0.readers.read(what, f).await,
+            Work::Caller { .. } => {
+                tokio::task::yield_now().await;
+                self.0.readers.read_here(what, f)
+            }
+        }
     }
 
     /// As [`Store::write`], for a caller without a runtime. Must not be called from async code.
@@ -160,8 +226,13 @@ impl Store {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (job, answer) = Job::new(class, what, self.0.path.clone(), f);
-        let queued = self.0.queue.blocking_send(Message::Write(job));
-        queued.map_err(|_| StoreError::Closed)?;
+        match &self.0.work {
+            Work::Thread { queue, .. } => {
+                let queued = queue.blocking_send(Message::Write(job));
+                queued.map_err(|_| StoreError::Closed)?;
+            }
+            Work::Caller { .. } => self.write_here(job),
+        }
         self.noted(answer.blocking_recv().unwrap_or(Err(StoreError::Closed)))
     }
 
@@ -180,28 +251,35 @@ impl Store {
     /// Takes what is queued, writes the log into the database and closes it. Later accesses get
     /// [`StoreError::Closed`].
     pub async fn close(&self) {
+        let Work::Thread { queue, .. } = &self.0.work else {
+            return self.finish();
+        };
         // If the writer has ended already there is nobody to tell.
-        drop(self.0.queue.send(Message::Close).await);
+        drop(queue.send(Message::Close).await);
         let store = self.clone();
         drop(tokio::task::spawn_blocking(move || store.finish()).await);
     }
 
     /// As [`Store::close`], for a caller without a runtime. Must not be called from async code.
     pub fn close_blocking(&self) {
-        drop(self.0.queue.blocking_send(Message::Close));
+        if let Work::Thread { queue, .. } = &self.0.work {
+            drop(queue.blocking_send(Message::Close));
+        }
         self.finish();
     }
 
     fn finish(&self) {
         self.0.readers.close();
-        let writer = self
-            .0
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if writer.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the store's writer ended with a panic");
+        match &self.0.work {
+            Work::Thread { writer, .. } => {
+                let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if writer.is_some_and(|thread| thread.join().is_err()) {
+                    tracing::error!("the store's writer ended with a panic");
+                }
+            }
+            Work::Caller { writer, .. } => {
+                drop(writer.lock().unwrap_or_else(PoisonError::into_inner).take());
+            }
         }
     }
 

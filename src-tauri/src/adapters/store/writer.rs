@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::StoreError;
+use super::{Disk, StoreError};
 use crate::domain::base::limits::STORE_BATCH_MAX;
 
 /// How sure a write must be before it is answered.
@@ -131,7 +131,7 @@ impl Writer {
                     .flatten();
             }
             while !batch.is_empty() {
-                self.commit(&mut batch);
+                self.commit(&mut batch, None);
             }
         }
         let checkpoint = self
@@ -143,7 +143,7 @@ impl Writer {
     }
 
     /// One transaction over as much of `batch` as it can hold together.
-    fn commit(&mut self, batch: &mut VecDeque<Job>) {
+    pub(super) fn commit(&mut self, batch: &mut VecDeque<Job>, disk: Option<&dyn Disk>) {
         let class = match batch.iter().any(|job| job.class == Class::Durable) {
             true => Class::Durable,
             false => Class::Relaxed,
@@ -163,9 +163,14 @@ impl Writer {
             lost = fault;
         }
         let outcome = match lost {
-            None => self.sql("COMMIT"),
+            None => disk
+                .map_or(Ok(()), |disk| disk.commit(class))
+                .and_then(|()| self.sql("COMMIT")),
             Some(error) => Err(error),
         };
+        if let (Some(disk), Ok(())) = (disk, &outcome) {
+            disk.committed(class);
+        }
         if outcome.is_err()
             && !self.conn.is_autocommit()
             && let Err(error) = self.sql("ROLLBACK")

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::{Request, header};
+use futures_util::future::BoxFuture;
 use tokio::net::TcpStream;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error as WsError;
@@ -227,4 +228,30 @@ async fn connect(url: &PeerUrl) -> Result<TcpStream, TransportError> {
         url: url.to_string(),
         source: last,
     })
+}
+
+/// What opens links: TCP in the real world, a simulated network in tests.
+pub trait Dialer: Send + Sync {
+    /// As [`dial`].
+    fn dial<'a>(
+        &'a self,
+        url: &'a PeerUrl,
+        timeout: Duration,
+        stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Socket, TransportError>>;
+}
+
+/// Opens links over TCP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TcpDialer;
+
+impl Dialer for TcpDialer {
+    fn dial<'a>(
+        &'a self,
+        url: &'a PeerUrl,
+        timeout: Duration,
+        stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Socket, TransportError>> {
+        Box::pin(dial(url, timeout, stop))
+    }
 }

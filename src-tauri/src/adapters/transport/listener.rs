@@ -158,7 +158,7 @@ impl Listener {
         let mut next_sweep = doorway.sweep(Instant::now());
         loop {
             let accepted = tokio::select! {
-                biased;
+               biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep_until(next_sweep) => {
                     next_sweep = doorway.sweep(Instant::now());
@@ -176,6 +176,7 @@ impl Listener {
                     tracing::warn!(%error, "could not accept a connection; closing the oldest stranger");
                     doorway.evict_oldest();
                     tokio::select! {
+                        biased;
                         () = stop.cancelled() => return,
                         () = tokio::time::sleep(ACCEPT_PAUSE) => {}
                     }
@@ -213,7 +214,7 @@ async fn connection(house: Arc<House>, stream: TcpStream, remote: SocketAddr, sl
             .with_upgrades(),
     );
     tokio::select! {
-        biased;
+       biased;
         () = cut.cancelled() => return,
         () = expired.cancelled() => {}
         _ = serving.as_mut() => return,
@@ -225,6 +226,7 @@ async fn connection(house: Arc<House>, stream: TcpStream, remote: SocketAddr, sl
     }
     serving.as_mut().graceful_shutdown();
     tokio::select! {
+        biased;
         () = cut.cancelled() => {}
         () = tokio::time::sleep(REQUEST_GRACE) => {}
         _ = serving.as_mut() => {}
@@ -376,7 +378,7 @@ fn upgrade(
                 .ok();
         };
         tokio::select! {
-            biased;
+           biased;
             () = cut.cancelled() => {}
             () = handover => {}
         }

@@ -18,7 +18,7 @@ mod tests;
 use std::io;
 use std::net::SocketAddr;
 
-pub use dial::{PeerUrl, UrlError, dial};
+pub use dial::{Dialer, PeerUrl, TcpDialer, UrlError, dial};
 pub use doorway::{Doorway, DoorwayNumbers, Slot};
 pub use listener::{Incoming, Listener, Settings};
 pub use rules::{Rules, host_allowed};

@@ -272,7 +272,7 @@ impl SocketReader {
         let shared = &self.shared;
         loop {
             let next = tokio::select! {
-                biased;
+               biased;
                 () = shared.ended.cancelled() => return Err(SocketError::Ended),
                 next = poll_fn(|cx| shared.poll_next(cx)) => next,
             };
@@ -369,7 +369,7 @@ impl SocketWriter {
         work: impl Future<Output = Result<(), WsError>>,
     ) -> Result<(), SocketError> {
         let done = tokio::select! {
-            biased;
+           biased;
             () = self.shared.ended.cancelled() => return Err(SocketError::Ended),
             done = work => done,
         };

@@ -32,8 +32,20 @@ pub const HANDSHAKE_DEADLINE_MS: u64 = 10_000;
 pub const UNAUTHENTICATED_SOCKETS_MAX: usize = 384;
 /// Most authenticated peer sessions.
 pub const SESSIONS_MAX: usize = 256;
-/// Messages a link may have waiting in our outbound queue.
+/// Messages a link may have waiting in each of its lanes for answers and for our own requests.
 pub const LINK_OUTBOX_MAX: usize = 256;
+/// Messages with frames a link may have waiting.
+pub const LINK_BULK_MAX: usize = 4;
+/// Lists of wanted frames a link's feeder may have waiting.
+pub const LINK_WANTED_MAX: usize = 16;
+/// Most frames in one list of wanted frames.
+pub const WANTED_MAX: usize = 1_024;
+/// What a peer may send of frames before the first are stored, in KiB.
+pub const CREDIT_WINDOW_KIB: u32 = 4_096;
+/// Most frames in one `context.frames` message.
+pub const FRAMES_PER_MESSAGE_MAX: usize = 256;
+/// A `context.frames` message is sent once it holds this much, in bytes.
+pub const FRAMES_MESSAGE_BYTES: usize = 131_072;
 /// Frames waiting between the links and the ingress task.
 pub const INGRESS_QUEUE_MAX: usize = 4_096;
 /// Frames verified, admitted and stored as one batch.
@@ -102,3 +114,15 @@ pub const FRAMES_PRUNED_MAX: u64 = 50_000;
 pub const FRAME_CONFLICTS_PER_ID_MAX: u64 = 8;
 /// Conflicting frames kept in all.
 pub const FRAME_CONFLICTS_MAX: u64 = 10_000;
+/// Largest message of a reconciliation before its encoding, in bytes.
+pub const RECONCILE_MESSAGE_BYTES: usize = 600_000;
+/// Most rounds of one reconciliation.
+pub const RECONCILE_ROUNDS_MAX: u32 = 64;
+/// Differences after which a reconciliation stops looking and lets the frames travel first.
+pub const RECONCILE_DIFFERENCES_MAX: usize = 50_000;
+/// Pause between two reconciliations with a peer that has all we have, in milliseconds.
+pub const RECONCILE_EVERY_MS: u64 = 60_000;
+/// Rounds a peer may ask of us in a minute.
+pub const RECONCILE_ANSWERS_PER_MINUTE: u32 = 600;
+/// Messages a gen-1 node gets from us in a minute on a link that we dialed; it takes 100.
+pub const GEN1_MESSAGES_PER_MINUTE: u32 = 90;

@@ -4,6 +4,7 @@ pub mod canonical;
 pub mod ids;
 pub mod limits;
 pub mod refusal;
+pub mod text;
 pub mod tier;
 pub mod time;
 

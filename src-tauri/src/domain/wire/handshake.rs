@@ -22,6 +22,12 @@ pub enum Feature {
     Hlc,
     /// Frames carry a per-origin sequence number.
     Seq,
+    /// Many frames travel in one message.
+    Batch,
+    /// The receiver says how much it takes.
+    Credit,
+    /// Two nodes find out what each lacks.
+    Reconcile,
     /// Drafts, proposal records and their states travel between nodes.
     Proposals,
     /// Signed decisions travel between nodes.
@@ -30,10 +36,13 @@ pub enum Feature {
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 5] = [
+    pub const OURS: [Feature; 8] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
+        Feature::Batch,
+        Feature::Credit,
+        Feature::Reconcile,
         Feature::Proposals,
         Feature::Approvals,
     ];
@@ -43,6 +52,9 @@ impl Feature {
             Feature::Sig => "sig",
             Feature::Hlc => "hlc",
             Feature::Seq => "seq",
+            Feature::Batch => "batch",
+            Feature::Credit => "credit",
+            Feature::Reconcile => "reconcile",
             Feature::Proposals => "proposals",
             Feature::Approvals => "approvals",
         }

@@ -102,6 +102,7 @@ async fn perform(
         .record(shared, "action.started", "info", &message, data)
         .await;
     let cut_short = tokio::select! {
+        biased;
         () = tokio::time::sleep(Duration::from_millis(permit.run_ms())) => None,
         () = stop.cancelled() => Some("an operator stopped it"),
         () = shared.tasks.stop().cancelled() => Some("the node was shut down"),
@@ -242,6 +243,7 @@ async fn finish(shared: &Shared, id: ProposalId, target: Capability, outcome: Ou
         shared.metrics.refused(refusal.code);
         tracing::error!(proposal = %id, "the outcome is not stored yet, trying again: {refusal}");
         tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => break stored,
             () = tokio::time::sleep(OUTCOME_RETRY) => {}
         }

@@ -323,18 +323,16 @@ fn record(
     terms: &Terms,
     now: TimeMs,
 ) -> Result<ProposalRecord, StoreError> {
-    let mut nonce = [0u8; 16];
-    getrandom::fill(&mut nonce).map_err(|e| {
-        refused(
-            Code::InternalError,
-            format!("the system gave no random bytes: {e}"),
-        )
-    })?;
+    let nonce: [u8; 16] = shared
+        .random
+        .bytes()
+        .map_err(|e| refused(Code::InternalError, e.to_string()))?;
+    let id = shared.fresh_id().map_err(StoreError::Refused)?;
     Ok(ProposalRecord {
         version: 1,
         mesh_id: shared.mesh.clone(),
         executor: shared.own_id().clone(),
-        proposal_id: ProposalId::from(uuid::Uuid::new_v4()),
+        proposal_id: ProposalId::from(id),
         nonce: URL_SAFE_NO_PAD.encode(nonce),
         draft_id: draft.draft_id.clone(),
         requested_by: RequestedBy {

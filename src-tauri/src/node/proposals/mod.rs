@@ -199,6 +199,7 @@ pub async fn expire(shared: Shared) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
+            biased;
             () = shared.tasks.stop().cancelled() => return,
             _ = tick.tick() => {}
         }

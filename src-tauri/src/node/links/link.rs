@@ -1,31 +1,26 @@
-//! Links: the authenticated connections of this node, one per device, and requests over them.
+//! One link: three lanes out, requests with answers, credit, and what is known of its health.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::credit::Credit;
+use super::rate::PerMinute;
+use super::vitals::Vitals;
 use crate::adapters::transport::Posture;
 use crate::domain::base::limits::{
-    LINK_OUTBOX_MAX, PEER_REQUEST_TIMEOUT_MS, PEER_REQUESTS_MAX, SESSIONS_MAX,
+    LINK_BULK_MAX, LINK_OUTBOX_MAX, LINK_WANTED_MAX, PEER_REQUEST_TIMEOUT_MS, PEER_REQUESTS_MAX,
 };
-use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
+use crate::domain::base::{Code, DeviceId, TimeMs};
+use crate::domain::sync::FrameKey;
 use crate::domain::wire::Message;
 use crate::domain::wire::envelope::RemoteError;
 use crate::domain::wire::handshake::{Feature, Hello};
-
-/// What a link's writer is told.
-#[derive(Debug)]
-pub enum Outgoing {
-    /// A message to send.
-    Text(String),
-    /// Say goodbye and close.
-    Close(u16, &'static str),
-}
 
 /// What is known of a link's other end.
 #[derive(Debug, Clone)]
@@ -76,9 +71,27 @@ impl PeerInfo {
     pub fn speaks(&self, feature: Feature) -> bool {
         self.features.contains(&feature)
     }
+
+    /// What people call it: its name, or the start of its id.
+    pub fn shown(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.device.short())
+    }
 }
 
 type Waiting = HashMap<String, oneshot::Sender<Result<Value, RemoteError>>>;
+
+/// The receiving ends of a link's lanes, for its writer and its feeder.
+#[derive(Debug)]
+pub struct Lanes {
+    /// Answers and credit: what the other side waits for.
+    pub answers: mpsc::Receiver<String>,
+    /// Our own requests and events.
+    pub control: mpsc::Receiver<String>,
+    /// Frames.
+    pub bulk: mpsc::Receiver<String>,
+    /// Frames the other side turned out to lack.
+    pub wanted: mpsc::Receiver<Vec<FrameKey>>,
+}
 
 /// One link.
 #[derive(Debug)]
@@ -87,19 +100,91 @@ pub struct Link {
     pub info: PeerInfo,
     /// Ends the link.
     pub stop: CancellationToken,
-    outbox: mpsc::Sender<Outgoing>,
+    /// What we may send.
+    pub credit: Credit,
+    /// How it does.
+    pub vitals: Vitals,
+    /// Rounds of reconciliation we answered.
+    pub rounds: PerMinute,
+    /// Tells this link from others of the same device.
+    pub(super) serial: u64,
+    answers: mpsc::Sender<String>,
+    control: mpsc::Sender<String>,
+    bulk: mpsc::Sender<String>,
+    wanted: mpsc::Sender<Vec<FrameKey>>,
     waiting: Mutex<Waiting>,
     next_id: AtomicU64,
-    serial: u64,
+    farewell: Mutex<Option<(u16, &'static str)>>,
+    leaving: AtomicBool,
 }
 
 /// Shared handle to a link.
 pub type LinkHandle = Arc<Link>;
 
 impl Link {
-    /// Sends a message, waiting while the link's queue is full. `false` if the link has ended.
+    /// A link and the ends of its lanes.
+    pub(super) fn new(info: PeerInfo, stop: CancellationToken, serial: u64) -> (Arc<Link>, Lanes) {
+        let (answers, answers_out) = mpsc::channel(LINK_OUTBOX_MAX);
+        let (control, control_out) = mpsc::channel(LINK_OUTBOX_MAX);
+        let (bulk, bulk_out) = mpsc::channel(LINK_BULK_MAX);
+        let (wanted, wanted_out) = mpsc::channel(LINK_WANTED_MAX);
+        let link = Arc::new(Link {
+            credit: Credit::new(info.speaks(Feature::Credit)),
+            vitals: Vitals::new(info.connected_at),
+            rounds: PerMinute::default(),
+            info,
+            stop,
+            serial,
+            answers,
+            control,
+            bulk,
+            wanted,
+            waiting: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            farewell: Mutex::default(),
+            leaving: AtomicBool::new(false),
+        });
+        let lanes = Lanes {
+            answers: answers_out,
+            control: control_out,
+            bulk: bulk_out,
+            wanted: wanted_out,
+        };
+        (link, lanes)
+    }
+
+    /// Queues an answer without waiting, so that reading never depends on writing. A peer that asks
+    /// and does not read the answers loses the link; `false` then and when the link has ended.
+    pub fn tell(&self, text: String) -> bool {
+        match self.answers.try_send(text) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.close(1013, "answers are not read");
+                false
+            }
+        }
+    }
+
+    /// Sends a message of our own, waiting while the lane is full. `false` if the link has ended.
     pub async fn send(&self, text: String) -> bool {
-        self.outbox.send(Outgoing::Text(text)).await.is_ok()
+        self.control.send(text).await.is_ok()
+    }
+
+    /// Sends frames, as soon as the other side is ready for them. `false` if the link has ended.
+    pub async fn send_frames(&self, text: String) -> bool {
+        self.credit.pay(text.len()).await;
+        self.bulk.send(text).await.is_ok()
+    }
+
+    /// Has the feeder send these frames too; `false` if it has too much to do already.
+    pub fn want(&self, keys: Vec<FrameKey>) -> bool {
+        self.wanted.try_send(keys).is_ok()
+    }
+
+    /// As [`Link::want`], waiting for the feeder. `false` if the link has ended.
+    pub async fn want_soon(&self, keys: Vec<FrameKey>) -> bool {
+        self.wanted.send(keys).await.is_ok()
     }
 
     /// Sends a request and waits for its answer.
@@ -136,6 +221,7 @@ impl Link {
                 return Err(gone());
             }
             tokio::select! {
+                biased;
                 answer = waits => answer.unwrap_or_else(|_| Err(gone())),
                 () = self.stop.cancelled() => Err(gone()),
             }
@@ -167,118 +253,27 @@ impl Link {
         waiting.is_some_and(|w| w.send(result).is_ok())
     }
 
-    /// Asks the writer to say goodbye, then ends the link.
+    /// Ends the link; its writer says goodbye with this code and reason. The first reason counts.
     pub fn close(&self, code: u16, reason: &'static str) {
-        // A full queue means nobody reads: then the goodbye is not worth waiting for.
-        let _ = self.outbox.try_send(Outgoing::Close(code, reason));
+        self.farewell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert((code, reason));
         self.stop.cancel();
     }
-}
 
-/// Every link, one per device.
-#[derive(Debug)]
-pub struct Links {
-    links: Mutex<BTreeMap<DeviceId, LinkHandle>>,
-    serial: AtomicU64,
-    changed: watch::Sender<u64>,
-}
-
-impl Default for Links {
-    fn default() -> Self {
-        Self {
-            links: Mutex::default(),
-            serial: AtomicU64::new(0),
-            changed: watch::channel(0).0,
-        }
-    }
-}
-
-/// How long the link that the lower device id dialed is protected from its twin, in milliseconds.
-const TWIN_GUARD_MS: u64 = 5_000;
-
-impl Links {
-    /// Registers a link. The newest one of a device wins, except against the twin that two nodes
-    /// make when they dial each other at once: there the one dialed by the lower id stays.
-    ///
-    /// # Errors
-    /// `BUSY` if there are too many sessions, `CONFLICT` for the losing twin.
-    pub fn register(
-        &self,
-        own: &DeviceId,
-        info: PeerInfo,
-        stop: CancellationToken,
-    ) -> Result<(LinkHandle, mpsc::Receiver<Outgoing>), Refusal> {
-        let (outbox, inbox) = mpsc::channel(LINK_OUTBOX_MAX);
-        let device = info.device.clone();
-        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = links.get(&device) {
-            let preferred_outbound = *own < device;
-            let twin = old.info.outbound != info.outbound
-                && old.info.outbound == preferred_outbound
-                && info.connected_at.since(old.info.connected_at) < TWIN_GUARD_MS
-                && !old.stop.is_cancelled();
-            if twin {
-                return Err(Refusal::new(
-                    Code::Conflict,
-                    "the other direction of this link is already up",
-                ));
-            }
-        } else if links.len() >= SESSIONS_MAX {
-            return Err(Refusal::new(
-                Code::Busy,
-                format!("{SESSIONS_MAX} peers are connected already"),
-            ));
-        }
-        let link = Arc::new(Link {
-            info,
-            stop,
-            outbox,
-            waiting: Mutex::default(),
-            next_id: AtomicU64::new(1),
-            serial: self.serial.fetch_add(1, Ordering::Relaxed),
-        });
-        if let Some(old) = links.insert(device, link.clone()) {
-            old.close(1000, "superseded by newer connection from same device");
-        }
-        drop(links);
-        self.changed.send_modify(|n| *n += 1);
-        Ok((link, inbox))
+    /// How the link ends: what [`Link::close`] was told.
+    pub fn farewell(&self) -> Option<(u16, &'static str)> {
+        *self.farewell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets a link that has ended, unless a newer one has taken its place.
-    pub fn forget(&self, link: &Link) {
-        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        if links
-            .get(&link.info.device)
-            .is_some_and(|l| l.serial == link.serial)
-        {
-            links.remove(&link.info.device);
-        }
-        drop(links);
-        self.changed.send_modify(|n| *n += 1);
+    /// The other side said that it is going.
+    pub fn mark_leaving(&self) {
+        self.leaving.store(true, Ordering::Release);
     }
 
-    /// The link to a device.
-    pub fn get(&self, device: &DeviceId) -> Option<LinkHandle> {
-        self.links
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(device)
-            .cloned()
-    }
-
-    /// All links, by device id.
-    pub fn all(&self) -> Vec<LinkHandle> {
-        self.links
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
-    }
-
-    /// Wakes when a link comes or goes.
-    pub fn watch(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    /// Whether the other side said that it is going.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 }

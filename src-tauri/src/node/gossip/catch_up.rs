@@ -3,14 +3,14 @@
 
 use serde_json::{Value, json};
 
-use super::ingress::Ingress;
-use super::links::LinkHandle;
-use super::shared::Shared;
 use crate::adapters::store::frames::{self, FrameFilter};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::GEN1_SYNC_MAX;
 use crate::domain::wire::Frame;
 use crate::domain::wire::handshake::Feature;
+use crate::node::ingress::Ingress;
+use crate::node::links::LinkHandle;
+use crate::node::shared::Shared;
 
 /// How far before the newest frame we have of a peer its answer shall begin, in milliseconds.
 const OVERLAP_MS: u64 = 60_000;
@@ -51,7 +51,7 @@ pub async fn ask(shared: Shared, ingress: Ingress, link: LinkHandle) {
         let bytes = value.to_string().len();
         match Frame::parse(value) {
             Ok(frame) => {
-                ingress.offer(&link.info.device, frame, bytes).await;
+                ingress.offer(&link, vec![frame], bytes).await;
                 taken += 1;
             }
             Err(refusal) => {

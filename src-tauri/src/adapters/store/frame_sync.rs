@@ -1,0 +1,60 @@
+//! The frame log as reconciliation sees it: which frames there are, and frames by their keys.
+
+use rusqlite::Connection;
+
+use super::frames::{SELECT, StoredFrame, read};
+use super::{StoreError, row};
+use crate::domain::base::Digest;
+use crate::domain::sync::{FrameKey, Keyed};
+
+/// Up to `limit` frames after a place of the log, oldest place first: the place and what names them.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn keyed_after(
+    conn: &Connection,
+    seq: u64,
+    limit: usize,
+) -> Result<Vec<(u64, Keyed)>, StoreError> {
+    let mut query = conn.prepare_cached(
+        "SELECT seq, claimed_at, frame_key, content FROM frames WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let rows = query.query_map((row::number(seq), row::limit(limit)), |found| {
+        let content: Digest = row::digest(found, 3)?;
+        let keyed = Keyed {
+            at: row::time(found, 1)?,
+            key: FrameKey::from_parts(found.get(2)?, &content),
+        };
+        Ok((row::count(found, 0)?, keyed))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The frames with these keys, as far as they are there.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn by_keys(conn: &Connection, keys: &[FrameKey]) -> Result<Vec<StoredFrame>, StoreError> {
+    let mut query = conn.prepare_cached(&format!("{SELECT} WHERE f.frame_key = ?1"))?;
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        for stored in query.query_map([key.head()], read)? {
+            let stored = stored?;
+            if key.fits(&stored.content) {
+                found.push(stored);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The highest place of the log, 0 where it is empty, and the lowest.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn ends(conn: &Connection) -> Result<(u64, u64), StoreError> {
+    let sql = "SELECT coalesce((SELECT max(seq) FROM frames), 0), coalesce((SELECT min(seq) FROM frames), 0)";
+    Ok(conn.prepare_cached(sql)?.query_row([], |found| {
+        Ok((row::count(found, 0)?, row::count(found, 1)?))
+    })?)
+}

@@ -1,0 +1,99 @@
+//! The ordered set of what a node holds.
+
+use negentropy::{Bound, Error, Id, Item, NegentropyStorageBase};
+
+use super::FrameKey;
+use crate::domain::base::TimeMs;
+
+/// A frame's place in the order all nodes agree on: its origin's timestamp, then its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Keyed {
+    /// When its origin says it was made.
+    pub at: TimeMs,
+    /// Which frame it is.
+    pub key: FrameKey,
+}
+
+/// A set of frames, ordered and without duplicates.
+#[derive(Debug, Clone, Default)]
+pub struct KeySet {
+    items: Vec<Item>,
+}
+
+impl KeySet {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Adds frames, in any order.
+    pub fn extend(&mut self, more: impl IntoIterator<Item = Keyed>) {
+        let before = self.items.len();
+        self.items.extend(
+            more.into_iter()
+                .map(|k| Item::with_timestamp_and_id(k.at.0, Id::from_byte_array(k.key.0))),
+        );
+        if self.items.len() > before {
+            // Adaptive: what is added is mostly newer than what was there.
+            self.items.sort();
+            self.items.dedup();
+        }
+    }
+
+    /// Forgets what is not newer than `horizon`.
+    pub fn forget_until(&mut self, horizon: TimeMs) {
+        let from = self.start(horizon);
+        self.items.drain(..from);
+    }
+
+    /// The part that is newer than `since`.
+    pub fn newer_than(&self, since: TimeMs) -> Part<'_> {
+        Part(self.items.get(self.start(since)..).unwrap_or_default())
+    }
+
+    fn start(&self, since: TimeMs) -> usize {
+        match since.0 {
+            0 => 0,
+            since => self.items.partition_point(|item| item.timestamp <= since),
+        }
+    }
+}
+
+/// A part of a [`KeySet`] at its new end.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a>(&'a [Item]);
+
+impl NegentropyStorageBase for Part<'_> {
+    fn size(&self) -> Result<usize, Error> {
+        Ok(self.0.len())
+    }
+
+    fn get_item(&self, i: usize) -> Result<Option<Item>, Error> {
+        Ok(self.0.get(i).copied())
+    }
+
+    fn iterate(
+        &self,
+        begin: usize,
+        end: usize,
+        cb: &mut dyn FnMut(Item, usize) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let range = self.0.get(begin..end).ok_or(Error::BadRange)?;
+        for (offset, item) in range.iter().enumerate() {
+            if !cb(*item, begin + offset)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn find_lower_bound(&self, first: usize, last: usize, value: &Bound) -> usize {
+        let range = self.0.get(first..last).unwrap_or_default();
+        first + range.partition_point(|item| *item < value.item)
+    }
+}

@@ -1,0 +1,169 @@
+//! Gossip: what a link is told without asking.
+//!
+//! The frame log is the queue: a feeder holds a place in it and reads on whenever it grows, so a
+//! slow peer delays itself only and nothing waits in memory. Towards our own kind the feeder begins
+//! at the log's end, since reconciliation brings what was missed; a gen-1 node is fed from where it
+//! was left. A peer that already has a frame drops it by its content.
+
+pub mod catch_up;
+mod gen1;
+mod message;
+mod proposals;
+
+use tokio::sync::mpsc;
+
+use self::message::Batch;
+use super::links::LinkHandle;
+use super::shared::Shared;
+use crate::adapters::store::frames::StoredFrame;
+use crate::adapters::store::{StoreError, frame_sync, frames};
+use crate::domain::admission::Grant;
+use crate::domain::sync::FrameKey;
+use crate::domain::wire::handshake::Feature;
+
+/// Frames read from the log at a time.
+const PAGE: usize = 256;
+/// Frames sent again to a peer that cannot reconcile, because their arrival was never confirmed.
+const REWIND: u64 = 512;
+
+/// Feeds a link with frames until it ends.
+pub async fn feed(shared: Shared, link: LinkHandle, wanted: mpsc::Receiver<Vec<FrameKey>>) {
+    if !may_read(&shared, &link) {
+        return;
+    }
+    let feeding = async {
+        match link.info.speaks(Feature::Reconcile) {
+            true => feed_kin(&shared, &link, wanted).await,
+            false => gen1::feed(&shared, &link).await,
+        }
+    };
+    let result = tokio::select! {
+        biased;
+        () = link.stop.cancelled() => return,
+        result = feeding => result,
+    };
+    ended(&link, result);
+}
+
+/// Tells a link of our proposals until it ends.
+pub async fn feed_proposals(shared: Shared, link: LinkHandle) {
+    if !may_read(&shared, &link) || !link.info.speaks(Feature::Proposals) {
+        return;
+    }
+    let result = tokio::select! {
+        biased;
+        () = link.stop.cancelled() => return,
+        result = proposals::feed(&shared, &link) => result,
+    };
+    ended(&link, result);
+}
+
+fn may_read(shared: &Shared, link: &LinkHandle) -> bool {
+    shared
+        .trust
+        .live(&link.info.device)
+        .is_some_and(|r| r.grants.has(Grant::Read))
+}
+
+fn ended(link: &LinkHandle, result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::error!(peer = link.info.device.short(), %error, "the link's feeder stopped");
+        link.close(1011, "store failed");
+    }
+}
+
+/// Feeds one of our own kind: what is new, and what reconciliation showed it to lack.
+async fn feed_kin(
+    shared: &Shared,
+    link: &LinkHandle,
+    mut wanted: mpsc::Receiver<Vec<FrameKey>>,
+) -> Result<(), StoreError> {
+    let mut head = shared.frames_head.subscribe();
+    let mut cursor = shared.store.read("gossip", frames::max_seq).await?;
+    loop {
+        head.mark_unchanged();
+        let peer = link.info.device.clone();
+        let page = shared
+            .store
+            .read("gossip", move |c| {
+                frames::after(c, cursor, PAGE, Some(&peer))
+            })
+            .await?;
+        if let Some(last) = page.last().map(|f| f.seq) {
+            cursor = last;
+            if !send(shared, link, &page).await {
+                return Ok(());
+            }
+            // What is wanted must not starve behind what is new, nor the other way round.
+            if let Ok(keys) = wanted.try_recv()
+                && !send_wanted(shared, link, keys).await?
+            {
+                return Ok(());
+            }
+            continue;
+        }
+        tokio::select! {
+            biased;
+            done = head.changed() => if done.is_err() { return Ok(()) },
+            keys = wanted.recv() => match keys {
+                None => return Ok(()),
+                Some(keys) => if !send_wanted(shared, link, keys).await? { return Ok(()) },
+            }
+        }
+    }
+}
+
+async fn send_wanted(
+    shared: &Shared,
+    link: &LinkHandle,
+    keys: Vec<FrameKey>,
+) -> Result<bool, StoreError> {
+    for part in keys.chunks(PAGE) {
+        let part = part.to_vec();
+        let page = shared
+            .store
+            .read("wanted frames", move |c| frame_sync::by_keys(c, &part))
+            .await?;
+        if !send(shared, link, &page).await {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Sends frames in as few messages as their size allows. `false` if the link has ended.
+async fn send(shared: &Shared, link: &LinkHandle, page: &[StoredFrame]) -> bool {
+    let mut batch = Batch::default();
+    for stored in page.iter().filter(|f| f.origin != link.info.device) {
+        if stored.seq <= shared.mesh_floor {
+            continue;
+        }
+        batch.add(stored, hops(stored));
+        if batch.is_full() && !flush(shared, link, &mut batch).await {
+            return false;
+        }
+    }
+    flush(shared, link, &mut batch).await
+}
+
+async fn flush(shared: &Shared, link: &LinkHandle, batch: &mut Batch) -> bool {
+    let Some((text, count)) = batch.take(link.info.speaks(Feature::Batch)) else {
+        return true;
+    };
+    for text in text {
+        if !link.send_frames(text).await {
+            return false;
+        }
+    }
+    shared.metrics.frames_sent.inc_by(count);
+    true
+}
+
+/// How many links a stored frame has crossed when it arrives at a peer.
+fn hops(stored: &StoredFrame) -> u32 {
+    match stored.link_peer {
+        None => 0,
+        // Far beyond any real path; the number only has to stay readable.
+        Some(_) => stored.hops.saturating_add(1).min(255),
+    }
+}

@@ -1,0 +1,68 @@
+//! Proposals on their way to peers that show them: each change of one of ours, the open ones first.
+
+use serde_json::{Value, json};
+
+use crate::adapters::store::proposals::ProposalRow;
+use crate::adapters::store::{StoreError, approvals, proposals};
+use crate::domain::base::TimeMs;
+use crate::domain::wire::Message;
+use crate::node::links::LinkHandle;
+use crate::node::shared::Shared;
+
+/// Proposals sent again after a reconnection.
+const REWIND_MS: u64 = 3_600_000;
+
+/// Tells the peer of every change of our own proposals until the link ends.
+pub async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
+    let mut head = shared.proposals_head.subscribe();
+    let mut since = TimeMs(shared.now().0.saturating_sub(REWIND_MS));
+    let mut all_open = true;
+    loop {
+        head.mark_unchanged();
+        since = send(shared, link, since, all_open).await?;
+        all_open = false;
+        if head.changed().await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Sends our own proposals that changed since `since`; returns where to go on.
+async fn send(
+    shared: &Shared,
+    link: &LinkHandle,
+    since: TimeMs,
+    all_open: bool,
+) -> Result<TimeMs, StoreError> {
+    let now = shared.now();
+    let rows = shared
+        .store
+        .read("proposals", move |c| {
+            let rows = proposals::own_changed_since(c, since, all_open)?;
+            let with = |row: ProposalRow| Ok((approvals::of(c, &row.id)?, row));
+            rows.into_iter()
+                .map(with)
+                .collect::<Result<Vec<_>, StoreError>>()
+        })
+        .await?;
+    let mut newest = since;
+    for (decisions, row) in rows {
+        newest = newest.max(row.updated_at);
+        let record: Value = serde_json::from_str(&row.record).unwrap_or(Value::Null);
+        let payload = json!({
+            "record": record,
+            "signature": row.signature,
+            "status": row.status,
+            "revision": row.revision,
+            "updatedAt": row.updated_at,
+            "outcome": row.outcome.as_deref().and_then(|t| serde_json::from_str::<Value>(t).ok()),
+            "reason": row.reason,
+            "decisions": decisions,
+        });
+        if !link.send(Message::event("proposal.update", &payload)).await {
+            break;
+        }
+    }
+    // Changes in the same millisecond as the newest may still come: read that millisecond again.
+    Ok(newest.min(now))
+}

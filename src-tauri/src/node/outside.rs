@@ -1,0 +1,44 @@
+//! What a node reaches outside itself: time, chance, network, disk, threads, further hardware. The
+//! simulator gives it another outside; everything above stays the same code.
+
+use std::sync::Arc;
+
+use super::drivers::SharedDriver;
+use crate::adapters::clock::SharedClock;
+use crate::adapters::random::SharedRandom;
+use crate::adapters::sensor::Sensor;
+use crate::adapters::store::Engine;
+use crate::adapters::transport::{Dialer, TcpDialer};
+
+/// The world around a node.
+pub struct Outside {
+    /// What time it is.
+    pub clock: SharedClock,
+    /// Where ids and nonces come from.
+    pub random: SharedRandom,
+    /// How peers are reached.
+    pub dialer: Arc<dyn Dialer>,
+    /// How the store works.
+    pub engine: Engine,
+    /// Whether work that takes the processor long leaves the network's threads.
+    pub threads: bool,
+    /// Actuators beyond those of the configuration.
+    pub drivers: Vec<SharedDriver>,
+    /// Sensors beyond those of the configuration.
+    pub sensors: Vec<Box<dyn Sensor>>,
+}
+
+impl Outside {
+    /// The real world, with this clock.
+    pub fn real(clock: SharedClock) -> Self {
+        Self {
+            clock,
+            random: SharedRandom::system(),
+            dialer: Arc::new(TcpDialer),
+            engine: Engine::Threads,
+            threads: true,
+            drivers: Vec::new(),
+            sensors: Vec::new(),
+        }
+    }
+}

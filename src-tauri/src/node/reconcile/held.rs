@@ -1,0 +1,116 @@
+//! What this node holds, as an ordered set in memory: read from the log when first needed, then kept
+//! up to date from its new end.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use std::sync::Mutex;
+
+use crate::adapters::store::{StoreError, frame_sync};
+use crate::domain::base::TimeMs;
+use crate::domain::sync::{KeySet, Keyed};
+use crate::node::shared::Shared;
+
+/// Rows read from the log at a time.
+const PAGE: usize = 20_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Held {
+    horizon: AtomicU64,
+    floor: u64,
+    cached: Mutex<Cached>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Cached {
+    upto: u64,
+    set: Arc<KeySet>,
+}
+
+impl Held {
+    /// Nothing read yet. `horizon` is the newest time of a pruned frame; places of the log up to
+    /// `floor` belong to another mesh.
+    pub fn new(horizon: Option<TimeMs>, floor: u64) -> Self {
+        Self {
+            horizon: AtomicU64::new(horizon.map_or(0, |t| t.0)),
+            floor,
+            cached: Mutex::new(Cached {
+                upto: floor,
+                set: Arc::default(),
+            }),
+        }
+    }
+
+    /// What is as old as this or older has been pruned and is not taken again.
+    pub fn horizon(&self) -> TimeMs {
+        TimeMs(self.horizon.load(Ordering::Acquire))
+    }
+
+    /// The log was pruned up to this time.
+    pub fn pruned(&self, horizon: TimeMs) {
+        self.horizon.fetch_max(horizon.0, Ordering::AcqRel);
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut cached.set).forget_until(horizon);
+    }
+
+    /// The set as of now.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn now(&self, shared: &Shared) -> Result<Arc<KeySet>, StoreError> {
+        let Cached { mut upto, set } = self.snapshot();
+        let mut fresh: Vec<Keyed> = Vec::new();
+        let horizon = self.horizon();
+        loop {
+            let from = upto;
+            let page = shared
+                .store
+                .read("held frames", move |c| {
+                    frame_sync::keyed_after(c, from, PAGE)
+                })
+                .await?;
+            let Some((last, _)) = page.last() else { break };
+            upto = *last;
+            let whole = page.len() < PAGE;
+            fresh.extend(
+                page.into_iter()
+                    .map(|(_, keyed)| keyed)
+                    .filter(|k| k.at > horizon),
+            );
+            if whole {
+                break;
+            }
+        }
+        if fresh.is_empty() {
+            return Ok(set);
+        }
+        let grown = shared.work(move || {
+            let mut set = set;
+            Arc::make_mut(&mut set).extend(fresh);
+            set
+        });
+        let set = grown.await.ok_or(StoreError::Closed)?;
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.upto < upto && self.horizon() == horizon {
+            *cached = Cached {
+                upto,
+                set: set.clone(),
+            };
+        }
+        Ok(set)
+    }
+
+    /// Takes the set out of the cache for a moment, so that growing it need not copy it.
+    fn snapshot(&self) -> Cached {
+        self.cached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Where the frames of this mesh begin in the log.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+}

@@ -1,0 +1,178 @@
+//! The accepting side. A stranger may only say `mesh.challenge`, `mesh.connect` and `mesh.ping` until
+//! it has proven a device we trust.
+
+use serde_json::{Map, Value, json};
+
+use super::{introduction, life, nonce, recognise, say};
+use crate::adapters::transport::{Incoming, Posture, Received, SocketReader, SocketWriter};
+use crate::domain::base::limits::NONCE_TTL_MS;
+use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::domain::wire::handshake::Hello;
+use crate::domain::wire::{Message, Reply};
+use crate::node::ingress::Ingress;
+use crate::node::links::{Ended, PeerInfo};
+use crate::node::shared::Shared;
+
+/// Messages a socket may send before it has authenticated.
+const STRANGER_MESSAGES_MAX: usize = 32;
+
+/// Serves an accepted socket to its end.
+pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
+    let Incoming {
+        socket,
+        remote,
+        slot,
+        ..
+    } = incoming;
+    let stop = shared.tasks.stop().child_token();
+    let (mut reader, mut writer) = socket.split();
+    let greeted = tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        () = slot.evicted() => None,
+        greeted = greet(&shared, &mut reader, &mut writer) => greeted,
+    };
+    let Some((hello, reply)) = greeted else {
+        writer.close(1008, "not authenticated").await;
+        return;
+    };
+    if !slot.promote() {
+        return;
+    }
+    let info = PeerInfo::new(&hello, false, None, Posture::Insecure, shared.now());
+    match shared.links.register(shared.own_id(), info, stop) {
+        Err(refusal) => {
+            tracing::debug!(%remote, "{refusal}");
+            writer.close(1013, "busy or duplicate").await;
+        }
+        Ok((link, lanes)) => {
+            // The peer may not hear of anything before it has heard that it is welcome.
+            if writer.feed(reply).await.is_ok() && writer.flush().await.is_ok() {
+                life::run(shared.clone(), ingress, link, reader, writer, lanes).await;
+            } else {
+                shared.links.forget(&link, &Ended::Broke);
+            }
+        }
+    }
+    drop(slot);
+}
+
+/// Talks to a stranger until it has proven who it is. Returns its hello and the reply to send, or
+/// `None` if it went away or was shown out.
+async fn greet(
+    shared: &Shared,
+    reader: &mut SocketReader,
+    writer: &mut SocketWriter,
+) -> Option<(Hello, String)> {
+    let mut issued: Option<(String, TimeMs)> = None;
+    for _ in 0..STRANGER_MESSAGES_MAX {
+        let text = match reader.recv().await {
+            Ok(Received::Text(text)) => text,
+            Ok(Received::TooLarge { .. }) => {
+                let refusal = Refusal::new(Code::TooLarge, "the message is larger than 1 MiB");
+                say(writer, Reply::from(refusal).to_text("")).await?;
+                continue;
+            }
+            Ok(Received::Closed { .. }) | Err(_) => return None,
+        };
+        let (id, method, params) = match Message::parse(&text) {
+            Ok(Message::Request { id, method, params }) => (id, method, params),
+            // A stranger's events and responses are nothing to us.
+            Ok(_) => {
+                shared.metrics.refused(Code::NotAuthorized);
+                continue;
+            }
+            Err(bad) => {
+                shared.metrics.refused(bad.refusal.code);
+                say(
+                    writer,
+                    Reply::from(bad.refusal).to_text(bad.id.as_deref().unwrap_or_default()),
+                )
+                .await?;
+                continue;
+            }
+        };
+        let reply = match method.as_str() {
+            "mesh.ping" => Reply::Ok(json!({"pong": true, "timestamp": shared.now()})),
+            "mesh.challenge" => match nonce(shared) {
+                Ok(fresh) => {
+                    issued = Some((fresh.clone(), shared.now()));
+                    Reply::Ok(json!({"nonce": fresh}))
+                }
+                Err(refusal) => refusal.into(),
+            },
+            "mesh.connect" => match connect(shared, &params, &mut issued).await {
+                Ok((hello, payload)) => return Some((hello, Reply::Ok(payload).to_text(&id))),
+                Err(refusal) => {
+                    let who = params
+                        .get("deviceId")
+                        .and_then(Value::as_str)
+                        .unwrap_or("?");
+                    shared
+                        .refused("peer.refused", who.get(..64).unwrap_or(who), &refusal)
+                        .await;
+                    refusal.into()
+                }
+            },
+            _ => {
+                shared.metrics.refused(Code::NotAuthorized);
+                Refusal::new(
+                    Code::NotAuthorized,
+                    "authenticate first: mesh.challenge, then mesh.connect",
+                )
+                .into()
+            }
+        };
+        say(writer, reply.to_text(&id)).await?;
+    }
+    None
+}
+
+/// `mesh.connect`, in the gen-1 order of checks, with ours added.
+async fn connect(
+    shared: &Shared,
+    params: &Map<String, Value>,
+    issued: &mut Option<(String, TimeMs)>,
+) -> Result<(Hello, Value), Refusal> {
+    let hello = Hello::parse(params, true)?;
+    let now = shared.now();
+    let invalid = || {
+        Refusal::new(
+            Code::AuthNonceInvalid,
+            "nonce was not issued for this connection, already used, or expired",
+        )
+    };
+    let fresh = issued
+        .as_ref()
+        .is_some_and(|(n, at)| *n == hello.nonce && now.since(*at) <= NONCE_TTL_MS);
+    if !fresh {
+        return Err(invalid());
+    }
+    let (expected, _) = issued.take().ok_or_else(invalid)?;
+    if hello.device_id == *shared.own_id() {
+        return Err(Refusal::new(
+            Code::UntrustedPeer,
+            "this is my own device id",
+        ));
+    }
+    let trusted = shared.trust.live(&hello.device_id);
+    if let Some(pinned) = trusted.and_then(|r| r.public_key) {
+        if pinned != hello.public_key {
+            return Err(Refusal::new(
+                Code::PublicKeyMismatch,
+                format!("peer {} came with another public key", hello.device_id),
+            ));
+        }
+    } else if shared.trust.live(&hello.device_id).is_none() {
+        return Err(Refusal::new(
+            Code::UntrustedPeer,
+            format!("peer {} is not in the trust store", hello.device_id),
+        ));
+    }
+    hello.check_signature(&expected, now)?;
+    hello.check_mesh(&shared.mesh)?;
+    recognise(shared, &hello).await?;
+    let client_nonce = hello.client_nonce.clone().unwrap_or_default();
+    let payload = introduction(shared).sign(&shared.key, &client_nonce, None, now);
+    Ok((hello, Value::Object(payload)))
+}

@@ -1,0 +1,159 @@
+//! The life of a link that both sides have proven themselves on: it is read here until it ends.
+
+use serde_json::json;
+
+use super::writer::{self, Queues};
+use crate::adapters::transport::{Received, SocketReader, SocketWriter};
+use crate::domain::base::text::one_line;
+use crate::domain::base::{Code, Refusal};
+use crate::domain::wire::handshake::Feature;
+use crate::domain::wire::{Message, Reply};
+use crate::node::gossip::{self, catch_up};
+use crate::node::ingress::Ingress;
+use crate::node::links::{Ended, Lanes, LinkHandle};
+use crate::node::shared::Shared;
+use crate::node::{methods, reconcile};
+
+/// Serves a registered link to its end.
+pub async fn run(
+    shared: Shared,
+    ingress: Ingress,
+    link: LinkHandle,
+    mut reader: SocketReader,
+    writer: SocketWriter,
+    lanes: Lanes,
+) {
+    let info = &link.info;
+    shared.metrics.peers_connected.inc();
+    shared
+        .remember_offer(&info.device, &info.capabilities)
+        .await;
+    if info.speaks(Feature::Sig) {
+        shared.remember_signer(&info.device).await;
+    }
+    let name = info.shown();
+    let data = json!({"deviceId": info.device, "outbound": info.outbound, "posture": info.posture.to_string()});
+    let message = format!("Connected: {name} ({})", info.posture);
+    shared
+        .events
+        .record(&shared, "peer.connect", "info", &message, data)
+        .await;
+    let Lanes {
+        answers,
+        control,
+        bulk,
+        wanted,
+    } = lanes;
+    let queues = Queues {
+        answers,
+        control,
+        bulk,
+    };
+    let tasks = &shared.tasks;
+    tasks.passing("link writer", writer::run(writer, queues, link.clone()));
+    tasks.passing(
+        "link feeder",
+        gossip::feed(shared.clone(), link.clone(), wanted),
+    );
+    tasks.passing(
+        "proposals feeder",
+        gossip::feed_proposals(shared.clone(), link.clone()),
+    );
+    match info.speaks(Feature::Reconcile) {
+        true if info.outbound => {
+            tasks.passing("reconcile", reconcile::keep(shared.clone(), link.clone()));
+        }
+        true => {}
+        false => tasks.passing(
+            "catch up",
+            catch_up::ask(shared.clone(), ingress.clone(), link.clone()),
+        ),
+    }
+    let why = tokio::select! {
+        biased;
+        () = link.stop.cancelled() => Ended::Here(link.farewell().map_or("closed by this node", |(_, why)| why)),
+        why = read_loop(&shared, &ingress, &link, &mut reader) => why,
+    };
+    link.close(1000, "bye");
+    let why = if link.is_leaving() { Ended::Left } else { why };
+    shared.links.forget(&link, &why);
+    shared.metrics.peers_connected.dec();
+    let data = json!({"deviceId": info.device, "reason": why.to_string()});
+    let message = format!("Disconnected: {name} ({why})");
+    shared
+        .events
+        .record(&shared, "peer.disconnect", "info", &message, data)
+        .await;
+}
+
+async fn read_loop(
+    shared: &Shared,
+    ingress: &Ingress,
+    link: &LinkHandle,
+    reader: &mut SocketReader,
+) -> Ended {
+    loop {
+        let text = match reader.recv().await {
+            Ok(Received::Text(text)) => text,
+            Ok(Received::TooLarge { bytes }) => {
+                let refusal = Refusal::new(
+                    Code::TooLarge,
+                    format!("a message of {bytes} bytes; at most 1 MiB is read"),
+                );
+                shared
+                    .refused("message.refused", link.info.device.as_str(), &refusal)
+                    .await;
+                if !link.tell(Reply::from(refusal).to_text("")) {
+                    return Ended::Here("its answers are not read");
+                }
+                continue;
+            }
+            Ok(Received::Closed { code, reason }) => {
+                return Ended::Peer {
+                    code,
+                    reason: one_line(&reason, 123),
+                };
+            }
+            Err(error) => {
+                tracing::debug!(peer = link.info.device.short(), %error, "link broke");
+                return Ended::Broke;
+            }
+        };
+        shared.metrics.messages_received.inc();
+        link.vitals.heard(shared.now(), text.len());
+        // Trust can end while the link is up: look every time.
+        if !shared.trust.trusts(&link.info.device) {
+            return Ended::Here("no longer trusted");
+        }
+        if !take(shared, ingress, link, &text).await {
+            return Ended::Here("its answers are not read");
+        }
+    }
+}
+
+/// Takes one message. `false` if the link cannot go on.
+async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str) -> bool {
+    match Message::parse(text) {
+        Ok(Message::Request { id, method, params }) => {
+            let reply = methods::answer(shared, link, &method, params).await;
+            link.tell(reply.to_text(&id))
+        }
+        Ok(Message::Response { id, result }) => {
+            if !link.answer(&id, result) {
+                shared.metrics.answers_unasked.inc();
+            }
+            true
+        }
+        Ok(Message::Event { event, payload }) => {
+            methods::event(shared, ingress, link, &event, payload, text.len()).await;
+            true
+        }
+        Err(bad) => {
+            shared
+                .refused("message.refused", link.info.device.as_str(), &bad.refusal)
+                .await;
+            let id = bad.id.unwrap_or_default();
+            link.tell(Reply::from(bad.refusal).to_text(&id))
+        }
+    }
+}

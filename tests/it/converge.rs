@@ -1,0 +1,139 @@
+//! Every node ends with the same frames, whatever was down in between.
+
+use std::collections::BTreeSet;
+
+use clawmesh::adapters::store::{Class, frames};
+use clawmesh::domain::base::{DeviceId, EvidenceSource, Tier};
+use clawmesh::domain::wire::{FrameKind, FrameSpec};
+use clawmesh::node::{Shared, ledger};
+use serde_json::json;
+
+use crate::harness::{Setup, TestNode, centre, key, until};
+
+/// A node without sensors that trusts the first `all` keys as its own kind.
+fn quiet(me: u8, all: u8) -> Setup {
+    let mut setup = centre();
+    setup.raw.name = Some(format!("node-{me}"));
+    for other in (1..=all).filter(|n| *n != me) {
+        setup = setup.trusting(key(other), "observe:T2,relay,read,plan");
+    }
+    setup
+}
+
+fn dialing(mut setup: Setup, peers: &[&TestNode]) -> Setup {
+    for peer in peers {
+        setup
+            .raw
+            .peers
+            .push(format!("{}=ws://{}||local", peer.id(), peer.address));
+    }
+    setup
+}
+
+async fn write(node: &TestNode, count: usize, mark: &str) {
+    let specs = (0..count)
+        .map(|n| FrameSpec {
+            kind: FrameKind::Event,
+            data: json!({"mark": mark, "n": n}).as_object().unwrap().clone(),
+            sources: vec![EvidenceSource::Device],
+            tier: Tier::T1,
+            taint: Default::default(),
+            note: None,
+        })
+        .collect();
+    ledger::publish(node.shared(), specs, Class::Durable)
+        .await
+        .unwrap();
+}
+
+/// What names every frame a node holds.
+async fn held(shared: &Shared) -> BTreeSet<(DeviceId, [u8; 32])> {
+    let all = shared
+        .store
+        .read("test", |c| frames::after(c, 0, 100_000, None))
+        .await
+        .unwrap();
+    all.into_iter().map(|f| (f.origin, f.content.0)).collect()
+}
+
+async fn all_hold(nodes: &[&TestNode], count: usize) {
+    until(&format!("all hold {count} frames"), || async {
+        let mut sets = Vec::new();
+        for node in nodes {
+            sets.push(held(node.shared()).await);
+        }
+        let same = sets.iter().all(|s| s.len() == count && *s == sets[0]);
+        same.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_apart_is_held_by_both_after_the_reunion() {
+    let a = quiet(1, 2).start_in(place(), Some(1)).await;
+    write(&a, 3_000, "a").await;
+    let b = dialing(quiet(2, 2), &[&a]);
+    let alone = quiet(2, 2).start_in(place(), Some(2)).await;
+    write(&alone, 2_000, "b").await;
+    let dir = alone.stop().await;
+    let b = b.start_in(dir, Some(2)).await;
+    all_hold(&[&a, &b], 5_000).await;
+    // And what is new afterwards comes by itself, in both directions.
+    write(&a, 5, "later a").await;
+    write(&b, 5, "later b").await;
+    all_hold(&[&a, &b], 5_010).await;
+    assert_eq!(b.shared().metrics.refusals_total(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_reach_the_end_of_a_long_chain_from_either_end() {
+    const LENGTH: u8 = 7;
+    let mut chain: Vec<TestNode> = Vec::new();
+    for n in 1..=LENGTH {
+        let mut setup = quiet(n, LENGTH);
+        if let Some(last) = chain.last() {
+            setup = dialing(setup, &[last]);
+        }
+        chain.push(setup.start_in(place(), Some(n)).await);
+    }
+    write(&chain[0], 50, "head").await;
+    write(&chain[usize::from(LENGTH) - 1], 50, "tail").await;
+    all_hold(&chain.iter().collect::<Vec<_>>(), 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pruned_does_not_come_back() {
+    let a = quiet(1, 2).start_in(place(), Some(1)).await;
+    write(&a, 400, "old").await;
+    let mut setup = dialing(quiet(2, 2), &[&a]);
+    let dir = place();
+    let b = setup.start_in(dir.clone(), Some(2)).await;
+    all_hold(&[&a, &b], 400).await;
+    // B forgets all but the newest hundred, and a new life begins.
+    let pruned = b
+        .shared()
+        .store
+        .write(Class::Durable, "test", |c| frames::prune(c, 100))
+        .await
+        .unwrap();
+    assert_eq!(pruned, 300);
+    b.stop().await;
+    setup = dialing(quiet(2, 2), &[&a]);
+    let b = setup.start_in(dir, Some(2)).await;
+    until("they have compared", || async {
+        (b.shared().metrics.reconciliations.get() > 0).then_some(())
+    })
+    .await;
+    write(&a, 1, "new").await;
+    until("the new one came", || async {
+        let all = held(b.shared()).await;
+        assert!(all.len() <= 101, "{} frames came back", all.len());
+        let newest = held(a.shared()).await.len() == 401 && all.len() >= 2;
+        (newest && b.shared().metrics.frames_stored.get() >= 1).then_some(())
+    })
+    .await;
+}
+
+fn place() -> std::sync::Arc<tempfile::TempDir> {
+    std::sync::Arc::new(tempfile::tempdir().unwrap())
+}
