@@ -64,6 +64,8 @@ pub fn http_status(code: Code) -> u16 {
         | Code::OperatorExpired
         | Code::OperatorLevelTooLow
         | Code::ApprovalInvalid
+        | Code::PassphraseWrong
+        | Code::KeyUnprotected
         | Code::PolicyDenied => 403,
         Code::NotFound | Code::ProposalNotFound | Code::UnknownTarget => 404,
         Code::UnknownMethod => 405,

@@ -98,6 +98,14 @@ pub const BROWSER_SESSION_IDLE_MS: u64 = 3_600_000;
 pub const BROWSER_SESSIONS_MAX: usize = 64;
 /// Links that failed to open within a minute before further failures are answered briefly.
 pub const CONSOLE_FAILURES_MAX: usize = 10;
+/// Shortest passphrase that protects an operator key, in characters.
+pub const PASSPHRASE_MIN_CHARS: usize = 8;
+/// Longest passphrase, in bytes.
+pub const PASSPHRASE_MAX_BYTES: usize = 1_024;
+/// Wrong passphrases in a row after which the node waits before it tries another.
+pub const PASSPHRASE_TRIES_MAX: u32 = 5;
+/// How long it waits then, in milliseconds.
+pub const PASSPHRASE_PAUSE_MS: u64 = 60_000;
 /// Largest policy or configuration file, in bytes.
 pub const CONFIG_FILE_MAX_BYTES: u64 = 1_048_576;
 /// Events kept in the event log.

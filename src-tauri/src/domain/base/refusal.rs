@@ -100,6 +100,8 @@ codes! {
     NotFound = "NOT_FOUND",
     Conflict = "CONFLICT",
     Unauthenticated = "UNAUTHENTICATED",
+    PassphraseWrong = "PASSPHRASE_WRONG",
+    KeyUnprotected = "KEY_UNPROTECTED",
 }
 
 impl fmt::Display for Code {

@@ -237,6 +237,9 @@ pub struct DecideArgs {
     /// Wait until the proposal has ended and print how
     #[arg(long)]
     pub wait: bool,
+    /// Read the passphrase of your key from the first line of stdin
+    #[arg(long)]
+    pub passphrase_stdin: bool,
 }
 
 /// A browser session.
@@ -384,6 +387,9 @@ pub enum OperatorCommand {
     },
     /// Show your operator key's public half
     Show,
+    /// Put your operator key under a passphrase, or take it off; read from the terminal or stdin
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Let a person's key approve on this executor
     Enroll {
         /// The person's public key, as `operator show` prints it; it may begin with a dash
@@ -406,6 +412,15 @@ pub enum OperatorCommand {
         /// The operator id, or a start of it that fits only one
         operator: String,
     },
+}
+
+/// `operator key …`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Put the key under a passphrase; a browser can then decide with it
+    Protect,
+    /// Take the passphrase off
+    Unprotect,
 }
 
 #[cfg(test)]

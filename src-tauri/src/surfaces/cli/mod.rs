@@ -17,6 +17,7 @@ mod look;
 mod migrate;
 mod operators;
 mod out;
+mod passphrase;
 mod policy;
 mod proposals;
 mod shell;

@@ -14,9 +14,14 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::app;
-use super::tests::{House, code, house, read};
+use super::tests::{House, code, house, house_of, read};
+use crate::adapters::keystore::{self, Passphrase};
+use crate::adapters::paths::StateDir;
+use crate::domain::base::TimeMs;
+use crate::node::RawConfig;
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope};
+use zeroize::Zeroizing;
 
 /// One router, so that sessions outlive a request.
 pub(super) struct Browser {
@@ -303,4 +308,150 @@ async fn the_shell_is_served_to_this_machine_only_and_never_in_place_of_an_error
     far.extensions_mut()
         .insert(ConnectInfo("192.168.1.9:5".parse::<SocketAddr>().unwrap()));
     assert_eq!(send(&app, far).await.0.as_u16(), 403);
+}
+
+const POLICY: &str = r#"
+version = 1
+[[rule]]
+name = "water"
+capability = "actuator:mock:valve-*"
+operations = ["open"]
+level = "L2"
+safe_state = "close"
+deadline_sec = 20
+duration_param = "durationSec"
+[rule.params.durationSec]
+type = "integer"
+min = 1
+max = 20
+required = true
+[rule.caps]
+runs_per_hour = 60
+"#;
+
+const PHRASE: &str = "correct horse";
+
+fn phrase() -> Passphrase {
+    Passphrase::new(Zeroizing::new(PHRASE.to_owned()))
+}
+
+/// A browser at a node with an actuator, whose person's key lies there and is enrolled.
+pub(super) async fn executor(scope: &str) -> (Browser, StateDir) {
+    let raw = RawConfig {
+        mock_actuator: Some(true),
+        ..RawConfig::default()
+    };
+    let b = browser_of(house_of(raw, Some(POLICY)).await, scope).await;
+    let dir = StateDir::at(&b.house.opened.shared.config.state_dir);
+    let key = keystore::create_operator_key(&dir, "ada", [5; 32], TimeMs(1)).unwrap();
+    let enroll = json!({"publicKey": key.key.public().to_text(), "name": "ada", "level": "L2"});
+    let (status, body) = b
+        .house
+        .ask(
+            Some(Scope::Admin),
+            "POST",
+            &format!("{API_ROOT}/operators"),
+            enroll.to_string(),
+        )
+        .await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    (b, dir)
+}
+
+impl Browser {
+    /// A waiting proposal: its id and digest.
+    pub(super) async fn proposed(&self) -> (String, String) {
+        let wish = json!({"target": "actuator:mock:valve-1", "operation": "open",
+            "params": {"durationSec": 5}, "reason": "dry", "name": "ada"});
+        let (status, draft) = self.change("/drafts", &wish.to_string()).await;
+        assert_eq!(status, StatusCode::OK, "{draft}");
+        let id = draft["proposalId"].as_str().unwrap().to_owned();
+        let (_, view) = self.ask("GET", &format!("/proposals/{id}"), &[], "").await;
+        (id, view["digest"].as_str().unwrap().to_owned())
+    }
+
+    async fn decide(
+        &self,
+        id: &str,
+        digest: &str,
+        wish: &str,
+        phrase: Option<&str>,
+    ) -> (u16, Value) {
+        let asked =
+            json!({"proposalId": id, "digest": digest, "decision": wish, "passphrase": phrase});
+        let (status, body) = self.change("/console/decide", &asked.to_string()).await;
+        (status.as_u16(), body)
+    }
+}
+
+#[tokio::test]
+async fn a_decision_takes_the_passphrase_and_signs_what_was_shown() {
+    let (b, dir) = executor("operate").await;
+    let (id, digest) = b.proposed().await;
+    let (_, session) = b.ask("GET", "/session", &[], "").await;
+    assert_eq!(session["decision"]["mode"], "none");
+    assert!(
+        session["decision"]["hint"]
+            .as_str()
+            .unwrap()
+            .contains("operator key protect")
+    );
+    let (status, body) = b.decide(&id, &digest, "approve", Some(PHRASE)).await;
+    assert_eq!((status, code(&body)), (403, "KEY_UNPROTECTED"));
+
+    keystore::protect_operator_key(&dir, &phrase()).unwrap();
+    let (_, session) = b.ask("GET", "/session", &[], "").await;
+    assert_eq!(session["decision"]["mode"], "passphrase", "{session}");
+    assert_eq!(session["decision"]["operator"]["name"], "ada");
+
+    let (status, body) = b.decide(&id, &digest, "approve", None).await;
+    assert_eq!((status, code(&body)), (400, "INVALID_PARAMS"));
+    let other = digest.replace(|c: char| c.is_ascii_digit(), "a");
+    let (_, body) = b.decide(&id, &other, "approve", Some(PHRASE)).await;
+    assert_eq!(code(&body), "DIGEST_MISMATCH");
+    let (status, body) = b.decide(&id, &digest, "approve", Some("wrong horse")).await;
+    assert_eq!((status, code(&body)), (403, "PASSPHRASE_WRONG"));
+    let (_, view) = b.ask("GET", &format!("/proposals/{id}"), &[], "").await;
+    assert_eq!(view["status"], "awaiting_approval", "{view}");
+
+    let (status, body) = b.decide(&id, &digest, "reject", Some(PHRASE)).await;
+    assert_eq!(
+        (status, &body["status"]),
+        (200, &json!("rejected")),
+        "{body}"
+    );
+    let (_, trail) = b.ask("GET", "/audit", &[], "").await;
+    assert!(trail.to_string().contains("decision.reject"), "{trail}");
+
+    let (id, digest) = b.proposed().await;
+    let (status, body) = b.decide(&id, &digest, "withdraw", None).await;
+    assert_eq!(
+        (status, &body["status"]),
+        (200, &json!("withdrawn")),
+        "{body}"
+    );
+}
+
+#[tokio::test]
+async fn five_wrong_passphrases_make_even_the_right_one_wait() {
+    let (b, dir) = executor("operate").await;
+    keystore::protect_operator_key(&dir, &phrase()).unwrap();
+    let (id, digest) = b.proposed().await;
+    for _ in 0..5 {
+        let (_, body) = b.decide(&id, &digest, "approve", Some("wrong horse")).await;
+        assert_eq!(code(&body), "PASSPHRASE_WRONG");
+    }
+    let (status, body) = b.decide(&id, &digest, "approve", Some(PHRASE)).await;
+    assert_eq!((status, code(&body)), (429, "RATE_EXCEEDED"));
+    let (_, events) = b.ask("GET", "/events?kind=passphrase.wrong", &[], "").await;
+    assert!(events.as_array().is_some_and(|e| !e.is_empty()), "{events}");
+    assert!(!events.to_string().contains("horse"));
+}
+
+#[tokio::test]
+async fn a_session_that_may_only_look_decides_nothing() {
+    let (b, dir) = executor("read").await;
+    keystore::protect_operator_key(&dir, &phrase()).unwrap();
+    let (status, body) = b.decide("abcdefgh", "x", "approve", Some(PHRASE)).await;
+    assert_eq!((status, code(&body)), (403, "NOT_AUTHORIZED"));
 }

@@ -10,14 +10,14 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::Api;
-use super::answer::{Answered, Failed, body_or_default, ok};
+use super::answer::{Answered, Failed, body, body_or_default, ok};
 use super::auth::{Caller, host};
 use super::site::{self, Page};
 use crate::domain::base::limits::BROWSER_SESSION_TTL_MS;
 use crate::domain::base::{Code, Refusal};
 use crate::operator::access::Scope;
 use crate::operator::browser::{LinkRequest, LinkView, NotOpened};
-use crate::operator::console::{EndedView, SessionView};
+use crate::operator::console::{DecideRequest, EndedView, SessionView};
 
 type Door = State<Arc<Api>>;
 type Sent = Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>;
@@ -185,4 +185,13 @@ pub(super) async fn end(
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+/// Decides a proposal with the passphrase of the person's key at this node.
+pub(super) async fn decide(State(api): Door, sent: Sent) -> Answered {
+    let asked: DecideRequest = body(sent)?;
+    Ok(ok(&api
+        .door
+        .console_decide(&api.passphrases, asked)
+        .await?))
 }

@@ -29,6 +29,7 @@ use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
 use crate::operator::browser::Browsers;
+use crate::operator::console::PassphraseGate;
 
 /// Most event streams at once.
 const STREAMS_MAX: usize = 32;
@@ -38,6 +39,7 @@ pub(crate) struct Api {
     pub(crate) door: Door,
     tokens: Tokens,
     browsers: Browsers,
+    passphrases: PassphraseGate,
     registry: Registry,
     streams: Arc<Semaphore>,
 }
@@ -80,6 +82,7 @@ fn operate() -> Routes {
         ("/proposals/{id}/withdraw", post(h::withdraw)),
         ("/proposals/{id}/stop", post(h::stop)),
         ("/drafts", post(h::propose)),
+        ("/console/decide", post(console::decide)),
     ]
 }
 
@@ -113,6 +116,7 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         door,
         tokens,
         browsers: Browsers::default(),
+        passphrases: PassphraseGate::default(),
         registry,
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
     });

@@ -38,6 +38,7 @@ use crate::operator::{browser, console, dto};
     browser::LinkView,
     console::SessionView,
     console::EndedView,
+    console::DecideRequest,
     Standing,
 )))]
 struct Schemas;
@@ -297,6 +298,13 @@ pub const ROUTES: &[Route] = &[
         Some("LinkRequest"),
         "LinkView",
         "Make a one-time link that opens the console in a browser; with a token only.",
+    ),
+    post(
+        Scope::Operate,
+        "/console/decide",
+        Some("DecideRequest"),
+        "Standing",
+        "Decide a proposal with the passphrase of the person's key at this node.",
     ),
     get("/openapi.json", "any", "This description."),
 ];

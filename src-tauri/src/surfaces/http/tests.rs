@@ -31,15 +31,27 @@ pub(super) struct House {
 }
 
 pub(super) async fn house() -> House {
+    house_of(RawConfig::default(), None).await
+}
+
+/// A node that is open but does not run, with a policy if one is given.
+pub(super) async fn house_of(raw: RawConfig, policy: Option<&str>) -> House {
     let dir = tempfile::tempdir().unwrap();
     let raw = RawConfig {
         mesh_name: Some("test".into()),
-        ..RawConfig::default()
+        ..raw
     };
     let config = raw.resolve(dir.path().join("state")).unwrap();
     let opened = Opened::open(config, Arc::new(SystemClock::default()))
         .await
         .unwrap();
+    if let Some(policy) = policy {
+        std::fs::write(dir.path().join("state/policy.toml"), policy).unwrap();
+        Door::new(opened.shared.clone())
+            .policy_reload()
+            .await
+            .unwrap();
+    }
     House {
         opened,
         tokens: Tokens::generate().unwrap(),
@@ -55,7 +67,7 @@ impl House {
             .unwrap()
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         scope: Option<Scope>,
         method: &str,
