@@ -8,6 +8,7 @@ pub mod browser;
 pub mod commands;
 pub mod console;
 pub mod dto;
+pub mod estop;
 mod proposals;
 pub mod queries;
 pub mod registry;
@@ -76,6 +77,7 @@ pub fn http_status(code: Code) -> u16 {
         | Code::ProposalExpired
         | Code::ActuatorBusy => 409,
         Code::TooLarge | Code::DataTooLarge => 413,
+        Code::Estop => 423,
         Code::RateExceeded => 429,
         Code::InternalError | Code::StorageFailed => 500,
         Code::ExecutorUnreachable => 502,

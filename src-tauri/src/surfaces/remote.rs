@@ -27,6 +27,7 @@ use crate::operator::dto::{
     PeerView, PolicyState, PolicyView, ProposalRecordView, ProposalView, StatusView, TraceView,
     TrustAdd, TrustRecordView, Why,
 };
+use crate::operator::estop::{EstopReport, EstopRequest, EstopView};
 
 /// How long the node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -613,6 +614,30 @@ impl Remote {
             name: Some(name.to_owned()),
         };
         self.post(scope, "/console/link", &asked).await
+    }
+
+    /// Whether the node is stopped.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn estop_state(&self) -> Asked<EstopView> {
+        self.get("/estop").await
+    }
+
+    /// Stops every executor that the node can reach.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn estop(&self, asked: &EstopRequest) -> Asked<EstopReport> {
+        self.post(Scope::Operate, "/estop", asked).await
+    }
+
+    /// Releases the stop at the node.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn estop_release(&self, asked: &EstopRequest) -> Asked<EstopView> {
+        self.post(Scope::Admin, "/estop/release", asked).await
     }
 
     /// Every operator known to the node.

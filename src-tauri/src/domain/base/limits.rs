@@ -106,6 +106,8 @@ pub const PASSPHRASE_MAX_BYTES: usize = 1_024;
 pub const PASSPHRASE_TRIES_MAX: u32 = 5;
 /// How long it waits then, in milliseconds.
 pub const PASSPHRASE_PAUSE_MS: u64 = 60_000;
+/// How long each step of an emergency stop waits before it answers without it, in milliseconds.
+pub const ESTOP_WAIT_MAX_MS: u64 = 2_500;
 /// Largest policy or configuration file, in bytes.
 pub const CONFIG_FILE_MAX_BYTES: u64 = 1_048_576;
 /// Events kept in the event log.

@@ -94,6 +94,8 @@ codes! {
     ActuatorBusy = "ACTUATOR_BUSY",
     DriverFailed = "DRIVER_FAILED",
     ClockUntrusted = "CLOCK_UNTRUSTED",
+    /// The emergency stop is latched at this executor.
+    Estop = "ESTOP",
     // Ours: the node and its door.
     StorageFailed = "STORAGE_FAILED",
     StorageFull = "STORAGE_FULL",

@@ -76,6 +76,8 @@ pub enum Command {
     Withdraw(ProposalArg),
     /// Stop a running action now: its actuator goes to its safe state
     Stop(ProposalArg),
+    /// Emergency stop: every executor that can be reached goes to its safe states and latches
+    Estop(EstopArgs),
     /// Ask for an action; its executor decides what that takes
     Propose(ProposeArgs),
     /// Tell a proposal's story from reading to outcome
@@ -240,6 +242,31 @@ pub struct DecideArgs {
     /// Read the passphrase of your key from the first line of stdin
     #[arg(long)]
     pub passphrase_stdin: bool,
+}
+
+/// `estop`, `estop status`, `estop release`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct EstopArgs {
+    /// Why
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// What else than stopping
+    #[command(subcommand)]
+    pub command: Option<EstopCommand>,
+}
+
+/// `estop …`
+#[derive(Debug, Subcommand)]
+pub enum EstopCommand {
+    /// Say whether the stop is latched at this node
+    Status,
+    /// Release the stop at this node; others are released at themselves
+    Release {
+        /// Why it may move again
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 /// A browser session.

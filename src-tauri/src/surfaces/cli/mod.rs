@@ -9,6 +9,7 @@ mod console;
 mod context;
 mod decide;
 mod demo;
+mod estop;
 #[cfg(test)]
 mod example;
 mod fail;
@@ -152,6 +153,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,
         Command::Stop(arg) => decide::stop(ctx, &arg).await,
+        Command::Estop(args) => estop::run(ctx, &args).await,
         Command::Propose(args) => decide::propose(ctx, &args).await,
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,
         Command::Policy(command) => policy::run(ctx, &command).await,

@@ -1,4 +1,5 @@
-//! Browsers: the one-time link, its opening, the session and its end. The cookie is HttpOnly and of
+//! Browsers: the one-time link, its opening, the session and its end; decisions and the emergency
+//! stop, which name the person who asks. The cookie is HttpOnly and of
 //! this site only; it is named after the port, because cookies do not tell ports apart.
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::domain::base::{Code, Refusal};
 use crate::operator::access::Scope;
 use crate::operator::browser::{LinkRequest, LinkView, NotOpened};
 use crate::operator::console::{DecideRequest, EndedView, SessionView};
+use crate::operator::estop::EstopRequest;
 
 type Door = State<Arc<Api>>;
 type Sent = Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>;
@@ -194,4 +196,38 @@ pub(super) async fn decide(State(api): Door, sent: Sent) -> Answered {
         .door
         .console_decide(&api.passphrases, asked)
         .await?))
+}
+
+fn by(caller: &Caller, asked: &EstopRequest) -> String {
+    match (caller, asked.name.as_deref().map(str::trim)) {
+        (Caller::Session(session), _) => session.name.clone(),
+        (Caller::Token(_), Some(name)) if !name.is_empty() => name.to_owned(),
+        (Caller::Token(scope), _) => format!("the {scope} token"),
+    }
+}
+
+/// Whether this node is stopped.
+pub(super) async fn estop_state(State(api): Door) -> Answered {
+    Ok(ok(&api.door.estop_state()))
+}
+
+/// Stops every executor that can be reached. A body that does not read stops all the same.
+pub(super) async fn estop(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    sent: Sent,
+) -> Answered {
+    let asked: EstopRequest = body_or_default(sent).unwrap_or_default();
+    Ok(ok(&api.door.estop(&asked, &by(&caller, &asked)).await))
+}
+
+/// Releases the stop at this node.
+pub(super) async fn estop_release(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    sent: Sent,
+) -> Answered {
+    let asked: EstopRequest = body(sent)?;
+    let by = by(&caller, &asked);
+    Ok(ok(&api.door.estop_release(&asked, &by).await?))
 }

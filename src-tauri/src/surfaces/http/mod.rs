@@ -68,6 +68,7 @@ fn read() -> Routes {
         ("/trust", get(h::trust)),
         ("/trust/{id}", get(h::trust_one)),
         ("/operators", get(h::operators)),
+        ("/estop", get(console::estop_state)),
         ("/session", get(console::session)),
         ("/session/end", post(console::end)),
         ("/console/link", post(console::link)),
@@ -83,6 +84,7 @@ fn operate() -> Routes {
         ("/proposals/{id}/stop", post(h::stop)),
         ("/drafts", post(h::propose)),
         ("/console/decide", post(console::decide)),
+        ("/estop", post(console::estop)),
     ]
 }
 
@@ -90,6 +92,7 @@ fn operate() -> Routes {
 fn admin() -> Routes {
     vec![
         ("/policy/reload", post(h::policy_reload)),
+        ("/estop/release", post(console::estop_release)),
         ("/trust", post(h::trust_add)),
         ("/trust/{id}", delete(h::trust_remove)),
         ("/trust/{id}/grant", post(h::trust_grant)),

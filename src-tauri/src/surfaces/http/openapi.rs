@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope};
-use crate::operator::{browser, console, dto};
+use crate::operator::{browser, console, dto, estop};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -39,6 +39,9 @@ use crate::operator::{browser, console, dto};
     console::SessionView,
     console::EndedView,
     console::DecideRequest,
+    estop::EstopRequest,
+    estop::EstopView,
+    estop::EstopReport,
     Standing,
 )))]
 struct Schemas;
@@ -305,6 +308,25 @@ pub const ROUTES: &[Route] = &[
         Some("DecideRequest"),
         "Standing",
         "Decide a proposal with the passphrase of the person's key at this node.",
+    ),
+    get(
+        "/estop",
+        "EstopView",
+        "Whether the emergency stop is latched at this node.",
+    ),
+    post(
+        Scope::Operate,
+        "/estop",
+        Some("EstopRequest"),
+        "EstopReport",
+        "Emergency stop: every executor that can be reached goes to its safe states and latches.",
+    ),
+    post(
+        Scope::Admin,
+        "/estop/release",
+        Some("EstopRequest"),
+        "EstopView",
+        "Release the emergency stop at this node, with a reason.",
     ),
     get("/openapi.json", "any", "This description."),
 ];
