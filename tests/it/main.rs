@@ -13,6 +13,7 @@ mod bad_input;
 mod cli;
 mod converge;
 mod crash;
+mod estop;
 mod gate;
 mod gen1_listener;
 mod handshake;
