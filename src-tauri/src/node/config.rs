@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::adapters::transport::PeerUrl;
+use crate::adapters::transport::{Fingerprint, PeerUrl};
 use crate::domain::base::limits::{CAPABILITIES_MAX, NAME_MAX_BYTES};
 use crate::domain::base::{DeviceId, MeshId, Tier};
 use crate::domain::capability::{Action, Capability, Params};
@@ -107,8 +107,16 @@ pub struct StaticPeer {
     pub device: DeviceId,
     /// Where.
     pub url: PeerUrl,
+    /// The certificate it must show.
+    pub pin: Option<Fingerprint>,
     /// The transport label, for example `local` or `relay`.
     pub label: String,
+}
+
+/// Whether a transport label names a network of one's own. Over any other a link must be pinned or
+/// bound to the device's key.
+pub fn is_local(label: &str) -> bool {
+    ["lan", "local", "mdns"].contains(&label)
 }
 
 impl FromStr for StaticPeer {
@@ -144,35 +152,26 @@ impl FromStr for StaticPeer {
                 "label {label:?} must be lower-case letters, digits and '-'"
             )));
         }
-        let local = ["lan", "local", "mdns"].contains(&label);
-        if !local {
-            return Err(value(
-                "peer",
-                format!(
-                    "label {label:?} is a WAN label and needs an encrypted link with a pin or bound to the device's \
-                     identity, which this version cannot make yet; use lan or local on a network you control"
-                ),
-            ));
-        }
-        if !fingerprint.is_empty() {
-            return Err(value(
-                "peer",
-                "a TLS fingerprint was given, but this version cannot make TLS links yet",
-            ));
-        }
         let device = device.trim().parse().map_err(|e| bad(format!("{e}")))?;
         let url: PeerUrl = url.trim().parse().map_err(|e| bad(format!("{e}")))?;
-        if url.tls() {
+        let pin = match fingerprint {
+            "" => None,
+            text => Some(text.parse().map_err(|e| bad(format!("{e}")))?),
+        };
+        if !is_local(label) && !url.tls() && pin.is_none() {
             return Err(value(
                 "peer",
                 format!(
-                    "{url} asks for TLS, but this version cannot make TLS links yet; use ws://"
+                    "label {label:?} says that the way to this peer leaves your own network, and {url} protects nothing; \
+                     write wss:// so that the link is bound to the device's key, or add the fingerprint of the peer's \
+                     certificate"
                 ),
             ));
         }
         Ok(Self {
             device,
             url,
+            pin,
             label: label.to_owned(),
         })
     }

@@ -9,13 +9,14 @@ use super::gen1;
 use super::ingress::Ingress;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
+use super::peers;
 use super::proposals::{self, mirror};
 use super::reconcile;
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::commands;
 use crate::domain::admission::Grant;
 use crate::domain::base::limits::FRAMES_PER_MESSAGE_MAX;
-use crate::domain::base::{Code, DraftId, ProposalId, Refusal, TimeMs};
+use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::gate::forward::{self, AskedActuation, Forwarded};
 use crate::domain::plan::Draft;
@@ -68,6 +69,10 @@ pub async fn answer(
         },
         "mesh.message.forward" => match need(shared, link, Grant::Plan) {
             Ok(()) => return forwarded(shared, link, &params).await,
+            Err(refusal) => Err(refusal),
+        },
+        peers::SEEN => match need(shared, link, Grant::Read) {
+            Ok(()) => seen(shared, &params).map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
         reconcile::ROUND => match need(shared, link, Grant::Read) {
@@ -165,6 +170,16 @@ pub async fn event(
             .refused("event.refused", link.info.device.as_str(), &refusal)
             .await;
     }
+}
+
+/// Whether this node has a link to a device, for a peer that has none.
+fn seen(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
+    let device: DeviceId = params
+        .get("deviceId")
+        .and_then(Value::as_str)
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(|| Refusal::new(Code::InvalidParams, "deviceId must be a device id"))?;
+    Ok(json!({"connected": shared.links.get(&device).is_some()}))
 }
 
 /// Takes many frames at once; each bad one is refused by itself.

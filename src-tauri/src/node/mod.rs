@@ -15,8 +15,10 @@ mod methods;
 pub mod metrics;
 mod open;
 pub mod outside;
+pub mod peers;
 pub mod planning;
 pub mod policy_book;
+pub mod presence;
 pub mod proposals;
 pub mod reconcile;
 pub mod runtime;
@@ -40,9 +42,12 @@ use crate::adapters::store::{Class, frames};
 use crate::adapters::transport::{Doorway, Incoming, Listener, Rules};
 use crate::domain::base::TimeMs;
 use ingress::Ingress;
+use peers::{Source, Target};
 
 /// Accepted sockets waiting for their session to start.
 const ACCEPT_QUEUE: usize = 64;
+/// How long peers may take to hear a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How often the store is pruned and the clock's high-water mark written.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
@@ -72,6 +77,7 @@ impl Node {
         let served = listener.serve(
             app(&shared),
             Rules::default(),
+            Some(shared.tls.clone()),
             queue,
             shared.tasks.tracker().clone(),
             shared.tasks.stop().clone(),
@@ -109,12 +115,18 @@ impl Node {
         shared
             .tasks
             .essential("doorman", doorman(shared.clone(), ingress.clone(), sockets));
-        for peer in shared.config.peers.clone() {
-            shared.tasks.passing(
-                "dialer",
-                sessions::keep_dialing(shared.clone(), ingress.clone(), peer),
-            );
+        for peer in &shared.config.peers {
+            let target = Target {
+                url: peer.url.clone(),
+                pin: peer.pin,
+                label: peer.label.clone(),
+                source: Source::Configured,
+            };
+            shared.peers.add(&peer.device, target, shared.now());
         }
+        shared
+            .tasks
+            .essential("peers", peers::run(shared.clone(), ingress.clone()));
         if !sensors.is_empty() {
             shared
                 .tasks
@@ -131,6 +143,9 @@ impl Node {
         shared
             .tasks
             .essential("expiry", proposals::expire(shared.clone()));
+        shared
+            .tasks
+            .essential("presence", presence::run(shared.clone()));
         let policy_file = open::policy_file(&shared);
         shared.tasks.essential(
             "policy watch",
@@ -174,12 +189,28 @@ impl Node {
             .events
             .record(&self.shared, "shutdown", "info", &message, json!({}))
             .await;
+        self.take_leave().await;
         self.shared.tasks.shut_down().await;
         let store = self.shared.store.clone();
         drop(self.shared);
         store.close().await;
         // Only now may another node open the state directory.
         drop(self.lock);
+    }
+}
+
+impl Node {
+    /// Says goodbye to every peer and waits a moment for it to be heard.
+    async fn take_leave(&self) {
+        let shared = &self.shared;
+        shared.peers.retire();
+        let mut links = shared.links.watch();
+        for link in shared.links.all() {
+            link.take_leave(shared.own_id(), shared.now());
+        }
+        let gone =
+            async { while !shared.links.all().is_empty() && links.changed().await.is_ok() {} };
+        drop(tokio::time::timeout(GOODBYE, gone).await);
     }
 }
 

@@ -9,9 +9,12 @@ pub mod commands;
 pub mod console;
 pub mod dto;
 pub mod estop;
+mod peers;
 mod proposals;
 pub mod queries;
 pub mod registry;
+pub mod series;
+pub mod topology;
 mod trace;
 mod views;
 

@@ -108,6 +108,18 @@ pub const PASSPHRASE_TRIES_MAX: u32 = 5;
 pub const PASSPHRASE_PAUSE_MS: u64 = 60_000;
 /// How long each step of an emergency stop waits before it answers without it, in milliseconds.
 pub const ESTOP_WAIT_MAX_MS: u64 = 2_500;
+/// How often a node tells the mesh about itself, in milliseconds.
+pub const PRESENCE_EVERY_MS: u64 = 60_000;
+/// Largest `data` of a presence frame, in bytes.
+pub const PRESENCE_MAX_BYTES: usize = 4_000;
+/// Most nodes a view of the mesh shows.
+pub const TOPOLOGY_NODES_MAX: usize = 2_000;
+/// Most points of a line in a time series.
+pub const SERIES_POINTS_MAX: usize = 2_000;
+/// Most samples looked at for a time series; the newest ones.
+pub const SERIES_SAMPLES_MAX: usize = 200_000;
+/// How far back a time series goes where nobody says, in milliseconds.
+pub const SERIES_SPAN_DEFAULT_MS: u64 = 3_600_000;
 /// Largest policy or configuration file, in bytes.
 pub const CONFIG_FILE_MAX_BYTES: u64 = 1_048_576;
 /// Events kept in the event log.
@@ -136,3 +148,11 @@ pub const RECONCILE_EVERY_MS: u64 = 60_000;
 pub const RECONCILE_ANSWERS_PER_MINUTE: u32 = 600;
 /// Messages a gen-1 node gets from us in a minute on a link that we dialed; it takes 100.
 pub const GEN1_MESSAGES_PER_MINUTE: u32 = 90;
+/// Pause between two pings on a link, in milliseconds.
+pub const PING_EVERY_MS: u64 = 15_000;
+/// How long an answer to a ping may take, in milliseconds.
+pub const PING_WAIT_MS: u64 = 5_000;
+/// Most devices this node keeps an eye on as peers.
+pub const PEERS_MAX: usize = 512;
+/// Most addresses kept for one device.
+pub const PEER_TARGETS_MAX: usize = 16;

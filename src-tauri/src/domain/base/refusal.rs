@@ -45,6 +45,8 @@ codes! {
     UntrustedPeer = "UNTRUSTED_PEER",
     PublicKeyMismatch = "PUBLIC_KEY_MISMATCH",
     AuthFailed = "AUTH_FAILED",
+    /// A node of our own kind came over a network without TLS bound to its key.
+    TlsRequired = "TLS_REQUIRED",
     MeshIdMismatch = "MESH_ID_MISMATCH",
     NotAuthorized = "NOT_AUTHORIZED",
     Timeout = "TIMEOUT",

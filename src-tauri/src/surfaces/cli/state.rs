@@ -39,7 +39,7 @@ pub fn failure(error: &OpenError) -> Failure {
         | OpenError::Kit(_)
         | OpenError::File { .. } => Exit::State,
         OpenError::Actuator { .. } => Exit::Usage,
-        OpenError::Transport(_) | OpenError::Random(_) => Exit::Failed,
+        OpenError::Transport(_) | OpenError::Random(_) | OpenError::Tls(_) => Exit::Failed,
     };
     Failure::new(exit, error)
 }

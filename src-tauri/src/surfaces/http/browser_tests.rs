@@ -455,3 +455,70 @@ async fn a_session_that_may_only_look_decides_nothing() {
     let (status, body) = b.decide("abcdefgh", "x", "approve", Some(PHRASE)).await;
     assert_eq!((status, code(&body)), (403, "NOT_AUTHORIZED"));
 }
+
+#[tokio::test]
+async fn a_metric_over_time_comes_from_the_log_with_its_tier() {
+    use crate::adapters::store::Class;
+    use crate::domain::base::{EvidenceSource, Tier};
+    use crate::domain::wire::FrameKind;
+    use crate::domain::wire::frame::FrameSpec;
+    let b = browser("read").await;
+    let shared = &b.house.opened.shared;
+    let spec = |metric: &str, value: f64| FrameSpec {
+        kind: FrameKind::Observation,
+        data: json!({"metric": metric, "zone": "a", "value": value, "unit": "%"})
+            .as_object()
+            .cloned()
+            .unwrap(),
+        sources: vec![EvidenceSource::Sensor],
+        tier: Tier::T2,
+        taint: Default::default(),
+        note: None,
+    };
+    let specs = vec![
+        spec("moisture", 40.5),
+        spec("other", 1.0),
+        spec("moisture", 39.5),
+    ];
+    crate::node::ledger::publish(shared, specs, Class::Durable)
+        .await
+        .unwrap();
+    let (status, series) = b.ask("GET", "/series?metric=moisture", &[], "").await;
+    assert_eq!(status, StatusCode::OK, "{series}");
+    let line = &series["lines"][0];
+    assert_eq!(
+        (&line["samples"], &line["unit"], &line["zone"]),
+        (&json!(2), &json!("%"), &json!("a"))
+    );
+    let points = line["points"].as_array().unwrap();
+    assert_eq!(
+        (&points[0]["tier"], &points[0]["signature"]),
+        (&json!("T2"), &json!("verified")),
+        "{series}"
+    );
+    let (_, none) = b
+        .ask("GET", "/series?metric=moisture&zone=b", &[], "")
+        .await;
+    assert_eq!(none["lines"], json!([]));
+    for bad in [
+        "",
+        "?metric=",
+        "?metric=x&from=5&to=4",
+        "?metric=x&points=1",
+        "?metric=x&points=2001",
+        "?metric=x&origin=zz",
+    ] {
+        let (status, body) = b.ask("GET", &format!("/series{bad}"), &[], "").await;
+        assert_eq!(
+            (status.as_u16(), code(&body)),
+            (400, "INVALID_PARAMS"),
+            "{bad}"
+        );
+    }
+    let (_, topology) = b.ask("GET", "/topology", &[], "").await;
+    let own = &topology["nodes"][0];
+    assert_eq!(
+        (&own["own"], &own["fresh"], &own["estop"]),
+        (&json!(true), &json!(true), &json!(false))
+    );
+}

@@ -15,6 +15,7 @@ use super::{Api, openapi, site};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::dto::{ExplainRequest, GrantChange, Why};
 use crate::operator::queries::{EventQuery, FactQuery, FrameQuery};
+use crate::operator::series::SeriesQuery;
 
 type Door = State<Arc<Api>>;
 type Sent = Result<Bytes, BytesRejection>;
@@ -112,6 +113,43 @@ pub(super) async fn world(State(api): Door, asked: Asked<WorldAsked>) -> Answere
             metric,
             zone,
             origin,
+        })
+        .await?))
+}
+
+pub(super) async fn topology(State(api): Door) -> Answered {
+    Ok(ok(&api.door.topology().await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SeriesAsked {
+    metric: String,
+    zone: Option<String>,
+    origin: Option<String>,
+    from: Option<u64>,
+    to: Option<u64>,
+    points: Option<usize>,
+}
+
+pub(super) async fn series(State(api): Door, asked: Asked<SeriesAsked>) -> Answered {
+    let SeriesAsked {
+        metric,
+        zone,
+        origin,
+        from,
+        to,
+        points,
+    } = query(asked)?;
+    Ok(ok(&api
+        .door
+        .series(SeriesQuery {
+            metric,
+            zone,
+            origin,
+            from,
+            to,
+            points,
         })
         .await?))
 }

@@ -52,6 +52,8 @@ fn read() -> Routes {
         ("/status", get(h::status)),
         ("/nodes", get(h::nodes)),
         ("/peers", get(h::peers)),
+        ("/topology", get(h::topology)),
+        ("/series", get(h::series)),
         ("/world", get(h::world)),
         ("/frames", get(h::frames)),
         ("/events", get(h::events)),

@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope};
-use crate::operator::{browser, console, dto, estop};
+use crate::operator::{browser, console, dto, estop, series, topology};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -42,6 +42,8 @@ use crate::operator::{browser, console, dto, estop};
     estop::EstopRequest,
     estop::EstopView,
     estop::EstopReport,
+    series::SeriesView,
+    topology::TopologyView,
     Standing,
 )))]
 struct Schemas;
@@ -106,7 +108,31 @@ pub const ROUTES: &[Route] = &[
         "[NodeView]",
         "Every device of the mesh that this node knows.",
     ),
-    get("/peers", "[PeerView]", "The connected peers."),
+    get(
+        "/peers",
+        "[PeerView]",
+        "Every peer, connected or not, with its state and why.",
+    ),
+    get(
+        "/topology",
+        "TopologyView",
+        "Every node and link known to the mesh, each with the age of what is known.",
+    ),
+    asked(
+        get(
+            "/series",
+            "SeriesView",
+            "One metric over time, thinned to minima and maxima, with gaps; `metric` is required.",
+        ),
+        &[
+            ("metric", "string"),
+            ("zone", "string"),
+            ("origin", "string"),
+            ("from", "integer"),
+            ("to", "integer"),
+            ("points", "integer"),
+        ],
+    ),
     asked(
         get(
             "/world",
@@ -343,7 +369,7 @@ fn operation(route: &Route) -> Value {
     let mut parameters: Vec<Value> = route
         .query
         .iter()
-        .map(|(name, kind)| json!({"name": name, "in": "query", "required": false, "schema": {"type": kind}}))
+        .map(|(name, kind)| json!({"name": name, "in": "query", "required": route.path == "/series" && *name == "metric", "schema": {"type": kind}}))
         .collect();
     if route.path.contains("{id}") {
         parameters.push(
