@@ -182,6 +182,14 @@ impl TestNode {
         self.shared().own_id().clone()
     }
 
+    /// What `/metrics` would show.
+    pub fn metrics(&self) -> String {
+        let mut text = String::new();
+        let registry = self.shared().metrics.registry();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
     pub fn state(&self) -> StateDir {
         StateDir::at(&self.dir.path().join("state"))
     }

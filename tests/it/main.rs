@@ -10,6 +10,7 @@
 
 mod bad_frames;
 mod bad_input;
+mod bad_peers;
 mod cli;
 mod converge;
 mod crash;

@@ -9,6 +9,7 @@ use crate::domain::base::limits::NONCE_TTL_MS;
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::wire::handshake::Hello;
 use crate::domain::wire::{Message, Reply};
+use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::{Ended, PeerInfo};
 use crate::node::shared::Shared;
@@ -50,6 +51,7 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
         return;
     }
     reader.trusted();
+    let from = gossip::begin(&shared).await;
     let posture = door.protection.posture;
     let info = PeerInfo::new(&hello, false, None, posture, shared.now());
     match shared.links.register(shared.own_id(), info, stop) {
@@ -60,7 +62,7 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
         Ok((link, lanes)) => {
             // The peer may not hear of anything before it has heard that it is welcome.
             if writer.feed(reply).await.is_ok() && writer.flush().await.is_ok() {
-                life::run(shared.clone(), ingress, link, reader, writer, lanes).await;
+                life::run(shared.clone(), ingress, link, reader, writer, lanes, from).await;
             } else {
                 shared.links.forget(&link, &Ended::Broke);
             }

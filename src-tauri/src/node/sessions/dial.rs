@@ -16,6 +16,7 @@ use crate::domain::base::{Code, DeviceId};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Hello;
 use crate::node::config::is_local;
+use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::PeerInfo;
 use crate::node::peers::Target;
@@ -81,6 +82,7 @@ pub async fn dial(
         Err(_) => return Err(failed("the handshake took too long")),
     };
     reader.trusted();
+    let from = gossip::begin(shared).await;
     let label = Some(target.label.clone());
     let info = PeerInfo::new(&hello, true, label, protection.posture, shared.now());
     match shared.links.register(shared.own_id(), info, stop) {
@@ -89,7 +91,15 @@ pub async fn dial(
             Err(failed(refusal.message))
         }
         Ok((link, lanes)) => {
-            let life = life::run(shared.clone(), ingress.clone(), link, reader, writer, lanes);
+            let life = life::run(
+                shared.clone(),
+                ingress.clone(),
+                link,
+                reader,
+                writer,
+                lanes,
+                from,
+            );
             shared.tasks.passing("link", life);
             Ok(())
         }
