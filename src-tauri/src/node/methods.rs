@@ -97,6 +97,11 @@ pub async fn answer(
             Ok(()) => stop(shared, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
+        // There is no release for peers: that is done at this node itself.
+        "estop.engage" => match need(shared, link, Grant::Estop) {
+            Ok(()) => engage(shared, link, &params).await.map(Reply::Ok),
+            Err(refusal) => Err(refusal),
+        },
         other => Err(Refusal::new(
             Code::UnknownMethod,
             format!("unknown method: {}", other.get(..64).unwrap_or(other)),
@@ -247,6 +252,21 @@ async fn stop(
         .unwrap_or_else(|| link.info.device.short().to_owned());
     proposals::stop(shared, &id, &by).await?;
     Ok(json!({"stopped": id}))
+}
+
+async fn engage(
+    shared: &Shared,
+    link: &LinkHandle,
+    params: &Map<String, Value>,
+) -> Result<Value, Refusal> {
+    let reason = params.get("reason").and_then(Value::as_str);
+    let person = params.get("by").and_then(Value::as_str);
+    let by = match person {
+        Some(person) => format!("{person} at {}", link.info.shown()),
+        None => link.info.shown().to_owned(),
+    };
+    let halted = proposals::estop::engage(shared, &by, reason.unwrap_or_default()).await?;
+    Ok(json!(halted))
 }
 
 async fn decide(shared: &Shared, mut params: Map<String, Value>) -> Result<Value, Refusal> {

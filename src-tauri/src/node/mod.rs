@@ -19,6 +19,7 @@ pub mod outside;
 pub mod peers;
 pub mod planning;
 pub mod policy_book;
+pub mod presence;
 pub mod proposals;
 pub mod reconcile;
 pub mod runtime;
@@ -147,6 +148,9 @@ impl Node {
         shared
             .tasks
             .essential("expiry", proposals::expire(shared.clone()));
+        shared
+            .tasks
+            .essential("presence", presence::run(shared.clone()));
         let policy_file = open::policy_file(&shared);
         shared.tasks.essential(
             "policy watch",

@@ -120,6 +120,12 @@ impl Door {
         if !trusted_clock {
             problems.push("the clock is behind what this node has already recorded; it does not operate until it is set".into());
         }
+        if let Some(latch) = s.running.latched() {
+            problems.push(format!(
+                "the emergency stop is latched by {}: {}; nothing moves here until it is released",
+                latch.by, latch.reason
+            ));
+        }
         if s.store.is_full() {
             problems.push(format!("{}; reads go on", StoreError::Full));
         }

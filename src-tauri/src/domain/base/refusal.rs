@@ -96,12 +96,16 @@ codes! {
     ActuatorBusy = "ACTUATOR_BUSY",
     DriverFailed = "DRIVER_FAILED",
     ClockUntrusted = "CLOCK_UNTRUSTED",
+    /// The emergency stop is latched at this executor.
+    Estop = "ESTOP",
     // Ours: the node and its door.
     StorageFailed = "STORAGE_FAILED",
     StorageFull = "STORAGE_FULL",
     NotFound = "NOT_FOUND",
     Conflict = "CONFLICT",
     Unauthenticated = "UNAUTHENTICATED",
+    PassphraseWrong = "PASSPHRASE_WRONG",
+    KeyUnprotected = "KEY_UNPROTECTED",
 }
 
 impl fmt::Display for Code {

@@ -5,9 +5,11 @@
 
 mod args;
 mod audit;
+mod console;
 mod context;
 mod decide;
 mod demo;
+mod estop;
 #[cfg(test)]
 mod example;
 mod fail;
@@ -16,6 +18,7 @@ mod look;
 mod migrate;
 mod operators;
 mod out;
+mod passphrase;
 mod policy;
 mod proposals;
 mod shell;
@@ -150,12 +153,14 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,
         Command::Stop(arg) => decide::stop(ctx, &arg).await,
+        Command::Estop(args) => estop::run(ctx, &args).await,
         Command::Propose(args) => decide::propose(ctx, &args).await,
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,
         Command::Policy(command) => policy::run(ctx, &command).await,
         Command::Audit(command) => audit::run(ctx, &command).await,
         Command::Trust(command) => trust::run(ctx, &command).await,
         Command::Operator(command) => operators::run(ctx, &command).await,
+        Command::Console(args) => console::run(ctx, &args).await,
         Command::Migrate { from } => migrate::run(ctx, from.as_deref()).await,
         Command::Completions { .. } | Command::Man { .. } => Err(Failure::new(
             Exit::Failed,
