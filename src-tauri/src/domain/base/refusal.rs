@@ -94,6 +94,11 @@ codes! {
     ActuatorBusy = "ACTUATOR_BUSY",
     DriverFailed = "DRIVER_FAILED",
     ClockUntrusted = "CLOCK_UNTRUSTED",
+    // Ours: pairing.
+    /// A message that comes twice, late or before its turn.
+    PairingOutOfOrder = "PAIRING_OUT_OF_ORDER",
+    /// A person said no, or took the pairing back.
+    PairingRejected = "PAIRING_REJECTED",
     // Ours: the node and its door.
     StorageFailed = "STORAGE_FAILED",
     StorageFull = "STORAGE_FULL",
