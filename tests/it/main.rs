@@ -19,6 +19,7 @@ mod handshake;
 mod harness;
 mod levels;
 mod main_job;
+mod pairing;
 mod process;
 mod recorded;
 mod starting;

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod commands;
 pub mod dto;
+pub mod pairing;
 mod proposals;
 pub mod queries;
 pub mod registry;

@@ -16,6 +16,7 @@ mod look;
 mod migrate;
 mod operators;
 mod out;
+mod pair;
 mod policy;
 mod proposals;
 mod shell;
@@ -155,6 +156,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Policy(command) => policy::run(ctx, &command).await,
         Command::Audit(command) => audit::run(ctx, &command).await,
         Command::Trust(command) => trust::run(ctx, &command).await,
+        Command::Pair(args) => Box::pin(pair::run(ctx, &args)).await,
         Command::Operator(command) => operators::run(ctx, &command).await,
         Command::Migrate { from } => migrate::run(ctx, from.as_deref()).await,
         Command::Completions { .. } | Command::Man { .. } => Err(Failure::new(
