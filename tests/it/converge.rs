@@ -30,7 +30,7 @@ fn dialing(mut setup: Setup, peers: &[&TestNode]) -> Setup {
     setup
 }
 
-async fn write(node: &TestNode, count: usize, mark: &str) {
+pub async fn write(node: &TestNode, count: usize, mark: &str) {
     let specs = (0..count)
         .map(|n| FrameSpec {
             kind: FrameKind::Event,

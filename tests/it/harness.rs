@@ -54,6 +54,7 @@ pub fn field() -> Setup {
             role: Some("field".into()),
             mesh_name: Some(MESH.into()),
             port: Some(0),
+            discovery: Some(false),
             mock_sensor: Some(true),
             mock_actuator: Some(true),
             sensor_interval_ms: Some(100),
@@ -180,6 +181,14 @@ impl TestNode {
 
     pub fn id(&self) -> DeviceId {
         self.shared().own_id().clone()
+    }
+
+    /// What `/metrics` would show.
+    pub fn metrics(&self) -> String {
+        let mut text = String::new();
+        let registry = self.shared().metrics.registry();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
     }
 
     pub fn state(&self) -> StateDir {

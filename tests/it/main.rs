@@ -10,16 +10,20 @@
 
 mod bad_frames;
 mod bad_input;
+mod bad_peers;
 mod cli;
 mod converge;
 mod crash;
+mod estop;
 mod gate;
 mod gen1_listener;
 mod handshake;
 mod harness;
 mod levels;
+mod lifecycle;
 mod main_job;
 mod pairing;
 mod process;
 mod recorded;
 mod starting;
+mod topology;

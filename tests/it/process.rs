@@ -80,6 +80,10 @@ impl Place {
     pub fn run_at(&self, state: &Path, args: &[&str]) -> Said {
         let mut command = program(self.temp.path());
         command.args(args).arg("--state-dir").arg(state);
+        if args.first() == Some(&"start") && !args.contains(&"--no-discovery") {
+            // No test may speak to the network it runs in.
+            command.arg("--no-discovery");
+        }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // A command that hangs must not hang the tests: a node that was to be refused may run.
@@ -129,6 +133,9 @@ impl Place {
             .unwrap();
         let mut command = program(self.temp.path());
         command.arg("start").args(args).arg("--json");
+        if !args.contains(&"--no-discovery") {
+            command.arg("--no-discovery");
+        }
         if !args.contains(&"--port") {
             command.args(["--port", "0"]);
         }

@@ -283,7 +283,7 @@ fn what_cannot_be_meant_is_a_usage_error() {
     let vpn = peer("ws://198.51.100.7:18789||vpn");
     let no_url = peer("");
     let ftp = peer("ftp://127.0.0.1:1||local");
-    let tls = peer("wss://127.0.0.1:1||local");
+    let tls = peer("wss://127.0.0.1:1|abc|local");
     let short_id = "abc=ws://127.0.0.1:1||local".to_owned();
     let no_id = "ws://127.0.0.1:1||local".to_owned();
     let label = peer("ws://127.0.0.1:1||moon");
@@ -297,7 +297,7 @@ fn what_cannot_be_meant_is_a_usage_error() {
         (&["--peer", &vpn], "vpn"),
         (&["--peer", &no_url], "peer"),
         (&["--peer", &ftp], "ftp"),
-        (&["--peer", &tls], "wss"),
+        (&["--peer", &tls], "fingerprint"),
         (&["--peer", &short_id], "abc"),
         (&["--peer", &no_id], "peer"),
         (&["--peer", &label], "moon"),

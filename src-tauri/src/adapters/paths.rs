@@ -153,6 +153,11 @@ impl StateDir {
         self.root.join("mesh-id")
     }
 
+    /// The certificate and key that browsers are shown.
+    pub fn browser_certificate_file(&self) -> PathBuf {
+        self.root.join("tls-browser.bin")
+    }
+
     /// The simulated kit.
     pub fn sim_dir(&self) -> PathBuf {
         self.root.join("sim")

@@ -2,13 +2,13 @@
 //!
 //! Unknown keys are errors. `config.example.toml` documents every key; a test parses it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::adapters::transport::PeerUrl;
+use crate::adapters::transport::{Fingerprint, PeerUrl};
 use crate::domain::base::limits::{CAPABILITIES_MAX, NAME_MAX_BYTES};
 use crate::domain::base::{DeviceId, MeshId, Tier};
 use crate::domain::capability::{Action, Capability, Params};
@@ -107,8 +107,16 @@ pub struct StaticPeer {
     pub device: DeviceId,
     /// Where.
     pub url: PeerUrl,
+    /// The certificate it must show.
+    pub pin: Option<Fingerprint>,
     /// The transport label, for example `local` or `relay`.
     pub label: String,
+}
+
+/// Whether a transport label names a network of one's own. Over any other a link must be pinned or
+/// bound to the device's key.
+pub fn is_local(label: &str) -> bool {
+    ["lan", "local", "mdns"].contains(&label)
 }
 
 impl FromStr for StaticPeer {
@@ -144,35 +152,26 @@ impl FromStr for StaticPeer {
                 "label {label:?} must be lower-case letters, digits and '-'"
             )));
         }
-        let local = ["lan", "local", "mdns"].contains(&label);
-        if !local {
-            return Err(value(
-                "peer",
-                format!(
-                    "label {label:?} is a WAN label and needs an encrypted link with a pin or bound to the device's \
-                     identity, which this version cannot make yet; use lan or local on a network you control"
-                ),
-            ));
-        }
-        if !fingerprint.is_empty() {
-            return Err(value(
-                "peer",
-                "a TLS fingerprint was given, but this version cannot make TLS links yet",
-            ));
-        }
         let device = device.trim().parse().map_err(|e| bad(format!("{e}")))?;
         let url: PeerUrl = url.trim().parse().map_err(|e| bad(format!("{e}")))?;
-        if url.tls() {
+        let pin = match fingerprint {
+            "" => None,
+            text => Some(text.parse().map_err(|e| bad(format!("{e}")))?),
+        };
+        if !is_local(label) && !url.tls() && pin.is_none() {
             return Err(value(
                 "peer",
                 format!(
-                    "{url} asks for TLS, but this version cannot make TLS links yet; use ws://"
+                    "label {label:?} says that the way to this peer leaves your own network, and {url} protects nothing; \
+                     write wss:// so that the link is bound to the device's key, or add the fingerprint of the peer's \
+                     certificate"
                 ),
             ));
         }
         Ok(Self {
             device,
             url,
+            pin,
             label: label.to_owned(),
         })
     }
@@ -371,14 +370,19 @@ impl RawConfig {
         if rules.is_empty() && role.plans() {
             rules.push(default_rule()?);
         }
-        let discovery = self.discovery.unwrap_or(false);
+        let discovery = self.discovery.unwrap_or(true);
+        // Who is to be found by others must also be reachable for them.
+        let host = self.host.unwrap_or(match discovery {
+            true => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            false => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        });
         Ok(Config {
             state_dir,
             name,
             role,
             mesh: self.mesh_name.as_deref().map(MeshId::of_name),
             mesh_name: self.mesh_name,
-            host: self.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            host,
             port: self.port.unwrap_or(DEFAULT_PORT),
             discovery,
             peers: self

@@ -9,13 +9,14 @@ use super::gen1;
 use super::ingress::Ingress;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
+use super::peers;
 use super::proposals::{self, mirror};
 use super::reconcile;
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::commands;
 use crate::domain::admission::Grant;
 use crate::domain::base::limits::FRAMES_PER_MESSAGE_MAX;
-use crate::domain::base::{Code, DraftId, ProposalId, Refusal, TimeMs};
+use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::gate::forward::{self, AskedActuation, Forwarded};
 use crate::domain::plan::Draft;
@@ -70,6 +71,10 @@ pub async fn answer(
             Ok(()) => return forwarded(shared, link, &params).await,
             Err(refusal) => Err(refusal),
         },
+        peers::SEEN => match need(shared, link, Grant::Read) {
+            Ok(()) => seen(shared, &params).map(Reply::Ok),
+            Err(refusal) => Err(refusal),
+        },
         reconcile::ROUND => match need(shared, link, Grant::Read) {
             Ok(()) => reconcile::answer_round(shared, link, &params)
                 .await
@@ -90,6 +95,11 @@ pub async fn answer(
         },
         "proposals.stop" => match need(shared, link, Grant::Estop) {
             Ok(()) => stop(shared, link, params).await.map(Reply::Ok),
+            Err(refusal) => Err(refusal),
+        },
+        // There is no release for peers: that is done at this node itself.
+        "estop.engage" => match need(shared, link, Grant::Estop) {
+            Ok(()) => engage(shared, link, &params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
         other => Err(Refusal::new(
@@ -162,6 +172,16 @@ pub async fn event(
     }
 }
 
+/// Whether this node has a link to a device, for a peer that has none.
+fn seen(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
+    let device: DeviceId = params
+        .get("deviceId")
+        .and_then(Value::as_str)
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(|| Refusal::new(Code::InvalidParams, "deviceId must be a device id"))?;
+    Ok(json!({"connected": shared.links.get(&device).is_some()}))
+}
+
 /// Takes many frames at once; each bad one is refused by itself.
 async fn frames(
     shared: &Shared,
@@ -232,6 +252,21 @@ async fn stop(
         .unwrap_or_else(|| link.info.device.short().to_owned());
     proposals::stop(shared, &id, &by).await?;
     Ok(json!({"stopped": id}))
+}
+
+async fn engage(
+    shared: &Shared,
+    link: &LinkHandle,
+    params: &Map<String, Value>,
+) -> Result<Value, Refusal> {
+    let reason = params.get("reason").and_then(Value::as_str);
+    let person = params.get("by").and_then(Value::as_str);
+    let by = match person {
+        Some(person) => format!("{person} at {}", link.info.shown()),
+        None => link.info.shown().to_owned(),
+    };
+    let halted = proposals::estop::engage(shared, &by, reason.unwrap_or_default()).await?;
+    Ok(json!(halted))
 }
 
 async fn decide(shared: &Shared, mut params: Map<String, Value>) -> Result<Value, Refusal> {

@@ -50,6 +50,10 @@ pub struct Metrics {
     pub actions_started: Counter,
     /// Actions that ended in another way than completed.
     pub actions_not_completed: Counter,
+    /// Emergency stops at this executor.
+    pub estops: Counter,
+    /// Whether the emergency stop is latched here.
+    pub estop_latched: Gauge,
 }
 
 impl Metrics {
@@ -145,6 +149,12 @@ impl Metrics {
             "actions_not_completed",
             "Actions that failed or are unknown",
             self.actions_not_completed.clone(),
+        );
+        r.register("estops", "Emergency stops here", self.estops.clone());
+        r.register(
+            "estop_latched",
+            "Whether the emergency stop is latched here",
+            self.estop_latched.clone(),
         );
         r
     }

@@ -4,6 +4,7 @@
 //! only then listens. [`Node::stop`] ends every action in its safe state and every task in time.
 
 pub mod config;
+pub mod discovery;
 pub mod drivers;
 pub mod events;
 mod gen1;
@@ -16,8 +17,10 @@ pub mod metrics;
 mod open;
 pub mod outside;
 pub mod pairing;
+pub mod peers;
 pub mod planning;
 pub mod policy_book;
+pub mod presence;
 pub mod proposals;
 pub mod reconcile;
 pub mod runtime;
@@ -25,7 +28,7 @@ mod sensing;
 mod sessions;
 pub mod shared;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,12 +41,15 @@ pub use self::outside::Outside;
 pub use self::shared::Shared;
 use crate::adapters::paths::StateLock;
 use crate::adapters::store::{Class, frames};
-use crate::adapters::transport::{Doorway, Incoming, Listener, Rules};
+use crate::adapters::transport::{Doorway, Incoming, Listener, Rules, TransportError};
 use crate::domain::base::TimeMs;
 use ingress::Ingress;
+use peers::{Source, Target};
 
 /// Accepted sockets waiting for their session to start.
 const ACCEPT_QUEUE: usize = 64;
+/// How long peers may take to hear a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How often the store is pruned and the clock's high-water mark written.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
@@ -66,13 +72,13 @@ impl Node {
         // What was interrupted is put in order before anybody can ask for more.
         proposals::recover(&opened.shared).await?;
         let shared = opened.shared.clone();
-        let listener =
-            Listener::bind(SocketAddr::new(shared.config.host, shared.config.port)).await?;
+        let listener = listen(shared.config.host, shared.config.port).await?;
         let (address, doorway) = (listener.local_addr(), listener.doorway());
         let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE);
         let served = listener.serve(
             app(&shared),
             Rules::default(),
+            Some(shared.tls.clone()),
             queue,
             shared.tasks.tracker().clone(),
             shared.tasks.stop().clone(),
@@ -110,17 +116,27 @@ impl Node {
         shared
             .tasks
             .essential("doorman", doorman(shared.clone(), ingress.clone(), sockets));
-        for peer in shared.config.peers.clone() {
-            shared.tasks.passing(
-                "dialer",
-                sessions::keep_dialing(shared.clone(), ingress.clone(), peer),
-            );
+        for peer in &shared.config.peers {
+            let target = Target {
+                url: peer.url.clone(),
+                pin: peer.pin,
+                label: peer.label.clone(),
+                source: Source::Configured,
+            };
+            shared.peers.add(&peer.device, target, shared.now());
+        }
+        shared
+            .tasks
+            .essential("peers", peers::run(shared.clone(), ingress.clone()));
+        if shared.config.discovery {
+            shared
+                .tasks
+                .passing("discovery", discovery::run(shared.clone(), address.port()));
         }
         shared.pairing.listens_on(address);
-        shared.tasks.passing(
-            "learned peers",
-            pairing::dial_learned(shared.clone(), ingress.clone()),
-        );
+        shared
+            .tasks
+            .passing("learned peers", pairing::dial_learned(shared.clone()));
         if !sensors.is_empty() {
             shared
                 .tasks
@@ -137,6 +153,9 @@ impl Node {
         shared
             .tasks
             .essential("expiry", proposals::expire(shared.clone()));
+        shared
+            .tasks
+            .essential("presence", presence::run(shared.clone()));
         let policy_file = open::policy_file(&shared);
         shared.tasks.essential(
             "policy watch",
@@ -185,12 +204,40 @@ impl Node {
             .events
             .record(&self.shared, "shutdown", "info", &message, json!({}))
             .await;
+        self.take_leave().await;
         self.shared.tasks.shut_down().await;
         let store = self.shared.store.clone();
         drop(self.shared);
         store.close().await;
         // Only now may another node open the state directory.
         drop(self.lock);
+    }
+}
+
+impl Node {
+    /// Says goodbye to every peer and waits a moment for it to be heard.
+    async fn take_leave(&self) {
+        let shared = &self.shared;
+        shared.peers.retire();
+        let mut links = shared.links.watch();
+        for link in shared.links.all() {
+            link.take_leave(shared.own_id(), shared.now());
+        }
+        let gone =
+            async { while !shared.links.all().is_empty() && links.changed().await.is_ok() {} };
+        drop(tokio::time::timeout(GOODBYE, gone).await);
+    }
+}
+
+/// Listens; on all addresses of both protocols where the system has both.
+async fn listen(host: IpAddr, port: u16) -> Result<Listener, TransportError> {
+    let bound = Listener::bind(SocketAddr::new(host, port)).await;
+    match bound {
+        Err(TransportError::Bind { .. }) if host == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            let v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            Listener::bind(SocketAddr::new(v4, port)).await
+        }
+        bound => bound,
     }
 }
 

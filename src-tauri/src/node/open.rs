@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::config::{Config, RawActuator};
+use super::discovery::Nearby;
 use super::drivers::{Drivers, SharedDriver};
 use super::events::EventLog;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::outside::Outside;
+use super::peers::Peers;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::reconcile::Held;
@@ -27,7 +29,7 @@ use crate::adapters::sensor::host::HostSensor;
 use crate::adapters::sensor::sim::SimSensor;
 use crate::adapters::sim_kit::{KitError, SimKit};
 use crate::adapters::store::{Store, StoreError, StoreOptions, frames, kv};
-use crate::adapters::transport::TransportError;
+use crate::adapters::transport::{BrowserCertificate, Tls, TlsError, TransportError};
 use crate::domain::base::{Hlc, MeshId};
 use crate::domain::capability::{Action, Capability, Params};
 
@@ -46,6 +48,9 @@ pub enum OpenError {
     /// The port cannot be listened on.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The simulated kit's state cannot be used.
     #[error(transparent)]
     Kit(#[from] KitError),
@@ -117,6 +122,7 @@ impl Opened {
             Some(mesh) => mesh.clone(),
             None => kept_mesh_id(&dir, &random)?,
         };
+        let tls = Tls::new(&key, &browser_certificate(&dir)?)?;
         let (file, max_bytes) = (dir.database(), config.store_max_bytes);
         let options = StoreOptions { max_bytes };
         let store = match threads {
@@ -158,6 +164,8 @@ impl Opened {
             events: EventLog::default(),
             metrics: Metrics::default(),
             links: Links::default(),
+            peers: Peers::default(),
+            nearby: Nearby::default(),
             tasks: Tasks::new(),
             frames_head: watch::channel(0).0,
             proposals_head: watch::channel(0).0,
@@ -172,6 +180,7 @@ impl Opened {
             store,
             clock,
             random,
+            tls,
             dialer,
             threads,
             trust,
@@ -181,12 +190,25 @@ impl Opened {
             running: Running::default(),
             stamper,
         });
+        shared.nearby.load(&shared).await?;
         Ok(Opened {
             shared,
             sensors,
             lock,
         })
     }
+}
+
+/// What browsers are shown, made once; made anew where the file does not hold one.
+fn browser_certificate(dir: &StateDir) -> Result<BrowserCertificate, OpenError> {
+    let file = dir.browser_certificate_file();
+    let kept = std::fs::read(&file).map(zeroize::Zeroizing::new);
+    if let Some(kept) = kept.ok().and_then(|b| BrowserCertificate::from_bytes(&b)) {
+        return Ok(kept);
+    }
+    let made = BrowserCertificate::generate()?;
+    dir.write_private(&file, &made.to_bytes())?;
+    Ok(made)
 }
 
 /// The random id of an unnamed mesh, made once.

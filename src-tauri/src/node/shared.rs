@@ -9,11 +9,13 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::discovery::Nearby;
 use super::drivers::Drivers;
 use super::events::EventLog;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::pairing::Pairing;
+use super::peers::Peers;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::reconcile::Held;
@@ -21,7 +23,7 @@ use super::runtime::Tasks;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Class, Store, StoreError, audit, kv, trust};
-use crate::adapters::transport::Dialer;
+use crate::adapters::transport::{Dialer, Tls};
 use crate::domain::admission::{Grant, TrustRecord, TrustView};
 use crate::domain::base::limits::CLOCK_BEHIND_MAX_MS;
 use crate::domain::base::{Code, DeviceId, FrameId, Hlc, MeshId, Refusal, TimeMs};
@@ -47,6 +49,8 @@ pub struct Inner {
     pub clock: SharedClock,
     /// Where its ids and nonces come from.
     pub random: SharedRandom,
+    /// How it speaks TLS.
+    pub tls: Tls,
     /// How it reaches peers.
     pub dialer: Arc<dyn Dialer>,
     /// Whether work that takes the processor long leaves the network's threads.
@@ -63,6 +67,10 @@ pub struct Inner {
     pub policy: PolicyBook,
     /// Whom it is connected to.
     pub links: Links,
+    /// Where it stands with each.
+    pub peers: Peers,
+    /// Who is on the LAN.
+    pub nearby: Nearby,
     /// Everything it offers.
     pub capabilities: Vec<Capability>,
     /// Its actuators.

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
 
 use crate::adapters::paths::{self, PathError, StateDir};
 
@@ -18,7 +19,20 @@ pub const API_ROOT: &str = "/api/operator/v1";
 const TOKENS_FILE_MAX_BYTES: u64 = 4_096;
 
 /// What a token allows; each scope contains the ones before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Look.
     Read,
@@ -82,7 +96,11 @@ pub enum TokensError {
     Random(getrandom::Error),
 }
 
-fn fresh() -> Result<String, TokensError> {
+/// A new random secret: 32 bytes as base64url.
+///
+/// # Errors
+/// [`TokensError::Random`].
+pub(super) fn fresh() -> Result<String, TokensError> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes).map_err(TokensError::Random)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))

@@ -30,7 +30,7 @@ pub struct StatusView {
     pub frames: u64,
     /// Current facts.
     pub facts: u64,
-    /// Connected peers.
+    /// Peers with a link.
     pub peers: Vec<PeerView>,
     /// Proposals waiting for people, own and mirrored.
     pub proposals_waiting: u64,
@@ -76,14 +76,31 @@ pub struct PeerView {
     pub outbound: bool,
     /// The transport label.
     pub transport_label: Option<String>,
-    /// How the link is protected.
-    pub posture: String,
-    /// `clawmesh` for our kind, `gen1` for an existing gen-1 node.
-    pub generation: String,
-    /// When it connected.
-    pub connected_at: u64,
+    /// How the link is protected; absent without a link.
+    pub posture: Option<String>,
+    /// `clawmesh` for our kind, `gen1` for an existing gen-1 node; absent without a link.
+    pub generation: Option<String>,
+    /// When it connected; absent without a link.
+    pub connected_at: Option<u64>,
     /// What it may do here.
     pub grants: Vec<String>,
+    /// Where this node stands with it: `connected`, `suspect`, `waiting`, `dialing`, `unreachable`,
+    /// `down`, `left` or `refused`.
+    pub state: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: u64,
+    /// When the next attempt to reach it is due.
+    pub next_attempt_at: Option<u64>,
+    /// Where it may be reached.
+    pub addresses: Vec<String>,
+    /// When anything last came from it.
+    pub heard_at: Option<u64>,
+    /// How long a message takes there and back, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// How far its clock is ahead of ours, in milliseconds; negative is behind.
+    pub skew_ms: Option<i64>,
 }
 
 /// The newest value of one metric from one origin.

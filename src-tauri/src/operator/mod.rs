@@ -4,12 +4,18 @@
 //! `registry` also works on a stopped node's store; the rest needs a running one.
 
 pub mod access;
+pub mod browser;
 pub mod commands;
+pub mod console;
 pub mod dto;
+pub mod estop;
 pub mod pairing;
+mod peers;
 mod proposals;
 pub mod queries;
 pub mod registry;
+pub mod series;
+pub mod topology;
 mod trace;
 mod views;
 
@@ -63,6 +69,8 @@ pub fn http_status(code: Code) -> u16 {
         | Code::OperatorExpired
         | Code::OperatorLevelTooLow
         | Code::ApprovalInvalid
+        | Code::PassphraseWrong
+        | Code::KeyUnprotected
         | Code::PolicyDenied => 403,
         Code::NotFound | Code::ProposalNotFound | Code::UnknownTarget => 404,
         Code::UnknownMethod => 405,
@@ -73,6 +81,7 @@ pub fn http_status(code: Code) -> u16 {
         | Code::ProposalExpired
         | Code::ActuatorBusy => 409,
         Code::TooLarge | Code::DataTooLarge => 413,
+        Code::Estop => 423,
         Code::RateExceeded => 429,
         Code::InternalError | Code::StorageFailed => 500,
         Code::ExecutorUnreachable => 502,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::dto::{
     AuditReport, AuditView, DraftView, EventView, ExplainRequest, ExplainView, FactView, FrameView,
-    NodeView, OperatorView, PeerView, PolicyState, PolicyView, StatusView, TrustRecordView,
+    NodeView, OperatorView, PolicyState, PolicyView, StatusView, TrustRecordView,
 };
 use super::registry::{self, Desk, KeyOf, grant_names, trust_view};
 use super::views::{audit_view, draft_view, event_view, fact_view, frame_view, rule_view};
@@ -20,8 +20,6 @@ use crate::domain::base::{Code, DeviceId, Refusal, Taint, TimeMs};
 use crate::domain::capability::Action;
 use crate::domain::policy::{History, Phase, Request, Requester, Ruling};
 use crate::domain::wire::FrameKind;
-use crate::domain::wire::handshake::Feature;
-use crate::node::links::LinkHandle;
 use crate::node::shared::clock_trusted;
 
 /// Most facts that one answer holds.
@@ -122,6 +120,12 @@ impl Door {
         if !trusted_clock {
             problems.push("the clock is behind what this node has already recorded; it does not operate until it is set".into());
         }
+        if let Some(latch) = s.running.latched() {
+            problems.push(format!(
+                "the emergency stop is latched by {}: {}; nothing moves here until it is released",
+                latch.by, latch.reason
+            ));
+        }
         if s.store.is_full() {
             problems.push(format!("{}; reads go on", StoreError::Full));
         }
@@ -136,7 +140,7 @@ impl Door {
             uptime_ms: now.since(s.started_at),
             frames,
             facts,
-            peers: self.peers(),
+            peers: self.linked_peers(),
             proposals_waiting: wide(proposals_waiting),
             drafts_waiting: wide(drafts_waiting),
             capabilities: s
@@ -149,38 +153,6 @@ impl Door {
             demo: s.config.demo,
             problems,
         })
-    }
-
-    /// The connected peers.
-    pub fn peers(&self) -> Vec<PeerView> {
-        self.shared
-            .links
-            .all()
-            .iter()
-            .map(|l| self.peer(l))
-            .collect()
-    }
-
-    fn peer(&self, link: &LinkHandle) -> PeerView {
-        let info = &link.info;
-        let record = self.shared.trust.live(&info.device);
-        PeerView {
-            device_id: info.device.as_str().to_owned(),
-            display_name: info.name.clone(),
-            role: info.role.clone(),
-            capabilities: info.capabilities.clone(),
-            outbound: info.outbound,
-            transport_label: info.label.clone(),
-            posture: info.posture.to_string(),
-            generation: if info.speaks(Feature::Proposals) {
-                "clawmesh"
-            } else {
-                "gen1"
-            }
-            .to_owned(),
-            connected_at: info.connected_at.0,
-            grants: record.map(|r| grant_names(&r.grants)).unwrap_or_default(),
-        }
     }
 
     /// Every device of the mesh that this node knows: itself, those it trusts, those connected.

@@ -21,12 +21,14 @@ use crate::domain::gate::SignedDecision;
 use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope, Tokens, TokensError};
+use crate::operator::browser::{LinkRequest, LinkView};
 use crate::operator::dto::{
     AuditReport, AuditView, DraftRequest, DraftView, ErrorBody, EventView, ExplainRequest,
     ExplainView, FactView, FrameView, GrantChange, NodeView, OperatorEnroll, OperatorView,
     PeerView, PolicyState, PolicyView, ProposalRecordView, ProposalView, StatusView, TraceView,
     TrustAdd, TrustRecordView, Why,
 };
+use crate::operator::estop::{EstopReport, EstopRequest, EstopView};
 use crate::operator::pairing::{PairDecision, PairStart};
 
 /// How long the node may take to accept a connection.
@@ -644,6 +646,42 @@ impl Remote {
             None,
         )
         .await
+    }
+
+    /// A one-time link that opens the console with `scope`, in the name of a person.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn console_link(&self, scope: Scope, name: &str) -> Asked<LinkView> {
+        let asked = LinkRequest {
+            scope: Some(scope),
+            name: Some(name.to_owned()),
+        };
+        self.post(scope, "/console/link", &asked).await
+    }
+
+    /// Whether the node is stopped.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn estop_state(&self) -> Asked<EstopView> {
+        self.get("/estop").await
+    }
+
+    /// Stops every executor that the node can reach.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn estop(&self, asked: &EstopRequest) -> Asked<EstopReport> {
+        self.post(Scope::Operate, "/estop", asked).await
+    }
+
+    /// Releases the stop at the node.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn estop_release(&self, asked: &EstopRequest) -> Asked<EstopView> {
+        self.post(Scope::Admin, "/estop/release", asked).await
     }
 
     /// Every operator known to the node.

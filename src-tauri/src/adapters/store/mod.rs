@@ -22,6 +22,7 @@ pub mod proposals;
 mod readers;
 mod row;
 pub mod runs;
+pub mod series;
 pub mod trust;
 mod writer;
 

@@ -4,7 +4,7 @@
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
-use super::socket::{Posture, Socket};
+use super::socket::{Protection, Socket};
 
 /// Bytes in flight in each direction before the writer has to wait.
 pub const PIPE_BYTES: usize = 64 * 1024;
@@ -17,11 +17,11 @@ pub async fn pair() -> (Socket, Socket) {
         Socket::new(
             Box::new(near),
             Role::Client,
-            Posture::Insecure,
+            Protection::PLAIN,
             &never,
             None,
         )
         .await,
-        Socket::new(Box::new(far), Role::Server, Posture::Insecure, &never, None).await,
+        Socket::new(Box::new(far), Role::Server, Protection::PLAIN, &never, None).await,
     )
 }

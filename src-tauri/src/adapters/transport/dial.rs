@@ -10,13 +10,16 @@ use std::time::Duration;
 use axum::http::{Request, header};
 use futures_util::future::BoxFuture;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_util::sync::CancellationToken;
 
 use super::TransportError;
-use super::socket::{ByteStream, Posture, Socket, config};
+use super::socket::{ByteStream, Doubted, Posture, Protection, Socket, config, keep_alive};
+use super::tls::{Fingerprint, Tls, device_of};
+use crate::domain::base::DeviceId;
 
 /// Longest URL we accept, in bytes.
 const URL_MAX_BYTES: usize = 1_024;
@@ -49,6 +52,13 @@ impl PeerUrl {
     /// The host name or address, without brackets.
     pub fn host(&self) -> &str {
         &self.host
+    }
+    /// Whether the address is of this very machine.
+    pub fn is_loopback(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(ip) => ip.to_canonical().is_loopback(),
+            Err(_) => self.host == "localhost",
+        }
     }
     /// The port.
     pub fn port(&self) -> u16 {
@@ -152,21 +162,34 @@ impl fmt::Display for PeerUrl {
     }
 }
 
+/// How a link is to be protected.
+#[derive(Debug, Clone)]
+pub enum Security {
+    /// Not at all.
+    Plain,
+    /// By TLS.
+    Tls {
+        /// Our side of it.
+        tls: Tls,
+        /// The certificate that must be shown.
+        pin: Option<Fingerprint>,
+        /// The device that a certificate of an Ed25519 key must be of.
+        expect: DeviceId,
+    },
+}
+
 /// Opens a link to a peer within `timeout`, from name lookup to upgrade. `stop` cuts the link later.
+/// Nothing of the mesh is said before the other side's certificate has been judged.
 ///
 /// # Errors
-/// Says which step failed; all of them may be tried again, except a URL that asks for TLS.
+/// Says which step failed; all of them may be tried again.
 pub async fn dial(
     url: &PeerUrl,
+    security: &Security,
     timeout: Duration,
     stop: &CancellationToken,
 ) -> Result<Socket, TransportError> {
-    if url.tls {
-        return Err(TransportError::TlsNotYet {
-            url: url.to_string(),
-        });
-    }
-    match tokio::time::timeout(timeout, open(url, stop)).await {
+    match tokio::time::timeout(timeout, Box::pin(open(url, security, stop))).await {
         Ok(result) => result,
         Err(_) => Err(TransportError::TimedOut {
             url: url.to_string(),
@@ -175,8 +198,13 @@ pub async fn dial(
     }
 }
 
-async fn open(url: &PeerUrl, stop: &CancellationToken) -> Result<Socket, TransportError> {
+async fn open(
+    url: &PeerUrl,
+    security: &Security,
+    stop: &CancellationToken,
+) -> Result<Socket, TransportError> {
     let stream = connect(url).await?;
+    keep_alive(&stream);
     let peer = stream
         .peer_addr()
         .and_then(|peer| stream.set_nodelay(true).map(|()| peer));
@@ -188,6 +216,10 @@ async fn open(url: &PeerUrl, stop: &CancellationToken) -> Result<Socket, Transpo
         url: url.to_string(),
         reason,
     };
+    let (stream, protection) = match security {
+        Security::Plain => (Box::new(stream) as Box<dyn ByteStream>, Protection::PLAIN),
+        Security::Tls { tls, pin, expect } => secure(url, stream, tls, *pin, expect).await?,
+    };
     // The address, not the name: a node refuses host names it does not know (DNS rebinding).
     let request = Request::builder()
         .uri(format!("ws://{peer}{}", url.path))
@@ -198,12 +230,60 @@ async fn open(url: &PeerUrl, stop: &CancellationToken) -> Result<Socket, Transpo
         .header(header::SEC_WEBSOCKET_KEY, generate_key())
         .body(())
         .map_err(|error| refused(error.to_string()))?;
-    let stream: Box<dyn ByteStream> = Box::new(stream);
-    match Box::pin(client_async_with_config(request, stream, Some(config()))).await {
-        Ok((stream, _)) => Ok(Socket::wrap(stream, Posture::Insecure, stop, None)),
+    let (stream, settings) = (Doubted::new(stream), Some(config()));
+    match Box::pin(client_async_with_config(request, stream, settings)).await {
+        Ok((stream, _)) => Ok(Socket::wrap(stream, protection, stop, None)),
         Err(WsError::Http(answer)) => Err(refused(format!("HTTP {}", answer.status()))),
         Err(error) => Err(refused(error.to_string())),
     }
+}
+
+/// Shakes hands and judges the certificate: the pin first, then whose key it is of.
+async fn secure(
+    url: &PeerUrl,
+    stream: TcpStream,
+    tls: &Tls,
+    pin: Option<Fingerprint>,
+    expect: &DeviceId,
+) -> Result<(Box<dyn ByteStream>, Protection), TransportError> {
+    let failed = |why: String| TransportError::Tls {
+        url: url.to_string(),
+        why,
+    };
+    let name = Tls::server_name().ok_or_else(|| failed("no server name".to_owned()))?;
+    let connector = TlsConnector::from(tls.client());
+    let stream = connector
+        .connect(name, stream)
+        .await
+        .map_err(|e| failed(e.to_string()))?;
+    let shown = stream.get_ref().1.peer_certificates();
+    let certificate = shown
+        .and_then(|chain| chain.first())
+        .ok_or_else(|| failed("the peer showed no certificate".to_owned()))?;
+    let found = Fingerprint::of(certificate);
+    if let Some(pin) = pin.filter(|pin| *pin != found) {
+        return Err(TransportError::PinMismatch {
+            url: url.to_string(),
+            pin,
+            found,
+        });
+    }
+    let protection = match device_of(certificate) {
+        Some(device) if device == *expect => Protection::tls(Some(device)),
+        Some(device) => {
+            return Err(TransportError::WrongDevice {
+                url: url.to_string(),
+                expected: expect.clone(),
+                found: device,
+            });
+        }
+        None if pin.is_some() => Protection {
+            posture: Posture::TlsPinned,
+            device: None,
+        },
+        None => Protection::tls(None),
+    };
+    Ok((Box::new(stream), protection))
 }
 
 async fn connect(url: &PeerUrl) -> Result<TcpStream, TransportError> {
@@ -236,6 +316,7 @@ pub trait Dialer: Send + Sync {
     fn dial<'a>(
         &'a self,
         url: &'a PeerUrl,
+        security: &'a Security,
         timeout: Duration,
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<Socket, TransportError>>;
@@ -249,9 +330,10 @@ impl Dialer for TcpDialer {
     fn dial<'a>(
         &'a self,
         url: &'a PeerUrl,
+        security: &'a Security,
         timeout: Duration,
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<Socket, TransportError>> {
-        Box::pin(dial(url, timeout, stop))
+        Box::pin(dial(url, security, timeout, stop))
     }
 }

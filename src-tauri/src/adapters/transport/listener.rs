@@ -17,9 +17,11 @@ use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
@@ -29,9 +31,12 @@ use tower::ServiceExt;
 use super::TransportError;
 use super::doorway::{Doorway, Slot};
 use super::rules::Rules;
-use super::socket::{Posture, Socket};
+use super::socket::{ByteStream, Protection, Socket, keep_alive};
+use super::tls::{Tls, device_of};
 use crate::domain::base::limits::{HANDSHAKE_DEADLINE_MS, UNAUTHENTICATED_SOCKETS_MAX};
 
+/// The first byte of a TLS connection: a handshake record (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
 /// Largest request head, in bytes.
 const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// Most header lines of a request.
@@ -89,6 +94,7 @@ struct House {
     app: Router,
     sockets: mpsc::Sender<Incoming>,
     rules: Rules,
+    tls: Option<Tls>,
     doorway: Arc<Doorway>,
     tasks: TaskTracker,
     head_timeout: Duration,
@@ -141,6 +147,7 @@ impl Listener {
         self,
         app: Router,
         rules: Rules,
+        tls: Option<Tls>,
         sockets: mpsc::Sender<Incoming>,
         tasks: TaskTracker,
         stop: CancellationToken,
@@ -151,6 +158,7 @@ impl Listener {
             app,
             sockets,
             rules,
+            tls,
             doorway: Arc::clone(&doorway),
             tasks: tasks.clone(),
             head_timeout,
@@ -188,6 +196,47 @@ impl Listener {
 
 async fn connection(house: Arc<House>, stream: TcpStream, remote: SocketAddr, slot: Slot) {
     stream.set_nodelay(true).ok();
+    keep_alive(&stream);
+    let (cut, expired) = (slot.cut().clone(), slot.expired().clone());
+    // The doorway's deadline covers the first byte and the TLS handshake too.
+    let secured = tokio::select! {
+        biased;
+        () = cut.cancelled() => return,
+        () = expired.cancelled() => return,
+        secured = secure(&house, stream) => secured,
+    };
+    match secured {
+        Ok((stream, protection)) => {
+            Box::pin(serve(house, stream, protection, remote, slot)).await;
+        }
+        Err(error) => tracing::debug!(%remote, %error, "no TLS with this client"),
+    }
+}
+
+/// Tells TLS from plain HTTP by the first byte, and shakes hands where it is TLS.
+async fn secure(house: &House, stream: TcpStream) -> io::Result<(Box<dyn ByteStream>, Protection)> {
+    let mut first = [0; 1];
+    if stream.peek(&mut first).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let Some(tls) = house.tls.as_ref().filter(|_| first[0] == TLS_HANDSHAKE) else {
+        return Ok((Box::new(stream), Protection::PLAIN));
+    };
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let config = tls.server(&start.client_hello());
+    let stream = Box::pin(start.into_stream(config)).await?;
+    let shown = stream.get_ref().1.peer_certificates();
+    let device = shown.and_then(|chain| chain.first()).and_then(device_of);
+    Ok((Box::new(stream), Protection::tls(device)))
+}
+
+async fn serve(
+    house: Arc<House>,
+    stream: Box<dyn ByteStream>,
+    protection: Protection,
+    remote: SocketAddr,
+    slot: Slot,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(house.head_timeout)
@@ -198,8 +247,9 @@ async fn connection(house: Arc<House>, stream: TcpStream, remote: SocketAddr, sl
     let busy = Arc::clone(&under_way);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let (house, slot, busy) = (Arc::clone(&house), slot.clone(), Arc::clone(&busy));
+        let protection = protection.clone();
         async move {
-            let response = answer(&house, request, remote, slot).await;
+            let response = answer(&house, request, protection, remote, slot).await;
             Ok::<_, Infallible>(response.map(|body| {
                 // The body keeps the request "under way" until it has been sent.
                 Body::new(body.map_frame(move |frame| {
@@ -236,6 +286,7 @@ async fn connection(house: Arc<House>, stream: TcpStream, remote: SocketAddr, sl
 async fn answer(
     house: &Arc<House>,
     mut request: Request<hyper::body::Incoming>,
+    protection: Protection,
     remote: SocketAddr,
     slot: Slot,
 ) -> Response<Body> {
@@ -249,11 +300,12 @@ async fn answer(
             return refusal;
         }
         if !of_app {
-            return upgrade(house, request, remote, slot);
+            return upgrade(house, request, protection, remote, slot);
         }
     }
     request.extensions_mut().insert(ConnectInfo(remote));
     request.extensions_mut().insert(slot);
+    request.extensions_mut().insert(protection);
     match house.app.clone().oneshot(request.map(Body::new)).await {
         Ok(response) => response,
         Err(never) => match never {},
@@ -326,6 +378,7 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 fn upgrade(
     house: &Arc<House>,
     mut request: Request<hyper::body::Incoming>,
+    protection: Protection,
     remote: SocketAddr,
     slot: Slot,
 ) -> Response<Body> {
@@ -365,8 +418,8 @@ fn upgrade(
         let handover = async move {
             let Ok(stream) = pending.await else { return };
             let stream = Box::new(TokioIo::new(stream));
-            let (posture, role) = (Posture::Insecure, Role::Server);
-            let socket = Socket::new(stream, role, posture, slot.cut(), Some(slot.clone())).await;
+            let own = Some(slot.clone());
+            let socket = Socket::new(stream, Role::Server, protection, slot.cut(), own).await;
             sockets
                 .send(Incoming {
                     socket,

@@ -3,7 +3,7 @@
 //! `listener` accepts and tells the two apart, `doorway` keeps strangers from crowding out peers,
 //! `rules` decides who may upgrade, `socket` is the link itself, `dial` opens one, and `channel` is
 //! the in-memory twin. What a message means is the node's business: nothing here reads JSON.
-//! There is no TLS yet; `Socket` is built over any byte stream, which is where it will fit in.
+//! `tls` binds a link to the device keys of both ends; plain and TLS share the port.
 
 pub mod channel;
 pub mod dial;
@@ -11,6 +11,7 @@ pub mod doorway;
 pub mod listener;
 pub mod rules;
 pub mod socket;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -18,11 +19,17 @@ mod tests;
 use std::io;
 use std::net::SocketAddr;
 
-pub use dial::{Dialer, PeerUrl, TcpDialer, UrlError, dial};
+pub use dial::{Dialer, PeerUrl, Security, TcpDialer, UrlError, dial};
 pub use doorway::{Doorway, DoorwayNumbers, Slot};
 pub use listener::{Incoming, Listener, Settings};
 pub use rules::{Rules, host_allowed};
-pub use socket::{Posture, Received, Socket, SocketError, SocketReader, SocketWriter, Text};
+pub use socket::{
+    Posture, Protection, Received, Socket, SocketError, SocketReader, SocketWriter, Text,
+};
+
+pub use tls::{BrowserCertificate, Fingerprint, Tls, TlsError};
+
+use crate::domain::base::DeviceId;
 
 /// Why a port could not be opened or a peer could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -43,11 +50,37 @@ pub enum TransportError {
         /// What the system said.
         source: io::Error,
     },
-    /// The URL asks for TLS, which this release does not speak.
-    #[error("cannot dial {url}: TLS links come with a later release; use a ws:// URL")]
-    TlsNotYet {
+    /// The TLS handshake failed.
+    #[error(
+        "cannot dial {url}: no TLS with the other side ({why}); check that it is a ClawMesh node"
+    )]
+    Tls {
         /// The URL that was asked for.
         url: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// The other side showed another certificate than the pinned one.
+    #[error(
+        "cannot dial {url}: its certificate is {found}, but {pin} is pinned; if the peer got a new certificate, pin that one"
+    )]
+    PinMismatch {
+        /// The URL that was asked for.
+        url: String,
+        /// What was pinned.
+        pin: Fingerprint,
+        /// What was shown.
+        found: Fingerprint,
+    },
+    /// Another device than the expected one answered.
+    #[error("cannot dial {url}: device {found} answered where {expected} was expected")]
+    WrongDevice {
+        /// The URL that was asked for.
+        url: String,
+        /// The device that was meant.
+        expected: DeviceId,
+        /// The device that answered.
+        found: DeviceId,
     },
     /// The host name has no address.
     #[error(

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use futures_util::{Sink, Stream};
 use serde::{Deserialize, Serialize};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -22,6 +25,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::doorway::Slot;
+use crate::domain::base::DeviceId;
 use crate::domain::base::limits::MESSAGE_MAX_BYTES;
 
 /// The text of a message: dereferences to `str`, and a clone shares the bytes.
@@ -29,6 +33,9 @@ pub use tokio_tungstenite::tungstenite::Utf8Bytes as Text;
 
 /// Largest message that is read at all; one between this and the limit is reported and dropped.
 const READ_MAX_BYTES: usize = 2 * MESSAGE_MAX_BYTES;
+/// All that is read from a side that has not proven itself, so that a crowd of strangers cannot fill
+/// the memory.
+const STRANGER_MAX_BYTES: usize = 64 * 1024;
 /// Eagerly allocated per socket, so that an idle one stays cheap.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// How much may be fed before bytes go to the system without a flush.
@@ -50,6 +57,61 @@ const CLOSE_PROTOCOL: u16 = 1002;
 /// A byte stream a link can run over.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
+
+/// A stream that gives only so many bytes until its other side is trusted.
+pub(super) struct Doubted {
+    stream: Box<dyn ByteStream>,
+    given: usize,
+    trusted: bool,
+}
+
+impl Doubted {
+    /// Nothing given yet.
+    pub(super) fn new(stream: Box<dyn ByteStream>) -> Self {
+        Self {
+            stream,
+            given: 0,
+            trusted: false,
+        }
+    }
+}
+
+impl AsyncRead for Doubted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.trusted && self.given > STRANGER_MAX_BYTES {
+            let why = "too much was sent before authentication";
+            return Poll::Ready(Err(io::Error::other(why)));
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.given = self
+            .given
+            .saturating_add(buffer.filled().len().saturating_sub(before));
+        polled
+    }
+}
+
+impl AsyncWrite for Doubted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
 
 /// How well a link is protected, weakest first (gen-1 §2; `identity-bound` is ours).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,6 +135,32 @@ impl fmt::Display for Posture {
             Posture::TlsPinned => "tls-pinned",
             Posture::IdentityBound => "identity-bound",
         })
+    }
+}
+
+/// How a link is protected, and which device its encryption has proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protection {
+    /// How well.
+    pub posture: Posture,
+    /// The device whose key the other side has proven in the TLS handshake.
+    pub device: Option<DeviceId>,
+}
+
+impl Protection {
+    /// None at all.
+    pub const PLAIN: Protection = Protection {
+        posture: Posture::Insecure,
+        device: None,
+    };
+
+    /// TLS with a proven device, or with nothing proven.
+    pub fn tls(device: Option<DeviceId>) -> Self {
+        let posture = match device {
+            Some(_) => Posture::IdentityBound,
+            None => Posture::TlsUnpinned,
+        };
+        Self { posture, device }
     }
 }
 
@@ -126,16 +214,16 @@ pub enum SocketError {
 }
 
 struct Shared {
-    stream: Mutex<WebSocketStream<Box<dyn ByteStream>>>,
+    stream: Mutex<WebSocketStream<Doubted>>,
     /// Cancelled once the link is over, whoever ended it.
     ended: CancellationToken,
-    posture: Posture,
+    protection: Protection,
     /// Keeps the connection's place at the door until the link is dropped.
     _slot: Option<Slot>,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, WebSocketStream<Box<dyn ByteStream>>> {
+    fn lock(&self) -> MutexGuard<'_, WebSocketStream<Doubted>> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -204,28 +292,29 @@ pub struct SocketWriter {
 
 impl Socket {
     /// Takes a stream on which the upgrade is already done. `cut` ends the link from outside.
-    pub(super) async fn new(
+    pub async fn new(
         stream: Box<dyn ByteStream>,
         role: Role,
-        posture: Posture,
+        protection: Protection,
         cut: &CancellationToken,
         slot: Option<Slot>,
     ) -> Socket {
+        let stream = Doubted::new(stream);
         let stream = WebSocketStream::from_raw_socket(stream, role, Some(config())).await;
-        Socket::wrap(stream, posture, cut, slot)
+        Socket::wrap(stream, protection, cut, slot)
     }
 
     /// Takes a stream that already speaks WebSocket (see [`config`]).
     pub(super) fn wrap(
-        stream: WebSocketStream<Box<dyn ByteStream>>,
-        posture: Posture,
+        stream: WebSocketStream<Doubted>,
+        protection: Protection,
         cut: &CancellationToken,
         slot: Option<Slot>,
     ) -> Socket {
         let shared = Arc::new(Shared {
             stream: Mutex::new(stream),
             ended: cut.child_token(),
-            posture,
+            protection,
             _slot: slot,
         });
         Socket {
@@ -236,9 +325,14 @@ impl Socket {
         }
     }
 
-    /// How well the link is protected.
-    pub fn posture(&self) -> Posture {
-        self.reader.shared.posture
+    /// How the link is protected.
+    pub fn protection(&self) -> &Protection {
+        &self.reader.shared.protection
+    }
+
+    /// See [`SocketReader::trusted`].
+    pub fn trusted(&mut self) {
+        self.reader.trusted();
     }
 
     /// See [`SocketReader::recv`].
@@ -264,6 +358,11 @@ impl Socket {
 }
 
 impl SocketReader {
+    /// The other side has proven itself: from now on messages of full size are read.
+    pub fn trusted(&mut self) {
+        self.shared.lock().get_mut().trusted = true;
+    }
+
     /// Waits for the next message. Pings are answered here, so keep calling it. Cancel-safe.
     ///
     /// # Errors
@@ -377,6 +476,18 @@ impl SocketWriter {
             self.shared.ended.cancel();
             SocketError::Failed(Box::new(error))
         })
+    }
+}
+
+/// Has the system find out when the other machine is gone, also on a link where nothing is said.
+pub(super) fn keep_alive(stream: &TcpStream) {
+    let settings = TcpKeepalive::new()
+        .with_time(Duration::from_secs(15))
+        .with_interval(Duration::from_secs(5));
+    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
+    let settings = settings.with_retries(3);
+    if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&settings) {
+        tracing::debug!(%error, "keepalive not set");
     }
 }
 

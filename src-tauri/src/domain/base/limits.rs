@@ -86,6 +86,40 @@ pub const ACTUATION_MAX_MS: u64 = 24 * 3_600_000;
 pub const OPERATOR_RECORD_MAX_AGE_MS: u64 = 365 * 24 * 3_600_000;
 /// Largest HTTP request body, in bytes.
 pub const HTTP_BODY_MAX_BYTES: usize = 262_144;
+/// How long a one-time link to the console can be opened, in milliseconds.
+pub const CONSOLE_LINK_TTL_MS: u64 = 120_000;
+/// Most one-time links to the console that wait to be opened; the oldest makes room.
+pub const CONSOLE_LINKS_MAX: usize = 16;
+/// How long a browser session lasts, in milliseconds.
+pub const BROWSER_SESSION_TTL_MS: u64 = 12 * 3_600_000;
+/// How long a browser session lasts without a request, in milliseconds.
+pub const BROWSER_SESSION_IDLE_MS: u64 = 3_600_000;
+/// Most browser sessions; the one unused for longest makes room.
+pub const BROWSER_SESSIONS_MAX: usize = 64;
+/// Links that failed to open within a minute before further failures are answered briefly.
+pub const CONSOLE_FAILURES_MAX: usize = 10;
+/// Shortest passphrase that protects an operator key, in characters.
+pub const PASSPHRASE_MIN_CHARS: usize = 8;
+/// Longest passphrase, in bytes.
+pub const PASSPHRASE_MAX_BYTES: usize = 1_024;
+/// Wrong passphrases in a row after which the node waits before it tries another.
+pub const PASSPHRASE_TRIES_MAX: u32 = 5;
+/// How long it waits then, in milliseconds.
+pub const PASSPHRASE_PAUSE_MS: u64 = 60_000;
+/// How long each step of an emergency stop waits before it answers without it, in milliseconds.
+pub const ESTOP_WAIT_MAX_MS: u64 = 2_500;
+/// How often a node tells the mesh about itself, in milliseconds.
+pub const PRESENCE_EVERY_MS: u64 = 60_000;
+/// Largest `data` of a presence frame, in bytes.
+pub const PRESENCE_MAX_BYTES: usize = 4_000;
+/// Most nodes a view of the mesh shows.
+pub const TOPOLOGY_NODES_MAX: usize = 2_000;
+/// Most points of a line in a time series.
+pub const SERIES_POINTS_MAX: usize = 2_000;
+/// Most samples looked at for a time series; the newest ones.
+pub const SERIES_SAMPLES_MAX: usize = 200_000;
+/// How far back a time series goes where nobody says, in milliseconds.
+pub const SERIES_SPAN_DEFAULT_MS: u64 = 3_600_000;
 /// Largest policy or configuration file, in bytes.
 pub const CONFIG_FILE_MAX_BYTES: u64 = 1_048_576;
 /// Events kept in the event log.
@@ -126,3 +160,15 @@ pub const PAIRING_NAME_CHARS: usize = 64;
 pub const PAIRING_STEP_MS: u64 = 10_000;
 /// Peers a node learns by pairing and dials again after a restart.
 pub const LEARNED_PEERS_MAX: usize = 256;
+/// Pause between two pings on a link, in milliseconds.
+pub const PING_EVERY_MS: u64 = 15_000;
+/// How long an answer to a ping may take, in milliseconds.
+pub const PING_WAIT_MS: u64 = 5_000;
+/// Most devices this node keeps an eye on as peers.
+pub const PEERS_MAX: usize = 512;
+/// Most addresses kept for one device.
+pub const PEER_TARGETS_MAX: usize = 16;
+/// Most nodes on the LAN that are remembered.
+pub const NEARBY_MAX: usize = 1_024;
+/// Most addresses of one node on the LAN.
+pub const NEARBY_ADDRESSES_MAX: usize = 8;

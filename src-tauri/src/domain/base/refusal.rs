@@ -45,6 +45,8 @@ codes! {
     UntrustedPeer = "UNTRUSTED_PEER",
     PublicKeyMismatch = "PUBLIC_KEY_MISMATCH",
     AuthFailed = "AUTH_FAILED",
+    /// A node of our own kind came over a network without TLS bound to its key.
+    TlsRequired = "TLS_REQUIRED",
     MeshIdMismatch = "MESH_ID_MISMATCH",
     NotAuthorized = "NOT_AUTHORIZED",
     Timeout = "TIMEOUT",
@@ -99,12 +101,16 @@ codes! {
     PairingOutOfOrder = "PAIRING_OUT_OF_ORDER",
     /// A person said no, or took the pairing back.
     PairingRejected = "PAIRING_REJECTED",
+    /// The emergency stop is latched at this executor.
+    Estop = "ESTOP",
     // Ours: the node and its door.
     StorageFailed = "STORAGE_FAILED",
     StorageFull = "STORAGE_FULL",
     NotFound = "NOT_FOUND",
     Conflict = "CONFLICT",
     Unauthenticated = "UNAUTHENTICATED",
+    PassphraseWrong = "PASSPHRASE_WRONG",
+    KeyUnprotected = "KEY_UNPROTECTED",
 }
 
 impl fmt::Display for Code {

@@ -223,6 +223,16 @@ macro_rules! secret_key {
 secret_key!(DeviceKey, DeviceId, device_id);
 secret_key!(OperatorKey, OperatorId, operator_id);
 
+impl DeviceKey {
+    /// The key as PKCS#8 (RFC 8410), for the certificate of this device; `None` if it cannot be
+    /// written. Wiped when dropped.
+    pub fn to_pkcs8(&self) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        use ed25519_dalek::pkcs8::EncodePrivateKey as _;
+        let document = self.key.to_pkcs8_der().ok()?;
+        Some(zeroize::Zeroizing::new(document.as_bytes().to_vec()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,14 +26,29 @@ const PAGE: usize = 256;
 /// Frames sent again to a peer that cannot reconcile, because their arrival was never confirmed.
 const REWIND: u64 = 512;
 
-/// Feeds a link with frames until it ends.
-pub async fn feed(shared: Shared, link: LinkHandle, wanted: mpsc::Receiver<Vec<FrameKey>>) {
+/// Where a new link's feeder begins: the log's end before the other side can have begun to compare,
+/// so that each frame is either compared or fed.
+pub async fn begin(shared: &Shared) -> u64 {
+    let end = shared.store.read("gossip", frames::max_seq).await;
+    end.unwrap_or_else(|error| {
+        tracing::error!(%error, "the end of the log is unknown; only what is compared will travel");
+        u64::MAX
+    })
+}
+
+/// Feeds a link with frames, from a place of the log, until it ends.
+pub async fn feed(
+    shared: Shared,
+    link: LinkHandle,
+    from: u64,
+    wanted: mpsc::Receiver<Vec<FrameKey>>,
+) {
     if !may_read(&shared, &link) {
         return;
     }
     let feeding = async {
         match link.info.speaks(Feature::Reconcile) {
-            true => feed_kin(&shared, &link, wanted).await,
+            true => feed_kin(&shared, &link, from, wanted).await,
             false => gen1::feed(&shared, &link).await,
         }
     };
@@ -76,10 +91,11 @@ fn ended(link: &LinkHandle, result: Result<(), StoreError>) {
 async fn feed_kin(
     shared: &Shared,
     link: &LinkHandle,
+    from: u64,
     mut wanted: mpsc::Receiver<Vec<FrameKey>>,
 ) -> Result<(), StoreError> {
     let mut head = shared.frames_head.subscribe();
-    let mut cursor = shared.store.read("gossip", frames::max_seq).await?;
+    let mut cursor = from;
     loop {
         head.mark_unchanged();
         let peer = link.info.device.clone();

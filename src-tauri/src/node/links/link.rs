@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -265,6 +265,14 @@ impl Link {
     /// How the link ends: what [`Link::close`] was told.
     pub fn farewell(&self) -> Option<(u16, &'static str)> {
         *self.farewell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that this node is going, then ends the link.
+    pub fn take_leave(&self, own: &DeviceId, now: TimeMs) {
+        let about = json!({"gen": 1, "deviceId": own, "timestamp": now});
+        if self.tell(Message::event("peer.leaving", &about)) {
+            self.close(1001, "leaving");
+        }
     }
 
     /// The other side said that it is going.

@@ -1,8 +1,6 @@
 //! What is left of a pairing: the trust record, where to dial, and the mesh that was joined. All of it
 //! is one transaction on the disk before anybody is told that it is done.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -13,10 +11,8 @@ use crate::domain::admission::TrustRecord;
 use crate::domain::base::limits::LEARNED_PEERS_MAX;
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal};
 use crate::domain::pairing::{Comparison, Joining};
-use crate::node::config::StaticPeer;
-use crate::node::ingress::Ingress;
 use crate::node::open::OpenError;
-use crate::node::sessions;
+use crate::node::peers::{Source, Target};
 use crate::node::shared::{DURABLE, MESH_FLOOR, Shared, store_refusal};
 
 /// The key of the list of peers to dial.
@@ -160,35 +156,15 @@ pub async fn settled(store: &Store, dir: &StateDir, kept: MeshId) -> Result<Mesh
     Ok(mesh)
 }
 
-/// Dials the peers learned by pairing, those of earlier runs and those that come.
-pub async fn dial_learned(shared: Shared, ingress: Ingress) {
-    let mut dialing: BTreeSet<(DeviceId, String)> = BTreeSet::new();
-    let configured: BTreeSet<DeviceId> = shared
-        .config
-        .peers
-        .iter()
-        .map(|p| p.device.clone())
-        .collect();
+/// Has the peers learned by pairing dialed, those of earlier runs and those that come.
+pub async fn dial_learned(shared: Shared) {
     let mut changes = shared.pairing.learned.subscribe();
     loop {
         match shared.store.read("learned peers", learned_in).await {
-            Ok(all) => {
-                for peer in all {
-                    let wanted =
-                        shared.trust.trusts(&peer.device) && !configured.contains(&peer.device);
-                    if !wanted || !dialing.insert((peer.device.clone(), peer.url.clone())) {
-                        continue;
-                    }
-                    let text = format!("{}={}||{}", peer.device, peer.url, peer.label);
-                    match text.parse::<StaticPeer>() {
-                        Ok(target) => shared.tasks.passing(
-                            "dialer",
-                            sessions::keep_dialing(shared.clone(), ingress.clone(), target),
-                        ),
-                        Err(error) => tracing::warn!(%error, "a learned peer cannot be dialed"),
-                    }
-                }
-            }
+            Ok(all) => all
+                .into_iter()
+                .filter(|peer| shared.trust.trusts(&peer.device))
+                .for_each(|peer| dial(&shared, peer)),
             Err(error) => tracing::error!(%error, "the learned peers cannot be read"),
         }
         tokio::select! {
@@ -196,5 +172,27 @@ pub async fn dial_learned(shared: Shared, ingress: Ingress) {
             () = shared.tasks.stop().cancelled() => return,
             changed = changes.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+fn dial(shared: &Shared, peer: Learned) {
+    let Learned { device, url, label } = peer;
+    match url.parse() {
+        Ok(url) => {
+            let source = Source::Learned;
+            let target = Target {
+                url,
+                pin: None,
+                label,
+                source,
+            };
+            if !shared.peers.add(&device, target, shared.now()) {
+                tracing::warn!(
+                    peer = device.short(),
+                    "too many peers; one that was paired is not dialed"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(%error, "a learned peer cannot be dialed"),
     }
 }

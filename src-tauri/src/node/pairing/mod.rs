@@ -22,7 +22,8 @@ pub use self::view::{
 };
 use crate::adapters::transport::PeerUrl;
 use crate::domain::admission::Preset;
-use crate::domain::base::limits::{PAIRING_TRIES, PAIRING_WINDOW_MS};
+use crate::domain::base::limits::{PAIRING_NAME_CHARS, PAIRING_TRIES, PAIRING_WINDOW_MS};
+use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::pairing::{Comparison, Joining, LinkSecret, PairLink, Persona, Side, Verdict};
 use crate::node::config::Role;
@@ -223,9 +224,29 @@ fn compare_view(comparison: &Comparison, joining: &Joining) -> PairCompareView {
     }
 }
 
-/// Nodes nearby that could be paired with. Who looks for them fills this in.
-pub fn nearby(_shared: &Shared) -> Vec<Nearby> {
-    Vec::new()
+/// Nodes on the LAN that could be paired with, as they say of themselves.
+pub fn nearby(shared: &Shared) -> Vec<Nearby> {
+    let all = shared.nearby.all().into_iter().map(|near| near.sighting);
+    let all = all.filter(|s| !shared.trust.trusts(&s.device));
+    all.filter_map(|sighting| {
+        let url = format!("ws://{}", sighting.addresses.first()?);
+        let mesh = sighting.mesh_name.as_deref();
+        let mesh = mesh.or(sighting.mesh.as_ref().map(|m| m.as_str()));
+        let shown = |text: Option<&str>| one_line(text.unwrap_or("-"), PAIRING_NAME_CHARS);
+        Some(Nearby {
+            device: sighting.device.as_str().to_owned(),
+            name: shown(sighting.name.as_deref()),
+            mesh: shown(mesh),
+            url,
+            pairing: sighting.pairing,
+        })
+    })
+    .collect()
+}
+
+/// Whether a window is open now.
+pub fn is_open(shared: &Shared) -> bool {
+    shared.pairing.window(shared.now()).is_some()
 }
 
 /// Where another machine reaches this node, as far as this node can tell.
@@ -347,6 +368,12 @@ pub async fn start(shared: &Shared, target: &str) -> Result<PairingView, Refusal
         ));
     }
     let until = shared.now().plus(PAIRING_WINDOW_MS);
+    if url.tls() && device.is_none() {
+        return Err(Refusal::new(
+            Code::InvalidParams,
+            "a wss:// link is bound to a device, and an address alone names none; use the other node's link, or ws://",
+        ));
+    }
     let ticket = shared.pairing.reserve(shared, Side::Initiator, until)?;
     let data = json!({"side": "initiator", "url": url.to_string(), "session": ticket.id});
     let message = format!("Pairing with {url} begins");

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Expected, PairEndView, PairStage, Said, Ticket, Verdicted};
 use super::{compare_view, keep, peer_view, persona};
-use crate::adapters::transport::{PeerUrl, Received, Socket, SocketReader, SocketWriter};
+use crate::adapters::transport::{PeerUrl, Received, Security, Socket, SocketReader, SocketWriter};
 use crate::domain::base::limits::{PAIRING_MESSAGE_BYTES, PAIRING_STEP_MS, TEXT_MAX_CHARS};
 use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, Refusal};
@@ -258,6 +258,16 @@ pub async fn initiate(
     expected: Expected,
     secret: Option<LinkSecret>,
 ) {
+    let security = match &expected {
+        Some(device) if url.tls() || !url.is_loopback() => Security::Tls {
+            tls: ticket.shared.tls.clone(),
+            pin: None,
+            expect: device.clone(),
+        },
+        // Without a link nobody knows yet whose key TLS should show; the persons' comparison is what
+        // protects a pairing, and nothing secret is said in it.
+        _ => Security::Plain,
+    };
     let stop = ticket.shared.tasks.stop().child_token();
     let dialer = ticket.shared.dialer.clone();
     let dialed = tokio::select! {
@@ -265,7 +275,7 @@ pub async fn initiate(
         () = stop.cancelled() => Err(stopping()),
         Some(_) = ticket.heard.recv() => Err(rejected("the pairing was cancelled here")),
         // The only place that dials.
-        dialed = dialer.dial(&url, DIAL_TIMEOUT, &stop) =>
+        dialed = dialer.dial(&url, &security, DIAL_TIMEOUT, &stop) =>
             dialed.map_err(|e| Refusal::new(Code::DeliveryFailed, e.to_string())),
     };
     let (wire, went) = match dialed {

@@ -5,12 +5,14 @@
 //! outcome as unknown (invariants I6, I9).
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::estop::{self, Latch};
 use super::step;
 use crate::adapters::executor::Driver;
 use crate::adapters::store::{StoreError, proposals, runs};
@@ -47,7 +49,13 @@ async fn act(shared: Shared, permit: Permit) {
         ),
         Some(driver) => {
             let stop = shared.running.enter(&id);
-            let done = perform(&shared, driver.as_ref(), &permit, started_at, &stop).await;
+            let done = if stop.is_cancelled() {
+                // The emergency stop came between the permit and the movement.
+                let why = "the emergency stop came before the actuator was told".to_owned();
+                (Status::Failed, why, position(driver.as_ref()).await)
+            } else {
+                perform(&shared, driver.as_ref(), &permit, started_at, &stop).await
+            };
             shared.running.leave(&id);
             done
         }
@@ -104,7 +112,10 @@ async fn perform(
     let cut_short = tokio::select! {
         biased;
         () = tokio::time::sleep(Duration::from_millis(permit.run_ms())) => None,
-        () = stop.cancelled() => Some("an operator stopped it"),
+        () = stop.cancelled() => Some(match shared.running.latched() {
+            Some(_) => "the emergency stop",
+            None => "an operator stopped it",
+        }),
         () = shared.tasks.stop().cancelled() => Some("the node was shut down"),
     };
     let ran_ms = shared.now().since(started_at);
@@ -129,36 +140,86 @@ async fn perform(
     }
 }
 
-/// The actions that are running, so that each can be stopped.
+/// The actions that are running, so that each can be stopped, and the latch that stops them all.
 #[derive(Debug, Default)]
-pub struct Running(Mutex<BTreeMap<ProposalId, CancellationToken>>);
+pub struct Running {
+    state: Mutex<State>,
+    left: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    actions: BTreeMap<ProposalId, CancellationToken>,
+    latch: Option<Latch>,
+}
 
 impl Running {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an action in. Its token is cancelled already while the emergency stop is latched.
     fn enter(&self, id: &ProposalId) -> CancellationToken {
         let token = CancellationToken::new();
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone(), token.clone());
+        let mut state = self.lock();
+        if state.latch.is_some() {
+            token.cancel();
+        }
+        state.actions.insert(id.clone(), token.clone());
         token
     }
 
     fn leave(&self, id: &ProposalId) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
+        self.lock().actions.remove(id);
+        self.left.notify_waiters();
     }
 
     /// Stops an action; `false` if it does not run.
     fn stop(&self, id: &ProposalId) -> bool {
-        let running = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(id)
-            .cloned();
+        let running = self.lock().actions.get(id).cloned();
         running.inspect(CancellationToken::cancel).is_some()
+    }
+
+    /// The latched emergency stop.
+    pub fn latched(&self) -> Option<Latch> {
+        self.lock().latch.clone()
+    }
+
+    /// Latches and stops everything that runs; what starts later ends before it moves.
+    pub(super) fn latch(&self, latch: Latch) {
+        let mut state = self.lock();
+        state.latch = Some(latch);
+        for token in state.actions.values() {
+            token.cancel();
+        }
+    }
+
+    /// Lifts this very latch; `false` if another has taken its place.
+    pub(super) fn unlatch(&self, id: &str) -> bool {
+        let mut state = self.lock();
+        let same = state.latch.as_ref().is_none_or(|l| l.id == id);
+        if same {
+            state.latch = None;
+        }
+        same
+    }
+
+    /// Whether an action runs.
+    pub(super) fn any(&self) -> bool {
+        !self.lock().actions.is_empty()
+    }
+
+    /// Resolves when no action runs.
+    pub(super) async fn quiet(&self) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            left.as_mut().enable();
+            if self.lock().actions.is_empty() {
+                return;
+            }
+            left.await;
+        }
     }
 }
 
@@ -198,7 +259,7 @@ pub async fn stop(shared: &Shared, id: &ProposalId, by: &str) -> Result<(), Refu
     Ok(())
 }
 
-enum Safe {
+pub(super) enum Safe {
     Yes,
     Not(String),
 }
@@ -212,7 +273,7 @@ impl std::fmt::Display for Safe {
     }
 }
 
-async fn make_safe(driver: &dyn Driver, job: &str) -> Safe {
+pub(super) async fn make_safe(driver: &dyn Driver, job: &str) -> Safe {
     let mut last = String::new();
     for attempt in 1..=SAFE_TRIES {
         match driver.make_safe(job).await {
@@ -227,7 +288,7 @@ async fn make_safe(driver: &dyn Driver, job: &str) -> Safe {
     Safe::Not(last)
 }
 
-async fn position(driver: &dyn Driver) -> Option<String> {
+pub(super) async fn position(driver: &dyn Driver) -> Option<String> {
     driver.state().await.ok().map(|r| r.position)
 }
 
@@ -332,6 +393,7 @@ fn outcome_frame(
 /// # Errors
 /// Whatever the store says; a node that cannot read what it was doing does not start.
 pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
+    estop::resume(shared).await?;
     for driver in shared.drivers.all() {
         if let Safe::Not(why) = make_safe(driver.as_ref(), "start").await {
             let message = format!(

@@ -5,6 +5,7 @@
 //! decisions, a retry or a crash meet a compare-and-set, not a race (invariants I5, I6, I8).
 
 mod decide;
+pub mod estop;
 mod execute;
 mod mint;
 pub mod mirror;
@@ -141,6 +142,7 @@ fn gate(
     now: TimeMs,
 ) -> Result<ActuationRuling, StoreError> {
     let record = signed.record();
+    estop::check(shared, conn)?;
     let busy = proposals::executing_on(conn, record.target.as_str())?;
     if let Some(other) = busy {
         return Err(refused(

@@ -3,12 +3,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{introduction, life, nonce, recognise, say};
-use crate::adapters::transport::{Incoming, Posture, Received, SocketReader, SocketWriter};
+use super::{check_binding, introduction, life, nonce, recognise, say};
+use crate::adapters::transport::{Incoming, Protection, Received, SocketReader, SocketWriter};
 use crate::domain::base::limits::NONCE_TTL_MS;
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::wire::handshake::Hello;
 use crate::domain::wire::{Message, Reply};
+use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::{Ended, PeerInfo};
 use crate::node::pairing;
@@ -16,6 +17,12 @@ use crate::node::shared::Shared;
 
 /// Messages a socket may send before it has authenticated.
 const STRANGER_MESSAGES_MAX: usize = 32;
+
+/// What is known of a socket before anything is said on it.
+struct Door {
+    protection: Protection,
+    same_machine: bool,
+}
 
 /// Serves an accepted socket to its end.
 pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
@@ -26,12 +33,16 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
         ..
     } = incoming;
     let stop = shared.tasks.stop().child_token();
+    let door = Door {
+        protection: socket.protection().clone(),
+        same_machine: remote.ip().to_canonical().is_loopback(),
+    };
     let (mut reader, mut writer) = socket.split();
     let greeted = tokio::select! {
         biased;
         () = stop.cancelled() => None,
         () = slot.evicted() => None,
-        greeted = greet(&shared, &mut reader, &mut writer) => greeted,
+        greeted = greet(&shared, &door, &mut reader, &mut writer) => greeted,
     };
     let Some(greeted) = greeted else {
         writer.close(1008, "not authenticated").await;
@@ -44,7 +55,10 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
         Greeted::Peer(hello, reply) => (hello, reply),
         Greeted::Pairing(knock) => return pairing::accept(knock, reader, writer).await,
     };
-    let info = PeerInfo::new(&hello, false, None, Posture::Insecure, shared.now());
+    reader.trusted();
+    let from = gossip::begin(&shared).await;
+    let posture = door.protection.posture;
+    let info = PeerInfo::new(&hello, false, None, posture, shared.now());
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
             tracing::debug!(%remote, "{refusal}");
@@ -53,7 +67,7 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
         Ok((link, lanes)) => {
             // The peer may not hear of anything before it has heard that it is welcome.
             if writer.feed(reply).await.is_ok() && writer.flush().await.is_ok() {
-                life::run(shared.clone(), ingress, link, reader, writer, lanes).await;
+                life::run(shared.clone(), ingress, link, reader, writer, lanes, from).await;
             } else {
                 shared.links.forget(&link, &Ended::Broke);
             }
@@ -74,6 +88,7 @@ enum Greeted {
 /// out.
 async fn greet(
     shared: &Shared,
+    door: &Door,
     reader: &mut SocketReader,
     writer: &mut SocketWriter,
 ) -> Option<Greeted> {
@@ -114,7 +129,7 @@ async fn greet(
                 }
                 Err(refusal) => refusal.into(),
             },
-            "mesh.connect" => match connect(shared, &params, &mut issued).await {
+            "mesh.connect" => match connect(shared, door, &params, &mut issued).await {
                 Ok((hello, payload)) => {
                     let reply = Reply::Ok(payload).to_text(&id);
                     return Some(Greeted::Peer(Box::new(hello), reply));
@@ -151,6 +166,7 @@ async fn greet(
 /// `mesh.connect`, in the gen-1 order of checks, with ours added.
 async fn connect(
     shared: &Shared,
+    door: &Door,
     params: &Map<String, Value>,
     issued: &mut Option<(String, TimeMs)>,
 ) -> Result<(Hello, Value), Refusal> {
@@ -191,6 +207,7 @@ async fn connect(
     }
     hello.check_signature(&expected, now)?;
     hello.check_mesh(&shared.mesh)?;
+    check_binding(shared, &hello, &door.protection, door.same_machine)?;
     recognise(shared, &hello).await?;
     let client_nonce = hello.client_nonce.clone().unwrap_or_default();
     let payload = introduction(shared).sign(&shared.key, &client_nonce, None, now);

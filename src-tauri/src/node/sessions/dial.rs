@@ -1,65 +1,150 @@
-//! The dialing side: reaches the very device it means, and comes back to it when it is gone.
+//! The dialing side: reaches the very device it means, or says why not.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{introduction, life, nonce, recognise, say};
-use crate::adapters::transport::{Posture, Received, SocketReader, SocketWriter};
-use crate::domain::base::DeviceId;
+use super::{check_binding, introduction, life, nonce, recognise, say};
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::transport::{
+    Posture, Received, Security, Socket, SocketReader, SocketWriter, TransportError,
+};
+use crate::domain::admission::Preset;
 use crate::domain::base::limits::HANDSHAKE_DEADLINE_MS;
+use crate::domain::base::{Code, DeviceId};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Hello;
-use crate::node::config::StaticPeer;
+use crate::node::config::is_local;
+use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::PeerInfo;
+use crate::node::peers::Target;
 use crate::node::shared::Shared;
 
 /// How long a peer may take to accept a connection and upgrade it.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Dials a configured peer and serves the link to its end.
+/// Why no link came about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DialError {
+    /// The other side will not have us, or is not who it should be; only a person can change that.
+    Refused(String),
+    /// It may work another time.
+    Failed(String),
+}
+
+fn failed(why: impl ToString) -> DialError {
+    DialError::Failed(why.to_string())
+}
+
+fn refused(why: impl ToString) -> DialError {
+    DialError::Refused(why.to_string())
+}
+
+/// Reaches a device and leaves its link running.
 ///
 /// # Errors
-/// Why no link came about; the caller waits and tries again.
-pub async fn dialed(shared: &Shared, ingress: &Ingress, peer: &StaticPeer) -> Result<(), String> {
+/// Why no link came about.
+pub async fn dial(
+    shared: &Shared,
+    ingress: &Ingress,
+    device: &DeviceId,
+    target: &Target,
+) -> Result<(), DialError> {
     let stop = shared.tasks.stop().child_token();
-    let socket = shared
-        .dialer
-        .dial(&peer.url, DIAL_TIMEOUT, &stop)
-        .await
-        .map_err(|e| e.to_string())?;
+    let socket = reach(shared, device, target, &stop).await?;
+    let protection = socket.protection().clone();
+    if !is_local(&target.label) && protection.posture < Posture::TlsPinned {
+        return Err(refused(format!(
+            "the link is {}, and over {:?} it must be pinned or bound to the device's key",
+            protection.posture, target.label
+        )));
+    }
     let (mut reader, mut writer) = socket.split();
     let deadline = Duration::from_millis(HANDSHAKE_DEADLINE_MS);
-    let hello = match tokio::time::timeout(
-        deadline,
-        introduce(shared, &peer.device, &mut reader, &mut writer),
-    )
-    .await
-    {
-        Ok(Ok(hello)) => hello,
+    let introducing = introduce(shared, device, &mut reader, &mut writer);
+    let hello = match tokio::time::timeout(deadline, introducing).await {
+        Ok(Ok(hello)) => {
+            let same_machine = target.url.is_loopback();
+            match check_binding(shared, &hello, &protection, same_machine) {
+                Ok(()) => hello,
+                Err(refusal) => {
+                    writer.close(1008, "handshake refused").await;
+                    return Err(refused(refusal));
+                }
+            }
+        }
         Ok(Err(why)) => {
             writer.close(1008, "handshake refused").await;
             return Err(why);
         }
-        Err(_) => return Err("the handshake took too long".to_owned()),
+        Err(_) => return Err(failed("the handshake took too long")),
     };
-    let info = PeerInfo::new(
-        &hello,
-        true,
-        Some(peer.label.clone()),
-        Posture::Insecure,
-        shared.now(),
-    );
+    reader.trusted();
+    let from = gossip::begin(shared).await;
+    let label = Some(target.label.clone());
+    let info = PeerInfo::new(&hello, true, label, protection.posture, shared.now());
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
             writer.close(1000, "duplicate").await;
-            Err(refusal.message)
+            Err(failed(refusal.message))
         }
         Ok((link, lanes)) => {
-            life::run(shared.clone(), ingress.clone(), link, reader, writer, lanes).await;
+            let life = life::run(
+                shared.clone(),
+                ingress.clone(),
+                link,
+                reader,
+                writer,
+                lanes,
+                from,
+            );
+            shared.tasks.passing("link", life);
             Ok(())
         }
+    }
+}
+
+/// Opens a socket, by TLS wherever it leaves the machine. Without TLS only a device that is trusted
+/// as gen-1, has never shown itself to be our own kind and is on a local network is spoken to.
+async fn reach(
+    shared: &Shared,
+    device: &DeviceId,
+    target: &Target,
+    stop: &CancellationToken,
+) -> Result<Socket, DialError> {
+    let plainly = |security| async move {
+        let dialed = shared
+            .dialer
+            .dial(&target.url, &security, DIAL_TIMEOUT, stop);
+        dialed.await
+    };
+    let url = &target.url;
+    if url.is_loopback() && !url.tls() && target.pin.is_none() {
+        return plainly(Security::Plain).await.map_err(failed);
+    }
+    let by_tls = Security::Tls {
+        tls: shared.tls.clone(),
+        pin: target.pin,
+        expect: device.clone(),
+    };
+    match plainly(by_tls).await {
+        Ok(socket) => Ok(socket),
+        Err(error @ (TransportError::PinMismatch { .. } | TransportError::WrongDevice { .. })) => {
+            Err(refused(error))
+        }
+        Err(error @ TransportError::Tls { .. }) => {
+            let record = shared.trust.live(device);
+            let as_gen1 = record.is_some_and(|r| r.grants == Preset::Gen1.grants())
+                && !shared.known_signers().contains(device);
+            let may = as_gen1 && is_local(&target.label) && !url.tls() && target.pin.is_none();
+            match may {
+                true => plainly(Security::Plain).await.map_err(failed),
+                false => Err(failed(error)),
+            }
+        }
+        Err(error) => Err(failed(error)),
     }
 }
 
@@ -68,33 +153,33 @@ async fn introduce(
     expected: &DeviceId,
     reader: &mut SocketReader,
     writer: &mut SocketWriter,
-) -> Result<Hello, String> {
+) -> Result<Hello, DialError> {
     let challenge = ask(reader, writer, "1", "mesh.challenge", &json!({})).await?;
     let their_nonce = challenge
         .get("nonce")
         .and_then(Value::as_str)
         .filter(|n| !n.is_empty() && n.len() <= 128);
-    let their_nonce = their_nonce.ok_or("the peer's challenge has no nonce")?;
-    let our_nonce = nonce(shared).map_err(|e| e.message)?;
+    let their_nonce = their_nonce.ok_or_else(|| failed("the peer's challenge has no nonce"))?;
+    let our_nonce = nonce(shared).map_err(failed)?;
     let params =
         introduction(shared).sign(&shared.key, their_nonce, Some(&our_nonce), shared.now());
     let reply = ask(reader, writer, "2", "mesh.connect", &Value::Object(params)).await?;
     let reply = reply
         .as_object()
-        .ok_or("the peer's mesh.connect reply is no object")?;
-    let hello = Hello::parse(reply, false).map_err(|e| e.to_string())?;
+        .ok_or_else(|| failed("the peer's mesh.connect reply is no object"))?;
+    let hello = Hello::parse(reply, false).map_err(failed)?;
     if hello.device_id != *expected {
-        return Err(format!(
+        return Err(refused(format!(
             "device {} answered where {} was expected",
             hello.device_id.short(),
             expected.short()
-        ));
+        )));
     }
     hello
         .check_signature(&our_nonce, shared.now())
-        .map_err(|e| e.to_string())?;
-    hello.check_mesh(&shared.mesh).map_err(|e| e.to_string())?;
-    recognise(shared, &hello).await.map_err(|e| e.to_string())?;
+        .map_err(refused)?;
+    hello.check_mesh(&shared.mesh).map_err(refused)?;
+    recognise(shared, &hello).await.map_err(refused)?;
     Ok(hello)
 }
 
@@ -104,64 +189,26 @@ async fn ask(
     id: &str,
     method: &str,
     params: &Value,
-) -> Result<Value, String> {
+) -> Result<Value, DialError> {
     say(writer, Message::request(id, method, params))
         .await
-        .ok_or("the peer hung up")?;
+        .ok_or_else(|| failed("the peer hung up"))?;
     loop {
         match reader.recv().await {
             Ok(Received::Text(text)) => match Message::parse(&text) {
                 Ok(Message::Response { id: got, result }) if got == id => {
-                    return result.map_err(|e| e.to_string());
+                    return result.map_err(|e| match Code::from_wire(&e.code) {
+                        Some(Code::Busy | Code::Timeout | Code::InternalError) => failed(e),
+                        _ => refused(e),
+                    });
                 }
                 // Whatever else comes before the handshake is over is nothing to us.
                 _ => {}
             },
             Ok(Received::TooLarge { .. }) => {}
             Ok(Received::Closed { .. }) | Err(_) => {
-                return Err("the peer hung up during the handshake".to_owned());
+                return Err(failed("the peer hung up during the handshake"));
             }
         }
-    }
-}
-
-/// Keeps one configured peer connected: dials, waits longer after each failure, and stands down
-/// while the peer's own connection is up.
-pub async fn keep_dialing(shared: Shared, ingress: Ingress, peer: StaticPeer) {
-    const FIRST_WAIT_MS: u64 = 250;
-    const LONGEST_WAIT_MS: u64 = 30_000;
-    let mut wait_ms = FIRST_WAIT_MS;
-    let mut changes = shared.links.watch();
-    let stop = shared.tasks.stop().clone();
-    while !stop.is_cancelled() {
-        if shared.links.get(&peer.device).is_some() {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                changed = changes.changed() => if changed.is_err() { return },
-            }
-            continue;
-        }
-        let started = tokio::time::Instant::now();
-        let result = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            result = dialed(&shared, &ingress, &peer) => result,
-        };
-        match result {
-            // A link that lived a while was a good one: start over quickly.
-            Ok(()) if started.elapsed() > Duration::from_secs(5) => wait_ms = FIRST_WAIT_MS,
-            Ok(()) => {}
-            Err(why) => {
-                tracing::info!(peer = peer.device.short(), url = %peer.url, wait_ms, "not connected: {why}")
-            }
-        }
-        let jitter = shared.random.below(wait_ms / 2 + 1);
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_millis(wait_ms / 2 + jitter)) => {}
-        }
-        wait_ms = (wait_ms * 2).min(LONGEST_WAIT_MS);
     }
 }

@@ -14,7 +14,7 @@ use crate::node::links::{Ended, Lanes, LinkHandle};
 use crate::node::shared::Shared;
 use crate::node::{methods, reconcile};
 
-/// Serves a registered link to its end.
+/// Serves a registered link to its end. `from` is where its feeder begins.
 pub async fn run(
     shared: Shared,
     ingress: Ingress,
@@ -22,6 +22,7 @@ pub async fn run(
     mut reader: SocketReader,
     writer: SocketWriter,
     lanes: Lanes,
+    from: u64,
 ) {
     let info = &link.info;
     shared.metrics.peers_connected.inc();
@@ -53,7 +54,7 @@ pub async fn run(
     tasks.passing("link writer", writer::run(writer, queues, link.clone()));
     tasks.passing(
         "link feeder",
-        gossip::feed(shared.clone(), link.clone(), wanted),
+        gossip::feed(shared.clone(), link.clone(), from, wanted),
     );
     tasks.passing(
         "proposals feeder",

@@ -14,14 +14,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use self::accept::accepted;
-pub use self::dial::keep_dialing;
+pub use self::dial::{DialError, dial};
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::trust;
-use crate::adapters::transport::SocketWriter;
+use crate::adapters::transport::{Posture, Protection, SocketWriter};
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::limits::HANDSHAKE_DEADLINE_MS;
 use crate::domain::base::{Code, Refusal};
-use crate::domain::wire::handshake::{Hello, Introduction};
+use crate::domain::wire::handshake::{Feature, Hello, Introduction};
 
 fn introduction(shared: &Shared) -> Introduction {
     Introduction {
@@ -78,6 +78,39 @@ async fn recognise(shared: &Shared, hello: &Hello) -> Result<TrustRecord, Refusa
         }
     }
     Ok(record)
+}
+
+/// Whether a link of this protection may carry this device: what TLS has proven must be who says
+/// hello, and our own kind is bound to its key on every link that leaves the machine.
+fn check_binding(
+    shared: &Shared,
+    hello: &Hello,
+    protection: &Protection,
+    same_machine: bool,
+) -> Result<(), Refusal> {
+    let device = &hello.device_id;
+    if let Some(proven) = protection.device.as_ref().filter(|p| *p != device) {
+        return Err(Refusal::new(
+            Code::AuthFailed,
+            format!(
+                "device {} says hello on a link that is bound to device {}",
+                device.short(),
+                proven.short()
+            ),
+        ));
+    }
+    let kin = hello.features.contains(&Feature::Sig) || shared.known_signers().contains(device);
+    if kin && !same_machine && protection.posture < Posture::IdentityBound {
+        return Err(Refusal::new(
+            Code::TlsRequired,
+            format!(
+                "device {} is of our own kind, so its link must be TLS bound to its key; this one is {}",
+                device.short(),
+                protection.posture
+            ),
+        ));
+    }
+    Ok(())
 }
 
 async fn say(writer: &mut SocketWriter, text: String) -> Option<()> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::fail::EXIT_CODES;
 use super::text::parse_pair;
 use crate::node::RawConfig;
+use crate::operator::access::Scope;
 
 /// A node of a ClawMesh: readings in, proposals out, actions only with a person's signature.
 #[derive(Debug, Parser)]
@@ -75,6 +76,8 @@ pub enum Command {
     Withdraw(ProposalArg),
     /// Stop a running action now: its actuator goes to its safe state
     Stop(ProposalArg),
+    /// Emergency stop: every executor that can be reached goes to its safe states and latches
+    Estop(EstopArgs),
     /// Ask for an action; its executor decides what that takes
     Propose(ProposeArgs),
     /// Tell a proposal's story from reading to outcome
@@ -93,6 +96,8 @@ pub enum Command {
     /// People whose signatures count
     #[command(subcommand)]
     Operator(OperatorCommand),
+    /// Make a one-time link that opens the console in a browser of this machine
+    Console(ConsoleArgs),
     /// Import identity and trusted peers of a gen-1 node; its files are only read
     Migrate {
         /// The gen-1 state directory [default: the state directory]
@@ -256,6 +261,45 @@ pub struct DecideArgs {
     /// Wait until the proposal has ended and print how
     #[arg(long)]
     pub wait: bool,
+    /// Read the passphrase of your key from the first line of stdin
+    #[arg(long)]
+    pub passphrase_stdin: bool,
+}
+
+/// `estop`, `estop status`, `estop release`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct EstopArgs {
+    /// Why
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// What else than stopping
+    #[command(subcommand)]
+    pub command: Option<EstopCommand>,
+}
+
+/// `estop …`
+#[derive(Debug, Subcommand)]
+pub enum EstopCommand {
+    /// Say whether the stop is latched at this node
+    Status,
+    /// Release the stop at this node; others are released at themselves
+    Release {
+        /// Why it may move again
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// A browser session.
+#[derive(Debug, Args)]
+pub struct ConsoleArgs {
+    /// What the browser may do; decisions need your passphrase besides
+    #[arg(long, value_enum, default_value = "operate")]
+    pub scope: Scope,
+    /// Print the link and nothing else
+    #[arg(long)]
+    pub print: bool,
 }
 
 /// A wish for an action.
@@ -392,6 +436,9 @@ pub enum OperatorCommand {
     },
     /// Show your operator key's public half
     Show,
+    /// Put your operator key under a passphrase, or take it off; read from the terminal or stdin
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Let a person's key approve on this executor
     Enroll {
         /// The person's public key, as `operator show` prints it; it may begin with a dash
@@ -414,6 +461,15 @@ pub enum OperatorCommand {
         /// The operator id, or a start of it that fits only one
         operator: String,
     },
+}
+
+/// `operator key …`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Put the key under a passphrase; a browser can then decide with it
+    Protect,
+    /// Take the passphrase off
+    Unprotect,
 }
 
 #[cfg(test)]

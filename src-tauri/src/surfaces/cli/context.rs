@@ -3,8 +3,9 @@
 
 use super::args::Global;
 use super::fail::{Exit, Failure};
-use super::{state, text};
+use super::{passphrase, state, text};
 use crate::adapters::clock::{Clock as _, SystemClock};
+use crate::adapters::keystore;
 use crate::adapters::paths::StateDir;
 use crate::domain::base::TimeMs;
 use crate::domain::identity::OperatorKey;
@@ -82,17 +83,25 @@ impl Context {
         Ok(remote.proposal(&id).await?)
     }
 
-    /// The person's key in this state directory.
+    /// The person's key in this state directory. One that is under a passphrase is opened with what
+    /// the person types, or with the first line of stdin.
     ///
     /// # Errors
-    /// If there is none, with the command that makes one.
-    pub fn operator_key(&self) -> Result<OperatorKey, Failure> {
+    /// If there is none, with the command that makes one, or it does not open.
+    pub fn operator_key(&self, from_stdin: bool) -> Result<OperatorKey, Failure> {
         let dir = self.dir.root().display();
-        state::stored_operator(&self.dir)?.map(|stored| stored.key).ok_or_else(|| {
-            Failure::failed(format!(
+        let Some(card) = state::operator_card(&self.dir)? else {
+            return Err(Failure::failed(format!(
                 "there is no operator key in {dir}; make one with `clawmesh-node operator init` and enrol it at the executor"
-            ))
-        })
+            )));
+        };
+        let key = if card.protected {
+            let typed = passphrase::ask(&format!("Passphrase of {}: ", card.name), from_stdin)?;
+            keystore::unlock_operator_key(&self.dir, &typed)
+        } else {
+            keystore::load_operator_key(&self.dir)
+        };
+        key.map(|named| named.key).map_err(Failure::state)
     }
 
     /// The person at the keyboard, as the system names them.

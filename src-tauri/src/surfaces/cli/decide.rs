@@ -24,7 +24,7 @@ const WAIT_EVERY: Duration = Duration::from_millis(250);
 /// # Errors
 /// If there is no operator key, the record is not its executor's, or the executor refuses.
 pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done {
-    let key = ctx.operator_key()?;
+    let key = ctx.operator_key(args.passphrase_stdin)?;
     let remote = ctx.remote().await?;
     let view = ctx.proposal(&remote, &args.proposal).await?;
     let checked = check(&view)?;

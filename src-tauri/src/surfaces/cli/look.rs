@@ -30,11 +30,12 @@ fn print_status(s: &StatusView, now: u64) {
     let peers = match s.peers.len() {
         0 => "none connected".to_owned(),
         n => {
-            let names: Vec<&str> = s
-                .peers
-                .iter()
-                .map(|p| p.display_name.as_deref().unwrap_or(&p.device_id))
-                .collect();
+            let name = |p: &PeerView| {
+                let name = p.display_name.as_deref().unwrap_or(&p.device_id);
+                let posture = p.posture.as_deref().unwrap_or("no link");
+                format!("{name} ({posture})")
+            };
+            let names: Vec<String> = s.peers.iter().map(name).collect();
             format!("{n} connected: {}", names.join(", "))
         }
     };
@@ -114,26 +115,44 @@ fn print_status(s: &StatusView, now: u64) {
 /// # Errors
 /// If the node does not run or does not answer.
 pub async fn peers(ctx: &Context) -> Done {
-    let peers = ctx.remote().await?.status().await?.peers;
+    let peers = ctx.remote().await?.peers().await?;
     if ctx.json {
         return out::json(&peers);
     }
     let rows: Vec<Vec<String>> = peers.iter().map(|p| peer_row(p, ctx.now())).collect();
-    let head = ["DEVICE", "NAME", "ROLE", "SINCE", "LINK", "KIND", "GRANTS"];
-    out::table(&head, &rows, "no peer is connected");
+    let head = [
+        "DEVICE", "NAME", "ROLE", "STATE", "SINCE", "LINK", "RTT", "CLOCK", "KIND", "GRANTS",
+    ];
+    out::table(&head, &rows, "no peer is connected, and none is configured");
+    for p in peers.iter().filter(|p| p.state != "connected") {
+        let name = p.display_name.as_deref().unwrap_or(&p.device_id);
+        let name = name.get(..24).unwrap_or(name);
+        let due = p.next_attempt_at.map_or_else(String::new, |at| {
+            format!(
+                "; next attempt in {}",
+                text::span(at.saturating_sub(ctx.now()))
+            )
+        });
+        out::line(&format!("{name} is {}: {}{due}", p.state, p.reason));
+    }
     Ok(())
 }
 
 fn peer_row(p: &PeerView, now: u64) -> Vec<String> {
+    let none = || "-".to_owned();
     let direction = if p.outbound { "to" } else { "from" };
     let label = p.transport_label.as_deref().unwrap_or("unlabelled");
+    let posture = p.posture.as_ref();
     vec![
         text::short(&p.device_id),
-        p.display_name.clone().unwrap_or_else(|| "-".to_owned()),
-        p.role.clone().unwrap_or_else(|| "-".to_owned()),
-        text::age(now, p.connected_at),
-        format!("{direction} {label}, {}", p.posture),
-        p.generation.clone(),
+        p.display_name.clone().unwrap_or_else(none),
+        p.role.clone().unwrap_or_else(none),
+        p.state.clone(),
+        text::age(now, p.since),
+        posture.map_or_else(none, |posture| format!("{direction} {label}, {posture}")),
+        p.rtt_ms.map_or_else(none, |ms| format!("{ms:.1} ms")),
+        p.skew_ms.map_or_else(none, |ms| format!("{ms:+} ms")),
+        p.generation.clone().unwrap_or_else(none),
         p.grants.join(" "),
     ]
 }

@@ -5,9 +5,11 @@
 
 mod args;
 mod audit;
+mod console;
 mod context;
 mod decide;
 mod demo;
+mod estop;
 #[cfg(test)]
 mod example;
 mod fail;
@@ -17,6 +19,7 @@ mod migrate;
 mod operators;
 mod out;
 mod pair;
+mod passphrase;
 mod policy;
 mod proposals;
 mod shell;
@@ -151,6 +154,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,
         Command::Stop(arg) => decide::stop(ctx, &arg).await,
+        Command::Estop(args) => estop::run(ctx, &args).await,
         Command::Propose(args) => decide::propose(ctx, &args).await,
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,
         Command::Policy(command) => policy::run(ctx, &command).await,
@@ -158,6 +162,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Trust(command) => trust::run(ctx, &command).await,
         Command::Pair(args) => Box::pin(pair::run(ctx, &args)).await,
         Command::Operator(command) => operators::run(ctx, &command).await,
+        Command::Console(args) => console::run(ctx, &args).await,
         Command::Migrate { from } => migrate::run(ctx, from.as_deref()).await,
         Command::Completions { .. } | Command::Man { .. } => Err(Failure::new(
             Exit::Failed,

@@ -5,13 +5,37 @@
 
 use serde_json::json;
 
-use super::args::OperatorCommand;
+use super::args::{KeyCommand, OperatorCommand};
 use super::context::{Context, unique};
 use super::fail::{Done, Failure};
-use super::state::{Registry, own_operator, stored_operator};
-use super::{out, text};
-use crate::adapters::keystore::NamedOperatorKey;
+use super::state::{Registry, operator_card, own_operator};
+use super::{out, passphrase, text};
+use crate::adapters::keystore;
 use crate::operator::dto::{OperatorEnroll, OperatorView};
+
+/// `operator key …`
+fn key(ctx: &Context, command: &KeyCommand) -> Done {
+    let card = match command {
+        KeyCommand::Protect => {
+            let typed = passphrase::ask_new("New passphrase: ")?;
+            keystore::protect_operator_key(&ctx.dir, &typed)
+        }
+        KeyCommand::Unprotect => {
+            let typed = passphrase::ask("Passphrase: ", true)?;
+            keystore::unprotect_operator_key(&ctx.dir, &typed)
+        }
+    };
+    let card = card.map_err(Failure::state)?;
+    if ctx.json {
+        return out::json(&json!({"operatorId": card.id, "protected": card.protected}));
+    }
+    out::line(if card.protected {
+        "your operator key is under the passphrase now; there is no way back to it without"
+    } else {
+        "your operator key is under no passphrase now; browsers can no longer decide with it"
+    });
+    Ok(())
+}
 
 /// `operator …`
 ///
@@ -21,6 +45,7 @@ pub async fn run(ctx: &Context, command: &OperatorCommand) -> Done {
     match command {
         OperatorCommand::Init { name } => init(ctx, name.as_deref()),
         OperatorCommand::Show => show(ctx),
+        OperatorCommand::Key(command) => key(ctx, command),
         other => {
             let registry = Registry::open(ctx).await?;
             let done = act(ctx, &registry, other).await;
@@ -31,11 +56,11 @@ pub async fn run(ctx: &Context, command: &OperatorCommand) -> Done {
 }
 
 fn init(ctx: &Context, name: Option<&str>) -> Done {
-    if let Some(stored) = stored_operator(&ctx.dir)? {
+    if let Some(stored) = operator_card(&ctx.dir)? {
         return Err(Failure::failed(format!(
             "there is an operator key of {} ({}) in {} already; clawmesh-node operator show prints its public half",
             stored.name,
-            stored.key.id().short(),
+            stored.id.short(),
             ctx.dir.root().display()
         )));
     }
@@ -45,7 +70,7 @@ fn init(ctx: &Context, name: Option<&str>) -> Done {
 }
 
 fn show(ctx: &Context) -> Done {
-    let Some(NamedOperatorKey { key, name }) = stored_operator(&ctx.dir)? else {
+    let Some(card) = operator_card(&ctx.dir)? else {
         return Err(Failure::new(
             super::fail::Exit::NotFound,
             format!(
@@ -54,12 +79,14 @@ fn show(ctx: &Context) -> Done {
             ),
         ));
     };
-    let public = key.public().to_text();
+    let (id, name, public) = (&card.id, &card.name, card.public.to_text());
     if ctx.json {
-        return out::json(&json!({"operatorId": key.id(), "publicKey": public, "name": name}));
+        return out::json(
+            &json!({"operatorId": id, "publicKey": public, "name": name, "protected": card.protected}),
+        );
     }
     out::facts(&[
-        ("operator", key.id().to_string()),
+        ("operator", id.to_string()),
         ("name", name.clone()),
         ("public key", public.clone()),
     ]);
@@ -94,9 +121,10 @@ async fn act(ctx: &Context, registry: &Registry, command: &OperatorCommand) -> D
             )?;
             changed(ctx, &registry.operator_revoke(&id).await?)
         }
-        OperatorCommand::List | OperatorCommand::Init { .. } | OperatorCommand::Show => {
-            list(ctx, &registry.operator_list().await?)
-        }
+        OperatorCommand::List
+        | OperatorCommand::Init { .. }
+        | OperatorCommand::Show
+        | OperatorCommand::Key(_) => list(ctx, &registry.operator_list().await?),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The first signal ends the node gracefully, a second one at once. While the node listens,
 //! `run.json` in the state directory says where, for the other commands.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -81,12 +82,17 @@ async fn once(
         .map_err(|e| state::failure(&e))?;
     let run_file = ctx.dir.run_file();
     let address = node.address();
+    // Commands of this machine reach the node where only this machine can.
+    let here = match address.ip().is_unspecified() {
+        true => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        false => address.ip(),
+    };
     let (name, id) = (
         node.shared().config.name.clone(),
         node.shared().own_id().clone(),
     );
     let run = json!({
-        "pid": std::process::id(), "port": address.port(), "host": address.ip(),
+        "pid": std::process::id(), "port": address.port(), "host": here,
         "startedAt": ctx.now(), "name": name,
     });
     if let Err(error) = ctx

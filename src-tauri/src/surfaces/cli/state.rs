@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
-use crate::adapters::keystore::{self, KeyError, NamedOperatorKey};
+use crate::adapters::keystore::{self, OperatorCard};
 use crate::adapters::paths::{PathError, StateDir, StateLock};
 use crate::adapters::store::{Store, StoreOptions};
 use crate::domain::base::{DeviceId, OperatorId, Refusal, TimeMs};
@@ -39,35 +39,29 @@ pub fn failure(error: &OpenError) -> Failure {
         | OpenError::Kit(_)
         | OpenError::File { .. } => Exit::State,
         OpenError::Actuator { .. } => Exit::Usage,
-        OpenError::Transport(_) | OpenError::Random(_) => Exit::Failed,
+        OpenError::Transport(_) | OpenError::Random(_) | OpenError::Tls(_) => Exit::Failed,
     };
     Failure::new(exit, error)
 }
 
-/// The person's key in a state directory, if there is one.
+/// The public half of the person's key in a state directory, if there is one.
 ///
 /// # Errors
 /// If the file is there and not right.
-pub fn stored_operator(dir: &StateDir) -> Result<Option<NamedOperatorKey>, Failure> {
-    match keystore::load_operator_key(dir) {
-        Ok(key) => Ok(Some(key)),
-        Err(KeyError::NoOperatorKey { .. }) => Ok(None),
-        Err(error) => Err(Failure::state(error)),
-    }
+pub fn operator_card(dir: &StateDir) -> Result<Option<OperatorCard>, Failure> {
+    keystore::operator_card(dir).map_err(Failure::state)
 }
 
-/// The person's key in a state directory, made if there is none.
+/// The same, made without a passphrase if there is none.
 ///
 /// # Errors
 /// If the file is there and not right, or cannot be written.
-pub fn own_operator(dir: &StateDir, name: &str, now: TimeMs) -> Result<NamedOperatorKey, Failure> {
-    match stored_operator(dir)? {
-        Some(key) => Ok(key),
-        None => {
-            dir.prepare().map_err(Failure::state)?;
-            keystore::create_operator_key(dir, name, random()?, now).map_err(Failure::state)
-        }
+pub fn own_operator(dir: &StateDir, name: &str, now: TimeMs) -> Result<OperatorCard, Failure> {
+    if operator_card(dir)?.is_none() {
+        dir.prepare().map_err(Failure::state)?;
+        keystore::create_operator_key(dir, name, random()?, now).map_err(Failure::state)?;
     }
+    operator_card(dir)?.ok_or_else(|| Failure::state("the operator key was removed meanwhile"))
 }
 
 fn refused(refusal: Refusal) -> Failure {

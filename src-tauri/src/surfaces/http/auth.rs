@@ -1,23 +1,47 @@
 //! The checks that every request meets before any of it is read: loopback, `Host`, `Origin`, time,
-//! and the token of its scope. There are no sessions and no cookies.
+//! and the token or browser session of its scope. A token beats a cookie; a change that comes with
+//! a cookie must prove by a second token that it comes from our own page.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::answer::Failed;
+use super::console::cookie;
 use crate::adapters::transport::{Slot, host_allowed};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::access::Scope;
+use crate::operator::browser::Session;
 
 /// How long a request may take until its answer begins.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The header that carries a session's second token.
+const CSRF: &str = "x-clawmesh-csrf";
+
+/// Who asks: put into every scoped request.
+#[derive(Debug, Clone)]
+pub(super) enum Caller {
+    /// A program with a token.
+    Token(Scope),
+    /// A person's browser.
+    Session(Session),
+}
+
+impl Caller {
+    fn scope(&self) -> Scope {
+        match self {
+            Caller::Token(scope) => *scope,
+            Caller::Session(session) => session.scope,
+        }
+    }
+}
 
 fn forbidden(message: &str) -> Response {
     Failed::from(Refusal::new(Code::NotAuthorized, message)).into_response()
@@ -33,23 +57,56 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
         return forbidden("the operator API answers this machine only; use an SSH tunnel");
     }
     let headers = request.headers();
-    if headers.contains_key(header::ORIGIN) {
-        return forbidden("requests of web pages are not answered here");
-    }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (host, more) = (hosts.next(), hosts.next());
-    let named = host.is_some_and(|h| h.to_str().is_ok_and(host_allowed)) && more.is_none();
-    if !named && (host.is_some() || remote.is_some()) {
+    let named = host(headers).is_some_and(host_allowed);
+    if !named && (headers.contains_key(header::HOST) || remote.is_some()) {
         return forbidden("use localhost or an IP address as the host name");
     }
+    if headers.contains_key(header::ORIGIN) && !of_our_page(headers) {
+        return forbidden("requests of other web pages are not answered here");
+    }
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
+        Ok(response) => guarded(response),
         Err(_) => Failed::from(Refusal::new(
             Code::Timeout,
             "the request took too long and was given up",
         ))
         .into_response(),
     }
+}
+
+/// The `Host` of a request that has exactly one.
+pub(super) fn host(headers: &HeaderMap) -> Option<&str> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next()?.to_str().ok()?;
+    hosts.next().is_none().then_some(host)
+}
+
+/// Whether `Origin` names the very address that the request came to.
+fn of_our_page(headers: &HeaderMap) -> bool {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let origin = origins.next().and_then(|o| o.to_str().ok());
+    let authority = origin.and_then(|o| {
+        o.strip_prefix("http://")
+            .or_else(|| o.strip_prefix("https://"))
+    });
+    match (authority, host(headers), origins.next()) {
+        (Some(origin), Some(host), None) => origin.eq_ignore_ascii_case(host),
+        _ => false,
+    }
+}
+
+/// What every answer says: it is what it says it is, and for nobody's page but ours.
+fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    response
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -60,32 +117,84 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then_some(token.trim())
 }
 
-/// Lets a request pass whose token has at least the scope. A valid token takes the connection out of
+/// Who asks with this request.
+///
+/// # Errors
+/// `UNAUTHENTICATED` for nobody we know, `NOT_AUTHORIZED` for a request that is not our own page's.
+fn caller(api: &Api, request: &Request) -> Result<Caller, Refusal> {
+    let headers = request.headers();
+    if headers.contains_key(header::AUTHORIZATION) {
+        return bearer(headers)
+            .and_then(|token| api.tokens.scope_of(token))
+            .map(Caller::Token)
+            .ok_or_else(|| unknown("the token is not one of tokens.json in the state directory"));
+    }
+    let Some(cookie) = cookie(headers) else {
+        return Err(unknown(
+            "a valid token is needed: Authorization: Bearer <token from tokens.json in the state directory>; for a browser run `clawmesh-node console`",
+        ));
+    };
+    // Where the browser says which page asks, it must be ours: other ports of this machine share
+    // our cookies.
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if site.is_some_and(|s| s != b"same-origin" && s != b"none") {
+        return Err(strange("requests of other web pages are not answered here"));
+    }
+    let Some(session) = api.browsers.session(&cookie, api.door.shared().now()) else {
+        return Err(unknown(
+            "this browser session has ended; run `clawmesh-node console` for a new link",
+        ));
+    };
+    let changes = request.method() != Method::GET && request.method() != Method::HEAD;
+    let token = headers.get(CSRF).and_then(|v| v.to_str().ok());
+    if changes && !token.is_some_and(|t| session.csrf_matches(t)) {
+        return Err(strange(
+            "a change from a browser needs the session's own token: X-ClawMesh-Csrf, from GET /session",
+        ));
+    }
+    Ok(Caller::Session(session))
+}
+
+fn strange(message: &str) -> Refusal {
+    Refusal::new(Code::NotAuthorized, message)
+}
+
+fn unknown(message: &str) -> Refusal {
+    Refusal::new(Code::Unauthenticated, message)
+}
+
+fn turned_away(refusal: Refusal) -> Response {
+    let nobody = refusal.code == Code::Unauthenticated;
+    let mut response = Failed::from(refusal).into_response();
+    if nobody {
+        let how = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+    }
+    response
+}
+
+/// Lets a request pass whose token or session has at least the scope. It takes the connection out of
 /// the pool of strangers, so that no crowd of idle sockets can push an operator out.
 pub(super) async fn scoped(
     State((api, needed)): State<(Arc<Api>, Scope)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(scope) = bearer(request.headers()).and_then(|t| api.tokens.scope_of(t)) else {
-        let refusal = Refusal::new(
-            Code::Unauthenticated,
-            "a valid token is needed: Authorization: Bearer <token from tokens.json in the state directory>",
-        );
-        let mut response = Failed::from(refusal).into_response();
-        response.headers_mut().insert(
-            header::WWW_AUTHENTICATE,
-            header::HeaderValue::from_static("Bearer"),
-        );
-        return response;
+    let caller = match caller(&api, &request) {
+        Ok(caller) => caller,
+        Err(refusal) => return turned_away(refusal),
     };
     if let Some(slot) = request.extensions().get::<Slot>() {
         slot.promote();
     }
+    let scope = caller.scope();
     if scope < needed {
-        return forbidden(&format!(
-            "this needs the {needed} token; the one presented is for {scope}"
-        ));
+        let what = match caller {
+            Caller::Token(_) => "token; the one presented is",
+            Caller::Session(_) => "scope; this browser session is",
+        };
+        return forbidden(&format!("this needs the {needed} {what} for {scope}"));
     }
+    request.extensions_mut().insert(caller);
     next.run(request).await
 }

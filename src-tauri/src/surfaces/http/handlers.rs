@@ -11,10 +11,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::answer::{Answered, Failed, body, body_or_default, ok, query};
-use super::{Api, openapi};
+use super::{Api, openapi, site};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::dto::{ExplainRequest, GrantChange, Why};
 use crate::operator::queries::{EventQuery, FactQuery, FrameQuery};
+use crate::operator::series::SeriesQuery;
 
 type Door = State<Arc<Api>>;
 type Sent = Result<Bytes, BytesRejection>;
@@ -24,8 +25,11 @@ fn short(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// What is not there.
-pub(super) async fn nothing_here(uri: Uri) -> Response {
+/// A file of the console, or what is not there.
+pub(super) async fn nothing_here(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if let Some(response) = site::serve(&method, &uri, &headers) {
+        return response;
+    }
     Failed::from(Refusal::new(
         Code::NotFound,
         format!("there is no {} here", short(uri.path())),
@@ -109,6 +113,43 @@ pub(super) async fn world(State(api): Door, asked: Asked<WorldAsked>) -> Answere
             metric,
             zone,
             origin,
+        })
+        .await?))
+}
+
+pub(super) async fn topology(State(api): Door) -> Answered {
+    Ok(ok(&api.door.topology().await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SeriesAsked {
+    metric: String,
+    zone: Option<String>,
+    origin: Option<String>,
+    from: Option<u64>,
+    to: Option<u64>,
+    points: Option<usize>,
+}
+
+pub(super) async fn series(State(api): Door, asked: Asked<SeriesAsked>) -> Answered {
+    let SeriesAsked {
+        metric,
+        zone,
+        origin,
+        from,
+        to,
+        points,
+    } = query(asked)?;
+    Ok(ok(&api
+        .door
+        .series(SeriesQuery {
+            metric,
+            zone,
+            origin,
+            from,
+            to,
+            points,
         })
         .await?))
 }

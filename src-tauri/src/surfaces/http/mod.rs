@@ -1,13 +1,17 @@
-//! The HTTP surface: health, metrics and the operator API over the door. It authenticates,
+//! The HTTP surface: health, metrics, the operator API over the door, and the console's files. It authenticates,
 //! translates and calls; it decides nothing. The router also works in-process through tower's
 //! `oneshot`, which is how a desktop window will use it.
 
 mod answer;
 mod auth;
+mod console;
 mod handlers;
 pub mod openapi;
+mod site;
 mod stream;
 
+#[cfg(test)]
+mod browser_tests;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +28,8 @@ use self::handlers as h;
 use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
+use crate::operator::browser::Browsers;
+use crate::operator::console::PassphraseGate;
 
 /// Most event streams at once.
 const STREAMS_MAX: usize = 32;
@@ -32,6 +38,8 @@ const STREAMS_MAX: usize = 32;
 pub(crate) struct Api {
     pub(crate) door: Door,
     tokens: Tokens,
+    browsers: Browsers,
+    passphrases: PassphraseGate,
     registry: Registry,
     streams: Arc<Semaphore>,
 }
@@ -44,6 +52,8 @@ fn read() -> Routes {
         ("/status", get(h::status)),
         ("/nodes", get(h::nodes)),
         ("/peers", get(h::peers)),
+        ("/topology", get(h::topology)),
+        ("/series", get(h::series)),
         ("/world", get(h::world)),
         ("/frames", get(h::frames)),
         ("/events", get(h::events)),
@@ -60,6 +70,10 @@ fn read() -> Routes {
         ("/trust", get(h::trust)),
         ("/trust/{id}", get(h::trust_one)),
         ("/operators", get(h::operators)),
+        ("/estop", get(console::estop_state)),
+        ("/session", get(console::session)),
+        ("/session/end", post(console::end)),
+        ("/console/link", post(console::link)),
         ("/openapi.json", get(h::openapi)),
     ]
 }
@@ -71,6 +85,8 @@ fn operate() -> Routes {
         ("/proposals/{id}/withdraw", post(h::withdraw)),
         ("/proposals/{id}/stop", post(h::stop)),
         ("/drafts", post(h::propose)),
+        ("/console/decide", post(console::decide)),
+        ("/estop", post(console::estop)),
     ]
 }
 
@@ -78,6 +94,7 @@ fn operate() -> Routes {
 fn admin() -> Routes {
     vec![
         ("/policy/reload", post(h::policy_reload)),
+        ("/estop/release", post(console::estop_release)),
         ("/trust", post(h::trust_add)),
         ("/trust/{id}", delete(h::trust_remove)),
         ("/trust/{id}/grant", post(h::trust_grant)),
@@ -107,11 +124,14 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
     let api = Arc::new(Api {
         door,
         tokens,
+        browsers: Browsers::default(),
+        passphrases: PassphraseGate::default(),
         registry,
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
     });
     Router::new()
         .route("/healthz", get(h::healthz))
+        .route("/console/open", get(console::open))
         .merge(scoped(
             &api,
             Scope::Read,

@@ -7,8 +7,8 @@ use utoipa::OpenApi;
 use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope};
-use crate::operator::dto;
 use crate::operator::pairing::{PairDecision, PairStart};
+use crate::operator::{browser, console, dto, estop, series, topology};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -36,6 +36,16 @@ use crate::operator::pairing::{PairDecision, PairStart};
     dto::OperatorEnroll,
     dto::Why,
     dto::ErrorBody,
+    browser::LinkRequest,
+    browser::LinkView,
+    console::SessionView,
+    console::EndedView,
+    console::DecideRequest,
+    estop::EstopRequest,
+    estop::EstopView,
+    estop::EstopReport,
+    series::SeriesView,
+    topology::TopologyView,
     Standing,
     PairingView,
     PairStart,
@@ -49,7 +59,7 @@ pub struct Route {
     pub method: &'static str,
     /// Below the API's root.
     pub path: &'static str,
-    /// The token it needs.
+    /// The scope it needs, of a token or a browser session.
     pub scope: Scope,
     /// What it does, in a sentence.
     pub summary: &'static str,
@@ -103,7 +113,31 @@ pub const ROUTES: &[Route] = &[
         "[NodeView]",
         "Every device of the mesh that this node knows.",
     ),
-    get("/peers", "[PeerView]", "The connected peers."),
+    get(
+        "/peers",
+        "[PeerView]",
+        "Every peer, connected or not, with its state and why.",
+    ),
+    get(
+        "/topology",
+        "TopologyView",
+        "Every node and link known to the mesh, each with the age of what is known.",
+    ),
+    asked(
+        get(
+            "/series",
+            "SeriesView",
+            "One metric over time, thinned to minima and maxima, with gaps; `metric` is required.",
+        ),
+        &[
+            ("metric", "string"),
+            ("zone", "string"),
+            ("origin", "string"),
+            ("from", "integer"),
+            ("to", "integer"),
+            ("points", "integer"),
+        ],
+    ),
     asked(
         get(
             "/world",
@@ -280,6 +314,51 @@ pub const ROUTES: &[Route] = &[
         "OperatorView",
         "End an operator's key.",
     ),
+    get(
+        "/session",
+        "SessionView",
+        "Who asks, what they may do, and whether they can decide from here.",
+    ),
+    post(
+        Scope::Read,
+        "/session/end",
+        None,
+        "EndedView",
+        "End the browser session that asks.",
+    ),
+    post(
+        Scope::Read,
+        "/console/link",
+        Some("LinkRequest"),
+        "LinkView",
+        "Make a one-time link that opens the console in a browser; with a token only.",
+    ),
+    post(
+        Scope::Operate,
+        "/console/decide",
+        Some("DecideRequest"),
+        "Standing",
+        "Decide a proposal with the passphrase of the person's key at this node.",
+    ),
+    get(
+        "/estop",
+        "EstopView",
+        "Whether the emergency stop is latched at this node.",
+    ),
+    post(
+        Scope::Operate,
+        "/estop",
+        Some("EstopRequest"),
+        "EstopReport",
+        "Emergency stop: every executor that can be reached goes to its safe states and latches.",
+    ),
+    post(
+        Scope::Admin,
+        "/estop/release",
+        Some("EstopRequest"),
+        "EstopView",
+        "Release the emergency stop at this node, with a reason.",
+    ),
     get("/openapi.json", "any", "This description."),
     Route {
         scope: Scope::Admin,
@@ -333,7 +412,7 @@ fn operation(route: &Route) -> Value {
     let mut parameters: Vec<Value> = route
         .query
         .iter()
-        .map(|(name, kind)| json!({"name": name, "in": "query", "required": false, "schema": {"type": kind}}))
+        .map(|(name, kind)| json!({"name": name, "in": "query", "required": route.path == "/series" && *name == "metric", "schema": {"type": kind}}))
         .collect();
     if route.path.contains("{id}") {
         parameters.push(
@@ -347,8 +426,8 @@ fn operation(route: &Route) -> Value {
     };
     let mut op = json!({
         "summary": route.summary,
-        "description": format!("Needs the {} token.", route.scope),
-        "security": [{"bearer": []}],
+        "description": format!("Needs the {} scope.", route.scope),
+        "security": [{"bearer": []}, {"session": []}],
         "parameters": parameters,
         "responses": {
             "200": {"description": "Done.", "content": good},
@@ -357,7 +436,8 @@ fn operation(route: &Route) -> Value {
     });
     if let Some(body) = route.body {
         let content = json!({"application/json": {"schema": shape(body)}});
-        op["requestBody"] = json!({"required": body != "Why", "content": content});
+        op["requestBody"] =
+            json!({"required": !matches!(body, "Why" | "LinkRequest"), "content": content});
     }
     op
 }
@@ -377,8 +457,13 @@ pub fn document() -> Value {
         "license": {"name": "MIT"},
     });
     document["paths"] = Value::Object(paths);
-    document["components"]["securitySchemes"] =
-        json!({"bearer": {"type": "http", "scheme": "bearer"}});
+    document["components"]["securitySchemes"] = json!({
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "session": {
+            "type": "apiKey", "in": "cookie", "name": "clawmesh_<port>",
+            "description": "Set by the one-time link of `clawmesh-node console`. Whatever is not GET also needs X-ClawMesh-Csrf from GET /session.",
+        },
+    });
     document["components"]["schemas"]["SignedDecision"] = signed_decision();
     document
 }

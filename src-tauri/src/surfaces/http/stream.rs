@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -18,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 
 use super::Api;
 use super::answer::{Failed, query};
+use super::auth::Caller;
 use crate::domain::base::{Code, Refusal};
 use crate::operator::dto::ProposalView;
 use crate::operator::queries::EventQuery;
@@ -26,6 +28,9 @@ use crate::operator::queries::EventQuery;
 const PAGE: usize = 200;
 /// How often a quiet stream says that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How often a stream looks whether its session still lives.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,11 +48,13 @@ struct Follower {
     ready: VecDeque<Event>,
     events: broadcast::Receiver<u64>,
     proposals: watch::Receiver<u64>,
+    caller: Caller,
     _place: OwnedSemaphorePermit,
 }
 
 pub(super) async fn stream(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     asked: Result<Query<StreamAsked>, QueryRejection>,
 ) -> Result<Response, Failed> {
@@ -68,7 +75,7 @@ pub(super) async fn stream(
     let place = api.streams.clone().try_acquire_owned();
     let place =
         place.map_err(|_| Refusal::new(Code::Busy, "too many event streams are open already"))?;
-    let follower = Follower::start(api, since, place).await?;
+    let follower = Follower::start(api, caller, since, place).await?;
     let alive = KeepAlive::new().interval(KEEP_ALIVE).text("still here");
     Ok(Sse::new(follower.follow())
         .keep_alive(alive)
@@ -78,6 +85,7 @@ pub(super) async fn stream(
 impl Follower {
     async fn start(
         api: Arc<Api>,
+        caller: Caller,
         since: Option<u64>,
         place: OwnedSemaphorePermit,
     ) -> Result<Self, Refusal> {
@@ -101,6 +109,7 @@ impl Follower {
             ready: VecDeque::new(),
             events,
             proposals,
+            caller,
             _place: place,
             api,
         };
@@ -125,6 +134,9 @@ impl Follower {
     /// Waits for news and reads them; `false` when the stream is over.
     async fn wait(&mut self) -> bool {
         let api = self.api.clone();
+        if !self.allowed() {
+            return false;
+        }
         let before = self.seen;
         if self.read_events().await.is_err() {
             return false;
@@ -134,6 +146,7 @@ impl Follower {
         }
         let read = tokio::select! {
             () = api.door.shared().tasks.stop().cancelled() => return false,
+            () = tokio::time::sleep(CHECK_EVERY) => return self.allowed(),
             heard = self.events.recv() => match heard {
                 // A lagging client reads the store, as everybody does.
                 Ok(_) | Err(RecvError::Lagged(_)) => self.read_events().await,
@@ -148,6 +161,17 @@ impl Follower {
             tracing::warn!("an event stream ends: {refusal}");
         }
         read.is_ok()
+    }
+
+    /// Whether whoever opened the stream may still look: a session that ended takes its streams along.
+    fn allowed(&self) -> bool {
+        match &self.caller {
+            Caller::Token(_) => true,
+            Caller::Session(session) => {
+                let now = self.api.door.shared().now();
+                self.api.browsers.alive(&session.id, now)
+            }
+        }
     }
 
     async fn read_events(&mut self) -> Result<(), Refusal> {

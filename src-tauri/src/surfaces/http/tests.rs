@@ -24,22 +24,34 @@ use crate::node::{Opened, RawConfig};
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
 
-struct House {
-    opened: Opened,
-    tokens: Tokens,
+pub(super) struct House {
+    pub(super) opened: Opened,
+    pub(super) tokens: Tokens,
     _dir: TempDir,
 }
 
-async fn house() -> House {
+pub(super) async fn house() -> House {
+    house_of(RawConfig::default(), None).await
+}
+
+/// A node that is open but does not run, with a policy if one is given.
+pub(super) async fn house_of(raw: RawConfig, policy: Option<&str>) -> House {
     let dir = tempfile::tempdir().unwrap();
     let raw = RawConfig {
         mesh_name: Some("test".into()),
-        ..RawConfig::default()
+        ..raw
     };
     let config = raw.resolve(dir.path().join("state")).unwrap();
     let opened = Opened::open(config, Arc::new(SystemClock::default()))
         .await
         .unwrap();
+    if let Some(policy) = policy {
+        std::fs::write(dir.path().join("state/policy.toml"), policy).unwrap();
+        Door::new(opened.shared.clone())
+            .policy_reload()
+            .await
+            .unwrap();
+    }
     House {
         opened,
         tokens: Tokens::generate().unwrap(),
@@ -55,7 +67,7 @@ impl House {
             .unwrap()
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         scope: Option<Scope>,
         method: &str,
@@ -73,7 +85,7 @@ impl House {
     }
 }
 
-async fn read(response: Response<Body>) -> (StatusCode, Value) {
+pub(super) async fn read(response: Response<Body>) -> (StatusCode, Value) {
     let status = response.status();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     (
@@ -82,7 +94,7 @@ async fn read(response: Response<Body>) -> (StatusCode, Value) {
     )
 }
 
-fn code(body: &Value) -> &str {
+pub(super) fn code(body: &Value) -> &str {
     body.pointer("/error/code")
         .and_then(Value::as_str)
         .unwrap_or_default()
@@ -208,11 +220,11 @@ async fn every_refusal_is_json_and_says_where() {
     let cases = [
         (
             "GET",
-            "/nowhere",
+            "/api/nowhere",
             "".to_owned(),
             404,
             "NOT_FOUND",
-            "/nowhere",
+            "/api/nowhere",
         ),
         (
             "PUT",

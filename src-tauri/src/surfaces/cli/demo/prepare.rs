@@ -122,12 +122,12 @@ async fn link(center: &Offline, field: &Offline, center_dir: &StateDir, now: Tim
     let person = own_operator(center_dir, &person(), now)?;
     for side in [center, field] {
         let enroll = OperatorEnroll {
-            public_key: person.key.public().to_text(),
+            public_key: person.public.to_text(),
             name: person.name.clone(),
             level: "L2".to_owned(),
             days: None,
         };
-        side.enroll_if_missing(&enroll, person.key.id()).await?;
+        side.enroll_if_missing(&enroll, &person.id).await?;
     }
     Ok(())
 }

@@ -1,0 +1,259 @@
+//! Discovery: who is on the LAN, by mDNS and DNS-SD (RFC 6762, RFC 6763) as gen-1 nodes do it.
+//!
+//! Finding is all it does: everything here comes from strangers and is checked for form and size
+//! only. Whom to trust and whom to dial is decided elsewhere. The daemon of `mdns-sd` has a thread of
+//! its own, so that nothing here blocks.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+
+use crate::domain::base::limits::{NAME_MAX_BYTES, NEARBY_ADDRESSES_MAX, NEARBY_MAX};
+use crate::domain::base::text::one_line;
+use crate::domain::base::{DeviceId, MeshId};
+
+/// The service of every node (gen-1 §4).
+const SERVICE: &str = "_clawmesh._tcp.local.";
+/// How long a device that is asked whether it is still there may take.
+const VERIFY_WAIT: Duration = Duration::from_secs(2);
+/// How long a goodbye may take to leave.
+const GOODBYE_WAIT: Duration = Duration::from_millis(500);
+
+/// What this node says of itself on the LAN.
+#[derive(Debug, Clone)]
+pub struct Announcement {
+    /// Its device.
+    pub device: DeviceId,
+    /// Its name for people.
+    pub name: String,
+    /// Its role.
+    pub role: String,
+    /// Its mesh.
+    pub mesh: MeshId,
+    /// The name of its mesh, where it has one.
+    pub mesh_name: Option<String>,
+    /// The port it listens on.
+    pub port: u16,
+}
+
+/// A node on the LAN, as it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// Its device; nothing proves it yet.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Its role.
+    pub role: Option<String>,
+    /// Its mesh; gen-1 nodes do not say.
+    pub mesh: Option<MeshId>,
+    /// The name of its mesh.
+    pub mesh_name: Option<String>,
+    /// Whether somebody is pairing it right now.
+    pub pairing: bool,
+    /// Where it listens, the likeliest address first.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// What happened on the LAN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// A node is there, or says something new of itself.
+    Seen(Sighting),
+    /// A node is there no more.
+    Gone(DeviceId),
+}
+
+/// Why nothing can be discovered.
+#[derive(Debug, thiserror::Error)]
+#[error("discovery does not work here: {0}; static peers (--peer) work without it")]
+pub struct DiscoveryError(#[from] mdns_sd::Error);
+
+/// Discovery by mDNS.
+pub struct Mdns {
+    daemon: ServiceDaemon,
+    events: mdns_sd::Receiver<ServiceEvent>,
+    announced: Announcement,
+    /// Which device goes by which service name.
+    known: BTreeMap<String, DeviceId>,
+}
+
+impl Mdns {
+    /// Announces this node and begins to look for others.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`] where the system has no multicast for us.
+    pub fn start(announced: Announcement) -> Result<Self, DiscoveryError> {
+        let daemon = ServiceDaemon::new()?;
+        let events = daemon.browse(SERVICE)?;
+        let mdns = Self {
+            daemon,
+            events,
+            announced,
+            known: BTreeMap::new(),
+        };
+        mdns.announce(false)?;
+        Ok(mdns)
+    }
+
+    /// Says that somebody is pairing this node, or no longer.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`].
+    pub fn announce(&self, pairing: bool) -> Result<(), DiscoveryError> {
+        let a = &self.announced;
+        let mut txt = vec![
+            ("deviceId", a.device.as_str().to_owned()),
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("name", a.name.chars().take(60).collect()),
+            ("role", a.role.clone()),
+            ("meshId", a.mesh.as_str().to_owned()),
+        ];
+        if let Some(name) = &a.mesh_name {
+            txt.push(("meshName", name.chars().take(60).collect()));
+        }
+        if pairing {
+            txt.push(("pairing", "1".to_owned()));
+        }
+        let instance = format!("clawmesh-{}", a.device.short());
+        let host = format!("{instance}.local.");
+        let info = ServiceInfo::new(SERVICE, &instance, &host, (), a.port, &txt[..])?;
+        self.daemon.register(info.enable_addr_auto())?;
+        Ok(())
+    }
+
+    /// What happens next; `None` when discovery has ended.
+    pub async fn next(&mut self) -> Option<Sight> {
+        loop {
+            match self.events.recv_async().await.ok()? {
+                ServiceEvent::ServiceResolved(service) => {
+                    let Some(sighting) = read(&service) else {
+                        continue;
+                    };
+                    if sighting.device == self.announced.device {
+                        continue;
+                    }
+                    if self.known.len() >= NEARBY_MAX && !self.known.contains_key(&service.fullname)
+                    {
+                        tracing::debug!("too many nodes on the LAN; this one is passed over");
+                        continue;
+                    }
+                    let name = service.fullname.clone();
+                    self.known.insert(name, sighting.device.clone());
+                    return Some(Sight::Seen(sighting));
+                }
+                ServiceEvent::ServiceRemoved(_, name) => {
+                    if let Some(device) = self.known.remove(&name)
+                        && !self.known.values().any(|d| *d == device)
+                    {
+                        return Some(Sight::Gone(device));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks whether a device is still there: one that crashed is otherwise remembered for minutes.
+    pub fn verify(&self, device: &DeviceId) {
+        for (name, _) in self.known.iter().filter(|(_, d)| *d == device) {
+            if let Err(error) = self.daemon.verify(name.clone(), VERIFY_WAIT) {
+                tracing::debug!(%error, "not verified");
+            }
+        }
+    }
+
+    /// Says goodbye and ends.
+    pub async fn stop(self) {
+        let instance = format!("clawmesh-{}.{SERVICE}", self.announced.device.short());
+        if let Ok(done) = self.daemon.unregister(&instance) {
+            drop(tokio::time::timeout(GOODBYE_WAIT, done.recv_async()).await);
+        }
+        if let Ok(done) = self.daemon.shutdown() {
+            drop(tokio::time::timeout(GOODBYE_WAIT, done.recv_async()).await);
+        }
+    }
+}
+
+/// What a service says of itself, if it is one of ours.
+fn read(service: &ResolvedService) -> Option<Sighting> {
+    let text = |name: &str| {
+        let value = service.get_property_val_str(name)?;
+        let value = one_line(value, NAME_MAX_BYTES);
+        (!value.is_empty()).then_some(value)
+    };
+    let mut addresses: Vec<IpAddr> = service
+        .get_addresses()
+        .iter()
+        .map(mdns_sd::ScopedIp::to_ip_addr)
+        .filter(is_usable)
+        .collect();
+    // The older protocol is the likelier to be open; the order is the same for the same set.
+    addresses.sort_by_key(|ip| (ip.is_ipv6(), *ip));
+    addresses.truncate(NEARBY_ADDRESSES_MAX);
+    let port = service.get_port();
+    if addresses.is_empty() || port == 0 {
+        return None;
+    }
+    Some(Sighting {
+        device: text("deviceId")?.parse().ok()?,
+        name: text("name").or_else(|| text("displayName")),
+        version: text("version"),
+        role: text("role"),
+        mesh: text("meshId").and_then(|m| m.parse().ok()),
+        mesh_name: text("meshName"),
+        pairing: text("pairing").is_some_and(|p| p == "1"),
+        addresses: addresses
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect(),
+    })
+}
+
+/// Whether an address can be dialed as it stands: one that counts only on one of our interfaces
+/// cannot.
+fn is_usable(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_multicast(),
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(txt: &[(&str, &str)], ips: &str) -> ResolvedService {
+        ServiceInfo::new(SERVICE, "x", "x.local.", ips, 18_789, txt)
+            .unwrap()
+            .as_resolved_service()
+    }
+
+    #[test]
+    fn what_strangers_say_is_bounded_and_cleaned() {
+        let id = "ab".repeat(32);
+        let long = "n\u{202e}".repeat(200);
+        let seen = read(&service(
+            &[
+                ("deviceId", &id),
+                ("name", &long),
+                ("meshId", "bad mesh id!"),
+                ("pairing", "yes"),
+            ],
+            "192.168.1.7,fe80::1,fd00::7",
+        ))
+        .unwrap();
+        assert_eq!(seen.device.as_str(), id);
+        assert!(seen.name.unwrap().chars().all(|c| c == 'n'));
+        assert!(!seen.pairing);
+        let shown: Vec<String> = seen.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["192.168.1.7:18789", "[fd00::7]:18789"]);
+        assert!(read(&service(&[("deviceId", "xyz")], "192.168.1.7")).is_none());
+        assert!(read(&service(&[], "192.168.1.7")).is_none());
+        assert!(read(&service(&[("deviceId", &id)], "fe80::1")).is_none());
+    }
+}

@@ -1,0 +1,316 @@
+//! What becomes of what is seen on the LAN: it is remembered, and devices of our mesh that we trust
+//! are dialed, as far as the join policy says so.
+//!
+//! Of two nodes that see each other the one with the lower id dials (gen-1 §4); the other waits a
+//! moment, since it may be the only one that can. A device of another mesh is shown and never dialed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::pairing;
+use super::peers::{Source, Target};
+use super::shared::{DURABLE, Shared};
+use crate::adapters::discovery::{Announcement, Mdns, Sight, Sighting};
+use crate::adapters::store::{StoreError, kv};
+use crate::domain::base::limits::NEARBY_MAX;
+use crate::domain::base::{DeviceId, MeshId, TimeMs};
+
+/// How long the higher id waits for the lower one to dial, in milliseconds.
+const PATIENCE_MS: u64 = 3_000;
+/// How often what is nearby is looked at again: trust may have come meanwhile.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const POLICIES: &str = "meshes.policies";
+
+/// What happens when a trusted device of a mesh is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JoinPolicy {
+    /// It is connected.
+    Auto,
+    /// An operator is asked, once for each device.
+    Ask,
+    /// Nothing.
+    Never,
+}
+
+/// A node on the LAN and since when.
+#[derive(Debug, Clone)]
+pub struct Near {
+    /// What it says of itself.
+    pub sighting: Sighting,
+    /// When it was first seen.
+    pub since: TimeMs,
+    /// Whether an operator let it in.
+    pub admitted: bool,
+}
+
+/// What is on the LAN, and the join policies.
+#[derive(Debug, Default)]
+pub struct Nearby {
+    near: Mutex<BTreeMap<DeviceId, Near>>,
+    policies: Mutex<BTreeMap<String, JoinPolicy>>,
+}
+
+impl Nearby {
+    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<DeviceId, Near>) -> T) -> T {
+        f(&mut self.near.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Every node on the LAN.
+    pub fn all(&self) -> Vec<Near> {
+        self.with(|near| near.values().cloned().collect())
+    }
+
+    /// The policies that were set, by mesh id.
+    pub fn policies(&self) -> BTreeMap<String, JoinPolicy> {
+        self.policies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The policy for our own mesh: connect, unless something else was set. Devices of other meshes
+    /// are never connected, whatever is set.
+    pub fn own_policy(&self, own: &MeshId) -> JoinPolicy {
+        let policies = self.policies();
+        policies
+            .get(own.as_str())
+            .copied()
+            .unwrap_or(JoinPolicy::Auto)
+    }
+
+    /// An operator lets a device of our mesh in; `false` if it is not there.
+    pub fn admit(&self, device: &DeviceId) -> bool {
+        self.with(|near| {
+            let found = near.get_mut(device);
+            found.map(|near| near.admitted = true).is_some()
+        })
+    }
+
+    /// Reads the policies set in earlier runs.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn load(&self, shared: &Shared) -> Result<(), StoreError> {
+        let stored = shared
+            .store
+            .read("policies", |c| kv::get(c, POLICIES))
+            .await?;
+        let policies = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        *self.policies.lock().unwrap_or_else(PoisonError::into_inner) =
+            policies.unwrap_or_default();
+        Ok(())
+    }
+
+    /// Sets a mesh's policy, durably.
+    ///
+    /// # Errors
+    /// Whatever the store says; then nothing has changed.
+    pub async fn set_policy(
+        &self,
+        shared: &Shared,
+        mesh: &MeshId,
+        policy: JoinPolicy,
+    ) -> Result<(), StoreError> {
+        let mut policies = self.policies();
+        policies.insert(mesh.as_str().to_owned(), policy);
+        let (text, entry) = (json!(policies).to_string(), shared.clone());
+        let subject = mesh.as_str().to_owned();
+        shared
+            .store
+            .write(DURABLE, "join policy", move |c| {
+                kv::put(c, POLICIES, text.as_bytes())?;
+                entry.audit_in(c, "mesh.policy", &subject, json!({"policy": policy}))
+            })
+            .await?;
+        *self.policies.lock().unwrap_or_else(PoisonError::into_inner) = policies;
+        Ok(())
+    }
+}
+
+/// Looks around until the node stops.
+pub async fn run(shared: Shared, port: u16) {
+    let announcement = Announcement {
+        device: shared.own_id().clone(),
+        name: shared.config.name.clone(),
+        role: shared.config.role.as_str().to_owned(),
+        mesh: shared.mesh.clone(),
+        mesh_name: shared.config.mesh_name.clone(),
+        port,
+    };
+    let mut mdns = match Mdns::start(announcement) {
+        Ok(mdns) => mdns,
+        Err(error) => {
+            let message = error.to_string();
+            tracing::warn!("{message}");
+            let events = &shared.events;
+            return events
+                .record(&shared, "discovery.failed", "warning", &message, json!({}))
+                .await;
+        }
+    };
+    let mut memory = Memory::default();
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => break,
+            sight = mdns.next() => match sight {
+                Some(Sight::Seen(sighting)) => seen(&shared, sighting).await,
+                Some(Sight::Gone(device)) => gone(&shared, &device).await,
+                None => {
+                    tracing::warn!("discovery ended");
+                    return;
+                }
+            },
+            _ = tick.tick() => {}
+        }
+        memory.announce(&shared, &mdns);
+        memory.look(&shared, &mdns).await;
+    }
+    mdns.stop().await;
+}
+
+async fn seen(shared: &Shared, sighting: Sighting) {
+    let now = shared.now();
+    let device = sighting.device.clone();
+    let new = shared.nearby.with(|near| {
+        if let Some(known) = near.get_mut(&device) {
+            known.sighting = sighting.clone();
+            return false;
+        }
+        if near.len() < NEARBY_MAX {
+            let fresh = Near {
+                sighting: sighting.clone(),
+                since: now,
+                admitted: false,
+            };
+            near.insert(device.clone(), fresh);
+        }
+        true
+    });
+    if new {
+        let name = sighting.name.as_deref().unwrap_or("a node");
+        let message = format!("Seen on the LAN: {name} ({})", device.short());
+        let data = json!({"deviceId": device, "meshId": sighting.mesh});
+        shared
+            .events
+            .record(shared, "peer.seen", "info", &message, data)
+            .await;
+    }
+}
+
+async fn gone(shared: &Shared, device: &DeviceId) {
+    shared.peers.unseen(device);
+    if shared.nearby.with(|near| near.remove(device)).is_some() {
+        let message = format!("Gone from the LAN: {}", device.short());
+        let data = json!({"deviceId": device});
+        shared
+            .events
+            .record(shared, "peer.gone", "info", &message, data)
+            .await;
+    }
+}
+
+/// What was said and done already.
+#[derive(Default)]
+struct Memory {
+    linked: BTreeSet<DeviceId>,
+    told: BTreeSet<DeviceId>,
+    pairing: bool,
+}
+
+impl Memory {
+    /// Says on the LAN whether this node's pairing window is open.
+    fn announce(&mut self, shared: &Shared, mdns: &Mdns) {
+        let open = pairing::is_open(shared);
+        if open == self.pairing {
+            return;
+        }
+        match mdns.announce(open) {
+            Ok(()) => self.pairing = open,
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
+    /// Decides about each node that is nearby.
+    async fn look(&mut self, shared: &Shared, mdns: &Mdns) {
+        let links: BTreeSet<DeviceId> = shared
+            .links
+            .all()
+            .iter()
+            .map(|l| l.info.device.clone())
+            .collect();
+        for lost in self.linked.difference(&links) {
+            mdns.verify(lost);
+        }
+        self.linked = links;
+        let now = shared.now();
+        let policy = shared.nearby.own_policy(&shared.mesh);
+        for near in shared.nearby.all() {
+            let device = &near.sighting.device;
+            if self.linked.contains(device) || !shared.trust.trusts(device) {
+                continue;
+            }
+            if let Some(theirs) = near.sighting.mesh.as_ref().filter(|m| **m != shared.mesh) {
+                if self.told.insert(device.clone()) {
+                    let theirs = near
+                        .sighting
+                        .mesh_name
+                        .as_deref()
+                        .unwrap_or(theirs.as_str());
+                    let why = format!("it is in another mesh ({theirs}) and is not dialed");
+                    tell(shared, &near, &why).await;
+                }
+                continue;
+            }
+            match policy {
+                JoinPolicy::Never => continue,
+                JoinPolicy::Ask if !near.admitted => {
+                    if self.told.insert(device.clone()) {
+                        let why =
+                            "the join policy asks: let it in with `clawmesh-node meshes admit`";
+                        tell(shared, &near, why).await;
+                    }
+                    continue;
+                }
+                JoinPolicy::Auto | JoinPolicy::Ask => {}
+            }
+            let ours_to_dial = shared.own_id() < device;
+            if ours_to_dial || now.since(near.since) >= PATIENCE_MS {
+                dial(shared, &near, now);
+            }
+        }
+    }
+}
+
+fn dial(shared: &Shared, near: &Near, now: TimeMs) {
+    for address in &near.sighting.addresses {
+        let Ok(url) = format!("ws://{address}").parse() else {
+            continue;
+        };
+        let target = Target {
+            url,
+            pin: None,
+            label: "mdns".to_owned(),
+            source: Source::Seen,
+        };
+        shared.peers.add(&near.sighting.device, target, now);
+    }
+}
+
+async fn tell(shared: &Shared, near: &Near, why: &str) {
+    let device = &near.sighting.device;
+    let name = near.sighting.name.as_deref().unwrap_or("a node");
+    let message = format!("{name} ({}) is on the LAN: {why}", device.short());
+    let data = json!({"deviceId": device, "meshId": near.sighting.mesh, "reason": why});
+    shared
+        .events
+        .record(shared, "mesh.seen", "warning", &message, data)
+        .await;
+}

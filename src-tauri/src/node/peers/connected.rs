@@ -1,0 +1,78 @@
+//! Connected: a link is up. It is asked how it does now and then, which also tells how long a round
+//! trip takes and how far the clocks differ; a link that is merely quiet stays.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Next, Peer, State, next};
+use crate::domain::base::TimeMs;
+use crate::domain::base::limits::{PING_EVERY_MS, PING_WAIT_MS};
+use crate::domain::wire::Message;
+use crate::domain::wire::handshake::Feature;
+use crate::node::links::LinkHandle;
+use crate::node::shared::Shared;
+
+/// A gen-1 node that dialed us gives the link up when it hears no event for 90 s (gen-1 §9).
+const GEN1_SIGN_OF_LIFE_MS: u64 = 45_000;
+
+/// Stays while the link does.
+pub(super) async fn run(peer: &mut Peer) -> Next {
+    let begun = tokio::time::Instant::now();
+    loop {
+        peer.links.mark_unchanged();
+        let Some(link) = peer.link() else {
+            // One that ended at once says nothing good about the next.
+            peer.flaps = match begun.elapsed() < Duration::from_secs(5) {
+                true => peer.flaps.saturating_add(1),
+                false => 0,
+            };
+            return peer.after_link(peer.flaps);
+        };
+        let kin = link.info.speaks(Feature::Reconcile);
+        if kin && !ping(&peer.shared, &link).await && !link.stop.is_cancelled() {
+            let quiet = peer.shared.now().since(link.vitals.reading().heard_at);
+            if quiet >= PING_WAIT_MS {
+                return next(
+                    State::Suspect,
+                    format!("silent for {} s, a ping was not answered", quiet / 1_000),
+                );
+            }
+        }
+        if !kin && !link.info.outbound {
+            let about =
+                json!({"gen": 1, "deviceId": peer.shared.own_id(), "timestamp": peer.shared.now()});
+            link.send(Message::event("peer.alive", &about)).await;
+        }
+        let pause = if kin {
+            PING_EVERY_MS
+        } else {
+            GEN1_SIGN_OF_LIFE_MS
+        };
+        let due = tokio::time::Instant::now() + Duration::from_millis(pause);
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(due) => continue,
+            () = link.stop.cancelled() => {}
+        }
+        // The table follows a moment later.
+        tokio::select! {
+            biased;
+            _ = peer.links.changed() => {}
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+}
+
+/// Asks the other side how it does; whether it answered in time.
+pub(super) async fn ping(shared: &Shared, link: &LinkHandle) -> bool {
+    let sent = tokio::time::Instant::now();
+    let wait = Duration::from_millis(PING_WAIT_MS);
+    let params = json!({});
+    let answer = tokio::time::timeout(wait, link.request("mesh.ping", &params)).await;
+    let Ok(Ok(answer)) = answer else { return false };
+    let rtt_ms = sent.elapsed().as_secs_f64() * 1_000.0;
+    let theirs = answer.get("timestamp").and_then(Value::as_u64).map(TimeMs);
+    link.vitals.pinged(rtt_ms, theirs, shared.now());
+    true
+}

@@ -1,0 +1,438 @@
+//! Peers: every device this node wants a link with, and where it stands with each.
+//!
+//! One supervisor per device moves it from state to state; each state is a file, enters with a
+//! reason that people can read, and says what comes next. A device with no address is only waited
+//! for. How a link is made is the business of `sessions`, who may be a peer that of trust.
+
+mod connected;
+mod dialing;
+mod down;
+mod left;
+mod refused;
+mod suspect;
+mod unreachable;
+mod waiting;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+
+pub use self::unreachable::SEEN;
+use super::ingress::Ingress;
+use super::links::{Ended, LinkHandle};
+use super::shared::Shared;
+use crate::adapters::transport::{Fingerprint, PeerUrl};
+use crate::domain::base::limits::{PEER_TARGETS_MAX, PEERS_MAX};
+use crate::domain::base::{DeviceId, TimeMs};
+
+/// How an address became known; better ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// Written in the configuration.
+    Configured,
+    /// Kept from a pairing.
+    Learned,
+    /// Seen on the LAN.
+    Seen,
+}
+
+/// Where a device may be reached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Where.
+    pub url: PeerUrl,
+    /// The certificate it must show.
+    pub pin: Option<Fingerprint>,
+    /// The transport label.
+    pub label: String,
+    /// How it became known.
+    pub source: Source,
+}
+
+/// Where this node stands with a device.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// Not connected; the next attempt comes when the wait is over.
+    Waiting {
+        /// Failed attempts in a row.
+        failures: u32,
+    },
+    /// An attempt is under way.
+    Dialing {
+        /// Failed attempts before this one.
+        failures: u32,
+    },
+    /// A link is up and answers.
+    Connected,
+    /// A link is up and has been silent for too long; it is being asked.
+    Suspect,
+    /// We cannot reach it, but others can: the way between us is broken.
+    Unreachable {
+        /// Failed attempts in a row.
+        failures: u32,
+    },
+    /// Nobody we asked can reach it; it is left in peace, mostly.
+    Down {
+        /// Failed attempts in a row.
+        failures: u32,
+    },
+    /// It said goodbye.
+    Left,
+    /// It answered and will not have us, or it is not who it should be.
+    Refused,
+}
+
+impl State {
+    /// The word for people and programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            State::Waiting { .. } => "waiting",
+            State::Dialing { .. } => "dialing",
+            State::Connected => "connected",
+            State::Suspect => "suspect",
+            State::Unreachable { .. } => "unreachable",
+            State::Down { .. } => "down",
+            State::Left => "left",
+            State::Refused => "refused",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The next state and why.
+struct Next(State, String);
+
+fn next(state: State, why: impl Into<String>) -> Next {
+    Next(state, why.into())
+}
+
+/// What is known of a peer at a moment.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The device.
+    pub device: DeviceId,
+    /// Where we stand.
+    pub state: State,
+    /// Why.
+    pub why: String,
+    /// Since when.
+    pub since: TimeMs,
+    /// When the next attempt is due, where one is.
+    pub next_attempt_at: Option<TimeMs>,
+    /// Where it may be reached.
+    pub targets: Vec<Target>,
+}
+
+/// Every peer and where we stand with it.
+#[derive(Debug)]
+pub struct Peers {
+    table: Mutex<BTreeMap<DeviceId, Standing>>,
+    changed: watch::Sender<u64>,
+    /// Nobody is dialed any more.
+    retired: AtomicBool,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self {
+            table: Mutex::default(),
+            changed: watch::channel(0).0,
+            retired: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Peers {
+    /// Dials nobody from now on: the node is stopping.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<DeviceId, Standing>) -> T) -> T {
+        f(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A device may be reached here. Of what was seen on the LAN only the newest is kept. `false` if
+    /// there are too many peers already.
+    pub fn add(&self, device: &DeviceId, target: Target, now: TimeMs) -> bool {
+        let added = self.with(|table| {
+            if !table.contains_key(device) && table.len() >= PEERS_MAX {
+                return None;
+            }
+            let standing = entry(table, device, now);
+            if standing.targets.iter().any(|t| t.url == target.url) {
+                return Some(false);
+            }
+            let seen = standing.targets.iter().filter(|t| t.source == Source::Seen);
+            let full = standing.targets.len() >= PEER_TARGETS_MAX;
+            if full || (target.source == Source::Seen && seen.count() >= SEEN_MAX) {
+                let oldest = standing
+                    .targets
+                    .iter()
+                    .position(|t| t.source == Source::Seen);
+                match oldest {
+                    Some(oldest) => drop(standing.targets.remove(oldest)),
+                    None => return Some(false),
+                }
+            }
+            standing.targets.push(target);
+            standing.targets.sort_by_key(|t| t.source);
+            Some(true)
+        });
+        if added == Some(true) {
+            self.changed.send_modify(|n| *n += 1);
+        }
+        added.is_some()
+    }
+
+    /// A device is gone from the LAN: what was seen there is forgotten.
+    pub fn unseen(&self, device: &DeviceId) {
+        self.with(|table| {
+            if let Some(standing) = table.get_mut(device) {
+                standing.targets.retain(|t| t.source != Source::Seen);
+            }
+        });
+    }
+
+    /// Where we stand with a device.
+    pub fn get(&self, device: &DeviceId) -> Option<Standing> {
+        self.with(|table| table.get(device).cloned())
+    }
+
+    /// Where we stand with each.
+    pub fn all(&self) -> Vec<Standing> {
+        self.with(|table| table.values().cloned().collect())
+    }
+
+    fn targets(&self, device: &DeviceId) -> Vec<Target> {
+        self.with(|table| table.get(device).map(|s| s.targets.clone()))
+            .unwrap_or_default()
+    }
+
+    fn enter(&self, device: &DeviceId, state: State, why: String, now: TimeMs) {
+        self.with(|table| {
+            let standing = entry(table, device, now);
+            standing.state = state;
+            standing.why = why;
+            standing.since = now;
+            standing.next_attempt_at = None;
+        });
+    }
+
+    fn due(&self, device: &DeviceId, at: TimeMs) {
+        self.with(|table| {
+            if let Some(standing) = table.get_mut(device) {
+                standing.next_attempt_at = Some(at);
+            }
+        });
+    }
+}
+
+/// Addresses seen on the LAN that are kept for one device.
+const SEEN_MAX: usize = 4;
+
+fn entry<'a>(
+    table: &'a mut BTreeMap<DeviceId, Standing>,
+    device: &DeviceId,
+    now: TimeMs,
+) -> &'a mut Standing {
+    table.entry(device.clone()).or_insert_with(|| Standing {
+        device: device.clone(),
+        state: State::Waiting { failures: 0 },
+        why: "not tried yet".to_owned(),
+        since: now,
+        next_attempt_at: None,
+        targets: Vec::new(),
+    })
+}
+
+/// One device as its supervisor sees it.
+struct Peer {
+    shared: Shared,
+    ingress: Ingress,
+    device: DeviceId,
+    links: watch::Receiver<u64>,
+    targets: watch::Receiver<u64>,
+    /// Links in a row that ended at once.
+    flaps: u32,
+}
+
+/// Why a rest ended.
+#[derive(PartialEq)]
+enum Woke {
+    /// A link is up.
+    Linked,
+    /// A new address is known.
+    Told,
+    /// The time is over.
+    Due,
+}
+
+impl Peer {
+    fn link(&self) -> Option<LinkHandle> {
+        self.shared.links.get(&self.device)
+    }
+
+    fn may_dial(&self) -> bool {
+        !self.shared.peers.retired.load(Ordering::Acquire)
+            && self.shared.trust.trusts(&self.device)
+            && !self.shared.peers.targets(&self.device).is_empty()
+    }
+
+    /// Waits: for a link, for a new address, or until the time is over.
+    async fn rest(&mut self, ms: u64) -> Woke {
+        let jittered = ms / 2 + self.shared.random.below(ms / 2 + 1);
+        let due = tokio::time::Instant::now() + Duration::from_millis(jittered);
+        if self.may_dial() {
+            let at = self.shared.now().plus(jittered);
+            self.shared.peers.due(&self.device, at);
+        }
+        self.targets.mark_unchanged();
+        let known = self.shared.peers.targets(&self.device);
+        loop {
+            self.links.mark_unchanged();
+            if self.link().is_some() {
+                return Woke::Linked;
+            }
+            if self.shared.peers.targets(&self.device) != known {
+                return Woke::Told;
+            }
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(due) => return Woke::Due,
+                _ = self.links.changed() => {}
+                _ = self.targets.changed() => {}
+            }
+        }
+    }
+
+    /// What follows a rest.
+    fn after(&self, woke: &Woke, failures: u32, stay: State, why: &str) -> Next {
+        match woke {
+            Woke::Linked => next(State::Connected, "a link is up"),
+            Woke::Told if self.may_dial() => {
+                next(State::Dialing { failures: 0 }, "a new address is known")
+            }
+            Woke::Due if self.may_dial() => next(State::Dialing { failures }, "the wait is over"),
+            Woke::Told | Woke::Due => next(stay, why),
+        }
+    }
+
+    /// What follows the end of a link.
+    fn after_link(&self, failures: u32) -> Next {
+        match self.shared.links.ended(&self.device) {
+            Some(Ended::Left) => next(State::Left, "it said goodbye"),
+            Some(why) => next(State::Waiting { failures }, why.to_string()),
+            None => next(State::Waiting { failures }, "the link ended"),
+        }
+    }
+}
+
+/// Starts a supervisor for every device that has an address or a link, until the node stops.
+pub async fn run(shared: Shared, ingress: Ingress) {
+    let mut links = shared.links.watch();
+    let mut targets = shared.peers.changed.subscribe();
+    let mut supervised = std::collections::BTreeSet::new();
+    loop {
+        links.mark_unchanged();
+        targets.mark_unchanged();
+        let now = shared.now();
+        for link in shared.links.all() {
+            let device = &link.info.device;
+            shared.peers.with(|table| {
+                if table.contains_key(device) || table.len() < PEERS_MAX {
+                    entry(table, device, now);
+                }
+            });
+        }
+        for standing in shared.peers.all() {
+            if supervised.insert(standing.device.clone()) {
+                let peer = Peer {
+                    shared: shared.clone(),
+                    ingress: ingress.clone(),
+                    links: shared.links.watch(),
+                    targets: shared.peers.changed.subscribe(),
+                    device: standing.device,
+                    flaps: 0,
+                };
+                shared.tasks.passing("peer", supervise(peer));
+            }
+        }
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            _ = links.changed() => {}
+            _ = targets.changed() => {}
+        }
+    }
+}
+
+async fn supervise(mut peer: Peer) {
+    let stop = peer.shared.tasks.stop().clone();
+    let mut state = match peer.link() {
+        Some(_) => State::Connected,
+        None => State::Dialing { failures: 0 },
+    };
+    let mut why = "just begun".to_owned();
+    loop {
+        enter(&peer, &state, &why).await;
+        let acting = async {
+            match state {
+                State::Waiting { failures } => waiting::run(&mut peer, failures, &why).await,
+                State::Dialing { failures } => dialing::run(&mut peer, failures).await,
+                State::Connected => connected::run(&mut peer).await,
+                State::Suspect => suspect::run(&mut peer).await,
+                State::Unreachable { failures } => {
+                    unreachable::run(&mut peer, failures, &why).await
+                }
+                State::Down { failures } => down::run(&mut peer, failures, &why).await,
+                State::Left => left::run(&mut peer).await,
+                State::Refused => refused::run(&mut peer, &why).await,
+            }
+        };
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            next = acting => next,
+        };
+        Next(state, why) = next;
+    }
+}
+
+/// Shows the new state; what a person would want to know of becomes an event.
+async fn enter(peer: &Peer, state: &State, why: &str) {
+    let shared = &peer.shared;
+    let before = shared.peers.get(&peer.device);
+    shared
+        .peers
+        .enter(&peer.device, state.clone(), why.to_owned(), shared.now());
+    tracing::debug!(peer = peer.device.short(), state = state.name(), "{why}");
+    let news = matches!(
+        state,
+        State::Suspect
+            | State::Unreachable { .. }
+            | State::Down { .. }
+            | State::Left
+            | State::Refused
+    );
+    // Said once, not with every attempt that changes nothing.
+    if !news || before.is_some_and(|b| b.state.name() == state.name() && b.why == why) {
+        return;
+    }
+    let message = format!("Peer {} is {state}: {why}", peer.device.short());
+    let data = json!({"deviceId": peer.device, "state": state.name(), "reason": why});
+    shared
+        .events
+        .record(shared, "peer.state", "warning", &message, data)
+        .await;
+}

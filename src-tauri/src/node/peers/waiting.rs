@@ -1,0 +1,18 @@
+//! Waiting: not connected, the next attempt comes soon. Longer after each failure, and never at the
+//! same moment as everybody else's.
+
+use super::{Next, Peer, State};
+
+const FIRST_MS: u64 = 250;
+const LONGEST_MS: u64 = 30_000;
+
+/// Rests, then dials if there is where to.
+pub(super) async fn run(peer: &mut Peer, failures: u32, why: &str) -> Next {
+    let ms = FIRST_MS
+        .saturating_mul(1 << failures.min(10))
+        .min(LONGEST_MS);
+    // Without an address only the peer itself can make a link; looking now and then is enough.
+    let ms = if peer.may_dial() { ms } else { LONGEST_MS };
+    let woke = peer.rest(ms).await;
+    peer.after(&woke, failures, State::Waiting { failures }, why)
+}

@@ -1,0 +1,182 @@
+//! Presence: what this node tells the whole mesh about itself and its links, as one small signed
+//! frame at the start, when links come or go, and every minute. Frames spread by themselves, so
+//! everybody sees nodes they have no link with. It says nothing that anybody acts on.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::ledger;
+use super::shared::Shared;
+use crate::adapters::store::Class;
+use crate::domain::base::limits::{PRESENCE_EVERY_MS, PRESENCE_MAX_BYTES};
+use crate::domain::base::{EvidenceSource, TimeMs};
+use crate::domain::wire::FrameKind;
+use crate::domain::wire::frame::FrameSpec;
+
+/// What `data.type` of a presence frame says.
+pub const PRESENCE: &str = "presence";
+/// How long links must be quiet before their change is told: a flapping one must not flood.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// What a node says of itself. Everything but the sender's id is only its word.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Presence {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its role.
+    pub role: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// What it offers.
+    pub capabilities: Vec<String>,
+    /// Its links.
+    pub links: Vec<PresentLink>,
+    /// Whether its emergency stop is latched.
+    pub estop: bool,
+    /// Since when it runs, by its clock, in milliseconds since 1970.
+    pub started_at: Option<TimeMs>,
+    /// Whether something was left out to keep the frame small.
+    pub truncated: bool,
+}
+
+/// A link as one of its ends sees it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PresentLink {
+    /// The other end.
+    pub peer: String,
+    /// The other end's name, as this end knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How it is protected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posture: Option<String>,
+    /// The transport label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// How long a message takes there and back, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_ms: Option<f64>,
+    /// How far the other clock is ahead, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skew_ms: Option<i64>,
+}
+
+/// What this node would say now.
+pub fn present(shared: &Shared) -> Presence {
+    let links = shared.links.all();
+    let seen = |link: &super::links::LinkHandle| {
+        let (info, vitals) = (&link.info, link.vitals.reading());
+        PresentLink {
+            peer: info.device.as_str().to_owned(),
+            name: info.name.clone(),
+            posture: Some(info.posture.to_string()),
+            label: info.label.clone(),
+            rtt_ms: vitals.rtt_ms.map(|ms| (ms * 10.0).round() / 10.0),
+            skew_ms: vitals.skew_ms,
+        }
+    };
+    Presence {
+        name: Some(shared.config.name.clone()),
+        role: Some(shared.config.role.as_str().to_owned()),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        capabilities: shared
+            .capabilities
+            .iter()
+            .map(|c| c.as_str().to_owned())
+            .collect(),
+        links: links.iter().map(seen).collect(),
+        estop: shared.running.latched().is_some(),
+        started_at: Some(shared.started_at),
+        truncated: false,
+    }
+}
+
+/// Leaves out what does not fit: links beyond the first ones, then capabilities.
+fn fitted(mut presence: Presence) -> Presence {
+    let size = |p: &Presence| serde_json::to_vec(p).map_or(0, |v| v.len());
+    while size(&presence) > PRESENCE_MAX_BYTES {
+        presence.truncated = true;
+        let (links, offers) = (presence.links.len(), presence.capabilities.len());
+        if links > 0 && links >= offers / 4 {
+            presence.links.truncate(links * 3 / 4);
+        } else if offers > 0 {
+            presence.capabilities.truncate(offers * 3 / 4);
+        } else {
+            break;
+        }
+    }
+    presence
+}
+
+fn spec(presence: Presence) -> FrameSpec {
+    let mut data = json!(fitted(presence));
+    data["type"] = PRESENCE.into();
+    FrameSpec {
+        kind: FrameKind::CapabilityUpdate,
+        data: data.as_object().cloned().unwrap_or_default(),
+        sources: vec![EvidenceSource::Device],
+        tier: crate::domain::base::Tier::T1,
+        taint: Default::default(),
+        note: None,
+    }
+}
+
+/// Tells the mesh, until the node ends.
+pub async fn run(shared: Shared) {
+    let every = Duration::from_millis(PRESENCE_EVERY_MS);
+    let mut changes = shared.links.watch();
+    // The first one waits a moment: links that come up at once are told with it.
+    let mut tick = tokio::time::interval_at(Instant::now() + SETTLE, every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            _ = tick.tick() => {}
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                tick.reset_after(SETTLE);
+                continue;
+            }
+        }
+        if let Err(refusal) =
+            ledger::publish(&shared, vec![spec(present(&shared))], Class::Relaxed).await
+        {
+            tracing::warn!("the presence of this node was not stored: {refusal}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_presence_stays_small_and_says_what_it_left_out() {
+        let link = PresentLink {
+            peer: "a".repeat(64),
+            ..PresentLink::default()
+        };
+        let few = Presence {
+            links: vec![link.clone(); 3],
+            ..Presence::default()
+        };
+        assert_eq!(fitted(few.clone()), few);
+        let many = Presence {
+            links: vec![link; 500],
+            capabilities: vec!["actuator:mock:valve-1".to_owned(); 250],
+            ..Presence::default()
+        };
+        let fitted = fitted(many);
+        assert!(fitted.truncated && !fitted.links.is_empty());
+        assert!(serde_json::to_vec(&fitted).unwrap().len() <= PRESENCE_MAX_BYTES);
+    }
+}

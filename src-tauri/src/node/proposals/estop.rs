@@ -1,0 +1,306 @@
+//! The emergency stop of this executor: everything that moves goes to its safe state and stays
+//! there. The latch holds in memory at once and on disk before anybody is answered; while it holds,
+//! the gate refuses every action, also after a crash. Releasing it is a separate act.
+//!
+//! A software stop is no certified safety function (SECURITY.md).
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::oneshot;
+use utoipa::ToSchema;
+
+use super::execute::{Safe, make_safe, position};
+use crate::adapters::store::{StoreError, kv};
+use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, NAME_MAX_BYTES, TEXT_MAX_CHARS};
+use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::node::drivers::SharedDriver;
+use crate::node::shared::{DURABLE, Shared, internal, store_refusal};
+
+/// Where the latch lies.
+const LATCH: &str = "estop.latch";
+
+/// A latched emergency stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Latch {
+    /// Which stop this is; another stop has another.
+    pub id: String,
+    /// Since when, in milliseconds since 1970.
+    #[schema(value_type = u64)]
+    pub since: TimeMs,
+    /// Who asked for it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What an emergency stop came to at one executor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Halted {
+    /// The latch, on disk.
+    pub latch: Latch,
+    /// Its actuators.
+    pub actuators: Vec<HaltedActuator>,
+}
+
+/// An actuator after an emergency stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HaltedActuator {
+    /// Which one.
+    pub target: String,
+    /// Whether its driver confirmed the safe state.
+    pub safe: bool,
+    /// Where it stands, as its driver says.
+    pub position: Option<String>,
+    /// What went wrong.
+    pub problem: Option<String>,
+}
+
+/// The latch on disk.
+///
+/// # Errors
+/// Whatever the store says; a latch that does not read still holds.
+pub fn stored(conn: &Connection) -> Result<Option<Latch>, StoreError> {
+    Ok(kv::get(conn, LATCH)?.map(|bytes| {
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| Latch {
+            id: "unreadable".to_owned(),
+            since: TimeMs(0),
+            by: "unknown".to_owned(),
+            reason: "the stored latch does not read".to_owned(),
+        })
+    }))
+}
+
+/// The refusal of every action while the stop is latched; asked inside the gate's transaction.
+///
+/// # Errors
+/// `ESTOP` while latched, or whatever the store says.
+pub(super) fn check(shared: &Shared, conn: &Connection) -> Result<(), StoreError> {
+    match stored(conn)?.or_else(|| shared.running.latched()) {
+        None => Ok(()),
+        Some(latch) => Err(StoreError::Refused(refusal(&latch))),
+    }
+}
+
+fn refusal(latch: &Latch) -> Refusal {
+    Refusal::new(
+        Code::Estop,
+        format!(
+            "the emergency stop is latched (by {}: {}); nothing moves until it is released at this node: clawmesh-node estop release",
+            latch.by, latch.reason
+        ),
+    )
+}
+
+/// Takes the latch of an earlier run up, before anything else.
+///
+/// # Errors
+/// Whatever the store says; a node that does not know whether it is stopped does not start.
+pub(super) async fn resume(shared: &Shared) -> Result<(), StoreError> {
+    if let Some(latch) = shared.store.read("estop", stored).await? {
+        tracing::warn!(by = %latch.by, reason = %latch.reason, "the emergency stop is latched");
+        shared.running.latch(latch);
+        shared.metrics.estop_latched.set(1);
+    }
+    Ok(())
+}
+
+fn said(what: &str, text: &str, most: usize) -> Result<String, Refusal> {
+    let text = text.trim();
+    if text.chars().count() > most || text.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(Refusal::new(
+            Code::InvalidParams,
+            format!("{what} has at most {most} characters and no control characters"),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Stops everything here and latches. Stopping comes first, and goes on even if the caller goes away;
+/// the answer comes once the latch is on disk and the actuators have been told.
+///
+/// # Errors
+/// `STORAGE_…` if the latch is not on disk: then everything has been stopped and stays so, but only
+/// until the next start.
+pub async fn engage(shared: &Shared, by: &str, reason: &str) -> Result<Halted, Refusal> {
+    let latch = Latch {
+        // Two stops in one millisecond are one to a person; the random part keeps them apart.
+        id: shared
+            .fresh_id()
+            .map_or_else(|_| shared.now().0.to_string(), |id| id.to_string()),
+        since: shared.now(),
+        by: said("the name", by, NAME_MAX_BYTES).unwrap_or_else(|_| "somebody".to_owned()),
+        reason: match said("the reason", reason, TEXT_MAX_CHARS) {
+            Ok(text) if !text.is_empty() => text,
+            // A stop is not refused for want of words.
+            _ => "no reason was given".to_owned(),
+        },
+    };
+    // From here on nothing new moves and what moves ends; no await stands before this.
+    shared.running.latch(latch.clone());
+    shared.metrics.estop_latched.set(1);
+    let (tell, told) = oneshot::channel();
+    let s = shared.clone();
+    shared.tasks.passing("emergency stop", async move {
+        let halted = halt(&s, latch).await;
+        // Whoever asked may have gone; the stop holds all the same.
+        let _ = tell.send(halted);
+    });
+    told.await
+        .map_err(|_| internal("the emergency stop was cut off while the node ended"))?
+}
+
+async fn halt(shared: &Shared, latch: Latch) -> Result<Halted, Refusal> {
+    let (kept, actuators) = tokio::join!(keep(shared, &latch), all_safe(shared));
+    shared.metrics.estops.inc();
+    let unsafe_ones = actuators.iter().filter(|a| !a.safe).count();
+    let message = format!(
+        "Emergency stop by {}: {} ({} actuators, {unsafe_ones} not confirmed safe)",
+        latch.by,
+        latch.reason,
+        actuators.len()
+    );
+    let data = json!({"id": latch.id, "by": latch.by, "actuators": actuators});
+    shared
+        .events
+        .record(shared, "estop.engaged", "critical", &message, data)
+        .await;
+    if let Err(refusal) = kept {
+        shared
+            .refused("estop.not_stored", latch.id.as_str(), &refusal)
+            .await;
+        return Err(Refusal::new(
+            refusal.code,
+            format!(
+                "everything was told to stop, but the latch is not on disk and ends with this run: {}",
+                refusal.message
+            ),
+        ));
+    }
+    Ok(Halted { latch, actuators })
+}
+
+/// Brings every actuator to its safe state. An action that was just being started makes itself safe
+/// when it sees the latch; after it has ended everything is told once more.
+async fn all_safe(shared: &Shared) -> Vec<HaltedActuator> {
+    let busy = shared.running.any();
+    let first = make_all_safe(shared).await;
+    if !busy {
+        return first;
+    }
+    let wait = Duration::from_millis(ESTOP_WAIT_MAX_MS);
+    if tokio::time::timeout(wait, shared.running.quiet())
+        .await
+        .is_ok()
+    {
+        return make_all_safe(shared).await;
+    }
+    let late = |mut a: HaltedActuator| {
+        a.safe = false;
+        a.problem
+            .get_or_insert_with(|| "an action here had not ended yet".to_owned());
+        a
+    };
+    first.into_iter().map(late).collect()
+}
+
+async fn make_all_safe(shared: &Shared) -> Vec<HaltedActuator> {
+    let drivers = shared.drivers.all();
+    let each = drivers.iter().map(|driver| one_safe(shared, driver));
+    futures_util::future::join_all(each).await
+}
+
+/// Tells one driver. A driver that takes long is reported as not safe, but goes on being told.
+async fn one_safe(shared: &Shared, driver: &SharedDriver) -> HaltedActuator {
+    let (tell, told) = oneshot::channel();
+    let telling = driver.clone();
+    shared.tasks.passing("make safe", async move {
+        let done = make_safe(telling.as_ref(), "emergency stop").await;
+        // Nobody may be waiting any longer.
+        let _ = tell.send((done, position(telling.as_ref()).await));
+    });
+    let wait = Duration::from_millis(ESTOP_WAIT_MAX_MS);
+    let (problem, position) = match tokio::time::timeout(wait, told).await {
+        Ok(Ok((Safe::Yes, position))) => (None, position),
+        Ok(Ok((Safe::Not(why), position))) => (Some(why), position),
+        Ok(Err(_)) => (Some("the node was ending".to_owned()), None),
+        Err(_) => {
+            let why = format!("no confirmation within {ESTOP_WAIT_MAX_MS} ms");
+            (Some(why), None)
+        }
+    };
+    HaltedActuator {
+        target: driver.capability().as_str().to_owned(),
+        safe: problem.is_none(),
+        position,
+        problem,
+    }
+}
+
+/// Writes the latch, with its audit entry; synced before it returns.
+async fn keep(shared: &Shared, latch: &Latch) -> Result<(), Refusal> {
+    let (s, latch) = (shared.clone(), latch.clone());
+    let written = shared.store.write(DURABLE, "estop", move |c| {
+        let text = json!(latch).to_string();
+        kv::put(c, LATCH, text.as_bytes())?;
+        s.audit_in(c, "estop.engaged", &latch.id, json!(latch))
+    });
+    written.await.map_err(|e| store_refusal(&e))
+}
+
+/// Lets actions happen again. Nothing starts by itself: what was stopped has ended.
+///
+/// # Errors
+/// `CONFLICT` if nothing is latched, `INVALID_PARAMS` without a reason, or what the store says: then
+/// the latch holds.
+pub async fn release(shared: &Shared, by: &str, reason: &str) -> Result<Latch, Refusal> {
+    let reason = said("the reason", reason, TEXT_MAX_CHARS)?;
+    if reason.is_empty() {
+        return Err(Refusal::new(
+            Code::InvalidParams,
+            "say why the emergency stop may be released",
+        ));
+    }
+    let by = said("the name", by, NAME_MAX_BYTES)?;
+    // A stop that comes meanwhile has another id: it is not lifted by this release.
+    let held = shared.running.latched();
+    let (s, known, who) = (shared.clone(), held.clone(), by.clone());
+    let released = shared
+        .store
+        .write(DURABLE, "estop release", move |c| {
+            let latch = match (stored(c)?, known) {
+                (Some(latch), _) | (None, Some(latch)) => latch,
+                (None, None) => {
+                    return Err(super::refused(
+                        Code::Conflict,
+                        "the emergency stop is not latched here",
+                    ));
+                }
+            };
+            kv::delete(c, LATCH)?;
+            s.audit_in(
+                c,
+                "estop.released",
+                &latch.id,
+                json!({"by": who, "reason": reason, "latch": latch}),
+            )?;
+            Ok((latch, reason))
+        })
+        .await;
+    let (latch, reason) = released.map_err(|e| store_refusal(&e))?;
+    if shared.running.unlatch(&latch.id) {
+        shared.metrics.estop_latched.set(0);
+    }
+    let message = format!("Emergency stop released by {by}: {reason}");
+    let data = json!({"id": latch.id, "by": by});
+    shared
+        .events
+        .record(shared, "estop.released", "warning", &message, data)
+        .await;
+    Ok(latch)
+}

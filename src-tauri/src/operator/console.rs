@@ -1,0 +1,348 @@
+//! What a person does from a browser and what that takes: the session at a glance, and decisions.
+//! The key is opened for one signature on a person's passphrase and wiped at once; nothing of it is
+//! kept, so neither a stolen session nor anything else in the node can vote.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::Semaphore;
+use utoipa::ToSchema;
+
+use super::access::Scope;
+use super::browser::Session;
+use super::dto::ProposalRecordView;
+use super::{Answer, Door};
+use crate::adapters::keystore::{self, KeyError, NamedOperatorKey, Passphrase};
+use crate::adapters::paths::StateDir;
+use crate::domain::base::limits::{PASSPHRASE_PAUSE_MS, PASSPHRASE_TRIES_MAX, TEXT_MAX_CHARS};
+use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::domain::gate::approval::{Decision, Verdict};
+use crate::domain::identity::{PublicKey, Signature};
+use crate::domain::proposal::SignedProposal;
+use crate::node::proposals::Standing;
+use crate::node::shared::DURABLE;
+
+/// What is said where a key is under no passphrase.
+const UNPROTECTED: &str = "The operator key at this node is under no passphrase, so a browser cannot \
+     decide with it; run `clawmesh-node operator key protect` on the machine of the node.";
+/// What is said where there is no key.
+const NO_KEY: &str = "Run `clawmesh-node operator init` and `clawmesh-node operator key protect` on the \
+     machine of the node, and enrol the key at the executors.";
+
+/// Who asks and what they may do.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionView {
+    /// What the caller may do.
+    pub scope: Scope,
+    /// The person's name; a token has none.
+    pub name: Option<String>,
+    /// What every change must carry as `X-ClawMesh-Csrf`; a token needs none.
+    pub csrf: Option<String>,
+    /// When the session ends, in milliseconds since 1970; a token does not end.
+    pub expires_at: Option<u64>,
+    /// Whether proposals can be decided from here.
+    pub decision: DecisionMeans,
+}
+
+/// Whether and how proposals can be decided through this node.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionMeans {
+    /// How.
+    pub mode: DecisionMode,
+    /// Whose key would sign.
+    pub operator: Option<DecidingOperator>,
+    /// Why not, and what to run; with mode `none`.
+    pub hint: Option<String>,
+}
+
+/// How a decision is made from a browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DecisionMode {
+    /// With the passphrase of the person's key at this node, each time.
+    Passphrase,
+    /// Not from here.
+    None,
+}
+
+/// The person whose key lies at this node.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecidingOperator {
+    /// The operator id.
+    pub operator_id: String,
+    /// The person's name, as the key file has it.
+    pub name: String,
+}
+
+/// Whether a session ended.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct EndedView {
+    /// `false` where there was none to end, as with a token.
+    pub ended: bool,
+}
+
+/// What a person decides from a browser. Never shown: it holds a passphrase.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DecideRequest {
+    /// The proposal.
+    pub proposal_id: String,
+    /// The digest of the record that the person was shown, from `ProposalView`.
+    pub digest: String,
+    /// What to do.
+    pub decision: Wish,
+    /// What the person says about it.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The passphrase of the person's key at this node; to withdraw, none.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub passphrase: Option<Passphrase>,
+}
+
+/// What a person can do with a waiting proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Wish {
+    /// Sign a yes.
+    Approve,
+    /// Sign a no.
+    Reject,
+    /// Take it back, without a vote.
+    Withdraw,
+}
+
+/// Counts wrong passphrases, so that nobody tries many.
+pub struct PassphraseGate {
+    turn: Semaphore,
+    wrong: Mutex<(u32, TimeMs)>,
+}
+
+impl Default for PassphraseGate {
+    fn default() -> Self {
+        Self {
+            turn: Semaphore::new(1),
+            wrong: Mutex::new((0, TimeMs(0))),
+        }
+    }
+}
+
+impl PassphraseGate {
+    fn lock(&self) -> MutexGuard<'_, (u32, TimeMs)> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another passphrase may be tried now.
+    fn may_try(&self, now: TimeMs) -> Answer<()> {
+        let mut state = self.lock();
+        if state.0 < PASSPHRASE_TRIES_MAX {
+            return Ok(());
+        }
+        if now.distance(state.1) >= PASSPHRASE_PAUSE_MS {
+            state.0 = 0;
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Code::RateExceeded,
+            "too many wrong passphrases; wait a minute",
+        ))
+    }
+
+    fn right(&self) {
+        self.lock().0 = 0;
+    }
+
+    /// Counts a wrong one; how many more may follow.
+    fn wrong(&self, now: TimeMs) -> u32 {
+        let mut state = self.lock();
+        *state = (state.0.saturating_add(1), now);
+        PASSPHRASE_TRIES_MAX.saturating_sub(state.0)
+    }
+}
+
+fn bad(message: &str) -> Refusal {
+    Refusal::new(Code::InvalidParams, message)
+}
+
+/// The record as its executor signed it.
+fn opened(view: &ProposalRecordView) -> Answer<SignedProposal> {
+    let odd = |what: String| Refusal::new(Code::DigestMismatch, what);
+    let key = PublicKey::from_text(&view.executor_key)
+        .map_err(|e| odd(format!("the executor's key is not usable: {e}")))?;
+    let signature = Signature::from_text(&view.signature)
+        .map_err(|e| odd(format!("the executor's signature does not read: {e}")))?;
+    let record = SignedProposal::open(&view.record, signature, &key)?;
+    if record.digest().to_string() == view.proposal.digest {
+        Ok(record)
+    } else {
+        Err(odd("the record is not the one that is shown".to_owned()))
+    }
+}
+
+impl Door {
+    /// Whether and how proposals can be decided through this node.
+    pub async fn decision_means(&self) -> DecisionMeans {
+        let dir = StateDir::at(&self.shared.config.state_dir);
+        let card = tokio::task::spawn_blocking(move || keystore::operator_card(&dir)).await;
+        let (card, problem) = match card {
+            Ok(Ok(card)) => (card, None),
+            Ok(Err(error)) => (None, Some(error.to_string())),
+            Err(_) => (None, Some("the operator key could not be read".to_owned())),
+        };
+        let hint = match &card {
+            Some(card) if card.protected => None,
+            Some(_) => Some(UNPROTECTED.to_owned()),
+            None => {
+                problem.or_else(|| Some(format!("There is no operator key at this node. {NO_KEY}")))
+            }
+        };
+        DecisionMeans {
+            mode: match hint {
+                None => DecisionMode::Passphrase,
+                Some(_) => DecisionMode::None,
+            },
+            operator: card.map(|c| DecidingOperator {
+                operator_id: c.id.to_string(),
+                name: c.name,
+            }),
+            hint,
+        }
+    }
+
+    /// Decides a proposal as the person whose key lies at this node, who proves it with the
+    /// passphrase. What is signed is the stored record, and only if it is the one the person saw.
+    ///
+    /// # Errors
+    /// `DIGEST_MISMATCH` if the record is another; `KEY_UNPROTECTED`, `PASSPHRASE_WRONG`,
+    /// `RATE_EXCEEDED` after too many wrong ones, `BUSY`; and what a decision is refused with.
+    pub async fn console_decide(
+        &self,
+        gate: &PassphraseGate,
+        asked: DecideRequest,
+    ) -> Answer<Standing> {
+        let view = self.proposal_record(&asked.proposal_id).await?;
+        if view.proposal.digest != asked.digest {
+            return Err(Refusal::new(
+                Code::DigestMismatch,
+                "the stored record is not the one that was shown; look at it again before deciding",
+            ));
+        }
+        let reason = asked.reason.filter(|r| !r.trim().is_empty());
+        if reason
+            .as_ref()
+            .is_some_and(|r| r.chars().count() > TEXT_MAX_CHARS)
+        {
+            return Err(bad("the reason is too long"));
+        }
+        let verdict = match asked.decision {
+            Wish::Approve => Verdict::Approve,
+            Wish::Reject => Verdict::Reject,
+            // Taking back is no vote and carries no signature, here as on the command line.
+            Wish::Withdraw => return self.withdraw(&view.proposal.id, reason).await,
+        };
+        let Some(passphrase) = asked.passphrase else {
+            return Err(bad("passphrase: approving and rejecting need it each time"));
+        };
+        let record = opened(&view)?;
+        let key = self.unlock(gate, passphrase).await?;
+        let decision = {
+            let subject = record.record();
+            Decision {
+                verdict,
+                mesh_id: subject.mesh_id.clone(),
+                executor: subject.executor.clone(),
+                proposal_id: subject.proposal_id.clone(),
+                digest: *record.digest(),
+                operator_id: key.key.id().clone(),
+                decided_at: self.shared.now(),
+                note: reason,
+            }
+            .sign(&key.key)
+        };
+        // The key is wiped before anything else happens.
+        drop(key);
+        self.decide(record.record().proposal_id.as_str(), decision)
+            .await
+    }
+
+    /// The person's key, if the passphrase is right; one try at a time.
+    async fn unlock(
+        &self,
+        gate: &PassphraseGate,
+        passphrase: Passphrase,
+    ) -> Answer<NamedOperatorKey> {
+        let _turn = gate
+            .turn
+            .try_acquire()
+            .map_err(|_| Refusal::new(Code::Busy, "another decision is being signed; try again"))?;
+        let s = &self.shared;
+        gate.may_try(s.now())?;
+        let dir = StateDir::at(&s.config.state_dir);
+        let opening = tokio::task::spawn_blocking(move || match keystore::operator_card(&dir)? {
+            Some(card) if !card.protected => Ok(None),
+            _ => keystore::unlock_operator_key(&dir, &passphrase).map(Some),
+        });
+        let opened = opening
+            .await
+            .map_err(|_| Refusal::new(Code::InternalError, "the key could not be opened"))?;
+        match opened {
+            Ok(Some(key)) => {
+                gate.right();
+                Ok(key)
+            }
+            Ok(None) => Err(Refusal::new(Code::KeyUnprotected, UNPROTECTED)),
+            Err(KeyError::WrongPassphrase { .. }) => {
+                let left = gate.wrong(s.now());
+                let refusal = Refusal::new(
+                    Code::PassphraseWrong,
+                    format!("the passphrase is wrong; {left} more before a pause of a minute"),
+                );
+                s.refused("passphrase.wrong", "operator key", &refusal)
+                    .await;
+                Err(refusal)
+            }
+            Err(KeyError::NoOperatorKey { .. }) => Err(Refusal::new(
+                Code::NotFound,
+                format!("there is no operator key at this node. {NO_KEY}"),
+            )),
+            Err(error) => Err(Refusal::new(Code::Conflict, error.to_string())),
+        }
+    }
+
+    /// Writes down that a browser session began.
+    pub async fn session_opened(&self, session: &Session) {
+        let message = format!(
+            "A browser session of {} began ({})",
+            session.name, session.scope
+        );
+        self.session_event("console.opened", &message, session)
+            .await;
+    }
+
+    /// Writes down that a browser session was ended.
+    pub async fn session_ended(&self, session: &Session) {
+        let message = format!("The browser session of {} was ended", session.name);
+        self.session_event("console.closed", &message, session)
+            .await;
+    }
+
+    async fn session_event(&self, kind: &'static str, message: &str, session: &Session) {
+        let s = &self.shared;
+        let detail = json!({"name": session.name, "scope": session.scope});
+        let (copy, data) = (s.clone(), detail.clone());
+        let audited = s
+            .store
+            .write(DURABLE, "console", move |c| {
+                copy.audit_in(c, kind, "console", detail)
+            })
+            .await;
+        if let Err(error) = audited {
+            tracing::error!(%error, "a browser session could not be audited");
+        }
+        s.events.record(s, kind, "info", message, data).await;
+    }
+}

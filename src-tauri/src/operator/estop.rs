@@ -1,0 +1,186 @@
+//! The emergency stop across the mesh: this executor and every one that can be reached, who answered
+//! and who did not. A stop is asked of all at once; a release is for one node, at that node.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{Answer, Door};
+use crate::domain::base::DeviceId;
+use crate::domain::wire::handshake::Feature;
+use crate::node::links::LinkHandle;
+use crate::node::proposals::estop::{self, Halted, HaltedActuator, Latch};
+
+/// Why everything is stopped, or why it may move again.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EstopRequest {
+    /// The reason, for people; a release needs one.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The person's name, where a session does not tell it.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// Whether this node is stopped.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EstopView {
+    /// Whether the stop is latched here.
+    pub latched: bool,
+    /// The stop.
+    pub latch: Option<Latch>,
+}
+
+/// What an emergency stop came to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EstopReport {
+    /// Whether every executor known here has answered that it is latched and safe.
+    pub complete: bool,
+    /// Each executor, this node first.
+    pub executors: Vec<EstopExecutor>,
+}
+
+/// What an emergency stop came to at one executor.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EstopExecutor {
+    /// The device.
+    pub device_id: String,
+    /// Its name, where known.
+    pub name: Option<String>,
+    /// Whether it is the node that answers.
+    pub own: bool,
+    /// Whether it said that it is latched.
+    pub latched: bool,
+    /// Why not, or what else is wrong; what to do about it.
+    pub problem: Option<String>,
+    /// Its actuators.
+    pub actuators: Vec<HaltedActuator>,
+}
+
+impl EstopExecutor {
+    fn is_safe(&self) -> bool {
+        self.latched && self.actuators.iter().all(|a| a.safe)
+    }
+
+    fn took(mut self, halted: Result<Halted, String>) -> Self {
+        match halted {
+            Ok(halted) => {
+                self.latched = true;
+                self.actuators = halted.actuators;
+            }
+            Err(why) => self.problem = Some(why),
+        }
+        self
+    }
+}
+
+fn offers_actuators(capabilities: &[String]) -> bool {
+    capabilities
+        .iter()
+        .any(|c| c.to_lowercase().trim_start().starts_with("actuator:"))
+}
+
+impl Door {
+    /// Stops this executor and asks every other that is known here to stop. Nobody is waited for
+    /// longer than a request may take; who did not answer is named.
+    pub async fn estop(&self, asked: &EstopRequest, by: &str) -> EstopReport {
+        let reason = asked.reason.clone().unwrap_or_default();
+        let links: Vec<LinkHandle> = self
+            .shared
+            .links
+            .all()
+            .into_iter()
+            .filter(|l| offers_actuators(&l.info.capabilities))
+            .collect();
+        let own = async {
+            let halted = estop::engage(&self.shared, by, &reason).await;
+            self.executor(self.shared.own_id())
+                .took(halted.map_err(|r| r.to_string()))
+        };
+        let others = links.iter().map(|link| self.ask(link, by, &reason));
+        let (own, others) = tokio::join!(own, futures_util::future::join_all(others));
+        let mut executors = vec![own];
+        executors.extend(others);
+        executors.extend(self.away(&links));
+        EstopReport {
+            complete: executors.iter().all(EstopExecutor::is_safe),
+            executors,
+        }
+    }
+
+    fn executor(&self, device: &DeviceId) -> EstopExecutor {
+        EstopExecutor {
+            device_id: device.as_str().to_owned(),
+            name: self.names().get(device).cloned(),
+            own: device == self.shared.own_id(),
+            latched: false,
+            problem: None,
+            actuators: Vec::new(),
+        }
+    }
+
+    async fn ask(&self, link: &LinkHandle, by: &str, reason: &str) -> EstopExecutor {
+        let executor = self.executor(&link.info.device);
+        if !link.info.speaks(Feature::Proposals) {
+            let why = "it does not know the emergency stop; stop it by hand";
+            return executor.took(Err(why.to_owned()));
+        }
+        let asked = json!({"by": by, "reason": reason});
+        let answer = link.request("estop.engage", &asked).await;
+        let halted = answer
+            .map_err(|e| format!("{}: {}; stop it by hand", e.code, e.message))
+            .and_then(|v| {
+                serde_json::from_value(v).map_err(|e| format!("its answer does not read: {e}"))
+            });
+        executor.took(halted)
+    }
+
+    /// Executors known from earlier that are not connected now.
+    fn away(&self, connected: &[LinkHandle]) -> Vec<EstopExecutor> {
+        let here: BTreeSet<&DeviceId> = connected.iter().map(|l| &l.info.device).collect();
+        let known = self.shared.known_capabilities();
+        known
+            .iter()
+            .filter(|(device, offered)| {
+                !here.contains(device)
+                    && *device != self.shared.own_id()
+                    && self.shared.trust.trusts(device)
+                    && self.shared.links.get(device).is_none()
+                    && offers_actuators(offered)
+            })
+            .map(|(device, _)| {
+                let why = "it is not connected; it was not told. Stop it by hand";
+                self.executor(device).took(Err(why.to_owned()))
+            })
+            .collect()
+    }
+
+    /// Whether this node is stopped.
+    pub fn estop_state(&self) -> EstopView {
+        let latch = self.shared.running.latched();
+        EstopView {
+            latched: latch.is_some(),
+            latch,
+        }
+    }
+
+    /// Releases the stop at this node, and only here.
+    ///
+    /// # Errors
+    /// `CONFLICT` if it is not latched, `INVALID_PARAMS` without a reason, or what the store says.
+    pub async fn estop_release(&self, asked: &EstopRequest, by: &str) -> Answer<EstopView> {
+        estop::release(
+            &self.shared,
+            by,
+            asked.reason.as_deref().unwrap_or_default(),
+        )
+        .await?;
+        Ok(self.estop_state())
+    }
+}

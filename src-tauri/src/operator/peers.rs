@@ -1,0 +1,84 @@
+//! Peers as operators see them: every device this node wants a link with, and how it stands.
+
+use super::Door;
+use super::dto::PeerView;
+use super::registry::grant_names;
+use crate::domain::base::DeviceId;
+use crate::domain::wire::handshake::Feature;
+use crate::node::links::LinkHandle;
+use crate::node::peers::Standing;
+
+impl Door {
+    /// Every peer: those with a link, and those that have one no more or not yet, with the reason.
+    pub fn peers(&self) -> Vec<PeerView> {
+        let shared = &self.shared;
+        let mut peers: Vec<PeerView> = shared
+            .peers
+            .all()
+            .iter()
+            .map(|s| self.peer(&s.device, Some(s)))
+            .collect();
+        // A link may be a moment ahead of its supervisor.
+        for link in shared.links.all() {
+            if shared.peers.get(&link.info.device).is_none() {
+                peers.push(self.peer(&link.info.device, None));
+            }
+        }
+        peers
+    }
+
+    /// The peers with a link.
+    pub(super) fn linked_peers(&self) -> Vec<PeerView> {
+        let links = self.shared.links.all();
+        let view = |link: &LinkHandle| {
+            let device = &link.info.device;
+            self.peer(device, self.shared.peers.get(device).as_ref())
+        };
+        links.iter().map(view).collect()
+    }
+
+    fn peer(&self, device: &DeviceId, standing: Option<&Standing>) -> PeerView {
+        let link = self.shared.links.get(device);
+        let info = link.as_ref().map(|l| &l.info);
+        let vitals = link.as_ref().map(|l| l.vitals.reading());
+        let record = self.shared.trust.live(device);
+        let kept = record.as_ref().and_then(|r| r.name.clone());
+        let state = match standing {
+            // The link is the truth; its supervisor follows.
+            Some(s) if link.is_none() || s.state.name() == "suspect" => s.state.name(),
+            _ if link.is_some() => "connected",
+            _ => "waiting",
+        };
+        PeerView {
+            device_id: device.as_str().to_owned(),
+            display_name: info.and_then(|i| i.name.clone()).or(kept),
+            role: info.and_then(|i| i.role.clone()),
+            capabilities: info.map(|i| i.capabilities.clone()).unwrap_or_default(),
+            outbound: info.is_some_and(|i| i.outbound),
+            transport_label: info.and_then(|i| i.label.clone()),
+            posture: info.map(|i| i.posture.to_string()),
+            generation: info.map(|i| match i.speaks(Feature::Proposals) {
+                true => "clawmesh".to_owned(),
+                false => "gen1".to_owned(),
+            }),
+            connected_at: info.map(|i| i.connected_at.0),
+            grants: record.map(|r| grant_names(&r.grants)).unwrap_or_default(),
+            state: state.to_owned(),
+            reason: standing.map(|s| s.why.clone()).unwrap_or_default(),
+            since: standing
+                .map(|s| s.since.0)
+                .or(info.map(|i| i.connected_at.0))
+                .unwrap_or_default(),
+            next_attempt_at: standing
+                .filter(|_| link.is_none())
+                .and_then(|s| s.next_attempt_at)
+                .map(|t| t.0),
+            addresses: standing
+                .map(|s| s.targets.iter().map(|t| t.url.to_string()).collect())
+                .unwrap_or_default(),
+            heard_at: vitals.map(|v| v.heard_at.0),
+            rtt_ms: vitals.and_then(|v| v.rtt_ms),
+            skew_ms: vitals.and_then(|v| v.skew_ms),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `estop`: stop everything that can be reached, see whether this node is stopped, release it here.
+
+use super::args::{EstopArgs, EstopCommand};
+use super::context::Context;
+use super::fail::{Done, Failure};
+use super::{out, text};
+use crate::operator::estop::{EstopExecutor, EstopReport, EstopRequest, EstopView};
+
+/// `estop …`
+///
+/// # Errors
+/// If the node does not run, or an executor did not confirm that it is latched and safe.
+pub async fn run(ctx: &Context, args: &EstopArgs) -> Done {
+    let remote = ctx.remote().await?;
+    let asked = |reason: Option<String>| EstopRequest {
+        reason,
+        name: Some(ctx.person()),
+    };
+    match &args.command {
+        None => report(ctx, &remote.estop(&asked(args.reason.clone())).await?),
+        Some(EstopCommand::Status) => state(ctx, &remote.estop_state().await?),
+        Some(EstopCommand::Release { reason }) => state(
+            ctx,
+            &remote.estop_release(&asked(Some(reason.clone()))).await?,
+        ),
+    }
+}
+
+fn state(ctx: &Context, view: &EstopView) -> Done {
+    if ctx.json {
+        return out::json(view);
+    }
+    out::line(&match &view.latch {
+        None => "the emergency stop is not latched at this node".to_owned(),
+        Some(latch) => format!(
+            "the emergency stop is latched for {} by {}: {}",
+            text::age(ctx.now(), latch.since.0),
+            latch.by,
+            latch.reason
+        ),
+    });
+    Ok(())
+}
+
+fn row(e: &EstopExecutor) -> Vec<String> {
+    let name = e.name.clone().unwrap_or_else(|| text::short(&e.device_id));
+    let latched = if e.latched { "latched" } else { "NOT LATCHED" };
+    let actuators: Vec<String> = e
+        .actuators
+        .iter()
+        .map(|a| {
+            let position = a.position.as_deref().unwrap_or("position unknown");
+            let safe = if a.safe { "safe" } else { "NOT SAFE" };
+            format!("{} {safe} ({position})", a.target)
+        })
+        .collect();
+    let mut detail = actuators.join(", ");
+    if let Some(problem) = &e.problem {
+        detail = format!("{problem} {detail}").trim().to_owned();
+    }
+    vec![name, latched.to_owned(), detail]
+}
+
+fn report(ctx: &Context, report: &EstopReport) -> Done {
+    if ctx.json {
+        out::json(report)?;
+    } else {
+        let rows: Vec<Vec<String>> = report.executors.iter().map(row).collect();
+        out::table(
+            &["EXECUTOR", "STOP", "ACTUATORS"],
+            &rows,
+            "no executor is known",
+        );
+    }
+    if report.complete {
+        return Ok(());
+    }
+    Err(Failure::failed(
+        "not every executor confirmed that it is latched and safe; stop those by hand",
+    ))
+}

@@ -1,0 +1,87 @@
+//! Passphrases from people: typed without echo, or the first line of stdin. Never an argument, which
+//! every other program of the machine could read.
+
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+use super::fail::Failure;
+use crate::adapters::keystore::Passphrase;
+use crate::domain::base::limits::PASSPHRASE_MAX_BYTES;
+
+/// Asks for a passphrase at the terminal; where stdin is none, takes its first line if allowed.
+///
+/// # Errors
+/// If there is no terminal and stdin may not be read, or nothing comes.
+pub fn ask(prompt: &str, from_stdin: bool) -> Result<Passphrase, Failure> {
+    let terminal = std::io::stdin().is_terminal();
+    if !terminal && !from_stdin {
+        return Err(Failure::usage(
+            "your operator key is under a passphrase and there is no terminal to ask at; use --passphrase-stdin",
+        ));
+    }
+    if !terminal {
+        return line();
+    }
+    let quiet = Quiet::start()?;
+    say(prompt);
+    let typed = line();
+    drop(quiet);
+    say("\n");
+    typed
+}
+
+/// Asks for a new passphrase, at the terminal twice.
+///
+/// # Errors
+/// If the two differ, or it is too short, or nothing comes.
+pub fn ask_new(prompt: &str) -> Result<Passphrase, Failure> {
+    let typed = ask(prompt, true)?;
+    typed.good_enough().map_err(Failure::usage)?;
+    if std::io::stdin().is_terminal() && !ask("The same again: ", true)?.same_as(&typed) {
+        return Err(Failure::usage(
+            "the two are not the same; nothing was changed",
+        ));
+    }
+    Ok(typed)
+}
+
+fn say(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let written = stderr.write_all(text.as_bytes());
+    let _ = written.and_then(|()| stderr.flush());
+}
+
+/// The first line of stdin, at most as long as a passphrase may be.
+fn line() -> Result<Passphrase, Failure> {
+    let most = u64::try_from(PASSPHRASE_MAX_BYTES + 2).unwrap_or(u64::MAX);
+    let mut text = Zeroizing::new(String::with_capacity(PASSPHRASE_MAX_BYTES + 2));
+    let read = std::io::stdin().lock().take(most).read_line(&mut text);
+    read.map_err(|e| Failure::failed(format!("the passphrase could not be read: {e}")))?;
+    let typed = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
+    if typed.is_empty() {
+        return Err(Failure::usage("no passphrase was given"));
+    }
+    Ok(Passphrase::new(typed))
+}
+
+/// The terminal without echo, until dropped.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn start() -> Result<Self, Failure> {
+        let wrong = |e| Failure::failed(format!("the terminal cannot be made quiet: {e}"));
+        let before = tcgetattr(std::io::stdin()).map_err(wrong)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(std::io::stdin(), OptionalActions::Flush, &quiet).map_err(wrong)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.0);
+    }
+}

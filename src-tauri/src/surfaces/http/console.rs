@@ -1,0 +1,233 @@
+//! Browsers: the one-time link, its opening, the session and its end; decisions and the emergency
+//! stop, which name the person who asks. The cookie is HttpOnly and of
+//! this site only; it is named after the port, because cookies do not tell ports apart.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::Api;
+use super::answer::{Answered, Failed, body, body_or_default, ok};
+use super::auth::{Caller, host};
+use super::site::{self, Page};
+use crate::domain::base::limits::BROWSER_SESSION_TTL_MS;
+use crate::domain::base::{Code, Refusal};
+use crate::operator::access::Scope;
+use crate::operator::browser::{LinkRequest, LinkView, NotOpened};
+use crate::operator::console::{DecideRequest, EndedView, SessionView};
+use crate::operator::estop::EstopRequest;
+
+type Door = State<Arc<Api>>;
+type Sent = Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>;
+
+/// The name of the session cookie of the node at this `Host`.
+fn cookie_name(host: &str) -> String {
+    let port = host.rsplit_once(':').map(|(_, p)| p);
+    let port = port.filter(|p| p.bytes().all(|b| b.is_ascii_digit()));
+    format!("clawmesh_{}", port.unwrap_or("80"))
+}
+
+/// The session cookie of a request.
+pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
+    let name = cookie_name(host(headers)?);
+    let mut found = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(n, _)| *n == name);
+    let value = found.next()?.1.to_owned();
+    // Two of the same name: somebody put one there, and which is ours cannot be told.
+    found.next().is_none().then_some(value)
+}
+
+fn set_cookie(headers: &HeaderMap, value: &str, max_age_ms: u64) -> Option<HeaderValue> {
+    let name = cookie_name(host(headers)?);
+    let age = max_age_ms / 1_000;
+    let text = format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict");
+    HeaderValue::from_str(&text).ok()
+}
+
+/// Makes a one-time link. Only a token makes one: a session cannot breed another.
+pub(super) async fn link(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    sent: Sent,
+) -> Answered {
+    let Caller::Token(has) = caller else {
+        return Err(Failed::from(Refusal::new(
+            Code::NotAuthorized,
+            "a browser session makes no links; run `clawmesh-node console` on this machine",
+        )));
+    };
+    let asked: LinkRequest = body_or_default(sent)?;
+    let scope = asked.scope.unwrap_or(has.min(Scope::Operate));
+    if scope > has {
+        return Err(Failed::from(Refusal::new(
+            Code::NotAuthorized,
+            format!(
+                "a session for {scope} needs the {scope} token; the one presented is for {has}"
+            ),
+        )));
+    }
+    let s = api.door.shared();
+    let name = asked.name.as_deref().unwrap_or("operator");
+    let (code, expires_at) = api.browsers.link(scope, name, s.now())?;
+    let at = host(&headers).unwrap_or("127.0.0.1");
+    Ok(ok(&LinkView {
+        url: format!("http://{at}/console/open?code={code}"),
+        scope,
+        expires_at: expires_at.0,
+    }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct OpenAsked {
+    #[serde(default)]
+    code: String,
+}
+
+/// Opens a session with a one-time code and goes on to the console.
+pub(super) async fn open(
+    State(api): Door,
+    headers: HeaderMap,
+    asked: Result<Query<OpenAsked>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    // A browser that only looks ahead must not use the code up.
+    let purpose = headers.get("sec-purpose").and_then(|v| v.to_str().ok());
+    if purpose.is_some_and(|p| p.contains("prefetch") || p.contains("prerender")) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let shared = api.door.shared();
+    let now = shared.now();
+    let code = asked.map(|Query(q)| q.code).unwrap_or_default();
+    match api.browsers.open(&code, now) {
+        Ok((value, session)) => {
+            let Some(cookie) = set_cookie(&headers, &value, BROWSER_SESSION_TTL_MS) else {
+                return site::page(StatusCode::BAD_REQUEST, &Page::BadHost);
+            };
+            api.door.session_opened(&session).await;
+            go_home(Some(cookie))
+        }
+        // Opened twice by the same browser, as some do: it has its session already.
+        Err(_) if cookie(&headers).is_some_and(|c| api.browsers.session(&c, now).is_some()) => {
+            go_home(None)
+        }
+        Err(why) => {
+            let (code, status) = match why {
+                NotOpened::Unknown => (Code::Unauthenticated, StatusCode::FORBIDDEN),
+                NotOpened::TooMany => (Code::RateExceeded, StatusCode::TOO_MANY_REQUESTS),
+                NotOpened::Random => (Code::InternalError, StatusCode::INTERNAL_SERVER_ERROR),
+            };
+            let refusal = Refusal::new(code, format!("the console was not opened: {why}"));
+            shared.refused("console.refused", "console", &refusal).await;
+            site::page(status, &Page::NotOpened(why))
+        }
+    }
+}
+
+fn go_home(cookie: Option<HeaderValue>) -> Response {
+    let mut response = (
+        StatusCode::SEE_OTHER,
+        [
+            (header::LOCATION, "/"),
+            (header::CACHE_CONTROL, "no-store"),
+            (header::REFERRER_POLICY, "no-referrer"),
+        ],
+    )
+        .into_response();
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Who asks, what they may do, and whether they can decide here.
+pub(super) async fn session(State(api): Door, Extension(caller): Extension<Caller>) -> Answered {
+    let decision = api.door.decision_means().await;
+    Ok(ok(&match caller {
+        Caller::Token(scope) => SessionView {
+            scope,
+            name: None,
+            csrf: None,
+            expires_at: None,
+            decision,
+        },
+        Caller::Session(session) => SessionView {
+            scope: session.scope,
+            name: Some(session.name),
+            csrf: Some(session.csrf),
+            expires_at: Some(session.expires_at.0),
+            decision,
+        },
+    }))
+}
+
+/// Ends the session that asks.
+pub(super) async fn end(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Answered {
+    let Caller::Session(session) = caller else {
+        return Ok(ok(&EndedView { ended: false }));
+    };
+    let ended = api.browsers.end(&session.id);
+    if ended {
+        api.door.session_ended(&session).await;
+    }
+    let mut response = ok(&EndedView { ended });
+    if let Some(cookie) = set_cookie(&headers, "", 0) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// Decides a proposal with the passphrase of the person's key at this node.
+pub(super) async fn decide(State(api): Door, sent: Sent) -> Answered {
+    let asked: DecideRequest = body(sent)?;
+    Ok(ok(&api
+        .door
+        .console_decide(&api.passphrases, asked)
+        .await?))
+}
+
+fn by(caller: &Caller, asked: &EstopRequest) -> String {
+    match (caller, asked.name.as_deref().map(str::trim)) {
+        (Caller::Session(session), _) => session.name.clone(),
+        (Caller::Token(_), Some(name)) if !name.is_empty() => name.to_owned(),
+        (Caller::Token(scope), _) => format!("the {scope} token"),
+    }
+}
+
+/// Whether this node is stopped.
+pub(super) async fn estop_state(State(api): Door) -> Answered {
+    Ok(ok(&api.door.estop_state()))
+}
+
+/// Stops every executor that can be reached. A body that does not read stops all the same.
+pub(super) async fn estop(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    sent: Sent,
+) -> Answered {
+    let asked: EstopRequest = body_or_default(sent).unwrap_or_default();
+    Ok(ok(&api.door.estop(&asked, &by(&caller, &asked)).await))
+}
+
+/// Releases the stop at this node.
+pub(super) async fn estop_release(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    sent: Sent,
+) -> Answered {
+    let asked: EstopRequest = body(sent)?;
+    let by = by(&caller, &asked);
+    Ok(ok(&api.door.estop_release(&asked, &by).await?))
+}

@@ -1,0 +1,197 @@
+//! The emergency stop: everything ends safe, nothing moves again until it is released at the node
+//! itself, also after a crash; and who may do what.
+
+use clawmesh::domain::base::Code;
+use clawmesh::domain::gate::approval::Verdict;
+use clawmesh::domain::proposal::Status;
+use clawmesh::node::proposals::{self, estop};
+use serde_json::json;
+
+use crate::harness::*;
+use crate::main_job::{decision, mint, operator, status};
+use crate::process::Place;
+
+fn last_position(node: &TestNode) -> Option<String> {
+    let last = journal(node.state().root()).pop()?;
+    Some(last["position"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn killed_right_after_the_answer_it_is_still_latched() {
+    let place = Place::new();
+    place.enrolled();
+    let node = place.field(&[]);
+    let id = place.propose(5);
+    let report = place.json(&["estop", "--reason", "smoke"]);
+    assert_eq!(report["complete"], true, "{report}");
+    assert_eq!(report["executors"][0]["latched"], true, "{report}");
+    assert_eq!(
+        report["executors"][0]["actuators"][0]["safe"], true,
+        "{report}"
+    );
+    node.kill();
+
+    let node = place.field(&[]);
+    let state = place.json(&["estop", "status"]);
+    assert_eq!(
+        (&state["latched"], &state["latch"]["reason"]),
+        (&json!(true), &json!("smoke"))
+    );
+    place
+        .run(&["approve", &id])
+        .fails(1, &["ESTOP", "smoke", "estop release"]);
+    assert_eq!(place.status_of(&id), "awaiting_approval");
+    assert!(place.moves(&id).is_empty(), "nothing has moved");
+    place
+        .run(&["estop", "release", "--reason", " "])
+        .fails(1, &["INVALID_PARAMS"]);
+    let state = place.json(&["estop", "release", "--reason", "it was steam"]);
+    assert_eq!(state["latched"], false, "{state}");
+    node.kill();
+
+    let node = place.field(&[]);
+    assert_eq!(place.json(&["estop", "status"])["latched"], false);
+    place
+        .run(&["estop", "release", "--reason", "again"])
+        .fails(1, &["CONFLICT"]);
+    assert_eq!(place.json(&["approve", &id])["status"], "executing");
+    place.await_status(&id, &["completed"]);
+    let trail = place.json(&["audit", "show"]).to_string();
+    assert!(
+        trail.contains("estop.engaged") && trail.contains("estop.released"),
+        "{trail}"
+    );
+    node.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_with_the_grant_stops_a_running_action_and_no_peer_releases() {
+    let node = field()
+        .with_operator(operator(), "L2")
+        .trusting(key(5), "read,estop")
+        .trusting(key(6), "observe:T2,relay,read,plan")
+        .start()
+        .await;
+    let minted = mint(&node, 20).await;
+    let waiting = mint(&node, 19).await;
+    let yes =
+        |m: &proposals::Minted| decision(node.shared(), &m.signed, &operator(), Verdict::Approve);
+    proposals::decide(node.shared(), yes(&minted))
+        .await
+        .unwrap();
+    until("the valve is open", || async {
+        (last_position(&node).as_deref() == Some("open")).then_some(())
+    })
+    .await;
+
+    let mut gen1 = Probe::connect(node.address, &key(6), MESH).await;
+    let asked = json!({"reason": "smoke", "by": "ada"});
+    let refused = gen1.ask("estop.engage", asked.clone()).await;
+    assert_eq!(refused["error"]["code"], "NOT_AUTHORIZED");
+    assert!(node.shared().running.latched().is_none());
+
+    let mut stopper = Probe::connect(node.address, &key(5), MESH).await;
+    let halted = stopper.ask("estop.engage", asked).await;
+    assert_eq!(halted["payload"]["latch"]["reason"], "smoke", "{halted}");
+    // By the time of the answer the valve is closed, not only told to close.
+    assert_eq!(last_position(&node).as_deref(), Some("closed"));
+    for actuator in halted["payload"]["actuators"].as_array().unwrap() {
+        assert_eq!(actuator["safe"], true, "{halted}");
+    }
+    until("the action ended", || async {
+        (status(node.shared(), &minted).await == Status::Failed).then_some(())
+    })
+    .await;
+    let refused = proposals::decide(node.shared(), yes(&waiting))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code, Code::Estop);
+    assert_eq!(
+        status(node.shared(), &waiting).await,
+        Status::AwaitingApproval
+    );
+    for method in ["estop.release", "estop.unlatch"] {
+        for peer in [&mut gen1, &mut stopper] {
+            let answer = peer.ask(method, json!({"reason": "x"})).await;
+            assert_eq!(answer["error"]["code"], "UNKNOWN_METHOD");
+        }
+    }
+    assert!(node.shared().running.latched().is_some());
+
+    estop::release(node.shared(), "ada", "all clear")
+        .await
+        .unwrap();
+    proposals::decide(node.shared(), yes(&waiting))
+        .await
+        .unwrap();
+    until("the valve is open again", || async {
+        (last_position(&node).as_deref() == Some("open")).then_some(())
+    })
+    .await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stop_of_a_centre_reaches_its_executor_and_names_who_did_not_answer() {
+    let centre_key = key(2);
+    let dir = || std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let grants = "observe:T2,relay,read";
+    let setup = centre().trusting(key(1), grants).trusting(key(8), grants);
+    let centre = setup.start_in(dir(), Some(2)).await;
+    let mut setup = field().trusting(key(2), "read");
+    setup.raw.peers = vec![format!("{}=ws://{}||local", centre.id(), centre.address)];
+    let field = setup.start_in(dir(), Some(1)).await;
+    until("they are connected", || async {
+        centre.shared().links.get(&field.id()).map(|_| ())
+    })
+    .await;
+    // A device that was there once and is not now.
+    centre
+        .shared()
+        .remember_offer(key(8).id(), &["actuator:mock:pump-1".to_owned()])
+        .await;
+    let door = clawmesh::operator::Door::new(centre.shared().clone());
+    let asked = clawmesh::operator::estop::EstopRequest {
+        reason: Some("smoke".into()),
+        name: None,
+    };
+    let of = |report: &clawmesh::operator::estop::EstopReport, id: &str| {
+        report
+            .executors
+            .iter()
+            .find(|e| e.device_id == id)
+            .cloned()
+            .unwrap()
+    };
+    let report = door.estop(&asked, "ada").await;
+    assert!(!report.complete);
+    let refused = of(&report, field.id().as_str());
+    assert!(!refused.latched && refused.problem.unwrap().contains("NOT_AUTHORIZED"));
+    let away = of(&report, key(8).id().as_str());
+    assert!(away.problem.unwrap().contains("not connected"));
+    assert!(of(&report, centre.id().as_str()).latched);
+    assert!(field.shared().running.latched().is_none());
+
+    trust(field.shared(), &centre_key, "read,estop").await;
+    let report = door.estop(&asked, "ada").await;
+    let stopped = of(&report, field.id().as_str());
+    assert!(
+        stopped.latched && !stopped.actuators.is_empty(),
+        "{stopped:?}"
+    );
+    let latch = field.shared().running.latched().unwrap();
+    assert!(
+        latch.by.starts_with("ada at ") && latch.reason == "smoke",
+        "{latch:?}"
+    );
+    // A release at the centre releases the centre.
+    let asked = clawmesh::operator::estop::EstopRequest {
+        reason: Some("clear".into()),
+        name: None,
+    };
+    door.estop_release(&asked, "ada").await.unwrap();
+    assert!(centre.shared().running.latched().is_none());
+    assert!(field.shared().running.latched().is_some());
+    centre.stop().await;
+    field.stop().await;
+}
