@@ -373,7 +373,7 @@ async fn an_end_before_the_second_yes_stores_nothing() {
     let (seen_a, _) = begun(&a, &b).await;
     say(&a, &seen_a, Verdict::Yes, "field");
     let dir = a.stop().await;
-    assert_eq!(ended(&b).await.stored, false);
+    assert!(!ended(&b).await.stored);
     let a = centre().start_in(dir, None).await;
     assert!(trusts_nobody(a.shared()) && trusts_nobody(b.shared()));
     let view = pairing::view(a.shared());
