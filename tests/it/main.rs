@@ -25,5 +25,6 @@ mod main_job;
 mod pairing;
 mod process;
 mod recorded;
+mod records;
 mod starting;
 mod topology;

@@ -23,6 +23,7 @@ pub mod policy_book;
 pub mod presence;
 pub mod proposals;
 pub mod reconcile;
+pub mod records;
 pub mod runtime;
 mod sensing;
 mod sessions;
@@ -137,6 +138,9 @@ impl Node {
         shared
             .tasks
             .passing("learned peers", pairing::dial_learned(shared.clone()));
+        shared
+            .tasks
+            .essential("records", records::confirm(shared.clone()));
         if !sensors.is_empty() {
             shared
                 .tasks

@@ -172,3 +172,14 @@ pub const PEER_TARGETS_MAX: usize = 16;
 pub const NEARBY_MAX: usize = 1_024;
 /// Most addresses of one node on the LAN.
 pub const NEARBY_ADDRESSES_MAX: usize = 8;
+/// Most records of issuers (operators, revocations, confirmations) a node keeps.
+pub const RECORDS_MAX: u64 = 20_000;
+/// Most of them whose issuer is not believed here, kept only to be passed on.
+pub const RECORDS_UNKNOWN_MAX: u64 = 1_000;
+/// Most records in one message.
+pub const RECORDS_PER_MESSAGE_MAX: usize = 200;
+/// How often an issuer confirms what it has issued, in milliseconds.
+pub const CONFIRM_EVERY_MS: u64 = 6 * 3_600_000;
+/// How long an operator known through another device may approve without that device having
+/// confirmed its records, in milliseconds.
+pub const OPERATOR_CONFIRM_MAX_AGE_MS: u64 = 30 * 24 * 3_600_000;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Verdicted;
 use crate::adapters::paths::StateDir;
+use crate::adapters::store::records as stored_records;
 use crate::adapters::store::{Store, StoreError, frames, kv, trust};
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::limits::LEARNED_PEERS_MAX;
@@ -13,6 +14,7 @@ use crate::domain::base::{Code, DeviceId, MeshId, Refusal};
 use crate::domain::pairing::{Comparison, Joining};
 use crate::node::open::OpenError;
 use crate::node::peers::{Source, Target};
+use crate::node::records;
 use crate::node::shared::{DURABLE, MESH_FLOOR, Shared, store_refusal};
 
 /// The key of the list of peers to dial.
@@ -108,6 +110,9 @@ pub(super) async fn store(
             }
             record.added_at = old.added_at;
         }
+        if stored_records::device_revoked(c, &record.device_id)? {
+            return Err(StoreError::Refused(revoked(&record)));
+        }
         trust::put(c, &record)?;
         if let Some(url) = &url {
             learn(c, &record.device_id, url)?;
@@ -132,6 +137,7 @@ pub(super) async fn store(
         .reload(&shared.store)
         .await
         .map_err(|e| store_refusal(&e))?;
+    records::look_again(shared).await;
     if !moves {
         shared.pairing.learned.send_modify(|n| *n += 1);
     }
