@@ -17,7 +17,8 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_util::sync::CancellationToken;
 
 use super::TransportError;
-use super::socket::{ByteStream, Doubted, Posture, Protection, Socket, config, keep_alive};
+use super::meter::Metered;
+use super::socket::{ByteStream, Posture, Protection, Socket, config, keep_alive};
 use super::tls::{Fingerprint, Tls, device_of};
 use crate::domain::base::DeviceId;
 
@@ -230,7 +231,7 @@ async fn open(
         .header(header::SEC_WEBSOCKET_KEY, generate_key())
         .body(())
         .map_err(|error| refused(error.to_string()))?;
-    let (stream, settings) = (Doubted::new(stream), Some(config()));
+    let (stream, settings) = (Metered::after_head(stream), Some(config()));
     match Box::pin(client_async_with_config(request, stream, settings)).await {
         Ok((stream, _)) => Ok(Socket::wrap(stream, protection, stop, None)),
         Err(WsError::Http(answer)) => Err(refused(format!("HTTP {}", answer.status()))),

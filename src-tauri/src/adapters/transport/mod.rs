@@ -3,12 +3,13 @@
 //! `listener` accepts and tells the two apart, `doorway` keeps strangers from crowding out peers,
 //! `rules` decides who may upgrade, `socket` is the link itself, `dial` opens one, and `channel` is
 //! the in-memory twin. What a message means is the node's business: nothing here reads JSON.
-//! `tls` binds a link to the device keys of both ends; plain and TLS share the port.
+//! `meter` bounds what a stranger may send; `tls` binds a link to the device keys of both ends; plain and TLS share the port.
 
 pub mod channel;
 pub mod dial;
 pub mod doorway;
 pub mod listener;
+mod meter;
 pub mod rules;
 pub mod socket;
 pub mod tls;

@@ -19,6 +19,7 @@ use super::*;
 use crate::domain::base::limits::MESSAGE_MAX_BYTES;
 use crate::domain::identity::DeviceKey;
 
+mod strangers;
 mod tls;
 
 /// The seed of the device that listens.
