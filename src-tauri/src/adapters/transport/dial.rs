@@ -166,9 +166,9 @@ impl fmt::Display for PeerUrl {
 /// How a link is to be protected.
 #[derive(Debug, Clone)]
 pub enum Security {
-    /// Not at all.
+    /// Not at all; a `wss://` URL is then refused.
     Plain,
-    /// By TLS.
+    /// By TLS, also towards a `ws://` URL.
     Tls {
         /// Our side of it.
         tls: Tls,
@@ -183,13 +183,18 @@ pub enum Security {
 /// Nothing of the mesh is said before the other side's certificate has been judged.
 ///
 /// # Errors
-/// Says which step failed; all of them may be tried again.
+/// Says which step failed; all of them may be tried again, except [`TransportError::TlsNeeded`].
 pub async fn dial(
     url: &PeerUrl,
     security: &Security,
     timeout: Duration,
     stop: &CancellationToken,
 ) -> Result<Socket, TransportError> {
+    if url.tls && matches!(security, Security::Plain) {
+        return Err(TransportError::TlsNeeded {
+            url: url.to_string(),
+        });
+    }
     match tokio::time::timeout(timeout, Box::pin(open(url, security, stop))).await {
         Ok(result) => result,
         Err(_) => Err(TransportError::TimedOut {

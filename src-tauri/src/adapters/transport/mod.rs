@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 
 pub use dial::{Dialer, PeerUrl, Security, TcpDialer, UrlError, dial};
 pub use doorway::{Doorway, DoorwayNumbers, Slot};
-pub use listener::{Incoming, Listener, Settings};
+pub use listener::{Incoming, Listener, Secure, Settings};
 pub use rules::{Rules, host_allowed};
 pub use socket::{
     Posture, Protection, Received, Socket, SocketError, SocketReader, SocketWriter, Text,
@@ -50,6 +50,12 @@ pub enum TransportError {
         addr: SocketAddr,
         /// What the system said.
         source: io::Error,
+    },
+    /// The URL asks for TLS and the caller for none.
+    #[error("cannot dial {url} without TLS: use a ws:// URL, or let this link use TLS")]
+    TlsNeeded {
+        /// The URL that was asked for.
+        url: String,
     },
     /// The TLS handshake failed.
     #[error(

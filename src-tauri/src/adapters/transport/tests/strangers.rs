@@ -114,7 +114,8 @@ async fn a_strangers_fragments_add_up() {
 #[tokio::test]
 async fn the_limit_also_holds_over_tls_and_towards_those_we_dialed() {
     let mut site = site().await;
-    let mut near = site.dial_with(&tls::as_node(2, Some(HERE))).await.unwrap();
+    let security = tls::security(2, tls::id(SERVER));
+    let mut near = tls::dial_as(&site, &security).await.unwrap();
     let mut far = site.next().await.socket;
     let bytes = STRANGER_MESSAGE_MAX_BYTES + 1;
     far.trusted();

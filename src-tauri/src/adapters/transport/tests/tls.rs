@@ -151,6 +151,8 @@ fn fingerprints_are_read_as_people_write_them() {
         &plain[1..],
         &format!("{plain}0"),
         &"é".repeat(32),
+        &format!("+{}", &plain[1..]),
+        &format!("{}:{}", &plain[..3], &plain[3..]),
     ] {
         assert!(bad.parse::<Fingerprint>().is_err(), "{bad}");
     }
@@ -164,4 +166,26 @@ fn the_browser_certificate_survives_its_file() {
     assert!(!format!("{kept:?}").contains("key"));
     assert!(BrowserCertificate::from_bytes(&made.to_bytes()[..40]).is_none());
     assert!(BrowserCertificate::from_bytes(b"").is_none());
+}
+
+#[test]
+fn a_browser_certificate_with_another_key_is_damage() {
+    let (one, other) = (
+        BrowserCertificate::generate().unwrap(),
+        BrowserCertificate::generate().unwrap(),
+    );
+    let (one, other) = (one.to_bytes(), other.to_bytes());
+    let length = |bytes: &[u8]| {
+        let (length, _) = bytes.split_first_chunk::<4>().unwrap();
+        4 + usize::try_from(u32::from_be_bytes(*length)).unwrap()
+    };
+    let mixed = [&one[..length(&one)], &other[length(&other)..]].concat();
+    assert!(BrowserCertificate::from_bytes(&mixed).is_none());
+}
+
+#[tokio::test]
+async fn a_url_that_asks_for_tls_is_never_dialed_without() {
+    let site = site().await;
+    let error = dial_as(&site, &Security::Plain).await.err().unwrap();
+    assert!(matches!(error, TransportError::TlsNeeded { .. }), "{error}");
 }
