@@ -185,7 +185,7 @@ async fn a_client_that_does_not_hold_the_key_it_shows_gets_nowhere() {
         let config = Arc::new(config(NODE, Arc::new(shown)));
         // Our side of the handshake is over before the server has judged it.
         let stream = over_tls(site.addr, &config).await.unwrap();
-        let upgraded = soon(upgrade(stream)).await;
+        let upgraded = soon(Box::pin(upgrade(stream))).await;
         assert_eq!(upgraded.is_ok(), honest, "key {key}");
         if honest {
             assert_eq!(site.next().await.socket.protection().device, Some(id(9)));
@@ -210,7 +210,7 @@ async fn a_client_without_certificate_is_unpinned_and_a_browser_is_not_asked_for
         let of_device = Fingerprint::of(&shown) == tls_of(SERVER).fingerprint();
         assert_eq!(of_device, asks, "browsers know no Ed25519");
         let upgraded = tokio_tungstenite::client_async("wss://127.0.0.1/", stream);
-        let _link = soon(upgraded).await.unwrap();
+        let _link = soon(Box::pin(upgraded)).await.unwrap();
         let incoming = site.next().await;
         assert_eq!(incoming.socket.protection().posture, Posture::TlsUnpinned);
         assert_eq!(incoming.socket.protection().device, None);
