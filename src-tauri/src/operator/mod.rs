@@ -9,6 +9,7 @@ pub mod commands;
 pub mod console;
 pub mod dto;
 pub mod estop;
+pub mod meshes;
 mod peers;
 mod proposals;
 pub mod queries;

@@ -28,6 +28,7 @@ use crate::operator::dto::{
     TrustAdd, TrustRecordView, Why,
 };
 use crate::operator::estop::{EstopReport, EstopRequest, EstopView};
+use crate::operator::meshes::{Admittance, MeshPolicyChange, MeshView};
 
 /// How long the node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -614,6 +615,30 @@ impl Remote {
             name: Some(name.to_owned()),
         };
         self.post(scope, "/console/link", &asked).await
+    }
+
+    /// The meshes on the LAN.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn meshes(&self) -> Asked<Vec<MeshView>> {
+        self.get("/meshes").await
+    }
+
+    /// Sets a mesh's join policy.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn set_mesh_policy(&self, change: &MeshPolicyChange) -> Asked<Vec<MeshView>> {
+        self.post(Scope::Admin, "/meshes/policy", change).await
+    }
+
+    /// Lets a device in that the join policy asks about.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn admit_nearby(&self, wish: &Admittance) -> Asked<Vec<MeshView>> {
+        self.post(Scope::Admin, "/meshes/admit", wish).await
     }
 
     /// Whether the node is stopped.

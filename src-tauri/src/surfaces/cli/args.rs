@@ -76,6 +76,12 @@ pub enum Command {
     Withdraw(ProposalArg),
     /// Stop a running action now: its actuator goes to its safe state
     Stop(ProposalArg),
+    /// The meshes on the LAN, who of them is there, and how devices of ours join
+    Meshes {
+        /// What to do; lists where nothing is said
+        #[command(subcommand)]
+        command: Option<MeshesCommand>,
+    },
     /// Emergency stop: every executor that can be reached goes to its safe states and latches
     Estop(EstopArgs),
     /// Ask for an action; its executor decides what that takes
@@ -242,6 +248,47 @@ pub struct DecideArgs {
     /// Read the passphrase of your key from the first line of stdin
     #[arg(long)]
     pub passphrase_stdin: bool,
+}
+
+/// `meshes …`
+#[derive(Debug, Subcommand)]
+pub enum MeshesCommand {
+    /// List them
+    List,
+    /// Say what happens when a trusted device of a mesh is seen
+    Set {
+        /// The mesh: its name or its id
+        mesh: String,
+        /// What happens
+        #[arg(value_enum)]
+        policy: MeshPolicy,
+    },
+    /// Let a device in that the join policy asks about
+    Admit {
+        /// The device
+        device: String,
+    },
+}
+
+/// What happens when a trusted device is seen.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum MeshPolicy {
+    /// It is connected
+    Auto,
+    /// You are asked, once for each device
+    Ask,
+    /// Nothing
+    Never,
+}
+
+impl From<MeshPolicy> for crate::node::discovery::JoinPolicy {
+    fn from(policy: MeshPolicy) -> Self {
+        match policy {
+            MeshPolicy::Auto => Self::Auto,
+            MeshPolicy::Ask => Self::Ask,
+            MeshPolicy::Never => Self::Never,
+        }
+    }
 }
 
 /// `estop`, `estop status`, `estop release`

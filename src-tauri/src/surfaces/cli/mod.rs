@@ -15,6 +15,7 @@ mod example;
 mod fail;
 mod identity;
 mod look;
+mod meshes;
 mod migrate;
 mod operators;
 mod out;
@@ -153,6 +154,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,
         Command::Stop(arg) => decide::stop(ctx, &arg).await,
+        Command::Meshes { command } => meshes::run(ctx, command.as_ref()).await,
         Command::Estop(args) => estop::run(ctx, &args).await,
         Command::Propose(args) => decide::propose(ctx, &args).await,
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,

@@ -117,6 +117,18 @@ pub(super) async fn world(State(api): Door, asked: Asked<WorldAsked>) -> Answere
         .await?))
 }
 
+pub(super) async fn meshes(State(api): Door) -> Answered {
+    Ok(ok(&api.door.meshes()))
+}
+
+pub(super) async fn mesh_policy(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.set_mesh_policy(body(sent)?).await?))
+}
+
+pub(super) async fn mesh_admit(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.admit_nearby(body(sent)?).await?))
+}
+
 pub(super) async fn topology(State(api): Door) -> Answered {
     Ok(ok(&api.door.topology().await?))
 }

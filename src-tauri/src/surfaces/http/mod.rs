@@ -53,6 +53,7 @@ fn read() -> Routes {
         ("/nodes", get(h::nodes)),
         ("/peers", get(h::peers)),
         ("/topology", get(h::topology)),
+        ("/meshes", get(h::meshes)),
         ("/series", get(h::series)),
         ("/world", get(h::world)),
         ("/frames", get(h::frames)),
@@ -94,6 +95,8 @@ fn operate() -> Routes {
 fn admin() -> Routes {
     vec![
         ("/policy/reload", post(h::policy_reload)),
+        ("/meshes/policy", post(h::mesh_policy)),
+        ("/meshes/admit", post(h::mesh_admit)),
         ("/estop/release", post(console::estop_release)),
         ("/trust", post(h::trust_add)),
         ("/trust/{id}", delete(h::trust_remove)),

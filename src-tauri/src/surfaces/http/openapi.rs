@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope};
-use crate::operator::{browser, console, dto, estop, series, topology};
+use crate::operator::{browser, console, dto, estop, meshes, series, topology};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -44,6 +44,9 @@ use crate::operator::{browser, console, dto, estop, series, topology};
     estop::EstopReport,
     series::SeriesView,
     topology::TopologyView,
+    meshes::MeshView,
+    meshes::MeshPolicyChange,
+    meshes::Admittance,
     Standing,
 )))]
 struct Schemas;
@@ -112,6 +115,25 @@ pub const ROUTES: &[Route] = &[
         "/peers",
         "[PeerView]",
         "Every peer, connected or not, with its state and why.",
+    ),
+    get(
+        "/meshes",
+        "[MeshView]",
+        "The meshes seen on the LAN, their nodes there, and how devices of ours join.",
+    ),
+    post(
+        Scope::Admin,
+        "/meshes/policy",
+        Some("MeshPolicyChange"),
+        "[MeshView]",
+        "Sets what happens when a trusted device of a mesh is seen.",
+    ),
+    post(
+        Scope::Admin,
+        "/meshes/admit",
+        Some("Admittance"),
+        "[MeshView]",
+        "Lets a device in that the join policy asks about.",
     ),
     get(
         "/topology",
