@@ -22,6 +22,7 @@ mod harness;
 mod levels;
 mod lifecycle;
 mod main_job;
+mod pairing;
 mod process;
 mod recorded;
 mod starting;

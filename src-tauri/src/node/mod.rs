@@ -16,6 +16,7 @@ mod methods;
 pub mod metrics;
 mod open;
 pub mod outside;
+pub mod pairing;
 pub mod peers;
 pub mod planning;
 pub mod policy_book;
@@ -132,6 +133,10 @@ impl Node {
                 .tasks
                 .passing("discovery", discovery::run(shared.clone(), address.port()));
         }
+        shared.pairing.listens_on(address);
+        shared
+            .tasks
+            .passing("learned peers", pairing::dial_learned(shared.clone()));
         if !sensors.is_empty() {
             shared
                 .tasks
@@ -185,6 +190,11 @@ impl Node {
     /// Waits until the node is told to stop or an essential task ends.
     pub async fn stopped(&self) {
         self.shared.tasks.stop().cancelled().await;
+    }
+
+    /// Why the node wants to be started again, if that is why it stopped.
+    pub fn restart_reason(&self) -> Option<String> {
+        self.shared.tasks.restart_reason()
     }
 
     /// Ends the node: actions to their safe state, links with a goodbye, the store written out.

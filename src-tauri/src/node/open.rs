@@ -132,6 +132,10 @@ impl Opened {
                 .map_err(|_| StoreError::Closed)??,
             false => Store::open_on(&file, options, engine)?,
         };
+        let mesh = match &config.mesh {
+            Some(_) => mesh,
+            None => super::pairing::settled(&store, &dir, mesh).await?,
+        };
         let stamper = resume(&store, key.id().clone()).await?;
         let (offered, signers, mesh_floor, horizon) = store
             .read("what peers are known for", |c| {
@@ -168,6 +172,7 @@ impl Opened {
             proposals_head: watch::channel(0).0,
             last_offered: Mutex::new(offered),
             signers: RwLock::new(Arc::new(signers)),
+            pairing: super::pairing::Pairing::default(),
             held: Held::new(horizon.map(|h| h.time), mesh_floor),
             mesh_floor,
             key,

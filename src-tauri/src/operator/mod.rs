@@ -10,6 +10,7 @@ pub mod console;
 pub mod dto;
 pub mod estop;
 pub mod meshes;
+pub mod pairing;
 mod peers;
 mod proposals;
 pub mod queries;

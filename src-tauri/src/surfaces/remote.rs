@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::adapters::paths::StateDir;
 use crate::domain::gate::SignedDecision;
+use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope, Tokens, TokensError};
 use crate::operator::browser::{LinkRequest, LinkView};
@@ -29,6 +30,7 @@ use crate::operator::dto::{
 };
 use crate::operator::estop::{EstopReport, EstopRequest, EstopView};
 use crate::operator::meshes::{Admittance, MeshPolicyChange, MeshView};
+use crate::operator::pairing::{PairDecision, PairStart};
 
 /// How long the node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -543,6 +545,48 @@ impl Remote {
     /// As [`Remote::status`].
     pub async fn trust_add(&self, add: &TrustAdd) -> Asked<TrustRecordView> {
         self.post(Scope::Admin, "/trust", add).await
+    }
+
+    /// Pairing on the node.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn pairing(&self) -> Asked<PairingView> {
+        self.ask(Scope::Admin, Method::GET, "/pairing", None).await
+    }
+
+    /// Lets others ask to be paired with.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn pair_open(&self) -> Asked<PairingView> {
+        self.ask(Scope::Admin, Method::POST, "/pairing/window", None)
+            .await
+    }
+
+    /// Closes the window and ends the pairing under way.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn pair_cancel(&self) -> Asked<PairingView> {
+        self.ask(Scope::Admin, Method::DELETE, "/pairing", None)
+            .await
+    }
+
+    /// Asks another node to pair.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn pair_start(&self, wish: &PairStart) -> Asked<PairingView> {
+        self.post(Scope::Admin, "/pairing/start", wish).await
+    }
+
+    /// Says what the person says.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn pair_decide(&self, decision: &PairDecision) -> Asked<PairingView> {
+        self.post(Scope::Admin, "/pairing/decision", decision).await
     }
 
     /// Forgets a device.

@@ -150,6 +150,18 @@ pub const RECONCILE_EVERY_MS: u64 = 60_000;
 pub const RECONCILE_ANSWERS_PER_MINUTE: u32 = 600;
 /// Messages a gen-1 node gets from us in a minute on a link that we dialed; it takes 100.
 pub const GEN1_MESSAGES_PER_MINUTE: u32 = 90;
+/// How long a pairing window stays open, in milliseconds.
+pub const PAIRING_WINDOW_MS: u64 = 300_000;
+/// Pairings that may be begun in one window.
+pub const PAIRING_TRIES: u32 = 3;
+/// Largest message of a pairing, in bytes.
+pub const PAIRING_MESSAGE_BYTES: usize = 4_096;
+/// Longest name or mesh shown from the other side of a pairing, in characters.
+pub const PAIRING_NAME_CHARS: usize = 64;
+/// How long the other side of a pairing may take where no person is asked, in milliseconds.
+pub const PAIRING_STEP_MS: u64 = 10_000;
+/// Peers a node learns by pairing and dials again after a restart.
+pub const LEARNED_PEERS_MAX: usize = 256;
 /// Pause between two pings on a link, in milliseconds.
 pub const PING_EVERY_MS: u64 = 15_000;
 /// How long an answer to a ping may take, in milliseconds.

@@ -97,6 +97,8 @@ pub enum Command {
     /// Devices this node trusts
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// Let two nodes come to trust each other: compare, then say yes at both
+    Pair(PairArgs),
     /// People whose signatures count
     #[command(subcommand)]
     Operator(OperatorCommand),
@@ -183,6 +185,26 @@ impl StartArgs {
             ..RawConfig::default()
         }
     }
+}
+
+/// How to pair.
+#[derive(Debug, Args)]
+pub struct PairArgs {
+    /// The text of the other node's link (clawmesh://pair?…), quoted
+    #[arg(value_name = "LINK", conflicts_with_all = ["accept", "url", "cancel"])]
+    pub target: Option<String>,
+    /// Let another node ask this one, for 5 minutes and 3 tries
+    #[arg(long, conflicts_with_all = ["url", "cancel"])]
+    pub accept: bool,
+    /// Ask the node at this address, for example ws://192.168.1.7:18789
+    #[arg(long, value_name = "URL", conflicts_with = "cancel")]
+    pub url: Option<String>,
+    /// What the other node may do here: field, command-center, viewer or gen1 [default: asked]
+    #[arg(long = "as", value_name = "PRESET")]
+    pub preset: Option<String>,
+    /// Close the window and end the pairing under way
+    #[arg(long)]
+    pub cancel: bool,
 }
 
 /// Which facts.

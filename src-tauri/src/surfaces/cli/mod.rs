@@ -19,6 +19,7 @@ mod meshes;
 mod migrate;
 mod operators;
 mod out;
+mod pair;
 mod passphrase;
 mod policy;
 mod proposals;
@@ -161,6 +162,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Policy(command) => policy::run(ctx, &command).await,
         Command::Audit(command) => audit::run(ctx, &command).await,
         Command::Trust(command) => trust::run(ctx, &command).await,
+        Command::Pair(args) => Box::pin(pair::run(ctx, &args)).await,
         Command::Operator(command) => operators::run(ctx, &command).await,
         Command::Console(args) => console::run(ctx, &args).await,
         Command::Migrate { from } => migrate::run(ctx, from.as_deref()).await,

@@ -338,3 +338,23 @@ pub(super) async fn operator_revoke(
         .operator_revoke(&id, why.reason.as_deref())
         .await?))
 }
+
+pub(super) async fn pairing(State(api): Door) -> Answered {
+    Ok(ok(&api.door.pairing()))
+}
+
+pub(super) async fn pair_open(State(api): Door) -> Answered {
+    Ok(ok(&api.door.pair_open().await?))
+}
+
+pub(super) async fn pair_cancel(State(api): Door) -> Answered {
+    Ok(ok(&api.door.pair_cancel().await))
+}
+
+pub(super) async fn pair_start(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.pair_start(&body(sent)?).await?))
+}
+
+pub(super) async fn pair_decide(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.pair_decide(&body(sent)?)?))
+}

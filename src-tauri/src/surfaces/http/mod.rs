@@ -105,6 +105,10 @@ fn admin() -> Routes {
         ("/trust/{id}/revoke", post(h::trust_revoke)),
         ("/operators", post(h::operator_enroll)),
         ("/operators/{id}/revoke", post(h::operator_revoke)),
+        ("/pairing", get(h::pairing).delete(h::pair_cancel)),
+        ("/pairing/window", post(h::pair_open)),
+        ("/pairing/start", post(h::pair_start)),
+        ("/pairing/decision", post(h::pair_decide)),
     ]
 }
 

@@ -4,8 +4,10 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
+use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope};
+use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::{browser, console, dto, estop, meshes, series, topology};
 
 #[derive(OpenApi)]
@@ -48,6 +50,9 @@ use crate::operator::{browser, console, dto, estop, meshes, series, topology};
     meshes::MeshPolicyChange,
     meshes::Admittance,
     Standing,
+    PairingView,
+    PairStart,
+    PairDecision,
 )))]
 struct Schemas;
 
@@ -377,6 +382,44 @@ pub const ROUTES: &[Route] = &[
         "Release the emergency stop at this node, with a reason.",
     ),
     get("/openapi.json", "any", "This description."),
+    Route {
+        scope: Scope::Admin,
+        ..get(
+            "/pairing",
+            "PairingView",
+            "Pairing on this node: the window with its secret, the pairing under way, how the last one ended.",
+        )
+    },
+    Route {
+        method: "delete",
+        scope: Scope::Admin,
+        ..get(
+            "/pairing",
+            "PairingView",
+            "Close the window and end the pairing under way.",
+        )
+    },
+    post(
+        Scope::Admin,
+        "/pairing/window",
+        None,
+        "PairingView",
+        "Let others ask to be paired with, for five minutes and three tries.",
+    ),
+    post(
+        Scope::Admin,
+        "/pairing/start",
+        Some("PairStart"),
+        "PairingView",
+        "Ask another node to pair.",
+    ),
+    post(
+        Scope::Admin,
+        "/pairing/decision",
+        Some("PairDecision"),
+        "PairingView",
+        "Say whether the strings are the same, and what the other node may do here.",
+    ),
 ];
 
 fn shape(name: &str) -> Value {
