@@ -174,8 +174,9 @@ pub enum Security {
         tls: Tls,
         /// The certificate that must be shown.
         pin: Option<Fingerprint>,
-        /// The device that a certificate of an Ed25519 key must be of.
-        expect: DeviceId,
+        /// The device that a certificate of an Ed25519 key must be of. Without one, whoever answers is
+        /// reported and bound to nothing.
+        expect: Option<DeviceId>,
     },
 }
 
@@ -224,7 +225,9 @@ async fn open(
     };
     let (stream, protection) = match security {
         Security::Plain => (Box::new(stream) as Box<dyn ByteStream>, Protection::PLAIN),
-        Security::Tls { tls, pin, expect } => secure(url, stream, tls, *pin, expect).await?,
+        Security::Tls { tls, pin, expect } => {
+            secure(url, stream, tls, *pin, expect.as_ref()).await?
+        }
     };
     // The address, not the name: a node refuses host names it does not know (DNS rebinding).
     let request = Request::builder()
@@ -250,7 +253,7 @@ async fn secure(
     stream: TcpStream,
     tls: &Tls,
     pin: Option<Fingerprint>,
-    expect: &DeviceId,
+    expect: Option<&DeviceId>,
 ) -> Result<(Box<dyn ByteStream>, Protection), TransportError> {
     let failed = |why: String| TransportError::Tls {
         url: url.to_string(),
@@ -274,20 +277,22 @@ async fn secure(
             found,
         });
     }
-    let protection = match device_of(certificate) {
-        Some(device) if device == *expect => Protection::tls(Some(device)),
-        Some(device) => {
+    let protection = match (device_of(certificate), expect) {
+        (Some(device), Some(expected)) if device == *expected => Protection::tls(Some(device)),
+        (Some(device), Some(expected)) => {
             return Err(TransportError::WrongDevice {
                 url: url.to_string(),
-                expected: expect.clone(),
+                expected: expected.clone(),
                 found: device,
             });
         }
-        None if pin.is_some() => Protection {
-            posture: Posture::TlsPinned,
-            device: None,
+        (device, _) => Protection {
+            posture: match pin {
+                Some(_) => Posture::TlsPinned,
+                None => Posture::TlsUnpinned,
+            },
+            device,
         },
-        None => Protection::tls(None),
     };
     Ok((Box::new(stream), protection))
 }

@@ -85,7 +85,8 @@ impl fmt::Display for Posture {
 pub struct Protection {
     /// How well.
     pub posture: Posture,
-    /// The device whose key the other side has proven in the TLS handshake.
+    /// The device whose key the other side has proven in the TLS handshake. Known without being
+    /// `IdentityBound` where we dialed and expected nobody: compare it with who says hello.
     pub device: Option<DeviceId>,
 }
 

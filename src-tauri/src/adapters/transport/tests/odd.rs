@@ -32,7 +32,7 @@ fn pinning(pin: Fingerprint, expect: u8) -> Security {
     Security::Tls {
         tls: tls_of(2),
         pin: Some(pin),
-        expect: id(expect),
+        expect: Some(id(expect)),
     }
 }
 

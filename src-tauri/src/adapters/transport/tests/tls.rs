@@ -13,7 +13,7 @@ pub(super) fn security(seed: u8, expect: DeviceId) -> Security {
     Security::Tls {
         tls: tls_of(seed),
         pin: None,
-        expect,
+        expect: Some(expect),
     }
 }
 
@@ -52,7 +52,7 @@ async fn another_device_or_another_certificate_never_connects() {
     let pinned = |pin: Fingerprint| Security::Tls {
         tls: tls_of(1),
         pin: Some(pin),
-        expect: id(SERVER),
+        expect: Some(id(SERVER)),
     };
     let wrong = pinned(tls_of(2).fingerprint());
     let error = dial_as(&site, &wrong).await.err().unwrap();
@@ -188,4 +188,20 @@ async fn a_url_that_asks_for_tls_is_never_dialed_without() {
     let site = site().await;
     let error = dial_as(&site, &Security::Plain).await.err().unwrap();
     assert!(matches!(error, TransportError::TlsNeeded { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn whoever_answers_is_known_but_bound_to_nothing_if_nobody_was_expected() {
+    let site = site().await;
+    let here = tls_of(SERVER).fingerprint();
+    for (pin, posture) in [
+        (None, Posture::TlsUnpinned),
+        (Some(here), Posture::TlsPinned),
+    ] {
+        let (tls, expect) = (tls_of(2), None);
+        let security = Security::Tls { tls, pin, expect };
+        let near = dial_as(&site, &security).await.unwrap();
+        let device = Some(id(SERVER));
+        assert_eq!(*near.protection(), Protection { posture, device });
+    }
 }
