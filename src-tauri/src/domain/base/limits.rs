@@ -28,6 +28,8 @@ pub const COMMAND_AGE_MAX_MS: u64 = 300_000;
 pub const CLOCK_BEHIND_MAX_MS: u64 = 60_000;
 /// How long an unauthenticated socket may take to complete `mesh.connect`, in milliseconds.
 pub const HANDSHAKE_DEADLINE_MS: u64 = 10_000;
+/// Largest message of a socket that has not authenticated, in bytes.
+pub const STRANGER_MESSAGE_MAX_BYTES: usize = 65_536;
 /// Most unauthenticated peer sockets; the oldest is closed to make room for a new one.
 pub const UNAUTHENTICATED_SOCKETS_MAX: usize = 384;
 /// Most authenticated peer sessions.

@@ -258,15 +258,16 @@ pub async fn initiate(
     expected: Expected,
     secret: Option<LinkSecret>,
 ) {
-    let security = match &expected {
-        Some(device) if url.tls() || !url.is_loopback() => Security::Tls {
+    // Without a link nobody knows yet whose key TLS should show; the persons' comparison is what
+    // protects a pairing, and nothing secret is said in it.
+    let security = if url.tls() || (expected.is_some() && !url.is_loopback()) {
+        Security::Tls {
             tls: ticket.shared.tls.clone(),
             pin: None,
-            expect: device.clone(),
-        },
-        // Without a link nobody knows yet whose key TLS should show; the persons' comparison is what
-        // protects a pairing, and nothing secret is said in it.
-        _ => Security::Plain,
+            expect: expected.clone(),
+        }
+    } else {
+        Security::Plain
     };
     let stop = ticket.shared.tasks.stop().child_token();
     let dialer = ticket.shared.dialer.clone();
