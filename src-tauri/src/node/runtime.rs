@@ -16,6 +16,7 @@ use crate::domain::base::limits::SHUTDOWN_DEADLINE_MS;
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    killed: CancellationToken,
 }
 
 impl Tasks {
@@ -36,10 +37,14 @@ impl Tasks {
 
     /// Starts a task whose early end, by return or panic, ends the node.
     pub fn essential(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
+        let (stop, killed) = (self.stop.clone(), self.killed.clone());
         self.tracker.spawn(async move {
             let guard = stop.clone().drop_guard();
-            task.await;
+            tokio::select! {
+                biased;
+                () = killed.cancelled() => return,
+                () = task => {}
+            }
             if !stop.is_cancelled() {
                 tracing::error!(task = name, "an essential task ended; the node stops");
             }
@@ -49,10 +54,23 @@ impl Tasks {
 
     /// Starts a task that may end by itself, such as a link.
     pub fn passing(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let killed = self.killed.clone();
         self.tracker.spawn(async move {
-            task.await;
+            tokio::select! {
+                biased;
+                () = killed.cancelled() => return,
+                () = task => {}
+            }
             tracing::trace!(task = name, "ended");
         });
+    }
+
+    /// Drops every task where it stands, as the loss of power does; nothing is told or tidied up.
+    /// Returns when none is left.
+    pub async fn kill(&self) {
+        self.killed.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
     }
 
     /// Tells every task to end and waits for them, no longer than the shutdown deadline.

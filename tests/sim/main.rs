@@ -1,0 +1,102 @@
+//! The simulator: real nodes over a simulated network, clock, disk and chance, all driven by one
+//! seed. `make sim SEEDS=1000` runs many, `make sim SEED=1234` one again, `SIM_TRACE=1` tells all.
+
+mod checks;
+mod disk;
+mod host;
+mod life;
+mod network;
+mod rng;
+mod world;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+thread_local! {
+    /// Panics on this thread, which are all of a world's.
+    pub static PANICS: Cell<u32> = const { Cell::new(0) };
+}
+
+fn count_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANICS.with(|p| p.set(p.get() + 1));
+            usual(info);
+        }));
+    });
+}
+
+/// Runs seeds and says what they showed; fails with every seed that showed something wrong.
+fn sweep(seeds: impl Iterator<Item = u64>) {
+    count_panics();
+    let begun = Instant::now();
+    let (mut faults, mut bad) = (BTreeMap::<&str, u64>::new(), Vec::new());
+    let (mut count, mut virtual_ms, mut opened, mut minted) = (0_u64, 0_u64, 0, 0);
+    for seed in seeds {
+        let report = life::run(seed);
+        count += 1;
+        virtual_ms += report.virtual_ms;
+        opened += report.opened;
+        minted += report.minted;
+        for (kind, n) in report.faults {
+            *faults.entry(kind).or_default() += n;
+        }
+        for wrong in &report.wrong {
+            eprintln!("seed {seed}: {wrong}");
+        }
+        if !report.wrong.is_empty() {
+            eprintln!("again: make sim SEED={seed}");
+            bad.push(report.seed);
+        }
+    }
+    let hours = virtual_ms / 3_600_000;
+    println!(
+        "{count} seeds, {hours} simulated hours, {minted} proposals, {opened} movements, faults {faults:?}, {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    assert!(bad.is_empty(), "seeds that showed something wrong: {bad:?}");
+    assert!(count < 20 || opened > 0, "no world moved anything: the simulator tests nothing");
+}
+
+fn wanted(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+#[ignore = "run by make sim"]
+fn sim() {
+    let seeds = match wanted("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let start = wanted("START").unwrap_or(0);
+            start..start + wanted("SEEDS").unwrap_or(100)
+        }
+    };
+    sweep(seeds);
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    count_panics();
+    let (first, second) = (life::run(7), life::run(7));
+    assert!(first.digest.1 > 500, "{} lines are no world", first.digest.1);
+    assert_eq!(first.digest, second.digest);
+    assert_ne!(first.digest, life::run(8).digest);
+}
+
+macro_rules! chunks {
+    ($($name:ident $start:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            sweep($start..$start + 25);
+        }
+    )*};
+}
+
+chunks! {
+    seeds_0 0; seeds_25 25; seeds_50 50; seeds_75 75;
+    seeds_100 100; seeds_125 125; seeds_150 150; seeds_175 175;
+}
