@@ -71,7 +71,11 @@ impl Driver for Valve {
         vec!["open".into(), "close".into()]
     }
 
-    fn apply<'a>(&'a self, action: &'a Action, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+    fn apply<'a>(
+        &'a self,
+        action: &'a Action,
+        job: &'a str,
+    ) -> BoxFuture<'a, Result<(), DriverError>> {
         Box::pin(async move {
             if self.rng.chance(10) {
                 tokio::time::sleep(Duration::from_millis(self.rng.below(3_000))).await;
@@ -97,8 +101,19 @@ impl Driver for Valve {
     }
 
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
-        let last = self.strokes.lock().unwrap().iter().rev().find(|s| s.node == self.node).cloned();
-        let position = if last.is_some_and(|s| s.opens) { "open" } else { "closed" };
+        let last = self
+            .strokes
+            .lock()
+            .unwrap()
+            .iter()
+            .rev()
+            .find(|s| s.node == self.node)
+            .cloned();
+        let position = if last.is_some_and(|s| s.opens) {
+            "open"
+        } else {
+            "closed"
+        };
         Box::pin(async move {
             Ok(Position {
                 position: position.to_owned(),

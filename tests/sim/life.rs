@@ -59,7 +59,13 @@ async fn live(seed: u64) -> Report {
         faults: std::mem::take(&mut world.faults),
         digest: world.trace.digest(),
         virtual_ms: world.trace.now_ms(),
-        opened: world.strokes.lock().unwrap().iter().filter(|s| s.opens).count(),
+        opened: world
+            .strokes
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|s| s.opens)
+            .count(),
         minted: world.promised.lock().unwrap().minted.len(),
         wrong: std::mem::take(&mut world.wrong),
     };
@@ -70,7 +76,9 @@ async fn live(seed: u64) -> Report {
 /// Somebody wants water somewhere.
 fn ask(world: &World) {
     let at = world.rng.index(world.places.len());
-    let Some(shared) = world.shared(at) else { return };
+    let Some(shared) = world.shared(at) else {
+        return;
+    };
     let now = shared.now();
     let seconds = 1 + i64::try_from(world.rng.below(20)).unwrap();
     let params = Params::from([("durationSec".to_owned(), seconds.into())]);
@@ -89,13 +97,21 @@ fn ask(world: &World) {
         created_at: now,
         expires_at: now.plus(120_000),
     };
-    let (promised, trace, tasks) = (world.promised.clone(), world.trace.clone(), shared.tasks.clone());
+    let (promised, trace, tasks) = (
+        world.promised.clone(),
+        world.trace.clone(),
+        shared.tasks.clone(),
+    );
     tasks.passing("person", async move {
         match proposals::mint(&shared, draft, shared.own_id()).await {
             Ok(minted) => {
                 let id = minted.signed.record().proposal_id.clone();
                 trace.note(format!("n{at} minted {id}"));
-                promised.lock().unwrap().minted.insert(id, (at, minted.signed));
+                promised
+                    .lock()
+                    .unwrap()
+                    .minted
+                    .insert(id, (at, minted.signed));
             }
             Err(refusal) => trace.note(format!("n{at} refused a wish: {}", refusal.code)),
         }
@@ -108,9 +124,18 @@ fn choose(world: &World) -> Option<(usize, clawmesh::domain::proposal::SignedPro
     (!recent.is_empty()).then(|| recent[world.rng.index(recent.len())].clone())
 }
 
-fn sign(world: &World, signed: &clawmesh::domain::proposal::SignedProposal, key: &OperatorKey, at: TimeMs) -> clawmesh::domain::gate::approval::SignedDecision {
+fn sign(
+    world: &World,
+    signed: &clawmesh::domain::proposal::SignedProposal,
+    key: &OperatorKey,
+    at: TimeMs,
+) -> clawmesh::domain::gate::approval::SignedDecision {
     let record = signed.record();
-    let verdict = if world.rng.chance(85) { Verdict::Approve } else { Verdict::Reject };
+    let verdict = if world.rng.chance(85) {
+        Verdict::Approve
+    } else {
+        Verdict::Reject
+    };
     Decision {
         verdict,
         mesh_id: record.mesh_id.clone(),
@@ -126,12 +151,24 @@ fn sign(world: &World, signed: &clawmesh::domain::proposal::SignedProposal, key:
 
 /// A person decides, at whichever node they stand.
 fn decide(world: &World) {
-    let Some((executor, proposal)) = choose(world) else { return };
-    let at = if world.rng.chance(50) { executor } else { world.rng.index(world.places.len()) };
+    let Some((executor, proposal)) = choose(world) else {
+        return;
+    };
+    let at = if world.rng.chance(50) {
+        executor
+    } else {
+        world.rng.index(world.places.len())
+    };
     let key = &world.operators[world.rng.index(world.operators.len())];
-    let Some(shared) = world.shared(at) else { return };
+    let Some(shared) = world.shared(at) else {
+        return;
+    };
     let decision = sign(world, &proposal, key, shared.now());
-    let (promised, trace, tasks) = (world.promised.clone(), world.trace.clone(), shared.tasks.clone());
+    let (promised, trace, tasks) = (
+        world.promised.clone(),
+        world.trace.clone(),
+        shared.tasks.clone(),
+    );
     promised.lock().unwrap().decisions.push(decision.clone());
     tasks.passing("person", async move {
         let id = decision.decision.proposal_id.clone();
@@ -140,15 +177,22 @@ fn decide(world: &World) {
                 trace.note(format!("n{at} decided {id}"));
                 promised.lock().unwrap().decided.insert(id);
             }
-            Err(refusal) => trace.note(format!("n{at} refused a decision on {id}: {}", refusal.code)),
+            Err(refusal) => trace.note(format!(
+                "n{at} refused a decision on {id}: {}",
+                refusal.code
+            )),
         }
     });
 }
 
 /// Somebody tries what must never work: a foreign key, another digest, an old approval elsewhere.
 fn misuse(world: &World) {
-    let Some((executor, proposal)) = choose(world) else { return };
-    let Some(shared) = world.shared(executor) else { return };
+    let Some((executor, proposal)) = choose(world) else {
+        return;
+    };
+    let Some(shared) = world.shared(executor) else {
+        return;
+    };
     let stranger = OperatorKey::from_seed(&[250; 32]);
     let mut decision = sign(world, &proposal, &stranger, shared.now());
     match world.rng.below(4) {
@@ -169,7 +213,10 @@ fn misuse(world: &World) {
     let (trace, tasks) = (world.trace.clone(), shared.tasks.clone());
     tasks.passing("liar", async move {
         let answer = proposals::decide(&shared, decision).await;
-        trace.note(format!("misuse at n{executor}: {:?}", answer.map(|_| ()).map_err(|r| r.code)));
+        trace.note(format!(
+            "misuse at n{executor}: {:?}",
+            answer.map(|_| ()).map_err(|r| r.code)
+        ));
     });
 }
 
@@ -228,7 +275,13 @@ async fn trouble(world: &mut World) {
                 && revoke(&shared, &who).await
             {
                 let now = world.trace.now_ms();
-                world.promised.lock().unwrap().revoked.entry((at, who)).or_insert(now);
+                world
+                    .promised
+                    .lock()
+                    .unwrap()
+                    .revoked
+                    .entry((at, who))
+                    .or_insert(now);
                 world.fault("revocation");
             }
         }
@@ -249,10 +302,23 @@ async fn rest(world: &mut World) {
             world.start(at).await;
         }
     }
-    // Sensors keep speaking, so "the same" is asked for a moment at which all agree.
+    // Sensors keep speaking, so what is there by now is what all must hold in the end.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let frames = checks::union(world);
     let end = world.trace.now_ms() + REST_SECS * 1_000;
-    tokio::time::sleep(Duration::from_secs(150)).await;
-    while world.trace.now_ms() < end && !checks::converged(world).await {
-        tokio::time::sleep(Duration::from_millis(2_300)).await;
+    // The longest an action may still take.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    loop {
+        let lacking = checks::lacking(world, &frames);
+        if lacking.iter().all(|n| *n == 0) {
+            return;
+        }
+        if world.trace.now_ms() >= end {
+            let all = frames.len();
+            let what = format!("CONVERGE: of {all} frames the nodes lack {lacking:?}");
+            world.wrong.push(what);
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
     }
 }

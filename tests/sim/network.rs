@@ -108,7 +108,11 @@ impl Net {
     }
 
     /// Opens a pipe from one host to another; the near end and the host that answers.
-    pub async fn connect(&self, from: usize, to: usize) -> io::Result<(DuplexStream, Host, DuplexStream)> {
+    pub async fn connect(
+        &self,
+        from: usize,
+        to: usize,
+    ) -> io::Result<(DuplexStream, Host, DuplexStream)> {
         tokio::time::sleep(self.latency(from, to)).await;
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         if !self.passes(from, to) || !self.passes(to, from) {
@@ -124,7 +128,11 @@ impl Net {
         let (near, near_net) = tokio::io::duplex(16 * 1024);
         let (far, far_net) = tokio::io::duplex(16 * 1024);
         let cut = CancellationToken::new();
-        self.state.lock().unwrap().pipes.push((from, to, cut.clone()));
+        self.state
+            .lock()
+            .unwrap()
+            .pipes
+            .push((from, to, cut.clone()));
         self.trace.note(format!("net {from}->{to} open"));
         let (near_read, near_write) = tokio::io::split(near_net);
         let (far_read, far_write) = tokio::io::split(far_net);
@@ -146,7 +154,9 @@ impl Net {
             let mut buffer = vec![0_u8; 16 * 1024];
             let moving = async {
                 loop {
-                    let Ok(count) = input.read(&mut buffer).await else { break };
+                    let Ok(count) = input.read(&mut buffer).await else {
+                        break;
+                    };
                     if count == 0 {
                         break;
                     }
@@ -183,15 +193,26 @@ pub struct SimDialer {
 }
 
 impl SimDialer {
-    async fn open(&self, url: &PeerUrl, security: &Security, stop: &CancellationToken) -> Result<Socket, TransportError> {
-        let last = url.host().rsplit('.').next().and_then(|n| n.parse::<usize>().ok());
+    async fn open(
+        &self,
+        url: &PeerUrl,
+        security: &Security,
+        stop: &CancellationToken,
+    ) -> Result<Socket, TransportError> {
+        let last = url
+            .host()
+            .rsplit('.')
+            .next()
+            .and_then(|n| n.parse::<usize>().ok());
         let to = last.and_then(|n| n.checked_sub(1)).unwrap_or(usize::MAX);
-        let (near, host, far) = self.net.connect(self.from, to).await.map_err(|source| {
-            TransportError::Connect {
-                url: url.to_string(),
-                source,
-            }
-        })?;
+        let (near, host, far) =
+            self.net
+                .connect(self.from, to)
+                .await
+                .map_err(|source| TransportError::Connect {
+                    url: url.to_string(),
+                    source,
+                })?;
         if let Security::Tls { expect, .. } = security
             && *expect != host.device
         {
@@ -232,12 +253,14 @@ impl Dialer for SimDialer {
     ) -> BoxFuture<'a, Result<Socket, TransportError>> {
         Box::pin(async move {
             let opening = self.open(url, security, stop);
-            tokio::time::timeout(timeout, opening).await.unwrap_or_else(|_| {
-                Err(TransportError::TimedOut {
-                    url: url.to_string(),
-                    timeout_ms: timeout.as_millis(),
+            tokio::time::timeout(timeout, opening)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(TransportError::TimedOut {
+                        url: url.to_string(),
+                        timeout_ms: timeout.as_millis(),
+                    })
                 })
-            })
         })
     }
 }

@@ -14,8 +14,8 @@ use clawmesh::adapters::store::{Class, Engine, operators, trust};
 use clawmesh::adapters::transport::Doorway;
 use clawmesh::domain::admission::TrustRecord;
 use clawmesh::domain::base::{OperatorId, ProposalId, TimeMs};
-use clawmesh::domain::gate::operators::{OperatorRecord, OperatorRevocation, SignedOperator};
 use clawmesh::domain::gate::approval::SignedDecision;
+use clawmesh::domain::gate::operators::{OperatorRecord, OperatorRevocation, SignedOperator};
 use clawmesh::domain::identity::{DeviceKey, OperatorKey};
 use clawmesh::domain::proposal::SignedProposal;
 use clawmesh::node::{Node, Opened, Outside, RawConfig, Shared};
@@ -103,7 +103,11 @@ impl World {
             .map(|n| Place {
                 key: device(n),
                 // Connected: everybody dials one that came before, some dial one more.
-                peers: (0..n.min(1 + rng.index(2))).map(|_| rng.index(n)).collect::<BTreeSet<_>>().into_iter().collect(),
+                peers: (0..n.min(1 + rng.index(2)))
+                    .map(|_| rng.index(n))
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect(),
                 clock: Arc::new(SimClock {
                     trace: trace.clone(),
                     error_ms: i64::try_from(rng.below(4_000)).unwrap().into(),
@@ -116,7 +120,9 @@ impl World {
                 down: CancellationToken::new(),
             })
             .collect();
-        let operators = (0..3).map(|n| OperatorKey::from_seed(&[200 + n; 32])).collect();
+        let operators = (0..3)
+            .map(|n| OperatorKey::from_seed(&[200 + n; 32]))
+            .collect();
         Self {
             rng,
             trace,
@@ -159,9 +165,11 @@ impl World {
             mesh_name: Some("sim".into()),
             sensor_interval_ms: Some(5_000),
             discovery: Some(false),
-            peers: place.peers.iter().map(|p| {
-                format!("{}=ws://{}||lan", device(*p).id(), network::address(*p))
-            }).collect(),
+            peers: place
+                .peers
+                .iter()
+                .map(|p| format!("{}=ws://{}||lan", device(*p).id(), network::address(*p)))
+                .collect(),
             ..RawConfig::default()
         };
         let config = raw.resolve(place.state.clone()).unwrap();
@@ -188,7 +196,8 @@ impl World {
         let opened = match Opened::open_in(config, outside).await {
             Ok(opened) => opened,
             Err(error) => {
-                self.wrong.push(format!("n{at} cannot open its state: {error}"));
+                self.wrong
+                    .push(format!("n{at} cannot open its state: {error}"));
                 return false;
             }
         };
@@ -223,9 +232,12 @@ impl World {
     /// The power of a host goes: its tasks end where they stand, its disk keeps what was synced.
     pub async fn crash(&mut self, at: usize) {
         let place = &mut self.places[at];
-        let (Some(node), Some(disk)) = (place.node.take(), place.disk.take()) else { return };
+        let (Some(node), Some(disk)) = (place.node.take(), place.disk.take()) else {
+            return;
+        };
         if node.shared().tasks.stop().is_cancelled() {
-            self.wrong.push(format!("n{at}: an essential task had ended"));
+            self.wrong
+                .push(format!("n{at}: an essential task had ended"));
         }
         let next = self.root.path().join(format!("n{at}-{}", place.lives));
         let dir = StateDir::at(&next);
@@ -238,7 +250,8 @@ impl World {
         place.down.cancel();
         node.shared().tasks.kill().await;
         drop(node);
-        self.trace.note(format!("n{at} crashed, {lost} bytes of log lost"));
+        self.trace
+            .note(format!("n{at} crashed, {lost} bytes of log lost"));
         std::fs::remove_dir_all(&place.state).ok();
         std::fs::remove_file(log_of(&old.database())).ok();
         place.state = next;
@@ -263,21 +276,31 @@ async fn furnish(shared: &Shared, count: usize, people: &[OperatorKey]) {
         let key = device(n);
         if *key.id() != own {
             let grants = GRANTS.parse().unwrap();
-            records.push(TrustRecord::new(key.id().clone(), Some(*key.public()), None, grants, TimeMs(1)));
+            records.push(TrustRecord::new(
+                key.id().clone(),
+                Some(*key.public()),
+                None,
+                grants,
+                TimeMs(1),
+            ));
         }
     }
-    let people: Vec<SignedOperator> = people.iter().enumerate().map(|(n, key)| {
-        let record = OperatorRecord {
-            operator_id: key.id().clone(),
-            public_key: *key.public(),
-            name: format!("person {n}"),
-            max_level: "L3".parse().unwrap(),
-            issuer: own.clone(),
-            issued_at: shared.now(),
-            expires_at: None,
-        };
-        SignedOperator::issue(record, &shared.key)
-    }).collect();
+    let people: Vec<SignedOperator> = people
+        .iter()
+        .enumerate()
+        .map(|(n, key)| {
+            let record = OperatorRecord {
+                operator_id: key.id().clone(),
+                public_key: *key.public(),
+                name: format!("person {n}"),
+                max_level: "L3".parse().unwrap(),
+                issuer: own.clone(),
+                issued_at: shared.now(),
+                expires_at: None,
+            };
+            SignedOperator::issue(record, &shared.key)
+        })
+        .collect();
     let done = shared.store.write(Class::Durable, "furnish", move |c| {
         for record in &records {
             trust::put(c, record)?;
@@ -300,8 +323,13 @@ pub async fn revoke(shared: &Shared, who: &OperatorId) -> bool {
         reason: "lost".into(),
     };
     let signature = revocation.sign(&shared.key);
-    let signed = SignedRevocation { revocation, signature };
-    let done = shared.store.write(Class::Durable, "revoke", move |c| operators::revoke(c, &signed));
+    let signed = SignedRevocation {
+        revocation,
+        signature,
+    };
+    let done = shared.store.write(Class::Durable, "revoke", move |c| {
+        operators::revoke(c, &signed)
+    });
     done.await.is_ok()
 }
 
