@@ -255,7 +255,7 @@ async fn trouble(world: &mut World) {
             world.fault("partition");
         }
         6 => world.net.heal(),
-        7 => {
+        7 if std::env::var_os("SIM_GOOD_DISKS").is_none() => {
             let percent = [0, 5, 40][world.rng.index(3)];
             let slow = world.rng.chance(30);
             if let Some(disk) = &world.places[at].disk {

@@ -33,7 +33,7 @@ struct State {
     /// Directions in which nothing comes through.
     blocked: BTreeSet<(usize, usize)>,
     pipes: Vec<(usize, usize, CancellationToken)>,
-    latency: BTreeMap<(usize, usize), u64>,
+    latency: BTreeMap<(usize, usize), (u64, Rng)>,
     calm: bool,
 }
 
@@ -41,6 +41,7 @@ struct State {
 pub struct Net {
     state: Arc<Mutex<State>>,
     rng: Rng,
+    seed: u64,
     trace: Trace,
 }
 
@@ -53,6 +54,7 @@ impl Net {
     pub fn new(rng: Rng, trace: Trace) -> Self {
         Self {
             state: Arc::default(),
+            seed: rng.next(),
             rng,
             trace,
         }
@@ -96,15 +98,19 @@ impl Net {
         !self.state.lock().unwrap().blocked.contains(&(from, to))
     }
 
+    /// Each direction draws from a stream of its own: `tokio::sync::watch` wakes its waiters in an
+    /// order that is not seeded, which must not change what another link sees.
     fn latency(&self, from: usize, to: usize) -> Duration {
         let mut state = self.state.lock().unwrap();
-        let base = *state
-            .latency
-            .entry((from, to))
-            .or_insert_with(|| 1 + self.rng.below(80));
-        let spike = !state.calm && self.rng.chance(1);
-        let jitter = self.rng.below(base / 2 + 1);
-        Duration::from_millis(base + jitter + if spike { self.rng.below(5_000) } else { 0 })
+        let calm = state.calm;
+        let seed = self.seed ^ (u64::try_from(from * 97 + to).unwrap() << 32);
+        let (base, rng) = state.latency.entry((from, to)).or_insert_with(|| {
+            let rng = Rng::new(seed);
+            (1 + rng.below(80), rng)
+        });
+        let spike = rng.chance(1) && !calm;
+        let (jitter, long) = (rng.below(*base / 2 + 1), rng.below(5_000));
+        Duration::from_millis(*base + jitter + if spike { long } else { 0 })
     }
 
     /// Opens a pipe from one host to another; the near end and the host that answers.
