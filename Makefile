@@ -3,6 +3,7 @@
 #   make run        install what is missing, build, run the demo: a command centre and a field node
 #   make test       install what is missing, then every check and test (this is all that CI does)
 #   make test-long  the long simulations and property tests as well
+#   make sim        simulate worlds: SEEDS=1000 START=0, or SEED=1234 again; SIM_TRACE=1 tells all
 #   make node       build the node for use: target/release/clawmesh-node
 #   make bench      criterion benchmarks
 #   make fmt        format the code
@@ -11,7 +12,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long node bench fmt clean
+.PHONY: help setup run test test-long sim node bench fmt clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -27,6 +28,13 @@ test:
 
 test-long:
 	@scripts/test --long
+
+SEEDS ?= 100
+sim: export SEEDS := $(SEEDS)
+sim: export SEED := $(SEED)
+sim: export START := $(START)
+sim:
+	@scripts/with-tools cargo test --locked --test sim -- --exact --nocapture sim
 
 node:
 	@scripts/with-tools cargo build --locked --release --bin clawmesh-node

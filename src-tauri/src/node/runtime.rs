@@ -18,6 +18,7 @@ pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
     restart: Arc<OnceLock<String>>,
+    killed: CancellationToken,
 }
 
 impl Tasks {
@@ -49,10 +50,14 @@ impl Tasks {
 
     /// Starts a task whose early end, by return or panic, ends the node.
     pub fn essential(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
+        let (stop, killed) = (self.stop.clone(), self.killed.clone());
         self.tracker.spawn(async move {
             let guard = stop.clone().drop_guard();
-            task.await;
+            tokio::select! {
+                biased;
+                () = killed.cancelled() => return,
+                () = task => {}
+            }
             if !stop.is_cancelled() {
                 tracing::error!(task = name, "an essential task ended; the node stops");
             }
@@ -62,10 +67,23 @@ impl Tasks {
 
     /// Starts a task that may end by itself, such as a link.
     pub fn passing(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let killed = self.killed.clone();
         self.tracker.spawn(async move {
-            task.await;
+            tokio::select! {
+                biased;
+                () = killed.cancelled() => return,
+                () = task => {}
+            }
             tracing::trace!(task = name, "ended");
         });
+    }
+
+    /// Drops every task where it stands, as the loss of power does; nothing is told or tidied up.
+    /// Returns when none is left.
+    pub async fn kill(&self) {
+        self.killed.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
     }
 
     /// Tells every task to end and waits for them, no longer than the shutdown deadline.

@@ -182,7 +182,8 @@ impl Slot {
         self.0.ends.cut.clone().cancelled_owned()
     }
 
-    pub(super) fn cut(&self) -> &CancellationToken {
+    /// Ends the connection when it is cancelled.
+    pub fn cut(&self) -> &CancellationToken {
         &self.0.ends.cut
     }
 

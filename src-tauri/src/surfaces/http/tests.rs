@@ -379,7 +379,7 @@ async fn trust_is_given_changed_and_ended_with_an_audit_trail() {
         .await;
     assert_eq!(
         (&report["ok"], &report["entries"]),
-        (&json!(true), &json!(6)),
+        (&json!(true), &json!(5)),
         "{report}"
     );
 }

@@ -1,0 +1,137 @@
+//! What a simulated host has besides network and disk: a clock that is wrong, a valve, a sensor.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clawmesh::adapters::clock::Clock;
+use clawmesh::adapters::executor::{Driver, DriverError, Position};
+use clawmesh::adapters::sensor::{Reading, Sensor};
+use clawmesh::domain::base::TimeMs;
+use clawmesh::domain::capability::{Action, Capability};
+use futures_util::future::BoxFuture;
+
+use crate::rng::{Rng, Trace};
+
+/// Virtual time plus an error of its own.
+pub struct SimClock {
+    pub trace: Trace,
+    pub error_ms: AtomicI64,
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> TimeMs {
+        let now = 1_760_000_000_000 + self.trace.now_ms();
+        TimeMs(now.saturating_add_signed(self.error_ms.load(Ordering::Relaxed)))
+    }
+}
+
+/// One physical event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stroke {
+    pub at_ms: u64,
+    pub node: usize,
+    pub job: String,
+    pub opens: bool,
+    pub seconds: u64,
+}
+
+/// The real world: what crashes of nodes do not erase.
+pub type Strokes = Arc<Mutex<Vec<Stroke>>>;
+
+#[derive(Clone)]
+pub struct Valve {
+    pub capability: Capability,
+    pub node: usize,
+    pub strokes: Strokes,
+    pub rng: Rng,
+    pub trace: Trace,
+}
+
+impl Valve {
+    fn stroke(&self, job: &str, opens: bool, seconds: u64) {
+        let what = if opens { "opens" } else { "closes" };
+        self.trace.note(format!("valve {} {what} {job}", self.node));
+        self.strokes.lock().unwrap().push(Stroke {
+            at_ms: self.trace.now_ms(),
+            node: self.node,
+            job: job.to_owned(),
+            opens,
+            seconds,
+        });
+    }
+}
+
+impl Driver for Valve {
+    fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    fn operations(&self) -> Vec<String> {
+        vec!["open".into(), "close".into()]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        action: &'a Action,
+        job: &'a str,
+    ) -> BoxFuture<'a, Result<(), DriverError>> {
+        Box::pin(async move {
+            if self.rng.chance(10) {
+                tokio::time::sleep(Duration::from_millis(self.rng.below(3_000))).await;
+            }
+            let seconds = serde_json::to_value(action.params.get("durationSec"));
+            let seconds = seconds.ok().and_then(|v| v.as_u64()).unwrap_or(0);
+            self.stroke(job, action.operation == "open", seconds);
+            match self.rng.chance(5) {
+                true => Err(DriverError::Failed("simulated".into())),
+                false => Ok(()),
+            }
+        })
+    }
+
+    fn make_safe<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+        Box::pin(async move {
+            if self.rng.chance(5) {
+                return Err(DriverError::Failed("simulated".into()));
+            }
+            self.stroke(job, false, 0);
+            Ok(())
+        })
+    }
+
+    fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
+        let last = self
+            .strokes
+            .lock()
+            .unwrap()
+            .iter()
+            .rev()
+            .find(|s| s.node == self.node)
+            .cloned();
+        let position = if last.is_some_and(|s| s.opens) {
+            "open"
+        } else {
+            "closed"
+        };
+        Box::pin(async move {
+            Ok(Position {
+                position: position.to_owned(),
+            })
+        })
+    }
+}
+
+/// A reading that wanders.
+pub struct Soil(pub Rng);
+
+impl Sensor for Soil {
+    fn name(&self) -> &'static str {
+        "soil"
+    }
+
+    fn read(&mut self, _now: TimeMs) -> Vec<Reading> {
+        let value = f64::from(u32::try_from(self.0.below(100)).unwrap());
+        vec![Reading::new("moisture", "zone-1", value, "%")]
+    }
+}

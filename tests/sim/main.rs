@@ -1,0 +1,120 @@
+//! The simulator: real nodes over a simulated network, clock, disk and chance, all driven by one
+//! seed. `make sim SEEDS=1000` runs many, `make sim SEED=1234` one again, `SIM_TRACE=1` tells all.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
+mod checks;
+mod disk;
+mod host;
+mod life;
+mod network;
+mod rng;
+mod world;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+thread_local! {
+    /// Panics on this thread, which are all of a world's.
+    pub static PANICS: Cell<u32> = const { Cell::new(0) };
+}
+
+fn count_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANICS.with(|p| p.set(p.get() + 1));
+            usual(info);
+        }));
+    });
+}
+
+/// Runs seeds and says what they showed; fails with every seed that showed something wrong.
+fn sweep(seeds: impl Iterator<Item = u64>) {
+    count_panics();
+    let begun = Instant::now();
+    let (mut faults, mut bad) = (BTreeMap::<&str, u64>::new(), Vec::new());
+    let (mut count, mut virtual_ms, mut opened, mut minted) = (0_u64, 0_u64, 0, 0);
+    for seed in seeds {
+        let report = life::run(seed);
+        count += 1;
+        virtual_ms += report.virtual_ms;
+        opened += report.opened;
+        minted += report.minted;
+        for (kind, n) in report.faults {
+            *faults.entry(kind).or_default() += n;
+        }
+        for wrong in &report.wrong {
+            eprintln!("seed {seed}: {wrong}");
+        }
+        if !report.wrong.is_empty() {
+            eprintln!("again: make sim SEED={seed}");
+            bad.push(report.seed);
+        }
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let hours = virtual_ms as f64 / 3_600_000.0;
+    println!(
+        "{count} seeds, {hours:.1} simulated hours, {minted} proposals, {opened} movements, faults {faults:?}, {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    assert!(bad.is_empty(), "seeds that showed something wrong: {bad:?}");
+    assert!(
+        count < 20 || opened > 0,
+        "no world moved anything: the simulator tests nothing"
+    );
+}
+
+fn wanted(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// What `make sim` runs; without its variables there is nothing to do here.
+#[test]
+fn sim() {
+    if wanted("SEED").is_none() && wanted("SEEDS").is_none() {
+        return;
+    }
+    let seeds = match wanted("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let start = wanted("START").unwrap_or(0);
+            start..start + wanted("SEEDS").unwrap_or(100)
+        }
+    };
+    sweep(seeds);
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    count_panics();
+    let (first, second) = (life::run(3), life::run(3));
+    assert!(
+        first.digest.1 > 500,
+        "{} lines are no world",
+        first.digest.1
+    );
+    assert_eq!(first.digest, second.digest);
+    assert_ne!(first.digest, life::run(0).digest);
+}
+
+macro_rules! chunks {
+    ($($name:ident $start:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            sweep($start..$start + 4);
+        }
+    )*};
+}
+
+// Each in a process of its own, so that they share the processors.
+chunks! {
+    seeds_from_100 100; seeds_from_104 104; seeds_from_108 108; seeds_from_112 112;
+    seeds_from_116 116; seeds_from_120 120; seeds_from_124 124; seeds_from_128 128;
+    seeds_from_132 132; seeds_from_136 136; seeds_from_140 140; seeds_from_144 144;
+    seeds_from_148 148; seeds_from_152 152; seeds_from_156 156; seeds_from_160 160;
+    seeds_from_164 164; seeds_from_168 168; seeds_from_172 172; seeds_from_176 176;
+}
