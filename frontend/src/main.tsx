@@ -1,6 +1,6 @@
 import "@/ui/styles.css";
-import { applyTheme } from "@/platform/browser";
 import { setLanguage } from "@/lib/i18n";
+import { applyTheme } from "@/platform/browser";
 
 // Looks and language come first: charts read the language when they are imported.
 applyTheme();

@@ -24,17 +24,31 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const all: Hit[] = [
     ...PAGES.map(([to, name]) => ({ id: to, text: t(name), kind: t("page"), to: to as string, search: {} })),
     ...(topology?.nodes ?? []).map((n) => ({
-      id: n.deviceId, text: n.name ?? n.deviceId, kind: t("node"), to: "/topology", search: { node: n.deviceId },
+      id: n.deviceId,
+      text: n.name ?? n.deviceId,
+      kind: t("node"),
+      to: "/topology",
+      search: { node: n.deviceId },
     })),
     ...(proposals ?? []).map((p) => ({
-      id: p.id, text: `${action(p.operation, p.target, p.runMs)} (${p.id.slice(0, 8)})`, kind: statusWord(p.status), to: "/approvals", search: { id: p.id },
+      id: p.id,
+      text: `${action(p.operation, p.target, p.runMs)} (${p.id.slice(0, 8)})`,
+      kind: statusWord(p.status),
+      to: "/approvals",
+      search: { id: p.id },
     })),
     ...[...new Set((world ?? []).map((f) => f.metric))].map((m) => ({
-      id: `m:${m}`, text: m, kind: t("metric"), to: "/telemetry", search: { m },
+      id: `m:${m}`,
+      text: m,
+      kind: t("metric"),
+      to: "/telemetry",
+      search: { m },
     })),
   ];
   const words = asked.toLowerCase().split(/\s+/).filter(Boolean);
-  const hits = all.filter((h) => words.every((w) => `${h.text} ${h.kind} ${h.id}`.toLowerCase().includes(w))).slice(0, 12);
+  const hits = all
+    .filter((h) => words.every((w) => `${h.text} ${h.kind} ${h.id}`.toLowerCase().includes(w)))
+    .slice(0, 12);
   const pick = (h: Hit | undefined) => {
     if (!h) return;
     onClose();
@@ -75,7 +89,10 @@ export function Palette({ onClose }: { onClose: () => void }) {
             tabIndex={-1}
             aria-selected={i === at}
             onClick={() => pick(h)}
-            className={cx("flex h-8 cursor-pointer items-center justify-between gap-3 rounded-md px-2", i === at && "bg-s3")}
+            className={cx(
+              "flex h-8 cursor-pointer items-center justify-between gap-3 rounded-md px-2",
+              i === at && "bg-s3",
+            )}
           >
             <bdi className="truncate">{h.text}</bdi>
             <span className="shrink-0 text-t2">{h.kind}</span>

@@ -1,6 +1,7 @@
 /** What never scrolls away: where you are, whether it is live, what waits, and the stop. */
-import { Link, Outlet, useRouterState } from "@tanstack/react-router";
+
 import { useQueryClient } from "@tanstack/react-query";
+import { Link, Outlet, useRouterState } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { span } from "@/lib/format";
 import { t } from "@/lib/i18n";
@@ -10,13 +11,14 @@ import { isWaiting } from "@/node/patch";
 import { useEstop, useProposals, useSession, useStatus, useTopology } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
 import { Button, cx, State, useNow } from "@/ui/kit";
-import { PAGES, PHONE } from "./pages";
 import { Palette } from "./Palette";
+import { PAGES, PHONE } from "./pages";
 import { ReleaseButton, StopButton } from "./Stop";
 
 export function Shell() {
   const session = useSession();
-  const refused = session.error instanceof Refused && (session.error.status === 401 || session.error.status === 403);
+  const refused =
+    session.error instanceof Refused && (session.error.status === 401 || session.error.status === 403);
   if (refused) return <NotOpen onRetry={() => session.refetch()} />;
   return <Open />;
 }
@@ -63,7 +65,11 @@ function Open() {
       <Trouble />
       <div className="flex min-h-0 flex-1 flex-col-reverse sm:flex-row">
         <Rail />
-        <main id="page" tabIndex={-1} className="flex min-h-0 min-w-0 flex-1 flex-col overflow-auto p-3 outline-none">
+        <main
+          id="page"
+          tabIndex={-1}
+          className="flex min-h-0 min-w-0 flex-1 flex-col overflow-auto p-3 outline-none"
+        >
           <h1 className="sr-only">{here ? t(here) : "ClawMesh"}</h1>
           <Outlet />
         </main>
@@ -88,19 +94,29 @@ function TopBar({ onSearch }: { onSearch: () => void }) {
       <Link to="/" aria-label={t("overview")} className="text-accent text-lg">
         <span aria-hidden="true">◆</span>
       </Link>
-      <bdi className="max-w-32 truncate font-semibold">{status?.meshName ?? status?.displayName ?? "ClawMesh"}</bdi>
+      <bdi className="max-w-32 truncate font-semibold">
+        {status?.meshName ?? status?.displayName ?? "ClawMesh"}
+      </bdi>
       {status?.demo ? (
-        <span title={t("demoHint")} className="rounded-[4px] border border-info px-1 text-[11px] text-info leading-4">
+        <span
+          title={t("demoHint")}
+          className="rounded-[4px] border border-info px-1 text-[11px] text-info leading-4"
+        >
           {t("demo")}
         </span>
       ) : null}
       <Link to="/topology" className="hidden items-center gap-1.5 sm:flex">
         <State is={live ? "healthy" : link.state === "connecting" ? "unknown" : "offline"} word={!live} />
-        {topology ? `${topology.nodes.filter((n) => n.connected).length}/${topology.nodes.length} ${t("nodes")}` : null}
+        {topology
+          ? `${topology.nodes.filter((n) => n.connected).length}/${topology.nodes.length} ${t("nodes")}`
+          : null}
       </Link>
       <Link
         to="/approvals"
-        className={cx("flex items-center gap-1.5 whitespace-nowrap", waiting ? "font-semibold text-warn" : "text-t2")}
+        className={cx(
+          "flex items-center gap-1.5 whitespace-nowrap",
+          waiting ? "font-semibold text-warn" : "text-t2",
+        )}
       >
         <span aria-hidden="true">{waiting ? "▲" : "●"}</span>
         {waiting} <span className={cx(!waiting && "hidden sm:inline")}>{t("waiting")}</span>
@@ -108,7 +124,9 @@ function TopBar({ onSearch }: { onSearch: () => void }) {
       <span className="flex-1" />
       <Button tone="quiet" onClick={onSearch} aria-keyshortcuts="Control+K Meta+K" className="px-2">
         <span aria-hidden="true">⌕</span> <span className="sr-only lg:not-sr-only">{t("search")}</span>
-        <kbd className="hidden rounded-[4px] border border-line px-1 text-[11px] text-t2 lg:inline">Ctrl K</kbd>
+        <kbd className="hidden rounded-[4px] border border-line px-1 text-[11px] text-t2 lg:inline">
+          Ctrl K
+        </kbd>
       </Button>
       <ThemeButton />
       <StopButton />
@@ -156,17 +174,28 @@ function Trouble() {
   if (estop?.latched && estop.latch)
     lines.push([
       "■",
-      t("latchedBy", { by: estop.latch.by, when: new Date(estop.latch.since).toLocaleTimeString("en-GB"), reason: estop.latch.reason || "–" }),
+      t("latchedBy", {
+        by: estop.latch.by,
+        when: new Date(estop.latch.since).toLocaleTimeString("en-GB"),
+        reason: estop.latch.reason || "–",
+      }),
       <ReleaseButton key="release" />,
     ]);
   const others = topology?.nodes.filter((n) => n.estop && !n.own) ?? [];
-  if (others.length) lines.push(["■", t("latchedAt", { names: others.map((n) => n.name ?? n.deviceId.slice(0, 8)).join(", ") })]);
+  if (others.length)
+    lines.push([
+      "■",
+      t("latchedAt", { names: others.map((n) => n.name ?? n.deviceId.slice(0, 8)).join(", ") }),
+    ]);
   for (const problem of status.data?.problems ?? []) lines.push(["◐", t("problemLine", { text: problem })]);
   if (!lines.length) return null;
   return (
     <div role="status" className="shrink-0 border-line border-b bg-s2">
       {lines.slice(0, 4).map(([shape, text, extra]) => (
-        <div key={text} className={cx("flex min-h-8 items-center gap-2 px-3", shape === "■" ? "text-danger" : "text-warn")}>
+        <div
+          key={text}
+          className={cx("flex min-h-8 items-center gap-2 px-3", shape === "■" ? "text-danger" : "text-warn")}
+        >
           <span aria-hidden="true">{shape}</span>
           <bdi className="min-w-0">{text}</bdi>
           {extra}
@@ -187,7 +216,13 @@ function Rail() {
       aria-label={t("nav")}
       className="flex shrink-0 border-line border-t bg-s1 sm:w-14 sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:py-2 min-[1440px]:w-40"
     >
-      <div className={cx("contents", more && "max-sm:fixed max-sm:inset-x-0 max-sm:bottom-12 max-sm:z-30 max-sm:grid max-sm:grid-cols-3 max-sm:border-line max-sm:border-t max-sm:bg-s1")}>
+      <div
+        className={cx(
+          "contents",
+          more &&
+            "max-sm:fixed max-sm:inset-x-0 max-sm:bottom-12 max-sm:z-30 max-sm:grid max-sm:grid-cols-3 max-sm:border-line max-sm:border-t max-sm:bg-s1",
+        )}
+      >
         {PAGES.map(([to, name, glyph]) => {
           const onPhone = PHONE.includes(to);
           return (
@@ -205,7 +240,9 @@ function Rail() {
               <span aria-hidden="true" className="text-lg leading-5">
                 {glyph}
               </span>
-              <span className="text-[11px] sm:sr-only min-[1440px]:not-sr-only min-[1440px]:text-[13.5px]">{t(name)}</span>
+              <span className="text-[11px] sm:sr-only min-[1440px]:not-sr-only min-[1440px]:text-[13.5px]">
+                {t(name)}
+              </span>
               {to === "/approvals" && waiting ? (
                 <span className="absolute top-0.5 right-1 text-[11px] text-warn leading-4 font-semibold">
                   ▲{waiting}

@@ -23,7 +23,13 @@ export function StopButton() {
   };
   return (
     <>
-      <Button tone="danger" title={t("stopHint")} aria-label={t("stopHint")} onClick={press} className="h-9 min-w-20 font-bold">
+      <Button
+        tone="danger"
+        title={t("stopHint")}
+        aria-label={t("stopHint")}
+        onClick={press}
+        className="h-9 min-w-20 font-bold"
+      >
         <span aria-hidden="true">■ {latched ? t("stopped") : t("stop")}</span>
       </Button>
       {shown ? (
@@ -45,13 +51,23 @@ export function StopButton() {
                           {e.latched ? `■ ${t("latched")}` : `▲ ${t("notLatched")}`}
                         </span>
                       </div>
-                      {e.problem ? <p className="text-danger"><bdi>{e.problem}</bdi></p> : null}
+                      {e.problem ? (
+                        <p className="text-danger">
+                          <bdi>{e.problem}</bdi>
+                        </p>
+                      ) : null}
                       {e.actuators.map((a) => (
                         <div key={a.target} className="flex flex-wrap justify-between gap-2 text-t2">
                           <bdi title={a.target}>{device(a.target)}</bdi>
                           <span className="flex gap-2">
                             <bdi>{a.position}</bdi>
-                            {a.safe ? <span className="text-ok">● {t("safe")}</span> : <span className="text-danger">▲ {t("notSafe")} {a.problem}</span>}
+                            {a.safe ? (
+                              <span className="text-ok">● {t("safe")}</span>
+                            ) : (
+                              <span className="text-danger">
+                                ▲ {t("notSafe")} {a.problem}
+                              </span>
+                            )}
                           </span>
                         </div>
                       ))}
@@ -86,7 +102,9 @@ export function ReleaseButton() {
           text={t("releaseText")}
           go={t("confirm")}
           onClose={() => setAsking(false)}
-          onGo={(reason) => call("POST", "/estop/release", { reason }).finally(() => void client.invalidateQueries())}
+          onGo={(reason) =>
+            call("POST", "/estop/release", { reason }).finally(() => void client.invalidateQueries())
+          }
         />
       ) : null}
     </>

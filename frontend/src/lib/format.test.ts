@@ -4,7 +4,11 @@ import { action, bytes, csv, device, left, span, tier, value, when } from "./for
 describe("format", () => {
   it("shows spans in the largest fitting unit", () => {
     expect([span(400), span(59_000), span(61_000), span(7_200_000), span(200_000_000)]).toEqual([
-      "0 s", "59 s", "1 min", "2 h", "2 d",
+      "0 s",
+      "59 s",
+      "1 min",
+      "2 h",
+      "2 d",
     ]);
   });
   it("is relative under an hour and absolute after", () => {
@@ -31,6 +35,6 @@ describe("format", () => {
     expect(tier("T2_operational_observation")).toBe("T2");
   });
   it("defuses formulas and quotes in CSV", () => {
-    expect(csv([["=1+1", 'a"b', -4, null]])).toBe("'=1+1,\"a\"\"b\",-4,\r\n");
+    expect(csv([["=1+1", 'a"b', -4, null]])).toBe('\'=1+1,"a""b",-4,\r\n');
   });
 });

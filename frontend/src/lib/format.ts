@@ -78,4 +78,5 @@ export function cell(v: unknown): string {
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-export const csv = (rows: unknown[][]): string => `${rows.map((r) => r.map(cell).join(",")).join("\r\n")}\r\n`;
+export const csv = (rows: unknown[][]): string =>
+  `${rows.map((r) => r.map(cell).join(",")).join("\r\n")}\r\n`;

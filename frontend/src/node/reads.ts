@@ -33,7 +33,11 @@ export const useTopology = () => useQuery(read<N.Topology>("topology", "/topolog
 export const usePeers = () => useQuery(read<N.Peer[]>("peers", "/peers", 5_000));
 export const useWorld = () => useQuery(read<N.Fact[]>("world", "/world", 2_000));
 export const useEvents = () =>
-  useQuery({ queryKey: ["events"], queryFn: () => N.call<N.NodeEvent[]>("GET", "/events?limit=200"), staleTime: 30_000 });
+  useQuery({
+    queryKey: ["events"],
+    queryFn: () => N.call<N.NodeEvent[]>("GET", "/events?limit=200"),
+    staleTime: 30_000,
+  });
 export const useProposals = () =>
   useQuery({
     queryKey: ["proposals"],
@@ -49,7 +53,8 @@ export const useSeries = (asked: Parameters<typeof N.query>[0], every: number | 
 export const useTrust = () => useQuery(read<N.Trust[]>("trust", "/trust"));
 export const useOperators = () => useQuery(read<N.Operator[]>("operators", "/operators"));
 export const usePolicy = () => useQuery(read<N.Policy>("policy", "/policy"));
-export const useAudit = (limit: number) => useQuery(read<N.Audit[]>("audit", `/audit?limit=${limit}`, 10_000));
+export const useAudit = (limit: number) =>
+  useQuery(read<N.Audit[]>("audit", `/audit?limit=${limit}`, 10_000));
 export const useExplain = (p: N.Proposal | undefined) =>
   useQuery({
     queryKey: ["explain", p?.id],

@@ -10,10 +10,11 @@ import {
   useState,
   useSyncExternalStore,
 } from "react";
-import { absolute, tier as tierOf, span, when } from "@/lib/format";
+import { absolute, span, tier as tierOf, when } from "@/lib/format";
 import { t } from "@/lib/i18n";
 
-export const cx = (...parts: (string | false | null | undefined)[]): string => parts.filter(Boolean).join(" ");
+export const cx = (...parts: (string | false | null | undefined)[]): string =>
+  parts.filter(Boolean).join(" ");
 
 /** The time, once a second, shared by everything that shows an age. */
 let nowMs = Date.now();
@@ -72,7 +73,11 @@ export function Field({
     </div>
   );
 }
-export function Select({ label, children, ...rest }: SelectHTMLAttributes<HTMLSelectElement> & { label: string }) {
+export function Select({
+  label,
+  children,
+  ...rest
+}: SelectHTMLAttributes<HTMLSelectElement> & { label: string }) {
   return (
     <select aria-label={label} {...rest} className={cx(FIELD, rest.className)}>
       {children}
@@ -109,7 +114,12 @@ export function Panel({
       ) : null}
       {/* A scrolling region must be reachable by keyboard. */}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: scrolls */}
-      <div tabIndex={0} role="group" aria-labelledby={title ? id : undefined} className={cx("relative min-h-0 flex-1 overflow-auto", !flush && "p-3")}>
+      <div
+        tabIndex={0}
+        role="group"
+        aria-labelledby={title ? id : undefined}
+        className={cx("relative min-h-0 flex-1 overflow-auto", !flush && "p-3")}
+      >
         {children}
       </div>
     </section>
@@ -250,7 +260,9 @@ export function Worth({
   const e = tierOf(effective);
   const c = tierOf(claimed);
   const mark = signature === "verified" ? "✓" : signature === "first-hand" ? "~" : "!";
-  const word = t(signature === "verified" ? "verified" : signature === "first-hand" ? "firsthand" : "unverifiable");
+  const word = t(
+    signature === "verified" ? "verified" : signature === "first-hand" ? "firsthand" : "unverifiable",
+  );
   const demoted = c !== e ? `, ${t("demoted", { tier: c })}` : "";
   const looks: Record<string, string> = {
     T0: "border-dashed border-llm text-llm",
@@ -260,7 +272,9 @@ export function Worth({
   };
   return (
     <span className="inline-flex items-center gap-1 whitespace-nowrap" title={`${e}: ${word}${demoted}`}>
-      <span className={cx("rounded-[4px] border px-1 font-medium text-[11px] leading-4", looks[e] ?? looks.T1)}>
+      <span
+        className={cx("rounded-[4px] border px-1 font-medium text-[11px] leading-4", looks[e] ?? looks.T1)}
+      >
         {e}
       </span>
       <span aria-hidden="true" className={mark === "✓" ? "text-ok" : "text-warn"}>
@@ -269,7 +283,10 @@ export function Worth({
       <span className="sr-only">{word + demoted}</span>
       {demoted ? <span className="text-[11px] text-warn">({c})</span> : null}
       {tainted ? (
-        <span className="rounded-[4px] border border-llm border-dashed px-1 text-[11px] text-llm leading-4" title={t("tainted")}>
+        <span
+          className="rounded-[4px] border border-llm border-dashed px-1 text-[11px] text-llm leading-4"
+          title={t("tainted")}
+        >
           llm
         </span>
       ) : null}
@@ -377,7 +394,12 @@ export function AskReason({
         }}
       >
         <p className="text-t2">{text}</p>
-        <Field label={t("reason")} value={reason} maxLength={200} onChange={(e) => setReason(e.target.value)} />
+        <Field
+          label={t("reason")}
+          value={reason}
+          maxLength={200}
+          onChange={(e) => setReason(e.target.value)}
+        />
         {problem ? (
           <p role="alert" className="text-danger">
             ▲ {problem}
@@ -394,7 +416,17 @@ export function AskReason({
   );
 }
 
-export function Tabs({ tabs, on, onPick, label }: { tabs: [string, string][]; on: string; onPick: (id: string) => void; label: string }) {
+export function Tabs({
+  tabs,
+  on,
+  onPick,
+  label,
+}: {
+  tabs: [string, string][];
+  on: string;
+  onPick: (id: string) => void;
+  label: string;
+}) {
   return (
     <fieldset className="flex rounded-md border border-line bg-s1 p-0.5">
       <legend className="sr-only">{label}</legend>
@@ -404,7 +436,10 @@ export function Tabs({ tabs, on, onPick, label }: { tabs: [string, string][]; on
           type="button"
           aria-pressed={on === id}
           onClick={() => onPick(id)}
-          className={cx("h-7 rounded-[4px] px-2.5 whitespace-nowrap", on === id ? "bg-s3 font-medium text-t1" : "text-t2 hover:text-t1")}
+          className={cx(
+            "h-7 rounded-[4px] px-2.5 whitespace-nowrap",
+            on === id ? "bg-s3 font-medium text-t1" : "text-t2 hover:text-t1",
+          )}
         >
           {name}
         </button>

@@ -9,7 +9,8 @@ export function usePlace(): [Place, (change: Record<string, string | undefined>,
     place,
     (change, push) => {
       const next: Place = {};
-      for (const [k, v] of Object.entries({ ...place, ...change })) if (v !== undefined && v !== "") next[k] = v;
+      for (const [k, v] of Object.entries({ ...place, ...change }))
+        if (v !== undefined && v !== "") next[k] = v;
       void go({ to: ".", search: next as never, replace: !push });
     },
   ];

@@ -37,7 +37,10 @@ export function Decide({ p }: { p: Proposal }) {
         ...(reason.trim() ? { reason: reason.trim() } : {}),
         ...(decision === "withdraw" ? {} : { passphrase }),
       });
-      setSaid({ good: true, text: t("nowStands", { status: statusWord(standing.status), detail: standing.detail }) });
+      setSaid({
+        good: true,
+        text: t("nowStands", { status: statusWord(standing.status), detail: standing.detail }),
+      });
     } catch (error) {
       setSaid({ good: false, text: error instanceof Error ? error.message : String(error) });
     } finally {
@@ -56,7 +59,9 @@ export function Decide({ p }: { p: Proposal }) {
   if (p.status === "executing" || p.status === "approved")
     return (
       <div className="flex flex-wrap items-center gap-3">
-        <Button tone="danger" onClick={() => setStopping(true)}>■ {t("stopAction")}</Button>
+        <Button tone="danger" onClick={() => setStopping(true)}>
+          ■ {t("stopAction")}
+        </Button>
         {answer}
         {stopping ? (
           <AskReason
@@ -93,9 +98,21 @@ export function Decide({ p }: { p: Proposal }) {
           value={passphrase}
           onChange={(e) => setPassphrase(e.target.value)}
         />
-        <Field label={t("reasonOptional")} className="min-w-40 flex-1" maxLength={200} value={reason} onChange={(e) => setReason(e.target.value)} />
+        <Field
+          label={t("reasonOptional")}
+          className="min-w-40 flex-1"
+          maxLength={200}
+          value={reason}
+          onChange={(e) => setReason(e.target.value)}
+        />
         {p.level === "L3" ? (
-          <Field label={t("typeTarget", { target })} className="min-w-40 flex-1" autoComplete="off" value={typed} onChange={(e) => setTyped(e.target.value)} />
+          <Field
+            label={t("typeTarget", { target })}
+            className="min-w-40 flex-1"
+            autoComplete="off"
+            value={typed}
+            onChange={(e) => setTyped(e.target.value)}
+          />
         ) : null}
         <Button onClick={() => send("reject")} disabled={busy || lost}>
           {t("reject")}
@@ -108,7 +125,11 @@ export function Decide({ p }: { p: Proposal }) {
           </Button>
         )}
       </div>
-      {busy ? <p role="status" className="text-t2">{t("sending")}</p> : null}
+      {busy ? (
+        <p role="status" className="text-t2">
+          {t("sending")}
+        </p>
+      ) : null}
       {lost ? <p className="text-warn">○ {t("offlineNoDecide")}</p> : null}
       {answer}
     </form>

@@ -34,7 +34,11 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
       aside={
         <>
           <StatusMark status={p.status} word={statusWord(p.status)} />
-          {waiting ? <span title={new Date(p.expiresAt).toLocaleString("en-GB")}>{t("expiresIn")} {left(p.expiresAt - now)}</span> : null}
+          {waiting ? (
+            <span title={new Date(p.expiresAt).toLocaleString("en-GB")}>
+              {t("expiresIn")} {left(p.expiresAt - now)}
+            </span>
+          ) : null}
           <CopyButton label={t("copyLink")} text={`${location.origin}/approvals?id=${p.id}`} />
         </>
       }
@@ -53,7 +57,10 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               <strong>
                 <bdi>{action(p.operation, p.target, p.runMs)}</bdi>
               </strong>{" "}
-              {t("on")} <strong><Id id={p.executor} label={executor} /></strong>
+              {t("on")}{" "}
+              <strong>
+                <Id id={p.executor} label={executor} />
+              </strong>
             </p>
             <p className="text-t2">
               {t("afterwards", { safe: p.safeState, span: span(p.runMs) })}{" "}
@@ -67,20 +74,33 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               <Words text={p.reason} max={300} />
             </p>
             <p className="text-t2">
-              {t("askedBy", { name: p.requestedBy.name, kind: p.requestedBy.kind, when: "" }).replace(/,\s*$/, "")},{" "}
-              <Age time={p.createdAt} />
+              {t("askedBy", { name: p.requestedBy.name, kind: p.requestedBy.kind, when: "" }).replace(
+                /,\s*$/,
+                "",
+              )}
+              , <Age time={p.createdAt} />
               {p.tainted ? <span className="text-llm"> · {t("tainted")}</span> : null}
             </p>
             {p.evidence.length ? (
               <ul aria-label={t("evidence")} className="mt-1">
                 {p.evidence.map((e) => (
                   <li key={e.frameId} className="flex flex-wrap items-center gap-x-3 gap-y-0.5 py-0.5">
-                    <Link to="/world" search={{ tab: "frames", frame: e.frameId } as never} className="min-w-0 text-accent hover:underline">
+                    <Link
+                      to="/world"
+                      search={{ tab: "frames", frame: e.frameId } as never}
+                      className="min-w-0 text-accent hover:underline"
+                    >
                       <bdi className="wrap-anywhere">{e.summary.slice(0, 300)}</bdi>
                     </Link>
-                    <Worth claimed={e.claimedTier} effective={e.effectiveTier} signature={e.signature} tainted={e.taint.length > 0} />
+                    <Worth
+                      claimed={e.claimedTier}
+                      effective={e.effectiveTier}
+                      signature={e.signature}
+                      tainted={e.taint.length > 0}
+                    />
                     <span className="text-t2">
-                      <Age time={e.sensedAt} />, <Id id={e.origin} label={nodes?.find((n) => n.deviceId === e.origin)?.name} />
+                      <Age time={e.sensedAt} />,{" "}
+                      <Id id={e.origin} label={nodes?.find((n) => n.deviceId === e.origin)?.name} />
                     </span>
                   </li>
                 ))}
@@ -91,7 +111,9 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
           </Part>
           <Part name={t("ruleAsks")}>
             <bdi>{t("rule", { rule: p.rule, level: p.level })}</bdi>
-            {rule?.interlocks.length ? <span className="text-t2"> · {rule.interlocks.join(", ")}</span> : null}
+            {rule?.interlocks.length ? (
+              <span className="text-t2"> · {rule.interlocks.join(", ")}</span>
+            ) : null}
           </Part>
           <Part name={t("interlocks")}>
             {!waiting ? (
@@ -100,7 +122,10 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               <ul>
                 {checks.map((c) => (
                   <li key={c.name + c.detail} className={c.passed ? "text-t1" : "text-danger"}>
-                    {c.passed ? "●" : "▲"} <bdi>{c.name}: {c.detail}</bdi>
+                    {c.passed ? "●" : "▲"}{" "}
+                    <bdi>
+                      {c.name}: {c.detail}
+                    </bdi>
                   </li>
                 ))}
               </ul>
@@ -110,7 +135,12 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
           </Part>
           <Part name={t("whoAgrees")}>
             {p.quorum > 1 ? t("agreeN", { n: p.quorum, level: p.level }) : t("agree1", { level: p.level })}
-            {p.detail ? <span className="text-t2"> · <Words text={p.detail} /></span> : null}
+            {p.detail ? (
+              <span className="text-t2">
+                {" "}
+                · <Words text={p.detail} />
+              </span>
+            ) : null}
           </Part>
           <Part name={t("lastTime")}>
             {before ? (
@@ -132,7 +162,11 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
             </Part>
           ) : null}
           <Part name={t("trace")}>
-            <Link to="/world" search={{ tab: "trace", id: p.id } as never} className="text-accent hover:underline">
+            <Link
+              to="/world"
+              search={{ tab: "trace", id: p.id } as never}
+              className="text-accent hover:underline"
+            >
               {t("openTrace")}
             </Link>
             <details className="mt-1">

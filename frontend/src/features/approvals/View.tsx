@@ -54,7 +54,9 @@ export function View() {
                     >
                       <span className="flex w-full items-center gap-2">
                         <span className="font-semibold">{p.level}</span>
-                        <bdi className="min-w-0 flex-1 truncate font-medium">{action(p.operation, p.target, p.runMs)}</bdi>
+                        <bdi className="min-w-0 flex-1 truncate font-medium">
+                          {action(p.operation, p.target, p.runMs)}
+                        </bdi>
                         {isWaiting(p) ? <span className="text-t2">{left(p.expiresAt - now)}</span> : null}
                       </span>
                       <span className="flex w-full items-center gap-2 text-t2">

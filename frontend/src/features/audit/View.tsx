@@ -15,9 +15,21 @@ export function View() {
   const [busy, setBusy] = useState(false);
   const verify = () => {
     setBusy(true);
-    call<AuditReport>("GET", "/audit/verify").then(setReport, (e: Error) => setReport(e.message)).finally(() => setBusy(false));
+    call<AuditReport>("GET", "/audit/verify")
+      .then(setReport, (e: Error) => setReport(e.message))
+      .finally(() => setBusy(false));
   };
-  const rows = (list: Audit[]) => [["seq", "time", "kind", "subject", "detail", "hash"], ...list.map((a) => [a.seq, new Date(a.time).toISOString(), a.kind, a.subject, JSON.stringify(a.detail), a.hash])];
+  const rows = (list: Audit[]) => [
+    ["seq", "time", "kind", "subject", "detail", "hash"],
+    ...list.map((a) => [
+      a.seq,
+      new Date(a.time).toISOString(),
+      a.kind,
+      a.subject,
+      JSON.stringify(a.detail),
+      a.hash,
+    ]),
+  ];
   return (
     <Panel
       flush
@@ -25,20 +37,43 @@ export function View() {
       className="flex-1 md:min-h-0"
       aside={
         <>
-          <Button className="h-7" onClick={verify} disabled={busy}>{t("verify")}</Button>
-          <Button className="h-7" onClick={() => q.data && download("audit.csv", "text/csv", csv(rows(q.data)))}>{t("exportCsv")}</Button>
-          <Button className="h-7" onClick={() => q.data && download("audit.json", "application/json", JSON.stringify(q.data, null, 2))}>{t("exportJson")}</Button>
+          <Button className="h-7" onClick={verify} disabled={busy}>
+            {t("verify")}
+          </Button>
+          <Button
+            className="h-7"
+            onClick={() => q.data && download("audit.csv", "text/csv", csv(rows(q.data)))}
+          >
+            {t("exportCsv")}
+          </Button>
+          <Button
+            className="h-7"
+            onClick={() =>
+              q.data && download("audit.json", "application/json", JSON.stringify(q.data, null, 2))
+            }
+          >
+            {t("exportJson")}
+          </Button>
         </>
       }
     >
       {report ? (
         <div role="status" className="border-line border-b bg-s2 px-3 py-2">
           {typeof report === "string" ? (
-            <span className="text-danger">▲ <bdi>{report}</bdi></span>
+            <span className="text-danger">
+              ▲ <bdi>{report}</bdi>
+            </span>
           ) : report.ok ? (
             <span className="text-ok">● {t("verifyOk", { n: report.entries })}</span>
           ) : (
-            <div className="text-danger">■ {t("verifyBad", { n: report.faults.length })} {report.faults.map((f) => <p key={f}><bdi>{f}</bdi></p>)}</div>
+            <div className="text-danger">
+              ■ {t("verifyBad", { n: report.faults.length })}{" "}
+              {report.faults.map((f) => (
+                <p key={f}>
+                  <bdi>{f}</bdi>
+                </p>
+              ))}
+            </div>
           )}
         </div>
       ) : null}
@@ -50,19 +85,29 @@ export function View() {
                 {[...list].reverse().map((a) => (
                   <Row key={a.seq}>
                     <Cell className="align-top text-t2">{a.seq}</Cell>
-                    <Cell className="align-top"><Age time={a.time} /></Cell>
+                    <Cell className="align-top">
+                      <Age time={a.time} />
+                    </Cell>
                     <Cell className="align-top font-medium">{a.kind}</Cell>
-                    <Cell className="align-top font-mono text-[12px]"><bdi title={a.subject}>{a.subject.slice(0, 36)}</bdi></Cell>
+                    <Cell className="align-top font-mono text-[12px]">
+                      <bdi title={a.subject}>{a.subject.slice(0, 36)}</bdi>
+                    </Cell>
                     <Cell className="w-1/2">
                       <details>
-                        <summary className="max-w-[50vw] truncate text-t2"><bdi>{JSON.stringify(a.detail).slice(0, 140)}</bdi></summary>
+                        <summary className="max-w-[50vw] truncate text-t2">
+                          <bdi>{JSON.stringify(a.detail).slice(0, 140)}</bdi>
+                        </summary>
                         <Json data={{ detail: a.detail, hash: a.hash }} />
                       </details>
                     </Cell>
                   </Row>
                 ))}
               </Table>
-              {list.length >= limit && limit < MOST ? <Button className="m-2" onClick={() => setLimit(Math.min(limit + STEP, MOST))}>{t("loadMore")}</Button> : null}
+              {list.length >= limit && limit < MOST ? (
+                <Button className="m-2" onClick={() => setLimit(Math.min(limit + STEP, MOST))}>
+                  {t("loadMore")}
+                </Button>
+              ) : null}
             </>
           ) : (
             <Empty>{t("noAudit")}</Empty>

@@ -10,7 +10,11 @@ describe("understand", () => {
   });
   it("reads an instruction with parameters and a reason, and refuses half of one", () => {
     expect(understand("/do actuator:mock:valve-1 open durationSec=10 because it is dry", [])).toEqual({
-      kind: "do", target: "actuator:mock:valve-1", operation: "open", params: { durationSec: 10 }, reason: "it is dry",
+      kind: "do",
+      target: "actuator:mock:valve-1",
+      operation: "open",
+      params: { durationSec: 10 },
+      reason: "it is dry",
     });
     expect(understand("/do actuator:mock:valve-1 open", []).kind).toBe("bad");
   });

@@ -2,7 +2,13 @@
 export type Wish =
   | { kind: "status" | "waiting" | "nodes" | "alerts" | "help" | "cannot" | "bad" }
   | { kind: "world"; metric: string }
-  | { kind: "do"; target: string; operation: string; params: Record<string, number | string | boolean>; reason: string };
+  | {
+      kind: "do";
+      target: string;
+      operation: string;
+      params: Record<string, number | string | boolean>;
+      reason: string;
+    };
 
 export function understand(text: string, metrics: string[]): Wish {
   const line = text.trim();

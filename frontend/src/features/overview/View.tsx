@@ -1,11 +1,10 @@
 import { Link } from "@tanstack/react-router";
-import { action, left, span } from "@/lib/format";
+import { action, left, span, value } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import { byUrgency, isWaiting } from "@/node/patch";
 import { useEvents, useProposals, useTopology, useWorld } from "@/node/reads";
 import { Age, Cell, Empty, Id, Loaded, Panel, Row, Since, Table, useNow, Words } from "@/ui/kit";
 import { health, StateOf } from "@/ui/nodes";
-import { value } from "@/lib/format";
 
 export function View() {
   const now = useNow();
@@ -33,7 +32,9 @@ export function View() {
                     >
                       <span className="font-semibold text-warn">▲ {p.level}</span>
                       <span className="min-w-0 flex-1">
-                        <bdi className="block truncate font-medium">{action(p.operation, p.target, p.runMs)}</bdi>
+                        <bdi className="block truncate font-medium">
+                          {action(p.operation, p.target, p.runMs)}
+                        </bdi>
                         <bdi className="block truncate text-t2">{p.reason}</bdi>
                       </span>
                       <span className="text-t2">{left(p.expiresAt - now)}</span>
