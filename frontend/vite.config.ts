@@ -4,11 +4,11 @@ import tailwind from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type ProxyOptions } from "vite";
 
-// The node that development and previews talk to. With CLAWMESH_TOKEN_FILE (a node's tokens.json) the
+// The node that development and previews talk to. With CLAWMESH_DEV_TOKEN_FILE (a node's tokens.json) the
 // proxy adds the token, so that the page never sees one; without it, open the node's one-time link
 // with this server's address.
 const node = process.env.CLAWMESH_NODE ?? "http://127.0.0.1:18789";
-const tokenFile = process.env.CLAWMESH_TOKEN_FILE;
+const tokenFile = process.env.CLAWMESH_DEV_TOKEN_FILE;
 const scope = process.env.CLAWMESH_SCOPE ?? "admin";
 
 function token(): string | undefined {

@@ -100,11 +100,7 @@ function Latest() {
                       <Id id={f.origin} label={f.originName} />
                     </Cell>
                     <Cell>
-                      <Link
-                        to="/world"
-                        search={{ tab: "frames", frame: f.frameId } as never}
-                        aria-label={`${t("frame")} ${f.metric}`}
-                      >
+                      <Link to="/world" search={{ tab: "frames", frame: f.frameId } as never}>
                         <Worth
                           claimed={f.claimedTier}
                           effective={f.effectiveTier}
