@@ -57,7 +57,6 @@ export function Palette({ onClose }: { onClose: () => void }) {
   return (
     <Dialog title={t("search")} onClose={onClose}>
       <input
-        // biome-ignore lint/a11y/noAutofocus: the palette is opened to type
         autoFocus
         role="combobox"
         aria-expanded="true"
@@ -81,7 +80,6 @@ export function Palette({ onClose }: { onClose: () => void }) {
       />
       <div id="palette" role="listbox" aria-label={t("search")}>
         {hits.map((h, i) => (
-          // biome-ignore lint/a11y/useKeyWithClickEvents: keys are handled in the field
           <div
             key={h.id}
             id={`hit-${i}`}

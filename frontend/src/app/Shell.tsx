@@ -209,7 +209,6 @@ function Rail() {
   const waiting = useWaiting();
   const [more, setMore] = useState(false);
   const path = useRouterState({ select: (s) => s.location.pathname });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a new page closes the sheet
   useEffect(() => setMore(false), [path]);
   return (
     <nav
@@ -237,9 +236,13 @@ function Rail() {
               )}
               activeProps={{ className: "bg-s3 text-t1 font-semibold", "aria-current": "page" }}
             >
-              <span aria-hidden="true" className="text-lg leading-5">
-                {glyph}
-              </span>
+              <svg
+                aria-hidden="true"
+                viewBox="0 0 24 24"
+                className="size-5 shrink-0 fill-none stroke-current stroke-[1.7]"
+              >
+                <path d={glyph} strokeLinecap="round" strokeLinejoin="round" />
+              </svg>
               <span className="text-[11px] sm:sr-only min-[1440px]:not-sr-only min-[1440px]:text-[13.5px]">
                 {t(name)}
               </span>

@@ -113,7 +113,6 @@ export function Panel({
         </header>
       ) : null}
       {/* A scrolling region must be reachable by keyboard. */}
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: scrolls */}
       <div
         tabIndex={0}
         role="group"
@@ -313,7 +312,6 @@ export function Table({ label, head, children }: { label: string; head: ReactNod
       <thead className="sticky top-0 z-10 bg-s1">
         <tr>
           {head.map((h, i) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: columns do not move
             <th key={i} scope="col" className="h-8 border-line border-b px-3 text-t2 whitespace-nowrap">
               {h}
             </th>

@@ -109,7 +109,6 @@ export function View() {
     <div className="grid flex-1 gap-3 md:min-h-0 lg:grid-cols-[1fr_minmax(280px,360px)]">
       <section className="flex min-h-80 flex-col rounded-md border border-line bg-s1 md:min-h-0">
         <p className="border-line border-b px-3 py-2 text-t2">◇ {t("noModel")}</p>
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: scrolls */}
         <div
           role="log"
           tabIndex={0}

@@ -27,7 +27,6 @@ export function Chart({
   const latest = useRef(series);
   latest.current = series;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the shape stands for the series
   useEffect(() => {
     const here = box.current;
     if (!here) return;

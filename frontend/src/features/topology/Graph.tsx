@@ -28,16 +28,16 @@ function BoxView({ data: { n }, selected }: NodeProps<Box>) {
         n.trusted ? "" : "border-dashed",
       )}
     >
-      <Handle type="target" position={Position.Left} className="opacity-0" />
+      <Handle type="target" position={Position.Left} className="!top-1/2 !left-1/2 opacity-0" />
       <div className="flex items-center gap-2">
-        <span aria-hidden="true">{n.role === "planner" ? "♛" : n.role === "field" ? "⛭" : "◻"}</span>
+        <span aria-hidden="true">{n.role === "planner" ? "♛" : n.role === "field" ? "◈" : "◻"}</span>
         <bdi className="truncate font-semibold">{n.name ?? n.deviceId.slice(0, 8)}</bdi>
       </div>
       <div className="flex justify-between gap-2 text-[12px] text-t2">
         <span className="truncate">{n.role ?? t("notKnown")}</span>
         <StateOf is={health(n)} />
       </div>
-      <Handle type="source" position={Position.Right} className="opacity-0" />
+      <Handle type="source" position={Position.Right} className="!top-1/2 !right-1/2 opacity-0" />
     </div>
   );
 }
@@ -85,10 +85,7 @@ export function Graph({
     .filter((l) => shown.has(l.a) && shown.has(l.b))
     .map((l) => {
       const id = `${l.a}|${l.b}`;
-      const open =
-        l.posture !== "encrypted" && !/tls|pinned|secure$/.test(l.posture ?? "")
-          ? true
-          : l.posture === "insecure";
+      const open = !/^(encrypted|pinned|tls|secure)/.test(l.posture ?? "");
       const stroke = id === link ? "var(--accent)" : open ? "var(--warn)" : "var(--t3)";
       return {
         id,

@@ -13,7 +13,7 @@ export function layout(ids: string[], own: string | undefined): Spot[] {
     ring += 1;
     const room = ring * 8;
     const here = rest.slice(placed, placed + room);
-    const radius = ring * 260;
+    const radius = ring * 380;
     here.forEach((id, i) => {
       const angle = (2 * Math.PI * i) / here.length + ring * 0.3;
       spots.push({

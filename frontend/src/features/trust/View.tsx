@@ -120,7 +120,6 @@ export function View() {
                           <label key={g} className="flex items-start gap-2">
                             <input
                               type="checkbox"
-                              role="switch"
                               className="mt-1 accent-accent"
                               checked={d.grants.includes(g)}
                               onChange={(e) => toggle(d.deviceId, g, e.target.checked)}
