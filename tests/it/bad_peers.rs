@@ -30,7 +30,7 @@ async fn kin(node: &TestNode, me: u8) -> Probe {
     probe
 }
 
-fn refusals(node: &TestNode, code: &str) -> u64 {
+pub fn refusals(node: &TestNode, code: &str) -> u64 {
     let text = node.metrics();
     let mark = format!("clawmesh_refusals_total{{code=\"{code}\"}} ");
     let line = text.lines().find_map(|l| l.strip_prefix(&mark));

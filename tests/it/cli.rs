@@ -319,7 +319,10 @@ fn operators_are_made_shown_enrolled_listed_and_revoked() {
         .run(&["operator", "show"])
         .fails(3, &["operator init"]);
     let made = place.json(&["operator", "init", "--name", "ada"]);
-    assert_eq!(keys(&made), ["name", "operatorId", "publicKey"]);
+    assert_eq!(
+        keys(&made),
+        ["name", "operatorId", "protected", "publicKey"]
+    );
     assert_eq!(place.json(&["operator", "show"]), made);
     place
         .run(&["operator", "init"])

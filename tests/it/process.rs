@@ -346,3 +346,53 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         pause(Duration::from_millis(10));
     }
 }
+
+/// A command that talks: it prints one JSON line a step and reads answers.
+pub struct Session {
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+}
+
+impl Session {
+    pub fn start(place: &Place, args: &[&str]) -> Self {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(place.temp.path().join("node.log"))
+            .unwrap();
+        let mut command = program(place.temp.path());
+        command.args(args).arg("--state-dir").arg(place.state());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(log).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out }
+    }
+
+    /// The data of the next step, which must be this one.
+    pub fn step(&mut self, step: &str) -> Value {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
+        assert_eq!(said["step"], step, "{line}");
+        said["data"].clone()
+    }
+
+    pub fn say(&mut self, word: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(format!("{word}\n").as_bytes()).unwrap();
+    }
+
+    /// How it ended.
+    pub fn end(mut self) -> i32 {
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

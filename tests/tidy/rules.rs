@@ -7,13 +7,14 @@ use super::scan::{self, Path, Token};
 const TIERS: [&str; 5] = ["domain", "adapters", "node", "operator", "surfaces"];
 
 /// The rooms of `domain` in order. A room may name itself and what stands before it.
-const DOMAIN_ROOMS: [&str; 12] = [
+const DOMAIN_ROOMS: [&str; 13] = [
     "base",
     "identity",
     "capability",
     "wire",
     "sync",
     "admission",
+    "pairing",
     "world",
     "policy",
     "gate",

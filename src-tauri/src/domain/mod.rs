@@ -8,6 +8,7 @@ pub mod base;
 pub mod capability;
 pub mod gate;
 pub mod identity;
+pub mod pairing;
 pub mod plan;
 pub mod policy;
 pub mod proposal;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::pairing;
 use super::peers::{Source, Target};
 use super::shared::{DURABLE, Shared};
 use crate::adapters::discovery::{Announcement, Mdns, Sight, Sighting};
@@ -169,6 +170,7 @@ pub async fn run(shared: Shared, port: u16) {
             },
             _ = tick.tick() => {}
         }
+        memory.announce(&shared, &mdns);
         memory.look(&shared, &mdns).await;
     }
     mdns.stop().await;
@@ -220,9 +222,22 @@ async fn gone(shared: &Shared, device: &DeviceId) {
 struct Memory {
     linked: BTreeSet<DeviceId>,
     told: BTreeSet<DeviceId>,
+    pairing: bool,
 }
 
 impl Memory {
+    /// Says on the LAN whether this node's pairing window is open.
+    fn announce(&mut self, shared: &Shared, mdns: &Mdns) {
+        let open = pairing::is_open(shared);
+        if open == self.pairing {
+            return;
+        }
+        match mdns.announce(open) {
+            Ok(()) => self.pairing = open,
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
     /// Decides about each node that is nearby.
     async fn look(&mut self, shared: &Shared, mdns: &Mdns) {
         let links: BTreeSet<DeviceId> = shared

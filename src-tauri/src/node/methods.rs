@@ -12,6 +12,7 @@ use super::links::credit::{self, Taken};
 use super::peers;
 use super::proposals::{self, mirror};
 use super::reconcile;
+use super::records;
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::commands;
 use crate::domain::admission::Grant;
@@ -141,6 +142,12 @@ pub async fn event(
         },
         "context.frames" if link.info.speaks(Feature::Batch) => {
             frames(shared, ingress, link, payload, bytes).await
+        }
+        records::DIGEST if link.info.speaks(Feature::Revocations) => {
+            records::compare(shared, link, &payload).await
+        }
+        records::PAGE if link.info.speaks(Feature::Revocations) => {
+            records::take(shared, link, payload).await
         }
         credit::EVENT => link.credit.take(&payload),
         "proposal.update" if link.info.speaks(Feature::Proposals) => {

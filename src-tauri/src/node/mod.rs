@@ -16,12 +16,14 @@ mod methods;
 pub mod metrics;
 mod open;
 pub mod outside;
+pub mod pairing;
 pub mod peers;
 pub mod planning;
 pub mod policy_book;
 pub mod presence;
 pub mod proposals;
 pub mod reconcile;
+pub mod records;
 pub mod runtime;
 mod sensing;
 mod sessions;
@@ -132,6 +134,13 @@ impl Node {
                 .tasks
                 .passing("discovery", discovery::run(shared.clone(), address.port()));
         }
+        shared.pairing.listens_on(address);
+        shared
+            .tasks
+            .passing("learned peers", pairing::dial_learned(shared.clone()));
+        shared
+            .tasks
+            .essential("records", records::confirm(shared.clone()));
         if !sensors.is_empty() {
             shared
                 .tasks
@@ -187,6 +196,11 @@ impl Node {
         self.shared.tasks.stop().cancelled().await;
     }
 
+    /// Why the node wants to be started again, if that is why it stopped.
+    pub fn restart_reason(&self) -> Option<String> {
+        self.shared.tasks.restart_reason()
+    }
+
     /// Ends the node: actions to their safe state, links with a goodbye, the store written out.
     pub async fn stop(self) {
         let message = format!("{} is stopping", self.shared.config.name);
@@ -209,12 +223,15 @@ impl Node {
     async fn take_leave(&self) {
         let shared = &self.shared;
         shared.peers.retire();
-        let mut links = shared.links.watch();
-        for link in shared.links.all() {
+        let links = shared.links.all();
+        for link in &links {
             link.take_leave(shared.own_id(), shared.now());
         }
-        let gone =
-            async { while !shared.links.all().is_empty() && links.changed().await.is_ok() {} };
+        let gone = async {
+            for link in &links {
+                link.silent.cancelled().await;
+            }
+        };
         drop(tokio::time::timeout(GOODBYE, gone).await);
     }
 }

@@ -1,5 +1,6 @@
 //! Opening a state directory: lock, identity, store, books, drivers, sensors. Nothing runs yet.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -131,6 +132,10 @@ impl Opened {
                 .map_err(|_| StoreError::Closed)??,
             false => Store::open_on(&file, options, engine)?,
         };
+        let mesh = match &config.mesh {
+            Some(_) => mesh,
+            None => super::pairing::settled(&store, &dir, mesh).await?,
+        };
         let stamper = resume(&store, key.id().clone()).await?;
         let (offered, signers, mesh_floor, horizon) = store
             .read("what peers are known for", |c| {
@@ -167,6 +172,7 @@ impl Opened {
             proposals_head: watch::channel(0).0,
             last_offered: Mutex::new(offered),
             signers: RwLock::new(Arc::new(signers)),
+            pairing: super::pairing::Pairing::default(),
             held: Held::new(horizon.map(|h| h.time), mesh_floor),
             mesh_floor,
             key,
@@ -197,9 +203,25 @@ impl Opened {
 /// What browsers are shown, made once; made anew where the file does not hold one.
 fn browser_certificate(dir: &StateDir) -> Result<BrowserCertificate, OpenError> {
     let file = dir.browser_certificate_file();
-    let kept = std::fs::read(&file).map(zeroize::Zeroizing::new);
-    if let Some(kept) = kept.ok().and_then(|b| BrowserCertificate::from_bytes(&b)) {
-        return Ok(kept);
+    let again = |why: String| OpenError::File {
+        file: file.display().to_string(),
+        why: format!("{why}; make it readable, or delete it and a new one is made"),
+    };
+    match std::fs::read(&file).map(zeroize::Zeroizing::new) {
+        Ok(kept) => {
+            let mode = std::fs::metadata(&file).map(|meta| meta.permissions().mode());
+            let private = mode.is_ok_and(|mode| mode & 0o077 == 0);
+            match BrowserCertificate::from_bytes(&kept) {
+                Some(kept) if private => return Ok(kept),
+                // It stands for nothing but itself: a new one costs browsers a new exception.
+                _ => tracing::warn!(
+                    file = %file.display(),
+                    "the certificate for browsers is damaged or its key could be read by others; making a new one, which browsers will ask to accept"
+                ),
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(again(error.to_string())),
     }
     let made = BrowserCertificate::generate()?;
     dir.write_private(&file, &made.to_bytes())?;
@@ -310,4 +332,32 @@ fn sensors(config: &Config, kit: Option<&Arc<SimKit>>) -> Vec<Box<dyn Sensor>> {
         all.push(Box::new(SimSensor::new(kit.clone())));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_certificate_for_browsers_is_kept_until_it_is_no_good() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(temp.path());
+        let file = dir.browser_certificate_file();
+        let shown = || format!("{:?}", browser_certificate(&dir).unwrap());
+        let mode = || fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        let first = shown();
+        assert_eq!((shown(), mode()), (first.clone(), 0o600));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        let second = shown();
+        assert_ne!(second, first, "others could read the key");
+        assert_eq!((shown(), mode()), (second.clone(), 0o600));
+        fs::write(&file, "damaged").unwrap();
+        assert_ne!(shown(), second);
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        let error = browser_certificate(&dir).unwrap_err().to_string();
+        assert!(error.contains("tls-browser.bin"), "{error}");
+    }
 }

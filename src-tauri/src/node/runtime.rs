@@ -4,6 +4,7 @@
 //! again into its safe state is better than one that half works.
 
 use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::domain::base::limits::SHUTDOWN_DEADLINE_MS;
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    restart: Arc<OnceLock<String>>,
 }
 
 impl Tasks {
@@ -27,6 +29,17 @@ impl Tasks {
     /// Cancelled when the node is to end.
     pub fn stop(&self) -> &CancellationToken {
         &self.stop
+    }
+
+    /// Ends the node so that it is started again; the first reason counts.
+    pub fn restart(&self, why: String) {
+        let _ = self.restart.set(why);
+        self.stop.cancel();
+    }
+
+    /// Why the node is to be started again, if it is.
+    pub fn restart_reason(&self) -> Option<String> {
+        self.restart.get().cloned()
     }
 
     /// The tracker, for adapters that serve connections.

@@ -14,6 +14,7 @@ use super::drivers::Drivers;
 use super::events::EventLog;
 use super::links::Links;
 use super::metrics::Metrics;
+use super::pairing::Pairing;
 use super::peers::Peers;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
@@ -80,6 +81,8 @@ pub struct Inner {
     pub last_offered: Mutex<BTreeMap<DeviceId, Vec<String>>>,
     /// Devices that sign their frames: what comes in their name unsigned is not theirs.
     pub signers: RwLock<Arc<BTreeSet<DeviceId>>>,
+    /// Devices that come to know each other through persons.
+    pub pairing: Pairing,
     /// What reconciliation compares.
     pub held: Held,
     /// Frames up to this place of the log belong to a mesh this node was in before.
@@ -92,6 +95,12 @@ pub struct Inner {
     pub frames_head: watch::Sender<u64>,
     /// Counts up with every change of a proposal; wakes links and streams.
     pub proposals_head: watch::Sender<u64>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shared({})", self.own_id().short())
+    }
 }
 
 impl std::ops::Deref for Shared {

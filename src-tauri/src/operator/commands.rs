@@ -19,6 +19,7 @@ use crate::domain::policy::Requester;
 use crate::node::planning::{self, Sent, from_peer};
 use crate::node::policy_book;
 use crate::node::proposals::{self, Standing};
+use crate::node::records;
 use crate::node::shared::store_refusal;
 
 /// The WebSocket close code for a link whose other end is no longer trusted.
@@ -223,6 +224,7 @@ impl Door {
         if let Some(link) = s.links.get(&record.device_id).filter(|_| untrusted) {
             link.close(CLOSE_UNTRUSTED, "no longer trusted");
         }
+        records::look_again(s).await;
         let message = format!("Trust in {}: {kind}", record.label());
         let data = json!({"deviceId": record.device_id, "grants": record.grants});
         s.events.record(s, kind, "info", &message, data).await;
@@ -261,6 +263,7 @@ impl Door {
 
     async fn operator_event(&self, kind: &'static str, message: &str, view: &OperatorView) {
         let s = &self.shared;
+        records::look_again(s).await;
         s.events
             .record(
                 s,

@@ -9,6 +9,8 @@ pub mod commands;
 pub mod console;
 pub mod dto;
 pub mod estop;
+pub mod meshes;
+pub mod pairing;
 mod peers;
 mod proposals;
 pub mod queries;

@@ -11,10 +11,11 @@ use serde_json::json;
 use super::Answer;
 use super::dto::{AuditReport, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView};
 use crate::adapters::store::operators::{OperatorRow, SignedRevocation};
-use crate::adapters::store::{Store, StoreError, audit, operators, trust};
+use crate::adapters::store::{Store, StoreError, audit, operators, records, trust};
 use crate::domain::admission::{Grants, Preset, TrustRecord};
 use crate::domain::base::limits::{NAME_MAX_BYTES, TEXT_MAX_CHARS};
 use crate::domain::base::{Code, DeviceId, OperatorId, Refusal, TimeMs};
+use crate::domain::gate::records::Record;
 use crate::domain::gate::{OperatorRecord, OperatorRevocation, SignedOperator};
 use crate::domain::identity::{DeviceKey, PublicKey};
 use crate::domain::policy::Level;
@@ -303,6 +304,15 @@ where
     let (id, desk2) = (id.clone(), desk.clone());
     let write = move |c: &Connection| {
         let record = change(find(c, &id)?).map_err(StoreError::Refused)?;
+        if record.is_live() && records::device_revoked(c, &id)? {
+            return Err(StoreError::Refused(Refusal::new(
+                Code::Conflict,
+                format!(
+                    "device {} has been revoked for good; it needs a new identity",
+                    id.short()
+                ),
+            )));
+        }
         trust::put(c, &record)?;
         let detail =
             json!({"grants": record.grants, "name": record.name, "publicKey": record.public_key});
@@ -396,6 +406,10 @@ pub async fn operator_enroll(desk: &Desk, enroll: &OperatorEnroll) -> Answer<Ope
             )));
         }
         operators::put(c, &signed)?;
+        let travels = Record::Operator {
+            signed: Box::new(signed.clone()),
+        };
+        records::put(c, &travels, false, desk2.now)?;
         let record = &signed.record;
         let detail = json!({"name": record.name, "maxLevel": record.max_level, "expiresAt": record.expires_at});
         audit_entry(
@@ -456,6 +470,11 @@ pub async fn operator_revoke(desk: &Desk, id: &str, reason: Option<&str>) -> Ans
         };
         let signature = revocation.sign(&desk2.key);
         let detail = json!({"reason": revocation.reason, "signature": signature});
+        let travels = Record::OperatorRevocation {
+            revocation: revocation.clone(),
+            signature,
+        };
+        records::put(c, &travels, false, desk2.now)?;
         let signed = SignedRevocation {
             revocation,
             signature,

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::adapters::paths::StateDir;
 use crate::domain::gate::SignedDecision;
+use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope, Tokens, TokensError};
 use crate::operator::browser::{LinkRequest, LinkView};
@@ -28,6 +29,8 @@ use crate::operator::dto::{
     TrustAdd, TrustRecordView, Why,
 };
 use crate::operator::estop::{EstopReport, EstopRequest, EstopView};
+use crate::operator::meshes::{Admittance, MeshPolicyChange, MeshView};
+use crate::operator::pairing::{PairDecision, PairStart};
 
 /// How long the node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -544,6 +547,48 @@ impl Remote {
         self.post(Scope::Admin, "/trust", add).await
     }
 
+    /// Pairing on the node.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn pairing(&self) -> Asked<PairingView> {
+        self.ask(Scope::Admin, Method::GET, "/pairing", None).await
+    }
+
+    /// Lets others ask to be paired with.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn pair_open(&self) -> Asked<PairingView> {
+        self.ask(Scope::Admin, Method::POST, "/pairing/window", None)
+            .await
+    }
+
+    /// Closes the window and ends the pairing under way.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn pair_cancel(&self) -> Asked<PairingView> {
+        self.ask(Scope::Admin, Method::DELETE, "/pairing", None)
+            .await
+    }
+
+    /// Asks another node to pair.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn pair_start(&self, wish: &PairStart) -> Asked<PairingView> {
+        self.post(Scope::Admin, "/pairing/start", wish).await
+    }
+
+    /// Says what the person says.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn pair_decide(&self, decision: &PairDecision) -> Asked<PairingView> {
+        self.post(Scope::Admin, "/pairing/decision", decision).await
+    }
+
     /// Forgets a device.
     ///
     /// # Errors
@@ -614,6 +659,30 @@ impl Remote {
             name: Some(name.to_owned()),
         };
         self.post(scope, "/console/link", &asked).await
+    }
+
+    /// The meshes on the LAN.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn meshes(&self) -> Asked<Vec<MeshView>> {
+        self.get("/meshes").await
+    }
+
+    /// Sets a mesh's join policy.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn set_mesh_policy(&self, change: &MeshPolicyChange) -> Asked<Vec<MeshView>> {
+        self.post(Scope::Admin, "/meshes/policy", change).await
+    }
+
+    /// Lets a device in that the join policy asks about.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn admit_nearby(&self, wish: &Admittance) -> Asked<Vec<MeshView>> {
+        self.post(Scope::Admin, "/meshes/admit", wish).await
     }
 
     /// Whether the node is stopped.

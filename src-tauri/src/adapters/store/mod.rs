@@ -20,6 +20,7 @@ mod open;
 pub mod operators;
 pub mod proposals;
 mod readers;
+pub mod records;
 mod row;
 pub mod runs;
 pub mod series;

@@ -17,7 +17,8 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_util::sync::CancellationToken;
 
 use super::TransportError;
-use super::socket::{ByteStream, Doubted, Posture, Protection, Socket, config, keep_alive};
+use super::meter::Metered;
+use super::socket::{ByteStream, Posture, Protection, Socket, config, keep_alive};
 use super::tls::{Fingerprint, Tls, device_of};
 use crate::domain::base::DeviceId;
 
@@ -165,16 +166,17 @@ impl fmt::Display for PeerUrl {
 /// How a link is to be protected.
 #[derive(Debug, Clone)]
 pub enum Security {
-    /// Not at all.
+    /// Not at all; a `wss://` URL is then refused.
     Plain,
-    /// By TLS.
+    /// By TLS, also towards a `ws://` URL.
     Tls {
         /// Our side of it.
         tls: Tls,
         /// The certificate that must be shown.
         pin: Option<Fingerprint>,
-        /// The device that a certificate of an Ed25519 key must be of.
-        expect: DeviceId,
+        /// The device that a certificate of an Ed25519 key must be of. Without one, whoever answers is
+        /// reported and bound to nothing.
+        expect: Option<DeviceId>,
     },
 }
 
@@ -182,13 +184,18 @@ pub enum Security {
 /// Nothing of the mesh is said before the other side's certificate has been judged.
 ///
 /// # Errors
-/// Says which step failed; all of them may be tried again.
+/// Says which step failed; all of them may be tried again, except [`TransportError::TlsNeeded`].
 pub async fn dial(
     url: &PeerUrl,
     security: &Security,
     timeout: Duration,
     stop: &CancellationToken,
 ) -> Result<Socket, TransportError> {
+    if url.tls && matches!(security, Security::Plain) {
+        return Err(TransportError::TlsNeeded {
+            url: url.to_string(),
+        });
+    }
     match tokio::time::timeout(timeout, Box::pin(open(url, security, stop))).await {
         Ok(result) => result,
         Err(_) => Err(TransportError::TimedOut {
@@ -218,7 +225,9 @@ async fn open(
     };
     let (stream, protection) = match security {
         Security::Plain => (Box::new(stream) as Box<dyn ByteStream>, Protection::PLAIN),
-        Security::Tls { tls, pin, expect } => secure(url, stream, tls, *pin, expect).await?,
+        Security::Tls { tls, pin, expect } => {
+            secure(url, stream, tls, *pin, expect.as_ref()).await?
+        }
     };
     // The address, not the name: a node refuses host names it does not know (DNS rebinding).
     let request = Request::builder()
@@ -230,7 +239,7 @@ async fn open(
         .header(header::SEC_WEBSOCKET_KEY, generate_key())
         .body(())
         .map_err(|error| refused(error.to_string()))?;
-    let (stream, settings) = (Doubted::new(stream), Some(config()));
+    let (stream, settings) = (Metered::after_head(stream), Some(config()));
     match Box::pin(client_async_with_config(request, stream, settings)).await {
         Ok((stream, _)) => Ok(Socket::wrap(stream, protection, stop, None)),
         Err(WsError::Http(answer)) => Err(refused(format!("HTTP {}", answer.status()))),
@@ -244,7 +253,7 @@ async fn secure(
     stream: TcpStream,
     tls: &Tls,
     pin: Option<Fingerprint>,
-    expect: &DeviceId,
+    expect: Option<&DeviceId>,
 ) -> Result<(Box<dyn ByteStream>, Protection), TransportError> {
     let failed = |why: String| TransportError::Tls {
         url: url.to_string(),
@@ -268,20 +277,22 @@ async fn secure(
             found,
         });
     }
-    let protection = match device_of(certificate) {
-        Some(device) if device == *expect => Protection::tls(Some(device)),
-        Some(device) => {
+    let protection = match (device_of(certificate), expect) {
+        (Some(device), Some(expected)) if device == *expected => Protection::tls(Some(device)),
+        (Some(device), Some(expected)) => {
             return Err(TransportError::WrongDevice {
                 url: url.to_string(),
-                expected: expect.clone(),
+                expected: expected.clone(),
                 found: device,
             });
         }
-        None if pin.is_some() => Protection {
-            posture: Posture::TlsPinned,
-            device: None,
+        (device, _) => Protection {
+            posture: match pin {
+                Some(_) => Posture::TlsPinned,
+                None => Posture::TlsUnpinned,
+            },
+            device,
         },
-        None => Protection::tls(None),
     };
     Ok((Box::new(stream), protection))
 }

@@ -31,7 +31,7 @@ use tower::ServiceExt;
 use super::TransportError;
 use super::doorway::{Doorway, Slot};
 use super::rules::Rules;
-use super::socket::{ByteStream, Protection, Socket, keep_alive};
+use super::socket::{ByteStream, Posture, Protection, Socket, keep_alive};
 use super::tls::{Tls, device_of};
 use crate::domain::base::limits::{HANDSHAKE_DEADLINE_MS, UNAUTHENTICATED_SOCKETS_MAX};
 
@@ -47,6 +47,10 @@ const REQUEST_GRACE: Duration = Duration::from_millis(30_000);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Paths whose upgrades belong to the application.
 const APP_PATHS: [&str; 5] = ["/api", "/metrics", "/healthz", "/v1", "/mcp"];
+
+/// In the extensions of every HTTP request: whether it came over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Secure(pub bool);
 
 /// The listener's limits; the defaults come from `limits`.
 #[derive(Debug, Clone)]
@@ -304,6 +308,8 @@ async fn answer(
         }
     }
     request.extensions_mut().insert(ConnectInfo(remote));
+    let secure = protection.posture != Posture::Insecure;
+    request.extensions_mut().insert(Secure(secure));
     request.extensions_mut().insert(slot);
     request.extensions_mut().insert(protection);
     match house.app.clone().oneshot(request.map(Body::new)).await {

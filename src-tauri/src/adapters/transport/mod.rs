@@ -3,12 +3,13 @@
 //! `listener` accepts and tells the two apart, `doorway` keeps strangers from crowding out peers,
 //! `rules` decides who may upgrade, `socket` is the link itself, `dial` opens one, and `channel` is
 //! the in-memory twin. What a message means is the node's business: nothing here reads JSON.
-//! `tls` binds a link to the device keys of both ends; plain and TLS share the port.
+//! `meter` bounds what a stranger may send; `tls` binds a link to the device keys of both ends; plain and TLS share the port.
 
 pub mod channel;
 pub mod dial;
 pub mod doorway;
 pub mod listener;
+mod meter;
 pub mod rules;
 pub mod socket;
 pub mod tls;
@@ -21,7 +22,7 @@ use std::net::SocketAddr;
 
 pub use dial::{Dialer, PeerUrl, Security, TcpDialer, UrlError, dial};
 pub use doorway::{Doorway, DoorwayNumbers, Slot};
-pub use listener::{Incoming, Listener, Settings};
+pub use listener::{Incoming, Listener, Secure, Settings};
 pub use rules::{Rules, host_allowed};
 pub use socket::{
     Posture, Protection, Received, Socket, SocketError, SocketReader, SocketWriter, Text,
@@ -49,6 +50,12 @@ pub enum TransportError {
         addr: SocketAddr,
         /// What the system said.
         source: io::Error,
+    },
+    /// The URL asks for TLS and the caller for none.
+    #[error("cannot dial {url} without TLS: use a ws:// URL, or let this link use TLS")]
+    TlsNeeded {
+        /// The URL that was asked for.
+        url: String,
     },
     /// The TLS handshake failed.
     #[error(

@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -25,6 +24,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::doorway::Slot;
+use super::meter::{Metered, TooMuch};
 use crate::domain::base::DeviceId;
 use crate::domain::base::limits::MESSAGE_MAX_BYTES;
 
@@ -33,9 +33,6 @@ pub use tokio_tungstenite::tungstenite::Utf8Bytes as Text;
 
 /// Largest message that is read at all; one between this and the limit is reported and dropped.
 const READ_MAX_BYTES: usize = 2 * MESSAGE_MAX_BYTES;
-/// All that is read from a side that has not proven itself, so that a crowd of strangers cannot fill
-/// the memory.
-const STRANGER_MAX_BYTES: usize = 64 * 1024;
 /// Eagerly allocated per socket, so that an idle one stays cheap.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// How much may be fed before bytes go to the system without a flush.
@@ -57,61 +54,6 @@ const CLOSE_PROTOCOL: u16 = 1002;
 /// A byte stream a link can run over.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
-
-/// A stream that gives only so many bytes until its other side is trusted.
-pub(super) struct Doubted {
-    stream: Box<dyn ByteStream>,
-    given: usize,
-    trusted: bool,
-}
-
-impl Doubted {
-    /// Nothing given yet.
-    pub(super) fn new(stream: Box<dyn ByteStream>) -> Self {
-        Self {
-            stream,
-            given: 0,
-            trusted: false,
-        }
-    }
-}
-
-impl AsyncRead for Doubted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.trusted && self.given > STRANGER_MAX_BYTES {
-            let why = "too much was sent before authentication";
-            return Poll::Ready(Err(io::Error::other(why)));
-        }
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.given = self
-            .given
-            .saturating_add(buffer.filled().len().saturating_sub(before));
-        polled
-    }
-}
-
-impl AsyncWrite for Doubted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
 
 /// How well a link is protected, weakest first (gen-1 §2; `identity-bound` is ours).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -143,7 +85,8 @@ impl fmt::Display for Posture {
 pub struct Protection {
     /// How well.
     pub posture: Posture,
-    /// The device whose key the other side has proven in the TLS handshake.
+    /// The device whose key the other side has proven in the TLS handshake. Known without being
+    /// `IdentityBound` where we dialed and expected nobody: compare it with who says hello.
     pub device: Option<DeviceId>,
 }
 
@@ -192,9 +135,10 @@ pub enum SocketError {
     /// The other side sent a binary message; the link was closed with 1003.
     #[error("the peer sent a binary message, which the mesh does not use; closed with 1003")]
     Binary,
-    /// The other side sent a message too big to read; the link was closed with 1009.
+    /// The other side sent a message too big to read, or too big for one that has not
+    /// authenticated; the link was closed with 1009.
     #[error(
-        "the peer sent a message of at least {bytes} bytes, more than can be read; closed with 1009"
+        "the peer sent a message of at least {bytes} bytes, more than may be read; closed with 1009"
     )]
     FarTooLarge {
         /// The size seen so far or announced, in bytes.
@@ -214,7 +158,7 @@ pub enum SocketError {
 }
 
 struct Shared {
-    stream: Mutex<WebSocketStream<Doubted>>,
+    stream: Mutex<WebSocketStream<Metered>>,
     /// Cancelled once the link is over, whoever ended it.
     ended: CancellationToken,
     protection: Protection,
@@ -223,7 +167,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, WebSocketStream<Doubted>> {
+    fn lock(&self) -> MutexGuard<'_, WebSocketStream<Metered>> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -299,14 +243,14 @@ impl Socket {
         cut: &CancellationToken,
         slot: Option<Slot>,
     ) -> Socket {
-        let stream = Doubted::new(stream);
+        let stream = Metered::new(stream);
         let stream = WebSocketStream::from_raw_socket(stream, role, Some(config())).await;
         Socket::wrap(stream, protection, cut, slot)
     }
 
     /// Takes a stream that already speaks WebSocket (see [`config`]).
     pub(super) fn wrap(
-        stream: WebSocketStream<Doubted>,
+        stream: WebSocketStream<Metered>,
         protection: Protection,
         cut: &CancellationToken,
         slot: Option<Slot>,
@@ -358,9 +302,10 @@ impl Socket {
 }
 
 impl SocketReader {
-    /// The other side has proven itself: from now on messages of full size are read.
+    /// The other side has proven itself: from now on messages of full size are read. Until then one
+    /// above `STRANGER_MESSAGE_MAX_BYTES` ends the link with 1009.
     pub fn trusted(&mut self) {
-        self.shared.lock().get_mut().trusted = true;
+        self.shared.lock().get_mut().trust();
     }
 
     /// Waits for the next message. Pings are answered here, so keep calling it. Cancel-safe.
@@ -422,7 +367,16 @@ impl SocketReader {
                     .await;
                 SocketError::Failed(Box::new(error))
             }
-            WsError::Io(_) => {
+            WsError::Io(ref cause) => {
+                let much = cause.get_ref().and_then(|inner| inner.downcast_ref());
+                if let Some(&TooMuch { bytes }) = much {
+                    self.shared
+                        .finish(CLOSE_TOO_BIG, "authenticate first")
+                        .await;
+                    return SocketError::FarTooLarge {
+                        bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+                    };
+                }
                 self.shared.ended.cancel();
                 SocketError::Failed(Box::new(error))
             }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,6 +20,8 @@ use super::*;
 use crate::domain::base::limits::MESSAGE_MAX_BYTES;
 use crate::domain::identity::DeviceKey;
 
+mod odd;
+mod strangers;
 mod tls;
 
 /// The seed of the device that listens.
@@ -45,7 +48,12 @@ async fn site_with(settings: Settings) -> Site {
     let (addr, doorway) = (listener.local_addr(), listener.doorway());
     let (sockets, incoming) = mpsc::channel(1024);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let app = Router::new().route("/healthz", get(|| async { "fine" }));
+    let told = |Extension(Secure(secure)), ConnectInfo(from): ConnectInfo<SocketAddr>| async move {
+        format!("secure={secure} from={}", from.ip())
+    };
+    let app = Router::new()
+        .route("/healthz", get(|| async { "fine" }))
+        .route("/told", get(told));
     let tls = Some(tls_of(SERVER));
     let served = listener.serve(
         app,

@@ -9,12 +9,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, DnType, KeyPair};
+use rcgen::{CertificateParams, DnType, KeyPair, SerialNumber};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ParsedCertificate};
+use rustls::sign::CertifiedKey;
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
 };
@@ -58,14 +59,22 @@ impl FromStr for Fingerprint {
         let bad = || FingerprintError(text.chars().take(100).collect());
         let lower = text.trim().to_ascii_lowercase();
         let bare = lower.strip_prefix("sha256:").unwrap_or(&lower);
-        let digits: Vec<u8> = bare.bytes().filter(|b| *b != b':').collect();
+        let pairs = bare.split(':').all(|pair| pair.len() == 2);
+        if bare.contains(':') && !pairs {
+            return Err(bad());
+        }
+        let digits: Vec<u8> = bare
+            .chars()
+            .filter(|sign| *sign != ':')
+            .map(|sign| sign.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+            .collect::<Option<_>>()
+            .ok_or_else(bad)?;
         if digits.len() != 64 {
             return Err(bad());
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| bad())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| bad())?;
+            *byte = pair.iter().fold(0, |byte, digit| byte << 4 | digit);
         }
         Ok(Self(bytes))
     }
@@ -141,13 +150,16 @@ impl BrowserCertificate {
         zeroize::Zeroizing::new(parts.concat())
     }
 
-    /// Reads [`BrowserCertificate::to_bytes`]; `None` if it is damaged.
+    /// Reads [`BrowserCertificate::to_bytes`]; `None` if it is damaged, also if the
+    /// key is not that of the certificate.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
         let (certificate, key) = rest.split_at_checked(length)?;
-        let pkcs8 = PrivatePkcs8KeyDer::from(key);
-        KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &rcgen::PKCS_ECDSA_P256_SHA256).ok()?;
+        let chain = vec![CertificateDer::from(certificate.to_vec())];
+        let pkcs8 = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.to_vec()));
+        let provider = rustls::crypto::ring::default_provider();
+        CertifiedKey::from_der(chain, pkcs8, &provider).ok()?;
         Some(Self {
             certificate: certificate.to_vec(),
             key: zeroize::Zeroizing::new(key.to_vec()),
@@ -184,10 +196,7 @@ impl Tls {
         let pkcs8 = device.to_pkcs8().ok_or(TlsError::Key)?;
         let key = PrivatePkcs8KeyDer::from(pkcs8.as_slice());
         let pair = KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ED25519)?;
-        let mut params = CertificateParams::new(vec![SERVER_NAME.to_owned()])?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, device.id().as_str());
+        let params = device_certificate(device)?;
         let certificate = params.self_signed(&pair)?.der().clone();
         let fingerprint = Fingerprint::of(&certificate);
         let own_key = || PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.to_vec()));
@@ -249,6 +258,31 @@ impl Tls {
     pub(super) fn server_name() -> Option<ServerName<'static>> {
         ServerName::try_from(SERVER_NAME).ok()
     }
+}
+
+/// What the device's certificate says. All of it follows from the key and from here, nothing from
+/// the library's defaults: people keep its fingerprint as a pin.
+fn device_certificate(device: &DeviceKey) -> Result<CertificateParams, TlsError> {
+    let mut params = CertificateParams::new(vec![SERVER_NAME.to_owned()])?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, device.id().as_str());
+    let mut serial: Vec<u8> = device
+        .public()
+        .as_bytes()
+        .iter()
+        .copied()
+        .take(16)
+        .collect();
+    if let Some(first) = serial.first_mut() {
+        // Positive and without leading zeros (RFC 5280 §4.1.2.2).
+        *first = *first & 0x3f | 0x40;
+    }
+    params.serial_number = Some(SerialNumber::from(serial));
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(9999, 12, 31);
+    Ok(params)
 }
 
 /// The device whose key a certificate carries, if it is an Ed25519 key at all. Only a completed

@@ -28,6 +28,8 @@ pub const COMMAND_AGE_MAX_MS: u64 = 300_000;
 pub const CLOCK_BEHIND_MAX_MS: u64 = 60_000;
 /// How long an unauthenticated socket may take to complete `mesh.connect`, in milliseconds.
 pub const HANDSHAKE_DEADLINE_MS: u64 = 10_000;
+/// Largest message of a socket that has not authenticated, in bytes.
+pub const STRANGER_MESSAGE_MAX_BYTES: usize = 65_536;
 /// Most unauthenticated peer sockets; the oldest is closed to make room for a new one.
 pub const UNAUTHENTICATED_SOCKETS_MAX: usize = 384;
 /// Most authenticated peer sessions.
@@ -148,6 +150,18 @@ pub const RECONCILE_EVERY_MS: u64 = 60_000;
 pub const RECONCILE_ANSWERS_PER_MINUTE: u32 = 600;
 /// Messages a gen-1 node gets from us in a minute on a link that we dialed; it takes 100.
 pub const GEN1_MESSAGES_PER_MINUTE: u32 = 90;
+/// How long a pairing window stays open, in milliseconds.
+pub const PAIRING_WINDOW_MS: u64 = 300_000;
+/// Pairings that may be begun in one window.
+pub const PAIRING_TRIES: u32 = 3;
+/// Largest message of a pairing, in bytes.
+pub const PAIRING_MESSAGE_BYTES: usize = 4_096;
+/// Longest name or mesh shown from the other side of a pairing, in characters.
+pub const PAIRING_NAME_CHARS: usize = 64;
+/// How long the other side of a pairing may take where no person is asked, in milliseconds.
+pub const PAIRING_STEP_MS: u64 = 10_000;
+/// Peers a node learns by pairing and dials again after a restart.
+pub const LEARNED_PEERS_MAX: usize = 256;
 /// Pause between two pings on a link, in milliseconds.
 pub const PING_EVERY_MS: u64 = 15_000;
 /// How long an answer to a ping may take, in milliseconds.
@@ -160,3 +174,14 @@ pub const PEER_TARGETS_MAX: usize = 16;
 pub const NEARBY_MAX: usize = 1_024;
 /// Most addresses of one node on the LAN.
 pub const NEARBY_ADDRESSES_MAX: usize = 8;
+/// Most records of issuers (operators, revocations, confirmations) a node keeps.
+pub const RECORDS_MAX: u64 = 20_000;
+/// Most of them whose issuer is not believed here, kept only to be passed on.
+pub const RECORDS_UNKNOWN_MAX: u64 = 1_000;
+/// Most records in one message.
+pub const RECORDS_PER_MESSAGE_MAX: usize = 200;
+/// How often an issuer confirms what it has issued, in milliseconds.
+pub const CONFIRM_EVERY_MS: u64 = 6 * 3_600_000;
+/// How long an operator known through another device may approve without that device having
+/// confirmed its records, in milliseconds.
+pub const OPERATOR_CONFIRM_MAX_AGE_MS: u64 = 30 * 24 * 3_600_000;

@@ -96,6 +96,11 @@ codes! {
     ActuatorBusy = "ACTUATOR_BUSY",
     DriverFailed = "DRIVER_FAILED",
     ClockUntrusted = "CLOCK_UNTRUSTED",
+    // Ours: pairing.
+    /// A message that comes twice, late or before its turn.
+    PairingOutOfOrder = "PAIRING_OUT_OF_ORDER",
+    /// A person said no, or took the pairing back.
+    PairingRejected = "PAIRING_REJECTED",
     /// The emergency stop is latched at this executor.
     Estop = "ESTOP",
     // Ours: the node and its door.

@@ -8,6 +8,7 @@ pub mod actuation;
 pub mod approval;
 pub mod forward;
 pub mod operators;
+pub mod records;
 
 pub use actuation::{ActuationRuling, ExecutionRequest, Permit};
 pub use approval::{Decision, SignedDecision, VerifiedApproval};

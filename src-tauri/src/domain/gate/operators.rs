@@ -70,6 +70,11 @@ impl SignedOperator {
         Self { record, signature }
     }
 
+    /// Whether the record carries its issuer's signature.
+    pub fn is_signed_by(&self, issuer_key: &PublicKey) -> bool {
+        issuer_key.verify_strict(&message(RECORD_DOMAIN, &self.record), &self.signature)
+    }
+
     /// Whether the record is right and still counts.
     ///
     /// `issuer_key` is the key of the issuing device, if that device may issue records here: the
@@ -91,7 +96,7 @@ impl SignedOperator {
         let Some(issuer_key) = issuer_key else {
             return unknown("the device that issued the record holds no admin grant here");
         };
-        if !issuer_key.verify_strict(&message(RECORD_DOMAIN, record), &self.signature) {
+        if !self.is_signed_by(issuer_key) {
             return unknown("the record is not signed by its issuer");
         }
         let expired = |why: &str| {

@@ -32,11 +32,13 @@ pub enum Feature {
     Proposals,
     /// Signed decisions travel between nodes.
     Approvals,
+    /// Operator records and revocations travel between nodes.
+    Revocations,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 8] = [
+    pub const OURS: [Feature; 9] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -45,6 +47,7 @@ impl Feature {
         Feature::Reconcile,
         Feature::Proposals,
         Feature::Approvals,
+        Feature::Revocations,
     ];
 
     fn name(self) -> &'static str {
@@ -57,6 +60,7 @@ impl Feature {
             Feature::Reconcile => "reconcile",
             Feature::Proposals => "proposals",
             Feature::Approvals => "approvals",
+            Feature::Revocations => "revocations",
         }
     }
 }

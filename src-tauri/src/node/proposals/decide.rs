@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::{Standing, execute, gate, open, refused, step};
 use crate::adapters::store::proposals::ProposalRow;
-use crate::adapters::store::{StoreError, approvals, operators, proposals};
+use crate::adapters::store::{StoreError, approvals, operators, proposals, records};
+use crate::domain::base::limits::OPERATOR_CONFIRM_MAX_AGE_MS;
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::approval::{Subject, Verdict, verify};
 use crate::domain::gate::{ActuationRuling, Permit, SignedDecision, VerifiedApproval};
@@ -193,7 +194,24 @@ fn check(
         created_at: record.created_at,
         expires_at: record.expires_at,
     };
-    let issuer_key = shared.issuer_key(&known.signed.record.issuer);
+    let issuer = &known.signed.record.issuer;
+    let issuer_key = shared.issuer_key(issuer);
+    if issuer != shared.own_id() {
+        let confirmed = records::confirmed(conn, issuer)?.unwrap_or_default();
+        let heard = confirmed.max(known.signed.record.issued_at);
+        if now.since(heard) > OPERATOR_CONFIRM_MAX_AGE_MS {
+            return Err(refused(
+                Code::OperatorExpired,
+                format!(
+                    "operator {}: nothing has been heard of {}, which vouches for them, for {} days; a revocation \
+                     may have been missed",
+                    known.signed.record.name,
+                    issuer.short(),
+                    now.since(heard) / 86_400_000
+                ),
+            ));
+        }
+    }
     verify(
         signed,
         &subject,

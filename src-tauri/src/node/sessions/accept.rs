@@ -12,6 +12,7 @@ use crate::domain::wire::{Message, Reply};
 use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::{Ended, PeerInfo};
+use crate::node::pairing;
 use crate::node::shared::Shared;
 
 /// Messages a socket may send before it has authenticated.
@@ -43,13 +44,17 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
         () = slot.evicted() => None,
         greeted = greet(&shared, &door, &mut reader, &mut writer) => greeted,
     };
-    let Some((hello, reply)) = greeted else {
+    let Some(greeted) = greeted else {
         writer.close(1008, "not authenticated").await;
         return;
     };
     if !slot.promote() {
         return;
     }
+    let (hello, reply) = match greeted {
+        Greeted::Peer(hello, reply) => (hello, reply),
+        Greeted::Pairing(knock) => return pairing::accept(knock, reader, writer).await,
+    };
     reader.trusted();
     let from = gossip::begin(&shared).await;
     let posture = door.protection.posture;
@@ -71,14 +76,22 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
     drop(slot);
 }
 
-/// Talks to a stranger until it has proven who it is. Returns its hello and the reply to send, or
-/// `None` if it went away or was shown out.
+/// What came of a stranger.
+enum Greeted {
+    /// A device we trust, with the reply it waits for.
+    Peer(Box<Hello>, String),
+    /// A device that wants to be trusted, while a person lets it ask.
+    Pairing(pairing::Knock),
+}
+
+/// Talks to a stranger until it has proven who it is or may pair. `None` if it went away or was shown
+/// out.
 async fn greet(
     shared: &Shared,
     door: &Door,
     reader: &mut SocketReader,
     writer: &mut SocketWriter,
-) -> Option<(Hello, String)> {
+) -> Option<Greeted> {
     let mut issued: Option<(String, TimeMs)> = None;
     for _ in 0..STRANGER_MESSAGES_MAX {
         let text = match reader.recv().await {
@@ -117,7 +130,10 @@ async fn greet(
                 Err(refusal) => refusal.into(),
             },
             "mesh.connect" => match connect(shared, door, &params, &mut issued).await {
-                Ok((hello, payload)) => return Some((hello, Reply::Ok(payload).to_text(&id))),
+                Ok((hello, payload)) => {
+                    let reply = Reply::Ok(payload).to_text(&id);
+                    return Some(Greeted::Peer(Box::new(hello), reply));
+                }
                 Err(refusal) => {
                     let who = params
                         .get("deviceId")
@@ -128,6 +144,10 @@ async fn greet(
                         .await;
                     refusal.into()
                 }
+            },
+            "pair.start" => match pairing::knock(shared, &id, params).await {
+                Ok(knock) => return Some(Greeted::Pairing(knock)),
+                Err(refusal) => refusal.into(),
             },
             _ => {
                 shared.metrics.refused(Code::NotAuthorized);

@@ -127,7 +127,7 @@ async fn reach(
     let by_tls = Security::Tls {
         tls: shared.tls.clone(),
         pin: target.pin,
-        expect: device.clone(),
+        expect: Some(device.clone()),
     };
     match plainly(by_tls).await {
         Ok(socket) => Ok(socket),

@@ -12,7 +12,7 @@ use crate::node::gossip::{self, catch_up};
 use crate::node::ingress::Ingress;
 use crate::node::links::{Ended, Lanes, LinkHandle};
 use crate::node::shared::Shared;
-use crate::node::{methods, reconcile};
+use crate::node::{methods, reconcile, records};
 
 /// Serves a registered link to its end. `from` is where its feeder begins.
 pub async fn run(
@@ -60,6 +60,7 @@ pub async fn run(
         "proposals feeder",
         gossip::feed_proposals(shared.clone(), link.clone()),
     );
+    tasks.passing("records", records::greet(shared.clone(), link.clone()));
     match info.speaks(Feature::Reconcile) {
         true if info.outbound => {
             tasks.passing("reconcile", reconcile::keep(shared.clone(), link.clone()));

@@ -76,6 +76,12 @@ pub enum Command {
     Withdraw(ProposalArg),
     /// Stop a running action now: its actuator goes to its safe state
     Stop(ProposalArg),
+    /// The meshes on the LAN, who of them is there, and how devices of ours join
+    Meshes {
+        /// What to do; lists where nothing is said
+        #[command(subcommand)]
+        command: Option<MeshesCommand>,
+    },
     /// Emergency stop: every executor that can be reached goes to its safe states and latches
     Estop(EstopArgs),
     /// Ask for an action; its executor decides what that takes
@@ -91,6 +97,8 @@ pub enum Command {
     /// Devices this node trusts
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// Let two nodes come to trust each other: compare, then say yes at both
+    Pair(PairArgs),
     /// People whose signatures count
     #[command(subcommand)]
     Operator(OperatorCommand),
@@ -179,6 +187,26 @@ impl StartArgs {
     }
 }
 
+/// How to pair.
+#[derive(Debug, Args)]
+pub struct PairArgs {
+    /// The text of the other node's link (clawmesh://pair?…), quoted
+    #[arg(value_name = "LINK", conflicts_with_all = ["accept", "url", "cancel"])]
+    pub target: Option<String>,
+    /// Let another node ask this one, for 5 minutes and 3 tries
+    #[arg(long, conflicts_with_all = ["url", "cancel"])]
+    pub accept: bool,
+    /// Ask the node at this address, for example ws://192.168.1.7:18789
+    #[arg(long, value_name = "URL", conflicts_with = "cancel")]
+    pub url: Option<String>,
+    /// What the other node may do here: field, command-center, viewer or gen1 [default: asked]
+    #[arg(long = "as", value_name = "PRESET")]
+    pub preset: Option<String>,
+    /// Close the window and end the pairing under way
+    #[arg(long)]
+    pub cancel: bool,
+}
+
 /// Which facts.
 #[derive(Debug, Args)]
 pub struct WorldArgs {
@@ -242,6 +270,47 @@ pub struct DecideArgs {
     /// Read the passphrase of your key from the first line of stdin
     #[arg(long)]
     pub passphrase_stdin: bool,
+}
+
+/// `meshes …`
+#[derive(Debug, Subcommand)]
+pub enum MeshesCommand {
+    /// List them
+    List,
+    /// Say what happens when a trusted device of a mesh is seen
+    Set {
+        /// The mesh: its name or its id
+        mesh: String,
+        /// What happens
+        #[arg(value_enum)]
+        policy: MeshPolicy,
+    },
+    /// Let a device in that the join policy asks about
+    Admit {
+        /// The device
+        device: String,
+    },
+}
+
+/// What happens when a trusted device is seen.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum MeshPolicy {
+    /// It is connected
+    Auto,
+    /// You are asked, once for each device
+    Ask,
+    /// Nothing
+    Never,
+}
+
+impl From<MeshPolicy> for crate::node::discovery::JoinPolicy {
+    fn from(policy: MeshPolicy) -> Self {
+        match policy {
+            MeshPolicy::Auto => Self::Auto,
+            MeshPolicy::Ask => Self::Ask,
+            MeshPolicy::Never => Self::Never,
+        }
+    }
 }
 
 /// `estop`, `estop status`, `estop release`

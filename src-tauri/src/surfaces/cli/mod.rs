@@ -15,9 +15,11 @@ mod example;
 mod fail;
 mod identity;
 mod look;
+mod meshes;
 mod migrate;
 mod operators;
 mod out;
+mod pair;
 mod passphrase;
 mod policy;
 mod proposals;
@@ -153,12 +155,14 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,
         Command::Stop(arg) => decide::stop(ctx, &arg).await,
+        Command::Meshes { command } => meshes::run(ctx, command.as_ref()).await,
         Command::Estop(args) => estop::run(ctx, &args).await,
         Command::Propose(args) => decide::propose(ctx, &args).await,
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,
         Command::Policy(command) => policy::run(ctx, &command).await,
         Command::Audit(command) => audit::run(ctx, &command).await,
         Command::Trust(command) => trust::run(ctx, &command).await,
+        Command::Pair(args) => Box::pin(pair::run(ctx, &args)).await,
         Command::Operator(command) => operators::run(ctx, &command).await,
         Command::Console(args) => console::run(ctx, &args).await,
         Command::Migrate { from } => migrate::run(ctx, from.as_deref()).await,

@@ -30,12 +30,53 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
     }
     let config = config(&ctx.dir, args.to_raw())?;
     starter_policy(&ctx.dir, &config)?;
-    let opened = Opened::open(config, Arc::new(SystemClock::default()))
+    let mut config = config;
+    let mut signals = None;
+    loop {
+        match once(ctx, args, app, &config, &mut signals).await? {
+            Ended::Done => return Ok(()),
+            Ended::Again { port, why } => {
+                // Peers know the port, also one that the system chose.
+                config.port = port;
+                if ctx.json {
+                    out::json_line(&json!({"restarting": why}))?;
+                } else {
+                    out::line(&why);
+                }
+            }
+        }
+    }
+}
+
+/// How one run of the node ended.
+enum Ended {
+    /// Somebody asked for it.
+    Done,
+    /// The node wants to be started again.
+    Again {
+        /// The port it had.
+        port: u16,
+        /// Why.
+        why: String,
+    },
+}
+
+async fn once(
+    ctx: &Context,
+    args: &StartArgs,
+    app: MakeApp,
+    config: &Config,
+    signals: &mut Option<Signals>,
+) -> Result<Ended, Failure> {
+    let opened = Opened::open(config.clone(), Arc::new(SystemClock::default()))
         .await
         .map_err(|e| state::failure(&e))?;
     let app = app(ctx.dir.root()).map_err(Failure::state)?;
     // From here on a request to end is heeded, and never cuts off what the start itself does.
-    let mut signals = Signals::listen()?;
+    let signals = match signals {
+        Some(listening) => listening,
+        None => signals.insert(Signals::listen()?),
+    };
     let node = Node::start(opened, app)
         .await
         .map_err(|e| state::failure(&e))?;
@@ -66,7 +107,8 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
     } else {
         out::line(&format!("{name} ({}) listens on {address}", id.short()));
     }
-    let fell = wait_for_end(&node, &mut signals, args.end_with_stdin).await?;
+    let fell = wait_for_end(&node, signals, args.end_with_stdin).await?;
+    let again = node.restart_reason().filter(|_| fell);
     let ended = tokio::select! {
         () = node.stop() => true,
         second = signals.next() => { second?; false }
@@ -76,12 +118,16 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
         out::error("stopped at once: a second signal came before everything had ended");
         std::process::exit(130);
     }
+    if let Some(why) = again {
+        let port = address.port();
+        return Ok(Ended::Again { port, why });
+    }
     if fell {
         return Err(Failure::failed(
             "the node ended by itself because one of its tasks ended; its log says which",
         ));
     }
-    Ok(())
+    Ok(Ended::Done)
 }
 
 /// Waits for a signal, the end of stdin or the node's own end; says whether it was the last.

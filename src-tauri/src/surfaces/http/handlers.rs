@@ -117,6 +117,18 @@ pub(super) async fn world(State(api): Door, asked: Asked<WorldAsked>) -> Answere
         .await?))
 }
 
+pub(super) async fn meshes(State(api): Door) -> Answered {
+    Ok(ok(&api.door.meshes()))
+}
+
+pub(super) async fn mesh_policy(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.set_mesh_policy(body(sent)?).await?))
+}
+
+pub(super) async fn mesh_admit(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.admit_nearby(body(sent)?).await?))
+}
+
 pub(super) async fn topology(State(api): Door) -> Answered {
     Ok(ok(&api.door.topology().await?))
 }
@@ -325,4 +337,24 @@ pub(super) async fn operator_revoke(
         .door
         .operator_revoke(&id, why.reason.as_deref())
         .await?))
+}
+
+pub(super) async fn pairing(State(api): Door) -> Answered {
+    Ok(ok(&api.door.pairing()))
+}
+
+pub(super) async fn pair_open(State(api): Door) -> Answered {
+    Ok(ok(&api.door.pair_open().await?))
+}
+
+pub(super) async fn pair_cancel(State(api): Door) -> Answered {
+    Ok(ok(&api.door.pair_cancel().await))
+}
+
+pub(super) async fn pair_start(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.pair_start(&body(sent)?).await?))
+}
+
+pub(super) async fn pair_decide(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.pair_decide(&body(sent)?)?))
 }

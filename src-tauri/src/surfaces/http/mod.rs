@@ -53,6 +53,7 @@ fn read() -> Routes {
         ("/nodes", get(h::nodes)),
         ("/peers", get(h::peers)),
         ("/topology", get(h::topology)),
+        ("/meshes", get(h::meshes)),
         ("/series", get(h::series)),
         ("/world", get(h::world)),
         ("/frames", get(h::frames)),
@@ -94,6 +95,8 @@ fn operate() -> Routes {
 fn admin() -> Routes {
     vec![
         ("/policy/reload", post(h::policy_reload)),
+        ("/meshes/policy", post(h::mesh_policy)),
+        ("/meshes/admit", post(h::mesh_admit)),
         ("/estop/release", post(console::estop_release)),
         ("/trust", post(h::trust_add)),
         ("/trust/{id}", delete(h::trust_remove)),
@@ -102,6 +105,10 @@ fn admin() -> Routes {
         ("/trust/{id}/revoke", post(h::trust_revoke)),
         ("/operators", post(h::operator_enroll)),
         ("/operators/{id}/revoke", post(h::operator_revoke)),
+        ("/pairing", get(h::pairing).delete(h::pair_cancel)),
+        ("/pairing/window", post(h::pair_open)),
+        ("/pairing/start", post(h::pair_start)),
+        ("/pairing/decision", post(h::pair_decide)),
     ]
 }
 

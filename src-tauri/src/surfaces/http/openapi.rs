@@ -4,9 +4,11 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
+use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope};
-use crate::operator::{browser, console, dto, estop, series, topology};
+use crate::operator::pairing::{PairDecision, PairStart};
+use crate::operator::{browser, console, dto, estop, meshes, series, topology};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -44,7 +46,13 @@ use crate::operator::{browser, console, dto, estop, series, topology};
     estop::EstopReport,
     series::SeriesView,
     topology::TopologyView,
+    meshes::MeshView,
+    meshes::MeshPolicyChange,
+    meshes::Admittance,
     Standing,
+    PairingView,
+    PairStart,
+    PairDecision,
 )))]
 struct Schemas;
 
@@ -112,6 +120,25 @@ pub const ROUTES: &[Route] = &[
         "/peers",
         "[PeerView]",
         "Every peer, connected or not, with its state and why.",
+    ),
+    get(
+        "/meshes",
+        "[MeshView]",
+        "The meshes seen on the LAN, their nodes there, and how devices of ours join.",
+    ),
+    post(
+        Scope::Admin,
+        "/meshes/policy",
+        Some("MeshPolicyChange"),
+        "[MeshView]",
+        "Sets what happens when a trusted device of a mesh is seen.",
+    ),
+    post(
+        Scope::Admin,
+        "/meshes/admit",
+        Some("Admittance"),
+        "[MeshView]",
+        "Lets a device in that the join policy asks about.",
     ),
     get(
         "/topology",
@@ -355,6 +382,44 @@ pub const ROUTES: &[Route] = &[
         "Release the emergency stop at this node, with a reason.",
     ),
     get("/openapi.json", "any", "This description."),
+    Route {
+        scope: Scope::Admin,
+        ..get(
+            "/pairing",
+            "PairingView",
+            "Pairing on this node: the window with its secret, the pairing under way, how the last one ended.",
+        )
+    },
+    Route {
+        method: "delete",
+        scope: Scope::Admin,
+        ..get(
+            "/pairing",
+            "PairingView",
+            "Close the window and end the pairing under way.",
+        )
+    },
+    post(
+        Scope::Admin,
+        "/pairing/window",
+        None,
+        "PairingView",
+        "Let others ask to be paired with, for five minutes and three tries.",
+    ),
+    post(
+        Scope::Admin,
+        "/pairing/start",
+        Some("PairStart"),
+        "PairingView",
+        "Ask another node to pair.",
+    ),
+    post(
+        Scope::Admin,
+        "/pairing/decision",
+        Some("PairDecision"),
+        "PairingView",
+        "Say whether the strings are the same, and what the other node may do here.",
+    ),
 ];
 
 fn shape(name: &str) -> Value {

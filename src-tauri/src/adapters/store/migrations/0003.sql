@@ -1,3 +1,11 @@
--- The newest presence of each device, and one metric over time, without walking the whole log.
-CREATE INDEX frames_presence ON frames (origin, seq) WHERE kind = 'capability_update';
-CREATE INDEX frames_series ON frames (json_extract(json, '$.data.metric'), time) WHERE kind = 'observation';
+-- What issuers have signed about operators and devices, as it travels between nodes. `id` is kind,
+-- subject and issuer, so that a newer statement takes the place of an older one. `json` is the whole
+-- signed record; `acted` tells whether this node has let it take effect.
+CREATE TABLE records (
+    id          TEXT    PRIMARY KEY,
+    json        TEXT    NOT NULL,
+    issuer      TEXT    NOT NULL,
+    at          INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    acted       INTEGER NOT NULL
+) WITHOUT ROWID;

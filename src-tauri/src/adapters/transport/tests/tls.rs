@@ -5,19 +5,19 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::*;
 use crate::domain::base::DeviceId;
 
-fn id(seed: u8) -> DeviceId {
+pub(super) fn id(seed: u8) -> DeviceId {
     DeviceKey::from_seed(&[seed; 32]).id().clone()
 }
 
-fn security(seed: u8, expect: DeviceId) -> Security {
+pub(super) fn security(seed: u8, expect: DeviceId) -> Security {
     Security::Tls {
         tls: tls_of(seed),
         pin: None,
-        expect,
+        expect: Some(expect),
     }
 }
 
-async fn dial_as(site: &Site, security: &Security) -> Result<Socket, TransportError> {
+pub(super) async fn dial_as(site: &Site, security: &Security) -> Result<Socket, TransportError> {
     let url = format!("wss://{}/", site.addr).parse().unwrap();
     dial(&url, security, PATIENCE, &CancellationToken::new()).await
 }
@@ -52,7 +52,7 @@ async fn another_device_or_another_certificate_never_connects() {
     let pinned = |pin: Fingerprint| Security::Tls {
         tls: tls_of(1),
         pin: Some(pin),
-        expect: id(SERVER),
+        expect: Some(id(SERVER)),
     };
     let wrong = pinned(tls_of(2).fingerprint());
     let error = dial_as(&site, &wrong).await.err().unwrap();
@@ -133,17 +133,6 @@ async fn half_a_handshake_and_garbage_end_and_leave_the_door_open() {
     conforms(near, far.socket).await;
 }
 
-#[tokio::test]
-async fn a_stranger_is_read_only_so_far() {
-    let mut site = site().await;
-    let mut near = site.dial().await;
-    let mut far = site.next().await.socket;
-    let flood = "x".repeat(200_000);
-    let (sent, got) = tokio::join!(near.send(flood), soon(far.recv()));
-    drop(sent);
-    assert!(matches!(got, Err(SocketError::Failed(_))), "{got:?}");
-}
-
 #[test]
 fn fingerprints_are_read_as_people_write_them() {
     let print = tls_of(1).fingerprint();
@@ -162,6 +151,8 @@ fn fingerprints_are_read_as_people_write_them() {
         &plain[1..],
         &format!("{plain}0"),
         &"é".repeat(32),
+        &format!("+{}", &plain[1..]),
+        &format!("{}:{}", &plain[..3], &plain[3..]),
     ] {
         assert!(bad.parse::<Fingerprint>().is_err(), "{bad}");
     }
@@ -175,4 +166,42 @@ fn the_browser_certificate_survives_its_file() {
     assert!(!format!("{kept:?}").contains("key"));
     assert!(BrowserCertificate::from_bytes(&made.to_bytes()[..40]).is_none());
     assert!(BrowserCertificate::from_bytes(b"").is_none());
+}
+
+#[test]
+fn a_browser_certificate_with_another_key_is_damage() {
+    let (one, other) = (
+        BrowserCertificate::generate().unwrap(),
+        BrowserCertificate::generate().unwrap(),
+    );
+    let (one, other) = (one.to_bytes(), other.to_bytes());
+    let length = |bytes: &[u8]| {
+        let (length, _) = bytes.split_first_chunk::<4>().unwrap();
+        4 + usize::try_from(u32::from_be_bytes(*length)).unwrap()
+    };
+    let mixed = [&one[..length(&one)], &other[length(&other)..]].concat();
+    assert!(BrowserCertificate::from_bytes(&mixed).is_none());
+}
+
+#[tokio::test]
+async fn a_url_that_asks_for_tls_is_never_dialed_without() {
+    let site = site().await;
+    let error = dial_as(&site, &Security::Plain).await.err().unwrap();
+    assert!(matches!(error, TransportError::TlsNeeded { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn whoever_answers_is_known_but_bound_to_nothing_if_nobody_was_expected() {
+    let site = site().await;
+    let here = tls_of(SERVER).fingerprint();
+    for (pin, posture) in [
+        (None, Posture::TlsUnpinned),
+        (Some(here), Posture::TlsPinned),
+    ] {
+        let (tls, expect) = (tls_of(2), None);
+        let security = Security::Tls { tls, pin, expect };
+        let near = dial_as(&site, &security).await.unwrap();
+        let device = Some(id(SERVER));
+        assert_eq!(*near.protection(), Protection { posture, device });
+    }
 }

@@ -1,0 +1,204 @@
+//! What is left of a pairing: the trust record, where to dial, and the mesh that was joined. All of it
+//! is one transaction on the disk before anybody is told that it is done.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Verdicted;
+use crate::adapters::paths::StateDir;
+use crate::adapters::store::records as stored_records;
+use crate::adapters::store::{Store, StoreError, frames, kv, trust};
+use crate::domain::admission::TrustRecord;
+use crate::domain::base::limits::LEARNED_PEERS_MAX;
+use crate::domain::base::{Code, DeviceId, MeshId, Refusal};
+use crate::domain::pairing::{Comparison, Joining};
+use crate::node::open::OpenError;
+use crate::node::peers::{Source, Target};
+use crate::node::records;
+use crate::node::shared::{DURABLE, MESH_FLOOR, Shared, store_refusal};
+
+/// The key of the list of peers to dial.
+const LEARNED: &str = "peers.learned";
+/// The key of the mesh to be in from the next start on.
+const JOINED: &str = "mesh.joined";
+
+/// A peer that was learned and where it was reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Learned {
+    device: DeviceId,
+    url: String,
+    label: String,
+}
+
+fn learned_in(conn: &rusqlite::Connection) -> Result<Vec<Learned>, StoreError> {
+    // What does not read is as good as not there: the peer can be paired or configured again.
+    Ok(kv::get(conn, LEARNED)?
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default())
+}
+
+fn learn(conn: &rusqlite::Connection, device: &DeviceId, url: &str) -> Result<(), StoreError> {
+    let mut all = learned_in(conn)?;
+    all.retain(|l| l.device != *device);
+    // The oldest makes room.
+    let surplus = (all.len() + 1).saturating_sub(LEARNED_PEERS_MAX);
+    all.drain(..surplus);
+    all.push(Learned {
+        device: device.clone(),
+        url: url.to_owned(),
+        label: "local".to_owned(),
+    });
+    kv::put(conn, LEARNED, json!(all).to_string().as_bytes())
+}
+
+/// Why a device cannot be paired with, before anybody compares anything.
+///
+/// # Errors
+/// `CONFLICT` for a device that was revoked here.
+pub(super) async fn check(shared: &Shared, device: &DeviceId) -> Result<(), Refusal> {
+    let wanted = device.clone();
+    let known = shared
+        .store
+        .read("trust", move |c| trust::get(c, &wanted))
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    match known.filter(|r| !r.is_live()) {
+        None => Ok(()),
+        Some(record) => Err(revoked(&record)),
+    }
+}
+
+fn revoked(record: &TrustRecord) -> Refusal {
+    Refusal::new(
+        Code::Conflict,
+        format!(
+            "device {} was revoked here; if it is to be trusted again, first say so: trust remove {}",
+            record.device_id.short(),
+            record.device_id
+        ),
+    )
+}
+
+/// Stores what both persons agreed on, durably. `url` is where we dialed.
+///
+/// # Errors
+/// Whatever the store says; nothing of it is stored then.
+pub(super) async fn store(
+    shared: &Shared,
+    comparison: &Comparison,
+    joining: &Joining,
+    given: &Verdicted,
+    url: Option<String>,
+) -> Result<(), Refusal> {
+    let peer = comparison.peer();
+    let record = TrustRecord::new(
+        peer.device_id(),
+        Some(peer.public_key),
+        Some(peer.shown_name()),
+        given.preset.grants(),
+        shared.now(),
+    );
+    let moves = joining.moves == Some(comparison.side());
+    let mesh = moves.then(|| joining.mesh.clone());
+    let side = comparison.side().as_str();
+    let shared2 = shared.clone();
+    let write = move |c: &rusqlite::Connection| {
+        let mut record = record;
+        if let Some(old) = trust::get(c, &record.device_id)? {
+            if !old.is_live() {
+                return Err(StoreError::Refused(revoked(&old)));
+            }
+            record.added_at = old.added_at;
+        }
+        if stored_records::device_revoked(c, &record.device_id)? {
+            return Err(StoreError::Refused(revoked(&record)));
+        }
+        trust::put(c, &record)?;
+        if let Some(url) = &url {
+            learn(c, &record.device_id, url)?;
+        }
+        if let Some(mesh) = &mesh {
+            kv::put(c, JOINED, mesh.as_str().as_bytes())?;
+            kv::put(c, MESH_FLOOR, &frames::max_seq(c)?.to_be_bytes())?;
+        }
+        let detail = json!({
+            "grants": record.grants, "name": record.name, "publicKey": record.public_key,
+            "side": side, "url": url, "joinedMesh": mesh,
+        });
+        shared2.audit_in(c, "trust.paired", record.device_id.as_str(), detail)
+    };
+    shared
+        .store
+        .write(DURABLE, "pairing", write)
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    shared
+        .trust
+        .reload(&shared.store)
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    records::look_again(shared).await;
+    if !moves {
+        shared.pairing.learned.send_modify(|n| *n += 1);
+    }
+    Ok(())
+}
+
+/// The mesh an unnamed node is in from this start on: the one it joined by pairing, else `kept`.
+///
+/// # Errors
+/// If the mesh's file or the store cannot be written.
+pub async fn settled(store: &Store, dir: &StateDir, kept: MeshId) -> Result<MeshId, OpenError> {
+    let joined = store.read("joined mesh", |c| kv::get(c, JOINED)).await?;
+    let joined = joined
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .and_then(|text| text.parse::<MeshId>().ok());
+    let Some(mesh) = joined else { return Ok(kept) };
+    dir.write_private(&dir.mesh_id_file(), format!("{mesh}\n").as_bytes())?;
+    // Only now that the file says it: after a crash in between, it is written again.
+    store
+        .write(DURABLE, "joined mesh", |c| kv::delete(c, JOINED))
+        .await?;
+    Ok(mesh)
+}
+
+/// Has the peers learned by pairing dialed, those of earlier runs and those that come.
+pub async fn dial_learned(shared: Shared) {
+    let mut changes = shared.pairing.learned.subscribe();
+    loop {
+        match shared.store.read("learned peers", learned_in).await {
+            Ok(all) => all
+                .into_iter()
+                .filter(|peer| shared.trust.trusts(&peer.device))
+                .for_each(|peer| dial(&shared, peer)),
+            Err(error) => tracing::error!(%error, "the learned peers cannot be read"),
+        }
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+fn dial(shared: &Shared, peer: Learned) {
+    let Learned { device, url, label } = peer;
+    match url.parse() {
+        Ok(url) => {
+            let source = Source::Learned;
+            let target = Target {
+                url,
+                pin: None,
+                label,
+                source,
+            };
+            if !shared.peers.add(&device, target, shared.now()) {
+                tracing::warn!(
+                    peer = device.short(),
+                    "too many peers; one that was paired is not dialed"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(%error, "a learned peer cannot be dialed"),
+    }
+}

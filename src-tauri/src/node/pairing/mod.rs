@@ -1,0 +1,449 @@
+//! Pairing on a running node: the window a person opens, the one pairing that may be under way, and
+//! what persons say to it. `session` carries the messages, `keep` stores the outcome, the rules are in
+//! `domain/pairing`.
+//!
+//! Windows and pairings live in memory only: a node that starts again has forgotten them.
+
+mod keep;
+mod session;
+mod view;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+
+pub use self::keep::{dial_learned, settled};
+pub use self::session::{Knock, accept, knock};
+pub use self::view::{
+    Nearby, PairCompareView, PairEmoji, PairEndView, PairPeerView, PairSessionView, PairStage,
+    PairWindowView, PairingView,
+};
+use crate::adapters::transport::PeerUrl;
+use crate::domain::admission::Preset;
+use crate::domain::base::limits::{PAIRING_NAME_CHARS, PAIRING_TRIES, PAIRING_WINDOW_MS};
+use crate::domain::base::text::one_line;
+use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
+use crate::domain::pairing::{Comparison, Joining, LinkSecret, PairLink, Persona, Side, Verdict};
+use crate::node::config::Role;
+use crate::node::shared::Shared;
+
+/// Pairing on one node.
+#[derive(Debug, Default)]
+pub struct Pairing {
+    book: Mutex<Book>,
+    /// Counts up when a peer to dial was learned.
+    learned: watch::Sender<u64>,
+    address: OnceLock<SocketAddr>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    window: Option<Window>,
+    session: Option<Session>,
+    last: Option<PairEndView>,
+    count: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Window {
+    until: TimeMs,
+    tries_left: u32,
+    secret: LinkSecret,
+}
+
+#[derive(Debug)]
+struct Session {
+    view: PairSessionView,
+    until: TimeMs,
+    say: mpsc::Sender<Said>,
+}
+
+/// What our person says to a pairing under way.
+#[derive(Debug)]
+enum Said {
+    Yes(Verdicted),
+    No,
+    Cancel,
+}
+
+/// What comes with a yes.
+#[derive(Debug, Clone)]
+struct Verdicted {
+    /// What the other side may do here.
+    preset: Preset,
+}
+
+/// Holds the place of the pairing under way; the place is free again when this is dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    shared: Shared,
+    id: u64,
+    side: Side,
+    until: TimeMs,
+    heard: mpsc::Receiver<Said>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut book = self.shared.pairing.book();
+        if book.session.as_ref().is_some_and(|s| s.view.id == self.id) {
+            // Whoever ended it properly has taken it out already.
+            let session = book.session.take();
+            book.last = Some(PairEndView {
+                id: self.id,
+                stored: false,
+                complete: false,
+                code: Some(Code::PairingRejected.as_str().to_owned()),
+                message: "the pairing was broken off".to_owned(),
+                peer: session.and_then(|s| s.view.compare).map(|c| c.peer),
+                restarting: false,
+            });
+        }
+    }
+}
+
+impl Pairing {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says where this node listens, for the links it shows.
+    pub fn listens_on(&self, address: SocketAddr) {
+        // Told once; a second telling would say the same.
+        let _ = self.address.set(address);
+    }
+
+    /// The window, if it is open now. One whose time is over is closed by looking at it.
+    fn window(&self, now: TimeMs) -> Option<Window> {
+        let mut book = self.book();
+        if book.window.as_ref().is_some_and(|w| now >= w.until) {
+            book.window = None;
+        }
+        book.window.clone()
+    }
+
+    /// Takes the place of the pairing under way.
+    fn reserve(&self, shared: &Shared, side: Side, until: TimeMs) -> Result<Ticket, Refusal> {
+        let mut book = self.book();
+        if book.session.is_some() {
+            return Err(Refusal::new(
+                Code::Busy,
+                "another pairing is under way here; wait until it has ended",
+            ));
+        }
+        book.count += 1;
+        let id = book.count;
+        let (say, heard) = mpsc::channel(4);
+        let view = PairSessionView {
+            id,
+            side: side.as_str().to_owned(),
+            stage: PairStage::Exchanging,
+            until: until.0,
+            compare: None,
+            ours: None,
+            theirs: None,
+        };
+        book.session = Some(Session { view, until, say });
+        Ok(Ticket {
+            shared: shared.clone(),
+            id,
+            side,
+            until,
+            heard,
+        })
+    }
+
+    fn update(&self, id: u64, change: impl FnOnce(&mut PairSessionView)) {
+        if let Some(session) = self.book().session.as_mut().filter(|s| s.view.id == id) {
+            change(&mut session.view);
+        }
+    }
+}
+
+/// Who this node says it is to a device it does not know.
+fn persona(shared: &Shared) -> Result<Persona, Refusal> {
+    let nonce = shared
+        .random
+        .bytes()
+        .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))?;
+    let trusts_nobody = !shared.trust.all().iter().any(|r| r.is_live());
+    Ok(Persona::new(
+        &nonce,
+        shared.key.public(),
+        &shared.config.name,
+        shared.config.role.as_str(),
+        shared.mesh.clone(),
+        shared.config.mesh.is_none() && trusts_nobody,
+    ))
+}
+
+fn peer_view(peer: &Persona) -> PairPeerView {
+    PairPeerView {
+        device_id: peer.device_id().as_str().to_owned(),
+        name: peer.shown_name(),
+        role: peer.shown_role(),
+        mesh: peer.shown_mesh(),
+    }
+}
+
+/// The preset that fits a role; a role nobody knows only looks.
+fn suggested(role: &str) -> &'static str {
+    match role.parse::<Role>() {
+        Ok(Role::Field | Role::Sensor | Role::Actuator) => "field",
+        Ok(role) if role.plans() => "command-center",
+        _ => "viewer",
+    }
+}
+
+fn compare_view(comparison: &Comparison, joining: &Joining) -> PairCompareView {
+    let peer = peer_view(comparison.peer());
+    let string = comparison.short_string();
+    let joins = joining.moves.map(|side| {
+        let who = if side == comparison.side() {
+            "this node".to_owned()
+        } else {
+            peer.name.clone()
+        };
+        format!("{who} joins mesh {}", joining.mesh)
+    });
+    PairCompareView {
+        suggested: suggested(&peer.role).to_owned(),
+        emoji: string
+            .emoji()
+            .into_iter()
+            .map(|(emoji, name)| PairEmoji {
+                emoji: emoji.to_owned(),
+                name: name.to_owned(),
+            })
+            .collect(),
+        digits: string.digits(),
+        joins,
+        peer,
+    }
+}
+
+/// Nodes on the LAN that could be paired with, as they say of themselves.
+pub fn nearby(shared: &Shared) -> Vec<Nearby> {
+    let all = shared.nearby.all().into_iter().map(|near| near.sighting);
+    let all = all.filter(|s| !shared.trust.trusts(&s.device));
+    all.filter_map(|sighting| {
+        let url = format!("ws://{}", sighting.addresses.first()?);
+        let mesh = sighting.mesh_name.as_deref();
+        let mesh = mesh.or(sighting.mesh.as_ref().map(|m| m.as_str()));
+        let shown = |text: Option<&str>| one_line(text.unwrap_or("-"), PAIRING_NAME_CHARS);
+        Some(Nearby {
+            device: sighting.device.as_str().to_owned(),
+            name: shown(sighting.name.as_deref()),
+            mesh: shown(mesh),
+            url,
+            pairing: sighting.pairing,
+        })
+    })
+    .collect()
+}
+
+/// Whether a window is open now.
+pub fn is_open(shared: &Shared) -> bool {
+    shared.pairing.window(shared.now()).is_some()
+}
+
+/// Where another machine reaches this node, as far as this node can tell.
+fn own_url(shared: &Shared) -> String {
+    let address = shared.pairing.address.get().copied();
+    let address =
+        address.unwrap_or_else(|| SocketAddr::new(shared.config.host, shared.config.port));
+    let ip = match address.ip() {
+        ip if ip.is_unspecified() => outward().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        ip => ip,
+    };
+    format!("ws://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// The address this machine would send from; nothing is sent.
+fn outward() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// Pairing on this node, as persons see it.
+pub fn view(shared: &Shared) -> PairingView {
+    let window = shared.pairing.window(shared.now());
+    let window = window.map(|w| PairWindowView {
+        until: w.until.0,
+        tries_left: w.tries_left,
+        link: PairLink {
+            device: shared.own_id().clone(),
+            url: own_url(shared),
+            secret: w.secret,
+        }
+        .to_string(),
+    });
+    let book = shared.pairing.book();
+    PairingView {
+        window,
+        session: book.session.as_ref().map(|s| s.view.clone()),
+        last: book.last.clone(),
+        nearby: nearby(shared),
+    }
+}
+
+/// Opens the window, or opens it anew: other secret, full time, all tries.
+///
+/// # Errors
+/// `CONFLICT` while a pairing is under way.
+pub async fn open_window(shared: &Shared) -> Result<PairingView, Refusal> {
+    let bytes = shared
+        .random
+        .bytes()
+        .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))?;
+    let until = shared.now().plus(PAIRING_WINDOW_MS);
+    {
+        let mut book = shared.pairing.book();
+        if book.session.is_some() {
+            return Err(Refusal::new(
+                Code::Conflict,
+                "a pairing is under way; end it first: clawmesh-node pair --cancel",
+            ));
+        }
+        book.window = Some(Window {
+            until,
+            tries_left: PAIRING_TRIES,
+            secret: LinkSecret::from_bytes(bytes),
+        });
+    }
+    let message = format!(
+        "Pairing is open for {} minutes and {PAIRING_TRIES} tries",
+        PAIRING_WINDOW_MS / 60_000
+    );
+    let data = json!({"open": true, "until": until});
+    shared
+        .events
+        .record(shared, "pair.window", "info", &message, data)
+        .await;
+    Ok(view(shared))
+}
+
+/// Closes the window and ends the pairing under way.
+pub async fn cancel(shared: &Shared) -> PairingView {
+    let (open, say) = {
+        let mut book = shared.pairing.book();
+        let say = book.session.as_ref().map(|s| s.say.clone());
+        (book.window.take().is_some(), say)
+    };
+    if let Some(say) = say {
+        // A pairing that ended meanwhile hears nothing, and needs nothing.
+        let _ = say.try_send(Said::Cancel);
+    }
+    if open {
+        let data = json!({"open": false, "reason": "cancelled"});
+        shared
+            .events
+            .record(shared, "pair.window", "info", "Pairing is closed", data)
+            .await;
+    }
+    view(shared)
+}
+
+/// Begins to pair with the node behind a link's text or a URL.
+///
+/// # Errors
+/// `INVALID_PARAMS` for neither, `BUSY` while another pairing is under way.
+pub async fn start(shared: &Shared, target: &str) -> Result<PairingView, Refusal> {
+    let (url, device, secret) = if PairLink::looks_like(target) {
+        let link: PairLink = target.parse()?;
+        (link.url, Some(link.device), Some(link.secret))
+    } else {
+        (target.trim().to_owned(), None, None)
+    };
+    let url: PeerUrl = url
+        .parse()
+        .map_err(|e| Refusal::new(Code::InvalidParams, format!("{e}")))?;
+    if device.as_ref() == Some(shared.own_id()) {
+        return Err(Refusal::new(
+            Code::Conflict,
+            "this link is this node's own; use it at the other node",
+        ));
+    }
+    let until = shared.now().plus(PAIRING_WINDOW_MS);
+    if url.tls() && device.is_none() {
+        return Err(Refusal::new(
+            Code::InvalidParams,
+            "a wss:// link is bound to a device, and an address alone names none; use the other node's link, or ws://",
+        ));
+    }
+    let ticket = shared.pairing.reserve(shared, Side::Initiator, until)?;
+    let data = json!({"side": "initiator", "url": url.to_string(), "session": ticket.id});
+    let message = format!("Pairing with {url} begins");
+    shared
+        .events
+        .record(shared, "pair.started", "info", &message, data)
+        .await;
+    shared
+        .tasks
+        .passing("pairing", session::initiate(ticket, url, device, secret));
+    Ok(view(shared))
+}
+
+/// What our person says to the pairing `id`.
+///
+/// # Errors
+/// `NOT_FOUND` if it is not under way, `PAIRING_OUT_OF_ORDER` if there is nothing to decide yet or any
+/// more, `TIMEOUT` after its time, `INVALID_PARAMS` for a yes without a preset.
+pub fn decide(
+    shared: &Shared,
+    id: u64,
+    verdict: Verdict,
+    preset: Option<&str>,
+) -> Result<PairingView, Refusal> {
+    let said = match (verdict, preset) {
+        (Verdict::No, _) => Said::No,
+        (Verdict::Yes, Some(preset)) => Said::Yes(Verdicted {
+            preset: preset
+                .parse()
+                .map_err(|e: String| Refusal::new(Code::InvalidParams, e))?,
+        }),
+        (Verdict::Yes, None) => {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                "a yes says what the other node may do here: field, command-center, viewer or gen1",
+            ));
+        }
+    };
+    let out_of_order = |why: &str| Refusal::new(Code::PairingOutOfOrder, why);
+    {
+        let mut book = shared.pairing.book();
+        let session = book.session.as_mut().filter(|s| s.view.id == id);
+        let session = session.ok_or_else(|| {
+            Refusal::new(
+                Code::NotFound,
+                format!("pairing {id} is not under way any more; see its end in the events"),
+            )
+        })?;
+        if shared.now() >= session.until {
+            return Err(Refusal::new(
+                Code::Timeout,
+                "the time for this pairing is over; begin again",
+            ));
+        }
+        if session.view.stage != PairStage::Comparing {
+            return Err(out_of_order("there is nothing to decide now"));
+        }
+        if session.view.ours.is_some() {
+            return Err(out_of_order("this has been decided already"));
+        }
+        session
+            .say
+            .try_send(said)
+            .map_err(|_| out_of_order("the pairing is ending"))?;
+        if verdict == Verdict::Yes {
+            session.view.ours = Some("yes".to_owned());
+        }
+    }
+    Ok(view(shared))
+}
+
+/// The dialing side's expectation, for readers of `session`.
+type Expected = Option<DeviceId>;

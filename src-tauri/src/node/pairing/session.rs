@@ -1,0 +1,516 @@
+//! One pairing over one socket, at either end: the messages, their limits, and how it ends. A stranger
+//! gets here only through [`knock`], and only while a window is open.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{Expected, PairEndView, PairStage, Said, Ticket, Verdicted};
+use super::{compare_view, keep, peer_view, persona};
+use crate::adapters::transport::{PeerUrl, Received, Security, Socket, SocketReader, SocketWriter};
+use crate::domain::base::limits::{PAIRING_MESSAGE_BYTES, PAIRING_STEP_MS, TEXT_MAX_CHARS};
+use crate::domain::base::text::one_line;
+use crate::domain::base::{Code, Refusal};
+use crate::domain::pairing::{
+    Acceptor, Comparison, Initiator, Joining, LinkSecret, Persona, Reveal, Side, SignedVerdict,
+    Start, Verdict,
+};
+use crate::domain::wire::{Message, Reply};
+use crate::node::shared::Shared;
+
+/// How long a peer may take to accept a connection and upgrade it.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the other side may take where no person is asked.
+const STEP: Duration = Duration::from_millis(PAIRING_STEP_MS);
+/// How often the node's clock is looked at while persons think.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long a node that joins another mesh waits with its restart, so that its person sees why.
+const RESTART_GRACE: Duration = Duration::from_millis(1_500);
+
+/// A stranger whose first word was taken.
+pub struct Knock {
+    ticket: Ticket,
+    start: Start,
+    secret: LinkSecret,
+    request: String,
+}
+
+/// Takes a stranger's `pair.start`. It costs one of the window's tries.
+///
+/// # Errors
+/// `NOT_AUTHORIZED` without a window, `BUSY` during another pairing, `RATE_EXCEEDED` after the last
+/// try, `INVALID_PARAMS`.
+pub async fn knock(
+    shared: &Shared,
+    request: &str,
+    params: Map<String, Value>,
+) -> Result<Knock, Refusal> {
+    let refused = match try_knock(shared, params) {
+        Ok((ticket, start, secret)) => {
+            let data = json!({"side": "acceptor", "session": ticket.id});
+            shared
+                .events
+                .record(shared, "pair.started", "info", "A node asks to pair", data)
+                .await;
+            let request = request.to_owned();
+            return Ok(Knock {
+                ticket,
+                start,
+                secret,
+                request,
+            });
+        }
+        Err(refusal) => refusal,
+    };
+    shared.refused("pair.refused", "stranger", &refused).await;
+    Err(refused)
+}
+
+fn try_knock(
+    shared: &Shared,
+    params: Map<String, Value>,
+) -> Result<(Ticket, Start, LinkSecret), Refusal> {
+    let Some(window) = shared.pairing.window(shared.now()) else {
+        return Err(Refusal::new(
+            Code::NotAuthorized,
+            "pairing is not open here; first run `clawmesh-node pair --accept` at this node",
+        ));
+    };
+    let start = Start::parse(Value::Object(params))?;
+    if window.tries_left == 0 {
+        return Err(Refusal::new(
+            Code::RateExceeded,
+            "all tries of this pairing window are used; open it again",
+        ));
+    }
+    let ticket = shared
+        .pairing
+        .reserve(shared, Side::Acceptor, window.until)?;
+    if let Some(open) = shared.pairing.book().window.as_mut() {
+        open.tries_left = open.tries_left.saturating_sub(1);
+    }
+    Ok((ticket, start, window.secret))
+}
+
+/// Both halves of a pairing's socket, and how it speaks.
+struct Wire {
+    reader: SocketReader,
+    writer: SocketWriter,
+}
+
+fn broken() -> Refusal {
+    Refusal::new(
+        Code::DeliveryFailed,
+        "the other side hung up before the pairing was done",
+    )
+}
+
+fn late() -> Refusal {
+    Refusal::new(
+        Code::Timeout,
+        "the other side took too long; begin the pairing again",
+    )
+}
+
+fn odd(what: &str) -> Refusal {
+    Refusal::new(
+        Code::PairingOutOfOrder,
+        format!("the other side sent {what} where it does not belong"),
+    )
+}
+
+/// The other side's own reason, as it may be shown here.
+fn from_there(code: &str, message: &str) -> Refusal {
+    Refusal::new(
+        Code::from_wire(code).unwrap_or(Code::PairingRejected),
+        format!("the other side says: {}", one_line(message, TEXT_MAX_CHARS)),
+    )
+}
+
+impl Wire {
+    fn new(socket: Socket) -> Self {
+        let (reader, writer) = socket.split();
+        Self { reader, writer }
+    }
+
+    async fn say(&mut self, text: String) -> Result<(), Refusal> {
+        let sent = async {
+            self.writer.feed(text).await?;
+            self.writer.flush().await
+        };
+        let sent = tokio::time::timeout(STEP, sent).await.map_err(|_| late())?;
+        sent.map_err(|_| broken())
+    }
+
+    async fn event(&mut self, event: &str, payload: &Value) -> Result<(), Refusal> {
+        self.say(Message::event(event, payload)).await
+    }
+
+    /// The next message. Cancel-safe.
+    async fn next(&mut self) -> Result<Message, Refusal> {
+        match self.reader.recv().await {
+            Ok(Received::Text(text)) if text.len() <= PAIRING_MESSAGE_BYTES => {
+                Message::parse(&text).map_err(|bad| bad.refusal)
+            }
+            Ok(Received::Text(_) | Received::TooLarge { .. }) => Err(Refusal::new(
+                Code::TooLarge,
+                format!("a message of a pairing has at most {PAIRING_MESSAGE_BYTES} bytes"),
+            )),
+            Ok(Received::Closed { .. }) | Err(_) => Err(broken()),
+        }
+    }
+
+    /// The next message where no person is waited for.
+    async fn step(&mut self) -> Result<Message, Refusal> {
+        tokio::time::timeout(STEP, self.next())
+            .await
+            .map_err(|_| late())?
+    }
+
+    async fn ask(&mut self, id: &str, method: &str, params: &Value) -> Result<Value, Refusal> {
+        self.say(Message::request(id, method, params)).await?;
+        match self.step().await? {
+            Message::Response { id: got, result } if got == id => {
+                result.map_err(|e| from_there(&e.code, &e.message))
+            }
+            other => Err(stray(other)),
+        }
+    }
+}
+
+/// Why a message that has no place here ends the pairing.
+fn stray(message: Message) -> Refusal {
+    match message {
+        Message::Event { event, payload } if event == "pair.failed" => {
+            let text = |member: &str| payload.get(member).and_then(Value::as_str).unwrap_or("?");
+            from_there(text("code"), text("message"))
+        }
+        Message::Event { .. } => odd("an event"),
+        Message::Request { .. } => odd("a request"),
+        Message::Response { .. } => odd("a response"),
+    }
+}
+
+fn json_of(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+/// How a pairing went well.
+struct Paired {
+    peer: Persona,
+    joining: Joining,
+    moves: bool,
+    complete: Result<(), Refusal>,
+}
+
+/// Serves a stranger whose first word was taken, to the end of its pairing.
+pub async fn accept(knock: Knock, reader: SocketReader, writer: SocketWriter) {
+    let mut wire = Wire { reader, writer };
+    let Knock {
+        mut ticket,
+        start,
+        secret,
+        request,
+    } = knock;
+    let went = answer(&mut ticket, &mut wire, &start, &secret, &request).await;
+    finish(ticket, Some(wire), went).await;
+}
+
+async fn answer(
+    ticket: &mut Ticket,
+    wire: &mut Wire,
+    start: &Start,
+    secret: &LinkSecret,
+    request: &str,
+) -> Result<Paired, Refusal> {
+    let shared = ticket.shared.clone();
+    let (acceptor, answer) = Acceptor::answer(persona(&shared)?, start)?;
+    wire.say(Reply::Ok(json_of(&answer)).to_text(request))
+        .await?;
+    let (id, params) = match wire.step().await? {
+        Message::Request { id, method, params } if method == "pair.reveal" => (id, params),
+        other => return Err(stray(other)),
+    };
+    let checked = async {
+        let comparison = acceptor.revealed(Reveal::parse(Value::Object(params))?, secret)?;
+        let joining = comparison.joining()?;
+        keep::check(&shared, &comparison.peer().device_id()).await?;
+        Ok((comparison, joining))
+    };
+    match checked.await {
+        Ok((comparison, joining)) => {
+            wire.say(Reply::Ok(json!({})).to_text(&id)).await?;
+            compare(ticket, wire, comparison, joining, None).await
+        }
+        Err(refusal) => {
+            // It hears why, and nobody has been shown anything to compare.
+            let refusal: Refusal = refusal;
+            wire.say(Reply::from(refusal.clone()).to_text(&id)).await?;
+            Err(refusal)
+        }
+    }
+}
+
+/// The dialing side of a pairing, to its end.
+pub async fn initiate(
+    mut ticket: Ticket,
+    url: PeerUrl,
+    expected: Expected,
+    secret: Option<LinkSecret>,
+) {
+    // Without a link nobody knows yet whose key TLS should show; the persons' comparison is what
+    // protects a pairing, and nothing secret is said in it.
+    let security = if url.tls() || (expected.is_some() && !url.is_loopback()) {
+        Security::Tls {
+            tls: ticket.shared.tls.clone(),
+            pin: None,
+            expect: expected.clone(),
+        }
+    } else {
+        Security::Plain
+    };
+    let stop = ticket.shared.tasks.stop().child_token();
+    let dialer = ticket.shared.dialer.clone();
+    let dialed = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(stopping()),
+        Some(_) = ticket.heard.recv() => Err(rejected("the pairing was cancelled here")),
+        // The only place that dials.
+        dialed = dialer.dial(&url, &security, DIAL_TIMEOUT, &stop) =>
+            dialed.map_err(|e| Refusal::new(Code::DeliveryFailed, e.to_string())),
+    };
+    let (wire, went) = match dialed {
+        Ok(socket) => {
+            let mut wire = Wire::new(socket);
+            let went = ask(&mut ticket, &mut wire, &url, expected, secret).await;
+            (Some(wire), went)
+        }
+        Err(refusal) => (None, Err(refusal)),
+    };
+    finish(ticket, wire, went).await;
+}
+
+async fn ask(
+    ticket: &mut Ticket,
+    wire: &mut Wire,
+    url: &PeerUrl,
+    expected: Expected,
+    secret: Option<LinkSecret>,
+) -> Result<Paired, Refusal> {
+    let shared = ticket.shared.clone();
+    let (initiator, start) = Initiator::begin(persona(&shared)?, expected, secret);
+    let answer = wire.ask("1", "pair.start", &json_of(&start)).await?;
+    let (comparison, reveal) = initiator.answered(Persona::parse(answer)?)?;
+    wire.ask("2", "pair.reveal", &json_of(&reveal)).await?;
+    let joining = comparison.joining()?;
+    keep::check(&shared, &comparison.peer().device_id()).await?;
+    compare(ticket, wire, comparison, joining, Some(url.to_string())).await
+}
+
+fn rejected(why: impl Into<String>) -> Refusal {
+    Refusal::new(Code::PairingRejected, why)
+}
+
+fn stopping() -> Refusal {
+    rejected("this node is stopping")
+}
+
+/// The persons compare; then both ends store, and tell each other that they have.
+async fn compare(
+    ticket: &mut Ticket,
+    wire: &mut Wire,
+    mut comparison: Comparison,
+    joining: Joining,
+    url: Option<String>,
+) -> Result<Paired, Refusal> {
+    let shared = ticket.shared.clone();
+    let seen = compare_view(&comparison, &joining);
+    let data = json!({"session": ticket.id, "peer": seen.peer, "emoji": seen.emoji, "digits": seen.digits});
+    let message = format!("Compare with {}: {}", seen.peer.name, seen.digits);
+    shared.pairing.update(ticket.id, |view| {
+        view.stage = PairStage::Comparing;
+        view.compare = Some(seen);
+    });
+    shared
+        .events
+        .record(&shared, "pair.sas", "info", &message, data)
+        .await;
+    let given = agree(ticket, wire, &mut comparison).await?;
+    shared
+        .pairing
+        .update(ticket.id, |view| view.stage = PairStage::Storing);
+    keep::store(&shared, &comparison, &joining, &given, url).await?;
+    let complete = tell_stored(wire).await;
+    let moves = joining.moves == Some(comparison.side());
+    Ok(Paired {
+        peer: comparison.peer().clone(),
+        joining,
+        moves,
+        complete,
+    })
+}
+
+/// Waits for both yeses; returns what came with ours.
+async fn agree(
+    ticket: &mut Ticket,
+    wire: &mut Wire,
+    comparison: &mut Comparison,
+) -> Result<Verdicted, Refusal> {
+    let shared = ticket.shared.clone();
+    let stop = shared.tasks.stop().clone();
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut given = None;
+    loop {
+        if comparison.agreed()
+            && let Some(given) = given.take()
+        {
+            return Ok(given);
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(stopping()),
+            said = ticket.heard.recv() => {
+                let verdict = match said {
+                    Some(Said::Yes(with)) => {
+                        given = Some(with);
+                        Verdict::Yes
+                    }
+                    Some(Said::No) => Verdict::No,
+                    Some(Said::Cancel) | None => return Err(rejected("the pairing was cancelled here")),
+                };
+                let signed = comparison.say(verdict, &shared.key)?;
+                wire.event("pair.verdict", &json_of(&signed)).await?;
+                if verdict == Verdict::No {
+                    return Err(rejected("the person at this node said no"));
+                }
+            }
+            message = wire.next() => match message? {
+                Message::Event { event, payload } if event == "pair.verdict" => {
+                    let verdict = comparison.heard(&SignedVerdict::parse(payload)?)?;
+                    if verdict == Verdict::No {
+                        return Err(rejected("the person at the other node said no"));
+                    }
+                    shared.pairing.update(ticket.id, |view| view.theirs = Some("yes".to_owned()));
+                }
+                other => return Err(stray(other)),
+            },
+            _ = look.tick() => if shared.now() >= ticket.until {
+                return Err(Refusal::new(Code::Timeout, "not both said yes in time; begin the pairing again"));
+            },
+        }
+    }
+}
+
+/// Tells the other side that trust is stored here, and hears the same from it.
+async fn tell_stored(wire: &mut Wire) -> Result<(), Refusal> {
+    wire.event("pair.stored", &json!({})).await?;
+    match wire.step().await? {
+        Message::Event { event, .. } if event == "pair.stored" => Ok(()),
+        other => Err(stray(other)),
+    }
+}
+
+/// Frees the place, says goodbye, and writes down how it ended.
+async fn finish(ticket: Ticket, wire: Option<Wire>, went: Result<Paired, Refusal>) {
+    let shared = ticket.shared.clone();
+    if let (Some(mut wire), refusal) = (wire, went.as_ref().err()) {
+        if let Some(refusal) = refusal {
+            let why = json!({"code": refusal.code, "message": refusal.message});
+            // It may be gone already; then there is nobody to tell.
+            let _ = wire.event("pair.failed", &why).await;
+        }
+        wire.writer.close(1000, "pairing is over").await;
+    }
+    let end = match &went {
+        Ok(paired) => paired_end(&ticket, paired),
+        Err(refusal) => PairEndView {
+            id: ticket.id,
+            stored: false,
+            complete: false,
+            code: Some(refusal.code.as_str().to_owned()),
+            message: refusal.message.clone(),
+            peer: None,
+            restarting: false,
+        },
+    };
+    let closed = close(&ticket, &end);
+    drop(ticket);
+    match went {
+        Ok(paired) => {
+            let data = json!({"deviceId": paired.peer.device_id(), "complete": end.complete, "mesh": paired.joining.mesh});
+            shared
+                .events
+                .record(&shared, "pair.confirmed", "info", &end.message, data)
+                .await;
+            if paired.moves {
+                restart(&shared, &paired);
+            }
+        }
+        Err(refusal) => shared.refused("pair.failed", "pairing", &refusal).await,
+    }
+    if let Some(why) = closed {
+        let data = json!({"open": false, "reason": why});
+        shared
+            .events
+            .record(&shared, "pair.window", "info", "Pairing is closed", data)
+            .await;
+    }
+}
+
+fn paired_end(ticket: &Ticket, paired: &Paired) -> PairEndView {
+    let name = paired.peer.shown_name();
+    let mut message = format!("Paired with {name}");
+    if paired.moves {
+        message.push_str(&format!(
+            "; joined mesh {}, restarting",
+            paired.joining.mesh
+        ));
+    }
+    if let Err(why) = &paired.complete {
+        message.push_str(&format!(
+            ". {name} did not say that it stored this ({}): if the two do not connect, pair them again",
+            why.message
+        ));
+    }
+    PairEndView {
+        id: ticket.id,
+        stored: true,
+        complete: paired.complete.is_ok(),
+        code: None,
+        message,
+        peer: Some(peer_view(&paired.peer)),
+        restarting: paired.moves,
+    }
+}
+
+/// Takes the pairing out of the book; says why the window is closed by it, if it is.
+fn close(ticket: &Ticket, end: &PairEndView) -> Option<&'static str> {
+    let mut book = ticket.shared.pairing.book();
+    let known = book.session.take().and_then(|s| s.view.compare);
+    let peer = end.peer.clone().or(known.map(|c| c.peer));
+    book.last = Some(PairEndView {
+        peer,
+        ..end.clone()
+    });
+    if ticket.side == Side::Initiator {
+        return None;
+    }
+    let window = book.window.as_ref()?;
+    let why = match window.tries_left {
+        _ if end.stored => "paired",
+        0 => "all tries are used",
+        _ => return None,
+    };
+    book.window = None;
+    Some(why)
+}
+
+/// The mesh of a running node is fixed: the node starts again in the one it joined.
+fn restart(shared: &Shared, paired: &Paired) {
+    let why = format!("joined mesh {}, restarting", paired.joining.mesh);
+    let tasks = shared.tasks.clone();
+    shared.tasks.passing("restart", async move {
+        tokio::time::sleep(RESTART_GRACE).await;
+        tasks.restart(why);
+    });
+}

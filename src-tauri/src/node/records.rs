@@ -1,0 +1,405 @@
+//! Records of issuers on their way through the mesh (feature `revocations`).
+//!
+//! On a new link both sides say the digest of what they hold; where it differs each sends all of it,
+//! and what is new to a node goes on over its other links. So a revocation reaches nodes that are no
+//! neighbours of the issuer, also through nodes that do not know the issuer themselves: those keep
+//! the record, pass it on and let it have no effect.
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::links::LinkHandle;
+use super::shared::{DURABLE, Shared, store_refusal};
+use crate::adapters::store::operators::SignedRevocation;
+use crate::adapters::store::{StoreError, operators, records, trust};
+use crate::domain::admission::{Grants, TrustRecord};
+use crate::domain::base::limits::{
+    CONFIRM_EVERY_MS, RECORDS_MAX, RECORDS_PER_MESSAGE_MAX, RECORDS_UNKNOWN_MAX,
+};
+use crate::domain::base::{Code, Digest, Refusal};
+use crate::domain::gate::records::{Confirmation, DeviceRevocation, Record};
+use crate::domain::identity::PublicKey;
+use crate::domain::wire::Message;
+use crate::domain::wire::handshake::Feature;
+
+/// The event that says what a node holds.
+pub const DIGEST: &str = "records.digest";
+/// The event that carries records.
+pub const PAGE: &str = "records.page";
+
+fn digest(all: &[Record]) -> String {
+    let texts: Vec<Vec<u8>> = all
+        .iter()
+        .map(|r| serde_json::to_vec(r).unwrap_or_default())
+        .collect();
+    let parts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+    Digest::of(&parts).to_hex()
+}
+
+async fn held(shared: &Shared) -> Result<Vec<Record>, StoreError> {
+    shared.store.read("records", records::all).await
+}
+
+/// Begins the exchange on a new link.
+pub async fn greet(shared: Shared, link: LinkHandle) {
+    if !link.info.speaks(Feature::Revocations) {
+        return;
+    }
+    match held(&shared).await {
+        Ok(all) => {
+            let about = json!({"digest": digest(&all), "count": all.len()});
+            link.send(Message::event(DIGEST, &about)).await;
+        }
+        Err(error) => tracing::error!(%error, "the records could not be read"),
+    }
+}
+
+/// Hears what the other side holds; sends ours where it differs.
+///
+/// # Errors
+/// `INVALID_PARAMS` for what is no digest; the store's refusal.
+pub async fn compare(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result<(), Refusal> {
+    let theirs = payload
+        .get("digest")
+        .and_then(Value::as_str)
+        .ok_or_else(|| Refusal::new(Code::InvalidParams, "records.digest needs a digest"))?;
+    let all = held(shared).await.map_err(|e| store_refusal(&e))?;
+    if digest(&all) != theirs {
+        // Sending waits for the peer, and reading must not.
+        let link = link.clone();
+        shared
+            .tasks
+            .passing("records", async move { send(&link, &all).await });
+    }
+    Ok(())
+}
+
+async fn send(link: &LinkHandle, all: &[Record]) {
+    for part in all.chunks(RECORDS_PER_MESSAGE_MAX) {
+        if !link
+            .send(Message::event(PAGE, &json!({"records": part})))
+            .await
+        {
+            return;
+        }
+    }
+}
+
+/// Takes records from a peer: stores what is new, lets it take effect, passes it on.
+///
+/// # Errors
+/// `INVALID_PARAMS` for what is no list of records, `AUTH_FAILED` for a signature that is not the
+/// issuer's, `RATE_EXCEEDED` where there are too many.
+pub async fn take(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
+    let bad = |why: String| Refusal::new(Code::InvalidParams, why);
+    let list = match payload {
+        Value::Object(mut map) => map.remove("records"),
+        _ => None,
+    };
+    let Some(Value::Array(list)) = list.filter(|l| {
+        l.as_array()
+            .is_some_and(|l| l.len() <= RECORDS_PER_MESSAGE_MAX)
+    }) else {
+        return Err(bad(format!(
+            "records.page needs a list of at most {RECORDS_PER_MESSAGE_MAX} records"
+        )));
+    };
+    let list: Vec<Record> = list
+        .into_iter()
+        .map(|value| serde_json::from_value(value).map_err(|e| bad(format!("a record: {e}"))))
+        .collect::<Result<_, _>>()?;
+    for record in &list {
+        if !record.is_of(&shared.mesh) {
+            return Err(Refusal::new(
+                Code::WrongMesh,
+                "a record of another mesh was sent",
+            ));
+        }
+        let known = key_of(shared, record);
+        if known.is_some_and(|key| !record.verify(&key)) {
+            return Err(Refusal::new(
+                Code::AuthFailed,
+                format!(
+                    "a record is not signed by its issuer {}",
+                    record.issuer().short()
+                ),
+            ));
+        }
+    }
+    let new = store(shared, list).await?;
+    if !new.is_empty() {
+        spread(shared, new, Some(link)).await;
+    }
+    Ok(())
+}
+
+/// The key of a record's issuer, whether or not it may issue here.
+fn key_of(shared: &Shared, record: &Record) -> Option<PublicKey> {
+    if record.issuer() == shared.own_id() {
+        return Some(*shared.key.public());
+    }
+    shared
+        .trust
+        .all()
+        .into_iter()
+        .find(|r| r.device_id == *record.issuer())
+        .and_then(|r| r.public_key)
+}
+
+/// Stores what is new, in one transaction with its effects; returns it.
+async fn store(shared: &Shared, list: Vec<Record>) -> Result<Vec<Record>, Refusal> {
+    let inner = shared.clone();
+    let write = move |conn: &Connection| {
+        let mut new = Vec::new();
+        for record in list {
+            let old = records::get(conn, &record.id())?;
+            if old.as_ref().is_some_and(|old| !record.replaces(old)) {
+                continue;
+            }
+            let (all, unknown) = records::counts(conn)?;
+            let acts = inner
+                .issuer_key(record.issuer())
+                .is_some_and(|key| record.verify(&key));
+            if old.is_none() && (all >= RECORDS_MAX || !acts && unknown >= RECORDS_UNKNOWN_MAX) {
+                return Err(StoreError::Refused(Refusal::new(
+                    Code::RateExceeded,
+                    format!(
+                        "{all} records are kept, {unknown} of them of issuers unknown here; no more are taken"
+                    ),
+                )));
+            }
+            records::put(conn, &record, acts, inner.now())?;
+            if acts {
+                apply(&inner, conn, &record)?;
+            }
+            new.push(record);
+        }
+        Ok(new)
+    };
+    let new = shared.store.write(DURABLE, "records", write).await;
+    let new = new.map_err(|e| store_refusal(&e))?;
+    if !new.is_empty() {
+        took_effect(shared, &new).await?;
+    }
+    Ok(new)
+}
+
+/// What a record of an issuer that is believed here does, inside the transaction that stores it.
+fn apply(shared: &Shared, conn: &Connection, record: &Record) -> Result<(), StoreError> {
+    let detail = json!({"issuer": record.issuer()});
+    match record {
+        Record::Operator { signed } => {
+            let id = &signed.record.operator_id;
+            let known = operators::get(conn, id)?;
+            // Who was enrolled at this very node is not changed from elsewhere.
+            let local = known
+                .as_ref()
+                .is_some_and(|k| k.signed.record.issuer == *shared.own_id());
+            let older = known
+                .as_ref()
+                .is_some_and(|k| k.signed.record.issued_at >= signed.record.issued_at);
+            if record.issuer() == shared.own_id() || local || older {
+                return Ok(());
+            }
+            operators::put(conn, signed)?;
+            shared.audit_in(conn, "operator.enrolled", id.as_str(), detail)
+        }
+        Record::OperatorRevocation {
+            revocation,
+            signature,
+        } => {
+            let ended = SignedRevocation {
+                revocation: revocation.clone(),
+                signature: *signature,
+            };
+            match operators::revoke(conn, &ended)? {
+                true => shared.audit_in(
+                    conn,
+                    "operator.revoked",
+                    revocation.operator_id.as_str(),
+                    detail,
+                ),
+                false => Ok(()),
+            }
+        }
+        Record::DeviceRevocation { revocation, .. } => {
+            let device = &revocation.device_id;
+            if device == shared.own_id() {
+                // Others end their trust in us; what we hold of ourselves is not theirs to end.
+                return Ok(());
+            }
+            let known = trust::get(conn, device)?;
+            let mut ended = known.unwrap_or_else(|| {
+                TrustRecord::new(device.clone(), None, None, Grants::default(), shared.now())
+            });
+            if !ended.is_live() {
+                return Ok(());
+            }
+            ended.revoked_at = Some(revocation.revoked_at);
+            trust::put(conn, &ended)?;
+            shared.audit_in(conn, "trust.revoked", device.as_str(), detail)
+        }
+        Record::Confirmation { .. } => Ok(()),
+    }
+}
+
+/// Takes up what the store now says: trust, links, what people see.
+async fn took_effect(shared: &Shared, new: &[Record]) -> Result<(), Refusal> {
+    let reloaded = shared.trust.reload(&shared.store).await;
+    reloaded.map_err(|e| store_refusal(&e))?;
+    for link in shared.links.all() {
+        if !shared.trust.trusts(&link.info.device) {
+            link.close(1008, "no longer trusted");
+        }
+    }
+    for record in new {
+        let (kind, message) = match record {
+            Record::Operator { signed } => (
+                "operator.enrolled",
+                format!(
+                    "Operator {} may approve up to {}, says {}",
+                    signed.record.name,
+                    signed.record.max_level,
+                    record.issuer().short()
+                ),
+            ),
+            Record::OperatorRevocation { revocation, .. } => (
+                "operator.revoked",
+                format!(
+                    "The key of operator {} is revoked, says {}: {}",
+                    revocation.operator_id.short(),
+                    record.issuer().short(),
+                    revocation.reason
+                ),
+            ),
+            Record::DeviceRevocation { revocation, .. } => (
+                "trust.revoked",
+                format!(
+                    "Device {} is revoked, says {}",
+                    revocation.device_id.short(),
+                    record.issuer().short()
+                ),
+            ),
+            Record::Confirmation { .. } => continue,
+        };
+        let data = json!({"issuer": record.issuer(), "record": record.id()});
+        shared
+            .events
+            .record(shared, kind, "info", &message, data)
+            .await;
+    }
+    Ok(())
+}
+
+/// Tells every link that speaks of records, except the one they came from.
+pub async fn spread(shared: &Shared, new: Vec<Record>, from: Option<&LinkHandle>) {
+    for link in shared.links.all() {
+        let source = from.is_some_and(|f| f.info.device == link.info.device);
+        if source || !link.info.speaks(Feature::Revocations) {
+            continue;
+        }
+        let new = new.clone();
+        // A slow link delays nobody else.
+        shared
+            .tasks
+            .passing("records", async move { send(&link, &new).await });
+    }
+}
+
+/// Spreads what this node's own operator commands have put into the store since it last looked, and
+/// lets records take effect whose issuer has become trusted. Called after every such change.
+pub async fn look_again(shared: &Shared) {
+    if let Err(refusal) = say_revoked(shared).await {
+        tracing::error!(%refusal, "a revocation could not be signed for others");
+    }
+    let waiting = shared.store.read("records", records::waiting).await;
+    let waiting = match waiting {
+        Ok(waiting) => waiting,
+        Err(error) => return tracing::error!(%error, "the records could not be read"),
+    };
+    let ready: Vec<Record> = waiting
+        .into_iter()
+        .filter(|r| {
+            shared
+                .issuer_key(r.issuer())
+                .is_some_and(|key| r.verify(&key))
+        })
+        .collect();
+    if ready.is_empty() {
+        return;
+    }
+    let (inner, acting) = (shared.clone(), ready.clone());
+    let write = move |conn: &Connection| {
+        for record in &acting {
+            records::put(conn, record, true, inner.now())?;
+            apply(&inner, conn, record)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = shared.store.write(DURABLE, "records", write).await {
+        return tracing::error!(%error, "waiting records could not take effect");
+    }
+    if let Err(refusal) = took_effect(shared, &ready).await {
+        tracing::error!(%refusal, "waiting records took effect only in part");
+    }
+    spread(shared, ready, None).await;
+}
+
+/// Signs a revocation for every device whose trust was ended here and of which nobody has said so yet.
+async fn say_revoked(shared: &Shared) -> Result<(), Refusal> {
+    let inner = shared.clone();
+    let write = move |conn: &Connection| {
+        for ended in trust::all(conn)? {
+            let Some(revoked_at) = ended.revoked_at else {
+                continue;
+            };
+            if records::device_revoked(conn, &ended.device_id)? {
+                continue;
+            }
+            let revocation = DeviceRevocation {
+                mesh_id: inner.mesh.clone(),
+                device_id: ended.device_id,
+                issuer: inner.own_id().clone(),
+                revoked_at,
+            };
+            let record = Record::revoke_device(revocation, &inner.key);
+            records::put(conn, &record, false, inner.now())?;
+        }
+        Ok(())
+    };
+    let done = shared.store.write(DURABLE, "revocations", write).await;
+    done.map_err(|e| store_refusal(&e))
+}
+
+/// Confirms now and then what this node has issued, until it stops.
+pub async fn confirm(shared: Shared) {
+    loop {
+        look_again(&shared).await;
+        if let Err(refusal) = confirm_once(&shared).await {
+            tracing::error!(%refusal, "what this node issued could not be confirmed");
+        }
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            () = tokio::time::sleep(std::time::Duration::from_millis(CONFIRM_EVERY_MS)) => {}
+        }
+    }
+}
+
+async fn confirm_once(shared: &Shared) -> Result<(), Refusal> {
+    let own = shared.own_id().clone();
+    let all = held(shared).await.map_err(|e| store_refusal(&e))?;
+    let issued = |r: &Record| matches!(r, Record::Operator { .. }) && *r.issuer() == own;
+    if !all.iter().any(issued) {
+        return Ok(());
+    }
+    let confirmation = Confirmation {
+        mesh_id: shared.mesh.clone(),
+        issuer: own.clone(),
+        confirmed_at: shared.now(),
+    };
+    let record = Record::confirm(confirmation, &shared.key);
+    let new = store(shared, vec![record]).await?;
+    spread(shared, new, None).await;
+    Ok(())
+}
