@@ -529,6 +529,158 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/meshes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The meshes seen on the LAN, their nodes there, and how devices of ours join.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["MeshView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/meshes/admit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lets a device in that the join policy asks about.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Admittance"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["MeshView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/meshes/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sets what happens when a trusted device of a mesh is seen.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["MeshPolicyChange"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["MeshView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/nodes": {
         parameters: {
             query?: never;
@@ -744,6 +896,238 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["OperatorView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/pairing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Pairing on this node: the window with its secret, the pairing under way, how the last one ended.
+         * @description Needs the admin scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PairingView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        /**
+         * Close the window and end the pairing under way.
+         * @description Needs the admin scope.
+         */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PairingView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/pairing/decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say whether the strings are the same, and what the other node may do here.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["PairDecision"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PairingView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/pairing/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask another node to pair.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["PairStart"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PairingView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/pairing/window": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let others ask to be paired with, for five minutes and three tries.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PairingView"];
                     };
                 };
                 /** @description Refused. */
@@ -1996,6 +2380,11 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A device to be let in. */
+        Admittance: {
+            /** @description The device. */
+            deviceId: string;
+        };
         /** @description What checking the audit chain showed. */
         AuditReport: {
             /**
@@ -2337,6 +2726,11 @@ export interface components {
             /** @description Which one. */
             target: string;
         };
+        /**
+         * @description What happens when a trusted device of a mesh is seen.
+         * @enum {string}
+         */
+        JoinPolicy: "auto" | "ask" | "never";
         /** @description A latched emergency stop. */
         Latch: {
             /** @description Who asked for it. */
@@ -2368,6 +2762,63 @@ export interface components {
             scope: components["schemas"]["Scope"];
             /** @description Where to point the browser: good once, and not for long. It is a secret until it is used. */
             url: string;
+        };
+        /** @description A change of a mesh's join policy. */
+        MeshPolicyChange: {
+            /** @description The mesh: its id, or a name. */
+            mesh: string;
+            /** @description What shall happen. */
+            policy: components["schemas"]["JoinPolicy"];
+        };
+        /** @description A mesh that has been seen, or is our own. */
+        MeshView: {
+            /** @description Its id; absent for nodes that do not say, such as gen-1 nodes. */
+            meshId?: string | null;
+            /** @description Its name, as its nodes say. */
+            name?: string | null;
+            /** @description Its nodes on the LAN. */
+            nearby: components["schemas"]["NearbyView"][];
+            /** @description Whether it is this node's own. */
+            own: boolean;
+            /** @description What happens when a trusted device of it is seen. Devices of other meshes are never connected. */
+            policy: components["schemas"]["JoinPolicy"];
+        };
+        /** @description A node nearby. */
+        Nearby: {
+            /** @description Its device id, as it claims. */
+            device: string;
+            /** @description Its mesh. */
+            mesh: string;
+            /** @description Its name, cleaned. */
+            name: string;
+            /** @description Whether its window is open. */
+            pairing: boolean;
+            /** @description Where it can be dialed. */
+            url: string;
+        };
+        /** @description A node on the LAN, as it says of itself; nothing of it is proven. */
+        NearbyView: {
+            /** @description Where it listens. */
+            addresses: string[];
+            /** @description Whether a link to it is up. */
+            connected: boolean;
+            /** @description The device. */
+            deviceId: string;
+            /** @description Its name. */
+            name?: string | null;
+            /** @description Whether somebody is pairing it right now. */
+            pairing: boolean;
+            /** @description Its role. */
+            role?: string | null;
+            /**
+             * Format: int64
+             * @description When it was first seen.
+             */
+            since: number;
+            /** @description Whether this node trusts it. */
+            trusted: boolean;
+            /** @description Its version. */
+            version?: string | null;
         };
         /** @description A device of the mesh: this one, a trusted one, or a connected one. */
         NodeView: {
@@ -2440,6 +2891,123 @@ export interface components {
             startedAt: components["schemas"]["TimeMs"];
             /** @description `completed`, `failed` or `unknown`. */
             status: components["schemas"]["Status"];
+        };
+        /** @description What a person compares and decides on. */
+        PairCompareView: {
+            /** @description The number, for example `012 3456`. */
+            digits: string;
+            /** @description Seven pictures, in order. */
+            emoji: components["schemas"]["PairEmoji"][];
+            /** @description Who moves to which mesh: `this node joins mesh …`, or nothing. */
+            joins?: string | null;
+            /** @description Who is at the other end. */
+            peer: components["schemas"]["PairPeerView"];
+            /** @description The preset that fits the other side's role. */
+            suggested: string;
+        };
+        /** @description What the person says after comparing. */
+        PairDecision: {
+            /** @description What the other node may do here: `field`, `command-center`, `viewer` or `gen1`; needed for a yes. */
+            as?: string | null;
+            /**
+             * Format: int64
+             * @description Which pairing.
+             */
+            session: number;
+            /** @description Whether the two strings are the same and the person wants this. */
+            yes: boolean;
+        };
+        /** @description A picture with its name. */
+        PairEmoji: {
+            /** @description The picture. */
+            emoji: string;
+            /** @description What it is called. */
+            name: string;
+        };
+        /** @description How a pairing ended. */
+        PairEndView: {
+            /** @description The code of the failure. */
+            code?: string | null;
+            /** @description Whether the other side said that it stored trust too. */
+            complete: boolean;
+            /**
+             * Format: int64
+             * @description Its number on this node.
+             */
+            id: number;
+            /** @description What happened, for people. */
+            message: string;
+            peer?: components["schemas"]["PairPeerView"] | null;
+            /** @description Whether this node starts again, because it joins the other's mesh. */
+            restarting: boolean;
+            /** @description Whether trust is stored here. */
+            stored: boolean;
+        };
+        /** @description The other side of a pairing, as it introduced itself. */
+        PairPeerView: {
+            /** @description The hash of its key. */
+            deviceId: string;
+            /** @description Its mesh, cleaned and cut. */
+            mesh: string;
+            /** @description Its name, cleaned and cut. */
+            name: string;
+            /** @description Its role, cleaned and cut. */
+            role: string;
+        };
+        /** @description A pairing under way. */
+        PairSessionView: {
+            compare?: components["schemas"]["PairCompareView"] | null;
+            /**
+             * Format: int64
+             * @description Its number on this node.
+             */
+            id: number;
+            /** @description What our person said: `yes` or nothing yet. */
+            ours?: string | null;
+            /** @description `initiator` or `acceptor`. */
+            side: string;
+            /** @description Where it stands. */
+            stage: components["schemas"]["PairStage"];
+            /** @description What the other person said. */
+            theirs?: string | null;
+            /**
+             * Format: int64
+             * @description Until when both must have said yes, in milliseconds since 1970.
+             */
+            until: number;
+        };
+        /**
+         * @description Where a pairing stands.
+         * @enum {string}
+         */
+        PairStage: "exchanging" | "comparing" | "storing";
+        /** @description Whom to pair with. */
+        PairStart: {
+            /** @description The text of the other node's link, or its URL, for example `ws://192.168.1.7:18789`. */
+            target: string;
+        };
+        /** @description A window in which others may begin to pair with this node. */
+        PairWindowView: {
+            /** @description The text of the QR code. It holds the window's secret. */
+            link: string;
+            /**
+             * Format: int32
+             * @description How many pairings may still be begun.
+             */
+            triesLeft: number;
+            /**
+             * Format: int64
+             * @description Until when, in milliseconds since 1970.
+             */
+            until: number;
+        };
+        /** @description Pairing on this node, all of it. */
+        PairingView: {
+            last?: components["schemas"]["PairEndView"] | null;
+            /** @description Nodes nearby that could be paired with. */
+            nearby: components["schemas"]["Nearby"][];
+            session?: components["schemas"]["PairSessionView"] | null;
+            window?: components["schemas"]["PairWindowView"] | null;
         };
         /** @description A connected peer. */
         PeerView: {

@@ -85,7 +85,7 @@ export function Graph({
     .filter((l) => shown.has(l.a) && shown.has(l.b))
     .map((l) => {
       const id = `${l.a}|${l.b}`;
-      const open = !/^(encrypted|pinned|tls|secure)/.test(l.posture ?? "");
+      const open = l.posture !== "tls-pinned" && l.posture !== "identity-bound";
       const stroke = id === link ? "var(--accent)" : open ? "var(--warn)" : "var(--t3)";
       return {
         id,
