@@ -1,0 +1,186 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useEffect, useRef, useState } from "react";
+import { device } from "@/lib/format";
+import { statusWord, t } from "@/lib/i18n";
+import { call, type Proposal, type Standing } from "@/node/client";
+import { useLink } from "@/node/live";
+import { isWaiting } from "@/node/patch";
+import { useSession } from "@/node/reads";
+import { AskReason, Button, Field, useNow } from "@/ui/kit";
+
+const HOLD_MS = 1500;
+
+export function Decide({ p }: { p: Proposal }) {
+  const session = useSession().data;
+  const link = useLink();
+  const now = useNow();
+  const client = useQueryClient();
+  const [passphrase, setPassphrase] = useState("");
+  const [reason, setReason] = useState("");
+  const [typed, setTyped] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [said, setSaid] = useState<{ good: boolean; text: string }>();
+  const [stopping, setStopping] = useState(false);
+
+  const send = async (decision: "approve" | "reject" | "withdraw") => {
+    setSaid(undefined);
+    if (decision !== "withdraw" && !passphrase) {
+      setSaid({ good: false, text: t("passphraseNeeded") });
+      return;
+    }
+    setBusy(true);
+    try {
+      const standing = await call<Standing>("POST", "/console/decide", {
+        proposalId: p.id,
+        digest: p.digest,
+        decision,
+        ...(reason.trim() ? { reason: reason.trim() } : {}),
+        ...(decision === "withdraw" ? {} : { passphrase }),
+      });
+      setSaid({
+        good: true,
+        text: t("nowStands", { status: statusWord(standing.status), detail: standing.detail }),
+      });
+    } catch (error) {
+      setSaid({ good: false, text: error instanceof Error ? error.message : String(error) });
+    } finally {
+      setPassphrase("");
+      setBusy(false);
+      void client.invalidateQueries({ queryKey: ["proposals"] });
+    }
+  };
+
+  const answer = said ? (
+    <p role={said.good ? "status" : "alert"} className={said.good ? "text-ok" : "text-danger"}>
+      {said.good ? "●" : "▲"} <bdi>{said.text}</bdi>
+    </p>
+  ) : null;
+
+  if (p.status === "executing" || p.status === "approved")
+    return (
+      <div className="flex flex-wrap items-center gap-3">
+        <Button tone="danger" onClick={() => setStopping(true)}>
+          ■ {t("stopAction")}
+        </Button>
+        {answer}
+        {stopping ? (
+          <AskReason
+            optional
+            title={t("stopAction")}
+            text={t("afterwards", { safe: p.safeState, span: "0 s" })}
+            go={t("confirm")}
+            onClose={() => setStopping(false)}
+            onGo={() => call("POST", `/proposals/${encodeURIComponent(p.id)}/stop`)}
+          />
+        ) : null}
+      </div>
+    );
+  if (!isWaiting(p)) return answer ?? <p className="text-t2">{statusWord(p.status)}</p>;
+  if (now >= p.expiresAt) return <p className="text-warn">○ {t("expired")}</p>;
+  if (session?.scope === "read") return <p className="text-t2">{t("needOperate")}</p>;
+  if (session?.decision.mode !== "passphrase")
+    return (
+      <p className="text-t2">
+        ◇ {t("cannotDecide")} <bdi>{session?.decision.hint}</bdi>
+      </p>
+    );
+  const lost = link.state === "lost";
+  const target = device(p.target);
+  const ready = !busy && !lost && (p.level !== "L3" || typed === target);
+  return (
+    <form className="flex flex-col gap-2" onSubmit={(e: FormEvent) => e.preventDefault()}>
+      <div className="flex flex-wrap items-end gap-2">
+        <Field
+          label={t("passphrase", { name: session.decision.operator?.name ?? "–" })}
+          type="password"
+          autoComplete="off"
+          className="min-w-56 flex-1"
+          value={passphrase}
+          onChange={(e) => setPassphrase(e.target.value)}
+        />
+        <Field
+          label={t("reasonOptional")}
+          className="min-w-40 flex-1"
+          maxLength={200}
+          value={reason}
+          onChange={(e) => setReason(e.target.value)}
+        />
+        {p.level === "L3" ? (
+          <Field
+            label={t("typeTarget", { target })}
+            className="min-w-40 flex-1"
+            autoComplete="off"
+            value={typed}
+            onChange={(e) => setTyped(e.target.value)}
+          />
+        ) : null}
+        <Button onClick={() => send("reject")} disabled={busy || lost}>
+          {t("reject")}
+        </Button>
+        {p.level === "L2" ? (
+          <Hold disabled={!ready} onDone={() => send("approve")} />
+        ) : (
+          <Button tone="accent" disabled={!ready} onClick={() => send("approve")}>
+            {t("approve")}
+          </Button>
+        )}
+      </div>
+      {busy ? (
+        <p role="status" className="text-t2">
+          {t("sending")}
+        </p>
+      ) : null}
+      {lost ? <p className="text-warn">○ {t("offlineNoDecide")}</p> : null}
+      {answer}
+    </form>
+  );
+}
+
+/** Held for a second and a half by pointer, space or enter; let go and nothing happens. */
+function Hold({ disabled, onDone }: { disabled: boolean; onDone: () => void }) {
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const [holding, setHolding] = useState(false);
+  const end = () => {
+    clearTimeout(timer.current);
+    timer.current = undefined;
+    setHolding(false);
+  };
+  const begin = () => {
+    if (disabled || timer.current) return;
+    setHolding(true);
+    timer.current = setTimeout(() => {
+      end();
+      onDone();
+    }, HOLD_MS);
+  };
+  useEffect(() => () => clearTimeout(timer.current), []);
+  useEffect(() => {
+    if (disabled) {
+      clearTimeout(timer.current);
+      timer.current = undefined;
+      setHolding(false);
+    }
+  }, [disabled]);
+  const press = (key: string) => key === " " || key === "Enter";
+  return (
+    <Button
+      tone="accent"
+      disabled={disabled}
+      data-holding={holding}
+      className="hold-fill min-w-32 touch-none"
+      onPointerDown={(e) => e.button === 0 && begin()}
+      onPointerUp={end}
+      onPointerLeave={end}
+      onPointerCancel={end}
+      onBlur={end}
+      onKeyDown={(e) => {
+        if (!press(e.key)) return;
+        e.preventDefault();
+        if (!e.repeat) begin();
+      }}
+      onKeyUp={(e) => press(e.key) && end()}
+    >
+      {holding ? t("holding") : t("holdApprove")}
+    </Button>
+  );
+}

@@ -1,0 +1,187 @@
+/** The decision sheet. Nothing here is optimistic: the state shown is what the executor confirmed. */
+import { Link } from "@tanstack/react-router";
+import type { ReactNode } from "react";
+import { useState } from "react";
+import { action, left, span } from "@/lib/format";
+import { statusWord, t } from "@/lib/i18n";
+import type { Proposal } from "@/node/client";
+import { isOver, isWaiting } from "@/node/patch";
+import { useExplain, usePolicy, useTopology } from "@/node/reads";
+import { Age, CopyButton, Id, Json, Panel, StatusMark, useNow, Words, Worth } from "@/ui/kit";
+import { Decide } from "./Decide";
+
+const Part = ({ name, children }: { name: string; children: ReactNode }) => (
+  <section className="border-line/60 border-b py-2.5 last:border-b-0">
+    <h3 className="mb-1 font-semibold text-[12px] text-t2">{name}</h3>
+    {children}
+  </section>
+);
+
+export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
+  const now = useNow();
+  const [first] = useState(p.status);
+  const nodes = useTopology().data?.nodes;
+  const rule = usePolicy().data?.list.find((r) => r.name === p.rule);
+  const checks = useExplain(p).data?.checks;
+  const executor = nodes?.find((n) => n.deviceId === p.executor)?.name;
+  const before = others
+    .filter((o) => o.id !== p.id && o.target === p.target && o.operation === p.operation && isOver(o))
+    .sort((a, b) => b.updatedAt - a.updatedAt)[0];
+  const waiting = isWaiting(p);
+  return (
+    <Panel
+      title={<bdi>{action(p.operation, p.target, p.runMs)}</bdi>}
+      aside={
+        <>
+          <StatusMark status={p.status} word={statusWord(p.status)} />
+          {waiting ? (
+            <span title={new Date(p.expiresAt).toLocaleString("en-GB")}>
+              {t("expiresIn")} {left(p.expiresAt - now)}
+            </span>
+          ) : null}
+          <CopyButton label={t("copyLink")} text={`${location.origin}/approvals?id=${p.id}`} />
+        </>
+      }
+      flush
+      className="md:min-h-0"
+    >
+      <div className="flex min-h-full flex-col">
+        <div className="flex-1 px-4">
+          {first === "awaiting_approval" && !waiting ? (
+            <p role="status" className="mt-3 rounded-md border border-info p-2 text-info">
+              {t("decidedElsewhere", { status: statusWord(p.status) })}
+            </p>
+          ) : null}
+          <Part name={t("whatMoves")}>
+            <p className="text-[17px] leading-6">
+              <strong>
+                <bdi>{action(p.operation, p.target, p.runMs)}</bdi>
+              </strong>{" "}
+              {t("on")}{" "}
+              <strong>
+                <Id id={p.executor} label={executor} />
+              </strong>
+            </p>
+            <p className="text-t2">
+              {t("afterwards", { safe: p.safeState, span: span(p.runMs) })}{" "}
+              <code className="font-mono text-[12.5px]">
+                <bdi>{`${p.target} ${p.operation} ${JSON.stringify(p.params)}`}</bdi>
+              </code>
+            </p>
+          </Part>
+          <Part name={t("why")}>
+            <p>
+              <Words text={p.reason} max={300} />
+            </p>
+            <p className="text-t2">
+              {t("askedBy", { name: p.requestedBy.name, kind: p.requestedBy.kind, when: "" }).replace(
+                /,\s*$/,
+                "",
+              )}
+              , <Age time={p.createdAt} />
+              {p.tainted ? <span className="text-llm"> · {t("tainted")}</span> : null}
+            </p>
+            {p.evidence.length ? (
+              <ul aria-label={t("evidence")} className="mt-1">
+                {p.evidence.map((e) => (
+                  <li key={e.frameId} className="flex flex-wrap items-center gap-x-3 gap-y-0.5 py-0.5">
+                    <Link
+                      to="/world"
+                      search={{ tab: "frames", frame: e.frameId } as never}
+                      className="min-w-0 text-accent hover:underline"
+                    >
+                      <bdi className="wrap-anywhere">{e.summary.slice(0, 300)}</bdi>
+                    </Link>
+                    <Worth
+                      claimed={e.claimedTier}
+                      effective={e.effectiveTier}
+                      signature={e.signature}
+                      tainted={e.taint.length > 0}
+                    />
+                    <span className="text-t2">
+                      <Age time={e.sensedAt} />,{" "}
+                      <Id id={e.origin} label={nodes?.find((n) => n.deviceId === e.origin)?.name} />
+                    </span>
+                  </li>
+                ))}
+              </ul>
+            ) : (
+              <p className="text-warn">◐ {t("noEvidence")}</p>
+            )}
+          </Part>
+          <Part name={t("ruleAsks")}>
+            <bdi>{t("rule", { rule: p.rule, level: p.level })}</bdi>
+            {rule?.interlocks.length ? (
+              <span className="text-t2"> · {rule.interlocks.join(", ")}</span>
+            ) : null}
+          </Part>
+          <Part name={t("interlocks")}>
+            {!waiting ? (
+              <span className="text-t2">{t("interlocksOver")}</span>
+            ) : checks ? (
+              <ul>
+                {checks.map((c) => (
+                  <li key={c.name + c.detail} className={c.passed ? "text-t1" : "text-danger"}>
+                    {c.passed ? "●" : "▲"}{" "}
+                    <bdi>
+                      {c.name}: {c.detail}
+                    </bdi>
+                  </li>
+                ))}
+              </ul>
+            ) : (
+              <span className="text-t2">◇ {t("interlocksRemote")}</span>
+            )}
+          </Part>
+          <Part name={t("whoAgrees")}>
+            {p.quorum > 1 ? t("agreeN", { n: p.quorum, level: p.level }) : t("agree1", { level: p.level })}
+            {p.detail ? (
+              <span className="text-t2">
+                {" "}
+                · <Words text={p.detail} />
+              </span>
+            ) : null}
+          </Part>
+          <Part name={t("lastTime")}>
+            {before ? (
+              <Link to="/approvals" search={{ id: before.id } as never} className="hover:underline">
+                <StatusMark status={before.status} word={statusWord(before.status)} />{" "}
+                <span className="text-t2">
+                  <Age time={before.updatedAt} /> <bdi>{before.outcome?.detail ?? before.detail}</bdi>
+                </span>
+              </Link>
+            ) : (
+              <span className="text-t2">{t("neverBefore")}</span>
+            )}
+          </Part>
+          {p.outcome ? (
+            <Part name={t("outcome")}>
+              <StatusMark status={p.outcome.status} word={statusWord(p.outcome.status)} />{" "}
+              <Words text={p.outcome.detail} />{" "}
+              {p.outcome.actuatorState ? <bdi className="text-t2">({p.outcome.actuatorState})</bdi> : null}
+            </Part>
+          ) : null}
+          <Part name={t("trace")}>
+            <Link
+              to="/world"
+              search={{ tab: "trace", id: p.id } as never}
+              className="text-accent hover:underline"
+            >
+              {t("openTrace")}
+            </Link>
+            <details className="mt-1">
+              <summary className="text-t2">{t("details")}</summary>
+              <p className="text-t2">
+                {t("digest")} <code className="wrap-anywhere font-mono text-[12px]">{p.digest}</code>
+              </p>
+              <Json data={p} />
+            </details>
+          </Part>
+        </div>
+        <div className="sticky bottom-0 border-line border-t bg-s1 px-4 py-3">
+          <Decide p={p} />
+        </div>
+      </div>
+    </Panel>
+  );
+}

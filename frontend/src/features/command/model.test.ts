@@ -1,0 +1,21 @@
+import { describe, expect, it } from "vitest";
+import { understand } from "./model";
+
+describe("understand", () => {
+  it("knows status questions and says what it cannot do", () => {
+    expect(understand("what waits?", []).kind).toBe("waiting");
+    expect(understand("which nodes are offline", []).kind).toBe("nodes");
+    expect(understand("what is the moisture?", ["moisture"])).toEqual({ kind: "world", metric: "moisture" });
+    expect(understand("please water the garden", []).kind).toBe("cannot");
+  });
+  it("reads an instruction with parameters and a reason, and refuses half of one", () => {
+    expect(understand("/do actuator:mock:valve-1 open durationSec=10 because it is dry", [])).toEqual({
+      kind: "do",
+      target: "actuator:mock:valve-1",
+      operation: "open",
+      params: { durationSec: 10 },
+      reason: "it is dry",
+    });
+    expect(understand("/do actuator:mock:valve-1 open", []).kind).toBe("bad");
+  });
+});

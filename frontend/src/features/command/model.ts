@@ -1,0 +1,35 @@
+/** What the command line of the console understands; pure. */
+export type Wish =
+  | { kind: "status" | "waiting" | "nodes" | "alerts" | "help" | "cannot" | "bad" }
+  | { kind: "world"; metric: string }
+  | {
+      kind: "do";
+      target: string;
+      operation: string;
+      params: Record<string, number | string | boolean>;
+      reason: string;
+    };
+
+export function understand(text: string, metrics: string[]): Wish {
+  const line = text.trim();
+  const lower = line.toLowerCase();
+  if (lower.startsWith("/do")) {
+    const m = /^\/do\s+(\S+)\s+([\w-]+)((?:\s+\w+=\S+)*)\s+because\s+(.+)$/i.exec(line);
+    if (!m?.[1] || !m[2] || !m[4]) return { kind: "bad" };
+    const params: Record<string, number | string | boolean> = {};
+    for (const [, k, v] of (m[3] ?? "").matchAll(/(\w+)=(\S+)/g)) {
+      if (!k || v === undefined) continue;
+      params[k] = v === "true" ? true : v === "false" ? false : /^-?\d+(\.\d+)?$/.test(v) ? Number(v) : v;
+    }
+    return { kind: "do", target: m[1], operation: m[2], params, reason: m[4] };
+  }
+  if (lower.startsWith("/help")) return { kind: "help" };
+  if (lower.startsWith("/world")) return { kind: "world", metric: lower.slice(6).trim() };
+  const named = metrics.filter((m) => lower.includes(m.toLowerCase())).sort((a, b) => b.length - a.length)[0];
+  if (named) return { kind: "world", metric: named };
+  if (/^\/waiting|\bwait(s|ing)?\b|approv/.test(lower)) return { kind: "waiting" };
+  if (/^\/nodes|\bnodes?\b|offline|connected/.test(lower)) return { kind: "nodes" };
+  if (/^\/alerts|alert|wrong|problem/.test(lower)) return { kind: "alerts" };
+  if (/^\/status|\bstatus\b|how are/.test(lower)) return { kind: "status" };
+  return { kind: "cannot" };
+}

@@ -1,0 +1,82 @@
+/** Pure formatting: ages, times, numbers, short ids, action sentences. No value is ever invented. */
+
+/** A short id for people; the full one stays in the title. */
+export const short = (id: string | null | undefined): string => (id ? id.slice(0, 8) : "");
+
+/** "4 s", "3 min", "2 h", "5 d". */
+export function span(ms: number): string {
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (s < 60) return `${s} s`;
+  const m = Math.floor(s / 60);
+  if (m < 60) return `${m} min`;
+  const h = Math.floor(m / 60);
+  if (h < 48) return `${h} h`;
+  return `${Math.floor(h / 24)} d`;
+}
+
+/** Relative under an hour, the clock on the same day, the date otherwise. */
+export function when(time: number, now: number): string {
+  const age = now - time;
+  if (age >= 0 && age < 3_600_000) return `${span(age)} ago`;
+  const d = new Date(time);
+  const clock = d.toLocaleTimeString("en-GB");
+  return new Date(now).toDateString() === d.toDateString()
+    ? clock
+    : `${d.toLocaleDateString("en-CA")} ${clock}`;
+}
+
+/** Absolute with zone. */
+export const absolute = (time: number): string =>
+  new Date(time).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "long" });
+
+/** Minutes and seconds left, never negative. */
+export function left(ms: number): string {
+  const s = Math.max(0, Math.ceil(ms / 1000));
+  const h = Math.floor(s / 3600);
+  const m = Math.floor((s % 3600) / 60);
+  const two = (n: number) => String(n).padStart(2, "0");
+  return h > 0 ? `${h}:${two(m)}:${two(s % 60)}` : `${m}:${two(s % 60)}`;
+}
+
+/** A number with its unit; bytes in binary steps; anything else as text. */
+export function value(v: unknown, unit?: string | null): string {
+  if (v === null || v === undefined) return "–";
+  if (typeof v !== "number") return typeof v === "string" ? v : JSON.stringify(v);
+  if (unit === "bytes" || unit === "B") return bytes(v);
+  const digits = Math.abs(v) >= 1000 || Number.isInteger(v) ? 0 : Math.abs(v) >= 10 ? 1 : 2;
+  const n = v.toLocaleString("en-US", { maximumFractionDigits: digits });
+  return unit ? (unit === "%" ? `${n}%` : `${n} ${unit}`) : n;
+}
+
+export function bytes(n: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let i = 0;
+  let v = n;
+  while (v >= 1024 && i < units.length - 1) {
+    v /= 1024;
+    i += 1;
+  }
+  return `${v.toFixed(v < 10 && i > 0 ? 1 : 0)} ${units[i]}`;
+}
+
+/** The last part of a capability: "actuator:mock:valve-1" is "valve-1". */
+export const device = (target: string): string => target.split(":").at(-1) ?? target;
+
+/** "Open valve-1 for 10 s". */
+export function action(operation: string, target: string, runMs: number): string {
+  const verb = operation.charAt(0).toUpperCase() + operation.slice(1);
+  return runMs > 0 ? `${verb} ${device(target)} for ${span(runMs)}` : `${verb} ${device(target)}`;
+}
+
+/** "T2_operational_observation" is "T2". */
+export const tier = (t: string | null | undefined): string => (t ? t.slice(0, 2) : "");
+
+/** A CSV cell; formulas are defused, because the file will be opened in a spreadsheet. */
+export function cell(v: unknown): string {
+  const raw = v === null || v === undefined ? "" : String(v);
+  const safe = typeof v === "string" && /^[=+\-@\t\r]/.test(raw) ? `'${raw}` : raw;
+  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+export const csv = (rows: unknown[][]): string =>
+  `${rows.map((r) => r.map(cell).join(",")).join("\r\n")}\r\n`;

@@ -1,0 +1,8 @@
+import "@/ui/styles.css";
+import { setLanguage } from "@/lib/i18n";
+import { applyTheme } from "@/platform/browser";
+
+// Looks and language come first: charts read the language when they are imported.
+applyTheme();
+document.documentElement.lang = setLanguage("en");
+void import("./app/start").then(({ start }) => start());

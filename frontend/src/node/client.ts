@@ -1,0 +1,82 @@
+/** The one door to the node. Nothing above this file knows how requests travel. */
+import type { components } from "@/contract/operator.gen";
+
+type S = components["schemas"];
+export type Status = S["StatusView"];
+export type Proposal = S["ProposalView"];
+export type Fact = S["FactView"];
+export type Frame = S["FrameView"];
+export type NodeEvent = S["EventView"];
+export type Peer = S["PeerView"];
+export type Topology = S["TopologyView"];
+export type Trace = S["TraceView"];
+export type Session = S["SessionView"];
+export type Series = S["SeriesView"];
+export type Trust = S["TrustRecordView"];
+export type Operator = S["OperatorView"];
+export type Policy = S["PolicyView"];
+export type Explain = S["ExplainView"];
+export type Audit = S["AuditView"];
+export type AuditReport = S["AuditReport"];
+export type Estop = S["EstopView"];
+export type EstopReport = S["EstopReport"];
+export type Standing = S["Standing"];
+export type Draft = S["DraftView"];
+
+export const ROOT = "/api/operator/v1";
+const TIMEOUT_MS = 20_000;
+
+/** A refusal of the node, or the lack of an answer (status 0). */
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+let csrf: string | null = null;
+export const setCsrf = (token: string | null | undefined): void => {
+  csrf = token ?? null;
+};
+
+export async function call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<T> {
+  const headers: Record<string, string> = { accept: "application/json" };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  if (method !== "GET" && csrf) headers["x-clawmesh-csrf"] = csrf;
+  let response: Response;
+  try {
+    response = await fetch(ROOT + path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: "same-origin",
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+  } catch {
+    throw new Refused(0, "unreachable", "The node did not answer. Check that it runs.");
+  }
+  const text = await response.text();
+  let parsed: unknown;
+  try {
+    parsed = text ? JSON.parse(text) : undefined;
+  } catch {
+    throw new Refused(response.ok ? 0 : response.status, "unreachable", "The node gave no readable answer.");
+  }
+  if (response.ok) return parsed as T;
+  const error = (parsed as { error?: { code?: string; message?: string } } | undefined)?.error;
+  throw new Refused(
+    response.status >= 502 ? 0 : response.status,
+    error?.code ?? String(response.status),
+    error?.message ?? `The node refused (${response.status}).`,
+  );
+}
+
+export function query(params: Record<string, string | number | boolean | undefined>): string {
+  const q = new URLSearchParams();
+  for (const [k, v] of Object.entries(params)) if (v !== undefined && v !== "") q.set(k, String(v));
+  const text = q.toString();
+  return text ? `?${text}` : "";
+}

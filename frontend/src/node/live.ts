@@ -1,0 +1,94 @@
+/**
+ * The live side: one event stream that patches the query cache. It resumes by event number, and after
+ * every new connection what is on screen is read again, so that nothing rests on a missed patch.
+ */
+import type { QueryClient } from "@tanstack/react-query";
+import { useSyncExternalStore } from "react";
+import { type NodeEvent, type Proposal, ROOT } from "./client";
+import { mergeEvents, patchProposal } from "./patch";
+
+export interface Link {
+  state: "connecting" | "live" | "lost";
+  /** When the node was last heard. */
+  heard: number | null;
+}
+
+let link: Link = { state: "connecting", heard: null };
+const watchers = new Set<() => void>();
+function set(next: Partial<Link>) {
+  const was = link.state;
+  link = { ...link, ...next };
+  if (was !== link.state) for (const w of watchers) w();
+}
+const subscribe = (w: () => void) => {
+  watchers.add(w);
+  return () => {
+    watchers.delete(w);
+  };
+};
+export const useLink = (): Link => useSyncExternalStore(subscribe, () => link);
+
+/** Which reads an event makes old. */
+const OLD: [string, string[]][] = [
+  ["peer.", ["status", "topology", "peers", "trust"]],
+  ["trust", ["trust", "peers", "topology"]],
+  ["operator", ["operators", "session"]],
+  ["policy", ["policy", "status"]],
+  ["estop", ["estop", "status", "topology", "proposals"]],
+  ["proposal", ["status", "audit", "trace"]],
+];
+
+export function follow(client: QueryClient): () => void {
+  let source: EventSource | null = null;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let wait = 500;
+  let seen: string | null = null;
+  let opened = 0;
+  let ended = false;
+
+  const old = new Set<string>();
+  const refresh = setInterval(() => {
+    for (const key of old) void client.invalidateQueries({ queryKey: [key] });
+    old.clear();
+    if (link.state === "live") link = { ...link, heard: Date.now() };
+  }, 500);
+
+  const connect = () => {
+    if (ended) return;
+    source = new EventSource(`${ROOT}/stream${seen ? `?since=${seen}` : ""}`);
+    source.onopen = () => {
+      wait = 500;
+      opened += 1;
+      set({ state: "live", heard: Date.now() });
+      if (opened > 1) void client.invalidateQueries();
+    };
+    source.addEventListener("event", (message) => {
+      const event = JSON.parse(message.data) as NodeEvent;
+      seen = message.lastEventId || seen;
+      set({ heard: Date.now() });
+      client.setQueryData<NodeEvent[]>(["events"], (list) => (list ? mergeEvents(list, [event]) : list));
+      for (const [prefix, keys] of OLD) if (event.kind.startsWith(prefix)) for (const k of keys) old.add(k);
+    });
+    source.addEventListener("proposal", (message) => {
+      const proposal = JSON.parse(message.data) as Proposal;
+      set({ heard: Date.now() });
+      client.setQueryData<Proposal[]>(["proposals"], (list) => (list ? patchProposal(list, proposal) : list));
+      for (const k of ["status", "trace"]) old.add(k);
+    });
+    source.onerror = () => {
+      // Ours alone reconnects, so that the place in the stream and the pace are known.
+      source?.close();
+      set({ state: "lost" });
+      clearTimeout(timer);
+      timer = setTimeout(connect, wait);
+      wait = Math.min(wait * 2, 8_000);
+    };
+  };
+  connect();
+  return () => {
+    ended = true;
+    clearTimeout(timer);
+    clearInterval(refresh);
+    source?.close();
+  };
+}

@@ -1,0 +1,70 @@
+/** Every read of the node as a hook. Live ones are patched by the stream; the rest poll gently. */
+import { QueryClient, useQuery } from "@tanstack/react-query";
+import * as N from "./client";
+
+export const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      retry: (n, error) => n < 2 && error instanceof N.Refused && error.status === 0,
+      staleTime: 1_000,
+      networkMode: "always",
+    },
+    mutations: { networkMode: "always" },
+  },
+});
+
+function read<T>(key: string, path: string, every?: number) {
+  return { queryKey: [key, path], queryFn: () => N.call<T>("GET", path), refetchInterval: every };
+}
+
+export const useSession = () =>
+  useQuery({
+    queryKey: ["session"],
+    queryFn: async () => {
+      const session = await N.call<N.Session>("GET", "/session");
+      N.setCsrf(session.csrf);
+      return session;
+    },
+    refetchInterval: 60_000,
+  });
+export const useStatus = () => useQuery(read<N.Status>("status", "/status", 5_000));
+export const useEstop = () => useQuery(read<N.Estop>("estop", "/estop", 5_000));
+export const useTopology = () => useQuery(read<N.Topology>("topology", "/topology", 3_000));
+export const usePeers = () => useQuery(read<N.Peer[]>("peers", "/peers", 5_000));
+export const useWorld = () => useQuery(read<N.Fact[]>("world", "/world", 2_000));
+export const useEvents = () =>
+  useQuery({
+    queryKey: ["events"],
+    queryFn: () => N.call<N.NodeEvent[]>("GET", "/events?limit=200"),
+    staleTime: 30_000,
+  });
+export const useProposals = () =>
+  useQuery({
+    queryKey: ["proposals"],
+    queryFn: () => N.call<N.Proposal[]>("GET", "/proposals?all=true"),
+    refetchInterval: 30_000,
+  });
+export const useTrace = (id: string) =>
+  useQuery(read<N.Trace>("trace", `/proposals/${encodeURIComponent(id)}/trace`, 5_000));
+export const useFrames = (asked: Parameters<typeof N.query>[0]) =>
+  useQuery(read<N.Frame[]>("frames", `/frames${N.query(asked)}`, 3_000));
+export const useSeries = (asked: Parameters<typeof N.query>[0], every: number | undefined) =>
+  useQuery({ ...read<N.Series>("series", `/series${N.query(asked)}`, every), placeholderData: (old) => old });
+export const useTrust = () => useQuery(read<N.Trust[]>("trust", "/trust"));
+export const useOperators = () => useQuery(read<N.Operator[]>("operators", "/operators"));
+export const usePolicy = () => useQuery(read<N.Policy>("policy", "/policy"));
+export const useAudit = (limit: number) =>
+  useQuery(read<N.Audit[]>("audit", `/audit?limit=${limit}`, 10_000));
+export const useExplain = (p: N.Proposal | undefined) =>
+  useQuery({
+    queryKey: ["explain", p?.id],
+    enabled: Boolean(p?.own),
+    queryFn: () =>
+      N.call<N.Explain>("POST", "/policy/explain", {
+        target: p?.target,
+        operation: p?.operation,
+        params: p?.params,
+        requester: p?.requestedBy.kind,
+      }),
+    refetchInterval: 3_000,
+  });

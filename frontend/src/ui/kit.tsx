@@ -1,0 +1,477 @@
+/** The small kit: buttons, panels, tables, dialogs, badges. It knows no feature and no node. */
+import {
+  type ButtonHTMLAttributes,
+  type InputHTMLAttributes,
+  type ReactNode,
+  type SelectHTMLAttributes,
+  useEffect,
+  useId,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
+import { absolute, span, tier as tierOf, when } from "@/lib/format";
+import { t } from "@/lib/i18n";
+
+export const cx = (...parts: (string | false | null | undefined)[]): string =>
+  parts.filter(Boolean).join(" ");
+
+/** The time, once a second, shared by everything that shows an age. */
+let nowMs = Date.now();
+const tickers = new Set<() => void>();
+setInterval(() => {
+  nowMs = Date.now();
+  for (const f of tickers) f();
+}, 1000);
+export const useNow = (): number =>
+  useSyncExternalStore(
+    (f) => {
+      tickers.add(f);
+      return () => tickers.delete(f);
+    },
+    () => nowMs,
+  );
+
+const TONES = {
+  plain: "border-line bg-s1 text-t1 hover:bg-s2",
+  accent: "border-transparent bg-accent text-on-accent hover:opacity-90",
+  danger: "border-transparent bg-danger text-on-danger hover:opacity-90",
+  quiet: "border-transparent bg-transparent text-t2 hover:bg-s2 hover:text-t1",
+};
+export function Button({
+  tone = "plain",
+  className,
+  ...rest
+}: ButtonHTMLAttributes<HTMLButtonElement> & { tone?: keyof typeof TONES }) {
+  return (
+    <button
+      type="button"
+      {...rest}
+      className={cx(
+        "inline-flex h-8 shrink-0 items-center justify-center gap-1.5 rounded-md border px-3 font-medium whitespace-nowrap transition-colors duration-150 select-none disabled:cursor-not-allowed disabled:border-line disabled:bg-s2 disabled:text-t3",
+        TONES[tone],
+        className,
+      )}
+    />
+  );
+}
+
+const FIELD = "h-8 min-w-0 rounded-md border border-line bg-s1 px-2 text-t1";
+export function Field({
+  label,
+  hideLabel,
+  className,
+  ...rest
+}: InputHTMLAttributes<HTMLInputElement> & { label: string; hideLabel?: boolean }) {
+  const id = useId();
+  return (
+    <div className={cx("flex min-w-0 flex-col gap-1", className)}>
+      <label htmlFor={id} className={hideLabel ? "sr-only" : "text-t2"}>
+        {label}
+      </label>
+      <input id={id} dir="auto" {...rest} className={FIELD} />
+    </div>
+  );
+}
+export function Select({
+  label,
+  children,
+  ...rest
+}: SelectHTMLAttributes<HTMLSelectElement> & { label: string }) {
+  return (
+    <select aria-label={label} {...rest} className={cx(FIELD, rest.className)}>
+      {children}
+    </select>
+  );
+}
+
+export function Panel({
+  title,
+  aside,
+  children,
+  className,
+  flush,
+}: {
+  title?: ReactNode;
+  aside?: ReactNode;
+  children: ReactNode;
+  className?: string;
+  flush?: boolean;
+}) {
+  const id = useId();
+  return (
+    <section
+      aria-labelledby={title ? id : undefined}
+      className={cx("flex min-h-0 min-w-0 flex-col rounded-md border border-line bg-s1", className)}
+    >
+      {title ? (
+        <header className="flex min-h-9 shrink-0 items-center gap-2 border-line border-b px-3">
+          <h2 id={id} className="truncate font-semibold">
+            {title}
+          </h2>
+          <span className="ml-auto flex items-center gap-2 text-t2">{aside}</span>
+        </header>
+      ) : null}
+      {/* A scrolling region must be reachable by keyboard. */}
+      <div
+        tabIndex={0}
+        role="group"
+        aria-labelledby={title ? id : undefined}
+        className={cx("relative min-h-0 flex-1 overflow-auto", !flush && "p-3")}
+      >
+        {children}
+      </div>
+    </section>
+  );
+}
+
+export const Empty = ({ children }: { children: ReactNode }) => <p className="p-3 text-t2">{children}</p>;
+
+export function Loaded<T>({
+  q,
+  children,
+}: {
+  q: { data: T | undefined; error: Error | null; refetch: () => unknown };
+  children: (data: T) => ReactNode;
+}) {
+  if (q.data !== undefined) return children(q.data);
+  if (q.error)
+    return (
+      <div role="alert" className="flex items-center gap-3 p-3 text-danger">
+        <span>▲ {t("failedRead", { text: q.error.message })}</span>
+        <Button onClick={() => q.refetch()}>{t("retry")}</Button>
+      </div>
+    );
+  return <Empty>{t("loading")}</Empty>;
+}
+
+/** Text of others: isolated from our writing direction, clipped, whole on demand. Never markup. */
+export function Words({ text, max = 200, mono }: { text: string; max?: number; mono?: boolean }) {
+  const [all, setAll] = useState(false);
+  const long = text.length > max;
+  return (
+    <span className={cx("wrap-anywhere", mono && "font-mono text-[12.5px]")}>
+      <bdi>{all || !long ? text.slice(0, 100_000) : `${text.slice(0, max)}…`}</bdi>
+      {long ? (
+        <button type="button" className="ml-1 text-accent underline" onClick={() => setAll(!all)}>
+          {all ? t("showLess") : t("showAll")}
+        </button>
+      ) : null}
+    </span>
+  );
+}
+
+export const Json = ({ data }: { data: unknown }) => {
+  const text = JSON.stringify(data, null, 2) ?? "";
+  return (
+    <pre className="max-w-full whitespace-pre-wrap wrap-anywhere font-mono text-[12px] text-t2 leading-[18px]">
+      <Words text={text} max={4000} />
+    </pre>
+  );
+};
+
+export function Id({ id, label }: { id: string; label?: string | null }) {
+  return (
+    <bdi title={id} className={label ? undefined : "font-mono text-[12.5px]"}>
+      {label || id.slice(0, 8)}
+    </bdi>
+  );
+}
+
+export function Age({ time }: { time: number }) {
+  const now = useNow();
+  return (
+    <time dateTime={new Date(time).toISOString()} title={absolute(time)} className="whitespace-nowrap">
+      {when(time, now)}
+    </time>
+  );
+}
+
+/** How long ago, as a bare span that fades when it is old. */
+export function Since({ time, stale = 60_000 }: { time: number; stale?: number }) {
+  const age = Math.max(0, useNow() - time);
+  return (
+    <time
+      dateTime={new Date(time).toISOString()}
+      title={absolute(time)}
+      className={cx("whitespace-nowrap", age > stale && "text-warn")}
+    >
+      {span(age)}
+      {age > stale ? " ◐" : ""}
+    </time>
+  );
+}
+
+export type Health = "healthy" | "degraded" | "needs" | "stopped" | "offline" | "unknown";
+const SHAPES: Record<Health, [string, string]> = {
+  healthy: ["●", "text-ok"],
+  degraded: ["◐", "text-warn"],
+  needs: ["▲", "text-warn"],
+  stopped: ["■", "text-danger"],
+  offline: ["○", "text-t3"],
+  unknown: ["◇", "text-t3"],
+};
+export const healthWord = (h: Health): string => t(h === "stopped" ? "stoppedState" : h);
+export function State({ is, word = true }: { is: Health; word?: boolean }) {
+  const [shape, color] = SHAPES[is];
+  return (
+    <span className={cx("inline-flex items-center gap-1.5 whitespace-nowrap", color)} title={healthWord(is)}>
+      <span aria-hidden="true">{shape}</span>
+      <span className={word ? "" : "sr-only"}>{healthWord(is)}</span>
+    </span>
+  );
+}
+
+const STATUS: Record<string, [string, string]> = {
+  awaiting_approval: ["▲", "text-warn"],
+  approved: ["◐", "text-info"],
+  executing: ["◐", "text-info"],
+  completed: ["●", "text-ok"],
+  failed: ["■", "text-danger"],
+  unknown: ["◇", "text-danger"],
+  rejected: ["■", "text-t2"],
+  expired: ["○", "text-t2"],
+  superseded: ["○", "text-t2"],
+  withdrawn: ["○", "text-t2"],
+};
+export function StatusMark({ status, word }: { status: string; word: string }) {
+  const [shape, color] = STATUS[status] ?? ["◇", "text-t2"];
+  return (
+    <span className={cx("inline-flex items-center gap-1.5 whitespace-nowrap", color)}>
+      <span aria-hidden="true">{shape}</span>
+      {word}
+    </span>
+  );
+}
+
+/** Tier, verification mark and taint: what a value is worth. */
+export function Worth({
+  claimed,
+  effective,
+  signature,
+  tainted,
+}: {
+  claimed: string;
+  effective: string;
+  signature: string;
+  tainted?: boolean;
+}) {
+  const e = tierOf(effective);
+  const c = tierOf(claimed);
+  const mark = signature === "verified" ? "✓" : signature === "first-hand" ? "~" : "!";
+  const word = t(
+    signature === "verified" ? "verified" : signature === "first-hand" ? "firsthand" : "unverifiable",
+  );
+  const demoted = c !== e ? `, ${t("demoted", { tier: c })}` : "";
+  const looks: Record<string, string> = {
+    T0: "border-dashed border-llm text-llm",
+    T1: "border-t3 text-t2",
+    T2: "border-t2 bg-s2 text-t1",
+    T3: "border-transparent bg-t1 text-s1",
+  };
+  return (
+    <span className="inline-flex items-center gap-1 whitespace-nowrap" title={`${e}: ${word}${demoted}`}>
+      <span
+        className={cx("rounded-[4px] border px-1 font-medium text-[11px] leading-4", looks[e] ?? looks.T1)}
+      >
+        {e}
+      </span>
+      <span aria-hidden="true" className={mark === "✓" ? "text-ok" : "text-warn"}>
+        {mark}
+      </span>
+      <span className="sr-only">{word + demoted}</span>
+      {demoted ? <span className="text-[11px] text-warn">({c})</span> : null}
+      {tainted ? (
+        <span
+          className="rounded-[4px] border border-llm border-dashed px-1 text-[11px] text-llm leading-4"
+          title={t("tainted")}
+        >
+          llm
+        </span>
+      ) : null}
+    </span>
+  );
+}
+
+export function Pairs({ rows }: { rows: [string, ReactNode][] }) {
+  return (
+    <dl className="grid grid-cols-[minmax(96px,max-content)_1fr] gap-x-4 gap-y-1">
+      {rows.map(([name, content]) => (
+        <div key={name} className="contents">
+          <dt className="text-t2">{name}</dt>
+          <dd className="min-w-0 wrap-anywhere">{content}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+export function Table({ label, head, children }: { label: string; head: ReactNode[]; children: ReactNode }) {
+  return (
+    <table aria-label={label} className="w-full border-collapse">
+      <thead className="sticky top-0 z-10 bg-s1">
+        <tr>
+          {head.map((h, i) => (
+            <th key={i} scope="col" className="h-8 border-line border-b px-3 text-t2 whitespace-nowrap">
+              {h}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>{children}</tbody>
+    </table>
+  );
+}
+export const Row = ({ children, on }: { children: ReactNode; on?: boolean }) => (
+  <tr className={cx("h-8 border-line/60 border-b hover:bg-s2", on && "bg-s2")}>{children}</tr>
+);
+export const Cell = ({ children, className }: { children?: ReactNode; className?: string }) => (
+  <td className={cx("px-3 py-1 align-middle", className)}>{children}</td>
+);
+
+export function Dialog({
+  title,
+  onClose,
+  children,
+}: {
+  title: string;
+  onClose: () => void;
+  children: ReactNode;
+}) {
+  const ref = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  useEffect(() => {
+    ref.current?.showModal();
+  }, []);
+  return (
+    <dialog
+      ref={ref}
+      aria-labelledby={id}
+      onClose={onClose}
+      className="m-auto w-[min(560px,calc(100vw-32px))] rounded-md border border-line bg-s1 p-4 text-t1 shadow-xl"
+    >
+      <h2 id={id} className="mb-3 font-semibold text-[15px]">
+        {title}
+      </h2>
+      {children}
+    </dialog>
+  );
+}
+
+/** Asks for a reason before something that is not undone by itself. */
+export function AskReason({
+  title,
+  text,
+  go,
+  optional,
+  onGo,
+  onClose,
+}: {
+  title: string;
+  text: string;
+  go: string;
+  optional?: boolean;
+  onGo: (reason: string) => Promise<unknown>;
+  onClose: () => void;
+}) {
+  const [reason, setReason] = useState("");
+  const [problem, setProblem] = useState("");
+  const [busy, setBusy] = useState(false);
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <form
+        className="flex flex-col gap-3"
+        onSubmit={(e) => {
+          e.preventDefault();
+          if (!optional && !reason.trim()) return setProblem(t("reasonNeeded"));
+          setBusy(true);
+          onGo(reason.trim()).then(onClose, (error: Error) => {
+            setProblem(error.message);
+            setBusy(false);
+          });
+        }}
+      >
+        <p className="text-t2">{text}</p>
+        <Field
+          label={t("reason")}
+          value={reason}
+          maxLength={200}
+          onChange={(e) => setReason(e.target.value)}
+        />
+        {problem ? (
+          <p role="alert" className="text-danger">
+            ▲ {problem}
+          </p>
+        ) : null}
+        <div className="flex justify-end gap-2">
+          <Button onClick={onClose}>{t("cancel")}</Button>
+          <Button tone="danger" type="submit" disabled={busy}>
+            {go}
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+export function Tabs({
+  tabs,
+  on,
+  onPick,
+  label,
+}: {
+  tabs: [string, string][];
+  on: string;
+  onPick: (id: string) => void;
+  label: string;
+}) {
+  return (
+    <fieldset className="flex rounded-md border border-line bg-s1 p-0.5">
+      <legend className="sr-only">{label}</legend>
+      {tabs.map(([id, name]) => (
+        <button
+          key={id}
+          type="button"
+          aria-pressed={on === id}
+          onClick={() => onPick(id)}
+          className={cx(
+            "h-7 rounded-[4px] px-2.5 whitespace-nowrap",
+            on === id ? "bg-s3 font-medium text-t1" : "text-t2 hover:text-t1",
+          )}
+        >
+          {name}
+        </button>
+      ))}
+    </fieldset>
+  );
+}
+
+export function CopyButton({ text, label = t("copy") }: { text: string; label?: string }) {
+  const [done, setDone] = useState(false);
+  return (
+    <Button
+      tone="quiet"
+      className="h-7 px-2"
+      onClick={() =>
+        navigator.clipboard?.writeText(text).then(
+          () => {
+            setDone(true);
+            setTimeout(() => setDone(false), 1500);
+          },
+          () => undefined,
+        )
+      }
+    >
+      {done ? t("copied") : label}
+    </Button>
+  );
+}
+
+export function download(name: string, type: string, text: string) {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  const a = document.createElement("a");
+  a.href = url;
+  a.download = name;
+  a.click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
