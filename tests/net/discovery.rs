@@ -1,0 +1,262 @@
+//! Nodes find each other without an address, and nobody else gets in by that.
+
+use std::time::{Duration, Instant};
+
+use crate::avahi::{self, Avahi};
+use crate::lab::*;
+
+fn at(event: &serde_json::Value) -> u64 {
+    event["time"].as_u64().unwrap()
+}
+
+#[test]
+fn needs_root_and_iproute2_two_that_trust_each_other_connect_with_no_addresses() {
+    let Some(mut lab) = Lab::new("discovery of two nodes", 2) else {
+        return;
+    };
+    lab.befriend_all();
+    let ids: Vec<String> = lab.hosts.iter_mut().map(Host::device).collect();
+    lab.hosts[0].start(&[]);
+    lab.hosts[1].start(&[]);
+    let started = Instant::now();
+    until("both are connected", || {
+        let up = |i: usize, j: usize| lab.hosts[i].connected().contains(&ids[j]);
+        (up(0, 1) && up(1, 0)).then_some(())
+    });
+    let took = started.elapsed();
+    for (i, other) in [(0, 1), (1, 0)] {
+        let seen = at(&lab.hosts[i].events("discovery.seen")[0]);
+        let up = at(&lab.hosts[i].events("peer.connect")[0]);
+        let begun = at(&lab.hosts[i].events("startup")[0]);
+        eprintln!(
+            "MEASURED: node {i}: start to sighting {} ms, sighting to connected {} ms",
+            seen.saturating_sub(begun),
+            i128::from(up) - i128::from(seen)
+        );
+        let peers = lab.hosts[i].json(&["peers"]);
+        let peer = peers
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|p| p["deviceId"] == *ids[other])
+            .unwrap()
+            .clone();
+        assert_eq!(peer["posture"], "identity-bound", "{peer}");
+    }
+    eprintln!(
+        "MEASURED: second node started to both connected: {} ms",
+        took.as_millis()
+    );
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn needs_root_and_iproute2_and_avahi_a_third_party_sees_both() {
+    let what = "avahi sees our nodes";
+    if let Some(why) = avahi::hindrance() {
+        return skipped(what, &why);
+    }
+    let Some(mut lab) = Lab::new(what, 3) else {
+        return;
+    };
+    let ids: Vec<String> = lab.hosts.iter_mut().take(2).map(Host::device).collect();
+    lab.hosts[0].start(&["--role", "field"]);
+    lab.hosts[1].start(&[]);
+    let third = Avahi::start(&lab.hosts[2]);
+    let (seen, took) = until("avahi-browse shows both", || {
+        let said = third.browse(&lab.hosts[2]);
+        ids.iter()
+            .all(|id| said.contains(&format!("deviceId={id}")))
+            .then_some(said)
+    });
+    eprintln!(
+        "MEASURED: avahi-browse showed both after {} ms",
+        took.as_millis()
+    );
+    let resolved = |id: &str| {
+        let lines = seen
+            .lines()
+            .filter(|l| l.starts_with('=') && l.contains(id));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = resolved(&ids[0]);
+    let found = |word: &str| first.iter().any(|l| l.contains(word));
+    for word in [
+        ";10.77.0.1;18789;",
+        "\"role=field\"",
+        "\"displayName=node-0\"",
+        "\"meshId=",
+        "\"version=",
+    ] {
+        assert!(found(word), "{word} in {first:?}");
+    }
+    assert!(!found("pairing="), "{first:?}");
+    assert!(
+        resolved(&ids[1])
+            .iter()
+            .any(|l| l.contains(";10.77.0.2;18789;")),
+        "{seen}"
+    );
+}
+
+#[test]
+fn needs_root_and_iproute2_one_that_leaves_is_gone_within_two_seconds() {
+    let Some(mut lab) = Lab::new("a graceful leave", 2) else {
+        return;
+    };
+    lab.befriend_all();
+    let ids: Vec<String> = lab.hosts.iter_mut().map(Host::device).collect();
+    for host in &mut lab.hosts {
+        host.start(&[]);
+    }
+    until("they are connected", || {
+        lab.hosts[0].connected().contains(&ids[1]).then_some(())
+    });
+    let asked = Instant::now();
+    assert_eq!(lab.hosts[1].stop(), Some(0));
+    let ended = asked.elapsed();
+    until("it is gone", || {
+        lab.hosts[0].sees(&ids[1]).is_none().then_some(())
+    });
+    let took = asked.elapsed();
+    eprintln!(
+        "MEASURED: stopped in {} ms, gone {} ms after it was told to stop",
+        ended.as_millis(),
+        took.as_millis()
+    );
+    assert!(
+        took < Duration::from_secs(2) + ended,
+        "{took:?} after {ended:?}"
+    );
+
+    // One that is killed says nothing: it is asked when the link breaks.
+    lab.hosts[1].start(&[]);
+    until("it is back", || {
+        lab.hosts[0].connected().contains(&ids[1]).then_some(())
+    });
+    let killed = Instant::now();
+    lab.hosts[1].kill();
+    until("it is gone too", || {
+        lab.hosts[0].sees(&ids[1]).is_none().then_some(())
+    });
+    eprintln!(
+        "MEASURED: gone {} ms after it was killed",
+        killed.elapsed().as_millis()
+    );
+    assert!(killed.elapsed() < Duration::from_secs(15));
+    let back = Instant::now();
+    lab.hosts[1].start(&[]);
+    until("it is connected again", || {
+        lab.hosts[0].connected().contains(&ids[1]).then_some(())
+    });
+    eprintln!(
+        "MEASURED: connected again {} ms after it was started again",
+        back.elapsed().as_millis()
+    );
+}
+
+#[test]
+fn needs_root_and_iproute2_strangers_and_other_meshes_are_listed_and_kept_out() {
+    let Some(mut lab) = Lab::new("strangers and other meshes", 3) else {
+        return;
+    };
+    let ids: Vec<String> = lab.hosts.iter_mut().map(Host::device).collect();
+    // 0 and 1 are of one mesh and do not trust each other; 0 and 2 do, and are of two meshes.
+    lab.befriend(0, 2);
+    lab.hosts[0].start(&[]);
+    lab.hosts[1].start(&[]);
+    lab.hosts[2].start(&["--mesh-name", "elsewhere"]);
+    let (stranger, _) = until("0 sees 1", || lab.hosts[0].sees(&ids[1]));
+    assert_eq!(
+        (stranger["standing"].as_str(), stranger["trusted"].as_bool()),
+        (Some("untrusted"), Some(false))
+    );
+    let (foreign, _) = until("0 sees 2", || lab.hosts[0].sees(&ids[2]));
+    assert_eq!(
+        (foreign["standing"].as_str(), foreign["trusted"].as_bool()),
+        (Some("other-mesh"), Some(true))
+    );
+    assert!(
+        foreign["reason"].as_str().unwrap().contains("another mesh"),
+        "{foreign}"
+    );
+    until("2 sees 0", || lab.hosts[2].sees(&ids[0]));
+    let view = lab.hosts[0].json(&["meshes", "set", "elsewhere", "ask"]);
+    let other = view["meshes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|m| m["own"] == false)
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (other["name"].as_str(), other["policy"].as_str()),
+        (Some("elsewhere"), Some("ask"))
+    );
+    // Longer than the higher id waits before it dials: whoever wanted to has dialed by now.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        for host in &lab.hosts {
+            assert!(host.connected().is_empty(), "{} is connected", host.name);
+        }
+    }
+    // Somebody insists, with the address in hand: both sides say why not.
+    lab.hosts[2].stop();
+    let peer = format!("{}=ws://10.77.0.1:{PORT}||lan", ids[0]);
+    lab.hosts[2].start(&["--mesh-name", "elsewhere", "--peer", &peer]);
+    let about = |host: &Host, kind: &str| {
+        let events = host.events(kind);
+        events
+            .iter()
+            .map(|e| e["message"].as_str().unwrap().to_owned())
+            .find(|m| m.to_lowercase().contains("mesh"))
+    };
+    let (accepting, _) = until("the accepting side says so", || {
+        about(&lab.hosts[0], "peer.refused")
+    });
+    let (dialing, _) = until("the dialing side says so", || {
+        about(&lab.hosts[2], "peer.state")
+    });
+    eprintln!("accepting: {accepting}\ndialing: {dialing}");
+    assert!(lab.hosts[0].connected().is_empty());
+}
+
+#[test]
+fn needs_root_and_iproute2_the_operator_api_answers_its_own_machine_only() {
+    let Some(mut lab) = Lab::new("the operator API from another machine", 2) else {
+        return;
+    };
+    lab.hosts[0].start(&[]);
+    let path = "/api/operator/v1/status";
+    for own in ["127.0.0.1", "[::1]", "localhost"] {
+        assert_eq!(
+            lab.hosts[0].http(&format!("http://{own}:{PORT}/healthz")),
+            200,
+            "{own}"
+        );
+        assert_eq!(
+            lab.hosts[0].http(&format!("http://{own}:{PORT}{path}")),
+            401,
+            "{own}: a token is needed"
+        );
+    }
+    for outer in ["10.77.0.1", "[fd77::1]", "[::ffff:10.77.0.1]"] {
+        for path in ["/healthz", path, "/metrics", "/nowhere"] {
+            let url = format!("http://{outer}:{PORT}{path}");
+            assert_eq!(lab.hosts[1].http(&url), 403, "{url}");
+        }
+    }
+    // Without discovery nobody else can even connect.
+    lab.hosts[0].stop();
+    lab.hosts[0].start(&["--no-discovery"]);
+    assert_eq!(
+        lab.hosts[0].http(&format!("http://127.0.0.1:{PORT}/healthz")),
+        200
+    );
+    assert_eq!(
+        lab.hosts[1].http(&format!("http://10.77.0.1:{PORT}/healthz")),
+        0
+    );
+    let view = lab.hosts[0].json(&["meshes"]);
+    assert_eq!(view["discovery"], false);
+}
