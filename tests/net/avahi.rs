@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::lab::{Host, installed, reads, until};
+use crate::lab::{Host, PORT, installed, reads, until};
 
 /// Avahi on a host; ended when dropped.
 pub struct Avahi {
@@ -16,7 +16,13 @@ pub struct Avahi {
 
 /// Why Avahi cannot run here, if it cannot.
 pub fn hindrance() -> Option<String> {
-    let needed = ["avahi-daemon", "avahi-browse", "dbus-daemon", "unshare"];
+    let needed = [
+        "avahi-daemon",
+        "avahi-browse",
+        "avahi-publish",
+        "dbus-daemon",
+        "unshare",
+    ];
     let missing: Vec<&str> = needed.into_iter().filter(|p| !installed(p)).collect();
     (!missing.is_empty()).then(|| {
         format!(
@@ -55,6 +61,12 @@ impl Avahi {
             .args(["-m", "sh", "-c", &script])
             .env("DBUS_SYSTEM_BUS_ADDRESS", &address);
         let daemon = quiet(&mut daemon).spawn().unwrap();
+        until("avahi answers", || {
+            let mut browse = host.command("avahi-browse");
+            browse.args(["-pt", "_clawmesh._tcp"]);
+            browse.env("DBUS_SYSTEM_BUS_ADDRESS", &address);
+            quiet(&mut browse).status().unwrap().success().then_some(())
+        });
         Avahi {
             bus,
             daemon,
@@ -76,6 +88,44 @@ impl Avahi {
                 .spawn()
                 .unwrap(),
         )
+    }
+
+    /// Announces a node that is not there, until the child is ended with this value.
+    pub fn publish(&self, host: &Host, address: &str, device: &str) -> Published {
+        let name = format!("{}.local", &device[..8]);
+        let with = |args: &[&str]| {
+            let mut publish = host.command("avahi-publish");
+            publish
+                .args(args)
+                .env("DBUS_SYSTEM_BUS_ADDRESS", &self.address);
+            quiet(&mut publish).spawn().unwrap()
+        };
+        let port = PORT.to_string();
+        let txt = format!("deviceId={device}");
+        Published(vec![
+            with(&["-a", "-R", &name, address]),
+            with(&[
+                "-s",
+                "-H",
+                &name,
+                &device[..8],
+                "_clawmesh._tcp",
+                &port,
+                &txt,
+            ]),
+        ])
+    }
+}
+
+/// Announcements; they end when dropped.
+pub struct Published(Vec<Child>);
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -357,14 +357,17 @@ impl Host {
         }
     }
 
-    /// The device nearby with this id, as this host's node sees it.
+    /// The device nearby with this id, as this host's node sees it, with its mesh's id and policy.
     pub fn sees(&self, id: &str) -> Option<Value> {
-        let view = self.json(&["meshes"]);
-        let meshes = view["meshes"].as_array().unwrap().clone();
-        let devices = meshes
-            .iter()
-            .flat_map(|m| m["devices"].as_array().unwrap().clone());
-        devices.into_iter().find(|d| d["deviceId"] == id)
+        let meshes = self.json(&["meshes"]);
+        meshes.as_array().unwrap().iter().find_map(|mesh| {
+            let nearby = mesh["nearby"].as_array().unwrap();
+            let mut found = nearby.iter().find(|d| d["deviceId"] == id)?.clone();
+            for key in ["meshId", "own", "policy"] {
+                found[key] = mesh[key].clone();
+            }
+            Some(found)
+        })
     }
 
     /// The devices it is connected to.

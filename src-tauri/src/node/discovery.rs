@@ -24,6 +24,9 @@ use crate::domain::base::{DeviceId, MeshId, TimeMs};
 const PATIENCE_MS: u64 = 3_000;
 /// How often what is nearby is looked at again: trust may have come meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Addresses of one device that are dialed. More than `peers` keeps would push each other out again
+/// and again, and every one would look new and end the wait between two attempts.
+const DIALED_MAX: usize = 4;
 const POLICIES: &str = "meshes.policies";
 
 /// What happens when a trusted device of a mesh is seen.
@@ -156,6 +159,7 @@ pub async fn run(shared: Shared, port: u16) {
     };
     let mut memory = Memory::default();
     let mut tick = tokio::time::interval(LOOK_EVERY);
+    let mut links = shared.links.watch();
     loop {
         tokio::select! {
             biased;
@@ -168,6 +172,8 @@ pub async fn run(shared: Shared, port: u16) {
                     return;
                 }
             },
+            // At once: a link that lasts no longer than a tick must be missed too.
+            _ = links.changed() => {}
             _ = tick.tick() => {}
         }
         memory.announce(&shared, &mdns);
@@ -290,7 +296,7 @@ impl Memory {
 }
 
 fn dial(shared: &Shared, near: &Near, now: TimeMs) {
-    for address in &near.sighting.addresses {
+    for address in near.sighting.addresses.iter().take(DIALED_MAX) {
         let Ok(url) = format!("ws://{address}").parse() else {
             continue;
         };
