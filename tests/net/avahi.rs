@@ -91,7 +91,7 @@ impl Avahi {
     }
 
     /// Announces a node that is not there, until the child is ended with this value.
-    pub fn publish(&self, host: &Host, address: &str, device: &str) -> Published {
+    pub fn publish(&self, host: &Host, addresses: &[&str], device: &str) -> Published {
         let name = format!("{}.local", &device[..8]);
         let with = |args: &[&str]| {
             let mut publish = host.command("avahi-publish");
@@ -102,18 +102,20 @@ impl Avahi {
         };
         let port = PORT.to_string();
         let txt = format!("deviceId={device}");
-        Published(vec![
-            with(&["-a", "-R", &name, address]),
-            with(&[
-                "-s",
-                "-H",
-                &name,
-                &device[..8],
-                "_clawmesh._tcp",
-                &port,
-                &txt,
-            ]),
-        ])
+        let mut said: Vec<Child> = addresses
+            .iter()
+            .map(|address| with(&["-a", "-R", &name, address]))
+            .collect();
+        said.push(with(&[
+            "-s",
+            "-H",
+            &name,
+            &device[..8],
+            "_clawmesh._tcp",
+            &port,
+            &txt,
+        ]));
+        Published(said)
     }
 }
 

@@ -291,17 +291,91 @@ fn needs_root_and_iproute2_and_avahi_what_others_announce_leads_to_no_loopback_a
     lab.hosts[0].trust(&id);
     lab.hosts[0].start(&[]);
     let liar = Avahi::start(&lab.hosts[1]);
-    let _lies = liar.publish(&lab.hosts[1], "127.0.0.1", &id);
+    let _lies = liar.publish(&lab.hosts[1], &["127.0.0.1"], &id);
     until("the announcement is there", || {
         liar.browse(&lab.hosts[1]).contains(&id).then_some(())
     });
     // An honest record that comes later has been heard: so was the false one.
     let other = "d".repeat(64);
-    let _truth = liar.publish(&lab.hosts[1], "10.77.0.2", &other);
+    let _truth = liar.publish(&lab.hosts[1], &["10.77.0.2"], &other);
     until("the honest one is seen", || lab.hosts[0].sees(&other));
     let peers = lab.hosts[0].json(&["peers"]);
     assert!(!peers.to_string().contains("127.0.0.1"), "{peers}");
     if let Some(seen) = lab.hosts[0].sees(&id) {
         assert!(!seen.to_string().contains("127.0.0.1"), "{seen}");
     }
+}
+
+#[test]
+fn needs_root_and_iproute2_and_avahi_a_device_of_many_addresses_is_not_dialed_without_pause() {
+    let what = "a device of many addresses";
+    if let Some(why) = avahi::hindrance() {
+        return skipped(what, &why);
+    }
+    let Some(mut lab) = Lab::new(what, 2) else {
+        return;
+    };
+    // Nothing listens at any of them.
+    let addresses: Vec<String> = (10..18).map(|n| format!("10.77.0.{n}")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    for address in &addresses {
+        let line = format!("{address}/24");
+        run(&[
+            "ip",
+            "-n",
+            &lab.hosts[1].namespace,
+            "addr",
+            "add",
+            &line,
+            "dev",
+            "eth0",
+        ]);
+    }
+    // No id is higher: our node is the one that dials.
+    let id = "f".repeat(64);
+    lab.hosts[0].trust(&id);
+    lab.hosts[0].start(&[]);
+    let third = Avahi::start(&lab.hosts[1]);
+    let _said = third.publish(&lab.hosts[1], &addresses, &id);
+    let attempts = |lab: &Lab| lab.hosts[0].log().matches("not connected").count();
+    until("all addresses are seen", || {
+        let seen = lab.hosts[0].sees(&id)?;
+        (seen["addresses"].as_array().unwrap().len() == addresses.len()).then_some(())
+    });
+    let (before, deadline) = (attempts(&lab), Instant::now() + Duration::from_secs(12));
+    until("a while has passed", || {
+        (Instant::now() > deadline).then_some(())
+    });
+    let tried = attempts(&lab) - before;
+    eprintln!("MEASURED: {tried} attempts in 12 s");
+    assert!((1..=8).contains(&tried), "{tried} attempts in 12 s");
+}
+
+#[test]
+fn needs_root_and_iproute2_only_where_a_node_listens_is_announced() {
+    let Some(mut lab) = Lab::new("what is announced", 3) else {
+        return;
+    };
+    let ids: Vec<String> = lab.hosts.iter_mut().map(Host::device).collect();
+    lab.hosts[0].start(&["--host", "127.0.0.1"]);
+    lab.hosts[1].start(&["--host", "10.77.0.2"]);
+    lab.hosts[2].start(&[]);
+    let (one, _) = until("2 sees 1", || lab.hosts[2].sees(&ids[1]));
+    assert_eq!(one["addresses"], serde_json::json!(["10.77.0.2:18789"]));
+    let (all, _) = until("0 sees every address of 2", || {
+        let seen = lab.hosts[0].sees(&ids[2])?;
+        seen["addresses"]
+            .to_string()
+            .contains("[fd77::3]:18789")
+            .then_some(seen)
+    });
+    assert!(
+        all["addresses"].to_string().contains("10.77.0.3:18789"),
+        "{all}"
+    );
+    let deadline = Instant::now() + Duration::from_secs(3);
+    until("a while has passed", || {
+        (Instant::now() > deadline).then_some(())
+    });
+    assert_eq!(lab.hosts[2].sees(&ids[0]), None);
 }

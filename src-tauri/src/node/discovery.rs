@@ -5,6 +5,7 @@
 //! moment, since it may be the only one that can. A device of another mesh is shown and never dialed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -137,14 +138,14 @@ impl Nearby {
 }
 
 /// Looks around until the node stops.
-pub async fn run(shared: Shared, port: u16) {
+pub async fn run(shared: Shared, listens: SocketAddr) {
     let announcement = Announcement {
         device: shared.own_id().clone(),
         name: shared.config.name.clone(),
         role: shared.config.role.as_str().to_owned(),
         mesh: shared.mesh.clone(),
         mesh_name: shared.config.mesh_name.clone(),
-        port,
+        listens,
     };
     let mut mdns = match Mdns::start(announcement) {
         Ok(mdns) => mdns,

@@ -37,8 +37,8 @@ pub struct Announcement {
     pub mesh: MeshId,
     /// The name of its mesh, where it has one.
     pub mesh_name: Option<String>,
-    /// The port it listens on.
-    pub port: u16,
+    /// Where it listens; an unspecified address is every address of this machine.
+    pub listens: SocketAddr,
 }
 
 /// A node on the LAN, as it says of itself.
@@ -111,6 +111,11 @@ impl Mdns {
     /// [`DiscoveryError`].
     pub fn announce(&self, pairing: bool) -> Result<(), DiscoveryError> {
         let a = &self.announced;
+        let ip = a.listens.ip().to_canonical();
+        if ip.is_loopback() {
+            // Nobody who hears it could connect.
+            return Ok(());
+        }
         let mut txt = vec![
             ("deviceId", a.device.as_str().to_owned()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -126,8 +131,13 @@ impl Mdns {
         }
         let instance = format!("clawmesh-{}", a.device.short());
         let host = format!("{instance}.local.");
-        let info = ServiceInfo::new(SERVICE, &instance, &host, (), a.port, &txt[..])?;
-        let mut info = info.enable_addr_auto();
+        let port = a.listens.port();
+        let mut info = match ip.is_unspecified() {
+            true => {
+                ServiceInfo::new(SERVICE, &instance, &host, (), port, &txt[..])?.enable_addr_auto()
+            }
+            false => ServiceInfo::new(SERVICE, &instance, &host, ip, port, &txt[..])?,
+        };
         // Both names are made of the hash of a key: nobody else has them, and asking whether somebody
         // does would only take time (RFC 6762 §8.1).
         info.set_requires_probe(false);
