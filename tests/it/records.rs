@@ -205,10 +205,7 @@ async fn who_was_away_hears_of_it_later_and_what_is_no_issuers_word_counts_for_n
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_of_an_issuer_that_went_silent_may_not_approve_any_more() {
-    use clawmesh::adapters::clock::SystemClock;
-    let clock = std::sync::Arc::new(SystemClock::default());
-    let mut setup = field().trusting(key(1), "observe:T2,relay,read,admin");
-    setup.clock = clock.clone();
+    let setup = field().trusting(key(1), "observe:T2,relay,read,admin");
     let c = setup.start_in(place(), Some(3)).await;
     let record = clawmesh::domain::gate::OperatorRecord {
         operator_id: operator().id().clone(),
@@ -216,7 +213,7 @@ async fn an_operator_of_an_issuer_that_went_silent_may_not_approve_any_more() {
         name: "ada".into(),
         max_level: "L2".parse().unwrap(),
         issuer: key(1).id().clone(),
-        issued_at: c.shared().now(),
+        issued_at: TimeMs(c.shared().now().0 - 31 * 86_400_000),
         expires_at: None,
     };
     let signed = clawmesh::domain::gate::SignedOperator::issue(record, &key(1));
@@ -225,7 +222,6 @@ async fn an_operator_of_an_issuer_that_went_silent_may_not_approve_any_more() {
         .store
         .write(Class::Durable, "t", move |c| operators::put(c, &signed));
     put.await.unwrap();
-    clock.shift(31 * 86_400_000);
     let minted = mint(&c, 1).await;
     let approval = decision(c.shared(), &minted.signed, &operator(), Verdict::Approve);
     let refused = proposals::decide(c.shared(), approval).await.unwrap_err();

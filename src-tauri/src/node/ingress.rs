@@ -15,9 +15,10 @@ use super::links::credit::{Taken, cost_kib};
 use super::shared::{Shared, store_refusal};
 use crate::adapters::store::Class;
 use crate::adapters::store::frames::Inserted;
-use crate::domain::admission::{Admitted, TrustView, admit};
+use crate::domain::admission::{Admitted, TrustView, admit, admit_own};
 use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX};
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
+use crate::domain::identity::DeviceKey;
 use crate::domain::wire::Frame;
 use crate::domain::wire::verify::verify_frames;
 
@@ -119,11 +120,12 @@ async fn next_batch(shared: &Shared, inbox: &mut mpsc::Receiver<Item>) -> Option
     }
     let trust = shared.trust.snapshot();
     let mesh = shared.mesh.clone();
-    let own = shared.own_id().clone();
     let now = shared.now();
     let signers = shared.known_signers();
+    let (inner, horizon) = (shared.clone(), shared.held.horizon());
     // Signatures are work for the processor; the network tasks must not wait for it.
-    let judging = shared.work(move || judge(items, &own, &signers, &mesh, &trust, now));
+    let judging =
+        shared.work(move || judge(items, &inner.key, horizon, &signers, &mesh, &trust, now));
     Some(judging.await.unwrap_or_else(|| {
         tracing::error!("a batch of frames could not be judged and was dropped");
         Judged::default()
@@ -143,7 +145,8 @@ fn unsigned(frame: &Frame) -> Refusal {
 
 fn judge(
     items: Vec<Item>,
-    own: &DeviceId,
+    own: &DeviceKey,
+    horizon: TimeMs,
     signers: &BTreeSet<DeviceId>,
     mesh: &MeshId,
     trust: &impl TrustView,
@@ -151,7 +154,12 @@ fn judge(
 ) -> Judged {
     let mut judged = Judged::default();
     let (mut peers, mut frames) = (Vec::new(), Vec::new());
-    for item in items.into_iter().filter(|i| i.frame.origin != *own) {
+    for item in items {
+        // What this node made itself it has, unless a crash took it: then others bring it back.
+        let ours = item.frame.origin == *own.id();
+        if ours && (item.frame.signature.is_none() || item.frame.timestamp <= horizon) {
+            continue;
+        }
         // Whoever left the signature out on the way would otherwise keep the proven frame out.
         if item.frame.signature.is_none() && signers.contains(&item.frame.origin) {
             judged.refused.push((item.peer, unsigned(&item.frame)));
@@ -161,9 +169,16 @@ fn judge(
         frames.push(item.frame);
         judged._holds.push(item.hold);
     }
-    let key_of = |id: &DeviceId| trust.record(id).and_then(|r| r.public_key);
+    let key_of = |id: &DeviceId| match id == own.id() {
+        true => Some(*own.public()),
+        false => trust.record(id).and_then(|r| r.public_key),
+    };
     for (verified, peer) in verify_frames(frames, mesh, key_of).into_iter().zip(peers) {
-        match verified.and_then(|v| admit(v, &peer, trust, now)) {
+        let admitted = verified.and_then(|v| match v.get().origin == *own.id() {
+            true => Ok(admit_own(v, now)),
+            false => admit(v, &peer, trust, now),
+        });
+        match admitted {
             Ok(admitted) => {
                 judged.admitted.push(admitted);
                 judged.from.push(peer);

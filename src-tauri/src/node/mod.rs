@@ -223,12 +223,15 @@ impl Node {
     async fn take_leave(&self) {
         let shared = &self.shared;
         shared.peers.retire();
-        let mut links = shared.links.watch();
-        for link in shared.links.all() {
+        let links = shared.links.all();
+        for link in &links {
             link.take_leave(shared.own_id(), shared.now());
         }
-        let gone =
-            async { while !shared.links.all().is_empty() && links.changed().await.is_ok() {} };
+        let gone = async {
+            for link in &links {
+                link.silent.cancelled().await;
+            }
+        };
         drop(tokio::time::timeout(GOODBYE, gone).await);
     }
 }

@@ -99,7 +99,7 @@ async fn feed_kin(
     loop {
         head.mark_unchanged();
         let peer = link.info.device.clone();
-        let page = shared
+        let mut page = shared
             .store
             .read("gossip", move |c| {
                 frames::after(c, cursor, PAGE, Some(&peer))
@@ -107,6 +107,7 @@ async fn feed_kin(
             .await?;
         if let Some(last) = page.last().map(|f| f.seq) {
             cursor = last;
+            page.retain(|f| f.origin != link.info.device);
             if !send(shared, link, &page).await {
                 return Ok(());
             }
@@ -150,7 +151,7 @@ async fn send_wanted(
 /// Sends frames in as few messages as their size allows. `false` if the link has ended.
 async fn send(shared: &Shared, link: &LinkHandle, page: &[StoredFrame]) -> bool {
     let mut batch = Batch::default();
-    for stored in page.iter().filter(|f| f.origin != link.info.device) {
+    for stored in page {
         if stored.seq <= shared.mesh_floor {
             continue;
         }

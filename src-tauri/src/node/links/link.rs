@@ -116,6 +116,8 @@ pub struct Link {
     next_id: AtomicU64,
     farewell: Mutex<Option<(u16, &'static str)>>,
     leaving: AtomicBool,
+    /// Cancelled once the writer has said its last word.
+    pub silent: CancellationToken,
 }
 
 /// Shared handle to a link.
@@ -143,6 +145,7 @@ impl Link {
             next_id: AtomicU64::new(1),
             farewell: Mutex::default(),
             leaving: AtomicBool::new(false),
+            silent: CancellationToken::new(),
         });
         let lanes = Lanes {
             answers: answers_out,

@@ -75,6 +75,7 @@ pub async fn run(mut writer: SocketWriter, mut queues: Queues, link: LinkHandle)
     }
     let (code, reason) = link.farewell().unwrap_or((1000, "bye"));
     writer.close(code, reason).await;
+    link.silent.cancel();
 }
 
 /// Writes what waits, then flushes once. `false` if the socket failed.
