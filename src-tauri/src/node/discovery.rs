@@ -5,6 +5,7 @@
 //! moment, since it may be the only one that can. A device of another mesh is shown and never dialed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ use crate::domain::base::{DeviceId, MeshId, TimeMs};
 const PATIENCE_MS: u64 = 3_000;
 /// How often what is nearby is looked at again: trust may have come meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Addresses of one device that are dialed. More than `peers` keeps would push each other out again
+/// and again, and every one would look new and end the wait between two attempts.
+const DIALED_MAX: usize = 4;
 const POLICIES: &str = "meshes.policies";
 
 /// What happens when a trusted device of a mesh is seen.
@@ -134,14 +138,14 @@ impl Nearby {
 }
 
 /// Looks around until the node stops.
-pub async fn run(shared: Shared, port: u16) {
+pub async fn run(shared: Shared, listens: SocketAddr) {
     let announcement = Announcement {
         device: shared.own_id().clone(),
         name: shared.config.name.clone(),
         role: shared.config.role.as_str().to_owned(),
         mesh: shared.mesh.clone(),
         mesh_name: shared.config.mesh_name.clone(),
-        port,
+        listens,
     };
     let mut mdns = match Mdns::start(announcement) {
         Ok(mdns) => mdns,
@@ -156,6 +160,7 @@ pub async fn run(shared: Shared, port: u16) {
     };
     let mut memory = Memory::default();
     let mut tick = tokio::time::interval(LOOK_EVERY);
+    let mut links = shared.links.watch();
     loop {
         tokio::select! {
             biased;
@@ -168,6 +173,8 @@ pub async fn run(shared: Shared, port: u16) {
                     return;
                 }
             },
+            // At once: a link that lasts no longer than a tick must be missed too.
+            _ = links.changed() => {}
             _ = tick.tick() => {}
         }
         memory.announce(&shared, &mdns);
@@ -290,7 +297,7 @@ impl Memory {
 }
 
 fn dial(shared: &Shared, near: &Near, now: TimeMs) {
-    for address in &near.sighting.addresses {
+    for address in near.sighting.addresses.iter().take(DIALED_MAX) {
         let Ok(url) = format!("ws://{address}").parse() else {
             continue;
         };

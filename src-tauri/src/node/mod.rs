@@ -132,7 +132,7 @@ impl Node {
         if shared.config.discovery {
             shared
                 .tasks
-                .passing("discovery", discovery::run(shared.clone(), address.port()));
+                .passing("discovery", discovery::run(shared.clone(), address));
         }
         shared.pairing.listens_on(address);
         shared

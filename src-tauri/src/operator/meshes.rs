@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Answer, Door};
+use crate::domain::base::limits::NAME_MAX_BYTES;
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal};
 use crate::node::discovery::{JoinPolicy, Near};
 use crate::node::shared::store_refusal;
@@ -131,11 +132,7 @@ impl Door {
     pub async fn set_mesh_policy(&self, change: MeshPolicyChange) -> Answer<Vec<MeshView>> {
         let shared = &self.shared;
         let invalid = |why: String| Refusal::new(Code::InvalidParams, why);
-        let mesh = match change.mesh.parse::<MeshId>() {
-            Ok(id) => id,
-            Err(_) if !change.mesh.trim().is_empty() => MeshId::of_name(change.mesh.trim()),
-            Err(error) => return Err(invalid(format!("mesh: {error}"))),
-        };
+        let mesh = self.mesh_meant(change.mesh.trim())?;
         if mesh != shared.mesh && change.policy == JoinPolicy::Auto {
             return Err(invalid(
                 "devices of another mesh are never connected by themselves; pair the device, or start this node \
@@ -149,6 +146,23 @@ impl Door {
             .await
             .map_err(|e| store_refusal(&e))?;
         Ok(self.meshes())
+    }
+
+    /// The mesh that a text means: one that is known by this id, else what has the form of an id,
+    /// else the mesh of this name.
+    fn mesh_meant(&self, text: &str) -> Answer<MeshId> {
+        let known = self.meshes().into_iter().filter_map(|m| m.mesh_id);
+        let known = known.chain(self.shared.nearby.policies().into_keys());
+        let hex = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let id = hex || uuid::Uuid::try_parse(text).is_ok() || known.into_iter().any(|k| k == text);
+        let invalid = |why: String| Refusal::new(Code::InvalidParams, why);
+        match id {
+            true => text.parse().map_err(|e| invalid(format!("mesh: {e}"))),
+            false if text.is_empty() || text.len() > NAME_MAX_BYTES => {
+                Err(invalid("name the mesh, or give its id".to_owned()))
+            }
+            false => Ok(MeshId::of_name(text)),
+        }
     }
 
     /// Lets a device of our mesh in that the join policy asks about.

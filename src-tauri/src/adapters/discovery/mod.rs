@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 
 use crate::domain::base::limits::{NAME_MAX_BYTES, NEARBY_ADDRESSES_MAX, NEARBY_MAX};
 use crate::domain::base::text::one_line;
@@ -20,6 +20,9 @@ const SERVICE: &str = "_clawmesh._tcp.local.";
 const VERIFY_WAIT: Duration = Duration::from_secs(2);
 /// How long a goodbye may take to leave.
 const GOODBYE_WAIT: Duration = Duration::from_millis(500);
+
+/// Pause before the daemon is asked to tell again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What this node says of itself on the LAN.
 #[derive(Debug, Clone)]
@@ -34,8 +37,8 @@ pub struct Announcement {
     pub mesh: MeshId,
     /// The name of its mesh, where it has one.
     pub mesh_name: Option<String>,
-    /// The port it listens on.
-    pub port: u16,
+    /// Where it listens; an unspecified address is every address of this machine.
+    pub listens: SocketAddr,
 }
 
 /// A node on the LAN, as it says of itself.
@@ -89,6 +92,8 @@ impl Mdns {
     /// [`DiscoveryError`] where the system has no multicast for us.
     pub fn start(announced: Announcement) -> Result<Self, DiscoveryError> {
         let daemon = ServiceDaemon::new()?;
+        // What is said there reaches this machine only, which hears it on its other interfaces too.
+        daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
         let events = daemon.browse(SERVICE)?;
         let mdns = Self {
             daemon,
@@ -106,6 +111,11 @@ impl Mdns {
     /// [`DiscoveryError`].
     pub fn announce(&self, pairing: bool) -> Result<(), DiscoveryError> {
         let a = &self.announced;
+        let ip = a.listens.ip().to_canonical();
+        if ip.is_loopback() {
+            // Nobody who hears it could connect.
+            return Ok(());
+        }
         let mut txt = vec![
             ("deviceId", a.device.as_str().to_owned()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -121,15 +131,30 @@ impl Mdns {
         }
         let instance = format!("clawmesh-{}", a.device.short());
         let host = format!("{instance}.local.");
-        let info = ServiceInfo::new(SERVICE, &instance, &host, (), a.port, &txt[..])?;
-        self.daemon.register(info.enable_addr_auto())?;
+        let port = a.listens.port();
+        let mut info = match ip.is_unspecified() {
+            true => {
+                ServiceInfo::new(SERVICE, &instance, &host, (), port, &txt[..])?.enable_addr_auto()
+            }
+            false => ServiceInfo::new(SERVICE, &instance, &host, ip, port, &txt[..])?,
+        };
+        // Both names are made of the hash of a key: nobody else has them, and asking whether somebody
+        // does would only take time (RFC 6762 §8.1).
+        info.set_requires_probe(false);
+        self.daemon.register(info)?;
         Ok(())
     }
 
     /// What happens next; `None` when discovery has ended.
     pub async fn next(&mut self) -> Option<Sight> {
         loop {
-            match self.events.recv_async().await.ok()? {
+            let Ok(event) = self.events.recv_async().await else {
+                // The daemon drops a listener that falls behind in a burst; it tells all again.
+                tokio::time::sleep(AGAIN_AFTER).await;
+                self.events = self.daemon.browse(SERVICE).ok()?;
+                continue;
+            };
+            match event {
                 ServiceEvent::ServiceResolved(service) => {
                     let Some(sighting) = read(&service) else {
                         continue;
@@ -215,12 +240,12 @@ fn read(service: &ResolvedService) -> Option<Sighting> {
 }
 
 /// Whether an address can be dialed as it stands: one that counts only on one of our interfaces
-/// cannot.
+/// cannot, and one of this very machine is no place where a stranger on the LAN could be.
 fn is_usable(ip: &IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_multicast(),
-        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),
-    }
+    let ip = ip.to_canonical();
+    let nowhere = ip.is_unspecified() || ip.is_multicast() || ip.is_loopback();
+    let one_interface = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    !nowhere && !one_interface
 }
 
 #[cfg(test)]
@@ -254,6 +279,16 @@ mod tests {
         assert_eq!(shown, ["192.168.1.7:18789", "[fd00::7]:18789"]);
         assert!(read(&service(&[("deviceId", "xyz")], "192.168.1.7")).is_none());
         assert!(read(&service(&[], "192.168.1.7")).is_none());
-        assert!(read(&service(&[("deviceId", &id)], "fe80::1")).is_none());
+        for nowhere in [
+            "fe80::1",
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "::ffff:127.0.0.1",
+            "0.0.0.0",
+        ] {
+            let said = service(&[("deviceId", &id)], nowhere);
+            assert!(read(&said).is_none(), "{nowhere}");
+        }
     }
 }

@@ -195,13 +195,18 @@ impl Peers {
         added.is_some()
     }
 
-    /// A device is gone from the LAN: what was seen there is forgotten.
+    /// A device is gone from the LAN: what was seen there is forgotten. Whoever rests hears of it, for
+    /// only then is the same address, seen again, a new one.
     pub fn unseen(&self, device: &DeviceId) {
-        self.with(|table| {
-            if let Some(standing) = table.get_mut(device) {
-                standing.targets.retain(|t| t.source != Source::Seen);
-            }
+        let forgot = self.with(|table| {
+            let standing = table.get_mut(device)?;
+            let before = standing.targets.len();
+            standing.targets.retain(|t| t.source != Source::Seen);
+            (standing.targets.len() < before).then_some(())
         });
+        if forgot.is_some() {
+            self.changed.send_modify(|n| *n += 1);
+        }
     }
 
     /// Where we stand with a device.
