@@ -3,6 +3,7 @@
 #   make run        install what is missing, build, run the demo: a command centre and a field node
 #   make test       install what is missing, then every check and test (this is all that CI does)
 #   make test-long  the long simulations and property tests as well
+#   make console    build the browser console that the node carries
 #   make sim        simulate worlds: SEEDS=1000 START=0, or SEED=1234 again; SIM_TRACE=1 tells all
 #   make node       build the node for use: target/release/clawmesh-node
 #   make bench      criterion benchmarks
@@ -12,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long sim node bench fmt clean
+.PHONY: help setup run test test-long sim console node bench fmt clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,7 +37,10 @@ sim: export START := $(START)
 sim:
 	@scripts/with-tools cargo test --locked --test sim -- --exact --nocapture sim
 
-node:
+console:
+	@scripts/console
+
+node: console
 	@scripts/with-tools cargo build --locked --release --bin clawmesh-node
 	@echo "Built target/release/clawmesh-node"
 

@@ -7,6 +7,11 @@ import { useSyncExternalStore } from "react";
 import { type NodeEvent, type Proposal, ROOT } from "./client";
 import { mergeEvents, patchProposal } from "./patch";
 
+const ASK_EVERY_MS = 5_000;
+const ANSWER_MS = 4_000;
+/** Without an answer for so long, what is on screen is called old. */
+const LOST_AFTER_MS = 12_000;
+
 export interface Link {
   state: "connecting" | "live" | "lost";
   /** When the node was last heard. */
@@ -50,8 +55,18 @@ export function follow(client: QueryClient): () => void {
   const refresh = setInterval(() => {
     for (const key of old) void client.invalidateQueries({ queryKey: [key] });
     old.clear();
-    if (link.state === "live") link = { ...link, heard: Date.now() };
   }, 500);
+
+  // A stream that has silently died looks like one on which nothing happens: only an answer counts.
+  const asking = setInterval(async () => {
+    try {
+      const answer = await fetch(`${ROOT}/session`, { signal: AbortSignal.timeout(ANSWER_MS) });
+      if (answer.ok && link.state === "live") link = { ...link, heard: Date.now() };
+    } catch {
+      // Counted below, by what was heard last.
+    }
+    if (link.state === "live" && Date.now() - (link.heard ?? 0) > LOST_AFTER_MS) lose();
+  }, ASK_EVERY_MS);
 
   const connect = () => {
     if (ended) return;
@@ -75,20 +90,22 @@ export function follow(client: QueryClient): () => void {
       client.setQueryData<Proposal[]>(["proposals"], (list) => (list ? patchProposal(list, proposal) : list));
       for (const k of ["status", "trace"]) old.add(k);
     });
-    source.onerror = () => {
-      // Ours alone reconnects, so that the place in the stream and the pace are known.
-      source?.close();
-      set({ state: "lost" });
-      clearTimeout(timer);
-      timer = setTimeout(connect, wait);
-      wait = Math.min(wait * 2, 8_000);
-    };
+    source.onerror = lose;
   };
+  // Ours alone reconnects, so that the place in the stream and the pace are known.
+  function lose() {
+    source?.close();
+    set({ state: "lost" });
+    clearTimeout(timer);
+    timer = setTimeout(connect, wait);
+    wait = Math.min(wait * 2, 8_000);
+  }
   connect();
   return () => {
     ended = true;
     clearTimeout(timer);
     clearInterval(refresh);
+    clearInterval(asking);
     source?.close();
   };
 }

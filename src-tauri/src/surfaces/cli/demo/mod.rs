@@ -17,6 +17,7 @@ use self::prepare::{Prepared, Side};
 use super::context::Context;
 use super::fail::{Done, Failure};
 use super::{out, start, text};
+use crate::operator::access::Scope;
 use crate::surfaces::remote::Remote;
 
 /// How often readiness is looked at.
@@ -69,6 +70,7 @@ async fn serve(
             () = &mut ready, if !guided => {
                 guided = true;
                 guide(program, prepared, center.pid, field.pid);
+                offer_console(program, prepared).await;
             }
         }
     }
@@ -272,6 +274,24 @@ fn guide(program: &Path, prepared: &Prepared, center: u32, field: u32) {
     for line in lines {
         out::print(&format!("{}\n", text::clean(&line)));
     }
+}
+
+/// Prints a link that opens the console once, and how to get another.
+async fn offer_console(program: &Path, prepared: &Prepared) {
+    let dir = prepared.center.dir.root();
+    let another = format!("{} --state-dir {} console", quoted(program), quoted(dir));
+    let link = match Remote::connect(dir).await {
+        Ok(Some(remote)) => remote.console_link(Scope::Operate, "demo").await.ok(),
+        _ => None,
+    };
+    if let Some(link) = link {
+        let url = text::clean(&link.url);
+        out::print(&format!("Console, once within two minutes: {url}\n"));
+    }
+    out::print(&format!(
+        "Another console link: {}\n\n",
+        text::clean(&another)
+    ));
 }
 
 #[cfg(test)]
