@@ -463,12 +463,16 @@ pub enum TrustCommand {
         /// The grants, for example `observe:T2,relay`
         grants: String,
     },
-    /// Allow a trusted device less
+    /// Allow a trusted device less, or end the trust in it for good
     Revoke {
         /// Its id, or a start of it that fits only one
         device: String,
         /// The grants to take away
-        grants: String,
+        #[arg(required_unless_present = "for_good")]
+        grants: Option<String>,
+        /// End the trust in the device, here and wherever this one is trusted with admin; never taken back
+        #[arg(long, conflicts_with = "grants")]
+        for_good: bool,
     },
 }
 

@@ -225,6 +225,14 @@ impl Registry {
         }
     }
 
+    /// Ends the trust in a device for good.
+    pub async fn trust_revoke(&self, id: &str) -> Result<TrustRecordView, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.trust_revoke(id).await?),
+            Self::Stopped(o) => viewed(registry::trust_revoke(&o.desk, id).await),
+        }
+    }
+
     /// Enrols a person.
     pub async fn operator_enroll(&self, enroll: &OperatorEnroll) -> Result<OperatorView, Failure> {
         match self {

@@ -50,9 +50,14 @@ async fn act(ctx: &Context, registry: &Registry, command: &TrustCommand) -> Done
             let id = find(registry, device).await?.device_id;
             changed(ctx, &registry.trust_grant(&id, grants).await?, "changed")
         }
-        TrustCommand::Revoke { device, grants } => {
+        TrustCommand::Revoke { device, grants, .. } => {
             let id = find(registry, device).await?.device_id;
-            changed(ctx, &registry.trust_ungrant(&id, grants).await?, "changed")
+            match grants {
+                Some(grants) => {
+                    changed(ctx, &registry.trust_ungrant(&id, grants).await?, "changed")
+                }
+                None => changed(ctx, &registry.trust_revoke(&id).await?, "revoked for good"),
+            }
         }
     }
 }
