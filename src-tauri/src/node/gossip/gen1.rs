@@ -129,6 +129,11 @@ fn outgoing(link: &LinkHandle, stored: &StoredFrame) -> Option<String> {
     value
         .as_object_mut()?
         .insert("hops".into(), hops(stored).into());
-    let shown = shown_to_gen1(value, stored.claimed_tier, stored.effective_tier);
+    // What we vouch for as claimed stays as it is: its signature then still holds at our own nodes
+    // beyond this peer.
+    let shown = match stored.effective_tier >= stored.claimed_tier {
+        true => value,
+        false => shown_to_gen1(value, stored.claimed_tier, stored.effective_tier),
+    };
     Some(one(&shown.to_string()))
 }
