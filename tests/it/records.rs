@@ -3,7 +3,7 @@
 
 use clawmesh::adapters::store::{Class, operators, records};
 use clawmesh::domain::base::{Code, TimeMs};
-use clawmesh::domain::gate::records::{DeviceRevocation, Record};
+use clawmesh::domain::gate::records::{DeviceRevocation, Proven, Record};
 use clawmesh::node::Shared;
 use clawmesh::node::proposals;
 use clawmesh::operator::Door;
@@ -172,17 +172,18 @@ async fn who_was_away_hears_of_it_later_and_what_is_no_issuers_word_counts_for_n
         issuer: key(2).id().clone(),
         revoked_at: TimeMs(5),
     };
-    let record = Record::revoke_device(end(MESH), &key(2));
+    let said = |record: Record, by: u8| json!({"key": key(by).public(), "record": record});
+    let record = said(Record::revoke_device(end(MESH), &key(2)), 2);
     liar.event("records.page", json!({"records": [record]}))
         .await;
     // One in A's name, signed by another; one of another mesh; and garbage.
     let mut forged = end(MESH);
     forged.issuer = key(1).id().clone();
     forged.device_id = key(2).id().clone();
-    let record = Record::revoke_device(forged, &key(2));
+    let record = said(Record::revoke_device(forged, &key(2)), 1);
     liar.event("records.page", json!({"records": [record]}))
         .await;
-    let record = Record::revoke_device(end("elsewhere"), &key(2));
+    let record = said(Record::revoke_device(end("elsewhere"), &key(2)), 2);
     liar.event("records.page", json!({"records": [record]}))
         .await;
     for garbage in [
@@ -230,4 +231,147 @@ async fn an_operator_of_an_issuer_that_went_silent_may_not_approve_any_more() {
         refused.message.contains("nothing has been heard"),
         "{refused}"
     );
+}
+
+/// A peer that speaks of records alone.
+async fn bearer(node: &TestNode, me: u8) -> Probe {
+    let mut probe = Probe::open(node.address).await;
+    let reply = probe
+        .handshake(&key(me), MESH, |params| {
+            params.insert("features".into(), json!(["revocations"]));
+        })
+        .await;
+    assert_eq!(reply["ok"], true, "{reply}");
+    probe
+}
+
+/// The end of device 4, said in the name of one device and signed by another.
+fn end_of_four(issuer: u8, signer: u8, at: u64) -> serde_json::Value {
+    let revocation = DeviceRevocation {
+        mesh_id: clawmesh::domain::base::MeshId::of_name(MESH),
+        device_id: key(4).id().clone(),
+        issuer: key(issuer).id().clone(),
+        revoked_at: TimeMs(at),
+    };
+    let record = Record::revoke_device(revocation, &key(signer));
+    json!({"key": key(issuer).public(), "record": record})
+}
+
+async fn bring(probe: &mut Probe, records: Vec<serde_json::Value>) {
+    probe
+        .event("records.page", json!({"records": records}))
+        .await;
+    // What comes before an answer has been taken.
+    assert_eq!(probe.ask("mesh.ping", json!({})).await["ok"], true);
+}
+
+fn trust_in(device: u8) -> TrustAdd {
+    let add = json!({"deviceId": key(device).id(), "preset": "command-center"});
+    serde_json::from_value(add).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_record_keeps_no_place_where_its_issuer_is_unknown() {
+    let c = field().trusting(key(2), PEER).trusting(key(4), PEER);
+    let c = c.start_in(place(), Some(3)).await;
+    let mut peer = bearer(&c, 2).await;
+    // Older than the genuine one, so it would stand in its way.
+    bring(&mut peer, vec![end_of_four(1, 2, 1)]).await;
+    assert_eq!(crate::bad_peers::refusals(&c, "AUTH_FAILED"), 1);
+    let mut with_its_own_key = end_of_four(1, 2, 1);
+    with_its_own_key["key"] = json!(key(2).public());
+    bring(&mut peer, vec![with_its_own_key]).await;
+    assert_eq!(crate::bad_peers::refusals(&c, "AUTH_FAILED"), 2);
+    let held = c.shared().store.read("t", records::all).await.unwrap();
+    assert!(held.is_empty(), "{held:?}");
+    bring(&mut peer, vec![end_of_four(1, 1, c.shared().now().0)]).await;
+    assert!(
+        c.shared().trust.trusts(key(4).id()),
+        "nobody knows device 1"
+    );
+    // It becomes an administrator, by its id alone: its key has never been seen on a link.
+    let door = Door::new(c.shared().clone());
+    door.trust_add(&trust_in(1)).await.unwrap();
+    assert!(!c.shared().trust.trusts(key(4).id()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_record_does_not_take_the_good_ones_beside_it_down() {
+    let c = field().trusting(key(2), PEER).trusting(key(4), PEER);
+    let c = c.start_in(place(), Some(3)).await;
+    let door = Door::new(c.shared().clone());
+    door.trust_add(&trust_in(1)).await.unwrap();
+    let mut peer = bearer(&c, 2).await;
+    let ahead = c.shared().now().0 + 86_400_000;
+    let page = vec![
+        end_of_four(1, 2, 5),
+        json!(7),
+        end_of_four(1, 1, ahead),
+        end_of_four(1, 1, 6),
+    ];
+    bring(&mut peer, page).await;
+    assert!(!c.shared().trust.trusts(key(4).id()));
+    let count = |code| crate::bad_peers::refusals(&c, code);
+    assert_eq!((count("AUTH_FAILED"), count("INVALID_PARAMS")), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_device_cannot_be_forgotten_before_anybody_was_told() {
+    use clawmesh::adapters::store::Store;
+    use clawmesh::operator::registry::{self, Desk, KeyOf};
+    let c = field().trusting(key(4), PEER);
+    let dir = c.start_in(place(), Some(3)).await.stop().await;
+    let state = clawmesh::adapters::paths::StateDir::at(&dir.path().join("state"));
+    let desk = Desk {
+        store: Store::open(&state.database(), Default::default()).unwrap(),
+        key: KeyOf::Own(std::sync::Arc::new(key(3))),
+        now: TimeMs(9),
+    };
+    let id = key(4).id().as_str().to_owned();
+    registry::trust_revoke(&desk, &id).await.unwrap();
+    let refused = registry::trust_remove(&desk, &id).await.unwrap_err();
+    assert_eq!(refused.code, Code::Conflict, "{refused}");
+    assert!(registry::trust_add(&desk, &trust_in(4)).await.is_err());
+    desk.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_asks_and_does_not_read_costs_one_answer() {
+    let c = field().trusting(key(2), PEER);
+    let c = c.start_in(place(), Some(3)).await;
+    let mine = key(3);
+    let fill = move |conn: &rusqlite::Connection| {
+        for n in 0u32..2_000 {
+            let revocation = DeviceRevocation {
+                mesh_id: clawmesh::domain::base::MeshId::of_name(MESH),
+                device_id: format!("{n:064x}").parse().unwrap(),
+                issuer: mine.id().clone(),
+                revoked_at: TimeMs(5),
+            };
+            let record = Record::revoke_device(revocation, &mine);
+            let proven = Proven::own(record, &mine).unwrap();
+            records::put(conn, &proven, true, TimeMs(1))?;
+        }
+        Ok(())
+    };
+    let filled = c.shared().store.write(Class::Durable, "t", fill).await;
+    filled.unwrap();
+    let mut peer = bearer(&c, 2).await;
+    let tasks = c.shared().tasks.tracker().len();
+    let asked = 300;
+    for _ in 0..asked {
+        peer.event("records.digest", json!({"digest": "x"})).await;
+    }
+    assert_eq!(peer.ask("mesh.ping", json!({})).await["ok"], true);
+    let more = c.shared().tasks.tracker().len().saturating_sub(tasks);
+    assert!(more < 20, "{more} tasks");
+    // Beyond any honest number the questions are refused and counted.
+    for _ in 0..asked + 1 {
+        peer.event("records.digest", json!({"digest": "x"})).await;
+    }
+    until("the flood is counted", || async {
+        (crate::bad_peers::refusals(&c, "RATE_EXCEEDED") >= 1).then_some(())
+    })
+    .await;
+    assert_eq!(peer.ask("mesh.ping", json!({})).await["ok"], true);
 }

@@ -5,20 +5,23 @@
 //! neighbours of the issuer, also through nodes that do not know the issuer themselves: those keep
 //! the record, pass it on and let it have no effect.
 
+use std::sync::atomic::Ordering;
+
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::links::LinkHandle;
-use super::shared::{DURABLE, Shared, store_refusal};
+use super::proposals;
+use super::shared::{DURABLE, Shared, internal, store_refusal};
 use crate::adapters::store::operators::SignedRevocation;
 use crate::adapters::store::{StoreError, operators, records, trust};
-use crate::domain::admission::{Grants, TrustRecord};
+use crate::domain::admission::{Grant, Grants, TrustRecord};
 use crate::domain::base::limits::{
-    CONFIRM_EVERY_MS, RECORDS_MAX, RECORDS_PER_MESSAGE_MAX, RECORDS_UNKNOWN_MAX,
+    CONFIRM_EVERY_MS, FRAME_FUTURE_MAX_MS, RECORDS_MAX, RECORDS_MESSAGES_PER_MINUTE,
+    RECORDS_PER_MESSAGE_MAX, RECORDS_UNKNOWN_MAX,
 };
-use crate::domain::base::{Code, Digest, Refusal};
-use crate::domain::gate::records::{Confirmation, DeviceRevocation, Record};
-use crate::domain::identity::PublicKey;
+use crate::domain::base::{Code, Digest, MeshId, Refusal, TimeMs};
+use crate::domain::gate::records::{Carried, Confirmation, DeviceRevocation, Proven, Record};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
 
@@ -27,7 +30,7 @@ pub const DIGEST: &str = "records.digest";
 /// The event that carries records.
 pub const PAGE: &str = "records.page";
 
-fn digest(all: &[Record]) -> String {
+fn digest(all: &[Proven]) -> String {
     let texts: Vec<Vec<u8>> = all
         .iter()
         .map(|r| serde_json::to_vec(r).unwrap_or_default())
@@ -36,7 +39,7 @@ fn digest(all: &[Record]) -> String {
     Digest::of(&parts).to_hex()
 }
 
-async fn held(shared: &Shared) -> Result<Vec<Record>, StoreError> {
+async fn held(shared: &Shared) -> Result<Vec<Proven>, StoreError> {
     shared.store.read("records", records::all).await
 }
 
@@ -63,18 +66,43 @@ pub async fn compare(shared: &Shared, link: &LinkHandle, payload: &Value) -> Res
         .get("digest")
         .and_then(Value::as_str)
         .ok_or_else(|| Refusal::new(Code::InvalidParams, "records.digest needs a digest"))?;
-    let all = held(shared).await.map_err(|e| store_refusal(&e))?;
-    if digest(&all) != theirs {
-        // Sending waits for the peer, and reading must not.
-        let link = link.clone();
-        shared
-            .tasks
-            .passing("records", async move { send(&link, &all).await });
+    admitted(shared, link)?;
+    // One sending at a time: a peer that asks again and does not read costs no more memory.
+    if link.records_going.swap(true, Ordering::AcqRel) {
+        return Ok(());
     }
-    Ok(())
+    let all = held(shared).await;
+    let differs = all.as_ref().is_ok_and(|all| digest(all) != theirs);
+    match all {
+        Ok(all) if differs => {
+            // Sending waits for the peer, and reading must not.
+            let link = link.clone();
+            shared.tasks.passing("records", async move {
+                send(&link, &all).await;
+                link.records_going.store(false, Ordering::Release);
+            });
+            Ok(())
+        }
+        other => {
+            link.records_going.store(false, Ordering::Release);
+            other.map(drop).map_err(|e| store_refusal(&e))
+        }
+    }
 }
 
-async fn send(link: &LinkHandle, all: &[Record]) {
+/// Counts a message about records; refuses a flood of them.
+fn admitted(shared: &Shared, link: &LinkHandle) -> Result<(), Refusal> {
+    let most = RECORDS_MESSAGES_PER_MINUTE;
+    match link.records.admits(most, shared.now()) {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            Code::RateExceeded,
+            format!("more than {most} messages about records in a minute"),
+        )),
+    }
+}
+
+async fn send(link: &LinkHandle, all: &[Proven]) {
     for part in all.chunks(RECORDS_PER_MESSAGE_MAX) {
         if !link
             .send(Message::event(PAGE, &json!({"records": part})))
@@ -85,108 +113,145 @@ async fn send(link: &LinkHandle, all: &[Record]) {
     }
 }
 
-/// Takes records from a peer: stores what is new, lets it take effect, passes it on.
+/// Takes records from a peer: stores what is new, lets it take effect, passes it on. A bad record is
+/// refused by itself, so that it cannot take the good ones beside it down.
 ///
 /// # Errors
-/// `INVALID_PARAMS` for what is no list of records, `AUTH_FAILED` for a signature that is not the
-/// issuer's, `RATE_EXCEEDED` where there are too many.
+/// `INVALID_PARAMS` for what is no list of records, `RATE_EXCEEDED` where there are too many.
 pub async fn take(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
-    let bad = |why: String| Refusal::new(Code::InvalidParams, why);
+    admitted(shared, link)?;
     let list = match payload {
         Value::Object(mut map) => map.remove("records"),
         _ => None,
     };
-    let Some(Value::Array(list)) = list.filter(|l| {
-        l.as_array()
-            .is_some_and(|l| l.len() <= RECORDS_PER_MESSAGE_MAX)
-    }) else {
-        return Err(bad(format!(
-            "records.page needs a list of at most {RECORDS_PER_MESSAGE_MAX} records"
-        )));
-    };
-    let list: Vec<Record> = list
-        .into_iter()
-        .map(|value| serde_json::from_value(value).map_err(|e| bad(format!("a record: {e}"))))
-        .collect::<Result<_, _>>()?;
-    for record in &list {
-        if !record.is_of(&shared.mesh) {
-            return Err(Refusal::new(
-                Code::WrongMesh,
-                "a record of another mesh was sent",
-            ));
+    let list = match list {
+        Some(Value::Array(list)) if list.len() <= RECORDS_PER_MESSAGE_MAX => list,
+        _ => {
+            let why =
+                format!("records.page needs a list of at most {RECORDS_PER_MESSAGE_MAX} records");
+            return Err(Refusal::new(Code::InvalidParams, why));
         }
-        let known = key_of(shared, record);
-        if known.is_some_and(|key| !record.verify(&key)) {
-            return Err(Refusal::new(
-                Code::AuthFailed,
-                format!(
-                    "a record is not signed by its issuer {}",
-                    record.issuer().short()
-                ),
-            ));
+    };
+    let (mesh, now) = (shared.mesh.clone(), shared.now());
+    let read = shared.work(move || {
+        let each = list.into_iter().map(|value| proven(value, &mesh, now));
+        each.collect::<Vec<_>>()
+    });
+    let read = read
+        .await
+        .ok_or_else(|| internal("the records could not be checked"))?;
+    let mut good = Vec::new();
+    for record in read {
+        match record {
+            Ok(record) => good.push(record),
+            Err(refusal) => {
+                shared
+                    .refused("record.refused", link.info.device.as_str(), &refusal)
+                    .await;
+            }
         }
     }
-    let new = store(shared, list).await?;
+    let new = store(shared, good).await?;
     if !new.is_empty() {
         spread(shared, new, Some(link)).await;
     }
     Ok(())
 }
 
-/// The key of a record's issuer, whether or not it may issue here.
-fn key_of(shared: &Shared, record: &Record) -> Option<PublicKey> {
-    if record.issuer() == shared.own_id() {
-        return Some(*shared.key.public());
+/// Reads and proves one record.
+fn proven(value: Value, mesh: &MeshId, now: TimeMs) -> Result<Proven, Refusal> {
+    let carried: Carried = serde_json::from_value(value)
+        .map_err(|e| Refusal::new(Code::InvalidParams, format!("a record: {e}")))?;
+    let issuer = carried.record.issuer().clone();
+    if !carried.record.is_of(mesh) {
+        return Err(Refusal::new(
+            Code::WrongMesh,
+            "a record of another mesh was sent",
+        ));
     }
-    shared
-        .trust
-        .all()
-        .into_iter()
-        .find(|r| r.device_id == *record.issuer())
-        .and_then(|r| r.public_key)
+    if carried.record.at().since(now) > FRAME_FUTURE_MAX_MS {
+        let why = format!(
+            "a record of issuer {} is dated ahead; set the clock of one side",
+            issuer.short()
+        );
+        return Err(Refusal::new(Code::InvalidParams, why));
+    }
+    carried.prove().ok_or_else(|| {
+        let why = format!("a record is not signed by its issuer {}", issuer.short());
+        Refusal::new(Code::AuthFailed, why)
+    })
+}
+
+/// Whether the issuer of a record may issue here now: this node itself, or a trusted device with
+/// `admin`. Its key need not have been seen: the record carries it, and its hash is the issuer's id.
+fn believed(shared: &Shared, conn: &Connection, record: &Record) -> Result<bool, StoreError> {
+    let issuer = record.issuer();
+    if issuer == shared.own_id() {
+        return Ok(true);
+    }
+    let trusted = trust::get(conn, issuer)?.filter(TrustRecord::is_live);
+    Ok(trusted.is_some_and(|r| r.grants.has(Grant::Admin)))
 }
 
 /// Stores what is new, in one transaction with its effects; returns it.
-async fn store(shared: &Shared, list: Vec<Record>) -> Result<Vec<Record>, Refusal> {
+async fn store(shared: &Shared, list: Vec<Proven>) -> Result<Vec<Proven>, Refusal> {
+    if list.is_empty() {
+        return Ok(list);
+    }
     let inner = shared.clone();
     let write = move |conn: &Connection| {
         let mut new = Vec::new();
-        for record in list {
+        let mut full = None;
+        let (mut all, mut unknown) = records::counts(conn)?;
+        for proven in list {
+            let record = proven.record();
             let old = records::get(conn, &record.id())?;
-            if old.as_ref().is_some_and(|old| !record.replaces(old)) {
+            if old.as_ref().is_some_and(|o| !record.replaces(o.record())) {
                 continue;
             }
-            let (all, unknown) = records::counts(conn)?;
-            let acts = inner
-                .issuer_key(record.issuer())
-                .is_some_and(|key| record.verify(&key));
-            if old.is_none() && (all >= RECORDS_MAX || !acts && unknown >= RECORDS_UNKNOWN_MAX) {
-                return Err(StoreError::Refused(Refusal::new(
-                    Code::RateExceeded,
-                    format!(
-                        "{all} records are kept, {unknown} of them of issuers unknown here; no more are taken"
-                    ),
-                )));
+            let acts = believed(&inner, conn, record)?;
+            if old.is_none() {
+                if all >= RECORDS_MAX || !acts && unknown >= RECORDS_UNKNOWN_MAX {
+                    full = Some((all, unknown));
+                    continue;
+                }
+                all += 1;
+                unknown += u64::from(!acts);
             }
-            records::put(conn, &record, acts, inner.now())?;
+            records::put(conn, &proven, acts, inner.now())?;
             if acts {
-                apply(&inner, conn, &record)?;
+                apply(&inner, conn, &proven)?;
             }
-            new.push(record);
+            new.push(proven);
         }
-        Ok(new)
+        Ok((new, full))
     };
-    let new = shared.store.write(DURABLE, "records", write).await;
-    let new = new.map_err(|e| store_refusal(&e))?;
+    let stored = shared.store.write(DURABLE, "records", write).await;
+    let (new, full) = stored.map_err(|e| store_refusal(&e))?;
     if !new.is_empty() {
         took_effect(shared, &new).await?;
+    }
+    if let Some((all, unknown)) = full {
+        let why = format!(
+            "{all} records are kept, {unknown} of them of issuers unknown here; no more are taken"
+        );
+        let refusal = Refusal::new(Code::RateExceeded, why);
+        shared.refused("record.refused", "records", &refusal).await;
     }
     Ok(new)
 }
 
 /// What a record of an issuer that is believed here does, inside the transaction that stores it.
-fn apply(shared: &Shared, conn: &Connection, record: &Record) -> Result<(), StoreError> {
+fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<(), StoreError> {
+    let record = proven.record();
     let detail = json!({"issuer": record.issuer()});
+    // The id is the key's hash, so the key that fits the id is the right one to remember.
+    if let Some(mut issuer) = trust::get(conn, record.issuer())?
+        && issuer.public_key.is_none()
+    {
+        issuer.public_key = Some(*proven.key());
+        trust::put(conn, &issuer)?;
+    }
     match record {
         Record::Operator { signed } => {
             let id = &signed.record.operator_id;
@@ -244,7 +309,7 @@ fn apply(shared: &Shared, conn: &Connection, record: &Record) -> Result<(), Stor
 }
 
 /// Takes up what the store now says: trust, links, what people see.
-async fn took_effect(shared: &Shared, new: &[Record]) -> Result<(), Refusal> {
+async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
     let reloaded = shared.trust.reload(&shared.store).await;
     reloaded.map_err(|e| store_refusal(&e))?;
     for link in shared.links.all() {
@@ -252,7 +317,12 @@ async fn took_effect(shared: &Shared, new: &[Record]) -> Result<(), Refusal> {
             link.close(1008, "no longer trusted");
         }
     }
-    for record in new {
+    for record in new.iter().map(Proven::record) {
+        if let Record::DeviceRevocation { revocation, .. } = record
+            && !shared.trust.trusts(&revocation.device_id)
+        {
+            proposals::drop_of(shared, &revocation.device_id).await;
+        }
         let (kind, message) = match record {
             Record::Operator { signed } => (
                 "operator.enrolled",
@@ -292,7 +362,7 @@ async fn took_effect(shared: &Shared, new: &[Record]) -> Result<(), Refusal> {
 }
 
 /// Tells every link that speaks of records, except the one they came from.
-pub async fn spread(shared: &Shared, new: Vec<Record>, from: Option<&LinkHandle>) {
+pub async fn spread(shared: &Shared, new: Vec<Proven>, from: Option<&LinkHandle>) {
     for link in shared.links.all() {
         let source = from.is_some_and(|f| f.info.device == link.info.device);
         if source || !link.info.speaks(Feature::Revocations) {
@@ -317,27 +387,27 @@ pub async fn look_again(shared: &Shared) {
         Ok(waiting) => waiting,
         Err(error) => return tracing::error!(%error, "the records could not be read"),
     };
-    let ready: Vec<Record> = waiting
-        .into_iter()
-        .filter(|r| {
-            shared
-                .issuer_key(r.issuer())
-                .is_some_and(|key| r.verify(&key))
-        })
-        .collect();
-    if ready.is_empty() {
+    if waiting.is_empty() {
         return;
     }
-    let (inner, acting) = (shared.clone(), ready.clone());
+    let inner = shared.clone();
     let write = move |conn: &Connection| {
-        for record in &acting {
-            records::put(conn, record, true, inner.now())?;
-            apply(&inner, conn, record)?;
+        let mut ready = Vec::new();
+        for proven in waiting {
+            if believed(&inner, conn, proven.record())? {
+                records::put(conn, &proven, true, inner.now())?;
+                apply(&inner, conn, &proven)?;
+                ready.push(proven);
+            }
         }
-        Ok(())
+        Ok(ready)
     };
-    if let Err(error) = shared.store.write(DURABLE, "records", write).await {
-        return tracing::error!(%error, "waiting records could not take effect");
+    let ready = match shared.store.write(DURABLE, "records", write).await {
+        Ok(ready) => ready,
+        Err(error) => return tracing::error!(%error, "waiting records could not take effect"),
+    };
+    if ready.is_empty() {
+        return;
     }
     if let Err(refusal) = took_effect(shared, &ready).await {
         tracing::error!(%refusal, "waiting records took effect only in part");
@@ -349,6 +419,7 @@ pub async fn look_again(shared: &Shared) {
 async fn say_revoked(shared: &Shared) -> Result<(), Refusal> {
     let inner = shared.clone();
     let write = move |conn: &Connection| {
+        records::sign_for(conn, inner.own_id(), inner.key.public())?;
         for ended in trust::all(conn)? {
             let Some(revoked_at) = ended.revoked_at else {
                 continue;
@@ -363,7 +434,9 @@ async fn say_revoked(shared: &Shared) -> Result<(), Refusal> {
                 revoked_at,
             };
             let record = Record::revoke_device(revocation, &inner.key);
-            records::put(conn, &record, false, inner.now())?;
+            if let Some(proven) = Proven::own(record, &inner.key) {
+                records::put(conn, &proven, false, inner.now())?;
+            }
         }
         Ok(())
     };
@@ -390,7 +463,7 @@ async fn confirm_once(shared: &Shared) -> Result<(), Refusal> {
     let own = shared.own_id().clone();
     let all = held(shared).await.map_err(|e| store_refusal(&e))?;
     let issued = |r: &Record| matches!(r, Record::Operator { .. }) && *r.issuer() == own;
-    if !all.iter().any(issued) {
+    if !all.iter().map(Proven::record).any(issued) {
         return Ok(());
     }
     let confirmation = Confirmation {
@@ -399,7 +472,8 @@ async fn confirm_once(shared: &Shared) -> Result<(), Refusal> {
         confirmed_at: shared.now(),
     };
     let record = Record::confirm(confirmation, &shared.key);
-    let new = store(shared, vec![record]).await?;
+    let own = Proven::own(record, &shared.key).into_iter().collect();
+    let new = store(shared, own).await?;
     spread(shared, new, None).await;
     Ok(())
 }

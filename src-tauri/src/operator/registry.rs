@@ -15,7 +15,7 @@ use crate::adapters::store::{Store, StoreError, audit, operators, records, trust
 use crate::domain::admission::{Grants, Preset, TrustRecord};
 use crate::domain::base::limits::{NAME_MAX_BYTES, TEXT_MAX_CHARS};
 use crate::domain::base::{Code, DeviceId, OperatorId, Refusal, TimeMs};
-use crate::domain::gate::records::Record;
+use crate::domain::gate::records::{Proven, Record};
 use crate::domain::gate::{OperatorRecord, OperatorRevocation, SignedOperator};
 use crate::domain::identity::{DeviceKey, PublicKey};
 use crate::domain::policy::Level;
@@ -214,6 +214,16 @@ pub async fn trust_remove(desk: &Desk, id: &str) -> Answer<TrustRecord> {
     let (id, desk2) = (device(id)?, desk.clone());
     let write = move |c: &Connection| {
         let old = find(c, &id)?.ok_or_else(|| StoreError::Refused(unknown(&id)))?;
+        if !old.is_live() && !records::device_revoked(c, &id)? {
+            // Without its record nothing would be left that says so.
+            return Err(StoreError::Refused(Refusal::new(
+                Code::Conflict,
+                format!(
+                    "device {} was revoked, and no other node has been told yet; start this node once before its record is removed",
+                    id.short()
+                ),
+            )));
+        }
         trust::remove(c, &id)?;
         let detail = json!({"grants": old.grants, "revokedAt": old.revoked_at});
         audit_entry(
@@ -409,7 +419,9 @@ pub async fn operator_enroll(desk: &Desk, enroll: &OperatorEnroll) -> Answer<Ope
         let travels = Record::Operator {
             signed: Box::new(signed.clone()),
         };
-        records::put(c, &travels, false, desk2.now)?;
+        if let Some(proven) = Proven::own(travels, &desk2.key) {
+            records::put(c, &proven, false, desk2.now)?;
+        }
         let record = &signed.record;
         let detail = json!({"name": record.name, "maxLevel": record.max_level, "expiresAt": record.expires_at});
         audit_entry(
@@ -474,7 +486,9 @@ pub async fn operator_revoke(desk: &Desk, id: &str, reason: Option<&str>) -> Ans
             revocation: revocation.clone(),
             signature,
         };
-        records::put(c, &travels, false, desk2.now)?;
+        if let Some(proven) = Proven::own(travels, &desk2.key) {
+            records::put(c, &proven, false, desk2.now)?;
+        }
         let signed = SignedRevocation {
             revocation,
             signature,

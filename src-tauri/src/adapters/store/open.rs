@@ -19,10 +19,11 @@ use crate::domain::base::limits::STORE_BUSY_MS;
 /// `CLMS`: marks the file as ours.
 const APPLICATION_ID: i64 = 0x434C_4D53;
 /// The newest schema this program knows.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 const MIGRATION_1: &str = include_str!("migrations/0001.sql");
 const MIGRATION_2: &str = include_str!("migrations/0002.sql");
 const MIGRATION_3: &str = include_str!("migrations/0003.sql");
+const MIGRATION_4: &str = include_str!("migrations/0004.sql");
 const HEADER_BYTES: usize = 100;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -167,7 +168,12 @@ fn configure(conn: &Connection, options: StoreOptions) -> Result<(), StoreError>
 }
 
 fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
-    let steps = [M::up(MIGRATION_1), M::up(MIGRATION_2), M::up(MIGRATION_3)];
+    let steps = [
+        M::up(MIGRATION_1),
+        M::up(MIGRATION_2),
+        M::up(MIGRATION_3),
+        M::up(MIGRATION_4),
+    ];
     Migrations::from_slice(&steps)
         .to_latest(conn)
         .map_err(|error| match error {

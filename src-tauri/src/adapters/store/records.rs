@@ -1,21 +1,23 @@
 //! Signed records of issuers, as they travel; which of them count is not decided here.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{StoreError, row};
 use crate::domain::base::{DeviceId, TimeMs};
-use crate::domain::gate::records::Record;
+use crate::domain::gate::records::{Carried, Proven};
+use crate::domain::identity::PublicKey;
 
 /// Stores a record in place of the one with its id.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn put(conn: &Connection, record: &Record, acted: bool, now: TimeMs) -> Result<(), StoreError> {
+pub fn put(conn: &Connection, proven: &Proven, acted: bool, now: TimeMs) -> Result<(), StoreError> {
+    let record = proven.record();
     let json = row::to_json("store a record", record)?;
     conn.prepare_cached(
-        "INSERT INTO records (id, json, issuer, at, received_at, acted) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO records (id, json, issuer, at, received_at, acted, issuer_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (id) DO UPDATE SET json = excluded.json, at = excluded.at,
-            received_at = excluded.received_at, acted = excluded.acted",
+            received_at = excluded.received_at, acted = excluded.acted, issuer_key = excluded.issuer_key",
     )?
     .execute(params![
         record.id(),
@@ -24,6 +26,7 @@ pub fn put(conn: &Connection, record: &Record, acted: bool, now: TimeMs) -> Resu
         record.at().to_i64(),
         now.to_i64(),
         acted,
+        proven.key().to_text(),
     ])?;
     Ok(())
 }
@@ -32,29 +35,54 @@ pub fn put(conn: &Connection, record: &Record, acted: bool, now: TimeMs) -> Resu
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn get(conn: &Connection, id: &str) -> Result<Option<Record>, StoreError> {
-    let mut query = conn.prepare_cached("SELECT json FROM records WHERE id = ?1")?;
-    Ok(query.query_row([id], |r| row::json(r, 0)).optional()?)
+pub fn get(conn: &Connection, id: &str) -> Result<Option<Proven>, StoreError> {
+    let sql = "SELECT json, issuer_key FROM records WHERE id = ?1 AND issuer_key IS NOT NULL";
+    let found = conn.prepare_cached(sql)?.query_row([id], read).optional()?;
+    Ok(found.flatten())
+}
+
+/// A row as the record that it is; `None` where the file was tampered with.
+fn read(found: &Row<'_>) -> rusqlite::Result<Option<Proven>> {
+    let text: String = found.get(1)?;
+    let key = PublicKey::from_text(&text).map_err(|e| row::unreadable(1, e))?;
+    let record = row::json(found, 0)?;
+    Ok(Carried { key, record }.prove())
+}
+
+fn many(conn: &Connection, rest: &str) -> Result<Vec<Proven>, StoreError> {
+    let sql = format!("SELECT json, issuer_key FROM records WHERE issuer_key IS NOT NULL {rest}");
+    let mut query = conn.prepare_cached(&sql)?;
+    let rows = query.query_map([], read)?;
+    let rows: Vec<Option<Proven>> = rows.collect::<Result<_, _>>()?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// Adds this device's key to the records of its own that were stored before records carried keys.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn sign_for(conn: &Connection, own: &DeviceId, key: &PublicKey) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "UPDATE records SET issuer_key = ?2 WHERE issuer = ?1 AND issuer_key IS NULL",
+    )?
+    .execute((own.as_str(), key.to_text()))?;
+    Ok(())
 }
 
 /// Every record, by id.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn all(conn: &Connection) -> Result<Vec<Record>, StoreError> {
-    let mut query = conn.prepare_cached("SELECT json FROM records ORDER BY id")?;
-    let rows = query.query_map([], |r| row::json(r, 0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub fn all(conn: &Connection) -> Result<Vec<Proven>, StoreError> {
+    many(conn, "ORDER BY id")
 }
 
 /// Every record that has not taken effect here.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn waiting(conn: &Connection) -> Result<Vec<Record>, StoreError> {
-    let mut query = conn.prepare_cached("SELECT json FROM records WHERE acted = 0 ORDER BY id")?;
-    let rows = query.query_map([], |r| row::json(r, 0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub fn waiting(conn: &Connection) -> Result<Vec<Proven>, StoreError> {
+    many(conn, "AND acted = 0 ORDER BY id")
 }
 
 /// How many there are, and how many of them have not taken effect here.
@@ -62,7 +90,8 @@ pub fn waiting(conn: &Connection) -> Result<Vec<Record>, StoreError> {
 /// # Errors
 /// Whatever SQLite says.
 pub fn counts(conn: &Connection) -> Result<(u64, u64), StoreError> {
-    let sql = "SELECT count(*), coalesce(sum(acted = 0), 0) FROM records";
+    let sql =
+        "SELECT count(*), coalesce(sum(acted = 0), 0) FROM records WHERE issuer_key IS NOT NULL";
     Ok(conn
         .prepare_cached(sql)?
         .query_row([], |r| Ok((row::count(r, 0)?, row::count(r, 1)?)))?)

@@ -185,3 +185,5 @@ pub const CONFIRM_EVERY_MS: u64 = 6 * 3_600_000;
 /// How long an operator known through another device may approve without that device having
 /// confirmed its records, in milliseconds.
 pub const OPERATOR_CONFIRM_MAX_AGE_MS: u64 = 30 * 24 * 3_600_000;
+/// Messages about records that a peer may send in a minute: more than all there can be.
+pub const RECORDS_MESSAGES_PER_MINUTE: u32 = 600;

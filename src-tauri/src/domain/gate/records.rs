@@ -70,6 +70,48 @@ pub enum Record {
     },
 }
 
+/// A record with the key of its issuer, as it travels. The key's hash is the issuer's id, so any node
+/// can prove the record, also one that has never met the issuer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    /// The issuer's key.
+    pub key: PublicKey,
+    /// What it said.
+    pub record: Record,
+}
+
+/// A record that its issuer has really made. Whether it counts here is another question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Proven(Carried);
+
+impl Carried {
+    /// Proves the record; `None` if the key is not the issuer's or the issuer never said it.
+    pub fn prove(self) -> Option<Proven> {
+        let right = self.key.device_id() == *self.record.issuer() && self.record.verify(&self.key);
+        right.then_some(Proven(self))
+    }
+}
+
+impl Proven {
+    /// A record of this very device, as its own desk has just signed it.
+    pub fn own(record: Record, key: &DeviceKey) -> Option<Self> {
+        let key = *key.public();
+        Carried { key, record }.prove()
+    }
+
+    /// What was said.
+    pub fn record(&self) -> &Record {
+        &self.0.record
+    }
+
+    /// The issuer's key.
+    pub fn key(&self) -> &PublicKey {
+        &self.0.key
+    }
+}
+
 fn message(domain: &[u8], record: &impl Serialize) -> Vec<u8> {
     let mut bytes = domain.to_vec();
     // These records hold texts and whole numbers only, so they always have a canonical form.

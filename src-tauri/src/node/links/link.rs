@@ -106,6 +106,10 @@ pub struct Link {
     pub vitals: Vitals,
     /// Rounds of reconciliation we answered.
     pub rounds: PerMinute,
+    /// Messages about records it sent us.
+    pub records: PerMinute,
+    /// Whether all our records are on their way to it.
+    pub records_going: AtomicBool,
     /// Tells this link from others of the same device.
     pub(super) serial: u64,
     answers: mpsc::Sender<String>,
@@ -134,6 +138,8 @@ impl Link {
             credit: Credit::new(info.speaks(Feature::Credit)),
             vitals: Vitals::new(info.connected_at),
             rounds: PerMinute::default(),
+            records: PerMinute::default(),
+            records_going: AtomicBool::new(false),
             info,
             stop,
             serial,

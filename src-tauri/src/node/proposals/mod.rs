@@ -9,10 +9,12 @@ pub mod estop;
 mod execute;
 mod mint;
 pub mod mirror;
+mod orphans;
 
 pub use decide::{decide, withdraw};
 pub use execute::{Running, recover, stop};
 pub use mint::{Minted, mint};
+pub use orphans::drop_of;
 
 use std::time::Duration;
 

@@ -64,12 +64,23 @@ async fn recognise(shared: &Shared, hello: &Hello) -> Result<TrustRecord, Refusa
         // The id is the key's hash, so the key that fits the id is the right one to remember.
         None => {
             record.public_key = Some(hello.public_key);
-            let learned = record.clone();
-            let done = shared
-                .store
-                .write(DURABLE, "learn key", move |c| trust::put(c, &learned))
-                .await;
-            done.map_err(|e| store_refusal(&e))?;
+            let (id, key) = (device.clone(), hello.public_key);
+            let learn = move |c: &rusqlite::Connection| {
+                // Read again: the device may have been revoked a moment ago.
+                let known = trust::get(c, &id)?.filter(TrustRecord::is_live);
+                let Some(mut known) = known else {
+                    return Ok(false);
+                };
+                known.public_key = Some(key);
+                trust::put(c, &known).map(|()| true)
+            };
+            let learned = shared.store.write(DURABLE, "learn key", learn).await;
+            if !learned.map_err(|e| store_refusal(&e))? {
+                return Err(Refusal::new(
+                    Code::UntrustedPeer,
+                    format!("peer {device} is trusted no longer"),
+                ));
+            }
             shared
                 .trust
                 .reload(&shared.store)
