@@ -2,7 +2,10 @@
 // Everything a page asks for is written down, so that a test can say where requests went.
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
-import { PATIENCE_MS, pair } from "./nodes.mjs";
+import { pair } from "./nodes.mjs";
+
+/** How long a page may take to show something, on a busy machine. */
+const PAGE_MS = 20_000;
 
 export const PAGES = [
   ["overview", "/"],
@@ -41,7 +44,7 @@ export async function lab(options = {}) {
     /** Opens the console by a fresh link and goes to `path`; errors and requests are collected. */
     async open(path = "/", { scope = "operate", ...context } = {}) {
       const made = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...context });
-      made.setDefaultTimeout(PATIENCE_MS);
+      made.setDefaultTimeout(PAGE_MS);
       const page = await made.newPage();
       const errors = [];
       const requests = [];

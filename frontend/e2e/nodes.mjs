@@ -112,7 +112,7 @@ export async function pair({ env = {}, demo = false, names = ["center", "field-1
   const dirs = [join(root, "center"), join(root, "field")];
   for (const dir of dirs) mkdirSync(dir, { mode: 0o700 });
   const center = new Node(dirs[0], names[0], ["--role", "planner"], env);
-  const field = new Node(dirs[1], names[1], ["--role", "field", "--sensor-interval", "500"], env);
+  const field = new Node(dirs[1], names[1], ["--role", "field", "--sensor-interval", "1000"], env);
   field.args.push("--mock-sensor", "--mock-actuator", "--host-sensor");
   // Without a rule of its own the planner would have one; this one never fires.
   const never = `[[rule]]\nname = "never"\nmetric = "moisture"\nbelow = -1.0\ntarget = "actuator:mock:valve-1"\noperation = "open"\nparams = { durationSec = 2 }\n`;
