@@ -47,8 +47,7 @@ test("a short press sends nothing; no passphrase and a wrong one are said; then 
   assert.deepEqual(sent, []);
   await passphrase(o.page).fill("not the passphrase");
   await reject(o.page).click();
-  await o.page.getByRole("alert").getByText(/passphrase/i).waitFor();
-  await until("the first attempt has been refused", () => sent.length === 1);
+  await o.page.getByRole("alert").getByText(/wrong/i).waitFor();
   assert.equal(await l.status(p.id), "awaiting_approval");
   assert.equal(await passphrase(o.page).inputValue(), "");
   await passphrase(o.page).fill(PASSPHRASE);
