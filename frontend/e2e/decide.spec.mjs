@@ -91,7 +91,7 @@ test("by keyboard alone: palette, passphrase, held Enter, until it has run", asy
   const sent = decisions(o.page);
   const keys = o.page.keyboard;
   await keys.press("Control+k");
-  await o.page.getByRole("combobox").waitFor();
+  await o.page.getByRole("combobox", { name: "Search" }).waitFor();
   await keys.type(p.id.slice(0, 13));
   await o.page.getByRole("option").filter({ hasText: p.id.slice(0, 8) }).waitFor();
   await keys.press("Enter");

@@ -180,7 +180,7 @@ test("the palette opens every page, a node, a proposal and a metric without a mo
   const names = ["Approvals", "Topology", "Telemetry", "Command", "World", "Trust", "Audit", "Settings", "Overview"];
   const pick = async (typed) => {
     await o.page.keyboard.press("Control+k");
-    const field = o.page.getByRole("combobox");
+    const field = o.page.getByRole("combobox", { name: "Search" });
     await field.waitFor();
     await o.page.keyboard.type(typed);
     await o.page.keyboard.press("Enter");
@@ -199,10 +199,10 @@ test("the palette opens every page, a node, a proposal and a metric without a mo
   await pick("tank.level");
   await o.page.waitForURL(/telemetry\?.*tank\.level/);
   await o.page.keyboard.press("Control+k");
-  await o.page.getByRole("combobox").waitFor();
+  await o.page.getByRole("combobox", { name: "Search" }).waitFor();
   await accessible(o.page, "the palette");
   await o.page.keyboard.press("Escape");
-  await o.page.getByRole("combobox").waitFor({ state: "detached" });
+  await o.page.getByRole("combobox", { name: "Search" }).waitFor({ state: "detached" });
   await o.clean();
 });
 
