@@ -123,6 +123,14 @@ pub(super) async fn meshes(State(api): Door) -> Answered {
     Ok(ok(&api.door.meshes()))
 }
 
+pub(super) async fn names(State(api): Door) -> Answered {
+    Ok(ok(&api.door.names_given()))
+}
+
+pub(super) async fn give_names(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.give_names(&body(sent)?).await?))
+}
+
 pub(super) async fn mesh_policy(State(api): Door, sent: Sent) -> Answered {
     Ok(ok(&api.door.set_mesh_policy(body(sent)?).await?))
 }
