@@ -3520,6 +3520,16 @@ export interface components {
         PeerView: {
             /** @description Where it may be reached. */
             addresses: string[];
+            /**
+             * Format: int64
+             * @description Bytes of messages that came in over this link.
+             */
+            bytesIn?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of messages that went out over it.
+             */
+            bytesOut?: number | null;
             /** @description What it offers, as it says. */
             capabilities: string[];
             /**
@@ -3549,6 +3559,11 @@ export interface components {
             outbound: boolean;
             /** @description How the link is protected; absent without a link. */
             posture?: string | null;
+            /**
+             * Format: int64
+             * @description Bytes that wait until it reads.
+             */
+            queuedBytes?: number | null;
             /** @description Why. */
             reason: string;
             /** @description Its role, as it says. */

@@ -38,6 +38,8 @@ pub const SESSIONS_MAX: usize = 256;
 pub const LINK_OUTBOX_MAX: usize = 256;
 /// Messages with frames a link may have waiting.
 pub const LINK_BULK_MAX: usize = 4;
+/// What a link may have waiting of answers and our own requests together, in KiB.
+pub const LINK_QUEUED_MAX_KIB: usize = 8_192;
 /// Lists of wanted frames a link's feeder may have waiting.
 pub const LINK_WANTED_MAX: usize = 16;
 /// Most frames in one list of wanted frames.

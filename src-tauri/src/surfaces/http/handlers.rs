@@ -54,6 +54,7 @@ pub(super) async fn healthz() -> Response {
 }
 
 pub(super) async fn metrics(State(api): Door) -> Answered {
+    api.door.look_at_links();
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &api.registry).map_err(|e| {
         Refusal::new(
