@@ -10,7 +10,7 @@ import { follow, useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
 import { useEstop, useProposals, useSession, useStatus, useTopology } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
-import { Button, cx, State, useNow } from "@/ui/kit";
+import { Button, cx, State, Txt, useNow } from "@/ui/kit";
 import { Palette } from "./Palette";
 import { PAGES, PHONE } from "./pages";
 import { ReleaseButton, StopButton } from "./Stop";
@@ -94,9 +94,9 @@ function TopBar({ onSearch }: { onSearch: () => void }) {
       <Link to="/" aria-label={t("overview")} className="text-accent text-lg">
         <span aria-hidden="true">◆</span>
       </Link>
-      <bdi className="max-w-32 truncate font-semibold">
+      <Txt className="max-w-32 truncate font-semibold">
         {status?.meshName ?? status?.displayName ?? "ClawMesh"}
-      </bdi>
+      </Txt>
       {status?.demo ? (
         <span
           title={t("demoHint")}
@@ -197,7 +197,7 @@ function Trouble() {
           className={cx("flex min-h-8 items-center gap-2 px-3", shape === "■" ? "text-danger" : "text-warn")}
         >
           <span aria-hidden="true">{shape}</span>
-          <bdi className="min-w-0">{text}</bdi>
+          <Txt className="min-w-0">{text}</Txt>
           {extra}
         </div>
       ))}

@@ -308,7 +308,7 @@ const en = {
   notFound: "There is no such page.",
   home: "Back to the overview",
   failedRead: "This could not be read: {text}",
-  showAll: "Show all",
+  showAllOf: "Show all {n} characters",
   showLess: "Show less",
   open: "Open",
   details: "Details",

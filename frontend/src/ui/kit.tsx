@@ -6,12 +6,14 @@ import {
   type SelectHTMLAttributes,
   useEffect,
   useId,
+  useMemo,
   useRef,
   useState,
   useSyncExternalStore,
 } from "react";
 import { absolute, span, tier as tierOf, when } from "@/lib/format";
 import { t } from "@/lib/i18n";
+import { line, TEXT_SHOWN_MAX, tame } from "@/lib/words";
 
 export const cx = (...parts: (string | false | null | undefined)[]): string =>
   parts.filter(Boolean).join(" ");
@@ -145,35 +147,53 @@ export function Loaded<T>({
   return <Empty>{t("loading")}</Empty>;
 }
 
-/** Text of others: isolated from our writing direction, clipped, whole on demand. Never markup. */
+/** One line of others' text: isolated from our writing direction, odd characters drawn, clipped. */
+export function Txt({
+  children,
+  className,
+  title,
+  max,
+}: {
+  children?: string | number | boolean | null;
+  className?: string;
+  title?: string;
+  max?: number;
+}) {
+  if (children === null || children === undefined) return null;
+  return (
+    <bdi className={className} title={title}>
+      {line(String(children), max)}
+    </bdi>
+  );
+}
+
+/** Longer text of others: the same, with its lines, whole on demand. Never markup. */
 export function Words({ text, max = 200, mono }: { text: string; max?: number; mono?: boolean }) {
   const [all, setAll] = useState(false);
   const long = text.length > max;
+  const shown = useMemo(() => tame(text, all ? TEXT_SHOWN_MAX : max, mono || all), [text, all, max, mono]);
   return (
-    <span className={cx("wrap-anywhere", mono && "font-mono text-[12.5px]")}>
-      <bdi>{all || !long ? text.slice(0, 100_000) : `${text.slice(0, max)}…`}</bdi>
+    <span className={cx("wrap-anywhere", mono && "whitespace-pre-wrap font-mono text-[12.5px]")}>
+      <bdi>{shown}</bdi>
       {long ? (
         <button type="button" className="ml-1 text-accent underline" onClick={() => setAll(!all)}>
-          {all ? t("showLess") : t("showAll")}
+          {all ? t("showLess") : t("showAllOf", { n: text.length.toLocaleString("en-US") })}
         </button>
       ) : null}
     </span>
   );
 }
 
-export const Json = ({ data }: { data: unknown }) => {
-  const text = JSON.stringify(data, null, 2) ?? "";
-  return (
-    <pre className="max-w-full whitespace-pre-wrap wrap-anywhere font-mono text-[12px] text-t2 leading-[18px]">
-      <Words text={text} max={4000} />
-    </pre>
-  );
-};
+export const Json = ({ data }: { data: unknown }) => (
+  <pre className="max-w-full text-t2 leading-[18px]">
+    <Words text={JSON.stringify(data, null, 2) ?? ""} max={4000} mono />
+  </pre>
+);
 
 export function Id({ id, label }: { id: string; label?: string | null }) {
   return (
     <bdi title={id} className={label ? undefined : "font-mono text-[12.5px]"}>
-      {label || id.slice(0, 8)}
+      {label ? line(label, 64) : id.slice(0, 8)}
     </bdi>
   );
 }

@@ -6,7 +6,7 @@ import { call, type Proposal, type Standing } from "@/node/client";
 import { useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
 import { useSession } from "@/node/reads";
-import { AskReason, Button, Field, useNow } from "@/ui/kit";
+import { AskReason, Button, Field, Txt, useNow } from "@/ui/kit";
 
 const HOLD_MS = 1500;
 
@@ -52,7 +52,7 @@ export function Decide({ p }: { p: Proposal }) {
 
   const answer = said ? (
     <p role={said.good ? "status" : "alert"} className={said.good ? "text-ok" : "text-danger"}>
-      {said.good ? "●" : "▲"} <bdi>{said.text}</bdi>
+      {said.good ? "●" : "▲"} <Txt>{said.text}</Txt>
     </p>
   ) : null;
 
@@ -81,7 +81,7 @@ export function Decide({ p }: { p: Proposal }) {
   if (session?.decision.mode !== "passphrase")
     return (
       <p className="text-t2">
-        ◇ {t("cannotDecide")} <bdi>{session?.decision.hint}</bdi>
+        ◇ {t("cannotDecide")} <Txt>{session?.decision.hint}</Txt>
       </p>
     );
   const lost = link.state === "lost";

@@ -7,7 +7,7 @@ import { statusWord, t } from "@/lib/i18n";
 import type { Proposal } from "@/node/client";
 import { isOver, isWaiting } from "@/node/patch";
 import { useExplain, usePolicy, useTopology } from "@/node/reads";
-import { Age, CopyButton, Id, Json, Panel, StatusMark, useNow, Words, Worth } from "@/ui/kit";
+import { Age, CopyButton, Id, Json, Panel, StatusMark, Txt, useNow, Words, Worth } from "@/ui/kit";
 import { Decide } from "./Decide";
 
 const Part = ({ name, children }: { name: string; children: ReactNode }) => (
@@ -30,7 +30,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
   const waiting = isWaiting(p);
   return (
     <Panel
-      title={<bdi>{action(p.operation, p.target, p.runMs)}</bdi>}
+      title={<Txt>{action(p.operation, p.target, p.runMs)}</Txt>}
       aside={
         <>
           <StatusMark status={p.status} word={statusWord(p.status)} />
@@ -55,7 +55,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
           <Part name={t("whatMoves")}>
             <p className="text-[17px] leading-6">
               <strong>
-                <bdi>{action(p.operation, p.target, p.runMs)}</bdi>
+                <Txt>{action(p.operation, p.target, p.runMs)}</Txt>
               </strong>{" "}
               {t("on")}{" "}
               <strong>
@@ -65,7 +65,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
             <p className="text-t2">
               {t("afterwards", { safe: p.safeState, span: span(p.runMs) })}{" "}
               <code className="font-mono text-[12.5px]">
-                <bdi>{`${p.target} ${p.operation} ${JSON.stringify(p.params)}`}</bdi>
+                <Txt>{`${p.target} ${p.operation} ${JSON.stringify(p.params)}`}</Txt>
               </code>
             </p>
           </Part>
@@ -90,7 +90,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
                       search={{ tab: "frames", frame: e.frameId } as never}
                       className="min-w-0 text-accent hover:underline"
                     >
-                      <bdi className="wrap-anywhere">{e.summary.slice(0, 300)}</bdi>
+                      <Txt className="wrap-anywhere">{e.summary.slice(0, 300)}</Txt>
                     </Link>
                     <Worth
                       claimed={e.claimedTier}
@@ -110,7 +110,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
             )}
           </Part>
           <Part name={t("ruleAsks")}>
-            <bdi>{t("rule", { rule: p.rule, level: p.level })}</bdi>
+            <Txt>{t("rule", { rule: p.rule, level: p.level })}</Txt>
             {rule?.interlocks.length ? (
               <span className="text-t2"> · {rule.interlocks.join(", ")}</span>
             ) : null}
@@ -147,7 +147,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               <Link to="/approvals" search={{ id: before.id } as never} className="hover:underline">
                 <StatusMark status={before.status} word={statusWord(before.status)} />{" "}
                 <span className="text-t2">
-                  <Age time={before.updatedAt} /> <bdi>{before.outcome?.detail ?? before.detail}</bdi>
+                  <Age time={before.updatedAt} /> <Txt>{before.outcome?.detail ?? before.detail}</Txt>
                 </span>
               </Link>
             ) : (

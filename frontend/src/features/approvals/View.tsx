@@ -2,7 +2,7 @@ import { action, left } from "@/lib/format";
 import { statusWord, t } from "@/lib/i18n";
 import { byUrgency, isWaiting } from "@/node/patch";
 import { useProposals } from "@/node/reads";
-import { Age, cx, Empty, Loaded, Panel, StatusMark, Tabs, useNow } from "@/ui/kit";
+import { Age, cx, Empty, Loaded, Panel, StatusMark, Tabs, Txt, useNow } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
 import { Sheet } from "./Sheet";
 
@@ -54,14 +54,14 @@ export function View() {
                     >
                       <span className="flex w-full items-center gap-2">
                         <span className="font-semibold">{p.level}</span>
-                        <bdi className="min-w-0 flex-1 truncate font-medium">
+                        <Txt className="min-w-0 flex-1 truncate font-medium">
                           {action(p.operation, p.target, p.runMs)}
-                        </bdi>
+                        </Txt>
                         {isWaiting(p) ? <span className="text-t2">{left(p.expiresAt - now)}</span> : null}
                       </span>
                       <span className="flex w-full items-center gap-2 text-t2">
                         {isWaiting(p) ? (
-                          <bdi className="truncate">{p.reason}</bdi>
+                          <Txt className="truncate">{p.reason}</Txt>
                         ) : (
                           <>
                             <StatusMark status={p.status} word={statusWord(p.status)} />

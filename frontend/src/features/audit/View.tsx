@@ -3,7 +3,7 @@ import { csv } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import { type Audit, type AuditReport, call } from "@/node/client";
 import { useAudit } from "@/node/reads";
-import { Age, Button, Cell, download, Empty, Json, Loaded, Panel, Row, Table } from "@/ui/kit";
+import { Age, Button, Cell, download, Empty, Json, Loaded, Panel, Row, Table, Txt } from "@/ui/kit";
 
 const STEP = 100;
 const MOST = 500;
@@ -61,7 +61,7 @@ export function View() {
         <div role="status" className="border-line border-b bg-s2 px-3 py-2">
           {typeof report === "string" ? (
             <span className="text-danger">
-              ▲ <bdi>{report}</bdi>
+              ▲ <Txt>{report}</Txt>
             </span>
           ) : report.ok ? (
             <span className="text-ok">● {t("verifyOk", { n: report.entries })}</span>
@@ -70,7 +70,7 @@ export function View() {
               ■ {t("verifyBad", { n: report.faults.length })}{" "}
               {report.faults.map((f) => (
                 <p key={f}>
-                  <bdi>{f}</bdi>
+                  <Txt>{f}</Txt>
                 </p>
               ))}
             </div>
@@ -90,12 +90,12 @@ export function View() {
                     </Cell>
                     <Cell className="align-top font-medium">{a.kind}</Cell>
                     <Cell className="align-top font-mono text-[12px]">
-                      <bdi title={a.subject}>{a.subject.slice(0, 36)}</bdi>
+                      <Txt title={a.subject}>{a.subject.slice(0, 36)}</Txt>
                     </Cell>
                     <Cell className="w-1/2">
                       <details>
                         <summary className="max-w-[50vw] truncate text-t2">
-                          <bdi>{JSON.stringify(a.detail).slice(0, 140)}</bdi>
+                          <Txt>{JSON.stringify(a.detail).slice(0, 140)}</Txt>
                         </summary>
                         <Json data={{ detail: a.detail, hash: a.hash }} />
                       </details>

@@ -5,7 +5,7 @@ import { statusWord, t } from "@/lib/i18n";
 import { call, type Draft, type Fact } from "@/node/client";
 import { isWaiting } from "@/node/patch";
 import { useEvents, useProposals, useSession, useStatus, useTopology, useWorld } from "@/node/reads";
-import { Button, cx, Id, Panel, Since, Worth } from "@/ui/kit";
+import { Button, cx, Id, Panel, Since, Txt, Worth } from "@/ui/kit";
 import { understand } from "./model";
 
 interface Line {
@@ -126,7 +126,7 @@ export function View() {
             >
               <div className="text-[11px] text-t2">{l.mine ? t("you") : t("consoleName")}</div>
               <div className="whitespace-pre-wrap wrap-anywhere">
-                <bdi>{l.text.slice(0, 4000)}</bdi>
+                <Txt>{l.text.slice(0, 4000)}</Txt>
               </div>
               {(l.proposals ?? []).map((id) => {
                 const p = proposals.find((x) => x.id === id);

@@ -3,7 +3,7 @@ import { action, left, span, value } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import { byUrgency, isWaiting } from "@/node/patch";
 import { useEvents, useProposals, useTopology, useWorld } from "@/node/reads";
-import { Age, Cell, Empty, Id, Loaded, Panel, Row, Since, Table, useNow, Words } from "@/ui/kit";
+import { Age, Cell, Empty, Id, Loaded, Panel, Row, Since, Table, Txt, useNow, Words } from "@/ui/kit";
 import { health, StateOf } from "@/ui/nodes";
 
 export function View() {
@@ -32,10 +32,10 @@ export function View() {
                     >
                       <span className="font-semibold text-warn">▲ {p.level}</span>
                       <span className="min-w-0 flex-1">
-                        <bdi className="block truncate font-medium">
+                        <Txt className="block truncate font-medium">
                           {action(p.operation, p.target, p.runMs)}
-                        </bdi>
-                        <bdi className="block truncate text-t2">{p.reason}</bdi>
+                        </Txt>
+                        <Txt className="block truncate text-t2">{p.reason}</Txt>
                       </span>
                       <span className="text-t2">{left(p.expiresAt - now)}</span>
                     </Link>

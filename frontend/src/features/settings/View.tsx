@@ -5,7 +5,7 @@ import { t } from "@/lib/i18n";
 import { call } from "@/node/client";
 import { usePeers, usePolicy, useSession, useStatus } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
-import { Age, Button, Cell, Empty, Id, Loaded, Pairs, Panel, Row, State, Table, Tabs } from "@/ui/kit";
+import { Age, Button, Cell, Empty, Id, Loaded, Pairs, Panel, Row, State, Table, Tabs, Txt } from "@/ui/kit";
 
 export function View() {
   const status = useStatus();
@@ -23,7 +23,7 @@ export function View() {
           {(s) => (
             <Pairs
               rows={[
-                [t("name"), <bdi key="n">{s.displayName}</bdi>],
+                [t("name"), <Txt key="n">{s.displayName}</Txt>],
                 [t("role"), s.role],
                 [
                   t("deviceId"),
@@ -34,7 +34,7 @@ export function View() {
                 [
                   t("mesh"),
                   <span key="m">
-                    <bdi>{s.meshName}</bdi> <code className="font-mono text-[12px]">{s.meshId}</code>
+                    <Txt>{s.meshName}</Txt> <code className="font-mono text-[12px]">{s.meshId}</code>
                   </span>,
                 ],
                 [t("version"), s.version],
@@ -72,14 +72,14 @@ export function View() {
               <div className="flex flex-col gap-2">
                 <Pairs
                   rows={[
-                    [t("name"), <bdi key="n">{s.name ?? "–"}</bdi>],
+                    [t("name"), <Txt key="n">{s.name ?? "–"}</Txt>],
                     [t("scope"), s.scope],
                     [t("until"), s.expiresAt ? new Date(s.expiresAt).toLocaleString("en-GB") : "–"],
                     [
                       t("decide"),
-                      <bdi key="d">
+                      <Txt key="d">
                         {s.decision.mode === "passphrase" ? s.decision.operator?.name : s.decision.hint}
-                      </bdi>,
+                      </Txt>,
                     ],
                   ]}
                 />
@@ -101,7 +101,7 @@ export function View() {
                 ) : null}
                 {said ? (
                   <p role="status">
-                    <bdi>{said}</bdi>
+                    <Txt>{said}</Txt>
                   </p>
                 ) : null}
               </div>
@@ -130,21 +130,21 @@ export function View() {
                     </Cell>
                     <Cell>
                       <State is={p.state === "connected" ? "healthy" : "offline"} word={false} />{" "}
-                      <bdi>{p.state}</bdi>{" "}
+                      <Txt>{p.state}</Txt>{" "}
                       <span className="text-t2">
                         <Age time={p.since} />
                       </span>
                     </Cell>
                     <Cell>
-                      <bdi>{p.reason}</bdi>
+                      <Txt>{p.reason}</Txt>
                     </Cell>
                     <Cell>
-                      <bdi>{p.posture ?? "–"}</bdi>
+                      <Txt>{p.posture ?? "–"}</Txt>
                     </Cell>
                     <Cell>{p.rttMs == null ? "–" : `${p.rttMs.toFixed(1)} ms`}</Cell>
                     <Cell>{p.skewMs == null ? "–" : `${p.skewMs} ms`}</Cell>
                     <Cell>
-                      <bdi>{p.addresses.join(", ") || "–"}</bdi>
+                      <Txt>{p.addresses.join(", ") || "–"}</Txt>
                     </Cell>
                   </Row>
                 ))}
@@ -179,7 +179,7 @@ export function View() {
             <>
               {p.problem ? (
                 <p role="alert" className="p-3 text-danger">
-                  ▲ <bdi>{p.problem}</bdi>
+                  ▲ <Txt>{p.problem}</Txt>
                 </p>
               ) : null}
               {p.list.length ? (

@@ -3,7 +3,7 @@ import { csv, value } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import type { Series } from "@/node/client";
 import { useProposals, useSeries, useStatus, useWorld } from "@/node/reads";
-import { Button, cx, download, Empty, Id, Loaded, Panel, Select, Since, Worth } from "@/ui/kit";
+import { Button, cx, download, Empty, Id, Loaded, Panel, Select, Since, Txt, Worth } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
 import { RANGES } from "./model";
 
@@ -41,7 +41,7 @@ export function View() {
                     checked={picked.includes(m)}
                     onChange={() => toggle(m)}
                   />
-                  <bdi className="truncate">{m}</bdi>
+                  <Txt className="truncate">{m}</Txt>
                 </label>
               </li>
             ))}
@@ -125,7 +125,7 @@ function One({ metric, range, to }: { metric: string; range: number; to?: number
   const file = metric.replace(/[^\w.-]/g, "_");
   return (
     <Panel
-      title={<bdi>{metric}</bdi>}
+      title={<Txt>{metric}</Txt>}
       className="min-h-64 shrink-0 md:flex-1"
       flush
       aside={
@@ -155,7 +155,7 @@ function One({ metric, range, to }: { metric: string; range: number; to?: number
             <span key={f.origin + f.zone} className="inline-flex items-center gap-2">
               <strong>{value(f.value, f.unit)}</strong>
               <Id id={f.origin} label={f.originName} />
-              <bdi className="text-t2">{f.zone}</bdi>
+              <Txt className="text-t2">{f.zone}</Txt>
               <Since time={f.sensedAt} />
               <Worth
                 claimed={f.claimedTier}

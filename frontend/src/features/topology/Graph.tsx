@@ -13,7 +13,7 @@ import {
 import { useEffect } from "react";
 import { t } from "@/lib/i18n";
 import type { Topology } from "@/node/client";
-import { cx, healthWord } from "@/ui/kit";
+import { cx, healthWord, Txt } from "@/ui/kit";
 import { health, StateOf } from "@/ui/nodes";
 import { layout } from "./model";
 
@@ -31,7 +31,7 @@ function BoxView({ data: { n }, selected }: NodeProps<Box>) {
       <Handle type="target" position={Position.Left} className="!top-1/2 !left-1/2 opacity-0" />
       <div className="flex items-center gap-2">
         <span aria-hidden="true">{n.role === "planner" ? "♛" : n.role === "field" ? "◈" : "◻"}</span>
-        <bdi className="truncate font-semibold">{n.name ?? n.deviceId.slice(0, 8)}</bdi>
+        <Txt className="truncate font-semibold">{n.name ?? n.deviceId.slice(0, 8)}</Txt>
       </div>
       <div className="flex justify-between gap-2 text-[12px] text-t2">
         <span className="truncate">{n.role ?? t("notKnown")}</span>

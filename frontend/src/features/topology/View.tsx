@@ -3,7 +3,22 @@ import { bytes, span, value } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import type { Topology } from "@/node/client";
 import { useTopology, useWorld } from "@/node/reads";
-import { Age, Button, Cell, Empty, Id, Loaded, Pairs, Panel, Row, Since, Table, Tabs, Worth } from "@/ui/kit";
+import {
+  Age,
+  Button,
+  Cell,
+  Empty,
+  Id,
+  Loaded,
+  Pairs,
+  Panel,
+  Row,
+  Since,
+  Table,
+  Tabs,
+  Txt,
+  Worth,
+} from "@/ui/kit";
 import { health, StateOf } from "@/ui/nodes";
 import { usePlace } from "@/ui/place";
 
@@ -133,8 +148,8 @@ function Details({ top, node, link }: { top: Topology; node?: string; link?: str
               {name(l.a)} – {name(l.b)}
             </bdi>,
           ],
-          [t("posture"), <bdi key="p">{l.posture ?? t("notKnown")}</bdi>],
-          [t("label"), <bdi key="l">{l.label ?? "–"}</bdi>],
+          [t("posture"), <Txt key="p">{l.posture ?? t("notKnown")}</Txt>],
+          [t("label"), <Txt key="l">{l.label ?? "–"}</Txt>],
           [t("latency"), l.rttMs == null ? "–" : `${l.rttMs.toFixed(1)} ms`],
           [t("skew"), l.skewMs == null ? "–" : `${l.skewMs} ms`],
           [t("traffic"), l.bytesIn == null ? "–" : bytes(l.bytesIn)],
@@ -155,7 +170,7 @@ function Details({ top, node, link }: { top: Topology; node?: string; link?: str
     <div className="flex flex-col gap-3">
       <div className="flex items-center gap-3">
         <strong className="text-[15px]">
-          <bdi>{n.name ?? n.deviceId.slice(0, 8)}</bdi>
+          <Txt>{n.name ?? n.deviceId.slice(0, 8)}</Txt>
         </strong>
         <StateOf is={health(n)} />
       </div>
@@ -210,9 +225,9 @@ function Details({ top, node, link }: { top: Topology; node?: string; link?: str
           <ul>
             {facts.map((f) => (
               <li key={f.metric + f.zone} className="flex items-center gap-2 py-0.5">
-                <bdi className="min-w-0 flex-1 truncate">{f.metric}</bdi>
+                <Txt className="min-w-0 flex-1 truncate">{f.metric}</Txt>
                 <span className="font-medium">
-                  <bdi>{value(f.value, f.unit).slice(0, 40)}</bdi>
+                  <Txt>{value(f.value, f.unit).slice(0, 40)}</Txt>
                 </span>
                 <Worth
                   claimed={f.claimedTier}

@@ -3,7 +3,7 @@ import { useState } from "react";
 import { type Key, t } from "@/lib/i18n";
 import { call } from "@/node/client";
 import { useOperators, useSession, useTrust } from "@/node/reads";
-import { Age, AskReason, Button, Empty, Id, Loaded, Pairs, State } from "@/ui/kit";
+import { Age, AskReason, Button, Empty, Id, Loaded, Pairs, State, Txt } from "@/ui/kit";
 
 const EXPLAINED = new Set([
   "observe",
@@ -42,7 +42,7 @@ export function View() {
       {admin ? null : <p className="text-t2">{t("needAdmin")}</p>}
       {problem ? (
         <p role="alert" className="text-danger">
-          ▲ <bdi>{problem}</bdi>
+          ▲ <Txt>{problem}</Txt>
         </p>
       ) : null}
       <section aria-labelledby="devices">
@@ -63,7 +63,7 @@ export function View() {
                     >
                       <header className="flex items-center gap-3">
                         <h3 className="min-w-0 truncate font-semibold">
-                          <bdi>{name}</bdi>
+                          <Txt>{name}</Txt>
                         </h3>
                         {d.revokedAt ? (
                           <span className="text-danger">
@@ -125,7 +125,7 @@ export function View() {
                               onChange={(e) => toggle(d.deviceId, g, e.target.checked)}
                             />
                             <span>
-                              <bdi className="font-medium">{g}</bdi>{" "}
+                              <Txt className="font-medium">{g}</Txt>{" "}
                               <span className="text-t2">{explain(g)}</span>
                             </span>
                           </label>
@@ -157,7 +157,7 @@ export function View() {
                   >
                     <header className="flex items-center gap-3">
                       <h3 className="min-w-0 truncate font-semibold">
-                        <bdi>{o.name}</bdi>
+                        <Txt>{o.name}</Txt>
                       </h3>
                       {o.revokedAt ? <span className="text-danger">■ {t("revoked")}</span> : null}
                       {admin && !o.revokedAt ? (

@@ -21,6 +21,7 @@ import {
   StatusMark,
   Table,
   Tabs,
+  Txt,
   Words,
   Worth,
 } from "@/ui/kit";
@@ -84,11 +85,11 @@ function Latest() {
                   <Row key={f.metric + f.zone + f.origin}>
                     <Cell className="font-medium">
                       <Link to="/telemetry" search={{ m: f.metric } as never} className="hover:underline">
-                        <bdi>{f.metric}</bdi>
+                        <Txt>{f.metric}</Txt>
                       </Link>
                     </Cell>
                     <Cell>
-                      <bdi>{f.zone}</bdi>
+                      <Txt>{f.zone}</Txt>
                     </Cell>
                     <Cell className={cx("font-medium", f.ageMs > 60_000 && "opacity-70")}>
                       <Words text={value(f.value, f.unit)} max={80} />
@@ -186,7 +187,7 @@ function Frames() {
                           className="max-w-80 truncate text-left text-accent hover:underline"
                           onClick={() => go({ frame: f.frameId }, true)}
                         >
-                          <bdi>{gist(f)}</bdi>
+                          <Txt>{gist(f)}</Txt>
                         </button>
                       </Cell>
                       <Cell>
@@ -329,7 +330,7 @@ function TraceOf({ id }: { id: string }) {
         <div className="flex flex-col gap-4">
           <div className="flex flex-wrap gap-3">
             <strong>
-              <bdi>{action(proposal.operation, proposal.target, proposal.runMs)}</bdi>
+              <Txt>{action(proposal.operation, proposal.target, proposal.runMs)}</Txt>
             </strong>
             <StatusMark status={proposal.status} word={statusWord(proposal.status)} />
             <Link to="/approvals" search={{ id } as never} className="text-accent hover:underline">
@@ -350,9 +351,9 @@ function TraceOf({ id }: { id: string }) {
                 </span>
                 <div className="flex flex-wrap gap-x-3 text-t2">
                   <span className="font-semibold text-t1">{s.stage}</span>
-                  <bdi className="wrap-anywhere">
+                  <Txt className="wrap-anywhere">
                     {/^[0-9a-f]{64}$/.test(s.actor) ? s.actor.slice(0, 8) : s.actor.slice(0, 120)}
-                  </bdi>
+                  </Txt>
                   <span className="ml-auto">
                     <Age time={s.time} />
                   </span>
