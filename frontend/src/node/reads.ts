@@ -1,5 +1,6 @@
 /** Every read of the node as a hook. Live ones are patched by the stream; the rest poll gently. */
 import { QueryClient, useQuery } from "@tanstack/react-query";
+import { heardTime } from "@/lib/clock";
 import * as N from "./client";
 
 export const queries = new QueryClient({
@@ -29,7 +30,17 @@ export const useSession = () =>
   });
 export const useStatus = () => useQuery(read<N.Status>("status", "/status", 5_000));
 export const useEstop = () => useQuery(read<N.Estop>("estop", "/estop", 5_000));
-export const useTopology = () => useQuery(read<N.Topology>("topology", "/topology", 3_000));
+export const useTopology = () =>
+  useQuery({
+    queryKey: ["topology"],
+    queryFn: async () => {
+      const asked = performance.now();
+      const top = await N.call<N.Topology>("GET", "/topology");
+      heardTime(top.at, performance.now() - asked);
+      return top;
+    },
+    refetchInterval: 3_000,
+  });
 export const usePeers = () => useQuery(read<N.Peer[]>("peers", "/peers", 5_000));
 export const useWorld = () => useQuery(read<N.Fact[]>("world", "/world", 2_000));
 export const useEvents = () =>

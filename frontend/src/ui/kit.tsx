@@ -11,6 +11,8 @@ import {
   useState,
   useSyncExternalStore,
 } from "react";
+import { nodeNow } from "@/lib/clock";
+import type { Health } from "@/lib/condition";
 import { absolute, span, tier as tierOf, when } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import { line, TEXT_SHOWN_MAX, tame } from "@/lib/words";
@@ -19,10 +21,10 @@ export const cx = (...parts: (string | false | null | undefined)[]): string =>
   parts.filter(Boolean).join(" ");
 
 /** The time, once a second, shared by everything that shows an age. */
-let nowMs = Date.now();
+let nowMs = nodeNow();
 const tickers = new Set<() => void>();
 setInterval(() => {
-  nowMs = Date.now();
+  nowMs = nodeNow();
   for (const f of tickers) f();
 }, 1000);
 export const useNow = (): number =>
@@ -119,6 +121,7 @@ export function Panel({
         tabIndex={0}
         role="group"
         aria-labelledby={title ? id : undefined}
+        data-scroll=""
         className={cx("relative min-h-0 flex-1 overflow-auto", !flush && "p-3")}
       >
         {children}
@@ -222,7 +225,6 @@ export function Since({ time, stale = 60_000 }: { time: number; stale?: number }
   );
 }
 
-export type Health = "healthy" | "degraded" | "needs" | "stopped" | "offline" | "unknown";
 const SHAPES: Record<Health, [string, string]> = {
   healthy: ["●", "text-ok"],
   degraded: ["◐", "text-warn"],
@@ -232,12 +234,12 @@ const SHAPES: Record<Health, [string, string]> = {
   unknown: ["◇", "text-t3"],
 };
 export const healthWord = (h: Health): string => t(h === "stopped" ? "stoppedState" : h);
-export function State({ is, word = true }: { is: Health; word?: boolean }) {
+export function State({ is, word = true }: { is: Health; word?: boolean | "wide" }) {
   const [shape, color] = SHAPES[is];
   return (
     <span className={cx("inline-flex items-center gap-1.5 whitespace-nowrap", color)} title={healthWord(is)}>
       <span aria-hidden="true">{shape}</span>
-      <span className={word ? "" : "sr-only"}>{healthWord(is)}</span>
+      <span className={word === "wide" ? "max-md:sr-only" : word ? "" : "sr-only"}>{healthWord(is)}</span>
     </span>
   );
 }

@@ -2,14 +2,15 @@ import { Link } from "@tanstack/react-router";
 import { action, left, span, value } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import { byUrgency, isWaiting } from "@/node/patch";
-import { useEvents, useProposals, useTopology, useWorld } from "@/node/reads";
+import { useEvents, useProposals, useStatus, useTopology, useWorld } from "@/node/reads";
 import { Age, Cell, Empty, Id, Loaded, Panel, Row, Since, Table, Txt, useNow, Words } from "@/ui/kit";
-import { health, StateOf } from "@/ui/nodes";
+import { NodeState } from "@/ui/nodes";
 
 export function View() {
   const now = useNow();
   const proposals = useProposals();
   const topology = useTopology();
+  const status = useStatus().data;
   const events = useEvents();
   const world = useWorld().data ?? [];
   const recent = (events.data ?? []).filter((e) => now - e.time < 3_600_000).reverse();
@@ -63,7 +64,7 @@ export function View() {
                       {n.own ? <span className="text-t2"> ({t("self")})</span> : null}
                     </Cell>
                     <Cell>
-                      <StateOf is={health(n)} />
+                      <NodeState n={n} status={status} />
                     </Cell>
                     <Cell>{n.ageMs === null || n.ageMs === undefined ? "–" : span(n.ageMs)}</Cell>
                     <Cell>{load ? value(load.value, load.unit) : "–"}</Cell>

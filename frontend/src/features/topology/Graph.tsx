@@ -11,10 +11,11 @@ import {
   useNodesState,
 } from "@xyflow/react";
 import { useEffect } from "react";
+import { health } from "@/lib/condition";
 import { t } from "@/lib/i18n";
 import type { Topology } from "@/node/client";
 import { cx, healthWord, Txt } from "@/ui/kit";
-import { health, StateOf } from "@/ui/nodes";
+import { StateOf } from "@/ui/nodes";
 import { layout } from "./model";
 
 type Box = Node<{ n: Topology["nodes"][number] }, "box">;

@@ -1,8 +1,9 @@
 import { lazy, Suspense } from "react";
+import { health } from "@/lib/condition";
 import { bytes, span, value } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import type { Topology } from "@/node/client";
-import { useTopology, useWorld } from "@/node/reads";
+import { useStatus, useTopology, useWorld } from "@/node/reads";
 import {
   Age,
   Button,
@@ -19,7 +20,7 @@ import {
   Txt,
   Worth,
 } from "@/ui/kit";
-import { health, StateOf } from "@/ui/nodes";
+import { NodeState } from "@/ui/nodes";
 import { usePlace } from "@/ui/place";
 
 const Graph = lazy(() => import("./Graph").then((m) => ({ default: m.Graph })));
@@ -85,6 +86,7 @@ export function View() {
 }
 
 function List({ top }: { top: Topology }) {
+  const status = useStatus().data;
   const [place, go] = usePlace();
   const sort = place.sort ?? "name";
   const key = (n: Topology["nodes"][number]): string =>
@@ -121,7 +123,7 @@ function List({ top }: { top: Topology }) {
               </button>
             </Cell>
             <Cell>
-              <StateOf is={health(n)} />
+              <NodeState n={n} status={status} />
             </Cell>
             <Cell>{n.role ?? "–"}</Cell>
             <Cell>{n.reportedAt ? <Since time={n.reportedAt} /> : "–"}</Cell>
@@ -135,6 +137,7 @@ function List({ top }: { top: Topology }) {
 
 function Details({ top, node, link }: { top: Topology; node?: string; link?: string }) {
   const [, go] = usePlace();
+  const status = useStatus().data;
   const facts = useWorld().data?.filter((f) => f.origin === node) ?? [];
   const name = (id: string) => top.nodes.find((n) => n.deviceId === id)?.name ?? id.slice(0, 8);
   const l = link ? top.links.find((x) => `${x.a}|${x.b}` === link) : undefined;
@@ -172,7 +175,7 @@ function Details({ top, node, link }: { top: Topology; node?: string; link?: str
         <strong className="text-[15px]">
           <Txt>{n.name ?? n.deviceId.slice(0, 8)}</Txt>
         </strong>
-        <StateOf is={health(n)} />
+        <NodeState n={n} status={status} />
       </div>
       <Pairs
         rows={[
