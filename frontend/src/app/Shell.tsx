@@ -149,15 +149,14 @@ function TopBar({ onSearch }: { onSearch: () => void }) {
       <Button
         tone="quiet"
         onClick={onSearch}
-        aria-label={t("search")}
         aria-keyshortcuts="Control+K Meta+K"
         className="px-2"
       >
         <svg aria-hidden="true" viewBox="0 0 24 24" className="size-4 fill-none stroke-2 stroke-current">
           <path d="M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM15.5 15.5 20 20" strokeLinecap="round" />
         </svg>
-        <span className="max-lg:hidden">{t("search")}</span>
-        <kbd className="rounded-[4px] border border-line px-1 text-[11px] text-t2 max-lg:hidden">Ctrl K</kbd>
+        <span className="max-lg:sr-only">{t("search")}</span>
+        <kbd aria-hidden="true" className="max-lg:hidden">Ctrl K</kbd>
       </Button>
       <ThemeButton />
       <StopButton />

@@ -55,8 +55,11 @@ export const useProposals = () =>
     queryFn: () => N.call<N.Proposal[]>("GET", "/proposals?all=true"),
     refetchInterval: 30_000,
   });
-export const useTrace = (id: string) =>
-  useQuery(read<N.Trace>("trace", `/proposals/${encodeURIComponent(id)}/trace`, 5_000));
+export const useTrace = (id: string | undefined, every: number | undefined = 5_000) =>
+  useQuery({
+    ...read<N.Trace>("trace", `/proposals/${encodeURIComponent(id ?? "")}/trace`, every),
+    enabled: Boolean(id),
+  });
 export const useFrames = (asked: Parameters<typeof N.query>[0]) =>
   useQuery(read<N.Frame[]>("frames", `/frames${N.query(asked)}`, 3_000));
 export const useSeries = (asked: Parameters<typeof N.query>[0], every: number | undefined) =>

@@ -95,12 +95,14 @@ export function Panel({
   children,
   className,
   flush,
+  foot,
 }: {
   title?: ReactNode;
   aside?: ReactNode;
   children: ReactNode;
   className?: string;
   flush?: boolean;
+  foot?: ReactNode;
 }) {
   const id = useId();
   return (
@@ -109,11 +111,15 @@ export function Panel({
       className={cx("flex min-h-0 min-w-0 flex-col rounded-md border border-line bg-s1", className)}
     >
       {title ? (
-        <header className="flex min-h-9 shrink-0 items-center gap-2 border-line border-b px-3">
-          <h2 id={id} className="truncate font-semibold">
+        <header className="flex min-h-9 shrink-0 flex-wrap items-center gap-x-2 gap-y-1 border-line border-b px-3 py-0.5">
+          <h2 id={id} className="min-w-0 truncate font-semibold">
             {title}
           </h2>
-          <span className="ml-auto flex items-center gap-2 text-t2">{aside}</span>
+          {aside ? (
+            <span className="ml-auto flex min-w-0 flex-wrap items-center gap-x-2 gap-y-1 text-t2">
+              {aside}
+            </span>
+          ) : null}
         </header>
       ) : null}
       {/* A scrolling region must be reachable by keyboard. */}
@@ -126,7 +132,32 @@ export function Panel({
       >
         {children}
       </div>
+      {foot ? <footer className="shrink-0 border-line border-t px-3 py-1.5">{foot}</footer> : null}
     </section>
+  );
+}
+
+/** A filter of what is on the page; its words live in the address. */
+export function Search({
+  value,
+  onChange,
+  className,
+}: {
+  value: string;
+  onChange: (words: string) => void;
+  className?: string;
+}) {
+  return (
+    <input
+      type="search"
+      dir="auto"
+      aria-label={t("filter")}
+      placeholder={t("filter")}
+      value={value}
+      maxLength={200}
+      onChange={(e) => onChange(e.target.value)}
+      className={cx("h-7 w-32 min-w-0 rounded-md border border-line bg-s0 px-2 text-t1", className)}
+    />
   );
 }
 

@@ -4,11 +4,27 @@ import type { ReactNode } from "react";
 import { useState } from "react";
 import { action, left, span } from "@/lib/format";
 import { statusWord, t } from "@/lib/i18n";
+import { tame } from "@/lib/words";
 import type { Proposal } from "@/node/client";
 import { isOver, isWaiting } from "@/node/patch";
-import { useExplain, usePolicy, useTopology } from "@/node/reads";
-import { Age, CopyButton, Id, Json, Panel, StatusMark, Txt, useNow, Words, Worth } from "@/ui/kit";
+import { useExplain, usePolicy, useTopology, useTrace } from "@/node/reads";
+import {
+  Age,
+  CopyButton,
+  cx,
+  Id,
+  Json,
+  Loaded,
+  Panel,
+  StatusMark,
+  Txt,
+  useNow,
+  Words,
+  Worth,
+} from "@/ui/kit";
+import { TraceDiagram } from "@/ui/trace";
 import { Decide } from "./Decide";
+import { lastTime, liveChecks } from "./model";
 
 const Part = ({ name, children }: { name: string; children: ReactNode }) => (
   <section className="border-line/60 border-b py-2.5 last:border-b-0">
@@ -19,15 +35,16 @@ const Part = ({ name, children }: { name: string; children: ReactNode }) => (
 
 export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
   const now = useNow();
+  const waiting = isWaiting(p);
   const [first] = useState(p.status);
   const nodes = useTopology().data?.nodes;
   const rule = usePolicy().data?.list.find((r) => r.name === p.rule);
-  const checks = useExplain(p).data?.checks;
+  const explained = useExplain(waiting ? p : undefined);
+  const checks = explained.data ? liveChecks(explained.data) : undefined;
+  const failed = checks?.filter((c) => !c.passed).length ?? 0;
+  const trace = useTrace(waiting ? undefined : p.id, isOver(p) ? undefined : 2_000);
   const executor = nodes?.find((n) => n.deviceId === p.executor)?.name;
-  const before = others
-    .filter((o) => o.id !== p.id && o.target === p.target && o.operation === p.operation && isOver(o))
-    .sort((a, b) => b.updatedAt - a.updatedAt)[0];
-  const waiting = isWaiting(p);
+  const before = lastTime(p, others);
   return (
     <Panel
       title={<Txt>{action(p.operation, p.target, p.runMs)}</Txt>}
@@ -35,7 +52,10 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
         <>
           <StatusMark status={p.status} word={statusWord(p.status)} />
           {waiting ? (
-            <span title={new Date(p.expiresAt).toLocaleString("en-GB")}>
+            <span
+              title={new Date(p.expiresAt).toLocaleString("en-GB")}
+              className={cx("whitespace-nowrap", p.expiresAt - now < 60_000 && "font-semibold text-warn")}
+            >
               {t("expiresIn")} {left(p.expiresAt - now)}
             </span>
           ) : null}
@@ -90,7 +110,9 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
                       search={{ tab: "frames", frame: e.frameId } as never}
                       className="min-w-0 text-accent hover:underline"
                     >
-                      <Txt className="wrap-anywhere">{e.summary.slice(0, 300)}</Txt>
+                      <Txt className="wrap-anywhere" max={300}>
+                        {e.summary}
+                      </Txt>
                     </Link>
                     <Worth
                       claimed={e.claimedTier}
@@ -119,18 +141,29 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
             {!waiting ? (
               <span className="text-t2">{t("interlocksOver")}</span>
             ) : checks ? (
-              <ul>
-                {checks.map((c) => (
-                  <li key={c.name + c.detail} className={c.passed ? "text-t1" : "text-danger"}>
-                    {c.passed ? "●" : "▲"}{" "}
-                    <bdi>
-                      {c.name}: {c.detail}
-                    </bdi>
-                  </li>
-                ))}
-              </ul>
+              <>
+                {failed ? <p className="font-medium text-danger">▲ {t("checksBad", { n: failed })}</p> : null}
+                <ul>
+                  {checks.map((c) => (
+                    <li key={c.name + c.detail} className={c.passed ? "text-t1" : "text-danger"}>
+                      <span aria-hidden="true" className={c.passed ? "text-ok" : undefined}>
+                        {c.passed ? "●" : "▲"}
+                      </span>{" "}
+                      <Txt max={300}>{`${c.name}: ${c.detail}`}</Txt>
+                    </li>
+                  ))}
+                </ul>
+              </>
+            ) : explained.error ? (
+              <span className="text-danger">
+                ▲ {t("failedRead", { text: tame(explained.error.message, 200) })}
+              </span>
+            ) : p.own ? (
+              <span className="text-t2">{t("loading")}</span>
             ) : (
-              <span className="text-t2">◇ {t("interlocksRemote")}</span>
+              <span className="text-t2">
+                ◇ {t("interlocksRemote", { name: tame(executor || p.executor.slice(0, 8), 60) })}
+              </span>
             )}
           </Part>
           <Part name={t("whoAgrees")}>
@@ -158,10 +191,15 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
             <Part name={t("outcome")}>
               <StatusMark status={p.outcome.status} word={statusWord(p.outcome.status)} />{" "}
               <Words text={p.outcome.detail} />{" "}
-              {p.outcome.actuatorState ? <bdi className="text-t2">({p.outcome.actuatorState})</bdi> : null}
+              {p.outcome.actuatorState ? (
+                <span className="text-t2">
+                  (<Txt max={60}>{p.outcome.actuatorState}</Txt>)
+                </span>
+              ) : null}
             </Part>
           ) : null}
           <Part name={t("trace")}>
+            {waiting ? null : <Loaded q={trace}>{({ steps }) => <TraceDiagram steps={steps} />}</Loaded>}
             <Link
               to="/world"
               search={{ tab: "trace", id: p.id } as never}
