@@ -146,17 +146,14 @@ function TopBar({ onSearch }: { onSearch: () => void }) {
         {waiting} <span className="max-sm:sr-only">{t("waiting")}</span>
       </Link>
       <span className="flex-1" />
-      <Button
-        tone="quiet"
-        onClick={onSearch}
-        aria-keyshortcuts="Control+K Meta+K"
-        className="px-2"
-      >
+      <Button tone="quiet" onClick={onSearch} aria-keyshortcuts="Control+K Meta+K" className="px-2">
         <svg aria-hidden="true" viewBox="0 0 24 24" className="size-4 fill-none stroke-2 stroke-current">
           <path d="M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM15.5 15.5 20 20" strokeLinecap="round" />
         </svg>
         <span className="max-lg:sr-only">{t("search")}</span>
-        <kbd aria-hidden="true" className="max-lg:hidden">Ctrl K</kbd>
+        <kbd aria-hidden="true" className="max-lg:hidden">
+          Ctrl K
+        </kbd>
       </Button>
       <ThemeButton />
       <StopButton />

@@ -27,12 +27,12 @@ export function TraceDiagram({ steps }: { steps: Step[] }) {
     <div className="@container flex flex-col gap-3">
       <ol
         aria-label={t("trace")}
-        className="flex flex-col @min-[760px]:flex-row @min-[760px]:items-start @min-[760px]:overflow-x-auto @min-[760px]:pb-2"
+        className="flex flex-col @min-[960px]:flex-row @min-[960px]:items-start @min-[960px]:overflow-x-auto @min-[960px]:pb-2"
       >
         {columns(steps).map((c, i) => (
           <li
             key={`${c.stage}${c.steps[0]?.time}${i}`}
-            className="flex flex-col @min-[760px]:min-w-0 @min-[760px]:flex-1 @min-[760px]:flex-row @min-[760px]:first:flex-[1.2]"
+            className="flex flex-col @min-[960px]:min-w-0 @min-[960px]:flex-1 @min-[960px]:flex-row @min-[960px]:first:flex-[1.2]"
           >
             {c.after === null ? null : <Arrow ms={c.after} />}
             <Stage column={c} picked={picked} onPick={(s) => setPicked(picked === s ? undefined : s)} />
@@ -61,14 +61,14 @@ function Arrow({ ms }: { ms: number }) {
   return (
     <div
       title={t("timeBetween")}
-      className="flex items-center gap-2 py-0.5 pl-4 text-[11px] text-t2 @min-[760px]:w-14 @min-[760px]:shrink-0 @min-[760px]:flex-col @min-[760px]:gap-0 @min-[760px]:px-1 @min-[760px]:pt-4"
+      className="flex items-center gap-2 py-0.5 pl-4 text-[11px] text-t2 @min-[960px]:w-12 @min-[960px]:shrink-0 @min-[960px]:flex-col @min-[960px]:gap-0 @min-[960px]:px-1 @min-[960px]:pt-4"
     >
       <span className="whitespace-nowrap">{text}</span>
-      <span aria-hidden="true" className="hidden w-full items-center @min-[760px]:flex">
+      <span aria-hidden="true" className="hidden w-full items-center @min-[960px]:flex">
         <span className="h-px flex-1 bg-t3" />
         <span className="-ml-1 leading-none">▸</span>
       </span>
-      <span aria-hidden="true" className="order-first @min-[760px]:hidden">
+      <span aria-hidden="true" className="order-first @min-[960px]:hidden">
         ↓
       </span>
     </div>

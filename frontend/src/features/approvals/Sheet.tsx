@@ -38,7 +38,8 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
   const waiting = isWaiting(p);
   const [first] = useState(p.status);
   const nodes = useTopology().data?.nodes;
-  const rule = usePolicy().data?.list.find((r) => r.name === p.rule);
+  const policy = usePolicy().data;
+  const rule = p.own ? policy?.list.find((r) => r.name === p.rule) : undefined;
   const explained = useExplain(waiting ? p : undefined);
   const checks = explained.data ? liveChecks(explained.data) : undefined;
   const failed = checks?.filter((c) => !c.passed).length ?? 0;
@@ -72,7 +73,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               {t("decidedElsewhere", { status: statusWord(p.status) })}
             </p>
           ) : null}
-          <Part name={t("whatMoves")}>
+          <Part name={t(waiting ? "whatMoves" : "whatMoved")}>
             <p className="text-[17px] leading-6">
               <strong>
                 <Txt>{action(p.operation, p.target, p.runMs)}</Txt>
@@ -89,6 +90,22 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               </code>
             </p>
           </Part>
+          {p.outcome ? (
+            <Part name={t("outcome")}>
+              <StatusMark status={p.outcome.status} word={statusWord(p.outcome.status)} />{" "}
+              <Words text={p.outcome.detail} />{" "}
+              {p.outcome.actuatorState ? (
+                <span className="text-t2">
+                  (<Txt max={60}>{p.outcome.actuatorState}</Txt>)
+                </span>
+              ) : null}
+            </Part>
+          ) : null}
+          {waiting ? null : (
+            <Part name={t("trace")}>
+              <Loaded q={trace}>{({ steps }) => <TraceDiagram steps={steps} />}</Loaded>
+            </Part>
+          )}
           <Part name={t("why")}>
             <p>
               <Words text={p.reason} max={300} />
@@ -137,35 +154,37 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               <span className="text-t2"> · {rule.interlocks.join(", ")}</span>
             ) : null}
           </Part>
-          <Part name={t("interlocks")}>
-            {!waiting ? (
-              <span className="text-t2">{t("interlocksOver")}</span>
-            ) : checks ? (
-              <>
-                {failed ? <p className="font-medium text-danger">▲ {t("checksBad", { n: failed })}</p> : null}
-                <ul>
-                  {checks.map((c) => (
-                    <li key={c.name + c.detail} className={c.passed ? "text-t1" : "text-danger"}>
-                      <span aria-hidden="true" className={c.passed ? "text-ok" : undefined}>
-                        {c.passed ? "●" : "▲"}
-                      </span>{" "}
-                      <Txt max={300}>{`${c.name}: ${c.detail}`}</Txt>
-                    </li>
-                  ))}
-                </ul>
-              </>
-            ) : explained.error ? (
-              <span className="text-danger">
-                ▲ {t("failedRead", { text: tame(explained.error.message, 200) })}
-              </span>
-            ) : p.own ? (
-              <span className="text-t2">{t("loading")}</span>
-            ) : (
-              <span className="text-t2">
-                ◇ {t("interlocksRemote", { name: tame(executor || p.executor.slice(0, 8), 60) })}
-              </span>
-            )}
-          </Part>
+          {waiting ? (
+            <Part name={t("interlocks")}>
+              {checks ? (
+                <>
+                  {failed ? (
+                    <p className="font-medium text-danger">▲ {t("checksBad", { n: failed })}</p>
+                  ) : null}
+                  <ul>
+                    {checks.map((c) => (
+                      <li key={c.name + c.detail} className={c.passed ? "text-t1" : "text-danger"}>
+                        <span aria-hidden="true" className={c.passed ? "text-ok" : undefined}>
+                          {c.passed ? "●" : "▲"}
+                        </span>{" "}
+                        <Txt max={300}>{`${c.name}: ${c.detail}`}</Txt>
+                      </li>
+                    ))}
+                  </ul>
+                </>
+              ) : explained.error ? (
+                <span className="text-danger">
+                  ▲ {t("failedRead", { text: tame(explained.error.message, 200) })}
+                </span>
+              ) : p.own ? (
+                <span className="text-t2">{t("loading")}</span>
+              ) : (
+                <span className="text-t2">
+                  ◇ {t("interlocksRemote", { name: tame(executor || p.executor.slice(0, 8), 60) })}
+                </span>
+              )}
+            </Part>
+          ) : null}
           <Part name={t("whoAgrees")}>
             {p.quorum > 1 ? t("agreeN", { n: p.quorum, level: p.level }) : t("agree1", { level: p.level })}
             {p.detail ? (
@@ -187,27 +206,8 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               <span className="text-t2">{t("neverBefore")}</span>
             )}
           </Part>
-          {p.outcome ? (
-            <Part name={t("outcome")}>
-              <StatusMark status={p.outcome.status} word={statusWord(p.outcome.status)} />{" "}
-              <Words text={p.outcome.detail} />{" "}
-              {p.outcome.actuatorState ? (
-                <span className="text-t2">
-                  (<Txt max={60}>{p.outcome.actuatorState}</Txt>)
-                </span>
-              ) : null}
-            </Part>
-          ) : null}
-          <Part name={t("trace")}>
-            {waiting ? null : <Loaded q={trace}>{({ steps }) => <TraceDiagram steps={steps} />}</Loaded>}
-            <Link
-              to="/world"
-              search={{ tab: "trace", id: p.id } as never}
-              className="text-accent hover:underline"
-            >
-              {t("openTrace")}
-            </Link>
-            <details className="mt-1">
+          <Part name={t("record")}>
+            <details>
               <summary className="text-t2">{t("details")}</summary>
               <p className="text-t2">
                 {t("digest")} <code className="wrap-anywhere font-mono text-[12px]">{p.digest}</code>
@@ -216,9 +216,11 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
             </details>
           </Part>
         </div>
-        <div className="sticky bottom-0 border-line border-t bg-s1 px-4 py-3">
-          <Decide p={p} />
-        </div>
+        {isOver(p) ? null : (
+          <div className="sticky bottom-0 border-line border-t bg-s1 px-4 py-3">
+            <Decide p={p} />
+          </div>
+        )}
       </div>
     </Panel>
   );
