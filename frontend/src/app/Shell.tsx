@@ -151,9 +151,9 @@ function TopBar({ onSearch }: { onSearch: () => void }) {
           <path d="M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM15.5 15.5 20 20" strokeLinecap="round" />
         </svg>
         <span className="max-lg:sr-only">{t("search")}</span>
-        <kbd aria-hidden="true" className="max-lg:hidden">
-          Ctrl K
-        </kbd>
+        <span aria-hidden="true" className="max-lg:hidden">
+          <kbd>Ctrl K</kbd>
+        </span>
       </Button>
       <ThemeButton />
       <StopButton />

@@ -1,6 +1,6 @@
 /** Every read of the node as a hook. Live ones are patched by the stream; the rest poll gently. */
 import { QueryClient, useQuery } from "@tanstack/react-query";
-import { heardTime } from "@/lib/clock";
+import { heardTime, nodeNow } from "@/lib/clock";
 import * as N from "./client";
 
 export const queries = new QueryClient({
@@ -62,8 +62,20 @@ export const useTrace = (id: string | undefined, every: number | undefined = 5_0
   });
 export const useFrames = (asked: Parameters<typeof N.query>[0]) =>
   useQuery(read<N.Frame[]>("frames", `/frames${N.query(asked)}`, 3_000));
-export const useSeries = (asked: Parameters<typeof N.query>[0], every: number | undefined) =>
-  useQuery({ ...read<N.Series>("series", `/series${N.query(asked)}`, every), placeholderData: (old) => old });
+export const SERIES_POINTS = 600;
+/** A metric over a span. Without an end it follows: each read asks for the span up to now. */
+export const seriesPath = (metric: string, range: number, to: number | undefined, points: number): string => {
+  const end = to ?? Math.round(nodeNow());
+  return `/series${N.query({ metric, points, from: end - range, to })}`;
+};
+export const useSeries = (metric: string, range: number, to: number | undefined) =>
+  useQuery({
+    queryKey: ["series", metric, range, to ?? "now"],
+    queryFn: () => N.call<N.Series>("GET", seriesPath(metric, range, to, SERIES_POINTS)),
+    // A day is not read anew every two seconds: a pixel of it is minutes.
+    refetchInterval: to ? undefined : Math.max(2_000, range / 1_000),
+    placeholderData: (old) => (old?.metric === metric ? old : undefined),
+  });
 export const useTrust = () => useQuery(read<N.Trust[]>("trust", "/trust"));
 export const useOperators = () => useQuery(read<N.Operator[]>("operators", "/operators"));
 export const usePolicy = () => useQuery(read<N.Policy>("policy", "/policy"));
