@@ -22,6 +22,11 @@ export type Estop = S["EstopView"];
 export type EstopReport = S["EstopReport"];
 export type Standing = S["Standing"];
 export type Draft = S["DraftView"];
+export type Actuator = S["ActuatorView"];
+export type PolicyTest = S["TestResult"];
+export type Planner = S["PlannerView"];
+export type Mesh = S["MeshView"];
+export type Pairing = S["PairingView"];
 
 export const ROOT = "/api/operator/v1";
 const TIMEOUT_MS = 20_000;

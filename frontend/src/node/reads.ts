@@ -76,6 +76,25 @@ export const useSeries = (metric: string, range: number, to: number | undefined)
     refetchInterval: to ? undefined : Math.max(2_000, range / 1_000),
     placeholderData: (old) => (old?.metric === metric ? old : undefined),
   });
+const SPARK_MS = 15 * 60_000;
+/** The last quarter of an hour of one metric of one node, for a small line beside its value. */
+export const useSpark = (metric: string, origin: string, zone: string | null | undefined) =>
+  useQuery({
+    queryKey: ["spark", metric, origin, zone],
+    queryFn: async () => {
+      const to = Math.round(nodeNow());
+      const asked = { metric, origin, zone: zone ?? undefined, points: 48, from: to - SPARK_MS };
+      const s = await N.call<N.Series>("GET", `/series${N.query(asked)}`);
+      return { points: s.lines[0]?.points ?? [], from: to - SPARK_MS, to };
+    },
+    refetchInterval: 15_000,
+  });
+export const useActuators = () => useQuery(read<N.Actuator[]>("actuators", "/actuators", 3_000));
+export const useFrame = (id: string | undefined) =>
+  useQuery({ ...read<N.Frame>("frame", `/frames/${encodeURIComponent(id ?? "")}`), enabled: Boolean(id) });
+export const usePolicyTests = () => useQuery(read<N.PolicyTest[]>("policyTests", "/policy/tests"));
+export const useMeshes = () => useQuery(read<N.Mesh[]>("meshes", "/meshes", 5_000));
+export const usePairing = (every: number) => useQuery(read<N.Pairing>("pairing", "/pairing", every));
 export const useTrust = () => useQuery(read<N.Trust[]>("trust", "/trust"));
 export const useOperators = () => useQuery(read<N.Operator[]>("operators", "/operators"));
 export const usePolicy = () => useQuery(read<N.Policy>("policy", "/policy"));

@@ -52,7 +52,10 @@ export function View() {
       <Panel title={t("nodesTitle")} flush>
         <Loaded q={topology}>
           {(top) => (
-            <Table label={t("nodesTitle")} head={[t("name"), t("state"), t("age"), t("load"), t("links")]}>
+            <Table
+              label={t("nodesTitle")}
+              head={[t("name"), t("state"), t("age"), t("load"), t("linksTitle")]}
+            >
               {top.nodes.map((n) => {
                 const load = loadOf(n.deviceId);
                 return (

@@ -134,6 +134,7 @@ function bands(u: uPlot, { actions, from, to }: Drawn) {
   ctx.rect(left, top, width, height);
   ctx.clip();
   ctx.font = `${11 * px}px system-ui, sans-serif`;
+  ctx.textAlign = "left";
   ctx.textBaseline = "top";
   let free = left;
   for (const a of actions) {
