@@ -467,6 +467,108 @@ export function AskReason({
   );
 }
 
+/** A switch with its explanation; it shows what is, never what was wished. */
+export function Switch({
+  on,
+  label,
+  onChange,
+  children,
+}: {
+  on: boolean;
+  label: string;
+  onChange: (on: boolean) => void;
+  children: ReactNode;
+}) {
+  return (
+    <label className="flex min-w-0 flex-1 cursor-pointer items-start gap-2.5 py-0.5">
+      <span className="relative mt-0.5 inline-flex shrink-0">
+        <input
+          type="checkbox"
+          role="switch"
+          aria-checked={on}
+          aria-label={label}
+          checked={on}
+          onChange={(e) => onChange(e.target.checked)}
+          className="peer absolute inset-0 m-0 cursor-pointer opacity-0 disabled:cursor-not-allowed"
+        />
+        <span
+          aria-hidden="true"
+          className="h-4 w-7 rounded-full border border-t3 bg-s2 transition-colors duration-150 peer-checked:border-accent peer-checked:bg-accent peer-focus-visible:outline-2 peer-focus-visible:outline-accent"
+        />
+        <span
+          aria-hidden="true"
+          className="pointer-events-none absolute top-[3px] left-[3px] size-2.5 rounded-full bg-t3 transition-transform duration-150 peer-checked:translate-x-3 peer-checked:bg-on-accent"
+        />
+      </span>
+      <span className="min-w-0">{children}</span>
+    </label>
+  );
+}
+
+/** Looks like a link, acts like a button. */
+export const Link = ({ onClick, children }: { onClick: () => void; children: ReactNode }) => (
+  <button type="button" className="text-accent underline" onClick={onClick}>
+    {children}
+  </button>
+);
+
+/** Before what cannot be undone at all: a word is typed. */
+export function TypeToConfirm({
+  title,
+  text,
+  word,
+  go,
+  onGo,
+  onClose,
+}: {
+  title: string;
+  text: string;
+  word: string;
+  go: string;
+  onGo: () => Promise<unknown>;
+  onClose: () => void;
+}) {
+  const [typed, setTyped] = useState("");
+  const [problem, setProblem] = useState("");
+  const [busy, setBusy] = useState(false);
+  const ready = typed.trim() === word;
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <form
+        className="flex flex-col gap-3"
+        onSubmit={(e) => {
+          e.preventDefault();
+          if (!ready || busy) return;
+          setBusy(true);
+          onGo().then(onClose, (error: Error) => {
+            setProblem(error.message);
+            setBusy(false);
+          });
+        }}
+      >
+        <p className="text-t2">{text}</p>
+        <Field
+          label={t("typeToConfirm", { word })}
+          value={typed}
+          autoComplete="off"
+          onChange={(e) => setTyped(e.target.value)}
+        />
+        {problem ? (
+          <p role="alert" className="text-danger">
+            ▲ <Txt max={300}>{problem}</Txt>
+          </p>
+        ) : null}
+        <div className="flex justify-end gap-2">
+          <Button onClick={onClose}>{t("cancel")}</Button>
+          <Button tone="danger" type="submit" disabled={!ready || busy}>
+            {go}
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
 export function Tabs({
   tabs,
   on,

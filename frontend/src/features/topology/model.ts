@@ -23,7 +23,7 @@ export interface Wire {
   b: string;
 }
 
-const RING = 300;
+const RING = 400;
 /** Flat, because screens are wide. */
 const FLAT = 0.6;
 const TICKS = 300;
@@ -89,10 +89,10 @@ export function layout(
         wires.filter((w) => has.has(w.a) && has.has(w.b)).map((w) => ({ source: w.a, target: w.b })),
       )
         .id((b) => b.id)
-        .distance(300)
+        .distance(380)
         .strength(0.15),
     )
-    .force("apart", forceManyBody<Body>().strength(-1_400).distanceMax(1_500))
+    .force("apart", forceManyBody<Body>().strength(-2_000).distanceMax(1_500))
     .force("room", forceCollide<Body>(NODE_RADIUS).iterations(2))
     .force("x", forceX<Body>(0).strength(0.025))
     .force("y", forceY<Body>(0).strength(0.06));
