@@ -28,7 +28,7 @@ export function StopButton() {
         title={t("stopHint")}
         aria-label={t("stopHint")}
         onClick={press}
-        className="h-9 min-w-20 font-bold"
+        className="h-9! min-w-20 font-bold"
       >
         <span aria-hidden="true">■ {latched ? t("stopped") : t("stop")}</span>
       </Button>

@@ -85,3 +85,19 @@ export function query(params: Record<string, string | number | boolean | undefin
   const text = q.toString();
   return text ? `?${text}` : "";
 }
+
+/** A reply that is no JSON document: the audit chain as lines. */
+export async function readText(path: string): Promise<string> {
+  let response: Response;
+  try {
+    response = await fetch(ROOT + path, {
+      credentials: "same-origin",
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+  } catch {
+    throw new Refused(0, "unreachable", "The node did not answer. Check that it runs.");
+  }
+  if (!response.ok)
+    throw new Refused(response.status, String(response.status), `The node refused (${response.status}).`);
+  return response.text();
+}

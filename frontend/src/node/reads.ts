@@ -60,8 +60,8 @@ export const useTrace = (id: string | undefined, every: number | undefined = 5_0
     ...read<N.Trace>("trace", `/proposals/${encodeURIComponent(id ?? "")}/trace`, every),
     enabled: Boolean(id),
   });
-export const useFrames = (asked: Parameters<typeof N.query>[0]) =>
-  useQuery(read<N.Frame[]>("frames", `/frames${N.query(asked)}`, 3_000));
+export const useFrames = (asked: Parameters<typeof N.query>[0], every: number | undefined) =>
+  useQuery(read<N.Frame[]>("frames", `/frames${N.query(asked)}`, every));
 export const SERIES_POINTS = 600;
 /** A metric over a span. Without an end it follows: each read asks for the span up to now. */
 export const seriesPath = (metric: string, range: number, to: number | undefined, points: number): string => {
@@ -98,8 +98,10 @@ export const usePairing = (every: number) => useQuery(read<N.Pairing>("pairing",
 export const useTrust = () => useQuery(read<N.Trust[]>("trust", "/trust"));
 export const useOperators = () => useQuery(read<N.Operator[]>("operators", "/operators"));
 export const usePolicy = () => useQuery(read<N.Policy>("policy", "/policy"));
-export const useAudit = (limit: number) =>
-  useQuery(read<N.Audit[]>("audit", `/audit?limit=${limit}`, 10_000));
+export const useAudit = (since: number | undefined, limit: number) =>
+  useQuery(
+    read<N.Audit[]>("audit", `/audit${N.query({ since, limit })}`, since === undefined ? 10_000 : undefined),
+  );
 export const useExplain = (p: N.Proposal | undefined) =>
   useQuery({
     queryKey: ["explain", p?.id],

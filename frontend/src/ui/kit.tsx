@@ -606,7 +606,7 @@ export function CopyButton({ text, label = t("copy") }: { text: string; label?: 
   return (
     <Button
       tone="quiet"
-      className="h-7 px-2"
+      className="h-7! px-2"
       onClick={() =>
         navigator.clipboard?.writeText(text).then(
           () => {

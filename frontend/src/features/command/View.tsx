@@ -156,7 +156,7 @@ export function View() {
             onChange={(e) => setText(e.target.value)}
             className="h-9 min-w-0 flex-1 rounded-md border border-line bg-s0 px-3"
           />
-          <Button type="submit" tone="accent" className="h-9" disabled={busy || !text.trim()}>
+          <Button type="submit" tone="accent" className="h-9!" disabled={busy || !text.trim()}>
             {t("send")}
           </Button>
         </form>

@@ -162,7 +162,7 @@ export function View() {
         aside={
           session.data?.scope === "admin" ? (
             <Button
-              className="h-7"
+              className="h-7!"
               onClick={() =>
                 call("POST", "/policy/reload")
                   .catch((e: Error) => setSaid(e.message))

@@ -265,11 +265,15 @@ function One({
       flush
       aside={
         <>
-          <Button className="h-7 px-2" aria-label={`${t("exportCsv")} ${metric}`} onClick={() => save("csv")}>
+          <Button
+            className="h-7! px-2"
+            aria-label={`${t("exportCsv")} ${metric}`}
+            onClick={() => save("csv")}
+          >
             {t("exportCsv")}
           </Button>
           <Button
-            className="h-7 px-2"
+            className="h-7! px-2"
             aria-label={`${t("exportJson")} ${metric}`}
             onClick={() => save("json")}
           >

@@ -244,14 +244,14 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
       >
         <Background />
         <Over position="top-left" className="flex gap-1">
-          <Button className="h-7 px-2" title={t("fitHint")} onClick={() => void fitView({ padding: 0.15 })}>
+          <Button className="h-7! px-2" title={t("fitHint")} onClick={() => void fitView({ padding: 0.15 })}>
             {t("fit")}
           </Button>
-          <Button className="h-7 px-2" title={t("tidyHint")} onClick={() => tidy(false)}>
+          <Button className="h-7! px-2" title={t("tidyHint")} onClick={() => tidy(false)}>
             {t("tidy")}
           </Button>
           {Object.keys(pins).length ? (
-            <Button className="h-7 px-2" title={t("unpinHint")} onClick={() => tidy(true)}>
+            <Button className="h-7! px-2" title={t("unpinHint")} onClick={() => tidy(true)}>
               ⌖ {t("unpin")}
             </Button>
           ) : null}

@@ -53,7 +53,7 @@ export function View() {
             <Search value={words} onChange={(q) => go({ q })} />
             <Select
               label={t("state")}
-              className="h-7 max-lg:hidden"
+              className="h-7! max-lg:hidden"
               value={place.is ?? ""}
               onChange={(e) => go({ is: e.target.value })}
             >
@@ -66,7 +66,7 @@ export function View() {
             </Select>
             <Select
               label={t("role")}
-              className="h-7 max-w-32 max-lg:hidden"
+              className="h-7! max-w-32 max-lg:hidden"
               value={place.role ?? ""}
               onChange={(e) => go({ role: e.target.value })}
             >

@@ -181,7 +181,7 @@ function GrantSwitch({
       {g.name === "observe" && g.on ? (
         <Select
           label={t("tierOf")}
-          className="ml-auto h-6 px-1"
+          className="ml-auto h-6! px-1"
           value={tier ?? "T2"}
           onChange={(e) => {
             const others = held.filter((x) => x.startsWith("observe"));
