@@ -3,7 +3,7 @@ import { type ReactNode, useLayoutEffect, useRef, useState } from "react";
 import { visible } from "@/lib/rows";
 
 /** The part of `count` rows that is in sight of the nearest scrolling ancestor marked `data-scroll`. */
-function useVisible(count: number, height: number, at: number | undefined) {
+function useVisible(count: number, height: number, at: number | undefined, pick: string | undefined) {
   const anchor = useRef<HTMLElement>(null);
   const [sight, setSight] = useState({ top: 0, size: 800 });
   useLayoutEffect(() => {
@@ -35,14 +35,16 @@ function useVisible(count: number, height: number, at: number | undefined) {
       resized.disconnect();
     };
   }, [height]);
-  // The row that the keyboard or the address chose comes into sight.
+  // The row that the keyboard or the address chose comes into sight, once: rows that come later do not pull.
+  const shown = useRef<string>(undefined);
   useLayoutEffect(() => {
     const box = anchor.current?.closest<HTMLElement>("[data-scroll]");
-    if (at === undefined || at < 0 || !box || !anchor.current) return;
+    if (pick === shown.current || at === undefined || at < 0 || !box || !anchor.current) return;
+    shown.current = pick;
     const top = anchor.current.getBoundingClientRect().top - box.getBoundingClientRect().top + at * height;
-    if (top < 32) box.scrollTop += top - 32;
+    if (top < height) box.scrollTop += top - height;
     else if (top + height > box.clientHeight) box.scrollTop += top + height - box.clientHeight;
-  }, [at, height]);
+  });
   return { anchor, ...visible(count, height, sight.top, sight.size) };
 }
 
@@ -50,16 +52,19 @@ export function VirtualList<T>({
   items,
   height,
   at,
+  pick,
   label,
   children,
 }: {
   items: T[];
   height: number;
+  /** Where the chosen row is, and its name. */
   at?: number;
+  pick?: string;
   label: string;
   children: (item: T, index: number) => ReactNode;
 }) {
-  const { anchor, from, to, before, after } = useVisible(items.length, height, at);
+  const { anchor, from, to, before, after } = useVisible(items.length, height, at, pick);
   return (
     <ul aria-label={label} ref={anchor as React.RefObject<HTMLUListElement>} className="relative">
       <li aria-hidden="true" style={{ height: before }} />
@@ -74,16 +79,19 @@ export function VirtualRows<T>({
   items,
   height = 32,
   at,
+  pick,
   columns,
   children,
 }: {
   items: T[];
   height?: number;
+  /** Where the chosen row is, and its name. */
   at?: number;
+  pick?: string;
   columns: number;
   children: (item: T, index: number) => ReactNode;
 }) {
-  const { anchor, from, to, before, after } = useVisible(items.length, height, at);
+  const { anchor, from, to, before, after } = useVisible(items.length, height, at, pick);
   return (
     <>
       <tr ref={anchor as React.RefObject<HTMLTableRowElement>}>

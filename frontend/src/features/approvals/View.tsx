@@ -84,7 +84,7 @@ export function View() {
         <Loaded q={q}>
           {() =>
             list.length ? (
-              <VirtualList items={list} height={ROW_PX} at={at} label={t("approvals")}>
+              <VirtualList items={list} height={ROW_PX} at={at} pick={selected?.id} label={t("approvals")}>
                 {(p) => (
                   <li key={p.id}>
                     <Entry p={p} on={p.id === selected?.id} onPick={() => go({ id: p.id, tab }, true)} />

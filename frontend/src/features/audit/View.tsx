@@ -99,7 +99,12 @@ export function View() {
           {() =>
             found.length ? (
               <Table label={t("audit")} head={[t("seq"), t("time"), t("kind"), t("subject"), t("chain")]}>
-                <VirtualRows items={found} columns={5} at={chosen ? found.indexOf(chosen) : undefined}>
+                <VirtualRows
+                  items={found}
+                  columns={5}
+                  pick={place.seq}
+                  at={chosen ? found.indexOf(chosen) : undefined}
+                >
                   {(a) => (
                     <Row key={a.seq} on={a === chosen}>
                       <Cell className="text-t2">{a.seq}</Cell>
@@ -119,7 +124,7 @@ export function View() {
                         <bdi title={tame(a.subject, 200)}>{tame(a.subject, 36)}</bdi>
                       </Cell>
                       <Cell className="whitespace-nowrap font-mono text-[12px] text-t2">
-                        <span aria-hidden="true">⛓ </span>
+                        <span aria-hidden="true">↳ </span>
                         {a.hash.slice(0, 8)}
                       </Cell>
                     </Row>

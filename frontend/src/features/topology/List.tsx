@@ -42,7 +42,12 @@ export function List({ top, nodes, status }: { top: Topology; nodes: TopNode[]; 
         head("version", t("version")),
       ]}
     >
-      <VirtualRows items={sorted} columns={6} at={sorted.findIndex((n) => n.deviceId === place.node)}>
+      <VirtualRows
+        items={sorted}
+        columns={6}
+        pick={place.node}
+        at={sorted.findIndex((n) => n.deviceId === place.node)}
+      >
         {(n) => (
           <Row key={n.deviceId} on={place.node === n.deviceId}>
             <Cell>

@@ -89,7 +89,15 @@ export function Frames() {
               <Button className="h-7!" onClick={() => go({ before: undefined })}>
                 {t("newest")}
               </Button>
-            ) : null}
+            ) : (
+              <Button
+                className="h-7!"
+                disabled={!all.length}
+                onClick={() => go({ before: String((all[0]?.seq ?? 0) + 1) })}
+              >
+                {t("holdStill")}
+              </Button>
+            )}
             <Button
               className="h-7!"
               disabled={all.length < PAGE}
@@ -113,6 +121,7 @@ export function Frames() {
                 <VirtualRows
                   items={found}
                   columns={6}
+                  pick={place.frame}
                   at={place.frame ? found.findIndex((f) => f.frameId === place.frame) : undefined}
                 >
                   {(f) => (
