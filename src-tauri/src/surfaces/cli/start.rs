@@ -17,6 +17,7 @@ use crate::adapters::clock::SystemClock;
 use crate::adapters::paths::{PathError, StateDir};
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
 use crate::domain::policy::STARTER_POLICY;
+use crate::node::names;
 use crate::node::{Config, Node, Opened, RawConfig};
 
 /// `start`.
@@ -36,6 +37,8 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
         match once(ctx, args, app, &config, &mut signals).await? {
             Ended::Done => return Ok(()),
             Ended::Again { port, why } => {
+                // The node may have been given another name meanwhile.
+                config = self::config(&ctx.dir, args.to_raw())?;
                 // Peers know the port, also one that the system chose.
                 config.port = port;
                 if ctx.json {
@@ -213,9 +216,9 @@ pub async fn signal() -> Result<(), Failure> {
 /// # Errors
 /// If a key or value is wrong, naming it.
 pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, Failure> {
-    raw_config(dir)?
-        .unwrap_or_default()
-        .overlay(flags)
+    let raw = raw_config(dir)?.unwrap_or_default().overlay(flags);
+    names::fill_in(dir, raw)
+        .map_err(Failure::state)?
         .resolve(dir.root().to_path_buf())
         .map_err(Failure::usage)
 }
