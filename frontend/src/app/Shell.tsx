@@ -1,17 +1,19 @@
 /** What never scrolls away: where you are, whether it is live, what waits, and the stop. */
 
 import { useQueryClient } from "@tanstack/react-query";
-import { Link, Outlet, useRouterState } from "@tanstack/react-router";
+import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { clockAhead } from "@/lib/clock";
 import { type Health, overall, type Seen, troubles, type Trouble as Wrong } from "@/lib/condition";
 import { span } from "@/lib/format";
 import { t } from "@/lib/i18n";
+import { recall } from "@/lib/keep";
+import { isFirstRun, welcomeKey } from "@/lib/welcome";
 import { tame } from "@/lib/words";
 import { Refused } from "@/node/client";
 import { follow, useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
-import { useEstop, usePeers, useProposals, useSession, useStatus, useTopology } from "@/node/reads";
+import { useEstop, usePeers, useProposals, useSession, useStatus, useTopology, useTrust } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
 import { Button, cx, State, Txt, useNow } from "@/ui/kit";
 import { Palette } from "./Palette";
@@ -54,7 +56,7 @@ function Open() {
     return () => window.removeEventListener("keydown", onKey);
   }, []);
   const path = useRouterState({ select: (s) => s.location.pathname });
-  const here = PAGES.find(([to]) => to === path)?.[1];
+  const here = path === "/welcome" ? "welcome" : PAGES.find(([to]) => to === path)?.[1];
   useEffect(() => {
     document.title = here ? `${t(here)} · ClawMesh` : "ClawMesh";
   }, [here]);
@@ -65,6 +67,7 @@ function Open() {
         {t("skip")}
       </a>
       <TopBar onSearch={() => setPalette(true)} />
+      <FirstSteps path={path} />
       <Trouble />
       <div className="flex min-h-0 flex-1 flex-col-reverse sm:flex-row">
         <Rail />
@@ -80,6 +83,26 @@ function Open() {
       {palette ? <Palette onClose={() => setPalette(false)} /> : null}
     </div>
   );
+}
+
+/** A new node shows the first steps instead of an empty overview; any other address is left alone. */
+function FirstSteps({ path }: { path: string }) {
+  const go = useNavigate();
+  const status = useStatus().data;
+  const trusted = useTrust().data?.length;
+  const first =
+    path === "/" &&
+    status !== undefined &&
+    isFirstRun({
+      demo: status.demo,
+      trusted,
+      peers: status.peers.length,
+      dismissed: recall<string>(welcomeKey(status.deviceId), "") === "done",
+    });
+  useEffect(() => {
+    if (first) void go({ to: "/welcome", replace: true });
+  }, [first, go]);
+  return null;
 }
 
 function useWaiting(): number {

@@ -22,6 +22,7 @@ export type Estop = S["EstopView"];
 export type EstopReport = S["EstopReport"];
 export type Standing = S["Standing"];
 export type Draft = S["DraftView"];
+export type Names = S["NamesView"];
 export type Actuator = S["ActuatorView"];
 export type PolicyTest = S["TestResult"];
 export type Planner = S["PlannerView"];

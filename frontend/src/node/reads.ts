@@ -89,6 +89,7 @@ export const useSpark = (metric: string, origin: string, zone: string | null | u
     },
     refetchInterval: 15_000,
   });
+export const useNames = () => useQuery(read<N.Names>("names", "/names"));
 export const useActuators = () => useQuery(read<N.Actuator[]>("actuators", "/actuators", 3_000));
 export const useFrame = (id: string | undefined) =>
   useQuery({ ...read<N.Frame>("frame", `/frames/${encodeURIComponent(id ?? "")}`), enabled: Boolean(id) });

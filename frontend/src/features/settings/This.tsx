@@ -1,5 +1,6 @@
 /** This node, this session, how it looks. */
 import { useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { bytes, span } from "@/lib/format";
 import { t } from "@/lib/i18n";
@@ -45,6 +46,9 @@ export function Identity() {
               </ul>
             ) : null}
             <PlannerState planner={s.planner} />
+            <Link to="/welcome" className="text-accent underline">
+              {t("welcome")}
+            </Link>
           </div>
         )}
       </Loaded>
