@@ -97,6 +97,7 @@ const en = {
   copied: "Copied",
   copyLink: "Copy link",
   needsYou: "Needs you",
+  moreWaiting: "{n} more waiting",
   nothingWaits: "Nothing waits for you.",
   changed: "What changed in the last hour",
   nothingChanged: "Nothing changed in the last hour.",
@@ -376,6 +377,7 @@ const en = {
   pairCancel: "Cancel pairing",
   pairDone: "{name} and this node trust each other now.",
   pairHalf: "This node trusts {name} now, but the other node did not confirm that it trusts this one.",
+  pairTrusted: "This node trusts {name} now.",
   pairFailed: "Not paired with {name}.",
   pairRestarting: "This node starts again to join the other's mesh; this page comes back by itself.",
   pr_field: "It observes, relays, reads and may stop this node in an emergency.",
@@ -474,6 +476,11 @@ const en = {
   noModel:
     "No model is connected: status questions are answered from what the node knows; instructions in free words are not understood.",
   cited: "Cited",
+  citesHint: "What you ask for with /do cites the ticked readings as its evidence.",
+  citeThis: "Cite {text}",
+  asking: "Asking the node…",
+  saysStatus: "{name}: up for {up}, {peers} peer(s), {frames} frames, {waiting} waiting.",
+  saysWaiting: "{n} waiting for a decision:",
   noCited: "What an answer rests on appears here.",
   you: "You",
   consoleName: "Console",
@@ -520,6 +527,10 @@ export function t(key: Key, vars?: Record<string, string | number>): string {
   const text = table[key];
   return vars ? text.replace(/\{(\w+)\}/g, (whole, name: string) => String(vars[name] ?? whole)) : text;
 }
+
+/** The key of a condition's word; "stopped" alone is the sign on the stop button. */
+export const healthKey = (h: string): Key =>
+  h === "stopped" ? "stoppedState" : h in en ? (h as Key) : "unknown";
 
 export const statusWord = (status: string): string => {
   const key = `st_${status}`;

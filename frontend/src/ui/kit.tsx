@@ -14,7 +14,7 @@ import {
 import { nodeNow } from "@/lib/clock";
 import type { Health } from "@/lib/condition";
 import { absolute, span, tier as tierOf, when } from "@/lib/format";
-import { t } from "@/lib/i18n";
+import { healthKey, t } from "@/lib/i18n";
 import { line, TEXT_SHOWN_MAX, tame } from "@/lib/words";
 
 export const cx = (...parts: (string | false | null | undefined)[]): string =>
@@ -264,7 +264,7 @@ const SHAPES: Record<Health, [string, string]> = {
   offline: ["○", "text-t3"],
   unknown: ["◇", "text-t3"],
 };
-export const healthWord = (h: Health): string => t(h === "stopped" ? "stoppedState" : h);
+export const healthWord = (h: Health): string => t(healthKey(h));
 export function State({ is, word = true }: { is: Health; word?: boolean | "wide" }) {
   const [shape, color] = SHAPES[is];
   return (

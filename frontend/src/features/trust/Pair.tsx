@@ -1,11 +1,11 @@
 /** Two nodes come to trust each other: find, compare, say yes at both. */
 import { useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useState } from "react";
 import { left } from "@/lib/format";
 import { type Key, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import { call, type Pairing } from "@/node/client";
-import { usePairing } from "@/node/reads";
+import { usePairing, useTrust } from "@/node/reads";
 import { Button, CopyButton, Empty, Field, Loaded, Pairs, Panel, Select, Txt, useNow } from "@/ui/kit";
 import { target } from "./model";
 
@@ -31,6 +31,13 @@ function Open() {
       (e: Error) => setProblem(e.message),
     );
   };
+  // A node that joined another mesh starts again and forgets how its pairing ended; this page does not.
+  const [peer, setPeer] = useState<{ id: string; name: string }>();
+  const compared = q.data?.session?.compare?.peer;
+  useEffect(() => {
+    if (compared) setPeer({ id: compared.deviceId, name: compared.name });
+  }, [compared]);
+  const trusted = useTrust().data?.find((d) => d.deviceId === peer?.id && !d.revokedAt);
   return (
     <Loaded q={q}>
       {(p) => (
@@ -41,6 +48,11 @@ function Open() {
             </p>
           ) : null}
           {p.last && !p.session ? <Last last={p.last} /> : null}
+          {peer && trusted && !p.last && !p.session ? (
+            <p role="status" className="rounded-md border border-ok p-3 font-medium text-ok">
+              ● {t("pairTrusted", { name: line(peer.name || peer.id.slice(0, 8), 48) })}
+            </p>
+          ) : null}
           {p.session ? (
             <Session key={p.session.id} s={p.session} act={act} />
           ) : (
