@@ -133,7 +133,7 @@ export function View() {
   };
   const planner = status?.planner;
   return (
-    <div className="grid flex-1 gap-3 md:min-h-0 lg:grid-cols-[1fr_minmax(280px,360px)]">
+    <div className="grid flex-1 gap-3 max-md:content-start md:min-h-0 lg:grid-cols-[1fr_minmax(280px,360px)]">
       <section className="flex min-h-80 flex-col rounded-md border border-line bg-s1 md:min-h-0">
         <p className="flex flex-wrap gap-x-2 border-line border-b px-3 py-2 text-t2">
           <span>◇ {t("noModel")}</span>

@@ -9,8 +9,11 @@ import { Age, Cell, Empty, Id, Loaded, Panel, Row, Since, Table, useNow, Words }
 import { NodeState } from "@/ui/nodes";
 import { ProposalCard } from "@/ui/proposal";
 import { VirtualRows } from "@/ui/virtual";
+import { told } from "./model";
 
 const NEEDS_MAX = 20;
+const SHOWN_MAX = 100;
+const HOUR_MS = 3_600_000;
 const WORST: Health[] = ["stopped", "offline", "degraded", "unknown", "needs", "healthy"];
 type TopNode = Topology["nodes"][number];
 const worstFirst = (nodes: TopNode[], status: Status | undefined): TopNode[] =>
@@ -23,8 +26,8 @@ export function View() {
   const status = useStatus().data;
   const events = useEvents();
   const world = useWorld().data ?? [];
-  const recent = (events.data ?? []).filter((e) => now - e.time < 3_600_000).reverse();
-  const alerts = recent.filter((e) => e.severity !== "info");
+  const recent = told(events.data ?? [], now - HOUR_MS);
+  const alerts = recent.filter(({ event: e }) => e.severity !== "info");
   const loads = new Map(world.filter((f) => f.metric === "cpu.load").map((f) => [f.origin, f]));
   const waiting = (proposals.data ?? []).filter(isWaiting).sort(byUrgency);
   return (
@@ -96,13 +99,14 @@ export function View() {
           {() =>
             recent.length ? (
               <ul>
-                {recent.slice(0, 100).map((e) => (
+                {recent.slice(0, SHOWN_MAX).map(({ event: e, times }) => (
                   <li key={e.seq} className="flex gap-3 border-line/60 border-b px-3 py-1.5">
                     <span className="w-20 shrink-0 text-t2">
                       <Age time={e.time} />
                     </span>
                     <span className="min-w-0 flex-1">
                       <Words text={e.message} />
+                      {times > 1 ? <span className="text-t2"> ×{times}</span> : null}
                     </span>
                   </li>
                 ))}
@@ -116,13 +120,14 @@ export function View() {
       <Panel title={t("alerts")} aside={alerts.length || null} flush>
         {alerts.length ? (
           <ul>
-            {alerts.map((e) => (
+            {alerts.slice(0, SHOWN_MAX).map(({ event: e, times }) => (
               <li key={e.seq} className="flex gap-3 border-line/60 border-b px-3 py-1.5">
                 <span className={e.severity === "critical" ? "text-danger" : "text-warn"}>
                   {e.severity === "critical" ? "■" : "◐"} <span className="sr-only">{e.severity}</span>
                 </span>
                 <span className="min-w-0 flex-1">
                   <Words text={e.message} />
+                  {times > 1 ? <span className="text-t2"> ×{times}</span> : null}
                 </span>
                 <Since time={e.time} stale={Number.POSITIVE_INFINITY} />
               </li>

@@ -45,7 +45,7 @@ export function View() {
   const live = () => go({ to: undefined, span: undefined });
   return (
     <div className="flex flex-1 flex-col gap-3 md:min-h-0">
-      <div className="grid flex-1 gap-3 md:min-h-0 md:grid-cols-[230px_1fr]">
+      <div className="grid flex-1 gap-3 max-md:content-start md:min-h-0 md:grid-cols-[230px_1fr]">
         <Metrics
           known={Boolean(world.data)}
           facts={facts}

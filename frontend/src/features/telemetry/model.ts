@@ -66,7 +66,7 @@ export function span(values: (number | null | undefined)[][], limits: number[]):
         max = Math.max(max, v);
       }
   if (min > max) return limits.length ? [Math.min(...limits) - 1, Math.max(...limits) + 1] : [0, 1];
-  const reach = Math.max((max - min) * 3, Math.abs(max) * 0.5, 1);
+  const reach = Math.max((max - min) * 3, Math.abs(max) * 8, 10);
   const lowest = min;
   const highest = max;
   for (const limit of limits)

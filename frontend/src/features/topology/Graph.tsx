@@ -38,7 +38,7 @@ function BoxView({ data: { n, is, faded, pinned }, selected }: NodeProps<Box>) {
   return (
     <div
       className={cx(
-        "w-44 rounded-md border-2 bg-s1 px-3 py-1.5 text-t1",
+        "w-52 rounded-md border-2 bg-s1 px-3 py-1.5 text-t1",
         selected
           ? "border-accent outline-2 outline-accent"
           : is === "stopped"

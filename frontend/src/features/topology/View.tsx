@@ -40,7 +40,7 @@ export function View() {
   const roles = [...new Set(top?.nodes.flatMap((n) => (n.role ? [n.role] : [])))].sort();
   const kept = top?.nodes.filter(keeps) ?? [];
   return (
-    <div className="grid flex-1 gap-3 md:min-h-0 md:grid-cols-[1fr_minmax(270px,340px)]">
+    <div className="grid flex-1 gap-3 max-md:content-start md:min-h-0 md:grid-cols-[1fr_minmax(270px,340px)]">
       <Panel
         flush
         title={t("topology")}

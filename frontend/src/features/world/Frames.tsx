@@ -116,7 +116,7 @@ export function Frames() {
             found.length ? (
               <Table
                 label={t("frameLog")}
-                head={[t("seq"), t("age"), t("kind"), t("origin"), t("content"), t("tier")]}
+                head={[t("seq"), t("age"), t("content"), t("tier"), t("kind"), t("origin")]}
               >
                 <VirtualRows
                   items={found}
@@ -129,12 +129,6 @@ export function Frames() {
                       <Cell className="text-t2">{f.seq}</Cell>
                       <Cell>
                         <Since time={f.time} stale={Number.POSITIVE_INFINITY} />
-                      </Cell>
-                      <Cell className="whitespace-nowrap">
-                        <Txt max={32}>{f.kind}</Txt>
-                      </Cell>
-                      <Cell className="max-w-40 truncate">
-                        <Id id={f.origin} label={origins.get(f.origin)} />
                       </Cell>
                       <Cell>
                         <button
@@ -152,6 +146,12 @@ export function Frames() {
                           signature={f.signature}
                           tainted={f.tainted}
                         />
+                      </Cell>
+                      <Cell className="whitespace-nowrap">
+                        <Txt max={32}>{f.kind}</Txt>
+                      </Cell>
+                      <Cell className="max-w-40 truncate">
+                        <Id id={f.origin} label={origins.get(f.origin)} />
                       </Cell>
                     </Row>
                   )}
