@@ -20,12 +20,26 @@ import { t } from "@/lib/i18n";
 import { keep, recall } from "@/lib/keep";
 import { line } from "@/lib/words";
 import type { Status, Topology } from "@/node/client";
-import { Button, cx, healthWord } from "@/ui/kit";
+import { Button, cx, healthWord, State } from "@/ui/kit";
 import { roleGlyph, StateOf } from "@/ui/nodes";
 import { type Flow, isOpen, layout, linkId, type Spot, thickness } from "./model";
 
 type TopNode = Topology["nodes"][number];
-type Box = Node<{ n: TopNode; is: Health; faded: boolean; pinned: boolean }, "box">;
+interface Looks extends Record<string, unknown> {
+  n: TopNode;
+  is: Health;
+  faded: boolean;
+  pinned: boolean;
+}
+type Box = Node<Looks, "box" | "dot">;
+const samePlace = (a: Spot, b: Spot) => a.x === b.x && a.y === b.y;
+const sameLooks = (a: Looks, b: Looks) =>
+  a.is === b.is &&
+  a.faded === b.faded &&
+  a.pinned === b.pinned &&
+  a.n.name === b.n.name &&
+  a.n.role === b.n.role &&
+  a.n.trusted === b.n.trusted;
 
 /** Places outlive a visit to another page; those that a person chose outlive the browser. */
 const stood = new Map<string, Spot>();
@@ -71,7 +85,24 @@ function BoxView({ data: { n, is, faded, pinned }, selected }: NodeProps<Box>) {
     </div>
   );
 }
-const types = { box: BoxView };
+/** Of very many, each is a shape and a name: it is the pattern that is looked at. */
+function DotView({ data: { n, is, faded }, selected }: NodeProps<Box>) {
+  return (
+    <div
+      className={cx(
+        "flex h-9 w-40 items-center gap-2 rounded-md border-2 bg-s1 px-2 text-[15px] text-t1",
+        selected ? "border-accent" : is === "stopped" ? "border-danger" : "border-line",
+        faded && "opacity-30",
+      )}
+    >
+      <Handle type="target" position={Position.Left} className="!top-1/2 !left-1/2 opacity-0" />
+      <State is={is} word={false} />
+      <bdi className="truncate">{n.name ? line(n.name, 24) : n.deviceId.slice(0, 8)}</bdi>
+      <Handle type="source" position={Position.Right} className="!top-1/2 !right-1/2 opacity-0" />
+    </div>
+  );
+}
+const types = { box: BoxView, dot: DotView };
 
 interface Shown {
   top: Topology;
@@ -102,6 +133,8 @@ function useSpots(top: Topology, again: number): ReadonlyMap<string, Spot> {
     const { nodes, links } = latest.current;
     const work = layout(ids.split(",").filter(Boolean), links, stood, nodes.find((n) => n.own)?.deviceId);
     let frame = 0;
+    // Very many take seconds to settle: they are shown where they start, rather than not at all.
+    if (nodes.length > MANY && !stood.size) setSpots(work.spots());
     const step = () => {
       const rest = work.run(SLICE_MS);
       if (!rest) {
@@ -130,23 +163,35 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
   useEffect(() => {
     setNodes((old) => {
       const were = new Map(old.map((o) => [o.id, o]));
-      return top.nodes.flatMap((n) => {
+      const next = top.nodes.flatMap((n) => {
         const was = were.get(n.deviceId);
         const spot = spots.get(n.deviceId);
         if (!spot) return [];
-        const is = health(n, status);
+        const data = { n, is: health(n, status), faded: !keeps(n), pinned: n.deviceId in pins };
+        const position = was?.dragging ? was.position : spot;
+        const selected = n.deviceId === node;
+        const type = top.nodes.length > MANY ? ("dot" as const) : ("box" as const);
+        // A box that would look the same is left alone: most reports change nothing but an age.
+        if (
+          was?.type === type &&
+          was.selected === selected &&
+          samePlace(was.position, position) &&
+          sameLooks(was.data, data)
+        )
+          return [was];
         return [
           {
             ...was,
             id: n.deviceId,
-            type: "box" as const,
-            position: was?.dragging ? was.position : spot,
-            data: { n, is, faded: !keeps(n), pinned: n.deviceId in pins },
-            selected: n.deviceId === node,
-            ariaLabel: `${n.name ? line(n.name, 60) : n.deviceId.slice(0, 8)}, ${n.role ? line(n.role, 24) : ""}, ${healthWord(is)}`,
+            type,
+            position,
+            data,
+            selected,
+            ariaLabel: `${n.name ? line(n.name, 60) : n.deviceId.slice(0, 8)}, ${n.role ? line(n.role, 24) : ""}, ${healthWord(data.is)}`,
           },
         ];
       });
+      return next.length === old.length && next.every((n, i) => n === old[i]) ? old : next;
     });
   }, [top, status, node, spots, keeps, pins, setNodes]);
 
@@ -180,6 +225,11 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
     setAgain((n) => n + 1);
   };
 
+  // Of very many links, traffic and latency are in the panel: only what changes a line redraws it.
+  const many = top.links.length > MANY;
+  const linksLook = many
+    ? top.links.map((l) => `${linkId(l)}${l.posture}${l.fresh}`).join() + top.nodes.map((n) => n.name).join()
+    : top;
   const edges = useMemo(() => {
     const shown = new Map(top.nodes.map((n) => [n.deviceId, n]));
     return top.links.flatMap((l): Edge[] => {
@@ -201,12 +251,12 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
           source: l.a,
           target: l.b,
           type: "straight",
-          label: top.links.length <= MANY || id === link ? words.filter(Boolean).join(" · ") : undefined,
+          label: !many || id === link ? words.filter(Boolean).join(" · ") : undefined,
           ariaLabel: `${t("link")} ${line(a.name ?? l.a.slice(0, 8), 40)} – ${line(b.name ?? l.b.slice(0, 8), 40)}, ${l.posture ? line(l.posture, 24) : t("notKnown")}`,
           interactionWidth: 24,
           style: {
             stroke,
-            strokeWidth: thickness(perSec),
+            strokeWidth: many ? 1.2 : thickness(perSec),
             strokeDasharray: open ? "6 4" : undefined,
             opacity: (l.fresh ? 1 : 0.4) * (keeps(a) && keeps(b) ? 1 : 0.3),
           },
@@ -215,7 +265,7 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
         },
       ];
     });
-  }, [top, flow, link, keeps]);
+  }, [linksLook, many ? undefined : flow, link, keeps]);
 
   const dark = document.documentElement.dataset.theme === "dark";
   const colors: Partial<Record<Health, string>> = {

@@ -26,7 +26,10 @@ export interface Wire {
 const RING = 400;
 /** Flat, because screens are wide. */
 const FLAT = 0.6;
-const TICKS = 300;
+const TICKS_MAX = 300;
+/** A large graph gets fewer rounds: each costs more, and its pattern shows early. */
+const ticksFor = (nodes: number): number =>
+  Math.max(80, Math.min(TICKS_MAX, Math.round(40_000 / Math.max(1, nodes))));
 const NODE_RADIUS = 118;
 
 /** A place that depends on ids alone: the same graph looks the same at every visit. */
@@ -96,7 +99,9 @@ export function layout(
     .force("room", forceCollide<Body>(NODE_RADIUS).iterations(2))
     .force("x", forceX<Body>(0).strength(0.025))
     .force("y", forceY<Body>(0).strength(0.06));
-  let ticks = anyKnown && bodies.every((b) => b.fx !== undefined) ? TICKS : 0;
+  const most = ticksFor(bodies.length);
+  simulation.alphaDecay(1 - 0.001 ** (1 / most));
+  let ticks = anyKnown && bodies.every((b) => b.fx !== undefined) ? most : 0;
   const spots = (): Map<string, Spot> =>
     new Map(bodies.map((b) => [b.id, { x: Math.round(b.x ?? 0), y: Math.round(b.y ?? 0) }]));
   return {
@@ -104,12 +109,12 @@ export function layout(
     /** Works for at most `ms`; true when nothing moves any more. */
     run(ms: number): boolean {
       const until = performance.now() + ms;
-      while (ticks < TICKS) {
+      while (ticks < most) {
         simulation.tick();
         ticks += 1;
         if (performance.now() >= until) break;
       }
-      return ticks >= TICKS;
+      return ticks >= most;
     },
   };
 }
