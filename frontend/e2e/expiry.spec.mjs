@@ -10,7 +10,9 @@ import { until } from "./nodes.mjs";
 
 const library = process.env.FAKETIME_LIB;
 
-test("expired while open: the countdown ends, the executor says so, and no button is left", { skip: !library && "no libfaketime" }, async () => {
+test("expired while open: the countdown ends, the executor says so, and no button is left", {
+  skip: !library && "no libfaketime",
+}, async () => {
   const dir = mkdtempSync(join(process.env.CLAWMESH_E2E_DIR ?? tmpdir(), "clawmesh-time-"));
   const clock = join(dir, "offset");
   const ahead = (seconds) => writeFileSync(clock, `+${seconds}s\n`);

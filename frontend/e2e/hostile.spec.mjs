@@ -106,7 +106,7 @@ test("the charts and the palette take such names too", async () => {
   await harmless(o);
   await o.page.keyboard.press("Control+k");
   await o.page.getByRole("combobox", { name: "Search" }).fill("<b>");
-  await o.page.getByRole("option").first().waitFor();
+  await o.page.getByRole("listbox").getByRole("option").first().waitFor();
   await harmless(o);
   await o.close();
 });
