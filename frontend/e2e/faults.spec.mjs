@@ -1,5 +1,5 @@
-// What goes wrong while somebody looks: the executor dies, the serving node dies, the network goes, the
-// emergency stop is pressed. The page says so, offers nothing that cannot be done, and comes back.
+// What goes wrong while somebody looks: the executor dies, the serving node dies, the emergency
+// stop is pressed. The page says so, offers nothing that cannot be done, and comes back.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { lab, loaded } from "./lab.mjs";
@@ -34,26 +34,6 @@ async function sheet(p) {
 }
 /** Lines that the browser writes by itself when a node is away; anything else would be ours. */
 const foreign = (errors) => errors.filter((e) => !/Failed to load resource|ERR_|net::|status of/.test(e));
-
-test("the network goes while the sheet is open: said with its age, nothing to press, and back by itself", async () => {
-  const p = await l.propose({ reason: "the network goes" });
-  const o = await sheet(p);
-  await hold(o.page).waitFor();
-  await o.context.setOffline(true);
-  await banner(o.page).waitFor();
-  assert.match(await banner(o.page).innerText(), /since \d\d:\d\d:\d\d; .*\d+ (s|min) ago/);
-  assert.ok((await hold(o.page).count()) === 0 || (await hold(o.page).isDisabled()));
-  // What was known stays on the screen.
-  await o.page.getByText(p.evidence[0].summary).first().waitFor();
-  await l.propose({ target: "actuator:mock:pump-1", operation: "start", reason: "came while away" });
-  await o.context.setOffline(false);
-  await banner(o.page).waitFor({ state: "hidden" });
-  await o.page.getByText("came while away").first().waitFor();
-  assert.equal(await approve(o.page), 200);
-  await o.page.getByText(/it is now completed/).waitFor();
-  assert.deepEqual(foreign(o.errors), []);
-  await o.close();
-});
 
 test("the executor is killed while the sheet is open, and is back: the same proposal is approved and runs", async () => {
   const p = await l.propose({ reason: "the executor dies" });
