@@ -203,6 +203,7 @@ function ThemeButton() {
   );
 }
 
+const BADGE_MAX = 99;
 const SHAPE: Partial<Record<Health, string>> = { stopped: "■", degraded: "◐", offline: "○" };
 const MOST_LINES = 3;
 
@@ -340,7 +341,7 @@ function Rail() {
               </span>
               {to === "/approvals" && waiting ? (
                 <span className="absolute top-0.5 right-1 text-[11px] text-warn leading-4 font-semibold">
-                  ▲{waiting}
+                  ▲{waiting > BADGE_MAX ? `${BADGE_MAX}+` : waiting}
                 </span>
               ) : null}
             </Link>

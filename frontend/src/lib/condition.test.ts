@@ -58,6 +58,13 @@ describe("condition", () => {
     expect(overall("live", withNode({ estop: true }))).toBe("stopped");
     expect(overall("live", seen({ draftsWaiting: 2 }))).toBe("degraded");
   });
+  it("names a few and counts the rest", () => {
+    const nodes = Array.from({ length: 40 }, (_, i) =>
+      node({ name: `n${i}`, connected: false, fresh: false }),
+    );
+    const list = troubles(seen({}, { topology: { nodes, links: [], at: 0 } }));
+    expect(list.map((x) => x.text)).toEqual(["n0, n1, n2, n3, n4, n5 +34"]);
+  });
   it("does not mourn a node that said goodbye", () => {
     const left = {
       ...withNode({ connected: false, fresh: false }),
