@@ -62,6 +62,8 @@ export function follow(client: QueryClient): () => void {
     try {
       const answer = await fetch(`${ROOT}/session`, { signal: AbortSignal.timeout(ANSWER_MS) });
       if (answer.ok && link.state === "live") link = { ...link, heard: Date.now() };
+      // The session has ended, here or at the node: the page must not go on as if it only were offline.
+      if (answer.status === 401) void client.invalidateQueries({ queryKey: ["session"] });
     } catch {
       // Counted below, by what was heard last.
     }
