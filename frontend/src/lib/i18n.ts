@@ -234,6 +234,7 @@ const en = {
   needOperate: "This session may only read. Ask for a link with the scope “operate”.",
   expiresIn: "expires in",
   expired: "expired",
+  decidedHere: "Your decision was taken: it is now {status}.",
   decidedElsewhere: "Decided while you looked: it is now {status}.",
   nowStands: "The executor says: {status}. {detail}",
   offlineNoDecide: "Not connected: nothing can be decided now.",

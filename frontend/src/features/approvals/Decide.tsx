@@ -10,7 +10,7 @@ import { AskReason, Button, Field, Txt, useNow } from "@/ui/kit";
 
 const HOLD_MS = 1500;
 
-export function Decide({ p }: { p: Proposal }) {
+export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   const session = useSession().data;
   const link = useLink();
   const now = useNow();
@@ -37,6 +37,7 @@ export function Decide({ p }: { p: Proposal }) {
         ...(reason.trim() ? { reason: reason.trim() } : {}),
         ...(decision === "withdraw" ? {} : { passphrase }),
       });
+      onTaken?.();
       setSaid({
         good: true,
         text: t("nowStands", { status: statusWord(standing.status), detail: standing.detail }),
@@ -52,7 +53,7 @@ export function Decide({ p }: { p: Proposal }) {
 
   const answer = said ? (
     <p role={said.good ? "status" : "alert"} className={said.good ? "text-ok" : "text-danger"}>
-      {said.good ? "●" : "▲"} <Txt>{said.text}</Txt>
+      {said.good ? "●" : "▲"} <Txt max={400}>{said.text}</Txt>
     </p>
   ) : null;
 
@@ -81,7 +82,7 @@ export function Decide({ p }: { p: Proposal }) {
   if (session?.decision.mode !== "passphrase")
     return (
       <p className="text-t2">
-        ◇ {t("cannotDecide")} <Txt>{session?.decision.hint}</Txt>
+        ◇ {t("cannotDecide")} <Txt max={400}>{session?.decision.hint}</Txt>
       </p>
     );
   const lost = link.state === "lost";
