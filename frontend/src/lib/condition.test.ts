@@ -50,7 +50,8 @@ describe("condition", () => {
     expect(what(withNode({ connected: false, fresh: false }))).toEqual(["away"]);
     expect(what(withNode({ connected: false, fresh: false, trusted: false }))).toEqual([]);
     expect(what(withNode({ estop: true }))).toEqual(["estopOther"]);
-    expect(what(seen({}, { estop: { latched: true } }))).toEqual(["estopOwn"]);
+    const latched = { estop: { latched: true } };
+    expect(what(seen({ problems: ["the emergency stop is latched by A"] }, latched))).toEqual(["estopOwn"]);
     expect(what(seen({}, { clockMs: -60_000 }))).toEqual(["browserClock"]);
     expect(what(seen({}, { peers: [{ deviceId: "x1", state: "refused", reason: "revoked" }] }))).toEqual([
       "refused",

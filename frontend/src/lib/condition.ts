@@ -64,7 +64,9 @@ export function troubles({ status, topology, peers, estop, clockMs = 0 }: Seen):
   // The node's own sentences usually contain these two; each is told once.
   if (policy && !problems.some((x) => x.includes(policy)))
     list.push({ is: "degraded", what: "policy", text: policy });
-  for (const text of problems) list.push({ is: "degraded", what: "problem", text });
+  // The latch has its own line, with who and why.
+  const told = (text: string) => estop?.latched && /emergency stop is latched/i.test(text);
+  for (const text of problems) if (!told(text)) list.push({ is: "degraded", what: "problem", text });
   if (status && !status.clockTrusted && !problems.some((x) => x.includes("clock")))
     list.push({ is: "degraded", what: "clock", text: "" });
   const stateOf = new Map((peers ?? []).map((p) => [p.deviceId, p]));
