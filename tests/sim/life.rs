@@ -14,8 +14,10 @@ use crate::checks;
 use crate::world::{World, jump, revoke};
 
 /// How long things go wrong, and how long the world then has to come to rest, in virtual seconds.
-const TROUBLE_SECS: u64 = 180;
+const TROUBLE_SECS: u64 = 90;
 const REST_SECS: u64 = 600;
+/// The longest an action may still take when trouble ends, in virtual seconds.
+const ACTIONS_END_SECS: u64 = 40;
 
 /// What a seed showed.
 pub struct Report {
@@ -43,7 +45,7 @@ async fn live(seed: u64) -> Report {
         assert!(world.start(at).await, "{:?}", world.wrong);
     }
     while world.trace.now_ms() < TROUBLE_SECS * 1_000 {
-        let pause = 50 + world.rng.below(1_500);
+        let pause = 20 + world.rng.below(750);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         match world.rng.below(10) {
             0..=2 => ask(&world),
@@ -302,12 +304,10 @@ async fn rest(world: &mut World) {
             world.start(at).await;
         }
     }
+    tokio::time::sleep(Duration::from_secs(ACTIONS_END_SECS)).await;
     // Sensors keep speaking, so what is there by now is what all must hold in the end.
-    tokio::time::sleep(Duration::from_secs(60)).await;
     let frames = checks::union(world);
     let end = world.trace.now_ms() + REST_SECS * 1_000;
-    // The longest an action may still take.
-    tokio::time::sleep(Duration::from_secs(60)).await;
     loop {
         let lacking = checks::lacking(world, &frames);
         if lacking.iter().all(|n| *n == 0) {
@@ -319,6 +319,6 @@ async fn rest(world: &mut World) {
             world.wrong.push(what);
             return;
         }
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
     }
 }

@@ -93,7 +93,7 @@ fn a_seed_replays_exactly() {
     count_panics();
     let (first, second) = (life::run(3), life::run(3));
     assert!(
-        first.digest.1 > 500,
+        first.digest.1 > 300,
         "{} lines are no world",
         first.digest.1
     );
@@ -105,16 +105,19 @@ macro_rules! chunks {
     ($($name:ident $start:literal;)*) => {$(
         #[test]
         fn $name() {
-            sweep($start..$start + 4);
+            sweep($start..$start + 10);
         }
     )*};
 }
 
 // Each in a process of its own, so that they share the processors.
 chunks! {
-    seeds_from_100 100; seeds_from_104 104; seeds_from_108 108; seeds_from_112 112;
-    seeds_from_116 116; seeds_from_120 120; seeds_from_124 124; seeds_from_128 128;
-    seeds_from_132 132; seeds_from_136 136; seeds_from_140 140; seeds_from_144 144;
-    seeds_from_148 148; seeds_from_152 152; seeds_from_156 156; seeds_from_160 160;
-    seeds_from_164 164; seeds_from_168 168; seeds_from_172 172; seeds_from_176 176;
+    seeds_from_100 100; seeds_from_110 110; seeds_from_120 120; seeds_from_130 130;
+    seeds_from_140 140; seeds_from_150 150; seeds_from_160 160; seeds_from_170 170;
+    seeds_from_180 180; seeds_from_190 190; seeds_from_200 200; seeds_from_210 210;
+    seeds_from_220 220; seeds_from_230 230; seeds_from_240 240; seeds_from_250 250;
+    seeds_from_260 260; seeds_from_270 270; seeds_from_280 280; seeds_from_290 290;
+    seeds_from_300 300; seeds_from_310 310; seeds_from_320 320; seeds_from_330 330;
+    seeds_from_340 340; seeds_from_350 350; seeds_from_360 360; seeds_from_370 370;
+    seeds_from_380 380; seeds_from_390 390; seeds_from_400 400; seeds_from_410 410;
 }
