@@ -6,10 +6,14 @@
 
 mod checks;
 mod disk;
+mod gen1;
 mod host;
+mod liar;
 mod life;
+mod line;
 mod network;
 mod rng;
+mod truth;
 mod world;
 
 use std::cell::Cell;
@@ -36,7 +40,8 @@ fn count_panics() {
 fn sweep(seeds: impl Iterator<Item = u64>) {
     count_panics();
     let begun = Instant::now();
-    let (mut faults, mut bad) = (BTreeMap::<&str, u64>::new(), Vec::new());
+    let (mut faults, mut lies) = (BTreeMap::<&str, u64>::new(), BTreeMap::<&str, u64>::new());
+    let (mut bad, mut gen1) = (Vec::new(), 0);
     let (mut count, mut virtual_ms, mut opened, mut minted) = (0_u64, 0_u64, 0, 0);
     for seed in seeds {
         let report = life::run(seed);
@@ -47,6 +52,10 @@ fn sweep(seeds: impl Iterator<Item = u64>) {
         for (kind, n) in report.faults {
             *faults.entry(kind).or_default() += n;
         }
+        for (kind, n) in report.lies {
+            *lies.entry(kind).or_default() += n;
+        }
+        gen1 += u64::from(report.gen1);
         for wrong in &report.wrong {
             eprintln!("seed {seed}: {wrong}");
         }
@@ -58,7 +67,8 @@ fn sweep(seeds: impl Iterator<Item = u64>) {
     #[allow(clippy::cast_precision_loss)]
     let hours = virtual_ms as f64 / 3_600_000.0;
     println!(
-        "{count} seeds, {hours:.1} simulated hours, {minted} proposals, {opened} movements, faults {faults:?}, {:.1} s",
+        "{count} seeds, {hours:.1} simulated hours, {minted} proposals, {opened} movements, {gen1} with a gen-1 node, \
+         faults {faults:?}, lies {lies:?}, {:.1} s",
         begun.elapsed().as_secs_f64()
     );
     assert!(bad.is_empty(), "seeds that showed something wrong: {bad:?}");
