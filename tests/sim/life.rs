@@ -68,20 +68,22 @@ async fn live(seed: u64) -> Report {
     }
     let expected = rest(&mut world).await;
     checks::all(&mut world, &expected).await;
+    let (lies, minted) = {
+        let mut truth = world.truth.lock().unwrap();
+        (std::mem::take(&mut truth.lies), truth.minted.len())
+    };
+    let opened = {
+        let strokes = world.strokes.lock().unwrap();
+        strokes.iter().filter(|s| s.opens).count()
+    };
     let report = Report {
         seed,
         faults: std::mem::take(&mut world.faults),
-        lies: std::mem::take(&mut world.truth.lock().unwrap().lies),
+        lies,
         digest: world.trace.digest(),
         virtual_ms: world.trace.now_ms(),
-        opened: world
-            .strokes
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|s| s.opens)
-            .count(),
-        minted: world.truth.lock().unwrap().minted.len(),
+        opened,
+        minted,
         gen1: world.plan.gen1,
         wrong: std::mem::take(&mut world.wrong),
     };
@@ -111,7 +113,8 @@ async fn pause(world: &mut World) {
 fn notice_revocations(world: &World) {
     let mut truth = world.truth.lock().unwrap();
     let now = world.trace.now_ms();
-    for who in truth.revoked_for_all.clone() {
+    let revoking: Vec<_> = truth.revoking.iter().map(|(_, who)| who.clone()).collect();
+    for who in revoking {
         for at in 0..world.places.len() {
             let known = truth.revoked.contains_key(&(at, who.clone()));
             if let Some(shared) = world.shared(at).filter(|_| !known)
@@ -375,27 +378,35 @@ async fn trouble(world: &mut World) {
         }
         9 if world.rng.chance(40) => {
             let who = world.operators[people::HONEST - 1].id().clone();
-            lose_key(world, at, who).await;
+            lose_key(world, at, who);
         }
         _ => {}
     }
 }
 
 /// A person's key is revoked at a node; at the administrator's, for all.
-async fn lose_key(world: &mut World, at: usize, who: OperatorId) {
+fn lose_key(world: &mut World, at: usize, who: OperatorId) {
     let Some(shared) = world.shared(at) else {
         return;
     };
-    if revoke(&shared, &who).await {
-        let now = world.trace.now_ms();
-        let mut truth = world.truth.lock().unwrap();
-        truth.revoked.entry((at, who.clone())).or_insert(now);
-        if at == 0 {
-            truth.revoked_for_all.insert(who);
+    world.fault("revocation");
+    arm(world, at);
+    let (truth, trace, tasks) = (
+        world.truth.clone(),
+        world.trace.clone(),
+        shared.tasks.clone(),
+    );
+    truth.lock().unwrap().revoking.insert((at, who.clone()));
+    tasks.passing("administrator", async move {
+        if revoke(&shared, &who).await {
+            let now = trace.now_ms();
+            let mut truth = truth.lock().unwrap();
+            truth.revoked.entry((at, who.clone())).or_insert(now);
+            if at == 0 {
+                truth.revoked_for_all.insert(who);
+            }
         }
-        drop(truth);
-        world.fault("revocation");
-    }
+    });
 }
 
 /// Everything is mended, and the world may come to rest; what all must hold then.

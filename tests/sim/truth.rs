@@ -21,6 +21,8 @@ pub struct Truth {
     pub agreed: BTreeMap<ProposalId, Vec<(Digest, OperatorId)>>,
     /// When a revocation was durable at a node, in virtual milliseconds.
     pub revoked: BTreeMap<(usize, OperatorId), u64>,
+    /// Where somebody asked for a revocation; it may or may not have come about.
+    pub revoking: BTreeSet<(usize, OperatorId)>,
     /// Revoked at the administrator's node, so that all must hear of it.
     pub revoked_for_all: BTreeSet<OperatorId>,
     /// Wishes that come from a model, whatever they say of themselves.

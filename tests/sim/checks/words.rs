@@ -68,7 +68,8 @@ fn persons(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
         let revoked = row.is_some_and(|k| k.revocation.is_some());
         let here = truth.revoked.contains_key(&(at, key.id().clone()));
         let everywhere = truth.revoked_for_all.contains(key.id());
-        if row.is_none() || revoked && !here && !everywhere {
+        let asked = |n: usize| truth.revoking.contains(&(n, key.id().clone()));
+        if row.is_none() || revoked && !asked(at) && !asked(0) {
             wrong.add(format!(
                 "REVOKED: n{at} has lost person {n}, whom nobody revoked"
             ));
