@@ -42,6 +42,8 @@ pub struct Liar {
     pub stop: CancellationToken,
     /// It says nothing more.
     pub quiet: AtomicBool,
+    /// It lets nobody act any more: what persons signed and it kept would still count.
+    pub idle: AtomicBool,
 }
 
 /// What it has heard and may use.
@@ -72,6 +74,7 @@ impl Liar {
             keys: [people::REVOKED, people::JUNIOR, people::STRANGER].map(key),
             stop: CancellationToken::new(),
             quiet: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
         });
         tokio::spawn(liar.clone().listen(rng.fork()));
         tokio::spawn(liar.clone().roam(rng.fork()));

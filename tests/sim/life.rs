@@ -67,7 +67,7 @@ async fn live(seed: u64) -> Report {
         notice_revocations(&world);
     }
     let expected = rest(&mut world).await;
-    checks::all(&mut world, &expected).await;
+    checks::all(&mut world, expected).await;
     let (lies, minted) = {
         let mut truth = world.truth.lock().unwrap();
         (std::mem::take(&mut truth.lies), truth.minted.len())
@@ -413,10 +413,9 @@ fn lose_key(world: &mut World, at: usize, who: OperatorId) {
 async fn rest(world: &mut World) -> Expected {
     world.net.calm();
     world.trace.note("rest");
-    if !world.plan.restless
-        && let Some(liar) = &world.liar
-    {
-        liar.quiet.store(true, Ordering::Relaxed);
+    if let Some(liar) = &world.liar {
+        liar.quiet.store(!world.plan.restless, Ordering::Relaxed);
+        liar.idle.store(true, Ordering::Relaxed);
     }
     for at in 0..world.places.len() {
         world.places[at].power.fail_at(0);

@@ -63,6 +63,10 @@ fn sweep(seeds: impl Iterator<Item = u64>) {
             eprintln!("again: make sim SEED={seed}");
             bad.push(report.seed);
         }
+        // What five seeds do not explain, fifty will not.
+        if bad.len() >= 5 {
+            break;
+        }
     }
     #[allow(clippy::cast_precision_loss)]
     let hours = virtual_ms as f64 / 3_600_000.0;
@@ -99,16 +103,17 @@ fn sim() {
 }
 
 #[test]
-fn a_seed_replays_exactly() {
+fn seeds_replay_exactly() {
     count_panics();
-    let (first, second) = (life::run(3), life::run(3));
-    assert!(
-        first.digest.1 > 300,
-        "{} lines are no world",
-        first.digest.1
-    );
-    assert_eq!(first.digest, second.digest);
-    assert_ne!(first.digest, life::run(0).digest);
+    let mut digests = std::collections::BTreeSet::new();
+    for seed in 3..11 {
+        let (first, second) = (life::run(seed), life::run(seed));
+        let lines = first.digest.1;
+        assert!(lines > 300, "{lines} lines are no world");
+        assert_eq!(first.digest, second.digest, "seed {seed}");
+        digests.insert(first.digest);
+    }
+    assert_eq!(digests.len(), 8);
 }
 
 macro_rules! chunks {

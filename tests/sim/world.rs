@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use clawmesh::adapters::keystore;
@@ -13,9 +13,9 @@ use clawmesh::adapters::store::operators::SignedRevocation;
 use clawmesh::adapters::store::{Class, Engine, StoreError, operators, trust};
 use clawmesh::adapters::transport::Doorway;
 use clawmesh::domain::admission::{Grants, Preset, TrustRecord};
-use clawmesh::domain::base::{OperatorId, TimeMs};
+use clawmesh::domain::base::{DeviceId, OperatorId, TimeMs};
 use clawmesh::domain::gate::operators::{OperatorRecord, OperatorRevocation, SignedOperator};
-use clawmesh::domain::identity::{DeviceKey, OperatorKey};
+use clawmesh::domain::identity::{DeviceKey, OperatorKey, PublicKey};
 use clawmesh::node::{Node, Opened, Outside, RawConfig, Shared};
 use clawmesh::operator::Door;
 use tempfile::TempDir;
@@ -106,7 +106,7 @@ impl Plan {
     fn policy(&self) -> String {
         let origin = self
             .gauge
-            .map_or("self".to_owned(), |n| device(n).id().to_string());
+            .map_or("self".to_owned(), |n| known(n).0.to_string());
         let bounds =
             "safe_state = \"close\"\ndeadline_sec = 20\nduration_param = \"durationSec\"\n";
         let param =
@@ -161,6 +161,12 @@ pub struct World {
 
 pub fn device(n: usize) -> DeviceKey {
     DeviceKey::from_seed(&[u8::try_from(n + 1).unwrap(); 32])
+}
+
+/// What everybody knows of every device: made once, for keys are dear.
+pub fn known(n: usize) -> (&'static DeviceId, &'static PublicKey) {
+    static ALL: LazyLock<Vec<DeviceKey>> = LazyLock::new(|| (0..16).map(device).collect());
+    (ALL[n].id(), ALL[n].public())
 }
 
 fn root() -> TempDir {
@@ -284,7 +290,7 @@ impl World {
             peers: place
                 .peers
                 .iter()
-                .map(|p| format!("{}=ws://{}||lan", device(*p).id(), network::address(*p)))
+                .map(|p| format!("{}=ws://{}||lan", known(*p).0, network::address(*p)))
                 .collect(),
             ..RawConfig::default()
         };
@@ -417,9 +423,8 @@ impl World {
 async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
     let own = shared.own_id().clone();
     let trusted = |n: usize, grants: Grants| {
-        let key = device(n);
-        let (id, public) = (key.id().clone(), Some(*key.public()));
-        TrustRecord::new(id, public, None, grants, TimeMs(1))
+        let (id, key) = known(n);
+        TrustRecord::new(id.clone(), Some(*key), None, grants, TimeMs(1))
     };
     let mut records: Vec<TrustRecord> = (0..plan.nodes)
         .map(|n| {
@@ -432,7 +437,7 @@ async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
     if plan.gen1 {
         records.push(trusted(plan.gen1_at(), Preset::Gen1.grants()));
     }
-    let known: Vec<SignedOperator> = keys[..people::STRANGER]
+    let enrolled: Vec<SignedOperator> = keys[..people::STRANGER]
         .iter()
         .enumerate()
         .map(|(n, key)| {
@@ -465,7 +470,7 @@ async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
         for record in &records {
             trust::put(c, record)?;
         }
-        for person in &known {
+        for person in &enrolled {
             operators::put(c, person)?;
         }
         operators::revoke(c, &lost).map(drop)

@@ -1,11 +1,11 @@
 //! Frames: every node ends with the same ones, each once, each believed as far as it may be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clawmesh::adapters::store::frames::StoredFrame;
 use clawmesh::adapters::store::{frame_sync, frames};
 use clawmesh::domain::base::limits::FRAME_FUTURE_MAX_MS;
-use clawmesh::domain::base::{DeviceId, MeshId, SignatureState, Tier};
+use clawmesh::domain::base::{DeviceId, Digest, MeshId, SignatureState, Tier};
 use clawmesh::domain::identity::PublicKey;
 use clawmesh::domain::sync::FrameKey;
 use clawmesh::domain::wire::{Frame, FrameKind};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::Complaints;
 use crate::network::BEGINNING_MS;
-use crate::world::{MESH, World, device};
+use crate::world::{MESH, World, known};
 
 /// What all nodes must hold in the end.
 #[derive(Default)]
@@ -22,6 +22,8 @@ pub struct Expected {
     keys: BTreeSet<FrameKey>,
     /// Frame ids that a gen-1 node must hold, beside the node that has to tell it.
     for_gen1: Vec<String>,
+    /// Contents and signatures that have been checked already, for they are dear.
+    proven: BTreeMap<(Digest, String), bool>,
 }
 
 fn rows(shared: &Shared) -> Vec<StoredFrame> {
@@ -40,7 +42,7 @@ fn keys(shared: &Shared) -> BTreeSet<FrameKey> {
 
 /// Which of ours a device is.
 fn ours(world: &World, device_id: &DeviceId) -> Option<usize> {
-    (0..world.plan.nodes).find(|n| *device(*n).id() == *device_id)
+    (0..world.plan.nodes).find(|n| *known(*n).0 == *device_id)
 }
 
 impl Expected {
@@ -57,7 +59,7 @@ impl Expected {
                 let good = match row.signature {
                     SignatureState::Verified => !truth.twice.contains(&row.frame_id),
                     _ => {
-                        row.origin == *device(world.plan.gen1_at()).id()
+                        row.origin == *known(world.plan.gen1_at()).0
                             && gen1.contains(row.frame_id.as_str())
                     }
                 };
@@ -75,7 +77,7 @@ impl Expected {
     /// What a node that is linked to the gen-1 node has learned since: it must have been told.
     fn owed_to_gen1(&mut self, world: &World, at: usize, shared: &Shared) {
         let Some(gen1) = &world.gen1 else { return };
-        let own = device(world.plan.gen1_at());
+        let own = known(world.plan.gen1_at()).0;
         let error = world.places[at]
             .clock
             .error_ms
@@ -84,8 +86,8 @@ impl Expected {
             let linked_at = (BEGINNING_MS + since + 1_000).saturating_add_signed(error);
             let told = rows(shared).into_iter().filter(|row| {
                 row.received_at.0 > linked_at
-                    && row.origin != *own.id()
-                    && row.link_peer.as_ref() != Some(own.id())
+                    && row.origin != *own
+                    && row.link_peer.as_ref() != Some(own)
                     && (row.link_peer.is_none() || row.hops < 3)
             });
             self.for_gen1
@@ -112,7 +114,13 @@ pub fn lacking(world: &World, expected: &Expected) -> Vec<usize> {
 }
 
 /// What one node holds.
-pub fn at(world: &World, at: usize, shared: &Shared, expected: &Expected, wrong: &mut Complaints) {
+pub fn at(
+    world: &World,
+    at: usize,
+    shared: &Shared,
+    expected: &mut Expected,
+    wrong: &mut Complaints,
+) {
     if expected.len() == 0 {
         wrong.add("CONVERGE: there is nothing to converge on".to_owned());
     }
@@ -121,11 +129,17 @@ pub fn at(world: &World, at: usize, shared: &Shared, expected: &Expected, wrong:
         if !seen.insert((row.origin.clone(), row.frame_id.clone())) {
             wrong.add(format!("TWICE: n{at} holds {} twice", row.frame_id));
         }
-        one(world, at, &row, wrong);
+        one(world, at, &row, &mut expected.proven, wrong);
     }
 }
 
-fn one(world: &World, at: usize, row: &StoredFrame, wrong: &mut Complaints) {
+fn one(
+    world: &World,
+    at: usize,
+    row: &StoredFrame,
+    known_proofs: &mut BTreeMap<(Digest, String), bool>,
+    wrong: &mut Complaints,
+) {
     let id = &row.frame_id;
     let value: Value = serde_json::from_str(&row.json).unwrap();
     let frame = match Frame::parse(value) {
@@ -139,10 +153,11 @@ fn one(world: &World, at: usize, row: &StoredFrame, wrong: &mut Complaints) {
         ));
     }
     let key = key_of(world, &row.origin);
-    let proven = frame
-        .signature
-        .zip(key)
-        .is_some_and(|(signature, key)| key.verify_strict(&frame.signing_bytes(&mesh), &signature));
+    let proven = frame.signature.zip(key).is_some_and(|(signature, key)| {
+        let what = (row.content, signature.to_text());
+        let check = || key.verify_strict(&frame.signing_bytes(&mesh), &signature);
+        *known_proofs.entry(what).or_insert_with(check)
+    });
     if row.signature == SignatureState::Verified && !proven {
         wrong.add(format!(
             "FORGED: n{at} holds {id} as signed by {}",
@@ -171,9 +186,9 @@ fn one(world: &World, at: usize, row: &StoredFrame, wrong: &mut Complaints) {
 
 fn key_of(world: &World, origin: &DeviceId) -> Option<PublicKey> {
     (0..world.plan.nodes + 2)
-        .map(device)
-        .find(|key| key.id() == origin)
-        .map(|key| *key.public())
+        .map(known)
+        .find(|(id, _)| *id == origin)
+        .map(|(_, key)| *key)
 }
 
 /// As far as anybody may believe a frame, by what the world knows.
@@ -192,7 +207,7 @@ fn cap(world: &World, at: usize, row: &StoredFrame, frame: &Frame, proven: bool)
             (true, false) => Tier::T2,
         };
     }
-    if row.origin == *device(world.plan.gen1_at()).id() {
+    if row.origin == *known(world.plan.gen1_at()).0 {
         let first_hand = row.link_peer.as_ref() == Some(&frame.origin);
         return match first_hand && !person {
             true => Tier::T2,
@@ -239,7 +254,7 @@ pub fn gen1(world: &World, wrong: &mut Complaints) {
         for row in rows(&shared) {
             let key = (at, row.frame_id.to_string());
             let Some(tier) = told.get(&key) else { continue };
-            let of_liar = row.origin == *device(world.plan.liar_at()).id();
+            let of_liar = row.origin == *known(world.plan.liar_at()).0;
             if of_liar && tier.as_str() > row.effective_tier.wire_name() {
                 wrong.add(format!(
                     "GEN1: n{at} vouched with {tier} for {}, which it takes for {}",

@@ -36,7 +36,7 @@ impl Complaints {
     }
 }
 
-pub async fn all(world: &mut World, expected: &Expected) {
+pub async fn all(world: &mut World, mut expected: Expected) {
     let mut wrong = Complaints::default();
     for at in 0..world.places.len() {
         match world.shared(at) {
@@ -48,7 +48,7 @@ pub async fn all(world: &mut World, expected: &Expected) {
                 chain(at, &shared, &mut wrong);
                 acts::at(world, at, &shared, &mut wrong);
                 words::at(world, at, &shared, &mut wrong);
-                frames::at(world, at, &shared, expected, &mut wrong);
+                frames::at(world, at, &shared, &mut expected, &mut wrong);
             }
         }
     }

@@ -7,7 +7,7 @@ use clawmesh::domain::proposal::Status;
 use clawmesh::node::Shared;
 
 use super::Complaints;
-use crate::world::{World, device, people};
+use crate::world::{World, known, people};
 
 pub fn at(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
     promises(world, at, shared, wrong);
@@ -84,7 +84,7 @@ fn persons(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
 fn devices(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
     let records = shared.store.read_blocking("trust", trust::all).unwrap();
     for n in (0..world.plan.nodes).filter(|n| *n != at) {
-        let id = device(n).id().clone();
+        let id = known(n).0.clone();
         if !records.iter().any(|r| r.device_id == id && r.is_live()) {
             wrong.add(format!(
                 "TRUST: n{at} no longer trusts n{n}, whom nobody revoked"

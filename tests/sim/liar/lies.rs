@@ -1,6 +1,7 @@
 //! The lies, one function each: what a peer might say to be believed, to act, or to be in the way.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use clawmesh::domain::base::{
     DeviceId, DraftId, EvidenceSource, FrameId, Hlc, MeshId, ProposalId, Taint, Tier, TimeMs,
@@ -19,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use super::Liar;
 use crate::rng::Rng;
-use crate::world::{DRIP, MESH, VALVE, device};
+use crate::world::{DRIP, MESH, VALVE, known};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -47,7 +48,8 @@ fn dry_reading() -> Map<String, Value> {
 impl Liar {
     /// One lie towards a node.
     pub(super) fn lie(&self, rng: &Rng, peer: usize) -> Vec<String> {
-        let (kind, texts) = match rng.below(24) {
+        let idle = self.idle.load(Ordering::Relaxed);
+        let (kind, texts) = match rng.below(if idle { 18 } else { 24 }) {
             0 => (
                 "plain truth",
                 vec![self.own(rng, Tier::T1, EvidenceSource::Sensor)],
@@ -66,14 +68,14 @@ impl Liar {
             10 => ("two contents", self.twin(rng)),
             11 => ("far future", vec![self.at_another_time(rng)]),
             12 => ("bomb", self.bomb(rng)),
-            13 | 14 => ("stale approval", self.stale(rng, peer)),
-            15 => ("stolen approval", self.stolen(rng, peer)),
-            16 | 17 => ("false person", self.false_person(rng, peer)),
-            18 => ("drafts", self.drafts(rng)),
-            19 => ("false update", self.update(rng, peer)),
-            20 => ("false records", self.records(rng)),
-            21 => ("unasked answers", self.unasked(rng)),
-            22 => ("gen-1 command", vec![self.command(rng)]),
+            18 | 19 => ("stale approval", self.stale(rng, peer)),
+            20 => ("stolen approval", self.stolen(rng, peer)),
+            21 => ("false person", self.false_person(rng, peer)),
+            22 => ("drafts", self.drafts(rng)),
+            13 | 14 => ("false update", self.update(rng, peer)),
+            15 => ("false records", self.records(rng)),
+            16 => ("unasked answers", self.unasked(rng)),
+            23 => ("gen-1 command", vec![self.command(rng)]),
             _ => ("other's business", self.meddle(rng)),
         };
         self.truth.lock().unwrap().lie(kind);
@@ -134,7 +136,7 @@ impl Liar {
     fn victim(&self, rng: &Rng) -> DeviceId {
         let gauge = self.plan.gauge.filter(|_| rng.chance(50));
         let n = gauge.unwrap_or_else(|| rng.index(self.plan.nodes));
-        device(n).id().clone()
+        known(n).0.clone()
     }
 
     /// A dry reading in another's name: unsigned, or signed by whom it is not from.
@@ -160,11 +162,13 @@ impl Liar {
         frame_event(&frame)
     }
 
+    /// A frame that somebody signed. What a gen-1 node says has no signature: whose content of it a
+    /// node hears first, it keeps, and no check of ours could tell them apart.
     fn some_frame(&self, rng: &Rng) -> Option<Value> {
         let known = self.known.lock().unwrap();
-        let count = known.frames.len();
-        let mut frames = known.frames.values();
-        frames.nth(rng.index(count.max(1))).cloned()
+        let signed = known.frames.values().filter(|f| f.get("sig").is_some());
+        let signed: Vec<&Value> = signed.collect();
+        (!signed.is_empty()).then(|| signed[rng.index(signed.len())].clone())
     }
 
     fn replay(&self, rng: &Rng) -> Vec<String> {
@@ -204,10 +208,6 @@ impl Liar {
         let Some(mut frame) = self.some_frame(rng) else {
             return Vec::new();
         };
-        // What a gen-1 node says carries no signature: there the first content known wins anywhere.
-        if frame.get("sig").is_none() {
-            return Vec::new();
-        }
         frame["data"] = Value::Object(dry_reading());
         frame["note"] = json!(format!("squatted {}", rng.next()));
         match rng.below(2) {
@@ -297,7 +297,7 @@ impl Liar {
     /// Decisions that a person really took, again.
     fn stale(&self, rng: &Rng, peer: usize) -> Vec<String> {
         let truth = self.truth.lock().unwrap();
-        let own = device(peer).id().clone();
+        let own = known(peer).0.clone();
         let here = |d: &&SignedDecision| d.decision.executor == own || rng.chance(10);
         let fitting: Vec<_> = truth.decisions.iter().filter(here).collect();
         let some = (0..fitting.len().min(4)).map(|_| fitting[rng.index(fitting.len())]);
@@ -437,12 +437,12 @@ impl Liar {
         let own = &self.by.key;
         let mesh = MeshId::of_name(MESH);
         let issuer = match rng.chance(50) {
-            true => device(0).id().clone(),
+            true => known(0).0.clone(),
             false => own.id().clone(),
         };
         let key = match rng.chance(50) {
             true => *own.public(),
-            false => *device(0).public(),
+            false => *known(0).1,
         };
         let (stranger, now) = (&self.keys[2], self.by.now());
         let record = match rng.below(3) {
