@@ -437,7 +437,7 @@ async fn rest(world: &mut World) -> Expected {
     notice_revocations(world);
     // Sensors keep speaking, so what is there by now is what all must hold in the end.
     let expected = Expected::now(world);
-    let end = world.trace.now_ms() + REST_SECS * 1_000;
+    let end = world.trace.now_ms() + crate::wanted("SIM_REST_SECS").unwrap_or(REST_SECS) * 1_000;
     loop {
         let lacking = checks::lacking(world, &expected);
         if lacking.iter().all(|n| *n == 0) {

@@ -63,8 +63,8 @@ fn sweep(seeds: impl Iterator<Item = u64>) {
             eprintln!("again: make sim SEED={seed}");
             bad.push(report.seed);
         }
-        // What five seeds do not explain, fifty will not.
-        if bad.len() >= 5 {
+        // What three seeds do not explain, thirty will not.
+        if bad.len() >= 3 {
             break;
         }
     }
