@@ -11,7 +11,7 @@ import { AskReason, Button, Field, Txt, useNow } from "@/ui/kit";
 
 const HOLD_MS = 1500;
 
-export function Decide({ p }: { p: Proposal }) {
+export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   const session = useSession().data;
   const link = useLink();
   const now = useNow();
@@ -39,6 +39,7 @@ export function Decide({ p }: { p: Proposal }) {
         ...(reason.trim() ? { reason: reason.trim() } : {}),
         ...(decision === "withdraw" ? {} : { passphrase }),
       });
+      onTaken?.();
       setSaid({
         good: true,
         text: t("nowStands", { status: statusWord(standing.status), detail: standing.detail }),
@@ -54,7 +55,7 @@ export function Decide({ p }: { p: Proposal }) {
 
   const answer = said ? (
     <p role={said.good ? "status" : "alert"} className={said.good ? "text-ok" : "text-danger"}>
-      {said.good ? "●" : "▲"} <Txt>{said.text}</Txt>
+      {said.good ? "●" : "▲"} <Txt max={400}>{said.text}</Txt>
     </p>
   ) : null;
 
@@ -83,7 +84,7 @@ export function Decide({ p }: { p: Proposal }) {
   if (session?.decision.mode !== "passphrase")
     return (
       <p className="text-t2">
-        ◇ {t("cannotDecide")} <Txt>{session?.decision.hint}</Txt>
+        ◇ {t("cannotDecide")} <Txt max={400}>{session?.decision.hint}</Txt>
       </p>
     );
   // A decision goes straight to the executor; without a link to it the node refuses to take one.
