@@ -498,7 +498,7 @@ export function setLanguage(wanted: string): string {
   }
   table = tables[tag.split("-")[0] ?? "en"] ?? en;
   try {
-    new Intl.NumberFormat(navigator.language);
+    if (typeof navigator !== "undefined") new Intl.NumberFormat(navigator.language);
   } catch {
     Object.defineProperty(navigator, "language", { value: "en", configurable: true });
   }
