@@ -88,18 +88,19 @@ const REAL = {
   "topology-list": async () => [l.center.name, l.field.name, (await l.center.api("GET", "/status")).version],
   telemetry: async () => {
     const world = await l.center.api("GET", "/world");
-    return world.map((f) => f.metric);
+    // Grouped by its first part: "cpu", then "load".
+    return [...world.flatMap((f) => f.metric.split(".")), shown(await fact("tank.level"))];
   },
   command: async () => [],
   world: async () => {
     const [moisture, tank] = [await fact("moisture"), await fact("tank.level")];
     return [moisture.metric, shown(moisture), tank.metric, shown(tank), moisture.zone, moisture.originName];
   },
-  frames: async () => [`tank.level ${(await fact("tank.level")).zone} = ${shown(await fact("tank.level"))}`],
+  frames: async () => ["tank.level", shown(await fact("tank.level")), l.field.name],
   trace: async () => [waiting.id.slice(0, 8), rejected.id.slice(0, 8)],
   trust: async () => {
     const [device] = await l.center.api("GET", "/trust");
-    return [device.deviceId, device.name, device.publicKey, ...device.grants];
+    return [device.deviceId, device.name, device.publicKey];
   },
   audit: async () => {
     const [entry] = await l.center.api("GET", "/audit?limit=1");
@@ -140,6 +141,23 @@ test("the command page answers from the node and opens what it cites", async () 
   await o.page.getByRole("link", { name: `moisture = ${shown(moisture)}` }).click();
   await o.page.waitForURL(/tab=frames.*frame=|frame=.*tab=frames/);
   await shows(o.page, shown(moisture));
+  await o.clean();
+});
+
+test("the switches of a device are its grants, and a turned one is what the node then says", async () => {
+  const grants = async () => (await l.center.api("GET", `/trust/${l.field.id}`)).grants;
+  const card = o.page.getByRole("article", { name: l.field.name });
+  const is = (name, on) => card.getByRole("switch", { name, checked: on }).waitFor();
+  await o.go("/trust");
+  assert.ok((await grants()).includes("relay") && !(await grants()).includes("plan"));
+  await is(/Relay/, true);
+  await is(/Plan/, false);
+  await card.getByRole("switch", { name: /Relay/ }).click();
+  await is(/Relay/, false);
+  assert.ok(!(await grants()).includes("relay"));
+  await card.getByRole("switch", { name: /Relay/ }).click();
+  await is(/Relay/, true);
+  assert.ok((await grants()).includes("relay"));
   await o.clean();
 });
 

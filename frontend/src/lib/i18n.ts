@@ -233,6 +233,7 @@ const en = {
   decidedElsewhere: "Decided while you looked: it is now {status}.",
   nowStands: "The executor says: {status}. {detail}",
   offlineNoDecide: "Not connected: nothing can be decided now.",
+  executorAway: "{name}, which would act, is not connected: nothing can be decided until it is back.",
   digest: "Digest",
   outcome: "Outcome",
   trace: "Trace",
