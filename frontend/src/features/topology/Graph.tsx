@@ -75,7 +75,7 @@ function BoxView({ data: { n, is, faded, pinned }, selected }: NodeProps<Box>) {
         </bdi>
         {pinned ? (
           <span role="img" aria-label={t("pinned")} title={t("pinned")} className="text-[10px] text-t2">
-            ⌖
+            ◉
           </span>
         ) : null}
       </div>
@@ -207,10 +207,10 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
 
   // The first time there is something to see, and after a new layout, all of it is in sight.
   useEffect(() => {
-    if (!nodes.length || fitted.current === again + 1) return;
+    if (nodes.length < top.nodes.length || !nodes.length || fitted.current === again + 1) return;
     fitted.current = again + 1;
     requestAnimationFrame(() => void fitView({ maxZoom: 1.1, padding: 0.15 }));
-  }, [nodes.length, again, fitView]);
+  }, [nodes.length, top.nodes.length, again, fitView]);
 
   const pin = useCallback((moved: Box[]) => {
     setPins((was) => {
@@ -314,7 +314,7 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
           </Button>
           {Object.keys(pins).length ? (
             <Button className="h-7! px-2" title={t("unpinHint")} onClick={() => tidy(true)}>
-              ⌖ {t("unpin")}
+              ◉ {t("unpin")}
             </Button>
           ) : null}
         </Over>
