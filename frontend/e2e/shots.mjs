@@ -6,7 +6,16 @@ import { PASSPHRASE, until } from "./nodes.mjs";
 
 const [dir = "../docs/screenshots", ...only] = process.argv.slice(2);
 mkdirSync(dir, { recursive: true });
-const l = await lab({ demo: true, names: ["ops-main", "field-jetson"] });
+// A rule as an operator would write it; nothing gets so dry while the pictures are taken.
+const rules = `[[rule]]
+name = "dry soil"
+metric = "moisture"
+below = 15.0
+target = "actuator:mock:valve-1"
+operation = "open"
+params = { durationSec = 10 }
+`;
+const l = await lab({ demo: true, mesh: "demo farm", names: ["ops-main", "field-jetson"], rules });
 try {
   const { center } = l;
   const decide = (p, decision, reason) =>
@@ -36,7 +45,7 @@ try {
     ["approvals", `/approvals?id=${waiting.id}`],
     ["approvals-decided", `/approvals?id=${done.id}`],
     ["topology-node", `/topology?node=${l.field.id}`],
-    ["telemetry", "/telemetry?m=moisture"],
+    ["telemetry", "/telemetry?m=moisture&range=5m"],
     ["frame", `/world?tab=frames&frame=${fact.frameId}`],
     ["trace", `/world?tab=trace&id=${done.id}`],
     ["search", "/", async (page) => page.keyboard.press("Control+k")],
