@@ -145,6 +145,27 @@ test("emergency stop: one press latches every executor; release asks for a reaso
   await o.close();
 });
 
+test("emergency stop from within a dialog: it is never out of reach, and who may not release is told who may", async () => {
+  const o = await l.open("/");
+  await o.page.keyboard.press("Control+k");
+  const palette = o.page.getByRole("dialog");
+  await palette
+    .getByRole("combobox")
+    .or(palette.getByRole("searchbox"))
+    .or(palette.getByRole("textbox"))
+    .first()
+    .waitFor();
+  await palette.getByRole("button", { name: /Emergency stop/ }).click();
+  await o.page.getByText("Every executor that answered is in its safe state.").waitFor();
+  const latch = async (node) => (await node.api("GET", "/estop")).latched;
+  assert.deepEqual([await latch(l.center), await latch(l.field)], [true, true]);
+  await o.page.reload();
+  await o.page.getByText(/This session may not release it/).waitFor();
+  assert.equal(await o.page.getByRole("button", { name: /Release/ }).count(), 0);
+  for (const node of [l.center, l.field]) await node.cli(["estop", "release", "--reason", "a test"]);
+  await o.close();
+});
+
 test("emergency stop without the executor: the page says that it is not known to be safe", async () => {
   const o = await l.open("/");
   await l.field.kill("SIGKILL");

@@ -203,6 +203,31 @@ async fn an_expired_proposal_never_acts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_approval_is_for_now_and_not_for_whenever_somebody_delivers_it() {
+    let clock = Arc::new(SystemClock::default());
+    let mut setup = field().with_operator(operator(), "L2");
+    setup.clock = clock.clone();
+    let node = setup.start().await;
+    let minted = mint(&node, 1).await;
+    let held = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
+    clock.shift(6 * 60 * 1_000);
+    let refusal = proposals::decide(node.shared(), held).await.unwrap_err();
+    assert_eq!(refusal.code, Code::ApprovalInvalid);
+    assert!(refusal.message.contains("decide again"), "{refusal}");
+    assert_eq!(
+        status(node.shared(), &minted).await,
+        Status::AwaitingApproval
+    );
+    assert_eq!(opened(&node), 0);
+    // A refusal does no harm however late it comes.
+    let no = decision(node.shared(), &minted.signed, &operator(), Verdict::Reject);
+    clock.shift(6 * 60 * 1_000);
+    let standing = proposals::decide(node.shared(), no).await.unwrap();
+    assert_eq!(standing.status, Status::Rejected);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_behind_what_the_node_has_lived_through_operates_nothing() {
     let clock = Arc::new(SystemClock::default());
     let mut setup = field().with_operator(operator(), "L2");

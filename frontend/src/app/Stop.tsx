@@ -1,11 +1,11 @@
 /** Emergency stop: one press, no question asked; who answered is listed. Release is a separate act. */
 import { useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { device } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import { call, type EstopReport } from "@/node/client";
-import { useEstop } from "@/node/reads";
-import { AskReason, Button, Dialog, State, Txt } from "@/ui/kit";
+import { useEstop, useSession } from "@/node/reads";
+import { AskReason, Button, Dialog, STOP_ASKED, State, Txt } from "@/ui/kit";
 
 export function StopButton() {
   const client = useQueryClient();
@@ -21,6 +21,11 @@ export function StopButton() {
       .then(setReport, (e: Error) => setProblem(e.message))
       .finally(() => void client.invalidateQueries());
   };
+  // An open dialog has a button of its own, for this one cannot be reached behind it.
+  useEffect(() => {
+    window.addEventListener(STOP_ASKED, press);
+    return () => window.removeEventListener(STOP_ASKED, press);
+  });
   return (
     <>
       <Button
@@ -90,7 +95,9 @@ export function StopButton() {
 
 export function ReleaseButton() {
   const client = useQueryClient();
+  const session = useSession().data;
   const [asking, setAsking] = useState(false);
+  if (session && session.scope !== "admin") return <span className="ml-auto">{t("releaseNotHere")}</span>;
   return (
     <>
       <Button className="ml-auto" onClick={() => setAsking(true)}>

@@ -81,6 +81,7 @@ const en = {
   latchedBy: "Emergency stop latched at this node by {by}, {when}: {reason}",
   latchedAt: "Emergency stop latched at: {names}. Release is done at that node.",
   release: "Release…",
+  releaseNotHere: "This session may not release it; an administrator does, or `estop release` at the node.",
   releaseTitle: "Release the emergency stop at this node",
   releaseText:
     "Actions become possible again at this node only. Other nodes are released at those nodes. Nothing starts by itself.",

@@ -382,6 +382,9 @@ export const Cell = ({ children, className }: { children?: ReactNode; className?
   <td className={cx("px-3 py-1 align-middle", className)}>{children}</td>
 );
 
+/** Asks the shell for the emergency stop: a dialog makes the shell's own button unreachable. */
+export const STOP_ASKED = "clawmesh-stop";
+
 export function Dialog({
   title,
   onClose,
@@ -403,9 +406,19 @@ export function Dialog({
       onClose={onClose}
       className="m-auto w-[min(560px,calc(100vw-32px))] rounded-md border border-line bg-s1 p-4 text-t1 shadow-xl"
     >
-      <h2 id={id} className="mb-3 font-semibold text-[15px]">
-        {title}
-      </h2>
+      <div className="mb-3 flex items-start justify-between gap-3">
+        <h2 id={id} className="font-semibold text-[15px]">
+          {title}
+        </h2>
+        <Button
+          tone="danger"
+          title={t("stopHint")}
+          aria-label={`${t("stop")}: ${t("stopHint")}`}
+          onClick={() => window.dispatchEvent(new Event(STOP_ASKED))}
+        >
+          <span aria-hidden="true">■ {t("stop")}</span>
+        </Button>
+      </div>
       {children}
     </dialog>
   );

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Standing, execute, gate, open, refused, step};
 use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, approvals, operators, proposals, records};
-use crate::domain::base::limits::OPERATOR_CONFIRM_MAX_AGE_MS;
+use crate::domain::base::limits::{COMMAND_AGE_MAX_MS, OPERATOR_CONFIRM_MAX_AGE_MS};
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::approval::{Subject, Verdict, verify};
 use crate::domain::gate::{ActuationRuling, Permit, SignedDecision, VerifiedApproval};
@@ -66,6 +66,22 @@ pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing,
     }
 }
 
+/// An approval is for now: one that was signed a while ago, and was lost or refused then, must not start
+/// anything because somebody delivers it once more.
+fn fresh(vote: &VerifiedApproval, decided_at: TimeMs, now: TimeMs) -> Result<(), StoreError> {
+    let old = now.since(decided_at) > COMMAND_AGE_MAX_MS;
+    match vote.verdict() {
+        Verdict::Approve if old => Err(StoreError::Refused(Refusal::new(
+            Code::ApprovalInvalid,
+            format!(
+                "the approval was signed more than {} s ago; nothing was decided, decide again",
+                COMMAND_AGE_MAX_MS / 1_000
+            ),
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn decide_in(
     shared: &Shared,
     conn: &Connection,
@@ -79,6 +95,7 @@ fn decide_in(
     if row.status != Status::AwaitingApproval {
         return repeated(conn, &row, &proposal, &vote).map(|standing| (standing, None));
     }
+    fresh(&vote, decision.decided_at, now)?;
     approvals::put(conn, signed, now)?;
     let detail = json!({
         "operator": vote.name(), "operatorId": vote.operator_id(), "digest": vote.digest(),
