@@ -1,0 +1,102 @@
+//! The window: one, of the console's own files, that goes nowhere else. Closing it leaves the
+//! application in the tray, and ends it where no tray shows us: never a process that nobody can reach.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tauri::plugin::TauriPlugin;
+use tauri::webview::NewWindowResponse;
+use tauri::{AppHandle, Manager as _, WebviewUrl, WebviewWindowBuilder, WindowEvent, Wry};
+use tauri_plugin_window_state::StateFlags;
+
+use super::{Desktop, gesture};
+
+/// The window's label.
+const MAIN: &str = "main";
+
+/// Keeps size and place over restarts, not whether it was shown.
+pub fn keep_state() -> TauriPlugin<Wry> {
+    tauri_plugin_window_state::Builder::default()
+        .with_state_flags(StateFlags::SIZE | StateFlags::POSITION | StateFlags::MAXIMIZED)
+        .build()
+}
+
+/// Whether an address is the console's own.
+fn ours(url: &tauri::Url) -> bool {
+    match url.scheme() {
+        "tauri" => url.host_str() == Some("localhost"),
+        "http" | "https" => url.host_str() == Some("tauri.localhost"),
+        "about" => url.path() == "blank",
+        _ => false,
+    }
+}
+
+/// Opens the window; hidden if the application starts in the tray.
+///
+/// # Errors
+/// If the system gives no window.
+pub fn open(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool) -> tauri::Result<()> {
+    let window = WebviewWindowBuilder::new(app, MAIN, WebviewUrl::App("index.html".into()))
+        .title("ClawMesh")
+        .inner_size(1280.0, 820.0)
+        .min_inner_size(360.0, 480.0)
+        .visible(!hidden)
+        .on_navigation(ours)
+        .on_new_window(|_, _| NewWindowResponse::Deny)
+        .build()?;
+    gesture::watch(&window, &desktop.gestures)?;
+    let (desktop, kept) = (desktop.clone(), window.clone());
+    window.on_window_event(move |event| {
+        if let WindowEvent::CloseRequested { api, .. } = event {
+            if desktop.in_tray() {
+                api.prevent_close();
+                let _ = kept.hide();
+            } else {
+                // The window stays until the node has ended, and says so.
+                api.prevent_close();
+                kept.app_handle().exit(0);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Brings the window forward.
+pub fn show(app: &AppHandle) {
+    if let Some(window) = app.get_webview_window(MAIN) {
+        let _ = window.show();
+        let _ = window.unminimize();
+        let _ = window.set_focus();
+    }
+}
+
+/// Does what may panic in a library of the system that is missing, and says why it did not work.
+///
+/// # Errors
+/// The reason, as text.
+pub fn carefully<T>(what: impl FnOnce() -> tauri::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(what)) {
+        Ok(done) => done.map_err(|e| e.to_string()),
+        Err(_) => Err("a library of the system is missing (libayatana-appindicator3)".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn the_window_goes_nowhere_else() {
+        for (url, good) in [
+            ("tauri://localhost/approvals?id=x", true),
+            ("http://tauri.localhost/", true),
+            ("https://example.org/", false),
+            ("http://127.0.0.1:18789/", false),
+            ("file:///etc/passwd", false),
+            ("data:text/html,x", false),
+        ] {
+            assert_eq!(ours(&url.parse().unwrap()), good, "{url}");
+        }
+    }
+}
