@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::disallowed_methods)]
 
+mod audit_export;
 mod bad_frames;
 mod bad_input;
 mod bad_peers;
@@ -23,6 +24,7 @@ mod levels;
 mod lifecycle;
 mod main_job;
 mod pairing;
+mod planner;
 mod process;
 mod recorded;
 mod records;

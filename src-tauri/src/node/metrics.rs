@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::links::rate::Recent;
 use crate::domain::base::Code;
 
 /// A refusal's code as a label.
@@ -20,6 +21,8 @@ pub struct CodeLabel {
 pub struct Metrics {
     /// Frames stored, own and others'.
     pub frames_stored: Counter,
+    /// How many of them lately.
+    pub frames_rate: Recent,
     /// Frames that were here already.
     pub frames_duplicate: Counter,
     /// Frames whose id came with other content.

@@ -18,6 +18,7 @@ pub mod metrics;
 mod open;
 pub mod outside;
 pub mod pairing;
+pub mod pause;
 pub mod peers;
 pub mod planning;
 pub mod policy_book;

@@ -13,6 +13,7 @@ use super::events::EventLog;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::outside::Outside;
+use super::pause::PlannerState;
 use super::peers::Peers;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
@@ -197,9 +198,11 @@ impl Opened {
             capabilities,
             drivers,
             running: Running::default(),
+            planner: PlannerState::default(),
             stamper,
         });
         shared.nearby.load(&shared).await?;
+        super::pause::resume_state(&shared).await?;
         Ok(Opened {
             shared,
             sensors,

@@ -30,11 +30,16 @@ pub enum Sent {
 pub async fn run(shared: Shared) {
     let mut memory = Memory::default();
     let mut head = shared.frames_head.subscribe();
+    let mut pause = shared.planner.watch();
     loop {
         tokio::select! {
             biased;
             () = shared.tasks.stop().cancelled() => return,
+            changed = pause.changed() => if changed.is_err() { return },
             changed = head.changed() => if changed.is_err() { return },
+        }
+        if shared.planner.pause().is_some() {
+            continue;
         }
         let facts = match shared.store.read("facts", facts::numeric).await {
             Ok(facts) => facts,
@@ -45,6 +50,7 @@ pub async fn run(shared: Shared) {
         };
         for fired in step(&shared.config.rules, &facts, &mut memory, shared.now()) {
             let name = fired.rule.clone();
+            shared.planner.fired(&name, shared.now());
             let draft = match draft(&shared, fired) {
                 Ok(draft) => draft,
                 Err(refusal) => {
@@ -244,10 +250,21 @@ pub async fn retry_waiting(shared: Shared) {
                 continue;
             }
         };
+        let paused = shared.planner.pause().is_some();
         for row in waiting {
+            // A planner's wish waits as long as the planner rests; a person's does not.
+            if paused && shared.now() < row.expires_at && of_planner(&row) {
+                continue;
+            }
             retry(&shared, row).await;
         }
     }
+}
+
+/// Whether a waiting draft is a planner's.
+fn of_planner(row: &DraftRow) -> bool {
+    let draft = serde_json::from_str::<Draft>(&row.json);
+    draft.is_ok_and(|d| matches!(d.requester, Requester::Rules | Requester::Llm))
 }
 
 async fn retry(shared: &Shared, mut row: DraftRow) {

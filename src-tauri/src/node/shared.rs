@@ -15,6 +15,7 @@ use super::events::EventLog;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::pairing::Pairing;
+use super::pause::PlannerState;
 use super::peers::Peers;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
@@ -77,6 +78,8 @@ pub struct Inner {
     pub drivers: Drivers,
     /// What they are doing.
     pub running: Running,
+    /// Whether the planner rests.
+    pub planner: PlannerState,
     /// What devices offered when they were last connected.
     pub last_offered: Mutex<BTreeMap<DeviceId, Vec<String>>>,
     /// Devices that sign their frames: what comes in their name unsigned is not theirs.

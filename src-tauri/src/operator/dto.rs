@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::planner::PlannerView;
+
 /// A node at a glance.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -28,8 +30,14 @@ pub struct StatusView {
     pub uptime_ms: u64,
     /// Frames stored.
     pub frames: u64,
+    /// Frames stored each second, over the last ten seconds.
+    pub frames_per_sec: f64,
+    /// What the store takes on disk, in bytes.
+    pub store_bytes: u64,
     /// Current facts.
     pub facts: u64,
+    /// The planner of this node.
+    pub planner: PlannerView,
     /// Peers with a link.
     pub peers: Vec<PeerView>,
     /// Proposals waiting for people, own and mirrored.

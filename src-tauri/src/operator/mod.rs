@@ -4,6 +4,8 @@
 //! `registry` also works on a stopped node's store; the rest needs a running one.
 
 pub mod access;
+pub mod actuators;
+pub mod audit_export;
 pub mod browser;
 pub mod commands;
 pub mod console;
@@ -12,6 +14,7 @@ pub mod estop;
 pub mod meshes;
 pub mod pairing;
 mod peers;
+pub mod planner;
 mod proposals;
 pub mod queries;
 pub mod registry;

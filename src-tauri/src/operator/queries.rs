@@ -16,9 +16,9 @@ use crate::adapters::store::facts::FactRow;
 use crate::adapters::store::frames::FrameFilter;
 use crate::adapters::store::{StoreError, audit, drafts, events, facts, frames, proposals};
 use crate::domain::base::limits::{QUERY_DEFAULT, QUERY_MAX};
-use crate::domain::base::{Code, DeviceId, Refusal, Taint, TimeMs};
+use crate::domain::base::{Code, DeviceId, FrameId, Refusal, Taint, TimeMs};
 use crate::domain::capability::Action;
-use crate::domain::policy::{History, Phase, Request, Requester, Ruling};
+use crate::domain::policy::{History, Phase, Request, Requester, Ruling, TestResult};
 use crate::domain::wire::FrameKind;
 use crate::node::shared::clock_trusted;
 
@@ -139,7 +139,10 @@ impl Door {
             port: port.unwrap_or(s.config.port),
             uptime_ms: now.since(s.started_at),
             frames,
+            frames_per_sec: s.metrics.frames_rate.per_sec(now),
+            store_bytes: s.store.bytes_on_disk(),
             facts,
+            planner: self.planner(),
             peers: self.linked_peers(),
             proposals_waiting: wide(proposals_waiting),
             drafts_waiting: wide(drafts_waiting),
@@ -260,6 +263,29 @@ impl Door {
             .await?;
         let now = self.shared.now();
         Ok(rows.into_iter().map(|f| frame_view(f, now)).collect())
+    }
+
+    /// The stored frame with this id.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none, or none any more.
+    pub async fn frame(&self, id: &str) -> Answer<FrameView> {
+        let wanted: FrameId = id.parse().map_err(|e| bad(format!("frame id: {e}")))?;
+        let found = self
+            .read("frame", move |c| frames::by_frame_id(c, &wanted))
+            .await?;
+        let now = self.shared.now();
+        found.map(|f| frame_view(f, now)).ok_or_else(|| {
+            Refusal::new(
+                Code::NotFound,
+                "there is no such frame here; it may be older than what this node keeps",
+            )
+        })
+    }
+
+    /// How the tests in the policy in force come out, run now.
+    pub fn policy_tests(&self) -> Vec<TestResult> {
+        self.shared.policy.current().run_tests()
     }
 
     /// Events, oldest first.

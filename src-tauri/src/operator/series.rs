@@ -46,6 +46,8 @@ pub struct SeriesView {
     pub to: u64,
     /// The lines.
     pub lines: Vec<SeriesLine>,
+    /// The limits that this node's policy and planner compare this metric with.
+    pub thresholds: Vec<SeriesThreshold>,
     /// Whether there were more samples than are looked at: then the oldest are missing.
     pub truncated: bool,
 }
@@ -68,6 +70,22 @@ pub struct SeriesLine {
     pub samples: u64,
     /// The points, oldest first.
     pub points: Vec<SeriesPoint>,
+}
+
+/// A limit that a metric is compared with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SeriesThreshold {
+    /// The limit, in the metric's unit.
+    pub value: f64,
+    /// How it is compared, for example `<`.
+    pub sign: String,
+    /// Where; everywhere if absent.
+    pub zone: Option<String>,
+    /// `interlock` or `condition` of the policy, or `planner`.
+    pub of: String,
+    /// The rule it belongs to.
+    pub rule: String,
 }
 
 /// A point of a series: a sample, or a gap.
@@ -142,12 +160,50 @@ impl Door {
             .map(|((origin, zone), samples)| line(name(&origin), origin, zone, &samples, points))
             .collect();
         Ok(SeriesView {
+            thresholds: self.thresholds(&asked.metric),
             metric: asked.metric,
             from: from.0,
             to: to.0,
             lines,
             truncated,
         })
+    }
+}
+
+impl Door {
+    /// What the policy and the planner of this node compare a metric with.
+    fn thresholds(&self, metric: &str) -> Vec<SeriesThreshold> {
+        let policy = self.shared.policy.current();
+        let mut list = Vec::new();
+        for rule in policy.rules() {
+            let kinds = [
+                ("interlock", &rule.interlocks),
+                ("condition", &rule.conditions),
+            ];
+            for (of, conditions) in kinds {
+                let of_metric = conditions.iter().filter(|c| c.metric == metric);
+                list.extend(of_metric.map(|c| SeriesThreshold {
+                    value: c.value,
+                    sign: c.compare.sign().to_owned(),
+                    zone: c.zone.clone(),
+                    of: of.to_owned(),
+                    rule: rule.name.clone(),
+                }));
+            }
+        }
+        let rules = self.shared.config.rules.iter();
+        list.extend(
+            rules
+                .filter(|r| r.metric == metric)
+                .map(|r| SeriesThreshold {
+                    value: r.threshold,
+                    sign: r.comparison.sign().to_owned(),
+                    zone: r.zone.clone(),
+                    of: "planner".to_owned(),
+                    rule: r.name.clone(),
+                }),
+        );
+        list
     }
 }
 

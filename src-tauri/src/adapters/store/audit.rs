@@ -163,6 +163,74 @@ pub fn about(conn: &Connection, subject: &str, limit: usize) -> Result<Vec<Audit
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// A walk along a chain, entry by entry from its first.
+#[derive(Debug)]
+pub struct Walk {
+    seq: u64,
+    prev: Digest,
+    entries: u64,
+    faults: Vec<String>,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self {
+            seq: 0,
+            prev: Digest([0; 32]),
+            entries: 0,
+            faults: Vec::new(),
+        }
+    }
+}
+
+impl Walk {
+    /// Looks at the next entry; false once there are so many faults that going on tells nothing more.
+    /// `verify` gets what was signed and the signature.
+    pub fn entry(&mut self, entry: &AuditRow, verify: impl Fn(&[u8], &str) -> bool) -> bool {
+        self.entries += 1;
+        self.seq += 1;
+        let seq = self.seq;
+        let mut fault = |why: String| self.faults.push(why);
+        if entry.seq != seq {
+            let last = entry.seq.saturating_sub(1);
+            fault(format!("entries {seq} to {last} are missing"));
+        } else if entry.prev != self.prev {
+            fault(format!("entry {seq} does not follow the entry before it"));
+        }
+        let seq = entry.seq;
+        if hash_of(seq, &entry.prev, &entry.json) != entry.hash {
+            fault(format!("entry {seq} has been altered"));
+        }
+        if !verify(&signing_bytes(&entry.hash), &entry.signature) {
+            fault(format!("entry {seq} is not signed by this device"));
+        }
+        self.seq = seq;
+        self.prev = entry.hash;
+        if self.faults.len() >= FAULTS_MAX {
+            self.faults.truncate(FAULTS_MAX);
+            self.faults
+                .push("there may be more faults; checking stopped here".to_owned());
+            return false;
+        }
+        true
+    }
+
+    /// Ends the walk at what was noted as the chain's end.
+    pub fn end(mut self, head: Head) -> Checked {
+        if self.faults.len() <= FAULTS_MAX && (self.seq, self.prev) != (head.seq, head.hash) {
+            self.faults.push(format!(
+                "the chain ends at entry {}, it was written up to entry {}",
+                self.seq, head.seq
+            ));
+        }
+        Checked {
+            entries: self.entries,
+            head,
+            faults: self.faults,
+        }
+    }
+}
+
 /// Walks the whole chain, one entry at a time. `verify` gets what was signed and the signature.
 ///
 /// # Errors
@@ -172,49 +240,12 @@ pub fn check(
     verify: impl Fn(&[u8], &str) -> bool,
 ) -> Result<Checked, StoreError> {
     let head = head(conn)?;
-    let mut faults = Vec::new();
-    let mut entries = 0;
-    let (mut seq, mut prev) = (0, Digest([0; 32]));
+    let mut walk = Walk::default();
     let mut query = conn.prepare(&format!("{SELECT} ORDER BY seq"))?;
     for entry in query.query_map([], read)? {
-        let entry = entry?;
-        entries += 1;
-        seq += 1;
-        if entry.seq != seq {
-            faults.push(format!(
-                "entries {seq} to {} are missing",
-                entry.seq.saturating_sub(1)
-            ));
-            seq = entry.seq;
-        } else if entry.prev != prev {
-            faults.push(format!("entry {seq} does not follow the entry before it"));
-        }
-        if hash_of(entry.seq, &entry.prev, &entry.json) != entry.hash {
-            faults.push(format!("entry {seq} has been altered"));
-        }
-        if !verify(&signing_bytes(&entry.hash), &entry.signature) {
-            faults.push(format!("entry {seq} is not signed by this device"));
-        }
-        prev = entry.hash;
-        if faults.len() >= FAULTS_MAX {
-            faults.truncate(FAULTS_MAX);
-            faults.push("there may be more faults; checking stopped here".to_owned());
-            return Ok(Checked {
-                entries,
-                head,
-                faults,
-            });
+        if !walk.entry(&entry?, &verify) {
+            break;
         }
     }
-    if (seq, prev) != (head.seq, head.hash) {
-        faults.push(format!(
-            "the chain ends at entry {seq}, it was written up to entry {}",
-            head.seq
-        ));
-    }
-    Ok(Checked {
-        entries,
-        head,
-        faults,
-    })
+    Ok(walk.end(head))
 }

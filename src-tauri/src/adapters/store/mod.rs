@@ -285,6 +285,18 @@ impl Store {
         }
     }
 
+    /// What the database takes on disk with its log of writes, in bytes; 0 for one that lies nowhere.
+    pub fn bytes_on_disk(&self) -> u64 {
+        ["", "-wal"]
+            .iter()
+            .map(|end| {
+                let mut file = self.0.path.clone().into_os_string();
+                file.push(end);
+                std::fs::metadata(file).map_or(0, |meta| meta.len())
+            })
+            .sum()
+    }
+
     /// The database file.
     pub fn path(&self) -> &Path {
         &self.0.path

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use super::{StoreError, row};
+use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{DeviceId, Digest, DraftId, FrameId, ProposalId, TimeMs};
 use crate::domain::policy::Level;
 use crate::domain::proposal::{Outcome, Status};
@@ -321,6 +322,18 @@ pub fn citing(conn: &Connection, frame: &FrameId) -> Result<Vec<ProposalRow>, St
         "WHERE instr(record, ?1) > 0 AND EXISTS (SELECT 1 FROM json_each(record, '$.evidence') AS e
         WHERE json_extract(e.value, '$.frameId') = ?1) ORDER BY created_at DESC, id LIMIT ?2";
     many(conn, rest, (frame.as_str(), CITING_MAX))
+}
+
+/// The newest proposal about each target of each executor.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn newest_by_target(conn: &Connection) -> Result<Vec<ProposalRow>, StoreError> {
+    // With max() the other columns are those of the row that has it (SQLite, "bare columns").
+    let newest = "WHERE (executor, target, updated_at) IN
+        (SELECT executor, target, max(updated_at) FROM proposals GROUP BY executor, target)
+        ORDER BY updated_at, id LIMIT ?1";
+    many(conn, newest, [row::limit(QUERY_MAX)])
 }
 
 /// How many of our own proposals wait for people.

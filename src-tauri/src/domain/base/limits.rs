@@ -66,6 +66,8 @@ pub const PEER_REQUESTS_MAX: usize = 64;
 pub const QUERY_DEFAULT: usize = 50;
 /// Most rows a query returns.
 pub const QUERY_MAX: usize = 1_000;
+/// Longest line of an audit export, in bytes.
+pub const AUDIT_LINE_MAX_BYTES: u64 = 1_048_576;
 /// Most frames `mesh.world.query` returns (gen-1 §10).
 pub const GEN1_WORLD_QUERY_MAX: usize = 200;
 /// Most frames `context.sync` returns (gen-1 §7).

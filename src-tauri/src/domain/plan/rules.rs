@@ -26,6 +26,14 @@ impl Comparison {
         }
     }
 
+    /// As a sign.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Comparison::Below => "<",
+            Comparison::Above => ">",
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Comparison::Below => "below",

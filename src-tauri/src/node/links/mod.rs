@@ -2,7 +2,7 @@
 
 pub mod credit;
 mod link;
-mod rate;
+pub mod rate;
 mod vitals;
 
 use std::collections::BTreeMap;

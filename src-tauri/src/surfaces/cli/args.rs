@@ -84,6 +84,12 @@ pub enum Command {
     },
     /// Emergency stop: every executor that can be reached goes to its safe states and latches
     Estop(EstopArgs),
+    /// The planner of this node, and whether it rests
+    Planner {
+        /// What to do; shows it where nothing is said
+        #[command(subcommand)]
+        command: Option<PlannerCommand>,
+    },
     /// Ask for an action; its executor decides what that takes
     Propose(ProposeArgs),
     /// Tell a proposal's story from reading to outcome
@@ -346,6 +352,19 @@ pub struct DemoArgs {
     pub window: bool,
 }
 
+/// `planner …`
+#[derive(Debug, Subcommand)]
+pub enum PlannerCommand {
+    /// Make it rest: it asks for nothing more until it is let go on, also over a restart
+    Pause {
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let it go on
+    Resume,
+}
+
 /// A browser session.
 #[derive(Debug, Args)]
 pub struct ConsoleArgs {
@@ -423,7 +442,20 @@ pub enum PolicyCommand {
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// Check that no entry is missing, altered or unsigned
-    Verify,
+    Verify {
+        /// Check an exported file instead; needs no node
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The device whose trail the file must be, in full
+        #[arg(long, value_name = "ID", requires = "file")]
+        device: Option<String>,
+    },
+    /// Write the whole trail as JSON lines that anybody can check
+    Export {
+        /// Where to; a file that must not exist yet [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// List entries
     Show {
         /// How many of the newest

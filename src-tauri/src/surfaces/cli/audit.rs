@@ -1,29 +1,69 @@
-//! `audit`: check the hash chain, list its entries. `verify` works while the node is stopped.
+//! `audit`: check the hash chain, list its entries, write it out. All but `show` work while the node
+//! is stopped, and an exported file is checked without any node.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use serde::Serialize;
 
 use super::args::AuditCommand;
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
 use super::state::Registry;
 use super::{out, text};
+use crate::domain::base::DeviceId;
+use crate::operator::audit_export::check_file;
+use crate::operator::dto::AuditReport;
 
 /// `audit …`
 ///
 /// # Errors
 /// Exit code 6 if the chain has a fault, naming the first.
 pub async fn run(ctx: &Context, command: &AuditCommand) -> Done {
+    if let AuditCommand::Verify {
+        file: Some(file),
+        device,
+    } = command
+    {
+        return verify_file(ctx, file, device.as_deref());
+    }
     let registry = Registry::open_existing(ctx).await?;
     let done = match command {
-        AuditCommand::Verify => verify(ctx, &registry).await,
+        AuditCommand::Verify { .. } => match registry.audit_verify().await {
+            Ok(report) => judge(ctx, &report, &report, ""),
+            Err(failure) => Err(failure),
+        },
+        AuditCommand::Export { out } => export(&registry, out.as_deref()).await,
         AuditCommand::Show { limit } => show(ctx, &registry, *limit).await,
     };
     registry.close().await;
     done
 }
 
-async fn verify(ctx: &Context, registry: &Registry) -> Done {
-    let report = registry.audit_verify().await?;
+/// Checks an exported file.
+fn verify_file(ctx: &Context, path: &Path, device: Option<&str>) -> Done {
+    let shown = path.display();
+    let device = device
+        .map(str::parse::<DeviceId>)
+        .transpose()
+        .map_err(|e| Failure::usage(format!("--device: {e}")))?;
+    let file = File::open(path).map_err(|e| Failure::failed(format!("{shown}: {e}")))?;
+    let found = check_file(&mut BufReader::new(file), device.as_ref()).map_err(|refusal| {
+        Failure::new(Exit::Unverified, format!("{shown}: {}", refusal.message))
+    })?;
+    let whose = format!(
+        " of {}, exported {}",
+        found.device_id,
+        text::moment(found.exported_at)
+    );
+    judge(ctx, &found.report, &found, &whose)
+}
+
+/// Tells what checking came to.
+fn judge(ctx: &Context, report: &AuditReport, shown: &impl Serialize, whose: &str) -> Done {
     if ctx.json {
-        out::json(&report)?;
+        out::json(shown)?;
     } else if report.ok {
         let head = report
             .head
@@ -31,7 +71,7 @@ async fn verify(ctx: &Context, registry: &Registry) -> Done {
             .map(text::short)
             .unwrap_or_else(|| "none".to_owned());
         out::line(&format!(
-            "{} entries, every one in place, unaltered and signed; head {head}",
+            "{} entries{whose}, every one in place, unaltered and signed; head {head}",
             report.entries
         ));
     } else {
@@ -54,6 +94,22 @@ async fn verify(ctx: &Context, registry: &Registry) -> Done {
             report.faults.len()
         ),
     ))
+}
+
+/// Writes the trail; a file that is there already is left as it is.
+async fn export(registry: &Registry, path: Option<&Path>) -> Done {
+    let Some(path) = path else {
+        return registry.audit_export(&mut std::io::stdout()).await;
+    };
+    let shown = path.display();
+    let failed = |e: std::io::Error| Failure::failed(format!("{shown}: {e}"));
+    let mut file = File::create_new(path).map_err(failed)?;
+    registry.audit_export(&mut file).await?;
+    file.sync_all().map_err(failed)?;
+    out::line(&format!(
+        "written to {shown}; check it anywhere with `clawmesh-node audit verify --file`"
+    ));
+    Ok(())
 }
 
 async fn show(ctx: &Context, registry: &Registry, limit: usize) -> Done {

@@ -90,6 +90,7 @@ impl From<RemoteError> for Failure {
         match &error {
             RemoteError::Refused { code, .. } => Self::new(exit_of(code), &error),
             RemoteError::File { .. } | RemoteError::Tokens(_) => Self::new(Exit::State, &error),
+            RemoteError::Sink { .. } => Self::new(Exit::Failed, &error),
             RemoteError::Unreachable { .. } | RemoteError::TimedOut { .. } => {
                 let what = "is it still running? its log says more";
                 Self::new(Exit::NotRunning, format!("{error}; {what}"))

@@ -21,6 +21,7 @@ mod operators;
 mod out;
 mod pair;
 mod passphrase;
+mod planner;
 mod policy;
 mod proposals;
 mod shell;
@@ -150,6 +151,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Stop(arg) => decide::stop(ctx, &arg).await,
         Command::Meshes { command } => meshes::run(ctx, command.as_ref()).await,
         Command::Estop(args) => estop::run(ctx, &args).await,
+        Command::Planner { command } => planner::run(ctx, command.as_ref()).await,
         Command::Propose(args) => decide::propose(ctx, &args).await,
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,
         Command::Policy(command) => policy::run(ctx, &command).await,

@@ -3,6 +3,7 @@
 //! Whatever changes trust or operators goes through the running node if there is one; else the
 //! directory is opened under its lock and the same rules are applied to its store.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::adapters::paths::{PathError, StateDir, StateLock};
 use crate::adapters::store::{Store, StoreOptions};
 use crate::domain::base::{DeviceId, OperatorId, Refusal, TimeMs};
 use crate::node::OpenError;
+use crate::operator::audit_export::Export;
 use crate::operator::dto::{
     AuditReport, AuditView, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView,
 };
@@ -267,6 +269,23 @@ impl Registry {
             Self::Running(remote) => Ok(remote.audit_verify().await?),
             Self::Stopped(o) => registry::audit_verify(&o.desk).await.map_err(refused),
         }
+    }
+
+    /// Writes the whole audit chain as JSON lines.
+    pub async fn audit_export(&self, to: &mut (dyn Write + Send)) -> Done {
+        let mut put = |lines: &[u8]| to.write_all(lines).and_then(|()| to.flush());
+        match self {
+            Self::Running(remote) => remote.audit_export(&mut put).await?,
+            Self::Stopped(o) => {
+                let mut export = Export::begin(o.desk.clone()).await.map_err(refused)?;
+                while let Some(lines) = export.next().await.map_err(refused)? {
+                    put(lines.as_bytes()).map_err(|e| {
+                        Failure::failed(format!("the trail could not be written: {e}"))
+                    })?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The newest audit entries.

@@ -42,6 +42,7 @@ use self::tray::Chosen;
 use crate::adapters::paths::StateDir;
 use crate::node::runtime::Tasks;
 use crate::operator::estop::EstopRequest;
+use crate::operator::planner::PauseRequest;
 
 /// What the page is told without asking.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -183,6 +184,7 @@ impl Desktop {
                 window::show(app);
             }
             Chosen::Reject(id, digest) => self.reject(app.clone(), id, digest),
+            Chosen::Pause(rest) => self.planner(rest),
             Chosen::Stop => self.stop_all(),
             Chosen::Quit => app.exit(0),
         }
@@ -197,6 +199,28 @@ impl Desktop {
                 desktop.go(format!("/approvals?id={id}"));
                 window::show(&app);
                 let summary = "The proposal was not rejected".to_owned();
+                notify::tell(desktop, summary, refusal.message).await;
+            }
+        });
+    }
+
+    fn planner(self: &Arc<Self>, rest: bool) {
+        let desktop = self.clone();
+        let _inside = self.runtime.enter();
+        self.tasks.passing("planner", async move {
+            let done = match (desktop.host.now(), rest) {
+                (Ok(running), true) => {
+                    let asked = PauseRequest {
+                        reason: Some("chosen in the tray".to_owned()),
+                        ..PauseRequest::default()
+                    };
+                    running.door.planner_pause(&asked, "the desktop").await
+                }
+                (Ok(running), false) => running.door.planner_resume("the desktop").await,
+                (Err(refusal), _) => Err(refusal),
+            };
+            if let Err(refusal) = done {
+                let summary = "The planner was not changed".to_owned();
                 notify::tell(desktop, summary, refusal.message).await;
             }
         });

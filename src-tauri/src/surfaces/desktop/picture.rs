@@ -69,6 +69,8 @@ pub struct Picture {
     pub why: String,
     /// Whether the emergency stop is latched here.
     pub latched: bool,
+    /// Whether the planner of this node rests; absent where there is none.
+    pub planner_rests: Option<bool>,
     /// The nodes, this one first; no more than a tray holds.
     pub nodes: Vec<NodeLine>,
     /// Nodes beyond those.
@@ -143,12 +145,15 @@ async fn look(running: &Running) -> Answer<Picture> {
         (_, Some(problem), _) => (Mood::Problem, problem),
         _ => (Mood::Healthy, "all is well".to_owned()),
     };
+    let planner = door.planner();
+    let planner_rests = (planner.kind != "none").then(|| planner.pause.is_some());
     let name = status.mesh_name.unwrap_or(status.display_name);
     Ok(Picture {
         mood,
         name: one_line(&name, LINE_CHARS),
         why,
         latched,
+        planner_rests,
         nodes: nodes.collect(),
         more_nodes: known.len().saturating_sub(TRAY_NODES_MAX),
         waiting,

@@ -19,6 +19,8 @@ pub enum Chosen {
     Review(String),
     /// Reject one proposal, as it was shown with this digest.
     Reject(String, String),
+    /// Make the planner rest, or let it go on.
+    Pause(bool),
     /// The emergency stop.
     Stop,
     /// End the application.
@@ -31,6 +33,8 @@ impl Chosen {
             Self::Open => "open".to_owned(),
             Self::Review(id) => format!("review {id}"),
             Self::Reject(id, digest) => format!("reject {id} {digest}"),
+            Self::Pause(true) => "pause".to_owned(),
+            Self::Pause(false) => "resume".to_owned(),
             Self::Stop => "stop".to_owned(),
             Self::Quit => "quit".to_owned(),
         }
@@ -43,6 +47,8 @@ impl Chosen {
             ("open", None, None) => Self::Open,
             ("review", Some(id), None) => Self::Review(id.to_owned()),
             ("reject", Some(id), Some(digest)) => Self::Reject(id.to_owned(), digest.to_owned()),
+            ("pause", None, None) => Self::Pause(true),
+            ("resume", None, None) => Self::Pause(false),
             ("stop", None, None) => Self::Stop,
             ("quit", None, None) => Self::Quit,
             _ => return None,
@@ -98,6 +104,13 @@ fn menu(app: &AppHandle, picture: &Picture) -> tauri::Result<Menu<Wry>> {
             add(&line(app, &format!("{} more nodes", picture.more_nodes))?)?;
         }
         add(&rule()?)?;
+        if let Some(rests) = picture.planner_rests {
+            let text = match rests {
+                true => "Let the planner go on",
+                false => "Pause planner",
+            };
+            add(&item(app, &Chosen::Pause(!rests), text)?)?;
+        }
         add(&item(app, &Chosen::Stop, "Emergency stop")?)?;
     }
     add(&rule()?)?;
@@ -189,6 +202,8 @@ mod tests {
             Chosen::Open,
             Chosen::Review("p1".to_owned()),
             Chosen::Reject("p1".to_owned(), "ab12".to_owned()),
+            Chosen::Pause(true),
+            Chosen::Pause(false),
             Chosen::Stop,
             Chosen::Quit,
         ] {

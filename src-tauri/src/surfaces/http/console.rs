@@ -20,6 +20,7 @@ use crate::operator::access::Scope;
 use crate::operator::browser::{LinkRequest, LinkView, NotOpened};
 use crate::operator::console::{DecideRequest, EndedView, SessionView};
 use crate::operator::estop::EstopRequest;
+use crate::operator::planner::PauseRequest;
 
 type Door = State<Arc<Api>>;
 type Sent = Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>;
@@ -206,8 +207,8 @@ pub(super) async fn decide(State(api): Door, sent: Sent) -> Answered {
         .await?))
 }
 
-fn by(caller: &Caller, asked: &EstopRequest) -> String {
-    match (caller, asked.name.as_deref().map(str::trim)) {
+fn by(caller: &Caller, name: Option<&str>) -> String {
+    match (caller, name.map(str::trim)) {
         (Caller::Session(session), _) => session.name.clone(),
         (Caller::Token(_), Some(name)) if !name.is_empty() => name.to_owned(),
         (Caller::Token(scope), _) => format!("the {scope} token"),
@@ -228,7 +229,10 @@ pub(super) async fn estop(
     sent: Sent,
 ) -> Answered {
     let asked: EstopRequest = body_or_default(sent).unwrap_or_default();
-    Ok(ok(&api.door.estop(&asked, &by(&caller, &asked)).await))
+    Ok(ok(&api
+        .door
+        .estop(&asked, &by(&caller, asked.name.as_deref()))
+        .await))
 }
 
 /// Releases the stop at this node.
@@ -238,6 +242,28 @@ pub(super) async fn estop_release(
     sent: Sent,
 ) -> Answered {
     let asked: EstopRequest = body(sent)?;
-    let by = by(&caller, &asked);
+    let by = by(&caller, asked.name.as_deref());
     Ok(ok(&api.door.estop_release(&asked, &by).await?))
+}
+
+/// Makes the planner rest.
+pub(super) async fn planner_pause(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    sent: Sent,
+) -> Answered {
+    let asked: PauseRequest = body_or_default(sent)?;
+    let by = by(&caller, asked.name.as_deref());
+    Ok(ok(&api.door.planner_pause(&asked, &by).await?))
+}
+
+/// Lets the planner go on.
+pub(super) async fn planner_resume(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    sent: Sent,
+) -> Answered {
+    let asked: PauseRequest = body_or_default(sent)?;
+    let by = by(&caller, asked.name.as_deref());
+    Ok(ok(&api.door.planner_resume(&by).await?))
 }

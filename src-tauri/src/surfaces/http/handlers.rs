@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::answer::{Answered, Failed, body, body_or_default, ok, query};
 use super::{Api, openapi, site};
 use crate::domain::base::{Code, Refusal};
+use crate::operator::audit_export::Export;
 use crate::operator::dto::{ExplainRequest, GrantChange, Why};
 use crate::operator::queries::{EventQuery, FactQuery, FrameQuery};
 use crate::operator::series::SeriesQuery;
@@ -283,6 +285,47 @@ pub(super) async fn audit(State(api): Door, asked: Asked<AuditAsked>) -> Answere
 
 pub(super) async fn audit_verify(State(api): Door) -> Answered {
     Ok(ok(&api.door.audit_verify().await?))
+}
+
+/// The audit chain as a file: lines as they are read, so that a long chain takes no memory.
+pub(super) async fn audit_export(State(api): Door) -> Answered {
+    let desk = api.door.desk();
+    let name = format!(
+        "clawmesh-audit-{}-{}.jsonl",
+        desk.key.id().short(),
+        desk.now.0
+    );
+    let export = Export::begin(desk).await?;
+    let lines = stream::try_unfold(export, |mut export| async move {
+        let lines = export.next().await;
+        let lines = lines.map_err(|refusal| std::io::Error::other(refusal.to_string()))?;
+        Ok::<_, std::io::Error>(lines.map(|lines| (lines, export)))
+    });
+    let head = [
+        (header::CONTENT_TYPE, "application/x-ndjson".to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ),
+    ];
+    Ok((head, Body::from_stream(lines)).into_response())
+}
+
+pub(super) async fn frame(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.frame(&id).await?))
+}
+
+pub(super) async fn actuators(State(api): Door) -> Answered {
+    Ok(ok(&api.door.actuators().await?))
+}
+
+pub(super) async fn planner(State(api): Door) -> Answered {
+    Ok(ok(&api.door.planner()))
+}
+
+pub(super) async fn policy_tests(State(api): Door) -> Answered {
+    Ok(ok(&api.door.policy_tests()))
 }
 
 pub(super) async fn trust(State(api): Door) -> Answered {

@@ -57,6 +57,9 @@ fn read() -> Routes {
         ("/series", get(h::series)),
         ("/world", get(h::world)),
         ("/frames", get(h::frames)),
+        ("/frames/{id}", get(h::frame)),
+        ("/actuators", get(h::actuators)),
+        ("/planner", get(h::planner)),
         ("/events", get(h::events)),
         ("/stream", get(stream::stream)),
         ("/proposals", get(h::proposals)),
@@ -65,9 +68,11 @@ fn read() -> Routes {
         ("/proposals/{id}/trace", get(h::trace)),
         ("/drafts", get(h::drafts)),
         ("/policy", get(h::policy)),
+        ("/policy/tests", get(h::policy_tests)),
         ("/policy/explain", post(h::explain)),
         ("/audit", get(h::audit)),
         ("/audit/verify", get(h::audit_verify)),
+        ("/audit/export", get(h::audit_export)),
         ("/trust", get(h::trust)),
         ("/trust/{id}", get(h::trust_one)),
         ("/operators", get(h::operators)),
@@ -88,6 +93,8 @@ fn operate() -> Routes {
         ("/drafts", post(h::propose)),
         ("/console/decide", post(console::decide)),
         ("/estop", post(console::estop)),
+        ("/planner/pause", post(console::planner_pause)),
+        ("/planner/resume", post(console::planner_resume)),
     ]
 }
 

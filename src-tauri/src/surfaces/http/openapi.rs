@@ -4,11 +4,12 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
+use crate::domain::policy::TestResult;
 use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope};
 use crate::operator::pairing::{PairDecision, PairStart};
-use crate::operator::{browser, console, dto, estop, meshes, series, topology};
+use crate::operator::{actuators, browser, console, dto, estop, meshes, planner, series, topology};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -46,6 +47,10 @@ use crate::operator::{browser, console, dto, estop, meshes, series, topology};
     estop::EstopReport,
     series::SeriesView,
     topology::TopologyView,
+    actuators::ActuatorView,
+    planner::PlannerView,
+    planner::PauseRequest,
+    TestResult,
     meshes::MeshView,
     meshes::MeshPolicyChange,
     meshes::Admittance,
@@ -182,6 +187,31 @@ pub const ROUTES: &[Route] = &[
             ("limit", "integer"),
         ],
     ),
+    get(
+        "/frames/{id}",
+        "FrameView",
+        "One stored frame; where several origins use its id, the best proven.",
+    ),
+    get(
+        "/actuators",
+        "[ActuatorView]",
+        "Every actuator known here: where it stands, what moves it, what became of it last.",
+    ),
+    get("/planner", "PlannerView", "The planner of this node."),
+    post(
+        Scope::Operate,
+        "/planner/pause",
+        Some("PauseRequest"),
+        "PlannerView",
+        "Make the planner of this node rest until it is let go on, also over a restart.",
+    ),
+    post(
+        Scope::Operate,
+        "/planner/resume",
+        Some("PauseRequest"),
+        "PlannerView",
+        "Let the planner of this node go on.",
+    ),
     asked(
         get(
             "/events",
@@ -258,6 +288,11 @@ pub const ROUTES: &[Route] = &[
         "PolicyState",
         "Read the policy file again.",
     ),
+    get(
+        "/policy/tests",
+        "[TestResult]",
+        "How the tests in the policy in force come out, run now.",
+    ),
     post(
         Scope::Read,
         "/policy/explain",
@@ -277,6 +312,11 @@ pub const ROUTES: &[Route] = &[
         "/audit/verify",
         "AuditReport",
         "Check the audit chain from its first entry.",
+    ),
+    get(
+        "/audit/export",
+        "lines",
+        "The whole audit chain as JSON lines that anybody can check: `clawmesh-node audit verify --file`.",
     ),
     get(
         "/trust",
@@ -441,10 +481,10 @@ fn operation(route: &Route) -> Value {
             json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}),
         );
     }
-    let good = if route.answer == "stream" {
-        json!({"text/event-stream": {"schema": {"type": "string"}}})
-    } else {
-        json!({"application/json": {"schema": shape(route.answer)}})
+    let good = match route.answer {
+        "stream" => json!({"text/event-stream": {"schema": {"type": "string"}}}),
+        "lines" => json!({"application/x-ndjson": {"schema": {"type": "string"}}}),
+        answer => json!({"application/json": {"schema": shape(answer)}}),
     };
     let mut op = json!({
         "summary": route.summary,
@@ -458,8 +498,7 @@ fn operation(route: &Route) -> Value {
     });
     if let Some(body) = route.body {
         let content = json!({"application/json": {"schema": shape(body)}});
-        op["requestBody"] =
-            json!({"required": !matches!(body, "Why" | "LinkRequest"), "content": content});
+        op["requestBody"] = json!({"required": !matches!(body, "Why" | "LinkRequest" | "PauseRequest"), "content": content});
     }
     op
 }

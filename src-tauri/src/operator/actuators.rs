@@ -1,0 +1,142 @@
+//! Every actuator this node knows of: its own with where they stand now, those of other nodes with
+//! what their executors have told. Nothing here moves anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{Answer, Door};
+use crate::adapters::store::proposals::{self, ProposalRow};
+use crate::domain::base::DeviceId;
+use crate::domain::capability::addresses_actuator;
+
+/// The longest a driver may take to say where its actuator stands.
+const STATE_WAIT: Duration = Duration::from_secs(2);
+
+/// One actuator.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActuatorView {
+    /// What it is called, for example `actuator:mock:valve-1`.
+    pub target: String,
+    /// The device that owns it.
+    pub device_id: String,
+    /// Its name, where known.
+    pub device_name: Option<String>,
+    /// Whether it belongs to the node that answers.
+    pub own: bool,
+    /// Whether its executor can be asked now.
+    pub reachable: bool,
+    /// What it can do; empty where only its executor knows.
+    pub operations: Vec<String>,
+    /// Where it stands, read back from its driver now; absent where only its executor knows.
+    pub position: Option<String>,
+    /// Why its position is not known, where it should be.
+    pub problem: Option<String>,
+    /// The proposal that moves it now.
+    pub running: Option<String>,
+    /// The newest proposal about it.
+    pub last: Option<ActuatorLast>,
+}
+
+/// The newest proposal about an actuator.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActuatorLast {
+    /// Its id.
+    pub proposal: String,
+    /// The operation it asked for.
+    pub operation: String,
+    /// Its state.
+    pub status: String,
+    /// When that began, in milliseconds since 1970.
+    pub at: u64,
+    /// What became of it, in a sentence, if it has ended.
+    pub message: Option<String>,
+}
+
+fn last(row: &ProposalRow) -> ActuatorLast {
+    let outcome = row.outcome.as_deref();
+    let outcome = outcome.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let said = outcome.and_then(|o| o.get("message")?.as_str().map(str::to_owned));
+    ActuatorLast {
+        proposal: row.id.as_str().to_owned(),
+        operation: row.operation.clone(),
+        status: row.status.as_str().to_owned(),
+        at: row.updated_at.0,
+        message: said.or_else(|| row.reason.clone()),
+    }
+}
+
+impl Door {
+    /// Every actuator this node knows of; its own first.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn actuators(&self) -> Answer<Vec<ActuatorView>> {
+        let newest = self.read("actuators", proposals::newest_by_target).await?;
+        let newest: BTreeMap<(DeviceId, String), ProposalRow> = newest
+            .into_iter()
+            .map(|row| ((row.executor.clone(), row.target.clone()), row))
+            .collect();
+        let names = self.names();
+        let view = |device: &DeviceId, target: &str, reachable: bool| {
+            let row = newest.get(&(device.clone(), target.to_owned()));
+            ActuatorView {
+                target: target.to_owned(),
+                device_id: device.as_str().to_owned(),
+                device_name: names.get(device).cloned(),
+                own: device == self.shared.own_id(),
+                reachable,
+                operations: Vec::new(),
+                position: None,
+                problem: None,
+                running: row
+                    .filter(|r| r.status == crate::domain::proposal::Status::Executing)
+                    .map(|r| r.id.as_str().to_owned()),
+                last: row.map(last),
+            }
+        };
+        let own = self.shared.drivers.all();
+        let own = own.iter().map(|driver| {
+            let mut seen = view(self.shared.own_id(), driver.capability().as_str(), true);
+            seen.operations = driver.operations();
+            async move {
+                match tokio::time::timeout(STATE_WAIT, driver.state()).await {
+                    Ok(Ok(state)) => seen.position = Some(state.position),
+                    Ok(Err(error)) => seen.problem = Some(error.to_string()),
+                    Err(_) => {
+                        seen.problem = Some("its driver did not say where it stands".to_owned());
+                    }
+                }
+                seen
+            }
+        });
+        let mut list = futures_util::future::join_all(own).await;
+        for (device, targets) in self.elsewhere() {
+            let reachable = self.shared.links.get(&device).is_some();
+            list.extend(targets.iter().map(|t| view(&device, t, reachable)));
+        }
+        Ok(list)
+    }
+
+    /// The actuators of other trusted devices, as they last offered them.
+    fn elsewhere(&self) -> BTreeMap<DeviceId, BTreeSet<String>> {
+        let s = &self.shared;
+        let mut offered = s.known_capabilities();
+        for link in s.links.all() {
+            offered.insert(link.info.device.clone(), link.info.capabilities.clone());
+        }
+        offered
+            .into_iter()
+            .filter(|(device, _)| device != s.own_id() && s.trust.trusts(device))
+            .map(|(device, all)| {
+                let actuators = all.into_iter().filter(|c| addresses_actuator(c));
+                (device, actuators.collect())
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! The planner of this node as people see it: what it is, whether it rests, what it last did.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Answer, Door};
+use crate::node::pause::{self, Pause};
+
+/// The planner of a node.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannerView {
+    /// `rules` for thresholds of the configuration; `none` for a node that has none.
+    pub kind: String,
+    /// `off` without rules, `paused`, else `idle`: it acts when the world changes.
+    pub state: String,
+    /// Why it is in this state, in a sentence.
+    pub why: String,
+    /// How many rules it has.
+    pub rules: usize,
+    /// The pause, if there is one.
+    pub pause: Option<Pause>,
+    /// The rule that fired last since the node started.
+    pub last_rule: Option<String>,
+    /// When it did, in milliseconds since 1970.
+    pub last_fired_at: Option<u64>,
+}
+
+/// Why the planner is to rest.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PauseRequest {
+    /// The reason, for people.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The person's name, where a session does not tell it.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+impl Door {
+    /// The planner of this node.
+    pub fn planner(&self) -> PlannerView {
+        let s = &self.shared;
+        let plans = s.config.role.plans();
+        let rules = if plans { s.config.rules.len() } else { 0 };
+        let (pause, last) = (s.planner.pause(), s.planner.last_fired());
+        let (state, why) = match &pause {
+            _ if !plans => (
+                "off",
+                format!(
+                    "a node with the role {} plans nothing",
+                    s.config.role.as_str()
+                ),
+            ),
+            _ if rules == 0 => ("off", "it has no rules".to_owned()),
+            Some(p) if p.reason.is_empty() => ("paused", format!("paused by {}", p.by)),
+            Some(p) => ("paused", format!("paused by {}: {}", p.by, p.reason)),
+            None => ("idle", "it waits for the world to change".to_owned()),
+        };
+        PlannerView {
+            kind: if rules == 0 { "none" } else { "rules" }.to_owned(),
+            state: state.to_owned(),
+            why,
+            rules,
+            pause,
+            last_fired_at: last.as_ref().map(|(_, at)| at.0),
+            last_rule: last.map(|(rule, _)| rule),
+        }
+    }
+
+    /// Makes the planner rest.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMS` for texts that are too long, or what the store says.
+    pub async fn planner_pause(&self, asked: &PauseRequest, by: &str) -> Answer<PlannerView> {
+        let reason = asked.reason.as_deref().unwrap_or_default();
+        pause::pause(&self.shared, by, reason).await?;
+        Ok(self.planner())
+    }
+
+    /// Lets the planner go on.
+    ///
+    /// # Errors
+    /// `CONFLICT` if it does not rest, or what the store says.
+    pub async fn planner_resume(&self, by: &str) -> Answer<PlannerView> {
+        pause::resume(&self.shared, by).await?;
+        Ok(self.planner())
+    }
+}
