@@ -51,6 +51,7 @@ export class Lab {
 
   /** What a desktop has: `tray`, `notifications`, `keychain` ("open", "locked" or nothing). */
   static async open(has = {}) {
+    if (!existsSync(join(BIN, "clawmesh"))) throw new Error(`${BIN}/clawmesh is not there; run make desktop`);
     const lab = new Lab();
     try {
       await lab.#build(has);
@@ -116,6 +117,7 @@ export class Lab {
     let [out, err] = ["", ""];
     child.stdout.on("data", (d) => (out += d));
     child.stderr.on("data", (d) => (err += d));
+    child.stdin.on("error", () => {}); // It may have ended without reading.
     child.stdin.end(input ?? "");
     const [code] = await once(child, "close");
     if ((code !== 0) !== fails) throw new Error(`${program} ${args.join(" ")} ended with ${code}: ${out}${err}`);
@@ -219,7 +221,7 @@ export class Lab {
   async window(dir, ...args) {
     const port = await freePort();
     const driver = this.start("WebKitWebDriver", [`--port=${port}`, "--host=127.0.0.1"], {
-      stdio: ["ignore", "inherit", process.env.CLAWMESH_LOUD ? "inherit" : "ignore"],
+      stdio: process.env.CLAWMESH_LOUD ? ["ignore", 2, 2] : "ignore",
     });
     const window = new Window(this, `http://127.0.0.1:${port}`, driver, dir);
     await until("the driver", () => window.ask("GET", "/status"));
@@ -303,8 +305,8 @@ class Window {
     return this.find(`the button ${name}`, script, name);
   }
 
-  /** Presses an element as a person does, for so long. */
-  async press(element, ms = 60) {
+  /** Presses an element as the driver does: inside the page, past the toolkit. */
+  async poke(element, ms = 60) {
     const actions = [
       { type: "pointerMove", duration: 0, x: 0, y: 0, origin: element },
       { type: "pointerDown", button: 0 },
@@ -313,6 +315,25 @@ class Window {
     ];
     const mouse = { type: "pointer", id: "mouse", parameters: { pointerType: "mouse" }, actions };
     await this.ask("POST", `${this.session}/actions`, { actions: [mouse] });
+  }
+
+  /** Presses an element as a person does, with the display's own pointer, for so long. */
+  async press(element, ms = 60) {
+    const [id] = await until("the window", async () => {
+      const all = await this.lab.visible();
+      return all.length && all;
+    });
+    const place = await this.lab.run("xdotool", ["getwindowgeometry", "--shell", id]);
+    const [left, top] = ["X", "Y"].map((n) => Number(new RegExp(`^${n}=(-?\\d+)$`, "m").exec(place)[1]));
+    const script = `arguments[0].scrollIntoView({ block: "nearest" });
+      const r = arguments[0].getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]`;
+    const [x, y] = await this.js(script, element);
+    const at = [String(Math.round(left + x)), String(Math.round(top + y))];
+    await this.lab.run("xdotool", ["mousemove", "--sync", ...at]);
+    await this.lab.run("xdotool", ["mousedown", "1"]);
+    // A person's hold is a time, not a condition.
+    await new Promise((done) => setTimeout(done, ms));
+    await this.lab.run("xdotool", ["mouseup", "1"]);
   }
 
   /** Calls a command of the application from the page, as any script in it could. */

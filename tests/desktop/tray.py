@@ -75,8 +75,8 @@ def answer(bus, watcher, asked):
 
 def main():
     bus = dbus.SessionBus(mainloop=DBusGMainLoop())
-    dbus.service.BusName(NAME, bus, do_not_queue=True)
-    watcher = Watcher(bus, "/StatusNotifierWatcher")
+    name = dbus.service.BusName(NAME, bus, do_not_queue=True)
+    watcher = Watcher(name, "/StatusNotifierWatcher")
     loop = GLib.MainLoop()
 
     def say(what):

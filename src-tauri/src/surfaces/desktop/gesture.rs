@@ -5,10 +5,9 @@
 //! cannot press a button. An approval of level L2 needs a press that was held, each press counts once,
 //! and nothing is signed that is not the executor's own record with the digest that was shown.
 //! What it does not protect: a script that waits until the person holds a button for something else
-//! could have that press; other programs of the same person can fake input (X11) or read the keychain;
-//! a session started with `TAURI_WEBVIEW_AUTOMATION` can be pressed by its driver, which is how the
-//! tests press. On systems other than Linux no press can be seen this way: there the page's own
-//! hold-to-confirm and the window's focus stand alone.
+//! could have that press; other programs of the same person can fake input (X11) or read the keychain.
+//! A WebDriver presses inside the page, past the toolkit, and counts as a script. On systems other than
+//! Linux no press can be seen this way yet: there the page's own hold-to-confirm stands alone.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
