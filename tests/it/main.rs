@@ -23,6 +23,7 @@ mod harness;
 mod levels;
 mod lifecycle;
 mod main_job;
+mod names;
 mod pairing;
 mod planner;
 mod process;

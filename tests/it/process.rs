@@ -304,6 +304,11 @@ impl Running {
 
     /// An HTTP request by hand: status and body.
     pub fn http(&self, method: &str, path: &str, headers: &[&str]) -> (u16, String) {
+        self.send(method, path, headers, "")
+    }
+
+    /// As [`Running::http`], with a body.
+    pub fn send(&self, method: &str, path: &str, headers: &[&str], body: &str) -> (u16, String) {
         let mut socket = TcpStream::connect(self.address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
@@ -313,7 +318,13 @@ impl Running {
         for header in headers {
             request.push_str(&format!("{header}\r\n"));
         }
-        request.push_str("\r\n");
+        if !body.is_empty() {
+            let long = body.len();
+            request.push_str(&format!(
+                "Content-Type: application/json\r\nContent-Length: {long}\r\n"
+            ));
+        }
+        request.push_str(&format!("\r\n{body}"));
         socket.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();

@@ -827,6 +827,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/names": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What this device and its mesh are called, and whether that can be changed here.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["NamesView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Name this device or its mesh; the node starts again at once.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Names"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["NamesView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/nodes": {
         parameters: {
             query?: never;
@@ -3167,6 +3251,26 @@ export interface components {
             /** @description What happens when a trusted device of it is seen. Devices of other meshes are never connected. */
             policy: components["schemas"]["JoinPolicy"];
         };
+        /** @description Names a person gave. */
+        Names: {
+            /** @description The mesh's name; nodes that share it are one mesh. */
+            meshName?: string | null;
+            /** @description The device's name for people. */
+            name?: string | null;
+        };
+        /** @description What this device and its mesh are called, and whether that can be changed here. */
+        NamesView: {
+            /** @description The mesh's name, if it has one. */
+            meshName?: string | null;
+            /** @description Whether the configuration says it, so that it cannot be changed here. */
+            meshNameFixed: boolean;
+            /** @description The device's name. */
+            name: string;
+            /** @description Whether the configuration says it, so that it cannot be changed here. */
+            nameFixed: boolean;
+            /** @description Whether the node starts again now, with the new names. */
+            restarting: boolean;
+        };
         /** @description A node nearby. */
         Nearby: {
             /** @description Its device id, as it claims. */
@@ -3416,6 +3520,16 @@ export interface components {
         PeerView: {
             /** @description Where it may be reached. */
             addresses: string[];
+            /**
+             * Format: int64
+             * @description Bytes of messages that came in over this link.
+             */
+            bytesIn?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of messages that went out over it.
+             */
+            bytesOut?: number | null;
             /** @description What it offers, as it says. */
             capabilities: string[];
             /**
@@ -3445,6 +3559,11 @@ export interface components {
             outbound: boolean;
             /** @description How the link is protected; absent without a link. */
             posture?: string | null;
+            /**
+             * Format: int64
+             * @description Bytes that wait until it reads.
+             */
+            queuedBytes?: number | null;
             /** @description Why. */
             reason: string;
             /** @description Its role, as it says. */

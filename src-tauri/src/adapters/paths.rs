@@ -148,6 +148,11 @@ impl StateDir {
         self.root.join("lock")
     }
 
+    /// The names a person gave in the console.
+    pub fn names_file(&self) -> PathBuf {
+        self.root.join("names.json")
+    }
+
     /// The id of an unnamed mesh.
     pub fn mesh_id_file(&self) -> PathBuf {
         self.root.join("mesh-id")

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::Node;
 use super::config::{Config, ConfigError, RawConfig};
+use super::{Node, names};
 use crate::adapters::paths::{PathError, StateDir};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
@@ -31,6 +31,9 @@ pub enum BootError {
         /// The file.
         file: String,
     },
+    /// The names that a person gave do not read.
+    #[error("{0}")]
+    Names(String),
     /// A key or value is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -45,6 +48,7 @@ pub enum BootError {
 /// If the directory is a gen-1 node's, or a key or value is wrong, naming it.
 pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, BootError> {
     let raw = raw_config(dir)?.unwrap_or_default().overlay(flags);
+    let raw = names::fill_in(dir, raw).map_err(BootError::Names)?;
     Ok(raw.resolve(dir.root().to_path_buf())?)
 }
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::names::Fixed;
 use crate::adapters::transport::{Fingerprint, PeerUrl};
 use crate::domain::base::limits::{CAPABILITIES_MAX, NAME_MAX_BYTES};
 use crate::domain::base::{DeviceId, MeshId, Tier};
@@ -215,6 +216,9 @@ pub struct RawConfig {
     pub actuator: Vec<RawActuator>,
     /// Rules of the embedded planner.
     pub rule: Vec<RawRule>,
+    /// Which names stand in the file or a flag.
+    #[serde(skip)]
+    pub fixed: Fixed,
 }
 
 /// `[store]`.
@@ -401,6 +405,7 @@ impl RawConfig {
             keep_frames: self.store.keep_frames.unwrap_or(2_000_000),
             actuators: self.actuator,
             rules,
+            fixed: self.fixed,
         })
     }
 }
@@ -504,6 +509,8 @@ pub struct Config {
     pub actuators: Vec<RawActuator>,
     /// Rules of the embedded planner.
     pub rules: Vec<Rule>,
+    /// Which names no console can change.
+    pub fixed: Fixed,
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use crate::adapters::store::frames::{Inserted, NewFrame};
 use crate::adapters::store::{Class, StoreError, facts, frames};
 use crate::domain::admission::{Admitted, admit_own};
 use crate::domain::base::{FrameId, Refusal, TimeMs};
+use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
-use crate::domain::wire::verify::verify_frames;
-use crate::domain::wire::{Frame, FrameKind};
+use crate::domain::wire::verify::sign_frame;
 
 /// Stores admitted frames and their facts in one transaction and wakes who waits for frames.
 ///
@@ -154,15 +154,10 @@ fn fact(admitted: &Admitted, seq: u64) -> Option<NewFact> {
 /// `INVALID_FRAME` or `DATA_TOO_LARGE`.
 pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
     let now = shared.now();
-    let frame: Frame = spec.sign(
-        &shared.key,
-        &shared.config.name,
-        &shared.mesh,
-        shared.stamper.stamp(FrameId::from(shared.fresh_id()?), now),
-    )?;
-    let own = *shared.key.public();
-    let verified = verify_frames(vec![frame], &shared.mesh, |_| Some(own)).remove(0)?;
-    Ok(admit_own(verified, now))
+    let stamp = shared.stamper.stamp(FrameId::from(shared.fresh_id()?), now);
+    let (name, mesh) = (&shared.config.name, &shared.mesh);
+    let signed = sign_frame(spec, &shared.key, name, mesh, stamp)?;
+    Ok(admit_own(signed, now))
 }
 
 /// Signs, stores and so gossips one of our own frames.

@@ -16,6 +16,13 @@ pub struct CodeLabel {
     pub code: &'static str,
 }
 
+/// How a link is protected, as a label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PostureLabel {
+    /// The posture.
+    pub posture: String,
+}
+
 /// Everything a node counts.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -45,6 +52,10 @@ pub struct Metrics {
     pub peers_connected: Gauge,
     /// Connections that have not authenticated, now.
     pub sockets_unauthenticated: Gauge,
+    /// Links by how they are protected; brought up to date when somebody asks.
+    pub links: Family<PostureLabel, Gauge>,
+    /// Bytes that wait to be written to peers; brought up to date when somebody asks.
+    pub links_queued_bytes: Gauge,
     /// Unauthenticated connections closed to make room.
     pub sockets_evicted: Gauge,
     /// Proposals waiting for people here.
@@ -127,6 +138,16 @@ impl Metrics {
             "peers_connected",
             "Authenticated peers connected",
             self.peers_connected.clone(),
+        );
+        r.register(
+            "links",
+            "Links by how they are protected",
+            self.links.clone(),
+        );
+        r.register(
+            "links_queued_bytes",
+            "Bytes that wait until peers read",
+            self.links_queued_bytes.clone(),
         );
         r.register(
             "sockets_unauthenticated",

@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod links;
 mod methods;
 pub mod metrics;
+pub mod names;
 mod open;
 pub mod outside;
 pub mod pairing;

@@ -109,6 +109,12 @@ pub struct PeerView {
     pub rtt_ms: Option<f64>,
     /// How far its clock is ahead of ours, in milliseconds; negative is behind.
     pub skew_ms: Option<i64>,
+    /// Bytes of messages that came in over this link.
+    pub bytes_in: Option<u64>,
+    /// Bytes of messages that went out over it.
+    pub bytes_out: Option<u64>,
+    /// Bytes that wait until it reads.
+    pub queued_bytes: Option<u64>,
 }
 
 /// The newest value of one metric from one origin.

@@ -12,6 +12,7 @@ pub mod console;
 pub mod dto;
 pub mod estop;
 pub mod meshes;
+pub mod names;
 pub mod pairing;
 mod peers;
 pub mod planner;

@@ -6,6 +6,7 @@ use super::registry::grant_names;
 use crate::domain::base::DeviceId;
 use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
+use crate::node::metrics::PostureLabel;
 use crate::node::peers::Standing;
 
 impl Door {
@@ -35,6 +36,22 @@ impl Door {
             self.peer(device, self.shared.peers.get(device).as_ref())
         };
         links.iter().map(view).collect()
+    }
+
+    /// Brings the gauges up to date that are looked at only when somebody asks.
+    pub fn look_at_links(&self) {
+        let metrics = &self.shared.metrics;
+        let links = self.shared.links.all();
+        let queued: usize = links.iter().map(|l| l.room.taken()).sum();
+        metrics
+            .links_queued_bytes
+            .set(i64::try_from(queued).unwrap_or(i64::MAX));
+        // A posture that no link has any more must not stay at its last number.
+        metrics.links.clear();
+        for link in links {
+            let posture = link.info.posture.to_string();
+            metrics.links.get_or_create(&PostureLabel { posture }).inc();
+        }
     }
 
     fn peer(&self, device: &DeviceId, standing: Option<&Standing>) -> PeerView {
@@ -79,6 +96,11 @@ impl Door {
             heard_at: vitals.map(|v| v.heard_at.0),
             rtt_ms: vitals.and_then(|v| v.rtt_ms),
             skew_ms: vitals.and_then(|v| v.skew_ms),
+            bytes_in: vitals.map(|v| v.bytes_in),
+            bytes_out: vitals.map(|v| v.bytes_out),
+            queued_bytes: link
+                .as_ref()
+                .map(|l| u64::try_from(l.room.taken()).unwrap_or(u64::MAX)),
         }
     }
 }

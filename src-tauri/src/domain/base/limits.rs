@@ -38,6 +38,8 @@ pub const SESSIONS_MAX: usize = 256;
 pub const LINK_OUTBOX_MAX: usize = 256;
 /// Messages with frames a link may have waiting.
 pub const LINK_BULK_MAX: usize = 4;
+/// What a link may have waiting of answers and our own requests together, in KiB.
+pub const LINK_QUEUED_MAX_KIB: usize = 8_192;
 /// Lists of wanted frames a link's feeder may have waiting.
 pub const LINK_WANTED_MAX: usize = 16;
 /// Most frames in one list of wanted frames.
@@ -66,6 +68,8 @@ pub const PEER_REQUESTS_MAX: usize = 64;
 pub const QUERY_DEFAULT: usize = 50;
 /// Most rows a query returns.
 pub const QUERY_MAX: usize = 1_000;
+/// Largest file of given names, in bytes.
+pub const NAMES_FILE_MAX_BYTES: u64 = 4_096;
 /// Longest line of an audit export, in bytes.
 pub const AUDIT_LINE_MAX_BYTES: u64 = 1_048_576;
 /// Most frames `mesh.world.query` returns (gen-1 §10).

@@ -269,6 +269,17 @@ impl FrameSpec {
         mesh: &MeshId,
         stamp: Stamp,
     ) -> Result<Frame, Refusal> {
+        self.signed(key, name, mesh, stamp).map(|(frame, _)| frame)
+    }
+
+    /// As [`FrameSpec::sign`], with the hash of what was signed.
+    pub(super) fn signed(
+        self,
+        key: &DeviceKey,
+        name: &str,
+        mesh: &MeshId,
+        stamp: Stamp,
+    ) -> Result<(Frame, Digest), Refusal> {
         let mut members = Map::new();
         members.insert("gen".into(), 1.into());
         members.insert("kind".into(), self.kind.as_str().into());
@@ -289,9 +300,11 @@ impl FrameSpec {
         if let Some(note) = self.note {
             members.insert("note".into(), note.into());
         }
-        let signature = key.sign(&signing_bytes(&members, mesh));
+        let bytes = signing_bytes(&members, mesh);
+        let signature = key.sign(&bytes);
         members.insert("sig".into(), signature.to_text().into());
-        Frame::parse(Value::Object(members))
+        let frame = Frame::parse(Value::Object(members))?;
+        Ok((frame, Digest::of(&[&bytes])))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Origin signatures: `Frame` in, `Verified<Frame>` out, in batches.
 
 use crate::domain::base::{Code, DeviceId, Digest, MeshId, Refusal};
-use crate::domain::identity::{PublicKey, Signature, verify_batch};
+use crate::domain::identity::{DeviceKey, PublicKey, Signature, verify_batch};
 
-use super::frame::Frame;
+use super::frame::{Frame, FrameSpec, Stamp};
 
 /// What checking the origin's signature showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Checked {
     UnknownKey,
 }
 
-/// A thing whose signature has been checked; only [`verify_frames`] makes one.
+/// A thing whose signature has been checked, by [`verify_frames`], or just made, by [`sign_frame`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified<T> {
     inner: T,
@@ -44,6 +44,25 @@ impl<T> Verified<T> {
     pub fn checked(&self) -> Checked {
         self.checked
     }
+}
+
+/// Signs a frame of this device's own: nobody need check what was signed a moment ago.
+///
+/// # Errors
+/// As [`FrameSpec::sign`].
+pub fn sign_frame(
+    spec: FrameSpec,
+    key: &DeviceKey,
+    name: &str,
+    mesh: &MeshId,
+    stamp: Stamp,
+) -> Result<Verified<Frame>, Refusal> {
+    let (inner, content) = spec.signed(key, name, mesh, stamp)?;
+    Ok(Verified {
+        inner,
+        content,
+        checked: Checked::Signed,
+    })
 }
 
 /// What is to be checked: the signed bytes, and the signature with the key it should be of.
@@ -110,8 +129,7 @@ pub fn verify_frames(
 mod tests {
     use super::*;
     use crate::domain::base::{EvidenceSource, FrameId, Hlc, Taint, Tier, TimeMs};
-    use crate::domain::identity::DeviceKey;
-    use crate::domain::wire::frame::{FrameKind, FrameSpec, Stamp};
+    use crate::domain::wire::frame::FrameKind;
     use serde_json::{Value, json};
 
     fn frame(key: &DeviceKey, n: u64) -> Frame {
@@ -136,6 +154,36 @@ mod tests {
             },
         )
         .unwrap()
+    }
+
+    #[test]
+    fn what_is_signed_here_verifies_elsewhere_with_the_same_content() {
+        let (key, mesh) = (DeviceKey::from_seed(&[5; 32]), MeshId::of_name("demo"));
+        let spec = FrameSpec {
+            kind: FrameKind::Event,
+            data: json!({"x": 1.5}).as_object().unwrap().clone(),
+            sources: vec![EvidenceSource::Device],
+            tier: Tier::T1,
+            taint: [Taint::Llm].into(),
+            note: Some("a note".into()),
+        };
+        let stamp = Stamp {
+            frame_id: "f-1".parse::<FrameId>().unwrap(),
+            now: TimeMs(1_000),
+            hlc: Hlc::new(TimeMs(1_000), 0),
+            seq: 1,
+        };
+        let own = sign_frame(spec, &key, "field-1", &mesh, stamp).unwrap();
+        let sent = own.get().to_wire(1).to_string();
+        let got = Frame::parse(serde_json::from_str(&sent).unwrap()).unwrap();
+        let seen = verify_frames(vec![got], &mesh, |_| Some(*key.public()))
+            .remove(0)
+            .unwrap();
+        assert_eq!(
+            (seen.checked(), own.checked()),
+            (Checked::Signed, Checked::Signed)
+        );
+        assert_eq!(seen.content(), own.content());
     }
 
     #[test]

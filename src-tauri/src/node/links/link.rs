@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::credit::Credit;
 use super::rate::PerMinute;
+use super::room::{Outgoing, Room};
 use super::vitals::Vitals;
 use crate::adapters::transport::Posture;
 use crate::domain::base::limits::{
@@ -84,11 +85,11 @@ type Waiting = HashMap<String, oneshot::Sender<Result<Value, RemoteError>>>;
 #[derive(Debug)]
 pub struct Lanes {
     /// Answers and credit: what the other side waits for.
-    pub answers: mpsc::Receiver<String>,
+    pub answers: mpsc::Receiver<Outgoing>,
     /// Our own requests and events.
-    pub control: mpsc::Receiver<String>,
+    pub control: mpsc::Receiver<Outgoing>,
     /// Frames.
-    pub bulk: mpsc::Receiver<String>,
+    pub bulk: mpsc::Receiver<Outgoing>,
     /// Frames the other side turned out to lack.
     pub wanted: mpsc::Receiver<Vec<FrameKey>>,
 }
@@ -104,6 +105,8 @@ pub struct Link {
     pub credit: Credit,
     /// How it does.
     pub vitals: Vitals,
+    /// What waits to be written.
+    pub room: Room,
     /// Rounds of reconciliation we answered.
     pub rounds: PerMinute,
     /// Messages about records it sent us.
@@ -112,9 +115,9 @@ pub struct Link {
     pub records_going: AtomicBool,
     /// Tells this link from others of the same device.
     pub(super) serial: u64,
-    answers: mpsc::Sender<String>,
-    control: mpsc::Sender<String>,
-    bulk: mpsc::Sender<String>,
+    answers: mpsc::Sender<Outgoing>,
+    control: mpsc::Sender<Outgoing>,
+    bulk: mpsc::Sender<Outgoing>,
     wanted: mpsc::Sender<Vec<FrameKey>>,
     waiting: Mutex<Waiting>,
     next_id: AtomicU64,
@@ -137,6 +140,7 @@ impl Link {
         let link = Arc::new(Link {
             credit: Credit::new(info.speaks(Feature::Credit)),
             vitals: Vitals::new(info.connected_at),
+            room: Room::default(),
             rounds: PerMinute::default(),
             records: PerMinute::default(),
             records_going: AtomicBool::new(false),
@@ -165,25 +169,33 @@ impl Link {
     /// Queues an answer without waiting, so that reading never depends on writing. A peer that asks
     /// and does not read the answers loses the link; `false` then and when the link has ended.
     pub fn tell(&self, text: String) -> bool {
-        match self.answers.try_send(text) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.close(1013, "answers are not read");
-                false
-            }
+        let full = match self.room.at_once(text) {
+            None => true,
+            Some(message) => match self.answers.try_send(message) {
+                Ok(()) => return true,
+                Err(error) => matches!(error, mpsc::error::TrySendError::Full(_)),
+            },
+        };
+        if full {
+            self.close(1013, "answers are not read");
         }
+        false
     }
 
     /// Sends a message of our own, waiting while the lane is full. `false` if the link has ended.
     pub async fn send(&self, text: String) -> bool {
-        self.control.send(text).await.is_ok()
+        let message = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return false,
+            message = self.room.soon(text) => message,
+        };
+        self.control.send(message).await.is_ok()
     }
 
     /// Sends frames, as soon as the other side is ready for them. `false` if the link has ended.
     pub async fn send_frames(&self, text: String) -> bool {
         self.credit.pay(text.len()).await;
-        self.bulk.send(text).await.is_ok()
+        self.bulk.send(self.room.counted(text)).await.is_ok()
     }
 
     /// Has the feeder send these frames too; `false` if it has too much to do already.

@@ -3,6 +3,7 @@
 pub mod credit;
 mod link;
 pub mod rate;
+pub mod room;
 mod vitals;
 
 use std::collections::BTreeMap;

@@ -22,6 +22,8 @@ pub struct Reading {
     pub skew_ms: Option<i64>,
     /// Bytes of messages that came in.
     pub bytes_in: u64,
+    /// Bytes of messages that went out.
+    pub bytes_out: u64,
 }
 
 impl Vitals {
@@ -32,6 +34,7 @@ impl Vitals {
                 rtt_ms: None,
                 skew_ms: None,
                 bytes_in: 0,
+                bytes_out: 0,
             }),
         }
     }
@@ -48,6 +51,12 @@ impl Vitals {
                 .bytes_in
                 .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         });
+    }
+
+    /// Messages were written.
+    pub fn said(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.with(|r| r.bytes_out = r.bytes_out.saturating_add(bytes));
     }
 
     /// A ping was answered after `rtt_ms`; the peer's clock then showed `theirs`, ours `now`. The

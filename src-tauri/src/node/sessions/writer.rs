@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::adapters::transport::SocketWriter;
 use crate::node::links::LinkHandle;
+use crate::node::links::room::Outgoing;
 
 /// How long a peer may leave our writes unread before the link is given up.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
@@ -15,15 +16,15 @@ const FLUSH_EVERY: usize = 64;
 /// The queues a writer empties, most urgent first.
 pub struct Queues {
     /// Answers and credit.
-    pub answers: mpsc::Receiver<String>,
+    pub answers: mpsc::Receiver<Outgoing>,
     /// Our own requests and events.
-    pub control: mpsc::Receiver<String>,
+    pub control: mpsc::Receiver<Outgoing>,
     /// Frames.
-    pub bulk: mpsc::Receiver<String>,
+    pub bulk: mpsc::Receiver<Outgoing>,
 }
 
 impl Queues {
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Outgoing> {
         tokio::select! {
             biased;
             text = self.answers.recv() => text,
@@ -32,7 +33,7 @@ impl Queues {
         }
     }
 
-    fn try_next(&mut self) -> Option<String> {
+    fn try_next(&mut self) -> Option<Outgoing> {
         let first = self.answers.try_recv().or_else(|_| self.control.try_recv());
         first.or_else(|_| self.bulk.try_recv()).ok()
     }
@@ -49,8 +50,8 @@ pub async fn run(mut writer: SocketWriter, mut queues: Queues, link: LinkHandle)
         let Some(first) = next else { break };
         let writing = write_some(&mut writer, first, &mut queues);
         match tokio::time::timeout(WRITE_STALL_MAX, writing).await {
-            Ok(true) => {}
-            Ok(false) => {
+            Ok(Some(bytes)) => link.vitals.said(bytes),
+            Ok(None) => {
                 link.close(1001, "write failed");
                 break;
             }
@@ -68,7 +69,8 @@ pub async fn run(mut writer: SocketWriter, mut queues: Queues, link: LinkHandle)
     link.stop.cancel();
     // Answers that are ready still belong to the link, such as the refusal it ends with.
     while let Ok(text) = queues.answers.try_recv() {
-        let sent = tokio::time::timeout(Duration::from_secs(1), writer.feed(text)).await;
+        let sent =
+            tokio::time::timeout(Duration::from_secs(1), writer.feed(text.into_text())).await;
         if !matches!(sent, Ok(Ok(()))) {
             break;
         }
@@ -78,19 +80,23 @@ pub async fn run(mut writer: SocketWriter, mut queues: Queues, link: LinkHandle)
     link.silent.cancel();
 }
 
-/// Writes what waits, then flushes once. `false` if the socket failed.
-async fn write_some(writer: &mut SocketWriter, first: String, queues: &mut Queues) -> bool {
+/// Writes what waits, then flushes once; how many bytes, or `None` if the socket failed.
+async fn write_some(
+    writer: &mut SocketWriter,
+    first: Outgoing,
+    queues: &mut Queues,
+) -> Option<usize> {
     let mut next = Some(first);
-    let mut written = 0;
-    while let Some(text) = next {
-        if writer.feed(text).await.is_err() {
-            return false;
-        }
+    let (mut written, mut bytes) = (0, 0);
+    while let Some(message) = next {
+        let text = message.into_text();
+        bytes += text.len();
+        writer.feed(text).await.ok()?;
         written += 1;
         next = match written < FLUSH_EVERY {
             true => queues.try_next(),
             false => None,
         };
     }
-    writer.flush().await.is_ok()
+    writer.flush().await.ok().map(|()| bytes)
 }

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::fail::{Done, Failure};
 use super::{out, start, state};
 use crate::adapters::keystore;
+use crate::node::names;
 
 /// `identity`; makes the identity if there is none, so that it can be trusted before its first start.
 ///
@@ -39,6 +40,7 @@ fn name(ctx: &Context) -> Result<String, Failure> {
     if let Some(name) = last {
         return Ok(name);
     }
-    let configured = start::raw_config(&ctx.dir)?.and_then(|raw| raw.name);
-    Ok(configured.unwrap_or_else(|| "clawmesh-node".to_owned()))
+    let configured = start::raw_config(&ctx.dir)?.unwrap_or_default();
+    let named = names::fill_in(&ctx.dir, configured).map_err(Failure::state)?;
+    Ok(named.name.unwrap_or_else(|| "clawmesh-node".to_owned()))
 }

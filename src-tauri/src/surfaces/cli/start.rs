@@ -30,6 +30,8 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
         match once(ctx, args, app, &config, &mut signals).await? {
             Ended::Done => return Ok(()),
             Ended::Again { port, why } => {
+                // The node may have been given another name meanwhile.
+                config = self::config(&ctx.dir, args.to_raw())?;
                 // Peers know the port, also one that the system chose.
                 config.port = port;
                 if ctx.json {
@@ -210,7 +212,7 @@ pub fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, Failure> {
 
 fn failed(error: &BootError) -> Failure {
     match error {
-        BootError::Read { .. } | BootError::Path(_) => Failure::state(error),
+        BootError::Read { .. } | BootError::Names(_) | BootError::Path(_) => Failure::state(error),
         BootError::TooLarge { .. } | BootError::Config(_) => Failure::usage(error),
     }
 }

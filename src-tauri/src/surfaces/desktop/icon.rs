@@ -15,7 +15,7 @@ const SAMPLES: u32 = 3;
 fn inside(mood: Mood, x: f32, y: f32) -> bool {
     match mood {
         Mood::Healthy => x.hypot(y) <= 0.78,
-        Mood::NeedsYou => y <= 0.72 && y >= -0.8 && x.abs() <= (y + 0.8) * 0.56,
+        Mood::NeedsYou => (-0.8..=0.72).contains(&y) && x.abs() <= (y + 0.8) * 0.56,
         Mood::Problem => {
             x.abs() + y.abs() <= 0.95 && !(x.abs() <= 0.1 && (-0.5..=0.5).contains(&y))
         }

@@ -54,6 +54,7 @@ pub(super) async fn healthz() -> Response {
 }
 
 pub(super) async fn metrics(State(api): Door) -> Answered {
+    api.door.look_at_links();
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &api.registry).map_err(|e| {
         Refusal::new(
@@ -121,6 +122,14 @@ pub(super) async fn world(State(api): Door, asked: Asked<WorldAsked>) -> Answere
 
 pub(super) async fn meshes(State(api): Door) -> Answered {
     Ok(ok(&api.door.meshes()))
+}
+
+pub(super) async fn names(State(api): Door) -> Answered {
+    Ok(ok(&api.door.names_given()))
+}
+
+pub(super) async fn give_names(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.give_names(&body(sent)?).await?))
 }
 
 pub(super) async fn mesh_policy(State(api): Door, sent: Sent) -> Answered {

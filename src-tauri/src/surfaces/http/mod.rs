@@ -54,6 +54,7 @@ fn read() -> Routes {
         ("/peers", get(h::peers)),
         ("/topology", get(h::topology)),
         ("/meshes", get(h::meshes)),
+        ("/names", get(h::names)),
         ("/series", get(h::series)),
         ("/world", get(h::world)),
         ("/frames", get(h::frames)),
@@ -102,6 +103,7 @@ fn operate() -> Routes {
 fn admin() -> Routes {
     vec![
         ("/policy/reload", post(h::policy_reload)),
+        ("/names", post(h::give_names)),
         ("/meshes/policy", post(h::mesh_policy)),
         ("/meshes/admit", post(h::mesh_admit)),
         ("/estop/release", post(console::estop_release)),

@@ -9,7 +9,9 @@ use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
 use crate::operator::access::{API_ROOT, Scope};
 use crate::operator::pairing::{PairDecision, PairStart};
-use crate::operator::{actuators, browser, console, dto, estop, meshes, planner, series, topology};
+use crate::operator::{
+    actuators, browser, console, dto, estop, meshes, names, planner, series, topology,
+};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -48,6 +50,8 @@ use crate::operator::{actuators, browser, console, dto, estop, meshes, planner, 
     series::SeriesView,
     topology::TopologyView,
     actuators::ActuatorView,
+    crate::node::names::Names,
+    names::NamesView,
     planner::PlannerView,
     planner::PauseRequest,
     TestResult,
@@ -130,6 +134,18 @@ pub const ROUTES: &[Route] = &[
         "/meshes",
         "[MeshView]",
         "The meshes seen on the LAN, their nodes there, and how devices of ours join.",
+    ),
+    get(
+        "/names",
+        "NamesView",
+        "What this device and its mesh are called, and whether that can be changed here.",
+    ),
+    post(
+        Scope::Admin,
+        "/names",
+        Some("Names"),
+        "NamesView",
+        "Name this device or its mesh; the node starts again at once.",
     ),
     post(
         Scope::Admin,
