@@ -1,8 +1,11 @@
-// What the screenshots and the tests share: a browser with a real session on a real node.
-// CLAWMESH_NODE names the node, CLAWMESH_TOKEN_FILE its tokens.json (it makes the one-time link).
-import { readFileSync } from "node:fs";
+// A browser with real sessions on a real node: what the tests and the screenshots share.
+// Everything a page asks for is written down, so that a test can say where requests went.
+import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
-import { preview } from "vite";
+import { pair } from "./nodes.mjs";
+
+/** How long a page may take to show something, on a busy machine. */
+const PAGE_MS = 20_000;
 
 export const PAGES = [
   ["overview", "/"],
@@ -18,47 +21,80 @@ export const PAGES = [
   ["audit", "/audit"],
   ["settings", "/settings"],
 ];
-export const NODE = process.env.CLAWMESH_NODE ?? "http://127.0.0.1:18789";
-export const token = () => JSON.parse(readFileSync(process.env.CLAWMESH_TOKEN_FILE ?? "", "utf8")).admin;
 
-export async function api(method, path, body) {
-  const answer = await fetch(`${NODE}/api/operator/v1${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token()}`, "content-type": "application/json" },
-    body: body && JSON.stringify(body),
-  });
-  return answer.json();
-}
-
-/** Serves dist, opens a browser; `open` gives a page with a session that a one-time link made. */
-export async function lab(scope = "admin") {
-  const server = await preview({ preview: { port: 0, strictPort: false }, logLevel: "warn" });
-  const base = server.resolvedUrls.local[0].replace(/\/$/, "");
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox"],
-  });
-  const { url } = await api("POST", "/console/link", { scope, name: "console test" });
-  const code = new URL(url).searchParams.get("code");
-  const first = await browser.newContext();
-  const page = await first.newPage();
-  await page.goto(`${base}/console/open?code=${code}`);
-  const storageState = await first.storageState();
-  await first.close();
-  return {
-    base,
+/** A pair of nodes, a browser, and pages with sessions that one-time links made. */
+export async function lab(options = {}) {
+  const nodes = await pair(options);
+  const browser = await chromium
+    .launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] })
+    .catch(async (error) => {
+      await nodes.close();
+      throw error;
+    });
+  const l = {
+    ...nodes,
     browser,
-    async open(options = {}) {
-      const context = await browser.newContext({ storageState, ...options });
-      const opened = await context.newPage();
+    get base() {
+      return nodes.center.base;
+    },
+    /** A one-time link, as a person gets it. */
+    async link(scope = "operate") {
+      return (await nodes.center.cli(["console", "--print", "--scope", scope])).trim();
+    },
+    /** Opens the console by a fresh link and goes to `path`; errors and requests are collected. */
+    async open(path = "/", { scope = "operate", ...context } = {}) {
+      const made = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...context });
+      made.setDefaultTimeout(PAGE_MS);
+      const page = await made.newPage();
       const errors = [];
-      opened.on("console", (m) => m.type() === "error" && errors.push(m.text()));
-      opened.on("pageerror", (e) => errors.push(String(e)));
-      return { context, page: opened, errors };
+      const requests = [];
+      page.on("console", (m) => m.type() === "error" && errors.push(m.text()));
+      page.on("pageerror", (e) => errors.push(String(e)));
+      made.on("request", (r) => requests.push(r.url()));
+      await page.addInitScript(() => {
+        window.violations = [];
+        document.addEventListener("securitypolicyviolation", (e) =>
+          window.violations.push(`${e.violatedDirective} ${e.blockedURI}`),
+        );
+      });
+      await page.goto(await l.link(scope));
+      const opened = {
+        context: made,
+        page,
+        errors,
+        requests,
+        go: async (to) => {
+          await page.goto(l.base + to);
+          await loaded(page);
+        },
+        /** Nothing in the browser's console, nothing against the policy, nothing outside this origin. */
+        async clean() {
+          assert.deepEqual(errors, []);
+          assert.deepEqual(await page.evaluate(() => window.violations), []);
+          assert.deepEqual(
+            requests.filter((url) => !/^(data|blob):/.test(url) && new URL(url).origin !== l.base),
+            [],
+          );
+        },
+        close: () => made.close(),
+      };
+      if (path !== "/") await opened.go(path);
+      else await loaded(page);
+      return opened;
     },
     async close() {
       await browser.close();
-      await server.close();
+      await nodes.close();
     },
   };
+  return l;
+}
+
+/** The page is there and has what it first asked for. */
+export async function loaded(page) {
+  await page.waitForFunction(
+    () =>
+      document.querySelector("main#page")?.innerText.trim() &&
+      !document.body.innerText.includes("Reading from the node"),
+  );
 }

@@ -38,6 +38,11 @@ async fn a_peer_that_says_goodbye_has_left_and_is_found_again() {
     field.stop().await;
     let left = stands(&centre, 2, |s| s.state == State::Left).await;
     assert!(left.why.contains("goodbye"), "{}", left.why);
+    assert_eq!(
+        left.name.as_deref(),
+        Some("node-2"),
+        "its name outlives the link"
+    );
     let mut again = kin(2, &[1]);
     again.raw.port = Some(address.port());
     let field = again.start_in(dir, Some(2)).await;

@@ -265,6 +265,13 @@ fn needs_root_and_iproute2_the_operator_api_answers_its_own_machine_only() {
         lab.hosts[1].http(&format!("http://10.77.0.1:{PORT}/healthz")),
         0
     );
+    // Where peers come by one address of the LAN, this machine still reaches its node.
+    lab.hosts[0].stop();
+    lab.hosts[0].start(&["--no-discovery", "--host", "10.77.0.1"]);
+    let status = lab.hosts[0].json(&["status"]);
+    assert_eq!(status["port"], PORT, "{status}");
+    let outer = format!("http://10.77.0.1:{PORT}/healthz");
+    assert_eq!(lab.hosts[1].http(&outer), 403, "reached, and told so");
 }
 
 #[test]

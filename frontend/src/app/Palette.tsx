@@ -3,7 +3,7 @@ import { useState } from "react";
 import { action } from "@/lib/format";
 import { statusWord, t } from "@/lib/i18n";
 import { useProposals, useTopology, useWorld } from "@/node/reads";
-import { cx, Dialog } from "@/ui/kit";
+import { cx, Dialog, Txt } from "@/ui/kit";
 import { PAGES } from "./pages";
 
 interface Hit {
@@ -92,7 +92,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
               i === at && "bg-s3",
             )}
           >
-            <bdi className="truncate">{h.text}</bdi>
+            <Txt className="truncate">{h.text}</Txt>
             <span className="shrink-0 text-t2">{h.kind}</span>
           </div>
         ))}

@@ -1,16 +1,21 @@
 /** What never scrolls away: where you are, whether it is live, what waits, and the stop. */
 
 import { useQueryClient } from "@tanstack/react-query";
-import { Link, Outlet, useRouterState } from "@tanstack/react-router";
+import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
+import { clockAhead } from "@/lib/clock";
+import { type Health, overall, type Seen, troubles, type Trouble as Wrong } from "@/lib/condition";
 import { span } from "@/lib/format";
 import { t } from "@/lib/i18n";
+import { recall } from "@/lib/keep";
+import { isFirstRun, welcomeKey } from "@/lib/welcome";
+import { tame } from "@/lib/words";
 import { Refused } from "@/node/client";
 import { follow, useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
-import { useEstop, useProposals, useSession, useStatus, useTopology } from "@/node/reads";
+import { useEstop, usePeers, useProposals, useSession, useStatus, useTopology, useTrust } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
-import { Button, cx, State, useNow } from "@/ui/kit";
+import { Button, cx, State, Txt, useNow } from "@/ui/kit";
 import { Palette } from "./Palette";
 import { PAGES, PHONE } from "./pages";
 import { ReleaseButton, StopButton } from "./Stop";
@@ -51,7 +56,7 @@ function Open() {
     return () => window.removeEventListener("keydown", onKey);
   }, []);
   const path = useRouterState({ select: (s) => s.location.pathname });
-  const here = PAGES.find(([to]) => to === path)?.[1];
+  const here = path === "/welcome" ? "welcome" : PAGES.find(([to]) => to === path)?.[1];
   useEffect(() => {
     document.title = here ? `${t(here)} · ClawMesh` : "ClawMesh";
   }, [here]);
@@ -62,6 +67,7 @@ function Open() {
         {t("skip")}
       </a>
       <TopBar onSearch={() => setPalette(true)} />
+      <FirstSteps path={path} />
       <Trouble />
       <div className="flex min-h-0 flex-1 flex-col-reverse sm:flex-row">
         <Rail />
@@ -79,54 +85,98 @@ function Open() {
   );
 }
 
+/** A new node shows the first steps instead of an empty overview; any other address is left alone. */
+function FirstSteps({ path }: { path: string }) {
+  const go = useNavigate();
+  const status = useStatus().data;
+  const trusted = useTrust().data?.length;
+  const first =
+    path === "/" &&
+    status !== undefined &&
+    isFirstRun({
+      demo: status.demo,
+      trusted,
+      peers: status.peers.length,
+      dismissed: recall<string>(welcomeKey(status.deviceId), "") === "done",
+    });
+  useEffect(() => {
+    if (first) void go({ to: "/welcome", replace: true });
+  }, [first, go]);
+  return null;
+}
+
 function useWaiting(): number {
   return useProposals().data?.filter(isWaiting).length ?? 0;
 }
 
+function useSeen(): Seen {
+  return {
+    status: useStatus().data,
+    topology: useTopology().data,
+    peers: usePeers().data,
+    estop: useEstop().data,
+    clockMs: clockAhead(),
+  };
+}
+
 function TopBar({ onSearch }: { onSearch: () => void }) {
-  const status = useStatus().data;
-  const topology = useTopology().data;
+  const seen = useSeen();
+  const { status, topology } = seen;
   const waiting = useWaiting();
   const link = useLink();
-  const live = link.state === "live";
+  const is = overall(link.state, seen);
+  const planner = topology?.nodes.find((n) => n.role === "planner" && (n.connected || n.own));
   return (
     <header className="flex h-12 shrink-0 items-center gap-2 border-line border-b bg-s1 px-3 sm:gap-4">
       <Link to="/" aria-label={t("overview")} className="text-accent text-lg">
         <span aria-hidden="true">◆</span>
       </Link>
-      <bdi className="max-w-32 truncate font-semibold">
-        {status?.meshName ?? status?.displayName ?? "ClawMesh"}
-      </bdi>
+      <Txt className="min-w-8 max-w-40 shrink truncate font-semibold" title={status?.meshId}>
+        {status ? status.meshName || status.displayName : "ClawMesh"}
+      </Txt>
       {status?.demo ? (
         <span
           title={t("demoHint")}
-          className="rounded-[4px] border border-info px-1 text-[11px] text-info leading-4"
+          className="shrink-0 rounded-[4px] border border-info px-1 text-[11px] text-info leading-4"
         >
           {t("demo")}
         </span>
       ) : null}
-      <Link to="/topology" className="hidden items-center gap-1.5 sm:flex">
-        <State is={live ? "healthy" : link.state === "connecting" ? "unknown" : "offline"} word={!live} />
-        {topology
-          ? `${topology.nodes.filter((n) => n.connected).length}/${topology.nodes.length} ${t("nodes")}`
-          : null}
+      <Link to="/topology" className="flex shrink-0 items-center gap-1.5">
+        <State is={is} word="wide" />
+        {topology ? (
+          <span className="max-sm:text-[12px]">
+            {topology.nodes.filter((n) => n.connected || n.own).length}/{topology.nodes.length}
+            <span className="max-sm:sr-only"> {t("nodes")}</span>
+          </span>
+        ) : null}
       </Link>
+      {planner ? (
+        <span className="hidden min-w-0 items-center gap-1 text-t2 lg:flex" title={t("plannerOfMesh")}>
+          <span aria-hidden="true">♛</span>
+          <span className="sr-only">{t("plannerOfMesh")}: </span>
+          <Txt className="max-w-40 truncate">{planner.name || planner.deviceId.slice(0, 8)}</Txt>
+        </span>
+      ) : null}
       <Link
         to="/approvals"
         className={cx(
-          "flex items-center gap-1.5 whitespace-nowrap",
+          "flex shrink-0 items-center gap-1.5 whitespace-nowrap",
           waiting ? "font-semibold text-warn" : "text-t2",
         )}
       >
-        <span aria-hidden="true">{waiting ? "▲" : "●"}</span>
-        {waiting} <span className={cx(!waiting && "hidden sm:inline")}>{t("waiting")}</span>
+        <span aria-hidden="true">{waiting ? "▲" : "△"}</span>
+        {waiting} <span className="max-sm:sr-only">{t("waiting")}</span>
       </Link>
       <span className="flex-1" />
       <Button tone="quiet" onClick={onSearch} aria-keyshortcuts="Control+K Meta+K" className="px-2">
-        <span aria-hidden="true">⌕</span> <span className="sr-only lg:not-sr-only">{t("search")}</span>
-        <kbd className="hidden rounded-[4px] border border-line px-1 text-[11px] text-t2 lg:inline">
-          Ctrl K
-        </kbd>
+        <svg aria-hidden="true" viewBox="0 0 24 24" className="size-4 fill-none stroke-2 stroke-current">
+          <path d="M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM15.5 15.5 20 20" strokeLinecap="round" />
+        </svg>
+        <span className="max-lg:sr-only">{t("search")}</span>
+        <span aria-hidden="true" className="max-lg:hidden">
+          <kbd>Ctrl K</kbd>
+        </span>
       </Button>
       <ThemeButton />
       <StopButton />
@@ -140,7 +190,7 @@ function ThemeButton() {
   return (
     <Button
       tone="quiet"
-      className="hidden px-2 sm:inline-flex"
+      className="px-2 max-sm:hidden"
       title={`${t("theme")}: ${t(now)}`}
       aria-label={`${t("theme")}: ${t(now)}`}
       onClick={() => {
@@ -153,54 +203,96 @@ function ThemeButton() {
   );
 }
 
+const SHAPE: Partial<Record<Health, string>> = { stopped: "■", degraded: "◐", offline: "○" };
+const MOST_LINES = 3;
+
+/** What a trouble is called, and where it is mended. */
+function told(x: Wrong, estop: Seen["estop"]): { text: string; to?: string; extra?: React.ReactNode } {
+  const text = tame(x.text, 300);
+  switch (x.what) {
+    case "estopOwn": {
+      const latch = estop?.latch;
+      return {
+        text: t("latchedBy", {
+          by: tame(latch?.by || t("notKnown"), 80),
+          when: latch ? new Date(latch.since).toLocaleTimeString("en-GB") : "–",
+          reason: tame(latch?.reason || "–", 200),
+        }),
+        extra: <ReleaseButton key="release" />,
+      };
+    }
+    case "estopOther":
+      return { text: t("latchedAt", { names: text }), to: "/topology" };
+    case "policy":
+      return { text: t("policyLine", { text }), to: "/settings" };
+    case "clock":
+      return { text: t("clockLine"), to: "/settings" };
+    case "away":
+      return { text: t("awayLine", { names: text }), to: "/topology" };
+    case "refused":
+      return { text: t("refusedLine", { text }), to: "/trust" };
+    case "drafts":
+      return { text: t("draftsLine", { n: text }), to: "/approvals" };
+    case "browserClock":
+      return {
+        text: t((x.ms ?? 0) > 0 ? "browserBehind" : "browserAhead", { span: span(Math.abs(x.ms ?? 0)) }),
+      };
+    default:
+      return { text: t("problemLine", { text }) };
+  }
+}
+
 /** The second line; there only when something is wrong. */
 function Trouble() {
   const link = useLink();
   const now = useNow();
-  const status = useStatus();
-  const estop = useEstop().data;
-  const topology = useTopology().data;
-  const lines: [string, string, React.ReactNode?][] = [];
+  const seen = useSeen();
+  const [all, setAll] = useState(false);
+  const list = troubles(seen);
   const lost = link.state === "lost";
-  if (lost) {
-    const heard = link.heard;
-    lines.push([
-      "○",
-      heard
-        ? t("lost", { time: new Date(heard).toLocaleTimeString("en-GB"), age: span(now - heard) })
-        : t("lostNever"),
-    ]);
-  }
-  if (estop?.latched && estop.latch)
-    lines.push([
-      "■",
-      t("latchedBy", {
-        by: estop.latch.by,
-        when: new Date(estop.latch.since).toLocaleTimeString("en-GB"),
-        reason: estop.latch.reason || "–",
-      }),
-      <ReleaseButton key="release" />,
-    ]);
-  const others = topology?.nodes.filter((n) => n.estop && !n.own) ?? [];
-  if (others.length)
-    lines.push([
-      "■",
-      t("latchedAt", { names: others.map((n) => n.name ?? n.deviceId.slice(0, 8)).join(", ") }),
-    ]);
-  for (const problem of status.data?.problems ?? []) lines.push(["◐", t("problemLine", { text: problem })]);
-  if (!lines.length) return null;
+  if (!list.length && !lost) return null;
+  const shown = all ? list : list.slice(0, MOST_LINES);
   return (
-    <div role="status" className="shrink-0 border-line border-b bg-s2">
-      {lines.slice(0, 4).map(([shape, text, extra]) => (
-        <div
-          key={text}
-          className={cx("flex min-h-8 items-center gap-2 px-3", shape === "■" ? "text-danger" : "text-warn")}
-        >
-          <span aria-hidden="true">{shape}</span>
-          <bdi className="min-w-0">{text}</bdi>
-          {extra}
+    <div role="status" className="max-h-[40vh] shrink-0 overflow-auto border-line border-b bg-s2">
+      {lost ? (
+        <div className="flex min-h-8 items-center gap-2 px-3 text-warn">
+          <span aria-hidden="true">○</span>
+          <span className="min-w-0">
+            {link.heard
+              ? t("lost", {
+                  time: new Date(link.heard).toLocaleTimeString("en-GB"),
+                  age: span(now - link.heard),
+                })
+              : t("lostNever")}
+          </span>
         </div>
-      ))}
+      ) : null}
+      {shown.map((x) => {
+        const { text, to, extra } = told(x, seen.estop);
+        return (
+          <div
+            key={x.what + x.text}
+            className={cx(
+              "flex min-h-8 items-center gap-2 px-3",
+              x.is === "stopped" ? "font-medium text-danger" : "text-warn",
+            )}
+          >
+            <span aria-hidden="true">{SHAPE[x.is] ?? "◇"}</span>
+            <bdi className="min-w-0 wrap-anywhere">{text}</bdi>
+            {to ? (
+              <Link to={to} className="ml-auto shrink-0 text-accent underline">
+                {t("look")}
+              </Link>
+            ) : null}
+            {extra}
+          </div>
+        );
+      })}
+      {list.length > MOST_LINES ? (
+        <button type="button" className="px-3 pb-1 text-accent underline" onClick={() => setAll(!all)}>
+          {all ? t("showLess") : t("moreTroubles", { n: list.length - MOST_LINES })}
+        </button>
+      ) : null}
     </div>
   );
 }

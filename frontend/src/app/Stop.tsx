@@ -5,7 +5,7 @@ import { device } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import { call, type EstopReport } from "@/node/client";
 import { useEstop } from "@/node/reads";
-import { AskReason, Button, Dialog, State } from "@/ui/kit";
+import { AskReason, Button, Dialog, State, Txt } from "@/ui/kit";
 
 export function StopButton() {
   const client = useQueryClient();
@@ -28,7 +28,7 @@ export function StopButton() {
         title={t("stopHint")}
         aria-label={t("stopHint")}
         onClick={press}
-        className="h-9 min-w-20 font-bold"
+        className="h-9! min-w-20 font-bold"
       >
         <span aria-hidden="true">■ {latched ? t("stopped") : t("stop")}</span>
       </Button>
@@ -46,21 +46,21 @@ export function StopButton() {
                   {report.executors.map((e) => (
                     <li key={e.deviceId} className="rounded-md border border-line p-2">
                       <div className="flex flex-wrap justify-between gap-2">
-                        <bdi className="font-medium">{e.name ?? e.deviceId.slice(0, 8)}</bdi>
+                        <Txt className="font-medium">{e.name ?? e.deviceId.slice(0, 8)}</Txt>
                         <span className={e.latched ? "text-ok" : "text-danger"}>
                           {e.latched ? `■ ${t("latched")}` : `▲ ${t("notLatched")}`}
                         </span>
                       </div>
                       {e.problem ? (
                         <p className="text-danger">
-                          <bdi>{e.problem}</bdi>
+                          <Txt>{e.problem}</Txt>
                         </p>
                       ) : null}
                       {e.actuators.map((a) => (
                         <div key={a.target} className="flex flex-wrap justify-between gap-2 text-t2">
-                          <bdi title={a.target}>{device(a.target)}</bdi>
+                          <Txt title={a.target}>{device(a.target)}</Txt>
                           <span className="flex gap-2">
-                            <bdi>{a.position}</bdi>
+                            <Txt>{a.position}</Txt>
                             {a.safe ? (
                               <span className="text-ok">● {t("safe")}</span>
                             ) : (

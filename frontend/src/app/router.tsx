@@ -30,6 +30,7 @@ const routes = root.addChildren([
   page("/world", () => import("@/features/world/View")),
   page("/trust", () => import("@/features/trust/View")),
   page("/audit", () => import("@/features/audit/View")),
+  page("/welcome", () => import("@/features/welcome/View")),
   page("/settings", () => import("@/features/settings/View")),
 ]);
 

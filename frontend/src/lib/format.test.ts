@@ -28,6 +28,7 @@ describe("format", () => {
     expect(value(31.84, "%")).toBe("31.8%");
     expect(value("open")).toBe("open");
     expect(bytes(50_916_126_720)).toBe("47 GiB");
+    expect(value(-2048, "bytes/s")).toBe("-2.0 KiB/s");
   });
   it("names actions and devices", () => {
     expect(action("open", "actuator:mock:valve-1", 10_000)).toBe("Open valve-1 for 10 s");

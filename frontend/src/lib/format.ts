@@ -43,12 +43,14 @@ export function value(v: unknown, unit?: string | null): string {
   if (v === null || v === undefined) return "–";
   if (typeof v !== "number") return typeof v === "string" ? v : JSON.stringify(v);
   if (unit === "bytes" || unit === "B") return bytes(v);
+  if (unit === "bytes/s" || unit === "B/s") return `${bytes(v)}/s`;
   const digits = Math.abs(v) >= 1000 || Number.isInteger(v) ? 0 : Math.abs(v) >= 10 ? 1 : 2;
   const n = v.toLocaleString("en-US", { maximumFractionDigits: digits });
   return unit ? (unit === "%" ? `${n}%` : `${n} ${unit}`) : n;
 }
 
 export function bytes(n: number): string {
+  if (n < 0) return `-${bytes(-n)}`;
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let i = 0;
   let v = n;

@@ -23,6 +23,12 @@ export type Estop = S["EstopView"];
 export type EstopReport = S["EstopReport"];
 export type Standing = S["Standing"];
 export type Draft = S["DraftView"];
+export type Names = S["NamesView"];
+export type Actuator = S["ActuatorView"];
+export type PolicyTest = S["TestResult"];
+export type Planner = S["PlannerView"];
+export type Mesh = S["MeshView"];
+export type Pairing = S["PairingView"];
 
 export const ROOT = "/api/operator/v1";
 const TIMEOUT_MS = 20_000;
@@ -94,4 +100,20 @@ export function query(params: Record<string, string | number | boolean | undefin
   for (const [k, v] of Object.entries(params)) if (v !== undefined && v !== "") q.set(k, String(v));
   const text = q.toString();
   return text ? `?${text}` : "";
+}
+
+/** A reply that is no JSON document: the audit chain as lines. */
+export async function readText(path: string): Promise<string> {
+  let response: Response;
+  try {
+    response = await fetch(ROOT + path, {
+      credentials: "same-origin",
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+  } catch {
+    throw new Refused(0, "unreachable", "The node did not answer. Check that it runs.");
+  }
+  if (!response.ok)
+    throw new Refused(response.status, String(response.status), `The node refused (${response.status}).`);
+  return response.text();
 }

@@ -5,7 +5,7 @@
 import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
 import { carryStream, type Hears, inWindow } from "@/platform/desktop";
-import { call, type NodeEvent, type Proposal, ROOT } from "./client";
+import { call, type NodeEvent, type Proposal, Refused, ROOT } from "./client";
 import { mergeEvents, patchProposal } from "./patch";
 
 const ASK_EVERY_MS = 5_000;
@@ -76,8 +76,11 @@ export function follow(client: QueryClient): () => void {
     try {
       await call("GET", "/session", undefined, ANSWER_MS);
       if (link.state === "live") link = { ...link, heard: Date.now() };
-    } catch {
-      // Counted below, by what was heard last.
+    } catch (error) {
+      // The session has ended, here or at the node: the page must not go on as if it only were offline.
+      if (error instanceof Refused && error.status === 401)
+        void client.invalidateQueries({ queryKey: ["session"] });
+      // Otherwise counted below, by what was heard last.
     }
     if (link.state === "live" && Date.now() - (link.heard ?? 0) > LOST_AFTER_MS) lose();
   }, ASK_EVERY_MS);

@@ -1,5 +1,6 @@
 /** Every read of the node as a hook. Live ones are patched by the stream; the rest poll gently. */
 import { QueryClient, useQuery } from "@tanstack/react-query";
+import { heardTime, nodeNow } from "@/lib/clock";
 import * as N from "./client";
 
 export const queries = new QueryClient({
@@ -29,7 +30,17 @@ export const useSession = () =>
   });
 export const useStatus = () => useQuery(read<N.Status>("status", "/status", 5_000));
 export const useEstop = () => useQuery(read<N.Estop>("estop", "/estop", 5_000));
-export const useTopology = () => useQuery(read<N.Topology>("topology", "/topology", 3_000));
+export const useTopology = () =>
+  useQuery({
+    queryKey: ["topology"],
+    queryFn: async () => {
+      const asked = performance.now();
+      const top = await N.call<N.Topology>("GET", "/topology");
+      heardTime(top.at, performance.now() - asked);
+      return top;
+    },
+    refetchInterval: 3_000,
+  });
 export const usePeers = () => useQuery(read<N.Peer[]>("peers", "/peers", 5_000));
 export const useWorld = () => useQuery(read<N.Fact[]>("world", "/world", 2_000));
 export const useEvents = () =>
@@ -44,17 +55,54 @@ export const useProposals = () =>
     queryFn: () => N.call<N.Proposal[]>("GET", "/proposals?all=true"),
     refetchInterval: 30_000,
   });
-export const useTrace = (id: string) =>
-  useQuery(read<N.Trace>("trace", `/proposals/${encodeURIComponent(id)}/trace`, 5_000));
-export const useFrames = (asked: Parameters<typeof N.query>[0]) =>
-  useQuery(read<N.Frame[]>("frames", `/frames${N.query(asked)}`, 3_000));
-export const useSeries = (asked: Parameters<typeof N.query>[0], every: number | undefined) =>
-  useQuery({ ...read<N.Series>("series", `/series${N.query(asked)}`, every), placeholderData: (old) => old });
+export const useTrace = (id: string | undefined, every: number | undefined = 5_000) =>
+  useQuery({
+    ...read<N.Trace>("trace", `/proposals/${encodeURIComponent(id ?? "")}/trace`, every),
+    enabled: Boolean(id),
+  });
+export const useFrames = (asked: Parameters<typeof N.query>[0], every: number | undefined) =>
+  useQuery(read<N.Frame[]>("frames", `/frames${N.query(asked)}`, every));
+export const SERIES_POINTS = 600;
+/** A metric over a span. Without an end it follows: each read asks for the span up to now. */
+export const seriesPath = (metric: string, range: number, to: number | undefined, points: number): string => {
+  const end = to ?? Math.round(nodeNow());
+  return `/series${N.query({ metric, points, from: end - range, to })}`;
+};
+export const useSeries = (metric: string, range: number, to: number | undefined) =>
+  useQuery({
+    queryKey: ["series", metric, range, to ?? "now"],
+    queryFn: () => N.call<N.Series>("GET", seriesPath(metric, range, to, SERIES_POINTS)),
+    // A day is not read anew every two seconds: a pixel of it is minutes.
+    refetchInterval: to ? undefined : Math.max(2_000, range / 1_000),
+    placeholderData: (old) => (old?.metric === metric ? old : undefined),
+  });
+const SPARK_MS = 15 * 60_000;
+/** The last quarter of an hour of one metric of one node, for a small line beside its value. */
+export const useSpark = (metric: string, origin: string, zone: string | null | undefined) =>
+  useQuery({
+    queryKey: ["spark", metric, origin, zone],
+    queryFn: async () => {
+      const to = Math.round(nodeNow());
+      const asked = { metric, origin, zone: zone ?? undefined, points: 48, from: to - SPARK_MS };
+      const s = await N.call<N.Series>("GET", `/series${N.query(asked)}`);
+      return { points: s.lines[0]?.points ?? [], from: to - SPARK_MS, to };
+    },
+    refetchInterval: 15_000,
+  });
+export const useNames = () => useQuery(read<N.Names>("names", "/names"));
+export const useActuators = () => useQuery(read<N.Actuator[]>("actuators", "/actuators", 3_000));
+export const useFrame = (id: string | undefined) =>
+  useQuery({ ...read<N.Frame>("frame", `/frames/${encodeURIComponent(id ?? "")}`), enabled: Boolean(id) });
+export const usePolicyTests = () => useQuery(read<N.PolicyTest[]>("policyTests", "/policy/tests"));
+export const useMeshes = () => useQuery(read<N.Mesh[]>("meshes", "/meshes", 5_000));
+export const usePairing = (every: number) => useQuery(read<N.Pairing>("pairing", "/pairing", every));
 export const useTrust = () => useQuery(read<N.Trust[]>("trust", "/trust"));
 export const useOperators = () => useQuery(read<N.Operator[]>("operators", "/operators"));
 export const usePolicy = () => useQuery(read<N.Policy>("policy", "/policy"));
-export const useAudit = (limit: number) =>
-  useQuery(read<N.Audit[]>("audit", `/audit?limit=${limit}`, 10_000));
+export const useAudit = (since: number | undefined, limit: number) =>
+  useQuery(
+    read<N.Audit[]>("audit", `/audit${N.query({ since, limit })}`, since === undefined ? 10_000 : undefined),
+  );
 export const useExplain = (p: N.Proposal | undefined) =>
   useQuery({
     queryKey: ["explain", p?.id],

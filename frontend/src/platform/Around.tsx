@@ -1,7 +1,7 @@
 /** What the desktop window shows around the node's life: starting, a choice, a failure. Never nothing. */
 import { type ReactNode, useSyncExternalStore } from "react";
 import { t } from "@/lib/i18n";
-import { Button } from "@/ui/kit";
+import { Button, Panel } from "@/ui/kit";
 import { choose, type Desk, deskNow, inWindow, onDesk, quit } from "./desktop";
 
 export const useDesk = (): Desk | undefined => useSyncExternalStore(onDesk, deskNow);
@@ -52,17 +52,21 @@ function Waiting({ desk }: { desk: Desk | undefined }) {
   );
 }
 
-/** What does not work on this desktop, for a page that has room for it. */
-export function DeskNotes() {
-  const notes = useDesk()?.notes ?? [];
-  return notes.length ? (
-    <ul aria-label={t("thisDesktop")}>
-      {notes.map((note) => (
-        <li key={note}>
-          <span aria-hidden="true">◐ </span>
-          <bdi>{note}</bdi>
-        </li>
-      ))}
-    </ul>
-  ) : null;
+/** What does not work on this desktop; nothing in a browser, or where all works. */
+export function ThisDesktop() {
+  const desk = useDesk();
+  if (!desk) return null;
+  return (
+    <Panel title={t("thisDesktop")}>
+      <p>{desk.tray ? t("closesToTray") : t("closesForGood")}</p>
+      <ul>
+        {desk.notes.map((note) => (
+          <li key={note} className="text-warn">
+            <span aria-hidden="true">◐ </span>
+            <bdi>{note}</bdi>
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  );
 }

@@ -6,21 +6,25 @@ import {
   type SelectHTMLAttributes,
   useEffect,
   useId,
+  useMemo,
   useRef,
   useState,
   useSyncExternalStore,
 } from "react";
+import { nodeNow } from "@/lib/clock";
+import type { Health } from "@/lib/condition";
 import { absolute, span, tier as tierOf, when } from "@/lib/format";
-import { t } from "@/lib/i18n";
+import { healthKey, t } from "@/lib/i18n";
+import { line, TEXT_SHOWN_MAX, tame } from "@/lib/words";
 
 export const cx = (...parts: (string | false | null | undefined)[]): string =>
   parts.filter(Boolean).join(" ");
 
 /** The time, once a second, shared by everything that shows an age. */
-let nowMs = Date.now();
+let nowMs = nodeNow();
 const tickers = new Set<() => void>();
 setInterval(() => {
-  nowMs = Date.now();
+  nowMs = nodeNow();
   for (const f of tickers) f();
 }, 1000);
 export const useNow = (): number =>
@@ -91,12 +95,14 @@ export function Panel({
   children,
   className,
   flush,
+  foot,
 }: {
   title?: ReactNode;
   aside?: ReactNode;
   children: ReactNode;
   className?: string;
   flush?: boolean;
+  foot?: ReactNode;
 }) {
   const id = useId();
   return (
@@ -105,11 +111,15 @@ export function Panel({
       className={cx("flex min-h-0 min-w-0 flex-col rounded-md border border-line bg-s1", className)}
     >
       {title ? (
-        <header className="flex min-h-9 shrink-0 items-center gap-2 border-line border-b px-3">
-          <h2 id={id} className="truncate font-semibold">
+        <header className="flex min-h-9 shrink-0 flex-wrap items-center gap-x-2 gap-y-1 border-line border-b px-3 py-0.5">
+          <h2 id={id} className="min-w-0 truncate font-semibold">
             {title}
           </h2>
-          <span className="ml-auto flex items-center gap-2 text-t2">{aside}</span>
+          {aside ? (
+            <span className="ml-auto flex min-w-0 flex-wrap items-center gap-x-2 gap-y-1 text-t2">
+              {aside}
+            </span>
+          ) : null}
         </header>
       ) : null}
       {/* A scrolling region must be reachable by keyboard. */}
@@ -117,11 +127,37 @@ export function Panel({
         tabIndex={0}
         role="group"
         aria-labelledby={title ? id : undefined}
+        data-scroll=""
         className={cx("relative min-h-0 flex-1 overflow-auto", !flush && "p-3")}
       >
         {children}
       </div>
+      {foot ? <footer className="shrink-0 border-line border-t px-3 py-1.5">{foot}</footer> : null}
     </section>
+  );
+}
+
+/** A filter of what is on the page; its words live in the address. */
+export function Search({
+  value,
+  onChange,
+  className,
+}: {
+  value: string;
+  onChange: (words: string) => void;
+  className?: string;
+}) {
+  return (
+    <input
+      type="search"
+      dir="auto"
+      aria-label={t("filter")}
+      placeholder={t("filter")}
+      value={value}
+      maxLength={200}
+      onChange={(e) => onChange(e.target.value)}
+      className={cx("h-7 w-32 min-w-0 rounded-md border border-line bg-s0 px-2 text-t1", className)}
+    />
   );
 }
 
@@ -145,35 +181,53 @@ export function Loaded<T>({
   return <Empty>{t("loading")}</Empty>;
 }
 
-/** Text of others: isolated from our writing direction, clipped, whole on demand. Never markup. */
+/** One line of others' text: isolated from our writing direction, odd characters drawn, clipped. */
+export function Txt({
+  children,
+  className,
+  title,
+  max,
+}: {
+  children?: string | number | boolean | null;
+  className?: string;
+  title?: string;
+  max?: number;
+}) {
+  if (children === null || children === undefined) return null;
+  return (
+    <bdi className={className} title={title}>
+      {line(String(children), max)}
+    </bdi>
+  );
+}
+
+/** Longer text of others: the same, with its lines, whole on demand. Never markup. */
 export function Words({ text, max = 200, mono }: { text: string; max?: number; mono?: boolean }) {
   const [all, setAll] = useState(false);
   const long = text.length > max;
+  const shown = useMemo(() => tame(text, all ? TEXT_SHOWN_MAX : max, mono || all), [text, all, max, mono]);
   return (
-    <span className={cx("wrap-anywhere", mono && "font-mono text-[12.5px]")}>
-      <bdi>{all || !long ? text.slice(0, 100_000) : `${text.slice(0, max)}…`}</bdi>
+    <span className={cx("wrap-anywhere", mono && "whitespace-pre-wrap font-mono text-[12.5px]")}>
+      <bdi>{shown}</bdi>
       {long ? (
         <button type="button" className="ml-1 text-accent underline" onClick={() => setAll(!all)}>
-          {all ? t("showLess") : t("showAll")}
+          {all ? t("showLess") : t("showAllOf", { n: text.length.toLocaleString("en-US") })}
         </button>
       ) : null}
     </span>
   );
 }
 
-export const Json = ({ data }: { data: unknown }) => {
-  const text = JSON.stringify(data, null, 2) ?? "";
-  return (
-    <pre className="max-w-full whitespace-pre-wrap wrap-anywhere font-mono text-[12px] text-t2 leading-[18px]">
-      <Words text={text} max={4000} />
-    </pre>
-  );
-};
+export const Json = ({ data }: { data: unknown }) => (
+  <pre className="max-w-full text-t2 leading-[18px]">
+    <Words text={JSON.stringify(data, null, 2) ?? ""} max={4000} mono />
+  </pre>
+);
 
 export function Id({ id, label }: { id: string; label?: string | null }) {
   return (
     <bdi title={id} className={label ? undefined : "font-mono text-[12.5px]"}>
-      {label || id.slice(0, 8)}
+      {label ? line(label, 64) : id.slice(0, 8)}
     </bdi>
   );
 }
@@ -202,7 +256,6 @@ export function Since({ time, stale = 60_000 }: { time: number; stale?: number }
   );
 }
 
-export type Health = "healthy" | "degraded" | "needs" | "stopped" | "offline" | "unknown";
 const SHAPES: Record<Health, [string, string]> = {
   healthy: ["●", "text-ok"],
   degraded: ["◐", "text-warn"],
@@ -211,13 +264,13 @@ const SHAPES: Record<Health, [string, string]> = {
   offline: ["○", "text-t3"],
   unknown: ["◇", "text-t3"],
 };
-export const healthWord = (h: Health): string => t(h === "stopped" ? "stoppedState" : h);
-export function State({ is, word = true }: { is: Health; word?: boolean }) {
+export const healthWord = (h: Health): string => t(healthKey(h));
+export function State({ is, word = true }: { is: Health; word?: boolean | "wide" }) {
   const [shape, color] = SHAPES[is];
   return (
     <span className={cx("inline-flex items-center gap-1.5 whitespace-nowrap", color)} title={healthWord(is)}>
       <span aria-hidden="true">{shape}</span>
-      <span className={word ? "" : "sr-only"}>{healthWord(is)}</span>
+      <span className={word === "wide" ? "max-md:sr-only" : word ? "" : "sr-only"}>{healthWord(is)}</span>
     </span>
   );
 }
@@ -414,6 +467,108 @@ export function AskReason({
   );
 }
 
+/** A switch with its explanation; it shows what is, never what was wished. */
+export function Switch({
+  on,
+  label,
+  onChange,
+  children,
+}: {
+  on: boolean;
+  label: string;
+  onChange: (on: boolean) => void;
+  children: ReactNode;
+}) {
+  return (
+    <label className="flex min-w-0 flex-1 cursor-pointer items-start gap-2.5 py-0.5">
+      <span className="relative mt-0.5 inline-flex shrink-0">
+        <input
+          type="checkbox"
+          role="switch"
+          aria-checked={on}
+          aria-label={label}
+          checked={on}
+          onChange={(e) => onChange(e.target.checked)}
+          className="peer absolute inset-0 m-0 cursor-pointer opacity-0 disabled:cursor-not-allowed"
+        />
+        <span
+          aria-hidden="true"
+          className="h-4 w-7 rounded-full border border-t3 bg-s2 transition-colors duration-150 peer-checked:border-accent peer-checked:bg-accent peer-focus-visible:outline-2 peer-focus-visible:outline-accent"
+        />
+        <span
+          aria-hidden="true"
+          className="pointer-events-none absolute top-[3px] left-[3px] size-2.5 rounded-full bg-t3 transition-transform duration-150 peer-checked:translate-x-3 peer-checked:bg-on-accent"
+        />
+      </span>
+      <span className="min-w-0">{children}</span>
+    </label>
+  );
+}
+
+/** Looks like a link, acts like a button. */
+export const Link = ({ onClick, children }: { onClick: () => void; children: ReactNode }) => (
+  <button type="button" className="text-accent underline" onClick={onClick}>
+    {children}
+  </button>
+);
+
+/** Before what cannot be undone at all: a word is typed. */
+export function TypeToConfirm({
+  title,
+  text,
+  word,
+  go,
+  onGo,
+  onClose,
+}: {
+  title: string;
+  text: string;
+  word: string;
+  go: string;
+  onGo: () => Promise<unknown>;
+  onClose: () => void;
+}) {
+  const [typed, setTyped] = useState("");
+  const [problem, setProblem] = useState("");
+  const [busy, setBusy] = useState(false);
+  const ready = typed.trim() === word;
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <form
+        className="flex flex-col gap-3"
+        onSubmit={(e) => {
+          e.preventDefault();
+          if (!ready || busy) return;
+          setBusy(true);
+          onGo().then(onClose, (error: Error) => {
+            setProblem(error.message);
+            setBusy(false);
+          });
+        }}
+      >
+        <p className="text-t2">{text}</p>
+        <Field
+          label={t("typeToConfirm", { word })}
+          value={typed}
+          autoComplete="off"
+          onChange={(e) => setTyped(e.target.value)}
+        />
+        {problem ? (
+          <p role="alert" className="text-danger">
+            ▲ <Txt max={300}>{problem}</Txt>
+          </p>
+        ) : null}
+        <div className="flex justify-end gap-2">
+          <Button onClick={onClose}>{t("cancel")}</Button>
+          <Button tone="danger" type="submit" disabled={!ready || busy}>
+            {go}
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
 export function Tabs({
   tabs,
   on,
@@ -451,7 +606,7 @@ export function CopyButton({ text, label = t("copy") }: { text: string; label?: 
   return (
     <Button
       tone="quiet"
-      className="h-7 px-2"
+      className="h-7! px-2"
       onClick={() =>
         navigator.clipboard?.writeText(text).then(
           () => {

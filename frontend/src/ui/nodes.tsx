@@ -1,16 +1,21 @@
 /** How a node's condition is told, the same everywhere. */
-import { type Health, State } from "./kit";
+import type { components } from "@/contract/operator.gen";
+import { type Health, health } from "@/lib/condition";
+import { State } from "./kit";
 
-export interface Condition {
-  connected: boolean;
-  fresh: boolean;
-  estop: boolean;
-  own: boolean;
-}
-export function health(n: Condition): Health {
-  if (n.estop) return "stopped";
-  if (n.own) return "healthy";
-  if (!n.connected && !n.fresh) return "offline";
-  return n.fresh ? "healthy" : "degraded";
-}
+type S = components["schemas"];
 export const StateOf = ({ is }: { is: Health }) => <State is={is} />;
+export const NodeState = ({ n, status }: { n: S["TopologyNode"]; status?: S["StatusView"] }) => (
+  <State is={health(n, status)} />
+);
+/** What a node is for, as a glyph beside its word. */
+export const roleGlyph = (role: string | null | undefined): string =>
+  role === "planner"
+    ? "♛"
+    : role === "standby-planner"
+      ? "♕"
+      : role === "field"
+        ? "◈"
+        : role === "viewer"
+          ? "◫"
+          : "◻";

@@ -68,7 +68,10 @@ impl Door {
         };
         PeerView {
             device_id: device.as_str().to_owned(),
-            display_name: info.and_then(|i| i.name.clone()).or(kept),
+            display_name: info
+                .and_then(|i| i.name.clone())
+                .or(kept)
+                .or_else(|| standing.and_then(|s| s.name.clone())),
             role: info.and_then(|i| i.role.clone()),
             capabilities: info.map(|i| i.capabilities.clone()).unwrap_or_default(),
             outbound: info.is_some_and(|i| i.outbound),

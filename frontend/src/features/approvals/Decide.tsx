@@ -6,7 +6,7 @@ import { call, type Proposal, type Standing } from "@/node/client";
 import { useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
 import { useSession } from "@/node/reads";
-import { AskReason, Button, Field, useNow } from "@/ui/kit";
+import { AskReason, Button, Field, Txt, useNow } from "@/ui/kit";
 
 const HOLD_MS = 1500;
 
@@ -55,7 +55,7 @@ export function Decide({ p }: { p: Proposal }) {
 
   const answer = said ? (
     <p role={said.good ? "status" : "alert"} className={said.good ? "text-ok" : "text-danger"}>
-      {said.good ? "●" : "▲"} <bdi>{said.text}</bdi>
+      {said.good ? "●" : "▲"} <Txt>{said.text}</Txt>
     </p>
   ) : null;
 
@@ -84,7 +84,7 @@ export function Decide({ p }: { p: Proposal }) {
   if (session?.decision.mode !== "passphrase" && !press)
     return (
       <p className="text-t2">
-        ◇ {t("cannotDecide")} <bdi>{session?.decision.hint}</bdi>
+        ◇ {t("cannotDecide")} <Txt>{session?.decision.hint}</Txt>
       </p>
     );
   const lost = link.state === "lost";
@@ -97,6 +97,7 @@ export function Decide({ p }: { p: Proposal }) {
           <Field
             label={t("passphrase", { name: session?.decision.operator?.name ?? "–" })}
             type="password"
+            data-step="passphrase"
             autoComplete="off"
             className="min-w-56 flex-1"
             value={passphrase}
@@ -115,17 +116,18 @@ export function Decide({ p }: { p: Proposal }) {
             label={t("typeTarget", { target })}
             className="min-w-40 flex-1"
             autoComplete="off"
+            data-step="target"
             value={typed}
             onChange={(e) => setTyped(e.target.value)}
           />
         ) : null}
-        <Button onClick={() => send("reject")} disabled={busy || lost}>
+        <Button data-go="reject" onClick={() => send("reject")} disabled={busy || lost}>
           {t("reject")}
         </Button>
         {p.level === "L2" ? (
           <Hold disabled={!ready} onDone={() => send("approve")} />
         ) : (
-          <Button tone="accent" disabled={!ready} onClick={() => send("approve")}>
+          <Button tone="accent" data-go="approve" disabled={!ready} onClick={() => send("approve")}>
             {t("approve")}
           </Button>
         )}
@@ -172,6 +174,7 @@ function Hold({ disabled, onDone }: { disabled: boolean; onDone: () => void }) {
       tone="accent"
       disabled={disabled}
       data-holding={holding}
+      data-go="approve"
       className="hold-fill min-w-32 touch-none"
       onPointerDown={(e) => e.button === 0 && begin()}
       onPointerUp={end}

@@ -4,11 +4,27 @@ import type { ReactNode } from "react";
 import { useState } from "react";
 import { action, left, span } from "@/lib/format";
 import { statusWord, t } from "@/lib/i18n";
+import { tame } from "@/lib/words";
 import type { Proposal } from "@/node/client";
 import { isOver, isWaiting } from "@/node/patch";
-import { useExplain, usePolicy, useTopology } from "@/node/reads";
-import { Age, CopyButton, Id, Json, Panel, StatusMark, useNow, Words, Worth } from "@/ui/kit";
+import { useExplain, usePolicy, useTopology, useTrace } from "@/node/reads";
+import {
+  Age,
+  CopyButton,
+  cx,
+  Id,
+  Json,
+  Loaded,
+  Panel,
+  StatusMark,
+  Txt,
+  useNow,
+  Words,
+  Worth,
+} from "@/ui/kit";
+import { TraceDiagram } from "@/ui/trace";
 import { Decide } from "./Decide";
+import { lastTime, liveChecks } from "./model";
 
 const Part = ({ name, children }: { name: string; children: ReactNode }) => (
   <section className="border-line/60 border-b py-2.5 last:border-b-0">
@@ -19,23 +35,28 @@ const Part = ({ name, children }: { name: string; children: ReactNode }) => (
 
 export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
   const now = useNow();
+  const waiting = isWaiting(p);
   const [first] = useState(p.status);
   const nodes = useTopology().data?.nodes;
-  const rule = usePolicy().data?.list.find((r) => r.name === p.rule);
-  const checks = useExplain(p).data?.checks;
+  const policy = usePolicy().data;
+  const rule = p.own ? policy?.list.find((r) => r.name === p.rule) : undefined;
+  const explained = useExplain(waiting ? p : undefined);
+  const checks = explained.data ? liveChecks(explained.data) : undefined;
+  const failed = checks?.filter((c) => !c.passed).length ?? 0;
+  const trace = useTrace(waiting ? undefined : p.id, isOver(p) ? undefined : 2_000);
   const executor = nodes?.find((n) => n.deviceId === p.executor)?.name;
-  const before = others
-    .filter((o) => o.id !== p.id && o.target === p.target && o.operation === p.operation && isOver(o))
-    .sort((a, b) => b.updatedAt - a.updatedAt)[0];
-  const waiting = isWaiting(p);
+  const before = lastTime(p, others);
   return (
     <Panel
-      title={<bdi>{action(p.operation, p.target, p.runMs)}</bdi>}
+      title={<Txt>{action(p.operation, p.target, p.runMs)}</Txt>}
       aside={
         <>
           <StatusMark status={p.status} word={statusWord(p.status)} />
           {waiting ? (
-            <span title={new Date(p.expiresAt).toLocaleString("en-GB")}>
+            <span
+              title={new Date(p.expiresAt).toLocaleString("en-GB")}
+              className={cx("whitespace-nowrap", p.expiresAt - now < 60_000 && "font-semibold text-warn")}
+            >
               {t("expiresIn")} {left(p.expiresAt - now)}
             </span>
           ) : null}
@@ -52,10 +73,10 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               {t("decidedElsewhere", { status: statusWord(p.status) })}
             </p>
           ) : null}
-          <Part name={t("whatMoves")}>
+          <Part name={t(waiting ? "whatMoves" : "whatMoved")}>
             <p className="text-[17px] leading-6">
               <strong>
-                <bdi>{action(p.operation, p.target, p.runMs)}</bdi>
+                <Txt>{action(p.operation, p.target, p.runMs)}</Txt>
               </strong>{" "}
               {t("on")}{" "}
               <strong>
@@ -65,10 +86,26 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
             <p className="text-t2">
               {t("afterwards", { safe: p.safeState, span: span(p.runMs) })}{" "}
               <code className="font-mono text-[12.5px]">
-                <bdi>{`${p.target} ${p.operation} ${JSON.stringify(p.params)}`}</bdi>
+                <Txt>{`${p.target} ${p.operation} ${JSON.stringify(p.params)}`}</Txt>
               </code>
             </p>
           </Part>
+          {p.outcome ? (
+            <Part name={t("outcome")}>
+              <StatusMark status={p.outcome.status} word={statusWord(p.outcome.status)} />{" "}
+              <Words text={p.outcome.detail} />{" "}
+              {p.outcome.actuatorState ? (
+                <span className="text-t2">
+                  (<Txt max={60}>{p.outcome.actuatorState}</Txt>)
+                </span>
+              ) : null}
+            </Part>
+          ) : null}
+          {waiting ? null : (
+            <Part name={t("trace")}>
+              <Loaded q={trace}>{({ steps }) => <TraceDiagram steps={steps} />}</Loaded>
+            </Part>
+          )}
           <Part name={t("why")}>
             <p>
               <Words text={p.reason} max={300} />
@@ -90,7 +127,9 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
                       search={{ tab: "frames", frame: e.frameId } as never}
                       className="min-w-0 text-accent hover:underline"
                     >
-                      <bdi className="wrap-anywhere">{e.summary.slice(0, 300)}</bdi>
+                      <Txt className="wrap-anywhere" max={300}>
+                        {e.summary}
+                      </Txt>
                     </Link>
                     <Worth
                       claimed={e.claimedTier}
@@ -110,29 +149,42 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
             )}
           </Part>
           <Part name={t("ruleAsks")}>
-            <bdi>{t("rule", { rule: p.rule, level: p.level })}</bdi>
+            <Txt>{t("rule", { rule: p.rule, level: p.level })}</Txt>
             {rule?.interlocks.length ? (
               <span className="text-t2"> · {rule.interlocks.join(", ")}</span>
             ) : null}
           </Part>
-          <Part name={t("interlocks")}>
-            {!waiting ? (
-              <span className="text-t2">{t("interlocksOver")}</span>
-            ) : checks ? (
-              <ul>
-                {checks.map((c) => (
-                  <li key={c.name + c.detail} className={c.passed ? "text-t1" : "text-danger"}>
-                    {c.passed ? "●" : "▲"}{" "}
-                    <bdi>
-                      {c.name}: {c.detail}
-                    </bdi>
-                  </li>
-                ))}
-              </ul>
-            ) : (
-              <span className="text-t2">◇ {t("interlocksRemote")}</span>
-            )}
-          </Part>
+          {waiting ? (
+            <Part name={t("interlocks")}>
+              {checks ? (
+                <>
+                  {failed ? (
+                    <p className="font-medium text-danger">▲ {t("checksBad", { n: failed })}</p>
+                  ) : null}
+                  <ul>
+                    {checks.map((c) => (
+                      <li key={c.name + c.detail} className={c.passed ? "text-t1" : "text-danger"}>
+                        <span aria-hidden="true" className={c.passed ? "text-ok" : undefined}>
+                          {c.passed ? "●" : "▲"}
+                        </span>{" "}
+                        <Txt max={300}>{`${c.name}: ${c.detail}`}</Txt>
+                      </li>
+                    ))}
+                  </ul>
+                </>
+              ) : explained.error ? (
+                <span className="text-danger">
+                  ▲ {t("failedRead", { text: tame(explained.error.message, 200) })}
+                </span>
+              ) : p.own ? (
+                <span className="text-t2">{t("loading")}</span>
+              ) : (
+                <span className="text-t2">
+                  ◇ {t("interlocksRemote", { name: tame(executor || p.executor.slice(0, 8), 60) })}
+                </span>
+              )}
+            </Part>
+          ) : null}
           <Part name={t("whoAgrees")}>
             {p.quorum > 1 ? t("agreeN", { n: p.quorum, level: p.level }) : t("agree1", { level: p.level })}
             {p.detail ? (
@@ -147,29 +199,15 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               <Link to="/approvals" search={{ id: before.id } as never} className="hover:underline">
                 <StatusMark status={before.status} word={statusWord(before.status)} />{" "}
                 <span className="text-t2">
-                  <Age time={before.updatedAt} /> <bdi>{before.outcome?.detail ?? before.detail}</bdi>
+                  <Age time={before.updatedAt} /> <Txt>{before.outcome?.detail ?? before.detail}</Txt>
                 </span>
               </Link>
             ) : (
               <span className="text-t2">{t("neverBefore")}</span>
             )}
           </Part>
-          {p.outcome ? (
-            <Part name={t("outcome")}>
-              <StatusMark status={p.outcome.status} word={statusWord(p.outcome.status)} />{" "}
-              <Words text={p.outcome.detail} />{" "}
-              {p.outcome.actuatorState ? <bdi className="text-t2">({p.outcome.actuatorState})</bdi> : null}
-            </Part>
-          ) : null}
-          <Part name={t("trace")}>
-            <Link
-              to="/world"
-              search={{ tab: "trace", id: p.id } as never}
-              className="text-accent hover:underline"
-            >
-              {t("openTrace")}
-            </Link>
-            <details className="mt-1">
+          <Part name={t("record")}>
+            <details>
               <summary className="text-t2">{t("details")}</summary>
               <p className="text-t2">
                 {t("digest")} <code className="wrap-anywhere font-mono text-[12px]">{p.digest}</code>
@@ -178,9 +216,11 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
             </details>
           </Part>
         </div>
-        <div className="sticky bottom-0 border-line border-t bg-s1 px-4 py-3">
-          <Decide p={p} />
-        </div>
+        {isOver(p) ? null : (
+          <div className="sticky bottom-0 border-line border-t bg-s1 px-4 py-3">
+            <Decide p={p} />
+          </div>
+        )}
       </div>
     </Panel>
   );

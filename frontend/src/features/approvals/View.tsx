@@ -1,26 +1,62 @@
+import { useEffect, useMemo } from "react";
 import { action, left } from "@/lib/format";
 import { statusWord, t } from "@/lib/i18n";
-import { byUrgency, isWaiting } from "@/node/patch";
+import { tame } from "@/lib/words";
+import type { Proposal } from "@/node/client";
+import { isWaiting } from "@/node/patch";
 import { useProposals } from "@/node/reads";
-import { Age, cx, Empty, Loaded, Panel, StatusMark, Tabs, useNow } from "@/ui/kit";
+import { Age, cx, Empty, Loaded, Panel, Search, StatusMark, Tabs, Txt, useNow } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
+import { VirtualList } from "@/ui/virtual";
+import { matching, sorted } from "./model";
 import { Sheet } from "./Sheet";
 
-const SHOWN = 200;
+const ROW_PX = 56;
+
+/** j and k go up and down, a and r go to the buttons. Never while something is typed or a dialog is open. */
+function useKeys(move: (by: number) => void) {
+  useEffect(() => {
+    const onKey = (e: KeyboardEvent) => {
+      const on = e.target as HTMLElement | null;
+      if (e.ctrlKey || e.metaKey || e.altKey || e.repeat) return;
+      if (on?.closest("input, textarea, select, dialog, [contenteditable]")) return;
+      if (e.key === "j") move(1);
+      else if (e.key === "k") move(-1);
+      else if (e.key === "a" || e.key === "r") {
+        // What is still to be typed comes first; the decision itself is never one key.
+        const open = [...document.querySelectorAll<HTMLInputElement>("[data-step]")].find((f) => !f.value);
+        (
+          open ??
+          document.querySelector<HTMLElement>(e.key === "a" ? "[data-go=approve]" : "[data-go=reject]")
+        )?.focus();
+      } else return;
+      e.preventDefault();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, [move]);
+}
 
 export function View() {
   const q = useProposals();
   const [place, go] = usePlace();
-  const now = useNow();
   const all = q.data ?? [];
-  const waiting = all.filter(isWaiting).sort(byUrgency);
-  const decided = all.filter((p) => !isWaiting(p)).sort((a, b) => b.updatedAt - a.updatedAt);
+  const lists = useMemo(() => sorted(q.data ?? []), [q.data]);
   const linked = place.id ? all.find((p) => p.id.startsWith(place.id ?? "")) : undefined;
   const tab = place.tab ?? (linked && !isWaiting(linked) ? "decided" : "waiting");
-  const list = tab === "waiting" ? waiting : decided;
+  const words = place.q ?? "";
+  const list = useMemo(
+    () => matching(tab === "waiting" ? lists.waiting : lists.decided, words),
+    [lists, tab, words],
+  );
   const selected = linked ?? (place.id ? undefined : list[0]);
+  const at = list.findIndex((p) => p.id === selected?.id);
+  useKeys((by) => {
+    const next = list[Math.max(0, Math.min(list.length - 1, at + by))];
+    if (next) go({ id: next.id, tab });
+  });
   return (
-    <div className="grid flex-1 gap-3 md:min-h-0 md:grid-cols-[minmax(260px,340px)_1fr]">
+    <div className="grid flex-1 gap-3 md:min-h-0 md:grid-cols-[minmax(280px,340px)_1fr]">
       <Panel
         title={t("approvals")}
         flush
@@ -31,52 +67,32 @@ export function View() {
             on={tab}
             onPick={(id) => go({ tab: id, id: undefined })}
             tabs={[
-              ["waiting", `${t("inbox")} ${waiting.length}`],
-              ["decided", `${t("decided")} ${decided.length}`],
+              ["waiting", `${t("inbox")} ${lists.waiting.length}`],
+              ["decided", `${t("decided")} ${lists.decided.length}`],
             ]}
           />
+        }
+        foot={
+          <div className="flex items-center gap-2">
+            <Search value={words} onChange={(x) => go({ q: x })} className="flex-1" />
+            <span className="text-[12px] text-t2 max-md:hidden">
+              <kbd>j</kbd> <kbd>k</kbd> {t("keysMove")} <kbd>a</kbd> <kbd>r</kbd> {t("keysDecide")}
+            </span>
+          </div>
         }
       >
         <Loaded q={q}>
           {() =>
             list.length ? (
-              <ul>
-                {list.slice(0, SHOWN).map((p) => (
+              <VirtualList items={list} height={ROW_PX} at={at} pick={selected?.id} label={t("approvals")}>
+                {(p) => (
                   <li key={p.id}>
-                    <button
-                      type="button"
-                      aria-current={p.id === selected?.id}
-                      onClick={() => go({ id: p.id, tab }, true)}
-                      className={cx(
-                        "flex w-full flex-col gap-0.5 border-line/60 border-b px-3 py-2 text-left hover:bg-s2",
-                        p.id === selected?.id && "bg-s3",
-                      )}
-                    >
-                      <span className="flex w-full items-center gap-2">
-                        <span className="font-semibold">{p.level}</span>
-                        <bdi className="min-w-0 flex-1 truncate font-medium">
-                          {action(p.operation, p.target, p.runMs)}
-                        </bdi>
-                        {isWaiting(p) ? <span className="text-t2">{left(p.expiresAt - now)}</span> : null}
-                      </span>
-                      <span className="flex w-full items-center gap-2 text-t2">
-                        {isWaiting(p) ? (
-                          <bdi className="truncate">{p.reason}</bdi>
-                        ) : (
-                          <>
-                            <StatusMark status={p.status} word={statusWord(p.status)} />
-                            <span className="ml-auto">
-                              <Age time={p.updatedAt} />
-                            </span>
-                          </>
-                        )}
-                      </span>
-                    </button>
+                    <Entry p={p} on={p.id === selected?.id} onPick={() => go({ id: p.id, tab }, true)} />
                   </li>
-                ))}
-              </ul>
+                )}
+              </VirtualList>
             ) : (
-              <Empty>{tab === "waiting" ? t("emptyInbox") : t("nothingDecided")}</Empty>
+              <Empty>{words ? t("noHit") : tab === "waiting" ? t("emptyInbox") : t("nothingDecided")}</Empty>
             )
           }
         </Loaded>
@@ -85,9 +101,49 @@ export function View() {
         <Sheet key={selected.id} p={selected} others={all} />
       ) : (
         <Panel>
-          <Empty>{t("noProposal")}</Empty>
+          <Empty>
+            {place.id && q.data ? t("noSuchProposal", { id: place.id.slice(0, 36) }) : t("noProposal")}
+          </Empty>
         </Panel>
       )}
     </div>
   );
+}
+
+function Entry({ p, on, onPick }: { p: Proposal; on: boolean; onPick: () => void }) {
+  const waiting = isWaiting(p);
+  return (
+    <button
+      type="button"
+      aria-current={on}
+      onClick={onPick}
+      className={cx(
+        "flex h-14 w-full flex-col justify-center gap-0.5 border-line/60 border-b px-3 text-left hover:bg-s2",
+        on && "bg-s3 shadow-[inset_3px_0_0_var(--accent)]",
+      )}
+    >
+      <span className="flex w-full items-center gap-2">
+        <span className={cx("font-semibold", p.level === "L3" && waiting && "text-danger")}>{p.level}</span>
+        <Txt className="min-w-0 flex-1 truncate font-medium">{action(p.operation, p.target, p.runMs)}</Txt>
+        {waiting ? <Countdown until={p.expiresAt} /> : null}
+      </span>
+      <span className="flex w-full min-w-0 items-center gap-2 text-t2">
+        {waiting ? (
+          <bdi className="truncate">{tame(p.reason, 200)}</bdi>
+        ) : (
+          <>
+            <StatusMark status={p.status} word={statusWord(p.status)} />
+            <span className="ml-auto">
+              <Age time={p.updatedAt} />
+            </span>
+          </>
+        )}
+      </span>
+    </button>
+  );
+}
+
+function Countdown({ until }: { until: number }) {
+  const ms = until - useNow();
+  return <span className={ms < 60_000 ? "font-semibold text-warn" : "text-t2"}>{left(ms)}</span>;
 }

@@ -1,119 +1,212 @@
 import { useState } from "react";
-import { csv } from "@/lib/format";
 import { t } from "@/lib/i18n";
-import { type Audit, type AuditReport, call } from "@/node/client";
+import { tame } from "@/lib/words";
+import { type Audit, type AuditReport, call, readText } from "@/node/client";
 import { useAudit } from "@/node/reads";
-import { Age, Button, Cell, download, Empty, Json, Loaded, Panel, Row, Table } from "@/ui/kit";
+import {
+  Age,
+  Button,
+  Cell,
+  CopyButton,
+  cx,
+  download,
+  Empty,
+  Json,
+  Loaded,
+  Pairs,
+  Panel,
+  Row,
+  Search,
+  Table,
+  Txt,
+} from "@/ui/kit";
+import { usePlace } from "@/ui/place";
+import { VirtualRows } from "@/ui/virtual";
 
-const STEP = 100;
-const MOST = 500;
+const PAGE = 500;
 
 export function View() {
-  const [limit, setLimit] = useState(STEP);
-  const q = useAudit(limit);
+  const [place, go] = usePlace();
+  const since = place.since === undefined ? undefined : Number(place.since) || 0;
+  const q = useAudit(since, PAGE);
   const [report, setReport] = useState<AuditReport | string>();
-  const [busy, setBusy] = useState(false);
+  const [busy, setBusy] = useState("");
   const verify = () => {
-    setBusy(true);
+    setBusy("verify");
     call<AuditReport>("GET", "/audit/verify")
       .then(setReport, (e: Error) => setReport(e.message))
-      .finally(() => setBusy(false));
+      .finally(() => setBusy(""));
   };
-  const rows = (list: Audit[]) => [
-    ["seq", "time", "kind", "subject", "detail", "hash"],
-    ...list.map((a) => [
-      a.seq,
-      new Date(a.time).toISOString(),
-      a.kind,
-      a.subject,
-      JSON.stringify(a.detail),
-      a.hash,
-    ]),
-  ];
+  const exported = () => {
+    setBusy("export");
+    readText("/audit/export")
+      .then(
+        (text) => download("clawmesh-audit.jsonl", "application/x-ndjson", text),
+        (e: Error) => setReport(e.message),
+      )
+      .finally(() => setBusy(""));
+  };
+  const words = (place.q ?? "").toLowerCase();
+  const list = [...(q.data ?? [])].reverse();
+  const found = words
+    ? list.filter((a) =>
+        `${a.seq} ${a.kind} ${a.subject} ${JSON.stringify(a.detail)}`.toLowerCase().includes(words),
+      )
+    : list;
+  const first = list.at(-1)?.seq;
+  const chosen = place.seq ? list.find((a) => String(a.seq) === place.seq) : undefined;
+  return (
+    <div className="grid flex-1 gap-3 md:min-h-0 lg:grid-cols-[1fr_minmax(300px,380px)]">
+      <Panel
+        flush
+        title={t("audit")}
+        className="max-md:max-h-[70vh] md:min-h-0"
+        aside={
+          <>
+            <Search value={place.q ?? ""} onChange={(x) => go({ q: x })} />
+            <Button className="h-7!" onClick={verify} disabled={Boolean(busy)}>
+              {busy === "verify" ? t("verifying") : t("verify")}
+            </Button>
+            <Button className="h-7!" onClick={exported} disabled={Boolean(busy)} title={t("exportAuditHint")}>
+              {t("exportAudit")}
+            </Button>
+          </>
+        }
+        foot={
+          <div className="flex flex-wrap items-center gap-2">
+            {since === undefined ? null : (
+              <Button className="h-7!" onClick={() => go({ since: undefined, seq: undefined })}>
+                {t("newest")}
+              </Button>
+            )}
+            <Button
+              className="h-7!"
+              disabled={!first || first <= 1}
+              onClick={() =>
+                go({ since: String(Math.max(0, (first ?? 1) - 1 - PAGE)), seq: undefined }, true)
+              }
+            >
+              {t("older")}
+            </Button>
+            <span className="ml-auto text-[12px] text-t2">
+              {list.length ? t("seqSpan", { from: first ?? 0, to: list[0]?.seq ?? 0 }) : null}
+            </span>
+          </div>
+        }
+      >
+        {report ? <Report report={report} /> : null}
+        <Loaded q={q}>
+          {() =>
+            found.length ? (
+              <Table label={t("audit")} head={[t("seq"), t("time"), t("kind"), t("subject"), t("chain")]}>
+                <VirtualRows
+                  items={found}
+                  columns={5}
+                  pick={place.seq}
+                  at={chosen ? found.indexOf(chosen) : undefined}
+                >
+                  {(a) => (
+                    <Row key={a.seq} on={a === chosen}>
+                      <Cell className="text-t2">{a.seq}</Cell>
+                      <Cell className="whitespace-nowrap">
+                        <Age time={a.time} />
+                      </Cell>
+                      <Cell>
+                        <button
+                          type="button"
+                          className="max-w-64 truncate text-left font-medium text-accent hover:underline"
+                          onClick={() => go({ seq: String(a.seq) }, true)}
+                        >
+                          <Txt max={64}>{a.kind}</Txt>
+                        </button>
+                      </Cell>
+                      <Cell className="max-w-56 truncate font-mono text-[12px]">
+                        <bdi title={tame(a.subject, 200)}>{tame(a.subject, 36)}</bdi>
+                      </Cell>
+                      <Cell className="whitespace-nowrap font-mono text-[12px] text-t2">
+                        <span aria-hidden="true">↳ </span>
+                        {a.hash.slice(0, 8)}
+                      </Cell>
+                    </Row>
+                  )}
+                </VirtualRows>
+              </Table>
+            ) : (
+              <Empty>{words ? t("noHit") : t("noAudit")}</Empty>
+            )
+          }
+        </Loaded>
+      </Panel>
+      <Entry a={chosen} before={chosen ? list[list.indexOf(chosen) + 1] : undefined} />
+    </div>
+  );
+}
+
+function Report({ report }: { report: AuditReport | string }) {
+  const bad = typeof report === "string" || !report.ok;
+  return (
+    <div
+      role={bad ? "alert" : "status"}
+      className={cx("border-line border-b bg-s2 px-3 py-2", bad ? "text-danger" : "text-ok")}
+    >
+      {typeof report === "string" ? (
+        <>
+          ▲ <Txt max={400}>{report}</Txt>
+        </>
+      ) : report.ok ? (
+        `● ${t("verifyOk", { n: report.entries.toLocaleString("en-US") })}`
+      ) : (
+        <>
+          ■ {t("verifyBad", { n: report.faults.length })}
+          {report.faults.slice(0, 20).map((f) => (
+            <p key={f}>
+              <Txt max={300}>{f}</Txt>
+            </p>
+          ))}
+        </>
+      )}
+    </div>
+  );
+}
+
+function Entry({ a, before }: { a?: Audit; before?: Audit }) {
   return (
     <Panel
-      flush
-      title={t("audit")}
-      className="flex-1 md:min-h-0"
-      aside={
-        <>
-          <Button className="h-7" onClick={verify} disabled={busy}>
-            {t("verify")}
-          </Button>
-          <Button
-            className="h-7"
-            onClick={() => q.data && download("audit.csv", "text/csv", csv(rows(q.data)))}
-          >
-            {t("exportCsv")}
-          </Button>
-          <Button
-            className="h-7"
-            onClick={() =>
-              q.data && download("audit.json", "application/json", JSON.stringify(q.data, null, 2))
-            }
-          >
-            {t("exportJson")}
-          </Button>
-        </>
-      }
+      title={t("entry")}
+      aside={a ? <CopyButton label={t("copyLink")} text={`${location.origin}/audit?seq=${a.seq}`} /> : null}
     >
-      {report ? (
-        <div role="status" className="border-line border-b bg-s2 px-3 py-2">
-          {typeof report === "string" ? (
-            <span className="text-danger">
-              ▲ <bdi>{report}</bdi>
-            </span>
-          ) : report.ok ? (
-            <span className="text-ok">● {t("verifyOk", { n: report.entries })}</span>
-          ) : (
-            <div className="text-danger">
-              ■ {t("verifyBad", { n: report.faults.length })}{" "}
-              {report.faults.map((f) => (
-                <p key={f}>
-                  <bdi>{f}</bdi>
-                </p>
-              ))}
-            </div>
-          )}
+      {a ? (
+        <div className="flex flex-col gap-3">
+          <Pairs
+            rows={[
+              [t("seq"), a.seq],
+              [t("time"), <Age key="t" time={a.time} />],
+              [t("kind"), <Txt key="k">{a.kind}</Txt>],
+              [
+                t("subject"),
+                <Txt key="s" className="font-mono text-[12px]" max={300}>
+                  {a.subject}
+                </Txt>,
+              ],
+              [
+                t("hashOf"),
+                <code key="h" className="font-mono text-[12px]">
+                  {a.hash}
+                </code>,
+              ],
+              [
+                t("follows"),
+                <code key="b" className="font-mono text-[12px]">
+                  {before ? `${before.seq}: ${before.hash}` : "–"}
+                </code>,
+              ],
+            ]}
+          />
+          <Json data={a.detail} />
         </div>
-      ) : null}
-      <Loaded q={q}>
-        {(list) =>
-          list.length ? (
-            <>
-              <Table label={t("audit")} head={[t("seq"), t("time"), t("kind"), t("subject"), t("detail")]}>
-                {[...list].reverse().map((a) => (
-                  <Row key={a.seq}>
-                    <Cell className="align-top text-t2">{a.seq}</Cell>
-                    <Cell className="align-top">
-                      <Age time={a.time} />
-                    </Cell>
-                    <Cell className="align-top font-medium">{a.kind}</Cell>
-                    <Cell className="align-top font-mono text-[12px]">
-                      <bdi title={a.subject}>{a.subject.slice(0, 36)}</bdi>
-                    </Cell>
-                    <Cell className="w-1/2">
-                      <details>
-                        <summary className="max-w-[50vw] truncate text-t2">
-                          <bdi>{JSON.stringify(a.detail).slice(0, 140)}</bdi>
-                        </summary>
-                        <Json data={{ detail: a.detail, hash: a.hash }} />
-                      </details>
-                    </Cell>
-                  </Row>
-                ))}
-              </Table>
-              {list.length >= limit && limit < MOST ? (
-                <Button className="m-2" onClick={() => setLimit(Math.min(limit + STEP, MOST))}>
-                  {t("loadMore")}
-                </Button>
-              ) : null}
-            </>
-          ) : (
-            <Empty>{t("noAudit")}</Empty>
-          )
-        }
-      </Loaded>
+      ) : (
+        <p className="text-t2">{t("pickEntry")}</p>
+      )}
     </Panel>
   );
 }

@@ -1,11 +1,14 @@
 import { Link } from "@tanstack/react-router";
-import { type FormEvent, useState } from "react";
-import { action, span, value } from "@/lib/format";
-import { statusWord, t } from "@/lib/i18n";
+import { type FormEvent, useEffect, useRef, useState } from "react";
+import { health } from "@/lib/condition";
+import { span, value } from "@/lib/format";
+import { healthKey, statusWord, t } from "@/lib/i18n";
+import { line, tame } from "@/lib/words";
 import { call, type Draft, type Fact } from "@/node/client";
 import { isWaiting } from "@/node/patch";
 import { useEvents, useProposals, useSession, useStatus, useTopology, useWorld } from "@/node/reads";
-import { Button, cx, Id, Panel, Since, Worth } from "@/ui/kit";
+import { Button, cx, Empty, Id, Panel, Since, Txt, Worth } from "@/ui/kit";
+import { ProposalCard } from "@/ui/proposal";
 import { understand } from "./model";
 
 interface Line {
@@ -15,17 +18,31 @@ interface Line {
   facts?: Fact[];
   proposals?: string[];
 }
+/** The conversation outlives a look at another page, and nothing longer. */
+let kept: Line[] = [];
+const LINES_MAX = 200;
+const HINTS = ["/status", "/waiting", "/nodes", "/alerts", "/world", "/help"];
 
 export function View() {
-  const [lines, setLines] = useState<Line[]>([]);
+  const [lines, setLines] = useState<Line[]>(kept);
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
+  const [dropped, setDropped] = useState<ReadonlySet<string>>(new Set());
+  const end = useRef<HTMLDivElement>(null);
+  const field = useRef<HTMLInputElement>(null);
   const status = useStatus().data;
   const session = useSession().data;
   const topology = useTopology().data;
   const proposals = useProposals().data ?? [];
   const events = useEvents().data ?? [];
   const world = useWorld().data ?? [];
+  useEffect(() => {
+    kept = lines;
+    end.current?.scrollIntoView({ block: "nearest" });
+  }, [lines]);
+
+  const cited = lines.findLast((l) => l.facts?.length)?.facts ?? [];
+  const cites = cited.filter((f) => !dropped.has(f.frameId));
 
   const answer = async (asked: string): Promise<Omit<Line, "n" | "mine">> => {
     const wish = understand(asked, [...new Set(world.map((f) => f.metric))]);
@@ -37,37 +54,43 @@ export function View() {
       case "status":
         return {
           text: status
-            ? `${status.displayName}: ${span(status.uptimeMs)} up, ${status.peers.length} peers, ${status.frames} frames, ${status.proposalsWaiting} waiting. ${status.problems.join(" ")}`
+            ? [
+                t("saysStatus", {
+                  name: status.displayName,
+                  up: span(status.uptimeMs),
+                  peers: status.peers.length,
+                  frames: status.frames.toLocaleString("en-US"),
+                  waiting: status.proposalsWaiting,
+                }),
+                ...status.problems,
+              ].join("\n")
             : t("lostNever"),
         };
       case "waiting": {
         const w = proposals.filter(isWaiting);
         return {
-          text: w.length
-            ? w.map((p) => `${p.level}: ${action(p.operation, p.target, p.runMs)} (${p.reason})`).join("\n")
-            : t("nothingWaits"),
+          text: w.length ? t("saysWaiting", { n: w.length }) : t("nothingWaits"),
           proposals: w.map((p) => p.id),
         };
       }
       case "nodes":
         return {
           text: (topology?.nodes ?? [])
-            .map(
-              (n) =>
-                `${n.name ?? n.deviceId.slice(0, 8)}: ${n.own ? t("self") : n.connected ? t("connected") : t("offline")}`,
-            )
+            .map((n) => `${line(n.name ?? n.deviceId.slice(0, 8), 48)}: ${t(healthKey(health(n, status)))}`)
             .join("\n"),
         };
       case "alerts": {
         const a = events.filter((e) => e.severity !== "info").slice(-10);
-        return { text: a.length ? a.map((e) => e.message).join("\n") : t("noAlerts") };
+        return { text: a.length ? a.map((e) => line(e.message, 200)).join("\n") : t("noAlerts") };
       }
       case "world": {
         const facts = world.filter((f) => f.metric.toLowerCase().includes(wish.metric)).slice(0, 20);
         return {
           text: facts.length
             ? facts
-                .map((f) => `${f.metric}${f.zone ? ` (${f.zone})` : ""}: ${value(f.value, f.unit)}`)
+                .map((f) =>
+                  line(`${f.metric}${f.zone ? ` (${f.zone})` : ""}: ${value(f.value, f.unit)}`, 160),
+                )
                 .join("\n")
             : t("noFacts"),
           facts,
@@ -80,10 +103,10 @@ export function View() {
           params: wish.params,
           reason: wish.reason,
           name: session?.name ?? session?.decision.operator?.name ?? "console",
-          cites: [],
+          cites: cites.map((f) => f.frameId),
         });
         return {
-          text: `${t("draftSent", { target: wish.target, operation: wish.operation, status: draft.status })} ${draft.detail ?? ""}`,
+          text: `${t("draftSent", { target: wish.target, operation: wish.operation, status: statusWord(draft.status) })} ${draft.detail ?? ""}`,
           proposals: draft.proposalId ? [draft.proposalId] : [],
         };
       }
@@ -92,62 +115,105 @@ export function View() {
     }
   };
 
-  const send = (e: FormEvent) => {
-    e.preventDefault();
-    const asked = text.trim();
+  const say = (asked: string) => {
     if (!asked || busy) return;
     setText("");
     setBusy(true);
-    setLines((l) => [...l, { n: l.length, mine: true, text: asked }]);
+    setLines((l) => [...l, { n: (l.at(-1)?.n ?? 0) + 1, mine: true, text: asked }]);
     answer(asked)
-      .catch((error: Error) => ({ text: error.message }))
-      .then((a) => setLines((l) => [...l.slice(-200), { ...a, n: (l.at(-1)?.n ?? 0) + 1, mine: false }]))
+      .catch((error: Error) => ({ text: `▲ ${error.message}` }))
+      .then((a) =>
+        setLines((l) => [...l.slice(-LINES_MAX), { ...a, n: (l.at(-1)?.n ?? 0) + 1, mine: false }]),
+      )
       .finally(() => setBusy(false));
   };
-  const cited = lines.findLast((l) => l.facts?.length)?.facts;
+  const send = (e: FormEvent) => {
+    e.preventDefault();
+    say(text.trim());
+  };
+  const planner = status?.planner;
   return (
-    <div className="grid flex-1 gap-3 md:min-h-0 lg:grid-cols-[1fr_minmax(280px,360px)]">
+    <div className="grid flex-1 gap-3 max-md:content-start md:min-h-0 lg:grid-cols-[1fr_minmax(280px,360px)]">
       <section className="flex min-h-80 flex-col rounded-md border border-line bg-s1 md:min-h-0">
-        <p className="border-line border-b px-3 py-2 text-t2">◇ {t("noModel")}</p>
+        <p className="flex flex-wrap gap-x-2 border-line border-b px-3 py-2 text-t2">
+          <span>◇ {t("noModel")}</span>
+          {planner ? (
+            <span className={planner.state === "paused" ? "text-warn" : undefined}>
+              {t("plannerState")}: <Txt max={160}>{planner.why}</Txt>
+            </span>
+          ) : null}
+        </p>
         <div
           role="log"
           tabIndex={0}
           aria-label={t("command")}
           className="flex min-h-0 flex-1 flex-col gap-3 overflow-auto p-3"
         >
-          {lines.length ? null : <p className="text-t2">{t("help")}</p>}
+          {lines.length ? null : <p className="max-w-prose text-t2">{t("help")}</p>}
           {lines.map((l) => (
             <div
               key={l.n}
               className={cx(
-                "max-w-[80%] rounded-md border px-3 py-2",
+                "max-w-[85%] rounded-md border px-3 py-2",
                 l.mine ? "self-end border-human" : "self-start border-line bg-s2",
               )}
             >
               <div className="text-[11px] text-t2">{l.mine ? t("you") : t("consoleName")}</div>
               <div className="whitespace-pre-wrap wrap-anywhere">
-                <bdi>{l.text.slice(0, 4000)}</bdi>
+                <bdi>{tame(l.text, 4000, true)}</bdi>
               </div>
-              {(l.proposals ?? []).map((id) => {
-                const p = proposals.find((x) => x.id === id);
-                return (
-                  <Link
-                    key={id}
-                    to="/approvals"
-                    search={{ id } as never}
-                    className="mt-1 block text-accent hover:underline"
-                  >
-                    {p
-                      ? `${action(p.operation, p.target, p.runMs)} · ${statusWord(p.status)}`
-                      : id.slice(0, 8)}
-                  </Link>
-                );
-              })}
+              {l.facts?.length ? (
+                <p className="mt-1 flex flex-wrap gap-x-2 text-[12px]">
+                  {l.facts.map((f, i) => (
+                    <Link
+                      key={f.frameId}
+                      to="/world"
+                      search={{ tab: "frames", frame: f.frameId } as never}
+                      title={line(`${f.metric} = ${value(f.value, f.unit)}`, 120)}
+                      className="text-accent hover:underline"
+                    >
+                      [{i + 1}]
+                    </Link>
+                  ))}
+                </p>
+              ) : null}
+              {l.proposals?.length ? (
+                <div className="mt-2 flex flex-col gap-1.5">
+                  {l.proposals.slice(0, 20).map((id) => {
+                    const p = proposals.find((x) => x.id === id);
+                    return p ? <ProposalCard key={id} p={p} framed /> : null;
+                  })}
+                </div>
+              ) : null}
             </div>
           ))}
+          {busy ? (
+            <p role="status" className="text-t2">
+              {t("asking")}
+            </p>
+          ) : null}
+          <div ref={end} />
         </div>
-        <form onSubmit={send} className="flex gap-2 border-line border-t p-3">
+        <div className="flex flex-wrap gap-1 border-line border-t px-3 pt-2">
+          {HINTS.map((h) => (
+            <Button key={h} tone="quiet" className="h-7! px-2" disabled={busy} onClick={() => say(h)}>
+              {h}
+            </Button>
+          ))}
+          <Button
+            tone="quiet"
+            className="h-7! px-2"
+            onClick={() => {
+              setText("/do ");
+              field.current?.focus();
+            }}
+          >
+            /do…
+          </Button>
+        </div>
+        <form onSubmit={send} className="flex gap-2 p-3 pt-2">
           <input
+            ref={field}
             aria-label={t("ask")}
             dir="auto"
             maxLength={1000}
@@ -156,40 +222,55 @@ export function View() {
             onChange={(e) => setText(e.target.value)}
             className="h-9 min-w-0 flex-1 rounded-md border border-line bg-s0 px-3"
           />
-          <Button type="submit" tone="accent" className="h-9" disabled={busy || !text.trim()}>
+          <Button type="submit" tone="accent" className="h-9!" disabled={busy || !text.trim()}>
             {t("send")}
           </Button>
         </form>
       </section>
       <Panel title={t("cited")}>
-        {cited ? (
-          <ul className="flex flex-col gap-3">
-            {cited.map((f) => (
-              <li key={f.frameId}>
-                <Link
-                  to="/world"
-                  search={{ tab: "frames", frame: f.frameId } as never}
-                  className="font-medium hover:underline"
-                >
-                  <bdi>
-                    {f.metric} = {value(f.value, f.unit)}
-                  </bdi>
-                </Link>
-                <div className="flex flex-wrap gap-2 text-t2">
-                  <Worth
-                    claimed={f.claimedTier}
-                    effective={f.effectiveTier}
-                    signature={f.signature}
-                    tainted={f.tainted}
+        {cited.length ? (
+          <>
+            <p className="mb-2 text-[12px] text-t2">{t("citesHint")}</p>
+            <ul className="flex flex-col gap-3">
+              {cited.map((f, i) => (
+                <li key={f.frameId} className="flex gap-2">
+                  <input
+                    type="checkbox"
+                    className="mt-1 self-start accent-accent"
+                    aria-label={t("citeThis", { text: line(f.metric, 60) })}
+                    checked={!dropped.has(f.frameId)}
+                    onChange={(e) => {
+                      const next = new Set(dropped);
+                      if (e.target.checked) next.delete(f.frameId);
+                      else next.add(f.frameId);
+                      setDropped(next);
+                    }}
                   />
-                  <Since time={f.sensedAt} />
-                  <Id id={f.origin} label={f.originName} />
-                </div>
-              </li>
-            ))}
-          </ul>
+                  <div className="min-w-0">
+                    <Link
+                      to="/world"
+                      search={{ tab: "frames", frame: f.frameId } as never}
+                      className="font-medium hover:underline"
+                    >
+                      <Txt>{`[${i + 1}] ${f.metric} = ${value(f.value, f.unit)}`}</Txt>
+                    </Link>
+                    <div className="flex flex-wrap gap-2 text-t2">
+                      <Worth
+                        claimed={f.claimedTier}
+                        effective={f.effectiveTier}
+                        signature={f.signature}
+                        tainted={f.tainted}
+                      />
+                      <Since time={f.sensedAt} />
+                      <Id id={f.origin} label={f.originName} />
+                    </div>
+                  </div>
+                </li>
+              ))}
+            </ul>
+          </>
         ) : (
-          <p className="text-t2">{t("noCited")}</p>
+          <Empty>{t("noCited")}</Empty>
         )}
       </Panel>
     </div>

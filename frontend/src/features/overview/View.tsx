@@ -1,20 +1,34 @@
 import { Link } from "@tanstack/react-router";
-import { action, left, span, value } from "@/lib/format";
+import { type Health, health } from "@/lib/condition";
+import { span, value } from "@/lib/format";
 import { t } from "@/lib/i18n";
+import type { Status, Topology } from "@/node/client";
 import { byUrgency, isWaiting } from "@/node/patch";
-import { useEvents, useProposals, useTopology, useWorld } from "@/node/reads";
+import { useEvents, useProposals, useStatus, useTopology, useWorld } from "@/node/reads";
 import { Age, Cell, Empty, Id, Loaded, Panel, Row, Since, Table, useNow, Words } from "@/ui/kit";
-import { health, StateOf } from "@/ui/nodes";
+import { NodeState } from "@/ui/nodes";
+import { ProposalCard } from "@/ui/proposal";
+import { VirtualRows } from "@/ui/virtual";
+import { told } from "./model";
+
+const NEEDS_MAX = 20;
+const SHOWN_MAX = 100;
+const HOUR_MS = 3_600_000;
+const WORST: Health[] = ["stopped", "offline", "degraded", "unknown", "needs", "healthy"];
+type TopNode = Topology["nodes"][number];
+const worstFirst = (nodes: TopNode[], status: Status | undefined): TopNode[] =>
+  [...nodes].sort((a, b) => WORST.indexOf(health(a, status)) - WORST.indexOf(health(b, status)));
 
 export function View() {
   const now = useNow();
   const proposals = useProposals();
   const topology = useTopology();
+  const status = useStatus().data;
   const events = useEvents();
   const world = useWorld().data ?? [];
-  const recent = (events.data ?? []).filter((e) => now - e.time < 3_600_000).reverse();
-  const alerts = recent.filter((e) => e.severity !== "info");
-  const loadOf = (id: string) => world.find((f) => f.origin === id && f.metric === "cpu.load");
+  const recent = told(events.data ?? [], now - HOUR_MS);
+  const alerts = recent.filter(({ event: e }) => e.severity !== "info");
+  const loads = new Map(world.filter((f) => f.metric === "cpu.load").map((f) => [f.origin, f]));
   const waiting = (proposals.data ?? []).filter(isWaiting).sort(byUrgency);
   return (
     <div className="grid flex-1 gap-3 lg:min-h-0 lg:grid-cols-2 lg:grid-rows-2 [&>*]:max-lg:min-h-56">
@@ -23,24 +37,18 @@ export function View() {
           {() =>
             waiting.length ? (
               <ul>
-                {waiting.map((p) => (
+                {waiting.slice(0, NEEDS_MAX).map((p) => (
                   <li key={p.id}>
-                    <Link
-                      to="/approvals"
-                      search={{ id: p.id } as never}
-                      className="flex min-h-12 items-center gap-3 border-line/60 border-b px-3 py-1.5 hover:bg-s2"
-                    >
-                      <span className="font-semibold text-warn">▲ {p.level}</span>
-                      <span className="min-w-0 flex-1">
-                        <bdi className="block truncate font-medium">
-                          {action(p.operation, p.target, p.runMs)}
-                        </bdi>
-                        <bdi className="block truncate text-t2">{p.reason}</bdi>
-                      </span>
-                      <span className="text-t2">{left(p.expiresAt - now)}</span>
-                    </Link>
+                    <ProposalCard p={p} />
                   </li>
                 ))}
+                {waiting.length > NEEDS_MAX ? (
+                  <li className="p-3">
+                    <Link to="/approvals" className="text-accent underline">
+                      {t("moreWaiting", { n: waiting.length - NEEDS_MAX })}
+                    </Link>
+                  </li>
+                ) : null}
               </ul>
             ) : (
               <Empty>● {t("nothingWaits")}</Empty>
@@ -51,26 +59,37 @@ export function View() {
       <Panel title={t("nodesTitle")} flush>
         <Loaded q={topology}>
           {(top) => (
-            <Table label={t("nodesTitle")} head={[t("name"), t("state"), t("age"), t("load"), t("links")]}>
-              {top.nodes.map((n) => {
-                const load = loadOf(n.deviceId);
-                return (
-                  <Row key={n.deviceId}>
-                    <Cell className="font-medium">
-                      <Link to="/topology" search={{ node: n.deviceId } as never} className="hover:underline">
-                        <Id id={n.deviceId} label={n.name} />
-                      </Link>
-                      {n.own ? <span className="text-t2"> ({t("self")})</span> : null}
-                    </Cell>
-                    <Cell>
-                      <StateOf is={health(n)} />
-                    </Cell>
-                    <Cell>{n.ageMs === null || n.ageMs === undefined ? "–" : span(n.ageMs)}</Cell>
-                    <Cell>{load ? value(load.value, load.unit) : "–"}</Cell>
-                    <Cell>{top.links.filter((l) => l.a === n.deviceId || l.b === n.deviceId).length}</Cell>
-                  </Row>
-                );
-              })}
+            <Table
+              label={t("nodesTitle")}
+              head={[t("name"), t("state"), t("age"), t("load"), t("linksTitle")]}
+            >
+              <VirtualRows items={worstFirst(top.nodes, status)} columns={5}>
+                {(n) => {
+                  const load = loads.get(n.deviceId);
+                  return (
+                    <Row key={n.deviceId}>
+                      <Cell className="max-w-64 truncate font-medium">
+                        <Link
+                          to="/topology"
+                          search={{ node: n.deviceId } as never}
+                          className="hover:underline"
+                        >
+                          <Id id={n.deviceId} label={n.name} />
+                        </Link>
+                        {n.own ? <span className="text-t2"> ({t("self")})</span> : null}
+                      </Cell>
+                      <Cell>
+                        <NodeState n={n} status={status} />
+                      </Cell>
+                      <Cell className="whitespace-nowrap">
+                        {n.ageMs === null || n.ageMs === undefined ? "–" : span(n.ageMs)}
+                      </Cell>
+                      <Cell>{load ? value(load.value, load.unit) : "–"}</Cell>
+                      <Cell>{top.links.filter((l) => l.a === n.deviceId || l.b === n.deviceId).length}</Cell>
+                    </Row>
+                  );
+                }}
+              </VirtualRows>
             </Table>
           )}
         </Loaded>
@@ -80,13 +99,14 @@ export function View() {
           {() =>
             recent.length ? (
               <ul>
-                {recent.slice(0, 100).map((e) => (
+                {recent.slice(0, SHOWN_MAX).map(({ event: e, times }) => (
                   <li key={e.seq} className="flex gap-3 border-line/60 border-b px-3 py-1.5">
                     <span className="w-20 shrink-0 text-t2">
                       <Age time={e.time} />
                     </span>
                     <span className="min-w-0 flex-1">
                       <Words text={e.message} />
+                      {times > 1 ? <span className="text-t2"> ×{times}</span> : null}
                     </span>
                   </li>
                 ))}
@@ -100,13 +120,14 @@ export function View() {
       <Panel title={t("alerts")} aside={alerts.length || null} flush>
         {alerts.length ? (
           <ul>
-            {alerts.map((e) => (
+            {alerts.slice(0, SHOWN_MAX).map(({ event: e, times }) => (
               <li key={e.seq} className="flex gap-3 border-line/60 border-b px-3 py-1.5">
                 <span className={e.severity === "critical" ? "text-danger" : "text-warn"}>
                   {e.severity === "critical" ? "■" : "◐"} <span className="sr-only">{e.severity}</span>
                 </span>
                 <span className="min-w-0 flex-1">
                   <Words text={e.message} />
+                  {times > 1 ? <span className="text-t2"> ×{times}</span> : null}
                 </span>
                 <Since time={e.time} stale={Number.POSITIVE_INFINITY} />
               </li>

@@ -2,98 +2,50 @@ import "uplot/dist/uPlot.min.css";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import { value } from "@/lib/format";
+import { line, tame } from "@/lib/words";
 import type { Series } from "@/node/client";
-import { align } from "./model";
+import { type Action, align, span } from "./model";
 
 const COLORS = ["--accent", "--human", "--warn", "--info", "--ok", "--danger"];
 const color = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const clock = (at: number, days: boolean) =>
+  new Date(at * 1000).toLocaleString("en-GB", {
+    hour: "2-digit",
+    minute: "2-digit",
+    ...(days ? { day: "numeric", month: "short" } : { second: "2-digit" }),
+  });
+const DAY_S = 86_400;
+
+interface Drawn {
+  series: Series;
+  actions: Action[];
+  from: number;
+  to: number;
+}
 
 export function Chart({
-  series,
-  range,
-  actions,
   label,
-}: {
-  series: Series;
-  range: number;
-  actions: { time: number; text: string }[];
-  label: string;
-}) {
+  onZoom,
+  ...drawn
+}: Drawn & { label: string; onZoom: (from: number, to: number) => void }) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(null);
-  const marks = useRef(actions);
-  marks.current = actions;
+  const latest = useRef<Drawn>(drawn);
+  latest.current = drawn;
+  const zoom = useRef(onZoom);
+  zoom.current = onZoom;
+  const { series } = drawn;
   const shape = series.lines.map((l) => `${l.origin}${l.zone}${l.unit}`).join("|");
-  const latest = useRef(series);
-  latest.current = series;
 
   useEffect(() => {
     const here = box.current;
     if (!here) return;
     const draw = () => {
       plot.current?.destroy();
-      const { labels, data } = align(latest.current);
-      const axis = {
-        stroke: color("--t2"),
-        grid: { stroke: color("--line"), width: 1 },
-        ticks: { stroke: color("--line"), width: 1 },
-      };
-      const unit = latest.current.lines[0]?.unit ?? "";
-      const line = (u: uPlot, at: number) => {
-        const x = u.valToPos(at, "x", true);
-        if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) return;
-        u.ctx.strokeStyle = color("--warn");
-        u.ctx.setLineDash([4, 4]);
-        u.ctx.beginPath();
-        u.ctx.moveTo(x, u.bbox.top);
-        u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
-        u.ctx.stroke();
-        u.ctx.setLineDash([]);
-      };
-      plot.current = new uPlot(
-        {
-          width: Math.max(200, here.clientWidth),
-          height: Math.max(140, here.clientHeight - 34),
-          cursor: { sync: { key: "clawmesh" } },
-          scales: { x: { range: (_u, min, max) => [Math.max(min, max - range / 1000), max] } },
-          axes: [
-            {
-              ...axis,
-              values: (_u, v) => v.map((x) => new Date(x * 1000).toLocaleTimeString("en-GB")),
-              space: 90,
-            },
-            { ...axis, size: 64, values: (_u, v) => v.map((x) => value(x, unit)) },
-          ],
-          series: [
-            { value: (_u, v) => (v == null ? "–" : new Date(v * 1000).toLocaleTimeString("en-GB")) },
-            ...labels.map((name, i) => ({
-              label: name,
-              stroke: color(COLORS[i % COLORS.length] ?? "--accent"),
-              width: 1.5,
-              dash: i >= COLORS.length ? [6, 3] : undefined,
-              spanGaps: false,
-              value: (_u: uPlot, v: number | null) => value(v, unit),
-            })),
-          ],
-          hooks: {
-            draw: [
-              (u) => {
-                for (const a of marks.current) line(u, a.time / 1000);
-              },
-            ],
-          },
-        },
-        data as uPlot.AlignedData,
-        here,
-      );
+      plot.current = new uPlot(options(here, latest, zoom), aligned(latest.current), here);
     };
     draw();
-    const resize = new ResizeObserver(() =>
-      plot.current?.setSize({
-        width: Math.max(200, here.clientWidth),
-        height: Math.max(140, here.clientHeight - 34),
-      }),
-    );
+    const resize = new ResizeObserver(() => plot.current?.setSize(size(here)));
     resize.observe(here);
     window.addEventListener("clawmesh-theme", draw);
     return () => {
@@ -102,11 +54,130 @@ export function Chart({
       plot.current?.destroy();
       plot.current = null;
     };
-  }, [shape, range]);
+  }, [shape]);
   useEffect(() => {
-    plot.current?.setData(align(series).data as uPlot.AlignedData);
-  }, [series]);
+    plot.current?.setData(aligned(latest.current));
+  }, [series, drawn.from, drawn.to, drawn.actions.length]);
   return (
     <div ref={box} role="img" aria-label={label} className="min-h-44 flex-1 overflow-hidden px-1 pt-1" />
   );
+}
+
+const aligned = (d: Drawn) => align(d.series).data as uPlot.AlignedData;
+const size = (here: HTMLElement) => ({
+  width: Math.max(200, here.clientWidth - 8),
+  height: Math.max(140, here.clientHeight - 34),
+});
+
+function options(
+  here: HTMLElement,
+  latest: React.RefObject<Drawn>,
+  zoom: React.RefObject<(from: number, to: number) => void>,
+): uPlot.Options {
+  const axis = {
+    stroke: color("--t2"),
+    grid: { stroke: color("--line"), width: 1 },
+    ticks: { stroke: color("--line"), width: 1 },
+  };
+  const unit = latest.current.series.lines[0]?.unit ?? "";
+  const days = () => latest.current.to - latest.current.from > DAY_S * 1000;
+  return {
+    ...size(here),
+    cursor: { sync: { key: "clawmesh" }, drag: { x: true, y: false, setScale: false } },
+    scales: {
+      x: { range: () => [latest.current.from / 1000, latest.current.to / 1000] },
+      y: {
+        range: (u) =>
+          span(
+            u.data.slice(1) as (number | null)[][],
+            (latest.current.series.thresholds ?? []).map((x) => x.value),
+          ),
+      },
+    },
+    axes: [
+      { ...axis, values: (_u, v) => v.map((x) => clock(x, days())), space: days() ? 120 : 90 },
+      { ...axis, size: 64, values: (_u, v) => v.map((x) => value(x, unit)) },
+    ],
+    series: [
+      { value: (_u, v) => (v == null ? "–" : clock(v, days())) },
+      ...align(latest.current.series).labels.map((name, i) => ({
+        label: line(name, 48),
+        stroke: color(COLORS[i % COLORS.length] ?? "--accent"),
+        width: 1.5,
+        dash: i >= COLORS.length ? [6, 3] : undefined,
+        spanGaps: false,
+        value: (_u: uPlot, v: number | null) => value(v, unit),
+      })),
+    ],
+    hooks: {
+      drawClear: [(u) => bands(u, latest.current)],
+      draw: [(u) => limits(u, latest.current, unit)],
+      setSelect: [
+        (u) => {
+          const { left, width } = u.select;
+          if (width < 8) return;
+          zoom.current(u.posToVal(left, "x") * 1000, u.posToVal(left + width, "x") * 1000);
+          u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+        },
+      ],
+    },
+  };
+}
+
+/** While something moved, its time is tinted behind the lines, with its name. */
+function bands(u: uPlot, { actions, from, to }: Drawn) {
+  const { ctx } = u;
+  const { left, top, width, height } = u.bbox;
+  const px = window.devicePixelRatio || 1;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, width, height);
+  ctx.clip();
+  ctx.font = `${11 * px}px system-ui, sans-serif`;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "top";
+  let free = left;
+  for (const a of actions) {
+    const x0 = u.valToPos(Math.max(a.from, from) / 1000, "x", true);
+    const x1 = Math.max(x0 + 2 * px, u.valToPos(Math.min(a.to ?? to, to) / 1000, "x", true));
+    ctx.globalAlpha = 0.18;
+    ctx.fillStyle = color("--warn");
+    ctx.fillRect(x0, top, x1 - x0, height);
+    ctx.globalAlpha = 1;
+    ctx.fillRect(x0, top, px, height);
+    const text = tame(a.text, 24);
+    if (x0 < free) continue;
+    ctx.fillText(text, x0 + 4 * px, top + 3 * px);
+    free = x0 + ctx.measureText(text).width + 8 * px;
+  }
+  ctx.restore();
+}
+
+/** The limits that rules compare with: dashed, named at the right edge. */
+function limits(u: uPlot, { series }: Drawn, unit: string) {
+  const { ctx } = u;
+  const { left, top, width, height } = u.bbox;
+  const px = window.devicePixelRatio || 1;
+  ctx.save();
+  ctx.font = `${11 * px}px system-ui, sans-serif`;
+  ctx.textAlign = "right";
+  ctx.textBaseline = "bottom";
+  for (const x of series.thresholds ?? []) {
+    const y = u.valToPos(x.value, "y", true);
+    if (y < top || y > top + height) continue;
+    ctx.strokeStyle = ctx.fillStyle = color(x.of === "planner" ? "--info" : "--danger");
+    ctx.lineWidth = px;
+    ctx.setLineDash([6 * px, 4 * px]);
+    ctx.beginPath();
+    ctx.moveTo(left, y);
+    ctx.lineTo(left + width, y);
+    ctx.stroke();
+    ctx.setLineDash([]);
+    ctx.fillText(
+      tame(`${x.rule} ${x.sign} ${value(x.value, unit)}`, 60),
+      left + width - 4 * px,
+      y - 2 * px < top + 12 * px ? y + 13 * px : y - 2 * px,
+    );
+  }
+  ctx.restore();
 }

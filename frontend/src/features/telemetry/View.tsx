@@ -1,35 +1,149 @@
 import { lazy, Suspense, useState } from "react";
-import { csv, value } from "@/lib/format";
+import { bytes, csv, span, value } from "@/lib/format";
 import { t } from "@/lib/i18n";
-import type { Series } from "@/node/client";
-import { useProposals, useSeries, useStatus, useWorld } from "@/node/reads";
-import { Button, cx, download, Empty, Id, Loaded, Panel, Select, Since, Worth } from "@/ui/kit";
+import { tame } from "@/lib/words";
+import { call, type Fact, type Series } from "@/node/client";
+import { seriesPath, useProposals, useSeries, useStatus, useWorld } from "@/node/reads";
+import {
+  Age,
+  Button,
+  cx,
+  download,
+  Empty,
+  Id,
+  Loaded,
+  Panel,
+  Search,
+  Select,
+  Since,
+  Txt,
+  useNow,
+  Worth,
+} from "@/ui/kit";
 import { usePlace } from "@/ui/place";
-import { RANGES } from "./model";
+import { actuations, RANGES, tree } from "./model";
 
 const Chart = lazy(() => import("./Chart").then((m) => ({ default: m.Chart })));
+const PICKED_MAX = 6;
+const EXPORT_POINTS = 2_000;
+const SHORTEST_MS = 5_000;
 
 export function View() {
   const world = useWorld();
-  const status = useStatus().data;
   const [place, go] = usePlace();
-  const metrics = [
-    ...new Set((world.data ?? []).filter((f) => typeof f.value === "number").map((f) => f.metric)),
-  ].sort();
+  const facts = world.data ?? [];
+  const metrics = [...new Set(facts.filter((f) => typeof f.value === "number").map((f) => f.metric))].sort();
   const picked = (place.m ?? metrics.find((m) => m === "moisture") ?? metrics[0] ?? "")
     .split(",")
     .filter(Boolean);
-  const follow = place.follow !== "no";
+  const to = Number(place.to) || undefined;
+  const range = Number(place.span) || (RANGES[place.range ?? "15m"] ?? 900_000);
   const toggle = (m: string) =>
-    go({ m: (picked.includes(m) ? picked.filter((x) => x !== m) : [...picked, m].slice(-6)).join(",") });
+    go({
+      m: (picked.includes(m) ? picked.filter((x) => x !== m) : [...picked, m].slice(-PICKED_MAX)).join(","),
+    });
+  const live = () => go({ to: undefined, span: undefined });
   return (
-    <div className="grid flex-1 gap-3 md:min-h-0 md:grid-cols-[220px_1fr]">
-      <Panel title={t("metrics")} flush className="max-md:max-h-48">
-        {metrics.length ? (
-          <ul className="p-1">
-            {metrics.map((m) => (
-              <li key={m}>
+    <div className="flex flex-1 flex-col gap-3 md:min-h-0">
+      <div className="grid flex-1 gap-3 max-md:content-start md:min-h-0 md:grid-cols-[230px_1fr]">
+        <Metrics
+          known={Boolean(world.data)}
+          facts={facts}
+          metrics={metrics}
+          picked={picked}
+          onToggle={toggle}
+        />
+        <div className="flex min-w-0 flex-col gap-3 md:min-h-0">
+          <div className="flex flex-wrap items-center gap-2">
+            <span className="mr-auto text-[12px] text-t2 max-md:hidden">{t("chartHint")}</span>
+            {place.span ? (
+              <span className="text-t2">
+                {to ? new Date(to - range).toLocaleTimeString("en-GB") : ""} –{" "}
+                {to ? new Date(to).toLocaleTimeString("en-GB") : ""} ({span(range)})
+              </span>
+            ) : null}
+            <Select
+              label={t("range")}
+              value={place.span ? "" : (place.range ?? "15m")}
+              onChange={(e) => go({ range: e.target.value, span: undefined })}
+            >
+              {place.span ? <option value="">{t("zoomed")}</option> : null}
+              {Object.keys(RANGES).map((r) => (
+                <option key={r}>{r}</option>
+              ))}
+            </Select>
+            <Button
+              aria-pressed={!to}
+              className={to ? "border-warn text-warn" : undefined}
+              onClick={() => (to ? live() : go({ to: String(Math.round(Date.now())) }))}
+            >
+              {to ? `○ ${t("followAgain")}` : `● ${t("following")}`}
+            </Button>
+          </div>
+          <div className="flex flex-col gap-3 md:min-h-0 md:flex-1 md:overflow-auto">
+            {picked.length ? (
+              picked.map((m) => (
+                <One
+                  key={m}
+                  metric={m}
+                  range={range}
+                  to={to}
+                  facts={facts.filter((f) => f.metric === m)}
+                  onZoom={(from, until) =>
+                    go(
+                      {
+                        to: String(Math.round(until)),
+                        span: String(Math.max(SHORTEST_MS, Math.round(until - from))),
+                      },
+                      true,
+                    )
+                  }
+                />
+              ))
+            ) : (
+              <Empty>{metrics.length ? t("pickMetric") : world.data ? t("noMetrics") : t("loading")}</Empty>
+            )}
+          </div>
+        </div>
+      </div>
+      <StatusLine />
+    </div>
+  );
+}
+
+function Metrics({
+  known,
+  facts,
+  metrics,
+  picked,
+  onToggle,
+}: {
+  known: boolean;
+  facts: Fact[];
+  metrics: string[];
+  picked: string[];
+  onToggle: (m: string) => void;
+}) {
+  const [words, setWords] = useState("");
+  const shown = metrics.filter((m) => m.toLowerCase().includes(words.toLowerCase()));
+  return (
+    <Panel
+      title={t("metrics")}
+      flush
+      className="max-md:max-h-48"
+      aside={<Search value={words} onChange={setWords} className="w-28" />}
+    >
+      {shown.length ? (
+        tree(shown).map((g) => (
+          <fieldset key={g.name} className="p-1">
+            <legend className={g.name ? "px-2 pt-1 font-medium text-[12px] text-t2" : "sr-only"}>
+              {g.name ? tame(g.name, 40) : t("metrics")}
+            </legend>
+            {g.metrics.map((m) => {
+              const its = facts.filter((f) => f.metric === m);
+              return (
                 <label
+                  key={m}
                   className={cx(
                     "flex h-8 items-center gap-2 rounded-md px-2 hover:bg-s2",
                     picked.includes(m) && "bg-s2 font-medium",
@@ -39,58 +153,61 @@ export function View() {
                     type="checkbox"
                     className="accent-accent"
                     checked={picked.includes(m)}
-                    onChange={() => toggle(m)}
+                    onChange={() => onToggle(m)}
                   />
-                  <bdi className="truncate">{m}</bdi>
+                  <Txt className="min-w-0 flex-1 truncate" title={m}>
+                    {g.name ? m.slice(g.name.length + 1) : m}
+                  </Txt>
+                  <span className="shrink-0 text-[12px] text-t2">
+                    {its.length === 1 && its[0]
+                      ? value(its[0].value, its[0].unit)
+                      : its.length
+                        ? `×${its.length}`
+                        : ""}
+                  </span>
                 </label>
-              </li>
-            ))}
-          </ul>
-        ) : (
-          <Empty>{world.data ? t("noMetrics") : t("loading")}</Empty>
-        )}
-        <p className="border-line border-t p-3 text-[12px] text-t2">
-          {t("plannerState")}: {t("plannerNone")} {t("frames")}:{" "}
-          {status?.frames.toLocaleString("en-US") ?? "–"}. {t("storeSize")}
-        </p>
-      </Panel>
-      <div className="flex min-w-0 flex-col gap-3 md:min-h-0">
-        <div className="flex flex-wrap items-center justify-end gap-2">
-          <span className="mr-auto text-t2">{t("actuations")}</span>
-          <Select
-            label={t("range")}
-            value={place.range ?? "15m"}
-            onChange={(e) => go({ range: e.target.value, to: undefined })}
-          >
-            {Object.keys(RANGES).map((r) => (
-              <option key={r}>{r}</option>
-            ))}
-          </Select>
-          <Button
-            aria-pressed={follow}
-            onClick={() =>
-              go({ follow: follow ? "no" : undefined, to: follow ? String(Date.now()) : undefined })
-            }
-          >
-            {follow ? `● ${t("following")}` : `○ ${t("follow")}`}
-          </Button>
-        </div>
-        <div className="flex flex-col gap-3 md:min-h-0 md:flex-1 md:overflow-auto">
-          {picked.length ? (
-            picked.map((m) => (
-              <One
-                key={m}
-                metric={m}
-                range={RANGES[place.range ?? "15m"] ?? 900_000}
-                to={follow ? undefined : Number(place.to) || undefined}
-              />
-            ))
-          ) : (
-            <Empty>{t("pickMetric")}</Empty>
-          )}
-        </div>
-      </div>
-    </div>
+              );
+            })}
+          </fieldset>
+        ))
+      ) : (
+        <Empty>{words ? t("noHit") : known ? t("noMetrics") : t("loading")}</Empty>
+      )}
+    </Panel>
+  );
+}
+
+/** Where the readings go: how fast they come, what the store holds, what the planner does with them. */
+function StatusLine() {
+  const s = useStatus().data;
+  if (!s) return null;
+  const rate = s.framesPerSec as number | undefined;
+  const store = s.storeBytes as number | undefined;
+  const planner = s.planner as typeof s.planner | undefined;
+  return (
+    <p className="flex shrink-0 flex-wrap gap-x-5 gap-y-0.5 px-1 text-[12px] text-t2">
+      {rate === undefined ? null : <span>{t("rateOf", { n: rate.toFixed(1) })}</span>}
+      <span>
+        {t("frames")}: {s.frames.toLocaleString("en-US")}
+      </span>
+      {store === undefined ? null : (
+        <span>
+          {t("store")}: {bytes(store)}
+        </span>
+      )}
+      {planner ? (
+        <span className={planner.state === "paused" ? "text-warn" : undefined}>
+          {t("plannerState")}: {planner.state === "paused" ? "◐ " : ""}
+          <Txt max={200}>{planner.why}</Txt>
+          {planner.lastRule && planner.lastFiredAt ? (
+            <>
+              {" "}
+              {t("lastRule")} <Txt>{planner.lastRule}</Txt>, <Age time={planner.lastFiredAt} />
+            </>
+          ) : null}
+        </span>
+      ) : null}
+    </p>
   );
 }
 
@@ -111,38 +228,54 @@ const rows = (s: Series) => [
   ),
 ];
 
-function One({ metric, range, to }: { metric: string; range: number; to?: number }) {
-  const [opened] = useState(Date.now());
-  // Following asks by a moving window that the key does not name, so that the chart stays while it is read.
-  const q = useSeries(
-    { metric, points: 600, from: (to ?? Math.floor(opened / 60_000) * 60_000) - range, to },
-    to ? undefined : 2_000,
-  );
-  const actions = (useProposals().data ?? []).flatMap((p) =>
-    p.outcome ? [{ time: p.outcome.startedAt, text: p.operation }] : [],
-  );
-  const facts = (useWorld().data ?? []).filter((f) => f.metric === metric);
-  const file = metric.replace(/[^\w.-]/g, "_");
+function One({
+  metric,
+  range,
+  to,
+  facts,
+  onZoom,
+}: {
+  metric: string;
+  range: number;
+  to?: number;
+  facts: Fact[];
+  onZoom: (from: number, to: number) => void;
+}) {
+  const q = useSeries(metric, range, to);
+  const now = useNow();
+  const [problem, setProblem] = useState("");
+  // Following, the axis runs on with the clock also when nothing comes: silence is seen as a gap.
+  const end = to ?? now;
+  const actions = actuations(useProposals().data ?? [], end - range, end);
+  const file = metric.replace(/[^\w.-]/g, "_").slice(0, 80);
+  const save = (kind: "csv" | "json") => {
+    setProblem("");
+    call<Series>("GET", seriesPath(metric, range, to, EXPORT_POINTS)).then(
+      (s) =>
+        kind === "csv"
+          ? download(`${file}.csv`, "text/csv", csv(rows(s)))
+          : download(`${file}.json`, "application/json", JSON.stringify(s, null, 2)),
+      (e: Error) => setProblem(e.message),
+    );
+  };
   return (
     <Panel
-      title={<bdi>{metric}</bdi>}
+      title={<Txt>{metric}</Txt>}
       className="min-h-64 shrink-0 md:flex-1"
       flush
       aside={
         <>
           <Button
-            className="h-7 px-2"
+            className="h-7! px-2"
             aria-label={`${t("exportCsv")} ${metric}`}
-            onClick={() => q.data && download(`${file}.csv`, "text/csv", csv(rows(q.data)))}
+            onClick={() => save("csv")}
           >
             {t("exportCsv")}
           </Button>
           <Button
-            className="h-7 px-2"
+            className="h-7! px-2"
             aria-label={`${t("exportJson")} ${metric}`}
-            onClick={() =>
-              q.data && download(`${file}.json`, "application/json", JSON.stringify(q.data, null, 2))
-            }
+            onClick={() => save("json")}
           >
             {t("exportJson")}
           </Button>
@@ -150,12 +283,17 @@ function One({ metric, range, to }: { metric: string; range: number; to?: number
       }
     >
       <div className="flex h-full min-h-52 flex-col">
+        {problem ? (
+          <p role="alert" className="px-3 pt-1 text-danger">
+            ▲ <Txt max={300}>{problem}</Txt>
+          </p>
+        ) : null}
         <div className="flex flex-wrap gap-x-6 gap-y-1 px-3 pt-2">
           {facts.map((f) => (
             <span key={f.origin + f.zone} className="inline-flex items-center gap-2">
               <strong>{value(f.value, f.unit)}</strong>
               <Id id={f.origin} label={f.originName} />
-              <bdi className="text-t2">{f.zone}</bdi>
+              <Txt className="text-t2">{f.zone}</Txt>
               <Since time={f.sensedAt} />
               <Worth
                 claimed={f.claimedTier}
@@ -167,16 +305,21 @@ function One({ metric, range, to }: { metric: string; range: number; to?: number
           ))}
         </div>
         {q.data?.truncated ? <p className="px-3 text-warn">◐ {t("truncatedSeries")}</p> : null}
+        {q.data && q.error ? (
+          <p className="px-3 text-warn">◐ {t("failedRead", { text: tame(q.error.message, 200) })}</p>
+        ) : null}
         <Loaded q={q}>
           {(s) =>
             s.lines.some((l) => l.points.length) ? (
               <Suspense fallback={<Empty>{t("loading")}</Empty>}>
                 <Chart
                   series={s}
-                  range={range}
+                  from={end - range}
+                  to={end}
                   actions={actions}
+                  onZoom={onZoom}
                   label={t("chartOf", {
-                    metric,
+                    metric: tame(metric, 80),
                     count: s.lines.reduce((n, l) => n + l.samples, 0),
                     newest: facts[0] ? value(facts[0].value, facts[0].unit) : "–",
                   })}

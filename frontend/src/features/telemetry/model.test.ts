@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import type { Series } from "@/node/client";
-import { align } from "./model";
+import type { Proposal, Series } from "@/node/client";
+import { actuations, align, span, tree } from "./model";
 
 it("keeps gaps as gaps and tells them from times of other lines", () => {
   const point = (time: number, value: number | null) => ({ time, value, tainted: false });
@@ -16,5 +16,48 @@ it("keeps gaps as gaps and tells them from times of other lines", () => {
     [1, 1.5, 2, 3],
     [5, undefined, null, 7],
     [undefined, 0, undefined, undefined],
+  ]);
+});
+
+it("draws what moved within the span, and what still runs", () => {
+  const p = (id: string, over: object) =>
+    ({
+      id,
+      operation: "open",
+      target: "actuator:x:valve",
+      status: "completed",
+      updatedAt: 0,
+      ...over,
+    }) as unknown as Proposal;
+  const list = actuations(
+    [
+      p("before", { outcome: { startedAt: 1, endedAt: 5 } }),
+      p("over the edge", { outcome: { startedAt: 5, endedAt: 15 } }),
+      p("runs", { status: "executing", updatedAt: 18 }),
+      p("waits", { status: "awaiting_approval" }),
+      p("after", { outcome: { startedAt: 25, endedAt: 26 } }),
+    ],
+    10,
+    20,
+  );
+  expect(list.map((a) => [a.id, a.to])).toEqual([
+    ["over the edge", 15],
+    ["runs", undefined],
+  ]);
+  expect(list[0]?.text).toBe("open valve");
+});
+it("shows limits near the values and none that would press them flat", () => {
+  const [low, high] = span([[20, null, 30]], [32, 5_000]);
+  expect(low).toBeLessThan(20);
+  expect(high).toBeGreaterThan(32);
+  expect(high).toBeLessThan(40);
+  expect(span([[undefined]], [5])).toEqual([4, 6]);
+  const flat = span([[7, 7]], []);
+  expect(flat[0]).toBeLessThan(flat[1]);
+});
+it("groups metrics by their first part", () => {
+  expect(tree(["tank.level", "moisture", "cpu.load", "cpu.temp"])).toEqual([
+    { name: "", metrics: ["moisture", "tank.level"] },
+    { name: "cpu", metrics: ["cpu.load", "cpu.temp"] },
   ]);
 });

@@ -1,5 +1,6 @@
 /** Lines of several origins on one time axis; a missing value is a gap, never zero. */
-import type { Series } from "@/node/client";
+import { device } from "@/lib/format";
+import type { Proposal, Series } from "@/node/client";
 
 export interface Aligned {
   labels: string[];
@@ -31,3 +32,68 @@ export const RANGES: Record<string, number> = {
   "24h": 86_400_000,
   "7d": 604_800_000,
 };
+
+export interface Action {
+  id: string;
+  from: number;
+  /** Absent while it still runs. */
+  to?: number;
+  text: string;
+}
+
+/** What moved within a span: drawn in, so that cause and effect are seen together. */
+export function actuations(proposals: Proposal[], from: number, to: number): Action[] {
+  const list: Action[] = [];
+  for (const p of proposals) {
+    const begun = p.outcome?.startedAt ?? (p.status === "executing" ? p.updatedAt : undefined);
+    if (begun === undefined || begun > to || (p.outcome?.endedAt ?? to) < from) continue;
+    list.push({ id: p.id, from: begun, to: p.outcome?.endedAt, text: `${p.operation} ${device(p.target)}` });
+  }
+  return list.sort((a, b) => a.from - b.from);
+}
+
+/**
+ * From where to where the value axis goes: all values, and every limit that is not so far away that it
+ * would press the values flat.
+ */
+export function span(values: (number | null | undefined)[][], limits: number[]): [number, number] {
+  let min = Number.POSITIVE_INFINITY;
+  let max = Number.NEGATIVE_INFINITY;
+  for (const row of values)
+    for (const v of row)
+      if (typeof v === "number") {
+        min = Math.min(min, v);
+        max = Math.max(max, v);
+      }
+  if (min > max) return limits.length ? [Math.min(...limits) - 1, Math.max(...limits) + 1] : [0, 1];
+  const reach = Math.max((max - min) * 3, Math.abs(max) * 8, 10);
+  const lowest = min;
+  const highest = max;
+  for (const limit of limits)
+    if (limit > lowest - reach && limit < highest + reach) {
+      min = Math.min(min, limit);
+      max = Math.max(max, limit);
+    }
+  const pad = (max - min || Math.abs(max) || 1) * 0.06;
+  return [min - pad, max + pad];
+}
+
+export interface Group {
+  name: string;
+  metrics: string[];
+}
+/** The metric tree: by the part before the first dot, where more than one metric shares it. */
+export function tree(metrics: string[]): Group[] {
+  const groups = new Map<string, string[]>();
+  for (const m of metrics) {
+    const head = m.includes(".") ? m.slice(0, m.indexOf(".")) : "";
+    groups.set(head, [...(groups.get(head) ?? []), m]);
+  }
+  const lone: string[] = groups.get("") ?? [];
+  const list: Group[] = [];
+  for (const [name, its] of groups)
+    if (name && its.length > 1) list.push({ name, metrics: its });
+    else if (name) lone.push(...its);
+  list.sort((a, b) => a.name.localeCompare(b.name));
+  return lone.length ? [{ name: "", metrics: lone.sort() }, ...list] : list;
+}

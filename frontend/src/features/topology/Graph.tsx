@@ -6,106 +6,273 @@ import {
   MiniMap,
   type Node,
   type NodeProps,
+  Panel as Over,
   Position,
   ReactFlow,
+  ReactFlowProvider,
   useNodesState,
+  useReactFlow,
 } from "@xyflow/react";
-import { useEffect } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { type Health, health } from "@/lib/condition";
+import { bytes } from "@/lib/format";
 import { t } from "@/lib/i18n";
-import type { Topology } from "@/node/client";
-import { cx, healthWord } from "@/ui/kit";
-import { health, StateOf } from "@/ui/nodes";
-import { layout } from "./model";
+import { keep, recall } from "@/lib/keep";
+import { line } from "@/lib/words";
+import type { Status, Topology } from "@/node/client";
+import { Button, cx, healthWord, State } from "@/ui/kit";
+import { roleGlyph, StateOf } from "@/ui/nodes";
+import { type Flow, isOpen, layout, linkId, type Spot, thickness } from "./model";
 
-type Box = Node<{ n: Topology["nodes"][number] }, "box">;
+type TopNode = Topology["nodes"][number];
+interface Looks extends Record<string, unknown> {
+  n: TopNode;
+  is: Health;
+  faded: boolean;
+  pinned: boolean;
+}
+type Box = Node<Looks, "box" | "dot">;
+const samePlace = (a: Spot, b: Spot) => a.x === b.x && a.y === b.y;
+const sameLooks = (a: Looks, b: Looks) =>
+  a.is === b.is &&
+  a.faded === b.faded &&
+  a.pinned === b.pinned &&
+  a.n.name === b.n.name &&
+  a.n.role === b.n.role &&
+  a.n.trusted === b.n.trusted;
 
-function BoxView({ data: { n }, selected }: NodeProps<Box>) {
+/** Places outlive a visit to another page; those that a person chose outlive the browser. */
+const stood = new Map<string, Spot>();
+const PINS = "topology.pins";
+const SLICE_MS = 8;
+/** More nodes than this are drawn only where they are in sight. */
+const MANY = 120;
+
+function BoxView({ data: { n, is, faded, pinned }, selected }: NodeProps<Box>) {
   return (
     <div
       className={cx(
-        "w-44 rounded-md border bg-s1 px-3 py-2 text-t1",
-        selected ? "border-accent outline-2 outline-accent" : "border-line",
-        n.trusted ? "" : "border-dashed",
+        "w-52 rounded-md border-2 bg-s1 px-3 py-1.5 text-t1",
+        selected
+          ? "border-accent outline-2 outline-accent"
+          : is === "stopped"
+            ? "border-danger"
+            : "border-line",
+        !n.trusted && !n.own && "border-dashed",
+        n.own && "bg-s2",
+        faded && "opacity-30",
       )}
     >
       <Handle type="target" position={Position.Left} className="!top-1/2 !left-1/2 opacity-0" />
       <div className="flex items-center gap-2">
-        <span aria-hidden="true">{n.role === "planner" ? "♛" : n.role === "field" ? "◈" : "◻"}</span>
-        <bdi className="truncate font-semibold">{n.name ?? n.deviceId.slice(0, 8)}</bdi>
+        <span aria-hidden="true" title={n.role ?? undefined}>
+          {roleGlyph(n.role)}
+        </span>
+        <bdi className="min-w-0 flex-1 truncate font-semibold">
+          {n.name ? line(n.name, 40) : n.deviceId.slice(0, 8)}
+        </bdi>
+        {pinned ? (
+          <span role="img" aria-label={t("pinned")} title={t("pinned")} className="text-[10px] text-t2">
+            ⌖
+          </span>
+        ) : null}
       </div>
       <div className="flex justify-between gap-2 text-[12px] text-t2">
-        <span className="truncate">{n.role ?? t("notKnown")}</span>
-        <StateOf is={health(n)} />
+        <span className="truncate">{n.role ? line(n.role, 24) : t("notKnown")}</span>
+        <StateOf is={is} />
       </div>
       <Handle type="source" position={Position.Right} className="!top-1/2 !right-1/2 opacity-0" />
     </div>
   );
 }
-const types = { box: BoxView };
+/** Of very many, each is a shape and a name: it is the pattern that is looked at. */
+function DotView({ data: { n, is, faded }, selected }: NodeProps<Box>) {
+  return (
+    <div
+      className={cx(
+        "flex h-9 w-40 items-center gap-2 rounded-md border-2 bg-s1 px-2 text-[15px] text-t1",
+        selected ? "border-accent" : is === "stopped" ? "border-danger" : "border-line",
+        faded && "opacity-30",
+      )}
+    >
+      <Handle type="target" position={Position.Left} className="!top-1/2 !left-1/2 opacity-0" />
+      <State is={is} word={false} />
+      <bdi className="truncate">{n.name ? line(n.name, 24) : n.deviceId.slice(0, 8)}</bdi>
+      <Handle type="source" position={Position.Right} className="!top-1/2 !right-1/2 opacity-0" />
+    </div>
+  );
+}
+const types = { box: BoxView, dot: DotView };
 
-export function Graph({
-  top,
-  node,
-  link,
-  onNode,
-  onLink,
-}: {
+interface Shown {
   top: Topology;
+  flow: ReadonlyMap<string, Flow>;
+  status?: Status;
+  /** Which nodes the filter keeps; the others fade, so that nothing jumps while one types. */
+  keeps: (n: TopNode) => boolean;
   node?: string;
   link?: string;
   onNode: (id: string) => void;
   onLink: (id: string) => void;
-}) {
-  const [nodes, setNodes, onNodesChange] = useNodesState<Box>([]);
+}
+
+export const Graph = (props: Shown) => (
+  <ReactFlowProvider>
+    <Inner {...props} />
+  </ReactFlowProvider>
+);
+
+/** Positions, settled in slices; changes only when a node comes or somebody asks for it. */
+function useSpots(top: Topology, again: number): ReadonlyMap<string, Spot> {
+  const ids = top.nodes.map((n) => n.deviceId).join();
+  const [spots, setSpots] = useState<ReadonlyMap<string, Spot>>(() => new Map(stood));
+  // The links of the moment the nodes changed: a link that flaps must not move anything.
+  const latest = useRef(top);
+  latest.current = top;
   useEffect(() => {
-    const spots = new Map(
-      layout(
-        top.nodes.map((n) => n.deviceId),
-        top.nodes.find((n) => n.own)?.deviceId,
-      ).map((s) => [s.id, s]),
-    );
-    // What a person has moved stays where they put it.
-    setNodes((old) =>
-      top.nodes.map((n) => ({
-        ...old.find((o) => o.id === n.deviceId),
-        id: n.deviceId,
-        type: "box" as const,
-        position: old.find((o) => o.id === n.deviceId)?.position ?? {
-          x: spots.get(n.deviceId)?.x ?? 0,
-          y: spots.get(n.deviceId)?.y ?? 0,
-        },
-        data: { n },
-        selected: n.deviceId === node,
-        ariaLabel: `${n.name ?? n.deviceId.slice(0, 8)}, ${n.role ?? ""}, ${healthWord(health(n))}`,
-      })),
-    );
-  }, [top, node, setNodes]);
-  const shown = new Set(top.nodes.map((n) => n.deviceId));
-  const edges: Edge[] = top.links
-    .filter((l) => shown.has(l.a) && shown.has(l.b))
-    .map((l) => {
-      const id = `${l.a}|${l.b}`;
-      const open = l.posture !== "tls-pinned" && l.posture !== "identity-bound";
-      const stroke = id === link ? "var(--accent)" : open ? "var(--warn)" : "var(--t3)";
-      return {
-        id,
-        source: l.a,
-        target: l.b,
-        type: "straight",
-        label:
-          l.rttMs == null ? (l.posture ?? "") : `${l.rttMs.toFixed(1)} ms · ${l.posture ?? t("notKnown")}`,
-        ariaLabel: `${t("link")} ${l.posture ?? ""}`,
-        style: {
-          stroke,
-          strokeWidth: Math.min(6, 1 + Math.log10(1 + (l.bytesIn ?? 0)) / 2),
-          strokeDasharray: open ? "6 4" : undefined,
-          opacity: l.fresh ? 1 : 0.5,
-        },
-        labelStyle: { fill: "var(--t1)" },
-        labelBgStyle: { fill: "var(--s1)" },
-      };
+    const { nodes, links } = latest.current;
+    const work = layout(ids.split(",").filter(Boolean), links, stood, nodes.find((n) => n.own)?.deviceId);
+    let frame = 0;
+    // Very many take seconds to settle: they are shown where they start, rather than not at all.
+    if (nodes.length > MANY && !stood.size) setSpots(work.spots());
+    const step = () => {
+      const rest = work.run(SLICE_MS);
+      if (!rest) {
+        frame = requestAnimationFrame(step);
+        return;
+      }
+      for (const [id, spot] of work.spots()) stood.set(id, spot);
+      setSpots(new Map(stood));
+    };
+    step();
+    return () => cancelAnimationFrame(frame);
+    // `again` is the wish to lay everything out anew.
+  }, [ids, again]);
+  return spots;
+}
+
+function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) {
+  const [again, setAgain] = useState(0);
+  const [pins, setPins] = useState<Record<string, Spot>>(() => recall(PINS, {}));
+  const [nodes, setNodes, onNodesChange] = useNodesState<Box>([]);
+  const { fitView } = useReactFlow();
+  if (!stood.size) for (const [id, spot] of Object.entries(pins)) stood.set(id, spot);
+  const spots = useSpots(top, again);
+  const fitted = useRef(0);
+
+  useEffect(() => {
+    setNodes((old) => {
+      const were = new Map(old.map((o) => [o.id, o]));
+      const next = top.nodes.flatMap((n) => {
+        const was = were.get(n.deviceId);
+        const spot = spots.get(n.deviceId);
+        if (!spot) return [];
+        const data = { n, is: health(n, status), faded: !keeps(n), pinned: n.deviceId in pins };
+        const position = was?.dragging ? was.position : spot;
+        const selected = n.deviceId === node;
+        const type = top.nodes.length > MANY ? ("dot" as const) : ("box" as const);
+        // A box that would look the same is left alone: most reports change nothing but an age.
+        if (
+          was?.type === type &&
+          was.selected === selected &&
+          samePlace(was.position, position) &&
+          sameLooks(was.data, data)
+        )
+          return [was];
+        return [
+          {
+            ...was,
+            id: n.deviceId,
+            type,
+            position,
+            data,
+            selected,
+            ariaLabel: `${n.name ? line(n.name, 60) : n.deviceId.slice(0, 8)}, ${n.role ? line(n.role, 24) : ""}, ${healthWord(data.is)}`,
+          },
+        ];
+      });
+      return next.length === old.length && next.every((n, i) => n === old[i]) ? old : next;
     });
+  }, [top, status, node, spots, keeps, pins, setNodes]);
+
+  // The first time there is something to see, and after a new layout, all of it is in sight.
+  useEffect(() => {
+    if (!nodes.length || fitted.current === again + 1) return;
+    fitted.current = again + 1;
+    requestAnimationFrame(() => void fitView({ maxZoom: 1.1, padding: 0.15 }));
+  }, [nodes.length, again, fitView]);
+
+  const pin = useCallback((moved: Box[]) => {
+    setPins((was) => {
+      const next = { ...was };
+      for (const n of moved) {
+        const spot = { x: Math.round(n.position.x), y: Math.round(n.position.y) };
+        next[n.id] = spot;
+        stood.set(n.id, spot);
+      }
+      keep(PINS, next);
+      return next;
+    });
+  }, []);
+  const tidy = (all: boolean) => {
+    const stay = all ? {} : pins;
+    stood.clear();
+    for (const [id, spot] of Object.entries(stay)) stood.set(id, spot);
+    if (all) {
+      setPins({});
+      keep(PINS, {});
+    }
+    setAgain((n) => n + 1);
+  };
+
+  // Of very many links, traffic and latency are in the panel: only what changes a line redraws it.
+  const many = top.links.length > MANY;
+  const linksLook = many
+    ? top.links.map((l) => `${linkId(l)}${l.posture}${l.fresh}`).join() + top.nodes.map((n) => n.name).join()
+    : top;
+  const edges = useMemo(() => {
+    const shown = new Map(top.nodes.map((n) => [n.deviceId, n]));
+    return top.links.flatMap((l): Edge[] => {
+      const a = shown.get(l.a);
+      const b = shown.get(l.b);
+      if (!a || !b) return [];
+      const id = linkId(l);
+      const open = isOpen(l.posture);
+      const perSec = flow.get(id)?.perSec;
+      const stroke = id === link ? "var(--accent)" : open ? "var(--warn)" : "var(--t3)";
+      const words = [
+        l.rttMs == null ? null : `${l.rttMs.toFixed(1)} ms`,
+        perSec == null ? null : `${bytes(perSec)}/s`,
+        open ? (l.posture ? line(l.posture, 24) : t("notKnown")) : null,
+      ];
+      return [
+        {
+          id,
+          source: l.a,
+          target: l.b,
+          type: "straight",
+          label: !many || id === link ? words.filter(Boolean).join(" · ") : undefined,
+          ariaLabel: `${t("link")} ${line(a.name ?? l.a.slice(0, 8), 40)} – ${line(b.name ?? l.b.slice(0, 8), 40)}, ${l.posture ? line(l.posture, 24) : t("notKnown")}`,
+          interactionWidth: 24,
+          style: {
+            stroke,
+            strokeWidth: many ? 1.2 : thickness(perSec),
+            strokeDasharray: open ? "6 4" : undefined,
+            opacity: (l.fresh ? 1 : 0.4) * (keeps(a) && keeps(b) ? 1 : 0.3),
+          },
+          labelStyle: { fill: "var(--t1)" },
+          labelBgStyle: { fill: "var(--s1)" },
+        },
+      ];
+    });
+  }, [linksLook, many ? undefined : flow, link, keeps]);
+
   const dark = document.documentElement.dataset.theme === "dark";
+  const colors: Partial<Record<Health, string>> = {
+    healthy: "var(--ok)",
+    degraded: "var(--warn)",
+    stopped: "var(--danger)",
+  };
   return (
     <div className="absolute inset-0">
       <ReactFlow
@@ -114,17 +281,40 @@ export function Graph({
         nodeTypes={types}
         onNodesChange={onNodesChange}
         onNodeClick={(_, n) => onNode(n.id)}
+        onNodeDragStop={(_, __, moved) => pin(moved)}
         onEdgeClick={(_, e) => onLink(e.id)}
         onSelectionChange={({ nodes: [n] }) => n && n.id !== node && onNode(n.id)}
         colorMode={dark ? "dark" : "light"}
-        fitView
-        fitViewOptions={{ maxZoom: 1.2, padding: 0.2 }}
-        minZoom={0.05}
+        minZoom={0.04}
+        maxZoom={1.5}
+        onlyRenderVisibleElements={top.nodes.length > MANY}
         nodesConnectable={false}
+        deleteKeyCode={null}
         proOptions={{ hideAttribution: true }}
       >
         <Background />
-        {top.nodes.length > 8 ? <MiniMap pannable zoomable ariaLabel={t("graph")} /> : null}
+        <Over position="top-left" className="flex gap-1">
+          <Button className="h-7! px-2" title={t("fitHint")} onClick={() => void fitView({ padding: 0.15 })}>
+            {t("fit")}
+          </Button>
+          <Button className="h-7! px-2" title={t("tidyHint")} onClick={() => tidy(false)}>
+            {t("tidy")}
+          </Button>
+          {Object.keys(pins).length ? (
+            <Button className="h-7! px-2" title={t("unpinHint")} onClick={() => tidy(true)}>
+              ⌖ {t("unpin")}
+            </Button>
+          ) : null}
+        </Over>
+        {top.nodes.length > 4 ? (
+          <MiniMap
+            className="max-sm:hidden"
+            pannable
+            zoomable
+            ariaLabel={t("miniMap")}
+            nodeColor={(n) => colors[(n.data as Box["data"]).is] ?? "var(--t3)"}
+          />
+        ) : null}
       </ReactFlow>
     </div>
   );

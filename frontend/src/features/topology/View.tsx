@@ -1,34 +1,80 @@
-import { lazy, Suspense } from "react";
-import { bytes, span, value } from "@/lib/format";
+import { lazy, Suspense, useCallback, useMemo, useRef } from "react";
+import { type Health, health } from "@/lib/condition";
 import { t } from "@/lib/i18n";
-import type { Topology } from "@/node/client";
-import { useTopology, useWorld } from "@/node/reads";
-import { Age, Button, Cell, Empty, Id, Loaded, Pairs, Panel, Row, Since, Table, Tabs, Worth } from "@/ui/kit";
-import { health, StateOf } from "@/ui/nodes";
+import { useStatus, useTopology } from "@/node/reads";
+import { Empty, healthWord, Loaded, Panel, Search, Select, Tabs } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
+import { Details } from "./Details";
+import { List } from "./List";
+import { type Flow, flows } from "./model";
 
 const Graph = lazy(() => import("./Graph").then((m) => ({ default: m.Graph })));
+const STATES: Health[] = ["healthy", "degraded", "stopped", "offline"];
 
 export function View() {
   const q = useTopology();
+  const status = useStatus().data;
   const [place, go] = usePlace();
   const view = place.view ?? "graph";
-  const words = (place.q ?? "").toLowerCase();
+  const words = place.q ?? "";
+  const traffic = useRef<ReadonlyMap<string, Flow>>(new Map());
+  const top = q.data;
+  const flow = useMemo(() => {
+    if (top) traffic.current = flows(traffic.current, top.links, top.at);
+    return traffic.current;
+  }, [top]);
+  const keeps = useCallback(
+    (n: NonNullable<typeof top>["nodes"][number]) =>
+      (!place.is || health(n, status) === place.is) &&
+      (!place.role || n.role === place.role) &&
+      words
+        .toLowerCase()
+        .split(/\s+/)
+        .every((w) =>
+          `${n.name} ${n.role} ${n.deviceId} ${n.version} ${n.capabilities.join(" ")}`
+            .toLowerCase()
+            .includes(w),
+        ),
+    [words, place.is, place.role, status],
+  );
+  const roles = [...new Set(top?.nodes.flatMap((n) => (n.role ? [n.role] : [])))].sort();
+  const kept = top?.nodes.filter(keeps) ?? [];
   return (
-    <div className="grid flex-1 gap-3 md:min-h-0 md:grid-cols-[1fr_minmax(260px,340px)]">
+    <div className="grid flex-1 gap-3 max-md:content-start md:min-h-0 md:grid-cols-[1fr_minmax(270px,340px)]">
       <Panel
         flush
         title={t("topology")}
-        className="max-md:h-96"
+        className="max-md:h-[60vh]"
         aside={
           <>
-            <input
-              aria-label={t("filter")}
-              placeholder={t("filter")}
-              value={place.q ?? ""}
-              onChange={(e) => go({ q: e.target.value })}
-              className="h-7 w-28 rounded-md border border-line bg-s0 px-2"
-            />
+            {top && kept.length < top.nodes.length ? (
+              <span>{t("shownOf", { n: kept.length, all: top.nodes.length })}</span>
+            ) : null}
+            <Search value={words} onChange={(q) => go({ q })} />
+            <Select
+              label={t("state")}
+              className="h-7! max-lg:hidden"
+              value={place.is ?? ""}
+              onChange={(e) => go({ is: e.target.value })}
+            >
+              <option value="">{t("anyState")}</option>
+              {STATES.map((s) => (
+                <option key={s} value={s}>
+                  {healthWord(s)}
+                </option>
+              ))}
+            </Select>
+            <Select
+              label={t("role")}
+              className="h-7! max-w-32 max-lg:hidden"
+              value={place.role ?? ""}
+              onChange={(e) => go({ role: e.target.value })}
+            >
+              <option value="">{t("anyRole")}</option>
+              {roles.map((r) => (
+                <option key={r}>{r}</option>
+              ))}
+            </Select>
             <Tabs
               label={t("topology")}
               on={view}
@@ -42,192 +88,29 @@ export function View() {
         }
       >
         <Loaded q={q}>
-          {(top) => {
-            const nodes = top.nodes.filter((n) =>
-              `${n.name} ${n.role} ${n.deviceId} ${n.capabilities.join(" ")}`.toLowerCase().includes(words),
-            );
-            return view === "list" ? (
-              <List top={{ ...top, nodes }} />
+          {(top) =>
+            view === "list" ? (
+              <List top={top} nodes={kept} status={status} />
             ) : (
               <Suspense fallback={<Empty>{t("loading")}</Empty>}>
                 <Graph
-                  top={{ ...top, nodes }}
+                  top={top}
+                  flow={flow}
+                  status={status}
+                  keeps={keeps}
                   node={place.node}
                   link={place.link}
                   onNode={(id) => go({ node: id, link: undefined }, true)}
                   onLink={(id) => go({ link: id, node: undefined }, true)}
                 />
               </Suspense>
-            );
-          }}
+            )
+          }
         </Loaded>
       </Panel>
       <Panel title={t("details")}>
-        {q.data ? <Details top={q.data} node={place.node} link={place.link} /> : null}
+        {top ? <Details top={top} flow={flow} status={status} node={place.node} link={place.link} /> : null}
       </Panel>
-    </div>
-  );
-}
-
-function List({ top }: { top: Topology }) {
-  const [place, go] = usePlace();
-  const sort = place.sort ?? "name";
-  const key = (n: Topology["nodes"][number]): string =>
-    sort === "state" ? health(n) : sort === "role" ? (n.role ?? "") : (n.name ?? n.deviceId);
-  const head = (id: string, name: string) => (
-    <button type="button" aria-pressed={sort === id} className="font-medium" onClick={() => go({ sort: id })}>
-      {name}
-      {sort === id ? " ▾" : ""}
-    </button>
-  );
-  return (
-    <Table
-      label={t("nodesTitle")}
-      head={[
-        head("name", t("name")),
-        head("state", t("state")),
-        head("role", t("role")),
-        t("reported"),
-        t("links"),
-        t("version"),
-      ]}
-    >
-      {[...top.nodes]
-        .sort((a, b) => key(a).localeCompare(key(b)))
-        .map((n) => (
-          <Row key={n.deviceId} on={place.node === n.deviceId}>
-            <Cell>
-              <button
-                type="button"
-                className="font-medium text-accent hover:underline"
-                onClick={() => go({ node: n.deviceId, link: undefined }, true)}
-              >
-                <Id id={n.deviceId} label={n.name} />
-              </button>
-            </Cell>
-            <Cell>
-              <StateOf is={health(n)} />
-            </Cell>
-            <Cell>{n.role ?? "–"}</Cell>
-            <Cell>{n.reportedAt ? <Since time={n.reportedAt} /> : "–"}</Cell>
-            <Cell>{top.links.filter((l) => l.a === n.deviceId || l.b === n.deviceId).length}</Cell>
-            <Cell>{n.version ?? "–"}</Cell>
-          </Row>
-        ))}
-    </Table>
-  );
-}
-
-function Details({ top, node, link }: { top: Topology; node?: string; link?: string }) {
-  const [, go] = usePlace();
-  const facts = useWorld().data?.filter((f) => f.origin === node) ?? [];
-  const name = (id: string) => top.nodes.find((n) => n.deviceId === id)?.name ?? id.slice(0, 8);
-  const l = link ? top.links.find((x) => `${x.a}|${x.b}` === link) : undefined;
-  if (l)
-    return (
-      <Pairs
-        rows={[
-          [
-            t("between"),
-            <bdi key="b">
-              {name(l.a)} – {name(l.b)}
-            </bdi>,
-          ],
-          [t("posture"), <bdi key="p">{l.posture ?? t("notKnown")}</bdi>],
-          [t("label"), <bdi key="l">{l.label ?? "–"}</bdi>],
-          [t("latency"), l.rttMs == null ? "–" : `${l.rttMs.toFixed(1)} ms`],
-          [t("skew"), l.skewMs == null ? "–" : `${l.skewMs} ms`],
-          [t("traffic"), l.bytesIn == null ? "–" : bytes(l.bytesIn)],
-          [
-            t("reported"),
-            <span key="r">
-              <Age time={l.reportedAt} /> ({name(l.reportedBy)})
-            </span>,
-          ],
-          [t("state"), l.fresh ? `● ${t("healthy")}` : `◐ ${t("degraded")}`],
-        ]}
-      />
-    );
-  const n = node ? top.nodes.find((x) => x.deviceId.startsWith(node)) : undefined;
-  if (!n) return <p className="text-t2">{t("selectNode")}</p>;
-  const links = top.links.filter((x) => x.a === n.deviceId || x.b === n.deviceId);
-  return (
-    <div className="flex flex-col gap-3">
-      <div className="flex items-center gap-3">
-        <strong className="text-[15px]">
-          <bdi>{n.name ?? n.deviceId.slice(0, 8)}</bdi>
-        </strong>
-        <StateOf is={health(n)} />
-      </div>
-      <Pairs
-        rows={[
-          [t("role"), n.role ?? t("notKnown")],
-          [t("version"), n.version ?? t("notKnown")],
-          [t("startedAt"), n.startedAt ? <Age key="s" time={n.startedAt} /> : t("notKnown")],
-          [t("reported"), n.own ? t("self") : n.ageMs == null ? t("notKnown") : `${span(n.ageMs)} ago`],
-          [t("trusted"), n.trusted ? t("yes") : t("no")],
-          [
-            t("deviceId"),
-            <code key="d" className="font-mono text-[12px]">
-              {n.deviceId}
-            </code>,
-          ],
-        ]}
-      />
-      {n.truncated ? <p className="text-warn">◐ {t("truncatedNode")}</p> : null}
-      <div>
-        <h3 className="font-semibold text-t2">{t("capabilities")}</h3>
-        {n.capabilities.length ? (
-          <ul>
-            {n.capabilities.map((c) => (
-              <li key={c} className="wrap-anywhere font-mono text-[12px]">
-                {c}
-              </li>
-            ))}
-          </ul>
-        ) : (
-          <p className="text-t2">{t("noCapabilities")}</p>
-        )}
-      </div>
-      <div>
-        <h3 className="font-semibold text-t2">{t("links")}</h3>
-        {links.map((x) => (
-          <Button
-            key={x.a + x.b}
-            tone="quiet"
-            className="h-7 px-1"
-            onClick={() => go({ link: `${x.a}|${x.b}`, node: undefined }, true)}
-          >
-            {name(x.a === n.deviceId ? x.b : x.a)} · {x.posture} ·{" "}
-            {x.rttMs == null ? "–" : `${x.rttMs.toFixed(1)} ms`}
-          </Button>
-        ))}
-        {links.length ? null : <p className="text-t2">{t("noLinks")}</p>}
-      </div>
-      <div>
-        <h3 className="font-semibold text-t2">{t("reports")}</h3>
-        {facts.length ? (
-          <ul>
-            {facts.map((f) => (
-              <li key={f.metric + f.zone} className="flex items-center gap-2 py-0.5">
-                <bdi className="min-w-0 flex-1 truncate">{f.metric}</bdi>
-                <span className="font-medium">
-                  <bdi>{value(f.value, f.unit).slice(0, 40)}</bdi>
-                </span>
-                <Worth
-                  claimed={f.claimedTier}
-                  effective={f.effectiveTier}
-                  signature={f.signature}
-                  tainted={f.tainted}
-                />
-              </li>
-            ))}
-          </ul>
-        ) : (
-          <p className="text-t2">{t("noReports")}</p>
-        )}
-      </div>
-      <p className="text-t2">{t("actuatorsNote")}</p>
     </div>
   );
 }

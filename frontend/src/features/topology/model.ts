@@ -1,28 +1,156 @@
-/** Where nodes stand: stable between updates, because it depends on ids alone; own node in the middle. */
+/**
+ * Where nodes stand and what a link carries; pure. The force layout starts from where nodes stood before,
+ * and what stood there holds its place: an update moves nothing, a new node finds room beside the others.
+ */
+import {
+  forceCollide,
+  forceLink,
+  forceManyBody,
+  forceSimulation,
+  forceX,
+  forceY,
+  type SimulationNodeDatum,
+} from "d3-force";
+import type { Topology } from "@/node/client";
+
 export interface Spot {
-  id: string;
   x: number;
   y: number;
 }
-export function layout(ids: string[], own: string | undefined): Spot[] {
+export type Spots = ReadonlyMap<string, Spot>;
+export interface Wire {
+  a: string;
+  b: string;
+}
+
+const RING = 400;
+/** Flat, because screens are wide. */
+const FLAT = 0.6;
+const TICKS_MAX = 300;
+/** A large graph gets fewer rounds: each costs more, and its pattern shows early. */
+const ticksFor = (nodes: number): number =>
+  Math.max(80, Math.min(TICKS_MAX, Math.round(40_000 / Math.max(1, nodes))));
+const NODE_RADIUS = 118;
+
+/** A place that depends on ids alone: the same graph looks the same at every visit. */
+export function ring(ids: readonly string[], own: string | undefined): Map<string, Spot> {
+  const spots = new Map<string, Spot>();
+  if (own && ids.includes(own)) spots.set(own, { x: 0, y: 0 });
   const rest = ids.filter((id) => id !== own).sort();
-  const spots: Spot[] = own && ids.includes(own) ? [{ id: own, x: 0, y: 0 }] : [];
-  let ring = 0;
-  let placed = 0;
-  while (placed < rest.length) {
-    ring += 1;
-    const room = ring * 8;
-    const here = rest.slice(placed, placed + room);
-    const radius = ring * 380;
+  for (let round = 1, placed = 0; placed < rest.length; round += 1) {
+    const here = rest.slice(placed, placed + round * 6);
     here.forEach((id, i) => {
-      const angle = (2 * Math.PI * i) / here.length + ring * 0.3;
-      spots.push({
-        id,
-        x: Math.round(radius * Math.cos(angle)),
-        y: Math.round(radius * 0.62 * Math.sin(angle)),
-      });
+      const angle = (2 * Math.PI * i) / here.length + round * 0.3;
+      spots.set(id, { x: RING * round * Math.cos(angle), y: RING * FLAT * round * Math.sin(angle) });
     });
     placed += here.length;
   }
   return spots;
 }
+
+interface Body extends SimulationNodeDatum {
+  id: string;
+}
+
+/** The forces; call `run` until it says it is at rest. Split in steps, so that 500 nodes block nothing. */
+export function layout(
+  ids: readonly string[],
+  wires: readonly Wire[],
+  known: Spots,
+  own: string | undefined,
+) {
+  const fresh = ring(ids, own);
+  const near = new Map<string, Spot[]>();
+  for (const { a, b } of wires)
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      const spot = known.get(to);
+      if (spot) near.set(from, [...(near.get(from) ?? []), spot]);
+    }
+  const anyKnown = ids.some((id) => known.has(id));
+  const bodies: Body[] = ids.map((id) => {
+    const stood = known.get(id);
+    if (stood) {
+      // What stood somewhere stays there while others are new beside it.
+      return { id, x: stood.x, y: stood.y, fx: stood.x, fy: stood.y };
+    }
+    const base = fresh.get(id) ?? { x: 0, y: 0 };
+    const friend = near.get(id)?.[0];
+    const at = anyKnown && friend ? { x: friend.x + base.x / 3, y: friend.y + base.y / 3 } : base;
+    const body: Body = { id, x: at.x, y: at.y };
+    if (!anyKnown && id === own) Object.assign(body, { fx: 0, fy: 0 });
+    return body;
+  });
+  const has = new Set(ids);
+  const simulation = forceSimulation(bodies)
+    .stop()
+    .force(
+      "link",
+      forceLink<Body, { source: string; target: string }>(
+        wires.filter((w) => has.has(w.a) && has.has(w.b)).map((w) => ({ source: w.a, target: w.b })),
+      )
+        .id((b) => b.id)
+        .distance(380)
+        .strength(0.15),
+    )
+    .force("apart", forceManyBody<Body>().strength(-2_000).distanceMax(1_500))
+    .force("room", forceCollide<Body>(NODE_RADIUS).iterations(2))
+    .force("x", forceX<Body>(0).strength(0.025))
+    .force("y", forceY<Body>(0).strength(0.06));
+  const most = ticksFor(bodies.length);
+  simulation.alphaDecay(1 - 0.001 ** (1 / most));
+  let ticks = anyKnown && bodies.every((b) => b.fx !== undefined) ? most : 0;
+  const spots = (): Map<string, Spot> =>
+    new Map(bodies.map((b) => [b.id, { x: Math.round(b.x ?? 0), y: Math.round(b.y ?? 0) }]));
+  return {
+    spots,
+    /** Works for at most `ms`; true when nothing moves any more. */
+    run(ms: number): boolean {
+      const until = performance.now() + ms;
+      while (ticks < most) {
+        simulation.tick();
+        ticks += 1;
+        if (performance.now() >= until) break;
+      }
+      return ticks >= most;
+    },
+  };
+}
+
+export type Link = Topology["links"][number];
+export const linkId = (l: Wire): string => `${l.a}|${l.b}`;
+export const isOpen = (posture: string | null | undefined): boolean =>
+  posture !== "tls-pinned" && posture !== "identity-bound";
+
+export interface Flow {
+  bytes: number;
+  at: number;
+  perSec: number | null;
+}
+/** Bytes a second over each link, from two reports; unknown until there are two, or after a new link. */
+export function flows(
+  before: ReadonlyMap<string, Flow>,
+  links: readonly Link[],
+  at: number,
+): Map<string, Flow> {
+  const next = new Map<string, Flow>();
+  for (const l of links) {
+    if (l.bytesIn == null) continue;
+    const id = linkId(l);
+    const was = before.get(id);
+    if (was && at - was.at < 500) {
+      next.set(id, was);
+      continue;
+    }
+    const grown = was ? l.bytesIn - was.bytes : -1;
+    const perSec = was && grown >= 0 ? (grown * 1000) / (at - was.at) : null;
+    next.set(id, { bytes: l.bytesIn, at, perSec });
+  }
+  return next;
+}
+
+/** From one to six pixels, by the logarithm: a busy link is seen, a mad one does not cover the page. */
+export const thickness = (perSec: number | null | undefined): number =>
+  perSec ? Math.min(6, 1 + Math.log10(1 + perSec)) : 1.2;

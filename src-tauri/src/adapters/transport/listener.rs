@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -88,6 +88,8 @@ pub struct Incoming {
 /// A bound port that does not accept yet.
 pub struct Listener {
     tcp: TcpListener,
+    /// The same port where only this machine reaches it, if `tcp` is not to be reached from here.
+    near: Option<TcpListener>,
     local: SocketAddr,
     doorway: Arc<Doorway>,
     settings: Settings,
@@ -127,9 +129,11 @@ impl Listener {
         };
         let tcp = TcpListener::bind(addr).await.map_err(failed)?;
         let local = tcp.local_addr().map_err(failed)?;
+        let near = near(local).await?;
         let doorway = Doorway::new(settings.unauthenticated_max, settings.deadline);
         Ok(Listener {
             tcp,
+            near,
             local,
             doorway,
             settings,
@@ -177,6 +181,7 @@ impl Listener {
                     continue;
                 }
                 accepted = self.tcp.accept() => accepted,
+                accepted = from(self.near.as_ref()) => accepted,
             };
             match accepted {
                 Ok((stream, remote)) => {
@@ -195,6 +200,31 @@ impl Listener {
                 }
             }
         }
+    }
+}
+
+/// The commands and the console of this machine come by loopback, also where peers come by one address
+/// of the LAN.
+async fn near(local: SocketAddr) -> Result<Option<TcpListener>, TransportError> {
+    let ip = match local.ip() {
+        ip if ip.is_loopback() || ip.is_unspecified() => return Ok(None),
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    let addr = SocketAddr::new(ip, local.port());
+    match TcpListener::bind(addr).await {
+        Ok(near) => Ok(Some(near)),
+        Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
+            Err(TransportError::PortInUse { addr })
+        }
+        Err(source) => Err(TransportError::Bind { addr, source }),
+    }
+}
+
+async fn from(near: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match near {
+        Some(near) => near.accept().await,
+        None => std::future::pending().await,
     }
 }
 

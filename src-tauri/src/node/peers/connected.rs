@@ -30,6 +30,8 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
             return peer.after_link(peer.flaps);
         };
         let kin = link.info.speaks(Feature::Reconcile);
+        let name = link.info.name.as_deref();
+        peer.shared.peers.named(&peer.device, name);
         if kin && !ping(&peer.shared, &link).await && !link.stop.is_cancelled() {
             let quiet = peer.shared.now().since(link.vitals.reading().heard_at);
             if quiet >= PING_WAIT_MS {

@@ -131,6 +131,8 @@ pub struct Standing {
     pub next_attempt_at: Option<TimeMs>,
     /// Where it may be reached.
     pub targets: Vec<Target>,
+    /// What it last called itself.
+    pub name: Option<String>,
 }
 
 /// Every peer and where we stand with it.
@@ -209,6 +211,15 @@ impl Peers {
         }
     }
 
+    /// What a device that is known here calls itself, so that it has a name while it is away.
+    pub fn named(&self, device: &DeviceId, name: Option<&str>) {
+        self.with(|table| {
+            if let (Some(standing), Some(name)) = (table.get_mut(device), name) {
+                standing.name = Some(name.to_owned());
+            }
+        });
+    }
+
     /// Where we stand with a device.
     pub fn get(&self, device: &DeviceId) -> Option<Standing> {
         self.with(|table| table.get(device).cloned())
@@ -258,6 +269,7 @@ fn entry<'a>(
         since: now,
         next_attempt_at: None,
         targets: Vec::new(),
+        name: None,
     })
 }
 

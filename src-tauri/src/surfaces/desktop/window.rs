@@ -2,15 +2,18 @@
 //! application in the tray, and ends it where no tray shows us: never a process that nobody can reach.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tauri::plugin::TauriPlugin;
-use tauri::webview::NewWindowResponse;
+use tauri::webview::{DownloadEvent, NewWindowResponse};
 use tauri::{AppHandle, Manager as _, WebviewUrl, WebviewWindowBuilder, WindowEvent, Wry};
 use tauri_plugin_window_state::StateFlags;
 
-use super::{Desktop, gesture};
+use super::{Desktop, gesture, notify};
 
+/// Names tried for an export before it is refused.
+const NAMES_TRIED: u32 = 1_000;
 /// The window's label.
 const MAIN: &str = "main";
 
@@ -36,6 +39,7 @@ fn ours(url: &tauri::Url) -> bool {
 /// # Errors
 /// If the system gives no window.
 pub fn open(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool) -> tauri::Result<()> {
+    let saving = desktop.clone();
     let window = WebviewWindowBuilder::new(app, MAIN, WebviewUrl::App("index.html".into()))
         .title("ClawMesh")
         .inner_size(1280.0, 820.0)
@@ -43,6 +47,7 @@ pub fn open(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool) -> tauri::Res
         .visible(!hidden)
         .on_navigation(ours)
         .on_new_window(|_, _| NewWindowResponse::Deny)
+        .on_download(move |view, event| saves(view.app_handle(), &saving, event))
         .build()?;
     gesture::watch(&window, &desktop.gestures)?;
     let (desktop, kept) = (desktop.clone(), window.clone());
@@ -59,6 +64,52 @@ pub fn open(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool) -> tauri::Res
         }
     });
     Ok(())
+}
+
+/// What the page exports goes to the person's downloads, under a name that is free.
+fn saves(app: &AppHandle, desktop: &Arc<Desktop>, event: DownloadEvent<'_>) -> bool {
+    match event {
+        DownloadEvent::Requested { url, destination } => {
+            // Only what the page itself has made; nothing is fetched.
+            let folder = app.path().download_dir().or_else(|_| app.path().home_dir());
+            let (true, Ok(folder)) = (url.scheme() == "blob", folder) else {
+                return false;
+            };
+            let wanted = destination.file_name().and_then(|n| n.to_str());
+            let free = free_name(&folder, wanted.unwrap_or("clawmesh"));
+            let made = std::fs::create_dir_all(&folder);
+            if let Some(free) = free.filter(|_| made.is_ok()) {
+                *destination = free;
+                return true;
+            }
+            false
+        }
+        DownloadEvent::Finished { path, success, .. } => {
+            let (summary, body) = match (success, path) {
+                (true, Some(path)) => ("Saved", path.display().to_string()),
+                (true, None) => ("Saved", "It is in your downloads.".to_owned()),
+                (false, _) => ("Not saved", "The file could not be written.".to_owned()),
+            };
+            let told = notify::tell(desktop.clone(), summary.to_owned(), body);
+            let _inside = desktop.runtime.enter();
+            desktop.tasks.passing("saved", told);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The name in the folder, with a number if it is taken.
+fn free_name(folder: &Path, wanted: &str) -> Option<PathBuf> {
+    let (stem, end) = match wanted.rsplit_once('.') {
+        Some((stem, end)) if !stem.is_empty() => (stem, format!(".{end}")),
+        _ => (wanted, String::new()),
+    };
+    let name = |n: u32| match n {
+        0 => folder.join(format!("{stem}{end}")),
+        n => folder.join(format!("{stem} ({n}){end}")),
+    };
+    (0..NAMES_TRIED).map(name).find(|path| !path.exists())
 }
 
 /// Brings the window forward.
@@ -85,6 +136,15 @@ pub fn carefully<T>(what: impl FnOnce() -> tauri::Result<T>) -> Result<T, String
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+
+    #[test]
+    fn an_export_overwrites_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        let first = free_name(temp.path(), "a.csv").unwrap();
+        std::fs::write(&first, "x").unwrap();
+        let second = free_name(temp.path(), "a.csv").unwrap();
+        assert_eq!(second, temp.path().join("a (1).csv"));
+    }
 
     #[test]
     fn the_window_goes_nowhere_else() {

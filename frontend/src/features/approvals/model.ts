@@ -1,0 +1,50 @@
+/** Which proposals are listed and in which order; pure. */
+import { action } from "@/lib/format";
+import type { Explain, Proposal } from "@/node/client";
+import { byUrgency, isOver, isWaiting } from "@/node/patch";
+
+export interface Lists {
+  waiting: Proposal[];
+  decided: Proposal[];
+}
+
+/** Waiting: riskiest, then soonest. Decided: those under way first, then the newest. */
+export function sorted(all: Proposal[]): Lists {
+  const waiting: Proposal[] = [];
+  const decided: Proposal[] = [];
+  for (const p of all) (isWaiting(p) ? waiting : decided).push(p);
+  waiting.sort(byUrgency);
+  decided.sort((a, b) => Number(isOver(a)) - Number(isOver(b)) || b.updatedAt - a.updatedAt);
+  return { waiting, decided };
+}
+
+export function matching(list: Proposal[], words: string): Proposal[] {
+  const parts = words.toLowerCase().split(/\s+/).filter(Boolean);
+  if (!parts.length) return list;
+  return list.filter((p) => {
+    const text =
+      `${p.id} ${p.level} ${p.status} ${p.target} ${action(p.operation, p.target, p.runMs)} ${p.reason.slice(0, 500)} ${p.requestedBy.name} ${p.rule}`.toLowerCase();
+    return parts.every((w) => text.includes(w));
+  });
+}
+
+/** The last time the same was done: what there is to learn from before deciding. */
+export function lastTime(p: Proposal, all: Proposal[]): Proposal | undefined {
+  let best: Proposal | undefined;
+  for (const o of all)
+    if (
+      o.id !== p.id &&
+      o.outcome &&
+      o.target === p.target &&
+      o.operation === p.operation &&
+      (!best || o.updatedAt > best.updatedAt)
+    )
+      best = o;
+  return best;
+}
+
+/** An explanation cites no evidence, so what it says about evidence and asker is not about this proposal. */
+export const liveChecks = (e: Explain): Explain["checks"] =>
+  e.checks
+    .filter((c) => c.name !== "evidence" && c.name !== "requester")
+    .sort((a, b) => Number(a.passed) - Number(b.passed));

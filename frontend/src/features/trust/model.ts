@@ -1,0 +1,56 @@
+/** Grants as people understand them; pure. */
+import type { Key } from "@/lib/i18n";
+
+export interface Grant {
+  /** What is sent, for example `observe:T2`. */
+  id: string;
+  name: string;
+  word: Key;
+  text: Key;
+  on: boolean;
+  /** It reaches far: worth a second thought. */
+  far: boolean;
+}
+
+const KNOWN: [string, Key, Key, boolean][] = [
+  ["observe", "gn_observe", "g_observe", false],
+  ["relay", "gn_relay", "g_relay", false],
+  ["read", "gn_read", "g_read", false],
+  ["plan", "gn_plan", "g_plan", false],
+  ["human", "gn_human", "g_human", true],
+  ["llm", "gn_llm", "g_llm", false],
+  ["estop", "gn_estop", "g_estop", false],
+  ["admin", "gn_admin", "g_admin", true],
+];
+const OBSERVE_DEFAULT = "observe:T2";
+
+/** Every grant there is, in a fixed order, on or off; those this console does not know come last. */
+export function grants(has: readonly string[]): Grant[] {
+  const list = KNOWN.map(([name, word, text, far]): Grant => {
+    const held = has.find((g) => g.split(":")[0] === name);
+    const id = held ?? (name === "observe" ? OBSERVE_DEFAULT : name);
+    return { id, name, word, text, on: held !== undefined, far };
+  });
+  const known = new Set(KNOWN.map(([name]) => name));
+  for (const id of has) {
+    const name = id.split(":")[0] ?? id;
+    if (!known.has(name)) list.push({ id, name, word: "gn_other", text: "g_other", on: true, far: true });
+  }
+  return list;
+}
+
+/** What a person types to revoke: the name, or the start of the id where there is no typeable name. */
+export const toType = (name: string | null | undefined, id: string): string => {
+  const plain = (name ?? "").trim();
+  return /^[\x21-\x7e][\x20-\x7e]{0,40}$/.test(plain) ? plain : id.slice(0, 8);
+};
+
+/** Whether what was put in can be a pairing target; what is wrong with it otherwise. */
+export function target(text: string): { ok: boolean; text: string } {
+  const wish = text.trim();
+  if (/^clawmesh:\/\/pair\?\S+$/i.test(wish)) return { ok: true, text: wish };
+  if (/^wss?:\/\/[^\s/]+/i.test(wish)) return { ok: true, text: wish };
+  // A bare address with a port is what people copy.
+  if (/^(\[[0-9a-f:.%]+\]|[\w.-]+):\d{1,5}$/i.test(wish)) return { ok: true, text: `ws://${wish}` };
+  return { ok: false, text: wish };
+}

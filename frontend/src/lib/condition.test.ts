@@ -1,0 +1,68 @@
+import { describe, expect, it } from "vitest";
+import { health, overall, type Seen, troubles } from "./condition";
+
+const node = (over: object = {}) => ({
+  deviceId: "0123456789",
+  name: "field",
+  own: false,
+  connected: true,
+  fresh: true,
+  estop: false,
+  trusted: true,
+  capabilities: [],
+  ...over,
+});
+const seen = (status: object = {}, more: object = {}) =>
+  ({
+    status: { problems: [], clockTrusted: true, policy: {}, draftsWaiting: 0, ...status },
+    topology: { nodes: [node({ own: true, name: "ops" }), node()], links: [], at: 0 },
+    peers: [],
+    estop: { latched: false },
+    ...more,
+  }) as unknown as Seen;
+const withNode = (over: object) => seen({}, { topology: { nodes: [node(over)], links: [], at: 0 } });
+
+describe("condition", () => {
+  it("calls our own node healthy only when it reports nothing wrong", () => {
+    const own = node({ own: true });
+    const good = { problems: [], clockTrusted: true, policy: {} };
+    expect(health(own, good)).toBe("healthy");
+    expect(health(own, { ...good, problems: ["disk full"] })).toBe("degraded");
+    expect(health(own, { ...good, clockTrusted: false })).toBe("degraded");
+    expect(health(own, { ...good, policy: { problem: "line 3" } })).toBe("degraded");
+    expect(health(node({ own: true, estop: true }), good)).toBe("stopped");
+  });
+  it("tells offline from heard by others only", () => {
+    expect(health(node({ connected: false, fresh: false }))).toBe("offline");
+    expect(health(node({ connected: false }))).toBe("degraded");
+  });
+  it("is healthy when nothing is wrong, and unknown before anything was read", () => {
+    expect(overall("live", seen())).toBe("healthy");
+    expect(overall("live", {})).toBe("unknown");
+    expect(overall("lost", seen())).toBe("offline");
+  });
+  it("finds each trouble", () => {
+    const what = (s: Seen) => troubles(s).map((x) => x.what);
+    expect(what(seen({ problems: ["a", "b"] }))).toEqual(["problem", "problem"]);
+    expect(what(seen({ policy: { problem: "bad" }, problems: ["bad"] }))).toEqual(["problem"]);
+    expect(what(seen({ policy: { problem: "bad" } }))).toEqual(["policy"]);
+    expect(what(seen({ clockTrusted: false }))).toEqual(["clock"]);
+    expect(what(withNode({ connected: false, fresh: false }))).toEqual(["away"]);
+    expect(what(withNode({ connected: false, fresh: false, trusted: false }))).toEqual([]);
+    expect(what(withNode({ estop: true }))).toEqual(["estopOther"]);
+    expect(what(seen({}, { estop: { latched: true } }))).toEqual(["estopOwn"]);
+    expect(what(seen({}, { clockMs: -60_000 }))).toEqual(["browserClock"]);
+    expect(what(seen({}, { peers: [{ deviceId: "x1", state: "refused", reason: "revoked" }] }))).toEqual([
+      "refused",
+    ]);
+    expect(overall("live", withNode({ estop: true }))).toBe("stopped");
+    expect(overall("live", seen({ draftsWaiting: 2 }))).toBe("degraded");
+  });
+  it("does not mourn a node that said goodbye", () => {
+    const left = {
+      ...withNode({ connected: false, fresh: false }),
+      peers: [{ deviceId: "0123456789", state: "left" }],
+    };
+    expect(troubles(left as unknown as Seen)).toEqual([]);
+  });
+});

@@ -1,0 +1,90 @@
+/** How a node and the whole mesh are doing, from what was read; pure, and the same everywhere. */
+import type { components } from "@/contract/operator.gen";
+
+type S = components["schemas"];
+export type Health = "healthy" | "degraded" | "needs" | "stopped" | "offline" | "unknown";
+type Node = Pick<S["TopologyNode"], "connected" | "fresh" | "estop" | "own">;
+type Own = Pick<S["StatusView"], "problems" | "clockTrusted"> & { policy: { problem?: string | null } };
+
+/** `own` is the status of the node that answers: only of itself does it know more than the graph shows. */
+export function health(n: Node, own?: Own): Health {
+  if (n.estop) return "stopped";
+  if (n.own) return own && isTroubled(own) ? "degraded" : "healthy";
+  if (!n.connected && !n.fresh) return "offline";
+  return n.connected && n.fresh ? "healthy" : "degraded";
+}
+
+const isTroubled = (s: Own): boolean => s.problems.length > 0 || !s.clockTrusted || Boolean(s.policy.problem);
+
+export interface Trouble {
+  is: Health;
+  what:
+    | "estopOwn"
+    | "estopOther"
+    | "problem"
+    | "policy"
+    | "clock"
+    | "away"
+    | "refused"
+    | "drafts"
+    | "browserClock";
+  /** Names or the node's own words. */
+  text: string;
+  ms?: number;
+}
+
+/** A browser whose clock is off by more than this shows ages by the node's clock, and says so. */
+export const CLOCK_OFF_MS = 5_000;
+
+export interface Seen {
+  status?: S["StatusView"];
+  topology?: S["TopologyView"];
+  peers?: S["PeerView"][];
+  estop?: S["EstopView"];
+  /** How far the node's clock is ahead of this browser's. */
+  clockMs?: number;
+}
+
+/** Everything wrong, the worst first. Empty means that nothing wrong is known. */
+export function troubles({ status, topology, peers, estop, clockMs = 0 }: Seen): Trouble[] {
+  const list: Trouble[] = [];
+  if (estop?.latched) list.push({ is: "stopped", what: "estopOwn", text: "" });
+  const names = (of: { name?: string | null; deviceId: string }[]) =>
+    of.map((n) => n.name || n.deviceId.slice(0, 8)).join(", ");
+  const stopped = topology?.nodes.filter((n) => n.estop && !n.own) ?? [];
+  if (stopped.length) list.push({ is: "stopped", what: "estopOther", text: names(stopped) });
+  const policy = status?.policy.problem;
+  const problems = status?.problems ?? [];
+  // The node's own sentences usually contain these two; each is told once.
+  if (policy && !problems.some((x) => x.includes(policy)))
+    list.push({ is: "degraded", what: "policy", text: policy });
+  for (const text of problems) list.push({ is: "degraded", what: "problem", text });
+  if (status && !status.clockTrusted && !problems.some((x) => x.includes("clock")))
+    list.push({ is: "degraded", what: "clock", text: "" });
+  const stateOf = new Map((peers ?? []).map((p) => [p.deviceId, p]));
+  const away = topology?.nodes.filter((n) => {
+    const state = stateOf.get(n.deviceId)?.state;
+    return n.trusted && !n.own && health(n) === "offline" && state !== "left" && state !== "refused";
+  });
+  if (away?.length) list.push({ is: "degraded", what: "away", text: names(away) });
+  for (const p of peers ?? [])
+    if (p.state === "refused")
+      list.push({
+        is: "degraded",
+        what: "refused",
+        text: `${p.displayName || p.deviceId.slice(0, 8)}: ${p.reason}`,
+      });
+  if (status?.draftsWaiting)
+    list.push({ is: "degraded", what: "drafts", text: String(status.draftsWaiting) });
+  if (Math.abs(clockMs) > CLOCK_OFF_MS)
+    list.push({ is: "degraded", what: "browserClock", text: "", ms: clockMs });
+  return list;
+}
+
+/** One word for the whole: what the top bar shows. */
+export function overall(link: "connecting" | "live" | "lost", seen: Seen): Health {
+  if (link === "lost") return "offline";
+  if (!seen.status || !seen.topology) return "unknown";
+  const list = troubles(seen);
+  return list.some((x) => x.is === "stopped") ? "stopped" : list.length ? "degraded" : "healthy";
+}
