@@ -65,10 +65,7 @@ test("the executor is killed while the sheet is open, and is back: the same prop
   await away.waitFor();
   // Who tries all the same is told that nothing was decided.
   assert.equal(await approve(o.page), 502);
-  await o.page
-    .getByRole("alert")
-    .getByText(/nothing was decided/)
-    .waitFor();
+  await o.page.getByRole("alert").getByText(/nothing was decided/).waitFor();
   await l.field.start();
   await l.connected();
   assert.equal(await l.status(p.id), "awaiting_approval");
@@ -128,12 +125,7 @@ test("emergency stop: one press latches every executor; release asks for a reaso
   await o.page.getByRole("button", { name: /Emergency stop/ }).click();
   const report = o.page.getByRole("dialog");
   await report.getByText("Every executor that answered is in its safe state.").waitFor();
-  for (const node of [l.field])
-    await report
-      .getByRole("listitem")
-      .filter({ hasText: node.name })
-      .getByText(/latched/)
-      .waitFor();
+  for (const node of [l.field]) await report.getByRole("listitem").filter({ hasText: node.name }).getByText(/latched/).waitFor();
   await report.getByText("valve-1").waitFor();
   const latch = async (node) => (await node.api("GET", "/estop")).latched;
   assert.deepEqual([await latch(l.center), await latch(l.field)], [true, true]);
@@ -164,10 +156,6 @@ test("emergency stop without the executor: the page says that it is not known to
   await o.page.getByRole("button", { name: /Emergency stop/ }).click();
   const report = o.page.getByRole("dialog");
   await report.getByText(/Not every executor is known to be safe/).waitFor({ timeout: 40_000 });
-  await report
-    .getByRole("listitem")
-    .filter({ hasText: l.field.name })
-    .getByText(/not latched/)
-    .waitFor();
+  await report.getByRole("listitem").filter({ hasText: l.field.name }).getByText(/not latched/).waitFor();
   await o.close();
 });

@@ -44,19 +44,14 @@ after(async () => {
 
 /** Nothing of the text has become an element, a script or a request. */
 async function harmless(o) {
-  const found = await o.page.evaluate(
-    (remote) => ({
-      hacked: window.hacked,
-      elements: [...document.querySelectorAll("img, iframe, object, embed, main script, main style")].map(
-        (e) => e.outerHTML,
-      ),
-      remote: [...document.querySelectorAll("[src], [href]")]
-        .map((e) => e.getAttribute("src") ?? e.getAttribute("href"))
-        .filter((u) => u?.startsWith(remote) || /^\s*javascript:/i.test(u ?? "")),
-      wide: document.documentElement.scrollWidth - window.innerWidth,
-    }),
-    "http://192.0.2.1",
-  );
+  const found = await o.page.evaluate((remote) => ({
+    hacked: window.hacked,
+    elements: [...document.querySelectorAll("img, iframe, object, embed, main script, main style")].map((e) => e.outerHTML),
+    remote: [...document.querySelectorAll("[src], [href]")]
+      .map((e) => e.getAttribute("src") ?? e.getAttribute("href"))
+      .filter((u) => u?.startsWith(remote) || /^\s*javascript:/i.test(u ?? "")),
+    wide: document.documentElement.scrollWidth - window.innerWidth,
+  }), "http://192.0.2.1");
   assert.deepEqual(found, { hacked: undefined, elements: [], remote: [], wide: 0 }, o.page.url());
   await o.clean();
 }
@@ -64,8 +59,7 @@ async function harmless(o) {
 test("the lies did arrive", async () => {
   const world = await l.center.api("GET", "/world");
   const metrics = world.map((f) => f.metric);
-  for (const m of ["<b>metric</b>", "link.metric", "rtl.metric", "number.metric"])
-    assert.ok(metrics.includes(m), `${m} in ${metrics}`);
+  for (const m of ["<b>metric</b>", "link.metric", "rtl.metric", "number.metric"]) assert.ok(metrics.includes(m), `${m} in ${metrics}`);
   assert.equal(world.find((f) => f.metric === "<b>metric</b>").value, HTML);
   const { frame } = await l.center.api("GET", `/frames/${frames.long}`);
   assert.ok(JSON.stringify(frame).length > 100_000, "the long one is there as it came");
@@ -135,11 +129,7 @@ test("a reason full of markup is text in the list, the sheet and the trace", asy
 });
 
 test("ten thousand proposals: the list scrolls, searches and opens; the page draws only what is seen", async () => {
-  const real = await l.propose({
-    target: "actuator:mock:pump-1",
-    operation: "start",
-    reason: "the real one",
-  });
+  const real = await l.propose({ target: "actuator:mock:pump-1", operation: "start", reason: "the real one" });
   const o = await l.open("/");
   // The list alone is made up, from a real proposal; a node never has so many that wait.
   const many = Array.from({ length: 10_000 }, (_, i) => ({
@@ -183,11 +173,7 @@ test("ten thousand proposals: the list scrolls, searches and opens; the page dra
   await o.page.getByRole("button", { name: /Decided 9,?000/ }).click();
   await o.page.getByText("rejected").first().waitFor();
   await o.page.getByRole("searchbox").first().fill("number 9999");
-  await o.page
-    .getByRole("button")
-    .filter({ hasText: /failed|rejected|completed|expired/ })
-    .first()
-    .click();
+  await o.page.getByRole("button").filter({ hasText: /failed|rejected|completed|expired/ }).first().click();
   await o.page.waitForURL(/id=00009999/);
   // The made-up ones have no trace; the browser writes a line about each that is asked for.
   assert.deepEqual(

@@ -143,8 +143,9 @@ export async function pair({ env = {}, demo = false, names = ["center", "field-1
     },
     /** The newest reading of the field node's soil, once it is here. */
     async reading(metric = "moisture") {
-      return until(`a reading of ${metric} arrives`, async () =>
-        (await center.api("GET", `/world?metric=${metric}`)).find((f) => f.ageMs < 60_000),
+      return until(
+        `a reading of ${metric} arrives`,
+        async () => (await center.api("GET", `/world?metric=${metric}`)).find((f) => f.ageMs < 60_000),
       );
     },
     /** A fresh proposal that waits: asked for by a person who cites a reading. */
@@ -159,9 +160,7 @@ export async function pair({ env = {}, demo = false, names = ["center", "field-1
         cites: [fact.frameId],
       });
       return until("the proposal is known here", async () => {
-        const id =
-          draft.proposalId ??
-          (await center.api("GET", "/drafts")).find((d) => d.draftId === draft.draftId)?.proposalId;
+        const id = draft.proposalId ?? (await center.api("GET", "/drafts")).find((d) => d.draftId === draft.draftId)?.proposalId;
         return id && (await center.api("GET", `/proposals/${id}`));
       });
     },

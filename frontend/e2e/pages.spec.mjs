@@ -59,10 +59,7 @@ async function accessible(page, where) {
       return window.axe.run({ resultTypes: ["violations"] });
     });
     assert.deepEqual(
-      found.violations.map(
-        (v) =>
-          `${v.id}: ${v.nodes.map((n) => `${n.html.slice(0, 160)} ${n.any[0]?.message ?? ""}`).join(" | ")}`,
-      ),
+      found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.html.slice(0, 160)} ${n.any[0]?.message ?? ""}`).join(" | ")}`),
       [],
       `${where} in ${colorScheme}`,
     );
@@ -80,11 +77,7 @@ const REAL = {
     l.field.name,
     waiting.safeState,
   ],
-  topology: async () => [
-    l.center.name,
-    l.field.name,
-    (await l.center.api("GET", "/topology")).links[0].posture,
-  ],
+  topology: async () => [l.center.name, l.field.name, (await l.center.api("GET", "/topology")).links[0].posture],
   "topology-list": async () => [l.center.name, l.field.name, (await l.center.api("GET", "/status")).version],
   telemetry: async () => {
     const world = await l.center.api("GET", "/world");
@@ -133,10 +126,7 @@ test("the command page answers from the node and opens what it cites", async () 
   const moisture = await fact("moisture");
   await o.page.getByRole("textbox").first().fill("what is the moisture?");
   await o.page.keyboard.press("Enter");
-  await o.page
-    .getByRole("log")
-    .getByText(`moisture (${moisture.zone}): ${shown(moisture)}`)
-    .waitFor();
+  await o.page.getByRole("log").getByText(`moisture (${moisture.zone}): ${shown(moisture)}`).waitFor();
   await o.page.getByRole("link", { name: `moisture = ${shown(moisture)}` }).click();
   await o.page.waitForURL(/tab=frames.*frame=|frame=.*tab=frames/);
   await shows(o.page, shown(moisture));
@@ -187,17 +177,7 @@ test("Back goes where one came from", async () => {
 
 test("the palette opens every page, a node, a proposal and a metric without a mouse", async () => {
   await o.go("/");
-  const names = [
-    "Approvals",
-    "Topology",
-    "Telemetry",
-    "Command",
-    "World",
-    "Trust",
-    "Audit",
-    "Settings",
-    "Overview",
-  ];
+  const names = ["Approvals", "Topology", "Telemetry", "Command", "World", "Trust", "Audit", "Settings", "Overview"];
   const pick = async (typed) => {
     await o.page.keyboard.press("Control+k");
     const field = o.page.getByRole("combobox", { name: "Search" });

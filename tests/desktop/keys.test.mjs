@@ -23,7 +23,7 @@ test("identity and operator key lie in the keychain and come out again", async (
   await within({ tray: true, keychain: "open" }, async (lab) => {
     const dir = lab.fresh("state");
     let window = await lab.window(dir);
-    await window.sees(/Needs you/);
+    await window.sees(/First steps|Needs you/);
     const identity = JSON.parse(lab.read(dir, "identity.json"));
     assert.equal(identity.storage, "keychain");
     const person = await until("the operator key", () => lab.read(dir, "operator-key.json"));
@@ -37,7 +37,7 @@ test("identity and operator key lie in the keychain and come out again", async (
     const refused = await lab.run(join(BIN, "clawmesh-node"), ["--state-dir", dir, "start"], { fails: true });
     assert.match(refused, /keychain/);
     window = await lab.window(dir);
-    await window.sees(/Needs you/);
+    await window.sees(/First steps|Needs you/);
     assert.equal((await lab.json(dir, "status")).deviceId, identity.deviceId);
     assert.equal((await session()).operator.operatorId, operator.operatorId);
     await quit(window);
@@ -49,7 +49,7 @@ test("a keychain that is gone is a choice that is shown, and never a second iden
     const dir = lab.fresh("state");
     const keychain = await lab.keychain("open");
     let window = await lab.window(dir);
-    await window.sees(/Needs you/);
+    await window.sees(/First steps|Needs you/);
     const { deviceId } = JSON.parse(lab.read(dir, "identity.json"));
     await quit(window);
     keychain.kill("SIGKILL");
@@ -75,7 +75,7 @@ test("without a keychain a person may choose owner-only files", async () => {
     await lab.shot("desktop-keychain-absent");
     assert.equal(lab.read(dir, "identity.json"), undefined, "nothing is decided for the person");
     await window.press(await window.button("owner-only files"));
-    await window.sees(/Needs you/);
+    await window.sees(/First steps|Needs you/);
     assert.equal(JSON.parse(lab.read(dir, "identity.json")).storage, "file");
     assert.equal(JSON.parse(lab.read(dir, "operator-key.json")).storage, "file");
     await quit(window);
@@ -93,7 +93,7 @@ test("a directory that another node holds is named, and tried again when asked",
     other.kill("SIGTERM");
     await other.over;
     await window.press(await window.button("Try again"));
-    await window.sees(/Needs you/);
+    await window.sees(/First steps|Needs you/);
     // No tray and no notifications here: both are said, and closing ends the process.
     const pid = await window.pid();
     const [id] = await lab.visible();
