@@ -582,3 +582,33 @@ fn the_api_answers_only_with_a_token_and_no_web_page() {
     }
     assert_eq!(node.stop(), 0);
 }
+
+#[test]
+fn whoever_approves_at_l3_names_what_will_move() {
+    let place = Place::new();
+    let strict = clawmesh::domain::policy::STARTER_POLICY
+        .replace("level = \"L2\"", "level = \"L3\"")
+        .replace("expect = \"L2\"", "expect = \"L3\"");
+    place.write("policy.toml", &strict);
+    let key = place.operator();
+    place.json(&["operator", "enroll", &key, "--level", "L3", "--name", "ada"]);
+    let node = place.field(&[]);
+    let id = place.propose(3);
+    place
+        .run(&["approve", &id])
+        .fails(2, &["L3", "--target actuator:mock:valve-1"]);
+    place
+        .run(&["approve", &id, "--target", "actuator:mock:pump-1"])
+        .fails(2, &["valve-1", "nothing was signed"]);
+    let standing = place.json(&["approve", &id, "--target", "actuator:mock:valve-1"]);
+    assert_eq!(
+        (
+            &standing["status"],
+            &standing["approvals"],
+            &standing["required"]
+        ),
+        (&"awaiting_approval".into(), &1.into(), &2.into())
+    );
+    assert!(place.moves(&id).is_empty());
+    node.kill();
+}

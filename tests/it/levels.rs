@@ -381,3 +381,64 @@ async fn an_operator_below_the_level_counts_for_nothing() {
     assert_eq!(opened(&node), 0);
     node.stop().await;
 }
+
+/// The starter policy with its rules at L3.
+fn strict() -> String {
+    STARTER_POLICY
+        .replace("level = \"L2\"", "level = \"L3\"")
+        .replace("expect = \"L2\"", "expect = \"L3\"")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l3_takes_two_people_who_may() {
+    let keys = [79, 80, 81].map(|n| clawmesh::domain::identity::OperatorKey::from_seed(&[n; 32]));
+    let mut setup = field();
+    setup.policy = Some(strict());
+    let node = setup.start().await;
+    enroll(node.shared(), &keys[0], "L3").await;
+    enroll(node.shared(), &keys[1], "L2").await;
+    enroll(node.shared(), &keys[2], "L3").await;
+    let minted = mint(&node, 1).await;
+    assert_eq!(minted.signed.record().level.to_string(), "L3");
+    let yes = |n: usize| decision(node.shared(), &minted.signed, &keys[n], Verdict::Approve);
+    for _ in 0..2 {
+        let standing = proposals::decide(node.shared(), yes(0)).await.unwrap();
+        assert_eq!(
+            (standing.status, standing.approvals, standing.required),
+            (Status::AwaitingApproval, 1, 2)
+        );
+    }
+    let refusal = proposals::decide(node.shared(), yes(1)).await.unwrap_err();
+    assert_eq!(refusal.code, Code::OperatorLevelTooLow);
+    assert_eq!(opened(&node), 0);
+    let standing = proposals::decide(node.shared(), yes(2)).await.unwrap();
+    assert_eq!(standing.status, Status::Executing);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_asks_for_l3_meanwhile_lets_l2_people_approve_nothing() {
+    let second = clawmesh::domain::identity::OperatorKey::from_seed(&[79; 32]);
+    let node = field().with_operator(operator(), "L2").start().await;
+    enroll(node.shared(), &second, "L2").await;
+    let minted = mint(&node, 1).await;
+    let file = node.state().policy_file();
+    std::fs::write(&file, strict()).unwrap();
+    policy_book::reload(node.shared(), &file).await.unwrap();
+    for key in [&operator(), &second] {
+        let yes = decision(node.shared(), &minted.signed, key, Verdict::Approve);
+        let standing = proposals::decide(node.shared(), yes).await.unwrap();
+        assert_eq!(standing.status, Status::AwaitingApproval);
+    }
+    assert_eq!(opened(&node), 0, "their word does not reach L3");
+    let third = clawmesh::domain::identity::OperatorKey::from_seed(&[80; 32]);
+    let fourth = clawmesh::domain::identity::OperatorKey::from_seed(&[81; 32]);
+    for (n, key) in [third, fourth].iter().enumerate() {
+        enroll(node.shared(), key, "L3").await;
+        let yes = decision(node.shared(), &minted.signed, key, Verdict::Approve);
+        let standing = proposals::decide(node.shared(), yes).await.unwrap();
+        let wanted = [Status::AwaitingApproval, Status::Executing][n];
+        assert_eq!(standing.status, wanted);
+    }
+    node.stop().await;
+}

@@ -448,20 +448,3 @@ async fn a_revoked_operator_no_longer_counts() {
     assert!(journal(field.state().root()).is_empty());
     field.stop().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn l3_is_refused_with_its_reason() {
-    let mut setup = field();
-    let l3 = clawmesh::domain::policy::STARTER_POLICY
-        .replace("level = \"L2\"", "level = \"L3\"")
-        .replace("expect = \"L2\"", "expect = \"L3\"");
-    setup.policy = Some(l3);
-    let field = setup.start().await;
-    let wish = draft(field.shared(), 1).await;
-    let refusal = proposals::mint(field.shared(), wish, field.shared().own_id())
-        .await
-        .unwrap_err();
-    assert_eq!(refusal.code, Code::LevelNotAvailable, "{refusal}");
-    assert!(refusal.message.contains("two distinct operators"));
-    field.stop().await;
-}

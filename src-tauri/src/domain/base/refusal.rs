@@ -74,7 +74,6 @@ codes! {
     UnknownTarget = "UNKNOWN_TARGET",
     PolicyDenied = "POLICY_DENIED",
     PolicyInvalid = "POLICY_INVALID",
-    LevelNotAvailable = "LEVEL_NOT_AVAILABLE",
     ExecutorUnreachable = "EXECUTOR_UNREACHABLE",
     // Ours: proposals and approvals.
     ProposalNotFound = "PROPOSAL_NOT_FOUND",

@@ -103,6 +103,7 @@ pub struct VerifiedApproval {
     digest: Digest,
     operator_id: OperatorId,
     name: String,
+    max_level: Level,
 }
 
 impl VerifiedApproval {
@@ -119,6 +120,11 @@ impl VerifiedApproval {
     /// Who decided.
     pub fn operator_id(&self) -> &OperatorId {
         &self.operator_id
+    }
+
+    /// Up to which level this person may approve.
+    pub fn max_level(&self) -> Level {
+        self.max_level
     }
 
     /// The person's name, from the executor's own record.
@@ -215,5 +221,6 @@ pub fn verify(
         digest: decision.digest,
         operator_id: decision.operator_id.clone(),
         name: operator.record.name.clone(),
+        max_level: operator.record.max_level,
     })
 }

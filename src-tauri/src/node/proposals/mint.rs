@@ -301,16 +301,6 @@ fn judge(
         Ruling::Deny(denial) => return Err(refused(denial.code, denial.message)),
         Ruling::Allow(terms) => terms,
     };
-    if terms.level == Level::L3 {
-        return Err(refused(
-            Code::LevelNotAvailable,
-            format!(
-                "rule {:?} asks for L3 (two distinct operators, or one and presence at the node), which this version \
-                 cannot check yet; it refuses",
-                terms.rule
-            ),
-        ));
-    }
     Ok(terms)
 }
 

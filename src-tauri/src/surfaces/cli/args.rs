@@ -270,6 +270,9 @@ pub struct DecideArgs {
     /// What you want to say about it
     #[arg(long)]
     pub note: Option<String>,
+    /// The actuator in full; an L3 proposal is approved only by who names it
+    #[arg(long, value_name = "ACTUATOR")]
+    pub target: Option<String>,
     /// Wait until the proposal has ended and print how
     #[arg(long)]
     pub wait: bool,

@@ -12,6 +12,7 @@ use super::fail::{Done, Exit, Failure};
 use super::{out, proposals, text};
 use crate::domain::gate::approval::{Decision, SignedDecision, Verdict};
 use crate::domain::identity::{OperatorKey, PublicKey, Signature};
+use crate::domain::policy::Level;
 use crate::domain::proposal::{SignedProposal, Status};
 use crate::operator::dto::{DraftRequest, ProposalRecordView, ProposalView};
 use crate::surfaces::remote::Remote;
@@ -28,6 +29,9 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
     let remote = ctx.remote().await?;
     let view = ctx.proposal(&remote, &args.proposal).await?;
     let checked = check(&view)?;
+    if verdict == Verdict::Approve {
+        named(&checked, args.target.as_deref())?;
+    }
     let signed = sign(&checked, verdict, args.note.clone(), &key, ctx);
     let standing = remote
         .decide(checked.record().proposal_id.as_str(), &signed)
@@ -55,6 +59,21 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
     match ended {
         Some(proposal) => finish(&proposal, false),
         None => Ok(()),
+    }
+}
+
+/// Whoever approves at L3 has read what will move: they name it.
+fn named(proposal: &SignedProposal, target: Option<&str>) -> Done {
+    let record = proposal.record();
+    let wanted = record.target.as_str();
+    match target {
+        Some(target) if target != wanted => Err(Failure::usage(format!(
+            "this proposal moves {wanted}, not {target}; nothing was signed"
+        ))),
+        None if record.level == Level::L3 => Err(Failure::usage(format!(
+            "this proposal is L3: look at it with `show`, then name what it moves with --target {wanted}"
+        ))),
+        _ => Ok(()),
     }
 }
 
