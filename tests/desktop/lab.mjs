@@ -173,6 +173,10 @@ export class Lab {
   /** Uses a button of the notification that is shown. */
   async button(name) {
     writeFileSync(this.wish, name);
+    // A notification is on the screen a moment before its owner listens; no person is that quick.
+    await until("somebody listens", async () =>
+      (await this.dbus("Debug.Stats.GetAllMatchRules")).includes("ActionInvoked"),
+    );
     await this.run("dunstctl", ["context"]);
   }
 
