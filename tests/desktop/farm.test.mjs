@@ -1,5 +1,6 @@
 // The demo farm in a real window: page, tray, notifications, decisions, second start, quit.
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { BIN, Lab, until } from "./lab.mjs";
@@ -113,6 +114,15 @@ test("the planner is paused and goes on by the tray", async () => {
   await until("paused", async () => (await window.api("GET", "/planner"))[1].state === "paused");
   await lab.click("Let the planner go on");
   await until("goes on", async () => (await window.api("GET", "/planner"))[1].state !== "paused");
+});
+
+test("an export goes to the person's files and overwrites nothing", async () => {
+  await window.js("history.pushState({}, '', '/audit'); dispatchEvent(new PopStateEvent('popstate'))");
+  await window.press(await window.button("Export"));
+  const written = await until("the export", () =>
+    readdirSync(lab.home).find((name) => /audit.*jsonl$/.test(name)),
+  );
+  await until("its lines", () => lab.read(lab.home, written)?.includes("operator"));
 });
 
 test("closed it stays in the tray, and a second start brings it forward", async () => {

@@ -104,16 +104,14 @@ export function query(params: Record<string, string | number | boolean | undefin
 
 /** A reply that is no JSON document: the audit chain as lines. */
 export async function readText(path: string): Promise<string> {
-  let response: Response;
+  let answer: Answer;
   try {
-    response = await fetch(ROOT + path, {
-      credentials: "same-origin",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
+    answer = await (inWindow ? carry : fetched)("GET", ROOT + path, {}, undefined, TIMEOUT_MS);
   } catch {
     throw new Refused(0, "unreachable", "The node did not answer. Check that it runs.");
   }
-  if (!response.ok)
-    throw new Refused(response.status, String(response.status), `The node refused (${response.status}).`);
-  return response.text();
+  const { status, text } = answer;
+  if (status < 200 || status >= 300)
+    throw new Refused(status, String(status), `The node refused (${status}).`);
+  return text;
 }
