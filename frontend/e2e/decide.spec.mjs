@@ -16,7 +16,9 @@ after(() => l?.close());
 /** How often the valve was really opened. */
 const openings = () => {
   try {
-    return readFileSync(join(l.field.dir, "sim/journal.jsonl"), "utf8").split("\n").filter((x) => x.includes('"open"')).length;
+    return readFileSync(join(l.field.dir, "sim/journal.jsonl"), "utf8")
+      .split("\n")
+      .filter((x) => x.includes('"open"')).length;
   } catch {
     return 0;
   }
@@ -31,7 +33,10 @@ async function sheet(p, options) {
 }
 const decisions = (page) => {
   const sent = [];
-  page.on("request", (r) => r.url().endsWith("/console/decide") && sent.push(JSON.parse(r.postData() ?? "{}")));
+  page.on(
+    "request",
+    (r) => r.url().endsWith("/console/decide") && sent.push(JSON.parse(r.postData() ?? "{}")),
+  );
   return sent;
 };
 
@@ -43,7 +48,10 @@ test("a short press sends nothing; no passphrase and a wrong one are said; then 
   await hold(o.page).click();
   await passphrase(o.page).fill("");
   await reject(o.page).click();
-  await o.page.getByRole("alert").getByText(/passphrase/i).waitFor();
+  await o.page
+    .getByRole("alert")
+    .getByText(/passphrase/i)
+    .waitFor();
   assert.deepEqual(sent, []);
   await passphrase(o.page).fill("not the passphrase");
   await reject(o.page).click();
@@ -93,10 +101,14 @@ test("by keyboard alone: palette, passphrase, held Enter, until it has run", asy
   await keys.press("Control+k");
   await o.page.getByRole("combobox", { name: "Search" }).waitFor();
   await keys.type(p.id.slice(0, 13));
-  await o.page.getByRole("option").filter({ hasText: p.id.slice(0, 8) }).waitFor();
+  await o.page
+    .getByRole("option")
+    .filter({ hasText: p.id.slice(0, 8) })
+    .waitFor();
   await keys.press("Enter");
   await hold(o.page).waitFor();
-  const focused = () => o.page.evaluate(() => document.activeElement?.innerText || document.activeElement?.getAttribute("type"));
+  const focused = () =>
+    o.page.evaluate(() => document.activeElement?.innerText || document.activeElement?.getAttribute("type"));
   // Tab goes round; each stop is one key.
   for (let i = 0; (await focused()) !== "password"; i++) {
     assert.ok(i < 80, "Tab does not reach the passphrase");
@@ -134,7 +146,8 @@ test("approved on the command line while the sheet is open: the sheet says so an
 
 test("a new proposal appears by itself, and the count of what waits goes with it", async () => {
   const o = await l.open("/approvals");
-  const count = async () => Number((await o.page.getByRole("banner").innerText()).match(/(\d+)\s+waiting/)?.[1]);
+  const count = async () =>
+    Number((await o.page.getByRole("banner").innerText()).match(/(\d+)\s+waiting/)?.[1]);
   const had = await count();
   const p = await l.propose({ reason: "came by itself" });
   await o.page.getByText("came by itself").first().waitFor();

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { lab, PAGES } from "./lab.mjs";
-import { MESH, until } from "./nodes.mjs";
+import { until } from "./nodes.mjs";
 import { Peer } from "./peer.mjs";
 
 const REMOTE = "http://192.0.2.1/x.png";
@@ -21,7 +21,6 @@ before(async () => {
   peer = new Peer();
   await l.center.cli(["trust", "add", peer.id, "--as", "field", "--name", `<b>${HTML.slice(0, 60)}`]);
   const { meshId } = await l.center.api("GET", "/status");
-  assert.ok(meshId, MESH);
   await peer.join(l.center.port, meshId, `<i>liar</i>\u202e`);
   const say = (name, data, kind = "observation") => {
     frames[name] = peer.say({ kind, data });
@@ -44,14 +43,19 @@ after(async () => {
 
 /** Nothing of the text has become an element, a script or a request. */
 async function harmless(o) {
-  const found = await o.page.evaluate((remote) => ({
-    hacked: window.hacked,
-    elements: [...document.querySelectorAll("img, iframe, object, embed, main script, main style")].map((e) => e.outerHTML),
-    remote: [...document.querySelectorAll("[src], [href]")]
-      .map((e) => e.getAttribute("src") ?? e.getAttribute("href"))
-      .filter((u) => u?.startsWith(remote) || /^\s*javascript:/i.test(u ?? "")),
-    wide: document.documentElement.scrollWidth - window.innerWidth,
-  }), "http://192.0.2.1");
+  const found = await o.page.evaluate(
+    (remote) => ({
+      hacked: window.hacked,
+      elements: [...document.querySelectorAll("img, iframe, object, embed, main script, main style")].map(
+        (e) => e.outerHTML,
+      ),
+      remote: [...document.querySelectorAll("[src], [href]")]
+        .map((e) => e.getAttribute("src") ?? e.getAttribute("href"))
+        .filter((u) => u?.startsWith(remote) || /^\s*javascript:/i.test(u ?? "")),
+      wide: document.documentElement.scrollWidth - window.innerWidth,
+    }),
+    "http://192.0.2.1",
+  );
   assert.deepEqual(found, { hacked: undefined, elements: [], remote: [], wide: 0 }, o.page.url());
   await o.clean();
 }
@@ -59,7 +63,8 @@ async function harmless(o) {
 test("the lies did arrive", async () => {
   const world = await l.center.api("GET", "/world");
   const metrics = world.map((f) => f.metric);
-  for (const m of ["<b>metric</b>", "link.metric", "rtl.metric", "number.metric"]) assert.ok(metrics.includes(m), `${m} in ${metrics}`);
+  for (const m of ["<b>metric</b>", "link.metric", "rtl.metric", "number.metric"])
+    assert.ok(metrics.includes(m), `${m} in ${metrics}`);
   assert.equal(world.find((f) => f.metric === "<b>metric</b>").value, HTML);
   const { frame } = await l.center.api("GET", `/frames/${frames.long}`);
   assert.ok(JSON.stringify(frame).length > 100_000, "the long one is there as it came");
@@ -100,7 +105,7 @@ test("the charts and the palette take such names too", async () => {
   await harmless(o);
   await o.page.keyboard.press("Control+k");
   await o.page.getByRole("combobox", { name: "Search" }).fill("<b>");
-  await o.page.getByRole("option").first().waitFor();
+  await o.page.getByRole("listbox").getByRole("option").first().waitFor();
   await harmless(o);
   await o.close();
 });
@@ -129,7 +134,11 @@ test("a reason full of markup is text in the list, the sheet and the trace", asy
 });
 
 test("ten thousand proposals: the list scrolls, searches and opens; the page draws only what is seen", async () => {
-  const real = await l.propose({ target: "actuator:mock:pump-1", operation: "start", reason: "the real one" });
+  const real = await l.propose({
+    target: "actuator:mock:pump-1",
+    operation: "start",
+    reason: "the real one",
+  });
   const o = await l.open("/");
   // The list alone is made up, from a real proposal; a node never has so many that wait.
   const many = Array.from({ length: 10_000 }, (_, i) => ({
@@ -144,7 +153,8 @@ test("ten thousand proposals: the list scrolls, searches and opens; the page dra
   await o.page.route(/\/proposals\?all=true/, (route) => route.fulfill({ json: many }));
   await o.go("/approvals");
   await o.page.getByText("number 0 of many").first().waitFor();
-  await o.page.getByText(/Waiting 1,?000/).waitFor();
+  // The real one may come by the stream on top of them.
+  await o.page.getByText(/Waiting 1,?00\d/).waitFor();
   const elements = await o.page.evaluate(() => document.querySelectorAll("*").length);
   assert.ok(elements < 4_000, `${elements} elements`);
   /** From a key or a click until the next frame is painted. */
@@ -170,10 +180,14 @@ test("ten thousand proposals: the list scrolls, searches and opens; the page dra
     () => o.page.waitForURL(new RegExp(`id=00000${text.match(/\d+/)[0]}`)),
   );
   assert.ok(opened < 3_000, `opening took ${opened} ms`);
-  await o.page.getByRole("button", { name: /Decided 9,?000/ }).click();
+  await o.page.getByRole("button", { name: /Decided 9,?00\d/ }).click();
   await o.page.getByText("rejected").first().waitFor();
   await o.page.getByRole("searchbox").first().fill("number 9999");
-  await o.page.getByRole("button").filter({ hasText: /failed|rejected|completed|expired/ }).first().click();
+  await o.page
+    .getByRole("button")
+    .filter({ hasText: /failed|rejected|completed|expired/ })
+    .first()
+    .click();
   await o.page.waitForURL(/id=00009999/);
   // The made-up ones have no trace; the browser writes a line about each that is asked for.
   assert.deepEqual(

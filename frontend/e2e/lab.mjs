@@ -26,7 +26,10 @@ export const PAGES = [
 export async function lab(options = {}) {
   const nodes = await pair(options);
   const browser = await chromium
-    .launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] })
+    .launch({
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: ["--no-sandbox", "--disable-lcd-text"],
+    })
     .catch(async (error) => {
       await nodes.close();
       throw error;

@@ -8,7 +8,6 @@ import { createInterface } from "node:readline";
 
 export const BIN = process.env.CLAWMESH_BIN ?? "../target/debug/clawmesh-node";
 export const PASSPHRASE = "water the tomatoes";
-export const MESH = "e2e";
 /** How long a condition may take on a busy machine before a test gives up. */
 export const PATIENCE_MS = 45_000;
 
@@ -40,8 +39,8 @@ export function cli(args, { input, env } = {}) {
 
 /** One node: its directory, and the process while it runs. */
 export class Node {
-  constructor(dir, name, args, env = {}) {
-    Object.assign(this, { dir, name, args, env, port: 0, log: [] });
+  constructor(dir, name, args, env, mesh) {
+    Object.assign(this, { dir, name, args, env, mesh, port: 0, log: [] });
   }
 
   cli(args, options) {
@@ -55,7 +54,7 @@ export class Node {
   /** Starts, on the port it had where it had one, and waits until its API answers. */
   async start() {
     const args = ["start", "--end-with-stdin", "--no-discovery", "--name", this.name];
-    args.push("--mesh-name", MESH, "--port", String(this.port), "--state-dir", this.dir, ...this.args);
+    args.push("--mesh-name", this.mesh, "--port", String(this.port), "--state-dir", this.dir, ...this.args);
     this.child = spawn(BIN, args, {
       env: { ...process.env, ...this.env },
       stdio: ["pipe", "pipe", "pipe"],
@@ -107,12 +106,19 @@ export class Node {
 }
 
 /** A command centre and a field node that trust each other, connected; the operator's key is under a passphrase. */
-export async function pair({ env = {}, demo = false, names = ["center", "field-1"], rules, pace = 1 } = {}) {
+export async function pair({
+  env = {},
+  demo = false,
+  names = ["center", "field-1"],
+  rules,
+  pace = 1,
+  mesh = "e2e",
+} = {}) {
   const root = mkdtempSync(join(process.env.CLAWMESH_E2E_DIR ?? tmpdir(), "clawmesh-e2e-"));
   const dirs = [join(root, "center"), join(root, "field")];
   for (const dir of dirs) mkdirSync(dir, { mode: 0o700 });
-  const center = new Node(dirs[0], names[0], ["--role", "planner"], env);
-  const field = new Node(dirs[1], names[1], ["--role", "field", "--sensor-interval", "1000"], env);
+  const center = new Node(dirs[0], names[0], ["--role", "planner"], env, mesh);
+  const field = new Node(dirs[1], names[1], ["--role", "field", "--sensor-interval", "1000"], env, mesh);
   field.args.push("--mock-sensor", "--mock-actuator", "--host-sensor");
   // Without a rule of its own the planner would have one; this one never fires.
   const never = `[[rule]]\nname = "never"\nmetric = "moisture"\nbelow = -1.0\ntarget = "actuator:mock:valve-1"\noperation = "open"\nparams = { durationSec = 2 }\n`;
@@ -143,9 +149,8 @@ export async function pair({ env = {}, demo = false, names = ["center", "field-1
     },
     /** The newest reading of the field node's soil, once it is here. */
     async reading(metric = "moisture") {
-      return until(
-        `a reading of ${metric} arrives`,
-        async () => (await center.api("GET", `/world?metric=${metric}`)).find((f) => f.ageMs < 60_000),
+      return until(`a reading of ${metric} arrives`, async () =>
+        (await center.api("GET", `/world?metric=${metric}`)).find((f) => f.ageMs < 60_000),
       );
     },
     /** A fresh proposal that waits: asked for by a person who cites a reading. */
@@ -160,7 +165,9 @@ export async function pair({ env = {}, demo = false, names = ["center", "field-1
         cites: [fact.frameId],
       });
       return until("the proposal is known here", async () => {
-        const id = draft.proposalId ?? (await center.api("GET", "/drafts")).find((d) => d.draftId === draft.draftId)?.proposalId;
+        const id =
+          draft.proposalId ??
+          (await center.api("GET", "/drafts")).find((d) => d.draftId === draft.draftId)?.proposalId;
         return id && (await center.api("GET", `/proposals/${id}`));
       });
     },

@@ -59,7 +59,10 @@ async function accessible(page, where) {
       return window.axe.run({ resultTypes: ["violations"] });
     });
     assert.deepEqual(
-      found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.html.slice(0, 160)} ${n.any[0]?.message ?? ""}`).join(" | ")}`),
+      found.violations.map(
+        (v) =>
+          `${v.id}: ${v.nodes.map((n) => `${n.html.slice(0, 160)} ${n.any[0]?.message ?? ""}`).join(" | ")}`,
+      ),
       [],
       `${where} in ${colorScheme}`,
     );
@@ -77,22 +80,27 @@ const REAL = {
     l.field.name,
     waiting.safeState,
   ],
-  topology: async () => [l.center.name, l.field.name, (await l.center.api("GET", "/topology")).links[0].posture],
+  topology: async () => [
+    l.center.name,
+    l.field.name,
+    (await l.center.api("GET", "/topology")).links[0].posture,
+  ],
   "topology-list": async () => [l.center.name, l.field.name, (await l.center.api("GET", "/status")).version],
   telemetry: async () => {
     const world = await l.center.api("GET", "/world");
-    return world.map((f) => f.metric);
+    // Grouped by its first part: "cpu", then "load".
+    return [...world.flatMap((f) => f.metric.split(".")), shown(await fact("tank.level"))];
   },
   command: async () => [],
   world: async () => {
     const [moisture, tank] = [await fact("moisture"), await fact("tank.level")];
     return [moisture.metric, shown(moisture), tank.metric, shown(tank), moisture.zone, moisture.originName];
   },
-  frames: async () => [`tank.level ${(await fact("tank.level")).zone} = ${shown(await fact("tank.level"))}`],
+  frames: async () => ["tank.level", shown(await fact("tank.level")), l.field.name],
   trace: async () => [waiting.id.slice(0, 8), rejected.id.slice(0, 8)],
   trust: async () => {
     const [device] = await l.center.api("GET", "/trust");
-    return [device.deviceId, device.name, device.publicKey, ...device.grants];
+    return [device.deviceId, device.name, device.publicKey];
   },
   audit: async () => {
     const [entry] = await l.center.api("GET", "/audit?limit=1");
@@ -126,10 +134,30 @@ test("the command page answers from the node and opens what it cites", async () 
   const moisture = await fact("moisture");
   await o.page.getByRole("textbox").first().fill("what is the moisture?");
   await o.page.keyboard.press("Enter");
-  await o.page.getByRole("log").getByText(`moisture (${moisture.zone}): ${shown(moisture)}`).waitFor();
+  await o.page
+    .getByRole("log")
+    .getByText(`moisture (${moisture.zone}): ${shown(moisture)}`)
+    .waitFor();
   await o.page.getByRole("link", { name: `moisture = ${shown(moisture)}` }).click();
   await o.page.waitForURL(/tab=frames.*frame=|frame=.*tab=frames/);
   await shows(o.page, shown(moisture));
+  await o.clean();
+});
+
+test("the switches of a device are its grants, and a turned one is what the node then says", async () => {
+  const grants = async () => (await l.center.api("GET", `/trust/${l.field.id}`)).grants;
+  const card = o.page.getByRole("article", { name: l.field.name });
+  const is = (name, on) => card.getByRole("switch", { name, checked: on }).waitFor();
+  await o.go("/trust");
+  assert.ok((await grants()).includes("relay") && !(await grants()).includes("plan"));
+  await is(/Relay/, true);
+  await is(/Plan/, false);
+  await card.getByRole("switch", { name: /Relay/ }).click();
+  await is(/Relay/, false);
+  assert.ok(!(await grants()).includes("relay"));
+  await card.getByRole("switch", { name: /Relay/ }).click();
+  await is(/Relay/, true);
+  assert.ok((await grants()).includes("relay"));
   await o.clean();
 });
 
@@ -177,7 +205,17 @@ test("Back goes where one came from", async () => {
 
 test("the palette opens every page, a node, a proposal and a metric without a mouse", async () => {
   await o.go("/");
-  const names = ["Approvals", "Topology", "Telemetry", "Command", "World", "Trust", "Audit", "Settings", "Overview"];
+  const names = [
+    "Approvals",
+    "Topology",
+    "Telemetry",
+    "Command",
+    "World",
+    "Trust",
+    "Audit",
+    "Settings",
+    "Overview",
+  ];
   const pick = async (typed) => {
     await o.page.keyboard.press("Control+k");
     const field = o.page.getByRole("combobox", { name: "Search" });

@@ -1,6 +1,13 @@
 // A peer that says what no honest node would: the wire protocol by hand, as much as a liar needs.
 // It is a device with a key of its own which the node under test was told to trust.
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign } from "node:crypto";
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  sign,
+} from "node:crypto";
 import { connect } from "node:net";
 
 /** A text frame of a client (RFC 6455), masked as it must be. */
@@ -47,7 +54,8 @@ export class Peer {
         if (!upgraded) {
           const end = data.indexOf("\r\n\r\n");
           if (end < 0) return;
-          if (!data.subarray(0, end).toString().startsWith("HTTP/1.1 101")) return failed(new Error(data.toString()));
+          if (!data.subarray(0, end).toString().startsWith("HTTP/1.1 101"))
+            return failed(new Error(data.toString()));
           upgraded = true;
           data = data.subarray(end + 4);
           open();
@@ -62,7 +70,9 @@ export class Peer {
       version: 2,
       deviceId: this.id,
       publicKey: this.publicKey,
-      signature: sign(null, Buffer.from(`mesh.connect|v2|${parts.join("|")}`), this.key).toString("base64url"),
+      signature: sign(null, Buffer.from(`mesh.connect|v2|${parts.join("|")}`), this.key).toString(
+        "base64url",
+      ),
       signedAtMs,
       nonce: challenge,
       clientNonce: randomBytes(16).toString("hex"),
@@ -81,7 +91,8 @@ export class Peer {
       const short = data[1] & 0x7f;
       const from = short < 126 ? 2 : short === 126 ? 4 : 10;
       if (data.length < from) return data;
-      const size = short < 126 ? short : short === 126 ? data.readUInt16BE(2) : Number(data.readBigUInt64BE(2));
+      const size =
+        short < 126 ? short : short === 126 ? data.readUInt16BE(2) : Number(data.readBigUInt64BE(2));
       if (data.length < from + size) return data;
       if ((data[0] & 0x0f) === 1) this.heard(JSON.parse(data.subarray(from, from + size).toString()));
       data = data.subarray(from + size);

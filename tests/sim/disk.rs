@@ -2,12 +2,52 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clawmesh::adapters::store::{Class, Disk, StoreError};
 
 use crate::rng::Rng;
+
+/// The power of a host. It may be told to fail after so many more steps of disk and valve: between
+/// a commit and what follows it, between a movement and its outcome, anywhere.
+#[derive(Default)]
+pub struct Power {
+    steps: AtomicI64,
+    gone: AtomicBool,
+    /// Woken when some host's power fails.
+    failed: Arc<tokio::sync::Notify>,
+}
+
+impl Power {
+    pub fn new(failed: Arc<tokio::sync::Notify>) -> Arc<Self> {
+        Arc::new(Self {
+            failed,
+            ..Self::default()
+        })
+    }
+
+    /// Fails at this step from now, beginning with 1.
+    pub fn fail_at(&self, step: u64) {
+        self.steps
+            .store(i64::try_from(step).unwrap(), Ordering::Relaxed);
+    }
+
+    /// Whether it has failed.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// One step of the host; whether it still has power after it.
+    pub fn step(&self) -> bool {
+        if self.steps.load(Ordering::Relaxed) > 0 && self.steps.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            self.gone.store(true, Ordering::Relaxed);
+            self.failed.notify_one();
+        }
+        !self.is_gone()
+    }
+}
 
 pub struct SimDisk {
     pub database: PathBuf,
@@ -18,6 +58,7 @@ pub struct SimDisk {
     failing: AtomicU64,
     pub failures: AtomicU64,
     pub slow: AtomicBool,
+    pub power: Arc<Power>,
 }
 
 pub fn log_of(database: &Path) -> PathBuf {
@@ -27,7 +68,7 @@ pub fn log_of(database: &Path) -> PathBuf {
 }
 
 impl SimDisk {
-    pub fn new(database: PathBuf, rng: Rng) -> Arc<Self> {
+    pub fn new(database: PathBuf, rng: Rng, power: Arc<Power>) -> Arc<Self> {
         let synced = std::fs::metadata(log_of(&database)).map_or(0, |m| m.len());
         Arc::new(Self {
             database,
@@ -36,6 +77,7 @@ impl SimDisk {
             failing: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             slow: AtomicBool::new(false),
+            power,
         })
     }
 
@@ -64,6 +106,9 @@ impl SimDisk {
 
 impl Disk for SimDisk {
     fn delay(&self, class: Class) -> Duration {
+        if self.power.is_gone() {
+            return Duration::from_secs(1_000_000);
+        }
         let base = match class {
             Class::Durable => 2 + self.rng.below(10),
             Class::Relaxed => self.rng.below(3),
@@ -72,8 +117,9 @@ impl Disk for SimDisk {
         Duration::from_millis(base + if slow { self.rng.below(1_500) } else { 0 })
     }
 
-    fn commit(&self, _class: Class) -> Result<(), StoreError> {
-        if !self.rng.chance(self.failing.load(Ordering::Relaxed)) {
+    fn commit(&self, class: Class) -> Result<(), StoreError> {
+        let on = class == Class::Relaxed || self.power.step();
+        if on && !self.rng.chance(self.failing.load(Ordering::Relaxed)) {
             return Ok(());
         }
         self.failures.fetch_add(1, Ordering::Relaxed);
@@ -85,9 +131,10 @@ impl Disk for SimDisk {
     }
 
     fn committed(&self, class: Class) {
-        if class == Class::Durable {
+        if class == Class::Durable && !self.power.is_gone() {
             let length = std::fs::metadata(log_of(&self.database)).map_or(0, |m| m.len());
             self.synced.store(length, Ordering::Relaxed);
+            self.power.step();
         }
     }
 }

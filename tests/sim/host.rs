@@ -11,6 +11,8 @@ use clawmesh::domain::base::TimeMs;
 use clawmesh::domain::capability::{Action, Capability};
 use futures_util::future::BoxFuture;
 
+use crate::disk::Power;
+use crate::network::BEGINNING_MS;
 use crate::rng::{Rng, Trace};
 
 /// Virtual time plus an error of its own.
@@ -21,7 +23,7 @@ pub struct SimClock {
 
 impl Clock for SimClock {
     fn now(&self) -> TimeMs {
-        let now = 1_760_000_000_000 + self.trace.now_ms();
+        let now = BEGINNING_MS + self.trace.now_ms();
         TimeMs(now.saturating_add_signed(self.error_ms.load(Ordering::Relaxed)))
     }
 }
@@ -31,6 +33,8 @@ impl Clock for SimClock {
 pub struct Stroke {
     pub at_ms: u64,
     pub node: usize,
+    /// Which actuator.
+    pub target: String,
     pub job: String,
     pub opens: bool,
     pub seconds: u64,
@@ -46,15 +50,26 @@ pub struct Valve {
     pub strokes: Strokes,
     pub rng: Rng,
     pub trace: Trace,
+    pub power: Arc<Power>,
 }
 
 impl Valve {
+    /// One step of the host; never returns where its power has failed.
+    async fn step(&self) {
+        if !self.power.step() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn stroke(&self, job: &str, opens: bool, seconds: u64) {
         let what = if opens { "opens" } else { "closes" };
-        self.trace.note(format!("valve {} {what} {job}", self.node));
+        let target = self.capability.as_str();
+        self.trace
+            .note(format!("{target} of n{} {what} {job}", self.node));
         self.strokes.lock().unwrap().push(Stroke {
             at_ms: self.trace.now_ms(),
             node: self.node,
+            target: self.capability.as_str().to_owned(),
             job: job.to_owned(),
             opens,
             seconds,
@@ -80,9 +95,11 @@ impl Driver for Valve {
             if self.rng.chance(10) {
                 tokio::time::sleep(Duration::from_millis(self.rng.below(3_000))).await;
             }
+            self.step().await;
             let seconds = serde_json::to_value(action.params.get("durationSec"));
             let seconds = seconds.ok().and_then(|v| v.as_u64()).unwrap_or(0);
             self.stroke(job, action.operation == "open", seconds);
+            self.step().await;
             match self.rng.chance(5) {
                 true => Err(DriverError::Failed("simulated".into())),
                 false => Ok(()),
@@ -95,7 +112,9 @@ impl Driver for Valve {
             if self.rng.chance(5) {
                 return Err(DriverError::Failed("simulated".into()));
             }
+            self.step().await;
             self.stroke(job, false, 0);
+            self.step().await;
             Ok(())
         })
     }
@@ -107,7 +126,7 @@ impl Driver for Valve {
             .unwrap()
             .iter()
             .rev()
-            .find(|s| s.node == self.node)
+            .find(|s| s.node == self.node && s.target == self.capability.as_str())
             .cloned();
         let position = if last.is_some_and(|s| s.opens) {
             "open"
@@ -122,8 +141,14 @@ impl Driver for Valve {
     }
 }
 
-/// A reading that wanders.
-pub struct Soil(pub Rng);
+/// A reading that wanders within a wet or a dry world.
+pub struct Soil {
+    pub rng: Rng,
+    pub dry: bool,
+}
+
+/// Below this the soil counts as dry.
+pub const DRY: f64 = 30.0;
 
 impl Sensor for Soil {
     fn name(&self) -> &'static str {
@@ -131,7 +156,8 @@ impl Sensor for Soil {
     }
 
     fn read(&mut self, _now: TimeMs) -> Vec<Reading> {
-        let value = f64::from(u32::try_from(self.0.below(100)).unwrap());
+        let value = f64::from(u32::try_from(self.rng.below(25)).unwrap());
+        let value = if self.dry { value } else { value + 50.0 };
         vec![Reading::new("moisture", "zone-1", value, "%")]
     }
 }

@@ -6,10 +6,14 @@
 
 mod checks;
 mod disk;
+mod gen1;
 mod host;
+mod liar;
 mod life;
+mod line;
 mod network;
 mod rng;
+mod truth;
 mod world;
 
 use std::cell::Cell;
@@ -36,7 +40,8 @@ fn count_panics() {
 fn sweep(seeds: impl Iterator<Item = u64>) {
     count_panics();
     let begun = Instant::now();
-    let (mut faults, mut bad) = (BTreeMap::<&str, u64>::new(), Vec::new());
+    let (mut faults, mut lies) = (BTreeMap::<&str, u64>::new(), BTreeMap::<&str, u64>::new());
+    let (mut bad, mut gen1) = (Vec::new(), 0);
     let (mut count, mut virtual_ms, mut opened, mut minted) = (0_u64, 0_u64, 0, 0);
     for seed in seeds {
         let report = life::run(seed);
@@ -47,6 +52,10 @@ fn sweep(seeds: impl Iterator<Item = u64>) {
         for (kind, n) in report.faults {
             *faults.entry(kind).or_default() += n;
         }
+        for (kind, n) in report.lies {
+            *lies.entry(kind).or_default() += n;
+        }
+        gen1 += u64::from(report.gen1);
         for wrong in &report.wrong {
             eprintln!("seed {seed}: {wrong}");
         }
@@ -54,11 +63,16 @@ fn sweep(seeds: impl Iterator<Item = u64>) {
             eprintln!("again: make sim SEED={seed}");
             bad.push(report.seed);
         }
+        // What three seeds do not explain, thirty will not.
+        if bad.len() >= 3 {
+            break;
+        }
     }
     #[allow(clippy::cast_precision_loss)]
     let hours = virtual_ms as f64 / 3_600_000.0;
     println!(
-        "{count} seeds, {hours:.1} simulated hours, {minted} proposals, {opened} movements, faults {faults:?}, {:.1} s",
+        "{count} seeds, {hours:.1} simulated hours, {minted} proposals, {opened} movements, {gen1} with a gen-1 node, \
+         faults {faults:?}, lies {lies:?}, {:.1} s",
         begun.elapsed().as_secs_f64()
     );
     assert!(bad.is_empty(), "seeds that showed something wrong: {bad:?}");
@@ -89,32 +103,36 @@ fn sim() {
 }
 
 #[test]
-fn a_seed_replays_exactly() {
+fn seeds_replay_exactly() {
     count_panics();
-    let (first, second) = (life::run(3), life::run(3));
-    assert!(
-        first.digest.1 > 500,
-        "{} lines are no world",
-        first.digest.1
-    );
-    assert_eq!(first.digest, second.digest);
-    assert_ne!(first.digest, life::run(0).digest);
+    let mut digests = std::collections::BTreeSet::new();
+    for seed in 3..11 {
+        let (first, second) = (life::run(seed), life::run(seed));
+        let lines = first.digest.1;
+        assert!(lines > 300, "{lines} lines are no world");
+        assert_eq!(first.digest, second.digest, "seed {seed}");
+        digests.insert(first.digest);
+    }
+    assert_eq!(digests.len(), 8);
 }
 
 macro_rules! chunks {
     ($($name:ident $start:literal;)*) => {$(
         #[test]
         fn $name() {
-            sweep($start..$start + 4);
+            sweep($start..$start + 10);
         }
     )*};
 }
 
 // Each in a process of its own, so that they share the processors.
 chunks! {
-    seeds_from_100 100; seeds_from_104 104; seeds_from_108 108; seeds_from_112 112;
-    seeds_from_116 116; seeds_from_120 120; seeds_from_124 124; seeds_from_128 128;
-    seeds_from_132 132; seeds_from_136 136; seeds_from_140 140; seeds_from_144 144;
-    seeds_from_148 148; seeds_from_152 152; seeds_from_156 156; seeds_from_160 160;
-    seeds_from_164 164; seeds_from_168 168; seeds_from_172 172; seeds_from_176 176;
+    seeds_from_100 100; seeds_from_110 110; seeds_from_120 120; seeds_from_130 130;
+    seeds_from_140 140; seeds_from_150 150; seeds_from_160 160; seeds_from_170 170;
+    seeds_from_180 180; seeds_from_190 190; seeds_from_200 200; seeds_from_210 210;
+    seeds_from_220 220; seeds_from_230 230; seeds_from_240 240; seeds_from_250 250;
+    seeds_from_260 260; seeds_from_270 270; seeds_from_280 280; seeds_from_290 290;
+    seeds_from_300 300; seeds_from_310 310; seeds_from_320 320; seeds_from_330 330;
+    seeds_from_340 340; seeds_from_350 350; seeds_from_360 360; seeds_from_370 370;
+    seeds_from_380 380; seeds_from_390 390; seeds_from_400 400; seeds_from_410 410;
 }

@@ -18,10 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::rng::{Rng, Trace};
 
+/// When a world begins, by a right clock, in milliseconds since 1970.
+pub const BEGINNING_MS: u64 = 1_760_000_000_000;
+
 /// A host that listens.
 #[derive(Clone)]
 pub struct Host {
     pub device: DeviceId,
+    /// It knows no TLS.
+    pub plain: bool,
     pub doorway: Arc<Doorway>,
     pub sockets: mpsc::Sender<Incoming>,
     pub stop: CancellationToken,
@@ -42,7 +47,15 @@ pub struct Net {
     state: Arc<Mutex<State>>,
     rng: Rng,
     seed: u64,
-    trace: Trace,
+    pub trace: Trace,
+}
+
+/// The host behind an address.
+pub fn host_of(address: SocketAddr) -> usize {
+    match address.ip() {
+        std::net::IpAddr::V4(ip) => usize::from(ip.octets()[3]) - 1,
+        std::net::IpAddr::V6(_) => usize::MAX,
+    }
 }
 
 pub fn address(host: usize) -> SocketAddr {
@@ -216,29 +229,47 @@ impl SimDialer {
                     url: url.to_string(),
                     source,
                 })?;
-        if let Security::Tls {
-            expect: Some(expect),
-            ..
-        } = security
-            && *expect != host.device
-        {
-            return Err(TransportError::WrongDevice {
-                url: url.to_string(),
-                expected: expect.clone(),
-                found: host.device.clone(),
-            });
-        }
-        accept(&host, Box::new(far), self.from, Some(self.device.clone())).await;
+        let proven = match security {
+            Security::Plain => return self.in_the_clear(&host, near, far, stop).await,
+            Security::Tls { .. } if host.plain => {
+                return Err(TransportError::Tls {
+                    url: url.to_string(),
+                    why: "it speaks plainly".to_owned(),
+                });
+            }
+            Security::Tls {
+                expect: Some(expect),
+                ..
+            } if *expect != host.device => {
+                return Err(TransportError::WrongDevice {
+                    url: url.to_string(),
+                    expected: expect.clone(),
+                    found: host.device.clone(),
+                });
+            }
+            Security::Tls { .. } => Protection::tls(Some(self.device.clone())),
+        };
+        accept(&host, Box::new(far), self.from, proven).await;
         let proven = Protection::tls(Some(host.device));
         Ok(Socket::new(Box::new(near), Role::Client, proven, stop, None).await)
+    }
+
+    async fn in_the_clear(
+        &self,
+        host: &Host,
+        near: DuplexStream,
+        far: DuplexStream,
+        stop: &CancellationToken,
+    ) -> Result<Socket, TransportError> {
+        accept(host, Box::new(far), self.from, Protection::PLAIN).await;
+        Ok(Socket::new(Box::new(near), Role::Client, Protection::PLAIN, stop, None).await)
     }
 }
 
 /// Hands the far end of a pipe to the host that listens there.
-pub async fn accept(host: &Host, far: Box<DuplexStream>, from: usize, proven: Option<DeviceId>) {
+pub async fn accept(host: &Host, far: Box<DuplexStream>, from: usize, protection: Protection) {
     let slot = host.doorway.enter(&host.stop);
     let cut = slot.cut().clone();
-    let protection = Protection::tls(proven);
     let socket = Socket::new(far, Role::Server, protection, &cut, Some(slot.clone())).await;
     let incoming = Incoming {
         socket,

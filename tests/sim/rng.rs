@@ -52,17 +52,39 @@ impl Random for Rng {
 }
 
 /// What happened, as a running digest, and as text where a person asks for it.
+///
+/// `tokio::sync::watch` wakes its waiters in an order that no seed decides, so the lines of one
+/// millisecond count together, whatever their order.
 #[derive(Clone)]
 pub struct Trace {
-    hash: Arc<Mutex<(u64, u64)>>,
+    state: Arc<Mutex<Written>>,
     begun: tokio::time::Instant,
     aloud: bool,
+}
+
+#[derive(Default)]
+struct Written {
+    before: u64,
+    now_ms: u64,
+    now: u64,
+    lines: u64,
+}
+
+fn hash(start: u64, bytes: &[u8]) -> u64 {
+    // FNV-1a, then mixed, so that sums of hashes say something.
+    let mut hash = bytes
+        .iter()
+        .fold(start ^ 0xCBF2_9CE4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
+        });
+    hash ^= hash >> 29;
+    hash.wrapping_mul(0xBF58_476D_1CE4_E5B9)
 }
 
 impl Trace {
     pub fn new() -> Self {
         Self {
-            hash: Arc::new(Mutex::new((0xCBF2_9CE4_8422_2325, 0))),
+            state: Arc::default(),
             begun: tokio::time::Instant::now(),
             aloud: std::env::var_os("SIM_TRACE").is_some(),
         }
@@ -74,19 +96,22 @@ impl Trace {
     }
 
     pub fn note(&self, what: impl AsRef<str>) {
-        let line = format!("{:>9} {}", self.now_ms(), what.as_ref());
-        let mut state = self.hash.lock().unwrap();
-        for byte in line.bytes() {
-            state.0 = (state.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
+        let (now_ms, what) = (self.now_ms(), what.as_ref());
+        let mut state = self.state.lock().unwrap();
+        if state.now_ms != now_ms {
+            state.before = hash(state.before, &state.now.to_le_bytes());
+            (state.now_ms, state.now) = (now_ms, 0);
         }
-        state.1 += 1;
+        state.now = state.now.wrapping_add(hash(now_ms, what.as_bytes()));
+        state.lines += 1;
         if self.aloud {
-            eprintln!("{line}");
+            eprintln!("{now_ms:>9} {what}");
         }
     }
 
     /// The digest and the number of lines.
     pub fn digest(&self) -> (u64, u64) {
-        *self.hash.lock().unwrap()
+        let state = self.state.lock().unwrap();
+        (hash(state.before, &state.now.to_le_bytes()), state.lines)
     }
 }

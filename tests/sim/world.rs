@@ -1,52 +1,129 @@
-//! One seed, one world: nodes, people, faults, and what is true in it.
+//! One seed, one world: nodes, people, strangers, faults, and what is true in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use clawmesh::adapters::keystore::{self, FileKeys};
 use clawmesh::adapters::paths::StateDir;
 use clawmesh::adapters::random::SharedRandom;
 use clawmesh::adapters::store::operators::SignedRevocation;
-use clawmesh::adapters::store::{Class, Engine, operators, trust};
+use clawmesh::adapters::store::{Class, Engine, StoreError, operators, trust};
 use clawmesh::adapters::transport::Doorway;
-use clawmesh::domain::admission::TrustRecord;
-use clawmesh::domain::base::{OperatorId, ProposalId, TimeMs};
-use clawmesh::domain::gate::approval::SignedDecision;
+use clawmesh::domain::admission::{Grants, Preset, TrustRecord};
+use clawmesh::domain::base::{DeviceId, OperatorId, TimeMs};
 use clawmesh::domain::gate::operators::{OperatorRecord, OperatorRevocation, SignedOperator};
-use clawmesh::domain::identity::{DeviceKey, OperatorKey};
-use clawmesh::domain::proposal::SignedProposal;
+use clawmesh::domain::identity::{DeviceKey, OperatorKey, PublicKey};
 use clawmesh::node::{Node, Opened, Outside, RawConfig, Shared};
+use clawmesh::operator::Door;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::disk::{SimDisk, log_of};
+use crate::disk::{Power, SimDisk, log_of};
+use crate::gen1::Gen1;
 use crate::host::{SimClock, Soil, Strokes, Valve};
+use crate::liar::Liar;
+use crate::line::Speaker;
 use crate::network::{self, Host, Net, SimDialer};
 use crate::rng::{Rng, Trace};
+use crate::truth::Truth;
 
+pub const MESH: &str = "sim";
+/// What the nodes trust each other with.
 const GRANTS: &str = "observe:T2,relay,read,plan,human,estop";
+/// Opens on one or two persons' word.
+pub const VALVE: &str = "actuator:sim:valve";
+/// Opens by itself where the soil is dry.
+pub const DRIP: &str = "actuator:sim:drip";
 
-pub const POLICY: &str = r#"
-version = 1
-[[rule]]
-name = "water"
-capability = "actuator:sim:valve"
-operations = ["open"]
-level = "L2"
-safe_state = "close"
-deadline_sec = 20
-duration_param = "durationSec"
-requesters = ["rules", "person", "llm"]
-[rule.params.durationSec]
-type = "integer"
-min = 1
-max = 20
-required = true
-"#;
+/// The people of a world, by their place in the list of keys.
+pub mod people {
+    /// Those who decide; the last of them may lose their key on the way.
+    pub const HONEST: usize = 3;
+    /// Revoked before the world began; the liar has the key.
+    pub const REVOKED: usize = 3;
+    /// Enrolled below what the valve asks for; the liar has the key.
+    pub const JUNIOR: usize = 4;
+    /// Never enrolled; the liar's own key.
+    pub const STRANGER: usize = 5;
+    pub const ALL: u8 = 6;
+}
+
+/// How a world is made.
+#[derive(Clone)]
+pub struct Plan {
+    /// Nodes of ours.
+    pub nodes: usize,
+    /// Persons the valve asks for.
+    pub quorum: u32,
+    /// Whether the soil is dry everywhere, or wet everywhere.
+    pub dry: bool,
+    /// Whose readings the drip believes; `None`: the executor's own.
+    pub gauge: Option<usize>,
+    /// What the liar is trusted with, where there is one.
+    pub liar: Option<Grants>,
+    /// Whether the liar goes on while the others come to rest.
+    pub restless: bool,
+    /// Whether there is a gen-1 node.
+    pub gen1: bool,
+}
+
+impl Plan {
+    fn new(rng: &Rng) -> Self {
+        // Mostly small: what goes wrong among eight nodes mostly goes wrong among four.
+        let nodes = [3, 3, 3, 4, 4, 4, 5, 5, 6, 8][rng.index(10)];
+        let grants = [
+            "observe:T1,relay,read,plan,human",
+            "observe:T1,relay,read,plan",
+            "observe:T2,relay,read",
+            "observe:T1,relay,human",
+            "observe:T1,plan,human,read",
+        ][rng.index(5)];
+        Self {
+            nodes,
+            quorum: 1 + u32::from(rng.chance(30)),
+            dry: rng.chance(50),
+            gauge: rng.chance(60).then(|| rng.index(nodes)),
+            liar: rng.chance(60).then(|| grants.parse().unwrap()),
+            restless: rng.chance(50),
+            gen1: rng.chance(40),
+        }
+    }
+
+    /// The host of the liar.
+    pub fn liar_at(&self) -> usize {
+        self.nodes
+    }
+
+    /// The host of the gen-1 node.
+    pub fn gen1_at(&self) -> usize {
+        self.nodes + 1
+    }
+
+    fn policy(&self) -> String {
+        let origin = self
+            .gauge
+            .map_or("self".to_owned(), |n| known(n).0.to_string());
+        let bounds =
+            "safe_state = \"close\"\ndeadline_sec = 20\nduration_param = \"durationSec\"\n";
+        let param =
+            "[rule.params.durationSec]\ntype = \"integer\"\nmin = 1\nmax = 20\nrequired = true\n";
+        format!(
+            "version = 1\n\
+             [[rule]]\nname = \"water\"\ncapability = \"{VALVE}\"\noperations = [\"open\"]\nlevel = \"L2\"\nquorum = {}\n\
+             requesters = [\"rules\", \"person\", \"llm\"]\n{bounds}{param}\
+             [[rule]]\nname = \"drip\"\ncapability = \"{DRIP}\"\noperations = [\"open\"]\nlevel = \"L1\"\n\
+             requesters = [\"rules\", \"llm\"]\n{bounds}{param}\
+             [[rule.condition]]\nmetric = \"moisture\"\norigin = \"{origin}\"\nop = \"<\"\nvalue = {:.1}\n\
+             max_age_sec = 120\nmin_tier = \"T2\"\n",
+            self.quorum,
+            crate::host::DRY,
+        )
+    }
+}
 
 /// A host of the world, with its node while it is up.
 pub struct Place {
@@ -56,37 +133,40 @@ pub struct Place {
     pub rng: Rng,
     pub node: Option<Node>,
     pub disk: Option<Arc<SimDisk>>,
+    pub power: Arc<Power>,
     pub state: PathBuf,
     pub lives: u32,
     down: CancellationToken,
 }
 
-/// What was answered to somebody and must therefore stay true.
-#[derive(Default)]
-pub struct Promised {
-    pub minted: BTreeMap<ProposalId, (usize, SignedProposal)>,
-    /// Approvals that an executor itself accepted.
-    pub decided: BTreeSet<ProposalId>,
-    pub decisions: Vec<SignedDecision>,
-    /// When a revocation was durable at a node.
-    pub revoked: BTreeMap<(usize, OperatorId), u64>,
-}
-
 pub struct World {
+    pub plan: Plan,
     pub rng: Rng,
     pub trace: Trace,
     pub net: Net,
     pub places: Vec<Place>,
     pub operators: Vec<OperatorKey>,
     pub strokes: Strokes,
-    pub promised: Arc<Mutex<Promised>>,
+    pub truth: Arc<Mutex<Truth>>,
     pub faults: BTreeMap<&'static str, u64>,
     pub wrong: Vec<String>,
+    /// The furthest that any clock was ever ahead, in milliseconds.
+    pub error_max_ms: u64,
+    pub liar: Option<Arc<Liar>>,
+    pub gen1: Option<Arc<Gen1>>,
+    /// Woken when the power of some host fails.
+    pub failed: Arc<tokio::sync::Notify>,
     root: TempDir,
 }
 
-fn device(n: usize) -> DeviceKey {
+pub fn device(n: usize) -> DeviceKey {
     DeviceKey::from_seed(&[u8::try_from(n + 1).unwrap(); 32])
+}
+
+/// What everybody knows of every device: made once, for keys are dear.
+pub fn known(n: usize) -> (&'static DeviceId, &'static PublicKey) {
+    static ALL: LazyLock<Vec<DeviceKey>> = LazyLock::new(|| (0..16).map(device).collect());
+    (ALL[n].id(), ALL[n].public())
 }
 
 fn root() -> TempDir {
@@ -96,50 +176,91 @@ fn root() -> TempDir {
 impl World {
     pub fn new(seed: u64) -> Self {
         let (rng, trace) = (Rng::new(seed), Trace::new());
+        let plan = Plan::new(&rng);
         let net = Net::new(rng.fork(), trace.clone());
-        let count = 3 + rng.index(6);
         let root = root();
-        let places = (0..count)
-            .map(|n| Place {
-                key: device(n),
+        // Who dials the strangers: the others hear of them.
+        let (to_liar, to_gen1) = (rng.index(plan.nodes), rng.index(plan.nodes));
+        let places = (0..plan.nodes)
+            .map(|n| {
                 // Connected: everybody dials one that came before, some dial one more.
-                peers: (0..n.min(1 + rng.index(2)))
-                    .map(|_| rng.index(n))
-                    .collect::<BTreeSet<_>>()
-                    .into_iter()
-                    .collect(),
-                clock: Arc::new(SimClock {
-                    trace: trace.clone(),
-                    error_ms: i64::try_from(rng.below(4_000)).unwrap().into(),
-                }),
-                rng: rng.fork(),
-                node: None,
-                disk: None,
-                state: root.path().join(format!("n{n}-0")),
-                lives: 0,
-                down: CancellationToken::new(),
+                let mut peers: BTreeSet<usize> =
+                    (0..n.min(1 + rng.index(2))).map(|_| rng.index(n)).collect();
+                if plan.liar.is_some() && n == to_liar {
+                    peers.insert(plan.liar_at());
+                }
+                if plan.gen1 && n == to_gen1 {
+                    peers.insert(plan.gen1_at());
+                }
+                Place {
+                    key: device(n),
+                    peers: peers.into_iter().collect(),
+                    clock: Arc::new(SimClock {
+                        trace: trace.clone(),
+                        error_ms: i64::try_from(rng.below(4_000)).unwrap().into(),
+                    }),
+                    rng: rng.fork(),
+                    node: None,
+                    disk: None,
+                    power: Arc::default(),
+                    state: root.path().join(format!("n{n}-0")),
+                    lives: 0,
+                    down: CancellationToken::new(),
+                }
             })
             .collect();
-        let operators = (0..3)
-            .map(|n| OperatorKey::from_seed(&[200 + n; 32]))
-            .collect();
         Self {
+            plan,
             rng,
             trace,
             net,
             places,
-            operators,
+            operators: (0..people::ALL)
+                .map(|n| OperatorKey::from_seed(&[200 + n; 32]))
+                .collect(),
             strokes: Strokes::default(),
-            promised: Arc::default(),
+            truth: Arc::default(),
             faults: BTreeMap::new(),
             wrong: Vec::new(),
+            error_max_ms: 4_000,
+            liar: None,
+            gen1: None,
+            failed: Arc::default(),
             root,
+        }
+    }
+
+    /// Lets the strangers in: they speak for themselves from now on.
+    pub fn strangers(&mut self) {
+        let speaker = |at: usize, gen1: bool| Speaker {
+            key: device(at),
+            at,
+            gen1,
+            net: self.net.clone(),
+        };
+        if self.plan.liar.is_some() {
+            let by = speaker(self.plan.liar_at(), false);
+            let (rng, truth) = (self.rng.fork(), self.truth.clone());
+            self.liar = Some(Liar::start(by, self.plan.clone(), rng, truth));
+        }
+        if self.plan.gen1 {
+            let by = speaker(self.plan.gen1_at(), true);
+            let dials = self.rng.chance(50).then(|| self.rng.index(self.plan.nodes));
+            let (rng, truth) = (self.rng.fork(), self.truth.clone());
+            self.gen1 = Some(Gen1::start(by, dials, rng, truth));
         }
     }
 
     pub fn fault(&mut self, kind: &'static str) {
         *self.faults.entry(kind).or_default() += 1;
         self.trace.note(format!("fault {kind}"));
+    }
+
+    /// A clock goes wrong by so much more.
+    pub fn jump(&mut self, at: usize, by_ms: i64) {
+        let error = &self.places[at].clock.error_ms;
+        let now = error.fetch_add(by_ms, Ordering::Relaxed) + by_ms;
+        self.error_max_ms = self.error_max_ms.max(now.max(0).unsigned_abs());
     }
 
     pub fn shared(&self, at: usize) -> Option<Shared> {
@@ -149,36 +270,40 @@ impl World {
     /// Starts the node of a host on what its disk holds; false if it could not start this time.
     pub async fn start(&mut self, at: usize) -> bool {
         let first = self.places[at].lives == 0;
-        let count = self.places.len();
         let place = &mut self.places[at];
         let state = StateDir::at(&place.state);
         if first {
             state.prepare().unwrap();
             keystore::create_device_key(&state, &place.key.seed(), TimeMs(1)).unwrap();
-            std::fs::write(state.policy_file(), POLICY).unwrap();
+            std::fs::write(state.policy_file(), self.plan.policy()).unwrap();
         }
         place.lives += 1;
-        let disk = SimDisk::new(state.database(), place.rng.fork());
+        let power = Power::new(self.failed.clone());
+        place.power = power.clone();
+        let disk = SimDisk::new(state.database(), place.rng.fork(), power.clone());
         let raw = RawConfig {
             name: Some(format!("n{at}")),
             role: Some("field".into()),
-            mesh_name: Some("sim".into()),
-            sensor_interval_ms: Some(5_000),
+            mesh_name: Some(MESH.into()),
+            sensor_interval_ms: Some(10_000),
             discovery: Some(false),
             peers: place
                 .peers
                 .iter()
-                .map(|p| format!("{}=ws://{}||lan", device(*p).id(), network::address(*p)))
+                .map(|p| format!("{}=ws://{}||lan", known(*p).0, network::address(*p)))
                 .collect(),
             ..RawConfig::default()
         };
         let config = raw.resolve(place.state.clone()).unwrap();
-        let valve = Valve {
-            capability: "actuator:sim:valve".parse().unwrap(),
-            node: at,
-            strokes: self.strokes.clone(),
-            rng: place.rng.fork(),
-            trace: self.trace.clone(),
+        let valve = |target: &str| -> clawmesh::node::drivers::SharedDriver {
+            Arc::new(Valve {
+                capability: target.parse().unwrap(),
+                node: at,
+                strokes: self.strokes.clone(),
+                rng: place.rng.fork(),
+                trace: self.trace.clone(),
+                power: power.clone(),
+            })
         };
         let outside = Outside {
             clock: place.clock.clone(),
@@ -191,8 +316,11 @@ impl World {
             }),
             engine: Engine::Inline(disk.clone()),
             threads: false,
-            drivers: vec![Arc::new(valve)],
-            sensors: vec![Box::new(Soil(place.rng.fork()))],
+            drivers: vec![valve(VALVE), valve(DRIP)],
+            sensors: vec![Box::new(Soil {
+                rng: place.rng.fork(),
+                dry: self.plan.dry,
+            })],
         };
         let opened = match Opened::open_in(config, outside).await {
             Ok(opened) => opened,
@@ -203,7 +331,7 @@ impl World {
             }
         };
         if first {
-            furnish(&opened.shared, count, &self.operators).await;
+            furnish(&opened.shared, &self.plan, &self.operators).await;
         }
         let stop = CancellationToken::new();
         let doorway = Doorway::new(64, Duration::from_secs(10));
@@ -218,6 +346,7 @@ impl World {
         };
         let host = Host {
             device: place.key.id().clone(),
+            plain: false,
             doorway,
             sockets: queue,
             stop: stop.clone(),
@@ -244,8 +373,16 @@ impl World {
         let dir = StateDir::at(&next);
         dir.prepare().unwrap();
         let old = StateDir::at(&place.state);
-        std::fs::copy(old.identity_file(), dir.identity_file()).unwrap();
-        std::fs::copy(old.policy_file(), dir.policy_file()).unwrap();
+        for file in [
+            (old.identity_file(), dir.identity_file()),
+            (old.policy_file(), dir.policy_file()),
+            (
+                old.browser_certificate_file(),
+                dir.browser_certificate_file(),
+            ),
+        ] {
+            std::fs::copy(file.0, file.1).unwrap();
+        }
         let lost = disk.after_crash(&dir.database());
         self.net.silence(at);
         place.down.cancel();
@@ -258,8 +395,22 @@ impl World {
         place.state = next;
     }
 
+    /// Hosts whose power has failed and which still stand.
+    pub fn without_power(&self) -> Vec<usize> {
+        let gone = |place: &Place| place.node.is_some() && place.power.is_gone();
+        (0..self.places.len())
+            .filter(|at| gone(&self.places[*at]))
+            .collect()
+    }
+
     /// Ends everything that runs, so that the next seed begins with nothing.
     pub async fn end(&mut self) {
+        if let Some(liar) = &self.liar {
+            liar.stop.cancel();
+        }
+        if let Some(gen1) = &self.gen1 {
+            gen1.stop.cancel();
+        }
         for place in &mut self.places {
             place.down.cancel();
             if let Some(node) = place.node.take() {
@@ -270,23 +421,24 @@ impl World {
 }
 
 /// Trust among all devices, and the people each executor knows.
-async fn furnish(shared: &Shared, count: usize, people: &[OperatorKey]) {
+async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
     let own = shared.own_id().clone();
-    let mut records = Vec::new();
-    for n in 0..=count {
-        let key = device(n);
-        if *key.id() != own {
-            let grants = GRANTS.parse().unwrap();
-            records.push(TrustRecord::new(
-                key.id().clone(),
-                Some(*key.public()),
-                None,
-                grants,
-                TimeMs(1),
-            ));
-        }
+    let trusted = |n: usize, grants: Grants| {
+        let (id, key) = known(n);
+        TrustRecord::new(id.clone(), Some(*key), None, grants, TimeMs(1))
+    };
+    let mut records: Vec<TrustRecord> = (0..plan.nodes)
+        .map(|n| {
+            let admin = if n == 0 { ",admin" } else { "" };
+            trusted(n, format!("{GRANTS}{admin}").parse().unwrap())
+        })
+        .filter(|record| record.device_id != own)
+        .collect();
+    records.extend(plan.liar.clone().map(|g| trusted(plan.liar_at(), g)));
+    if plan.gen1 {
+        records.push(trusted(plan.gen1_at(), Preset::Gen1.grants()));
     }
-    let people: Vec<SignedOperator> = people
+    let enrolled: Vec<SignedOperator> = keys[..people::STRANGER]
         .iter()
         .enumerate()
         .map(|(n, key)| {
@@ -294,7 +446,9 @@ async fn furnish(shared: &Shared, count: usize, people: &[OperatorKey]) {
                 operator_id: key.id().clone(),
                 public_key: *key.public(),
                 name: format!("person {n}"),
-                max_level: "L3".parse().unwrap(),
+                max_level: if n == people::JUNIOR { "L1" } else { "L2" }
+                    .parse()
+                    .unwrap(),
                 issuer: own.clone(),
                 issued_at: shared.now(),
                 expires_at: None,
@@ -302,39 +456,41 @@ async fn furnish(shared: &Shared, count: usize, people: &[OperatorKey]) {
             SignedOperator::issue(record, &shared.key)
         })
         .collect();
+    let revocation = OperatorRevocation {
+        operator_id: keys[people::REVOKED].id().clone(),
+        issuer: own,
+        revoked_at: shared.now(),
+        reason: "lost".into(),
+    };
+    let signature = revocation.sign(&shared.key);
+    let lost = SignedRevocation {
+        revocation,
+        signature,
+    };
     let done = shared.store.write(Class::Durable, "furnish", move |c| {
         for record in &records {
             trust::put(c, record)?;
         }
-        for person in &people {
+        for person in &enrolled {
             operators::put(c, person)?;
         }
-        Ok(())
+        operators::revoke(c, &lost).map(drop)
     });
     done.await.unwrap();
     shared.trust.reload(&shared.store).await.unwrap();
 }
 
-/// Revokes an operator at a node, durably.
+/// Revokes an operator at a node, as its administrator does; false if the disk would not have it.
 pub async fn revoke(shared: &Shared, who: &OperatorId) -> bool {
-    let revocation = OperatorRevocation {
-        operator_id: who.clone(),
-        issuer: shared.own_id().clone(),
-        revoked_at: shared.now(),
-        reason: "lost".into(),
-    };
-    let signature = revocation.sign(&shared.key);
-    let signed = SignedRevocation {
-        revocation,
-        signature,
-    };
-    let done = shared.store.write(Class::Durable, "revoke", move |c| {
-        operators::revoke(c, &signed)
-    });
-    done.await.is_ok()
+    let door = Door::new(shared.clone());
+    let done = door.operator_revoke(who.as_str(), Some("lost")).await;
+    done.is_ok()
 }
 
-/// The error of a clock from now on.
-pub fn jump(place: &Place, by_ms: i64) {
-    place.clock.error_ms.fetch_add(by_ms, Ordering::Relaxed);
+/// Whether a node holds an operator as revoked.
+pub fn is_revoked(shared: &Shared, who: &OperatorId) -> Result<bool, StoreError> {
+    let known = shared
+        .store
+        .read_blocking("operator", |c| operators::get(c, who))?;
+    Ok(known.is_some_and(|k| k.revocation.is_some()))
 }

@@ -203,6 +203,7 @@ function ThemeButton() {
   );
 }
 
+const BADGE_MAX = 99;
 const SHAPE: Partial<Record<Health, string>> = { stopped: "■", degraded: "◐", offline: "○" };
 const MOST_LINES = 3;
 
@@ -305,7 +306,7 @@ function Rail() {
   return (
     <nav
       aria-label={t("nav")}
-      className="flex shrink-0 border-line border-t bg-s1 sm:w-14 sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:py-2 min-[1440px]:w-40"
+      className="flex shrink-0 border-line border-t bg-s1 sm:w-14 sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:py-2 min-[90rem]:w-40"
     >
       <div
         className={cx(
@@ -323,7 +324,7 @@ function Rail() {
               activeOptions={{ exact: true, includeSearch: false }}
               title={t(name)}
               className={cx(
-                "relative h-12 flex-1 flex-col items-center justify-center rounded-md text-t2 hover:bg-s2 sm:mx-2 sm:flex sm:h-10 sm:flex-none min-[1440px]:flex-row min-[1440px]:justify-start min-[1440px]:gap-3 min-[1440px]:px-2.5",
+                "relative h-12 flex-1 flex-col items-center justify-center rounded-md text-t2 hover:bg-s2 sm:mx-2 sm:flex sm:h-10 sm:flex-none min-[90rem]:flex-row min-[90rem]:justify-start min-[90rem]:gap-3 min-[90rem]:px-2.5",
                 onPhone || more ? "flex" : "hidden",
               )}
               activeProps={{ className: "bg-s3 text-t1 font-semibold", "aria-current": "page" }}
@@ -335,12 +336,12 @@ function Rail() {
               >
                 <path d={glyph} strokeLinecap="round" strokeLinejoin="round" />
               </svg>
-              <span className="text-[11px] sm:sr-only min-[1440px]:not-sr-only min-[1440px]:text-[13.5px]">
+              <span className="text-[11px] sm:sr-only min-[90rem]:not-sr-only min-[90rem]:text-[13.5px]">
                 {t(name)}
               </span>
               {to === "/approvals" && waiting ? (
                 <span className="absolute top-0.5 right-1 text-[11px] text-warn leading-4 font-semibold">
-                  ▲{waiting}
+                  ▲{waiting > BADGE_MAX ? `${BADGE_MAX}+` : waiting}
                 </span>
               ) : null}
             </Link>

@@ -26,7 +26,7 @@ export function StopButton() {
       <Button
         tone="danger"
         title={t("stopHint")}
-        aria-label={t("stopHint")}
+        aria-label={`${latched ? t("stopped") : t("stop")}: ${t("stopHint")}`}
         onClick={press}
         className="h-9! min-w-20 font-bold"
       >

@@ -50,13 +50,21 @@ describe("condition", () => {
     expect(what(withNode({ connected: false, fresh: false }))).toEqual(["away"]);
     expect(what(withNode({ connected: false, fresh: false, trusted: false }))).toEqual([]);
     expect(what(withNode({ estop: true }))).toEqual(["estopOther"]);
-    expect(what(seen({}, { estop: { latched: true } }))).toEqual(["estopOwn"]);
+    const latched = { estop: { latched: true } };
+    expect(what(seen({ problems: ["the emergency stop is latched by A"] }, latched))).toEqual(["estopOwn"]);
     expect(what(seen({}, { clockMs: -60_000 }))).toEqual(["browserClock"]);
     expect(what(seen({}, { peers: [{ deviceId: "x1", state: "refused", reason: "revoked" }] }))).toEqual([
       "refused",
     ]);
     expect(overall("live", withNode({ estop: true }))).toBe("stopped");
     expect(overall("live", seen({ draftsWaiting: 2 }))).toBe("degraded");
+  });
+  it("names a few and counts the rest", () => {
+    const nodes = Array.from({ length: 40 }, (_, i) =>
+      node({ name: `n${i}`, connected: false, fresh: false }),
+    );
+    const list = troubles(seen({}, { topology: { nodes, links: [], at: 0 } }));
+    expect(list.map((x) => x.text)).toEqual(["n0, n1, n2, n3, n4, n5 +34"]);
   });
   it("does not mourn a node that said goodbye", () => {
     const left = {

@@ -36,6 +36,9 @@ export interface Trouble {
 /** A browser whose clock is off by more than this shows ages by the node's clock, and says so. */
 export const CLOCK_OFF_MS = 5_000;
 
+/** So many nodes are named in one sentence; the others are counted. */
+const NAMED_MAX = 6;
+
 export interface Seen {
   status?: S["StatusView"];
   topology?: S["TopologyView"];
@@ -50,7 +53,10 @@ export function troubles({ status, topology, peers, estop, clockMs = 0 }: Seen):
   const list: Trouble[] = [];
   if (estop?.latched) list.push({ is: "stopped", what: "estopOwn", text: "" });
   const names = (of: { name?: string | null; deviceId: string }[]) =>
-    of.map((n) => n.name || n.deviceId.slice(0, 8)).join(", ");
+    of
+      .slice(0, NAMED_MAX)
+      .map((n) => n.name || n.deviceId.slice(0, 8))
+      .join(", ") + (of.length > NAMED_MAX ? ` +${of.length - NAMED_MAX}` : "");
   const stopped = topology?.nodes.filter((n) => n.estop && !n.own) ?? [];
   if (stopped.length) list.push({ is: "stopped", what: "estopOther", text: names(stopped) });
   const policy = status?.policy.problem;
@@ -58,7 +64,9 @@ export function troubles({ status, topology, peers, estop, clockMs = 0 }: Seen):
   // The node's own sentences usually contain these two; each is told once.
   if (policy && !problems.some((x) => x.includes(policy)))
     list.push({ is: "degraded", what: "policy", text: policy });
-  for (const text of problems) list.push({ is: "degraded", what: "problem", text });
+  // The latch has its own line, with who and why.
+  const told = (text: string) => estop?.latched && /emergency stop is latched/i.test(text);
+  for (const text of problems) if (!told(text)) list.push({ is: "degraded", what: "problem", text });
   if (status && !status.clockTrusted && !problems.some((x) => x.includes("clock")))
     list.push({ is: "degraded", what: "clock", text: "" });
   const stateOf = new Map((peers ?? []).map((p) => [p.deviceId, p]));

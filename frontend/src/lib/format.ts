@@ -1,5 +1,7 @@
 /** Pure formatting: ages, times, numbers, short ids, action sentences. No value is ever invented. */
 
+import { t } from "./i18n";
+
 /** A short id for people; the full one stays in the title. */
 export const short = (id: string | null | undefined): string => (id ? id.slice(0, 8) : "");
 
@@ -17,7 +19,7 @@ export function span(ms: number): string {
 /** Relative under an hour, the clock on the same day, the date otherwise. */
 export function when(time: number, now: number): string {
   const age = now - time;
-  if (age >= 0 && age < 3_600_000) return `${span(age)} ago`;
+  if (age >= 0 && age < 3_600_000) return t("ago", { span: span(age) });
   const d = new Date(time);
   const clock = d.toLocaleTimeString("en-GB");
   return new Date(now).toDateString() === d.toDateString()

@@ -32,7 +32,8 @@ use crate::adapters::sensor::sim::SimSensor;
 use crate::adapters::sim_kit::{KitError, SimKit};
 use crate::adapters::store::{Store, StoreError, StoreOptions, frames, kv};
 use crate::adapters::transport::{BrowserCertificate, Tls, TlsError, TransportError};
-use crate::domain::base::{Hlc, MeshId};
+use crate::domain::base::limits::FRAME_FUTURE_MAX_MS;
+use crate::domain::base::{Hlc, MeshId, TimeMs};
 use crate::domain::capability::{Action, Capability, Params};
 
 /// Why a node could not start. Each sentence says what to do.
@@ -145,7 +146,7 @@ impl Opened {
             Some(_) => mesh,
             None => super::pairing::settled(&store, &dir, mesh).await?,
         };
-        let stamper = resume(&store, key.id().clone()).await?;
+        let stamper = resume(&store, key.id().clone(), now).await?;
         let (offered, signers, mesh_floor, horizon) = store
             .read("what peers are known for", |c| {
                 use super::shared::{mesh_floor, offers, signers};
@@ -261,7 +262,13 @@ fn kept_mesh_id(dir: &StateDir, random: &SharedRandom) -> Result<MeshId, OpenErr
 }
 
 /// Continues logical time and frame counts after whatever earlier runs used.
-async fn resume(store: &Store, own: crate::domain::base::DeviceId) -> Result<Stamper, StoreError> {
+async fn resume(
+    store: &Store,
+    own: crate::domain::base::DeviceId,
+    now: TimeMs,
+) -> Result<Stamper, StoreError> {
+    // As while running: what claims to lie further ahead than this does not lead.
+    let believed = Hlc::new(now.plus(FRAME_FUTURE_MAX_MS), u16::MAX);
     const NEXT_SEQ: &str = "frames.own-seq";
     store
         .write(super::shared::DURABLE, "resume", move |c| {
@@ -272,7 +279,7 @@ async fn resume(store: &Store, own: crate::domain::base::DeviceId) -> Result<Sta
             // Relaxed writes can be lost with the power: leave room for what may have been sent.
             let next = used.max(reserved) + 1_000_000;
             kv::put(c, NEXT_SEQ, &next.to_be_bytes())?;
-            let newest: Hlc = frames::max_hlc(c)?.unwrap_or_default();
+            let newest: Hlc = frames::max_hlc(c, believed)?.unwrap_or_default();
             let lived = Hlc::new(super::shared::high_water(c)?, 0);
             Ok(Stamper::resume(newest.max(lived), next))
         })

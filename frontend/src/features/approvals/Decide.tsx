@@ -2,19 +2,21 @@ import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { device } from "@/lib/format";
 import { statusWord, t } from "@/lib/i18n";
+import { tame } from "@/lib/words";
 import { call, type Proposal, type Standing } from "@/node/client";
 import { useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
-import { useSession } from "@/node/reads";
+import { useSession, useTopology } from "@/node/reads";
 import { AskReason, Button, Field, Txt, useNow } from "@/ui/kit";
 
 const HOLD_MS = 1500;
 
-export function Decide({ p }: { p: Proposal }) {
+export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   const session = useSession().data;
   const link = useLink();
   const now = useNow();
   const client = useQueryClient();
+  const executor = useTopology().data?.nodes.find((n) => n.deviceId === p.executor);
   const [passphrase, setPassphrase] = useState("");
   const [reason, setReason] = useState("");
   const [typed, setTyped] = useState("");
@@ -40,6 +42,7 @@ export function Decide({ p }: { p: Proposal }) {
         ...(reason.trim() ? { reason: reason.trim() } : {}),
         ...(decision === "withdraw" || press ? {} : { passphrase }),
       });
+      onTaken?.();
       setSaid({
         good: true,
         text: t("nowStands", { status: statusWord(standing.status), detail: standing.detail }),
@@ -55,7 +58,7 @@ export function Decide({ p }: { p: Proposal }) {
 
   const answer = said ? (
     <p role={said.good ? "status" : "alert"} className={said.good ? "text-ok" : "text-danger"}>
-      {said.good ? "●" : "▲"} <Txt>{said.text}</Txt>
+      {said.good ? "●" : "▲"} <Txt max={400}>{said.text}</Txt>
     </p>
   ) : null;
 
@@ -84,10 +87,12 @@ export function Decide({ p }: { p: Proposal }) {
   if (session?.decision.mode !== "passphrase" && !press)
     return (
       <p className="text-t2">
-        ◇ {t("cannotDecide")} <Txt>{session?.decision.hint}</Txt>
+        ◇ {t("cannotDecide")} <Txt max={400}>{session?.decision.hint}</Txt>
       </p>
     );
-  const lost = link.state === "lost";
+  // A decision goes straight to the executor; without a link to it the node refuses to take one.
+  const away = !p.own && executor !== undefined && !executor.connected;
+  const lost = link.state === "lost" || away;
   const target = device(p.target);
   const ready = !busy && !lost && (p.level !== "L3" || typed === target);
   return (
@@ -137,7 +142,14 @@ export function Decide({ p }: { p: Proposal }) {
           {t("sending")}
         </p>
       ) : null}
-      {lost ? <p className="text-warn">○ {t("offlineNoDecide")}</p> : null}
+      {lost ? (
+        <p role="status" className="text-warn">
+          ○{" "}
+          {away && link.state !== "lost"
+            ? t("executorAway", { name: tame(executor.name || p.executor.slice(0, 8), 60) })
+            : t("offlineNoDecide")}
+        </p>
+      ) : null}
       {answer}
     </form>
   );

@@ -37,6 +37,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
   const now = useNow();
   const waiting = isWaiting(p);
   const [first] = useState(p.status);
+  const [mine, setMine] = useState(false);
   const nodes = useTopology().data?.nodes;
   const policy = usePolicy().data;
   const rule = p.own ? policy?.list.find((r) => r.name === p.rule) : undefined;
@@ -70,7 +71,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
         <div className="flex-1 px-4">
           {first === "awaiting_approval" && !waiting ? (
             <p role="status" className="mt-3 rounded-md border border-info p-2 text-info">
-              {t("decidedElsewhere", { status: statusWord(p.status) })}
+              {t(mine ? "decidedHere" : "decidedElsewhere", { status: statusWord(p.status) })}
             </p>
           ) : null}
           <Part name={t(waiting ? "whatMoves" : "whatMoved")}>
@@ -218,7 +219,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
         </div>
         {isOver(p) ? null : (
           <div className="sticky bottom-0 border-line border-t bg-s1 px-4 py-3">
-            <Decide p={p} />
+            <Decide p={p} onTaken={() => setMine(true)} />
           </div>
         )}
       </div>

@@ -51,6 +51,11 @@ export function View() {
   );
   const selected = linked ?? (place.id ? undefined : list[0]);
   const at = list.findIndex((p) => p.id === selected?.id);
+  // What is looked at stays in sight when it is decided: the address names it from the start.
+  const first = place.id ? undefined : list[0]?.id;
+  useEffect(() => {
+    if (first) go({ id: first, tab });
+  }, [first]);
   useKeys((by) => {
     const next = list[Math.max(0, Math.min(list.length - 1, at + by))];
     if (next) go({ id: next.id, tab });

@@ -47,4 +47,8 @@ export function lastTime(p: Proposal, all: Proposal[]): Proposal | undefined {
 export const liveChecks = (e: Explain): Explain["checks"] =>
   e.checks
     .filter((c) => c.name !== "evidence" && c.name !== "requester")
-    .sort((a, b) => Number(a.passed) - Number(b.passed));
+    .sort(
+      (a, b) =>
+        Number(a.passed) - Number(b.passed) ||
+        Number(b.name.startsWith("interlock")) - Number(a.name.startsWith("interlock")),
+    );

@@ -1,15 +1,16 @@
 import { Link } from "@tanstack/react-router";
+import { useMemo } from "react";
 import { type Health, health } from "@/lib/condition";
 import { span, value } from "@/lib/format";
 import { t } from "@/lib/i18n";
-import type { Status, Topology } from "@/node/client";
+import type { NodeEvent, Proposal, Status, Topology } from "@/node/client";
 import { byUrgency, isWaiting } from "@/node/patch";
 import { useEvents, useProposals, useStatus, useTopology, useWorld } from "@/node/reads";
-import { Age, Cell, Empty, Id, Loaded, Panel, Row, Since, Table, useNow, Words } from "@/ui/kit";
+import { Age, Cell, Empty, Id, Loaded, Panel, Row, Since, Table, Txt, useNow, Words } from "@/ui/kit";
 import { NodeState } from "@/ui/nodes";
 import { ProposalCard } from "@/ui/proposal";
 import { VirtualRows } from "@/ui/virtual";
-import { told } from "./model";
+import { sentence, told } from "./model";
 
 const NEEDS_MAX = 20;
 const SHOWN_MAX = 100;
@@ -30,6 +31,7 @@ export function View() {
   const alerts = recent.filter(({ event: e }) => e.severity !== "info");
   const loads = new Map(world.filter((f) => f.metric === "cpu.load").map((f) => [f.origin, f]));
   const waiting = (proposals.data ?? []).filter(isWaiting).sort(byUrgency);
+  const known = useMemo(() => new Map((proposals.data ?? []).map((p) => [p.id, p])), [proposals.data]);
   return (
     <div className="grid flex-1 gap-3 lg:min-h-0 lg:grid-cols-2 lg:grid-rows-2 [&>*]:max-lg:min-h-56">
       <Panel title={t("needsYou")} aside={waiting.length || null} flush>
@@ -105,7 +107,7 @@ export function View() {
                       <Age time={e.time} />
                     </span>
                     <span className="min-w-0 flex-1">
-                      <Words text={e.message} />
+                      <Said e={e} known={known} />
                       {times > 1 ? <span className="text-t2"> ×{times}</span> : null}
                     </span>
                   </li>
@@ -126,7 +128,7 @@ export function View() {
                   {e.severity === "critical" ? "■" : "◐"} <span className="sr-only">{e.severity}</span>
                 </span>
                 <span className="min-w-0 flex-1">
-                  <Words text={e.message} />
+                  <Said e={e} known={known} />
                   {times > 1 ? <span className="text-t2"> ×{times}</span> : null}
                 </span>
                 <Since time={e.time} stale={Number.POSITIVE_INFINITY} />
@@ -138,5 +140,16 @@ export function View() {
         )}
       </Panel>
     </div>
+  );
+}
+
+function Said({ e, known }: { e: NodeEvent; known: ReadonlyMap<string, Proposal> }) {
+  const { text, to } = sentence(e, known);
+  return to ? (
+    <Link to={to.to} search={to.search as never} className="hover:underline">
+      <Txt max={200}>{text}</Txt>
+    </Link>
+  ) : (
+    <Words text={text} />
   );
 }

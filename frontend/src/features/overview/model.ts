@@ -1,5 +1,7 @@
 /** What happened, each thing once; pure. */
-import type { NodeEvent } from "@/node/client";
+import { action } from "@/lib/format";
+import { statusWord } from "@/lib/i18n";
+import type { NodeEvent, Proposal } from "@/node/client";
 
 export interface Told {
   /** The newest of them. */
@@ -18,4 +20,30 @@ export function told(events: readonly NodeEvent[], since: number): Told[] {
     else seen.set(event.message, { event, times: 1 });
   }
   return [...seen.values()];
+}
+
+export interface Line {
+  text: string;
+  /** Where there is more about it. */
+  to?: { to: string; search: Record<string, string> };
+}
+const field = (data: unknown, name: string): string | undefined => {
+  const v = (data as Record<string, unknown> | null)?.[name];
+  return typeof v === "string" ? v : undefined;
+};
+
+/** The node's sentence, or a plainer one where what it is about is known here; and the way to it. */
+export function sentence(e: NodeEvent, proposals: ReadonlyMap<string, Proposal>): Line {
+  const id = field(e.data, "proposalId");
+  if (id) {
+    const p = proposals.get(id);
+    const status = field(e.data, "status");
+    const text = p && status ? `${action(p.operation, p.target, p.runMs)}: ${statusWord(status)}` : e.message;
+    return { text, to: { to: "/approvals", search: { id } } };
+  }
+  if (e.kind.startsWith("peer.")) {
+    const node = field(e.data, "deviceId") ?? field(e.data, "subject");
+    return { text: e.message, to: node ? { to: "/topology", search: { node } } : undefined };
+  }
+  return { text: e.message };
 }

@@ -155,9 +155,10 @@ function Metrics({
                     checked={picked.includes(m)}
                     onChange={() => onToggle(m)}
                   />
-                  <Txt className="min-w-0 flex-1 truncate" title={m}>
-                    {g.name ? m.slice(g.name.length + 1) : m}
-                  </Txt>
+                  <bdi className="min-w-0 flex-1 truncate" title={tame(m, 200)}>
+                    {g.name ? <span className="text-t3">{tame(g.name, 40)}.</span> : null}
+                    {tame(g.name ? m.slice(g.name.length + 1) : m, 80)}
+                  </bdi>
                   <span className="shrink-0 text-[12px] text-t2">
                     {its.length === 1 && its[0]
                       ? value(its[0].value, its[0].unit)

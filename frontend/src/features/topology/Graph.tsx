@@ -22,7 +22,7 @@ import { line } from "@/lib/words";
 import type { Status, Topology } from "@/node/client";
 import { Button, cx, healthWord, State } from "@/ui/kit";
 import { roleGlyph, StateOf } from "@/ui/nodes";
-import { type Flow, isOpen, layout, linkId, type Spot, thickness } from "./model";
+import { type Flow, isOpen, layout, linkId, MANY, type Spot, thickness } from "./model";
 
 type TopNode = Topology["nodes"][number];
 interface Looks extends Record<string, unknown> {
@@ -45,8 +45,6 @@ const sameLooks = (a: Looks, b: Looks) =>
 const stood = new Map<string, Spot>();
 const PINS = "topology.pins";
 const SLICE_MS = 8;
-/** More nodes than this are drawn only where they are in sight. */
-const MANY = 120;
 
 function BoxView({ data: { n, is, faded, pinned }, selected }: NodeProps<Box>) {
   return (
@@ -85,19 +83,27 @@ function BoxView({ data: { n, is, faded, pinned }, selected }: NodeProps<Box>) {
     </div>
   );
 }
+const TINTS: Partial<Record<Health, string>> = {
+  healthy: "border-ok bg-s1",
+  degraded: "border-warn bg-s2",
+  stopped: "border-danger bg-s2",
+  offline: "border-dashed border-t3 bg-s1",
+};
 /** Of very many, each is a shape and a name: it is the pattern that is looked at. */
 function DotView({ data: { n, is, faded }, selected }: NodeProps<Box>) {
   return (
     <div
       className={cx(
-        "flex h-9 w-40 items-center gap-2 rounded-md border-2 bg-s1 px-2 text-[15px] text-t1",
-        selected ? "border-accent" : is === "stopped" ? "border-danger" : "border-line",
+        "flex h-20 w-32 flex-col items-center justify-center rounded-md border-4 px-1 text-[16px] text-t1",
+        selected ? "border-accent" : (TINTS[is] ?? "border-line bg-s1"),
         faded && "opacity-30",
       )}
     >
       <Handle type="target" position={Position.Left} className="!top-1/2 !left-1/2 opacity-0" />
-      <State is={is} word={false} />
-      <bdi className="truncate">{n.name ? line(n.name, 24) : n.deviceId.slice(0, 8)}</bdi>
+      <span className="text-[36px] leading-9">
+        <State is={is} word={false} />
+      </span>
+      <bdi className="max-w-full truncate">{n.name ? line(n.name, 24) : n.deviceId.slice(0, 8)}</bdi>
       <Handle type="source" position={Position.Right} className="!top-1/2 !right-1/2 opacity-0" />
     </div>
   );

@@ -30,7 +30,9 @@ const TICKS_MAX = 300;
 /** A large graph gets fewer rounds: each costs more, and its pattern shows early. */
 const ticksFor = (nodes: number): number =>
   Math.max(80, Math.min(TICKS_MAX, Math.round(40_000 / Math.max(1, nodes))));
-const NODE_RADIUS = 118;
+const NODE_RADIUS = 130;
+/** Above this many they stand closer: the pattern is looked at, not the boxes. */
+export const MANY = 120;
 
 /** A place that depends on ids alone: the same graph looks the same at every visit. */
 export function ring(ids: readonly string[], own: string | undefined): Map<string, Spot> {
@@ -92,11 +94,16 @@ export function layout(
         wires.filter((w) => has.has(w.a) && has.has(w.b)).map((w) => ({ source: w.a, target: w.b })),
       )
         .id((b) => b.id)
-        .distance(380)
+        .distance(bodies.length > MANY ? 200 : 380)
         .strength(0.15),
     )
-    .force("apart", forceManyBody<Body>().strength(-2_000).distanceMax(1_500))
-    .force("room", forceCollide<Body>(NODE_RADIUS).iterations(2))
+    .force(
+      "apart",
+      forceManyBody<Body>()
+        .strength(bodies.length > MANY ? -500 : -2_000)
+        .distanceMax(1_500),
+    )
+    .force("room", forceCollide<Body>(bodies.length > MANY ? NODE_RADIUS * 0.65 : NODE_RADIUS).iterations(2))
     .force("x", forceX<Body>(0).strength(0.025))
     .force("y", forceY<Body>(0).strength(0.06));
   const most = ticksFor(bodies.length);

@@ -175,7 +175,10 @@ function GrantSwitch({
         <span className={g.on ? "font-medium" : undefined}>
           {g.word === "gn_other" ? <Txt>{g.id}</Txt> : t(g.word)}
         </span>{" "}
-        <span className="text-t2">{t(g.text)}</span>
+        <span className="text-t2">{t(g.text)}</span>{" "}
+        {g.on && g.word !== "gn_other" ? (
+          <code className="font-mono text-[11px] text-t2">({g.id})</code>
+        ) : null}
         {g.far && g.on ? <span className="text-warn"> ▲ {t("farReaching")}</span> : null}
       </Switch>
       {g.name === "observe" && g.on ? (

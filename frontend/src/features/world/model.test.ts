@@ -5,7 +5,7 @@ const frame = (data: unknown) => ({ frame: { data } });
 describe("gist", () => {
   it("says a reading as a reading", () => {
     expect(gist(frame({ metric: "moisture", zone: "z", value: 31.84, unit: "%" }))).toBe(
-      "moisture (z) = 31.8%",
+      "moisture z = 31.8%",
     );
   });
   it("bears frames of any shape", () => {

@@ -14,7 +14,7 @@ export function gist(f: Pick<Frame, "frame">): string {
   const metric = text(d.metric);
   if (metric !== undefined) {
     const zone = text(d.zone);
-    return line(`${metric}${zone ? ` (${zone})` : ""} = ${value(d.value, text(d.unit))}`, GIST_CHARS);
+    return line(`${metric}${zone ? ` ${zone}` : ""} = ${value(d.value, text(d.unit))}`, GIST_CHARS);
   }
   const said = text(d.message) ?? text(d.text) ?? text(d.summary) ?? text(d.detail);
   const type = text(d.type);

@@ -453,14 +453,17 @@ pub fn max_origin_seq(conn: &Connection, own: &DeviceId) -> Result<u64, StoreErr
         .query_row([own], |r| row::count(r, 0))?)
 }
 
-/// The newest logical time among our own frames and the newest of everybody's.
+/// The newest logical time among our own frames and the newest of everybody's, the latter no further
+/// than `believed`: a liar must not drag our clock forward by having us restart.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn max_hlc(conn: &Connection) -> Result<Option<Hlc>, StoreError> {
+pub fn max_hlc(conn: &Connection, believed: Hlc) -> Result<Option<Hlc>, StoreError> {
     let own: Option<i64> = conn.query_row(MAX_OWN_HLC, [], |r| r.get(0))?;
-    let recent = "SELECT max(hlc) FROM frames WHERE seq > (SELECT max(seq) FROM frames) - ?1";
-    let recent: Option<i64> = conn.query_row(recent, [HLC_LOOKBACK], |r| r.get(0))?;
+    let recent =
+        "SELECT max(hlc) FROM frames WHERE seq > (SELECT max(seq) FROM frames) - ?1 AND hlc <= ?2";
+    let recent: Option<i64> =
+        conn.query_row(recent, (HLC_LOOKBACK, believed.to_i64()), |r| r.get(0))?;
     Ok(own.max(recent).map(Hlc::from_i64))
 }
 

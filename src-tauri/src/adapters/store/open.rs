@@ -156,6 +156,7 @@ fn configure(conn: &Connection, options: StoreOptions) -> Result<(), StoreError>
         "PRAGMA foreign_keys=ON; PRAGMA fullfsync=ON; PRAGMA temp_store=MEMORY;
          PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;",
     )?;
+    stable_plans(conn)?;
     conn.set_prepared_statement_cache_capacity(128);
     if let Some(bytes) = options.max_bytes {
         let page: i64 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
@@ -164,6 +165,13 @@ fn configure(conn: &Connection, options: StoreOptions) -> Result<(), StoreError>
         let pages = pages.clamp(1, 0xffff_fffe);
         conn.query_row(&format!("PRAGMA max_page_count={pages}"), [], |_| Ok(()))?;
     }
+    Ok(())
+}
+
+/// One plan for each statement. Otherwise SQLite compiles a cached statement again whenever a bound
+/// value such as a limit changes, which costs more than most of our queries.
+pub(super) fn stable_plans(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 

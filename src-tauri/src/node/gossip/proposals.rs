@@ -1,6 +1,7 @@
 //! Proposals on their way to peers that show them: each change of one of ours, the open ones first.
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, approvals, proposals};
@@ -17,8 +18,16 @@ pub async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> 
     let mut head = shared.proposals_head.subscribe();
     let mut since = TimeMs(shared.now().0.saturating_sub(REWIND_MS));
     let mut all_open = true;
+    let mut before = (shared.now(), Instant::now());
     loop {
         head.mark_unchanged();
+        // A clock that was set back gives later changes earlier times than those told already: go
+        // back as far as it did.
+        let read = (shared.now(), Instant::now());
+        let passed = u64::try_from((read.1 - before.1).as_millis()).unwrap_or(u64::MAX);
+        let set_back_ms = before.0.plus(passed).since(read.0);
+        before = read;
+        since = TimeMs(since.0.saturating_sub(set_back_ms));
         since = send(shared, link, since, all_open).await?;
         all_open = false;
         if head.changed().await.is_err() {

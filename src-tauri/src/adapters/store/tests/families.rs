@@ -272,10 +272,11 @@ fn pruning_takes_the_old_end_counts_right_and_remembers_how_far() {
 #[test]
 fn own_counts_and_logical_times_are_found_again() {
     let (_dir, c) = conn();
+    let believed = |n: u64| Hlc::new(TimeMs(n), u16::MAX);
     assert_eq!(
         (
             frames::max_origin_seq(&c, &device(1)).unwrap(),
-            frames::max_hlc(&c).unwrap()
+            frames::max_hlc(&c, believed(9)).unwrap()
         ),
         (0, None)
     );
@@ -299,7 +300,9 @@ fn own_counts_and_logical_times_are_found_again() {
     )
     .unwrap();
     assert_eq!(frames::max_origin_seq(&c, &device(1)).unwrap(), 3);
-    assert_eq!(frames::max_hlc(&c).unwrap(), hlc(9));
+    assert_eq!(frames::max_hlc(&c, believed(9)).unwrap(), hlc(9));
+    // What another claims beyond belief does not lead, also not after a restart.
+    assert_eq!(frames::max_hlc(&c, believed(8)).unwrap(), hlc(5));
 }
 
 #[test]

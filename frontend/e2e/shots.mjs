@@ -1,0 +1,99 @@
+// Screenshots of every page, from real nodes: node e2e/shots.mjs DIR [page…]
+// Light and dark at 1280×800, and a phone in light.
+import { mkdirSync } from "node:fs";
+import { lab, loaded, PAGES } from "./lab.mjs";
+import { PASSPHRASE, until } from "./nodes.mjs";
+
+const [dir = "../docs/screenshots", ...only] = process.argv.slice(2);
+mkdirSync(dir, { recursive: true });
+// A rule as an operator would write it; nothing gets so dry while the pictures are taken.
+const rules = `[[rule]]
+name = "dry soil"
+metric = "moisture"
+below = 15.0
+target = "actuator:mock:valve-1"
+operation = "open"
+params = { durationSec = 10 }
+`;
+const l = await lab({ demo: true, mesh: "demo farm", names: ["ops-main", "field-jetson"], rules });
+try {
+  const { center } = l;
+  const decide = (p, decision, reason) =>
+    center.api("POST", "/console/decide", {
+      proposalId: p.id,
+      digest: p.digest,
+      decision,
+      reason,
+      passphrase: PASSPHRASE,
+    });
+  const done = await l.propose({ sec: 8, reason: "zone 1 looks dry by the fence" });
+  await decide(done, "approve", "seen on site");
+  await until("it has run", async () => (await l.status(done.id)) === "completed");
+  const refused = await l.propose({ sec: 20, reason: "water again, to be safe" });
+  await decide(refused, "reject", "it rains tonight");
+  await l.propose({
+    target: "actuator:mock:pump-1",
+    operation: "start",
+    sec: 10,
+    reason: "the tank is below 80 %",
+  });
+  const waiting = await l.propose({ sec: 10, reason: "moisture in zone-1 falls" });
+  const fact = await l.reading();
+
+  const shots = [
+    ...PAGES.filter(([name]) => name !== "trace"),
+    ["approvals", `/approvals?id=${waiting.id}`],
+    ["approvals-decided", `/approvals?id=${done.id}`],
+    ["topology-node", `/topology?node=${l.field.id}`],
+    ["telemetry", "/telemetry?m=moisture&range=5m"],
+    ["frame", `/world?tab=frames&frame=${fact.frameId}`],
+    ["trace", `/world?tab=trace&id=${done.id}`],
+    ["search", "/", async (page) => page.keyboard.press("Control+k")],
+    [
+      "command",
+      "/command",
+      async (page) => {
+        await page.getByRole("textbox").first().fill("what is the moisture?");
+        await page.keyboard.press("Enter");
+        await page.getByRole("log").getByText("moisture").nth(1).waitFor();
+      },
+    ],
+  ].reverse();
+  const wanted = shots.filter(
+    ([name], i) => shots.findIndex(([n]) => n === name) === i && (!only.length || only.includes(name)),
+  );
+  for (const [width, height, colorScheme, tail] of [
+    [1280, 800, "light", "light"],
+    [1280, 800, "dark", "dark"],
+    [390, 844, "light", "phone"],
+  ]) {
+    const o = await l.open("/", {
+      scope: "admin",
+      colorScheme,
+      viewport: { width, height },
+      reducedMotion: "reduce",
+    });
+    for (const [name, path, act] of wanted.toReversed()) {
+      if (tail === "phone" && name === "search") continue;
+      await o.go(path);
+      await act?.(o.page);
+      await settled(o.page);
+      await o.page.screenshot({ path: `${dir}/${name}-${tail}.png` });
+    }
+    await o.clean();
+    await o.close();
+  }
+} finally {
+  await l.close();
+}
+
+/** Charts, graphs and figures that come a moment later are there; nothing moves. */
+async function settled(page) {
+  await loaded(page);
+  await page.waitForFunction(() => /\d\/\d/.test(document.querySelector("header")?.innerText ?? ""));
+  await page.waitForLoadState("networkidle", { timeout: 1_500 }).catch(() => undefined);
+  await page.evaluate(async () => {
+    for (let on = document.getAnimations(); on.length; on = document.getAnimations())
+      await Promise.allSettled(on.map((a) => a.finished));
+  });
+}

@@ -1,0 +1,266 @@
+//! Frames: every node ends with the same ones, each once, each believed as far as it may be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clawmesh::adapters::store::frames::StoredFrame;
+use clawmesh::adapters::store::{frame_sync, frames};
+use clawmesh::domain::base::limits::FRAME_FUTURE_MAX_MS;
+use clawmesh::domain::base::{DeviceId, Digest, MeshId, SignatureState, Tier};
+use clawmesh::domain::identity::PublicKey;
+use clawmesh::domain::sync::FrameKey;
+use clawmesh::domain::wire::{Frame, FrameKind};
+use clawmesh::node::Shared;
+use serde_json::Value;
+
+use super::Complaints;
+use crate::network::BEGINNING_MS;
+use crate::world::{MESH, World, known};
+
+/// What all nodes must hold in the end.
+#[derive(Default)]
+pub struct Expected {
+    keys: BTreeSet<FrameKey>,
+    /// Frame ids that a gen-1 node must hold, beside the node that has to tell it.
+    for_gen1: Vec<String>,
+    /// Contents and signatures that have been checked already, for they are dear.
+    proven: BTreeMap<(Digest, String), bool>,
+}
+
+fn rows(shared: &Shared) -> Vec<StoredFrame> {
+    let all = shared
+        .store
+        .read_blocking("frames", |c| frames::after(c, 0, 1_000_000, None));
+    all.unwrap()
+}
+
+fn keys(shared: &Shared) -> BTreeSet<FrameKey> {
+    let all = shared
+        .store
+        .read_blocking("keys", |c| frame_sync::keyed_after(c, 0, 1_000_000));
+    all.unwrap().into_iter().map(|(_, k)| k.key).collect()
+}
+
+/// Which of ours a device is.
+fn ours(world: &World, device_id: &DeviceId) -> Option<usize> {
+    (0..world.plan.nodes).find(|n| *known(*n).0 == *device_id)
+}
+
+impl Expected {
+    /// What any node holds at this moment and no liar can have spoiled.
+    pub fn now(world: &World) -> Expected {
+        let mut expected = Expected::default();
+        let truth = world.truth.lock().unwrap();
+        let gen1: BTreeSet<String> = world.gen1.iter().flat_map(|g| g.own()).collect();
+        for at in 0..world.places.len() {
+            let Some(shared) = world.shared(at) else {
+                continue;
+            };
+            for row in rows(&shared) {
+                let good = match row.signature {
+                    SignatureState::Verified => !truth.twice.contains(&row.frame_id),
+                    _ => {
+                        row.origin == *known(world.plan.gen1_at()).0
+                            && gen1.contains(row.frame_id.as_str())
+                    }
+                };
+                if good {
+                    expected
+                        .keys
+                        .insert(FrameKey::of(&row.frame_id, &row.content));
+                }
+            }
+            expected.owed_to_gen1(world, at, &shared);
+        }
+        expected
+    }
+
+    /// What a node that is linked to the gen-1 node has learned since: it must have been told.
+    fn owed_to_gen1(&mut self, world: &World, at: usize, shared: &Shared) {
+        let Some(gen1) = &world.gen1 else { return };
+        let own = known(world.plan.gen1_at()).0;
+        let error = world.places[at]
+            .clock
+            .error_ms
+            .load(std::sync::atomic::Ordering::Relaxed);
+        for (_, since) in gen1.links().into_iter().filter(|(peer, _)| *peer == at) {
+            let linked_at = (BEGINNING_MS + since + 1_000).saturating_add_signed(error);
+            let told = rows(shared).into_iter().filter(|row| {
+                row.received_at.0 > linked_at
+                    && row.origin != *own
+                    && row.link_peer.as_ref() != Some(own)
+                    && (row.link_peer.is_none() || row.hops < 3)
+            });
+            self.for_gen1
+                .extend(told.map(|row| row.frame_id.to_string()));
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+}
+
+/// Per node how many of the frames it lacks; the gen-1 node last.
+pub fn lacking(world: &World, expected: &Expected) -> Vec<usize> {
+    let nodes = (0..world.places.len()).filter_map(|n| world.shared(n));
+    let mut all: Vec<usize> = nodes
+        .map(|n| expected.keys.difference(&keys(&n)).count())
+        .collect();
+    if let Some(gen1) = &world.gen1 {
+        let missing = expected.for_gen1.iter().filter(|id| !gen1.holds(id));
+        all.push(missing.count());
+    }
+    all
+}
+
+/// What one node holds.
+pub fn at(
+    world: &World,
+    at: usize,
+    shared: &Shared,
+    expected: &mut Expected,
+    wrong: &mut Complaints,
+) {
+    if expected.len() == 0 {
+        wrong.add("CONVERGE: there is nothing to converge on".to_owned());
+    }
+    let mut seen = BTreeSet::new();
+    for row in rows(shared) {
+        if !seen.insert((row.origin.clone(), row.frame_id.clone())) {
+            wrong.add(format!("TWICE: n{at} holds {} twice", row.frame_id));
+        }
+        one(world, at, &row, &mut expected.proven, wrong);
+    }
+}
+
+fn one(
+    world: &World,
+    at: usize,
+    row: &StoredFrame,
+    known_proofs: &mut BTreeMap<(Digest, String), bool>,
+    wrong: &mut Complaints,
+) {
+    let id = &row.frame_id;
+    let value: Value = serde_json::from_str(&row.json).unwrap();
+    let frame = match Frame::parse(value) {
+        Ok(frame) => frame,
+        Err(refusal) => return wrong.add(format!("READABLE: n{at} holds {id}: {refusal}")),
+    };
+    let mesh = MeshId::of_name(MESH);
+    if frame.content(&mesh) != row.content || frame.origin != row.origin {
+        wrong.add(format!(
+            "ALTERED: n{at} holds {id} under another content's name"
+        ));
+    }
+    let key = key_of(world, &row.origin);
+    let proven = frame.signature.zip(key).is_some_and(|(signature, key)| {
+        let what = (row.content, signature.to_text());
+        let check = || key.verify_strict(&frame.signing_bytes(&mesh), &signature);
+        *known_proofs.entry(what).or_insert_with(check)
+    });
+    if row.signature == SignatureState::Verified && !proven {
+        wrong.add(format!(
+            "FORGED: n{at} holds {id} as signed by {}",
+            row.origin.short()
+        ));
+    }
+    if ours(world, &row.origin).is_some() && row.signature != SignatureState::Verified {
+        let first_hand = row.signature == SignatureState::FirstHand;
+        if first_hand || ours(world, &row.origin) == Some(at) {
+            wrong.add(format!(
+                "FORGED: n{at} believes {id} to be n{}'s",
+                row.origin.short()
+            ));
+        }
+    }
+    let cap = cap(world, at, row, &frame, proven);
+    if row.effective_tier > cap || row.effective_tier > row.claimed_tier {
+        wrong.add(format!(
+            "TIER: n{at} takes {id} of {} for {}, it is {cap} at most",
+            row.origin.short(),
+            row.effective_tier
+        ));
+    }
+    times(world, at, row, wrong);
+}
+
+fn key_of(world: &World, origin: &DeviceId) -> Option<PublicKey> {
+    (0..world.plan.nodes + 2)
+        .map(known)
+        .find(|(id, _)| *id == origin)
+        .map(|(_, key)| *key)
+}
+
+/// As far as anybody may believe a frame, by what the world knows.
+fn cap(world: &World, at: usize, row: &StoredFrame, frame: &Frame, proven: bool) -> Tier {
+    let model = matches!(row.kind, FrameKind::Inference | FrameKind::AgentResponse)
+        || row.json.contains("\"llm\"");
+    if model {
+        return Tier::T0;
+    }
+    let person = row.kind == FrameKind::HumanInput;
+    if let Some(n) = ours(world, &row.origin) {
+        return match (proven, person) {
+            (false, _) => Tier::T1,
+            (true, true) => Tier::T3,
+            (true, false) if n == at => Tier::T3,
+            (true, false) => Tier::T2,
+        };
+    }
+    if row.origin == *known(world.plan.gen1_at()).0 {
+        let first_hand = row.link_peer.as_ref() == Some(&frame.origin);
+        return match first_hand && !person {
+            true => Tier::T2,
+            false => Tier::T1,
+        };
+    }
+    let grants = world.plan.liar.clone().unwrap_or_default();
+    if person {
+        let may = proven && grants.has(clawmesh::domain::admission::Grant::Human);
+        return if may { Tier::T3 } else { Tier::T1 };
+    }
+    match proven {
+        true => grants.observe().unwrap_or(Tier::T0),
+        false => Tier::T1,
+    }
+}
+
+/// No liar drags a clock: not that of a frame, not that of a node.
+fn times(world: &World, at: usize, row: &StoredFrame, wrong: &mut Complaints) {
+    if row.time.0 > row.received_at.0 + FRAME_FUTURE_MAX_MS && row.link_peer.is_some() {
+        wrong.add(format!(
+            "AHEAD: n{at} orders {} by a time to come",
+            row.frame_id
+        ));
+    }
+    let latest = BEGINNING_MS + world.trace.now_ms() + world.error_max_ms + FRAME_FUTURE_MAX_MS;
+    let honest = ours(world, &row.origin).is_some() && row.signature == SignatureState::Verified;
+    if honest && row.hlc.is_some_and(|hlc| hlc.wall().0 > latest + 1_000) {
+        wrong.add(format!(
+            "AHEAD: n{at} holds {} with a logical time to come",
+            row.frame_id
+        ));
+    }
+}
+
+/// What the gen-1 node was told is never more than the teller believes.
+pub fn gen1(world: &World, wrong: &mut Complaints) {
+    let Some(gen1) = &world.gen1 else { return };
+    let told = gen1.told();
+    for at in 0..world.places.len() {
+        let Some(shared) = world.shared(at) else {
+            continue;
+        };
+        for row in rows(&shared) {
+            let key = (at, row.frame_id.to_string());
+            let Some(tier) = told.get(&key) else { continue };
+            let of_liar = row.origin == *known(world.plan.liar_at()).0;
+            if of_liar && tier.as_str() > row.effective_tier.wire_name() {
+                wrong.add(format!(
+                    "GEN1: n{at} vouched with {tier} for {}, which it takes for {}",
+                    row.frame_id, row.effective_tier
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What must be true at the end of every world. Each complaint begins with the word for what it is
+//! about; docs/simulator.md says which invariant that is.
+
+mod acts;
+mod frames;
+mod words;
+
+pub use frames::{Expected, lacking};
+
+use std::collections::BTreeMap;
+
+use clawmesh::adapters::store::audit;
+use clawmesh::domain::identity::Signature;
+use clawmesh::node::Shared;
+
+use crate::world::World;
+
+/// Complaints, few of each kind: a liar that gets through does so a hundred times.
+#[derive(Default)]
+pub struct Complaints {
+    all: Vec<String>,
+    counts: BTreeMap<String, usize>,
+}
+
+/// Complaints of one kind that are shown.
+const SHOWN: usize = 3;
+
+impl Complaints {
+    pub fn add(&mut self, complaint: String) {
+        let kind = complaint.split(':').next().unwrap_or_default().to_owned();
+        let count = self.counts.entry(kind).or_default();
+        *count += 1;
+        if *count <= SHOWN {
+            self.all.push(complaint);
+        }
+    }
+}
+
+pub async fn all(world: &mut World, mut expected: Expected) {
+    let mut wrong = Complaints::default();
+    for at in 0..world.places.len() {
+        match world.shared(at) {
+            None => wrong.add(format!("ALIVE: n{at} is not up")),
+            Some(shared) => {
+                if shared.tasks.stop().is_cancelled() {
+                    wrong.add(format!("ALIVE: an essential task of n{at} ended"));
+                }
+                chain(at, &shared, &mut wrong);
+                acts::at(world, at, &shared, &mut wrong);
+                words::at(world, at, &shared, &mut wrong);
+                frames::at(world, at, &shared, &mut expected, &mut wrong);
+            }
+        }
+    }
+    acts::valves(world, &mut wrong);
+    frames::gen1(world, &mut wrong);
+    for wronged in &world.truth.lock().unwrap().wronged {
+        wrong.add(wronged.clone());
+    }
+    let panics = crate::PANICS.with(|p| p.replace(0));
+    if panics > 0 {
+        wrong.add(format!("PANIC: {panics} panics"));
+    }
+    world.wrong.extend(wrong.all);
+}
+
+/// The audit trail is whole and the node's own.
+fn chain(at: usize, shared: &Shared, wrong: &mut Complaints) {
+    let key = *shared.key.public();
+    let checked = shared.store.read_blocking("audit", |c| {
+        audit::check(c, |message, text| {
+            Signature::from_text(text).is_ok_and(|s| key.verify_strict(message, &s))
+        })
+    });
+    match checked {
+        Ok(checked) if checked.faults.is_empty() => {}
+        other => wrong.add(format!("AUDIT: n{at}: {other:?}")),
+    }
+}
