@@ -30,6 +30,10 @@ fn ours(url: &tauri::Url) -> bool {
         "tauri" => url.host_str() == Some("localhost"),
         "http" | "https" => url.host_str() == Some("tauri.localhost"),
         "about" => url.path() == "blank",
+        // What the page has made itself, to save it: without our commands, and under the page's rules.
+        "blob" => ["tauri://localhost/", "http://tauri.localhost/"]
+            .iter()
+            .any(|page| url.path().starts_with(page)),
         _ => false,
     }
 }
@@ -155,6 +159,8 @@ mod tests {
             ("http://127.0.0.1:18789/", false),
             ("file:///etc/passwd", false),
             ("data:text/html,x", false),
+            ("blob:tauri://localhost/0e8c", true),
+            ("blob:https://example.org/0e8c", false),
         ] {
             assert_eq!(ours(&url.parse().unwrap()), good, "{url}");
         }
