@@ -49,8 +49,36 @@ async fn a_node_sees_nodes_and_links_beyond_its_own() {
     );
     assert_eq!(of(middle.id().as_str())["connected"], true);
     assert_eq!(seen["nodes"][0]["own"], true);
+    // An emergency stop is known at the far end at once, and so is its release.
+    let latched = |wanted: bool| {
+        let (door, far) = (door.clone(), far.clone());
+        async move {
+            until("the far end knows of the latch", || async {
+                let view = json!(door.topology().await.unwrap());
+                let nodes = view["nodes"].as_array().unwrap().clone();
+                let node = nodes.iter().find(|n| n["deviceId"] == far.as_str());
+                (node.unwrap()["estop"] == wanted).then_some(())
+            })
+            .await;
+        }
+    };
+    let stop = clawmesh::node::proposals::estop::engage(ends[1].shared(), "ada", "steam");
+    stop.await.unwrap();
+    latched(true).await;
+    let on = clawmesh::node::proposals::estop::release(ends[1].shared(), "ada", "mended");
+    on.await.unwrap();
+    latched(false).await;
+    // A direct neighbour that has gone is not called fresh for what it said before.
+    let neighbour = middle.id();
+    middle.stop().await;
+    until("the neighbour is known to be gone", || async {
+        let view = json!(door.topology().await.unwrap());
+        let nodes = view["nodes"].as_array().unwrap().clone();
+        let gone = nodes.iter().find(|n| n["deviceId"] == neighbour.as_str());
+        (gone.unwrap()["fresh"] == false).then_some(())
+    })
+    .await;
     for node in ends {
         node.stop().await;
     }
-    middle.stop().await;
 }

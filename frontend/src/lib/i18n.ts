@@ -23,6 +23,7 @@ const en = {
   named: "Saved.",
   namedRestarts: "Saved. The node starts again with it; this page comes back by itself.",
   nameFixed: "What is greyed out is set in this node's config file, and changed there.",
+  meshJoined: "This node trusts others, so it keeps its mesh; only its own name can be changed here.",
   nameNeedsAdmin: "Changing names needs a session with the scope “admin”.",
   nameEmpty: "A name cannot be empty.",
   nameLong: "A name can have at most 64 bytes.",
@@ -512,7 +513,7 @@ export function setLanguage(wanted: string): string {
   }
   table = tables[tag.split("-")[0] ?? "en"] ?? en;
   try {
-    new Intl.NumberFormat(navigator.language);
+    if (typeof navigator !== "undefined") new Intl.NumberFormat(navigator.language);
   } catch {
     Object.defineProperty(navigator, "language", { value: "en", configurable: true });
   }

@@ -7,7 +7,7 @@ export const Spark = ({ points, from, to }: { points: readonly Sample[]; from: n
   <svg
     aria-hidden="true"
     viewBox={`0 0 ${W} ${H}`}
-    className="h-5 w-24 shrink-0 fill-none stroke-accent"
+    className="h-5 w-16 shrink-0 fill-none stroke-accent"
     preserveAspectRatio="none"
   >
     <path d={sparkPath(points, from, to, W, H)} strokeWidth="1.5" vectorEffect="non-scaling-stroke" />

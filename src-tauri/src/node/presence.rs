@@ -130,6 +130,7 @@ fn spec(presence: Presence) -> FrameSpec {
 pub async fn run(shared: Shared) {
     let every = Duration::from_millis(PRESENCE_EVERY_MS);
     let mut changes = shared.links.watch();
+    let mut latching = shared.running.latching();
     // The first one waits a moment: links that come up at once are told with it.
     let mut tick = tokio::time::interval_at(Instant::now() + SETTLE, every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -137,6 +138,8 @@ pub async fn run(shared: Shared) {
         tokio::select! {
             biased;
             () = shared.tasks.stop().cancelled() => return,
+            // That everything stands still, or may move again, others must know at once.
+            changed = latching.changed() => if changed.is_err() { return },
             _ = tick.tick() => {}
             changed = changes.changed() => {
                 if changed.is_err() {

@@ -187,6 +187,7 @@ impl Door {
         for (id, report) in reports {
             let node = nodes.entry(id.clone()).or_insert_with(|| blank(id));
             node.take(report, now);
+            node.fresh &= !self.gone_since(id, report.at);
             for link in &report.said.links {
                 let Ok(peer) = link.peer.parse::<DeviceId>() else {
                     continue;
@@ -202,6 +203,18 @@ impl Door {
         let mut list: Vec<TopologyNode> = nodes.into_values().take(TOPOLOGY_NODES_MAX).collect();
         list.sort_by_key(|n| !n.own);
         list
+    }
+
+    /// Whether this node has seen itself, after `at`, that a peer is there no more. What others heard of
+    /// it later counts again.
+    fn gone_since(&self, id: &DeviceId, at: TimeMs) -> bool {
+        let gone = ["unreachable", "down", "left"];
+        self.shared.links.get(id).is_none()
+            && self
+                .shared
+                .peers
+                .get(id)
+                .is_some_and(|s| gone.contains(&s.state.name()) && s.since > at)
     }
 
     fn topology_links(

@@ -1,6 +1,6 @@
 //! Frames: every node ends with the same ones, each once, each believed as far as it may be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use clawmesh::adapters::store::frames::StoredFrame;
 use clawmesh::adapters::store::{frame_sync, frames};
@@ -124,9 +124,11 @@ pub fn at(
     if expected.len() == 0 {
         wrong.add("CONVERGE: there is nothing to converge on".to_owned());
     }
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     for row in rows(shared) {
-        if !seen.insert((row.origin.clone(), row.frame_id.clone())) {
+        // What somebody only said its origin said may stand beside what the origin signed.
+        let name = (row.origin.clone(), row.frame_id.clone(), row.signature);
+        if !seen.insert(name) {
             wrong.add(format!("TWICE: n{at} holds {} twice", row.frame_id));
         }
         one(world, at, &row, &mut expected.proven, wrong);

@@ -42,6 +42,7 @@ describe("approvals", () => {
       lastTime(p("now"), [ran("x", 1), ran("y", 3), p("z", { status: "rejected", updatedAt: 9 })])?.id,
     ).toBe("y");
     expect(lastTime(p("now"), [])).toBeUndefined();
+    expect(lastTime(ran("y", 3), [ran("x", 1), ran("z", 9)])?.id).toBe("x");
   });
   it("leaves out what an explanation without evidence cannot know, and shows failures first", () => {
     const checks = ["evidence", "requester", "duration", "interlock: a > 5"].map((name) => ({

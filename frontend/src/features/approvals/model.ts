@@ -37,6 +37,7 @@ export function lastTime(p: Proposal, all: Proposal[]): Proposal | undefined {
       o.outcome &&
       o.target === p.target &&
       o.operation === p.operation &&
+      (isWaiting(p) || o.updatedAt < p.updatedAt) &&
       (!best || o.updatedAt > best.updatedAt)
     )
       best = o;

@@ -202,7 +202,7 @@ function StatusLine() {
           <Txt max={200}>{planner.why}</Txt>
           {planner.lastRule && planner.lastFiredAt ? (
             <>
-              {" "}
+              {" · "}
               {t("lastRule")} <Txt>{planner.lastRule}</Txt>, <Age time={planner.lastFiredAt} />
             </>
           ) : null}

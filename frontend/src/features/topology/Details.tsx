@@ -239,7 +239,7 @@ function Sensor({ f, drawn }: { f: Fact; drawn: boolean }) {
         <Txt max={60}>{f.metric}</Txt>
       </Link>
       {drawn && typeof f.value === "number" ? <Line f={f} /> : null}
-      <Txt className="w-20 shrink-0 truncate text-right font-medium" max={24}>
+      <Txt className="w-18 shrink-0 truncate text-right font-medium" max={24}>
         {value(f.value, f.unit)}
       </Txt>
       <Worth

@@ -45,6 +45,10 @@ const sameLooks = (a: Looks, b: Looks) =>
 const stood = new Map<string, Spot>();
 const PINS = "topology.pins";
 const SLICE_MS = 8;
+/** So few links have room for their whole label. */
+const FEW = 30;
+/** A clock that is off by less than this is right enough to say nothing. */
+const SKEW_SHOWN_MS = 100;
 
 function BoxView({ data: { n, is, faded, pinned }, selected }: NodeProps<Box>) {
   return (
@@ -71,7 +75,7 @@ function BoxView({ data: { n, is, faded, pinned }, selected }: NodeProps<Box>) {
         </bdi>
         {pinned ? (
           <span role="img" aria-label={t("pinned")} title={t("pinned")} className="text-[10px] text-t2">
-            ⌖
+            ◉
           </span>
         ) : null}
       </div>
@@ -203,10 +207,10 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
 
   // The first time there is something to see, and after a new layout, all of it is in sight.
   useEffect(() => {
-    if (!nodes.length || fitted.current === again + 1) return;
+    if (nodes.length < top.nodes.length || !nodes.length || fitted.current === again + 1) return;
     fitted.current = again + 1;
     requestAnimationFrame(() => void fitView({ maxZoom: 1.1, padding: 0.15 }));
-  }, [nodes.length, again, fitView]);
+  }, [nodes.length, top.nodes.length, again, fitView]);
 
   const pin = useCallback((moved: Box[]) => {
     setPins((was) => {
@@ -233,6 +237,7 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
 
   // Of very many links, traffic and latency are in the panel: only what changes a line redraws it.
   const many = top.links.length > MANY;
+  const few = top.links.length <= FEW;
   const linksLook = many
     ? top.links.map((l) => `${linkId(l)}${l.posture}${l.fresh}`).join() + top.nodes.map((n) => n.name).join()
     : top;
@@ -249,7 +254,8 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
       const words = [
         l.rttMs == null ? null : `${l.rttMs.toFixed(1)} ms`,
         perSec == null ? null : `${bytes(perSec)}/s`,
-        open ? (l.posture ? line(l.posture, 24) : t("notKnown")) : null,
+        l.skewMs != null && Math.abs(l.skewMs) >= SKEW_SHOWN_MS ? `${t("skew")} ${l.skewMs} ms` : null,
+        open || few ? (l.posture ? line(l.posture, 24) : t("notKnown")) : null,
       ];
       return [
         {
@@ -271,7 +277,7 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
         },
       ];
     });
-  }, [linksLook, many ? undefined : flow, link, keeps]);
+  }, [linksLook, few, many ? undefined : flow, link, keeps]);
 
   const dark = document.documentElement.dataset.theme === "dark";
   const colors: Partial<Record<Health, string>> = {
@@ -308,7 +314,7 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
           </Button>
           {Object.keys(pins).length ? (
             <Button className="h-7! px-2" title={t("unpinHint")} onClick={() => tidy(true)}>
-              ⌖ {t("unpin")}
+              ◉ {t("unpin")}
             </Button>
           ) : null}
         </Over>

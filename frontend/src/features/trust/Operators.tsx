@@ -116,7 +116,7 @@ function Enroll({ onDone }: { onDone: () => void }) {
             onChange={(e) => setKey(e.target.value)}
           />
           <Select label={t("maxLevel")} value={level} onChange={(e) => setLevel(e.target.value)}>
-            {["L1", "L2", "L3"].map((l) => (
+            {["L2", "L3"].map((l) => (
               <option key={l}>{l}</option>
             ))}
           </Select>

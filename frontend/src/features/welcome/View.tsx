@@ -30,7 +30,9 @@ export function View() {
         <p className="text-t2">{t("welcomeText")}</p>
       </header>
       <Step n={1} title={t("stepName")} done={named}>
-        <Loaded q={names}>{(n) => <Naming key={`${n.name}|${n.meshName}`} n={n} admin={admin} />}</Loaded>
+        <Loaded q={names}>
+          {(n) => <Naming key={`${n.name}|${n.meshName}`} n={n} admin={admin} joined={trusted > 0} />}
+        </Loaded>
       </Step>
       <Step n={2} title={t("stepPair")} done={trusted > 0}>
         <p className="text-t2">{t("stepPairText")}</p>
@@ -89,15 +91,17 @@ function Step({
   );
 }
 
-function Naming({ n, admin }: { n: Names; admin: boolean }) {
+function Naming({ n, admin, joined }: { n: Names; admin: boolean; joined: boolean }) {
   const client = useQueryClient();
   const [name, setName] = useState(n.name);
   const [mesh, setMesh] = useState(n.meshName ?? "");
   const [said, setSaid] = useState<{ good: boolean; text: string }>();
   const [busy, setBusy] = useState(false);
+  // A node that trusts others is in their mesh already: another name would take it out.
+  const meshFixed = n.meshNameFixed || joined;
   const wish = {
     ...(n.nameFixed || name.trim() === n.name ? {} : { name: name.trim() }),
-    ...(n.meshNameFixed || !mesh.trim() || mesh.trim() === n.meshName ? {} : { meshName: mesh.trim() }),
+    ...(meshFixed || !mesh.trim() || mesh.trim() === n.meshName ? {} : { meshName: mesh.trim() }),
   };
   const bad =
     ("name" in wish ? badName(name) : undefined) ?? ("meshName" in wish ? badName(mesh) : undefined);
@@ -132,7 +136,7 @@ function Naming({ n, admin }: { n: Names; admin: boolean }) {
           label={t("meshNameWord")}
           value={mesh}
           maxLength={64}
-          disabled={n.meshNameFixed || !admin}
+          disabled={meshFixed || !admin}
           className="min-w-48 flex-1"
           placeholder={t("meshNameHint")}
           onChange={(e) => setMesh(e.target.value)}
@@ -146,6 +150,7 @@ function Naming({ n, admin }: { n: Names; admin: boolean }) {
         </Button>
       </div>
       {n.nameFixed || n.meshNameFixed ? <p className="text-t2">◇ {t("nameFixed")}</p> : null}
+      {joined ? <p className="text-t2">◇ {t("meshJoined")}</p> : null}
       {admin ? null : <p className="text-t2">◇ {t("nameNeedsAdmin")}</p>}
       {bad ? (
         <p className="text-warn">

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::estop::{self, Latch};
@@ -141,10 +141,21 @@ async fn perform(
 }
 
 /// The actions that are running, so that each can be stopped, and the latch that stops them all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Running {
     state: Mutex<State>,
     left: Notify,
+    latching: watch::Sender<u64>,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            left: Notify::new(),
+            latching: watch::channel(0).0,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -192,6 +203,12 @@ impl Running {
         for token in state.actions.values() {
             token.cancel();
         }
+        self.latching.send_modify(|n| *n += 1);
+    }
+
+    /// Changes when the emergency stop is latched or released.
+    pub fn latching(&self) -> watch::Receiver<u64> {
+        self.latching.subscribe()
     }
 
     /// Lifts this very latch; `false` if another has taken its place.
@@ -200,6 +217,7 @@ impl Running {
         let same = state.latch.as_ref().is_none_or(|l| l.id == id);
         if same {
             state.latch = None;
+            self.latching.send_modify(|n| *n += 1);
         }
         same
     }
