@@ -1,8 +1,10 @@
 # Everything a person or a CI job does with this repository. `make` alone prints this list.
 #
-#   make run        install what is missing, build, run the demo: a command centre and a field node
+#   make run        install what is missing, build, run the demo: a command centre and a field node,
+#                   in the desktop window where there is a display
 #   make test       install what is missing, then every check and test (this is all that CI does)
 #   make test-long  the long simulations and property tests as well
+#   make desktop    build the desktop application: target/debug/clawmesh
 #   make console    build the browser console that the node carries
 #   make sim        simulate worlds: SEEDS=1000 START=0, or SEED=1234 again; SIM_TRACE=1 tells all
 #   make node       build the node for use: target/release/clawmesh-node
@@ -13,7 +15,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long sim console node bench fmt clean
+.PHONY: help setup run test test-long sim console desktop node bench fmt clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -39,6 +41,9 @@ sim:
 
 console:
 	@scripts/console
+
+desktop:
+	@scripts/desktop
 
 node: console
 	@scripts/with-tools cargo build --locked --release --bin clawmesh-node

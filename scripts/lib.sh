@@ -40,6 +40,21 @@ ensure_packages() {
   [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
 }
 
+# The system's webview, tray and session bus, with what is needed to build against them.
+ensure_desktop_packages() {
+  local missing=()
+  have pkg-config || missing+=(pkg-config)
+  pkg_present webkit2gtk-4.1 || missing+=(libwebkit2gtk-4.1-dev)
+  pkg_present ayatana-appindicator3-0.1 || missing+=(libayatana-appindicator3-dev)
+  pkg_present librsvg-2.0 || missing+=(librsvg2-dev)
+  pkg_present dbus-1 || missing+=(libdbus-1-dev)
+  [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
+}
+pkg_present() { have pkg-config && pkg-config --exists "$1"; }
+
+# Whether a window can be opened here.
+has_display() { [ -n "${DISPLAY:-}" ] || [ -n "${WAYLAND_DISPLAY:-}" ]; }
+
 # version_at_least HAVE WANT: dotted numbers, compared part by part.
 version_at_least() {
   [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]

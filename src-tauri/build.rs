@@ -1,9 +1,24 @@
 //! Build script: puts the built console, `frontend/dist`, into the program as a table of files.
-//! Without it the table is empty and the node says how to build it.
+//! Without it the table is empty and the node says how to build it. For the desktop application it
+//! also writes down which commands its window may call: those of the capability file, no others.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+/// What the window's page can ask for at all; `capabilities/window.json` grants it.
+#[cfg(feature = "desktop")]
+const COMMANDS: &[&str] = &[
+    "request", "follow", "heard", "desk", "decide", "choose", "quit", "try_demo",
+];
+
+#[cfg(feature = "desktop")]
+fn desktop() -> io::Result<()> {
+    let attributes = tauri_build::Attributes::new()
+        .capabilities_path_pattern("./src-tauri/capabilities/**/*.json")
+        .app_manifest(tauri_build::AppManifest::new().commands(COMMANDS));
+    tauri_build::try_build(attributes).map_err(|e| io::Error::other(format!("{e:#}")))
+}
 
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=src-tauri/build.rs");
@@ -14,6 +29,8 @@ fn main() -> io::Result<()> {
         let _ = fs::create_dir_all(&dist);
     }
     println!("cargo:rerun-if-changed={}", dist.display());
+    #[cfg(feature = "desktop")]
+    desktop()?;
     let mut files = Vec::new();
     if dist.join("index.html").is_file() {
         collect(&dist, &mut files)?;

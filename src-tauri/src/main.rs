@@ -1,7 +1,16 @@
-//! Entry point of the desktop application: still an empty shell that says what to run instead.
+//! Entry point of the desktop application: the window, with the HTTP surface put in.
 
 use std::process::ExitCode;
 
+use clawmesh::operator::Door;
+use clawmesh::operator::access::Tokens;
+use clawmesh::surfaces::{desktop, http};
+
 fn main() -> ExitCode {
-    clawmesh::surfaces::cli::desktop_shell()
+    desktop::main(|state_dir| {
+        let tokens = Tokens::open(state_dir).map_err(|e| e.to_string())?;
+        Ok(Box::new(|shared| {
+            http::app(Door::new(shared.clone()), tokens)
+        }))
+    })
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use clawmesh::adapters::keystore;
+use clawmesh::adapters::keystore::{self, FileKeys};
 use clawmesh::adapters::paths::StateDir;
 use clawmesh::adapters::random::SharedRandom;
 use clawmesh::adapters::store::operators::SignedRevocation;
@@ -308,6 +308,7 @@ impl World {
         let outside = Outside {
             clock: place.clock.clone(),
             random: SharedRandom::new(place.rng.fork()),
+            keys: Arc::new(FileKeys),
             dialer: Arc::new(SimDialer {
                 net: self.net.clone(),
                 from: at,

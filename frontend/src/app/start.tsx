@@ -3,16 +3,22 @@ import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { queries } from "@/node/reads";
+import { Around } from "@/platform/Around";
+import { attend, inWindow, onGoto } from "@/platform/desktop";
 import { router } from "./router";
 
 export function start(): void {
   const root = document.getElementById("root");
   if (!root) return;
+  if (inWindow) attend();
   createRoot(root).render(
     <StrictMode>
       <QueryClientProvider client={queries}>
-        <RouterProvider router={router} />
+        <Around>
+          <RouterProvider router={router} />
+        </Around>
       </QueryClientProvider>
     </StrictMode>,
   );
+  if (inWindow) onGoto((path) => router.history.push(path));
 }

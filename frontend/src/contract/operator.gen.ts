@@ -2929,7 +2929,7 @@ export interface components {
          * @description How a decision is made from a browser.
          * @enum {string}
          */
-        DecisionMode: "passphrase" | "none";
+        DecisionMode: "passphrase" | "gesture" | "none";
         /** @description A wish for an action, by a person. */
         DraftRequest: {
             /** @description The frames it rests on. */

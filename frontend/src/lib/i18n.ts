@@ -54,6 +54,20 @@ const en = {
   dark: "Dark",
   loading: "Reading from the node…",
   retry: "Try again",
+  nodeStarts: "The node is starting…",
+  nodeEnds: "ClawMesh is ending: actions go to their safe states",
+  nodeFailed: "The node does not run",
+  keychainShut: "The keychain does not open",
+  keychainChoice:
+    "This device needs a place for its keys. Unlock the keychain and try again, or keep the keys in files that only you can read.",
+  keychainOnly:
+    "The keys of this device are in the keychain. Unlock it and try again; no second identity is made.",
+  keychainRetry: "Unlock and try again",
+  keychainFile: "Keep keys in owner-only files",
+  thisDesktop: "This desktop",
+  closesToTray: "Closing the window leaves ClawMesh in the tray.",
+  closesForGood: "Closing the window ends ClawMesh and its node: no tray shows it.",
+  quit: "Quit",
   notOpen: "This console is not open",
   notOpenText:
     "Your browser has no session with this node, or it has ended. On the machine where the node runs, make a new link:",

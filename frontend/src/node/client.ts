@@ -1,5 +1,6 @@
 /** The one door to the node. Nothing above this file knows how requests travel. */
 import type { components } from "@/contract/operator.gen";
+import { type Answer, carry, inWindow } from "@/platform/desktop";
 
 type S = components["schemas"];
 export type Status = S["StatusView"];
@@ -48,35 +49,49 @@ export const setCsrf = (token: string | null | undefined): void => {
   csrf = token ?? null;
 };
 
-export async function call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<T> {
+/** By HTTP, from a browser. */
+async function fetched(
+  method: string,
+  path: string,
+  headers: Record<string, string>,
+  body: string | undefined,
+  timeoutMs: number,
+): Promise<Answer> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  const response = await fetch(path, { method, headers, body, credentials: "same-origin", signal });
+  return { status: response.status, text: await response.text() };
+}
+
+export async function call<T>(
+  method: "GET" | "POST" | "DELETE",
+  path: string,
+  body?: unknown,
+  timeoutMs = TIMEOUT_MS,
+): Promise<T> {
   const headers: Record<string, string> = { accept: "application/json" };
   if (body !== undefined) headers["content-type"] = "application/json";
   if (method !== "GET" && csrf) headers["x-clawmesh-csrf"] = csrf;
-  let response: Response;
+  const sent = body === undefined ? undefined : JSON.stringify(body);
+  let answer: Answer;
   try {
-    response = await fetch(ROOT + path, {
-      method,
-      headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
-      credentials: "same-origin",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
+    answer = await (inWindow ? carry : fetched)(method, ROOT + path, headers, sent, timeoutMs);
   } catch {
     throw new Refused(0, "unreachable", "The node did not answer. Check that it runs.");
   }
-  const text = await response.text();
+  const { status, text } = answer;
+  const good = status >= 200 && status < 300;
   let parsed: unknown;
   try {
     parsed = text ? JSON.parse(text) : undefined;
   } catch {
-    throw new Refused(response.ok ? 0 : response.status, "unreachable", "The node gave no readable answer.");
+    throw new Refused(good ? 0 : status, "unreachable", "The node gave no readable answer.");
   }
-  if (response.ok) return parsed as T;
+  if (good) return parsed as T;
   const error = (parsed as { error?: { code?: string; message?: string } } | undefined)?.error;
   throw new Refused(
-    response.status >= 502 ? 0 : response.status,
-    error?.code ?? String(response.status),
-    error?.message ?? `The node refused (${response.status}).`,
+    status >= 502 ? 0 : status,
+    error?.code ?? String(status),
+    error?.message ?? `The node refused (${status}).`,
   );
 }
 
@@ -89,16 +104,14 @@ export function query(params: Record<string, string | number | boolean | undefin
 
 /** A reply that is no JSON document: the audit chain as lines. */
 export async function readText(path: string): Promise<string> {
-  let response: Response;
+  let answer: Answer;
   try {
-    response = await fetch(ROOT + path, {
-      credentials: "same-origin",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
+    answer = await (inWindow ? carry : fetched)("GET", ROOT + path, {}, undefined, TIMEOUT_MS);
   } catch {
     throw new Refused(0, "unreachable", "The node did not answer. Check that it runs.");
   }
-  if (!response.ok)
-    throw new Refused(response.status, String(response.status), `The node refused (${response.status}).`);
-  return response.text();
+  const { status, text } = answer;
+  if (status < 200 || status >= 300)
+    throw new Refused(status, String(status), `The node refused (${status}).`);
+  return text;
 }

@@ -4,7 +4,8 @@
  */
 import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
-import { type NodeEvent, type Proposal, ROOT } from "./client";
+import { carryStream, type Hears, inWindow } from "@/platform/desktop";
+import { call, type NodeEvent, type Proposal, Refused, ROOT } from "./client";
 import { mergeEvents, patchProposal } from "./patch";
 
 const ASK_EVERY_MS = 5_000;
@@ -43,8 +44,21 @@ const OLD: [string, string[]][] = [
   ["proposal", ["status", "audit", "trace"]],
 ];
 
+/** The event stream by HTTP, from a browser; ends with `lost`, once. */
+function fetchStream(since: string | null, on: Hears): () => void {
+  const source = new EventSource(`${ROOT}/stream${since ? `?since=${since}` : ""}`);
+  source.onopen = on.open;
+  for (const name of ["event", "proposal"])
+    source.addEventListener(name, (m) => on.event(name, m.data, m.lastEventId));
+  source.onerror = () => {
+    source.close();
+    on.lost();
+  };
+  return () => source.close();
+}
+
 export function follow(client: QueryClient): () => void {
-  let source: EventSource | null = null;
+  let close: (() => void) | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let wait = 500;
   let seen: string | null = null;
@@ -60,43 +74,43 @@ export function follow(client: QueryClient): () => void {
   // A stream that has silently died looks like one on which nothing happens: only an answer counts.
   const asking = setInterval(async () => {
     try {
-      const answer = await fetch(`${ROOT}/session`, { signal: AbortSignal.timeout(ANSWER_MS) });
-      if (answer.ok && link.state === "live") link = { ...link, heard: Date.now() };
+      await call("GET", "/session", undefined, ANSWER_MS);
+      if (link.state === "live") link = { ...link, heard: Date.now() };
+    } catch (error) {
       // The session has ended, here or at the node: the page must not go on as if it only were offline.
-      if (answer.status === 401) void client.invalidateQueries({ queryKey: ["session"] });
-    } catch {
-      // Counted below, by what was heard last.
+      if (error instanceof Refused && error.status === 401)
+        void client.invalidateQueries({ queryKey: ["session"] });
+      // Otherwise counted below, by what was heard last.
     }
     if (link.state === "live" && Date.now() - (link.heard ?? 0) > LOST_AFTER_MS) lose();
   }, ASK_EVERY_MS);
 
   const connect = () => {
     if (ended) return;
-    source = new EventSource(`${ROOT}/stream${seen ? `?since=${seen}` : ""}`);
-    source.onopen = () => {
-      wait = 500;
-      opened += 1;
-      set({ state: "live", heard: Date.now() });
-      if (opened > 1) void client.invalidateQueries();
-    };
-    source.addEventListener("event", (message) => {
-      const event = JSON.parse(message.data) as NodeEvent;
-      seen = message.lastEventId || seen;
-      set({ heard: Date.now() });
+    close = (inWindow ? carryStream : fetchStream)(seen, { open: begun, event: heard, lost: lose });
+  };
+  const begun = () => {
+    wait = 500;
+    opened += 1;
+    set({ state: "live", heard: Date.now() });
+    if (opened > 1) void client.invalidateQueries();
+  };
+  const heard = (name: string, data: string, id: string) => {
+    set({ heard: Date.now() });
+    if (name === "event") {
+      const event = JSON.parse(data) as NodeEvent;
+      seen = id || seen;
       client.setQueryData<NodeEvent[]>(["events"], (list) => (list ? mergeEvents(list, [event]) : list));
       for (const [prefix, keys] of OLD) if (event.kind.startsWith(prefix)) for (const k of keys) old.add(k);
-    });
-    source.addEventListener("proposal", (message) => {
-      const proposal = JSON.parse(message.data) as Proposal;
-      set({ heard: Date.now() });
+    } else if (name === "proposal") {
+      const proposal = JSON.parse(data) as Proposal;
       client.setQueryData<Proposal[]>(["proposals"], (list) => (list ? patchProposal(list, proposal) : list));
       for (const k of ["status", "trace"]) old.add(k);
-    });
-    source.onerror = lose;
+    }
   };
   // Ours alone reconnects, so that the place in the stream and the pace are known.
   function lose() {
-    source?.close();
+    close?.();
     set({ state: "lost" });
     clearTimeout(timer);
     timer = setTimeout(connect, wait);
@@ -108,6 +122,6 @@ export function follow(client: QueryClient): () => void {
     clearTimeout(timer);
     clearInterval(refresh);
     clearInterval(asking);
-    source?.close();
+    close?.();
   };
 }

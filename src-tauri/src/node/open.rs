@@ -23,7 +23,7 @@ use super::shared::{Inner, Shared, Stamper, TrustBook};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::executor::exec::{ExecConfig, ExecDriver, ExecOperation};
 use crate::adapters::executor::sim::SimDriver;
-use crate::adapters::keystore::{self, KeyError};
+use crate::adapters::keystore::KeyError;
 use crate::adapters::paths::{PathError, StateDir, StateLock};
 use crate::adapters::random::{NoRandom, SharedRandom};
 use crate::adapters::sensor::Sensor;
@@ -110,6 +110,7 @@ impl Opened {
         let Outside {
             clock,
             random,
+            keys,
             dialer,
             engine,
             threads,
@@ -120,7 +121,14 @@ impl Opened {
         dir.prepare()?;
         let lock = dir.acquire_lock()?;
         let now = clock.now();
-        let key = keystore::load_or_create_device_key(&dir, random.bytes()?, now)?;
+        let (home, fresh) = (dir.clone(), random.bytes()?);
+        let key = match threads {
+            // A keychain may wait for a person, and must not be opened on an async thread.
+            true => tokio::task::spawn_blocking(move || keys.load_or_create(&home, fresh, now))
+                .await
+                .map_err(|_| StoreError::Closed)??,
+            false => keys.load_or_create(&home, fresh, now)?,
+        };
         let mesh = match &config.mesh {
             Some(mesh) => mesh.clone(),
             None => kept_mesh_id(&dir, &random)?,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::drivers::SharedDriver;
 use crate::adapters::clock::SharedClock;
+use crate::adapters::keystore::{DeviceKeys, FileKeys};
 use crate::adapters::random::SharedRandom;
 use crate::adapters::sensor::Sensor;
 use crate::adapters::store::Engine;
@@ -16,6 +17,8 @@ pub struct Outside {
     pub clock: SharedClock,
     /// Where ids and nonces come from.
     pub random: SharedRandom,
+    /// Who keeps the device's key.
+    pub keys: Arc<dyn DeviceKeys>,
     /// How peers are reached.
     pub dialer: Arc<dyn Dialer>,
     /// How the store works.
@@ -34,6 +37,7 @@ impl Outside {
         Self {
             clock,
             random: SharedRandom::system(),
+            keys: Arc::new(FileKeys),
             dialer: Arc::new(TcpDialer),
             engine: Engine::Threads,
             threads: true,

@@ -52,6 +52,11 @@ impl fmt::Display for Scope {
     }
 }
 
+/// Put into a request by the desktop window of this very process, it stands for the person at that
+/// window. A request from a socket carries no extension of ours, so nobody can send it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AtTheWindow;
+
 /// The tokens of one node. Never printed.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -30,6 +30,10 @@ const UNPROTECTED: &str = "The operator key at this node is under no passphrase,
 const NO_KEY: &str = "Run `clawmesh-node operator init` and `clawmesh-node operator key protect` on the \
      machine of the node, and enrol the key at the executors.";
 
+/// What is said in a browser where the keychain of the desktop has the key.
+const IN_KEYCHAIN: &str = "The operator key of this node is in the keychain of its desktop application; \
+     decide in that window.";
+
 /// Who asks and what they may do.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -64,6 +68,8 @@ pub struct DecisionMeans {
 pub enum DecisionMode {
     /// With the passphrase of the person's key at this node, each time.
     Passphrase,
+    /// In the desktop window, by the person's own press there, each time.
+    Gesture,
     /// Not from here.
     None,
 }
@@ -184,8 +190,9 @@ fn opened(view: &ProposalRecordView) -> Answer<SignedProposal> {
 }
 
 impl Door {
-    /// Whether and how proposals can be decided through this node.
-    pub async fn decision_means(&self) -> DecisionMeans {
+    /// Whether and how proposals can be decided through this node; `window` if the person is at the
+    /// desktop window of this process.
+    pub async fn decision_means(&self, window: bool) -> DecisionMeans {
         let dir = StateDir::at(&self.shared.config.state_dir);
         let card = tokio::task::spawn_blocking(move || keystore::operator_card(&dir)).await;
         let (card, problem) = match card {
@@ -194,15 +201,18 @@ impl Door {
             Err(_) => (None, Some("the operator key could not be read".to_owned())),
         };
         let hint = match &card {
-            Some(card) if card.protected => None,
+            Some(card) if card.protected || window => None,
+            Some(card) if card.in_keychain => Some(IN_KEYCHAIN.to_owned()),
             Some(_) => Some(UNPROTECTED.to_owned()),
             None => {
                 problem.or_else(|| Some(format!("There is no operator key at this node. {NO_KEY}")))
             }
         };
+        let protected = card.as_ref().is_some_and(|c| c.protected);
         DecisionMeans {
             mode: match hint {
-                None => DecisionMode::Passphrase,
+                None if protected => DecisionMode::Passphrase,
+                None => DecisionMode::Gesture,
                 Some(_) => DecisionMode::None,
             },
             operator: card.map(|c| DecidingOperator {
@@ -222,7 +232,27 @@ impl Door {
     pub async fn console_decide(
         &self,
         gate: &PassphraseGate,
+        mut asked: DecideRequest,
+    ) -> Answer<Standing> {
+        let passphrase = asked.passphrase.take();
+        let unlock = async {
+            let Some(passphrase) = passphrase else {
+                return Err(bad("passphrase: approving and rejecting need it each time"));
+            };
+            self.unlock(gate, passphrase).await
+        };
+        self.decide_with(asked, unlock).await
+    }
+
+    /// Decides a proposal with the key that `unlock` gives, which is asked only once everything else
+    /// has been checked. What is signed is the stored record, and only if it is the one the person saw.
+    ///
+    /// # Errors
+    /// `DIGEST_MISMATCH` if the record is another; what `unlock` says; what a decision is refused with.
+    pub async fn decide_with(
+        &self,
         asked: DecideRequest,
+        unlock: impl Future<Output = Answer<NamedOperatorKey>>,
     ) -> Answer<Standing> {
         let view = self.proposal_record(&asked.proposal_id).await?;
         if view.proposal.digest != asked.digest {
@@ -244,11 +274,8 @@ impl Door {
             // Taking back is no vote and carries no signature, here as on the command line.
             Wish::Withdraw => return self.withdraw(&view.proposal.id, reason).await,
         };
-        let Some(passphrase) = asked.passphrase else {
-            return Err(bad("passphrase: approving and rejecting need it each time"));
-        };
         let record = opened(&view)?;
-        let key = self.unlock(gate, passphrase).await?;
+        let key = unlock.await?;
         let decision = {
             let subject = record.record();
             Decision {

@@ -2,5 +2,7 @@
 //! surface is a bug.
 
 pub mod cli;
+#[cfg(feature = "desktop")]
+pub mod desktop;
 pub mod http;
 pub mod remote;

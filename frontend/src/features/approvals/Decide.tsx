@@ -24,9 +24,12 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   const [said, setSaid] = useState<{ good: boolean; text: string }>();
   const [stopping, setStopping] = useState(false);
 
+  // At the desktop the application signs on this press; elsewhere the passphrase opens the key.
+  const press = session?.decision.mode === "gesture";
+
   const send = async (decision: "approve" | "reject" | "withdraw") => {
     setSaid(undefined);
-    if (decision !== "withdraw" && !passphrase) {
+    if (decision !== "withdraw" && !press && !passphrase) {
       setSaid({ good: false, text: t("passphraseNeeded") });
       return;
     }
@@ -37,7 +40,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
         digest: p.digest,
         decision,
         ...(reason.trim() ? { reason: reason.trim() } : {}),
-        ...(decision === "withdraw" ? {} : { passphrase }),
+        ...(decision === "withdraw" || press ? {} : { passphrase }),
       });
       onTaken?.();
       setSaid({
@@ -81,7 +84,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   if (!isWaiting(p)) return answer ?? <p className="text-t2">{statusWord(p.status)}</p>;
   if (now >= p.expiresAt) return <p className="text-warn">○ {t("expired")}</p>;
   if (session?.scope === "read") return <p className="text-t2">{t("needOperate")}</p>;
-  if (session?.decision.mode !== "passphrase")
+  if (session?.decision.mode !== "passphrase" && !press)
     return (
       <p className="text-t2">
         ◇ {t("cannotDecide")} <Txt max={400}>{session?.decision.hint}</Txt>
@@ -95,15 +98,17 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   return (
     <form className="flex flex-col gap-2" onSubmit={(e: FormEvent) => e.preventDefault()}>
       <div className="flex flex-wrap items-end gap-2">
-        <Field
-          label={t("passphrase", { name: session.decision.operator?.name ?? "–" })}
-          type="password"
-          data-step="passphrase"
-          autoComplete="off"
-          className="min-w-56 flex-1"
-          value={passphrase}
-          onChange={(e) => setPassphrase(e.target.value)}
-        />
+        {press ? null : (
+          <Field
+            label={t("passphrase", { name: session?.decision.operator?.name ?? "–" })}
+            type="password"
+            data-step="passphrase"
+            autoComplete="off"
+            className="min-w-56 flex-1"
+            value={passphrase}
+            onChange={(e) => setPassphrase(e.target.value)}
+          />
+        )}
         <Field
           label={t("reasonOptional")}
           className="min-w-40 flex-1"

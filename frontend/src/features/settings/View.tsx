@@ -1,4 +1,5 @@
 import { t } from "@/lib/i18n";
+import { ThisDesktop } from "@/platform/Around";
 import { Tabs } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
 import { Discovery } from "./Discovery";
@@ -38,6 +39,7 @@ export function View() {
           <div className="flex flex-col gap-3">
             <Session />
             <Appearance />
+            <ThisDesktop />
           </div>
         </div>
       )}

@@ -1,10 +1,12 @@
 //! Keys at rest: owner-only files for devices and for people at the command line, the latter under a
-//! passphrase if the person wishes.
+//! passphrase if the person wishes; on the desktop the system's keychain (`keychain`).
 //!
-//! A file that cannot be read is an error and never a reason for a second identity. The desktop's
-//! keychain comes with the desktop; a directory whose key lives there is recognised and refused.
+//! A file that cannot be read is an error and never a reason for a second identity. A directory whose
+//! key lives in the keychain is recognised by its file and refused by whoever cannot open that.
 
 pub mod gen1;
+#[cfg(feature = "desktop")]
+pub mod keychain;
 mod sealed;
 
 pub use self::sealed::Passphrase;
@@ -63,6 +65,16 @@ pub enum KeyError {
         /// The file.
         file: String,
     },
+    /// The keychain does not open.
+    #[error("the keychain does not give the key: {why}")]
+    Keychain {
+        /// What the keychain said.
+        why: String,
+        /// Whether there is no keychain at all, so that asking again in this process is in vain.
+        absent: bool,
+        /// Whether there is no key yet, so that an owner-only file can hold it instead.
+        fresh: bool,
+    },
     /// There is one already.
     #[error("{file} exists already; it is not overwritten")]
     Exists {
@@ -95,6 +107,9 @@ pub enum KeyError {
     },
 }
 
+/// What `storage` says where the keychain holds the secret half.
+const KEYCHAIN: &str = "keychain";
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct KeyFile {
@@ -125,6 +140,38 @@ pub struct OperatorCard {
     pub public: PublicKey,
     /// Whether using it takes a passphrase.
     pub protected: bool,
+    /// Whether the secret half lies in the keychain of the desktop.
+    pub in_keychain: bool,
+}
+
+/// Who keeps a device's key.
+pub trait DeviceKeys: Send + Sync {
+    /// The key of this device; the first call makes it from `fresh`, which must be random. May wait
+    /// for a person who unlocks a keychain: keep it off the async threads.
+    ///
+    /// # Errors
+    /// [`KeyError`]; a second identity is never made.
+    fn load_or_create(
+        &self,
+        dir: &StateDir,
+        fresh: [u8; 32],
+        now: TimeMs,
+    ) -> Result<DeviceKey, KeyError>;
+}
+
+/// Owner-only files.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FileKeys;
+
+impl DeviceKeys for FileKeys {
+    fn load_or_create(
+        &self,
+        dir: &StateDir,
+        fresh: [u8; 32],
+        now: TimeMs,
+    ) -> Result<DeviceKey, KeyError> {
+        load_or_create_device_key(dir, fresh, now)
+    }
 }
 
 /// A person's key and the name that goes with it.
@@ -136,7 +183,8 @@ pub struct NamedOperatorKey {
     pub key: OperatorKey,
 }
 
-fn read(path: &Path) -> Result<Option<KeyFile>, KeyError> {
+/// The key file at `path`, wherever its secret half lies.
+fn read_any(path: &Path) -> Result<Option<KeyFile>, KeyError> {
     let file = path.display().to_string();
     let text = match fs::read_to_string(path) {
         Ok(text) => Zeroizing::new(text),
@@ -160,10 +208,9 @@ fn read(path: &Path) -> Result<Option<KeyFile>, KeyError> {
         file: file.clone(),
         why: format!("it is no key file: {e}"),
     })?;
-    if key.storage == "keychain" {
-        return Err(KeyError::InKeychain { file });
-    }
     let known = match key.storage.as_str() {
+        // Whoever can open it looks closer.
+        KEYCHAIN => true,
         "file" => key.version == 1 && key.sealed.is_none(),
         "passphrase" => key.version == 2 && key.sealed.is_some() && key.secret_key.is_none(),
         _ => false,
@@ -176,6 +223,16 @@ fn read(path: &Path) -> Result<Option<KeyFile>, KeyError> {
         return Err(KeyError::Damaged { file, why });
     }
     Ok(Some(key))
+}
+
+/// As [`read_any`], for what can be used without a keychain.
+fn read(path: &Path) -> Result<Option<KeyFile>, KeyError> {
+    match read_any(path)? {
+        Some(key) if key.storage == KEYCHAIN => Err(KeyError::InKeychain {
+            file: path.display().to_string(),
+        }),
+        key => Ok(key),
+    }
 }
 
 fn seed(path: &Path, key: &KeyFile) -> Result<Zeroizing<[u8; 32]>, KeyError> {
@@ -283,10 +340,10 @@ pub fn create_device_key(
 /// What is wrong with the file.
 pub fn operator_card(dir: &StateDir) -> Result<Option<OperatorCard>, KeyError> {
     let path = dir.operator_key_file();
-    let Some(file) = read(&path)? else {
+    let Some(file) = read_any(&path)? else {
         return Ok(None);
     };
-    if file.sealed.is_some() {
+    if file.sealed.is_some() || file.storage == KEYCHAIN {
         return card(&path, &file).map(Some);
     }
     let named = plain(&path, file)?;
@@ -295,6 +352,7 @@ pub fn operator_card(dir: &StateDir) -> Result<Option<OperatorCard>, KeyError> {
         name: named.name,
         public: *named.key.public(),
         protected: false,
+        in_keychain: false,
     }))
 }
 
@@ -310,6 +368,7 @@ fn card(path: &Path, file: &KeyFile) -> Result<OperatorCard, KeyError> {
         name: file.name.clone().unwrap_or_else(|| "operator".to_owned()),
         public,
         protected: file.sealed.is_some(),
+        in_keychain: file.storage == KEYCHAIN,
     })
 }
 
@@ -411,6 +470,7 @@ pub fn protect_operator_key(
         name: named.name,
         public: *named.key.public(),
         protected: true,
+        in_keychain: false,
     };
     let damaged = |why: &str| KeyError::Damaged {
         file: path.display().to_string(),
@@ -458,6 +518,7 @@ pub fn unprotect_operator_key(
         name: named.name,
         public: *named.key.public(),
         protected: false,
+        in_keychain: false,
     })
 }
 

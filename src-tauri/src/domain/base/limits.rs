@@ -193,3 +193,27 @@ pub const CONFIRM_EVERY_MS: u64 = 6 * 3_600_000;
 pub const OPERATOR_CONFIRM_MAX_AGE_MS: u64 = 30 * 24 * 3_600_000;
 /// Messages about records that a peer may send in a minute: more than all there can be.
 pub const RECORDS_MESSAGES_PER_MINUTE: u32 = 600;
+/// How long a request of the desktop window may take in all, in milliseconds.
+pub const WINDOW_REQUEST_MS: u64 = 25_000;
+/// Largest answer carried into the desktop window, in bytes.
+pub const WINDOW_ANSWER_MAX_BYTES: usize = 33_554_432;
+/// How long events for the desktop window are gathered before they are sent, in milliseconds.
+pub const WINDOW_BATCH_MS: u64 = 12;
+/// Size at which gathered events are sent at once, in bytes.
+pub const WINDOW_BATCH_BYTES: usize = 262_144;
+/// Batches on their way to a page that has not said it has taken them.
+pub const WINDOW_BATCHES_WAITING_MAX: u64 = 16;
+/// How long a page may take nothing before its stream ends and it has to read all again, in milliseconds.
+pub const WINDOW_BLOCKED_MS: u64 = 15_000;
+/// How long a press that approves must have been held, in milliseconds; the page asks for a little more.
+pub const WINDOW_HOLD_MS: u64 = 1_400;
+/// How long ago a press may be to count for a change asked for by the page, in milliseconds.
+pub const WINDOW_PRESS_MS: u64 = 15_000;
+/// How long ago a press may be to count for a signature, in milliseconds.
+pub const WINDOW_SIGN_MS: u64 = 3_000;
+/// Proposals shown one by one in the tray and in notifications.
+pub const TRAY_PROPOSALS_MAX: usize = 8;
+/// Nodes shown one by one in the tray.
+pub const TRAY_NODES_MAX: usize = 20;
+/// How long changes are gathered before tray and notifications follow, in milliseconds.
+pub const TRAY_SETTLE_MS: u64 = 100;

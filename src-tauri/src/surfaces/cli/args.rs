@@ -47,7 +47,7 @@ pub enum Command {
     /// Run the node of the state directory until it is told to stop
     Start(Box<StartArgs>),
     /// Run a command centre and a field node on this machine
-    Demo,
+    Demo(DemoArgs),
     /// Show this device: id, public key, name; makes the identity if there is none
     Identity,
     /// Show the running node at a glance
@@ -345,6 +345,14 @@ pub enum EstopCommand {
         #[arg(long)]
         reason: String,
     },
+}
+
+/// The demonstration.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Run the command centre in the desktop window, `clawmesh`, which lies beside this program
+    #[arg(long)]
+    pub window: bool,
 }
 
 /// `planner …`

@@ -62,13 +62,6 @@ pub fn main(app: MakeApp) -> ExitCode {
     end(listen(&cli).and_then(|()| dispatch(cli, app)))
 }
 
-/// What the desktop binary does until the window exists.
-pub fn desktop_shell() -> ExitCode {
-    end(Err(Failure::failed(
-        "the desktop window is not built yet; run `clawmesh-node demo` or `clawmesh-node start`",
-    )))
-}
-
 fn end(done: Done) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -143,7 +136,7 @@ fn dispatch(cli: Cli, app: MakeApp) -> Done {
 async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
     match command {
         Command::Start(args) => Box::pin(start::run(ctx, &args, app)).await,
-        Command::Demo => Box::pin(demo::run(ctx)).await,
+        Command::Demo(args) => Box::pin(demo::run(ctx, &args)).await,
         Command::Identity => identity::run(ctx),
         Command::Status => look::status(ctx).await,
         Command::Peers => look::peers(ctx).await,

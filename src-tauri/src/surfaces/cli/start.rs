@@ -3,7 +3,6 @@
 //! The first signal ends the node gracefully, a second one at once. While the node listens,
 //! `run.json` in the state directory says where, for the other commands.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -11,13 +10,11 @@ use tokio::io::AsyncReadExt as _;
 
 use super::args::StartArgs;
 use super::context::Context;
-use super::fail::{Done, Exit, Failure};
+use super::fail::{Done, Failure};
 use super::{MakeApp, out, state};
 use crate::adapters::clock::SystemClock;
-use crate::adapters::paths::{PathError, StateDir};
-use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
-use crate::domain::policy::STARTER_POLICY;
-use crate::node::names;
+use crate::adapters::paths::StateDir;
+use crate::node::boot::{self, BootError};
 use crate::node::{Config, Node, Opened, RawConfig};
 
 /// `start`.
@@ -25,12 +22,8 @@ use crate::node::{Config, Node, Opened, RawConfig};
 /// # Errors
 /// If the configuration is wrong, the state directory cannot be used or the port is taken.
 pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
-    if ctx.dir.is_gen1() {
-        let dir = ctx.dir.root().display().to_string();
-        return Err(Failure::state(PathError::Gen1 { dir }));
-    }
     let config = config(&ctx.dir, args.to_raw())?;
-    starter_policy(&ctx.dir, &config)?;
+    boot::prepare(&ctx.dir, &config).map_err(Failure::state)?;
     let mut config = config;
     let mut signals = None;
     loop {
@@ -83,28 +76,18 @@ async fn once(
     let node = Node::start(opened, app)
         .await
         .map_err(|e| state::failure(&e))?;
-    let run_file = ctx.dir.run_file();
     let address = node.address();
-    // Commands of this machine reach the node where only this machine can.
-    let here = match address.ip().is_unspecified() {
-        true => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        false => address.ip(),
-    };
     let (name, id) = (
         node.shared().config.name.clone(),
         node.shared().own_id().clone(),
     );
-    let run = json!({
-        "pid": std::process::id(), "port": address.port(), "host": here,
-        "startedAt": ctx.now(), "name": name,
-    });
-    if let Err(error) = ctx
-        .dir
-        .write_private(&run_file, format!("{run}\n").as_bytes())
-    {
-        node.stop().await;
-        return Err(Failure::state(error));
-    }
+    let run_file = match boot::RunFile::write(&ctx.dir, &node, ctx.time()) {
+        Ok(written) => written,
+        Err(error) => {
+            node.stop().await;
+            return Err(Failure::state(error));
+        }
+    };
     if ctx.json {
         out::json_line(&json!({"listening": address, "deviceId": id, "pid": std::process::id()}))?;
     } else {
@@ -116,7 +99,7 @@ async fn once(
         () = node.stop() => true,
         second = signals.next() => { second?; false }
     };
-    let _ = std::fs::remove_file(&run_file);
+    run_file.withdraw();
     if !ended {
         out::error("stopped at once: a second signal came before everything had ended");
         std::process::exit(130);
@@ -216,11 +199,7 @@ pub async fn signal() -> Result<(), Failure> {
 /// # Errors
 /// If a key or value is wrong, naming it.
 pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, Failure> {
-    let raw = raw_config(dir)?.unwrap_or_default().overlay(flags);
-    names::fill_in(dir, raw)
-        .map_err(Failure::state)?
-        .resolve(dir.root().to_path_buf())
-        .map_err(Failure::usage)
+    boot::config(dir, flags).map_err(|e| failed(&e))
 }
 
 /// The configuration file of a state directory, if there is one.
@@ -228,74 +207,12 @@ pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, Failure> {
 /// # Errors
 /// If it cannot be read or has an unknown key.
 pub fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, Failure> {
-    let file = dir.config_file();
-    let shown = file.display().to_string();
-    match std::fs::metadata(&file) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Failure::state(format!("{shown}: {e}"))),
-        Ok(meta) if meta.len() > CONFIG_FILE_MAX_BYTES => {
-            return Err(Failure::usage(format!(
-                "{shown} is larger than {CONFIG_FILE_MAX_BYTES} bytes"
-            )));
-        }
-        Ok(_) => {}
-    }
-    let text = std::fs::read_to_string(&file)
-        .map_err(|e| Failure::new(Exit::State, format!("{shown}: {e}")))?;
-    RawConfig::parse(&text, &shown)
-        .map(Some)
-        .map_err(Failure::usage)
+    boot::raw_config(dir).map_err(|e| failed(&e))
 }
 
-/// Gives a node with the simulated kit a policy to start with, if it has none.
-fn starter_policy(dir: &StateDir, config: &Config) -> Done {
-    let file = dir.policy_file();
-    if !config.mock_actuator || file.exists() {
-        return Ok(());
-    }
-    dir.prepare().map_err(Failure::state)?;
-    dir.write_private(&file, STARTER_POLICY.as_bytes())
-        .map_err(Failure::state)?;
-    tracing::info!(file = %file.display(), "there was no policy; the starter policy has been written");
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::*;
-
-    #[test]
-    fn flags_beat_the_file_and_unknown_keys_stop_the_start() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(temp.path());
-        std::fs::write(dir.config_file(), "name = 'a'\nport = 1\n").unwrap();
-        let flags = RawConfig {
-            port: Some(2),
-            ..RawConfig::default()
-        };
-        let config = config(&dir, flags).unwrap();
-        assert_eq!((config.name.as_str(), config.port), ("a", 2));
-        std::fs::write(dir.config_file(), "nmae = 'a'\n").unwrap();
-        let error = raw_config(&dir).unwrap_err();
-        assert_eq!(error.exit, Exit::Usage);
-        assert!(error.message.contains("nmae"), "{error}");
-    }
-
-    #[test]
-    fn the_starter_policy_is_written_once() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(&temp.path().join("state"));
-        let raw = RawConfig {
-            mock_actuator: Some(true),
-            ..RawConfig::default()
-        };
-        let config = raw.resolve(dir.root().to_path_buf()).unwrap();
-        starter_policy(&dir, &config).unwrap();
-        let file = dir.policy_file();
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), STARTER_POLICY);
-        std::fs::write(&file, "version = 1\n").unwrap();
-        starter_policy(&dir, &config).unwrap();
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "version = 1\n");
+fn failed(error: &BootError) -> Failure {
+    match error {
+        BootError::Read { .. } | BootError::Names(_) | BootError::Path(_) => Failure::state(error),
+        BootError::TooLarge { .. } | BootError::Config(_) => Failure::usage(error),
     }
 }

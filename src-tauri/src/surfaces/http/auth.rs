@@ -16,7 +16,7 @@ use super::answer::Failed;
 use super::console::cookie;
 use crate::adapters::transport::{Slot, host_allowed};
 use crate::domain::base::{Code, Refusal};
-use crate::operator::access::Scope;
+use crate::operator::access::{AtTheWindow, Scope};
 use crate::operator::browser::Session;
 
 /// How long a request may take until its answer begins.
@@ -32,6 +32,8 @@ pub(super) enum Caller {
     Token(Scope),
     /// A person's browser.
     Session(Session),
+    /// The person at the desktop window of this process.
+    Window,
 }
 
 impl Caller {
@@ -39,6 +41,7 @@ impl Caller {
         match self {
             Caller::Token(scope) => *scope,
             Caller::Session(session) => session.scope,
+            Caller::Window => Scope::Admin,
         }
     }
 }
@@ -123,6 +126,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// `UNAUTHENTICATED` for nobody we know, `NOT_AUTHORIZED` for a request that is not our own page's.
 fn caller(api: &Api, request: &Request) -> Result<Caller, Refusal> {
     let headers = request.headers();
+    let of_a_socket = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    if of_a_socket.is_none() && request.extensions().get::<AtTheWindow>().is_some() {
+        return Ok(Caller::Window);
+    }
     if headers.contains_key(header::AUTHORIZATION) {
         return bearer(headers)
             .and_then(|token| api.tokens.scope_of(token))
@@ -192,6 +199,7 @@ pub(super) async fn scoped(
         let what = match caller {
             Caller::Token(_) => "token; the one presented is",
             Caller::Session(_) => "scope; this browser session is",
+            Caller::Window => "scope; the window is",
         };
         return forbidden(&format!("this needs the {needed} {what} for {scope}"));
     }

@@ -20,7 +20,7 @@ use crate::adapters::paths::StateDir;
 use crate::domain::base::TimeMs;
 use crate::node::RawConfig;
 use crate::operator::Door;
-use crate::operator::access::{API_ROOT, Scope};
+use crate::operator::access::{API_ROOT, AtTheWindow, Scope};
 use zeroize::Zeroizing;
 
 /// One router, so that sessions outlive a request.
@@ -308,6 +308,24 @@ async fn the_shell_is_served_to_this_machine_only_and_never_in_place_of_an_error
     far.extensions_mut()
         .insert(ConnectInfo("192.168.1.9:5".parse::<SocketAddr>().unwrap()));
     assert_eq!(send(&app, far).await.0.as_u16(), 403);
+}
+
+/// The window's mark counts in this process only: what comes by a socket cannot use it.
+#[tokio::test]
+async fn the_window_needs_no_token_and_lends_its_mark_to_no_socket() {
+    let b = browser("read").await;
+    let at = |path: &str| {
+        let mut asked = request("GET", &format!("{API_ROOT}{path}"), &[], "");
+        asked.extensions_mut().insert(AtTheWindow);
+        asked
+    };
+    let (status, _, session) = send(&b.app, at("/session")).await;
+    assert_eq!((status.as_u16(), &session["scope"]), (200, &json!("admin")));
+    let mut by_socket = at("/session");
+    by_socket
+        .extensions_mut()
+        .insert(ConnectInfo("127.0.0.1:5".parse::<SocketAddr>().unwrap()));
+    assert_eq!(send(&b.app, by_socket).await.0.as_u16(), 401);
 }
 
 const POLICY: &str = r#"

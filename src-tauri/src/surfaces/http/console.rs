@@ -151,8 +151,16 @@ fn go_home(cookie: Option<HeaderValue>) -> Response {
 
 /// Who asks, what they may do, and whether they can decide here.
 pub(super) async fn session(State(api): Door, Extension(caller): Extension<Caller>) -> Answered {
-    let decision = api.door.decision_means().await;
+    let window = matches!(caller, Caller::Window);
+    let decision = api.door.decision_means(window).await;
     Ok(ok(&match caller {
+        Caller::Window => SessionView {
+            scope: Scope::Admin,
+            name: decision.operator.as_ref().map(|o| o.name.clone()),
+            csrf: None,
+            expires_at: None,
+            decision,
+        },
         Caller::Token(scope) => SessionView {
             scope,
             name: None,
@@ -204,6 +212,8 @@ fn by(caller: &Caller, name: Option<&str>) -> String {
         (Caller::Session(session), _) => session.name.clone(),
         (Caller::Token(_), Some(name)) if !name.is_empty() => name.to_owned(),
         (Caller::Token(scope), _) => format!("the {scope} token"),
+        (Caller::Window, Some(name)) if !name.is_empty() => name.to_owned(),
+        (Caller::Window, _) => "the desktop".to_owned(),
     }
 }
 

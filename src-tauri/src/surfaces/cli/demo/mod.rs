@@ -6,7 +6,7 @@
 
 mod prepare;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use self::prepare::{Prepared, Side};
+use super::args::DemoArgs;
 use super::context::Context;
 use super::fail::{Done, Failure};
 use super::{out, start, text};
@@ -29,14 +30,19 @@ const END_WITHIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If the state directory is not a demo's, a node already runs there, or a child cannot start.
-pub async fn run(ctx: &Context) -> Done {
-    let prepared = prepare::prepare(ctx).await?;
+pub async fn run(ctx: &Context, args: &DemoArgs) -> Done {
     let program = std::env::current_exe()
         .map_err(|e| Failure::failed(format!("this program cannot find itself: {e}")))?;
+    let window = args.window.then(|| window_of(&program)).transpose()?;
+    let prepared = prepare::prepare(ctx).await?;
     out::line("Starting a command centre and a field node; Ctrl-C ends both.");
-    let mut center = Process::start(&program, &prepared.center, "center")?;
-    let mut field = Process::start(&program, &prepared.field, "field ")?;
-    let served = serve(&program, &prepared, &mut center, &mut field).await;
+    let mut center = match &window {
+        Some(window) => Process::start(window, &[], &prepared.center, "center")?,
+        None => Process::start(&program, &["start"], &prepared.center, "center")?,
+    };
+    let mut field = Process::start(&program, &["start"], &prepared.field, "field ")?;
+    let only = window.is_some();
+    let served = serve(&program, &prepared, &mut center, &mut field, only).await;
     let ended = tokio::select! {
         () = async { tokio::join!(center.end(), field.end()); } => true,
         _ = start::signal() => false,
@@ -50,12 +56,26 @@ pub async fn run(ctx: &Context) -> Done {
     served
 }
 
-/// Relays output until a signal comes, and says what happens to the children.
+/// The desktop application beside this program.
+fn window_of(program: &Path) -> Result<PathBuf, Failure> {
+    let window = program.with_file_name(format!("clawmesh{}", std::env::consts::EXE_SUFFIX));
+    match window.is_file() {
+        true => Ok(window),
+        false => Err(Failure::failed(format!(
+            "{} is not there; build it with `make desktop`, or run the demo without --window",
+            window.display()
+        ))),
+    }
+}
+
+/// Relays output until a signal comes, and says what happens to the children; with `window` until
+/// the command centre, which is one, ends.
 async fn serve(
     program: &Path,
     prepared: &Prepared,
     center: &mut Process,
     field: &mut Process,
+    window: bool,
 ) -> Done {
     let ready = ready(prepared.center.dir.root(), prepared.field.dir.root());
     tokio::pin!(ready);
@@ -65,12 +85,19 @@ async fn serve(
     loop {
         tokio::select! {
             got = &mut signal => return got,
-            ended = center.step() => center.report(program, &prepared.center, ended, guided)?,
+            ended = center.step() => {
+                center.report(program, &prepared.center, ended, guided)?;
+                if window {
+                    return Ok(());
+                }
+            }
             ended = field.step() => field.report(program, &prepared.field, ended, guided)?,
             () = &mut ready, if !guided => {
                 guided = true;
                 guide(program, prepared, center.pid, field.pid);
-                offer_console(program, prepared).await;
+                if !window {
+                    offer_console(program, prepared).await;
+                }
             }
         }
     }
@@ -104,10 +131,16 @@ struct Process {
 }
 
 impl Process {
-    fn start(program: &Path, side: &Side, tag: &'static str) -> Result<Self, Failure> {
+    fn start(
+        program: &Path,
+        words: &[&str],
+        side: &Side,
+        tag: &'static str,
+    ) -> Result<Self, Failure> {
         let mut command = Command::new(program);
         command
-            .args(["start", "--end-with-stdin", "--state-dir"])
+            .args(words)
+            .args(["--end-with-stdin", "--state-dir"])
             .arg(side.dir.root())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,0 +1,149 @@
+/**
+ * The desktop window's side of the bridge: requests and the event stream by Tauri's IPC, and what the
+ * application tells of itself. In a browser nothing here is called.
+ */
+import { Channel, invoke } from "@tauri-apps/api/core";
+
+export const inWindow = "__TAURI_INTERNALS__" in window;
+
+/** What the API answered, whichever way it travelled. */
+export interface Answer {
+  status: number;
+  text: string;
+}
+
+type Shaped = ArrayBuffer | number[];
+
+/** Three digits of status, a line break, the body. */
+function unshape(shaped: Shaped): Answer {
+  const bytes = new Uint8Array(shaped);
+  const text = new TextDecoder().decode(bytes);
+  return { status: Number(text.slice(0, 3)), text: text.slice(4) };
+}
+
+export async function carry(
+  method: string,
+  path: string,
+  headers: Record<string, string>,
+  body: string | undefined,
+  timeoutMs: number,
+): Promise<Answer> {
+  // A decision without a passphrase is signed by the application, on the person's own press.
+  if (path.endsWith("/console/decide") && body) {
+    const asked = JSON.parse(body) as Record<string, unknown>;
+    // It may wait for the keychain, and so for the person.
+    if (asked.passphrase === undefined) return unshape(await invoke<Shaped>("decide", { asked }));
+  }
+  const allowed = Object.entries(headers).filter(([name]) => name !== "x-clawmesh-csrf");
+  const asked = { method, path, headers: allowed, body: body ?? null };
+  return unshape(await within(timeoutMs, invoke<Shaped>("request", { asked })));
+}
+
+/** The application gives up by itself; this is for one that hangs. */
+function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  return new Promise((done, failed) => {
+    const timer = setTimeout(() => failed(new Error("no answer in time")), ms);
+    work.then(done, failed).finally(() => clearTimeout(timer));
+  });
+}
+
+type Told = { kind: "open" | "resync" } | { kind: "events"; text: string } | { kind: "end"; why: string };
+
+export interface Hears {
+  open(): void;
+  event(name: string, data: string, id: string): void;
+  lost(): void;
+}
+
+/** Server-sent events as text: blocks of `field: value` lines, apart by an empty line. */
+export function* blocks(text: string): Generator<{ name: string; data: string; id: string }> {
+  for (const block of text.split("\n\n")) {
+    let [name, id] = ["message", ""];
+    const data: string[] = [];
+    for (const line of block.split("\n")) {
+      const at = line.indexOf(":");
+      if (at <= 0) continue;
+      const value = line.slice(at + 1).replace(/^ /, "");
+      const field = line.slice(0, at);
+      if (field === "event") name = value;
+      else if (field === "id") id = value;
+      else if (field === "data") data.push(value);
+    }
+    if (data.length) yield { name, data: data.join("\n"), id };
+  }
+}
+
+/** The event stream of the window; ends with `lost`, once. */
+export function carryStream(since: string | null, on: Hears): () => void {
+  let over = false;
+  let stream = 0;
+  let taken = 0;
+  const lose = () => {
+    if (!over) on.lost();
+    over = true;
+  };
+  const page = new Channel<Told>((told) => {
+    if (over) return;
+    if (told.kind === "open") on.open();
+    else if (told.kind === "events") {
+      for (const { name, data, id } of blocks(told.text)) on.event(name, data, id);
+      taken += 1;
+      void invoke("heard", { stream, count: taken });
+    } else lose();
+  });
+  invoke<number>("follow", { since: since === null ? null : Number(since), page }).then((number) => {
+    stream = number;
+    if (taken) void invoke("heard", { stream, count: taken });
+  }, lose);
+  return () => {
+    over = true;
+  };
+}
+
+export type Stage =
+  | { stage: "starting" | "ending" }
+  | { stage: "failed"; why: string }
+  | { stage: "keychain"; why: string; filePossible: boolean; absent: boolean }
+  | { stage: "running"; name: string; deviceId: string; run: number };
+
+/** The desktop around the page. */
+export type Desk = Stage & { notes: string[]; tray: boolean; stateDir: string };
+
+type DeskTold = { kind: "desk"; desk: Desk } | { kind: "goto"; path: string };
+
+let desk: Desk | undefined;
+let going: string | undefined;
+let visit: ((path: string) => void) | undefined;
+const watchers = new Set<() => void>();
+
+/** Listens to the application from now on. */
+export function attend(): void {
+  const page = new Channel<DeskTold>((told) => {
+    if (told.kind === "desk") {
+      desk = told.desk;
+      for (const w of watchers) w();
+    } else if (visit) visit(told.path);
+    else going = told.path;
+  });
+  void invoke("desk", { page });
+}
+
+export const deskNow = (): Desk | undefined => desk;
+export const onDesk = (watcher: () => void): (() => void) => {
+  watchers.add(watcher);
+  return () => {
+    watchers.delete(watcher);
+  };
+};
+
+/** Where the tray or a notification sends the page; one that came before is visited at once. */
+export function onGoto(how: (path: string) => void): void {
+  visit = how;
+  if (going) how(going);
+  going = undefined;
+}
+
+export const choose = (choice: "retry" | "file"): Promise<void> => invoke("choose", { choice });
+export const quit = (): Promise<void> => invoke("quit");
+/** Opens the demonstration farm in a window of its own; refuses with a sentence. */
+export const tryDemo = (): Promise<void> => invoke("try_demo");

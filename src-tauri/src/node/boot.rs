@@ -1,0 +1,162 @@
+//! What every program that hosts a node does around it: the configuration of a state directory under
+//! the program's own settings, the policy a simulated kit starts with, and the note that tells the
+//! commands of this machine where the node listens. It starts nothing and decides nothing.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::config::{Config, ConfigError, RawConfig};
+use super::{Node, names};
+use crate::adapters::paths::{PathError, StateDir};
+use crate::domain::base::TimeMs;
+use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
+use crate::domain::policy::STARTER_POLICY;
+
+/// Why a state directory's settings cannot be used. Each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The file is there and cannot be read.
+    #[error("{file}: {source}")]
+    Read {
+        /// The file.
+        file: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is too long to be a configuration.
+    #[error("{file} is larger than {CONFIG_FILE_MAX_BYTES} bytes")]
+    TooLarge {
+        /// The file.
+        file: String,
+    },
+    /// The names that a person gave do not read.
+    #[error("{0}")]
+    Names(String),
+    /// A key or value is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+/// The configuration: the file of the state directory, if there is one, under `flags`.
+///
+/// # Errors
+/// If the directory is a gen-1 node's, or a key or value is wrong, naming it.
+pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, BootError> {
+    let raw = raw_config(dir)?.unwrap_or_default().overlay(flags);
+    let raw = names::fill_in(dir, raw).map_err(BootError::Names)?;
+    Ok(raw.resolve(dir.root().to_path_buf())?)
+}
+
+/// The configuration file of a state directory, if there is one.
+///
+/// # Errors
+/// If it cannot be read or has an unknown key.
+pub fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, BootError> {
+    let path = dir.config_file();
+    let file = path.display().to_string();
+    match std::fs::metadata(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(BootError::Read { file, source }),
+        Ok(meta) if meta.len() > CONFIG_FILE_MAX_BYTES => return Err(BootError::TooLarge { file }),
+        Ok(_) => {}
+    }
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(RawConfig::parse(&text, &file)?)),
+        Err(source) => Err(BootError::Read { file, source }),
+    }
+}
+
+/// Refuses a gen-1 directory, and gives a node with the simulated kit a policy if it has none.
+///
+/// # Errors
+/// [`PathError`].
+pub fn prepare(dir: &StateDir, config: &Config) -> Result<(), PathError> {
+    if dir.is_gen1() {
+        let dir = dir.root().display().to_string();
+        return Err(PathError::Gen1 { dir });
+    }
+    let file = dir.policy_file();
+    if !config.mock_actuator || file.exists() {
+        return Ok(());
+    }
+    dir.prepare()?;
+    dir.write_private(&file, STARTER_POLICY.as_bytes())?;
+    tracing::info!(file = %file.display(), "there was no policy; the starter policy has been written");
+    Ok(())
+}
+
+/// The note about a running node, for the commands of this machine; gone when withdrawn.
+#[derive(Debug)]
+pub struct RunFile(PathBuf);
+
+impl RunFile {
+    /// Writes down where the node listens and which process it is.
+    ///
+    /// # Errors
+    /// [`PathError`] if it cannot be written.
+    pub fn write(dir: &StateDir, node: &Node, now: TimeMs) -> Result<Self, PathError> {
+        let address = node.address();
+        // Commands of this machine reach the node where only this machine can.
+        let here = match address.ip().is_unspecified() {
+            true => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            false => address.ip(),
+        };
+        let run = json!({
+            "pid": std::process::id(), "port": address.port(), "host": here,
+            "startedAt": now.0, "name": node.shared().config.name,
+        });
+        let file = dir.run_file();
+        dir.write_private(&file, format!("{run}\n").as_bytes())?;
+        Ok(Self(file))
+    }
+
+    /// Takes the note away; one that is gone already is fine.
+    pub fn withdraw(self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn flags_beat_the_file_and_unknown_keys_stop_the_start() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(temp.path());
+        std::fs::write(dir.config_file(), "name = 'a'\nport = 1\n").unwrap();
+        let flags = RawConfig {
+            port: Some(2),
+            ..RawConfig::default()
+        };
+        let config = config(&dir, flags).unwrap();
+        assert_eq!((config.name.as_str(), config.port), ("a", 2));
+        std::fs::write(dir.config_file(), "nmae = 'a'\n").unwrap();
+        let error = raw_config(&dir).unwrap_err();
+        assert!(matches!(error, BootError::Config(_)));
+        assert!(error.to_string().contains("nmae"), "{error}");
+    }
+
+    #[test]
+    fn the_starter_policy_is_written_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(&temp.path().join("state"));
+        let raw = RawConfig {
+            mock_actuator: Some(true),
+            ..RawConfig::default()
+        };
+        let config = raw.resolve(dir.root().to_path_buf()).unwrap();
+        prepare(&dir, &config).unwrap();
+        let file = dir.policy_file();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), STARTER_POLICY);
+        std::fs::write(&file, "version = 1\n").unwrap();
+        prepare(&dir, &config).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "version = 1\n");
+    }
+}

@@ -1,0 +1,118 @@
+//! Decisions at the desktop: with the person's key, after the person's own press. The page says which
+//! record it showed (by digest) and which way; what is signed is the stored record of the executor, by
+//! the same path that browsers and the command line use. The key is had for one signature and wiped.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::gesture::{self, Gestures};
+use super::host::Host;
+use crate::domain::base::limits::{WINDOW_HOLD_MS, WINDOW_SIGN_MS};
+use crate::domain::base::{Code, Refusal};
+use crate::node::proposals::Standing;
+use crate::operator::Answer;
+use crate::operator::console::{DecideRequest, Wish};
+
+/// What the page asks to decide.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Decided {
+    proposal_id: String,
+    /// The digest of the record that the person was shown.
+    digest: String,
+    decision: Wish,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// Takes the press that this decision needs.
+fn take_press(gestures: &Gestures, wish: Wish, level: &str) -> Answer<()> {
+    let within = Duration::from_millis(WINDOW_SIGN_MS);
+    let now = Instant::now();
+    let held = Duration::from_millis(WINDOW_HOLD_MS);
+    let taken = match (wish, level) {
+        _ if !gesture::SEEN => true,
+        (Wish::Approve, "L2") => gestures.take_held(held, within, now),
+        (Wish::Approve | Wish::Reject, _) => gestures.take(within, now),
+        (Wish::Withdraw, _) => gestures.seen(within, now),
+    };
+    if taken {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::NotAuthorized,
+        match (wish, level) {
+            (Wish::Approve, "L2") => {
+                "approving needs a press on the button that is held for a second and a half, by the person at the window"
+            }
+            _ => "deciding needs a press by the person at the window; press the button again",
+        },
+    ))
+}
+
+/// Decides as the person at the window.
+///
+/// # Errors
+/// `NOT_AUTHORIZED` without the press; what the key or the decision is refused with.
+pub async fn by_press(host: &Host, gestures: &Gestures, asked: Decided) -> Answer<Standing> {
+    let door = host.now()?.door;
+    // The level is the executor's, from the stored record, not the page's.
+    let level = door.proposal(&asked.proposal_id).await?.level;
+    take_press(gestures, asked.decision, &level)?;
+    let request = DecideRequest {
+        proposal_id: asked.proposal_id,
+        digest: asked.digest,
+        decision: asked.decision,
+        reason: asked.reason,
+        passphrase: None,
+    };
+    door.decide_with(request, host.operator_key()).await
+}
+
+/// Rejects what the person was shown outside the page, in the tray or a notification.
+///
+/// # Errors
+/// What the key or the decision is refused with.
+pub async fn reject(host: &Host, id: String, digest: String) -> Answer<Standing> {
+    let request = DecideRequest {
+        proposal_id: id,
+        digest,
+        decision: Wish::Reject,
+        reason: None,
+        passphrase: None,
+    };
+    let door = host.now()?.door;
+    door.decide_with(request, host.operator_key()).await
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::super::gesture::Code as Pressed;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_script_alone_decides_nothing() {
+        let gestures = Gestures::default();
+        for (wish, level) in [
+            (Wish::Approve, "L1"),
+            (Wish::Approve, "L2"),
+            (Wish::Reject, "L2"),
+            (Wish::Withdraw, "L2"),
+        ] {
+            take_press(&gestures, wish, level).unwrap_err();
+        }
+        gestures.down(Pressed::Button(1), true, Instant::now());
+        tokio::time::advance(Duration::from_millis(200)).await;
+        gestures.up(Pressed::Button(1), Instant::now());
+        take_press(&gestures, Wish::Approve, "L2").unwrap_err();
+        take_press(&gestures, Wish::Reject, "L2").unwrap();
+        take_press(&gestures, Wish::Reject, "L2").unwrap_err();
+        gestures.down(Pressed::Button(1), true, Instant::now());
+        tokio::time::advance(Duration::from_millis(WINDOW_HOLD_MS + 100)).await;
+        take_press(&gestures, Wish::Approve, "L2").unwrap();
+        take_press(&gestures, Wish::Approve, "L2").unwrap_err();
+    }
+}

@@ -1,0 +1,192 @@
+//! The person at the window, as the toolkit sees them: real presses of buttons and keys, counted here
+//! in Rust before the page hears of them. Whoever signs or changes something asks here first.
+//!
+//! What this protects: a script in the page (injected text, a bad dependency) can call our commands but
+//! cannot press a button. An approval of level L2 needs a press that was held, each press counts once,
+//! and nothing is signed that is not the executor's own record with the digest that was shown.
+//! What it does not protect: a script that waits until the person holds a button for something else
+//! could have that press; other programs of the same person can fake input (X11) or read the keychain.
+//! A WebDriver presses inside the page, past the toolkit, and counts as a script. On systems other than
+//! Linux no press can be seen this way yet: there the page's own hold-to-confirm stands alone.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// One press of a button or key.
+#[derive(Debug, Clone, Copy)]
+struct Press {
+    code: Code,
+    began: Instant,
+    ended: Option<Instant>,
+    /// Whether it is one that may hold: the first button, space or enter.
+    holds: bool,
+    used: bool,
+}
+
+/// Which button or key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// A button of the pointer, or a touch.
+    Button(u32),
+    /// A key, by its value.
+    Key(u32),
+}
+
+/// The last press in the window.
+#[derive(Debug, Clone, Default)]
+pub struct Gestures(Arc<Mutex<Option<Press>>>);
+
+impl Gestures {
+    fn lock(&self) -> MutexGuard<'_, Option<Press>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A button or key went down; the repeats of a held key are one press.
+    pub fn down(&self, code: Code, holds: bool, now: Instant) {
+        let mut last = self.lock();
+        let repeats = last.is_some_and(|p| p.code == code && p.ended.is_none());
+        if !repeats {
+            *last = Some(Press {
+                code,
+                began: now,
+                ended: None,
+                holds,
+                used: false,
+            });
+        }
+    }
+
+    /// It went up.
+    pub fn up(&self, code: Code, now: Instant) {
+        if let Some(press) = self.lock().as_mut()
+            && press.code == code
+            && press.ended.is_none()
+        {
+            press.ended = Some(now);
+        }
+    }
+
+    /// Whether there was a press within the time; it may count again.
+    pub fn seen(&self, within: Duration, now: Instant) -> bool {
+        self.lock()
+            .is_some_and(|p| now.saturating_duration_since(p.ended.unwrap_or(now)) <= within)
+    }
+
+    /// Takes a press of within the time, which then counts no more.
+    pub fn take(&self, within: Duration, now: Instant) -> bool {
+        self.take_held(Duration::ZERO, within, now)
+    }
+
+    /// Takes a press that was held at least `held`, and either still is or ended within the time.
+    pub fn take_held(&self, held: Duration, within: Duration, now: Instant) -> bool {
+        let mut last = self.lock();
+        let Some(press) = last.as_mut().filter(|p| !p.used) else {
+            return false;
+        };
+        let ended = press.ended.unwrap_or(now);
+        let long = ended.saturating_duration_since(press.began) >= held;
+        let fresh = now.saturating_duration_since(ended) <= within;
+        let fits = long && fresh && (press.holds || held.is_zero());
+        press.used |= fits;
+        fits
+    }
+}
+
+/// Watches the presses of a window from now on.
+#[cfg(target_os = "linux")]
+pub fn watch(window: &tauri::WebviewWindow, gestures: &Gestures) -> tauri::Result<()> {
+    use gtk::glib::Propagation;
+    use gtk::prelude::WidgetExt as _;
+
+    let gestures = gestures.clone();
+    window.with_webview(move |view| {
+        let view = view.inner();
+        let holds = |key: u32| [0x20, 0xff0d, 0xff8d].contains(&key);
+        let (button_down, button_up) = (gestures.clone(), gestures.clone());
+        let (key_down, key_up) = (gestures.clone(), gestures.clone());
+        view.connect_button_press_event(move |_, event| {
+            let button = event.button();
+            button_down.down(Code::Button(button), button == 1, Instant::now());
+            Propagation::Proceed
+        });
+        view.connect_button_release_event(move |_, event| {
+            button_up.up(Code::Button(event.button()), Instant::now());
+            Propagation::Proceed
+        });
+        let touch = gestures.clone();
+        view.connect_touch_event(move |_, event| {
+            use gtk::gdk::EventType;
+            match event.event_type() {
+                EventType::TouchBegin => touch.down(Code::Button(0), true, Instant::now()),
+                EventType::TouchEnd | EventType::TouchCancel => {
+                    touch.up(Code::Button(0), Instant::now());
+                }
+                _ => {}
+            }
+            Propagation::Proceed
+        });
+        view.connect_key_press_event(move |_, event| {
+            let key = *event.keyval();
+            key_down.down(Code::Key(key), holds(key), Instant::now());
+            Propagation::Proceed
+        });
+        view.connect_key_release_event(move |_, event| {
+            key_up.up(Code::Key(*event.keyval()), Instant::now());
+            Propagation::Proceed
+        });
+    })
+}
+
+/// Whether presses can be seen on this system.
+pub const SEEN: bool = cfg!(target_os = "linux");
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    const HOLD: Duration = Duration::from_millis(1_400);
+    const WITHIN: Duration = Duration::from_secs(3);
+
+    fn later(start: Instant, ms: u64) -> Instant {
+        start + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn nothing_counts_before_a_press_and_a_press_counts_once() {
+        let (g, t) = (Gestures::default(), Instant::now());
+        assert!(!g.take(WITHIN, t) && !g.seen(WITHIN, t));
+        g.down(Code::Button(1), true, t);
+        g.up(Code::Button(1), later(t, 50));
+        assert!(g.take(WITHIN, later(t, 100)));
+        assert!(!g.take(WITHIN, later(t, 150)));
+        assert!(g.seen(WITHIN, later(t, 150)), "seeing uses nothing up");
+        g.down(Code::Button(1), true, later(t, 200));
+        g.up(Code::Button(1), later(t, 250));
+        assert!(!g.take(WITHIN, later(t, 4_000)) && !g.seen(WITHIN, later(t, 4_000)));
+    }
+
+    #[test]
+    fn an_approval_needs_a_press_that_was_held() {
+        let (g, t) = (Gestures::default(), Instant::now());
+        g.down(Code::Button(1), true, t);
+        assert!(!g.take_held(HOLD, WITHIN, later(t, 1_000)), "not yet");
+        assert!(g.take_held(HOLD, WITHIN, later(t, 1_500)), "still held");
+        g.down(Code::Button(3), false, later(t, 2_000));
+        g.up(Code::Button(3), later(t, 9_000));
+        assert!(
+            !g.take_held(HOLD, WITHIN, later(t, 9_000)),
+            "the wrong button"
+        );
+        g.down(Code::Key(0x20), true, later(t, 10_000));
+        g.down(Code::Key(0x20), true, later(t, 11_000));
+        g.up(Code::Key(0x20), later(t, 11_600));
+        assert!(!g.take_held(HOLD, WITHIN, later(t, 15_000)), "too long ago");
+        assert!(
+            g.take_held(HOLD, WITHIN, later(t, 12_000)),
+            "repeats are one"
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! Native notifications: one for each proposal that waits, with Approve and Reject. Approve opens the
+//! decision sheet and approves nothing; Reject acts at once. One that was decided elsewhere goes away.
+//! Where nothing on the desktop shows notifications, that is said once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use notify_rust::{Notification, NotificationResponse, Timeout, Urgency};
+use tauri::AppHandle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Desktop;
+use super::picture::{Picture, Waiting};
+use super::tray::Chosen;
+use crate::domain::base::limits::TRAY_PROPOSALS_MAX;
+
+/// Text as notification bodies take it: they read markup.
+fn plain(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+fn shaped(p: &Waiting) -> Notification {
+    let mut body = format!("{} on {}", p.level, plain(&p.place));
+    if !p.reason.is_empty() {
+        body.push_str(&format!("\n{}", plain(&p.reason)));
+    }
+    let mut shape = Notification::new();
+    shape
+        .appname("ClawMesh")
+        .icon("clawmesh")
+        .summary(&format!("Approval needed: {}", p.title))
+        .body(&body)
+        .action("approve", "Approve")
+        .action("reject", "Reject")
+        .action("default", "Review")
+        .timeout(Timeout::Never);
+    #[cfg(all(unix, not(target_os = "macos")))]
+    shape.urgency(Urgency::Normal);
+    shape
+}
+
+/// The minute of the local day.
+#[cfg(target_os = "linux")]
+fn minute_of_day() -> u32 {
+    let now = gtk::glib::DateTime::now_local();
+    now.map_or(0, |t| {
+        u32::try_from(t.hour() * 60 + t.minute()).unwrap_or(0)
+    })
+}
+
+/// The minute of the day, in UTC where the local one is not known.
+#[cfg(not(target_os = "linux"))]
+fn minute_of_day() -> u32 {
+    use crate::adapters::clock::Clock as _;
+    let now = crate::adapters::clock::SystemClock::default().now().0;
+    u32::try_from(now / 60_000 % 1_440).unwrap_or(0)
+}
+
+/// Shows and withdraws notifications as the picture changes, until the application ends.
+pub async fn follow(app: AppHandle, desktop: Arc<Desktop>, mut pictures: watch::Receiver<Picture>) {
+    let mut shown: BTreeMap<String, CancellationToken> = BTreeMap::new();
+    let mut crowd: Option<CancellationToken> = None;
+    loop {
+        let picture = pictures.borrow_and_update().clone();
+        shown.retain(|id, gone| {
+            let waits = picture.waiting.iter().any(|p| p.id == *id);
+            if !waits {
+                gone.cancel();
+            }
+            waits
+        });
+        let settings = &desktop.settings;
+        let fresh: Vec<&Waiting> = picture
+            .waiting
+            .iter()
+            .filter(|p| !shown.contains_key(&p.id))
+            .collect();
+        let silent = settings.silent_at(minute_of_day());
+        for p in fresh {
+            let gone = CancellationToken::new();
+            // Seen, even if silent or too many: it is told once and never late.
+            shown.insert(p.id.clone(), gone.clone());
+            let open = shown.values().filter(|g| !g.is_cancelled()).count();
+            if silent || open > TRAY_PROPOSALS_MAX {
+                continue;
+            }
+            let work = show(app.clone(), desktop.clone(), p.clone(), gone);
+            desktop.tasks.passing("notification", work);
+        }
+        match (
+            picture.waiting.len() > TRAY_PROPOSALS_MAX && !silent,
+            &crowd,
+        ) {
+            (true, None) => {
+                let gone = CancellationToken::new();
+                let work = many(app.clone(), desktop.clone(), gone.clone());
+                desktop.tasks.passing("notification", work);
+                crowd = Some(gone);
+            }
+            (false, Some(gone)) => {
+                gone.cancel();
+                crowd = None;
+            }
+            _ => {}
+        }
+        if pictures.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// One proposal's notification, until it is used, closed, or the proposal waits no more.
+async fn show(app: AppHandle, desktop: Arc<Desktop>, p: Waiting, gone: CancellationToken) {
+    match asked(&desktop, shaped(&p), &gone).await.as_deref() {
+        Some("approve" | "default") => desktop.chosen(&app, Chosen::Review(p.id)),
+        Some("reject") => desktop.chosen(&app, Chosen::Reject(p.id, p.digest)),
+        _ => {}
+    }
+}
+
+/// The one that stands for all that are too many.
+async fn many(app: AppHandle, desktop: Arc<Desktop>, gone: CancellationToken) {
+    let mut shape = Notification::new();
+    shape
+        .appname("ClawMesh")
+        .icon("clawmesh")
+        .summary(&format!("More than {TRAY_PROPOSALS_MAX} approvals wait"))
+        .body("Open the window to see them in the order of their risk.")
+        .action("default", "Open")
+        .timeout(Timeout::Never);
+    if asked(&desktop, shape, &gone).await.is_some() {
+        desktop.chosen(&app, Chosen::Open);
+    }
+}
+
+/// Tells something that needs no answer.
+pub async fn tell(desktop: Arc<Desktop>, summary: String, body: String) {
+    let mut shape = Notification::new();
+    shape
+        .appname("ClawMesh")
+        .icon("clawmesh")
+        .summary(&summary)
+        .body(&plain(&body));
+    if let Err(error) = shape.show_async().await {
+        desktop.no_notifications(&error.to_string());
+    }
+}
+
+/// Shows a notification; the action a person used, if one was.
+async fn asked(desktop: &Desktop, shape: Notification, gone: &CancellationToken) -> Option<String> {
+    let handle = match shape.show_async().await {
+        Ok(handle) => handle,
+        Err(error) => {
+            desktop.no_notifications(&error.to_string());
+            return None;
+        }
+    };
+    let mut action = None;
+    let waiting = handle.wait_for_action_async(|response: &NotificationResponse| {
+        action = match response {
+            NotificationResponse::Default => Some("default".to_owned()),
+            NotificationResponse::Action(name) => Some(name.clone()),
+            _ => None,
+        };
+    });
+    tokio::select! {
+        () = waiting => {}
+        () = gone.cancelled() => {
+            handle.close_async().await;
+            return None;
+        }
+        () = desktop.host.ended().cancelled() => {
+            handle.close_async().await;
+            return None;
+        }
+    }
+    action
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn text_from_outside_is_no_markup() {
+        let p = Waiting {
+            id: "p1".to_owned(),
+            digest: "d".to_owned(),
+            title: "open valve".to_owned(),
+            place: "<b>field</b>".to_owned(),
+            level: "L2".to_owned(),
+            reason: "<a href='x'>dry & low</a>".to_owned(),
+        };
+        let shape = shaped(&p);
+        assert!(!shape.body.contains('<') && shape.body.contains("&amp;"));
+        assert_eq!(
+            shape.actions,
+            [
+                "approve", "Approve", "reject", "Reject", "default", "Review"
+            ]
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! The node at a glance, for what is small: the tray and the notifications. It follows the node's own
+//! news, gathers them for a moment and reads through the door; it decides nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+
+use super::host::{Host, Running};
+use crate::domain::base::limits::{TRAY_NODES_MAX, TRAY_SETTLE_MS};
+use crate::domain::base::text::one_line;
+use crate::operator::Answer;
+use crate::operator::dto::ProposalView;
+
+/// How often it is read without news: links fall silent without an event.
+const AGAIN: Duration = Duration::from_secs(3);
+/// Longest text of a line, in characters.
+const LINE_CHARS: usize = 64;
+
+/// What matters most now, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Mood {
+    /// No node runs, or its emergency stop is latched.
+    #[default]
+    Stopped,
+    /// All is well.
+    Healthy,
+    /// A proposal waits for a person.
+    NeedsYou,
+    /// Something is wrong.
+    Problem,
+}
+
+/// A node of the mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeLine {
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub state: &'static str,
+}
+
+/// A proposal that waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its id.
+    pub id: String,
+    /// The digest of its record as it is shown.
+    pub digest: String,
+    /// What will physically happen.
+    pub title: String,
+    /// Where.
+    pub place: String,
+    /// Who must agree.
+    pub level: String,
+    /// Why it was asked for.
+    pub reason: String,
+}
+
+/// The node at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Picture {
+    /// What matters most.
+    pub mood: Mood,
+    /// The mesh or node by name; empty while no node runs.
+    pub name: String,
+    /// Why the mood is what it is.
+    pub why: String,
+    /// Whether the emergency stop is latched here.
+    pub latched: bool,
+    /// Whether the planner of this node rests; absent where there is none.
+    pub planner_rests: Option<bool>,
+    /// The nodes, this one first; no more than a tray holds.
+    pub nodes: Vec<NodeLine>,
+    /// Nodes beyond those.
+    pub more_nodes: usize,
+    /// What waits, the most urgent first.
+    pub waiting: Vec<Waiting>,
+}
+
+/// What a proposal would do, in words.
+fn title(p: &ProposalView) -> String {
+    let device = p.target.rsplit(':').next().unwrap_or(&p.target);
+    let span = match p.run_ms {
+        0 => String::new(),
+        ms if ms < 120_000 => format!(" for {} s", ms.div_ceil(1_000)),
+        ms => format!(" for {} min", ms.div_ceil(60_000)),
+    };
+    one_line(&format!("{} {device}{span}", p.operation), LINE_CHARS)
+}
+
+async fn look(running: &Running) -> Answer<Picture> {
+    let door = &running.door;
+    let status = door.status(None).await?;
+    let topology = door.topology().await?;
+    let mut open = door.proposals(false).await?;
+    open.retain(|p| p.status == "awaiting_approval");
+    open.sort_by(|a, b| b.level.cmp(&a.level).then(a.expires_at.cmp(&b.expires_at)));
+    let name_of = |id: &str| {
+        let node = topology.nodes.iter().find(|n| n.device_id == id);
+        let name = node.and_then(|n| n.name.clone());
+        one_line(
+            &name.unwrap_or_else(|| id.chars().take(8).collect()),
+            LINE_CHARS,
+        )
+    };
+    let waiting: Vec<Waiting> = open
+        .iter()
+        .map(|p| Waiting {
+            id: p.id.clone(),
+            digest: p.digest.clone(),
+            title: title(p),
+            place: name_of(&p.executor),
+            level: p.level.clone(),
+            reason: one_line(&p.reason, 160),
+        })
+        .collect();
+    let mut known: Vec<_> = topology
+        .nodes
+        .iter()
+        .filter(|n| n.own || n.trusted)
+        .collect();
+    known.sort_by_key(|n| (!n.own, !n.connected, name_of(&n.device_id)));
+    let nodes = known.iter().take(TRAY_NODES_MAX).map(|n| NodeLine {
+        name: name_of(&n.device_id),
+        state: match () {
+            () if n.estop => "emergency stop",
+            () if n.own => "this node",
+            () if n.connected => "connected",
+            () if n.fresh => "heard from",
+            () => "offline",
+        },
+    });
+    let latched = door.estop_state().latched;
+    let lost = known
+        .iter()
+        .filter(|n| !n.own && !n.connected && !n.fresh)
+        .count();
+    let problem = status.problems.first().map(|p| one_line(p, LINE_CHARS));
+    let problem = problem.or_else(|| (lost > 0).then(|| format!("{lost} of our nodes offline")));
+    let (mood, why) = match (latched, problem, waiting.len()) {
+        (true, _, _) => (Mood::Stopped, "emergency stop".to_owned()),
+        (_, _, n @ 1..) => (Mood::NeedsYou, format!("{n} waiting for you")),
+        (_, Some(problem), _) => (Mood::Problem, problem),
+        _ => (Mood::Healthy, "all is well".to_owned()),
+    };
+    let planner = door.planner();
+    let planner_rests = (planner.kind != "none").then(|| planner.pause.is_some());
+    let name = status.mesh_name.unwrap_or(status.display_name);
+    Ok(Picture {
+        mood,
+        name: one_line(&name, LINE_CHARS),
+        why,
+        latched,
+        planner_rests,
+        nodes: nodes.collect(),
+        more_nodes: known.len().saturating_sub(TRAY_NODES_MAX),
+        waiting,
+    })
+}
+
+/// Follows the node of `host` until the application ends.
+pub async fn follow(host: Arc<Host>, pictures: watch::Sender<Picture>) {
+    let mut runs = host.runs();
+    loop {
+        let running = runs.borrow_and_update().clone();
+        let Some(running) = running else {
+            publish(&pictures, Picture::default());
+            tokio::select! {
+                () = host.ended().cancelled() => return,
+                changed = runs.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            }
+        };
+        while_it_runs(&running, &pictures).await;
+        tokio::select! {
+            () = host.ended().cancelled() => return,
+            changed = runs.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn while_it_runs(running: &Running, pictures: &watch::Sender<Picture>) {
+    let shared = running.door.shared();
+    let (mut events, mut proposals) = (shared.events.listen(), shared.proposals_head.subscribe());
+    loop {
+        match look(running).await {
+            Ok(picture) => publish(pictures, picture),
+            Err(refusal) => tracing::debug!("the tray could not look at the node: {refusal}"),
+        }
+        tokio::select! {
+            () = running.over.cancelled() => return,
+            heard = events.recv() => if matches!(heard, Err(RecvError::Closed)) { return },
+            changed = proposals.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(AGAIN) => continue,
+        }
+        tokio::time::sleep(Duration::from_millis(TRAY_SETTLE_MS)).await;
+        while events.try_recv().is_ok() {}
+    }
+}
+
+fn publish(pictures: &watch::Sender<Picture>, picture: Picture) {
+    pictures.send_if_modified(|now| {
+        let news = *now != picture;
+        *now = picture;
+        news
+    });
+}

@@ -1,0 +1,215 @@
+//! The tray: the state by shape and colour, the nodes, what waits for a person, and what one wants to
+//! reach without opening a window: stop, open, quit. Approving is not among it: that needs the page.
+
+use tauri::menu::{IsMenuItem, Menu, MenuItem, PredefinedMenuItem, Submenu};
+use tauri::tray::{TrayIcon, TrayIconBuilder};
+use tauri::{AppHandle, Wry};
+use tokio::sync::watch;
+
+use super::icon;
+use super::picture::Picture;
+use crate::domain::base::limits::TRAY_PROPOSALS_MAX;
+
+/// What a person chose in the tray.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chosen {
+    /// Show the window.
+    Open,
+    /// Show one proposal.
+    Review(String),
+    /// Reject one proposal, as it was shown with this digest.
+    Reject(String, String),
+    /// Make the planner rest, or let it go on.
+    Pause(bool),
+    /// The emergency stop.
+    Stop,
+    /// End the application.
+    Quit,
+}
+
+impl Chosen {
+    fn id(&self) -> String {
+        match self {
+            Self::Open => "open".to_owned(),
+            Self::Review(id) => format!("review {id}"),
+            Self::Reject(id, digest) => format!("reject {id} {digest}"),
+            Self::Pause(true) => "pause".to_owned(),
+            Self::Pause(false) => "resume".to_owned(),
+            Self::Stop => "stop".to_owned(),
+            Self::Quit => "quit".to_owned(),
+        }
+    }
+
+    /// What a menu item's id means.
+    pub fn from_id(id: &str) -> Option<Self> {
+        let mut words = id.split(' ');
+        let chosen = match (words.next()?, words.next(), words.next()) {
+            ("open", None, None) => Self::Open,
+            ("review", Some(id), None) => Self::Review(id.to_owned()),
+            ("reject", Some(id), Some(digest)) => Self::Reject(id.to_owned(), digest.to_owned()),
+            ("pause", None, None) => Self::Pause(true),
+            ("resume", None, None) => Self::Pause(false),
+            ("stop", None, None) => Self::Stop,
+            ("quit", None, None) => Self::Quit,
+            _ => return None,
+        };
+        Some(chosen)
+    }
+}
+
+/// Text as a menu takes it: `&` would mark a key.
+fn shown(text: &str) -> String {
+    text.replace('&', "&&")
+}
+
+fn item(app: &AppHandle, chosen: &Chosen, text: &str) -> tauri::Result<MenuItem<Wry>> {
+    MenuItem::with_id(app, chosen.id(), shown(text), true, None::<&str>)
+}
+
+fn line(app: &AppHandle, text: &str) -> tauri::Result<MenuItem<Wry>> {
+    MenuItem::new(app, shown(text), false, None::<&str>)
+}
+
+fn menu(app: &AppHandle, picture: &Picture) -> tauri::Result<Menu<Wry>> {
+    let menu = Menu::new(app)?;
+    let add = |item: &dyn IsMenuItem<Wry>| menu.append(item);
+    let rule = || PredefinedMenuItem::separator(app);
+    let head = match picture.name.is_empty() {
+        true => "ClawMesh: no node runs".to_owned(),
+        false => format!("{}: {}", picture.name, picture.why),
+    };
+    add(&line(app, &head)?)?;
+    add(&item(app, &Chosen::Open, "Open ClawMesh")?)?;
+    if !picture.waiting.is_empty() {
+        add(&rule()?)?;
+    }
+    for p in picture.waiting.iter().take(TRAY_PROPOSALS_MAX) {
+        let title = format!("▲ {} {} on {}", p.level, p.title, p.place);
+        let sub = Submenu::new(app, shown(&title), true)?;
+        sub.append(&item(app, &Chosen::Review(p.id.clone()), "Review…")?)?;
+        let reject = Chosen::Reject(p.id.clone(), p.digest.clone());
+        sub.append(&item(app, &reject, "Reject")?)?;
+        add(&sub)?;
+    }
+    if picture.waiting.len() > TRAY_PROPOSALS_MAX {
+        let more = picture.waiting.len() - TRAY_PROPOSALS_MAX;
+        add(&line(app, &format!("{more} more wait in the window"))?)?;
+    }
+    if !picture.nodes.is_empty() {
+        add(&rule()?)?;
+        for node in &picture.nodes {
+            add(&line(app, &format!("{} · {}", node.name, node.state))?)?;
+        }
+        if picture.more_nodes > 0 {
+            add(&line(app, &format!("{} more nodes", picture.more_nodes))?)?;
+        }
+        add(&rule()?)?;
+        if let Some(rests) = picture.planner_rests {
+            let text = match rests {
+                true => "Let the planner go on",
+                false => "Pause planner",
+            };
+            add(&item(app, &Chosen::Pause(!rests), text)?)?;
+        }
+        add(&item(app, &Chosen::Stop, "Emergency stop")?)?;
+    }
+    add(&rule()?)?;
+    add(&item(app, &Chosen::Quit, "Quit")?)?;
+    Ok(menu)
+}
+
+/// Puts the icon into the tray.
+///
+/// # Errors
+/// If this system has no tray we can use.
+pub fn build(
+    app: &AppHandle,
+    chosen: impl Fn(&AppHandle, Chosen) + Send + Sync + 'static,
+) -> tauri::Result<TrayIcon> {
+    let picture = Picture::default();
+    TrayIconBuilder::with_id("clawmesh")
+        .icon(icon::of(picture.mood))
+        .tooltip("ClawMesh")
+        .menu(&menu(app, &picture)?)
+        .on_menu_event(move |app, event| {
+            if let Some(what) = Chosen::from_id(event.id().as_ref()) {
+                chosen(app, what);
+            }
+        })
+        .build(app)
+}
+
+/// Keeps the tray as the picture is.
+pub async fn follow(app: AppHandle, tray: TrayIcon, mut pictures: watch::Receiver<Picture>) {
+    let mut mood = None;
+    loop {
+        let picture = pictures.borrow_and_update().clone();
+        let done = menu(&app, &picture).and_then(|menu| tray.set_menu(Some(menu)));
+        if let Err(error) = done {
+            tracing::warn!(%error, "the tray's menu could not be changed");
+        }
+        if mood != Some(picture.mood) {
+            mood = Some(picture.mood);
+            let text = format!("ClawMesh: {}", picture.why);
+            let _ = tray.set_icon(Some(icon::of(picture.mood)));
+            let _ = tray.set_tooltip(Some(text));
+        }
+        if pictures.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether something on this desktop shows tray icons now.
+#[cfg(target_os = "linux")]
+pub fn has_host() -> bool {
+    use gtk::gio;
+    use gtk::glib::VariantTy;
+    use gtk::prelude::ToVariant as _;
+
+    let Ok(bus) = gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE) else {
+        return false;
+    };
+    let args = ("org.kde.StatusNotifierWatcher",).to_variant();
+    let answer = bus.call_sync(
+        Some("org.freedesktop.DBus"),
+        "/org/freedesktop/DBus",
+        "org.freedesktop.DBus",
+        "NameHasOwner",
+        Some(&args),
+        VariantTy::new("(b)").ok(),
+        gio::DBusCallFlags::NO_AUTO_START,
+        500,
+        gio::Cancellable::NONE,
+    );
+    answer.is_ok_and(|a| a.get::<(bool,)>().is_some_and(|(owned,)| owned))
+}
+
+/// Whether something on this desktop shows tray icons now.
+#[cfg(not(target_os = "linux"))]
+pub fn has_host() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn an_item_means_what_it_meant_when_it_was_shown() {
+        for chosen in [
+            Chosen::Open,
+            Chosen::Review("p1".to_owned()),
+            Chosen::Reject("p1".to_owned(), "ab12".to_owned()),
+            Chosen::Pause(true),
+            Chosen::Pause(false),
+            Chosen::Stop,
+            Chosen::Quit,
+        ] {
+            assert_eq!(Chosen::from_id(&chosen.id()), Some(chosen));
+        }
+        assert_eq!(Chosen::from_id("approve p1"), None);
+        assert_eq!(shown("a & b"), "a && b");
+    }
+}

@@ -1,0 +1,381 @@
+// A desktop of its own for each test: display, session bus, home; on request a tray, notifications, a
+// keychain. The window is driven by WebKitWebDriver over plain W3C HTTP. Nothing has a fixed port, and
+// everything waits for a condition. Programs come from CLAWMESH_BIN (a directory).
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+export const BIN = process.env.CLAWMESH_BIN ?? join(HERE, "../../target/debug");
+const SHOTS = process.env.CLAWMESH_SHOTS;
+/** Generous: the machine may be busy; nothing waits this long when all is well. */
+const PATIENCE_MS = Number(process.env.CLAWMESH_PATIENCE_MS ?? 90_000);
+
+/** Waits until `look` gives something true, and gives that. */
+export async function until(what, look, patience = PATIENCE_MS) {
+  const end = Date.now() + patience;
+  let last;
+  for (;;) {
+    try {
+      const seen = await look();
+      if (seen) return seen;
+      last = seen;
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > end) throw new Error(`waited in vain for: ${what}; last: ${last?.stack ?? last}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+const BUS = `<busconfig><type>session</type><listen>unix:tmpdir=/tmp</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
+</busconfig>`;
+
+export class Lab {
+  #ends = [];
+
+  /** What a desktop has: `tray`, `notifications`, `keychain` ("open", "locked" or nothing). */
+  static async open(has = {}) {
+    if (!existsSync(join(BIN, "clawmesh"))) throw new Error(`${BIN}/clawmesh is not there; run make desktop`);
+    const lab = new Lab();
+    try {
+      await lab.#build(has);
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+    return lab;
+  }
+
+  async #build({ tray, notifications, keychain }) {
+    this.home = mkdtempSync(join(tmpdir(), "clawmesh-desktop-"));
+    this.#ends.push(() => rmSync(this.home, { recursive: true, force: true, maxRetries: 5 }));
+    const run = join(this.home, "run");
+    mkdirSync(run, { mode: 0o700 });
+    this.env = {
+      PATH: process.env.PATH,
+      HOME: this.home,
+      USER: "ada",
+      LANG: "C.UTF-8",
+      XDG_RUNTIME_DIR: run,
+      XDG_DATA_HOME: join(this.home, "share"),
+      NO_AT_BRIDGE: "1",
+      GDK_BACKEND: "x11",
+      WEBKIT_DISABLE_DMABUF_RENDERER: "1",
+      TAURI_WEBVIEW_AUTOMATION: "true",
+    };
+    const x = this.start("Xvfb", ["-displayfd", "3", "-screen", "0", "1280x840x24", "-nolisten", "tcp"], {
+      stdio: ["ignore", "ignore", "ignore", "pipe"],
+    });
+    const [display] = await once(createInterface({ input: x.stdio[3] }), "line");
+    this.env.DISPLAY = `:${display.trim()}`;
+    const config = join(this.home, "bus.conf");
+    writeFileSync(config, BUS);
+    const bus = this.start("dbus-daemon", [`--config-file=${config}`, "--nofork", "--print-address"], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const [address] = await once(createInterface({ input: bus.stdout }), "line");
+    this.env.DBUS_SESSION_BUS_ADDRESS = address;
+    if (tray) await this.#tray();
+    if (notifications) await this.#dunst();
+    if (keychain) await this.keychain(keychain);
+  }
+
+  /** Starts a program that lives no longer than the lab. */
+  start(program, args, { env = {}, ...rest } = {}) {
+    const child = spawn(program, args, { env: { ...this.env, ...env }, stdio: "ignore", ...rest });
+    child.over = new Promise((done) => child.once("exit", (code, signal) => done(code ?? signal)));
+    child.once("error", (error) => console.error(`${program}: ${error.message}`));
+    this.#ends.push(async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      child.kill("SIGTERM");
+      const late = setTimeout(() => child.kill("SIGKILL"), 8_000);
+      await child.over;
+      clearTimeout(late);
+    });
+    return child;
+  }
+
+  /** Runs a program to its end; what it printed. */
+  async run(program, args, { input, fails = false } = {}) {
+    const child = spawn(program, args, { env: this.env, stdio: ["pipe", "pipe", "pipe"] });
+    let [out, err] = ["", ""];
+    child.stdout.on("data", (d) => (out += d));
+    child.stderr.on("data", (d) => (err += d));
+    child.stdin.on("error", () => {}); // It may have ended without reading.
+    child.stdin.end(input ?? "");
+    const [code] = await once(child, "close");
+    if ((code !== 0) !== fails) throw new Error(`${program} ${args.join(" ")} ended with ${code}: ${out}${err}`);
+    return fails ? err : out;
+  }
+
+  node(dir, ...args) {
+    return this.run(join(BIN, "clawmesh-node"), ["--state-dir", dir, ...args]);
+  }
+
+  async json(dir, ...args) {
+    return JSON.parse(await this.node(dir, "--json", ...args));
+  }
+
+  async #tray() {
+    const child = this.start("/usr/bin/python3", [join(HERE, "tray.py")], { stdio: ["pipe", "pipe", "inherit"] });
+    const lines = createInterface({ input: child.stdout });
+    const answers = [];
+    const waiting = [];
+    lines.on("line", (line) => (waiting.length ? waiting.shift()(JSON.parse(line)) : answers.push(JSON.parse(line))));
+    const next = () => (answers.length ? answers.shift() : new Promise((done) => waiting.push(done)));
+    await next();
+    this.ask = async (question) => {
+      child.stdin.write(`${JSON.stringify(question)}\n`);
+      return next();
+    };
+  }
+
+  /** The labels of the tray's menu, submenus as `parent > child`. */
+  async menu() {
+    return (await this.ask({ ask: "menu" })).labels ?? [];
+  }
+
+  /** Clicks the first item whose label has `text`. */
+  async click(text) {
+    await until(`the tray's item ${text}`, async () => (await this.ask({ ask: "click", text })).clicked);
+  }
+
+  async #dunst() {
+    const pick = join(this.home, "pick.sh");
+    this.wish = join(this.home, "wish");
+    writeFileSync(pick, `#!/bin/sh\ngrep -m1 "#$(cat ${this.wish})"\n`, { mode: 0o755 });
+    const config = join(this.home, "dunstrc");
+    writeFileSync(config, `[global]\ndmenu = ${pick}\nnotification_limit = 20\nidle_threshold = 0\n`);
+    this.start("dunst", ["-conf", config]);
+    await until("dunst", () => this.run("dunstctl", ["count", "displayed"]));
+  }
+
+  async shown() {
+    return Number(await this.run("dunstctl", ["count", "displayed"]));
+  }
+
+  /** Uses a button of the notification that is shown. */
+  async button(name) {
+    writeFileSync(this.wish, name);
+    // A notification is on the screen a moment before its owner listens; no person is that quick.
+    await until("somebody listens", async () =>
+      (await this.dbus("Debug.Stats.GetAllMatchRules")).includes("ActionInvoked"),
+    );
+    await this.run("dunstctl", ["context"]);
+  }
+
+  /** Starts the keychain, open or locked. */
+  async keychain(how) {
+    const unlock = how === "open" ? ["--unlock"] : [];
+    const child = this.start("gnome-keyring-daemon", ["--foreground", "--components=secrets", ...unlock], {
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    child.stdin.end(how === "open" ? "pw" : "");
+    const name = "string:org.freedesktop.secrets";
+    await until("the keychain", async () =>
+      (await this.dbus("NameHasOwner", name)).includes("boolean true"),
+    );
+    return child;
+  }
+
+  dbus(method, ...args) {
+    const to = ["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/org/freedesktop/DBus"];
+    return this.run("dbus-send", [...to, `org.freedesktop.DBus.${method}`, ...args]);
+  }
+
+  /** A prepared demo farm with its field node running: the command centre's state directory. */
+  async farm() {
+    const dir = join(this.home, "farm");
+    const demo = this.start(join(BIN, "clawmesh-node"), ["demo", "--state-dir", dir], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    for await (const line of createInterface({ input: demo.stdout })) if (/nodes run and are/.test(line)) break;
+    demo.kill("SIGINT");
+    await demo.over;
+    this.start(join(BIN, "clawmesh-node"), ["start", "--state-dir", join(dir, "demo-field")]);
+    return dir;
+  }
+
+  /** A state directory with nothing in it but a configuration that stays on this machine. */
+  fresh(name) {
+    const dir = join(this.home, name);
+    mkdirSync(dir, { mode: 0o700 });
+    const text = 'name = "desk"\nhost = "127.0.0.1"\nport = 0\ndiscovery = false\n';
+    writeFileSync(join(dir, "config.toml"), text);
+    return dir;
+  }
+
+  /** Opens the window on a state directory, under the driver's hand. */
+  async window(dir, ...args) {
+    const port = await freePort();
+    const driver = this.start("WebKitWebDriver", [`--port=${port}`, "--host=127.0.0.1"], {
+      stdio: process.env.CLAWMESH_LOUD ? ["ignore", 2, 2] : "ignore",
+    });
+    const window = new Window(this, `http://127.0.0.1:${port}`, driver, dir);
+    await until("the driver", () => window.ask("GET", "/status"));
+    await window.begin(join(BIN, "clawmesh"), ["--state-dir", dir, ...args]);
+    return window;
+  }
+
+  /** The windows of ours that can be seen. */
+  async visible() {
+    const args = ["search", "--onlyvisible", "--name", "^ClawMesh$"];
+    const out = await this.run("sh", ["-c", `xdotool ${args.map((a) => `'${a}'`).join(" ")} || true`]);
+    return out.split("\n").filter(Boolean);
+  }
+
+  async shot(name) {
+    if (SHOTS) await this.run("import", ["-window", "root", join(SHOTS, `${name}.png`)]);
+  }
+
+  read(dir, file) {
+    const path = join(dir, file);
+    return existsSync(path) ? readFileSync(path, "utf8") : undefined;
+  }
+
+  async close() {
+    for (const end of this.#ends.reverse()) await end();
+  }
+}
+
+class Window {
+  constructor(lab, base, driver, dir) {
+    Object.assign(this, { lab, base, driver, dir });
+  }
+
+  async ask(method, path, body) {
+    const answer = await fetch(this.base + path, {
+      method,
+      headers: { "content-type": "application/json" },
+      body: method === "POST" ? JSON.stringify(body ?? {}) : undefined,
+    });
+    const { value } = await answer.json();
+    if (!answer.ok) throw new Error(`${value.error}: ${value.message}`);
+    return value;
+  }
+
+  async begin(binary, args) {
+    const options = { binary, args };
+    const wanted = { capabilities: { alwaysMatch: { "webkitgtk:browserOptions": options } } };
+    const { sessionId } = await this.ask("POST", "/session", wanted);
+    this.session = `/session/${sessionId}`;
+    await this.ask("POST", `${this.session}/timeouts`, { script: 30_000 });
+  }
+
+  js(script, ...args) {
+    return this.ask("POST", `${this.session}/execute/sync`, { script, args });
+  }
+
+  later(script, ...args) {
+    return this.ask("POST", `${this.session}/execute/async`, { script, args });
+  }
+
+  text() {
+    return this.js("return document.body.innerText");
+  }
+
+  sees(pattern) {
+    return until(`${pattern} in the window`, async () => {
+      const text = await this.text();
+      if (!pattern.test(text)) throw new Error(text.slice(0, 600));
+      return true;
+    });
+  }
+
+  /** The element that a script finds, once it is there. */
+  find(what, script, ...args) {
+    return until(what, () => this.js(script, ...args));
+  }
+
+  button(name) {
+    const script = `return [...document.querySelectorAll("button")].find((b) => !b.disabled &&
+      b.textContent.includes(arguments[0]) && b.getClientRects().length) ?? null`;
+    return this.find(`the button ${name}`, script, name);
+  }
+
+  /** Presses an element as the driver does: inside the page, past the toolkit. */
+  async poke(element, ms = 60) {
+    const actions = [
+      { type: "pointerMove", duration: 0, x: 0, y: 0, origin: element },
+      { type: "pointerDown", button: 0 },
+      { type: "pause", duration: ms },
+      { type: "pointerUp", button: 0 },
+    ];
+    const mouse = { type: "pointer", id: "mouse", parameters: { pointerType: "mouse" }, actions };
+    await this.ask("POST", `${this.session}/actions`, { actions: [mouse] });
+  }
+
+  /** Presses an element as a person does, with the display's own pointer, for so long. */
+  async press(element, ms = 60) {
+    const [id] = await until("the window", async () => {
+      const all = await this.lab.visible();
+      return all.length && all;
+    });
+    const place = await this.lab.run("xdotool", ["getwindowgeometry", "--shell", id]);
+    const [left, top] = ["X", "Y"].map((n) => Number(new RegExp(`^${n}=(-?\\d+)$`, "m").exec(place)[1]));
+    const script = `arguments[0].scrollIntoView({ block: "nearest" });
+      const r = arguments[0].getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]`;
+    const [x, y] = await this.js(script, element);
+    const at = [String(Math.round(left + x)), String(Math.round(top + y))];
+    await this.lab.run("xdotool", ["mousemove", "--sync", ...at]);
+    await this.lab.run("xdotool", ["mousedown", "1"]);
+    // A person's hold is a time, not a condition.
+    await new Promise((done) => setTimeout(done, ms));
+    await this.lab.run("xdotool", ["mouseup", "1"]);
+  }
+
+  /** Calls a command of the application from the page, as any script in it could. */
+  async command(name, args) {
+    const bytes = await this.later(
+      `const [name, args, done] = arguments;
+       window.__TAURI_INTERNALS__.invoke(name, args).then(
+         (a) => done(a instanceof ArrayBuffer ? new TextDecoder().decode(a) : JSON.stringify(a ?? null)),
+         (e) => done("error: " + e));`,
+      name,
+      args,
+    );
+    return bytes;
+  }
+
+  /** A request to the node as the page makes it: [status, body]. */
+  async api(method, path, body) {
+    const asked = { method, path: `/api/operator/v1${path}`, headers: [["content-type", "application/json"]] };
+    const text = await this.command("request", { asked: { ...asked, body: body ? JSON.stringify(body) : null } });
+    return [Number(text.slice(0, 3)), text.slice(4) ? JSON.parse(text.slice(4)) : undefined];
+  }
+
+  /** The process of the window, as the node in it writes it down. */
+  async pid() {
+    const run = await until("run.json", () => this.lab.read(this.dir, "run.json"));
+    return JSON.parse(run).pid;
+  }
+
+  /** Waits until the process has ended and lets go of the driver. */
+  async ended(pid) {
+    await until("the end of the window's process", () => {
+      try {
+        return /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+      } catch {
+        return true;
+      }
+    });
+    this.driver.kill("SIGKILL");
+    await this.driver.over;
+  }
+}
