@@ -7,7 +7,7 @@ import { keep } from "@/lib/keep";
 import { badName, welcomeKey } from "@/lib/welcome";
 import { call, type Names } from "@/node/client";
 import { useNames, useSession, useStatus, useTrust } from "@/node/reads";
-import { tryDemo } from "@/platform/demo";
+import { inWindow, tryDemo } from "@/platform/desktop";
 import { Button, CopyButton, cx, Field, Loaded, Txt } from "@/ui/kit";
 
 const DEMO = "clawmesh-node demo --state-dir ~/.clawmesh-demo";
@@ -168,7 +168,7 @@ function Naming({ n, admin, joined }: { n: Names; admin: boolean; joined: boolea
 
 function Demo() {
   const [said, setSaid] = useState<{ good: boolean; text: string }>();
-  const start = tryDemo;
+  const start = inWindow ? tryDemo : undefined;
   if (!start)
     return (
       <div className="mt-2 flex flex-wrap items-center gap-2">
