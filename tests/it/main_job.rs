@@ -143,6 +143,23 @@ async fn a_reading_becomes_an_approved_executed_audited_action() {
         "nothing moves before a person agrees"
     );
 
+    // Before that the person sees, at the centre, what the executor would check now.
+    let door = clawmesh::operator::Door::new(centre.shared().clone());
+    let asked = row.id.as_str();
+    let seen = door.proposal_checks(asked).await.unwrap();
+    assert!(seen.allowed, "{seen:?}");
+    let has = |name: &str| seen.checks.iter().any(|c| c.name.contains(name) && c.passed);
+    assert!(has("interlock") && has("emergency stop") && has("free"), "{seen:?}");
+    clawmesh::node::proposals::estop::engage(field.shared(), "ada", "smoke")
+        .await
+        .unwrap();
+    let seen = door.proposal_checks(asked).await.unwrap();
+    let stop = seen.checks.iter().find(|c| c.name == "emergency stop");
+    assert!(!seen.allowed && !stop.unwrap().passed, "{seen:?}");
+    clawmesh::node::proposals::estop::release(field.shared(), "ada", "it was steam")
+        .await
+        .unwrap();
+
     // A person at the centre decides; the decision travels over the link.
     let link = centre.shared().links.get(&field.id()).unwrap();
     let approval = decision(centre.shared(), &signed, &operator(), Verdict::Approve);

@@ -1873,6 +1873,56 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/proposals/{id}/checks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What stands in its way now, as its executor sees it, which is asked.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ChecksView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/proposals/{id}/decision": {
         parameters: {
             query?: never;
@@ -2896,6 +2946,20 @@ export interface components {
             name: string;
             /** @description Whether it passed. */
             passed: boolean;
+        };
+        /** @description The checks of a waiting proposal. */
+        ChecksView: {
+            /** @description Whether it would act if enough people agreed now. */
+            allowed: boolean;
+            /**
+             * Format: int64
+             * @description When they were made, by the executor's clock, in milliseconds since 1970.
+             */
+            at: number;
+            /** @description Every check, passed and failed. */
+            checks: components["schemas"]["Check"][];
+            /** @description Why not, in a sentence. */
+            message?: string | null;
         };
         /** @description What a person decides from a browser. Never shown: it holds a passphrase. */
         DecideRequest: {

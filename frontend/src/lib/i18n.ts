@@ -225,8 +225,6 @@ const en = {
   askedBy: "Asked by {name} ({kind}), {when}",
   tainted: "a model had a part in it",
   rule: "Rule {rule}, level {level}",
-  interlocksRemote:
-    "{name} acts, and checks its own interlocks before and while acting. Open that node's console to see them now.",
   checksBad: "{n} check(s) would refuse it now.",
   agree1: "One operator of level {level} or above",
   agreeN: "{n} different operators of level {level} or above",

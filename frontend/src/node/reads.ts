@@ -103,16 +103,10 @@ export const useAudit = (since: number | undefined, limit: number) =>
   useQuery(
     read<N.Audit[]>("audit", `/audit${N.query({ since, limit })}`, since === undefined ? 10_000 : undefined),
   );
-export const useExplain = (p: N.Proposal | undefined) =>
+export const useChecks = (p: N.Proposal | undefined) =>
   useQuery({
-    queryKey: ["explain", p?.id],
-    enabled: Boolean(p?.own),
-    queryFn: () =>
-      N.call<N.Explain>("POST", "/policy/explain", {
-        target: p?.target,
-        operation: p?.operation,
-        params: p?.params,
-        requester: p?.requestedBy.kind,
-      }),
+    queryKey: ["checks", p?.id],
+    enabled: Boolean(p),
+    queryFn: () => N.call<N.Checks>("GET", `/proposals/${encodeURIComponent(p?.id ?? "")}/checks`),
     refetchInterval: 3_000,
   });

@@ -10,10 +10,10 @@ use super::ingress::Ingress;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
 use super::peers;
-use super::proposals::{self, mirror};
+use super::proposals::{self, checks, mirror};
 use super::reconcile;
 use super::records;
-use super::shared::{DURABLE, Shared, store_refusal};
+use super::shared::{DURABLE, Shared, internal, store_refusal};
 use crate::adapters::store::commands;
 use crate::domain::admission::Grant;
 use crate::domain::base::limits::FRAMES_PER_MESSAGE_MAX;
@@ -92,6 +92,10 @@ pub async fn answer(
         },
         "proposals.decide" => match need(shared, link, Grant::Human) {
             Ok(()) => decide(shared, params).await.map(Reply::Ok),
+            Err(refusal) => Err(refusal),
+        },
+        checks::CHECKS => match need(shared, link, Grant::Read) {
+            Ok(()) => look(shared, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
         "proposals.stop" => match need(shared, link, Grant::Estop) {
@@ -244,6 +248,11 @@ async fn draft(
     let draft: Draft = parse(&mut params, "draft")?;
     let minted = proposals::mint(shared, draft, &link.info.device).await?;
     Ok(minted.to_wire())
+}
+
+async fn look(shared: &Shared, mut params: Map<String, Value>) -> Result<Value, Refusal> {
+    let seen = checks::own(shared, parse(&mut params, "proposalId")?).await?;
+    serde_json::to_value(seen).map_err(|e| internal(&e.to_string()))
 }
 
 async fn stop(

@@ -11,6 +11,7 @@ use crate::adapters::store::{approvals, audit, proposals};
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::wire::FrameKind;
+use crate::node::proposals::checks::{self, ChecksView};
 
 /// The shortest start of a proposal's id that is taken for it.
 const PREFIX_MIN: usize = 4;
@@ -99,6 +100,22 @@ impl Door {
                 .filter_map(|d| serde_json::to_value(d).ok())
                 .collect(),
         })
+    }
+
+    /// What stands in a waiting proposal's way now, as its executor sees it.
+    ///
+    /// # Errors
+    /// As [`Door::proposal`]; `EXECUTOR_UNREACHABLE` while its executor cannot be asked.
+    pub async fn proposal_checks(&self, wanted: &str) -> Answer<ChecksView> {
+        let row = self.proposal_row(wanted).await?;
+        if row.own {
+            return checks::own(&self.shared, row.id).await;
+        }
+        let link = self.shared.links.get(&row.executor).ok_or_else(|| {
+            let why = format!("device {} is not connected", row.executor.short());
+            Refusal::new(Code::ExecutorUnreachable, why)
+        })?;
+        checks::ask(&link, &row.id).await
     }
 
     /// A proposal's story, from reading to outcome.

@@ -7,7 +7,7 @@ import { statusWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
 import type { Proposal } from "@/node/client";
 import { isOver, isWaiting } from "@/node/patch";
-import { useExplain, usePolicy, useTopology, useTrace } from "@/node/reads";
+import { useChecks, usePolicy, useTopology, useTrace } from "@/node/reads";
 import {
   Age,
   CopyButton,
@@ -41,8 +41,8 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
   const nodes = useTopology().data?.nodes;
   const policy = usePolicy().data;
   const rule = p.own ? policy?.list.find((r) => r.name === p.rule) : undefined;
-  const explained = useExplain(waiting ? p : undefined);
-  const checks = explained.data ? liveChecks(explained.data) : undefined;
+  const asked = useChecks(waiting ? p : undefined);
+  const checks = asked.data ? liveChecks(asked.data) : undefined;
   const failed = checks?.filter((c) => !c.passed).length ?? 0;
   const trace = useTrace(waiting ? undefined : p.id, isOver(p) ? undefined : 2_000);
   const executor = nodes?.find((n) => n.deviceId === p.executor)?.name;
@@ -173,16 +173,12 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
                     ))}
                   </ul>
                 </>
-              ) : explained.error ? (
+              ) : asked.error ? (
                 <span className="text-danger">
-                  ▲ {t("failedRead", { text: tame(explained.error.message, 200) })}
+                  ▲ {t("failedRead", { text: tame(asked.error.message, 200) })}
                 </span>
-              ) : p.own ? (
-                <span className="text-t2">{t("loading")}</span>
               ) : (
-                <span className="text-t2">
-                  ◇ {t("interlocksRemote", { name: tame(executor || p.executor.slice(0, 8), 60) })}
-                </span>
+                <span className="text-t2">{t("loading")}</span>
               )}
             </Part>
           ) : null}

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Explain, Proposal } from "@/node/client";
+import type { Checks, Proposal } from "@/node/client";
 import { lastTime, liveChecks, matching, sorted } from "./model";
 
 const p = (id: string, over: object = {}) =>
@@ -44,25 +44,25 @@ describe("approvals", () => {
     expect(lastTime(p("now"), [])).toBeUndefined();
     expect(lastTime(ran("y", 3), [ran("x", 1), ran("z", 9)])?.id).toBe("x");
   });
-  it("leaves out what an explanation without evidence cannot know, and shows failures first", () => {
-    const checks = ["evidence", "requester", "duration", "interlock: a > 5"].map((name) => ({
+  it("shows what fails first, then the interlocks", () => {
+    const checks = ["free", "interlock: b", "duration", "interlock: a > 5"].map((name) => ({
       name,
-      passed: name !== "interlock: a > 5",
+      passed: name !== "duration",
       detail: "",
     }));
-    expect(liveChecks({ checks } as unknown as Explain).map((c) => c.name)).toEqual([
-      "interlock: a > 5",
+    expect(liveChecks({ checks } as unknown as Checks).map((c) => c.name)).toEqual([
       "duration",
+      "interlock: b",
+      "interlock: a > 5",
+      "free",
     ]);
   });
-  it("orders 10,000 quickly enough to do it on every change", () => {
+  it("loses none of 10,000", () => {
     const many = Array.from({ length: 10_000 }, (_, i) =>
       p(String(i), { expiresAt: (i * 7919) % 10_000, status: i % 3 ? "completed" : "awaiting_approval" }),
     );
-    const begun = performance.now();
     const { waiting, decided } = sorted(many);
     matching(decided, "valve");
     expect(waiting.length + decided.length).toBe(10_000);
-    expect(performance.now() - begun).toBeLessThan(200);
   });
 });

@@ -1,6 +1,6 @@
 /** Which proposals are listed and in which order; pure. */
 import { action } from "@/lib/format";
-import type { Explain, Proposal } from "@/node/client";
+import type { Checks, Proposal } from "@/node/client";
 import { byUrgency, isOver, isWaiting } from "@/node/patch";
 
 export interface Lists {
@@ -44,12 +44,10 @@ export function lastTime(p: Proposal, all: Proposal[]): Proposal | undefined {
   return best;
 }
 
-/** An explanation cites no evidence, so what it says about evidence and asker is not about this proposal. */
-export const liveChecks = (e: Explain): Explain["checks"] =>
-  e.checks
-    .filter((c) => c.name !== "evidence" && c.name !== "requester")
-    .sort(
-      (a, b) =>
-        Number(a.passed) - Number(b.passed) ||
-        Number(b.name.startsWith("interlock")) - Number(a.name.startsWith("interlock")),
-    );
+/** What fails first, then the interlocks. */
+export const liveChecks = (e: Checks): Checks["checks"] =>
+  [...e.checks].sort(
+    (a, b) =>
+      Number(a.passed) - Number(b.passed) ||
+      Number(b.name.startsWith("interlock")) - Number(a.name.startsWith("interlock")),
+  );

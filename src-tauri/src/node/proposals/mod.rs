@@ -4,6 +4,7 @@
 //! everything again and writes the next state, the audit entry and the run ahead of the act. So two
 //! decisions, a retry or a crash meet a compare-and-set, not a race (invariants I5, I6, I8).
 
+pub mod checks;
 mod decide;
 pub mod estop;
 mod execute;
@@ -94,6 +95,18 @@ fn terms_now(
     record: &ProposalRecord,
     now: TimeMs,
 ) -> Result<Terms, StoreError> {
+    match evaluate_now(shared, conn, record, now)? {
+        Ruling::Allow(terms) => Ok(terms),
+        Ruling::Deny(denial) => Err(refused(denial.code, denial.message)),
+    }
+}
+
+fn evaluate_now(
+    shared: &Shared,
+    conn: &Connection,
+    record: &ProposalRecord,
+    now: TimeMs,
+) -> Result<Ruling, StoreError> {
     let evidence: Vec<EvidenceView> = record.evidence.iter().map(Evidence::view).collect();
     let action = record.action();
     let request = Request {
@@ -104,17 +117,13 @@ fn terms_now(
         phase: Phase::Execute,
     };
     let facts = facts::numeric(conn)?;
-    let ruling = shared.policy.current().evaluate(
+    Ok(shared.policy.current().evaluate(
         &request,
         &facts,
         &history(conn, now)?,
         now,
         shared.own_id(),
-    );
-    match ruling {
-        Ruling::Allow(terms) => Ok(terms),
-        Ruling::Deny(denial) => Err(refused(denial.code, denial.message)),
-    }
+    ))
 }
 
 /// The executor's runs of the last day, as the policy counts them.

@@ -242,6 +242,10 @@ pub(super) async fn proposal_record(State(api): Door, Path(id): Path<String>) ->
     Ok(ok(&api.door.proposal_record(&id).await?))
 }
 
+pub(super) async fn proposal_checks(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.proposal_checks(&id).await?))
+}
+
 pub(super) async fn trace(State(api): Door, Path(id): Path<String>) -> Answered {
     Ok(ok(&api.door.trace(&id).await?))
 }

@@ -67,6 +67,7 @@ fn read() -> Routes {
         ("/proposals/{id}", get(h::proposal)),
         ("/proposals/{id}/record", get(h::proposal_record)),
         ("/proposals/{id}/trace", get(h::trace)),
+        ("/proposals/{id}/checks", get(h::proposal_checks)),
         ("/drafts", get(h::drafts)),
         ("/policy", get(h::policy)),
         ("/policy/tests", get(h::policy_tests)),

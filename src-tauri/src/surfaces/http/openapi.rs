@@ -7,6 +7,7 @@ use utoipa::OpenApi;
 use crate::domain::policy::TestResult;
 use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
+use crate::node::proposals::checks::ChecksView;
 use crate::operator::access::{API_ROOT, Scope};
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::{
@@ -59,6 +60,7 @@ use crate::operator::{
     meshes::MeshPolicyChange,
     meshes::Admittance,
     Standing,
+    ChecksView,
     PairingView,
     PairStart,
     PairDecision,
@@ -261,6 +263,11 @@ pub const ROUTES: &[Route] = &[
         "/proposals/{id}/record",
         "ProposalRecordView",
         "The record its executor signed, for whoever is about to decide.",
+    ),
+    get(
+        "/proposals/{id}/checks",
+        "ChecksView",
+        "What stands in its way now, as its executor sees it, which is asked.",
     ),
     get(
         "/proposals/{id}/trace",

@@ -1,0 +1,116 @@
+//! What stands in a proposal's way now, as its executor sees it: every check that would be made if it
+//! were decided this moment. Looking decides nothing and changes nothing.
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{estop, evaluate_now, open};
+use crate::adapters::store::{StoreError, proposals};
+use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
+use crate::domain::policy::{Check, Ruling};
+use crate::node::links::LinkHandle;
+use crate::node::shared::{Shared, clock_trusted, store_refusal};
+
+/// The request that asks an executor.
+pub const CHECKS: &str = "proposals.checks";
+
+/// The checks of a waiting proposal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChecksView {
+    /// Whether it would act if enough people agreed now.
+    pub allowed: bool,
+    /// Why not, in a sentence.
+    pub message: Option<String>,
+    /// Every check, passed and failed.
+    pub checks: Vec<Check>,
+    /// When they were made, by the executor's clock, in milliseconds since 1970.
+    #[schema(value_type = u64)]
+    pub at: TimeMs,
+}
+
+/// The checks of one of our own proposals, made now.
+///
+/// # Errors
+/// `PROPOSAL_NOT_FOUND` if this node is not its executor, or what the store says.
+pub async fn own(shared: &Shared, id: ProposalId) -> Result<ChecksView, Refusal> {
+    let (inner, now) = (shared.clone(), shared.now());
+    let read = move |c: &Connection| look(&inner, c, &id, now);
+    let seen = shared.store.read("checks", read).await;
+    seen.map_err(|e| store_refusal(&e))
+}
+
+fn look(
+    shared: &Shared,
+    conn: &Connection,
+    id: &ProposalId,
+    now: TimeMs,
+) -> Result<ChecksView, StoreError> {
+    let row = proposals::get(conn, id)?.filter(|row| row.own);
+    let row = row.ok_or_else(|| {
+        let why = format!("this node has no proposal {} of its own", id.short());
+        StoreError::Refused(Refusal::new(Code::ProposalNotFound, why))
+    })?;
+    let signed = open(shared, &row)?;
+    let mut checks = Vec::new();
+    let mut add = |name: &str, passed: bool, detail: String| {
+        checks.push(Check {
+            name: name.to_owned(),
+            passed,
+            detail,
+        });
+    };
+    match estop::check(shared, conn) {
+        Ok(()) => add("emergency stop", true, "not latched".to_owned()),
+        Err(StoreError::Refused(refusal)) => add("emergency stop", false, refusal.message),
+        Err(error) => return Err(error),
+    }
+    let target = signed.record().target.as_str();
+    match proposals::executing_on(conn, target)? {
+        Some(other) if other != *id => {
+            add(
+                "free",
+                false,
+                format!("busy with proposal {}", other.short()),
+            );
+        }
+        _ => add("free", true, "nothing else moves it".to_owned()),
+    }
+    let trusted = clock_trusted(conn, now)?;
+    let clock = match trusted {
+        true => "not behind what was recorded",
+        false => "behind what was recorded; set it",
+    };
+    add("clock", trusted, clock.to_owned());
+    let mut denied = None;
+    match evaluate_now(shared, conn, signed.record(), now)? {
+        Ruling::Allow(terms) => checks.extend(terms.checks),
+        Ruling::Deny(denial) => {
+            denied = Some(denial.message);
+            checks.extend(denial.checks);
+        }
+    }
+    let failed = checks.iter().find(|c| !c.passed);
+    let failed = failed.map(|c| format!("{}: {}", c.name, c.detail));
+    Ok(ChecksView {
+        allowed: denied.is_none() && failed.is_none(),
+        message: denied.or(failed),
+        checks,
+        at: now,
+    })
+}
+
+/// Asks the executor at the other end of a link.
+///
+/// # Errors
+/// Its refusal, or that its answer does not read.
+pub async fn ask(link: &LinkHandle, id: &ProposalId) -> Result<ChecksView, Refusal> {
+    let answer = link.request(CHECKS, &json!({"proposalId": id})).await;
+    let answer = answer.map_err(|e| crate::node::planning::from_peer(&e.code, e.message))?;
+    serde_json::from_value(answer).map_err(|e| {
+        let why = format!("the executor's answer does not read: {e}");
+        Refusal::new(Code::DeliveryFailed, why)
+    })
+}
