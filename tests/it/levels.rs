@@ -213,7 +213,7 @@ async fn an_approval_is_for_now_and_not_for_whenever_somebody_delivers_it() {
     clock.shift(6 * 60 * 1_000);
     let refusal = proposals::decide(node.shared(), held).await.unwrap_err();
     assert_eq!(refusal.code, Code::ApprovalInvalid);
-    assert!(refusal.message.contains("decide again"), "{refusal}");
+    assert!(refusal.message.contains("Decide again"), "{refusal}");
     assert_eq!(
         status(node.shared(), &minted).await,
         Status::AwaitingApproval

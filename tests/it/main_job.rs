@@ -148,8 +148,15 @@ async fn a_reading_becomes_an_approved_executed_audited_action() {
     let asked = row.id.as_str();
     let seen = door.proposal_checks(asked).await.unwrap();
     assert!(seen.allowed, "{seen:?}");
-    let has = |name: &str| seen.checks.iter().any(|c| c.name.contains(name) && c.passed);
-    assert!(has("interlock") && has("emergency stop") && has("free"), "{seen:?}");
+    let has = |name: &str| {
+        seen.checks
+            .iter()
+            .any(|c| c.name.contains(name) && c.passed)
+    };
+    assert!(
+        has("interlock") && has("emergency stop") && has("free"),
+        "{seen:?}"
+    );
     clawmesh::node::proposals::estop::engage(field.shared(), "ada", "smoke")
         .await
         .unwrap();

@@ -2973,6 +2973,8 @@ export interface components {
             proposalId: string;
             /** @description What the person says about it. */
             reason?: string | null;
+            /** @description What will move, as the person typed it: its name in full or its last part. An L3 approval needs it. */
+            target?: string | null;
         };
         /** @description The person whose key lies at this node. */
         DecidingOperator: {

@@ -406,20 +406,20 @@ export function Dialog({
       onClose={onClose}
       className="m-auto w-[min(560px,calc(100vw-32px))] rounded-md border border-line bg-s1 p-4 text-t1 shadow-xl"
     >
-      <div className="mb-3 flex items-start justify-between gap-3">
-        <h2 id={id} className="font-semibold text-[15px]">
-          {title}
-        </h2>
-        <Button
-          tone="danger"
-          title={t("stopHint")}
-          aria-label={`${t("stop")}: ${t("stopHint")}`}
-          onClick={() => window.dispatchEvent(new Event(STOP_ASKED))}
-        >
-          <span aria-hidden="true">■ {t("stop")}</span>
-        </Button>
-      </div>
+      <h2 id={id} className="mb-3 min-h-8 pr-24 font-semibold text-[15px]">
+        {title}
+      </h2>
       {children}
+      {/* Last, though it stands above: what comes first gets the focus, and the next Enter. */}
+      <Button
+        tone="danger"
+        title={t("stopHint")}
+        aria-label={`${t("stop")}: ${t("stopHint")}`}
+        onClick={() => window.dispatchEvent(new Event(STOP_ASKED))}
+        className="absolute! top-3 right-3"
+      >
+        <span aria-hidden="true">■ {t("stop")}</span>
+      </Button>
     </dialog>
   );
 }

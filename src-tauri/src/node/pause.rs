@@ -37,6 +37,8 @@ pub struct PlannerState {
     /// The rule that fired last and when.
     last: RwLock<Option<(String, TimeMs)>>,
     woken: watch::Sender<u64>,
+    /// Held over a change, so that disk and memory say the same.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Default for PlannerState {
@@ -45,6 +47,7 @@ impl Default for PlannerState {
             pause: RwLock::default(),
             last: RwLock::default(),
             woken: watch::channel(0).0,
+            changing: tokio::sync::Mutex::default(),
         }
     }
 }
@@ -114,8 +117,16 @@ fn said(what: &str, text: &str, most: usize) -> Result<String, Refusal> {
 /// Makes the planner of this node rest until somebody lets it go on.
 ///
 /// # Errors
-/// `INVALID_PARAMS` for a name or reason that is too long, or what the store says: then it does not rest.
+/// `CONFLICT` where there is no planner, `INVALID_PARAMS` for a name or reason that is too long, or what the
+/// store says: then it does not rest.
 pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Refusal> {
+    if !shared.config.role.plans() || shared.config.rules.is_empty() {
+        return Err(Refusal::new(
+            Code::Conflict,
+            "this node has no planner; pause it where its rules are",
+        ));
+    }
+    let _turn = shared.planner.changing.lock().await;
     let pause = Pause {
         since: shared.now(),
         by: said("the name", by, NAME_MAX_BYTES)?,
@@ -130,7 +141,10 @@ pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Ref
     let stored = shared.store.write(DURABLE, "planner", write).await;
     stored.map_err(|e| store_refusal(&e))?;
     shared.planner.set(Some(pause.clone()));
-    let message = format!("The planner is paused by {}: {}", pause.by, pause.reason);
+    let message = match pause.reason.as_str() {
+        "" => format!("The planner is paused by {}", pause.by),
+        reason => format!("The planner is paused by {}: {reason}", pause.by),
+    };
     shared
         .events
         .record(shared, "planner.paused", "warning", &message, json!(pause))
@@ -144,6 +158,7 @@ pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Ref
 /// `CONFLICT` if it does not rest, or what the store says.
 pub async fn resume(shared: &Shared, by: &str) -> Result<(), Refusal> {
     let by = said("the name", by, NAME_MAX_BYTES)?;
+    let _turn = shared.planner.changing.lock().await;
     if shared.planner.pause().is_none() {
         return Err(Refusal::new(Code::Conflict, "the planner is not paused"));
     }

@@ -49,6 +49,9 @@ pub async fn run(shared: Shared) {
             }
         };
         for fired in step(&shared.config.rules, &facts, &mut memory, shared.now()) {
+            if shared.planner.pause().is_some() {
+                break;
+            }
             let name = fired.rule.clone();
             shared.planner.fired(&name, shared.now());
             let draft = match draft(&shared, fired) {
@@ -250,9 +253,9 @@ pub async fn retry_waiting(shared: Shared) {
                 continue;
             }
         };
-        let paused = shared.planner.pause().is_some();
         for row in waiting {
             // A planner's wish waits as long as the planner rests; a person's does not.
+            let paused = shared.planner.pause().is_some();
             if paused && shared.now() < row.expires_at && of_planner(&row) {
                 continue;
             }

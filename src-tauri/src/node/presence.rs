@@ -134,6 +134,7 @@ pub async fn run(shared: Shared) {
     // The first one waits a moment: links that come up at once are told with it.
     let mut tick = tokio::time::interval_at(Instant::now() + SETTLE, every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut settling = false;
     loop {
         tokio::select! {
             biased;
@@ -145,10 +146,15 @@ pub async fn run(shared: Shared) {
                 if changed.is_err() {
                     return;
                 }
-                tick.reset_after(SETTLE);
+                // Only the first change moves the moment: a link that flaps must not put it off for ever.
+                if !settling {
+                    settling = true;
+                    tick.reset_after(SETTLE);
+                }
                 continue;
             }
         }
+        settling = false;
         if let Err(refusal) =
             ledger::publish(&shared, vec![spec(present(&shared))], Class::Relaxed).await
         {

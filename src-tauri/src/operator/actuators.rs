@@ -11,7 +11,9 @@ use utoipa::ToSchema;
 use super::{Answer, Door};
 use crate::adapters::store::proposals::{self, ProposalRow};
 use crate::domain::base::DeviceId;
+use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::capability::addresses_actuator;
+use crate::domain::proposal::Status;
 
 /// The longest a driver may take to say where its actuator stands.
 const STATE_WAIT: Duration = Duration::from_secs(2);
@@ -77,7 +79,18 @@ impl Door {
     /// # Errors
     /// Whatever the store says.
     pub async fn actuators(&self) -> Answer<Vec<ActuatorView>> {
-        let newest = self.read("actuators", proposals::newest_by_target).await?;
+        let (newest, open) = self
+            .read("actuators", |c| {
+                let open = proposals::open_list(c, QUERY_MAX)?;
+                Ok((proposals::newest_by_target(c)?, open))
+            })
+            .await?;
+        let moving = |device: &DeviceId, target: &str| {
+            let runs = |r: &&ProposalRow| {
+                r.status == Status::Executing && r.executor == *device && r.target == target
+            };
+            open.iter().find(runs).map(|r| r.id.as_str().to_owned())
+        };
         let newest: BTreeMap<(DeviceId, String), ProposalRow> = newest
             .into_iter()
             .map(|row| ((row.executor.clone(), row.target.clone()), row))
@@ -94,9 +107,7 @@ impl Door {
                 operations: Vec::new(),
                 position: None,
                 problem: None,
-                running: row
-                    .filter(|r| r.status == crate::domain::proposal::Status::Executing)
-                    .map(|r| r.id.as_str().to_owned()),
+                running: moving(device, target),
                 last: row.map(last),
             }
         };

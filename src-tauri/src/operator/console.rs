@@ -19,6 +19,7 @@ use crate::domain::base::limits::{PASSPHRASE_PAUSE_MS, PASSPHRASE_TRIES_MAX, TEX
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::gate::approval::{Decision, Verdict};
 use crate::domain::identity::{PublicKey, Signature};
+use crate::domain::policy::Level;
 use crate::domain::proposal::SignedProposal;
 use crate::node::proposals::Standing;
 use crate::node::shared::DURABLE;
@@ -104,6 +105,9 @@ pub struct DecideRequest {
     /// What the person says about it.
     #[serde(default)]
     pub reason: Option<String>,
+    /// What will move, as the person typed it: its name in full or its last part. An L3 approval needs it.
+    #[serde(default)]
+    pub target: Option<String>,
     /// The passphrase of the person's key at this node; to withdraw, none.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -275,6 +279,15 @@ impl Door {
             Wish::Withdraw => return self.withdraw(&view.proposal.id, reason).await,
         };
         let record = opened(&view)?;
+        if verdict == Verdict::Approve && record.record().level == Level::L3 {
+            let moves = record.record().target.as_str();
+            let typed = asked.target.as_deref().map(str::trim);
+            if !typed.is_some_and(|t| t == moves || moves.rsplit(':').next() == Some(t)) {
+                return Err(bad(
+                    "an L3 proposal is approved by who names what will move; type its name",
+                ));
+            }
+        }
         let key = unlock.await?;
         let decision = {
             let subject = record.record();

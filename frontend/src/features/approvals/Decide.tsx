@@ -40,6 +40,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
         digest: p.digest,
         decision,
         ...(reason.trim() ? { reason: reason.trim() } : {}),
+        ...(p.level === "L3" && decision === "approve" ? { target: typed.trim() } : {}),
         ...(decision === "withdraw" || press ? {} : { passphrase }),
       });
       onTaken?.();
@@ -129,13 +130,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
         <Button data-go="reject" onClick={() => send("reject")} disabled={busy || lost}>
           {t("reject")}
         </Button>
-        {p.level === "L2" ? (
-          <Hold disabled={!ready} onDone={() => send("approve")} />
-        ) : (
-          <Button tone="accent" data-go="approve" disabled={!ready} onClick={() => send("approve")}>
-            {t("approve")}
-          </Button>
-        )}
+        <Hold disabled={!ready} onDone={() => send("approve")} />
       </div>
       {busy ? (
         <p role="status" className="text-t2">

@@ -74,8 +74,9 @@ fn fresh(vote: &VerifiedApproval, decided_at: TimeMs, now: TimeMs) -> Result<(),
         Verdict::Approve if old => Err(StoreError::Refused(Refusal::new(
             Code::ApprovalInvalid,
             format!(
-                "the approval was signed more than {} s ago; nothing was decided, decide again",
-                COMMAND_AGE_MAX_MS / 1_000
+                "the approval was signed {} s ago by the clock of the machine it was signed on; nothing was decided. \
+                 Decide again, or set that clock if it is wrong",
+                now.since(decided_at) / 1_000
             ),
         ))),
         _ => Ok(()),

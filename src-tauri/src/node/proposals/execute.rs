@@ -249,7 +249,10 @@ pub async fn stop(shared: &Shared, id: &ProposalId, by: &str) -> Result<(), Refu
     if !shared.running.stop(id) {
         return Err(Refusal::new(
             Code::ProposalNotFound,
-            format!("no action of proposal {} runs on this node", id.short()),
+            format!(
+                "no action of proposal {} runs at its executor now; one that waits is rejected or withdrawn",
+                id.short()
+            ),
         ));
     }
     let (s, subject, detail) = (shared.clone(), id.clone(), json!({"by": by}));

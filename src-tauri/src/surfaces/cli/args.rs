@@ -131,7 +131,8 @@ pub enum Command {
 /// Flags of `start`; they beat `config.toml` in the state directory.
 #[derive(Debug, Default, Args)]
 pub struct StartArgs {
-    /// The address to listen on [default: 127.0.0.1]
+    /// The address to listen on [default: every address, so that peers can find it; with
+    /// --no-discovery 127.0.0.1]
     #[arg(long)]
     pub host: Option<IpAddr>,
     /// The port to listen on; 0 lets the system choose [default: 18789]

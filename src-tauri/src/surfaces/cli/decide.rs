@@ -36,30 +36,31 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
     let standing = remote
         .decide(checked.record().proposal_id.as_str(), &signed)
         .await?;
-    let ended = if args.wait {
-        Some(wait(&remote, &view.proposal.id).await?)
-    } else {
-        None
-    };
+    // Said before anything is waited for: whatever happens now, the decision has been taken.
+    if !ctx.json {
+        let action = proposals::action(&view.proposal);
+        out::line(&format!("{}  {action}", view.proposal.id));
+        out::line(&format!("{}: {}", standing.status, standing.detail));
+    } else if !args.wait {
+        return out::json(&standing);
+    }
+    if !args.wait {
+        return Ok(());
+    }
+    let ended = wait(&remote, &view.proposal.id).await.map_err(|failure| {
+        let id = text::short(&view.proposal.id);
+        Failure::new(
+            failure.exit,
+            format!(
+                "the decision was taken ({}), but how it ends is not known: {failure}; see `trace {id}`, and stop it at its executor with `stop {id}`",
+                standing.status
+            ),
+        )
+    })?;
     if ctx.json {
-        return match &ended {
-            Some(proposal) => {
-                out::json(proposal)?;
-                finish(proposal, true)
-            }
-            None => out::json(&standing),
-        };
+        out::json(&ended)?;
     }
-    out::line(&format!(
-        "{}  {}",
-        view.proposal.id,
-        proposals::action(&view.proposal)
-    ));
-    out::line(&format!("{}: {}", standing.status, standing.detail));
-    match ended {
-        Some(proposal) => finish(&proposal, false),
-        None => Ok(()),
-    }
+    finish(&ended, ctx.json)
 }
 
 /// Whoever approves at L3 has read what will move: they name it.

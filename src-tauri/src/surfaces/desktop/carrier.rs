@@ -40,6 +40,16 @@ const HEADERS: [&str; 3] = ["accept", "content-type", "last-event-id"];
 /// What only asks, though it is posted; and the stop, which nothing may delay.
 const NO_PRESS_NEEDED: [&str; 3] = ["/policy/explain", "/session/end", "/estop"];
 
+/// What changes who counts here and what is allowed: each such change uses a press up.
+const RESERVED: [&str; 6] = [
+    "/operators",
+    "/trust",
+    "/policy/reload",
+    "/pairing",
+    "/estop/release",
+    "/names",
+];
+
 /// A request of the page.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,11 +126,21 @@ fn pressed(request: &Request<Body>, gestures: &Gestures) -> Result<(), Refusal> 
     let path = request.uri().path();
     let free = path.strip_prefix(API_ROOT).unwrap_or(path);
     let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    if !reads && free.starts_with("/proposals/") && free.ends_with("/decision") {
+        return Err(Refusal::new(
+            Code::NotAuthorized,
+            "the window takes no signed decisions; it signs itself, at a press",
+        ));
+    }
     let within = Duration::from_millis(WINDOW_PRESS_MS);
     if reads
         || NO_PRESS_NEEDED.contains(&free)
         || !gesture::SEEN
-        || gestures.seen(within, Instant::now())
+        || match RESERVED.iter().any(|part| free.starts_with(part)) {
+            // One press, one change of who counts here.
+            true => gestures.take(within, Instant::now()),
+            false => gestures.seen(within, Instant::now()),
+        }
     {
         return Ok(());
     }
@@ -397,7 +417,12 @@ mod tests {
             ask("POST", "/operators").unwrap_err();
         }
         gestures.down(super::gesture::Code::Button(1), true, Instant::now());
+        ask("POST", "/drafts").unwrap();
         ask("POST", "/operators").unwrap();
+        if gesture::SEEN {
+            ask("POST", "/operators").unwrap_err();
+        }
+        ask("POST", "/proposals/x/decision").unwrap_err();
     }
 
     #[tokio::test(start_paused = true)]

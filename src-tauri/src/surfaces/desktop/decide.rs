@@ -25,26 +25,30 @@ pub struct Decided {
     decision: Wish,
     #[serde(default)]
     reason: Option<String>,
+    /// What will move, as the person typed it.
+    #[serde(default)]
+    target: Option<String>,
 }
 
 /// Takes the press that this decision needs.
-fn take_press(gestures: &Gestures, wish: Wish, level: &str) -> Answer<()> {
+fn take_press(gestures: &Gestures, wish: Wish) -> Answer<()> {
     let within = Duration::from_millis(WINDOW_SIGN_MS);
     let now = Instant::now();
     let held = Duration::from_millis(WINDOW_HOLD_MS);
-    let taken = match (wish, level) {
+    let taken = match wish {
         _ if !gesture::SEEN => true,
-        (Wish::Approve, "L2") => gestures.take_held(held, within, now),
-        (Wish::Approve | Wish::Reject, _) => gestures.take(within, now),
-        (Wish::Withdraw, _) => gestures.seen(within, now),
+        // Whatever a person approves moves something.
+        Wish::Approve => gestures.take_held(held, within, now),
+        Wish::Reject => gestures.take(within, now),
+        Wish::Withdraw => gestures.seen(within, now),
     };
     if taken {
         return Ok(());
     }
     Err(Refusal::new(
         Code::NotAuthorized,
-        match (wish, level) {
-            (Wish::Approve, "L2") => {
+        match wish {
+            Wish::Approve => {
                 "approving needs a press on the button that is held for a second and a half, by the person at the window"
             }
             _ => "deciding needs a press by the person at the window; press the button again",
@@ -58,14 +62,13 @@ fn take_press(gestures: &Gestures, wish: Wish, level: &str) -> Answer<()> {
 /// `NOT_AUTHORIZED` without the press; what the key or the decision is refused with.
 pub async fn by_press(host: &Host, gestures: &Gestures, asked: Decided) -> Answer<Standing> {
     let door = host.now()?.door;
-    // The level is the executor's, from the stored record, not the page's.
-    let level = door.proposal(&asked.proposal_id).await?.level;
-    take_press(gestures, asked.decision, &level)?;
+    take_press(gestures, asked.decision)?;
     let request = DecideRequest {
         proposal_id: asked.proposal_id,
         digest: asked.digest,
         decision: asked.decision,
         reason: asked.reason,
+        target: asked.target,
         passphrase: None,
     };
     door.decide_with(request, host.operator_key()).await
@@ -81,6 +84,7 @@ pub async fn reject(host: &Host, id: String, digest: String) -> Answer<Standing>
         digest,
         decision: Wish::Reject,
         reason: None,
+        target: None,
         passphrase: None,
     };
     let door = host.now()?.door;
@@ -96,23 +100,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_script_alone_decides_nothing() {
         let gestures = Gestures::default();
-        for (wish, level) in [
-            (Wish::Approve, "L1"),
-            (Wish::Approve, "L2"),
-            (Wish::Reject, "L2"),
-            (Wish::Withdraw, "L2"),
-        ] {
-            take_press(&gestures, wish, level).unwrap_err();
+        for wish in [Wish::Approve, Wish::Reject, Wish::Withdraw] {
+            take_press(&gestures, wish).unwrap_err();
         }
         gestures.down(Pressed::Button(1), true, Instant::now());
         tokio::time::advance(Duration::from_millis(200)).await;
         gestures.up(Pressed::Button(1), Instant::now());
-        take_press(&gestures, Wish::Approve, "L2").unwrap_err();
-        take_press(&gestures, Wish::Reject, "L2").unwrap();
-        take_press(&gestures, Wish::Reject, "L2").unwrap_err();
+        take_press(&gestures, Wish::Approve).unwrap_err();
+        take_press(&gestures, Wish::Reject).unwrap();
+        take_press(&gestures, Wish::Reject).unwrap_err();
         gestures.down(Pressed::Button(1), true, Instant::now());
         tokio::time::advance(Duration::from_millis(WINDOW_HOLD_MS + 100)).await;
-        take_press(&gestures, Wish::Approve, "L2").unwrap();
-        take_press(&gestures, Wish::Approve, "L2").unwrap_err();
+        take_press(&gestures, Wish::Approve).unwrap();
+        take_press(&gestures, Wish::Approve).unwrap_err();
     }
 }

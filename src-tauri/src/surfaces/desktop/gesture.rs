@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// A press that is still down after this has lost its end, to another window or a grab.
+const PRESS_MAX: Duration = Duration::from_secs(10);
+
 /// One press of a button or key.
 #[derive(Debug, Clone, Copy)]
 struct Press {
@@ -23,6 +26,13 @@ struct Press {
     /// Whether it is one that may hold: the first button, space or enter.
     holds: bool,
     used: bool,
+}
+
+impl Press {
+    /// Whether it has ended or can still be going on.
+    fn told(&self, now: Instant) -> bool {
+        self.ended.is_some() || now.saturating_duration_since(self.began) <= PRESS_MAX
+    }
 }
 
 /// Which button or key.
@@ -70,8 +80,14 @@ impl Gestures {
 
     /// Whether there was a press within the time; it may count again.
     pub fn seen(&self, within: Duration, now: Instant) -> bool {
-        self.lock()
-            .is_some_and(|p| now.saturating_duration_since(p.ended.unwrap_or(now)) <= within)
+        self.lock().is_some_and(|p| {
+            p.told(now) && now.saturating_duration_since(p.ended.unwrap_or(now)) <= within
+        })
+    }
+
+    /// Forgets the last press: the focus went elsewhere, and its end may never be seen.
+    pub fn forget(&self) {
+        *self.lock() = None;
     }
 
     /// Takes a press of within the time, which then counts no more.
@@ -82,7 +98,7 @@ impl Gestures {
     /// Takes a press that was held at least `held`, and either still is or ended within the time.
     pub fn take_held(&self, held: Duration, within: Duration, now: Instant) -> bool {
         let mut last = self.lock();
-        let Some(press) = last.as_mut().filter(|p| !p.used) else {
+        let Some(press) = last.as_mut().filter(|p| !p.used && p.told(now)) else {
             return false;
         };
         let ended = press.ended.unwrap_or(now);
@@ -106,6 +122,11 @@ pub fn watch(window: &tauri::WebviewWindow, gestures: &Gestures) -> tauri::Resul
         let holds = |key: u32| [0x20, 0xff0d, 0xff8d].contains(&key);
         let (button_down, button_up) = (gestures.clone(), gestures.clone());
         let (key_down, key_up) = (gestures.clone(), gestures.clone());
+        let left = gestures.clone();
+        view.connect_focus_out_event(move |_, _| {
+            left.forget();
+            Propagation::Proceed
+        });
         view.connect_button_press_event(move |_, event| {
             let button = event.button();
             button_down.down(Code::Button(button), button == 1, Instant::now());
@@ -188,5 +209,18 @@ mod tests {
             g.take_held(HOLD, WITHIN, later(t, 12_000)),
             "repeats are one"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_press_whose_end_was_never_seen_counts_for_nothing() {
+        let gestures = Gestures::default();
+        let second = Duration::from_secs(1);
+        gestures.down(Code::Key(0x20), true, Instant::now());
+        tokio::time::advance(PRESS_MAX + second).await;
+        assert!(!gestures.seen(second, Instant::now()));
+        assert!(!gestures.take_held(HOLD, second, Instant::now()));
+        gestures.down(Code::Button(1), true, Instant::now());
+        gestures.forget();
+        assert!(!gestures.seen(second, Instant::now()));
     }
 }
