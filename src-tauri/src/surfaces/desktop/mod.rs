@@ -13,6 +13,7 @@ mod gesture;
 mod host;
 mod icon;
 mod notify;
+mod person;
 mod picture;
 mod settings;
 mod stage;
