@@ -125,6 +125,11 @@ impl Host {
         self.end.cancel();
     }
 
+    /// Cancelled once the application has been told to end.
+    pub fn ending(&self) -> &CancellationToken {
+        &self.end
+    }
+
     /// Cancelled once nothing runs any more.
     pub fn ended(&self) -> &CancellationToken {
         &self.ended

@@ -1,14 +1,18 @@
 //! The desktop application: a window around the console, the node inside the process, the tray, native
 //! notifications, the keychain. It hosts and shows; what happens is decided behind the operator door.
 //!
-//! `host` runs the node, `carrier` joins the page to it, `decide` signs on a press that `gesture` saw,
-//! `picture` is what `tray` and `notify` show, `window` is the window, `stage` what it says around the
-//! node's life, `settings` what it was told. The entry point hands in the HTTP surface, which a surface
-//! may not name by itself.
+//! `host` runs the node and `person` sees to the key of whoever sits here; `carrier` joins the page to
+//! the node, `decide` signs on a press that `gesture` saw. `picture` is what `tray` and `notify` show,
+//! `acts` what a person does there, `stop` what an emergency stop came to. `window` is the window,
+//! `watcher` knows whether a tray shows us, `stage` is what the window says around the node's life,
+//! `settings` what it was told, `demo` the demonstration beside it. The entry point hands in the HTTP
+//! surface, which a surface may not name by itself.
 
+mod acts;
 mod carrier;
 mod commands;
 mod decide;
+mod demo;
 mod gesture;
 mod host;
 mod icon;
@@ -17,33 +21,43 @@ mod person;
 mod picture;
 mod settings;
 mod stage;
+mod stop;
 mod tray;
+mod watcher;
 mod window;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use clap::Parser as _;
 use sha2::{Digest as _, Sha256};
 use tauri::ipc::Channel;
 use tauri::{AppHandle, RunEvent};
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
 pub use self::host::{App, MakeApp};
 
 use self::carrier::Carrier;
+use self::demo::Demo;
 use self::gesture::Gestures;
 use self::host::Host;
 use self::picture::Picture;
 use self::settings::{Args, Settings};
 use self::stage::Desk;
-use self::tray::Chosen;
+use self::stop::{Stopped, Unstopped};
+use self::watcher::Watcher;
 use crate::adapters::paths::StateDir;
+use crate::domain::base::limits::{
+    TRAY_ASK_MS, TRAY_GRACE_MS, TRAY_LOOK_MS, WINDOW_END_MS, WINDOW_FAREWELL_MS,
+};
 use crate::node::runtime::Tasks;
-use crate::operator::estop::EstopRequest;
-use crate::operator::planner::PauseRequest;
+
+/// Said where no tray shows us.
+const NO_TRAY: &str = "No tray on this desktop: closing the window ends ClawMesh.";
 
 /// What the page is told without asking.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -59,6 +73,11 @@ pub(crate) enum DeskTold {
         /// A path of the console.
         path: String,
     },
+    /// What an emergency stop from outside the page came to.
+    Stop {
+        /// Who answered and who did not.
+        stopped: Stopped,
+    },
 }
 
 /// Everything that lives as long as the application.
@@ -70,8 +89,13 @@ pub(crate) struct Desktop {
     carrier: Carrier,
     settings: Settings,
     told: Mutex<Told>,
+    stops: Unstopped,
+    demo: Demo,
     tray: AtomicBool,
+    watcher: Watcher,
     silent: AtomicBool,
+    /// Notifications that are shown and listened to.
+    shown: TaskTracker,
 }
 
 /// What the page has been told, and what it is to be told when it is there.
@@ -80,14 +104,22 @@ struct Told {
     notes: Vec<String>,
     page: Option<Channel<DeskTold>>,
     goto: Option<String>,
+    /// What a stop came to, until a person has closed it.
+    stop: Option<Stopped>,
 }
 
 impl Desktop {
     fn new(host: Arc<Host>, runtime: tokio::runtime::Handle) -> Arc<Self> {
         let (tasks, gestures) = (Tasks::new(), Gestures::default());
         let (settings, wrong) = Settings::read(host.dir());
+        let stops = Unstopped::default();
+        let carrier = Carrier::new(host.clone(), tasks.clone(), gestures.clone(), stops.clone());
         let desktop = Self {
-            carrier: Carrier::new(host.clone(), tasks.clone(), gestures.clone()),
+            carrier,
+            demo: Demo::default(),
+            watcher: Watcher::new(Duration::from_millis(TRAY_ASK_MS)),
+            shown: TaskTracker::new(),
+            stops,
             host,
             tasks,
             runtime,
@@ -105,15 +137,21 @@ impl Desktop {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the application can be reached by its tray now.
+    /// Whether the application can be reached by its tray, as far as is known.
     fn in_tray(&self) -> bool {
-        self.tray.load(Ordering::Acquire) && tray::has_host()
+        self.tray.load(Ordering::Acquire) && self.watcher.there()
+    }
+
+    /// Whether the application can be reached by its tray now, asked on the session bus.
+    async fn in_tray_now(&self) -> bool {
+        self.watcher.ask().await && self.in_tray()
     }
 
     fn desk(&self) -> Desk {
+        let notes = self.told().notes.clone();
         Desk {
             stage: self.host.stages().borrow().clone(),
-            notes: self.told().notes.clone(),
+            notes: self.host.nobody().into_iter().chain(notes).collect(),
             tray: self.in_tray(),
             state_dir: self.host.dir().root().display().to_string(),
         }
@@ -137,6 +175,10 @@ impl Desktop {
             if let Some(path) = told.goto.take() {
                 let _ = page.send(DeskTold::Goto { path });
             }
+            // A page that is loaded anew shows it again: nobody has closed it yet.
+            if let Some(stopped) = told.stop.clone() {
+                let _ = page.send(DeskTold::Stop { stopped });
+            }
             told.page = Some(page);
         }
         self.tell();
@@ -151,6 +193,36 @@ impl Desktop {
         };
         if !sent {
             told.goto = Some(path);
+        }
+    }
+
+    /// Shows what an emergency stop came to, now or once the page has loaded.
+    fn show_stop(&self, stopped: Stopped) {
+        let mut told = self.told();
+        if let Some(page) = &told.page {
+            let _ = page.send(DeskTold::Stop {
+                stopped: stopped.clone(),
+            });
+        }
+        told.stop = Some(stopped);
+    }
+
+    /// A person has closed what a stop came to.
+    fn stop_seen(&self) {
+        self.told().stop = None;
+        self.stops.seen();
+    }
+
+    /// Takes a note away that is true no more.
+    fn unnote(&self, what: &str) {
+        let gone = {
+            let notes = &mut self.told().notes;
+            let before = notes.len();
+            notes.retain(|n| n != what);
+            before != notes.len()
+        };
+        if gone {
+            self.tell();
         }
     }
 
@@ -174,85 +246,6 @@ impl Desktop {
                 "No notifications: nothing on this desktop shows them ({why})."
             ));
         }
-    }
-
-    /// Does what a person chose in the tray or a notification.
-    fn chosen(self: &Arc<Self>, app: &AppHandle, what: Chosen) {
-        match what {
-            Chosen::Open => window::show(app),
-            Chosen::Review(id) => {
-                self.go(format!("/approvals?id={id}"));
-                window::show(app);
-            }
-            Chosen::Reject(id, digest) => self.reject(app.clone(), id, digest),
-            Chosen::Pause(rest) => self.planner(rest),
-            Chosen::Stop => self.stop_all(),
-            Chosen::Quit => app.exit(0),
-        }
-    }
-
-    fn reject(self: &Arc<Self>, app: AppHandle, id: String, digest: String) {
-        let desktop = self.clone();
-        let _inside = self.runtime.enter();
-        self.tasks.passing("reject", async move {
-            if let Err(refusal) = decide::reject(&desktop.host, id.clone(), digest).await {
-                // The page can say more, and ask for a passphrase.
-                desktop.go(format!("/approvals?id={id}"));
-                window::show(&app);
-                let summary = "The proposal was not rejected".to_owned();
-                notify::tell(desktop, summary, refusal.message).await;
-            }
-        });
-    }
-
-    fn planner(self: &Arc<Self>, rest: bool) {
-        let desktop = self.clone();
-        let _inside = self.runtime.enter();
-        self.tasks.passing("planner", async move {
-            let done = match (desktop.host.now(), rest) {
-                (Ok(running), true) => {
-                    let asked = PauseRequest {
-                        reason: Some("chosen in the tray".to_owned()),
-                        ..PauseRequest::default()
-                    };
-                    running.door.planner_pause(&asked, "the desktop").await
-                }
-                (Ok(running), false) => running.door.planner_resume("the desktop").await,
-                (Err(refusal), _) => Err(refusal),
-            };
-            if let Err(refusal) = done {
-                let summary = "The planner was not changed".to_owned();
-                notify::tell(desktop, summary, refusal.message).await;
-            }
-        });
-    }
-
-    fn stop_all(self: &Arc<Self>) {
-        let desktop = self.clone();
-        let _inside = self.runtime.enter();
-        self.tasks.passing("emergency stop", async move {
-            let asked = EstopRequest {
-                reason: Some("pressed in the tray".to_owned()),
-                name: None,
-            };
-            let (summary, body) = match desktop.host.now() {
-                Ok(running) => {
-                    let report = running.door.estop(&asked, "the desktop").await;
-                    let stopped = report.executors.iter().filter(|e| e.latched).count();
-                    let all = report.executors.len();
-                    let how = match report.complete {
-                        true => "Everything is stopped",
-                        false => "NOT everything is stopped",
-                    };
-                    (
-                        how.to_owned(),
-                        format!("{stopped} of {all} executors answered that they are stopped."),
-                    )
-                }
-                Err(refusal) => ("Nothing was stopped".to_owned(), refusal.message),
-            };
-            notify::tell(desktop, summary, body).await;
-        });
     }
 }
 
@@ -327,6 +320,7 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
             commands::decide,
             commands::choose,
             commands::quit,
+            commands::stop_seen,
             commands::try_demo,
         ])
         .on_page_load(move |_, page| {
@@ -357,13 +351,28 @@ fn on_event(app: &AppHandle, desktop: &Arc<Desktop>, event: &RunEvent) {
     // The node ends first: its actions go to their safe states, its links say goodbye.
     api.prevent_exit();
     desktop.host.end();
-    let (app, desktop, code) = (app.clone(), desktop.clone(), code.unwrap_or(0));
+    let (app, ended_of, code) = (app.clone(), desktop.clone(), code.unwrap_or(0));
     let _inside = desktop.runtime.enter();
-    let ended = desktop.host.ended().clone();
-    desktop.tasks.passing("end", async move {
-        ended.cancelled().await;
-        app.exit(code);
-    });
+    desktop
+        .tasks
+        .passing("end", async move { end(&app, &ended_of, code).await });
+}
+
+/// Waits for the node and for what is on the screen, neither for ever, and ends the application.
+async fn end(app: &AppHandle, desktop: &Desktop, code: i32) {
+    let limit = Duration::from_millis(WINDOW_END_MS);
+    let ended = desktop.host.ended();
+    if tokio::time::timeout(limit, ended.cancelled())
+        .await
+        .is_err()
+    {
+        tracing::error!("the node did not end in time; the application ends without it");
+        ended.cancel();
+    }
+    desktop.shown.close();
+    let limit = Duration::from_millis(WINDOW_FAREWELL_MS);
+    let _ = tokio::time::timeout(limit, desktop.shown.wait()).await;
+    app.exit(code);
 }
 
 /// Puts everything together, on the main thread.
@@ -378,17 +387,53 @@ fn start(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool, stdin: bool) -> 
         }
         Err(why) => desktop.note(format!("No tray icon: {why}.")),
     }
-    if !desktop.in_tray() {
-        desktop.note("No tray on this desktop: closing the window ends ClawMesh.".to_owned());
+    let icon = desktop.tray.load(Ordering::Acquire);
+    window::open(app, desktop, hidden && icon)?;
+    if icon {
+        tasks.passing("tray host", tray_host(app.clone(), desktop.clone()));
     }
-    window::open(app, desktop, hidden && desktop.in_tray())?;
-    tasks.passing("picture", picture::follow(desktop.host.clone(), pictures));
+    let stops = desktop.stops.clone();
+    tasks.passing(
+        "picture",
+        picture::follow(desktop.host.clone(), stops, pictures),
+    );
     let shown = notify::follow(app.clone(), desktop.clone(), seen);
     tasks.passing("notifications", shown);
     tasks.passing("stages", stages(desktop.clone()));
     tasks.passing("signals", signals(app.clone(), stdin));
     tasks.passing("node", desktop.host.clone().run());
     Ok(())
+}
+
+/// Follows whether a tray shows us. A hidden window that no tray leads to comes forward after a grace,
+/// in which a panel may still be starting: never a process that nobody can reach.
+async fn tray_host(app: AppHandle, desktop: Arc<Desktop>) {
+    let grace = Duration::from_millis(TRAY_GRACE_MS);
+    let mut gone_since: Option<tokio::time::Instant> = None;
+    let mut told = None;
+    loop {
+        let there = desktop.in_tray_now().await;
+        if told != Some(there) {
+            told = Some(there);
+            match there {
+                true => desktop.unnote(NO_TRAY),
+                false => desktop.note(NO_TRAY.to_owned()),
+            }
+            desktop.tell();
+        }
+        let gone = match there {
+            true => None,
+            false => Some(gone_since.unwrap_or_else(tokio::time::Instant::now)),
+        };
+        if gone.is_some_and(|since| since.elapsed() >= grace) && window::is_hidden(&app) {
+            window::show(&app);
+        }
+        gone_since = gone;
+        tokio::select! {
+            () = desktop.host.ended().cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(TRAY_LOOK_MS)) => {}
+        }
+    }
 }
 
 /// Tells the page each stage of the node.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use notify_rust::{Notification, NotificationResponse, Timeout, Urgency};
 use tauri::AppHandle;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Desktop;
 use super::picture::{Picture, Waiting};
 use super::tray::Chosen;
-use crate::domain::base::limits::TRAY_PROPOSALS_MAX;
+use crate::domain::base::limits::{NOTIFY_MS, TRAY_PROPOSALS_MAX};
 
 /// Text as notification bodies take it: they read markup.
 fn plain(text: &str) -> String {
@@ -136,21 +137,41 @@ async fn many(app: AppHandle, desktop: Arc<Desktop>, gone: CancellationToken) {
     }
 }
 
-/// Tells something that needs no answer.
-pub async fn tell(desktop: Arc<Desktop>, summary: String, body: String) {
+/// Tells something that needs no answer; whether it is shown.
+pub async fn tell(desktop: &Desktop, summary: &str, body: &str) -> bool {
+    said(desktop, summary, body, Urgency::Normal).await
+}
+
+/// Tells what nobody may miss; whether it is shown.
+pub async fn alarm(desktop: &Desktop, summary: &str, body: &str) -> bool {
+    said(desktop, summary, body, Urgency::Critical).await
+}
+
+async fn said(desktop: &Desktop, summary: &str, body: &str, urgency: Urgency) -> bool {
     let mut shape = Notification::new();
     shape
         .appname("ClawMesh")
         .icon("clawmesh")
-        .summary(&summary)
-        .body(&plain(&body));
-    if let Err(error) = shape.show_async().await {
-        desktop.no_notifications(&error.to_string());
-    }
+        .summary(summary)
+        .body(&plain(body));
+    #[cfg(all(unix, not(target_os = "macos")))]
+    shape.urgency(urgency);
+    // A daemon that hangs is one that shows nothing.
+    let limit = Duration::from_millis(NOTIFY_MS);
+    let shown = tokio::time::timeout(limit, shape.show_async()).await;
+    let why = match shown {
+        Ok(Ok(_)) => return true,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "nothing answered in time".to_owned(),
+    };
+    desktop.no_notifications(&why);
+    false
 }
 
 /// Shows a notification; the action a person used, if one was.
 async fn asked(desktop: &Desktop, shape: Notification, gone: &CancellationToken) -> Option<String> {
+    // The end of the application waits a moment for those that are still on the screen.
+    let _on_screen = desktop.shown.token();
     let handle = match shape.show_async().await {
         Ok(handle) => handle,
         Err(error) => {
@@ -172,7 +193,7 @@ async fn asked(desktop: &Desktop, shape: Notification, gone: &CancellationToken)
             handle.close_async().await;
             return None;
         }
-        () = desktop.host.ended().cancelled() => {
+        () = desktop.host.ending().cancelled() => {
             handle.close_async().await;
             return None;
         }
