@@ -1,7 +1,7 @@
 /** People whose signatures count here. */
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import { t } from "@/lib/i18n";
+import { dayOf, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import { call } from "@/node/client";
 import { useOperators } from "@/node/reads";
@@ -46,10 +46,7 @@ export function Operators({ admin }: { admin: boolean }) {
                     <Pairs
                       rows={[
                         [t("maxLevel"), <Txt key="l">{o.maxLevel}</Txt>],
-                        [
-                          t("untilWhen"),
-                          o.expiresAt ? new Date(o.expiresAt).toLocaleDateString("en-CA") : t("none"),
-                        ],
+                        [t("untilWhen"), o.expiresAt ? dayOf(o.expiresAt) : t("none")],
                         [t("vouchedBy"), <Id key="i" id={o.issuer} />],
                         [
                           t("key"),
