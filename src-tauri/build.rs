@@ -18,6 +18,7 @@ const COMMANDS: &[&str] = &[
     "quit",
     "try_demo",
     "stop_seen",
+    "configure",
 ];
 
 #[cfg(feature = "desktop")]

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::carrier::{self, Asked, Told};
 use super::decide::{self, Decided};
 use super::gesture::{self, Gestures};
+use super::settings::Settings;
 use super::stage::{Choice, Stage};
 use super::{DeskTold, Desktop, demo};
 use crate::domain::base::limits::WINDOW_PRESS_MS;
@@ -96,6 +97,26 @@ pub(super) fn stop_seen(desktop: Here<'_>) -> Result<(), String> {
     pressed(&desktop.gestures)?;
     desktop.stop_seen();
     Ok(())
+}
+
+/// What a person changes of this desktop's settings; what is left out stays.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Change {
+    #[serde(default)]
+    autostart: Option<bool>,
+    #[serde(default)]
+    settings: Option<Settings>,
+}
+
+/// Changes the settings of this desktop.
+#[tauri::command]
+pub(super) async fn configure(desktop: Here<'_>, change: Change) -> Result<(), String> {
+    pressed(&desktop.gestures)?;
+    let desktop = Arc::clone(&desktop);
+    let work = move || desktop.configure(change.autostart, change.settings);
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| e.to_string())?
 }
 
 /// Starts the demonstration farm in a window of its own, beside this one.

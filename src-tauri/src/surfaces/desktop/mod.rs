@@ -4,11 +4,12 @@
 //! `host` runs the node and `person` sees to the key of whoever sits here; `carrier` joins the page to
 //! the node, `decide` signs on a press that `gesture` saw. `picture` is what `tray` and `notify` show,
 //! `acts` what a person does there, `stop` what an emergency stop came to. `window` is the window,
-//! `watcher` knows whether a tray shows us, `stage` is what the window says around the node's life,
-//! `settings` what it was told, `demo` the demonstration beside it. The entry point hands in the HTTP
+//! `watcher` knows whether a tray shows us, `link` reads addresses that lead here, `stage` is what the window says around the node's life,
+//! `settings` what it was told, `autostart` its start with the session, `demo` the demonstration beside it. The entry point hands in the HTTP
 //! surface, which a surface may not name by itself.
 
 mod acts;
+mod autostart;
 mod carrier;
 mod commands;
 mod decide;
@@ -16,6 +17,7 @@ mod demo;
 mod gesture;
 mod host;
 mod icon;
+mod link;
 mod notify;
 mod person;
 mod picture;
@@ -41,6 +43,7 @@ use tracing_subscriber::EnvFilter;
 
 pub use self::host::{App, MakeApp};
 
+use self::autostart::Autostart;
 use self::carrier::Carrier;
 use self::demo::Demo;
 use self::gesture::Gestures;
@@ -54,10 +57,14 @@ use crate::adapters::paths::StateDir;
 use crate::domain::base::limits::{
     TRAY_ASK_MS, TRAY_GRACE_MS, TRAY_LOOK_MS, WINDOW_END_MS, WINDOW_FAREWELL_MS,
 };
+use crate::node::boot;
 use crate::node::runtime::Tasks;
 
 /// Said where no tray shows us.
 const NO_TRAY: &str = "No tray on this desktop: closing the window ends ClawMesh.";
+
+/// Said of an address that leads nowhere; what it was is not repeated.
+const BAD_LINK: &str = "A link to ClawMesh was not understood, and was not followed.";
 
 /// What the page is told without asking.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -87,7 +94,8 @@ pub(crate) struct Desktop {
     runtime: tokio::runtime::Handle,
     gestures: Gestures,
     carrier: Carrier,
-    settings: Settings,
+    settings: Mutex<Settings>,
+    autostart: Option<Autostart>,
     told: Mutex<Told>,
     stops: Unstopped,
     demo: Demo,
@@ -113,6 +121,12 @@ impl Desktop {
         let (tasks, gestures) = (Tasks::new(), Gestures::default());
         let (settings, wrong) = Settings::read(host.dir());
         let stops = Unstopped::default();
+        // A demonstration is for now.
+        let raw = boot::raw_config(host.dir()).ok().flatten();
+        let autostart = match raw.is_some_and(|raw| raw.demo == Some(true)) {
+            true => None,
+            false => Autostart::here(host.dir(), &bus_name(host.dir())),
+        };
         let carrier = Carrier::new(host.clone(), tasks.clone(), gestures.clone(), stops.clone());
         let desktop = Self {
             carrier,
@@ -124,7 +138,8 @@ impl Desktop {
             tasks,
             runtime,
             gestures,
-            settings,
+            settings: Mutex::new(settings),
+            autostart,
             told: Mutex::default(),
             tray: AtomicBool::new(false),
             silent: AtomicBool::new(false),
@@ -135,6 +150,44 @@ impl Desktop {
 
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settings(&self) -> Settings {
+        let settings = self.settings.lock();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes what was chosen for this desktop; may wait for the disk.
+    fn configure(&self, start: Option<bool>, settings: Option<Settings>) -> Result<(), String> {
+        if let Some(on) = start {
+            let entry = self.autostart.as_ref();
+            entry
+                .ok_or("starting with the session is not offered here")?
+                .set(on)?;
+        }
+        if let Some(settings) = settings {
+            settings.write(self.host.dir())?;
+            *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Goes where an address leads. One that is not understood leads nowhere, and that is said.
+    fn follow_link(&self, link: &str) {
+        match link::place(link) {
+            Some(path) => self.go(path),
+            None => self.note(BAD_LINK.to_owned()),
+        }
+    }
+
+    /// What a second start asks of this one.
+    fn started_again(&self, app: &AppHandle, argv: &[String]) {
+        let link = Args::try_parse_from(argv).ok().and_then(|args| args.link);
+        if let Some(link) = link {
+            self.follow_link(&link);
+        }
+        window::show(app);
     }
 
     /// Whether the application can be reached by its tray, as far as is known.
@@ -154,6 +207,8 @@ impl Desktop {
             notes: self.host.nobody().into_iter().chain(notes).collect(),
             tray: self.in_tray(),
             state_dir: self.host.dir().root().display().to_string(),
+            settings: self.settings(),
+            autostart: self.autostart.as_ref().map(Autostart::is_on),
         }
     }
 
@@ -302,11 +357,15 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
     tauri::async_runtime::set(runtime.handle().clone());
     let name = bus_name(&dir);
     let desktop = Desktop::new(Host::new(dir, make), runtime.handle().clone());
-    let (first, set_up, hidden) = (desktop.clone(), desktop.clone(), args.hidden);
+    let (first, set_up, again) = (desktop.clone(), desktop.clone(), desktop.clone());
+    if let Some(link) = &args.link {
+        desktop.follow_link(link);
+    }
+    let hidden = args.hidden && args.link.is_none();
     let with_stdin = args.end_with_stdin;
     let single = tauri_plugin_single_instance::Builder::new()
         .dbus_id(name)
-        .callback(|app, _, _| window::show(app))
+        .callback(move |app, argv, _| again.started_again(app, &argv))
         .build();
     let app = tauri::Builder::default()
         .plugin(single)
@@ -321,6 +380,7 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
             commands::choose,
             commands::quit,
             commands::stop_seen,
+            commands::configure,
             commands::try_demo,
         ])
         .on_page_load(move |_, page| {
@@ -342,6 +402,13 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
 }
 
 fn on_event(app: &AppHandle, desktop: &Arc<Desktop>, event: &RunEvent) {
+    #[cfg(target_os = "macos")]
+    if let RunEvent::Opened { urls } = event {
+        // Here addresses come as an event, not on a command line.
+        urls.iter()
+            .for_each(|url| desktop.follow_link(url.as_str()));
+        window::show(app);
+    }
     let RunEvent::ExitRequested { api, code, .. } = event else {
         return;
     };

@@ -73,13 +73,12 @@ pub async fn follow(app: AppHandle, desktop: Arc<Desktop>, mut pictures: watch::
             }
             waits
         });
-        let settings = &desktop.settings;
         let fresh: Vec<&Waiting> = picture
             .waiting
             .iter()
             .filter(|p| !shown.contains_key(&p.id))
             .collect();
-        let silent = settings.silent_at(minute_of_day());
+        let silent = desktop.settings().silent_at(minute_of_day());
         for p in fresh {
             let gone = CancellationToken::new();
             // Seen, even if silent or too many: it is told once and never late.
