@@ -129,6 +129,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_package_hands_addresses_to_us() {
+        let config = include_str!("../../../../tauri.conf.json");
+        let config: serde_json::Value = serde_json::from_str(config).unwrap();
+        let told = &config["plugins"]["deep-link"]["desktop"]["schemes"];
+        assert_eq!(*told, serde_json::json!([SCHEME]));
+        let template = &config["bundle"]["linux"]["deb"]["desktopTemplate"];
+        assert_eq!(*template, "src-tauri/clawmesh.desktop");
+        let entry = include_str!("../../../clawmesh.desktop");
+        for line in ["Exec={{exec}} %u", "MimeType={{mime_type}}"] {
+            assert!(entry.lines().any(|l| l == line), "{line}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_leads_out_of_the_console(text in "\\PC{0,80}", page in "[a-z/?=&.%#:@-]{0,40}") {
