@@ -49,7 +49,7 @@ test("an emergency stop that is not complete opens the window and stays in the t
     await until("the field", async () => (await lab.menu()).some((l) => /field.* · connected/.test(l)));
     lab.field.kill("SIGKILL");
     await lab.field.over;
-    await until("the field is gone", async () => (await lab.menu()).some((l) => /field.* · offline/.test(l)));
+    await until("the field is gone", async () => (await lab.menu()).some((l) => /field.* · (offline|heard from)/.test(l)));
     const before = await lab.sign();
     await lab.closeWindow();
     await until("hidden", async () => (await lab.visible()).length === 0);
@@ -191,5 +191,27 @@ test("started into a tray that is not there, the window opens after a while", as
     const window = await lab.window(lab.fresh("state"), "--hidden");
     await until("it can be reached", async () => (await lab.visible()).length === 1);
     await window.sees(/keychain does not open/i);
+  });
+});
+
+test("what a killed run left on the screen is taken off, and told again once", async () => {
+  await within({ tray: true, notifications: true }, async (lab) => {
+    const dir = await lab.farm();
+    const first = await lab.window(dir);
+    await until("the notification", async () => (await lab.shown()) === 1);
+    const pid = await first.pid();
+    await until("it is written down", () => lab.read(dir, "desktop-notifications.json"));
+    process.kill(pid, "SIGKILL");
+    await first.ended(pid);
+    assert.equal(await lab.shown(), 1, "it is still there, with nobody behind it");
+    const window = await lab.window(dir);
+    await window.sees(/command-center/);
+    const rejected = await until("the one that waits", async () =>
+      (await lab.json(dir, "proposals")).find((p) => p.status === "awaiting_approval"),
+    );
+    await until("one again", async () => (await lab.shown()) === 1);
+    await lab.button("Reject");
+    const status = async () => (await lab.json(dir, "proposals", "--all")).find((p) => p.id === rejected.id)?.status;
+    await until("it is alive", async () => (await status()) === "rejected");
   });
 });

@@ -5,7 +5,7 @@
 //! the node, `decide` signs on a press that `gesture` saw. `picture` is what `tray` and `notify` show,
 //! `acts` what a person does there, `stop` what an emergency stop came to. `window` is the window,
 //! `watcher` knows whether a tray shows us, `link` reads addresses that lead here, `stage` is what the window says around the node's life,
-//! `settings` what it was told, `autostart` its start with the session, `demo` the demonstration beside it. The entry point hands in the HTTP
+//! `leftover` what a run that was cut short left on the screen, `settings` what it was told, `autostart` its start with the session, `demo` the demonstration beside it. The entry point hands in the HTTP
 //! surface, which a surface may not name by itself.
 
 mod acts;
@@ -17,6 +17,7 @@ mod demo;
 mod gesture;
 mod host;
 mod icon;
+mod leftover;
 mod link;
 mod notify;
 mod person;
@@ -48,6 +49,7 @@ use self::carrier::Carrier;
 use self::demo::Demo;
 use self::gesture::Gestures;
 use self::host::Host;
+use self::leftover::Leftover;
 use self::picture::Picture;
 use self::settings::{Args, Settings};
 use self::stage::Desk;
@@ -104,6 +106,7 @@ pub(crate) struct Desktop {
     silent: AtomicBool,
     /// Notifications that are shown and listened to.
     shown: TaskTracker,
+    leftover: Leftover,
 }
 
 /// What the page has been told, and what it is to be told when it is there.
@@ -133,6 +136,7 @@ impl Desktop {
             demo: Demo::default(),
             watcher: Watcher::new(Duration::from_millis(TRAY_ASK_MS)),
             shown: TaskTracker::new(),
+            leftover: Leftover::new(host.dir()),
             stops,
             host,
             tasks,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify_rust::{Notification, NotificationResponse, Timeout, Urgency};
+use notify_rust::{Notification, NotificationHandle, NotificationResponse, Timeout, Urgency};
 use tauri::AppHandle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,7 @@ fn minute_of_day() -> u32 {
 
 /// Shows and withdraws notifications as the picture changes, until the application ends.
 pub async fn follow(app: AppHandle, desktop: Arc<Desktop>, mut pictures: watch::Receiver<Picture>) {
+    desktop.leftover.take_off().await;
     let mut shown: BTreeMap<String, CancellationToken> = BTreeMap::new();
     let mut crowd: Option<CancellationToken> = None;
     loop {
@@ -178,6 +179,19 @@ async fn asked(desktop: &Desktop, shape: Notification, gone: &CancellationToken)
             return None;
         }
     };
+    let number = handle.id();
+    desktop.leftover.note(number, true).await;
+    let action = listened(desktop, handle, gone).await;
+    desktop.leftover.note(number, false).await;
+    action
+}
+
+/// Waits until it is used, closed, or has no more reason.
+async fn listened(
+    desktop: &Desktop,
+    handle: NotificationHandle,
+    gone: &CancellationToken,
+) -> Option<String> {
     let mut action = None;
     let waiting = handle.wait_for_action_async(|response: &NotificationResponse| {
         action = match response {
