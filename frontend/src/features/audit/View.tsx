@@ -89,7 +89,9 @@ export function View() {
               {t("older")}
             </Button>
             <span className="ml-auto text-[12px] text-t2">
-              {list.length ? t("seqSpan", { from: first ?? 0, to: list[0]?.seq ?? 0 }) : null}
+              {list.length
+                ? t("seqSpan", { n: list.length, from: String(first), to: String(list[0]?.seq) })
+                : null}
             </span>
           </div>
         }

@@ -1,5 +1,5 @@
 /** The log of frames as they came, newest first, and one of them in full. */
-import { t } from "@/lib/i18n";
+import { codeWord, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import type { Frame } from "@/node/client";
 import { Refused } from "@/node/client";
@@ -65,7 +65,9 @@ export function Frames() {
             >
               <option value="">{t("anyKind")}</option>
               {KINDS.map((k) => (
-                <option key={k}>{k}</option>
+                <option key={k} value={k}>
+                  {codeWord("fk", k)}
+                </option>
               ))}
             </Select>
             <Select
@@ -106,7 +108,9 @@ export function Frames() {
               {t("older")}
             </Button>
             <span className="ml-auto text-[12px] text-t2">
-              {all.length ? t("framesSpan", { from: last?.seq ?? 0, to: all[0]?.seq ?? 0 }) : null}
+              {all.length
+                ? t("framesSpan", { n: all.length, from: String(last?.seq), to: String(all[0]?.seq) })
+                : null}
             </span>
           </div>
         }
