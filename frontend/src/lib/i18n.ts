@@ -127,6 +127,18 @@ export const healthKey = (h: string): Key =>
 
 export const statusWord = (status: string): string => codeWord("st", status);
 
+/** What the planner does; the node's own sentence where this console has none. */
+export function plannerWord(p: {
+  state: string;
+  why: string;
+  pause?: { by: string; reason: string } | null;
+}): string {
+  if (p.state === "idle") return t("plannerIdle");
+  if (p.state !== "paused" || !p.pause) return p.why;
+  const { by, reason } = p.pause;
+  return reason ? t("plannerPausedWhy", { by, reason }) : t("plannerPaused", { by });
+}
+
 /** A refusal: the node's own sentence; before it what its code means, where that sentence is in another language. */
 export function refusal(code: string, message: string): string {
   return spoken === "en" || !Object.hasOwn(en, `er_${code}`)

@@ -1,7 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { device } from "@/lib/format";
-import { statusWord, t } from "@/lib/i18n";
+import { codeWord, statusWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
 import { call, type Proposal, type Standing } from "@/node/client";
 import { useLink } from "@/node/live";
@@ -74,7 +74,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
           <AskReason
             optional
             title={t("stopAction")}
-            text={t("afterwards", { safe: p.safeState, span: "0 s" })}
+            text={t("afterwards", { safe: codeWord("pos", p.safeState), span: "0 s" })}
             go={t("confirm")}
             onClose={() => setStopping(false)}
             onGo={() => call("POST", `/proposals/${encodeURIComponent(p.id)}/stop`)}

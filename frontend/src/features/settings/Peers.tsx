@@ -1,5 +1,5 @@
 import { millis } from "@/lib/format";
-import { t } from "@/lib/i18n";
+import { codeWord, t } from "@/lib/i18n";
 import { usePeers } from "@/node/reads";
 import { Age, Cell, cx, Empty, Id, Loaded, Panel, Row, State, Table, Txt } from "@/ui/kit";
 import { VirtualRows } from "@/ui/virtual";
@@ -38,7 +38,7 @@ export function Peers() {
                         is={UP.has(p.state) ? "healthy" : OPEN.has(p.state) ? "degraded" : "offline"}
                         word={false}
                       />{" "}
-                      <Txt>{p.state}</Txt>
+                      <Txt>{codeWord("ps", p.state)}</Txt>
                     </Cell>
                     <Cell className="max-w-64 truncate">
                       <Txt max={200} title={p.reason}>
@@ -49,7 +49,7 @@ export function Peers() {
                       <Age time={p.since} />
                     </Cell>
                     <Cell className={cx("whitespace-nowrap", p.posture === "insecure" && "text-warn")}>
-                      <Txt>{p.posture ?? "–"}</Txt>
+                      <Txt>{p.posture ? codeWord("po", p.posture) : "–"}</Txt>
                     </Cell>
                     <Cell className="whitespace-nowrap">{p.rttMs == null ? "–" : millis(p.rttMs)}</Cell>
                     <Cell className="whitespace-nowrap">{p.skewMs == null ? "–" : millis(p.skewMs, 0)}</Cell>

@@ -1,9 +1,19 @@
 /** This node, this session, how it looks. */
 import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { bytes, span } from "@/lib/format";
-import { dateTime, number, t } from "@/lib/i18n";
+import {
+  chooseLanguage,
+  codeWord,
+  dateTime,
+  LANGUAGES,
+  type LanguageChoice,
+  languageChoice,
+  number,
+  plannerWord,
+  t,
+} from "@/lib/i18n";
 import { call, type Planner } from "@/node/client";
 import { useSession, useStatus } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
@@ -23,7 +33,7 @@ export function Identity() {
             <Pairs
               rows={[
                 [t("name"), <Txt key="n">{s.displayName}</Txt>],
-                [t("role"), <Txt key="r">{s.role}</Txt>],
+                [t("role"), <Txt key="r">{codeWord("ro", s.role)}</Txt>],
                 [t("deviceId"), <Code key="d">{s.deviceId}</Code>],
                 [t("mesh"), <Txt key="m">{s.meshName || "–"}</Txt>],
                 [t("meshIdWord"), <Code key="i">{s.meshId}</Code>],
@@ -69,7 +79,7 @@ function PlannerState({ planner }: { planner: Planner }) {
         <h3 className="font-semibold">{t("plannerState")}</h3>
         <span className={paused ? "text-warn" : "text-t2"}>
           {paused ? "◐ " : ""}
-          <Txt max={200}>{planner.why}</Txt>
+          <Txt max={200}>{plannerWord(planner)}</Txt>
         </span>
         {planner.state === "off" || !may ? null : paused ? (
           <Button
@@ -167,11 +177,18 @@ export function Session() {
   );
 }
 
+/** The page is drawn anew in its language; whoever pressed the button keeps the focus on it. */
+let pressed = false;
 export function Appearance() {
+  const tongue = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (pressed) tongue.current?.querySelector<HTMLElement>("[aria-pressed=true]")?.focus();
+    pressed = false;
+  }, []);
   const [look, setLook] = useState<Theme>(theme());
   return (
     <Panel title={t("appearance")}>
-      <span className="inline-block">
+      <div className="flex flex-wrap items-center gap-x-6 gap-y-2">
         <Tabs
           label={t("theme")}
           on={look}
@@ -185,7 +202,18 @@ export function Appearance() {
             ["dark", t("dark")],
           ]}
         />
-      </span>
+        <div ref={tongue}>
+          <Tabs
+            label={t("language")}
+            on={languageChoice()}
+            onPick={(id) => {
+              pressed = true;
+              void chooseLanguage(id as LanguageChoice).finally(() => setLook(theme()));
+            }}
+            tabs={[["system", t("system")], ...Object.entries(LANGUAGES)]}
+          />
+        </div>
+      </div>
     </Panel>
   );
 }

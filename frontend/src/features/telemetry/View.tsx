@@ -1,6 +1,6 @@
 import { lazy, Suspense, useState } from "react";
 import { bytes, csv, span, value } from "@/lib/format";
-import { clockTime, fixed, number, t } from "@/lib/i18n";
+import { clockTime, fixed, number, plannerWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
 import { call, type Fact, type Series } from "@/node/client";
 import { seriesPath, useProposals, useSeries, useStatus, useWorld } from "@/node/reads";
@@ -67,8 +67,10 @@ export function View() {
               onChange={(e) => go({ range: e.target.value, span: undefined })}
             >
               {place.span ? <option value="">{t("zoomed")}</option> : null}
-              {Object.keys(RANGES).map((r) => (
-                <option key={r}>{r}</option>
+              {Object.entries(RANGES).map(([r, ms]) => (
+                <option key={r} value={r}>
+                  {span(ms)}
+                </option>
               ))}
             </Select>
             <Button
@@ -198,7 +200,7 @@ function StatusLine() {
       {planner ? (
         <span className={planner.state === "paused" ? "text-warn" : undefined}>
           {t("plannerState")}: {planner.state === "paused" ? "◐ " : ""}
-          <Txt max={200}>{planner.why}</Txt>
+          <Txt max={200}>{plannerWord(planner)}</Txt>
           {planner.lastRule && planner.lastFiredAt ? (
             <>
               {" · "}

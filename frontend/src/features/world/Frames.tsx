@@ -152,7 +152,7 @@ export function Frames() {
                         />
                       </Cell>
                       <Cell className="whitespace-nowrap">
-                        <Txt max={32}>{f.kind}</Txt>
+                        <Txt max={32}>{codeWord("fk", f.kind)}</Txt>
                       </Cell>
                       <Cell className="max-w-40 truncate">
                         <Id id={f.origin} label={origins.get(f.origin)} />
@@ -210,7 +210,7 @@ function One({
                   {f.frameId}
                 </Txt>,
               ],
-              [t("kind"), <Txt key="k">{f.kind}</Txt>],
+              [t("kind"), <Txt key="k">{codeWord("fk", f.kind)}</Txt>],
               [t("origin"), <Id key="o" id={f.origin} label={origins.get(f.origin)} />],
               [t("time"), <Age key="t" time={f.time} />],
               [t("received"), <Age key="r" time={f.receivedAt} />],

@@ -239,7 +239,7 @@ export const de = table({
   afterwards: "Es endet mit „{safe}“ nach {span}, was auch geschieht.",
   evidence: "Belege",
   noEvidence: "Es werden keine Belege genannt.",
-  askedBy: "Angefordert von {name} ({kind}), {when}",
+  askedBy: "Angefordert von {name} ({kind})",
   tainted: "ein Modell war beteiligt",
   rule: "Regel {rule}, Stufe {level}",
   checksBad: {
@@ -513,11 +513,11 @@ export const de = table({
   noCited: "Worauf eine Antwort beruht, erscheint hier.",
   you: "Sie",
   consoleName: "Konsole",
-  help: "Ich kann antworten auf: /status, /waiting, /nodes, /alerts, /world [Messgröße] oder den Namen einer Messgröße. Eine Bewegung anfordern: /do <Aktor> <Bewegung> [Name=Wert …] because <Grund>.",
+  help: "Ich kann antworten auf: /status, /waiting, /nodes, /alerts, /world [Messgröße] oder den Namen einer Messgröße. Eine Bewegung anfordern: /do <Aktor> <Bewegung> [Name=Wert …] weil <Grund>.",
   cannot:
     "Das kann ich ohne Modell nicht beantworten. Ich kenne den Zustand, was offen ist, Knoten, Meldungen und den letzten Wert einer Messgröße. Tippen Sie /help.",
   draftSent: "Angefordert: {target} {operation}. Jetzt „{status}“.",
-  draftBad: "Schreiben Sie: /do <Aktor> <Bewegung> [Name=Wert …] because <Grund>",
+  draftBad: "Schreiben Sie: /do <Aktor> <Bewegung> [Name=Wert …] weil <Grund>",
   notFound: "Diese Seite gibt es nicht.",
   home: "Zurück zur Übersicht",
   failedRead: "Das ließ sich nicht lesen: {text}",

@@ -225,7 +225,7 @@ export const en = {
   afterwards: "It ends with “{safe}” after {span} whatever happens.",
   evidence: "Evidence",
   noEvidence: "It cites no evidence.",
-  askedBy: "Asked by {name} ({kind}), {when}",
+  askedBy: "Asked by {name} ({kind})",
   tainted: "a model had a part in it",
   rule: "Rule {rule}, level {level}",
   checksBad: { one: "{n} check would refuse it now.", other: "{n} checks would refuse it now." },
