@@ -308,7 +308,7 @@ function Rail() {
   return (
     <nav
       aria-label={t("nav")}
-      className="flex shrink-0 border-line border-t bg-s1 sm:w-14 sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:py-2 min-[90rem]:w-40"
+      className="flex shrink-0 border-line border-t bg-s1 sm:w-14 sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:py-2 min-[90rem]:w-44"
     >
       <div
         className={cx(

@@ -67,11 +67,11 @@ export const device = (target: string): string => target.split(":").at(-1) ?? ta
 
 /** "Open valve-1 for 10 s". */
 export function action(operation: string, target: string, runMs: number): string {
-  const known = codeWord("op", operation);
   // What a device calls it and no table knows is told in its own word.
-  const verb = known === operation ? operation.charAt(0).toUpperCase() + operation.slice(1) : known;
+  const verb = codeWord("op", operation);
   const said = { verb, device: device(target) };
-  return runMs > 0 ? t("actFor", { ...said, span: span(runMs) }) : t("act", said);
+  const text = runMs > 0 ? t("actFor", { ...said, span: span(runMs) }) : t("act", said);
+  return text.startsWith(verb) ? verb.charAt(0).toUpperCase() + text.slice(1) : text;
 }
 
 /** "T2_operational_observation" is "T2". */

@@ -84,7 +84,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
           <AskReason
             optional
             title={t("stopAction")}
-            text={t("afterwards", { safe: codeWord("pos", p.safeState), span: "0 s" })}
+            text={t("afterwards", { safe: codeWord("op", p.safeState), span: "0 s" })}
             go={t("confirm")}
             onClose={() => setStopping(false)}
             onGo={() => call("POST", `/proposals/${encodeURIComponent(p.id)}/stop`)}

@@ -7,7 +7,7 @@ import { codeWord, dateTime, listed, statusWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
 import type { Proposal } from "@/node/client";
 import { isOver, isWaiting } from "@/node/patch";
-import { useChecks, usePolicy, useTopology, useTrace } from "@/node/reads";
+import { useChecks, usePolicy, useTopology, useTrace, useWho } from "@/node/reads";
 import {
   Age,
   CopyButton,
@@ -38,6 +38,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
   const waiting = isWaiting(p);
   const [first] = useState(p.status);
   const [mine, setMine] = useState(false);
+  const who = useWho();
   const nodes = useTopology().data?.nodes;
   const policy = usePolicy().data;
   const rule = p.own ? policy?.list.find((r) => r.name === p.rule) : undefined;
@@ -85,7 +86,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               </strong>
             </p>
             <p className="text-t2">
-              {t("afterwards", { safe: codeWord("pos", p.safeState), span: span(p.runMs) })}{" "}
+              {t("afterwards", { safe: codeWord("op", p.safeState), span: span(p.runMs) })}{" "}
               <code className="font-mono text-[12.5px]">
                 <Txt>{`${p.target} ${p.operation} ${JSON.stringify(p.params)}`}</Txt>
               </code>
@@ -104,7 +105,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
           ) : null}
           {waiting ? null : (
             <Part name={t("trace")}>
-              <Loaded q={trace}>{({ steps }) => <TraceDiagram steps={steps} />}</Loaded>
+              <Loaded q={trace}>{({ steps }) => <TraceDiagram steps={steps} who={who} />}</Loaded>
             </Part>
           )}
           <Part name={t("why")}>

@@ -100,7 +100,11 @@ export function View() {
         <Loaded q={q}>
           {() =>
             found.length ? (
-              <Table label={t("audit")} head={[t("seq"), t("time"), t("kind"), t("subject"), t("chain")]}>
+              <Table
+                className="max-sm:[&_tr>:nth-child(4)]:hidden max-sm:[&_tr>:nth-child(5)]:hidden"
+                label={t("audit")}
+                head={[t("seq"), t("time"), t("kind"), t("subject"), t("chain")]}
+              >
                 <VirtualRows
                   items={found}
                   columns={5}

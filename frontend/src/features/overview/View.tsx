@@ -63,6 +63,7 @@ export function View() {
           {(top) => (
             <Table
               label={t("nodesTitle")}
+              className="max-sm:[&_tr>:nth-child(4)]:hidden max-sm:[&_tr>:nth-child(5)]:hidden"
               head={[t("name"), t("state"), t("age"), t("load"), t("linksTitle")]}
             >
               <VirtualRows items={worstFirst(top.nodes, status)} columns={5}>

@@ -71,9 +71,12 @@ export function Policy() {
                           {r.capability}
                         </Txt>,
                       ],
-                      [t("operations"), <Txt key="o">{listed(r.operations)}</Txt>],
+                      [
+                        t("operations"),
+                        <Txt key="o">{listed(r.operations.map((o) => codeWord("op", o)))}</Txt>,
+                      ],
                       [t("longest"), span(r.deadlineMs)],
-                      [t("safeState"), <Txt key="s">{codeWord("pos", r.safeState)}</Txt>],
+                      [t("safeState"), <Txt key="s">{codeWord("op", r.safeState)}</Txt>],
                       [
                         t("evidence"),
                         t("evidenceOf", { tier: r.minTier.slice(0, 2), span: span(r.maxEvidenceAgeMs) }),

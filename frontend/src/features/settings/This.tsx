@@ -17,11 +17,7 @@ import {
 import { call, type Planner } from "@/node/client";
 import { useSession, useStatus } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
-import { Age, AskReason, Button, Loaded, Pairs, Panel, Tabs, Txt } from "@/ui/kit";
-
-const Code = ({ children }: { children: string }) => (
-  <code className="font-mono text-[12px] wrap-anywhere">{children}</code>
-);
+import { Age, AskReason, Button, Hex, Loaded, Pairs, Panel, Tabs, Txt } from "@/ui/kit";
 
 export function Identity() {
   const status = useStatus();
@@ -34,9 +30,9 @@ export function Identity() {
               rows={[
                 [t("name"), <Txt key="n">{s.displayName}</Txt>],
                 [t("role"), <Txt key="r">{codeWord("ro", s.role)}</Txt>],
-                [t("deviceId"), <Code key="d">{s.deviceId}</Code>],
+                [t("deviceId"), <Hex key="d">{s.deviceId}</Hex>],
                 [t("mesh"), <Txt key="m">{s.meshName || "–"}</Txt>],
-                [t("meshIdWord"), <Code key="i">{s.meshId}</Code>],
+                [t("meshIdWord"), <Hex key="i">{s.meshId}</Hex>],
                 [t("version"), s.version],
                 [t("port"), s.port],
                 [t("uptime"), span(s.uptimeMs)],
@@ -180,7 +176,7 @@ export function Session() {
 /** The page is drawn anew in its language; whoever pressed the button keeps the focus on it. */
 let pressed = false;
 export function Appearance() {
-  const tongue = useRef<HTMLDivElement>(null);
+  const tongue = useRef<HTMLSpanElement>(null);
   useEffect(() => {
     if (pressed) tongue.current?.querySelector<HTMLElement>("[aria-pressed=true]")?.focus();
     pressed = false;
@@ -189,20 +185,28 @@ export function Appearance() {
   return (
     <Panel title={t("appearance")}>
       <div className="flex flex-wrap items-center gap-x-6 gap-y-2">
-        <Tabs
-          label={t("theme")}
-          on={look}
-          onPick={(id) => {
-            applyTheme(id as Theme);
-            setLook(id as Theme);
-          }}
-          tabs={[
-            ["system", t("system")],
-            ["light", t("light")],
-            ["dark", t("dark")],
-          ]}
-        />
-        <div ref={tongue}>
+        <span className="flex flex-wrap items-center gap-2">
+          <span aria-hidden="true" className="text-t2">
+            {t("theme")}
+          </span>
+          <Tabs
+            label={t("theme")}
+            on={look}
+            onPick={(id) => {
+              applyTheme(id as Theme);
+              setLook(id as Theme);
+            }}
+            tabs={[
+              ["system", t("system")],
+              ["light", t("light")],
+              ["dark", t("dark")],
+            ]}
+          />
+        </span>
+        <span ref={tongue} className="flex flex-wrap items-center gap-2">
+          <span aria-hidden="true" className="text-t2">
+            {t("language")}
+          </span>
           <Tabs
             label={t("language")}
             on={languageChoice()}
@@ -212,7 +216,7 @@ export function Appearance() {
             }}
             tabs={[["system", t("system")], ...Object.entries(LANGUAGES)]}
           />
-        </div>
+        </span>
       </div>
     </Panel>
   );

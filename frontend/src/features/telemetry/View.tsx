@@ -1,4 +1,4 @@
-import { lazy, Suspense, useState } from "react";
+import { lazy, Suspense, useCallback, useEffect, useState } from "react";
 import { bytes, csv, span, value } from "@/lib/format";
 import { clockTime, fixed, number, plannerWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
@@ -21,7 +21,7 @@ import {
   Worth,
 } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
-import { actuations, RANGES, tree } from "./model";
+import { actuations, begin, firstOf, RANGES, tree } from "./model";
 
 const Chart = lazy(() => import("./Chart").then((m) => ({ default: m.Chart })));
 const PICKED_MAX = 6;
@@ -42,6 +42,18 @@ export function View() {
     go({
       m: (picked.includes(m) ? picked.filter((x) => x !== m) : [...picked, m].slice(-PICKED_MAX)).join(","),
     });
+  // All charts share one time axis. While it follows, it begins where the readings of a young store do.
+  const now = useNow();
+  const [firsts, setFirsts] = useState<Record<string, number>>({});
+  const onFirst = useCallback((m: string, first: number) => setFirsts((f) => ({ ...f, [m]: first })), []);
+  const end = to ?? now;
+  const from = to
+    ? end - range
+    : begin(
+        end - range,
+        end,
+        picked.flatMap((m) => firsts[`${m} ${range}`] ?? []),
+      );
   const live = () => go({ to: undefined, span: undefined });
   return (
     <div className="flex flex-1 flex-col gap-3 md:min-h-0">
@@ -56,6 +68,9 @@ export function View() {
         <div className="flex min-w-0 flex-col gap-3 md:min-h-0">
           <div className="flex flex-wrap items-center gap-2">
             <span className="mr-auto text-[12px] text-t2 max-md:hidden">{t("chartHint")}</span>
+            {to === undefined && from > end - range ? (
+              <span className="text-t2">{t("rangeSoFar", { span: span(end - from) })}</span>
+            ) : null}
             {place.span ? (
               <span className="text-t2">
                 {to ? clockTime(to - range) : ""} – {to ? clockTime(to) : ""} ({span(range)})
@@ -89,6 +104,8 @@ export function View() {
                   metric={m}
                   range={range}
                   to={to}
+                  from={from}
+                  onFirst={onFirst}
                   facts={facts.filter((f) => f.metric === m)}
                   onZoom={(from, until) =>
                     go(
@@ -234,12 +251,16 @@ function One({
   metric,
   range,
   to,
+  from,
+  onFirst,
   facts,
   onZoom,
 }: {
   metric: string;
   range: number;
   to?: number;
+  from: number;
+  onFirst: (metric: string, first: number) => void;
   facts: Fact[];
   onZoom: (from: number, to: number) => void;
 }) {
@@ -248,7 +269,11 @@ function One({
   const [problem, setProblem] = useState("");
   // Following, the axis runs on with the clock also when nothing comes: silence is seen as a gap.
   const end = to ?? now;
-  const actions = actuations(useProposals().data ?? [], end - range, end);
+  const actions = actuations(useProposals().data ?? [], from, end);
+  const first = q.data && firstOf(q.data);
+  useEffect(() => {
+    if (first !== undefined) onFirst(`${metric} ${range}`, first);
+  }, [metric, range, first, onFirst]);
   const file = metric.replace(/[^\w.-]/g, "_").slice(0, 80);
   const save = (kind: "csv" | "json") => {
     setProblem("");
@@ -316,7 +341,7 @@ function One({
               <Suspense fallback={<Empty>{t("loading")}</Empty>}>
                 <Chart
                   series={s}
-                  from={end - range}
+                  from={from}
                   to={end}
                   actions={actions}
                   onZoom={onZoom}

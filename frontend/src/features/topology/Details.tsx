@@ -7,7 +7,7 @@ import { codeWord, listed, statusWord, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import type { Actuator, Fact, Status, Topology } from "@/node/client";
 import { useActuators, usePeers, useSpark, useWorld } from "@/node/reads";
-import { Age, CopyButton, Pairs, Since, State, StatusMark, Txt, useNow, Worth } from "@/ui/kit";
+import { Age, CopyButton, Hex, Pairs, Since, State, StatusMark, Txt, useNow, Worth } from "@/ui/kit";
 import { NodeState, roleGlyph } from "@/ui/nodes";
 import { usePlace } from "@/ui/place";
 import { Spark } from "@/ui/spark";
@@ -150,12 +150,7 @@ function OfNode({ n, top, flow, status }: Known & { n: Topology["nodes"][number]
                 ],
               ] as [string, ReactNode][])
             : []),
-          [
-            t("deviceId"),
-            <code key="d" className="font-mono text-[12px]">
-              {n.deviceId}
-            </code>,
-          ],
+          [t("deviceId"), <Hex key="d">{n.deviceId}</Hex>],
         ]}
       />
       {n.truncated ? <p className="text-warn">◐ {t("truncatedNode")}</p> : null}
@@ -234,12 +229,12 @@ function Sensor({ f, drawn }: { f: Fact; drawn: boolean }) {
         to="/telemetry"
         search={{ m: f.metric } as never}
         title={f.metric}
-        className="min-w-0 flex-1 truncate hover:underline"
+        className="min-w-0 flex-1 leading-4 wrap-anywhere hover:underline"
       >
         <Txt max={60}>{f.metric}</Txt>
       </Link>
       {drawn && typeof f.value === "number" ? <Line f={f} /> : null}
-      <Txt className="w-18 shrink-0 truncate text-right font-medium" max={24}>
+      <Txt className="min-w-14 max-w-24 shrink-0 truncate text-right font-medium" max={24}>
         {value(f.value, f.unit)}
       </Txt>
       <Worth
@@ -281,7 +276,9 @@ function Acts({ a }: { a: Actuator }) {
           )}
         </span>
       </div>
-      {a.operations.length ? <Txt className="text-[12px] text-t2">{listed(a.operations)}</Txt> : null}
+      {a.operations.length ? (
+        <Txt className="text-[12px] text-t2">{listed(a.operations.map((o) => codeWord("op", o)))}</Txt>
+      ) : null}
       {a.problem ? (
         <p className="text-danger">
           ▲ <Txt max={300}>{a.problem}</Txt>
@@ -293,7 +290,7 @@ function Acts({ a }: { a: Actuator }) {
           search={{ id: last.proposal } as never}
           className="flex flex-wrap items-center gap-x-2 text-[12px] text-t2 hover:underline"
         >
-          {t("lastAction")}: <Txt>{last.operation}</Txt>{" "}
+          {t("lastAction")}: <Txt>{codeWord("op", last.operation)}</Txt>{" "}
           <StatusMark status={last.status} word={statusWord(last.status)} /> <Age time={last.at} />
           {last.message ? <Txt max={200}>{last.message}</Txt> : null}
         </Link>

@@ -33,6 +33,7 @@ export function List({ top, nodes, status }: { top: Topology; nodes: TopNode[]; 
   return (
     <Table
       label={t("nodesTitle")}
+      className="max-sm:[&_tr>:nth-child(3)]:hidden max-sm:[&_tr>:nth-child(5)]:hidden max-sm:[&_tr>:nth-child(6)]:hidden"
       head={[
         head("name", t("name")),
         head("state", t("state")),

@@ -120,6 +120,7 @@ export function Frames() {
             found.length ? (
               <Table
                 label={t("frameLog")}
+                className="max-sm:[&_tr>:nth-child(1)]:hidden max-sm:[&_tr>:nth-child(5)]:hidden max-sm:[&_tr>:nth-child(6)]:hidden"
                 head={[t("seq"), t("age"), t("content"), t("tier"), t("kind"), t("origin")]}
               >
                 <VirtualRows

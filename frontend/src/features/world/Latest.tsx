@@ -54,6 +54,7 @@ export function Latest() {
           found.length ? (
             <Table
               label={t("latest")}
+              className="max-sm:[&_tr>:nth-child(5)]:hidden max-sm:[&_tr>:nth-child(7)]:hidden"
               head={[
                 head("metric", t("metric")),
                 head("zone", t("zone")),
