@@ -12,8 +12,8 @@ const holes = (word: Word): string[] =>
 /** The same in both languages, and rightly so: names, codes and words that German took over. */
 const SAME: Partial<Record<"de", ReadonlySet<Key>>> = {
   de: new Set<Key>([
-    ...(["system", "filter", "name", "version", "port", "mesh", "zone", "frame", "frames"] as const),
-    ...(["exportCsv", "exportJson", "ro_sensor"] as const),
+    ...(["system", "filter", "name", "version", "port", "mesh", "zone", "frame", "frames", "graph"] as const),
+    ...(["exportCsv", "exportJson"] as const),
   ]),
 };
 
