@@ -129,10 +129,13 @@ export function useWho(): ReadonlyMap<string, string> {
   const nodes = useTopology().data?.nodes;
   const trusted = useTrust().data;
   const operators = useOperators().data;
+  // A person who is enrolled at the executor alone is known here by the session.
+  const me = useSession().data?.decision.operator;
   return useMemo(() => {
     const who = new Map<string, string>();
     for (const d of [...(trusted ?? []), ...(nodes ?? [])]) if (d.name) who.set(d.deviceId, d.name);
     for (const o of operators ?? []) who.set(o.operatorId, o.name);
+    if (me) who.set(me.operatorId, me.name);
     return who;
-  }, [nodes, trusted, operators]);
+  }, [nodes, trusted, operators, me]);
 }

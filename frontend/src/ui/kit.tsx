@@ -156,7 +156,7 @@ export function Search({
       value={value}
       maxLength={200}
       onChange={(e) => onChange(e.target.value)}
-      className={cx("h-7 w-32 min-w-0 rounded-md border border-line bg-s0 px-2 text-t1", className)}
+      className={cx("h-7 min-w-0 rounded-md border border-line bg-s0 px-2 text-t1", className ?? "w-32")}
     />
   );
 }

@@ -11,6 +11,7 @@ import {
   cx,
   download,
   Empty,
+  Hex,
   Json,
   Loaded,
   Pairs,
@@ -194,17 +195,16 @@ function Entry({ a, before }: { a?: Audit; before?: Audit }) {
                   {a.subject}
                 </Txt>,
               ],
-              [
-                t("hashOf"),
-                <code key="h" className="font-mono text-[12px]">
-                  {a.hash}
-                </code>,
-              ],
+              [t("hashOf"), <Hex key="h">{a.hash}</Hex>],
               [
                 t("follows"),
-                <code key="b" className="font-mono text-[12px]">
-                  {before ? `${before.seq}: ${before.hash}` : "–"}
-                </code>,
+                before ? (
+                  <span key="b">
+                    {before.seq}: <Hex>{before.hash}</Hex>
+                  </span>
+                ) : (
+                  "–"
+                ),
               ],
             ]}
           />

@@ -16,6 +16,7 @@ export function Peers() {
           list.length ? (
             <Table
               label={t("peers")}
+              className="max-sm:[&_tr>:nth-child(4)]:hidden max-sm:[&_tr>:nth-child(5)]:hidden max-sm:[&_tr>:nth-child(6)]:hidden max-sm:[&_tr>:nth-child(7)]:hidden max-sm:[&_tr>:nth-child(8)]:hidden"
               head={[
                 t("name"),
                 t("state"),

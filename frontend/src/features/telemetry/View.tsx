@@ -47,13 +47,8 @@ export function View() {
   const [firsts, setFirsts] = useState<Record<string, number>>({});
   const onFirst = useCallback((m: string, first: number) => setFirsts((f) => ({ ...f, [m]: first })), []);
   const end = to ?? now;
-  const from = to
-    ? end - range
-    : begin(
-        end - range,
-        end,
-        picked.flatMap((m) => firsts[`${m} ${range}`] ?? []),
-      );
+  const begun = picked.flatMap((m) => firsts[`${m} ${range}`] ?? []);
+  const from = to ? end - range : begin(end - range, end, begun);
   const live = () => go({ to: undefined, span: undefined });
   return (
     <div className="flex flex-1 flex-col gap-3 md:min-h-0">
@@ -69,7 +64,7 @@ export function View() {
           <div className="flex flex-wrap items-center gap-2">
             <span className="mr-auto text-[12px] text-t2 max-md:hidden">{t("chartHint")}</span>
             {to === undefined && from > end - range ? (
-              <span className="text-t2">{t("rangeSoFar", { span: span(end - from) })}</span>
+              <span className="text-t2">{t("rangeSoFar", { span: span(end - Math.min(...begun)) })}</span>
             ) : null}
             {place.span ? (
               <span className="text-t2">

@@ -66,6 +66,8 @@ it("draws no axis below zero where nothing is below it, and none above the whole
   expect(span([[-1, 50]], [])[0]).toBeLessThan(-1);
   expect(span([[0, 100]], [], true)).toEqual([0, 100]);
   expect(span([[0, 100]], [])[1]).toBeGreaterThan(100);
+  expect(span([[20, 30]], [-1], true)[0]).toBeGreaterThan(0);
+  expect(span([[20, 30]], [-1])[0]).toBeLessThan(-1);
   expect(span([[0, 140]], [], true)[1]).toBeGreaterThan(140);
 });
 it("begins the axis where a young store does, and never for less than a minute", () => {

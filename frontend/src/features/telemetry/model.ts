@@ -89,8 +89,10 @@ export function span(
   const reach = Math.max((max - min) * 3, Math.abs(max) * 8, 10);
   const lowest = min;
   const highest = max;
+  // A limit that a share can never reach says "never": it needs no room on the axis.
+  const whole = share && lowest >= 0 && highest <= 100;
   for (const limit of limits)
-    if (limit > lowest - reach && limit < highest + reach) {
+    if (limit > lowest - reach && limit < highest + reach && !(whole && (limit < 0 || limit > 100))) {
       min = Math.min(min, limit);
       max = Math.max(max, limit);
     }

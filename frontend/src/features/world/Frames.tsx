@@ -10,6 +10,7 @@ import {
   Cell,
   CopyButton,
   Empty,
+  Hex,
   Id,
   Json,
   Loaded,
@@ -225,12 +226,7 @@ function One({
                   tainted={f.tainted}
                 />,
               ],
-              [
-                t("hash"),
-                <code key="h" className="font-mono text-[12px]">
-                  {f.content}
-                </code>,
-              ],
+              [t("hash"), <Hex key="h">{f.content}</Hex>],
             ]}
           />
           {f.ahead ? <p className="text-warn">◐ {t("ahead")}</p> : null}

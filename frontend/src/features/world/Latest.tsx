@@ -68,7 +68,7 @@ export function Latest() {
               <VirtualRows items={found} columns={7}>
                 {(f) => (
                   <Row key={f.metric + f.zone + f.origin}>
-                    <Cell className="max-w-64 truncate font-medium">
+                    <Cell className="max-w-28 truncate font-medium sm:max-w-64">
                       <Link to="/telemetry" search={{ m: f.metric } as never} className="hover:underline">
                         <Txt>{f.metric}</Txt>
                       </Link>
