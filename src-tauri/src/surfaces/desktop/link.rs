@@ -136,8 +136,8 @@ mod tests {
         let told = &config["plugins"]["deep-link"]["desktop"]["schemes"];
         assert_eq!(*told, serde_json::json!([SCHEME]));
         let template = &config["bundle"]["linux"]["deb"]["desktopTemplate"];
-        assert_eq!(*template, "src-tauri/clawmesh.desktop");
-        let entry = include_str!("../../../clawmesh.desktop");
+        assert_eq!(*template, "icons/linux/clawmesh.desktop");
+        let entry = include_str!("../../../../icons/linux/clawmesh.desktop");
         for line in ["Exec={{exec}} %u", "MimeType={{mime_type}}"] {
             assert!(entry.lines().any(|l| l == line), "{line}");
         }
