@@ -669,4 +669,10 @@ export const de = table({
   er_UNAUTHENTICATED: "Keine Sitzung",
   er_PASSPHRASE_WRONG: "Die Passphrase ist falsch",
   er_KEY_UNPROTECTED: "Der Schlüssel hat keine Passphrase",
+
+  autostart: "Mit meiner Sitzung starten, im Infobereich",
+  notifications: "Vorschläge durch Benachrichtigungen melden",
+  silentHours: "Stille Stunden, in Ortszeit",
+  silentFrom: "Von",
+  silentTo: "Bis",
 });

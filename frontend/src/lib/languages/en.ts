@@ -532,6 +532,11 @@ export const en = {
   keysCompare: "Compare with the person's browser",
   keysFrom: "{name}, from a session of {from}",
   keysDecline: "Not this one",
+  autostart: "Start with my session, in the tray",
+  notifications: "Tell of proposals by notifications",
+  silentHours: "Silent hours, in local time",
+  silentFrom: "From",
+  silentTo: "Until",
 
   language: "Language",
 
