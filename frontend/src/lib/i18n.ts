@@ -496,6 +496,10 @@ const en = {
   details: "Details",
   none: "none",
   page: "Page",
+  graphMany:
+    "Graph of {n} nodes and {links} links. Arrow keys move it, plus and minus zoom, Home shows all of it. The list has the same for reading.",
+  layingOut: "Laying out…",
+  noWebgl: "This browser has no WebGL: so many nodes are slow to draw. The list is quick.",
 } as const;
 
 export type Key = keyof typeof en;
