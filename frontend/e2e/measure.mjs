@@ -80,16 +80,16 @@ async function firstPage(l) {
 
 /** From the click to the frame that has the other page's heading and content. */
 const turn = ([href, name]) =>
-  new Promise((done) => {
+  new Promise((done, failed) => {
     const main = document.querySelector("main#page");
-    for (const e of main.children) if (e.tagName !== "H1") e.dataset.old = "";
+    setTimeout(() => failed(new Error(`${name} did not come: ${main.innerHTML.slice(0, 300)}`)), 20_000);
+    const was = new Set(main.querySelectorAll("*"));
     const began = performance.now();
     document.querySelector(`nav a[href="${href}"]`).click();
     const look = () => {
       const here =
         main.querySelector("h1").textContent === name &&
-        main.children.length > 1 &&
-        !main.querySelector(":scope > [data-old]");
+        [...main.querySelectorAll("section, fieldset, form, h2")].some((e) => !was.has(e));
       if (!here) return void requestAnimationFrame(look);
       const painted = new MessageChannel();
       painted.port1.onmessage = () => done(performance.now() - began);
@@ -202,9 +202,9 @@ async function topology(l) {
       await o.page.getByRole("searchbox").first().fill("");
     });
     await act("list and back", async () => {
-      await o.page.getByRole("tab", { name: "List" }).click();
+      await o.page.getByRole("button", { name: "List" }).click();
       await o.page.getByRole("table").first().waitFor();
-      await o.page.getByRole("tab", { name: "Graph" }).click();
+      await o.page.getByRole("button", { name: "Graph" }).click();
       await o.page.locator("[data-settled]").waitFor();
     });
     await o.page.goto(`${l.base}/topology?node=${many.ids[7]}`);

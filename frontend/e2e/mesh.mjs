@@ -3,7 +3,6 @@
 import { createHash } from "node:crypto";
 
 const id = (i) => createHash("sha256").update(`node ${i}`).digest("hex");
-const ROLES = ["field", "field", "field", "field", "viewer", "standby-planner"];
 
 export function mesh(count) {
   const ids = Array.from({ length: count }, (_, i) => id(i));
@@ -21,11 +20,11 @@ export function mesh(count) {
       return {
         deviceId,
         name: `node-${String(i).padStart(3, "0")}`,
-        role: ROLES[i % ROLES.length],
+        role: i % 90 === 17 ? "standby-planner" : i % 8 === 3 ? "viewer" : "field",
         version: "0.1.0",
         capabilities: ["channel:clawmesh", "sensor:mock", "actuator:mock:valve-1"],
         own: false,
-        connected: i % 7 === 0 && !away,
+        connected: i % 3 !== 0 && !away,
         trusted: i % 11 !== 3,
         fresh: !away,
         estop: i % 97 === 41,

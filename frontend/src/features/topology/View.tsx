@@ -11,31 +11,11 @@ import { type Flow, flows } from "./model";
 import type { Sites } from "./sites";
 
 const Graph = lazy(() => import("./Graph").then((m) => ({ default: m.Graph })));
-// Where it cannot even be read, as without WebGL it may be, the other one draws.
-const Wide = lazy(() =>
-  import("./Wide").then(
-    (m) => ({ default: m.Wide }),
-    () => ({ default: Graph as never }),
-  ),
-);
+const Wide = lazy(() => import("./Wide").then((m) => ({ default: m.Wide })));
 /** From so many nodes on they are drawn by WebGL, and until so few again: it does not go back and forth. */
 const WIDE_FROM = 151;
 const WIDE_UNTIL = 140;
 const NO_SITES: Sites = new Map();
-
-let able: boolean | undefined;
-/** Whether a drawing by WebGL can be had; asked once. */
-function webgl(): boolean {
-  if (able === undefined)
-    try {
-      const gl = document.createElement("canvas").getContext("webgl2");
-      able = Boolean(gl);
-      gl?.getExtension("WEBGL_lose_context")?.loseContext();
-    } catch {
-      able = false;
-    }
-  return able;
-}
 
 const STATES: Health[] = ["healthy", "degraded", "stopped", "offline"];
 
@@ -71,7 +51,7 @@ export function View() {
   const [lost, setLost] = useState(false);
   const wide = useRef(false);
   wide.current = (top?.nodes.length ?? 0) >= (wide.current ? WIDE_UNTIL : WIDE_FROM);
-  const canWide = wide.current && !lost && webgl();
+  const canWide = wide.current && !lost;
   const shown = (top: Topology) => ({
     top,
     flow,

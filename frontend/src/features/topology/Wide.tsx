@@ -84,7 +84,6 @@ export function Wide(props: Shown & { onLost: () => void }) {
 
   return (
     <div className="absolute inset-0" data-graph="webgl" data-settled={settled ? "" : undefined}>
-      {/* biome-ignore lint/a11y/noNoninteractiveElementInteractions: it scrolls and zooms by keys, as a map does */}
       <div
         ref={box}
         tabIndex={0}
@@ -94,7 +93,7 @@ export function Wide(props: Shown & { onLost: () => void }) {
         onKeyDown={(e) => {
           if (!e.ctrlKey && !e.metaKey && !e.altKey && stage.current?.key(e.key)) e.preventDefault();
         }}
-        className="absolute inset-0 -outline-offset-2"
+        className="absolute inset-0 touch-none select-none overflow-hidden -outline-offset-2"
       />
       <Bar
         pinned={Object.keys(pins).length > 0}

@@ -143,17 +143,3 @@ export function under(
   }
   return link ? { link } : {};
 }
-
-/** The square that all of it is in, with nothing of it at the very edge. */
-export function bounds(spots: Iterable<Spot>): { x: [number, number]; y: [number, number] } {
-  let [x0, x1, y0, y1] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, 0];
-  [y0, y1] = [x0, x1];
-  for (const { x, y } of spots) {
-    x0 = Math.min(x0, x);
-    x1 = Math.max(x1, x);
-    y0 = Math.min(y0, -y);
-    y1 = Math.max(y1, -y);
-  }
-  if (x1 < x0) return { x: [-1, 1], y: [-1, 1] };
-  return { x: [x0 - 1, x1 + 1], y: [y0 - 1, y1 + 1] };
-}

@@ -32,6 +32,8 @@ const TICKS_MAX = 300;
 const ticksFor = (nodes: number): number =>
   Math.max(80, Math.min(TICKS_MAX, Math.round(40_000 / Math.max(1, nodes))));
 const NODE_RADIUS = 130;
+/** A node with so few links belongs to who is at their other end. */
+const LEAF_LINKS_MAX = 3;
 /** Above this many they stand closer: the pattern is looked at, not the boxes. */
 export const MANY = 120;
 
@@ -106,6 +108,12 @@ export function layout({ ids, wires, known, own, sites = new Map() }: Asked) {
   const name = (end: unknown): string => (end as Body).id;
   const away = (l: { source: unknown; target: unknown }) =>
     (sites.get(name(l.source)) ?? "") !== (sites.get(name(l.target)) ?? "");
+  // Of very many, those with few links gather round who links them, so that the pattern shows.
+  const many = bodies.length > MANY;
+  const ends = new Map<string, number>();
+  for (const w of wires) for (const id of [w.a, w.b]) ends.set(id, (ends.get(id) ?? 0) + 1);
+  const leaf = (l: { source: unknown; target: unknown }) =>
+    Math.min(ends.get(name(l.source)) ?? 0, ends.get(name(l.target)) ?? 0) <= LEAF_LINKS_MAX;
   const simulation = forceSimulation(bodies)
     .stop()
     .force(
@@ -114,15 +122,15 @@ export function layout({ ids, wires, known, own, sites = new Map() }: Asked) {
         wires.filter((w) => has.has(w.a) && has.has(w.b)).map((w) => ({ source: w.a, target: w.b })),
       )
         .id((b) => b.id)
-        .distance(bodies.length > MANY ? 200 : 380)
+        .distance((l) => (many ? (leaf(l) ? 120 : 620) : 380))
         // A link between two sites pulls nobody out of either.
-        .strength((l) => (members && away(l) ? 0 : 0.15)),
+        .strength((l) => (members && away(l) ? 0 : many ? (leaf(l) ? 0.8 : 0.04) : 0.15)),
     )
     .force(
       "apart",
       forceManyBody<Body>()
-        .strength((bodies.length > MANY ? -500 : -2_000) * (members ? 0.15 : 1))
-        .distanceMax(1_500),
+        .strength((b) => (many ? -250 - 90 * (ends.get(b.id) ?? 0) : -2_000) * (members ? 0.15 : 1))
+        .distanceMax(many ? 3_000 : 1_500),
     )
     .force("room", forceCollide<Body>(spread).iterations(2))
     .force("x", forceX<Body>((b) => middle(b.id).x).strength(members ? 0.2 : 0.025))

@@ -1,50 +1,29 @@
 /**
- * The drawing of very many nodes: sigma's camera and buffers, our shapes. It is told what to draw and tells
- * what a pointer did; it knows neither the mesh nor the page around it. Sigma's own way to find what is
- * under the pointer reads pixels back from the graphics card at each move; here the places are compared.
+ * The drawing of very many nodes as the page has it: two canvases, a camera, and what a pointer does. It is
+ * told what to draw and tells what was pressed; it knows neither the mesh nor the page around it.
  */
-import { UndirectedGraph } from "graphology";
-import Sigma from "sigma";
-import type { Settings } from "sigma/settings";
-import type { MouseCoords, NodeDisplayData, TouchCoords } from "sigma/types";
-import type { Health } from "@/lib/condition";
-import { bounds, type Dot, type Drawn, type Hit, type Stroke, under } from "./drawn";
+import { type Camera, fitted, growth, panned, type Size, toPage, toPlace, zoomed } from "./camera";
+import { type Drawn, type Hit, under } from "./drawn";
 import type { Spot } from "./model";
-import { DotProgram, look, SELECTED, SHAPE, STRANGER, StrokeProgram } from "./programs";
+import { Painter, type Rgb, type Tones } from "./painter";
+import type { Told } from "./painter.worker";
 import type { Ground } from "./sites";
 
 /** How far a press may slip and still be one. */
 const SLIP_PX = 4;
-const FADE = 0.28;
-const ZOOM = 1.5;
+const ZOOM_KEY = 1.5;
+const ZOOM_WHEEL = 0.0016;
 const PAN_PX = 80;
-const FONT = 'system-ui, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif';
+/** So near to the edge a node counts as out of sight. */
+const EDGE_PX = 20;
 
 export interface Hears {
   pick: (hit: Hit) => void;
   hover: (hit: Hit, at: Spot) => void;
   moved: (id: string, at: Spot) => void;
-  /** The graphics card took the drawing away. */
+  /** It cannot be drawn here, or no longer. */
   lost: () => void;
 }
-
-type Rgb = [number, number, number];
-interface Tones {
-  back: Rgb;
-  accent: Rgb;
-  rim: Rgb;
-  text: Rgb;
-  dim: Rgb;
-  line: Rgb;
-  open: Rgb;
-  is: Record<Health, Rgb>;
-}
-const hex = (rgb: Rgb): string => `#${rgb.map((v) => Math.round(v).toString(16).padStart(2, "0")).join("")}`;
-const mix = (a: Rgb, b: Rgb, part: number): Rgb => [
-  a[0] + (b[0] - a[0]) * part,
-  a[1] + (b[1] - a[1]) * part,
-  a[2] + (b[2] - a[2]) * part,
-];
 
 /** The page's colours as numbers: whatever way they are written in, a canvas can paint them. */
 function tones(): Tones {
@@ -59,295 +38,237 @@ function tones(): Tones {
     const [r = 0, g = 0, b = 0] = c.getImageData(0, 0, 1, 1).data;
     return [r, g, b];
   };
-  const [ok, warn, danger, t3] = [of("--ok"), of("--warn"), of("--danger"), of("--t3")];
+  const [back, ok, warn, danger, t3] = [of("--s1"), of("--ok"), of("--warn"), of("--danger"), of("--t3")];
+  const line = back.map((v, i) => v + ((t3[i] ?? v) - v) * 0.45) as unknown as Rgb;
   return {
-    back: of("--s1"),
+    back,
+    line,
     accent: of("--accent"),
     rim: of("--t2"),
     text: of("--t1"),
-    dim: of("--s2"),
-    line: mix(of("--s1"), t3, 0.55),
+    ground: of("--s2"),
     open: warn,
     is: { healthy: ok, degraded: warn, needs: warn, stopped: danger, offline: t3, unknown: t3 },
   };
 }
 
+/** Sends to a painter in a worker, or has one here where a canvas cannot be given away. */
+function hire(shapes: HTMLCanvasElement, names: HTMLCanvasElement, lost: () => void) {
+  if (typeof shapes.transferControlToOffscreen === "function") {
+    const worker = new Worker(new URL("./painter.worker.ts", import.meta.url), { type: "module" });
+    worker.onmessage = lost;
+    worker.onerror = lost;
+    const canvases = [shapes.transferControlToOffscreen(), names.transferControlToOffscreen()] as const;
+    worker.postMessage({ canvases } satisfies Told, [...canvases]);
+    return { tell: (told: Told) => worker.postMessage(told), end: () => worker.terminate() };
+  }
+  const painter = new Painter(shapes, names);
+  shapes.addEventListener("webglcontextlost", lost);
+  return {
+    tell: ({ scene, view }: Told) => {
+      if (scene) painter.take(scene);
+      if (view) painter.paint(view);
+    },
+    end: () => undefined,
+  };
+}
+
 export class Stage {
-  #graph = new UndirectedGraph();
-  #sigma: Sigma;
+  readonly #painter: ReturnType<typeof hire>;
+  readonly #ends = new AbortController();
+  readonly #resized: ResizeObserver;
   #tones = tones();
   #drawn: Drawn = { dots: [], strokes: [] };
   #grounds: Ground[] = [];
-  #dragged: { id: string; from: Spot; moved: boolean } | undefined;
-  #sized: ResizeObserver;
-  #wide = 0;
+  #size: Size = { width: 0, height: 0 };
+  #camera: Camera = { x: 0, y: 0, scale: 1, whole: 1 };
+  #fresh = true;
+  #frame = 0;
+  #pointers = new Map<number, Spot>();
+  #press: { from: Spot; slipped: boolean; node?: string } | undefined;
+  #hovering: Spot | undefined;
 
+  /** Throws where it cannot be drawn at all. */
   constructor(
     readonly box: HTMLElement,
     readonly hears: Hears,
   ) {
-    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.#sigma = new Sigma(this.#graph, box, {
-      allowInvalidContainer: true,
-      nodeProgramClasses: { dot: DotProgram },
-      edgeProgramClasses: { stroke: StrokeProgram },
-      defaultNodeType: "dot",
-      defaultEdgeType: "stroke",
-      defaultDrawNodeLabel: this.#label,
-      zIndex: true,
-      stagePadding: 36,
-      minCameraRatio: 0.05,
-      maxCameraRatio: 4,
-      labelFont: FONT,
-      labelSize: 12,
-      labelDensity: 1,
-      labelGridCellSize: 110,
-      labelRenderedSizeThreshold: 5,
-      ...(still ? { zoomDuration: 1, doubleClickZoomingDuration: 1, inertiaRatio: 0 } : {}),
+    const canvas = () => {
+      const c = document.createElement("canvas");
+      c.className = "pointer-events-none absolute inset-0 size-full";
+      c.ariaHidden = "true";
+      return c;
+    };
+    const [shapes, names] = [canvas(), canvas()];
+    this.#painter = hire(shapes, names, hears.lost);
+    box.replaceChildren(shapes, names);
+    this.#resized = new ResizeObserver(() => {
+      const { width, height } = box.getBoundingClientRect();
+      const first = !this.#size.width;
+      this.#size = { width, height };
+      if (first) this.fit();
+      this.#soon();
     });
-    // A picture without a text of its own: the box around it has its name.
-    for (const canvas of Object.values(this.#sigma.getCanvases()))
-      canvas.addEventListener("webglcontextlost", this.hears.lost);
-    this.#sigma.createCanvasContext("grounds", { beforeLayer: "edges" } as never);
+    this.#resized.observe(box);
     this.#listen();
-    this.#sigma.on("beforeRender", this.#ground);
-    this.#sized = new ResizeObserver(() => {
-      const { width } = box.getBoundingClientRect();
-      if (width) this.#sigma.scheduleRefresh();
-      // Sizes are of a drawing that had no width until now.
-      if (width && !this.#wide) this.fit();
-      this.#wide = width;
-    });
-    this.#sized.observe(box);
-    this.#paint();
   }
 
   end() {
-    this.#sized.disconnect();
-    this.#sigma.kill();
+    cancelAnimationFrame(this.#frame);
+    this.#resized.disconnect();
+    this.#ends.abort();
+    this.#painter.end();
+    this.box.replaceChildren();
   }
 
-  /** Makes the drawing what is given, touching only what has changed. */
   draw(drawn: Drawn, grounds: Ground[]) {
-    const g = this.#graph;
-    const were = new Map(this.#drawn.dots.map((d) => [d.id, d]));
-    const wires = new Map(this.#drawn.strokes.map((s) => [s.id, s]));
-    const dots = new Set(drawn.dots.map((d) => d.id));
-    const strokes = new Set(drawn.strokes.map((s) => s.id));
-    for (const id of wires.keys()) if (!strokes.has(id) && g.hasEdge(id)) g.dropEdge(id);
-    for (const id of were.keys()) if (!dots.has(id)) g.dropNode(id);
-    for (const dot of drawn.dots) {
-      const was = were.get(dot.id);
-      if (!was) g.addNode(dot.id, this.#dot(dot));
-      else if (!same(was, dot)) g.replaceNodeAttributes(dot.id, this.#dot(dot));
-    }
-    for (const s of drawn.strokes) {
-      const was = wires.get(s.id);
-      if (!was) g.addUndirectedEdgeWithKey(s.id, s.a, s.b, this.#stroke(s));
-      else if (!same(was, s)) g.replaceEdgeAttributes(s.id, this.#stroke(s));
-    }
-    const first = !this.#drawn.dots.length && drawn.dots.length > 0;
     this.#drawn = drawn;
     this.#grounds = grounds;
-    if (first) this.fit();
-    else this.#sigma.scheduleRender();
+    this.#tell();
+    if (this.#fresh && drawn.dots.length) {
+      this.#fresh = false;
+      this.fit();
+    }
+  }
+  #tell() {
+    this.#painter.tell({ scene: { ...this.#drawn, grounds: this.#grounds, tones: this.#tones } });
+    this.#soon();
+  }
+  /** After the theme has changed. */
+  recolor() {
+    this.#tones = tones();
+    this.#tell();
+  }
+  /** However often something moves, once a frame is enough. */
+  #soon() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      const ratio = Math.min(2, window.devicePixelRatio || 1);
+      this.#painter.tell({ view: { ...this.#size, ratio, camera: this.#camera } });
+      this.#look();
+    });
+  }
+  #see(camera: Camera) {
+    this.#camera = camera;
+    this.#soon();
   }
 
   /** All of it in sight. */
   fit() {
-    const corners = this.#grounds.flatMap((g) => g.points);
-    this.#sigma.setCustomBBox(bounds([...this.#drawn.dots.map((d) => d.at), ...corners]));
-    this.#sigma.getCamera().setState({ x: 0.5, y: 0.5, ratio: 1, angle: 0 });
-    this.#sigma.scheduleRefresh();
+    if (!this.#size.width) return;
+    const all = [...this.#drawn.dots.map((d) => d.at), ...this.#grounds.flatMap((g) => [...g.points, g.top])];
+    this.#see(fitted(all, this.#size));
   }
-
   /** Brings a node into the middle if it is out of sight. */
   seek(id: string) {
-    const dot = this.#drawn.dots.find((d) => d.id === id);
-    const { width, height } = this.#sigma.getDimensions();
+    const dot = this.#drawn.dots.find((d) => d.id.startsWith(id));
+    const { width, height } = this.#size;
     if (!dot || !width) return;
-    const p = this.#sigma.graphToViewport({ x: dot.at.x, y: -dot.at.y });
-    if (p.x > 20 && p.y > 20 && p.x < width - 20 && p.y < height - 20) return;
-    const { x, y } = this.#sigma.viewportToFramedGraph(p);
-    this.#sigma.getCamera().setState({ x, y });
+    const p = toPage(this.#camera, this.#size, dot.at);
+    const inside = (v: number, most: number) => v > EDGE_PX && v < most - EDGE_PX;
+    if (!inside(p.x, width) || !inside(p.y, height)) this.#see({ ...this.#camera, ...dot.at });
   }
-
   /** What keys do. True if the key is one of ours. */
   key(key: string): boolean {
-    const camera = this.#sigma.getCamera();
-    const { ratio } = camera.getState();
-    if (key === "+" || key === "=") camera.setState({ ratio: camera.getBoundedRatio(ratio / ZOOM) });
-    else if (key === "-") camera.setState({ ratio: camera.getBoundedRatio(ratio * ZOOM) });
+    const middle = { x: this.#size.width / 2, y: this.#size.height / 2 };
+    const zoom = (by: number) => this.#see(zoomed(this.#camera, this.#size, by, middle));
+    const pan = (dx: number, dy: number) => this.#see(panned(this.#camera, dx, dy));
+    if (key === "+" || key === "=") zoom(ZOOM_KEY);
+    else if (key === "-") zoom(1 / ZOOM_KEY);
     else if (key === "Home") this.fit();
-    else if (key === "ArrowLeft") this.#pan(-PAN_PX, 0);
-    else if (key === "ArrowRight") this.#pan(PAN_PX, 0);
-    else if (key === "ArrowUp") this.#pan(0, -PAN_PX);
-    else if (key === "ArrowDown") this.#pan(0, PAN_PX);
+    else if (key === "ArrowLeft") pan(PAN_PX, 0);
+    else if (key === "ArrowRight") pan(-PAN_PX, 0);
+    else if (key === "ArrowUp") pan(0, PAN_PX);
+    else if (key === "ArrowDown") pan(0, -PAN_PX);
     else return false;
     return true;
   }
-  #pan(dx: number, dy: number) {
-    const { width, height } = this.#sigma.getDimensions();
-    this.#sigma
-      .getCamera()
-      .setState(this.#sigma.viewportToFramedGraph({ x: width / 2 + dx, y: height / 2 + dy }));
-  }
-
-  /** After the theme has changed. */
-  recolor() {
-    this.#tones = tones();
-    this.#paint();
-    for (const d of this.#drawn.dots) this.#graph.replaceNodeAttributes(d.id, this.#dot(d));
-    for (const s of this.#drawn.strokes) this.#graph.replaceEdgeAttributes(s.id, this.#stroke(s));
-    this.#sigma.scheduleRefresh();
-  }
-  #paint() {
-    const { back, accent, rim } = this.#tones;
-    look.back = back.map((v) => v / 255);
-    look.accent = accent.map((v) => v / 255);
-    look.rim = rim.map((v) => v / 255);
-  }
-
-  #dot(d: Dot) {
-    const { is, back } = this.#tones;
-    return {
-      x: d.at.x,
-      y: -d.at.y,
-      size: d.radius,
-      color: hex(d.faded ? mix(back, is[d.is], FADE) : is[d.is]),
-      kind: SHAPE[d.is] + (d.selected ? SELECTED : 0) + (d.stranger ? STRANGER : 0),
-      label: d.label,
-      forceLabel: d.named,
-      zIndex: d.selected ? 2 : d.faded ? 0 : 1,
-    };
-  }
-  #stroke(s: Stroke) {
-    const { accent, open, line, back } = this.#tones;
-    const tone = s.selected ? accent : s.open ? open : line;
-    const part = s.selected ? 1 : (s.faded ? FADE : 1) * (s.stale ? 0.45 : 1);
-    return {
-      color: hex(mix(back, tone, part)),
-      size: s.selected ? Math.max(3, s.width) : s.width,
-      broken: s.open,
-      zIndex: s.selected ? 2 : s.faded ? 0 : 1,
-    };
-  }
-
-  #label = (c: CanvasRenderingContext2D, data: Partial<NodeDisplayData>, s: Settings) => {
-    const { label, x = 0, y = 0, size = 0 } = data;
-    if (!label) return;
-    c.font = `${s.labelSize}px ${s.labelFont}`;
-    c.textBaseline = "middle";
-    c.lineJoin = "round";
-    c.lineWidth = 3;
-    c.strokeStyle = hex(this.#tones.back);
-    c.fillStyle = hex(this.#tones.text);
-    c.strokeText(label, x + size + 5, y);
-    c.fillText(label, x + size + 5, y);
-  };
-
-  /** The sites' grounds and names, under the links. */
-  #ground = () => {
-    const canvas = this.#sigma.getCanvases().grounds;
-    const c = canvas?.getContext("2d");
-    if (!canvas || !c) return;
-    const { width, height } = this.#sigma.getDimensions();
-    c.clearRect(0, 0, width, height);
-    const { dim, line, text, back } = this.#tones;
-    for (const { site, points, top } of this.#grounds) {
-      const on = points.map((p) => this.#sigma.graphToViewport({ x: p.x, y: -p.y }));
-      c.beginPath();
-      for (const p of on) c.lineTo(p.x, p.y);
-      c.closePath();
-      c.fillStyle = hex(dim);
-      c.strokeStyle = hex(mix(back, line, 0.7));
-      c.lineWidth = 1;
-      c.fill();
-      c.stroke();
-      const at = this.#sigma.graphToViewport({ x: top.x, y: -top.y });
-      c.font = `600 12px ${FONT}`;
-      c.textAlign = "center";
-      c.textBaseline = "bottom";
-      c.lineWidth = 3;
-      c.lineJoin = "round";
-      c.strokeStyle = hex(back);
-      c.fillStyle = hex(text);
-      c.strokeText(site, at.x, at.y - 2);
-      c.fillText(site, at.x, at.y - 2);
-    }
-  };
 
   #hit(p: Spot): Hit {
-    const s = this.#sigma;
-    const scale = s.scaleSize(1);
+    const grown = growth(this.#camera);
     const dots = this.#drawn.dots.map((d) => ({
       id: d.id,
-      at: s.graphToViewport({ x: d.at.x, y: -d.at.y }),
-      radius: d.radius * scale,
+      at: toPage(this.#camera, this.#size, d.at),
+      radius: d.radius * grown,
     }));
     return under(p, dots, this.#drawn.strokes);
   }
+  #look() {
+    const at = this.#hovering;
+    this.#hovering = undefined;
+    if (!at || this.#pointers.size) return;
+    const hit = this.#hit(at);
+    this.box.style.cursor = hit.node || hit.link ? "pointer" : "";
+    this.hears.hover(hit, at);
+  }
 
   #listen() {
-    const mouse = this.#sigma.getMouseCaptor();
-    const touch = this.#sigma.getTouchCaptor();
-    // Sigma's own ears, which read pixels back.
-    mouse.removeAllListeners();
-    touch.removeAllListeners();
-    let pending: MouseCoords | undefined;
-    let frame = 0;
-    const look = () => {
-      frame = 0;
-      if (!pending) return;
-      const hit = this.#hit(pending);
-      this.box.style.cursor = hit.node || hit.link ? "pointer" : "";
-      this.hears.hover(hit, { x: pending.x, y: pending.y });
-      pending = undefined;
+    const { box } = this;
+    const { signal } = this.#ends;
+    const at = (e: MouseEvent): Spot => {
+      const { left, top } = box.getBoundingClientRect();
+      return { x: e.clientX - left, y: e.clientY - top };
     };
-    mouse.on("mousemove", (e) => {
-      if (this.#dragged) return;
-      pending = e;
-      frame ||= requestAnimationFrame(look);
+    const on = <K extends keyof HTMLElementEventMap>(kind: K, act: (e: HTMLElementEventMap[K]) => void) =>
+      box.addEventListener(kind, act, { signal, passive: false });
+    on("wheel", (e) => {
+      e.preventDefault();
+      const by = Math.exp(-Math.max(-300, Math.min(300, e.deltaY * (e.deltaMode ? 30 : 1))) * ZOOM_WHEEL);
+      this.#see(zoomed(this.#camera, this.#size, by, at(e)));
     });
-    mouse.on("mouseleave", () => {
-      pending = undefined;
+    on("pointerdown", (e) => {
+      if (e.button !== 0) return;
+      const p = at(e);
+      box.setPointerCapture(e.pointerId);
+      this.#pointers.set(e.pointerId, p);
+      // A finger that pans must not take a node along.
+      const { node } = e.pointerType === "touch" ? {} : this.#hit(p);
+      this.#press = this.#pointers.size === 1 ? { from: p, slipped: false, node } : undefined;
+    });
+    on("pointermove", (e) => {
+      const p = at(e);
+      const was = this.#pointers.get(e.pointerId);
+      if (!was) {
+        this.#hovering = p;
+        return this.#soon();
+      }
+      this.#pointers.set(e.pointerId, p);
+      this.#drag(e.pointerId, was, p);
+    });
+    const up = (e: PointerEvent) => {
+      if (!this.#pointers.delete(e.pointerId)) return;
+      const press = this.#press;
+      this.#press = undefined;
+      if (!press || e.type === "pointercancel") return;
+      if (!press.slipped) this.hears.pick(this.#hit(at(e)));
+      else if (press.node) this.hears.moved(press.node, toPlace(this.#camera, this.#size, at(e)));
+    };
+    on("pointerup", up);
+    on("pointercancel", up);
+    on("pointerleave", () => {
+      this.#hovering = undefined;
       this.hears.hover({}, { x: 0, y: 0 });
     });
-    mouse.on("click", (e) => this.hears.pick(this.#hit(e)));
-    mouse.on("mousedown", (e) => {
-      const { node } = e.original instanceof MouseEvent && e.original.button === 0 ? this.#hit(e) : {};
-      if (node) this.#dragged = { id: node, from: { x: e.x, y: e.y }, moved: false };
-    });
-    mouse.on("mousemovebody", (e) => {
-      const d = this.#dragged;
-      if (!d) return;
-      e.preventSigmaDefault();
-      if (!d.moved && Math.hypot(e.x - d.from.x, e.y - d.from.y) < SLIP_PX) return;
-      if (!d.moved) this.hears.hover({}, { x: 0, y: 0 });
-      d.moved = true;
-      const { x, y } = this.#sigma.viewportToGraph(e);
-      this.#graph.mergeNodeAttributes(d.id, { x, y });
-    });
-    mouse.on("mouseup", (e) => {
-      const d = this.#dragged;
-      this.#dragged = undefined;
-      if (!d?.moved) return;
-      const { x, y } = this.#sigma.viewportToGraph(e);
-      this.hears.moved(d.id, { x, y: -y });
-    });
-    touch.on("tap", (e: TouchCoords) => {
-      const at = e.touches[0] ?? e.previousTouches[0];
-      if (at) this.hears.pick(this.#hit(at));
-    });
   }
-}
 
-function same<T extends Dot | Stroke>(a: T, b: T): boolean {
-  for (const key of Object.keys(b) as (keyof T)[]) {
-    if (key === "at") {
-      const [p, q] = [(a as Dot).at, (b as Dot).at];
-      if (p.x !== q.x || p.y !== q.y) return false;
-    } else if (a[key] !== b[key]) return false;
+  #drag(pointer: number, was: Spot, p: Spot) {
+    const other = [...this.#pointers].find(([id]) => id !== pointer)?.[1];
+    if (other) {
+      // Two fingers: what was between them stays between them.
+      const far = (q: Spot) => Math.max(10, Math.hypot(q.x - other.x, q.y - other.y));
+      const middle = { x: (p.x + other.x) / 2, y: (p.y + other.y) / 2 };
+      const moved = panned(this.#camera, (p.x - was.x) / 2, (p.y - was.y) / 2);
+      return this.#see(zoomed(moved, this.#size, far(p) / far(was), middle));
+    }
+    const press = this.#press;
+    if (!press) return;
+    if (!press.slipped && Math.hypot(p.x - press.from.x, p.y - press.from.y) < SLIP_PX) return;
+    if (!press.slipped) this.hears.hover({}, { x: 0, y: 0 });
+    press.slipped = true;
+    if (!press.node) return this.#see(panned(this.#camera, p.x - was.x, p.y - was.y));
+    const place = toPlace(this.#camera, this.#size, p);
+    const dots = this.#drawn.dots.map((d) => (d.id === press.node ? { ...d, at: place } : d));
+    this.#drawn = { ...this.#drawn, dots };
+    this.#tell();
   }
-  return true;
 }
