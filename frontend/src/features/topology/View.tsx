@@ -8,14 +8,13 @@ import { usePlace } from "@/ui/place";
 import { Details } from "./Details";
 import { List } from "./List";
 import { type Flow, flows } from "./model";
-import type { Sites } from "./sites";
+import { NO_SITES } from "./sites";
 
 const Graph = lazy(() => import("./Graph").then((m) => ({ default: m.Graph })));
 const Wide = lazy(() => import("./Wide").then((m) => ({ default: m.Wide })));
 /** From so many nodes on they are drawn by WebGL, and until so few again: it does not go back and forth. */
 const WIDE_FROM = 151;
 const WIDE_UNTIL = 140;
-const NO_SITES: Sites = new Map();
 
 const STATES: Health[] = ["healthy", "degraded", "stopped", "offline"];
 
@@ -32,19 +31,26 @@ export function View() {
     return traffic.current;
   }, [top]);
   const sites = NO_SITES;
+  // What a node can be found by, written once for every letter that is typed.
+  const found = useMemo(
+    () =>
+      new Map(
+        top?.nodes.map((n) => [
+          n.deviceId,
+          `${n.name} ${n.role} ${n.deviceId} ${n.version} ${sites.get(n.deviceId) ?? ""} ${n.capabilities.join(" ")}`.toLowerCase(),
+        ]),
+      ),
+    [top, sites],
+  );
   const keeps = useCallback(
-    (n: NonNullable<typeof top>["nodes"][number]) =>
+    (n: Topology["nodes"][number]) =>
       (!place.is || health(n, status) === place.is) &&
       (!place.role || n.role === place.role) &&
       words
         .toLowerCase()
         .split(/\s+/)
-        .every((w) =>
-          `${n.name} ${n.role} ${n.deviceId} ${n.version} ${sites.get(n.deviceId)} ${n.capabilities.join(" ")}`
-            .toLowerCase()
-            .includes(w),
-        ),
-    [words, place.is, place.role, status, sites],
+        .every((w) => found.get(n.deviceId)?.includes(w)),
+    [words, place.is, place.role, status, found],
   );
   const roles = [...new Set(top?.nodes.flatMap((n) => (n.role ? [n.role] : [])))].sort();
   const kept = top?.nodes.filter(keeps) ?? [];

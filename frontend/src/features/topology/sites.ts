@@ -4,6 +4,30 @@ import type { Spot, Spots } from "./model";
 /** Which site each node is at; who is not in it has told none. */
 export type Sites = ReadonlyMap<string, string>;
 
+export const NO_SITES: Sites = new Map();
+
+/** What a node's site file says, as far as it places devices: any zone or asset of a site may name one. */
+interface Placed {
+  sites: readonly {
+    name: string;
+    zones: readonly Placing[];
+    assets: readonly Placing[];
+  }[];
+}
+interface Placing {
+  device?: { deviceId?: string | null } | null;
+}
+/** A node that two sites name is at neither: it cannot stand on both grounds. */
+export function sitesOf({ sites }: Placed): Sites {
+  const at = new Map<string, string | undefined>();
+  for (const { name, zones, assets } of sites)
+    for (const { device } of [...zones, ...assets]) {
+      const id = device?.deviceId;
+      if (id) at.set(id, at.has(id) && at.get(id) !== name ? undefined : name);
+    }
+  return new Map([...at].flatMap(([id, name]) => (name ? [[id, name] as const] : [])));
+}
+
 export interface Ground {
   site: string;
   points: Spot[];
