@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { lab, loaded } from "./lab.mjs";
-import { mesh } from "./mesh.mjs";
+import { showMesh } from "./mesh.mjs";
 import { Node, until } from "./nodes.mjs";
 
 const MINUTES = Number(process.env.MINUTES ?? 3);
@@ -167,14 +167,9 @@ async function busy(l) {
 }
 
 async function topology(l) {
-  const many = mesh(NODES);
   const o = await l.open("/", { scope: "admin" });
   await o.page.addInitScript(watch);
-  await o.page.route(/\/topology$/, async (route) => {
-    if (!route.request().url().includes("/api/")) return route.fallback();
-    const real = await (await route.fetch()).json();
-    await route.fulfill({ json: many.next(real) });
-  });
+  const many = await showMesh(o.page, NODES);
   const load = await busy(l);
   try {
     await o.go("/topology");

@@ -67,3 +67,13 @@ export function mesh(count) {
   };
   return { ids, next };
 }
+
+/** From now on the page reads a mesh of so many nodes instead of the real one. */
+export async function showMesh(page, count) {
+  const many = mesh(count);
+  await page.route(/\/api\/.*\/topology$/, async (route) => {
+    const real = await (await route.fetch()).json();
+    await route.fulfill({ json: many.next(real) });
+  });
+  return many;
+}
