@@ -17,6 +17,15 @@ before(async () => {
 after(() => l?.close());
 
 const graph = () => o.page.locator('[data-graph="webgl"][data-settled]');
+/** Waits until everything stands; says what is there instead. */
+async function ready() {
+  await graph()
+    .waitFor()
+    .catch(async (error) => {
+      const is = await o.page.locator("main").innerText();
+      throw new Error(`${o.page.url()} shows: ${is.slice(0, 400)}\n${o.errors}\n${error.message}`);
+    });
+}
 const canvas = () => o.page.getByRole("group", { name: new RegExp(`Graph of ${COUNT} nodes`) });
 const filter = () => o.page.getByRole("searchbox");
 /** The picture, once it has been painted and stands still. */
@@ -55,7 +64,7 @@ test("it is laid out and painted beside the page, and axe finds nothing", async 
   const workers = [];
   o.page.on("worker", (w) => workers.push(w.url()));
   await o.go("/topology");
-  await graph().waitFor();
+  await ready();
   await o.page.getByRole("banner").getByText(`/${COUNT}`).waitFor();
   assert.equal(await canvas().locator("canvas").count(), 2);
   for (const name of ["layout", "painter"])
@@ -69,7 +78,7 @@ test("it is laid out and painted beside the page, and axe finds nothing", async 
 
 test("a filter fades the others and moves nothing, and the list has the same", async () => {
   await o.go("/topology");
-  await graph().waitFor();
+  await ready();
   await changes("the filter", () => filter().fill("node-12"));
   await o.page.getByText(`10 of ${COUNT}`).waitFor();
   await o.page.getByRole("button", { name: "List" }).click();
@@ -81,14 +90,14 @@ test("a filter fades the others and moves nothing, and the list has the same", a
   await o.page.waitForURL(new RegExp(`node=${many.ids[123]}`));
   await filter().fill("");
   await o.page.getByRole("button", { name: "Graph" }).click();
-  await graph().waitFor();
+  await ready();
   await o.page.locator("main").getByText(many.ids[123]).first().waitFor();
   await o.clean();
 });
 
 test("a node is selected by search and by a press, and the keys move the view", async () => {
   await o.go("/topology");
-  await graph().waitFor();
+  await ready();
   await changes("the selection", async () => {
     await o.page.keyboard.press("Control+k");
     await o.page.getByRole("combobox", { name: "Search" }).fill("node-321");
@@ -108,7 +117,7 @@ test("a node is selected by search and by a press, and the keys move the view", 
 
 test("what is dragged stays where it was put, over a reload, until it is let go", async () => {
   await o.go("/topology");
-  await graph().waitFor();
+  await ready();
   const { x, y } = await sweep();
   await o.page.mouse.down();
   await o.page.mouse.move(x + 40, y + 10, { steps: 4 });
@@ -118,10 +127,10 @@ test("what is dragged stays where it was put, over a reload, until it is let go"
   await unpin.waitFor();
   await o.page.reload();
   await loaded(o.page);
-  await graph().waitFor();
+  await ready();
   await unpin.click();
   await unpin.waitFor({ state: "detached" });
-  await graph().waitFor();
+  await ready();
   await o.clean();
 });
 

@@ -26,6 +26,7 @@ self.onmessage = ({ data }: MessageEvent<Told>) => {
     if (data.canvases) {
       painter = new Painter(...data.canvases);
       data.canvases[0].addEventListener("webglcontextlost", () => self.postMessage("lost"));
+      self.postMessage("ready");
     }
     if (data.scene) painter?.take(data.scene);
     if (data.view) view = data.view;

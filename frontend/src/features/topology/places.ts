@@ -14,13 +14,22 @@ let stoodBy = "";
 const PINS = "topology.pins";
 const SLICE_MS = 8;
 
+/** A worker that has not answered by then may never do so. */
+const WORKER_MS = 10_000;
+
 /** Lays out in a worker; where there is none, in slices between frames. The answer comes once, or never after `stop`. */
 function settle(asked: Asked, done: (spots: Spots) => void): () => void {
   let frame = 0;
   let worker: Worker | undefined;
-  const here = () => {
+  let late: ReturnType<typeof setTimeout> | undefined;
+  const end = () => {
+    clearTimeout(late);
+    cancelAnimationFrame(frame);
     worker?.terminate();
     worker = undefined;
+  };
+  const here = () => {
+    end();
     const work = layout(asked);
     const step = () => {
       if (work.run(SLICE_MS)) done(work.spots());
@@ -31,19 +40,16 @@ function settle(asked: Asked, done: (spots: Spots) => void): () => void {
   try {
     worker = new Worker(new URL("./layout.worker.ts", import.meta.url), { type: "module" });
     worker.onmessage = ({ data }: MessageEvent<Spots>) => {
-      worker?.terminate();
-      worker = undefined;
+      end();
       done(data);
     };
     worker.onerror = here;
+    late = setTimeout(here, WORKER_MS);
     worker.postMessage(asked);
   } catch {
     here();
   }
-  return () => {
-    cancelAnimationFrame(frame);
-    worker?.terminate();
-  };
+  return end;
 }
 
 export interface Places {

@@ -11,6 +11,7 @@ import type { Ground } from "./sites";
 
 /** How far a press may slip and still be one. */
 const SLIP_PX = 4;
+const WORKER_MS = 15_000;
 const ZOOM_KEY = 1.5;
 const ZOOM_WHEEL = 0.0016;
 const PAN_PX = 80;
@@ -56,11 +57,20 @@ function tones(): Tones {
 function hire(shapes: HTMLCanvasElement, names: HTMLCanvasElement, lost: () => void) {
   if (typeof shapes.transferControlToOffscreen === "function") {
     const worker = new Worker(new URL("./painter.worker.ts", import.meta.url), { type: "module" });
-    worker.onmessage = lost;
+    // One that says nothing at all paints nothing either.
+    const late = setTimeout(lost, WORKER_MS);
+    worker.onmessage = ({ data }) => {
+      clearTimeout(late);
+      if (data !== "ready") lost();
+    };
     worker.onerror = lost;
     const canvases = [shapes.transferControlToOffscreen(), names.transferControlToOffscreen()] as const;
     worker.postMessage({ canvases } satisfies Told, [...canvases]);
-    return { tell: (told: Told) => worker.postMessage(told), end: () => worker.terminate() };
+    const end = () => {
+      clearTimeout(late);
+      worker.terminate();
+    };
+    return { tell: (told: Told) => worker.postMessage(told), end };
   }
   const painter = new Painter(shapes, names);
   shapes.addEventListener("webglcontextlost", lost);
