@@ -93,6 +93,7 @@ export class Stage {
   #size: Size = { width: 0, height: 0 };
   #camera: Camera = { x: 0, y: 0, scale: 1, whole: 1 };
   #fresh = true;
+  #changed = false;
   #frame = 0;
   #pointers = new Map<number, Spot>();
   #press: { from: Spot; slipped: boolean; node?: string } | undefined;
@@ -141,7 +142,7 @@ export class Stage {
     }
   }
   #tell() {
-    this.#painter.tell({ scene: { ...this.#drawn, grounds: this.#grounds, tones: this.#tones } });
+    this.#changed = true;
     this.#soon();
   }
   /** After the theme has changed. */
@@ -154,7 +155,12 @@ export class Stage {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       const ratio = Math.min(2, window.devicePixelRatio || 1);
-      this.#painter.tell({ view: { ...this.#size, ratio, camera: this.#camera } });
+      // What changed and from where it is seen go together, or it would be seen from where one was.
+      const scene = this.#changed
+        ? { ...this.#drawn, grounds: this.#grounds, tones: this.#tones }
+        : undefined;
+      this.#changed = false;
+      this.#painter.tell({ scene, view: { ...this.#size, ratio, camera: this.#camera } });
       this.#look();
     });
   }
