@@ -48,7 +48,7 @@ export async function lab(options = {}) {
       return (await nodes.center.cli(["console", "--print", "--scope", scope])).trim();
     },
     /** Opens the console by a fresh link and goes to `path`; errors and requests are collected. */
-    async open(path = "/", { scope = "operate", ...context } = {}) {
+    async open(path = "/", { scope = "operate", language, ...context } = {}) {
       const made = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...context });
       made.setDefaultTimeout(PAGE_MS);
       const page = await made.newPage();
@@ -57,6 +57,14 @@ export async function lab(options = {}) {
       page.on("console", (m) => m.type() === "error" && errors.push(m.text()));
       page.on("pageerror", (e) => errors.push(String(e)));
       made.on("request", (r) => requests.push(r.url()));
+      // As Settings keeps it; a test that chooses there must not be overruled by every load.
+      if (language)
+        await page.addInitScript(
+          (l) =>
+            localStorage.getItem("clawmesh.language") ??
+            localStorage.setItem("clawmesh.language", JSON.stringify(l)),
+          language,
+        );
       await page.addInitScript(() => {
         window.violations = [];
         document.addEventListener("securitypolicyviolation", (e) =>
@@ -101,7 +109,7 @@ export async function loaded(page) {
   await page.waitForFunction(
     () =>
       document.querySelector("main#page")?.innerText.trim() &&
-      !document.body.innerText.includes("Reading from the node"),
+      !/Reading from the node|Wird vom Knoten gelesen/.test(document.body.innerText),
   );
 }
 
