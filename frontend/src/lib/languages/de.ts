@@ -669,4 +669,8 @@ export const de = table({
   er_UNAUTHENTICATED: "Keine Sitzung",
   er_PASSPHRASE_WRONG: "Die Passphrase ist falsch",
   er_KEY_UNPROTECTED: "Der Schlüssel hat keine Passphrase",
+  graphMany:
+    "Graph mit {n} Knoten und {links} Verbindungen. Die Pfeiltasten verschieben ihn, Plus und Minus zoomen, Pos1 zeigt alles. Die Liste hat dasselbe zum Lesen.",
+  layingOut: "Wird angeordnet …",
+  noWebgl: "Dieser Browser hat kein WebGL: So viele Knoten zeichnet er langsam. Die Liste ist schnell.",
 });
