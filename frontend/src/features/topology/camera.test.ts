@@ -33,6 +33,8 @@ describe("the camera", () => {
     expect(zoomed(c, size, 1e9, at).scale).toBeLessThan(c.scale * 100);
     expect(zoomed(c, size, 1e-9, at).scale).toBeGreaterThan(c.scale / 100);
     expect(growth(near)).toBeGreaterThan(growth(c));
+    const phone = { ...c, scale: 0.05, whole: 0.05 };
+    expect(growth(phone)).toBeLessThan(0.5);
   });
   it("moves what is seen with the hand", () => {
     const was = toPage(c, size, { x: 0, y: 0 });

@@ -61,5 +61,10 @@ export const panned = (c: Camera, dx: number, dy: number): Camera => ({
   y: c.y - dy / c.scale,
 });
 
-/** How much larger than at first a node is drawn: less than what is zoomed, or it would cover the others. */
-export const growth = (c: Camera): number => Math.max(0.6, Math.min(3, Math.sqrt(c.scale / c.whole)));
+/** At this scale nodes that stand side by side, as the layout sets them, just leave room between them. */
+const ROOMY = 0.12;
+const SMALL = 0.35;
+
+/** How much larger a node is drawn: less than what is zoomed, or it would cover the others. */
+export const growth = (c: Camera): number =>
+  Math.max(SMALL, Math.min(1, c.whole / ROOMY) * Math.min(3, Math.sqrt(c.scale / c.whole)));

@@ -44,6 +44,7 @@ const SHAPE: Record<Health, number> = {
 };
 const SELECTED = 8;
 const STRANGER = 16;
+const PALE = 32;
 const FADED = 0.28;
 const STALE = 0.45;
 const FONT = 'system-ui, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif';
@@ -119,7 +120,8 @@ void main() {
   if (stranger) {
     float rim = abs(length(p) - r * 1.12 - 3.0 * u_ratio) - 0.7 * u_ratio;
     float on = cover(rim) * step(fract(atan(p.y, p.x) * 1.2732), 0.55);
-    rgb = mix(rgb, u_rim, on * (1.0 - a));
+    bool pale = mod(floor(v_kind / 32.0), 2.0) > 0.5;
+    rgb = mix(rgb, mix(u_back, u_rim, pale ? ${FADED} : 1.0), on * (1.0 - a));
     a = max(a, on);
   }
   if (selected) {
@@ -363,7 +365,8 @@ export class Painter {
     }
     const marks: number[] = [];
     for (const d of [...dots].sort((x, y) => above(x) - above(y))) {
-      const kind = SHAPE[d.is] + (d.selected ? SELECTED : 0) + (d.stranger ? STRANGER : 0);
+      const kind =
+        SHAPE[d.is] + (d.selected ? SELECTED : 0) + (d.stranger ? STRANGER : 0) + (d.faded ? PALE : 0);
       const tone = tones.is[d.is];
       marks.push(d.at.x, d.at.y, d.radius, kind, ...unit(d.faded ? mix(back, tone, FADED) : tone));
     }
