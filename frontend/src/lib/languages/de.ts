@@ -675,4 +675,8 @@ export const de = table({
   silentHours: "Stille Stunden, in Ortszeit",
   silentFrom: "Von",
   silentTo: "Bis",
+  graphMany:
+    "Graph mit {n} Knoten und {links} Verbindungen. Die Pfeiltasten verschieben ihn, Plus und Minus zoomen, Pos1 zeigt alles. Die Liste hat dasselbe zum Lesen.",
+  layingOut: "Wird angeordnet …",
+  noWebgl: "Dieser Browser hat kein WebGL: So viele Knoten zeichnet er langsam. Die Liste ist schnell.",
 });
