@@ -612,3 +612,79 @@ fn whoever_approves_at_l3_names_what_will_move() {
     assert!(place.moves(&id).is_empty());
     node.kill();
 }
+
+#[test]
+fn asking_for_the_same_again_says_so_and_a_stopped_executor_takes_no_wish() {
+    let place = Place::new();
+    place.enrolled();
+    let node = place.field(&[]);
+    let id = place.propose(3);
+    let wish = ["propose", VALVE, "open", "durationSec=3", "--reason", "dry"];
+    let again = place.json(&wish);
+    assert_eq!(
+        (&again["standing"], &again["proposalId"]),
+        (&Value::Bool(true), &Value::from(id.as_str())),
+        "{again}"
+    );
+    assert_eq!(
+        again["standingSince"],
+        place.proposal(&id).unwrap()["createdAt"]
+    );
+    let said = place.run(&wish);
+    assert_eq!(said.code, 0, "{said:?}");
+    for words in ["this wish already waits as", id.as_str(), "it stands since"] {
+        assert!(said.out.contains(words), "{words:?} is missing: {said:?}");
+    }
+    assert_eq!(place.json(&["proposals"]).as_array().unwrap().len(), 1);
+
+    place.json(&["estop", "--reason", "smoke"]);
+    for seconds in ["durationSec=3", "durationSec=4"] {
+        let wish = ["propose", VALVE, "open", seconds, "--reason", "dry"];
+        place
+            .run(&wish)
+            .fails(1, &["ESTOP", "smoke", "estop release"]);
+    }
+    assert_eq!(
+        place
+            .json(&["proposals", "--all"])
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    place.json(&["estop", "release", "--reason", "steam"]);
+    assert_ne!(place.propose(4), id);
+    assert_eq!(node.stop(), 0);
+}
+
+#[test]
+fn deciding_what_has_ended_is_no_success_and_tells_how_it_ended() {
+    let place = Place::new();
+    place.enrolled();
+    let node = place.field(&[]);
+    let (done, refused) = (place.propose(1), place.propose(2));
+    place.json(&["approve", &done]);
+    let rejected = place.json(&["reject", &refused, "--note", "wet"]);
+    assert_eq!(rejected["repeated"], false, "{rejected}");
+    place.await_status(&done, &["completed"]);
+    place
+        .run(&["approve", &done])
+        .fails(1, &["nothing has changed", "it has ended: completed"]);
+    place.run(&["reject", &done]).fails(
+        1,
+        &["PROPOSAL_NOT_WAITING", "nothing has changed", "completed"],
+    );
+    let again = place.run(&["reject", &refused, "--json"]);
+    again.fails(1, &["nothing has changed", "rejected by ada"]);
+    let again: Value = serde_json::from_str(&again.out).unwrap();
+    assert_eq!(
+        (&again["repeated"], &again["approvals"]),
+        (&true.into(), &0.into()),
+        "a rejection is no approval: {again}"
+    );
+    place
+        .run(&["approve", &refused])
+        .fails(1, &["PROPOSAL_NOT_WAITING", "rejected by ada"]);
+    place.run(&["stop", &done]).fails(1, &["CONFLICT", "runs"]);
+    assert_eq!(node.stop(), 0);
+}

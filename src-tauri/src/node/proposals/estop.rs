@@ -83,16 +83,18 @@ pub fn stored(conn: &Connection) -> Result<Option<Latch>, StoreError> {
 pub(super) fn check(shared: &Shared, conn: &Connection) -> Result<(), StoreError> {
     match stored(conn)?.or_else(|| shared.running.latched()) {
         None => Ok(()),
-        Some(latch) => Err(StoreError::Refused(refusal(&latch))),
+        Some(latch) => Err(StoreError::Refused(refusal(shared, &latch))),
     }
 }
 
-fn refusal(latch: &Latch) -> Refusal {
+fn refusal(shared: &Shared, latch: &Latch) -> Refusal {
     Refusal::new(
         Code::Estop,
         format!(
-            "the emergency stop is latched (by {}: {}); nothing moves until it is released at this node: clawmesh-node estop release",
-            latch.by, latch.reason
+            "the emergency stop is latched at executor {} (by {}: {}); nothing moves until it is released at that node: clawmesh-node estop release",
+            shared.own_id().short(),
+            latch.by,
+            latch.reason
         ),
     )
 }

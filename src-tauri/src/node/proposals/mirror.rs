@@ -14,11 +14,16 @@ use crate::domain::proposal::{Outcome, SignedProposal, Status};
 use crate::node::links::LinkHandle;
 use crate::node::shared::{Shared, store_refusal};
 
-/// Takes a `proposal.update` event or a mint's answer from the executor's link.
+/// Takes a `proposal.update` event or a mint's answer from the executor's link; the record that was
+/// signed and where the executor says it stands.
 ///
 /// # Errors
 /// `WRONG_EXECUTOR`, `DIGEST_MISMATCH` or `INVALID_PARAMS`.
-pub async fn take(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result<(), Refusal> {
+pub async fn take(
+    shared: &Shared,
+    link: &LinkHandle,
+    payload: &Value,
+) -> Result<(SignedProposal, Status), Refusal> {
     let bad = |what: &str| Refusal::new(Code::InvalidParams, format!("proposal.update: {what}"));
     let device = &link.info.device;
     let key = shared
@@ -91,7 +96,7 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result
             .await;
         shared.proposals_changed();
     }
-    Ok(())
+    Ok((signed, status))
 }
 
 /// The decisions the executor says it took about this very record. They tell the story here; only the

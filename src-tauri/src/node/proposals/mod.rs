@@ -47,6 +47,9 @@ pub struct Standing {
     pub approvals: u32,
     /// Distinct operators needed.
     pub required: u32,
+    /// Whether this very decision had been taken before, so that nothing changed now.
+    #[serde(default)]
+    pub repeated: bool,
     /// What that means, in a sentence.
     pub detail: String,
 }
