@@ -161,11 +161,15 @@ async fn halt(shared: &Shared, latch: Latch) -> Result<Halted, Refusal> {
     let (kept, actuators) = tokio::join!(keep(shared, &latch), all_safe(shared));
     shared.metrics.estops.inc();
     let unsafe_ones = actuators.iter().filter(|a| !a.safe).count();
+    let came_to = match (actuators.len(), unsafe_ones) {
+        (0, _) => "this node has no actuators".to_owned(),
+        (1, 0) => "its actuator is in its safe state".to_owned(),
+        (n, 0) => format!("its {n} actuators are in their safe states"),
+        (n, bad) => format!("{bad} of {n} actuators NOT confirmed safe"),
+    };
     let message = format!(
-        "Emergency stop by {}: {} ({} actuators, {unsafe_ones} not confirmed safe)",
-        latch.by,
-        latch.reason,
-        actuators.len()
+        "Emergency stop by {}: {} ({came_to})",
+        latch.by, latch.reason
     );
     let data = json!({"id": latch.id, "by": latch.by, "actuators": actuators});
     shared
