@@ -430,7 +430,7 @@ pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
     }
     let open = shared
         .store
-        .read("recover", |c| proposals::own_open(c, QUERY_MAX))
+        .read("recover", |c| proposals::own_open_all(c, QUERY_MAX))
         .await?;
     for row in open.into_iter().filter(|r| r.status == Status::Executing) {
         let target: Capability = row.target.parse().map_err(|_| {

@@ -222,7 +222,7 @@ pub async fn expire(shared: Shared) {
         let now = shared.now();
         let waiting = shared
             .store
-            .read("expiry", move |c| proposals::own_open(c, QUERY_MAX))
+            .read("expiry", |c| proposals::own_open_all(c, QUERY_MAX))
             .await;
         let waiting = waiting.unwrap_or_default();
         let count = waiting
