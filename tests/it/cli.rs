@@ -658,6 +658,40 @@ fn asking_for_the_same_again_says_so_and_a_stopped_executor_takes_no_wish() {
 }
 
 #[test]
+fn a_role_where_a_preset_goes_is_told_so_and_the_other_way_round() {
+    let place = Place::new();
+    let id = key(4).id().to_string();
+    place
+        .run(&["trust", "add", &id, "--as", "planner"])
+        .fails(2, &["role", "command-center"]);
+    place
+        .run(&["trust", "add", &id, "--as", "sensor"])
+        .fails(2, &["role", "trusted as field"]);
+    place
+        .run(&["start", "--role", "command-center"])
+        .fails(2, &["preset", "planner"]);
+    assert_eq!(place.json(&["trust", "list"]), serde_json::json!([]));
+}
+
+#[test]
+fn a_trusted_device_without_an_address_is_a_peer_that_is_waited_for() {
+    let place = Place::new();
+    let id = key(4).id().to_string();
+    place.json(&["trust", "add", &id, "--name", "north"]);
+    let node = place.start(&[]);
+    let peers = place.json(&["peers"]);
+    assert_eq!(peers[0]["deviceId"], id.as_str(), "{peers}");
+    assert_eq!(
+        (&peers[0]["state"], &peers[0]["displayName"]),
+        (&"waiting".into(), &"north".into())
+    );
+    let told = place.run(&["peers"]).out;
+    assert!(told.contains("has not connected since"), "{told}");
+    assert!(peers[0]["since"].as_u64().unwrap() > 0, "{peers}");
+    assert_eq!(node.stop(), 0);
+}
+
+#[test]
 fn deciding_what_has_ended_is_no_success_and_tells_how_it_ended() {
     let place = Place::new();
     place.enrolled();
