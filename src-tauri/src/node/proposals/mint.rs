@@ -11,7 +11,7 @@ use super::{estop, execute, gate, history, open, refused, row_of, step};
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, facts, frames, proposals, runs};
 use crate::domain::base::limits::{PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX};
-use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, Taint, TimeMs};
+use crate::domain::base::{Code, DeviceId, Refusal, Taint, TimeMs};
 use crate::domain::gate::{ActuationRuling, Permit};
 use crate::domain::plan::Draft;
 use crate::domain::policy::{EvidenceView, Level, Phase, Request, Ruling, Terms};
@@ -321,13 +321,13 @@ fn record(
         .random
         .bytes()
         .map_err(|e| refused(Code::InternalError, e.to_string()))?;
-    let id = shared.fresh_id().map_err(StoreError::Refused)?;
+    let nonce = URL_SAFE_NO_PAD.encode(nonce);
     Ok(ProposalRecord {
         version: 1,
         mesh_id: shared.mesh.clone(),
         executor: shared.own_id().clone(),
-        proposal_id: ProposalId::from(id),
-        nonce: URL_SAFE_NO_PAD.encode(nonce),
+        proposal_id: ProposalRecord::id_for(&shared.mesh, shared.own_id(), &nonce),
+        nonce,
         draft_id: draft.draft_id.clone(),
         requested_by: RequestedBy {
             device_id: from.clone(),

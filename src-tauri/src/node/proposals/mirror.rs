@@ -97,6 +97,12 @@ pub async fn take(
             "a proposal is only taken from the executor that minted it",
         ));
     }
+    if !record.has_own_id() {
+        return Err(Refusal::new(
+            Code::DigestMismatch,
+            "the proposal's id does not follow from its executor and nonce",
+        ));
+    }
     if record.mesh_id != shared.mesh {
         return Err(Refusal::new(
             Code::WrongMesh,
