@@ -153,6 +153,32 @@ fn proposals_have_the_fields_of_the_contract_and_prefixes_must_be_unique() {
             assert!(!evidence[field].is_null(), "{field}: {evidence}");
         }
     }
+    // The same list in pages.
+    let tokens = std::fs::read_to_string(place.state().join("tokens.json")).unwrap();
+    let tokens: Value = serde_json::from_str(&tokens).unwrap();
+    let bearer = format!("authorization: Bearer {}", tokens["read"].as_str().unwrap());
+    let page = |query: &str| {
+        let path = format!("/api/operator/v1/proposals?{query}");
+        let (status, body) = node.http("GET", &path, &[&bearer]);
+        (status, serde_json::from_str::<Value>(&body).unwrap())
+    };
+    let mut paged: Vec<Value> = Vec::new();
+    loop {
+        let before = paged
+            .last()
+            .map(|p| format!("&before={}", p["id"].as_str().unwrap()));
+        let (_, more) = page(&format!("limit=6{}", before.unwrap_or_default()));
+        let more = more.as_array().unwrap();
+        assert!(more.len() <= 6);
+        if more.is_empty() {
+            break;
+        }
+        paged.extend(more.iter().cloned());
+    }
+    let ids_of = |list: &[Value]| -> Vec<Value> { list.iter().map(|p| p["id"].clone()).collect() };
+    assert_eq!(ids_of(&paged), ids_of(listed.as_array().unwrap()));
+    assert_eq!(page("limit=100000").0, 400);
+    assert_eq!(page("before=00000000-dead").0, 404);
     let twice = ids
         .iter()
         .find(|a| ids.iter().filter(|b| b[..1] == a[..1]).count() > 1)
