@@ -327,6 +327,19 @@ impl Said {
     }
 }
 
+impl Said {
+    /// A failure that is told on several lines of stderr: these, by a word of each.
+    pub fn fails_on_lines(&self, code: i32, words: &[&str]) -> &Self {
+        assert_eq!(self.code, code, "{}: {self:?}", self.line);
+        let lines: Vec<&str> = self.err.lines().collect();
+        assert_eq!(lines.len(), words.len(), "{self:?}");
+        for (line, word) in lines.iter().zip(words) {
+            assert!(line.contains(word), "{word:?} is missing: {self:?}");
+        }
+        self
+    }
+}
+
 impl Running {
     pub fn port(&self) -> u16 {
         self.address.port()
@@ -453,6 +466,11 @@ impl Session {
     pub fn say(&mut self, word: &str) {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(format!("{word}\n").as_bytes()).unwrap();
+    }
+
+    /// Ends its input: nobody is there to answer.
+    pub fn hang_up(&mut self) {
+        drop(self.child.stdin.take());
     }
 
     /// How it ended.

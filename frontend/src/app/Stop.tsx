@@ -2,11 +2,20 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { device } from "@/lib/format";
-import { codeWord, t } from "@/lib/i18n";
+import { codeWord, type Key, t } from "@/lib/i18n";
 import { call, type EstopReport } from "@/node/client";
 import { useEstop, useSession } from "@/node/reads";
 import { inWindow, onStop, stopSeen } from "@/platform/desktop";
 import { AskReason, Button, Dialog, STOP_ASKED, State, Txt } from "@/ui/kit";
+
+/** What is known of an executor that did not say it is latched: no more is claimed than that. */
+const KNOWN = {
+  latched: "latched",
+  until_restart: "stopUntilRestart",
+  refused: "notLatched",
+  no_answer: "stopNoAnswer",
+  not_told: "stopNotTold",
+} as const satisfies Record<EstopReport["executors"][number]["known"], Key>;
 
 export function StopButton() {
   const latched = useEstop().data?.latched ?? false;
@@ -76,7 +85,7 @@ export function StopReport() {
                   <div className="flex flex-wrap justify-between gap-2">
                     <Txt className="font-medium">{e.name ?? e.deviceId.slice(0, 8)}</Txt>
                     <span className={e.latched ? "text-ok" : "text-danger"}>
-                      {e.latched ? `■ ${t("latched")}` : `▲ ${t("notLatched")}`}
+                      {e.latched ? `■ ${t("latched")}` : `▲ ${t(KNOWN[e.known])}`}
                     </span>
                   </div>
                   {e.problem ? (

@@ -117,6 +117,9 @@ export const de = table({
   reasonNeeded: "Ein Grund ist nötig.",
   latched: "angehalten",
   notLatched: "nicht angehalten",
+  stopUntilRestart: "gestoppt, nicht verriegelt: ein Neustart hebt es auf",
+  stopNoAnswer: "beauftragt, keine Antwort: gestoppt oder auch nicht",
+  stopNotTold: "nicht erreicht: ob er gestoppt ist, ist nicht bekannt",
   safe: "sicher",
   notSafe: "NICHT SICHER",
   noActuators: "keine Aktoren",
@@ -675,4 +678,8 @@ export const de = table({
   silentHours: "Stille Stunden, in Ortszeit",
   silentFrom: "Von",
   silentTo: "Bis",
+  graphMany:
+    "Graph mit {n} Knoten und {links} Verbindungen. Die Pfeiltasten verschieben ihn, Plus und Minus zoomen, Pos1 zeigt alles. Die Liste hat dasselbe zum Lesen.",
+  layingOut: "Wird angeordnet …",
+  noWebgl: "Dieser Browser hat kein WebGL: So viele Knoten zeichnet er langsam. Die Liste ist schnell.",
 });

@@ -106,6 +106,9 @@ export const en = {
   reasonNeeded: "A reason is needed.",
   latched: "latched",
   notLatched: "not latched",
+  stopUntilRestart: "stopped, not latched: it ends with a restart",
+  stopNoAnswer: "told, no answer: it may have stopped or not",
+  stopNotTold: "not told: whether it is stopped is not known",
   safe: "safe",
   notSafe: "NOT SAFE",
   noActuators: "no actuators",
@@ -651,4 +654,8 @@ export const en = {
   er_UNAUTHENTICATED: "No session",
   er_PASSPHRASE_WRONG: "The passphrase is wrong",
   er_KEY_UNPROTECTED: "The key has no passphrase",
+  graphMany:
+    "Graph of {n} nodes and {links} links. Arrow keys move it, plus and minus zoom, Home shows all of it. The list has the same for reading.",
+  layingOut: "Laying out…",
+  noWebgl: "This browser has no WebGL: so many nodes are slow to draw. The list is quick.",
 } as const;
