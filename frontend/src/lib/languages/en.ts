@@ -106,6 +106,9 @@ export const en = {
   reasonNeeded: "A reason is needed.",
   latched: "latched",
   notLatched: "not latched",
+  stopUntilRestart: "stopped, not latched: it ends with a restart",
+  stopNoAnswer: "told, no answer: it may have stopped or not",
+  stopNotTold: "not told: whether it is stopped is not known",
   safe: "safe",
   notSafe: "NOT SAFE",
   noActuators: "no actuators",
@@ -532,6 +535,11 @@ export const en = {
   keysCompare: "Compare with the person's browser",
   keysFrom: "{name}, from a session of {from}",
   keysDecline: "Not this one",
+  autostart: "Start with my session, in the tray",
+  notifications: "Tell of proposals by notifications",
+  silentHours: "Silent hours, in local time",
+  silentFrom: "From",
+  silentTo: "Until",
 
   language: "Language",
 
