@@ -1,8 +1,10 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import tailwind from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
-import { defineConfig, type ProxyOptions } from "vite";
+import { defineConfig, type Plugin, type ProxyOptions } from "vite";
 
 // The node that development and previews talk to. With CLAWMESH_DEV_TOKEN_FILE (a node's tokens.json) the
 // proxy adds the token, so that the page never sees one; without it, open the node's one-time link
@@ -30,9 +32,21 @@ const toNode: ProxyOptions = {
 };
 const proxy = { "/api": toNode, "/console": toNode };
 
+/** A packed copy beside each file: the node embeds it and sends it to browsers that take it. */
+const packed: Plugin = {
+  name: "packed",
+  apply: "build",
+  writeBundle({ dir = "dist" }, bundle) {
+    for (const name of Object.keys(bundle)) {
+      const file = join(dir, name);
+      writeFileSync(`${file}.gz`, gzipSync(readFileSync(file), { level: 9 }));
+    }
+  },
+};
+
 export default defineConfig({
   base: "/",
-  plugins: [react(), tailwind()],
+  plugins: [react(), tailwind(), packed],
   resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
   worker: { format: "es" },
   build: { target: "safari18", modulePreload: { polyfill: false }, assetsInlineLimit: 0 },

@@ -61,16 +61,20 @@ async function firstPage(l) {
   await cdp.send("Network.enable");
   await cdp.send("Network.setCacheDisabled", { cacheDisabled: true });
   const kinds = new Map();
+  const parts = [];
   let bytes = 0;
   cdp.on("Network.responseReceived", (e) => kinds.set(e.requestId, e.response.url));
   cdp.on("Network.loadingFinished", (e) => {
     const url = kinds.get(e.requestId) ?? "";
-    if (!url.includes("/api/")) bytes += e.encodedDataLength;
+    if (url.includes("/api/")) return;
+    bytes += e.encodedDataLength;
+    parts.push(`${url.split("/").pop() || "/"} ${Math.round(e.encodedDataLength / 1000)}`);
   });
   await o.page.reload();
   await loaded(o.page);
   await o.page.waitForLoadState("networkidle", { timeout: 3_000 }).catch(() => undefined);
   say("first page, as it travels", Math.round(bytes / 1000), "kB", "≤ 350");
+  note(parts.join(", "));
   const painted = await o.page.evaluate(
     () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0,
   );
@@ -108,7 +112,7 @@ async function pages(l) {
     for (const from of RAIL)
       for (const to of RAIL)
         if (from !== to) {
-          await o.page.evaluate(turn, from);
+          if (new URL(o.page.url()).pathname !== from[0]) await o.page.evaluate(turn, from);
           const ms = await o.page.evaluate(turn, to);
           again.push(ms);
           if (ms > 100) slow.push(`${from[1]}→${to[1]} ${Math.round(ms)}`);
