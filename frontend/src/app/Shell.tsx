@@ -2,11 +2,11 @@
 
 import { useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
+import { useEffect, useState, useSyncExternalStore } from "react";
 import { clockAhead } from "@/lib/clock";
 import { type Health, overall, type Seen, troubles, type Trouble as Wrong } from "@/lib/condition";
 import { span } from "@/lib/format";
-import { t } from "@/lib/i18n";
+import { clockTime, language, onLanguage, t } from "@/lib/i18n";
 import { recall } from "@/lib/keep";
 import { isFirstRun, welcomeKey } from "@/lib/welcome";
 import { tame } from "@/lib/words";
@@ -44,6 +44,7 @@ function NotOpen({ onRetry }: { onRetry: () => void }) {
 function Open() {
   const client = useQueryClient();
   const [palette, setPalette] = useState(false);
+  const tongue = useSyncExternalStore(onLanguage, language);
   useEffect(() => follow(client), [client]);
   useEffect(() => {
     const onKey = (e: KeyboardEvent) => {
@@ -59,7 +60,7 @@ function Open() {
   const here = path === "/welcome" ? "welcome" : PAGES.find(([to]) => to === path)?.[1];
   useEffect(() => {
     document.title = here ? `${t(here)} · ClawMesh` : "ClawMesh";
-  }, [here]);
+  }, [here, tongue]);
 
   return (
     <div className="flex h-full flex-col">
@@ -77,7 +78,8 @@ function Open() {
           className="flex min-h-0 min-w-0 flex-1 flex-col overflow-auto p-3 outline-none"
         >
           <h1 className="sr-only">{here ? t(here) : "ClawMesh"}</h1>
-          <Outlet />
+          {/* Another language draws the page anew at the same address; what is around it only speaks differently. */}
+          <Outlet key={tongue} />
         </main>
       </div>
       {palette ? <Palette onClose={() => setPalette(false)} /> : null}
@@ -216,7 +218,7 @@ function told(x: Wrong, estop: Seen["estop"]): { text: string; to?: string; extr
       return {
         text: t("latchedBy", {
           by: tame(latch?.by || t("notKnown"), 80),
-          when: latch ? new Date(latch.since).toLocaleTimeString("en-GB") : "–",
+          when: latch ? clockTime(latch.since) : "–",
           reason: tame(latch?.reason || "–", 200),
         }),
         extra: <ReleaseButton key="release" />,
@@ -233,7 +235,7 @@ function told(x: Wrong, estop: Seen["estop"]): { text: string; to?: string; extr
     case "refused":
       return { text: t("refusedLine", { text }), to: "/trust" };
     case "drafts":
-      return { text: t("draftsLine", { n: text }), to: "/approvals" };
+      return { text: t("draftsLine", { n: Number(text) }), to: "/approvals" };
     case "browserClock":
       return {
         text: t((x.ms ?? 0) > 0 ? "browserBehind" : "browserAhead", { span: span(Math.abs(x.ms ?? 0)) }),
@@ -261,7 +263,7 @@ function Trouble() {
           <span className="min-w-0">
             {link.heard
               ? t("lost", {
-                  time: new Date(link.heard).toLocaleTimeString("en-GB"),
+                  time: clockTime(link.heard),
                   age: span(now - link.heard),
                 })
               : t("lostNever")}
@@ -306,7 +308,7 @@ function Rail() {
   return (
     <nav
       aria-label={t("nav")}
-      className="flex shrink-0 border-line border-t bg-s1 sm:w-14 sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:py-2 min-[90rem]:w-40"
+      className="flex shrink-0 border-line border-t bg-s1 sm:w-14 sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:py-2 min-[90rem]:w-44"
     >
       <div
         className={cx(

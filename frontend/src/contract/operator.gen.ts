@@ -1091,6 +1091,140 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/operators/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Keys made in browsers that wait for an administrator.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EnrolRequestView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Ask that a key made in a browser be enrolled.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["EnrolAsk"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EnrolRequestView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/operators/requests/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Forget a key that waits.
+         * @description Needs the admin scope.
+         */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EnrolRequestView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/operators/{id}/revoke": {
         parameters: {
             query?: never;
@@ -3047,6 +3181,38 @@ export interface components {
         EndedView: {
             /** @description `false` where there was none to end, as with a token. */
             ended: boolean;
+        };
+        /** @description A key that a browser made and would like to decide with. */
+        EnrolAsk: {
+            /** @description The person's name. */
+            name: string;
+            /** @description The public half, base64url. */
+            publicKey: string;
+        };
+        /** @description A key that waits for an administrator. */
+        EnrolRequestView: {
+            /**
+             * Format: int64
+             * @description When it was asked, in milliseconds since 1970.
+             */
+            askedAt: number;
+            /** @description The same as a number. */
+            digits: string;
+            /** @description Seven pictures to compare with those at the person's browser. */
+            emoji: components["schemas"]["PairEmoji"][];
+            /**
+             * Format: int64
+             * @description When it is forgotten, in milliseconds since 1970.
+             */
+            expiresAt: number;
+            /** @description Who asked: the name of the browser session or the token. */
+            from: string;
+            /** @description The person's name, as they gave it. */
+            name: string;
+            /** @description The id that the operator would have. */
+            operatorId: string;
+            /** @description The public half, base64url. */
+            publicKey: string;
         };
         /** @description What every refused request is answered with. */
         ErrorBody: {

@@ -3,7 +3,7 @@ import { type FormEvent, useEffect, useRef, useState } from "react";
 import { alerting } from "@/lib/alerts";
 import { health } from "@/lib/condition";
 import { span, value } from "@/lib/format";
-import { healthKey, statusWord, t } from "@/lib/i18n";
+import { healthKey, plannerWord, statusWord, t } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
 import { call, type Draft, type Fact } from "@/node/client";
 import { isWaiting } from "@/node/patch";
@@ -60,7 +60,7 @@ export function View() {
                   name: status.displayName,
                   up: span(status.uptimeMs),
                   peers: status.peers.length,
-                  frames: status.frames.toLocaleString("en-US"),
+                  frames: status.frames,
                   waiting: status.proposalsWaiting,
                 }),
                 ...status.problems,
@@ -140,7 +140,7 @@ export function View() {
           <span>◇ {t("noModel")}</span>
           {planner ? (
             <span className={planner.state === "paused" ? "text-warn" : undefined}>
-              {t("plannerState")}: <Txt max={160}>{planner.why}</Txt>
+              {t("plannerState")}: <Txt max={160}>{plannerWord(planner)}</Txt>
             </span>
           ) : null}
         </p>

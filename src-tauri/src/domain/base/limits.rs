@@ -104,6 +104,10 @@ pub const BROWSER_SESSION_TTL_MS: u64 = 12 * 3_600_000;
 pub const BROWSER_SESSION_IDLE_MS: u64 = 3_600_000;
 /// Most browser sessions; the one unused for longest makes room.
 pub const BROWSER_SESSIONS_MAX: usize = 64;
+/// How long a key made in a browser waits for an administrator, in milliseconds.
+pub const ENROL_REQUEST_TTL_MS: u64 = 600_000;
+/// Most keys that wait for an administrator.
+pub const ENROL_REQUESTS_MAX: usize = 8;
 /// Links that failed to open within a minute before further failures are answered briefly.
 pub const CONSOLE_FAILURES_MAX: usize = 10;
 /// Shortest passphrase that protects an operator key, in characters.
@@ -246,6 +250,20 @@ pub const TRAY_PROPOSALS_MAX: usize = 8;
 pub const TRAY_NODES_MAX: usize = 20;
 /// How long changes are gathered before tray and notifications follow, in milliseconds.
 pub const TRAY_SETTLE_MS: u64 = 100;
+/// How long the session bus may take to say whether a tray is there, in milliseconds.
+pub const TRAY_ASK_MS: u64 = 1_500;
+/// How often it is asked, in milliseconds.
+pub const TRAY_LOOK_MS: u64 = 3_000;
+/// How long a hidden window may be without a tray that leads to it, in milliseconds: panels start late.
+pub const TRAY_GRACE_MS: u64 = 10_000;
+/// How long the tray's emergency stop waits for a node that is just starting, in milliseconds.
+pub const WINDOW_STOP_MS: u64 = 5_000;
+/// How long the application waits for its node to end before it ends without it, in milliseconds.
+pub const WINDOW_END_MS: u64 = 2 * SHUTDOWN_DEADLINE_MS;
+/// How long it then waits for its notifications to be taken off the screen, in milliseconds.
+pub const WINDOW_FAREWELL_MS: u64 = 1_000;
+/// How long the notification daemon may take to show one, in milliseconds.
+pub const NOTIFY_MS: u64 = 5_000;
 /// Addresses seen on the LAN that are kept for one device.
 pub const PEER_SEEN_MAX: usize = 4;
 /// Messages a socket may send before it has authenticated.
