@@ -4,5 +4,6 @@ import { applyTheme } from "@/platform/browser";
 
 // Looks and language come first: charts read the language when they are imported.
 applyTheme();
-document.documentElement.lang = setLanguage("en");
-void import("./app/start").then(({ start }) => start());
+void setLanguage()
+  .then(() => import("./app/start"))
+  .then(({ start }) => start());

@@ -31,3 +31,4 @@ mod recorded;
 mod records;
 mod starting;
 mod topology;
+mod twin;

@@ -6,7 +6,7 @@ import { useEffect, useState } from "react";
 import { clockAhead } from "@/lib/clock";
 import { type Health, overall, type Seen, troubles, type Trouble as Wrong } from "@/lib/condition";
 import { span } from "@/lib/format";
-import { t } from "@/lib/i18n";
+import { clockTime, t } from "@/lib/i18n";
 import { recall } from "@/lib/keep";
 import { isFirstRun, welcomeKey } from "@/lib/welcome";
 import { tame } from "@/lib/words";
@@ -216,7 +216,7 @@ function told(x: Wrong, estop: Seen["estop"]): { text: string; to?: string; extr
       return {
         text: t("latchedBy", {
           by: tame(latch?.by || t("notKnown"), 80),
-          when: latch ? new Date(latch.since).toLocaleTimeString("en-GB") : "–",
+          when: latch ? clockTime(latch.since) : "–",
           reason: tame(latch?.reason || "–", 200),
         }),
         extra: <ReleaseButton key="release" />,
@@ -233,7 +233,7 @@ function told(x: Wrong, estop: Seen["estop"]): { text: string; to?: string; extr
     case "refused":
       return { text: t("refusedLine", { text }), to: "/trust" };
     case "drafts":
-      return { text: t("draftsLine", { n: text }), to: "/approvals" };
+      return { text: t("draftsLine", { n: Number(text) }), to: "/approvals" };
     case "browserClock":
       return {
         text: t((x.ms ?? 0) > 0 ? "browserBehind" : "browserAhead", { span: span(Math.abs(x.ms ?? 0)) }),
@@ -261,7 +261,7 @@ function Trouble() {
           <span className="min-w-0">
             {link.heard
               ? t("lost", {
-                  time: new Date(link.heard).toLocaleTimeString("en-GB"),
+                  time: clockTime(link.heard),
                   age: span(now - link.heard),
                 })
               : t("lostNever")}

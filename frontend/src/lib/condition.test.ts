@@ -64,7 +64,7 @@ describe("condition", () => {
       node({ name: `n${i}`, connected: false, fresh: false }),
     );
     const list = troubles(seen({}, { topology: { nodes, links: [], at: 0 } }));
-    expect(list.map((x) => x.text)).toEqual(["n0, n1, n2, n3, n4, n5 +34"]);
+    expect(list.map((x) => x.text)).toEqual(["n0, n1, n2, n3, n4, n5 and 34 more"]);
   });
   it("does not mourn a node that said goodbye", () => {
     const left = {

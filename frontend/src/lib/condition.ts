@@ -1,5 +1,6 @@
 /** How a node and the whole mesh are doing, from what was read; pure, and the same everywhere. */
 import type { components } from "@/contract/operator.gen";
+import { listed, t } from "./i18n";
 
 type S = components["schemas"];
 export type Health = "healthy" | "degraded" | "needs" | "stopped" | "offline" | "unknown";
@@ -53,10 +54,10 @@ export function troubles({ status, topology, peers, estop, clockMs = 0 }: Seen):
   const list: Trouble[] = [];
   if (estop?.latched) list.push({ is: "stopped", what: "estopOwn", text: "" });
   const names = (of: { name?: string | null; deviceId: string }[]) =>
-    of
-      .slice(0, NAMED_MAX)
-      .map((n) => n.name || n.deviceId.slice(0, 8))
-      .join(", ") + (of.length > NAMED_MAX ? ` +${of.length - NAMED_MAX}` : "");
+    listed([
+      ...of.slice(0, NAMED_MAX).map((n) => n.name || n.deviceId.slice(0, 8)),
+      ...(of.length > NAMED_MAX ? [t("moreTroubles", { n: of.length - NAMED_MAX })] : []),
+    ]);
   const stopped = topology?.nodes.filter((n) => n.estop && !n.own) ?? [];
   if (stopped.length) list.push({ is: "stopped", what: "estopOther", text: names(stopped) });
   const policy = status?.policy.problem;

@@ -1,6 +1,6 @@
 /** Pure formatting: ages, times, numbers, short ids, action sentences. No value is ever invented. */
 
-import { t } from "./i18n";
+import { clockTime, dateTime, dayOf, fixed, number, t } from "./i18n";
 
 /** A short id for people; the full one stays in the title. */
 export const short = (id: string | null | undefined): string => (id ? id.slice(0, 8) : "");
@@ -20,16 +20,12 @@ export function span(ms: number): string {
 export function when(time: number, now: number): string {
   const age = now - time;
   if (age >= 0 && age < 3_600_000) return t("ago", { span: span(age) });
-  const d = new Date(time);
-  const clock = d.toLocaleTimeString("en-GB");
-  return new Date(now).toDateString() === d.toDateString()
-    ? clock
-    : `${d.toLocaleDateString("en-CA")} ${clock}`;
+  const clock = clockTime(time);
+  return new Date(now).toDateString() === new Date(time).toDateString() ? clock : `${dayOf(time)}, ${clock}`;
 }
 
 /** Absolute with zone. */
-export const absolute = (time: number): string =>
-  new Date(time).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "long" });
+export const absolute = dateTime;
 
 /** Minutes and seconds left, never negative. */
 export function left(ms: number): string {
@@ -47,9 +43,12 @@ export function value(v: unknown, unit?: string | null): string {
   if (unit === "bytes" || unit === "B") return bytes(v);
   if (unit === "bytes/s" || unit === "B/s") return `${bytes(v)}/s`;
   const digits = Math.abs(v) >= 1000 || Number.isInteger(v) ? 0 : Math.abs(v) >= 10 ? 1 : 2;
-  const n = v.toLocaleString("en-US", { maximumFractionDigits: digits });
-  return unit ? (unit === "%" ? `${n}%` : `${n} ${unit}`) : n;
+  if (unit === "%") return number(v, digits, "percent");
+  return unit ? `${number(v, digits)} ${unit}` : number(v, digits);
 }
+
+/** "12.3 ms". */
+export const millis = (ms: number, digits = 1): string => `${fixed(ms, digits)} ms`;
 
 export function bytes(n: number): string {
   if (n < 0) return `-${bytes(-n)}`;
@@ -60,7 +59,7 @@ export function bytes(n: number): string {
     v /= 1024;
     i += 1;
   }
-  return `${v.toFixed(v < 10 && i > 0 ? 1 : 0)} ${units[i]}`;
+  return `${fixed(v, v < 10 && i > 0 ? 1 : 0)} ${units[i]}`;
 }
 
 /** The last part of a capability: "actuator:mock:valve-1" is "valve-1". */

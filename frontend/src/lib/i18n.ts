@@ -1,534 +1,177 @@
-/** Every sentence of the console, in one table. A language is one more table with the same keys. */
-const en = {
-  overview: "Overview",
-  welcome: "First steps",
-  welcomeText: "This node is new: it trusts nobody, and nobody trusts it. Two steps make a mesh.",
-  welcomeLater: "Not now",
-  welcomeDone: "To the overview",
-  stepDone: "done",
-  stepName: "Name this device and its mesh",
-  stepNameText: "People see the name. Nodes that share a mesh's name can become one mesh.",
-  stepPair: "Pair the first field node",
-  stepPairText:
-    "A field node reads sensors and moves things; this one watches and decides. You compare a short number on both, then both trust each other.",
-  stepDemo: "Or try the demo farm",
-  stepDemoText:
-    "A command centre and a field node with a simulated valve, pump and soil, beside this node and apart from it. All it shows is labelled demo.",
-  tryDemo: "Open the demo farm",
-  demoStarts: "It opens in a window of its own.",
-  deviceName: "Name of this device",
-  meshNameWord: "Name of the mesh",
-  meshNameHint: "for example: north field",
-  nameGo: "Save",
-  named: "Saved.",
-  namedRestarts: "Saved. The node starts again with it; this page comes back by itself.",
-  nameFixed: "What is greyed out is set in this node's config file, and changed there.",
-  meshJoined: "This node trusts others, so it keeps its mesh; only its own name can be changed here.",
-  nameNeedsAdmin: "Changing names needs a session with the scope “admin”.",
-  nameEmpty: "A name cannot be empty.",
-  nameLong: "A name can have at most 64 bytes.",
-  nameOdd: "A name cannot have control characters.",
-  topology: "Topology",
-  telemetry: "Telemetry",
-  command: "Command",
-  approvals: "Approvals",
-  world: "World",
-  trust: "Trust",
-  audit: "Audit",
-  settings: "Settings",
-  more: "More",
-  nav: "Pages",
-  skip: "Skip to the page",
-  search: "Search",
-  searchHint: "Page, node, proposal, metric…",
-  noHit: "Nothing matches.",
-  nodes: "nodes",
-  node: "Node",
-  nodesTitle: "Nodes",
-  waiting: "waiting",
-  demo: "demo",
-  demoHint: "Everything shown is a demonstration",
-  theme: "Theme",
-  system: "System",
-  light: "Light",
-  dark: "Dark",
-  loading: "Reading from the node…",
-  retry: "Try again",
-  nodeStarts: "The node is starting…",
-  nodeEnds: "ClawMesh is ending: actions go to their safe states",
-  nodeFailed: "The node does not run",
-  keychainShut: "The keychain does not open",
-  keychainChoice:
-    "This device needs a place for its keys. Unlock the keychain and try again, or keep the keys in files that only you can read.",
-  keychainOnly:
-    "The keys of this device are in the keychain. Unlock it and try again; no second identity is made.",
-  keychainRetry: "Unlock and try again",
-  keychainFile: "Keep keys in owner-only files",
-  thisDesktop: "This desktop",
-  closesToTray: "Closing the window leaves ClawMesh in the tray.",
-  closesForGood: "Closing the window ends ClawMesh and its node: no tray shows it.",
-  quit: "Quit",
-  notOpen: "This console is not open",
-  notOpenText:
-    "Your browser has no session with this node, or it has ended. On the machine where the node runs, make a new link:",
-  lostNever: "Not connected to the node. Check that it runs; this page tries again by itself.",
-  lost: "Not connected to the node since {time}; what you see is from then ({age} ago).",
-  problemLine: "The node reports: {text}",
-  policyLine: "The policy file is not in force; the last good policy is: {text}",
-  clockLine: "The node's clock is not believed: ages may be wrong, and it does not act until it is set.",
-  awayLine: "Out of reach: {names}. What they last said grows old.",
-  refusedLine: "Refused: {text}",
-  draftsLine: "{n} request(s) wait for an executor that is out of reach.",
-  browserBehind: "This device's clock is {span} behind the node's. Ages are by the node's clock.",
-  browserAhead: "This device's clock is {span} ahead of the node's. Ages are by the node's clock.",
-  moreTroubles: "{n} more",
-  look: "Look",
-  plannerOfMesh: "Planner",
-  stop: "STOP",
-  stopHint: "Emergency stop: every executor that can be reached goes to its safe states and latches",
-  stopped: "STOPPED",
-  stopResult: "Emergency stop",
-  stopAsking: "Stopping every executor that can be reached…",
-  stopComplete: "Every executor that answered is in its safe state.",
-  stopIncomplete: "Not every executor is known to be safe. Look at the list and act on site.",
-  stopFailed: "The stop did not reach the node: {text}",
-  latchedBy: "Emergency stop latched at this node by {by}, {when}: {reason}",
-  latchedAt: "Emergency stop latched at: {names}. Release is done at that node.",
-  release: "Release…",
-  releaseNotHere: "This session may not release it; an administrator does, or `estop release` at the node.",
-  releaseTitle: "Release the emergency stop at this node",
-  releaseText:
-    "Actions become possible again at this node only. Other nodes are released at those nodes. Nothing starts by itself.",
-  reason: "Reason",
-  reasonNeeded: "A reason is needed.",
-  latched: "latched",
-  notLatched: "not latched",
-  safe: "safe",
-  notSafe: "NOT SAFE",
-  noActuators: "no actuators",
-  cancel: "Cancel",
-  close: "Close",
-  confirm: "Confirm",
-  copy: "Copy",
-  copied: "Copied",
-  copyLink: "Copy link",
-  needsYou: "Needs you",
-  moreWaiting: "{n} more waiting",
-  nothingWaits: "Nothing waits for you.",
-  changed: "What changed in the last hour",
-  nothingChanged: "Nothing changed in the last hour.",
-  alerts: "Alerts",
-  noAlerts: "No alerts.",
-  links: "links",
-  linksTitle: "Links",
-  load: "Load",
-  state: "State",
-  age: "Age",
-  ago: "{span} ago",
-  role: "Role",
-  name: "Name",
-  healthy: "healthy",
-  degraded: "degraded",
-  needs: "needs you",
-  stoppedState: "stopped",
-  offline: "offline",
-  unknown: "unknown",
-  graph: "Graph",
-  list: "List",
-  filter: "Filter",
-  capabilities: "Capabilities",
-  noCapabilities: "Offers nothing.",
-  version: "Version",
-  startedAt: "Started",
-  reported: "Last report",
-  trusted: "Trusted",
-  grants: "Grants",
-  posture: "Protection",
-  latency: "Latency",
-  skew: "Clock skew",
-  traffic: "Received",
-  label: "Label",
-  yes: "yes",
-  no: "no",
-  self: "this node",
-  notKnown: "not known",
-  selectNode: "Select a node or a link in the graph to see what is known about it.",
-  noLinks: "No links are known.",
-  link: "Link",
-  between: "Between",
-  truncatedNode: "Its report was cut: it has more links than a report holds.",
-  noReports: "Nothing from this node yet.",
-  actuators: "Actuators",
-  noActuatorsHere: "It moves nothing.",
-  onlyThere: "only {name} knows",
-  unreachable: "out of reach",
-  running: "running",
-  lastAction: "Last",
-  sensors: "Sensors",
-  lastProblem: "Link",
-  nextTry: "next attempt in {span}",
-  pinned: "pinned",
-  fit: "Fit",
-  fitHint: "Bring every node into sight",
-  tidy: "Tidy up",
-  tidyHint: "Lay out anew; pinned nodes stay",
-  unpin: "Unpin all",
-  unpinHint: "Forget the places you dragged nodes to, and lay out anew",
-  miniMap: "Map of the whole graph",
-  anyState: "any state",
-  anyRole: "any role",
-  shownOf: "{n} of {all}",
-  perSec: "Traffic now",
-  noOwnTraffic: "not measured here",
-  range: "Range",
-  followAgain: "Back to now",
-  zoomed: "zoomed",
-  chartHint: "Drag in a chart to look closer. Tinted: something moved. Dashed: limits of rules.",
-  rateOf: "{n} frames/s",
-  store: "Store",
-  lastRule: "Last fired:",
-  following: "Following",
-  metrics: "Metrics",
-  pickMetric: "Choose one or more metrics.",
-  noMetrics: "No metric has been reported yet.",
-  noSeries: "No readings in this range.",
-  exportCsv: "CSV",
-  exportJson: "JSON",
-  truncatedSeries:
-    "Older readings than these were not read: the range holds more than the node gives at once.",
-  chartOf: "Chart of {metric}: {count} readings, newest {value}",
-  frames: "Frames",
-  facts: "Facts",
-  plannerState: "Planner",
-  inbox: "Waiting",
-  decided: "Decided",
-  nothingDecided: "Nothing has been decided yet.",
-  noSuchProposal:
-    "There is no proposal {id} among the newest at this node. It may be too old, or of another mesh.",
-  keysMove: "move",
-  keysDecide: "decide",
-  noProposal: "Select a proposal.",
-  emptyInbox: "Nothing waits for a decision. When a rule or a person asks for an action, it appears here.",
-  whatMoves: "What will move",
-  whatMoved: "What it is about",
-  record: "Signed record",
-  why: "Why",
-  ruleAsks: "Rule that asks",
-  interlocks: "Interlocks now",
-  whoAgrees: "Who must agree",
-  lastTime: "What happened last time",
-  decide: "Decide",
-  on: "on",
-  afterwards: "It ends with “{safe}” after {span} whatever happens.",
-  evidence: "Evidence",
-  noEvidence: "It cites no evidence.",
-  askedBy: "Asked by {name} ({kind}), {when}",
-  tainted: "a model had a part in it",
-  rule: "Rule {rule}, level {level}",
-  checksBad: "{n} check(s) would refuse it now.",
-  agree1: "One operator of level {level} or above",
-  agreeN: "{n} different operators of level {level} or above",
-  neverBefore: "This action was not done before.",
-  approve: "Approve",
-  reject: "Reject",
-  holdApprove: "Hold to approve",
-  holding: "Keep holding…",
-  typeTarget: "Type {target} to approve",
-  reasonOptional: "Reason (goes on record)",
-  passphrase: "Passphrase of {name}'s key at this node",
-  passphraseNeeded: "Enter the passphrase first.",
-  sending: "The node signs and sends…",
-  cannotDecide: "You cannot decide from here.",
-  needOperate: "This session may only read. Ask for a link with the scope “operate”.",
-  expiresIn: "expires in",
-  expired: "expired",
-  decidedHere: "Your decision was taken: it is now {status}.",
-  decidedElsewhere: "Decided while you looked: it is now {status}.",
-  nowStands: "The executor says: {status}. {detail}",
-  offlineNoDecide: "Not connected: nothing can be decided now.",
-  executorAway: "{name}, which would act, is not connected: nothing can be decided until it is back.",
-  digest: "Digest",
-  outcome: "Outcome",
-  trace: "Trace",
-  sg_reading: "Reading",
-  sg_minted: "Proposal",
-  sg_decision: "Decision",
-  sg_executing: "Runs",
-  sg_ended: "Ended",
-  sg_outcome: "Outcome",
-  timeBetween: "Time between these steps",
-  openFrame: "Open the frame",
-  stopAction: "Stop this action",
-  withdraw: "Withdraw",
-  st_awaiting_approval: "waiting",
-  st_approved: "approved",
-  st_executing: "running",
-  st_completed: "completed",
-  st_failed: "failed",
-  st_unknown: "outcome unknown",
-  st_rejected: "rejected",
-  st_expired: "expired",
-  st_superseded: "superseded",
-  st_withdrawn: "withdrawn",
-  latest: "Latest values",
-  frameLog: "Frame log",
-  traces: "Traces",
-  metric: "Metric",
-  zone: "Zone",
-  value: "Value",
-  origin: "Origin",
-  tier: "Tier",
-  kind: "Kind",
-  time: "Time",
-  content: "Content",
-  anyKind: "any kind",
-  anyOrigin: "any origin",
-  noFacts: "No reading has come yet. Connect a field node or start a sensor.",
-  noFrames: "No frame matches.",
-  older: "Older",
-  newest: "Newest",
-  frame: "Frame",
-  received: "Received",
-  hash: "Content hash",
-  full: "Frame as it came",
-  frameGone: "No such frame is stored here. It may never have come, or have been cleared away as old.",
-  pickFrame: "Select a frame to see it in full.",
-  framesSpan: "Frames {from} to {to}",
-  noTraces: "No action has been asked for yet. When one is, its way from reading to outcome is drawn here.",
-  ahead: "Its time lay too far ahead to be believed.",
-  verified: "signed by its origin, verified",
-  firsthand: "first-hand link only",
-  unverifiable: "cannot be verified",
-  demoted: "demoted from {tier}",
-  devices: "Devices",
-  operators: "Operators",
-  added: "Added",
-  revoked: "revoked",
-  revoke: "Revoke…",
-  revokeTitle: "Revoke {name}",
-  revokeText:
-    "For good: its link is closed, nothing it says is taken any more, and this identity is never trusted again. To come back it needs a new identity.",
-  revokeOpText: "Their signature stops counting at this node at once.",
-  noDevices: "No device is trusted yet.",
-  noOperators: "No operator is known here. On this node's machine run: clawmesh-node operator enroll",
-  needAdmin: "Changing trust needs a session with the scope “admin”.",
-  key: "Key",
-  keyUnpinned: "not known yet",
-  maxLevel: "May approve up to",
-  connected: "connected",
-  pairing: "Pairing",
-  gn_observe: "Observe.",
-  gn_relay: "Relay.",
-  gn_read: "Read.",
-  gn_plan: "Plan.",
-  gn_human: "Human.",
-  gn_llm: "Models.",
-  gn_estop: "Stop.",
-  gn_admin: "Administer.",
-  gn_other: "Other.",
-  g_observe: "Its own readings count as evidence, up to this tier.",
-  g_relay: "It may pass on frames of others; their own signatures are checked here.",
-  g_read: "It may read what this node knows: status, values, events.",
-  g_plan: "It may ask for actions here; the policy and people decide.",
-  g_human: "It may bring what people said, as words of a person.",
-  g_llm: "It may use the models of this node.",
-  g_estop: "It may stop every actuator here; it cannot release them.",
-  g_admin: "It may say whose signatures count here, and take that back.",
-  g_other: "This console does not know this grant; see the manual.",
-  farReaching: "reaches far",
-  tierOf: "Up to which tier",
-  revokeForGood: "Revoke for good",
-  typeToConfirm: "Type {word} to confirm",
-  pair: "Pair a node",
-  pairOne: "Pair a node",
-  vouchedBy: "Vouched for by",
-  untilWhen: "Until",
-  enroll: "Make a person known",
-  enrollText:
-    "Their signature then counts at this node. They read their public key to you from: clawmesh-node operator key show",
-  enrollGo: "Add",
-  enrolled: "{name} is known now.",
-  publicKey: "Public key",
-  days: "Days",
-  pairNeedsAdmin:
-    "Pairing changes whom this node trusts, so it needs a session with the scope “admin”. On this node's machine: clawmesh-node console --scope admin",
-  pairAsk: "Ask another node",
-  pairAskText:
-    "Open the window at the other node first (its console, or: clawmesh-node pair --accept). Then choose it here.",
-  nearby: "Nodes nearby",
-  noNearby: "No node that could be paired with is seen nearby. Enter its address or paste its link.",
-  pairTarget: "Address or link of the other node",
-  pairBadTarget: "That is no address. Write ws://host:port, or paste the link that the other node shows.",
-  pairGo: "Pair",
-  pairReaching: "Reaching it…",
-  pairWindowOpen: "waits for you",
-  pairBeAsked: "Let another node ask this one",
-  pairBeAskedText: "For five minutes and three tries, another node may ask to be paired with this one.",
-  pairOpen: "Open the window",
-  pairClose: "Close the window",
-  pairOpenFor: "Open for {left}; {tries} tries left.",
-  pairLink: "The link to paste at the other node. It is a secret while the window is open.",
-  otherNode: "Other node",
-  pairCompare: "Are these the same on both screens?",
-  pairAs: "What the other node may do here",
-  pairSame: "They are the same: trust it",
-  pairDiffer: "They differ: stop",
-  pairSaidYes: "You said yes.",
-  pairTheySaidYes: "The other person said yes.",
-  pairWaitOther: "Waiting for the person at the other node…",
-  pairExchanging: "The two nodes exchange keys…",
-  pairStoring: "Both said yes; trust is being stored…",
-  pairCancel: "Cancel pairing",
-  pairDone: "{name} and this node trust each other now.",
-  pairHalf: "This node trusts {name} now, but the other node did not confirm that it trusts this one.",
-  pairTrusted: "This node trusts {name} now.",
-  pairFailed: "Not paired with {name}.",
-  pairRestarting: "This node starts again to join the other's mesh; this page comes back by itself.",
-  pr_field: "It observes, relays, reads and may stop this node in an emergency.",
-  pr_center: "Everything a command centre needs: plans, people's words, reading, stopping, administering.",
-  pr_viewer: "It only reads.",
-  pr_gen1: "An older node: it observes, relays, reads and asks for actions.",
-  verify: "Verify chain",
-  verifying: "Verifying…",
-  exportAudit: "Export",
-  exportAuditHint:
-    "The whole chain as JSON lines; anybody can check it with: clawmesh-node audit verify --file",
-  seqSpan: "Entries {from} to {to}",
-  chain: "Chain",
-  entry: "Entry",
-  hashOf: "Its hash",
-  follows: "Follows",
-  pickEntry: "Select an entry to see what it holds and what it follows.",
-  verifyOk: "Every entry is in place, unaltered and signed: {n} entries.",
-  verifyBad: "The chain does not hold: {n} fault(s).",
-  noAudit: "The audit trail is empty.",
-  subject: "Subject",
-  seq: "No.",
-  identity: "Identity",
-  discovery: "Discovery",
-  peers: "Peers",
-  policy: "Policy",
-  appearance: "Appearance",
-  session: "Session",
-  deviceId: "Device id",
-  mesh: "Mesh",
-  port: "Port",
-  uptime: "Up for",
-  clock: "Clock",
-  clockGood: "believed",
-  clockBad: "not believed: ages may be wrong",
-  noPeers: "No peer is known. Pair a node under Trust, or name one in this node's config.",
-  address: "Address",
-  policyNone:
-    "No rule: this node's executor denies everything. Rules are written in policy.toml in its state directory.",
-  reload: "Reload policy",
-  policyTestsTitle: "The policy's own tests",
-  testsFailed: "{n} failed",
-  testsPassed: "{n} passed",
-  passed: "passed",
-  failedTest: "failed",
-  runAgain: "Run again",
-  noTests:
-    "The policy in force has no tests. Add [[test]] entries to policy.toml: they run before a changed policy is taken.",
-  quorumOf: "{n} people must agree",
-  evidenceOf: "{tier} or better, at most {span} old",
-  interlocksWord: "Interlocks",
-  thisNode: "This node",
-  meshIdWord: "Mesh id",
-  sc_read: "read: look, change nothing",
-  sc_operate: "operate: decide and stop",
-  sc_admin: "admin: also trust and policy",
-  pausePlanner: "Pause planner",
-  resume: "Let it go on",
-  pauseText:
-    "It asks for nothing until it is let go on, also over a restart. What already waits stays, and people can still ask.",
-  pausedBy: "Paused by",
-  discoveryText:
-    "What nodes on the LAN say of themselves; nothing here is proven. Only trusted devices of this node's own mesh are ever connected.",
-  noMeshes: "No mesh is seen on the LAN. Discovery may be off in this node's config (discovery = false).",
-  nobodyNear: "Nobody of this mesh is seen on the LAN now.",
-  namelessMesh: "Mesh without a name",
-  ourMesh: "this node's mesh",
-  otherMesh: "another mesh",
-  joinPolicy: "When a trusted device is seen",
-  join_auto: "connect by itself",
-  join_ask: "ask first",
-  join_never: "never connect",
-  seenSince: "Seen since",
-  since: "Since",
-  notTrusted: "not trusted",
-  admission: "Admission",
-  admit: "Let in",
-  holdStill: "Hold still",
-  operations: "Operations",
-  longest: "Longest",
-  safeState: "Ends with",
-  conditions: "Conditions",
-  scope: "Scope",
-  endSession: "End this session",
-  ended: "The session has ended. You can close this page.",
-  rules: "rules",
-  ask: "Ask about the mesh",
-  askPlaceholder: "What waits? What is the moisture? Which nodes are offline? /help",
-  send: "Send",
-  noModel:
-    "No model is connected: status questions are answered from what the node knows; instructions in free words are not understood.",
-  cited: "Cited",
-  citesHint: "What you ask for with /do cites the ticked readings as its evidence.",
-  citeThis: "Cite {text}",
-  asking: "Asking the node…",
-  saysStatus: "{name}: up for {up}, {peers} peer(s), {frames} frames, {waiting} waiting.",
-  saysWaiting: "{n} waiting for a decision:",
-  noCited: "What an answer rests on appears here.",
-  you: "You",
-  consoleName: "Console",
-  help: "I can answer: /status, /waiting, /nodes, /alerts, /world [metric], or the name of a metric. To ask for an action: /do <actuator> <operation> [name=value …] because <reason>.",
-  cannot:
-    "I cannot answer that without a model. I can tell the status, what waits, nodes, alerts and the latest value of a metric. Type /help.",
-  draftSent: "Asked for: {target} {operation}. It is now “{status}”.",
-  draftBad: "Write: /do <actuator> <operation> [name=value …] because <reason>",
-  notFound: "There is no such page.",
-  home: "Back to the overview",
-  failedRead: "This could not be read: {text}",
-  showAllOf: "Show all {n} characters",
-  showLess: "Show less",
-  open: "Open",
-  details: "Details",
-  none: "none",
-  page: "Page",
-} as const;
+/**
+ * The language of the console: which one is spoken, its sentences, and numbers, times and lists as it
+ * writes them. English is always there; another language is a table in `languages/`, loaded when chosen.
+ */
+import { keep, recall } from "./keep";
+import { en } from "./languages/en";
+import type { Holes, Table, Word } from "./languages/table";
 
-export type Key = keyof typeof en;
-const tables: Record<string, Record<Key, string>> = { en };
-let table: Record<Key, string> = en;
+type En = typeof en;
+export type Key = keyof En;
+type Vars<K extends Key> = Record<Holes<En[K]>, string | number>;
 
-/** "C" and other odd values of a bare system are no language; uPlot's number formats would throw on them. */
-export function setLanguage(wanted: string): string {
-  let tag = "en";
+const LOADED = {
+  en: () => Promise.resolve<Table>(en),
+};
+export type Language = keyof typeof LOADED;
+export type LanguageChoice = "system" | Language;
+/** Each language by its own name. */
+export const LANGUAGES: Record<Language, string> = { en: "English" };
+/** Where the system names a language without a country, or another language. English with 24 hours. */
+const LOCALES: Record<Language, string> = { en: "en-GB" };
+
+let table: Table = en;
+let spoken: Language = "en";
+let locale: string = LOCALES.en;
+let wish = 0;
+const watchers = new Set<() => void>();
+
+const isLanguage = (tag: string): tag is Language => Object.hasOwn(LOADED, tag);
+/** "C" and other odd values of a bare system are no language. */
+function canonical(tag: string): string {
   try {
-    tag = Intl.getCanonicalLocales(wanted)[0] ?? "en";
+    return Intl.getCanonicalLocales(tag)[0] ?? "";
   } catch {
-    tag = "en";
+    return "";
   }
-  table = tables[tag.split("-")[0] ?? "en"] ?? en;
-  try {
-    if (typeof navigator !== "undefined") new Intl.NumberFormat(navigator.language);
-  } catch {
-    Object.defineProperty(navigator, "language", { value: "en", configurable: true });
-  }
-  return table === en ? "en" : tag;
+}
+const base = (tag: string): string => tag.split("-")[0] ?? "";
+const system = (): string[] => {
+  if (typeof navigator === "undefined") return [];
+  return (navigator.languages ?? [navigator.language]).map(canonical).filter(Boolean);
+};
+
+/** What was chosen here; what the system speaks if nothing was. */
+export function languageChoice(): LanguageChoice {
+  const kept = recall<unknown>("language", "system");
+  return typeof kept === "string" && isLanguage(kept) ? kept : "system";
+}
+export const language = (): Language => spoken;
+
+/** Keeps the choice and speaks it; a table that cannot be loaded leaves the language as it was. */
+export function chooseLanguage(choice: LanguageChoice): Promise<void> {
+  keep("language", choice);
+  return setLanguage(choice);
 }
 
-export function t(key: Key, vars?: Record<string, string | number>): string {
-  const text = table[key];
-  return vars ? text.replace(/\{(\w+)\}/g, (whole, name: string) => String(vars[name] ?? whole)) : text;
+/** Speaks the choice from now on: what is drawn after the promise is in that language. */
+export async function setLanguage(choice: LanguageChoice = languageChoice()): Promise<void> {
+  mendNavigator();
+  wish += 1;
+  const asked = wish;
+  const next = choice === "system" ? (system().map(base).find(isLanguage) ?? "en") : choice;
+  const loaded = await LOADED[next]().catch(() => undefined);
+  // A later choice overtook this one.
+  if (!loaded || asked !== wish) return;
+  table = loaded;
+  spoken = next;
+  locale = system().find((tag) => base(tag) === next) ?? LOCALES[next];
+  made.clear();
+  if (typeof document !== "undefined") document.documentElement.lang = next;
+  for (const told of watchers) told();
+}
+
+/** Told after each change of the language. */
+export function onLanguage(told: () => void): () => void {
+  watchers.add(told);
+  return () => {
+    watchers.delete(told);
+  };
+}
+
+/** The charts' library makes number formats of the browser's language when it is imported, whatever that is. */
+function mendNavigator(): void {
+  if (typeof navigator === "undefined" || canonical(navigator.language)) return;
+  Object.defineProperty(navigator, "language", { value: "en", configurable: true });
+}
+
+/** The form of a word that belongs to the number `n` of its variables. */
+function form(word: Word, n: unknown): string {
+  if (typeof word === "string") return word;
+  const rules = format("plural", () => new Intl.PluralRules(locale));
+  return word[rules.select(Number(n))] ?? word.other;
+}
+
+/** A sentence. Numbers in it are written as the language writes them; text stays as it is. */
+export function t<K extends Key>(
+  key: K,
+  ...[vars]: [Holes<En[K]>] extends [never]
+    ? []
+    : Key extends K
+      ? [Record<string, string | number>?]
+      : [Vars<K>]
+): string {
+  const given = vars as Record<string, string | number> | undefined;
+  const text = form(table[key], given?.n);
+  if (!given) return text;
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => {
+    const is = given[name];
+    return is === undefined ? whole : typeof is === "number" ? number(is) : is;
+  });
+}
+
+/** The word of something that the node says by a code (a state, a level); the code itself if it is not known. */
+function wordOf(prefix: string, code: string): string {
+  const key = prefix + code;
+  return Object.hasOwn(en, key) ? form(table[key as Key], undefined) : code;
 }
 
 /** The key of a condition's word; "stopped" alone is the sign on the stop button. */
 export const healthKey = (h: string): Key =>
-  h === "stopped" ? "stoppedState" : h in en ? (h as Key) : "unknown";
+  h === "stopped" ? "stoppedState" : Object.hasOwn(en, h) ? (h as Key) : "unknown";
 
-export const statusWord = (status: string): string => {
-  const key = `st_${status}`;
-  return key in en ? table[key as Key] : status;
-};
+export const markWord = (mark: string): string => wordOf("mk_", mark);
+export const assetWord = (why: string): string => wordOf("aw_", why);
+export const kindWord = (kind: string): string => wordOf("ki_", kind);
+export const statusWord = (status: string): string => wordOf("st_", status);
+
+/** Formatters are dear to make: each is made once for a language. */
+const made = new Map<string, unknown>();
+function format<T>(name: string, make: () => T): T {
+  let one = made.get(name) as T | undefined;
+  if (one === undefined) {
+    one = make();
+    made.set(name, one);
+  }
+  return one;
+}
+
+/** A number; `unit` is one that Intl knows. */
+export function number(n: number, digits = 3, unit?: "percent"): string {
+  return format(
+    `n${digits}${unit}`,
+    () =>
+      new Intl.NumberFormat(locale, {
+        maximumFractionDigits: digits,
+        ...(unit ? { style: "unit", unit } : {}),
+      }),
+  ).format(n);
+}
+/** The same, with exactly so many digits behind the point. */
+export const fixed = (n: number, digits: number): string =>
+  format(
+    `f${digits}`,
+    () => new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+  ).format(n);
+
+const stamp =
+  (name: string, options: Intl.DateTimeFormatOptions) =>
+  (time: number): string =>
+    format(name, () => new Intl.DateTimeFormat(locale, { hourCycle: "h23", ...options })).format(time);
+/** "14:02:11", in 24 hours everywhere. */
+export const clockTime = stamp("clock", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+/** A day, with its year, that no reader can take for another. */
+export const dayOf = stamp("day", { day: "numeric", month: "short", year: "numeric" });
+/** Day, time and zone. */
+export const dateTime = stamp("all", { dateStyle: "medium", timeStyle: "long" });
+/** For the axis of a chart over days. */
+export const dayAndTime = stamp("axis", {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
+
+/** "a, b and c". */
+export const listed = (items: string[]): string =>
+  format("list", () => new Intl.ListFormat(locale, { type: "conjunction" })).format(items);

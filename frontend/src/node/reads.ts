@@ -1,6 +1,8 @@
 /** Every read of the node as a hook. Live ones are patched by the stream; the rest poll gently. */
 import { QueryClient, useQuery } from "@tanstack/react-query";
 import { heardTime, nodeNow } from "@/lib/clock";
+import { inWindow } from "@/platform/desktop";
+import { load as loadKey } from "@/platform/key";
 import * as N from "./client";
 
 export const queries = new QueryClient({
@@ -91,6 +93,20 @@ export const useSpark = (metric: string, origin: string, zone: string | null | u
   });
 export const useNames = () => useQuery(read<N.Names>("names", "/names"));
 export const useActuators = () => useQuery(read<N.Actuator[]>("actuators", "/actuators", 3_000));
+export const useTwin = () => useQuery(read<N.Twin>("twin", "/twin", 5_000));
+/**
+ * A plan as the address of an image: never markup of this page. The window has no address for it, so
+ * there it travels as text.
+ */
+export const usePlan = (path: string): { src?: string; error: boolean } => {
+  const carried = useQuery({
+    queryKey: ["plan", path],
+    enabled: inWindow,
+    staleTime: Number.POSITIVE_INFINITY,
+    queryFn: async () => `data:image/svg+xml;charset=utf-8,${encodeURIComponent(await N.readText(path))}`,
+  });
+  return inWindow ? { src: carried.data, error: carried.isError } : { src: N.ROOT + path, error: false };
+};
 export const useFrame = (id: string | undefined) =>
   useQuery({ ...read<N.Frame>("frame", `/frames/${encodeURIComponent(id ?? "")}`), enabled: Boolean(id) });
 export const usePolicyTests = () => useQuery(read<N.PolicyTest[]>("policyTests", "/policy/tests"));
@@ -98,6 +114,16 @@ export const useMeshes = () => useQuery(read<N.Mesh[]>("meshes", "/meshes", 5_00
 export const usePairing = (every: number) => useQuery(read<N.Pairing>("pairing", "/pairing", every));
 export const useTrust = () => useQuery(read<N.Trust[]>("trust", "/trust"));
 export const useOperators = () => useQuery(read<N.Operator[]>("operators", "/operators"));
+export const useKeysWaiting = (on: boolean) =>
+  useQuery({ ...read<N.KeyWaiting[]>("keysWaiting", "/operators/requests", 3_000), enabled: on });
+/** The key that was made in this browser, if one was; the window has the system's keychain instead. */
+export const useOwnKey = () =>
+  useQuery({
+    queryKey: ["ownKey"],
+    enabled: !inWindow,
+    queryFn: () => loadKey().catch(() => null),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
 export const usePolicy = () => useQuery(read<N.Policy>("policy", "/policy"));
 export const useAudit = (since: number | undefined, limit: number) =>
   useQuery(

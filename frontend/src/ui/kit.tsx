@@ -211,7 +211,7 @@ export function Words({ text, max = 200, mono }: { text: string; max?: number; m
       <bdi>{shown}</bdi>
       {long ? (
         <button type="button" className="ml-1 text-accent underline" onClick={() => setAll(!all)}>
-          {all ? t("showLess") : t("showAllOf", { n: text.length.toLocaleString("en-US") })}
+          {all ? t("showLess") : t("showAllOf", { n: text.length })}
         </button>
       ) : null}
     </span>

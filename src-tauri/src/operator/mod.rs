@@ -10,6 +10,7 @@ pub mod browser;
 pub mod commands;
 pub mod console;
 pub mod dto;
+pub mod enrolling;
 pub mod estop;
 pub mod meshes;
 pub mod names;

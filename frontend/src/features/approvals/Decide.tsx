@@ -1,12 +1,15 @@
 import { useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useRef, useState } from "react";
+import { nodeNow } from "@/lib/clock";
 import { device } from "@/lib/format";
 import { statusWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
-import { call, type Proposal, type Standing } from "@/node/client";
+import { call, type Proposal, type ProposalRecord, type Standing } from "@/node/client";
 import { useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
-import { useSession, useTopology } from "@/node/reads";
+import { useOperators, useOwnKey, useSession, useTopology } from "@/node/reads";
+import { type Card, decide, KeyTrouble } from "@/platform/key";
 import { AskReason, Button, Field, Txt, useNow } from "@/ui/kit";
 
 const HOLD_MS = 1500;
@@ -24,8 +27,10 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   const [said, setSaid] = useState<{ good: boolean; text: string }>();
   const [stopping, setStopping] = useState(false);
 
-  // At the desktop the application signs on this press; elsewhere the passphrase opens the key.
+  // At the desktop the application signs on this press; elsewhere a passphrase opens a key: the person's
+  // own in this browser if it counts here, else the one at the node.
   const press = session?.decision.mode === "gesture";
+  const own = useCountingKey(now);
 
   const send = async (decision: "approve" | "reject" | "withdraw") => {
     setSaid(undefined);
@@ -35,21 +40,26 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
     }
     setBusy(true);
     try {
-      const standing = await call<Standing>("POST", "/console/decide", {
-        proposalId: p.id,
-        digest: p.digest,
-        decision,
-        ...(reason.trim() ? { reason: reason.trim() } : {}),
-        ...(p.level === "L3" && decision === "approve" ? { target: typed.trim() } : {}),
-        ...(decision === "withdraw" || press ? {} : { passphrase }),
-      });
+      const note = reason.trim() || undefined;
+      const standing =
+        own && decision !== "withdraw"
+          ? await signedHere(own, passphrase, p, decision, note)
+          : await call<Standing>("POST", "/console/decide", {
+              proposalId: p.id,
+              digest: p.digest,
+              decision,
+              ...(note ? { reason: note } : {}),
+              ...(p.level === "L3" && decision === "approve" ? { target: typed.trim() } : {}),
+              ...(decision === "withdraw" || press ? {} : { passphrase }),
+            });
       onTaken?.();
       setSaid({
         good: true,
         text: t("nowStands", { status: statusWord(standing.status), detail: standing.detail }),
       });
     } catch (error) {
-      setSaid({ good: false, text: error instanceof Error ? error.message : String(error) });
+      const why = error instanceof KeyTrouble ? t(error.why) : error instanceof Error ? error.message : "";
+      setSaid({ good: false, text: why || String(error) });
     } finally {
       setPassphrase("");
       setBusy(false);
@@ -85,10 +95,13 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   if (!isWaiting(p)) return answer ?? <p className="text-t2">{statusWord(p.status)}</p>;
   if (now >= p.expiresAt) return <p className="text-warn">○ {t("expired")}</p>;
   if (session?.scope === "read") return <p className="text-t2">{t("needOperate")}</p>;
-  if (session?.decision.mode !== "passphrase" && !press)
+  if (session?.decision.mode !== "passphrase" && !press && !own)
     return (
       <p className="text-t2">
-        ◇ {t("cannotDecide")} <Txt max={400}>{session?.decision.hint}</Txt>
+        ◇ {t("cannotDecide")} <Txt max={400}>{session?.decision.hint}</Txt>{" "}
+        <Link to="/settings" className="text-accent underline">
+          {t("ownKeyHint")}
+        </Link>
       </p>
     );
   // A decision goes straight to the executor; without a link to it the node refuses to take one.
@@ -101,7 +114,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
       <div className="flex flex-wrap items-end gap-2">
         {press ? null : (
           <Field
-            label={t("passphrase", { name: session?.decision.operator?.name ?? "–" })}
+            label={own ? t("ownPhrase") : t("passphrase", { name: session?.decision.operator?.name ?? "–" })}
             type="password"
             data-step="passphrase"
             autoComplete="off"
@@ -148,6 +161,28 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
       {answer}
     </form>
   );
+}
+
+/** The key of this browser, if its person may decide here. */
+function useCountingKey(now: number): Card | undefined {
+  const card = useOwnKey().data;
+  const known = useOperators().data?.find((o) => o.operatorId === card?.operatorId);
+  const counts = known && !known.revokedAt && !(known.expiresAt && known.expiresAt <= now);
+  return card && counts ? card : undefined;
+}
+
+/** Signs in this browser what is shown, and nothing else, and takes it to the executor. */
+async function signedHere(
+  card: Card,
+  passphrase: string,
+  p: Proposal,
+  verdict: "approve" | "reject",
+  note: string | undefined,
+): Promise<Standing> {
+  const path = `/proposals/${encodeURIComponent(p.id)}`;
+  const { record } = await call<ProposalRecord>("GET", `${path}/record`);
+  const signed = await decide(card, passphrase, { p, record, verdict, at: nodeNow(), note });
+  return call<Standing>("POST", `${path}/decision`, signed);
 }
 
 /** Held for a second and a half by pointer, space or enter; let go and nothing happens. */

@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { useState } from "react";
 import { action, left, span } from "@/lib/format";
-import { statusWord, t } from "@/lib/i18n";
+import { dateTime, listed, statusWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
 import type { Proposal } from "@/node/client";
 import { isOver, isWaiting } from "@/node/patch";
@@ -55,7 +55,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
           <StatusMark status={p.status} word={statusWord(p.status)} />
           {waiting ? (
             <span
-              title={new Date(p.expiresAt).toLocaleString("en-GB")}
+              title={dateTime(p.expiresAt)}
               className={cx("whitespace-nowrap", p.expiresAt - now < 60_000 && "font-semibold text-warn")}
             >
               {t("expiresIn")} {left(p.expiresAt - now)}
@@ -151,9 +151,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
           </Part>
           <Part name={t("ruleAsks")}>
             <Txt>{t("rule", { rule: p.rule, level: p.level })}</Txt>
-            {rule?.interlocks.length ? (
-              <span className="text-t2"> · {rule.interlocks.join(", ")}</span>
-            ) : null}
+            {rule?.interlocks.length ? <span className="text-t2"> · {listed(rule.interlocks)}</span> : null}
           </Part>
           {waiting ? (
             <Part name={t("interlocks")}>

@@ -154,7 +154,7 @@ function Report({ report }: { report: AuditReport | string }) {
           ▲ <Txt max={400}>{report}</Txt>
         </>
       ) : report.ok ? (
-        `● ${t("verifyOk", { n: report.entries.toLocaleString("en-US") })}`
+        `● ${t("verifyOk", { n: report.entries })}`
       ) : (
         <>
           ■ {t("verifyBad", { n: report.faults.length })}

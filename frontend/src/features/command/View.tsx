@@ -59,7 +59,7 @@ export function View() {
                   name: status.displayName,
                   up: span(status.uptimeMs),
                   peers: status.peers.length,
-                  frames: status.frames.toLocaleString("en-US"),
+                  frames: status.frames,
                   waiting: status.proposalsWaiting,
                 }),
                 ...status.problems,

@@ -1,3 +1,4 @@
+import { millis } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import { usePeers } from "@/node/reads";
 import { Age, Cell, cx, Empty, Id, Loaded, Panel, Row, State, Table, Txt } from "@/ui/kit";
@@ -50,10 +51,8 @@ export function Peers() {
                     <Cell className={cx("whitespace-nowrap", p.posture === "insecure" && "text-warn")}>
                       <Txt>{p.posture ?? "–"}</Txt>
                     </Cell>
-                    <Cell className="whitespace-nowrap">
-                      {p.rttMs == null ? "–" : `${p.rttMs.toFixed(1)} ms`}
-                    </Cell>
-                    <Cell className="whitespace-nowrap">{p.skewMs == null ? "–" : `${p.skewMs} ms`}</Cell>
+                    <Cell className="whitespace-nowrap">{p.rttMs == null ? "–" : millis(p.rttMs)}</Cell>
+                    <Cell className="whitespace-nowrap">{p.skewMs == null ? "–" : millis(p.skewMs, 0)}</Cell>
                     <Cell className="max-w-56 truncate font-mono text-[12px]">
                       <Txt title={p.addresses.join(", ")}>{p.addresses[0] ?? "–"}</Txt>
                     </Cell>

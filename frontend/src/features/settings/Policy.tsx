@@ -2,7 +2,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { span } from "@/lib/format";
-import { t } from "@/lib/i18n";
+import { listed, t } from "@/lib/i18n";
 import { call } from "@/node/client";
 import { usePolicy, usePolicyTests, useSession } from "@/node/reads";
 import { Button, Empty, Loaded, Pairs, Panel, Txt } from "@/ui/kit";
@@ -71,7 +71,7 @@ export function Policy() {
                           {r.capability}
                         </Txt>,
                       ],
-                      [t("operations"), <Txt key="o">{r.operations.join(", ")}</Txt>],
+                      [t("operations"), <Txt key="o">{listed(r.operations)}</Txt>],
                       [t("longest"), span(r.deadlineMs)],
                       [t("safeState"), <Txt key="s">{r.safeState}</Txt>],
                       [

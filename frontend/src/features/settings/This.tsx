@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { bytes, span } from "@/lib/format";
-import { t } from "@/lib/i18n";
+import { dateTime, number, t } from "@/lib/i18n";
 import { call, type Planner } from "@/node/client";
 import { useSession, useStatus } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
@@ -31,9 +31,9 @@ export function Identity() {
                 [t("port"), s.port],
                 [t("uptime"), span(s.uptimeMs)],
                 [t("clock"), s.clockTrusted ? `● ${t("clockGood")}` : `▲ ${t("clockBad")}`],
-                [t("frames"), s.frames.toLocaleString("en-US")],
+                [t("frames"), number(s.frames)],
                 [t("store"), bytes(s.storeBytes)],
-                [t("facts"), s.facts.toLocaleString("en-US")],
+                [t("facts"), number(s.facts)],
               ]}
             />
             {s.problems.length ? (
@@ -130,7 +130,7 @@ export function Session() {
                   t("scope"),
                   t(s.scope === "admin" ? "sc_admin" : s.scope === "operate" ? "sc_operate" : "sc_read"),
                 ],
-                [t("untilWhen"), s.expiresAt ? new Date(s.expiresAt).toLocaleString("en-GB") : "–"],
+                [t("untilWhen"), s.expiresAt ? dateTime(s.expiresAt) : "–"],
                 [
                   t("decide"),
                   <Txt key="d" max={300}>

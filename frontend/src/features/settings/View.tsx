@@ -3,6 +3,7 @@ import { ThisDesktop } from "@/platform/Around";
 import { Tabs } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
 import { Discovery } from "./Discovery";
+import { OwnKey } from "./OwnKey";
 import { Peers } from "./Peers";
 import { Policy } from "./Policy";
 import { Appearance, Identity, Session } from "./This";
@@ -38,6 +39,7 @@ export function View() {
           <Identity />
           <div className="flex flex-col gap-3">
             <Session />
+            <OwnKey />
             <Appearance />
             <ThisDesktop />
           </div>

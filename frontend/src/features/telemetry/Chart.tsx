@@ -2,18 +2,14 @@ import "uplot/dist/uPlot.min.css";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import { value } from "@/lib/format";
+import { clockTime, dayAndTime } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
 import type { Series } from "@/node/client";
 import { type Action, align, span } from "./model";
 
 const COLORS = ["--accent", "--human", "--warn", "--info", "--ok", "--danger"];
 const color = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const clock = (at: number, days: boolean) =>
-  new Date(at * 1000).toLocaleString("en-GB", {
-    hour: "2-digit",
-    minute: "2-digit",
-    ...(days ? { day: "numeric", month: "short" } : { second: "2-digit" }),
-  });
+const clock = (at: number, days: boolean) => (days ? dayAndTime : clockTime)(at * 1000);
 const DAY_S = 86_400;
 
 interface Drawn {

@@ -1,6 +1,6 @@
 import { lazy, Suspense, useState } from "react";
 import { bytes, csv, span, value } from "@/lib/format";
-import { t } from "@/lib/i18n";
+import { clockTime, fixed, number, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
 import { call, type Fact, type Series } from "@/node/client";
 import { seriesPath, useProposals, useSeries, useStatus, useWorld } from "@/node/reads";
@@ -58,8 +58,7 @@ export function View() {
             <span className="mr-auto text-[12px] text-t2 max-md:hidden">{t("chartHint")}</span>
             {place.span ? (
               <span className="text-t2">
-                {to ? new Date(to - range).toLocaleTimeString("en-GB") : ""} –{" "}
-                {to ? new Date(to).toLocaleTimeString("en-GB") : ""} ({span(range)})
+                {to ? clockTime(to - range) : ""} – {to ? clockTime(to) : ""} ({span(range)})
               </span>
             ) : null}
             <Select
@@ -187,9 +186,9 @@ function StatusLine() {
   const planner = s.planner as typeof s.planner | undefined;
   return (
     <p className="flex shrink-0 flex-wrap gap-x-5 gap-y-0.5 px-1 text-[12px] text-t2">
-      {rate === undefined ? null : <span>{t("rateOf", { n: rate.toFixed(1) })}</span>}
+      {rate === undefined ? null : <span>{t("rateOf", { n: fixed(rate, 1) })}</span>}
       <span>
-        {t("frames")}: {s.frames.toLocaleString("en-US")}
+        {t("frames")}: {number(s.frames)}
       </span>
       {store === undefined ? null : (
         <span>

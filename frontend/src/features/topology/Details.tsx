@@ -2,7 +2,7 @@
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { health } from "@/lib/condition";
-import { bytes, device, span, value } from "@/lib/format";
+import { bytes, device, millis, span, value } from "@/lib/format";
 import { statusWord, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import type { Actuator, Fact, Status, Topology } from "@/node/client";
@@ -69,7 +69,7 @@ function OfLink({ l, top, flow }: Known & { l: TopLink }) {
           </span>,
         ],
         [t("label"), <Txt key="l">{l.label ?? "–"}</Txt>],
-        [t("latency"), l.rttMs == null ? "–" : `${l.rttMs.toFixed(1)} ms`],
+        [t("latency"), l.rttMs == null ? "–" : millis(l.rttMs)],
         [t("skew"), l.skewMs == null ? "–" : `${l.skewMs} ms`],
         [t("perSec"), perSec == null ? (l.own ? "–" : t("noOwnTraffic")) : `${bytes(perSec)}/s`],
         [t("traffic"), l.bytesIn == null ? "–" : bytes(l.bytesIn)],
@@ -198,7 +198,7 @@ function OfNode({ n, top, flow, status }: Known & { n: Topology["nodes"][number]
                       {x.posture ?? t("notKnown")}
                     </Txt>
                     <span className="ml-auto text-t2">
-                      {x.rttMs == null ? "–" : `${x.rttMs.toFixed(1)} ms`}
+                      {x.rttMs == null ? "–" : millis(x.rttMs)}
                       {perSec == null ? "" : ` · ${bytes(perSec)}/s`}
                     </span>
                   </button>

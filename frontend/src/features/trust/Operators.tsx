@@ -1,11 +1,13 @@
 /** People whose signatures count here. */
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import { t } from "@/lib/i18n";
+import { left } from "@/lib/format";
+import { dayOf, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
-import { call } from "@/node/client";
-import { useOperators } from "@/node/reads";
+import { call, type KeyWaiting } from "@/node/client";
+import { useKeysWaiting, useOperators } from "@/node/reads";
 import { AskReason, Button, Empty, Field, Id, Loaded, Pairs, Panel, Select, Txt, useNow } from "@/ui/kit";
+import { Pictures } from "@/ui/pictures";
 
 export function Operators({ admin }: { admin: boolean }) {
   const client = useQueryClient();
@@ -46,10 +48,7 @@ export function Operators({ admin }: { admin: boolean }) {
                     <Pairs
                       rows={[
                         [t("maxLevel"), <Txt key="l">{o.maxLevel}</Txt>],
-                        [
-                          t("untilWhen"),
-                          o.expiresAt ? new Date(o.expiresAt).toLocaleDateString("en-CA") : t("none"),
-                        ],
+                        [t("untilWhen"), o.expiresAt ? dayOf(o.expiresAt) : t("none")],
                         [t("vouchedBy"), <Id key="i" id={o.issuer} />],
                         [
                           t("key"),
@@ -68,6 +67,7 @@ export function Operators({ admin }: { admin: boolean }) {
           )
         }
       </Loaded>
+      {admin ? <Waiting onDone={again} /> : null}
       {admin ? <Enroll onDone={again} /> : null}
       {asking ? (
         <AskReason
@@ -79,6 +79,75 @@ export function Operators({ admin }: { admin: boolean }) {
         />
       ) : null}
     </>
+  );
+}
+
+/** Keys that people made in their browsers: compare, then enrol or decline. */
+function Waiting({ onDone }: { onDone: () => void }) {
+  const waiting = useKeysWaiting(true).data ?? [];
+  if (!waiting.length) return null;
+  return (
+    <Panel title={t("keysWaiting")}>
+      <div className="flex flex-col gap-4">
+        {waiting.map((k) => (
+          <OneWaiting key={k.operatorId} k={k} onDone={onDone} />
+        ))}
+      </div>
+    </Panel>
+  );
+}
+
+function OneWaiting({ k, onDone }: { k: KeyWaiting; onDone: () => void }) {
+  const now = useNow();
+  const [level, setLevel] = useState("L2");
+  const [problem, setProblem] = useState("");
+  const [busy, setBusy] = useState(false);
+  const act = (work: Promise<unknown>) => {
+    setProblem("");
+    setBusy(true);
+    work
+      .catch((e: Error) => setProblem(e.message))
+      .finally(() => {
+        setBusy(false);
+        onDone();
+      });
+  };
+  const name = line(k.name, 48);
+  return (
+    <article aria-label={name} className="flex flex-col gap-2 border-line border-b pb-3 last:border-0">
+      <p>
+        <bdi className="font-semibold">{t("keysFrom", { name, from: line(k.from, 48) })}</bdi>{" "}
+        <span className="text-t2">{left(k.expiresAt - now)}</span>
+      </p>
+      <Pictures emoji={k.emoji} digits={k.digits} title={t("keysCompare")} />
+      <div className="flex flex-wrap items-end gap-2">
+        <Select label={t("maxLevel")} value={level} onChange={(e) => setLevel(e.target.value)}>
+          {["L2", "L3"].map((l) => (
+            <option key={l}>{l}</option>
+          ))}
+        </Select>
+        <Button
+          tone="accent"
+          disabled={busy}
+          onClick={() =>
+            act(call("POST", "/operators", { name: k.name, publicKey: k.publicKey, level, days: 365 }))
+          }
+        >
+          {t("enrollGo")}
+        </Button>
+        <Button
+          disabled={busy}
+          onClick={() => act(call("DELETE", `/operators/requests/${encodeURIComponent(k.operatorId)}`))}
+        >
+          {t("keysDecline")}
+        </Button>
+      </div>
+      {problem ? (
+        <p role="alert" className="text-danger">
+          ▲ <Txt max={300}>{problem}</Txt>
+        </p>
+      ) : null}
+    </article>
   );
 }
 

@@ -7,6 +7,7 @@ import { line } from "@/lib/words";
 import { call, type Pairing } from "@/node/client";
 import { usePairing, useTrust } from "@/node/reads";
 import { Button, CopyButton, Empty, Field, Loaded, Pairs, Panel, Select, Txt, useNow } from "@/ui/kit";
+import { Pictures } from "@/ui/pictures";
 import { target } from "./model";
 
 const PRESETS: [string, Key][] = [
@@ -198,25 +199,7 @@ function Session({ s, act }: { s: NonNullable<Pairing["session"]>; act: Act }) {
               ],
             ]}
           />
-          <div>
-            <h3 className="mb-2 font-medium">{t("pairCompare")}</h3>
-            <p className="font-mono font-semibold text-[32px] leading-10 tracking-wider">
-              {line(c.digits, 24)}
-            </p>
-            <ol className="mt-2 flex flex-wrap gap-2">
-              {c.emoji.map((e, i) => (
-                <li
-                  key={`${e.name}${i}`}
-                  className="flex w-20 flex-col items-center rounded-md border border-line bg-s2 py-1.5"
-                >
-                  <span aria-hidden="true" className="text-[26px] leading-8">
-                    {e.emoji}
-                  </span>
-                  <span className="text-[12px] text-t2">{e.name}</span>
-                </li>
-              ))}
-            </ol>
-          </div>
+          <Pictures emoji={c.emoji} digits={c.digits} />
           {c.joins ? (
             <p className="text-info">
               ◐ <Txt max={200}>{c.joins}</Txt>

@@ -1,18 +1,21 @@
 /** Grants as people understand them; pure. */
 import type { Key } from "@/lib/i18n";
 
+type Name = Extract<Key, `gn_${string}`>;
+type Text = Extract<Key, `g_${string}`>;
+
 export interface Grant {
   /** What is sent, for example `observe:T2`. */
   id: string;
   name: string;
-  word: Key;
-  text: Key;
+  word: Name;
+  text: Text;
   on: boolean;
   /** It reaches far: worth a second thought. */
   far: boolean;
 }
 
-const KNOWN: [string, Key, Key, boolean][] = [
+const KNOWN: [string, Name, Text, boolean][] = [
   ["observe", "gn_observe", "g_observe", false],
   ["relay", "gn_relay", "g_relay", false],
   ["read", "gn_read", "g_read", false],

@@ -104,6 +104,10 @@ pub const BROWSER_SESSION_TTL_MS: u64 = 12 * 3_600_000;
 pub const BROWSER_SESSION_IDLE_MS: u64 = 3_600_000;
 /// Most browser sessions; the one unused for longest makes room.
 pub const BROWSER_SESSIONS_MAX: usize = 64;
+/// How long a key made in a browser waits for an administrator, in milliseconds.
+pub const ENROL_REQUEST_TTL_MS: u64 = 600_000;
+/// Most keys that wait for an administrator.
+pub const ENROL_REQUESTS_MAX: usize = 8;
 /// Links that failed to open within a minute before further failures are answered briefly.
 pub const CONSOLE_FAILURES_MAX: usize = 10;
 /// Shortest passphrase that protects an operator key, in characters.

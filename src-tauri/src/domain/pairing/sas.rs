@@ -3,6 +3,7 @@
 
 use super::hash;
 use crate::domain::base::Digest;
+use crate::domain::identity::PublicKey;
 
 /// The pictures and what they are called. The order is part of the protocol.
 pub const EMOJI: [(&str, &str); 64] = [
@@ -96,6 +97,12 @@ impl ShortString {
         tail.copy_from_slice(&digest[8..16]);
         let number = u32::try_from(u64::from_be_bytes(tail) % 10_000_000).unwrap_or(0);
         Self { places, number }
+    }
+
+    /// The string by which two persons know a public key as the same: of the key, and of a number that
+    /// was picked after the key was known.
+    pub fn of_key(key: &PublicKey, nonce: &[u8]) -> Self {
+        Self::of(&hash("clawmesh/enrol/v1", &[key.as_bytes(), nonce]))
     }
 
     /// The pictures with their names, in order.

@@ -379,7 +379,9 @@ fn path(d: &str) -> Result<Vec<(f64, f64)>, String> {
                 continue;
             }
             _ => {
-                return Err("its path has curves; write the outline as points in plan units".into());
+                return Err(
+                    "its path has curves; write the outline as points in plan units".into(),
+                );
             }
         };
         if matches!(command, 'M' | 'm') && !points.is_empty() {

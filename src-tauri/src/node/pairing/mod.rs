@@ -210,14 +210,7 @@ fn compare_view(comparison: &Comparison, joining: &Joining) -> PairCompareView {
     });
     PairCompareView {
         suggested: suggested(&peer.role).to_owned(),
-        emoji: string
-            .emoji()
-            .into_iter()
-            .map(|(emoji, name)| PairEmoji {
-                emoji: emoji.to_owned(),
-                name: name.to_owned(),
-            })
-            .collect(),
+        emoji: string.emoji().into_iter().map(PairEmoji::from).collect(),
         digits: string.digits(),
         joins,
         peer,

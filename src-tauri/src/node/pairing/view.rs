@@ -87,6 +87,15 @@ pub struct PairEmoji {
     pub name: String,
 }
 
+impl From<(&str, &str)> for PairEmoji {
+    fn from((emoji, name): (&str, &str)) -> Self {
+        Self {
+            emoji: emoji.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
 /// The other side of a pairing, as it introduced itself.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use crate::domain::base::{Code, Refusal};
 use crate::operator::access::Scope;
 use crate::operator::browser::{LinkRequest, LinkView, NotOpened};
 use crate::operator::console::{DecideRequest, EndedView, SessionView};
+use crate::operator::enrolling::EnrolAsk;
 use crate::operator::estop::EstopRequest;
 use crate::operator::planner::PauseRequest;
 
@@ -215,6 +216,30 @@ fn by(caller: &Caller, name: Option<&str>) -> String {
         (Caller::Window, Some(name)) if !name.is_empty() => name.to_owned(),
         (Caller::Window, _) => "the desktop".to_owned(),
     }
+}
+
+/// The keys made in browsers that wait for an administrator.
+pub(super) async fn enrol_requests(State(api): Door) -> Answered {
+    Ok(ok(&api.enrolling.all(api.door.shared().now())))
+}
+
+/// A browser asks that its key be enrolled.
+pub(super) async fn enrol_ask(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    sent: Sent,
+) -> Answered {
+    let asked: EnrolAsk = body(sent)?;
+    let from = by(&caller, None);
+    Ok(ok(&api
+        .door
+        .enrol_ask(&api.enrolling, &asked, &from)
+        .await?))
+}
+
+/// An administrator does not want a key that waits.
+pub(super) async fn enrol_refuse(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.enrol_refuse(&api.enrolling, &id).await?))
 }
 
 /// Whether this node is stopped.

@@ -13,6 +13,8 @@ mod stream;
 #[cfg(test)]
 mod browser_tests;
 #[cfg(test)]
+mod enrol_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
 use crate::operator::browser::Browsers;
 use crate::operator::console::PassphraseGate;
+use crate::operator::enrolling::EnrolRequests;
 
 /// Most event streams at once.
 const STREAMS_MAX: usize = 32;
@@ -40,6 +43,7 @@ pub(crate) struct Api {
     tokens: Tokens,
     browsers: Browsers,
     passphrases: PassphraseGate,
+    enrolling: EnrolRequests,
     registry: Registry,
     streams: Arc<Semaphore>,
 }
@@ -80,6 +84,7 @@ fn read() -> Routes {
         ("/trust", get(h::trust)),
         ("/trust/{id}", get(h::trust_one)),
         ("/operators", get(h::operators)),
+        ("/operators/requests", get(console::enrol_requests)),
         ("/estop", get(console::estop_state)),
         ("/session", get(console::session)),
         ("/session/end", post(console::end)),
@@ -96,6 +101,7 @@ fn operate() -> Routes {
         ("/proposals/{id}/stop", post(h::stop)),
         ("/drafts", post(h::propose)),
         ("/console/decide", post(console::decide)),
+        ("/operators/requests", post(console::enrol_ask)),
         ("/estop", post(console::estop)),
         ("/planner/pause", post(console::planner_pause)),
         ("/planner/resume", post(console::planner_resume)),
@@ -116,6 +122,7 @@ fn admin() -> Routes {
         ("/trust/{id}/ungrant", post(h::trust_ungrant)),
         ("/trust/{id}/revoke", post(h::trust_revoke)),
         ("/operators", post(h::operator_enroll)),
+        ("/operators/requests/{id}", delete(console::enrol_refuse)),
         ("/operators/{id}/revoke", post(h::operator_revoke)),
         ("/pairing", get(h::pairing).delete(h::pair_cancel)),
         ("/pairing/window", post(h::pair_open)),
@@ -141,6 +148,7 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         tokens,
         browsers: Browsers::default(),
         passphrases: PassphraseGate::default(),
+        enrolling: EnrolRequests::default(),
         registry,
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
     });

@@ -11,7 +11,8 @@ use crate::node::proposals::checks::ChecksView;
 use crate::operator::access::{API_ROOT, Scope};
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::{
-    actuators, browser, console, dto, estop, meshes, names, planner, series, topology, twin,
+    actuators, browser, console, dto, enrolling, estop, meshes, names, planner, series, topology,
+    twin,
 };
 
 #[derive(OpenApi)]
@@ -45,6 +46,8 @@ use crate::operator::{
     console::SessionView,
     console::EndedView,
     console::DecideRequest,
+    enrolling::EnrolAsk,
+    enrolling::EnrolRequestView,
     estop::EstopRequest,
     estop::EstopView,
     estop::EstopReport,
@@ -406,6 +409,27 @@ pub const ROUTES: &[Route] = &[
         "OperatorView",
         "Make a person known as an operator.",
     ),
+    get(
+        "/operators/requests",
+        "[EnrolRequestView]",
+        "Keys made in browsers that wait for an administrator.",
+    ),
+    post(
+        Scope::Operate,
+        "/operators/requests",
+        Some("EnrolAsk"),
+        "EnrolRequestView",
+        "Ask that a key made in a browser be enrolled.",
+    ),
+    Route {
+        method: "delete",
+        scope: Scope::Admin,
+        ..get(
+            "/operators/requests/{id}",
+            "EnrolRequestView",
+            "Forget a key that waits.",
+        )
+    },
     post(
         Scope::Admin,
         "/operators/{id}/revoke",

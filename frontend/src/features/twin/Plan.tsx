@@ -1,0 +1,374 @@
+/**
+ * The drawing with zones and assets over it. The drawing is an image and stays one: what is drawn over it
+ * is ours alone. What can be chosen are buttons in a text's order; arrow keys go to what lies that way.
+ */
+import { memo, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { span, value } from "@/lib/format";
+import { assetWord, kindWord, markWord, t } from "@/lib/i18n";
+import { line } from "@/lib/words";
+import { usePlan } from "@/node/reads";
+import { cx, State, Txt, Worth } from "@/ui/kit";
+import { Glyph, MARK } from "./marks";
+import {
+  type AssetSeen,
+  extent,
+  fit,
+  labelAt,
+  MARKS,
+  type Mark,
+  nearest,
+  type Site,
+  type Spot,
+  type Way,
+  type ZoneSeen,
+} from "./model";
+
+/** Below these sizes on the screen a zone's label says less, and then only its shape. */
+const FULL_PX = [128, 76] as const;
+const SHORT_PX = [58, 34] as const;
+/** Beyond so many, names of assets would lie on each other. */
+const NAMES_MAX = 40;
+const NAMES_FROM_PX = 480;
+const PAD_PX = 12;
+
+interface Choice extends Spot {
+  id: string;
+}
+
+export function Plan({
+  site,
+  zones,
+  assets,
+  zoom,
+  zone,
+  asset,
+  onPick,
+  now,
+}: {
+  site: Site;
+  zones: ZoneSeen[];
+  assets: AssetSeen[];
+  zoom: number;
+  zone?: string;
+  asset?: string;
+  onPick: (of: "zone" | "asset", id: string) => void;
+  now: number;
+}) {
+  const box = useRef<HTMLDivElement>(null);
+  const [room, setRoom] = useState({ width: 0, height: 0 });
+  useLayoutEffect(() => {
+    const outer = box.current?.closest<HTMLElement>("[data-scroll]");
+    if (!outer) return;
+    const look = () => setRoom({ width: outer.clientWidth - PAD_PX, height: outer.clientHeight - PAD_PX });
+    look();
+    const watch = new ResizeObserver(look);
+    watch.observe(outer);
+    return () => watch.disconnect();
+  }, []);
+  const width = fit(site, room.width, room.height) * zoom;
+  const perUnit = width / site.width;
+  const spots = useMemo(
+    () => site.zones.map((z) => ({ ...labelAt(z.outline), ...extent(z.outline) })),
+    [site],
+  );
+  const choices: Choice[] = useMemo(
+    () => [
+      ...site.zones.map((z, i) => ({ id: `zone:${z.id}`, x: spots[i]?.x ?? 0, y: spots[i]?.y ?? 0 })),
+      ...site.assets.map((a) => ({ id: `asset:${a.id}`, x: a.x, y: a.y })),
+    ],
+    [site, spots],
+  );
+  const chosen = zone ? `zone:${zone}` : asset ? `asset:${asset}` : undefined;
+  // One of them is in the order of Tab; from there the arrows go on.
+  const entry = choices.some((c) => c.id === chosen) ? chosen : choices[0]?.id;
+  const onKeyDown = (e: React.KeyboardEvent<HTMLDivElement>) => {
+    const at = (e.target as HTMLElement).dataset.spot;
+    const from = choices.find((c) => c.id === at);
+    if (!from || !e.key.startsWith("Arrow")) return;
+    const to = nearest(from, choices, e.key as Way);
+    if (!to) return;
+    e.preventDefault();
+    box.current?.querySelector<HTMLElement>(`[data-spot="${CSS.escape(to.id)}"]`)?.focus();
+  };
+  const left = (x: number) => `${((x - site.x) / site.width) * 100}%`;
+  const top = (y: number) => `${((y - site.y) / site.height) * 100}%`;
+  const named = assets.length <= NAMES_MAX && width >= NAMES_FROM_PX;
+  return (
+    <div
+      ref={box}
+      role="group"
+      aria-label={`${line(site.name)}. ${t("planKeys")}`}
+      onKeyDown={onKeyDown}
+      onClick={(e) => {
+        const at = (e.target as Element).closest<SVGElement>("[data-zone]")?.dataset.zone;
+        if (at) onPick("zone", at);
+      }}
+      className="relative mx-auto"
+      style={{ width, height: (width * site.height) / site.width }}
+    >
+      <Drawing path={site.plan} />
+      <Shapes site={site} zones={zones} zone={zone} perUnit={perUnit} />
+      {zones.map((z, i) => {
+        const spot = spots[i];
+        const [w, h] = [(spot?.width ?? 0) * perUnit, (spot?.height ?? 0) * perUnit];
+        const size = w >= FULL_PX[0] && h >= FULL_PX[1] ? 2 : w >= SHORT_PX[0] && h >= SHORT_PX[1] ? 1 : 0;
+        return (
+          <ZoneLabel
+            key={z.zone.id}
+            seen={z}
+            size={size}
+            on={zone === z.zone.id}
+            tab={entry === `zone:${z.zone.id}`}
+            style={{ left: left(spot?.x ?? 0), top: top(spot?.y ?? 0), maxWidth: Math.max(20, w - 4) }}
+            onPick={onPick}
+            now={now}
+          />
+        );
+      })}
+      {assets.map((a) => (
+        <AssetMark
+          key={a.asset.id}
+          seen={a}
+          named={named}
+          on={asset === a.asset.id}
+          tab={entry === `asset:${a.asset.id}`}
+          style={{ left: left(a.asset.x), top: top(a.asset.y) }}
+          onPick={onPick}
+        />
+      ))}
+    </div>
+  );
+}
+
+function Drawing({ path }: { path: string }) {
+  const { src, error } = usePlan(path);
+  const [failed, setFailed] = useState("");
+  if (error || failed === path)
+    return (
+      <p role="alert" className="absolute inset-x-0 top-0 z-10 bg-s2 p-2 text-warn">
+        ▲ {t("planFailed")}
+      </p>
+    );
+  return src ? (
+    <img
+      src={src}
+      alt=""
+      draggable={false}
+      onError={() => setFailed(path)}
+      className="absolute inset-0 size-full select-none"
+    />
+  ) : null;
+}
+
+const PATTERN_PX = 9;
+/** Each mark its own hatch, so that it is told without colour. */
+const HATCH: Partial<Record<Mark, string>> = {
+  outside: "M-2 2l4-4M0 9l9-9M7 11l4-4",
+  near: "M4.5 4.5h.01",
+  stale: "M-2 7l4 4M0 0l9 9M7-2l4 4",
+  odd: "M0 4.500h9",
+};
+
+const Shapes = memo(function Shapes({
+  site,
+  zones,
+  zone,
+  perUnit,
+}: {
+  site: Site;
+  zones: ZoneSeen[];
+  zone?: string;
+  perUnit: number;
+}) {
+  const scale = perUnit > 0 ? 1 / perUnit : 1;
+  return (
+    <svg
+      aria-hidden="true"
+      viewBox={`${site.x} ${site.y} ${site.width} ${site.height}`}
+      preserveAspectRatio="none"
+      className="absolute inset-0 size-full overflow-visible"
+    >
+      <defs>
+        {MARKS.filter((m) => HATCH[m]).map((m) => (
+          <pattern
+            key={m}
+            id={`hatch-${m}`}
+            width={PATTERN_PX}
+            height={PATTERN_PX}
+            patternUnits="userSpaceOnUse"
+            patternTransform={`scale(${scale})`}
+          >
+            <path
+              d={HATCH[m]}
+              className={MARK[m].line}
+              strokeWidth={m === "near" ? 3 : 1.4}
+              strokeOpacity="0.7"
+              strokeLinecap="round"
+            />
+          </pattern>
+        ))}
+      </defs>
+      {zones.map(({ zone: z, mark }) => {
+        const points = z.outline.map((p) => p.join(",")).join(" ");
+        return (
+          <g key={z.id} data-zone={z.id} data-mark={mark} className="cursor-pointer">
+            <polygon
+              points={points}
+              className={cx(mark === "none" ? "fill-s1" : MARK[mark].fill)}
+              fillOpacity={mark === "none" ? 0.25 : mark === "stale" ? 0.12 : 0.2}
+            />
+            {HATCH[mark] ? <polygon points={points} fill={`url(#hatch-${mark})`} /> : null}
+            <polygon
+              points={points}
+              fill="none"
+              className={zone === z.id ? "stroke-accent" : MARK[mark].line}
+              strokeWidth={zone === z.id ? 4 : mark === "outside" ? 2.5 : 1.75}
+              strokeDasharray={zone === z.id ? undefined : MARK[mark].dash}
+              strokeLinejoin="round"
+              vectorEffect="non-scaling-stroke"
+            />
+          </g>
+        );
+      })}
+    </svg>
+  );
+});
+
+function ZoneLabel({
+  seen: { zone, mark, readings },
+  size,
+  on,
+  tab,
+  style,
+  onPick,
+  now,
+}: {
+  seen: ZoneSeen;
+  size: 0 | 1 | 2;
+  on: boolean;
+  tab: boolean;
+  style: React.CSSProperties;
+  onPick: (of: "zone", id: string) => void;
+  now: number;
+}) {
+  const first = readings[0];
+  const fact = first?.fact;
+  const shown = fact ? value(fact.value, fact.unit) : undefined;
+  const age = fact ? span(now - fact.sensedAt) : undefined;
+  const said = [
+    zone.name,
+    markWord(mark),
+    ...(first && fact ? [`${first.metric.metric} ${shown}`, age] : []),
+  ].join(", ");
+  return (
+    <button
+      type="button"
+      data-spot={`zone:${zone.id}`}
+      tabIndex={tab ? 0 : -1}
+      aria-pressed={on}
+      aria-label={line(said, 200)}
+      title={line(said, 200)}
+      onClick={() => onPick("zone", zone.id)}
+      style={style}
+      className={cx(
+        "absolute z-10 flex -translate-x-1/2 -translate-y-1/2 flex-col items-center overflow-hidden rounded-md border bg-s1/92 px-1.5 text-center leading-[17px] shadow-none hover:bg-s2",
+        on ? "border-accent" : "border-line",
+        size === 2 ? "py-1" : "",
+      )}
+    >
+      <span className="flex max-w-full items-center gap-1">
+        <span aria-hidden="true" className={MARK[mark].text}>
+          {MARK[mark].shape}
+        </span>
+        {size === 2 ? <Txt className="truncate text-[12px] text-t2">{zone.name}</Txt> : null}
+        {size === 1 ? (
+          <Txt className="truncate font-semibold text-[12px]" max={16}>
+            {shown ?? zone.name}
+          </Txt>
+        ) : null}
+      </span>
+      {size === 2 ? (
+        fact && first ? (
+          <>
+            <Txt
+              className={cx(
+                "max-w-full truncate font-semibold text-[15px]",
+                first.mark === "stale" && "text-t2",
+              )}
+              max={24}
+            >
+              {shown}
+            </Txt>
+            <span className="flex max-w-full items-center gap-1.5 text-[11px] text-t2">
+              <span className={first.mark === "stale" ? "text-warn" : undefined}>{age}</span>
+              <Worth
+                claimed={fact.claimedTier}
+                effective={fact.effectiveTier}
+                signature={fact.signature}
+                tainted={fact.tainted}
+              />
+            </span>
+          </>
+        ) : (
+          <span className="text-[12px] text-t2">{markWord(mark)}</span>
+        )
+      ) : null}
+    </button>
+  );
+}
+
+function AssetMark({
+  seen,
+  named,
+  on,
+  tab,
+  style,
+  onPick,
+}: {
+  seen: AssetSeen;
+  named: boolean;
+  on: boolean;
+  tab: boolean;
+  style: React.CSSProperties;
+  onPick: (of: "asset", id: string) => void;
+}) {
+  const { asset, is, why, active } = seen;
+  const said = `${asset.name}, ${kindWord(asset.kind)}, ${assetWord(why)}`;
+  return (
+    <button
+      type="button"
+      data-spot={`asset:${asset.id}`}
+      data-is={why}
+      tabIndex={tab ? 0 : -1}
+      aria-pressed={on}
+      aria-label={line(said, 200)}
+      title={line(said, 200)}
+      onClick={() => onPick("asset", asset.id)}
+      style={style}
+      className="group absolute z-20 flex -translate-x-1/2 -translate-y-1/2 flex-col items-center outline-offset-2"
+    >
+      <span
+        className={cx(
+          "relative flex size-7 items-center justify-center rounded-full border bg-s1 group-hover:bg-s2",
+          on ? "border-2 border-accent" : "border-t3",
+          active ? "text-accent" : "text-t1",
+        )}
+      >
+        <Glyph kind={asset.kind} active={active} />
+        {why === "bare" ? null : (
+          <span className="absolute -top-1.5 -right-1.5 flex size-3.5 items-center justify-center rounded-full bg-s1 text-[9px] leading-none">
+            <State is={is} word={false} />
+          </span>
+        )}
+      </span>
+      {named ? (
+        <Txt
+          className="absolute top-full mt-0.5 max-w-28 truncate rounded-[4px] bg-s1/85 px-1 text-[11px] text-t2 leading-4"
+          max={24}
+        >
+          {asset.name}
+        </Txt>
+      ) : null}
+    </button>
+  );
+}
