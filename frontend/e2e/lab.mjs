@@ -12,6 +12,7 @@ export const PAGES = [
   ["approvals", "/approvals"],
   ["topology", "/topology"],
   ["topology-list", "/topology?view=list"],
+  ["twin", "/twin"],
   ["telemetry", "/telemetry"],
   ["command", "/command"],
   ["world", "/world"],

@@ -16,7 +16,7 @@ use crate::harness::*;
 
 const SITE: &str = "version = 1\n[[site]]\nid = 'farm'\nname = 'Farm'\nplan = 'plan.svg'\n\
     [[site.zone]]\nid = 'bed'\nname = 'Bed'\nzone = 'zone-1'\noutline = '#bed'\n\
-    metrics = [{ metric = 'moisture', unit = '%', limits = 'policy' }]\n\
+    metrics = [{ metric = 'tank.level', unit = '%', limits = 'policy' }]\n\
     [[site.asset]]\nid = 'v'\nname = 'V'\nkind = 'valve'\nx = 5\ny = 5\n\
     device = 'field'\nactuator = 'actuator:mock:valve-1'\n";
 const PLAN: &str = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 10 10'>\
@@ -109,23 +109,23 @@ async fn sites_come_with_their_limits_and_devices_and_follow_the_file() {
     );
     let zone = &site["zones"][0];
     assert_eq!(zone["outline"].as_array().unwrap().len(), 4);
-    // The starter policy asks for dry soil before it lets water run.
+    // The starter policy never runs the tank dry and never overfills it.
     let metric = &zone["metrics"][0];
     assert_eq!(metric["fromPolicy"], true);
-    assert!(
-        metric["low"].is_number() || metric["high"].is_number(),
-        "{metric}"
+    assert_eq!(
+        (&metric["low"], &metric["high"]),
+        (&json!(5.0), &json!(95.0))
     );
-    assert!(!metric["rules"].as_array().unwrap().is_empty());
+    assert_eq!(metric["rules"].as_array().unwrap().len(), 2, "{metric}");
     let device = &site["assets"][0]["device"];
     assert_eq!(device["deviceId"], house.node.id().as_str());
     // The reading is there under the names that the zone gives.
     let door = Door::new(house.node.shared().clone());
-    until("the soil has been read", || async {
+    until("the tank has been read", || async {
         let facts = door.facts(Default::default()).await.unwrap();
         let found = facts
             .iter()
-            .any(|f| f.metric == "moisture" && f.zone.as_deref() == zone["zone"].as_str());
+            .any(|f| f.metric == "tank.level" && f.zone.as_deref() == zone["zone"].as_str());
         found.then_some(())
     })
     .await;

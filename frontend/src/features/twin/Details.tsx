@@ -2,7 +2,7 @@
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { value } from "@/lib/format";
-import { assetWord, kindWord, listed, statusWord, t } from "@/lib/i18n";
+import { assetWord, kindWord, listed, markWord, statusWord, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import type { Fact, Proposal } from "@/node/client";
 import { useProposals, useSpark } from "@/node/reads";
@@ -11,9 +11,19 @@ import { usePlace } from "@/ui/place";
 import { ProposalCard } from "@/ui/proposal";
 import { Spark } from "@/ui/spark";
 import { Glyph, MarkWord } from "./marks";
-import type { Asset, AssetSeen, Metric, Reading, Site, Zone, ZoneSeen } from "./model";
+import {
+  type Asset,
+  type AssetSeen,
+  MARKS,
+  type Metric,
+  type Reading,
+  type Site,
+  type Zone,
+  type ZoneSeen,
+} from "./model";
 
 const PROPOSALS_MAX = 5;
+const SUMMARY_MAX = 60;
 
 const Part = ({ name, children }: { name: string; children: ReactNode }) => (
   <section>
@@ -39,7 +49,46 @@ export function Details({
   const a = asset ? assets.find((x) => x.asset.id === asset) : undefined;
   if (z) return <OfZone key={z.zone.id} seen={z} site={site} assets={assets} />;
   if (a) return <OfAsset key={a.asset.id} seen={a} site={site} />;
-  return <p className="text-t2">{t("twinPick")}</p>;
+  return <Summary zones={zones} />;
+}
+
+/** Nothing is selected: every zone, the worst first. */
+function Summary({ zones }: { zones: ZoneSeen[] }) {
+  const [, go] = usePlace();
+  const sorted = [...zones].sort((a, b) => MARKS.indexOf(a.mark) - MARKS.indexOf(b.mark));
+  return (
+    <div className="flex flex-col gap-2">
+      <p className="text-t2">{t("twinPick")}</p>
+      {sorted.length ? (
+        <Part name={t("zones")}>
+          <ul>
+            {sorted.slice(0, SUMMARY_MAX).map(({ zone, mark, readings: [first] }) => (
+              <li key={zone.id}>
+                <button
+                  type="button"
+                  className="flex min-h-8 w-full items-center gap-2 text-left hover:underline"
+                  onClick={() => go({ zone: zone.id, asset: undefined }, true)}
+                >
+                  <MarkWord mark={mark} word={false} />
+                  <Txt className="min-w-0 flex-1 truncate text-accent">{zone.name}</Txt>
+                  {first?.fact ? (
+                    <Txt className={first.mark === "stale" ? "text-t2" : "font-medium"} max={32}>
+                      {value(first.fact.value, first.fact.unit)}
+                    </Txt>
+                  ) : (
+                    <span className="text-t2">{markWord(mark)}</span>
+                  )}
+                </button>
+              </li>
+            ))}
+          </ul>
+        </Part>
+      ) : null}
+      {sorted.length > SUMMARY_MAX ? (
+        <p className="text-t2">{t("shownOf", { n: SUMMARY_MAX, all: sorted.length })}</p>
+      ) : null}
+    </div>
+  );
 }
 
 const here = (site: Site, rest: string) =>
@@ -200,6 +249,7 @@ function Line({ f }: { f: Fact }) {
 
 export function AssetState({ seen }: { seen: AssetSeen }) {
   if (seen.why === "bare") return <span className="text-t2">{assetWord("bare")}</span>;
+  if (seen.why === "node") return <State is={seen.is} />;
   return (
     <span className="inline-flex items-center gap-1.5 whitespace-nowrap">
       <State is={seen.is} word={false} />
@@ -292,7 +342,7 @@ function OfAsset({ seen, site }: { seen: AssetSeen; site: Site }) {
           ...(asset.actuator
             ? ([
                 [
-                  t("actuators"),
+                  t("actuator"),
                   <code key="a" className="wrap-anywhere font-mono text-[12px]">
                     {asset.actuator}
                   </code>,

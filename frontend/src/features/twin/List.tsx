@@ -75,7 +75,7 @@ export function List({ zones, assets }: { zones: ZoneSeen[]; assets: AssetSeen[]
               <Cell className="whitespace-nowrap font-medium">
                 <Txt max={32}>{fact ? value(fact.value, fact.unit) : "–"}</Txt>
               </Cell>
-              <Cell className="max-w-48 truncate text-t2">
+              <Cell className="max-w-40 truncate text-t2">
                 <Txt max={120}>{(reading && limitText(reading.metric)) || "–"}</Txt>
               </Cell>
               <Cell>{fact ? <Since time={fact.sensedAt} stale={reading?.metric.staleMs} /> : "–"}</Cell>

@@ -13,6 +13,7 @@ import {
   type AssetSeen,
   extent,
   fit,
+  freeSpot,
   labelAt,
   MARKS,
   type Mark,
@@ -30,6 +31,15 @@ const SHORT_PX = [58, 34] as const;
 const NAMES_MAX = 40;
 const NAMES_FROM_PX = 480;
 const PAD_PX = 12;
+/** The part of a phone's height that a plan may take. */
+const PHONE_PART = 0.55;
+/** How much room the labels and the marks of assets take. */
+const LABEL_PX = [
+  [22, 22],
+  [76, 22],
+  [100, 64],
+] as const;
+const MARK_PX = 30;
 
 interface Choice extends Spot {
   id: string;
@@ -59,7 +69,13 @@ export function Plan({
   useLayoutEffect(() => {
     const outer = box.current?.closest<HTMLElement>("[data-scroll]");
     if (!outer) return;
-    const look = () => setRoom({ width: outer.clientWidth - PAD_PX, height: outer.clientHeight - PAD_PX });
+    // On a phone the plan is as high as its width makes it, and the page scrolls.
+    const narrow = matchMedia("(max-width: 767px)");
+    const look = () =>
+      setRoom({
+        width: outer.clientWidth - PAD_PX,
+        height: narrow.matches ? window.innerHeight * PHONE_PART : outer.clientHeight - PAD_PX,
+      });
     look();
     const watch = new ResizeObserver(look);
     watch.observe(outer);
@@ -90,6 +106,19 @@ export function Plan({
     e.preventDefault();
     box.current?.querySelector<HTMLElement>(`[data-spot="${CSS.escape(to.id)}"]`)?.focus();
   };
+  // What is chosen, or else the middle, is in sight after a change of scale.
+  useLayoutEffect(() => {
+    const outer = box.current?.closest<HTMLElement>("[data-scroll]");
+    const plan = box.current;
+    if (!outer || !plan || zoom <= 1 || !width) return;
+    const spot = chosen && plan.querySelector<HTMLElement>(`[data-spot="${CSS.escape(chosen)}"]`);
+    const x = spot ? spot.offsetLeft : plan.offsetWidth / 2;
+    const y = spot ? spot.offsetTop : plan.offsetHeight / 2;
+    outer.scrollTo({
+      left: plan.offsetLeft + x - outer.clientWidth / 2,
+      top: plan.offsetTop + y - outer.clientHeight / 2,
+    });
+  }, [zoom, chosen, width]);
   const left = (x: number) => `${((x - site.x) / site.width) * 100}%`;
   const top = (y: number) => `${((y - site.y) / site.height) * 100}%`;
   const named = assets.length <= NAMES_MAX && width >= NAMES_FROM_PX;
@@ -103,7 +132,7 @@ export function Plan({
         const at = (e.target as Element).closest<SVGElement>("[data-zone]")?.dataset.zone;
         if (at) onPick("zone", at);
       }}
-      className="relative mx-auto"
+      className="relative mx-auto shrink-0"
       style={{ width, height: (width * site.height) / site.width }}
     >
       <Drawing path={site.plan} />
@@ -112,6 +141,11 @@ export function Plan({
         const spot = spots[i];
         const [w, h] = [(spot?.width ?? 0) * perUnit, (spot?.height ?? 0) * perUnit];
         const size = w >= FULL_PX[0] && h >= FULL_PX[1] ? 2 : w >= SHORT_PX[0] && h >= SHORT_PX[1] ? 1 : 0;
+        const [labelW, labelH] = LABEL_PX[size];
+        const free = freeSpot(z.zone.outline, spot ?? { x: 0, y: 0 }, site.assets, {
+          width: (labelW + MARK_PX) / perUnit,
+          height: (labelH + MARK_PX) / perUnit,
+        });
         return (
           <ZoneLabel
             key={z.zone.id}
@@ -119,7 +153,7 @@ export function Plan({
             size={size}
             on={zone === z.zone.id}
             tab={entry === `zone:${z.zone.id}`}
-            style={{ left: left(spot?.x ?? 0), top: top(spot?.y ?? 0), maxWidth: Math.max(20, w - 4) }}
+            style={{ left: left(free.x), top: top(free.y), maxWidth: Math.max(20, w - 4) }}
             onPick={onPick}
             now={now}
           />
@@ -259,15 +293,14 @@ function ZoneLabel({
     zone.name,
     markWord(mark),
     ...(first && fact ? [`${first.metric.metric} ${shown}`, age] : []),
-  ].join(", ");
+  ];
   return (
     <button
       type="button"
       data-spot={`zone:${zone.id}`}
       tabIndex={tab ? 0 : -1}
       aria-pressed={on}
-      aria-label={line(said, 200)}
-      title={line(said, 200)}
+      title={line(said.join(", "), 200)}
       onClick={() => onPick("zone", zone.id)}
       style={style}
       className={cx(
@@ -280,16 +313,18 @@ function ZoneLabel({
         <span aria-hidden="true" className={MARK[mark].text}>
           {MARK[mark].shape}
         </span>
-        {size === 2 ? <Txt className="truncate text-[12px] text-t2">{zone.name}</Txt> : null}
+        <Txt className={size === 2 ? "truncate text-[12px] text-t2" : "sr-only"}>{zone.name}</Txt>
+        {size === 2 && !fact ? null : <span className="sr-only">{markWord(mark)}</span>}
         {size === 1 ? (
           <Txt className="truncate font-semibold text-[12px]" max={16}>
-            {shown ?? zone.name}
+            {shown ?? "–"}
           </Txt>
         ) : null}
       </span>
       {size === 2 ? (
         fact && first ? (
           <>
+            <Txt className="sr-only">{first.metric.metric}</Txt>
             <Txt
               className={cx(
                 "max-w-full truncate font-semibold text-[15px]",

@@ -77,7 +77,7 @@ function Sites({ twin }: { twin: Twin }) {
             <bdi>{line(site.name, 64)}</bdi>
           )
         }
-        className={view === "plan" ? "max-md:h-[60vh]" : "max-md:max-h-[70vh]"}
+        className={view === "plan" ? "max-md:max-h-[65vh]" : "max-md:max-h-[70vh]"}
         flush
         aside={
           <>

@@ -204,6 +204,22 @@ describe("the plan", () => {
     expect(inside(M.labelAt(bent), bent)).toBe(true);
     expect(inside(M.labelAt([...bent].reverse()), bent)).toBe(true);
   });
+  it("moves a label off what stands in its zone, and no further than needed", () => {
+    const square = [
+      [0, 0],
+      [100, 0],
+      [100, 100],
+      [0, 100],
+    ];
+    const size = { width: 20, height: 20 };
+    const middle = { x: 50, y: 50 };
+    expect(M.freeSpot(square, middle, [{ x: 80, y: 80 }], size)).toEqual(middle);
+    const moved = M.freeSpot(square, middle, [middle], size);
+    expect(Math.max(Math.abs(moved.x - 50), Math.abs(moved.y - 50))).toBeGreaterThanOrEqual(10);
+    expect(inside(moved, square)).toBe(true);
+    // Nowhere is free: then it stays in the middle.
+    expect(M.freeSpot(square, middle, [middle], { width: 500, height: 500 })).toEqual(middle);
+  });
   it("finds the next thing by the arrow that points to it", () => {
     const at = (x: number, y: number) => ({ x, y });
     const all = [at(0, 0), at(10, 1), at(20, 0), at(0, 9)];

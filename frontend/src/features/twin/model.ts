@@ -181,6 +181,33 @@ export function labelAt(outline: number[][]): Spot {
   return best ? { x: (best[0] + best[1]) / 2, y: middle.y } : middle;
 }
 
+const inside = (p: Spot, outline: number[][]): boolean => {
+  let is = false;
+  outline.forEach(([x = 0, y = 0], i) => {
+    const [u = 0, v = 0] = outline[(i + 1) % outline.length] ?? [];
+    if (y > p.y !== v > p.y && p.x < x + ((p.y - y) / (v - y)) * (u - x)) is = !is;
+  });
+  return is;
+};
+
+const STEPS = [0, -0.14, 0.14, -0.27, 0.27, -0.36, 0.36];
+/** A place near `at` inside the outline where a label of that size hides nothing that stands there; else `at`. */
+export function freeSpot(
+  outline: number[][],
+  at: Spot,
+  standing: readonly Spot[],
+  size: { width: number; height: number },
+): Spot {
+  const { width, height } = extent(outline);
+  const near = standing.filter((s) => Math.abs(s.x - at.x) < width && Math.abs(s.y - at.y) < height);
+  const hides = (p: Spot) =>
+    near.some((s) => Math.abs(s.x - p.x) < size.width / 2 && Math.abs(s.y - p.y) < size.height / 2);
+  if (!hides(at)) return at;
+  const tries = STEPS.flatMap((dy) => STEPS.map((dx) => ({ x: at.x + dx * width, y: at.y + dy * height })));
+  tries.sort((a, b) => Math.hypot(a.x - at.x, a.y - at.y) - Math.hypot(b.x - at.x, b.y - at.y));
+  return tries.find((p) => inside(p, outline) && !hides(p)) ?? at;
+}
+
 /** How wide and high an outline is. */
 export function extent(outline: number[][]): { width: number; height: number } {
   let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
