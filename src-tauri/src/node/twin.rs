@@ -161,7 +161,7 @@ fn text(file: &Path, max_bytes: u64) -> Result<Option<String>, String> {
         .and_then(|f| f.take(max_bytes + 1).read_to_end(&mut bytes))
         .map_err(|e| e.to_string())?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
-        return Err(format!("it is larger than {max_bytes} bytes"));
+        return Err(format!("it is larger than {} KiB", max_bytes / 1024));
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),

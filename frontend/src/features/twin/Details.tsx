@@ -62,7 +62,7 @@ function Summary({ zones }: { zones: ZoneSeen[] }) {
       {sorted.length ? (
         <Part name={t("zones")}>
           <ul>
-            {sorted.slice(0, SUMMARY_MAX).map(({ zone, mark, readings: [first] }) => (
+            {sorted.slice(0, SUMMARY_MAX).map(({ zone, mark, telling }) => (
               <li key={zone.id}>
                 <button
                   type="button"
@@ -71,12 +71,16 @@ function Summary({ zones }: { zones: ZoneSeen[] }) {
                 >
                   <MarkWord mark={mark} word={false} />
                   <Txt className="min-w-0 flex-1 truncate text-accent">{zone.name}</Txt>
-                  {first?.fact ? (
-                    <Txt className={first.mark === "stale" ? "text-t2" : "font-medium"} max={32}>
-                      {value(first.fact.value, first.fact.unit)}
+                  {telling?.fact ? (
+                    <Txt
+                      className={mark === "stale" ? "text-t2" : "font-medium"}
+                      title={telling.metric.metric}
+                      max={32}
+                    >
+                      {value(telling.fact.value, telling.fact.unit)}
                     </Txt>
                   ) : (
-                    <span className="text-t2">{markWord(mark)}</span>
+                    <span className="text-t2">{telling ? markWord(mark) : t("notMeasured")}</span>
                   )}
                 </button>
               </li>
@@ -104,7 +108,7 @@ function OfZone({ seen, site, assets }: { seen: ZoneSeen; site: Site; assets: As
         <strong className="min-w-0 text-[15px]">
           <Txt className="wrap-anywhere">{zone.name}</Txt>
         </strong>
-        <MarkWord mark={seen.mark} />
+        {seen.telling ? <MarkWord mark={seen.mark} /> : null}
         <span className="ml-auto">
           <CopyButton label={t("copyLink")} text={here(site, `zone=${encodeURIComponent(zone.id)}`)} />
         </span>
@@ -115,7 +119,7 @@ function OfZone({ seen, site, assets }: { seen: ZoneSeen; site: Site; assets: As
       {seen.readings.length ? (
         seen.readings.map((r) => <OfMetric key={r.metric.metric} r={r} zone={zone} />)
       ) : (
-        <p className="text-t2">{t("noMetrics2")}</p>
+        <p className="text-t2">{t("zoneUnmeasured")}</p>
       )}
       {its.length ? (
         <Part name={t("inZone")}>

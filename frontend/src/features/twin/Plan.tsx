@@ -3,6 +3,7 @@
  * is ours alone. What can be chosen are buttons in a text's order; arrow keys go to what lies that way.
  */
 import { memo, useLayoutEffect, useMemo, useRef, useState } from "react";
+import type { Health } from "@/lib/condition";
 import { span, value } from "@/lib/format";
 import { assetWord, kindWord, markWord, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
@@ -10,6 +11,7 @@ import { usePlan } from "@/node/reads";
 import { cx, State, Txt, Worth } from "@/ui/kit";
 import { Glyph, MARK } from "./marks";
 import {
+  type Asset,
   type AssetSeen,
   extent,
   fit,
@@ -21,6 +23,7 @@ import {
   type Site,
   type Spot,
   type Way,
+  type Zone,
   type ZoneSeen,
 } from "./model";
 
@@ -30,7 +33,13 @@ const SHORT_PX = [58, 34] as const;
 /** Beyond so many, names of assets would lie on each other. */
 const NAMES_MAX = 40;
 const NAMES_FROM_PX = 480;
+/** At most so much of the screen does a character take in them. */
+const FULL_CHAR_PX = 10;
+const SHORT_CHAR_PX = 8;
 const PAD_PX = 12;
+/** With less room for each on the average, assets are dots. */
+const CROWDED_PX = 44;
+const DOT_PX = 14;
 /** The part of a phone's height that a plan may take. */
 const PHONE_PART = 0.55;
 /** How much room the labels and the marks of assets take. */
@@ -94,6 +103,29 @@ export function Plan({
     ],
     [site, spots],
   );
+  const sizes = zones.map((z, i) => {
+    const [w, h] = [(spots[i]?.width ?? 0) * perUnit, (spots[i]?.height ?? 0) * perUnit];
+    const long = z.telling?.fact ? value(z.telling.fact.value, z.telling.fact.unit).length : 0;
+    // A number is there whole or not at all: cut off it would be another number.
+    const full = Math.max(FULL_PX[0], long * FULL_CHAR_PX + PAD_PX);
+    const short = Math.max(SHORT_PX[0], long * SHORT_CHAR_PX + MARK_PX);
+    return w >= full && h >= FULL_PX[1] ? 2 : w >= short && h >= SHORT_PX[1] ? 1 : 0;
+  });
+  const sized = sizes.join("");
+  const crowded = Math.sqrt((width * width * site.height) / site.width / (assets.length || 1)) < CROWDED_PX;
+  // Where things stand and how large labels are changes seldom; a label is not moved for a new value.
+  const places = useMemo(
+    () =>
+      site.zones.map((z, i) => {
+        const [labelW, labelH] = LABEL_PX[Number(sized[i]) as 0 | 1 | 2];
+        const markPx = crowded ? DOT_PX : MARK_PX;
+        return freeSpot(z.outline, spots[i] ?? { x: 0, y: 0 }, site.assets, {
+          width: (labelW + markPx) / perUnit,
+          height: (labelH + markPx) / perUnit,
+        });
+      }),
+    [site, spots, sized, perUnit, crowded],
+  );
   const chosen = zone ? `zone:${zone}` : asset ? `asset:${asset}` : undefined;
   // One of them is in the order of Tab; from there the arrows go on.
   const entry = choices.some((c) => c.id === chosen) ? chosen : choices[0]?.id;
@@ -137,36 +169,44 @@ export function Plan({
     >
       <Drawing path={site.plan} />
       <Shapes site={site} zones={zones} zone={zone} perUnit={perUnit} />
-      {zones.map((z, i) => {
-        const spot = spots[i];
-        const [w, h] = [(spot?.width ?? 0) * perUnit, (spot?.height ?? 0) * perUnit];
-        const size = w >= FULL_PX[0] && h >= FULL_PX[1] ? 2 : w >= SHORT_PX[0] && h >= SHORT_PX[1] ? 1 : 0;
-        const [labelW, labelH] = LABEL_PX[size];
-        const free = freeSpot(z.zone.outline, spot ?? { x: 0, y: 0 }, site.assets, {
-          width: (labelW + MARK_PX) / perUnit,
-          height: (labelH + MARK_PX) / perUnit,
-        });
+      {zones.map(({ zone: z, mark, telling }, i) => {
+        const size = sizes[i] ?? 0;
+        const fact = telling?.fact;
         return (
           <ZoneLabel
-            key={z.zone.id}
-            seen={z}
+            key={z.id}
+            zone={z}
+            mark={mark}
+            metric={telling?.metric.metric}
             size={size}
-            on={zone === z.zone.id}
-            tab={entry === `zone:${z.zone.id}`}
-            style={{ left: left(free.x), top: top(free.y), maxWidth: Math.max(20, w - 4) }}
+            shown={fact && value(fact.value, fact.unit)}
+            age={fact && size === 2 ? span(now - fact.sensedAt) : undefined}
+            claimed={fact?.claimedTier}
+            effective={fact?.effectiveTier}
+            signature={fact?.signature}
+            tainted={fact?.tainted}
+            on={zone === z.id}
+            tab={entry === `zone:${z.id}`}
+            left={left(places[i]?.x ?? 0)}
+            top={top(places[i]?.y ?? 0)}
+            widest={Math.max(22, (spots[i]?.width ?? 0) * perUnit - 4)}
             onPick={onPick}
-            now={now}
           />
         );
       })}
       {assets.map((a) => (
         <AssetMark
           key={a.asset.id}
-          seen={a}
+          asset={a.asset}
+          is={a.is}
+          why={a.why}
+          active={a.active}
+          small={crowded}
           named={named}
           on={asset === a.asset.id}
           tab={entry === `asset:${a.asset.id}`}
-          style={{ left: left(a.asset.x), top: top(a.asset.y) }}
+          left={left(a.asset.x)}
+          top={top(a.asset.y)}
           onPick={onPick}
         />
       ))}
@@ -268,32 +308,45 @@ const Shapes = memo(function Shapes({
   );
 });
 
-function ZoneLabel({
-  seen: { zone, mark, readings },
+const ZoneLabel = memo(function ZoneLabel({
+  zone,
+  mark,
+  metric,
   size,
+  shown,
+  age,
+  claimed,
+  effective,
+  signature,
+  tainted,
   on,
   tab,
-  style,
+  left,
+  top,
+  widest,
   onPick,
-  now,
 }: {
-  seen: ZoneSeen;
+  zone: Zone;
+  mark: Mark;
+  /** The metric that is told; absent where nothing is measured. */
+  metric?: string;
   size: 0 | 1 | 2;
+  /** Its value and age; absent where nobody told one. */
+  shown?: string;
+  age?: string;
+  claimed?: string;
+  effective?: string;
+  signature?: string;
+  tainted?: boolean;
   on: boolean;
   tab: boolean;
-  style: React.CSSProperties;
+  left: string;
+  top: string;
+  widest: number;
   onPick: (of: "zone", id: string) => void;
-  now: number;
 }) {
-  const first = readings[0];
-  const fact = first?.fact;
-  const shown = fact ? value(fact.value, fact.unit) : undefined;
-  const age = fact ? span(now - fact.sensedAt) : undefined;
-  const said = [
-    zone.name,
-    markWord(mark),
-    ...(first && fact ? [`${first.metric.metric} ${shown}`, age] : []),
-  ];
+  const stands = metric === undefined ? t("notMeasured") : markWord(mark);
+  const said = [zone.name, stands, ...(shown ? [`${metric} ${shown}`] : [])];
   return (
     <button
       type="button"
@@ -302,11 +355,11 @@ function ZoneLabel({
       aria-pressed={on}
       title={line(said.join(", "), 200)}
       onClick={() => onPick("zone", zone.id)}
-      style={style}
+      style={{ left, top, maxWidth: widest }}
       className={cx(
-        "absolute z-10 flex -translate-x-1/2 -translate-y-1/2 flex-col items-center overflow-hidden rounded-md border bg-s1/92 px-1.5 text-center leading-[17px] shadow-none hover:bg-s2",
+        "absolute z-10 flex -translate-x-1/2 -translate-y-1/2 flex-col items-center overflow-hidden rounded-md border bg-s1/92 text-center leading-[17px] hover:bg-s2",
         on ? "border-accent" : "border-line",
-        size === 2 ? "py-1" : "",
+        size === 2 ? "px-1.5 py-1" : size === 1 ? "px-1.5" : "px-0.5",
       )}
     >
       <span className="flex max-w-full items-center gap-1">
@@ -314,61 +367,58 @@ function ZoneLabel({
           {MARK[mark].shape}
         </span>
         <Txt className={size === 2 ? "truncate text-[12px] text-t2" : "sr-only"}>{zone.name}</Txt>
-        {size === 2 && !fact ? null : <span className="sr-only">{markWord(mark)}</span>}
-        {size === 1 ? (
-          <Txt className="truncate font-semibold text-[12px]" max={16}>
-            {shown ?? "–"}
-          </Txt>
-        ) : null}
+        {size === 2 && !shown ? null : <span className="sr-only">{stands}</span>}
+        {size === 1 ? <Txt className="font-semibold text-[12px]">{shown ?? "–"}</Txt> : null}
       </span>
       {size === 2 ? (
-        fact && first ? (
+        shown ? (
           <>
-            <Txt className="sr-only">{first.metric.metric}</Txt>
-            <Txt
-              className={cx(
-                "max-w-full truncate font-semibold text-[15px]",
-                first.mark === "stale" && "text-t2",
-              )}
-              max={24}
-            >
-              {shown}
-            </Txt>
+            <Txt className="sr-only">{metric}</Txt>
+            <Txt className={cx("font-semibold text-[15px]", mark === "stale" && "text-t2")}>{shown}</Txt>
             <span className="flex max-w-full items-center gap-1.5 text-[11px] text-t2">
-              <span className={first.mark === "stale" ? "text-warn" : undefined}>{age}</span>
+              <span className={mark === "stale" ? "text-warn" : undefined}>{age}</span>
               <Worth
-                claimed={fact.claimedTier}
-                effective={fact.effectiveTier}
-                signature={fact.signature}
-                tainted={fact.tainted}
+                claimed={claimed ?? ""}
+                effective={effective ?? ""}
+                signature={signature ?? ""}
+                tainted={tainted}
               />
             </span>
           </>
         ) : (
-          <span className="text-[12px] text-t2">{markWord(mark)}</span>
+          <span className="text-[12px] text-t2">{stands}</span>
         )
       ) : null}
     </button>
   );
-}
+});
 
-function AssetMark({
-  seen,
+const AssetMark = memo(function AssetMark({
+  asset,
+  is,
+  why,
+  active,
+  small,
   named,
   on,
   tab,
-  style,
+  left,
+  top,
   onPick,
 }: {
-  seen: AssetSeen;
+  asset: Asset;
+  is: Health;
+  why: AssetSeen["why"];
+  active: boolean;
+  small: boolean;
   named: boolean;
   on: boolean;
   tab: boolean;
-  style: React.CSSProperties;
+  left: string;
+  top: string;
   onPick: (of: "asset", id: string) => void;
 }) {
-  const { asset, is, why, active } = seen;
-  const said = `${asset.name}, ${kindWord(asset.kind)}, ${assetWord(why)}`;
+  const said = line(`${asset.name}, ${kindWord(asset.kind)}, ${assetWord(why)}`, 200);
   return (
     <button
       type="button"
@@ -376,27 +426,38 @@ function AssetMark({
       data-is={why}
       tabIndex={tab ? 0 : -1}
       aria-pressed={on}
-      aria-label={line(said, 200)}
-      title={line(said, 200)}
+      aria-label={said}
+      title={said}
       onClick={() => onPick("asset", asset.id)}
-      style={style}
+      style={{ left, top }}
       className="group absolute z-20 flex -translate-x-1/2 -translate-y-1/2 flex-col items-center outline-offset-2"
     >
-      <span
-        className={cx(
-          "relative flex size-7 items-center justify-center rounded-full border bg-s1 group-hover:bg-s2",
-          on ? "border-2 border-accent" : "border-t3",
-          active ? "text-accent" : "text-t1",
-        )}
-      >
-        <Glyph kind={asset.kind} active={active} />
-        {why === "bare" ? null : (
-          <span className="absolute -top-1.5 -right-1.5 flex size-3.5 items-center justify-center rounded-full bg-s1 text-[9px] leading-none">
-            <State is={is} word={false} />
-          </span>
-        )}
-      </span>
-      {named ? (
+      {small ? (
+        <span
+          className={cx(
+            "flex size-3.5 items-center justify-center rounded-full border bg-s1 text-[8px] leading-none",
+            on ? "border-2 border-accent" : active ? "border-accent" : "border-line",
+          )}
+        >
+          {why === "bare" ? null : <State is={is} word={false} />}
+        </span>
+      ) : (
+        <span
+          className={cx(
+            "relative flex size-7 items-center justify-center rounded-full border bg-s1 group-hover:bg-s2",
+            on ? "border-2 border-accent" : "border-t3",
+            active ? "text-accent" : "text-t1",
+          )}
+        >
+          <Glyph kind={asset.kind} active={active} />
+          {why === "bare" ? null : (
+            <span className="absolute -top-1.5 -right-1.5 flex size-3.5 items-center justify-center rounded-full bg-s1 text-[9px] leading-none">
+              <State is={is} word={false} />
+            </span>
+          )}
+        </span>
+      )}
+      {named && !small ? (
         <Txt
           className="absolute top-full mt-0.5 max-w-28 truncate rounded-[4px] bg-s1/85 px-1 text-[11px] text-t2 leading-4"
           max={24}
@@ -406,4 +467,4 @@ function AssetMark({
       ) : null}
     </button>
   );
-}
+});

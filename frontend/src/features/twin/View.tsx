@@ -1,4 +1,4 @@
-import { useCallback, useMemo } from "react";
+import { useCallback, useEffect, useMemo, useRef } from "react";
 import { markWord, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import type { Twin } from "@/node/client";
@@ -8,10 +8,12 @@ import { usePlace } from "@/ui/place";
 import { Details } from "./Details";
 import { List } from "./List";
 import { MARK } from "./marks";
-import { assetSeen, index, MARKS, siteOf, zoneSeen } from "./model";
+import { assetsSeen, index, MARKS, siteOf, zoneSeen } from "./model";
 import { Plan } from "./Plan";
 import { Broken, Start } from "./Start";
 
+/** The header has room for the words of so many states; of more there are the shapes. */
+const WORDS_MAX = 3;
 const ZOOMS = [1, 1.5, 2, 3, 4, 6, 8];
 
 export function View() {
@@ -42,12 +44,16 @@ function Sites({ twin }: { twin: Twin }) {
   const zones = useMemo(() => site?.zones.map((z) => zoneSeen(z, facts, now)) ?? [], [site, facts, now]);
   const assets = useMemo(() => {
     if (!site) return [];
-    const around = { site, facts, actuators: actuators ?? [], nodes: nodes ?? [], now };
-    return site.assets.map((a) => assetSeen(a, around));
+    return assetsSeen(site, { facts, actuators: actuators ?? [], nodes: nodes ?? [], now });
   }, [site, facts, actuators, nodes, now]);
+  // The same for ever, so that hundreds of marks are not drawn anew for it.
+  const goes = useRef(go);
+  useEffect(() => {
+    goes.current = go;
+  });
   const onPick = useCallback(
-    (of: "zone" | "asset", id: string) => go({ zone: undefined, asset: undefined, [of]: id }, true),
-    [go],
+    (of: "zone" | "asset", id: string) => goes.current({ zone: undefined, asset: undefined, [of]: id }, true),
+    [],
   );
   const view = place.view === "list" ? "list" : "plan";
   const zoom = Math.max(0, ZOOMS.indexOf(Number(place.zoom) || 1));
@@ -85,7 +91,9 @@ function Sites({ twin }: { twin: Twin }) {
               {counts.map(({ m, n }) => (
                 <span key={m} className={MARK[m].text} title={markWord(m)}>
                   <span aria-hidden="true">{MARK[m].shape}</span> {n}{" "}
-                  <span className="max-xl:sr-only">{markWord(m)}</span>
+                  <span className={counts.length > WORDS_MAX ? "sr-only" : "max-xl:sr-only"}>
+                    {markWord(m)}
+                  </span>
                 </span>
               ))}
             </span>

@@ -100,6 +100,10 @@ describe("a zone", () => {
     const two = zone({ metrics: [metric({ low: 1 }), metric({ metric: "level" })] });
     expect(seen([fact()], two).mark).toBe("none");
     expect(seen([fact({ value: 0 })], two).mark).toBe("outside");
+    const level = fact({ metric: "level", value: 7 });
+    expect(seen([fact(), level], two).telling?.metric.metric).toBe("moisture");
+    expect(seen([fact({ sensedAt: 0 }), level], two).telling?.fact?.value).toBe(40);
+    expect(seen([fact()], two).telling?.fact).toBeUndefined();
     expect(seen([], zone({ metrics: [] })).mark).toBe("plain");
     expect(M.worst(["plain", "within", "stale", "near"])).toBe("near");
   });
@@ -137,7 +141,7 @@ describe("an asset", () => {
     assets: [],
   };
   const is = (a: M.Asset, actuators: Actuator[], facts: Fact[] = [], nodes: Topology["nodes"] = []) =>
-    M.assetSeen(a, { site, facts: M.index(facts), actuators, nodes, now: NOW });
+    M.assetsSeen({ ...site, assets: [a] }, { facts: M.index(facts), actuators, nodes, now: NOW })[0];
   it("shows what its actuator says, the worst first", () => {
     expect(is(asset(), [valve({ position: "closed" })])).toMatchObject({ is: "healthy", why: "position" });
     expect(is(asset(), [valve({ running: "p", position: "open" })])).toMatchObject({
@@ -158,7 +162,7 @@ describe("an asset", () => {
     const sensed = asset({ sensor: "valve.open" });
     const open = fact({ metric: "valve.open", value: 1, unit: "" });
     expect(is(sensed, [valve()], [open])).toMatchObject({ active: true, why: "reading", is: "healthy" });
-    expect(is(sensed, [valve()], [{ ...open, value: 0 }]).active).toBe(false);
+    expect(is(sensed, [valve()], [{ ...open, value: 0 }])?.active).toBe(false);
     expect(is(sensed, [valve()], [{ ...open, sensedAt: NOW - 61_000 }])).toMatchObject({
       active: false,
       why: "old",

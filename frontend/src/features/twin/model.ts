@@ -81,10 +81,13 @@ export interface ZoneSeen {
   zone: Zone;
   mark: Mark;
   readings: Reading[];
+  /** The reading that makes it stand so: the one that is told on the plan, beside the mark. */
+  telling?: Reading;
 }
 export function zoneSeen(zone: Zone, facts: Index, now: number): ZoneSeen {
   const readings = zone.metrics.map((m) => reading(m, zone, facts, now));
-  return { zone, readings, mark: worst(readings.map((r) => r.mark)) };
+  const mark = worst(readings.map((r) => r.mark));
+  return { zone, readings, mark, telling: readings.find((r) => r.mark === mark) };
 }
 
 /** How an asset stands; `is` gives the shape. */
@@ -111,25 +114,37 @@ export interface AssetSeen {
 const STALE_MS = 60_000;
 
 export interface Around {
-  site: Site;
   facts: Index;
   actuators: Actuator[];
   nodes: TopNode[];
   now: number;
 }
-export function assetSeen(asset: Asset, { site, facts, actuators, nodes, now }: Around): AssetSeen {
+/** All assets of a site; what they refer to is looked up, not searched for. */
+export function assetsSeen(site: Site, around: Around): AssetSeen[] {
+  const zones = new Map(site.zones.map((z) => [z.id, z]));
+  const nodes = new Map(around.nodes.map((n) => [n.deviceId, n]));
+  const byTarget = new Map<string, Actuator[]>();
+  for (const a of around.actuators) byTarget.set(a.target, [...(byTarget.get(a.target) ?? []), a]);
+  return site.assets.map((a) => assetSeen(a, zones.get(a.zone ?? ""), around, nodes, byTarget));
+}
+function assetSeen(
+  asset: Asset,
+  zone: Zone | undefined,
+  { facts, now }: Around,
+  nodes: ReadonlyMap<string, TopNode>,
+  byTarget: ReadonlyMap<string, Actuator[]>,
+): AssetSeen {
   const device = asset.device?.deviceId;
-  const zone = site.zones.find((z) => z.id === asset.zone);
   const metric = zone?.metrics.find((m) => m.metric === asset.sensor);
   const staleMs = metric?.staleMs ?? STALE_MS;
   const told = asset.sensor ? (facts.get(place(asset.sensor, zone?.zone)) ?? []) : [];
   const [fact] = told.filter((f) => !asset.device || f.origin === device).sort(better(staleMs, now));
-  const named = actuators.filter(
-    (a) => a.target === asset.actuator && (!asset.device || a.deviceId === device),
+  const named = (byTarget.get(asset.actuator ?? "") ?? []).filter(
+    (a) => !asset.device || a.deviceId === device,
   );
   // Several devices may own something of that name: then it is not known which one stands here.
   const actuator = named.length === 1 ? named[0] : undefined;
-  const node = nodes.find((n) => n.deviceId === device);
+  const node = device ? nodes.get(device) : undefined;
   const fresh = fact !== undefined && !isStale(fact, staleMs, now);
   const on = Boolean(asset.actuator) && fresh && typeof fact.value === "number" && fact.value > 0;
   const seen = (is: Health, why: AssetSeen["why"]): AssetSeen => ({

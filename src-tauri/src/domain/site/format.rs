@@ -52,7 +52,8 @@ pub fn read(
     };
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > SITE_FILE_MAX_BYTES {
         return Err(vec![whole(format!(
-            "it is larger than {SITE_FILE_MAX_BYTES} bytes"
+            "it is larger than {} KiB",
+            SITE_FILE_MAX_BYTES / 1024
         ))]);
     }
     let mut reader = Reader {

@@ -89,7 +89,7 @@ pub struct Zone {
     pub device: Option<String>,
     /// Its outline, at least three points.
     pub outline: Vec<Point>,
-    /// What is measured in it, the most telling first.
+    /// What is measured in it, in the order of the file.
     pub metrics: Vec<Metric>,
 }
 

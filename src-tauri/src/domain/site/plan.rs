@@ -48,7 +48,10 @@ impl Plan {
     /// A sentence with the line that is wrong.
     pub fn read(text: &str) -> Result<Self, String> {
         if u64::try_from(text.len()).unwrap_or(u64::MAX) > SITE_PLAN_MAX_BYTES {
-            return Err(format!("it is larger than {SITE_PLAN_MAX_BYTES} bytes"));
+            return Err(format!(
+                "it is larger than {} KiB",
+                SITE_PLAN_MAX_BYTES / 1024
+            ));
         }
         let mut scan = Scan { text, at: 0 };
         let said = scan.plan();
