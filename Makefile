@@ -7,6 +7,7 @@
 #   make desktop    build the desktop application: target/debug/clawmesh
 #   make console    build the browser console that the node carries
 #   make sim        simulate worlds: SEEDS=1000 START=0, or SEED=1234 again; SIM_TRACE=1 tells all
+#   make package    build the Debian package of both: target/release/bundle/deb/
 #   make node       build the node for use: target/release/clawmesh-node
 #   make bench      criterion benchmarks
 #   make fmt        format the code
@@ -15,7 +16,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long sim console desktop node bench fmt clean
+.PHONY: help setup run test test-long sim console desktop package node bench fmt clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,6 +45,9 @@ console:
 
 desktop:
 	@scripts/desktop
+
+package:
+	@scripts/package
 
 node: console
 	@scripts/with-tools cargo build --locked --release --bin clawmesh-node

@@ -23,6 +23,8 @@ const status = async (id) => (await lab.json(dir, "proposals", "--all")).find((p
 /** One more proposal, and only that one waits. */
 async function propose() {
   await until("nothing waits or runs", async () => (await lab.json(dir, "proposals")).length === 0);
+  // The tray follows a moment later; until then its Review would be that of the proposal before.
+  await until("nothing in the tray", async () => !(await lab.menu()).some((l) => l.includes("> Review")));
   await lab.node(dir, "propose", "actuator:mock:valve-1", "open", "durationSec=1", "--reason", "a test");
   return until("a waiting proposal", async () => (await waiting())[0]);
 }

@@ -263,7 +263,7 @@ impl Host {
         loop {
             match Box::pin(self.start_on(config.clone())).await {
                 Ok(node) => return Ok(node),
-                Err(OpenError::Transport(TransportError::Bind { .. })) if !chosen => {
+                Err(OpenError::Transport(TransportError::PortInUse { .. })) if !chosen => {
                     let taken = config.port;
                     config.port = next.next().unwrap_or(0);
                     tracing::warn!(taken, "somebody else has the port; trying {}", config.port);
