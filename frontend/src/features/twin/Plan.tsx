@@ -40,6 +40,8 @@ const PAD_PX = 12;
 /** With less room for each on the average, assets are dots. */
 const CROWDED_PX = 44;
 const DOT_PX = 14;
+/** With still less, what is well is a mere speck, so that what is not is seen. */
+const PACKED_PX = 24;
 /** The part of a phone's height that a plan may take. */
 const PHONE_PART = 0.55;
 /** How much room the labels and the marks of assets take. */
@@ -112,7 +114,9 @@ export function Plan({
     return w >= full && h >= FULL_PX[1] ? 2 : w >= short && h >= SHORT_PX[1] ? 1 : 0;
   });
   const sized = sizes.join("");
-  const crowded = Math.sqrt((width * width * site.height) / site.width / (assets.length || 1)) < CROWDED_PX;
+  const each = Math.sqrt((width * width * site.height) / site.width / (assets.length || 1));
+  const crowded = each < CROWDED_PX;
+  const packed = each < PACKED_PX;
   // Where things stand and how large labels are changes seldom; a label is not moved for a new value.
   const places = useMemo(
     () =>
@@ -202,6 +206,7 @@ export function Plan({
           why={a.why}
           active={a.active}
           small={crowded}
+          speck={packed && a.is === "healthy" && !a.active && asset !== a.asset.id}
           named={named}
           on={asset === a.asset.id}
           tab={entry === `asset:${a.asset.id}`}
@@ -399,6 +404,7 @@ const AssetMark = memo(function AssetMark({
   why,
   active,
   small,
+  speck,
   named,
   on,
   tab,
@@ -411,6 +417,7 @@ const AssetMark = memo(function AssetMark({
   why: AssetSeen["why"];
   active: boolean;
   small: boolean;
+  speck: boolean;
   named: boolean;
   on: boolean;
   tab: boolean;
@@ -432,7 +439,9 @@ const AssetMark = memo(function AssetMark({
       style={{ left, top }}
       className="group absolute z-20 flex -translate-x-1/2 -translate-y-1/2 flex-col items-center outline-offset-2"
     >
-      {small ? (
+      {speck ? (
+        <span className="size-1.5 rounded-full bg-ok" />
+      ) : small ? (
         <span
           className={cx(
             "flex size-3.5 items-center justify-center rounded-full border bg-s1 text-[8px] leading-none",
