@@ -1,9 +1,12 @@
 // A browser with real sessions on a real node: what the tests and the screenshots share.
 // Everything a page asks for is written down, so that a test can say where requests went.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 import { pair } from "./nodes.mjs";
 
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** How long a page may take to show something, on a busy machine. */
 const PAGE_MS = 20_000;
 
@@ -46,7 +49,7 @@ export async function lab(options = {}) {
       return (await nodes.center.cli(["console", "--print", "--scope", scope])).trim();
     },
     /** Opens the console by a fresh link and goes to `path`; errors and requests are collected. */
-    async open(path = "/", { scope = "operate", ...context } = {}) {
+    async open(path = "/", { scope = "operate", language, ...context } = {}) {
       const made = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...context });
       made.setDefaultTimeout(PAGE_MS);
       const page = await made.newPage();
@@ -55,6 +58,14 @@ export async function lab(options = {}) {
       page.on("console", (m) => m.type() === "error" && errors.push(m.text()));
       page.on("pageerror", (e) => errors.push(String(e)));
       made.on("request", (r) => requests.push(r.url()));
+      // As Settings keeps it; a test that chooses there must not be overruled by every load.
+      if (language)
+        await page.addInitScript(
+          (l) =>
+            localStorage.getItem("clawmesh.language") ??
+            localStorage.setItem("clawmesh.language", JSON.stringify(l)),
+          language,
+        );
       await page.addInitScript(() => {
         window.violations = [];
         document.addEventListener("securitypolicyviolation", (e) =>
@@ -99,6 +110,29 @@ export async function loaded(page) {
   await page.waitForFunction(
     () =>
       document.querySelector("main#page")?.innerText.trim() &&
-      !document.body.innerText.includes("Reading from the node"),
+      !/Reading from the node|Wird vom Knoten gelesen/.test(document.body.innerText),
   );
+}
+
+/** What axe finds in both themes. */
+export async function accessible(page, where) {
+  await page.evaluate(axe);
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    await page.waitForFunction((x) => document.documentElement.dataset.theme === x, colorScheme);
+    const found = await page.evaluate(async () => {
+      // Colours on their way from one theme to the other are neither.
+      for (let on = document.getAnimations(); on.length; on = document.getAnimations())
+        await Promise.allSettled(on.map((a) => a.finished));
+      return window.axe.run({ resultTypes: ["violations"] });
+    });
+    assert.deepEqual(
+      found.violations.map(
+        (v) =>
+          `${v.id}: ${v.nodes.map((n) => `${n.html.slice(0, 160)} ${n.any[0]?.message ?? ""}`).join(" | ")}`,
+      ),
+      [],
+      `${where} in ${colorScheme}`,
+    );
+  }
 }

@@ -1,13 +1,10 @@
 // Every page from a real node: it shows what the API says, without an error in the browser's console,
 // without a request elsewhere; axe finds nothing in light and dark; addresses, Back and keyboard work.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { lab, loaded, PAGES } from "./lab.mjs";
+import { accessible, lab, loaded, PAGES } from "./lab.mjs";
 import { PASSPHRASE } from "./nodes.mjs";
 
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let l;
 let o;
 let waiting;
@@ -46,29 +43,6 @@ async function shows(page, ...texts) {
       });
   }
 }
-/** What axe finds in both themes. */
-async function accessible(page, where) {
-  await page.evaluate(axe);
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    await page.waitForFunction((x) => document.documentElement.dataset.theme === x, colorScheme);
-    const found = await page.evaluate(async () => {
-      // Colours on their way from one theme to the other are neither.
-      for (let on = document.getAnimations(); on.length; on = document.getAnimations())
-        await Promise.allSettled(on.map((a) => a.finished));
-      return window.axe.run({ resultTypes: ["violations"] });
-    });
-    assert.deepEqual(
-      found.violations.map(
-        (v) =>
-          `${v.id}: ${v.nodes.map((n) => `${n.html.slice(0, 160)} ${n.any[0]?.message ?? ""}`).join(" | ")}`,
-      ),
-      [],
-      `${where} in ${colorScheme}`,
-    );
-  }
-}
-
 /** What each page must show, from the API. */
 const REAL = {
   overview: async () => [l.center.name, l.field.name, waiting.reason, shown(await fact("cpu.load")) && "%"],

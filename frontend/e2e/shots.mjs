@@ -1,5 +1,6 @@
 // Screenshots of every page, from real nodes: node e2e/shots.mjs DIR [page…]
 // Light and dark at 1280×800, and a phone in light.
+// CLAWMESH_LANGUAGE=de speaks another language; ALL=1 adds a large screen and the phone in the dark.
 import { mkdirSync } from "node:fs";
 import { lab, loaded, PAGES } from "./lab.mjs";
 import { PASSPHRASE, until } from "./nodes.mjs";
@@ -66,15 +67,23 @@ try {
     [1280, 800, "light", "light"],
     [1280, 800, "dark", "dark"],
     [390, 844, "light", "phone"],
+    ...(process.env.ALL
+      ? [
+          [1920, 1080, "light", "large"],
+          [1920, 1080, "dark", "large-dark"],
+          [390, 844, "dark", "phone-dark"],
+        ]
+      : []),
   ]) {
     const o = await l.open("/", {
       scope: "admin",
+      language: process.env.CLAWMESH_LANGUAGE,
       colorScheme,
       viewport: { width, height },
       reducedMotion: "reduce",
     });
     for (const [name, path, act] of wanted.toReversed()) {
-      if (tail === "phone" && name === "search") continue;
+      if (tail.startsWith("phone") && name === "search") continue;
       await o.go(path);
       await act?.(o.page);
       await settled(o.page);

@@ -2,11 +2,11 @@
 
 import { useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
+import { useEffect, useState, useSyncExternalStore } from "react";
 import { clockAhead } from "@/lib/clock";
 import { type Health, overall, type Seen, troubles, type Trouble as Wrong } from "@/lib/condition";
 import { span } from "@/lib/format";
-import { clockTime, t } from "@/lib/i18n";
+import { clockTime, language, onLanguage, t } from "@/lib/i18n";
 import { recall } from "@/lib/keep";
 import { isFirstRun, welcomeKey } from "@/lib/welcome";
 import { tame } from "@/lib/words";
@@ -44,6 +44,7 @@ function NotOpen({ onRetry }: { onRetry: () => void }) {
 function Open() {
   const client = useQueryClient();
   const [palette, setPalette] = useState(false);
+  const tongue = useSyncExternalStore(onLanguage, language);
   useEffect(() => follow(client), [client]);
   useEffect(() => {
     const onKey = (e: KeyboardEvent) => {
@@ -59,7 +60,7 @@ function Open() {
   const here = path === "/welcome" ? "welcome" : PAGES.find(([to]) => to === path)?.[1];
   useEffect(() => {
     document.title = here ? `${t(here)} · ClawMesh` : "ClawMesh";
-  }, [here]);
+  }, [here, tongue]);
 
   return (
     <div className="flex h-full flex-col">
@@ -77,7 +78,8 @@ function Open() {
           className="flex min-h-0 min-w-0 flex-1 flex-col overflow-auto p-3 outline-none"
         >
           <h1 className="sr-only">{here ? t(here) : "ClawMesh"}</h1>
-          <Outlet />
+          {/* Another language draws the page anew at the same address; what is around it only speaks differently. */}
+          <Outlet key={tongue} />
         </main>
       </div>
       {palette ? <Palette onClose={() => setPalette(false)} /> : null}
@@ -306,7 +308,7 @@ function Rail() {
   return (
     <nav
       aria-label={t("nav")}
-      className="flex shrink-0 border-line border-t bg-s1 sm:w-14 sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:py-2 min-[90rem]:w-40"
+      className="flex shrink-0 border-line border-t bg-s1 sm:w-14 sm:flex-col sm:gap-1 sm:border-t-0 sm:border-r sm:py-2 min-[90rem]:w-44"
     >
       <div
         className={cx(

@@ -2,7 +2,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { device } from "@/lib/format";
-import { t } from "@/lib/i18n";
+import { codeWord, t } from "@/lib/i18n";
 import { call, type EstopReport } from "@/node/client";
 import { useEstop, useSession } from "@/node/reads";
 import { AskReason, Button, Dialog, STOP_ASKED, State, Txt } from "@/ui/kit";
@@ -65,7 +65,7 @@ export function StopButton() {
                         <div key={a.target} className="flex flex-wrap justify-between gap-2 text-t2">
                           <Txt title={a.target}>{device(a.target)}</Txt>
                           <span className="flex gap-2">
-                            <Txt>{a.position}</Txt>
+                            <Txt>{codeWord("pos", a.position ?? "–")}</Txt>
                             {a.safe ? (
                               <span className="text-ok">● {t("safe")}</span>
                             ) : (

@@ -1,6 +1,6 @@
 /** Pure formatting: ages, times, numbers, short ids, action sentences. No value is ever invented. */
 
-import { clockTime, dateTime, dayOf, fixed, number, t } from "./i18n";
+import { clockTime, codeWord, dateTime, dayOf, fixed, number, t } from "./i18n";
 
 /** A short id for people; the full one stays in the title. */
 export const short = (id: string | null | undefined): string => (id ? id.slice(0, 8) : "");
@@ -67,8 +67,11 @@ export const device = (target: string): string => target.split(":").at(-1) ?? ta
 
 /** "Open valve-1 for 10 s". */
 export function action(operation: string, target: string, runMs: number): string {
-  const verb = operation.charAt(0).toUpperCase() + operation.slice(1);
-  return runMs > 0 ? `${verb} ${device(target)} for ${span(runMs)}` : `${verb} ${device(target)}`;
+  // What a device calls it and no table knows is told in its own word.
+  const verb = codeWord("op", operation);
+  const said = { verb, device: device(target) };
+  const text = runMs > 0 ? t("actFor", { ...said, span: span(runMs) }) : t("act", said);
+  return text.startsWith(verb) ? verb.charAt(0).toUpperCase() + text.slice(1) : text;
 }
 
 /** "T2_operational_observation" is "T2". */

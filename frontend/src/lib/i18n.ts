@@ -8,17 +8,20 @@ import type { Holes, Table, Word } from "./languages/table";
 
 type En = typeof en;
 export type Key = keyof En;
-type Vars<K extends Key> = Record<Holes<En[K]>, string | number>;
+/** A word with forms always wants the number that picks one. */
+type Names<W> = Holes<W> | (W extends string ? never : "n");
+type Vars<K extends Key> = Record<Names<En[K]>, string | number>;
 
 const LOADED = {
   en: () => Promise.resolve<Table>(en),
+  de: () => import("./languages/de").then((m) => m.de),
 };
 export type Language = keyof typeof LOADED;
 export type LanguageChoice = "system" | Language;
 /** Each language by its own name. */
-export const LANGUAGES: Record<Language, string> = { en: "English" };
+export const LANGUAGES: Record<Language, string> = { en: "English", de: "Deutsch" };
 /** Where the system names a language without a country, or another language. English with 24 hours. */
-const LOCALES: Record<Language, string> = { en: "en-GB" };
+const LOCALES: Record<Language, string> = { en: "en-GB", de: "de-DE" };
 
 let table: Table = en;
 let spoken: Language = "en";
@@ -95,7 +98,7 @@ function form(word: Word, n: unknown): string {
 /** A sentence. Numbers in it are written as the language writes them; text stays as it is. */
 export function t<K extends Key>(
   key: K,
-  ...[vars]: [Holes<En[K]>] extends [never]
+  ...[vars]: [Names<En[K]>] extends [never]
     ? []
     : Key extends K
       ? [Record<string, string | number>?]
@@ -110,9 +113,14 @@ export function t<K extends Key>(
   });
 }
 
-/** The word of something that the node says by a code (a state, a level); the code itself if it is not known. */
-function wordOf(prefix: string, code: string): string {
-  const key = prefix + code;
+/**
+ * Kinds of codes: position, posture, role, peer state, frame kind, severity, requester, check, error; how a
+ * value stands, an asset, what it is.
+ */
+type Codes = "op" | "pos" | "po" | "ro" | "ps" | "fk" | "sv" | "rq" | "ck" | "st" | "er" | "mk" | "aw" | "ki";
+/** The word of something that the node says by a code; the code itself if it is not known here. */
+export function codeWord(of: Codes, code: string): string {
+  const key = `${of}_${code}`;
   return Object.hasOwn(en, key) ? form(table[key as Key], undefined) : code;
 }
 
@@ -120,10 +128,29 @@ function wordOf(prefix: string, code: string): string {
 export const healthKey = (h: string): Key =>
   h === "stopped" ? "stoppedState" : Object.hasOwn(en, h) ? (h as Key) : "unknown";
 
-export const markWord = (mark: string): string => wordOf("mk_", mark);
-export const assetWord = (why: string): string => wordOf("aw_", why);
-export const kindWord = (kind: string): string => wordOf("ki_", kind);
-export const statusWord = (status: string): string => wordOf("st_", status);
+export const markWord = (mark: string): string => codeWord("mk", mark);
+export const assetWord = (why: string): string => codeWord("aw", why);
+export const kindWord = (kind: string): string => codeWord("ki", kind);
+export const statusWord = (status: string): string => codeWord("st", status);
+
+/** What the planner does; the node's own sentence where this console has none. */
+export function plannerWord(p: {
+  state: string;
+  why: string;
+  pause?: { by: string; reason: string } | null;
+}): string {
+  if (p.state === "idle") return t("plannerIdle");
+  if (p.state !== "paused" || !p.pause) return p.why;
+  const { by, reason } = p.pause;
+  return reason ? t("plannerPausedWhy", { by, reason }) : t("plannerPaused", { by });
+}
+
+/** A refusal: the node's own sentence; before it what its code means, where that sentence is in another language. */
+export function refusal(code: string, message: string): string {
+  return spoken === "en" || !Object.hasOwn(en, `er_${code}`)
+    ? message
+    : `${codeWord("er", code)} (${message})`;
+}
 
 /** Formatters are dear to make: each is made once for a language. */
 const made = new Map<string, unknown>();

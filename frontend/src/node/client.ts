@@ -1,5 +1,6 @@
 /** The one door to the node. Nothing above this file knows how requests travel. */
 import type { components } from "@/contract/operator.gen";
+import { refusal, t } from "@/lib/i18n";
 import { type Answer, carry, inWindow } from "@/platform/desktop";
 
 type S = components["schemas"];
@@ -79,7 +80,7 @@ export async function call<T>(
   try {
     answer = await (inWindow ? carry : fetched)(method, ROOT + path, headers, sent, timeoutMs);
   } catch {
-    throw new Refused(0, "unreachable", "The node did not answer. Check that it runs.");
+    throw new Refused(0, "unreachable", t("unreachableNode"));
   }
   const { status, text } = answer;
   const good = status >= 200 && status < 300;
@@ -87,14 +88,14 @@ export async function call<T>(
   try {
     parsed = text ? JSON.parse(text) : undefined;
   } catch {
-    throw new Refused(good ? 0 : status, "unreachable", "The node gave no readable answer.");
+    throw new Refused(good ? 0 : status, "unreachable", t("unreadableNode"));
   }
   if (good) return parsed as T;
   const error = (parsed as { error?: { code?: string; message?: string } } | undefined)?.error;
   throw new Refused(
     status >= 502 ? 0 : status,
     error?.code ?? String(status),
-    error?.message ?? `The node refused (${status}).`,
+    error?.message ? refusal(error.code ?? "", error.message) : t("refusedNode", { status: String(status) }),
   );
 }
 
@@ -111,10 +112,10 @@ export async function readText(path: string): Promise<string> {
   try {
     answer = await (inWindow ? carry : fetched)("GET", ROOT + path, {}, undefined, TIMEOUT_MS);
   } catch {
-    throw new Refused(0, "unreachable", "The node did not answer. Check that it runs.");
+    throw new Refused(0, "unreachable", t("unreachableNode"));
   }
   const { status, text } = answer;
   if (status < 200 || status >= 300)
-    throw new Refused(status, String(status), `The node refused (${status}).`);
+    throw new Refused(status, String(status), t("refusedNode", { status: String(status) }));
   return text;
 }

@@ -1,5 +1,6 @@
 /** Every read of the node as a hook. Live ones are patched by the stream; the rest poll gently. */
 import { QueryClient, useQuery } from "@tanstack/react-query";
+import { useMemo } from "react";
 import { heardTime, nodeNow } from "@/lib/clock";
 import { inWindow } from "@/platform/desktop";
 import { load as loadKey } from "@/platform/key";
@@ -136,3 +137,19 @@ export const useChecks = (p: N.Proposal | undefined) =>
     queryFn: () => N.call<N.Checks>("GET", `/proposals/${encodeURIComponent(p?.id ?? "")}/checks`),
     refetchInterval: 3_000,
   });
+
+/** The names of all devices and operators that are known here, by their ids. */
+export function useWho(): ReadonlyMap<string, string> {
+  const nodes = useTopology().data?.nodes;
+  const trusted = useTrust().data;
+  const operators = useOperators().data;
+  // A person who is enrolled at the executor alone is known here by the session.
+  const me = useSession().data?.decision.operator;
+  return useMemo(() => {
+    const who = new Map<string, string>();
+    for (const d of [...(trusted ?? []), ...(nodes ?? [])]) if (d.name) who.set(d.deviceId, d.name);
+    for (const o of operators ?? []) who.set(o.operatorId, o.name);
+    if (me) who.set(me.operatorId, me.name);
+    return who;
+  }, [nodes, trusted, operators, me]);
+}

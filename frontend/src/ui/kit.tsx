@@ -156,7 +156,7 @@ export function Search({
       value={value}
       maxLength={200}
       onChange={(e) => onChange(e.target.value)}
-      className={cx("h-7 w-32 min-w-0 rounded-md border border-line bg-s0 px-2 text-t1", className)}
+      className={cx("h-7 min-w-0 rounded-md border border-line bg-s0 px-2 text-t1", className ?? "w-32")}
     />
   );
 }
@@ -229,6 +229,22 @@ export function Id({ id, label }: { id: string; label?: string | null }) {
     <bdi title={id} className={label ? undefined : "font-mono text-[12.5px]"}>
       {label ? line(label, 64) : id.slice(0, 8)}
     </bdi>
+  );
+}
+
+/** A long hexadecimal number: whole where there is room, else halved or quartered, never torn anywhere. */
+export function Hex({ children }: { children: string }) {
+  const parts = children.match(/.{1,32}/g) ?? [];
+  return (
+    <code className="font-mono text-[12px]">
+      {parts.map((p) => (
+        <span key={p} className="inline-block">
+          {p.slice(0, 16)}
+          <wbr />
+          {p.slice(16)}
+        </span>
+      ))}
+    </code>
   );
 }
 
@@ -359,13 +375,28 @@ export function Pairs({ rows }: { rows: [string, ReactNode][] }) {
   );
 }
 
-export function Table({ label, head, children }: { label: string; head: ReactNode[]; children: ReactNode }) {
+export function Table({
+  label,
+  head,
+  children,
+  className,
+}: {
+  label: string;
+  head: ReactNode[];
+  children: ReactNode;
+  /** Hides columns on a phone, as `max-sm:[&_tr>:nth-child(5)]:hidden`. */
+  className?: string;
+}) {
   return (
-    <table aria-label={label} className="w-full border-collapse">
+    <table aria-label={label} className={cx("w-full border-collapse", className)}>
       <thead className="sticky top-0 z-10 bg-s1">
         <tr>
           {head.map((h, i) => (
-            <th key={i} scope="col" className="h-8 border-line border-b px-3 text-t2 whitespace-nowrap">
+            <th
+              key={i}
+              scope="col"
+              className="h-8 border-line border-b px-2 text-t2 whitespace-nowrap sm:px-3"
+            >
               {h}
             </th>
           ))}
@@ -379,7 +410,7 @@ export const Row = ({ children, on }: { children: ReactNode; on?: boolean }) => 
   <tr className={cx("h-8 border-line/60 border-b hover:bg-s2", on && "bg-s2")}>{children}</tr>
 );
 export const Cell = ({ children, className }: { children?: ReactNode; className?: string }) => (
-  <td className={cx("px-3 py-1 align-middle", className)}>{children}</td>
+  <td className={cx("px-2 py-1 align-middle sm:px-3", className)}>{children}</td>
 );
 
 /** Asks the shell for the emergency stop: a dialog makes the shell's own button unreachable. */
@@ -594,7 +625,7 @@ export function Tabs({
   label: string;
 }) {
   return (
-    <fieldset className="flex rounded-md border border-line bg-s1 p-0.5">
+    <fieldset className="flex flex-wrap rounded-md border border-line bg-s1 p-0.5">
       <legend className="sr-only">{label}</legend>
       {tabs.map(([id, name]) => (
         <button

@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { absolute, span } from "@/lib/format";
 import { type Key, t } from "@/lib/i18n";
-import { type Column, columns, frameOf, type Step } from "@/lib/story";
+import { type Column, columns, frameOf, named, type Step, type Who } from "@/lib/story";
 import { tame } from "@/lib/words";
 import { Age, cx, Json, Words } from "./kit";
 
@@ -19,9 +19,9 @@ const stageWord = (stage: string): string => {
   const looks = LOOKS[stage];
   return looks ? t(looks[0]) : tame(stage, 24);
 };
-const actor = (text: string): string => (/^[0-9a-f]{64}$/.test(text) ? text.slice(0, 8) : tame(text, 80));
 
-export function TraceDiagram({ steps }: { steps: Step[] }) {
+/** `who` gives the names of devices and operators; in full a step shows their ids too. */
+export function TraceDiagram({ steps, who }: { steps: Step[]; who: Who }) {
   const [picked, setPicked] = useState<Step>();
   return (
     <div className="@container flex flex-col gap-3">
@@ -35,7 +35,12 @@ export function TraceDiagram({ steps }: { steps: Step[] }) {
             className="flex flex-col @min-[960px]:min-w-0 @min-[960px]:flex-1 @min-[960px]:flex-row @min-[960px]:first:flex-[1.2]"
           >
             {c.after === null ? null : <Arrow ms={c.after} />}
-            <Stage column={c} picked={picked} onPick={(s) => setPicked(picked === s ? undefined : s)} />
+            <Stage
+              column={c}
+              who={who}
+              picked={picked}
+              onPick={(s) => setPicked(picked === s ? undefined : s)}
+            />
           </li>
         ))}
       </ol>
@@ -75,7 +80,17 @@ function Arrow({ ms }: { ms: number }) {
   );
 }
 
-function Stage({ column, picked, onPick }: { column: Column; picked?: Step; onPick: (s: Step) => void }) {
+function Stage({
+  column,
+  who,
+  picked,
+  onPick,
+}: {
+  column: Column;
+  who: Who;
+  picked?: Step;
+  onPick: (s: Step) => void;
+}) {
   const [, glyph, border] = LOOKS[column.stage] ?? ["sg_outcome", "◇", "border-t-line"];
   return (
     <div className="flex min-w-0 flex-1 flex-col gap-1.5">
@@ -96,20 +111,24 @@ function Stage({ column, picked, onPick }: { column: Column; picked?: Step; onPi
               onClick={() => onPick(s)}
               className="flex w-full flex-wrap items-baseline gap-x-2 text-left hover:underline"
             >
-              <span aria-hidden="true">{glyph}</span>
-              <span className="font-semibold">{stageWord(s.stage)}</span>
+              <span className="whitespace-nowrap font-semibold">
+                <span aria-hidden="true" className="mr-1.5 font-normal">
+                  {glyph}
+                </span>
+                {stageWord(s.stage)}
+              </span>
               <span className="text-[12px] text-t2">
                 <Age time={s.time} />
               </span>
             </button>
             <bdi className="block truncate text-[12px] text-t2" title={tame(s.actor, 120)}>
-              {actor(s.actor)}
+              {tame(named(s.actor, who), 80)}
             </bdi>
             <p
               className="line-clamp-4 text-[12.5px] leading-[17px] wrap-anywhere"
               title={tame(s.message, 400)}
             >
-              <bdi>{tame(s.message, 240)}</bdi>
+              <bdi>{tame(named(s.message, who), 240)}</bdi>
             </p>
             {frame ? (
               <Link

@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { nodeNow } from "@/lib/clock";
 import { device } from "@/lib/format";
-import { statusWord, t } from "@/lib/i18n";
+import { codeWord, statusWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
 import { call, type Proposal, type ProposalRecord, type Standing } from "@/node/client";
 import { useLink } from "@/node/live";
@@ -84,7 +84,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
           <AskReason
             optional
             title={t("stopAction")}
-            text={t("afterwards", { safe: p.safeState, span: "0 s" })}
+            text={t("afterwards", { safe: codeWord("op", p.safeState), span: "0 s" })}
             go={t("confirm")}
             onClose={() => setStopping(false)}
             onGo={() => call("POST", `/proposals/${encodeURIComponent(p.id)}/stop`)}

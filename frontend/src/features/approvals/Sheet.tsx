@@ -3,11 +3,11 @@ import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { useState } from "react";
 import { action, left, span } from "@/lib/format";
-import { dateTime, listed, statusWord, t } from "@/lib/i18n";
+import { codeWord, dateTime, listed, statusWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
 import type { Proposal } from "@/node/client";
 import { isOver, isWaiting } from "@/node/patch";
-import { useChecks, usePolicy, useTopology, useTrace } from "@/node/reads";
+import { useChecks, usePolicy, useTopology, useTrace, useWho } from "@/node/reads";
 import {
   Age,
   CopyButton,
@@ -24,7 +24,7 @@ import {
 } from "@/ui/kit";
 import { TraceDiagram } from "@/ui/trace";
 import { Decide } from "./Decide";
-import { lastTime, liveChecks } from "./model";
+import { checkWord, lastTime, liveChecks } from "./model";
 
 const Part = ({ name, children }: { name: string; children: ReactNode }) => (
   <section className="border-line/60 border-b py-2.5 last:border-b-0">
@@ -38,6 +38,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
   const waiting = isWaiting(p);
   const [first] = useState(p.status);
   const [mine, setMine] = useState(false);
+  const who = useWho();
   const nodes = useTopology().data?.nodes;
   const policy = usePolicy().data;
   const rule = p.own ? policy?.list.find((r) => r.name === p.rule) : undefined;
@@ -85,7 +86,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               </strong>
             </p>
             <p className="text-t2">
-              {t("afterwards", { safe: p.safeState, span: span(p.runMs) })}{" "}
+              {t("afterwards", { safe: codeWord("op", p.safeState), span: span(p.runMs) })}{" "}
               <code className="font-mono text-[12.5px]">
                 <Txt>{`${p.target} ${p.operation} ${JSON.stringify(p.params)}`}</Txt>
               </code>
@@ -97,14 +98,14 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               <Words text={p.outcome.detail} />{" "}
               {p.outcome.actuatorState ? (
                 <span className="text-t2">
-                  (<Txt max={60}>{p.outcome.actuatorState}</Txt>)
+                  (<Txt max={60}>{codeWord("pos", p.outcome.actuatorState)}</Txt>)
                 </span>
               ) : null}
             </Part>
           ) : null}
           {waiting ? null : (
             <Part name={t("trace")}>
-              <Loaded q={trace}>{({ steps }) => <TraceDiagram steps={steps} />}</Loaded>
+              <Loaded q={trace}>{({ steps }) => <TraceDiagram steps={steps} who={who} />}</Loaded>
             </Part>
           )}
           <Part name={t("why")}>
@@ -112,10 +113,9 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               <Words text={p.reason} max={300} />
             </p>
             <p className="text-t2">
-              {t("askedBy", { name: p.requestedBy.name, kind: p.requestedBy.kind, when: "" }).replace(
-                /,\s*$/,
-                "",
-              )}
+              <Txt max={200}>
+                {t("askedBy", { name: p.requestedBy.name, kind: codeWord("rq", p.requestedBy.kind) })}
+              </Txt>
               , <Age time={p.createdAt} />
               {p.tainted ? <span className="text-llm"> · {t("tainted")}</span> : null}
             </p>
@@ -166,7 +166,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
                         <span aria-hidden="true" className={c.passed ? "text-ok" : undefined}>
                           {c.passed ? "●" : "▲"}
                         </span>{" "}
-                        <Txt max={300}>{`${c.name}: ${c.detail}`}</Txt>
+                        <Txt max={300}>{`${checkWord(c.name)}: ${c.detail}`}</Txt>
                       </li>
                     ))}
                   </ul>

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { setLanguage } from "@/lib/i18n";
 import type { Checks, Proposal } from "@/node/client";
-import { lastTime, liveChecks, matching, sorted } from "./model";
+import { checkWord, lastTime, liveChecks, matching, sorted } from "./model";
 
 const p = (id: string, over: object = {}) =>
   ({
@@ -65,4 +66,24 @@ describe("approvals", () => {
     matching(decided, "valve");
     expect(waiting.length + decided.length).toBe(10_000);
   });
+});
+
+it("names a check in the language of the console and leaves the rule's own text alone", async () => {
+  const names = [
+    "interlock: tank.level > 5",
+    "param durationSec",
+    "emergency stop",
+    "runs per day",
+    "odd one",
+  ];
+  expect(names.map(checkWord)).toEqual(names);
+  await setLanguage("de");
+  expect(names.map(checkWord)).toEqual([
+    "Verriegelung: tank.level > 5",
+    "Parameter durationSec",
+    "Not-Halt",
+    "Läufe je Tag",
+    "odd one",
+  ]);
+  await setLanguage("en");
 });

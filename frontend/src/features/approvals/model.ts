@@ -1,5 +1,6 @@
 /** Which proposals are listed and in which order; pure. */
 import { action } from "@/lib/format";
+import { codeWord } from "@/lib/i18n";
 import type { Checks, Proposal } from "@/node/client";
 import { byUrgency, isOver, isWaiting } from "@/node/patch";
 
@@ -51,3 +52,9 @@ export const liveChecks = (e: Checks): Checks["checks"] =>
       Number(a.passed) - Number(b.passed) ||
       Number(b.name.startsWith("interlock")) - Number(a.name.startsWith("interlock")),
   );
+
+/** A check by its name; what stands behind a colon, and the name of a parameter, is the rule's own text. */
+export function checkWord(name: string): string {
+  const [, kind, sign, own] = /^(interlock|condition|param)(: | )([\s\S]+)$/.exec(name) ?? [];
+  return kind ? `${codeWord("ck", kind)}${sign}${own}` : codeWord("ck", name);
+}

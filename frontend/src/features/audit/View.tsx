@@ -11,6 +11,7 @@ import {
   cx,
   download,
   Empty,
+  Hex,
   Json,
   Loaded,
   Pairs,
@@ -89,7 +90,9 @@ export function View() {
               {t("older")}
             </Button>
             <span className="ml-auto text-[12px] text-t2">
-              {list.length ? t("seqSpan", { from: first ?? 0, to: list[0]?.seq ?? 0 }) : null}
+              {list.length
+                ? t("seqSpan", { n: list.length, from: String(first), to: String(list[0]?.seq) })
+                : null}
             </span>
           </div>
         }
@@ -98,7 +101,11 @@ export function View() {
         <Loaded q={q}>
           {() =>
             found.length ? (
-              <Table label={t("audit")} head={[t("seq"), t("time"), t("kind"), t("subject"), t("chain")]}>
+              <Table
+                className="max-sm:[&_tr>:nth-child(4)]:hidden max-sm:[&_tr>:nth-child(5)]:hidden"
+                label={t("audit")}
+                head={[t("seq"), t("time"), t("kind"), t("subject"), t("chain")]}
+              >
                 <VirtualRows
                   items={found}
                   columns={5}
@@ -188,17 +195,16 @@ function Entry({ a, before }: { a?: Audit; before?: Audit }) {
                   {a.subject}
                 </Txt>,
               ],
-              [
-                t("hashOf"),
-                <code key="h" className="font-mono text-[12px]">
-                  {a.hash}
-                </code>,
-              ],
+              [t("hashOf"), <Hex key="h">{a.hash}</Hex>],
               [
                 t("follows"),
-                <code key="b" className="font-mono text-[12px]">
-                  {before ? `${before.seq}: ${before.hash}` : "–"}
-                </code>,
+                before ? (
+                  <span key="b">
+                    {before.seq}: <Hex>{before.hash}</Hex>
+                  </span>
+                ) : (
+                  "–"
+                ),
               ],
             ]}
           />

@@ -2,7 +2,7 @@ import { Link } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { health } from "@/lib/condition";
 import { span, value } from "@/lib/format";
-import { healthKey, statusWord, t } from "@/lib/i18n";
+import { healthKey, plannerWord, statusWord, t } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
 import { call, type Draft, type Fact } from "@/node/client";
 import { isWaiting } from "@/node/patch";
@@ -139,7 +139,7 @@ export function View() {
           <span>◇ {t("noModel")}</span>
           {planner ? (
             <span className={planner.state === "paused" ? "text-warn" : undefined}>
-              {t("plannerState")}: <Txt max={160}>{planner.why}</Txt>
+              {t("plannerState")}: <Txt max={160}>{plannerWord(planner)}</Txt>
             </span>
           ) : null}
         </p>

@@ -6,6 +6,8 @@ describe("understand", () => {
     expect(understand("what waits?", []).kind).toBe("waiting");
     expect(understand("which nodes are offline", []).kind).toBe("nodes");
     expect(understand("what is the moisture?", ["moisture"])).toEqual({ kind: "world", metric: "moisture" });
+    expect(understand("Was ist offen?", []).kind).toBe("waiting");
+    expect(understand("Welche Knoten sind verbunden?", []).kind).toBe("nodes");
     expect(understand("please water the garden", []).kind).toBe("cannot");
   });
   it("reads an instruction with parameters and a reason, and refuses half of one", () => {
@@ -15,6 +17,10 @@ describe("understand", () => {
       operation: "open",
       params: { durationSec: 10 },
       reason: "it is dry",
+    });
+    expect(understand("/do actuator:mock:valve-1 open weil es trocken ist", [])).toMatchObject({
+      kind: "do",
+      reason: "es trocken ist",
     });
     expect(understand("/do actuator:mock:valve-1 open", []).kind).toBe("bad");
   });

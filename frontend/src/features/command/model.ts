@@ -14,7 +14,7 @@ export function understand(text: string, metrics: string[]): Wish {
   const line = text.trim();
   const lower = line.toLowerCase();
   if (lower.startsWith("/do")) {
-    const m = /^\/do\s+(\S+)\s+([\w-]+)((?:\s+\w+=\S+)*)\s+because\s+(.+)$/i.exec(line);
+    const m = /^\/do\s+(\S+)\s+([\w-]+)((?:\s+\w+=\S+)*)\s+(?:because|weil)\s+(.+)$/i.exec(line);
     if (!m?.[1] || !m[2] || !m[4]) return { kind: "bad" };
     const params: Record<string, number | string | boolean> = {};
     for (const [, k, v] of (m[3] ?? "").matchAll(/(\w+)=(\S+)/g)) {
@@ -27,9 +27,9 @@ export function understand(text: string, metrics: string[]): Wish {
   if (lower.startsWith("/world")) return { kind: "world", metric: lower.slice(6).trim() };
   const named = metrics.filter((m) => lower.includes(m.toLowerCase())).sort((a, b) => b.length - a.length)[0];
   if (named) return { kind: "world", metric: named };
-  if (/^\/waiting|\bwait(s|ing)?\b|approv/.test(lower)) return { kind: "waiting" };
-  if (/^\/nodes|\bnodes?\b|offline|connected/.test(lower)) return { kind: "nodes" };
-  if (/^\/alerts|alert|wrong|problem/.test(lower)) return { kind: "alerts" };
-  if (/^\/status|\bstatus\b|how are/.test(lower)) return { kind: "status" };
+  if (/^\/waiting|\bwait(s|ing)?\b|approv|\boffen\b|wartet|freigabe/.test(lower)) return { kind: "waiting" };
+  if (/^\/nodes|\bnodes?\b|offline|connected|knoten|verbunden/.test(lower)) return { kind: "nodes" };
+  if (/^\/alerts|alert|wrong|problem|meldung|warnung|fehler/.test(lower)) return { kind: "alerts" };
+  if (/^\/status|\bstatus\b|how are|zustand|wie geht/.test(lower)) return { kind: "status" };
   return { kind: "cannot" };
 }

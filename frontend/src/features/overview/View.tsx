@@ -2,7 +2,7 @@ import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { type Health, health } from "@/lib/condition";
 import { span, value } from "@/lib/format";
-import { t } from "@/lib/i18n";
+import { codeWord, t } from "@/lib/i18n";
 import type { NodeEvent, Proposal, Status, Topology } from "@/node/client";
 import { byUrgency, isWaiting } from "@/node/patch";
 import { useEvents, useProposals, useStatus, useTopology, useWorld } from "@/node/reads";
@@ -63,6 +63,7 @@ export function View() {
           {(top) => (
             <Table
               label={t("nodesTitle")}
+              className="max-sm:[&_tr>:nth-child(4)]:hidden max-sm:[&_tr>:nth-child(5)]:hidden"
               head={[t("name"), t("state"), t("age"), t("load"), t("linksTitle")]}
             >
               <VirtualRows items={worstFirst(top.nodes, status)} columns={5}>
@@ -125,7 +126,8 @@ export function View() {
             {alerts.slice(0, SHOWN_MAX).map(({ event: e, times }) => (
               <li key={e.seq} className="flex gap-3 border-line/60 border-b px-3 py-1.5">
                 <span className={e.severity === "critical" ? "text-danger" : "text-warn"}>
-                  {e.severity === "critical" ? "■" : "◐"} <span className="sr-only">{e.severity}</span>
+                  {e.severity === "critical" ? "■" : "◐"}{" "}
+                  <span className="sr-only">{codeWord("sv", e.severity)}</span>
                 </span>
                 <span className="min-w-0 flex-1">
                   <Said e={e} known={known} />

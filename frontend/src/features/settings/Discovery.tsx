@@ -1,7 +1,7 @@
 /** The meshes on the LAN, who of them is there, and how devices of ours join. */
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { type Key, t } from "@/lib/i18n";
+import { codeWord, type Key, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import { call, type Mesh } from "@/node/client";
 import { useMeshes, useSession } from "@/node/reads";
@@ -117,7 +117,7 @@ function OneMesh({
                 <Id id={n.deviceId} label={n.name} />
               </Cell>
               <Cell>
-                <Txt max={24}>{n.role ?? "–"}</Txt>
+                <Txt max={24}>{n.role ? codeWord("ro", n.role) : "–"}</Txt>
               </Cell>
               <Cell>
                 <Txt max={24}>{n.version ?? "–"}</Txt>

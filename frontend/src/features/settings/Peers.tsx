@@ -1,5 +1,5 @@
 import { millis } from "@/lib/format";
-import { t } from "@/lib/i18n";
+import { codeWord, t } from "@/lib/i18n";
 import { usePeers } from "@/node/reads";
 import { Age, Cell, cx, Empty, Id, Loaded, Panel, Row, State, Table, Txt } from "@/ui/kit";
 import { VirtualRows } from "@/ui/virtual";
@@ -16,6 +16,7 @@ export function Peers() {
           list.length ? (
             <Table
               label={t("peers")}
+              className="max-sm:[&_tr>:nth-child(4)]:hidden max-sm:[&_tr>:nth-child(5)]:hidden max-sm:[&_tr>:nth-child(6)]:hidden max-sm:[&_tr>:nth-child(7)]:hidden max-sm:[&_tr>:nth-child(8)]:hidden"
               head={[
                 t("name"),
                 t("state"),
@@ -38,7 +39,7 @@ export function Peers() {
                         is={UP.has(p.state) ? "healthy" : OPEN.has(p.state) ? "degraded" : "offline"}
                         word={false}
                       />{" "}
-                      <Txt>{p.state}</Txt>
+                      <Txt>{codeWord("ps", p.state)}</Txt>
                     </Cell>
                     <Cell className="max-w-64 truncate">
                       <Txt max={200} title={p.reason}>
@@ -49,7 +50,7 @@ export function Peers() {
                       <Age time={p.since} />
                     </Cell>
                     <Cell className={cx("whitespace-nowrap", p.posture === "insecure" && "text-warn")}>
-                      <Txt>{p.posture ?? "–"}</Txt>
+                      <Txt>{p.posture ? codeWord("po", p.posture) : "–"}</Txt>
                     </Cell>
                     <Cell className="whitespace-nowrap">{p.rttMs == null ? "–" : millis(p.rttMs)}</Cell>
                     <Cell className="whitespace-nowrap">{p.skewMs == null ? "–" : millis(p.skewMs, 0)}</Cell>

@@ -2,7 +2,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { span } from "@/lib/format";
-import { listed, t } from "@/lib/i18n";
+import { codeWord, listed, t } from "@/lib/i18n";
 import { call } from "@/node/client";
 import { usePolicy, usePolicyTests, useSession } from "@/node/reads";
 import { Button, Empty, Loaded, Pairs, Panel, Txt } from "@/ui/kit";
@@ -71,9 +71,12 @@ export function Policy() {
                           {r.capability}
                         </Txt>,
                       ],
-                      [t("operations"), <Txt key="o">{listed(r.operations)}</Txt>],
+                      [
+                        t("operations"),
+                        <Txt key="o">{listed(r.operations.map((o) => codeWord("op", o)))}</Txt>,
+                      ],
                       [t("longest"), span(r.deadlineMs)],
-                      [t("safeState"), <Txt key="s">{r.safeState}</Txt>],
+                      [t("safeState"), <Txt key="s">{codeWord("op", r.safeState)}</Txt>],
                       [
                         t("evidence"),
                         t("evidenceOf", { tier: r.minTier.slice(0, 2), span: span(r.maxEvidenceAgeMs) }),

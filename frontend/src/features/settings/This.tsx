@@ -1,17 +1,23 @@
 /** This node, this session, how it looks. */
 import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { bytes, span } from "@/lib/format";
-import { dateTime, number, t } from "@/lib/i18n";
+import {
+  chooseLanguage,
+  codeWord,
+  dateTime,
+  LANGUAGES,
+  type LanguageChoice,
+  languageChoice,
+  number,
+  plannerWord,
+  t,
+} from "@/lib/i18n";
 import { call, type Planner } from "@/node/client";
 import { useSession, useStatus } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
-import { Age, AskReason, Button, Loaded, Pairs, Panel, Tabs, Txt } from "@/ui/kit";
-
-const Code = ({ children }: { children: string }) => (
-  <code className="font-mono text-[12px] wrap-anywhere">{children}</code>
-);
+import { Age, AskReason, Button, Hex, Loaded, Pairs, Panel, Tabs, Txt } from "@/ui/kit";
 
 export function Identity() {
   const status = useStatus();
@@ -23,10 +29,10 @@ export function Identity() {
             <Pairs
               rows={[
                 [t("name"), <Txt key="n">{s.displayName}</Txt>],
-                [t("role"), <Txt key="r">{s.role}</Txt>],
-                [t("deviceId"), <Code key="d">{s.deviceId}</Code>],
+                [t("role"), <Txt key="r">{codeWord("ro", s.role)}</Txt>],
+                [t("deviceId"), <Hex key="d">{s.deviceId}</Hex>],
                 [t("mesh"), <Txt key="m">{s.meshName || "–"}</Txt>],
-                [t("meshIdWord"), <Code key="i">{s.meshId}</Code>],
+                [t("meshIdWord"), <Hex key="i">{s.meshId}</Hex>],
                 [t("version"), s.version],
                 [t("port"), s.port],
                 [t("uptime"), span(s.uptimeMs)],
@@ -69,7 +75,7 @@ function PlannerState({ planner }: { planner: Planner }) {
         <h3 className="font-semibold">{t("plannerState")}</h3>
         <span className={paused ? "text-warn" : "text-t2"}>
           {paused ? "◐ " : ""}
-          <Txt max={200}>{planner.why}</Txt>
+          <Txt max={200}>{plannerWord(planner)}</Txt>
         </span>
         {planner.state === "off" || !may ? null : paused ? (
           <Button
@@ -167,25 +173,51 @@ export function Session() {
   );
 }
 
+/** The page is drawn anew in its language; whoever pressed the button keeps the focus on it. */
+let pressed = false;
 export function Appearance() {
+  const tongue = useRef<HTMLSpanElement>(null);
+  useEffect(() => {
+    if (pressed) tongue.current?.querySelector<HTMLElement>("[aria-pressed=true]")?.focus();
+    pressed = false;
+  }, []);
   const [look, setLook] = useState<Theme>(theme());
   return (
     <Panel title={t("appearance")}>
-      <span className="inline-block">
-        <Tabs
-          label={t("theme")}
-          on={look}
-          onPick={(id) => {
-            applyTheme(id as Theme);
-            setLook(id as Theme);
-          }}
-          tabs={[
-            ["system", t("system")],
-            ["light", t("light")],
-            ["dark", t("dark")],
-          ]}
-        />
-      </span>
+      <div className="flex flex-wrap items-center gap-x-6 gap-y-2">
+        <span className="flex flex-wrap items-center gap-2">
+          <span aria-hidden="true" className="text-t2">
+            {t("theme")}
+          </span>
+          <Tabs
+            label={t("theme")}
+            on={look}
+            onPick={(id) => {
+              applyTheme(id as Theme);
+              setLook(id as Theme);
+            }}
+            tabs={[
+              ["system", t("system")],
+              ["light", t("light")],
+              ["dark", t("dark")],
+            ]}
+          />
+        </span>
+        <span ref={tongue} className="flex flex-wrap items-center gap-2">
+          <span aria-hidden="true" className="text-t2">
+            {t("language")}
+          </span>
+          <Tabs
+            label={t("language")}
+            on={languageChoice()}
+            onPick={(id) => {
+              pressed = true;
+              void chooseLanguage(id as LanguageChoice).finally(() => setLook(theme()));
+            }}
+            tabs={[["system", t("system")], ...Object.entries(LANGUAGES)]}
+          />
+        </span>
+      </div>
     </Panel>
   );
 }

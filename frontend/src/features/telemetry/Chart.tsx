@@ -2,7 +2,7 @@ import "uplot/dist/uPlot.min.css";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import { value } from "@/lib/format";
-import { clockTime, dayAndTime } from "@/lib/i18n";
+import { clockTime, dayAndTime, t } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
 import type { Series } from "@/node/client";
 import { type Action, align, span } from "./model";
@@ -87,6 +87,7 @@ function options(
           span(
             u.data.slice(1) as (number | null)[][],
             (latest.current.series.thresholds ?? []).map((x) => x.value),
+            unit === "%",
           ),
       },
     },
@@ -95,7 +96,7 @@ function options(
       { ...axis, size: 64, values: (_u, v) => v.map((x) => value(x, unit)) },
     ],
     series: [
-      { value: (_u, v) => (v == null ? "–" : clock(v, days())) },
+      { label: t("time"), value: (_u, v) => (v == null ? "–" : clock(v, days())) },
       ...align(latest.current.series).labels.map((name, i) => ({
         label: line(name, 48),
         stroke: color(COLORS[i % COLORS.length] ?? "--accent"),

@@ -1,6 +1,6 @@
-import { lazy, Suspense, useState } from "react";
+import { lazy, Suspense, useCallback, useEffect, useState } from "react";
 import { bytes, csv, span, value } from "@/lib/format";
-import { clockTime, fixed, number, t } from "@/lib/i18n";
+import { clockTime, fixed, number, plannerWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
 import { call, type Fact, type Series } from "@/node/client";
 import { seriesPath, useProposals, useSeries, useStatus, useWorld } from "@/node/reads";
@@ -21,7 +21,7 @@ import {
   Worth,
 } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
-import { actuations, RANGES, tree } from "./model";
+import { actuations, begin, firstOf, RANGES, tree } from "./model";
 
 const Chart = lazy(() => import("./Chart").then((m) => ({ default: m.Chart })));
 const PICKED_MAX = 6;
@@ -42,6 +42,13 @@ export function View() {
     go({
       m: (picked.includes(m) ? picked.filter((x) => x !== m) : [...picked, m].slice(-PICKED_MAX)).join(","),
     });
+  // All charts share one time axis. While it follows, it begins where the readings of a young store do.
+  const now = useNow();
+  const [firsts, setFirsts] = useState<Record<string, number>>({});
+  const onFirst = useCallback((m: string, first: number) => setFirsts((f) => ({ ...f, [m]: first })), []);
+  const end = to ?? now;
+  const begun = picked.flatMap((m) => firsts[`${m} ${range}`] ?? []);
+  const from = to ? end - range : begin(end - range, end, begun);
   const live = () => go({ to: undefined, span: undefined });
   return (
     <div className="flex flex-1 flex-col gap-3 md:min-h-0">
@@ -56,6 +63,9 @@ export function View() {
         <div className="flex min-w-0 flex-col gap-3 md:min-h-0">
           <div className="flex flex-wrap items-center gap-2">
             <span className="mr-auto text-[12px] text-t2 max-md:hidden">{t("chartHint")}</span>
+            {to === undefined && from > end - range ? (
+              <span className="text-t2">{t("rangeSoFar", { span: span(end - Math.min(...begun)) })}</span>
+            ) : null}
             {place.span ? (
               <span className="text-t2">
                 {to ? clockTime(to - range) : ""} – {to ? clockTime(to) : ""} ({span(range)})
@@ -67,8 +77,10 @@ export function View() {
               onChange={(e) => go({ range: e.target.value, span: undefined })}
             >
               {place.span ? <option value="">{t("zoomed")}</option> : null}
-              {Object.keys(RANGES).map((r) => (
-                <option key={r}>{r}</option>
+              {Object.entries(RANGES).map(([r, ms]) => (
+                <option key={r} value={r}>
+                  {span(ms)}
+                </option>
               ))}
             </Select>
             <Button
@@ -87,6 +99,8 @@ export function View() {
                   metric={m}
                   range={range}
                   to={to}
+                  from={from}
+                  onFirst={onFirst}
                   facts={facts.filter((f) => f.metric === m)}
                   onZoom={(from, until) =>
                     go(
@@ -198,7 +212,7 @@ function StatusLine() {
       {planner ? (
         <span className={planner.state === "paused" ? "text-warn" : undefined}>
           {t("plannerState")}: {planner.state === "paused" ? "◐ " : ""}
-          <Txt max={200}>{planner.why}</Txt>
+          <Txt max={200}>{plannerWord(planner)}</Txt>
           {planner.lastRule && planner.lastFiredAt ? (
             <>
               {" · "}
@@ -232,12 +246,16 @@ function One({
   metric,
   range,
   to,
+  from,
+  onFirst,
   facts,
   onZoom,
 }: {
   metric: string;
   range: number;
   to?: number;
+  from: number;
+  onFirst: (metric: string, first: number) => void;
   facts: Fact[];
   onZoom: (from: number, to: number) => void;
 }) {
@@ -246,7 +264,11 @@ function One({
   const [problem, setProblem] = useState("");
   // Following, the axis runs on with the clock also when nothing comes: silence is seen as a gap.
   const end = to ?? now;
-  const actions = actuations(useProposals().data ?? [], end - range, end);
+  const actions = actuations(useProposals().data ?? [], from, end);
+  const first = q.data && firstOf(q.data);
+  useEffect(() => {
+    if (first !== undefined) onFirst(`${metric} ${range}`, first);
+  }, [metric, range, first, onFirst]);
   const file = metric.replace(/[^\w.-]/g, "_").slice(0, 80);
   const save = (kind: "csv" | "json") => {
     setProblem("");
@@ -314,7 +336,7 @@ function One({
               <Suspense fallback={<Empty>{t("loading")}</Empty>}>
                 <Chart
                   series={s}
-                  from={end - range}
+                  from={from}
                   to={end}
                   actions={actions}
                   onZoom={onZoom}

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Proposal, Series } from "@/node/client";
-import { actuations, align, span, tree } from "./model";
+import { actuations, align, begin, firstOf, span, tree } from "./model";
 
 it("keeps gaps as gaps and tells them from times of other lines", () => {
   const point = (time: number, value: number | null) => ({ time, value, tainted: false });
@@ -44,7 +44,7 @@ it("draws what moved within the span, and what still runs", () => {
     ["over the edge", 15],
     ["runs", undefined],
   ]);
-  expect(list[0]?.text).toBe("open valve");
+  expect(list[0]?.text).toBe("Open valve");
 });
 it("shows limits near the values and none that would press them flat", () => {
   const [low, high] = span([[20, null, 30]], [32, 5_000]);
@@ -60,4 +60,25 @@ it("groups metrics by their first part", () => {
     { name: "", metrics: ["moisture", "tank.level"] },
     { name: "cpu", metrics: ["cpu.load", "cpu.temp"] },
   ]);
+});
+it("draws no axis below zero where nothing is below it, and none above the whole of a share", () => {
+  expect(span([[0, 50]], [])[0]).toBe(0);
+  expect(span([[-1, 50]], [])[0]).toBeLessThan(-1);
+  expect(span([[0, 100]], [], true)).toEqual([0, 100]);
+  expect(span([[0, 100]], [])[1]).toBeGreaterThan(100);
+  expect(span([[20, 30]], [-1], true)[0]).toBeGreaterThan(0);
+  expect(span([[20, 30]], [-1])[0]).toBeLessThan(-1);
+  expect(span([[0, 140]], [], true)[1]).toBeGreaterThan(140);
+});
+it("begins the axis where a young store does, and never for less than a minute", () => {
+  const [from, to] = [0, 900_000];
+  expect(begin(from, to, [])).toBe(0);
+  expect(begin(from, to, [10, 800_000])).toBe(0);
+  expect(begin(from, to, [600_000, 700_000])).toBe(591_000);
+  expect(begin(from, to, [895_000])).toBe(840_000);
+  expect(begin(to - 30_000, to, [to - 10_000])).toBe(to - 30_000);
+  expect(firstOf({ lines: [{ points: [] }] } as unknown as Series)).toBeUndefined();
+  expect(
+    firstOf({ lines: [{ points: [{ time: 9 }] }, { points: [{ time: 4 }] }] } as unknown as Series),
+  ).toBe(4);
 });

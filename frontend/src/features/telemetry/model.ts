@@ -1,5 +1,5 @@
 /** Lines of several origins on one time axis; a missing value is a gap, never zero. */
-import { device } from "@/lib/format";
+import { action } from "@/lib/format";
 import type { Proposal, Series } from "@/node/client";
 
 export interface Aligned {
@@ -33,6 +33,22 @@ export const RANGES: Record<string, number> = {
   "7d": 604_800_000,
 };
 
+/** A young store: the axis begins where the readings do, as long as they fill only a part of the range. */
+const SHORTEST_AXIS_MS = 60_000;
+export function begin(from: number, to: number, firsts: readonly number[]): number {
+  const first = Math.min(...firsts);
+  if (!firsts.length || first <= from) return from;
+  const pad = (to - first) * 0.03;
+  return Math.max(from, Math.min(first - pad, to - SHORTEST_AXIS_MS));
+}
+
+/** When the earliest reading of a series was taken. */
+export const firstOf = (s: Series): number | undefined =>
+  s.lines.reduce<number | undefined>(
+    (least, l) => (l.points[0] ? Math.min(least ?? l.points[0].time, l.points[0].time) : least),
+    undefined,
+  );
+
 export interface Action {
   id: string;
   from: number;
@@ -47,7 +63,7 @@ export function actuations(proposals: Proposal[], from: number, to: number): Act
   for (const p of proposals) {
     const begun = p.outcome?.startedAt ?? (p.status === "executing" ? p.updatedAt : undefined);
     if (begun === undefined || begun > to || (p.outcome?.endedAt ?? to) < from) continue;
-    list.push({ id: p.id, from: begun, to: p.outcome?.endedAt, text: `${p.operation} ${device(p.target)}` });
+    list.push({ id: p.id, from: begun, to: p.outcome?.endedAt, text: action(p.operation, p.target, 0) });
   }
   return list.sort((a, b) => a.from - b.from);
 }
@@ -56,7 +72,11 @@ export function actuations(proposals: Proposal[], from: number, to: number): Act
  * From where to where the value axis goes: all values, and every limit that is not so far away that it
  * would press the values flat.
  */
-export function span(values: (number | null | undefined)[][], limits: number[]): [number, number] {
+export function span(
+  values: (number | null | undefined)[][],
+  limits: number[],
+  share = false,
+): [number, number] {
   let min = Number.POSITIVE_INFINITY;
   let max = Number.NEGATIVE_INFINITY;
   for (const row of values)
@@ -69,13 +89,19 @@ export function span(values: (number | null | undefined)[][], limits: number[]):
   const reach = Math.max((max - min) * 3, Math.abs(max) * 8, 10);
   const lowest = min;
   const highest = max;
+  // A limit that a share can never reach says "never": it needs no room on the axis.
+  const whole = share && lowest >= 0 && highest <= 100;
   for (const limit of limits)
-    if (limit > lowest - reach && limit < highest + reach) {
+    if (limit > lowest - reach && limit < highest + reach && !(whole && (limit < 0 || limit > 100))) {
       min = Math.min(min, limit);
       max = Math.max(max, limit);
     }
   const pad = (max - min || Math.abs(max) || 1) * 0.06;
-  return [min - pad, max + pad];
+  // What never goes below zero, or a share above all of it, has no axis there either.
+  return [
+    min >= 0 ? Math.max(0, min - pad) : min - pad,
+    share && max <= 100 ? Math.min(100, max + pad) : max + pad,
+  ];
 }
 
 export interface Group {

@@ -3,11 +3,11 @@ import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { health } from "@/lib/condition";
 import { bytes, device, millis, span, value } from "@/lib/format";
-import { statusWord, t } from "@/lib/i18n";
+import { codeWord, listed, statusWord, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import type { Actuator, Fact, Status, Topology } from "@/node/client";
 import { useActuators, usePeers, useSpark, useWorld } from "@/node/reads";
-import { Age, CopyButton, Pairs, Since, State, StatusMark, Txt, useNow, Worth } from "@/ui/kit";
+import { Age, CopyButton, Hex, Pairs, Since, State, StatusMark, Txt, useNow, Worth } from "@/ui/kit";
 import { NodeState, roleGlyph } from "@/ui/nodes";
 import { usePlace } from "@/ui/place";
 import { Spark } from "@/ui/spark";
@@ -65,12 +65,12 @@ function OfLink({ l, top, flow }: Known & { l: TopLink }) {
           t("posture"),
           <span key="p" className={isOpen(l.posture) ? "text-warn" : "text-ok"}>
             {isOpen(l.posture) ? "▲ " : "● "}
-            <Txt>{l.posture ?? t("notKnown")}</Txt>
+            <Txt>{l.posture ? codeWord("po", l.posture) : t("notKnown")}</Txt>
           </span>,
         ],
         [t("label"), <Txt key="l">{l.label ?? "–"}</Txt>],
         [t("latency"), l.rttMs == null ? "–" : millis(l.rttMs)],
-        [t("skew"), l.skewMs == null ? "–" : `${l.skewMs} ms`],
+        [t("skew"), l.skewMs == null ? "–" : millis(l.skewMs, 0)],
         [t("perSec"), perSec == null ? (l.own ? "–" : t("noOwnTraffic")) : `${bytes(perSec)}/s`],
         [t("traffic"), l.bytesIn == null ? "–" : bytes(l.bytesIn)],
         [
@@ -114,7 +114,7 @@ function OfNode({ n, top, flow, status }: Known & { n: Topology["nodes"][number]
         : null}
       <Pairs
         rows={[
-          [t("role"), <Txt key="r">{n.role ?? t("notKnown")}</Txt>],
+          [t("role"), <Txt key="r">{n.role ? codeWord("ro", n.role) : t("notKnown")}</Txt>],
           [t("version"), <Txt key="v">{n.version ?? t("notKnown")}</Txt>],
           [t("startedAt"), n.startedAt ? <Age key="s" time={n.startedAt} /> : t("notKnown")],
           [
@@ -142,7 +142,7 @@ function OfNode({ n, top, flow, status }: Known & { n: Topology["nodes"][number]
                 [
                   t("lastProblem"),
                   <span key="p" className={peer.state === "connected" ? undefined : "text-warn"}>
-                    <Txt>{`${peer.state}: ${peer.reason}`}</Txt>, <Age time={peer.since} />
+                    <Txt>{`${codeWord("ps", peer.state)}: ${peer.reason}`}</Txt>, <Age time={peer.since} />
                     {peer.nextAttemptAt && peer.nextAttemptAt > now
                       ? `, ${t("nextTry", { span: span(peer.nextAttemptAt - now) })}`
                       : ""}
@@ -150,12 +150,7 @@ function OfNode({ n, top, flow, status }: Known & { n: Topology["nodes"][number]
                 ],
               ] as [string, ReactNode][])
             : []),
-          [
-            t("deviceId"),
-            <code key="d" className="font-mono text-[12px]">
-              {n.deviceId}
-            </code>,
-          ],
+          [t("deviceId"), <Hex key="d">{n.deviceId}</Hex>],
         ]}
       />
       {n.truncated ? <p className="text-warn">◐ {t("truncatedNode")}</p> : null}
@@ -195,7 +190,7 @@ function OfNode({ n, top, flow, status }: Known & { n: Topology["nodes"][number]
                   >
                     <bdi className="text-accent">{name(x.a === n.deviceId ? x.b : x.a)}</bdi>
                     <Txt className={isOpen(x.posture) ? "text-warn" : "text-t2"}>
-                      {x.posture ?? t("notKnown")}
+                      {x.posture ? codeWord("po", x.posture) : t("notKnown")}
                     </Txt>
                     <span className="ml-auto text-t2">
                       {x.rttMs == null ? "–" : millis(x.rttMs)}
@@ -234,12 +229,12 @@ function Sensor({ f, drawn }: { f: Fact; drawn: boolean }) {
         to="/telemetry"
         search={{ m: f.metric } as never}
         title={f.metric}
-        className="min-w-0 flex-1 truncate hover:underline"
+        className="min-w-0 flex-1 leading-4 wrap-anywhere hover:underline"
       >
         <Txt max={60}>{f.metric}</Txt>
       </Link>
       {drawn && typeof f.value === "number" ? <Line f={f} /> : null}
-      <Txt className="w-18 shrink-0 truncate text-right font-medium" max={24}>
+      <Txt className="min-w-14 max-w-24 shrink-0 truncate text-right font-medium" max={24}>
         {value(f.value, f.unit)}
       </Txt>
       <Worth
@@ -271,7 +266,7 @@ function Acts({ a }: { a: Actuator }) {
               ◐ {t("running")}
             </Link>
           ) : a.position ? (
-            <Txt className="font-medium">{a.position}</Txt>
+            <Txt className="font-medium">{codeWord("pos", a.position)}</Txt>
           ) : a.reachable ? (
             <span className="text-t2">
               ◇ {t("onlyThere", { name: line(a.deviceName ?? a.deviceId.slice(0, 8), 32) })}
@@ -281,7 +276,9 @@ function Acts({ a }: { a: Actuator }) {
           )}
         </span>
       </div>
-      {a.operations.length ? <Txt className="text-[12px] text-t2">{a.operations.join(", ")}</Txt> : null}
+      {a.operations.length ? (
+        <Txt className="text-[12px] text-t2">{listed(a.operations.map((o) => codeWord("op", o)))}</Txt>
+      ) : null}
       {a.problem ? (
         <p className="text-danger">
           ▲ <Txt max={300}>{a.problem}</Txt>
@@ -293,7 +290,7 @@ function Acts({ a }: { a: Actuator }) {
           search={{ id: last.proposal } as never}
           className="flex flex-wrap items-center gap-x-2 text-[12px] text-t2 hover:underline"
         >
-          {t("lastAction")}: <Txt>{last.operation}</Txt>{" "}
+          {t("lastAction")}: <Txt>{codeWord("op", last.operation)}</Txt>{" "}
           <StatusMark status={last.status} word={statusWord(last.status)} /> <Age time={last.at} />
           {last.message ? <Txt max={200}>{last.message}</Txt> : null}
         </Link>

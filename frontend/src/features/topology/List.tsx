@@ -1,6 +1,6 @@
 /** The same as the graph, for reading and sorting. */
 import { health } from "@/lib/condition";
-import { t } from "@/lib/i18n";
+import { codeWord, t } from "@/lib/i18n";
 import type { Status, Topology } from "@/node/client";
 import { Cell, Empty, healthWord, Id, Row, Since, Table, Txt } from "@/ui/kit";
 import { NodeState, roleGlyph } from "@/ui/nodes";
@@ -33,6 +33,7 @@ export function List({ top, nodes, status }: { top: Topology; nodes: TopNode[]; 
   return (
     <Table
       label={t("nodesTitle")}
+      className="max-sm:[&_tr>:nth-child(3)]:hidden max-sm:[&_tr>:nth-child(5)]:hidden max-sm:[&_tr>:nth-child(6)]:hidden"
       head={[
         head("name", t("name")),
         head("state", t("state")),
@@ -64,7 +65,8 @@ export function List({ top, nodes, status }: { top: Topology; nodes: TopNode[]; 
               <NodeState n={n} status={status} />
             </Cell>
             <Cell className="whitespace-nowrap">
-              <span aria-hidden="true">{roleGlyph(n.role)}</span> <Txt max={32}>{n.role ?? "–"}</Txt>
+              <span aria-hidden="true">{roleGlyph(n.role)}</span>{" "}
+              <Txt max={32}>{n.role ? codeWord("ro", n.role) : "–"}</Txt>
             </Cell>
             <Cell>{n.own ? "–" : n.reportedAt ? <Since time={n.reportedAt} stale={90_000} /> : "–"}</Cell>
             <Cell>{links.get(n.deviceId) ?? 0}</Cell>

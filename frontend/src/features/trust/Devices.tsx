@@ -1,10 +1,11 @@
 /** Each trusted device a card; its grants are switches that say what they allow. */
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
+import { health } from "@/lib/condition";
 import { t } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
 import { call, type Trust } from "@/node/client";
-import { useTrust } from "@/node/reads";
+import { useTopology, useTrust } from "@/node/reads";
 import {
   Age,
   Button,
@@ -73,6 +74,9 @@ function Card({ d, admin }: { d: Trust; admin: boolean }) {
   const [busy, setBusy] = useState(false);
   const [revoking, setRevoking] = useState(false);
   const name = d.name ? line(d.name, 48) : d.deviceId.slice(0, 8);
+  // The mesh knows more than whether there is a link: a stopped node is connected and does nothing.
+  const seen = useTopology().data?.nodes.find((n) => n.deviceId === d.deviceId);
+  const is = seen ? health(seen) : d.connected ? "healthy" : d.connected === false ? "offline" : "unknown";
   const closed = !admin || Boolean(d.revokedAt);
   const again = () => void client.invalidateQueries();
   // The switch shows what the node says, never what was wished.
@@ -105,7 +109,7 @@ function Card({ d, admin }: { d: Trust; admin: boolean }) {
             ■ {t("revoked")} <Age time={d.revokedAt} />
           </span>
         ) : (
-          <State is={d.connected ? "healthy" : d.connected === false ? "offline" : "unknown"} />
+          <State is={is} />
         )}
         {closed ? null : (
           <Button className="ml-auto" onClick={() => setRevoking(true)}>

@@ -2,7 +2,7 @@
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { value } from "@/lib/format";
-import { assetWord, kindWord, listed, markWord, statusWord, t } from "@/lib/i18n";
+import { assetWord, codeWord, kindWord, listed, markWord, statusWord, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import type { Fact, Proposal } from "@/node/client";
 import { useProposals, useSpark } from "@/node/reads";
@@ -259,7 +259,7 @@ export function AssetState({ seen }: { seen: AssetSeen }) {
       <State is={seen.is} word={false} />
       <span className="text-t2">
         {seen.actuator?.position && seen.why !== "problem" && seen.why !== "away" ? (
-          <Txt max={32}>{seen.actuator.position}</Txt>
+          <Txt max={32}>{codeWord("pos", seen.actuator.position)}</Txt>
         ) : seen.why === "reading" && seen.fact ? (
           <Txt max={32}>{`${seen.fact.metric} ${value(seen.fact.value, seen.fact.unit)}`}</Txt>
         ) : (
@@ -369,7 +369,7 @@ function OfAsset({ seen, site }: { seen: AssetSeen; site: Site }) {
           search={{ id: actuator.last.proposal } as never}
           className="flex flex-wrap items-center gap-x-2 text-t2 hover:underline"
         >
-          {t("lastAction")}: <Txt>{actuator.last.operation}</Txt>{" "}
+          {t("lastAction")}: <Txt>{codeWord("op", actuator.last.operation)}</Txt>{" "}
           <StatusMark status={actuator.last.status} word={statusWord(actuator.last.status)} />{" "}
           <Age time={actuator.last.at} />
         </Link>

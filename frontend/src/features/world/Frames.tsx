@@ -1,5 +1,5 @@
 /** The log of frames as they came, newest first, and one of them in full. */
-import { t } from "@/lib/i18n";
+import { codeWord, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import type { Frame } from "@/node/client";
 import { Refused } from "@/node/client";
@@ -10,6 +10,7 @@ import {
   Cell,
   CopyButton,
   Empty,
+  Hex,
   Id,
   Json,
   Loaded,
@@ -65,7 +66,9 @@ export function Frames() {
             >
               <option value="">{t("anyKind")}</option>
               {KINDS.map((k) => (
-                <option key={k}>{k}</option>
+                <option key={k} value={k}>
+                  {codeWord("fk", k)}
+                </option>
               ))}
             </Select>
             <Select
@@ -106,7 +109,9 @@ export function Frames() {
               {t("older")}
             </Button>
             <span className="ml-auto text-[12px] text-t2">
-              {all.length ? t("framesSpan", { from: last?.seq ?? 0, to: all[0]?.seq ?? 0 }) : null}
+              {all.length
+                ? t("framesSpan", { n: all.length, from: String(last?.seq), to: String(all[0]?.seq) })
+                : null}
             </span>
           </div>
         }
@@ -116,6 +121,7 @@ export function Frames() {
             found.length ? (
               <Table
                 label={t("frameLog")}
+                className="max-sm:[&_tr>:nth-child(1)]:hidden max-sm:[&_tr>:nth-child(5)]:hidden max-sm:[&_tr>:nth-child(6)]:hidden"
                 head={[t("seq"), t("age"), t("content"), t("tier"), t("kind"), t("origin")]}
               >
                 <VirtualRows
@@ -148,7 +154,7 @@ export function Frames() {
                         />
                       </Cell>
                       <Cell className="whitespace-nowrap">
-                        <Txt max={32}>{f.kind}</Txt>
+                        <Txt max={32}>{codeWord("fk", f.kind)}</Txt>
                       </Cell>
                       <Cell className="max-w-40 truncate">
                         <Id id={f.origin} label={origins.get(f.origin)} />
@@ -206,7 +212,7 @@ function One({
                   {f.frameId}
                 </Txt>,
               ],
-              [t("kind"), <Txt key="k">{f.kind}</Txt>],
+              [t("kind"), <Txt key="k">{codeWord("fk", f.kind)}</Txt>],
               [t("origin"), <Id key="o" id={f.origin} label={origins.get(f.origin)} />],
               [t("time"), <Age key="t" time={f.time} />],
               [t("received"), <Age key="r" time={f.receivedAt} />],
@@ -220,12 +226,7 @@ function One({
                   tainted={f.tainted}
                 />,
               ],
-              [
-                t("hash"),
-                <code key="h" className="font-mono text-[12px]">
-                  {f.content}
-                </code>,
-              ],
+              [t("hash"), <Hex key="h">{f.content}</Hex>],
             ]}
           />
           {f.ahead ? <p className="text-warn">◐ {t("ahead")}</p> : null}

@@ -54,6 +54,7 @@ export function Latest() {
           found.length ? (
             <Table
               label={t("latest")}
+              className="max-sm:[&_tr>:nth-child(5)]:hidden max-sm:[&_tr>:nth-child(7)]:hidden"
               head={[
                 head("metric", t("metric")),
                 head("zone", t("zone")),
@@ -67,7 +68,7 @@ export function Latest() {
               <VirtualRows items={found} columns={7}>
                 {(f) => (
                   <Row key={f.metric + f.zone + f.origin}>
-                    <Cell className="max-w-64 truncate font-medium">
+                    <Cell className="max-w-28 truncate font-medium sm:max-w-64">
                       <Link to="/telemetry" search={{ m: f.metric } as never} className="hover:underline">
                         <Txt>{f.metric}</Txt>
                       </Link>

@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { action } from "@/lib/format";
 import { statusWord, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
-import { useProposals, useTrace } from "@/node/reads";
+import { useProposals, useTrace, useWho } from "@/node/reads";
 import { CopyButton, Empty, Loaded, Panel, Select, StatusMark, Txt } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
 import { TraceDiagram } from "@/ui/trace";
@@ -51,6 +51,7 @@ export function Traces() {
 
 function TraceOf({ id }: { id: string }) {
   const q = useTrace(id);
+  const who = useWho();
   return (
     <Loaded q={q}>
       {({ proposal: p, steps }) => (
@@ -64,7 +65,7 @@ function TraceOf({ id }: { id: string }) {
               {t("open")}
             </Link>
           </div>
-          <TraceDiagram steps={steps} />
+          <TraceDiagram steps={steps} who={who} />
         </div>
       )}
     </Loaded>

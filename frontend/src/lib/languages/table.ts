@@ -13,13 +13,15 @@ type InText<S> = S extends `${string}{${infer Name}}${infer Rest}` ? Name | InTe
 /** The names of the variables in a sentence or in all its forms. */
 export type Holes<W> = W extends string ? InText<W> : InText<W[keyof W]>;
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
-type Fits<T extends Table> = {
-  [K in Key]: Same<Holes<T[K]>, Holes<(typeof en)[K]>> extends true
-    ? unknown
-    : { "the variables differ from those of the English sentence": Holes<(typeof en)[K]> };
+type Fits<T> = {
+  [K in Key]: K extends keyof T
+    ? Same<Holes<T[K]>, Holes<(typeof en)[K]>> extends true
+      ? unknown
+      : { "the variables differ from those of the English sentence": Holes<(typeof en)[K]> }
+    : Word;
 };
 
 /** A language: every key of the English table and none besides, with the same variables. */
-export const table = <const T extends Table>(
+export const table = <const T extends Record<string, Word>>(
   words: T & Fits<T> & Record<Exclude<keyof T, Key>, never>,
-): Table => words;
+): Table => words as unknown as Table;
