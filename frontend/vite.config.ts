@@ -34,6 +34,7 @@ export default defineConfig({
   base: "/",
   plugins: [react(), tailwind()],
   resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
+  worker: { format: "es" },
   build: { target: "safari18", modulePreload: { polyfill: false }, assetsInlineLimit: 0 },
   server: { host: "127.0.0.1", proxy },
   preview: { host: "127.0.0.1", proxy },

@@ -9,7 +9,16 @@ use std::{env, fs, io};
 /// What the window's page can ask for at all; `capabilities/window.json` grants it.
 #[cfg(feature = "desktop")]
 const COMMANDS: &[&str] = &[
-    "request", "follow", "heard", "desk", "decide", "choose", "quit", "try_demo",
+    "request",
+    "follow",
+    "heard",
+    "desk",
+    "decide",
+    "choose",
+    "quit",
+    "try_demo",
+    "stop_seen",
+    "configure",
 ];
 
 #[cfg(feature = "desktop")]

@@ -35,4 +35,6 @@ event.message.message_type = atom("WM_PROTOCOLS")
 event.message.format = 32
 event.message.data[0] = atom("WM_DELETE_WINDOW")
 x.XSendEvent(display, window, 0, 0, ctypes.byref(event))
-x.XFlush(display)
+# Waits for the server: one that finds its client gone may drop what it has not read yet.
+x.XSync(display, 0)
+x.XCloseDisplay(display)

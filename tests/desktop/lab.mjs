@@ -134,6 +134,7 @@ export class Lab {
 
   async #tray() {
     const child = this.start("/usr/bin/python3", [join(HERE, "tray.py")], { stdio: ["pipe", "pipe", "inherit"] });
+    this.tray = child;
     const lines = createInterface({ input: child.stdout });
     const answers = [];
     const waiting = [];
@@ -208,8 +209,27 @@ export class Lab {
     for await (const line of createInterface({ input: demo.stdout })) if (/nodes run and are/.test(line)) break;
     demo.kill("SIGINT");
     await demo.over;
-    this.start(join(BIN, "clawmesh-node"), ["start", "--state-dir", join(dir, "demo-field")]);
+    this.field = this.fieldOf(dir);
     return dir;
+  }
+
+  /** The field node of a farm. */
+  fieldOf(dir) {
+    return this.start(join(BIN, "clawmesh-node"), ["start", "--state-dir", join(dir, "demo-field")]);
+  }
+
+  /** What the tray shows beside its menu: the icon's name and the text beside it. */
+  sign() {
+    return this.ask({ ask: "icon" });
+  }
+
+  /** Closes the window as its frame does. */
+  async closeWindow() {
+    const [id] = await until("the window", async () => {
+      const all = await this.visible();
+      return all.length && all;
+    });
+    await this.run("/usr/bin/python3", [join(HERE, "close.py"), id]);
   }
 
   /** A state directory with nothing in it but a configuration that stays on this machine. */

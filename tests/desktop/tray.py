@@ -59,7 +59,8 @@ def answer(bus, watcher, asked):
     name, path = watcher.items[-1]
     item = dbus.Interface(bus.get_object(name, path), PROPS)
     if asked["ask"] == "icon":
-        return {"icon": str(item.Get(ITEM, "IconName")), "title": str(item.Get(ITEM, "Title"))}
+        names = {"icon": "IconName", "title": "Title", "beside": "XAyatanaLabel"}
+        return {key: str(item.Get(ITEM, name)) for key, name in names.items()}
     menu = dbus.Interface(bus.get_object(name, str(item.Get(ITEM, "Menu"))), MENU)
     for number, _ in list(entries(menu.GetLayout(0, -1, [])[1])):
         menu.AboutToShow(number)

@@ -66,7 +66,24 @@ fn an_exported_trail_is_checked_anywhere_and_every_change_to_it_shows() {
     told(&altered).fails(6, &["has been altered"]);
     let mut missing = written.clone();
     missing.remove(2);
-    told(&missing).fails(6, &["entries 2 to 2 are missing"]);
+    told(&missing).fails(6, &["entry 2 is missing", "export the trail again"]);
+    let mut twice = written.clone();
+    twice.insert(5, written[3].clone());
+    let said = told(&twice);
+    said.fails(6, &["faults", "entry 3 stands after entry 4"]);
+    assert!(
+        !said.err.contains("to 2") && !said.err.contains("state directory"),
+        "{said:?}"
+    );
+    for line in said.out.lines() {
+        let fault = line.strip_prefix("another fault: ").unwrap();
+        assert!(!said.err.contains(fault), "told twice: {said:?}");
+    }
+    let gone = place.beside("gone.jsonl");
+    verify(&[gone.to_str().unwrap()]).fails(3, &["gone.jsonl"]);
+    place
+        .run(&["audit", "export", "--out", bad.to_str().unwrap()])
+        .fails(1, &["bad.jsonl", "is left as it is", "another file"]);
     told(&written[..last]).fails(6, &["the chain ends at entry"]);
     // Nor can the end be moved: the first line is signed.
     let mut shorter = written[..last].to_vec();

@@ -153,6 +153,32 @@ fn proposals_have_the_fields_of_the_contract_and_prefixes_must_be_unique() {
             assert!(!evidence[field].is_null(), "{field}: {evidence}");
         }
     }
+    // The same list in pages.
+    let tokens = std::fs::read_to_string(place.state().join("tokens.json")).unwrap();
+    let tokens: Value = serde_json::from_str(&tokens).unwrap();
+    let bearer = format!("authorization: Bearer {}", tokens["read"].as_str().unwrap());
+    let page = |query: &str| {
+        let path = format!("/api/operator/v1/proposals?{query}");
+        let (status, body) = node.http("GET", &path, &[&bearer]);
+        (status, serde_json::from_str::<Value>(&body).unwrap())
+    };
+    let mut paged: Vec<Value> = Vec::new();
+    loop {
+        let before = paged
+            .last()
+            .map(|p| format!("&before={}", p["id"].as_str().unwrap()));
+        let (_, more) = page(&format!("limit=6{}", before.unwrap_or_default()));
+        let more = more.as_array().unwrap();
+        assert!(more.len() <= 6);
+        if more.is_empty() {
+            break;
+        }
+        paged.extend(more.iter().cloned());
+    }
+    let ids_of = |list: &[Value]| -> Vec<Value> { list.iter().map(|p| p["id"].clone()).collect() };
+    assert_eq!(ids_of(&paged), ids_of(listed.as_array().unwrap()));
+    assert_eq!(page("limit=100000").0, 400);
+    assert_eq!(page("before=00000000-dead").0, 404);
     let twice = ids
         .iter()
         .find(|a| ids.iter().filter(|b| b[..1] == a[..1]).count() > 1)
@@ -611,4 +637,114 @@ fn whoever_approves_at_l3_names_what_will_move() {
     );
     assert!(place.moves(&id).is_empty());
     node.kill();
+}
+
+#[test]
+fn asking_for_the_same_again_says_so_and_a_stopped_executor_takes_no_wish() {
+    let place = Place::new();
+    place.enrolled();
+    let node = place.field(&[]);
+    let id = place.propose(3);
+    let wish = ["propose", VALVE, "open", "durationSec=3", "--reason", "dry"];
+    let again = place.json(&wish);
+    assert_eq!(
+        (&again["standing"], &again["proposalId"]),
+        (&Value::Bool(true), &Value::from(id.as_str())),
+        "{again}"
+    );
+    assert_eq!(
+        again["standingSince"],
+        place.proposal(&id).unwrap()["createdAt"]
+    );
+    let said = place.run(&wish);
+    assert_eq!(said.code, 0, "{said:?}");
+    for words in ["this wish already waits as", id.as_str(), "it stands since"] {
+        assert!(said.out.contains(words), "{words:?} is missing: {said:?}");
+    }
+    assert_eq!(place.json(&["proposals"]).as_array().unwrap().len(), 1);
+
+    place.json(&["estop", "--reason", "smoke"]);
+    for seconds in ["durationSec=3", "durationSec=4"] {
+        let wish = ["propose", VALVE, "open", seconds, "--reason", "dry"];
+        place
+            .run(&wish)
+            .fails(1, &["ESTOP", "smoke", "estop release"]);
+    }
+    assert_eq!(
+        place
+            .json(&["proposals", "--all"])
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    place.json(&["estop", "release", "--reason", "steam"]);
+    assert_ne!(place.propose(4), id);
+    assert_eq!(node.stop(), 0);
+}
+
+#[test]
+fn a_role_where_a_preset_goes_is_told_so_and_the_other_way_round() {
+    let place = Place::new();
+    let id = key(4).id().to_string();
+    place
+        .run(&["trust", "add", &id, "--as", "planner"])
+        .fails(2, &["role", "command-center"]);
+    place
+        .run(&["trust", "add", &id, "--as", "sensor"])
+        .fails(2, &["role", "trusted as field"]);
+    place
+        .run(&["start", "--role", "command-center"])
+        .fails(2, &["preset", "planner"]);
+    assert_eq!(place.json(&["trust", "list"]), serde_json::json!([]));
+}
+
+#[test]
+fn a_trusted_device_without_an_address_is_a_peer_that_is_waited_for() {
+    let place = Place::new();
+    let id = key(4).id().to_string();
+    place.json(&["trust", "add", &id, "--name", "north"]);
+    let node = place.start(&[]);
+    let peers = place.json(&["peers"]);
+    assert_eq!(peers[0]["deviceId"], id.as_str(), "{peers}");
+    assert_eq!(
+        (&peers[0]["state"], &peers[0]["displayName"]),
+        (&"waiting".into(), &"north".into())
+    );
+    let told = place.run(&["peers"]).out;
+    assert!(told.contains("has not connected since"), "{told}");
+    assert!(peers[0]["since"].as_u64().unwrap() > 0, "{peers}");
+    assert_eq!(node.stop(), 0);
+}
+
+#[test]
+fn deciding_what_has_ended_is_no_success_and_tells_how_it_ended() {
+    let place = Place::new();
+    place.enrolled();
+    let node = place.field(&[]);
+    let (done, refused) = (place.propose(1), place.propose(2));
+    place.json(&["approve", &done]);
+    let rejected = place.json(&["reject", &refused, "--note", "wet"]);
+    assert_eq!(rejected["repeated"], false, "{rejected}");
+    place.await_status(&done, &["completed"]);
+    place
+        .run(&["approve", &done])
+        .fails(1, &["nothing has changed", "it has ended: completed"]);
+    place.run(&["reject", &done]).fails(
+        1,
+        &["PROPOSAL_NOT_WAITING", "nothing has changed", "completed"],
+    );
+    let again = place.run(&["reject", &refused, "--json"]);
+    again.fails(1, &["nothing has changed", "rejected by ada"]);
+    let again: Value = serde_json::from_str(&again.out).unwrap();
+    assert_eq!(
+        (&again["repeated"], &again["approvals"]),
+        (&true.into(), &0.into()),
+        "a rejection is no approval: {again}"
+    );
+    place
+        .run(&["approve", &refused])
+        .fails(1, &["PROPOSAL_NOT_WAITING", "rejected by ada"]);
+    place.run(&["stop", &done]).fails(1, &["CONFLICT", "runs"]);
+    assert_eq!(node.stop(), 0);
 }

@@ -71,8 +71,14 @@ fn killed_while_the_valve_is_open_it_reports_unknown_and_closes_it() {
     audit_is_whole(&place);
 
     // The same approval again is answered with what came of it; another decision is refused.
-    let again = place.json(&["approve", &id]);
-    assert_eq!(again["status"], "unknown", "{again}");
+    let again = place.run(&["approve", &id, "--json"]);
+    again.fails(1, &["nothing has changed", "it has ended: unknown"]);
+    let again: serde_json::Value = serde_json::from_str(&again.out).unwrap();
+    assert_eq!(
+        (&again["status"], &again["repeated"]),
+        (&"unknown".into(), &true.into()),
+        "{again}"
+    );
     place
         .run(&["reject", &id])
         .fails(1, &["PROPOSAL_NOT_WAITING", "unknown"]);

@@ -5,6 +5,7 @@ use clawmesh::domain::base::Code;
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::Status;
 use clawmesh::node::proposals::{self, estop};
+use clawmesh::operator::estop::StopKnown;
 use serde_json::json;
 
 use crate::harness::*;
@@ -166,10 +167,28 @@ async fn the_stop_of_a_centre_reaches_its_executor_and_names_who_did_not_answer(
     let report = door.estop(&asked, "ada").await;
     assert!(!report.complete);
     let refused = of(&report, field.id().as_str());
-    assert!(!refused.latched && refused.problem.unwrap().contains("NOT_AUTHORIZED"));
+    assert!(!refused.latched && refused.problem.clone().unwrap().contains("NOT_AUTHORIZED"));
     let away = of(&report, key(8).id().as_str());
-    assert!(away.problem.unwrap().contains("not connected"));
-    assert!(of(&report, centre.id().as_str()).latched);
+    assert!(away.problem.clone().unwrap().contains("not connected"));
+    assert_eq!(
+        (refused.known, away.known),
+        (StopKnown::Refused, StopKnown::NotTold)
+    );
+    let own = of(&report, centre.id().as_str());
+    assert!(own.latched && own.known == StopKnown::Latched);
+    let events = centre
+        .shared()
+        .store
+        .read("t", |c| {
+            clawmesh::adapters::store::events::latest(c, 1, Some("estop.engaged"))
+        })
+        .await
+        .unwrap();
+    assert!(
+        events[0].message.contains("no actuators"),
+        "{}",
+        events[0].message
+    );
     assert!(field.shared().running.latched().is_none());
 
     trust(field.shared(), &centre_key, "read,estop").await;

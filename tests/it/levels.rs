@@ -335,7 +335,7 @@ async fn anybody_trusted_may_stop_and_a_stop_is_at_once() {
     );
     assert_eq!(
         stopper.ask("proposals.stop", params).await["error"]["code"],
-        "PROPOSAL_NOT_FOUND",
+        "CONFLICT",
         "it no longer runs"
     );
     node.stop().await;

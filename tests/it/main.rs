@@ -15,6 +15,7 @@ mod bad_peers;
 mod cli;
 mod converge;
 mod crash;
+mod demo;
 mod estop;
 mod gate;
 mod gen1_listener;

@@ -59,6 +59,22 @@ fn a_new_node_is_named_and_starts_again_under_its_names() {
             "{bad}"
         );
     }
+    let trail = place.json(&["audit", "show"]).to_string();
+    assert_eq!(trail.matches("node.named").count(), 1, "{trail}");
+    // A damaged file is named and left as it is; one that cannot be written changes nothing.
+    let file = place.state().join("names.json");
+    let kept = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "{\"name\": ").unwrap();
+    let (status, said) = post(&place, &node, "/names", &json!({"name": "Südhang"}));
+    let why = said["error"]["message"].as_str().unwrap();
+    assert_eq!((status, &said["error"]["code"]), (409, &json!("CONFLICT")));
+    assert!(
+        why.contains("names.json") && why.contains("left as it is"),
+        "{why}"
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "{\"name\": ");
+    std::fs::write(&file, &kept).unwrap();
+
     // Whoever trusts others leaves no mesh by a slip.
     let other = Place::new().device();
     place.json(&["trust", "add", &other]);

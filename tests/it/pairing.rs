@@ -394,7 +394,10 @@ fn two_processes_pair_by_the_command_line() {
     assert_eq!(seen_a["compare"]["digits"], seen_b["compare"]["digits"]);
     assert_eq!(seen_a["compare"]["emoji"], seen_b["compare"]["emoji"]);
     assert_eq!(seen_a["compare"]["peer"]["name"], "field-7");
-    asking.say("yes");
+    // A slip of the finger is asked again, not taken for a no.
+    asking.say("yrs");
+    asking.say("");
+    asking.say("Yes");
     asking.step("waiting");
     accepting.say("yes");
     accepting.step("waiting");
@@ -413,7 +416,7 @@ fn two_processes_pair_by_the_command_line() {
         let found = peers
             .as_array()?
             .iter()
-            .any(|p| p["deviceId"] == device.as_str());
+            .any(|p| p["deviceId"] == device.as_str() && p["state"] == "connected");
         found.then_some(())
     });
     let trust = b.json(&["trust", "list"]);
@@ -446,6 +449,30 @@ fn a_no_at_the_command_line_is_a_failure_at_both() {
     assert_eq!(asking.end(), 1);
     accepting.step("failed");
     assert_eq!(b.json(&["trust", "list"]), json!([]));
+
+    // What is no answer even after being asked again is a no, and so is an end of the input.
+    for silent in [false, true] {
+        let mut asking = Session::start(&a, &["pair", "--url", &at, "--json"]);
+        asking.step("started");
+        asking.step("compare");
+        accepting.step("window");
+        accepting.step("compare");
+        if silent {
+            asking.hang_up();
+        } else {
+            for slip in ["yrs", "maybe", "yed"] {
+                asking.say(slip);
+            }
+            asking.step("failed");
+        }
+        assert_eq!(asking.end(), 1);
+        assert_eq!(
+            accepting.step("failed")["code"],
+            "PAIRING_REJECTED",
+            "told as a no, silent: {silent}"
+        );
+        assert_eq!(b.json(&["trust", "list"]), json!([]));
+    }
     assert_eq!(b.json(&["pair", "--cancel"])["step"], "cancelled");
     assert_eq!(accepting.end(), 1);
     drop((node_a, node_b));

@@ -45,6 +45,15 @@ fn a_paused_planner_asks_for_nothing_until_it_is_let_go_on_also_after_a_crash() 
     let paused = place.json(&["planner", "pause", "--reason", "pump service"]);
     assert_eq!(paused["state"], "paused", "{paused}");
     assert_eq!(paused["pause"]["reason"], "pump service", "{paused}");
+    let twice = place.json(&["planner", "pause", "--reason", "people inside"]);
+    assert_eq!(twice["pause"]["since"], paused["pause"]["since"], "{twice}");
+    assert_eq!(twice["pause"]["reason"], "pump service", "{twice}");
+    assert_eq!(twice["pause"]["also"][0]["reason"], "people inside");
+    let told = place.run(&["planner"]).out;
+    assert!(
+        told.contains("pump service") && told.contains("people inside"),
+        "{told}"
+    );
     // Whatever it asked for before is taken back, so that only what comes now counts.
     for open in place.json(&["proposals"]).as_array().unwrap() {
         place.json(&["withdraw", open["id"].as_str().unwrap()]);

@@ -245,6 +245,68 @@ impl Place {
     }
 }
 
+/// A running demonstration; its nodes end with it.
+pub struct Demo {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Demo {
+    pub fn start(place: &Place) -> Self {
+        let mut command = program(place.temp.path());
+        command.arg("demo").arg("--state-dir").arg(place.state());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Waits for a line with all these words.
+    pub fn says(&mut self, words: &[&str]) -> String {
+        for line in &mut self.lines {
+            let line = line.unwrap();
+            if words.iter().all(|w| line.contains(w)) {
+                return line;
+            }
+        }
+        panic!("the demo ended without saying {words:?}");
+    }
+
+    /// The processes of the command centre and of the field node, once they are connected.
+    pub fn pids(&mut self) -> [u32; 2] {
+        ["  command centre", "  field node"].map(|side| {
+            let line = self.says(&[side, "pid "]);
+            let (_, rest) = line.split_once("pid ").unwrap();
+            rest.split(',').next().unwrap().parse().unwrap()
+        })
+    }
+
+    pub fn kill(pid: u32) {
+        let asked = Command::new("kill")
+            .args(["-KILL", &pid.to_string()])
+            .status();
+        assert!(asked.unwrap().success());
+    }
+
+    /// Waits for its end: the exit code and what it said on stderr.
+    pub fn end(mut self) -> (i32, String) {
+        for line in &mut self.lines {
+            line.unwrap();
+        }
+        let mut err = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        stderr.read_to_string(&mut err).unwrap();
+        (self.child.wait().unwrap().code().unwrap_or(-1), err)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Said {
     /// The JSON of a command that worked.
     pub fn json(&self) -> Value {
@@ -260,6 +322,19 @@ impl Said {
         assert!(self.err.ends_with('\n'), "{self:?}");
         for word in words {
             assert!(self.err.contains(word), "{word:?} is missing: {self:?}");
+        }
+        self
+    }
+}
+
+impl Said {
+    /// A failure that is told on several lines of stderr: these, by a word of each.
+    pub fn fails_on_lines(&self, code: i32, words: &[&str]) -> &Self {
+        assert_eq!(self.code, code, "{}: {self:?}", self.line);
+        let lines: Vec<&str> = self.err.lines().collect();
+        assert_eq!(lines.len(), words.len(), "{self:?}");
+        for (line, word) in lines.iter().zip(words) {
+            assert!(line.contains(word), "{word:?} is missing: {self:?}");
         }
         self
     }
@@ -391,6 +466,11 @@ impl Session {
     pub fn say(&mut self, word: &str) {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(format!("{word}\n").as_bytes()).unwrap();
+    }
+
+    /// Ends its input: nobody is there to answer.
+    pub fn hang_up(&mut self) {
+        drop(self.child.stdin.take());
     }
 
     /// How it ended.

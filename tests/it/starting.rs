@@ -311,14 +311,32 @@ fn what_cannot_be_meant_is_a_usage_error() {
         !place.state().exists(),
         "a refused command line makes nothing"
     );
-    for (text, words) in [
-        ("nmae = 'x'\n", ["nmae", "config.toml"]),
-        ("port = 'x'\n", ["port", "config.toml"]),
-        ("[store]\nmax = 1\n", ["max", "config.toml"]),
-        ("port = = 1\n", ["config.toml", "line 1"]),
+    // What is wrong in the file is told line by line: where and what, what stands there, what to do.
+    for (text, at, there) in [
+        (
+            "nmae = 'x'\n",
+            "config.toml, line 1: unknown field `nmae`",
+            "1 | nmae = 'x'",
+        ),
+        (
+            "name = 'x'\nport = 'x'\n",
+            "config.toml, line 2:",
+            "2 | port = 'x'",
+        ),
+        ("[store]\nmax = 1\n", "config.toml, line 2:", "2 | max = 1"),
+        ("port = = 1\n", "config.toml, line 1:", "1 | port = = 1"),
     ] {
         place.write("config.toml", text);
-        place.run(&["start", "--port", "0"]).fails(2, &words);
+        place
+            .run(&["start", "--port", "0"])
+            .fails_on_lines(2, &[at, there, "mend that line"]);
+        assert!(!place.state().join("identity.json").exists());
+    }
+    {
+        place.write("config.toml", "role = 'king'\n");
+        place
+            .run(&["start", "--port", "0"])
+            .fails_on_lines(2, &["role: unknown role \"king\"", "config.toml"]);
         assert!(!place.state().join("identity.json").exists());
     }
 }

@@ -6,6 +6,7 @@ import { queries } from "@/node/reads";
 import { Around } from "@/platform/Around";
 import { attend, inWindow, onGoto } from "@/platform/desktop";
 import { router } from "./router";
+import { StopReport } from "./Stop";
 
 export function start(): void {
   const root = document.getElementById("root");
@@ -17,6 +18,7 @@ export function start(): void {
         <Around>
           <RouterProvider router={router} />
         </Around>
+        <StopReport />
       </QueryClientProvider>
     </StrictMode>,
   );

@@ -1915,13 +1915,15 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Open proposals, or all.
+         * Open proposals, or all, newest first; of more than fit, those that follow the id `before`.
          * @description Needs the read scope.
          */
         get: {
             parameters: {
                 query?: {
                     all?: boolean;
+                    before?: string;
+                    limit?: number;
                 };
                 header?: never;
                 path?: never;
@@ -3263,6 +3265,13 @@ export interface components {
             expiresAt: number;
             /** @description The proposal, where there is one. */
             proposalId?: string | null;
+            /** @description Whether that proposal stood before this draft: the same wish, made earlier. Nothing was added. */
+            standing?: boolean;
+            /**
+             * Format: int64
+             * @description Since when it stands, where it did, in milliseconds since 1970.
+             */
+            standingSince?: number | null;
             /** @description `proposed` or `waiting`; stored drafts also `refused` or `expired`. */
             status: string;
             /** @description The actuator. */
@@ -3323,6 +3332,8 @@ export interface components {
             actuators: components["schemas"]["HaltedActuator"][];
             /** @description The device. */
             deviceId: string;
+            /** @description What is known of it. */
+            known: components["schemas"]["StopKnown"];
             /** @description Whether it said that it is latched. */
             latched: boolean;
             /** @description Its name, where known. */
@@ -3525,6 +3536,18 @@ export interface components {
             safe: boolean;
             /** @description Which one. */
             target: string;
+        };
+        /** @description Somebody who wants the planner to rest while it rests already. */
+        Hold: {
+            /** @description Who asked for it. */
+            by: string;
+            /** @description Why; empty where nobody said. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description Since when, in milliseconds since 1970.
+             */
+            since: number;
         };
         /**
          * @description What happens when a trusted device of a mesh is seen.
@@ -3831,6 +3854,8 @@ export interface components {
         };
         /** @description A pause of the planner. */
         Pause: {
+            /** @description Who else asked for it since, oldest first. */
+            also?: components["schemas"]["Hold"][];
             /** @description Who asked for it. */
             by: string;
             /** @description Why; empty where nobody said. */
@@ -4342,6 +4367,8 @@ export interface components {
             detail: string;
             /** @description The proposal. */
             id: string;
+            /** @description Whether this very decision had been taken before, so that nothing changed now. */
+            repeated?: boolean;
             /**
              * Format: int32
              * @description Distinct operators needed.
@@ -4424,6 +4451,12 @@ export interface components {
             /** @description The version of the program. */
             version: string;
         };
+        /**
+         * @description What is known of an executor after an emergency stop was asked of it. Only `latched` is a stop that
+         *     holds; of one that was not told, or did not answer, nothing is known but that.
+         * @enum {string}
+         */
+        StopKnown: "latched" | "until_restart" | "refused" | "no_answer" | "not_told";
         /**
          * @description A mark that stays for ever (invariant I1).
          * @enum {string}

@@ -113,11 +113,8 @@ export function t<K extends Key>(
   });
 }
 
-/**
- * Kinds of codes: position, posture, role, peer state, frame kind, severity, requester, check, error; how a
- * value stands, an asset, what it is.
- */
-type Codes = "op" | "pos" | "po" | "ro" | "ps" | "fk" | "sv" | "rq" | "ck" | "st" | "er" | "mk" | "aw" | "ki";
+/** Kinds of codes: the tables' keys begin with them (`st_approved`, `er_TIMEOUT`). */
+type Codes = Key extends infer K ? (K extends `${infer Of}_${string}` ? Of : never) : never;
 /** The word of something that the node says by a code; the code itself if it is not known here. */
 export function codeWord(of: Codes, code: string): string {
   const key = `${of}_${code}`;

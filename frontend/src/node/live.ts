@@ -6,10 +6,13 @@ import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
 import { carryStream, type Hears, inWindow } from "@/platform/desktop";
 import { call, type NodeEvent, type Proposal, Refused, ROOT } from "./client";
-import { mergeEvents, patchProposal } from "./patch";
+import { mergeEvents, patchProposals } from "./patch";
 
 const ASK_EVERY_MS = 5_000;
 const ANSWER_MS = 4_000;
+const FRAME_MS = 16;
+/** So many messages are taken at once at most. */
+const TAKEN_MAX = 500;
 /** Without an answer for so long, what is on screen is called old. */
 const LOST_AFTER_MS = 12_000;
 
@@ -95,18 +98,36 @@ export function follow(client: QueryClient): () => void {
     set({ state: "live", heard: Date.now() });
     if (opened > 1) void client.invalidateQueries();
   };
+  // What comes in one frame is taken in one: two hundred messages a second must not draw as often.
+  let events: NodeEvent[] = [];
+  let proposals: Proposal[] = [];
+  let due: ReturnType<typeof setTimeout> | undefined;
+  const take = () => {
+    due = undefined;
+    const [e, p] = [events, proposals];
+    events = [];
+    proposals = [];
+    if (e.length)
+      client.setQueryData<NodeEvent[]>(["events"], (list) => (list ? mergeEvents(list, e) : list));
+    if (p.length)
+      client.setQueryData<Proposal[]>(["proposals"], (list) => (list ? patchProposals(list, p) : list));
+  };
   const heard = (name: string, data: string, id: string) => {
     set({ heard: Date.now() });
     if (name === "event") {
       const event = JSON.parse(data) as NodeEvent;
       seen = id || seen;
-      client.setQueryData<NodeEvent[]>(["events"], (list) => (list ? mergeEvents(list, [event]) : list));
+      events.push(event);
       for (const [prefix, keys] of OLD) if (event.kind.startsWith(prefix)) for (const k of keys) old.add(k);
     } else if (name === "proposal") {
-      const proposal = JSON.parse(data) as Proposal;
-      client.setQueryData<Proposal[]>(["proposals"], (list) => (list ? patchProposal(list, proposal) : list));
+      proposals.push(JSON.parse(data) as Proposal);
       for (const k of ["status", "trace"]) old.add(k);
-    }
+    } else return;
+    // A hidden page has no frames, so a timer; one too full does not wait for it.
+    if (events.length + proposals.length >= TAKEN_MAX) {
+      clearTimeout(due);
+      take();
+    } else due ??= setTimeout(take, FRAME_MS);
   };
   // Ours alone reconnects, so that the place in the stream and the pace are known.
   function lose() {
@@ -120,6 +141,7 @@ export function follow(client: QueryClient): () => void {
   return () => {
     ended = true;
     clearTimeout(timer);
+    clearTimeout(due);
     clearInterval(refresh);
     clearInterval(asking);
     close?.();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { NodeEvent, Proposal } from "./client";
-import { byUrgency, EVENTS_KEPT, mergeEvents, patchProposal } from "./patch";
+import { byUrgency, EVENTS_KEPT, mergeEvents, patchProposals } from "./patch";
 
 const p = (id: string, revision: number, level = "L2", expiresAt = 0) =>
   ({ id, revision, level, expiresAt }) as Proposal;
@@ -8,9 +8,19 @@ const e = (seq: number) => ({ seq }) as NodeEvent;
 
 describe("patches", () => {
   it("keeps the newer revision whatever the order of arrival", () => {
-    expect(patchProposal([p("a", 3)], p("a", 2))[0]?.revision).toBe(3);
-    expect(patchProposal([p("a", 3)], p("a", 4))[0]?.revision).toBe(4);
-    expect(patchProposal([p("a", 3)], p("b", 1)).map((x) => x.id)).toEqual(["b", "a"]);
+    expect(patchProposals([p("a", 3)], [p("a", 2)])[0]?.revision).toBe(3);
+    expect(patchProposals([p("a", 3)], [p("a", 4)])[0]?.revision).toBe(4);
+    expect(patchProposals([p("a", 3)], [p("b", 1)]).map((x) => x.id)).toEqual(["b", "a"]);
+  });
+  it("takes many at once as it would take them one by one, and leaves alone what they do not change", () => {
+    const list = [p("a", 3), p("b", 1)];
+    const news = [p("c", 1), p("b", 3), p("b", 2), p("d", 1), p("a", 2)];
+    const one = news.reduce((l, x) => patchProposals(l, [x]), list);
+    const all = patchProposals(list, news);
+    expect(all).toEqual(one);
+    expect(all.map((x) => `${x.id}${x.revision}`)).toEqual(["d1", "c1", "a3", "b3"]);
+    expect(all[2]).toBe(list[0]);
+    expect(patchProposals(list, [p("a", 1)])).toBe(list);
   });
   it("drops events it has and stays bounded", () => {
     expect(mergeEvents([e(1), e(2)], [e(2), e(3)]).map((x) => x.seq)).toEqual([1, 2, 3]);

@@ -3,13 +3,20 @@ import type { NodeEvent, Proposal } from "./client";
 
 export const EVENTS_KEPT = 500;
 
-/** By id; an older revision never replaces a newer one. */
-export function patchProposal(list: Proposal[], next: Proposal): Proposal[] {
-  const at = list.findIndex((p) => p.id === next.id);
-  const known = list[at];
-  if (!known) return [next, ...list];
-  if (known.revision > next.revision) return list;
-  return list.with(at, next);
+/** By id; an older revision never replaces a newer one. However many come at once, the list is copied once. */
+export function patchProposals(list: Proposal[], news: readonly Proposal[]): Proposal[] {
+  const newest = new Map<string, Proposal>();
+  for (const p of news) if (!((newest.get(p.id)?.revision ?? -1) > p.revision)) newest.set(p.id, p);
+  let changed = false;
+  const next = list.map((known) => {
+    const p = newest.get(known.id);
+    newest.delete(known.id);
+    if (!p || known.revision > p.revision) return known;
+    changed = true;
+    return p;
+  });
+  if (!changed && !newest.size) return list;
+  return newest.size ? [...[...newest.values()].reverse(), ...next] : next;
 }
 
 /** By number, oldest first, bounded. */

@@ -1,8 +1,8 @@
 /** What the desktop window shows around the node's life: starting, a choice, a failure. Never nothing. */
-import { type ReactNode, useSyncExternalStore } from "react";
+import { type ReactNode, useState, useSyncExternalStore } from "react";
 import { t } from "@/lib/i18n";
-import { Button, Panel } from "@/ui/kit";
-import { choose, type Desk, deskNow, inWindow, onDesk, quit } from "./desktop";
+import { Button, Field, Panel } from "@/ui/kit";
+import { choose, configure, type Desk, type DeskSettings, deskNow, inWindow, onDesk, quit } from "./desktop";
 
 export const useDesk = (): Desk | undefined => useSyncExternalStore(onDesk, deskNow);
 
@@ -52,21 +52,96 @@ function Waiting({ desk }: { desk: Desk | undefined }) {
   );
 }
 
-/** What does not work on this desktop; nothing in a browser, or where all works. */
+/** This desktop: what is chosen for it and what does not work on it; nothing in a browser. */
 export function ThisDesktop() {
   const desk = useDesk();
+  const [problem, setProblem] = useState("");
   if (!desk) return null;
+  const change = (what: Parameters<typeof configure>[0]) =>
+    configure(what).then(
+      () => setProblem(""),
+      (e: unknown) => setProblem(e instanceof Error ? e.message : String(e)),
+    );
+  const { settings } = desk;
   return (
     <Panel title={t("thisDesktop")}>
-      <p>{desk.tray ? t("closesToTray") : t("closesForGood")}</p>
-      <ul>
-        {desk.notes.map((note) => (
-          <li key={note} className="text-warn">
-            <span aria-hidden="true">◐ </span>
-            <bdi>{note}</bdi>
-          </li>
-        ))}
-      </ul>
+      <div className="flex flex-col gap-2">
+        <p>{desk.tray ? t("closesToTray") : t("closesForGood")}</p>
+        {desk.autostart === null ? null : (
+          <Check on={desk.autostart} label={t("autostart")} onPick={(on) => change({ autostart: on })} />
+        )}
+        <Check
+          on={settings.notifications !== false}
+          label={t("notifications")}
+          onPick={(on) => change({ settings: { ...settings, notifications: on } })}
+        />
+        {settings.notifications === false ? null : <Silent settings={settings} onPick={change} />}
+        {problem ? (
+          <p role="alert" className="text-danger">
+            ▲ <bdi className="wrap-anywhere">{problem}</bdi>
+          </p>
+        ) : null}
+        <ul>
+          {desk.notes.map((note) => (
+            <li key={note} className="text-warn">
+              <span aria-hidden="true">◐ </span>
+              <bdi>{note}</bdi>
+            </li>
+          ))}
+        </ul>
+      </div>
     </Panel>
   );
 }
+
+function Check({ on, label, onPick }: { on: boolean; label: string; onPick: (on: boolean) => void }) {
+  return (
+    <label className="flex min-h-8 items-center gap-2">
+      <input type="checkbox" checked={on} onChange={(e) => onPick(e.target.checked)} />
+      {label}
+    </label>
+  );
+}
+
+/** A night, to begin with. */
+const NIGHT = { from: "22:00", to: "07:00" };
+
+function Silent({
+  settings,
+  onPick,
+}: {
+  settings: DeskSettings;
+  onPick: (change: { settings: DeskSettings }) => void;
+}) {
+  const hours = settings.silentHours;
+  const [from, setFrom] = useState(hours?.from ?? NIGHT.from);
+  const [to, setTo] = useState(hours?.to ?? NIGHT.to);
+  const keep = (silentHours: DeskSettings["silentHours"]) =>
+    onPick({ settings: { ...settings, silentHours } });
+  return (
+    <>
+      <Check
+        on={Boolean(hours)}
+        label={t("silentHours")}
+        onPick={(on) => keep(on ? { from, to } : undefined)}
+      />
+      {hours ? (
+        <form
+          className="flex flex-wrap items-end gap-2"
+          onSubmit={(e) => {
+            e.preventDefault();
+            keep({ from, to });
+          }}
+        >
+          <Field label={t("silentFrom")} value={from} onChange={(e) => setFrom(e.target.value)} {...TIME} />
+          <Field label={t("silentTo")} value={to} onChange={(e) => setTo(e.target.value)} {...TIME} />
+          <Button type="submit" disabled={from === hours.from && to === hours.to}>
+            {t("nameGo")}
+          </Button>
+        </form>
+      ) : null}
+    </>
+  );
+}
+
+const TIME = { className: "w-24", inputMode: "numeric", maxLength: 5, placeholder: "22:00" } as const;

@@ -3,6 +3,9 @@
  * application tells of itself. In a browser nothing here is called.
  */
 import { Channel, invoke } from "@tauri-apps/api/core";
+import type { components } from "@/contract/operator.gen";
+
+type S = components["schemas"];
 
 export const inWindow = "__TAURI_INTERNALS__" in window;
 
@@ -106,14 +109,37 @@ export type Stage =
   | { stage: "keychain"; why: string; filePossible: boolean; absent: boolean }
   | { stage: "running"; name: string; deviceId: string; run: number };
 
-/** The desktop around the page. */
-export type Desk = Stage & { notes: string[]; tray: boolean; stateDir: string };
+/** What was chosen for this desktop. */
+export interface DeskSettings {
+  notifications?: boolean;
+  silentHours?: { from: string; to: string };
+}
 
-type DeskTold = { kind: "desk"; desk: Desk } | { kind: "goto"; path: string };
+/** The desktop around the page; `autostart` is null where it is not offered. */
+export type Desk = Stage & {
+  notes: string[];
+  tray: boolean;
+  stateDir: string;
+  settings: DeskSettings;
+  autostart: boolean | null;
+};
+
+/** What an emergency stop from outside the page came to; the report is absent if nobody was asked. */
+export interface Stopped {
+  report: S["EstopReport"] | null;
+  problem: string | null;
+}
+
+type DeskTold =
+  | { kind: "desk"; desk: Desk }
+  | { kind: "goto"; path: string }
+  | { kind: "stop"; stopped: Stopped };
 
 let desk: Desk | undefined;
 let going: string | undefined;
 let visit: ((path: string) => void) | undefined;
+let stopped: Stopped | undefined;
+let onStopped: ((what: Stopped) => void) | undefined;
 const watchers = new Set<() => void>();
 
 /** Listens to the application from now on. */
@@ -122,6 +148,9 @@ export function attend(): void {
     if (told.kind === "desk") {
       desk = told.desk;
       for (const w of watchers) w();
+    } else if (told.kind === "stop") {
+      if (onStopped) onStopped(told.stopped);
+      else stopped = told.stopped;
     } else if (visit) visit(told.path);
     else going = told.path;
   });
@@ -143,7 +172,22 @@ export function onGoto(how: (path: string) => void): void {
   going = undefined;
 }
 
+/** What the tray's emergency stop came to; one that came before is told at once. */
+export function onStop(how: (what: Stopped) => void): () => void {
+  onStopped = how;
+  if (stopped) how(stopped);
+  stopped = undefined;
+  return () => {
+    onStopped = undefined;
+  };
+}
+/** The person has closed it. */
+export const stopSeen = (): Promise<void> => invoke("stop_seen");
+
 export const choose = (choice: "retry" | "file"): Promise<void> => invoke("choose", { choice });
+/** Changes this desktop's settings; refuses with a sentence. */
+export const configure = (change: { autostart?: boolean; settings?: DeskSettings }): Promise<void> =>
+  invoke("configure", { change });
 export const quit = (): Promise<void> => invoke("quit");
 /** Opens the demonstration farm in a window of its own; refuses with a sentence. */
 export const tryDemo = (): Promise<void> => invoke("try_demo");

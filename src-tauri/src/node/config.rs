@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::names::Fixed;
 use crate::adapters::transport::{Fingerprint, PeerUrl};
-use crate::domain::base::limits::{CAPABILITIES_MAX, NAME_MAX_BYTES};
+use crate::domain::base::limits::{CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, NAME_MAX_BYTES};
 use crate::domain::base::{DeviceId, MeshId, Tier};
 use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::plan::rules::{Comparison, Rule};
@@ -22,10 +22,14 @@ pub const DEFAULT_PORT: u16 = 18_789;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is not TOML or has an unknown key.
-    #[error("{path}: {source}")]
+    #[error("{path}, line {line}: {}", source.message())]
     Parse {
         /// The file.
         path: String,
+        /// Which line of it, from 1.
+        line: usize,
+        /// What stands there.
+        text: String,
         /// What the parser says.
         source: Box<toml::de::Error>,
     },
@@ -96,7 +100,17 @@ impl FromStr for Role {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Self::NAMES.iter().find(|(_, name)| *name == text).map(|(role, _)| *role).ok_or_else(|| {
-            format!("unknown role {text:?}; use node, planner, standby-planner, field, sensor, actuator or viewer")
+            let meant = match text.to_lowercase().as_str() {
+                "command-center" | "command-centre" => {
+                    ": that is a preset, which says what another device may do here (trust add --as); the \
+                     role of a command centre is planner, or node where it runs no rules"
+                }
+                "gen1" => ": that is a preset, which says what another device may do here (trust add --as)",
+                _ => "",
+            };
+            format!(
+                "unknown role {text:?}{meant}; use node, planner, standby-planner, field, sensor, actuator or viewer"
+            )
         })
     }
 }
@@ -297,9 +311,17 @@ impl RawConfig {
     /// # Errors
     /// [`ConfigError::Parse`] with line and key.
     pub fn parse(text: &str, path: &str) -> Result<RawConfig, ConfigError> {
-        toml::from_str(text).map_err(|e| ConfigError::Parse {
-            path: path.to_owned(),
-            source: Box::new(e),
+        toml::from_str(text).map_err(|e| {
+            let at = e.span().map_or(0, |span| span.start).min(text.len());
+            let before = text.as_bytes().get(..at).unwrap_or_default();
+            let number = before.iter().filter(|byte| **byte == b'\n').count();
+            let there = text.lines().nth(number).unwrap_or_default().trim_end();
+            ConfigError::Parse {
+                path: path.to_owned(),
+                line: number + 1,
+                text: there.chars().take(CONFIG_LINE_SHOWN_CHARS).collect(),
+                source: Box::new(e),
+            }
         })
     }
 
@@ -535,6 +557,23 @@ mod tests {
                 .to_string()
                 .contains("boss")
         );
+    }
+
+    #[test]
+    fn an_error_of_the_file_names_its_line_and_what_stands_there() {
+        for (file, at, there) in [
+            ("name = 'x'\n\nnmae = 'y'\n", 3, "nmae = 'y'"),
+            ("port = = 1", 1, "port = = 1"),
+            ("[store]\nmax_bytes = 'ü'", 2, "max_bytes = 'ü'"),
+            ("[[rule]]\nname = 'a'\n", 1, "[[rule]]"),
+        ] {
+            match RawConfig::parse(file, "config.toml") {
+                Err(ConfigError::Parse { line, text, .. }) => {
+                    assert_eq!((line, text.as_str()), (at, there), "{file:?}");
+                }
+                other => assert!(other.is_err(), "{file:?} was taken"),
+            }
+        }
     }
 
     #[test]

@@ -18,16 +18,13 @@ use super::peers::{Source, Target};
 use super::shared::{DURABLE, Shared};
 use crate::adapters::discovery::{Announcement, Mdns, Sight, Sighting};
 use crate::adapters::store::{StoreError, kv};
-use crate::domain::base::limits::NEARBY_MAX;
+use crate::domain::base::limits::{NEARBY_DIALED_MAX, NEARBY_MAX};
 use crate::domain::base::{DeviceId, MeshId, TimeMs};
 
 /// How long the higher id waits for the lower one to dial, in milliseconds.
 const PATIENCE_MS: u64 = 3_000;
 /// How often what is nearby is looked at again: trust may have come meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Addresses of one device that are dialed. More than `peers` keeps would push each other out again
-/// and again, and every one would look new and end the wait between two attempts.
-const DIALED_MAX: usize = 4;
 const POLICIES: &str = "meshes.policies";
 
 /// What happens when a trusted device of a mesh is seen.
@@ -297,7 +294,7 @@ impl Memory {
 }
 
 fn dial(shared: &Shared, near: &Near, now: TimeMs) {
-    for address in near.sighting.addresses.iter().take(DIALED_MAX) {
+    for address in near.sighting.addresses.iter().take(NEARBY_DIALED_MAX) {
         let Ok(url) = format!("ws://{address}").parse() else {
             continue;
         };

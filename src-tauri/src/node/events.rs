@@ -1,22 +1,21 @@
 //! The event log: numbered, stored, and streamed to whoever listens.
+//!
+//! A refusal that repeats is one event and then a number: whoever is refused ten thousand times must not
+//! push everything else out of the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use super::shared::Shared;
 use crate::adapters::store::{Class, events};
-use crate::domain::base::TimeMs;
-
-/// How many events a slow listener may lag behind before it must read the store instead.
-const STREAM_LAG_MAX: usize = 256;
-
-/// Refusals of one subject that become events, each second; the rest is counted only.
-const REFUSALS_PER_SUBJECT: u32 = 50;
-/// Refusals in all that become events, each second.
-const REFUSALS_IN_ALL: u32 = 200;
+use crate::domain::base::limits::{
+    EVENT_LAG_MAX, REFUSAL_REASON_CHARS, REFUSAL_REASONS_MAX, REFUSAL_REPEAT_MAX_MS,
+    REFUSAL_REPEAT_MS, REFUSAL_SUBJECT_CHARS, REFUSALS_KNOWN_MAX, REFUSALS_PER_MINUTE,
+};
+use crate::domain::base::{Code, Refusal, TimeMs};
 
 /// The sending end of the event stream.
 #[derive(Debug)]
@@ -25,40 +24,115 @@ pub struct EventLog {
     refusals: Mutex<Refusals>,
 }
 
-/// How many refusals this second has seen, by subject. Strangers choose their own names, so the list
-/// is no longer than what is let through in all.
+/// What makes two refusals the same to a person.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    kind: &'static str,
+    code: Code,
+    subject: String,
+}
+
+/// A refusal that was told, and how many like it have come since.
+#[derive(Debug)]
+struct Told {
+    since: TimeMs,
+    rest_ms: u64,
+    more: u64,
+    /// What the newest of those said.
+    message: String,
+    /// What has been told.
+    reasons: BTreeSet<String>,
+}
+
+/// What was refused lately. Strangers choose their own names, so the list has an end, and so has the
+/// number of those that are told in a minute.
 #[derive(Debug, Default)]
 struct Refusals {
-    second: u64,
-    all: u32,
-    by_subject: BTreeMap<String, u32>,
+    minute: TimeMs,
+    told: u32,
+    known: BTreeMap<Key, Told>,
+    /// Refusals that found no place.
+    others: u64,
+}
+
+/// Refusals that have come since they were last told.
+#[derive(Debug, PartialEq, Eq)]
+struct Counted {
+    /// Of which kind, code and subject; `None` for those that found no place.
+    of: Option<(&'static str, Code, String)>,
+    message: String,
+    count: u64,
 }
 
 impl Refusals {
-    fn let_through(&mut self, subject: &str, second: u64) -> bool {
-        if self.second != second {
-            *self = Refusals {
-                second,
-                ..Refusals::default()
-            };
+    /// Whether this refusal becomes an event now; otherwise it is counted.
+    fn admits(&mut self, key: Key, message: &str, now: TimeMs) -> bool {
+        // A clock that jumped either way begins a new minute.
+        if now.distance(self.minute) >= 60_000 {
+            (self.minute, self.told) = (now, 0);
         }
-        if self.all >= REFUSALS_IN_ALL {
+        let room = self.told < REFUSALS_PER_MINUTE;
+        let reason: String = message.chars().take(REFUSAL_REASON_CHARS).collect();
+        if let Some(told) = self.known.get_mut(&key) {
+            // Another reason is news, up to a number: a peer may vary what it is refused for.
+            if room && told.reasons.len() < REFUSAL_REASONS_MAX && told.reasons.insert(reason) {
+                self.told += 1;
+                return true;
+            }
+            told.more = told.more.saturating_add(1);
+            message.clone_into(&mut told.message);
             return false;
         }
-        let count = self.by_subject.entry(subject.to_owned()).or_default();
-        if *count >= REFUSALS_PER_SUBJECT {
+        if !room || self.known.len() >= REFUSALS_KNOWN_MAX {
+            self.others = self.others.saturating_add(1);
             return false;
         }
-        *count += 1;
-        self.all += 1;
+        self.told += 1;
+        let told = Told {
+            since: now,
+            rest_ms: REFUSAL_REPEAT_MS,
+            more: 0,
+            message: String::new(),
+            reasons: BTreeSet::from([reason]),
+        };
+        self.known.insert(key, told);
         true
+    }
+
+    /// What is to be told of those that were counted; what has been quiet is forgotten.
+    fn due(&mut self, now: TimeMs) -> Vec<Counted> {
+        let mut due = Vec::new();
+        self.known.retain(|key, told| {
+            if now.distance(told.since) < told.rest_ms {
+                return true;
+            }
+            if told.more == 0 {
+                return false;
+            }
+            due.push(Counted {
+                of: Some((key.kind, key.code, key.subject.clone())),
+                message: told.message.clone(),
+                count: std::mem::take(&mut told.more),
+            });
+            told.since = now;
+            told.rest_ms = told.rest_ms.saturating_mul(2).min(REFUSAL_REPEAT_MAX_MS);
+            true
+        });
+        if self.others > 0 && now.distance(self.minute) >= 60_000 {
+            due.push(Counted {
+                of: None,
+                message: "Other refusals".to_owned(),
+                count: std::mem::take(&mut self.others),
+            });
+        }
+        due
     }
 }
 
 impl Default for EventLog {
     fn default() -> Self {
         Self {
-            live: broadcast::channel(STREAM_LAG_MAX).0,
+            live: broadcast::channel(EVENT_LAG_MAX).0,
             refusals: Mutex::default(),
         }
     }
@@ -92,11 +166,49 @@ impl EventLog {
         }
     }
 
-    /// Whether another refusal of `subject` may become an event now: a peer that is refused ten
-    /// thousand times a second must not push everything else out of the log.
-    pub fn admits_refusal(&self, subject: &str, now: TimeMs) -> bool {
+    /// Whether a refusal becomes an event now. One like it that came before is counted instead, and told
+    /// with its number by [`EventLog::tell_counted`].
+    pub fn admits_refusal(
+        &self,
+        kind: &'static str,
+        subject: &str,
+        refusal: &Refusal,
+        now: TimeMs,
+    ) -> bool {
+        let key = Key {
+            kind,
+            code: refusal.code,
+            subject: subject.chars().take(REFUSAL_SUBJECT_CHARS).collect(),
+        };
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.let_through(subject, now.0 / 1_000)
+        refusals.admits(key, &refusal.message, now)
+    }
+
+    /// Tells of the refusals that were counted meanwhile: each kind in one event with its number.
+    pub async fn tell_counted(&self, shared: &Shared) {
+        let due = {
+            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            refusals.due(shared.now())
+        };
+        for Counted { of, message, count } in due {
+            let times = if count == 1 {
+                "once more"
+            } else {
+                "times more"
+            };
+            let message = match count {
+                1 => format!("{message} ({times})"),
+                n => format!("{message} ({n} {times})"),
+            };
+            let (kind, data) = match of {
+                Some((kind, code, subject)) => (
+                    kind,
+                    json!({"code": code, "subject": subject, "count": count}),
+                ),
+                None => ("refusals.counted", json!({"count": count})),
+            };
+            self.record(shared, kind, "warning", &message, data).await;
+        }
     }
 
     /// The numbers of new events as they come; the events themselves are read from the store.
@@ -109,24 +221,57 @@ impl EventLog {
 mod tests {
     use super::*;
 
+    fn key(subject: &str) -> Key {
+        Key {
+            kind: "request.refused",
+            code: Code::NotAuthorized,
+            subject: subject.to_owned(),
+        }
+    }
+
     #[test]
-    fn a_flood_of_refusals_leaves_room_for_others() {
-        let log = EventLog::default();
-        let admitted = |subject: &str, n: usize, ms: u64| {
-            (0..n)
-                .filter(|_| log.admits_refusal(subject, TimeMs(ms)))
+    fn what_repeats_is_told_once_and_then_counted() {
+        let mut r = Refusals::default();
+        let at = |s: u64| TimeMs(1_000_000 + s * 1_000);
+        assert!(r.admits(key("loud"), "no", at(0)));
+        let reasons = (0..9_000).filter(|n| r.admits(key("loud"), &n.to_string(), at(1)));
+        assert_eq!(
+            reasons.count(),
+            REFUSAL_REASONS_MAX - 1,
+            "some reasons are told, not as many as a peer can think of"
+        );
+        assert!((0..1_015).all(|_| !r.admits(key("loud"), "no", at(1))));
+        assert!(r.admits(key("quiet"), "no", at(1)), "others are heard");
+        assert_eq!(r.due(at(59)), []);
+        let due = r.due(at(61));
+        assert_eq!(due.len(), 1, "the quiet one has nothing to add");
+        assert_eq!(
+            due.first().map(|d| (d.message.as_str(), d.count)),
+            Some(("no", 10_000))
+        );
+        // It goes on: told less and less often, never forgotten.
+        assert!(!r.admits(key("loud"), "no", at(62)));
+        assert_eq!(r.due(at(61 + 119)), []);
+        assert_eq!(r.due(at(61 + 120)).first().map(|d| d.count), Some(1));
+        // Quiet for long: the next is news again, whatever the clock did meanwhile.
+        assert_eq!(r.due(at(10_000)), []);
+        assert!(r.admits(key("loud"), "no", TimeMs(5)));
+    }
+
+    #[test]
+    fn strangers_with_names_of_their_own_do_not_fill_the_log() {
+        let mut r = Refusals::default();
+        let told = |r: &mut Refusals, from: u32, ms: u64| {
+            (from..from + 10_000)
+                .filter(|n| r.admits(key(&n.to_string()), "no", TimeMs(ms)))
                 .count()
         };
-        assert_eq!(admitted("loud", 10_000, 1_000), 50);
-        assert_eq!(admitted("quiet", 3, 1_500), 3);
-        let strangers = (0..1_000)
-            .filter(|n| log.admits_refusal(&n.to_string(), TimeMs(1_900)))
-            .count();
-        assert_eq!(strangers, 147, "200 in all");
-        assert_eq!(
-            admitted("loud", 1, 2_000),
-            1,
-            "the next second is a new one"
-        );
+        let most = usize::try_from(REFUSALS_PER_MINUTE).unwrap_or(0);
+        assert_eq!(told(&mut r, 0, 1_000_000), most);
+        let due = r.due(TimeMs(1_060_000));
+        let others = due.iter().find(|d| d.of.is_none()).map(|d| d.count);
+        assert_eq!(others, Some(10_000 - u64::from(REFUSALS_PER_MINUTE)));
+        assert!(r.known.is_empty(), "what was quiet is forgotten");
+        assert_eq!(told(&mut r, 20_000, 1_060_001), most, "a new minute");
     }
 }

@@ -72,7 +72,7 @@ pub fn stored(shared: &Shared, inserted: &[Inserted]) {
     }
     if new > 0 {
         shared.metrics.frames_stored.inc_by(new);
-        shared.metrics.frames_rate.add(new, shared.now());
+        shared.metrics.frames_rate.add(new);
         shared.frames_head.send_modify(|n| *n += new);
     }
 }

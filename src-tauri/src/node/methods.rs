@@ -155,7 +155,7 @@ pub async fn event(
         }
         credit::EVENT => link.credit.take(&payload),
         "proposal.update" if link.info.speaks(Feature::Proposals) => {
-            mirror::take(shared, link, &payload).await
+            mirror::told(shared, link, payload).await
         }
         // What gen-1 nodes also say; the link's own end tells us more than these.
         "peer.leaving" => {

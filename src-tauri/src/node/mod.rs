@@ -48,11 +48,10 @@ use crate::adapters::paths::StateLock;
 use crate::adapters::store::{Class, frames};
 use crate::adapters::transport::{Doorway, Incoming, Listener, Rules, TransportError};
 use crate::domain::base::TimeMs;
+use crate::domain::base::limits::ACCEPT_QUEUE_SOCKETS;
 use ingress::Ingress;
 use peers::{Source, Target};
 
-/// Accepted sockets waiting for their session to start.
-const ACCEPT_QUEUE: usize = 64;
 /// How long peers may take to hear a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How often the store is pruned and the clock's high-water mark written.
@@ -79,7 +78,7 @@ impl Node {
         let shared = opened.shared.clone();
         let listener = listen(shared.config.host, shared.config.port).await?;
         let (address, doorway) = (listener.local_addr(), listener.doorway());
-        let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE);
+        let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE_SOCKETS);
         let served = listener.serve(
             app(&shared),
             Rules::default(),
@@ -276,6 +275,7 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
             () = shared.tasks.stop().cancelled() => return,
             _ = tick.tick() => {}
         }
+        shared.events.tell_counted(&shared).await;
         let numbers = doorway.numbers();
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         shared.metrics.sockets_unauthenticated.set(gauge(

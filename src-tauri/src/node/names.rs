@@ -1,5 +1,9 @@
 //! The names a person gave this device and its mesh in the console: a small file under the
 //! configuration, which wins over it. A new name counts from the next start on, which follows at once.
+//!
+//! The file is the change: before it is written, what is to follow it is written down in the store, and
+//! the next start does that (the audit entry, the end of the old mesh's frames) if, and only if, the file
+//! says so. So a file that cannot be written, or a crash in between, leaves nothing half done.
 
 use std::io;
 use std::time::Duration;
@@ -8,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::config::RawConfig;
-use super::shared::{DURABLE, MESH_FLOOR, Shared, internal, store_refusal};
+use super::config::{Config, RawConfig};
+use super::shared::{DURABLE, MESH_FLOOR, Shared, store_refusal};
 use crate::adapters::paths::StateDir;
-use crate::adapters::store::{frames, kv};
+use crate::adapters::store::{Store, StoreError, frames, kv};
 use crate::domain::base::limits::{NAME_MAX_BYTES, NAMES_FILE_MAX_BYTES};
 use crate::domain::base::{Code, Refusal};
 
@@ -84,8 +88,9 @@ fn sound(what: &str, text: Option<&String>) -> Result<Option<String>, Refusal> {
 /// anything changes.
 ///
 /// # Errors
-/// `INVALID_PARAMS` for what is no name; `CONFLICT` where the configuration names it, or for the mesh of
-/// a node that trusts others: they would be left behind.
+/// `INVALID_PARAMS` for what is no name; `CONFLICT` where the configuration names it, the file of names
+/// does not read, or for the mesh of a node that trusts others: they would be left behind; what the store
+/// or the disk says. Then nothing has changed.
 pub async fn give(shared: &Shared, wanted: &Names) -> Result<bool, Refusal> {
     let config = &shared.config;
     let conflict = |why: String| Err(Refusal::new(Code::Conflict, why));
@@ -112,12 +117,16 @@ pub async fn give(shared: &Shared, wanted: &Names) -> Result<bool, Refusal> {
         ));
     }
     let dir = StateDir::at(&shared.state_dir());
-    let old = read(&dir).unwrap_or_default();
+    // A file that does not read may hold names that somebody wants back: it is never overwritten.
+    let old = read(&dir).map_err(|why| {
+        let why = format!("{why}. Nothing was changed, and the file is left as it is");
+        Refusal::new(Code::Conflict, why)
+    })?;
     let new = Names {
-        name: name.clone().or(old.name),
-        mesh_name: mesh_name.clone().or(old.mesh_name),
+        name: name.or(old.name),
+        mesh_name: mesh_name.or(old.mesh_name),
     };
-    keep(shared, &dir, &new, mesh_name.is_some()).await?;
+    keep(shared, &dir, new).await?;
     let tasks = shared.tasks.clone();
     shared.tasks.passing("restart", async move {
         tokio::time::sleep(RESTART_GRACE).await;
@@ -126,18 +135,165 @@ pub async fn give(shared: &Shared, wanted: &Names) -> Result<bool, Refusal> {
     Ok(true)
 }
 
-/// Writes the names down. A node that changes its mesh leaves its frames of the old one behind.
-async fn keep(shared: &Shared, dir: &StateDir, new: &Names, moves: bool) -> Result<(), Refusal> {
-    let (s, told) = (shared.clone(), new.clone());
-    let write = move |c: &rusqlite::Connection| {
-        if moves {
-            kv::put(c, MESH_FLOOR, &frames::max_seq(c)?.to_be_bytes())?;
-        }
-        s.audit_in(c, "node.named", s.own_id().as_str(), json!(told))
-    };
+/// What follows a names file once it is there.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pending {
+    /// What the file says then.
+    names: Names,
+    /// Whether the node is then in another mesh than before.
+    moves: bool,
+}
+
+/// Where [`Pending`] lies.
+const PENDING: &str = "names.pending";
+
+/// Writes the names down, and before them what is to follow.
+async fn keep(shared: &Shared, dir: &StateDir, names: Names) -> Result<(), Refusal> {
+    let config = &shared.config;
+    // Against the mesh of this run: of two changes in a row the second must not forget the first.
+    let moves = names.mesh_name.is_some() && names.mesh_name != config.mesh_name;
+    let pending = json!(Pending {
+        names: names.clone(),
+        moves: moves && !config.fixed.mesh_name,
+    });
+    let write = move |c: &rusqlite::Connection| kv::put(c, PENDING, pending.to_string().as_bytes());
     let written = shared.store.write(DURABLE, "names", write).await;
     written.map_err(|e| store_refusal(&e))?;
-    let text = format!("{}\n", json!(new));
+    let text = format!("{}\n", json!(names));
+    // What is pending is for a file that says so; without one, the next start drops it.
     dir.write_private(&dir.names_file(), text.as_bytes())
-        .map_err(|e| internal(&e.to_string()))
+        .map_err(|e| {
+            Refusal::new(
+                Code::StorageFailed,
+                format!("{e}; nothing was changed, the names stay as they were"),
+            )
+        })
+}
+
+/// Does the first of what follows names that were given in an earlier run: where the node is in another
+/// mesh now, its frames of the old one are left behind. What was pending for a file that was never
+/// written is dropped. Before anything reads where the frames of this mesh begin.
+///
+/// # Errors
+/// Whatever the store says.
+pub(super) async fn settle(
+    store: &Store,
+    dir: &StateDir,
+    config: &Config,
+) -> Result<(), StoreError> {
+    let Some(pending) = store.read("names", pending).await? else {
+        return Ok(());
+    };
+    // The file was there when the configuration was read, and did read.
+    let given = read(dir).unwrap_or_default();
+    let (due, there) = (
+        pending.names == given,
+        pending.names.mesh_name == config.mesh_name,
+    );
+    if due && (!pending.moves || !there) {
+        // Only the audit entry is left; or a flag keeps the node in the old mesh for this run.
+        return Ok(());
+    }
+    let follow = move |c: &rusqlite::Connection| {
+        if !due {
+            return kv::delete(c, PENDING).map(drop);
+        }
+        kv::put(c, MESH_FLOOR, &frames::max_seq(c)?.to_be_bytes())?;
+        let left = json!(Pending {
+            moves: false,
+            ..pending
+        });
+        kv::put(c, PENDING, left.to_string().as_bytes())
+    };
+    store.write(DURABLE, "names", follow).await
+}
+
+/// Writes the audit entry of names that were given in an earlier run and count now.
+///
+/// # Errors
+/// Whatever the store says.
+pub(super) async fn tell(shared: &Shared) -> Result<(), StoreError> {
+    let s = shared.clone();
+    let write = move |c: &rusqlite::Connection| match pending(c)?.filter(|p| !p.moves) {
+        Some(Pending { names, .. }) => {
+            s.audit_in(c, "node.named", s.own_id().as_str(), json!(names))?;
+            kv::delete(c, PENDING).map(drop)
+        }
+        None => Ok(()),
+    };
+    shared.store.write(DURABLE, "names", write).await
+}
+
+fn pending(conn: &rusqlite::Connection) -> Result<Option<Pending>, StoreError> {
+    Ok(kv::get(conn, PENDING)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::adapters::store::StoreOptions;
+
+    struct Desk {
+        _temp: tempfile::TempDir,
+        dir: StateDir,
+        store: Store,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let temp = tempfile::tempdir().unwrap();
+            let dir = StateDir::at(&temp.path().join("state"));
+            dir.prepare().unwrap();
+            let store = Store::open(&dir.database(), StoreOptions { max_bytes: None }).unwrap();
+            Self {
+                _temp: temp,
+                dir,
+                store,
+            }
+        }
+
+        async fn pending(&self) {
+            let names = Names {
+                name: None,
+                mesh_name: Some("new".into()),
+            };
+            let text = json!(Pending { names, moves: true }).to_string();
+            self.store
+                .write(DURABLE, "t", move |c| kv::put(c, PENDING, text.as_bytes()))
+                .await
+                .unwrap();
+        }
+
+        /// Starts in this mesh; what is pending still (whether it moves), and whether the node has moved.
+        async fn start(&self, mesh: &str) -> (Option<bool>, bool) {
+            let raw = RawConfig {
+                mesh_name: Some(mesh.to_owned()),
+                ..RawConfig::default()
+            };
+            let config = raw.resolve(self.dir.root().to_path_buf()).unwrap();
+            settle(&self.store, &self.dir, &config).await.unwrap();
+            let look = |c: &rusqlite::Connection| {
+                let moved = kv::get(c, MESH_FLOOR)?.is_some();
+                Ok((pending(c)?.map(|p| p.moves), moved))
+            };
+            self.store.read("t", look).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_name_follows_the_file_and_nothing_else() {
+        let desk = Desk::new();
+        assert_eq!(desk.start("old").await, (None, false));
+        // Killed before the file was written: nothing happened.
+        desk.pending().await;
+        assert_eq!(desk.start("old").await, (None, false));
+        // The file is there: a start that a flag keeps in the old mesh waits, the next one moves, once.
+        let file = desk.dir.names_file();
+        std::fs::write(&file, r#"{"meshName": "new"}"#).unwrap();
+        desk.pending().await;
+        assert_eq!(desk.start("old").await, (Some(true), false));
+        assert_eq!(desk.start("new").await, (Some(false), true));
+        assert_eq!(desk.start("new").await, (Some(false), true));
+    }
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::config::{Config, RawActuator};
 use super::discovery::Nearby;
@@ -32,7 +32,7 @@ use crate::adapters::sensor::sim::SimSensor;
 use crate::adapters::sim_kit::{KitError, SimKit};
 use crate::adapters::store::{Store, StoreError, StoreOptions, frames, kv};
 use crate::adapters::transport::{BrowserCertificate, Tls, TlsError, TransportError};
-use crate::domain::base::limits::FRAME_FUTURE_MAX_MS;
+use crate::domain::base::limits::{FRAME_FUTURE_MAX_MS, MIRRORS_OWED_MAX};
 use crate::domain::base::{Hlc, MeshId, TimeMs};
 use crate::domain::capability::{Action, Capability, Params};
 
@@ -146,6 +146,7 @@ impl Opened {
             Some(_) => mesh,
             None => super::pairing::settled(&store, &dir, mesh).await?,
         };
+        super::names::settle(&store, &dir, &config).await?;
         let stamper = resume(&store, key.id().clone(), now).await?;
         let (offered, signers, mesh_floor, horizon) = store
             .read("what peers are known for", |c| {
@@ -181,6 +182,7 @@ impl Opened {
             tasks: Tasks::new(),
             frames_head: watch::channel(0).0,
             proposals_head: watch::channel(0).0,
+            mirrors_owed: Arc::new(Semaphore::new(MIRRORS_OWED_MAX)),
             last_offered: Mutex::new(offered),
             signers: RwLock::new(Arc::new(signers)),
             pairing: super::pairing::Pairing::default(),
@@ -205,6 +207,7 @@ impl Opened {
         });
         shared.nearby.load(&shared).await?;
         super::pause::resume_state(&shared).await?;
+        super::names::tell(&shared).await?;
         Ok(Opened {
             shared,
             sensors,

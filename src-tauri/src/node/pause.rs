@@ -1,5 +1,8 @@
 //! The planner's pause: while a person holds it, no rule fires and no draft of a planner leaves. It
 //! is durable, so that a restart does not let the planner loose again; proposals that stand go on.
+//!
+//! A second person who pauses it is listed beside the first: each had a reason, and none is hidden by
+//! another. Letting it go on is one act that ends them all; whoever does it reads all the reasons.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -11,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::{StoreError, kv};
-use crate::domain::base::limits::{NAME_MAX_BYTES, TEXT_MAX_CHARS};
+use crate::domain::base::limits::{NAME_MAX_BYTES, PAUSE_HOLDERS_MAX, TEXT_MAX_CHARS};
 use crate::domain::base::{Code, Refusal, TimeMs};
 
 /// Where the pause lies.
@@ -28,6 +31,58 @@ pub struct Pause {
     pub by: String,
     /// Why; empty where nobody said.
     pub reason: String,
+    /// Who else asked for it since, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Hold>,
+}
+
+/// Somebody who wants the planner to rest while it rests already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// Since when, in milliseconds since 1970.
+    #[schema(value_type = u64)]
+    pub since: TimeMs,
+    /// Who asked for it.
+    pub by: String,
+    /// Why; empty where nobody said.
+    pub reason: String,
+}
+
+impl Pause {
+    /// Who holds it and why, as people read it.
+    pub fn holders(&self) -> String {
+        let first = held_by(&self.by, &self.reason);
+        let others = self.also.iter().map(|h| held_by(&h.by, &h.reason));
+        let all: Vec<String> = std::iter::once(first).chain(others).collect();
+        all.join("; and by ")
+    }
+
+    /// The pause with one more who holds it; `None` if that person gave that reason already.
+    fn with(&self, hold: &Hold) -> Result<Option<Self>, Refusal> {
+        let same = |by: &str, reason: &str| by == hold.by && reason == hold.reason;
+        let known =
+            same(&self.by, &self.reason) || self.also.iter().any(|h| same(&h.by, &h.reason));
+        if known {
+            return Ok(None);
+        }
+        if self.also.len() + 1 >= PAUSE_HOLDERS_MAX {
+            let why = format!(
+                "the planner is paused already, with {PAUSE_HOLDERS_MAX} reasons; nothing was added"
+            );
+            return Err(Refusal::new(Code::Conflict, why));
+        }
+        let mut more = self.clone();
+        more.also.push(hold.clone());
+        Ok(Some(more))
+    }
+}
+
+fn held_by(by: &str, reason: &str) -> String {
+    match reason {
+        "" => by.to_owned(),
+        reason => format!("{by}: {reason}"),
+    }
 }
 
 /// Whether the planner of this node rests, and what it last did.
@@ -97,6 +152,7 @@ pub(super) async fn resume_state(shared: &Shared) -> Result<(), StoreError> {
             since: TimeMs(0),
             by: "unknown".to_owned(),
             reason: "the stored pause does not read".to_owned(),
+            also: Vec::new(),
         });
         shared.planner.set(Some(pause));
     }
@@ -114,10 +170,11 @@ fn said(what: &str, text: &str, most: usize) -> Result<String, Refusal> {
     Ok(text.to_owned())
 }
 
-/// Makes the planner of this node rest until somebody lets it go on.
+/// Makes the planner of this node rest until somebody lets it go on. One that rests already goes on
+/// resting as it did, now for one more reason.
 ///
 /// # Errors
-/// `CONFLICT` where there is no planner, `INVALID_PARAMS` for a name or reason that is too long, or what the
+/// `CONFLICT` where there is no planner or too many hold it, `INVALID_PARAMS` for a name or reason that is too long, or what the
 /// store says: then it does not rest.
 pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Refusal> {
     if !shared.config.role.plans() || shared.config.rules.is_empty() {
@@ -127,24 +184,37 @@ pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Ref
         ));
     }
     let _turn = shared.planner.changing.lock().await;
-    let pause = Pause {
+    let hold = Hold {
         since: shared.now(),
         by: said("the name", by, NAME_MAX_BYTES)?,
         reason: said("the reason", reason, TEXT_MAX_CHARS)?,
     };
-    let (kept, s) = (pause.clone(), shared.clone());
+    let pause = match shared.planner.pause() {
+        Some(held) => match held.with(&hold)? {
+            Some(more) => more,
+            None => return Ok(held),
+        },
+        None => Pause {
+            since: hold.since,
+            by: hold.by.clone(),
+            reason: hold.reason.clone(),
+            also: Vec::new(),
+        },
+    };
+    let (kept, asked, s) = (pause.clone(), hold.clone(), shared.clone());
     let write = move |c: &Connection| {
         kv::put(c, PAUSE, json!(kept).to_string().as_bytes())?;
-        let detail = json!({"by": kept.by, "reason": kept.reason});
+        let detail = json!({"by": asked.by, "reason": asked.reason});
         s.audit_in(c, "planner.paused", "planner", detail)
     };
     let stored = shared.store.write(DURABLE, "planner", write).await;
     stored.map_err(|e| store_refusal(&e))?;
     shared.planner.set(Some(pause.clone()));
-    let message = match pause.reason.as_str() {
-        "" => format!("The planner is paused by {}", pause.by),
-        reason => format!("The planner is paused by {}: {reason}", pause.by),
-    };
+    let also = if pause.also.is_empty() { "" } else { "also " };
+    let message = format!(
+        "The planner is {also}paused by {}",
+        held_by(&hold.by, &hold.reason)
+    );
     shared
         .events
         .record(shared, "planner.paused", "warning", &message, json!(pause))
@@ -159,18 +229,21 @@ pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Ref
 pub async fn resume(shared: &Shared, by: &str) -> Result<(), Refusal> {
     let by = said("the name", by, NAME_MAX_BYTES)?;
     let _turn = shared.planner.changing.lock().await;
-    if shared.planner.pause().is_none() {
+    let Some(ended) = shared.planner.pause() else {
         return Err(Refusal::new(Code::Conflict, "the planner is not paused"));
-    }
-    let (s, name) = (shared.clone(), by.clone());
+    };
+    let (s, detail) = (shared.clone(), json!({"by": by, "ended": ended}));
     let write = move |c: &Connection| {
         kv::delete(c, PAUSE)?;
-        s.audit_in(c, "planner.resumed", "planner", json!({"by": name}))
+        s.audit_in(c, "planner.resumed", "planner", detail)
     };
     let stored = shared.store.write(DURABLE, "planner", write).await;
     stored.map_err(|e| store_refusal(&e))?;
     shared.planner.set(None);
-    let message = format!("The planner goes on, as {by} asked");
+    let message = format!(
+        "The planner goes on, as {by} asked; it was paused by {}",
+        ended.holders()
+    );
     shared
         .events
         .record(
@@ -182,4 +255,40 @@ pub async fn resume(shared: &Shared, by: &str) -> Result<(), Refusal> {
         )
         .await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    fn hold(by: &str, reason: &str) -> Hold {
+        Hold {
+            since: TimeMs(9),
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_second_pause_hides_nothing_of_the_first() {
+        // As an earlier version stored it.
+        let first: Pause =
+            serde_json::from_str(r#"{"since": 5, "by": "ada", "reason": "pump service"}"#).unwrap();
+        assert_eq!(first.with(&hold("ada", "pump service")).unwrap(), None);
+        let both = first.with(&hold("bob", "people inside")).unwrap().unwrap();
+        assert_eq!((both.since, both.by.as_str()), (TimeMs(5), "ada"));
+        assert_eq!(
+            both.holders(),
+            "ada: pump service; and by bob: people inside"
+        );
+        assert_eq!(both.with(&hold("bob", "people inside")).unwrap(), None);
+        let mut many = both;
+        for n in many.also.len() + 1..PAUSE_HOLDERS_MAX {
+            many = many.with(&hold(&n.to_string(), "")).unwrap().unwrap();
+        }
+        let full = many.with(&hold("one", "more")).unwrap_err();
+        assert_eq!(full.code, Code::Conflict);
+        assert_eq!(many.with(&hold("bob", "people inside")).unwrap(), None);
+    }
 }

@@ -3,27 +3,51 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::proposals::{self, mirror};
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::drafts::{self, DraftRow, DraftStatus};
 use crate::adapters::store::facts;
 use crate::domain::base::limits::{DRAFT_TTL_MS, DRAFTS_WAITING_MAX};
-use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal};
+use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::plan::Draft;
 use crate::domain::plan::rules::{Fired, Memory, step};
 use crate::domain::policy::Requester;
+use crate::domain::proposal::{ProposalRecord, Status};
 use crate::domain::router::{Candidate, route};
 use crate::domain::wire::handshake::Feature;
 
 /// What became of a draft so far.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sent {
-    /// The executor minted a proposal, or had one standing.
+    /// The executor minted a proposal.
     Proposed(ProposalId),
+    /// The executor had the same wish already; nothing was added to it.
+    Stood(Stood),
     /// The executor cannot be reached; the draft waits until it expires.
     Waiting(Refusal),
+}
+
+/// A wish that an executor had already when the same was asked again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stood {
+    /// The proposal that stands for it.
+    pub id: ProposalId,
+    /// Where that stands.
+    pub status: Status,
+    /// Since when, by the executor's clock.
+    pub since: TimeMs,
+}
+
+impl Sent {
+    /// The proposal, where there is one.
+    pub fn proposal(&self) -> Option<&ProposalId> {
+        match self {
+            Self::Proposed(id) | Self::Stood(Stood { id, .. }) => Some(id),
+            Self::Waiting(_) => None,
+        }
+    }
 }
 
 /// Runs the rules whenever the world changes, at most five times a second.
@@ -100,7 +124,7 @@ fn draft(shared: &Shared, fired: Fired) -> Result<Draft, Refusal> {
 pub async fn submit(shared: &Shared, draft: Draft) -> Result<Sent, Refusal> {
     let draft = draft.check(shared.now())?;
     match deliver(shared, &draft).await {
-        Ok(id) => Ok(Sent::Proposed(id)),
+        Ok(sent) => Ok(sent),
         Err(refusal)
             if refusal.code == Code::ExecutorUnreachable || refusal.code == Code::Timeout =>
         {
@@ -116,11 +140,11 @@ pub async fn submit(shared: &Shared, draft: Draft) -> Result<Sent, Refusal> {
     }
 }
 
-async fn deliver(shared: &Shared, draft: &Draft) -> Result<ProposalId, Refusal> {
+async fn deliver(shared: &Shared, draft: &Draft) -> Result<Sent, Refusal> {
     let executor = executor_of(shared, draft)?;
     if executor == *shared.own_id() {
         let minted = proposals::mint(shared, draft.clone(), shared.own_id()).await?;
-        return Ok(minted.signed.record().proposal_id.clone());
+        return Ok(sent(draft, minted.signed.record(), minted.status));
     }
     let unreachable = || {
         Refusal::new(
@@ -142,17 +166,21 @@ async fn deliver(shared: &Shared, draft: &Draft) -> Result<ProposalId, Refusal> 
         .request("proposals.draft", &json!({"draft": draft}))
         .await
         .map_err(|e| from_peer(&e.code, e.message))?;
-    mirror::take(shared, &link, &answer).await?;
-    answer
-        .pointer("/record/proposalId")
-        .and_then(Value::as_str)
-        .and_then(|id| id.parse().ok())
-        .ok_or_else(|| {
-            Refusal::new(
-                Code::InternalError,
-                "the executor's answer names no proposal",
-            )
-        })
+    let (signed, status) = mirror::take(shared, &link, &answer).await?;
+    Ok(sent(draft, signed.record(), status))
+}
+
+/// What an executor made of a draft. A proposal of another draft is an equal wish that it had already.
+fn sent(draft: &Draft, record: &ProposalRecord, status: Status) -> Sent {
+    let id = record.proposal_id.clone();
+    if record.draft_id == draft.draft_id {
+        return Sent::Proposed(id);
+    }
+    Sent::Stood(Stood {
+        id,
+        status,
+        since: record.created_at,
+    })
 }
 
 /// A peer's refusal as one of ours; a code we do not know stays in the sentence.
@@ -283,9 +311,9 @@ async fn retry(shared: &Shared, mut row: DraftRow) {
         Some(draft) => deliver(shared, draft).await,
     };
     match result {
-        Ok(id) => {
+        Ok(sent) => {
             row.status = DraftStatus::Delivered;
-            row.proposal_id = Some(id);
+            row.proposal_id = sent.proposal().cloned();
         }
         Err(refusal)
             if [

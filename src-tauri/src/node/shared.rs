@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::config::Config;
 use super::discovery::Nearby;
@@ -101,6 +101,8 @@ pub struct Inner {
     pub frames_head: watch::Sender<u64>,
     /// Counts up with every change of a proposal; wakes links and streams.
     pub proposals_head: watch::Sender<u64>,
+    /// Places for updates of others' proposals that the disk refused and that are tried again.
+    pub mirrors_owed: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -238,7 +240,11 @@ impl Shared {
     /// Records a refusal: counter, log, event (invariant I10). In a flood of them only the counter goes on.
     pub async fn refused(&self, kind: &'static str, subject: &str, refusal: &Refusal) {
         self.metrics.refused(refusal.code);
-        if !self.events.admits_refusal(subject, self.now()) {
+        if !self
+            .events
+            .admits_refusal(kind, subject, refusal, self.now())
+        {
+            tracing::debug!(kind, subject, code = %refusal.code, "{}", refusal.message);
             return;
         }
         tracing::warn!(kind, subject, code = %refusal.code, "{}", refusal.message);

@@ -12,12 +12,10 @@ use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
 use crate::adapters::paths::{self, PathError, StateDir};
+use crate::domain::base::limits::TOKENS_FILE_MAX_BYTES;
 
 /// Where the operator API lives on the HTTP listener.
 pub const API_ROOT: &str = "/api/operator/v1";
-/// Largest token file, in bytes.
-const TOKENS_FILE_MAX_BYTES: u64 = 4_096;
-
 /// What a token allows; each scope contains the ones before it.
 #[derive(
     Debug,

@@ -15,13 +15,11 @@ use utoipa::ToSchema;
 use super::Answer;
 use super::access::{Scope, fresh};
 use crate::domain::base::limits::{
-    BROWSER_SESSION_IDLE_MS, BROWSER_SESSION_TTL_MS, BROWSER_SESSIONS_MAX, CLOCK_BEHIND_MAX_MS,
-    CONSOLE_FAILURES_MAX, CONSOLE_LINK_TTL_MS, CONSOLE_LINKS_MAX, NAME_MAX_BYTES,
+    BROWSER_FAILURE_WINDOW_MS, BROWSER_SESSION_IDLE_MS, BROWSER_SESSION_TTL_MS,
+    BROWSER_SESSIONS_MAX, CLOCK_BEHIND_MAX_MS, CONSOLE_FAILURES_MAX, CONSOLE_LINK_TTL_MS,
+    CONSOLE_LINKS_MAX, NAME_MAX_BYTES,
 };
 use crate::domain::base::{Code, Refusal, TimeMs};
-
-/// The time in which failures are counted together, in milliseconds.
-const FAILURE_WINDOW_MS: u64 = 60_000;
 
 /// What a client of this machine asks for: a link that opens the console in a browser.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -225,7 +223,7 @@ impl Browsers {
 impl State {
     fn failed(&mut self, now: TimeMs) -> NotOpened {
         self.failures
-            .retain(|t| now.distance(*t) < FAILURE_WINDOW_MS);
+            .retain(|t| now.distance(*t) < BROWSER_FAILURE_WINDOW_MS);
         if self.failures.len() >= CONSOLE_FAILURES_MAX {
             return NotOpened::TooMany;
         }
@@ -328,7 +326,7 @@ mod tests {
         }
         assert_eq!(browsers.open("x", T).unwrap_err(), NotOpened::TooMany);
         assert!(browsers.open(&code, T).is_ok());
-        let later = T.plus(FAILURE_WINDOW_MS);
+        let later = T.plus(BROWSER_FAILURE_WINDOW_MS);
         assert_eq!(browsers.open("x", later).unwrap_err(), NotOpened::Unknown);
     }
 

@@ -16,7 +16,8 @@ use crate::domain::capability::Action;
 use crate::domain::gate::SignedDecision;
 use crate::domain::plan::Draft;
 use crate::domain::policy::Requester;
-use crate::node::planning::{self, Sent, from_peer};
+use crate::domain::proposal::Status;
+use crate::node::planning::{self, Sent, Stood, from_peer};
 use crate::node::policy_book;
 use crate::node::proposals::{self, Standing};
 use crate::node::records;
@@ -24,6 +25,19 @@ use crate::node::shared::store_refusal;
 
 /// The WebSocket close code for a link whose other end is no longer trusted.
 const CLOSE_UNTRUSTED: u16 = 1008;
+
+/// What a person reads whose wish stood already.
+fn standing_words(stood: &Stood) -> String {
+    let id = stood.id.as_str();
+    match stood.status {
+        Status::AwaitingApproval => {
+            format!(
+                "this wish already waits as {id}; its reason and evidence stay those of the first"
+            )
+        }
+        status => format!("this wish is already under way as {id} ({status}); nothing was added"),
+    }
+}
 
 fn bad(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidParams, message)
@@ -85,7 +99,7 @@ impl Door {
     /// Stops a running action, here or over its executor's link: the actuator goes to its safe state.
     ///
     /// # Errors
-    /// `PROPOSAL_NOT_FOUND` if it does not run; `EXECUTOR_UNREACHABLE`: then stop it at the node itself.
+    /// `CONFLICT` if it does not run; `EXECUTOR_UNREACHABLE`: then stop it at the node itself.
     pub async fn stop(&self, wanted: &str) -> Answer<ProposalView> {
         let row = self.proposal_row(wanted).await?;
         if row.own {
@@ -137,6 +151,8 @@ impl Door {
             draft_id: draft.draft_id.as_str().to_owned(),
             status: "proposed".to_owned(),
             proposal_id: None,
+            standing: false,
+            standing_since: None,
             target: wish.target,
             detail: None,
             created_at: draft.created_at.0,
@@ -144,6 +160,12 @@ impl Door {
         };
         match planning::submit(&self.shared, draft).await? {
             Sent::Proposed(id) => view.proposal_id = Some(id.as_str().to_owned()),
+            Sent::Stood(stood) => {
+                view.proposal_id = Some(stood.id.as_str().to_owned());
+                view.standing = true;
+                view.standing_since = Some(stood.since.0);
+                view.detail = Some(standing_words(&stood));
+            }
             Sent::Waiting(refusal) => {
                 view.status = "waiting".to_owned();
                 view.detail = Some(refusal.to_string());

@@ -435,6 +435,12 @@ pub struct DraftView {
     pub status: String,
     /// The proposal, where there is one.
     pub proposal_id: Option<String>,
+    /// Whether that proposal stood before this draft: the same wish, made earlier. Nothing was added.
+    #[serde(default)]
+    pub standing: bool,
+    /// Since when it stands, where it did, in milliseconds since 1970.
+    #[serde(default)]
+    pub standing_since: Option<u64>,
     /// The actuator.
     pub target: String,
     /// Why it stands there.

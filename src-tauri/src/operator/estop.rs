@@ -8,7 +8,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{Answer, Door};
-use crate::domain::base::DeviceId;
+use crate::domain::base::{Code, DeviceId};
 use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
 use crate::node::proposals::estop::{self, Halted, HaltedActuator, Latch};
@@ -45,6 +45,35 @@ pub struct EstopReport {
     pub executors: Vec<EstopExecutor>,
 }
 
+/// What is known of an executor after an emergency stop was asked of it. Only `latched` is a stop that
+/// holds; of one that was not told, or did not answer, nothing is known but that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StopKnown {
+    /// It said that it is latched.
+    Latched,
+    /// It was told to stop, but its latch is not on disk: it ends with its run.
+    UntilRestart,
+    /// It answered that it does not stop for this node, or it does not know how.
+    Refused,
+    /// It was told and did not answer: it may have stopped or not.
+    NoAnswer,
+    /// It was not told: there was no link to it.
+    NotTold,
+}
+
+impl StopKnown {
+    /// What a failed question tells, by the code it failed with.
+    fn of(code: &str) -> Self {
+        match Code::from_wire(code) {
+            Some(Code::StorageFailed | Code::StorageFull) => Self::UntilRestart,
+            Some(Code::Busy) => Self::NotTold,
+            Some(Code::Timeout | Code::ExecutorUnreachable) => Self::NoAnswer,
+            _ => Self::Refused,
+        }
+    }
+}
+
 /// What an emergency stop came to at one executor.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -57,6 +86,8 @@ pub struct EstopExecutor {
     pub own: bool,
     /// Whether it said that it is latched.
     pub latched: bool,
+    /// What is known of it.
+    pub known: StopKnown,
     /// Why not, or what else is wrong; what to do about it.
     pub problem: Option<String>,
     /// Its actuators.
@@ -68,13 +99,13 @@ impl EstopExecutor {
         self.latched && self.actuators.iter().all(|a| a.safe)
     }
 
-    fn took(mut self, halted: Result<Halted, String>) -> Self {
+    fn took(mut self, halted: Result<Halted, (StopKnown, String)>) -> Self {
         match halted {
             Ok(halted) => {
-                self.latched = true;
+                (self.latched, self.known) = (true, StopKnown::Latched);
                 self.actuators = halted.actuators;
             }
-            Err(why) => self.problem = Some(why),
+            Err((known, why)) => (self.known, self.problem) = (known, Some(why)),
         }
         self
     }
@@ -101,7 +132,7 @@ impl Door {
         let own = async {
             let halted = estop::engage(&self.shared, by, &reason).await;
             self.executor(self.shared.own_id())
-                .took(halted.map_err(|r| r.to_string()))
+                .took(halted.map_err(|r| (StopKnown::of(r.code.as_str()), r.to_string())))
         };
         let others = links.iter().map(|link| self.ask(link, by, &reason));
         let (own, others) = tokio::join!(own, futures_util::future::join_all(others));
@@ -120,6 +151,7 @@ impl Door {
             name: self.names().get(device).cloned(),
             own: device == self.shared.own_id(),
             latched: false,
+            known: StopKnown::NotTold,
             problem: None,
             actuators: Vec::new(),
         }
@@ -129,14 +161,20 @@ impl Door {
         let executor = self.executor(&link.info.device);
         if !link.info.speaks(Feature::Proposals) {
             let why = "it does not know the emergency stop; stop it by hand";
-            return executor.took(Err(why.to_owned()));
+            return executor.took(Err((StopKnown::Refused, why.to_owned())));
         }
         let asked = json!({"by": by, "reason": reason});
         let answer = link.request("estop.engage", &asked).await;
         let halted = answer
-            .map_err(|e| format!("{}: {}; stop it by hand", e.code, e.message))
+            .map_err(|e| {
+                let why = format!("{}: {}; stop it by hand", e.code, e.message);
+                (StopKnown::of(&e.code), why)
+            })
             .and_then(|v| {
-                serde_json::from_value(v).map_err(|e| format!("its answer does not read: {e}"))
+                serde_json::from_value(v).map_err(|e| {
+                    let why = format!("its answer does not read ({e}); stop it by hand");
+                    (StopKnown::NoAnswer, why)
+                })
             });
         executor.took(halted)
     }
@@ -155,8 +193,10 @@ impl Door {
                     && offers_actuators(offered)
             })
             .map(|(device, _)| {
-                let why = "it is not connected; it was not told. Stop it by hand";
-                self.executor(device).took(Err(why.to_owned()))
+                let why = "it is not connected and was not told; whether it is stopped is not known here. \
+                     Stop it by hand";
+                self.executor(device)
+                    .took(Err((StopKnown::NotTold, why.to_owned())))
             })
             .collect()
     }
@@ -182,5 +222,24 @@ impl Door {
         )
         .await?;
         Ok(self.estop_state())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_said_and_nothing_more() {
+        for (code, known) in [
+            ("TIMEOUT", StopKnown::NoAnswer),
+            ("EXECUTOR_UNREACHABLE", StopKnown::NoAnswer),
+            ("BUSY", StopKnown::NotTold),
+            ("STORAGE_FULL", StopKnown::UntilRestart),
+            ("NOT_AUTHORIZED", StopKnown::Refused),
+            ("SOMETHING_NEW", StopKnown::Refused),
+        ] {
+            assert_eq!(StopKnown::of(code), known, "{code}");
+        }
     }
 }

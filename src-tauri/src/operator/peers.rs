@@ -1,5 +1,7 @@
 //! Peers as operators see them: every device this node wants a link with, and how it stands.
 
+use std::collections::BTreeSet;
+
 use super::Door;
 use super::dto::PeerView;
 use super::registry::grant_names;
@@ -10,7 +12,8 @@ use crate::node::metrics::PostureLabel;
 use crate::node::peers::Standing;
 
 impl Door {
-    /// Every peer: those with a link, and those that have one no more or not yet, with the reason.
+    /// Every peer: those with a link, and those that have one no more or not yet, with the reason. A
+    /// trusted device whose address is not known here is one of them: it comes by itself, or not.
     pub fn peers(&self) -> Vec<PeerView> {
         let shared = &self.shared;
         let mut peers: Vec<PeerView> = shared
@@ -25,6 +28,12 @@ impl Door {
                 peers.push(self.peer(&link.info.device, None));
             }
         }
+        let known: BTreeSet<String> = peers.iter().map(|p| p.device_id.clone()).collect();
+        let trusted = shared.trust.all();
+        let unseen = trusted.iter().filter(|r| {
+            r.is_live() && r.device_id != *shared.own_id() && !known.contains(r.device_id.as_str())
+        });
+        peers.extend(unseen.map(|r| self.peer(&r.device_id, None)));
         peers
     }
 
@@ -66,6 +75,8 @@ impl Door {
             _ if link.is_some() => "connected",
             _ => "waiting",
         };
+        // Of a link that is up its supervisor may not know yet: what it says is of the time before.
+        let follows = link.is_some() && standing.is_some_and(|s| s.state.name() != state);
         PeerView {
             device_id: device.as_str().to_owned(),
             display_name: info
@@ -84,11 +95,18 @@ impl Door {
             connected_at: info.map(|i| i.connected_at.0),
             grants: record.map(|r| grant_names(&r.grants)).unwrap_or_default(),
             state: state.to_owned(),
-            reason: standing.map(|s| s.why.clone()).unwrap_or_default(),
+            reason: match (follows, standing) {
+                (false, Some(s)) => s.why.clone(),
+                _ if link.is_some() => "a link is up".to_owned(),
+                _ => "it is trusted, but where to reach it is not known here; it has not connected since \
+                      this node started"
+                    .to_owned(),
+            },
             since: standing
+                .filter(|_| !follows)
                 .map(|s| s.since.0)
                 .or(info.map(|i| i.connected_at.0))
-                .unwrap_or_default(),
+                .unwrap_or(self.shared.started_at.0),
             next_attempt_at: standing
                 .filter(|_| link.is_none())
                 .and_then(|s| s.next_attempt_at)

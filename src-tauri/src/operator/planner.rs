@@ -54,8 +54,7 @@ impl Door {
                 ),
             ),
             _ if rules == 0 => ("off", "it has no rules".to_owned()),
-            Some(p) if p.reason.is_empty() => ("paused", format!("paused by {}", p.by)),
-            Some(p) => ("paused", format!("paused by {}: {}", p.by, p.reason)),
+            Some(p) => ("paused", format!("paused by {}", p.holders())),
             None => ("idle", "it waits for the world to change".to_owned()),
         };
         PlannerView {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::dto::{FrameView, ProposalRecordView, ProposalView, TraceView};
-use super::queries::FrameQuery;
+use super::queries::{FrameQuery, ProposalQuery, bounded};
 use super::views::{proposal_view, record_of};
 use super::{Answer, Door, trace};
 use crate::adapters::store::proposals::{Found, ProposalRow};
@@ -17,13 +17,38 @@ use crate::node::proposals::checks::{self, ChecksView};
 const PREFIX_MIN: usize = 4;
 
 impl Door {
-    /// Proposals, newest first: those that are open, or all.
+    /// The newest proposals, newest first: those that are open, or all.
     ///
     /// # Errors
     /// Whatever the store says.
     pub async fn proposals(&self, all: bool) -> Answer<Vec<ProposalView>> {
+        let query = ProposalQuery {
+            all,
+            ..ProposalQuery::default()
+        };
+        self.proposals_page(query).await
+    }
+
+    /// A page of proposals, newest first.
+    ///
+    /// # Errors
+    /// `PROPOSAL_NOT_FOUND` where the page is to follow a proposal that is not known, `INVALID_PARAMS` for
+    /// a limit out of bounds, or what the store says.
+    pub async fn proposals_page(&self, query: ProposalQuery) -> Answer<Vec<ProposalView>> {
+        let after = match &query.before {
+            None => None,
+            Some(id) => {
+                let row = self.proposal_row(id).await?;
+                Some((row.created_at, row.id))
+            }
+        };
+        let limit = bounded(query.limit.or(Some(QUERY_MAX)))?;
+        let open_only = !query.all;
         let rows = self
-            .read("proposals", move |c| proposals::list(c, !all, QUERY_MAX))
+            .read("proposals", move |c| match &after {
+                None => proposals::list(c, open_only, limit),
+                Some((at, id)) => proposals::list_after(c, open_only, (*at, id), limit),
+            })
             .await?;
         rows.iter().map(proposal_view).collect()
     }

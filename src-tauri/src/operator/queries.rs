@@ -15,22 +15,19 @@ use crate::adapters::store::events::EventRow;
 use crate::adapters::store::facts::FactRow;
 use crate::adapters::store::frames::FrameFilter;
 use crate::adapters::store::{StoreError, audit, drafts, events, facts, frames, proposals};
-use crate::domain::base::limits::{QUERY_DEFAULT, QUERY_MAX};
+use crate::domain::base::limits::{FACTS_SHOWN_MAX, QUERY_DEFAULT, QUERY_MAX};
 use crate::domain::base::{Code, DeviceId, FrameId, Refusal, Taint, TimeMs};
 use crate::domain::capability::Action;
 use crate::domain::policy::{History, Phase, Request, Requester, Ruling, TestResult};
 use crate::domain::wire::FrameKind;
 use crate::node::shared::clock_trusted;
 
-/// Most facts that one answer holds.
-const FACTS_MAX: usize = 20_000;
-
 fn bad(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidParams, message)
 }
 
 /// A limit as asked for, within the bounds of every query.
-fn bounded(limit: Option<usize>) -> Answer<usize> {
+pub(super) fn bounded(limit: Option<usize>) -> Answer<usize> {
     match limit.unwrap_or(QUERY_DEFAULT) {
         0 => Err(bad("limit must be at least 1")),
         n if n > QUERY_MAX => Err(bad(format!("limit must be at most {QUERY_MAX}"))),
@@ -65,6 +62,17 @@ pub struct FrameQuery {
     /// Before this place in the log; for the next page.
     pub before: Option<u64>,
     /// At most so many.
+    pub limit: Option<usize>,
+}
+
+/// Which proposals; newest first, a page at a time.
+#[derive(Debug, Clone, Default)]
+pub struct ProposalQuery {
+    /// Those that have ended too.
+    pub all: bool,
+    /// Those that follow this one in the list: the id of the last of the page before.
+    pub before: Option<String>,
+    /// How many; at most and by default [`QUERY_MAX`].
     pub limit: Option<usize>,
 }
 
@@ -139,7 +147,7 @@ impl Door {
             port: port.unwrap_or(s.config.port),
             uptime_ms: now.since(s.started_at),
             frames,
-            frames_per_sec: s.metrics.frames_rate.per_sec(now),
+            frames_per_sec: s.metrics.frames_rate.per_sec(),
             store_bytes: s.store.bytes_on_disk(),
             facts,
             planner: self.planner(),
@@ -206,7 +214,9 @@ impl Door {
     /// `INVALID_PARAMS` for an origin that is no device id.
     pub async fn facts(&self, query: FactQuery) -> Answer<Vec<FactView>> {
         let origin = query.origin.as_deref().map(device).transpose()?;
-        let rows = self.read("facts", |c| facts::all(c, FACTS_MAX)).await?;
+        let rows = self
+            .read("facts", |c| facts::all(c, FACTS_SHOWN_MAX))
+            .await?;
         let (names, now) = (self.names(), self.shared.now());
         let wanted = |f: &FactRow| {
             query.metric.as_ref().is_none_or(|m| *m == f.metric)

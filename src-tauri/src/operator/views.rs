@@ -106,6 +106,8 @@ pub(super) fn draft_view(d: DraftRow) -> DraftView {
         DraftStatus::Expired => "expired",
     };
     DraftView {
+        standing: false,
+        standing_since: None,
         draft_id: d.id.as_str().to_owned(),
         status: status.to_owned(),
         proposal_id: d.proposal_id.map(|p| p.as_str().to_owned()),

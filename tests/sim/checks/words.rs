@@ -1,8 +1,6 @@
 //! Words: what was answered is still there, what was revoked stays revoked, and nobody's word counts
 //! for more than the world gave it.
 
-use std::sync::atomic::Ordering;
-
 use clawmesh::adapters::store::{operators, proposals, trust};
 use clawmesh::domain::base::DeviceId;
 use clawmesh::domain::proposal::Status;
@@ -121,15 +119,10 @@ fn mirrors(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
         .store
         .read_blocking("proposals", |c| proposals::list(c, false, 100_000));
     let here = here.unwrap();
-    // An update that the disk refused is not told again before the next link (docs/simulator.md).
-    let lost =
-        |disk: &std::sync::Arc<crate::disk::SimDisk>| disk.failures.load(Ordering::Relaxed) > 0;
-    let may_lag = world.places[at].disk.as_ref().is_some_and(lost);
     let linked: Vec<DeviceId> = shared
         .links
         .all()
         .iter()
-        .filter(|_| !may_lag)
         .map(|l| l.info.device.clone())
         .collect();
     for n in (0..world.plan.nodes).filter(|n| *n != at) {

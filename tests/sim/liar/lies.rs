@@ -305,8 +305,12 @@ impl Liar {
     }
 
     fn some_proposal(&self, rng: &Rng, peer: usize) -> Option<SignedProposal> {
+        self.proposal_of(rng, |at| at == peer)
+    }
+
+    fn proposal_of(&self, rng: &Rng, of: impl Fn(usize) -> bool) -> Option<SignedProposal> {
         let truth = self.truth.lock().unwrap();
-        let here = truth.minted.values().filter(|(at, _)| *at == peer);
+        let here = truth.minted.values().filter(|(at, _)| of(*at));
         let here: Vec<_> = here.collect();
         (!here.is_empty()).then(|| here[rng.index(here.len())].1.clone())
     }
@@ -414,9 +418,10 @@ impl Liar {
                 update["revision"] = json!(1_000_000);
             }
             2 => update["decisions"] = json!([]),
-            // Under the same id, as its own.
+            // Under the same id, as its own; also one that the peer may not have heard of.
             _ => {
-                let proposal = self.some_proposal(rng, peer);
+                let anywhere = rng.chance(50);
+                let proposal = self.proposal_of(rng, |at| anywhere || at == peer);
                 let Some(mut record) = proposal.map(|p| p.record().clone()) else {
                     return Vec::new();
                 };

@@ -1,5 +1,6 @@
 import { Link } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useRef, useState } from "react";
+import { alerting } from "@/lib/alerts";
 import { health } from "@/lib/condition";
 import { span, value } from "@/lib/format";
 import { healthKey, plannerWord, statusWord, t } from "@/lib/i18n";
@@ -80,7 +81,7 @@ export function View() {
             .join("\n"),
         };
       case "alerts": {
-        const a = events.filter((e) => e.severity !== "info").slice(-10);
+        const a = alerting(events).slice(-10);
         return { text: a.length ? a.map((e) => line(e.message, 200)).join("\n") : t("noAlerts") };
       }
       case "world": {

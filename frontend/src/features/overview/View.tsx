@@ -1,5 +1,6 @@
 import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
+import { alerting } from "@/lib/alerts";
 import { type Health, health } from "@/lib/condition";
 import { span, value } from "@/lib/format";
 import { codeWord, t } from "@/lib/i18n";
@@ -28,7 +29,7 @@ export function View() {
   const events = useEvents();
   const world = useWorld().data ?? [];
   const recent = told(events.data ?? [], now - HOUR_MS);
-  const alerts = recent.filter(({ event: e }) => e.severity !== "info");
+  const alerts = told(alerting(events.data ?? []), now - HOUR_MS);
   const loads = new Map(world.filter((f) => f.metric === "cpu.load").map((f) => [f.origin, f]));
   const waiting = (proposals.data ?? []).filter(isWaiting).sort(byUrgency);
   const known = useMemo(() => new Map((proposals.data ?? []).map((p) => [p.id, p])), [proposals.data]);

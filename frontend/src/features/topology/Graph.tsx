@@ -12,17 +12,20 @@ import {
   ReactFlowProvider,
   useNodesState,
   useReactFlow,
+  ViewportPortal,
 } from "@xyflow/react";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import { type Health, health } from "@/lib/condition";
 import { bytes } from "@/lib/format";
 import { t } from "@/lib/i18n";
-import { keep, recall } from "@/lib/keep";
 import { line } from "@/lib/words";
 import type { Status, Topology } from "@/node/client";
-import { Button, cx, healthWord, State } from "@/ui/kit";
+import { cx, healthWord, State } from "@/ui/kit";
 import { roleGlyph, StateOf } from "@/ui/nodes";
-import { type Flow, isOpen, layout, linkId, MANY, type Spot, thickness } from "./model";
+import { Bar } from "./Bar";
+import { type Flow, isOpen, linkId, MANY, type Spot, thickness } from "./model";
+import { usePlaces } from "./places";
+import { type Ground, grounds, type Sites } from "./sites";
 
 type TopNode = Topology["nodes"][number];
 interface Looks extends Record<string, unknown> {
@@ -41,10 +44,6 @@ const sameLooks = (a: Looks, b: Looks) =>
   a.n.role === b.n.role &&
   a.n.trusted === b.n.trusted;
 
-/** Places outlive a visit to another page; those that a person chose outlive the browser. */
-const stood = new Map<string, Spot>();
-const PINS = "topology.pins";
-const SLICE_MS = 8;
 /** So few links have room for their whole label. */
 const FEW = 30;
 /** A clock that is off by less than this is right enough to say nothing. */
@@ -114,10 +113,12 @@ function DotView({ data: { n, is, faded }, selected }: NodeProps<Box>) {
 }
 const types = { box: BoxView, dot: DotView };
 
-interface Shown {
+export interface Shown {
   top: Topology;
   flow: ReadonlyMap<string, Flow>;
   status?: Status;
+  /** Which site each node is at, of those that are known to be at one. */
+  sites: Sites;
   /** Which nodes the filter keeps; the others fade, so that nothing jumps while one types. */
   keeps: (n: TopNode) => boolean;
   node?: string;
@@ -132,42 +133,37 @@ export const Graph = (props: Shown) => (
   </ReactFlowProvider>
 );
 
-/** Positions, settled in slices; changes only when a node comes or somebody asks for it. */
-function useSpots(top: Topology, again: number): ReadonlyMap<string, Spot> {
-  const ids = top.nodes.map((n) => n.deviceId).join();
-  const [spots, setSpots] = useState<ReadonlyMap<string, Spot>>(() => new Map(stood));
-  // The links of the moment the nodes changed: a link that flaps must not move anything.
-  const latest = useRef(top);
-  latest.current = top;
-  useEffect(() => {
-    const { nodes, links } = latest.current;
-    const work = layout(ids.split(",").filter(Boolean), links, stood, nodes.find((n) => n.own)?.deviceId);
-    let frame = 0;
-    // Very many take seconds to settle: they are shown where they start, rather than not at all.
-    if (nodes.length > MANY && !stood.size) setSpots(work.spots());
-    const step = () => {
-      const rest = work.run(SLICE_MS);
-      if (!rest) {
-        frame = requestAnimationFrame(step);
-        return;
-      }
-      for (const [id, spot] of work.spots()) stood.set(id, spot);
-      setSpots(new Map(stood));
-    };
-    step();
-    return () => cancelAnimationFrame(frame);
-    // `again` is the wish to lay everything out anew.
-  }, [ids, again]);
-  return spots;
-}
+/** What a box covers, from its upper left corner, and how much ground it has round its middle. */
+const BOX = { width: 208, height: 56 };
+const DOT = { width: 128, height: 80 };
 
-function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) {
-  const [again, setAgain] = useState(0);
-  const [pins, setPins] = useState<Record<string, Spot>>(() => recall(PINS, {}));
+/** The sites' grounds under the boxes, with their names. */
+const Grounds = ({ list }: { list: readonly Ground[] }) => (
+  <ViewportPortal>
+    <svg
+      aria-hidden="true"
+      className="pointer-events-none absolute top-0 left-0 -z-10 size-px overflow-visible"
+    >
+      {list.map(({ site, points, top }) => (
+        <g key={site}>
+          <polygon
+            points={points.map((p) => `${p.x},${p.y}`).join(" ")}
+            className="fill-s2 stroke-line"
+            strokeWidth={2}
+          />
+          <text x={top.x} y={top.y - 10} textAnchor="middle" className="fill-t1 font-semibold text-[22px]">
+            {line(site, 60)}
+          </text>
+        </g>
+      ))}
+    </svg>
+  </ViewportPortal>
+);
+
+function Inner({ top, flow, status, sites, keeps, node, link, onNode, onLink }: Shown) {
   const [nodes, setNodes, onNodesChange] = useNodesState<Box>([]);
   const { fitView } = useReactFlow();
-  if (!stood.size) for (const [id, spot] of Object.entries(pins)) stood.set(id, spot);
-  const spots = useSpots(top, again);
+  const { spots, settled, pins, pin, tidy, again } = usePlaces(top, sites);
   const fitted = useRef(0);
 
   useEffect(() => {
@@ -207,33 +203,20 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
 
   // The first time there is something to see, and after a new layout, all of it is in sight.
   useEffect(() => {
-    if (nodes.length < top.nodes.length || !nodes.length || fitted.current === again + 1) return;
+    if (!settled || !nodes.length || fitted.current === again + 1) return;
     fitted.current = again + 1;
     requestAnimationFrame(() => void fitView({ maxZoom: 1.1, padding: 0.15 }));
-  }, [nodes.length, top.nodes.length, again, fitView]);
+  }, [nodes.length, settled, again, fitView]);
 
-  const pin = useCallback((moved: Box[]) => {
-    setPins((was) => {
-      const next = { ...was };
-      for (const n of moved) {
-        const spot = { x: Math.round(n.position.x), y: Math.round(n.position.y) };
-        next[n.id] = spot;
-        stood.set(n.id, spot);
-      }
-      keep(PINS, next);
-      return next;
-    });
-  }, []);
-  const tidy = (all: boolean) => {
-    const stay = all ? {} : pins;
-    stood.clear();
-    for (const [id, spot] of Object.entries(stay)) stood.set(id, spot);
-    if (all) {
-      setPins({});
-      keep(PINS, {});
+  const size = top.nodes.length > MANY ? DOT : BOX;
+  const ground = useMemo(() => {
+    const middles = new Map<string, Spot>();
+    for (const n of top.nodes) {
+      const spot = spots.get(n.deviceId);
+      if (spot) middles.set(n.deviceId, { x: spot.x + size.width / 2, y: spot.y + size.height / 2 });
     }
-    setAgain((n) => n + 1);
-  };
+    return grounds(middles, sites, size.width * 0.62, size.height * 0.9);
+  }, [top.nodes.length, spots, sites, size]);
 
   // Of very many links, traffic and latency are in the panel: only what changes a line redraws it.
   const many = top.links.length > MANY;
@@ -286,14 +269,14 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
     stopped: "var(--danger)",
   };
   return (
-    <div className="absolute inset-0">
+    <div className="absolute inset-0" data-graph="boxes" data-settled={settled ? "" : undefined}>
       <ReactFlow
         nodes={nodes}
         edges={edges}
         nodeTypes={types}
         onNodesChange={onNodesChange}
         onNodeClick={(_, n) => onNode(n.id)}
-        onNodeDragStop={(_, __, moved) => pin(moved)}
+        onNodeDragStop={(_, __, moved) => pin(moved.map((n) => ({ id: n.id, at: n.position })))}
         onEdgeClick={(_, e) => onLink(e.id)}
         onSelectionChange={({ nodes: [n] }) => n && n.id !== node && onNode(n.id)}
         colorMode={dark ? "dark" : "light"}
@@ -305,18 +288,13 @@ function Inner({ top, flow, status, keeps, node, link, onNode, onLink }: Shown) 
         proOptions={{ hideAttribution: true }}
       >
         <Background />
-        <Over position="top-left" className="flex gap-1">
-          <Button className="h-7! px-2" title={t("fitHint")} onClick={() => void fitView({ padding: 0.15 })}>
-            {t("fit")}
-          </Button>
-          <Button className="h-7! px-2" title={t("tidyHint")} onClick={() => tidy(false)}>
-            {t("tidy")}
-          </Button>
-          {Object.keys(pins).length ? (
-            <Button className="h-7! px-2" title={t("unpinHint")} onClick={() => tidy(true)}>
-              ◉ {t("unpin")}
-            </Button>
-          ) : null}
+        <Grounds list={ground} />
+        <Over position="top-left">
+          <Bar
+            pinned={Object.keys(pins).length > 0}
+            onFit={() => void fitView({ padding: 0.15 })}
+            onTidy={tidy}
+          />
         </Over>
         {top.nodes.length > 4 ? (
           <MiniMap

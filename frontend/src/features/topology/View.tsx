@@ -1,14 +1,21 @@
-import { lazy, Suspense, useCallback, useMemo, useRef } from "react";
+import { lazy, Suspense, useCallback, useMemo, useRef, useState } from "react";
 import { type Health, health } from "@/lib/condition";
 import { t } from "@/lib/i18n";
+import type { Topology } from "@/node/client";
 import { useStatus, useTopology } from "@/node/reads";
 import { Empty, healthWord, Loaded, Panel, Search, Select, Tabs } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
 import { Details } from "./Details";
 import { List } from "./List";
 import { type Flow, flows } from "./model";
+import { NO_SITES } from "./sites";
 
 const Graph = lazy(() => import("./Graph").then((m) => ({ default: m.Graph })));
+const Wide = lazy(() => import("./Wide").then((m) => ({ default: m.Wide })));
+/** From so many nodes on they are drawn by WebGL, and until so few again: it does not go back and forth. */
+const WIDE_FROM = 151;
+const WIDE_UNTIL = 140;
+
 const STATES: Health[] = ["healthy", "degraded", "stopped", "offline"];
 
 export function View() {
@@ -23,22 +30,45 @@ export function View() {
     if (top) traffic.current = flows(traffic.current, top.links, top.at);
     return traffic.current;
   }, [top]);
+  const sites = NO_SITES;
+  // What a node can be found by, written once for every letter that is typed.
+  const found = useMemo(
+    () =>
+      new Map(
+        top?.nodes.map((n) => [
+          n.deviceId,
+          `${n.name} ${n.role} ${n.deviceId} ${n.version} ${sites.get(n.deviceId) ?? ""} ${n.capabilities.join(" ")}`.toLowerCase(),
+        ]),
+      ),
+    [top, sites],
+  );
   const keeps = useCallback(
-    (n: NonNullable<typeof top>["nodes"][number]) =>
+    (n: Topology["nodes"][number]) =>
       (!place.is || health(n, status) === place.is) &&
       (!place.role || n.role === place.role) &&
       words
         .toLowerCase()
         .split(/\s+/)
-        .every((w) =>
-          `${n.name} ${n.role} ${n.deviceId} ${n.version} ${n.capabilities.join(" ")}`
-            .toLowerCase()
-            .includes(w),
-        ),
-    [words, place.is, place.role, status],
+        .every((w) => found.get(n.deviceId)?.includes(w)),
+    [words, place.is, place.role, status, found],
   );
   const roles = [...new Set(top?.nodes.flatMap((n) => (n.role ? [n.role] : [])))].sort();
   const kept = top?.nodes.filter(keeps) ?? [];
+  const [lost, setLost] = useState(false);
+  const wide = useRef(false);
+  wide.current = (top?.nodes.length ?? 0) >= (wide.current ? WIDE_UNTIL : WIDE_FROM);
+  const canWide = wide.current && !lost;
+  const shown = (top: Topology) => ({
+    top,
+    flow,
+    status,
+    sites,
+    keeps,
+    node: place.node,
+    link: place.link,
+    onNode: (id: string) => go({ node: id, link: undefined }, true),
+    onLink: (id: string) => go({ link: id, node: undefined }, true),
+  });
   return (
     <div className="grid flex-1 gap-3 max-md:content-start md:min-h-0 md:grid-cols-[1fr_minmax(270px,340px)]">
       <Panel
@@ -93,16 +123,10 @@ export function View() {
               <List top={top} nodes={kept} status={status} />
             ) : (
               <Suspense fallback={<Empty>{t("loading")}</Empty>}>
-                <Graph
-                  top={top}
-                  flow={flow}
-                  status={status}
-                  keeps={keeps}
-                  node={place.node}
-                  link={place.link}
-                  onNode={(id) => go({ node: id, link: undefined }, true)}
-                  onLink={(id) => go({ link: id, node: undefined }, true)}
-                />
+                {canWide ? <Wide {...shown(top)} onLost={() => setLost(true)} /> : <Graph {...shown(top)} />}
+                {wide.current && !canWide ? (
+                  <p className="absolute right-2 bottom-1 bg-s1 px-1 text-t2 text-[12px]">{t("noWebgl")}</p>
+                ) : null}
               </Suspense>
             )
           }

@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { flows, type Link, layout, linkId, ring, thickness, type Wire } from "./model";
+import { flows, type Link, layout, linkId, ring, type Spots, thickness, type Wire } from "./model";
+import type { Sites } from "./sites";
 
 const ids = (n: number) => Array.from({ length: n }, (_, i) => `n${String(i).padStart(3, "0")}`);
 const star = (list: string[]): Wire[] => list.slice(1).map((b) => ({ a: list[0] ?? "", b }));
-const settle = (...args: Parameters<typeof layout>) => {
-  const l = layout(...args);
+const settle = (ids: string[], wires: Wire[], known: Spots, own?: string, sites?: Sites) => {
+  const l = layout({ ids, wires, known, own, sites });
   while (!l.run(1_000));
   return l.spots();
 };
@@ -43,7 +44,7 @@ describe("layout", () => {
   });
   it("works in slices, so that 500 nodes block the page for no longer than asked", () => {
     const list = ids(500);
-    const l = layout(list, star(list), new Map(), "n000");
+    const l = layout({ ids: list, wires: star(list), known: new Map(), own: "n000" });
     expect(l.run(1)).toBe(false);
     expect(l.spots().size).toBe(500);
   });

@@ -12,6 +12,7 @@ import {
   type SimulationNodeDatum,
 } from "d3-force";
 import type { Topology } from "@/node/client";
+import { bySite, centres, type Sites } from "./sites";
 
 export interface Spot {
   x: number;
@@ -31,6 +32,8 @@ const TICKS_MAX = 300;
 const ticksFor = (nodes: number): number =>
   Math.max(80, Math.min(TICKS_MAX, Math.round(40_000 / Math.max(1, nodes))));
 const NODE_RADIUS = 130;
+/** A node with so few links belongs to who is at their other end. */
+const LEAF_LINKS_MAX = 3;
 /** Above this many they stand closer: the pattern is looked at, not the boxes. */
 export const MANY = 120;
 
@@ -54,14 +57,29 @@ interface Body extends SimulationNodeDatum {
   id: string;
 }
 
-/** The forces; call `run` until it says it is at rest. Split in steps, so that 500 nodes block nothing. */
-export function layout(
-  ids: readonly string[],
-  wires: readonly Wire[],
-  known: Spots,
-  own: string | undefined,
-) {
-  const fresh = ring(ids, own);
+/** What the layout is made from; it travels to the worker as it is. */
+export interface Asked {
+  ids: readonly string[];
+  wires: readonly Wire[];
+  known: Spots;
+  own?: string;
+  sites?: Sites;
+}
+
+/** The forces; call `run` until it says it is at rest. Split in steps, for where there is no worker. */
+export function layout({ ids, wires, known, own, sites = new Map() }: Asked) {
+  const spread = ids.length > MANY ? NODE_RADIUS * 0.65 : NODE_RADIUS;
+  // Without sites everything belongs to one middle, and the links decide.
+  const members = sites.size ? bySite(ids, sites) : undefined;
+  const middles = members ? centres(members, known, spread * 1.1) : undefined;
+  const middle = (id: string): Spot => middles?.get(sites.get(id) ?? "") ?? { x: 0, y: 0 };
+  const fresh = new Map<string, Spot>();
+  for (const [site, list] of members ?? [["", ids] as const])
+    for (const [id, spot] of ring(list, own)) {
+      const at = middles?.get(site) ?? { x: 0, y: 0 };
+      const scale = members ? 0.35 : 1;
+      fresh.set(id, { x: at.x + spot.x * scale, y: at.y + spot.y * scale });
+    }
   const near = new Map<string, Spot[]>();
   for (const { a, b } of wires)
     for (const [from, to] of [
@@ -80,12 +98,22 @@ export function layout(
     }
     const base = fresh.get(id) ?? { x: 0, y: 0 };
     const friend = near.get(id)?.[0];
-    const at = anyKnown && friend ? { x: friend.x + base.x / 3, y: friend.y + base.y / 3 } : base;
+    const beside = anyKnown && friend && !sites.has(id);
+    const at = beside ? { x: friend.x + base.x / 3, y: friend.y + base.y / 3 } : base;
     const body: Body = { id, x: at.x, y: at.y };
-    if (!anyKnown && id === own) Object.assign(body, { fx: 0, fy: 0 });
+    if (!anyKnown && !members && id === own) Object.assign(body, { fx: 0, fy: 0 });
     return body;
   });
   const has = new Set(ids);
+  const name = (end: unknown): string => (end as Body).id;
+  const away = (l: { source: unknown; target: unknown }) =>
+    (sites.get(name(l.source)) ?? "") !== (sites.get(name(l.target)) ?? "");
+  // Of very many, those with few links gather round who links them, so that the pattern shows.
+  const many = bodies.length > MANY;
+  const ends = new Map<string, number>();
+  for (const w of wires) for (const id of [w.a, w.b]) ends.set(id, (ends.get(id) ?? 0) + 1);
+  const leaf = (l: { source: unknown; target: unknown }) =>
+    Math.min(ends.get(name(l.source)) ?? 0, ends.get(name(l.target)) ?? 0) <= LEAF_LINKS_MAX;
   const simulation = forceSimulation(bodies)
     .stop()
     .force(
@@ -94,18 +122,19 @@ export function layout(
         wires.filter((w) => has.has(w.a) && has.has(w.b)).map((w) => ({ source: w.a, target: w.b })),
       )
         .id((b) => b.id)
-        .distance(bodies.length > MANY ? 200 : 380)
-        .strength(0.15),
+        .distance((l) => (many ? (leaf(l) ? 120 : 620) : 380))
+        // A link between two sites pulls nobody out of either.
+        .strength((l) => (members && away(l) ? 0 : many ? (leaf(l) ? 0.8 : 0.04) : 0.15)),
     )
     .force(
       "apart",
       forceManyBody<Body>()
-        .strength(bodies.length > MANY ? -500 : -2_000)
-        .distanceMax(1_500),
+        .strength((b) => (many ? -250 - 90 * (ends.get(b.id) ?? 0) : -2_000) * (members ? 0.15 : 1))
+        .distanceMax(many ? 3_000 : 1_500),
     )
-    .force("room", forceCollide<Body>(bodies.length > MANY ? NODE_RADIUS * 0.65 : NODE_RADIUS).iterations(2))
-    .force("x", forceX<Body>(0).strength(0.025))
-    .force("y", forceY<Body>(0).strength(0.06));
+    .force("room", forceCollide<Body>(spread).iterations(2))
+    .force("x", forceX<Body>((b) => middle(b.id).x).strength(members ? 0.2 : 0.025))
+    .force("y", forceY<Body>((b) => middle(b.id).y).strength(members ? 0.2 : 0.06));
   const most = ticksFor(bodies.length);
   simulation.alphaDecay(1 - 0.001 ** (1 / most));
   let ticks = anyKnown && bodies.every((b) => b.fx !== undefined) ? most : 0;

@@ -54,7 +54,7 @@ export function Latest() {
           found.length ? (
             <Table
               label={t("latest")}
-              className="max-sm:[&_tr>:nth-child(5)]:hidden max-sm:[&_tr>:nth-child(7)]:hidden"
+              className="max-sm:[&_tr>:nth-child(2)]:hidden max-sm:[&_tr>:nth-child(5)]:hidden max-sm:[&_tr>:nth-child(7)]:hidden"
               head={[
                 head("metric", t("metric")),
                 head("zone", t("zone")),
@@ -68,10 +68,16 @@ export function Latest() {
               <VirtualRows items={found} columns={7}>
                 {(f) => (
                   <Row key={f.metric + f.zone + f.origin}>
-                    <Cell className="max-w-28 truncate font-medium sm:max-w-64">
+                    <Cell className="max-w-40 truncate font-medium sm:max-w-64">
                       <Link to="/telemetry" search={{ m: f.metric } as never} className="hover:underline">
                         <Txt>{f.metric}</Txt>
                       </Link>
+                      {f.zone ? (
+                        <span className="font-normal text-t2 sm:hidden">
+                          {" "}
+                          <Txt>{f.zone}</Txt>
+                        </span>
+                      ) : null}
                     </Cell>
                     <Cell className="max-w-40 truncate">
                       <Txt>{f.zone}</Txt>

@@ -117,6 +117,9 @@ export const de = table({
   reasonNeeded: "Ein Grund ist nötig.",
   latched: "angehalten",
   notLatched: "nicht angehalten",
+  stopUntilRestart: "gestoppt, nicht verriegelt: ein Neustart hebt es auf",
+  stopNoAnswer: "beauftragt, keine Antwort: gestoppt oder auch nicht",
+  stopNotTold: "nicht erreicht: ob er gestoppt ist, ist nicht bekannt",
   safe: "sicher",
   notSafe: "NICHT SICHER",
   noActuators: "keine Aktoren",
@@ -669,6 +672,16 @@ export const de = table({
   er_UNAUTHENTICATED: "Keine Sitzung",
   er_PASSPHRASE_WRONG: "Die Passphrase ist falsch",
   er_KEY_UNPROTECTED: "Der Schlüssel hat keine Passphrase",
+
+  autostart: "Mit meiner Sitzung starten, im Infobereich",
+  notifications: "Vorschläge durch Benachrichtigungen melden",
+  silentHours: "Stille Stunden, in Ortszeit",
+  silentFrom: "Von",
+  silentTo: "Bis",
+  graphMany:
+    "Graph mit {n} Knoten und {links} Verbindungen. Die Pfeiltasten verschieben ihn, Plus und Minus zoomen, Pos1 zeigt alles. Die Liste hat dasselbe zum Lesen.",
+  layingOut: "Wird angeordnet …",
+  noWebgl: "Dieser Browser hat kein WebGL: So viele Knoten zeichnet er langsam. Die Liste ist schnell.",
 
   twin: "Abbild",
   plan: "Plan",

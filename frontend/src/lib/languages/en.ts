@@ -106,6 +106,9 @@ export const en = {
   reasonNeeded: "A reason is needed.",
   latched: "latched",
   notLatched: "not latched",
+  stopUntilRestart: "stopped, not latched: it ends with a restart",
+  stopNoAnswer: "told, no answer: it may have stopped or not",
+  stopNotTold: "not told: whether it is stopped is not known",
   safe: "safe",
   notSafe: "NOT SAFE",
   noActuators: "no actuators",
@@ -532,6 +535,11 @@ export const en = {
   keysCompare: "Compare with the person's browser",
   keysFrom: "{name}, from a session of {from}",
   keysDecline: "Not this one",
+  autostart: "Start with my session, in the tray",
+  notifications: "Tell of proposals by notifications",
+  silentHours: "Silent hours, in local time",
+  silentFrom: "From",
+  silentTo: "Until",
 
   language: "Language",
 
@@ -646,6 +654,10 @@ export const en = {
   er_UNAUTHENTICATED: "No session",
   er_PASSPHRASE_WRONG: "The passphrase is wrong",
   er_KEY_UNPROTECTED: "The key has no passphrase",
+  graphMany:
+    "Graph of {n} nodes and {links} links. Arrow keys move it, plus and minus zoom, Home shows all of it. The list has the same for reading.",
+  layingOut: "Laying out…",
+  noWebgl: "This browser has no WebGL: so many nodes are slow to draw. The list is quick.",
 
   twin: "Twin",
   plan: "Plan",

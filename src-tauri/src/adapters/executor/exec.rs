@@ -18,10 +18,9 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStderr, Command};
 
 use super::{Driver, DriverError, Position, unknown};
+use crate::domain::base::limits::EXEC_OUTPUT_MAX_BYTES;
 use crate::domain::capability::{Action, Capability, Params};
 
-/// Output of a command that is kept, in bytes.
-const OUTPUT_MAX_BYTES: usize = 4_096;
 /// How long the last words of a command that has ended are waited for, in milliseconds. They are in
 /// the pipe by then; only something it left running can keep the pipe open.
 const LAST_WORDS_MS: u64 = 100;
@@ -215,7 +214,7 @@ async fn watch(
     (ended, said)
 }
 
-/// Keeps the first [`OUTPUT_MAX_BYTES`] and reads on, so that a talkative command does not die of a
+/// Keeps the first [`EXEC_OUTPUT_MAX_BYTES`] and reads on, so that a talkative command does not die of a
 /// closed pipe.
 async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
     let Some(mut stderr) = stderr else {
@@ -223,7 +222,7 @@ async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
     };
     let mut buffer = [0; 1_024];
     while let Ok(read @ 1..) = stderr.read(&mut buffer).await {
-        let room = OUTPUT_MAX_BYTES.saturating_sub(said.len());
+        let room = EXEC_OUTPUT_MAX_BYTES.saturating_sub(said.len());
         said.extend(buffer.iter().take(read.min(room)));
     }
 }

@@ -1,10 +1,15 @@
 //! Keys in the system's keychain: the secret half lies there, the file of the state directory holds
 //! the public half and says so. A key that lies in a file already stays where it is.
 //!
+//! A note beside the file names the entry before it is written and goes when the file is there: an entry
+//! that a crash left without its file is found by the note at the next start and taken out again.
+//!
 //! Every call may wait for the keychain, which may wait for a person: none belongs on an async thread.
 //! What a keychain protects: the key at rest, and from other users. Other programs of the same person
 //! can ask an unlocked keychain for it; no code of ours can prevent that.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -15,12 +20,14 @@ use super::{
     DeviceKeys, KEYCHAIN, KeyError, KeyFile, NamedOperatorKey, card, create, load_device_key,
     load_operator_key, read_any,
 };
-use crate::adapters::paths::StateDir;
+use crate::adapters::paths::{StateDir, write_private};
 use crate::domain::base::TimeMs;
 use crate::domain::identity::{DeviceKey, OperatorKey};
 
 /// What the entries are filed under.
 const SERVICE: &str = "org.clawmesh.desktop";
+/// Largest note about an entry, in bytes.
+const NOTE_MAX_BYTES: u64 = 256;
 
 /// Why a keychain gave nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +53,12 @@ pub trait Vault: Send + Sync {
     /// # Errors
     /// [`VaultError`].
     fn set(&self, name: &str, secret: &str) -> Result<(), VaultError>;
+
+    /// Takes the secret of a name out; one that is not there is fine.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    fn remove(&self, name: &str) -> Result<(), VaultError>;
 }
 
 /// The keychain of this system.
@@ -81,6 +94,13 @@ impl Vault for SystemVault {
 
     fn set(&self, name: &str, secret: &str) -> Result<(), VaultError> {
         entry(name)?.set_password(secret).map_err(why)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), VaultError> {
+        match entry(name)?.delete_credential() {
+            Ok(()) | Err(keyring::Error::NoEntry) => Ok(()),
+            Err(error) => Err(why(error)),
+        }
     }
 }
 
@@ -125,6 +145,61 @@ impl Keychain {
         Err(refused(&odd, true))
     }
 
+    /// Puts a secret into the keychain and then its public half into `path`. The note about the entry
+    /// outlives a crash between the two; without one, a failure takes the entry out again.
+    fn put(
+        &self,
+        path: &Path,
+        name: &str,
+        seed: &[u8; 32],
+        file: &KeyFile,
+    ) -> Result<(), KeyError> {
+        self.take_out_orphan(path)?;
+        let note = note_of(path);
+        write_private(&note, name.as_bytes())?;
+        let done = self.keep(name, seed).and_then(|()| create(path, file));
+        if done.is_ok() {
+            // Gone or not, the file says that the entry is in use.
+            let _ = fs::remove_file(&note);
+        } else if self.0.remove(name).is_ok() {
+            let _ = fs::remove_file(&note);
+        }
+        done
+    }
+
+    /// Takes out the entry that was written for a key file which then never came to be.
+    fn take_out_orphan(&self, path: &Path) -> Result<(), KeyError> {
+        let note = note_of(path);
+        let name = match fs::metadata(&note) {
+            Ok(meta) if meta.len() <= NOTE_MAX_BYTES => {
+                fs::read_to_string(&note).unwrap_or_default()
+            }
+            Ok(_) => String::new(),
+            Err(_) => return Ok(()),
+        };
+        let used = read_any(path)?.is_some_and(|file| {
+            let own = file.device_id.map(|id| format!("device:{id}"));
+            let person = file.operator_id.map(|id| format!("operator:{id}"));
+            [own, person].contains(&Some(name.clone()))
+        });
+        if !used && is_entry_name(&name) {
+            self.0.remove(&name).map_err(|e| refused(&e, true))?;
+            tracing::info!(%name, "took a key out of the keychain whose file was never written");
+        }
+        let _ = fs::remove_file(&note);
+        Ok(())
+    }
+
+    /// Finds what an earlier start left half done, and says only in the log where that cannot be mended
+    /// now: the note stays for the next start.
+    fn tidy(&self, dir: &StateDir) {
+        for path in [dir.identity_file(), dir.operator_key_file()] {
+            if let Err(error) = self.take_out_orphan(&path) {
+                tracing::warn!("a key left over in the keychain stays there for now: {error}");
+            }
+        }
+    }
+
     /// Makes a person's key; `fresh` must be random.
     ///
     /// # Errors
@@ -137,13 +212,13 @@ impl Keychain {
         now: TimeMs,
     ) -> Result<NamedOperatorKey, KeyError> {
         let key = OperatorKey::from_seed(&Zeroizing::new(fresh));
-        self.keep(&format!("operator:{}", key.id()), &key.seed())?;
         let file = KeyFile {
             operator_id: Some(key.id().to_string()),
             name: Some(name.to_owned()),
             ..public_half(key.public().to_text(), now)
         };
-        create(&dir.operator_key_file(), &file)?;
+        let entry = format!("operator:{}", key.id());
+        self.put(&dir.operator_key_file(), &entry, &key.seed(), &file)?;
         Ok(NamedOperatorKey {
             name: name.to_owned(),
             key,
@@ -184,14 +259,16 @@ impl DeviceKeys for Keychain {
     ) -> Result<DeviceKey, KeyError> {
         let path = dir.identity_file();
         let shown = path.display().to_string();
-        let Some(file) = read_any(&path)? else {
+        let found = read_any(&path)?;
+        self.tidy(dir);
+        let Some(file) = found else {
             let key = DeviceKey::from_seed(&Zeroizing::new(fresh));
-            self.keep(&format!("device:{}", key.id()), &key.seed())?;
             let file = KeyFile {
                 device_id: Some(key.id().to_string()),
                 ..public_half(key.public().to_text(), now)
             };
-            create(&path, &file)?;
+            let entry = format!("device:{}", key.id());
+            self.put(&path, &entry, &key.seed(), &file)?;
             return Ok(key);
         };
         if file.storage != KEYCHAIN {
@@ -206,6 +283,32 @@ impl DeviceKeys for Keychain {
         }
         Ok(key)
     }
+}
+
+/// The note about an entry whose file is still to come.
+fn note_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".keychain-entry");
+    PathBuf::from(name)
+}
+
+/// Whether a text is the name of an entry of ours; a note may hold anything.
+fn is_entry_name(text: &str) -> bool {
+    let id = text
+        .strip_prefix("device:")
+        .or_else(|| text.strip_prefix("operator:"));
+    id.is_some_and(|id| {
+        (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric())
+    })
+}
+
+/// Whether the identity of a state directory lies in the keychain, which only the desktop application
+/// puts there.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn identity_is_ours(dir: &StateDir) -> Result<bool, KeyError> {
+    Ok(read_any(&dir.identity_file())?.is_some_and(|file| file.storage == KEYCHAIN))
 }
 
 fn public_half(public_key: String, now: TimeMs) -> KeyFile {
@@ -269,6 +372,43 @@ mod tests {
             inside.0.insert(name.to_owned(), secret.to_owned());
             Ok(())
         }
+
+        fn remove(&self, name: &str) -> Result<(), VaultError> {
+            let mut inside = self.0.lock().unwrap();
+            if inside.1 {
+                return Err(VaultError::Locked("closed".to_owned()));
+            }
+            inside.0.remove(name);
+            Ok(())
+        }
+    }
+
+    /// Takes the secret and is killed before anything else happens.
+    struct Killed(Memory);
+
+    impl Vault for Killed {
+        fn get(&self, name: &str) -> Result<Option<Zeroizing<String>>, VaultError> {
+            self.0.get(name)
+        }
+
+        fn set(&self, name: &str, secret: &str) -> Result<(), VaultError> {
+            self.0.set(name, secret)?;
+            panic!("killed");
+        }
+
+        fn remove(&self, name: &str) -> Result<(), VaultError> {
+            self.0.remove(name)
+        }
+    }
+
+    impl Memory {
+        fn names(&self) -> Vec<String> {
+            self.0.lock().unwrap().0.keys().cloned().collect()
+        }
+    }
+
+    fn killed(work: impl FnOnce() + std::panic::UnwindSafe) {
+        std::panic::catch_unwind(work).unwrap_err();
     }
 
     fn place() -> (tempfile::TempDir, StateDir, Memory, Keychain) {
@@ -347,5 +487,75 @@ mod tests {
             Err(KeyError::InKeychain { .. })
         ));
         assert_eq!(keychain.operator_key(&dir).unwrap().key.id(), made.key.id());
+    }
+
+    #[test]
+    fn a_secret_whose_file_never_came_to_be_is_taken_out_at_the_next_start() {
+        let (_temp, dir, memory, keychain) = place();
+        let dies = Keychain::behind(Killed(memory.clone()));
+        let at = dir.clone();
+        killed(std::panic::AssertUnwindSafe(move || {
+            let _ = dies.load_or_create(&at, [7; 32], TimeMs(1));
+        }));
+        let orphan = memory.names();
+        assert_eq!(orphan.len(), 1);
+        assert!(!dir.identity_file().exists());
+        let made = keychain.load_or_create(&dir, [8; 32], TimeMs(2)).unwrap();
+        assert_eq!(memory.names(), [format!("device:{}", made.id())]);
+
+        let (dies, at) = (Keychain::behind(Killed(memory.clone())), dir.clone());
+        killed(std::panic::AssertUnwindSafe(move || {
+            let _ = dies.create_operator_key(&at, "ada", [5; 32], TimeMs(3));
+        }));
+        assert_eq!(memory.names().len(), 2);
+        keychain.load_or_create(&dir, [9; 32], TimeMs(4)).unwrap();
+        assert_eq!(memory.names(), [format!("device:{}", made.id())]);
+        let notes = std::fs::read_dir(dir.root()).unwrap().flatten();
+        let notes: Vec<_> = notes
+            .filter(|e| e.file_name().to_string_lossy().contains("keychain-entry"))
+            .collect();
+        assert!(notes.is_empty(), "{notes:?}");
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_at_once_when_its_file_cannot_be_written() {
+        let (_temp, dir, memory, keychain) = place();
+        std::fs::create_dir(dir.operator_key_file()).unwrap();
+        keychain
+            .create_operator_key(&dir, "ada", [5; 32], TimeMs(1))
+            .unwrap_err();
+        assert!(memory.names().is_empty());
+    }
+
+    #[test]
+    fn an_orphan_waits_where_the_keychain_is_closed_and_stops_nobody() {
+        let (_temp, dir, memory, keychain) = place();
+        let (dies, at) = (Keychain::behind(Killed(memory.clone())), dir.clone());
+        killed(std::panic::AssertUnwindSafe(move || {
+            let _ = dies.load_or_create(&at, [7; 32], TimeMs(1));
+        }));
+        // The person chose files after that.
+        let device = load_or_create_device_key(&dir, [6; 32], TimeMs(2)).unwrap();
+        memory.0.lock().unwrap().1 = true;
+        let same = keychain.load_or_create(&dir, [9; 32], TimeMs(3)).unwrap();
+        assert_eq!(same.id(), device.id());
+        memory.0.lock().unwrap().1 = false;
+        assert_eq!(memory.names().len(), 1);
+        keychain.load_or_create(&dir, [9; 32], TimeMs(4)).unwrap();
+        assert!(memory.names().is_empty());
+    }
+
+    #[test]
+    fn a_note_with_anything_else_in_it_takes_nothing_out() {
+        let (_temp, dir, memory, keychain) = place();
+        let made = keychain.load_or_create(&dir, [7; 32], TimeMs(1)).unwrap();
+        memory.set("somebody else's", "secret").unwrap();
+        let own = format!("device:{}", made.id());
+        for text in ["somebody else's", &own, "", "device:", &"x".repeat(10_000)] {
+            std::fs::write(note_of(&dir.identity_file()), text).unwrap();
+            keychain.load_or_create(&dir, [9; 32], TimeMs(2)).unwrap();
+            assert_eq!(memory.names().len(), 2, "{text:.20}");
+        }
+        assert!(identity_is_ours(&dir).unwrap());
     }
 }

@@ -6,9 +6,8 @@ use sysinfo::{Components, Disks, MemoryRefreshKind, Networks, RefreshKind, Syste
 
 use super::{Reading, Sensor};
 use crate::domain::base::TimeMs;
+use crate::domain::base::limits::HOST_SENSOR_PARTS_MAX;
 
-/// Temperature probes and disks published at most.
-const PARTS_MAX: usize = 8;
 const ZONE: &str = "host";
 
 /// Reads the machine.
@@ -126,7 +125,7 @@ fn temperatures(out: &mut Vec<Reading>) {
     let Ok(components) = Components::new_with_refreshed_list() else {
         return;
     };
-    for component in components.iter().take(PARTS_MAX) {
+    for component in components.iter().take(HOST_SENSOR_PARTS_MAX) {
         let Some(celsius) = component.temperature().filter(|t| t.is_finite()) else {
             continue;
         };

@@ -191,9 +191,19 @@ impl Walk {
         self.seq += 1;
         let seq = self.seq;
         let mut fault = |why: String| self.faults.push(why);
-        if entry.seq != seq {
-            let last = entry.seq.saturating_sub(1);
-            fault(format!("entries {seq} to {last} are missing"));
+        if entry.seq > seq {
+            let last = entry.seq - 1;
+            fault(match last == seq {
+                true => format!("entry {seq} is missing"),
+                false => format!("entries {seq} to {last} are missing"),
+            });
+        } else if entry.seq < seq {
+            // Numbers only run upwards: what comes again or late was put there by hand.
+            let before = seq - 1;
+            fault(format!(
+                "entry {} stands after entry {before}: it is there twice or out of order",
+                entry.seq
+            ));
         } else if entry.prev != self.prev {
             fault(format!("entry {seq} does not follow the entry before it"));
         }

@@ -276,6 +276,25 @@ pub fn list(
     )
 }
 
+/// The proposals that [`list`] gives after this one.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn list_after(
+    conn: &Connection,
+    open_only: bool,
+    (created_at, id): (TimeMs, &ProposalId),
+    limit: usize,
+) -> Result<Vec<ProposalRow>, StoreError> {
+    let only = if open_only { OPEN } else { "TRUE" };
+    let rest = format!(
+        "WHERE {only} AND (created_at < ?1 OR (created_at = ?1 AND id > ?2))
+         ORDER BY created_at DESC, id LIMIT ?3"
+    );
+    let after = (created_at.to_i64(), id.as_str(), row::limit(limit));
+    many(conn, &rest, after)
+}
+
 /// Open proposals, own and mirrored, newest first.
 ///
 /// # Errors
@@ -291,6 +310,27 @@ pub fn open_list(conn: &Connection, limit: usize) -> Result<Vec<ProposalRow>, St
 pub fn own_open(conn: &Connection, limit: usize) -> Result<Vec<ProposalRow>, StoreError> {
     let rest = format!("WHERE {OPEN} AND own = 1 ORDER BY created_at, id LIMIT ?1");
     many(conn, &rest, [row::limit(limit)])
+}
+
+/// All our own open proposals, oldest first, read `page` at a time: however many there are.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn own_open_all(conn: &Connection, page: usize) -> Result<Vec<ProposalRow>, StoreError> {
+    let rest = format!(
+        "WHERE {OPEN} AND own = 1 AND (created_at, id) > (?1, ?2) ORDER BY created_at, id LIMIT ?3"
+    );
+    let mut all: Vec<ProposalRow> = Vec::new();
+    loop {
+        let after = all
+            .last()
+            .map_or((i64::MIN, ""), |r| (r.created_at.to_i64(), r.id.as_str()));
+        let more = many(conn, &rest, (after.0, after.1, row::limit(page)))?;
+        if more.is_empty() {
+            return Ok(all);
+        }
+        all.extend(more);
+    }
 }
 
 /// Our own proposals that changed at or after `since`, and where `all_open` every open one too,

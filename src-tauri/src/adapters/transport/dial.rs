@@ -21,9 +21,7 @@ use super::meter::Metered;
 use super::socket::{ByteStream, Posture, Protection, Socket, config, keep_alive};
 use super::tls::{Fingerprint, Tls, device_of};
 use crate::domain::base::DeviceId;
-
-/// Longest URL we accept, in bytes.
-const URL_MAX_BYTES: usize = 1_024;
+use crate::domain::base::limits::URL_MAX_BYTES;
 
 /// The address of a peer: `ws://host[:port][/path]`, or `wss`, `http`, `https` read accordingly.
 /// A missing port is 80, or 443 with TLS.

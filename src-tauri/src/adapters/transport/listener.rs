@@ -33,16 +33,15 @@ use super::doorway::{Doorway, Slot};
 use super::rules::Rules;
 use super::socket::{ByteStream, Posture, Protection, Socket, keep_alive};
 use super::tls::{Tls, device_of};
-use crate::domain::base::limits::{HANDSHAKE_DEADLINE_MS, UNAUTHENTICATED_SOCKETS_MAX};
+use crate::domain::base::limits::{
+    HANDSHAKE_DEADLINE_MS, REQUEST_GRACE_MS, REQUEST_HEAD_MAX_BYTES, REQUEST_HEADERS_MAX,
+    UNAUTHENTICATED_SOCKETS_MAX,
+};
 
 /// The first byte of a TLS connection: a handshake record (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
-/// Largest request head, in bytes.
-const HEAD_MAX_BYTES: usize = 16 * 1024;
-/// Most header lines of a request.
-const HEADERS_MAX: usize = 64;
 /// How long a request that was under way at the deadline may still take.
-const REQUEST_GRACE: Duration = Duration::from_millis(30_000);
+const REQUEST_GRACE: Duration = Duration::from_millis(REQUEST_GRACE_MS);
 /// Pause after the system refused to accept, so that a lack of descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Paths whose upgrades belong to the application.
@@ -274,8 +273,8 @@ async fn serve(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(house.head_timeout)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_MAX_BYTES);
+        .max_headers(REQUEST_HEADERS_MAX)
+        .max_buf_size(REQUEST_HEAD_MAX_BYTES);
     let (cut, expired) = (slot.cut().clone(), slot.expired().clone());
     let under_way = Arc::new(());
     let busy = Arc::clone(&under_way);

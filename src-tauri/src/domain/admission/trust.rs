@@ -200,10 +200,29 @@ impl FromStr for Preset {
             "gen1" => Preset::Gen1,
             other => {
                 return Err(format!(
-                    "unknown preset {other:?}; use field, command-center, viewer or gen1"
+                    "unknown preset {other:?}{}; use field, command-center, viewer or gen1",
+                    instead(other)
                 ));
             }
         })
+    }
+}
+
+/// What somebody probably meant who gave a node's role, or a near spelling, where a preset goes. A role
+/// says what a node does itself (`start --role`), a preset what another device may do here.
+fn instead(given: &str) -> &'static str {
+    match given.to_lowercase().as_str() {
+        "planner" | "standby-planner" => {
+            ": that is a role of a node (start --role), not what it may do here; a planner is usually \
+             trusted as command-center"
+        }
+        "node" | "sensor" | "actuator" => {
+            ": that is a role of a node (start --role), not what it may do here; such a node is usually \
+             trusted as field"
+        }
+        "command-centre" | "command" | "center" | "centre" => ": did you mean command-center?",
+        "field" | "viewer" | "gen1" | "command-center" => ": write it in small letters",
+        _ => "",
     }
 }
 

@@ -164,6 +164,35 @@ pub const GEN1_MESSAGES_PER_MINUTE: u32 = 90;
 pub const PAIRING_WINDOW_MS: u64 = 300_000;
 /// Pairings that may be begun in one window.
 pub const PAIRING_TRIES: u32 = 3;
+/// Updates of other executors' proposals that the disk refused and that are tried again.
+pub const MIRRORS_OWED_MAX: usize = 64;
+/// How long the first of those tries waits, in milliseconds; each waits twice as long as the one before.
+pub const MIRROR_RETRY_FIRST_MS: u64 = 500;
+/// The longest of those waits, in milliseconds.
+pub const MIRROR_RETRY_MAX_MS: u64 = 10_000;
+/// How long refusals of one kind are counted before the next of them becomes an event, in milliseconds;
+/// twice as long each time they go on, up to the longest.
+pub const REFUSAL_REPEAT_MS: u64 = 60_000;
+/// The longest of those times, in milliseconds.
+pub const REFUSAL_REPEAT_MAX_MS: u64 = 3_600_000;
+/// Refusals of different kinds or subjects that become events in a minute; the rest is counted.
+pub const REFUSALS_PER_MINUTE: u32 = 100;
+/// Kinds and subjects of refusals that are remembered in order to count what repeats.
+pub const REFUSALS_KNOWN_MAX: usize = 512;
+/// Different reasons of one kind, code and subject that become events before the rest is counted.
+pub const REFUSAL_REASONS_MAX: usize = 16;
+/// Longest reason that is told apart from others, in characters.
+pub const REFUSAL_REASON_CHARS: usize = 200;
+/// Longest subject of a refusal that is told apart from others, in characters.
+pub const REFUSAL_SUBJECT_CHARS: usize = 128;
+/// Events a slow listener may lag behind before it must read the store instead.
+pub const EVENT_LAG_MAX: usize = 256;
+/// Most of a line of the configuration that is shown where it is wrong, in characters.
+pub const CONFIG_LINE_SHOWN_CHARS: usize = 160;
+/// Persons who may hold the planner at once; each has a reason of their own.
+pub const PAUSE_HOLDERS_MAX: usize = 8;
+/// How often a person is asked to compare before what is no answer counts as no.
+pub const PAIR_ASKS_MAX: u32 = 3;
 /// Largest message of a pairing, in bytes.
 pub const PAIRING_MESSAGE_BYTES: usize = 4_096;
 /// Longest name or mesh shown from the other side of a pairing, in characters.
@@ -221,6 +250,71 @@ pub const TRAY_PROPOSALS_MAX: usize = 8;
 pub const TRAY_NODES_MAX: usize = 20;
 /// How long changes are gathered before tray and notifications follow, in milliseconds.
 pub const TRAY_SETTLE_MS: u64 = 100;
+/// How long the session bus may take to say whether a tray is there, in milliseconds.
+pub const TRAY_ASK_MS: u64 = 1_500;
+/// How often it is asked, in milliseconds.
+pub const TRAY_LOOK_MS: u64 = 3_000;
+/// How long a hidden window may be without a tray that leads to it, in milliseconds: panels start late.
+pub const TRAY_GRACE_MS: u64 = 10_000;
+/// How long the tray's emergency stop waits for a node that is just starting, in milliseconds.
+pub const WINDOW_STOP_MS: u64 = 5_000;
+/// How long the application waits for its node to end before it ends without it, in milliseconds.
+pub const WINDOW_END_MS: u64 = 2 * SHUTDOWN_DEADLINE_MS;
+/// How long it then waits for its notifications to be taken off the screen, in milliseconds.
+pub const WINDOW_FAREWELL_MS: u64 = 1_000;
+/// How long the notification daemon may take to show one, in milliseconds.
+pub const NOTIFY_MS: u64 = 5_000;
+/// Addresses seen on the LAN that are kept for one device.
+pub const PEER_SEEN_MAX: usize = 4;
+/// Messages a socket may send before it has authenticated.
+pub const STRANGER_MESSAGES_MAX: usize = 32;
+/// Addresses of one device that are dialed. More than `peers` keeps would push each other out again
+/// and again, and every one would look new and end the wait between two attempts.
+pub const NEARBY_DIALED_MAX: usize = 4;
+/// Accepted sockets waiting for their session to start.
+pub const ACCEPT_QUEUE_SOCKETS: usize = 64;
+/// How often a comparison begins again above a newer horizon of the peer.
+pub const RECONCILE_HORIZONS_MAX: usize = 4;
+/// Frames that were asked for or sent and did not make a difference: looked at once, then left.
+pub const RECONCILE_FUTILE_MAX: usize = 16_384;
+/// Most facts that one answer holds.
+pub const FACTS_SHOWN_MAX: usize = 20_000;
+/// Largest token file, in bytes.
+pub const TOKENS_FILE_MAX_BYTES: u64 = 4_096;
+/// The time in which failed logins of browsers are counted together, in milliseconds.
+pub const BROWSER_FAILURE_WINDOW_MS: u64 = 60_000;
+/// Most event streams at once.
+pub const EVENT_STREAMS_MAX: usize = 32;
+/// Largest answer of a node that the command line takes, in bytes.
+pub const REMOTE_ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Largest `run.json`, in bytes.
+pub const RUN_FILE_MAX_BYTES: u64 = 4_096;
+/// How long a permit may wait between the ruling and the driver, in milliseconds.
+pub const PERMIT_TTL_MS: u64 = 5_000;
+/// Most rules or tests of one policy.
+pub const POLICY_ENTRIES_MAX: usize = 500;
+/// Longest text of a pairing link, in bytes.
+pub const PAIR_LINK_MAX_BYTES: usize = 1_536;
+/// Temperature probes and disks published at most.
+pub const HOST_SENSOR_PARTS_MAX: usize = 8;
+/// Output of a command that is kept, in bytes.
+pub const EXEC_OUTPUT_MAX_BYTES: usize = 4_096;
+/// Largest request head, in bytes.
+pub const REQUEST_HEAD_MAX_BYTES: usize = 16 * 1024;
+/// Most header lines of a request.
+pub const REQUEST_HEADERS_MAX: usize = 64;
+/// Longest URL we accept, in bytes.
+pub const URL_MAX_BYTES: usize = 1_024;
+/// How long a request to the operator API may take, in milliseconds.
+pub const API_REQUEST_MS: u64 = 20_000;
+/// How long the command line waits for a connection to its node, in milliseconds.
+pub const REMOTE_CONNECT_MS: u64 = 3_000;
+/// How long the command line waits for an answer of its node, in milliseconds.
+pub const REMOTE_ANSWER_MS: u64 = 30_000;
+/// How long dialing another node may take, in milliseconds.
+pub const DIAL_MS: u64 = 10_000;
+/// How long a request that was under way at the deadline may still take, in milliseconds.
+pub const REQUEST_GRACE_MS: u64 = 30_000;
 /// Largest `site.toml`, in bytes.
 pub const SITE_FILE_MAX_BYTES: u64 = 262_144;
 /// Largest plan of a site, in bytes.

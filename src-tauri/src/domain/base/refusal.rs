@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
         /// A stable code that programs act on. The gen-1 codes keep their gen-1 meaning.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
         #[allow(missing_docs)]
         pub enum Code {
             $($(#[$doc])* #[serde(rename = $text)] $name),*

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::base::limits::ACTUATION_MAX_MS;
+use crate::domain::base::limits::{ACTUATION_MAX_MS, PERMIT_TTL_MS};
 use crate::domain::base::{Code, DeviceId, Digest, OperatorId, ProposalId, Refusal, Taint, TimeMs};
 use crate::domain::capability::Action;
 use crate::domain::policy::{Level, Terms};
@@ -97,9 +97,6 @@ pub enum ActuationRuling {
     /// Not at all.
     Refuse(Refusal),
 }
-
-/// How long a permit may wait between the ruling and the driver, in milliseconds.
-const PERMIT_TTL_MS: u64 = 5_000;
 
 /// Rules on an execution. `terms` is the policy's answer *now*; `votes` are checked decisions;
 /// `clock_trusted` says whether the node's clock is at or after the newest time it has persisted.

@@ -11,10 +11,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 
 use super::hash;
+use crate::domain::base::limits::PAIR_LINK_MAX_BYTES;
 use crate::domain::base::{Code, DeviceId, Digest, Refusal};
 
-/// Longest text of a link, in bytes.
-const LINK_MAX_BYTES: usize = 1_536;
 const HEAD: &str = "clawmesh://pair?";
 
 /// The one-time secret of a window. Not printed by `Debug`.
@@ -82,7 +81,7 @@ impl FromStr for PairLink {
             )
         };
         let text = text.trim();
-        if text.len() > LINK_MAX_BYTES {
+        if text.len() > PAIR_LINK_MAX_BYTES {
             return Err(bad("it is too long"));
         }
         let rest = text

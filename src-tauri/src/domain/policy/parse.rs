@@ -7,12 +7,11 @@ use serde::Deserialize;
 use super::rule::{Bounds, Caps, Compare, Condition, Hours, Origin, ParamRule, Rule};
 use super::selftest::{RawTest, Test};
 use super::{Level, Policy, Requester};
-use crate::domain::base::limits::{ACTUATION_MAX_MS, NAME_MAX_BYTES, PARAMS_MAX};
+use crate::domain::base::limits::{
+    ACTUATION_MAX_MS, NAME_MAX_BYTES, PARAMS_MAX, POLICY_ENTRIES_MAX,
+};
 use crate::domain::base::{Digest, Tier};
 use crate::domain::capability::Pattern;
-
-/// Most rules or tests of one policy.
-const ENTRIES_MAX: usize = 500;
 
 /// Why a text is no policy.
 #[derive(Debug, thiserror::Error)]
@@ -158,8 +157,10 @@ impl Policy {
                 raw.version
             )));
         }
-        if raw.rule.len() > ENTRIES_MAX || raw.test.len() > ENTRIES_MAX {
-            return Err(top.bad(format!("at most {ENTRIES_MAX} rules and tests are allowed")));
+        if raw.rule.len() > POLICY_ENTRIES_MAX || raw.test.len() > POLICY_ENTRIES_MAX {
+            return Err(top.bad(format!(
+                "at most {POLICY_ENTRIES_MAX} rules and tests are allowed"
+            )));
         }
         let rules = raw
             .rule

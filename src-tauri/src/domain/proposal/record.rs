@@ -17,6 +17,7 @@ use crate::domain::wire::FrameKind;
 use crate::domain::world::SignatureState;
 
 const DOMAIN: &[u8] = b"clawmesh/proposal/v1\n";
+const ID_DOMAIN: &[u8] = b"clawmesh/proposal-id/v1\n";
 
 /// One frame a proposal rests on, as the executor itself holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -84,7 +85,7 @@ pub struct ProposalRecord {
     pub mesh_id: MeshId,
     /// The executor that minted it and alone may act on it.
     pub executor: DeviceId,
-    /// Its id.
+    /// Its id; see [`ProposalRecord::id_for`].
     pub proposal_id: ProposalId,
     /// Random text, so that equal wishes have different digests.
     pub nonce: String,
@@ -125,6 +126,23 @@ pub struct ProposalRecord {
 }
 
 impl ProposalRecord {
+    /// The id of the proposal that an executor mints with a nonce. It follows from who mints it, so that
+    /// nobody can take another executor's id for a record of its own, wherever that is heard of first.
+    pub fn id_for(mesh: &MeshId, executor: &DeviceId, nonce: &str) -> ProposalId {
+        // None of the first two contains a line break.
+        let parts = [mesh.as_str(), "\n", executor.as_str(), "\n", nonce].map(str::as_bytes);
+        let [mesh, end, executor, _, nonce] = parts;
+        let Digest(hash) = Digest::of(&[ID_DOMAIN, mesh, end, executor, end, nonce]);
+        let mut id = [0; 16];
+        id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        ProposalId::from(uuid::Builder::from_custom_bytes(id).into_uuid())
+    }
+
+    /// Whether its id is the one that its executor gives with its nonce.
+    pub fn has_own_id(&self) -> bool {
+        self.proposal_id == Self::id_for(&self.mesh_id, &self.executor, &self.nonce)
+    }
+
     /// The action it is about.
     pub fn action(&self) -> Action {
         Action {
@@ -258,5 +276,27 @@ impl SignedProposal {
     /// The executor's signature.
     pub fn signature(&self) -> &Signature {
         &self.signature
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn an_id_follows_from_who_mints_it_and_from_nothing_else() {
+        let device = |n: u8| DeviceKey::from_seed(&[n; 32]).id().clone();
+        let (here, there) = (MeshId::of_name("here"), MeshId::of_name("there"));
+        let id = ProposalRecord::id_for(&here, &device(1), "nonce");
+        assert_eq!(id, ProposalRecord::id_for(&here, &device(1), "nonce"));
+        for other in [
+            ProposalRecord::id_for(&there, &device(1), "nonce"),
+            ProposalRecord::id_for(&here, &device(2), "nonce"),
+            ProposalRecord::id_for(&here, &device(1), "nonce2"),
+        ] {
+            assert_ne!(id, other);
+        }
+        assert_eq!(id.as_str().len(), 36, "an id as every other: {id}");
     }
 }

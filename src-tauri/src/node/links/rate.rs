@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use tokio::time::Instant;
+
 use crate::domain::base::TimeMs;
 
 /// Counts within the running minute.
@@ -25,17 +27,28 @@ impl PerMinute {
 /// Seconds that [`Recent`] looks back over.
 const RECENT_SECS: usize = 10;
 
-/// How many in each of the last seconds.
-#[derive(Debug, Default)]
+/// How many in each of the last seconds. The seconds are those of the machine's uptime, which no
+/// correction of its clock moves: a rate must not stand still, or be forgotten, because somebody set it.
+#[derive(Debug)]
 pub struct Recent {
-    /// The second that the newest count belongs to, since 1970, and the counts, newest first.
+    begun: Instant,
+    /// The second since then that the newest count belongs to, and the counts, newest first.
     counts: Mutex<(u64, [u64; RECENT_SECS + 1])>,
 }
 
+impl Default for Recent {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            counts: Mutex::default(),
+        }
+    }
+}
+
 impl Recent {
-    fn at(&self, now: TimeMs, add: u64) -> u64 {
+    fn at(&self, now: Instant, add: u64) -> u64 {
         let mut held = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let second = now.0 / 1_000;
+        let second = now.saturating_duration_since(self.begun).as_secs();
         let gone = usize::try_from(second.saturating_sub(held.0)).unwrap_or(usize::MAX);
         let counts = &mut held.1;
         let (all, kept) = (counts.len(), counts.len().saturating_sub(gone));
@@ -50,40 +63,44 @@ impl Recent {
     }
 
     /// Counts more.
-    pub fn add(&self, more: u64, now: TimeMs) {
-        self.at(now, more);
+    pub fn add(&self, more: u64) {
+        self.at(Instant::now(), more);
     }
 
     /// The mean over the last ten whole seconds, for each second.
+    pub fn per_sec(&self) -> f64 {
+        self.per_sec_at(Instant::now())
+    }
+
     #[allow(clippy::cast_precision_loss)]
-    pub fn per_sec(&self, now: TimeMs) -> f64 {
+    fn per_sec_at(&self, now: Instant) -> f64 {
         self.at(now, 0) as f64 / RECENT_SECS as f64
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     #[allow(clippy::float_cmp)]
     fn what_was_counted_is_seen_for_ten_seconds_and_then_forgotten() {
         let recent = Recent::default();
-        recent.add(50, TimeMs(100_000));
-        recent.add(50, TimeMs(100_999));
+        let at = |ms: u64| recent.begun + Duration::from_millis(ms);
+        recent.at(at(100_000), 50);
+        recent.at(at(100_999), 50);
         assert_eq!(
-            recent.per_sec(TimeMs(100_999)),
+            recent.per_sec_at(at(100_999)),
             0.0,
             "the second is not over"
         );
-        assert_eq!(recent.per_sec(TimeMs(101_000)), 10.0);
-        recent.add(100, TimeMs(105_000));
-        assert_eq!(recent.per_sec(TimeMs(106_000)), 20.0);
-        assert_eq!(recent.per_sec(TimeMs(110_500)), 20.0);
-        assert_eq!(recent.per_sec(TimeMs(111_500)), 10.0);
-        assert_eq!(recent.per_sec(TimeMs(900_000)), 0.0);
-        // A clock that jumps back counts on where it was.
-        recent.add(10, TimeMs(800_000));
-        assert_eq!(recent.per_sec(TimeMs(901_000)), 1.0);
+        assert_eq!(recent.per_sec_at(at(101_000)), 10.0);
+        recent.at(at(105_000), 100);
+        assert_eq!(recent.per_sec_at(at(106_000)), 20.0);
+        assert_eq!(recent.per_sec_at(at(110_500)), 20.0);
+        assert_eq!(recent.per_sec_at(at(111_500)), 10.0);
+        assert_eq!(recent.per_sec_at(at(900_000)), 0.0);
     }
 }

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use super::{Expected, PairEndView, PairStage, Said, Ticket, Verdicted};
 use super::{compare_view, keep, peer_view, persona};
 use crate::adapters::transport::{PeerUrl, Received, Security, Socket, SocketReader, SocketWriter};
-use crate::domain::base::limits::{PAIRING_MESSAGE_BYTES, PAIRING_STEP_MS, TEXT_MAX_CHARS};
+use crate::domain::base::limits::{
+    DIAL_MS, PAIRING_MESSAGE_BYTES, PAIRING_STEP_MS, TEXT_MAX_CHARS,
+};
 use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, Refusal};
 use crate::domain::pairing::{
@@ -19,7 +21,7 @@ use crate::domain::wire::{Message, Reply};
 use crate::node::shared::Shared;
 
 /// How long a peer may take to accept a connection and upgrade it.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+const DIAL_TIMEOUT: Duration = Duration::from_millis(DIAL_MS);
 /// How long the other side may take where no person is asked.
 const STEP: Duration = Duration::from_millis(PAIRING_STEP_MS);
 /// How often the node's clock is looked at while persons think.

@@ -27,7 +27,7 @@ use super::ingress::Ingress;
 use super::links::{Ended, LinkHandle};
 use super::shared::Shared;
 use crate::adapters::transport::{Fingerprint, PeerUrl};
-use crate::domain::base::limits::{PEER_TARGETS_MAX, PEERS_MAX};
+use crate::domain::base::limits::{PEER_SEEN_MAX, PEER_TARGETS_MAX, PEERS_MAX};
 use crate::domain::base::{DeviceId, TimeMs};
 
 /// How an address became known; better ones first.
@@ -177,7 +177,7 @@ impl Peers {
             }
             let seen = standing.targets.iter().filter(|t| t.source == Source::Seen);
             let full = standing.targets.len() >= PEER_TARGETS_MAX;
-            if full || (target.source == Source::Seen && seen.count() >= SEEN_MAX) {
+            if full || (target.source == Source::Seen && seen.count() >= PEER_SEEN_MAX) {
                 let oldest = standing
                     .targets
                     .iter()
@@ -253,9 +253,6 @@ impl Peers {
         });
     }
 }
-
-/// Addresses seen on the LAN that are kept for one device.
-const SEEN_MAX: usize = 4;
 
 fn entry<'a>(
     table: &'a mut BTreeMap<DeviceId, Standing>,

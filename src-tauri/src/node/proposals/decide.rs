@@ -10,7 +10,7 @@ use crate::domain::base::limits::{COMMAND_AGE_MAX_MS, OPERATOR_CONFIRM_MAX_AGE_M
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::approval::{Subject, Verdict, verify};
 use crate::domain::gate::{ActuationRuling, Permit, SignedDecision, VerifiedApproval};
-use crate::domain::proposal::{SignedProposal, Status};
+use crate::domain::proposal::{Outcome, SignedProposal, Status};
 use crate::node::proposals::mint::begin;
 use crate::node::shared::{DURABLE, Shared, store_refusal};
 
@@ -167,6 +167,7 @@ fn standing(
         status,
         approvals,
         required,
+        repeated: false,
         detail,
     }
 }
@@ -267,27 +268,46 @@ fn repeated(
         d.decision.operator_id == *vote.operator_id() && d.decision.verdict == vote.verdict()
     });
     if same {
-        let have = u32::try_from(known.len()).unwrap_or(u32::MAX);
+        let yes = known
+            .iter()
+            .filter(|d| d.decision.verdict == Verdict::Approve);
+        let have = u32::try_from(yes.count()).unwrap_or(u32::MAX);
         let detail = format!(
-            "this decision was taken before; the proposal is {}",
-            row.status
+            "you decided so before; nothing has changed now, {}",
+            how_it_stands(row)
         );
-        return Ok(standing(
-            &row.id,
-            row.status,
-            have,
-            proposal.record().quorum,
-            detail,
-        ));
+        return Ok(Standing {
+            repeated: true,
+            ..standing(&row.id, row.status, have, proposal.record().quorum, detail)
+        });
     }
     Err(refused(
         Code::ProposalNotWaiting,
         format!(
-            "proposal {} is {} and can no longer be decided",
+            "proposal {} can no longer be decided; nothing has changed, {}",
             row.id.short(),
-            row.status
+            how_it_stands(row)
         ),
     ))
+}
+
+/// Where a proposal stands that is no longer decided, and how it ended, as people read it.
+fn how_it_stands(row: &ProposalRow) -> String {
+    let outcome = row
+        .outcome
+        .as_deref()
+        .and_then(|text| serde_json::from_str::<Outcome>(text).ok())
+        .map(|outcome| outcome.detail);
+    let how = outcome
+        .or_else(|| row.reason.clone())
+        .filter(|how| !how.is_empty())
+        .map(|how| format!(" ({how})"))
+        .unwrap_or_default();
+    if row.status.is_open() {
+        format!("it is {}{how}", row.status)
+    } else {
+        format!("it has ended: {}{how}", row.status)
+    }
 }
 
 /// Takes a waiting proposal back on behalf of whoever asked for it.

@@ -83,16 +83,18 @@ pub fn stored(conn: &Connection) -> Result<Option<Latch>, StoreError> {
 pub(super) fn check(shared: &Shared, conn: &Connection) -> Result<(), StoreError> {
     match stored(conn)?.or_else(|| shared.running.latched()) {
         None => Ok(()),
-        Some(latch) => Err(StoreError::Refused(refusal(&latch))),
+        Some(latch) => Err(StoreError::Refused(refusal(shared, &latch))),
     }
 }
 
-fn refusal(latch: &Latch) -> Refusal {
+fn refusal(shared: &Shared, latch: &Latch) -> Refusal {
     Refusal::new(
         Code::Estop,
         format!(
-            "the emergency stop is latched (by {}: {}); nothing moves until it is released at this node: clawmesh-node estop release",
-            latch.by, latch.reason
+            "the emergency stop is latched at executor {} (by {}: {}); nothing moves until it is released at that node: clawmesh-node estop release",
+            shared.own_id().short(),
+            latch.by,
+            latch.reason
         ),
     )
 }
@@ -159,11 +161,15 @@ async fn halt(shared: &Shared, latch: Latch) -> Result<Halted, Refusal> {
     let (kept, actuators) = tokio::join!(keep(shared, &latch), all_safe(shared));
     shared.metrics.estops.inc();
     let unsafe_ones = actuators.iter().filter(|a| !a.safe).count();
+    let came_to = match (actuators.len(), unsafe_ones) {
+        (0, _) => "this node has no actuators".to_owned(),
+        (1, 0) => "its actuator is in its safe state".to_owned(),
+        (n, 0) => format!("its {n} actuators are in their safe states"),
+        (n, bad) => format!("{bad} of {n} actuators NOT confirmed safe"),
+    };
     let message = format!(
-        "Emergency stop by {}: {} ({} actuators, {unsafe_ones} not confirmed safe)",
-        latch.by,
-        latch.reason,
-        actuators.len()
+        "Emergency stop by {}: {} ({came_to})",
+        latch.by, latch.reason
     );
     let data = json!({"id": latch.id, "by": latch.by, "actuators": actuators});
     shared

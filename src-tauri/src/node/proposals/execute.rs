@@ -244,13 +244,13 @@ impl Running {
 /// Stops a running action: its actuator goes to its safe state now. Stopping needs no approval.
 ///
 /// # Errors
-/// `PROPOSAL_NOT_FOUND` if nothing runs under this id here.
+/// `CONFLICT` if nothing runs under this id here.
 pub async fn stop(shared: &Shared, id: &ProposalId, by: &str) -> Result<(), Refusal> {
     if !shared.running.stop(id) {
         return Err(Refusal::new(
-            Code::ProposalNotFound,
+            Code::Conflict,
             format!(
-                "no action of proposal {} runs at its executor now; one that waits is rejected or withdrawn",
+                "no action of proposal {} runs at its executor now, so there is nothing to stop; one that waits is rejected or withdrawn",
                 id.short()
             ),
         ));
@@ -430,7 +430,7 @@ pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
     }
     let open = shared
         .store
-        .read("recover", |c| proposals::own_open(c, QUERY_MAX))
+        .read("recover", |c| proposals::own_open_all(c, QUERY_MAX))
         .await?;
     for row in open.into_iter().filter(|r| r.status == Status::Executing) {
         let target: Capability = row.target.parse().map_err(|_| {

@@ -7,11 +7,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{execute, gate, history, open, refused, row_of, step};
+use super::{estop, execute, gate, history, open, refused, row_of, step};
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, facts, frames, proposals, runs};
 use crate::domain::base::limits::{PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX};
-use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, Taint, TimeMs};
+use crate::domain::base::{Code, DeviceId, Refusal, Taint, TimeMs};
 use crate::domain::gate::{ActuationRuling, Permit};
 use crate::domain::plan::Draft;
 use crate::domain::policy::{EvidenceView, Level, Phase, Request, Ruling, Terms};
@@ -46,7 +46,8 @@ impl Minted {
 /// stands. At L1 the action starts at once.
 ///
 /// # Errors
-/// The policy's denial, or why the draft is none; nothing is stored then but the refusal's event.
+/// The policy's denial, or why the draft is none; `ESTOP` while this node is stopped: a wish that nobody
+/// may carry out is told so at once. Nothing is stored then but the refusal's event.
 pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Minted, Refusal> {
     let draft = draft.check(shared.now())?;
     if shared.drivers.get(&draft.action.target).is_none() {
@@ -93,7 +94,10 @@ fn mint_in(
     let intent = draft.action.intent_key();
     let standing = match proposals::by_draft(conn, &draft.draft_id)? {
         Some(row) => Some(row),
-        None => proposals::open_intent(conn, &intent)?,
+        None => {
+            estop::check(shared, conn)?;
+            proposals::open_intent(conn, &intent)?
+        }
     };
     if let Some(row) = standing {
         let minted = Minted {
@@ -317,13 +321,13 @@ fn record(
         .random
         .bytes()
         .map_err(|e| refused(Code::InternalError, e.to_string()))?;
-    let id = shared.fresh_id().map_err(StoreError::Refused)?;
+    let nonce = URL_SAFE_NO_PAD.encode(nonce);
     Ok(ProposalRecord {
         version: 1,
         mesh_id: shared.mesh.clone(),
         executor: shared.own_id().clone(),
-        proposal_id: ProposalId::from(id),
-        nonce: URL_SAFE_NO_PAD.encode(nonce),
+        proposal_id: ProposalRecord::id_for(&shared.mesh, shared.own_id(), &nonce),
+        nonce,
         draft_id: draft.draft_id.clone(),
         requested_by: RequestedBy {
             device_id: from.clone(),

@@ -3,22 +3,85 @@
 //! A mirror is taken only from the executor's own link and only with the executor's signature; it
 //! decides nothing.
 
+use std::time::Duration;
+
 use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::row_of;
 use crate::adapters::store::{Class, approvals, proposals};
-use crate::domain::base::limits::TRUST_LIST_MAX;
+use crate::domain::base::limits::{MIRROR_RETRY_FIRST_MS, MIRROR_RETRY_MAX_MS, TRUST_LIST_MAX};
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
 use crate::node::links::LinkHandle;
 use crate::node::shared::{Shared, store_refusal};
 
-/// Takes a `proposal.update` event or a mint's answer from the executor's link.
+/// The WebSocket close code for a fault of this side (RFC 6455).
+const CLOSE_STORE_FAILED: u16 = 1011;
+
+/// Takes a `proposal.update` event. One that the disk refuses would not be told again before the next
+/// link: it is tried until it is kept or the link ends. Of more than a node holds on to, the link is
+/// given up instead, and all of it is told anew on the next.
+///
+/// # Errors
+/// As [`take`].
+pub async fn told(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
+    match take(shared, link, &payload).await {
+        Err(refusal) if of_the_disk(&refusal) => {
+            match shared.mirrors_owed.clone().try_acquire_owned() {
+                Ok(place) => {
+                    let owed = owe(shared.clone(), link.clone(), payload, place);
+                    shared.tasks.passing("owed mirror", owed);
+                }
+                Err(_) => link.close(CLOSE_STORE_FAILED, "store failed"),
+            }
+            Err(refusal)
+        }
+        taken => taken.map(drop),
+    }
+}
+
+fn of_the_disk(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.code,
+        Code::StorageFailed | Code::StorageFull | Code::Busy
+    )
+}
+
+/// Tries to keep an update until it is kept, or the link over which it came has ended. A newer one that
+/// came meanwhile stays: what is older than what is known is no news.
+async fn owe(shared: Shared, link: LinkHandle, payload: Value, place: OwnedSemaphorePermit) {
+    let mut rest = MIRROR_RETRY_FIRST_MS;
+    let trying = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(rest)).await;
+            rest = rest.saturating_mul(2).min(MIRROR_RETRY_MAX_MS);
+            match take(&shared, &link, &payload).await {
+                Err(refusal) if of_the_disk(&refusal) => {}
+                _ => return,
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shared.tasks.stop().cancelled() => {}
+        () = link.stop.cancelled() => {}
+        () = trying => {}
+    }
+    drop(place);
+}
+
+/// Takes a `proposal.update` event or a mint's answer from the executor's link; the record that was
+/// signed and where the executor says it stands.
 ///
 /// # Errors
 /// `WRONG_EXECUTOR`, `DIGEST_MISMATCH` or `INVALID_PARAMS`.
-pub async fn take(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result<(), Refusal> {
+pub async fn take(
+    shared: &Shared,
+    link: &LinkHandle,
+    payload: &Value,
+) -> Result<(SignedProposal, Status), Refusal> {
     let bad = |what: &str| Refusal::new(Code::InvalidParams, format!("proposal.update: {what}"));
     let device = &link.info.device;
     let key = shared
@@ -32,6 +95,12 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result
         return Err(Refusal::new(
             Code::WrongExecutor,
             "a proposal is only taken from the executor that minted it",
+        ));
+    }
+    if !record.has_own_id() {
+        return Err(Refusal::new(
+            Code::DigestMismatch,
+            "the proposal's id does not follow from its executor and nonce",
         ));
     }
     if record.mesh_id != shared.mesh {
@@ -91,7 +160,7 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result
             .await;
         shared.proposals_changed();
     }
-    Ok(())
+    Ok((signed, status))
 }
 
 /// The decisions the executor says it took about this very record. They tell the story here; only the

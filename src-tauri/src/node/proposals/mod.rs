@@ -47,6 +47,9 @@ pub struct Standing {
     pub approvals: u32,
     /// Distinct operators needed.
     pub required: u32,
+    /// Whether this very decision had been taken before, so that nothing changed now.
+    #[serde(default)]
+    pub repeated: bool,
     /// What that means, in a sentence.
     pub detail: String,
 }
@@ -219,7 +222,7 @@ pub async fn expire(shared: Shared) {
         let now = shared.now();
         let waiting = shared
             .store
-            .read("expiry", move |c| proposals::own_open(c, QUERY_MAX))
+            .read("expiry", |c| proposals::own_open_all(c, QUERY_MAX))
             .await;
         let waiting = waiting.unwrap_or_default();
         let count = waiting

@@ -1,7 +1,7 @@
 //! What a revoked device has asked for, or was to do: nobody waits for it any longer.
 
 use crate::adapters::store::drafts::{self, DraftStatus};
-use crate::adapters::store::proposals;
+use crate::adapters::store::proposals::{self, ProposalRow};
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, DeviceId};
 use crate::domain::proposal::{ProposalRecord, Status};
@@ -9,24 +9,29 @@ use crate::node::shared::{DURABLE, Shared};
 
 use super::withdraw;
 
+/// The waiting proposals that a device asked for.
+async fn waiting_of(shared: &Shared, device: &DeviceId) -> Vec<ProposalRow> {
+    let read = |c: &rusqlite::Connection| proposals::own_open_all(c, QUERY_MAX);
+    let mut open = shared
+        .store
+        .read("proposals", read)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "the proposals of a revoked device could not be read");
+            Vec::new()
+        });
+    open.retain(|row| {
+        let record = serde_json::from_str::<ProposalRecord>(&row.record);
+        row.status == Status::AwaitingApproval
+            && record.is_ok_and(|r| r.requested_by.device_id == *device)
+    });
+    open
+}
+
 /// Withdraws the waiting proposals that a device asked for, and refuses the drafts that wait for it.
 /// What is running goes on: a person has approved it, and every action has its own end.
 pub async fn drop_of(shared: &Shared, device: &DeviceId) {
-    let open = shared
-        .store
-        .read("proposals", |c| proposals::own_open(c, QUERY_MAX))
-        .await;
-    let open = open.unwrap_or_else(|error| {
-        tracing::error!(%error, "the proposals of a revoked device could not be read");
-        Vec::new()
-    });
-    for row in open {
-        let asked_by = serde_json::from_str::<ProposalRecord>(&row.record)
-            .map(|r| r.requested_by.device_id)
-            .ok();
-        if row.status != Status::AwaitingApproval || asked_by.as_ref() != Some(device) {
-            continue;
-        }
+    for row in waiting_of(shared, device).await {
         let why = format!("device {}, which asked for it, was revoked", device.short());
         // Whoever decided it meanwhile was first.
         if let Err(refusal) = withdraw(shared, row.id.clone(), why).await {

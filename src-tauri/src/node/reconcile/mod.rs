@@ -16,7 +16,8 @@ pub use self::held::Held;
 use super::links::LinkHandle;
 use super::shared::{Shared, store_refusal};
 use crate::domain::base::limits::{
-    RECONCILE_ANSWERS_PER_MINUTE, RECONCILE_DIFFERENCES_MAX, RECONCILE_EVERY_MS, WANTED_MAX,
+    RECONCILE_ANSWERS_PER_MINUTE, RECONCILE_DIFFERENCES_MAX, RECONCILE_EVERY_MS,
+    RECONCILE_FUTILE_MAX, RECONCILE_HORIZONS_MAX, WANTED_MAX,
 };
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::sync::{self, Differences, FrameKey, Initiator};
@@ -32,11 +33,6 @@ const AGAIN_MS: u64 = 2_000;
 const RETRY_MS: u64 = 10_000;
 /// How long to wait before asking a busy peer for more frames, in milliseconds.
 const BUSY_MS: u64 = 200;
-/// How often a comparison begins again above a newer horizon of the peer.
-const HORIZONS_MAX: usize = 4;
-/// Frames that were asked for or sent and did not make a difference: looked at once, then left.
-const FUTILE_MAX: usize = 16_384;
-
 /// Keeps the peer of a link and this node at the same frames until the link ends.
 pub async fn keep(shared: Shared, link: LinkHandle) {
     let mut tried = Tried::default();
@@ -69,7 +65,7 @@ struct Tried(BTreeSet<FrameKey>);
 impl Tried {
     /// What has not been tried; everything is then remembered.
     fn fresh(&mut self, keys: Vec<FrameKey>) -> Vec<FrameKey> {
-        if self.0.len() + keys.len() > FUTILE_MAX {
+        if self.0.len() + keys.len() > RECONCILE_FUTILE_MAX {
             self.0.clear();
         }
         keys.into_iter().filter(|k| self.0.insert(*k)).collect()
@@ -114,7 +110,7 @@ async fn once(shared: &Shared, link: &LinkHandle, tried: &mut Tried) -> Result<u
 /// Finds out what each side lacks.
 async fn compare(shared: &Shared, link: &LinkHandle) -> Result<Differences, String> {
     let mut since = shared.held.horizon();
-    'start: for _ in 0..HORIZONS_MAX {
+    'start: for _ in 0..RECONCILE_HORIZONS_MAX {
         let set = shared.held.now(shared).await.map_err(|e| e.to_string())?;
         let begun = {
             let set = set.clone();

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{check_binding, introduction, life, nonce, recognise, say};
 use crate::adapters::transport::{Incoming, Protection, Received, SocketReader, SocketWriter};
-use crate::domain::base::limits::NONCE_TTL_MS;
+use crate::domain::base::limits::{NONCE_TTL_MS, STRANGER_MESSAGES_MAX};
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::wire::handshake::Hello;
 use crate::domain::wire::{Message, Reply};
@@ -14,9 +14,6 @@ use crate::node::ingress::Ingress;
 use crate::node::links::{Ended, PeerInfo};
 use crate::node::pairing;
 use crate::node::shared::Shared;
-
-/// Messages a socket may send before it has authenticated.
-const STRANGER_MESSAGES_MAX: usize = 32;
 
 /// What is known of a socket before anything is said on it.
 struct Door {

@@ -11,7 +11,7 @@ use crate::adapters::transport::{
     Posture, Received, Security, Socket, SocketReader, SocketWriter, TransportError,
 };
 use crate::domain::admission::Preset;
-use crate::domain::base::limits::HANDSHAKE_DEADLINE_MS;
+use crate::domain::base::limits::{DIAL_MS, HANDSHAKE_DEADLINE_MS};
 use crate::domain::base::{Code, DeviceId};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Hello;
@@ -23,7 +23,7 @@ use crate::node::peers::Target;
 use crate::node::shared::Shared;
 
 /// How long a peer may take to accept a connection and upgrade it.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+const DIAL_TIMEOUT: Duration = Duration::from_millis(DIAL_MS);
 
 /// Why no link came about.
 #[derive(Debug, Clone, PartialEq, Eq)]

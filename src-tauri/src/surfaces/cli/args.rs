@@ -141,7 +141,8 @@ pub struct StartArgs {
     /// The node's name for people
     #[arg(long)]
     pub name: Option<String>,
-    /// node, planner, standby-planner, field, sensor, actuator or viewer
+    /// What this node does: node, planner, standby-planner, field, sensor, actuator or viewer. What others
+    /// let it do is said where it is trusted: `trust add --as`
     #[arg(long)]
     pub role: Option<String>,
     /// The mesh's name; all nodes of a mesh share it
@@ -206,7 +207,8 @@ pub struct PairArgs {
     /// Ask the node at this address, for example ws://192.168.1.7:18789
     #[arg(long, value_name = "URL", conflicts_with = "cancel")]
     pub url: Option<String>,
-    /// What the other node may do here: field, command-center, viewer or gen1 [default: asked]
+    /// What the other node may do here, which is not its role: field, command-center (for a planner),
+    /// viewer or gen1 [default: asked]
     #[arg(long = "as", value_name = "PRESET")]
     pub preset: Option<String>,
     /// Close the window and end the pairing under way
@@ -481,7 +483,8 @@ pub enum TrustCommand {
         /// Its public key, to pin it before it first connects
         #[arg(long, allow_hyphen_values = true)]
         public_key: Option<String>,
-        /// field, command-center, viewer or gen1 [default: gen1, unless --grant says otherwise]
+        /// What it may do here, which is not its role: field, command-center (for a planner), viewer or
+        /// gen1 [default: gen1, unless --grant says otherwise]
         #[arg(long = "as", value_name = "PRESET")]
         preset: Option<String>,
         /// Further grants, for example `observe:T2,relay`

@@ -2,7 +2,7 @@
 //! is stopped, and an exported file is checked without any node.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, ErrorKind};
 use std::path::Path;
 
 use serde::Serialize;
@@ -16,10 +16,17 @@ use crate::domain::base::DeviceId;
 use crate::operator::audit_export::check_file;
 use crate::operator::dto::AuditReport;
 
+/// What to do about a fault in this node's own trail.
+const KEEP_STATE: &str =
+    "keep a copy of the state directory as it is before anything else is done with it";
+/// What to do about a fault in an exported file, which is not the trail itself.
+const EXPORT_AGAIN: &str = "the file was altered or cut off after it was written: do not rely on it; keep it, and export \
+     the trail again at its node";
+
 /// `audit …`
 ///
 /// # Errors
-/// Exit code 6 if the chain has a fault, naming the first.
+/// Exit code 6 if the chain has a fault, naming the first; 3 if the file to check is not there.
 pub async fn run(ctx: &Context, command: &AuditCommand) -> Done {
     if let AuditCommand::Verify {
         file: Some(file),
@@ -31,7 +38,7 @@ pub async fn run(ctx: &Context, command: &AuditCommand) -> Done {
     let registry = Registry::open_existing(ctx).await?;
     let done = match command {
         AuditCommand::Verify { .. } => match registry.audit_verify().await {
-            Ok(report) => judge(ctx, &report, &report, ""),
+            Ok(report) => judge(ctx, &report, &report, "", KEEP_STATE),
             Err(failure) => Err(failure),
         },
         AuditCommand::Export { out } => export(&registry, out.as_deref()).await,
@@ -48,7 +55,13 @@ fn verify_file(ctx: &Context, path: &Path, device: Option<&str>) -> Done {
         .map(str::parse::<DeviceId>)
         .transpose()
         .map_err(|e| Failure::usage(format!("--device: {e}")))?;
-    let file = File::open(path).map_err(|e| Failure::failed(format!("{shown}: {e}")))?;
+    let file = File::open(path).map_err(|e| {
+        let exit = match e.kind() {
+            ErrorKind::NotFound => Exit::NotFound,
+            _ => Exit::Failed,
+        };
+        Failure::new(exit, format!("{shown} cannot be read: {e}"))
+    })?;
     let found = check_file(&mut BufReader::new(file), device.as_ref()).map_err(|refusal| {
         Failure::new(Exit::Unverified, format!("{shown}: {}", refusal.message))
     })?;
@@ -57,11 +70,17 @@ fn verify_file(ctx: &Context, path: &Path, device: Option<&str>) -> Done {
         found.device_id,
         text::moment(found.exported_at)
     );
-    judge(ctx, &found.report, &found, &whose)
+    judge(ctx, &found.report, &found, &whose, EXPORT_AGAIN)
 }
 
-/// Tells what checking came to.
-fn judge(ctx: &Context, report: &AuditReport, shown: &impl Serialize, whose: &str) -> Done {
+/// Tells what checking came to; `advice` says what to do about a fault.
+fn judge(
+    ctx: &Context,
+    report: &AuditReport,
+    shown: &impl Serialize,
+    whose: &str,
+    advice: &str,
+) -> Done {
     if ctx.json {
         out::json(shown)?;
     } else if report.ok {
@@ -75,8 +94,9 @@ fn judge(ctx: &Context, report: &AuditReport, shown: &impl Serialize, whose: &st
             report.entries
         ));
     } else {
-        for fault in &report.faults {
-            out::line(&format!("fault: {fault}"));
+        // The first is told by the failure itself.
+        for fault in report.faults.iter().skip(1) {
+            out::line(&format!("another fault: {fault}"));
         }
     }
     if report.ok {
@@ -85,14 +105,14 @@ fn judge(ctx: &Context, report: &AuditReport, shown: &impl Serialize, whose: &st
     let first = report
         .faults
         .first()
-        .cloned()
-        .unwrap_or_else(|| "no fault is named".to_owned());
+        .map_or("none is named", String::as_str);
+    let found = match report.faults.len() {
+        0 | 1 => format!("a fault: {first}"),
+        n => format!("{n} faults, the first: {first}"),
+    };
     Err(Failure::new(
         Exit::Unverified,
-        format!(
-            "the audit trail has {} fault(s); the first: {first}; keep a copy of the state directory",
-            report.faults.len()
-        ),
+        format!("the audit trail has {found}; {advice}"),
     ))
 }
 
@@ -102,12 +122,17 @@ async fn export(registry: &Registry, path: Option<&Path>) -> Done {
         return registry.audit_export(&mut std::io::stdout()).await;
     };
     let shown = path.display();
-    let failed = |e: std::io::Error| Failure::failed(format!("{shown}: {e}"));
-    let mut file = File::create_new(path).map_err(failed)?;
+    let failed = |e: std::io::Error| Failure::failed(format!("{shown} cannot be written: {e}"));
+    let mut file = File::create_new(path).map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => Failure::failed(format!(
+            "{shown} is there already and is left as it is; name another file, or move that one away"
+        )),
+        _ => failed(e),
+    })?;
     registry.audit_export(&mut file).await?;
     file.sync_all().map_err(failed)?;
     out::line(&format!(
-        "written to {shown}; check it anywhere with `clawmesh-node audit verify --file`"
+        "written to {shown}; check it anywhere: clawmesh-node audit verify --file {shown}"
     ));
     Ok(())
 }

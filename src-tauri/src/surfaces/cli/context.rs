@@ -101,7 +101,7 @@ impl Context {
         } else {
             keystore::load_operator_key(&self.dir)
         };
-        key.map(|named| named.key).map_err(Failure::state)
+        key.map(|named| named.key).map_err(|e| Failure::key(&e))
     }
 
     /// The person at the keyboard, as the system names them.

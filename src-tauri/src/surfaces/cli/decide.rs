@@ -14,6 +14,7 @@ use crate::domain::gate::approval::{Decision, SignedDecision, Verdict};
 use crate::domain::identity::{OperatorKey, PublicKey, Signature};
 use crate::domain::policy::Level;
 use crate::domain::proposal::{SignedProposal, Status};
+use crate::node::proposals::Standing;
 use crate::operator::dto::{DraftRequest, ProposalRecordView, ProposalView};
 use crate::surfaces::remote::Remote;
 
@@ -36,6 +37,9 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
     let standing = remote
         .decide(checked.record().proposal_id.as_str(), &signed)
         .await?;
+    if standing.repeated && !standing.status.is_open() {
+        return nothing_changed(ctx, &standing);
+    }
     // Said before anything is waited for: whatever happens now, the decision has been taken.
     if !ctx.json {
         let action = proposals::action(&view.proposal);
@@ -61,6 +65,15 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
         out::json(&ended)?;
     }
     finish(&ended, ctx.json)
+}
+
+/// A decision about what has ended already: no success, whatever the end was.
+fn nothing_changed(ctx: &Context, standing: &Standing) -> Done {
+    if ctx.json {
+        out::json(standing)?;
+    }
+    let id = text::short(standing.id.as_str());
+    Err(Failure::failed(format!("{id}: {}", standing.detail)))
 }
 
 /// Whoever approves at L3 has read what will move: they name it.
@@ -224,7 +237,12 @@ pub async fn propose(ctx: &Context, args: &ProposeArgs) -> Done {
     let detail = draft.detail.unwrap_or_default();
     match &draft.proposal_id {
         Some(id) => {
-            out::line(&format!("proposal {id}: {} {}", draft.status, detail));
+            let since = draft
+                .standing_since
+                .map(|since| format!("; it stands since {}", text::moment(since)))
+                .unwrap_or_default();
+            let said = format!("proposal {id}: {} {detail}{since}", draft.status);
+            out::line(said.trim_end());
             out::line(&format!(
                 "look at it: clawmesh-node show {}",
                 text::short(id)

@@ -4,7 +4,7 @@ use super::args::{EstopArgs, EstopCommand};
 use super::context::Context;
 use super::fail::{Done, Failure};
 use super::{out, text};
-use crate::operator::estop::{EstopExecutor, EstopReport, EstopRequest, EstopView};
+use crate::operator::estop::{EstopExecutor, EstopReport, EstopRequest, EstopView, StopKnown};
 
 /// `estop …`
 ///
@@ -44,7 +44,13 @@ fn state(ctx: &Context, view: &EstopView) -> Done {
 
 fn row(e: &EstopExecutor) -> Vec<String> {
     let name = e.name.clone().unwrap_or_else(|| text::short(&e.device_id));
-    let latched = if e.latched { "latched" } else { "NOT LATCHED" };
+    let known = match e.known {
+        StopKnown::Latched => "latched",
+        StopKnown::UntilRestart => "STOPPED, NOT LATCHED",
+        StopKnown::Refused => "NOT STOPPED",
+        StopKnown::NoAnswer => "NO ANSWER",
+        StopKnown::NotTold => "NOT TOLD",
+    };
     let actuators: Vec<String> = e
         .actuators
         .iter()
@@ -55,10 +61,13 @@ fn row(e: &EstopExecutor) -> Vec<String> {
         })
         .collect();
     let mut detail = actuators.join(", ");
+    if detail.is_empty() && e.latched {
+        detail = "it has no actuators".to_owned();
+    }
     if let Some(problem) = &e.problem {
         detail = format!("{problem} {detail}").trim().to_owned();
     }
-    vec![name, latched.to_owned(), detail]
+    vec![name, known.to_owned(), detail]
 }
 
 fn report(ctx: &Context, report: &EstopReport) -> Done {
@@ -78,4 +87,34 @@ fn report(ctx: &Context, report: &EstopReport) -> Done {
     Err(Failure::failed(
         "not every executor confirmed that it is latched and safe; stop those by hand",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_says_what_is_known_and_no_more() {
+        let executor = |known, problem: Option<&str>| EstopExecutor {
+            device_id: "ab".repeat(32),
+            name: Some("field-1".to_owned()),
+            own: false,
+            latched: known == StopKnown::Latched,
+            known,
+            problem: problem.map(str::to_owned),
+            actuators: Vec::new(),
+        };
+        let said = |known, problem| row(&executor(known, problem)).join(" | ");
+        assert_eq!(
+            said(StopKnown::Latched, None),
+            "field-1 | latched | it has no actuators"
+        );
+        assert_eq!(
+            said(StopKnown::NotTold, Some("it is not connected")),
+            "field-1 | NOT TOLD | it is not connected"
+        );
+        for known in [StopKnown::NoAnswer, StopKnown::NotTold] {
+            assert!(!said(known, None).to_lowercase().contains("latched"));
+        }
+    }
 }

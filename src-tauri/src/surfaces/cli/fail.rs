@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::adapters::keystore::KeyError;
 use crate::domain::base::{Code, Refusal};
 
 use super::text;
@@ -42,6 +43,8 @@ pub struct Failure {
     pub exit: Exit,
     /// What a person reads; one line.
     pub message: String,
+    /// Further lines where one would be too long to read: what stands there, what to do. Few.
+    pub more: Vec<String>,
 }
 
 /// What every command returns.
@@ -53,6 +56,25 @@ impl Failure {
         Self {
             exit,
             message: text::line(&message.to_string()),
+            more: Vec::new(),
+        }
+    }
+
+    /// With one more line below the message.
+    #[must_use]
+    pub fn and(mut self, line: impl fmt::Display) -> Self {
+        self.more.push(text::line(&line.to_string()));
+        self
+    }
+
+    /// What is wrong with a key: a passphrase that does not open it or a key that is not there is a
+    /// refusal; a file that cannot be used is the state directory's fault.
+    pub fn key(error: &KeyError) -> Self {
+        match error {
+            KeyError::WrongPassphrase { .. }
+            | KeyError::Locked { .. }
+            | KeyError::NoOperatorKey { .. } => Self::failed(error),
+            other => Self::state(other),
         }
     }
 
@@ -130,6 +152,18 @@ mod tests {
     fn a_failure_is_one_line() {
         let failure = Failure::failed("first\nsecond\u{1b}[31m");
         assert!(!failure.message.contains(['\n', '\u{1b}']));
+    }
+
+    #[test]
+    fn a_wrong_passphrase_is_a_refusal_and_no_fault_of_the_state_directory() {
+        let file = || "operator.json".to_owned();
+        let exit = |error: KeyError| Failure::key(&error).exit;
+        assert_eq!(
+            exit(KeyError::WrongPassphrase { file: file() }),
+            Exit::Failed
+        );
+        assert_eq!(exit(KeyError::NoOperatorKey { file: file() }), Exit::Failed);
+        assert_eq!(exit(KeyError::Exists { file: file() }), Exit::State);
     }
 
     #[test]

@@ -123,7 +123,11 @@ pub async fn peers(ctx: &Context) -> Done {
     let head = [
         "DEVICE", "NAME", "ROLE", "STATE", "SINCE", "LINK", "RTT", "CLOCK", "KIND", "GRANTS",
     ];
-    out::table(&head, &rows, "no peer is connected, and none is configured");
+    out::table(
+        &head,
+        &rows,
+        "no peer is connected, and none is configured or trusted",
+    );
     for p in peers.iter().filter(|p| p.state != "connected") {
         let name = p.display_name.as_deref().unwrap_or(&p.device_id);
         let name = name.get(..24).unwrap_or(name);

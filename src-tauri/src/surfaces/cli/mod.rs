@@ -67,6 +67,7 @@ fn end(done: Done) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             out::error(&failure.message);
+            failure.more.iter().for_each(|line| out::error(line));
             failure.code()
         }
     }

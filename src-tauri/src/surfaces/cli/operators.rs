@@ -25,7 +25,7 @@ fn key(ctx: &Context, command: &KeyCommand) -> Done {
             keystore::unprotect_operator_key(&ctx.dir, &typed)
         }
     };
-    let card = card.map_err(Failure::state)?;
+    let card = card.map_err(|e| Failure::key(&e))?;
     if ctx.json {
         return out::json(&json!({"operatorId": card.id, "protected": card.protected}));
     }

@@ -12,6 +12,7 @@ use super::context::Context;
 use super::fail::{Done, Failure, exit_of};
 use super::{out, text};
 use crate::domain::admission::Preset;
+use crate::domain::base::limits::PAIR_ASKS_MAX;
 use crate::node::pairing::{Nearby, PairEndView, PairSessionView, PairStage, PairingView};
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::surfaces::remote::Remote;
@@ -222,16 +223,9 @@ async fn compare(
             out::line(&format!("  if both say yes, {joins}"));
         }
     }
-    let yes = ask_until_end(
-        ctx,
-        remote,
-        input,
-        session.id,
-        "does the other screen show the same? (yes/no)",
-    )
-    .await?;
-    let Some(word) = yes else { return Ok(()) };
-    let yes = matches!(word.as_str(), "y" | "yes");
+    let Some(yes) = ask_same(ctx, remote, input, session.id).await? else {
+        return Ok(());
+    };
     let preset = match (&args.preset, yes, ctx.json) {
         (_, false, _) => None,
         (Some(preset), ..) => Some(preset.clone()),
@@ -259,6 +253,39 @@ async fn compare(
         );
     }
     Ok(())
+}
+
+/// What a person may have meant with an answer to a yes-or-no question.
+fn meant(word: &str) -> Option<bool> {
+    match word {
+        "y" | "yes" => Some(true),
+        "n" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// Asks whether both screens show the same. A slip of the finger is no answer: it is asked again, a few
+/// times, and then the answer is no. Nobody there to answer ends the pairing.
+async fn ask_same(
+    ctx: &Context,
+    remote: &Remote,
+    input: &mut Input,
+    id: u64,
+) -> Result<Option<bool>, Failure> {
+    let question = "does the other screen show the same? (yes/no)";
+    for left in (0..PAIR_ASKS_MAX).rev() {
+        let Some(word) = ask_until_end(ctx, remote, input, id, question).await? else {
+            return Ok(None);
+        };
+        if let Some(yes) = meant(&word) {
+            return Ok(Some(yes));
+        }
+        out::error(&match left {
+            0 => format!("{word:?} is neither yes nor no; that counts as no"),
+            _ => format!("{word:?} is neither yes nor no; type yes or no"),
+        });
+    }
+    Ok(Some(false))
 }
 
 /// Asks what the other node may do here, until the answer is something.
@@ -308,5 +335,19 @@ async fn ask_until_end(
     tokio::select! {
         line = answer(input) => line.map(Some),
         ended = over => ended.map(|()| None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes_and_only_a_no_is_a_no() {
+        assert_eq!((meant("y"), meant("yes")), (Some(true), Some(true)));
+        assert_eq!((meant("n"), meant("no")), (Some(false), Some(false)));
+        for slip in ["", "yed", "yes!", "nein", "ja", "yesno"] {
+            assert_eq!(meant(slip), None, "{slip:?}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use super::{MakeApp, out, state};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::paths::StateDir;
 use crate::node::boot::{self, BootError};
+use crate::node::config::ConfigError;
 use crate::node::{Config, Node, Opened, RawConfig};
 
 /// `start`.
@@ -199,7 +200,7 @@ pub async fn signal() -> Result<(), Failure> {
 /// # Errors
 /// If a key or value is wrong, naming it.
 pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, Failure> {
-    boot::config(dir, flags).map_err(|e| failed(&e))
+    boot::config(dir, flags).map_err(|e| failed(dir, &e))
 }
 
 /// The configuration file of a state directory, if there is one.
@@ -207,12 +208,23 @@ pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, Failure> {
 /// # Errors
 /// If it cannot be read or has an unknown key.
 pub fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, Failure> {
-    boot::raw_config(dir).map_err(|e| failed(&e))
+    boot::raw_config(dir).map_err(|e| failed(dir, &e))
 }
 
-fn failed(error: &BootError) -> Failure {
+fn failed(dir: &StateDir, error: &BootError) -> Failure {
     match error {
         BootError::Read { .. } | BootError::Names(_) | BootError::Path(_) => Failure::state(error),
-        BootError::TooLarge { .. } | BootError::Config(_) => Failure::usage(error),
+        BootError::TooLarge { .. } => Failure::usage(error),
+        BootError::Config(ConfigError::Parse { line, text, .. }) => Failure::usage(error)
+            .and(format!("  {line} | {text}"))
+            .and("mend that line; config.example.toml documents every key. Nothing was started"),
+        // A flag beats the file, so that either may be meant.
+        BootError::Config(ConfigError::Value { .. }) => match dir.config_file() {
+            file if file.exists() => Failure::usage(error).and(format!(
+                "mend the flag, or the key in {}. Nothing was started",
+                file.display()
+            )),
+            _ => Failure::usage(error),
+        },
     }
 }

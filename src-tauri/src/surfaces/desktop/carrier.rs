@@ -24,6 +24,7 @@ use tower::ServiceExt as _;
 
 use super::gesture::{self, Gestures};
 use super::host::Host;
+use super::stop::{Stopped, Unstopped};
 use crate::domain::base::limits::{
     HTTP_BODY_MAX_BYTES, WINDOW_ANSWER_MAX_BYTES, WINDOW_BATCH_BYTES, WINDOW_BATCH_MS,
     WINDOW_BATCHES_WAITING_MAX, WINDOW_BLOCKED_MS, WINDOW_PRESS_MS, WINDOW_REQUEST_MS,
@@ -150,7 +151,14 @@ fn pressed(request: &Request<Body>, gestures: &Gestures) -> Result<(), Refusal> 
     ))
 }
 
-async fn asked_of(router: Router, request: Request<Body>) -> Response {
+/// Whether it asks for the emergency stop.
+fn is_stop(request: &Request<Body>) -> bool {
+    let path = request.uri().path();
+    request.method() == Method::POST && path.strip_prefix(API_ROOT) == Some("/estop")
+}
+
+async fn asked_of(router: Router, request: Request<Body>, stops: Unstopped) -> Response {
+    let stop = is_stop(&request);
     let Ok(answer) = router.oneshot(request).await;
     let (parts, body) = answer.into_parts();
     let kind = parts.headers.get(header::CONTENT_TYPE);
@@ -158,7 +166,13 @@ async fn asked_of(router: Router, request: Request<Body>) -> Response {
         return refused(&bad("a stream is followed, not asked for"));
     }
     match axum::body::to_bytes(body, WINDOW_ANSWER_MAX_BYTES).await {
-        Ok(bytes) => shaped(parts.status, &bytes),
+        Ok(bytes) => {
+            if stop && let Ok(report) = serde_json::from_slice(&bytes) {
+                // The page shows it itself; the tray keeps it after the page has gone on.
+                stops.take(&Stopped::reported(report));
+            }
+            shaped(parts.status, &bytes)
+        }
         Err(error) => refused(&Refusal::new(
             Code::TooLarge,
             format!("the answer did not come whole: {error}"),
@@ -171,6 +185,7 @@ pub struct Carrier {
     host: Arc<Host>,
     tasks: Tasks,
     gestures: Gestures,
+    stops: Unstopped,
     stream: Mutex<Stream>,
 }
 
@@ -211,11 +226,12 @@ pub enum Told {
 
 impl Carrier {
     /// A carrier to the node of `host`.
-    pub fn new(host: Arc<Host>, tasks: Tasks, gestures: Gestures) -> Self {
+    pub fn new(host: Arc<Host>, tasks: Tasks, gestures: Gestures, stops: Unstopped) -> Self {
         Self {
             host,
             tasks,
             gestures,
+            stops,
             stream: Mutex::default(),
         }
     }
@@ -232,7 +248,7 @@ impl Carrier {
             Err(refusal) => return refused(&refusal),
         };
         let (sender, answer) = oneshot::channel();
-        let work = asked_of(running.router, request);
+        let work = asked_of(running.router, request, self.stops.clone());
         // In a task: a handler that panics must not leave the page waiting.
         self.tasks.passing("window request", async move {
             let limit = Duration::from_millis(WINDOW_REQUEST_MS);

@@ -1,19 +1,34 @@
 //! What the page in the window can ask of the application: these commands and no others, each named in
 //! `capabilities/window.json`. They translate and call.
 
-use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tauri::ipc::{Channel, Response};
 use tauri::{AppHandle, State};
+use tokio::time::Instant;
 
 use super::carrier::{self, Asked, Told};
 use super::decide::{self, Decided};
+use super::gesture::{self, Gestures};
+use super::settings::Settings;
 use super::stage::{Choice, Stage};
-use super::{DeskTold, Desktop};
-use crate::domain::base::{Code, Refusal};
+use super::{DeskTold, Desktop, demo};
+use crate::domain::base::limits::WINDOW_PRESS_MS;
 
 type Here<'a> = State<'a, Arc<Desktop>>;
+
+/// What a script that acts by itself is answered.
+const NEEDS_PRESS: &str = "this needs a press by the person at the window; press the button again";
+
+/// Refuses what does not come with a press of the person; the press counts no more after it.
+fn pressed(gestures: &Gestures) -> Result<(), String> {
+    let within = Duration::from_millis(WINDOW_PRESS_MS);
+    match !gesture::SEEN || gestures.take(within, Instant::now()) {
+        true => Ok(()),
+        false => Err(NEEDS_PRESS.to_owned()),
+    }
+}
 
 /// Carries one request to the node.
 #[tauri::command]
@@ -56,7 +71,8 @@ pub(super) async fn decide(desktop: Here<'_>, asked: Decided) -> Result<Response
 
 /// A person chose how to go on where the node could not start.
 #[tauri::command]
-pub(super) fn choose(app: AppHandle, desktop: Here<'_>, choice: Choice) {
+pub(super) fn choose(app: AppHandle, desktop: Here<'_>, choice: Choice) -> Result<(), String> {
+    pressed(&desktop.gestures)?;
     let stage = desktop.host.stages().borrow().clone();
     match (stage, choice) {
         // What answered for the keychain is asked once per process.
@@ -64,28 +80,64 @@ pub(super) fn choose(app: AppHandle, desktop: Here<'_>, choice: Choice) {
         (Stage::Keychain { file_possible, .. }, Choice::File) if !file_possible => {}
         _ => desktop.host.choose(choice),
     }
+    Ok(())
 }
 
 /// Ends the application.
 #[tauri::command]
-pub(super) fn quit(app: AppHandle) {
+pub(super) fn quit(app: AppHandle, desktop: Here<'_>) -> Result<(), String> {
+    pressed(&desktop.gestures)?;
     app.exit(0);
+    Ok(())
+}
+
+/// A person has closed what an emergency stop came to.
+#[tauri::command]
+pub(super) fn stop_seen(desktop: Here<'_>) -> Result<(), String> {
+    pressed(&desktop.gestures)?;
+    desktop.stop_seen();
+    Ok(())
+}
+
+/// What a person changes of this desktop's settings; what is left out stays.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Change {
+    #[serde(default)]
+    autostart: Option<bool>,
+    #[serde(default)]
+    settings: Option<Settings>,
+}
+
+/// Changes the settings of this desktop.
+#[tauri::command]
+pub(super) async fn configure(desktop: Here<'_>, change: Change) -> Result<(), String> {
+    pressed(&desktop.gestures)?;
+    let desktop = Arc::clone(&desktop);
+    let work = move || desktop.configure(change.autostart, change.settings);
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| e.to_string())?
 }
 
 /// Starts the demonstration farm in a window of its own, beside this one.
 #[tauri::command]
-pub(super) fn try_demo(desktop: Here<'_>) -> Result<(), String> {
-    let program = std::env::current_exe().map_err(|e| e.to_string())?;
-    let node = program.with_file_name(format!("clawmesh-node{}", std::env::consts::EXE_SUFFIX));
-    let root = desktop.host.dir().root();
-    let name = root.file_name().unwrap_or_default().to_string_lossy();
-    let dir = root.with_file_name(format!("{name}-demo"));
-    let started = std::process::Command::new(&node)
-        .args(["demo", "--window", "--state-dir"])
-        .arg(&dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn();
-    let why = |e| Refusal::new(Code::NotFound, format!("{}: {e}", node.display())).message;
-    started.map(drop).map_err(why)
+pub(super) async fn try_demo(desktop: Here<'_>) -> Result<(), String> {
+    pressed(&desktop.gestures)?;
+    demo::open(&desktop).await
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_script_alone_starts_and_ends_nothing() {
+        let gestures = Gestures::default();
+        pressed(&gestures).unwrap_err();
+        gestures.down(gesture::Code::Button(1), true, Instant::now());
+        gestures.up(gesture::Code::Button(1), Instant::now());
+        pressed(&gestures).unwrap();
+        pressed(&gestures).unwrap_err();
+    }
 }

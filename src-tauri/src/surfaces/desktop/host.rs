@@ -2,8 +2,8 @@
 //! time. Where it stands is a [`Stage`] that the window follows; nothing here knows of the window.
 //!
 //! The identity lies in the system's keychain, or in an owner-only file if it does already or a person
-//! chooses so when there is no keychain. With a new identity the person gets an operator key in the
-//! same place, enrolled at this node.
+//! chooses so when there is no keychain; `person` sees to the key of whoever sits here. Whatever happens
+//! to the node, and be it a panic, [`Host::ended`] comes: an exit never waits for nothing.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,16 +12,15 @@ use axum::Router;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::person::{self, Home};
 use super::stage::{Choice, Stage};
 use crate::adapters::clock::{Clock as _, SystemClock};
 use crate::adapters::keystore::keychain::Keychain;
-use crate::adapters::keystore::{self, FileKeys, KeyError, NamedOperatorKey};
+use crate::adapters::keystore::{FileKeys, KeyError, NamedOperatorKey};
 use crate::adapters::paths::{PathError, StateDir};
-use crate::adapters::random::SharedRandom;
 use crate::adapters::transport::TransportError;
 use crate::domain::base::{Code, Refusal};
 use crate::node::{Config, Node, OpenError, Opened, Outside, RawConfig, Shared, boot};
-use crate::operator::dto::OperatorEnroll;
 use crate::operator::{Answer, Door};
 
 /// Builds the HTTP surface over a node.
@@ -54,14 +53,8 @@ pub struct Host {
     end: CancellationToken,
     ended: CancellationToken,
     home: Mutex<Home>,
+    nobody: Mutex<Option<String>>,
     built: RwLock<Option<Router>>,
-}
-
-/// Where new keys are put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Home {
-    Keychain,
-    File,
 }
 
 /// How a run ended.
@@ -71,19 +64,24 @@ enum Ended {
 }
 
 impl Host {
-    /// A host for a state directory; nothing runs yet.
+    /// A host for a state directory, with the system's keychain; nothing runs yet.
     pub fn new(dir: StateDir, app: MakeApp) -> Arc<Self> {
+        Self::with(dir, app, Keychain::system())
+    }
+
+    fn with(dir: StateDir, app: MakeApp, keychain: Keychain) -> Arc<Self> {
         let (sender, receiver) = mpsc::channel(1);
         Arc::new(Self {
             dir,
             app,
-            keychain: Keychain::system(),
+            keychain,
             stage: watch::channel(Stage::Starting).0,
             running: watch::channel(None).0,
             choices: (sender, AsyncMutex::new(receiver)),
             end: CancellationToken::new(),
             ended: CancellationToken::new(),
             home: Mutex::new(Home::Keychain),
+            nobody: Mutex::new(None),
             built: RwLock::new(None),
         })
     }
@@ -127,9 +125,22 @@ impl Host {
         self.end.cancel();
     }
 
+    /// Cancelled once the application has been told to end.
+    pub fn ending(&self) -> &CancellationToken {
+        &self.end
+    }
+
     /// Cancelled once nothing runs any more.
     pub fn ended(&self) -> &CancellationToken {
         &self.ended
+    }
+
+    /// Why nobody at this desktop can decide yet, if that is so.
+    pub fn nobody(&self) -> Option<String> {
+        self.nobody
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The person's key. May wait for the keychain, and so for a person.
@@ -154,6 +165,7 @@ impl Host {
 
     /// Runs the node until the application ends; a failure is shown and tried again when asked.
     pub async fn run(self: Arc<Self>) {
+        let _over = Over(self.clone());
         let mut port = None;
         let mut run = 0;
         while !self.end.is_cancelled() {
@@ -181,7 +193,6 @@ impl Host {
             }
         }
         self.stage.send_replace(Stage::Ending);
-        self.ended.cancel();
     }
 
     fn home(&self) -> Home {
@@ -200,7 +211,7 @@ impl Host {
                 .ok()
                 .flatten()
                 .is_some_and(|raw| raw.port.is_some());
-        let first = !self.dir.identity_file().exists();
+        person::begin(&self.dir).map_err(failed)?;
         let node = self.start(config, chosen).await?;
         let run_file = match boot::RunFile::write(&self.dir, &node, SystemClock::default().now()) {
             Ok(written) => written,
@@ -210,9 +221,7 @@ impl Host {
             }
         };
         let door = Door::new(node.shared().clone());
-        if first && let Err(error) = self.enrol(&door).await {
-            tracing::warn!("no operator key was made for this desktop: {error}");
-        }
+        self.see_to_the_person(&door).await;
         let router = self
             .built
             .write()
@@ -255,6 +264,24 @@ impl Host {
         }
     }
 
+    /// The keychain may wait for a person who has gone to end the application instead.
+    async fn see_to_the_person(&self, door: &Door) {
+        let finish = person::finish(door, &self.keychain, &self.dir, self.home());
+        let done = tokio::select! {
+            () = self.end.cancelled() => return,
+            done = finish => done,
+        };
+        let why = done.err().map(|why| {
+            format!(
+                "Nobody at this desktop can decide yet: {why}. The next start tries again to make the operator key."
+            )
+        });
+        if let Some(why) = &why {
+            tracing::warn!("{why}");
+        }
+        *self.nobody.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
     /// Starts the node; on one of the next ports if the usual one is taken and nobody chose it.
     async fn start(&self, config: Config, chosen: bool) -> Result<Node, Stage> {
         let usual = config.port;
@@ -294,47 +321,21 @@ impl Host {
         })
         .await
     }
+}
 
-    /// Makes the key of the person at this desktop, where the identity went, and enrols it here.
-    async fn enrol(&self, door: &Door) -> Result<(), String> {
-        if !door
-            .operators()
-            .await
-            .map_err(|e| e.to_string())?
-            .is_empty()
-        {
-            return Ok(());
+/// Says that nothing runs any more when the run is over, by its return or by a panic in it.
+struct Over(Arc<Host>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let host = &self.0;
+        host.running.send_replace(None);
+        if !host.end.is_cancelled() {
+            host.stage.send_replace(failed(
+                "the node came to a sudden end by a fault of the program, which the log shows. Quit and start ClawMesh again.",
+            ));
         }
-        let random = SharedRandom::system();
-        let fresh = random.bytes().map_err(|e| e.to_string())?;
-        let (keychain, dir, home) = (self.keychain.clone(), self.dir.clone(), self.home());
-        let now = SystemClock::default().now();
-        let made = tokio::task::spawn_blocking(move || {
-            if let Some(card) = keystore::operator_card(&dir)? {
-                return Ok((card.public, card.name));
-            }
-            let person = std::env::var("USER").unwrap_or_default();
-            let person = crate::domain::base::text::one_line(person.trim(), 64);
-            let person = match person.is_empty() {
-                true => "operator".to_owned(),
-                false => person,
-            };
-            let named = match home {
-                Home::Keychain => keychain.create_operator_key(&dir, &person, fresh, now)?,
-                Home::File => keystore::create_operator_key(&dir, &person, fresh, now)?,
-            };
-            Ok::<_, KeyError>((*named.key.public(), named.name))
-        });
-        let made = made.await.map_err(|e| e.to_string())?;
-        let (public, name) = made.map_err(|e| e.to_string())?;
-        let enroll = OperatorEnroll {
-            public_key: public.to_text(),
-            name,
-            level: "L2".to_owned(),
-            days: None,
-        };
-        let enrolled = door.operator_enroll(&enroll).await;
-        enrolled.map(drop).map_err(|e| e.to_string())
+        host.ended.cancel();
     }
 }
 
@@ -355,5 +356,219 @@ fn stage_of(error: &OpenError) -> Stage {
             "{dir} is in use by another ClawMesh node ({holder}). Stop that one, or start this window with another --state-dir."
         )),
         other => failed(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::adapters::keystore::keychain::{Vault, VaultError};
+    use crate::adapters::keystore::{self, operator_card};
+    use crate::domain::base::TimeMs;
+    use crate::node::runtime::Tasks;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// What happens when the person's key is put into the keychain.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Fate {
+        Kept,
+        Refused,
+        Panics,
+    }
+
+    #[derive(Clone)]
+    struct Chain(Arc<Mutex<BTreeMap<String, String>>>, Fate);
+
+    impl Vault for Chain {
+        fn get(&self, name: &str) -> Result<Option<Zeroizing<String>>, VaultError> {
+            Ok(self
+                .0
+                .lock()
+                .unwrap()
+                .get(name)
+                .cloned()
+                .map(Zeroizing::new))
+        }
+
+        fn set(&self, name: &str, secret: &str) -> Result<(), VaultError> {
+            let person = name.starts_with("operator:");
+            match self.1 {
+                Fate::Refused if person => Err(VaultError::Locked("closed".to_owned())),
+                Fate::Panics if person => panic!("killed"),
+                _ => {
+                    let mut kept = self.0.lock().unwrap();
+                    kept.insert(name.to_owned(), secret.to_owned());
+                    Ok(())
+                }
+            }
+        }
+
+        fn remove(&self, name: &str) -> Result<(), VaultError> {
+            self.0.lock().unwrap().remove(name);
+            Ok(())
+        }
+    }
+
+    struct Place {
+        _temp: tempfile::TempDir,
+        dir: StateDir,
+        kept: Arc<Mutex<BTreeMap<String, String>>>,
+    }
+
+    fn place(config: &str) -> Place {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(&temp.path().join("state"));
+        dir.prepare().unwrap();
+        let text = format!("host = '127.0.0.1'\nport = 0\ndiscovery = false\n{config}");
+        std::fs::write(dir.config_file(), text).unwrap();
+        Place {
+            _temp: temp,
+            dir,
+            kept: Arc::default(),
+        }
+    }
+
+    impl Place {
+        fn start(&self, fate: Fate) -> (Arc<Host>, Tasks) {
+            let keychain = Keychain::behind(Chain(self.kept.clone(), fate));
+            let host = Host::with(
+                self.dir.clone(),
+                |_| Ok(Box::new(|_| Router::new())),
+                keychain,
+            );
+            let tasks = Tasks::new();
+            tasks.passing("node", host.clone().run());
+            (host, tasks)
+        }
+
+        /// Starts, waits until it runs, looks, and ends.
+        async fn with<T>(&self, fate: Fate, look: impl AsyncFnOnce(Arc<Host>) -> T) -> T {
+            let (host, _tasks) = self.start(fate);
+            let mut stages = host.stages();
+            let runs = stages.wait_for(|s| !matches!(s, Stage::Starting));
+            let stage = tokio::time::timeout(PATIENCE, runs)
+                .await
+                .unwrap()
+                .unwrap()
+                .clone();
+            assert!(matches!(stage, Stage::Running { .. }), "{stage:?}");
+            let seen = look(host.clone()).await;
+            host.end();
+            tokio::time::timeout(PATIENCE, host.ended().cancelled())
+                .await
+                .unwrap();
+            seen
+        }
+
+        async fn people(&self, fate: Fate) -> Vec<String> {
+            self.with(fate, async |host| {
+                let people = host.now().unwrap().door.operators().await.unwrap();
+                people.into_iter().map(|p| p.operator_id).collect()
+            })
+            .await
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_first_start_could_not_make_a_later_one_makes_once() {
+        let place = place("");
+        let why = place
+            .with(Fate::Refused, async |host| {
+                let people = host.now().unwrap().door.operators().await.unwrap();
+                assert!(people.is_empty());
+                host.nobody()
+            })
+            .await;
+        assert!(
+            why.unwrap().contains("closed"),
+            "it is said, not only logged"
+        );
+        assert!(place.dir.identity_file().exists());
+        let people = place.people(Fate::Kept).await;
+        let card = operator_card(&place.dir).unwrap().unwrap();
+        assert_eq!(people, [card.id.to_string()]);
+        assert_eq!(place.people(Fate::Kept).await, people);
+        assert_eq!(
+            place.kept.lock().unwrap().len(),
+            2,
+            "one device, one person"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_start_cut_short_between_identity_and_person_is_finished_by_the_next() {
+        let place = place("");
+        let (host, _tasks) = place.start(Fate::Kept);
+        let mut runs = host.runs();
+        // As a kill leaves it: identity there, and the person as far as it came.
+        let made = tokio::time::timeout(PATIENCE, runs.wait_for(Option::is_some));
+        drop(made.await.unwrap().unwrap());
+        host.end();
+        host.ended().cancelled().await;
+        for file in [place.dir.operator_key_file(), place.dir.database()] {
+            std::fs::remove_file(file).unwrap();
+        }
+        place
+            .kept
+            .lock()
+            .unwrap()
+            .retain(|name, _| name.starts_with("device:"));
+        assert_eq!(place.people(Fate::Kept).await.len(), 1);
+        // The key is there, and nobody knows it.
+        std::fs::remove_file(place.dir.database()).unwrap();
+        let card = operator_card(&place.dir).unwrap().unwrap();
+        assert_eq!(place.people(Fate::Kept).await, [card.id.to_string()]);
+    }
+
+    #[tokio::test]
+    async fn a_directory_of_somebody_else_gets_nobody() {
+        // Begun by the headless node: its owner has chosen who decides.
+        let headless = place("");
+        keystore::load_or_create_device_key(&headless.dir, [7; 32], TimeMs(1)).unwrap();
+        assert!(headless.people(Fate::Kept).await.is_empty());
+        let demo = place("demo = true\n");
+        assert!(demo.people(Fate::Kept).await.is_empty());
+        assert!(demo.people(Fate::Kept).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_revoked_person_is_not_made_known_again() {
+        let place = place("");
+        let people = place.people(Fate::Kept).await;
+        let id = people[0].clone();
+        place
+            .with(Fate::Kept, async |host| {
+                let door = host.now().unwrap().door;
+                door.operator_revoke(&id, None).await.unwrap();
+            })
+            .await;
+        std::fs::remove_file(place.dir.operator_key_file()).unwrap();
+        assert_eq!(place.people(Fate::Kept).await, people, "no second person");
+        assert!(!place.dir.operator_key_file().exists());
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_the_node_lets_the_application_end() {
+        let place = place("");
+        let keychain = Keychain::behind(Chain(place.kept.clone(), Fate::Kept));
+        let host = Host::with(place.dir.clone(), |_| panic!("a fault"), keychain);
+        let tasks = Tasks::new();
+        tasks.passing("node", host.clone().run());
+        let ended = tokio::time::timeout(PATIENCE, host.ended().cancelled());
+        ended.await.unwrap();
+        let stage = host.stages().borrow().clone();
+        assert!(matches!(stage, Stage::Failed { .. }), "{stage:?}");
+        assert!(host.running().is_none());
+        // One that only the keychain's thread had is a sentence, and the node runs.
+        let place = self::place("");
+        let why = place.with(Fate::Panics, async |host| host.nobody()).await;
+        assert!(why.is_some());
     }
 }

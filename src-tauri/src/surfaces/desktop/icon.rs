@@ -1,6 +1,6 @@
 //! The tray's icons, drawn from simple shapes, so that the state shows by shape as well as by colour: a
-//! disc is healthy, a triangle needs you, a diamond with a notch is a problem, a square is stopped. The
-//! console uses the same signs.
+//! disc is healthy, a triangle needs you, a diamond with a notch is a problem, a square is stopped, a
+//! broken square is a stop that did not reach all. The console uses the same signs.
 
 use tauri::image::Image;
 
@@ -20,6 +20,13 @@ fn inside(mood: Mood, x: f32, y: f32) -> bool {
             x.abs() + y.abs() <= 0.95 && !(x.abs() <= 0.1 && (-0.5..=0.5).contains(&y))
         }
         Mood::Stopped => x.abs() <= 0.68 && y.abs() <= 0.68,
+        // A square frame with a thick bar and a dot in it: it calls.
+        Mood::NotStopped => {
+            let side = x.abs().max(y.abs());
+            let bar =
+                x.abs() <= 0.15 && ((-0.55..=0.15).contains(&y) || (0.33..=0.58).contains(&y));
+            (0.76..=0.96).contains(&side) || bar
+        }
     }
 }
 
@@ -29,7 +36,7 @@ fn colour(mood: Mood) -> [u8; 3] {
         Mood::Healthy => [0x2a, 0xa8, 0x6b],
         Mood::NeedsYou => [0xe0, 0x9a, 0x16],
         Mood::Problem => [0xd9, 0x53, 0x2c],
-        Mood::Stopped => [0xc6, 0x2a, 0x3b],
+        Mood::Stopped | Mood::NotStopped => [0xc6, 0x2a, 0x3b],
     }
 }
 
@@ -76,7 +83,14 @@ mod tests {
             assert_eq!(alpha.len(), 64 * 64);
             alpha
         };
-        let all = [Mood::Healthy, Mood::NeedsYou, Mood::Problem, Mood::Stopped].map(shape);
+        let moods = [
+            Mood::Healthy,
+            Mood::NeedsYou,
+            Mood::Problem,
+            Mood::Stopped,
+            Mood::NotStopped,
+        ];
+        let all = moods.map(shape);
         for (n, a) in all.iter().enumerate() {
             for b in &all[n + 1..] {
                 let differ = a

@@ -1,48 +1,72 @@
 //! The desktop application: a window around the console, the node inside the process, the tray, native
 //! notifications, the keychain. It hosts and shows; what happens is decided behind the operator door.
 //!
-//! `host` runs the node, `carrier` joins the page to it, `decide` signs on a press that `gesture` saw,
-//! `picture` is what `tray` and `notify` show, `window` is the window, `stage` what it says around the
-//! node's life, `settings` what it was told. The entry point hands in the HTTP surface, which a surface
-//! may not name by itself.
+//! `host` runs the node and `person` sees to the key of whoever sits here; `carrier` joins the page to
+//! the node, `decide` signs on a press that `gesture` saw. `picture` is what `tray` and `notify` show,
+//! `acts` what a person does there, `stop` what an emergency stop came to. `window` is the window,
+//! `watcher` knows whether a tray shows us, `link` reads addresses that lead here, `stage` is what the window says around the node's life,
+//! `leftover` what a run that was cut short left on the screen, `settings` what it was told, `autostart` its start with the session, `demo` the demonstration beside it. The entry point hands in the HTTP
+//! surface, which a surface may not name by itself.
 
+mod acts;
+mod autostart;
 mod carrier;
 mod commands;
 mod decide;
+mod demo;
 mod gesture;
 mod host;
 mod icon;
+mod leftover;
+mod link;
 mod notify;
+mod person;
 mod picture;
 mod settings;
 mod stage;
+mod stop;
 mod tray;
+mod watcher;
 mod window;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use clap::Parser as _;
 use sha2::{Digest as _, Sha256};
 use tauri::ipc::Channel;
 use tauri::{AppHandle, RunEvent};
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
 pub use self::host::{App, MakeApp};
 
+use self::autostart::Autostart;
 use self::carrier::Carrier;
+use self::demo::Demo;
 use self::gesture::Gestures;
 use self::host::Host;
+use self::leftover::Leftover;
 use self::picture::Picture;
 use self::settings::{Args, Settings};
 use self::stage::Desk;
-use self::tray::Chosen;
+use self::stop::{Stopped, Unstopped};
+use self::watcher::Watcher;
 use crate::adapters::paths::StateDir;
+use crate::domain::base::limits::{
+    TRAY_ASK_MS, TRAY_GRACE_MS, TRAY_LOOK_MS, WINDOW_END_MS, WINDOW_FAREWELL_MS,
+};
+use crate::node::boot;
 use crate::node::runtime::Tasks;
-use crate::operator::estop::EstopRequest;
-use crate::operator::planner::PauseRequest;
+
+/// Said where no tray shows us.
+const NO_TRAY: &str = "No tray on this desktop: closing the window ends ClawMesh.";
+
+/// Said of an address that leads nowhere; what it was is not repeated.
+const BAD_LINK: &str = "A link to ClawMesh was not understood, and was not followed.";
 
 /// What the page is told without asking.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -58,6 +82,11 @@ pub(crate) enum DeskTold {
         /// A path of the console.
         path: String,
     },
+    /// What an emergency stop from outside the page came to.
+    Stop {
+        /// Who answered and who did not.
+        stopped: Stopped,
+    },
 }
 
 /// Everything that lives as long as the application.
@@ -67,10 +96,17 @@ pub(crate) struct Desktop {
     runtime: tokio::runtime::Handle,
     gestures: Gestures,
     carrier: Carrier,
-    settings: Settings,
+    settings: Mutex<Settings>,
+    autostart: Option<Autostart>,
     told: Mutex<Told>,
+    stops: Unstopped,
+    demo: Demo,
     tray: AtomicBool,
+    watcher: Watcher,
     silent: AtomicBool,
+    /// Notifications that are shown and listened to.
+    shown: TaskTracker,
+    leftover: Leftover,
 }
 
 /// What the page has been told, and what it is to be told when it is there.
@@ -79,19 +115,35 @@ struct Told {
     notes: Vec<String>,
     page: Option<Channel<DeskTold>>,
     goto: Option<String>,
+    /// What a stop came to, until a person has closed it.
+    stop: Option<Stopped>,
 }
 
 impl Desktop {
     fn new(host: Arc<Host>, runtime: tokio::runtime::Handle) -> Arc<Self> {
         let (tasks, gestures) = (Tasks::new(), Gestures::default());
         let (settings, wrong) = Settings::read(host.dir());
+        let stops = Unstopped::default();
+        // A demonstration is for now.
+        let raw = boot::raw_config(host.dir()).ok().flatten();
+        let autostart = match raw.is_some_and(|raw| raw.demo == Some(true)) {
+            true => None,
+            false => Autostart::here(host.dir(), &bus_name(host.dir())),
+        };
+        let carrier = Carrier::new(host.clone(), tasks.clone(), gestures.clone(), stops.clone());
         let desktop = Self {
-            carrier: Carrier::new(host.clone(), tasks.clone(), gestures.clone()),
+            carrier,
+            demo: Demo::default(),
+            watcher: Watcher::new(Duration::from_millis(TRAY_ASK_MS)),
+            shown: TaskTracker::new(),
+            leftover: Leftover::new(host.dir()),
+            stops,
             host,
             tasks,
             runtime,
             gestures,
-            settings,
+            settings: Mutex::new(settings),
+            autostart,
             told: Mutex::default(),
             tray: AtomicBool::new(false),
             silent: AtomicBool::new(false),
@@ -104,17 +156,63 @@ impl Desktop {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the application can be reached by its tray now.
+    fn settings(&self) -> Settings {
+        let settings = self.settings.lock();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes what was chosen for this desktop; may wait for the disk.
+    fn configure(&self, start: Option<bool>, settings: Option<Settings>) -> Result<(), String> {
+        if let Some(on) = start {
+            let entry = self.autostart.as_ref();
+            entry
+                .ok_or("starting with the session is not offered here")?
+                .set(on)?;
+        }
+        if let Some(settings) = settings {
+            settings.write(self.host.dir())?;
+            *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Goes where an address leads. One that is not understood leads nowhere, and that is said.
+    fn follow_link(&self, link: &str) {
+        match link::place(link) {
+            Some(path) => self.go(path),
+            None => self.note(BAD_LINK.to_owned()),
+        }
+    }
+
+    /// What a second start asks of this one.
+    fn started_again(&self, app: &AppHandle, argv: &[String]) {
+        let link = Args::try_parse_from(argv).ok().and_then(|args| args.link);
+        if let Some(link) = link {
+            self.follow_link(&link);
+        }
+        window::show(app);
+    }
+
+    /// Whether the application can be reached by its tray, as far as is known.
     fn in_tray(&self) -> bool {
-        self.tray.load(Ordering::Acquire) && tray::has_host()
+        self.tray.load(Ordering::Acquire) && self.watcher.there()
+    }
+
+    /// Whether the application can be reached by its tray now, asked on the session bus.
+    async fn in_tray_now(&self) -> bool {
+        self.watcher.ask().await && self.in_tray()
     }
 
     fn desk(&self) -> Desk {
+        let notes = self.told().notes.clone();
         Desk {
             stage: self.host.stages().borrow().clone(),
-            notes: self.told().notes.clone(),
+            notes: self.host.nobody().into_iter().chain(notes).collect(),
             tray: self.in_tray(),
             state_dir: self.host.dir().root().display().to_string(),
+            settings: self.settings(),
+            autostart: self.autostart.as_ref().map(Autostart::is_on),
         }
     }
 
@@ -136,6 +234,10 @@ impl Desktop {
             if let Some(path) = told.goto.take() {
                 let _ = page.send(DeskTold::Goto { path });
             }
+            // A page that is loaded anew shows it again: nobody has closed it yet.
+            if let Some(stopped) = told.stop.clone() {
+                let _ = page.send(DeskTold::Stop { stopped });
+            }
             told.page = Some(page);
         }
         self.tell();
@@ -150,6 +252,36 @@ impl Desktop {
         };
         if !sent {
             told.goto = Some(path);
+        }
+    }
+
+    /// Shows what an emergency stop came to, now or once the page has loaded.
+    fn show_stop(&self, stopped: Stopped) {
+        let mut told = self.told();
+        if let Some(page) = &told.page {
+            let _ = page.send(DeskTold::Stop {
+                stopped: stopped.clone(),
+            });
+        }
+        told.stop = Some(stopped);
+    }
+
+    /// A person has closed what a stop came to.
+    fn stop_seen(&self) {
+        self.told().stop = None;
+        self.stops.seen();
+    }
+
+    /// Takes a note away that is true no more.
+    fn unnote(&self, what: &str) {
+        let gone = {
+            let notes = &mut self.told().notes;
+            let before = notes.len();
+            notes.retain(|n| n != what);
+            before != notes.len()
+        };
+        if gone {
+            self.tell();
         }
     }
 
@@ -173,85 +305,6 @@ impl Desktop {
                 "No notifications: nothing on this desktop shows them ({why})."
             ));
         }
-    }
-
-    /// Does what a person chose in the tray or a notification.
-    fn chosen(self: &Arc<Self>, app: &AppHandle, what: Chosen) {
-        match what {
-            Chosen::Open => window::show(app),
-            Chosen::Review(id) => {
-                self.go(format!("/approvals?id={id}"));
-                window::show(app);
-            }
-            Chosen::Reject(id, digest) => self.reject(app.clone(), id, digest),
-            Chosen::Pause(rest) => self.planner(rest),
-            Chosen::Stop => self.stop_all(),
-            Chosen::Quit => app.exit(0),
-        }
-    }
-
-    fn reject(self: &Arc<Self>, app: AppHandle, id: String, digest: String) {
-        let desktop = self.clone();
-        let _inside = self.runtime.enter();
-        self.tasks.passing("reject", async move {
-            if let Err(refusal) = decide::reject(&desktop.host, id.clone(), digest).await {
-                // The page can say more, and ask for a passphrase.
-                desktop.go(format!("/approvals?id={id}"));
-                window::show(&app);
-                let summary = "The proposal was not rejected".to_owned();
-                notify::tell(desktop, summary, refusal.message).await;
-            }
-        });
-    }
-
-    fn planner(self: &Arc<Self>, rest: bool) {
-        let desktop = self.clone();
-        let _inside = self.runtime.enter();
-        self.tasks.passing("planner", async move {
-            let done = match (desktop.host.now(), rest) {
-                (Ok(running), true) => {
-                    let asked = PauseRequest {
-                        reason: Some("chosen in the tray".to_owned()),
-                        ..PauseRequest::default()
-                    };
-                    running.door.planner_pause(&asked, "the desktop").await
-                }
-                (Ok(running), false) => running.door.planner_resume("the desktop").await,
-                (Err(refusal), _) => Err(refusal),
-            };
-            if let Err(refusal) = done {
-                let summary = "The planner was not changed".to_owned();
-                notify::tell(desktop, summary, refusal.message).await;
-            }
-        });
-    }
-
-    fn stop_all(self: &Arc<Self>) {
-        let desktop = self.clone();
-        let _inside = self.runtime.enter();
-        self.tasks.passing("emergency stop", async move {
-            let asked = EstopRequest {
-                reason: Some("pressed in the tray".to_owned()),
-                name: None,
-            };
-            let (summary, body) = match desktop.host.now() {
-                Ok(running) => {
-                    let report = running.door.estop(&asked, "the desktop").await;
-                    let stopped = report.executors.iter().filter(|e| e.latched).count();
-                    let all = report.executors.len();
-                    let how = match report.complete {
-                        true => "Everything is stopped",
-                        false => "NOT everything is stopped",
-                    };
-                    (
-                        how.to_owned(),
-                        format!("{stopped} of {all} executors answered that they are stopped."),
-                    )
-                }
-                Err(refusal) => ("Nothing was stopped".to_owned(), refusal.message),
-            };
-            notify::tell(desktop, summary, body).await;
-        });
     }
 }
 
@@ -308,11 +361,15 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
     tauri::async_runtime::set(runtime.handle().clone());
     let name = bus_name(&dir);
     let desktop = Desktop::new(Host::new(dir, make), runtime.handle().clone());
-    let (first, set_up, hidden) = (desktop.clone(), desktop.clone(), args.hidden);
+    let (first, set_up, again) = (desktop.clone(), desktop.clone(), desktop.clone());
+    if let Some(link) = &args.link {
+        desktop.follow_link(link);
+    }
+    let hidden = args.hidden && args.link.is_none();
     let with_stdin = args.end_with_stdin;
     let single = tauri_plugin_single_instance::Builder::new()
         .dbus_id(name)
-        .callback(|app, _, _| window::show(app))
+        .callback(move |app, argv, _| again.started_again(app, &argv))
         .build();
     let app = tauri::Builder::default()
         .plugin(single)
@@ -326,6 +383,8 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
             commands::decide,
             commands::choose,
             commands::quit,
+            commands::stop_seen,
+            commands::configure,
             commands::try_demo,
         ])
         .on_page_load(move |_, page| {
@@ -347,6 +406,13 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
 }
 
 fn on_event(app: &AppHandle, desktop: &Arc<Desktop>, event: &RunEvent) {
+    #[cfg(target_os = "macos")]
+    if let RunEvent::Opened { urls } = event {
+        // Here addresses come as an event, not on a command line.
+        urls.iter()
+            .for_each(|url| desktop.follow_link(url.as_str()));
+        window::show(app);
+    }
     let RunEvent::ExitRequested { api, code, .. } = event else {
         return;
     };
@@ -356,13 +422,28 @@ fn on_event(app: &AppHandle, desktop: &Arc<Desktop>, event: &RunEvent) {
     // The node ends first: its actions go to their safe states, its links say goodbye.
     api.prevent_exit();
     desktop.host.end();
-    let (app, desktop, code) = (app.clone(), desktop.clone(), code.unwrap_or(0));
+    let (app, ended_of, code) = (app.clone(), desktop.clone(), code.unwrap_or(0));
     let _inside = desktop.runtime.enter();
-    let ended = desktop.host.ended().clone();
-    desktop.tasks.passing("end", async move {
-        ended.cancelled().await;
-        app.exit(code);
-    });
+    desktop
+        .tasks
+        .passing("end", async move { end(&app, &ended_of, code).await });
+}
+
+/// Waits for the node and for what is on the screen, neither for ever, and ends the application.
+async fn end(app: &AppHandle, desktop: &Desktop, code: i32) {
+    let limit = Duration::from_millis(WINDOW_END_MS);
+    let ended = desktop.host.ended();
+    if tokio::time::timeout(limit, ended.cancelled())
+        .await
+        .is_err()
+    {
+        tracing::error!("the node did not end in time; the application ends without it");
+        ended.cancel();
+    }
+    desktop.shown.close();
+    let limit = Duration::from_millis(WINDOW_FAREWELL_MS);
+    let _ = tokio::time::timeout(limit, desktop.shown.wait()).await;
+    app.exit(code);
 }
 
 /// Puts everything together, on the main thread.
@@ -377,17 +458,53 @@ fn start(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool, stdin: bool) -> 
         }
         Err(why) => desktop.note(format!("No tray icon: {why}.")),
     }
-    if !desktop.in_tray() {
-        desktop.note("No tray on this desktop: closing the window ends ClawMesh.".to_owned());
+    let icon = desktop.tray.load(Ordering::Acquire);
+    window::open(app, desktop, hidden && icon)?;
+    if icon {
+        tasks.passing("tray host", tray_host(app.clone(), desktop.clone()));
     }
-    window::open(app, desktop, hidden && desktop.in_tray())?;
-    tasks.passing("picture", picture::follow(desktop.host.clone(), pictures));
+    let stops = desktop.stops.clone();
+    tasks.passing(
+        "picture",
+        picture::follow(desktop.host.clone(), stops, pictures),
+    );
     let shown = notify::follow(app.clone(), desktop.clone(), seen);
     tasks.passing("notifications", shown);
     tasks.passing("stages", stages(desktop.clone()));
     tasks.passing("signals", signals(app.clone(), stdin));
     tasks.passing("node", desktop.host.clone().run());
     Ok(())
+}
+
+/// Follows whether a tray shows us. A hidden window that no tray leads to comes forward after a grace,
+/// in which a panel may still be starting: never a process that nobody can reach.
+async fn tray_host(app: AppHandle, desktop: Arc<Desktop>) {
+    let grace = Duration::from_millis(TRAY_GRACE_MS);
+    let mut gone_since: Option<tokio::time::Instant> = None;
+    let mut told = None;
+    loop {
+        let there = desktop.in_tray_now().await;
+        if told != Some(there) {
+            told = Some(there);
+            match there {
+                true => desktop.unnote(NO_TRAY),
+                false => desktop.note(NO_TRAY.to_owned()),
+            }
+            desktop.tell();
+        }
+        let gone = match there {
+            true => None,
+            false => Some(gone_since.unwrap_or_else(tokio::time::Instant::now)),
+        };
+        if gone.is_some_and(|since| since.elapsed() >= grace) && window::is_hidden(&app) {
+            window::show(&app);
+        }
+        gone_since = gone;
+        tokio::select! {
+            () = desktop.host.ended().cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(TRAY_LOOK_MS)) => {}
+        }
+    }
 }
 
 /// Tells the page each stage of the node.

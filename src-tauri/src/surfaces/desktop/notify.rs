@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use notify_rust::{Notification, NotificationResponse, Timeout, Urgency};
+use notify_rust::{Notification, NotificationHandle, NotificationResponse, Timeout, Urgency};
 use tauri::AppHandle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Desktop;
 use super::picture::{Picture, Waiting};
 use super::tray::Chosen;
-use crate::domain::base::limits::TRAY_PROPOSALS_MAX;
+use crate::domain::base::limits::{NOTIFY_MS, TRAY_PROPOSALS_MAX};
 
 /// Text as notification bodies take it: they read markup.
 fn plain(text: &str) -> String {
@@ -61,6 +62,7 @@ fn minute_of_day() -> u32 {
 
 /// Shows and withdraws notifications as the picture changes, until the application ends.
 pub async fn follow(app: AppHandle, desktop: Arc<Desktop>, mut pictures: watch::Receiver<Picture>) {
+    desktop.leftover.take_off().await;
     let mut shown: BTreeMap<String, CancellationToken> = BTreeMap::new();
     let mut crowd: Option<CancellationToken> = None;
     loop {
@@ -72,13 +74,12 @@ pub async fn follow(app: AppHandle, desktop: Arc<Desktop>, mut pictures: watch::
             }
             waits
         });
-        let settings = &desktop.settings;
         let fresh: Vec<&Waiting> = picture
             .waiting
             .iter()
             .filter(|p| !shown.contains_key(&p.id))
             .collect();
-        let silent = settings.silent_at(minute_of_day());
+        let silent = desktop.settings().silent_at(minute_of_day());
         for p in fresh {
             let gone = CancellationToken::new();
             // Seen, even if silent or too many: it is told once and never late.
@@ -136,21 +137,41 @@ async fn many(app: AppHandle, desktop: Arc<Desktop>, gone: CancellationToken) {
     }
 }
 
-/// Tells something that needs no answer.
-pub async fn tell(desktop: Arc<Desktop>, summary: String, body: String) {
+/// Tells something that needs no answer; whether it is shown.
+pub async fn tell(desktop: &Desktop, summary: &str, body: &str) -> bool {
+    said(desktop, summary, body, Urgency::Normal).await
+}
+
+/// Tells what nobody may miss; whether it is shown.
+pub async fn alarm(desktop: &Desktop, summary: &str, body: &str) -> bool {
+    said(desktop, summary, body, Urgency::Critical).await
+}
+
+async fn said(desktop: &Desktop, summary: &str, body: &str, urgency: Urgency) -> bool {
     let mut shape = Notification::new();
     shape
         .appname("ClawMesh")
         .icon("clawmesh")
-        .summary(&summary)
-        .body(&plain(&body));
-    if let Err(error) = shape.show_async().await {
-        desktop.no_notifications(&error.to_string());
-    }
+        .summary(summary)
+        .body(&plain(body));
+    #[cfg(all(unix, not(target_os = "macos")))]
+    shape.urgency(urgency);
+    // A daemon that hangs is one that shows nothing.
+    let limit = Duration::from_millis(NOTIFY_MS);
+    let shown = tokio::time::timeout(limit, shape.show_async()).await;
+    let why = match shown {
+        Ok(Ok(_)) => return true,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "nothing answered in time".to_owned(),
+    };
+    desktop.no_notifications(&why);
+    false
 }
 
 /// Shows a notification; the action a person used, if one was.
 async fn asked(desktop: &Desktop, shape: Notification, gone: &CancellationToken) -> Option<String> {
+    // The end of the application waits a moment for those that are still on the screen.
+    let _on_screen = desktop.shown.token();
     let handle = match shape.show_async().await {
         Ok(handle) => handle,
         Err(error) => {
@@ -158,6 +179,19 @@ async fn asked(desktop: &Desktop, shape: Notification, gone: &CancellationToken)
             return None;
         }
     };
+    let number = handle.id();
+    desktop.leftover.note(number, true).await;
+    let action = listened(desktop, handle, gone).await;
+    desktop.leftover.note(number, false).await;
+    action
+}
+
+/// Waits until it is used, closed, or has no more reason.
+async fn listened(
+    desktop: &Desktop,
+    handle: NotificationHandle,
+    gone: &CancellationToken,
+) -> Option<String> {
     let mut action = None;
     let waiting = handle.wait_for_action_async(|response: &NotificationResponse| {
         action = match response {
@@ -172,7 +206,7 @@ async fn asked(desktop: &Desktop, shape: Notification, gone: &CancellationToken)
             handle.close_async().await;
             return None;
         }
-        () = desktop.host.ended().cancelled() => {
+        () = desktop.host.ending().cancelled() => {
             handle.close_async().await;
             return None;
         }

@@ -8,6 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 use super::host::{Host, Running};
+use super::stop::{Stopped, Unstopped};
 use crate::domain::base::limits::{TRAY_NODES_MAX, TRAY_SETTLE_MS};
 use crate::domain::base::text::one_line;
 use crate::operator::Answer;
@@ -30,6 +31,8 @@ pub enum Mood {
     NeedsYou,
     /// Something is wrong.
     Problem,
+    /// An emergency stop was asked for, and not all is stopped.
+    NotStopped,
 }
 
 /// A node of the mesh.
@@ -69,6 +72,8 @@ pub struct Picture {
     pub why: String,
     /// Whether the emergency stop is latched here.
     pub latched: bool,
+    /// What the last emergency stop left undone, if it did.
+    pub unstopped: Option<String>,
     /// Whether the planner of this node rests; absent where there is none.
     pub planner_rests: Option<bool>,
     /// The nodes, this one first; no more than a tray holds.
@@ -153,6 +158,7 @@ async fn look(running: &Running) -> Answer<Picture> {
         name: one_line(&name, LINE_CHARS),
         why,
         latched,
+        unstopped: None,
         planner_rests,
         nodes: nodes.collect(),
         more_nodes: known.len().saturating_sub(TRAY_NODES_MAX),
@@ -160,22 +166,74 @@ async fn look(running: &Running) -> Answer<Picture> {
     })
 }
 
-/// Follows the node of `host` until the application ends.
-pub async fn follow(host: Arc<Host>, pictures: watch::Sender<Picture>) {
-    let mut runs = host.runs();
+impl Picture {
+    /// It with what the last stop left undone, which matters more than anything else.
+    fn with(mut self, left: Option<&Stopped>) -> Self {
+        if let Some(stopped) = left {
+            self.mood = Mood::NotStopped;
+            self.why = stopped.line();
+            self.unstopped = Some(stopped.line());
+        }
+        self
+    }
+
+    fn of_none() -> Self {
+        Self {
+            why: "no node runs".to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a picture is made from and where it goes.
+struct Easel {
+    stops: Unstopped,
+    pictures: watch::Sender<Picture>,
+    /// Whether the stop was latched when it was looked at last.
+    latched: bool,
+}
+
+impl Easel {
+    fn publish(&mut self, picture: Picture) {
+        // Of a node that does not run nothing is known.
+        if !picture.name.is_empty() {
+            if self.latched && !picture.latched {
+                self.stops.released();
+            }
+            self.latched = picture.latched;
+        }
+        let picture = picture.with(self.stops.now().as_ref());
+        self.pictures.send_if_modified(|now| {
+            let news = *now != picture;
+            *now = picture;
+            news
+        });
+    }
+}
+
+/// Follows the node of `host` and its emergency stops until the application ends.
+pub async fn follow(host: Arc<Host>, stops: Unstopped, pictures: watch::Sender<Picture>) {
+    let (mut runs, mut left) = (host.runs(), stops.watch());
+    let mut easel = Easel {
+        stops,
+        pictures,
+        latched: false,
+    };
     loop {
         let running = runs.borrow_and_update().clone();
         let Some(running) = running else {
-            publish(&pictures, Picture::default());
+            left.mark_unchanged();
+            easel.publish(Picture::of_none());
             tokio::select! {
                 () = host.ended().cancelled() => return,
+                _ = left.changed() => continue,
                 changed = runs.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,
                 },
             }
         };
-        while_it_runs(&running, &pictures).await;
+        while_it_runs(&running, &mut easel, &mut left).await;
         tokio::select! {
             () = host.ended().cancelled() => return,
             changed = runs.changed() => if changed.is_err() { return },
@@ -183,16 +241,22 @@ pub async fn follow(host: Arc<Host>, pictures: watch::Sender<Picture>) {
     }
 }
 
-async fn while_it_runs(running: &Running, pictures: &watch::Sender<Picture>) {
+async fn while_it_runs(
+    running: &Running,
+    easel: &mut Easel,
+    left: &mut watch::Receiver<Option<Stopped>>,
+) {
     let shared = running.door.shared();
     let (mut events, mut proposals) = (shared.events.listen(), shared.proposals_head.subscribe());
     loop {
+        left.mark_unchanged();
         match look(running).await {
-            Ok(picture) => publish(pictures, picture),
+            Ok(picture) => easel.publish(picture),
             Err(refusal) => tracing::debug!("the tray could not look at the node: {refusal}"),
         }
         tokio::select! {
             () = running.over.cancelled() => return,
+            _ = left.changed() => continue,
             heard = events.recv() => if matches!(heard, Err(RecvError::Closed)) { return },
             changed = proposals.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(AGAIN) => continue,
@@ -202,10 +266,44 @@ async fn while_it_runs(running: &Running, pictures: &watch::Sender<Picture>) {
     }
 }
 
-fn publish(pictures: &watch::Sender<Picture>, picture: Picture) {
-    pictures.send_if_modified(|now| {
-        let news = *now != picture;
-        *now = picture;
-        news
-    });
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::super::stop::tests::report;
+    use super::*;
+
+    fn named(latched: bool) -> Picture {
+        Picture {
+            name: "here".to_owned(),
+            mood: Mood::Healthy,
+            latched,
+            ..Picture::default()
+        }
+    }
+
+    #[test]
+    fn what_a_stop_left_undone_shows_over_all_else_until_it_is_released() {
+        let (pictures, seen) = watch::channel(Picture::default());
+        let stops = Unstopped::default();
+        let mut easel = Easel {
+            stops: stops.clone(),
+            pictures,
+            latched: false,
+        };
+        easel.publish(named(false));
+        assert_eq!(seen.borrow().mood, Mood::Healthy);
+        let nodes = [("here", true, true), ("field", false, true)];
+        stops.take(&Stopped::reported(report(&nodes)));
+        easel.publish(named(true));
+        let now = seen.borrow().clone();
+        assert_eq!(now.mood, Mood::NotStopped);
+        assert!(now.why.contains("field") && now.unstopped.is_some());
+        // While the node restarts nothing is known of its latch, and nothing was released.
+        easel.publish(Picture::of_none());
+        assert_eq!(seen.borrow().mood, Mood::NotStopped);
+        easel.publish(named(true));
+        assert_eq!(seen.borrow().mood, Mood::NotStopped);
+        easel.publish(named(false));
+        assert_eq!(seen.borrow().mood, Mood::Healthy);
+    }
 }

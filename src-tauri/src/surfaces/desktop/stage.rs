@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use super::settings::Settings;
+
 /// Where the node inside this process stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "stage", rename_all = "camelCase")]
@@ -51,6 +53,10 @@ pub struct Desk {
     pub tray: bool,
     /// The state directory, for people.
     pub state_dir: String,
+    /// What was chosen for this desktop.
+    pub settings: Settings,
+    /// Whether it starts with the session; absent where that is not offered.
+    pub autostart: Option<bool>,
 }
 
 /// What a person chose on the page that asks.
@@ -79,6 +85,8 @@ mod tests {
             notes: Vec::new(),
             tray: true,
             state_dir: "/x".to_owned(),
+            settings: Settings::default(),
+            autostart: Some(false),
         };
         let text = serde_json::to_value(&desk).unwrap();
         assert_eq!(text["stage"], "keychain");

@@ -7,7 +7,7 @@ use tauri::{AppHandle, Wry};
 use tokio::sync::watch;
 
 use super::icon;
-use super::picture::Picture;
+use super::picture::{Mood, Picture};
 use crate::domain::base::limits::TRAY_PROPOSALS_MAX;
 
 /// What a person chose in the tray.
@@ -23,6 +23,8 @@ pub enum Chosen {
     Pause(bool),
     /// The emergency stop.
     Stop,
+    /// Show what the last emergency stop left undone.
+    Unstopped,
     /// End the application.
     Quit,
 }
@@ -36,6 +38,7 @@ impl Chosen {
             Self::Pause(true) => "pause".to_owned(),
             Self::Pause(false) => "resume".to_owned(),
             Self::Stop => "stop".to_owned(),
+            Self::Unstopped => "unstopped".to_owned(),
             Self::Quit => "quit".to_owned(),
         }
     }
@@ -50,6 +53,7 @@ impl Chosen {
             ("pause", None, None) => Self::Pause(true),
             ("resume", None, None) => Self::Pause(false),
             ("stop", None, None) => Self::Stop,
+            ("unstopped", None, None) => Self::Unstopped,
             ("quit", None, None) => Self::Quit,
             _ => return None,
         };
@@ -78,6 +82,9 @@ fn menu(app: &AppHandle, picture: &Picture) -> tauri::Result<Menu<Wry>> {
         true => "ClawMesh: no node runs".to_owned(),
         false => format!("{}: {}", picture.name, picture.why),
     };
+    if let Some(unstopped) = &picture.unstopped {
+        add(&item(app, &Chosen::Unstopped, &format!("▲ {unstopped}"))?)?;
+    }
     add(&line(app, &head)?)?;
     add(&item(app, &Chosen::Open, "Open ClawMesh")?)?;
     if !picture.waiting.is_empty() {
@@ -141,7 +148,7 @@ pub fn build(
 
 /// Keeps the tray as the picture is.
 pub async fn follow(app: AppHandle, tray: TrayIcon, mut pictures: watch::Receiver<Picture>) {
-    let mut mood = None;
+    let (mut mood, mut why) = (None, None);
     loop {
         let picture = pictures.borrow_and_update().clone();
         let done = menu(&app, &picture).and_then(|menu| tray.set_menu(Some(menu)));
@@ -150,45 +157,19 @@ pub async fn follow(app: AppHandle, tray: TrayIcon, mut pictures: watch::Receive
         }
         if mood != Some(picture.mood) {
             mood = Some(picture.mood);
-            let text = format!("ClawMesh: {}", picture.why);
             let _ = tray.set_icon(Some(icon::of(picture.mood)));
-            let _ = tray.set_tooltip(Some(text));
+            // Beside the icon, where the panel shows text at all.
+            let beside = (picture.mood == Mood::NotStopped).then_some("NOT STOPPED");
+            let _ = tray.set_title(beside);
+        }
+        if why.as_ref() != Some(&picture.why) {
+            let _ = tray.set_tooltip(Some(format!("ClawMesh: {}", picture.why)));
+            why = Some(picture.why.clone());
         }
         if pictures.changed().await.is_err() {
             return;
         }
     }
-}
-
-/// Whether something on this desktop shows tray icons now.
-#[cfg(target_os = "linux")]
-pub fn has_host() -> bool {
-    use gtk::gio;
-    use gtk::glib::VariantTy;
-    use gtk::prelude::ToVariant as _;
-
-    let Ok(bus) = gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE) else {
-        return false;
-    };
-    let args = ("org.kde.StatusNotifierWatcher",).to_variant();
-    let answer = bus.call_sync(
-        Some("org.freedesktop.DBus"),
-        "/org/freedesktop/DBus",
-        "org.freedesktop.DBus",
-        "NameHasOwner",
-        Some(&args),
-        VariantTy::new("(b)").ok(),
-        gio::DBusCallFlags::NO_AUTO_START,
-        500,
-        gio::Cancellable::NONE,
-    );
-    answer.is_ok_and(|a| a.get::<(bool,)>().is_some_and(|(owned,)| owned))
-}
-
-/// Whether something on this desktop shows tray icons now.
-#[cfg(not(target_os = "linux"))]
-pub fn has_host() -> bool {
-    true
 }
 
 #[cfg(test)]
@@ -205,6 +186,7 @@ mod tests {
             Chosen::Pause(true),
             Chosen::Pause(false),
             Chosen::Stop,
+            Chosen::Unstopped,
             Chosen::Quit,
         ] {
             assert_eq!(Chosen::from_id(&chosen.id()), Some(chosen));

@@ -57,14 +57,17 @@ pub fn open(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool) -> tauri::Res
     let (desktop, kept) = (desktop.clone(), window.clone());
     window.on_window_event(move |event| {
         if let WindowEvent::CloseRequested { api, .. } = event {
-            if desktop.in_tray() {
-                api.prevent_close();
-                let _ = kept.hide();
-            } else {
-                // The window stays until the node has ended, and says so.
-                api.prevent_close();
-                kept.app_handle().exit(0);
-            }
+            api.prevent_close();
+            // The bus is asked off this thread, which must not wait for it.
+            let (asked, window) = (desktop.clone(), kept.clone());
+            let _inside = desktop.runtime.enter();
+            desktop.tasks.passing("close", async move {
+                match asked.in_tray_now().await {
+                    true => drop(window.hide()),
+                    // The window stays until the node has ended, and says so.
+                    false => window.app_handle().exit(0),
+                }
+            });
         }
     });
     Ok(())
@@ -94,9 +97,11 @@ fn saves(app: &AppHandle, desktop: &Arc<Desktop>, event: DownloadEvent<'_>) -> b
                 (true, None) => ("Saved", "It is in your downloads.".to_owned()),
                 (false, _) => ("Not saved", "The file could not be written.".to_owned()),
             };
-            let told = notify::tell(desktop.clone(), summary.to_owned(), body);
+            let told = desktop.clone();
             let _inside = desktop.runtime.enter();
-            desktop.tasks.passing("saved", told);
+            desktop.tasks.passing("saved", async move {
+                notify::tell(&told, summary, &body).await;
+            });
             true
         }
         _ => false,
@@ -123,6 +128,12 @@ pub fn show(app: &AppHandle) {
         let _ = window.unminimize();
         let _ = window.set_focus();
     }
+}
+
+/// Whether there is a window and it is not on the screen.
+pub fn is_hidden(app: &AppHandle) -> bool {
+    let window = app.get_webview_window(MAIN);
+    window.is_some_and(|w| w.is_visible().is_ok_and(|visible| !visible))
 }
 
 /// Does what may panic in a library of the system that is missing, and says why it did not work.

@@ -15,12 +15,13 @@ use super::Api;
 use super::answer::Failed;
 use super::console::cookie;
 use crate::adapters::transport::{Slot, host_allowed};
+use crate::domain::base::limits::API_REQUEST_MS;
 use crate::domain::base::{Code, Refusal};
 use crate::operator::access::{AtTheWindow, Scope};
 use crate::operator::browser::Session;
 
 /// How long a request may take until its answer begins.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(API_REQUEST_MS);
 
 /// The header that carries a session's second token.
 const CSRF: &str = "x-clawmesh-csrf";

@@ -78,6 +78,7 @@ pub(super) async fn browser_of(house: House, scope: &str) -> Browser {
     for part in ["clawmesh_1=", "HttpOnly", "SameSite=Strict", "Path=/;"] {
         assert!(set.contains(part), "{set}");
     }
+    assert!(!set.contains("Secure"), "no browser takes it without TLS");
     let cookie = set.split(';').next().unwrap().to_owned();
     let mut browser = Browser {
         house,
@@ -539,4 +540,28 @@ async fn a_metric_over_time_comes_from_the_log_with_its_tier() {
         (&own["own"], &own["fresh"], &own["estop"]),
         (&json!(true), &json!(true), &json!(false))
     );
+}
+
+#[tokio::test]
+async fn a_session_made_over_tls_is_never_sent_without_it() {
+    use crate::adapters::transport::Secure;
+    let house = house().await;
+    let app = app(Door::new(house.opened.shared.clone()), house.tokens.clone());
+    let path = link(&house, &app, "read").await;
+    let mut open = request("GET", &path, &[], "");
+    open.extensions_mut().insert(Secure(true));
+    let (status, headers, _) = send(&app, open).await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    let set = headers["set-cookie"].to_str().unwrap();
+    for part in ["__Host-clawmesh_1=", "; Secure", "HttpOnly", "Path=/;"] {
+        assert!(set.contains(part), "{part} is missing: {set}");
+    }
+    let cookie = set.split(';').next().unwrap();
+    // Whatever else of our name a page without TLS has put beside it.
+    let beside = format!("clawmesh_1=planted; {cookie}");
+    for sent in [cookie, &beside] {
+        let path = format!("{API_ROOT}/session");
+        let asked = request("GET", &path, &[("cookie", sent)], "");
+        assert_eq!(send(&app, asked).await.0, StatusCode::OK, "{sent}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Browsers: the one-time link, its opening, the session and its end; decisions and the emergency
 //! stop, which name the person who asks. The cookie is HttpOnly and of
-//! this site only; it is named after the port, because cookies do not tell ports apart.
+//! this site only; it is named after the port, because cookies do not tell ports apart. One that was made
+//! over TLS is never sent without it, and has a name that nothing without TLS can set.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::Api;
 use super::answer::{Answered, Failed, body, body_or_default, ok};
 use super::auth::{Caller, host};
 use super::site::{self, Page};
+use crate::adapters::transport::Secure;
 use crate::domain::base::limits::BROWSER_SESSION_TTL_MS;
 use crate::domain::base::{Code, Refusal};
 use crate::operator::access::Scope;
@@ -26,33 +28,55 @@ use crate::operator::planner::PauseRequest;
 type Door = State<Arc<Api>>;
 type Sent = Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>;
 
-/// The name of the session cookie of the node at this `Host`.
-fn cookie_name(host: &str) -> String {
+/// The name of the session cookie of the node at this `Host`, made over TLS or not.
+fn cookie_name(host: &str, secure: bool) -> String {
     let port = host.rsplit_once(':').map(|(_, p)| p);
     let port = port.filter(|p| p.bytes().all(|b| b.is_ascii_digit()));
-    format!("clawmesh_{}", port.unwrap_or("80"))
+    let prefix = if secure { "__Host-" } else { "" };
+    format!("{prefix}clawmesh_{}", port.unwrap_or("80"))
 }
 
-/// The session cookie of a request.
+/// The session cookie of a request: the one made over TLS, where the browser sends that.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
-    let name = cookie_name(host(headers)?);
-    let mut found = headers
+    let host = host(headers)?;
+    let names = [true, false].map(|secure| cookie_name(host, secure));
+    let name = names
+        .iter()
+        .find(|name| named(headers, name).next().is_some())?;
+    let mut found = named(headers, name);
+    let value = found.next()?;
+    // Two of the same name: somebody put one there, and which is ours cannot be told.
+    found.next().is_none().then_some(value)
+}
+
+/// The values of every cookie of this name.
+fn named<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(n, _)| *n == name);
-    let value = found.next()?.1.to_owned();
-    // Two of the same name: somebody put one there, and which is ours cannot be told.
-    found.next().is_none().then_some(value)
+        .filter(move |(n, _)| *n == name)
+        .map(|(_, value)| value.to_owned())
 }
 
-fn set_cookie(headers: &HeaderMap, value: &str, max_age_ms: u64) -> Option<HeaderValue> {
-    let name = cookie_name(host(headers)?);
+fn set_cookie(
+    headers: &HeaderMap,
+    secure: bool,
+    value: &str,
+    max_age_ms: u64,
+) -> Option<HeaderValue> {
+    let name = cookie_name(host(headers)?, secure);
     let age = max_age_ms / 1_000;
-    let text = format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict");
+    let only = if secure { "; Secure" } else { "" };
+    let text = format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{only}");
     HeaderValue::from_str(&text).ok()
+}
+
+/// Whether a request came over TLS; what no socket brought did not.
+fn over_tls(secure: Option<Extension<Secure>>) -> bool {
+    secure.is_some_and(|Extension(Secure(secure))| secure)
 }
 
 /// Makes a one-time link. Only a token makes one: a session cannot breed another.
@@ -98,6 +122,7 @@ pub(super) struct OpenAsked {
 /// Opens a session with a one-time code and goes on to the console.
 pub(super) async fn open(
     State(api): Door,
+    secure: Option<Extension<Secure>>,
     headers: HeaderMap,
     asked: Result<Query<OpenAsked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
@@ -111,7 +136,8 @@ pub(super) async fn open(
     let code = asked.map(|Query(q)| q.code).unwrap_or_default();
     match api.browsers.open(&code, now) {
         Ok((value, session)) => {
-            let Some(cookie) = set_cookie(&headers, &value, BROWSER_SESSION_TTL_MS) else {
+            let made = set_cookie(&headers, over_tls(secure), &value, BROWSER_SESSION_TTL_MS);
+            let Some(cookie) = made else {
                 return site::page(StatusCode::BAD_REQUEST, &Page::BadHost);
             };
             api.door.session_opened(&session).await;
@@ -183,6 +209,7 @@ pub(super) async fn session(State(api): Door, Extension(caller): Extension<Calle
 pub(super) async fn end(
     State(api): Door,
     Extension(caller): Extension<Caller>,
+    secure: Option<Extension<Secure>>,
     headers: HeaderMap,
 ) -> Answered {
     let Caller::Session(session) = caller else {
@@ -193,7 +220,7 @@ pub(super) async fn end(
         api.door.session_ended(&session).await;
     }
     let mut response = ok(&EndedView { ended });
-    if let Some(cookie) = set_cookie(&headers, "", 0) {
+    if let Some(cookie) = set_cookie(&headers, over_tls(secure), "", 0) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(response)

@@ -16,7 +16,7 @@ use super::{Api, openapi, site};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::audit_export::Export;
 use crate::operator::dto::{ExplainRequest, GrantChange, Why};
-use crate::operator::queries::{EventQuery, FactQuery, FrameQuery};
+use crate::operator::queries::{EventQuery, FactQuery, FrameQuery, ProposalQuery};
 use crate::operator::series::SeriesQuery;
 
 type Door = State<Arc<Api>>;
@@ -228,10 +228,14 @@ pub(super) async fn events(State(api): Door, asked: Asked<EventsAsked>) -> Answe
 pub(super) struct ProposalsAsked {
     #[serde(default)]
     all: bool,
+    before: Option<String>,
+    limit: Option<usize>,
 }
 
 pub(super) async fn proposals(State(api): Door, asked: Asked<ProposalsAsked>) -> Answered {
-    Ok(ok(&api.door.proposals(query(asked)?.all).await?))
+    let ProposalsAsked { all, before, limit } = query(asked)?;
+    let query = ProposalQuery { all, before, limit };
+    Ok(ok(&api.door.proposals_page(query).await?))
 }
 
 pub(super) async fn proposal(State(api): Door, Path(id): Path<String>) -> Answered {

@@ -27,15 +27,12 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use self::handlers as h;
-use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
+use crate::domain::base::limits::{EVENT_STREAMS_MAX, HTTP_BODY_MAX_BYTES};
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
 use crate::operator::browser::Browsers;
 use crate::operator::console::PassphraseGate;
 use crate::operator::enrolling::EnrolRequests;
-
-/// Most event streams at once.
-const STREAMS_MAX: usize = 32;
 
 /// What every handler works with.
 pub(crate) struct Api {
@@ -150,7 +147,7 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         passphrases: PassphraseGate::default(),
         enrolling: EnrolRequests::default(),
         registry,
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
     });
     Router::new()
         .route("/healthz", get(h::healthz))

@@ -268,8 +268,16 @@ pub const ROUTES: &[Route] = &[
         &[("since", "integer")],
     ),
     asked(
-        get("/proposals", "[ProposalView]", "Open proposals, or all."),
-        &[("all", "boolean")],
+        get(
+            "/proposals",
+            "[ProposalView]",
+            "Open proposals, or all, newest first; of more than fit, those that follow the id `before`.",
+        ),
+        &[
+            ("all", "boolean"),
+            ("before", "string"),
+            ("limit", "integer"),
+        ],
     ),
     get(
         "/proposals/{id}",

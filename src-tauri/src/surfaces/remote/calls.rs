@@ -3,6 +3,7 @@
 use hyper::Method;
 
 use super::{Asked, Remote, Sink, escaped, with};
+use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::gate::SignedDecision;
 use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
@@ -102,17 +103,23 @@ impl Remote {
         .await
     }
 
-    /// Open proposals, or all.
+    /// Open proposals, or all, newest first, however many there are.
     ///
     /// # Errors
     /// As [`Remote::status`].
     pub async fn proposals(&self, all: bool) -> Asked<Vec<ProposalView>> {
-        self.get(if all {
-            "/proposals?all=true"
-        } else {
-            "/proposals"
-        })
-        .await
+        let all = all.then_some("true");
+        let mut listed: Vec<ProposalView> = Vec::new();
+        loop {
+            let before = listed.last().map(|p| p.id.clone());
+            let asked = [("all", all), ("before", before.as_deref())];
+            let mut page: Vec<ProposalView> = self.get(&with("/proposals", &asked)).await?;
+            let full = page.len() >= QUERY_MAX;
+            listed.append(&mut page);
+            if !full {
+                return Ok(listed);
+            }
+        }
     }
 
     /// A proposal with the record its executor signed.

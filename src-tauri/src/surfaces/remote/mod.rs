@@ -20,18 +20,16 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
 use crate::adapters::paths::StateDir;
+use crate::domain::base::limits::{
+    REMOTE_ANSWER_MAX_BYTES, REMOTE_ANSWER_MS, REMOTE_CONNECT_MS, RUN_FILE_MAX_BYTES,
+};
 use crate::operator::access::{API_ROOT, Scope, Tokens, TokensError};
 use crate::operator::dto::ErrorBody;
 
 /// How long the node may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(REMOTE_CONNECT_MS);
 /// How long an answer may take; a little more than the node gives itself.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Largest answer, in bytes.
-const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Largest `run.json`, in bytes.
-const RUN_FILE_MAX_BYTES: u64 = 4_096;
-
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(REMOTE_ANSWER_MS);
 /// Why the running node could not be asked, or what it answered instead.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
@@ -291,7 +289,7 @@ impl Remote {
                     .await
                     .map(|()| (status, Bytes::new()));
             }
-            let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES)
+            let body = Limited::new(response.into_body(), REMOTE_ANSWER_MAX_BYTES)
                 .collect()
                 .await;
             let body = body.map_err(|e| RemoteError::Answer {

@@ -111,6 +111,17 @@ fn a_proposal_is_found_by_id_prefix_draft_intent_and_evidence() {
     assert_eq!(proposals::open_list(&c, 10).unwrap().len(), 4);
     assert_eq!(proposals::own_open(&c, 10).unwrap().len(), 3);
     assert_eq!(proposals::waiting_count(&c).unwrap(), 3);
+    let all = proposals::list(&c, false, 10).unwrap();
+    for (n, row) in all.iter().enumerate() {
+        let after = proposals::list_after(&c, false, (row.created_at, &row.id), 10).unwrap();
+        assert_eq!(after[..], all[n + 1..], "the rest of the list");
+    }
+    // Of one moment and read page by page, none is left out and none comes twice.
+    for page in [1, 2, 3, 10] {
+        let all = proposals::own_open_all(&c, page).unwrap();
+        let ids: Vec<&str> = all.iter().map(|r| r.id.as_str()).collect();
+        assert_eq!(ids, ["aa-1", "aa-2", "b"], "{page} at a time");
+    }
 }
 
 #[test]

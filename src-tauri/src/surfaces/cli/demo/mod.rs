@@ -2,7 +2,8 @@
 //!
 //! `prepare` makes two state directories that `start` could run by itself; here they are run as
 //! children, their output is prefixed, and a guide says what to try. Killing a child is part of the
-//! demonstration: the demo says how it ended and how to start it again, and stays up.
+//! demonstration: the demo says how it ended and how to start it again, and stays up for the other.
+//! With no child left there is no demo: it ends with an error that says how each of them ended.
 
 mod prepare;
 
@@ -82,16 +83,24 @@ async fn serve(
     let mut guided = false;
     let signal = start::signal();
     tokio::pin!(signal);
-    loop {
+    let mut over: Vec<String> = Vec::new();
+    while over.len() < 2 {
         tokio::select! {
             got = &mut signal => return got,
             ended = center.step() => {
-                center.report(program, &prepared.center, ended, guided)?;
+                let well = ended.as_ref().is_ok_and(ExitStatus::success);
+                let how = center.report(program, &prepared.center, ended, guided)?;
                 if window {
-                    return Ok(());
+                    return match well {
+                        true => Ok(()),
+                        false => Err(Failure::failed(how)),
+                    };
                 }
+                over.push(how);
             }
-            ended = field.step() => field.report(program, &prepared.field, ended, guided)?,
+            ended = field.step() => {
+                over.push(field.report(program, &prepared.field, ended, guided)?);
+            }
             () = &mut ready, if !guided => {
                 guided = true;
                 guide(program, prepared, center.pid, field.pid);
@@ -101,6 +110,10 @@ async fn serve(
             }
         }
     }
+    Err(Failure::failed(format!(
+        "no node of the demo is left: {}",
+        over.join("; ")
+    )))
 }
 
 /// Waits until both nodes answer and are connected to each other.
@@ -183,13 +196,14 @@ impl Process {
         }
     }
 
+    /// Says how it ended, and gives the same as a sentence.
     fn report(
         &self,
         program: &Path,
         side: &Side,
         ended: std::io::Result<ExitStatus>,
         guided: bool,
-    ) -> Done {
+    ) -> Result<String, Failure> {
         let how = match &ended {
             Ok(status) => how_ended(*status),
             Err(error) => format!("ended, and the system does not say how: {error}"),
@@ -202,11 +216,9 @@ impl Process {
                 "the {name} node {how} before it was ready; its lines above say why"
             )));
         }
-        out::line(&format!(
-            "The {name} node (pid {}) {how}. Start it again with: {again}",
-            self.pid
-        ));
-        Ok(())
+        let told = format!("the {name} node (pid {}) {how}", self.pid);
+        out::line(&format!("T{}. Start it again with: {again}", &told[1..]));
+        Ok(told)
     }
 
     /// Asks the child to end by closing its stdin, and kills it if it does not.

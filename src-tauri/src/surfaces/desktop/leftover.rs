@@ -1,0 +1,174 @@
+//! Notifications of a run that was cut short: they stay on the screen, and their buttons do nothing. What
+//! is shown is written down, and the next start takes off what is still there, if the same program shows
+//! notifications as did then: a number of one means nothing to another.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapters::paths::{StateDir, write_private};
+
+/// What is shown, in the state directory.
+const FILE: &str = "desktop-notifications.json";
+/// Largest file of them that is read, in bytes.
+const FILE_MAX_BYTES: u64 = 16_384;
+/// Most of them that are written down.
+const KEPT_MAX: usize = 64;
+
+/// What is on the screen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shown {
+    /// The unique name, on the session bus, of the program that shows them.
+    by: String,
+    numbers: BTreeSet<u32>,
+}
+
+/// The book of what is on the screen.
+#[derive(Debug, Clone)]
+pub struct Leftover {
+    file: PathBuf,
+    shown: Arc<Mutex<Shown>>,
+}
+
+impl Leftover {
+    /// The book of a state directory; nothing is shown yet.
+    pub fn new(dir: &StateDir) -> Self {
+        Self {
+            file: dir.root().join(FILE),
+            shown: Arc::default(),
+        }
+    }
+
+    /// One is on the screen now, or no more.
+    pub async fn note(&self, number: u32, on_screen: bool) {
+        let book = self.clone();
+        let work = move || book.write(number, on_screen);
+        let _ = tokio::task::spawn_blocking(work).await;
+    }
+
+    fn write(&self, number: u32, on_screen: bool) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if on_screen {
+            if shown.numbers.len() >= KEPT_MAX {
+                return;
+            }
+            shown.by = bus::who_shows().unwrap_or_default();
+            shown.numbers.insert(number);
+        } else {
+            shown.numbers.remove(&number);
+        }
+        let text = serde_json::to_vec(&*shown).unwrap_or_default();
+        let written = match shown.numbers.is_empty() {
+            true => std::fs::remove_file(&self.file).map_err(|e| e.to_string()),
+            false => write_private(&self.file, &text).map_err(|e| e.to_string()),
+        };
+        if let Err(error) = written {
+            tracing::debug!(%error, "what is on the screen could not be written down");
+        }
+    }
+
+    /// Takes off what the run before left on the screen.
+    pub async fn take_off(&self) {
+        let book = self.clone();
+        let work = move || {
+            let left = book.left();
+            let _ = std::fs::remove_file(&book.file);
+            let same = !left.by.is_empty() && bus::who_shows() == Some(left.by);
+            for number in left.numbers.into_iter().filter(|_| same) {
+                bus::close(number);
+            }
+        };
+        let _ = tokio::task::spawn_blocking(work).await;
+    }
+
+    fn left(&self) -> Shown {
+        let small = std::fs::metadata(&self.file).is_ok_and(|m| m.len() <= FILE_MAX_BYTES);
+        let text = match small {
+            true => std::fs::read_to_string(&self.file).unwrap_or_default(),
+            false => String::new(),
+        };
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+}
+
+/// The session bus; every call may block for a moment.
+#[cfg(target_os = "linux")]
+mod bus {
+    use gtk::gio;
+    use gtk::glib::{Variant, VariantTy};
+    use gtk::prelude::ToVariant as _;
+
+    const PATIENCE_MS: i32 = 500;
+    const NOTIFICATIONS: &str = "org.freedesktop.Notifications";
+
+    fn call(to: &str, path: &str, method: &str, args: &Variant, answer: &str) -> Option<Variant> {
+        let bus = gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE).ok()?;
+        bus.call_sync(
+            Some(to),
+            path,
+            to,
+            method,
+            Some(args),
+            VariantTy::new(answer).ok(),
+            gio::DBusCallFlags::NO_AUTO_START,
+            PATIENCE_MS,
+            gio::Cancellable::NONE,
+        )
+        .ok()
+    }
+
+    pub fn who_shows() -> Option<String> {
+        let bus = "org.freedesktop.DBus";
+        let args = (NOTIFICATIONS,).to_variant();
+        let owner = call(bus, "/org/freedesktop/DBus", "GetNameOwner", &args, "(s)")?;
+        owner.get::<(String,)>().map(|(name,)| name)
+    }
+
+    pub fn close(number: u32) {
+        let path = "/org/freedesktop/Notifications";
+        let args = (number,).to_variant();
+        let _ = call(NOTIFICATIONS, path, "CloseNotification", &args, "()");
+    }
+}
+
+/// Elsewhere notifications go with the program that showed them.
+#[cfg(not(target_os = "linux"))]
+mod bus {
+    pub fn who_shows() -> Option<String> {
+        None
+    }
+
+    pub fn close(_number: u32) {}
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_written_down_and_goes_with_the_last_of_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(temp.path());
+        let book = Leftover::new(&dir);
+        book.write(7, true);
+        book.write(8, true);
+        book.write(7, false);
+        assert_eq!(Leftover::new(&dir).left().numbers, BTreeSet::from([8]));
+        for number in 0..1_000 {
+            book.write(number, true);
+        }
+        assert_eq!(Leftover::new(&dir).left().numbers.len(), KEPT_MAX);
+        for number in 0..1_000 {
+            book.write(number, false);
+        }
+        assert!(!temp.path().join(FILE).exists());
+        for bad in ["", "{", "[1]", r#"{"by":"x","numbers":[-1]}"#] {
+            std::fs::write(temp.path().join(FILE), bad).unwrap();
+            assert_eq!(Leftover::new(&dir).left(), Shown::default());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The person at this desktop: with a new identity they get an operator key in the same place, enrolled
+//! at this node. A note in the state directory says that this is still to be done; it is written before
+//! the identity and goes when the person is enrolled, so that a start which was cut short, or whose
+//! keychain was closed, is finished by a later one. A directory that the window did not begin, a
+//! demonstration, and a person who was revoked are left as they are.
+
+use std::path::PathBuf;
+
+use crate::adapters::clock::{Clock as _, SystemClock};
+use crate::adapters::keystore::keychain::{Keychain, identity_is_ours};
+use crate::adapters::keystore::{self, KeyError, OperatorCard};
+use crate::adapters::paths::{PathError, StateDir};
+use crate::adapters::random::SharedRandom;
+use crate::domain::base::text::one_line;
+use crate::operator::Door;
+use crate::operator::dto::{OperatorEnroll, OperatorView};
+
+/// What lies in the state directory while the person is not enrolled yet.
+const NOTE: &str = "desktop-first-start";
+/// Longest name of a person, in characters.
+const NAME_CHARS: usize = 64;
+
+/// Where new keys are put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// In the system's keychain.
+    Keychain,
+    /// In owner-only files.
+    File,
+}
+
+fn note(dir: &StateDir) -> PathBuf {
+    dir.root().join(NOTE)
+}
+
+/// Notes down, before a first start makes the identity, that the person comes after it.
+///
+/// # Errors
+/// What the system said.
+pub fn begin(dir: &StateDir) -> Result<(), PathError> {
+    if dir.identity_file().exists() {
+        return Ok(());
+    }
+    dir.prepare()?;
+    dir.write_private(
+        &note(dir),
+        b"the operator key of this desktop is still to be made\n",
+    )
+}
+
+/// Makes the person's key and enrols it, if that is still to be done here.
+///
+/// # Errors
+/// Why it could not be done now, as a sentence; a later start tries again.
+pub async fn finish(
+    door: &Door,
+    keychain: &Keychain,
+    dir: &StateDir,
+    home: Home,
+) -> Result<(), String> {
+    if door.shared().config.demo {
+        return Ok(());
+    }
+    let card = keystore::operator_card(dir).map_err(|e| e.to_string())?;
+    let people = door.operators().await.map_err(|e| e.to_string())?;
+    if !is_due(dir, card.as_ref(), &people)? {
+        let _ = std::fs::remove_file(note(dir));
+        return Ok(());
+    }
+    let (public_key, name) = match card {
+        Some(card) => (card.public.to_text(), card.name),
+        None => make(keychain, dir, home).await?,
+    };
+    let enroll = OperatorEnroll {
+        public_key,
+        name,
+        level: "L2".to_owned(),
+        days: None,
+    };
+    let enrolled = door.operator_enroll(&enroll).await;
+    enrolled.map_err(|e| e.to_string())?;
+    let _ = std::fs::remove_file(note(dir));
+    Ok(())
+}
+
+/// Whether somebody is still to be enrolled: the first start of this window was not finished, or an
+/// earlier version left an identity in the keychain and nobody who could decide.
+fn is_due(
+    dir: &StateDir,
+    card: Option<&OperatorCard>,
+    people: &[OperatorView],
+) -> Result<bool, String> {
+    // Whoever was ever known here, revoked or not, is not made known again.
+    if card.is_some_and(|c| people.iter().any(|p| p.operator_id == c.id.to_string())) {
+        return Ok(false);
+    }
+    let begun = note(dir).exists();
+    let ours = || identity_is_ours(dir).map_err(|e| e.to_string());
+    Ok(begun || (people.is_empty() && ours()?))
+}
+
+async fn make(keychain: &Keychain, dir: &StateDir, home: Home) -> Result<(String, String), String> {
+    let fresh = SharedRandom::system().bytes().map_err(|e| e.to_string())?;
+    let (keychain, dir) = (keychain.clone(), dir.clone());
+    let now = SystemClock::default().now();
+    let person = std::env::var("USER").unwrap_or_default();
+    let person = one_line(person.trim(), NAME_CHARS);
+    let person = match person.is_empty() {
+        true => "operator".to_owned(),
+        false => person,
+    };
+    let made = tokio::task::spawn_blocking(move || {
+        let named = match home {
+            Home::Keychain => keychain.create_operator_key(&dir, &person, fresh, now)?,
+            Home::File => keystore::create_operator_key(&dir, &person, fresh, now)?,
+        };
+        Ok::<_, KeyError>((named.key.public().to_text(), named.name))
+    });
+    let made = made.await.map_err(|e| e.to_string())?;
+    made.map_err(|e| e.to_string())
+}
