@@ -1,5 +1,7 @@
 // Where the keys lie, and what the window says where the node cannot start.
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { BIN, Lab, until } from "./lab.mjs";
@@ -100,4 +102,29 @@ test("a directory that another node holds is named, and tried again when asked",
     await lab.run("/usr/bin/python3", [new URL("close.py", import.meta.url).pathname, id]);
     await window.ended(pid);
   });
+});
+
+test("the usual port in other hands is stepped over, unless a person chose it", async () => {
+  // If this machine has it in use already, so much the better.
+  const holder = createServer().listen(18_789, "127.0.0.1");
+  await new Promise((done) => holder.once("listening", done).once("error", done));
+  try {
+    await within({ tray: true, keychain: "open" }, async (lab) => {
+      const dir = lab.fresh("state");
+      const config = join(dir, "config.toml");
+      const without = readFileSync(config, "utf8").replace(/^port = 0\n/m, "");
+      writeFileSync(config, without);
+      let window = await lab.window(dir);
+      await window.sees(/First steps|Needs you/);
+      const { port } = await lab.json(dir, "status");
+      assert.ok(port > 18_789, `it listens on ${port}`);
+      await quit(window);
+      writeFileSync(config, `${without}port = 18789\n`);
+      window = await lab.window(dir);
+      await window.sees(/does not run[^]*port 18789[^]*in use/);
+      await window.press(await window.button("Quit"));
+    });
+  } finally {
+    holder.close();
+  }
 });
