@@ -15,6 +15,7 @@ export const PAGES = [
   ["approvals", "/approvals"],
   ["topology", "/topology"],
   ["topology-list", "/topology?view=list"],
+  ["twin", "/twin"],
   ["telemetry", "/telemetry"],
   ["command", "/command"],
   ["world", "/world"],

@@ -35,6 +35,7 @@ test("German is chosen in Settings, spoken everywhere at once, kept, and taken b
     "Übersicht",
     "Freigaben",
     "Topologie",
+    "Abbild",
     "Telemetrie",
     "Befehle",
     "Lage",

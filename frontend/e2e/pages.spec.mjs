@@ -60,6 +60,8 @@ const REAL = {
     (await l.center.api("GET", "/topology")).links[0].posture,
   ],
   "topology-list": async () => [l.center.name, l.field.name, (await l.center.api("GET", "/status")).version],
+  // No site is drawn here: what to write, and where.
+  twin: async () => [(await l.center.api("GET", "/twin")).file, "site.toml"],
   telemetry: async () => {
     const world = await l.center.api("GET", "/world");
     // Grouped by its first part: "cpu", then "load".
@@ -182,6 +184,7 @@ test("the palette opens every page, a node, a proposal and a metric without a mo
   const names = [
     "Approvals",
     "Topology",
+    "Twin",
     "Telemetry",
     "Command",
     "World",

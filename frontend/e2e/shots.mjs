@@ -1,7 +1,8 @@
 // Screenshots of every page, from real nodes: node e2e/shots.mjs DIR [page…]
 // Light and dark at 1280×800, and a phone in light.
 // CLAWMESH_LANGUAGE=de speaks another language; ALL=1 adds a large screen and the phone in the dark.
-import { mkdirSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { lab, loaded, PAGES } from "./lab.mjs";
 import { PASSPHRASE, until } from "./nodes.mjs";
 
@@ -19,6 +20,13 @@ params = { durationSec = 10 }
 const l = await lab({ demo: true, mesh: "demo farm", names: ["ops-main", "field-jetson"], rules });
 try {
   const { center } = l;
+  // The farm of the demo, with the field node under the name it has here.
+  copyFileSync("../plan.example.svg", join(center.dir, "plan.svg"));
+  const site = readFileSync("../site.example.toml", "utf8");
+  writeFileSync(
+    join(center.dir, "site.toml"),
+    site.replaceAll('device = "field"', `device = "${l.field.name}"`),
+  );
   const decide = (p, decision, reason) =>
     center.api("POST", "/console/decide", {
       proposalId: p.id,
@@ -45,6 +53,7 @@ try {
     ...PAGES.filter(([name]) => name !== "trace"),
     ["approvals", `/approvals?id=${waiting.id}`],
     ["approvals-decided", `/approvals?id=${done.id}`],
+    ["twin-zone", "/twin?zone=north-bed"],
     ["topology-node", `/topology?node=${l.field.id}`],
     ["telemetry", "/telemetry?m=moisture&range=5m"],
     ["frame", `/world?tab=frames&frame=${fact.frameId}`],

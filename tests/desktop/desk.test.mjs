@@ -200,7 +200,8 @@ test("what a killed run left on the screen is taken off, and told again once", a
     const first = await lab.window(dir);
     await until("the notification", async () => (await lab.shown()) === 1);
     const pid = await first.pid();
-    await until("it is written down", () => lab.read(dir, "desktop-notifications.json"));
+    const written = () => JSON.parse(lab.read(dir, "desktop-notifications.json") ?? "null")?.numbers[0];
+    const old = await until("it is written down", written);
     process.kill(pid, "SIGKILL");
     await first.ended(pid);
     assert.equal(await lab.shown(), 1, "it is still there, with nobody behind it");
@@ -209,7 +210,8 @@ test("what a killed run left on the screen is taken off, and told again once", a
     const rejected = await until("the one that waits", async () =>
       (await lab.json(dir, "proposals")).find((p) => p.status === "awaiting_approval"),
     );
-    await until("one again", async () => (await lab.shown()) === 1);
+    await until("its own", () => written() && written() !== old);
+    await until("and no other", async () => (await lab.shown()) === 1);
     await lab.button("Reject");
     const status = async () => (await lab.json(dir, "proposals", "--all")).find((p) => p.id === rejected.id)?.status;
     await until("it is alive", async () => (await status()) === "rejected");

@@ -208,7 +208,8 @@ impl Pair {
     fn connected(&self) {
         eventually("the two are connected", || {
             let peers = self.centre.json(&["peers"]);
-            (!peers.as_array().unwrap().is_empty()).then_some(())
+            let linked = |p: &Value| p["state"] == "connected";
+            peers.as_array().unwrap().iter().any(linked).then_some(())
         });
     }
 }

@@ -32,3 +32,4 @@ mod recorded;
 mod records;
 mod starting;
 mod topology;
+mod twin;

@@ -7,7 +7,7 @@ use super::scan::{self, Path, Token};
 const TIERS: [&str; 5] = ["domain", "adapters", "node", "operator", "surfaces"];
 
 /// The rooms of `domain` in order. A room may name itself and what stands before it.
-const DOMAIN_ROOMS: [&str; 13] = [
+const DOMAIN_ROOMS: [&str; 14] = [
     "base",
     "identity",
     "capability",
@@ -21,6 +21,7 @@ const DOMAIN_ROOMS: [&str; 13] = [
     "plan",
     "proposal",
     "router",
+    "site",
 ];
 
 /// The one part of `surfaces` that other surfaces may name: the client of our own HTTP API.

@@ -2,7 +2,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { action } from "@/lib/format";
 import { statusWord, t } from "@/lib/i18n";
-import { useProposals, useTopology, useWorld } from "@/node/reads";
+import { useProposals, useTopology, useTwin, useWorld } from "@/node/reads";
 import { cx, Dialog, Txt } from "@/ui/kit";
 import { PAGES } from "./pages";
 
@@ -21,6 +21,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const topology = useTopology().data;
   const proposals = useProposals().data;
   const world = useWorld().data;
+  const twin = useTwin().data;
   const all: Hit[] = [
     ...PAGES.map(([to, name]) => ({ id: to, text: t(name), kind: t("page"), to: to as string, search: {} })),
     ...(topology?.nodes ?? []).map((n) => ({
@@ -45,6 +46,14 @@ export function Palette({ onClose }: { onClose: () => void }) {
       search: { m },
     })),
   ];
+  for (const site of twin?.sites ?? []) {
+    const at = (search: Record<string, string>) => ({ kind: t("twin"), to: "/twin", search });
+    all.push({ id: `site:${site.id}`, text: site.name, ...at({ site: site.id }) });
+    for (const z of site.zones)
+      all.push({ id: `zone:${site.id}:${z.id}`, text: z.name, ...at({ site: site.id, zone: z.id }) });
+    for (const a of site.assets)
+      all.push({ id: `asset:${site.id}:${a.id}`, text: a.name, ...at({ site: site.id, asset: a.id }) });
+  }
   const words = asked.toLowerCase().split(/\s+/).filter(Boolean);
   const hits = all
     .filter((h) => words.every((w) => `${h.text} ${h.kind} ${h.id}`.toLowerCase().includes(w)))

@@ -4,6 +4,7 @@ export const PAGES = [
   ["/", "overview", "M3 11 12 4l9 7v9h-6v-6H9v6H3z"],
   ["/approvals", "approvals", "M4 5h16v11H9l-5 4zM8.5 10.5l2.5 2.5 4.5-4.5"],
   ["/topology", "topology", "M5 3.5h4v4H5zM15 9h4v4h-4zM6 17h4v4H6zM9 6l6 4M10 18.5l5.5-5"],
+  ["/twin", "twin", "M3 6l6-2.5 6 2.5 6-2.5v14.5l-6 2.5-6-2.5-6 2.5zM9 3.5v14.5M15 6v14.5"],
   ["/telemetry", "telemetry", "M3 12h4l3-7 4 14 3-7h4"],
   ["/command", "command", "M4 5h16v14H4zM8 9l3 3-3 3M13 15h4"],
   ["/world", "world", "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM3 12h18M12 3c-5 5-5 13 0 18 5-5 5-13 0-18"],

@@ -24,6 +24,7 @@ const page = <P extends string>(path: P, load: () => Promise<Record<string, unkn
 const routes = root.addChildren([
   page("/", () => import("@/features/overview/View")),
   page("/topology", () => import("@/features/topology/View")),
+  page("/twin", () => import("@/features/twin/View")),
   page("/telemetry", () => import("@/features/telemetry/View")),
   page("/command", () => import("@/features/command/View")),
   page("/approvals", () => import("@/features/approvals/View")),

@@ -2940,6 +2940,106 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/twin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sites with their zones and assets, as site.toml places them, or what is wrong with it.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["TwinView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/twin/plans/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The plan of a site, an SVG image; `v` is its version and changes nothing.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    v?: string;
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "image/svg+xml": string;
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/world": {
         parameters: {
             query?: never;
@@ -4129,6 +4229,133 @@ export interface components {
             /** @description Ed25519, base64url without padding. */
             signature: string;
         };
+        /** @description Something that stands in a site. */
+        SiteAsset: {
+            /** @description The actuator it is. */
+            actuator?: string | null;
+            device?: components["schemas"]["SiteDevice"] | null;
+            /** @description Its id. */
+            id: string;
+            /** @description What it is, for example `valve`. */
+            kind: string;
+            /** @description Its name. */
+            name: string;
+            /** @description The metric it reads. */
+            sensor?: string | null;
+            /**
+             * Format: double
+             * @description Where it stands: to the right.
+             */
+            x: number;
+            /**
+             * Format: double
+             * @description Where it stands: down.
+             */
+            y: number;
+            /** @description The id of its zone. */
+            zone?: string | null;
+        };
+        /** @description A device as a site names it. */
+        SiteDevice: {
+            /** @description Its id; absent if no device, or more than one, is called so. */
+            deviceId?: string | null;
+            /** @description Its id or name, as written. */
+            written: string;
+        };
+        /** @description Files to begin with. */
+        SiteExample: {
+            /** @description The plan it names. */
+            plan: string;
+            /** @description A `site.toml`. */
+            site: string;
+        };
+        /** @description Something measured in a zone. */
+        SiteMetric: {
+            /** @description Whether the limits are those of this node's policy and planner. */
+            fromPolicy: boolean;
+            /**
+             * Format: double
+             * @description Above this is outside.
+             */
+            high?: number | null;
+            /**
+             * Format: double
+             * @description Below this is outside.
+             */
+            low?: number | null;
+            /** @description What readings call it. */
+            metric: string;
+            /**
+             * Format: double
+             * @description How close to a limit is near; absent for a tenth.
+             */
+            near?: number | null;
+            /** @description The rules that set them. */
+            rules: string[];
+            /**
+             * Format: int64
+             * @description The age after which a value is old, in milliseconds.
+             */
+            staleMs: number;
+            /** @description The unit that is expected. */
+            unit?: string | null;
+        };
+        /** @description A mistake in `site.toml` or a plan. */
+        SiteProblem: {
+            /** @description The key; absent for the file as a whole. */
+            key?: string | null;
+            /** @description The line of `site.toml`; absent for the file as a whole. */
+            line?: number | null;
+            /** @description What is wrong and what would be right. */
+            message: string;
+        };
+        /** @description A site. */
+        SiteView: {
+            /** @description What stands in it. */
+            assets: components["schemas"]["SiteAsset"][];
+            /**
+             * Format: double
+             * @description The height.
+             */
+            height: number;
+            /** @description Its id. */
+            id: string;
+            /** @description Its name. */
+            name: string;
+            /** @description The address of its plan below the API's root; it changes with the plan. */
+            plan: string;
+            /**
+             * Format: double
+             * @description The width.
+             */
+            width: number;
+            /**
+             * Format: double
+             * @description The left edge of the plan, in its units.
+             */
+            x: number;
+            /**
+             * Format: double
+             * @description The upper edge.
+             */
+            y: number;
+            /** @description Its zones. */
+            zones: components["schemas"]["SiteZone"][];
+        };
+        /** @description A zone of a site. */
+        SiteZone: {
+            device?: components["schemas"]["SiteDevice"] | null;
+            /** @description Its id. */
+            id: string;
+            /** @description What is measured in it. */
+            metrics: components["schemas"]["SiteMetric"][];
+            /** @description Its name. */
+            name: string;
+            /** @description Its corners, each as x and y. */
+            outline: number[][];
+            /** @description What readings call it. */
+            zone: string;
+        };
         /** @description Where a proposal stands after a decision. */
         Standing: {
             /**
@@ -4323,6 +4550,8 @@ export interface components {
             role?: string | null;
             /** @description What is known of the signature: `verified`, `first-hand` or `unverifiable`. */
             signature?: string | null;
+            /** @description The name of the site it is placed in, as this node's `site.toml` says. */
+            site?: string | null;
             /**
              * Format: int64
              * @description Since when it runs, as it says.
@@ -4405,6 +4634,18 @@ export interface components {
              * @description When it was revoked.
              */
             revokedAt?: number | null;
+        };
+        /** @description All sites of this node, or what is wrong with its file. */
+        TwinView: {
+            example?: components["schemas"]["SiteExample"] | null;
+            /** @description The file they are written in. */
+            file: string;
+            /** @description Whether it is there. */
+            present: boolean;
+            /** @description What is wrong with it; then there are no sites. */
+            problems: components["schemas"]["SiteProblem"][];
+            /** @description The sites. */
+            sites: components["schemas"]["SiteView"][];
         };
         /** @description Why something is taken back. */
         Why: {

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
-import type { NodeEvent } from "@/node/client";
 import { alerting } from "./alerts";
+
+type NodeEvent = Parameters<typeof alerting>[0][number];
 
 it("alerts nobody to a state that has ended since", () => {
   const e = (seq: number, kind: string, severity = "warning", deviceId?: string) =>

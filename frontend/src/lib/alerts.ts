@@ -1,5 +1,7 @@
 /** Which events still ask for attention; pure. */
-import type { NodeEvent } from "@/node/client";
+import type { components } from "@/contract/operator.gen";
+
+type NodeEvent = components["schemas"]["EventView"];
 
 /** What ends a state that an event told of, and the member of its data that says whose state it was. */
 const ENDED_BY: Record<string, { kind: string; whose?: string }> = {

@@ -125,6 +125,9 @@ export function codeWord(of: Codes, code: string): string {
 export const healthKey = (h: string): Key =>
   h === "stopped" ? "stoppedState" : Object.hasOwn(en, h) ? (h as Key) : "unknown";
 
+export const markWord = (mark: string): string => codeWord("mk", mark);
+export const assetWord = (why: string): string => codeWord("aw", why);
+export const kindWord = (kind: string): string => codeWord("ki", kind);
 export const statusWord = (status: string): string => codeWord("st", status);
 
 /** What the planner does; the node's own sentence where this console has none. */

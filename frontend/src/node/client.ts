@@ -28,6 +28,7 @@ export type Standing = S["Standing"];
 export type Draft = S["DraftView"];
 export type Names = S["NamesView"];
 export type Actuator = S["ActuatorView"];
+export type Twin = S["TwinView"];
 export type PolicyTest = S["TestResult"];
 export type Planner = S["PlannerView"];
 export type Mesh = S["MeshView"];

@@ -96,6 +96,20 @@ export const useSpark = (metric: string, origin: string, zone: string | null | u
   });
 export const useNames = () => useQuery(read<N.Names>("names", "/names"));
 export const useActuators = () => useQuery(read<N.Actuator[]>("actuators", "/actuators", 3_000));
+export const useTwin = () => useQuery(read<N.Twin>("twin", "/twin", 5_000));
+/**
+ * A plan as the address of an image: never markup of this page. The window has no address for it, so
+ * there it travels as text.
+ */
+export const usePlan = (path: string): { src?: string; error: boolean } => {
+  const carried = useQuery({
+    queryKey: ["plan", path],
+    enabled: inWindow,
+    staleTime: Number.POSITIVE_INFINITY,
+    queryFn: async () => `data:image/svg+xml;charset=utf-8,${encodeURIComponent(await N.readText(path))}`,
+  });
+  return inWindow ? { src: carried.data, error: carried.isError } : { src: N.ROOT + path, error: false };
+};
 export const useFrame = (id: string | undefined) =>
   useQuery({ ...read<N.Frame>("frame", `/frames/${encodeURIComponent(id ?? "")}`), enabled: Boolean(id) });
 export const usePolicyTests = () => useQuery(read<N.PolicyTest[]>("policyTests", "/policy/tests"));

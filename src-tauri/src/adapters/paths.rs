@@ -133,6 +133,11 @@ impl StateDir {
         self.root.join("policy.toml")
     }
 
+    /// Where things are: sites, zones and what stands in them.
+    pub fn site_file(&self) -> PathBuf {
+        self.root.join("site.toml")
+    }
+
     /// The tokens of the operator API.
     pub fn tokens_file(&self) -> PathBuf {
         self.root.join("tokens.json")

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod policy;
 pub mod proposal;
 pub mod router;
+pub mod site;
 pub mod sync;
 pub mod wire;
 pub mod world;

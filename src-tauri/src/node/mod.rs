@@ -31,6 +31,7 @@ pub mod runtime;
 mod sensing;
 mod sessions;
 pub mod shared;
+pub mod twin;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;

@@ -175,6 +175,7 @@ impl Opened {
             started_at: now,
             events: EventLog::default(),
             metrics: Metrics::default(),
+            sites: super::twin::SiteBook::default(),
             links: Links::default(),
             peers: Peers::default(),
             nearby: Nearby::default(),

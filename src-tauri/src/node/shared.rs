@@ -21,6 +21,7 @@ use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::reconcile::Held;
 use super::runtime::Tasks;
+use super::twin::SiteBook;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Class, Store, StoreError, audit, kv, trust};
@@ -66,6 +67,8 @@ pub struct Inner {
     pub trust: TrustBook,
     /// What its executor allows.
     pub policy: PolicyBook,
+    /// Where things are.
+    pub sites: SiteBook,
     /// Whom it is connected to.
     pub links: Links,
     /// Where it stands with each.

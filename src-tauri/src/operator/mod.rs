@@ -23,6 +23,7 @@ pub mod registry;
 pub mod series;
 pub mod topology;
 mod trace;
+pub mod twin;
 mod views;
 
 use crate::adapters::store::StoreError;

@@ -172,7 +172,7 @@ impl Door {
 
 impl Door {
     /// What the policy and the planner of this node compare a metric with.
-    fn thresholds(&self, metric: &str) -> Vec<SeriesThreshold> {
+    pub(super) fn thresholds(&self, metric: &str) -> Vec<SeriesThreshold> {
         let policy = self.shared.policy.current();
         let mut list = Vec::new();
         for rule in policy.rules() {

@@ -68,6 +68,8 @@ pub struct TopologyNode {
     pub effective_tier: Option<String>,
     /// Whether it left something out to keep its report small.
     pub truncated: bool,
+    /// The name of the site it is placed in, as this node's `site.toml` says.
+    pub site: Option<String>,
 }
 
 /// A link between two nodes.
@@ -157,8 +159,14 @@ impl Door {
             said: present(&self.shared),
         };
         reports.insert(self.shared.own_id().clone(), own);
+        let mut nodes = self.topology_nodes(&reports, now);
+        let mut placed = self.placed(&self.names()).await?;
+        for node in &mut nodes {
+            let id = node.device_id.parse::<DeviceId>().ok();
+            node.site = id.and_then(|id| placed.remove(&id));
+        }
         Ok(TopologyView {
-            nodes: self.topology_nodes(&reports, now),
+            nodes,
             links: self.topology_links(&reports, now),
             at: now.0,
         })
@@ -297,6 +305,7 @@ fn blank(id: &DeviceId) -> TopologyNode {
         signature: None,
         effective_tier: None,
         truncated: false,
+        site: None,
     }
 }
 

@@ -190,6 +190,7 @@ impl Walk {
         self.entries += 1;
         self.seq += 1;
         let seq = self.seq;
+        let late = entry.seq < seq;
         let mut fault = |why: String| self.faults.push(why);
         if entry.seq > seq {
             let last = entry.seq - 1;
@@ -197,7 +198,7 @@ impl Walk {
                 true => format!("entry {seq} is missing"),
                 false => format!("entries {seq} to {last} are missing"),
             });
-        } else if entry.seq < seq {
+        } else if late {
             // Numbers only run upwards: what comes again or late was put there by hand.
             let before = seq - 1;
             fault(format!(
@@ -207,6 +208,7 @@ impl Walk {
         } else if entry.prev != self.prev {
             fault(format!("entry {seq} does not follow the entry before it"));
         }
+        let before = self.seq - 1;
         let seq = entry.seq;
         if hash_of(seq, &entry.prev, &entry.json) != entry.hash {
             fault(format!("entry {seq} has been altered"));
@@ -214,8 +216,13 @@ impl Walk {
         if !verify(&signing_bytes(&entry.hash), &entry.signature) {
             fault(format!("entry {seq} is not signed by this device"));
         }
-        self.seq = seq;
-        self.prev = entry.hash;
+        if late {
+            // The walk goes on where it was: the next entry is held against the one before this.
+            self.seq = before;
+        } else {
+            self.seq = seq;
+            self.prev = entry.hash;
+        }
         if self.faults.len() >= FAULTS_MAX {
             self.faults.truncate(FAULTS_MAX);
             self.faults

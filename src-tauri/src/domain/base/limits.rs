@@ -315,3 +315,21 @@ pub const REMOTE_ANSWER_MS: u64 = 30_000;
 pub const DIAL_MS: u64 = 10_000;
 /// How long a request that was under way at the deadline may still take, in milliseconds.
 pub const REQUEST_GRACE_MS: u64 = 30_000;
+/// Largest `site.toml`, in bytes.
+pub const SITE_FILE_MAX_BYTES: u64 = 262_144;
+/// Largest plan of a site, in bytes.
+pub const SITE_PLAN_MAX_BYTES: u64 = 1_048_576;
+/// Most sites of one `site.toml`.
+pub const SITES_MAX: usize = 16;
+/// Most zones of all sites together.
+pub const SITE_ZONES_MAX: usize = 500;
+/// Most assets of all sites together.
+pub const SITE_ASSETS_MAX: usize = 2_000;
+/// Most points of one outline.
+pub const SITE_OUTLINE_MAX_POINTS: usize = 500;
+/// Most metrics of one zone.
+pub const SITE_ZONE_METRICS_MAX: usize = 32;
+/// Most mistakes of one `site.toml` that are told at once.
+pub const SITE_PROBLEMS_MAX: usize = 50;
+/// Deepest nesting of a plan's elements.
+pub const SITE_PLAN_MAX_DEPTH: usize = 128;

@@ -6,7 +6,6 @@ use super::context::{Context, unique};
 use super::fail::{Done, Failure};
 use super::state::Registry;
 use super::{out, text};
-use crate::domain::admission::Preset;
 use crate::operator::dto::{TrustAdd, TrustRecordView};
 
 /// `trust …`
@@ -29,11 +28,6 @@ async fn act(ctx: &Context, registry: &Registry, command: &TrustCommand) -> Done
             preset,
             grants,
         } => {
-            if let Some(preset) = preset {
-                preset
-                    .parse::<Preset>()
-                    .map_err(|e| Failure::usage(format!("--as: {e}")))?;
-            }
             let add = TrustAdd {
                 device_id: device.clone(),
                 public_key: public_key.clone(),

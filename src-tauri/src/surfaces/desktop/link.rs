@@ -138,7 +138,7 @@ mod tests {
         let template = &config["bundle"]["linux"]["deb"]["desktopTemplate"];
         assert_eq!(*template, "icons/linux/clawmesh.desktop");
         let entry = include_str!("../../../../icons/linux/clawmesh.desktop");
-        for line in ["Exec={{exec}} %u", "MimeType={{mime_type}}"] {
+        for line in ["Exec={{exec}} %u", "MimeType={{mime_type}};"] {
             assert!(entry.lines().any(|l| l == line), "{line}");
         }
     }

@@ -109,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bus_that_hangs_costs_a_moment_and_one_thread() {
-        let (answer, answers) = mpsc::channel::<bool>();
+        let (answer, answers) = mpsc::sync_channel::<bool>(4);
         let (answers, asked) = (
             std::sync::Mutex::new(answers),
             Arc::new(AtomicUsize::new(0)),

@@ -329,6 +329,27 @@ pub(super) async fn audit_export(State(api): Door) -> Answered {
     Ok((head, Body::from_stream(lines)).into_response())
 }
 
+pub(super) async fn twin(State(api): Door) -> Answered {
+    Ok(ok(&api.door.twin().await?))
+}
+
+/// A drawing that others made: an image and nothing else. Opened by itself it runs no script, loads
+/// nothing and has no origin.
+pub(super) async fn twin_plan(State(api): Door, Path(id): Path<String>) -> Answered {
+    let drawing = api.door.twin_plan(&id).await?;
+    let head = [
+        (header::CONTENT_TYPE, "image/svg+xml"),
+        (header::CACHE_CONTROL, "private, no-cache"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_DISPOSITION, "inline; filename=\"plan.svg\""),
+    ];
+    Ok((head, drawing.text.to_string()).into_response())
+}
+
 pub(super) async fn frame(State(api): Door, Path(id): Path<String>) -> Answered {
     Ok(ok(&api.door.frame(&id).await?))
 }

@@ -61,6 +61,8 @@ fn read() -> Routes {
         ("/frames", get(h::frames)),
         ("/frames/{id}", get(h::frame)),
         ("/actuators", get(h::actuators)),
+        ("/twin", get(h::twin)),
+        ("/twin/plans/{id}", get(h::twin_plan)),
         ("/planner", get(h::planner)),
         ("/events", get(h::events)),
         ("/stream", get(stream::stream)),

@@ -12,6 +12,7 @@ use crate::operator::access::{API_ROOT, Scope};
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::{
     actuators, browser, console, dto, enrolling, estop, meshes, names, planner, series, topology,
+    twin,
 };
 
 #[derive(OpenApi)]
@@ -53,6 +54,7 @@ use crate::operator::{
     series::SeriesView,
     topology::TopologyView,
     actuators::ActuatorView,
+    twin::TwinView,
     crate::node::names::Names,
     names::NamesView,
     planner::PlannerView,
@@ -216,6 +218,19 @@ pub const ROUTES: &[Route] = &[
         "/actuators",
         "[ActuatorView]",
         "Every actuator known here: where it stands, what moves it, what became of it last.",
+    ),
+    get(
+        "/twin",
+        "TwinView",
+        "Sites with their zones and assets, as site.toml places them, or what is wrong with it.",
+    ),
+    asked(
+        get(
+            "/twin/plans/{id}",
+            "drawing",
+            "The plan of a site, an SVG image; `v` is its version and changes nothing.",
+        ),
+        &[("v", "string")],
     ),
     get("/planner", "PlannerView", "The planner of this node."),
     post(
@@ -538,6 +553,7 @@ fn operation(route: &Route) -> Value {
     let good = match route.answer {
         "stream" => json!({"text/event-stream": {"schema": {"type": "string"}}}),
         "lines" => json!({"application/x-ndjson": {"schema": {"type": "string"}}}),
+        "drawing" => json!({"image/svg+xml": {"schema": {"type": "string"}}}),
         answer => json!({"application/json": {"schema": shape(answer)}}),
     };
     let mut op = json!({

@@ -3,16 +3,17 @@
 //! What is there from an earlier demo is used again; a directory that no demo made is refused.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::super::context::{Context, person};
 use super::super::fail::{Done, Failure};
 use super::super::start::raw_config;
 use super::super::state::{Offline, own_operator};
-use crate::adapters::paths::StateDir;
+use crate::adapters::paths::{StateDir, create_private};
 use crate::adapters::sim_kit::SimKit;
 use crate::domain::base::{DeviceId, TimeMs};
 use crate::domain::policy::STARTER_POLICY;
+use crate::domain::site::{EXAMPLE_PLAN, EXAMPLE_SITE};
 use crate::node::config::DEFAULT_PORT;
 use crate::operator::dto::{OperatorEnroll, TrustAdd};
 
@@ -75,6 +76,7 @@ pub async fn prepare(ctx: &Context) -> Result<Prepared, Failure> {
             .write_private(&policy_file, STARTER_POLICY.as_bytes())
             .map_err(Failure::state)?;
     }
+    draw(&center_dir)?;
     let linked = link(&center, &field, &center_dir, ctx.time()).await;
     center.close().await;
     field.close().await;
@@ -183,6 +185,18 @@ fn write_config(dir: &StateDir, text: &str) -> Done {
         .map_err(Failure::state)
 }
 
+/// Puts the farm's `site.toml` and its plan where neither is yet: what a person wrote stays.
+fn draw(dir: &StateDir) -> Done {
+    let (site, plan) = (dir.site_file(), dir.root().join("plan.svg"));
+    let there = |path: &Path| path.symlink_metadata().is_ok();
+    if there(&site) || there(&plan) {
+        return Ok(());
+    }
+    // The plan first: whoever reads between the two finds no site yet, instead of one without a plan.
+    create_private(&plan, EXAMPLE_PLAN.as_bytes()).map_err(Failure::state)?;
+    create_private(&site, EXAMPLE_SITE.as_bytes()).map_err(Failure::state)
+}
+
 fn center_config(port: u16, dry: f64) -> String {
     format!(
         r#"# Written by `clawmesh-node demo`, which writes it again when it runs.
@@ -259,6 +273,22 @@ mod tests {
         assert!(ours_or_fresh(&dir).is_err());
         std::fs::write(dir.config_file(), center_config(1, 30.0)).unwrap();
         assert!(!ours_or_fresh(&dir).unwrap());
+    }
+
+    #[test]
+    fn the_farm_is_drawn_once_and_nothing_is_written_over() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(temp.path());
+        draw(&dir).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(dir.site_file()).unwrap(),
+            EXAMPLE_SITE
+        );
+        std::fs::write(dir.site_file(), "mine").unwrap();
+        std::fs::remove_file(temp.path().join("plan.svg")).unwrap();
+        draw(&dir).unwrap();
+        assert_eq!(std::fs::read_to_string(dir.site_file()).unwrap(), "mine");
+        assert!(!temp.path().join("plan.svg").exists());
     }
 
     #[test]
