@@ -18,6 +18,7 @@ const RAIL = [
   ["/", "Overview"],
   ["/approvals", "Approvals"],
   ["/topology", "Topology"],
+  ["/twin", "Twin"],
   ["/telemetry", "Telemetry"],
   ["/command", "Command"],
   ["/world", "World"],

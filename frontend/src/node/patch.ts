@@ -32,4 +32,4 @@ export const isOver = (p: Proposal): boolean => OVER.has(p.status);
 
 /** Riskiest first, then the one that ends soonest. */
 export const byUrgency = (a: Proposal, b: Proposal): number =>
-  b.level.localeCompare(a.level) || a.expiresAt - b.expiresAt;
+  (a.level === b.level ? 0 : a.level < b.level ? 1 : -1) || a.expiresAt - b.expiresAt;

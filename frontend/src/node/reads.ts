@@ -56,6 +56,8 @@ export const useProposals = () =>
   useQuery({
     queryKey: ["proposals"],
     queryFn: () => N.call<N.Proposal[]>("GET", "/proposals?all=true"),
+    // To compare thousands of them to the last word takes longer than to show them again.
+    structuralSharing: false,
     refetchInterval: 30_000,
   });
 export const useTrace = (id: string | undefined, every: number | undefined = 5_000) =>

@@ -2,13 +2,13 @@ import { lazy, Suspense, useCallback, useMemo, useRef, useState } from "react";
 import { type Health, health } from "@/lib/condition";
 import { t } from "@/lib/i18n";
 import type { Topology } from "@/node/client";
-import { useStatus, useTopology } from "@/node/reads";
+import { useStatus, useTopology, useTwin } from "@/node/reads";
 import { Empty, healthWord, Loaded, Panel, Search, Select, Tabs } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
 import { Details } from "./Details";
 import { List } from "./List";
 import { type Flow, flows } from "./model";
-import { NO_SITES } from "./sites";
+import { NO_SITES, sitesOf } from "./sites";
 
 const Graph = lazy(() => import("./Graph").then((m) => ({ default: m.Graph })));
 const Wide = lazy(() => import("./Wide").then((m) => ({ default: m.Wide })));
@@ -30,7 +30,13 @@ export function View() {
     if (top) traffic.current = flows(traffic.current, top.links, top.at);
     return traffic.current;
   }, [top]);
-  const sites = NO_SITES;
+  const twin = useTwin();
+  // Which device is at which site; the same answer again is the same map, so that nothing is laid out anew.
+  const placed = JSON.stringify([...(twin.data ? sitesOf(twin.data) : [])]);
+  const sites = useMemo(
+    () => (placed === "[]" ? NO_SITES : new Map(JSON.parse(placed) as [string, string][])),
+    [placed],
+  );
   // What a node can be found by, written once for every letter that is typed.
   const found = useMemo(
     () =>
@@ -119,7 +125,9 @@ export function View() {
       >
         <Loaded q={q}>
           {(top) =>
-            view === "list" ? (
+            twin.isPending ? (
+              <Empty>{t("loading")}</Empty>
+            ) : view === "list" ? (
               <List top={top} nodes={kept} status={status} />
             ) : (
               <Suspense fallback={<Empty>{t("loading")}</Empty>}>
