@@ -175,7 +175,7 @@ test("emergency stop without the executor: the page says that it is not known to
   await report
     .getByRole("listitem")
     .filter({ hasText: l.field.name })
-    .getByText(/not told|no answer/)
+    .getByText(/^▲ (not told|told, no answer)/)
     .waitFor();
   await o.close();
 });
