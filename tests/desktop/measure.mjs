@@ -45,6 +45,7 @@ try {
 
   const window = await lab.window(dir);
   await window.sees(/field/);
+  await until("the field node is connected", async () => (await lab.json(dir, "status")).peers.length === 1);
   // Only what is asked for here: the demo's own rule rests.
   await lab.node(dir, "planner", "pause", "--reason", "measuring");
   const seen = { window: [], tray: [], notification: [] };
