@@ -97,11 +97,11 @@ impl Door {
         }
     }
 
-    /// The node at a glance. `port` is where it was reached or listens.
+    /// The node at a glance.
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn status(&self, port: Option<u16>) -> Answer<StatusView> {
+    pub async fn status(&self) -> Answer<StatusView> {
         let s = &self.shared;
         let now = s.now();
         let (frames, facts, proposals_waiting, drafts_waiting, trusted_clock) = self
@@ -144,7 +144,7 @@ impl Door {
             mesh_id: s.mesh.as_str().to_owned(),
             mesh_name: s.config.mesh_name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            port: port.unwrap_or(s.config.port),
+            port: s.pairing.listens_at().map_or(s.config.port, |a| a.port()),
             uptime_ms: now.since(s.started_at),
             frames,
             frames_per_sec: s.metrics.frames_rate.per_sec(),

@@ -115,6 +115,11 @@ impl Pairing {
         let _ = self.address.set(address);
     }
 
+    /// Where this node listens, once it does; with port 0 in its configuration, the port it was given.
+    pub fn listens_at(&self) -> Option<SocketAddr> {
+        self.address.get().copied()
+    }
+
     /// The window, if it is open now. One whose time is over is closed by looking at it.
     fn window(&self, now: TimeMs) -> Option<Window> {
         let mut book = self.book();
@@ -244,7 +249,7 @@ pub fn is_open(shared: &Shared) -> bool {
 
 /// Where another machine reaches this node, as far as this node can tell.
 fn own_url(shared: &Shared) -> String {
-    let address = shared.pairing.address.get().copied();
+    let address = shared.pairing.listens_at();
     let address =
         address.unwrap_or_else(|| SocketAddr::new(shared.config.host, shared.config.port));
     let ip = match address.ip() {

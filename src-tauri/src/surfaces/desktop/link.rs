@@ -2,8 +2,8 @@
 //! and none has a part that a page or another program could use to say more than a place. Whatever is
 //! not written exactly as listed here is refused, for any program may hand us one.
 //!
-//! `clawmesh://approvals?id=…`, `clawmesh://nodes/…`, `clawmesh://traces/…`, `clawmesh://settings/peers`,
-//! and `clawmesh://` with the name of a page.
+//! `clawmesh://approvals?id=…`, `clawmesh://nodes/…`, `clawmesh://traces/…`, `clawmesh://frames/…`,
+//! `clawmesh://settings/peers`, and `clawmesh://` with the name of a page.
 
 /// What the addresses begin with.
 pub const SCHEME: &str = "clawmesh";
@@ -12,9 +12,10 @@ const LINK_MAX_BYTES: usize = 256;
 /// Longest id of a proposal, node or trace, in bytes.
 const ID_MAX_BYTES: usize = 64;
 /// The pages that have no more to say.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "approvals",
     "topology",
+    "twin",
     "telemetry",
     "command",
     "world",
@@ -59,7 +60,10 @@ pub fn place(link: &str) -> Option<String> {
         ("approvals", Some(id), None, None) if is_id(id) => Some(format!("/approvals?id={id}")),
         ("nodes", None, None, None) => Some("/topology".to_owned()),
         ("nodes", Some(id), None, None) if is_id(id) => Some(format!("/topology?node={id}")),
-        ("traces", Some(id), None, None) if is_id(id) => Some(format!("/world?tab=traces&id={id}")),
+        ("frames", Some(id), None, None) if is_id(id) => {
+            Some(format!("/world?tab=frames&frame={id}"))
+        }
+        ("traces", Some(id), None, None) if is_id(id) => Some(format!("/world?tab=trace&id={id}")),
         ("settings", Some(tab), None, None) => Some(format!("/settings?tab={}", of(&TABS, tab)?)),
         (page, None, None, None) => Some(format!("/{}", of(&PAGES, page)?)),
         _ => None,
@@ -83,7 +87,9 @@ mod tests {
             ("clawmesh://approvals/?id=4e1f-9a", "/approvals?id=4e1f-9a"),
             ("clawmesh://approvals/4e1f-9a", "/approvals?id=4e1f-9a"),
             ("CLAWMESH://nodes/ab12/", "/topology?node=ab12"),
-            ("clawmesh://traces/ab12", "/world?tab=traces&id=ab12"),
+            ("clawmesh://traces/ab12", "/world?tab=trace&id=ab12"),
+            ("clawmesh://frames/ab12", "/world?tab=frames&frame=ab12"),
+            ("clawmesh://twin", "/twin"),
             ("clawmesh://settings/peers", "/settings?tab=peers"),
             ("clawmesh://audit", "/audit"),
         ] {

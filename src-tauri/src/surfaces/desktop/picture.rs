@@ -97,7 +97,7 @@ fn title(p: &ProposalView) -> String {
 
 async fn look(running: &Running) -> Answer<Picture> {
     let door = &running.door;
-    let status = door.status(None).await?;
+    let status = door.status().await?;
     let topology = door.topology().await?;
     let mut open = door.proposals(false).await?;
     open.retain(|p| p.status == "awaiting_approval");

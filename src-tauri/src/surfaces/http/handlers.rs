@@ -70,22 +70,8 @@ pub(super) async fn openapi() -> Answered {
     Ok(ok(&openapi::document()))
 }
 
-/// The port of the `Host` header, which is the one the client reached us on.
-fn port(headers: &HeaderMap) -> Option<u16> {
-    headers
-        .get(header::HOST)?
-        .to_str()
-        .ok()?
-        .rsplit_once(':')?
-        .1
-        .parse()
-        .ok()
-}
-
-pub(super) async fn status(State(api): Door, headers: HeaderMap) -> Answered {
-    let chosen = api.door.shared().config.port == 0;
-    let reached = if chosen { port(&headers) } else { None };
-    Ok(ok(&api.door.status(reached).await?))
+pub(super) async fn status(State(api): Door) -> Answered {
+    Ok(ok(&api.door.status().await?))
 }
 
 pub(super) async fn nodes(State(api): Door) -> Answered {
