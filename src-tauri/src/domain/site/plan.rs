@@ -75,6 +75,9 @@ struct Scan<'a> {
     at: usize,
 }
 
+/// An element's name, its attributes, and whether it ends at once.
+type Tag<'a> = (&'a str, Vec<(&'a str, &'a str)>, bool);
+
 impl<'a> Scan<'a> {
     fn line(&self) -> usize {
         let read = self.text.as_bytes().get(..self.at).unwrap_or_default();
@@ -169,7 +172,7 @@ impl<'a> Scan<'a> {
     }
 
     /// A start tag: its name, its attributes, whether it is an empty element.
-    fn tag(&mut self) -> Result<(&'a str, Vec<(&'a str, &'a str)>, bool), String> {
+    fn tag(&mut self) -> Result<Tag<'a>, String> {
         self.at += 1;
         let end = |c: char| c.is_whitespace() || matches!(c, '>' | '/' | '<' | '=');
         let rest = self.rest();
