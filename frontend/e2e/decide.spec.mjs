@@ -265,3 +265,34 @@ test("an ended session ends every page that used it", async () => {
   assert.ok(o.page.url().includes(p.id));
   await o.close();
 });
+
+test("a read that was overtaken by the stream does not bring an older state back", async () => {
+  const p = await l.propose({ reason: "overtaken" });
+  const o = await sheet(p);
+  await hold(o.page).waitFor();
+  const before = JSON.stringify(await l.center.api("GET", "/proposals?all=true"));
+  // From now on a read of the list is answered late, with what it was before the decision.
+  let late;
+  const released = new Promise((done) => {
+    late = done;
+  });
+  let answered;
+  const last = new Promise((done) => {
+    answered = done;
+  });
+  await o.page.route("**/proposals?all=true", async (route) => {
+    await released;
+    await route.fulfill({ contentType: "application/json", body: before });
+    answered();
+  });
+  await passphrase(o.page).fill(PASSPHRASE);
+  await reject(o.page).click();
+  // The stream alone tells the page, while the read is under way.
+  await hold(o.page).waitFor({ state: "detached" });
+  late();
+  await last;
+  await o.page.evaluate(() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100)));
+  assert.equal(await hold(o.page).count(), 0, "what was decided is not offered again");
+  assert.equal(await l.status(p.id), "rejected");
+  await o.close();
+});

@@ -6,7 +6,7 @@ import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
 import { carryStream, type Hears, inWindow } from "@/platform/desktop";
 import { call, type NodeEvent, type Proposal, Refused, ROOT } from "./client";
-import { mergeEvents, patchProposals } from "./patch";
+import { mergeEvents, patchProposals, tellReads } from "./patch";
 
 const ASK_EVERY_MS = 5_000;
 const ANSWER_MS = 4_000;
@@ -120,7 +120,9 @@ export function follow(client: QueryClient): () => void {
       events.push(event);
       for (const [prefix, keys] of OLD) if (event.kind.startsWith(prefix)) for (const k of keys) old.add(k);
     } else if (name === "proposal") {
-      proposals.push(JSON.parse(data) as Proposal);
+      const proposal = JSON.parse(data) as Proposal;
+      proposals.push(proposal);
+      tellReads(proposal);
       for (const k of ["status", "trace"]) old.add(k);
     } else return;
     // A hidden page has no frames, so a timer; one too full does not wait for it.

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { NodeEvent, Proposal } from "./client";
-import { byUrgency, EVENTS_KEPT, mergeEvents, patchProposals } from "./patch";
+import { byUrgency, EVENTS_KEPT, hearing, mergeEvents, patchProposals, tellReads } from "./patch";
 
 const p = (id: string, revision: number, level = "L2", expiresAt = 0) =>
   ({ id, revision, level, expiresAt }) as Proposal;
@@ -21,6 +21,15 @@ describe("patches", () => {
     expect(all.map((x) => `${x.id}${x.revision}`)).toEqual(["d1", "c1", "a3", "b3"]);
     expect(all[2]).toBe(list[0]);
     expect(patchProposals(list, [p("a", 1)])).toBe(list);
+  });
+  it("gives a read under way what came meanwhile, and nothing before or after", () => {
+    tellReads(p("a", 1));
+    const read = hearing();
+    tellReads(p("a", 2));
+    tellReads(p("b", 1));
+    read.end();
+    tellReads(p("a", 3));
+    expect(patchProposals([p("a", 1)], read.heard).map((x) => `${x.id}${x.revision}`)).toEqual(["b1", "a2"]);
   });
   it("drops events it has and stays bounded", () => {
     expect(mergeEvents([e(1), e(2)], [e(2), e(3)]).map((x) => x.seq)).toEqual([1, 2, 3]);

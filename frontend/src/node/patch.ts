@@ -19,6 +19,18 @@ export function patchProposals(list: Proposal[], news: readonly Proposal[]): Pro
   return newest.size ? [...[...newest.values()].reverse(), ...next] : next;
 }
 
+const underWay = new Set<Proposal[]>();
+/** Collects what the stream says of proposals from now on, for a read that is under way. */
+export function hearing(): { heard: readonly Proposal[]; end: () => void } {
+  const heard: Proposal[] = [];
+  underWay.add(heard);
+  return { heard, end: () => underWay.delete(heard) };
+}
+/** Tells every read that is under way. */
+export function tellReads(p: Proposal): void {
+  for (const heard of underWay) heard.push(p);
+}
+
 /** By number, oldest first, bounded. */
 export function mergeEvents(list: NodeEvent[], news: NodeEvent[]): NodeEvent[] {
   const last = list.at(-1)?.seq ?? -1;

@@ -5,6 +5,7 @@ import { heardTime, nodeNow } from "@/lib/clock";
 import { inWindow } from "@/platform/desktop";
 import { load as loadKey } from "@/platform/key";
 import * as N from "./client";
+import { hearing, patchProposals } from "./patch";
 
 export const queries = new QueryClient({
   defaultOptions: {
@@ -55,7 +56,15 @@ export const useEvents = () =>
 export const useProposals = () =>
   useQuery({
     queryKey: ["proposals"],
-    queryFn: () => N.call<N.Proposal[]>("GET", "/proposals?all=true"),
+    queryFn: async () => {
+      // What the stream brings while this read is under way may be newer than what is read.
+      const meanwhile = hearing();
+      try {
+        return patchProposals(await N.call<N.Proposal[]>("GET", "/proposals?all=true"), meanwhile.heard);
+      } finally {
+        meanwhile.end();
+      }
+    },
     // To compare thousands of them to the last word takes longer than to show them again.
     structuralSharing: false,
     refetchInterval: 30_000,
