@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { NodeEvent, Proposal } from "./client";
-import { byUrgency, EVENTS_KEPT, hearing, mergeEvents, patchProposals, tellReads } from "./patch";
+import { byUrgency, EVENTS_KEPT, hearing, mergeEvents, notOlder, patchProposals, tellReads } from "./patch";
 
 const p = (id: string, revision: number, level = "L2", expiresAt = 0) =>
   ({ id, revision, level, expiresAt }) as Proposal;
@@ -30,6 +30,10 @@ describe("patches", () => {
     read.end();
     tellReads(p("a", 3));
     expect(patchProposals([p("a", 1)], read.heard).map((x) => `${x.id}${x.revision}`)).toEqual(["b1", "a2"]);
+  });
+  it("reads nothing that is older than what is known, and forgets what is gone", () => {
+    const seen = notOlder([p("a", 1), p("b", 3)], [p("a", 2), p("b", 2), p("gone", 9)]);
+    expect(seen.map((x) => `${x.id}${x.revision}`)).toEqual(["a2", "b3"]);
   });
   it("drops events it has and stays bounded", () => {
     expect(mergeEvents([e(1), e(2)], [e(2), e(3)]).map((x) => x.seq)).toEqual([1, 2, 3]);

@@ -19,6 +19,15 @@ export function patchProposals(list: Proposal[], news: readonly Proposal[]): Pro
   return newest.size ? [...[...newest.values()].reverse(), ...next] : next;
 }
 
+/** A list as it was read, but nothing in it older than what is known already. */
+export function notOlder(list: Proposal[], known: readonly Proposal[]): Proposal[] {
+  const by = new Map(known.map((p) => [p.id, p]));
+  return list.map((p) => {
+    const had = by.get(p.id);
+    return had && had.revision > p.revision ? had : p;
+  });
+}
+
 const underWay = new Set<Proposal[]>();
 /** Collects what the stream says of proposals from now on, for a read that is under way. */
 export function hearing(): { heard: readonly Proposal[]; end: () => void } {

@@ -5,7 +5,7 @@ import { heardTime, nodeNow } from "@/lib/clock";
 import { inWindow } from "@/platform/desktop";
 import { load as loadKey } from "@/platform/key";
 import * as N from "./client";
-import { hearing, patchProposals } from "./patch";
+import { hearing, notOlder, patchProposals } from "./patch";
 
 export const queries = new QueryClient({
   defaultOptions: {
@@ -60,7 +60,9 @@ export const useProposals = () =>
       // What the stream brings while this read is under way may be newer than what is read.
       const meanwhile = hearing();
       try {
-        return patchProposals(await N.call<N.Proposal[]>("GET", "/proposals?all=true"), meanwhile.heard);
+        const list = await N.call<N.Proposal[]>("GET", "/proposals?all=true");
+        const known = queries.getQueryData<N.Proposal[]>(["proposals"]) ?? [];
+        return patchProposals(notOlder(list, known), meanwhile.heard);
       } finally {
         meanwhile.end();
       }
