@@ -3139,6 +3139,24 @@ export interface components {
             /** @description The device. */
             deviceId: string;
         };
+        /** @description A condition that stands until it is mended. */
+        AlarmView: {
+            /** @description What to do. */
+            advice: string;
+            /** @description What it is about: a stable code such as `actuator.unsafe`. */
+            kind: string;
+            /** @description What is the matter. */
+            message: string;
+            /** @description `warning` or `critical`. */
+            severity: string;
+            /**
+             * Format: int64
+             * @description Since when.
+             */
+            since: number;
+            /** @description Which device, actuator or file; empty where there is only one. */
+            subject: string;
+        };
         /** @description What checking the audit chain showed. */
         AuditReport: {
             /**
@@ -3536,6 +3554,15 @@ export interface components {
             safe: boolean;
             /** @description Which one. */
             target: string;
+        };
+        /** @description Whether a node works, for monitors; told without a token. */
+        HealthView: {
+            /** @description The kinds of the alarms that stand. */
+            alarms: string[];
+            /** @description `ok`, `degraded` (a warning stands) or `failing` (a critical alarm stands; HTTP status 503). */
+            status: string;
+            /** @description The version of the program. */
+            version: string;
         };
         /** @description Somebody who wants the planner to rest while it rests already. */
         Hold: {
@@ -4384,6 +4411,8 @@ export interface components {
         Status: "awaiting_approval" | "approved" | "executing" | "completed" | "failed" | "unknown" | "rejected" | "expired" | "superseded" | "withdrawn";
         /** @description A node at a glance. */
         StatusView: {
+            /** @description Conditions that stand until they are mended, the worst first. */
+            alarms?: components["schemas"]["AlarmView"][];
             /** @description What it offers. */
             capabilities: string[];
             /** @description Whether its clock may be believed. */
@@ -4429,7 +4458,7 @@ export interface components {
              * @description The port it listens on.
              */
             port: number;
-            /** @description What is wrong, in sentences; empty when all is well. */
+            /** @description What is wrong, in sentences, standing alarms included; empty when all is well. */
             problems: string[];
             /**
              * Format: int64

@@ -68,6 +68,15 @@ pub struct Metrics {
     pub estops: Counter,
     /// Whether the emergency stop is latched here.
     pub estop_latched: Gauge,
+    /// Standing alarms by kind; brought up to date when somebody asks.
+    pub alarms: Family<KindLabel, Gauge>,
+}
+
+/// An alarm's kind as a label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    /// The stable code.
+    pub kind: &'static str,
 }
 
 impl Metrics {
@@ -180,6 +189,7 @@ impl Metrics {
             "Whether the emergency stop is latched here",
             self.estop_latched.clone(),
         );
+        r.register("alarms", "Standing alarms by kind", self.alarms.clone());
         r
     }
 }

@@ -3,6 +3,7 @@
 //! [`Node::start`] opens the state directory, recovers from whatever interrupted the last run, and
 //! only then listens. [`Node::stop`] ends every action in its safe state and every task in time.
 
+pub mod alarms;
 pub mod boot;
 pub mod config;
 pub mod discovery;

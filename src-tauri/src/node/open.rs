@@ -174,6 +174,7 @@ impl Opened {
         let shared = Shared::new(Inner {
             started_at: now,
             events: EventLog::default(),
+            alarms: super::alarms::Alarms::default(),
             metrics: Metrics::default(),
             sites: super::twin::SiteBook::default(),
             links: Links::default(),

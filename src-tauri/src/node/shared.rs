@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 
+use super::alarms::Alarms;
 use super::config::Config;
 use super::discovery::Nearby;
 use super::drivers::Drivers;
@@ -61,6 +62,8 @@ pub struct Inner {
     pub started_at: TimeMs,
     /// What happened.
     pub events: EventLog,
+    /// What is wrong with it now.
+    pub alarms: Alarms,
     /// What it counts.
     pub metrics: Metrics,
     /// Whom it trusts.

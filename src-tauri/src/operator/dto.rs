@@ -52,8 +52,41 @@ pub struct StatusView {
     pub clock_trusted: bool,
     /// Whether everything shown is a demonstration.
     pub demo: bool,
-    /// What is wrong, in sentences; empty when all is well.
+    /// What is wrong, in sentences, standing alarms included; empty when all is well.
     pub problems: Vec<String>,
+    /// Conditions that stand until they are mended, the worst first.
+    #[serde(default)]
+    pub alarms: Vec<AlarmView>,
+}
+
+/// A condition that stands until it is mended.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlarmView {
+    /// What it is about: a stable code such as `actuator.unsafe`.
+    pub kind: String,
+    /// `warning` or `critical`.
+    pub severity: String,
+    /// Which device, actuator or file; empty where there is only one.
+    pub subject: String,
+    /// Since when.
+    pub since: u64,
+    /// What is the matter.
+    pub message: String,
+    /// What to do.
+    pub advice: String,
+}
+
+/// Whether a node works, for monitors; told without a token.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthView {
+    /// `ok`, `degraded` (a warning stands) or `failing` (a critical alarm stands; HTTP status 503).
+    pub status: String,
+    /// The version of the program.
+    pub version: String,
+    /// The kinds of the alarms that stand.
+    pub alarms: Vec<String>,
 }
 
 /// The policy in force.

@@ -7,8 +7,9 @@ use super::dto::PeerView;
 use super::registry::grant_names;
 use crate::domain::base::DeviceId;
 use crate::domain::wire::handshake::Feature;
+use crate::node::alarms::AlarmKind;
 use crate::node::links::LinkHandle;
-use crate::node::metrics::PostureLabel;
+use crate::node::metrics::{KindLabel, PostureLabel};
 use crate::node::peers::Standing;
 
 impl Door {
@@ -60,6 +61,16 @@ impl Door {
         for link in links {
             let posture = link.info.posture.to_string();
             metrics.links.get_or_create(&PostureLabel { posture }).inc();
+        }
+        for kind in AlarmKind::ALL {
+            let label = KindLabel {
+                kind: kind.as_str(),
+            };
+            let standing = self.shared.alarms.count(*kind);
+            metrics
+                .alarms
+                .get_or_create(&label)
+                .set(i64::try_from(standing).unwrap_or(i64::MAX));
         }
     }
 

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::dto::{
-    AuditReport, AuditView, DraftView, EventView, ExplainRequest, ExplainView, FactView, FrameView,
-    NodeView, OperatorView, PolicyState, PolicyView, StatusView, TrustRecordView,
+    AlarmView, AuditReport, AuditView, DraftView, EventView, ExplainRequest, ExplainView, FactView,
+    FrameView, HealthView, NodeView, OperatorView, PolicyState, PolicyView, StatusView,
+    TrustRecordView,
 };
 use super::registry::{self, Desk, KeyOf, grant_names, trust_view};
 use super::views::{audit_view, draft_view, event_view, fact_view, frame_view, rule_view};
@@ -20,6 +21,7 @@ use crate::domain::base::{Code, DeviceId, FrameId, Refusal, Taint, TimeMs};
 use crate::domain::capability::Action;
 use crate::domain::policy::{History, Phase, Request, Requester, Ruling, TestResult};
 use crate::domain::wire::FrameKind;
+use crate::node::alarms::{Alarm, Severity};
 use crate::node::shared::clock_trusted;
 
 fn bad(message: impl Into<String>) -> Refusal {
@@ -137,6 +139,11 @@ impl Door {
         if s.store.is_full() {
             problems.push(format!("{}; reads go on", StoreError::Full));
         }
+        let alarms = self.alarms();
+        problems.extend(alarms.iter().map(|a| match a.advice.is_empty() {
+            true => a.message.clone(),
+            false => format!("{}: {}", a.message, a.advice),
+        }));
         Ok(StatusView {
             device_id: s.own_id().as_str().to_owned(),
             display_name: s.config.name.clone(),
@@ -163,7 +170,38 @@ impl Door {
             clock_trusted: trusted_clock,
             demo: s.config.demo,
             problems,
+            alarms,
         })
+    }
+
+    /// The alarms that stand, the worst first; read from memory alone.
+    pub fn alarms(&self) -> Vec<AlarmView> {
+        let view = |a: Alarm| AlarmView {
+            kind: a.kind.as_str().to_owned(),
+            severity: a.kind.severity().as_str().to_owned(),
+            subject: a.subject,
+            since: a.since.0,
+            message: a.message,
+            advice: a.advice,
+        };
+        self.shared.alarms.list().into_iter().map(view).collect()
+    }
+
+    /// Whether the node works; touches neither disk nor network.
+    pub fn health(&self) -> HealthView {
+        let alarms = self.shared.alarms.list();
+        let mut kinds: Vec<String> = alarms.iter().map(|a| a.kind.as_str().to_owned()).collect();
+        kinds.dedup();
+        let status = match self.shared.alarms.worst() {
+            None => "ok",
+            Some(Severity::Warning) => "degraded",
+            Some(Severity::Critical) => "failing",
+        };
+        HealthView {
+            status: status.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            alarms: kinds,
+        }
     }
 
     /// Every device of the mesh that this node knows: itself, those it trusts, those connected.

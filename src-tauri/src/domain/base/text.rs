@@ -9,6 +9,11 @@ pub fn one_line(text: &str, max: usize) -> String {
         .collect()
 }
 
+/// The beginning of a text: at most `max` characters.
+pub fn cut(text: &str, max: usize) -> String {
+    text.chars().take(max).collect()
+}
+
 fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}')
 }

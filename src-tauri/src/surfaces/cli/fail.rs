@@ -24,6 +24,8 @@ pub enum Exit {
     State = 5,
     /// A check that was asked for did not pass.
     Unverified = 6,
+    /// `status` found a critical alarm.
+    Alarm = 7,
 }
 
 /// The exit codes as `--help` shows them.
@@ -34,7 +36,8 @@ pub const EXIT_CODES: &str = "Exit codes:
   3  not found, or more than one matches
   4  the node is not running or does not answer
   5  the state directory cannot be used (in use, corrupt, permissions)
-  6  verification failed (audit verify, policy test)";
+  6  verification failed (audit verify, policy test)
+  7  a critical alarm stands (status)";
 
 /// A command's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]

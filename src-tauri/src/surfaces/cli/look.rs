@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::args::{EventsArgs, FramesArgs, WorldArgs};
 use super::context::Context;
-use super::fail::{Done, Failure};
+use super::fail::{Done, Exit, Failure};
 use super::{out, text};
 use crate::operator::dto::{EventView, FactView, FrameView, PeerView, StatusView};
 
@@ -20,10 +20,27 @@ const FOLLOW_BATCH: usize = 500;
 pub async fn status(ctx: &Context) -> Done {
     let status = ctx.remote().await?.status().await?;
     if ctx.json {
-        return out::json(&status);
+        out::json(&status)?;
+        return standing(&status);
     }
     print_status(&status, ctx.now());
-    Ok(())
+    standing(&status)
+}
+
+/// Fails with [`Exit::Alarm`] while a critical alarm stands, so that scripts notice.
+fn standing(status: &StatusView) -> Done {
+    let critical = status.alarms.iter().filter(|a| a.severity == "critical");
+    match critical.count() {
+        0 => Ok(()),
+        1 => Err(Failure::new(
+            Exit::Alarm,
+            "a critical alarm stands; see above",
+        )),
+        n => Err(Failure::new(
+            Exit::Alarm,
+            format!("{n} critical alarms stand; see above"),
+        )),
+    }
 }
 
 fn print_status(s: &StatusView, now: u64) {

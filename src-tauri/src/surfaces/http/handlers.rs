@@ -5,11 +5,10 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
-use serde_json::json;
 
 use super::answer::{Answered, Failed, body, body_or_default, ok, query};
 use super::{Api, openapi, site};
@@ -49,8 +48,13 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
     Failed::from(Refusal::new(Code::UnknownMethod, why)).into_response()
 }
 
-pub(super) async fn healthz() -> Response {
-    ok(&json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+pub(super) async fn healthz(State(api): Door) -> Response {
+    let health = api.door.health();
+    let mut response = ok(&health);
+    if health.status == "failing" {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
 }
 
 pub(super) async fn metrics(State(api): Door) -> Answered {

@@ -18,6 +18,8 @@ use crate::operator::{
 #[derive(OpenApi)]
 #[openapi(components(schemas(
     dto::StatusView,
+    dto::AlarmView,
+    dto::HealthView,
     dto::NodeView,
     dto::PeerView,
     dto::FactView,

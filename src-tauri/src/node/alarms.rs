@@ -1,0 +1,198 @@
+//! Standing alarms: conditions that hold until they are mended, such as an actuator that is not
+//! confirmed safe or a store that takes no writes.
+//!
+//! The list lives in memory and is never waited for: raising an alarm touches no disk, log or
+//! network, so that the safety path may do it. `status`, `/healthz`, `/metrics` and the console
+//! read it. Events about an alarm are recorded by the task that raised it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::domain::base::TimeMs;
+use crate::domain::base::limits::{ALARM_SUBJECTS_MAX, ALARM_TEXT_MAX_CHARS};
+use crate::domain::base::text::cut;
+
+/// How bad a standing condition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The node works; a person should look.
+    Warning,
+    /// A promise of the node does not hold until this is mended.
+    Critical,
+}
+
+impl Severity {
+    /// The severity as it stands in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
+macro_rules! alarm_kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $severity:ident;)*) => {
+        /// What an alarm is about; closed, so that clients can rely on the codes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum AlarmKind {
+            $($(#[$doc])* $name),*
+        }
+
+        impl AlarmKind {
+            /// Every kind there is, for metrics and documentation.
+            pub const ALL: &'static [AlarmKind] = &[$(AlarmKind::$name),*];
+
+            /// The stable code.
+            pub fn as_str(self) -> &'static str {
+                match self { $(AlarmKind::$name => $text),* }
+            }
+
+            /// How bad it is.
+            pub fn severity(self) -> Severity {
+                match self { $(AlarmKind::$name => Severity::$severity),* }
+            }
+        }
+    };
+}
+
+alarm_kinds! {
+    /// An actuator is not confirmed to be in its safe state. Subject: its capability.
+    ActuatorUnsafe = "actuator.unsafe", Critical;
+    /// The store is full. No subject.
+    StoreFull = "store.full", Critical;
+    /// The store or the state directory takes no writes. No subject.
+    StoreUnwritable = "store.unwritable", Critical;
+    /// The state directory is gone or is another one than at the start. No subject.
+    StateLost = "state.lost", Critical;
+    /// The state is older than what this node has done: a restored backup or snapshot. No subject.
+    StateRolledBack = "state.rolled-back", Critical;
+    /// Another process runs with this node's identity. No subject.
+    RunsTwice = "identity.runs-twice", Critical;
+    /// The clock is not believed; the node does not operate. No subject.
+    ClockUntrusted = "clock.untrusted", Critical;
+    /// A peer's clock and ours differ too much. Subject: the device.
+    PeerClock = "peer.clock", Warning;
+    /// Log lines are being lost. No subject.
+    LogLost = "log.lost", Warning;
+    /// A device has used up a budget. Subject: the device.
+    OverBudget = "device.over-budget", Warning;
+    /// The policy in force says something that is probably not meant. No subject.
+    PolicyWarns = "policy.warns", Warning;
+}
+
+/// A condition that holds now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// What it is about.
+    pub kind: AlarmKind,
+    /// Which device, actuator or file; empty where there is only one.
+    pub subject: String,
+    /// Since when.
+    pub since: TimeMs,
+    /// What is the matter, in a sentence.
+    pub message: String,
+    /// What to do, in a sentence.
+    pub advice: String,
+}
+
+/// The alarms of one node.
+#[derive(Debug, Default)]
+pub struct Alarms(Mutex<BTreeMap<(AlarmKind, String), Alarm>>);
+
+impl Alarms {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(AlarmKind, String), Alarm>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Raises an alarm, or brings the words of a standing one up to date; `true` if it is new. Of
+    /// one kind at most [`ALARM_SUBJECTS_MAX`] stand at once: peers name some of the subjects.
+    pub fn raise(
+        &self,
+        kind: AlarmKind,
+        subject: &str,
+        message: &str,
+        advice: &str,
+        now: TimeMs,
+    ) -> bool {
+        let subject = cut(subject, ALARM_TEXT_MAX_CHARS);
+        let mut alarms = self.lock();
+        let key = (kind, subject.clone());
+        let since = alarms.get(&key).map(|a| a.since);
+        if since.is_none()
+            && alarms.keys().filter(|(k, _)| *k == kind).count() >= ALARM_SUBJECTS_MAX
+        {
+            return false;
+        }
+        let alarm = Alarm {
+            kind,
+            subject,
+            since: since.unwrap_or(now),
+            message: cut(message, ALARM_TEXT_MAX_CHARS),
+            advice: cut(advice, ALARM_TEXT_MAX_CHARS),
+        };
+        alarms.insert(key, alarm);
+        since.is_none()
+    }
+
+    /// Ends an alarm; `false` if it did not stand.
+    pub fn clear(&self, kind: AlarmKind, subject: &str) -> bool {
+        let subject = cut(subject, ALARM_TEXT_MAX_CHARS);
+        self.lock().remove(&(kind, subject)).is_some()
+    }
+
+    /// Whether this alarm stands.
+    pub fn stands(&self, kind: AlarmKind, subject: &str) -> bool {
+        let subject = cut(subject, ALARM_TEXT_MAX_CHARS);
+        self.lock().contains_key(&(kind, subject))
+    }
+
+    /// Every standing alarm, the worst first, then the oldest.
+    pub fn list(&self) -> Vec<Alarm> {
+        let mut list: Vec<Alarm> = self.lock().values().cloned().collect();
+        list.sort_by_key(|a| (std::cmp::Reverse(a.kind.severity()), a.since));
+        list
+    }
+
+    /// The worst severity that stands.
+    pub fn worst(&self) -> Option<Severity> {
+        self.lock().keys().map(|(kind, _)| kind.severity()).max()
+    }
+
+    /// How many alarms of a kind stand.
+    pub fn count(&self, kind: AlarmKind) -> usize {
+        self.lock().keys().filter(|(k, _)| *k == kind).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_stands_from_its_first_raise_until_it_is_cleared() {
+        let alarms = Alarms::default();
+        let raise =
+            |kind, subject: &str, at| alarms.raise(kind, subject, "why", "what to do", TimeMs(at));
+        assert!(raise(AlarmKind::LogLost, "", 1));
+        assert!(raise(AlarmKind::ActuatorUnsafe, "actuator:pump:main", 5));
+        assert!(!raise(AlarmKind::ActuatorUnsafe, "actuator:pump:main", 9));
+        let list = alarms.list();
+        let first = list.first().map(|a| (a.kind, a.since));
+        assert_eq!(first, Some((AlarmKind::ActuatorUnsafe, TimeMs(5))));
+        assert_eq!(alarms.worst(), Some(Severity::Critical));
+        assert!(alarms.clear(AlarmKind::ActuatorUnsafe, "actuator:pump:main"));
+        assert!(!alarms.clear(AlarmKind::ActuatorUnsafe, "actuator:pump:main"));
+        assert_eq!(alarms.worst(), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn subjects_that_peers_choose_do_not_grow_the_list_without_end() {
+        let alarms = Alarms::default();
+        for n in 0..10_000 {
+            alarms.raise(AlarmKind::PeerClock, &n.to_string(), "", "", TimeMs(n));
+        }
+        assert_eq!(alarms.count(AlarmKind::PeerClock), ALARM_SUBJECTS_MAX);
+        assert!(alarms.raise(AlarmKind::StoreFull, "", "", "", TimeMs(1)));
+    }
+}
