@@ -10,6 +10,8 @@
     reason = "a test may fail loudly and speak"
 )]
 
+#[path = "tidy/promises.rs"]
+mod promises;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/scan.rs"]
@@ -135,6 +137,18 @@ fn the_map_shows_the_rooms_that_exist() {
         &folders_of(&files),
         &files,
     ));
+}
+
+#[test]
+fn every_promise_of_security_names_a_test_that_exists() {
+    let mut names = std::collections::BTreeSet::new();
+    for folder in ["src-tauri/src", "tests"] {
+        let base = root().join(folder);
+        for file in rust_files(&base) {
+            names.extend(promises::tests_of(&read(&base.join(&file))));
+        }
+    }
+    assert_none(&promises::check(&read(&root().join("SECURITY.md")), &names));
 }
 
 /// A warning, not a failure: some files are long for a good reason.

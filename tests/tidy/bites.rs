@@ -1,6 +1,7 @@
 //! Each rule of the house, shown to fail on a source that breaks it and to pass on one that does
 //! not. The sources are synthetic; the real ones are read beside this file's parent.
 
+use super::promises;
 use super::rules::{check_anywhere, check_map, check_source};
 use super::scan;
 
@@ -357,6 +358,36 @@ fn the_map_is_compared_both_ways() {
         assert!(
             told.iter().any(|what| what.starts_with(part)),
             "{part} not in {told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_promise_names_a_test_that_exists() {
+    let faults = |text: &str| {
+        let tests = promises::tests_of("#[test]\nfn a_valve_closes() {}\nfn no_test() {}");
+        let tests = tests.into_iter().collect();
+        let text = format!(
+            "## What we promise\n{text}\n## Whom we defend against\n- **All.** Held by review: it is prose.\n"
+        );
+        let found = promises::check(&text, &tests);
+        found.into_iter().map(|f| f.what).collect::<Vec<_>>()
+    };
+    assert!(faults("1. **It closes.**\n   Held by: `a_valve_closes`.\n").is_empty());
+    let bad = [
+        ("1. **It closes.** Always.\n", "no `Held by:`"),
+        ("1. **It closes.** Held by: nobody.\n", "names no test"),
+        (
+            "1. **It closes.** Held by: `no_test`.\n",
+            "there is no test no_test",
+        ),
+        ("", "has no promises"),
+    ];
+    for (text, because) in bad {
+        let found = faults(text);
+        assert!(
+            found.iter().any(|f| f.contains(because)),
+            "{text}: {found:?}"
         );
     }
 }
