@@ -252,7 +252,7 @@ fn trust_works_the_same_stopped_and_running() {
         let id = |i: u8| n(i).id().to_string();
         let grants = |record: &Value| strings(&record["grants"]).join(",");
         let presets = [
-            ("field", "observe:T2,relay,read,estop"),
+            ("field", "observe:T2,relay,read,estop,actuate"),
             (
                 "command-center",
                 "observe:T2,human,plan,relay,read,llm,estop,admin",

@@ -23,6 +23,7 @@ const KNOWN: [string, Name, Text, boolean][] = [
   ["human", "gn_human", "g_human", true],
   ["llm", "gn_llm", "g_llm", false],
   ["estop", "gn_estop", "g_estop", false],
+  ["actuate", "gn_actuate", "g_actuate", false],
   ["admin", "gn_admin", "g_admin", true],
 ];
 const OBSERVE_DEFAULT = "observe:T2";

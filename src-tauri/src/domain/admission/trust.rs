@@ -26,6 +26,8 @@ pub enum Grant {
     Llm,
     /// Stop our actuators.
     Estop,
+    /// Offer actuators: without it, what a device says of actuators of its own is not believed.
+    Actuate,
     /// Issue operator records and revocations.
     Admin,
 }
@@ -40,6 +42,7 @@ impl fmt::Display for Grant {
             Grant::Read => f.write_str("read"),
             Grant::Llm => f.write_str("llm"),
             Grant::Estop => f.write_str("estop"),
+            Grant::Actuate => f.write_str("actuate"),
             Grant::Admin => f.write_str("admin"),
         }
     }
@@ -59,10 +62,11 @@ impl FromStr for Grant {
             "read" => Grant::Read,
             "llm" => Grant::Llm,
             "estop" => Grant::Estop,
+            "actuate" => Grant::Actuate,
             "admin" => Grant::Admin,
             other => {
                 return Err(format!(
-                    "unknown grant {other:?}; use observe:T1, observe:T2, observe:T3, human, plan, relay, read, llm, estop or admin"
+                    "unknown grant {other:?}; use observe:T1, observe:T2, observe:T3, human, plan, relay, read, llm, estop, actuate or admin"
                 ));
             }
         })
@@ -171,7 +175,7 @@ impl Preset {
     pub fn grants(self) -> Grants {
         let t2 = Grant::Observe(Tier::T2);
         let list: &[Grant] = match self {
-            Preset::Field => &[t2, Grant::Relay, Grant::Read, Grant::Estop],
+            Preset::Field => &[t2, Grant::Relay, Grant::Read, Grant::Estop, Grant::Actuate],
             Preset::CommandCenter => &[
                 Grant::Plan,
                 Grant::Human,
@@ -292,6 +296,14 @@ mod tests {
         grants.remove(&"observe:T1".parse().unwrap());
         assert_eq!(grants.to_string(), "relay,read");
         assert!("observe:T9".parse::<Grants>().is_err());
+    }
+
+    #[test]
+    fn only_a_field_node_offers_actuators() {
+        for preset in [Preset::CommandCenter, Preset::Viewer, Preset::Gen1] {
+            assert!(!preset.grants().has(Grant::Actuate), "{preset:?}");
+        }
+        assert!(Preset::Field.grants().has(Grant::Actuate));
     }
 
     #[test]

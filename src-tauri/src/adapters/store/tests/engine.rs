@@ -335,7 +335,7 @@ fn a_newer_or_foreign_database_is_refused_unchanged() {
         open(&file),
         Err(StoreError::Newer {
             found: 99,
-            known: 4
+            known: 5
         })
     ));
     assert!(bytes(&file) == before);

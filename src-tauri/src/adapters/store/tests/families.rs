@@ -469,3 +469,44 @@ fn events_are_numbered_filtered_and_trimmed() {
     );
     assert_eq!(events::latest(&c, 1, None).unwrap()[0].seq, EVENTS_KEPT + 5);
 }
+
+#[test]
+fn a_device_that_was_trusted_as_field_keeps_its_actuators_and_no_other_gets_any() {
+    let conn = rusqlite::Connection::open_in_memory().unwrap();
+    conn.execute_batch("CREATE TABLE trust (device_id TEXT PRIMARY KEY, json TEXT NOT NULL)")
+        .unwrap();
+    let earlier = [
+        ("field", "observe:T2,relay,read,estop", true),
+        ("field and more", "observe:T3,relay,read,estop,llm", true),
+        (
+            "centre",
+            "observe:T2,human,plan,relay,read,llm,estop,admin",
+            false,
+        ),
+        ("viewer", "read", false),
+        ("gen1", "observe:T2,plan,relay,read", false),
+    ];
+    for (name, grants, _) in earlier {
+        let grants: Vec<&str> = grants.split(',').collect();
+        let json = serde_json::json!({"grants": grants}).to_string();
+        conn.execute("INSERT INTO trust VALUES (?1, ?2)", (name, json))
+            .unwrap();
+    }
+    conn.execute_batch(include_str!("../migrations/0005.sql"))
+        .unwrap();
+    for (name, grants, actuates) in earlier {
+        let json: String = conn
+            .query_row("SELECT json FROM trust WHERE device_id = ?1", [name], |r| {
+                r.get(0)
+            })
+            .unwrap();
+        let now: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let now: crate::domain::admission::Grants =
+            serde_json::from_value(now["grants"].clone()).unwrap();
+        let mut wanted: crate::domain::admission::Grants = grants.parse().unwrap();
+        if actuates {
+            wanted.add(&"actuate".parse().unwrap());
+        }
+        assert_eq!(now, wanted, "{name}");
+    }
+}
