@@ -89,7 +89,10 @@ async fn two_yeses_make_trust_a_link_and_the_same_after_a_restart() {
     let of_b = a.shared().trust.live(&b.id()).unwrap();
     let of_a = b.shared().trust.live(&a.id()).unwrap();
     assert_eq!(of_b.public_key.as_ref(), Some(b.shared().key.public()));
-    assert_eq!(of_b.grants.to_string(), "observe:T2,relay,read,estop,actuate");
+    assert_eq!(
+        of_b.grants.to_string(),
+        "observe:T2,relay,read,estop,actuate"
+    );
     assert!(of_a.grants.to_string().contains("admin"));
     assert!(
         pairing::view(b.shared()).window.is_none(),
