@@ -15,25 +15,49 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # Prints what went by on the clock since the second given, as "took 12 s".
 took() { printf '    took %s s\n' "$(( SECONDS - $1 ))" >&2; }
 
-# apt_install PACKAGE...: as root, or through sudo.
+# as_root COMMAND...: as root, through sudo (with a password only where a person can type one), else
+# the one thing to do is said.
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; return; fi
+  if have sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then sudo "$@"; return; fi
+  fail "this needs root and cannot ask for a password here; as root run, then the same make command again:
+    $*"
+}
+
+# apt_install PACKAGE...: installs what is missing. A package source that cannot be read is a warning:
+# what is needed may come from the others.
 apt_install() {
   have apt-get || fail "this machine has no apt-get; install these by hand and run again: $*"
-  local as_root=()
-  if [ "$(id -u)" -ne 0 ]; then
-    have sudo || fail "missing packages; as root run: apt-get install $*"
-    as_root=(sudo)
+  local log wait=(-o DPkg::Lock::Timeout=600)
+  log="$(mktemp)"
+  step "installing with apt-get: $* (waits up to 10 minutes if another installation runs)"
+  if ! as_root apt-get "${wait[@]}" update -qq >"$log" 2>&1; then
+    step "warning: some package sources could not be read; trying with the others:"
+    grep -E '^[EW]:' "$log" | head -n 5 >&2 || tail -n 5 "$log" >&2
   fi
-  step "installing with apt-get: $*"
-  "${as_root[@]}" apt-get update -qq || fail "apt-get update failed; is the network there?"
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "$@" >&2 \
-    || fail "apt-get could not install: $*"
+  if ! as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get "${wait[@]}" install -y -qq --no-install-recommends "$@" >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    local why="apt-get could not install: $*"
+    if grep -qE 'Temporary failure resolving|Could not (resolve|connect)|Network is unreachable' "$log"; then
+      why="$why (the package servers cannot be reached: is there a network?)"
+    fi
+    rm -f "$log"
+    fail "$why"
+  fi
+  rm -f "$log"
 }
+
+# apt_has PACKAGE: whether the distribution offers it.
+apt_has() { have apt-cache && apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+
+# whether a C program that includes the C library's headers compiles: a compiler alone is not enough
+has_cc() { have cc && printf '#include <stdio.h>\nint main(void){return 0;}\n' | cc -x c -fsyntax-only - 2>/dev/null; }
 
 # The C compiler builds the bundled SQLite; git and curl are what the way to Rust needs.
 ensure_packages() {
   local missing=()
-  have cc || missing+=(gcc libc6-dev)
+  has_cc || missing+=(gcc libc6-dev)
   have pkg-config || missing+=(pkg-config)
   have git || missing+=(git)
   have curl || missing+=(curl ca-certificates)
@@ -60,26 +84,108 @@ version_at_least() {
   [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
 }
 
+# rust_found: the version of the Rust toolchain that counts in this folder; empty without one.
+rust_found() {
+  have rustc && have cargo || return 0
+  # `cd` first: a rust-toolchain file or an override counts for this directory.
+  (cd "$ROOT" && rustc --version 2>/dev/null) | awk '{sub(/-.*/, "", $2); print $2}'
+}
+
+# Rust of at least the version in Cargo.toml: what is there, else rustup from the distribution, else,
+# after a yes or with CLAWMESH_YES=1, the official installer.
 ensure_rust() {
   local wanted found
   wanted="$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml")"
-  if ! have rustc || ! have cargo; then
-    fail "Rust is not installed; ClawMesh needs Rust $wanted or newer.
-  Get it with the official installer, then run the same make command again:
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
+  found="$(rust_found)"
+  if [ -n "$found" ] && version_at_least "$found" "$wanted"; then return; fi
+  step "Rust ${found:-is not installed}${found:+ is too old}; ClawMesh needs Rust $wanted or newer"
+  if ! have rustup && apt_has rustup; then
+    apt_install rustup
   fi
-  # `cd` first: a rust-toolchain file or an override counts for this directory.
-  found="$(cd "$ROOT" && rustc --version | awk '{print $2}')" || fail "rustc does not run; see above"
-  found="${found%%-*}"
-  if ! version_at_least "$found" "$wanted"; then
-    if have rustup; then
-      fail "Rust $found is too old; ClawMesh needs Rust $wanted or newer. Run: rustup update stable && rustup default stable"
-    fi
-    fail "Rust $found is too old; ClawMesh needs Rust $wanted or newer.
-  Debian's own packages are often older than that. Get a current one with the official installer,
-  open a new shell, then run the same make command again:
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
+  if have rustup; then
+    step "getting the current stable Rust with rustup (about 300 MB)"
+    rustup toolchain install stable --profile minimal -c rustfmt -c clippy >&2 \
+      && (cd "$ROOT" && rustup default stable >&2) \
+      || fail "rustup could not get Rust $wanted or newer; is there a network? Then run the same make command again"
+  else
+    install_rust_with_installer "$wanted"
   fi
+  hash -r
+  found="$(rust_found)"
+  version_at_least "${found:-0}" "$wanted" \
+    || fail "Rust ${found:-} is still too old or not on the PATH; open a new shell and run the same make command again"
+}
+
+install_rust_with_installer() {
+  local command="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal -c rustfmt -c clippy"
+  if [ -z "${CLAWMESH_YES:-}" ]; then
+    [ -t 0 ] || fail "Rust $1 or newer is needed. Run this, or the same make command with CLAWMESH_YES=1:
+    $command"
+    printf 'Install Rust into your home with its official installer? (about 300 MB)\n    %s\n[y/N] ' "$command" >&2
+    local answer
+    read -r answer
+    case "$answer" in [yY]*) ;; *) fail "Rust $1 or newer is needed; install it and run the same make command again" ;; esac
+  fi
+  bash -o pipefail -c "$command" >&2 || fail "the Rust installer failed; see above"
+}
+
+# node_fits: whether the node on the PATH is one that the console's build runs on (package.json, engines).
+node_fits() {
+  have node && have npm || return 1
+  local version
+  version="$(node --version 2>/dev/null)"
+  version="${version#v}"
+  case "${version%%.*}" in
+    20) version_at_least "$version" 20.19.0 ;;
+    21) false ;;
+    *) version_at_least "$version" 22.12.0 ;;
+  esac
+}
+
+# Node.js for the console's build: what is there if it fits, else one of our own beside the other tools.
+ensure_node() {
+  node_fits && return
+  local own="$TOOLS_DIR/node-22" authorities=/etc/ssl/certs/ca-certificates.crt
+  # A Node.js that is not the distribution's knows only its own list of certificate authorities.
+  [ ! -r "$authorities" ] || export NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-$authorities}"
+  if [ -x "$own/node_modules/.bin/node" ]; then
+    export PATH="$own/node_modules/.bin:$PATH"
+    node_fits && return
+  fi
+  have npm || apt_install nodejs npm
+  node_fits && return
+  step "Node.js $(node --version 2>/dev/null || echo 'is missing') does not fit; getting Node.js 22 into $own (about 200 MB)"
+  mkdir -p "$own"
+  npm_quiet install --prefix "$own" --no-audit --no-fund node@22
+  export PATH="$own/node_modules/.bin:$PATH"
+  hash -r
+  node_fits || fail "Node.js 22 was installed into $own but does not run: $(node --version 2>&1 | head -n 1)"
+}
+
+# npm_quiet ARGUMENT...: npm without its chatter; when it fails, what it said and what to do.
+npm_quiet() {
+  local log cache
+  log="$(mktemp)"
+  # A home that cannot be written to is no reason to fail: the cache can lie elsewhere.
+  cache="$(npm config get cache 2>/dev/null || true)"
+  if [ -z "${npm_config_cache:-}" ] && ! { mkdir -p "$cache" && [ -w "$cache" ]; } 2>/dev/null; then
+    export npm_config_cache="${TMPDIR:-/tmp}/clawmesh-npm-cache-$(id -u)"
+  fi
+  if npm --fetch-retries=1 --fetch-timeout=30000 "$@" >"$log" 2>&1; then rm -f "$log"; return; fi
+  grep -vE 'A complete log of this run|npm-debug' "$log" | tail -n 12 >&2
+  local why="npm failed: npm $*"
+  if grep -qE 'ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED|ENETUNREACH|network' "$log"; then
+    why="$why
+  The package registry cannot be reached; connect this machine to a network (once) and run the same make command again"
+  elif grep -qE 'EACCES|EROFS|EPERM' "$log"; then
+    why="$why
+  A folder cannot be written to; see above which, and give it to this user"
+  elif grep -qE 'ENOSPC' "$log"; then
+    why="$why
+  The disk is full"
+  fi
+  rm -f "$log"
+  fail "$why"
 }
 
 # rustfmt and clippy come with the usual toolchain, yet not with its minimal profile.

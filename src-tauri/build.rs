@@ -61,11 +61,17 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         if path.is_dir() {
             println!("cargo:rerun-if-changed={}", path.display());
             collect(&path, files)?;
-        } else if !matches!(extension(&path), "gz" | "br" | "map") {
+        } else if !is_hidden(&path) && !matches!(extension(&path), "gz" | "br" | "map") {
             files.push(path);
         }
     }
     Ok(())
+}
+
+/// The build's own notes begin with a dot and are not served.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 fn extension(path: &Path) -> &str {
