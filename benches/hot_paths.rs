@@ -22,7 +22,7 @@ use clawmesh::domain::proposal::{
 use clawmesh::domain::wire::frame::{FrameSpec, Stamp};
 use clawmesh::domain::wire::verify::verify_frames;
 use clawmesh::domain::wire::{Frame, FrameKind};
-use clawmesh::domain::world::{Fact, SignatureState};
+use clawmesh::domain::world::{Fact, Moment, SignatureState};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 fn frame(key: &DeviceKey, n: u64) -> Frame {
@@ -191,6 +191,11 @@ fn row(frame: &Frame, json: &str, n: u64) -> frames::NewFrame {
     }
 }
 
+const AT: Moment = Moment {
+    wall: TimeMs(1 << 41),
+    steady: TimeMs(1 << 41),
+};
+
 fn fact(origin: &DeviceId, n: u64) -> facts::NewFact {
     facts::NewFact {
         metric: format!("metric-{n}"),
@@ -245,11 +250,15 @@ fn store(c: &mut Criterion) {
     }
     let origin = sample.origin.clone();
     let fill = move |conn: &rusqlite::Connection| {
-        (0..100).try_for_each(|n| facts::upsert(conn, &fact(&origin, n)).map(drop))
+        (0..100).try_for_each(|n| facts::upsert(conn, &fact(&origin, n), AT.wall).map(drop))
     };
     store.write_blocking(Class::Relaxed, "bench", fill).unwrap();
     c.bench_function("store: read 100 numeric facts", |b| {
-        b.iter(|| store.read_blocking("bench", facts::numeric).unwrap())
+        b.iter(|| {
+            store
+                .read_blocking("bench", |c| facts::numeric(c, AT))
+                .unwrap()
+        })
     });
     c.bench_function("store: newest 50 frames", |b| {
         let filter = frames::FrameFilter::default();

@@ -227,7 +227,9 @@ async fn approvals() {
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let cites = until("readings", || async {
-            let facts = shared.store.read("bench", facts::numeric).await.unwrap();
+            let at = shared.moment();
+            let read = shared.store.read("bench", move |c| facts::numeric(c, at));
+            let facts = read.await.unwrap();
             let tank = facts.iter().any(|f| f.metric == "tank.level");
             facts
                 .into_iter()

@@ -29,9 +29,12 @@ pub fn operator() -> OperatorKey {
 /// A wish to water for some seconds, resting on the node's own newest moisture reading.
 pub async fn draft(shared: &Shared, seconds: i64) -> Draft {
     let fact = until("there is a moisture reading and a tank level", || async {
+        let at = shared.moment();
         let facts = shared
             .store
-            .read("t", clawmesh::adapters::store::facts::numeric)
+            .read("t", move |c| {
+                clawmesh::adapters::store::facts::numeric(c, at)
+            })
             .await
             .unwrap();
         let tank = facts.iter().any(|f| f.metric == "tank.level");

@@ -26,6 +26,10 @@ impl Clock for SimClock {
         let now = BEGINNING_MS + self.trace.now_ms();
         TimeMs(now.saturating_add_signed(self.error_ms.load(Ordering::Relaxed)))
     }
+
+    fn steady_ms(&self) -> u64 {
+        self.trace.now_ms()
+    }
 }
 
 /// One physical event.

@@ -1,8 +1,8 @@
 //! The only place that reads the wall clock.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::base::TimeMs;
 
@@ -10,6 +10,10 @@ use crate::domain::base::TimeMs;
 pub trait Clock: Send + Sync {
     /// The current moment.
     fn now(&self) -> TimeMs;
+
+    /// Milliseconds since some fixed moment of the past. It never steps, whatever is done to the wall
+    /// clock; only differences mean something.
+    fn steady_ms(&self) -> u64;
 }
 
 /// Shared handle to a clock.
@@ -46,6 +50,12 @@ impl Clock for SystemClock {
         let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         TimeMs(ms.saturating_add_signed(self.offset_ms.load(Ordering::Relaxed)))
     }
+
+    fn steady_ms(&self) -> u64 {
+        static BEGINNING: OnceLock<Instant> = OnceLock::new();
+        let since = BEGINNING.get_or_init(Instant::now).elapsed();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// A clock that stands still until it is told otherwise.
@@ -71,5 +81,9 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> TimeMs {
         TimeMs(self.now_ms.load(Ordering::SeqCst))
+    }
+
+    fn steady_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::SeqCst)
     }
 }

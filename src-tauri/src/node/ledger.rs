@@ -28,6 +28,7 @@ pub async fn append(
         return Ok(Vec::new());
     }
     let now = shared.now();
+    let steady = shared.moment().steady;
     let horizon = shared.held.horizon();
     for admitted in batch.iter() {
         if let Some(hlc) = admitted.frame().hlc {
@@ -41,7 +42,7 @@ pub async fn append(
                 .iter()
                 .map(|a| match is_behind(a, horizon) {
                     true => Ok(Inserted::Behind),
-                    false => insert(conn, a),
+                    false => insert_at(conn, a, steady),
                 })
                 .collect::<Result<Vec<_>, _>>()
         })
@@ -77,11 +78,20 @@ pub fn stored(shared: &Shared, inserted: &[Inserted]) {
     }
 }
 
-/// Stores one admitted frame inside a transaction.
+/// Stores one admitted frame of our own that carries no reading inside a transaction.
 ///
 /// # Errors
 /// Whatever the store says.
 pub fn insert(conn: &rusqlite::Connection, admitted: &Admitted) -> Result<Inserted, StoreError> {
+    insert_at(conn, admitted, admitted.received_at())
+}
+
+/// As [`insert`], with the steady time from which the age of its reading counts.
+fn insert_at(
+    conn: &rusqlite::Connection,
+    admitted: &Admitted,
+    steady: TimeMs,
+) -> Result<Inserted, StoreError> {
     let frame = admitted.frame();
     let new = NewFrame {
         content: admitted.content(),
@@ -105,15 +115,15 @@ pub fn insert(conn: &rusqlite::Connection, admitted: &Admitted) -> Result<Insert
     let inserted = frames::insert(conn, &new)?;
     if let (Inserted::Stored(seq) | Inserted::Proven(seq), FrameKind::Observation) =
         (&inserted, frame.kind)
-        && let Some(fact) = fact(admitted, *seq)
+        && let Some(fact) = fact(admitted, *seq, steady)
     {
-        facts::upsert(conn, &fact)?;
+        facts::upsert(conn, &fact, admitted.received_at())?;
     }
     Ok(inserted)
 }
 
 /// The fact an observation carries: a metric with a value.
-fn fact(admitted: &Admitted, seq: u64) -> Option<NewFact> {
+fn fact(admitted: &Admitted, seq: u64, steady: TimeMs) -> Option<NewFact> {
     let frame = admitted.frame();
     let data = frame.data();
     let short = |name: &str| {
@@ -144,7 +154,7 @@ fn fact(admitted: &Admitted, seq: u64) -> Option<NewFact> {
         tainted: !frame.taint.is_empty(),
         time: admitted.time(),
         hlc: frame.hlc,
-        received_at: admitted.received_at(),
+        received_at: steady,
     })
 }
 

@@ -32,6 +32,7 @@ pub mod runtime;
 mod sensing;
 mod sessions;
 pub mod shared;
+pub mod timekeeping;
 pub mod twin;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -50,8 +51,10 @@ use crate::adapters::store::{Class, frames};
 use crate::adapters::transport::{Doorway, Incoming, Listener, Rules, TransportError};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::ACCEPT_QUEUE_SOCKETS;
+use alarms::AlarmKind;
 use ingress::Ingress;
 use peers::{Source, Target};
+use timekeeping::Settling;
 
 /// How long peers may take to hear a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -268,8 +271,46 @@ async fn doorman(shared: Shared, ingress: Ingress, mut sockets: mpsc::Receiver<I
     }
 }
 
+/// Where the clock stands at the start.
+async fn settling(shared: &Shared) -> Settling {
+    let mark = shared.store.read("clock", timekeeping::high_water).await;
+    Settling::starting(
+        mark.unwrap_or_default(),
+        shared.now(),
+        tokio::time::Instant::now(),
+    )
+}
+
+/// Raises or clears the alarm of a clock that is behind what the node has lived through.
+async fn clock_alarm(shared: &Shared, now: TimeMs) {
+    let read = move |c: &rusqlite::Connection| {
+        Ok((
+            timekeeping::clock_trusted(c, now)?,
+            timekeeping::high_water(c)?,
+        ))
+    };
+    match shared.store.read("clock", read).await {
+        Ok((true, _)) => {
+            shared.alarms.clear(AlarmKind::ClockUntrusted, "");
+        }
+        Ok((false, mark)) => {
+            let message = format!(
+                "the clock is {} min behind a time that this node has recorded, so it does not operate",
+                mark.since(now) / 60_000
+            );
+            let advice = "set the clock; if it is right and the recorded time was wrong, stop the node and run \
+                          `clawmesh-node clock confirm` on this machine";
+            shared
+                .alarms
+                .raise(AlarmKind::ClockUntrusted, "", &message, advice, now);
+        }
+        Err(error) => tracing::warn!(%error, "the clock could not be compared"),
+    }
+}
+
 async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
+    let mut settling = settling(&shared).await;
     loop {
         tokio::select! {
             biased;
@@ -286,11 +327,13 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
             .metrics
             .sockets_evicted
             .set(gauge(numbers.evicted_total));
-        let (now, keep) = (shared.now(), shared.config.keep_frames);
+        let (at, keep) = (shared.moment(), shared.config.keep_frames);
+        let settled = settling.admits(at.wall, tokio::time::Instant::now());
+        clock_alarm(&shared, at.wall).await;
         let done = shared
             .store
             .write(Class::Relaxed, "housekeeping", move |c| {
-                shared::note_time(c, now)?;
+                timekeeping::keep(c, at, settled)?;
                 Ok((frames::prune(c, keep)?, frames::horizon(c)?))
             })
             .await;

@@ -20,6 +20,7 @@ use super::proposals::Running;
 use super::reconcile::Held;
 use super::runtime::Tasks;
 use super::shared::{Inner, Shared, Stamper, TrustBook};
+use super::timekeeping::Steady;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::executor::exec::{ExecConfig, ExecDriver, ExecOperation};
 use crate::adapters::executor::sim::SimDriver;
@@ -148,6 +149,10 @@ impl Opened {
         };
         super::names::settle(&store, &dir, &config).await?;
         let stamper = resume(&store, key.id().clone(), now).await?;
+        let steady_ms = clock.steady_ms();
+        let steady = store
+            .read("steady time", move |c| Steady::resume(c, now, steady_ms))
+            .await?;
         let (offered, signers, mesh_floor, horizon) = store
             .read("what peers are known for", |c| {
                 use super::shared::{mesh_floor, offers, signers};
@@ -205,6 +210,7 @@ impl Opened {
             running: Running::default(),
             planner: PlannerState::default(),
             stamper,
+            steady,
         });
         shared.nearby.load(&shared).await?;
         super::pause::resume_state(&shared).await?;

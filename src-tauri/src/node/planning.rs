@@ -65,7 +65,9 @@ pub async fn run(shared: Shared) {
         if shared.planner.pause().is_some() {
             continue;
         }
-        let facts = match shared.store.read("facts", facts::numeric).await {
+        let at = shared.moment();
+        let read = move |c: &rusqlite::Connection| facts::numeric(c, at);
+        let facts = match shared.store.read("facts", read).await {
             Ok(facts) => facts,
             Err(error) => {
                 tracing::error!(%error, "the planner cannot read the world");

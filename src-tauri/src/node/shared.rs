@@ -22,13 +22,14 @@ use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::reconcile::Held;
 use super::runtime::Tasks;
+use super::timekeeping::Steady;
+pub use super::timekeeping::{clock_trusted, high_water, note_time};
 use super::twin::SiteBook;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Class, Store, StoreError, audit, kv, trust};
 use crate::adapters::transport::{Dialer, Tls};
 use crate::domain::admission::{Grant, TrustRecord, TrustView};
-use crate::domain::base::limits::CLOCK_BEHIND_MAX_MS;
 use crate::domain::base::{Code, DeviceId, FrameId, Hlc, MeshId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::identity::{DeviceKey, PublicKey};
@@ -100,6 +101,8 @@ pub struct Inner {
     pub tasks: Tasks,
     /// The stamps of its own frames.
     pub stamper: Stamper,
+    /// Its steady time.
+    pub steady: Steady,
     /// Counts up with every stored frame batch; wakes gossip and planner.
     pub frames_head: watch::Sender<u64>,
     /// Counts up with every change of a proposal; wakes links and streams.
@@ -419,38 +422,6 @@ pub fn mesh_floor(conn: &rusqlite::Connection) -> Result<u64, StoreError> {
     Ok(kv::get(conn, MESH_FLOOR)?
         .and_then(|b| b.try_into().ok())
         .map_or(0, u64::from_be_bytes))
-}
-
-const HIGH_WATER: &str = "clock.high-water";
-
-/// Writes down the newest time this node has seen, if it is newer (DESIGN §6).
-///
-/// # Errors
-/// Whatever the store says.
-pub fn note_time(conn: &rusqlite::Connection, now: TimeMs) -> Result<(), StoreError> {
-    if high_water(conn)? < now {
-        kv::put(conn, HIGH_WATER, &now.0.to_be_bytes())?;
-    }
-    Ok(())
-}
-
-/// The newest time this node has ever written down.
-///
-/// # Errors
-/// Whatever the store says.
-pub fn high_water(conn: &rusqlite::Connection) -> Result<TimeMs, StoreError> {
-    let bytes = kv::get(conn, HIGH_WATER)?;
-    Ok(bytes
-        .and_then(|b| b.try_into().ok())
-        .map_or(TimeMs(0), |b| TimeMs(u64::from_be_bytes(b))))
-}
-
-/// Whether the clock may be believed: it is not behind what this node has already lived through.
-///
-/// # Errors
-/// Whatever the store says.
-pub fn clock_trusted(conn: &rusqlite::Connection, now: TimeMs) -> Result<bool, StoreError> {
-    Ok(now.plus(CLOCK_BEHIND_MAX_MS) >= high_water(conn)?)
 }
 
 /// The refusal for a store that failed.

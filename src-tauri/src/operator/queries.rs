@@ -127,9 +127,6 @@ impl Door {
             .iter()
             .map(|p| format!("policy: {p}"))
             .collect();
-        if !trusted_clock {
-            problems.push("the clock is behind what this node has already recorded; it does not operate until it is set".into());
-        }
         if let Some(latch) = s.running.latched() {
             problems.push(format!(
                 "the emergency stop is latched by {}: {}; nothing moves here until it is released",
@@ -255,7 +252,7 @@ impl Door {
         let rows = self
             .read("facts", |c| facts::all(c, FACTS_SHOWN_MAX))
             .await?;
-        let (names, now) = (self.names(), self.shared.now());
+        let (names, at) = (self.names(), self.shared.moment());
         let wanted = |f: &FactRow| {
             query.metric.as_ref().is_none_or(|m| *m == f.metric)
                 && query
@@ -267,7 +264,7 @@ impl Door {
         Ok(rows
             .into_iter()
             .filter(wanted)
-            .map(|f| fact_view(f, &names, now))
+            .map(|f| fact_view(f, &names, at))
             .collect())
     }
 
@@ -401,7 +398,8 @@ impl Door {
             .map_err(|e| bad(format!("target: {e}")))?;
         let action =
             Action::new(target, &asked.operation, asked.params).map_err(|e| bad(e.to_string()))?;
-        let facts = self.read("facts", facts::numeric).await?;
+        let at = self.shared.moment();
+        let facts = self.read("facts", move |c| facts::numeric(c, at)).await?;
         let taint: BTreeSet<Taint> = (asked.requester == Requester::Llm)
             .then_some(Taint::Llm)
             .into_iter()

@@ -15,6 +15,7 @@ use crate::domain::base::limits::{
     CAPABILITIES_MAX, NAME_MAX_BYTES, PRESENCE_EVERY_MS, TOPOLOGY_NODES_MAX,
 };
 use crate::domain::base::{DeviceId, TimeMs};
+use crate::domain::world::Moment;
 use crate::node::presence::{PRESENCE, Presence, PresentLink, present};
 
 /// How old a presence may be before its node counts as not heard from, in milliseconds.
@@ -105,6 +106,13 @@ struct Report {
     frame: Option<StoredFrame>,
     at: TimeMs,
     said: Presence,
+}
+
+impl Report {
+    fn age_ms(&self, now: TimeMs) -> u64 {
+        let received = self.frame.as_ref().map_or(now, |f| f.received_at);
+        Moment::unset(now).age_by_wall_ms(self.at, received)
+    }
 }
 
 fn short(text: Option<String>) -> Option<String> {
@@ -323,11 +331,11 @@ impl TopologyNode {
         if !said.capabilities.is_empty() {
             self.capabilities.clone_from(&said.capabilities);
         }
-        self.fresh |= now.since(report.at) < FRESH_MS;
+        self.fresh |= report.age_ms(now) < FRESH_MS;
         self.estop = said.estop;
         self.started_at = said.started_at.map(|t| t.0);
         self.reported_at = Some(report.at.0);
-        self.age_ms = Some(now.since(report.at));
+        self.age_ms = Some(report.age_ms(now));
         self.truncated = said.truncated;
         self.signature = report.frame.as_ref().map(|f| json_name(f.signature));
         self.effective_tier = report.frame.as_ref().map(|f| f.effective_tier.to_string());
@@ -354,7 +362,7 @@ fn link_seen(
             .map(|ms| if turned { ms.saturating_neg() } else { ms }),
         bytes_in: None,
         own: false,
-        fresh: now.since(report.at) < FRESH_MS,
+        fresh: report.age_ms(now) < FRESH_MS,
         reported_by: id.as_str().to_owned(),
         reported_at: report.at.0,
     }

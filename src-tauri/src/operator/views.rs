@@ -17,6 +17,7 @@ use crate::adapters::store::proposals::ProposalRow;
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::policy::{Condition, Rule};
 use crate::domain::proposal::{Outcome, ProposalRecord};
+use crate::domain::world::Moment;
 
 /// A kebab-case name of an enum as its JSON form has it.
 pub(super) fn json_name(value: impl serde::Serialize) -> String {
@@ -26,8 +27,9 @@ pub(super) fn json_name(value: impl serde::Serialize) -> String {
         .unwrap_or_default()
 }
 
-pub(super) fn fact_view(f: FactRow, names: &BTreeMap<DeviceId, String>, now: TimeMs) -> FactView {
+pub(super) fn fact_view(f: FactRow, names: &BTreeMap<DeviceId, String>, at: Moment) -> FactView {
     FactView {
+        age_ms: f.age_ms(at),
         value: f
             .value
             .map(Value::from)
@@ -40,7 +42,6 @@ pub(super) fn fact_view(f: FactRow, names: &BTreeMap<DeviceId, String>, now: Tim
         origin: f.origin.as_str().to_owned(),
         frame_id: f.frame_id.as_str().to_owned(),
         sensed_at: f.time.0,
-        age_ms: now.since(f.time),
         claimed_tier: f.claimed.to_string(),
         effective_tier: f.effective.to_string(),
         signature: json_name(f.signature),
@@ -57,7 +58,7 @@ pub(super) fn frame_view(f: StoredFrame, now: TimeMs) -> FrameView {
         origin: f.origin.as_str().to_owned(),
         time: f.time.0,
         received_at: f.received_at.0,
-        age_ms: now.since(f.time),
+        age_ms: Moment::unset(now).age_by_wall_ms(f.time, f.received_at),
         claimed_tier: f.claimed_tier.to_string(),
         effective_tier: f.effective_tier.to_string(),
         signature: json_name(f.signature),

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 use super::{StoreError, row};
 use crate::domain::base::limits::FRAME_FUTURE_MAX_MS;
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Taint, Tier, TimeMs};
-use crate::domain::world::{Fact, SignatureState};
+use crate::domain::world::{Fact, Moment, SignatureState};
 
 /// A reading as it is stored; `value` and `text` exclude each other.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +42,7 @@ pub struct FactRow {
     pub time: TimeMs,
     /// The origin's logical time.
     pub hlc: Option<Hlc>,
-    /// When this node first had it.
+    /// When this node first had it, by its steady clock (see [`Moment`]).
     pub received_at: TimeMs,
 }
 
@@ -50,9 +50,15 @@ pub struct FactRow {
 pub type NewFact = FactRow;
 
 impl FactRow {
-    /// The fact as policy and planner see it; `None` for a text.
-    pub fn to_fact(self) -> Option<Fact> {
+    /// How old the reading is at a moment, in milliseconds.
+    pub fn age_ms(&self, at: Moment) -> u64 {
+        at.age_ms(self.time, self.received_at)
+    }
+
+    /// The fact as policy and planner see it at a moment; `None` for a text.
+    pub fn to_fact(self, at: Moment) -> Option<Fact> {
         let value = self.value?;
+        let sensed_at = TimeMs(at.wall.0.saturating_sub(self.age_ms(at)));
         let taint = if self.tainted {
             BTreeSet::from([Taint::Llm])
         } else {
@@ -70,7 +76,7 @@ impl FactRow {
             effective: self.effective,
             signature: self.signature,
             taint,
-            sensed_at: self.time,
+            sensed_at,
             received_at: self.received_at,
         })
     }
@@ -88,11 +94,12 @@ fn lead(new: &NewFact) -> Hlc {
 }
 
 /// Takes a reading if it is newer than the one that stands; whether it was taken. Of any set of
-/// readings the same one stands in the end, whatever the order they came in.
+/// readings the same one stands in the end, whatever the order they came in. `now` is the wall clock's
+/// time: a standing reading from further ahead than clocks may differ gives way to any that is not.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn upsert(conn: &Connection, new: &NewFact) -> Result<bool, StoreError> {
+pub fn upsert(conn: &Connection, new: &NewFact, now: TimeMs) -> Result<bool, StoreError> {
     let changed = conn
         .prepare_cached(
             "INSERT INTO facts (origin, metric, zone, value, text, unit, frame_seq, frame_id, content, claimed,
@@ -103,7 +110,9 @@ pub fn upsert(conn: &Connection, new: &NewFact) -> Result<bool, StoreError> {
                 frame_id = excluded.frame_id, content = excluded.content, claimed = excluded.claimed,
                 effective = excluded.effective, signature = excluded.signature, tainted = excluded.tainted,
                 time = excluded.time, hlc = excluded.hlc, received_at = excluded.received_at, lead = excluded.lead
-             WHERE (excluded.lead, excluded.content) > (facts.lead, facts.content)
+             WHERE ((excluded.lead, excluded.content) > (facts.lead, facts.content)
+                    AND (excluded.lead <= ?18 OR facts.lead > ?18))
+                OR (facts.lead > ?18 AND excluded.lead <= ?18)
                 OR (excluded.content = facts.content AND excluded.signature < facts.signature)",
         )?
         .execute(params![
@@ -124,6 +133,8 @@ pub fn upsert(conn: &Connection, new: &NewFact) -> Result<bool, StoreError> {
             new.hlc.map(Hlc::to_i64),
             new.received_at.to_i64(),
             lead(new).to_i64(),
+            // A reading that was taken while this node's clock was ahead must not stand until that time comes.
+            Hlc::new(now.plus(FRAME_FUTURE_MAX_MS), u16::MAX).to_i64(),
         ])?;
     Ok(changed > 0)
 }
@@ -180,17 +191,17 @@ pub fn all(conn: &Connection, limit: usize) -> Result<Vec<FactRow>, StoreError> 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Every numeric reading, as policy and planner see it.
+/// Every numeric reading, as policy and planner see it at a moment.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn numeric(conn: &Connection) -> Result<Vec<Fact>, StoreError> {
+pub fn numeric(conn: &Connection, at: Moment) -> Result<Vec<Fact>, StoreError> {
     let mut query = conn.prepare_cached(&format!(
         "{SELECT} WHERE value IS NOT NULL ORDER BY metric, zone, origin"
     ))?;
     let rows = query.query_map([], read)?;
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
-    Ok(rows.into_iter().filter_map(FactRow::to_fact).collect())
+    Ok(rows.into_iter().filter_map(|f| f.to_fact(at)).collect())
 }
 
 /// How many readings stand.

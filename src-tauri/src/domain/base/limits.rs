@@ -26,6 +26,12 @@ pub const FRAME_FUTURE_MAX_MS: u64 = 300_000;
 pub const COMMAND_AGE_MAX_MS: u64 = 300_000;
 /// How far our clock may lie behind the newest time we have persisted before we stop operating.
 pub const CLOCK_BEHIND_MAX_MS: u64 = 60_000;
+/// A clock that is further ahead of what was expected than this has jumped.
+pub const CLOCK_JUMP_MS: u64 = 3_600_000;
+/// How long a clock must stand where it jumped to before that time is persisted, in milliseconds.
+pub const CLOCK_SETTLE_MS: u64 = 600_000;
+/// What counts as the time a node was off where its clock cannot tell, in milliseconds.
+pub const UNKNOWN_GAP_MS: u64 = 86_400_000;
 /// How long an unauthenticated socket may take to complete `mesh.connect`, in milliseconds.
 pub const HANDSHAKE_DEADLINE_MS: u64 = 10_000;
 /// Largest message of a socket that has not authenticated, in bytes.

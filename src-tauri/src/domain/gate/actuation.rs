@@ -117,7 +117,7 @@ pub fn rule(
     if !clock_trusted {
         return refuse(
             Code::ClockUntrusted,
-            "this node's clock is behind the newest time it has recorded; set it before operating",
+            "this node's clock is behind the newest time it has recorded; set it, or stop the node and run `clawmesh-node clock confirm` there if the clock is right",
         );
     }
     if now >= request.expires_at {

@@ -7,6 +7,41 @@ use std::collections::BTreeSet;
 pub use super::base::SignatureState;
 use super::base::{DeviceId, Digest, FrameId, Taint, Tier, TimeMs};
 
+/// A moment of this node: by its wall clock, and by a clock of its own that no setting of the wall
+/// clock moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// By the wall clock.
+    pub wall: TimeMs,
+    /// By the steady clock. It begins near the wall clock, runs at the same pace and never steps, so
+    /// that only differences between two of its values mean something.
+    pub steady: TimeMs,
+}
+
+impl Moment {
+    /// A moment of a node whose wall clock has never been set.
+    pub fn unset(wall: TimeMs) -> Self {
+        Self { wall, steady: wall }
+    }
+
+    /// The age of a value in milliseconds: the larger of the time since it was sensed (by the wall
+    /// clock) and the time since this node received it (by the steady clock). So a sender's fast clock
+    /// or a wall clock that is set back makes nothing look fresh.
+    pub fn age_ms(self, sensed_at: TimeMs, received_steady: TimeMs) -> u64 {
+        self.wall
+            .since(sensed_at)
+            .max(self.steady.since(received_steady))
+    }
+
+    /// As [`Moment::age_ms`], for what was received at a moment of the wall clock. One that lies ahead
+    /// says that the clock was set back since, at least by that much.
+    pub fn age_by_wall_ms(self, sensed_at: TimeMs, received_at: TimeMs) -> u64 {
+        self.wall
+            .since(sensed_at)
+            .max(self.wall.distance(received_at))
+    }
+}
+
 /// A numeric reading: the newest value of one metric, in one zone, from one origin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fact {
@@ -32,9 +67,10 @@ pub struct Fact {
     pub signature: SignatureState,
     /// Marks that stay for ever.
     pub taint: BTreeSet<Taint>,
-    /// When it was sensed, as far as we believe it.
+    /// The latest moment at which it can have been sensed, by this node's wall clock: what the origin
+    /// says, and not later than this node received it. See [`Moment::age_ms`].
     pub sensed_at: TimeMs,
-    /// When this node first had it.
+    /// When this node first had it, by its steady clock.
     pub received_at: TimeMs,
 }
 
@@ -51,5 +87,40 @@ impl Facts for Vec<Fact> {
             .filter(|f| f.metric == metric && (zone.is_none() || f.zone.as_deref() == zone))
             .cloned()
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_counts_from_the_receipt_where_the_sender_or_the_wall_clock_is_wrong() {
+        let at = |wall, steady| Moment {
+            wall: TimeMs(wall),
+            steady: TimeMs(steady),
+        };
+        // An honest reading ages by the wall clock, also before it arrived.
+        assert_eq!(at(1_000, 1_000).age_ms(TimeMs(400), TimeMs(900)), 600);
+        // Its sender's clock is four minutes fast.
+        assert_eq!(
+            at(9_000, 9_000).age_ms(TimeMs(240_000), TimeMs(1_000)),
+            8_000
+        );
+        // Our clock is set back by an hour: the reading goes on ageing.
+        let hour = 3_600_000;
+        assert_eq!(
+            at(2 * hour, 2 * hour).age_ms(TimeMs(2 * hour), TimeMs(2 * hour)),
+            0
+        );
+        assert_eq!(
+            at(hour, 2 * hour + 5).age_ms(TimeMs(2 * hour), TimeMs(2 * hour)),
+            5
+        );
+        // Received at a moment that has not come yet.
+        assert_eq!(
+            at(hour, 0).age_by_wall_ms(TimeMs(2 * hour), TimeMs(2 * hour)),
+            hour
+        );
     }
 }

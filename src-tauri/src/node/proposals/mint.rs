@@ -18,7 +18,7 @@ use crate::domain::policy::{EvidenceView, Level, Phase, Request, Ruling, Terms};
 use crate::domain::proposal::record::evidence_digest;
 use crate::domain::proposal::{Evidence, ProposalRecord, RequestedBy, SignedProposal, Status};
 use crate::domain::wire::Frame;
-use crate::domain::world::Fact;
+use crate::domain::world::{Fact, Moment};
 use crate::node::shared::{DURABLE, Shared, clock_trusted, note_time, store_refusal};
 
 /// What became of a draft.
@@ -117,10 +117,10 @@ fn mint_in(
     if !clock_trusted(conn, now)? {
         return Err(refused(
             Code::ClockUntrusted,
-            "this node's clock is behind the newest time it has recorded; set it before operating",
+            "this node's clock is behind the newest time it has recorded; set it, or stop the node and run `clawmesh-node clock confirm` there if the clock is right",
         ));
     }
-    let facts = facts::numeric(conn)?;
+    let facts = facts::numeric(conn, shared.moment_at(now))?;
     let (evidence, taint) = gather(shared, conn, draft, &facts, now)?;
     let terms = judge(shared, conn, draft, &evidence, &taint, &facts, now)?;
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
@@ -221,14 +221,14 @@ fn gather(
     let mut evidence: Vec<Evidence> = Vec::new();
     for cited in &draft.cites {
         if let Some(stored) = frames::by_frame_id(conn, cited)? {
-            evidence.push(evidence_of(&stored, now)?);
+            evidence.push(evidence_of(&stored, facts, now)?);
         }
     }
     let watched = shared.policy.current().metrics_for(&draft.action);
     for fact in facts.iter().filter(|f| watched.contains(&f.metric)).take(8) {
         let cited = evidence.iter().any(|e| e.frame_id == fact.frame_id);
         match frames::by_frame_id(conn, &fact.frame_id)? {
-            Some(stored) if !cited => evidence.push(evidence_of(&stored, now)?),
+            Some(stored) if !cited => evidence.push(evidence_of(&stored, facts, now)?),
             _ => {}
         }
     }
@@ -241,7 +241,12 @@ fn gather(
     Ok((evidence, taint))
 }
 
-fn evidence_of(stored: &StoredFrame, now: TimeMs) -> Result<Evidence, StoreError> {
+fn evidence_of(stored: &StoredFrame, facts: &[Fact], now: TimeMs) -> Result<Evidence, StoreError> {
+    // A current reading has its age by the steady clock.
+    let current = facts.iter().find(|f| f.content == stored.content);
+    let age_ms = current
+        .map_or(0, |f| now.since(f.sensed_at))
+        .max(Moment::unset(now).age_by_wall_ms(stored.time, stored.received_at));
     let value = serde_json::from_str(&stored.json).unwrap_or(Value::Null);
     let frame = Frame::parse(value).map_err(StoreError::Refused)?;
     let data = frame.data();
@@ -273,7 +278,7 @@ fn evidence_of(stored: &StoredFrame, now: TimeMs) -> Result<Evidence, StoreError
         signature: stored.signature,
         taint: frame.taint.clone(),
         sensed_at: stored.time,
-        age_ms: now.since(stored.time),
+        age_ms,
     })
 }
 

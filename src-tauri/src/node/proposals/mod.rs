@@ -119,7 +119,7 @@ fn evaluate_now(
         evidence: &evidence,
         phase: Phase::Execute,
     };
-    let facts = facts::numeric(conn)?;
+    let facts = facts::numeric(conn, shared.moment_at(now))?;
     Ok(shared.policy.current().evaluate(
         &request,
         &facts,

@@ -11,7 +11,7 @@ use crate::adapters::store::frames::{FrameFilter, Horizon, Inserted};
 use crate::adapters::store::{events, facts, frames};
 use crate::domain::base::Hlc;
 use crate::domain::base::limits::{EVENTS_KEPT, FRAME_CONFLICTS_PER_ID_MAX};
-use crate::domain::world::SignatureState;
+use crate::domain::world::{Moment, SignatureState};
 
 fn seqs(page: &[frames::StoredFrame]) -> Vec<u64> {
     page.iter().map(|f| f.seq).collect()
@@ -329,6 +329,9 @@ fn what_a_large_log_is_asked_often_uses_an_index() {
     }
 }
 
+/// A wall clock after every reading here.
+const LATE: TimeMs = TimeMs(1 << 41);
+
 fn fact(n: u64) -> NewFact {
     FactRow {
         metric: "moisture".into(),
@@ -353,10 +356,10 @@ fn fact(n: u64) -> NewFact {
 #[test]
 fn facts_keep_the_newest_per_origin_metric_and_zone() {
     let (_dir, c) = conn();
-    assert!(facts::upsert(&c, &fact(2)).unwrap());
-    assert!(!facts::upsert(&c, &fact(1)).unwrap(), "older");
-    assert!(!facts::upsert(&c, &fact(2)).unwrap(), "the same");
-    assert!(facts::upsert(&c, &fact(3)).unwrap());
+    assert!(facts::upsert(&c, &fact(2), LATE).unwrap());
+    assert!(!facts::upsert(&c, &fact(1), LATE).unwrap(), "older");
+    assert!(!facts::upsert(&c, &fact(2), LATE).unwrap(), "the same");
+    assert!(facts::upsert(&c, &fact(3), LATE).unwrap());
     let zone = NewFact {
         zone: Some("north".into()),
         ..fact(1)
@@ -372,7 +375,7 @@ fn facts_keep_the_newest_per_origin_metric_and_zone() {
         ..fact(1)
     };
     for new in [&zone, &text, &other] {
-        assert!(facts::upsert(&c, new).unwrap());
+        assert!(facts::upsert(&c, new, LATE).unwrap());
     }
     assert_eq!(facts::count(&c).unwrap(), 4);
     assert_eq!(facts::latest(&c, "moisture", None).unwrap().len(), 3);
@@ -382,7 +385,7 @@ fn facts_keep_the_newest_per_origin_metric_and_zone() {
     );
     assert!(facts::all(&c, 100).unwrap().contains(&text));
     assert!(facts::all(&c, 100).unwrap().contains(&fact(3)));
-    let numeric = facts::numeric(&c).unwrap();
+    let numeric = facts::numeric(&c, Moment::unset(LATE)).unwrap();
     assert_eq!(numeric.len(), 3);
     assert!(
         numeric
@@ -398,11 +401,33 @@ fn a_logical_time_from_the_future_does_not_lead() {
         hlc: Some(Hlc::new(TimeMs(1 << 40), 0)),
         ..fact(1)
     };
-    facts::upsert(&c, &liar).unwrap();
+    facts::upsert(&c, &liar, LATE).unwrap();
     assert!(
-        facts::upsert(&c, &fact(2)).unwrap(),
+        facts::upsert(&c, &fact(2), LATE).unwrap(),
         "the later reading takes its place"
     );
+}
+
+#[test]
+fn a_reading_from_a_time_when_the_clock_was_ahead_gives_way() {
+    let (_dir, c) = conn();
+    let (year, now) = (31_536_000_000, TimeMs(5_000));
+    let frozen = NewFact {
+        time: now.plus(year),
+        hlc: Some(Hlc::new(now.plus(year), 0)),
+        received_at: now,
+        ..fact(1)
+    };
+    assert!(facts::upsert(&c, &frozen, now.plus(year)).unwrap());
+    // Its age counts from its receipt.
+    let at = Moment::unset(now.plus(9_000));
+    let aged = facts::numeric(&c, at).unwrap();
+    assert_eq!(aged[0].sensed_at, now);
+    assert!(
+        facts::upsert(&c, &fact(2), now).unwrap(),
+        "the clock is right again"
+    );
+    assert!(!facts::upsert(&c, &frozen, now).unwrap());
 }
 
 proptest! {
@@ -434,7 +459,7 @@ proptest! {
             }
             c.execute("DELETE FROM facts", []).unwrap();
             for new in &order {
-                facts::upsert(&c, new).unwrap();
+                facts::upsert(&c, new, LATE).unwrap();
             }
             ends.push(facts::all(&c, 10).unwrap());
         }

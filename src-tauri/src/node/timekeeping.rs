@@ -1,0 +1,193 @@
+//! Whether this node's clock can be believed, and a steady time beside it from which ages count.
+//!
+//! The newest time that the node has lived through is written down (its high-water mark); while the
+//! clock is behind it the node does not operate. A clock that has just jumped ahead moves the mark only
+//! once it has stood there for a while, or once the node has operated by it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::shared::Shared;
+use crate::adapters::store::{StoreError, kv};
+use crate::domain::base::TimeMs;
+use crate::domain::base::limits::{
+    CLOCK_BEHIND_MAX_MS, CLOCK_JUMP_MS, CLOCK_SETTLE_MS, UNKNOWN_GAP_MS,
+};
+use crate::domain::world::Moment;
+
+const HIGH_WATER: &str = "clock.high-water";
+const STEADY: &str = "clock.steady";
+
+fn time_at(conn: &rusqlite::Connection, key: &str) -> Result<TimeMs, StoreError> {
+    let bytes = kv::get(conn, key)?;
+    Ok(bytes
+        .and_then(|b| b.try_into().ok())
+        .map_or(TimeMs(0), |b| TimeMs(u64::from_be_bytes(b))))
+}
+
+/// Writes down the newest time this node has seen, if it is newer (DESIGN §6).
+///
+/// # Errors
+/// Whatever the store says.
+pub fn note_time(conn: &rusqlite::Connection, now: TimeMs) -> Result<(), StoreError> {
+    if high_water(conn)? < now {
+        set_high_water(conn, now)?;
+    }
+    Ok(())
+}
+
+/// The newest time this node has ever written down.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn high_water(conn: &rusqlite::Connection) -> Result<TimeMs, StoreError> {
+    time_at(conn, HIGH_WATER)
+}
+
+/// Sets the mark, also back: a person has said that the clock is right.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn set_high_water(conn: &rusqlite::Connection, to: TimeMs) -> Result<(), StoreError> {
+    kv::put(conn, HIGH_WATER, &to.0.to_be_bytes())
+}
+
+/// Whether the clock may be believed: it is not behind what this node has already lived through.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn clock_trusted(conn: &rusqlite::Connection, now: TimeMs) -> Result<bool, StoreError> {
+    Ok(now.plus(CLOCK_BEHIND_MAX_MS) >= high_water(conn)?)
+}
+
+/// The steady time of one run of the node: the pace of the clock that never steps, from a base above
+/// every steady time of earlier runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Steady {
+    base: TimeMs,
+    began_ms: u64,
+}
+
+impl Steady {
+    /// Continues after earlier runs. `wall` is the wall clock's time and `steady_ms` the steady clock's.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn resume(
+        conn: &rusqlite::Connection,
+        wall: TimeMs,
+        steady_ms: u64,
+    ) -> Result<Self, StoreError> {
+        let before = time_at(conn, STEADY)?;
+        // How long the node was off is known by the wall clock alone. Behind its mark it does not tell:
+        // everything received before is then taken for old.
+        let gap = match clock_trusted(conn, wall)? {
+            true => 0,
+            false => UNKNOWN_GAP_MS,
+        };
+        Ok(Self {
+            base: wall.max(before.plus(gap)),
+            began_ms: steady_ms,
+        })
+    }
+
+    /// The steady time now.
+    pub fn at(self, steady_ms: u64) -> TimeMs {
+        self.base.plus(steady_ms.saturating_sub(self.began_ms))
+    }
+}
+
+impl Shared {
+    /// This moment by both clocks.
+    pub fn moment(&self) -> Moment {
+        self.moment_at(self.now())
+    }
+
+    /// The same, with the wall clock's time as it was read before.
+    pub fn moment_at(&self, wall: TimeMs) -> Moment {
+        Moment {
+            wall,
+            steady: self.steady.at(self.clock.steady_ms()),
+        }
+    }
+}
+
+/// Which times of the wall clock are written down while the node runs.
+#[derive(Debug)]
+pub struct Settling {
+    /// The last look: by the wall clock and by the steady one.
+    last: Option<(TimeMs, Instant)>,
+    /// Since when the clock stands where it jumped to.
+    jumped: Option<Instant>,
+}
+
+impl Settling {
+    /// A node that starts at `now`, having lived through `mark`.
+    pub fn starting(mark: TimeMs, now: TimeMs, at: Instant) -> Self {
+        let ahead = mark > TimeMs(0) && now.since(mark) > CLOCK_JUMP_MS;
+        Self {
+            last: Some((now, at)),
+            jumped: ahead.then_some(at),
+        }
+    }
+
+    /// Whether the time `now` may move the mark.
+    pub fn admits(&mut self, now: TimeMs, at: Instant) -> bool {
+        if let Some((wall, seen)) = self.last {
+            let passed = u64::try_from(at.duration_since(seen).as_millis()).unwrap_or(u64::MAX);
+            if now.since(wall.plus(passed)) > CLOCK_JUMP_MS {
+                self.jumped = Some(at);
+            } else if wall.plus(passed).since(now) > CLOCK_JUMP_MS {
+                // It jumped back: whatever it says now is no later than before.
+                self.jumped = None;
+            }
+        }
+        self.last = Some((now, at));
+        let settled =
+            |since: Instant| at.duration_since(since) >= Duration::from_millis(CLOCK_SETTLE_MS);
+        if self.jumped.is_some_and(settled) {
+            self.jumped = None;
+        }
+        self.jumped.is_none()
+    }
+}
+
+/// What housekeeping writes down of time: the mark if the clock has settled, and the steady time.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn keep(conn: &rusqlite::Connection, at: Moment, settled: bool) -> Result<(), StoreError> {
+    if settled {
+        note_time(conn, at.wall)?;
+    }
+    kv::put(conn, STEADY, &at.steady.0.to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400_000;
+
+    #[test]
+    fn a_short_jump_ahead_does_not_move_the_mark_and_a_lasting_one_does() {
+        let begin = Instant::now();
+        let at = |ms: u64| begin + Duration::from_millis(ms);
+        let start = TimeMs(1_000 * DAY);
+        let mut settling = Settling::starting(start, start, begin);
+        assert!(settling.admits(start.plus(10_000), at(10_000)));
+        // A year ahead for five seconds.
+        assert!(!settling.admits(start.plus(365 * DAY), at(20_000)));
+        assert!(settling.admits(start.plus(25_000), at(25_000)));
+        // A day ahead, for good.
+        assert!(!settling.admits(start.plus(DAY), at(30_000)));
+        let later = 30_000 + CLOCK_SETTLE_MS;
+        assert!(settling.admits(start.plus(DAY + CLOCK_SETTLE_MS), at(later)));
+        // The same at a start.
+        let mut settling = Settling::starting(start, start.plus(365 * DAY), begin);
+        assert!(!settling.admits(start.plus(365 * DAY + 1), at(1)));
+        // A node that has never run has nothing to compare with.
+        assert!(Settling::starting(TimeMs(0), start, begin).admits(start, begin));
+    }
+}
