@@ -9,6 +9,7 @@ use clawmesh::domain::identity::OperatorKey;
 use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::Requester;
 use clawmesh::domain::proposal::{SignedProposal, Status};
+use clawmesh::domain::world::Fact;
 use clawmesh::node::proposals::{self, Minted};
 use clawmesh::node::{Shared, planning};
 use serde_json::json;
@@ -38,7 +39,9 @@ pub async fn draft(shared: &Shared, seconds: i64) -> Draft {
             .await
             .unwrap();
         let tank = facts.iter().any(|f| f.metric == "tank.level");
-        facts.into_iter().find(|f| f.metric == "moisture" && tank)
+        let fresh = |f: &Fact| at.wall.since(f.sensed_at) < 60_000;
+        let mut moist = facts.into_iter().filter(|f| f.metric == "moisture");
+        moist.find(|f| tank && fresh(f))
     })
     .await;
     let now = shared.now();
