@@ -136,7 +136,7 @@ test("approved on the command line while the sheet is open: the sheet says so an
   const p = await l.propose({ reason: "decided elsewhere" });
   const o = await sheet(p);
   await hold(o.page).waitFor();
-  await l.center.cli(["approve", p.id, "--passphrase-stdin"], { input: `${PASSPHRASE}\n` });
+  await l.center.cli(["approve", p.id, "--yes", "--passphrase-stdin"], { input: `${PASSPHRASE}\n` });
   await o.page.getByText(/it is now completed/).waitFor();
   assert.equal(await hold(o.page).count(), 0);
   assert.equal(await reject(o.page).count(), 0);
@@ -161,7 +161,7 @@ test("a new proposal appears by itself, and the count of what waits goes with it
 test("what runs can be stopped from its sheet", async () => {
   const p = await l.propose({ sec: 20, reason: "stop me" });
   const o = await sheet(p);
-  await l.center.cli(["approve", p.id, "--passphrase-stdin"], { input: `${PASSPHRASE}\n` });
+  await l.center.cli(["approve", p.id, "--yes", "--passphrase-stdin"], { input: `${PASSPHRASE}\n` });
   await o.page.getByRole("button", { name: /Stop this action/ }).click();
   await o.page.getByRole("dialog").getByRole("button", { name: "Confirm" }).click();
   await until("it has ended", async () => !["approved", "executing"].includes(await l.status(p.id)));

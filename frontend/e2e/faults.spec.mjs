@@ -107,7 +107,7 @@ test("the serving node is killed and comes back: the page says since when; with 
 test("emergency stop: one press latches every executor; release asks for a reason and is local", async () => {
   const o = await l.open("/telemetry", { scope: "admin" });
   const p = await l.propose({ sec: 20, reason: "runs when stopped" });
-  await l.center.cli(["approve", p.id, "--passphrase-stdin"], { input: `${PASSPHRASE}\n` });
+  await l.center.cli(["approve", p.id, "--yes", "--passphrase-stdin"], { input: `${PASSPHRASE}\n` });
   await until("it runs", async () => (await l.status(p.id)) === "executing");
   await o.page.getByRole("button", { name: /Emergency stop/ }).click();
   const report = o.page.getByRole("dialog");

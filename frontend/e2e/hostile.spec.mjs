@@ -140,7 +140,7 @@ test("ten thousand proposals: the list scrolls, searches and opens; the page dra
     reason: "the real one",
   });
   // Decided, so that it does not stand among those that wait when the stream tells of it.
-  await l.center.cli(["reject", real.id, "--passphrase-stdin"], { input: `${PASSPHRASE}\n` });
+  await l.center.cli(["reject", real.id, "--yes", "--passphrase-stdin"], { input: `${PASSPHRASE}\n` });
   const o = await l.open("/");
   // The list alone is made up, from a real proposal; a node never has so many that wait.
   const many = Array.from({ length: 10_000 }, (_, i) => ({

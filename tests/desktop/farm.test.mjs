@@ -105,7 +105,7 @@ test("Review in the tray opens the sheet; decided elsewhere, all follow", async 
   await lab.click("> Review");
   await until("the sheet", async () => (await window.js("return location.href")).includes(proposal.id));
   await until("the notification", async () => (await lab.shown()) === 1);
-  await lab.node(dir, "reject", proposal.id);
+  await lab.node(dir, "reject", proposal.id, "--yes");
   await window.sees(/decided elsewhere|rejected/i);
   await until("withdrawn", async () => (await lab.shown()) === 0);
   await until("gone from the tray", async () => !(await lab.menu()).some((l) => l.includes("Review")));

@@ -51,7 +51,7 @@ try {
   const seen = { window: [], tray: [], notification: [] };
   for (let n = 0; n < RUNS; n += 1) {
     for (const p of await lab.json(dir, "proposals"))
-      if (p.status === "awaiting_approval") await lab.node(dir, "reject", p.id);
+      if (p.status === "awaiting_approval") await lab.node(dir, "reject", p.id, "--yes");
     await until("nothing waits", async () => (await lab.json(dir, "proposals")).length === 0);
     await until("nothing shown", async () => (await lab.shown()) === 0);
     await until("an empty tray", async () => !(await lab.menu()).some((l) => l.includes("Review")));

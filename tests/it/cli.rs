@@ -561,6 +561,7 @@ fn the_api_answers_only_with_a_token_and_no_web_page() {
     let place = Place::new();
     let node = place.field(&["--log", "trace"]);
     assert_eq!(mode(&place, "tokens.json"), 0o600);
+    assert_eq!(mode(&place, "node.sock"), 0o600);
     let text = std::fs::read_to_string(place.state().join("tokens.json")).unwrap();
     let tokens: Value = serde_json::from_str(&text).unwrap();
     let bearer = |scope: &str| format!("Authorization: Bearer {}", tokens[scope].as_str().unwrap());

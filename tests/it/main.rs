@@ -21,6 +21,7 @@ mod gate;
 mod gen1_listener;
 mod handshake;
 mod harness;
+mod honest;
 mod levels;
 mod lifecycle;
 mod main_job;

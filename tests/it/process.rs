@@ -77,7 +77,17 @@ impl Place {
         self.run_at(&self.state(), args)
     }
 
+    /// As [`Place::run`], in another state directory. A decision is made without being asked.
     pub fn run_at(&self, state: &Path, args: &[&str]) -> Said {
+        let decides = matches!(args.first(), Some(&"approve" | &"reject"));
+        match decides {
+            true => self.as_typed(state, &[args, &["--yes"]].concat()),
+            false => self.as_typed(state, args),
+        }
+    }
+
+    /// Runs exactly this command.
+    pub fn as_typed(&self, state: &Path, args: &[&str]) -> Said {
         let mut command = program(self.temp.path());
         command.args(args).arg("--state-dir").arg(state);
         if args.first() == Some(&"start") && !args.contains(&"--no-discovery") {
@@ -126,6 +136,11 @@ impl Place {
 
     /// Starts a node on this state directory and waits until it listens.
     pub fn start(&self, args: &[&str]) -> Running {
+        self.start_at(&self.state(), args)
+    }
+
+    /// As [`Place::start`], in another state directory.
+    pub fn start_at(&self, state: &Path, args: &[&str]) -> Running {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -139,7 +154,7 @@ impl Place {
         if !args.contains(&"--port") {
             command.args(["--port", "0"]);
         }
-        command.arg("--state-dir").arg(self.state());
+        command.arg("--state-dir").arg(state);
         command.stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let mut line = String::new();

@@ -148,6 +148,11 @@ impl StateDir {
         self.root.join("run.json")
     }
 
+    /// The socket on which the running node answers programs of its own user.
+    pub fn socket_file(&self) -> PathBuf {
+        self.root.join("node.sock")
+    }
+
     /// The lock.
     pub fn lock_file(&self) -> PathBuf {
         self.root.join("lock")

@@ -8,7 +8,7 @@ use clawmesh::surfaces::{cli, http};
 
 fn main() -> ExitCode {
     cli::main(|state_dir| {
-        let tokens = Tokens::open(state_dir).map_err(|e| e.to_string())?;
+        let tokens = Tokens::renew(state_dir).map_err(|e| e.to_string())?;
         Ok(Box::new(|shared| {
             http::app(Door::new(shared.clone()), tokens)
         }))

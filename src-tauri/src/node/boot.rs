@@ -109,13 +109,15 @@ impl RunFile {
         let run = json!({
             "pid": std::process::id(), "port": address.port(), "host": here,
             "startedAt": now.0, "name": node.shared().config.name,
+            "socket": node.local_socket(),
         });
         let file = dir.run_file();
         dir.write_private(&file, format!("{run}\n").as_bytes())?;
         Ok(Self(file))
     }
 
-    /// Takes the note away; one that is gone already is fine.
+    /// Takes the note away, before the port closes: no command may look for the node where another
+    /// program may listen next. One that is gone already is fine.
     pub fn withdraw(self) {
         let _ = std::fs::remove_file(&self.0);
     }

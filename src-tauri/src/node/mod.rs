@@ -36,6 +36,7 @@ pub mod timekeeping;
 pub mod twin;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,9 +47,11 @@ pub use self::config::{Config, RawConfig};
 pub use self::open::{OpenError, Opened};
 pub use self::outside::Outside;
 pub use self::shared::Shared;
-use crate::adapters::paths::StateLock;
+use crate::adapters::paths::{StateDir, StateLock};
 use crate::adapters::store::{Class, frames};
-use crate::adapters::transport::{Doorway, Incoming, Listener, Rules, TransportError};
+use crate::adapters::transport::{
+    Doorway, Incoming, Listener, LocalListener, Rules, TransportError,
+};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::ACCEPT_QUEUE_SOCKETS;
 use alarms::AlarmKind;
@@ -65,6 +68,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 pub struct Node {
     shared: Shared,
     address: SocketAddr,
+    local: Option<PathBuf>,
     lock: StateLock,
 }
 
@@ -83,8 +87,10 @@ impl Node {
         let listener = listen(shared.config.host, shared.config.port).await?;
         let (address, doorway) = (listener.local_addr(), listener.doorway());
         let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE_SOCKETS);
+        let app = app(&shared);
+        let local = listen_locally(&shared, app.clone());
         let served = listener.serve(
-            app(&shared),
+            app,
             Rules::default(),
             Some(shared.tls.clone()),
             queue,
@@ -92,7 +98,8 @@ impl Node {
             shared.tasks.stop().clone(),
         );
         shared.tasks.essential("listener", served);
-        Ok(Self::run(opened, address, doorway, sockets).await)
+        let node = Self::run(opened, address, doorway, sockets).await;
+        Ok(Node { local, ..node })
     }
 
     /// Starts a node whose sockets come from elsewhere than a port of this machine.
@@ -184,6 +191,7 @@ impl Node {
         Node {
             shared,
             address,
+            local: None,
             lock,
         }
     }
@@ -191,6 +199,11 @@ impl Node {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The socket on which it answers programs of its own user, where the system gave it one.
+    pub fn local_socket(&self) -> Option<&Path> {
+        self.local.as_deref()
     }
 
     /// What its actors share; the operator door is built on it.
@@ -252,6 +265,27 @@ async fn listen(host: IpAddr, port: u16) -> Result<Listener, TransportError> {
             Listener::bind(SocketAddr::new(v4, port)).await
         }
         bound => bound,
+    }
+}
+
+/// Answers programs of the node's own user on a socket in the state directory. Where there can be none
+/// (a path that is too long, a file system without sockets) they come by the port, and have the node
+/// prove itself first.
+fn listen_locally(shared: &Shared, app: axum::Router) -> Option<PathBuf> {
+    let file = StateDir::at(&shared.state_dir()).socket_file();
+    let bound = std::path::absolute(&file).and_then(|path| LocalListener::bind(&path));
+    match bound {
+        Ok(listener) => {
+            let path = listener.path().to_owned();
+            let (tracker, stop) = (shared.tasks.tracker().clone(), shared.tasks.stop().clone());
+            let served = listener.serve(app, tracker, stop);
+            shared.tasks.essential("local socket", served);
+            Some(path)
+        }
+        Err(error) => {
+            tracing::info!(%error, file = %file.display(), "no local socket; commands come by the port");
+            None
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who may use the door: the scoped tokens of the state directory.
 //!
+//! They are new at every start of the node, so that one which leaked is worth nothing after the next.
 //! Tokens are compared in constant time and never printed. How they travel is a surface's business.
 
 use std::fmt;
@@ -83,7 +84,7 @@ pub enum TokensError {
     },
     /// The file is not what a node writes.
     #[error(
-        "{path} does not hold the API tokens ({why}); delete it and the node makes new ones at its next start"
+        "{path} does not hold the API tokens ({why}); the node makes new ones at its next start"
     )]
     Malformed {
         /// The file.
@@ -154,14 +155,12 @@ impl Tokens {
         }
     }
 
-    /// The tokens of a state directory, made at its first start, readable by its owner only.
+    /// New tokens in place of those of the last run, readable by their owner only. Whoever calls holds
+    /// the lock of the state directory.
     ///
     /// # Errors
     /// [`TokensError`].
-    pub fn open(state_dir: &Path) -> Result<Self, TokensError> {
-        if let Some(tokens) = Self::load(state_dir)? {
-            return Ok(tokens);
-        }
+    pub fn renew(state_dir: &Path) -> Result<Self, TokensError> {
         let tokens = Self::generate()?;
         let text = serde_json::json!({"read": tokens.read, "operate": tokens.operate, "admin": tokens.admin});
         paths::write_private(
@@ -198,12 +197,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_made_once_private_and_never_printed() {
+    fn tokens_are_new_at_every_start_private_and_never_printed() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Tokens::load(dir.path()).unwrap().is_none());
-        let made = Tokens::open(dir.path()).unwrap();
-        let again = Tokens::open(dir.path()).unwrap();
-        assert_eq!(made.of(Scope::Admin), again.of(Scope::Admin));
+        let before = Tokens::renew(dir.path()).unwrap();
+        let made = Tokens::renew(dir.path()).unwrap();
+        for scope in [Scope::Read, Scope::Operate, Scope::Admin] {
+            assert_eq!(made.scope_of(before.of(scope)), None);
+        }
+        let kept = Tokens::load(dir.path()).unwrap().unwrap();
+        assert_eq!(kept.of(Scope::Admin), made.of(Scope::Admin));
         assert_ne!(made.of(Scope::Read), made.of(Scope::Admin));
         assert!(!format!("{made:?}").contains(made.of(Scope::Read)));
         #[cfg(unix)]
@@ -221,7 +224,7 @@ mod tests {
     fn a_broken_token_file_is_named_but_not_shown() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("tokens.json"), r#"{"read":"hush"}"#).unwrap();
-        let error = Tokens::open(dir.path()).unwrap_err().to_string();
+        let error = Tokens::load(dir.path()).unwrap_err().to_string();
         assert!(
             error.contains("tokens.json") && !error.contains("hush"),
             "{error}"

@@ -13,9 +13,6 @@ use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::wire::FrameKind;
 use crate::node::proposals::checks::{self, ChecksView};
 
-/// The shortest start of a proposal's id that is taken for it.
-const PREFIX_MIN: usize = 4;
-
 impl Door {
     /// The newest proposals, newest first: those that are open, or all.
     ///
@@ -60,13 +57,7 @@ impl Door {
             .read("proposal", move |c| proposals::by_prefix(c, &start))
             .await?
         {
-            Found::One(row) if row.id.as_str() == wanted || wanted.len() >= PREFIX_MIN => Ok(*row),
-            _ if wanted.len() < PREFIX_MIN => Err(Refusal::new(
-                Code::ProposalNotFound,
-                format!(
-                    "{wanted:?} is too short: give at least the first {PREFIX_MIN} characters of the id"
-                ),
-            )),
+            Found::One(row) => Ok(*row),
             Found::Ambiguous(ids) => {
                 let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
                 Err(Refusal::new(
@@ -78,7 +69,7 @@ impl Door {
                     ),
                 ))
             }
-            _ => Err(Refusal::new(
+            Found::None => Err(Refusal::new(
                 Code::ProposalNotFound,
                 format!("there is no proposal {:?}", shown(wanted)),
             )),

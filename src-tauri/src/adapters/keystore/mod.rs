@@ -287,6 +287,23 @@ pub fn load_device_key(dir: &StateDir) -> Result<Option<DeviceKey>, KeyError> {
     Ok(Some(key))
 }
 
+/// The public half of this device's key, if there is an identity, also where the keychain has the rest.
+///
+/// # Errors
+/// [`KeyError`] for a file that is there and not right.
+pub fn device_public_key(dir: &StateDir) -> Result<Option<PublicKey>, KeyError> {
+    let path = dir.identity_file();
+    let Some(file) = read_any(&path)? else {
+        return Ok(None);
+    };
+    PublicKey::from_text(&file.public_key)
+        .map(Some)
+        .map_err(|e| KeyError::Damaged {
+            file: path.display().to_string(),
+            why: format!("publicKey is no key ({e})"),
+        })
+}
+
 /// The key of this device; the first call makes it from `fresh`, which must be random.
 ///
 /// # Errors

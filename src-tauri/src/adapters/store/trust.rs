@@ -1,10 +1,14 @@
 //! Trust records, whole, by device.
 
-use rusqlite::{Connection, OptionalExtension as _};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::{StoreError, row};
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::DeviceId;
+use crate::domain::base::limits::STORE_BUSY_MS;
 
 /// Stores a device's record in place of the one there was.
 ///
@@ -28,6 +32,17 @@ pub fn get(conn: &Connection, device: &DeviceId) -> Result<Option<TrustRecord>, 
     Ok(query
         .query_row([device.as_str()], |r| row::json(r, 0))
         .optional()?)
+}
+
+/// A device's record in a database that a running node may have open; nothing is made or written.
+///
+/// # Errors
+/// Whatever SQLite says, also if there is no such file.
+pub fn peek(file: &Path, device: &DeviceId) -> Result<Option<TrustRecord>, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(file, flags)?;
+    conn.busy_timeout(Duration::from_millis(STORE_BUSY_MS))?;
+    get(&conn, device)
 }
 
 /// Every record, revoked ones too, by device id.

@@ -5,10 +5,12 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Request, header};
 use futures_util::future::BoxFuture;
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async_with_config;
@@ -224,7 +226,7 @@ async fn open(
     let (stream, protection) = match security {
         Security::Plain => (Box::new(stream) as Box<dyn ByteStream>, Protection::PLAIN),
         Security::Tls { tls, pin, expect } => {
-            secure(url, stream, tls, *pin, expect.as_ref()).await?
+            secure(url, stream, tls.client(), *pin, expect.as_ref()).await?
         }
     };
     // The address, not the name: a node refuses host names it does not know (DNS rebinding).
@@ -246,10 +248,10 @@ async fn open(
 }
 
 /// Shakes hands and judges the certificate: the pin first, then whose key it is of.
-async fn secure(
+pub(super) async fn secure(
     url: &PeerUrl,
     stream: TcpStream,
-    tls: &Tls,
+    client: Arc<ClientConfig>,
     pin: Option<Fingerprint>,
     expect: Option<&DeviceId>,
 ) -> Result<(Box<dyn ByteStream>, Protection), TransportError> {
@@ -258,7 +260,7 @@ async fn secure(
         why,
     };
     let name = Tls::server_name().ok_or_else(|| failed("no server name".to_owned()))?;
-    let connector = TlsConnector::from(tls.client());
+    let connector = TlsConnector::from(client);
     let stream = connector
         .connect(name, stream)
         .await

@@ -3,12 +3,13 @@
 //! `listener` accepts and tells the two apart, `doorway` keeps strangers from crowding out peers,
 //! `rules` decides who may upgrade, `socket` is the link itself, `dial` opens one, and `channel` is
 //! the in-memory twin. What a message means is the node's business: nothing here reads JSON.
-//! `meter` bounds what a stranger may send; `tls` binds a link to the device keys of both ends; plain and TLS share the port.
+//! `local` is the Unix socket for programs of the node's own user. `meter` bounds what a stranger may send; `tls` binds a link to the device keys of both ends; plain and TLS share the port.
 
 pub mod channel;
 pub mod dial;
 pub mod doorway;
 pub mod listener;
+pub mod local;
 mod meter;
 pub mod rules;
 pub mod socket;
@@ -23,6 +24,7 @@ use std::net::SocketAddr;
 pub use dial::{Dialer, PeerUrl, Security, TcpDialer, UrlError, dial};
 pub use doorway::{Doorway, DoorwayNumbers, Slot};
 pub use listener::{Incoming, Listener, Secure, Settings};
+pub use local::{FromOwner, LocalListener};
 pub use rules::{Rules, host_allowed};
 pub use socket::{
     Posture, Protection, Received, Socket, SocketError, SocketReader, SocketWriter, Text,

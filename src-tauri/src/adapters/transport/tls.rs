@@ -260,6 +260,24 @@ impl Tls {
     }
 }
 
+/// The client's side for a program that has no device key: whoever answers proves the key of its
+/// certificate, and the caller compares the device.
+///
+/// # Errors
+/// [`TlsError::Config`].
+pub(super) fn client_without_key() -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut client = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyKey(provider)))
+        .with_no_client_auth();
+    client.enable_sni = false;
+    client.resumption = rustls::client::Resumption::disabled();
+    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(client)
+}
+
 /// What the device's certificate says. All of it follows from the key and from here, nothing from
 /// the library's defaults: people keep its fingerprint as a pin.
 fn device_certificate(device: &DeviceKey) -> Result<CertificateParams, TlsError> {

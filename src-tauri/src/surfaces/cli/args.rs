@@ -265,6 +265,15 @@ pub struct ProposalArg {
     pub proposal: String,
 }
 
+/// The start of a digest, long enough that nobody makes another record with it by trying.
+fn digest_start(text: &str) -> Result<String, String> {
+    let hex = !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
+    match (8..=64).contains(&text.len()) && hex {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("give 8 to 64 hex digits of the digest that `show` prints".to_owned()),
+    }
+}
+
 /// A decision.
 #[derive(Debug, Args)]
 pub struct DecideArgs {
@@ -276,6 +285,13 @@ pub struct DecideArgs {
     /// The actuator in full; an L3 proposal is approved only by who names it
     #[arg(long, value_name = "ACTUATOR")]
     pub target: Option<String>,
+    /// Sign without being asked, if the digest of the record starts like this: 8 or more hex digits of
+    /// what `show` printed
+    #[arg(long, value_name = "START", value_parser = digest_start)]
+    pub digest: Option<String>,
+    /// Sign what this command prints without being asked
+    #[arg(long)]
+    pub yes: bool,
     /// Wait until the proposal has ended and print how
     #[arg(long)]
     pub wait: bool,

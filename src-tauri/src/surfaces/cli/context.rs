@@ -1,15 +1,14 @@
 //! What every command needs: the state directory, the running node behind it, the clock, the
-//! person's key. Here, and nowhere else in the CLI, a prefix becomes an id.
+//! person's key. Here a start of an id becomes an id; that of a proposal does at the node.
 
 use super::args::Global;
 use super::fail::{Exit, Failure};
 use super::{passphrase, state, text};
 use crate::adapters::clock::{Clock as _, SystemClock};
-use crate::adapters::keystore;
+use crate::adapters::keystore::{self, OperatorCard};
 use crate::adapters::paths::StateDir;
 use crate::domain::base::TimeMs;
 use crate::domain::identity::OperatorKey;
-use crate::operator::dto::ProposalRecordView;
 use crate::surfaces::remote::Remote;
 
 /// What every command gets.
@@ -69,18 +68,17 @@ impl Context {
         Ok(Remote::connect(self.dir.root()).await?)
     }
 
-    /// The proposal that `wanted`, an id or a unique start of one, means.
+    /// The public half of the person's key in this state directory.
     ///
     /// # Errors
-    /// If there is none or more than one.
-    pub async fn proposal(
-        &self,
-        remote: &Remote,
-        wanted: &str,
-    ) -> Result<ProposalRecordView, Failure> {
-        let all = remote.proposals(true).await?;
-        let id = unique("proposal", wanted, all.iter().map(|p| p.id.as_str()))?;
-        Ok(remote.proposal(&id).await?)
+    /// If there is none, with the command that makes one.
+    pub fn operator_card(&self) -> Result<OperatorCard, Failure> {
+        state::operator_card(&self.dir)?.ok_or_else(|| {
+            let dir = self.dir.root().display();
+            Failure::failed(format!(
+                "there is no operator key in {dir}; make one with `clawmesh-node operator init` and enrol it at the executor"
+            ))
+        })
     }
 
     /// The person's key in this state directory. One that is under a passphrase is opened with what
@@ -89,12 +87,7 @@ impl Context {
     /// # Errors
     /// If there is none, with the command that makes one, or it does not open.
     pub fn operator_key(&self, from_stdin: bool) -> Result<OperatorKey, Failure> {
-        let dir = self.dir.root().display();
-        let Some(card) = state::operator_card(&self.dir)? else {
-            return Err(Failure::failed(format!(
-                "there is no operator key in {dir}; make one with `clawmesh-node operator init` and enrol it at the executor"
-            )));
-        };
+        let card = self.operator_card()?;
         let key = if card.protected {
             let typed = passphrase::ask(&format!("Passphrase of {}: ", card.name), from_stdin)?;
             keystore::unlock_operator_key(&self.dir, &typed)
@@ -115,6 +108,17 @@ pub fn person() -> String {
     let user = std::env::var("USER").ok().map(|u| text::line(&u));
     user.filter(|u| !u.is_empty())
         .unwrap_or_else(|| "operator".to_owned())
+}
+
+/// The id of a proposal, or the start of one, that a command was given; the node finds which it means.
+///
+/// # Errors
+/// If it is empty.
+pub fn proposal(given: &str) -> Result<&str, Failure> {
+    match given.is_empty() {
+        true => Err(Failure::new(Exit::NotFound, "name a proposal")),
+        false => Ok(given),
+    }
 }
 
 /// The only id that starts with `wanted`; an exact match wins.

@@ -1,21 +1,21 @@
 //! Deciding and asking: approve, reject, withdraw, stop, propose.
 //!
 //! The signature is made here, in the person's own process: the node gets a signed decision and
-//! never the key. What is signed is the record that the executor signed, checked here first, so
-//! that a node in between can show nothing else than what is being agreed to.
+//! never the key. A decision prints the record that the executor signed, checked here, takes the
+//! person's word for it, and signs the digest of those very bytes: the record is fetched once.
 
 use std::time::Duration;
 
 use super::args::{DecideArgs, ProposalArg, ProposeArgs};
-use super::context::Context;
+use super::context::{Context, proposal};
 use super::fail::{Done, Exit, Failure};
-use super::{out, proposals, text};
+use super::record::{self, Checked};
+use super::{consent, out, text};
 use crate::domain::gate::approval::{Decision, SignedDecision, Verdict};
-use crate::domain::identity::{OperatorKey, PublicKey, Signature};
-use crate::domain::policy::Level;
-use crate::domain::proposal::{SignedProposal, Status};
+use crate::domain::identity::OperatorKey;
+use crate::domain::proposal::Status;
 use crate::node::proposals::Standing;
-use crate::operator::dto::{DraftRequest, ProposalRecordView, ProposalView};
+use crate::operator::dto::{DraftRequest, ProposalView};
 use crate::surfaces::remote::Remote;
 
 /// How often `--wait` looks again.
@@ -24,26 +24,29 @@ const WAIT_EVERY: Duration = Duration::from_millis(250);
 /// `approve` and `reject`.
 ///
 /// # Errors
-/// If there is no operator key, the record is not its executor's, or the executor refuses.
+/// If there is no operator key, the record is not its executor's, the person does not say yes, or the
+/// executor refuses.
 pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done {
-    let key = ctx.operator_key(args.passphrase_stdin)?;
-    let remote = ctx.remote().await?;
-    let view = ctx.proposal(&remote, &args.proposal).await?;
-    let checked = check(&view)?;
-    if verdict == Verdict::Approve {
-        named(&checked, args.target.as_deref())?;
+    ctx.operator_card()?;
+    let checked = record::fetch(ctx, &args.proposal).await?;
+    checked.fit_to_sign()?;
+    let shown = checked.text(ctx.now(), out::width());
+    if !ctx.json {
+        out::print(&format!("{shown}\n"));
+    } else if consent::can_ask() {
+        out::aside(&format!("{shown}\n"));
     }
+    consent::take(args, verdict, &checked)?;
+    let key = ctx.operator_key(args.passphrase_stdin)?;
     let signed = sign(&checked, verdict, args.note.clone(), &key, ctx);
-    let standing = remote
-        .decide(checked.record().proposal_id.as_str(), &signed)
-        .await?;
+    let id = checked.record().proposal_id.as_str();
+    let remote = ctx.remote().await?;
+    let standing = remote.decide(id, &signed).await?;
     if standing.repeated && !standing.status.is_open() {
         return nothing_changed(ctx, &standing);
     }
     // Said before anything is waited for: whatever happens now, the decision has been taken.
     if !ctx.json {
-        let action = proposals::action(&view.proposal);
-        out::line(&format!("{}  {action}", view.proposal.id));
         out::line(&format!("{}: {}", standing.status, standing.detail));
     } else if !args.wait {
         return out::json(&standing);
@@ -51,8 +54,8 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
     if !args.wait {
         return Ok(());
     }
-    let ended = wait(&remote, &view.proposal.id).await.map_err(|failure| {
-        let id = text::short(&view.proposal.id);
+    let ended = wait(&remote, id).await.map_err(|failure| {
+        let id = checked.short();
         Failure::new(
             failure.exit,
             format!(
@@ -74,21 +77,6 @@ fn nothing_changed(ctx: &Context, standing: &Standing) -> Done {
     }
     let id = text::short(standing.id.as_str());
     Err(Failure::failed(format!("{id}: {}", standing.detail)))
-}
-
-/// Whoever approves at L3 has read what will move: they name it.
-fn named(proposal: &SignedProposal, target: Option<&str>) -> Done {
-    let record = proposal.record();
-    let wanted = record.target.as_str();
-    match target {
-        Some(target) if target != wanted => Err(Failure::usage(format!(
-            "this proposal moves {wanted}, not {target}; nothing was signed"
-        ))),
-        None if record.level == Level::L3 => Err(Failure::usage(format!(
-            "this proposal is L3: look at it with `show`, then name what it moves with --target {wanted}"
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// Prints how it ended, unless that has been said; anything but the wished-for end is a failure.
@@ -128,55 +116,20 @@ async fn wait(remote: &Remote, id: &str) -> Result<ProposalView, Failure> {
     }
 }
 
-/// The record, if it is what its executor signed and what the node shows.
-///
-/// # Errors
-/// If anything differs: then nothing is signed.
-pub fn check(view: &ProposalRecordView) -> Result<SignedProposal, Failure> {
-    let p = &view.proposal;
-    let no = |why: String| {
-        Failure::failed(format!(
-            "proposal {}: {why}; nothing was signed",
-            text::short(&p.id)
-        ))
-    };
-    let key = PublicKey::from_text(&view.executor_key)
-        .map_err(|e| no(format!("the executor's key is not usable ({e})")))?;
-    let signature = Signature::from_text(&view.signature)
-        .map_err(|e| no(format!("the executor's signature is not readable ({e})")))?;
-    let signed = SignedProposal::open(&view.record, signature, &key)
-        .map_err(|refusal| no(refusal.message))?;
-    let record = signed.record();
-    let params = serde_json::to_value(&record.params).unwrap_or_default();
-    let shown_as_signed = record.proposal_id.as_str() == p.id
-        && record.executor.as_str() == p.executor
-        && record.target.as_str() == p.target
-        && record.operation == p.operation
-        && params == p.params
-        && signed.digest().to_string() == p.digest;
-    if shown_as_signed {
-        Ok(signed)
-    } else {
-        Err(no(
-            "the node shows other content than the executor signed".to_owned()
-        ))
-    }
-}
-
 fn sign(
-    proposal: &SignedProposal,
+    checked: &Checked,
     verdict: Verdict,
     note: Option<String>,
     key: &OperatorKey,
     ctx: &Context,
 ) -> SignedDecision {
-    let record = proposal.record();
+    let record = checked.record();
     Decision {
         verdict,
         mesh_id: record.mesh_id.clone(),
         executor: record.executor.clone(),
         proposal_id: record.proposal_id.clone(),
-        digest: *proposal.digest(),
+        digest: *checked.signed.digest(),
         operator_id: key.id().clone(),
         decided_at: ctx.time(),
         note,
@@ -190,12 +143,14 @@ fn sign(
 /// If there is no such proposal, or it can no longer be taken back.
 pub async fn withdraw(ctx: &Context, arg: &ProposalArg) -> Done {
     let remote = ctx.remote().await?;
-    let id = ctx.proposal(&remote, &arg.proposal).await?.proposal.id;
-    let standing = remote.withdraw(&id).await?;
+    let standing = remote.withdraw(proposal(&arg.proposal)?).await?;
     if ctx.json {
         return out::json(&standing);
     }
-    out::line(&format!("{id}  {}: {}", standing.status, standing.detail));
+    out::line(&format!(
+        "{}  {}: {}",
+        standing.id, standing.status, standing.detail
+    ));
     Ok(())
 }
 
@@ -205,14 +160,13 @@ pub async fn withdraw(ctx: &Context, arg: &ProposalArg) -> Done {
 /// If nothing runs under this proposal, or its executor is not connected.
 pub async fn stop(ctx: &Context, arg: &ProposalArg) -> Done {
     let remote = ctx.remote().await?;
-    let id = ctx.proposal(&remote, &arg.proposal).await?.proposal.id;
-    let proposal = remote.stop(&id).await?;
+    let stopped = remote.stop(proposal(&arg.proposal)?).await?;
     if ctx.json {
-        return out::json(&proposal);
+        return out::json(&stopped);
     }
     out::line(&format!(
-        "{id}  told to stop; {} goes to its safe state",
-        proposal.target
+        "{}  told to stop; {} goes to its safe state",
+        stopped.id, stopped.target
     ));
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod audit;
+mod consent;
 mod console;
 mod context;
 mod decide;
@@ -24,6 +25,7 @@ mod passphrase;
 mod planner;
 mod policy;
 mod proposals;
+mod record;
 mod shell;
 mod start;
 mod state;
@@ -145,7 +147,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Frames(args) => look::frames(ctx, &args).await,
         Command::Events(args) => look::events(ctx, &args).await,
         Command::Proposals { all } => proposals::list(ctx, all).await,
-        Command::Show(arg) => proposals::show(ctx, &arg).await,
+        Command::Show(arg) => record::show(ctx, &arg.proposal).await,
         Command::Approve(args) => decide::decide(ctx, &args, Verdict::Approve).await,
         Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,

@@ -32,6 +32,12 @@ pub fn error(text: &str) {
     let _ = writeln!(stderr, "{}", text::line(text));
 }
 
+/// Writes text to stderr as it is, for people who read along while stdout is for programs.
+pub fn aside(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+}
+
 /// Writes a value as indented JSON.
 ///
 /// # Errors

@@ -96,11 +96,11 @@ async fn once(
     }
     let fell = wait_for_end(&node, signals, args.end_with_stdin).await?;
     let again = node.restart_reason().filter(|_| fell);
+    run_file.withdraw();
     let ended = tokio::select! {
         () = node.stop() => true,
         second = signals.next() => { second?; false }
     };
-    run_file.withdraw();
     if !ended {
         out::error("stopped at once: a second signal came before everything had ended");
         std::process::exit(130);

@@ -27,6 +27,58 @@ pub fn clean(text: &str) -> String {
         .collect()
 }
 
+/// Whether a character changes how its neighbours read, or is not seen at all.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || is_bidi(c)
+        || matches!(c,
+            '\u{00ad}' | '\u{034f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The text with every character that hides, moves or turns something written out as an escape, and
+/// the number of characters that are left out behind the first `chars`.
+pub fn visible(text: &str, chars: usize) -> String {
+    let mut out = String::new();
+    let mut all = text.chars();
+    for c in all.by_ref().take(chars) {
+        match is_hidden(c) || (c.is_whitespace() && c != ' ') {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    match all.count() {
+        0 => out,
+        more => format!("{out}… ({more} more characters)"),
+    }
+}
+
+/// A value exactly as it is: numbers in full, text in quotes unless it is one plain word.
+fn exact(value: &Value) -> String {
+    let plain = |text: &str| {
+        let word = |b: u8| b.is_ascii_alphanumeric() || b"._:/-".contains(&b);
+        !text.is_empty() && text.bytes().all(word) && serde_json::from_str::<Value>(text).is_err()
+    };
+    match value {
+        Value::String(text) if plain(text) => text.clone(),
+        other => visible(&other.to_string(), usize::MAX),
+    }
+}
+
+/// The members of an object as `key=value` words, nothing rounded, cut or left out.
+pub fn exact_pairs(params: &Value) -> String {
+    match params {
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, v)| format!("{}={}", visible(key, usize::MAX), exact(v)))
+            .collect::<Vec<_>>()
+            .join(" "),
+        Value::Null => String::new(),
+        other => exact(other),
+    }
+}
+
 /// The text as one clean line, runs of spaces made one.
 pub fn line(text: &str) -> String {
     clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
@@ -232,6 +284,15 @@ mod tests {
         let safe = json_safe(&json);
         assert!(safe.is_ascii());
         assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), evil);
+    }
+
+    #[test]
+    fn what_hides_in_a_record_is_written_out_and_nothing_is_rounded() {
+        let shown = visible("op\u{202e}en\n\u{1b}[2J\u{e0041}x", 100);
+        assert_eq!(shown, "op\\u{202e}en\\n\\u{1b}[2J\\u{e0041}x");
+        assert_eq!(visible("abcdef", 4), "abcd… (2 more characters)");
+        let params = serde_json::json!({"a": 0.001, "b": "10 c=9", "d": "slow", "e": "7"});
+        assert_eq!(exact_pairs(&params), "a=0.001 b=\"10 c=9\" d=slow e=\"7\"");
     }
 
     #[test]

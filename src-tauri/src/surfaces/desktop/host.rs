@@ -250,8 +250,8 @@ impl Host {
             self.stage.send_replace(Stage::Ending);
         }
         *port = Some(node.address().port());
-        node.stop().await;
         run_file.withdraw();
+        node.stop().await;
         match (fell, again) {
             (false, _) => Ok(Ended::Asked),
             (true, Some(why)) => {

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::answer::Failed;
 use super::console::cookie;
-use crate::adapters::transport::{Slot, host_allowed};
+use crate::adapters::transport::{FromOwner, Slot, host_allowed};
 use crate::domain::base::limits::API_REQUEST_MS;
 use crate::domain::base::{Code, Refusal};
 use crate::operator::access::{AtTheWindow, Scope};
@@ -35,14 +35,16 @@ pub(super) enum Caller {
     Session(Session),
     /// The person at the desktop window of this process.
     Window,
+    /// A program of the node's own user, on the socket of the state directory.
+    Owner,
 }
 
 impl Caller {
-    fn scope(&self) -> Scope {
+    pub(super) fn scope(&self) -> Scope {
         match self {
             Caller::Token(scope) => *scope,
             Caller::Session(session) => session.scope,
-            Caller::Window => Scope::Admin,
+            Caller::Window | Caller::Owner => Scope::Admin,
         }
     }
 }
@@ -51,7 +53,8 @@ fn forbidden(message: &str) -> Response {
     Failed::from(Refusal::new(Code::NotAuthorized, message)).into_response()
 }
 
-/// What every request meets first. A request without `ConnectInfo` comes from this very process.
+/// What every request meets first. A request without `ConnectInfo` comes from this very process or
+/// over the local socket.
 pub(super) async fn guard(request: Request, next: Next) -> Response {
     let remote = request
         .extensions()
@@ -137,6 +140,10 @@ fn caller(api: &Api, request: &Request) -> Result<Caller, Refusal> {
             .map(Caller::Token)
             .ok_or_else(|| unknown("the token is not one of tokens.json in the state directory"));
     }
+    // The kernel has said who it is; whoever may open the socket may read the tokens as well.
+    if of_a_socket.is_none() && request.extensions().get::<FromOwner>().is_some() {
+        return Ok(Caller::Owner);
+    }
     let Some(cookie) = cookie(headers) else {
         return Err(unknown(
             "a valid token is needed: Authorization: Bearer <token from tokens.json in the state directory>; for a browser run `clawmesh-node console`",
@@ -201,6 +208,7 @@ pub(super) async fn scoped(
             Caller::Token(_) => "token; the one presented is",
             Caller::Session(_) => "scope; this browser session is",
             Caller::Window => "scope; the window is",
+            Caller::Owner => "scope; the local socket is",
         };
         return forbidden(&format!("this needs the {needed} {what} for {scope}"));
     }

@@ -79,18 +79,22 @@ fn over_tls(secure: Option<Extension<Secure>>) -> bool {
     secure.is_some_and(|Extension(Secure(secure))| secure)
 }
 
-/// Makes a one-time link. Only a token makes one: a session cannot breed another.
+/// Makes a one-time link. Only a program makes one: a session cannot breed another.
 pub(super) async fn link(
     State(api): Door,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     sent: Sent,
 ) -> Answered {
-    let Caller::Token(has) = caller else {
-        return Err(Failed::from(Refusal::new(
-            Code::NotAuthorized,
-            "a browser session makes no links; run `clawmesh-node console` on this machine",
-        )));
+    let has = match caller {
+        Caller::Token(scope) => scope,
+        Caller::Owner => Scope::Admin,
+        Caller::Session(_) | Caller::Window => {
+            return Err(Failed::from(Refusal::new(
+                Code::NotAuthorized,
+                "a browser session makes no links; run `clawmesh-node console` on this machine",
+            )));
+        }
     };
     let asked: LinkRequest = body_or_default(sent)?;
     let scope = asked.scope.unwrap_or(has.min(Scope::Operate));
@@ -188,8 +192,8 @@ pub(super) async fn session(State(api): Door, Extension(caller): Extension<Calle
             expires_at: None,
             decision,
         },
-        Caller::Token(scope) => SessionView {
-            scope,
+        Caller::Token(_) | Caller::Owner => SessionView {
+            scope: caller.scope(),
             name: None,
             csrf: None,
             expires_at: None,
@@ -238,8 +242,9 @@ pub(super) async fn decide(State(api): Door, sent: Sent) -> Answered {
 fn by(caller: &Caller, name: Option<&str>) -> String {
     match (caller, name.map(str::trim)) {
         (Caller::Session(session), _) => session.name.clone(),
-        (Caller::Token(_), Some(name)) if !name.is_empty() => name.to_owned(),
+        (Caller::Token(_) | Caller::Owner, Some(name)) if !name.is_empty() => name.to_owned(),
         (Caller::Token(scope), _) => format!("the {scope} token"),
+        (Caller::Owner, _) => "the command line".to_owned(),
         (Caller::Window, Some(name)) if !name.is_empty() => name.to_owned(),
         (Caller::Window, _) => "the desktop".to_owned(),
     }

@@ -166,7 +166,7 @@ impl Follower {
     /// Whether whoever opened the stream may still look: a session that ended takes its streams along.
     fn allowed(&self) -> bool {
         match &self.caller {
-            Caller::Token(_) | Caller::Window => true,
+            Caller::Token(_) | Caller::Window | Caller::Owner => true,
             Caller::Session(session) => {
                 let now = self.api.door.shared().now();
                 self.api.browsers.alive(&session.id, now)

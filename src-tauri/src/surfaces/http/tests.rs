@@ -305,7 +305,7 @@ async fn every_refusal_is_json_and_says_where() {
             "".into(),
             404,
             "PROPOSAL_NOT_FOUND",
-            "too short",
+            "abc",
         ),
     ];
     for (method, path, body, wanted, wanted_code, says) in cases {

@@ -1,11 +1,17 @@
-//! The client of a running node's operator API, for the commands of the same machine. It finds the
-//! node through `run.json` and `tokens.json` of the state directory and speaks HTTP to loopback.
+//! The client of our own HTTP API, for the commands and other programs of the node's user. It finds the
+//! node through `run.json` of the state directory.
+//!
+//! It asks over the Unix socket in the state directory, where the kernel says who serves it and no token
+//! is sent. Where a node has no such socket it asks by the port, over TLS in which the node has proven the
+//! device key of the directory before any token is sent: a program that merely has the port learns nothing.
 //!
 //! One connection per request, no pool, no task: a command asks once or twice and ends.
 
 mod calls;
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,9 +23,12 @@ use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
 
+use crate::adapters::keystore;
 use crate::adapters::paths::StateDir;
+use crate::adapters::transport::socket::ByteStream;
+use crate::adapters::transport::{TransportError, local};
+use crate::domain::base::DeviceId;
 use crate::domain::base::limits::{
     REMOTE_ANSWER_MAX_BYTES, REMOTE_ANSWER_MS, REMOTE_CONNECT_MS, RUN_FILE_MAX_BYTES,
 };
@@ -72,7 +81,7 @@ pub enum RemoteError {
     #[error("the answer could not be written whole: {source}")]
     Sink {
         /// What happened.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The answer is not what this program expects.
     #[error("the node at {address} answered something this program does not understand: {why}")]
@@ -112,28 +121,49 @@ struct RunFile {
     port: u16,
     #[serde(default)]
     host: Option<IpAddr>,
+    #[serde(default)]
+    socket: Option<PathBuf>,
 }
 
 /// A running node.
 #[derive(Debug, Clone)]
 pub struct Remote {
     address: SocketAddr,
-    tokens: Tokens,
+    way: Way,
+}
+
+/// How a running node is reached.
+#[derive(Debug, Clone)]
+enum Way {
+    /// Over its Unix socket, which must be served by this user.
+    Socket {
+        /// Where it is.
+        path: PathBuf,
+        /// Who owns the state directory.
+        owner: u32,
+    },
+    /// By its port, once it has proven to be this device.
+    Proven {
+        /// The device of the state directory.
+        device: DeviceId,
+        /// What is shown to it then.
+        tokens: Tokens,
+    },
 }
 
 type Asked<T> = Result<T, RemoteError>;
 
 /// Where the pieces of a long answer go.
-pub type Sink<'a> = dyn FnMut(&[u8]) -> std::io::Result<()> + Send + 'a;
+pub type Sink<'a> = dyn FnMut(&[u8]) -> io::Result<()> + Send + 'a;
 
-fn run_file(state_dir: &Path) -> Asked<Option<SocketAddr>> {
+fn run_file(state_dir: &Path) -> Asked<Option<(SocketAddr, Option<PathBuf>)>> {
     let path = StateDir::at(state_dir).run_file();
     let file = |why: String| RemoteError::File {
         path: path.clone(),
         why,
     };
     match std::fs::metadata(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(file(e.to_string())),
         Ok(meta) if meta.len() > RUN_FILE_MAX_BYTES => {
             return Err(file("too large for what a node writes".into()));
@@ -143,54 +173,89 @@ fn run_file(state_dir: &Path) -> Asked<Option<SocketAddr>> {
     let text = std::fs::read_to_string(&path).map_err(|e| file(e.to_string()))?;
     let run: RunFile = serde_json::from_str(&text)
         .map_err(|e| file(format!("is not what a node writes ({e})")))?;
-    // The API answers loopback only, so a node that listens everywhere is asked there.
+    // By its port the API answers loopback only, so a node that listens everywhere is asked there.
     let ip = match run.host {
         Some(ip) if ip.is_loopback() => ip,
         Some(IpAddr::V6(_)) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
-    Ok(Some(SocketAddr::new(ip, run.port)))
+    Ok(Some((SocketAddr::new(ip, run.port), run.socket)))
 }
 
 impl Remote {
     /// The node that runs on the state directory; `None` if none does. A `run.json` left behind by
-    /// a crash names a port where nobody listens, or where somebody else does who is no node of ours.
+    /// a crash names a socket and a port where nobody listens, or where somebody else does who is no
+    /// node of ours and is told nothing.
     ///
     /// # Errors
-    /// If its files cannot be used, or something listens there but does not answer.
+    /// If its files cannot be used, or something listens there that is not this directory's node.
     pub async fn connect(state_dir: &Path) -> Asked<Option<Remote>> {
-        let Some(address) = run_file(state_dir)? else {
+        let Some((address, socket)) = run_file(state_dir)? else {
             return Ok(None);
         };
-        let Some(tokens) = Tokens::load(state_dir)? else {
-            return Ok(None);
-        };
-        match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused => return Ok(None),
-            Ok(Err(e)) => {
-                return Err(RemoteError::Unreachable {
-                    address,
+        let remote = match socket {
+            Some(path) => {
+                let meta = std::fs::metadata(state_dir).map_err(|e| RemoteError::File {
+                    path: state_dir.to_owned(),
                     why: e.to_string(),
-                });
+                })?;
+                let owner = meta.uid();
+                let way = Way::Socket { path, owner };
+                Remote { address, way }
             }
-            Err(_) => {
-                return Err(RemoteError::TimedOut {
-                    address,
-                    seconds: CONNECT_TIMEOUT.as_secs(),
-                });
-            }
+            // A run that has ended has let go of the lock; then its port may be anybody's.
+            None if lock_is_free(state_dir) => return Ok(None),
+            None => match Self::proven(state_dir, address)? {
+                Some(remote) => remote,
+                None => return Ok(None),
+            },
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, remote.open()).await {
+            Ok(Ok(_)) => Ok(Some(remote)),
+            Ok(Err(e)) if is_gone(&e) => Ok(None),
+            Ok(Err(e)) => Err(remote.lost(e.to_string())),
+            Err(_) => Err(RemoteError::TimedOut {
+                address,
+                seconds: CONNECT_TIMEOUT.as_secs(),
+            }),
         }
-        // The port may belong to another program by now: no token is sent while the lock is free.
-        if lock_is_free(state_dir) {
-            return Ok(None);
-        }
-        Ok(Some(Remote { address, tokens }))
     }
 
-    /// A node at a known address, for tests and the demo.
-    pub fn at(address: SocketAddr, tokens: Tokens) -> Self {
-        Self { address, tokens }
+    /// A node that must prove to be the device of the state directory before it is told anything.
+    fn proven(state_dir: &Path, address: SocketAddr) -> Asked<Option<Remote>> {
+        let dir = StateDir::at(state_dir);
+        let key = keystore::device_public_key(&dir).map_err(|e| RemoteError::File {
+            path: dir.identity_file(),
+            why: e.to_string(),
+        })?;
+        let (Some(key), Some(tokens)) = (key, Tokens::load(state_dir)?) else {
+            return Ok(None);
+        };
+        let device = key.device_id();
+        let way = Way::Proven { device, tokens };
+        Ok(Some(Remote { address, way }))
+    }
+
+    /// A connection to the node and to nobody else.
+    async fn open(&self) -> io::Result<Box<dyn ByteStream>> {
+        match &self.way {
+            Way::Socket { path, owner } => Ok(Box::new(local::reach(path, *owner).await?)),
+            Way::Proven { device, .. } => {
+                local::reach_device(self.address, device)
+                    .await
+                    .map_err(|error| match error {
+                        TransportError::Connect { source, .. } => source,
+                        other => io::Error::other(other),
+                    })
+            }
+        }
+    }
+
+    fn lost(&self, why: String) -> RemoteError {
+        RemoteError::Unreachable {
+            address: self.address,
+            why,
+        }
     }
 
     /// Where the node listens.
@@ -255,25 +320,20 @@ impl Remote {
         body: Option<Vec<u8>>,
         sink: Option<&mut Sink<'_>>,
     ) -> Asked<(StatusCode, Bytes)> {
-        let lost = |why: String| RemoteError::Unreachable {
-            address: self.address,
-            why,
-        };
-        let stream = TcpStream::connect(self.address)
-            .await
-            .map_err(|e| lost(e.to_string()))?;
-        stream.set_nodelay(true).map_err(|e| lost(e.to_string()))?;
+        let lost = |why: String| self.lost(why);
+        let stream = self.open().await.map_err(|e| lost(e.to_string()))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|e| lost(e.to_string()))?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("{API_ROOT}{path}"))
-            .header(header::HOST, self.address.to_string())
-            .header(
-                header::AUTHORIZATION,
-                format!("Bearer {}", self.tokens.of(scope)),
-            )
+            .header(header::HOST, self.address.to_string());
+        if let Way::Proven { tokens, .. } = &self.way {
+            let token = format!("Bearer {}", tokens.of(scope));
+            request = request.header(header::AUTHORIZATION, token);
+        }
+        let request = request
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::CONNECTION, "close")
             .body(Full::new(Bytes::from(body.unwrap_or_default())))
@@ -330,24 +390,32 @@ impl Remote {
 
 /// Hands a body on piece by piece; a node that stays silent in the middle of it is given up.
 async fn pour(mut body: Incoming, sink: &mut Sink<'_>) -> Asked<()> {
-    let failed = |source: std::io::Error| RemoteError::Sink { source };
+    let failed = |source: io::Error| RemoteError::Sink { source };
     loop {
         let piece = tokio::time::timeout(ANSWER_TIMEOUT, body.frame()).await;
-        let Some(piece) = piece.map_err(|e| failed(std::io::Error::other(e)))? else {
+        let Some(piece) = piece.map_err(|e| failed(io::Error::other(e)))? else {
             return Ok(());
         };
-        let piece = piece.map_err(|e| failed(std::io::Error::other(e)))?;
+        let piece = piece.map_err(|e| failed(io::Error::other(e)))?;
         if let Some(bytes) = piece.data_ref() {
             sink(bytes).map_err(failed)?;
         }
     }
 }
 
+/// Whether nobody listens there any more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+    )
+}
+
 /// Whether no node holds the state directory's lock.
 fn lock_is_free(state_dir: &Path) -> bool {
     match std::fs::File::open(StateDir::at(state_dir).lock_file()) {
         Ok(file) => file.try_lock_shared().is_ok(),
-        Err(e) => e.kind() == std::io::ErrorKind::NotFound,
+        Err(e) => e.kind() == io::ErrorKind::NotFound,
     }
 }
 
@@ -390,41 +458,58 @@ mod tests {
         );
     }
 
+    fn note(dir: &Path, text: &str) {
+        std::fs::write(StateDir::at(dir).run_file(), text).unwrap();
+    }
+
     #[tokio::test]
     async fn no_node_is_not_an_error_but_a_broken_file_is() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Remote::connect(dir.path()).await.unwrap().is_none());
-        Tokens::open(dir.path()).unwrap();
-        // A port that was free a moment ago, as after a crash.
+        Tokens::renew(dir.path()).unwrap();
+        // A port that was free a moment ago and a socket of a run that was killed.
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap()
             .port();
-        let run = StateDir::at(dir.path()).run_file();
-        std::fs::write(&run, format!(r#"{{"pid":1,"port":{port},"startedAt":0}}"#)).unwrap();
+        note(dir.path(), &format!(r#"{{"pid":1,"port":{port}}}"#));
         assert!(Remote::connect(dir.path()).await.unwrap().is_none());
-        std::fs::write(&run, "{").unwrap();
-        assert!(
-            Remote::connect(dir.path())
-                .await
-                .unwrap_err()
-                .to_string()
-                .contains("run.json")
-        );
+        let socket = dir.path().join("node.sock");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        let run = serde_json::json!({"port": port, "socket": socket});
+        note(dir.path(), &run.to_string());
+        assert!(Remote::connect(dir.path()).await.unwrap().is_none());
+        note(dir.path(), "{");
+        let error = Remote::connect(dir.path()).await.unwrap_err();
+        assert!(error.to_string().contains("run.json"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_stranger_on_the_old_port_never_sees_a_token() {
+    async fn whoever_has_the_port_but_not_the_device_key_is_told_nothing() {
+        use std::io::Read as _;
         let dir = tempfile::tempdir().unwrap();
-        Tokens::open(dir.path()).unwrap();
+        let place = StateDir::at(dir.path());
+        let tokens = Tokens::renew(dir.path()).unwrap();
+        keystore::create_device_key(&place, &[7; 32], crate::domain::base::TimeMs(1)).unwrap();
         let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = stranger.local_addr().unwrap().port();
-        std::fs::write(
-            StateDir::at(dir.path()).run_file(),
-            format!(r#"{{"port":{port}}}"#),
-        )
-        .unwrap();
+        note(dir.path(), &format!(r#"{{"port":{port}}}"#));
+        // While nobody holds the directory no one is even connected to.
         assert!(Remote::connect(dir.path()).await.unwrap().is_none());
+        let _lock = place.acquire_lock().unwrap();
+        let heard = std::thread::spawn(move || {
+            let (mut socket, _) = stranger.accept().unwrap();
+            let mut first = [0; 4_096];
+            let n = socket.read(&mut first).unwrap();
+            first[..n].to_vec()
+        });
+        Remote::connect(dir.path()).await.unwrap_err();
+        let heard = heard.join().unwrap();
+        assert_eq!(heard[0], 0x16, "a TLS hello and nothing else");
+        let heard = String::from_utf8_lossy(&heard).into_owned();
+        for scope in [Scope::Read, Scope::Operate, Scope::Admin] {
+            assert!(!heard.contains(tokens.of(scope)));
+        }
     }
 }

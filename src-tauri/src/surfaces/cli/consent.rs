@@ -1,0 +1,112 @@
+//! The person's word for a decision: given after the record was printed, at a terminal, or with a flag by
+//! whoever has looked before.
+
+use std::io::{BufRead, IsTerminal as _, Write};
+
+use rustix::termios::{QueueSelector, tcflush};
+
+use super::args::DecideArgs;
+use super::fail::{Done, Failure};
+use super::record::Checked;
+use crate::domain::gate::approval::Verdict;
+use crate::domain::policy::Level;
+
+/// Longest answer that is read, in bytes.
+const ANSWER_MAX_BYTES: u64 = 1_024;
+
+/// Whether somebody can be asked.
+pub fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Takes the person's word for exactly this record.
+///
+/// # Errors
+/// If it is not given: then nothing is signed.
+pub fn take(args: &DecideArgs, verdict: Verdict, checked: &Checked) -> Done {
+    let target = checked.record().target.as_str();
+    if let Some(start) = &args.digest {
+        let digest = checked.signed.digest().to_string();
+        if !digest.starts_with(start) {
+            return Err(Failure::failed(format!(
+                "the digest of this record is {digest}, not {start}…; look at it again with `show`, nothing was signed"
+            )));
+        }
+    }
+    let named = match args.target.as_deref() {
+        Some(named) if verdict == Verdict::Approve && named != target => {
+            return Err(Failure::usage(format!(
+                "this proposal moves {target}, not {named}; nothing was signed"
+            )));
+        }
+        named => named.is_some(),
+    };
+    let must_name = verdict == Verdict::Approve && checked.record().level == Level::L3 && !named;
+    let given = args.yes || args.digest.is_some();
+    if given && must_name {
+        return Err(Failure::usage(format!(
+            "this proposal is L3: look at it with `show`, then name what it moves with --target {target}"
+        )));
+    }
+    if given {
+        return Ok(());
+    }
+    if !can_ask() {
+        let digest = checked.signed.digest().to_string();
+        return Err(Failure::usage(format!(
+            "nothing was signed: there is no terminal to ask at. Look at it with `show {}`, then add --digest {} (a start of what you saw), or --yes",
+            checked.short(),
+            digest.get(..12).unwrap_or(&digest)
+        )));
+    }
+    // What was typed before the record could be read is no answer to it.
+    let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+    let wanted = if must_name { target } else { "yes" };
+    let what = match verdict {
+        Verdict::Approve => "approve",
+        Verdict::Reject => "reject",
+    };
+    let prompt = format!("Type {wanted} to {what} exactly this, anything else to leave it: ");
+    ask(
+        &prompt,
+        wanted,
+        &mut std::io::stdin().lock(),
+        &mut std::io::stderr(),
+    )
+}
+
+fn ask(prompt: &str, wanted: &str, from: &mut dyn BufRead, to: &mut dyn Write) -> Done {
+    // A prompt that cannot be written is one that nobody has read.
+    to.write_all(prompt.as_bytes())
+        .and_then(|()| to.flush())
+        .map_err(|e| Failure::failed(format!("nobody can be asked ({e}); nothing was signed")))?;
+    let mut typed = String::new();
+    std::io::Read::take(from, ANSWER_MAX_BYTES)
+        .read_line(&mut typed)
+        .map_err(|e| Failure::failed(format!("no answer came ({e}); nothing was signed")))?;
+    match typed.trim() == wanted {
+        true => Ok(()),
+        false => Err(Failure::failed("left as it is; nothing was signed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn only_the_very_word_signs() {
+        let said = |typed: &str| {
+            let mut shown = Vec::new();
+            let answer = ask("Sure? ", "yes", &mut typed.as_bytes(), &mut shown);
+            assert_eq!(shown, b"Sure? ");
+            answer
+        };
+        said("yes\n").unwrap();
+        for other in ["", "\n", "y\n", "no\n", "YES\n", "yes please\n"] {
+            let left = said(other).unwrap_err();
+            assert!(left.to_string().contains("nothing was signed"), "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! A proposal's record, verified here, and what is printed of it.
+//!
+//! Everything a person reads before deciding comes from the bytes that the executor signed. What only the
+//! serving node says (where the proposal stands, how it ended) is shown apart and named as such.
+
+use serde_json::{Value, json};
+
+use super::context::{Context, proposal};
+use super::fail::{Done, Failure};
+use super::look::tier;
+use super::{out, text};
+use crate::adapters::keystore;
+use crate::adapters::store::trust;
+use crate::domain::admission::TrustRecord;
+use crate::domain::base::DeviceId;
+use crate::domain::identity::{PublicKey, Signature};
+use crate::domain::proposal::{Evidence, ProposalRecord, SignedProposal};
+use crate::operator::dto::{ProposalRecordView, ProposalView};
+
+/// Longest text of a record that is printed whole, in characters.
+const TEXT_SHOWN_CHARS: usize = 600;
+/// Longest name that is printed whole, in characters.
+const NAME_SHOWN_CHARS: usize = 80;
+
+/// What this state directory knows of a record's executor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Executor {
+    /// The device of this state directory.
+    Own,
+    /// A device it trusts, by its name.
+    Trusted(String),
+    /// Nobody it can vouch for, and why.
+    Unknown(String),
+}
+
+/// A record whose signature was checked here, beside what the node says of it.
+#[derive(Debug)]
+pub struct Checked {
+    /// The record as its executor signed it.
+    pub signed: SignedProposal,
+    /// Who that is.
+    pub executor: Executor,
+    /// The node's own description.
+    told: ProposalRecordView,
+}
+
+/// Asks the node for a proposal and checks its record here. `wanted` is an id or a start of one that
+/// fits only one; the node finds it without sending others.
+///
+/// # Errors
+/// If there is none or more than one, or the record is not its executor's.
+pub async fn fetch(ctx: &Context, wanted: &str) -> Result<Checked, Failure> {
+    let told = ctx.remote().await?.proposal(proposal(wanted)?).await?;
+    let signed = open(&told, wanted)?;
+    let executor = executor(ctx, &signed.record().executor);
+    Ok(Checked {
+        signed,
+        executor,
+        told,
+    })
+}
+
+/// The record, if the device whose id it names signed it and it is the one that was asked for.
+fn open(told: &ProposalRecordView, wanted: &str) -> Result<SignedProposal, Failure> {
+    let no = |why: String| Failure::failed(format!("proposal {wanted}: {why}"));
+    // The id of a device is the hash of its key: a key that fits the id is the device's own.
+    let key = PublicKey::from_text(&told.executor_key)
+        .map_err(|e| no(format!("the executor's key is not usable ({e})")))?;
+    let signature = Signature::from_text(&told.signature)
+        .map_err(|e| no(format!("the executor's signature is not readable ({e})")))?;
+    let signed = SignedProposal::open(&told.record, signature, &key)
+        .map_err(|refusal| no(refusal.message))?;
+    let record = signed.record();
+    if !record.has_own_id() {
+        return Err(no(
+            "its id does not follow from its executor and nonce".to_owned()
+        ));
+    }
+    if !record.proposal_id.as_str().starts_with(wanted) {
+        return Err(no(format!(
+            "the node answered with another proposal, {}",
+            record.proposal_id
+        )));
+    }
+    Ok(signed)
+}
+
+/// What the files of the state directory say of a device; the serving node is not asked.
+fn executor(ctx: &Context, id: &DeviceId) -> Executor {
+    let own = match keystore::device_public_key(&ctx.dir) {
+        Ok(key) => key.map(|key| key.device_id()),
+        Err(error) => return Executor::Unknown(error.to_string()),
+    };
+    if own.as_ref() == Some(id) {
+        return Executor::Own;
+    }
+    match trust::peek(&ctx.dir.database(), id) {
+        Ok(Some(record)) if record.is_live() => Executor::Trusted(label(&record)),
+        Ok(Some(_)) => Executor::Unknown("trust in this device was revoked here".to_owned()),
+        Ok(None) => {
+            Executor::Unknown("no trust record of this state directory names it".to_owned())
+        }
+        Err(error) => Executor::Unknown(format!("the trust records cannot be read ({error})")),
+    }
+}
+
+fn label(record: &TrustRecord) -> String {
+    text::visible(record.label(), NAME_SHOWN_CHARS)
+}
+
+impl Checked {
+    /// The record.
+    pub fn record(&self) -> &ProposalRecord {
+        self.signed.record()
+    }
+
+    /// The start of the id that tables show.
+    pub fn short(&self) -> String {
+        text::short(self.record().proposal_id.as_str())
+    }
+
+    /// Refuses a record that nobody should sign a decision about.
+    ///
+    /// # Errors
+    /// If its executor is not known here, or the node describes it otherwise than its executor did.
+    pub fn fit_to_sign(&self) -> Done {
+        if let Executor::Unknown(why) = &self.executor {
+            return Err(Failure::failed(format!(
+                "proposal {}: its executor {} is not verified here: {why}; nothing was signed",
+                self.short(),
+                self.record().executor
+            )));
+        }
+        match self.lies().as_slice() {
+            [] => Ok(()),
+            lies => Err(Failure::failed(format!(
+                "proposal {}: the node shows other content than the executor signed ({}); nothing was signed",
+                self.short(),
+                lies.join(", ")
+            ))),
+        }
+    }
+
+    /// The fields that the node describes otherwise than the executor signed them.
+    fn lies(&self) -> Vec<String> {
+        let (shown, told) = (json!(self.view()), json!(self.told.proposal));
+        let empty = serde_json::Map::new();
+        let (shown, told) = (
+            shown.as_object().unwrap_or(&empty),
+            told.as_object().unwrap_or(&empty),
+        );
+        let differs = |(name, value): &(&String, &Value)| told.get(*name) != Some(*value);
+        let lies = shown.iter().filter(differs);
+        lies.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The proposal as lists show it, with everything that is signed taken from the record.
+    fn view(&self) -> ProposalView {
+        let (record, told) = (self.record().clone(), &self.told.proposal);
+        ProposalView {
+            id: record.proposal_id.as_str().to_owned(),
+            level: record.level.to_string(),
+            target: record.target.as_str().to_owned(),
+            operation: record.operation,
+            params: serde_json::to_value(&record.params).unwrap_or_default(),
+            executor: record.executor.as_str().to_owned(),
+            created_at: record.created_at.0,
+            expires_at: record.expires_at.0,
+            evidence: record.evidence,
+            reason: record.reason,
+            requested_by: record.requested_by,
+            rule: record.rule,
+            quorum: record.quorum,
+            tainted: !record.taint.is_empty(),
+            run_ms: record.run_ms,
+            safe_state: record.safe_state,
+            digest: self.signed.digest().to_string(),
+            own: self.executor == Executor::Own,
+            status: told.status.clone(),
+            revision: told.revision,
+            updated_at: told.updated_at,
+            detail: told.detail.clone(),
+            outcome: told.outcome.clone(),
+        }
+    }
+
+    /// The JSON of `show`: `verification` says what was checked here, `told` what only the node says.
+    pub fn json(&self) -> Value {
+        let view = ProposalRecordView {
+            proposal: self.view(),
+            ..self.told.clone()
+        };
+        let (executor, name, why) = match &self.executor {
+            Executor::Own => ("own", None, None),
+            Executor::Trusted(name) => ("trusted", Some(name), None),
+            Executor::Unknown(why) => ("unknown", None, Some(why)),
+        };
+        let mut out = json!(view);
+        out["verification"] = json!({
+            "signature": "valid", "executor": executor, "executorName": name, "notVerifiedHere": why,
+            "differsFromNode": self.lies(),
+        });
+        out["told"] = json!([
+            "proposal.status",
+            "proposal.detail",
+            "proposal.outcome",
+            "proposal.revision",
+            "proposal.updatedAt",
+            "decisions"
+        ]);
+        out
+    }
+
+    /// Everything a person should see before deciding, as text for `width` columns.
+    pub fn text(&self, now: u64, width: usize) -> String {
+        let mut out = text::facts(&self.signed_facts(now), width);
+        let rows: Vec<Vec<String>> = self
+            .record()
+            .evidence
+            .iter()
+            .map(|e| evidence_row(e, now))
+            .collect();
+        let head = [
+            "EVIDENCE",
+            "SAYS",
+            "AGE THEN",
+            "AGE NOW",
+            "ORIGIN",
+            "TIER",
+            "SIGNATURE",
+        ];
+        out.push('\n');
+        match rows.is_empty() {
+            true => out.push_str("it rests on no evidence\n"),
+            false => out.push_str(&text::table(&head, &rows, width)),
+        }
+        out.push_str("\nTold by the node that was asked; nobody signed this:\n");
+        out.push_str(&text::facts(&self.told_facts(now), width));
+        out
+    }
+
+    fn signed_facts(&self, now: u64) -> Vec<(&'static str, String)> {
+        let r = self.record();
+        let params = text::exact_pairs(&serde_json::to_value(&r.params).unwrap_or_default());
+        let with = match params.is_empty() {
+            true => String::new(),
+            false => format!(" ({params})"),
+        };
+        let executor = match &self.executor {
+            Executor::Own => format!("{} (this node)", r.executor),
+            Executor::Trusted(name) => format!("{name}, {} (trusted here)", r.executor),
+            Executor::Unknown(why) => format!("{}; not verified here: {why}", r.executor),
+        };
+        let marks: Vec<String> = r
+            .taint
+            .iter()
+            .map(|t| text::value(&serde_json::to_value(t).unwrap_or_default()))
+            .collect();
+        let taint = match marks.is_empty() {
+            true => String::new(),
+            false => format!(
+                "{}: a model had a part in this; only a person can let it act",
+                marks.join(", ")
+            ),
+        };
+        let (asker, short) = (&r.requested_by, r.requested_by.device_id.short());
+        vec![
+            ("proposal", r.proposal_id.as_str().to_owned()),
+            (
+                "moves",
+                format!(
+                    "{} will {}{with}, for {}, then {} by itself",
+                    text::visible(r.target.as_str(), TEXT_SHOWN_CHARS),
+                    text::visible(&r.operation, NAME_SHOWN_CHARS),
+                    text::span(r.run_ms),
+                    text::visible(&r.safe_state, NAME_SHOWN_CHARS),
+                ),
+            ),
+            ("why", text::visible(&r.reason, TEXT_SHOWN_CHARS)),
+            (
+                "asked by",
+                format!(
+                    "{} ({}) on device {short}",
+                    text::visible(&asker.name, NAME_SHOWN_CHARS),
+                    asker.kind,
+                ),
+            ),
+            (
+                "needs",
+                format!(
+                    "{}: {} operator(s); rule \"{}\" of the executor's policy",
+                    r.level,
+                    r.quorum,
+                    text::visible(&r.rule, NAME_SHOWN_CHARS)
+                ),
+            ),
+            ("taint", taint),
+            ("executor", executor),
+            (
+                "minted",
+                format!(
+                    "{} ({} ago)",
+                    text::moment(r.created_at.0),
+                    text::age(now, r.created_at.0)
+                ),
+            ),
+            ("expires", text::moment(r.expires_at.0)),
+            ("digest", self.signed.digest().to_string()),
+        ]
+    }
+
+    fn told_facts(&self, now: u64) -> Vec<(&'static str, String)> {
+        let (told, expires) = (&self.told.proposal, self.record().expires_at.0);
+        let left = match told.status == "awaiting_approval" {
+            true if expires > now => text::span(expires - now),
+            true => "none: it has expired by the clock of this machine".to_owned(),
+            false => String::new(),
+        };
+        let lies = self.lies();
+        let outcome = told.outcome.as_ref();
+        vec![
+            ("status", text::visible(&told.status, NAME_SHOWN_CHARS)),
+            ("time left", left),
+            (
+                "detail",
+                text::visible(told.detail.as_deref().unwrap_or_default(), TEXT_SHOWN_CHARS),
+            ),
+            (
+                "outcome",
+                outcome.map_or_else(String::new, |o| {
+                    let took = text::span(o.ended_at.since(o.started_at));
+                    let detail = text::visible(&o.detail, TEXT_SHOWN_CHARS);
+                    format!("{}: {detail} (after {took})", o.status)
+                }),
+            ),
+            (
+                "actuator",
+                outcome
+                    .and_then(|o| o.actuator_state.as_deref())
+                    .map_or_else(String::new, |s| text::visible(s, NAME_SHOWN_CHARS)),
+            ),
+            (
+                "warning",
+                match lies.is_empty() {
+                    true => String::new(),
+                    false => format!(
+                        "the node describes this otherwise than its executor signed it ({})",
+                        lies.join(", ")
+                    ),
+                },
+            ),
+        ]
+    }
+}
+
+fn evidence_row(e: &Evidence, now: u64) -> Vec<String> {
+    let signature = serde_json::to_value(e.signature)
+        .map(|v| text::value(&v))
+        .unwrap_or_default();
+    vec![
+        text::short(e.frame_id.as_str()),
+        text::visible(&e.summary, TEXT_SHOWN_CHARS),
+        text::span(e.age_ms),
+        text::age(now, e.sensed_at.0),
+        e.origin.short().to_owned(),
+        tier(
+            &e.claimed_tier.to_string(),
+            &e.effective_tier.to_string(),
+            !e.taint.is_empty(),
+        ),
+        signature,
+    ]
+}
+
+/// `show`.
+///
+/// # Errors
+/// If there is no such proposal, its record is not its executor's, or the node does not answer.
+pub async fn show(ctx: &Context, wanted: &str) -> Done {
+    let checked = fetch(ctx, wanted).await?;
+    if ctx.json {
+        return out::json(&checked.json());
+    }
+    out::print(&checked.text(ctx.now(), out::width()));
+    Ok(())
+}
