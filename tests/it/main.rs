@@ -16,6 +16,7 @@ mod cli;
 mod converge;
 mod crash;
 mod demo;
+mod endings;
 mod estop;
 mod gate;
 mod gen1_listener;

@@ -72,6 +72,11 @@ impl Place {
         std::fs::write(self.state().join(name), text).unwrap();
     }
 
+    /// The program in its own home, with nothing of its command line yet.
+    pub fn command(&self) -> Command {
+        program(self.temp.path())
+    }
+
     /// Runs a command on this state directory until it ends.
     pub fn run(&self, args: &[&str]) -> Said {
         self.run_at(&self.state(), args)

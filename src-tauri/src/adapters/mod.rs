@@ -4,10 +4,14 @@
 pub mod clock;
 pub mod discovery;
 pub mod executor;
+pub mod files;
 pub mod keystore;
+pub mod lines;
+pub mod log;
 pub mod paths;
 pub mod random;
 pub mod sensor;
+pub mod signals;
 pub mod sim_kit;
 pub mod store;
 pub mod transport;

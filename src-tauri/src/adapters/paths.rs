@@ -6,6 +6,9 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::files;
+use crate::domain::base::limits::SMALL_FILE_MAX_BYTES;
+
 /// The environment variable that names the state directory.
 pub const STATE_DIR_ENV: &str = "CLAWMESH_STATE_DIR";
 
@@ -221,11 +224,17 @@ impl StateDir {
             .create(true)
             .truncate(false)
             .mode(0o600);
+        // Opening for both never waits, whatever lies there.
         let mut file = options.open(&path).map_err(failed("open", &path))?;
+        let meta = file.metadata().map_err(failed("open", &path))?;
+        if !meta.is_file() {
+            let no_file = std::io::Error::other("it is no plain file; move it away");
+            return Err(failed("open", &path)(no_file));
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
-                let holder = fs::read_to_string(&path).unwrap_or_default();
+                let holder = files::read_text(&path, SMALL_FILE_MAX_BYTES).unwrap_or_default();
                 let holder = holder.trim();
                 return Err(PathError::InUse {
                     dir: self.root.display().to_string(),

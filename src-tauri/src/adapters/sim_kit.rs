@@ -6,7 +6,7 @@
 //! truth that crash tests read: it is written before the state file, and where a kill came between
 //! the two, the next start believes the journal.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::clock::SharedClock;
+use super::files;
 use super::paths::{PathError, make_private_dir, write_private};
 use crate::domain::base::TimeMs;
+use crate::domain::base::limits::SMALL_FILE_MAX_BYTES;
 
 /// Why the kit cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +166,7 @@ impl SimKit {
         let now = clock.now();
         make_private_dir(dir)?;
         let file = dir.join("kit.json");
-        let known = match fs::read(&file) {
+        let known = match files::read(&file, SMALL_FILE_MAX_BYTES) {
             Ok(bytes) => serde_json::from_slice::<Plant>(&bytes)
                 .map_err(|e| e.to_string())
                 .and_then(|plant| match plant.is_physical() {
@@ -212,7 +214,7 @@ impl SimKit {
     fn last_position(&self, part: Part) -> Result<Option<bool>, KitError> {
         let path = self.dir.join("journal.jsonl");
         let tail = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(&path)?;
+            let mut file = files::open(&path)?;
             let length = file.metadata()?.len();
             file.seek(SeekFrom::Start(length.saturating_sub(JOURNAL_TAIL_BYTES)))?;
             let mut bytes = Vec::new();
@@ -318,6 +320,8 @@ impl SimKit {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use std::sync::Arc;
 
     use proptest::prelude::*;

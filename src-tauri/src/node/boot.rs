@@ -2,6 +2,7 @@
 //! the program's own settings, the policy a simulated kit starts with, and the note that tells the
 //! commands of this machine where the node listens. It starts nothing and decides nothing.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use serde_json::json;
 
 use super::config::{Config, ConfigError, RawConfig};
 use super::{Node, names};
+use crate::adapters::files;
 use crate::adapters::paths::{PathError, StateDir};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
@@ -59,14 +61,10 @@ pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, BootError> {
 pub fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, BootError> {
     let path = dir.config_file();
     let file = path.display().to_string();
-    match std::fs::metadata(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(BootError::Read { file, source }),
-        Ok(meta) if meta.len() > CONFIG_FILE_MAX_BYTES => return Err(BootError::TooLarge { file }),
-        Ok(_) => {}
-    }
-    match std::fs::read_to_string(&path) {
+    match files::read_text(&path, CONFIG_FILE_MAX_BYTES) {
         Ok(text) => Ok(Some(RawConfig::parse(&text, &file)?)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == ErrorKind::FileTooLarge => Err(BootError::TooLarge { file }),
         Err(source) => Err(BootError::Read { file, source }),
     }
 }

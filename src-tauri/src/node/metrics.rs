@@ -68,6 +68,8 @@ pub struct Metrics {
     pub estops: Counter,
     /// Whether the emergency stop is latched here.
     pub estop_latched: Gauge,
+    /// Log lines that could not be written; brought up to date every few seconds.
+    pub log_lines_lost: Gauge,
     /// Standing alarms by kind; brought up to date when somebody asks.
     pub alarms: Family<KindLabel, Gauge>,
 }
@@ -188,6 +190,11 @@ impl Metrics {
             "estop_latched",
             "Whether the emergency stop is latched here",
             self.estop_latched.clone(),
+        );
+        r.register(
+            "log_lines_lost",
+            "Log lines that could not be written",
+            self.log_lines_lost.clone(),
         );
         r.register("alarms", "Standing alarms by kind", self.alarms.clone());
         r

@@ -8,9 +8,11 @@ pub mod boot;
 pub mod config;
 pub mod discovery;
 pub mod drivers;
+pub mod ending;
 pub mod events;
 mod gen1;
 mod gossip;
+mod health;
 mod ingress;
 pub mod ledger;
 pub mod links;
@@ -179,6 +181,11 @@ impl Node {
             "policy watch",
             policy_book::watch(shared.clone(), policy_file),
         );
+        if shared.threads {
+            shared
+                .tasks
+                .essential("health", health::run(shared.clone()));
+        }
         shared
             .tasks
             .essential("housekeeping", housekeeping(shared.clone(), doorway));

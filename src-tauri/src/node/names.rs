@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::config::{Config, RawConfig};
 use super::shared::{DURABLE, MESH_FLOOR, Shared, store_refusal};
+use crate::adapters::files;
 use crate::adapters::paths::StateDir;
 use crate::adapters::store::{Store, StoreError, frames, kv};
 use crate::domain::base::limits::{NAME_MAX_BYTES, NAMES_FILE_MAX_BYTES};
@@ -61,14 +62,11 @@ pub fn fill_in(dir: &StateDir, mut raw: RawConfig) -> Result<RawConfig, String> 
 fn read(dir: &StateDir) -> Result<Names, String> {
     let file = dir.names_file();
     let shown = file.display();
-    match std::fs::metadata(&file) {
+    let text = match files::read_text(&file, NAMES_FILE_MAX_BYTES) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Names::default()),
-        Ok(meta) if meta.len() > NAMES_FILE_MAX_BYTES => {
-            return Err(format!("{shown}: larger than {NAMES_FILE_MAX_BYTES} bytes"));
-        }
-        _ => {}
-    }
-    let text = std::fs::read_to_string(&file).map_err(|e| format!("{shown}: {e}"))?;
+        Err(error) => return Err(format!("{shown}: {error}")),
+    };
     serde_json::from_str(&text)
         .map_err(|e| format!("{shown}: {e}; mend it, or delete it and give the names again"))
 }

@@ -24,6 +24,7 @@ use super::timekeeping::Steady;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::executor::exec::{ExecConfig, ExecDriver, ExecOperation};
 use crate::adapters::executor::sim::SimDriver;
+use crate::adapters::files;
 use crate::adapters::keystore::KeyError;
 use crate::adapters::paths::{PathError, StateDir, StateLock};
 use crate::adapters::random::{NoRandom, SharedRandom};
@@ -33,7 +34,7 @@ use crate::adapters::sensor::sim::SimSensor;
 use crate::adapters::sim_kit::{KitError, SimKit};
 use crate::adapters::store::{Store, StoreError, StoreOptions, frames, kv};
 use crate::adapters::transport::{BrowserCertificate, Tls, TlsError, TransportError};
-use crate::domain::base::limits::{FRAME_FUTURE_MAX_MS, MIRRORS_OWED_MAX};
+use crate::domain::base::limits::{FRAME_FUTURE_MAX_MS, MIRRORS_OWED_MAX, SMALL_FILE_MAX_BYTES};
 use crate::domain::base::{Hlc, MeshId, TimeMs};
 use crate::domain::capability::{Action, Capability, Params};
 
@@ -230,7 +231,7 @@ fn browser_certificate(dir: &StateDir) -> Result<BrowserCertificate, OpenError> 
         file: file.display().to_string(),
         why: format!("{why}; make it readable, or delete it and a new one is made"),
     };
-    match std::fs::read(&file).map(zeroize::Zeroizing::new) {
+    match files::read(&file, SMALL_FILE_MAX_BYTES).map(zeroize::Zeroizing::new) {
         Ok(kept) => {
             let mode = std::fs::metadata(&file).map(|meta| meta.permissions().mode());
             let private = mode.is_ok_and(|mode| mode & 0o077 == 0);
@@ -258,7 +259,7 @@ fn kept_mesh_id(dir: &StateDir, random: &SharedRandom) -> Result<MeshId, OpenErr
         file: file.display().to_string(),
         why,
     };
-    match std::fs::read_to_string(&file) {
+    match files::read_text(&file, SMALL_FILE_MAX_BYTES) {
         Ok(text) => text
             .trim()
             .parse()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::shared::{DURABLE, Shared};
+use crate::adapters::files;
 use crate::adapters::store::{Store, StoreError, kv};
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
 use crate::domain::policy::{self, Policy};
@@ -97,20 +98,11 @@ impl PolicyBook {
 /// # Errors
 /// A sentence that names the file.
 pub fn read(file: &Path) -> Result<Option<String>, String> {
-    match std::fs::metadata(file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{}: {error}", file.display())),
-        Ok(meta) if meta.len() > CONFIG_FILE_MAX_BYTES => {
-            return Err(format!(
-                "{}: larger than {CONFIG_FILE_MAX_BYTES} bytes",
-                file.display()
-            ));
-        }
-        Ok(_) => {}
+    match files::read_text(file, CONFIG_FILE_MAX_BYTES) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", file.display())),
     }
-    std::fs::read_to_string(file)
-        .map(Some)
-        .map_err(|e| format!("{}: {e}", file.display()))
 }
 
 async fn keep(store: &Store, text: String) -> Result<(), StoreError> {

@@ -2,13 +2,14 @@
 //! A broken file stops nothing: what is wrong is kept beside what there is. It knows no reading.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use crate::adapters::files;
 use crate::domain::base::Digest;
 use crate::domain::base::limits::{SITE_FILE_MAX_BYTES, SITE_PLAN_MAX_BYTES};
 use crate::domain::site::{self, Problem, Site};
@@ -147,29 +148,9 @@ fn inside(dir: &Path, place: &Path) -> Result<PathBuf, String> {
 
 /// The text of a plain file; `None` if there is none.
 fn text(file: &Path, max_bytes: u64) -> Result<Option<String>, String> {
-    let meta = match fs::metadata(file) {
-        Ok(meta) => meta,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    if !meta.is_file() {
-        return Err("it is no plain file".into());
-    }
-    let mut bytes = Vec::new();
-    // One byte more than allowed shows that there is too much, however the file grows meanwhile.
-    File::open(file)
-        .and_then(|f| f.take(max_bytes + 1).read_to_end(&mut bytes))
-        .map_err(|e| e.to_string())?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
-        return Err(format!("it is larger than {} KiB", max_bytes / 1024));
-    }
-    match String::from_utf8(bytes) {
+    match files::read_text(file, max_bytes) {
         Ok(text) => Ok(Some(text)),
-        Err(error) => {
-            let good = error.utf8_error().valid_up_to();
-            let before = error.as_bytes().get(..good).unwrap_or_default();
-            let line = 1 + before.iter().filter(|b| **b == b'\n').count();
-            Err(format!("line {line}: it is not UTF-8"))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
 }

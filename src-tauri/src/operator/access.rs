@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
+use crate::adapters::files;
 use crate::adapters::paths::{self, PathError, StateDir};
 use crate::domain::base::limits::TOKENS_FILE_MAX_BYTES;
 
@@ -131,17 +132,19 @@ impl Tokens {
         let file = StateDir::at(state_dir).tokens_file();
         let path = || file.display().to_string();
         let malformed = |why| TokensError::Malformed { path: path(), why };
-        match std::fs::metadata(&file) {
+        let text = match files::read_text(&file, TOKENS_FILE_MAX_BYTES) {
+            Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Ok(meta) if meta.len() > TOKENS_FILE_MAX_BYTES => {
+            Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => {
                 return Err(malformed("it is too large"));
             }
-            _ => {}
-        }
-        let text = std::fs::read_to_string(&file).map_err(|source| TokensError::Read {
-            path: path(),
-            source,
-        })?;
+            Err(source) => {
+                return Err(TokensError::Read {
+                    path: path(),
+                    source,
+                });
+            }
+        };
         let tokens: Tokens = serde_json::from_str(&text)
             .map_err(|_| malformed("it is not the JSON a node writes"))?;
         let whole = |t: &str| URL_SAFE_NO_PAD.decode(t).is_ok_and(|b| b.len() == 32);

@@ -21,7 +21,7 @@ use crate::domain::base::{Code, DeviceId, FrameId, Refusal, Taint, TimeMs};
 use crate::domain::capability::Action;
 use crate::domain::policy::{History, Phase, Request, Requester, Ruling, TestResult};
 use crate::domain::wire::FrameKind;
-use crate::node::alarms::{Alarm, Severity};
+use crate::node::alarms::{Alarm, AlarmKind, Severity};
 use crate::node::shared::clock_trusted;
 
 fn bad(message: impl Into<String>) -> Refusal {
@@ -133,7 +133,7 @@ impl Door {
                 latch.by, latch.reason
             ));
         }
-        if s.store.is_full() {
+        if s.store.is_full() && !s.alarms.stands(AlarmKind::StoreFull, "") {
             problems.push(format!("{}; reads go on", StoreError::Full));
         }
         let alarms = self.alarms();

@@ -1,6 +1,5 @@
 //! The identity and trusted peers of a gen-1 node, read and never written, for `migrate`.
 
-use std::fs;
 use std::path::Path;
 
 use ed25519_dalek::SigningKey;
@@ -9,6 +8,8 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::KeyError;
+use crate::adapters::files;
+use crate::domain::base::limits::{CONFIG_FILE_MAX_BYTES, KEY_FILE_MAX_BYTES};
 
 /// What a gen-1 state directory holds that is worth importing.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ pub fn read(root: &Path) -> Result<Gen1State, KeyError> {
         file: file.clone(),
         why,
     };
-    let text = fs::read_to_string(&path).map_err(|source| KeyError::Read {
+    let text = files::read_text(&path, KEY_FILE_MAX_BYTES).map_err(|source| KeyError::Read {
         file: file.clone(),
         source,
     })?;
@@ -64,7 +65,7 @@ pub fn read(root: &Path) -> Result<Gen1State, KeyError> {
     let key = SigningKey::from_pkcs8_pem(&identity.private_key_pem)
         .map_err(|e| damaged(format!("privateKeyPem is no Ed25519 key: {e}")))?;
     let path = root.join("mesh/trusted-peers.json");
-    let peers = match fs::read_to_string(&path) {
+    let peers = match files::read_text(&path, CONFIG_FILE_MAX_BYTES) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(source) => {
             return Err(KeyError::Read {
@@ -88,6 +89,8 @@ pub fn read(root: &Path) -> Result<Gen1State, KeyError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 

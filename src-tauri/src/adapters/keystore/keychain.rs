@@ -20,6 +20,7 @@ use super::{
     DeviceKeys, KEYCHAIN, KeyError, KeyFile, NamedOperatorKey, card, create, load_device_key,
     load_operator_key, read_any,
 };
+use crate::adapters::files;
 use crate::adapters::paths::{StateDir, write_private};
 use crate::domain::base::TimeMs;
 use crate::domain::identity::{DeviceKey, OperatorKey};
@@ -170,13 +171,10 @@ impl Keychain {
     /// Takes out the entry that was written for a key file which then never came to be.
     fn take_out_orphan(&self, path: &Path) -> Result<(), KeyError> {
         let note = note_of(path);
-        let name = match fs::metadata(&note) {
-            Ok(meta) if meta.len() <= NOTE_MAX_BYTES => {
-                fs::read_to_string(&note).unwrap_or_default()
-            }
-            Ok(_) => String::new(),
-            Err(_) => return Ok(()),
-        };
+        if fs::metadata(&note).is_err() {
+            return Ok(());
+        }
+        let name = files::read_text(&note, NOTE_MAX_BYTES).unwrap_or_default();
         let used = read_any(path)?.is_some_and(|file| {
             let own = file.device_id.map(|id| format!("device:{id}"));
             let person = file.operator_id.map(|id| format!("operator:{id}"));

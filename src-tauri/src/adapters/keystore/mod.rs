@@ -21,7 +21,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::adapters::files;
 use crate::adapters::paths::{PathError, StateDir, create_private, write_private};
+use crate::domain::base::limits::KEY_FILE_MAX_BYTES;
 use crate::domain::base::{OperatorId, TimeMs};
 use crate::domain::identity::{DeviceKey, OperatorKey, PublicKey};
 
@@ -186,14 +188,9 @@ pub struct NamedOperatorKey {
 /// The key file at `path`, wherever its secret half lies.
 fn read_any(path: &Path) -> Result<Option<KeyFile>, KeyError> {
     let file = path.display().to_string();
-    let text = match fs::read_to_string(path) {
+    let text = match files::read_text(path, KEY_FILE_MAX_BYTES) {
         Ok(text) => Zeroizing::new(text),
-        // Only a name that is not there means no key: a link to a disk that is not mounted does not.
-        Err(error)
-            if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() =>
-        {
-            return Ok(None);
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(KeyError::Read { file, source }),
     };
     let meta = fs::metadata(path).map_err(|source| KeyError::Read {

@@ -25,6 +25,7 @@ mod row;
 pub mod runs;
 pub mod series;
 pub mod trust;
+mod vitals;
 mod writer;
 
 #[cfg(test)]
@@ -32,7 +33,6 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -44,11 +44,9 @@ pub use self::error::StoreError;
 pub use self::writer::Class;
 
 use self::readers::Readers;
+use self::vitals::Vitals;
 use self::writer::{Job, Message, Writer};
 use crate::domain::base::limits::STORE_QUEUE_MAX;
-
-/// Writes that must work in a row after a refused one before the store counts as having room.
-const ROOM_AFTER_WRITES: u32 = 50;
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,8 +74,7 @@ struct Inner {
     path: PathBuf,
     work: Work,
     readers: Arc<Readers>,
-    /// How many writes must still work before the store is believed to have room again.
-    doubt: AtomicU32,
+    vitals: Vitals,
 }
 
 /// An open store. Clones share it; when the last one is dropped the writer takes what is queued and
@@ -123,7 +120,7 @@ impl Store {
             path: path.to_owned(),
             work,
             readers: Arc::new(Readers::new(path)),
-            doubt: AtomicU32::new(0),
+            vitals: Vitals::default(),
         })))
     }
 
@@ -153,6 +150,7 @@ impl Store {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (job, answer) = Job::new(class, what, self.0.path.clone(), f);
+        let _begun = self.0.vitals.begin();
         match &self.0.work {
             Work::Thread { queue, .. } => {
                 let queued = queue.send(Message::Write(job)).await;
@@ -179,19 +177,26 @@ impl Store {
     /// Whether a write was refused for want of room lately. A small write may still find a place in
     /// a full store, so some writes in a row must work before this is false again.
     pub fn is_full(&self) -> bool {
-        self.0.doubt.load(Ordering::Relaxed) > 0
+        self.0.vitals.is_full()
+    }
+
+    /// Writes that must work in a row are taken as done: a large write has found room.
+    pub fn has_room(&self) {
+        self.0.vitals.has_room();
+    }
+
+    /// Why the newest write failed, if the disk or the file was the reason.
+    pub fn failure(&self) -> Option<String> {
+        self.0.vitals.failure()
+    }
+
+    /// How many writes are under way, and how many have ended since the start.
+    pub fn writes(&self) -> (u64, u64) {
+        self.0.vitals.writes()
     }
 
     fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        let doubt = &self.0.doubt;
-        match &result {
-            Err(StoreError::Full) => doubt.store(ROOM_AFTER_WRITES, Ordering::Relaxed),
-            Err(_) => {}
-            Ok(_) => {
-                let left = doubt.load(Ordering::Relaxed).saturating_sub(1);
-                doubt.store(left, Ordering::Relaxed);
-            }
-        }
+        self.0.vitals.note(&result);
         result
     }
 

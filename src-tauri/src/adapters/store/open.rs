@@ -3,7 +3,7 @@
 //! The look is cheap on purpose (a header and the schema, never the rows), so that a node with a
 //! million frames starts as fast as an empty one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use super::{StoreError, StoreOptions};
+use crate::adapters::files;
 use crate::domain::base::limits::STORE_BUSY_MS;
 
 /// `CLMS`: marks the file as ours.
@@ -60,7 +61,7 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
         path: path.to_owned(),
         source: Arc::new(source),
     };
-    let file = match File::open(path) {
+    let file = match files::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),

@@ -345,3 +345,31 @@ pub const SITE_PLAN_MAX_DEPTH: usize = 128;
 pub const ALARM_SUBJECTS_MAX: usize = 64;
 /// Longest text of an alarm, in characters.
 pub const ALARM_TEXT_MAX_CHARS: usize = 500;
+/// Bytes of log lines that wait to be written; further lines are dropped and counted.
+pub const LOG_QUEUE_MAX_BYTES: usize = 1_048_576;
+/// Longest message or field of a log line, in characters.
+pub const LOG_TEXT_MAX_CHARS: usize = 1_000;
+/// How long the end of the process waits for log lines that are not written yet, in milliseconds.
+pub const LOG_FLUSH_MS: u64 = 1_000;
+/// Pause before a write to a terminal or pipe that takes nothing is tried again, in milliseconds.
+pub const LOG_RETRY_MS: u64 = 50;
+/// How far apart two signals of one kind must be for the second to end the process at once, in
+/// milliseconds.
+pub const SIGNAL_AGAIN_MS: u64 = 1_000;
+/// How long a graceful end may take after a signal before the process ends without it, in milliseconds.
+pub const END_DEADLINE_MS: u64 = 3 * SHUTDOWN_DEADLINE_MS;
+/// How long an end at once waits for actuators to be made safe, in milliseconds.
+pub const SAFE_AT_END_MS: u64 = 10_000;
+/// Largest key file, in bytes.
+pub const KEY_FILE_MAX_BYTES: u64 = 65_536;
+/// Largest file of the state directory that holds an id, a certificate or the simulated kit, in bytes.
+pub const SMALL_FILE_MAX_BYTES: u64 = 65_536;
+/// How often a node looks whether its log, store and state directory work, in milliseconds.
+pub const HEALTH_EVERY_MS: u64 = 2_000;
+/// How long writes and looks at the state directory may take before the disk counts as not answering,
+/// in milliseconds.
+pub const DISK_STALL_MS: u64 = 10_000;
+/// Free space below which the disk counts as full, in bytes.
+pub const DISK_FREE_MIN_BYTES: u64 = 1_048_576;
+/// Bytes written to see whether a full store has room again.
+pub const STORE_PROBE_BYTES: usize = 262_144;

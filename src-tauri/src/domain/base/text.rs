@@ -14,7 +14,8 @@ pub fn cut(text: &str, max: usize) -> String {
     text.chars().take(max).collect()
 }
 
-fn is_direction_mark(c: char) -> bool {
+/// Whether the character changes the direction of what follows (UAX #9).
+pub fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}')
 }
 

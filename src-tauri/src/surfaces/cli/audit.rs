@@ -12,6 +12,7 @@ use super::context::Context;
 use super::fail::{Done, Exit, Failure};
 use super::state::Registry;
 use super::{out, text};
+use crate::adapters::files;
 use crate::domain::base::DeviceId;
 use crate::operator::audit_export::check_file;
 use crate::operator::dto::AuditReport;
@@ -55,7 +56,7 @@ fn verify_file(ctx: &Context, path: &Path, device: Option<&str>) -> Done {
         .map(str::parse::<DeviceId>)
         .transpose()
         .map_err(|e| Failure::usage(format!("--device: {e}")))?;
-    let file = File::open(path).map_err(|e| {
+    let file = files::open(path).map_err(|e| {
         let exit = match e.kind() {
             ErrorKind::NotFound => Exit::NotFound,
             _ => Exit::Failed,

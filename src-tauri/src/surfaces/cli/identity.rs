@@ -5,7 +5,8 @@ use serde_json::json;
 use super::context::Context;
 use super::fail::{Done, Failure};
 use super::{out, start, state};
-use crate::adapters::keystore;
+use crate::adapters::{files, keystore};
+use crate::domain::base::limits::RUN_FILE_MAX_BYTES;
 use crate::node::names;
 
 /// `identity`; makes the identity if there is none, so that it can be trusted before its first start.
@@ -33,7 +34,7 @@ pub fn run(ctx: &Context) -> Done {
 
 /// The node's name: of its last run, else of its configuration, else the usual one.
 fn name(ctx: &Context) -> Result<String, Failure> {
-    let last = std::fs::read_to_string(ctx.dir.run_file())
+    let last = files::read_text(&ctx.dir.run_file(), RUN_FILE_MAX_BYTES)
         .ok()
         .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
         .and_then(|run| run.get("name")?.as_str().map(str::to_owned));

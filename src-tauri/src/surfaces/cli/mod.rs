@@ -37,11 +37,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
 
 use self::args::{Cli, Command, Global};
 use self::context::Context;
 use self::fail::{Done, Exit, Failure};
+use crate::adapters::log::{self, Form};
 use crate::domain::gate::approval::Verdict;
 use crate::node::Shared;
 
@@ -61,7 +61,10 @@ pub fn main(app: MakeApp) -> ExitCode {
         }
         Err(error) => return end(Err(Failure::usage(usage_line(&error.render().to_string())))),
     };
-    end(listen(&cli).and_then(|()| dispatch(cli, app)))
+    let code = end(listen(&cli).and_then(|()| dispatch(cli, app)));
+    out::flush();
+    log::flush();
+    code
 }
 
 fn end(done: Done) -> ExitCode {
@@ -90,28 +93,25 @@ fn usage_line(rendered: &str) -> String {
 
 /// Sets up logging. Only nodes log without being asked; other commands speak by their output.
 fn listen(cli: &Cli) -> Done {
-    let quiet = if matches!(cli.command, Command::Start(_)) {
-        "info"
-    } else {
-        "error"
+    let runs_on = matches!(cli.command, Command::Start(_) | Command::Demo(_));
+    let quiet = match cli.command {
+        Command::Start(_) => "info",
+        _ => "error",
     };
     let Global { log, log_json, .. } = &cli.global;
     let filter = log
         .clone()
         .or_else(|| std::env::var("CLAWMESH_LOG").ok())
         .unwrap_or_else(|| quiet.to_owned());
-    let filter = EnvFilter::try_new(&filter)
-        .map_err(|e| Failure::usage(format!("--log {filter:?}: {e}")))?;
-    let base = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false);
-    let set = if *log_json {
-        base.json().try_init()
-    } else {
-        base.try_init()
+    let form = match log_json {
+        true => Form::Json,
+        false => Form::Text,
     };
-    set.map_err(|e| Failure::failed(format!("logging cannot be set up: {e}")))
+    log::begin(&filter, form).map_err(Failure::usage)?;
+    match runs_on {
+        true => out::never_wait(),
+        false => Ok(()),
+    }
 }
 
 fn dispatch(cli: Cli, app: MakeApp) -> Done {

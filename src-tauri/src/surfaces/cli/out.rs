@@ -1,19 +1,52 @@
 //! Writing to the terminal: the only place of the CLI that touches stdout and stderr.
 //!
-//! A reader that goes away (`| head`) is no fault: what cannot be written is dropped quietly.
+//! A reader that goes away (`| head`) is no fault: what cannot be written is dropped quietly. A reader
+//! that stalls makes a command wait, but never a program that runs on, such as a node: see
+//! [`never_wait`].
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::fail::{Done, Failure};
 use super::text;
+use crate::adapters::lines::Lines;
+use crate::adapters::log;
+use crate::domain::base::limits::LOG_FLUSH_MS;
 
 /// The width lines are broken at where the terminal does not say.
 const WIDTH_CHARS: usize = 110;
 
+/// Stdout and stderr of a program that waits for neither.
+static LINES: OnceLock<(Lines, Lines)> = OnceLock::new();
+
+/// From now on what is written here is queued for threads of their own, and dropped where nobody
+/// reads: what `start` and `demo` have to do does not wait for a terminal.
+///
+/// # Errors
+/// If the system has no descriptor or thread left.
+pub fn never_wait() -> Done {
+    let both = Lines::to(std::io::stdout(), "stdout", |_| {})
+        .and_then(|stdout| Ok((stdout, log::stderr()?)))
+        .map_err(|e| Failure::failed(format!("the output cannot be set up: {e}")))?;
+    LINES.get_or_init(|| both);
+    Ok(())
+}
+
+/// Waits a moment for what is queued; for the end of the process.
+pub fn flush() {
+    if let Some((stdout, _)) = LINES.get() {
+        stdout.flush(Duration::from_millis(LOG_FLUSH_MS / 2));
+    }
+}
+
 /// Writes text to stdout as it is; the caller cleans what came from outside.
 pub fn print(text: &str) {
+    if let Some((stdout, _)) = LINES.get() {
+        return stdout.push(text.as_bytes().to_vec());
+    }
     let mut stdout = std::io::stdout().lock();
     let written = stdout
         .write_all(text.as_bytes())
@@ -28,8 +61,12 @@ pub fn line(text: &str) {
 
 /// Writes one clean line to stderr.
 pub fn error(text: &str) {
+    let line = format!("{}\n", text::line(text));
+    if let Some((_, stderr)) = LINES.get() {
+        return stderr.push(line.into_bytes());
+    }
     let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "{}", text::line(text));
+    let _ = stderr.write_all(line.as_bytes());
 }
 
 /// Writes text to stderr as it is, for people who read along while stdout is for programs.

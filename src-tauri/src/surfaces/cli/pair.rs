@@ -11,6 +11,7 @@ use super::args::PairArgs;
 use super::context::Context;
 use super::fail::{Done, Failure, exit_of};
 use super::{out, text};
+use crate::adapters::signals;
 use crate::domain::admission::Preset;
 use crate::domain::base::limits::PAIR_ASKS_MAX;
 use crate::node::pairing::{Nearby, PairEndView, PairSessionView, PairStage, PairingView};
@@ -53,7 +54,7 @@ pub async fn run(ctx: &Context, args: &PairArgs) -> Done {
     }
     let followed = tokio::select! {
         followed = follow(ctx, args, &remote, &mut input, seen) => followed,
-        signal = super::start::signal() => signal.and(Err(Failure::failed("interrupted; the pairing is cancelled"))),
+        Ok(_) = signals::asked() => Err(Failure::failed("interrupted; the pairing is cancelled")),
     };
     if followed.is_err() {
         // The window must not outlive the person who watches it; a node that is gone has none.

@@ -1,7 +1,7 @@
 //! `start`: configuration in, a running node out, and a graceful end.
 //!
-//! The first signal ends the node gracefully, a second one at once. While the node listens,
-//! `run.json` in the state directory says where, for the other commands.
+//! A signal ends the node gracefully; the same one again, a second later, at once. While the node
+//! listens, `run.json` in the state directory says where, for the other commands.
 
 use std::sync::Arc;
 
@@ -14,8 +14,10 @@ use super::fail::{Done, Failure};
 use super::{MakeApp, out, state};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::paths::StateDir;
+use crate::adapters::signals::Signals;
 use crate::node::boot::{self, BootError};
 use crate::node::config::ConfigError;
+use crate::node::ending::Ending;
 use crate::node::{Config, Node, Opened, RawConfig};
 
 /// `start`.
@@ -26,9 +28,9 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
     let config = config(&ctx.dir, args.to_raw())?;
     boot::prepare(&ctx.dir, &config).map_err(Failure::state)?;
     let mut config = config;
-    let mut signals = None;
+    let mut hearing = None;
     loop {
-        match once(ctx, args, app, &config, &mut signals).await? {
+        match once(ctx, args, app, &config, &mut hearing).await? {
             Ended::Done => return Ok(()),
             Ended::Again { port, why } => {
                 // The node may have been given another name meanwhile.
@@ -63,17 +65,21 @@ async fn once(
     args: &StartArgs,
     app: MakeApp,
     config: &Config,
-    signals: &mut Option<Signals>,
+    hearing: &mut Option<(Signals, Ending)>,
 ) -> Result<Ended, Failure> {
     let opened = Opened::open(config.clone(), Arc::new(SystemClock::default()))
         .await
         .map_err(|e| state::failure(&e))?;
     let app = app(ctx.dir.root()).map_err(Failure::state)?;
     // From here on a request to end is heeded, and never cuts off what the start itself does.
-    let signals = match signals {
-        Some(listening) => listening,
-        None => signals.insert(Signals::listen()?),
+    let (signals, ending) = match hearing {
+        Some(hearing) => hearing,
+        None => {
+            let ending = Ending::default();
+            hearing.insert((Signals::listen(ending.clone()).map_err(deaf)?, ending))
+        }
     };
+    ending.concerns(Some(opened.shared.clone()));
     let node = Node::start(opened, app)
         .await
         .map_err(|e| state::failure(&e))?;
@@ -94,17 +100,11 @@ async fn once(
     } else {
         out::line(&format!("{name} ({}) listens on {address}", id.short()));
     }
-    let fell = wait_for_end(&node, signals, args.end_with_stdin).await?;
+    let fell = wait_for_end(&node, signals, args.end_with_stdin).await;
     let again = node.restart_reason().filter(|_| fell);
     run_file.withdraw();
-    let ended = tokio::select! {
-        () = node.stop() => true,
-        second = signals.next() => { second?; false }
-    };
-    if !ended {
-        out::error("stopped at once: a second signal came before everything had ended");
-        std::process::exit(130);
-    }
+    node.stop().await;
+    ending.concerns(None);
     if let Some(why) = again {
         let port = address.port();
         return Ok(Ended::Again { port, why });
@@ -118,15 +118,11 @@ async fn once(
 }
 
 /// Waits for a signal, the end of stdin or the node's own end; says whether it was the last.
-async fn wait_for_end(
-    node: &Node,
-    signals: &mut Signals,
-    end_with_stdin: bool,
-) -> Result<bool, Failure> {
+async fn wait_for_end(node: &Node, signals: &mut Signals, end_with_stdin: bool) -> bool {
     tokio::select! {
-        got = signals.next() => got.map(|()| false),
-        () = stdin_closed(), if end_with_stdin => Ok(false),
-        () = node.stopped() => Ok(true),
+        _ = signals.asked() => false,
+        () = stdin_closed(), if end_with_stdin => false,
+        () = node.stopped() => true,
     }
 }
 
@@ -136,63 +132,8 @@ async fn stdin_closed() {
     while stdin.read(&mut scrap).await.is_ok_and(|n| n > 0) {}
 }
 
-/// What asks this process to end, heard from the moment this is made.
-pub struct Signals {
-    #[cfg(unix)]
-    heard: [tokio::signal::unix::Signal; 3],
-}
-
-impl Signals {
-    /// Listens from now on: a signal that comes before anybody waits for it is kept.
-    ///
-    /// # Errors
-    /// If the system lets us hear no signals.
-    pub fn listen() -> Result<Self, Failure> {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            let hear = |kind| signal(kind).map_err(deaf);
-            let heard = [
-                hear(SignalKind::interrupt())?,
-                hear(SignalKind::terminate())?,
-                hear(SignalKind::hangup())?,
-            ];
-            Ok(Self { heard })
-        }
-        #[cfg(not(unix))]
-        Ok(Self {})
-    }
-
-    /// Waits for Ctrl-C or a request of the system to end.
-    ///
-    /// # Errors
-    /// If the system lets us hear no signals.
-    pub async fn next(&mut self) -> Result<(), Failure> {
-        #[cfg(unix)]
-        {
-            let [interrupt, terminate, hangup] = &mut self.heard;
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
-            Ok(())
-        }
-        #[cfg(not(unix))]
-        tokio::signal::ctrl_c().await.map_err(deaf)
-    }
-}
-
 fn deaf(error: std::io::Error) -> Failure {
     Failure::failed(format!("signals cannot be heard: {error}"))
-}
-
-/// Waits for Ctrl-C or a request of the system to end.
-///
-/// # Errors
-/// If the system lets us hear no signals.
-pub async fn signal() -> Result<(), Failure> {
-    Signals::listen()?.next().await
 }
 
 /// The configuration: the file of the state directory, if there is one, under the flags.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::adapters::files;
 use crate::adapters::paths::{StateDir, make_private_dir, write_private};
 
 /// Largest entry that is read, in bytes.
@@ -72,10 +73,8 @@ impl Autostart {
 
     /// Whether it starts with the session. One that another program has hidden does not.
     pub fn is_on(&self) -> bool {
-        let small = std::fs::metadata(&self.file).is_ok_and(|m| m.len() <= ENTRY_MAX_BYTES);
-        let text = match small {
-            true => std::fs::read_to_string(&self.file).unwrap_or_default(),
-            false => return false,
+        let Ok(text) = files::read_text(&self.file, ENTRY_MAX_BYTES) else {
+            return false;
         };
         let off = ["Hidden=true", "X-GNOME-Autostart-enabled=false"];
         text.lines().any(|l| l.trim() == "[Desktop Entry]")

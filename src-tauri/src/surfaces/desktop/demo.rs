@@ -2,7 +2,7 @@
 //! It ends when that window is quit, not with this one. Asked for again while it runs, its window comes
 //! forward. One that ends with an error says so here.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::process::{Child, Command};
 
 use super::{Desktop, notify};
+use crate::adapters::files;
 use crate::adapters::paths::{PathError, StateDir};
 use crate::domain::base::text::one_line;
 
@@ -123,7 +124,7 @@ fn watch(desktop: &Arc<Desktop>, mut child: Child, demo: Option<(PathBuf, Runs)>
 
 /// The last line of a file.
 fn tail(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
+    let mut file = files::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))
         .ok()?;

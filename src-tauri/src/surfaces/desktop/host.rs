@@ -20,6 +20,7 @@ use crate::adapters::keystore::{FileKeys, KeyError, NamedOperatorKey};
 use crate::adapters::paths::{PathError, StateDir};
 use crate::adapters::transport::TransportError;
 use crate::domain::base::{Code, Refusal};
+use crate::node::ending::Ending;
 use crate::node::{Config, Node, OpenError, Opened, Outside, RawConfig, Shared, boot};
 use crate::operator::{Answer, Door};
 
@@ -55,6 +56,7 @@ pub struct Host {
     home: Mutex<Home>,
     nobody: Mutex<Option<String>>,
     built: RwLock<Option<Router>>,
+    ending: Ending,
 }
 
 /// How a run ended.
@@ -83,6 +85,7 @@ impl Host {
             home: Mutex::new(Home::Keychain),
             nobody: Mutex::new(None),
             built: RwLock::new(None),
+            ending: Ending::default(),
         })
     }
 
@@ -123,6 +126,11 @@ impl Host {
     /// Tells the node to end; [`Host::ended`] says when it has.
     pub fn end(&self) {
         self.end.cancel();
+    }
+
+    /// What a signal does about the node that runs here.
+    pub fn ending_by_signal(&self) -> Ending {
+        self.ending.clone()
     }
 
     /// Cancelled once the application has been told to end.
@@ -252,6 +260,7 @@ impl Host {
         *port = Some(node.address().port());
         run_file.withdraw();
         node.stop().await;
+        self.ending.concerns(None);
         match (fell, again) {
             (false, _) => Ok(Ended::Asked),
             (true, Some(why)) => {
@@ -314,6 +323,7 @@ impl Host {
             file: self.dir.tokens_file().display().to_string(),
             why,
         })?;
+        self.ending.concerns(Some(opened.shared.clone()));
         Node::start(opened, |shared| {
             let router = app(shared);
             *self.built.write().unwrap_or_else(PoisonError::into_inner) = Some(router.clone());

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapters::files;
 use crate::adapters::paths::{StateDir, write_private};
 
 /// What is shown, in the state directory.
@@ -85,11 +86,7 @@ impl Leftover {
     }
 
     fn left(&self) -> Shown {
-        let small = std::fs::metadata(&self.file).is_ok_and(|m| m.len() <= FILE_MAX_BYTES);
-        let text = match small {
-            true => std::fs::read_to_string(&self.file).unwrap_or_default(),
-            false => String::new(),
-        };
+        let text = files::read_text(&self.file, FILE_MAX_BYTES).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
     }
 }

@@ -40,7 +40,6 @@ use tauri::ipc::Channel;
 use tauri::{AppHandle, RunEvent};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
-use tracing_subscriber::EnvFilter;
 
 pub use self::host::{App, MakeApp};
 
@@ -55,11 +54,14 @@ use self::settings::{Args, Settings};
 use self::stage::Desk;
 use self::stop::{Stopped, Unstopped};
 use self::watcher::Watcher;
+use crate::adapters::log::{self, Form};
 use crate::adapters::paths::StateDir;
+use crate::adapters::signals::Signals;
 use crate::domain::base::limits::{
     TRAY_ASK_MS, TRAY_GRACE_MS, TRAY_LOOK_MS, WINDOW_END_MS, WINDOW_FAREWELL_MS,
 };
 use crate::node::boot;
+use crate::node::ending::Ending;
 use crate::node::runtime::Tasks;
 
 /// Said where no tray shows us.
@@ -317,13 +319,12 @@ pub fn main(app: MakeApp) -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()) * 2);
         }
     };
-    match run(&args, app) {
-        Ok(code) => code,
-        Err(why) => {
-            tracing::error!("{why}");
-            ExitCode::FAILURE
-        }
-    }
+    let code = run(&args, app).unwrap_or_else(|why| {
+        tracing::error!("{why}");
+        ExitCode::FAILURE
+    });
+    log::flush();
+    code
 }
 
 fn listen(args: &Args) -> Result<(), String> {
@@ -332,13 +333,7 @@ fn listen(args: &Args) -> Result<(), String> {
         .clone()
         .or_else(|| std::env::var("CLAWMESH_LOG").ok())
         .unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::try_new(&filter).map_err(|e| format!("--log {filter:?}: {e}"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .try_init()
-        .map_err(|e| format!("logging cannot be set up: {e}"))
+    log::begin(&filter, Form::Text)
 }
 
 /// The name under which a window of this state directory is found by a second start: one window per
@@ -471,7 +466,8 @@ fn start(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool, stdin: bool) -> 
     let shown = notify::follow(app.clone(), desktop.clone(), seen);
     tasks.passing("notifications", shown);
     tasks.passing("stages", stages(desktop.clone()));
-    tasks.passing("signals", signals(app.clone(), stdin));
+    let ending = desktop.host.ending_by_signal();
+    tasks.passing("signals", signals(app.clone(), ending, stdin));
     tasks.passing("node", desktop.host.clone().run());
     Ok(())
 }
@@ -516,7 +512,7 @@ async fn stages(desktop: Arc<Desktop>) {
 }
 
 /// Ends the application when the system asks for it.
-async fn signals(app: AppHandle, with_stdin: bool) {
+async fn signals(app: AppHandle, ending: Ending, with_stdin: bool) {
     let stdin = async {
         let mut scrap = [0u8; 256];
         let mut stdin = tokio::io::stdin();
@@ -525,25 +521,15 @@ async fn signals(app: AppHandle, with_stdin: bool) {
             .is_ok_and(|n| n > 0)
         {}
     };
-    #[cfg(unix)]
     let asked = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        let kinds = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ];
-        let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+        match Signals::listen(ending) {
+            Ok(mut signals) => drop(signals.asked().await),
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be heard");
+                std::future::pending().await
+            }
         }
     };
-    #[cfg(not(unix))]
-    let asked = async { drop(tokio::signal::ctrl_c().await) };
     tokio::select! {
         () = asked => {}
         () = stdin, if with_stdin => {}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
+use crate::adapters::files;
 use crate::adapters::paths::StateDir;
 
 /// The settings file in the state directory.
@@ -75,15 +76,11 @@ impl Settings {
     }
 
     fn load(path: &Path) -> Result<Self, String> {
-        match std::fs::metadata(path) {
+        let text = match files::read_text(path, SETTINGS_MAX_BYTES) {
+            Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(e) => return Err(e.to_string()),
-            Ok(meta) if meta.len() > SETTINGS_MAX_BYTES => {
-                return Err(format!("it is larger than {SETTINGS_MAX_BYTES} bytes"));
-            }
-            Ok(_) => {}
-        }
-        let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+        };
         let settings: Self = serde_json::from_str(&text).map_err(|e| e.to_string())?;
         settings.check()?;
         Ok(settings)

@@ -24,6 +24,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::adapters::files;
 use crate::adapters::keystore;
 use crate::adapters::paths::StateDir;
 use crate::adapters::transport::socket::ByteStream;
@@ -162,15 +163,11 @@ fn run_file(state_dir: &Path) -> Asked<Option<(SocketAddr, Option<PathBuf>)>> {
         path: path.clone(),
         why,
     };
-    match std::fs::metadata(&path) {
+    let text = match files::read_text(&path, RUN_FILE_MAX_BYTES) {
+        Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(file(e.to_string())),
-        Ok(meta) if meta.len() > RUN_FILE_MAX_BYTES => {
-            return Err(file("too large for what a node writes".into()));
-        }
-        Ok(_) => {}
-    }
-    let text = std::fs::read_to_string(&path).map_err(|e| file(e.to_string()))?;
+    };
     let run: RunFile = serde_json::from_str(&text)
         .map_err(|e| file(format!("is not what a node writes ({e})")))?;
     // By its port the API answers loopback only, so a node that listens everywhere is asked there.
@@ -413,7 +410,7 @@ fn is_gone(error: &io::Error) -> bool {
 
 /// Whether no node holds the state directory's lock.
 fn lock_is_free(state_dir: &Path) -> bool {
-    match std::fs::File::open(StateDir::at(state_dir).lock_file()) {
+    match files::open(&StateDir::at(state_dir).lock_file()) {
         Ok(file) => file.try_lock_shared().is_ok(),
         Err(e) => e.kind() == io::ErrorKind::NotFound,
     }

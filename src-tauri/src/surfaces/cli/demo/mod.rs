@@ -18,7 +18,9 @@ use self::prepare::{Prepared, Side};
 use super::args::DemoArgs;
 use super::context::Context;
 use super::fail::{Done, Failure};
-use super::{out, start, text};
+use super::{out, text};
+use crate::adapters::log;
+use crate::adapters::signals::{Asked, AtOnce, Ends, Signals};
 use crate::operator::access::Scope;
 use crate::surfaces::remote::Remote;
 
@@ -43,18 +45,33 @@ pub async fn run(ctx: &Context, args: &DemoArgs) -> Done {
     };
     let mut field = Process::start(&program, &["start"], &prepared.field, "field ")?;
     let only = window.is_some();
-    let served = serve(&program, &prepared, &mut center, &mut field, only).await;
-    let ended = tokio::select! {
-        () = async { tokio::join!(center.end(), field.end()); } => true,
-        _ = start::signal() => false,
+    let mut signals = Signals::listen(Leaving)
+        .map_err(|e| Failure::failed(format!("signals cannot be heard: {e}")))?;
+    let served = tokio::select! {
+        served = serve(&program, &prepared, &mut center, &mut field, only) => served,
+        _ = signals.asked() => Ok(()),
     };
-    if !ended {
-        // Their stdin closes with this process, so both still end by themselves.
-        out::error("stopped at once: a second signal came before both nodes had ended");
-        std::process::exit(130);
-    }
+    tokio::join!(center.end(), field.end());
     out::line("Both nodes have ended. Their state stays; `clawmesh-node demo` continues with it.");
     served
+}
+
+/// The demo moves nothing itself: its nodes make their own actuators safe.
+struct Leaving;
+
+impl Ends for Leaving {
+    fn asked(&mut self, _: Asked) {}
+
+    async fn at_once(&mut self, why: AtOnce) {
+        let what = match why {
+            AtOnce::Again => "a second signal came before both nodes had ended",
+            AtOnce::TooLong => "the nodes did not end in time",
+        };
+        // Their stdin closes with this process, so both still end by themselves.
+        out::error(&format!("stopped at once: {what}"));
+        log::flush();
+        std::process::exit(130);
+    }
 }
 
 /// The desktop application beside this program.
@@ -69,7 +86,7 @@ fn window_of(program: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Relays output until a signal comes, and says what happens to the children; with `window` until
+/// Relays output and says what happens to the children, until both have ended; with `window` until
 /// the command centre, which is one, ends.
 async fn serve(
     program: &Path,
@@ -81,12 +98,9 @@ async fn serve(
     let ready = ready(prepared.center.dir.root(), prepared.field.dir.root());
     tokio::pin!(ready);
     let mut guided = false;
-    let signal = start::signal();
-    tokio::pin!(signal);
     let mut over: Vec<String> = Vec::new();
     while over.len() < 2 {
         tokio::select! {
-            got = &mut signal => return got,
             ended = center.step() => {
                 let well = ended.as_ref().is_ok_and(ExitStatus::success);
                 let how = center.report(program, &prepared.center, ended, guided)?;

@@ -1,0 +1,126 @@
+//! Reading files that others may have put there: plain files alone, and no more of them than allowed.
+//! A pipe without a writer, a device without an end or a folder in the place of a file is an error
+//! at once, never a wait. Where there is no such name the error is [`io::ErrorKind::NotFound`]; a link
+//! to nothing is another error, since somebody meant something by it.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use zeroize::Zeroize as _;
+
+/// Opens a plain file for reading.
+///
+/// # Errors
+/// What the system says, or that it is no plain file.
+pub fn open(path: &Path) -> io::Result<File> {
+    let meta = match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_ok() => {
+            return Err(io::Error::other("it is a link to a file that is not there"));
+        }
+        meta => meta?,
+    };
+    plain(&meta)?;
+    // It may have become something else meanwhile: opening does not wait, and is looked at again.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    plain(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn plain(meta: &fs::Metadata) -> io::Result<()> {
+    match meta.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is no plain file")),
+    }
+}
+
+/// The content of a plain file of at most `max_bytes`.
+///
+/// # Errors
+/// As [`open`], or that it is larger.
+pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    read_opened(open(path)?, max_bytes)
+}
+
+/// As [`read`], of a file that is open already.
+///
+/// # Errors
+/// What the system says, or that it is larger.
+pub fn read_opened(file: File, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len().min(max_bytes);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(1));
+    // One byte more than allowed shows that there is too much, however the file grows meanwhile.
+    file.take(max_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
+        bytes.zeroize();
+        let why = match max_bytes % 1024 {
+            0 => format!("it is larger than {} KiB", max_bytes / 1024),
+            _ => format!("it is larger than {max_bytes} bytes"),
+        };
+        return Err(io::Error::new(ErrorKind::FileTooLarge, why));
+    }
+    Ok(bytes)
+}
+
+/// The text of a plain file of at most `max_bytes`.
+///
+/// # Errors
+/// As [`read`], or the first line that is not UTF-8.
+pub fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
+    String::from_utf8(read(path, max_bytes)?).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let mut bytes = error.into_bytes();
+        let before = bytes.get(..good).unwrap_or_default();
+        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        bytes.zeroize();
+        io::Error::new(
+            ErrorKind::InvalidData,
+            format!("line {line}: it is not UTF-8"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_file_of_bounded_size_is_read_and_nothing_is_waited_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), fifo, Mode::RUSR, 0).unwrap();
+        std::os::unix::fs::symlink("/nowhere/at/all", at("dangling")).unwrap();
+        std::os::unix::fs::symlink(at("fifo"), at("to-fifo")).unwrap();
+        fs::write(at("good"), "ärger").unwrap();
+        fs::write(at("bad"), b"one\ntw\xffo").unwrap();
+        File::create(at("endless"))
+            .unwrap()
+            .set_len(1 << 40)
+            .unwrap();
+        let said = |path: &Path| read_text(path, 6).unwrap_err().to_string();
+        for path in [
+            at("fifo"),
+            at("to-fifo"),
+            temp.path().into(),
+            "/dev/zero".into(),
+            "/dev/full".into(),
+        ] {
+            assert_eq!(said(&path), "it is no plain file", "{}", path.display());
+        }
+        assert!(said(&at("dangling")).contains("a link to a file that is not there"));
+        assert_eq!(said(&at("endless")), "it is larger than 6 bytes");
+        assert_eq!(
+            read_text(&at("bad"), 99).unwrap_err().to_string(),
+            "line 2: it is not UTF-8"
+        );
+        assert_eq!(
+            read(&at("none"), 6).unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
+        assert_eq!(read_text(&at("good"), 6).unwrap(), "ärger");
+    }
+}

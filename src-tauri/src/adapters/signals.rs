@@ -1,0 +1,305 @@
+//! Signals of the system, heard on a thread of their own that waits for no runtime, log or disk of
+//! the node.
+//!
+//! An interrupt, a request to terminate, a terminal that closes and a quit each ask for a graceful end;
+//! systemd's pair of TERM and HUP is one request. A hangup that was ignored at the start (`nohup`) stays
+//! ignored. Only a second signal of one kind, at least a second after the first, or a graceful end
+//! that takes too long, ends the process at once. What would stop or kill a node by accident (Ctrl-Z,
+//! a file size limit, a stray USR1) is heard and ignored.
+
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::domain::base::limits::{END_DEADLINE_MS, SIGNAL_AGAIN_MS};
+
+/// What asks the process to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Ctrl-C.
+    Interrupt,
+    /// The system or a person.
+    Terminate,
+    /// The terminal or the session has gone.
+    Hangup,
+    /// Ctrl-\.
+    Quit,
+}
+
+const KINDS: [Asked; 4] = [
+    Asked::Interrupt,
+    Asked::Terminate,
+    Asked::Hangup,
+    Asked::Quit,
+];
+
+/// Heard and ignored, by number where tokio has no name: TSTP, TTOU and XFSZ differ between systems.
+#[cfg(target_os = "linux")]
+const IGNORED: [(i32, &str); 5] = [
+    (10, "SIGUSR1"),
+    (12, "SIGUSR2"),
+    (20, "SIGTSTP (Ctrl-Z)"),
+    (22, "SIGTTOU"),
+    (25, "SIGXFSZ (file size limit)"),
+];
+#[cfg(not(target_os = "linux"))]
+const IGNORED: [(i32, &str); 5] = [
+    (30, "SIGUSR1"),
+    (31, "SIGUSR2"),
+    (18, "SIGTSTP (Ctrl-Z)"),
+    (22, "SIGTTOU"),
+    (25, "SIGXFSZ (file size limit)"),
+];
+
+impl Asked {
+    fn kind(self) -> SignalKind {
+        match self {
+            Asked::Interrupt => SignalKind::interrupt(),
+            Asked::Terminate => SignalKind::terminate(),
+            Asked::Hangup => SignalKind::hangup(),
+            Asked::Quit => SignalKind::quit(),
+        }
+    }
+}
+
+/// Why the process is to end without waiting any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtOnce {
+    /// The same signal came again.
+    Again,
+    /// The graceful end took too long.
+    TooLong,
+}
+
+/// What is done on the signals' own thread; none of it may wait for the node or its log.
+pub trait Ends: Send + 'static {
+    /// A first signal asks for the end; returns at once. Actuators can be made safe while the node
+    /// winds down.
+    fn asked(&mut self, asked: Asked);
+
+    /// Makes actuators safe and ends the process.
+    fn at_once(&mut self, why: AtOnce) -> impl Future<Output = ()>;
+}
+
+/// Requests to end, from the moment this is made. Clones hear the same.
+#[derive(Debug, Clone)]
+pub struct Signals(watch::Receiver<Option<Asked>>);
+
+impl Signals {
+    /// Listens from now on; what comes before anybody waits for it is kept.
+    ///
+    /// # Errors
+    /// If the system lets us hear no signals, or has no thread left.
+    pub fn listen(ends: impl Ends) -> io::Result<Self> {
+        let (tell, heard) = watch::channel(None);
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(ready.send(Err(error))),
+                };
+                runtime.block_on(async {
+                    match Ears::open().and_then(Ears::and_ignore) {
+                        Ok(ears) => {
+                            drop(ready.send(Ok(())));
+                            ears.follow(&tell, ends).await;
+                        }
+                        Err(error) => drop(ready.send(Err(error))),
+                    }
+                });
+            })?;
+        let gone = |_| io::Error::other("the thread that hears signals has ended");
+        started.recv().map_err(gone)??;
+        Ok(Self(heard))
+    }
+
+    /// Waits until something asks the process to end.
+    pub async fn asked(&mut self) -> Asked {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(asked) => asked.unwrap_or(Asked::Terminate),
+            // The thread lives as long as the process; without it nothing can be heard any more.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Waits until something asks the process to end, on the caller's runtime: for a command that tidies
+/// up before it goes.
+///
+/// # Errors
+/// If the system lets us hear no signals.
+pub async fn asked() -> io::Result<Asked> {
+    let mut ears = Ears::open()?;
+    loop {
+        if let Heard::Asks(asked) = ears.next().await {
+            return Ok(asked);
+        }
+    }
+}
+
+/// Every signal that is heard.
+struct Ears(Vec<(Signal, Heard)>);
+
+#[derive(Debug, Clone, Copy)]
+enum Heard {
+    Asks(Asked),
+    Ignored(&'static str),
+}
+
+impl Ears {
+    /// Hears what asks for the end.
+    fn open() -> io::Result<Self> {
+        let mut ears = Vec::new();
+        for asked in KINDS {
+            if asked == Asked::Hangup && was_ignored(asked.kind()) {
+                continue;
+            }
+            ears.push((signal(asked.kind())?, Heard::Asks(asked)));
+        }
+        Ok(Self(ears))
+    }
+
+    /// Hears what would stop or kill the process by accident, so that it does not.
+    fn and_ignore(mut self) -> io::Result<Self> {
+        for (number, name) in IGNORED {
+            let ear = signal(SignalKind::from_raw(number))?;
+            self.0.push((ear, Heard::Ignored(name)));
+        }
+        Ok(self)
+    }
+
+    async fn next(&mut self) -> Heard {
+        std::future::poll_fn(|cx| {
+            for (ear, heard) in &mut self.0 {
+                if ear.poll_recv(cx).is_ready() {
+                    return Poll::Ready(*heard);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn follow(mut self, tell: &watch::Sender<Option<Asked>>, mut ends: impl Ends) {
+        let mut turns = Turns::default();
+        loop {
+            let asked = tokio::select! {
+                heard = self.next() => match heard {
+                    Heard::Asks(asked) => Some(asked),
+                    Heard::Ignored(name) => {
+                        tracing::info!("{name} is ignored; end the node with Ctrl-C or SIGTERM");
+                        continue;
+                    }
+                },
+                () = passed(turns.end_by) => None,
+            };
+            match turns.take(asked, Instant::now()) {
+                Turn::First(asked) => {
+                    ends.asked(asked);
+                    tell.send_replace(Some(asked));
+                }
+                Turn::Nothing => {}
+                Turn::AtOnce(why) => return ends.at_once(why).await,
+            }
+        }
+    }
+}
+
+/// What has been asked so far.
+#[derive(Debug, Default)]
+struct Turns {
+    first: [Option<Instant>; 4],
+    end_by: Option<Instant>,
+}
+
+/// What follows from one more signal.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    First(Asked),
+    Nothing,
+    AtOnce(AtOnce),
+}
+
+impl Turns {
+    /// `None` is the passing of the deadline.
+    fn take(&mut self, asked: Option<Asked>, now: Instant) -> Turn {
+        let Some(asked) = asked else {
+            return Turn::AtOnce(AtOnce::TooLong);
+        };
+        let again = Duration::from_millis(SIGNAL_AGAIN_MS);
+        let Some(first) = self.first.get_mut(asked as usize) else {
+            return Turn::Nothing;
+        };
+        match *first {
+            Some(first) if now.duration_since(first) >= again => {
+                return Turn::AtOnce(AtOnce::Again);
+            }
+            Some(_) => return Turn::Nothing,
+            None => *first = Some(now),
+        }
+        match self.end_by {
+            Some(_) => Turn::Nothing,
+            None => {
+                self.end_by = Some(now + Duration::from_millis(END_DEADLINE_MS));
+                Turn::First(asked)
+            }
+        }
+    }
+}
+
+async fn passed(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a signal was ignored when this process began. Only Linux says so without `unsafe`.
+fn was_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored_in(&status, kind.as_raw_value())
+}
+
+fn ignored_in(status: &str, number: i32) -> bool {
+    let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|m| u128::from_str_radix(m.trim(), 16).ok());
+    let bit = u32::try_from(number - 1).ok();
+    let bit = bit.and_then(|n| 1_u128.checked_shl(n));
+    mask.zip(bit).is_some_and(|(mask, bit)| mask & bit != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_signal_again_after_a_second_ends_at_once() {
+        let (mut turns, start) = (Turns::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut take = |asked, ms| turns.take(Some(asked), at(ms));
+        assert_eq!(take(Asked::Terminate, 0), Turn::First(Asked::Terminate));
+        assert_eq!(take(Asked::Hangup, 0), Turn::Nothing, "systemd's pair");
+        assert_eq!(take(Asked::Terminate, SIGNAL_AGAIN_MS - 1), Turn::Nothing);
+        assert_eq!(take(Asked::Interrupt, 2 * SIGNAL_AGAIN_MS), Turn::Nothing);
+        let again = Turn::AtOnce(AtOnce::Again);
+        assert_eq!(take(Asked::Terminate, 2 * SIGNAL_AGAIN_MS), again);
+        assert_eq!(turns.end_by, Some(at(END_DEADLINE_MS)));
+        assert_eq!(turns.take(None, start), Turn::AtOnce(AtOnce::TooLong));
+    }
+
+    #[test]
+    fn what_nohup_ignores_is_read_from_the_mask() {
+        let status = "Name:\tx\nSigBlk:\tffff\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
+        assert!(ignored_in(status, 1) && ignored_in(status, 13));
+        assert!(!ignored_in(status, 2) && !ignored_in("", 1));
+    }
+}

@@ -1,0 +1,56 @@
+//! The end of the process that hosts a node: what happens on a signal besides the node's own stop.
+//! It runs on the signals' thread, so it works while the store, the log and the network stand still.
+
+use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::shared::Shared;
+use crate::adapters::log;
+use crate::adapters::signals::{Asked, AtOnce, Ends};
+use crate::domain::base::limits::SAFE_AT_END_MS;
+
+/// The exit code after a second signal.
+const AGAIN: i32 = 130;
+/// The exit code where the node did not end in time.
+const TOO_LONG: i32 = 1;
+
+/// Whose actuators are made safe when the process ends. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Ending(Arc<Mutex<Option<Shared>>>);
+
+impl Ending {
+    /// A node runs from now on, or none does.
+    pub fn concerns(&self, shared: Option<Shared>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = shared;
+    }
+
+    fn node(&self) -> Option<Shared> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Ends for Ending {
+    fn asked(&mut self, _: Asked) {}
+
+    async fn at_once(&mut self, why: AtOnce) {
+        if let Some(node) = self.node() {
+            let drivers = node.drivers.all();
+            let safe = drivers.iter().map(|driver| driver.make_safe("end"));
+            let limit = Duration::from_millis(SAFE_AT_END_MS);
+            drop(tokio::time::timeout(limit, join_all(safe)).await);
+        }
+        let (what, code) = match why {
+            AtOnce::Again => ("a second signal came before everything had ended", AGAIN),
+            AtOnce::TooLong => ("the node did not end in time", TOO_LONG),
+        };
+        tracing::error!("stopped at once: {what}");
+        log::flush();
+        process::exit(code);
+    }
+}

@@ -1,0 +1,223 @@
+//! Whether what the node stands on works: its log, its store, its state directory. Each that does not
+//! is an alarm until it does again. It waits for none of them: a disk that does not answer is found
+//! by the time its answer takes.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::alarms::AlarmKind;
+use super::shared::{DURABLE, Shared};
+use crate::adapters::log;
+use crate::adapters::paths::StateDir;
+use crate::adapters::store::kv;
+use crate::domain::base::limits::{
+    DISK_FREE_MIN_BYTES, DISK_STALL_MS, HEALTH_EVERY_MS, STORE_PROBE_BYTES,
+};
+
+const STALL: Duration = Duration::from_millis(DISK_STALL_MS);
+/// The entry that is written to see whether there is room.
+const PROBE: &str = "health.probe";
+
+/// Looks again and again until the node ends.
+pub async fn run(shared: Shared) {
+    let dir = StateDir::at(&shared.config.state_dir);
+    let first = Marks::of(&dir).ok();
+    let mut writes = Writes::default();
+    let mut state = Looking::default();
+    let mut tick = tokio::time::interval(Duration::from_millis(HEALTH_EVERY_MS));
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        look_at_the_log(&shared);
+        let (stalled, found) = state.next(&dir, first.as_ref()).await;
+        if let Some(found) = found {
+            told(
+                &shared,
+                AlarmKind::StateLost,
+                found.lost.as_deref(),
+                "stop this node, put the directory or a backup of it back in its place, and start again",
+            );
+            state.last = found;
+        }
+        let full = shared.store.is_full() || state.last.no_space;
+        let words = full.then_some("the store is full: nothing new is kept, reads go on");
+        told(
+            &shared,
+            AlarmKind::StoreFull,
+            words,
+            "free disk space, raise store.max_bytes or keep fewer frames",
+        );
+        let slow = format!("the disk has not answered for {} seconds", STALL.as_secs());
+        let failure = match (stalled || writes.stand_still(&shared), state.last.read_only) {
+            (true, _) => Some(slow),
+            (false, true) => Some("its file system is read-only".to_owned()),
+            (false, false) => shared.store.failure(),
+        };
+        let words = failure.map(|why| format!("the store takes no writes: {why}"));
+        told(
+            &shared,
+            AlarmKind::StoreUnwritable,
+            words.as_deref(),
+            "look at the disk and at the permissions of the state directory; the node goes on by itself once it can write",
+        );
+        if full && words.is_none() {
+            try_to_write(&shared).await;
+        }
+    }
+}
+
+fn look_at_the_log(shared: &Shared) {
+    let lost = i64::try_from(log::lost()).unwrap_or(i64::MAX);
+    shared.metrics.log_lines_lost.set(lost);
+    let words = log::is_losing().then(|| format!("log lines are being lost, {lost} so far"));
+    told(
+        shared,
+        AlarmKind::LogLost,
+        words.as_deref(),
+        "look at what reads this program's stderr, and whether the disk it is kept on is full",
+    );
+}
+
+/// Raises an alarm or ends it, and logs the change. The store may be what fails, so only the end
+/// becomes an event.
+fn told(shared: &Shared, kind: AlarmKind, words: Option<&str>, advice: &str) {
+    match words {
+        Some(words) => {
+            if shared.alarms.raise(kind, "", words, advice, shared.now()) {
+                tracing::error!(alarm = kind.as_str(), "{words}; {advice}");
+            }
+        }
+        None if shared.alarms.clear(kind, "") => {
+            let over = shared.clone();
+            shared.tasks.passing("event", async move {
+                let message = format!("The alarm {} is over", kind.as_str());
+                let data = json!({"alarm": kind.as_str()});
+                over.events
+                    .record(&over, "alarm.over", "info", &message, data)
+                    .await;
+            });
+        }
+        None => {}
+    }
+}
+
+/// Sees whether the writes of the store come to an end.
+#[derive(Default)]
+struct Writes {
+    seen: Option<(u64, Instant)>,
+}
+
+impl Writes {
+    fn stand_still(&mut self, shared: &Shared) -> bool {
+        let (under_way, ended) = shared.store.writes();
+        let now = Instant::now();
+        let since = match self.seen {
+            Some((before, since)) if before == ended && under_way > 0 => since,
+            _ => now,
+        };
+        self.seen = Some((ended, since));
+        now.duration_since(since) >= STALL
+    }
+}
+
+/// Writes as much as a burst of frames takes: if that works, there is room again.
+async fn try_to_write(shared: &Shared) {
+    let bytes = vec![0; STORE_PROBE_BYTES];
+    let kept = shared
+        .store
+        .write(DURABLE, "look for room", move |c| kv::put(c, PROBE, &bytes));
+    let Ok(Ok(())) = tokio::time::timeout(STALL, kept).await else {
+        return;
+    };
+    let gone = shared
+        .store
+        .write(DURABLE, "look for room", move |c| kv::put(c, PROBE, &[]));
+    if let Ok(Ok(())) = tokio::time::timeout(STALL, gone).await {
+        shared.store.has_room();
+    }
+}
+
+/// What makes the state directory this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Marks {
+    root: (u64, u64),
+    database: (u64, u64),
+}
+
+impl Marks {
+    fn of(dir: &StateDir) -> io::Result<Self> {
+        let mark = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+        Ok(Self {
+            root: mark(dir.root())?,
+            database: mark(&dir.database())?,
+        })
+    }
+}
+
+/// What a look at the state directory found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Found {
+    lost: Option<String>,
+    read_only: bool,
+    no_space: bool,
+}
+
+/// A look at the state directory, on a thread that may block.
+#[derive(Default)]
+struct Looking {
+    under_way: Option<(JoinHandle<Found>, Instant)>,
+    last: Found,
+}
+
+impl Looking {
+    /// Takes what the last look found and begins another; whether it does not come back.
+    async fn next(&mut self, dir: &StateDir, first: Option<&Marks>) -> (bool, Option<Found>) {
+        let found = match self.under_way.take() {
+            Some((look, since)) if !look.is_finished() => {
+                let stalled = since.elapsed() >= STALL;
+                self.under_way = Some((look, since));
+                return (stalled, None);
+            }
+            Some((look, _)) => look.await.ok(),
+            None => None,
+        };
+        let (dir, first) = (dir.clone(), first.cloned());
+        let look = tokio::task::spawn_blocking(move || look(&dir, first.as_ref()));
+        self.under_way = Some((look, Instant::now()));
+        (false, found)
+    }
+}
+
+fn look(dir: &StateDir, first: Option<&Marks>) -> Found {
+    let shown = dir.root().display();
+    let lost = match (Marks::of(dir), first) {
+        (Ok(now), Some(first)) if now == *first => None,
+        (Ok(_), None) => None,
+        (Ok(_), Some(_)) => Some(format!(
+            "the state directory {shown} is another one than at the start; what happens from now on is lost at the next start"
+        )),
+        (Err(error), _) => Some(format!(
+            "the state directory {shown} is gone ({error}); what happens from now on is lost at the next start"
+        )),
+    };
+    let disk = statvfs(dir.root()).ok();
+    Found {
+        lost,
+        read_only: disk
+            .as_ref()
+            .is_some_and(|d| d.f_flag.contains(StatVfsMountFlags::RDONLY)),
+        no_space: disk.is_some_and(|d| {
+            d.f_blocks > 0 && d.f_bavail.saturating_mul(d.f_frsize) < DISK_FREE_MIN_BYTES
+        }),
+    }
+}
