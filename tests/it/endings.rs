@@ -164,7 +164,7 @@ fn terminate_and_hangup_together_are_one_graceful_end() {
     place.enrolled();
     let mut node = Bare::start(start(&place).stderr(Stdio::null()));
     node.listens();
-    let id = place.propose(300);
+    let id = place.propose(20);
     place.json(&["approve", &id]);
     place.await_status(&id, &["executing"]);
     eventually("the valve has opened", || {
