@@ -91,12 +91,12 @@ fn look_at_the_log(shared: &Shared) {
 /// Raises an alarm or ends it, and logs the change. The store may be what fails, so only the end
 /// becomes an event.
 fn told(shared: &Shared, kind: AlarmKind, words: Option<&str>, advice: &str) {
+    let raised = |words| shared.alarms.raise(kind, "", words, advice, shared.now());
     match words {
-        Some(words) => {
-            if shared.alarms.raise(kind, "", words, advice, shared.now()) {
-                tracing::error!(alarm = kind.as_str(), "{words}; {advice}");
-            }
+        Some(words) if raised(words) => {
+            tracing::error!(alarm = kind.as_str(), "{words}; {advice}");
         }
+        Some(_) => {}
         None if shared.alarms.clear(kind, "") => {
             let over = shared.clone();
             shared.tasks.passing("event", async move {

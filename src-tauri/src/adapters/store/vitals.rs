@@ -37,11 +37,7 @@ impl Vitals {
     }
 
     pub(super) fn note<T>(&self, result: &Result<T, StoreError>) {
-        let error = match result {
-            Ok(_) => None,
-            Err(error) => Some(error),
-        };
-        match error {
+        match result.as_ref().err() {
             Some(StoreError::Full) => self.doubt.store(ROOM_AFTER_WRITES, Ordering::Relaxed),
             Some(error) if is_of_the_disk(error) => self.fail(Some(error.to_string())),
             // The write's own logic said no, on a store that works.
