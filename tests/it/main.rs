@@ -32,6 +32,7 @@ mod planner;
 mod process;
 mod recorded;
 mod records;
+mod restored;
 mod starting;
 mod topology;
 mod twin;

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,7 +17,8 @@ pub const VALVE: &str = "actuator:mock:valve-1";
 
 /// A state directory of its own, in a home of its own.
 pub struct Place {
-    temp: TempDir,
+    home: Arc<TempDir>,
+    state: PathBuf,
 }
 
 /// What a command said.
@@ -43,24 +45,30 @@ fn program(home: &Path) -> Command {
 
 impl Place {
     pub fn new() -> Self {
-        Self {
-            temp: tempfile::tempdir().unwrap(),
-        }
+        let home = Arc::new(tempfile::tempdir().unwrap());
+        let state = home.path().join("state");
+        Self { home, state }
+    }
+
+    /// Another state directory in the home of `other`.
+    pub fn at(state: PathBuf, other: &Place) -> Self {
+        let home = other.home.clone();
+        Self { home, state }
     }
 
     /// The state directory; it need not exist yet.
     pub fn state(&self) -> PathBuf {
-        self.temp.path().join("state")
+        self.state.clone()
     }
 
     /// A directory beside the state directory.
     pub fn beside(&self, name: &str) -> PathBuf {
-        self.temp.path().join(name)
+        self.home.path().join(name)
     }
 
     /// Everything the nodes started here wrote to stderr.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.temp.path().join("node.log")).unwrap_or_default()
+        std::fs::read_to_string(self.home.path().join("node.log")).unwrap_or_default()
     }
 
     /// Writes a file of the state directory before any node does.
@@ -74,7 +82,7 @@ impl Place {
 
     /// The program in its own home, with nothing of its command line yet.
     pub fn command(&self) -> Command {
-        program(self.temp.path())
+        program(self.home.path())
     }
 
     /// Runs a command on this state directory until it ends.
@@ -93,7 +101,7 @@ impl Place {
 
     /// Runs exactly this command.
     pub fn as_typed(&self, state: &Path, args: &[&str]) -> Said {
-        let mut command = program(self.temp.path());
+        let mut command = program(self.home.path());
         command.args(args).arg("--state-dir").arg(state);
         if args.first() == Some(&"start") && !args.contains(&"--no-discovery") {
             // No test may speak to the network it runs in.
@@ -149,9 +157,9 @@ impl Place {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.temp.path().join("node.log"))
+            .open(self.home.path().join("node.log"))
             .unwrap();
-        let mut command = program(self.temp.path());
+        let mut command = program(self.home.path());
         command.arg("start").args(args).arg("--json");
         if !args.contains(&"--no-discovery") {
             command.arg("--no-discovery");
@@ -273,7 +281,7 @@ pub struct Demo {
 
 impl Demo {
     pub fn start(place: &Place) -> Self {
-        let mut command = program(place.temp.path());
+        let mut command = program(place.home.path());
         command.arg("demo").arg("--state-dir").arg(place.state());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -464,9 +472,9 @@ impl Session {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(place.temp.path().join("node.log"))
+            .open(place.home.path().join("node.log"))
             .unwrap();
-        let mut command = program(place.temp.path());
+        let mut command = program(place.home.path());
         command.args(args).arg("--state-dir").arg(place.state());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.stderr(log).spawn().unwrap();

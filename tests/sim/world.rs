@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use clawmesh::adapters::keystore::{self, FileKeys};
+use clawmesh::adapters::marks::MarkPlaces;
 use clawmesh::adapters::paths::StateDir;
 use clawmesh::adapters::random::SharedRandom;
 use clawmesh::adapters::store::operators::SignedRevocation;
@@ -316,6 +317,7 @@ impl World {
             }),
             engine: Engine::Inline(disk.clone()),
             threads: false,
+            marks: MarkPlaces::default(),
             drivers: vec![valve(VALVE), valve(DRIP)],
             sensors: vec![Box::new(Soil {
                 rng: place.rng.fork(),

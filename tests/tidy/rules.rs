@@ -7,7 +7,7 @@ use super::scan::{self, Path, Token};
 const TIERS: [&str; 5] = ["domain", "adapters", "node", "operator", "surfaces"];
 
 /// The rooms of `domain` in order. A room may name itself and what stands before it.
-const DOMAIN_ROOMS: [&str; 14] = [
+const DOMAIN_ROOMS: [&str; 15] = [
     "base",
     "identity",
     "capability",
@@ -16,6 +16,7 @@ const DOMAIN_ROOMS: [&str; 14] = [
     "admission",
     "pairing",
     "world",
+    "continuity",
     "policy",
     "gate",
     "plan",

@@ -8,6 +8,7 @@ pub mod files;
 pub mod keystore;
 pub mod lines;
 pub mod log;
+pub mod marks;
 pub mod paths;
 pub mod random;
 pub mod sensor;

@@ -176,6 +176,19 @@ impl StateDir {
         self.root.join("tls-browser.bin")
     }
 
+    /// How far the store has come, beside the store.
+    pub fn mark_file(&self) -> PathBuf {
+        self.root.join("store.mark")
+    }
+
+    /// Whether this directory has had a store: a note, a token or a log of one is there.
+    pub fn has_had_store(&self) -> bool {
+        let mut log = self.database().into_os_string();
+        log.push("-wal");
+        let log = fs::metadata(&log).is_ok_and(|meta| meta.len() > 0);
+        log || self.mark_file().exists() || self.tokens_file().exists()
+    }
+
     /// The simulated kit.
     pub fn sim_dir(&self) -> PathBuf {
         self.root.join("sim")
@@ -250,6 +263,12 @@ impl StateDir {
         file.set_len(0).map_err(failed("write", &path))?;
         write!(file, "{}", std::process::id()).map_err(failed("write", &path))?;
         Ok(StateLock { _file: file })
+    }
+
+    /// Whether a process holds the directory; nothing is made or changed.
+    pub fn in_use(&self) -> bool {
+        File::open(self.lock_file())
+            .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
     }
 
     /// Writes a file owner-only and as a whole: a crash leaves the old content or the new one.

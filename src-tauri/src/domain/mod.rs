@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod base;
 pub mod capability;
+pub mod continuity;
 pub mod gate;
 pub mod identity;
 pub mod pairing;

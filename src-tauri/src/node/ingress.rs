@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::continuity;
 use super::ledger;
 use super::links::LinkHandle;
 use super::links::credit::{Taken, cost_kib};
@@ -201,6 +202,7 @@ async fn keep(shared: &Shared, judged: Judged) {
     }
     let admitted: Arc<[Admitted]> = judged.admitted.into();
     let inserted = store_until_stored(shared, &admitted).await;
+    continuity::heard_back(shared, &admitted, &inserted).await;
     for ((one, peer), admitted) in inserted.iter().zip(judged.from).zip(admitted.iter()) {
         if let Inserted::Conflict { .. } = one {
             let frame = &admitted.frame().frame_id;

@@ -6,6 +6,7 @@
 pub mod alarms;
 pub mod boot;
 pub mod config;
+pub mod continuity;
 pub mod discovery;
 pub mod drivers;
 pub mod ending;
@@ -237,7 +238,9 @@ impl Node {
             .await;
         self.take_leave().await;
         self.shared.tasks.shut_down().await;
+        continuity::note(&self.shared).await;
         let store = self.shared.store.clone();
+        self.shared.continuity.release();
         drop(self.shared);
         store.close().await;
         // Only now may another node open the state directory.
@@ -371,6 +374,7 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
         let (at, keep) = (shared.moment(), shared.config.keep_frames);
         let settled = settling.admits(at.wall, tokio::time::Instant::now());
         clock_alarm(&shared, at.wall).await;
+        continuity::note(&shared).await;
         let done = shared
             .store
             .write(Class::Relaxed, "housekeeping", move |c| {

@@ -243,7 +243,7 @@ mod tests {
             let temp = tempfile::tempdir().unwrap();
             let dir = StateDir::at(&temp.path().join("state"));
             dir.prepare().unwrap();
-            let store = Store::open(&dir.database(), StoreOptions { max_bytes: None }).unwrap();
+            let store = Store::open(&dir.database(), StoreOptions::default()).unwrap();
             Self {
                 _temp: temp,
                 dir,

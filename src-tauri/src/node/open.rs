@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use tokio::sync::{Semaphore, watch};
 
 use super::config::{Config, RawActuator};
+use super::continuity::{Begin, Continuity, NEXT_SEQ};
 use super::discovery::Nearby;
 use super::drivers::{Drivers, SharedDriver};
 use super::events::EventLog;
@@ -26,6 +27,7 @@ use crate::adapters::executor::exec::{ExecConfig, ExecDriver, ExecOperation};
 use crate::adapters::executor::sim::SimDriver;
 use crate::adapters::files;
 use crate::adapters::keystore::KeyError;
+use crate::adapters::marks::{Marks, place_of};
 use crate::adapters::paths::{PathError, StateDir, StateLock};
 use crate::adapters::random::{NoRandom, SharedRandom};
 use crate::adapters::sensor::Sensor;
@@ -116,6 +118,7 @@ impl Opened {
             dialer,
             engine,
             threads,
+            marks,
             drivers: more_drivers,
             sensors: more_sensors,
         } = outside;
@@ -137,7 +140,10 @@ impl Opened {
         };
         let tls = Tls::new(&key, &browser_certificate(&dir)?)?;
         let (file, max_bytes) = (dir.database(), config.store_max_bytes);
-        let options = StoreOptions { max_bytes };
+        let options = StoreOptions {
+            max_bytes,
+            expected: dir.has_had_store(),
+        };
         let store = match threads {
             true => tokio::task::spawn_blocking(move || Store::open_on(&file, options, engine))
                 .await
@@ -149,7 +155,17 @@ impl Opened {
             None => super::pairing::settled(&store, &dir, mesh).await?,
         };
         super::names::settle(&store, &dir, &config).await?;
-        let stamper = resume(&store, key.id().clone(), now).await?;
+        let (stamper, first_seq) = resume(&store, key.id().clone(), now).await?;
+        let continuity = Continuity::begin(Begin {
+            store: &store,
+            device: key.id(),
+            marks: Marks::new(&dir, key.id(), &marks),
+            place: place_of(&dir),
+            run: random.uuid()?.to_string(),
+            first_seq,
+            now,
+        })
+        .await?;
         let steady_ms = clock.steady_ms();
         let steady = store
             .read("steady time", move |c| Steady::resume(c, now, steady_ms))
@@ -212,7 +228,9 @@ impl Opened {
             planner: PlannerState::default(),
             stamper,
             steady,
+            continuity,
         });
+        super::continuity::tell(&shared).await?;
         shared.nearby.load(&shared).await?;
         super::pause::resume_state(&shared).await?;
         super::names::tell(&shared).await?;
@@ -278,10 +296,9 @@ async fn resume(
     store: &Store,
     own: crate::domain::base::DeviceId,
     now: TimeMs,
-) -> Result<Stamper, StoreError> {
+) -> Result<(Stamper, u64), StoreError> {
     // As while running: what claims to lie further ahead than this does not lead.
     let believed = Hlc::new(now.plus(FRAME_FUTURE_MAX_MS), u16::MAX);
-    const NEXT_SEQ: &str = "frames.own-seq";
     store
         .write(super::shared::DURABLE, "resume", move |c| {
             let used = frames::max_origin_seq(c, &own)?;
@@ -293,7 +310,7 @@ async fn resume(
             kv::put(c, NEXT_SEQ, &next.to_be_bytes())?;
             let newest: Hlc = frames::max_hlc(c, believed)?.unwrap_or_default();
             let lived = Hlc::new(super::shared::high_water(c)?, 0);
-            Ok(Stamper::resume(newest.max(lived), next))
+            Ok((Stamper::resume(newest.max(lived), next), next))
         })
         .await
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::drivers::SharedDriver;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::keystore::{DeviceKeys, FileKeys};
+use crate::adapters::marks::MarkPlaces;
 use crate::adapters::random::SharedRandom;
 use crate::adapters::sensor::Sensor;
 use crate::adapters::store::Engine;
@@ -25,6 +26,8 @@ pub struct Outside {
     pub engine: Engine,
     /// Whether work that takes the processor long leaves the network's threads.
     pub threads: bool,
+    /// Where it is noted how far the store has come.
+    pub marks: MarkPlaces,
     /// Actuators beyond those of the configuration.
     pub drivers: Vec<SharedDriver>,
     /// Sensors beyond those of the configuration.
@@ -32,7 +35,8 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// The real world, with this clock.
+    /// The real world, with this clock; without marks of how far the store has come, which a program
+    /// of a machine adds.
     pub fn real(clock: SharedClock) -> Self {
         Self {
             clock,
@@ -41,6 +45,7 @@ impl Outside {
             dialer: Arc::new(TcpDialer),
             engine: Engine::Threads,
             threads: true,
+            marks: MarkPlaces::default(),
             drivers: Vec::new(),
             sensors: Vec::new(),
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::continuity;
 use super::ledger;
 use super::shared::Shared;
 use crate::adapters::store::Class;
@@ -39,6 +40,10 @@ pub struct Presence {
     pub estop: bool,
     /// Since when it runs, by its clock, in milliseconds since 1970.
     pub started_at: Option<TimeMs>,
+    /// How many entries its audit trail has: what peers remember tells the node if its state goes
+    /// backwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_entries: Option<u64>,
     /// Whether something was left out to keep the frame small.
     pub truncated: bool,
 }
@@ -92,6 +97,7 @@ pub fn present(shared: &Shared) -> Presence {
         links: links.iter().map(seen).collect(),
         estop: shared.running.latched().is_some(),
         started_at: Some(shared.started_at),
+        audit_entries: None,
         truncated: false,
     }
 }
@@ -155,9 +161,9 @@ pub async fn run(shared: Shared) {
             }
         }
         settling = false;
-        if let Err(refusal) =
-            ledger::publish(&shared, vec![spec(present(&shared))], Class::Relaxed).await
-        {
+        let mut said = present(&shared);
+        said.audit_entries = continuity::entries(&shared).await;
+        if let Err(refusal) = ledger::publish(&shared, vec![spec(said)], Class::Relaxed).await {
             tracing::warn!("the presence of this node was not stored: {refusal}");
         }
     }

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::alarms::Alarms;
 use super::config::Config;
+use super::continuity::Continuity;
 use super::discovery::Nearby;
 use super::drivers::Drivers;
 use super::events::EventLog;
@@ -103,6 +104,8 @@ pub struct Inner {
     pub stamper: Stamper,
     /// Its steady time.
     pub steady: Steady,
+    /// Whether its state is the one it last ran with.
+    pub continuity: Continuity,
     /// Counts up with every stored frame batch; wakes gossip and planner.
     pub frames_head: watch::Sender<u64>,
     /// Counts up with every change of a proposal; wakes links and streams.

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::shared::Shared;
-use crate::adapters::store::{StoreError, kv};
+use super::shared::{Shared, audit_entry};
+use crate::adapters::store::{StoreError, facts, kv};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
-    CLOCK_BEHIND_MAX_MS, CLOCK_JUMP_MS, CLOCK_SETTLE_MS, UNKNOWN_GAP_MS,
+    CLOCK_BEHIND_MAX_MS, CLOCK_JUMP_MS, CLOCK_SETTLE_MS, FRAME_FUTURE_MAX_MS, UNKNOWN_GAP_MS,
 };
+use crate::domain::identity::DeviceKey;
 use crate::domain::world::Moment;
 
 const HIGH_WATER: &str = "clock.high-water";
@@ -59,6 +60,23 @@ pub fn set_high_water(conn: &rusqlite::Connection, to: TimeMs) -> Result<(), Sto
 /// Whatever the store says.
 pub fn clock_trusted(conn: &rusqlite::Connection, now: TimeMs) -> Result<bool, StoreError> {
     Ok(now.plus(CLOCK_BEHIND_MAX_MS) >= high_water(conn)?)
+}
+
+/// A person at this machine says that the clock is right, inside one transaction: the mark goes to
+/// `now`, and readings from times that have not come give way to new ones.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn confirm(
+    conn: &rusqlite::Connection,
+    key: &DeviceKey,
+    now: TimeMs,
+) -> Result<(), StoreError> {
+    let recorded = high_water(conn)?;
+    set_high_water(conn, now)?;
+    let dropped = facts::drop_after(conn, now.plus(FRAME_FUTURE_MAX_MS))?;
+    let detail = serde_json::json!({"recorded": recorded, "now": now, "readingsDropped": dropped});
+    audit_entry(conn, key, now, "clock.confirmed", "clock", detail)
 }
 
 /// The steady time of one run of the node: the pace of the clock that never steps, from a base above

@@ -92,7 +92,7 @@ pub fn http_status(code: Code) -> u16 {
         Code::RateExceeded => 429,
         Code::InternalError | Code::StorageFailed => 500,
         Code::ExecutorUnreachable => 502,
-        Code::Busy | Code::ClockUntrusted => 503,
+        Code::Busy | Code::ClockUntrusted | Code::StateInDoubt => 503,
         Code::StorageFull => 507,
         _ => 422,
     }

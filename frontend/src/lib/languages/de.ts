@@ -663,6 +663,7 @@ export const de = table({
   er_RATE_EXCEEDED: "Zu oft",
   er_ACTUATOR_BUSY: "Der Aktor ist beschäftigt",
   er_DRIVER_FAILED: "Das Gerät hat es nicht getan",
+  er_STATE_IN_DOUBT: "Der Zustand des Knotens ist zweifelhaft; er handelt nicht",
   er_CLOCK_UNTRUSTED: "Die Uhr des Knotens gilt als falsch",
   er_PAIRING_OUT_OF_ORDER: "Kopplung: nicht an der Reihe",
   er_PAIRING_REJECTED: "Kopplung: abgelehnt",

@@ -645,6 +645,7 @@ export const en = {
   er_RATE_EXCEEDED: "Too often",
   er_ACTUATOR_BUSY: "The actuator is busy",
   er_DRIVER_FAILED: "The device did not do it",
+  er_STATE_IN_DOUBT: "The node's state is in doubt; it does not operate",
   er_CLOCK_UNTRUSTED: "The node's clock is not believed",
   er_PAIRING_OUT_OF_ORDER: "Pairing: out of turn",
   er_PAIRING_REJECTED: "Pairing: rejected",

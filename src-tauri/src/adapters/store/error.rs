@@ -26,6 +26,17 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// A store that was there is gone.
+    #[error(
+        "the database {} is missing or empty, and this directory has had one: nothing was begun anew. Put the \
+         database back with its -wal file, or restore a backup into an empty directory \
+         (`clawmesh-node restore FILE --state-dir DIR`)",
+        path.display()
+    )]
+    Vanished {
+        /// The file.
+        path: PathBuf,
+    },
     /// A newer ClawMesh wrote the database.
     #[error(
         "the database has schema {found}, this program knows up to {known}: it was written by a newer ClawMesh; nothing was changed, start that version again"

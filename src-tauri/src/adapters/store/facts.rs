@@ -204,6 +204,15 @@ pub fn numeric(conn: &Connection, at: Moment) -> Result<Vec<Fact>, StoreError> {
     Ok(rows.into_iter().filter_map(|f| f.to_fact(at)).collect())
 }
 
+/// Forgets readings that claim to be from after a moment; how many there were. Their frames stay.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn drop_after(conn: &Connection, time: TimeMs) -> Result<usize, StoreError> {
+    let mut delete = conn.prepare_cached("DELETE FROM facts WHERE time > ?1")?;
+    Ok(delete.execute([time.to_i64()])?)
+}
+
 /// How many readings stand.
 ///
 /// # Errors

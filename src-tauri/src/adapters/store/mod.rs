@@ -43,7 +43,7 @@ pub use self::engine::{Disk, Engine};
 pub use self::error::StoreError;
 pub use self::writer::Class;
 
-use self::readers::Readers;
+use self::readers::{Readers, Source};
 use self::vitals::Vitals;
 use self::writer::{Job, Message, Writer};
 use crate::domain::base::limits::STORE_QUEUE_MAX;
@@ -54,6 +54,9 @@ pub struct StoreOptions {
     /// The largest size of the database file, in bytes, without its log; `None` is as large as the
     /// disk. What would grow it further fails with [`StoreError::Full`].
     pub max_bytes: Option<u64>,
+    /// Whether the directory has had a store before: then a missing or empty file is a fault and
+    /// nothing to begin anew.
+    pub expected: bool,
 }
 
 /// Who writes.
@@ -68,6 +71,8 @@ enum Work {
         disk: Arc<dyn Disk>,
         writer: Mutex<Option<Writer>>,
     },
+    /// The store is only read: a write finds it closed.
+    Nobody,
 }
 
 struct Inner {
@@ -119,7 +124,22 @@ impl Store {
         Ok(Store(Arc::new(Inner {
             path: path.to_owned(),
             work,
-            readers: Arc::new(Readers::new(path)),
+            readers: Arc::new(Readers::new(path, Source::Live)),
+            vitals: Vitals::default(),
+        })))
+    }
+
+    /// Opens a database only to read it; the directory may be read-only, and nothing in it is made or
+    /// changed where there is no log of writes. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`StoreError::Vanished`] if the file is missing or empty.
+    pub fn open_to_read(path: &Path) -> Result<Store, StoreError> {
+        let source = open::look(path).map_err(|e| e.during("read the store", path))?;
+        Ok(Store(Arc::new(Inner {
+            path: path.to_owned(),
+            work: Work::Nobody,
+            readers: Arc::new(Readers::new(path, source)),
             vitals: Vitals::default(),
         })))
     }
@@ -160,6 +180,7 @@ impl Store {
                 tokio::time::sleep(disk.delay(class)).await;
                 self.write_here(job);
             }
+            Work::Nobody => drop(job),
         }
         self.noted(answer.await.unwrap_or(Err(StoreError::Closed)))
     }
@@ -210,7 +231,7 @@ impl Store {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         match &self.0.work {
-            Work::Thread { .. } => self.0.readers.read(what, f).await,
+            Work::Thread { .. } | Work::Nobody => self.0.readers.read(what, f).await,
             Work::Caller { .. } => {
                 tokio::task::yield_now().await;
                 self.0.readers.read_here(what, f)
@@ -239,6 +260,7 @@ impl Store {
                 queued.map_err(|_| StoreError::Closed)?;
             }
             Work::Caller { .. } => self.write_here(job),
+            Work::Nobody => drop(job),
         }
         self.noted(answer.blocking_recv().unwrap_or(Err(StoreError::Closed)))
     }
@@ -287,6 +309,7 @@ impl Store {
             Work::Caller { writer, .. } => {
                 drop(writer.lock().unwrap_or_else(PoisonError::into_inner).take());
             }
+            Work::Nobody => {}
         }
     }
 

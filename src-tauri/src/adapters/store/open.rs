@@ -13,6 +13,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
+use super::readers::Source;
 use super::{StoreError, StoreOptions};
 use crate::adapters::files;
 use crate::domain::base::limits::STORE_BUSY_MS;
@@ -31,7 +32,11 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// The writer's connection to a database that is there, ours and up to date.
 pub(super) fn connect(path: &Path, options: StoreOptions) -> Result<Connection, StoreError> {
-    check_header(path)?;
+    if !check_header(path)? && options.expected {
+        return Err(StoreError::Vanished {
+            path: path.to_owned(),
+        });
+    }
     make_private(path).map_err(|source| StoreError::Io {
         what: "create or protect the database",
         path: path.to_owned(),
@@ -51,8 +56,23 @@ pub(super) fn connect(path: &Path, options: StoreOptions) -> Result<Connection, 
     Ok(conn)
 }
 
-/// Looks at the first bytes, before SQLite may touch anything. An absent or empty file is new.
-fn check_header(path: &Path) -> Result<(), StoreError> {
+/// Whether a database can be read by this program, and how; nothing is written.
+pub(super) fn look(path: &Path) -> Result<Source, StoreError> {
+    if !check_header(path)? {
+        return Err(StoreError::Vanished {
+            path: path.to_owned(),
+        });
+    }
+    let source = match has_log(path) {
+        true => Source::Live,
+        false => Source::Still,
+    };
+    check_schema(&source.connect(path)?)?;
+    Ok(source)
+}
+
+/// Looks at the first bytes, before SQLite may touch anything; `false` for an absent or empty file.
+fn check_header(path: &Path) -> Result<bool, StoreError> {
     let corrupt = || StoreError::Corrupt {
         path: path.to_owned(),
     };
@@ -63,12 +83,12 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
     };
     let file = match files::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed(error)),
     };
     let length = file.metadata().map_err(failed)?.len();
     if length == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let mut header = Vec::with_capacity(HEADER_BYTES);
     let wanted = u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX);
@@ -90,7 +110,7 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
     // page count counts only if the last writer kept it (bytes 24 and 92 agree).
     let whole = length >= page_bytes * u64::from(number(28)) || number(24) != number(92);
     match whole || has_log(path) {
-        true => Ok(()),
+        true => Ok(true),
         false => Err(corrupt()),
     }
 }

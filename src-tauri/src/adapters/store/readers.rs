@@ -22,9 +22,45 @@ struct Pool {
     closed: bool,
 }
 
+/// How the file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Beside a writer, with the log of writes.
+    Live,
+    /// As it lies there: nobody writes it and there is no log, so that not even a lock is taken.
+    Still,
+}
+
+impl Source {
+    /// A connection that cannot write.
+    pub(super) fn connect(self, path: &Path) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        match self {
+            Source::Live => Connection::open_with_flags(path, flags),
+            Source::Still => {
+                let uri = format!("file:{}?immutable=1", escaped(path));
+                Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+            }
+        }
+    }
+}
+
+/// A path as it stands in a URI.
+fn escaped(path: &Path) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-~".contains(&b);
+    let bytes = path.as_os_str().as_encoded_bytes().iter();
+    bytes
+        .map(|b| match plain(*b) {
+            true => char::from(*b).to_string(),
+            false => format!("%{b:02X}"),
+        })
+        .collect()
+}
+
 /// The pool of read-only connections.
 pub(super) struct Readers {
     path: PathBuf,
+    source: Source,
     pool: Mutex<Pool>,
     free: Condvar,
     permits: Arc<Semaphore>,
@@ -42,9 +78,10 @@ impl Drop for Waiting<'_> {
 
 impl Readers {
     /// A pool that has opened nothing yet.
-    pub(super) fn new(path: &Path) -> Self {
+    pub(super) fn new(path: &Path, source: Source) -> Self {
         Self {
             path: path.to_owned(),
+            source,
             pool: Mutex::default(),
             free: Condvar::new(),
             permits: Arc::new(Semaphore::new(STORE_READERS)),
@@ -146,8 +183,7 @@ impl Readers {
     }
 
     fn connect(&self) -> Result<Connection, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(&self.path, flags)?;
+        let conn = self.source.connect(&self.path)?;
         conn.busy_timeout(Duration::from_millis(STORE_BUSY_MS))?;
         super::open::stable_plans(&conn)?;
         conn.set_prepared_statement_cache_capacity(64);

@@ -30,6 +30,13 @@ pub const CLOCK_BEHIND_MAX_MS: u64 = 60_000;
 pub const CLOCK_JUMP_MS: u64 = 3_600_000;
 /// How long a clock must stand where it jumped to before that time is persisted, in milliseconds.
 pub const CLOCK_SETTLE_MS: u64 = 600_000;
+/// Largest file that says how far a store has come, in bytes.
+pub const MARK_FILE_MAX_BYTES: u64 = 4_096;
+/// How long an action waits for the mark outside the state directory before it goes on without, in
+/// milliseconds.
+pub const MARK_WAIT_MS: u64 = 2_000;
+/// How far the count of own frames skips where a person says which state is the real one.
+pub const CONFIRM_SKIP_FRAMES: u64 = 1 << 32;
 /// What counts as the time a node was off where its clock cannot tell, in milliseconds.
 pub const UNKNOWN_GAP_MS: u64 = 86_400_000;
 /// How long an unauthenticated socket may take to complete `mesh.connect`, in milliseconds.

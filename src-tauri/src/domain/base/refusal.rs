@@ -95,6 +95,8 @@ codes! {
     ActuatorBusy = "ACTUATOR_BUSY",
     DriverFailed = "DRIVER_FAILED",
     ClockUntrusted = "CLOCK_UNTRUSTED",
+    /// This node's state may be older than what it has done, or runs twice.
+    StateInDoubt = "STATE_IN_DOUBT",
     // Ours: pairing.
     /// A message that comes twice, late or before its turn.
     PairingOutOfOrder = "PAIRING_OUT_OF_ORDER",

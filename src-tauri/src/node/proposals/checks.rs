@@ -67,6 +67,11 @@ fn look(
         Err(StoreError::Refused(refusal)) => add("emergency stop", false, refusal.message),
         Err(error) => return Err(error),
     }
+    match shared.continuity.check() {
+        Ok(()) => add("state", true, "the one this node last ran with".to_owned()),
+        Err(StoreError::Refused(refusal)) => add("state", false, refusal.message),
+        Err(error) => return Err(error),
+    }
     let target = signed.record().target.as_str();
     match proposals::executing_on(conn, target)? {
         Some(other) if other != *id => {

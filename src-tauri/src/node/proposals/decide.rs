@@ -11,6 +11,7 @@ use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::approval::{Subject, Verdict, verify};
 use crate::domain::gate::{ActuationRuling, Permit, SignedDecision, VerifiedApproval};
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
+use crate::node::continuity;
 use crate::node::proposals::mint::begin;
 use crate::node::shared::{DURABLE, Shared, store_refusal};
 
@@ -38,6 +39,7 @@ pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing,
                 .record(shared, "proposal.decided", "info", &message, data)
                 .await;
             if let Some(permit) = permit {
+                continuity::ahead(shared).await;
                 execute::start(shared, permit);
             }
             Ok(standing)

@@ -19,6 +19,7 @@ use crate::domain::proposal::record::evidence_digest;
 use crate::domain::proposal::{Evidence, ProposalRecord, RequestedBy, SignedProposal, Status};
 use crate::domain::wire::Frame;
 use crate::domain::world::{Fact, Moment};
+use crate::node::continuity;
 use crate::node::shared::{DURABLE, Shared, clock_trusted, note_time, store_refusal};
 
 /// What became of a draft.
@@ -80,6 +81,7 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
             .await;
     }
     if let Some(permit) = permit {
+        continuity::ahead(shared).await;
         execute::start(shared, permit);
     }
     Ok(minted)
@@ -96,6 +98,7 @@ fn mint_in(
         Some(row) => Some(row),
         None => {
             estop::check(shared, conn)?;
+            shared.continuity.check()?;
             proposals::open_intent(conn, &intent)?
         }
     };

@@ -157,6 +157,7 @@ fn gate(
 ) -> Result<ActuationRuling, StoreError> {
     let record = signed.record();
     estop::check(shared, conn)?;
+    shared.continuity.check()?;
     let busy = proposals::executing_on(conn, record.target.as_str())?;
     if let Some(other) = busy {
         return Err(refused(

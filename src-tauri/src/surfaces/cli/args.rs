@@ -100,6 +100,12 @@ pub enum Command {
     /// The audit trail of this node
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Which copy of this node's state is the real one, where the node cannot know
+    #[command(subcommand)]
+    State(StateCommand),
+    /// The clock of this machine, where the node does not believe it
+    #[command(subcommand)]
+    Clock(ClockCommand),
     /// Devices this node trusts
     #[command(subcommand)]
     Trust(TrustCommand),
@@ -125,6 +131,30 @@ pub enum Command {
     Man {
         /// Where to
         dir: PathBuf,
+    },
+}
+
+/// `state …`
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Say that this state is the one to go on with; what was open in it becomes void. Run it at the
+    /// machine, while the node is stopped
+    Confirm {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `clock …`
+#[derive(Debug, Subcommand)]
+pub enum ClockCommand {
+    /// Say that the clock is right now, although the node has recorded a later time. Run it at the
+    /// machine, while the node is stopped
+    Confirm {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 

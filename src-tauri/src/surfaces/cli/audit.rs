@@ -36,7 +36,7 @@ pub async fn run(ctx: &Context, command: &AuditCommand) -> Done {
     {
         return verify_file(ctx, file, device.as_deref());
     }
-    let registry = Registry::open_existing(ctx).await?;
+    let registry = Registry::look_existing(ctx).await?;
     let done = match command {
         AuditCommand::Verify { .. } => match registry.audit_verify().await {
             Ok(report) => judge(ctx, &report, &report, "", KEEP_STATE),

@@ -6,6 +6,7 @@ use super::fail::{Exit, Failure};
 use super::{passphrase, state, text};
 use crate::adapters::clock::{Clock as _, SystemClock};
 use crate::adapters::keystore::{self, OperatorCard};
+use crate::adapters::marks::MarkPlaces;
 use crate::adapters::paths::StateDir;
 use crate::domain::base::TimeMs;
 use crate::domain::identity::OperatorKey;
@@ -34,6 +35,11 @@ impl Context {
             json: global.json,
             clock: SystemClock::default(),
         })
+    }
+
+    /// Where it is noted how far the store has come.
+    pub fn marks(&self) -> MarkPlaces {
+        MarkPlaces::of_machine(|name| std::env::var(name).ok())
     }
 
     /// The current moment.

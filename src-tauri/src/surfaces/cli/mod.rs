@@ -26,6 +26,7 @@ mod planner;
 mod policy;
 mod proposals;
 mod record;
+mod recovery;
 mod shell;
 mod start;
 mod state;
@@ -159,6 +160,8 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,
         Command::Policy(command) => policy::run(ctx, &command).await,
         Command::Audit(command) => audit::run(ctx, &command).await,
+        Command::State(command) => recovery::state(ctx, &command).await,
+        Command::Clock(command) => recovery::clock(ctx, &command).await,
         Command::Trust(command) => trust::run(ctx, &command).await,
         Command::Pair(args) => Box::pin(pair::run(ctx, &args)).await,
         Command::Operator(command) => operators::run(ctx, &command).await,

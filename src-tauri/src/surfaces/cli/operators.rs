@@ -47,7 +47,10 @@ pub async fn run(ctx: &Context, command: &OperatorCommand) -> Done {
         OperatorCommand::Show => show(ctx),
         OperatorCommand::Key(command) => key(ctx, command),
         other => {
-            let registry = Registry::open(ctx).await?;
+            let registry = match other {
+                OperatorCommand::List => Registry::look(ctx).await?,
+                _ => Registry::open(ctx).await?,
+            };
             let done = act(ctx, &registry, other).await;
             registry.close().await;
             done

@@ -18,7 +18,7 @@ use crate::adapters::signals::Signals;
 use crate::node::boot::{self, BootError};
 use crate::node::config::ConfigError;
 use crate::node::ending::Ending;
-use crate::node::{Config, Node, Opened, RawConfig};
+use crate::node::{Config, Node, Opened, Outside, RawConfig};
 
 /// `start`.
 ///
@@ -67,7 +67,9 @@ async fn once(
     config: &Config,
     hearing: &mut Option<(Signals, Ending)>,
 ) -> Result<Ended, Failure> {
-    let opened = Opened::open(config.clone(), Arc::new(SystemClock::default()))
+    let mut outside = Outside::real(Arc::new(SystemClock::default()));
+    outside.marks = ctx.marks();
+    let opened = Opened::open_in(config.clone(), outside)
         .await
         .map_err(|e| state::failure(&e))?;
     let app = app(ctx.dir.root()).map_err(Failure::state)?;

@@ -4,16 +4,18 @@
 //! directory is opened under its lock and the same rules are applied to its store.
 
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
 use crate::adapters::keystore::{self, OperatorCard};
+use crate::adapters::marks::{self, Marks, place_of};
 use crate::adapters::paths::{PathError, StateDir, StateLock};
-use crate::adapters::store::{Store, StoreOptions};
+use crate::adapters::store::{Class, Store, StoreOptions};
 use crate::domain::base::{DeviceId, OperatorId, Refusal, TimeMs};
-use crate::node::OpenError;
+use crate::domain::continuity::{Doubt, Mark};
+use crate::node::continuity::{self, Confirmed};
+use crate::node::{OpenError, timekeeping};
 use crate::operator::audit_export::Export;
 use crate::operator::dto::{
     AuditReport, AuditView, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView,
@@ -87,18 +89,93 @@ impl Offline {
         let key =
             keystore::load_or_create_device_key(dir, random()?, now).map_err(Failure::state)?;
         let file = dir.database();
-        let opening =
-            tokio::task::spawn_blocking(move || Store::open(&file, StoreOptions::default()));
+        let options = StoreOptions {
+            expected: dir.has_had_store(),
+            ..StoreOptions::default()
+        };
+        let opening = tokio::task::spawn_blocking(move || Store::open(&file, options));
         let store = opening
             .await
             .map_err(|e| Failure::failed(format!("opening the store was cut off: {e}")))?
             .map_err(Failure::state)?;
+        marks::note_store(dir, key.id(), now);
         let desk = Desk {
             store,
             key: KeyOf::Own(Arc::new(key)),
             now,
         };
         Ok(Self { desk, _lock: lock })
+    }
+
+    /// Opens the directory of a node that has a state.
+    ///
+    /// # Errors
+    /// As [`Offline::open`], or that there is none.
+    pub async fn open_existing(ctx: &Context) -> Result<Self, Failure> {
+        require(&ctx.dir)?;
+        Self::open(&ctx.dir, ctx.time()).await
+    }
+
+    /// What is in doubt about the state.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn doubt(&self, ctx: &Context) -> Result<Option<Doubt>, Failure> {
+        let device = self.desk.key.id().clone();
+        let marks = Marks::new(&ctx.dir, &device, &ctx.marks());
+        let (place, now) = (place_of(&ctx.dir), self.desk.now);
+        let (inside, outside) = (marks.inside(), marks.outside());
+        let look = move |c: &rusqlite::Connection| {
+            continuity::standing(c, &device, (inside.as_ref(), outside.as_ref()), &place, now)
+        };
+        let store = &self.desk.store;
+        store.read("continuity", look).await.map_err(Failure::state)
+    }
+
+    /// A person says that this state is the one to go on with.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn confirm_state(&self, ctx: &Context) -> Result<Confirmed, Failure> {
+        let (key, now) = (self.desk.key.clone(), self.desk.now);
+        let run = DeviceId::of_public_key(&random()?).to_string();
+        let (named, device) = (run.clone(), key.id().clone());
+        let confirm = move |c: &rusqlite::Connection| continuity::confirm(c, &key, now, &named);
+        let store = &self.desk.store;
+        let confirmed = store.write(Class::Durable, "confirm", confirm).await;
+        let confirmed = confirmed.map_err(Failure::state)?;
+        let marks = Marks::new(&ctx.dir, &device, &ctx.marks());
+        marks.write(&Mark {
+            device,
+            run: Some(run),
+            next: None,
+            entries: confirmed.entries,
+            head: confirmed.head,
+            place: place_of(&ctx.dir),
+            at: now,
+        });
+        Ok(confirmed)
+    }
+
+    /// The newest time that the node has recorded.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn high_water(&self) -> Result<TimeMs, Failure> {
+        let read = self.desk.store.read("clock", timekeeping::high_water).await;
+        read.map_err(Failure::state)
+    }
+
+    /// A person says that the clock is right.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn confirm_clock(&self, now: TimeMs) -> Done {
+        let key = self.desk.key.clone();
+        let confirm = move |c: &rusqlite::Connection| timekeeping::confirm(c, &key, now);
+        let store = &self.desk.store;
+        let confirmed = store.write(Class::Durable, "clock", confirm).await;
+        confirmed.map_err(Failure::state)
     }
 
     /// The device of this directory.
@@ -151,6 +228,10 @@ pub enum Registry {
     Running(Remote),
     /// In the directory, under its lock.
     Stopped(Offline),
+    /// In the directory, only to look at.
+    Looked(Desk),
+    /// A directory that has no state yet.
+    Empty,
 }
 
 impl Registry {
@@ -165,19 +246,66 @@ impl Registry {
         })
     }
 
-    /// The registry of a state directory that must exist: looking makes nothing.
+    /// The registry of the command's state directory, to look at: nothing is made or changed in it, and it
+    /// may lie on a read-only medium. What another directory's node answers is not asked.
+    ///
+    /// # Errors
+    /// If the directory cannot be used.
+    pub async fn look(ctx: &Context) -> Result<Self, Failure> {
+        let dir = &ctx.dir;
+        refuse_gen1(dir)?;
+        if dir.in_use()
+            && let Some(remote) = ctx.running().await?
+        {
+            return Ok(Self::Running(remote));
+        }
+        if !dir.database().exists() && !dir.has_had_store() {
+            return Ok(Self::Empty);
+        }
+        let file = dir.database();
+        let opening = tokio::task::spawn_blocking(move || Store::open_to_read(&file));
+        let store = opening
+            .await
+            .map_err(|e| Failure::failed(format!("opening the store was cut off: {e}")))?
+            .map_err(Failure::state)?;
+        let key = keystore::load_device_key(dir).map_err(Failure::state)?;
+        let key = key.ok_or_else(|| {
+            Failure::state(format!(
+                "{} is missing, so nothing says whose state this is",
+                dir.identity_file().display()
+            ))
+        })?;
+        Ok(Self::Looked(Desk {
+            store,
+            key: KeyOf::Own(Arc::new(key)),
+            now: ctx.time(),
+        }))
+    }
+
+    /// As [`Registry::look`], for a state that must exist.
     ///
     /// # Errors
     /// If there is none, or it cannot be used.
-    pub async fn open_existing(ctx: &Context) -> Result<Self, Failure> {
-        require(&ctx.dir, &ctx.dir.database())?;
-        Self::open(ctx).await
+    pub async fn look_existing(ctx: &Context) -> Result<Self, Failure> {
+        require(&ctx.dir)?;
+        Self::look(ctx).await
+    }
+
+    /// The store of the directory while no node runs on it.
+    fn desk(&self) -> Result<&Desk, Failure> {
+        match self {
+            Self::Stopped(offline) => Ok(&offline.desk),
+            Self::Looked(desk) => Ok(desk),
+            Self::Running(_) | Self::Empty => Err(Failure::failed("there is no state here yet")),
+        }
     }
 
     /// Lets go of it.
     pub async fn close(self) {
-        if let Self::Stopped(offline) = self {
-            offline.close().await;
+        match self {
+            Self::Stopped(offline) => offline.close().await,
+            Self::Looked(desk) => desk.store.close().await,
+            Self::Running(_) | Self::Empty => {}
         }
     }
 
@@ -185,7 +313,7 @@ impl Registry {
     pub async fn trust_add(&self, add: &TrustAdd) -> Result<TrustRecordView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust_add(add).await?),
-            Self::Stopped(o) => viewed(registry::trust_add(&o.desk, add).await),
+            _ => viewed(registry::trust_add(self.desk()?, add).await),
         }
     }
 
@@ -193,8 +321,9 @@ impl Registry {
     pub async fn trust_list(&self) -> Result<Vec<TrustRecordView>, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust().await?),
-            Self::Stopped(o) => {
-                let records = registry::trust_list(&o.desk).await.map_err(refused)?;
+            Self::Empty => Ok(Vec::new()),
+            _ => {
+                let records = registry::trust_list(self.desk()?).await.map_err(refused)?;
                 Ok(records
                     .iter()
                     .map(|r| registry::trust_view(r, None))
@@ -207,7 +336,7 @@ impl Registry {
     pub async fn trust_remove(&self, id: &str) -> Result<TrustRecordView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust_remove(id).await?),
-            Self::Stopped(o) => viewed(registry::trust_remove(&o.desk, id).await),
+            _ => viewed(registry::trust_remove(self.desk()?, id).await),
         }
     }
 
@@ -215,7 +344,7 @@ impl Registry {
     pub async fn trust_grant(&self, id: &str, grants: &str) -> Result<TrustRecordView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust_grant(id, grants).await?),
-            Self::Stopped(o) => viewed(registry::trust_grant(&o.desk, id, grants).await),
+            _ => viewed(registry::trust_grant(self.desk()?, id, grants).await),
         }
     }
 
@@ -223,7 +352,7 @@ impl Registry {
     pub async fn trust_ungrant(&self, id: &str, grants: &str) -> Result<TrustRecordView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust_ungrant(id, grants).await?),
-            Self::Stopped(o) => viewed(registry::trust_ungrant(&o.desk, id, grants).await),
+            _ => viewed(registry::trust_ungrant(self.desk()?, id, grants).await),
         }
     }
 
@@ -231,7 +360,7 @@ impl Registry {
     pub async fn trust_revoke(&self, id: &str) -> Result<TrustRecordView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust_revoke(id).await?),
-            Self::Stopped(o) => viewed(registry::trust_revoke(&o.desk, id).await),
+            _ => viewed(registry::trust_revoke(self.desk()?, id).await),
         }
     }
 
@@ -239,7 +368,7 @@ impl Registry {
     pub async fn operator_enroll(&self, enroll: &OperatorEnroll) -> Result<OperatorView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.operator_enroll(enroll).await?),
-            Self::Stopped(o) => registry::operator_enroll(&o.desk, enroll)
+            _ => registry::operator_enroll(self.desk()?, enroll)
                 .await
                 .map_err(refused),
         }
@@ -249,7 +378,8 @@ impl Registry {
     pub async fn operator_list(&self) -> Result<Vec<OperatorView>, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.operators().await?),
-            Self::Stopped(o) => registry::operator_list(&o.desk).await.map_err(refused),
+            Self::Empty => Ok(Vec::new()),
+            _ => registry::operator_list(self.desk()?).await.map_err(refused),
         }
     }
 
@@ -257,7 +387,7 @@ impl Registry {
     pub async fn operator_revoke(&self, id: &str) -> Result<OperatorView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.operator_revoke(id, None).await?),
-            Self::Stopped(o) => registry::operator_revoke(&o.desk, id, None)
+            _ => registry::operator_revoke(self.desk()?, id, None)
                 .await
                 .map_err(refused),
         }
@@ -267,7 +397,7 @@ impl Registry {
     pub async fn audit_verify(&self) -> Result<AuditReport, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.audit_verify().await?),
-            Self::Stopped(o) => registry::audit_verify(&o.desk).await.map_err(refused),
+            _ => registry::audit_verify(self.desk()?).await.map_err(refused),
         }
     }
 
@@ -276,8 +406,8 @@ impl Registry {
         let mut put = |lines: &[u8]| to.write_all(lines).and_then(|()| to.flush());
         match self {
             Self::Running(remote) => remote.audit_export(&mut put).await?,
-            Self::Stopped(o) => {
-                let mut export = Export::begin(o.desk.clone()).await.map_err(refused)?;
+            _ => {
+                let mut export = Export::begin(self.desk()?.clone()).await.map_err(refused)?;
                 while let Some(lines) = export.next().await.map_err(refused)? {
                     put(lines.as_bytes()).map_err(|e| {
                         Failure::failed(format!("the trail could not be written: {e}"))
@@ -292,7 +422,7 @@ impl Registry {
     pub async fn audit_show(&self, limit: usize) -> Result<Vec<AuditView>, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.audit(None, limit).await?),
-            Self::Stopped(_) => Err(Failure::new(
+            _ => Err(Failure::new(
                 Exit::NotRunning,
                 "audit show needs the running node; audit verify works while it is stopped",
             )),
@@ -308,13 +438,10 @@ fn viewed(
         .map_err(refused)
 }
 
-/// Refuses a state directory in which `file` is missing.
-fn require(dir: &StateDir, file: &Path) -> Done {
-    if dir.is_gen1() {
-        let dir = dir.root().display().to_string();
-        return Err(Failure::state(PathError::Gen1 { dir }));
-    }
-    if file.exists() {
+/// Refuses a state directory without a state. One that has lost its store is told so when it is opened.
+fn require(dir: &StateDir) -> Done {
+    refuse_gen1(dir)?;
+    if dir.database().exists() || dir.has_had_store() {
         return Ok(());
     }
     Err(Failure::new(
@@ -324,4 +451,12 @@ fn require(dir: &StateDir, file: &Path) -> Done {
             dir.root().display()
         ),
     ))
+}
+
+fn refuse_gen1(dir: &StateDir) -> Done {
+    if dir.is_gen1() {
+        let dir = dir.root().display().to_string();
+        return Err(Failure::state(PathError::Gen1 { dir }));
+    }
+    Ok(())
 }

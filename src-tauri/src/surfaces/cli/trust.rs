@@ -13,7 +13,10 @@ use crate::operator::dto::{TrustAdd, TrustRecordView};
 /// # Errors
 /// If the device is not found, a grant is unknown, or the state directory cannot be used.
 pub async fn run(ctx: &Context, command: &TrustCommand) -> Done {
-    let registry = Registry::open(ctx).await?;
+    let registry = match command {
+        TrustCommand::List | TrustCommand::Show { .. } => Registry::look(ctx).await?,
+        _ => Registry::open(ctx).await?,
+    };
     let done = act(ctx, &registry, command).await;
     registry.close().await;
     done

@@ -17,6 +17,7 @@ use super::stage::{Choice, Stage};
 use crate::adapters::clock::{Clock as _, SystemClock};
 use crate::adapters::keystore::keychain::Keychain;
 use crate::adapters::keystore::{FileKeys, KeyError, NamedOperatorKey};
+use crate::adapters::marks::MarkPlaces;
 use crate::adapters::paths::{PathError, StateDir};
 use crate::adapters::transport::TransportError;
 use crate::domain::base::{Code, Refusal};
@@ -314,6 +315,7 @@ impl Host {
 
     async fn start_on(&self, config: Config) -> Result<Node, OpenError> {
         let mut outside = Outside::real(Arc::new(SystemClock::default()));
+        outside.marks = MarkPlaces::of_machine(|name| std::env::var(name).ok());
         outside.keys = match self.home() {
             Home::Keychain => Arc::new(self.keychain.clone()),
             Home::File => Arc::new(FileKeys),

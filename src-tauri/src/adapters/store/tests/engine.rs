@@ -201,6 +201,7 @@ fn a_full_store_says_so_keeps_nothing_by_halves_and_reads_on() {
         &file,
         StoreOptions {
             max_bytes: Some(512 * 1024),
+            ..StoreOptions::default()
         },
     )
     .unwrap();

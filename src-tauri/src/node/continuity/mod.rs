@@ -1,0 +1,430 @@
+//! Which state is the real one: marks are compared at the start, frames of our own that peers bring
+//! back while the node runs. A node in doubt observes and does not operate until a person at it says
+//! that this state is the one to go on with (invariant I6, `domain::continuity`).
+
+mod returned;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::json;
+
+pub use self::returned::heard_back;
+use super::alarms::AlarmKind;
+use super::shared::{DURABLE, Shared, audit_entry, high_water};
+use crate::adapters::marks::Marks;
+use crate::adapters::store::{Store, StoreError, audit, kv, proposals};
+use crate::domain::base::limits::{CONFIRM_SKIP_FRAMES, MARK_WAIT_MS, QUERY_MAX};
+use crate::domain::base::{Code, DeviceId, Digest, Refusal, TimeMs};
+use crate::domain::continuity::{Beginning, Doubt, Fault, Mark, Place, StoreState, compare};
+use crate::domain::identity::DeviceKey;
+use crate::domain::proposal::Status;
+
+/// The run that last used the store.
+const RUN: &str = "continuity.run";
+/// Whether that run kept a mark outside the directory.
+const OUTSIDE: &str = "continuity.outside";
+/// A doubt that no person has ended.
+const DOUBT: &str = "continuity.doubt";
+/// When a person last said that this state is the real one.
+const CONFIRMED: &str = "continuity.confirmed";
+/// The newest count of own frames that may have been used.
+pub(super) const NEXT_SEQ: &str = "frames.own-seq";
+/// What is written every ten seconds may be missing after a crash.
+const UNWRITTEN_MS: u64 = 15_000;
+
+/// What a node knows of the continuity of its own state.
+#[derive(Debug)]
+pub struct Continuity {
+    marks: Arc<Marks>,
+    run: String,
+    place: Place,
+    beginning: Beginning,
+    doubt: Mutex<Option<Doubt>>,
+}
+
+fn text(conn: &Connection, key: &str) -> Result<Option<String>, StoreError> {
+    Ok(kv::get(conn, key)?.and_then(|bytes| String::from_utf8(bytes).ok()))
+}
+
+fn number(conn: &Connection, key: &str) -> Result<u64, StoreError> {
+    let bytes = kv::get(conn, key)?;
+    Ok(bytes
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_be_bytes))
+}
+
+/// The doubt that stands in a store. One that does not read still stands.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn stored_doubt(conn: &Connection) -> Result<Option<Doubt>, StoreError> {
+    Ok(kv::get(conn, DOUBT)?.map(|bytes| {
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| Doubt {
+            fault: Fault::RolledBack,
+            why: "a doubt is stored that does not read".to_owned(),
+            at: TimeMs(0),
+        })
+    }))
+}
+
+/// Writes a doubt down, with its audit entry, inside a transaction.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn store_doubt(conn: &Connection, key: &DeviceKey, doubt: &Doubt) -> Result<(), StoreError> {
+    let bytes = serde_json::to_vec(doubt).unwrap_or_default();
+    kv::put(conn, DOUBT, &bytes)?;
+    audit_entry(conn, key, doubt.at, "state.doubted", "state", json!(doubt))
+}
+
+/// What the store says of itself, and the doubt that stands in it or follows from the marks.
+fn look(
+    conn: &Connection,
+    device: &DeviceId,
+    marks: (Option<&Mark>, Option<&Mark>),
+    place: &Place,
+) -> Result<(Option<Doubt>, Option<(Fault, String)>), StoreError> {
+    let store = StoreState {
+        run: text(conn, RUN)?,
+        marked_outside: kv::get(conn, OUTSIDE)?.is_some_and(|v| v == b"1"),
+        entries: audit::head(conn)?.seq,
+    };
+    let hash_at = |seq: u64| {
+        let page = audit::after(conn, seq.saturating_sub(1), 1).ok()?;
+        page.first().filter(|e| e.seq == seq).map(|e| e.hash)
+    };
+    let found = compare(device, marks.0, marks.1, &store, place, hash_at);
+    Ok((stored_doubt(conn)?, found))
+}
+
+/// The doubt that stands in a store, or that its marks raise now.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn standing(
+    conn: &Connection,
+    device: &DeviceId,
+    marks: (Option<&Mark>, Option<&Mark>),
+    place: &Place,
+    now: TimeMs,
+) -> Result<Option<Doubt>, StoreError> {
+    let (stands, found) = look(conn, device, marks, place)?;
+    let new = found.map(|(fault, why)| Doubt {
+        fault,
+        why,
+        at: now,
+    });
+    Ok(stands.or(new))
+}
+
+/// What a run begins with.
+pub struct Begin<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The device.
+    pub device: &'a DeviceId,
+    /// Its marks.
+    pub marks: Marks,
+    /// Where its directory lies.
+    pub place: Place,
+    /// A name for this run that no other has.
+    pub run: String,
+    /// The count after which its frames begin.
+    pub first_seq: u64,
+    /// The current moment.
+    pub now: TimeMs,
+}
+
+/// Claims the identity on this machine; a process that just ended may hold it for a moment.
+async fn claimed(marks: &Marks) -> bool {
+    for _ in 0..10 {
+        if marks.claim() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    marks.claim()
+}
+
+impl Continuity {
+    /// Compares the state with its marks and begins a run. Without doubt the marks and the store are
+    /// told of the run; in doubt they stay as they are.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn begin(begin: Begin<'_>) -> Result<Self, StoreError> {
+        let Begin {
+            store,
+            device,
+            marks,
+            place,
+            run,
+            first_seq,
+            now,
+        } = begin;
+        let alone = claimed(&marks).await;
+        let (inside, outside) = (marks.inside(), marks.outside());
+        let (copy, at) = (device.clone(), place.clone());
+        let (stands, found, head, confirmed, mark) = store
+            .read("continuity", move |c| {
+                let (stands, found) = look(c, &copy, (inside.as_ref(), outside.as_ref()), &at)?;
+                let confirmed = TimeMs(number(c, CONFIRMED)?);
+                Ok((stands, found, audit::head(c)?, confirmed, high_water(c)?))
+            })
+            .await?;
+        let found = match alone {
+            true => found,
+            false => Some((
+                Fault::RunsTwice,
+                "another process on this machine runs with this identity".to_owned(),
+            )),
+        };
+        let new = found.map(|(fault, why)| Doubt {
+            fault,
+            why,
+            at: now,
+        });
+        let continuity = Self {
+            marks: Arc::new(marks),
+            run,
+            place,
+            beginning: Beginning {
+                first_seq,
+                latest: now.max(match mark {
+                    TimeMs(0) => now,
+                    mark => mark.plus(UNWRITTEN_MS),
+                }),
+                entries: head.seq,
+                confirmed,
+            },
+            doubt: Mutex::new(stands.or(new)),
+        };
+        if continuity.doubt().is_none() && continuity.marks.kept() {
+            let before = store.read("continuity", |c| text(c, RUN)).await?;
+            let mark = Mark {
+                run: before,
+                next: Some(continuity.run.clone()),
+                ..continuity.mark(device, head, now)
+            };
+            let outside: &[u8] = match continuity.marks.write(&mark) {
+                true => b"1",
+                false => b"0",
+            };
+            let run = continuity.run.clone();
+            store
+                .write(DURABLE, "continuity", move |c| {
+                    kv::put(c, RUN, run.as_bytes())?;
+                    kv::put(c, OUTSIDE, outside)
+                })
+                .await?;
+        }
+        Ok(continuity)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Doubt>> {
+        self.doubt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The doubt that stands.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.lock().clone()
+    }
+
+    /// Refuses to operate while a doubt stands.
+    ///
+    /// # Errors
+    /// `STATE_IN_DOUBT`.
+    pub fn check(&self) -> Result<(), StoreError> {
+        match &*self.lock() {
+            None => Ok(()),
+            Some(doubt) => Err(StoreError::Refused(Refusal::new(
+                Code::StateInDoubt,
+                format!("{}; {ADVICE}", sentence(doubt)),
+            ))),
+        }
+    }
+
+    /// Lets go of the identity; the node is about to end.
+    pub fn release(&self) {
+        self.marks.release();
+    }
+
+    fn mark(&self, device: &DeviceId, head: audit::Head, now: TimeMs) -> Mark {
+        Mark {
+            device: device.clone(),
+            run: Some(self.run.clone()),
+            next: None,
+            entries: head.seq,
+            head: head.hash,
+            place: self.place.clone(),
+            at: now,
+        }
+    }
+}
+
+const ADVICE: &str = "find out which copy is the real one; then, at the machine that shall go on, stop the node and run \
+                      `clawmesh-node state confirm`, and take the other copy away";
+
+fn kind_of(fault: Fault) -> AlarmKind {
+    match fault {
+        Fault::RunsTwice => AlarmKind::RunsTwice,
+        Fault::RolledBack | Fault::Copied | Fault::Restored => AlarmKind::StateRolledBack,
+    }
+}
+
+/// The doubt as people read it.
+pub fn sentence(doubt: &Doubt) -> String {
+    let what = match doubt.fault {
+        Fault::RolledBack => "the state is older than what this node has done",
+        Fault::Copied => "the state may be a copy of one that is in use elsewhere",
+        Fault::Restored => "the state was restored from a backup",
+        Fault::RunsTwice => "this identity is in use twice",
+    };
+    format!(
+        "{what} ({}); the node observes and does not operate",
+        doubt.why
+    )
+}
+
+/// Writes the mark outside ahead of an action, so that a state from before it is known to be old. A
+/// place that does not answer in time is not waited for.
+pub async fn ahead(shared: &Shared) {
+    keep(shared, Marks::write_outside).await;
+}
+
+/// Writes the marks where the audit trail has grown.
+pub async fn note(shared: &Shared) {
+    keep(shared, Marks::write).await;
+}
+
+async fn keep(shared: &Shared, write: fn(&Marks, &Mark) -> bool) {
+    let continuity = &shared.continuity;
+    if !continuity.marks.kept() || continuity.doubt().is_some() {
+        return;
+    }
+    let head = match shared.store.read("audit head", audit::head).await {
+        Ok(head) => head,
+        Err(error) => return tracing::warn!(%error, "how far the store has come is not known"),
+    };
+    let last = continuity.marks.last();
+    if last.is_some_and(|l| l.entries == head.seq && l.next.is_none()) {
+        return;
+    }
+    let mark = continuity.mark(shared.own_id(), head, shared.now());
+    let marks = continuity.marks.clone();
+    let writing = shared.work(move || write(&marks, &mark));
+    if tokio::time::timeout(Duration::from_millis(MARK_WAIT_MS), writing)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the mark of how far the store has come is not written in time");
+    }
+}
+
+/// How many audit entries there are, for peers to remember.
+pub async fn entries(shared: &Shared) -> Option<u64> {
+    let head = shared.store.read("audit head", audit::head).await;
+    head.ok().map(|h| h.seq)
+}
+
+/// Lets a doubt take effect: in memory at once, then on disk and told.
+async fn doubt(shared: &Shared, doubt: Doubt) {
+    {
+        let mut stands = shared.continuity.lock();
+        if stands.is_some() {
+            return;
+        }
+        *stands = Some(doubt.clone());
+    }
+    if let Err(error) = tell(shared).await {
+        tracing::error!(%error, "the doubt about this state could not be stored; it holds until the next start");
+    }
+}
+
+/// Raises the alarm of the doubt that stands and writes it down, if one does.
+///
+/// # Errors
+/// Whatever the store says.
+pub async fn tell(shared: &Shared) -> Result<(), StoreError> {
+    let Some(doubt) = shared.continuity.doubt() else {
+        return Ok(());
+    };
+    let (kind, message) = (kind_of(doubt.fault), sentence(&doubt));
+    let now = shared.now();
+    shared.alarms.raise(kind, "", &message, ADVICE, now);
+    let (s, copy) = (shared.clone(), doubt.clone());
+    let new = shared
+        .store
+        .write(DURABLE, "doubt", move |c| match stored_doubt(c)? {
+            Some(_) => Ok(false),
+            None => store_doubt(c, &s.key, &copy).map(|()| true),
+        })
+        .await?;
+    if new {
+        let data = json!(doubt);
+        shared
+            .events
+            .record(shared, "state.doubted", "critical", &message, data)
+            .await;
+    }
+    Ok(())
+}
+
+/// What a person's word came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The doubt it ended.
+    pub doubt: Option<Doubt>,
+    /// How many proposals were superseded.
+    pub superseded: usize,
+    /// How many audit entries there are now, and the hash of the last.
+    pub entries: u64,
+    /// See `entries`.
+    pub head: Digest,
+}
+
+/// A person at this machine says that this state is the real one, inside one transaction: the doubt
+/// ends, and whatever was open in the state is void, with every approval of it.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn confirm(
+    conn: &Connection,
+    key: &DeviceKey,
+    now: TimeMs,
+    run: &str,
+) -> Result<Confirmed, StoreError> {
+    let doubt = stored_doubt(conn)?;
+    let why = "void: it was open in a state that was restored or copied; ask again";
+    let mut superseded = 0;
+    for row in proposals::own_open_all(conn, QUERY_MAX)? {
+        let to = match row.status {
+            Status::AwaitingApproval => Status::Superseded,
+            Status::Approved => Status::Failed,
+            _ => Status::Unknown,
+        };
+        if proposals::transition(conn, &row.id, row.status, to, now, Some(why))? {
+            superseded += 1;
+            let kind = format!("proposal.{to}");
+            audit_entry(conn, key, now, &kind, row.id.as_str(), json!({"why": why}))?;
+        }
+    }
+    // Frames of the lost history may have counts up to here and beyond.
+    let next = number(conn, NEXT_SEQ)?.saturating_add(CONFIRM_SKIP_FRAMES);
+    kv::put(conn, NEXT_SEQ, &next.to_be_bytes())?;
+    kv::delete(conn, DOUBT)?;
+    kv::put(conn, RUN, run.as_bytes())?;
+    kv::put(conn, OUTSIDE, b"0")?;
+    kv::put(conn, CONFIRMED, &now.0.to_be_bytes())?;
+    let detail = json!({"doubt": doubt, "superseded": superseded});
+    audit_entry(conn, key, now, "state.confirmed", "state", detail)?;
+    let head = audit::head(conn)?;
+    Ok(Confirmed {
+        doubt,
+        superseded,
+        entries: head.seq,
+        head: head.hash,
+    })
+}

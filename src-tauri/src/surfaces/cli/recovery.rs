@@ -1,0 +1,110 @@
+//! `state confirm` and `clock confirm`: what a person at the machine says where the node itself cannot
+//! know which copy of its state is the real one, or whether its clock is right. The node is stopped
+//! meanwhile; what was said is on record.
+
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+
+use serde_json::json;
+
+use super::args::{ClockCommand, StateCommand};
+use super::context::Context;
+use super::fail::{Done, Failure};
+use super::state::Offline;
+use super::{out, text};
+
+/// `state …`
+///
+/// # Errors
+/// If the node runs, there is no state, or the person does not say yes.
+pub async fn state(ctx: &Context, command: &StateCommand) -> Done {
+    let StateCommand::Confirm { yes } = command;
+    let offline = Offline::open_existing(ctx).await?;
+    let done = confirm_state(ctx, &offline, *yes).await;
+    offline.close().await;
+    done
+}
+
+async fn confirm_state(ctx: &Context, offline: &Offline, yes: bool) -> Done {
+    let Some(doubt) = offline.doubt(ctx).await? else {
+        if ctx.json {
+            return out::json(&json!({"confirmed": false, "doubt": null}));
+        }
+        out::line("nothing is in doubt about this state; nothing was changed");
+        return Ok(());
+    };
+    if !yes {
+        let question = format!(
+            "{}\nNoticed {}. Go on only if no other copy of this node is in use, here or on another machine. \
+             Proposals that are open in this state become void.\nIs this the state to go on with?",
+            crate::node::continuity::sentence(&doubt),
+            text::moment(doubt.at.0)
+        );
+        agreed(&question)?;
+    }
+    let confirmed = offline.confirm_state(ctx).await?;
+    if ctx.json {
+        let superseded = confirmed.superseded;
+        return out::json(&json!({"confirmed": true, "doubt": doubt, "superseded": superseded}));
+    }
+    out::line(&format!(
+        "this is the state of the node from now on; {} open proposals are void; it operates again when it is started",
+        confirmed.superseded
+    ));
+    Ok(())
+}
+
+/// `clock …`
+///
+/// # Errors
+/// As [`state`].
+pub async fn clock(ctx: &Context, command: &ClockCommand) -> Done {
+    let ClockCommand::Confirm { yes } = command;
+    let offline = Offline::open_existing(ctx).await?;
+    let done = confirm_clock(ctx, &offline, *yes).await;
+    offline.close().await;
+    done
+}
+
+async fn confirm_clock(ctx: &Context, offline: &Offline, yes: bool) -> Done {
+    let (mark, now) = (offline.high_water().await?, ctx.time());
+    if mark <= now {
+        if ctx.json {
+            return out::json(&json!({"confirmed": false, "recorded": mark, "now": now}));
+        }
+        out::line("the clock is not behind anything this node has recorded; nothing was changed");
+        return Ok(());
+    }
+    if !yes {
+        let question = format!(
+            "This machine's clock says {}. The node has recorded {}, which then was wrong.\nIs the clock right now?",
+            text::moment(now.0),
+            text::moment(mark.0)
+        );
+        agreed(&question)?;
+    }
+    offline.confirm_clock(ctx.time()).await?;
+    if ctx.json {
+        return out::json(&json!({"confirmed": true, "recorded": mark, "now": now}));
+    }
+    out::line("the clock counts as right; the node operates again when it is started");
+    Ok(())
+}
+
+/// Asks a person at the terminal; only a yes goes on.
+fn agreed(question: &str) -> Done {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(
+            "there is no terminal to ask at; say --yes if you are sure",
+        ));
+    }
+    let mut stderr = std::io::stderr().lock();
+    let asked = write!(stderr, "{question} (yes/no) ").and_then(|()| stderr.flush());
+    asked.map_err(|e| Failure::failed(format!("the question cannot be shown: {e}")))?;
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().take(64).read_line(&mut answer);
+    read.map_err(|e| Failure::failed(format!("the answer could not be read: {e}")))?;
+    match answer.trim() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Failure::failed("nothing was changed")),
+    }
+}

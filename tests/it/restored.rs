@@ -1,0 +1,296 @@
+//! State that goes backwards, is copied or vanishes: the node notices, observes and does not operate
+//! until a person at it says which state is the real one. Real processes and real directories.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use clawmesh::adapters::store::proposals as rows;
+use clawmesh::domain::base::Code;
+use clawmesh::domain::continuity::Fault;
+use clawmesh::domain::gate::approval::Verdict;
+use clawmesh::domain::proposal::Status;
+use clawmesh::node::alarms::AlarmKind;
+use clawmesh::node::proposals;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::*;
+use crate::main_job::{COMMAND_CENTRE, decision, draft, mint, operator, status};
+use crate::process::{Place, VALVE, eventually};
+
+/// Puts a copy of a directory in the place of another, as a backup program would.
+fn copy(from: &Path, to: &Path) {
+    if to.exists() {
+        std::fs::remove_dir_all(to).unwrap();
+    }
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(done.unwrap().success());
+}
+
+fn alarms(place: &Place) -> Vec<String> {
+    let said = place.run(&["status", "--json"]);
+    let status: Value = serde_json::from_str(&said.out).unwrap();
+    let alarms = status["alarms"].as_array().unwrap().clone();
+    let kinds: Vec<String> = alarms
+        .iter()
+        .map(|a| a["kind"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(said.code, if kinds.is_empty() { 0 } else { 7 }, "{said:?}");
+    kinds
+}
+
+#[test]
+fn a_restored_directory_runs_nothing_again_until_a_person_confirms_it() {
+    let place = Place::new();
+    place.enrolled();
+    let node = place.field(&[]);
+    assert_eq!(alarms(&place), [""; 0]);
+    let id = place.propose(1);
+    let other = place.propose(2);
+    node.stop();
+    copy(&place.state(), &place.beside("backup"));
+
+    let node = place.field(&[]);
+    assert_eq!(alarms(&place), [""; 0], "an ordinary start");
+    place.json(&["approve", &id]);
+    place.await_status(&id, &["completed"]);
+    node.kill();
+    let journal = harness_journal(&place);
+    copy(&place.beside("backup"), &place.state());
+    std::fs::write(place.state().join("sim/journal.jsonl"), journal).unwrap();
+
+    let node = place.field(&[]);
+    assert_eq!(alarms(&place), ["state.rolled-back"]);
+    place
+        .run(&["approve", &id])
+        .fails(1, &["STATE_IN_DOUBT", "clawmesh-node state confirm"]);
+    let wish = ["propose", VALVE, "open", "durationSec=1", "--reason", "x"];
+    place.run(&wish).fails(1, &["STATE_IN_DOUBT"]);
+    // A running node is told to be stopped first; the doubt outlives a restart.
+    place
+        .run(&["state", "confirm", "--yes"])
+        .fails(5, &["stop it"]);
+    node.stop();
+    let node = place.field(&[]);
+    assert_eq!(alarms(&place), ["state.rolled-back"]);
+    node.stop();
+    place.run(&["state", "confirm"]).fails(2, &["--yes"]);
+    let said = place.json(&["state", "confirm", "--yes"]);
+    assert_eq!(
+        (&said["confirmed"], &said["superseded"]),
+        (&true.into(), &2.into())
+    );
+
+    let node = place.field(&[]);
+    assert_eq!(alarms(&place), [""; 0]);
+    for old in [&id, &other] {
+        place.run(&["approve", old]).fails(1, &["superseded"]);
+    }
+    assert_eq!(place.moves(&id), ["open", "closed"], "once");
+    let new = place.propose(3);
+    place.json(&["approve", &new]);
+    place.await_status(&new, &["completed"]);
+    let trail = place.json(&["audit", "show", "--limit", "1000"]);
+    let kinds: Vec<&str> = trail
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["kind"].as_str().unwrap())
+        .collect();
+    assert!(kinds.contains(&"state.doubted") && kinds.contains(&"state.confirmed"));
+    assert_eq!(place.json(&["audit", "verify"])["ok"], true);
+    node.stop();
+    let again = place.json(&["state", "confirm", "--yes"]);
+    assert_eq!(again["confirmed"], false, "nothing is in doubt");
+}
+
+fn harness_journal(place: &Place) -> String {
+    std::fs::read_to_string(place.state().join("sim/journal.jsonl")).unwrap()
+}
+
+#[test]
+fn a_directory_copied_while_its_node_runs_operates_in_one_place_only() {
+    let place = Place::new();
+    place.enrolled();
+    let node = place.field(&[]);
+    let id = place.propose(1);
+    copy(&place.state(), &place.beside("copy"));
+    let twin = Place::at(place.beside("copy"), &place);
+    let second = twin.field(&[]);
+    assert_eq!(alarms(&twin), ["identity.runs-twice"]);
+    twin.run(&["approve", &id]).fails(1, &["STATE_IN_DOUBT"]);
+    assert_eq!(alarms(&place), [""; 0]);
+    place.json(&["approve", &id]);
+    place.await_status(&id, &["completed"]);
+    assert!(twin.moves(&id).is_empty());
+    second.stop();
+    node.stop();
+}
+
+#[test]
+fn a_store_that_vanished_is_not_begun_anew() {
+    let place = Place::new();
+    // An identity alone is no store, nor is one that commands began.
+    place.device();
+    place.enrolled();
+    let database = place.state().join("clawmesh.db");
+    let held = place.beside("held.db");
+    let words = ["clawmesh.db", "missing or empty", "clawmesh-node restore"];
+    for empty in [false, true] {
+        std::fs::rename(&database, &held).unwrap();
+        if empty {
+            std::fs::write(&database, "").unwrap();
+        }
+        for command in [
+            &["start", "--port", "0"][..],
+            &["trust", "list"],
+            &["operator", "list"],
+            &["audit", "verify"],
+            &["state", "confirm", "--yes"],
+        ] {
+            place.run(command).fails(5, &words);
+        }
+        let length = std::fs::metadata(&database).map(|m| m.len());
+        assert_eq!(length.ok(), empty.then_some(0), "nothing was begun");
+        std::fs::rename(&held, &database).unwrap();
+    }
+    // What only looks makes nothing where nothing is.
+    let nothing = place.beside("nothing");
+    for (command, code) in [
+        (&["trust", "list"][..], 0),
+        (&["operator", "list"], 0),
+        (&["audit", "verify"], 3),
+        (&["state", "confirm"], 3),
+    ] {
+        assert_eq!(place.run_at(&nothing, command).code, code, "{command:?}");
+        assert!(!nothing.exists(), "{command:?}");
+    }
+    place.field(&[]).stop();
+    assert_eq!(place.json(&["audit", "verify"])["ok"], true);
+}
+
+fn field_of(centre: &TestNode) -> Setup {
+    let mut setup = field()
+        .trusting(key(2), COMMAND_CENTRE)
+        .with_operator(operator(), "L2");
+    setup.raw.peers = vec![format!("{}=ws://{}||local", centre.id(), centre.address)];
+    setup
+}
+
+async fn doubted(node: &TestNode) -> Fault {
+    until("the node is in doubt", || async {
+        node.shared().continuity.doubt()
+    })
+    .await
+    .fault
+}
+
+/// Without any mark: only what a peer remembers tells the node.
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_bring_an_outcome_back_and_the_proposal_is_not_executed_again() {
+    let fresh = || Arc::new(tempfile::tempdir().unwrap());
+    let centre = centre()
+        .trusting(key(1), "observe:T2,relay,read")
+        .start_in(fresh(), Some(2))
+        .await;
+    let node = field_of(&centre).start_in(fresh(), Some(1)).await;
+    let minted = mint(&node, 1).await;
+    let id = minted.signed.record().proposal_id.clone();
+    let dir = node.stop().await;
+    let backup = fresh();
+    copy(&dir.path().join("state"), &backup.path().join("state"));
+
+    let node = field_of(&centre).start_in(dir, Some(1)).await;
+    let yes = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
+    proposals::decide(node.shared(), yes).await.unwrap();
+    until("the centre has heard of the end", || async {
+        let wanted = id.clone();
+        let row = centre
+            .shared()
+            .store
+            .read("t", move |c| rows::get(c, &wanted));
+        row.await.unwrap().filter(|r| r.status == Status::Completed)
+    })
+    .await;
+    node.stop().await;
+
+    let node = field_of(&centre).start_in(backup, Some(1)).await;
+    assert_eq!(doubted(&node).await, Fault::RolledBack);
+    until("the proposal counts as executed", || async {
+        (status(node.shared(), &minted).await == Status::Superseded).then_some(())
+    })
+    .await;
+    let yes = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
+    let refusal = proposals::decide(node.shared(), yes).await.unwrap_err();
+    assert_eq!(refusal.code, Code::ProposalNotWaiting);
+    let wish = draft(node.shared(), 2).await;
+    let refusal = proposals::mint(node.shared(), wish, node.shared().own_id()).await;
+    assert_eq!(refusal.unwrap_err().code, Code::StateInDoubt);
+    assert!(node.shared().alarms.stands(AlarmKind::StateRolledBack, ""));
+    assert!(
+        !journal(node.state().root())
+            .iter()
+            .any(|m| m["job"] == id.as_str())
+    );
+    node.stop().await;
+    centre.stop().await;
+}
+
+/// Without any mark, on two machines as it were: each hears the frames of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_with_one_identity_both_stop_operating() {
+    let fresh = || Arc::new(tempfile::tempdir().unwrap());
+    let centre = centre()
+        .trusting(key(1), "observe:T2,relay,read")
+        .start_in(fresh(), Some(2))
+        .await;
+    let node = field_of(&centre).start_in(fresh(), Some(1)).await;
+    mint(&node, 1).await;
+    let dir: Arc<TempDir> = node.stop().await;
+    let image = fresh();
+    copy(&dir.path().join("state"), &image.path().join("state"));
+    let first = field_of(&centre).start_in(dir, Some(1)).await;
+    let second = field_of(&centre).start_in(image, Some(1)).await;
+    for node in [&first, &second] {
+        doubted(node).await;
+        let wish = draft(node.shared(), 2).await;
+        let refusal = proposals::mint(node.shared(), wish, node.shared().own_id()).await;
+        assert_eq!(refusal.unwrap_err().code, Code::StateInDoubt);
+    }
+    for node in [first, second, centre] {
+        node.stop().await;
+    }
+}
+
+#[test]
+fn a_wrong_clock_is_put_right_by_a_person_on_record() {
+    let place = Place::new();
+    place.enrolled();
+    place.field(&[]).stop();
+    let said = place.json(&["clock", "confirm", "--yes"]);
+    assert_eq!(said["confirmed"], false, "the clock is not behind");
+    // As a node leaves it that operated with its clock a year ahead.
+    let ahead = said["now"].as_u64().unwrap() + 31_536_000_000;
+    let store = rusqlite::Connection::open(place.state().join("clawmesh.db")).unwrap();
+    let put = "INSERT OR REPLACE INTO kv (key, value) VALUES ('clock.high-water', ?1)";
+    store.execute(put, [ahead.to_be_bytes()]).unwrap();
+    drop(store);
+    let node = place.field(&[]);
+    eventually("the alarm stands", || {
+        (alarms(&place) == ["clock.untrusted"]).then_some(())
+    });
+    node.stop();
+    place.run(&["clock", "confirm"]).fails(2, &["--yes"]);
+    let said = place.json(&["clock", "confirm", "--yes"]);
+    assert_eq!(
+        (&said["confirmed"], &said["recorded"]),
+        (&true.into(), &ahead.into())
+    );
+    let node = place.field(&[]);
+    assert_eq!(alarms(&place), [""; 0]);
+    let id = place.propose(1);
+    place.json(&["approve", &id]);
+    place.await_status(&id, &["completed"]);
+    node.stop();
+}
