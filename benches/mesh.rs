@@ -50,7 +50,7 @@ async fn node(me: u8, all: u8, peers: &[&TestNode]) -> TestNode {
     let mut setup = centre();
     setup.raw.name = Some(format!("node-{me}"));
     for other in (1..=all).filter(|n| *n != me) {
-        setup = setup.trusting(key(other), "observe:T2,relay,read,plan");
+        setup = setup.trusting(key(other), "observe:T2,relay,read,plan,actuate");
     }
     for peer in peers {
         let address = format!("{}=wss://{}||local", peer.id(), peer.address);

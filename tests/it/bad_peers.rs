@@ -12,7 +12,7 @@ use crate::harness::{MESH, Probe, TestNode, centre, hello, key, until};
 async fn node() -> TestNode {
     let mut setup = centre();
     for other in [2, 3, 4] {
-        setup = setup.trusting(key(other), "observe:T2,relay,read,plan");
+        setup = setup.trusting(key(other), "observe:T2,relay,read,plan,actuate");
     }
     setup.start().await
 }

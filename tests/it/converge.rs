@@ -15,7 +15,7 @@ fn quiet(me: u8, all: u8) -> Setup {
     let mut setup = centre();
     setup.raw.name = Some(format!("node-{me}"));
     for other in (1..=all).filter(|n| *n != me) {
-        setup = setup.trusting(key(other), "observe:T2,relay,read,plan");
+        setup = setup.trusting(key(other), "observe:T2,relay,read,plan,actuate");
     }
     setup
 }

@@ -136,7 +136,7 @@ async fn a_peer_with_the_grant_stops_a_running_action_and_no_peer_releases() {
 async fn the_stop_of_a_centre_reaches_its_executor_and_names_who_did_not_answer() {
     let centre_key = key(2);
     let dir = || std::sync::Arc::new(tempfile::tempdir().unwrap());
-    let grants = "observe:T2,relay,read";
+    let grants = "observe:T2,relay,read,actuate";
     let setup = centre().trusting(key(1), grants).trusting(key(8), grants);
     let centre = setup.start_in(dir(), Some(2)).await;
     let mut setup = field().trusting(key(2), "read");

@@ -9,7 +9,7 @@ fn kin(me: u8, others: &[u8]) -> Setup {
     let mut setup = centre();
     setup.raw.name = Some(format!("node-{me}"));
     for other in others {
-        setup = setup.trusting(key(*other), "observe:T2,relay,read,plan");
+        setup = setup.trusting(key(*other), "observe:T2,relay,read,plan,actuate");
     }
     setup
 }

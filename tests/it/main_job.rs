@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::harness::*;
 
 pub const COMMAND_CENTRE: &str = "plan,human,observe:T2,relay,read,admin";
-const FIELD: &str = "observe:T2,relay,read";
+const FIELD: &str = "observe:T2,relay,read,actuate";
 
 fn directory() -> std::sync::Arc<tempfile::TempDir> {
     std::sync::Arc::new(tempfile::tempdir().unwrap())

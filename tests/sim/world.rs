@@ -34,7 +34,7 @@ use crate::truth::Truth;
 
 pub const MESH: &str = "sim";
 /// What the nodes trust each other with.
-const GRANTS: &str = "observe:T2,relay,read,plan,human,estop";
+const GRANTS: &str = "observe:T2,relay,read,plan,human,estop,actuate";
 /// Opens on one or two persons' word.
 pub const VALVE: &str = "actuator:sim:valve";
 /// Opens by itself where the soil is dry.

@@ -32,7 +32,7 @@ use crate::adapters::store::{Class, Store, StoreError, audit, kv, trust};
 use crate::adapters::transport::{Dialer, Tls};
 use crate::domain::admission::{Grant, TrustRecord, TrustView};
 use crate::domain::base::{Code, DeviceId, FrameId, Hlc, MeshId, Refusal, TimeMs};
-use crate::domain::capability::Capability;
+use crate::domain::capability::{Capability, offers_actuator};
 use crate::domain::identity::{DeviceKey, PublicKey};
 use crate::domain::wire::frame::Stamp;
 
@@ -183,15 +183,31 @@ impl Shared {
             .and_then(|r| r.public_key)
     }
 
-    /// What devices offered when they were last connected.
-    pub fn known_capabilities(&self) -> BTreeMap<DeviceId, Vec<String>> {
-        self.last_offered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// Whether a device may offer actuators here.
+    pub fn may_actuate(&self, device: &DeviceId) -> bool {
+        let trust = self.trust.snapshot();
+        let record = trust.record(device);
+        record.is_some_and(|r| r.grants.has(Grant::Actuate))
     }
 
-    /// Remembers what a device offers, so that a draft for it waits while it is away.
+    /// What devices offered when they were last connected, as far as they may now: nothing of one whose
+    /// trust has ended, and actuators only with the grant.
+    pub fn known_capabilities(&self) -> BTreeMap<DeviceId, Vec<String>> {
+        let mut known = self
+            .last_offered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        known.retain(|device, _| self.trust.trusts(device));
+        for (device, offered) in &mut known {
+            if !self.may_actuate(device) {
+                offered.retain(|c| !offers_actuator(c));
+            }
+        }
+        known
+    }
+
+    /// Remembers what a device says it offers, so that a draft for it waits while it is away.
     pub async fn remember_offer(&self, device: &DeviceId, capabilities: &[String]) {
         let known = {
             let mut offered = self

@@ -30,6 +30,8 @@ pub struct ActuatorView {
     pub device_name: Option<String>,
     /// Whether it belongs to the node that answers.
     pub own: bool,
+    /// Other devices that offer an actuator of this name; a wish must say which is meant.
+    pub also_offered_by: Vec<String>,
     /// Whether its executor can be asked now.
     pub reachable: bool,
     /// What it can do; empty where only its executor knows.
@@ -73,6 +75,19 @@ fn last(row: &ProposalRow) -> ActuatorLast {
     }
 }
 
+/// Names beside each actuator the other devices that offer one of the same name.
+fn say_who_else(list: &mut [ActuatorView]) {
+    let mut offered: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for one in list.iter() {
+        let by = offered.entry(one.target.clone()).or_default();
+        by.insert(one.device_id.clone());
+    }
+    for one in list.iter_mut() {
+        let by = offered.get(&one.target).into_iter().flatten();
+        one.also_offered_by = by.filter(|d| **d != one.device_id).cloned().collect();
+    }
+}
+
 impl Door {
     /// Every actuator this node knows of; its own first.
     ///
@@ -103,6 +118,7 @@ impl Door {
                 device_id: device.as_str().to_owned(),
                 device_name: names.get(device).cloned(),
                 own: device == self.shared.own_id(),
+                also_offered_by: Vec::new(),
                 reachable,
                 operations: Vec::new(),
                 position: None,
@@ -131,6 +147,7 @@ impl Door {
             let reachable = self.shared.links.get(&device).is_some();
             list.extend(targets.iter().map(|t| view(&device, t, reachable)));
         }
+        say_who_else(&mut list);
         Ok(list)
     }
 

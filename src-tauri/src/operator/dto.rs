@@ -514,8 +514,10 @@ pub struct NodeView {
     pub connected: bool,
     /// Its role, where known.
     pub role: Option<String>,
-    /// What it offers, or offered when it was last connected.
+    /// What it offers, or offered when it was last connected, as far as it may.
     pub capabilities: Vec<String>,
+    /// Actuators that it says it has without the grant `actuate`; nothing is sent to it for them.
+    pub withheld: Vec<String>,
     /// What it may do here.
     pub grants: Vec<String>,
 }

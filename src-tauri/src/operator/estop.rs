@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::{Answer, Door};
 use crate::domain::base::{Code, DeviceId};
+use crate::domain::capability::offers_actuator;
 use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
 use crate::node::proposals::estop::{self, Halted, HaltedActuator, Latch};
@@ -111,12 +112,6 @@ impl EstopExecutor {
     }
 }
 
-fn offers_actuators(capabilities: &[String]) -> bool {
-    capabilities
-        .iter()
-        .any(|c| c.to_lowercase().trim_start().starts_with("actuator:"))
-}
-
 impl Door {
     /// Stops this executor and asks every other that is known here to stop. Nobody is waited for
     /// longer than a request may take; who did not answer is named.
@@ -127,7 +122,8 @@ impl Door {
             .links
             .all()
             .into_iter()
-            .filter(|l| offers_actuators(&l.info.capabilities))
+            // Stopping is for everybody who may move something, whether or not we would ask it to.
+            .filter(|l| l.info.claims().any(|c| offers_actuator(c)))
             .collect();
         let own = async {
             let halted = estop::engage(&self.shared, by, &reason).await;
@@ -190,7 +186,7 @@ impl Door {
                     && *device != self.shared.own_id()
                     && self.shared.trust.trusts(device)
                     && self.shared.links.get(device).is_none()
-                    && offers_actuators(offered)
+                    && offered.iter().any(|c| offers_actuator(c))
             })
             .map(|(device, _)| {
                 let why = "it is not connected and was not told; whether it is stopped is not known here. \

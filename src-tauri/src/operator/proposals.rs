@@ -4,13 +4,15 @@ use serde_json::Value;
 
 use super::dto::{FrameView, ProposalRecordView, ProposalView, TraceView};
 use super::queries::{FrameQuery, ProposalQuery, bounded};
-use super::views::{proposal_view, record_of};
+use super::views::{json_name, proposal_view, record_of};
 use super::{Answer, Door, trace};
 use crate::adapters::store::proposals::{Found, ProposalRow};
 use crate::adapters::store::{approvals, audit, proposals};
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::wire::FrameKind;
+use crate::domain::world::SignatureState;
+use crate::node::proposals::OUTCOME;
 use crate::node::proposals::checks::{self, ChecksView};
 
 impl Door {
@@ -170,9 +172,17 @@ impl Door {
             before: None,
         };
         let mut frames = self.frames(query).await?;
+        // Only what the executor itself says of it counts, not what others pass on in its name.
+        let of_the_executor = [SignatureState::Verified, SignatureState::FirstHand].map(json_name);
+        let said = |f: &FrameView, name: &str| {
+            let data = f.frame.get("data").and_then(|d| d.get(name));
+            data.and_then(Value::as_str).map(str::to_owned)
+        };
         frames.retain(|f| {
-            f.frame.pointer("/data/proposalId").and_then(Value::as_str)
-                == Some(proposal.id.as_str())
+            f.origin == proposal.executor
+                && of_the_executor.contains(&f.signature)
+                && said(f, "type").as_deref() == Some(OUTCOME)
+                && said(f, "proposalId").as_deref() == Some(proposal.id.as_str())
         });
         Ok(frames)
     }

@@ -216,6 +216,7 @@ impl Door {
                 .iter()
                 .map(|c| c.as_str().to_owned())
                 .collect(),
+            withheld: Vec::new(),
             grants: Vec::new(),
         }];
         for record in s
@@ -237,6 +238,7 @@ impl Door {
                 connected: link.is_some(),
                 role: info.and_then(|i| i.role.clone()),
                 capabilities: info.map_or_else(last, |i| i.capabilities.clone()),
+                withheld: info.map(|i| i.withheld.clone()).unwrap_or_default(),
                 grants: grant_names(&record.grants),
             });
         }

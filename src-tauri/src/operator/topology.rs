@@ -15,6 +15,7 @@ use crate::domain::base::limits::{
     CAPABILITIES_MAX, NAME_MAX_BYTES, PRESENCE_EVERY_MS, TOPOLOGY_NODES_MAX,
 };
 use crate::domain::base::{DeviceId, TimeMs};
+use crate::domain::capability::offers_actuator;
 use crate::domain::world::Moment;
 use crate::node::presence::{PRESENCE, Presence, PresentLink, present};
 
@@ -203,6 +204,9 @@ impl Door {
         for (id, report) in reports {
             let node = nodes.entry(id.clone()).or_insert_with(|| blank(id));
             node.take(report, now);
+            if s.trust.trusts(id) && !s.may_actuate(id) {
+                node.capabilities.retain(|c| !offers_actuator(c));
+            }
             node.fresh &= !self.gone_since(id, report.at);
             for link in &report.said.links {
                 let Ok(peer) = link.peer.parse::<DeviceId>() else {

@@ -94,6 +94,17 @@ pub fn addresses_actuator(text: &str) -> bool {
     text == "actuator" || text.starts_with("actuator:")
 }
 
+/// Whether an offer reaches hardware: an actuator, however it is spelled, or a pattern that can stand for
+/// one, such as `*` or `act*:pump`.
+pub fn offers_actuator(text: &str) -> bool {
+    let text = folded(text);
+    let kind = text.split(':').next().unwrap_or_default();
+    match kind.strip_suffix('*') {
+        Some(prefix) => "actuator".starts_with(prefix),
+        None => kind == "actuator",
+    }
+}
+
 impl FromStr for Capability {
     type Err = CapabilityError;
 

@@ -18,6 +18,7 @@ use crate::domain::base::limits::{
     LINK_BULK_MAX, LINK_OUTBOX_MAX, LINK_WANTED_MAX, PEER_REQUEST_TIMEOUT_MS, PEER_REQUESTS_MAX,
 };
 use crate::domain::base::{Code, DeviceId, TimeMs};
+use crate::domain::capability::offers_actuator;
 use crate::domain::sync::FrameKey;
 use crate::domain::wire::Message;
 use crate::domain::wire::envelope::RemoteError;
@@ -32,8 +33,12 @@ pub struct PeerInfo {
     pub name: Option<String>,
     /// Its role, as it says.
     pub role: Option<String>,
-    /// What it offers, as it says.
+    /// What it offers, as far as it may: actuators only with the grant `actuate`.
     pub capabilities: Vec<String>,
+    /// Actuators that it says it has, without that grant; nothing is sent to it for them.
+    pub withheld: Vec<String>,
+    /// Whether it had that grant when the link began.
+    pub may_actuate: bool,
     /// The additions both sides speak; empty towards a gen-1 node.
     pub features: BTreeSet<Feature>,
     /// Whether we dialed it.
@@ -60,12 +65,33 @@ impl PeerInfo {
             name: hello.display_name.clone(),
             role: hello.role.clone(),
             capabilities: hello.capabilities.clone(),
+            withheld: Vec::new(),
+            may_actuate: true,
             features: hello.features.clone(),
             outbound,
             label,
             posture,
             connected_at: now,
         }
+    }
+
+    /// The same with the actuators withheld, unless the device may offer any.
+    #[must_use]
+    pub fn entitled(mut self, may_actuate: bool) -> Self {
+        self.may_actuate = may_actuate;
+        if !may_actuate {
+            let (withheld, counts) = self
+                .capabilities
+                .into_iter()
+                .partition(|c| offers_actuator(c));
+            (self.withheld, self.capabilities) = (withheld, counts);
+        }
+        self
+    }
+
+    /// Everything it says it offers, whether it may or not.
+    pub fn claims(&self) -> impl Iterator<Item = &String> {
+        self.capabilities.iter().chain(&self.withheld)
     }
 
     /// Whether the other end is one of our own kind rather than a gen-1 node.

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::estop::{self, Latch};
-use super::step;
+use super::{OUTCOME, step};
 use crate::adapters::executor::Driver;
 use crate::adapters::store::{StoreError, proposals, runs};
 use crate::domain::base::limits::QUERY_MAX;
@@ -389,7 +389,7 @@ fn outcome_frame(
     outcome: &Outcome,
 ) -> FrameSpec {
     let data = json!({
-        "type": "proposal.outcome", "proposalId": id, "executor": shared.own_id(), "target": target,
+        "type": OUTCOME, "proposalId": id, "executor": shared.own_id(), "target": target,
         "status": outcome.status, "detail": outcome.detail, "startedAt": outcome.started_at,
         "endedAt": outcome.ended_at, "actuatorState": outcome.actuator_state,
     });

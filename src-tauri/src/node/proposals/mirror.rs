@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::row_of;
 use crate::adapters::store::{Class, approvals, proposals};
 use crate::domain::base::limits::{MIRROR_RETRY_FIRST_MS, MIRROR_RETRY_MAX_MS, TRUST_LIST_MAX};
-use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
 use crate::node::links::LinkHandle;
@@ -109,6 +109,15 @@ pub async fn take(
             "the proposal belongs to another mesh",
         ));
     }
+    if !shared.may_actuate(device) && !is_known(shared, &record.proposal_id).await? {
+        return Err(Refusal::new(
+            Code::NotAuthorized,
+            format!(
+                "device {} is not trusted with `actuate`, so it has no proposals to show here",
+                device.short()
+            ),
+        ));
+    }
     let status: Status = payload
         .get("status")
         .and_then(Value::as_str)
@@ -161,6 +170,19 @@ pub async fn take(
         shared.proposals_changed();
     }
     Ok((signed, status))
+}
+
+/// Whether a proposal was taken before: what became of it is heard also when its executor may offer
+/// nothing more.
+async fn is_known(shared: &Shared, id: &ProposalId) -> Result<bool, Refusal> {
+    let id = id.clone();
+    let known = shared
+        .store
+        .read("mirror", move |c| proposals::get(c, &id))
+        .await;
+    known
+        .map(|row| row.is_some())
+        .map_err(|e| store_refusal(&e))
 }
 
 /// The decisions the executor says it took about this very record. They tell the story here; only the

@@ -34,6 +34,9 @@ use crate::domain::identity::Signature;
 use crate::domain::policy::{EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
 use crate::domain::proposal::{Evidence, ProposalRecord, SignedProposal, Status};
 
+/// What the frame says it is in which an executor tells how an action ended.
+pub const OUTCOME: &str = "proposal.outcome";
+
 /// Where a proposal stands after a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -55,7 +55,8 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
     reader.trusted();
     let from = gossip::begin(&shared).await;
     let posture = door.protection.posture;
-    let info = PeerInfo::new(&hello, false, None, posture, shared.now());
+    let info = PeerInfo::new(&hello, false, None, posture, shared.now())
+        .entitled(shared.may_actuate(&hello.device_id));
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
             tracing::debug!(%remote, "{refusal}");

@@ -84,7 +84,8 @@ pub async fn dial(
     reader.trusted();
     let from = gossip::begin(shared).await;
     let label = Some(target.label.clone());
-    let info = PeerInfo::new(&hello, true, label, protection.posture, shared.now());
+    let info = PeerInfo::new(&hello, true, label, protection.posture, shared.now())
+        .entitled(shared.may_actuate(&hello.device_id));
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
             writer.close(1000, "duplicate").await;

@@ -4,15 +4,19 @@ use serde_json::json;
 
 use super::writer::{self, Queues};
 use crate::adapters::transport::{Received, SocketReader, SocketWriter};
+use crate::domain::base::limits::NAME_MAX_BYTES;
 use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, Refusal};
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Message, Reply};
 use crate::node::gossip::{self, catch_up};
 use crate::node::ingress::Ingress;
-use crate::node::links::{Ended, Lanes, LinkHandle};
+use crate::node::links::{Ended, Lanes, LinkHandle, PeerInfo};
 use crate::node::shared::Shared;
 use crate::node::{methods, reconcile, records};
+
+/// Most actuators that a refusal names.
+const WITHHELD_SHOWN: usize = 5;
 
 /// Serves a registered link to its end. `from` is where its feeder begins.
 pub async fn run(
@@ -26,9 +30,9 @@ pub async fn run(
 ) {
     let info = &link.info;
     shared.metrics.peers_connected.inc();
-    shared
-        .remember_offer(&info.device, &info.capabilities)
-        .await;
+    let claims: Vec<String> = info.claims().cloned().collect();
+    shared.remember_offer(&info.device, &claims).await;
+    tell_withheld(&shared, info).await;
     if info.speaks(Feature::Sig) {
         shared.remember_signer(&info.device).await;
     }
@@ -88,6 +92,33 @@ pub async fn run(
         .await;
 }
 
+/// Says that a device offers actuators and may not, once for each of its links.
+async fn tell_withheld(shared: &Shared, info: &PeerInfo) {
+    if info.withheld.is_empty() {
+        return;
+    }
+    let some: Vec<String> = info
+        .withheld
+        .iter()
+        .take(WITHHELD_SHOWN)
+        .map(|c| one_line(c, NAME_MAX_BYTES))
+        .collect();
+    let refusal = Refusal::new(
+        Code::NotAuthorized,
+        format!(
+            "{} says it has {} actuators ({}), but is not trusted with `actuate`: nothing is sent to it for \
+             them. If they are its own: clawmesh-node trust grant {} actuate",
+            info.shown(),
+            info.withheld.len(),
+            some.join(", "),
+            info.device.short()
+        ),
+    );
+    shared
+        .refused("capability.refused", info.device.as_str(), &refusal)
+        .await;
+}
+
 async fn read_loop(
     shared: &Shared,
     ingress: &Ingress,
@@ -126,6 +157,10 @@ async fn read_loop(
         // Trust can end while the link is up: look every time.
         if !shared.trust.trusts(&link.info.device) {
             return Ended::Here("no longer trusted");
+        }
+        // What it may offer was decided when the link began.
+        if shared.may_actuate(&link.info.device) != link.info.may_actuate {
+            return Ended::Here("whether it may offer actuators has changed");
         }
         if !take(shared, ingress, link, &text).await {
             return Ended::Here("its answers are not read");
