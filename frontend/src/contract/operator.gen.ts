@@ -3114,6 +3114,8 @@ export interface components {
         };
         /** @description One actuator. */
         ActuatorView: {
+            /** @description Other devices that offer an actuator of this name; a wish must say which is meant. */
+            alsoOfferedBy: string[];
             /** @description The device that owns it. */
             deviceId: string;
             /** @description Its name, where known. */
@@ -3692,7 +3694,7 @@ export interface components {
         };
         /** @description A device of the mesh: this one, a trusted one, or a connected one. */
         NodeView: {
-            /** @description What it offers, or offered when it was last connected. */
+            /** @description What it offers, or offered when it was last connected, as far as it may. */
             capabilities: string[];
             /** @description Whether it is connected now. */
             connected: boolean;
@@ -3706,6 +3708,8 @@ export interface components {
             own: boolean;
             /** @description Its role, where known. */
             role?: string | null;
+            /** @description Actuators that it says it has without the grant `actuate`; nothing is sent to it for them. */
+            withheld: string[];
         };
         /** @description What `operator enroll` was told. */
         OperatorEnroll: {

@@ -125,6 +125,7 @@ describe("an asset", () => {
     target: "actuator:mock:valve-1",
     deviceId: "a",
     own: false,
+    alsoOfferedBy: [],
     reachable: true,
     operations: [],
     ...rest,
