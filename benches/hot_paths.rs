@@ -124,6 +124,7 @@ fn policies(c: &mut Criterion) {
     let request = Request {
         action: &action,
         requester: Requester::Rules,
+        from: &own,
         taint: &taint,
         evidence: &evidence,
         phase: Phase::Propose,
@@ -299,11 +300,13 @@ fn gates(c: &mut Criterion) {
     let action = record.action();
     let terms = Terms {
         rule: "valves".into(),
+        class: clawmesh::domain::policy::Class::OwnRules,
         level: Level::L1,
         quorum: 1,
         deadline_ms: 20_000,
         run_ms: 10_000,
         safe_state: "close".into(),
+        fresh_for_ms: None,
         checks: Vec::new(),
     };
     let (digest, taint) = (Digest::of(&[b"p"]), Default::default());
@@ -314,6 +317,8 @@ fn gates(c: &mut Criterion) {
         own: &own,
         action: &action,
         level: Level::L1,
+        quorum: 1,
+        run_ms: 1_000,
         taint: &taint,
         expires_at: now.plus(1_000),
     };
@@ -344,6 +349,7 @@ fn proposal(own: &DeviceId, now: TimeMs) -> ProposalRecord {
             taint: Default::default(),
             sensed_at: now,
             age_ms: 5,
+            interlock: false,
         })
         .collect();
     ProposalRecord {

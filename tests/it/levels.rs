@@ -15,7 +15,7 @@ use crate::harness::*;
 use crate::main_job::{decision, draft, mint, operator, status};
 
 /// A rule of the planner waters by itself while the executor's own sensor says that the soil is not wet.
-const AUTOMATIC: &str = r#"
+pub const AUTOMATIC: &str = r#"
 version = 1
 [[rule]]
 name = "auto"
@@ -144,7 +144,7 @@ async fn a_policy_that_changed_since_counts_when_acting() {
     policy_book::reload(node.shared(), &file).await.unwrap();
     let approval = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
     assert_eq!(
-        proposals::decide(node.shared(), approval.clone())
+        proposals::decide(node.shared(), approval)
             .await
             .unwrap_err()
             .code,
@@ -159,6 +159,7 @@ async fn a_policy_that_changed_since_counts_when_acting() {
             .unwrap_err()
             .contains("a dry zone")
     );
+    let approval = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
     assert_eq!(
         proposals::decide(node.shared(), approval)
             .await

@@ -18,6 +18,7 @@ mod converge;
 mod crash;
 mod demo;
 mod endings;
+mod entitled;
 mod estop;
 mod gate;
 mod gen1_listener;

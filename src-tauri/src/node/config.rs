@@ -296,6 +296,9 @@ pub struct RawRule {
     /// How long it stays quiet after firing, in seconds; 300 where absent.
     #[serde(default)]
     pub cooldown_sec: Option<u64>,
+    /// The executor it asks, by name or id; where absent the one that the reading comes from.
+    #[serde(default)]
+    pub executor: Option<String>,
     /// The actuator it asks for.
     pub target: String,
     /// The operation it asks for.
@@ -443,6 +446,7 @@ fn default_rule() -> Result<Rule, ConfigError> {
         min_tier: None,
         max_age_sec: None,
         cooldown_sec: Some(60),
+        executor: None,
         target: "actuator:mock:valve-1".into(),
         operation: "open".into(),
         params: Params::from([("durationSec".to_owned(), 10.into())]),
@@ -481,6 +485,7 @@ impl RawRule {
             cooldown_ms: self.cooldown_sec.unwrap_or(300).saturating_mul(1_000),
             action: Action::new(target, &self.operation, self.params)
                 .map_err(|e| bad(e.to_string()))?,
+            executor: self.executor,
             metric: self.metric,
             zone: self.zone,
             name: self.name,

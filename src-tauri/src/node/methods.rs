@@ -245,7 +245,11 @@ async fn draft(
     link: &LinkHandle,
     mut params: Map<String, Value>,
 ) -> Result<Value, Refusal> {
-    let draft: Draft = parse(&mut params, "draft")?;
+    let mut draft: Draft = parse(&mut params, "draft")?;
+    if !link.info.speaks(Feature::Proposals) {
+        // A gen-1 node proves neither a person nor a rule, whichever method it uses.
+        draft.requester = Requester::Llm;
+    }
     let minted = proposals::mint(shared, draft, &link.info.device).await?;
     Ok(minted.to_wire())
 }

@@ -31,6 +31,7 @@ pub mod presence;
 pub mod proposals;
 pub mod reconcile;
 pub mod records;
+pub mod routing;
 pub mod runtime;
 mod sensing;
 mod sessions;

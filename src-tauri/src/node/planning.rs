@@ -6,16 +6,17 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::proposals::{self, mirror};
+use super::routing::{self, Place};
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::drafts::{self, DraftRow, DraftStatus};
 use crate::adapters::store::facts;
 use crate::domain::base::limits::{DRAFT_TTL_MS, DRAFTS_WAITING_MAX};
 use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
+use crate::domain::capability::Capability;
 use crate::domain::plan::Draft;
 use crate::domain::plan::rules::{Fired, Memory, step};
 use crate::domain::policy::Requester;
 use crate::domain::proposal::{ProposalRecord, Status};
-use crate::domain::router::{Candidate, route};
 use crate::domain::wire::handshake::Feature;
 
 /// What became of a draft so far.
@@ -74,12 +75,20 @@ pub async fn run(shared: Shared) {
                 continue;
             }
         };
-        for fired in step(&shared.config.rules, &facts, &mut memory, shared.now()) {
+        let offers = routing::offers(&shared);
+        let acts =
+            |device: &DeviceId, target: &Capability| routing::offered(&offers, device, target);
+        let rules = &shared.config.rules;
+        for fired in step(rules, &facts, &acts, &mut memory, shared.now()) {
             if shared.planner.pause().is_some() {
                 break;
             }
             let name = fired.rule.clone();
             shared.planner.fired(&name, shared.now());
+            let place = Place {
+                executor: fired.executor.clone(),
+                zone: None,
+            };
             let draft = match draft(&shared, fired) {
                 Ok(draft) => draft,
                 Err(refusal) => {
@@ -95,7 +104,7 @@ pub async fn run(shared: Shared) {
                 .record(&shared, "rule.fired", "info", &message, data)
                 .await;
             // A refusal has been recorded; the rule rests its cooldown and asks again.
-            if let Err(refusal) = submit(&shared, draft).await {
+            if let Err(refusal) = submit_to(&shared, draft, &place).await {
                 tracing::debug!(rule = name, "{refusal}");
             }
         }
@@ -118,35 +127,48 @@ fn draft(shared: &Shared, fired: Fired) -> Result<Draft, Refusal> {
     })
 }
 
-/// Sends a draft to the executor that owns its target. An unreachable one makes the draft wait,
-/// visibly and durably.
+/// Sends a draft to the executor that its evidence points to; see [`submit_to`].
 ///
 /// # Errors
-/// The executor's refusal, or `UNKNOWN_TARGET` if nobody offers the target.
+/// As [`submit_to`].
 pub async fn submit(shared: &Shared, draft: Draft) -> Result<Sent, Refusal> {
-    let draft = draft.check(shared.now())?;
-    match deliver(shared, &draft).await {
-        Ok(sent) => Ok(sent),
-        Err(refusal)
-            if refusal.code == Code::ExecutorUnreachable || refusal.code == Code::Timeout =>
-        {
-            wait(shared, &draft, &refusal).await?;
-            Ok(Sent::Waiting(refusal))
-        }
-        Err(refusal) => {
-            shared
-                .refused("draft.refused", draft.action.target.as_str(), &refusal)
-                .await;
-            Err(refusal)
-        }
-    }
+    submit_to(shared, draft, &Place::default()).await
 }
 
-async fn deliver(shared: &Shared, draft: &Draft) -> Result<Sent, Refusal> {
-    let executor = executor_of(shared, draft)?;
-    if executor == *shared.own_id() {
+/// Sends a draft to its executor: the one that is named, or that its evidence comes from, or the only
+/// one. An unreachable one makes the draft wait, visibly and durably, for that very executor.
+///
+/// # Errors
+/// The executor's refusal; `UNKNOWN_TARGET` if nobody offers the target, `TARGET_AMBIGUOUS` if several
+/// do and nothing says which.
+pub async fn submit_to(shared: &Shared, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
+    let draft = draft.check(shared.now())?;
+    let sent = match routing::executor_of(shared, &draft, place).await {
+        Ok(executor) => match deliver(shared, &draft, &executor).await {
+            Err(refusal) if waits_for(&refusal) => {
+                wait(shared, &draft, &executor, &refusal).await?;
+                Ok(Sent::Waiting(refusal))
+            }
+            sent => sent,
+        },
+        Err(refusal) => Err(refusal),
+    };
+    if let Err(refusal) = &sent {
+        shared
+            .refused("draft.refused", draft.action.target.as_str(), refusal)
+            .await;
+    }
+    sent
+}
+
+fn waits_for(refusal: &Refusal) -> bool {
+    matches!(refusal.code, Code::ExecutorUnreachable | Code::Timeout)
+}
+
+async fn deliver(shared: &Shared, draft: &Draft, executor: &DeviceId) -> Result<Sent, Refusal> {
+    if executor == shared.own_id() {
         let minted = proposals::mint(shared, draft.clone(), shared.own_id()).await?;
-        return Ok(sent(draft, minted.signed.record(), minted.status));
+        return Ok(sent(shared, draft, minted.signed.record(), minted.status));
     }
     let unreachable = || {
         Refusal::new(
@@ -154,7 +176,7 @@ async fn deliver(shared: &Shared, draft: &Draft) -> Result<Sent, Refusal> {
             format!("device {} is not connected", executor.short()),
         )
     };
-    let link = shared.links.get(&executor).ok_or_else(unreachable)?;
+    let link = shared.links.get(executor).ok_or_else(unreachable)?;
     if !link.info.speaks(Feature::Proposals) {
         return Err(Refusal::new(
             Code::DeliveryFailed,
@@ -169,13 +191,15 @@ async fn deliver(shared: &Shared, draft: &Draft) -> Result<Sent, Refusal> {
         .await
         .map_err(|e| from_peer(&e.code, e.message))?;
     let (signed, status) = mirror::take(shared, &link, &answer).await?;
-    Ok(sent(draft, signed.record(), status))
+    Ok(sent(shared, draft, signed.record(), status))
 }
 
 /// What an executor made of a draft. A proposal of another draft is an equal wish that it had already.
-fn sent(draft: &Draft, record: &ProposalRecord, status: Status) -> Sent {
+fn sent(shared: &Shared, draft: &Draft, record: &ProposalRecord, status: Status) -> Sent {
     let id = record.proposal_id.clone();
-    if record.draft_id == draft.draft_id {
+    // Another device may have used the same id for a draft of its own.
+    let ours = record.requested_by.device_id == *shared.own_id();
+    if ours && record.draft_id == draft.draft_id {
         return Sent::Proposed(id);
     }
     Sent::Stood(Stood {
@@ -193,45 +217,15 @@ pub fn from_peer(code: &str, message: String) -> Refusal {
     }
 }
 
-fn executor_of(shared: &Shared, draft: &Draft) -> Result<DeviceId, Refusal> {
-    let own: Vec<String> = shared
-        .drivers
-        .capabilities()
-        .iter()
-        .map(|c| c.as_str().to_owned())
-        .collect();
-    let links = shared.links.all();
-    let mut candidates = vec![Candidate {
-        device: shared.own_id(),
-        capabilities: &own,
-        local: true,
-        reachable: true,
-    }];
-    candidates.extend(links.iter().map(|l| Candidate {
-        device: &l.info.device,
-        capabilities: &l.info.capabilities,
-        local: false,
-        reachable: true,
-    }));
-    let absent = shared.known_capabilities();
-    candidates.extend(
-        absent
-            .iter()
-            .filter(|(id, _)| shared.links.get(id).is_none())
-            .map(|(device, capabilities)| Candidate {
-                device,
-                capabilities,
-                local: false,
-                reachable: false,
-            }),
-    );
-    route(&draft.action.target, &candidates).cloned()
-}
-
-async fn wait(shared: &Shared, draft: &Draft, refusal: &Refusal) -> Result<(), Refusal> {
+async fn wait(
+    shared: &Shared,
+    draft: &Draft,
+    executor: &DeviceId,
+    refusal: &Refusal,
+) -> Result<(), Refusal> {
     let row = DraftRow {
         id: draft.draft_id.clone(),
-        executor: None,
+        executor: Some(executor.clone()),
         target: draft.action.target.as_str().to_owned(),
         json: serde_json::to_string(draft).unwrap_or_default(),
         status: DraftStatus::Waiting,
@@ -300,6 +294,21 @@ fn of_planner(row: &DraftRow) -> bool {
     draft.is_ok_and(|d| matches!(d.requester, Requester::Rules | Requester::Llm))
 }
 
+/// Delivers a draft to the executor it waits for. Earlier versions did not write down which.
+async fn again(
+    shared: &Shared,
+    draft: &Draft,
+    executor: Option<&DeviceId>,
+) -> Result<Sent, Refusal> {
+    match executor {
+        Some(executor) => deliver(shared, draft, executor).await,
+        None => {
+            let executor = routing::executor_of(shared, draft, &Place::default()).await?;
+            deliver(shared, draft, &executor).await
+        }
+    }
+}
+
 async fn retry(shared: &Shared, mut row: DraftRow) {
     let now = shared.now();
     let draft = serde_json::from_str::<Draft>(&row.json)
@@ -310,7 +319,7 @@ async fn retry(shared: &Shared, mut row: DraftRow) {
             Code::CommandExpired,
             "the executor did not come back in time",
         )),
-        Some(draft) => deliver(shared, draft).await,
+        Some(draft) => again(shared, draft, row.executor.as_ref()).await,
     };
     match result {
         Ok(sent) => {

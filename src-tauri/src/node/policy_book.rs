@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::alarms::AlarmKind;
 use super::shared::{DURABLE, Shared};
 use crate::adapters::files;
 use crate::adapters::store::{Store, StoreError, kv};
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
-use crate::domain::policy::{self, Policy};
+use crate::domain::policy::{self, Offered, Policy};
 
 const LAST_GOOD: &str = "policy.last-good";
 
@@ -105,6 +106,34 @@ pub fn read(file: &Path) -> Result<Option<String>, String> {
     }
 }
 
+/// Raises an alarm while the policy in force says something that is probably not meant: an update of
+/// the program never leaves a node without its policy. `policy test` fails on the same.
+pub fn judge(shared: &Shared) {
+    let drivers = shared.drivers.all();
+    let offered: Vec<Offered> = drivers
+        .iter()
+        .map(|d| (d.capability().clone(), d.operations()))
+        .collect();
+    let faults = shared.policy.current().faults(&offered);
+    let kind = AlarmKind::PolicyWarns;
+    let Some(first) = faults.first() else {
+        shared.alarms.clear(kind, "");
+        return;
+    };
+    let message = match faults.len() {
+        1 => format!("policy.toml, {first}"),
+        n => format!("policy.toml, {first} (and {} more)", n - 1),
+    };
+    let advice =
+        "the policy stays in force as it stands; mend the file, `policy test` names every fault";
+    if shared
+        .alarms
+        .raise(kind, "", &message, advice, shared.now())
+    {
+        tracing::warn!("{message}");
+    }
+}
+
 async fn keep(store: &Store, text: String) -> Result<(), StoreError> {
     store
         .write(DURABLE, "policy", move |c| {
@@ -138,6 +167,7 @@ pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
                 .await;
             audited.map_err(|e| e.to_string())?;
             shared.policy.set(policy);
+            judge(shared);
             let message = format!("Policy {digest:?} is in force: {rules} rules");
             shared
                 .events
@@ -165,6 +195,7 @@ pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
 
 /// Watches the policy file and reloads it when it changes.
 pub async fn watch(shared: Shared, file: std::path::PathBuf) {
+    judge(&shared);
     let stamp = |file: &Path| std::fs::metadata(file).and_then(|m| m.modified()).ok();
     let mut seen = stamp(&file);
     let mut tick = tokio::time::interval(Duration::from_secs(1));

@@ -21,6 +21,7 @@ use crate::node::planning::{self, Sent, Stood, from_peer};
 use crate::node::policy_book;
 use crate::node::proposals::{self, Standing};
 use crate::node::records;
+use crate::node::routing::Place;
 use crate::node::shared::store_refusal;
 
 /// The WebSocket close code for a link whose other end is no longer trusted.
@@ -123,7 +124,8 @@ impl Door {
     /// Sends a person's wish to the executor that owns the target.
     ///
     /// # Errors
-    /// `INVALID_PARAMS`, or the executor's refusal.
+    /// `INVALID_PARAMS`, `TARGET_AMBIGUOUS` with the choice where several executors offer the target, or
+    /// the executor's refusal.
     pub async fn propose(&self, wish: DraftRequest) -> Answer<DraftView> {
         let now = self.shared.now();
         let target = wish
@@ -158,7 +160,11 @@ impl Door {
             created_at: draft.created_at.0,
             expires_at: draft.expires_at.0,
         };
-        match planning::submit(&self.shared, draft).await? {
+        let place = Place {
+            executor: wish.executor,
+            zone: wish.zone,
+        };
+        match planning::submit_to(&self.shared, draft, &place).await? {
             Sent::Proposed(id) => view.proposal_id = Some(id.as_str().to_owned()),
             Sent::Stood(stood) => {
                 view.proposal_id = Some(stood.id.as_str().to_owned());

@@ -456,6 +456,13 @@ pub struct DraftRequest {
     /// The frames it rests on.
     #[serde(default)]
     pub cites: Vec<String>,
+    /// The executor that is meant: a name, a device id, or `self` for the node that answers. Needed
+    /// where several offer the target and no cited frame comes from one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<String>,
+    /// A zone that the executor has readings of, instead of its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// What became of a draft.
@@ -548,6 +555,12 @@ pub struct PolicyRuleView {
     pub interlocks: Vec<String>,
     /// What the executor itself must see.
     pub conditions: Vec<String>,
+    /// The hours in which it applies, with their time zone; absent where always.
+    #[serde(default)]
+    pub hours: Option<String>,
+    /// Devices whose rules may act at L1 like this executor's own.
+    #[serde(default)]
+    pub from: Vec<String>,
 }
 
 /// The policy in force with its rules.

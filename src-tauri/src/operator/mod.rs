@@ -84,6 +84,8 @@ pub fn http_status(code: Code) -> u16 {
         Code::Timeout => 504,
         Code::Conflict
         | Code::ProposalAmbiguous
+        | Code::TargetAmbiguous
+        | Code::DecisionUsed
         | Code::ProposalNotWaiting
         | Code::ProposalExpired
         | Code::ActuatorBusy => 409,

@@ -409,6 +409,7 @@ impl Door {
         let request = Request {
             action: &action,
             requester: asked.requester,
+            from: self.shared.own_id(),
             taint: &taint,
             evidence: &[],
             phase: Phase::Propose,

@@ -132,6 +132,8 @@ pub(super) fn rule_view(r: &Rule) -> PolicyRuleView {
         max_evidence_age_ms: r.max_evidence_age_ms,
         interlocks: r.interlocks.iter().map(Condition::text).collect(),
         conditions: r.conditions.iter().map(Condition::text).collect(),
+        hours: r.hours.map(|h| h.to_string()),
+        from: r.from.iter().map(|d| d.as_str().to_owned()).collect(),
     }
 }
 

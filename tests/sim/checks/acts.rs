@@ -80,7 +80,8 @@ fn may_act(
     let (record, truth) = (signed.record(), world.truth.lock().unwrap());
     let model = truth.models.contains(&record.draft_id) || !record.taint.is_empty();
     let needed = match record.target.as_str() {
-        DRIP if world.plan.dry && !model => 0,
+        // L1 is for the executor's own planner: what a peer says of itself proves nothing.
+        DRIP if world.plan.dry && !model && record.requested_by.device_id == record.executor => 0,
         VALVE => world.plan.quorum,
         _ => 1,
     };

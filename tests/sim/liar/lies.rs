@@ -122,9 +122,10 @@ impl Liar {
 
     /// What a model said, as if it were a reading.
     fn washed(&self, rng: &Rng) -> String {
-        let spec = match rng.below(3) {
+        let spec = match rng.below(4) {
             0 => Self::spec(FrameKind::Inference, Tier::T3, EvidenceSource::Sensor),
             1 => Self::spec(FrameKind::Observation, Tier::T3, EvidenceSource::Llm),
+            2 => Self::spec(FrameKind::Observation, Tier::T2, EvidenceSource::Mixed),
             _ => FrameSpec {
                 taint: BTreeSet::from([Taint::Llm]),
                 ..Self::spec(FrameKind::Observation, Tier::T2, EvidenceSource::Sensor)
@@ -360,7 +361,8 @@ impl Liar {
         vec![Self::decide(&signed)]
     }
 
-    /// Wishes: a model's, one that says it is a rule's, one out of bounds, and all of them again.
+    /// Wishes: a model's, one that says it is a rule's or a person's, one with a mark of a later version,
+    /// one under another's draft id, one out of bounds, and all of them again.
     fn drafts(&self, rng: &Rng) -> Vec<String> {
         let now = self.by.now();
         let model = rng.chance(50);
@@ -387,10 +389,31 @@ impl Liar {
             truth.models.insert(draft.draft_id.clone());
         }
         let mut known = self.known.lock().unwrap();
-        known.drafts.push(json!({"draft": draft}));
+        let mut wish = json!({"draft": draft});
+        match rng.below(5) {
+            0 if !model => wish["draft"]["requester"] = json!(Requester::Person),
+            // A model of a kind that this version does not know.
+            1 if !model => {
+                wish["draft"]["taint"] = json!(["vlm"]);
+                let mut truth = self.truth.lock().unwrap();
+                truth.models.insert(draft.draft_id.clone());
+            }
+            2 if !model => {
+                let heard = known
+                    .updates
+                    .values()
+                    .nth(rng.index(known.updates.len().max(1)));
+                let id = heard.and_then(|u| u["record"]["draftId"].as_str());
+                if let Some(id) = id {
+                    wish["draft"]["draftId"] = json!(id);
+                }
+            }
+            _ => {}
+        }
+        known.drafts.push(wish.clone());
         let old = known.drafts[rng.index(known.drafts.len())].clone();
         let ask = |params: &Value| Message::request("p", "proposals.draft", params);
-        let mut texts = vec![ask(&json!({"draft": draft})), ask(&old)];
+        let mut texts = vec![ask(&wish), ask(&old)];
         if rng.chance(30) {
             // The same again, now without the model.
             let mut washed = json!({"draft": draft});

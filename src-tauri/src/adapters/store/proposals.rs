@@ -235,28 +235,37 @@ pub fn by_prefix(conn: &Connection, prefix: &str) -> Result<Found, StoreError> {
     })
 }
 
-/// Our own proposal that was minted from a draft.
+/// Our own proposal that was minted from a draft of a device. Another device may have used the same id.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn by_draft(conn: &Connection, id: &DraftId) -> Result<Option<ProposalRow>, StoreError> {
+pub fn by_draft(
+    conn: &Connection,
+    id: &DraftId,
+    from: &DeviceId,
+) -> Result<Option<ProposalRow>, StoreError> {
     one(
         conn,
-        "WHERE draft_id = ?1 AND own = 1 ORDER BY created_at DESC LIMIT 1",
-        [id.as_str()],
+        "WHERE draft_id = ?1 AND own = 1 AND requester = ?2 ORDER BY created_at DESC LIMIT 1",
+        (id.as_str(), from.as_str()),
     )
 }
 
-/// Our own open proposal with this intent.
+/// Our own open proposals with one of these intents.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn open_intent(conn: &Connection, intent_key: &str) -> Result<Option<ProposalRow>, StoreError> {
-    one(
-        conn,
-        &format!("WHERE {OPEN} AND own = 1 AND intent_key = ?1 LIMIT 1"),
-        [intent_key],
-    )
+pub fn open_intents(
+    conn: &Connection,
+    own: &DeviceId,
+    intent_keys: &[String],
+) -> Result<Vec<ProposalRow>, StoreError> {
+    let rest = format!("WHERE {OPEN} AND own = 1 AND executor = ?1 AND intent_key = ?2");
+    let mut found = Vec::new();
+    for key in intent_keys {
+        found.extend(one(conn, &rest, (own.as_str(), key.as_str()))?);
+    }
+    Ok(found)
 }
 
 /// Proposals, newest first: all of them, or those that are still open.

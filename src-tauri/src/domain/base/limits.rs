@@ -24,6 +24,14 @@ pub const NONCE_TTL_MS: u64 = 60_000;
 pub const FRAME_FUTURE_MAX_MS: u64 = 300_000;
 /// How old or how far ahead a command's `createdAtMs` may be, in milliseconds.
 pub const COMMAND_AGE_MAX_MS: u64 = 300_000;
+/// How long an approval may be on its way, by the executor's clock, in milliseconds.
+pub const DECISION_VALID_MS: u64 = 300_000;
+/// How far the clock of the machine on which a person signs may be ahead of the executor's, in milliseconds.
+pub const SIGNER_AHEAD_MAX_MS: u64 = 60_000;
+/// Decisions of one operator about one proposal that are remembered as used; further ones are refused.
+pub const DECISIONS_USED_MAX: u64 = 64;
+/// How long a used decision is remembered, in milliseconds: far longer than it is valid.
+pub const DECISIONS_USED_KEPT_MS: u64 = 24 * 3_600_000;
 /// How far our clock may lie behind the newest time we have persisted before we stop operating.
 pub const CLOCK_BEHIND_MAX_MS: u64 = 60_000;
 /// A clock that is further ahead of what was expected than this has jumped.

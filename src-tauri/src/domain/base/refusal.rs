@@ -72,6 +72,8 @@ codes! {
     CommandReplayed = "COMMAND_REPLAYED",
     CommandExpired = "COMMAND_EXPIRED",
     UnknownTarget = "UNKNOWN_TARGET",
+    /// Several executors offer the target, and nothing says which is meant.
+    TargetAmbiguous = "TARGET_AMBIGUOUS",
     PolicyDenied = "POLICY_DENIED",
     PolicyInvalid = "POLICY_INVALID",
     ExecutorUnreachable = "EXECUTOR_UNREACHABLE",
@@ -84,6 +86,8 @@ codes! {
     WrongMesh = "WRONG_MESH",
     DigestMismatch = "DIGEST_MISMATCH",
     ApprovalInvalid = "APPROVAL_INVALID",
+    /// This very decision was here before and was refused; it never acts later.
+    DecisionUsed = "DECISION_USED",
     OperatorUnknown = "OPERATOR_UNKNOWN",
     OperatorRevoked = "OPERATOR_REVOKED",
     OperatorExpired = "OPERATOR_EXPIRED",

@@ -85,7 +85,8 @@ pub enum EvidenceSource {
     Device,
     /// A person.
     Human,
-    /// More than one of these, not told apart.
+    /// More than one of these, not told apart, or a source that this version does not know.
+    #[serde(other)]
     Mixed,
 }
 
@@ -95,7 +96,9 @@ pub enum EvidenceSource {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Taint {
-    /// Derived from a model, whatever real readings it also cites.
+    /// Derived from a model, whatever real readings it also cites. A mark that this version does not
+    /// know is read as this one: nothing is less tainted for being told in newer words.
+    #[serde(other)]
     Llm,
 }
 
@@ -113,11 +116,38 @@ pub enum SignatureState {
     Unverifiable,
 }
 
-/// The taints that evidence sources bring with them.
+/// The taints that evidence sources bring with them: `llm`, `mixed`, and whatever is not known.
 pub fn taint_of_sources(sources: &[EvidenceSource]) -> BTreeSet<Taint> {
+    use EvidenceSource::{Device, Human, Llm, Mixed, Sensor};
     sources
         .iter()
-        .filter(|s| **s == EvidenceSource::Llm)
-        .map(|_| Taint::Llm)
+        .filter_map(|source| match source {
+            Sensor | Device | Human => None,
+            Llm | Mixed => Some(Taint::Llm),
+        })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn mixed_and_whatever_is_not_known_taint_like_a_model() {
+        let read = |text: &str| -> Vec<EvidenceSource> { serde_json::from_str(text).unwrap() };
+        let model = BTreeSet::from([Taint::Llm]);
+        for tainting in [
+            r#"["llm"]"#,
+            r#"["mixed"]"#,
+            r#"["sensor","vlm"]"#,
+            r#"["sensor","mixed"]"#,
+        ] {
+            assert_eq!(taint_of_sources(&read(tainting)), model, "{tainting}");
+        }
+        assert!(taint_of_sources(&read(r#"["sensor","device","human"]"#)).is_empty());
+        let marks: BTreeSet<Taint> = serde_json::from_str(r#"["vlm"]"#).unwrap();
+        assert_eq!(marks, model);
+        assert!(serde_json::from_str::<BTreeSet<Taint>>("[1]").is_err());
+    }
 }

@@ -27,6 +27,10 @@ pub struct ExecutionRequest<'a> {
     pub action: &'a Action,
     /// The level fixed in the record.
     pub level: Level,
+    /// How many people the record asks for.
+    pub quorum: u32,
+    /// How long the record says that it runs, in milliseconds.
+    pub run_ms: u64,
     /// Marks fixed in the record.
     pub taint: &'a BTreeSet<Taint>,
     /// When the proposal expires.
@@ -136,9 +140,9 @@ pub fn rule(
             );
         }
         Level::L1 => 0,
-        Level::L2 => terms.quorum.max(1),
+        Level::L2 => terms.quorum.max(request.quorum).max(1),
         // Two people at least, whatever else is written.
-        Level::L3 => terms.quorum.max(2),
+        Level::L3 => terms.quorum.max(request.quorum).max(2),
     };
     // A person whose word does not reach this level, for the policy has become stricter since, may
     // still say no.
@@ -171,7 +175,11 @@ pub fn rule(
         digest: *request.digest,
         action: request.action.clone(),
         safe_state: terms.safe_state.clone(),
-        run_ms: terms.run_ms.min(terms.deadline_ms).min(ACTUATION_MAX_MS),
+        run_ms: terms
+            .run_ms
+            .min(request.run_ms)
+            .min(terms.deadline_ms)
+            .min(ACTUATION_MAX_MS),
         valid_until: now.plus(PERMIT_TTL_MS),
         approved_by: names,
     })

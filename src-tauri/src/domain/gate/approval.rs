@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::base::canonical::canonical_of;
-use crate::domain::base::limits::{COMMAND_AGE_MAX_MS, TEXT_MAX_CHARS};
+use crate::domain::base::limits::{COMMAND_AGE_MAX_MS, SIGNER_AHEAD_MAX_MS, TEXT_MAX_CHARS};
 use crate::domain::base::{
     Code, DeviceId, Digest, MeshId, OperatorId, ProposalId, Refusal, TimeMs,
 };
@@ -56,6 +56,13 @@ pub struct SignedDecision {
     pub decision: Decision,
     /// By whom, proven.
     pub signature: Signature,
+}
+
+impl SignedDecision {
+    /// Whether the operator of this key signed it.
+    pub fn is_signed_by(&self, key: &PublicKey) -> bool {
+        key.verify_strict(&self.decision.signing_bytes(), &self.signature)
+    }
 }
 
 impl Decision {
@@ -184,10 +191,7 @@ pub fn verify(
     }
     operator.check(issuer_key, now)?;
     if operator.record.operator_id != decision.operator_id
-        || !operator
-            .record
-            .public_key
-            .verify_strict(&decision.signing_bytes(), &signed.signature)
+        || !signed.is_signed_by(&operator.record.public_key)
     {
         return no(
             Code::ApprovalInvalid,
@@ -209,8 +213,10 @@ pub fn verify(
             "the proposal has expired; nothing was done".into(),
         );
     }
+    // A clock behind only shortens the time in which the decision is valid. One ahead would lengthen
+    // it, so that the allowance is small.
     let early = subject.created_at.since(decision.decided_at) > COMMAND_AGE_MAX_MS;
-    if early || decision.decided_at.since(now) > COMMAND_AGE_MAX_MS {
+    if early || decision.decided_at.since(now) > SIGNER_AHEAD_MAX_MS {
         return no(
             Code::ApprovalInvalid,
             "the decision's time does not fit the proposal; set the clock of the machine you decide on".into(),

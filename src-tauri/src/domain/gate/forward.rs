@@ -281,6 +281,14 @@ fn comparable(trust: &Map<String, Value>) -> Vec<Option<Value>> {
         .collect()
 }
 
+/// Whether every source is a word of gen-1: a command with another is refused, as it always was.
+fn all_known(sources: &[Value]) -> bool {
+    const WORDS: [&str; 5] = ["llm", "sensor", "device", "human", "mixed"];
+    sources
+        .iter()
+        .all(|s| s.as_str().is_some_and(|s| WORDS.contains(&s)))
+}
+
 fn read_trust(map: &Map<String, Value>) -> Result<Trust, Refusal> {
     let unknown = |what: &str| {
         refuse(
@@ -304,10 +312,12 @@ fn read_trust(map: &Map<String, Value>) -> Result<Trust, Refusal> {
     };
     let sources = match map.get("evidence_sources") {
         None | Some(Value::Null) => None,
-        Some(list @ Value::Array(items)) if items.len() <= TRUST_LIST_MAX => Some(
-            serde_json::from_value::<Vec<EvidenceSource>>(list.clone())
-                .map_err(|_| unknown("evidence_sources"))?,
-        ),
+        Some(list @ Value::Array(items)) if items.len() <= TRUST_LIST_MAX && all_known(items) => {
+            Some(
+                serde_json::from_value::<Vec<EvidenceSource>>(list.clone())
+                    .map_err(|_| unknown("evidence_sources"))?,
+            )
+        }
         Some(_) => return Err(unknown("evidence_sources")),
     };
     Ok(Trust {

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::base::{FrameId, Taint, Tier, TimeMs};
-use crate::domain::capability::Action;
+use crate::domain::base::{DeviceId, FrameId, Taint, Tier, TimeMs};
+use crate::domain::capability::{Action, Capability};
 use crate::domain::world::{Fact, Facts};
 
 /// How a reading is compared with a threshold.
@@ -63,6 +63,9 @@ pub struct Rule {
     pub cooldown_ms: u64,
     /// What it asks for.
     pub action: Action,
+    /// The executor it asks, by name or id; where absent the one that the reading comes from, if that
+    /// has such an actuator, else the only one there is.
+    pub executor: Option<String>,
 }
 
 /// A rule that fired: what it wants and the reading it rests on.
@@ -72,6 +75,8 @@ pub struct Fired {
     pub rule: String,
     /// What it wants.
     pub action: Action,
+    /// The executor the rule names.
+    pub executor: Option<String>,
     /// Why, in a sentence.
     pub reason: String,
     /// The frame it rests on.
@@ -80,37 +85,37 @@ pub struct Fired {
     pub taint: std::collections::BTreeSet<Taint>,
 }
 
-/// When each rule last fired.
+/// When each rule last fired, for each place with an actuator of its own.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
-    fired: BTreeMap<String, TimeMs>,
+    fired: BTreeMap<(String, Option<DeviceId>), TimeMs>,
 }
 
-impl Memory {
-    /// Makes a rule wait out its cooldown from `at`, for example because its draft was just decided.
-    pub fn hold(&mut self, rule: &str, at: TimeMs) {
-        self.fired.insert(rule.to_owned(), at);
-    }
-}
-
-/// Evaluates every rule over the facts; rules in cooldown are quiet.
-pub fn step(rules: &[Rule], facts: &dyn Facts, memory: &mut Memory, now: TimeMs) -> Vec<Fired> {
+/// Evaluates every rule over the facts; rules in cooldown are quiet. `acts` tells whether a device has
+/// such an actuator itself: its readings are about its own place, so that a rule fires, and rests, for
+/// each such device on its own. All other readings share one.
+pub fn step(
+    rules: &[Rule],
+    facts: &dyn Facts,
+    acts: &dyn Fn(&DeviceId, &Capability) -> bool,
+    memory: &mut Memory,
+    now: TimeMs,
+) -> Vec<Fired> {
     let mut out = Vec::new();
     for rule in rules {
-        let resting = memory
-            .fired
-            .get(&rule.name)
-            .is_some_and(|at| now.since(*at) < rule.cooldown_ms);
-        if resting {
-            continue;
-        }
-        let hit = facts
+        let hits = facts
             .latest(&rule.metric, rule.zone.as_deref())
             .into_iter()
             .filter(|f| f.effective >= rule.min_tier && now.since(f.sensed_at) <= rule.max_age_ms)
-            .find(|f| rule.comparison.holds(f.value, rule.threshold));
-        if let Some(fact) = hit {
-            memory.fired.insert(rule.name.clone(), now);
+            .filter(|f| rule.comparison.holds(f.value, rule.threshold));
+        for fact in hits {
+            let own_place = rule.executor.is_none() && acts(&fact.origin, &rule.action.target);
+            let key = (rule.name.clone(), own_place.then(|| fact.origin.clone()));
+            let last = memory.fired.get(&key);
+            if last.is_some_and(|at| now.since(*at) < rule.cooldown_ms) {
+                continue;
+            }
+            memory.fired.insert(key, now);
             out.push(fired(rule, &fact));
         }
     }
@@ -127,6 +132,7 @@ fn fired(rule: &Rule, fact: &Fact) -> Fired {
     Fired {
         rule: rule.name.clone(),
         action: rule.action.clone(),
+        executor: rule.executor.clone(),
         reason: format!(
             "{}{} is {}{}, {} {}{}",
             fact.metric,
@@ -145,7 +151,7 @@ fn fired(rule: &Rule, fact: &Fact) -> Fired {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::base::{DeviceId, Digest};
+    use crate::domain::base::Digest;
     use crate::domain::capability::Params;
     use crate::domain::world::SignatureState;
 
@@ -165,6 +171,7 @@ mod tests {
                 Params::new(),
             )
             .unwrap(),
+            executor: None,
         }
     }
 
@@ -189,8 +196,9 @@ mod tests {
     #[test]
     fn fires_once_per_cooldown_and_only_on_fresh_believable_readings() {
         let mut memory = Memory::default();
-        let mut count =
-            |f: Fact, now: u64| step(&[rule()], &vec![f], &mut memory, TimeMs(now)).len();
+        let mut count = |f: Fact, now: u64| {
+            step(&[rule()], &vec![f], &|_, _| false, &mut memory, TimeMs(now)).len()
+        };
         assert_eq!(count(fact(26.0, Tier::T2, 1_000), 1_000), 0);
         assert_eq!(count(fact(f64::NAN, Tier::T2, 1_000), 1_000), 0);
         assert_eq!(count(fact(20.0, Tier::T1, 1_000), 1_000), 0);
@@ -198,5 +206,33 @@ mod tests {
         assert_eq!(count(fact(20.0, Tier::T2, 90_000), 90_000), 1);
         assert_eq!(count(fact(19.0, Tier::T2, 91_000), 91_000), 0);
         assert_eq!(count(fact(19.0, Tier::T2, 120_000), 120_000), 1);
+    }
+
+    #[test]
+    fn beds_with_a_valve_of_their_own_are_each_watered() {
+        let at = |n: u8, value| Fact {
+            origin: DeviceId::of_public_key(&[n; 32]),
+            ..fact(value, Tier::T2, 1_000)
+        };
+        let beds = vec![at(1, 10.0), at(2, 90.0), at(3, 12.0)];
+        let count = |executor: Option<&str>, acts: bool| {
+            let rule = Rule {
+                executor: executor.map(str::to_owned),
+                ..rule()
+            };
+            let mut memory = Memory::default();
+            step(&[rule], &beds, &|_, _| acts, &mut memory, TimeMs(1_000)).len()
+        };
+        assert_eq!(count(None, true), 2, "each dry bed on its own");
+        assert_eq!(
+            count(None, false),
+            1,
+            "sensors without a valve share one cooldown"
+        );
+        assert_eq!(
+            count(Some("south"), true),
+            1,
+            "one named valve has one cooldown"
+        );
     }
 }

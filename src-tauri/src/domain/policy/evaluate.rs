@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::rule::{Condition, Rule};
-use super::{Level, Policy, Requester};
+use super::{Class, Level, Policy, Requester};
 use crate::domain::base::limits::ACTUATION_MAX_MS;
 use crate::domain::base::{Code, DeviceId, Taint, Tier, TimeMs};
 use crate::domain::capability::{Action, Capability};
@@ -41,14 +41,32 @@ pub struct EvidenceView {
 pub struct Request<'a> {
     /// What is to happen.
     pub action: &'a Action,
-    /// Who asks.
+    /// What kind of asker it says it is.
     pub requester: Requester,
+    /// The device it came from, proven by its link.
+    pub from: &'a DeviceId,
     /// Marks of everything it was derived from.
     pub taint: &'a BTreeSet<Taint>,
-    /// What it rests on.
+    /// What it rests on: the frames it cites. What an interlock looks at is no evidence for a wish.
     pub evidence: &'a [EvidenceView],
     /// Minting or acting.
     pub phase: Phase,
+}
+
+impl Request<'_> {
+    /// How the asker stands under a rule.
+    fn class(&self, rule: Option<&Rule>, own: &DeviceId) -> Class {
+        match self.requester {
+            _ if !self.taint.is_empty() => Class::Model,
+            Requester::Llm => Class::Model,
+            Requester::Person => Class::Person,
+            Requester::Rules if self.from == own => Class::OwnRules,
+            Requester::Rules if rule.is_some_and(|r| r.from.contains(self.from)) => {
+                Class::NamedRules
+            }
+            Requester::Rules => Class::PeerRules,
+        }
+    }
 }
 
 /// One past run.
@@ -89,6 +107,8 @@ pub struct Check {
 pub struct Terms {
     /// The rule that says so.
     pub rule: String,
+    /// How the asker stands.
+    pub class: Class,
     /// Who must agree.
     pub level: Level,
     /// How many distinct operators.
@@ -99,6 +119,8 @@ pub struct Terms {
     pub run_ms: u64,
     /// The operation that ends it safely.
     pub safe_state: String,
+    /// After how many milliseconds the evidence will be too old; `None` where none is needed.
+    pub fresh_for_ms: Option<u64>,
     /// Every check, all passed.
     pub checks: Vec<Check>,
 }
@@ -162,18 +184,16 @@ impl Policy {
             return self.uncovered(action);
         };
         let mut sheet = Sheet::default();
-        requester(&mut sheet, rule, request);
+        let class = request.class(Some(rule), own);
+        requester(&mut sheet, rule, request, class);
         params(&mut sheet, rule, action);
         let run_ms = duration(&mut sheet, rule, action);
-        evidence(&mut sheet, rule, request, own);
+        let fresh_for_ms = evidence(&mut sheet, rule, request, own);
         if let Some(hours) = rule.hours {
-            let inside = hours.contain(now);
-            let text = |m: u32| format!("{:02}:{:02}", m / 60, m % 60);
-            let window = format!("{} to {} UTC", text(hours.from_min), text(hours.to_min));
-            let result = if inside {
-                Ok(window)
+            let result = if hours.contain(now) {
+                Ok(hours.to_string())
             } else {
-                Err(format!("allowed only from {window}"))
+                Err(format!("allowed only from {hours}"))
             };
             sheet.check("hours", Code::PolicyDenied, result);
         }
@@ -209,20 +229,27 @@ impl Policy {
                 checks: sheet.checks,
             });
         }
-        let modelled = !request.taint.is_empty() || request.requester == Requester::Llm;
         Ruling::Allow(Terms {
             rule: rule.name.clone(),
-            level: if modelled {
-                rule.level.max(Level::L2)
-            } else {
+            class,
+            level: if class.is_automatic() {
                 rule.level
+            } else {
+                rule.level.max(Level::L2)
             },
             quorum: rule.quorum,
             deadline_ms: rule.deadline_ms,
             run_ms,
             safe_state: rule.safe_state.clone(),
+            fresh_for_ms,
             checks: sheet.checks,
         })
+    }
+
+    /// How the asker stands under the rule that covers the action.
+    pub fn class_of(&self, request: &Request<'_>, own: &DeviceId) -> Class {
+        let rule = self.rules().iter().find(|r| r.covers(request.action));
+        request.class(rule, own)
     }
 
     fn uncovered(&self, action: &Action) -> Ruling {
@@ -264,11 +291,13 @@ impl Policy {
     }
 }
 
-fn requester(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>) {
-    let result = if rule.requesters.contains(&request.requester) {
-        Ok(request.requester.to_string())
-    } else {
+fn requester(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, class: Class) {
+    let result = if !rule.requesters.contains(&request.requester) {
         Err(format!("{} may not ask for this", request.requester))
+    } else if rule.level == Level::L1 && !class.is_automatic() {
+        Ok(format!("{class}, so a person must approve"))
+    } else {
+        Ok(request.requester.to_string())
     };
     sheet.check("requester", Code::PolicyDenied, result);
 }
@@ -326,9 +355,15 @@ fn duration(sheet: &mut Sheet, rule: &Rule, action: &Action) -> u64 {
     ms.min(most)
 }
 
-fn evidence(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, own: &DeviceId) {
+/// Checks what the wish rests on; gives how long that will still be young enough.
+fn evidence(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, own: &DeviceId) -> Option<u64> {
     if rule.min_evidence == 0 {
-        return;
+        return None;
+    }
+    if request.evidence.is_empty() && rule.may_cite_nothing.contains(&request.requester) {
+        let none = "it cites no reading; whoever approves it judges without one".to_owned();
+        sheet.check("evidence", Code::EvidenceMissing, Ok(none));
+        return None;
     }
     let from = |e: &&EvidenceView| {
         rule.origins
@@ -340,10 +375,12 @@ fn evidence(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, own: &DeviceI
         .iter()
         .filter(|e| e.effective >= rule.min_tier)
         .collect();
-    let fresh = strong
+    let mut left: Vec<u64> = strong
         .iter()
-        .filter(|e| e.age_ms <= rule.max_evidence_age_ms)
-        .count();
+        .filter_map(|e| rule.max_evidence_age_ms.checked_sub(e.age_ms))
+        .collect();
+    left.sort_unstable_by(|a, b| b.cmp(a));
+    let fresh = left.len();
     let enough = |n: usize| n >= rule.min_evidence;
     let want = rule.min_evidence;
     let (code, result) = if enough(fresh) {
@@ -353,10 +390,14 @@ fn evidence(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, own: &DeviceI
         )
     } else if enough(strong.len()) {
         let age = rule.max_evidence_age_ms / 1_000;
+        let what = match request.phase {
+            Phase::Propose => "ask again with a newer reading",
+            Phase::Execute => "a new proposal with a newer reading is needed",
+        };
         (
             Code::EvidenceStale,
             Err(format!(
-                "{fresh} of {want} pieces of evidence are younger than {age} s"
+                "{fresh} of {want} pieces of evidence are younger than {age} s; {what}"
             )),
         )
     } else if enough(named.len()) {
@@ -372,12 +413,13 @@ fn evidence(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, own: &DeviceI
         (
             Code::EvidenceMissing,
             Err(format!(
-                "{} of {want} pieces of evidence from an allowed origin",
+                "{} of {want} pieces of evidence from an allowed origin; cite a reading that the wish rests on",
                 named.len()
             )),
         )
     };
     sheet.check("evidence", code, result);
+    want.checked_sub(1).and_then(|last| left.get(last).copied())
 }
 
 fn caps(

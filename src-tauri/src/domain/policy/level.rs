@@ -77,3 +77,58 @@ impl FromStr for Requester {
             .ok_or_else(|| format!("unknown requester {text:?}; use rules, person or llm"))
     }
 }
+
+/// How an asker stands at the executor, from the least entitled to the most. What a device says of
+/// itself proves nothing: the executor knows its own planner, and the policy names devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// A model, or something derived from one.
+    Model,
+    /// Says that it is a rule of a device which the policy does not name.
+    PeerRules,
+    /// A rule of a device which the policy names.
+    NamedRules,
+    /// A rule of this executor's own planner.
+    OwnRules,
+    /// A person.
+    Person,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Class; 5] = [
+        Class::Model,
+        Class::PeerRules,
+        Class::NamedRules,
+        Class::OwnRules,
+        Class::Person,
+    ];
+
+    /// The name as stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Model => "model",
+            Class::PeerRules => "peer-rules",
+            Class::NamedRules => "named-rules",
+            Class::OwnRules => "own-rules",
+            Class::Person => "person",
+        }
+    }
+
+    /// Whether L1 may act without a person for this asker.
+    pub fn is_automatic(self) -> bool {
+        matches!(self, Class::NamedRules | Class::OwnRules)
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Class::Model => "a model's wish",
+            Class::PeerRules => "a rule of a device that this rule does not name in `from`",
+            Class::NamedRules => "a rule of a device that this rule names",
+            Class::OwnRules => "a rule of this executor",
+            Class::Person => "a person's wish",
+        })
+    }
+}

@@ -6,19 +6,22 @@
 
 mod evaluate;
 mod level;
+mod lint;
 mod parse;
 mod rule;
+mod scope;
 mod selftest;
 mod starter;
 
 pub use evaluate::{Check, Denial, EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
-pub use level::{Level, Requester};
+pub use level::{Class, Level, Requester};
+pub use lint::{Finding, Offered};
 pub use parse::PolicyError;
 pub use rule::{Compare, Condition, Hours, Origin, ParamRule, Rule};
 pub use selftest::TestResult;
 pub use starter::STARTER_POLICY;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::base::Digest;
 use super::capability::Action;
@@ -70,13 +73,16 @@ impl Policy {
         &self.rules
     }
 
-    /// The metrics the first rule for an action looks at.
-    pub fn metrics_for(&self, action: &Action) -> BTreeSet<String> {
+    /// The metrics that the first rule for an action looks at, each with whether it is an L1
+    /// condition: a reason to act. What only an interlock looks at is none.
+    pub fn metrics_for(&self, action: &Action) -> BTreeMap<String, bool> {
         let rule = self.rules.iter().find(|r| r.covers(action));
-        rule.into_iter()
-            .flat_map(|r| r.interlocks.iter().chain(&r.conditions))
-            .map(|c| c.metric.clone())
-            .collect()
+        let mut metrics = BTreeMap::new();
+        if let Some(rule) = rule {
+            metrics.extend(rule.interlocks.iter().map(|c| (c.metric.clone(), false)));
+            metrics.extend(rule.conditions.iter().map(|c| (c.metric.clone(), true)));
+        }
+        metrics
     }
 }
 

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::rule::{Bounds, Caps, Compare, Condition, Hours, Origin, ParamRule, Rule};
+use super::rule::{
+    ANY_OPERATION, Bounds, Caps, Compare, Condition, Hours, Origin, ParamRule, Rule,
+};
+use super::scope::Scope;
 use super::selftest::{RawTest, Test};
 use super::{Level, Policy, Requester};
 use crate::domain::base::limits::{
-    ACTUATION_MAX_MS, NAME_MAX_BYTES, PARAMS_MAX, POLICY_ENTRIES_MAX,
+    ACTUATION_MAX_MS, NAME_MAX_BYTES, PARAMS_MAX, POLICY_ENTRIES_MAX, TRUST_LIST_MAX,
 };
-use crate::domain::base::{Digest, Tier};
-use crate::domain::capability::Pattern;
+use crate::domain::base::{DeviceId, Digest, Tier};
 
 /// Why a text is no policy.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +47,7 @@ struct RawPolicy {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRule {
-    name: String,
+    name: toml::Spanned<String>,
     capability: String,
     operations: Vec<String>,
     level: String,
@@ -58,6 +60,8 @@ struct RawRule {
     #[serde(default)]
     min_evidence: Option<usize>,
     #[serde(default)]
+    may_cite_nothing: Vec<String>,
+    #[serde(default)]
     min_tier: Option<String>,
     #[serde(default)]
     max_evidence_age_sec: Option<u64>,
@@ -65,6 +69,8 @@ struct RawRule {
     origins: Option<Vec<String>>,
     #[serde(default)]
     requesters: Option<Vec<String>>,
+    #[serde(default)]
+    from: Vec<String>,
     #[serde(default)]
     params: BTreeMap<String, RawParam>,
     #[serde(default)]
@@ -97,6 +103,8 @@ struct RawParam {
 struct RawHours {
     from: String,
     to: String,
+    #[serde(default)]
+    zone: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -165,7 +173,7 @@ impl Policy {
         let rules = raw
             .rule
             .into_iter()
-            .map(rule)
+            .map(|raw| rule(raw, text))
             .collect::<Result<Vec<_>, _>>()?;
         let mut names = BTreeSet::new();
         if let Some(twice) = rules.iter().find(|r| !names.insert(r.name.as_str())) {
@@ -187,10 +195,12 @@ impl Policy {
     }
 }
 
-fn rule(raw: RawRule) -> Result<Rule, PolicyError> {
-    let place = format!("rule {:?}", raw.name);
+fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
+    let before = text.get(..raw.name.span().start).unwrap_or_default();
+    let line = before.lines().count().max(1);
+    let place = format!("rule {:?}", raw.name.get_ref());
     let at = Place(&place);
-    let capability: Pattern = raw
+    let capability: Scope = raw
         .capability
         .parse()
         .map_err(|e| at.bad(format!("capability: {e}")))?;
@@ -243,12 +253,13 @@ fn rule(raw: RawRule) -> Result<Rule, PolicyError> {
         ));
     }
     Ok(Rule {
-        name: at.name("name", &raw.name)?,
+        name: at.name("name", raw.name.get_ref())?,
+        line,
         capability,
         operations: raw
             .operations
             .iter()
-            .map(|o| at.name("operations", o))
+            .map(|o| operation(&at, o))
             .collect::<Result<_, _>>()?,
         level,
         quorum,
@@ -256,6 +267,7 @@ fn rule(raw: RawRule) -> Result<Rule, PolicyError> {
         safe_state: at.name("safe_state", &raw.safe_state)?,
         duration_param: raw.duration_param,
         min_evidence: raw.min_evidence.unwrap_or(0).min(16),
+        may_cite_nothing: may_cite_nothing(&at, &raw.may_cite_nothing)?,
         min_tier: tier(&at, raw.min_tier)?,
         max_evidence_age_ms: raw
             .max_evidence_age_sec
@@ -270,6 +282,7 @@ fn rule(raw: RawRule) -> Result<Rule, PolicyError> {
             })
             .transpose()?,
         requesters: requesters(&at, raw.requesters, level)?,
+        from: from(&at, &raw.from, level)?,
         params,
         hours: raw.hours.map(|h| hours(&at, &h)).transpose()?,
         caps: Caps {
@@ -281,6 +294,42 @@ fn rule(raw: RawRule) -> Result<Rule, PolicyError> {
         interlocks: self::conditions(&at, "interlock", raw.interlock)?,
         conditions,
     })
+}
+
+fn may_cite_nothing(at: &Place<'_>, list: &[String]) -> Result<BTreeSet<Requester>, PolicyError> {
+    list.iter()
+        .map(|text| match text.parse().map_err(|e: String| at.bad(e))? {
+            Requester::Rules => Err(at.bad(
+                "may_cite_nothing may hold person and llm; a rule rests on the reading that made it fire",
+            )),
+            asker => Ok(asker),
+        })
+        .collect()
+}
+
+/// An operation's name, or `*` for every one; a pattern would match nothing.
+fn operation(at: &Place<'_>, text: &str) -> Result<String, PolicyError> {
+    if text != ANY_OPERATION && text.contains('*') {
+        return Err(at.bad(format!(
+            "operations: {text:?} names no operation; write each one, or \"*\" for all"
+        )));
+    }
+    at.name("operations", text)
+}
+
+fn from(at: &Place<'_>, list: &[String], level: Level) -> Result<BTreeSet<DeviceId>, PolicyError> {
+    if !list.is_empty() && level != Level::L1 {
+        return Err(at.bad("from names devices whose rules may act at L1; at another level a person approves anyway, so leave it out"));
+    }
+    if list.len() > TRUST_LIST_MAX {
+        return Err(at.bad(format!("from may name at most {TRUST_LIST_MAX} devices")));
+    }
+    list.iter()
+        .map(|id| {
+            id.parse()
+                .map_err(|e| at.bad(format!("from must hold device ids: {e}")))
+        })
+        .collect()
 }
 
 fn requesters(
@@ -367,9 +416,34 @@ fn hours(at: &Place<'_>, raw: &RawHours) -> Result<Hours, PolicyError> {
         let (h, m): (u32, u32) = (h.parse().ok()?, m.parse().ok()?);
         (h < 24 && m < 60 && text.len() == 5).then_some(h * 60 + m)
     };
+    let zone = match raw.zone.as_deref() {
+        None | Some("UTC") => Some(0),
+        Some(text) => {
+            let (sign, rest) = match text.split_at_checked(1) {
+                Some(("+", rest)) => (1, rest),
+                Some(("-", rest)) => (-1, rest),
+                _ => (0, ""),
+            };
+            let ahead = minute(rest).and_then(|m| i32::try_from(m).ok());
+            ahead
+                .filter(|m| sign != 0 && *m <= 14 * 60)
+                .map(|m| sign * m)
+        }
+    };
+    let Some(zone_min) = zone else {
+        return Err(at.bad(
+            "hours: zone must be UTC or an offset such as +02:00; names of zones are not known, and summer time is not followed",
+        ));
+    };
     match (minute(&raw.from), minute(&raw.to)) {
-        (Some(from_min), Some(to_min)) if from_min != to_min => Ok(Hours { from_min, to_min }),
-        _ => Err(at.bad("hours need from and to as HH:MM (UTC), and they must differ")),
+        (Some(from_min), Some(to_min)) if from_min != to_min => Ok(Hours {
+            from_min,
+            to_min,
+            zone_min,
+        }),
+        _ => Err(at.bad(
+            "hours need from and to as HH:MM, and they must differ; zone says in which time zone, UTC without it",
+        )),
     }
 }
 

@@ -1,21 +1,28 @@
 //! What a rule is, once it has been read and found sound.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde_json::Value;
 
+use super::scope::Scope;
 use super::{Level, Requester};
 use crate::domain::base::{DeviceId, Tier, TimeMs};
-use crate::domain::capability::{Action, Pattern};
+use crate::domain::capability::Action;
+
+/// The word for every operation.
+pub const ANY_OPERATION: &str = "*";
 
 /// One rule: what it allows, within which bounds, and who must agree.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// Its name, unique in the policy.
     pub name: String,
+    /// The line of the policy file where it begins.
+    pub line: usize,
     /// The actuators it covers.
-    pub capability: Pattern,
-    /// The operations it covers.
+    pub capability: Scope,
+    /// The operations it covers; `*` covers every one.
     pub operations: Vec<String>,
     /// Who must agree.
     pub level: Level,
@@ -29,6 +36,8 @@ pub struct Rule {
     pub duration_param: Option<String>,
     /// How many admissible pieces of evidence are needed.
     pub min_evidence: usize,
+    /// Askers whose wish may cite nothing; a person judges it then. What a wish cites must be good.
+    pub may_cite_nothing: BTreeSet<Requester>,
     /// The weakest effective tier of evidence that counts.
     pub min_tier: Tier,
     /// The oldest evidence that counts, in milliseconds.
@@ -39,7 +48,9 @@ pub struct Rule {
     pub requesters: BTreeSet<Requester>,
     /// The parameters there are; others are refused.
     pub params: BTreeMap<String, ParamRule>,
-    /// When it applies, UTC; `None` is always.
+    /// Devices whose rules count at L1 like this executor's own.
+    pub from: BTreeSet<DeviceId>,
+    /// When it applies; `None` is always.
     pub hours: Option<Hours>,
     /// How often and how long in all.
     pub caps: Caps,
@@ -52,7 +63,8 @@ pub struct Rule {
 impl Rule {
     /// Whether the rule is the one for an action.
     pub fn covers(&self, action: &Action) -> bool {
-        self.capability.matches(&action.target) && self.operations.contains(&action.operation)
+        let known = |o: &String| *o == action.operation || o == ANY_OPERATION;
+        self.capability.matches(&action.target) && self.operations.iter().any(known)
     }
 }
 
@@ -122,19 +134,37 @@ impl Bounds {
     }
 }
 
-/// Minutes of the day, UTC; `from` included, `to` not. `from` after `to` wraps over midnight.
+/// Minutes of the day in a fixed time zone; `from` included, `to` not. `from` after `to` wraps over
+/// midnight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hours {
     /// First minute of the day.
     pub from_min: u32,
     /// Minute of the day it ends.
     pub to_min: u32,
+    /// How far the zone is ahead of UTC, in minutes; a fixed offset, so summer time is not followed.
+    pub zone_min: i32,
+}
+
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clock = |m: u32| format!("{:02}:{:02}", m / 60, m % 60);
+        write!(f, "{} to {} UTC", clock(self.from_min), clock(self.to_min))?;
+        match self.zone_min {
+            0 => Ok(()),
+            zone => {
+                let sign = if zone < 0 { '-' } else { '+' };
+                write!(f, "{sign}{}", clock(zone.unsigned_abs()))
+            }
+        }
+    }
 }
 
 impl Hours {
     /// Whether `now` lies within.
     pub fn contain(self, now: TimeMs) -> bool {
-        let minute = u32::try_from(now.0 / 60_000 % 1_440).unwrap_or(0);
+        let utc = i32::try_from(now.0 / 60_000 % 1_440).unwrap_or(0);
+        let minute = (utc + self.zone_min).rem_euclid(1_440).unsigned_abs();
         if self.from_min <= self.to_min {
             (self.from_min..self.to_min).contains(&minute)
         } else {

@@ -20,6 +20,8 @@ pub(super) struct RawTest {
     pub(super) name: String,
     requester: String,
     #[serde(default)]
+    from: Option<String>,
+    #[serde(default)]
     tainted: bool,
     target: String,
     operation: String,
@@ -73,6 +75,7 @@ struct RawEvidence {
 pub(super) struct Test {
     name: String,
     requester: Requester,
+    from: DeviceId,
     tainted: bool,
     action: Action,
     at: TimeMs,
@@ -149,6 +152,7 @@ impl Test {
         };
         Ok(Test {
             requester: raw.requester.parse()?,
+            from: origin(raw.from.as_deref()).map_err(|e| e.replace("origin", "from"))?,
             tainted: raw.tainted,
             action: Action::new(target, &raw.operation, raw.params).map_err(|e| e.to_string())?,
             at,
@@ -213,6 +217,7 @@ impl Policy {
         let request = Request {
             action: &test.action,
             requester: test.requester,
+            from: &test.from,
             taint: &taint,
             evidence: &test.evidence,
             phase: Phase::Propose,

@@ -4,18 +4,27 @@
 pub const STARTER_POLICY: &str = r#"# What this executor allows. Whatever no rule names is denied.
 # Change it, then run `clawmesh-node policy test`; a running node takes the file when its tests pass
 # and keeps the last good policy when they do not.
+#
+# The first rule that covers actuator and operation decides, so write the stricter one first. In
+# `capability`, `*` inside covers one segment and `*` or `**` at the end everything behind it;
+# operations = ["*"] covers every operation.
 version = 1
 
 [[rule]]
 name = "water"
 capability = "actuator:mock:valve-*"
 operations = ["open"]
-level = "L2"                     # one operator must approve
+level = "L2"                     # one operator must approve; L3: two; L1: nobody, only for rules of this
+                                 # node's own planner and of the devices in from = ["<device id>"], and
+                                 # only with conditions that this node itself sees
+#hours = { from = "06:00", to = "20:00", zone = "+02:00" }   # a fixed offset; UTC without zone
 safe_state = "close"             # what ends every run, also after a crash
 deadline_sec = 20                # the valve never stays open longer
 duration_param = "durationSec"   # how long the asker wants it open, in seconds
-max_evidence_age_sec = 120
-min_evidence = 1
+max_evidence_age_sec = 900       # how old the cited reading may be when the valve moves; a proposal
+                                 # waits no longer than that
+min_evidence = 1                 # cited readings; what an interlock looks at does not count
+may_cite_nothing = ["person", "llm"]   # a typed wish or a gen-1 command; the person who approves judges
 min_tier = "T2"
 
 [rule.params.durationSec]
@@ -118,9 +127,19 @@ target = "actuator:mock:valve-1"
 operation = "open"
 params = { durationSec = 10 }
 facts = [{ metric = "tank.level", value = 80.0 }]
-evidence = [{ tier = "T2", age_sec = 600 }]
+evidence = [{ tier = "T2", age_sec = 1800 }]
 expect = "deny"
 because = "EVIDENCE_STALE"
+
+[[test]]
+name = "not by a rule without a reading"
+requester = "rules"
+target = "actuator:mock:valve-1"
+operation = "open"
+params = { durationSec = 10 }
+facts = [{ metric = "tank.level", value = 80.0 }]
+expect = "deny"
+because = "EVIDENCE_MISSING"
 
 [[test]]
 name = "nothing else moves"

@@ -42,10 +42,25 @@ fn action(operation: &str, params: serde_json::Value) -> Action {
     Action::new(target, operation, params).unwrap()
 }
 
+fn peer() -> DeviceId {
+    DeviceId::of_public_key(&[4; 32])
+}
+
 fn ask(
     policy: &Policy,
     action: &Action,
     requester: Requester,
+    tainted: bool,
+    facts: Vec<Fact>,
+) -> Ruling {
+    ask_from(policy, action, requester, &own(), tainted, facts)
+}
+
+fn ask_from(
+    policy: &Policy,
+    action: &Action,
+    requester: Requester,
+    from: &DeviceId,
     tainted: bool,
     facts: Vec<Fact>,
 ) -> Ruling {
@@ -63,6 +78,7 @@ fn ask(
     let request = Request {
         action,
         requester,
+        from,
         taint: &taint,
         evidence: &evidence,
         phase: Phase::Propose,
@@ -220,6 +236,7 @@ fn caps_count_past_runs() {
     let request = Request {
         action: &open,
         requester: Requester::Rules,
+        from: &own(),
         taint: &taint,
         evidence: &[],
         phase: Phase::Execute,
@@ -260,6 +277,7 @@ fn hours_wrap_over_midnight() {
     let night = Hours {
         from_min: 22 * 60,
         to_min: 4 * 60,
+        zone_min: 0,
     };
     let at = |h: u64| TimeMs(h * 3_600_000);
     assert!(
@@ -268,6 +286,170 @@ fn hours_wrap_over_midnight() {
             && !night.contain(at(4))
             && !night.contain(at(12))
     );
+    // Two hours ahead of UTC it is night from 20 to 2 o'clock UTC.
+    let east = Hours {
+        zone_min: 120,
+        ..night
+    };
+    assert!(east.contain(at(20)) && east.contain(at(1)) && !east.contain(at(2)));
+    assert_eq!(east.to_string(), "22:00 to 04:00 UTC+02:00");
+    let west = Hours {
+        zone_min: -210,
+        ..night
+    };
+    assert_eq!(west.to_string(), "22:00 to 04:00 UTC-03:30");
+}
+
+#[test]
+fn hours_are_in_the_zone_that_is_written_and_shown_with_it() {
+    let policy = |zone: &str| {
+        let hours =
+            format!("hours = {{ from = \"11:30\", to = \"12:30\"{zone} }}\n[[rule.condition]]");
+        load(&L1.replace("[[rule.condition]]", &hours))
+    };
+    let open = action("open", json!({}));
+    let dry = || vec![fact("moisture", 10.0, SignatureState::Verified)];
+    let ruling = |zone: &str| {
+        let policy = policy(zone).unwrap();
+        ask(&policy, &open, Requester::Rules, false, dry())
+    };
+    let Ruling::Allow(terms) = ruling("") else {
+        panic!("it is noon UTC")
+    };
+    let shown = terms.checks.iter().find(|c| c.name == "hours").unwrap();
+    assert_eq!(shown.detail, "11:30 to 12:30 UTC");
+    let Ruling::Deny(denial) = ruling(", zone = \"+02:00\"") else {
+        panic!("it is two in the afternoon there")
+    };
+    assert!(denial.message.contains("UTC+02:00"), "{}", denial.message);
+    for wrong in ["Europe/Berlin", "local", "+15:00", "+2", "02:00"] {
+        let error = policy(&format!(", zone = \"{wrong}\""))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("zone"), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn l1_is_for_this_nodes_rules_and_for_the_devices_that_the_rule_names() {
+    let named = L1.replace(
+        "deadline_sec = 10",
+        &format!("deadline_sec = 10\nfrom = [\"{}\"]", peer()),
+    );
+    let open = action("open", json!({}));
+    let level = |text: &str, requester, from: &DeviceId, tainted| {
+        let facts = vec![fact("moisture", 10.0, SignatureState::Verified)];
+        match ask_from(&load(text).unwrap(), &open, requester, from, tainted, facts) {
+            Ruling::Allow(terms) => (terms.level, terms.class),
+            Ruling::Deny(denial) => panic!("{denial:?}"),
+        }
+    };
+    let (l1, l2, rules) = (Level::L1, Level::L2, Requester::Rules);
+    assert_eq!(level(L1, rules, &own(), false), (l1, Class::OwnRules));
+    assert_eq!(level(L1, rules, &peer(), false), (l2, Class::PeerRules));
+    assert_eq!(
+        level(&named, rules, &peer(), false),
+        (l1, Class::NamedRules)
+    );
+    assert_eq!(level(&named, rules, &peer(), true), (l2, Class::Model));
+    assert_eq!(
+        level(&named, Requester::Llm, &peer(), false),
+        (l2, Class::Model)
+    );
+    let other = DeviceId::of_public_key(&[5; 32]);
+    assert_eq!(level(&named, rules, &other, false), (l2, Class::PeerRules));
+    let anybody = named.replace("[\"rules\", \"llm\"]", "[\"rules\", \"person\", \"llm\"]");
+    for from in [own(), peer()] {
+        let found = level(&anybody, Requester::Person, &from, false);
+        assert_eq!(
+            found,
+            (l2, Class::Person),
+            "a typed wish is no verification"
+        );
+    }
+    let at_l2 = named.replace("level = \"L1\"", "level = \"L2\"");
+    assert!(load(&at_l2).unwrap_err().to_string().contains("from"));
+}
+
+/// Rules of one line each: name, capability, operations, level.
+fn rules(list: &[(&str, &str, &str, &str)]) -> Policy {
+    let rule = |(name, capability, operations, level): &(&str, &str, &str, &str)| {
+        format!(
+            "[[rule]]\nname = \"{name}\"\ncapability = \"{capability}\"\noperations = [{operations}]\n\
+             level = \"{level}\"\nsafe_state = \"close\"\ndeadline_sec = 5\n"
+        )
+    };
+    let text: String = list.iter().map(rule).collect();
+    load(&format!("version = 1\n{text}")).unwrap()
+}
+
+#[test]
+fn a_rule_that_is_never_reached_and_a_weaker_one_before_a_stronger_are_told_with_their_lines() {
+    let faults = |list: &[(&str, &str, &str, &str)]| rules(list).faults(&[]);
+    let all = ("all", "actuator:*", "\"*\"", "L2");
+    let valve = ("valve", "actuator:mock:valve-*", "\"open\"", "L3");
+    let found = faults(&[all, valve]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("line 10, rule \"valve\"") && found[0].contains("never be reached"),
+        "{found:?}"
+    );
+    assert_eq!(
+        faults(&[valve, all]),
+        [""; 0],
+        "the narrower rule first is an exception"
+    );
+    let relaxed = ("valve", "actuator:mock:valve-*", "\"open\"", "L2");
+    let strict = ("all", "actuator:*", "\"*\"", "L3");
+    assert_eq!(
+        faults(&[relaxed, strict]),
+        [""; 0],
+        "also where it is the weaker one"
+    );
+    let some = ("some", "actuator:mock:valve-1", "\"open\", \"close\"", "L2");
+    let found = faults(&[("one", "actuator:mock:*", "\"open\"", "L2"), some]);
+    assert!(found[0].contains("never reached for \"open\""), "{found:?}");
+    let found = faults(&[
+        ("north", "actuator:*:valve-1", "\"open\"", "L2"),
+        ("mock", "actuator:mock:*", "\"open\"", "L3"),
+    ]);
+    assert!(found[0].contains("weaker rule \"north\""), "{found:?}");
+    assert_eq!(load(STARTER_POLICY).unwrap().faults(&[]), [""; 0]);
+}
+
+#[test]
+fn operations_are_known_to_an_actuator_or_all_of_them() {
+    let offered: Vec<Offered> = vec![(
+        "actuator:mock:valve-1".parse().unwrap(),
+        vec!["open".to_owned(), "close".to_owned()],
+    )];
+    let found =
+        |operations: &str| rules(&[("a", "actuator:mock:*", operations, "L2")]).faults(&offered);
+    assert_eq!(found("\"open\""), [""; 0]);
+    assert_eq!(found("\"*\""), [""; 0]);
+    assert!(found("\"open\", \"opne\"")[0].contains("opne"));
+    let elsewhere = rules(&[("a", "actuator:crane:*", "\"lift\"", "L2")]).faults(&offered);
+    assert_eq!(
+        elsewhere, [""; 0],
+        "what this node does not have it cannot judge"
+    );
+    let policy = rules(&[("a", "actuator:mock:*", "\"*\"", "L2")]);
+    assert!(policy.rules()[0].covers(&action("anything", json!({}))));
+    let error = load(&L1.replace("[\"open\"]", "[\"op*\"]"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("op*"), "{error}");
+}
+
+#[test]
+fn the_evidence_tells_how_long_the_proposal_may_wait() {
+    let policy = load(STARTER_POLICY).unwrap();
+    let open = action("open", json!({"durationSec": 5}));
+    let facts = vec![fact("tank.level", 50.0, SignatureState::Verified)];
+    let Ruling::Allow(terms) = ask(&policy, &open, Requester::Person, false, facts) else {
+        panic!("denied")
+    };
+    assert_eq!(terms.fresh_for_ms, Some(899_000));
 }
 
 proptest! {

@@ -4,6 +4,7 @@
 //! digest (invariant I5). Its state lives beside it in the store.
 
 pub mod record;
+pub mod standing;
 pub mod status;
 
 pub use record::{Evidence, ProposalRecord, RequestedBy, SignedProposal};

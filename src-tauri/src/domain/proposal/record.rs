@@ -46,8 +46,17 @@ pub struct Evidence {
     pub taint: BTreeSet<Taint>,
     /// When it was sensed.
     pub sensed_at: TimeMs,
-    /// How old it was when the proposal was minted, in milliseconds.
+    /// How old it was when the proposal was minted, in milliseconds: the larger of the time since it
+    /// was sensed and the time since the executor had it.
     pub age_ms: u64,
+    /// Whether it is only what an interlock looks at. That is shown, and is no evidence for the wish.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub interlock: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for a reference
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Evidence {

@@ -1,5 +1,8 @@
-//! From a capability to the node that has it: local first, then an exact match, then the nearest
-//! pattern, ties to the lowest device id (gen-1 §9).
+//! From a wish to the executor that acts: the one that is named, the one its evidence comes from, or
+//! the only one there is. Several that fit are never chosen between by chance: the wish is refused
+//! with the choice, because two nodes of one image offer the same actuator over different beds.
+
+use std::collections::BTreeSet;
 
 use super::base::{Code, DeviceId, Refusal};
 use super::capability::{Capability, Pattern};
@@ -9,12 +12,33 @@ use super::capability::{Capability, Pattern};
 pub struct Candidate<'a> {
     /// The device.
     pub device: &'a DeviceId,
+    /// Its name for people.
+    pub name: &'a str,
     /// What it says it offers.
     pub capabilities: &'a [String],
-    /// Whether it is this node.
-    pub local: bool,
-    /// Whether we hold a link to it now.
-    pub reachable: bool,
+    /// The zones it has readings of.
+    pub zones: BTreeSet<&'a str>,
+}
+
+impl Candidate<'_> {
+    fn shown(&self) -> String {
+        format!("{} ({})", self.name, self.device.short())
+    }
+}
+
+/// What is looked for.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// The actuator.
+    pub target: &'a Capability,
+    /// The executor the asker names.
+    pub executor: Option<&'a DeviceId>,
+    /// The zone the asker names.
+    pub zone: Option<&'a str>,
+    /// The devices that the cited evidence comes from.
+    pub origins: &'a [DeviceId],
+    /// The zones that the cited evidence is about.
+    pub evidence_zones: &'a [String],
 }
 
 fn score(offered: &str, wanted: &Capability) -> u8 {
@@ -33,90 +57,188 @@ fn score(offered: &str, wanted: &Capability) -> u8 {
     u8::from(pattern.is_ok_and(|p| p.matches(wanted)))
 }
 
-/// Finds the node for a capability.
+/// Finds the executor for a wish, whether or not it can be reached now: a wish waits for its executor
+/// instead of going to another.
 ///
 /// # Errors
-/// `UNKNOWN_TARGET` if nobody offers it, `EXECUTOR_UNREACHABLE` if only absent nodes do.
+/// `UNKNOWN_TARGET` if nobody offers it, or not the named executor or zone; `TARGET_AMBIGUOUS` with
+/// the choice if several fit.
 pub fn route<'a>(
-    wanted: &Capability,
+    wanted: &Wanted<'_>,
     candidates: &[Candidate<'a>],
 ) -> Result<&'a DeviceId, Refusal> {
-    let best = candidates
+    let target = wanted.target;
+    let unknown = |why: String| Err(Refusal::new(Code::UnknownTarget, why));
+    let fit = |c: &Candidate<'a>| {
+        let fits = c.capabilities.iter().map(|offered| score(offered, target));
+        fits.max().unwrap_or(0)
+    };
+    if let Some(executor) = wanted.executor {
+        return match candidates.iter().find(|c| c.device == executor) {
+            Some(c) if fit(c) > 0 => Ok(c.device),
+            Some(c) => unknown(format!("{} does not offer {target}", c.shown())),
+            None => unknown(format!(
+                "device {} is not known here, so nothing says that it offers {target}",
+                executor.short()
+            )),
+        };
+    }
+    // What says exactly this comes before what says it in general.
+    let best = candidates.iter().map(fit).max().unwrap_or(0);
+    let mut fits: Vec<&Candidate<'a>> = candidates
         .iter()
-        .filter_map(|c| {
-            let fit = c
-                .capabilities
+        .filter(|c| best > 0 && fit(c) == best)
+        .collect();
+    if fits.is_empty() {
+        return unknown(format!(
+            "no node known here offers {target}; check the spelling, or whether its node has ever connected"
+        ));
+    }
+    if let Some(zone) = wanted.zone {
+        fits.retain(|c| c.zones.contains(zone));
+        if fits.is_empty() {
+            return unknown(format!(
+                "no node that offers {target} has readings of zone {zone:?}"
+            ));
+        }
+    }
+    narrow(&mut fits, |c| wanted.origins.contains(c.device));
+    if fits.len() > 1 {
+        narrow(&mut fits, |c| {
+            wanted
+                .evidence_zones
                 .iter()
-                .map(|offered| score(offered, wanted))
-                .max()
-                .unwrap_or(0);
-            (fit > 0).then_some((c, fit))
-        })
-        .max_by(|(a, fit_a), (b, fit_b)| {
-            (a.reachable, a.local, fit_a)
-                .cmp(&(b.reachable, b.local, fit_b))
-                .then(b.device.cmp(a.device))
+                .any(|z| c.zones.contains(z.as_str()))
         });
-    match best {
-        None => Err(Refusal::new(
-            Code::UnknownTarget,
-            format!(
-                "no node known here offers {wanted}; check the spelling, or whether its node has ever connected"
-            ),
-        )),
-        Some((c, _)) if !c.reachable => Err(Refusal::new(
-            Code::ExecutorUnreachable,
-            format!(
-                "device {} offers {wanted} but is not connected",
-                c.device.short()
-            ),
-        )),
-        Some((c, _)) => Ok(c.device),
+    }
+    match fits.as_slice() {
+        [one] => Ok(one.device),
+        several => {
+            let choice: Vec<String> = several.iter().take(8).map(|c| c.shown()).collect();
+            Err(Refusal::new(
+                Code::TargetAmbiguous,
+                format!(
+                    "{} nodes offer {target}: {}; name the executor or its zone",
+                    several.len(),
+                    choice.join(", ")
+                ),
+            ))
+        }
+    }
+}
+
+/// Keeps those that hold, if any does.
+fn narrow<'a, 'b>(fits: &mut Vec<&'b Candidate<'a>>, holds: impl Fn(&Candidate<'a>) -> bool) {
+    if fits.iter().any(|c| holds(c)) {
+        fits.retain(|c| holds(c));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn id(n: u8) -> DeviceId {
+        DeviceId::of_public_key(&[n; 32])
+    }
+
+    fn caps(c: &str) -> Vec<String> {
+        vec![c.to_owned()]
+    }
+
     #[test]
-    fn local_then_exact_then_prefix_then_pattern() {
-        let ids: Vec<DeviceId> = (0..4u8)
-            .map(|n| DeviceId::of_public_key(&[n; 32]))
-            .collect();
-        let caps = |c: &str| vec![c.to_owned()];
+    fn what_is_exact_comes_before_what_is_general_and_the_name_before_all() {
+        let ids: Vec<DeviceId> = (0..4u8).map(id).collect();
         let (exact, prefix, pattern) = (
             caps("actuator:mock:valve-1"),
             caps("actuator:mock"),
             caps("actuator:*"),
         );
-        let wanted: Capability = "actuator:mock:valve-1".parse().unwrap();
-        let c = |i: usize, capabilities, local, reachable| Candidate {
+        let c = |i: usize, capabilities| Candidate {
             device: &ids[i],
+            name: "n",
             capabilities,
-            local,
-            reachable,
+            zones: BTreeSet::new(),
+        };
+        let all = [c(0, &prefix), c(1, &exact), c(2, &pattern)];
+        let target: Capability = "actuator:mock:valve-1".parse().unwrap();
+        let mut wanted = Wanted {
+            target: &target,
+            executor: None,
+            zone: None,
+            origins: &[],
+            evidence_zones: &[],
+        };
+        assert_eq!(route(&wanted, &all), Ok(&ids[1]));
+        wanted.executor = Some(&ids[2]);
+        assert_eq!(route(&wanted, &all), Ok(&ids[2]));
+        wanted.executor = Some(&ids[3]);
+        let code = |wanted: &Wanted<'_>| route(wanted, &all).unwrap_err().code;
+        assert_eq!(code(&wanted), Code::UnknownTarget);
+        let other: Capability = "actuator:pump:main".parse().unwrap();
+        wanted = Wanted {
+            target: &other,
+            executor: Some(&ids[1]),
+            ..wanted
+        };
+        assert_eq!(code(&wanted), Code::UnknownTarget);
+    }
+
+    #[test]
+    fn a_wish_stays_with_its_evidence_and_is_never_sent_by_chance() {
+        let (ids, offered) = ([id(1), id(2), id(3)], caps("actuator:mock:valve-1"));
+        let node = |n: usize, name, zones: &[&'static str]| Candidate {
+            device: &ids[n],
+            name,
+            capabilities: &offered,
+            zones: zones.iter().copied().collect(),
         };
         let all = [
-            c(0, &prefix, false, true),
-            c(1, &exact, false, true),
-            c(2, &pattern, false, true),
+            node(0, "north", &["a", "roof"]),
+            node(1, "south", &["b", "roof"]),
+            node(2, "west", &[]),
         ];
-        assert_eq!(route(&wanted, &all), Ok(&ids[1]));
-        let with_local = [all[1].clone(), c(3, &pattern, true, true)];
-        assert_eq!(route(&wanted, &with_local), Ok(&ids[3]));
-        assert_eq!(
-            route(&wanted, &[c(0, &exact, false, false)])
-                .unwrap_err()
-                .code,
-            Code::ExecutorUnreachable
-        );
-        let other: Capability = "actuator:pump:main".parse().unwrap();
-        assert_eq!(
-            route(&other, &[c(0, &exact, false, true)])
-                .unwrap_err()
-                .code,
-            Code::UnknownTarget
-        );
+        let target: Capability = "actuator:mock:valve-1".parse().unwrap();
+        let plain = Wanted {
+            target: &target,
+            executor: None,
+            zone: None,
+            origins: &[],
+            evidence_zones: &[],
+        };
+        let refusal = route(&plain, &all).unwrap_err();
+        assert_eq!(refusal.code, Code::TargetAmbiguous);
+        assert!(refusal.message.contains("north") && refusal.message.contains("south"));
+        for n in 0..3 {
+            let origins = [ids[n].clone()];
+            let cited = Wanted {
+                origins: &origins,
+                ..plain.clone()
+            };
+            assert_eq!(route(&cited, &all), Ok(&ids[n]));
+        }
+        let both = [ids[0].clone(), ids[1].clone()];
+        let cited = Wanted {
+            origins: &both,
+            ..plain.clone()
+        };
+        assert_eq!(route(&cited, &all).unwrap_err().code, Code::TargetAmbiguous);
+        // A sensor of its own in zone b; and a zone that two of them have.
+        let (sensor, b, roof) = ([id(9)], ["b".to_owned()], ["roof".to_owned()]);
+        let cited = |zones| Wanted {
+            origins: &sensor,
+            evidence_zones: zones,
+            ..plain.clone()
+        };
+        assert_eq!(route(&cited(&b), &all), Ok(&ids[1]));
+        let code = |wanted: &Wanted<'_>| route(wanted, &all).unwrap_err().code;
+        assert_eq!(code(&cited(&roof)), Code::TargetAmbiguous);
+        let named = |zone| Wanted {
+            zone: Some(zone),
+            ..plain.clone()
+        };
+        assert_eq!(route(&named("a"), &all), Ok(&ids[0]));
+        assert_eq!(code(&named("c")), Code::UnknownTarget);
     }
 }

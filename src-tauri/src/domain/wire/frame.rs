@@ -377,7 +377,7 @@ fn trust(members: &Map<String, Value>) -> Result<(Vec<EvidenceSource>, Tier), Re
     let sources = match trust.get("evidence_sources") {
         Some(list @ Value::Array(items)) if !items.is_empty() && items.len() <= TRUST_LIST_MAX => {
             Vec::<EvidenceSource>::deserialize(list).map_err(|_| {
-                bad("trust.evidence_sources may hold llm, sensor, device, human and mixed")
+                bad("trust.evidence_sources may hold texts only: llm, sensor, device, human, mixed")
             })?
         }
         _ => {

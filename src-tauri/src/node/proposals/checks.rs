@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{estop, evaluate_now, open};
+use super::{cited, estop, evaluate_now, open};
 use crate::adapters::store::{StoreError, proposals};
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::policy::{Check, Ruling};
+use crate::domain::proposal::ProposalRecord;
 use crate::node::links::LinkHandle;
 use crate::node::shared::{Shared, clock_trusted, store_refusal};
 
@@ -90,7 +91,10 @@ fn look(
     };
     add("clock", trusted, clock.to_owned());
     let mut denied = None;
-    match evaluate_now(shared, conn, signed.record(), now)? {
+    let (looked, ruling) = evaluate_now(shared, conn, signed.record(), now)?;
+    checks.extend(looked.into_iter().map(|(_, check)| check));
+    checks.push(places(shared, signed.record()));
+    match ruling {
         Ruling::Allow(terms) => checks.extend(terms.checks),
         Ruling::Deny(denial) => {
             denied = Some(denial.message);
@@ -105,6 +109,36 @@ fn look(
         checks,
         at: now,
     })
+}
+
+/// Where the evidence comes from. That of another device is told, and of one that has such an actuator
+/// itself above all: the wish may be about its place and not about this one.
+fn places(shared: &Shared, record: &ProposalRecord) -> Check {
+    let offers = shared.known_capabilities();
+    let elsewhere: Vec<String> = cited(&record.evidence)
+        .filter(|e| e.origin != *shared.own_id())
+        .map(|e| {
+            let target = record.target.as_str();
+            let has = offers
+                .get(&e.origin)
+                .is_some_and(|list| list.iter().any(|c| c == target));
+            let also = if has {
+                ", which has such an actuator itself: is this the right place?"
+            } else {
+                ""
+            };
+            format!("{} is from device {}{also}", e.summary, e.origin.short())
+        })
+        .collect();
+    let detail = match elsewhere.is_empty() {
+        true => "all of it is this executor's own".to_owned(),
+        false => format!("not this executor's own: {}", elsewhere.join("; ")),
+    };
+    Check {
+        name: "place of the evidence".to_owned(),
+        passed: true,
+        detail,
+    }
 }
 
 /// Asks the executor at the other end of a link.

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Standing, execute, gate, open, refused, step};
 use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, approvals, operators, proposals, records};
-use crate::domain::base::limits::{COMMAND_AGE_MAX_MS, OPERATOR_CONFIRM_MAX_AGE_MS};
+use crate::domain::base::limits::{DECISION_VALID_MS, OPERATOR_CONFIRM_MAX_AGE_MS};
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::approval::{Subject, Verdict, verify};
 use crate::domain::gate::{ActuationRuling, Permit, SignedDecision, VerifiedApproval};
@@ -15,22 +15,31 @@ use crate::node::continuity;
 use crate::node::proposals::mint::begin;
 use crate::node::shared::{DURABLE, Shared, store_refusal};
 
+/// What became of a decision that reached its proposal.
+enum Taken {
+    /// It counts.
+    Counted(Standing, Option<Permit>),
+    /// It was refused, on record.
+    Refused(Refusal),
+}
+
 /// Takes a decision. An approval that completes the quorum starts the action; the answer is given
 /// once everything is on disk.
 ///
 /// # Errors
-/// One code per fault. A refused decision leaves no trace but its audit entry, so a person can
-/// decide again, for example when an interlock has closed.
+/// One code per fault. A refused decision is used up: the same signed bytes never act later. A person
+/// can decide again, for example when an interlock has closed.
 pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing, Refusal> {
     let s = shared.clone();
     let copy = signed.clone();
     let result = shared
         .store
-        .write(DURABLE, "decide", move |conn| decide_in(&s, conn, &copy))
+        .write(DURABLE, "decide", move |conn| take(&s, conn, &copy))
         .await;
     let id = signed.decision.proposal_id.clone();
-    match result {
-        Ok((standing, permit)) => {
+    let taken = result.unwrap_or_else(|error| Taken::Refused(store_refusal(&error)));
+    match taken {
+        Taken::Counted(standing, permit) => {
             shared.proposals_changed();
             let data = json!({"proposalId": id, "status": standing.status, "operatorId": signed.decision.operator_id});
             let message = format!("Proposal {}: {}", id.short(), standing.detail);
@@ -44,22 +53,7 @@ pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing,
             }
             Ok(standing)
         }
-        Err(error) => {
-            let refusal = store_refusal(&error);
-            let (s, subject, detail) = (
-                shared.clone(),
-                id.clone(),
-                json!({"code": refusal.code, "message": refusal.message, "operatorId": signed.decision.operator_id}),
-            );
-            let audited = shared
-                .store
-                .write(DURABLE, "audit refusal", move |c| {
-                    s.audit_in(c, "decision.refused", subject.as_str(), detail)
-                })
-                .await;
-            if let Err(error) = audited {
-                tracing::error!(%error, "the refusal of a decision could not be audited");
-            }
+        Taken::Refused(refusal) => {
             shared
                 .refused("decision.refused", id.as_str(), &refusal)
                 .await;
@@ -68,10 +62,48 @@ pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing,
     }
 }
 
-/// An approval is for now: one that was signed a while ago, and was lost or refused then, must not start
-/// anything because somebody delivers it once more.
+/// Tries a decision; where it is refused, takes back whatever the attempt wrote and writes down, in the
+/// same transaction, that it is used up and why.
+fn take(shared: &Shared, conn: &Connection, signed: &SignedDecision) -> Result<Taken, StoreError> {
+    conn.execute_batch("SAVEPOINT decision")?;
+    match decide_in(shared, conn, signed) {
+        Ok((standing, permit)) => {
+            conn.execute_batch("RELEASE decision")?;
+            Ok(Taken::Counted(standing, permit))
+        }
+        Err(StoreError::Refused(refusal)) => {
+            conn.execute_batch("ROLLBACK TO decision; RELEASE decision")?;
+            let decision = &signed.decision;
+            if authentic(conn, signed)? {
+                match approvals::mark_used(conn, signed, Some(refusal.code), shared.now()) {
+                    // One too many is not remembered; it was refused, and its time is short.
+                    Ok(()) | Err(StoreError::Refused(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let detail = json!({"code": refusal.code, "message": refusal.message, "operatorId": decision.operator_id});
+            let subject = decision.proposal_id.as_str();
+            shared.audit_in(conn, "decision.refused", subject, detail)?;
+            Ok(Taken::Refused(refusal))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an enrolled operator signed it about a proposal of ours, so that it could ever act.
+fn authentic(conn: &Connection, signed: &SignedDecision) -> Result<bool, StoreError> {
+    let decision = &signed.decision;
+    let about_ours = proposals::get(conn, &decision.proposal_id)?
+        .is_some_and(|row| row.own && row.digest == decision.digest);
+    let known = operators::get(conn, &decision.operator_id)?.filter(|_| about_ours);
+    Ok(known.is_some_and(|known| signed.is_signed_by(&known.signed.record.public_key)))
+}
+
+/// An approval is for now: one that was signed a while ago, and was lost or held back then, must not
+/// start anything because somebody delivers it late. This executor's clock counts; one that signs with
+/// a clock further ahead than the small allowance is refused before (`verify`).
 fn fresh(vote: &VerifiedApproval, decided_at: TimeMs, now: TimeMs) -> Result<(), StoreError> {
-    let old = now.since(decided_at) > COMMAND_AGE_MAX_MS;
+    let old = now.since(decided_at) > DECISION_VALID_MS;
     match vote.verdict() {
         Verdict::Approve if old => Err(StoreError::Refused(Refusal::new(
             Code::ApprovalInvalid,
@@ -98,7 +130,18 @@ fn decide_in(
     if row.status != Status::AwaitingApproval {
         return repeated(conn, &row, &proposal, &vote).map(|standing| (standing, None));
     }
+    match approvals::used(conn, signed)? {
+        None => {}
+        Some(None) => return taken_before(conn, &row, &proposal).map(|standing| (standing, None)),
+        Some(Some(code)) => {
+            let why = format!(
+                "this very decision was refused before ({code}), and a decision is used once; decide again"
+            );
+            return Err(refused(Code::DecisionUsed, why));
+        }
+    }
     fresh(&vote, decision.decided_at, now)?;
+    approvals::mark_used(conn, signed, None, now)?;
     approvals::put(conn, signed, now)?;
     let detail = json!({
         "operator": vote.name(), "operatorId": vote.operator_id(), "digest": vote.digest(),
@@ -258,6 +301,28 @@ fn votes(
         .collect())
 }
 
+/// The same decision again: it counts already, and nothing changes.
+fn taken_before(
+    conn: &Connection,
+    row: &ProposalRow,
+    proposal: &SignedProposal,
+) -> Result<Standing, StoreError> {
+    let known = approvals::of(conn, &row.id)?;
+    let yes = known
+        .iter()
+        .filter(|d| d.decision.verdict == Verdict::Approve);
+    let have = u32::try_from(yes.count()).unwrap_or(u32::MAX);
+    let detail = format!(
+        "you decided so before; nothing has changed now, {}",
+        how_it_stands(row)
+    );
+    let quorum = proposal.record().quorum;
+    Ok(Standing {
+        repeated: true,
+        ..standing(&row.id, row.status, have, quorum, detail)
+    })
+}
+
 /// The same decision again is answered with what came of it; another one comes too late.
 fn repeated(
     conn: &Connection,
@@ -270,18 +335,7 @@ fn repeated(
         d.decision.operator_id == *vote.operator_id() && d.decision.verdict == vote.verdict()
     });
     if same {
-        let yes = known
-            .iter()
-            .filter(|d| d.decision.verdict == Verdict::Approve);
-        let have = u32::try_from(yes.count()).unwrap_or(u32::MAX);
-        let detail = format!(
-            "you decided so before; nothing has changed now, {}",
-            how_it_stands(row)
-        );
-        return Ok(Standing {
-            repeated: true,
-            ..standing(&row.id, row.status, have, proposal.record().quorum, detail)
-        });
+        return taken_before(conn, row, proposal);
     }
     Err(refused(
         Code::ProposalNotWaiting,

@@ -1,5 +1,6 @@
 //! Minting: a draft against this executor's own policy, evidence and clock.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
@@ -7,16 +8,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{estop, execute, gate, history, open, refused, row_of, step};
+use super::{cited, estop, execute, gate, history, known, open, refused, row_of, step};
 use crate::adapters::store::frames::StoredFrame;
+use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, facts, frames, proposals, runs};
 use crate::domain::base::limits::{PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX};
-use crate::domain::base::{Code, DeviceId, Refusal, Taint, TimeMs};
+use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, Taint, Tier, TimeMs};
+use crate::domain::capability::Action;
 use crate::domain::gate::{ActuationRuling, Permit};
 use crate::domain::plan::Draft;
-use crate::domain::policy::{EvidenceView, Level, Phase, Request, Ruling, Terms};
+use crate::domain::policy::{Class, EvidenceView, Level, Phase, Request, Requester, Ruling, Terms};
 use crate::domain::proposal::record::evidence_digest;
-use crate::domain::proposal::{Evidence, ProposalRecord, RequestedBy, SignedProposal, Status};
+use crate::domain::proposal::{
+    Evidence, ProposalRecord, RequestedBy, SignedProposal, Status, standing,
+};
 use crate::domain::wire::Frame;
 use crate::domain::world::{Fact, Moment};
 use crate::node::continuity;
@@ -31,6 +36,8 @@ pub struct Minted {
     pub status: Status,
     /// Whether it stood already.
     pub repeated: bool,
+    /// Equal wishes of less entitled askers, which ended for it.
+    pub superseded: Vec<ProposalId>,
 }
 
 impl Minted {
@@ -43,8 +50,9 @@ impl Minted {
     }
 }
 
-/// Mints a proposal from a draft that came from `from`; an equal open wish gives the one that
-/// stands. At L1 the action starts at once.
+/// Mints a proposal from a draft that came from `from`. An equal open wish of the same class of asker,
+/// or of a better entitled one, gives the one that stands; one of a less entitled asker ends. At L1
+/// the action starts at once.
 ///
 /// # Errors
 /// The policy's denial, or why the draft is none; `ESTOP` while this node is stopped: a wish that nobody
@@ -79,6 +87,18 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
             .events
             .record(shared, "proposal.created", "info", &message, data)
             .await;
+        for old in &minted.superseded {
+            let message = format!(
+                "Proposal {} ended: proposal {} asks for the same and is better entitled",
+                old.short(),
+                record.proposal_id.short()
+            );
+            let data = json!({"proposalId": old, "by": record.proposal_id});
+            shared
+                .events
+                .record(shared, "proposal.superseded", "info", &message, data)
+                .await;
+        }
     }
     if let Some(permit) = permit {
         continuity::ahead(shared).await;
@@ -93,22 +113,30 @@ fn mint_in(
     draft: &Draft,
     from: &DeviceId,
 ) -> Result<(Minted, Option<Permit>), StoreError> {
-    let intent = draft.action.intent_key();
-    let standing = match proposals::by_draft(conn, &draft.draft_id)? {
-        Some(row) => Some(row),
-        None => {
-            estop::check(shared, conn)?;
-            shared.continuity.check()?;
-            proposals::open_intent(conn, &intent)?
-        }
+    standing::may_ask(from, draft.requester, &known(shared, conn, from)?)
+        .map_err(|(code, why)| refused(code, why))?;
+    if let Some(row) = proposals::by_draft(conn, &draft.draft_id, from)? {
+        return stands(shared, &row);
+    }
+    estop::check(shared, conn)?;
+    shared.continuity.check()?;
+    let now = shared.now();
+    let facts = facts::numeric(conn, shared.moment_at(now))?;
+    let (evidence, taint) = gather(shared, conn, draft, &facts, now)?;
+    let views: Vec<EvidenceView> = cited(&evidence).map(Evidence::view).collect();
+    let request = Request {
+        action: &draft.action,
+        requester: draft.requester,
+        from,
+        taint: &taint,
+        evidence: &views,
+        phase: Phase::Propose,
     };
-    if let Some(row) = standing {
-        let minted = Minted {
-            signed: open(shared, &row)?,
-            status: row.status,
-            repeated: true,
-        };
-        return Ok((minted, None));
+    let policy = shared.policy.current();
+    let class = policy.class_of(&request, shared.own_id());
+    let equal = equal_wishes(shared, conn, &draft.action, now)?;
+    if let Some((_, row)) = equal.iter().find(|(of, _)| *of == class) {
+        return stands(shared, row);
     }
     if proposals::waiting_count(conn)? >= PROPOSALS_WAITING_MAX {
         return Err(refused(
@@ -116,58 +144,140 @@ fn mint_in(
             format!("{PROPOSALS_WAITING_MAX} proposals are waiting; decide some first"),
         ));
     }
-    let now = shared.now();
     if !clock_trusted(conn, now)? {
         return Err(refused(
             Code::ClockUntrusted,
             "this node's clock is behind the newest time it has recorded; set it, or stop the node and run `clawmesh-node clock confirm` there if the clock is right",
         ));
     }
-    let facts = facts::numeric(conn, shared.moment_at(now))?;
-    let (evidence, taint) = gather(shared, conn, draft, &facts, now)?;
-    let terms = judge(shared, conn, draft, &evidence, &taint, &facts, now)?;
+    let history = history(conn, now)?;
+    let terms = match policy.evaluate(&request, &facts, &history, now, shared.own_id()) {
+        Ruling::Deny(denial) => return Err(refused(denial.code, denial.message)),
+        Ruling::Allow(terms) => terms,
+    };
+    // Who needs fewer people comes first, then the class.
+    let ours = (Reverse(terms.level), class);
+    let better = |(of, row): &&(Class, ProposalRow)| (Reverse(row.level), *of) > ours;
+    if let Some((_, row)) = equal.iter().find(better) {
+        return stands(shared, row);
+    }
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
+    let superseded = supersede(shared, conn, &equal, &record)?;
     let signed = SignedProposal::mint(record, &shared.key).map_err(StoreError::Refused)?;
-    proposals::insert(conn, &row_of(&signed, Status::AwaitingApproval, true, now))?;
+    let mut row = row_of(&signed, Status::AwaitingApproval, true, now);
+    row.intent_key = intent_key(class, &draft.action);
+    proposals::insert(conn, &row)?;
     note_time(conn, now)?;
     let record = signed.record();
     let detail = json!({
         "digest": signed.digest(), "action": record.action().summary(), "level": record.level,
-        "rule": record.rule, "draftId": record.draft_id, "from": from,
+        "rule": record.rule, "draftId": record.draft_id, "from": from, "class": class.as_str(),
     });
     shared.audit_in(conn, "proposal.minted", record.proposal_id.as_str(), detail)?;
-    if record.level != Level::L1 {
-        return Ok((
-            Minted {
-                signed,
-                status: Status::AwaitingApproval,
-                repeated: false,
-            },
-            None,
-        ));
+    let permit = match record.level {
+        Level::L1 => match gate(shared, conn, &signed, &[], now)? {
+            ActuationRuling::Allow(permit) => Some(permit),
+            ActuationRuling::NeedsApproval { .. } => None,
+            ActuationRuling::Refuse(refusal) => return Err(StoreError::Refused(refusal)),
+        },
+        _ => None,
+    };
+    if let Some(permit) = &permit {
+        begin(shared, conn, &signed, permit)?;
     }
-    match gate(shared, conn, &signed, &[], now)? {
-        ActuationRuling::Allow(permit) => {
-            begin(shared, conn, &signed, &permit)?;
-            Ok((
-                Minted {
-                    signed,
-                    status: Status::Executing,
-                    repeated: false,
-                },
-                Some(permit),
-            ))
+    let status = match permit {
+        Some(_) => Status::Executing,
+        None => Status::AwaitingApproval,
+    };
+    let minted = Minted {
+        signed,
+        status,
+        repeated: false,
+        superseded,
+    };
+    Ok((minted, permit))
+}
+
+/// The answer with a proposal that stood already.
+fn stands(shared: &Shared, row: &ProposalRow) -> Result<(Minted, Option<Permit>), StoreError> {
+    let minted = Minted {
+        signed: open(shared, row)?,
+        status: row.status,
+        repeated: true,
+        superseded: Vec::new(),
+    };
+    Ok((minted, None))
+}
+
+/// What makes two wishes the same: the class of the asker, and the action.
+fn intent_key(class: Class, action: &Action) -> String {
+    format!("{}|{}", class.as_str(), action.intent_key())
+}
+
+/// Our own open wishes for the same action, with the class of who asked. What has run out ends here.
+fn equal_wishes(
+    shared: &Shared,
+    conn: &Connection,
+    action: &Action,
+    now: TimeMs,
+) -> Result<Vec<(Class, ProposalRow)>, StoreError> {
+    let mut keys: Vec<String> = Class::ALL.iter().map(|c| intent_key(*c, action)).collect();
+    // As earlier versions stored it.
+    keys.push(action.intent_key());
+    let mut equal = Vec::new();
+    for row in proposals::open_intents(conn, shared.own_id(), &keys)? {
+        if row.status == Status::AwaitingApproval && row.expires_at <= now {
+            let (from, to) = (row.status, Status::Expired);
+            let why = "nobody decided in time";
+            step(shared, conn, &row.id, from, to, Some(why), json!({}))?;
+            continue;
         }
-        ActuationRuling::NeedsApproval { .. } => Ok((
-            Minted {
-                signed,
-                status: Status::AwaitingApproval,
-                repeated: false,
-            },
-            None,
-        )),
-        ActuationRuling::Refuse(refusal) => Err(StoreError::Refused(refusal)),
+        let class = Class::ALL
+            .into_iter()
+            .find(|c| row.intent_key == intent_key(*c, action));
+        let class = match class {
+            Some(class) => class,
+            None => earlier_class(shared, open(shared, &row)?.record()),
+        };
+        equal.push((class, row));
     }
+    Ok(equal)
+}
+
+/// The class of a proposal that was minted before classes were kept.
+fn earlier_class(shared: &Shared, record: &ProposalRecord) -> Class {
+    let by = &record.requested_by;
+    match by.kind {
+        _ if !record.taint.is_empty() => Class::Model,
+        Requester::Llm => Class::Model,
+        Requester::Person => Class::Person,
+        Requester::Rules if by.device_id == *shared.own_id() => Class::OwnRules,
+        Requester::Rules => Class::PeerRules,
+    }
+}
+
+/// Ends the waiting wishes that a better entitled one takes the place of.
+fn supersede(
+    shared: &Shared,
+    conn: &Connection,
+    equal: &[(Class, ProposalRow)],
+    by: &ProposalRecord,
+) -> Result<Vec<ProposalId>, StoreError> {
+    let mut ended = Vec::new();
+    for (class, row) in equal {
+        if row.status != Status::AwaitingApproval {
+            continue;
+        }
+        let why = format!(
+            "proposal {} asks for the same and is better entitled than {class}",
+            by.proposal_id.short()
+        );
+        let detail = json!({"by": by.proposal_id});
+        let (from, to) = (row.status, Status::Superseded);
+        step(shared, conn, &row.id, from, to, Some(&why), detail)?;
+        ended.push(row.id.clone());
+    }
+    Ok(ended)
 }
 
 /// Writes the act ahead: approved, executing, and the run that policy counts.
@@ -227,20 +337,20 @@ fn gather(
             evidence.push(evidence_of(&stored, facts, now)?);
         }
     }
+    taint.extend(evidence.iter().flat_map(|e| e.taint.iter().copied()));
     let watched = shared.policy.current().metrics_for(&draft.action);
-    for fact in facts.iter().filter(|f| watched.contains(&f.metric)).take(8) {
+    let watched = facts
+        .iter()
+        .filter_map(|f| watched.get(&f.metric).map(|condition| (f, *condition)));
+    for (fact, condition) in watched.take(8) {
         let cited = evidence.iter().any(|e| e.frame_id == fact.frame_id);
-        match frames::by_frame_id(conn, &fact.frame_id)? {
-            Some(stored) if !cited => evidence.push(evidence_of(&stored, facts, now)?),
-            _ => {}
+        if let Some(stored) = frames::by_frame_id(conn, &fact.frame_id)?.filter(|_| !cited) {
+            evidence.push(Evidence {
+                interlock: !condition,
+                ..evidence_of(&stored, facts, now)?
+            });
         }
     }
-    taint.extend(
-        evidence
-            .iter()
-            .filter(|e| draft.cites.contains(&e.frame_id))
-            .flat_map(|e| e.taint.iter().copied()),
-    );
     Ok((evidence, taint))
 }
 
@@ -277,43 +387,17 @@ fn evidence_of(stored: &StoredFrame, facts: &[Fact], now: TimeMs) -> Result<Evid
         kind: stored.kind,
         summary: summary.chars().take(200).collect(),
         claimed_tier: stored.claimed_tier,
-        effective_tier: stored.effective_tier,
+        // It may have been stored by a version that took its marks more lightly.
+        effective_tier: match frame.taint.is_empty() {
+            true => stored.effective_tier,
+            false => Tier::T0,
+        },
         signature: stored.signature,
         taint: frame.taint.clone(),
         sensed_at: stored.time,
         age_ms,
+        interlock: false,
     })
-}
-
-fn judge(
-    shared: &Shared,
-    conn: &Connection,
-    draft: &Draft,
-    evidence: &[Evidence],
-    taint: &BTreeSet<Taint>,
-    facts: &Vec<Fact>,
-    now: TimeMs,
-) -> Result<Terms, StoreError> {
-    let views: Vec<EvidenceView> = evidence.iter().map(Evidence::view).collect();
-    let request = Request {
-        action: &draft.action,
-        requester: draft.requester,
-        taint,
-        evidence: &views,
-        phase: Phase::Propose,
-    };
-    let ruling = shared.policy.current().evaluate(
-        &request,
-        facts,
-        &history(conn, now)?,
-        now,
-        shared.own_id(),
-    );
-    let terms = match ruling {
-        Ruling::Deny(denial) => return Err(refused(denial.code, denial.message)),
-        Ruling::Allow(terms) => terms,
-    };
-    Ok(terms)
 }
 
 fn record(
@@ -356,6 +440,7 @@ fn record(
         run_ms: terms.run_ms,
         safe_state: terms.safe_state.clone(),
         created_at: now,
-        expires_at: now.plus(PROPOSAL_TTL_MS),
+        // Its evidence must still be young enough when it acts: it waits no longer than that.
+        expires_at: now.plus(terms.fresh_for_ms.unwrap_or(u64::MAX).min(PROPOSAL_TTL_MS)),
     })
 }

@@ -17,6 +17,7 @@ pub use execute::{Running, recover, stop};
 pub use mint::{Minted, mint};
 pub use orphans::drop_of;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -26,12 +27,13 @@ use utoipa::ToSchema;
 
 use super::shared::{DURABLE, Shared, clock_trusted};
 use crate::adapters::store::proposals::{NewProposal, ProposalRow};
-use crate::adapters::store::{StoreError, facts, proposals, runs};
+use crate::adapters::store::{StoreError, facts, proposals, runs, trust};
 use crate::domain::base::limits::QUERY_MAX;
-use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
+use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::{ActuationRuling, ExecutionRequest, VerifiedApproval, actuation};
 use crate::domain::identity::Signature;
 use crate::domain::policy::{EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
+use crate::domain::proposal::standing::{self, Coded, Known};
 use crate::domain::proposal::{Evidence, ProposalRecord, SignedProposal, Status};
 
 /// What the frame says it is in which an executor tells how an action ended.
@@ -94,16 +96,58 @@ fn open(shared: &Shared, row: &ProposalRow) -> Result<SignedProposal, StoreError
     SignedProposal::open(&row.record, signature, shared.key.public()).map_err(StoreError::Refused)
 }
 
-/// What the policy says of a record now, with facts and history read in the same transaction.
+/// What the store says of a device now; the copy in memory may lag behind a revocation.
+fn known(shared: &Shared, conn: &Connection, device: &DeviceId) -> Result<Known, StoreError> {
+    if device == shared.own_id() {
+        return Ok(Known::Own);
+    }
+    Ok(match trust::get(conn, device)? {
+        Some(record) if record.is_live() => Known::Trusted(record.grants),
+        Some(_) => Known::Revoked,
+        None => Known::Stranger,
+    })
+}
+
+/// Everybody a record names, as the store knows them now.
+fn known_of(
+    shared: &Shared,
+    conn: &Connection,
+    record: &ProposalRecord,
+) -> Result<BTreeMap<DeviceId, Known>, StoreError> {
+    let origins = record.evidence.iter().map(|e| &e.origin);
+    origins
+        .chain([&record.requested_by.device_id])
+        .map(|device| Ok((device.clone(), known(shared, conn, device)?)))
+        .collect()
+}
+
+/// The evidence of the wish, without what only an interlock looks at.
+fn cited(evidence: &[Evidence]) -> impl Iterator<Item = &Evidence> {
+    evidence.iter().filter(|e| !e.interlock)
+}
+
+/// Looks again, in the deciding transaction, at what may have changed since the proposal was minted:
+/// who asked, where its evidence came from, how old that is by now, and what the policy says.
 fn terms_now(
     shared: &Shared,
     conn: &Connection,
     record: &ProposalRecord,
     now: TimeMs,
 ) -> Result<Terms, StoreError> {
-    match evaluate_now(shared, conn, record, now)? {
-        Ruling::Allow(terms) => Ok(terms),
+    let (looked, ruling) = evaluate_now(shared, conn, record, now)?;
+    if let Some((code, check)) = looked.into_iter().find(|(_, check)| !check.passed) {
+        return Err(refused(code, check.detail));
+    }
+    match ruling {
         Ruling::Deny(denial) => Err(refused(denial.code, denial.message)),
+        Ruling::Allow(terms) if terms.safe_state != record.safe_state => Err(refused(
+            Code::PolicyDenied,
+            format!(
+                "the policy has changed since: the action would end with {}, the proposal says {}; a new proposal is needed",
+                terms.safe_state, record.safe_state
+            ),
+        )),
+        Ruling::Allow(terms) => Ok(terms),
     }
 }
 
@@ -112,24 +156,30 @@ fn evaluate_now(
     conn: &Connection,
     record: &ProposalRecord,
     now: TimeMs,
-) -> Result<Ruling, StoreError> {
-    let evidence: Vec<EvidenceView> = record.evidence.iter().map(Evidence::view).collect();
+) -> Result<(Vec<Coded>, Ruling), StoreError> {
+    let devices = known_of(shared, conn, record)?;
+    let known = |d: &DeviceId| devices.get(d).cloned().unwrap_or(Known::Stranger);
+    let evidence: Vec<EvidenceView> = cited(&record.evidence)
+        .map(|e| standing::weigh(e, record.created_at, &known, now))
+        .collect();
     let action = record.action();
     let request = Request {
         action: &action,
         requester: record.requested_by.kind,
+        from: &record.requested_by.device_id,
         taint: &record.taint,
         evidence: &evidence,
         phase: Phase::Execute,
     };
     let facts = facts::numeric(conn, shared.moment_at(now))?;
-    Ok(shared.policy.current().evaluate(
+    let ruling = shared.policy.current().evaluate(
         &request,
         &facts,
         &history(conn, now)?,
         now,
         shared.own_id(),
-    ))
+    );
+    Ok((standing::look_again(record, &known), ruling))
 }
 
 /// The executor's runs of the last day, as the policy counts them.
@@ -181,6 +231,8 @@ fn gate(
         own: shared.own_id(),
         action: &action,
         level: record.level,
+        quorum: record.quorum,
+        run_ms: record.run_ms,
         taint: &record.taint,
         expires_at: record.expires_at,
     };

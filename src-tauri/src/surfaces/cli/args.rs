@@ -440,6 +440,12 @@ pub struct ProposeArgs {
     /// A frame it rests on; repeatable
     #[arg(long = "cite", value_name = "FRAME")]
     pub cites: Vec<String>,
+    /// The executor that is meant: its name, its device id, or `self`
+    #[arg(long, value_name = "DEVICE")]
+    pub executor: Option<String>,
+    /// A zone that the executor has readings of, instead of its name
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
 }
 
 /// An action.

@@ -183,6 +183,8 @@ pub async fn propose(ctx: &Context, args: &ProposeArgs) -> Done {
         reason: args.reason.clone(),
         name: ctx.person(),
         cites: args.cites.clone(),
+        executor: args.executor.clone(),
+        zone: args.zone.clone(),
     };
     let draft = ctx.remote().await?.propose(&request).await?;
     if ctx.json {

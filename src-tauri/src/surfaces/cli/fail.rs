@@ -139,6 +139,7 @@ pub fn exit_of(code: &str) -> Exit {
     let not_found = [
         Code::ProposalNotFound.as_str(),
         Code::ProposalAmbiguous.as_str(),
+        Code::TargetAmbiguous.as_str(),
     ];
     if not_found.contains(&code) || code.ends_with("_NOT_FOUND") {
         Exit::NotFound

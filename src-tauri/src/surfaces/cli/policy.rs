@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use super::args::{ActionArgs, Asker, PolicyCommand};
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
+use super::start::raw_config;
 use super::{out, text};
 use crate::domain::base::{DeviceId, Digest, FrameId, Taint, Tier, TimeMs};
 use crate::domain::capability::Action;
 use crate::domain::policy::{
-    self, Compare, Condition, EvidenceView, History, Phase, Policy, Request, Requester, Rule,
-    Ruling, STARTER_POLICY,
+    self, Compare, Condition, EvidenceView, History, Offered, Phase, Policy, Request, Requester,
+    Rule, Ruling, STARTER_POLICY,
 };
 use crate::domain::world::{Fact, SignatureState};
 use crate::node::policy_book;
@@ -113,7 +114,9 @@ fn rule_row(rule: &Rule) -> Vec<String> {
 
 fn conditions(rule: &Rule) -> String {
     let all = rule.interlocks.iter().chain(&rule.conditions);
-    all.map(Condition::text).collect::<Vec<_>>().join(", ")
+    let hours = rule.hours.map(|h| h.to_string());
+    let all = all.map(Condition::text).chain(hours);
+    all.collect::<Vec<_>>().join(", ")
 }
 
 fn rule_json(rule: &Rule) -> Value {
@@ -130,15 +133,20 @@ fn rule_json(rule: &Rule) -> Value {
         "maxEvidenceAgeMs": rule.max_evidence_age_ms,
         "interlocks": rule.interlocks.iter().map(Condition::text).collect::<Vec<_>>(),
         "conditions": rule.conditions.iter().map(Condition::text).collect::<Vec<_>>(),
+        "hours": rule.hours.map(|h| h.to_string()),
+        "from": rule.from,
     })
 }
 
 fn test(ctx: &Context, path: &Path) -> Done {
-    let results = parse(path)?.run_tests();
+    let policy = parse(path)?;
+    let (results, findings) = (policy.run_tests(), policy.findings(&offered(ctx)));
     let failed = results.iter().filter(|t| !t.passed).count();
+    let faults = findings.iter().filter(|f| f.fault).count();
     if ctx.json {
         out::json(
-            &json!({"file": path, "passed": results.len() - failed, "failed": failed, "tests": results}),
+            &json!({"file": path, "passed": results.len() - failed, "failed": failed, "tests": results,
+                "findings": findings}),
         )?;
     } else {
         let rows: Vec<Vec<String>> = results
@@ -153,18 +161,44 @@ fn test(ctx: &Context, path: &Path) -> Done {
             &rows,
             "the policy has no tests; add [[test]] cases",
         );
+        for f in &findings {
+            let kind = if f.fault { "FAULT" } else { "note" };
+            out::line(&format!(
+                "{kind}: line {}, rule {:?}: {}",
+                f.line, f.rule, f.message
+            ));
+        }
     }
-    if failed == 0 {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Exit::Unverified,
-        format!(
+    let refused = match (failed, faults) {
+        (0, 0) => return Ok(()),
+        (0, _) => format!("{faults} faults in {}", path.display()),
+        _ => format!(
             "{failed} of {} tests fail; a node refuses {} until they pass",
             results.len(),
             path.display()
         ),
-    ))
+    };
+    Err(Failure::new(Exit::Unverified, refused))
+}
+
+/// The actuators of this node and what they can do, as far as its configuration tells: those it
+/// names, and the simulated kit.
+fn offered(ctx: &Context) -> Vec<Offered> {
+    let config = raw_config(&ctx.dir).ok().flatten();
+    let exec = config.map(|c| c.actuator).unwrap_or_default();
+    let exec = exec.into_iter().filter_map(|a| {
+        let operations = a.operation.into_iter().map(|o| o.name).collect();
+        a.capability.parse().ok().map(|c| (c, operations))
+    });
+    let kit = [
+        ("valve-1", ["open", "close"]),
+        ("pump-1", ["start", "stop"]),
+    ];
+    let kit = kit.into_iter().filter_map(|(name, can)| {
+        let capability = format!("actuator:mock:{name}").parse().ok()?;
+        Some((capability, can.map(str::to_owned).to_vec()))
+    });
+    exec.chain(kit).collect()
 }
 
 /// A fact for which the condition holds, so that `explain` shows the rest of the answer.
@@ -226,6 +260,7 @@ fn explain(ctx: &Context, args: &ActionArgs, asker: Asker) -> Done {
     let request = Request {
         action: &action,
         requester,
+        from: &own,
         taint: &taint,
         evidence: &evidence,
         phase: Phase::Propose,

@@ -32,7 +32,7 @@ fn proposal(id: &str) -> NewProposal {
         target: "actuator:pump:p1".into(),
         operation: "start".into(),
         record:
-            json!({"proposalId": id, "evidence": [{"frameId": "frame-1"}], "reason": "see frame-2"})
+            json!({"proposalId": id, "requestedBy": {"deviceId": device(7)}, "evidence": [{"frameId": "frame-1"}], "reason": "see frame-2"})
                 .to_string(),
         digest: Digest::of(&[id.as_bytes()]),
         signature: "sig".into(),
@@ -89,19 +89,18 @@ fn a_proposal_is_found_by_id_prefix_draft_intent_and_evidence() {
     assert_eq!(found("x"), [""; 0]);
     assert_eq!(found(""), [""; 0]);
     let draft = |id: &str| {
-        proposals::by_draft(&c, &format!("draft-{id}").parse::<DraftId>().unwrap()).unwrap()
+        let id = format!("draft-{id}").parse::<DraftId>().unwrap();
+        proposals::by_draft(&c, &id, &device(7)).unwrap()
     };
     assert_eq!(draft("b").unwrap().id.as_str(), "b");
     assert_eq!(draft("bb"), None, "a mirror is nobody's own");
-    assert_eq!(
-        proposals::open_intent(&c, "intent-b")
-            .unwrap()
-            .unwrap()
-            .id
-            .as_str(),
-        "b"
-    );
-    assert_eq!(proposals::open_intent(&c, "intent-bb").unwrap(), None);
+    let id = "draft-b".parse::<DraftId>().unwrap();
+    let of_another = proposals::by_draft(&c, &id, &device(8)).unwrap();
+    assert_eq!(of_another, None, "a draft's id belongs to its device");
+    let keys = ["intent-b".to_owned(), "intent-bb".to_owned()];
+    let equal = proposals::open_intents(&c, &device(1), &keys).unwrap();
+    let equal: Vec<&str> = equal.iter().map(|r| r.id.as_str()).collect();
+    assert_eq!(equal, ["b"]);
     assert_eq!(proposals::citing(&c, &frame_id(1)).unwrap().len(), 4);
     assert_eq!(
         proposals::citing(&c, &frame_id(2)).unwrap().len(),

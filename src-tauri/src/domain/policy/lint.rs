@@ -1,0 +1,150 @@
+//! What a policy says that is probably not meant: rules that are never reached, a weaker rule before a
+//! stronger one, operations that no actuator knows. `policy test` fails on it; a running node keeps
+//! the policy in force and raises an alarm.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Policy;
+use super::rule::{ANY_OPERATION, Rule};
+use crate::domain::capability::Capability;
+
+/// One thing that is probably not meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// The line of the policy file where the rule begins.
+    pub line: usize,
+    /// The rule.
+    pub rule: String,
+    /// Whether it is a fault; otherwise a note.
+    pub fault: bool,
+    /// What is the matter and what to write instead.
+    pub message: String,
+}
+
+/// An actuator that the executor has, and the operations it knows.
+pub type Offered = (Capability, Vec<String>);
+
+impl Policy {
+    /// Everything that is probably not meant. `offered` are this executor's actuators; empty if they
+    /// are not known.
+    pub fn findings(&self, offered: &[Offered]) -> Vec<Finding> {
+        let mut found = Vec::new();
+        for (n, rule) in self.rules.iter().enumerate() {
+            let mut say = |fault: bool, message: String| {
+                found.push(Finding {
+                    line: rule.line,
+                    rule: rule.name.clone(),
+                    fault,
+                    message,
+                });
+            };
+            let earlier = self.rules.get(..n).unwrap_or_default();
+            if let Some(message) = never_reached(rule, earlier) {
+                say(true, message);
+            } else if let Some(weaker) = earlier.iter().find(|e| weaker_before(e, rule)) {
+                say(
+                    true,
+                    format!(
+                        "the weaker rule {:?} (line {}, {}) comes before it and covers part of the same; \
+                         write the stronger rule first, or make the patterns differ",
+                        weaker.name, weaker.line, weaker.level
+                    ),
+                );
+            }
+            if let Some(message) = unknown_operation(rule, offered) {
+                say(true, message);
+            }
+            if let Some(former) = rule.capability.former() {
+                say(
+                    false,
+                    format!(
+                        "`*` inside {:?} covers one segment; until version 0.1 it covered everything behind it, \
+                         which is written {former:?}",
+                        rule.capability.as_str()
+                    ),
+                );
+            }
+        }
+        found
+    }
+
+    /// The faults in one sentence each.
+    pub fn faults(&self, offered: &[Offered]) -> Vec<String> {
+        self.findings(offered)
+            .into_iter()
+            .filter(|f| f.fault)
+            .map(|f| format!("line {}, rule {:?}: {}", f.line, f.rule, f.message))
+            .collect()
+    }
+}
+
+/// Whether the first rule that covers this operation of everything in `rule` is another one.
+fn taken<'a>(rule: &Rule, operation: &str, earlier: &'a [Rule]) -> Option<&'a Rule> {
+    earlier.iter().find(|e| {
+        e.capability.contains(&rule.capability)
+            && (e
+                .operations
+                .iter()
+                .any(|o| o == operation || o == ANY_OPERATION))
+    })
+}
+
+fn never_reached(rule: &Rule, earlier: &[Rule]) -> Option<String> {
+    let taken: Vec<(&String, &Rule)> = rule
+        .operations
+        .iter()
+        .filter_map(|o| taken(rule, o, earlier).map(|by| (o, by)))
+        .collect();
+    let (operation, by) = taken.first()?;
+    let what = if taken.len() == rule.operations.len() {
+        "it can never be reached".to_owned()
+    } else {
+        format!("it is never reached for {operation:?}")
+    };
+    Some(format!(
+        "{what}: rule {:?} (line {}) covers the same and comes first; move this rule before it or remove it",
+        by.name, by.line
+    ))
+}
+
+/// Whether an earlier, weaker rule takes part of what a stronger one says. An earlier rule for a
+/// narrower pattern is an exception and meant.
+fn weaker_before(earlier: &Rule, rule: &Rule) -> bool {
+    let weaker = (earlier.level, earlier.quorum) < (rule.level, rule.quorum);
+    let any = |r: &Rule| r.operations.iter().any(|o| o == ANY_OPERATION);
+    let shared = any(earlier)
+        || any(rule)
+        || earlier
+            .operations
+            .iter()
+            .any(|o| rule.operations.contains(o));
+    let exception = rule.capability.contains(&earlier.capability);
+    weaker && shared && !exception && earlier.capability.meets(&rule.capability)
+}
+
+fn unknown_operation(rule: &Rule, offered: &[Offered]) -> Option<String> {
+    let covered: Vec<&Offered> = offered
+        .iter()
+        .filter(|(c, _)| rule.capability.matches(c))
+        .collect();
+    if covered.is_empty() {
+        return None;
+    }
+    let knows = |operation: &String| {
+        operation == ANY_OPERATION || covered.iter().any(|(_, has)| has.contains(operation))
+    };
+    let unknown = rule
+        .operations
+        .iter()
+        .chain([&rule.safe_state])
+        .find(|o| !knows(o))?;
+    let has: Vec<String> = covered
+        .iter()
+        .map(|(c, has)| format!("{c} has {}", has.join(", ")))
+        .collect();
+    Some(format!(
+        "no actuator that it covers knows the operation {unknown:?}: {}",
+        has.join("; ")
+    ))
+}

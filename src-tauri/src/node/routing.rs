@@ -1,0 +1,164 @@
+//! From a wish to its executor, as this node knows the others: who offers what, which zones each has
+//! readings of, and where the cited frames come from. The choice itself is `domain::router`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::shared::{Shared, store_refusal};
+use crate::adapters::store::{facts, frames};
+use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::capability::Capability;
+use crate::domain::plan::Draft;
+use crate::domain::router::{Candidate, Wanted, route};
+
+/// Shortest start of a device id that names an executor.
+const PREFIX_MIN: usize = 8;
+
+/// Where a wish is to go, as far as the asker says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The executor: a name, a device id or the start of one, or `self`.
+    pub executor: Option<String>,
+    /// A zone that the executor has readings of.
+    pub zone: Option<String>,
+}
+
+/// What each executor known here offers: this node, those that are connected, and those that were.
+pub fn offers(shared: &Shared) -> BTreeMap<DeviceId, Vec<String>> {
+    let mut offers = shared.known_capabilities();
+    // Whose trust has ended is no executor any more.
+    offers.retain(|device, _| shared.trust.trusts(device));
+    for link in shared.links.all() {
+        offers.insert(link.info.device.clone(), link.info.capabilities.clone());
+    }
+    let own = shared.drivers.capabilities();
+    let own = own.iter().map(|c| c.as_str().to_owned()).collect();
+    offers.insert(shared.own_id().clone(), own);
+    offers
+}
+
+/// Whether a device offers exactly this target.
+pub fn offered(
+    offers: &BTreeMap<DeviceId, Vec<String>>,
+    device: &DeviceId,
+    target: &Capability,
+) -> bool {
+    let offers = offers.get(device);
+    offers.is_some_and(|list| list.iter().any(|c| c == target.as_str()))
+}
+
+/// What a draft's cited frames tell of its place.
+#[derive(Default)]
+struct Evidence {
+    origins: Vec<DeviceId>,
+    zones: Vec<String>,
+}
+
+/// The executor for a draft.
+///
+/// # Errors
+/// As [`route`]; `TARGET_AMBIGUOUS` and `UNKNOWN_TARGET` also for a name that fits several or none.
+pub async fn executor_of(
+    shared: &Shared,
+    draft: &Draft,
+    place: &Place,
+) -> Result<DeviceId, Refusal> {
+    let at = shared.moment();
+    let cites = draft.cites.clone();
+    let read = move |c: &rusqlite::Connection| {
+        let mut zones: BTreeMap<DeviceId, BTreeSet<String>> = BTreeMap::new();
+        for fact in facts::numeric(c, at)? {
+            if let Some(zone) = fact.zone {
+                zones.entry(fact.origin).or_default().insert(zone);
+            }
+        }
+        let mut evidence = Evidence::default();
+        for cite in &cites {
+            if let Some(stored) = frames::by_frame_id(c, cite)? {
+                let frame: serde_json::Value =
+                    serde_json::from_str(&stored.json).unwrap_or_default();
+                let zone = frame.pointer("/data/zone").and_then(|z| z.as_str());
+                evidence.zones.extend(zone.map(str::to_owned));
+                evidence.origins.push(stored.origin);
+            }
+        }
+        Ok((zones, evidence))
+    };
+    let (zones, evidence) = shared
+        .store
+        .read("routing", read)
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    let offers = offers(shared);
+    let names: BTreeMap<&DeviceId, String> = offers.keys().map(|d| (d, name(shared, d))).collect();
+    let candidates: Vec<Candidate<'_>> = offers
+        .iter()
+        .map(|(device, capabilities)| Candidate {
+            device,
+            name: names.get(device).map_or("", String::as_str),
+            capabilities,
+            zones: zones
+                .get(device)
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect(),
+        })
+        .collect();
+    let executor = place
+        .executor
+        .as_deref()
+        .map(|wanted| named(shared, wanted, &candidates))
+        .transpose()?;
+    let wanted = Wanted {
+        target: &draft.action.target,
+        executor: executor.as_ref(),
+        zone: place.zone.as_deref(),
+        origins: &evidence.origins,
+        evidence_zones: &evidence.zones,
+    };
+    route(&wanted, &candidates).cloned()
+}
+
+fn name(shared: &Shared, device: &DeviceId) -> String {
+    if device == shared.own_id() {
+        return shared.config.name.clone();
+    }
+    let record = shared.trust.live(device);
+    record.map_or_else(|| device.short().to_owned(), |r| r.label().to_owned())
+}
+
+/// The device that a name, an id, the start of an id or `self` stands for.
+fn named(shared: &Shared, wanted: &str, candidates: &[Candidate<'_>]) -> Result<DeviceId, Refusal> {
+    if wanted == "self" {
+        return Ok(shared.own_id().clone());
+    }
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let fits: Vec<&Candidate<'_>> = candidates
+        .iter()
+        .filter(|c| {
+            c.name == wanted
+                || (wanted.len() >= PREFIX_MIN && c.device.as_str().starts_with(wanted))
+        })
+        .collect();
+    match fits.as_slice() {
+        [one] => Ok(one.device.clone()),
+        [] => Err(Refusal::new(
+            Code::UnknownTarget,
+            format!(
+                "no executor known here is called {wanted:?}; use its name, its device id or self"
+            ),
+        )),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|c| c.device.short()).collect();
+            Err(Refusal::new(
+                Code::TargetAmbiguous,
+                format!(
+                    "{wanted:?} fits several devices: {}; use the device id",
+                    ids.join(", ")
+                ),
+            ))
+        }
+    }
+}
