@@ -3256,6 +3256,11 @@ export interface components {
         DraftRequest: {
             /** @description The frames it rests on. */
             cites?: string[];
+            /**
+             * @description The executor that is meant: a name, a device id, or `self` for the node that answers. Needed
+             *     where several offer the target and no cited frame comes from one of them.
+             */
+            executor?: string | null;
             /** @description The person's name. */
             name: string;
             /** @description What it is to do. */
@@ -3266,6 +3271,8 @@ export interface components {
             reason: string;
             /** @description The actuator. */
             target: string;
+            /** @description A zone that the executor has readings of, instead of its name. */
+            zone?: string | null;
         };
         /** @description What became of a draft. */
         DraftView: {
@@ -3408,7 +3415,8 @@ export interface components {
         Evidence: {
             /**
              * Format: int64
-             * @description How old it was when the proposal was minted, in milliseconds.
+             * @description How old it was when the proposal was minted, in milliseconds: the larger of the time since it
+             *     was sensed and the time since the executor had it.
              */
             ageMs: number;
             /** @description The tier its origin claimed. */
@@ -3419,6 +3427,8 @@ export interface components {
             effectiveTier: components["schemas"]["Tier"];
             /** @description The frame. */
             frameId: string;
+            /** @description Whether it is only what an interlock looks at. That is shown, and is no evidence for the wish. */
+            interlock?: boolean;
             /** @description What kind of frame. */
             kind: components["schemas"]["FrameKind"];
             /** @description The device it came from. */
@@ -4009,6 +4019,10 @@ export interface components {
              * @description The longest an action may last, in milliseconds.
              */
             deadlineMs: number;
+            /** @description Devices whose rules may act at L1 like this executor's own. */
+            from?: string[];
+            /** @description The hours in which it applies, with their time zone; absent where always. */
+            hours?: string | null;
             /** @description What must hold before and while acting. */
             interlocks: string[];
             /** @description Who must agree. */

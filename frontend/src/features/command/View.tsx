@@ -105,6 +105,8 @@ export function View() {
           reason: wish.reason,
           name: session?.name ?? session?.decision.operator?.name ?? "console",
           cites: cites.map((f) => f.frameId),
+          ...(wish.executor ? { executor: wish.executor } : {}),
+          ...(wish.zone ? { zone: wish.zone } : {}),
         });
         return {
           text: `${t("draftSent", { target: wish.target, operation: wish.operation, status: statusWord(draft.status) })} ${draft.detail ?? ""}`,

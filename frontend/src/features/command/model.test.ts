@@ -22,6 +22,13 @@ describe("understand", () => {
       kind: "do",
       reason: "es trocken ist",
     });
+    expect(
+      understand("/do actuator:mock:valve-1 open durationSec=3 at north field because it is dry", []),
+    ).toMatchObject({ executor: "north field", params: { durationSec: 3 }, reason: "it is dry" });
+    expect(understand("/do actuator:mock:valve-1 open in zone-2 weil es trocken ist", [])).toMatchObject({
+      zone: "zone-2",
+      reason: "es trocken ist",
+    });
     expect(understand("/do actuator:mock:valve-1 open", []).kind).toBe("bad");
   });
 });

@@ -8,20 +8,28 @@ export type Wish =
       operation: string;
       params: Record<string, number | string | boolean>;
       reason: string;
+      /** The executor that is meant, where several offer the target. */
+      executor?: string;
+      /** A zone of it instead. */
+      zone?: string;
     };
 
 export function understand(text: string, metrics: string[]): Wish {
   const line = text.trim();
   const lower = line.toLowerCase();
   if (lower.startsWith("/do")) {
-    const m = /^\/do\s+(\S+)\s+([\w-]+)((?:\s+\w+=\S+)*)\s+(?:because|weil)\s+(.+)$/i.exec(line);
-    if (!m?.[1] || !m[2] || !m[4]) return { kind: "bad" };
+    const m =
+      /^\/do\s+(\S+)\s+([\w-]+)((?:\s+\w+=\S+)*)(?:\s+(at|bei|in)\s+(.+?))?\s+(?:because|weil)\s+(.+)$/i.exec(
+        line,
+      );
+    if (!m?.[1] || !m[2] || !m[6]) return { kind: "bad" };
     const params: Record<string, number | string | boolean> = {};
     for (const [, k, v] of (m[3] ?? "").matchAll(/(\w+)=(\S+)/g)) {
       if (!k || v === undefined) continue;
       params[k] = v === "true" ? true : v === "false" ? false : /^-?\d+(\.\d+)?$/.test(v) ? Number(v) : v;
     }
-    return { kind: "do", target: m[1], operation: m[2], params, reason: m[4] };
+    const place = m[5] ? (m[4]?.toLowerCase() === "in" ? { zone: m[5] } : { executor: m[5] }) : {};
+    return { kind: "do", target: m[1], operation: m[2], params, reason: m[6], ...place };
   }
   if (lower.startsWith("/help")) return { kind: "help" };
   if (lower.startsWith("/world")) return { kind: "world", metric: lower.slice(6).trim() };

@@ -522,7 +522,7 @@ export const de = table({
   cannot:
     "Das kann ich ohne Modell nicht beantworten. Ich kenne den Zustand, was offen ist, Knoten, Meldungen und den letzten Wert einer Messgröße. Tippen Sie /help.",
   draftSent: "Angefordert: {target} {operation}. Jetzt „{status}“.",
-  draftBad: "Schreiben Sie: /do <Aktor> <Bewegung> [Name=Wert …] weil <Grund>",
+  draftBad: "Schreiben Sie: /do <Aktor> <Bewegung> [Name=Wert …] [bei <Gerät> | in <Zone>] weil <Grund>",
   notFound: "Diese Seite gibt es nicht.",
   home: "Zurück zur Übersicht",
   failedRead: "Das ließ sich nicht lesen: {text}",

@@ -497,7 +497,7 @@ export const en = {
   cannot:
     "I cannot answer that without a model. I can tell the status, what waits, nodes, alerts and the latest value of a metric. Type /help.",
   draftSent: "Asked for: {target} {operation}. It is now “{status}”.",
-  draftBad: "Write: /do <actuator> <operation> [name=value …] because <reason>",
+  draftBad: "Write: /do <actuator> <operation> [name=value …] [at <device> | in <zone>] because <reason>",
   notFound: "There is no such page.",
   home: "Back to the overview",
   failedRead: "This could not be read: {text}",

@@ -132,16 +132,6 @@ expect = "deny"
 because = "EVIDENCE_STALE"
 
 [[test]]
-name = "not by a rule without a reading"
-requester = "rules"
-target = "actuator:mock:valve-1"
-operation = "open"
-params = { durationSec = 10 }
-facts = [{ metric = "tank.level", value = 80.0 }]
-expect = "deny"
-because = "EVIDENCE_MISSING"
-
-[[test]]
 name = "nothing else moves"
 requester = "person"
 target = "actuator:crane:boom"
