@@ -32,7 +32,8 @@ async fn gen1(listener: TcpListener, key: DeviceKey, frames: Value) -> Option<Va
                     role: "field".into(),
                 };
                 let nonce = request["params"]["clientNonce"].as_str().unwrap();
-                let mut reply = introduction.sign(&key, nonce, None, SystemClock::default().now());
+                let mut reply =
+                    introduction.sign(&key, nonce, None, SystemClock::default().now(), None);
                 reply.remove("features");
                 Value::Object(reply)
             }

@@ -231,3 +231,138 @@ async fn a_clock_that_is_off_by_an_hour_is_told_so() {
     );
     node.stop().await;
 }
+
+/// Passes everything that is said between a dialer and a node on, as somebody in between does, and
+/// may alter what the dialer says. Ends with the dialer's connection.
+async fn relay(to: std::net::SocketAddr, alter: fn(&mut Value)) -> std::net::SocketAddr {
+    use futures_util::{SinkExt as _, StreamExt as _};
+    use tokio_tungstenite::tungstenite::Message;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut victim) = tokio_tungstenite::accept_async(tcp).await else {
+                    return;
+                };
+                let far = tokio::net::TcpStream::connect(to).await.unwrap();
+                let url = format!("ws://{to}/");
+                let (mut node, _) = tokio_tungstenite::client_async(url, far).await.unwrap();
+                loop {
+                    tokio::select! {
+                        said = victim.next() => match said {
+                            Some(Ok(Message::Text(text))) => {
+                                let mut value: Value = serde_json::from_str(&text).unwrap();
+                                alter(&mut value);
+                                if node.send(Message::text(value.to_string())).await.is_err() { return; }
+                            }
+                            Some(Ok(_)) => {}
+                            _ => return,
+                        },
+                        said = node.next() => match said {
+                            Some(Ok(message @ Message::Text(_))) => {
+                                if victim.send(message).await.is_err() { return; }
+                            }
+                            Some(Ok(_)) => {}
+                            _ => return,
+                        },
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A centre that dials a field node by way of somebody in between, who alters what it says. Both know
+/// each other as their own kind if `kin`. Neither may end with a link.
+async fn relayed(kin: bool, alter: fn(&mut Value)) {
+    let mut first = field().trusting(key(2), COMMAND_CENTRE);
+    first.kin = kin;
+    let dir = || std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let first = first.start_in(dir(), Some(1)).await;
+    let between = relay(first.address, alter).await;
+    let mut second = centre().trusting(key(1), COMMAND_CENTRE);
+    second.kin = kin;
+    second.raw.peers = vec![format!("{}=ws://{between}||local", key(1).id())];
+    let second = second.start_in(dir(), Some(2)).await;
+    until("the attempt by way of the relay failed", || async {
+        let standing = second.shared().peers.get(key(1).id())?;
+        let over = matches!(
+            standing.state.name(),
+            "refused" | "waiting" | "unreachable" | "down"
+        );
+        (over && standing.why != "not tried yet").then_some(())
+    })
+    .await;
+    assert!(first.shared().links.all().is_empty(), "the relay got in");
+    assert!(
+        second.shared().links.all().is_empty(),
+        "the dialer took the relay for its peer"
+    );
+    second.stop().await;
+    first.stop().await;
+}
+
+fn connect_params(message: &mut Value, change: fn(&mut serde_json::Map<String, Value>)) {
+    if message["method"] == "mesh.connect" {
+        change(message["params"].as_object_mut().unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_in_between_never_becomes_the_device_whose_words_it_passes_on() {
+    // As they were said, at the first contact and later.
+    relayed(false, |_| {}).await;
+    relayed(true, |_| {}).await;
+    // Without the proof, as if both were gen-1 nodes.
+    relayed(true, |m| connect_params(m, |p| drop(p.remove("proof")))).await;
+    relayed(true, |m| {
+        connect_params(m, |p| {
+            p.remove("proof");
+            p.remove("features");
+        });
+    })
+    .await;
+    // Other features than were said.
+    relayed(false, |m| {
+        connect_params(m, |p| drop(p.insert("features".into(), json!(["sig"]))));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn features_that_nobody_vouches_for_change_nothing() {
+    let node = field().trusting(key(5), "read").start().await;
+    // A gen-1 device whose hello was given features on its way is served as what it is …
+    for features in [json!(["sig", "batch", "proposals"]), json!([])] {
+        let mut probe = Probe::open(node.address).await;
+        let challenge = probe.ask("mesh.challenge", json!({})).await;
+        let nonce = challenge["payload"]["nonce"].as_str().unwrap();
+        let mut params = hello(&key(5), MESH, nonce);
+        params.insert("features".into(), features);
+        let reply = probe.ask("mesh.connect", Value::Object(params)).await;
+        assert_eq!(code(&reply), "ok", "{reply}");
+        let link = until("the link is up", || async {
+            node.shared().links.get(key(5).id())
+        })
+        .await;
+        assert!(link.info.features.is_empty());
+    }
+    // … and is no signer from then on.
+    assert!(node.shared().known_signers().is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_of_our_own_kind_does_not_come_in_as_gen1() {
+    let mut setup = field().trusting(key(5), "read");
+    setup.kin = true;
+    let node = setup.start().await;
+    let mut probe = Probe::open(node.address).await;
+    let reply = probe.handshake(&key(5), MESH, |_| {}).await;
+    assert_eq!(code(&reply), "AUTH_FAILED");
+    let said = reply["error"]["message"].as_str().unwrap();
+    assert!(said.contains("--as gen1"), "{said}");
+    node.stop().await;
+}

@@ -1,19 +1,21 @@
 //! Nodes in this process on free loopback ports, and a probe that speaks the gen-1 protocol by hand.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clawmesh::adapters::clock::{SharedClock, SystemClock};
 use clawmesh::adapters::keystore;
 use clawmesh::adapters::paths::{PathError, StateDir};
-use clawmesh::domain::admission::{Grants, TrustRecord};
+use clawmesh::adapters::transport::Channel;
+use clawmesh::domain::admission::{Generation, Grants, TrustRecord};
 use clawmesh::domain::base::{DeviceId, MeshId, TimeMs};
 use clawmesh::domain::identity::{DeviceKey, OperatorKey};
 use clawmesh::domain::policy::STARTER_POLICY;
-use clawmesh::domain::wire::handshake::{Hello, Introduction};
+use clawmesh::domain::wire::handshake::{End, Hello, Introduction, ProofFor, prove};
 use clawmesh::node::{Node, Opened, RawConfig, Shared};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Map, Value, json};
@@ -23,6 +25,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 pub const MESH: &str = "test";
+/// Which node listens where, for probes that prove themselves to it.
+static NODES: Mutex<BTreeMap<SocketAddr, DeviceId>> = Mutex::new(BTreeMap::new());
 /// How long a condition may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,6 +45,8 @@ pub struct Setup {
     pub operator: Option<(OperatorKey, &'static str)>,
     pub policy: Option<String>,
     pub clock: SharedClock,
+    /// Whether the devices it trusts are known to be of our own kind.
+    pub kin: bool,
 }
 
 pub fn key(n: u8) -> DeviceKey {
@@ -65,6 +71,7 @@ pub fn field() -> Setup {
         operator: None,
         policy: Some(STARTER_POLICY.to_owned()),
         clock: Arc::new(SystemClock::default()),
+        kin: false,
     }
 }
 
@@ -114,12 +121,19 @@ impl Setup {
         })
         .await;
         for (key, grants) in &self.trusts {
-            trust(&opened.shared, key, grants).await;
+            // Probes speak gen-1; a node proves that it is of our own kind.
+            let generation = match self.kin {
+                true => Generation::Clawmesh,
+                false => Generation::Gen1,
+            };
+            trust_as(&opened.shared, key, grants, generation).await;
         }
         if let Some((key, level)) = &self.operator {
             enroll(&opened.shared, key, level).await;
         }
         let node = Node::start(opened, |_| axum::Router::new()).await.unwrap();
+        let id = node.shared().own_id().clone();
+        NODES.lock().unwrap().insert(node.address(), id);
         TestNode {
             address: node.address(),
             node: Some(node),
@@ -128,8 +142,12 @@ impl Setup {
     }
 }
 
-/// Trusts a device with its key pinned.
+/// Trusts a device with its key pinned, as one that speaks gen-1 until it proves more.
 pub async fn trust(shared: &Shared, key: &DeviceKey, grants: &str) {
+    trust_as(shared, key, grants, Generation::Gen1).await;
+}
+
+async fn trust_as(shared: &Shared, key: &DeviceKey, grants: &str, generation: Generation) {
     let grants: Grants = grants.parse().unwrap();
     let record = TrustRecord::new(
         key.id().clone(),
@@ -137,7 +155,8 @@ pub async fn trust(shared: &Shared, key: &DeviceKey, grants: &str) {
         None,
         grants,
         TimeMs(1),
-    );
+    )
+    .of(generation);
     shared
         .store
         .write(
@@ -246,7 +265,8 @@ impl Probe {
         probe
     }
 
-    /// The handshake with parameters changed by `mutate` after signing.
+    /// The handshake with parameters changed by `mutate` after signing. Who names features is of our own
+    /// kind, and proves it.
     pub async fn handshake(
         &mut self,
         key: &DeviceKey,
@@ -257,11 +277,25 @@ impl Probe {
         let nonce = challenge["payload"]["nonce"].as_str().unwrap().to_owned();
         let mut params = hello(key, mesh, &nonce);
         mutate(&mut params);
+        if params.contains_key("features") {
+            let tcp = self.socket.get_ref();
+            let (own, node) = (tcp.local_addr().unwrap(), tcp.peer_addr().unwrap());
+            let verifier = NODES.lock().unwrap().get(&node).cloned().unwrap();
+            let channel = Channel::tcp(own, node);
+            let made = ProofFor {
+                verifier: &verifier,
+                signer: End::Dialer,
+                channel: channel.as_str(),
+                heard: None,
+            };
+            prove(&mut params, key, made);
+        }
+        let kin = params.contains_key("proof");
         let reply = self.ask("mesh.connect", Value::Object(params)).await;
         if reply["ok"] == true {
             let server = Hello::parse(reply["payload"].as_object().unwrap(), false).unwrap();
             let now = TimeMs(server.signed_at.0);
-            assert_eq!(server.check_signature("probe-nonce", now), Ok(()));
+            assert!(kin || server.check_signature("probe-nonce", now).is_ok());
         }
         reply
     }
@@ -322,7 +356,7 @@ pub fn hello(key: &DeviceKey, mesh: &str, nonce: &str) -> Map<String, Value> {
         role: "viewer".into(),
     };
     let now = clawmesh::adapters::clock::Clock::now(&SystemClock::default());
-    let mut params = introduction.sign(key, nonce, Some("probe-nonce"), now);
+    let mut params = introduction.sign(key, nonce, Some("probe-nonce"), now, None);
     params.remove("features");
     params
 }

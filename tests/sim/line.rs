@@ -50,7 +50,7 @@ impl Speaker {
             mesh_id: MeshId::of_name(MESH),
             role: "field".into(),
         };
-        let mut hello = introduction.sign(&self.key, nonce, client_nonce, self.now());
+        let mut hello = introduction.sign(&self.key, nonce, client_nonce, self.now(), None);
         if self.gen1 {
             hello.remove("features");
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clawmesh::adapters::transport::{
-    Dialer, Doorway, Incoming, PeerUrl, Protection, Security, Socket, TransportError,
+    Channel, Dialer, Doorway, Incoming, PeerUrl, Protection, Security, Socket, TransportError,
 };
 use clawmesh::domain::base::DeviceId;
 use futures_util::future::BoxFuture;
@@ -40,6 +40,8 @@ struct State {
     pipes: Vec<(usize, usize, CancellationToken)>,
     latency: BTreeMap<(usize, usize), (u64, Rng)>,
     calm: bool,
+    /// Connections that were opened, for the name of the next.
+    opened: u64,
 }
 
 #[derive(Clone)]
@@ -71,6 +73,13 @@ impl Net {
             rng,
             trace,
         }
+    }
+
+    /// A name for a connection that only its two ends know.
+    fn channel(&self) -> Channel {
+        let mut state = self.state.lock().unwrap();
+        state.opened += 1;
+        Channel::named(&state.opened.to_string())
     }
 
     pub fn listen(&self, at: usize, host: Host) {
@@ -249,8 +258,10 @@ impl SimDialer {
             }
             Security::Tls { .. } => Protection::tls(Some(self.device.clone())),
         };
+        let channel = Some(self.net.channel());
+        let proven = proven.over(channel.clone());
         accept(&host, Box::new(far), self.from, proven).await;
-        let proven = Protection::tls(Some(host.device));
+        let proven = Protection::tls(Some(host.device)).over(channel);
         Ok(Socket::new(Box::new(near), Role::Client, proven, stop, None).await)
     }
 

@@ -16,7 +16,7 @@ use super::links::credit::{Taken, cost_kib};
 use super::shared::{Shared, store_refusal};
 use crate::adapters::store::Class;
 use crate::adapters::store::frames::Inserted;
-use crate::domain::admission::{Admitted, TrustView, admit, admit_own};
+use crate::domain::admission::{Admitted, Generation, TrustView, admit, admit_own};
 use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX};
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
 use crate::domain::identity::DeviceKey;
@@ -155,17 +155,22 @@ fn judge(
 ) -> Judged {
     let mut judged = Judged::default();
     let (mut peers, mut frames) = (Vec::new(), Vec::new());
+    // Who went back to gen-1 signs no more, once a person here has said so.
+    let signs = |device: &DeviceId| {
+        let gen1 = Some(Generation::Gen1);
+        signers.contains(device) && trust.record(device).is_none_or(|r| r.generation != gen1)
+    };
     for item in items {
         // What this node made itself it has, unless a crash took it: then others bring it back.
         let ours = item.frame.origin == *own.id();
         // A gen-1 node says everything back to us, and not as we said it.
-        let kin = signers.contains(&item.peer);
+        let kin = signs(&item.peer);
         let lost = kin && item.frame.signature.is_some() && item.frame.timestamp > horizon;
         if ours && !lost {
             continue;
         }
         // Whoever left the signature out on the way would otherwise keep the proven frame out.
-        if item.frame.signature.is_none() && signers.contains(&item.frame.origin) {
+        if item.frame.signature.is_none() && signs(&item.frame.origin) {
             judged.refused.push((item.peer, unsigned(&item.frame)));
             continue;
         }

@@ -170,7 +170,10 @@ fn described(add: &TrustAdd, now: TimeMs) -> Answer<TrustRecord> {
         ));
     }
     let name = add.name.as_deref().map(name).transpose()?;
-    Ok(TrustRecord::new(id, key, name, wanted, now))
+    let preset = add.preset.as_deref().map(str::parse::<Preset>);
+    let mut record = TrustRecord::new(id, key, name, wanted, now);
+    record.generation = preset.transpose().map_err(bad)?.map(Preset::generation);
+    Ok(record)
 }
 
 /// Trusts a device. Adding a live one again replaces its name and grants and keeps its pinned key.
@@ -200,6 +203,8 @@ pub async fn trust_add(desk: &Desk, add: &TrustAdd) -> Answer<TrustRecord> {
             public_key: wanted.public_key.or(old.public_key),
             name: wanted.name.or(old.name),
             added_at: old.added_at,
+            // What it has proven stays until a person says otherwise.
+            generation: wanted.generation.or(old.generation),
             ..wanted
         })
     })

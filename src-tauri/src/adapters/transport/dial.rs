@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::TransportError;
 use super::meter::Metered;
-use super::socket::{ByteStream, Posture, Protection, Socket, config, keep_alive};
-use super::tls::{Fingerprint, Tls, device_of};
+use super::socket::{ByteStream, Channel, Posture, Protection, Socket, config, keep_alive};
+use super::tls::{EXPORTER, Fingerprint, Tls, device_of, exported};
 use crate::domain::base::DeviceId;
 use crate::domain::base::limits::URL_MAX_BYTES;
 
@@ -224,7 +224,11 @@ async fn open(
         reason,
     };
     let (stream, protection) = match security {
-        Security::Plain => (Box::new(stream) as Box<dyn ByteStream>, Protection::PLAIN),
+        Security::Plain => {
+            let channel = stream.local_addr().ok().map(|own| Channel::tcp(own, peer));
+            let protection = Protection::PLAIN.over(channel);
+            (Box::new(stream) as Box<dyn ByteStream>, protection)
+        }
         Security::Tls { tls, pin, expect } => {
             secure(url, stream, tls.client(), *pin, expect.as_ref()).await?
         }
@@ -292,9 +296,16 @@ pub(super) async fn secure(
                 None => Posture::TlsUnpinned,
             },
             device,
+            channel: None,
         },
     };
-    Ok((Box::new(stream), protection))
+    let channel = exported(|out| {
+        stream
+            .get_ref()
+            .1
+            .export_keying_material(out, EXPORTER, None)
+    });
+    Ok((Box::new(stream), protection.over(channel)))
 }
 
 async fn connect(url: &PeerUrl) -> Result<TcpStream, TransportError> {

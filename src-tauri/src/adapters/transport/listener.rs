@@ -31,8 +31,8 @@ use tower::ServiceExt;
 use super::TransportError;
 use super::doorway::{Doorway, Slot};
 use super::rules::Rules;
-use super::socket::{ByteStream, Posture, Protection, Socket, keep_alive};
-use super::tls::{Tls, device_of};
+use super::socket::{ByteStream, Channel, Posture, Protection, Socket, keep_alive};
+use super::tls::{EXPORTER, Tls, device_of, exported};
 use crate::domain::base::limits::{
     HANDSHAKE_DEADLINE_MS, REQUEST_GRACE_MS, REQUEST_HEAD_MAX_BYTES, REQUEST_HEADERS_MAX,
     UNAUTHENTICATED_SOCKETS_MAX,
@@ -236,7 +236,7 @@ async fn connection(house: Arc<House>, stream: TcpStream, remote: SocketAddr, sl
         biased;
         () = cut.cancelled() => return,
         () = expired.cancelled() => return,
-        secured = secure(&house, stream) => secured,
+        secured = secure(&house, stream, remote) => secured,
     };
     match secured {
         Ok((stream, protection)) => {
@@ -247,20 +247,34 @@ async fn connection(house: Arc<House>, stream: TcpStream, remote: SocketAddr, sl
 }
 
 /// Tells TLS from plain HTTP by the first byte, and shakes hands where it is TLS.
-async fn secure(house: &House, stream: TcpStream) -> io::Result<(Box<dyn ByteStream>, Protection)> {
+async fn secure(
+    house: &House,
+    stream: TcpStream,
+    remote: SocketAddr,
+) -> io::Result<(Box<dyn ByteStream>, Protection)> {
     let mut first = [0; 1];
     if stream.peek(&mut first).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let Some(tls) = house.tls.as_ref().filter(|_| first[0] == TLS_HANDSHAKE) else {
-        return Ok((Box::new(stream), Protection::PLAIN));
+        let channel = stream
+            .local_addr()
+            .ok()
+            .map(|own| Channel::tcp(remote, own));
+        return Ok((Box::new(stream), Protection::PLAIN.over(channel)));
     };
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let config = tls.server(&start.client_hello());
     let stream = Box::pin(start.into_stream(config)).await?;
     let shown = stream.get_ref().1.peer_certificates();
     let device = shown.and_then(|chain| chain.first()).and_then(device_of);
-    Ok((Box::new(stream), Protection::tls(device)))
+    let channel = exported(|out| {
+        stream
+            .get_ref()
+            .1
+            .export_keying_material(out, EXPORTER, None)
+    });
+    Ok((Box::new(stream), Protection::tls(device).over(channel)))
 }
 
 async fn serve(

@@ -27,7 +27,7 @@ pub use listener::{Incoming, Listener, Secure, Settings};
 pub use local::{FromOwner, LocalListener};
 pub use rules::{Rules, host_allowed};
 pub use socket::{
-    Posture, Protection, Received, Socket, SocketError, SocketReader, SocketWriter, Text,
+    Channel, Posture, Protection, Received, Socket, SocketError, SocketReader, SocketWriter, Text,
 };
 
 pub use tls::{BrowserCertificate, Fingerprint, Tls, TlsError};

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::doorway::Slot;
 use super::meter::{Metered, TooMuch};
 use crate::domain::base::DeviceId;
+use crate::domain::base::canonical::Digest;
 use crate::domain::base::limits::MESSAGE_MAX_BYTES;
 
 /// The text of a message: dereferences to `str`, and a clone shares the bytes.
@@ -88,6 +90,37 @@ pub struct Protection {
     /// The device whose key the other side has proven in the TLS handshake. Known without being
     /// `IdentityBound` where we dialed and expected nobody: compare it with who says hello.
     pub device: Option<DeviceId>,
+    /// What only the two ends of this connection have in common.
+    pub channel: Option<Channel>,
+}
+
+/// What only the two ends of a connection have in common: a signature over it is worth nothing on
+/// another connection, so that whoever stands between two others cannot pass it on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel(String);
+
+impl Channel {
+    /// Of a plain connection on one machine: the addresses of both ends. Somebody in between has two
+    /// connections, each with other addresses.
+    pub fn tcp(client: SocketAddr, server: SocketAddr) -> Self {
+        let end = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
+        Self(format!("tcp {} {}", end(client), end(server)))
+    }
+
+    /// Of a TLS connection: keying material that only its two ends can export (RFC 9266).
+    pub fn tls(exported: &[u8; 32]) -> Self {
+        Self(format!("tls {}", Digest(*exported).to_hex()))
+    }
+
+    /// Of a connection without a network, by a name that both ends know.
+    pub fn named(name: &str) -> Self {
+        Self(format!("named {name}"))
+    }
+
+    /// As a signature takes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Protection {
@@ -95,6 +128,7 @@ impl Protection {
     pub const PLAIN: Protection = Protection {
         posture: Posture::Insecure,
         device: None,
+        channel: None,
     };
 
     /// TLS with a proven device, or with nothing proven.
@@ -103,7 +137,18 @@ impl Protection {
             Some(_) => Posture::IdentityBound,
             None => Posture::TlsUnpinned,
         };
-        Self { posture, device }
+        Self {
+            posture,
+            device,
+            channel: None,
+        }
+    }
+
+    /// The same over this connection.
+    #[must_use]
+    pub fn over(mut self, channel: Option<Channel>) -> Self {
+        self.channel = channel;
+        self
     }
 }
 

@@ -21,6 +21,7 @@ use rustls::{
 };
 use sha2::{Digest as _, Sha256};
 
+use super::socket::Channel;
 use crate::domain::base::DeviceId;
 use crate::domain::identity::{DeviceKey, PublicKey};
 
@@ -301,6 +302,14 @@ fn device_certificate(device: &DeviceKey) -> Result<CertificateParams, TlsError>
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(9999, 12, 31);
     Ok(params)
+}
+
+/// The label under which both ends of a TLS connection export what only they have in common.
+pub(super) const EXPORTER: &[u8] = b"EXPORTER-clawmesh-handshake";
+
+/// What `export` makes of an empty key, as the name of a connection; `None` if TLS refuses.
+pub(super) fn exported<E>(export: impl FnOnce([u8; 32]) -> Result<[u8; 32], E>) -> Option<Channel> {
+    export([0; 32]).ok().map(|bytes| Channel::tls(&bytes))
 }
 
 /// The device whose key a certificate carries, if it is an Ed25519 key at all. Only a completed

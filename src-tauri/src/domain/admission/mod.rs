@@ -5,7 +5,7 @@
 
 pub mod trust;
 
-pub use trust::{Grant, Grants, Preset, TrustRecord};
+pub use trust::{Generation, Grant, Grants, Preset, TrustRecord};
 
 use std::collections::BTreeSet;
 

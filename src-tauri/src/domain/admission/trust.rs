@@ -193,6 +193,16 @@ impl Preset {
     }
 }
 
+impl Preset {
+    /// Which protocol a device speaks that is trusted as this.
+    pub fn generation(self) -> Generation {
+        match self {
+            Preset::Gen1 => Generation::Gen1,
+            _ => Generation::Clawmesh,
+        }
+    }
+}
+
 impl FromStr for Preset {
     type Err = String;
 
@@ -230,6 +240,16 @@ fn instead(given: &str) -> &'static str {
     }
 }
 
+/// Which protocol a device speaks, and so how it has to prove itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Generation {
+    /// Gen-1: it signs a nonce, which proves its key and not the connection.
+    Gen1,
+    /// Our own kind: it proves itself to this very device over this very connection.
+    Clawmesh,
+}
+
 /// A device we trust, the key it must prove, and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -245,6 +265,10 @@ pub struct TrustRecord {
     pub name: Option<String>,
     /// What it may do.
     pub grants: Grants,
+    /// Which protocol it speaks: said by the person who trusts it, or proven by itself; never by what an
+    /// unproven message claims. Absent in records from before this was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
     /// When it was added.
     pub added_at: TimeMs,
     /// When it was revoked; a revoked record stays, so that re-introduction cannot undo it.
@@ -266,9 +290,28 @@ impl TrustRecord {
             public_key,
             name,
             grants,
+            generation: None,
             added_at,
             revoked_at: None,
         }
+    }
+
+    /// The same of this generation.
+    #[must_use]
+    pub fn of(mut self, generation: Generation) -> Self {
+        self.generation = Some(generation);
+        self
+    }
+
+    /// Which protocol it speaks. A record from before this was written down is of our own kind if it
+    /// has a grant that gen-1 nodes are not given.
+    pub fn generation(&self) -> Generation {
+        let gen1 = Preset::Gen1.grants();
+        self.generation
+            .unwrap_or(match self.grants.0.is_subset(&gen1.0) {
+                true => Generation::Gen1,
+                false => Generation::Clawmesh,
+            })
     }
 
     /// Whether the record still counts.

@@ -1,5 +1,10 @@
 //! The mutual handshake: who is there, proven by a signature over a fresh nonce (gen-1 §5.2).
 //!
+//! The gen-1 signature says nothing about who verifies it or over which connection, so whoever
+//! receives it can pass it on as its own. Between our own kind each side therefore also sends a
+//! `proof`: a signature over everything it says, the other device's id, the direction and the
+//! connection itself (`ProofFor`).
+//!
 //! Pure: the caller supplies nonces, time and the trust look-up. We check one thing more than
 //! gen-1 nodes do: a device id must be the hash of its public key.
 
@@ -8,6 +13,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::domain::base::canonical::{Digest, to_canonical};
 use crate::domain::base::limits::{CAPABILITIES_MAX, HANDSHAKE_SKEW_MAX_MS, NAME_MAX_BYTES};
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
 use crate::domain::identity::{DeviceKey, PublicKey, Signature};
@@ -65,6 +71,62 @@ impl Feature {
     }
 }
 
+/// What the signature of a proof begins with; the version grows with its content.
+const PROOF_DOMAIN: &[u8] = b"clawmesh/handshake/v1\n";
+
+/// Which end of a connection somebody is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It opened the connection.
+    Dialer,
+    /// It accepted the connection.
+    Acceptor,
+}
+
+/// For whom and over what a proof is made. A proof made for another device, direction or connection
+/// is worth nothing here.
+#[derive(Debug, Clone, Copy)]
+pub struct ProofFor<'a> {
+    /// The device that is to verify it.
+    pub verifier: &'a DeviceId,
+    /// Which end signs.
+    pub signer: End,
+    /// What only the two ends of this very connection have in common.
+    pub channel: &'a str,
+    /// What the signer has heard the other end say before, so that no alteration on the way stays
+    /// unnoticed; the dialer speaks first and has heard nothing.
+    pub heard: Option<Digest>,
+}
+
+impl ProofFor<'_> {
+    fn text(&self, said: Digest) -> Vec<u8> {
+        let end = match self.signer {
+            End::Dialer => "dialer",
+            End::Acceptor => "acceptor",
+        };
+        let heard = self.heard.map(Digest::to_hex).unwrap_or_default();
+        // Fixed order, one part a line; none of the parts holds a line break.
+        let parts = [
+            self.verifier.as_str(),
+            end,
+            self.channel,
+            &heard,
+            &said.to_hex(),
+        ];
+        [PROOF_DOMAIN, parts.join("\n").as_bytes()].concat()
+    }
+}
+
+/// The digest of all that a side says: every member but the signatures over it.
+fn said(map: &Map<String, Value>) -> Digest {
+    let mut bare = map.clone();
+    bare.remove("signature");
+    bare.remove("proof");
+    // A number that is not finite cannot come out of JSON; a digest of nothing verifies nothing.
+    let canonical = to_canonical(&Value::Object(bare)).unwrap_or_default();
+    Digest::of(&[&canonical])
+}
+
 /// What one side says of itself in the handshake; both directions have the same members.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hello {
@@ -88,8 +150,12 @@ pub struct Hello {
     pub mesh_id: Option<String>,
     /// Its role, as text.
     pub role: Option<String>,
-    /// The additions it speaks; empty for a gen-1 node.
+    /// The additions it speaks; empty for a gen-1 node. Worth nothing before the proof is checked.
     pub features: BTreeSet<Feature>,
+    /// Its signature over all of this for one verifier and one connection; a gen-1 node has none.
+    pub proof: Option<Signature>,
+    /// The digest of everything it says.
+    pub said: Digest,
 }
 
 /// What this node says of itself, before it is signed.
@@ -106,13 +172,15 @@ pub struct Introduction {
 }
 
 impl Introduction {
-    /// Our side of the handshake as JSON members, signed over `nonce`.
+    /// Our side of the handshake as JSON members, signed over `nonce` as gen-1 does, and with a proof
+    /// where `proof` says for whom.
     pub fn sign(
         &self,
         key: &DeviceKey,
         nonce: &str,
         client_nonce: Option<&str>,
         now: TimeMs,
+        proof: Option<ProofFor<'_>>,
     ) -> Map<String, Value> {
         let text = signed_text(
             key.id().as_str(),
@@ -140,8 +208,34 @@ impl Introduction {
             out.insert("version".into(), 2.into());
             out.insert("clientNonce".into(), client_nonce.into());
         }
+        if let Some(proof) = proof {
+            prove(&mut out, key, proof);
+        }
         out
     }
+
+    /// The same for a device that is known to be of our own kind: the gen-1 signature, which could be
+    /// passed on to others, is left out; the proof stands in its place.
+    pub fn sign_for_kin(
+        &self,
+        key: &DeviceKey,
+        nonce: &str,
+        client_nonce: Option<&str>,
+        now: TimeMs,
+        proof: ProofFor<'_>,
+    ) -> Map<String, Value> {
+        let mut out = self.sign(key, nonce, client_nonce, now, Some(proof));
+        if let Some(signed) = out.get("proof").cloned() {
+            out.insert("signature".into(), signed);
+        }
+        out
+    }
+}
+
+/// Adds the proof over everything that is said, once nothing changes any more.
+pub fn prove(hello: &mut Map<String, Value>, key: &DeviceKey, made: ProofFor<'_>) {
+    let signed = key.sign(&made.text(said(hello)));
+    hello.insert("proof".into(), signed.to_text().into());
 }
 
 /// The text both sides sign: seven fixed positions, absent is empty, each part encoded.
@@ -240,14 +334,41 @@ impl Hello {
             mesh_id: short_text(map, "meshId")?,
             role: short_text(map, "role")?,
             features: features(map),
+            proof: text(map, "proof")
+                .map(Signature::from_text)
+                .transpose()
+                .map_err(|e| params(format!("proof: {e}")))?,
+            said: said(map),
         })
     }
 
-    /// Whether the signature is the claimed key's, over `nonce`, recent, and the id is the key's hash.
+    /// Whether the proof is the claimed key's, over all that was said, for this verifier and this
+    /// connection.
     ///
     /// # Errors
     /// `AUTH_FAILED`, with the reason.
-    pub fn check_signature(&self, nonce: &str, now: TimeMs) -> Result<(), Refusal> {
+    pub fn check_proof(
+        &self,
+        nonce: &str,
+        made: &ProofFor<'_>,
+        now: TimeMs,
+    ) -> Result<(), Refusal> {
+        self.check_claims(nonce, now)?;
+        let verifies = self
+            .proof
+            .as_ref()
+            .is_some_and(|p| self.public_key.verify_strict(&made.text(self.said), p));
+        if !verifies {
+            return Err(Refusal::new(
+                Code::AuthFailed,
+                "the proof was not made for this device and this connection, or what was said with it has been altered on the way",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What both kinds of signature need: an id that is the key's hash, a recent time, our nonce.
+    fn check_claims(&self, nonce: &str, now: TimeMs) -> Result<(), Refusal> {
         let failed = |why: String| Err(Refusal::new(Code::AuthFailed, why));
         if self.public_key.device_id() != self.device_id {
             return failed(format!(
@@ -263,6 +384,19 @@ impl Hello {
                 HANDSHAKE_SKEW_MAX_MS / 1000
             ));
         }
+        if self.nonce != nonce {
+            return failed("mesh peer signature verification failed".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether the gen-1 signature is the claimed key's, over `nonce`, recent, and the id is the key's
+    /// hash. It proves the key and nothing about who passed it on.
+    ///
+    /// # Errors
+    /// `AUTH_FAILED`, with the reason.
+    pub fn check_signature(&self, nonce: &str, now: TimeMs) -> Result<(), Refusal> {
+        self.check_claims(nonce, now)?;
         let text = signed_text(
             self.device_id.as_str(),
             self.signed_at,
@@ -270,14 +404,16 @@ impl Hello {
             self.mesh_id.as_deref(),
             self.role.as_deref(),
         );
-        if self.nonce != nonce
-            || !self
-                .public_key
-                .verify_strict(text.as_bytes(), &self.signature)
+        match self
+            .public_key
+            .verify_strict(text.as_bytes(), &self.signature)
         {
-            return failed("mesh peer signature verification failed".to_owned());
+            true => Ok(()),
+            false => Err(Refusal::new(
+                Code::AuthFailed,
+                "mesh peer signature verification failed",
+            )),
         }
-        Ok(())
     }
 
     /// Whether the other side belongs to our mesh; a missing mesh id passes, as in gen-1.
@@ -337,7 +473,7 @@ mod tests {
             mesh_id: MeshId::of_name("demo"),
             role: "field".into(),
         };
-        let mut map = intro.sign(&key, "nonce-1", Some("c"), TimeMs(1_000_000));
+        let mut map = intro.sign(&key, "nonce-1", Some("c"), TimeMs(1_000_000), None);
         mutate(&mut map);
         Hello::parse(&map, true)
     }
@@ -390,6 +526,71 @@ mod tests {
             !mesh.message.contains(MeshId::of_name("x").as_str()),
             "our mesh id must not leak"
         );
+    }
+
+    #[test]
+    fn a_proof_is_worth_nothing_for_another_device_direction_connection_or_text() {
+        let key = DeviceKey::from_seed(&[3; 32]);
+        let (verifier, other) = (
+            DeviceKey::from_seed(&[5; 32]),
+            DeviceKey::from_seed(&[6; 32]),
+        );
+        let intro = Introduction {
+            display_name: "n".into(),
+            capabilities: vec!["channel:clawmesh".into()],
+            mesh_id: MeshId::of_name("demo"),
+            role: "field".into(),
+        };
+        let made = ProofFor {
+            verifier: verifier.id(),
+            signer: End::Dialer,
+            channel: "tcp 1 2",
+            heard: None,
+        };
+        let now = TimeMs(1_000_000);
+        let map = intro.sign_for_kin(&key, "n1", Some("c"), now, made);
+        let hello = Hello::parse(&map, true).unwrap();
+        assert_eq!(hello.check_proof("n1", &made, now), Ok(()));
+        assert!(
+            hello.check_signature("n1", now).is_err(),
+            "no gen-1 signature is left that could be passed on"
+        );
+        let heard = Some(Digest::of(&[b"x"]));
+        let others = [
+            ProofFor {
+                verifier: other.id(),
+                ..made
+            },
+            ProofFor {
+                signer: End::Acceptor,
+                ..made
+            },
+            ProofFor {
+                channel: "tcp 1 3",
+                ..made
+            },
+            ProofFor { heard, ..made },
+        ];
+        for wrong in others {
+            assert!(hello.check_proof("n1", &wrong, now).is_err(), "{wrong:?}");
+        }
+        assert!(
+            hello.check_proof("n2", &made, now).is_err(),
+            "another nonce"
+        );
+        let alter: [(&str, Value); 5] = [
+            ("features", serde_json::json!(["sig"])),
+            ("capabilities", serde_json::json!(["actuator:pump:main"])),
+            ("displayName", "other".into()),
+            ("role", "planner".into()),
+            ("clientNonce", "d".into()),
+        ];
+        for (member, value) in alter {
+            let mut map = map.clone();
+            map.insert(member.into(), value);
+            let altered = Hello::parse(&map, true).unwrap();
+            assert!(altered.check_proof("n1", &made, now).is_err(), "{member}");
+        }
     }
 
     #[test]

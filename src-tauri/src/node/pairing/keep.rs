@@ -8,7 +8,7 @@ use super::Verdicted;
 use crate::adapters::paths::StateDir;
 use crate::adapters::store::records as stored_records;
 use crate::adapters::store::{Store, StoreError, frames, kv, trust};
-use crate::domain::admission::TrustRecord;
+use crate::domain::admission::{Generation, TrustRecord};
 use crate::domain::base::limits::LEARNED_PEERS_MAX;
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal};
 use crate::domain::pairing::{Comparison, Joining};
@@ -97,7 +97,9 @@ pub(super) async fn store(
         Some(peer.shown_name()),
         given.preset.grants(),
         shared.now(),
-    );
+    )
+    // Gen-1 nodes cannot pair.
+    .of(Generation::Clawmesh);
     let moves = joining.moves == Some(comparison.side());
     let mesh = moves.then(|| joining.mesh.clone());
     let side = comparison.side().as_str();

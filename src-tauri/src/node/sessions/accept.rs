@@ -3,23 +3,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{check_binding, introduction, life, nonce, recognise, say};
-use crate::adapters::transport::{Incoming, Protection, Received, SocketReader, SocketWriter};
+use super::{Door, introduction, life, nonce, recognise, say};
+use crate::adapters::transport::{Incoming, Received, SocketReader, SocketWriter};
 use crate::domain::base::limits::{NONCE_TTL_MS, STRANGER_MESSAGES_MAX};
 use crate::domain::base::{Code, Refusal, TimeMs};
-use crate::domain::wire::handshake::Hello;
+use crate::domain::wire::handshake::{End, Hello};
 use crate::domain::wire::{Message, Reply};
 use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::{Ended, PeerInfo};
 use crate::node::pairing;
 use crate::node::shared::Shared;
-
-/// What is known of a socket before anything is said on it.
-struct Door {
-    protection: Protection,
-    same_machine: bool,
-}
 
 /// Serves an accepted socket to its end.
 pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
@@ -168,7 +162,7 @@ async fn connect(
     params: &Map<String, Value>,
     issued: &mut Option<(String, TimeMs)>,
 ) -> Result<(Hello, Value), Refusal> {
-    let hello = Hello::parse(params, true)?;
+    let mut hello = Hello::parse(params, true)?;
     let now = shared.now();
     let invalid = || {
         Refusal::new(
@@ -203,11 +197,15 @@ async fn connect(
             format!("peer {} is not in the trust store", hello.device_id),
         ));
     }
-    hello.check_signature(&expected, now)?;
+    let made = door.proof_for(shared.own_id(), End::Dialer, None);
+    recognise(shared, door, &mut hello, &expected, made).await?;
     hello.check_mesh(&shared.mesh)?;
-    check_binding(shared, &hello, &door.protection, door.same_machine)?;
-    recognise(shared, &hello).await?;
     let client_nonce = hello.client_nonce.clone().unwrap_or_default();
-    let payload = introduction(shared).sign(&shared.key, &client_nonce, None, now);
+    let ours = introduction(shared);
+    let answers = door.proof_for(&hello.device_id, End::Acceptor, Some(hello.said));
+    let payload = match answers.filter(|_| hello.proof.is_some()) {
+        Some(made) => ours.sign_for_kin(&shared.key, &client_nonce, None, now, made),
+        None => ours.sign(&shared.key, &client_nonce, None, now, None),
+    };
     Ok((hello, Value::Object(payload)))
 }

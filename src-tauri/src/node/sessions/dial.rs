@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{check_binding, introduction, life, nonce, recognise, say};
+use super::{Door, introduction, life, nonce, recognise, say};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::transport::{
     Posture, Received, Security, Socket, SocketReader, SocketWriter, TransportError,
 };
-use crate::domain::admission::Preset;
+use crate::domain::admission::Generation;
 use crate::domain::base::limits::{DIAL_MS, HANDSHAKE_DEADLINE_MS};
 use crate::domain::base::{Code, DeviceId};
 use crate::domain::wire::Message;
-use crate::domain::wire::handshake::Hello;
+use crate::domain::wire::handshake::{End, Hello};
 use crate::node::config::is_local;
 use crate::node::gossip;
 use crate::node::ingress::Ingress;
@@ -61,20 +61,16 @@ pub async fn dial(
             protection.posture, target.label
         )));
     }
+    let posture = protection.posture;
+    let door = Door {
+        protection,
+        same_machine: target.url.is_loopback(),
+    };
     let (mut reader, mut writer) = socket.split();
     let deadline = Duration::from_millis(HANDSHAKE_DEADLINE_MS);
-    let introducing = introduce(shared, device, &mut reader, &mut writer);
+    let introducing = introduce(shared, device, &door, &mut reader, &mut writer);
     let hello = match tokio::time::timeout(deadline, introducing).await {
-        Ok(Ok(hello)) => {
-            let same_machine = target.url.is_loopback();
-            match check_binding(shared, &hello, &protection, same_machine) {
-                Ok(()) => hello,
-                Err(refusal) => {
-                    writer.close(1008, "handshake refused").await;
-                    return Err(refused(refusal));
-                }
-            }
-        }
+        Ok(Ok(hello)) => hello,
         Ok(Err(why)) => {
             writer.close(1008, "handshake refused").await;
             return Err(why);
@@ -84,7 +80,7 @@ pub async fn dial(
     reader.trusted();
     let from = gossip::begin(shared).await;
     let label = Some(target.label.clone());
-    let info = PeerInfo::new(&hello, true, label, protection.posture, shared.now())
+    let info = PeerInfo::new(&hello, true, label, posture, shared.now())
         .entitled(shared.may_actuate(&hello.device_id));
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
@@ -108,7 +104,7 @@ pub async fn dial(
 }
 
 /// Opens a socket, by TLS wherever it leaves the machine. Without TLS only a device that is trusted
-/// as gen-1, has never shown itself to be our own kind and is on a local network is spoken to.
+/// as gen-1, has never proven to be of our own kind and is on a local network is spoken to.
 async fn reach(
     shared: &Shared,
     device: &DeviceId,
@@ -137,8 +133,7 @@ async fn reach(
         }
         Err(error @ TransportError::Tls { .. }) => {
             let record = shared.trust.live(device);
-            let as_gen1 = record.is_some_and(|r| r.grants == Preset::Gen1.grants())
-                && !shared.known_signers().contains(device);
+            let as_gen1 = record.is_some_and(|r| r.generation() == Generation::Gen1);
             let may = as_gen1 && is_local(&target.label) && !url.tls() && target.pin.is_none();
             match may {
                 true => plainly(Security::Plain).await.map_err(failed),
@@ -152,6 +147,7 @@ async fn reach(
 async fn introduce(
     shared: &Shared,
     expected: &DeviceId,
+    door: &Door,
     reader: &mut SocketReader,
     writer: &mut SocketWriter,
 ) -> Result<Hello, DialError> {
@@ -162,13 +158,26 @@ async fn introduce(
         .filter(|n| !n.is_empty() && n.len() <= 128);
     let their_nonce = their_nonce.ok_or_else(|| failed("the peer's challenge has no nonce"))?;
     let our_nonce = nonce(shared).map_err(failed)?;
-    let params =
-        introduction(shared).sign(&shared.key, their_nonce, Some(&our_nonce), shared.now());
+    let made = door.proof_for(expected, End::Dialer, None);
+    let kin = shared
+        .trust
+        .live(expected)
+        .is_some_and(|r| r.generation() == Generation::Clawmesh);
+    let (ours, now) = (introduction(shared), shared.now());
+    let asked = Some(our_nonce.as_str());
+    let params = match made {
+        // Whoever receives a gen-1 signature can pass it on, except where TLS has proven who receives it.
+        Some(made) if kin && door.protection.posture < Posture::IdentityBound => {
+            ours.sign_for_kin(&shared.key, their_nonce, asked, now, made)
+        }
+        made => ours.sign(&shared.key, their_nonce, asked, now, made),
+    };
+    let said = Hello::parse(&params, true).map_err(failed)?.said;
     let reply = ask(reader, writer, "2", "mesh.connect", &Value::Object(params)).await?;
     let reply = reply
         .as_object()
         .ok_or_else(|| failed("the peer's mesh.connect reply is no object"))?;
-    let hello = Hello::parse(reply, false).map_err(failed)?;
+    let mut hello = Hello::parse(reply, false).map_err(failed)?;
     if hello.device_id != *expected {
         return Err(refused(format!(
             "device {} answered where {} was expected",
@@ -176,11 +185,12 @@ async fn introduce(
             expected.short()
         )));
     }
-    hello
-        .check_signature(&our_nonce, shared.now())
+    let own = shared.own_id();
+    let made = door.proof_for(own, End::Acceptor, Some(said));
+    recognise(shared, door, &mut hello, &our_nonce, made)
+        .await
         .map_err(refused)?;
     hello.check_mesh(&shared.mesh).map_err(refused)?;
-    recognise(shared, &hello).await.map_err(refused)?;
     Ok(hello)
 }
 

@@ -18,10 +18,11 @@ pub use self::dial::{DialError, dial};
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::trust;
 use crate::adapters::transport::{Posture, Protection, SocketWriter};
-use crate::domain::admission::TrustRecord;
+use crate::domain::admission::{Generation, TrustRecord};
+use crate::domain::base::canonical::Digest;
 use crate::domain::base::limits::HANDSHAKE_DEADLINE_MS;
-use crate::domain::base::{Code, Refusal};
-use crate::domain::wire::handshake::{Feature, Hello, Introduction};
+use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::wire::handshake::{End, Hello, Introduction, ProofFor};
 
 fn introduction(shared: &Shared) -> Introduction {
     Introduction {
@@ -44,74 +45,137 @@ fn nonce(shared: &Shared) -> Result<String, Refusal> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// The trust record of whoever says hello, its key checked and learned where it was not pinned.
-async fn recognise(shared: &Shared, hello: &Hello) -> Result<TrustRecord, Refusal> {
-    let device = &hello.device_id;
-    let Some(mut record) = shared.trust.live(device) else {
+/// What is known of a connection before anything is said on it.
+struct Door {
+    protection: Protection,
+    /// Whether the other end is on this machine.
+    same_machine: bool,
+}
+
+impl Door {
+    /// For whom and over what a proof on this connection is made; `None` where both ends have nothing
+    /// in common that a stranger in between would not have.
+    fn proof_for<'a>(
+        &'a self,
+        verifier: &'a DeviceId,
+        signer: End,
+        heard: Option<Digest>,
+    ) -> Option<ProofFor<'a>> {
+        let channel = self.protection.channel.as_ref()?.as_str();
+        Some(ProofFor {
+            verifier,
+            signer,
+            channel,
+            heard,
+        })
+    }
+}
+
+/// Judges what the other end has proven, and remembers what may be remembered of it: its key where
+/// none was pinned, and that it is of our own kind. Of a device that has proven nothing beyond the
+/// gen-1 signature the features are dropped: nobody vouches for them.
+///
+/// # Errors
+/// `AUTH_FAILED`, `UNTRUSTED_PEER`, `PUBLIC_KEY_MISMATCH`, `TLS_REQUIRED`.
+async fn recognise(
+    shared: &Shared,
+    door: &Door,
+    hello: &mut Hello,
+    nonce: &str,
+    made: Option<ProofFor<'_>>,
+) -> Result<(), Refusal> {
+    let device = hello.device_id.clone();
+    let Some(record) = shared.trust.live(&device) else {
         return Err(Refusal::new(
             Code::UntrustedPeer,
             format!("peer {device} is not in the trust store"),
         ));
     };
-    match record.public_key {
-        Some(pinned) if pinned != hello.public_key => {
+    if record
+        .public_key
+        .is_some_and(|pinned| pinned != hello.public_key)
+    {
+        return Err(Refusal::new(
+            Code::PublicKeyMismatch,
+            format!("peer {device} came with another public key"),
+        ));
+    }
+    let now = shared.now();
+    let proven = match (&hello.proof, made) {
+        (Some(_), Some(made)) => hello.check_proof(nonce, &made, now).map(|()| true)?,
+        _ => {
+            hello.check_signature(nonce, now)?;
+            // Builds from before the proof: TLS has proven both devices to each other.
+            door.protection.posture == Posture::IdentityBound
+                && door.protection.device.as_ref() == Some(&device)
+                && !hello.features.is_empty()
+        }
+    };
+    check_binding(door, hello, proven)?;
+    if !proven {
+        if record.generation() == Generation::Clawmesh {
             return Err(Refusal::new(
-                Code::PublicKeyMismatch,
-                format!("peer {device} came with another public key"),
+                Code::AuthFailed,
+                format!(
+                    "device {} is trusted as one of our own kind, and has not proven itself for this connection; \
+                     if it runs an older version, update it; if it is a gen-1 node, say so: trust add {device} --as gen1",
+                    device.short()
+                ),
             ));
         }
-        Some(_) => {}
-        // The id is the key's hash, so the key that fits the id is the right one to remember.
-        None => {
-            record.public_key = Some(hello.public_key);
-            let (id, key) = (device.clone(), hello.public_key);
-            let learn = move |c: &rusqlite::Connection| {
-                // Read again: the device may have been revoked a moment ago.
-                let known = trust::get(c, &id)?.filter(TrustRecord::is_live);
-                let Some(mut known) = known else {
-                    return Ok(false);
-                };
-                known.public_key = Some(key);
-                trust::put(c, &known).map(|()| true)
-            };
-            let learned = shared.store.write(DURABLE, "learn key", learn).await;
-            if !learned.map_err(|e| store_refusal(&e))? {
-                return Err(Refusal::new(
-                    Code::UntrustedPeer,
-                    format!("peer {device} is trusted no longer"),
-                ));
-            }
-            shared
-                .trust
-                .reload(&shared.store)
-                .await
-                .map_err(|e| store_refusal(&e))?;
-        }
+        hello.features.clear();
     }
-    Ok(record)
+    if record.public_key.is_none() || (proven && record.generation != Some(Generation::Clawmesh)) {
+        learn(shared, hello, proven).await?;
+    }
+    Ok(())
+}
+
+/// Writes down what a device has proven: its key, and that it is of our own kind.
+async fn learn(shared: &Shared, hello: &Hello, proven: bool) -> Result<(), Refusal> {
+    let (id, key) = (hello.device_id.clone(), hello.public_key);
+    let write = move |c: &rusqlite::Connection| {
+        // Read again: the device may have been revoked a moment ago.
+        let known = trust::get(c, &id)?.filter(TrustRecord::is_live);
+        let Some(mut known) = known else {
+            return Ok(false);
+        };
+        // The id is the key's hash, so the key that fits the id is the right one to remember.
+        known.public_key = Some(key);
+        if proven {
+            known.generation = Some(Generation::Clawmesh);
+        }
+        trust::put(c, &known).map(|()| true)
+    };
+    let learned = shared.store.write(DURABLE, "learn key", write).await;
+    if !learned.map_err(|e| store_refusal(&e))? {
+        return Err(Refusal::new(
+            Code::UntrustedPeer,
+            format!("peer {} is trusted no longer", hello.device_id),
+        ));
+    }
+    shared
+        .trust
+        .reload(&shared.store)
+        .await
+        .map_err(|e| store_refusal(&e))
 }
 
 /// Whether a link of this protection may carry this device: what TLS has proven must be who says
 /// hello, and our own kind is bound to its key on every link that leaves the machine.
-fn check_binding(
-    shared: &Shared,
-    hello: &Hello,
-    protection: &Protection,
-    same_machine: bool,
-) -> Result<(), Refusal> {
-    let device = &hello.device_id;
-    if let Some(proven) = protection.device.as_ref().filter(|p| *p != device) {
+fn check_binding(door: &Door, hello: &Hello, proven: bool) -> Result<(), Refusal> {
+    let (device, protection) = (&hello.device_id, &door.protection);
+    if let Some(other) = protection.device.as_ref().filter(|p| *p != device) {
         return Err(Refusal::new(
             Code::AuthFailed,
             format!(
                 "device {} says hello on a link that is bound to device {}",
                 device.short(),
-                proven.short()
+                other.short()
             ),
         ));
     }
-    let kin = hello.features.contains(&Feature::Sig) || shared.known_signers().contains(device);
-    if kin && !same_machine && protection.posture < Posture::IdentityBound {
+    if proven && !door.same_machine && protection.posture < Posture::IdentityBound {
         return Err(Refusal::new(
             Code::TlsRequired,
             format!(

@@ -22,19 +22,31 @@ pub(super) async fn dial_as(site: &Site, security: &Security) -> Result<Socket, 
     dial(&url, security, PATIENCE, &CancellationToken::new()).await
 }
 
+/// How a socket is protected, apart from the connection's own name.
+fn bare(socket: &Socket) -> Protection {
+    socket.protection().clone().over(None)
+}
+
 #[tokio::test]
 async fn a_link_between_nodes_is_bound_to_both_devices() {
     let mut site = site().await;
     let near = dial_as(&site, &security(1, id(SERVER))).await.unwrap();
     let far = site.next().await.socket;
-    assert_eq!(*near.protection(), Protection::tls(Some(id(SERVER))));
-    assert_eq!(*far.protection(), Protection::tls(Some(id(1))));
+    assert_eq!(bare(&near), Protection::tls(Some(id(SERVER))));
+    assert_eq!(bare(&far), Protection::tls(Some(id(1))));
+    let (here, there) = (near.protection(), far.protection());
+    assert!(
+        here.channel.is_some() && here.channel == there.channel,
+        "both ends name the connection alike"
+    );
     assert_eq!(near.protection().posture, Posture::IdentityBound);
     conforms(near, far).await;
     // The same port still speaks plain.
     let near = site.dial().await;
     let far = site.next().await.socket;
-    assert_eq!(*far.protection(), Protection::PLAIN);
+    assert_eq!(bare(&far), Protection::PLAIN);
+    assert!(near.protection().channel.is_some());
+    assert_eq!(near.protection().channel, far.protection().channel);
     conforms(near, far).await;
 }
 
@@ -86,7 +98,7 @@ async fn a_client_without_a_certificate_has_proven_nothing() {
     let url = format!("ws://{}/", site.addr);
     let (_socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
     let far = site.next().await.socket;
-    assert_eq!(*far.protection(), Protection::tls(None));
+    assert_eq!(bare(&far), Protection::tls(None));
     assert_eq!(far.protection().posture, Posture::TlsUnpinned);
 }
 
@@ -202,6 +214,13 @@ async fn whoever_answers_is_known_but_bound_to_nothing_if_nobody_was_expected() 
         let security = Security::Tls { tls, pin, expect };
         let near = dial_as(&site, &security).await.unwrap();
         let device = Some(id(SERVER));
-        assert_eq!(*near.protection(), Protection { posture, device });
+        assert_eq!(
+            bare(&near),
+            Protection {
+                posture,
+                device,
+                channel: None
+            }
+        );
     }
 }
