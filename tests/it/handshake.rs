@@ -233,7 +233,7 @@ async fn a_clock_that_is_off_by_an_hour_is_told_so() {
 }
 
 /// Passes everything that is said between a dialer and a node on, as somebody in between does, and
-/// may alter what the dialer says. Ends with the dialer's connection.
+/// may alter what the dialer says. Stays when the dialer goes.
 async fn relay(to: std::net::SocketAddr, alter: fn(&mut Value)) -> std::net::SocketAddr {
     use futures_util::{SinkExt as _, StreamExt as _};
     use tokio_tungstenite::tungstenite::Message;
@@ -257,7 +257,8 @@ async fn relay(to: std::net::SocketAddr, alter: fn(&mut Value)) -> std::net::Soc
                                 if node.send(Message::text(value.to_string())).await.is_err() { return; }
                             }
                             Some(Ok(_)) => {}
-                            _ => return,
+                            // Its part is done; whoever is in between stays.
+                            _ => while let Some(Ok(_)) = node.next().await {},
                         },
                         said = node.next() => match said {
                             Some(Ok(message @ Message::Text(_))) => {
