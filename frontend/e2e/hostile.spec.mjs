@@ -19,7 +19,7 @@ const frames = {};
 before(async () => {
   l = await lab({ pace: 0 });
   peer = new Peer();
-  await l.center.cli(["trust", "add", peer.id, "--as", "field", "--name", `<b>${HTML.slice(0, 60)}`]);
+  await l.center.cli(["trust", "add", peer.id, "--as", "gen1", "--name", `<b>${HTML.slice(0, 60)}`]);
   const { meshId } = await l.center.api("GET", "/status");
   await peer.join(l.center.port, meshId, `<i>liar</i>\u202e`);
   const say = (name, data, kind = "observation") => {

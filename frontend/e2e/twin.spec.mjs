@@ -84,7 +84,7 @@ async function accessible(page, where) {
 before(async () => {
   l = await lab({ pace: 0 });
   peer = new Peer();
-  await l.center.cli(["trust", "add", peer.id, "--as", "field", "--name", "probe"]);
+  await l.center.cli(["trust", "add", peer.id, "--as", "gen1", "--name", "probe"]);
   const { meshId } = await l.center.api("GET", "/status");
   await peer.join(l.center.port, meshId, "probe");
   o = await l.open("/", { scope: "read" });
