@@ -21,10 +21,9 @@ pub use rule::{Compare, Condition, Hours, Origin, ParamRule, Rule};
 pub use selftest::TestResult;
 pub use starter::STARTER_POLICY;
 
-use std::collections::BTreeMap;
-
-use super::base::Digest;
+use super::base::{DeviceId, Digest};
 use super::capability::Action;
+use super::world::Fact;
 
 /// A validated policy.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,16 +72,15 @@ impl Policy {
         &self.rules
     }
 
-    /// The metrics that the first rule for an action looks at, each with whether it is an L1
-    /// condition: a reason to act. What only an interlock looks at is none.
-    pub fn metrics_for(&self, action: &Action) -> BTreeMap<String, bool> {
-        let rule = self.rules.iter().find(|r| r.covers(action));
-        let mut metrics = BTreeMap::new();
-        if let Some(rule) = rule {
-            metrics.extend(rule.interlocks.iter().map(|c| (c.metric.clone(), false)));
-            metrics.extend(rule.conditions.iter().map(|c| (c.metric.clone(), true)));
+    /// Whether the first rule for an action looks at a reading: `Some(true)` if it is for an L1
+    /// condition, a reason to act; `Some(false)` if only for an interlock, which is none.
+    pub fn looks_at(&self, action: &Action, fact: &Fact, own: &DeviceId) -> Option<bool> {
+        let rule = self.rules.iter().find(|r| r.covers(action))?;
+        let one = |list: &[Condition]| list.iter().any(|c| c.is_about(fact, own));
+        if one(&rule.conditions) {
+            return Some(true);
         }
-        metrics
+        one(&rule.interlocks).then_some(false)
     }
 }
 

@@ -9,6 +9,7 @@ use super::scope::Scope;
 use super::{Level, Requester};
 use crate::domain::base::{DeviceId, Tier, TimeMs};
 use crate::domain::capability::Action;
+use crate::domain::world::Fact;
 
 /// The word for every operation.
 pub const ANY_OPERATION: &str = "*";
@@ -253,6 +254,13 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// Whether it looks at this reading, as far as metric, zone and origin go.
+    pub fn is_about(&self, fact: &Fact, own: &DeviceId) -> bool {
+        self.metric == fact.metric
+            && (self.zone.is_none() || self.zone == fact.zone)
+            && self.origin.as_ref().is_none_or(|o| o.is(&fact.origin, own))
+    }
+
     /// The condition in words.
     pub fn text(&self) -> String {
         let zone = self

@@ -338,10 +338,11 @@ fn gather(
         }
     }
     taint.extend(evidence.iter().flat_map(|e| e.taint.iter().copied()));
-    let watched = shared.policy.current().metrics_for(&draft.action);
-    let watched = facts
-        .iter()
-        .filter_map(|f| watched.get(&f.metric).map(|condition| (f, *condition)));
+    let policy = shared.policy.current();
+    let watched = facts.iter().filter_map(|f| {
+        let condition = policy.looks_at(&draft.action, f, shared.own_id())?;
+        Some((f, condition))
+    });
     for (fact, condition) in watched.take(8) {
         let cited = evidence.iter().any(|e| e.frame_id == fact.frame_id);
         if let Some(stored) = frames::by_frame_id(conn, &fact.frame_id)?.filter(|_| !cited) {

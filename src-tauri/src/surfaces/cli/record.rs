@@ -218,7 +218,7 @@ impl Checked {
             .record()
             .evidence
             .iter()
-            .map(|e| evidence_row(e, now))
+            .map(|e| evidence_row(e, &self.record().executor, now))
             .collect();
         let head = [
             "EVIDENCE",
@@ -353,13 +353,18 @@ impl Checked {
     }
 }
 
-fn evidence_row(e: &Evidence, now: u64) -> Vec<String> {
+fn evidence_row(e: &Evidence, executor: &DeviceId, now: u64) -> Vec<String> {
+    let place = match (e.interlock, e.origin == *executor) {
+        (true, _) => " (for an interlock; no evidence for the wish)",
+        (false, true) => "",
+        (false, false) => " (of another device than the executor)",
+    };
     let signature = serde_json::to_value(e.signature)
         .map(|v| text::value(&v))
         .unwrap_or_default();
     vec![
         text::short(e.frame_id.as_str()),
-        text::visible(&e.summary, TEXT_SHOWN_CHARS),
+        text::visible(&e.summary, TEXT_SHOWN_CHARS) + place,
         text::span(e.age_ms),
         text::age(now, e.sensed_at.0),
         e.origin.short().to_owned(),
