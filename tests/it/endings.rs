@@ -212,6 +212,13 @@ fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
     assert_eq!(ignored & 1, 1, "{status}");
     node.signal(&["HUP"]);
     assert_eq!(place.run(&["status"]).code, 0);
+    // And no memory with keys in it is left behind, whatever ends it.
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", node.child.id())).unwrap();
+    let core = limits
+        .lines()
+        .find(|l| l.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
     node.signal(&["TERM"]);
     node.ends_well();
 }

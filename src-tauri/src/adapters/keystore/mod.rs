@@ -4,6 +4,7 @@
 //! A file that cannot be read is an error and never a reason for a second identity. A directory whose
 //! key lives in the keychain is recognised by its file and refused by whoever cannot open that.
 
+pub mod dumps;
 pub mod gen1;
 #[cfg(feature = "desktop")]
 pub mod keychain;
