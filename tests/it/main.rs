@@ -38,3 +38,4 @@ mod restored;
 mod starting;
 mod topology;
 mod twin;
+mod vanished;

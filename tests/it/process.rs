@@ -369,6 +369,15 @@ impl Said {
 }
 
 impl Running {
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
     pub fn port(&self) -> u16 {
         self.address.port()
     }
@@ -399,8 +408,12 @@ impl Running {
     /// The command line and environment of the process, as others can see them.
     pub fn seen_by_others(&self) -> String {
         let of = |what: &str| {
-            let bytes = std::fs::read(format!("/proc/{}/{what}", self.child.id())).unwrap();
-            String::from_utf8_lossy(&bytes).into_owned()
+            match std::fs::read(format!("/proc/{}/{what}", self.child.id())) {
+                Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                // A process with keys shows its environment to the administrator alone.
+                Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => String::new(),
+                Err(e) => panic!("{what}: {e}"),
+            }
         };
         of("cmdline") + &of("environ")
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::proposals::{self, mirror};
@@ -18,6 +19,9 @@ use crate::domain::plan::rules::{Fired, Memory, step};
 use crate::domain::policy::Requester;
 use crate::domain::proposal::{ProposalRecord, Status};
 use crate::domain::wire::handshake::Feature;
+
+/// Waiting drafts that are tried again at the same time.
+const RETRIES_AT_ONCE: usize = 8;
 
 /// What became of a draft so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,10 +107,14 @@ pub async fn run(shared: Shared) {
                 .events
                 .record(&shared, "rule.fired", "info", &message, data)
                 .await;
-            // A refusal has been recorded; the rule rests its cooldown and asks again.
-            if let Err(refusal) = submit_to(&shared, draft, &place).await {
-                tracing::debug!(rule = name, "{refusal}");
-            }
+            // An executor that does not answer must not hold up the rules about others.
+            let sending = shared.clone();
+            shared.tasks.passing("rule draft", async move {
+                // A refusal has been recorded; the rule rests its cooldown and asks again.
+                if let Err(refusal) = submit_to(&sending, draft, &place).await {
+                    tracing::debug!(rule = name, "{refusal}");
+                }
+            });
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -277,14 +285,19 @@ pub async fn retry_waiting(shared: Shared) {
                 continue;
             }
         };
-        for row in waiting {
-            // A planner's wish waits as long as the planner rests; a person's does not.
-            let paused = shared.planner.pause().is_some();
-            if paused && shared.now() < row.expires_at && of_planner(&row) {
-                continue;
-            }
-            retry(&shared, row).await;
-        }
+        // Several at once: an executor that does not answer must not hold up the others.
+        let retries =
+            futures_util::stream::iter(waiting).for_each_concurrent(RETRIES_AT_ONCE, |row| {
+                let shared = &shared;
+                async move {
+                    // A planner's wish waits as long as the planner rests; a person's does not.
+                    let paused = shared.planner.pause().is_some();
+                    if !(paused && shared.now() < row.expires_at && of_planner(&row)) {
+                        retry(shared, row).await;
+                    }
+                }
+            });
+        retries.await;
     }
 }
 

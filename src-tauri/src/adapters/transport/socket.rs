@@ -44,6 +44,11 @@ const CLOSE_REASON_MAX_BYTES: usize = 123;
 /// How long a goodbye may take before the link is dropped without it.
 const CLOSE_WAIT: Duration = Duration::from_millis(1_000);
 
+/// How long what we sent may stay unacknowledged, or unread by the peer's machine, before the system
+/// takes the connection for broken.
+#[cfg(target_os = "linux")]
+const UNHEARD_MAX: Duration = Duration::from_secs(60);
+
 /// Close code: the other side sent something other than text.
 pub const CLOSE_UNSUPPORTED: u16 = 1003;
 /// Close code: a message that is not UTF-8.
@@ -487,6 +492,11 @@ pub(super) fn keep_alive(stream: &TcpStream) {
     let settings = settings.with_retries(3);
     if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&settings) {
         tracing::debug!(%error, "keepalive not set");
+    }
+    // What was sent and never acknowledged would otherwise be repeated for a quarter of an hour.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(UNHEARD_MAX)) {
+        tracing::debug!(%error, "no limit for what is not acknowledged");
     }
 }
 

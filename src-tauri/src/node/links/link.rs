@@ -105,6 +105,21 @@ impl PeerInfo {
     }
 }
 
+/// The place of a request that waits for its answer; given back when dropped.
+struct Place<'a> {
+    link: &'a Link,
+    id: &'a str,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let waiting = self.link.waiting.lock();
+        waiting
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(self.id);
+    }
+}
+
 type Waiting = HashMap<String, oneshot::Sender<Result<Value, RemoteError>>>;
 
 /// The receiving ends of a link's lanes, for its writer and its feeder.
@@ -262,6 +277,11 @@ impl Link {
             }
             waiting.insert(id.clone(), answer);
         }
+        // Whoever asks may give up before there is an answer; the place is free then too.
+        let _place = Place {
+            link: self,
+            id: &id,
+        };
         let deadline = Duration::from_millis(PEER_REQUEST_TIMEOUT_MS);
         let result = tokio::time::timeout(deadline, async {
             if !self.send(Message::request(&id, method, params)).await {
@@ -274,10 +294,6 @@ impl Link {
             }
         })
         .await;
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
         result.unwrap_or_else(|_| {
             let sec = PEER_REQUEST_TIMEOUT_MS / 1_000;
             Err(own(
@@ -330,5 +346,35 @@ impl Link {
     /// Whether the other side said that it is going.
     pub fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::domain::identity::DeviceKey;
+
+    #[tokio::test]
+    async fn whoever_gives_up_on_an_answer_frees_its_place() {
+        let info = PeerInfo {
+            device: DeviceKey::from_seed(&[1; 32]).id().clone(),
+            name: None,
+            role: None,
+            capabilities: Vec::new(),
+            features: BTreeSet::new(),
+            outbound: true,
+            label: None,
+            posture: Posture::Insecure,
+            connected_at: TimeMs(0),
+        };
+        let (link, lanes) = Link::new(info, CancellationToken::new(), 1);
+        for _ in 0..2 * PEER_REQUESTS_MAX {
+            let params = json!({});
+            let asked = link.request("mesh.ping", &params);
+            assert!(futures_util::poll!(std::pin::pin!(asked)).is_pending());
+        }
+        assert!(link.waiting.lock().unwrap().is_empty());
+        drop(lanes);
     }
 }

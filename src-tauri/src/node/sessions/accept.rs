@@ -58,7 +58,7 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
         }
         Ok((link, lanes)) => {
             // The peer may not hear of anything before it has heard that it is welcome.
-            if writer.feed(reply).await.is_ok() && writer.flush().await.is_ok() {
+            if say(&mut writer, reply).await.is_some() {
                 life::run(shared.clone(), ingress, link, reader, writer, lanes, from).await;
             } else {
                 shared.links.forget(&link, &Ended::Broke);

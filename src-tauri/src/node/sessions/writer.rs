@@ -10,6 +10,8 @@ use crate::node::links::room::Outgoing;
 
 /// How long a peer may leave our writes unread before the link is given up.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
+/// How long what is being written may take after the link has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Messages written before the socket is flushed.
 const FLUSH_EVERY: usize = 64;
 
@@ -49,7 +51,13 @@ pub async fn run(mut writer: SocketWriter, mut queues: Queues, link: LinkHandle)
         };
         let Some(first) = next else { break };
         let writing = write_some(&mut writer, first, &mut queues);
-        match tokio::time::timeout(WRITE_STALL_MAX, writing).await {
+        let written = tokio::select! {
+            biased;
+            written = tokio::time::timeout(WRITE_STALL_MAX, writing) => written,
+            // The link has ended for another reason, while its peer takes nothing.
+            () = ended_for(&link, LAST_WORDS) => break,
+        };
+        match written {
             Ok(Some(bytes)) => link.vitals.said(bytes),
             Ok(None) => {
                 link.close(1001, "write failed");
@@ -69,8 +77,7 @@ pub async fn run(mut writer: SocketWriter, mut queues: Queues, link: LinkHandle)
     link.stop.cancel();
     // Answers that are ready still belong to the link, such as the refusal it ends with.
     while let Ok(text) = queues.answers.try_recv() {
-        let sent =
-            tokio::time::timeout(Duration::from_secs(1), writer.feed(text.into_text())).await;
+        let sent = tokio::time::timeout(LAST_WORDS, writer.feed(text.into_text())).await;
         if !matches!(sent, Ok(Ok(()))) {
             break;
         }
@@ -78,6 +85,12 @@ pub async fn run(mut writer: SocketWriter, mut queues: Queues, link: LinkHandle)
     let (code, reason) = link.farewell().unwrap_or((1000, "bye"));
     writer.close(code, reason).await;
     link.silent.cancel();
+}
+
+/// Waits until the link has ended and some time has passed since.
+async fn ended_for(link: &LinkHandle, grace: Duration) {
+    link.stop.cancelled().await;
+    tokio::time::sleep(grace).await;
 }
 
 /// Writes what waits, then flushes once; how many bytes, or `None` if the socket failed.
