@@ -362,6 +362,8 @@ mod tests {
             name: None,
             role: None,
             capabilities: Vec::new(),
+            withheld: Vec::new(),
+            may_actuate: false,
             features: BTreeSet::new(),
             outbound: true,
             label: None,
