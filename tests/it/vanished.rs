@@ -166,7 +166,8 @@ async fn a_half_open_connection_is_found_and_replaced_from_both_sides() {
     let node = kin(1, 2).start_in(place(), Some(1)).await;
     let relay = Relay::to(node.address).await;
     let mut setup = kin(2, 1);
-    setup.raw.peers = vec![format!("{}=ws://{}||local", key(1).id(), relay.address)];
+    // A relay may stand between the two only where TLS is bound to their keys.
+    setup.raw.peers = vec![format!("{}=wss://{}||local", key(1).id(), relay.address)];
     let peer = setup.start_in(place(), Some(2)).await;
     let linked = |node: &harness::TestNode, other: u8| {
         let link = node.shared().links.get(key(other).id())?;
