@@ -279,6 +279,11 @@ function Acts({ a }: { a: Actuator }) {
       {a.operations.length ? (
         <Txt className="text-[12px] text-t2">{listed(a.operations.map((o) => codeWord("op", o)))}</Txt>
       ) : null}
+      {a.alsoOfferedBy.length ? (
+        <p className="text-warn">
+          ◇ {t("alsoOffered", { nodes: listed(a.alsoOfferedBy.map((id) => id.slice(0, 8))) })}
+        </p>
+      ) : null}
       {a.problem ? (
         <p className="text-danger">
           ▲ <Txt max={300}>{a.problem}</Txt>

@@ -349,6 +349,7 @@ export const de = table({
   gn_human: "Menschen.",
   gn_llm: "Modelle.",
   gn_estop: "Anhalten.",
+  alsoOffered: "Auch angeboten von {nodes}: ein Wunsch muss den Knoten nennen.",
   gn_actuate: "Aktoren anbieten.",
   gn_admin: "Verwalten.",
   gn_other: "Anderes.",

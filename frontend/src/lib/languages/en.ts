@@ -330,6 +330,7 @@ export const en = {
   gn_human: "Human.",
   gn_llm: "Models.",
   gn_estop: "Stop.",
+  alsoOffered: "Also offered by {nodes}: a wish must name its node.",
   gn_actuate: "Offer actuators.",
   gn_admin: "Administer.",
   gn_other: "Other.",
