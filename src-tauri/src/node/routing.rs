@@ -25,11 +25,11 @@ pub struct Place {
 /// What each executor known here offers: this node, those that are connected, and those that were.
 pub fn offers(shared: &Shared) -> BTreeMap<DeviceId, Vec<String>> {
     let mut offers = shared.known_capabilities();
-    // Whose trust has ended is no executor any more.
-    offers.retain(|device, _| shared.trust.trusts(device));
     for link in shared.links.all() {
         offers.insert(link.info.device.clone(), link.info.capabilities.clone());
     }
+    // Trust and grants may have changed since a link began.
+    shared.keep_entitled(&mut offers);
     let own = shared.drivers.capabilities();
     let own = own.iter().map(|c| c.as_str().to_owned()).collect();
     offers.insert(shared.own_id().clone(), own);

@@ -190,21 +190,26 @@ impl Shared {
         record.is_some_and(|r| r.grants.has(Grant::Actuate))
     }
 
-    /// What devices offered when they were last connected, as far as they may now: nothing of one whose
-    /// trust has ended, and actuators only with the grant.
+    /// What devices offered when they were last connected, as far as they may now.
     pub fn known_capabilities(&self) -> BTreeMap<DeviceId, Vec<String>> {
         let mut known = self
             .last_offered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        known.retain(|device, _| self.trust.trusts(device));
-        for (device, offered) in &mut known {
+        self.keep_entitled(&mut known);
+        known
+    }
+
+    /// Leaves of what devices offer what they may offer now: nothing of one whose trust has ended, and
+    /// actuators only with the grant.
+    pub fn keep_entitled(&self, offers: &mut BTreeMap<DeviceId, Vec<String>>) {
+        offers.retain(|device, _| self.trust.trusts(device));
+        for (device, offered) in offers {
             if !self.may_actuate(device) {
                 offered.retain(|c| !offers_actuator(c));
             }
         }
-        known
     }
 
     /// Remembers what a device says it offers, so that a draft for it waits while it is away.

@@ -14,6 +14,7 @@ use crate::domain::base::DeviceId;
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::capability::addresses_actuator;
 use crate::domain::proposal::Status;
+use crate::node::routing;
 
 /// The longest a driver may take to say where its actuator stands.
 const STATE_WAIT: Duration = Duration::from_secs(2);
@@ -153,14 +154,9 @@ impl Door {
 
     /// The actuators of other trusted devices, as they last offered them.
     fn elsewhere(&self) -> BTreeMap<DeviceId, BTreeSet<String>> {
-        let s = &self.shared;
-        let mut offered = s.known_capabilities();
-        for link in s.links.all() {
-            offered.insert(link.info.device.clone(), link.info.capabilities.clone());
-        }
-        offered
+        routing::offers(&self.shared)
             .into_iter()
-            .filter(|(device, _)| device != s.own_id() && s.trust.trusts(device))
+            .filter(|(device, _)| device != self.shared.own_id())
             .map(|(device, all)| {
                 let actuators = all.into_iter().filter(|c| addresses_actuator(c));
                 (device, actuators.collect())
