@@ -101,6 +101,11 @@ impl Place {
 
     /// Runs exactly this command.
     pub fn as_typed(&self, state: &Path, args: &[&str]) -> Said {
+        self.typing(state, args, "")
+    }
+
+    /// As [`Place::as_typed`], with these lines on its standard input.
+    pub fn typing(&self, state: &Path, args: &[&str], lines: &str) -> Said {
         let mut command = program(self.home.path());
         command.args(args).arg("--state-dir").arg(state);
         if args.first() == Some(&"start") && !args.contains(&"--no-discovery") {
@@ -108,7 +113,14 @@ impl Place {
             command.arg("--no-discovery");
         }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if !lines.is_empty() {
+            command.stdin(Stdio::piped());
+        }
         let mut child = command.spawn().unwrap();
+        if let Some(mut stdin) = child.stdin.take() {
+            // A command that refuses at once does not read it.
+            let _ = stdin.write_all(lines.as_bytes());
+        }
         // A command that hangs must not hang the tests: a node that was to be refused may run.
         let deadline = Instant::now() + PATIENCE;
         let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());

@@ -294,3 +294,121 @@ fn a_wrong_clock_is_put_right_by_a_person_on_record() {
     place.await_status(&id, &["completed"]);
     node.stop();
 }
+
+#[test]
+fn a_backup_of_a_running_node_is_restored_observes_and_operates_once_confirmed() {
+    let place = Place::new();
+    place.enrolled();
+    place.write("config.toml", "name = \"kept-name\"\n");
+    let node = place.field(&[]);
+    let id = place.propose(1);
+    let file = place.beside("node.backup");
+    let file = file.to_str().unwrap();
+    let words = "correct horse battery staple\n";
+    let made = place.typing(&place.state(), &["backup", file, "--json"], words);
+    assert!(made.json()["bytes"].as_u64().unwrap() > 4_096);
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let secret = std::fs::read_to_string(place.state().join("identity.json")).unwrap();
+    let secret: Value = serde_json::from_str(&secret).unwrap();
+    let secret = secret["secretKey"].as_str().unwrap();
+    let held = std::fs::read(file).unwrap();
+    assert!(
+        !held.windows(secret.len()).any(|w| w == secret.as_bytes()),
+        "no key in the clear"
+    );
+    place
+        .typing(&place.state(), &["backup", file], words)
+        .fails(1, &["is there already"]);
+    // Done after the backup.
+    place.json(&["approve", &id]);
+    place.await_status(&id, &["completed"]);
+    node.stop();
+
+    let other = Place::at(place.beside("restored"), &place);
+    let restore = ["restore", file, "--json"];
+    place
+        .typing(&place.state(), &restore, words)
+        .fails(5, &["is not empty"]);
+    other
+        .typing(&other.state(), &restore, "another passphrase\n")
+        .fails(1, &["passphrase"]);
+    let said = other.typing(&other.state(), &restore, words).json();
+    assert_eq!(said["deviceId"].as_str().unwrap(), place.device());
+    let node = other.field(&[]);
+    assert_eq!(alarms(&other), ["state.rolled-back"]);
+    assert_eq!(other.json(&["status"])["displayName"], "field-1");
+    other.run(&["approve", &id]).fails(1, &["STATE_IN_DOUBT"]);
+    node.stop();
+    assert_eq!(other.json(&["state", "confirm", "--yes"])["superseded"], 1);
+    let node = other.field(&[]);
+    assert_eq!(alarms(&other), [""; 0]);
+    other.run(&["approve", &id]).fails(1, &["superseded"]);
+    let new = other.propose(2);
+    other.json(&["approve", &new]);
+    other.await_status(&new, &["completed"]);
+    node.stop();
+    // A damaged file restores nothing.
+    let mut bytes = held;
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 4_096].fill(0xff);
+    std::fs::write(place.beside("bad.backup"), &bytes).unwrap();
+    let third = Place::at(place.beside("third"), &place);
+    let bad = place.beside("bad.backup");
+    let said = third.typing(&third.state(), &["restore", bad.to_str().unwrap()], words);
+    assert!(
+        said.code != 0 && !third.state().join("identity.json").exists(),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_copy_is_verified_where_it_lies_and_a_torn_one_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    place.enrolled();
+    let node = place.field(&[]);
+    let id = place.propose(1);
+    place.json(&["approve", &id]);
+    place.await_status(&id, &["completed"]);
+    node.stop();
+    let copied = place.beside("copy");
+    copy(&place.state(), &copied);
+    let listed = || {
+        let entries = std::fs::read_dir(&copied).unwrap().map(|e| e.unwrap());
+        let seen = entries.map(|e| (e.file_name(), e.metadata().unwrap().modified().unwrap()));
+        seen.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let before = listed();
+    std::fs::set_permissions(&copied, std::fs::Permissions::from_mode(0o500)).unwrap();
+    let said = place.run_at(&copied, &["audit", "verify", "--json"]);
+    assert_eq!(said.json()["ok"], true);
+    std::fs::set_permissions(&copied, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(listed(), before, "nothing was made or changed");
+    // The database of an earlier moment under the note of a later one.
+    let node = place.field(&[]);
+    copy(&place.state(), &place.beside("old"));
+    let id = place.propose(2);
+    place.json(&["approve", &id]);
+    place.await_status(&id, &["completed"]);
+    node.stop();
+    std::fs::copy(
+        place.state().join("store.mark"),
+        place.beside("old/store.mark"),
+    )
+    .unwrap();
+    let _ = std::fs::remove_file(place.beside("old/clawmesh.db-wal"));
+    let said = place.run_at(&place.beside("old"), &["audit", "verify"]);
+    said.fails(6, &["the note beside the database"]);
+    // A page in the middle.
+    let mut bytes = std::fs::read(copied.join("clawmesh.db")).unwrap();
+    let middle = bytes.len() / 8_192 * 4_096;
+    bytes[middle..middle + 4_096].fill(0xff);
+    std::fs::write(copied.join("clawmesh.db"), &bytes).unwrap();
+    place
+        .run_at(&copied, &["audit", "verify"])
+        .fails(6, &["damaged"]);
+    let torn = Place::at(copied, &place);
+    torn.run(&["start", "--port", "0"]).fails(5, &["damaged"]);
+}

@@ -46,6 +46,16 @@ impl MarkPlaces {
     }
 }
 
+impl MarkPlaces {
+    /// Only the one in the state directory.
+    pub fn inside() -> Self {
+        Self {
+            inside: true,
+            outside: None,
+        }
+    }
+}
+
 /// The marks of one state directory.
 #[derive(Debug)]
 pub struct Marks {

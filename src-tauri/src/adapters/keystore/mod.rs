@@ -4,12 +4,14 @@
 //! A file that cannot be read is an error and never a reason for a second identity. A directory whose
 //! key lives in the keychain is recognised by its file and refused by whoever cannot open that.
 
+mod backup;
 pub mod dumps;
 pub mod gen1;
 #[cfg(feature = "desktop")]
 pub mod keychain;
 mod sealed;
 
+pub use self::backup::{keys_to_back_up, restore_key};
 pub use self::sealed::Passphrase;
 
 use std::fs;

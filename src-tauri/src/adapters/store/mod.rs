@@ -7,6 +7,7 @@
 
 pub mod approvals;
 pub mod audit;
+pub mod backup;
 pub mod commands;
 pub mod drafts;
 mod engine;

@@ -38,6 +38,8 @@ pub const CLOCK_BEHIND_MAX_MS: u64 = 60_000;
 pub const CLOCK_JUMP_MS: u64 = 3_600_000;
 /// How long a clock must stand where it jumped to before that time is persisted, in milliseconds.
 pub const CLOCK_SETTLE_MS: u64 = 600_000;
+/// Largest configuration file that goes into a backup, in bytes.
+pub const BACKUP_FILE_MAX_BYTES: u64 = 4_194_304;
 /// Largest file that says how far a store has come, in bytes.
 pub const MARK_FILE_MAX_BYTES: u64 = 4_096;
 /// How long an action waits for the mark outside the state directory before it goes on without, in

@@ -14,7 +14,7 @@ pub use self::returned::heard_back;
 use super::alarms::AlarmKind;
 use super::shared::{DURABLE, Shared, audit_entry, high_water};
 use crate::adapters::marks::Marks;
-use crate::adapters::store::{Store, StoreError, audit, kv, proposals};
+use crate::adapters::store::{Store, StoreError, audit, backup, kv, proposals};
 use crate::domain::base::limits::{CONFIRM_SKIP_FRAMES, MARK_WAIT_MS, QUERY_MAX};
 use crate::domain::base::{Code, DeviceId, Digest, Refusal, TimeMs};
 use crate::domain::continuity::{Beginning, Doubt, Fault, Mark, Place, StoreState, compare};
@@ -201,6 +201,10 @@ impl Continuity {
             },
             doubt: Mutex::new(stands.or(new)),
         };
+        if continuity.doubt().is_some_and(|d| d.fault == Fault::Copied) {
+            // Copied by what means? Perhaps while it was being written.
+            store.read("check a copy", backup::check).await?;
+        }
         if continuity.doubt().is_none() && continuity.marks.kept() {
             let before = store.read("continuity", |c| text(c, RUN)).await?;
             let mark = Mark {

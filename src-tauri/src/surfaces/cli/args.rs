@@ -100,6 +100,18 @@ pub enum Command {
     /// The audit trail of this node
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Write a consistent copy of this node's state into one file, also while it runs; its keys are put
+    /// under a passphrase, which is asked for or read from the first line of stdin
+    Backup {
+        /// The file; one that is there is left as it is
+        file: PathBuf,
+    },
+    /// Make a node's state of a backup, in an empty state directory; it does not operate until
+    /// `state confirm`
+    Restore {
+        /// The file that `backup` wrote
+        file: PathBuf,
+    },
     /// Which copy of this node's state is the real one, where the node cannot know
     #[command(subcommand)]
     State(StateCommand),

@@ -5,6 +5,7 @@
 
 mod args;
 mod audit;
+mod backup;
 mod consent;
 mod console;
 mod context;
@@ -162,6 +163,8 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,
         Command::Policy(command) => policy::run(ctx, &command).await,
         Command::Audit(command) => audit::run(ctx, &command).await,
+        Command::Backup { file } => backup::backup(ctx, &file).await,
+        Command::Restore { file } => backup::restore(ctx, &file).await,
         Command::State(command) => recovery::state(ctx, &command).await,
         Command::Clock(command) => recovery::clock(ctx, &command).await,
         Command::Trust(command) => trust::run(ctx, &command).await,

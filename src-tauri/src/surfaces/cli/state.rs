@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
 use crate::adapters::keystore::{self, OperatorCard};
-use crate::adapters::marks::{self, Marks, place_of};
+use crate::adapters::marks::{self, MarkPlaces, Marks, place_of};
 use crate::adapters::paths::{PathError, StateDir, StateLock};
-use crate::adapters::store::{Class, Store, StoreOptions};
+use crate::adapters::store::{Class, Store, StoreError, StoreOptions, backup};
 use crate::domain::base::{DeviceId, OperatorId, Refusal, TimeMs};
 use crate::domain::continuity::{Doubt, Mark};
 use crate::node::continuity::{self, Confirmed};
@@ -130,6 +130,18 @@ impl Offline {
         };
         let store = &self.desk.store;
         store.read("continuity", look).await.map_err(Failure::state)
+    }
+
+    /// Writes down that the state is in doubt.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn doubted(&self, doubt: Doubt) -> Done {
+        let key = self.desk.key.clone();
+        let write = move |c: &rusqlite::Connection| continuity::store_doubt(c, &key, &doubt);
+        let store = &self.desk.store;
+        let stored = store.write(Class::Durable, "doubt", write).await;
+        stored.map_err(Failure::state)
     }
 
     /// A person says that this state is the one to go on with.
@@ -397,7 +409,7 @@ impl Registry {
     pub async fn audit_verify(&self) -> Result<AuditReport, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.audit_verify().await?),
-            _ => registry::audit_verify(self.desk()?).await.map_err(refused),
+            _ => checked(self.desk()?).await,
         }
     }
 
@@ -439,7 +451,10 @@ fn viewed(
 }
 
 /// Refuses a state directory without a state. One that has lost its store is told so when it is opened.
-fn require(dir: &StateDir) -> Done {
+///
+/// # Errors
+/// That there is none.
+pub fn require(dir: &StateDir) -> Done {
     refuse_gen1(dir)?;
     if dir.database().exists() || dir.has_had_store() {
         return Ok(());
@@ -451,6 +466,38 @@ fn require(dir: &StateDir) -> Done {
             dir.root().display()
         ),
     ))
+}
+
+/// Checks the chain of a stopped node, every page of its database, and that it reaches as far as the
+/// note beside it says: a copy may be torn.
+async fn checked(desk: &Desk) -> Result<AuditReport, Failure> {
+    let damaged = |why: String| AuditReport {
+        ok: false,
+        entries: 0,
+        head: None,
+        faults: vec![why],
+    };
+    match desk.store.read("check the database", backup::check).await {
+        Ok(()) => {}
+        Err(error @ (StoreError::Corrupt { .. } | StoreError::Invalid { .. })) => {
+            return Ok(damaged(error.to_string()));
+        }
+        Err(error) => return Err(Failure::state(error)),
+    }
+    let mut report = registry::audit_verify(desk).await.map_err(refused)?;
+    let dir = desk.store.path().parent().map(StateDir::at);
+    let inside = dir.map(|dir| Marks::new(&dir, desk.key.id(), &MarkPlaces::inside()));
+    let noted = inside.and_then(|marks| marks.inside());
+    let noted = noted.filter(|mark| mark.device == *desk.key.id());
+    if let Some(mark) = noted.filter(|mark| mark.entries > report.entries) {
+        report.ok = false;
+        report.faults.push(format!(
+            "the trail has {} entries, the note beside the database tells of {}: the database is older than the \
+             directory, or its -wal file is missing",
+            report.entries, mark.entries
+        ));
+    }
+    Ok(report)
 }
 
 fn refuse_gen1(dir: &StateDir) -> Done {
