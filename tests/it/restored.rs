@@ -338,10 +338,11 @@ fn a_backup_of_a_running_node_is_restored_observes_and_operates_once_confirmed()
     assert_eq!(said["deviceId"].as_str().unwrap(), place.device());
     let node = other.field(&[]);
     assert_eq!(alarms(&other), ["state.rolled-back"]);
-    assert_eq!(other.json(&["status"])["displayName"], "field-1");
     other.run(&["approve", &id]).fails(1, &["STATE_IN_DOUBT"]);
     node.stop();
     assert_eq!(other.json(&["state", "confirm", "--yes"])["superseded"], 1);
+    let config = std::fs::read_to_string(other.state().join("config.toml")).unwrap();
+    assert_eq!(config, "name = \"kept-name\"\n");
     let node = other.field(&[]);
     assert_eq!(alarms(&other), [""; 0]);
     other.run(&["approve", &id]).fails(1, &["superseded"]);

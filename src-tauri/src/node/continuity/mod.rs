@@ -201,8 +201,8 @@ impl Continuity {
             },
             doubt: Mutex::new(stands.or(new)),
         };
-        if continuity.doubt().is_some_and(|d| d.fault == Fault::Copied) {
-            // Copied by what means? Perhaps while it was being written.
+        if continuity.doubt().is_some() {
+            // Perhaps it was copied while it was being written.
             store.read("check a copy", backup::check).await?;
         }
         if continuity.doubt().is_none() && continuity.marks.kept() {
