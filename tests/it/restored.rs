@@ -191,7 +191,7 @@ async fn doubted(node: &TestNode) -> Fault {
 async fn peers_bring_an_outcome_back_and_the_proposal_is_not_executed_again() {
     let fresh = || Arc::new(tempfile::tempdir().unwrap());
     let centre = centre()
-        .trusting(key(1), "observe:T2,relay,read")
+        .trusting(key(1), "observe:T2,relay,read,actuate")
         .start_in(fresh(), Some(2))
         .await;
     let node = field_of(&centre).start_in(fresh(), Some(1)).await;
@@ -242,7 +242,7 @@ async fn peers_bring_an_outcome_back_and_the_proposal_is_not_executed_again() {
 async fn two_nodes_with_one_identity_both_stop_operating() {
     let fresh = || Arc::new(tempfile::tempdir().unwrap());
     let centre = centre()
-        .trusting(key(1), "observe:T2,relay,read")
+        .trusting(key(1), "observe:T2,relay,read,actuate")
         .start_in(fresh(), Some(2))
         .await;
     let node = field_of(&centre).start_in(fresh(), Some(1)).await;
