@@ -51,6 +51,7 @@ impl Clock for SystemClock {
         TimeMs(ms.saturating_add_signed(self.offset_ms.load(Ordering::Relaxed)))
     }
 
+    #[allow(clippy::disallowed_methods)]
     fn steady_ms(&self) -> u64 {
         static BEGINNING: OnceLock<Instant> = OnceLock::new();
         let since = BEGINNING.get_or_init(Instant::now).elapsed();

@@ -141,9 +141,10 @@ pub struct Settling {
 }
 
 impl Settling {
-    /// A node that starts at `now`, having lived through `mark`.
+    /// A node that starts at `now`, having lived through `mark`; one that has never run has lived through
+    /// nothing, so its first clock has to settle as well.
     pub fn starting(mark: TimeMs, now: TimeMs, at: Instant) -> Self {
-        let ahead = mark > TimeMs(0) && now.since(mark) > CLOCK_JUMP_MS;
+        let ahead = now.since(mark) > CLOCK_JUMP_MS;
         Self {
             last: Some((now, at)),
             jumped: ahead.then_some(at),
@@ -205,7 +206,9 @@ mod tests {
         // The same at a start.
         let mut settling = Settling::starting(start, start.plus(365 * DAY), begin);
         assert!(!settling.admits(start.plus(365 * DAY + 1), at(1)));
-        // A node that has never run has nothing to compare with.
-        assert!(Settling::starting(TimeMs(0), start, begin).admits(start, begin));
+        // And at the very first start.
+        let mut settling = Settling::starting(TimeMs(0), start, begin);
+        assert!(!settling.admits(start.plus(1), at(1)));
+        assert!(settling.admits(start.plus(CLOCK_SETTLE_MS + 1), at(CLOCK_SETTLE_MS + 1)));
     }
 }

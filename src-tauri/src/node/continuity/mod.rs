@@ -79,13 +79,16 @@ pub fn store_doubt(conn: &Connection, key: &DeviceKey, doubt: &Doubt) -> Result<
     audit_entry(conn, key, doubt.at, "state.doubted", "state", json!(doubt))
 }
 
+/// A fault, and how it was noticed.
+type Found = (Fault, String);
+
 /// What the store says of itself, and the doubt that stands in it or follows from the marks.
 fn look(
     conn: &Connection,
     device: &DeviceId,
     marks: (Option<&Mark>, Option<&Mark>),
     place: &Place,
-) -> Result<(Option<Doubt>, Option<(Fault, String)>), StoreError> {
+) -> Result<(Option<Doubt>, Option<Found>), StoreError> {
     let store = StoreState {
         run: text(conn, RUN)?,
         marked_outside: kv::get(conn, OUTSIDE)?.is_some_and(|v| v == b"1"),
