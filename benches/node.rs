@@ -274,7 +274,7 @@ async fn approvals() {
         }
         times.push(ms(started));
         until("it takes the stop", || async {
-            proposals::stop(shared, &id, "bench").await.ok()
+            proposals::stop(shared, id.as_str(), "bench").await.ok()
         })
         .await;
         until("it ended", || async {

@@ -348,7 +348,7 @@ async fn a_decision_that_was_refused_never_acts_later() {
     assert_eq!(refusal.code, Code::ActuatorBusy);
     let id = first.signed.record().proposal_id.clone();
     until("the first is stopped", || async {
-        let stopped = proposals::stop(node.shared(), &id, "a test").await;
+        let stopped = proposals::stop(node.shared(), id.as_str(), "a test").await;
         stopped.is_ok().then_some(())
     })
     .await;

@@ -321,8 +321,12 @@ async fn anybody_trusted_may_stop_and_a_stop_is_at_once() {
     let mut stopper = Probe::connect(node.address, &key(5), MESH).await;
     // The action runs from a moment after the valve moved.
     until("it takes the stop", || async {
-        let stopped =
-            proposals::stop(node.shared(), &minted.signed.record().proposal_id, "a test").await;
+        let stopped = proposals::stop(
+            node.shared(),
+            minted.signed.record().proposal_id.as_str(),
+            "a test",
+        )
+        .await;
         stopped.is_ok().then_some(())
     })
     .await;

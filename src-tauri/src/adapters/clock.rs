@@ -1,8 +1,8 @@
-//! The only place that reads the wall clock.
+//! The only place that reads the wall clock and the boot clock.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::domain::base::TimeMs;
 
@@ -12,7 +12,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> TimeMs;
 
     /// Milliseconds since some fixed moment of the past. It never steps, whatever is done to the wall
-    /// clock; only differences mean something.
+    /// clock, and counts the time the machine was suspended; only differences mean something.
     fn steady_ms(&self) -> u64;
 }
 
@@ -53,9 +53,14 @@ impl Clock for SystemClock {
 
     #[allow(clippy::disallowed_methods)]
     fn steady_ms(&self) -> u64 {
-        static BEGINNING: OnceLock<Instant> = OnceLock::new();
-        let since = BEGINNING.get_or_init(Instant::now).elapsed();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let clock = rustix::time::ClockId::Boottime;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let clock = rustix::time::ClockId::Monotonic;
+        let time = rustix::time::clock_gettime(clock);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        let ms = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or_default();
+        seconds.saturating_mul(1_000).saturating_add(ms)
     }
 }
 

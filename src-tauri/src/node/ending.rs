@@ -5,8 +5,7 @@ use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
-
+use super::guards::Cut;
 use super::shared::Shared;
 use crate::adapters::log;
 use crate::adapters::signals::{Asked, AtOnce, Ends};
@@ -36,14 +35,22 @@ impl Ending {
 }
 
 impl Ends for Ending {
-    fn asked(&mut self, _: Asked) {}
+    fn asked(&mut self, _: Asked) {
+        if let Some(node) = self.node() {
+            // The guards act on threads of their own; the orderly end need not come that far.
+            node.guards.secure_each(&Cut::Shutdown);
+        }
+    }
 
     async fn at_once(&mut self, why: AtOnce) {
         if let Some(node) = self.node() {
-            let drivers = node.drivers.all();
-            let safe = drivers.iter().map(|driver| driver.make_safe("end"));
             let limit = Duration::from_millis(SAFE_AT_END_MS);
-            drop(tokio::time::timeout(limit, join_all(safe)).await);
+            for left in node.guards.secure_all(Cut::Shutdown, limit).await {
+                if !left.safe {
+                    let why = left.problem.unwrap_or_default();
+                    tracing::error!(actuator = %left.target, "not confirmed to be in its safe state: {why}");
+                }
+            }
         }
         let (what, code) = match why {
             AtOnce::Again => ("a second signal came before everything had ended", AGAIN),

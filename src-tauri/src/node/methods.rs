@@ -270,8 +270,8 @@ async fn stop(
         .name
         .clone()
         .unwrap_or_else(|| link.info.device.short().to_owned());
-    proposals::stop(shared, &id, &by).await?;
-    Ok(json!({"stopped": id}))
+    let stopped = proposals::stop(shared, id.as_str(), &by).await?;
+    Ok(json!({"stopped": id, "result": stopped}))
 }
 
 async fn engage(
@@ -285,7 +285,9 @@ async fn engage(
         Some(person) => format!("{person} at {}", link.info.shown()),
         None => link.info.shown().to_owned(),
     };
-    let halted = proposals::estop::engage(shared, &by, reason.unwrap_or_default()).await?;
+    let halted = proposals::estop::engage(shared, &by, reason.unwrap_or_default())
+        .await
+        .map_err(|unkept| unkept.refusal)?;
     Ok(json!(halted))
 }
 

@@ -13,6 +13,7 @@ pub mod ending;
 pub mod events;
 mod gen1;
 mod gossip;
+pub mod guards;
 mod health;
 mod ingress;
 pub mod ledger;
@@ -57,8 +58,9 @@ use crate::adapters::transport::{
     Doorway, Incoming, Listener, LocalListener, Rules, TransportError,
 };
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::ACCEPT_QUEUE_SOCKETS;
+use crate::domain::base::limits::{ACCEPT_QUEUE_SOCKETS, SHUTDOWN_DEADLINE_MS};
 use alarms::AlarmKind;
+use guards::Cut;
 use ingress::Ingress;
 use peers::{Source, Target};
 use timekeeping::Settling;
@@ -131,6 +133,8 @@ impl Node {
             sensors,
             lock,
         } = opened;
+        let recorder = guards::record(shared.clone());
+        shared.tasks.passing("guards' reports", recorder);
         let ingress = Ingress::start(&shared);
         shared
             .tasks
@@ -232,6 +236,13 @@ impl Node {
 
     /// Ends the node: actions to their safe state, links with a goodbye, the store written out.
     pub async fn stop(self) {
+        // Before anything else, and without the store: what moves goes to its safe state.
+        let within = Duration::from_millis(SHUTDOWN_DEADLINE_MS);
+        let secured = self.shared.guards.secure_all(Cut::Shutdown, within).await;
+        for left in secured.iter().filter(|s| !s.safe) {
+            let why = left.problem.as_deref().unwrap_or_default();
+            tracing::error!(actuator = %left.target, "ends without being confirmed safe: {why}");
+        }
         let message = format!("{} is stopping", self.shared.config.name);
         self.shared
             .events

@@ -3,14 +3,17 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
+use super::alarms::Alarms;
 use super::config::{Config, RawActuator};
 use super::continuity::{Begin, Continuity, NEXT_SEQ};
 use super::discovery::Nearby;
 use super::drivers::{Drivers, SharedDriver};
 use super::events::EventLog;
+use super::guards::Guards;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::outside::Outside;
@@ -36,7 +39,9 @@ use crate::adapters::sensor::sim::SimSensor;
 use crate::adapters::sim_kit::{KitError, SimKit};
 use crate::adapters::store::{Store, StoreError, StoreOptions, frames, kv};
 use crate::adapters::transport::{BrowserCertificate, Tls, TlsError, TransportError};
-use crate::domain::base::limits::{FRAME_FUTURE_MAX_MS, MIRRORS_OWED_MAX, SMALL_FILE_MAX_BYTES};
+use crate::domain::base::limits::{
+    FRAME_FUTURE_MAX_MS, MIRRORS_OWED_MAX, SAFE_AT_START_MS, SMALL_FILE_MAX_BYTES,
+};
 use crate::domain::base::{Hlc, MeshId, TimeMs};
 use crate::domain::capability::{Action, Capability, Params};
 
@@ -69,6 +74,9 @@ pub enum OpenError {
         /// What is wrong.
         why: String,
     },
+    /// An actuator has no guard.
+    #[error("an actuator's guard cannot start: {0}; nothing was started")]
+    Guards(std::io::Error),
     /// The system gave no random bytes.
     #[error(transparent)]
     Random(#[from] NoRandom),
@@ -125,61 +133,6 @@ impl Opened {
         let dir = StateDir::at(&config.state_dir);
         dir.prepare()?;
         let lock = dir.acquire_lock()?;
-        let now = clock.now();
-        let (home, fresh) = (dir.clone(), random.bytes()?);
-        let key = match threads {
-            // A keychain may wait for a person, and must not be opened on an async thread.
-            true => tokio::task::spawn_blocking(move || keys.load_or_create(&home, fresh, now))
-                .await
-                .map_err(|_| StoreError::Closed)??,
-            false => keys.load_or_create(&home, fresh, now)?,
-        };
-        let mesh = match &config.mesh {
-            Some(mesh) => mesh.clone(),
-            None => kept_mesh_id(&dir, &random)?,
-        };
-        let tls = Tls::new(&key, &browser_certificate(&dir)?)?;
-        let (file, max_bytes) = (dir.database(), config.store_max_bytes);
-        let options = StoreOptions {
-            max_bytes,
-            expected: dir.has_had_store(),
-        };
-        let store = match threads {
-            true => tokio::task::spawn_blocking(move || Store::open_on(&file, options, engine))
-                .await
-                .map_err(|_| StoreError::Closed)??,
-            false => Store::open_on(&file, options, engine)?,
-        };
-        let mesh = match &config.mesh {
-            Some(_) => mesh,
-            None => super::pairing::settled(&store, &dir, mesh).await?,
-        };
-        super::names::settle(&store, &dir, &config).await?;
-        let (stamper, first_seq) = resume(&store, key.id().clone(), now).await?;
-        let continuity = Continuity::begin(Begin {
-            store: &store,
-            device: key.id(),
-            marks: Marks::new(&dir, key.id(), &marks),
-            place: place_of(&dir),
-            run: random.uuid()?.to_string(),
-            first_seq,
-            now,
-        })
-        .await?;
-        let steady_ms = clock.steady_ms();
-        let steady = store
-            .read("steady time", move |c| Steady::resume(c, now, steady_ms))
-            .await?;
-        let (offered, signers, mesh_floor, horizon) = store
-            .read("what peers are known for", |c| {
-                use super::shared::{mesh_floor, offers, signers};
-                Ok((offers(c)?, signers(c)?, mesh_floor(c)?, frames::horizon(c)?))
-            })
-            .await?;
-        let policy = PolicyBook::default();
-        policy.open(&store, &dir.policy_file()).await?;
-        let trust = TrustBook::default();
-        trust.reload(&store).await?;
         let kit = match config.mock_sensor || config.mock_actuator {
             true => Some(Arc::new(SimKit::open(
                 &dir.sim_dir(),
@@ -189,57 +142,187 @@ impl Opened {
             false => None,
         };
         let drivers = drivers(&config, kit.as_ref(), more_drivers)?;
-        let mut sensors = sensors(&config, kit.as_ref());
-        sensors.extend(more_sensors);
-        let mut capabilities = config.capabilities.clone();
-        capabilities.extend(drivers.capabilities());
-        let shared = Shared::new(Inner {
-            started_at: now,
-            events: EventLog::default(),
-            alarms: super::alarms::Alarms::default(),
-            metrics: Metrics::default(),
-            sites: super::twin::SiteBook::default(),
-            links: Links::default(),
-            peers: Peers::default(),
-            nearby: Nearby::default(),
-            tasks: Tasks::new(),
-            frames_head: watch::channel(0).0,
-            proposals_head: watch::channel(0).0,
-            mirrors_owed: Arc::new(Semaphore::new(MIRRORS_OWED_MAX)),
-            last_offered: Mutex::new(offered),
-            signers: RwLock::new(Arc::new(signers)),
-            pairing: super::pairing::Pairing::default(),
-            held: Held::new(horizon.map(|h| h.time), mesh_floor),
-            mesh_floor,
-            key,
-            mesh,
-            config,
-            store,
-            clock,
-            random,
-            tls,
-            dialer,
-            threads,
-            trust,
-            policy,
-            capabilities,
+        let (tasks, alarms) = (Tasks::new(), Arc::new(Alarms::default()));
+        // Every actuator is made safe before anything else, also where the rest cannot be opened.
+        let abandoned = tasks.kill_on_drop();
+        let guards = Guards::start(&drivers, &clock, &alarms, &tasks, threads);
+        let guards = guards.map_err(OpenError::Guards)?;
+        let begun = Begun {
+            outside: Outside {
+                clock,
+                random,
+                keys,
+                dialer,
+                engine,
+                threads,
+                marks,
+                drivers: Vec::new(),
+                sensors: more_sensors,
+            },
+            kit,
             drivers,
-            running: Running::default(),
-            planner: PlannerState::default(),
-            stamper,
-            steady,
-            continuity,
-        });
-        super::continuity::tell(&shared).await?;
-        shared.nearby.load(&shared).await?;
-        super::pause::resume_state(&shared).await?;
-        super::names::tell(&shared).await?;
-        Ok(Opened {
-            shared,
-            sensors,
-            lock,
-        })
+            guards: guards.clone(),
+            alarms,
+            tasks,
+        };
+        match assemble(config, dir, begun).await {
+            Ok((shared, sensors)) => {
+                abandoned.disarm();
+                Ok(Opened {
+                    shared,
+                    sensors,
+                    lock,
+                })
+            }
+            Err(error) => {
+                let within = Duration::from_millis(SAFE_AT_START_MS);
+                for left in guards.all_safe(within).await {
+                    let why = left.problem.unwrap_or_default();
+                    tracing::error!(actuator = %left.target, "not confirmed to be in its safe state: {why}");
+                }
+                Err(error)
+            }
+        }
     }
+}
+
+/// What a node has before its state is read: its actuators and their guards.
+struct Begun {
+    outside: Outside,
+    kit: Option<Arc<SimKit>>,
+    drivers: Drivers,
+    guards: Guards,
+    alarms: Arc<Alarms>,
+    tasks: Tasks,
+}
+
+/// Opens identity, store and books, and puts everything together.
+async fn assemble(
+    config: Config,
+    dir: StateDir,
+    begun: Begun,
+) -> Result<(Shared, Vec<Box<dyn Sensor>>), OpenError> {
+    let Begun {
+        outside,
+        kit,
+        drivers,
+        guards,
+        alarms,
+        tasks,
+    } = begun;
+    let Outside {
+        clock,
+        random,
+        keys,
+        dialer,
+        engine,
+        threads,
+        marks,
+        drivers: _,
+        sensors: more_sensors,
+    } = outside;
+    let now = clock.now();
+    let (home, fresh) = (dir.clone(), random.bytes()?);
+    let key = match threads {
+        // A keychain may wait for a person, and must not be opened on an async thread.
+        true => tokio::task::spawn_blocking(move || keys.load_or_create(&home, fresh, now))
+            .await
+            .map_err(|_| StoreError::Closed)??,
+        false => keys.load_or_create(&home, fresh, now)?,
+    };
+    let mesh = match &config.mesh {
+        Some(mesh) => mesh.clone(),
+        None => kept_mesh_id(&dir, &random)?,
+    };
+    let tls = Tls::new(&key, &browser_certificate(&dir)?)?;
+    let (file, max_bytes) = (dir.database(), config.store_max_bytes);
+    let options = StoreOptions {
+        max_bytes,
+        expected: dir.has_had_store(),
+    };
+    let store = match threads {
+        true => tokio::task::spawn_blocking(move || Store::open_on(&file, options, engine))
+            .await
+            .map_err(|_| StoreError::Closed)??,
+        false => Store::open_on(&file, options, engine)?,
+    };
+    let mesh = match &config.mesh {
+        Some(_) => mesh,
+        None => super::pairing::settled(&store, &dir, mesh).await?,
+    };
+    super::names::settle(&store, &dir, &config).await?;
+    let (stamper, first_seq) = resume(&store, key.id().clone(), now).await?;
+    let continuity = Continuity::begin(Begin {
+        store: &store,
+        device: key.id(),
+        marks: Marks::new(&dir, key.id(), &marks),
+        place: place_of(&dir),
+        run: random.uuid()?.to_string(),
+        first_seq,
+        now,
+    })
+    .await?;
+    let steady_ms = clock.steady_ms();
+    let steady = store
+        .read("steady time", move |c| Steady::resume(c, now, steady_ms))
+        .await?;
+    let (offered, signers, mesh_floor, horizon) = store
+        .read("what peers are known for", |c| {
+            use super::shared::{mesh_floor, offers, signers};
+            Ok((offers(c)?, signers(c)?, mesh_floor(c)?, frames::horizon(c)?))
+        })
+        .await?;
+    let policy = PolicyBook::default();
+    policy.open(&store, &dir.policy_file()).await?;
+    let trust = TrustBook::default();
+    trust.reload(&store).await?;
+    let mut sensors = sensors(&config, kit.as_ref());
+    sensors.extend(more_sensors);
+    let mut capabilities = config.capabilities.clone();
+    capabilities.extend(drivers.capabilities());
+    let shared = Shared::new(Inner {
+        started_at: now,
+        events: EventLog::default(),
+        alarms,
+        metrics: Metrics::default(),
+        sites: super::twin::SiteBook::default(),
+        links: Links::default(),
+        peers: Peers::default(),
+        nearby: Nearby::default(),
+        tasks,
+        frames_head: watch::channel(0).0,
+        proposals_head: watch::channel(0).0,
+        mirrors_owed: Arc::new(Semaphore::new(MIRRORS_OWED_MAX)),
+        last_offered: Mutex::new(offered),
+        signers: RwLock::new(Arc::new(signers)),
+        pairing: super::pairing::Pairing::default(),
+        held: Held::new(horizon.map(|h| h.time), mesh_floor),
+        mesh_floor,
+        key,
+        mesh,
+        config,
+        store,
+        clock,
+        random,
+        tls,
+        dialer,
+        threads,
+        trust,
+        policy,
+        capabilities,
+        drivers,
+        guards,
+        running: Running::default(),
+        planner: PlannerState::default(),
+        stamper,
+        steady,
+        continuity,
+    });
+    super::continuity::tell(&shared).await?;
+    shared.nearby.load(&shared).await?;
+    super::pause::resume_state(&shared).await?;
+    super::names::tell(&shared).await?;
+    Ok((shared, sensors))
 }
 
 /// What browsers are shown, made once; made anew where the file does not hold one.

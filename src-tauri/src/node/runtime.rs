@@ -4,10 +4,10 @@
 //! again into its safe state is better than one that half works.
 
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::domain::base::limits::SHUTDOWN_DEADLINE_MS;
@@ -19,7 +19,14 @@ pub struct Tasks {
     stop: CancellationToken,
     restart: Arc<OnceLock<String>>,
     killed: CancellationToken,
+    ended: CancellationToken,
 }
+
+/// Threads for blocking work that a runtime of [`Tasks::on_thread`] has from its start: one that
+/// hangs leaves others.
+const BLOCKING_THREADS: usize = 3;
+/// How long the start of such a thread waits for them.
+const WARM_UP: Duration = Duration::from_millis(200);
 
 impl Tasks {
     /// No tasks yet.
@@ -78,6 +85,52 @@ impl Tasks {
         });
     }
 
+    /// As [`Tasks::essential`], on an OS thread with a runtime of its own: a timer and a queue that
+    /// no other task can hold up. Its threads and descriptors are taken now, so that it needs none
+    /// later.
+    ///
+    /// # Errors
+    /// If the system gives no thread or no descriptors.
+    pub fn on_thread<T: Future<Output = ()>>(
+        &self,
+        name: &'static str,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .thread_keep_alive(Duration::from_secs(u64::from(u32::MAX)))
+            .thread_name(name)
+            .build()?;
+        let (killed, ended) = (self.killed.clone(), self.ended.clone());
+        let (stop, token) = (self.stop.clone(), self.tracker.token());
+        let body = move || {
+            let guard = stop.clone().drop_guard();
+            runtime.block_on(async {
+                warm_up();
+                tokio::select! {
+                    biased;
+                    () = killed.cancelled() => {}
+                    () = ended.cancelled() => {}
+                    () = task() => {}
+                }
+            });
+            // Work that hangs is left behind; waiting for it would hang the end of the node.
+            runtime.shutdown_background();
+            drop(guard);
+            drop(token);
+        };
+        let started = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(body);
+        started.map(drop)
+    }
+
+    /// Ends every task where it stands when the guard is dropped; for a start that fails.
+    pub fn kill_on_drop(&self) -> DropGuard {
+        self.killed.clone().drop_guard()
+    }
+
     /// Drops every task where it stands, as the loss of power does; nothing is told or tidied up.
     /// Returns when none is left.
     pub async fn kill(&self) {
@@ -97,6 +150,7 @@ impl Tasks {
         )
         .await
         .is_ok();
+        self.ended.cancel();
         if !all {
             tracing::warn!(
                 left = self.tracker.len(),
@@ -104,5 +158,22 @@ impl Tasks {
             );
         }
         all
+    }
+}
+
+/// Starts the blocking threads of the runtime that this is called in, by giving each work that
+/// waits for the others.
+fn warm_up() {
+    let up = Arc::new((Mutex::new(0_usize), Condvar::new()));
+    for _ in 0..BLOCKING_THREADS {
+        let up = up.clone();
+        drop(tokio::task::spawn_blocking(move || {
+            let mut count = up.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *count += 1;
+            up.1.notify_all();
+            // Where the system gives fewer threads, those that are there wait no longer than this.
+            let all = |count: &mut usize| *count < BLOCKING_THREADS;
+            drop(up.1.wait_timeout_while(count, WARM_UP, all));
+        }));
     }
 }

@@ -14,6 +14,7 @@ use super::continuity::Continuity;
 use super::discovery::Nearby;
 use super::drivers::Drivers;
 use super::events::EventLog;
+use super::guards::Guards;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::pairing::Pairing;
@@ -65,7 +66,7 @@ pub struct Inner {
     /// What happened.
     pub events: EventLog,
     /// What is wrong with it now.
-    pub alarms: Alarms,
+    pub alarms: Arc<Alarms>,
     /// What it counts.
     pub metrics: Metrics,
     /// Whom it trusts.
@@ -82,8 +83,10 @@ pub struct Inner {
     pub nearby: Nearby,
     /// Everything it offers.
     pub capabilities: Vec<Capability>,
-    /// Its actuators.
+    /// Its actuators: names, operations, positions.
     pub drivers: Drivers,
+    /// What moves them and makes them safe.
+    pub guards: Guards,
     /// What they are doing.
     pub running: Running,
     /// Whether the planner rests.

@@ -4,8 +4,8 @@
 use serde_json::json;
 
 use super::dto::{
-    DraftRequest, DraftView, GrantChange, OperatorEnroll, OperatorView, PolicyState, ProposalView,
-    TrustAdd, TrustRecordView,
+    DraftRequest, DraftView, GrantChange, OperatorEnroll, OperatorView, PolicyState, TrustAdd,
+    TrustRecordView,
 };
 use super::{Answer, Door, registry};
 use crate::adapters::paths::StateDir;
@@ -95,30 +95,6 @@ impl Door {
             return Err(bad("the reason is too long"));
         }
         proposals::withdraw(&self.shared, row.id, why).await
-    }
-
-    /// Stops a running action, here or over its executor's link: the actuator goes to its safe state.
-    ///
-    /// # Errors
-    /// `CONFLICT` if it does not run; `EXECUTOR_UNREACHABLE`: then stop it at the node itself.
-    pub async fn stop(&self, wanted: &str) -> Answer<ProposalView> {
-        let row = self.proposal_row(wanted).await?;
-        if row.own {
-            proposals::stop(&self.shared, &row.id, "an operator of this node").await?;
-        } else {
-            let link = self.shared.links.get(&row.executor).ok_or_else(|| {
-                let why = format!(
-                    "executor {} is not connected; stop it at the node itself",
-                    row.executor.short()
-                );
-                Refusal::new(Code::ExecutorUnreachable, why)
-            })?;
-            let asked = link
-                .request("proposals.stop", &json!({"proposalId": row.id}))
-                .await;
-            asked.map_err(|e| from_peer(&e.code, e.message))?;
-        }
-        self.proposal(row.id.as_str()).await
     }
 
     /// Sends a person's wish to the executor that owns the target.

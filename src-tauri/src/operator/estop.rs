@@ -127,8 +127,17 @@ impl Door {
             .collect();
         let own = async {
             let halted = estop::engage(&self.shared, by, &reason).await;
-            self.executor(self.shared.own_id())
-                .took(halted.map_err(|r| (StopKnown::of(r.code.as_str()), r.to_string())))
+            let executor = self.executor(self.shared.own_id());
+            match halted {
+                Ok(halted) => executor.took(Ok(halted)),
+                Err(unkept) => EstopExecutor {
+                    actuators: unkept.actuators,
+                    ..executor.took(Err((
+                        StopKnown::of(unkept.refusal.code.as_str()),
+                        unkept.refusal.to_string(),
+                    )))
+                },
+            }
         };
         let others = links.iter().map(|link| self.ask(link, by, &reason));
         let (own, others) = tokio::join!(own, futures_util::future::join_all(others));

@@ -21,6 +21,7 @@ mod proposals;
 pub mod queries;
 pub mod registry;
 pub mod series;
+pub mod stopping;
 pub mod topology;
 mod trace;
 pub mod twin;
@@ -88,7 +89,8 @@ pub fn http_status(code: Code) -> u16 {
         | Code::DecisionUsed
         | Code::ProposalNotWaiting
         | Code::ProposalExpired
-        | Code::ActuatorBusy => 409,
+        | Code::ActuatorBusy
+        | Code::ActuatorUnsafe => 409,
         Code::TooLarge | Code::DataTooLarge => 413,
         Code::Estop => 423,
         Code::RateExceeded => 429,

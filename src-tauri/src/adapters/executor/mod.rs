@@ -5,8 +5,11 @@ pub mod exec;
 pub mod recorder;
 pub mod sim;
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
+use crate::domain::base::limits::SAFE_ATTEMPT_MAX_MS;
 use crate::domain::capability::{Action, Capability};
 
 /// Why an actuator did not do what it was told.
@@ -45,7 +48,8 @@ pub struct Position {
     pub position: String,
 }
 
-/// One actuator.
+/// One actuator. One caller at a time uses it to move: its guard (`node/guards`). A driver never
+/// blocks the thread that polls it; what may take long runs elsewhere.
 pub trait Driver: Send + Sync {
     /// What it is called.
     fn capability(&self) -> &Capability;
@@ -53,15 +57,29 @@ pub trait Driver: Send + Sync {
     /// What it can do.
     fn operations(&self) -> Vec<String>;
 
-    /// Does what the action says. `job` names the proposal, for the driver's own records.
+    /// Reserves what [`Driver::make_safe`] will need, before anything moves: a process, memory,
+    /// descriptors. An actuator whose way back cannot be reserved is not started.
+    fn arm<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+        let _ = job;
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Does what the action says. `job` names the proposal, for the driver's own records. Dropping
+    /// the future calls the action off.
     fn apply<'a>(
         &'a self,
         action: &'a Action,
         job: &'a str,
     ) -> BoxFuture<'a, Result<(), DriverError>>;
 
-    /// Brings the actuator to its safe state; doing it again changes nothing.
+    /// Brings the actuator to its safe state; doing it again changes nothing. It succeeds only
+    /// when nothing that an earlier, called-off [`Driver::apply`] began can still move it.
     fn make_safe<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>>;
+
+    /// The longest one call of [`Driver::make_safe`] may take before it counts as failed.
+    fn safe_limit(&self) -> Duration {
+        Duration::from_millis(SAFE_ATTEMPT_MAX_MS)
+    }
 
     /// Reads back where it is.
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>>;

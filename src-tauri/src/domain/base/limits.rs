@@ -143,6 +143,33 @@ pub const PASSPHRASE_TRIES_MAX: u32 = 5;
 pub const PASSPHRASE_PAUSE_MS: u64 = 60_000;
 /// How long each step of an emergency stop waits before it answers without it, in milliseconds.
 pub const ESTOP_WAIT_MAX_MS: u64 = 2_500;
+/// The longest one attempt to bring an actuator to its safe state may take before it counts as
+/// failed, in milliseconds; a driver with a time limit of its own sets another.
+pub const SAFE_ATTEMPT_MAX_MS: u64 = 30_000;
+/// How long an attempt to make an actuator safe goes on before the alarm is raised, in milliseconds.
+pub const SAFE_ALARM_AFTER_MS: u64 = 10_000;
+/// The first pause before making safe is tried again, in milliseconds; each further one is twice as
+/// long.
+pub const SAFE_PAUSE_FIRST_MS: u64 = 200;
+/// The longest pause before making safe is tried again, in milliseconds.
+pub const SAFE_PAUSE_MAX_MS: u64 = 30_000;
+/// Failed attempts to make an actuator safe after which the outcome of its run is written.
+pub const SAFE_TRIES_OUTCOME: u32 = 5;
+/// How far a run may last beyond its deadline and still count as completed, in milliseconds.
+pub const OVERRUN_MAX_MS: u64 = 1_000;
+/// How often a running deadline is compared with the boot clock, in milliseconds: timers stand still
+/// while the machine is suspended.
+pub const DEADLINE_LOOK_MS: u64 = 250;
+/// How long a start waits for every actuator to be safe before the node listens without it, in
+/// milliseconds.
+pub const SAFE_AT_START_MS: u64 = 5_000;
+/// How long a driver may take to say where its actuator stands, in milliseconds.
+pub const POSITION_WAIT_MS: u64 = 1_000;
+/// Runs that wait for one actuator's guard.
+pub const GUARD_RUNS_MAX: usize = 4;
+/// Reports of all guards that wait to be recorded; later ones are dropped, what they report stays
+/// visible as an alarm or an outcome.
+pub const GUARD_REPORTS_MAX: usize = 256;
 /// How often a node tells the mesh about itself, in milliseconds.
 pub const PRESENCE_EVERY_MS: u64 = 60_000;
 /// Largest `data` of a presence frame, in bytes.

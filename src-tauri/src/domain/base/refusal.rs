@@ -97,6 +97,8 @@ codes! {
     EvidenceMissing = "EVIDENCE_MISSING",
     RateExceeded = "RATE_EXCEEDED",
     ActuatorBusy = "ACTUATOR_BUSY",
+    /// The actuator is not confirmed to be in its safe state; nothing starts on it.
+    ActuatorUnsafe = "ACTUATOR_UNSAFE",
     DriverFailed = "DRIVER_FAILED",
     ClockUntrusted = "CLOCK_UNTRUSTED",
     /// This node's state may be older than what it has done, or runs twice.

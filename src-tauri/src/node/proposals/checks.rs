@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{cited, estop, evaluate_now, open};
+use super::{cited, estop, evaluate_now, open, safe_before};
 use crate::adapters::store::{StoreError, proposals};
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::policy::{Check, Ruling};
@@ -83,6 +83,11 @@ fn look(
             );
         }
         _ => add("free", true, "nothing else moves it".to_owned()),
+    }
+    match safe_before(shared, &signed.record().target) {
+        Ok(()) => add("safe state", true, "confirmed, or moving".to_owned()),
+        Err(StoreError::Refused(refusal)) => add("safe state", false, refusal.message),
+        Err(error) => return Err(error),
     }
     let trusted = clock_trusted(conn, now)?;
     let clock = match trusted {

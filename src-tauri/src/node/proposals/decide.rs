@@ -9,16 +9,16 @@ use crate::adapters::store::{StoreError, approvals, operators, proposals, record
 use crate::domain::base::limits::{DECISION_VALID_MS, OPERATOR_CONFIRM_MAX_AGE_MS};
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::approval::{Subject, Verdict, verify};
-use crate::domain::gate::{ActuationRuling, Permit, SignedDecision, VerifiedApproval};
+use crate::domain::gate::{ActuationRuling, SignedDecision, VerifiedApproval};
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
-use crate::node::continuity;
+use crate::node::guards::Run;
 use crate::node::proposals::mint::begin;
 use crate::node::shared::{DURABLE, Shared, store_refusal};
 
 /// What became of a decision that reached its proposal.
 enum Taken {
     /// It counts.
-    Counted(Standing, Option<Permit>),
+    Counted(Standing),
     /// It was refused, on record.
     Refused(Refusal),
 }
@@ -32,14 +32,12 @@ enum Taken {
 pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing, Refusal> {
     let s = shared.clone();
     let copy = signed.clone();
-    let result = shared
-        .store
-        .write(DURABLE, "decide", move |conn| take(&s, conn, &copy))
-        .await;
+    let write = move |conn: &Connection| take(&s, conn, &copy);
+    let result = execute::write_and_start(shared, "decide", write).await;
     let id = signed.decision.proposal_id.clone();
     let taken = result.unwrap_or_else(|error| Taken::Refused(store_refusal(&error)));
     match taken {
-        Taken::Counted(standing, permit) => {
+        Taken::Counted(standing) => {
             shared.proposals_changed();
             let data = json!({"proposalId": id, "status": standing.status, "operatorId": signed.decision.operator_id});
             let message = format!("Proposal {}: {}", id.short(), standing.detail);
@@ -47,10 +45,6 @@ pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing,
                 .events
                 .record(shared, "proposal.decided", "info", &message, data)
                 .await;
-            if let Some(permit) = permit {
-                continuity::ahead(shared).await;
-                execute::start(shared, permit);
-            }
             Ok(standing)
         }
         Taken::Refused(refusal) => {
@@ -64,12 +58,16 @@ pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing,
 
 /// Tries a decision; where it is refused, takes back whatever the attempt wrote and writes down, in the
 /// same transaction, that it is used up and why.
-fn take(shared: &Shared, conn: &Connection, signed: &SignedDecision) -> Result<Taken, StoreError> {
+fn take(
+    shared: &Shared,
+    conn: &Connection,
+    signed: &SignedDecision,
+) -> Result<(Taken, Option<Run>), StoreError> {
     conn.execute_batch("SAVEPOINT decision")?;
     match decide_in(shared, conn, signed) {
-        Ok((standing, permit)) => {
+        Ok((standing, run)) => {
             conn.execute_batch("RELEASE decision")?;
-            Ok(Taken::Counted(standing, permit))
+            Ok((Taken::Counted(standing), run))
         }
         Err(StoreError::Refused(refusal)) => {
             conn.execute_batch("ROLLBACK TO decision; RELEASE decision")?;
@@ -84,7 +82,7 @@ fn take(shared: &Shared, conn: &Connection, signed: &SignedDecision) -> Result<T
             let detail = json!({"code": refusal.code, "message": refusal.message, "operatorId": decision.operator_id});
             let subject = decision.proposal_id.as_str();
             shared.audit_in(conn, "decision.refused", subject, detail)?;
-            Ok(Taken::Refused(refusal))
+            Ok((Taken::Refused(refusal), None))
         }
         Err(error) => Err(error),
     }
@@ -121,7 +119,7 @@ fn decide_in(
     shared: &Shared,
     conn: &Connection,
     signed: &SignedDecision,
-) -> Result<(Standing, Option<Permit>), StoreError> {
+) -> Result<(Standing, Option<Run>), StoreError> {
     let decision = &signed.decision;
     let now = shared.now();
     let row = own_row(conn, &decision.proposal_id)?;
@@ -167,16 +165,16 @@ fn decide_in(
     let votes = votes(shared, conn, &proposal, now)?;
     match gate(shared, conn, &proposal, &votes, now)? {
         ActuationRuling::Allow(permit) => {
-            begin(shared, conn, &proposal, &permit)?;
             let have = u32::try_from(permit.approved_by().len()).unwrap_or(u32::MAX);
             let detail = format!(
                 "approved by {}; {} starts now",
                 permit.approved_by().join(" and "),
                 permit.action().summary()
             );
+            let run = begin(shared, conn, &proposal, permit)?;
             Ok((
                 standing(&row.id, Status::Executing, have, have, detail),
-                Some(permit),
+                Some(run),
             ))
         }
         ActuationRuling::NeedsApproval { required, have } => {

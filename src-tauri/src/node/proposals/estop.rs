@@ -1,6 +1,7 @@
 //! The emergency stop of this executor: everything that moves goes to its safe state and stays
-//! there. The latch holds in memory at once and on disk before anybody is answered; while it holds,
-//! the gate refuses every action, also after a crash. Releasing it is a separate act.
+//! there. The latch holds in memory at once, and the guards have their orders before anything is
+//! written; it is on disk before anybody is answered, or the answer says that it is not. While it
+//! holds, the gate refuses every action, also after a crash. Releasing it is a separate act.
 //!
 //! A software stop is no certified safety function (SECURITY.md).
 
@@ -12,11 +13,10 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
-use super::execute::{Safe, make_safe, position};
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, NAME_MAX_BYTES, TEXT_MAX_CHARS};
 use crate::domain::base::{Code, Refusal, TimeMs};
-use crate::node::drivers::SharedDriver;
+use crate::node::guards::{Cut, Order, Secured};
 use crate::node::shared::{DURABLE, Shared, internal, store_refusal};
 
 /// Where the latch lies.
@@ -43,6 +43,16 @@ pub struct Latch {
 pub struct Halted {
     /// The latch, on disk.
     pub latch: Latch,
+    /// Its actuators.
+    pub actuators: Vec<HaltedActuator>,
+}
+
+/// An emergency stop whose latch is not on disk: everything was told to stop and stays so, but a
+/// restart would forget it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unkept {
+    /// Why.
+    pub refusal: Refusal,
     /// Its actuators.
     pub actuators: Vec<HaltedActuator>,
 }
@@ -123,13 +133,25 @@ fn said(what: &str, text: &str, most: usize) -> Result<String, Refusal> {
     Ok(text.to_owned())
 }
 
-/// Stops everything here and latches. Stopping comes first, and goes on even if the caller goes away;
-/// the answer comes once the latch is on disk and the actuators have been told.
+impl From<Secured> for HaltedActuator {
+    fn from(secured: Secured) -> Self {
+        Self {
+            target: secured.target.as_str().to_owned(),
+            safe: secured.safe,
+            position: secured.position,
+            problem: secured.problem,
+        }
+    }
+}
+
+/// Stops everything here and latches. Stopping comes first, and goes on even if the caller goes away.
+/// The answer comes once the latch is on disk and the actuators are safe, but never later than twice
+/// [`ESTOP_WAIT_MAX_MS`]: then it says what is not reached yet.
 ///
 /// # Errors
-/// `STORAGE_…` if the latch is not on disk: then everything has been stopped and stays so, but only
-/// until the next start.
-pub async fn engage(shared: &Shared, by: &str, reason: &str) -> Result<Halted, Refusal> {
+/// [`Unkept`] if the latch is not on disk (yet): then everything has been stopped and stays so, but
+/// only until the next start.
+pub async fn engage(shared: &Shared, by: &str, reason: &str) -> Result<Halted, Unkept> {
     let latch = Latch {
         // Two stops in one millisecond are one to a person; the random part keeps them apart.
         id: shared
@@ -145,21 +167,61 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str) -> Result<Halted, R
     };
     // From here on nothing new moves and what moves ends; no await stands before this.
     shared.running.latch(latch.clone());
+    let orders = shared.guards.secure_each(&Cut::EmergencyStop);
     shared.metrics.estop_latched.set(1);
     let (tell, told) = oneshot::channel();
-    let s = shared.clone();
+    let (s, copy) = (shared.clone(), latch.clone());
     shared.tasks.passing("emergency stop", async move {
-        let halted = halt(&s, latch).await;
+        let kept = keep(&s, &copy).await;
         // Whoever asked may have gone; the stop holds all the same.
-        let _ = tell.send(halted);
+        let _ = tell.send(kept);
     });
-    told.await
-        .map_err(|_| internal("the emergency stop was cut off while the node ended"))?
+    let wait = Duration::from_millis(ESTOP_WAIT_MAX_MS);
+    let (actuators, kept) =
+        tokio::join!(settled(shared, &orders), tokio::time::timeout(wait, told));
+    let kept = match kept {
+        Ok(Ok(kept)) => kept,
+        Ok(Err(_)) => Err(internal(
+            "the emergency stop was cut off while the node ended",
+        )),
+        Err(_) => Err(Refusal::new(
+            Code::StorageFailed,
+            "the disk has not answered yet; it is still being written",
+        )),
+    };
+    shared.metrics.estops.inc();
+    let halted = Halted { latch, actuators };
+    let (s, copy, failed) = (shared.clone(), halted.clone(), kept.clone().err());
+    shared.tasks.passing("emergency stop's record", async move {
+        record(&s, &copy, failed).await;
+    });
+    match kept {
+        Ok(()) => Ok(halted),
+        Err(refusal) => Err(Unkept {
+            refusal: Refusal::new(
+                refusal.code,
+                format!(
+                    "everything was told to stop, but the latch is not on disk and ends with this run: {}",
+                    refusal.message
+                ),
+            ),
+            actuators: halted.actuators,
+        }),
+    }
 }
 
-async fn halt(shared: &Shared, latch: Latch) -> Result<Halted, Refusal> {
-    let (kept, actuators) = tokio::join!(keep(shared, &latch), all_safe(shared));
-    shared.metrics.estops.inc();
+/// Waits until every actuator has carried out its order, or has had its time.
+async fn settled(shared: &Shared, orders: &[Order]) -> Vec<HaltedActuator> {
+    let wait = Duration::from_millis(ESTOP_WAIT_MAX_MS);
+    let each = orders
+        .iter()
+        .map(|order| shared.guards.settled(order, wait));
+    let all = futures_util::future::join_all(each).await;
+    all.into_iter().map(HaltedActuator::from).collect()
+}
+
+async fn record(shared: &Shared, halted: &Halted, failed: Option<Refusal>) {
+    let Halted { latch, actuators } = halted;
     let unsafe_ones = actuators.iter().filter(|a| !a.safe).count();
     let came_to = match (actuators.len(), unsafe_ones) {
         (0, _) => "this node has no actuators".to_owned(),
@@ -176,75 +238,10 @@ async fn halt(shared: &Shared, latch: Latch) -> Result<Halted, Refusal> {
         .events
         .record(shared, "estop.engaged", "critical", &message, data)
         .await;
-    if let Err(refusal) = kept {
+    if let Some(refusal) = failed {
         shared
             .refused("estop.not_stored", latch.id.as_str(), &refusal)
             .await;
-        return Err(Refusal::new(
-            refusal.code,
-            format!(
-                "everything was told to stop, but the latch is not on disk and ends with this run: {}",
-                refusal.message
-            ),
-        ));
-    }
-    Ok(Halted { latch, actuators })
-}
-
-/// Brings every actuator to its safe state. An action that was just being started makes itself safe
-/// when it sees the latch; after it has ended everything is told once more.
-async fn all_safe(shared: &Shared) -> Vec<HaltedActuator> {
-    let busy = shared.running.any();
-    let first = make_all_safe(shared).await;
-    if !busy {
-        return first;
-    }
-    let wait = Duration::from_millis(ESTOP_WAIT_MAX_MS);
-    if tokio::time::timeout(wait, shared.running.quiet())
-        .await
-        .is_ok()
-    {
-        return make_all_safe(shared).await;
-    }
-    let late = |mut a: HaltedActuator| {
-        a.safe = false;
-        a.problem
-            .get_or_insert_with(|| "an action here had not ended yet".to_owned());
-        a
-    };
-    first.into_iter().map(late).collect()
-}
-
-async fn make_all_safe(shared: &Shared) -> Vec<HaltedActuator> {
-    let drivers = shared.drivers.all();
-    let each = drivers.iter().map(|driver| one_safe(shared, driver));
-    futures_util::future::join_all(each).await
-}
-
-/// Tells one driver. A driver that takes long is reported as not safe, but goes on being told.
-async fn one_safe(shared: &Shared, driver: &SharedDriver) -> HaltedActuator {
-    let (tell, told) = oneshot::channel();
-    let telling = driver.clone();
-    shared.tasks.passing("make safe", async move {
-        let done = make_safe(telling.as_ref(), "emergency stop").await;
-        // Nobody may be waiting any longer.
-        let _ = tell.send((done, position(telling.as_ref()).await));
-    });
-    let wait = Duration::from_millis(ESTOP_WAIT_MAX_MS);
-    let (problem, position) = match tokio::time::timeout(wait, told).await {
-        Ok(Ok((Safe::Yes, position))) => (None, position),
-        Ok(Ok((Safe::Not(why), position))) => (Some(why), position),
-        Ok(Err(_)) => (Some("the node was ending".to_owned()), None),
-        Err(_) => {
-            let why = format!("no confirmation within {ESTOP_WAIT_MAX_MS} ms");
-            (Some(why), None)
-        }
-    };
-    HaltedActuator {
-        target: driver.capability().as_str().to_owned(),
-        safe: problem.is_none(),
-        position,
-        problem,
     }
 }
 

@@ -1,260 +1,181 @@
-//! Acting: one permit, one movement, back to the safe state, one outcome.
+//! Acting: one permit, one movement by the actuator's guard, one outcome.
 //!
-//! The act has been written ahead before this code runs. Whatever ends it early, the actuator goes
-//! to its safe state; if the process dies, [`recover`] does that at the next start and reports the
-//! outcome as unknown (invariants I6, I9).
+//! The act has been written ahead before this code runs. The guard moves and makes safe without the
+//! store; only then the outcome is written here. If the process dies, [`recover`] makes safe at the
+//! next start and reports the outcome as unknown (invariants I6, I9).
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
-use super::estop::{self, Latch};
-use super::{OUTCOME, step};
-use crate::adapters::executor::Driver;
+use super::{OUTCOME, estop, step};
 use crate::adapters::store::{StoreError, proposals, runs};
-use crate::domain::base::limits::QUERY_MAX;
-use crate::domain::base::{Code, EvidenceSource, ProposalId, Refusal, Tier, TimeMs};
+use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, QUERY_MAX, SAFE_AT_START_MS};
+use crate::domain::base::{Code, EvidenceSource, ProposalId, Refusal, Tier};
 use crate::domain::capability::Capability;
-use crate::domain::gate::Permit;
 use crate::domain::proposal::{Outcome, Status};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
+use crate::node::continuity;
+use crate::node::guards::{Cut, Ended, Run};
 use crate::node::ledger;
 use crate::node::shared::{DURABLE, Shared, store_refusal};
 
 /// How long the node waits before it tries again to store an outcome.
 const OUTCOME_RETRY: Duration = Duration::from_secs(1);
-/// How often the safe state is tried before the node gives up and raises an alarm.
-const SAFE_TRIES: u32 = 5;
 
-/// Starts the action a permit allows.
-pub fn start(shared: &Shared, permit: Permit) {
-    shared.metrics.actions_started.inc();
-    shared.tasks.passing("action", act(shared.clone(), permit));
+/// Writes, and starts what the write allowed as soon as it is on disk, before anything else is
+/// written; also if whoever asked is gone by then.
+pub(super) async fn write_and_start<T: Send + 'static>(
+    shared: &Shared,
+    what: &'static str,
+    write: impl FnOnce(&Connection) -> Result<(T, Option<Run>), StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (tell, told) = oneshot::channel();
+    let s = shared.clone();
+    shared.tasks.passing(what, async move {
+        let written = s.store.write(DURABLE, what, write).await;
+        let written = match written {
+            Ok((result, run)) => {
+                if let Some(run) = run {
+                    continuity::ahead(&s).await;
+                    start(&s, run);
+                }
+                Ok(result)
+            }
+            Err(error) => Err(error),
+        };
+        // Whoever asked may be gone.
+        let _ = tell.send(written);
+    });
+    told.await.unwrap_or(Err(StoreError::Closed))
 }
 
-async fn act(shared: Shared, permit: Permit) {
-    let started_at = shared.now();
-    let id = permit.proposal_id().clone();
-    let target = permit.action().target.clone();
-    let (status, detail, state) = match shared.drivers.get(&target) {
-        None => (
-            Status::Failed,
-            format!("{target} is no actuator of this node"),
-            None,
-        ),
-        Some(driver) => {
-            let stop = shared.running.enter(&id);
-            let done = if stop.is_cancelled() {
-                // The emergency stop came between the permit and the movement.
-                let why = "the emergency stop came before the actuator was told".to_owned();
-                (Status::Failed, why, position(driver.as_ref()).await)
-            } else {
-                perform(&shared, driver.as_ref(), &permit, started_at, &stop).await
-            };
-            shared.running.leave(&id);
-            done
+/// Starts the action a permit allows: hands it to the actuator's guard, and returns at once.
+fn start(shared: &Shared, run: Run) {
+    shared.metrics.actions_started.inc();
+    let id = run.permit.proposal_id().clone();
+    let target = run.permit.action().target.clone();
+    // In this order: an emergency stop is seen here, or its order to the guard is newer than this.
+    let seen = shared.guards.orders(&target);
+    let handed = match shared.running.enter(&id, &target) {
+        true => shared
+            .guards
+            .run(run, seen)
+            .ok_or("its actuator takes no actions now"),
+        false => Err("the emergency stop came before the actuator was told"),
+    };
+    shared
+        .tasks
+        .passing("action", act(shared.clone(), id, target, handed));
+}
+
+async fn act(
+    shared: Shared,
+    id: ProposalId,
+    target: Capability,
+    handed: Result<oneshot::Receiver<Ended>, &'static str>,
+) {
+    let not_begun = |detail: &str| {
+        let now = shared.now();
+        Ended {
+            status: Status::Failed,
+            detail: detail.to_owned(),
+            started_at: now,
+            ended_at: now,
+            position: None,
         }
     };
+    let ended = match handed {
+        Err(why) => not_begun(why),
+        Ok(coming) => match coming.await {
+            Ok(ended) => ended,
+            // The guard is gone with the node: the next start makes safe and reports it as unknown.
+            Err(_) => return,
+        },
+    };
+    shared.running.leave(&id);
     let outcome = Outcome {
-        status,
-        detail,
-        started_at,
-        ended_at: shared.now(),
-        actuator_state: state,
+        status: ended.status,
+        detail: ended.detail,
+        started_at: ended.started_at,
+        ended_at: ended.ended_at,
+        actuator_state: ended.position,
     };
     finish(&shared, id, target, outcome).await;
 }
 
-/// Moves, waits, makes safe. Consumes the permit's one use.
-async fn perform(
-    shared: &Shared,
-    driver: &dyn Driver,
-    permit: &Permit,
-    started_at: TimeMs,
-    stop: &CancellationToken,
-) -> (Status, String, Option<String>) {
-    let job = permit.proposal_id().as_str();
-    if started_at > permit.valid_until() {
-        return (
-            Status::Failed,
-            "the permit lapsed before the actuator could be told".to_owned(),
-            None,
-        );
-    }
-    let action = permit.action();
-    let ends_safe = action.operation == permit.safe_state();
-    if let Err(error) = driver.apply(action, job).await {
-        let safe = make_safe(driver, job).await;
-        return (
-            Status::Failed,
-            format!("{} failed: {error}; {safe}", action.summary()),
-            position(driver).await,
-        );
-    }
-    if ends_safe {
-        return (
-            Status::Completed,
-            format!("{} done", action.summary()),
-            position(driver).await,
-        );
-    }
-    let message = format!("{} for {} s", action.summary(), permit.run_ms() / 1_000);
-    let data = json!({"proposalId": permit.proposal_id(), "target": action.target});
-    shared
-        .events
-        .record(shared, "action.started", "info", &message, data)
-        .await;
-    let cut_short = tokio::select! {
-        biased;
-        () = tokio::time::sleep(Duration::from_millis(permit.run_ms())) => None,
-        () = stop.cancelled() => Some(match shared.running.latched() {
-            Some(_) => "the emergency stop",
-            None => "an operator stopped it",
-        }),
-        () = shared.tasks.stop().cancelled() => Some("the node was shut down"),
-    };
-    let ran_ms = shared.now().since(started_at);
-    let safe = make_safe(driver, job).await;
-    let state = position(driver).await;
-    match (safe, cut_short) {
-        (Safe::Not(why), _) => (
-            Status::Failed,
-            format!("ran {ran_ms} ms, then could not be made safe: {why}"),
-            state,
-        ),
-        (Safe::Yes, Some(why)) => (
-            Status::Failed,
-            format!("stopped after {ran_ms} ms: {why}; it is in its safe state"),
-            state,
-        ),
-        (Safe::Yes, None) => (
-            Status::Completed,
-            format!("ran {ran_ms} ms and is back in its safe state"),
-            state,
-        ),
-    }
+/// What a stop came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stopped {
+    /// The actuator.
+    pub target: String,
+    /// Whether its driver confirmed the safe state.
+    pub safe: bool,
+    /// Whether the stop is in the audit trail already.
+    pub recorded: bool,
+    /// What was done and what was not, in a sentence.
+    pub detail: String,
 }
 
-/// The actions that are running, so that each can be stopped, and the latch that stops them all.
-#[derive(Debug)]
-pub struct Running {
-    state: Mutex<State>,
-    left: Notify,
-    latching: watch::Sender<u64>,
-}
-
-impl Default for Running {
-    fn default() -> Self {
-        Self {
-            state: Mutex::default(),
-            left: Notify::new(),
-            latching: watch::channel(0).0,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct State {
-    actions: BTreeMap<ProposalId, CancellationToken>,
-    latch: Option<Latch>,
-}
-
-impl Running {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts an action in. Its token is cancelled already while the emergency stop is latched.
-    fn enter(&self, id: &ProposalId) -> CancellationToken {
-        let token = CancellationToken::new();
-        let mut state = self.lock();
-        if state.latch.is_some() {
-            token.cancel();
-        }
-        state.actions.insert(id.clone(), token.clone());
-        token
-    }
-
-    fn leave(&self, id: &ProposalId) {
-        self.lock().actions.remove(id);
-        self.left.notify_waiters();
-    }
-
-    /// Stops an action; `false` if it does not run.
-    fn stop(&self, id: &ProposalId) -> bool {
-        let running = self.lock().actions.get(id).cloned();
-        running.inspect(CancellationToken::cancel).is_some()
-    }
-
-    /// The latched emergency stop.
-    pub fn latched(&self) -> Option<Latch> {
-        self.lock().latch.clone()
-    }
-
-    /// Latches and stops everything that runs; what starts later ends before it moves.
-    pub(super) fn latch(&self, latch: Latch) {
-        let mut state = self.lock();
-        state.latch = Some(latch);
-        for token in state.actions.values() {
-            token.cancel();
-        }
-        self.latching.send_modify(|n| *n += 1);
-    }
-
-    /// Changes when the emergency stop is latched or released.
-    pub fn latching(&self) -> watch::Receiver<u64> {
-        self.latching.subscribe()
-    }
-
-    /// Lifts this very latch; `false` if another has taken its place.
-    pub(super) fn unlatch(&self, id: &str) -> bool {
-        let mut state = self.lock();
-        let same = state.latch.as_ref().is_none_or(|l| l.id == id);
-        if same {
-            state.latch = None;
-            self.latching.send_modify(|n| *n += 1);
-        }
-        same
-    }
-
-    /// Whether an action runs.
-    pub(super) fn any(&self) -> bool {
-        !self.lock().actions.is_empty()
-    }
-
-    /// Resolves when no action runs.
-    pub(super) async fn quiet(&self) {
-        loop {
-            let left = self.left.notified();
-            tokio::pin!(left);
-            left.as_mut().enable();
-            if self.lock().actions.is_empty() {
-                return;
-            }
-            left.await;
-        }
-    }
-}
-
-/// Stops a running action: its actuator goes to its safe state now. Stopping needs no approval.
+/// Stops a running action: its actuator goes to its safe state now. Stopping needs no approval, and
+/// waits for nothing before the guard has its order. `id` may be the beginning of an id.
 ///
 /// # Errors
-/// `CONFLICT` if nothing runs under this id here.
-pub async fn stop(shared: &Shared, id: &ProposalId, by: &str) -> Result<(), Refusal> {
-    if !shared.running.stop(id) {
+/// `CONFLICT` if nothing runs under this id here and nothing is on its way to the safe state.
+pub async fn stop(shared: &Shared, id: &str, by: &str) -> Result<Stopped, Refusal> {
+    let found = shared.running.find(id).or_else(|| shared.guards.of(id));
+    let why = Cut::Stopped { by: by.to_owned() };
+    let ordered = found.and_then(|(id, target)| {
+        let order = shared.guards.secure(&target, why)?;
+        Some((id, order))
+    });
+    let Some((id, order)) = ordered else {
+        let short: String = id.chars().take(8).collect();
         return Err(Refusal::new(
             Code::Conflict,
             format!(
-                "no action of proposal {} runs at its executor now, so there is nothing to stop; one that waits is rejected or withdrawn",
-                id.short()
+                "no action of proposal {short} runs at its executor now, so there is nothing to stop; one that waits is rejected or withdrawn"
             ),
         ));
+    };
+    let within = Duration::from_millis(ESTOP_WAIT_MAX_MS);
+    let (keep, kept) = oneshot::channel();
+    let (s, who, subject) = (shared.clone(), by.to_owned(), id.clone());
+    shared.tasks.passing("stop's record", async move {
+        // Whoever asked may have stopped waiting.
+        let _ = keep.send(record_stop(&s, &subject, &who).await);
+    });
+    let (secured, kept) = tokio::join!(
+        shared.guards.settled(&order, within),
+        tokio::time::timeout(within, kept)
+    );
+    let recorded = matches!(kept, Ok(Ok(true)));
+    let mut detail = match &secured.problem {
+        None => format!("{} is in its safe state", secured.target),
+        Some(why) => format!(
+            "{} is NOT confirmed to be in its safe state and is being tried again: {why}",
+            secured.target
+        ),
+    };
+    if !recorded {
+        detail.push_str("; the record of the stop is not on disk yet");
     }
+    Ok(Stopped {
+        target: secured.target.as_str().to_owned(),
+        safe: secured.safe,
+        recorded,
+        detail,
+    })
+}
+
+/// Audits a stop and tells of it; `false` if it could not be audited.
+async fn record_stop(shared: &Shared, id: &ProposalId, by: &str) -> bool {
     let (s, subject, detail) = (shared.clone(), id.clone(), json!({"by": by}));
     let audited = shared
         .store
@@ -262,55 +183,15 @@ pub async fn stop(shared: &Shared, id: &ProposalId, by: &str) -> Result<(), Refu
             s.audit_in(c, "action.stopped", subject.as_str(), detail)
         })
         .await;
-    if let Err(error) = audited {
-        // The actuator has been told already: a full disk must not keep it moving.
+    if let Err(error) = &audited {
         tracing::error!(%error, "the stop of an action could not be audited");
     }
     let message = format!("Proposal {} stopped by {by}", id.short());
-    shared
-        .events
-        .record(
-            shared,
-            "action.stopped",
-            "warning",
-            &message,
-            json!({"proposalId": id}),
-        )
-        .await;
-    Ok(())
-}
-
-pub(super) enum Safe {
-    Yes,
-    Not(String),
-}
-
-impl std::fmt::Display for Safe {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Safe::Yes => f.write_str("it is in its safe state"),
-            Safe::Not(why) => write!(f, "and it could not be made safe: {why}"),
-        }
-    }
-}
-
-pub(super) async fn make_safe(driver: &dyn Driver, job: &str) -> Safe {
-    let mut last = String::new();
-    for attempt in 1..=SAFE_TRIES {
-        match driver.make_safe(job).await {
-            Ok(()) => return Safe::Yes,
-            Err(error) => {
-                tracing::error!(job, attempt, target = %driver.capability(), "making safe failed: {error}");
-                last = error.to_string();
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(200 * u64::from(attempt))).await;
-    }
-    Safe::Not(last)
-}
-
-pub(super) async fn position(driver: &dyn Driver) -> Option<String> {
-    driver.state().await.ok().map(|r| r.position)
+    let data = json!({"proposalId": id});
+    let events = &shared.events;
+    let kind = "action.stopped";
+    events.record(shared, kind, "warning", &message, data).await;
+    audited.is_ok()
 }
 
 /// Writes the end of an action: state, run, audit and a signed frame, in one transaction.
@@ -409,25 +290,14 @@ fn outcome_frame(
 }
 
 /// After a crash: every actuator to its safe state, every interrupted action reported as unknown.
-/// Runs before the node listens.
+/// Runs before the node listens; an actuator that cannot be made safe is reported and tried further.
 ///
 /// # Errors
 /// Whatever the store says; a node that cannot read what it was doing does not start.
 pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
+    let within = Duration::from_millis(SAFE_AT_START_MS);
+    let left = shared.guards.all_safe(within).await;
     estop::resume(shared).await?;
-    for driver in shared.drivers.all() {
-        if let Safe::Not(why) = make_safe(driver.as_ref(), "start").await {
-            let message = format!(
-                "{} could not be brought to its safe state: {why}",
-                driver.capability()
-            );
-            let data = json!({"target": driver.capability()});
-            shared
-                .events
-                .record(shared, "actuator.unsafe", "critical", &message, data)
-                .await;
-        }
-    }
     let open = shared
         .store
         .read("recover", |c| proposals::own_open_all(c, QUERY_MAX))
@@ -439,18 +309,21 @@ pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
                 format!("proposal {} names a target that is none", row.id.short()),
             ))
         })?;
-        let state = match shared.drivers.get(&target) {
-            Some(driver) => position(driver.as_ref()).await,
-            None => None,
+        let safe = match left.iter().find(|s| s.target == target) {
+            None => "The actuator was brought to its safe state at the next start".to_owned(),
+            Some(unsafe_now) => format!(
+                "The actuator could not be brought to its safe state at the next start yet: {}",
+                unsafe_now.problem.as_deref().unwrap_or("not confirmed")
+            ),
         };
         let outcome = Outcome {
             status: Status::Unknown,
-            detail: "the node was interrupted while acting; whether the action took effect is not known. \
-                     The actuator was brought to its safe state at the next start"
-                .to_owned(),
+            detail: format!(
+                "the node was interrupted while acting; whether the action took effect is not known. {safe}"
+            ),
             started_at: row.updated_at,
             ended_at: shared.now(),
-            actuator_state: state,
+            actuator_state: shared.guards.view(&target).and_then(|v| v.position),
         };
         finish(shared, row.id, target, outcome).await;
     }

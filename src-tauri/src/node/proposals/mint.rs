@@ -24,8 +24,8 @@ use crate::domain::proposal::{
 };
 use crate::domain::wire::Frame;
 use crate::domain::world::{Fact, Moment};
-use crate::node::continuity;
-use crate::node::shared::{DURABLE, Shared, clock_trusted, note_time, store_refusal};
+use crate::node::guards::Run;
+use crate::node::shared::{Shared, clock_trusted, note_time, store_refusal};
 
 /// What became of a draft.
 #[derive(Debug, Clone)]
@@ -66,11 +66,8 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
         ));
     }
     let (s, from) = (shared.clone(), from.clone());
-    let (minted, permit) = shared
-        .store
-        .write(DURABLE, "mint", move |conn| {
-            mint_in(&s, conn, &draft, &from)
-        })
+    let write = move |conn: &Connection| mint_in(&s, conn, &draft, &from);
+    let minted = execute::write_and_start(shared, "mint", write)
         .await
         .map_err(|e| store_refusal(&e))?;
     if !minted.repeated {
@@ -100,10 +97,6 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
                 .await;
         }
     }
-    if let Some(permit) = permit {
-        continuity::ahead(shared).await;
-        execute::start(shared, permit);
-    }
     Ok(minted)
 }
 
@@ -112,7 +105,7 @@ fn mint_in(
     conn: &Connection,
     draft: &Draft,
     from: &DeviceId,
-) -> Result<(Minted, Option<Permit>), StoreError> {
+) -> Result<(Minted, Option<Run>), StoreError> {
     standing::may_ask(from, draft.requester, &known(shared, conn, from)?)
         .map_err(|(code, why)| refused(code, why))?;
     if let Some(row) = proposals::by_draft(conn, &draft.draft_id, from)? {
@@ -182,10 +175,11 @@ fn mint_in(
         },
         _ => None,
     };
-    if let Some(permit) = &permit {
-        begin(shared, conn, &signed, permit)?;
-    }
-    let status = match permit {
+    let run = match permit {
+        Some(permit) => Some(begin(shared, conn, &signed, permit)?),
+        None => None,
+    };
+    let status = match run {
         Some(_) => Status::Executing,
         None => Status::AwaitingApproval,
     };
@@ -195,11 +189,11 @@ fn mint_in(
         repeated: false,
         superseded,
     };
-    Ok((minted, permit))
+    Ok((minted, run))
 }
 
 /// The answer with a proposal that stood already.
-fn stands(shared: &Shared, row: &ProposalRow) -> Result<(Minted, Option<Permit>), StoreError> {
+fn stands(shared: &Shared, row: &ProposalRow) -> Result<(Minted, Option<Run>), StoreError> {
     let minted = Minted {
         signed: open(shared, row)?,
         status: row.status,
@@ -280,13 +274,15 @@ fn supersede(
     Ok(ended)
 }
 
-/// Writes the act ahead: approved, executing, and the run that policy counts.
+/// Writes the act ahead: approved, executing, and the run that policy counts. The run's deadline
+/// counts from here.
 pub(super) fn begin(
     shared: &Shared,
     conn: &Connection,
     signed: &SignedProposal,
-    permit: &Permit,
-) -> Result<(), StoreError> {
+    permit: Permit,
+) -> Result<Run, StoreError> {
+    let at_steady_ms = shared.guards.steady_ms();
     let record = signed.record();
     let id = &record.proposal_id;
     let by = json!({"approvedBy": permit.approved_by(), "digest": permit.digest()});
@@ -319,7 +315,11 @@ pub(super) fn begin(
         &record.operation,
         now,
         permit.run_ms(),
-    )
+    )?;
+    Ok(Run {
+        permit,
+        at_steady_ms,
+    })
 }
 
 /// The frames a draft cites and the facts the policy will look at, as this node holds them.

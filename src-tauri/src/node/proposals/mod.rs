@@ -11,11 +11,13 @@ mod execute;
 mod mint;
 pub mod mirror;
 mod orphans;
+mod running;
 
 pub use decide::{decide, withdraw};
-pub use execute::{Running, recover, stop};
+pub use execute::{Stopped, recover, stop};
 pub use mint::{Minted, mint};
 pub use orphans::drop_of;
+pub use running::Running;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,6 +32,7 @@ use crate::adapters::store::proposals::{NewProposal, ProposalRow};
 use crate::adapters::store::{StoreError, facts, proposals, runs, trust};
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, TimeMs};
+use crate::domain::capability::Capability;
 use crate::domain::gate::{ActuationRuling, ExecutionRequest, VerifiedApproval, actuation};
 use crate::domain::identity::Signature;
 use crate::domain::policy::{EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
@@ -200,6 +203,22 @@ fn history(conn: &Connection, now: TimeMs) -> Result<History, StoreError> {
     Ok(History { runs })
 }
 
+/// Nothing starts on an actuator that is not confirmed to be in its safe state.
+fn safe_before(shared: &Shared, target: &Capability) -> Result<(), StoreError> {
+    match shared.guards.view(target) {
+        Some(view) if !view.safe && !view.running => Err(refused(
+            Code::ActuatorUnsafe,
+            format!(
+                "{target} is not confirmed to be in its safe state ({}); it is being tried, and nothing starts on it until then",
+                view.problem
+                    .as_deref()
+                    .unwrap_or("no answer of its driver yet")
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Asks the gate about a record with the votes it has, inside a transaction.
 fn gate(
     shared: &Shared,
@@ -222,6 +241,7 @@ fn gate(
             ),
         ));
     }
+    safe_before(shared, &record.target)?;
     let terms = terms_now(shared, conn, record, now)?;
     let action = record.action();
     let request = ExecutionRequest {

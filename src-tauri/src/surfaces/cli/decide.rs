@@ -157,18 +157,25 @@ pub async fn withdraw(ctx: &Context, arg: &ProposalArg) -> Done {
 /// `stop`. Needs no key and no approval: stopping is always allowed.
 ///
 /// # Errors
-/// If nothing runs under this proposal, or its executor is not connected.
+/// If nothing runs under this proposal, its executor is not connected, or its actuator is not
+/// confirmed to be in its safe state.
 pub async fn stop(ctx: &Context, arg: &ProposalArg) -> Done {
     let remote = ctx.remote().await?;
-    let stopped = remote.stop(proposal(&arg.proposal)?).await?;
-    if ctx.json {
-        return out::json(&stopped);
+    // The id goes as it was given: the node finds what runs without its store.
+    let wanted = proposal(&arg.proposal)?;
+    let view = remote.stop(wanted).await?;
+    let id = view.proposal.as_ref().map_or(wanted, |p| p.id.as_str());
+    let stopped = &view.stopped;
+    let said = format!("{id}  stopped; {}", stopped.detail);
+    match (stopped.safe, ctx.json) {
+        (_, true) => out::json(&view)?,
+        (true, false) => out::line(&said),
+        (false, false) => {}
     }
-    out::line(&format!(
-        "{}  told to stop; {} goes to its safe state",
-        stopped.id, stopped.target
-    ));
-    Ok(())
+    match stopped.safe {
+        true => Ok(()),
+        false => Err(Failure::failed(said)),
+    }
 }
 
 /// `propose`.

@@ -43,7 +43,10 @@ pub fn failure(error: &OpenError) -> Failure {
         | OpenError::Kit(_)
         | OpenError::File { .. } => Exit::State,
         OpenError::Actuator { .. } => Exit::Usage,
-        OpenError::Transport(_) | OpenError::Random(_) | OpenError::Tls(_) => Exit::Failed,
+        OpenError::Transport(_)
+        | OpenError::Random(_)
+        | OpenError::Tls(_)
+        | OpenError::Guards(_) => Exit::Failed,
     };
     Failure::new(exit, error)
 }

@@ -11,8 +11,8 @@ use crate::node::proposals::checks::ChecksView;
 use crate::operator::access::{API_ROOT, Scope};
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::{
-    actuators, browser, console, dto, enrolling, estop, meshes, names, planner, series, topology,
-    twin,
+    actuators, browser, console, dto, enrolling, estop, meshes, names, planner, series, stopping,
+    topology, twin,
 };
 
 #[derive(OpenApi)]
@@ -54,6 +54,7 @@ use crate::operator::{
     estop::EstopView,
     estop::EstopReport,
     series::SeriesView,
+    stopping::StopView,
     topology::TopologyView,
     actuators::ActuatorView,
     twin::TwinView,
@@ -319,8 +320,8 @@ pub const ROUTES: &[Route] = &[
         Scope::Operate,
         "/proposals/{id}/stop",
         None,
-        "ProposalView",
-        "Stop its running action: the actuator goes to its safe state.",
+        "StopView",
+        "Stop its running action: the actuator goes to its safe state, and the answer says whether it has.",
     ),
     get("/drafts", "[DraftView]", "Drafts of this node."),
     post(

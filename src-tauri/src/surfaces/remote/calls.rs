@@ -20,6 +20,7 @@ use crate::operator::estop::{EstopReport, EstopRequest, EstopView};
 use crate::operator::meshes::{Admittance, MeshPolicyChange, MeshView};
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::planner::{PauseRequest, PlannerView};
+use crate::operator::stopping::StopView;
 
 impl Remote {
     /// The node at a glance.
@@ -177,7 +178,7 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Remote::status`].
-    pub async fn stop(&self, id: &str) -> Asked<ProposalView> {
+    pub async fn stop(&self, id: &str) -> Asked<StopView> {
         self.post(
             Scope::Operate,
             &format!("/proposals/{}/stop", escaped(id)),

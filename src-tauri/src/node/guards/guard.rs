@@ -1,0 +1,450 @@
+//! One guard: moves its actuator when the gate allowed it, and pursues the safe state until it is
+//! reached, with growing pauses, for ever.
+//!
+//! Nothing here writes a log line, a disk row or to the network: alarms are memory, and reports go
+//! into a queue that is never waited for. The deadline counts from the permit, by the boot clock.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Cut, Ended, Handed, Report, View, Wanted};
+use crate::adapters::clock::SharedClock;
+use crate::adapters::executor::DriverError;
+use crate::domain::base::limits::{
+    DEADLINE_LOOK_MS, OVERRUN_MAX_MS, PERMIT_TTL_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS,
+    SAFE_PAUSE_FIRST_MS, SAFE_PAUSE_MAX_MS, SAFE_TRIES_OUTCOME,
+};
+use crate::domain::gate::Permit;
+use crate::domain::proposal::Status;
+use crate::node::alarms::{AlarmKind, Alarms};
+use crate::node::drivers::SharedDriver;
+
+/// The work of one actuator.
+pub(super) struct Guard {
+    pub driver: SharedDriver,
+    pub clock: SharedClock,
+    pub alarms: Arc<Alarms>,
+    pub runs: mpsc::Receiver<Handed>,
+    pub wanted: watch::Receiver<Wanted>,
+    pub view: watch::Sender<View>,
+    pub reports: mpsc::Sender<Report>,
+    pub stop: CancellationToken,
+}
+
+/// What ended a movement, or kept it from beginning.
+#[derive(Debug)]
+enum End {
+    /// Its time was up.
+    Deadline,
+    /// Somebody or something asked for it.
+    Cut(Cut),
+}
+
+/// Where a run stood when it ended.
+#[derive(Debug)]
+enum Reached {
+    /// The action was the safe state itself and is done.
+    Done,
+    /// The driver refused or failed.
+    Failed(String),
+    /// The start command had not ended yet.
+    Starting(End),
+    /// It was away from its safe state.
+    Moving(End),
+}
+
+impl Guard {
+    /// Makes the actuator safe, then serves runs and orders until the node ends and it is safe.
+    pub(super) async fn keep(mut self) {
+        // What the driver is told it is made safe for: the node's start, a run, or an order.
+        let mut job = "start".to_owned();
+        loop {
+            if self.wanted.has_changed().is_err() {
+                // The node is gone.
+                return;
+            }
+            let (safe, answered, tries) = {
+                let view = self.view.borrow();
+                (view.safe, view.answered, view.tries)
+            };
+            if !safe || answered < self.wanted.borrow().count {
+                if tries > 0 {
+                    self.rest(tries).await;
+                }
+                if safe {
+                    job = match self.wanted.borrow().why {
+                        Cut::EmergencyStop => "emergency stop".to_owned(),
+                        _ => "stop".to_owned(),
+                    };
+                }
+                self.attempt(&job).await;
+                continue;
+            }
+            if self.stop.is_cancelled() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => {}
+                // An error means that the node is gone, which the loop's head sees.
+                _ = self.wanted.changed() => {}
+                run = self.runs.recv() => match run {
+                    Some(handed) => {
+                        job = handed.run.permit.proposal_id().as_str().to_owned();
+                        self.take(handed).await;
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn take(&mut self, handed: Handed) {
+        let Handed { run, seen, done } = handed;
+        let ended = self.run(&run.permit, run.at_steady_ms, seen).await;
+        // The outcome is recorded by whoever handed the run over.
+        let _ = done.send(ended);
+    }
+
+    /// Moves, waits, makes safe. Consumes the permit's one use.
+    async fn run(&mut self, permit: &Permit, at_steady_ms: u64, seen: u64) -> Ended {
+        let started_at = self.clock.now();
+        if let Some(why) = self.hindered(permit, at_steady_ms, seen) {
+            let position = self.position().await;
+            return self.ended(Status::Failed, why, started_at, position);
+        }
+        let job = permit.proposal_id().as_str();
+        let ends_safe = permit.action().operation == permit.safe_state();
+        let deadline = at_steady_ms.saturating_add(permit.run_ms());
+        let begun = self.clock.steady_ms();
+        self.view.send_modify(|view| {
+            view.running = true;
+            view.safe = false;
+            view.proposal = Some(permit.proposal_id().clone());
+            (view.tries, view.problem, view.position) = (0, None, None);
+        });
+        let reached = self.movement(permit, job, ends_safe, seen, deadline).await;
+        let lasted = self.clock.steady_ms().saturating_sub(begun);
+        let (status, detail) = match reached {
+            Reached::Done => {
+                self.view.send_modify(|view| view.safe = true);
+                (
+                    Status::Completed,
+                    format!("{} done", permit.action().summary()),
+                )
+            }
+            reached => {
+                let late = self.pursue(job, deadline).await;
+                self.told(permit, &reached, lasted, late)
+            }
+        };
+        let known = self.view.borrow().position.clone();
+        let position = match known {
+            Some(position) => Some(position),
+            None => self.position().await,
+        };
+        self.view.send_modify(|view| {
+            view.running = false;
+            view.position.clone_from(&position);
+            if view.safe {
+                view.proposal = None;
+            }
+        });
+        self.ended(status, detail, started_at, position)
+    }
+
+    /// Why a run may not begin; nothing has moved then.
+    fn hindered(&self, permit: &Permit, at_steady_ms: u64, seen: u64) -> Option<String> {
+        let wanted = self.wanted.borrow();
+        if wanted.count > seen {
+            return Some(format!("{} came before the actuator was told", wanted.why));
+        }
+        if self.stop.is_cancelled() {
+            return Some(format!("{} before the actuator was told", Cut::Shutdown));
+        }
+        if !self.view.borrow().safe {
+            return Some("the actuator is not in its safe state yet; it was not told".to_owned());
+        }
+        let waited = self.clock.steady_ms().saturating_sub(at_steady_ms);
+        let lapsed =
+            self.clock.now() > permit.valid_until() || waited > PERMIT_TTL_MS.min(permit.run_ms());
+        lapsed.then(|| "the permit lapsed before the actuator could be told".to_owned())
+    }
+
+    /// From the reservation of the way back to the end of the movement.
+    async fn movement(
+        &mut self,
+        permit: &Permit,
+        job: &str,
+        ends_safe: bool,
+        seen: u64,
+        deadline: u64,
+    ) -> Reached {
+        let driver = self.driver.clone();
+        if !ends_safe {
+            match self.unless_ended(seen, deadline, driver.arm(job)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    return Reached::Failed(format!(
+                        "it was not started, because its way back to the safe state could not be reserved: {error}"
+                    ));
+                }
+                Err(end) => return Reached::Starting(end),
+            }
+        }
+        let action = permit.action();
+        match self
+            .unless_ended(seen, deadline, driver.apply(action, job))
+            .await
+        {
+            Err(end) => Reached::Starting(end),
+            Ok(Err(error)) => Reached::Failed(error.to_string()),
+            Ok(Ok(())) if ends_safe => Reached::Done,
+            Ok(Ok(())) => {
+                let started = Report::Started {
+                    id: permit.proposal_id().clone(),
+                    target: action.target.clone(),
+                    message: format!("{} for {} s", action.summary(), permit.run_ms() / 1_000),
+                };
+                self.report(started);
+                Reached::Moving(self.end(seen, deadline).await)
+            }
+        }
+    }
+
+    /// The work, unless the run is ended first; then the work is dropped where it stands. A driver
+    /// that panics has failed.
+    async fn unless_ended<T>(
+        &mut self,
+        seen: u64,
+        deadline: u64,
+        work: impl Future<Output = Result<T, DriverError>>,
+    ) -> Result<Result<T, DriverError>, End> {
+        tokio::select! {
+            biased;
+            end = self.end(seen, deadline) => Err(end),
+            done = caught(work) => Ok(done),
+        }
+    }
+
+    /// Resolves when a run has to end: an order, the node's end, or the deadline.
+    async fn end(&mut self, seen: u64, deadline: u64) -> End {
+        let (mut wanted, stop, clock) = (self.wanted.clone(), &self.stop, &self.clock);
+        tokio::select! {
+            biased;
+            newer = wanted.wait_for(|w| w.count > seen) => match newer {
+                Ok(wanted) => End::Cut(wanted.why.clone()),
+                Err(_) => End::Cut(Cut::Shutdown),
+            },
+            () = stop.cancelled() => End::Cut(Cut::Shutdown),
+            () = until(clock, deadline) => End::Deadline,
+        }
+    }
+
+    /// Makes safe; returns how far the run lasted beyond its deadline, in milliseconds. Gives up
+    /// waiting after some failed attempts, for the outcome's sake: [`Guard::keep`] goes on.
+    async fn pursue(&mut self, job: &str, deadline: u64) -> u64 {
+        let late = |clock: &SharedClock| clock.steady_ms().saturating_sub(deadline);
+        let begun_late = late(&self.clock);
+        loop {
+            let first = self.view.borrow().tries == 0;
+            if self.attempt(job).await {
+                // What the safe command itself takes is no overrun; failed attempts are.
+                return if first { begun_late } else { late(&self.clock) };
+            }
+            let tries = self.view.borrow().tries;
+            if tries >= SAFE_TRIES_OUTCOME {
+                return late(&self.clock);
+            }
+            self.rest(tries).await;
+        }
+    }
+
+    /// The outcome of a run that had to be made safe.
+    fn told(&self, permit: &Permit, reached: &Reached, lasted: u64, late: u64) -> (Status, String) {
+        let view = self.view.borrow();
+        let safe = match &view.problem {
+            None => "it is in its safe state".to_owned(),
+            Some(why) => format!(
+                "it could not be made safe in {} attempts and is still being tried: {why}",
+                view.tries
+            ),
+        };
+        let action = permit.action().summary();
+        let over = match view.safe {
+            true if late > OVERRUN_MAX_MS => format!(", overran by {} s", late.div_ceil(1_000)),
+            _ => String::new(),
+        };
+        let failed = |what: String| (Status::Failed, format!("{what}{over}; {safe}"));
+        match reached {
+            Reached::Done | Reached::Moving(End::Deadline) if view.safe && over.is_empty() => (
+                Status::Completed,
+                format!("ran {lasted} ms and is back in its safe state"),
+            ),
+            Reached::Done | Reached::Moving(End::Deadline) => failed(format!("ran {lasted} ms")),
+            Reached::Moving(End::Cut(why)) => failed(format!("stopped after {lasted} ms: {why}")),
+            Reached::Starting(End::Cut(why)) => failed(format!(
+                "stopped after {lasted} ms, before {action} was done: {why}"
+            )),
+            Reached::Starting(End::Deadline) => failed(format!(
+                "{action} was not done within the {} ms of the whole run",
+                permit.run_ms()
+            )),
+            Reached::Failed(why) => failed(format!("{action} failed: {why}")),
+        }
+    }
+
+    /// Tries once to make it safe; `true` if that is confirmed.
+    async fn attempt(&mut self, job: &str) -> bool {
+        let order = self.wanted.borrow_and_update().count;
+        let driver = self.driver.clone();
+        let limit = driver.safe_limit();
+        let done = {
+            let work = tokio::time::timeout(limit, caught(driver.make_safe(job)));
+            tokio::pin!(work);
+            let patience = Duration::from_millis(SAFE_ALARM_AFTER_MS);
+            let early = tokio::select! {
+                biased;
+                done = &mut work => Some(done),
+                () = tokio::time::sleep(patience) => None,
+            };
+            match early {
+                Some(done) => done,
+                None => {
+                    self.alarm("its driver has not answered yet", self.view.borrow().tries);
+                    work.await
+                }
+            }
+        };
+        let done = done.unwrap_or_else(|_| {
+            let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            let what = "making it safe".to_owned();
+            Err(DriverError::TooSlow { what, limit_ms })
+        });
+        let target = driver.capability();
+        match done {
+            Ok(()) => {
+                let position = self.position().await;
+                let tries = self.view.borrow().tries;
+                self.view.send_modify(|view| {
+                    (view.safe, view.answered) = (true, order);
+                    (view.tries, view.problem, view.position) = (0, None, position);
+                    if !view.running {
+                        view.proposal = None;
+                    }
+                });
+                if self
+                    .alarms
+                    .clear(AlarmKind::ActuatorUnsafe, target.as_str())
+                {
+                    let (target, tries) = (target.clone(), tries + 1);
+                    self.report(Report::SafeAgain { target, tries });
+                }
+                true
+            }
+            Err(error) => {
+                let why = error.to_string();
+                let tries = self.view.borrow().tries.saturating_add(1);
+                self.view.send_modify(|view| {
+                    view.tries = tries;
+                    view.problem = Some(why.clone());
+                    view.safe = false;
+                });
+                self.alarm(&why, tries);
+                false
+            }
+        }
+    }
+
+    fn alarm(&self, why: &str, tries: u32) {
+        let target = self.driver.capability();
+        let message = format!(
+            "{target} is not confirmed to be in its safe state ({tries} failed attempts): {why}"
+        );
+        let advice = "Make the actuator safe by hand. The node goes on trying; nothing starts on it until its driver confirms.";
+        let now = self.clock.now();
+        let subject = target.as_str();
+        let new = self
+            .alarms
+            .raise(AlarmKind::ActuatorUnsafe, subject, &message, advice, now);
+        if new {
+            let (target, why) = (target.clone(), why.to_owned());
+            self.report(Report::Unsafe { target, why });
+        }
+    }
+
+    /// The pause after so many failed attempts. An order ends it at once; runs are refused meanwhile.
+    async fn rest(&mut self, tries: u32) {
+        let pause = SAFE_PAUSE_FIRST_MS
+            .saturating_mul(
+                1_u64
+                    .checked_shl(tries.saturating_sub(1))
+                    .unwrap_or(u64::MAX),
+            )
+            .min(SAFE_PAUSE_MAX_MS);
+        let over = self.clock.steady_ms().saturating_add(pause);
+        loop {
+            let handed = tokio::select! {
+                biased;
+                _ = self.wanted.changed() => return,
+                () = until(&self.clock, over) => return,
+                Some(handed) = self.runs.recv() => handed,
+            };
+            let why = "the actuator is not in its safe state yet; it was not told".to_owned();
+            let ended = self.ended(Status::Failed, why, self.clock.now(), None);
+            // As in `take`.
+            let _ = handed.done.send(ended);
+        }
+    }
+
+    fn ended(
+        &self,
+        status: Status,
+        detail: String,
+        started_at: crate::domain::base::TimeMs,
+        position: Option<String>,
+    ) -> Ended {
+        Ended {
+            status,
+            detail,
+            started_at,
+            ended_at: self.clock.now(),
+            position,
+        }
+    }
+
+    async fn position(&self) -> Option<String> {
+        let asked = Duration::from_millis(POSITION_WAIT_MS);
+        let state = tokio::time::timeout(asked, caught(self.driver.state())).await;
+        state.ok()?.ok().map(|state| state.position)
+    }
+
+    fn report(&self, report: Report) {
+        // Full: the alarm or the outcome tells it all the same.
+        let _ = self.reports.try_send(report);
+    }
+}
+
+/// The work's result; a panic is a failure of the driver.
+async fn caught<T>(work: impl Future<Output = Result<T, DriverError>>) -> Result<T, DriverError> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|_| Err(DriverError::Failed("its driver panicked".to_owned())))
+}
+
+/// Resolves when the boot clock has reached a moment. Looks at it often: a timer stands still while
+/// the machine is suspended.
+async fn until(clock: &SharedClock, moment_ms: u64) {
+    loop {
+        let left = moment_ms.saturating_sub(clock.steady_ms());
+        if left == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(left.min(DEADLINE_LOOK_MS))).await;
+    }
+}

@@ -1,0 +1,345 @@
+//! Guards: one per actuator. A guard owns the movement from the first byte of the start command
+//! until the safe state is confirmed, on an OS thread with a runtime, timer and queue of its own.
+//!
+//! It waits for no store, log, network or other actuator: what it did is reported afterwards
+//! (`record`). Stopping is asked for by [`Guards::secure`] and [`Guards::secure_all`], which
+//! return at once; [`Guards::settled`] waits for what came of it. In the simulator the same code
+//! runs as tasks on the simulated clock. Guards decide nothing: a run needs the gate's permit.
+
+mod guard;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::guard::Guard;
+pub use self::record::run as record;
+use super::alarms::Alarms;
+use super::drivers::Drivers;
+use super::runtime::Tasks;
+use crate::adapters::clock::SharedClock;
+use crate::domain::base::limits::{GUARD_REPORTS_MAX, GUARD_RUNS_MAX};
+use crate::domain::base::{ProposalId, TimeMs};
+use crate::domain::capability::Capability;
+use crate::domain::gate::Permit;
+use crate::domain::proposal::Status;
+
+/// Why an actuator is brought to its safe state before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cut {
+    /// A person or a device stopped it.
+    Stopped {
+        /// Who.
+        by: String,
+    },
+    /// The emergency stop.
+    EmergencyStop,
+    /// A condition of its policy no longer holds.
+    Interlock {
+        /// Which one, in a sentence.
+        what: String,
+    },
+    /// The node ends.
+    Shutdown,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cut::Stopped { by } => write!(f, "{by} stopped it"),
+            Cut::EmergencyStop => f.write_str("the emergency stop"),
+            Cut::Interlock { what } => write!(f, "an interlock opened: {what}"),
+            Cut::Shutdown => f.write_str("the node was shut down"),
+        }
+    }
+}
+
+/// A run: a permit and when it was given.
+#[derive(Debug)]
+pub struct Run {
+    /// What may be done, once.
+    pub permit: Permit,
+    /// When the permit was given, by the boot clock; the deadline counts from here.
+    pub at_steady_ms: u64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// As what.
+    pub status: Status,
+    /// What happened, in a sentence.
+    pub detail: String,
+    /// When the driver was first told, or when the run was refused.
+    pub started_at: TimeMs,
+    /// When the end was known.
+    pub ended_at: TimeMs,
+    /// Where the actuator stood then.
+    pub position: Option<String>,
+}
+
+/// What a guard tells the recorder; the outcome of a run goes to whoever handed the run over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Report {
+    /// The start command has ended well; the actuator is away from its safe state.
+    Started {
+        id: ProposalId,
+        target: Capability,
+        message: String,
+    },
+    /// An attempt to make it safe failed, the first in a row.
+    Unsafe { target: Capability, why: String },
+    /// It is in its safe state again after failed attempts.
+    SafeAgain { target: Capability, tries: u32 },
+}
+
+/// An actuator as its guard sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Whether its driver has confirmed the safe state since it was last told to move.
+    pub safe: bool,
+    /// Whether a run is on.
+    pub running: bool,
+    /// The run that is on, or after which it is not safe yet.
+    pub proposal: Option<ProposalId>,
+    /// Failed attempts in a row to make it safe.
+    pub tries: u32,
+    /// Why the last attempt failed.
+    pub problem: Option<String>,
+    /// Where it stood after the last attempt.
+    pub position: Option<String>,
+    /// The newest order to make it safe that has been carried out.
+    answered: u64,
+}
+
+/// What came of an order to make an actuator safe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secured {
+    /// The actuator.
+    pub target: Capability,
+    /// Whether its driver confirmed the safe state after the order.
+    pub safe: bool,
+    /// Where it stands, as far as its driver says.
+    pub position: Option<String>,
+    /// Why it is not confirmed safe; it is being tried again.
+    pub problem: Option<String>,
+}
+
+/// An order to make an actuator safe, so that its end can be waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    target: Capability,
+    count: u64,
+}
+
+/// The newest order a guard has been given.
+#[derive(Debug, Clone)]
+struct Wanted {
+    count: u64,
+    why: Cut,
+}
+
+struct Handle {
+    runs: mpsc::Sender<Handed>,
+    wanted: watch::Sender<Wanted>,
+    view: watch::Receiver<View>,
+}
+
+/// A run on its way to the guard; orders newer than `seen` end it.
+struct Handed {
+    run: Run,
+    seen: u64,
+    done: oneshot::Sender<Ended>,
+}
+
+/// The guards of one node.
+#[derive(Clone)]
+pub struct Guards(Arc<Inner>);
+
+struct Inner {
+    each: BTreeMap<Capability, Handle>,
+    reports: Mutex<Option<mpsc::Receiver<Report>>>,
+    clock: SharedClock,
+}
+
+impl Guards {
+    /// Starts a guard for every driver; each makes its actuator safe at once. With `threads` each
+    /// has an OS thread of its own.
+    ///
+    /// # Errors
+    /// If the system gives no thread or no descriptors: then nothing may be operated.
+    pub fn start(
+        drivers: &Drivers,
+        clock: &SharedClock,
+        alarms: &Arc<Alarms>,
+        tasks: &Tasks,
+        threads: bool,
+    ) -> std::io::Result<Self> {
+        let (reports, reported) = mpsc::channel(GUARD_REPORTS_MAX);
+        let mut each = BTreeMap::new();
+        for driver in drivers.all() {
+            let target = driver.capability().clone();
+            let (runs, coming) = mpsc::channel(GUARD_RUNS_MAX);
+            let (wanted, orders) = watch::channel(Wanted {
+                count: 0,
+                why: Cut::Shutdown,
+            });
+            let (shown, view) = watch::channel(View::default());
+            let guard = Guard {
+                driver,
+                clock: clock.clone(),
+                alarms: alarms.clone(),
+                runs: coming,
+                wanted: orders,
+                view: shown,
+                reports: reports.clone(),
+                stop: tasks.stop().clone(),
+            };
+            if threads {
+                tasks.on_thread("guard", move || guard.keep())?;
+            } else {
+                tasks.essential("guard", guard.keep());
+            }
+            let handle = Handle { runs, wanted, view };
+            each.insert(target, handle);
+        }
+        Ok(Self(Arc::new(Inner {
+            each,
+            reports: Mutex::new(Some(reported)),
+            clock: clock.clone(),
+        })))
+    }
+
+    /// The steady clock of this machine, by which permits and deadlines are counted.
+    pub fn steady_ms(&self) -> u64 {
+        self.0.clock.steady_ms()
+    }
+
+    /// How many orders an actuator has been given; a run that is handed over with this number is
+    /// ended by every later one.
+    pub fn orders(&self, target: &Capability) -> u64 {
+        let handle = self.0.each.get(target);
+        handle.map_or(0, |h| h.wanted.borrow().count)
+    }
+
+    /// Hands a run to its actuator's guard and returns at once. `None` if the node has no such
+    /// actuator or its guard takes no more; then nothing has moved.
+    pub fn run(&self, run: Run, seen: u64) -> Option<oneshot::Receiver<Ended>> {
+        let handle = self.0.each.get(&run.permit.action().target)?;
+        let (done, ended) = oneshot::channel();
+        let handed = Handed { run, seen, done };
+        handle.runs.try_send(handed).ok().map(|()| ended)
+    }
+
+    /// Orders an actuator to its safe state, ends what runs there, and returns at once. `None` if
+    /// the node has no such actuator.
+    pub fn secure(&self, target: &Capability, why: Cut) -> Option<Order> {
+        let handle = self.0.each.get(target)?;
+        let mut count = 0;
+        handle.wanted.send_modify(|wanted| {
+            wanted.count += 1;
+            wanted.why = why;
+            count = wanted.count;
+        });
+        Some(Order {
+            target: target.clone(),
+            count,
+        })
+    }
+
+    /// Orders every actuator to its safe state, and returns at once. Those that are known to be
+    /// safe are told again only by the emergency stop. Needs no disk, log or network, and may be
+    /// called on any thread.
+    pub fn secure_each(&self, why: &Cut) -> Vec<Order> {
+        let idle_too = *why == Cut::EmergencyStop;
+        let told = self.0.each.iter().filter(|(_, handle)| {
+            let view = handle.view.borrow();
+            idle_too || view.running || !view.safe
+        });
+        told.filter_map(|(target, _)| self.secure(target, why.clone()))
+            .collect()
+    }
+
+    /// As [`Guards::secure_each`], and waits until each is confirmed safe, no longer than `within`.
+    pub async fn secure_all(&self, why: Cut, within: Duration) -> Vec<Secured> {
+        let orders = self.secure_each(&why);
+        let waits = orders.iter().map(|order| self.settled(order, within));
+        futures_util::future::join_all(waits).await
+    }
+
+    /// Waits until an order has been carried out, no longer than `within`; what has not been
+    /// reached by then is still being tried.
+    pub async fn settled(&self, order: &Order, within: Duration) -> Secured {
+        let mut secured = Secured {
+            target: order.target.clone(),
+            safe: false,
+            position: None,
+            problem: None,
+        };
+        let Some(handle) = self.0.each.get(&order.target) else {
+            secured.problem = Some("this node has no such actuator".to_owned());
+            return secured;
+        };
+        let mut view = handle.view.clone();
+        let reached = |v: &View| v.safe && !v.running && v.answered >= order.count;
+        // Why the waiting ended is read from the view.
+        let _ = tokio::time::timeout(within, view.wait_for(reached)).await;
+        let view = handle.view.borrow();
+        secured.safe = reached(&view);
+        secured.position = view.position.clone();
+        if !secured.safe {
+            let slow = format!("no confirmation within {} ms", within.as_millis());
+            secured.problem = Some(view.problem.clone().unwrap_or(slow));
+        }
+        secured
+    }
+
+    /// Waits until every actuator is confirmed safe, no longer than `within`; returns those that are
+    /// not.
+    pub async fn all_safe(&self, within: Duration) -> Vec<Secured> {
+        let waits = self.0.each.keys().map(|target| {
+            let order = Order {
+                target: target.clone(),
+                count: 0,
+            };
+            async move { self.settled(&order, within).await }
+        });
+        let mut all = futures_util::future::join_all(waits).await;
+        all.retain(|secured| !secured.safe);
+        all
+    }
+
+    /// An actuator as its guard sees it.
+    pub fn view(&self, target: &Capability) -> Option<View> {
+        let handle = self.0.each.get(target);
+        handle.map(|h| h.view.borrow().clone())
+    }
+
+    /// The actuator on which a proposal runs, or after which it is not safe yet. By the id or a
+    /// part of it that fits one only.
+    pub fn of(&self, id: &str) -> Option<(ProposalId, Capability)> {
+        let mut fit = self.0.each.iter().filter_map(|(target, handle)| {
+            let proposal = handle.view.borrow().proposal.clone()?;
+            let named = !id.is_empty() && proposal.as_str().starts_with(id);
+            named.then(|| (proposal, target.clone()))
+        });
+        let found = fit.next();
+        found.filter(|_| fit.next().is_none())
+    }
+
+    /// What the guards report, once; for the task that records it.
+    fn reports(&self) -> Option<mpsc::Receiver<Report>> {
+        let mut kept = self
+            .0
+            .reports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        kept.take()
+    }
+}

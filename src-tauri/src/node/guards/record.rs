@@ -1,0 +1,51 @@
+//! Records what the guards did, after they did it: log lines and events. Nothing waits for it.
+
+use serde_json::json;
+
+use super::Report;
+use crate::node::shared::Shared;
+
+/// Records reports until the node ends.
+pub async fn run(shared: Shared) {
+    let Some(mut reports) = shared.guards.reports() else {
+        return;
+    };
+    loop {
+        let report = tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            report = reports.recv() => report,
+        };
+        let Some(report) = report else { return };
+        record(&shared, report).await;
+    }
+}
+
+async fn record(shared: &Shared, report: Report) {
+    let (kind, severity, message, data) = match report {
+        Report::Started {
+            id,
+            target,
+            message,
+        } => {
+            let data = json!({"proposalId": id, "target": target});
+            ("action.started", "info", message, data)
+        }
+        Report::Unsafe { target, why } => {
+            tracing::error!(actuator = %target, "the actuator is not confirmed safe: {why}");
+            let message = format!(
+                "{target} could not be brought to its safe state: {why}; it is being tried again"
+            );
+            let data = json!({"target": target});
+            ("actuator.unsafe", "critical", message, data)
+        }
+        Report::SafeAgain { target, tries } => {
+            tracing::warn!(actuator = %target, tries, "the actuator is in its safe state again");
+            let message = format!("{target} is in its safe state again, after {tries} attempts");
+            let data = json!({"target": target, "tries": tries});
+            ("actuator.safe", "warning", message, data)
+        }
+    };
+    let events = &shared.events;
+    events.record(shared, kind, severity, &message, data).await;
+}

@@ -1,0 +1,86 @@
+//! The actions of this executor whose outcome is not known yet, and the latch that stops them all.
+//! In memory only: the emergency stop and `stop` read it without the store.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::estop::Latch;
+use crate::domain::base::ProposalId;
+use crate::domain::capability::Capability;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Running {
+    state: Mutex<State>,
+    latching: watch::Sender<u64>,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            latching: watch::channel(0).0,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    actions: BTreeMap<ProposalId, Capability>,
+    latch: Option<Latch>,
+}
+
+impl Running {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an action in; `false` while the emergency stop is latched: then it must not begin.
+    pub(super) fn enter(&self, id: &ProposalId, target: &Capability) -> bool {
+        let mut state = self.lock();
+        state.actions.insert(id.clone(), target.clone());
+        state.latch.is_none()
+    }
+
+    pub(super) fn leave(&self, id: &ProposalId) {
+        self.lock().actions.remove(id);
+    }
+
+    /// A running action by its id, or by the beginning of it that fits one only.
+    pub fn find(&self, id: &str) -> Option<(ProposalId, Capability)> {
+        let state = self.lock();
+        let named = |known: &ProposalId| !id.is_empty() && known.as_str().starts_with(id);
+        let mut fit = state.actions.iter().filter(|(known, _)| named(known));
+        let found = fit.next().map(|(id, target)| (id.clone(), target.clone()));
+        found.filter(|_| fit.next().is_none())
+    }
+
+    /// The latched emergency stop.
+    pub fn latched(&self) -> Option<Latch> {
+        self.lock().latch.clone()
+    }
+
+    /// Latches: what enters later does not begin.
+    pub(super) fn latch(&self, latch: Latch) {
+        self.lock().latch = Some(latch);
+        self.latching.send_modify(|n| *n += 1);
+    }
+
+    /// Changes when the emergency stop is latched or released.
+    pub fn latching(&self) -> watch::Receiver<u64> {
+        self.latching.subscribe()
+    }
+
+    /// Lifts this very latch; `false` if another has taken its place.
+    pub(super) fn unlatch(&self, id: &str) -> bool {
+        let mut state = self.lock();
+        let same = state.latch.as_ref().is_none_or(|l| l.id == id);
+        if same {
+            state.latch = None;
+            self.latching.send_modify(|n| *n += 1);
+        }
+        same
+    }
+}

@@ -1,0 +1,79 @@
+//! Stopping one action, here or at its executor, and what came of it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::dto::ProposalView;
+use super::{Answer, Door};
+use crate::adapters::store::proposals::ProposalRow;
+use crate::domain::base::{Code, Refusal};
+use crate::node::planning::from_peer;
+use crate::node::proposals::{self, Stopped};
+
+/// How long an answer waits for the proposal as the store has it now.
+const PROPOSAL_WAIT: Duration = Duration::from_secs(1);
+
+/// What a stop came to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StopView {
+    /// The proposal as it stands now; left out where the store does not answer.
+    #[serde(flatten)]
+    pub proposal: Option<ProposalView>,
+    /// What was done.
+    pub stopped: Stopped,
+}
+
+impl Door {
+    /// Stops a running action, here or over its executor's link: the actuator goes to its safe state.
+    ///
+    /// # Errors
+    /// `CONFLICT` if it does not run; `EXECUTOR_UNREACHABLE`: then stop it at the node itself.
+    pub async fn stop(&self, wanted: &str) -> Answer<StopView> {
+        let by = "an operator of this node";
+        // What runs here is found in memory: a disk that does not answer keeps nothing moving.
+        let stopped = match proposals::stop(&self.shared, wanted, by).await {
+            Ok(stopped) => stopped,
+            Err(_) => {
+                let row = self.proposal_row(wanted).await?;
+                match row.own {
+                    true => proposals::stop(&self.shared, row.id.as_str(), by).await?,
+                    false => self.stop_elsewhere(&row).await?,
+                }
+            }
+        };
+        let proposal = tokio::time::timeout(PROPOSAL_WAIT, self.proposal(wanted)).await;
+        Ok(StopView {
+            proposal: proposal.ok().and_then(Result::ok),
+            stopped,
+        })
+    }
+
+    async fn stop_elsewhere(&self, row: &ProposalRow) -> Answer<Stopped> {
+        let link = self.shared.links.get(&row.executor).ok_or_else(|| {
+            let why = format!(
+                "executor {} is not connected; stop it at the node itself",
+                row.executor.short()
+            );
+            Refusal::new(Code::ExecutorUnreachable, why)
+        })?;
+        let asked = json!({"proposalId": row.id});
+        let answer = link.request("proposals.stop", &asked).await;
+        let answer: Value = answer.map_err(|e| from_peer(&e.code, e.message))?;
+        let result = answer.get("result").cloned().unwrap_or_default();
+        // An executor of an earlier version says only that it was told.
+        Ok(serde_json::from_value(result).unwrap_or_else(|_| Stopped {
+            target: row.target.clone(),
+            safe: false,
+            recorded: true,
+            detail: format!(
+                "its executor {} was told to stop, and does not say whether {} is in its safe state",
+                row.executor.short(),
+                row.target
+            ),
+        }))
+    }
+}
