@@ -2173,7 +2173,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Stop its running action: the actuator goes to its safe state.
+         * Stop its running action: the actuator goes to its safe state, and the answer says whether it has.
          * @description Needs the operate scope.
          */
         post: {
@@ -2193,7 +2193,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["ProposalView"];
+                        "application/json": components["schemas"]["StopView"];
                     };
                 };
                 /** @description Refused. */
@@ -4504,6 +4504,22 @@ export interface components {
          * @enum {string}
          */
         StopKnown: "latched" | "until_restart" | "refused" | "no_answer" | "not_told";
+        /** @description What a stop came to. */
+        StopView: (components["schemas"]["ProposalView"] | null) & {
+            /** @description What was done. */
+            stopped: components["schemas"]["Stopped"];
+        };
+        /** @description What a stop came to. */
+        Stopped: {
+            /** @description What was done and what was not, in a sentence. */
+            detail: string;
+            /** @description Whether the stop is in the audit trail already. */
+            recorded: boolean;
+            /** @description Whether its driver confirmed the safe state. */
+            safe: boolean;
+            /** @description The actuator. */
+            target: string;
+        };
         /**
          * @description A mark that stays for ever (invariant I1).
          * @enum {string}
