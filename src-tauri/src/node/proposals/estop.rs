@@ -192,6 +192,7 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str) -> Result<Halted, U
     shared.metrics.estops.inc();
     let halted = Halted { latch, actuators };
     let (s, copy, failed) = (shared.clone(), halted.clone(), kept.clone().err());
+    let (tell, told) = oneshot::channel();
     shared.tasks.passing("emergency stop's record", async move {
         record(&s, &copy, failed).await;
     });
