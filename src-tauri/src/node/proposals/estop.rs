@@ -195,7 +195,13 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str) -> Result<Halted, U
     let (tell, told) = oneshot::channel();
     shared.tasks.passing("emergency stop's record", async move {
         record(&s, &copy, failed).await;
+        // As above.
+        let _ = tell.send(());
     });
+    if kept.is_ok() {
+        // The disk answers; the event is there with the answer, or soon after.
+        let _ = tokio::time::timeout(wait, told).await;
+    }
     match kept {
         Ok(()) => Ok(halted),
         Err(refusal) => Err(Unkept {
