@@ -169,13 +169,22 @@ async fn trust_as(shared: &Shared, key: &DeviceKey, grants: &str, generation: Ge
     shared.trust.reload(&shared.store).await.unwrap();
 }
 
+/// A name for each key: the first operator is ada, every other key is another person's.
+pub fn name_of(key: &OperatorKey) -> String {
+    match *key.id() == *OperatorKey::from_seed(&[77; 32]).id() {
+        true => "ada".into(),
+        false => format!("person {}", key.id().short()),
+    }
+}
+
 /// Enrolls an operator, vouched for by the node itself.
 pub async fn enroll(shared: &Shared, key: &OperatorKey, level: &str) {
     use clawmesh::domain::gate::{OperatorRecord, SignedOperator};
     let record = OperatorRecord {
         operator_id: key.id().clone(),
         public_key: *key.public(),
-        name: "ada".into(),
+        name: name_of(key),
+        person: None,
         max_level: level.parse().unwrap(),
         issuer: shared.own_id().clone(),
         issued_at: shared.now(),

@@ -212,6 +212,7 @@ async fn an_operator_of_an_issuer_that_went_silent_may_not_approve_any_more() {
         operator_id: operator().id().clone(),
         public_key: *operator().public(),
         name: "ada".into(),
+        person: None,
         max_level: "L2".parse().unwrap(),
         issuer: key(1).id().clone(),
         issued_at: TimeMs(c.shared().now().0 - 31 * 86_400_000),

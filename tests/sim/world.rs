@@ -448,6 +448,7 @@ async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
                 operator_id: key.id().clone(),
                 public_key: *key.public(),
                 name: format!("person {n}"),
+                person: None,
                 max_level: if n == people::JUNIOR { "L1" } else { "L2" }
                     .parse()
                     .unwrap(),

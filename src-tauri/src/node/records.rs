@@ -14,13 +14,14 @@ use super::links::LinkHandle;
 use super::proposals;
 use super::shared::{DURABLE, Shared, internal, store_refusal};
 use crate::adapters::store::operators::SignedRevocation;
-use crate::adapters::store::{StoreError, operators, records, trust};
+use crate::adapters::store::{StoreError, issuers, operators, records, trust};
 use crate::domain::admission::{Grant, Grants, TrustRecord};
 use crate::domain::base::limits::{
     CONFIRM_EVERY_MS, FRAME_FUTURE_MAX_MS, RECORDS_MAX, RECORDS_MESSAGES_PER_MINUTE,
     RECORDS_PER_MESSAGE_MAX, RECORDS_UNKNOWN_MAX,
 };
 use crate::domain::base::{Code, Digest, MeshId, Refusal, TimeMs};
+use crate::domain::gate::SignedOperator;
 use crate::domain::gate::records::{Carried, Confirmation, DeviceRevocation, Proven, Record};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
@@ -183,14 +184,19 @@ fn proven(value: Value, mesh: &MeshId, now: TimeMs) -> Result<Proven, Refusal> {
 }
 
 /// Whether the issuer of a record may issue here now: this node itself, or a trusted device with
-/// `admin`. Its key need not have been seen: the record carries it, and its hash is the issuer's id.
+/// `admin`; for an operator's record, one that a person here has accepted for that. Its key need not
+/// have been seen: the record carries it, and its hash is the issuer's id.
 fn believed(shared: &Shared, conn: &Connection, record: &Record) -> Result<bool, StoreError> {
     let issuer = record.issuer();
     if issuer == shared.own_id() {
         return Ok(true);
     }
     let trusted = trust::get(conn, issuer)?.filter(TrustRecord::is_live);
-    Ok(trusted.is_some_and(|r| r.grants.has(Grant::Admin)))
+    if !trusted.is_some_and(|r| r.grants.has(Grant::Admin)) {
+        return Ok(false);
+    }
+    let enrols = matches!(record, Record::Operator { .. });
+    Ok(!enrols || issuers::get(conn, issuer)?.is_some())
 }
 
 /// Stores what is new, in one transaction with its effects; returns it.
@@ -200,7 +206,7 @@ async fn store(shared: &Shared, list: Vec<Proven>) -> Result<Vec<Proven>, Refusa
     }
     let inner = shared.clone();
     let write = move |conn: &Connection| {
-        let mut new = Vec::new();
+        let (mut new, mut acted) = (Vec::new(), Vec::new());
         let mut full = None;
         let (mut all, mut unknown) = records::counts(conn)?;
         for proven in list {
@@ -218,19 +224,21 @@ async fn store(shared: &Shared, list: Vec<Proven>) -> Result<Vec<Proven>, Refusa
                 all += 1;
                 unknown += u64::from(!acts);
             }
+            let acts = acts && apply(&inner, conn, &proven)?;
             records::put(conn, &proven, acts, inner.now())?;
             if acts {
-                apply(&inner, conn, &proven)?;
+                acted.push(proven.clone());
             }
             new.push(proven);
         }
-        Ok((new, full))
+        Ok((new, acted, full))
     };
     let stored = shared.store.write(DURABLE, "records", write).await;
-    let (new, full) = stored.map_err(|e| store_refusal(&e))?;
-    if !new.is_empty() {
-        took_effect(shared, &new).await?;
+    let (new, acted, full) = stored.map_err(|e| store_refusal(&e))?;
+    if !acted.is_empty() {
+        took_effect(shared, &acted).await?;
     }
+    say_waiting(shared, &new).await;
     if let Some((all, unknown)) = full {
         let why = format!(
             "{all} records are kept, {unknown} of them of issuers unknown here; no more are taken"
@@ -241,8 +249,22 @@ async fn store(shared: &Shared, list: Vec<Proven>) -> Result<Vec<Proven>, Refusa
     Ok(new)
 }
 
-/// What a record of an issuer that is believed here does, inside the transaction that stores it.
-fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<(), StoreError> {
+/// Whether the record of an operator that is known here stays when another issuer sends one about the
+/// same key: one of this node always, another's while it still counts.
+fn stands(shared: &Shared, conn: &Connection, known: &SignedOperator) -> Result<bool, StoreError> {
+    let record = &known.record;
+    if record.issuer == *shared.own_id() {
+        return Ok(true);
+    }
+    let trusted = trust::get(conn, &record.issuer)?.filter(TrustRecord::is_live);
+    let issues = trusted.is_some_and(|r| r.grants.has(Grant::Admin));
+    let ended = record.expires_at.is_some_and(|end| shared.now() >= end);
+    Ok(issues && !ended && issuers::get(conn, &record.issuer)?.is_some())
+}
+
+/// What a record of an issuer that is believed here does, inside the transaction that stores it;
+/// whether it did, or is to be looked at again later.
+fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, StoreError> {
     let record = proven.record();
     let detail = json!({"issuer": record.issuer()});
     // The id is the key's hash, so the key that fits the id is the right one to remember.
@@ -256,18 +278,20 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<(), Stor
         Record::Operator { signed } => {
             let id = &signed.record.operator_id;
             let known = operators::get(conn, id)?;
-            // Who was enrolled at this very node is not changed from elsewhere.
-            let local = known
-                .as_ref()
-                .is_some_and(|k| k.signed.record.issuer == *shared.own_id());
-            let older = known
-                .as_ref()
-                .is_some_and(|k| k.signed.record.issued_at >= signed.record.issued_at);
-            if record.issuer() == shared.own_id() || local || older {
-                return Ok(());
+            if record.issuer() == shared.own_id() {
+                return Ok(true);
+            }
+            if let Some(known) = known.map(|k| k.signed) {
+                let same = known.record.issuer == *record.issuer();
+                if same && known.record.issued_at >= signed.record.issued_at {
+                    return Ok(true);
+                }
+                if !same && stands(shared, conn, &known)? {
+                    return Ok(false);
+                }
             }
             operators::put(conn, signed)?;
-            shared.audit_in(conn, "operator.enrolled", id.as_str(), detail)
+            shared.audit_in(conn, "operator.enrolled", id.as_str(), detail)?;
         }
         Record::OperatorRevocation {
             revocation,
@@ -277,34 +301,61 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<(), Stor
                 revocation: revocation.clone(),
                 signature: *signature,
             };
-            match operators::revoke(conn, &ended)? {
-                true => shared.audit_in(
-                    conn,
-                    "operator.revoked",
-                    revocation.operator_id.as_str(),
-                    detail,
-                ),
-                false => Ok(()),
+            if operators::revoke(conn, &ended)? {
+                let id = revocation.operator_id.as_str();
+                shared.audit_in(conn, "operator.revoked", id, detail)?;
             }
         }
         Record::DeviceRevocation { revocation, .. } => {
             let device = &revocation.device_id;
             if device == shared.own_id() {
                 // Others end their trust in us; what we hold of ourselves is not theirs to end.
-                return Ok(());
+                return Ok(true);
             }
             let known = trust::get(conn, device)?;
             let mut ended = known.unwrap_or_else(|| {
                 TrustRecord::new(device.clone(), None, None, Grants::default(), shared.now())
             });
             if !ended.is_live() {
-                return Ok(());
+                return Ok(true);
             }
             ended.revoked_at = Some(revocation.revoked_at);
             trust::put(conn, &ended)?;
-            shared.audit_in(conn, "trust.revoked", device.as_str(), detail)
+            shared.audit_in(conn, "trust.revoked", device.as_str(), detail)?;
         }
-        Record::Confirmation { .. } => Ok(()),
+        Record::Confirmation { .. } => {}
+    }
+    Ok(true)
+}
+
+/// Tells the persons here of operators whose issuer nobody here has accepted yet.
+async fn say_waiting(shared: &Shared, new: &[Proven]) {
+    for record in new.iter().map(Proven::record) {
+        let Record::Operator { signed } = record else {
+            continue;
+        };
+        let issuer = record.issuer();
+        let trusted = shared.trust.live(issuer);
+        if !trusted.is_some_and(|r| r.grants.has(Grant::Admin)) {
+            continue;
+        }
+        let device = issuer.clone();
+        let accepted = shared
+            .store
+            .read("issuers", move |c| issuers::get(c, &device));
+        if !matches!(accepted.await, Ok(None)) {
+            continue;
+        }
+        let message = format!(
+            "Device {} vouches for operator {}; it counts for nothing here until a person here accepts that device's operators",
+            issuer.short(),
+            signed.record.name
+        );
+        let data = json!({"issuer": issuer, "record": record.id()});
+        shared
+            .events
+            .record(shared, "operator.not_accepted", "info", &message, data)
+            .await;
     }
 }
 
@@ -394,9 +445,8 @@ pub async fn look_again(shared: &Shared) {
     let write = move |conn: &Connection| {
         let mut ready = Vec::new();
         for proven in waiting {
-            if believed(&inner, conn, proven.record())? {
+            if believed(&inner, conn, proven.record())? && apply(&inner, conn, &proven)? {
                 records::put(conn, &proven, true, inner.now())?;
-                apply(&inner, conn, &proven)?;
                 ready.push(proven);
             }
         }

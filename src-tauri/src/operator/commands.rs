@@ -4,8 +4,7 @@
 use serde_json::json;
 
 use super::dto::{
-    DraftRequest, DraftView, GrantChange, OperatorEnroll, OperatorView, PolicyState, TrustAdd,
-    TrustRecordView,
+    DraftRequest, DraftView, GrantChange, PolicyState, TrustAdd, TrustRecordView,
 };
 use super::{Answer, Door, registry};
 use crate::adapters::paths::StateDir;
@@ -233,49 +232,5 @@ impl Door {
         let data = json!({"deviceId": record.device_id, "grants": record.grants});
         s.events.record(s, kind, "info", &message, data).await;
         Ok(self.trust_seen(record))
-    }
-
-    /// Makes a person known as an operator.
-    ///
-    /// # Errors
-    /// As [`registry::operator_enroll`].
-    pub async fn operator_enroll(&self, enroll: &OperatorEnroll) -> Answer<OperatorView> {
-        let view = registry::operator_enroll(&self.desk(), enroll).await?;
-        let message = format!(
-            "Operator {} may approve up to {}",
-            view.name, view.max_level
-        );
-        self.operator_event("operator.enrolled", &message, &view)
-            .await;
-        Ok(view)
-    }
-
-    /// Ends an operator's key.
-    ///
-    /// # Errors
-    /// As [`registry::operator_revoke`].
-    pub async fn operator_revoke(&self, id: &str, reason: Option<&str>) -> Answer<OperatorView> {
-        let view = registry::operator_revoke(&self.desk(), id, reason).await?;
-        self.operator_event(
-            "operator.revoked",
-            &format!("The key of operator {} is revoked", view.name),
-            &view,
-        )
-        .await;
-        Ok(view)
-    }
-
-    async fn operator_event(&self, kind: &'static str, message: &str, view: &OperatorView) {
-        let s = &self.shared;
-        records::look_again(s).await;
-        s.events
-            .record(
-                s,
-                kind,
-                "info",
-                message,
-                json!({"operatorId": view.operator_id}),
-            )
-            .await;
     }
 }

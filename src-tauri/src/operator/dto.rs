@@ -392,7 +392,7 @@ pub struct TrustAdd {
     /// A name for people.
     #[serde(default)]
     pub name: Option<String>,
-    /// A preset: `field`, `command-center`, `viewer`, `gen1`.
+    /// A preset: `field`, `command-center`, `owner`, `viewer`, `gen1`.
     #[serde(default)]
     pub preset: Option<String>,
     /// Further grants, for example `observe:T2,relay`.
@@ -410,10 +410,14 @@ pub struct OperatorView {
     pub public_key: String,
     /// The person's name.
     pub name: String,
+    /// The person: the same for all their keys, which count once.
+    pub person: String,
     /// The highest level they may approve.
     pub max_level: String,
     /// The device that vouches for them.
     pub issuer: String,
+    /// Whether that device's word on persons counts here: this node's own, or an accepted issuer's.
+    pub counts: bool,
     /// When it was issued.
     pub issued_at: u64,
     /// When it ends.
@@ -428,13 +432,77 @@ pub struct OperatorView {
 pub struct OperatorEnroll {
     /// The person's public key.
     pub public_key: String,
-    /// The person's name.
+    /// The person's name; may be left out where `person` is given.
+    #[serde(default)]
     pub name: String,
+    /// The person whose further key this is: the id or the name of somebody who is known here.
+    #[serde(default)]
+    pub person: Option<String>,
     /// The highest level they may approve.
     pub level: String,
     /// For how many days; a year where absent.
     #[serde(default)]
     pub days: Option<u32>,
+}
+
+/// A device whose operators are accepted here, or could be.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerView {
+    /// The device.
+    pub device_id: String,
+    /// Its name for people.
+    pub name: Option<String>,
+    /// When a person here accepted its operators; absent: they count for nothing here.
+    pub accepted_at: Option<u64>,
+    /// No person has accepted it: its operators had decided here before acceptance was asked for.
+    pub carried: bool,
+    /// Whether it is trusted with `admin` now; without, its operators do not count either.
+    pub issues: bool,
+    /// The persons it vouches for, each with the highest level.
+    pub names: Vec<String>,
+}
+
+/// A text in the languages of the console.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct WordsView {
+    /// English.
+    pub en: String,
+    /// German.
+    pub de: String,
+}
+
+/// One grant and what it lets a device do at worst.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct GrantWorstView {
+    /// The grant.
+    pub grant: String,
+    /// What a device that holds it can do here at worst.
+    pub worst: WordsView,
+}
+
+/// One preset.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PresetView {
+    /// The preset.
+    pub preset: String,
+    /// Its grants.
+    pub grants: Vec<String>,
+    /// Whom it is for.
+    #[serde(rename = "for")]
+    pub for_whom: WordsView,
+}
+
+/// What presets and grants can do at worst.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantTableView {
+    /// Every preset, the least first.
+    pub presets: Vec<PresetView>,
+    /// Every grant.
+    pub grants: Vec<GrantWorstView>,
+    /// What is said wherever `admin` is given or held.
+    pub admin_warning: WordsView,
 }
 
 /// A wish for an action, by a person.

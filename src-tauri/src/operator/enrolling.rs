@@ -139,7 +139,10 @@ impl Door {
         if let Ok(key) = PublicKey::from_text(asked.public_key.trim()) {
             let id: OperatorId = key.operator_id();
             let known = self.operators().await?;
-            if let Some(known) = known.iter().find(|o| o.operator_id == id.as_str()) {
+            if let Some(known) = known
+                .iter()
+                .find(|o| o.operator_id == id.as_str() && (o.counts || o.revoked_at.is_some()))
+            {
                 let how = match known.revoked_at {
                     Some(_) => "was revoked here; make a new one",
                     None => "is enrolled here already",

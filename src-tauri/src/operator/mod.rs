@@ -1,7 +1,7 @@
 //! The only door for people and programs: queries and commands on a running node, the shapes they
 //! are answered in, and the codes they fail with. Surfaces translate and call; they decide nothing.
 //!
-//! `registry` also works on a stopped node's store; the rest needs a running one.
+//! `registry` and `people` also work on a stopped node's store; the rest needs a running one.
 
 pub mod access;
 pub mod actuators;
@@ -16,6 +16,7 @@ pub mod meshes;
 pub mod names;
 pub mod pairing;
 mod peers;
+pub mod people;
 pub mod planner;
 mod proposals;
 pub mod queries;
@@ -76,6 +77,8 @@ pub fn http_status(code: Code) -> u16 {
         | Code::OperatorRevoked
         | Code::OperatorExpired
         | Code::OperatorLevelTooLow
+        | Code::IssuerNotAccepted
+        | Code::SelfVouched
         | Code::ApprovalInvalid
         | Code::PassphraseWrong
         | Code::KeyUnprotected

@@ -23,7 +23,7 @@ pub struct PairDecision {
     pub session: u64,
     /// Whether the two strings are the same and the person wants this.
     pub yes: bool,
-    /// What the other node may do here: `field`, `command-center`, `viewer` or `gen1`; needed for a yes.
+    /// What the other node may do here: `field`, `command-center`, `owner`, `viewer` or `gen1`; needed for a yes.
     #[serde(default, rename = "as")]
     pub preset: Option<String>,
 }

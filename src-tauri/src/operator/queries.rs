@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::dto::{
     AlarmView, AuditReport, AuditView, DraftView, EventView, ExplainRequest, ExplainView, FactView,
-    FrameView, HealthView, NodeView, OperatorView, PolicyState, PolicyView, StatusView,
-    TrustRecordView,
+    FrameView, HealthView, NodeView, PolicyState, PolicyView, StatusView, TrustRecordView,
 };
 use super::registry::{self, Desk, KeyOf, grant_names, trust_view};
 use super::views::{audit_view, draft_view, event_view, fact_view, frame_view, rule_view};
@@ -497,14 +496,6 @@ impl Door {
             record,
             Some(self.shared.links.get(&record.device_id).is_some()),
         )
-    }
-
-    /// Every operator known here.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn operators(&self) -> Answer<Vec<OperatorView>> {
-        registry::operator_list(&self.desk()).await
     }
 }
 

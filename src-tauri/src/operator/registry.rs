@@ -1,5 +1,5 @@
-//! Whom this node trusts and which people it knows: functions over a store and the device's key, so
-//! that they work while the node is stopped. Every change is audited in the same transaction.
+//! Which devices this node trusts: functions over a store and the device's key, so that they work while
+//! the node is stopped; `people` does the same for persons. Every change is audited in the same transaction.
 //!
 //! Telling a running node about a change is the business of `commands`.
 
@@ -9,22 +9,16 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::Answer;
-use super::dto::{AuditReport, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView};
-use crate::adapters::store::operators::{OperatorRow, SignedRevocation};
-use crate::adapters::store::{Store, StoreError, audit, operators, records, trust};
-use crate::domain::admission::{Grants, Preset, TrustRecord};
-use crate::domain::base::limits::{NAME_MAX_BYTES, TEXT_MAX_CHARS};
-use crate::domain::base::{Code, DeviceId, OperatorId, Refusal, TimeMs};
-use crate::domain::gate::records::{Proven, Record};
-use crate::domain::gate::{OperatorRecord, OperatorRevocation, SignedOperator};
+use super::dto::{
+    AuditReport, GrantTableView, GrantWorstView, PresetView, TrustAdd, TrustRecordView, WordsView,
+};
+use crate::adapters::store::{Store, StoreError, audit, records, trust};
+use crate::domain::admission::{Grants, Preset, TrustRecord, worst};
+use crate::domain::base::limits::NAME_MAX_BYTES;
+use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::identity::{DeviceKey, PublicKey};
-use crate::domain::policy::Level;
 use crate::node::Shared;
 use crate::node::shared::{DURABLE, audit_entry, store_refusal};
-
-/// How long an operator record holds where nobody says otherwise, in days.
-const OPERATOR_DAYS: u32 = 365;
-const DAY_MS: u64 = 24 * 3_600_000;
 
 /// A store, the key that signs its audit entries, and the time: all a change needs.
 #[derive(Clone)]
@@ -57,11 +51,11 @@ impl std::ops::Deref for KeyOf {
     }
 }
 
-fn bad(message: impl Into<String>) -> Refusal {
+pub(super) fn bad(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidParams, message)
 }
 
-fn device(text: &str) -> Answer<DeviceId> {
+pub(super) fn device(text: &str) -> Answer<DeviceId> {
     text.trim()
         .parse()
         .map_err(|e: crate::domain::base::ids::IdError| bad(e.to_string()))
@@ -71,7 +65,7 @@ fn grants(text: &str) -> Answer<Grants> {
     text.parse().map_err(bad)
 }
 
-fn name(text: &str) -> Answer<String> {
+pub(super) fn name(text: &str) -> Answer<String> {
     let text = text.trim();
     if text.is_empty() || text.len() > NAME_MAX_BYTES || text.chars().any(char::is_control) {
         return Err(bad("a name has 1 to 128 bytes and no control characters"));
@@ -89,6 +83,32 @@ pub fn trust_view(record: &TrustRecord, connected: Option<bool>) -> TrustRecordV
         added_at: record.added_at.0,
         revoked_at: record.revoked_at.map(|t| t.0),
         connected,
+    }
+}
+
+/// What presets and grants can do at worst, as one table.
+pub fn grant_table() -> GrantTableView {
+    let words = |w: worst::Words| WordsView {
+        en: w.en.to_owned(),
+        de: w.de.to_owned(),
+    };
+    GrantTableView {
+        presets: Preset::ALL
+            .iter()
+            .map(|p| PresetView {
+                preset: p.as_str().to_owned(),
+                grants: grant_names(&p.grants()),
+                for_whom: words(worst::of_preset(*p)),
+            })
+            .collect(),
+        grants: worst::GRANTS
+            .iter()
+            .map(|g| GrantWorstView {
+                grant: g.to_string(),
+                worst: words(worst::of_grant(*g)),
+            })
+            .collect(),
+        admin_warning: words(worst::ADMIN_WARNING),
     }
 }
 
@@ -126,7 +146,7 @@ pub async fn trust_show(desk: &Desk, id: &str) -> Answer<TrustRecord> {
         .ok_or_else(|| unknown(&id))
 }
 
-fn unknown(id: &DeviceId) -> Refusal {
+pub(super) fn unknown(id: &DeviceId) -> Refusal {
     Refusal::new(
         Code::NotFound,
         format!(
@@ -342,178 +362,6 @@ where
 
 fn find(conn: &Connection, id: &DeviceId) -> Result<Option<TrustRecord>, StoreError> {
     trust::get(conn, id)
-}
-
-/// An operator as people see them.
-pub fn operator_view(known: &OperatorRow) -> OperatorView {
-    let record = &known.signed.record;
-    OperatorView {
-        operator_id: record.operator_id.as_str().to_owned(),
-        public_key: record.public_key.to_text(),
-        name: record.name.clone(),
-        max_level: record.max_level.to_string(),
-        issuer: record.issuer.as_str().to_owned(),
-        issued_at: record.issued_at.0,
-        expires_at: record.expires_at.map(|t| t.0),
-        revoked_at: known.revocation.as_ref().map(|r| r.revocation.revoked_at.0),
-    }
-}
-
-/// Every operator known here, revoked ones too.
-///
-/// # Errors
-/// Whatever the store says.
-pub async fn operator_list(desk: &Desk) -> Answer<Vec<OperatorView>> {
-    let known = desk
-        .store
-        .read("operators", operators::all)
-        .await
-        .map_err(|e| store_refusal(&e))?;
-    Ok(known.iter().map(operator_view).collect())
-}
-
-fn level(text: &str) -> Answer<Level> {
-    [Level::L0, Level::L1, Level::L2, Level::L3]
-        .into_iter()
-        .find(|l| l.to_string() == text.trim())
-        .ok_or_else(|| bad(format!("unknown level {text:?}; use L2 or L3")))
-}
-
-/// Makes a person known as an operator, vouched for by this device.
-///
-/// # Errors
-/// `OPERATOR_REVOKED` for a key that was revoked here: a revocation is for ever.
-pub async fn operator_enroll(desk: &Desk, enroll: &OperatorEnroll) -> Answer<OperatorView> {
-    let public_key = PublicKey::from_text(enroll.public_key.trim())
-        .map_err(|e| bad(format!("public key: {e}")))?;
-    let max_level = level(&enroll.level)?;
-    if max_level < Level::L2 {
-        return Err(bad(format!(
-            "{max_level} needs no approval; enroll for L2 or L3"
-        )));
-    }
-    let days = enroll.days.unwrap_or(OPERATOR_DAYS);
-    if !(1..=OPERATOR_DAYS).contains(&days) {
-        return Err(bad(format!(
-            "an operator record holds for 1 to {OPERATOR_DAYS} days"
-        )));
-    }
-    let record = OperatorRecord {
-        operator_id: public_key.operator_id(),
-        public_key,
-        name: name(&enroll.name)?,
-        max_level,
-        issuer: desk.key.id().clone(),
-        issued_at: desk.now,
-        expires_at: Some(desk.now.plus(u64::from(days) * DAY_MS)),
-    };
-    let signed = SignedOperator::issue(record, &desk.key);
-    let desk2 = desk.clone();
-    let write = move |c: &Connection| {
-        let id = &signed.record.operator_id;
-        if operators::get(c, id)?.is_some_and(|known| known.revocation.is_some()) {
-            return Err(StoreError::Refused(Refusal::new(
-                Code::OperatorRevoked,
-                format!(
-                    "operator key {} was revoked here; make a new key with `operator init`",
-                    id.short()
-                ),
-            )));
-        }
-        operators::put(c, &signed)?;
-        let travels = Record::Operator {
-            signed: Box::new(signed.clone()),
-        };
-        if let Some(proven) = Proven::own(travels, &desk2.key) {
-            records::put(c, &proven, false, desk2.now)?;
-        }
-        let record = &signed.record;
-        let detail = json!({"name": record.name, "maxLevel": record.max_level, "expiresAt": record.expires_at});
-        audit_entry(
-            c,
-            &desk2.key,
-            desk2.now,
-            "operator.enrolled",
-            id.as_str(),
-            detail,
-        )?;
-        Ok(operator_view(&OperatorRow {
-            signed,
-            revocation: None,
-        }))
-    };
-    desk.store
-        .write(DURABLE, "operators", write)
-        .await
-        .map_err(|e| store_refusal(&e))
-}
-
-/// Ends an operator's key for good.
-///
-/// # Errors
-/// `OPERATOR_UNKNOWN`, `CONFLICT` if it is revoked already.
-pub async fn operator_revoke(desk: &Desk, id: &str, reason: Option<&str>) -> Answer<OperatorView> {
-    let id: OperatorId = id
-        .trim()
-        .parse()
-        .map_err(|e: crate::domain::base::ids::IdError| bad(e.to_string()))?;
-    let reason = reason.unwrap_or("revoked by an administrator").to_owned();
-    if reason.chars().count() > TEXT_MAX_CHARS {
-        return Err(bad(format!(
-            "the reason is longer than {TEXT_MAX_CHARS} characters"
-        )));
-    }
-    let desk2 = desk.clone();
-    let write = move |c: &Connection| {
-        let refused = |code, why: String| StoreError::Refused(Refusal::new(code, why));
-        let Some(mut known) = operators::get(c, &id)? else {
-            return Err(refused(
-                Code::OperatorUnknown,
-                format!("operator key {} is not enrolled here", id.short()),
-            ));
-        };
-        if known.revocation.is_some() {
-            return Err(refused(
-                Code::Conflict,
-                format!("operator key {} has been revoked already", id.short()),
-            ));
-        }
-        let issuer = desk2.key.id().clone();
-        let revocation = OperatorRevocation {
-            operator_id: id.clone(),
-            issuer,
-            revoked_at: desk2.now,
-            reason,
-        };
-        let signature = revocation.sign(&desk2.key);
-        let detail = json!({"reason": revocation.reason, "signature": signature});
-        let travels = Record::OperatorRevocation {
-            revocation: revocation.clone(),
-            signature,
-        };
-        if let Some(proven) = Proven::own(travels, &desk2.key) {
-            records::put(c, &proven, false, desk2.now)?;
-        }
-        let signed = SignedRevocation {
-            revocation,
-            signature,
-        };
-        operators::revoke(c, &signed)?;
-        audit_entry(
-            c,
-            &desk2.key,
-            desk2.now,
-            "operator.revoked",
-            id.as_str(),
-            detail,
-        )?;
-        known.revocation = Some(signed);
-        Ok(operator_view(&known))
-    };
-    desk.store
-        .write(DURABLE, "operators", write)
-        .await
-        .map_err(|e| store_refusal(&e))
 }
 
 /// Computes the audit chain again from its first entry.

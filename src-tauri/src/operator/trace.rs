@@ -148,6 +148,12 @@ fn decided(signed: &SignedDecision) -> TraceStep {
     )
 }
 
+/// The person of a decision with the key they used.
+fn by(text: &impl Fn(&str) -> String) -> String {
+    let key: String = text("operatorId").chars().take(8).collect();
+    format!("{} (key {key})", text("operator"))
+}
+
 /// The step an audit entry stands for; `None` for those that other parts of the story tell.
 fn audited(row: &AuditRow, names: &Names) -> Option<TraceStep> {
     let entry: Value = serde_json::from_str(&row.json).ok()?;
@@ -164,8 +170,8 @@ fn audited(row: &AuditRow, names: &Names) -> Option<TraceStep> {
             .to_owned()
     };
     let (stage, actor, message) = match kind {
-        "decision.approve" => ("decision", text("operator"), "approved".to_owned()),
-        "decision.reject" => ("decision", text("operator"), "rejected".to_owned()),
+        "decision.approve" => ("decision", by(&text), "approved".to_owned()),
+        "decision.reject" => ("decision", by(&text), "rejected".to_owned()),
         "decision.refused" => (
             "decision",
             text("operatorId"),

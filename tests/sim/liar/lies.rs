@@ -479,6 +479,7 @@ impl Liar {
                     operator_id: stranger.id().clone(),
                     public_key: *stranger.public(),
                     name: "person 9".into(),
+                    person: None,
                     max_level: "L3".parse().unwrap(),
                     issuer,
                     issued_at: now,

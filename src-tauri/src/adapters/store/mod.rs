@@ -16,6 +16,7 @@ pub mod events;
 pub mod facts;
 pub mod frame_sync;
 pub mod frames;
+pub mod issuers;
 pub mod kv;
 mod open;
 pub mod operators;

@@ -3,9 +3,10 @@
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, row};
-use crate::domain::base::OperatorId;
+use super::{StoreError, issuers, row};
+use crate::domain::base::{DeviceId, OperatorId, TimeMs};
 use crate::domain::gate::operators::{OperatorRevocation, SignedOperator};
+use crate::domain::gate::persons::{Persons, folded};
 use crate::domain::identity::Signature;
 
 /// The end of an operator key, with its issuer's signature.
@@ -83,4 +84,52 @@ pub fn all(conn: &Connection) -> Result<Vec<OperatorRow>, StoreError> {
     let mut query = conn.prepare_cached(sql)?;
     let rows = query.query_map([], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The operators whose issuer counts at this node: itself, or one that a person here has accepted.
+/// Revoked ones too, so that a person stays one when a key of theirs ends.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn counting(conn: &Connection, own: &DeviceId) -> Result<Vec<OperatorRow>, StoreError> {
+    let accepted = issuers::all(conn)?;
+    let mut rows = all(conn)?;
+    rows.retain(|known| {
+        let issuer = &known.signed.record.issuer;
+        issuer == own || accepted.iter().any(|a| a.device_id == *issuer)
+    });
+    Ok(rows)
+}
+
+/// The persons among the operators that count here.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn persons(conn: &Connection, own: &DeviceId) -> Result<Persons, StoreError> {
+    let rows = counting(conn, own)?;
+    Ok(Persons::of(rows.iter().map(|known| &known.signed.record)))
+}
+
+/// Notes that a person of this name has ended here, with every key, known or yet to come.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn end_person(conn: &Connection, name: &str, now: TimeMs) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO persons_ended (name, ended_at) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET ended_at = excluded.ended_at",
+    )?
+    .execute((folded(name), now.to_i64()))?;
+    Ok(())
+}
+
+/// When the person of this name ended here, if they did.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn person_ended(conn: &Connection, name: &str) -> Result<Option<TimeMs>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT ended_at FROM persons_ended WHERE name = ?1")?;
+    Ok(query
+        .query_row([folded(name)], |r| row::time(r, 0))
+        .optional()?)
 }

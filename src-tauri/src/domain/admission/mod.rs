@@ -4,6 +4,7 @@
 //! only one that gates anything (invariant I7).
 
 pub mod trust;
+pub mod worst;
 
 pub use trust::{Generation, Grant, Grants, Preset, TrustRecord};
 

@@ -117,6 +117,11 @@ impl Grants {
             .retain(|g| !(other.0.contains(g) || observe && matches!(g, Grant::Observe(_))));
     }
 
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = Grant> + '_ {
+        self.0.iter().copied()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -162,30 +167,59 @@ impl<'de> Deserialize<'de> for Grants {
 pub enum Preset {
     /// A field node.
     Field,
-    /// The operator's command centre.
+    /// A planner and the people at it.
     CommandCenter,
+    /// A command centre whose word on persons and devices counts here.
+    Owner,
     /// Somebody who only looks.
     Viewer,
     /// An existing gen-1 node; also what no flag means.
     Gen1,
 }
 
+/// What a command centre may do.
+const CENTER: &[Grant] = &[
+    Grant::Plan,
+    Grant::Human,
+    Grant::Observe(Tier::T2),
+    Grant::Relay,
+    Grant::Read,
+    Grant::Llm,
+    Grant::Estop,
+];
+
 impl Preset {
+    /// Every preset, the least first.
+    pub const ALL: &'static [Preset] = &[
+        Preset::Viewer,
+        Preset::Gen1,
+        Preset::Field,
+        Preset::CommandCenter,
+        Preset::Owner,
+    ];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Preset::Field => "field",
+            Preset::CommandCenter => "command-center",
+            Preset::Owner => "owner",
+            Preset::Viewer => "viewer",
+            Preset::Gen1 => "gen1",
+        }
+    }
+
     /// The grants of the preset.
     pub fn grants(self) -> Grants {
         let t2 = Grant::Observe(Tier::T2);
         let list: &[Grant] = match self {
             Preset::Field => &[t2, Grant::Relay, Grant::Read, Grant::Estop, Grant::Actuate],
-            Preset::CommandCenter => &[
-                Grant::Plan,
-                Grant::Human,
-                t2,
-                Grant::Relay,
-                Grant::Read,
-                Grant::Llm,
-                Grant::Estop,
-                Grant::Admin,
-            ],
+            Preset::CommandCenter => CENTER,
+            Preset::Owner => {
+                let mut grants = Preset::CommandCenter.grants();
+                grants.0.insert(Grant::Admin);
+                return grants;
+            }
             Preset::Viewer => &[Grant::Read],
             Preset::Gen1 => &[t2, Grant::Relay, Grant::Read, Grant::Plan],
         };
@@ -210,11 +244,12 @@ impl FromStr for Preset {
         Ok(match text {
             "field" => Preset::Field,
             "command-center" => Preset::CommandCenter,
+            "owner" => Preset::Owner,
             "viewer" => Preset::Viewer,
             "gen1" => Preset::Gen1,
             other => {
                 return Err(format!(
-                    "unknown preset {other:?}{}; use field, command-center, viewer or gen1",
+                    "unknown preset {other:?}{}; use field, command-center, owner, viewer or gen1",
                     instead(other)
                 ));
             }
@@ -235,7 +270,8 @@ fn instead(given: &str) -> &'static str {
              trusted as field"
         }
         "command-centre" | "command" | "center" | "centre" => ": did you mean command-center?",
-        "field" | "viewer" | "gen1" | "command-center" => ": write it in small letters",
+        "admin" | "administrator" => ": did you mean owner?",
+        "field" | "viewer" | "gen1" | "command-center" | "owner" => ": write it in small letters",
         _ => "",
     }
 }
@@ -343,17 +379,27 @@ mod tests {
 
     #[test]
     fn only_a_field_node_offers_actuators() {
-        for preset in [Preset::CommandCenter, Preset::Viewer, Preset::Gen1] {
+        for preset in [
+            Preset::CommandCenter,
+            Preset::Owner,
+            Preset::Viewer,
+            Preset::Gen1,
+        ] {
             assert!(!preset.grants().has(Grant::Actuate), "{preset:?}");
         }
         assert!(Preset::Field.grants().has(Grant::Actuate));
     }
 
     #[test]
-    fn no_preset_but_the_command_center_gives_admin_and_only_planners_plan() {
-        for preset in [Preset::Field, Preset::Viewer, Preset::Gen1] {
-            assert!(!preset.grants().has(Grant::Admin));
+    fn no_preset_but_the_owner_gives_admin_and_only_planners_plan() {
+        for preset in Preset::ALL {
+            let is_owner = *preset == Preset::Owner;
+            assert_eq!(preset.grants().has(Grant::Admin), is_owner, "{preset:?}");
+            assert_eq!(preset.as_str().parse(), Ok(*preset));
         }
+        let mut owner = Preset::Owner.grants();
+        owner.remove(&"admin".parse().unwrap());
+        assert_eq!(owner, Preset::CommandCenter.grants());
         assert!(!Preset::Field.grants().has(Grant::Plan));
         assert!(Preset::Gen1.grants().has(Grant::Plan));
     }

@@ -92,6 +92,10 @@ codes! {
     OperatorRevoked = "OPERATOR_REVOKED",
     OperatorExpired = "OPERATOR_EXPIRED",
     OperatorLevelTooLow = "OPERATOR_LEVEL_TOO_LOW",
+    /// The device that vouches for an operator has not been accepted at this executor.
+    IssuerNotAccepted = "ISSUER_NOT_ACCEPTED",
+    /// The device that asked for an action alone vouches for the person who approves it.
+    SelfVouched = "SELF_VOUCHED",
     InterlockOpen = "INTERLOCK_OPEN",
     EvidenceStale = "EVIDENCE_STALE",
     EvidenceMissing = "EVIDENCE_MISSING",

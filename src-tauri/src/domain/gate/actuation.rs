@@ -160,9 +160,7 @@ pub fn rule(
                     "an operator rejected the proposal",
                 );
             }
-            Verdict::Approve if people.insert(vote.operator_id()) => {
-                names.push(vote.name().to_owned())
-            }
+            Verdict::Approve if people.insert(vote.person()) => names.push(vote.with_key()),
             Verdict::Approve => {}
         }
     }

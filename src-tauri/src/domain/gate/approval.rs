@@ -97,10 +97,25 @@ pub struct Subject<'a> {
     pub digest: &'a Digest,
     /// Its approval level.
     pub level: Level,
+    /// The device that asked for it.
+    pub asked_by: &'a DeviceId,
     /// When it was minted.
     pub created_at: TimeMs,
     /// When it expires.
     pub expires_at: TimeMs,
+}
+
+/// What the executor knows of the key that signed a decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The record of the key.
+    pub operator: &'a SignedOperator,
+    /// The person it belongs to.
+    pub person: &'a OperatorId,
+    /// The issuer's key, if the issuer may issue records here.
+    pub issuer_key: Option<&'a PublicKey>,
+    /// Whether the key or the person has been revoked.
+    pub revoked: bool,
 }
 
 /// A decision that has been checked against everything; only [`verify`] makes one.
@@ -109,6 +124,7 @@ pub struct VerifiedApproval {
     verdict: Verdict,
     digest: Digest,
     operator_id: OperatorId,
+    person: OperatorId,
     name: String,
     max_level: Level,
 }
@@ -129,6 +145,11 @@ impl VerifiedApproval {
         &self.operator_id
     }
 
+    /// The person who decided: several keys of one person are one.
+    pub fn person(&self) -> &OperatorId {
+        &self.person
+    }
+
     /// Up to which level this person may approve.
     pub fn max_level(&self) -> Level {
         self.max_level
@@ -138,22 +159,27 @@ impl VerifiedApproval {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// The person with the key they used, for texts: `ana (key 1f2e3d4c)`.
+    pub fn with_key(&self) -> String {
+        format!("{} (key {})", self.name, self.operator_id.short())
+    }
 }
 
 /// Checks a decision: the right mesh, executor, proposal and digest, in time, by a known operator
-/// of sufficient level, with a strict signature.
+/// of sufficient level, with a strict signature. A device that asked for an action cannot also vouch
+/// for the person who approves it, unless it is the executor itself.
 ///
 /// # Errors
 /// One code per fault; nothing is stored or acted on.
 pub fn verify(
     signed: &SignedDecision,
     subject: &Subject<'_>,
-    operator: &SignedOperator,
-    issuer_key: Option<&PublicKey>,
-    revoked: bool,
+    known: &Known<'_>,
     now: TimeMs,
 ) -> Result<VerifiedApproval, Refusal> {
     let decision = &signed.decision;
+    let operator = known.operator;
     let no = |code: Code, why: String| Err(Refusal::new(code, why));
     if decision.mesh_id != *subject.mesh_id {
         return no(Code::WrongMesh, "the decision is for another mesh".into());
@@ -180,7 +206,7 @@ pub fn verify(
             format!("the note is longer than {TEXT_MAX_CHARS} characters"),
         );
     }
-    if revoked {
+    if known.revoked {
         return no(
             Code::OperatorRevoked,
             format!(
@@ -189,7 +215,7 @@ pub fn verify(
             ),
         );
     }
-    operator.check(issuer_key, now)?;
+    operator.check(known.issuer_key, now)?;
     if operator.record.operator_id != decision.operator_id
         || !signed.is_signed_by(&operator.record.public_key)
     {
@@ -204,6 +230,21 @@ pub fn verify(
             format!(
                 "operator {} may approve up to {}, this proposal is {}",
                 operator.record.name, operator.record.max_level, subject.level
+            ),
+        );
+    }
+    let issuer = &operator.record.issuer;
+    let own_word = issuer == subject.asked_by && issuer != subject.executor;
+    if decision.verdict == Verdict::Approve && own_word {
+        return no(
+            Code::SelfVouched,
+            format!(
+                "device {} asked for this and alone vouches for operator {}, so their approval does not count for it; \
+                 enroll the key at the executor itself: clawmesh-node operator enroll {} --name \"{}\"",
+                issuer.short(),
+                operator.record.name,
+                operator.record.public_key.to_text(),
+                operator.record.name
             ),
         );
     }
@@ -226,6 +267,7 @@ pub fn verify(
         verdict: decision.verdict,
         digest: decision.digest,
         operator_id: decision.operator_id.clone(),
+        person: known.person.clone(),
         name: operator.record.name.clone(),
         max_level: operator.record.max_level,
     })

@@ -1,13 +1,14 @@
 //! The gates: the seven gen-1 steps at the door, and the one place that mints a [`Permit`].
 //!
-//! `forward` answers a stranger's command in the gen-1 order with the gen-1 codes; `operators` and
-//! `approval` say which person decided what; `actuation` rules on an execution. Sender, receiver
+//! `forward` answers a stranger's command in the gen-1 order with the gen-1 codes; `operators`,
+//! `persons` and `approval` say which person decided what; `actuation` rules on an execution. Sender, receiver
 //! and executor each apply them (invariant I2); the executor assumes nobody did before.
 
 pub mod actuation;
 pub mod approval;
 pub mod forward;
 pub mod operators;
+pub mod persons;
 pub mod records;
 
 pub use actuation::{ActuationRuling, ExecutionRequest, Permit};

@@ -1,4 +1,4 @@
-//! Operators: people with a key of their own, known to executors by signed records (DESIGN §5).
+//! Operator records: keys of persons, known to executors by signed records (DESIGN §5).
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,10 @@ pub struct OperatorRecord {
     pub public_key: PublicKey,
     /// The person's name, for people.
     pub name: String,
+    /// The first key of the person, where this is a further one; absent, the key stands for a person of
+    /// that name (see `persons`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<OperatorId>,
     /// The highest level they may approve.
     pub max_level: Level,
     /// The device that vouches for them.

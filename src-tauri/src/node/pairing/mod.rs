@@ -406,7 +406,7 @@ pub fn decide(
         (Verdict::Yes, None) => {
             return Err(Refusal::new(
                 Code::InvalidParams,
-                "a yes says what the other node may do here: field, command-center, viewer or gen1",
+                "a yes says what the other node may do here: field, command-center, owner, viewer or gen1",
             ));
         }
     };

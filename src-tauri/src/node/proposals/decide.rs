@@ -4,11 +4,12 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::{Standing, execute, gate, open, refused, step};
+use crate::adapters::store::operators::OperatorRow;
 use crate::adapters::store::proposals::ProposalRow;
-use crate::adapters::store::{StoreError, approvals, operators, proposals, records};
+use crate::adapters::store::{StoreError, approvals, issuers, operators, proposals, records};
 use crate::domain::base::limits::{DECISION_VALID_MS, OPERATOR_CONFIRM_MAX_AGE_MS};
-use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
-use crate::domain::gate::approval::{Subject, Verdict, verify};
+use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, TimeMs};
+use crate::domain::gate::approval::{Known, Subject, Verdict, verify};
 use crate::domain::gate::{ActuationRuling, SignedDecision, VerifiedApproval};
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
 use crate::node::guards::Run;
@@ -142,12 +143,12 @@ fn decide_in(
     approvals::mark_used(conn, signed, None, now)?;
     approvals::put(conn, signed, now)?;
     let detail = json!({
-        "operator": vote.name(), "operatorId": vote.operator_id(), "digest": vote.digest(),
+        "operator": vote.name(), "operatorId": vote.operator_id(), "person": vote.person(), "digest": vote.digest(),
         "signature": signed.signature, "note": decision.note,
     });
     shared.audit_in(conn, decision_kind(vote.verdict()), row.id.as_str(), detail)?;
     if vote.verdict() == Verdict::Reject {
-        let why = format!("rejected by {}", vote.name());
+        let why = format!("rejected by {}", vote.with_key());
         step(
             shared,
             conn,
@@ -179,8 +180,8 @@ fn decide_in(
         }
         ActuationRuling::NeedsApproval { required, have } => {
             let detail = format!(
-                "approved by {}; {have} of {required} operators have agreed",
-                vote.name()
+                "approved by {}; {have} of {required} persons have agreed, and several keys of one person count once",
+                vote.with_key()
             );
             Ok((
                 standing(&row.id, Status::AwaitingApproval, have, required, detail),
@@ -253,12 +254,16 @@ fn check(
         proposal_id: &record.proposal_id,
         digest: proposal.digest(),
         level: record.level,
+        asked_by: &record.requested_by.device_id,
         created_at: record.created_at,
         expires_at: record.expires_at,
     };
     let issuer = &known.signed.record.issuer;
     let issuer_key = shared.issuer_key(issuer);
     if issuer != shared.own_id() {
+        if issuers::get(conn, issuer)?.is_none() {
+            return Err(not_accepted(&known, issuer));
+        }
         let confirmed = records::confirmed(conn, issuer)?.unwrap_or_default();
         let heard = confirmed.max(known.signed.record.issued_at);
         if now.since(heard) > OPERATOR_CONFIRM_MAX_AGE_MS {
@@ -274,15 +279,37 @@ fn check(
             ));
         }
     }
-    verify(
-        signed,
-        &subject,
-        &known.signed,
-        issuer_key.as_ref(),
-        known.revocation.is_some(),
-        now,
-    )
-    .map_err(StoreError::Refused)
+    let person = operators::persons(conn, shared.own_id())?.of_key(id);
+    let known = Known {
+        operator: &known.signed,
+        person: &person,
+        issuer_key: issuer_key.as_ref(),
+        revoked: known.revocation.is_some() || person_ended(conn, shared, &known)?,
+    };
+    verify(signed, &subject, &known, now).map_err(StoreError::Refused)
+}
+
+fn not_accepted(known: &OperatorRow, issuer: &DeviceId) -> StoreError {
+    let why = format!(
+        "operator {} is vouched for by device {} alone, and nobody at this executor has accepted that device's \
+         operators; a person here can: clawmesh-node operator issuer accept {}",
+        known.signed.record.name,
+        issuer.short(),
+        issuer
+    );
+    refused(Code::IssuerNotAccepted, why)
+}
+
+/// Whether the person was revoked here with every key. Only a record that was issued here afterwards
+/// lets them decide again.
+fn person_ended(
+    conn: &Connection,
+    shared: &Shared,
+    known: &OperatorRow,
+) -> Result<bool, StoreError> {
+    let record = &known.signed.record;
+    let ended = operators::person_ended(conn, &record.name)?;
+    Ok(ended.is_some_and(|at| record.issuer != *shared.own_id() || record.issued_at <= at))
 }
 
 /// Every stored decision about the proposal that still holds: revocations and expiries count now.

@@ -250,9 +250,12 @@ pub struct PairArgs {
     #[arg(long, value_name = "URL", conflicts_with = "cancel")]
     pub url: Option<String>,
     /// What the other node may do here, which is not its role: field, command-center (for a planner),
-    /// viewer or gen1 [default: asked]
+    /// owner, viewer or gen1; see `trust presets` [default: asked]
     #[arg(long = "as", value_name = "PRESET")]
     pub preset: Option<String>,
+    /// You know what `owner` means: do not ask
+    #[arg(long)]
+    pub yes: bool,
     /// Close the window and end the pairing under way
     #[arg(long)]
     pub cancel: bool,
@@ -547,14 +550,19 @@ pub enum TrustCommand {
         /// Its public key, to pin it before it first connects
         #[arg(long, allow_hyphen_values = true)]
         public_key: Option<String>,
-        /// What it may do here, which is not its role: field, command-center (for a planner), viewer or
-        /// gen1 [default: gen1, unless --grant says otherwise]
+        /// What it may do here, which is not its role: field, command-center (for a planner), owner, viewer
+        /// or gen1; see `trust presets` [default: gen1, unless --grant says otherwise]
         #[arg(long = "as", value_name = "PRESET")]
         preset: Option<String>,
         /// Further grants, for example `observe:T2,relay`
         #[arg(long = "grant", value_name = "LIST")]
         grants: Option<String>,
+        /// You know what the grant `admin` means: do not ask
+        #[arg(long)]
+        yes: bool,
     },
+    /// Show what each preset and grant lets a device do at worst
+    Presets,
     /// List trusted devices
     List,
     /// Show one device
@@ -573,6 +581,9 @@ pub enum TrustCommand {
         device: String,
         /// The grants, for example `observe:T2,relay`
         grants: String,
+        /// You know what the grant `admin` means: do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Allow a trusted device less, or end the trust in it for good
     Revoke {
@@ -612,16 +623,46 @@ pub enum OperatorCommand {
         /// The person's name [default: operator]
         #[arg(long)]
         name: Option<String>,
+        /// The person who is known here and whose further key this is, by name or id: their keys count once
+        #[arg(long, value_name = "NAME|ID")]
+        person: Option<String>,
         /// For how many days [default: 365]
         #[arg(long)]
         days: Option<u32>,
     },
     /// List the people this executor knows
     List,
-    /// Revoke a person's key for ever
+    /// Revoke a key for ever, or every key of a person
     Revoke {
         /// The operator id, or a start of it that fits only one
-        operator: String,
+        #[arg(required_unless_present = "person")]
+        operator: Option<String>,
+        /// Every key of this person, by name or id
+        #[arg(long, value_name = "NAME|ID", conflicts_with = "operator")]
+        person: Option<String>,
+    },
+    /// Whose operators count at this executor besides its own
+    #[command(subcommand)]
+    Issuer(IssuerCommand),
+}
+
+/// `operator issuer …`
+#[derive(Debug, Subcommand)]
+pub enum IssuerCommand {
+    /// Let the operators that another device vouches for count here
+    Accept {
+        /// Its device id, or a start of it that fits only one
+        device: String,
+        /// You have seen whom it vouches for: do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// List the devices that are accepted, and those that could be
+    List,
+    /// Let its operators count here no more
+    Remove {
+        /// Its device id, or a start of it that fits only one
+        device: String,
     },
 }
 

@@ -1,4 +1,4 @@
-//! The person's word for a decision: given after the record was printed, at a terminal, or with a flag by
+//! The person's word for a decision or a far-reaching change: given after the record was printed, at a terminal, or with a flag by
 //! whoever has looked before.
 
 use std::io::{BufRead, IsTerminal as _, Write};
@@ -7,6 +7,7 @@ use rustix::termios::{QueueSelector, tcflush};
 
 use super::args::DecideArgs;
 use super::fail::{Done, Failure};
+use super::out;
 use super::record::Checked;
 use crate::domain::gate::approval::Verdict;
 use crate::domain::policy::Level;
@@ -70,6 +71,29 @@ pub fn take(args: &DecideArgs, verdict: Verdict, checked: &Checked) -> Done {
     ask(
         &prompt,
         wanted,
+        &mut std::io::stdin().lock(),
+        &mut std::io::stderr(),
+    )
+}
+
+/// Shows what a change means and takes the person's yes to it.
+///
+/// # Errors
+/// If it is not given: then nothing is changed.
+pub fn to_change(yes: bool, what_it_means: &str) -> Done {
+    out::error(what_it_means);
+    if yes {
+        return Ok(());
+    }
+    if !can_ask() {
+        return Err(Failure::usage(
+            "nothing was changed: there is no terminal to ask at. If you mean it, add --yes",
+        ));
+    }
+    let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+    ask(
+        "Type yes to do it, anything else to leave it: ",
+        "yes",
         &mut std::io::stdin().lock(),
         &mut std::io::stderr(),
     )

@@ -5,13 +5,14 @@
 
 use serde_json::json;
 
-use super::args::{KeyCommand, OperatorCommand};
+use super::args::{IssuerCommand, KeyCommand, OperatorCommand};
 use super::context::{Context, unique};
 use super::fail::{Done, Failure};
 use super::state::{Registry, operator_card, own_operator};
-use super::{out, passphrase, text};
+use super::{consent, out, passphrase, text};
 use crate::adapters::keystore;
-use crate::operator::dto::{OperatorEnroll, OperatorView};
+use crate::domain::gate::persons::folded;
+use crate::operator::dto::{IssuerView, OperatorEnroll, OperatorView};
 
 /// `operator key …`
 fn key(ctx: &Context, command: &KeyCommand) -> Done {
@@ -105,25 +106,44 @@ async fn act(ctx: &Context, registry: &Registry, command: &OperatorCommand) -> D
             key,
             level,
             name,
+            person,
             days,
         } => {
             let enroll = OperatorEnroll {
                 public_key: key.clone(),
-                name: name.clone().unwrap_or_else(|| "operator".to_owned()),
+                name: match (name, person) {
+                    (Some(name), _) => name.clone(),
+                    (None, Some(_)) => String::new(),
+                    (None, None) => "operator".to_owned(),
+                },
+                person: person.clone(),
                 level: level.clone(),
                 days: *days,
             };
             changed(ctx, &registry.operator_enroll(&enroll).await?)
         }
-        OperatorCommand::Revoke { operator } => {
+        OperatorCommand::Revoke {
+            person: Some(person),
+            ..
+        } => {
+            let ended = registry
+                .person_revoke(&find_person(&registry.operator_list().await?, person)?)
+                .await?;
+            if ctx.json {
+                return out::json(&ended);
+            }
+            ended.iter().try_for_each(|o| changed(ctx, o))
+        }
+        OperatorCommand::Revoke { operator, .. } => {
             let all = registry.operator_list().await?;
             let id = unique(
                 "operator",
-                operator,
+                operator.as_deref().unwrap_or_default(),
                 all.iter().map(|o| o.operator_id.as_str()),
             )?;
             changed(ctx, &registry.operator_revoke(&id).await?)
         }
+        OperatorCommand::Issuer(command) => issuer(ctx, registry, command).await,
         OperatorCommand::List
         | OperatorCommand::Init { .. }
         | OperatorCommand::Show
@@ -131,7 +151,96 @@ async fn act(ctx: &Context, registry: &Registry, command: &OperatorCommand) -> D
     }
 }
 
+/// The id of a person by their name, or by a start of their id.
+fn find_person(all: &[OperatorView], wanted: &str) -> Result<String, Failure> {
+    let named = all
+        .iter()
+        .find(|o| folded(&o.name) == folded(wanted))
+        .map(|o| o.person.clone());
+    match named {
+        Some(person) => Ok(person),
+        None => unique("person", wanted, all.iter().map(|o| o.person.as_str())),
+    }
+}
+
+async fn issuer(ctx: &Context, registry: &Registry, command: &IssuerCommand) -> Done {
+    let all = registry.issuers().await?;
+    let find = |wanted: &str| unique("device", wanted, all.iter().map(|i| i.device_id.as_str()));
+    let done = match command {
+        IssuerCommand::List => return issuers(ctx, &all),
+        IssuerCommand::Remove { device } => registry.issuer_change(&find(device)?, false).await?,
+        IssuerCommand::Accept { device, yes } => {
+            let id = find(device)?;
+            let names = all.iter().find(|i| i.device_id == id);
+            let names = names.map(|i| i.names.join(", ")).unwrap_or_default();
+            let names = if names.is_empty() {
+                "nobody yet"
+            } else {
+                &names
+            };
+            consent::to_change(
+                *yes,
+                &format!(
+                    "Whoever {} vouches for, now or later, may approve actions of this executor that other devices ask for. \
+                     Now: {names}.",
+                    text::short(&id)
+                ),
+            )?;
+            registry.issuer_change(&id, true).await?
+        }
+    };
+    if ctx.json {
+        return out::json(&done);
+    }
+    let name = done.name.clone().unwrap_or_else(|| "unnamed".to_owned());
+    out::line(&format!(
+        "{name} ({}): {}",
+        done.device_id,
+        accepted(ctx, &done)
+    ));
+    Ok(())
+}
+
+fn accepted(ctx: &Context, i: &IssuerView) -> String {
+    match (i.accepted_at, i.carried, i.issues) {
+        (None, _, _) => "not accepted here".to_owned(),
+        (Some(_), _, false) => {
+            "accepted, but holds no admin grant: its operators do not count".to_owned()
+        }
+        (Some(_), true, true) => {
+            "carried over by the update, no person has accepted it: accept or remove it".to_owned()
+        }
+        (Some(at), false, true) => format!("accepted {} ago", text::age(ctx.now(), at)),
+    }
+}
+
+fn issuers(ctx: &Context, all: &[IssuerView]) -> Done {
+    if ctx.json {
+        return out::json(&all);
+    }
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|i| {
+            vec![
+                text::short(&i.device_id),
+                i.name.clone().unwrap_or_else(|| "-".to_owned()),
+                accepted(ctx, i),
+                i.names.join(", "),
+            ]
+        })
+        .collect();
+    out::table(
+        &["DEVICE", "NAME", "STANDING", "VOUCHES FOR"],
+        &rows,
+        "no other device may vouch for operators here; those enrolled at this node count",
+    );
+    Ok(())
+}
+
 fn standing(o: &OperatorView, now: u64) -> String {
+    if !o.counts && o.revoked_at.is_none() {
+        return "not accepted here".to_owned();
+    }
     match (o.revoked_at, o.expires_at) {
         (Some(at), _) => format!("revoked {} ago", text::age(now, at)),
         (None, Some(at)) if at <= now => "expired".to_owned(),
@@ -162,13 +271,21 @@ fn list(ctx: &Context, operators: &[OperatorView]) -> Done {
             vec![
                 text::short(&o.operator_id),
                 o.name.clone(),
+                text::short(&o.person),
                 o.max_level.clone(),
                 text::short(&o.issuer),
                 standing(o, ctx.now()),
             ]
         })
         .collect();
-    let head = ["OPERATOR", "NAME", "UP TO", "ENROLLED BY", "STANDING"];
+    let head = [
+        "OPERATOR",
+        "NAME",
+        "PERSON",
+        "UP TO",
+        "ENROLLED BY",
+        "STANDING",
+    ];
     out::table(
         &head,
         &rows,

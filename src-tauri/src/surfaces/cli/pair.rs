@@ -12,7 +12,7 @@ use super::context::Context;
 use super::fail::{Done, Failure, exit_of};
 use super::{out, text};
 use crate::adapters::signals;
-use crate::domain::admission::Preset;
+use crate::domain::admission::{Preset, worst};
 use crate::domain::base::limits::PAIR_ASKS_MAX;
 use crate::node::pairing::{Nearby, PairEndView, PairSessionView, PairStage, PairingView};
 use crate::operator::pairing::{PairDecision, PairStart};
@@ -32,6 +32,7 @@ pub async fn run(ctx: &Context, args: &PairArgs) -> Done {
         preset
             .parse::<Preset>()
             .map_err(|e| Failure::usage(format!("--as: {e}")))?;
+        super::trust::warn_of_admin(Some(preset), None, args.yes)?;
     }
     let remote = ctx.remote().await?;
     if args.cancel {
@@ -298,7 +299,7 @@ async fn ask_preset(
     suggested: &str,
 ) -> Result<Option<String>, Failure> {
     let question =
-        format!("what may it do here? field, command-center, viewer or gen1 [{suggested}]");
+        format!("what may it do here? field, command-center, owner, viewer or gen1 [{suggested}]");
     loop {
         let Some(said) = ask_until_end(ctx, remote, input, id, &question).await? else {
             return Ok(None);
@@ -307,6 +308,16 @@ async fn ask_preset(
             return Ok(Some(suggested.to_owned()));
         }
         match said.parse::<Preset>() {
+            // The second answer is the typed yes that the first asks for.
+            Ok(Preset::Owner) => {
+                out::error(worst::ADMIN_WARNING.en);
+                let sure = "type owner again to give it, anything else to choose anew";
+                match ask_until_end(ctx, remote, input, id, sure).await? {
+                    Some(again) if again == said => return Ok(Some(said)),
+                    Some(_) => {}
+                    None => return Ok(None),
+                }
+            }
             Ok(_) => return Ok(Some(said)),
             Err(why) => out::error(&why),
         }

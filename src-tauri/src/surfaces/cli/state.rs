@@ -18,8 +18,9 @@ use crate::node::continuity::{self, Confirmed};
 use crate::node::{OpenError, timekeeping};
 use crate::operator::audit_export::Export;
 use crate::operator::dto::{
-    AuditReport, AuditView, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView,
+    AuditReport, AuditView, IssuerView, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView,
 };
+use crate::operator::people;
 use crate::operator::registry::{self, Desk, KeyOf};
 use crate::surfaces::remote::Remote;
 
@@ -222,9 +223,10 @@ impl Offline {
     /// # Errors
     /// As `operator enroll`.
     pub async fn enroll_if_missing(&self, enroll: &OperatorEnroll, id: &OperatorId) -> Done {
-        let known = registry::operator_list(&self.desk).await.map_err(refused)?;
-        if !known.iter().any(|o| o.operator_id == id.as_str()) {
-            registry::operator_enroll(&self.desk, enroll)
+        let known = people::operator_list(&self.desk).await.map_err(refused)?;
+        let is = |o: &OperatorView| o.counts || o.revoked_at.is_some();
+        if !known.iter().any(|o| o.operator_id == id.as_str() && is(o)) {
+            people::operator_enroll(&self.desk, enroll)
                 .await
                 .map_err(refused)?;
         }
@@ -383,7 +385,7 @@ impl Registry {
     pub async fn operator_enroll(&self, enroll: &OperatorEnroll) -> Result<OperatorView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.operator_enroll(enroll).await?),
-            _ => registry::operator_enroll(self.desk()?, enroll)
+            _ => people::operator_enroll(self.desk()?, enroll)
                 .await
                 .map_err(refused),
         }
@@ -394,7 +396,7 @@ impl Registry {
         match self {
             Self::Running(remote) => Ok(remote.operators().await?),
             Self::Empty => Ok(Vec::new()),
-            _ => registry::operator_list(self.desk()?).await.map_err(refused),
+            _ => people::operator_list(self.desk()?).await.map_err(refused),
         }
     }
 
@@ -402,7 +404,39 @@ impl Registry {
     pub async fn operator_revoke(&self, id: &str) -> Result<OperatorView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.operator_revoke(id, None).await?),
-            _ => registry::operator_revoke(self.desk()?, id, None)
+            _ => people::operator_revoke(self.desk()?, id, None)
+                .await
+                .map_err(refused),
+        }
+    }
+
+    /// Revokes every key of a person.
+    pub async fn person_revoke(&self, id: &str) -> Result<Vec<OperatorView>, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.person_revoke(id).await?),
+            _ => people::person_revoke(self.desk()?, id, None)
+                .await
+                .map_err(refused),
+        }
+    }
+
+    /// Devices whose operators are accepted here, and those that could be.
+    pub async fn issuers(&self) -> Result<Vec<IssuerView>, Failure> {
+        match self {
+            Self::Running(remote) => Ok(remote.issuers().await?),
+            Self::Empty => Ok(Vec::new()),
+            _ => people::issuer_list(self.desk()?).await.map_err(refused),
+        }
+    }
+
+    /// Lets the operators of another device count here, or no more.
+    pub async fn issuer_change(&self, id: &str, accept: bool) -> Result<IssuerView, Failure> {
+        match (self, accept) {
+            (Self::Running(remote), _) => Ok(remote.issuer_change(id, accept).await?),
+            (_, true) => people::issuer_accept(self.desk()?, id)
+                .await
+                .map_err(refused),
+            (_, false) => people::issuer_remove(self.desk()?, id)
                 .await
                 .map_err(refused),
         }

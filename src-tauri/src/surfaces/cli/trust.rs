@@ -5,14 +5,19 @@ use super::args::TrustCommand;
 use super::context::{Context, unique};
 use super::fail::{Done, Failure};
 use super::state::Registry;
-use super::{out, text};
+use super::{consent, out, text};
+use crate::domain::admission::{Grant, Grants, Preset, worst};
 use crate::operator::dto::{TrustAdd, TrustRecordView};
+use crate::operator::registry;
 
 /// `trust …`
 ///
 /// # Errors
 /// If the device is not found, a grant is unknown, or the state directory cannot be used.
 pub async fn run(ctx: &Context, command: &TrustCommand) -> Done {
+    if matches!(command, TrustCommand::Presets) {
+        return presets(ctx);
+    }
     let registry = match command {
         TrustCommand::List | TrustCommand::Show { .. } => Registry::look(ctx).await?,
         _ => Registry::open(ctx).await?,
@@ -30,7 +35,9 @@ async fn act(ctx: &Context, registry: &Registry, command: &TrustCommand) -> Done
             public_key,
             preset,
             grants,
+            yes,
         } => {
+            warn_of_admin(preset.as_deref(), grants.as_deref(), *yes)?;
             let add = TrustAdd {
                 device_id: device.clone(),
                 public_key: public_key.clone(),
@@ -40,6 +47,7 @@ async fn act(ctx: &Context, registry: &Registry, command: &TrustCommand) -> Done
             };
             changed(ctx, &registry.trust_add(&add).await?, "trusted")
         }
+        TrustCommand::Presets => presets(ctx),
         TrustCommand::List => list(ctx, &registry.trust_list().await?),
         TrustCommand::Show { device } => {
             let record = find(registry, device).await?;
@@ -49,7 +57,12 @@ async fn act(ctx: &Context, registry: &Registry, command: &TrustCommand) -> Done
             let id = find(registry, device).await?.device_id;
             changed(ctx, &registry.trust_remove(&id).await?, "trusted no longer")
         }
-        TrustCommand::Grant { device, grants } => {
+        TrustCommand::Grant {
+            device,
+            grants,
+            yes,
+        } => {
+            warn_of_admin(None, Some(grants), *yes)?;
             let id = find(registry, device).await?.device_id;
             changed(ctx, &registry.trust_grant(&id, grants).await?, "changed")
         }
@@ -63,6 +76,43 @@ async fn act(ctx: &Context, registry: &Registry, command: &TrustCommand) -> Done
             }
         }
     }
+}
+
+/// Says what `admin` means before it is given, and takes a yes.
+pub(super) fn warn_of_admin(preset: Option<&str>, grants: Option<&str>, yes: bool) -> Done {
+    let preset = preset.and_then(|p| p.parse::<Preset>().ok());
+    let grants = grants.and_then(|g| g.parse::<Grants>().ok());
+    let gives = preset.is_some_and(|p| p.grants().has(Grant::Admin))
+        || grants.is_some_and(|g| g.has(Grant::Admin));
+    match gives {
+        true => consent::to_change(yes, worst::ADMIN_WARNING.en),
+        false => Ok(()),
+    }
+}
+
+fn presets(ctx: &Context) -> Done {
+    let table = registry::grant_table();
+    if ctx.json {
+        return out::json(&table);
+    }
+    let rows: Vec<Vec<String>> = table
+        .presets
+        .into_iter()
+        .map(|p| vec![p.preset, p.grants.join(" "), p.for_whom.en])
+        .collect();
+    out::table(&["PRESET", "GRANTS", "FOR"], &rows, "");
+    out::line("");
+    let rows: Vec<Vec<String>> = table
+        .grants
+        .into_iter()
+        .map(|g| vec![g.grant, g.worst.en])
+        .collect();
+    out::table(
+        &["GRANT", "WHAT A DEVICE WITH IT CAN DO HERE AT WORST"],
+        &rows,
+        "",
+    );
+    Ok(())
 }
 
 async fn find(registry: &Registry, wanted: &str) -> Result<TrustRecordView, Failure> {
@@ -122,6 +172,9 @@ fn list(ctx: &Context, records: &[TrustRecordView]) -> Done {
         &rows,
         "no device is trusted; add one: clawmesh-node trust add <id>",
     );
+    for r in records.iter().filter(|r| holds_admin(r)) {
+        out::line(&admin_note(r));
+    }
     Ok(())
 }
 
@@ -132,6 +185,21 @@ fn standing(r: &TrustRecordView) -> &'static str {
         (None, Some(false)) => "away",
         (None, None) => "trusted",
     }
+}
+
+fn holds_admin(r: &TrustRecordView) -> bool {
+    r.revoked_at.is_none() && r.grants.iter().any(|g| g == "admin")
+}
+
+fn admin_note(r: &TrustRecordView) -> String {
+    let (id, name) = (
+        text::short(&r.device_id),
+        r.name.as_deref().unwrap_or("unnamed"),
+    );
+    format!(
+        "{name} ({id}) holds admin. {} Take it away: clawmesh-node trust revoke {id} admin",
+        worst::ADMIN_WARNING.en
+    )
 }
 
 fn show(ctx: &Context, r: &TrustRecordView) -> Done {
@@ -155,5 +223,8 @@ fn show(ctx: &Context, r: &TrustRecordView) -> Done {
         ),
         ("may", r.grants.join(" ")),
     ]);
+    if holds_admin(r) {
+        out::line(&admin_note(r));
+    }
     Ok(())
 }

@@ -74,6 +74,7 @@ pub async fn finish(
     let enroll = OperatorEnroll {
         public_key,
         name,
+        person: None,
         level: "L2".to_owned(),
         days: None,
     };
@@ -90,13 +91,17 @@ fn is_due(
     card: Option<&OperatorCard>,
     people: &[OperatorView],
 ) -> Result<bool, String> {
+    let known: Vec<_> = people
+        .iter()
+        .filter(|p| p.counts || p.revoked_at.is_some())
+        .collect();
     // Whoever was ever known here, revoked or not, is not made known again.
-    if card.is_some_and(|c| people.iter().any(|p| p.operator_id == c.id.to_string())) {
+    if card.is_some_and(|c| known.iter().any(|p| p.operator_id == c.id.to_string())) {
         return Ok(false);
     }
     let begun = note(dir).exists();
     let ours = || identity_is_ours(dir).map_err(|e| e.to_string());
-    Ok(begun || (people.is_empty() && ours()?))
+    Ok(begun || (known.is_empty() && ours()?))
 }
 
 async fn make(keychain: &Keychain, dir: &StateDir, home: Home) -> Result<(String, String), String> {

@@ -16,6 +16,7 @@ use crate::domain::base::{Code, Refusal};
 use crate::operator::audit_export::Export;
 use crate::operator::dto::{ExplainRequest, GrantChange, Why};
 use crate::operator::queries::{EventQuery, FactQuery, FrameQuery, ProposalQuery};
+use crate::operator::registry;
 use crate::operator::series::SeriesQuery;
 
 type Door = State<Arc<Api>>;
@@ -412,6 +413,34 @@ pub(super) async fn operator_revoke(
         .door
         .operator_revoke(&id, why.reason.as_deref())
         .await?))
+}
+
+pub(super) async fn person_revoke(
+    State(api): Door,
+    Path(id): Path<String>,
+    sent: Sent,
+) -> Answered {
+    let why: Why = body_or_default(sent)?;
+    Ok(ok(&api
+        .door
+        .person_revoke(&id, why.reason.as_deref())
+        .await?))
+}
+
+pub(super) async fn issuers(State(api): Door) -> Answered {
+    Ok(ok(&api.door.issuers().await?))
+}
+
+pub(super) async fn issuer_accept(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.issuer_accept(&id).await?))
+}
+
+pub(super) async fn issuer_remove(State(api): Door, Path(id): Path<String>) -> Answered {
+    Ok(ok(&api.door.issuer_remove(&id).await?))
+}
+
+pub(super) async fn grant_table() -> Answered {
+    Ok(ok(&registry::grant_table()))
 }
 
 pub(super) async fn pairing(State(api): Door) -> Answered {

@@ -12,7 +12,7 @@ use crate::operator::actuators::ActuatorView;
 use crate::operator::browser::{LinkRequest, LinkView};
 use crate::operator::dto::{
     AuditReport, AuditView, DraftRequest, DraftView, EventView, ExplainRequest, ExplainView,
-    FactView, FrameView, GrantChange, NodeView, OperatorEnroll, OperatorView, PeerView,
+    FactView, FrameView, GrantChange, IssuerView, NodeView, OperatorEnroll, OperatorView, PeerView,
     PolicyState, PolicyView, ProposalRecordView, ProposalView, StatusView, TraceView, TrustAdd,
     TrustRecordView, Why,
 };
@@ -466,6 +466,34 @@ impl Remote {
         )
         .await
     }
+
+    /// Ends every key of a person.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn person_revoke(&self, id: &str) -> Asked<Vec<OperatorView>> {
+        let path = format!("/operators/persons/{}/revoke", escaped(id));
+        self.post(Scope::Admin, &path, &Why::default()).await
+    }
+
+    /// Devices whose operators are accepted at the node, and those that could be.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn issuers(&self) -> Asked<Vec<IssuerView>> {
+        self.get("/operators/issuers").await
+    }
+
+    /// Lets the operators of another device count at the node, or no more.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn issuer_change(&self, id: &str, accept: bool) -> Asked<IssuerView> {
+        let how = if accept { "accept" } else { "remove" };
+        let path = format!("/operators/issuers/{}/{how}", escaped(id));
+        self.post(Scope::Admin, &path, &()).await
+    }
+
     /// The planner of the node.
     ///
     /// # Errors

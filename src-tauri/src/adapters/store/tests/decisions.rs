@@ -466,6 +466,7 @@ fn a_revocation_is_never_taken_back() {
         operator_id: person.id().clone(),
         public_key: *person.public(),
         name: "Anna".into(),
+        person: None,
         max_level: Level::L2,
         issuer: issuer.id().clone(),
         issued_at: TimeMs(1),

@@ -126,6 +126,7 @@ async fn link(center: &Offline, field: &Offline, center_dir: &StateDir, now: Tim
         let enroll = OperatorEnroll {
             public_key: person.public.to_text(),
             name: person.name.clone(),
+            person: None,
             level: "L2".to_owned(),
             days: None,
         };
