@@ -255,7 +255,7 @@ fn trust_works_the_same_stopped_and_running() {
             ("field", "observe:T2,relay,read,estop,actuate"),
             (
                 "command-center",
-                "observe:T2,human,plan,relay,read,llm,estop,admin",
+                "observe:T2,human,plan,relay,read,llm,estop",
             ),
             ("viewer", "read"),
             ("gen1", "observe:T2,plan,relay,read"),

@@ -30,6 +30,7 @@ mod lifecycle;
 mod main_job;
 mod names;
 mod pairing;
+mod persons;
 mod planner;
 mod process;
 mod recorded;

@@ -50,7 +50,14 @@ async fn line() -> Line {
         .trusting(key(2), PEER)
         .trusting(key(4), PEER);
     let c = dialing(c, 2, &b).start_in(place(), Some(3)).await;
+    accept(&c, 1).await;
     Line { a, b, c }
+}
+
+/// A person at the node lets the operators of a device count there.
+async fn accept(node: &TestNode, issuer: u8) {
+    let door = Door::new(node.shared().clone());
+    door.issuer_accept(key(issuer).id().as_str()).await.unwrap();
 }
 
 fn enroll() -> OperatorEnroll {
@@ -208,6 +215,7 @@ async fn who_was_away_hears_of_it_later_and_what_is_no_issuers_word_counts_for_n
 async fn an_operator_of_an_issuer_that_went_silent_may_not_approve_any_more() {
     let setup = field().trusting(key(1), "observe:T2,relay,read,admin");
     let c = setup.start_in(place(), Some(3)).await;
+    accept(&c, 1).await;
     let record = clawmesh::domain::gate::OperatorRecord {
         operator_id: operator().id().clone(),
         public_key: *operator().public(),
@@ -235,7 +243,7 @@ async fn an_operator_of_an_issuer_that_went_silent_may_not_approve_any_more() {
 }
 
 /// A peer that speaks of records alone.
-async fn bearer(node: &TestNode, me: u8) -> Probe {
+pub async fn bearer(node: &TestNode, me: u8) -> Probe {
     let mut probe = Probe::open(node.address).await;
     let reply = probe
         .handshake(&key(me), MESH, |params| {
@@ -258,7 +266,7 @@ fn end_of_four(issuer: u8, signer: u8, at: u64) -> serde_json::Value {
     json!({"key": key(issuer).public(), "record": record})
 }
 
-async fn bring(probe: &mut Probe, records: Vec<serde_json::Value>) {
+pub async fn bring(probe: &mut Probe, records: Vec<serde_json::Value>) {
     probe
         .event("records.page", json!({"records": records}))
         .await;
@@ -267,7 +275,7 @@ async fn bring(probe: &mut Probe, records: Vec<serde_json::Value>) {
 }
 
 fn trust_in(device: u8) -> TrustAdd {
-    let add = json!({"deviceId": key(device).id(), "preset": "command-center"});
+    let add = json!({"deviceId": key(device).id(), "preset": "owner"});
     serde_json::from_value(add).unwrap()
 }
 

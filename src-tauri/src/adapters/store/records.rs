@@ -3,8 +3,9 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{StoreError, row};
-use crate::domain::base::{DeviceId, TimeMs};
-use crate::domain::gate::records::{Carried, Proven};
+use crate::domain::base::{DeviceId, OperatorId, TimeMs};
+use crate::domain::gate::SignedOperator;
+use crate::domain::gate::records::{Carried, Proven, Record};
 use crate::domain::identity::PublicKey;
 
 /// Stores a record in place of the one with its id.
@@ -83,6 +84,26 @@ pub fn all(conn: &Connection) -> Result<Vec<Proven>, StoreError> {
 /// Whatever SQLite says.
 pub fn waiting(conn: &Connection) -> Result<Vec<Proven>, StoreError> {
     many(conn, "AND acted = 0 ORDER BY id")
+}
+
+/// A record of an operator that has not taken effect here, whoever issued it.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn operator_named(
+    conn: &Connection,
+    id: &OperatorId,
+) -> Result<Option<SignedOperator>, StoreError> {
+    let sql = "SELECT json, issuer_key FROM records
+        WHERE issuer_key IS NOT NULL AND acted = 0 AND id >= ?1 || ':' AND id < ?1 || ';' ORDER BY id LIMIT 1";
+    let mut query = conn.prepare_cached(sql)?;
+    let found = query
+        .query_row([format!("operator:{id}")], read)
+        .optional()?;
+    Ok(found.flatten().and_then(|proven| match proven.record() {
+        Record::Operator { signed } => Some(signed.as_ref().clone()),
+        _ => None,
+    }))
 }
 
 /// How many there are, and how many of them have not taken effect here.

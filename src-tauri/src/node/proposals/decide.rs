@@ -8,9 +8,9 @@ use crate::adapters::store::operators::OperatorRow;
 use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, approvals, issuers, operators, proposals, records};
 use crate::domain::base::limits::{DECISION_VALID_MS, OPERATOR_CONFIRM_MAX_AGE_MS};
-use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, TimeMs};
+use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::approval::{Known, Subject, Verdict, verify};
-use crate::domain::gate::{ActuationRuling, SignedDecision, VerifiedApproval};
+use crate::domain::gate::{ActuationRuling, OperatorRecord, SignedDecision, VerifiedApproval};
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
 use crate::node::guards::Run;
 use crate::node::proposals::mint::begin;
@@ -239,6 +239,9 @@ fn check(
 ) -> Result<VerifiedApproval, StoreError> {
     let id = &signed.decision.operator_id;
     let Some(known) = operators::get(conn, id)? else {
+        if let Some(named) = records::operator_named(conn, id)? {
+            return Err(not_accepted(&named.record));
+        }
         return Err(refused(
             Code::OperatorUnknown,
             format!(
@@ -262,7 +265,7 @@ fn check(
     let issuer_key = shared.issuer_key(issuer);
     if issuer != shared.own_id() {
         if issuers::get(conn, issuer)?.is_none() {
-            return Err(not_accepted(&known, issuer));
+            return Err(not_accepted(&known.signed.record));
         }
         let confirmed = records::confirmed(conn, issuer)?.unwrap_or_default();
         let heard = confirmed.max(known.signed.record.issued_at);
@@ -289,11 +292,12 @@ fn check(
     verify(signed, &subject, &known, now).map_err(StoreError::Refused)
 }
 
-fn not_accepted(known: &OperatorRow, issuer: &DeviceId) -> StoreError {
+fn not_accepted(record: &OperatorRecord) -> StoreError {
+    let issuer = &record.issuer;
     let why = format!(
         "operator {} is vouched for by device {} alone, and nobody at this executor has accepted that device's \
          operators; a person here can: clawmesh-node operator issuer accept {}",
-        known.signed.record.name,
+        record.name,
         issuer.short(),
         issuer
     );
@@ -309,7 +313,7 @@ fn person_ended(
 ) -> Result<bool, StoreError> {
     let record = &known.signed.record;
     let ended = operators::person_ended(conn, &record.name)?;
-    Ok(ended.is_some_and(|at| record.issuer != *shared.own_id() || record.issued_at <= at))
+    Ok(ended.is_some_and(|at| record.issuer != *shared.own_id() || record.issued_at < at))
 }
 
 /// Every stored decision about the proposal that still holds: revocations and expiries count now.
