@@ -361,8 +361,18 @@ fn operators_are_made_shown_enrolled_listed_and_revoked() {
         }
         let other = clawmesh::domain::identity::OperatorKey::from_seed(&[u8::from(running); 32]);
         let text = other.public().to_text();
+        // The second key has another name: a known one, also of somebody revoked, is asked about.
+        let name = if running { "bob north" } else { "bob" };
+        if running {
+            let again = [
+                "operator", "enroll", &text, "--level", "L2", "--name", "Bob ",
+            ];
+            place
+                .run(&again)
+                .fails(1, &["known here already", "--person"]);
+        }
         let enrolled = place.json(&[
-            "operator", "enroll", &text, "--level", "L2", "--name", "bob", "--days", "3",
+            "operator", "enroll", &text, "--level", "L2", "--name", name, "--days", "3",
         ]);
         assert_eq!(enrolled["operatorId"], other.id().as_str());
         assert_eq!(enrolled["maxLevel"], "L2");
