@@ -374,11 +374,14 @@ impl Hello {
     pub fn check_clock(&self, now: TimeMs) -> Result<(), Refusal> {
         let skew = now.distance(self.signed_at);
         if skew > HANDSHAKE_SKEW_MAX_MS {
-            return Err(Refusal::new(Code::AuthFailed, format!(
-                "the clocks differ by {} s, more than the {} s a handshake allows; set the clock of one side",
-                skew / 1000,
-                HANDSHAKE_SKEW_MAX_MS / 1000
-            )));
+            return Err(Refusal::new(
+                Code::AuthFailed,
+                format!(
+                    "the clocks differ by {} s, more than the {} s a handshake allows; set the clock of one side",
+                    skew / 1000,
+                    HANDSHAKE_SKEW_MAX_MS / 1000
+                ),
+            ));
         }
         Ok(())
     }

@@ -134,6 +134,16 @@ async fn recognise(
     Ok(())
 }
 
+/// Ends the alarms about the clocks of devices that are trusted no longer.
+pub fn forget_clocks(shared: &Shared) {
+    for alarm in shared.alarms.list() {
+        let gone = |d: DeviceId| !shared.trust.trusts(&d);
+        if alarm.kind == AlarmKind::PeerClock && alarm.subject.parse().is_ok_and(gone) {
+            shared.alarms.clear(alarm.kind, &alarm.subject);
+        }
+    }
+}
+
 /// Refuses a device whose clock and ours differ too much, and keeps an alarm standing until the
 /// device comes with a clock that agrees.
 fn check_clock(shared: &Shared, hello: &Hello) -> Result<(), Refusal> {
