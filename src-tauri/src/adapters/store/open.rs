@@ -21,7 +21,7 @@ use crate::domain::base::limits::STORE_BUSY_MS;
 /// `CLMS`: marks the file as ours.
 const APPLICATION_ID: i64 = 0x434C_4D53;
 /// The newest schema this program knows.
-const SCHEMA: i64 = 6;
+const SCHEMA: i64 = 7;
 const MIGRATION_1: &str = include_str!("migrations/0001.sql");
 const MIGRATION_2: &str = include_str!("migrations/0002.sql");
 const MIGRATION_3: &str = include_str!("migrations/0003.sql");
