@@ -367,3 +367,199 @@ async fn a_device_of_our_own_kind_does_not_come_in_as_gen1() {
     assert!(said.contains("--as gen1"), "{said}");
     node.stop().await;
 }
+
+/// What a device says whose clock is `ahead_ms` ahead.
+fn ahead(key: &DeviceKey, nonce: &str, ahead_ms: u64) -> serde_json::Map<String, Value> {
+    use clawmesh::adapters::clock::{Clock as _, SystemClock};
+    let introduction = clawmesh::domain::wire::handshake::Introduction {
+        display_name: "ahead".into(),
+        capabilities: Vec::new(),
+        mesh_id: clawmesh::domain::base::MeshId::of_name(MESH),
+        role: "viewer".into(),
+    };
+    let now = SystemClock::default().now().plus(ahead_ms);
+    let mut params = introduction.sign(key, nonce, Some("probe-nonce"), now, None);
+    params.remove("features");
+    params
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_refused_for_its_clock_is_an_alarm_and_a_made_up_time_is_none() {
+    use clawmesh::node::alarms::AlarmKind;
+    let node = field().trusting(key(5), "read").start().await;
+    let alarms = || node.shared().alarms.count(AlarmKind::PeerClock);
+    let say = async |params: fn(&str) -> serde_json::Map<String, Value>| {
+        let mut probe = Probe::open(node.address).await;
+        let challenge = probe.ask("mesh.challenge", json!({})).await;
+        let nonce = challenge["payload"]["nonce"].as_str().unwrap();
+        let reply = probe
+            .ask("mesh.connect", Value::Object(params(nonce)))
+            .await;
+        code(&reply).to_owned()
+    };
+    // Somebody who does not hold the key says a time in its name, and so does a stranger.
+    let forged = |nonce: &str| {
+        let mut params = hello(&key(5), MESH, nonce);
+        params.insert("signedAtMs".into(), 1.into());
+        params
+    };
+    assert_eq!(say(forged).await, "AUTH_FAILED");
+    assert_eq!(
+        say(|n| ahead(&key(6), n, 3_600_000)).await,
+        "UNTRUSTED_PEER"
+    );
+    assert_eq!(alarms(), 0);
+    assert_eq!(say(|n| ahead(&key(5), n, 3_600_000)).await, "AUTH_FAILED");
+    let alarm = node.shared().alarms.list().remove(0);
+    assert_eq!(alarm.kind, AlarmKind::PeerClock);
+    assert_eq!(alarm.subject, key(5).id().as_str());
+    assert!(alarm.message.contains("ahead of ours"), "{}", alarm.message);
+    // It ends as soon as the clocks agree.
+    assert_eq!(say(|n| ahead(&key(5), n, 0)).await, "ok");
+    assert_eq!(alarms(), 0);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_announced_by_somebody_else_costs_one_attempt() {
+    use clawmesh::node::peers::{Source, Target};
+    let start = async |seed: u8, trusts: u8| {
+        let mut setup = field().trusting(key(trusts), COMMAND_CENTRE);
+        setup.kin = true;
+        let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+        setup.start_in(dir, Some(seed)).await
+    };
+    let (honest, impostor) = (start(1, 2).await, start(7, 2).await);
+    let dialer = start(2, 1).await;
+    let add = |address: std::net::SocketAddr| {
+        let target = Target {
+            url: format!("ws://{address}").parse().unwrap(),
+            pin: None,
+            label: "mdns".into(),
+            source: Source::Seen,
+        };
+        let shared = dialer.shared();
+        assert!(shared.peers.add(key(1).id(), target, shared.now()));
+    };
+    add(impostor.address);
+    until("the impostor's address was refused", || async {
+        let standing = dialer.shared().peers.get(key(1).id())?;
+        (standing.state.name() == "refused").then_some(())
+    })
+    .await;
+    assert!(dialer.shared().links.all().is_empty());
+    add(honest.address);
+    until("the honest address was tried", || async {
+        dialer.shared().links.get(key(1).id())
+    })
+    .await;
+    // More addresses than are kept push out each other, and not the one that has proven itself.
+    for port in 1..=20 {
+        add(std::net::SocketAddr::from(([127, 0, 0, 9], port)));
+    }
+    let kept = dialer.shared().peers.get(key(1).id()).unwrap().targets;
+    let honest_url = format!("ws://{}", honest.address).parse().unwrap();
+    assert!(kept.iter().any(|t| t.url == honest_url), "{kept:?}");
+    dialer.stop().await;
+    honest.stop().await;
+    impostor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_made_for_another_device_connection_or_direction_opens_nothing() {
+    use clawmesh::adapters::transport::Channel;
+    use clawmesh::domain::wire::handshake::{End, ProofFor, prove};
+    let mut setup = field().trusting(key(5), "read");
+    setup.kin = true;
+    let node = setup.start().await;
+    let (own, key_of_another) = (node.id(), key(6));
+    for case in [
+        "good",
+        "verifier",
+        "direction",
+        "connection",
+        "altered",
+        "replayed",
+    ] {
+        let mut probe = Probe::open(node.address).await;
+        let challenge = probe.ask("mesh.challenge", json!({})).await;
+        let nonce = challenge["payload"]["nonce"].as_str().unwrap();
+        let mut params = hello(&key(5), MESH, nonce);
+        params.insert("features".into(), json!(["sig"]));
+        let (from, to) = probe.ends();
+        let channel = match case {
+            "connection" => Channel::tcp(to, from),
+            _ => Channel::tcp(from, to),
+        };
+        let made = ProofFor {
+            verifier: if case == "verifier" {
+                key_of_another.id()
+            } else {
+                &own
+            },
+            signer: if case == "direction" {
+                End::Acceptor
+            } else {
+                End::Dialer
+            },
+            channel: channel.as_str(),
+            heard: None,
+        };
+        let key = key(5);
+        prove(&mut params, &key, made);
+        if case == "altered" {
+            params.insert("features".into(), json!(["sig", "approvals"]));
+        }
+        if case == "replayed" {
+            // Said on one connection, heard by somebody, and said again on another.
+            let mut other = Probe::open(node.address).await;
+            other.ask("mesh.challenge", json!({})).await;
+            let reply = other.ask("mesh.connect", Value::Object(params)).await;
+            assert_eq!(code(&reply), "AUTH_NONCE_INVALID");
+            continue;
+        }
+        let reply = probe.ask("mesh.connect", Value::Object(params)).await;
+        let wanted = if case == "good" { "ok" } else { "AUTH_FAILED" };
+        assert_eq!(code(&reply), wanted, "{case}: {reply}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_in_between_who_ends_the_tls_himself_gets_nowhere() {
+    use clawmesh::adapters::transport::{BrowserCertificate, Received, Security, Tls, dial};
+    for kin in [false, true] {
+        let mut first = field().trusting(key(2), COMMAND_CENTRE);
+        first.kin = kin;
+        let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+        let first = first.start_in(dir, Some(1)).await;
+        // He dials as himself: TLS proves his own key and no other.
+        let tls = Tls::new(&key(9), &BrowserCertificate::generate().unwrap()).unwrap();
+        let security = Security::Tls {
+            tls,
+            pin: None,
+            expect: None,
+        };
+        let url = format!("wss://{}", first.address).parse().unwrap();
+        let stop = tokio_util::sync::CancellationToken::new();
+        let socket = dial(&url, &security, PATIENCE, &stop).await.unwrap();
+        let (mut reader, mut writer) = socket.split();
+        let mut ask = async |method: &str, params: Value| {
+            let text = json!({"type": "req", "id": "1", "method": method, "params": params});
+            writer.feed(text.to_string()).await.unwrap();
+            writer.flush().await.unwrap();
+            let Ok(Received::Text(text)) = reader.recv().await else {
+                panic!("no answer");
+            };
+            serde_json::from_str::<Value>(&text).unwrap()
+        };
+        let challenge = ask("mesh.challenge", json!({})).await;
+        let nonce = challenge["payload"]["nonce"].as_str().unwrap();
+        // What the victim signed for him over a plain link, with a gen-1 signature.
+        let params = hello(&key(2), MESH, nonce);
+        let reply = ask("mesh.connect", Value::Object(params)).await;
+        assert_eq!(code(&reply), "AUTH_FAILED", "{reply}");
+        assert!(first.shared().links.all().is_empty());
+        first.stop().await;
+    }
+}

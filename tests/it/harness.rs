@@ -274,6 +274,12 @@ impl Probe {
         probe
     }
 
+    /// The addresses of its own end and of the node's.
+    pub fn ends(&self) -> (SocketAddr, SocketAddr) {
+        let tcp = self.socket.get_ref();
+        (tcp.local_addr().unwrap(), tcp.peer_addr().unwrap())
+    }
+
     /// The handshake with parameters changed by `mutate` after signing. Who names features is of our own
     /// kind, and proves it.
     pub async fn handshake(
@@ -287,8 +293,7 @@ impl Probe {
         let mut params = hello(key, mesh, &nonce);
         mutate(&mut params);
         if params.contains_key("features") {
-            let tcp = self.socket.get_ref();
-            let (own, node) = (tcp.local_addr().unwrap(), tcp.peer_addr().unwrap());
+            let (own, node) = self.ends();
             let verifier = NODES.lock().unwrap().get(&node).cloned().unwrap();
             let channel = Channel::tcp(own, node);
             let made = ProofFor {

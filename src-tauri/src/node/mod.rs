@@ -386,6 +386,7 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
         let (at, keep) = (shared.moment(), shared.config.keep_frames);
         let settled = settling.admits(at.wall, tokio::time::Instant::now());
         clock_alarm(&shared, at.wall).await;
+        sessions::forget_clocks(&shared);
         continuity::note(&shared).await;
         let done = shared
             .store

@@ -353,7 +353,7 @@ impl Hello {
         made: &ProofFor<'_>,
         now: TimeMs,
     ) -> Result<(), Refusal> {
-        self.check_claims(nonce, now)?;
+        self.check_claims(nonce)?;
         let verifies = self
             .proof
             .as_ref()
@@ -364,24 +364,35 @@ impl Hello {
                 "the proof was not made for this device and this connection, or what was said with it has been altered on the way",
             ));
         }
+        self.check_clock(now)
+    }
+
+    /// Whether it was signed recently by our clock.
+    ///
+    /// # Errors
+    /// `AUTH_FAILED`, with how far the clocks differ.
+    pub fn check_clock(&self, now: TimeMs) -> Result<(), Refusal> {
+        let skew = now.distance(self.signed_at);
+        if skew > HANDSHAKE_SKEW_MAX_MS {
+            return Err(Refusal::new(
+                Code::AuthFailed,
+                format!(
+                    "the clocks differ by {} s, more than the {} s a handshake allows; set the clock of one side",
+                    skew / 1000,
+                    HANDSHAKE_SKEW_MAX_MS / 1000
+                ),
+            ));
+        }
         Ok(())
     }
 
-    /// What both kinds of signature need: an id that is the key's hash, a recent time, our nonce.
-    fn check_claims(&self, nonce: &str, now: TimeMs) -> Result<(), Refusal> {
+    /// What both kinds of signature need: an id that is the key's hash, and our nonce.
+    fn check_claims(&self, nonce: &str) -> Result<(), Refusal> {
         let failed = |why: String| Err(Refusal::new(Code::AuthFailed, why));
         if self.public_key.device_id() != self.device_id {
             return failed(format!(
                 "device id {} is not the hash of the public key it came with",
                 self.device_id.short()
-            ));
-        }
-        let skew = now.distance(self.signed_at);
-        if skew > HANDSHAKE_SKEW_MAX_MS {
-            return failed(format!(
-                "the clocks differ by {} s, more than the {} s a handshake allows; set the clock of one side",
-                skew / 1000,
-                HANDSHAKE_SKEW_MAX_MS / 1000
             ));
         }
         if self.nonce != nonce {
@@ -396,7 +407,7 @@ impl Hello {
     /// # Errors
     /// `AUTH_FAILED`, with the reason.
     pub fn check_signature(&self, nonce: &str, now: TimeMs) -> Result<(), Refusal> {
-        self.check_claims(nonce, now)?;
+        self.check_claims(nonce)?;
         let text = signed_text(
             self.device_id.as_str(),
             self.signed_at,
@@ -408,7 +419,7 @@ impl Hello {
             .public_key
             .verify_strict(text.as_bytes(), &self.signature)
         {
-            true => Ok(()),
+            true => self.check_clock(now),
             false => Err(Refusal::new(
                 Code::AuthFailed,
                 "mesh peer signature verification failed",

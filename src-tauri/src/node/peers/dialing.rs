@@ -15,17 +15,32 @@ pub(super) async fn run(peer: &mut Peer, failures: u32) -> Next {
     if !peer.shared.trust.trusts(&peer.device) {
         return next(State::Refused, "this node does not trust it");
     }
-    let turn = usize::try_from(failures).unwrap_or(0) % targets.len().max(1);
-    let Some(target) = targets.get(turn) else {
+    let Some(target) = targets.get(peer.turn % targets.len().max(1)) else {
         return next(
             State::Waiting { failures },
             "it has no address; it can dial us",
         );
     };
     match dial(&peer.shared, &peer.ingress, &peer.device, target).await {
-        Ok(()) => next(State::Connected, format!("dialed {}", target.url)),
-        Err(DialError::Refused(why)) => next(State::Refused, why),
+        Ok(()) => {
+            peer.refusals = 0;
+            peer.shared.peers.proven(&peer.device, &target.url);
+            next(State::Connected, format!("dialed {}", target.url))
+        }
+        Err(DialError::Refused(why)) => {
+            peer.turn = peer.turn.wrapping_add(1);
+            peer.refusals += 1;
+            // Anybody can announce an address for a device, so one refusal says nothing of the others.
+            if peer.refusals < targets.len() {
+                tracing::info!(peer = peer.device.short(), url = %target.url, "refused; trying its next address: {why}");
+                return next(State::Dialing { failures }, why);
+            }
+            peer.refusals = 0;
+            next(State::Refused, why)
+        }
         Err(DialError::Failed(why)) => {
+            peer.turn = peer.turn.wrapping_add(1);
+            peer.refusals = 0;
             let failures = failures.saturating_add(1);
             tracing::info!(peer = peer.device.short(), url = %target.url, failures, "not connected: {why}");
             match failures < ASK_AFTER {

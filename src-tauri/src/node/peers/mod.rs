@@ -133,6 +133,8 @@ pub struct Standing {
     pub targets: Vec<Target>,
     /// What it last called itself.
     pub name: Option<String>,
+    /// The address at which it has last proven itself.
+    pub proven: Option<PeerUrl>,
 }
 
 /// Every peer and where we stand with it.
@@ -164,8 +166,8 @@ impl Peers {
         f(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A device may be reached here. Of what was seen on the LAN only the newest is kept. `false` if
-    /// there are too many peers already.
+    /// A device may be reached here. Of what was seen on the LAN only the newest is kept, and the
+    /// address at which the device has proven itself. `false` if there are too many peers already.
     pub fn add(&self, device: &DeviceId, target: Target, now: TimeMs) -> bool {
         let added = self.with(|table| {
             if !table.contains_key(device) && table.len() >= PEERS_MAX {
@@ -178,10 +180,11 @@ impl Peers {
             let seen = standing.targets.iter().filter(|t| t.source == Source::Seen);
             let full = standing.targets.len() >= PEER_TARGETS_MAX;
             if full || (target.source == Source::Seen && seen.count() >= PEER_SEEN_MAX) {
+                let proven = standing.proven.as_ref();
                 let oldest = standing
                     .targets
                     .iter()
-                    .position(|t| t.source == Source::Seen);
+                    .position(|t| t.source == Source::Seen && proven != Some(&t.url));
                 match oldest {
                     Some(oldest) => drop(standing.targets.remove(oldest)),
                     None => return Some(false),
@@ -209,6 +212,15 @@ impl Peers {
         if forgot.is_some() {
             self.changed.send_modify(|n| *n += 1);
         }
+    }
+
+    /// A device has proven itself at this address.
+    fn proven(&self, device: &DeviceId, url: &PeerUrl) {
+        self.with(|table| {
+            if let Some(standing) = table.get_mut(device) {
+                standing.proven = Some(url.clone());
+            }
+        });
     }
 
     /// What a device that is known here calls itself, so that it has a name while it is away.
@@ -267,6 +279,7 @@ fn entry<'a>(
         next_attempt_at: None,
         targets: Vec::new(),
         name: None,
+        proven: None,
     })
 }
 
@@ -279,6 +292,10 @@ struct Peer {
     targets: watch::Receiver<u64>,
     /// Links in a row that ended at once.
     flaps: u32,
+    /// Which of its addresses is tried next; it moves on with every attempt that fails.
+    turn: usize,
+    /// Addresses in a row that refused.
+    refusals: usize,
 }
 
 /// Why a rest ended.
@@ -378,6 +395,8 @@ pub async fn run(shared: Shared, ingress: Ingress) {
                     targets: shared.peers.changed.subscribe(),
                     device: standing.device,
                     flaps: 0,
+                    turn: 0,
+                    refusals: 0,
                 };
                 shared.tasks.passing("peer", supervise(peer));
             }

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use self::accept::accepted;
 pub use self::dial::{DialError, dial};
+use super::alarms::AlarmKind;
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::trust;
 use crate::adapters::transport::{Posture, Protection, SocketWriter};
@@ -100,11 +101,12 @@ async fn recognise(
             format!("peer {device} came with another public key"),
         ));
     }
-    let now = shared.now();
+    // The clock is judged last: only a device that has proven itself is reported for its clock.
+    let signed_at = hello.signed_at;
     let proven = match (&hello.proof, made) {
-        (Some(_), Some(made)) => hello.check_proof(nonce, &made, now).map(|()| true)?,
+        (Some(_), Some(made)) => hello.check_proof(nonce, &made, signed_at).map(|()| true)?,
         _ => {
-            hello.check_signature(nonce, now)?;
+            hello.check_signature(nonce, signed_at)?;
             // Builds from before the proof: TLS has proven both devices to each other.
             door.protection.posture == Posture::IdentityBound
                 && door.protection.device.as_ref() == Some(&device)
@@ -125,10 +127,45 @@ async fn recognise(
         }
         hello.features.clear();
     }
+    check_clock(shared, hello)?;
     if record.public_key.is_none() || (proven && record.generation != Some(Generation::Clawmesh)) {
         learn(shared, hello, proven).await?;
     }
     Ok(())
+}
+
+/// Ends the alarms about the clocks of devices that are trusted no longer.
+pub fn forget_clocks(shared: &Shared) {
+    for alarm in shared.alarms.list() {
+        let gone = |d: DeviceId| !shared.trust.trusts(&d);
+        if alarm.kind == AlarmKind::PeerClock && alarm.subject.parse().is_ok_and(gone) {
+            shared.alarms.clear(alarm.kind, &alarm.subject);
+        }
+    }
+}
+
+/// Refuses a device whose clock and ours differ too much, and keeps an alarm standing until the
+/// device comes with a clock that agrees.
+fn check_clock(shared: &Shared, hello: &Hello) -> Result<(), Refusal> {
+    let (now, device) = (shared.now(), hello.device_id.as_str());
+    let Err(refusal) = hello.check_clock(now) else {
+        shared.alarms.clear(AlarmKind::PeerClock, device);
+        return Ok(());
+    };
+    let (way, apart) = match hello.signed_at > now {
+        true => ("ahead of", hello.signed_at.since(now)),
+        false => ("behind", now.since(hello.signed_at)),
+    };
+    let message = format!(
+        "the clock of device {} is {} s {way} ours, so it is not connected",
+        hello.device_id.short(),
+        apart / 1000
+    );
+    let advice = "set the clock of whichever machine is wrong; the link comes back by itself";
+    shared
+        .alarms
+        .raise(AlarmKind::PeerClock, device, &message, advice, now);
+    Err(refusal)
 }
 
 /// Writes down what a device has proven: its key, and that it is of our own kind.

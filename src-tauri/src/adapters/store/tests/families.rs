@@ -535,3 +535,36 @@ fn a_device_that_was_trusted_as_field_keeps_its_actuators_and_no_other_gets_any(
         assert_eq!(now, wanted, "{name}");
     }
 }
+
+#[test]
+fn only_a_verified_signature_makes_a_device_of_an_old_record_one_of_our_own_kind() {
+    let conn = rusqlite::Connection::open_in_memory().unwrap();
+    conn.execute_batch(
+        "CREATE TABLE trust (device_id TEXT PRIMARY KEY, json TEXT NOT NULL);
+         CREATE TABLE devices (id INTEGER PRIMARY KEY, device_id TEXT NOT NULL UNIQUE);
+         CREATE TABLE frames (origin INTEGER NOT NULL, signature INTEGER NOT NULL);
+         INSERT INTO trust VALUES ('signs', '{}'), ('first hand', '{}'), ('silent', '{}'),
+             ('said gen1', '{\"generation\": \"gen1\"}');
+         INSERT INTO devices VALUES (1, 'signs'), (2, 'first hand'), (3, 'said gen1'), (4, 'stranger');
+         INSERT INTO frames VALUES (1, 0), (1, 1), (2, 1), (2, 2), (3, 0), (4, 0);",
+    )
+    .unwrap();
+    conn.execute_batch(include_str!("../migrations/0008.sql"))
+        .unwrap();
+    let wanted = [
+        ("signs", Some("clawmesh")),
+        ("first hand", None),
+        ("silent", None),
+        ("said gen1", Some("gen1")),
+    ];
+    for (name, generation) in wanted {
+        let found: Option<String> = conn
+            .query_row(
+                "SELECT json_extract(json, '$.generation') FROM trust WHERE device_id = ?1",
+                [name],
+                |r| r.get(0),
+            )
+            .unwrap();
+        assert_eq!(found.as_deref(), generation, "{name}");
+    }
+}
