@@ -197,6 +197,7 @@ impl Opened {
             started_at: now,
             events: EventLog::default(),
             alarms: super::alarms::Alarms::default(),
+            budgets: super::budgets::Budgets::default(),
             metrics: Metrics::default(),
             sites: super::twin::SiteBook::default(),
             links: Links::default(),

@@ -253,6 +253,9 @@ impl Door {
             link.close(CLOSE_UNTRUSTED, "no longer trusted");
         }
         records::look_again(s).await;
+        if untrusted {
+            proposals::drop_of(s, &record.device_id).await;
+        }
         let message = format!("Trust in {}: {kind}", record.label());
         let data = json!({"deviceId": record.device_id, "grants": record.grants});
         s.events.record(s, kind, "info", &message, data).await;
