@@ -12,6 +12,7 @@ mod audit_export;
 mod bad_frames;
 mod bad_input;
 mod bad_peers;
+mod budgets;
 mod claims;
 mod cli;
 mod converge;

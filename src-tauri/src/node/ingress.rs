@@ -209,8 +209,20 @@ async fn keep(shared: &Shared, judged: Judged) {
     let inserted = store_until_stored(shared, &admitted).await;
     continuity::heard_back(shared, &admitted, &inserted).await;
     for ((one, peer), admitted) in inserted.iter().zip(judged.from).zip(admitted.iter()) {
+        let frame = &admitted.frame().frame_id;
+        if let Inserted::OverBudget { device, share } = one {
+            shared
+                .over_budget(device, *share, &share.refusal(device))
+                .await;
+        }
+        if let Inserted::Behind = one {
+            let why = format!("frame {} is older than what this node keeps", frame.short());
+            let refusal = Refusal::new(Code::FrameBehind, why);
+            shared
+                .refused("frame.dropped", peer.as_str(), &refusal)
+                .await;
+        }
         if let Inserted::Conflict { .. } = one {
-            let frame = &admitted.frame().frame_id;
             let refusal = Refusal::new(
                 Code::FrameConflict,
                 format!(

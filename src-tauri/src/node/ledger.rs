@@ -1,5 +1,6 @@
 //! The ledger: admitted frames into the store, in batches, and the facts they carry.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -7,9 +8,10 @@ use serde_json::Value;
 use super::shared::Shared;
 use crate::adapters::store::facts::NewFact;
 use crate::adapters::store::frames::{Inserted, NewFrame};
-use crate::adapters::store::{Class, StoreError, facts, frames};
+use crate::adapters::store::{Class, StoreError, facts, frames, usage};
+use crate::domain::admission::budget::Share;
 use crate::domain::admission::{Admitted, admit_own};
-use crate::domain::base::{FrameId, Refusal, TimeMs};
+use crate::domain::base::{DeviceId, FrameId, Refusal, TimeMs};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
 use crate::domain::wire::verify::sign_frame;
@@ -30,30 +32,46 @@ pub async fn append(
     let now = shared.now();
     let steady = shared.moment().steady;
     let horizon = shared.held.horizon();
+    let full: BTreeSet<DeviceId> = batch
+        .iter()
+        .filter_map(Admitted::charged)
+        .filter(|device| shared.budgets.frames_used_up(device, now))
+        .cloned()
+        .collect();
     for admitted in batch.iter() {
         if let Some(hlc) = admitted.frame().hlc {
             shared.stamper.observe(hlc, now);
         }
     }
-    let inserted = shared
+    let (inserted, bytes) = shared
         .store
         .write(class, "frames", move |conn| {
-            batch
-                .iter()
-                .map(|a| match is_behind(a, horizon) {
-                    true => Ok(Inserted::Behind),
-                    false => insert_at(conn, a, steady),
-                })
-                .collect::<Result<Vec<_>, _>>()
+            let (mut inserted, mut bytes) = (Vec::with_capacity(batch.len()), BTreeMap::new());
+            for admitted in batch.iter() {
+                inserted.push(match admitted.charged() {
+                    _ if is_behind(admitted, horizon, now) => Inserted::Behind,
+                    Some(device) if full.contains(device) => Inserted::OverBudget {
+                        device: device.clone(),
+                        share: Share::FrameBytes,
+                    },
+                    _ => insert_at(conn, admitted, steady, &mut bytes)?,
+                });
+            }
+            Ok((inserted, bytes))
         })
         .await?;
+    for (device, bytes) in bytes {
+        shared.budgets.charge_frames(&device, bytes, now);
+    }
     stored(shared, &inserted);
     Ok(inserted)
 }
 
 /// Whether a frame of another node is older than what this node keeps.
-fn is_behind(admitted: &Admitted, horizon: TimeMs) -> bool {
-    admitted.link_peer().is_some() && admitted.frame().timestamp <= horizon && horizon > TimeMs(0)
+fn is_behind(admitted: &Admitted, horizon: TimeMs, now: TimeMs) -> bool {
+    // A horizon that was written down while this node's clock was ahead hides nothing.
+    let believed = horizon > TimeMs(0) && horizon <= now;
+    admitted.link_peer().is_some() && believed && admitted.frame().timestamp <= horizon
 }
 
 /// Counts what was inserted and wakes gossip and planner.
@@ -67,6 +85,8 @@ pub fn stored(shared: &Shared, inserted: &[Inserted]) {
             }
             Inserted::Duplicate | Inserted::Proven(_) => &shared.metrics.frames_duplicate,
             Inserted::Behind => &shared.metrics.frames_behind,
+            // Counted by its code where it is told.
+            Inserted::OverBudget { .. } => continue,
             Inserted::Conflict { .. } => &shared.metrics.frames_conflict,
         };
         counter.inc();
@@ -83,16 +103,31 @@ pub fn stored(shared: &Shared, inserted: &[Inserted]) {
 /// # Errors
 /// Whatever the store says.
 pub fn insert(conn: &rusqlite::Connection, admitted: &Admitted) -> Result<Inserted, StoreError> {
-    insert_at(conn, admitted, admitted.received_at())
+    insert_at(conn, admitted, admitted.received_at(), &mut BTreeMap::new())
 }
 
-/// As [`insert`], with the steady time from which the age of its reading counts.
+/// As [`insert`], with the steady time from which the age of its reading counts; adds the bytes of
+/// what was stored to those of the device whose share it uses.
 fn insert_at(
     conn: &rusqlite::Connection,
     admitted: &Admitted,
     steady: TimeMs,
+    bytes: &mut BTreeMap<DeviceId, u64>,
 ) -> Result<Inserted, StoreError> {
     let frame = admitted.frame();
+    let reading = match frame.kind {
+        FrameKind::Observation => fact(admitted, steady),
+        _ => None,
+    };
+    if let (Some(reading), Some(device)) = (&reading, admitted.charged())
+        && !facts::stands(conn, reading)?
+        && usage::used(conn, device, Share::Facts)? >= Share::Facts.most()
+    {
+        return Ok(Inserted::OverBudget {
+            device: device.clone(),
+            share: Share::Facts,
+        });
+    }
     let new = NewFrame {
         content: admitted.content(),
         origin: frame.origin.clone(),
@@ -113,17 +148,30 @@ fn insert_at(
         json: frame.to_stored_text(),
     };
     let inserted = frames::insert(conn, &new)?;
-    if let (Inserted::Stored(seq) | Inserted::Proven(seq), FrameKind::Observation) =
-        (&inserted, frame.kind)
-        && let Some(fact) = fact(admitted, *seq, steady)
-    {
-        facts::upsert(conn, &fact, admitted.received_at())?;
+    if let (Inserted::Stored(_), Some(device)) = (&inserted, admitted.charged()) {
+        let more = u64::try_from(new.json.len()).unwrap_or(u64::MAX);
+        let sum = bytes.entry(device.clone()).or_default();
+        *sum = sum.saturating_add(more);
+    }
+    if let (Inserted::Stored(seq) | Inserted::Proven(seq), Some(reading)) = (&inserted, reading) {
+        let reading = NewFact {
+            frame_seq: *seq,
+            ..reading
+        };
+        let (charged, now) = (
+            admitted.charged().unwrap_or(&reading.origin),
+            admitted.received_at(),
+        );
+        match admitted.ahead() {
+            true => facts::upsert_ahead(conn, &reading, charged, now)?,
+            false => facts::upsert_for(conn, &reading, charged, now)?,
+        };
     }
     Ok(inserted)
 }
 
-/// The fact an observation carries: a metric with a value.
-fn fact(admitted: &Admitted, seq: u64, steady: TimeMs) -> Option<NewFact> {
+/// The fact an observation carries: a metric with a value. Its place in the log is not known yet.
+fn fact(admitted: &Admitted, steady: TimeMs) -> Option<NewFact> {
     let frame = admitted.frame();
     let data = frame.data();
     let short = |name: &str| {
@@ -145,7 +193,7 @@ fn fact(admitted: &Admitted, seq: u64, steady: TimeMs) -> Option<NewFact> {
         value,
         text,
         unit: short("unit"),
-        frame_seq: seq,
+        frame_seq: 0,
         frame_id: frame.frame_id.clone(),
         content: admitted.content(),
         claimed: frame.claimed,

@@ -5,6 +5,7 @@
 
 pub mod alarms;
 pub mod boot;
+mod budgets;
 pub mod config;
 pub mod continuity;
 pub mod discovery;
@@ -374,6 +375,7 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
             _ = tick.tick() => {}
         }
         shared.events.tell_counted(&shared).await;
+        budgets::look(&shared).await;
         let numbers = doorway.numbers();
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         shared.metrics.sockets_unauthenticated.set(gauge(

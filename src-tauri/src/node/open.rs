@@ -284,6 +284,7 @@ async fn assemble(
         started_at: now,
         events: EventLog::default(),
         alarms,
+        budgets: super::budgets::Budgets::default(),
         metrics: Metrics::default(),
         sites: super::twin::SiteBook::default(),
         links: Links::default(),

@@ -14,13 +14,14 @@ use super::links::LinkHandle;
 use super::proposals;
 use super::shared::{DURABLE, Shared, internal, store_refusal};
 use crate::adapters::store::operators::SignedRevocation;
-use crate::adapters::store::{StoreError, issuers, operators, records, trust};
+use crate::adapters::store::{StoreError, issuers, operators, records, trust, usage};
+use crate::domain::admission::budget::Share;
 use crate::domain::admission::{Grant, Grants, TrustRecord};
 use crate::domain::base::limits::{
-    CONFIRM_EVERY_MS, FRAME_FUTURE_MAX_MS, RECORDS_MAX, RECORDS_MESSAGES_PER_MINUTE,
-    RECORDS_PER_MESSAGE_MAX, RECORDS_UNKNOWN_MAX,
+    CONFIRM_EVERY_MS, FRAME_FUTURE_MAX_MS, RECORD_MAX_BYTES, RECORDS_MESSAGES_PER_MINUTE,
+    RECORDS_PER_MESSAGE_MAX,
 };
-use crate::domain::base::{Code, Digest, MeshId, Refusal, TimeMs};
+use crate::domain::base::{Code, DeviceId, Digest, MeshId, Refusal, TimeMs};
 use crate::domain::gate::SignedOperator;
 use crate::domain::gate::records::{Carried, Confirmation, DeviceRevocation, Proven, Record};
 use crate::domain::wire::Message;
@@ -152,7 +153,7 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<
             }
         }
     }
-    let new = store(shared, good).await?;
+    let new = store(shared, good, Some(&link.info.device)).await?;
     if !new.is_empty() {
         spread(shared, new, Some(link)).await;
     }
@@ -161,6 +162,11 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<
 
 /// Reads and proves one record.
 fn proven(value: Value, mesh: &MeshId, now: TimeMs) -> Result<Proven, Refusal> {
+    let bytes = serde_json::to_vec(&value).map_or(usize::MAX, |v| v.len());
+    if bytes > RECORD_MAX_BYTES {
+        let why = format!("a record has at most {RECORD_MAX_BYTES} bytes");
+        return Err(Refusal::new(Code::TooLarge, why));
+    }
     let carried: Carried = serde_json::from_value(value)
         .map_err(|e| Refusal::new(Code::InvalidParams, format!("a record: {e}")))?;
     let issuer = carried.record.issuer().clone();
@@ -199,16 +205,41 @@ fn believed(shared: &Shared, conn: &Connection, record: &Record) -> Result<bool,
     Ok(!enrols || issuers::get(conn, issuer)?.is_some())
 }
 
-/// Stores what is new, in one transaction with its effects; returns it.
-async fn store(shared: &Shared, list: Vec<Proven>) -> Result<Vec<Proven>, Refusal> {
+/// Whose share a new record uses, and which; `None` for what always has room: what this node says
+/// itself, and what a believed issuer says about devices and operators that are known here.
+fn paid_by(
+    shared: &Shared,
+    conn: &Connection,
+    record: &Record,
+    acts: bool,
+    via: Option<&DeviceId>,
+) -> Result<Option<(DeviceId, Share)>, StoreError> {
+    let issuer = record.issuer();
+    if issuer == shared.own_id() || acts && records::is_about_known(conn, record)? {
+        return Ok(None);
+    }
+    if acts {
+        return Ok(Some((issuer.clone(), Share::Issued)));
+    }
+    // Issuers can be invented at will; the device that brings what they say cannot.
+    let known = trust::get(conn, issuer)?.is_some_and(|r| r.is_live());
+    let payer = if known { Some(issuer) } else { via };
+    Ok(payer.map(|device| (device.clone(), Share::Records)))
+}
+
+/// Stores what is new, in one transaction with its effects; returns it. `via` is the device that
+/// brought it.
+async fn store(
+    shared: &Shared,
+    list: Vec<Proven>,
+    via: Option<&DeviceId>,
+) -> Result<Vec<Proven>, Refusal> {
     if list.is_empty() {
         return Ok(list);
     }
-    let inner = shared.clone();
+    let (inner, via) = (shared.clone(), via.cloned());
     let write = move |conn: &Connection| {
-        let (mut new, mut acted) = (Vec::new(), Vec::new());
-        let mut full = None;
-        let (mut all, mut unknown) = records::counts(conn)?;
+        let (mut new, mut acted, mut over) = (Vec::new(), Vec::new(), Vec::new());
         for proven in list {
             let record = proven.record();
             let old = records::get(conn, &record.id())?;
@@ -216,35 +247,34 @@ async fn store(shared: &Shared, list: Vec<Proven>) -> Result<Vec<Proven>, Refusa
                 continue;
             }
             let acts = believed(&inner, conn, record)?;
-            if old.is_none() {
-                if all >= RECORDS_MAX || !acts && unknown >= RECORDS_UNKNOWN_MAX {
-                    full = Some((all, unknown));
-                    continue;
-                }
-                all += 1;
-                unknown += u64::from(!acts);
+            let paid = match old {
+                None => paid_by(&inner, conn, record, acts, via.as_ref())?,
+                Some(_) => None,
+            };
+            if let Some((device, share)) = &paid
+                && let Err(refusal) = share.admit(device, usage::used(conn, device, *share)?, 1)
+            {
+                over.push((device.clone(), *share, refusal));
+                continue;
             }
             let acts = acts && apply(&inner, conn, &proven)?;
-            records::put(conn, &proven, acts, inner.now())?;
+            let payer = paid.as_ref().map(|(device, _)| device);
+            records::put_via(conn, &proven, acts, payer, inner.now())?;
             if acts {
                 acted.push(proven.clone());
             }
             new.push(proven);
         }
-        Ok((new, acted, full))
+        Ok((new, acted, over))
     };
     let stored = shared.store.write(DURABLE, "records", write).await;
-    let (new, acted, full) = stored.map_err(|e| store_refusal(&e))?;
+    let (new, acted, over) = stored.map_err(|e| store_refusal(&e))?;
     if !acted.is_empty() {
         took_effect(shared, &acted).await?;
     }
     say_waiting(shared, &new).await;
-    if let Some((all, unknown)) = full {
-        let why = format!(
-            "{all} records are kept, {unknown} of them of issuers unknown here; no more are taken"
-        );
-        let refusal = Refusal::new(Code::RateExceeded, why);
-        shared.refused("record.refused", "records", &refusal).await;
+    for (device, share, refusal) in over {
+        shared.over_budget(&device, share, &refusal).await;
     }
     Ok(new)
 }
@@ -371,6 +401,7 @@ async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
     for record in new.iter().map(Proven::record) {
         if let Record::DeviceRevocation { revocation, .. } = record
             && !shared.trust.trusts(&revocation.device_id)
+            && revocation.device_id != *shared.own_id()
         {
             proposals::drop_of(shared, &revocation.device_id).await;
         }
@@ -523,7 +554,7 @@ async fn confirm_once(shared: &Shared) -> Result<(), Refusal> {
     };
     let record = Record::confirm(confirmation, &shared.key);
     let own = Proven::own(record, &shared.key).into_iter().collect();
-    let new = store(shared, own).await?;
+    let new = store(shared, own, None).await?;
     spread(shared, new, None).await;
     Ok(())
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 
 use super::alarms::Alarms;
+use super::budgets::Budgets;
 use super::config::Config;
 use super::continuity::Continuity;
 use super::discovery::Nearby;
@@ -67,6 +68,8 @@ pub struct Inner {
     pub events: EventLog,
     /// What is wrong with it now.
     pub alarms: Arc<Alarms>,
+    /// What other devices have used of their shares.
+    pub(super) budgets: Budgets,
     /// What it counts.
     pub metrics: Metrics,
     /// Whom it trusts.

@@ -3,9 +3,7 @@
 
 use serde_json::json;
 
-use super::dto::{
-    DraftRequest, DraftView, GrantChange, PolicyState, TrustAdd, TrustRecordView,
-};
+use super::dto::{DraftRequest, DraftView, GrantChange, PolicyState, TrustAdd, TrustRecordView};
 use super::{Answer, Door, registry};
 use crate::adapters::paths::StateDir;
 use crate::domain::admission::TrustRecord;
@@ -228,6 +226,9 @@ impl Door {
             link.close(CLOSE_UNTRUSTED, "no longer trusted");
         }
         records::look_again(s).await;
+        if untrusted {
+            proposals::drop_of(s, &record.device_id).await;
+        }
         let message = format!("Trust in {}: {kind}", record.label());
         let data = json!({"deviceId": record.device_id, "grants": record.grants});
         s.events.record(s, kind, "info", &message, data).await;

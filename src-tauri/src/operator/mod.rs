@@ -96,7 +96,7 @@ pub fn http_status(code: Code) -> u16 {
         | Code::ActuatorUnsafe => 409,
         Code::TooLarge | Code::DataTooLarge => 413,
         Code::Estop => 423,
-        Code::RateExceeded => 429,
+        Code::RateExceeded | Code::OverBudget => 429,
         Code::InternalError | Code::StorageFailed => 500,
         Code::ExecutorUnreachable => 502,
         Code::Busy | Code::ClockUntrusted | Code::StateInDoubt => 503,

@@ -12,7 +12,7 @@ use super::registry::{self, Desk, KeyOf, grant_names, trust_view};
 use super::views::{audit_view, draft_view, event_view, fact_view, frame_view, rule_view};
 use super::{Answer, Door};
 use crate::adapters::store::events::EventRow;
-use crate::adapters::store::facts::FactRow;
+use crate::adapters::store::facts::FactFilter;
 use crate::adapters::store::frames::FrameFilter;
 use crate::adapters::store::{StoreError, audit, drafts, events, facts, frames, proposals};
 use crate::domain::base::limits::{FACTS_SHOWN_MAX, QUERY_DEFAULT, QUERY_MAX};
@@ -249,24 +249,19 @@ impl Door {
     /// # Errors
     /// `INVALID_PARAMS` for an origin that is no device id.
     pub async fn facts(&self, query: FactQuery) -> Answer<Vec<FactView>> {
-        let origin = query.origin.as_deref().map(device).transpose()?;
+        let filter = FactFilter {
+            origin: query.origin.as_deref().map(device).transpose()?,
+            metric: query.metric,
+            zone: query.zone,
+        };
+        let own = self.shared.own_id().clone();
         let rows = self
-            .read("facts", |c| facts::all(c, FACTS_SHOWN_MAX))
+            .read("facts", move |c| {
+                facts::all(c, &filter, &own, FACTS_SHOWN_MAX)
+            })
             .await?;
         let (names, at) = (self.names(), self.shared.moment());
-        let wanted = |f: &FactRow| {
-            query.metric.as_ref().is_none_or(|m| *m == f.metric)
-                && query
-                    .zone
-                    .as_ref()
-                    .is_none_or(|z| f.zone.as_ref() == Some(z))
-                && origin.as_ref().is_none_or(|o| *o == f.origin)
-        };
-        Ok(rows
-            .into_iter()
-            .filter(wanted)
-            .map(|f| fact_view(f, &names, at))
-            .collect())
+        Ok(rows.into_iter().map(|f| fact_view(f, &names, at)).collect())
     }
 
     pub(super) fn names(&self) -> BTreeMap<DeviceId, String> {
@@ -400,7 +395,10 @@ impl Door {
         let action =
             Action::new(target, &asked.operation, asked.params).map_err(|e| bad(e.to_string()))?;
         let at = self.shared.moment();
-        let facts = self.read("facts", move |c| facts::numeric(c, at)).await?;
+        let metrics = self.shared.policy.current().metrics();
+        let facts = self
+            .read("facts", move |c| facts::numeric_of(c, &metrics, at))
+            .await?;
         let taint: BTreeSet<Taint> = (asked.requester == Requester::Llm)
             .then_some(Taint::Llm)
             .into_iter()

@@ -42,6 +42,16 @@ fn read(found: &Row<'_>) -> rusqlite::Result<SignedDecision> {
     })
 }
 
+/// Takes away what stands about a proposal.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn forget(conn: &Connection, proposal: &ProposalId) -> Result<(), StoreError> {
+    conn.prepare_cached("DELETE FROM approvals WHERE proposal_id = ?1")?
+        .execute([proposal.as_str()])?;
+    Ok(())
+}
+
 /// The decisions about a proposal, in the order they came.
 ///
 /// # Errors

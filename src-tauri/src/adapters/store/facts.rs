@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, Row, params};
 
 use super::{StoreError, row};
-use crate::domain::base::limits::FRAME_FUTURE_MAX_MS;
+use crate::domain::base::limits::{AHEAD_BEHIND_MS, FRAME_FUTURE_MAX_MS};
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Taint, Tier, TimeMs};
 use crate::domain::world::{Fact, Moment, SignatureState};
 
@@ -94,26 +94,82 @@ fn lead(new: &NewFact) -> Hlc {
 }
 
 /// Takes a reading if it is newer than the one that stands; whether it was taken. Of any set of
-/// readings the same one stands in the end, whatever the order they came in. `now` is the wall clock's
+/// readings the same one stands in the end, whatever the order they came in: the newest of those that
+/// are best proven, so that nobody speaks for a device that signs. `now` is the wall clock's
 /// time: a standing reading from further ahead than clocks may differ gives way to any that is not.
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn upsert(conn: &Connection, new: &NewFact, now: TimeMs) -> Result<bool, StoreError> {
+    upsert_charged(conn, new, &new.origin, lead(new), now)
+}
+
+/// As [`upsert`], of a reading that claimed to be from so far ahead that it is not believed: it never
+/// takes the place of one that is.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn upsert_ahead(
+    conn: &Connection,
+    new: &NewFact,
+    charged: &DeviceId,
+    now: TimeMs,
+) -> Result<bool, StoreError> {
+    let behind = TimeMs(new.time.0.saturating_sub(AHEAD_BEHIND_MS));
+    upsert_charged(conn, new, charged, Hlc::new(behind, 0), now)
+}
+
+/// As [`upsert`], of a reading that uses the share of `charged`.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn upsert_for(
+    conn: &Connection,
+    new: &NewFact,
+    charged: &DeviceId,
+    now: TimeMs,
+) -> Result<bool, StoreError> {
+    upsert_charged(conn, new, charged, lead(new), now)
+}
+
+/// Whether a reading of this metric, zone and origin stands.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn stands(conn: &Connection, new: &NewFact) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM facts WHERE metric = ?1 AND zone = ?2 AND origin = ?3)";
+    let key = (
+        new.metric.as_str(),
+        new.zone.as_deref().unwrap_or(""),
+        new.origin.as_str(),
+    );
+    let mut query = conn.prepare_cached(sql)?;
+    Ok(query.query_row(key, |r| r.get(0))?)
+}
+
+fn upsert_charged(
+    conn: &Connection,
+    new: &NewFact,
+    charged: &DeviceId,
+    lead: Hlc,
+    now: TimeMs,
+) -> Result<bool, StoreError> {
     let changed = conn
         .prepare_cached(
             "INSERT INTO facts (origin, metric, zone, value, text, unit, frame_seq, frame_id, content, claimed,
-                effective, signature, tainted, time, hlc, received_at, lead)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+                effective, signature, tainted, time, hlc, received_at, lead, charged)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?19)
              ON CONFLICT (metric, zone, origin) DO UPDATE SET
                 value = excluded.value, text = excluded.text, unit = excluded.unit, frame_seq = excluded.frame_seq,
                 frame_id = excluded.frame_id, content = excluded.content, claimed = excluded.claimed,
                 effective = excluded.effective, signature = excluded.signature, tainted = excluded.tainted,
-                time = excluded.time, hlc = excluded.hlc, received_at = excluded.received_at, lead = excluded.lead
-             WHERE ((excluded.lead, excluded.content) > (facts.lead, facts.content)
-                    AND (excluded.lead <= ?18 OR facts.lead > ?18))
-                OR (facts.lead > ?18 AND excluded.lead <= ?18)
-                OR (excluded.content = facts.content AND excluded.signature < facts.signature)",
+                time = excluded.time, hlc = excluded.hlc, received_at = excluded.received_at, lead = excluded.lead,
+                charged = excluded.charged
+             WHERE excluded.signature < facts.signature
+                OR (excluded.signature = facts.signature AND (
+                    ((excluded.lead, excluded.content) > (facts.lead, facts.content)
+                     AND (excluded.lead <= ?18 OR facts.lead > ?18))
+                    OR (facts.lead > ?18 AND excluded.lead <= ?18)))",
         )?
         .execute(params![
             new.origin.as_str(),
@@ -132,9 +188,10 @@ pub fn upsert(conn: &Connection, new: &NewFact, now: TimeMs) -> Result<bool, Sto
             new.time.to_i64(),
             new.hlc.map(Hlc::to_i64),
             new.received_at.to_i64(),
-            lead(new).to_i64(),
+            lead.to_i64(),
             // A reading that was taken while this node's clock was ahead must not stand until that time comes.
             Hlc::new(now.plus(FRAME_FUTURE_MAX_MS), u16::MAX).to_i64(),
+            charged.as_str(),
         ])?;
     Ok(changed > 0)
 }
@@ -180,18 +237,44 @@ pub fn latest(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Up to `limit` readings, by metric, zone and origin.
+/// Which readings a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct FactFilter {
+    /// Only of this metric.
+    pub metric: Option<String>,
+    /// Only in this zone.
+    pub zone: Option<String>,
+    /// Only from this device.
+    pub origin: Option<DeviceId>,
+}
+
+/// Up to `limit` readings, those of `own` first, then by metric, zone and origin.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn all(conn: &Connection, limit: usize) -> Result<Vec<FactRow>, StoreError> {
-    let mut query =
-        conn.prepare_cached(&format!("{SELECT} ORDER BY metric, zone, origin LIMIT ?1"))?;
-    let rows = query.query_map([row::limit(limit)], read)?;
+pub fn all(
+    conn: &Connection,
+    filter: &FactFilter,
+    own: &DeviceId,
+    limit: usize,
+) -> Result<Vec<FactRow>, StoreError> {
+    let mut query = conn.prepare_cached(&format!(
+        "{SELECT} WHERE (?1 IS NULL OR metric = ?1) AND (?2 IS NULL OR zone = ?2) AND (?3 IS NULL OR origin = ?3)
+         ORDER BY origin <> ?4, metric, zone, origin LIMIT ?5"
+    ))?;
+    let origin = filter.origin.as_ref().map(DeviceId::as_str);
+    let wanted = params![
+        filter.metric,
+        filter.zone,
+        origin,
+        own.as_str(),
+        row::limit(limit)
+    ];
+    let rows = query.query_map(wanted, read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Every numeric reading, as policy and planner see it at a moment.
+/// Every numeric reading, as the planner sees it at a moment.
 ///
 /// # Errors
 /// Whatever SQLite says.
@@ -211,6 +294,24 @@ pub fn numeric(conn: &Connection, at: Moment) -> Result<Vec<Fact>, StoreError> {
 pub fn drop_after(conn: &Connection, time: TimeMs) -> Result<usize, StoreError> {
     let mut delete = conn.prepare_cached("DELETE FROM facts WHERE time > ?1")?;
     Ok(delete.execute([time.to_i64()])?)
+}
+
+/// The numeric readings of some metrics, as policy sees them at a moment: what a decision costs does
+/// not grow with what others have made this node keep.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn numeric_of(
+    conn: &Connection,
+    metrics: &BTreeSet<String>,
+    at: Moment,
+) -> Result<Vec<Fact>, StoreError> {
+    let mut found = Vec::new();
+    for metric in metrics {
+        let rows = latest(conn, metric, None)?;
+        found.extend(rows.into_iter().filter_map(|f| f.to_fact(at)));
+    }
+    Ok(found)
 }
 
 /// How many readings stand.

@@ -3,8 +3,9 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use super::{StoreError, kv, row};
+use crate::domain::admission::budget::Share;
 use crate::domain::base::limits::{
-    FRAME_CONFLICTS_MAX, FRAME_CONFLICTS_PER_ID_MAX, FRAMES_PRUNED_MAX, QUERY_DEFAULT,
+    BUDGET_CONFLICTS, FRAME_CONFLICTS_PER_ID_MAX, FRAMES_PRUNED_MAX, QUERY_DEFAULT,
 };
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Tier, TimeMs};
 use crate::domain::sync::FrameKey;
@@ -89,6 +90,13 @@ pub enum Inserted {
     Duplicate,
     /// It is older than what this node keeps; nothing was stored.
     Behind,
+    /// A device has used up its share; nothing was stored.
+    OverBudget {
+        /// Whose share.
+        device: DeviceId,
+        /// Of what.
+        share: Share,
+    },
     /// The same frame was there without its origin's signature; now it has it.
     Proven(u64),
     /// Another frame has its id; this one is kept apart, within limits.
@@ -178,9 +186,9 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
         if other || found.get::<_, i64>(2)? != origin {
             continue;
         }
-        // What its origin signed is never kept out by what somebody only said it said.
-        let proven = new.signature == SignatureState::Verified
-            && row::signature(found, 4)? != SignatureState::Verified;
+        // What is better proven is never kept out by what somebody only said.
+        let proven =
+            row::signature_number(new.signature) < row::signature_number(row::signature(found, 4)?);
         if row::digest(found, 3)? == new.content {
             if !proven {
                 return Ok(Inserted::Duplicate);
@@ -246,12 +254,12 @@ fn prove(conn: &Connection, seq: u64, new: &NewFrame) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Keeps a conflicting frame, once, unless there are too many already: the first ones stay.
+/// Keeps a conflicting frame, once, unless its sender has brought too many already: the first ones stay.
 fn keep_apart(conn: &Connection, key: i64, new: &NewFrame, with: u64) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO frame_conflicts (frame_key, frame_id, origin, content, with_seq, link_peer, received_at, json)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-         WHERE (SELECT coalesce(max(id), 0) FROM frame_conflicts) < ?9
+         WHERE (SELECT count(*) FROM frame_conflicts WHERE link_peer IS ?6) < ?9
            AND (SELECT count(*) FROM frame_conflicts WHERE frame_key = ?1 AND frame_id = ?2) < ?10
            AND NOT EXISTS (SELECT 1 FROM frame_conflicts
                            WHERE frame_key = ?1 AND frame_id = ?2 AND origin = ?3 AND content = ?4)",
@@ -265,7 +273,7 @@ fn keep_apart(conn: &Connection, key: i64, new: &NewFrame, with: u64) -> Result<
         new.link_peer.as_ref().map(DeviceId::as_str),
         new.received_at.to_i64(),
         new.json,
-        row::number(FRAME_CONFLICTS_MAX),
+        row::number(BUDGET_CONFLICTS),
         row::number(FRAME_CONFLICTS_PER_ID_MAX),
     ])?;
     Ok(())
@@ -276,8 +284,7 @@ fn keep_apart(conn: &Connection, key: i64, new: &NewFrame, with: u64) -> Result<
 /// # Errors
 /// Whatever SQLite says.
 pub fn conflict_count(conn: &Connection) -> Result<u64, StoreError> {
-    // Rows are never removed here, so the highest number is the count.
-    let sql = "SELECT coalesce(max(id), 0) FROM frame_conflicts";
+    let sql = "SELECT count(*) FROM frame_conflicts";
     Ok(conn
         .prepare_cached(sql)?
         .query_row([], |r| row::count(r, 0))?)
@@ -502,7 +509,8 @@ fn prune_oldest(conn: &Connection, surplus: u64) -> Result<u64, StoreError> {
     let oldest: u64 = conn.query_row("SELECT min(seq) FROM frames", [], |r| row::count(r, 0))?;
     let upto = oldest + surplus - 1;
     let newest: i64 = conn.query_row(
-        "SELECT max(+time) FROM frames WHERE seq <= ?1",
+        // By our own clock: a frame from ahead takes no frame of others with it.
+        "SELECT max(min(time, received_at)) FROM frames WHERE seq <= ?1",
         [row::number(upto)],
         |r| r.get(0),
     )?;

@@ -27,6 +27,7 @@ mod row;
 pub mod runs;
 pub mod series;
 pub mod trust;
+pub mod usage;
 mod vitals;
 mod writer;
 

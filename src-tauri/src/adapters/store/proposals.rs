@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use super::{StoreError, row};
-use crate::domain::base::limits::QUERY_MAX;
+use crate::domain::base::limits::{LIST_PAGE_BYTES, QUERY_MAX};
 use crate::domain::base::{DeviceId, Digest, DraftId, FrameId, ProposalId, TimeMs};
 use crate::domain::policy::Level;
 use crate::domain::proposal::{Outcome, Status};
@@ -201,6 +201,31 @@ pub fn upsert_mirror(
     Ok(write(conn, &mirror, news, revision, outcome.as_deref(), reason)? > 0)
 }
 
+/// Removes the oldest mirror of an executor that has ended; `false` if there is none.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn drop_ended_mirror(conn: &Connection, executor: &DeviceId) -> Result<bool, StoreError> {
+    let sql = format!(
+        "SELECT id FROM proposals WHERE executor = ?1 AND own = 0 AND NOT ({OPEN})
+         ORDER BY updated_at, id LIMIT 1"
+    );
+    let oldest: Option<String> = conn
+        .prepare_cached(&sql)?
+        .query_row([executor.as_str()], |r| r.get(0))
+        .optional()?;
+    let Some(id) = oldest else {
+        return Ok(false);
+    };
+    for sql in [
+        "DELETE FROM approvals WHERE proposal_id = ?1",
+        "DELETE FROM proposals WHERE id = ?1",
+    ] {
+        conn.prepare_cached(sql)?.execute([&id])?;
+    }
+    Ok(true)
+}
+
 /// The proposal with this id.
 ///
 /// # Errors
@@ -268,7 +293,8 @@ pub fn open_intents(
     Ok(found)
 }
 
-/// Proposals, newest first: all of them, or those that are still open.
+/// Proposals, newest first: all of them, or those that are still open. A page holds no more than
+/// [`LIST_PAGE_BYTES`] of records, and at least one.
 ///
 /// # Errors
 /// Whatever SQLite says.
@@ -277,12 +303,11 @@ pub fn list(
     open_only: bool,
     limit: usize,
 ) -> Result<Vec<ProposalRow>, StoreError> {
-    let only = if open_only { OPEN } else { "TRUE" };
-    many(
-        conn,
-        &format!("WHERE {only} ORDER BY created_at DESC, id LIMIT ?1"),
-        [row::limit(limit)],
-    )
+    let rest = format!(
+        "WHERE {} ORDER BY created_at DESC, id LIMIT ?1",
+        of(open_only)
+    );
+    page(conn, &rest, [row::limit(limit)])
 }
 
 /// The proposals that [`list`] gives after this one.
@@ -295,13 +320,35 @@ pub fn list_after(
     (created_at, id): (TimeMs, &ProposalId),
     limit: usize,
 ) -> Result<Vec<ProposalRow>, StoreError> {
-    let only = if open_only { OPEN } else { "TRUE" };
     let rest = format!(
-        "WHERE {only} AND (created_at < ?1 OR (created_at = ?1 AND id > ?2))
-         ORDER BY created_at DESC, id LIMIT ?3"
+        "WHERE {} AND (created_at < ?1 OR (created_at = ?1 AND id > ?2))
+         ORDER BY created_at DESC, id LIMIT ?3",
+        of(open_only)
     );
     let after = (created_at.to_i64(), id.as_str(), row::limit(limit));
-    many(conn, &rest, after)
+    page(conn, &rest, after)
+}
+
+fn of(open_only: bool) -> &'static str {
+    if open_only { OPEN } else { "TRUE" }
+}
+
+fn page(
+    conn: &Connection,
+    rest: &str,
+    params: impl Params,
+) -> Result<Vec<ProposalRow>, StoreError> {
+    let mut query = conn.prepare_cached(&format!("{SELECT} {rest}"))?;
+    let (mut rows, mut bytes) = (Vec::new(), 0_u64);
+    for found in query.query_map(params, read)? {
+        let found = found?;
+        bytes += u64::try_from(found.record.len()).unwrap_or(u64::MAX);
+        if bytes > LIST_PAGE_BYTES && !rows.is_empty() {
+            break;
+        }
+        rows.push(found);
+    }
+    Ok(rows)
 }
 
 /// Open proposals, own and mirrored, newest first.

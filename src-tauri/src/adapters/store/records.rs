@@ -13,10 +13,25 @@ use crate::domain::identity::PublicKey;
 /// # Errors
 /// Whatever SQLite says.
 pub fn put(conn: &Connection, proven: &Proven, acted: bool, now: TimeMs) -> Result<(), StoreError> {
+    put_via(conn, proven, acted, None, now)
+}
+
+/// As [`put`], of a record that a device brought; who brought it first keeps paying for it.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn put_via(
+    conn: &Connection,
+    proven: &Proven,
+    acted: bool,
+    via: Option<&DeviceId>,
+    now: TimeMs,
+) -> Result<(), StoreError> {
     let record = proven.record();
     let json = row::to_json("store a record", record)?;
     conn.prepare_cached(
-        "INSERT INTO records (id, json, issuer, at, received_at, acted, issuer_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO records (id, json, issuer, at, received_at, acted, issuer_key, via)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (id) DO UPDATE SET json = excluded.json, at = excluded.at,
             received_at = excluded.received_at, acted = excluded.acted, issuer_key = excluded.issuer_key",
     )?
@@ -28,6 +43,7 @@ pub fn put(conn: &Connection, proven: &Proven, acted: bool, now: TimeMs) -> Resu
         now.to_i64(),
         acted,
         proven.key().to_text(),
+        via.map(DeviceId::as_str),
     ])?;
     Ok(())
 }
@@ -106,16 +122,29 @@ pub fn operator_named(
     }))
 }
 
-/// How many there are, and how many of them have not taken effect here.
+/// Whether a record is about a device or operator that is known here: there are only so many of those.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn counts(conn: &Connection) -> Result<(u64, u64), StoreError> {
-    let sql =
-        "SELECT count(*), coalesce(sum(acted = 0), 0) FROM records WHERE issuer_key IS NOT NULL";
-    Ok(conn
-        .prepare_cached(sql)?
-        .query_row([], |r| Ok((row::count(r, 0)?, row::count(r, 1)?)))?)
+pub fn is_about_known(conn: &Connection, record: &Record) -> Result<bool, StoreError> {
+    let (sql, subject) = match record {
+        Record::Operator { signed } => (
+            "SELECT EXISTS (SELECT 1 FROM operators WHERE operator_id = ?1)",
+            signed.record.operator_id.as_str(),
+        ),
+        Record::OperatorRevocation { revocation, .. } => (
+            "SELECT EXISTS (SELECT 1 FROM operators WHERE operator_id = ?1)",
+            revocation.operator_id.as_str(),
+        ),
+        Record::DeviceRevocation { revocation, .. } => (
+            "SELECT EXISTS (SELECT 1 FROM trust WHERE device_id = ?1)",
+            revocation.device_id.as_str(),
+        ),
+        // One for each issuer.
+        Record::Confirmation { .. } => return Ok(true),
+    };
+    let mut query = conn.prepare_cached(sql)?;
+    Ok(query.query_row([subject], |r| r.get(0))?)
 }
 
 /// Whether a believed issuer has ended the trust in a device, whatever the trust list says now.

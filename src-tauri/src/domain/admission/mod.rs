@@ -3,6 +3,7 @@
 //! The claimed tier stays as it is; the *effective* tier is what this node can vouch for, and the
 //! only one that gates anything (invariant I7).
 
+pub mod budget;
 pub mod trust;
 pub mod worst;
 
@@ -66,6 +67,16 @@ impl Admitted {
     /// The peer it came from; `None` for our own frames.
     pub fn link_peer(&self) -> Option<&DeviceId> {
         self.link_peer.as_ref()
+    }
+
+    /// Whose share it uses: its origin's where that is proven, else that of the device that brought it;
+    /// `None` for our own frames.
+    pub fn charged(&self) -> Option<&DeviceId> {
+        let peer = self.link_peer.as_ref()?;
+        match self.signature {
+            SignatureState::Unverifiable => Some(peer),
+            SignatureState::Verified | SignatureState::FirstHand => Some(&self.frame.origin),
+        }
     }
 
     /// Marks that stay for ever.

@@ -101,8 +101,8 @@ pub const GEN1_WORLD_QUERY_MAX: usize = 200;
 pub const GEN1_SYNC_MAX: usize = 500;
 /// How long a proposal waits for its approval by default, in milliseconds.
 pub const PROPOSAL_TTL_MS: u64 = 1_800_000;
-/// Most proposals one executor keeps waiting for approval.
-pub const PROPOSALS_WAITING_MAX: usize = 1_000;
+/// Proposals asked for at this node itself, by its persons and rules, that may wait for approval.
+pub const PROPOSALS_WAITING_MAX: u64 = 1_000;
 /// How long a draft waits for its executor by default, in milliseconds.
 pub const DRAFT_TTL_MS: u64 = 600_000;
 /// Most drafts waiting for an unreachable executor.
@@ -196,8 +196,6 @@ pub const STORE_BUSY_MS: u64 = 5_000;
 pub const FRAMES_PRUNED_MAX: u64 = 50_000;
 /// Conflicting frames kept for one frame id.
 pub const FRAME_CONFLICTS_PER_ID_MAX: u64 = 8;
-/// Conflicting frames kept in all.
-pub const FRAME_CONFLICTS_MAX: u64 = 10_000;
 /// Largest message of a reconciliation before its encoding, in bytes.
 pub const RECONCILE_MESSAGE_BYTES: usize = 600_000;
 /// Most rounds of one reconciliation.
@@ -263,10 +261,8 @@ pub const PEER_TARGETS_MAX: usize = 16;
 pub const NEARBY_MAX: usize = 1_024;
 /// Most addresses of one node on the LAN.
 pub const NEARBY_ADDRESSES_MAX: usize = 8;
-/// Most records of issuers (operators, revocations, confirmations) a node keeps.
-pub const RECORDS_MAX: u64 = 20_000;
-/// Most of them whose issuer is not believed here, kept only to be passed on.
-pub const RECORDS_UNKNOWN_MAX: u64 = 1_000;
+/// Largest record of an issuer, in bytes.
+pub const RECORD_MAX_BYTES: usize = 16_384;
 /// Most records in one message.
 pub const RECORDS_PER_MESSAGE_MAX: usize = 200;
 /// How often an issuer confirms what it has issued, in milliseconds.
@@ -417,3 +413,30 @@ pub const DISK_STALL_MS: u64 = 10_000;
 pub const DISK_FREE_MIN_BYTES: u64 = 1_048_576;
 /// Bytes written to see whether a full store has room again.
 pub const STORE_PROBE_BYTES: usize = 262_144;
+/// Readings of different metrics and zones that one device may have standing.
+pub const BUDGET_FACTS: u64 = 2_000;
+/// Conflicting frames that one device may bring.
+pub const BUDGET_CONFLICTS: u64 = 500;
+/// Proposals of one other executor that are shown here.
+pub const BUDGET_MIRRORS: u64 = 500;
+/// The signed records of those together, in bytes.
+pub const BUDGET_MIRROR_BYTES: u64 = 4_194_304;
+/// Largest signed record of a proposal, in bytes.
+pub const PROPOSAL_RECORD_MAX_BYTES: usize = 131_072;
+/// Proposals asked for by one device that wait here for a person.
+pub const BUDGET_WAITING: u64 = 100;
+/// Records of issuers that are not believed here, brought by one device to be passed on.
+pub const BUDGET_RECORDS: u64 = 500;
+/// Records that one issuer may have here, beside those about devices and operators known here.
+pub const BUDGET_ISSUED_RECORDS: u64 = 2_000;
+/// Bytes of frames that one device may send at once; they come free again in
+/// [`BUDGET_FRAME_REFILL_MS`].
+pub const BUDGET_FRAME_BYTES: u64 = 1_073_741_824;
+/// In which time the bytes of frames of one device come free again, in milliseconds.
+pub const BUDGET_FRAME_REFILL_MS: u64 = 24 * 3_600_000;
+/// Events about one device's doings that are recorded in a minute; the rest is counted.
+pub const BUDGET_EVENTS_PER_MINUTE: u64 = 60;
+/// Proposals of one page of a list together, in bytes of their records.
+pub const LIST_PAGE_BYTES: u64 = 4_194_304;
+/// How far behind all others a reading counts that claimed to be from too far ahead, in milliseconds.
+pub const AHEAD_BEHIND_MS: u64 = 10 * 365 * 24 * 3_600_000;

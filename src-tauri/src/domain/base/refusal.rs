@@ -51,10 +51,14 @@ codes! {
     NotAuthorized = "NOT_AUTHORIZED",
     Timeout = "TIMEOUT",
     Busy = "BUSY",
+    /// A device has used up its share of what it may make this node keep.
+    OverBudget = "OVER_BUDGET",
     // Frames.
     InvalidFrame = "INVALID_FRAME",
     FrameSignatureInvalid = "FRAME_SIGNATURE_INVALID",
     FrameConflict = "FRAME_CONFLICT",
+    /// A frame is older than what this node keeps, and was dropped.
+    FrameBehind = "FRAME_BEHIND",
     // The gen-1 gate (gen-1 §8).
     LoopDetected = "LOOP_DETECTED",
     InvalidCommandEnvelope = "INVALID_COMMAND_ENVELOPE",

@@ -21,6 +21,8 @@ pub use rule::{Compare, Condition, Hours, Origin, ParamRule, Rule};
 pub use selftest::TestResult;
 pub use starter::STARTER_POLICY;
 
+use std::collections::BTreeSet;
+
 use super::base::{DeviceId, Digest};
 use super::capability::Action;
 use super::world::Fact;
@@ -70,6 +72,15 @@ impl Policy {
     /// Its rules, in the order they are asked.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Every metric that any rule looks at: all that a decision needs to read.
+    pub fn metrics(&self) -> BTreeSet<String> {
+        let of = |r: &Rule| -> Vec<String> {
+            let all = r.interlocks.iter().chain(&r.conditions);
+            all.map(|c| c.metric.clone()).collect()
+        };
+        self.rules.iter().flat_map(of).collect()
     }
 
     /// Whether the first rule for an action looks at a reading: `Some(true)` if it is for an L1

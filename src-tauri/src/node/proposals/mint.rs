@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::{cited, estop, execute, gate, history, known, open, refused, row_of, step};
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::proposals::ProposalRow;
-use crate::adapters::store::{StoreError, facts, frames, proposals, runs};
+use crate::adapters::store::{StoreError, facts, frames, proposals, runs, usage};
+use crate::domain::admission::budget::Share;
 use crate::domain::base::limits::{PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX};
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, Taint, Tier, TimeMs};
 use crate::domain::capability::Action;
@@ -65,11 +66,17 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
             format!("{} is no actuator of this node", draft.action.target),
         ));
     }
-    let (s, from) = (shared.clone(), from.clone());
+    let (s, from, asker) = (shared.clone(), from.clone(), from.clone());
     let write = move |conn: &Connection| mint_in(&s, conn, &draft, &from);
-    let minted = execute::write_and_start(shared, "mint", write)
+    let done = execute::write_and_start(shared, "mint", write)
         .await
-        .map_err(|e| store_refusal(&e))?;
+        .map_err(|e| store_refusal(&e));
+    if let Err(refusal) = &done
+        && refusal.code == Code::OverBudget
+    {
+        shared.over_budget(&asker, Share::Waiting, refusal).await;
+    }
+    let minted = done?;
     if !minted.repeated {
         shared.proposals_changed();
         let record = minted.signed.record();
@@ -114,7 +121,9 @@ fn mint_in(
     estop::check(shared, conn)?;
     shared.continuity.check()?;
     let now = shared.now();
-    let facts = facts::numeric(conn, shared.moment_at(now))?;
+    let mut metrics = shared.policy.current().metrics();
+    metrics.extend(cited_metrics(conn, draft)?);
+    let facts = facts::numeric_of(conn, &metrics, shared.moment_at(now))?;
     let (evidence, taint) = gather(shared, conn, draft, &facts, now)?;
     let views: Vec<EvidenceView> = cited(&evidence).map(Evidence::view).collect();
     let request = Request {
@@ -131,12 +140,7 @@ fn mint_in(
     if let Some((_, row)) = equal.iter().find(|(of, _)| *of == class) {
         return stands(shared, row);
     }
-    if proposals::waiting_count(conn)? >= PROPOSALS_WAITING_MAX {
-        return Err(refused(
-            Code::Busy,
-            format!("{PROPOSALS_WAITING_MAX} proposals are waiting; decide some first"),
-        ));
-    }
+    has_room(shared, conn, from)?;
     if !clock_trusted(conn, now)? {
         return Err(refused(
             Code::ClockUntrusted,
@@ -274,6 +278,26 @@ fn supersede(
     Ok(ended)
 }
 
+/// Whether another wish of `from` may wait: each device has a number of its own, and so has this node
+/// with its persons and rules.
+fn has_room(shared: &Shared, conn: &Connection, from: &DeviceId) -> Result<(), StoreError> {
+    let waiting = usage::used(conn, from, Share::Waiting)?;
+    if from != shared.own_id() {
+        return Share::Waiting
+            .admit(from, waiting, 1)
+            .map_err(StoreError::Refused);
+    }
+    match waiting < PROPOSALS_WAITING_MAX {
+        true => Ok(()),
+        false => Err(refused(
+            Code::Busy,
+            format!(
+                "{PROPOSALS_WAITING_MAX} proposals of this node are waiting; decide some first"
+            ),
+        )),
+    }
+}
+
 /// Writes the act ahead: approved, executing, and the run that policy counts. The run's deadline
 /// counts from here.
 pub(super) fn begin(
@@ -320,6 +344,18 @@ pub(super) fn begin(
         permit,
         at_steady_ms,
     })
+}
+
+/// The metrics of the readings that a draft cites.
+fn cited_metrics(conn: &Connection, draft: &Draft) -> Result<Vec<String>, StoreError> {
+    let mut metrics = Vec::new();
+    for cited in &draft.cites {
+        let stored = frames::by_frame_id(conn, cited)?;
+        let json = stored.and_then(|f| serde_json::from_str::<Value>(&f.json).ok());
+        let metric = json.as_ref().and_then(|v| v.pointer("/data/metric"));
+        metrics.extend(metric.and_then(Value::as_str).map(str::to_owned));
+    }
+    Ok(metrics)
 }
 
 /// The frames a draft cites and the facts the policy will look at, as this node holds them.

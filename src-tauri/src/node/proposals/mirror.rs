@@ -5,12 +5,19 @@
 
 use std::time::Duration;
 
+use rusqlite::Connection;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::row_of;
-use crate::adapters::store::{Class, approvals, proposals};
-use crate::domain::base::limits::{MIRROR_RETRY_FIRST_MS, MIRROR_RETRY_MAX_MS, TRUST_LIST_MAX};
+use crate::adapters::store::proposals::NewProposal;
+use crate::adapters::store::{Class, StoreError, approvals, proposals, usage};
+use crate::domain::admission::budget::Share;
+use crate::domain::base::limits::{
+    MIRROR_RETRY_FIRST_MS, MIRROR_RETRY_MAX_MS, PROPOSAL_RECORD_MAX_BYTES, TEXT_MAX_CHARS,
+    TRUST_LIST_MAX,
+};
+use crate::domain::base::text::cut;
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
@@ -90,6 +97,10 @@ pub async fn take(
         .and_then(|r| r.public_key)
         .ok_or_else(|| bad("the sender's key is unknown"))?;
     let signed = SignedProposal::from_wire(payload, &key)?;
+    if signed.text().len() > PROPOSAL_RECORD_MAX_BYTES {
+        let why = format!("a proposal's record has at most {PROPOSAL_RECORD_MAX_BYTES} bytes");
+        return Err(Refusal::new(Code::TooLarge, why));
+    }
     let record = signed.record();
     if record.executor != *device {
         return Err(Refusal::new(
@@ -128,7 +139,13 @@ pub async fn take(
     let outcome: Option<Outcome> = match payload.get("outcome") {
         None | Some(Value::Null) => None,
         Some(value) => {
-            Some(serde_json::from_value(value.clone()).map_err(|e| bad(&e.to_string()))?)
+            let told: Outcome =
+                serde_json::from_value(value.clone()).map_err(|e| bad(&e.to_string()))?;
+            Some(Outcome {
+                detail: cut(&told.detail, TEXT_MAX_CHARS),
+                actuator_state: told.actuator_state.map(|s| cut(&s, TEXT_MAX_CHARS)),
+                ..told
+            })
         }
     };
     let reason = payload
@@ -139,23 +156,36 @@ pub async fn take(
         .get("updatedAt")
         .and_then(Value::as_u64)
         .map_or_else(|| shared.now(), TimeMs);
-    let new = row_of(&signed, status, false, updated_at);
+    let now = shared.now();
+    let mut new = row_of(&signed, status, false, updated_at.min(now));
+    // A time ahead of ours would lead every list.
+    new.created_at = new.created_at.min(now);
     let decisions = decisions(payload, &signed);
     let changed = shared
         .store
         .write(Class::Durable, "mirror", move |c| {
-            let now = new.updated_at;
+            if let Err(over) = make_room(c, &new)? {
+                return Ok(Err(over));
+            }
             let changed =
                 proposals::upsert_mirror(c, &new, revision, outcome.as_ref(), reason.as_deref())?;
             if changed {
+                approvals::forget(c, &new.id)?;
                 decisions
                     .iter()
-                    .try_for_each(|d| approvals::put(c, d, now))?;
+                    .try_for_each(|d| approvals::put(c, d, new.updated_at))?;
             }
-            Ok(changed)
+            Ok(Ok(changed))
         })
         .await
         .map_err(|e| store_refusal(&e))?;
+    let changed = match changed {
+        Ok(changed) => changed,
+        Err((share, refusal)) => {
+            shared.over_budget(device, share, &refusal).await;
+            return Err(refusal);
+        }
+    };
     if changed {
         let message = format!(
             "Proposal {} of {}: {status}",
@@ -163,10 +193,12 @@ pub async fn take(
             device.short()
         );
         let data = serde_json::json!({"proposalId": record.proposal_id, "status": status, "executor": device});
-        shared
-            .events
-            .record(shared, "proposal.updated", "info", &message, data)
-            .await;
+        if shared.budgets.event(device, now) {
+            shared
+                .events
+                .record(shared, "proposal.updated", "info", &message, data)
+                .await;
+        }
         shared.proposals_changed();
     }
     Ok((signed, status))
@@ -185,6 +217,27 @@ async fn is_known(shared: &Shared, id: &ProposalId) -> Result<bool, Refusal> {
         .map_err(|e| store_refusal(&e))
 }
 
+/// Makes room for a mirror within its executor's share: the oldest of its ended ones go first. What
+/// still does not fit is refused.
+fn make_room(
+    conn: &Connection,
+    new: &NewProposal,
+) -> Result<Result<(), (Share, Refusal)>, StoreError> {
+    if proposals::get(conn, &new.id)?.is_some() {
+        return Ok(Ok(()));
+    }
+    let bytes = u64::try_from(new.record.len()).unwrap_or(u64::MAX);
+    for (share, more) in [(Share::Mirrors, 1), (Share::MirrorBytes, bytes)] {
+        let device = &new.executor;
+        while let Err(refusal) = share.admit(device, usage::used(conn, device, share)?, more) {
+            if !proposals::drop_ended_mirror(conn, device)? {
+                return Ok(Err((share, refusal)));
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
 /// The decisions the executor says it took about this very record. They tell the story here; only the
 /// executor judges them.
 fn decisions(payload: &Value, signed: &SignedProposal) -> Vec<SignedDecision> {
@@ -197,7 +250,9 @@ fn decisions(payload: &Value, signed: &SignedProposal) -> Vec<SignedDecision> {
         .take(TRUST_LIST_MAX)
         .filter_map(|d| serde_json::from_value::<SignedDecision>(d.clone()).ok())
         .filter(|d| {
-            d.decision.proposal_id == signed.record().proposal_id
+            let note = d.decision.note.as_deref().unwrap_or_default();
+            note.chars().count() <= TEXT_MAX_CHARS
+                && d.decision.proposal_id == signed.record().proposal_id
                 && d.decision.digest == *signed.digest()
         })
         .collect()

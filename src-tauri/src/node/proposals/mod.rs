@@ -174,7 +174,8 @@ fn evaluate_now(
         evidence: &evidence,
         phase: Phase::Execute,
     };
-    let facts = facts::numeric(conn, shared.moment_at(now))?;
+    let metrics = shared.policy.current().metrics();
+    let facts = facts::numeric_of(conn, &metrics, shared.moment_at(now))?;
     let ruling = shared.policy.current().evaluate(
         &request,
         &facts,

@@ -2,9 +2,11 @@
 
 use crate::adapters::store::drafts::{self, DraftStatus};
 use crate::adapters::store::proposals::{self, ProposalRow};
+use crate::adapters::store::usage;
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, DeviceId};
 use crate::domain::proposal::{ProposalRecord, Status};
+use crate::node::alarms::AlarmKind;
 use crate::node::shared::{DURABLE, Shared};
 
 use super::withdraw;
@@ -28,7 +30,8 @@ async fn waiting_of(shared: &Shared, device: &DeviceId) -> Vec<ProposalRow> {
     open
 }
 
-/// Withdraws the waiting proposals that a device asked for, and refuses the drafts that wait for it.
+/// Withdraws the waiting proposals that a device asked for, refuses the drafts that wait for it, and
+/// removes what it made this node keep.
 /// What is running goes on: a person has approved it, and every action has its own end.
 pub async fn drop_of(shared: &Shared, device: &DeviceId) {
     for row in waiting_of(shared, device).await {
@@ -50,10 +53,15 @@ pub async fn drop_of(shared: &Shared, device: &DeviceId) {
                     drafts::put(c, &row)?;
                 }
             }
-            Ok(())
+            usage::forget(c, &gone)
         })
         .await;
-    if let Err(error) = done {
-        tracing::error!(%error, "the drafts for a revoked device could not be refused; they will expire");
+    match done {
+        Ok(()) => shared.proposals_changed(),
+        Err(error) => {
+            tracing::error!(%error, "what a revoked device left behind could not be removed");
+        }
     }
+    shared.budgets.forget(device);
+    shared.alarms.clear(AlarmKind::OverBudget, device.as_str());
 }

@@ -383,8 +383,16 @@ fn facts_keep_the_newest_per_origin_metric_and_zone() {
         facts::latest(&c, "moisture", Some("north")).unwrap(),
         [zone]
     );
-    assert!(facts::all(&c, 100).unwrap().contains(&text));
-    assert!(facts::all(&c, 100).unwrap().contains(&fact(3)));
+    assert!(
+        facts::all(&c, &Default::default(), &device(1), 100)
+            .unwrap()
+            .contains(&text)
+    );
+    assert!(
+        facts::all(&c, &Default::default(), &device(1), 100)
+            .unwrap()
+            .contains(&fact(3))
+    );
     let numeric = facts::numeric(&c, Moment::unset(LATE)).unwrap();
     assert_eq!(numeric.len(), 3);
     assert!(
@@ -461,7 +469,7 @@ proptest! {
             for new in &order {
                 facts::upsert(&c, new, LATE).unwrap();
             }
-            ends.push(facts::all(&c, 10).unwrap());
+            ends.push(facts::all(&c, &Default::default(), &device(1), 10).unwrap());
         }
         prop_assert_eq!(&ends[0], &ends[1]);
         prop_assert_eq!(&ends[0], &ends[2]);
@@ -567,4 +575,63 @@ fn only_a_verified_signature_makes_a_device_of_an_old_record_one_of_our_own_kind
             .unwrap();
         assert_eq!(found.as_deref(), generation, "{name}");
     }
+}
+
+#[test]
+fn a_worse_proven_reading_never_takes_the_place_of_a_better_one() {
+    let (_dir, c) = conn();
+    let unsigned = |n: u64| NewFact {
+        signature: SignatureState::Unverifiable,
+        ..fact(n)
+    };
+    assert!(
+        facts::upsert(&c, &unsigned(9), LATE).unwrap(),
+        "it came first"
+    );
+    assert!(
+        facts::upsert(&c, &fact(1), LATE).unwrap(),
+        "older, but signed by its origin"
+    );
+    assert!(!facts::upsert(&c, &unsigned(10), LATE).unwrap());
+    let first_hand = NewFact {
+        signature: SignatureState::FirstHand,
+        ..fact(11)
+    };
+    assert!(!facts::upsert(&c, &first_hand, LATE).unwrap());
+}
+
+#[test]
+fn a_reading_from_far_ahead_never_leads() {
+    let (_dir, c) = conn();
+    // Its effective time is the receipt, which is later than the other's.
+    let ahead = NewFact {
+        time: TimeMs(9_000_000_000_000),
+        ..fact(8)
+    };
+    assert!(facts::upsert_ahead(&c, &ahead, &device(1), LATE).unwrap());
+    let honest = NewFact {
+        time: TimeMs(8_999_999_000_000),
+        ..fact(1)
+    };
+    let now = TimeMs(9_000_000_000_000);
+    assert!(
+        facts::upsert(&c, &honest, now).unwrap(),
+        "the one ahead gives way"
+    );
+    assert!(!facts::upsert_ahead(&c, &ahead, &device(1), now).unwrap());
+}
+
+#[test]
+fn the_horizon_follows_our_own_clock() {
+    let (_dir, c) = conn();
+    let ahead = NewFrame {
+        time: TimeMs(4_000_000),
+        received_at: TimeMs(2_000),
+        ..frame(1)
+    };
+    frames::insert(&c, &ahead).unwrap();
+    frames::insert(&c, &frame(2)).unwrap();
+    frames::prune(&c, 1).unwrap();
+    let time = frames::horizon(&c).unwrap().unwrap().time;
+    assert!(time <= TimeMs(2_000), "{time:?}");
 }

@@ -1,0 +1,60 @@
+//! How much of its shares a device uses, and what is taken away with the trust in it.
+
+use rusqlite::Connection;
+
+use super::{StoreError, row};
+use crate::domain::admission::budget::Share;
+use crate::domain::base::DeviceId;
+
+/// How much of a share a device uses; 0 for a share that the store does not count.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn used(conn: &Connection, device: &DeviceId, share: Share) -> Result<u64, StoreError> {
+    let sql = match share {
+        Share::Facts => "SELECT count(*) FROM facts WHERE charged = ?1",
+        Share::Conflicts => "SELECT count(*) FROM frame_conflicts WHERE link_peer = ?1",
+        Share::Mirrors => "SELECT count(*) FROM proposals WHERE executor = ?1 AND own = 0",
+        Share::MirrorBytes => {
+            "SELECT coalesce(sum(octet_length(record)), 0) FROM proposals WHERE executor = ?1 AND own = 0"
+        }
+        Share::Waiting => {
+            "SELECT count(*) FROM proposals WHERE requester = ?1 AND own = 1 AND status = 'awaiting_approval'"
+        }
+        Share::Records => "SELECT count(*) FROM records WHERE via = ?1 AND acted = 0",
+        Share::Issued => "SELECT count(*) FROM records WHERE issuer = ?1 AND acted = 1",
+        Share::FrameBytes => return Ok(0),
+    };
+    let mut query = conn.prepare_cached(sql)?;
+    Ok(query.query_row([device.as_str()], |r| row::count(r, 0))?)
+}
+
+/// How much of every share a device uses.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn all(conn: &Connection, device: &DeviceId) -> Result<Vec<(Share, u64)>, StoreError> {
+    let each = Share::STORED
+        .into_iter()
+        .map(|share| Ok((share, used(conn, device, share)?)));
+    each.collect()
+}
+
+/// Takes away what a device that is not trusted any more made us keep: its readings, mirrors of its
+/// proposals, conflicts, and records that count for nothing. The frame log, the audit chain and what
+/// this node itself decided stay.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn forget(conn: &Connection, device: &DeviceId) -> Result<(), StoreError> {
+    for sql in [
+        "DELETE FROM facts WHERE charged = ?1 OR origin = ?1",
+        "DELETE FROM frame_conflicts WHERE link_peer = ?1",
+        "DELETE FROM approvals WHERE proposal_id IN (SELECT id FROM proposals WHERE executor = ?1 AND own = 0)",
+        "DELETE FROM proposals WHERE executor = ?1 AND own = 0",
+        "DELETE FROM records WHERE acted = 0 AND (via = ?1 OR issuer = ?1)",
+    ] {
+        conn.prepare_cached(sql)?.execute([device.as_str()])?;
+    }
+    Ok(())
+}

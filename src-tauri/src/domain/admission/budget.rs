@@ -1,0 +1,176 @@
+//! What one trusted device may make this node keep (invariant I11): a share of its own for each kind
+//! of thing, so that whoever uses up theirs takes nothing from anybody else.
+//!
+//! This node's own readings, proposals and records, stops, and what a trusted issuer says about
+//! devices and operators that are known here are no part of any device's share.
+
+use crate::domain::base::limits::{
+    BUDGET_CONFLICTS, BUDGET_FACTS, BUDGET_FRAME_BYTES, BUDGET_FRAME_REFILL_MS,
+    BUDGET_ISSUED_RECORDS, BUDGET_MIRROR_BYTES, BUDGET_MIRRORS, BUDGET_RECORDS, BUDGET_WAITING,
+};
+use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
+
+/// A kind of thing that a device can make us keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Share {
+    /// Readings that stand: different metrics and zones.
+    Facts,
+    /// Frames that came with an id already used for something else.
+    Conflicts,
+    /// Its proposals, shown here.
+    Mirrors,
+    /// The bytes of those.
+    MirrorBytes,
+    /// Proposals that it asked for here and that wait for a person.
+    Waiting,
+    /// Records of issuers that are not believed here, brought by it.
+    Records,
+    /// Records that it issued and that count here.
+    Issued,
+    /// Bytes of frames, which come free again with time.
+    FrameBytes,
+}
+
+impl Share {
+    /// Those whose use the store counts.
+    pub const STORED: [Share; 7] = [
+        Share::Facts,
+        Share::Conflicts,
+        Share::Mirrors,
+        Share::MirrorBytes,
+        Share::Waiting,
+        Share::Records,
+        Share::Issued,
+    ];
+
+    /// The name on the wire and for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Share::Facts => "facts",
+            Share::Conflicts => "conflicts",
+            Share::Mirrors => "mirrors",
+            Share::MirrorBytes => "mirror bytes",
+            Share::Waiting => "waiting proposals",
+            Share::Records => "records brought",
+            Share::Issued => "records issued",
+            Share::FrameBytes => "frame bytes",
+        }
+    }
+
+    /// How much of it one device may use.
+    pub fn most(self) -> u64 {
+        match self {
+            Share::Facts => BUDGET_FACTS,
+            Share::Conflicts => BUDGET_CONFLICTS,
+            Share::Mirrors => BUDGET_MIRRORS,
+            Share::MirrorBytes => BUDGET_MIRROR_BYTES,
+            Share::Waiting => BUDGET_WAITING,
+            Share::Records => BUDGET_RECORDS,
+            Share::Issued => BUDGET_ISSUED_RECORDS,
+            Share::FrameBytes => BUDGET_FRAME_BYTES,
+        }
+    }
+
+    /// Whether `more` still fits beside what the device uses.
+    ///
+    /// # Errors
+    /// `OVER_BUDGET`.
+    pub fn admit(self, device: &DeviceId, used: u64, more: u64) -> Result<(), Refusal> {
+        match used.saturating_add(more) <= self.most() {
+            true => Ok(()),
+            false => Err(self.refusal(device)),
+        }
+    }
+
+    /// Why a device gets no more of this.
+    pub fn refusal(self, device: &DeviceId) -> Refusal {
+        Refusal::new(
+            Code::OverBudget,
+            format!(
+                "device {} has used up its share here: {} {}",
+                device.short(),
+                self.most(),
+                self.as_str()
+            ),
+        )
+    }
+}
+
+/// A share that is used up by a flood and comes free again with time.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket {
+    used: u64,
+    at: TimeMs,
+}
+
+impl Bucket {
+    /// One of which nothing is used.
+    pub fn new(now: TimeMs) -> Self {
+        Self { used: 0, at: now }
+    }
+
+    /// Takes `more` of `most`, all of which comes free again in `refill_ms`; `false`, and nothing
+    /// taken, where that is too much.
+    pub fn take(&mut self, more: u64, most: u64, refill_ms: u64, now: TimeMs) -> bool {
+        self.refill(most, refill_ms, now);
+        let total = self.used.saturating_add(more);
+        let fits = total <= most;
+        if fits {
+            self.used = total;
+        }
+        fits
+    }
+
+    fn refill(&mut self, most: u64, refill_ms: u64, now: TimeMs) {
+        // A clock that was set back frees nothing, and takes nothing away.
+        let passed = now.since(self.at);
+        let freed = u128::from(most) * u128::from(passed) / u128::from(refill_ms.max(1));
+        let freed = u64::try_from(freed).unwrap_or(u64::MAX);
+        if freed > 0 || now < self.at {
+            self.used = self.used.saturating_sub(freed);
+            self.at = now;
+        }
+    }
+
+    /// Whether all bytes of frames are used.
+    pub fn frames_used_up(&mut self, now: TimeMs) -> bool {
+        self.refill(BUDGET_FRAME_BYTES, BUDGET_FRAME_REFILL_MS, now);
+        self.used >= BUDGET_FRAME_BYTES
+    }
+
+    /// Takes the bytes of frames that are stored, also beyond the share.
+    pub fn charge_frames(&mut self, bytes: u64, now: TimeMs) {
+        self.refill(BUDGET_FRAME_BYTES, BUDGET_FRAME_REFILL_MS, now);
+        self.used = self.used.saturating_add(bytes);
+    }
+
+    /// What is used.
+    pub fn used(&self) -> u64 {
+        self.used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_that_is_used_up_refuses_with_its_code() {
+        let device = DeviceId::of_public_key(&[7; 32]);
+        assert!(Share::Facts.admit(&device, BUDGET_FACTS - 1, 1).is_ok());
+        let refusal = Share::Facts.admit(&device, BUDGET_FACTS, 1).unwrap_err();
+        assert_eq!(refusal.code, Code::OverBudget);
+        assert!(Share::Waiting.admit(&device, u64::MAX, 1).is_err());
+    }
+
+    #[test]
+    fn a_bucket_comes_free_again_and_no_clock_frees_it_early() {
+        let mut bucket = Bucket::new(TimeMs(1_000));
+        assert!(bucket.take(100, 100, 1_000, TimeMs(1_000)));
+        assert!(!bucket.take(1, 100, 1_000, TimeMs(1_000)));
+        assert!(!bucket.take(1, 100, 1_000, TimeMs(5)), "set back");
+        assert!(bucket.take(50, 100, 1_000, TimeMs(505)));
+        assert!(!bucket.take(1, 100, 1_000, TimeMs(505)));
+        assert_eq!(bucket.used(), 100);
+    }
+}

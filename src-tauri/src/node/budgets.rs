@@ -1,0 +1,114 @@
+//! What other devices have used of their shares: alarms about those that are used up, and the shares
+//! that come free again with time. What the store keeps is counted there (`adapters/store/usage.rs`).
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::alarms::AlarmKind;
+use super::shared::Shared;
+use crate::adapters::store::usage;
+use crate::domain::admission::budget::{Bucket, Share};
+use crate::domain::base::limits::{BUDGET_EVENTS_PER_MINUTE, PEERS_MAX};
+use crate::domain::base::{DeviceId, Refusal, TimeMs};
+
+/// The shares of one node's peers that live in memory.
+#[derive(Debug, Default)]
+pub struct Budgets(Mutex<BTreeMap<DeviceId, Used>>);
+
+#[derive(Debug)]
+struct Used {
+    frames: Bucket,
+    events: Bucket,
+}
+
+impl Budgets {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Used>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, device: &DeviceId, now: TimeMs, f: impl FnOnce(&mut Used) -> T) -> T {
+        let mut all = self.lock();
+        // Origins of relayed frames come and go; one that is forgotten begins with a free share.
+        if all.len() >= 4 * PEERS_MAX && !all.contains_key(device) {
+            let least = all.iter().min_by_key(|(_, used)| used.frames.used());
+            if let Some(least) = least.map(|(id, _)| id.clone()) {
+                all.remove(&least);
+            }
+        }
+        let fresh = || Used {
+            frames: Bucket::new(now),
+            events: Bucket::new(now),
+        };
+        f(all.entry(device.clone()).or_insert_with(fresh))
+    }
+
+    /// Whether a device has used up its bytes of frames.
+    pub fn frames_used_up(&self, device: &DeviceId, now: TimeMs) -> bool {
+        self.with(device, now, |used| used.frames.frames_used_up(now))
+    }
+
+    /// Takes the bytes of stored frames out of a device's share; the last of them may go over it.
+    pub fn charge_frames(&self, device: &DeviceId, bytes: u64, now: TimeMs) {
+        self.with(device, now, |used| used.frames.charge_frames(bytes, now));
+    }
+
+    /// Whether something that a device did becomes an event now.
+    pub fn event(&self, device: &DeviceId, now: TimeMs) -> bool {
+        self.with(device, now, |used| {
+            used.events.take(1, BUDGET_EVENTS_PER_MINUTE, 60_000, now)
+        })
+    }
+
+    /// What a device has used of its bytes of frames.
+    pub fn frame_bytes(&self, device: &DeviceId) -> u64 {
+        self.lock().get(device).map_or(0, |used| used.frames.used())
+    }
+
+    /// Forgets a device that is not trusted any more.
+    pub fn forget(&self, device: &DeviceId) {
+        self.lock().remove(device);
+    }
+}
+
+impl Shared {
+    /// Tells that a device has used up a share: an alarm that stands, a count, an event.
+    pub async fn over_budget(&self, device: &DeviceId, share: Share, refusal: &Refusal) {
+        let name = self.trust.live(device).and_then(|r| r.name);
+        let message = format!(
+            "{} ({}) has used up its share of {}: {}",
+            name.as_deref().unwrap_or("a device"),
+            device.short(),
+            share.as_str(),
+            share.most()
+        );
+        let advice = "look at what it sends; if it should not, run `clawmesh-node trust revoke` or revoke it on the Trust page";
+        let kind = AlarmKind::OverBudget;
+        self.alarms
+            .raise(kind, device.as_str(), &message, advice, self.now());
+        self.refused("device.over-budget", device.as_str(), refusal)
+            .await;
+    }
+}
+
+/// Clears the alarms of devices that are within their shares again.
+pub async fn look(shared: &Shared) {
+    for alarm in shared.alarms.list() {
+        if alarm.kind != AlarmKind::OverBudget {
+            continue;
+        }
+        let Ok(device) = alarm.subject.parse::<DeviceId>() else {
+            continue;
+        };
+        let of = device.clone();
+        let read = shared
+            .store
+            .read("usage", move |c| usage::all(c, &of))
+            .await;
+        let Ok(stored) = read else { continue };
+        let bytes = (Share::FrameBytes, shared.budgets.frame_bytes(&device));
+        let full = |(share, used): &(Share, u64)| *used * 10 >= share.most() * 9;
+        if !stored.iter().chain([&bytes]).any(full) {
+            shared.alarms.clear(AlarmKind::OverBudget, &alarm.subject);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A trusted device floods: it uses up a share of its own, is told so and shown, and takes nothing from
+//! anybody else.
+
+use clawmesh::adapters::store::{facts, proposals, records, usage};
+use clawmesh::domain::admission::budget::Share;
+use clawmesh::domain::base::limits::{BUDGET_MIRRORS, BUDGET_RECORDS};
+use clawmesh::domain::base::{DeviceId, MeshId, TimeMs};
+use clawmesh::domain::gate::records::{DeviceRevocation, Record};
+use clawmesh::domain::identity::DeviceKey;
+use clawmesh::domain::proposal::{ProposalRecord, SignedProposal};
+use clawmesh::node::alarms::AlarmKind;
+use serde_json::{Value, json};
+
+use crate::bad_peers::refusals;
+use crate::harness::{MESH, Probe, TestNode, field, key, until};
+use crate::main_job::mint;
+
+const PEER: &str = "observe:T2,relay,read,plan,actuate";
+
+async fn node() -> TestNode {
+    let setup = field().trusting(key(1), "observe:T2,relay,read,admin");
+    setup.trusting(key(2), PEER).start().await
+}
+
+async fn kin(node: &TestNode, me: u8) -> Probe {
+    let mut probe = Probe::open(node.address).await;
+    let all = json!(["sig", "revocations", "proposals"]);
+    let reply = probe
+        .handshake(&key(me), MESH, |params| {
+            params.insert("features".into(), all);
+        })
+        .await;
+    assert_eq!(reply["ok"], true, "{reply}");
+    probe
+}
+
+fn ended(device: DeviceId, by: &DeviceKey) -> Value {
+    let revocation = DeviceRevocation {
+        mesh_id: MeshId::of_name(MESH),
+        device_id: device,
+        issuer: by.id().clone(),
+        revoked_at: TimeMs(5),
+    };
+    json!({"key": by.public(), "record": Record::revoke_device(revocation, by)})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn junk_records_stop_no_real_revocation_and_go_with_the_trust() {
+    let node = node().await;
+    let mut liar = kin(&node, 2).await;
+    let invented = key(60);
+    for page in 0..4_u8 {
+        let junk = (0..200).map(|n| {
+            ended(
+                DeviceId::of_public_key(&[page ^ 99, n].repeat(16).try_into().unwrap()),
+                &invented,
+            )
+        });
+        let junk: Vec<Value> = junk.collect();
+        liar.event("records.page", json!({"records": junk})).await;
+    }
+    until("what is over the share is refused", || async {
+        (refusals(&node, "OVER_BUDGET") >= 800 - BUDGET_RECORDS).then_some(())
+    })
+    .await;
+    let shared = node.shared();
+    let stands = || {
+        shared
+            .alarms
+            .stands(AlarmKind::OverBudget, key(2).id().as_str())
+    };
+    assert!(stands(), "a person sees who it is");
+    let used = |c: &rusqlite::Connection| usage::used(c, key(2).id(), Share::Records);
+    assert_eq!(shared.store.read("t", used).await.unwrap(), BUDGET_RECORDS);
+
+    // What a trusted issuer says about a device that is known here has room all the same.
+    let mut admin = kin(&node, 1).await;
+    let real = ended(key(2).id().clone(), &key(1));
+    admin
+        .event("records.page", json!({"records": [real]}))
+        .await;
+    until(
+        "the liar is no longer trusted, and its leavings are gone",
+        || async {
+            let waiting = shared.store.read("t", records::waiting).await.unwrap();
+            let gone = !shared.trust.trusts(key(2).id()) && waiting.is_empty();
+            (gone && !stands()).then_some(())
+        },
+    )
+    .await;
+}
+
+/// An update about a proposal that the second device says it minted.
+fn update(of: &ProposalRecord, n: usize, status: &str) -> Value {
+    let mut record = of.clone();
+    record.executor = key(2).id().clone();
+    record.nonce = format!("nonce-{n}");
+    record.proposal_id = ProposalRecord::id_for(&record.mesh_id, &record.executor, &record.nonce);
+    let signed = SignedProposal::mint(record, &key(2)).unwrap();
+    let mut update = signed.to_wire();
+    update["status"] = json!(status);
+    update["revision"] = json!(1);
+    update
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mirrors_without_end_leave_this_nodes_proposals_in_sight() {
+    let node = node().await;
+    let shared = node.shared();
+    let own = mint(&node, 10).await.signed;
+    let mut liar = kin(&node, 2).await;
+    let most = usize::try_from(BUDGET_MIRRORS).unwrap();
+    // Ended ones make room for each other; open ones do not.
+    for n in 0..60 {
+        liar.event("proposal.update", update(own.record(), n, "completed"))
+            .await;
+    }
+    for n in 60..60 + most + 20 {
+        liar.event(
+            "proposal.update",
+            update(own.record(), n, "awaiting_approval"),
+        )
+        .await;
+    }
+    until("the rest is refused", || async {
+        (refusals(&node, "OVER_BUDGET") >= 20).then_some(())
+    })
+    .await;
+    let used = |c: &rusqlite::Connection| usage::used(c, key(2).id(), Share::Mirrors);
+    assert_eq!(shared.store.read("t", used).await.unwrap(), BUDGET_MIRRORS);
+    let mut huge = own.record().clone();
+    huge.reason = "x".repeat(200_000);
+    liar.event("proposal.update", update(&huge, 9_999, "awaiting_approval"))
+        .await;
+    until("a huge one is refused", || async {
+        (refusals(&node, "TOO_LARGE") >= 1).then_some(())
+    })
+    .await;
+    let list = |c: &rusqlite::Connection| proposals::own_open(c, 10);
+    assert_eq!(shared.store.read("t", list).await.unwrap().len(), 1);
+    // Revoked: all of it goes.
+    let door = clawmesh::operator::Door::new(shared.clone());
+    door.trust_revoke(key(2).id().as_str()).await.unwrap();
+    assert_eq!(shared.store.read("t", used).await.unwrap(), 0);
+    let facts = |c: &rusqlite::Connection| facts::count(c);
+    shared.store.read("t", facts).await.unwrap();
+}
