@@ -675,6 +675,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/grants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What presets and grants can do at worst.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GrantTableView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/meshes": {
         parameters: {
             query?: never;
@@ -1091,6 +1139,208 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/operators/issuers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Devices whose operators are accepted here, and those that could be.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IssuerView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/operators/issuers/{id}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let the operators of another device count here.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IssuerView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/operators/issuers/{id}/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let the operators of another device count here no more.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["IssuerView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/operators/persons/{id}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End every key of a person.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["Why"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OperatorView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/operators/requests": {
         parameters: {
             query?: never;
@@ -1235,7 +1485,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * End an operator's key.
+         * End one operator key.
          * @description Needs the admin scope.
          */
         post: {
@@ -3556,6 +3806,22 @@ export interface components {
             /** @description The grants. */
             grants: string;
         };
+        /** @description What presets and grants can do at worst. */
+        GrantTableView: {
+            /** @description What is said wherever `admin` is given or held. */
+            adminWarning: components["schemas"]["WordsView"];
+            /** @description Every grant. */
+            grants: components["schemas"]["GrantWorstView"][];
+            /** @description Every preset, the least first. */
+            presets: components["schemas"]["PresetView"][];
+        };
+        /** @description One grant and what it lets a device do at worst. */
+        GrantWorstView: {
+            /** @description The grant. */
+            grant: string;
+            /** @description What a device that holds it can do here at worst. */
+            worst: components["schemas"]["WordsView"];
+        };
         /** @description An actuator after an emergency stop. */
         HaltedActuator: {
             /** @description Where it stands, as its driver says. */
@@ -3587,6 +3853,24 @@ export interface components {
              * @description Since when, in milliseconds since 1970.
              */
             since: number;
+        };
+        /** @description A device whose operators are accepted here, or could be. */
+        IssuerView: {
+            /**
+             * Format: int64
+             * @description When a person here accepted its operators; absent: they count for nothing here.
+             */
+            acceptedAt?: number | null;
+            /** @description No person has accepted it: its operators had decided here before acceptance was asked for. */
+            carried: boolean;
+            /** @description The device. */
+            deviceId: string;
+            /** @description Whether it is trusted with `admin` now; without, its operators do not count either. */
+            issues: boolean;
+            /** @description Its name for people. */
+            name?: string | null;
+            /** @description The persons it vouches for, each with the highest level. */
+            names: string[];
         };
         /**
          * @description What happens when a trusted device of a mesh is seen.
@@ -3730,13 +4014,17 @@ export interface components {
             days?: number | null;
             /** @description The highest level they may approve. */
             level: string;
-            /** @description The person's name. */
-            name: string;
+            /** @description The person's name; may be left out where `person` is given. */
+            name?: string;
+            /** @description The person whose further key this is: the id or the name of somebody who is known here. */
+            person?: string | null;
             /** @description The person's public key. */
             publicKey: string;
         };
         /** @description An operator an executor knows. */
         OperatorView: {
+            /** @description Whether that device's word on persons counts here: this node's own, or an accepted issuer's. */
+            counts: boolean;
             /**
              * Format: int64
              * @description When it ends.
@@ -3755,6 +4043,8 @@ export interface components {
             name: string;
             /** @description The hash of the key. */
             operatorId: string;
+            /** @description The person: the same for all their keys, which count once. */
+            person: string;
             /** @description The person's public key. */
             publicKey: string;
             /**
@@ -3791,7 +4081,7 @@ export interface components {
         };
         /** @description What the person says after comparing. */
         PairDecision: {
-            /** @description What the other node may do here: `field`, `command-center`, `viewer` or `gen1`; needed for a yes. */
+            /** @description What the other node may do here: `field`, `command-center`, `owner`, `viewer` or `gen1`; needed for a yes. */
             as?: string | null;
             /**
              * Format: int64
@@ -4059,6 +4349,15 @@ export interface components {
         PolicyView: components["schemas"]["PolicyState"] & {
             /** @description Its rules, in the order they are tried. */
             list: components["schemas"]["PolicyRuleView"][];
+        };
+        /** @description One preset. */
+        PresetView: {
+            /** @description Whom it is for. */
+            for: components["schemas"]["WordsView"];
+            /** @description Its grants. */
+            grants: string[];
+            /** @description The preset. */
+            preset: string;
         };
         /** @description A proposal's signed record, for the client that is about to sign its digest. */
         ProposalRecordView: {
@@ -4670,7 +4969,7 @@ export interface components {
             grants?: string | null;
             /** @description A name for people. */
             name?: string | null;
-            /** @description A preset: `field`, `command-center`, `viewer`, `gen1`. */
+            /** @description A preset: `field`, `command-center`, `owner`, `viewer`, `gen1`. */
             preset?: string | null;
             /** @description Its key, to pin it before it first connects. */
             publicKey?: string | null;
@@ -4720,6 +5019,13 @@ export interface components {
          * @enum {string}
          */
         Wish: "approve" | "reject" | "withdraw";
+        /** @description A text in the languages of the console. */
+        WordsView: {
+            /** @description German. */
+            de: string;
+            /** @description English. */
+            en: string;
+        };
     };
     responses: never;
     parameters: never;
