@@ -18,6 +18,7 @@ before(async () => {
   l = await lab({ pace: 0 });
   // The field node takes the centre's word for who may decide.
   await l.field.api("POST", `/trust/${l.center.id}/grant`, { grants: "admin" });
+  await l.field.api("POST", `/operators/issuers/${l.center.id}/accept`);
   ada = await l.open("/settings");
   ada.page.on("request", (r) => sent.push(`${r.url()} ${r.postData() ?? ""}`));
   admin = await l.open("/trust?tab=operators", { scope: "admin" });

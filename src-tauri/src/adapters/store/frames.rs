@@ -186,9 +186,9 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
         if other || found.get::<_, i64>(2)? != origin {
             continue;
         }
-        // What is better proven is never kept out by what somebody only said.
-        let proven =
-            row::signature_number(new.signature) < row::signature_number(row::signature(found, 4)?);
+        // What its origin signed is never kept out by what somebody only said it said.
+        let proven = new.signature == SignatureState::Verified
+            && row::signature(found, 4)? != SignatureState::Verified;
         if row::digest(found, 3)? == new.content {
             if !proven {
                 return Ok(Inserted::Duplicate);

@@ -150,6 +150,9 @@ async fn a_link_opens_once_and_the_session_has_its_scope() {
     let path = link(&b.house, &b.app, "read").await;
     let ahead = request("GET", &path, &[("sec-purpose", "prefetch;prerender")], "");
     assert_eq!(send(&b.app, ahead).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let head = request("HEAD", &path, &[], "");
+    let head = b.app.clone().oneshot(head).await.unwrap();
+    assert_eq!(head.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(
         send(&b.app, request("GET", &path, &[], ""))
             .await

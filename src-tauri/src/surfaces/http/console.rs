@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
@@ -126,11 +126,15 @@ pub(super) struct OpenAsked {
 /// Opens a session with a one-time code and goes on to the console.
 pub(super) async fn open(
     State(api): Door,
+    method: Method,
     secure: Option<Extension<Secure>>,
     headers: HeaderMap,
     asked: Result<Query<OpenAsked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    // A browser that only looks ahead must not use the code up.
+    // Whoever asks for the head alone, and a browser that only looks ahead, must not use the code up.
+    if method == Method::HEAD {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
     let purpose = headers.get("sec-purpose").and_then(|v| v.to_str().ok());
     if purpose.is_some_and(|p| p.contains("prefetch") || p.contains("prerender")) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();

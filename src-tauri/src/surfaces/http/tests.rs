@@ -155,7 +155,7 @@ async fn metrics_need_a_token_and_health_does_not() {
     let (status, body) = house.ask(None, "GET", "/healthz", "").await;
     assert_eq!(
         (status, body.as_object().unwrap().len()),
-        (StatusCode::OK, 2)
+        (StatusCode::OK, 3)
     );
     assert_eq!(
         house.ask(None, "GET", "/metrics", "").await.0,
