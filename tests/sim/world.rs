@@ -13,7 +13,7 @@ use clawmesh::adapters::random::SharedRandom;
 use clawmesh::adapters::store::operators::SignedRevocation;
 use clawmesh::adapters::store::{Class, Engine, StoreError, operators, trust};
 use clawmesh::adapters::transport::Doorway;
-use clawmesh::domain::admission::{Grants, Preset, TrustRecord};
+use clawmesh::domain::admission::{Generation, Grants, Preset, TrustRecord};
 use clawmesh::domain::base::{DeviceId, OperatorId, TimeMs};
 use clawmesh::domain::gate::operators::{OperatorRecord, OperatorRevocation, SignedOperator};
 use clawmesh::domain::identity::{DeviceKey, OperatorKey, PublicKey};
@@ -427,7 +427,11 @@ async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
     let own = shared.own_id().clone();
     let trusted = |n: usize, grants: Grants| {
         let (id, key) = known(n);
-        TrustRecord::new(id.clone(), Some(*key), None, grants, TimeMs(1))
+        let generation = match plan.gen1 && n == plan.gen1_at() {
+            true => Generation::Gen1,
+            false => Generation::Clawmesh,
+        };
+        TrustRecord::new(id.clone(), Some(*key), None, grants, TimeMs(1)).of(generation)
     };
     let mut records: Vec<TrustRecord> = (0..plan.nodes)
         .map(|n| {

@@ -155,10 +155,10 @@ fn judge(
 ) -> Judged {
     let mut judged = Judged::default();
     let (mut peers, mut frames) = (Vec::new(), Vec::new());
-    // Who went back to gen-1 signs no more, once a person here has said so.
-    let signs = |device: &DeviceId| {
-        let gen1 = Some(Generation::Gen1);
-        signers.contains(device) && trust.record(device).is_none_or(|r| r.generation != gen1)
+    // Our own kind signs; who went back to gen-1 signs no more, once a person here has said so.
+    let signs = |device: &DeviceId| match trust.record(device).and_then(|r| r.generation) {
+        Some(generation) => generation == Generation::Clawmesh,
+        None => signers.contains(device),
     };
     for item in items {
         // What this node made itself it has, unless a crash took it: then others bring it back.
