@@ -525,7 +525,9 @@ async fn signals(app: AppHandle, ending: Ending, with_stdin: bool) {
     };
     let asked = async {
         match Signals::listen(ending) {
-            Ok(mut signals) => drop(signals.asked().await),
+            Ok(mut signals) => {
+                signals.asked().await;
+            }
             Err(error) => {
                 tracing::error!(%error, "signals cannot be heard");
                 std::future::pending().await
