@@ -109,7 +109,7 @@ async fn a_models_standing_wish_swallows_nobody_elses() {
     for (minted, ended) in [(&claimed, &model), (&person, &claimed)] {
         assert!(!minted.repeated);
         let id = ended.signed.record().proposal_id.clone();
-        assert_eq!(minted.superseded, [id.clone()]);
+        assert_eq!(minted.superseded, std::slice::from_ref(&id));
         let row = node
             .shared()
             .store

@@ -124,7 +124,9 @@ impl Signals {
 
     /// Waits until something asks the process to end.
     pub async fn asked(&mut self) -> Asked {
-        match self.0.wait_for(Option::is_some).await {
+        // Copied out at once: what is borrowed from the channel must not live across the wait below.
+        let heard = self.0.wait_for(Option::is_some).await.map(|asked| *asked);
+        match heard {
             Ok(asked) => asked.unwrap_or(Asked::Terminate),
             // The thread lives as long as the process; without it nothing can be heard any more.
             Err(_) => std::future::pending().await,

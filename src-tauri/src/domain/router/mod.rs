@@ -210,13 +210,12 @@ mod tests {
         let refusal = route(&plain, &all).unwrap_err();
         assert_eq!(refusal.code, Code::TargetAmbiguous);
         assert!(refusal.message.contains("north") && refusal.message.contains("south"));
-        for n in 0..3 {
-            let origins = [ids[n].clone()];
+        for id in &ids[..3] {
             let cited = Wanted {
-                origins: &origins,
+                origins: std::slice::from_ref(id),
                 ..plain.clone()
             };
-            assert_eq!(route(&cited, &all), Ok(&ids[n]));
+            assert_eq!(route(&cited, &all), Ok(id));
         }
         let both = [ids[0].clone(), ids[1].clone()];
         let cited = Wanted {
