@@ -154,9 +154,15 @@ export async function pair({
       );
     },
     /** A fresh proposal that waits: asked for by a person who cites a reading. */
-    async propose({ sec = 2, reason = "a test", target = "actuator:mock:valve-1", operation = "open" } = {}) {
+    async propose({
+      sec = 2,
+      reason = "a test",
+      target = "actuator:mock:valve-1",
+      operation = "open",
+      from = center,
+    } = {}) {
       const fact = await both.reading();
-      const draft = await center.api("POST", "/drafts", {
+      const draft = await from.api("POST", "/drafts", {
         target,
         operation,
         params: operation === "close" || operation === "stop" ? {} : { durationSec: sec },
@@ -167,7 +173,7 @@ export async function pair({
       return until("the proposal is known here", async () => {
         const id =
           draft.proposalId ??
-          (await center.api("GET", "/drafts")).find((d) => d.draftId === draft.draftId)?.proposalId;
+          (await from.api("GET", "/drafts")).find((d) => d.draftId === draft.draftId)?.proposalId;
         return id && (await center.api("GET", `/proposals/${id}`));
       });
     },

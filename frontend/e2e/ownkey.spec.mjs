@@ -80,8 +80,9 @@ test("once enrolled it approves in this browser, and only with the passphrase", 
   await panel()
     .getByText(/Enrolled: you may approve up to L2/)
     .waitFor();
-  // The executor hears of the operator from the node that enrolled it.
-  const p = await l.propose({ reason: "by my own key" });
+  // The executor hears of the operator from the node that enrolled it; what that node itself asks for, a
+  // person whom it alone vouches for does not approve.
+  const p = await l.propose({ reason: "by my own key", from: l.field });
   await sheet(p);
   await approve("wrong passphrase");
   await ada.page.getByRole("alert").getByText("The passphrase is wrong; nothing was signed.").waitFor();
@@ -98,7 +99,7 @@ test("it is still here after a reload, and a revoked one decides nothing", async
   await panel()
     .getByText(/Enrolled/)
     .waitFor();
-  const p = await l.propose({ reason: "too late" });
+  const p = await l.propose({ reason: "too late", from: l.field });
   await sheet(p);
   await ada.page.getByLabel("Passphrase of your key in this browser").waitFor();
   const operator = (await l.center.api("GET", "/operators")).find((o) => o.name === "Ada");
