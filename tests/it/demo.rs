@@ -1,12 +1,32 @@
 //! The demonstration as a real process with its two nodes.
 
+use clawmesh::adapters::keystore::{self, Passphrase};
+use clawmesh::adapters::paths::StateDir;
+
 use crate::process::{Demo, Place};
 
 #[test]
-fn a_demo_whose_nodes_both_died_ends_with_an_error_that_says_how() {
+fn a_headless_demo_prints_the_passphrase_of_its_browser_and_says_how_its_nodes_ended() {
+    // One demo at a time: two would want the same usual port.
     let place = Place::new();
     let mut demo = Demo::start(&place);
-    let [center, field] = demo.pids();
+    let pids = demo.pids();
+    demo.says(&["Console, once within two minutes: http://127.0.0.1:"]);
+    let line = demo.says(&["passphrase; this demo's is "]);
+    let (_, printed) = line.rsplit_once(' ').unwrap();
+    let card = keystore::operator_card(&StateDir::at(&place.state())).unwrap();
+    assert!(card.unwrap().protected);
+    let typed = Passphrase::new(printed.to_owned().into());
+    keystore::unlock_operator_key(&StateDir::at(&place.state()), &typed).unwrap();
+    // The command line of this directory needs not ask for it.
+    let id = place.propose(1);
+    let approved = place.run(&["approve", &id, "--wait"]);
+    assert_eq!(approved.code, 0, "{approved:?}");
+    and_its_end_is_told(demo, pids);
+}
+
+/// Kills both nodes: the demo says how each ended, and then ends itself.
+fn and_its_end_is_told(mut demo: Demo, [center, field]: [u32; 2]) {
     Demo::kill(field);
     demo.says(&["field", "SIGKILL", "Start it again"]);
     Demo::kill(center);

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clawmesh::adapters::clock::SystemClock;
+use clawmesh::adapters::marks::MarkPlaces;
 use clawmesh::domain::base::Code;
 use clawmesh::domain::base::limits::TEXT_MAX_CHARS;
 use clawmesh::domain::identity::DeviceKey;
 use clawmesh::domain::policy::STARTER_POLICY;
-use clawmesh::node::proposals;
+use clawmesh::node::{Node, Opened, Outside, proposals};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use serde_json::json;
@@ -49,6 +50,36 @@ fn a_port_in_use_is_named() {
     // Nothing is left in the way of the next start.
     drop(taken);
     assert_eq!(place.start(&["--port", &port]).stop(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_leaves_the_state_free_for_the_next_one_in_the_same_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let open = |port: u16| {
+        let mut raw = harness::field().raw;
+        raw.port = Some(port);
+        let config = raw.resolve(dir.path().join("state")).unwrap();
+        let mut outside = Outside::real(Arc::new(SystemClock::default()));
+        outside.marks = MarkPlaces {
+            inside: true,
+            outside: Some(dir.path().join("marks")),
+        };
+        Opened::open_in(config, outside)
+    };
+    // The desktop keeps hold of what it started, for signals.
+    let refused = open(taken.local_addr().unwrap().port()).await.unwrap();
+    let held = refused.shared.clone();
+    let Err(error) = Node::start(refused, |_| axum::Router::new()).await else {
+        panic!("the port is taken");
+    };
+    assert!(error.to_string().contains("--port"), "{error}");
+
+    let opened = open(0).await.unwrap();
+    assert_eq!(opened.shared.continuity.doubt(), None);
+    assert!(held.store.read("closed", |_| Ok(())).await.is_err());
+    let node = Node::start(opened, |_| axum::Router::new()).await.unwrap();
+    node.stop().await;
 }
 
 #[test]

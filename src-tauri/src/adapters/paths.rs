@@ -121,6 +121,11 @@ impl StateDir {
         self.root.join("operator-key.json")
     }
 
+    /// The passphrase of the operator key in a demo's directory.
+    pub fn demo_passphrase_file(&self) -> PathBuf {
+        self.root.join("demo-passphrase")
+    }
+
     /// The store.
     pub fn database(&self) -> PathBuf {
         self.root.join("clawmesh.db")

@@ -88,10 +88,14 @@ impl Node {
         opened: Opened,
         app: impl FnOnce(&Shared) -> axum::Router,
     ) -> Result<Node, OpenError> {
-        // What was interrupted is put in order before anybody can ask for more.
-        proposals::recover(&opened.shared).await?;
+        let listener = match prepare(&opened.shared).await {
+            Ok(listener) => listener,
+            Err(error) => {
+                opened.give_up().await;
+                return Err(error);
+            }
+        };
         let shared = opened.shared.clone();
-        let listener = listen(shared.config.host, shared.config.port).await?;
         let (address, doorway) = (listener.local_addr(), listener.doorway());
         let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE_SOCKETS);
         let app = app(&shared);
@@ -119,7 +123,10 @@ impl Node {
         doorway: Arc<Doorway>,
         sockets: mpsc::Receiver<Incoming>,
     ) -> Result<Node, OpenError> {
-        proposals::recover(&opened.shared).await?;
+        if let Err(error) = proposals::recover(&opened.shared).await {
+            opened.give_up().await;
+            return Err(error.into());
+        }
         Ok(Self::run(opened, address, doorway, sockets).await)
     }
 
@@ -277,6 +284,12 @@ impl Node {
         };
         drop(tokio::time::timeout(GOODBYE, gone).await);
     }
+}
+
+/// Puts what was interrupted in order, before anybody can ask for more, and listens.
+async fn prepare(shared: &Shared) -> Result<Listener, OpenError> {
+    proposals::recover(shared).await?;
+    Ok(listen(shared.config.host, shared.config.port).await?)
 }
 
 /// Listens; on all addresses of both protocols where the system has both.

@@ -13,7 +13,7 @@ use super::continuity::{Begin, Continuity, NEXT_SEQ};
 use super::discovery::Nearby;
 use super::drivers::{Drivers, SharedDriver};
 use super::events::EventLog;
-use super::guards::Guards;
+use super::guards::{Cut, Guards};
 use super::links::Links;
 use super::metrics::Metrics;
 use super::outside::Outside;
@@ -183,6 +183,25 @@ impl Opened {
                 Err(error)
             }
         }
+    }
+}
+
+impl Opened {
+    /// Ends what was opened and never ran, so that it can be opened again at once: actuators safe,
+    /// guards ended, the identity released, the store closed.
+    pub async fn give_up(self) {
+        let shared = self.shared;
+        let within = Duration::from_millis(SAFE_AT_START_MS);
+        for left in shared.guards.secure_all(Cut::Shutdown, within).await {
+            if !left.safe {
+                let why = left.problem.unwrap_or_default();
+                tracing::error!(actuator = %left.target, "not confirmed to be in its safe state: {why}");
+            }
+        }
+        shared.tasks.shut_down().await;
+        shared.continuity.release();
+        shared.store.clone().close().await;
+        drop(self.lock);
     }
 }
 

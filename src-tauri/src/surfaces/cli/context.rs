@@ -3,9 +3,9 @@
 
 use super::args::Global;
 use super::fail::{Exit, Failure};
-use super::{passphrase, state, text};
+use super::{demo, passphrase, state, text};
 use crate::adapters::clock::{Clock as _, SystemClock};
-use crate::adapters::keystore::{self, OperatorCard};
+use crate::adapters::keystore::{self, OperatorCard, Passphrase};
 use crate::adapters::marks::MarkPlaces;
 use crate::adapters::paths::StateDir;
 use crate::domain::base::TimeMs;
@@ -95,6 +95,12 @@ impl Context {
     pub fn operator_key(&self, from_stdin: bool) -> Result<OperatorKey, Failure> {
         let card = self.operator_card()?;
         let key = if card.protected {
+            let of_demo = demo::passphrase::kept(&self.dir).filter(|_| !from_stdin);
+            if let Some(known) = of_demo.map(Passphrase::new)
+                && let Ok(named) = keystore::unlock_operator_key(&self.dir, &known)
+            {
+                return Ok(named.key);
+            }
             let typed = passphrase::ask(&format!("Passphrase of {}: ", card.name), from_stdin)?;
             keystore::unlock_operator_key(&self.dir, &typed)
         } else {

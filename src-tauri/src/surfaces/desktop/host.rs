@@ -326,12 +326,16 @@ impl Host {
             why,
         })?;
         self.ending.concerns(Some(opened.shared.clone()));
-        Node::start(opened, |shared| {
+        let started = Node::start(opened, |shared| {
             let router = app(shared);
             *self.built.write().unwrap_or_else(PoisonError::into_inner) = Some(router.clone());
             router
         })
-        .await
+        .await;
+        if started.is_err() {
+            self.ending.concerns(None);
+        }
+        started
     }
 }
 

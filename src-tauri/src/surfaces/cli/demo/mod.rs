@@ -5,6 +5,7 @@
 //! demonstration: the demo says how it ended and how to start it again, and stays up for the other.
 //! With no child left there is no demo: it ends with an error that says how each of them ended.
 
+pub(super) mod passphrase;
 mod prepare;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,11 @@ pub async fn run(ctx: &Context, args: &DemoArgs) -> Done {
         .map_err(|e| Failure::failed(format!("this program cannot find itself: {e}")))?;
     let window = args.window.then(|| window_of(&program)).transpose()?;
     let prepared = prepare::prepare(ctx).await?;
+    // A window decides with a press; a browser needs a passphrase.
+    let passphrase = match window {
+        Some(_) => None,
+        None => passphrase::settle(&prepared.center.dir)?,
+    };
     out::line("Starting a command centre and a field node; Ctrl-C ends both.");
     let mut center = match &window {
         Some(window) => Process::start(window, &[], &prepared.center, "center")?,
@@ -48,7 +54,7 @@ pub async fn run(ctx: &Context, args: &DemoArgs) -> Done {
     let mut signals = Signals::listen(Leaving)
         .map_err(|e| Failure::failed(format!("signals cannot be heard: {e}")))?;
     let served = tokio::select! {
-        served = serve(&program, &prepared, &mut center, &mut field, only) => served,
+        served = serve(&program, &prepared, passphrase.as_deref(), (&mut center, &mut field), only) => served,
         _ = signals.asked() => Ok(()),
     };
     tokio::join!(center.end(), field.end());
@@ -91,8 +97,8 @@ fn window_of(program: &Path) -> Result<PathBuf, Failure> {
 async fn serve(
     program: &Path,
     prepared: &Prepared,
-    center: &mut Process,
-    field: &mut Process,
+    passphrase: Option<&String>,
+    (center, field): (&mut Process, &mut Process),
     window: bool,
 ) -> Done {
     let ready = ready(prepared.center.dir.root(), prepared.field.dir.root());
@@ -119,7 +125,7 @@ async fn serve(
                 guided = true;
                 guide(program, prepared, center.pid, field.pid);
                 if !window {
-                    offer_console(program, prepared).await;
+                    offer_console(program, prepared, passphrase).await;
                 }
             }
         }
@@ -336,7 +342,7 @@ fn guide(program: &Path, prepared: &Prepared, center: u32, field: u32) {
 }
 
 /// Prints a link that opens the console once, and how to get another.
-async fn offer_console(program: &Path, prepared: &Prepared) {
+async fn offer_console(program: &Path, prepared: &Prepared, passphrase: Option<&String>) {
     let dir = prepared.center.dir.root();
     let another = format!("{} --state-dir {} console", quoted(program), quoted(dir));
     let link = match Remote::connect(dir).await {
@@ -346,6 +352,11 @@ async fn offer_console(program: &Path, prepared: &Prepared) {
     if let Some(link) = link {
         let url = text::clean(&link.url);
         out::print(&format!("Console, once within two minutes: {url}\n"));
+    }
+    if let Some(passphrase) = passphrase {
+        out::print(&format!(
+            "Deciding there asks for a passphrase; this demo's is {passphrase}\n"
+        ));
     }
     out::print(&format!(
         "Another console link: {}\n\n",
