@@ -1,11 +1,13 @@
 //! Signals of the system, heard on a thread of their own that waits for no runtime, log or disk of
 //! the node.
 //!
-//! An interrupt, a request to terminate, a terminal that closes and a quit each ask for a graceful end;
-//! systemd's pair of TERM and HUP is one request. A hangup that was ignored at the start (`nohup`) stays
-//! ignored. Only a second signal of one kind, at least a second after the first, or a graceful end
-//! that takes too long, ends the process at once. What would stop or kill a node by accident (Ctrl-Z,
-//! a file size limit, a stray USR1) is heard and ignored.
+//! An interrupt, a request to terminate, a terminal that closes, a quit, a power failure and a used-up
+//! processor limit each ask for a graceful end; systemd's pair of TERM and HUP is one request. A hangup
+//! that was ignored at the start (`nohup`) stays ignored. Only a second signal of one kind that a person
+//! or the system sends, at least a second after the first, or a graceful end that takes too long, ends
+//! the process at once. Every other signal whose default action stops or kills a process (Ctrl-Z, a
+//! timer, a stray USR1, a realtime signal) is heard and ignored. What is left are SIGKILL and SIGSTOP,
+//! which nobody can hear, and those by which the processor or the program itself reports a fault.
 
 use std::io;
 use std::task::Poll;
@@ -28,41 +30,75 @@ pub enum Asked {
     Hangup,
     /// Ctrl-\.
     Quit,
+    /// The processor time that the process may use is used up; the system kills it soon, and tells it
+    /// each second until then.
+    ProcessorLimit,
+    /// The power fails, or a container's manager halts it.
+    PowerFails,
 }
 
-const KINDS: [Asked; 4] = [
-    Asked::Interrupt,
-    Asked::Terminate,
-    Asked::Hangup,
-    Asked::Quit,
-];
+const KINDS: usize = 6;
 
-/// Heard and ignored, by number where tokio has no name: TSTP, TTOU and XFSZ differ between systems.
+/// Which numbers ask for the end. Some differ between systems.
 #[cfg(target_os = "linux")]
-const IGNORED: [(i32, &str); 5] = [
-    (10, "SIGUSR1"),
-    (12, "SIGUSR2"),
-    (20, "SIGTSTP (Ctrl-Z)"),
-    (22, "SIGTTOU"),
-    (25, "SIGXFSZ (file size limit)"),
+const ENDS: &[(i32, Asked)] = &[
+    (2, Asked::Interrupt),
+    (15, Asked::Terminate),
+    (1, Asked::Hangup),
+    (3, Asked::Quit),
+    (24, Asked::ProcessorLimit),
+    (30, Asked::PowerFails),
+    (REALTIME_MIN + 3, Asked::PowerFails),
 ];
 #[cfg(not(target_os = "linux"))]
-const IGNORED: [(i32, &str); 5] = [
-    (30, "SIGUSR1"),
-    (31, "SIGUSR2"),
-    (18, "SIGTSTP (Ctrl-Z)"),
+const ENDS: &[(i32, Asked)] = &[
+    (2, Asked::Interrupt),
+    (15, Asked::Terminate),
+    (1, Asked::Hangup),
+    (3, Asked::Quit),
+    (24, Asked::ProcessorLimit),
+];
+
+/// The first realtime signal that the C library leaves to programs (signal(7)), and the last.
+#[cfg(target_os = "linux")]
+const REALTIME_MIN: i32 = 34;
+#[cfg(target_os = "linux")]
+const REALTIME_MAX: i32 = 64;
+
+/// Heard and ignored.
+#[cfg(target_os = "linux")]
+const IGNORED: &[(i32, &str)] = &[
+    (5, "SIGTRAP"),
+    (10, "SIGUSR1"),
+    (12, "SIGUSR2"),
+    (14, "SIGALRM"),
+    (16, "SIGSTKFLT"),
+    (20, "SIGTSTP (Ctrl-Z)"),
+    (21, "SIGTTIN"),
     (22, "SIGTTOU"),
     (25, "SIGXFSZ (file size limit)"),
+    (26, "SIGVTALRM"),
+    (27, "SIGPROF"),
+    (29, "SIGIO"),
+];
+#[cfg(not(target_os = "linux"))]
+const IGNORED: &[(i32, &str)] = &[
+    (5, "SIGTRAP"),
+    (14, "SIGALRM"),
+    (18, "SIGTSTP (Ctrl-Z)"),
+    (21, "SIGTTIN"),
+    (22, "SIGTTOU"),
+    (25, "SIGXFSZ (file size limit)"),
+    (26, "SIGVTALRM"),
+    (27, "SIGPROF"),
+    (30, "SIGUSR1"),
+    (31, "SIGUSR2"),
 ];
 
 impl Asked {
-    fn kind(self) -> SignalKind {
-        match self {
-            Asked::Interrupt => SignalKind::interrupt(),
-            Asked::Terminate => SignalKind::terminate(),
-            Asked::Hangup => SignalKind::hangup(),
-            Asked::Quit => SignalKind::quit(),
-        }
+    /// Whether sending it again means that whoever sent it will not wait.
+    fn insists(self) -> bool {
+        !matches!(self, Asked::ProcessorLimit | Asked::PowerFails)
     }
 }
 
@@ -161,18 +197,26 @@ impl Ears {
     /// Hears what asks for the end.
     fn open() -> io::Result<Self> {
         let mut ears = Vec::new();
-        for asked in KINDS {
-            if asked == Asked::Hangup && was_ignored(asked.kind()) {
+        for &(number, asked) in ENDS {
+            let kind = SignalKind::from_raw(number);
+            if asked == Asked::Hangup && was_ignored(kind) {
                 continue;
             }
-            ears.push((signal(asked.kind())?, Heard::Asks(asked)));
+            ears.push((signal(kind)?, Heard::Asks(asked)));
         }
         Ok(Self(ears))
     }
 
     /// Hears what would stop or kill the process by accident, so that it does not.
     fn and_ignore(mut self) -> io::Result<Self> {
-        for (number, name) in IGNORED {
+        let ignored = IGNORED.iter().copied();
+        #[cfg(target_os = "linux")]
+        let ignored = ignored.chain(
+            (REALTIME_MIN..=REALTIME_MAX)
+                .filter(|n| ENDS.iter().all(|(end, _)| end != n))
+                .map(|n| (n, "a realtime signal")),
+        );
+        for (number, name) in ignored {
             let ear = signal(SignalKind::from_raw(number))?;
             self.0.push((ear, Heard::Ignored(name)));
         }
@@ -219,7 +263,7 @@ impl Ears {
 /// What has been asked so far.
 #[derive(Debug, Default)]
 struct Turns {
-    first: [Option<Instant>; 4],
+    first: [Option<Instant>; KINDS],
     end_by: Option<Instant>,
 }
 
@@ -242,7 +286,7 @@ impl Turns {
             return Turn::Nothing;
         };
         match *first {
-            Some(first) if now.duration_since(first) >= again => {
+            Some(first) if asked.insists() && now.duration_since(first) >= again => {
                 return Turn::AtOnce(AtOnce::Again);
             }
             Some(_) => return Turn::Nothing,
@@ -296,6 +340,13 @@ mod tests {
         assert_eq!(take(Asked::Terminate, 2 * SIGNAL_AGAIN_MS), again);
         assert_eq!(turns.end_by, Some(at(END_DEADLINE_MS)));
         assert_eq!(turns.take(None, start), Turn::AtOnce(AtOnce::TooLong));
+        // The system repeats this one each second by itself.
+        let (mut turns, limit) = (Turns::default(), Asked::ProcessorLimit);
+        assert_eq!(turns.take(Some(limit), at(0)), Turn::First(limit));
+        assert_eq!(
+            turns.take(Some(limit), at(2 * SIGNAL_AGAIN_MS)),
+            Turn::Nothing
+        );
     }
 
     #[test]
