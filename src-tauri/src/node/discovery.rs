@@ -18,7 +18,8 @@ use super::peers::{Source, Target};
 use super::shared::{DURABLE, Shared};
 use crate::adapters::discovery::{Announcement, Mdns, Sight, Sighting};
 use crate::adapters::store::{StoreError, kv};
-use crate::domain::base::limits::{NEARBY_DIALED_MAX, NEARBY_MAX};
+use crate::domain::admission::budget::Bucket;
+use crate::domain::base::limits::{BUDGET_EVENTS_PER_MINUTE, NEARBY_DIALED_MAX, NEARBY_MAX};
 use crate::domain::base::{DeviceId, MeshId, TimeMs};
 
 /// How long the higher id waits for the lower one to dial, in milliseconds.
@@ -60,6 +61,12 @@ pub struct Nearby {
 impl Nearby {
     fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<DeviceId, Near>) -> T) -> T {
         f(&mut self.near.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The nodes on the LAN of devices that `wanted` names.
+    fn some(&self, wanted: impl Fn(&DeviceId) -> bool) -> Vec<Near> {
+        let wanted = |(id, _): &(&DeviceId, &Near)| wanted(id);
+        self.with(|near| near.iter().filter(wanted).map(|(_, n)| n.clone()).collect())
     }
 
     /// Every node on the LAN.
@@ -144,7 +151,7 @@ pub async fn run(shared: Shared, listens: SocketAddr) {
         mesh_name: shared.config.mesh_name.clone(),
         listens,
     };
-    let mut mdns = match Mdns::start(announcement) {
+    let mdns = match Mdns::start(announcement) {
         Ok(mdns) => mdns,
         Err(error) => {
             let message = error.to_string();
@@ -155,69 +162,40 @@ pub async fn run(shared: Shared, listens: SocketAddr) {
                 .await;
         }
     };
+    let trusted = |device: &DeviceId| shared.trust.trusts(device);
+    tokio::select! {
+        biased;
+        () = shared.tasks.stop().cancelled() => {}
+        () = mdns.gather(trusted) => tracing::warn!("discovery ended"),
+        () = look_around(&shared, &mdns) => {}
+    }
+    mdns.stop().await;
+}
+
+/// Follows what is seen, forever.
+async fn look_around(shared: &Shared, mdns: &Mdns) {
     let mut memory = Memory::default();
     let mut tick = tokio::time::interval(LOOK_EVERY);
     let mut links = shared.links.watch();
     loop {
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => break,
-            sight = mdns.next() => match sight {
-                Some(Sight::Seen(sighting)) => seen(&shared, sighting).await,
-                Some(Sight::Gone(device)) => gone(&shared, &device).await,
-                None => {
-                    tracing::warn!("discovery ended");
-                    return;
+            (sights, passed_over) = mdns.next() => {
+                memory.passed_over = memory.passed_over.saturating_add(passed_over);
+                for sight in sights {
+                    match sight {
+                        Sight::Seen(sighting) => memory.seen(shared, sighting).await,
+                        Sight::Gone(device) => memory.gone(shared, &device).await,
+                    }
                 }
-            },
+            }
             // At once: a link that lasts no longer than a tick must be missed too.
             _ = links.changed() => {}
             _ = tick.tick() => {}
         }
-        memory.announce(&shared, &mdns);
-        memory.look(&shared, &mdns).await;
-    }
-    mdns.stop().await;
-}
-
-async fn seen(shared: &Shared, sighting: Sighting) {
-    let now = shared.now();
-    let device = sighting.device.clone();
-    let new = shared.nearby.with(|near| {
-        if let Some(known) = near.get_mut(&device) {
-            known.sighting = sighting.clone();
-            return false;
-        }
-        if near.len() < NEARBY_MAX {
-            let fresh = Near {
-                sighting: sighting.clone(),
-                since: now,
-                admitted: false,
-            };
-            near.insert(device.clone(), fresh);
-        }
-        true
-    });
-    if new {
-        let name = sighting.name.as_deref().unwrap_or("a node");
-        let message = format!("Seen on the LAN: {name} ({})", device.short());
-        let data = json!({"deviceId": device, "meshId": sighting.mesh});
-        shared
-            .events
-            .record(shared, "peer.seen", "info", &message, data)
-            .await;
-    }
-}
-
-async fn gone(shared: &Shared, device: &DeviceId) {
-    shared.peers.unseen(device);
-    if shared.nearby.with(|near| near.remove(device)).is_some() {
-        let message = format!("Gone from the LAN: {}", device.short());
-        let data = json!({"deviceId": device});
-        shared
-            .events
-            .record(shared, "peer.gone", "info", &message, data)
-            .await;
+        memory.announce(shared, mdns);
+        memory.look(shared, mdns).await;
+        memory.tell_rest(shared).await;
     }
 }
 
@@ -227,9 +205,96 @@ struct Memory {
     linked: BTreeSet<DeviceId>,
     told: BTreeSet<DeviceId>,
     pairing: bool,
+    /// Events about strangers; the rest is counted.
+    strangers: Option<Bucket>,
+    untold: u64,
+    /// Services that found no place.
+    passed_over: u64,
+    rest_told_at: TimeMs,
 }
 
 impl Memory {
+    async fn seen(&mut self, shared: &Shared, sighting: Sighting) {
+        let (now, device) = (shared.now(), sighting.device.clone());
+        let trusts = |id: &DeviceId| shared.trust.trusts(id);
+        let new = shared.nearby.with(|near| {
+            if let Some(known) = near.get_mut(&device) {
+                known.sighting = sighting.clone();
+                return false;
+            }
+            if near.len() >= NEARBY_MAX {
+                // As in the table of services: strangers give way.
+                let stranger = near.keys().find(|id| !trusts(id)).cloned();
+                let Some(stranger) = stranger.filter(|_| trusts(&device)) else {
+                    return false;
+                };
+                near.remove(&stranger);
+            }
+            let fresh = Near {
+                sighting: sighting.clone(),
+                since: now,
+                admitted: false,
+            };
+            near.insert(device.clone(), fresh);
+            true
+        });
+        if new && self.may_tell(shared, &device) {
+            let name = sighting.name.as_deref().unwrap_or("a node");
+            let message = format!("Seen on the LAN: {name} ({})", device.short());
+            let data = json!({"deviceId": device, "meshId": sighting.mesh});
+            shared
+                .events
+                .record(shared, "peer.seen", "info", &message, data)
+                .await;
+        }
+    }
+
+    async fn gone(&mut self, shared: &Shared, device: &DeviceId) {
+        shared.peers.unseen(device);
+        let was_near = shared.nearby.with(|near| near.remove(device)).is_some();
+        if was_near && self.may_tell(shared, device) {
+            let message = format!("Gone from the LAN: {}", device.short());
+            let data = json!({"deviceId": device});
+            shared
+                .events
+                .record(shared, "peer.gone", "info", &message, data)
+                .await;
+        }
+    }
+
+    /// Whether a node that comes or goes becomes an event: a trusted one always, strangers so many a
+    /// minute.
+    fn may_tell(&mut self, shared: &Shared, device: &DeviceId) -> bool {
+        let now = shared.now();
+        let strangers = self.strangers.get_or_insert_with(|| Bucket::new(now));
+        let tell = shared.trust.trusts(device)
+            || strangers.take(1, BUDGET_EVENTS_PER_MINUTE, 60_000, now);
+        if !tell {
+            self.untold = self.untold.saturating_add(1);
+        }
+        tell
+    }
+
+    /// Tells once a minute how many strangers were not told one by one, or found no place.
+    async fn tell_rest(&mut self, shared: &Shared) {
+        let now = shared.now();
+        let quiet = self.untold == 0 && self.passed_over == 0;
+        if quiet || now.distance(self.rest_told_at) < 60_000 {
+            return;
+        }
+        self.rest_told_at = now;
+        let untold = std::mem::take(&mut self.untold);
+        let passed_over = std::mem::take(&mut self.passed_over);
+        let message = format!(
+            "Many strangers announce themselves on the LAN: {untold} came or went without an event of their own, {passed_over} found no place in the list"
+        );
+        let data = json!({"untold": untold, "passedOver": passed_over});
+        shared
+            .events
+            .record(shared, "discovery.crowded", "warning", &message, data)
+            .await;
+    }
+
     /// Says on the LAN whether this node's pairing window is open.
     fn announce(&mut self, shared: &Shared, mdns: &Mdns) {
         let open = pairing::is_open(shared);
@@ -256,11 +321,9 @@ impl Memory {
         self.linked = links;
         let now = shared.now();
         let policy = shared.nearby.own_policy(&shared.mesh);
-        for near in shared.nearby.all() {
+        let wanted = |id: &DeviceId| !self.linked.contains(id) && shared.trust.trusts(id);
+        for near in shared.nearby.some(wanted) {
             let device = &near.sighting.device;
-            if self.linked.contains(device) || !shared.trust.trusts(device) {
-                continue;
-            }
             if let Some(theirs) = near.sighting.mesh.as_ref().filter(|m| **m != shared.mesh) {
                 if self.told.insert(device.clone()) {
                     let theirs = near

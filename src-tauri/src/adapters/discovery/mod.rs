@@ -4,13 +4,18 @@
 //! only. Whom to trust and whom to dial is decided elsewhere. The daemon of `mdns-sd` has a thread of
 //! its own, so that nothing here blocks.
 
-use std::collections::BTreeMap;
+mod table;
+
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 
-use crate::domain::base::limits::{NAME_MAX_BYTES, NEARBY_ADDRESSES_MAX, NEARBY_MAX};
+use tokio::sync::Notify;
+
+use self::table::Table;
+use crate::domain::base::limits::{NAME_MAX_BYTES, NEARBY_ADDRESSES_MAX};
 use crate::domain::base::text::one_line;
 use crate::domain::base::{DeviceId, MeshId};
 
@@ -79,10 +84,9 @@ pub struct DiscoveryError(#[from] mdns_sd::Error);
 /// Discovery by mDNS.
 pub struct Mdns {
     daemon: ServiceDaemon,
-    events: mdns_sd::Receiver<ServiceEvent>,
     announced: Announcement,
-    /// Which device goes by which service name.
-    known: BTreeMap<String, DeviceId>,
+    table: Mutex<Table>,
+    news: Notify,
 }
 
 impl Mdns {
@@ -94,12 +98,11 @@ impl Mdns {
         let daemon = ServiceDaemon::new()?;
         // What is said there reaches this machine only, which hears it on its other interfaces too.
         daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
-        let events = daemon.browse(SERVICE)?;
         let mdns = Self {
             daemon,
-            events,
             announced,
-            known: BTreeMap::new(),
+            table: Mutex::default(),
+            news: Notify::new(),
         };
         mdns.announce(false)?;
         Ok(mdns)
@@ -129,7 +132,7 @@ impl Mdns {
         if pairing {
             txt.push(("pairing", "1".to_owned()));
         }
-        let instance = format!("clawmesh-{}", a.device.short());
+        let instance = instance(&a.device);
         let host = format!("{instance}.local.");
         let port = a.listens.port();
         let mut info = match ip.is_unspecified() {
@@ -145,48 +148,52 @@ impl Mdns {
         Ok(())
     }
 
-    /// What happens next; `None` when discovery has ended.
-    pub async fn next(&mut self) -> Option<Sight> {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what the daemon tells, until discovery has ended. It must be polled beside whatever
+    /// waits, for the daemon drops a listener that falls behind. A device that `keep` names finds a
+    /// place however many others there are.
+    pub async fn gather(&self, keep: impl Fn(&DeviceId) -> bool) {
         loop {
-            let Ok(event) = self.events.recv_async().await else {
-                // The daemon drops a listener that falls behind in a burst; it tells all again.
-                tokio::time::sleep(AGAIN_AFTER).await;
-                self.events = self.daemon.browse(SERVICE).ok()?;
-                continue;
+            let Ok(events) = self.daemon.browse(SERVICE) else {
+                return;
             };
-            match event {
-                ServiceEvent::ServiceResolved(service) => {
-                    let Some(sighting) = read(&service) else {
-                        continue;
-                    };
-                    if sighting.device == self.announced.device {
-                        continue;
+            while let Ok(event) = events.recv_async().await {
+                match event {
+                    ServiceEvent::ServiceResolved(service) => {
+                        let sighting = read(&service);
+                        let Some(sighting) =
+                            sighting.filter(|s| s.device != self.announced.device)
+                        else {
+                            continue;
+                        };
+                        self.table().resolved(&service.fullname, sighting, &keep);
                     }
-                    if self.known.len() >= NEARBY_MAX && !self.known.contains_key(&service.fullname)
-                    {
-                        tracing::debug!("too many nodes on the LAN; this one is passed over");
-                        continue;
-                    }
-                    let name = service.fullname.clone();
-                    self.known.insert(name, sighting.device.clone());
-                    return Some(Sight::Seen(sighting));
+                    ServiceEvent::ServiceRemoved(_, name) => self.table().removed(&name),
+                    _ => continue,
                 }
-                ServiceEvent::ServiceRemoved(_, name) => {
-                    if let Some(device) = self.known.remove(&name)
-                        && !self.known.values().any(|d| *d == device)
-                    {
-                        return Some(Sight::Gone(device));
-                    }
-                }
-                _ => {}
+                self.news.notify_one();
             }
+            // The daemon dropped this listener; asked again it tells all it knows.
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
+    }
+
+    /// What has happened since this was last asked; waits until something has. Also how many services
+    /// found no place.
+    pub async fn next(&self) -> (Vec<Sight>, u64) {
+        self.news.notified().await;
+        let mut table = self.table();
+        (table.take(), table.take_passed_over())
     }
 
     /// Asks whether a device is still there: one that crashed is otherwise remembered for minutes.
     pub fn verify(&self, device: &DeviceId) {
-        for (name, _) in self.known.iter().filter(|(_, d)| *d == device) {
-            if let Err(error) = self.daemon.verify(name.clone(), VERIFY_WAIT) {
+        let names = self.table().names(device);
+        for name in names {
+            if let Err(error) = self.daemon.verify(name, VERIFY_WAIT) {
                 tracing::debug!(%error, "not verified");
             }
         }
@@ -194,7 +201,7 @@ impl Mdns {
 
     /// Says goodbye and ends.
     pub async fn stop(self) {
-        let instance = format!("clawmesh-{}.{SERVICE}", self.announced.device.short());
+        let instance = format!("{}.{SERVICE}", instance(&self.announced.device));
         if let Ok(done) = self.daemon.unregister(&instance) {
             drop(tokio::time::timeout(GOODBYE_WAIT, done.recv_async()).await);
         }
@@ -202,6 +209,11 @@ impl Mdns {
             drop(tokio::time::timeout(GOODBYE_WAIT, done.recv_async()).await);
         }
     }
+}
+
+/// The name under which nodes of our kind announce themselves.
+fn instance(device: &DeviceId) -> String {
+    format!("clawmesh-{}", device.short())
 }
 
 /// What a service says of itself, if it is one of ours.

@@ -259,6 +259,8 @@ pub const PEERS_MAX: usize = 512;
 pub const PEER_TARGETS_MAX: usize = 16;
 /// Most nodes on the LAN that are remembered.
 pub const NEARBY_MAX: usize = 1_024;
+/// Most services on the LAN that claim to be one device.
+pub const NEARBY_SERVICES_PER_DEVICE_MAX: usize = 4;
 /// Most addresses of one node on the LAN.
 pub const NEARBY_ADDRESSES_MAX: usize = 8;
 /// Largest record of an issuer, in bytes.
