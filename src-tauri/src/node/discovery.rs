@@ -267,8 +267,8 @@ impl Memory {
     fn may_tell(&mut self, shared: &Shared, device: &DeviceId) -> bool {
         let now = shared.now();
         let strangers = self.strangers.get_or_insert_with(|| Bucket::new(now));
-        let tell = shared.trust.trusts(device)
-            || strangers.take(1, BUDGET_EVENTS_PER_MINUTE, 60_000, now);
+        let tell =
+            shared.trust.trusts(device) || strangers.take(1, BUDGET_EVENTS_PER_MINUTE, 60_000, now);
         if !tell {
             self.untold = self.untold.saturating_add(1);
         }

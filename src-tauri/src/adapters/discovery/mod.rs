@@ -164,8 +164,7 @@ impl Mdns {
                 match event {
                     ServiceEvent::ServiceResolved(service) => {
                         let sighting = read(&service);
-                        let Some(sighting) =
-                            sighting.filter(|s| s.device != self.announced.device)
+                        let Some(sighting) = sighting.filter(|s| s.device != self.announced.device)
                         else {
                             continue;
                         };

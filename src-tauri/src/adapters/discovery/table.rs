@@ -46,7 +46,12 @@ impl Table {
         self.news.insert(device);
     }
 
-    fn has_room(&mut self, name: &str, device: &DeviceId, keep: &dyn Fn(&DeviceId) -> bool) -> bool {
+    fn has_room(
+        &mut self,
+        name: &str,
+        device: &DeviceId,
+        keep: &dyn Fn(&DeviceId) -> bool,
+    ) -> bool {
         let others = self.names.get(device);
         if others.is_some_and(|names| names.len() >= NEARBY_SERVICES_PER_DEVICE_MAX) {
             let other = others.and_then(|names| names.iter().find(|n| !is_own(n, device)));
@@ -165,7 +170,11 @@ mod tests {
         assert_eq!(table.services.len(), NEARBY_MAX);
         assert_eq!(table.take().len(), NEARBY_MAX);
         assert_eq!(table.take_passed_over(), 5_000 - NEARBY_MAX as u64);
-        table.resolved(&format!("{}.x", instance(&friend)), sighting(&friend, 7), &keep);
+        table.resolved(
+            &format!("{}.x", instance(&friend)),
+            sighting(&friend, 7),
+            &keep,
+        );
         let sights = table.take();
         assert_eq!(sights.len(), 2, "it is seen, and one invented one gave way");
         assert!(sights.iter().any(|s| port(s) == Some(7)));
