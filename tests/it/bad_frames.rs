@@ -127,7 +127,7 @@ async fn tiers_are_what_we_vouch_for_and_the_claim_survives() {
     let relayed = arrives(&node, "relayed").await;
     assert_eq!(
         (relayed.claimed_tier, relayed.effective_tier),
-        (Tier::T3, Tier::T1)
+        (Tier::T3, Tier::T0)
     );
     let mut model = frame("model");
     model["trust"]["evidence_sources"] = json!(["sensor", "llm"]);

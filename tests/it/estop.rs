@@ -1,7 +1,11 @@
 //! The emergency stop: everything ends safe, nothing moves again until it is released at the node
 //! itself, also after a crash; and who may do what.
 
+use std::collections::BTreeSet;
+
+use clawmesh::adapters::store::audit;
 use clawmesh::domain::base::Code;
+use clawmesh::domain::base::limits::{BUDGET_COMMANDS_PER_HOUR, BUDGET_STOPS_PER_MINUTE};
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::Status;
 use clawmesh::node::proposals::{self, estop};
@@ -15,6 +19,55 @@ use crate::process::Place;
 fn last_position(node: &TestNode) -> Option<String> {
     let last = journal(node.state().root()).pop()?;
     Some(last["position"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_stops_again_and_again_stops_each_time_and_fills_no_trail() {
+    let node = field().trusting(key(5), "read,estop").start().await;
+    let trail = || async {
+        let read = node.shared().store.read("t", |c| audit::head(c)).await;
+        read.unwrap().seq
+    };
+    let before = trail().await;
+    let mut stopper = Probe::connect(node.address, &key(5), MESH).await;
+    let mut latches = BTreeSet::new();
+    for _ in 0..40 {
+        let halted = stopper.ask("estop.engage", json!({"reason": "x"})).await;
+        let id = halted["payload"]["latch"]["id"].as_str().unwrap();
+        latches.insert(id.to_owned());
+        assert_eq!(node.shared().running.latched().unwrap().id, id);
+        // It is on disk by the answer, each time.
+        let stored = node.shared().store.read("t", estop::stored).await.unwrap();
+        assert_eq!(stored.unwrap().id, id);
+    }
+    assert_eq!(latches.len(), 40, "each stop has a name of its own");
+    let written = trail().await - before;
+    assert!(
+        (1..=BUDGET_STOPS_PER_MINUTE + 2).contains(&written),
+        "{written}"
+    );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_has_only_so_many_commands_remembered() {
+    let node = field()
+        .trusting(key(6), "observe:T2,relay,read,plan")
+        .start()
+        .await;
+    let mut asker = Probe::connect(node.address, &key(6), MESH).await;
+    let mut over = 0;
+    for n in 0..BUDGET_COMMANDS_PER_HOUR + 20 {
+        let now = node.shared().now().0;
+        let id = format!("command {n}");
+        let answer = asker
+            .ask("mesh.message.forward", command(&id, "actuator:none", now))
+            .await;
+        over += u64::from(answer["error"]["code"] == "OVER_BUDGET");
+    }
+    // A few come free again while the others are sent.
+    assert!((10..=20).contains(&over), "{over}");
+    node.stop().await;
 }
 
 #[test]

@@ -163,9 +163,14 @@ async fn a_reading_becomes_an_approved_executed_audited_action() {
         has("interlock") && has("emergency stop") && has("free"),
         "{seen:?}"
     );
-    clawmesh::node::proposals::estop::engage(field.shared(), "ada", "smoke")
-        .await
-        .unwrap();
+    clawmesh::node::proposals::estop::engage(
+        field.shared(),
+        "ada",
+        "smoke",
+        clawmesh::node::proposals::estop::Told::Always,
+    )
+    .await
+    .unwrap();
     let seen = door.proposal_checks(asked).await.unwrap();
     let stop = seen.checks.iter().find(|c| c.name == "emergency stop");
     assert!(!seen.allowed && !stop.unwrap().passed, "{seen:?}");

@@ -62,7 +62,12 @@ async fn a_node_sees_nodes_and_links_beyond_its_own() {
             .await;
         }
     };
-    let stop = clawmesh::node::proposals::estop::engage(ends[1].shared(), "ada", "steam");
+    let stop = clawmesh::node::proposals::estop::engage(
+        ends[1].shared(),
+        "ada",
+        "steam",
+        clawmesh::node::proposals::estop::Told::Always,
+    );
     stop.await.unwrap();
     latched(true).await;
     let on = clawmesh::node::proposals::estop::release(ends[1].shared(), "ada", "mended");

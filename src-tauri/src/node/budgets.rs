@@ -8,7 +8,9 @@ use super::alarms::AlarmKind;
 use super::shared::Shared;
 use crate::adapters::store::usage;
 use crate::domain::admission::budget::{Bucket, Share};
-use crate::domain::base::limits::{BUDGET_EVENTS_PER_MINUTE, PEERS_MAX};
+use crate::domain::base::limits::{
+    BUDGET_COMMANDS_PER_HOUR, BUDGET_EVENTS_PER_MINUTE, BUDGET_STOPS_PER_MINUTE, PEERS_MAX,
+};
 use crate::domain::base::{DeviceId, Refusal, TimeMs};
 
 /// The shares of one node's peers that live in memory.
@@ -19,6 +21,8 @@ pub struct Budgets(Mutex<BTreeMap<DeviceId, Used>>);
 struct Used {
     frames: Bucket,
     events: Bucket,
+    commands: Bucket,
+    stops: Bucket,
 }
 
 impl Budgets {
@@ -38,6 +42,8 @@ impl Budgets {
         let fresh = || Used {
             frames: Bucket::new(now),
             events: Bucket::new(now),
+            commands: Bucket::new(now),
+            stops: Bucket::new(now),
         };
         f(all.entry(device.clone()).or_insert_with(fresh))
     }
@@ -56,6 +62,21 @@ impl Budgets {
     pub fn event(&self, device: &DeviceId, now: TimeMs) -> bool {
         self.with(device, now, |used| {
             used.events.take(1, BUDGET_EVENTS_PER_MINUTE, 60_000, now)
+        })
+    }
+
+    /// Whether one more command of a device is remembered now.
+    pub fn command(&self, device: &DeviceId, now: TimeMs) -> bool {
+        self.with(device, now, |used| {
+            used.commands
+                .take(1, BUDGET_COMMANDS_PER_HOUR, 3_600_000, now)
+        })
+    }
+
+    /// Whether one more emergency stop of a device is recorded now; it stops in any case.
+    pub fn stop(&self, device: &DeviceId, now: TimeMs) -> bool {
+        self.with(device, now, |used| {
+            used.stops.take(1, BUDGET_STOPS_PER_MINUTE, 60_000, now)
         })
     }
 

@@ -10,13 +10,14 @@ use super::ingress::Ingress;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
 use super::peers;
+use super::proposals::estop::Told;
 use super::proposals::{self, checks, mirror};
 use super::reconcile;
 use super::records;
 use super::shared::{DURABLE, Shared, internal, store_refusal};
 use crate::adapters::store::commands;
 use crate::domain::admission::Grant;
-use crate::domain::base::limits::FRAMES_PER_MESSAGE_MAX;
+use crate::domain::base::limits::{BUDGET_COMMANDS_PER_HOUR, FRAMES_PER_MESSAGE_MAX};
 use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::gate::forward::{self, AskedActuation, Forwarded};
@@ -285,7 +286,11 @@ async fn engage(
         Some(person) => format!("{person} at {}", link.info.shown()),
         None => link.info.shown().to_owned(),
     };
-    let halted = proposals::estop::engage(shared, &by, reason.unwrap_or_default())
+    let told = match shared.budgets.stop(&link.info.device, shared.now()) {
+        true => Told::Always,
+        false => Told::IfNew,
+    };
+    let halted = proposals::estop::engage(shared, &by, reason.unwrap_or_default(), told)
         .await
         .map_err(|unkept| unkept.refusal)?;
     Ok(json!(halted))
@@ -376,6 +381,15 @@ async fn remember(
         asked.command_id.clone(),
         asked.idempotency_key.clone(),
     );
+    if !shared.budgets.command(&peer, now) {
+        return Err(Refusal::new(
+            Code::OverBudget,
+            format!(
+                "device {} has sent more than {BUDGET_COMMANDS_PER_HOUR} commands in an hour; nothing was done",
+                peer.short()
+            ),
+        ));
+    }
     let fresh = shared
         .store
         .write(DURABLE, "command", move |c| {

@@ -54,12 +54,12 @@ pub use self::open::{OpenError, Opened};
 pub use self::outside::Outside;
 pub use self::shared::Shared;
 use crate::adapters::paths::{StateDir, StateLock};
-use crate::adapters::store::{Class, frames};
+use crate::adapters::store::{Class, commands, frames};
 use crate::adapters::transport::{
     Doorway, Incoming, Listener, LocalListener, Rules, TransportError,
 };
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::{ACCEPT_QUEUE_SOCKETS, SHUTDOWN_DEADLINE_MS};
+use crate::domain::base::limits::{ACCEPT_QUEUE_SOCKETS, COMMANDS_KEPT_MS, SHUTDOWN_DEADLINE_MS};
 use alarms::AlarmKind;
 use guards::Cut;
 use ingress::Ingress;
@@ -407,6 +407,7 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
             .store
             .write(Class::Relaxed, "housekeeping", move |c| {
                 timekeeping::keep(c, at, settled)?;
+                commands::prune(c, TimeMs(at.wall.0.saturating_sub(COMMANDS_KEPT_MS)))?;
                 Ok((frames::prune(c, keep)?, frames::horizon(c)?))
             })
             .await;

@@ -12,7 +12,7 @@ use crate::domain::base::{Code, DeviceId};
 use crate::domain::capability::offers_actuator;
 use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
-use crate::node::proposals::estop::{self, Halted, HaltedActuator, Latch};
+use crate::node::proposals::estop::{self, Halted, HaltedActuator, Latch, Told};
 
 /// Why everything is stopped, or why it may move again.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -126,7 +126,7 @@ impl Door {
             .filter(|l| l.info.claims().any(|c| offers_actuator(c)))
             .collect();
         let own = async {
-            let halted = estop::engage(&self.shared, by, &reason).await;
+            let halted = estop::engage(&self.shared, by, &reason, Told::Always).await;
             let executor = self.executor(self.shared.own_id());
             match halted {
                 Ok(halted) => executor.took(Ok(halted)),

@@ -203,7 +203,7 @@ fn cap(world: &World, at: usize, row: &StoredFrame, frame: &Frame, proven: bool)
     let person = row.kind == FrameKind::HumanInput;
     if let Some(n) = ours(world, &row.origin) {
         return match (proven, person) {
-            (false, _) => Tier::T1,
+            (false, _) => Tier::T0,
             (true, true) => Tier::T3,
             (true, false) if n == at => Tier::T3,
             (true, false) => Tier::T2,
@@ -211,19 +211,24 @@ fn cap(world: &World, at: usize, row: &StoredFrame, frame: &Frame, proven: bool)
     }
     if row.origin == *known(world.plan.gen1_at()).0 {
         let first_hand = row.link_peer.as_ref() == Some(&frame.origin);
-        return match first_hand && !person {
-            true => Tier::T2,
-            false => Tier::T1,
+        return match (first_hand, person) {
+            (true, false) => Tier::T2,
+            (true, true) => Tier::T1,
+            (false, _) => Tier::T0,
         };
     }
     let grants = world.plan.liar.clone().unwrap_or_default();
     if person {
-        let may = proven && grants.has(clawmesh::domain::admission::Grant::Human);
-        return if may { Tier::T3 } else { Tier::T1 };
+        let may = grants.has(clawmesh::domain::admission::Grant::Human);
+        return match (proven, may) {
+            (true, true) => Tier::T3,
+            (true, false) => Tier::T1,
+            (false, _) => Tier::T0,
+        };
     }
     match proven {
         true => grants.observe().unwrap_or(Tier::T0),
-        false => Tier::T1,
+        false => Tier::T0,
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -105,11 +105,33 @@ pub struct Protection {
 pub struct Channel(String);
 
 impl Channel {
-    /// Of a plain connection on one machine: the addresses of both ends. Somebody in between has two
-    /// connections, each with other addresses.
+    /// Of a plain connection on one machine: the addresses of both ends, and which network of which
+    /// machine they are addresses of. Somebody in between has two connections, each with other addresses
+    /// or in another place: loopback addresses are the same on every machine and in every container.
     pub fn tcp(client: SocketAddr, server: SocketAddr) -> Self {
         let end = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
-        Self(format!("tcp {} {}", end(client), end(server)))
+        Self(format!(
+            "tcp {} {} {}",
+            end(client),
+            end(server),
+            Self::place()
+        ))
+    }
+
+    /// The run of this machine and the network namespace of this process, as Linux names them; empty
+    /// where the system does not say.
+    fn place() -> &'static str {
+        static PLACE: LazyLock<String> = LazyLock::new(|| {
+            let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+            let network = std::fs::read_link("/proc/self/ns/net");
+            let network = network.map(|name| name.to_string_lossy().into_owned());
+            format!(
+                "{} {}",
+                boot.unwrap_or_default().trim(),
+                network.unwrap_or_default()
+            )
+        });
+        &PLACE
     }
 
     /// Of a TLS connection: keying material that only its two ends can export (RFC 9266).

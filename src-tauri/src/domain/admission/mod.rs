@@ -175,8 +175,9 @@ fn ceiling(frame: &Frame, signature: SignatureState, origin: Option<&TrustRecord
     if !frame.taint.is_empty() {
         return Tier::T0;
     }
+    // Whoever brought it may have made it up.
     let Some(origin) = origin.filter(|_| signature != SignatureState::Unverifiable) else {
-        return Tier::T1;
+        return Tier::T0;
     };
     if frame.kind == FrameKind::HumanInput {
         return if origin.grants.has(Grant::Human) {

@@ -107,13 +107,13 @@ fn the_effective_tier_is_what_we_can_vouch_for() {
     );
     assert_eq!(
         tier(frame(&a, obs, Tier::T2, false, false, 1), &b),
-        Ok((Tier::T1, SignatureState::Unverifiable))
+        Ok((Tier::T0, SignatureState::Unverifiable))
     );
     // A stranger, relayed: we hold no key.
     let stranger = DeviceKey::from_seed(&[3; 32]);
     assert_eq!(
         tier(frame(&stranger, obs, Tier::T3, false, true, 1), &b),
-        Ok((Tier::T1, SignatureState::Unverifiable))
+        Ok((Tier::T0, SignatureState::Unverifiable))
     );
     // Model output and a person's word without the grant.
     assert_eq!(

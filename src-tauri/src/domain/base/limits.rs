@@ -438,6 +438,13 @@ pub const BUDGET_FRAME_BYTES: u64 = 1_073_741_824;
 pub const BUDGET_FRAME_REFILL_MS: u64 = 24 * 3_600_000;
 /// Events about one device's doings that are recorded in a minute; the rest is counted.
 pub const BUDGET_EVENTS_PER_MINUTE: u64 = 60;
+/// Commands of one device that are remembered in an hour, so that a repeated one does nothing.
+pub const BUDGET_COMMANDS_PER_HOUR: u64 = 600;
+/// How long a command is remembered, in milliseconds; far longer than [`COMMAND_AGE_MAX_MS`].
+pub const COMMANDS_KEPT_MS: u64 = 24 * 3_600_000;
+/// Emergency stops of one device in a minute that are each recorded while one is latched already; every
+/// one of them stops.
+pub const BUDGET_STOPS_PER_MINUTE: u64 = 6;
 /// Proposals of one page of a list together, in bytes of their records.
 pub const LIST_PAGE_BYTES: u64 = 4_194_304;
 /// How far behind all others a reading counts that claimed to be from too far ahead, in milliseconds.

@@ -37,6 +37,15 @@ pub struct Latch {
     pub reason: String,
 }
 
+/// Whether a stop is written into the audit trail and told as an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// In any case.
+    Always,
+    /// Only where none is latched yet: whoever asks has asked very often.
+    IfNew,
+}
+
 /// What an emergency stop came to at one executor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -151,7 +160,7 @@ impl From<Secured> for HaltedActuator {
 /// # Errors
 /// [`Unkept`] if the latch is not on disk (yet): then everything has been stopped and stays so, but
 /// only until the next start.
-pub async fn engage(shared: &Shared, by: &str, reason: &str) -> Result<Halted, Unkept> {
+pub async fn engage(shared: &Shared, by: &str, reason: &str, told: Told) -> Result<Halted, Unkept> {
     let latch = Latch {
         // Two stops in one millisecond are one to a person; the random part keeps them apart.
         id: shared
@@ -165,6 +174,7 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str) -> Result<Halted, U
             _ => "no reason was given".to_owned(),
         },
     };
+    let again = told == Told::IfNew && shared.running.latched().is_some();
     // From here on nothing new moves and what moves ends; no await stands before this.
     shared.running.latch(latch.clone());
     let orders = shared.guards.secure_each(&Cut::EmergencyStop);
@@ -172,7 +182,7 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str) -> Result<Halted, U
     let (tell, told) = oneshot::channel();
     let (s, copy) = (shared.clone(), latch.clone());
     shared.tasks.passing("emergency stop", async move {
-        let kept = keep(&s, &copy).await;
+        let kept = keep(&s, &copy, again).await;
         // Whoever asked may have gone; the stop holds all the same.
         let _ = tell.send(kept);
     });
@@ -194,7 +204,9 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str) -> Result<Halted, U
     let (s, copy, failed) = (shared.clone(), halted.clone(), kept.clone().err());
     let (tell, told) = oneshot::channel();
     shared.tasks.passing("emergency stop's record", async move {
-        record(&s, &copy, failed).await;
+        if !again || failed.is_some() {
+            record(&s, &copy, failed).await;
+        }
         // As above.
         let _ = tell.send(());
     });
@@ -252,12 +264,17 @@ async fn record(shared: &Shared, halted: &Halted, failed: Option<Refusal>) {
     }
 }
 
-/// Writes the latch, with its audit entry; synced before it returns.
-async fn keep(shared: &Shared, latch: &Latch) -> Result<(), Refusal> {
+/// Writes the latch, with its audit entry; synced before it returns. A stop that came `again` has no
+/// entry of its own where the one before it is on disk.
+async fn keep(shared: &Shared, latch: &Latch, again: bool) -> Result<(), Refusal> {
     let (s, latch) = (shared.clone(), latch.clone());
     let written = shared.store.write(DURABLE, "estop", move |c| {
         let text = json!(latch).to_string();
+        let held = stored(c)?.is_some();
         kv::put(c, LATCH, text.as_bytes())?;
+        if again && held {
+            return Ok(());
+        }
         s.audit_in(c, "estop.engaged", &latch.id, json!(latch))
     });
     written.await.map_err(|e| store_refusal(&e))
