@@ -346,6 +346,17 @@ impl Probe {
         }
     }
 
+    /// The next event of this name.
+    pub async fn hear(&mut self, event: &str) -> Value {
+        loop {
+            let message = self.receive().await;
+            let message = message.unwrap_or_else(|| panic!("closed while waiting for {event}"));
+            if message["type"] == "event" && message["event"] == event {
+                return message;
+            }
+        }
+    }
+
     /// The next message; `None` once the node has closed the socket.
     pub async fn receive(&mut self) -> Option<Value> {
         loop {

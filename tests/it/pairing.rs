@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use clawmesh::adapters::clock::SystemClock;
 use clawmesh::domain::base::MeshId;
-use clawmesh::domain::base::limits::PAIRING_WINDOW_MS;
+use clawmesh::domain::base::limits::{
+    PAIRING_TRIES, PAIRING_TRIES_TOTAL, PAIRING_WAITING_PER_ADDRESS_MAX, PAIRING_WINDOW_MS,
+};
 use clawmesh::domain::pairing::{Acceptor, Initiator, Persona, Reveal, Start, Verdict};
 use clawmesh::node::Shared;
 use clawmesh::node::pairing::{self, PairEndView, PairSessionView, PairStage};
@@ -182,7 +184,7 @@ async fn a_no_from_either_side_stores_nothing() {
         }
         assert!(trusts_nobody(a.shared()) && trusts_nobody(b.shared()));
         let window = pairing::view(b.shared()).window.unwrap();
-        assert_eq!(window.tries_left, 2);
+        assert_eq!(window.tries_left, PAIRING_TRIES_TOTAL - 1);
     }
 }
 
@@ -237,63 +239,113 @@ async fn without_a_window_and_after_it_nobody_gets_in() {
     assert!(trusts_nobody(a.shared()) && trusts_nobody(b.shared()));
 }
 
+async fn reveal(probe: &mut Probe, reveal: &Reveal) -> Value {
+    let reveal = serde_json::to_value(reveal).unwrap();
+    probe.ask("pair.reveal", reveal).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_third_party_is_refused_and_three_tries_close_the_window() {
+async fn a_third_party_is_refused_during_a_pairing_and_guesses_have_an_end() {
     let a = centre().start().await;
     let b = field().start().await;
     begun(&a, &b).await;
-    assert_eq!(code(&knock(b.address, &stranger(1, 9).1).await.1), "BUSY");
-    assert_eq!(pairing::view(b.shared()).window.unwrap().tries_left, 2);
+    let honest = |nonce: u8| Reveal {
+        persona: masked(nonce, 9),
+        proof: None,
+    };
+    let (mut probe, reply) = knock(b.address, &stranger(1, 9).1).await;
+    assert_eq!(reply["ok"], true, "{reply}");
+    assert_eq!(code(&reveal(&mut probe, &honest(1)).await), "BUSY");
     pairing::cancel(a.shared()).await;
     ended(&b).await;
-    for left in [1, 0] {
-        let (_, start) = stranger(2, 9);
-        let (mut probe, reply) = knock(b.address, &start).await;
-        assert_eq!(reply["ok"], true, "{reply}");
-        // Another persona than the one committed to.
-        let reveal = Reveal {
-            persona: masked(3, 9),
-            proof: None,
-        };
-        let reply = probe
-            .ask("pair.reveal", serde_json::to_value(&reveal).unwrap())
-            .await;
-        assert_eq!(code(&reply), "AUTH_FAILED");
-        until("the try is over", || async {
-            let view = pairing::view(b.shared());
-            let tries = view.window.map_or(0, |w| w.tries_left);
-            (view.session.is_none() && tries == left).then_some(())
-        })
-        .await;
+    // Another persona than the one committed to.
+    let (mut probe, _) = knock(b.address, &stranger(2, 9).1).await;
+    assert_eq!(code(&reveal(&mut probe, &honest(3)).await), "AUTH_FAILED");
+    // The address has had its tries.
+    let view = pairing::view(b.shared());
+    let left = view.window.unwrap().tries_left;
+    assert_eq!(left, PAIRING_TRIES_TOTAL - PAIRING_TRIES);
+    let (mut probe, _) = knock(b.address, &stranger(4, 9).1).await;
+    assert_eq!(code(&reveal(&mut probe, &honest(4)).await), "RATE_EXCEEDED");
+    assert!(pairing::view(b.shared()).session.is_none() && trusts_nobody(b.shared()));
+}
+
+/// A stranger knocks until it may no more, keeps knocks waiting, and is being compared: whoever has read
+/// the link off the screen is let in all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn knocks_of_a_stranger_do_not_close_the_window_for_who_has_the_link() {
+    let a = centre().start().await;
+    let b = field().start().await;
+    let view = pairing::open_window(b.shared()).await.unwrap();
+    let link = view.window.unwrap().link;
+    for _ in 0..2 * PAIRING_TRIES {
+        knock(b.address, &stranger(1, 9).1).await;
     }
-    assert!(pairing::view(b.shared()).window.is_none());
-    assert_eq!(
-        code(&knock(b.address, &stranger(4, 9).1).await.1),
-        "NOT_AUTHORIZED"
+    // They hung up; one more stays and says nothing.
+    let (_idle, _) = until("a stranger waits", || async {
+        let knocked = knock(b.address, &stranger(1, 9).1).await;
+        (knocked.1["ok"] == true).then_some(knocked)
+    })
+    .await;
+    assert!(PAIRING_WAITING_PER_ADDRESS_MAX > 1);
+    pairing::start(a.shared(), &link).await.unwrap();
+    let (seen_a, seen_b) = (comparing(&a).await, comparing(&b).await);
+    say(&a, &seen_a, Verdict::Yes, "field");
+    say(&b, &seen_b, Verdict::Yes, "command-center");
+    connected(&a, &b).await;
+}
+
+/// A stranger that is being compared gives way to whoever has read the link.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_being_compared_gives_way_to_who_has_the_link() {
+    let a = centre().start().await;
+    let b = field().start().await;
+    let view = pairing::open_window(b.shared()).await.unwrap();
+    let link = view.window.unwrap().link;
+    let (mine, start) = stranger(1, 9);
+    let (mut probe, reply) = knock(b.address, &start).await;
+    let (_, shown) = mine
+        .answered(Persona::parse(reply["payload"].clone()).unwrap())
+        .unwrap();
+    assert_eq!(reveal(&mut probe, &shown).await["ok"], true);
+    let strangers = comparing(&b).await;
+    pairing::start(a.shared(), &link).await.unwrap();
+    let seen_a = comparing(&a).await;
+    let seen_b = until("b compares with a", || async {
+        let session = pairing::view(b.shared()).session?;
+        (session.id != strangers.id && session.stage == PairStage::Comparing).then_some(session)
+    })
+    .await;
+    let late = pairing::decide(b.shared(), strangers.id, Verdict::Yes, Some("owner"));
+    assert!(
+        late.is_err(),
+        "a yes meant for the stranger counts for nobody"
     );
-    assert!(trusts_nobody(b.shared()));
+    say(&a, &seen_a, Verdict::Yes, "field");
+    say(&b, &seen_b, Verdict::Yes, "command-center");
+    connected(&a, &b).await;
+    assert!(b.shared().trust.live(key(9).id()).is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_out_of_order_ends_the_pairing() {
     let b = field().start().await;
     pairing::open_window(b.shared()).await.unwrap();
+    let told = async |mut probe: Probe| {
+        let failed = probe.hear("pair.failed").await;
+        failed["payload"]["code"].as_str().unwrap().to_owned()
+    };
     let (mut probe, reply) = knock(b.address, &stranger(1, 9).1).await;
     assert_eq!(reply["ok"], true);
     probe.event("pair.verdict", json!({"verdict": "yes"})).await;
-    assert_eq!(
-        ended(&b).await.code.as_deref(),
-        Some("PAIRING_OUT_OF_ORDER")
-    );
+    assert_eq!(told(probe).await, "PAIRING_OUT_OF_ORDER");
     let (mut probe, _) = knock(b.address, &stranger(1, 9).1).await;
     probe
         .event("pair.reveal", json!({"x": "y".repeat(5_000)}))
         .await;
-    until("it was too large", || async {
-        let last = pairing::view(b.shared()).last?;
-        (last.code.as_deref() == Some("TOO_LARGE")).then_some(())
-    })
-    .await;
+    assert_eq!(told(probe).await, "TOO_LARGE");
+    // Persons were shown nothing of it.
+    assert!(pairing::view(b.shared()).last.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,7 +357,6 @@ async fn a_link_names_the_device_that_must_answer() {
     let wrong = link.replace(b.id().as_str(), key(77).id().as_str());
     pairing::start(a.shared(), &wrong).await.unwrap();
     assert_eq!(ended(&a).await.code.as_deref(), Some("PUBLIC_KEY_MISMATCH"));
-    ended(&b).await;
     pairing::start(a.shared(), &link).await.unwrap();
     let (seen_a, seen_b) = (comparing(&a).await, comparing(&b).await);
     say(&a, &seen_a, Verdict::Yes, "field");

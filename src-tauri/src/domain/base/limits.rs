@@ -210,8 +210,14 @@ pub const RECONCILE_ANSWERS_PER_MINUTE: u32 = 600;
 pub const GEN1_MESSAGES_PER_MINUTE: u32 = 90;
 /// How long a pairing window stays open, in milliseconds.
 pub const PAIRING_WINDOW_MS: u64 = 300_000;
-/// Pairings that may be begun in one window.
+/// Pairings that one address may begin in one window without having read the window's link.
 pub const PAIRING_TRIES: u32 = 3;
+/// As [`PAIRING_TRIES`], by all addresses together.
+pub const PAIRING_TRIES_TOTAL: u32 = 15;
+/// Strangers of one address that have asked to pair and not yet said who they are.
+pub const PAIRING_WAITING_PER_ADDRESS_MAX: usize = 2;
+/// As [`PAIRING_WAITING_PER_ADDRESS_MAX`], of all addresses together.
+pub const PAIRING_WAITING_MAX: usize = 32;
 /// Updates of other executors' proposals that the disk refused and that are tried again.
 pub const MIRRORS_OWED_MAX: usize = 64;
 /// How long the first of those tries waits, in milliseconds; each waits twice as long as the one before.

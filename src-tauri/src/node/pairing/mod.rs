@@ -5,6 +5,7 @@
 //! Windows and pairings live in memory only: a node that starts again has forgotten them.
 
 mod keep;
+mod knocks;
 mod session;
 mod view;
 
@@ -15,6 +16,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 pub use self::keep::{dial_learned, settled};
+use self::knocks::{Tries, Waiting};
 pub use self::session::{Knock, accept, knock};
 pub use self::view::{
     Nearby, PairCompareView, PairEmoji, PairEndView, PairPeerView, PairSessionView, PairStage,
@@ -41,6 +43,7 @@ pub struct Pairing {
 #[derive(Debug, Default)]
 struct Book {
     window: Option<Window>,
+    waiting: Waiting,
     session: Option<Session>,
     last: Option<PairEndView>,
     count: u64,
@@ -49,7 +52,7 @@ struct Book {
 #[derive(Debug, Clone)]
 struct Window {
     until: TimeMs,
-    tries_left: u32,
+    tries: Tries,
     secret: LinkSecret,
 }
 
@@ -58,6 +61,8 @@ struct Session {
     view: PairSessionView,
     until: TimeMs,
     say: mpsc::Sender<Said>,
+    /// The other side is one that a person here chose: it was dialed, or it has read the link.
+    chosen: bool,
 }
 
 /// What our person says to a pairing under way.
@@ -129,9 +134,21 @@ impl Pairing {
         book.window.clone()
     }
 
-    /// Takes the place of the pairing under way.
-    fn reserve(&self, shared: &Shared, side: Side, until: TimeMs) -> Result<Ticket, Refusal> {
+    /// Takes the place of the pairing under way. One that a person `chose` ends the pairing of a
+    /// stranger that nobody here has said yes to.
+    fn reserve(
+        &self,
+        shared: &Shared,
+        side: Side,
+        until: TimeMs,
+        chosen: bool,
+    ) -> Result<Ticket, Refusal> {
         let mut book = self.book();
+        let gives_way = |s: &Session| chosen && !s.chosen && s.view.ours.is_none();
+        if let Some(stranger) = book.session.take_if(|s| gives_way(s)) {
+            // One that is ending by itself hears nothing, and needs nothing.
+            let _ = stranger.say.try_send(Said::Cancel);
+        }
         if book.session.is_some() {
             return Err(Refusal::new(
                 Code::Busy,
@@ -150,7 +167,12 @@ impl Pairing {
             ours: None,
             theirs: None,
         };
-        book.session = Some(Session { view, until, say });
+        book.session = Some(Session {
+            view,
+            until,
+            say,
+            chosen,
+        });
         Ok(Ticket {
             shared: shared.clone(),
             id,
@@ -271,7 +293,7 @@ pub fn view(shared: &Shared) -> PairingView {
     let window = shared.pairing.window(shared.now());
     let window = window.map(|w| PairWindowView {
         until: w.until.0,
-        tries_left: w.tries_left,
+        tries_left: w.tries.left(),
         link: PairLink {
             device: shared.own_id().clone(),
             url: own_url(shared),
@@ -308,12 +330,12 @@ pub async fn open_window(shared: &Shared) -> Result<PairingView, Refusal> {
         }
         book.window = Some(Window {
             until,
-            tries_left: PAIRING_TRIES,
+            tries: Tries::default(),
             secret: LinkSecret::from_bytes(bytes),
         });
     }
     let message = format!(
-        "Pairing is open for {} minutes and {PAIRING_TRIES} tries",
+        "Pairing is open for {} minutes, {PAIRING_TRIES} tries for each address",
         PAIRING_WINDOW_MS / 60_000
     );
     let data = json!({"open": true, "until": until});
@@ -372,7 +394,9 @@ pub async fn start(shared: &Shared, target: &str) -> Result<PairingView, Refusal
             "a wss:// link is bound to a device, and an address alone names none; use the other node's link, or ws://",
         ));
     }
-    let ticket = shared.pairing.reserve(shared, Side::Initiator, until)?;
+    let ticket = shared
+        .pairing
+        .reserve(shared, Side::Initiator, until, true)?;
     let data = json!({"side": "initiator", "url": url.to_string(), "session": ticket.id});
     let message = format!("Pairing with {url} begins");
     shared

@@ -1,10 +1,12 @@
 //! One pairing over one socket, at either end: the messages, their limits, and how it ends. A stranger
 //! gets here only through [`knock`], and only while a window is open.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::knocks::Origin;
 use super::{Expected, PairEndView, PairStage, Said, Ticket, Verdicted};
 use super::{compare_view, keep, peer_view, persona};
 use crate::adapters::transport::{PeerUrl, Received, Security, Socket, SocketReader, SocketWriter};
@@ -12,7 +14,7 @@ use crate::domain::base::limits::{
     DIAL_MS, PAIRING_MESSAGE_BYTES, PAIRING_STEP_MS, TEXT_MAX_CHARS,
 };
 use crate::domain::base::text::one_line;
-use crate::domain::base::{Code, Refusal};
+use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::pairing::{
     Acceptor, Comparison, Initiator, Joining, LinkSecret, Persona, Reveal, Side, SignedVerdict,
     Start, Verdict,
@@ -29,39 +31,37 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a node that joins another mesh waits with its restart, so that its person sees why.
 const RESTART_GRACE: Duration = Duration::from_millis(1_500);
 
-/// A stranger whose first word was taken.
+/// A stranger whose first word was taken. It holds no place yet: that takes its reveal.
 pub struct Knock {
-    ticket: Ticket,
+    shared: Shared,
+    origin: Origin,
     start: Start,
     secret: LinkSecret,
+    until: TimeMs,
+    /// It has used a try; without one it must have read the link.
+    counted: bool,
     request: String,
 }
 
-/// Takes a stranger's `pair.start`. It costs one of the window's tries.
+impl Drop for Knock {
+    fn drop(&mut self) {
+        self.shared.pairing.book().waiting.leave(self.origin);
+    }
+}
+
+/// Takes a stranger's `pair.start`. It costs one of the tries of its address, until it has shown that
+/// it has read the link.
 ///
 /// # Errors
-/// `NOT_AUTHORIZED` without a window, `BUSY` during another pairing, `RATE_EXCEEDED` after the last
-/// try, `INVALID_PARAMS`.
+/// `NOT_AUTHORIZED` without a window, `BUSY` where too many ask at once, `INVALID_PARAMS`.
 pub async fn knock(
     shared: &Shared,
+    from: IpAddr,
     request: &str,
     params: Map<String, Value>,
 ) -> Result<Knock, Refusal> {
-    let refused = match try_knock(shared, params) {
-        Ok((ticket, start, secret)) => {
-            let data = json!({"side": "acceptor", "session": ticket.id});
-            shared
-                .events
-                .record(shared, "pair.started", "info", "A node asks to pair", data)
-                .await;
-            let request = request.to_owned();
-            return Ok(Knock {
-                ticket,
-                start,
-                secret,
-                request,
-            });
-        }
+    let refused = match try_knock(shared, Origin::of(from), request, params) {
+        Ok(knock) => return Ok(knock),
         Err(refusal) => refusal,
     };
     shared.refused("pair.refused", "stranger", &refused).await;
@@ -70,8 +70,10 @@ pub async fn knock(
 
 fn try_knock(
     shared: &Shared,
+    origin: Origin,
+    request: &str,
     params: Map<String, Value>,
-) -> Result<(Ticket, Start, LinkSecret), Refusal> {
+) -> Result<Knock, Refusal> {
     let Some(window) = shared.pairing.window(shared.now()) else {
         return Err(Refusal::new(
             Code::NotAuthorized,
@@ -79,19 +81,18 @@ fn try_knock(
         ));
     };
     let start = Start::parse(Value::Object(params))?;
-    if window.tries_left == 0 {
-        return Err(Refusal::new(
-            Code::RateExceeded,
-            "all tries of this pairing window are used; open it again",
-        ));
-    }
-    let ticket = shared
-        .pairing
-        .reserve(shared, Side::Acceptor, window.until)?;
-    if let Some(open) = shared.pairing.book().window.as_mut() {
-        open.tries_left = open.tries_left.saturating_sub(1);
-    }
-    Ok((ticket, start, window.secret))
+    let mut book = shared.pairing.book();
+    book.waiting.enter(origin)?;
+    let counted = book.window.as_mut().is_some_and(|w| w.tries.take(origin));
+    Ok(Knock {
+        shared: shared.clone(),
+        origin,
+        start,
+        secret: window.secret,
+        until: window.until,
+        counted,
+        request: request.to_owned(),
+    })
 }
 
 /// Both halves of a pairing's socket, and how it speaks.
@@ -208,46 +209,92 @@ struct Paired {
 /// Serves a stranger whose first word was taken, to the end of its pairing.
 pub async fn accept(knock: Knock, reader: SocketReader, writer: SocketWriter) {
     let mut wire = Wire { reader, writer };
-    let Knock {
-        mut ticket,
-        start,
-        secret,
-        request,
-    } = knock;
-    let went = answer(&mut ticket, &mut wire, &start, &secret, &request).await;
-    finish(ticket, Some(wire), went).await;
+    let shared = knock.shared.clone();
+    match introduce(knock, &mut wire).await {
+        Ok((mut ticket, comparison, request)) => {
+            let went = answer(&mut ticket, &mut wire, comparison, &request).await;
+            finish(ticket, Some(wire), went).await;
+        }
+        Err(refusal) => {
+            farewell(wire, Some(&refusal)).await;
+            shared.refused("pair.refused", "stranger", &refusal).await;
+        }
+    }
 }
 
-async fn answer(
-    ticket: &mut Ticket,
-    wire: &mut Wire,
-    start: &Start,
-    secret: &LinkSecret,
-    request: &str,
-) -> Result<Paired, Refusal> {
-    let shared = ticket.shared.clone();
-    let (acceptor, answer) = Acceptor::answer(persona(&shared)?, start)?;
-    wire.say(Reply::Ok(json_of(&answer)).to_text(request))
+/// From a stranger's first word to its reveal. Only then it takes the place of the pairing under way,
+/// and persons here hear of it. Also the id of the request that is still to be answered.
+async fn introduce(knock: Knock, wire: &mut Wire) -> Result<(Ticket, Comparison, String), Refusal> {
+    let (acceptor, answer) = Acceptor::answer(persona(&knock.shared)?, &knock.start)?;
+    wire.say(Reply::Ok(json_of(&answer)).to_text(&knock.request))
         .await?;
     let (id, params) = match wire.step().await? {
         Message::Request { id, method, params } if method == "pair.reveal" => (id, params),
         other => return Err(stray(other)),
     };
+    match revealed(&knock, acceptor, params) {
+        Ok((ticket, comparison)) => Ok((ticket, comparison, id)),
+        Err(refusal) => {
+            // It hears why, and nobody has been shown anything to compare.
+            wire.say(Reply::from(refusal.clone()).to_text(&id)).await?;
+            Err(refusal)
+        }
+    }
+}
+
+fn revealed(
+    knock: &Knock,
+    acceptor: Acceptor,
+    params: Map<String, Value>,
+) -> Result<(Ticket, Comparison), Refusal> {
+    let shared = &knock.shared;
+    let reveal = Reveal::parse(Value::Object(params))?;
+    // A proof that is wrong ends the pairing here.
+    let has_link = reveal.proof.is_some();
+    let comparison = acceptor.revealed(reveal, &knock.secret)?;
+    if !has_link && !knock.counted {
+        return Err(Refusal::new(
+            Code::RateExceeded,
+            "the tries of this address, or of this pairing window, are used; use the link that is shown at the other node, or open its window again",
+        ));
+    }
+    if has_link
+        && knock.counted
+        && let Some(window) = shared.pairing.book().window.as_mut()
+    {
+        window.tries.give_back(knock.origin);
+    }
+    let (side, until) = (Side::Acceptor, knock.until);
+    let ticket = shared.pairing.reserve(shared, side, until, has_link)?;
+    Ok((ticket, comparison))
+}
+
+async fn answer(
+    ticket: &mut Ticket,
+    wire: &mut Wire,
+    comparison: Comparison,
+    request: &str,
+) -> Result<Paired, Refusal> {
+    let shared = ticket.shared.clone();
+    let data = json!({"side": "acceptor", "session": ticket.id});
+    shared
+        .events
+        .record(&shared, "pair.started", "info", "A node asks to pair", data)
+        .await;
     let checked = async {
-        let comparison = acceptor.revealed(Reveal::parse(Value::Object(params))?, secret)?;
         let joining = comparison.joining()?;
         keep::check(&shared, &comparison.peer().device_id()).await?;
-        Ok((comparison, joining))
+        Ok(joining)
     };
     match checked.await {
-        Ok((comparison, joining)) => {
-            wire.say(Reply::Ok(json!({})).to_text(&id)).await?;
+        Ok(joining) => {
+            wire.say(Reply::Ok(json!({})).to_text(request)).await?;
             compare(ticket, wire, comparison, joining, None).await
         }
         Err(refusal) => {
-            // It hears why, and nobody has been shown anything to compare.
             let refusal: Refusal = refusal;
-            wire.say(Reply::from(refusal.clone()).to_text(&id)).await?;
+            wire.say(Reply::from(refusal.clone()).to_text(request))
+                .await?;
             Err(refusal)
         }
     }
@@ -412,16 +459,20 @@ async fn tell_stored(wire: &mut Wire) -> Result<(), Refusal> {
     }
 }
 
+async fn farewell(mut wire: Wire, failed: Option<&Refusal>) {
+    if let Some(refusal) = failed {
+        let why = json!({"code": refusal.code, "message": refusal.message});
+        // It may be gone already; then there is nobody to tell.
+        let _ = wire.event("pair.failed", &why).await;
+    }
+    wire.writer.close(1000, "pairing is over").await;
+}
+
 /// Frees the place, says goodbye, and writes down how it ended.
 async fn finish(ticket: Ticket, wire: Option<Wire>, went: Result<Paired, Refusal>) {
     let shared = ticket.shared.clone();
-    if let (Some(mut wire), refusal) = (wire, went.as_ref().err()) {
-        if let Some(refusal) = refusal {
-            let why = json!({"code": refusal.code, "message": refusal.message});
-            // It may be gone already; then there is nobody to tell.
-            let _ = wire.event("pair.failed", &why).await;
-        }
-        wire.writer.close(1000, "pairing is over").await;
+    if let Some(wire) = wire {
+        farewell(wire, went.as_ref().err()).await;
     }
     let end = match &went {
         Ok(paired) => paired_end(&ticket, paired),
@@ -488,23 +539,15 @@ fn paired_end(ticket: &Ticket, paired: &Paired) -> PairEndView {
 /// Takes the pairing out of the book; says why the window is closed by it, if it is.
 fn close(ticket: &Ticket, end: &PairEndView) -> Option<&'static str> {
     let mut book = ticket.shared.pairing.book();
-    let known = book.session.take().and_then(|s| s.view.compare);
-    let peer = end.peer.clone().or(known.map(|c| c.peer));
+    // Another may have taken its place meanwhile.
+    let known = book.session.take_if(|s| s.view.id == ticket.id)?;
+    let peer = known.view.compare.map(|c| c.peer);
     book.last = Some(PairEndView {
-        peer,
+        peer: end.peer.clone().or(peer),
         ..end.clone()
     });
-    if ticket.side == Side::Initiator {
-        return None;
-    }
-    let window = book.window.as_ref()?;
-    let why = match window.tries_left {
-        _ if end.stored => "paired",
-        0 => "all tries are used",
-        _ => return None,
-    };
-    book.window = None;
-    Some(why)
+    let paired = ticket.side == Side::Acceptor && end.stored;
+    (paired && book.window.take().is_some()).then_some("paired")
 }
 
 /// The mesh of a running node is fixed: the node starts again in the one it joined.

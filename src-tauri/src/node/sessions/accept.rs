@@ -1,6 +1,8 @@
 //! The accepting side. A stranger may only say `mesh.challenge`, `mesh.connect` and `mesh.ping` until
 //! it has proven a device we trust.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value, json};
 
 use super::{Door, introduction, life, nonce, recognise, say};
@@ -24,16 +26,17 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
         ..
     } = incoming;
     let stop = shared.tasks.stop().child_token();
+    let from = remote.ip().to_canonical();
     let door = Door {
         protection: socket.protection().clone(),
-        same_machine: remote.ip().to_canonical().is_loopback(),
+        same_machine: from.is_loopback(),
     };
     let (mut reader, mut writer) = socket.split();
     let greeted = tokio::select! {
         biased;
         () = stop.cancelled() => None,
         () = slot.evicted() => None,
-        greeted = greet(&shared, &door, &mut reader, &mut writer) => greeted,
+        greeted = greet(&shared, &door, from, &mut reader, &mut writer) => greeted,
     };
     let Some(greeted) = greeted else {
         writer.close(1008, "not authenticated").await;
@@ -81,6 +84,7 @@ enum Greeted {
 async fn greet(
     shared: &Shared,
     door: &Door,
+    from: IpAddr,
     reader: &mut SocketReader,
     writer: &mut SocketWriter,
 ) -> Option<Greeted> {
@@ -137,7 +141,7 @@ async fn greet(
                     refusal.into()
                 }
             },
-            "pair.start" => match pairing::knock(shared, &id, params).await {
+            "pair.start" => match pairing::knock(shared, from, &id, params).await {
                 Ok(knock) => return Some(Greeted::Pairing(knock)),
                 Err(refusal) => refusal.into(),
             },
