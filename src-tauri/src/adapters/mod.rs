@@ -2,6 +2,7 @@
 //! and a twin for tests; families never import each other.
 
 pub mod clock;
+pub mod descriptors;
 pub mod discovery;
 pub mod executor;
 pub mod files;

@@ -33,9 +33,9 @@ use super::doorway::{Doorway, Slot};
 use super::rules::Rules;
 use super::socket::{ByteStream, Channel, Posture, Protection, Socket, keep_alive};
 use super::tls::{EXPORTER, Tls, device_of, exported};
+use crate::adapters::descriptors;
 use crate::domain::base::limits::{
     HANDSHAKE_DEADLINE_MS, REQUEST_GRACE_MS, REQUEST_HEAD_MAX_BYTES, REQUEST_HEADERS_MAX,
-    UNAUTHENTICATED_SOCKETS_MAX,
 };
 
 /// The first byte of a TLS connection: a handshake record (RFC 8446 §5.1).
@@ -65,7 +65,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            unauthenticated_max: UNAUTHENTICATED_SOCKETS_MAX,
+            unauthenticated_max: descriptors::for_strangers(),
             deadline: Duration::from_millis(HANDSHAKE_DEADLINE_MS),
             head_timeout: Duration::from_millis(HANDSHAKE_DEADLINE_MS),
         }

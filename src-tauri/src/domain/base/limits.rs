@@ -55,6 +55,8 @@ pub const HANDSHAKE_DEADLINE_MS: u64 = 10_000;
 pub const STRANGER_MESSAGE_MAX_BYTES: usize = 65_536;
 /// Most unauthenticated peer sockets; the oldest is closed to make room for a new one.
 pub const UNAUTHENTICATED_SOCKETS_MAX: usize = 384;
+/// Files and sockets that a node wants to be allowed to have open at once.
+pub const DESCRIPTORS_WANTED: u64 = 8_192;
 /// Most authenticated peer sessions.
 pub const SESSIONS_MAX: usize = 256;
 /// Messages a link may have waiting in each of its lanes for answers and for our own requests.

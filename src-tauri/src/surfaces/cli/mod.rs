@@ -43,6 +43,7 @@ use clap::Parser as _;
 use self::args::{Cli, Command, Global};
 use self::context::Context;
 use self::fail::{Done, Exit, Failure};
+use crate::adapters::descriptors;
 use crate::adapters::keystore::dumps;
 use crate::adapters::log::{self, Form};
 use crate::domain::gate::approval::Verdict;
@@ -56,6 +57,7 @@ pub type MakeApp = fn(&Path) -> Result<App, String>;
 /// Runs the command line and says how the process ends.
 pub fn main(app: MakeApp) -> ExitCode {
     dumps::turn_off();
+    descriptors::raise();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {

@@ -54,6 +54,7 @@ use self::settings::{Args, Settings};
 use self::stage::Desk;
 use self::stop::{Stopped, Unstopped};
 use self::watcher::Watcher;
+use crate::adapters::descriptors;
 use crate::adapters::keystore::dumps;
 use crate::adapters::log::{self, Form};
 use crate::adapters::paths::StateDir;
@@ -314,6 +315,7 @@ impl Desktop {
 /// Runs the desktop application and says how the process ends.
 pub fn main(app: MakeApp) -> ExitCode {
     dumps::turn_off();
+    descriptors::raise();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
