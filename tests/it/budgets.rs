@@ -72,6 +72,7 @@ async fn junk_records_stop_no_real_revocation_and_go_with_the_trust() {
     assert!(stands(), "a person sees who it is");
     let used = |c: &rusqlite::Connection| usage::used(c, key(2).id(), Share::Records);
     assert_eq!(shared.store.read("t", used).await.unwrap(), BUDGET_RECORDS);
+    the_door_tells_what_it_uses(&node).await;
 
     // What a trusted issuer says about a device that is known here has room all the same.
     let mut admin = kin(&node, 1).await;
@@ -88,6 +89,28 @@ async fn junk_records_stop_no_real_revocation_and_go_with_the_trust() {
         },
     )
     .await;
+}
+
+/// The trust record of the second device shows each of its shares as the store counts it.
+async fn the_door_tells_what_it_uses(node: &TestNode) {
+    let shared = node.shared();
+    let door = clawmesh::operator::Door::new(shared.clone());
+    let view = door.trust_one(key(2).id().as_str()).await.unwrap();
+    let of = |kind: &str| view.usage.iter().find(|u| u.kind == kind).unwrap().clone();
+    let records = of("records");
+    assert_eq!(
+        (records.used, records.limit),
+        (BUDGET_RECORDS, BUDGET_RECORDS)
+    );
+    assert!(records.refused >= 800 - BUDGET_RECORDS, "{records:?}");
+    assert_eq!(of("mirrors").refused, 0);
+    let stored = |c: &rusqlite::Connection| usage::all(c, key(2).id());
+    for (share, used) in shared.store.read("t", stored).await.unwrap() {
+        assert_eq!(of(share.code()).used, used, "{share:?}");
+    }
+    assert_eq!(view.usage.len(), Share::ALL.len());
+    let listed = door.trust().await.unwrap();
+    assert!(listed.iter().all(|r| r.usage.len() == Share::ALL.len()));
 }
 
 /// An update about a proposal that the second device says it minted.

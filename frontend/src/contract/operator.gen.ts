@@ -4552,6 +4552,26 @@ export interface components {
             /** @description What the caller may do. */
             scope: components["schemas"]["Scope"];
         };
+        /** @description What a device uses of one of its shares. */
+        ShareView: {
+            /** @description `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `facts`, `conflicts`, `frame-bytes`. */
+            kind: string;
+            /**
+             * Format: int64
+             * @description The most it may use.
+             */
+            limit: number;
+            /**
+             * Format: int64
+             * @description How often something was refused because of it, since the node started.
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description How much it uses now.
+             */
+            used: number;
+        };
         /**
          * @description What is known of a frame's origin signature.
          * @enum {string}
@@ -4996,6 +5016,8 @@ export interface components {
              * @description When it was revoked.
              */
             revokedAt?: number | null;
+            /** @description What it has made this node keep, each against its share. */
+            usage?: components["schemas"]["ShareView"][];
         };
         /** @description All sites of this node, or what is wrong with its file. */
         TwinView: {

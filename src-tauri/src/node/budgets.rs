@@ -23,6 +23,7 @@ struct Used {
     events: Bucket,
     commands: Bucket,
     stops: Bucket,
+    refused: BTreeMap<Share, u64>,
 }
 
 impl Budgets {
@@ -44,6 +45,7 @@ impl Budgets {
             events: Bucket::new(now),
             commands: Bucket::new(now),
             stops: Bucket::new(now),
+            refused: BTreeMap::new(),
         };
         f(all.entry(device.clone()).or_insert_with(fresh))
     }
@@ -80,9 +82,27 @@ impl Budgets {
         })
     }
 
-    /// What a device has used of its bytes of frames.
-    pub fn frame_bytes(&self, device: &DeviceId) -> u64 {
-        self.lock().get(device).map_or(0, |used| used.frames.used())
+    /// What a device has used of its bytes of frames by now.
+    pub fn frame_bytes(&self, device: &DeviceId, now: TimeMs) -> u64 {
+        let mut all = self.lock();
+        all.get_mut(device).map_or(0, |used| {
+            used.frames.frames_used_up(now);
+            used.frames.used()
+        })
+    }
+
+    /// Counts something that was refused because a share is used up.
+    fn count_refused(&self, device: &DeviceId, share: Share, now: TimeMs) {
+        self.with(device, now, |used| {
+            let n = used.refused.entry(share).or_default();
+            *n = n.saturating_add(1);
+        });
+    }
+
+    /// How much was refused to a device because a share is used up, since this node started.
+    pub fn refused(&self, device: &DeviceId, share: Share) -> u64 {
+        let of = |used: &Used| used.refused.get(&share).copied();
+        self.lock().get(device).and_then(of).unwrap_or(0)
     }
 
     /// Forgets a device that is not trusted any more.
@@ -94,6 +114,7 @@ impl Budgets {
 impl Shared {
     /// Tells that a device has used up a share: an alarm that stands, a count, an event.
     pub async fn over_budget(&self, device: &DeviceId, share: Share, refusal: &Refusal) {
+        self.budgets.count_refused(device, share, self.now());
         let name = self.trust.live(device).and_then(|r| r.name);
         let message = format!(
             "{} ({}) has used up its share of {}: {}",
@@ -126,7 +147,10 @@ pub async fn look(shared: &Shared) {
             .read("usage", move |c| usage::all(c, &of))
             .await;
         let Ok(stored) = read else { continue };
-        let bytes = (Share::FrameBytes, shared.budgets.frame_bytes(&device));
+        let bytes = (
+            Share::FrameBytes,
+            shared.budgets.frame_bytes(&device, shared.now()),
+        );
         let full = |(share, used): &(Share, u64)| *used * 10 >= share.most() * 9;
         if !stored.iter().chain([&bytes]).any(full) {
             shared.alarms.clear(AlarmKind::OverBudget, &alarm.subject);

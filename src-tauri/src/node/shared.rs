@@ -69,7 +69,7 @@ pub struct Inner {
     /// What is wrong with it now.
     pub alarms: Arc<Alarms>,
     /// What other devices have used of their shares.
-    pub(super) budgets: Budgets,
+    pub budgets: Budgets,
     /// What it counts.
     pub metrics: Metrics,
     /// Whom it trusts.

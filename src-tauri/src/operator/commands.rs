@@ -232,6 +232,6 @@ impl Door {
         let message = format!("Trust in {}: {kind}", record.label());
         let data = json!({"deviceId": record.device_id, "grants": record.grants});
         s.events.record(s, kind, "info", &message, data).await;
-        Ok(self.trust_seen(record))
+        self.trust_seen(record).await
     }
 }

@@ -378,6 +378,23 @@ pub struct TrustRecordView {
     pub revoked_at: Option<u64>,
     /// Whether it is connected now; unknown while the node is stopped.
     pub connected: Option<bool>,
+    /// What it has made this node keep, each against its share.
+    #[serde(default)]
+    pub usage: Vec<ShareView>,
+}
+
+/// What a device uses of one of its shares.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareView {
+    /// `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `facts`, `conflicts`, `frame-bytes`.
+    pub kind: String,
+    /// How much it uses now.
+    pub used: u64,
+    /// The most it may use.
+    pub limit: u64,
+    /// How often something was refused because of it, since the node started.
+    pub refused: u64,
 }
 
 /// What `trust add` was told.

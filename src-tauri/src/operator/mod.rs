@@ -22,6 +22,7 @@ mod proposals;
 pub mod queries;
 pub mod registry;
 pub mod series;
+pub mod shares;
 pub mod stopping;
 pub mod topology;
 mod trace;

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::dto::{
     AlarmView, AuditReport, AuditView, DraftView, EventView, ExplainRequest, ExplainView, FactView,
-    FrameView, HealthView, NodeView, PolicyState, PolicyView, StatusView, TrustRecordView,
+    FrameView, HealthView, NodeView, PolicyState, PolicyView, StatusView,
 };
-use super::registry::{self, Desk, KeyOf, grant_names, trust_view};
+use super::registry::{self, Desk, KeyOf, grant_names};
 use super::views::{audit_view, draft_view, event_view, fact_view, frame_view, rule_view};
 use super::{Answer, Door};
 use crate::adapters::store::events::EventRow;
@@ -467,33 +467,6 @@ impl Door {
     /// Whatever the store says.
     pub async fn audit_verify(&self) -> Answer<AuditReport> {
         registry::audit_verify(&self.desk()).await
-    }
-
-    /// Every trust record, with who is connected.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn trust(&self) -> Answer<Vec<TrustRecordView>> {
-        let records = registry::trust_list(&self.desk()).await?;
-        Ok(records.iter().map(|r| self.trust_seen(r)).collect())
-    }
-
-    /// One trust record.
-    ///
-    /// # Errors
-    /// `NOT_FOUND`.
-    pub async fn trust_one(&self, id: &str) -> Answer<TrustRecordView> {
-        Ok(self.trust_seen(&registry::trust_show(&self.desk(), id).await?))
-    }
-
-    pub(super) fn trust_seen(
-        &self,
-        record: &crate::domain::admission::TrustRecord,
-    ) -> TrustRecordView {
-        trust_view(
-            record,
-            Some(self.shared.links.get(&record.device_id).is_some()),
-        )
     }
 }
 

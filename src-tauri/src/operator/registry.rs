@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::Answer;
 use super::dto::{
-    AuditReport, GrantTableView, GrantWorstView, PresetView, TrustAdd, TrustRecordView, WordsView,
+    AuditReport, GrantTableView, GrantWorstView, PresetView, ShareView, TrustAdd, TrustRecordView,
+    WordsView,
 };
 use crate::adapters::store::{Store, StoreError, audit, records, trust};
 use crate::domain::admission::{Grants, Preset, TrustRecord, worst};
@@ -74,7 +75,11 @@ pub(super) fn name(text: &str) -> Answer<String> {
 }
 
 /// A trust record as people see it; `connected` is known only while the node runs.
-pub fn trust_view(record: &TrustRecord, connected: Option<bool>) -> TrustRecordView {
+pub fn trust_view(
+    record: &TrustRecord,
+    connected: Option<bool>,
+    usage: Vec<ShareView>,
+) -> TrustRecordView {
     TrustRecordView {
         device_id: record.device_id.as_str().to_owned(),
         public_key: record.public_key.map(|k| k.to_text()),
@@ -83,6 +88,7 @@ pub fn trust_view(record: &TrustRecord, connected: Option<bool>) -> TrustRecordV
         added_at: record.added_at.0,
         revoked_at: record.revoked_at.map(|t| t.0),
         connected,
+        usage,
     }
 }
 

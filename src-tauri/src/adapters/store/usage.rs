@@ -1,5 +1,7 @@
 //! How much of its shares a device uses, and what is taken away with the trust in it.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 
 use super::{StoreError, row};
@@ -38,6 +40,45 @@ pub fn all(conn: &Connection, device: &DeviceId) -> Result<Vec<(Share, u64)>, St
         .into_iter()
         .map(|share| Ok((share, used(conn, device, share)?)));
     each.collect()
+}
+
+/// How much of every share each device uses that uses any: one pass over each table, so that a list of a
+/// thousand devices costs no more than one of them.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn of_everybody(conn: &Connection) -> Result<BTreeMap<(String, Share), u64>, StoreError> {
+    let mut found = BTreeMap::new();
+    for share in Share::STORED {
+        let sql = match share {
+            Share::Facts => {
+                "SELECT charged, count(*) FROM facts WHERE charged NOT NULL GROUP BY charged"
+            }
+            Share::Conflicts => {
+                "SELECT link_peer, count(*) FROM frame_conflicts WHERE link_peer NOT NULL GROUP BY link_peer"
+            }
+            Share::Mirrors => {
+                "SELECT executor, count(*) FROM proposals WHERE own = 0 GROUP BY executor"
+            }
+            Share::MirrorBytes => {
+                "SELECT executor, sum(octet_length(record)) FROM proposals WHERE own = 0 GROUP BY executor"
+            }
+            Share::Waiting => {
+                "SELECT requester, count(*) FROM proposals WHERE own = 1 AND status = 'awaiting_approval' GROUP BY requester"
+            }
+            Share::Records => {
+                "SELECT via, count(*) FROM records WHERE via NOT NULL AND acted = 0 GROUP BY via"
+            }
+            Share::Issued => "SELECT issuer, count(*) FROM records WHERE acted = 1 GROUP BY issuer",
+            Share::FrameBytes => continue,
+        };
+        let mut query = conn.prepare_cached(sql)?;
+        let mut rows = query.query([])?;
+        while let Some(r) = rows.next()? {
+            found.insert((r.get::<_, String>(0)?, share), row::count(r, 1)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Takes away what a device that is not trusted any more made us keep: its readings, mirrors of its

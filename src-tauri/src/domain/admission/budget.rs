@@ -43,6 +43,32 @@ impl Share {
         Share::Issued,
     ];
 
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Share; 8] = [
+        Share::Records,
+        Share::Issued,
+        Share::Mirrors,
+        Share::MirrorBytes,
+        Share::Waiting,
+        Share::Facts,
+        Share::Conflicts,
+        Share::FrameBytes,
+    ];
+
+    /// The stable code of the operator API.
+    pub fn code(self) -> &'static str {
+        match self {
+            Share::Facts => "facts",
+            Share::Conflicts => "conflicts",
+            Share::Mirrors => "mirrors",
+            Share::MirrorBytes => "mirror-bytes",
+            Share::Waiting => "waiting",
+            Share::Records => "records",
+            Share::Issued => "issued",
+            Share::FrameBytes => "frame-bytes",
+        }
+    }
+
     /// The name on the wire and for people.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ use crate::adapters::keystore::{self, OperatorCard};
 use crate::adapters::marks::{self, MarkPlaces, Marks, place_of};
 use crate::adapters::paths::{PathError, StateDir, StateLock};
 use crate::adapters::store::{Class, Store, StoreError, StoreOptions, backup};
+use crate::domain::admission::TrustRecord;
 use crate::domain::base::{DeviceId, OperatorId, Refusal, TimeMs};
 use crate::domain::continuity::{Doubt, Mark};
 use crate::node::continuity::{self, Confirmed};
@@ -22,6 +23,7 @@ use crate::operator::dto::{
 };
 use crate::operator::people;
 use crate::operator::registry::{self, Desk, KeyOf};
+use crate::operator::shares::Usage;
 use crate::surfaces::remote::Remote;
 
 /// 32 random bytes of the system.
@@ -340,11 +342,11 @@ impl Registry {
             Self::Running(remote) => Ok(remote.trust().await?),
             Self::Empty => Ok(Vec::new()),
             _ => {
-                let records = registry::trust_list(self.desk()?).await.map_err(refused)?;
-                Ok(records
-                    .iter()
-                    .map(|r| registry::trust_view(r, None))
-                    .collect())
+                let desk = self.desk()?;
+                let records = registry::trust_list(desk).await.map_err(refused)?;
+                let usage = Usage::read(desk).await.map_err(refused)?;
+                let view = |r: &TrustRecord| registry::trust_view(r, None, usage.of(&r.device_id));
+                Ok(records.iter().map(view).collect())
             }
         }
     }
@@ -479,11 +481,9 @@ impl Registry {
     }
 }
 
-fn viewed(
-    answer: Result<crate::domain::admission::TrustRecord, Refusal>,
-) -> Result<TrustRecordView, Failure> {
+fn viewed(answer: Result<TrustRecord, Refusal>) -> Result<TrustRecordView, Failure> {
     answer
-        .map(|r| registry::trust_view(&r, None))
+        .map(|r| registry::trust_view(&r, None, Vec::new()))
         .map_err(refused)
 }
 

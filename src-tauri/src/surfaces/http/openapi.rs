@@ -37,6 +37,7 @@ use crate::operator::{
     dto::AuditView,
     dto::AuditReport,
     dto::TrustRecordView,
+    dto::ShareView,
     dto::TrustAdd,
     dto::GrantChange,
     dto::OperatorView,

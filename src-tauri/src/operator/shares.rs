@@ -1,0 +1,80 @@
+//! Trust records with what each device has made this node keep, against its shares (invariant I11).
+
+use std::collections::BTreeMap;
+
+use super::dto::{ShareView, TrustRecordView};
+use super::registry::{self, Desk, trust_view};
+use super::{Answer, Door};
+use crate::adapters::store::usage;
+use crate::domain::admission::TrustRecord;
+use crate::domain::admission::budget::Share;
+use crate::domain::base::DeviceId;
+use crate::node::shared::store_refusal;
+
+/// What the store counts of every device's shares.
+pub struct Usage(BTreeMap<(String, Share), u64>);
+
+impl Usage {
+    /// Reads it; works on a stopped node too.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn read(desk: &Desk) -> Answer<Self> {
+        let counted = desk.store.read("usage", usage::of_everybody).await;
+        counted.map(Self).map_err(|e| store_refusal(&e))
+    }
+
+    /// The shares of one device, with those that the store counts.
+    pub fn of(&self, device: &DeviceId) -> Vec<ShareView> {
+        let view = |share: Share| {
+            let stored = self.0.get(&(device.as_str().to_owned(), share));
+            ShareView {
+                kind: share.code().to_owned(),
+                used: stored.copied().unwrap_or(0),
+                limit: share.most(),
+                refused: 0,
+            }
+        };
+        Share::ALL.into_iter().map(view).collect()
+    }
+}
+
+impl Door {
+    /// Every trust record, with who is connected and what it uses.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn trust(&self) -> Answer<Vec<TrustRecordView>> {
+        let records = registry::trust_list(&self.desk()).await?;
+        let usage = Usage::read(&self.desk()).await?;
+        Ok(records.iter().map(|r| self.seen(r, &usage)).collect())
+    }
+
+    /// One trust record.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn trust_one(&self, id: &str) -> Answer<TrustRecordView> {
+        let record = registry::trust_show(&self.desk(), id).await?;
+        self.trust_seen(&record).await
+    }
+
+    pub(super) async fn trust_seen(&self, record: &TrustRecord) -> Answer<TrustRecordView> {
+        let usage = Usage::read(&self.desk()).await?;
+        Ok(self.seen(record, &usage))
+    }
+
+    /// A record with what only the running node knows: the link, the frames' bytes and what was refused.
+    fn seen(&self, record: &TrustRecord, usage: &Usage) -> TrustRecordView {
+        let (s, device) = (self.shared(), &record.device_id);
+        let mut shares = usage.of(device);
+        for (share, view) in Share::ALL.into_iter().zip(&mut shares) {
+            view.refused = s.budgets.refused(device, share);
+            if share == Share::FrameBytes {
+                view.used = s.budgets.frame_bytes(device, s.now());
+            }
+        }
+        let connected = s.links.get(device).is_some();
+        trust_view(record, Some(connected), shares)
+    }
+}
