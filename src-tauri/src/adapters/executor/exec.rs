@@ -1,29 +1,30 @@
 //! The `exec` driver: commands of this machine that the operator listed, with fixed arguments.
 //!
-//! No shell, no inherited environment, a time limit, a process group of its own that ends as a whole
-//! when the time is up. Parameters reach the command as environment variables only, after policy has
-//! bounded them.
+//! No shell around them, no inherited environment, a time limit, a process group of its own that ends as
+//! a whole when the time is up. Parameters reach the command as environment variables only, after policy
+//! has bounded them. The way back is reserved before anything moves (`standby`), and what a start command
+//! began is ended before the safe command counts.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io;
 use std::path::Path;
-use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, FusedFuture as _};
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::AsyncReadExt as _;
-use tokio::process::{Child, ChildStderr, Command};
+use futures_util::future::BoxFuture;
+use tokio::process::Command;
+use tokio::sync::MutexGuard;
+use tokio::task::JoinHandle;
 
+use super::command::{Ended, Group, prepared};
+use super::standby::Standby;
 use super::{Driver, DriverError, Position, unknown};
-use crate::domain::base::limits::EXEC_OUTPUT_MAX_BYTES;
+use crate::domain::base::limits::{GROUP_END_MS, STANDBY_READY_MS, STANDBY_SPARE_DESCRIPTORS};
 use crate::domain::capability::{Action, Capability, Params};
-
-/// How long the last words of a command that has ended are waited for, in milliseconds. They are in
-/// the pipe by then; only something it left running can keep the pipe open.
-const LAST_WORDS_MS: u64 = 100;
 
 /// One operation as a command line.
 #[derive(Debug, Clone)]
@@ -48,11 +49,125 @@ pub struct ExecConfig {
 }
 
 /// See [`ExecConfig`].
-#[derive(Debug)]
 pub struct ExecDriver {
     config: ExecConfig,
     operations: BTreeMap<String, Vec<String>>,
     last: Mutex<Option<String>>,
+    /// One caller at a time uses it; nobody waits for this.
+    work: tokio::sync::Mutex<Work>,
+}
+
+impl fmt::Debug for ExecDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ExecDriver").field(&self.config).finish()
+    }
+}
+
+/// What is under way.
+#[derive(Default)]
+struct Work {
+    reserve: Option<Reserve>,
+    begun: Option<Begun>,
+}
+
+impl Work {
+    /// Ends what the last start command began; its operation, if something is left.
+    async fn end_begun(&mut self) -> Option<String> {
+        let begun = self.begun.as_mut()?;
+        if begun.end(Duration::from_millis(GROUP_END_MS)).await {
+            self.begun = None;
+            return None;
+        }
+        begun.ended = false;
+        Some(begun.operation.clone())
+    }
+
+    /// Whether a start command that has ended left something running.
+    async fn left_something(&mut self) -> bool {
+        let group = self.begun.as_mut().and_then(|begun| begun.group.as_mut());
+        let left = match group {
+            Some(group) => group.left_something().await,
+            None => false,
+        };
+        if !left {
+            self.begun = None;
+        }
+        left
+    }
+}
+
+/// What making safe needs, from before the movement until the safe state is confirmed.
+struct Reserve {
+    standby: Standby,
+    /// Given up for the commands of further attempts where the system has no more.
+    spare: Vec<File>,
+}
+
+impl Reserve {
+    async fn of(command: &Command) -> io::Result<Self> {
+        let standby = Standby::start(command).await?;
+        let spare = (0..STANDBY_SPARE_DESCRIPTORS).map(|_| File::open("/dev/null"));
+        match spare.collect() {
+            Ok(spare) => Ok(Self { standby, spare }),
+            Err(error) => {
+                standby.dismiss();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What the last start command began.
+struct Begun {
+    operation: String,
+    /// Set when it is called off: a command that starts after this is killed at once.
+    off: Arc<AtomicBool>,
+    starting: Option<JoinHandle<io::Result<Group>>>,
+    group: Option<Group>,
+    /// Whether the start command ended by itself.
+    ended: bool,
+}
+
+impl Begun {
+    fn call_off(&self) {
+        self.off.store(true, Ordering::SeqCst);
+        if let Some(group) = &self.group {
+            group.kill();
+        }
+    }
+
+    /// Waits for the command to come up, as long as that takes.
+    async fn up(&mut self) -> io::Result<&mut Group> {
+        if let Some(starting) = &mut self.starting {
+            let started = starting.await.map_err(io::Error::other);
+            self.starting = None;
+            self.group = Some(started.flatten()?);
+        }
+        let gone = || io::Error::other("the command was not started");
+        self.group.as_mut().ok_or_else(gone)
+    }
+
+    /// Ends everything it began; `false` if something is left.
+    async fn end(&mut self, patience: Duration) -> bool {
+        self.call_off();
+        match tokio::time::timeout(patience, self.up()).await {
+            Ok(Ok(group)) => group.end(patience).await,
+            // It never started.
+            Ok(Err(_)) => true,
+            Err(_) => false,
+        }
+    }
+}
+
+/// A start command that is waited for; dropped before its end, it is called off.
+struct Turn<'a>(MutexGuard<'a, Work>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(begun) = self.0.begun.as_ref().filter(|begun| !begun.ended) {
+            begun.call_off();
+        }
+    }
 }
 
 impl ExecDriver {
@@ -98,10 +213,17 @@ impl ExecDriver {
             config,
             operations,
             last: Mutex::new(None),
+            work: tokio::sync::Mutex::default(),
         })
     }
 
-    async fn run(&self, operation: &str, params: &Params, job: &str) -> Result<(), DriverError> {
+    /// The command of an operation, and its words.
+    fn command(
+        &self,
+        operation: &str,
+        params: &Params,
+        job: &str,
+    ) -> Result<(Command, String), DriverError> {
         let argv = self
             .operations
             .get(operation)
@@ -112,37 +234,137 @@ impl ExecDriver {
         let (program, arguments) = argv
             .split_first()
             .ok_or_else(|| failed("no program".into()))?;
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .env("LANG", "C.UTF-8")
-            .env("CLAWMESH_OPERATION", operation)
-            .env("CLAWMESH_JOB", job)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        command.envs(environment);
-        let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
-        let limit_ms = self.config.timeout_ms;
-        let (ended, said) = watch(&mut child, Duration::from_millis(limit_ms)).await;
-        let Some(status) = ended else {
-            return Err(DriverError::TooSlow { what, limit_ms });
-        };
-        let status = status.map_err(|e| failed(e.to_string()))?;
-        if !status.success() {
-            let said = String::from_utf8_lossy(&said);
-            let complaint = said.lines().next().unwrap_or_default();
-            return Err(failed(format!(
-                "{status}{}{complaint}",
-                if complaint.is_empty() { "" } else { ": " }
-            )));
-        }
+        let command = prepared(program, arguments, operation, job, environment);
+        Ok((command, what))
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_millis(self.config.timeout_ms)
+    }
+
+    fn is_after(&self, operation: &str) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(operation.to_owned());
+    }
+
+    /// What a command that was watched came to.
+    fn judged(&self, what: &str, ended: io::Result<Option<Ended>>) -> Result<(), DriverError> {
+        let failed = |why: String| DriverError::Failed(format!("{what}: {why}"));
+        match ended.map_err(|e| failed(e.to_string()))? {
+            None => Err(DriverError::TooSlow {
+                what: what.to_owned(),
+                limit_ms: self.config.timeout_ms,
+            }),
+            Some(ended) => match ended.complaint() {
+                Some(complaint) => Err(failed(complaint)),
+                None => Ok(()),
+            },
+        }
+    }
+
+    async fn reserve(&self, job: &str) -> Result<(), DriverError> {
+        let (command, what) = self.command(&self.config.safe, &Params::new(), job)?;
+        let mut work = self.work.lock().await;
+        if let Some(old) = work.reserve.take() {
+            old.standby.dismiss();
+        }
+        let reserve = Reserve::of(&command).await;
+        let failed = |e| DriverError::Failed(format!("no standby for {what}: {e}"));
+        work.reserve = Some(reserve.map_err(failed)?);
         Ok(())
+    }
+
+    async fn start(&self, action: &Action, job: &str) -> Result<(), DriverError> {
+        let operation = &action.operation;
+        let (command, what) = self.command(operation, &action.params, job)?;
+        let failed = |e: io::Error| DriverError::Failed(format!("{what}: {e}"));
+        let mut turn = Turn(self.work.lock().await);
+        let work = &mut *turn.0;
+        // One that was the safe state itself: nothing it left may come after this.
+        if let Some(operation) = work.end_begun().await {
+            let why = format!("what {operation} started is still there");
+            return Err(failed(io::Error::other(why)));
+        }
+        let off = Arc::new(AtomicBool::new(false));
+        let begun = work.begun.insert(Begun {
+            operation: operation.clone(),
+            off: off.clone(),
+            starting: Some(Group::start(command, off)),
+            group: None,
+            ended: false,
+        });
+        let group = begun.up().await.map_err(failed)?;
+        if let Some(reserve) = &mut work.reserve {
+            // Without its standby it does not go on.
+            reserve.standby.moving(group.id()).await.map_err(failed)?;
+        }
+        let ended = group.watch(self.limit()).await;
+        begun.ended = matches!(ended, Ok(Some(_)));
+        if begun.ended
+            && let Some(reserve) = &mut work.reserve
+        {
+            reserve.standby.moved().await.map_err(failed)?;
+        }
+        self.judged(&what, ended)?;
+        self.is_after(operation);
+        Ok(())
+    }
+
+    /// Runs the safe command, by the standby if there is one.
+    async fn run_safe(&self, work: &mut Work, job: &str) -> Result<(), DriverError> {
+        let (command, what) = self.command(&self.config.safe, &Params::new(), job)?;
+        let ready = match work.reserve.take() {
+            // What is spare is for the commands after this one.
+            Some(Reserve { standby, spare }) => {
+                let group = standby.make_safe().await.ok();
+                if group.is_none() {
+                    drop(spare);
+                }
+                group
+            }
+            None => None,
+        };
+        let started = match ready {
+            Some(group) => Ok(group),
+            None => Group::start(command, Arc::default())
+                .await
+                .map_err(io::Error::other)
+                .flatten(),
+        };
+        let ended = match started {
+            Ok(mut group) => group.watch(self.limit()).await,
+            Err(error) => Err(error),
+        };
+        self.judged(&what, ended)
+    }
+
+    async fn secure(&self, job: &str) -> Result<(), DriverError> {
+        let mut work = self.work.lock().await;
+        // What a start command that ended well left running may hear the safe command first.
+        let may_hear = work.begun.as_ref().is_some_and(|begun| begun.ended);
+        let mut left = match may_hear {
+            true => None,
+            false => work.end_begun().await,
+        };
+        let mut safe = self.run_safe(&mut work, job).await;
+        if safe.is_ok() && (left.is_some() || work.left_something().await) {
+            left = work.end_begun().await;
+            safe = self.run_safe(&mut work, job).await;
+        }
+        if let (Ok(()), Some(operation)) = (&safe, left) {
+            let why = format!("what {operation} started is still there and could move it");
+            safe = Err(DriverError::Failed(why));
+        }
+        if safe.is_ok() {
+            self.is_after(&self.config.safe);
+            if let Some(unused) = work.reserve.take() {
+                unused.standby.dismiss();
+            }
+        } else if work.reserve.is_none() {
+            // For the next attempt, which begins without it if there can be none.
+            let (command, _) = self.command(&self.config.safe, &Params::new(), job)?;
+            work.reserve = Reserve::of(&command).await.ok();
+        }
+        safe
     }
 }
 
@@ -163,70 +385,6 @@ fn environment(params: &Params) -> Result<BTreeMap<String, String>, String> {
     Ok(variables)
 }
 
-/// Kills the process group of a command when dropped, unless the command has ended by then: once its
-/// leader is collected, the number may belong to somebody else.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // A group that is gone already is what was wanted.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
-/// Waits for a command to end and keeps the beginning of what it says; without a status, the time
-/// was up and its whole group was killed.
-async fn watch(
-    child: &mut Child,
-    limit: Duration,
-) -> (Option<std::io::Result<ExitStatus>>, Vec<u8>) {
-    let id = child.id().and_then(|id| i32::try_from(id).ok());
-    let mut group = Group(id.and_then(Pid::from_raw));
-    let mut said = Vec::new();
-    let stderr = child.stderr.take();
-    let ended = {
-        let mut listening = pin!(listen(stderr, &mut said).fuse());
-        let end = async {
-            tokio::select! {
-                biased;
-                status = child.wait() => status,
-                () = &mut listening => child.wait().await,
-            }
-        };
-        let ended = tokio::time::timeout(limit, end).await.ok();
-        if ended.is_some() {
-            group.0 = None;
-            if !listening.is_terminated() {
-                let grace = Duration::from_millis(LAST_WORDS_MS);
-                // Without an end of file there is nothing more to wait for.
-                let _ = tokio::time::timeout(grace, listening).await;
-            }
-        }
-        ended
-    };
-    if ended.is_none() {
-        drop(group);
-        // Killed already; waiting for it keeps no zombie.
-        let _ = child.kill().await;
-    }
-    (ended, said)
-}
-
-/// Keeps the first [`EXEC_OUTPUT_MAX_BYTES`] and reads on, so that a talkative command does not die of a
-/// closed pipe.
-async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
-    let Some(mut stderr) = stderr else {
-        return;
-    };
-    let mut buffer = [0; 1_024];
-    while let Ok(read @ 1..) = stderr.read(&mut buffer).await {
-        let room = EXEC_OUTPUT_MAX_BYTES.saturating_sub(said.len());
-        said.extend(buffer.iter().take(read.min(room)));
-    }
-}
-
 impl Driver for ExecDriver {
     fn capability(&self) -> &Capability {
         &self.config.capability
@@ -236,16 +394,25 @@ impl Driver for ExecDriver {
         self.operations.keys().cloned().collect()
     }
 
+    fn arm<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+        self.reserve(job).boxed()
+    }
+
     fn apply<'a>(
         &'a self,
         action: &'a Action,
         job: &'a str,
     ) -> BoxFuture<'a, Result<(), DriverError>> {
-        self.run(&action.operation, &action.params, job).boxed()
+        self.start(action, job).boxed()
     }
 
     fn make_safe<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
-        async move { self.run(&self.config.safe, &Params::new(), job).await }.boxed()
+        self.secure(job).boxed()
+    }
+
+    fn safe_limit(&self) -> Duration {
+        // The safe command twice, and what it waits for before and between.
+        self.limit() * 2 + Duration::from_millis(4 * GROUP_END_MS + STANDBY_READY_MS)
     }
 
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {

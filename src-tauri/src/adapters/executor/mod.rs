@@ -1,9 +1,11 @@
 //! Drivers: what moves an actuator once the gate has allowed it. A driver knows nothing of
 //! proposals, people or policy; it moves, reads back and makes safe.
 
+mod command;
 pub mod exec;
 pub mod recorder;
 pub mod sim;
+mod standby;
 
 use std::time::Duration;
 

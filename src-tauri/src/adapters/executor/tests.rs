@@ -138,14 +138,7 @@ async fn exec_ends_what_a_command_started_when_its_time_is_up() {
     let result = driver.apply(&action(&driver, "open"), "j").await;
     assert!(matches!(result, Err(DriverError::TooSlow { .. })));
     let pid = fs::read_to_string(&pid_file).unwrap();
-    let stat = format!("/proc/{}/stat", pid.trim());
-    // A zombie that nobody has collected yet is dead too.
-    let alive = || {
-        fs::read_to_string(&stat)
-            .ok()
-            .and_then(|s| s.rsplit(") ").next().map(|rest| !rest.starts_with('Z')))
-            .unwrap_or(false)
-    };
+    let alive = || alive(pid.trim());
     let mut left = 200;
     while alive() && left > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -194,4 +187,130 @@ async fn parameters_that_cannot_be_told_apart_or_are_not_known_are_errors() {
     let error = valve.apply(&open, "j").await.unwrap_err().to_string();
     assert!(error.contains("percent"), "{error}");
     assert!(!kit.look().valve_open);
+}
+
+/// Whether a process runs; a zombie that nobody has collected yet is dead too.
+fn alive(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    let state = stat
+        .ok()
+        .and_then(|s| s.rsplit(") ").next().map(str::to_owned));
+    state.is_some_and(|rest| !rest.starts_with('Z'))
+}
+
+/// An actuator whose movements are lines of a file.
+struct Written {
+    dir: tempfile::TempDir,
+    driver: Option<ExecDriver>,
+}
+
+impl Written {
+    fn new(open: &str, close: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let enter = format!("cd {}", dir.path().display());
+        let operation = |name: &str, body: &str| ExecOperation {
+            name: name.to_owned(),
+            argv: vec![script(dir.path(), name, &format!("{enter}\n{body}"))],
+        };
+        let operations = vec![operation("open", open), operation("close", close)];
+        let driver = ExecDriver::new(ExecConfig {
+            capability: "actuator:pump:main".parse().unwrap(),
+            safe: "close".to_owned(),
+            timeout_ms: 20_000,
+            operations,
+        });
+        let driver = Some(driver.unwrap());
+        Self { dir, driver }
+    }
+
+    fn driver(&self) -> &ExecDriver {
+        self.driver.as_ref().unwrap()
+    }
+
+    fn moves(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.dir.path().join("moves")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// What a script wrote into a file, as a line.
+    async fn said(&self, name: &str) -> String {
+        let read = || fs::read_to_string(self.dir.path().join(name)).ok();
+        loop {
+            match read().filter(|text| text.ends_with('\n')) {
+                Some(text) => return text.trim().to_owned(),
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_called_off_start_began_is_gone_before_the_actuator_counts_as_safe() {
+    // Its child moves the actuator again and again, and neither hears a polite request.
+    let open =
+        "trap '' TERM HUP INT; (while :; do echo open >> moves; done) & echo $! > child; wait";
+    let made = Written::new(open, "echo close >> moves");
+    made.driver().arm("j").await.unwrap();
+    let action = action(made.driver(), "open");
+    let child = tokio::select! {
+        _ = made.driver().apply(&action, "j") => panic!("it ended"),
+        child = made.said("child") => child,
+    };
+    made.driver().make_safe("j").await.unwrap();
+    assert_eq!(made.moves().last().unwrap(), "close");
+    assert!(!alive(&child), "something of the start command is left");
+}
+
+#[tokio::test]
+async fn what_a_start_command_left_running_is_ended_and_the_safe_command_has_the_last_word() {
+    // It hears a request to end, and stays all the same.
+    let left =
+        "trap 'echo heard >> moves; : > told' TERM; echo $$ > left; while :; do sleep 0.01; done";
+    let open = format!("sh -c \"{left}\" & while [ ! -s left ]; do :; done; echo open >> moves")
+        .replace("$$", "\\$\\$");
+    let close =
+        "[ -e told ] || kill $(cat left); while [ ! -e told ]; do :; done; echo close >> moves";
+    let made = Written::new(&open, close);
+    made.driver().arm("j").await.unwrap();
+    let action = action(made.driver(), "open");
+    made.driver().apply(&action, "j").await.unwrap();
+    made.driver().make_safe("j").await.unwrap();
+    assert_eq!(made.moves(), ["open", "heard", "close", "close"]);
+    // And what has ended by itself costs no second safe command.
+    let made = Written::new("echo open >> moves", "echo close >> moves");
+    made.driver().arm("j").await.unwrap();
+    made.driver().apply(&action, "j").await.unwrap();
+    made.driver().make_safe("j").await.unwrap();
+    assert_eq!(made.moves(), ["open", "close"]);
+}
+
+#[tokio::test]
+async fn the_standby_makes_safe_when_nobody_is_left_to_do_it() {
+    let open = "(while :; do echo open >> moves; done) & echo $$ > group; wait";
+    let mut made = Written::new(open, "echo close >> moves; echo $$ > done");
+    made.driver().arm("j").await.unwrap();
+    let action = action(made.driver(), "open");
+    tokio::select! {
+        _ = made.driver().apply(&action, "j") => panic!("it ended"),
+        _ = made.said("group") => {}
+    }
+    drop(made.driver.take());
+    made.said("done").await;
+    assert_eq!(made.moves().last().unwrap(), "close");
+}
+
+#[tokio::test]
+async fn an_attempt_that_fails_leaves_a_standby_for_the_next() {
+    let close = "[ -e works ] || exit 1; echo close >> moves; echo $$ > done";
+    let mut made = Written::new("echo open >> moves", close);
+    made.driver().arm("j").await.unwrap();
+    let action = action(made.driver(), "open");
+    made.driver().apply(&action, "j").await.unwrap();
+    for _ in 0..3 {
+        made.driver().make_safe("j").await.unwrap_err();
+    }
+    fs::write(made.dir.path().join("works"), "").unwrap();
+    drop(made.driver.take());
+    made.said("done").await;
+    assert_eq!(made.moves(), ["open", "close"]);
 }

@@ -357,6 +357,13 @@ pub const PAIR_LINK_MAX_BYTES: usize = 1_536;
 pub const HOST_SENSOR_PARTS_MAX: usize = 8;
 /// Output of a command that is kept, in bytes.
 pub const EXEC_OUTPUT_MAX_BYTES: usize = 4_096;
+/// How long a standby may take to be ready, in milliseconds; without it nothing starts.
+pub const STANDBY_READY_MS: u64 = 5_000;
+/// Descriptors that are kept for further attempts to make an actuator safe.
+pub const STANDBY_SPARE_DESCRIPTORS: usize = 8;
+/// How long the end of what a start command began is waited for before the safe command runs, in
+/// milliseconds.
+pub const GROUP_END_MS: u64 = 500;
 /// Largest request head, in bytes.
 pub const REQUEST_HEAD_MAX_BYTES: usize = 16 * 1024;
 /// Most header lines of a request.
