@@ -36,6 +36,7 @@ mod planner;
 mod process;
 mod recorded;
 mod records;
+mod reserve;
 mod restored;
 mod starting;
 mod topology;

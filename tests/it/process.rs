@@ -380,14 +380,47 @@ impl Said {
     }
 }
 
+/// Sends a signal by its name.
+pub fn signal_to(pid: u32, name: &str) {
+    let signal = format!("-{name}");
+    let mut kill = Command::new("kill");
+    assert!(
+        kill.args([&signal, &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+/// Says loudly that a test does not run here.
+pub fn skipped(what: &str, why: &str) {
+    let line = format!("SKIPPED: {what}: {why}\n");
+    eprint!("{line}");
+    if let Some(file) = std::env::var_os("CLAWMESH_SKIPPED") {
+        let opened = std::fs::OpenOptions::new().append(true).open(file);
+        opened.unwrap().write_all(line.as_bytes()).unwrap();
+    }
+}
+
 impl Running {
+    /// A node that was started with `--json` and its output piped; waits until it listens.
+    pub fn of(mut child: Child) -> Self {
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap();
+        let address = said["listening"].as_str().unwrap().parse().unwrap();
+        Running { child, address }
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &pid])
-            .status();
-        assert!(sent.unwrap().success());
+        signal_to(self.child.id(), name);
     }
 
     pub fn port(&self) -> u16 {

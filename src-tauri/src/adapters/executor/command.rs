@@ -5,6 +5,7 @@
 //! belongs to nobody else, so what it left running can be ended without hitting a stranger.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::pin::pin;
@@ -93,12 +94,14 @@ impl Group {
     }
 
     /// Starts a command on a thread that may block: a program on a disk that does not answer holds up
-    /// nobody. Once `off` is set, what starts is killed at once.
+    /// nobody. Once `off` is set, what starts is killed at once. `spare` is given up for it.
     pub(super) fn start(
         mut command: Command,
         off: Arc<AtomicBool>,
+        spare: Vec<File>,
     ) -> JoinHandle<io::Result<Self>> {
         tokio::task::spawn_blocking(move || {
+            drop(spare);
             let group = Self::of(command.spawn()?)?;
             if off.load(Ordering::SeqCst) {
                 group.kill();

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,14 +64,32 @@ impl fmt::Debug for ExecDriver {
     }
 }
 
-/// What is under way.
+/// What is under way, and what is reserved for making safe from before the movement on.
 #[derive(Default)]
 struct Work {
-    reserve: Option<Reserve>,
+    standby: Option<Standby>,
+    /// Descriptors that are given up for a command where the standby is used up.
+    spare: Vec<File>,
     begun: Option<Begun>,
 }
 
 impl Work {
+    /// Starts a standby, with spare descriptors where the system has no others.
+    async fn reserve(&mut self, safe: &Command) -> io::Result<()> {
+        let standby = Standby::start(safe, mem::take(&mut self.spare)).await?;
+        let spare = (0..STANDBY_SPARE_DESCRIPTORS).map(|_| File::open("/dev/null"));
+        self.standby = Some(standby);
+        self.spare = spare.collect::<io::Result<_>>()?;
+        Ok(())
+    }
+
+    fn dismiss(&mut self) {
+        self.spare.clear();
+        if let Some(standby) = self.standby.take() {
+            standby.dismiss();
+        }
+    }
+
     /// Ends what the last start command began; its operation, if something is left.
     async fn end_begun(&mut self) -> Option<String> {
         let begun = self.begun.as_mut()?;
@@ -93,27 +112,6 @@ impl Work {
             self.begun = None;
         }
         left
-    }
-}
-
-/// What making safe needs, from before the movement until the safe state is confirmed.
-struct Reserve {
-    standby: Standby,
-    /// Given up for the commands of further attempts where the system has no more.
-    spare: Vec<File>,
-}
-
-impl Reserve {
-    async fn of(command: &Command) -> io::Result<Self> {
-        let standby = Standby::start(command).await?;
-        let spare = (0..STANDBY_SPARE_DESCRIPTORS).map(|_| File::open("/dev/null"));
-        match spare.collect() {
-            Ok(spare) => Ok(Self { standby, spare }),
-            Err(error) => {
-                standby.dismiss();
-                Err(error)
-            }
-        }
     }
 }
 
@@ -264,13 +262,13 @@ impl ExecDriver {
     async fn reserve(&self, job: &str) -> Result<(), DriverError> {
         let (command, what) = self.command(&self.config.safe, &Params::new(), job)?;
         let mut work = self.work.lock().await;
-        if let Some(old) = work.reserve.take() {
-            old.standby.dismiss();
+        work.dismiss();
+        let reserved = work.reserve(&command).await;
+        if reserved.is_err() {
+            work.dismiss();
         }
-        let reserve = Reserve::of(&command).await;
         let failed = |e| DriverError::Failed(format!("no standby for {what}: {e}"));
-        work.reserve = Some(reserve.map_err(failed)?);
-        Ok(())
+        reserved.map_err(failed)
     }
 
     async fn start(&self, action: &Action, job: &str) -> Result<(), DriverError> {
@@ -288,21 +286,21 @@ impl ExecDriver {
         let begun = work.begun.insert(Begun {
             operation: operation.clone(),
             off: off.clone(),
-            starting: Some(Group::start(command, off)),
+            starting: Some(Group::start(command, off, Vec::new())),
             group: None,
             ended: false,
         });
         let group = begun.up().await.map_err(failed)?;
-        if let Some(reserve) = &mut work.reserve {
+        if let Some(standby) = &mut work.standby {
             // Without its standby it does not go on.
-            reserve.standby.moving(group.id()).await.map_err(failed)?;
+            standby.moving(group.id()).await.map_err(failed)?;
         }
         let ended = group.watch(self.limit()).await;
         begun.ended = matches!(ended, Ok(Some(_)));
         if begun.ended
-            && let Some(reserve) = &mut work.reserve
+            && let Some(standby) = &mut work.standby
         {
-            reserve.standby.moved().await.map_err(failed)?;
+            standby.moved().await.map_err(failed)?;
         }
         self.judged(&what, ended)?;
         self.is_after(operation);
@@ -312,20 +310,13 @@ impl ExecDriver {
     /// Runs the safe command, by the standby if there is one.
     async fn run_safe(&self, work: &mut Work, job: &str) -> Result<(), DriverError> {
         let (command, what) = self.command(&self.config.safe, &Params::new(), job)?;
-        let ready = match work.reserve.take() {
-            // What is spare is for the commands after this one.
-            Some(Reserve { standby, spare }) => {
-                let group = standby.make_safe().await.ok();
-                if group.is_none() {
-                    drop(spare);
-                }
-                group
-            }
+        let ready = match work.standby.take() {
+            Some(standby) => standby.make_safe().await.ok(),
             None => None,
         };
         let started = match ready {
             Some(group) => Ok(group),
-            None => Group::start(command, Arc::default())
+            None => Group::start(command, Arc::default(), mem::take(&mut work.spare))
                 .await
                 .map_err(io::Error::other)
                 .flatten(),
@@ -356,13 +347,13 @@ impl ExecDriver {
         }
         if safe.is_ok() {
             self.is_after(&self.config.safe);
-            if let Some(unused) = work.reserve.take() {
-                unused.standby.dismiss();
-            }
-        } else if work.reserve.is_none() {
+            work.dismiss();
+        } else if work.standby.is_none() {
             // For the next attempt, which begins without it if there can be none.
             let (command, _) = self.command(&self.config.safe, &Params::new(), job)?;
-            work.reserve = Reserve::of(&command).await.ok();
+            if let Err(error) = work.reserve(&command).await {
+                tracing::debug!(%error, "no standby for the next attempt");
+            }
         }
         safe
     }

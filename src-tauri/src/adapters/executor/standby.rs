@@ -4,6 +4,7 @@
 //! It becomes the safe command when it is told to, and when its pipe ends: so also when this process is
 //! killed. It hears no signal of the terminal, the session or a service manager until then.
 
+use std::fs::File;
 use std::io;
 use std::process::Stdio;
 use std::time::Duration;
@@ -22,9 +23,8 @@ use crate::domain::base::limits::STANDBY_READY_MS;
 const STANDBY: &str = r#"
 trap '' HUP INT QUIT TERM TSTP
 group=
-exec 3</dev/null 4>/dev/null
-echo ready
-exec >&4 4>&-
+exec 3</dev/null
+echo ready >&2
 while read -r word number; do
   case $word in
     moving) group=$number ;;
@@ -46,13 +46,13 @@ pub(super) struct Standby {
 
 impl Standby {
     /// Starts a standby for a command, which is the program with its arguments and environment, and waits
-    /// until it is ready.
+    /// until it is ready. `spare` is given up for it.
     ///
     /// # Errors
     /// If the system gives no process or no descriptors, or it is not ready in time.
-    pub(super) async fn start(command: &Command) -> io::Result<Self> {
-        let command = wrapped(command.as_std());
-        let mut standby = tokio::task::spawn_blocking(move || Self::begin(command))
+    pub(super) async fn start(safe: &Command, spare: Vec<File>) -> io::Result<Self> {
+        let command = wrapped(safe.as_std());
+        let mut standby = tokio::task::spawn_blocking(move || Self::begin(command, spare))
             .await
             .map_err(io::Error::other)??;
         let limit = Duration::from_millis(STANDBY_READY_MS);
@@ -64,7 +64,8 @@ impl Standby {
         }
     }
 
-    fn begin(mut command: Command) -> io::Result<Self> {
+    fn begin(mut command: Command, spare: Vec<File>) -> io::Result<Self> {
+        drop(spare);
         let mut child = command.spawn()?;
         let orders = child.stdin.take();
         let orders = orders.ok_or_else(|| io::Error::other("the standby has no pipe"))?;
@@ -72,11 +73,10 @@ impl Standby {
     }
 
     async fn is_ready(&mut self) -> io::Result<()> {
-        let Some(mut out) = self.child.stdout.take() else {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        };
+        let no_pipe = || io::Error::other("the standby has no pipe");
+        let said = self.child.stderr.as_mut().ok_or_else(no_pipe)?;
         let mut word = [0; 6];
-        out.read_exact(&mut word).await?;
+        said.read_exact(&mut word).await?;
         match &word == b"ready\n" {
             true => Ok(()),
             false => Err(io::ErrorKind::InvalidData.into()),
@@ -141,7 +141,7 @@ fn wrapped(safe: &std::process::Command) -> Command {
     );
     command
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .process_group(0);
     command
