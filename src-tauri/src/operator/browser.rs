@@ -45,11 +45,22 @@ pub struct LinkView {
     pub expires_at: u64,
 }
 
+/// Who made a link. Each has links and sessions of its own, which no other can push out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Maker {
+    /// A program with the token of this scope.
+    Token(Scope),
+    /// A program of the node's own user, on the local socket.
+    Owner,
+}
+
 /// Who a session belongs to and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Its key in memory: the hash of its cookie.
     pub id: SessionId,
+    /// Who made the link that opened it.
+    pub by: Maker,
     /// What it may do.
     pub scope: Scope,
     /// The person's name.
@@ -73,6 +84,7 @@ impl Session {
 
 struct Link {
     hash: [u8; 32],
+    by: Maker,
     scope: Scope,
     name: String,
     expires_at: TimeMs,
@@ -136,7 +148,13 @@ impl Browsers {
     ///
     /// # Errors
     /// `INVALID_PARAMS` for a name that is none; `INTERNAL_ERROR` without random bytes.
-    pub fn link(&self, scope: Scope, name: &str, now: TimeMs) -> Answer<(String, TimeMs)> {
+    pub fn link(
+        &self,
+        by: Maker,
+        scope: Scope,
+        name: &str,
+        now: TimeMs,
+    ) -> Answer<(String, TimeMs)> {
         let name = name.trim();
         if name.is_empty() || name.len() > NAME_MAX_BYTES || name.chars().any(char::is_control) {
             return Err(Refusal::new(
@@ -148,11 +166,16 @@ impl Browsers {
         let expires_at = now.plus(CONSOLE_LINK_TTL_MS);
         let mut state = self.lock();
         state.links.retain(|l| l.expires_at > now);
-        if state.links.len() >= CONSOLE_LINKS_MAX {
-            state.links.pop_front();
+        let own = state.links.iter().filter(|l| l.by == by).count();
+        let oldest = state.links.iter().position(|l| l.by == by);
+        if own >= CONSOLE_LINKS_MAX
+            && let Some(oldest) = oldest
+        {
+            state.links.remove(oldest);
         }
         state.links.push_back(Link {
             hash: hash(&code),
+            by,
             scope,
             name: name.to_owned(),
             expires_at,
@@ -179,9 +202,10 @@ impl Browsers {
         let Some(link) = state.links.remove(at) else {
             return Err(NotOpened::Unknown);
         };
-        state.make_room(now);
+        state.make_room(link.by, now);
         let session = Session {
             id: SessionId(hash(&cookie)),
+            by: link.by,
             scope: link.scope,
             name: link.name,
             csrf,
@@ -231,10 +255,14 @@ impl State {
         NotOpened::Unknown
     }
 
-    fn make_room(&mut self, now: TimeMs) {
+    fn make_room(&mut self, by: Maker, now: TimeMs) {
         self.seats.retain(|_, seat| seat.alive(now));
-        while self.seats.len() >= BROWSER_SESSIONS_MAX {
-            let oldest = self.seats.iter().min_by_key(|(_, s)| s.seen_at);
+        loop {
+            let own = self.seats.iter().filter(|(_, s)| s.session.by == by);
+            if own.clone().count() < BROWSER_SESSIONS_MAX {
+                return;
+            }
+            let oldest = own.min_by_key(|(_, s)| s.seen_at);
             let Some(id) = oldest.map(|(id, _)| *id) else {
                 return;
             };
@@ -251,14 +279,16 @@ mod tests {
     const T: TimeMs = TimeMs(1_000_000_000);
 
     fn seated(browsers: &Browsers, now: TimeMs) -> (String, Session) {
-        let (code, _) = browsers.link(Scope::Operate, "ada", now).unwrap();
+        let (code, _) = browsers
+            .link(Maker::Owner, Scope::Operate, "ada", now)
+            .unwrap();
         browsers.open(&code, now).unwrap()
     }
 
     #[test]
     fn a_code_opens_one_session_once_and_only_in_time() {
         let browsers = Browsers::default();
-        let (code, ends) = browsers.link(Scope::Read, "ada", T).unwrap();
+        let (code, ends) = browsers.link(Maker::Owner, Scope::Read, "ada", T).unwrap();
         assert_eq!(ends, T.plus(CONSOLE_LINK_TTL_MS));
         assert_eq!(browsers.open("x", T).unwrap_err(), NotOpened::Unknown);
         let (cookie, session) = browsers.open(&code, T).unwrap();
@@ -266,9 +296,9 @@ mod tests {
         assert_eq!(browsers.open(&code, T).unwrap_err(), NotOpened::Unknown);
         assert_eq!(browsers.session(&cookie, T).unwrap(), session);
         assert!(browsers.session(&code, T).is_none());
-        let (late, ends) = browsers.link(Scope::Read, "ada", T).unwrap();
+        let (late, ends) = browsers.link(Maker::Owner, Scope::Read, "ada", T).unwrap();
         assert_eq!(browsers.open(&late, ends).unwrap_err(), NotOpened::Unknown);
-        assert!(browsers.link(Scope::Read, "a\nb", T).is_err());
+        assert!(browsers.link(Maker::Owner, Scope::Read, "a\nb", T).is_err());
     }
 
     #[test]
@@ -301,11 +331,18 @@ mod tests {
     #[test]
     fn links_and_sessions_are_bounded() {
         let browsers = Browsers::default();
-        let first = browsers.link(Scope::Read, "a", T).unwrap().0;
+        let first = browsers.link(Maker::Owner, Scope::Read, "a", T).unwrap().0;
         for _ in 0..CONSOLE_LINKS_MAX {
-            browsers.link(Scope::Read, "a", T).unwrap();
+            browsers.link(Maker::Owner, Scope::Read, "a", T).unwrap();
         }
         assert!(browsers.open(&first, T).is_err());
+        // Another maker's links are no part of that.
+        let other = Maker::Token(Scope::Read);
+        let theirs = browsers.link(other, Scope::Read, "a", T).unwrap().0;
+        for _ in 0..2 * CONSOLE_LINKS_MAX {
+            browsers.link(Maker::Owner, Scope::Read, "a", T).unwrap();
+        }
+        let (theirs, _) = browsers.open(&theirs, T).unwrap();
         let (oldest, _) = seated(&browsers, T);
         let (kept, _) = seated(&browsers, T);
         for n in 1..BROWSER_SESSIONS_MAX as u64 {
@@ -314,13 +351,14 @@ mod tests {
         }
         assert!(browsers.session(&oldest, T.plus(99)).is_none());
         assert!(browsers.session(&kept, T.plus(99)).is_some());
-        assert_eq!(browsers.lock().seats.len(), BROWSER_SESSIONS_MAX);
+        assert!(browsers.session(&theirs, T.plus(99)).is_some());
+        assert_eq!(browsers.lock().seats.len(), BROWSER_SESSIONS_MAX + 1);
     }
 
     #[test]
     fn failures_are_counted_and_a_good_code_opens_all_the_same() {
         let browsers = Browsers::default();
-        let (code, _) = browsers.link(Scope::Read, "a", T).unwrap();
+        let (code, _) = browsers.link(Maker::Owner, Scope::Read, "a", T).unwrap();
         for _ in 0..CONSOLE_FAILURES_MAX {
             assert_eq!(browsers.open("x", T).unwrap_err(), NotOpened::Unknown);
         }

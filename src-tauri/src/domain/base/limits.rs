@@ -121,13 +121,13 @@ pub const OPERATOR_RECORD_MAX_AGE_MS: u64 = 365 * 24 * 3_600_000;
 pub const HTTP_BODY_MAX_BYTES: usize = 262_144;
 /// How long a one-time link to the console can be opened, in milliseconds.
 pub const CONSOLE_LINK_TTL_MS: u64 = 120_000;
-/// Most one-time links to the console that wait to be opened; the oldest makes room.
+/// Most one-time links to the console of one maker that wait to be opened; its oldest makes room.
 pub const CONSOLE_LINKS_MAX: usize = 16;
 /// How long a browser session lasts, in milliseconds.
 pub const BROWSER_SESSION_TTL_MS: u64 = 12 * 3_600_000;
 /// How long a browser session lasts without a request, in milliseconds.
 pub const BROWSER_SESSION_IDLE_MS: u64 = 3_600_000;
-/// Most browser sessions; the one unused for longest makes room.
+/// Most browser sessions by links of one maker; the one unused for longest makes room.
 pub const BROWSER_SESSIONS_MAX: usize = 64;
 /// How long a key made in a browser waits for an administrator, in milliseconds.
 pub const ENROL_REQUEST_TTL_MS: u64 = 600_000;
@@ -339,7 +339,7 @@ pub const FACTS_SHOWN_MAX: usize = 20_000;
 pub const TOKENS_FILE_MAX_BYTES: u64 = 4_096;
 /// The time in which failed logins of browsers are counted together, in milliseconds.
 pub const BROWSER_FAILURE_WINDOW_MS: u64 = 60_000;
-/// Most event streams at once.
+/// Most event streams at once of one kind of caller; one caller gets half of them.
 pub const EVENT_STREAMS_MAX: usize = 32;
 /// Largest answer of a node that the command line takes, in bytes.
 pub const REMOTE_ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;

@@ -19,7 +19,7 @@ use crate::adapters::transport::Secure;
 use crate::domain::base::limits::BROWSER_SESSION_TTL_MS;
 use crate::domain::base::{Code, Refusal};
 use crate::operator::access::Scope;
-use crate::operator::browser::{LinkRequest, LinkView, NotOpened};
+use crate::operator::browser::{LinkRequest, LinkView, Maker, NotOpened};
 use crate::operator::console::{DecideRequest, EndedView, SessionView};
 use crate::operator::enrolling::EnrolAsk;
 use crate::operator::estop::EstopRequest;
@@ -86,9 +86,9 @@ pub(super) async fn link(
     headers: HeaderMap,
     sent: Sent,
 ) -> Answered {
-    let has = match caller {
-        Caller::Token(scope) => scope,
-        Caller::Owner => Scope::Admin,
+    let (by, has) = match caller {
+        Caller::Token(scope) => (Maker::Token(scope), scope),
+        Caller::Owner => (Maker::Owner, Scope::Admin),
         Caller::Session(_) | Caller::Window => {
             return Err(Failed::from(Refusal::new(
                 Code::NotAuthorized,
@@ -108,7 +108,7 @@ pub(super) async fn link(
     }
     let s = api.door.shared();
     let name = asked.name.as_deref().unwrap_or("operator");
-    let (code, expires_at) = api.browsers.link(scope, name, s.now())?;
+    let (code, expires_at) = api.browsers.link(by, scope, name, s.now())?;
     let at = host(&headers).unwrap_or("127.0.0.1");
     Ok(ok(&LinkView {
         url: format!("http://{at}/console/open?code={code}"),

@@ -7,6 +7,7 @@ mod auth;
 mod console;
 mod handlers;
 pub mod openapi;
+mod places;
 mod site;
 mod stream;
 
@@ -24,10 +25,10 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, delete, get, post};
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
 
 use self::handlers as h;
-use crate::domain::base::limits::{EVENT_STREAMS_MAX, HTTP_BODY_MAX_BYTES};
+use self::places::Places;
+use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
 use crate::operator::browser::Browsers;
@@ -42,7 +43,7 @@ pub(crate) struct Api {
     passphrases: PassphraseGate,
     enrolling: EnrolRequests,
     registry: Registry,
-    streams: Arc<Semaphore>,
+    streams: Places,
 }
 
 type Routes = Vec<(&'static str, MethodRouter<Arc<Api>>)>;
@@ -152,7 +153,7 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         passphrases: PassphraseGate::default(),
         enrolling: EnrolRequests::default(),
         registry,
-        streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
+        streams: Places::default(),
     });
     Router::new()
         .route("/healthz", get(h::healthz))

@@ -9,17 +9,18 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
 use super::Api;
 use super::answer::{Failed, query};
 use super::auth::Caller;
+use super::places::Place;
 use crate::domain::base::{Code, Refusal};
 use crate::operator::dto::ProposalView;
 use crate::operator::queries::EventQuery;
@@ -49,12 +50,13 @@ struct Follower {
     events: broadcast::Receiver<u64>,
     proposals: watch::Receiver<u64>,
     caller: Caller,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 pub(super) async fn stream(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
+    method: Method,
     headers: HeaderMap,
     asked: Result<Query<StreamAsked>, QueryRejection>,
 ) -> Result<Response, Failed> {
@@ -72,9 +74,12 @@ pub(super) async fn stream(
         }
         None => query(asked)?.since,
     };
-    let place = api.streams.clone().try_acquire_owned();
-    let place =
-        place.map_err(|_| Refusal::new(Code::Busy, "too many event streams are open already"))?;
+    if method == Method::HEAD {
+        // The head alone takes no place.
+        let head = [(header::CONTENT_TYPE, "text/event-stream")];
+        return Ok(head.into_response());
+    }
+    let place = api.streams.take(&caller)?;
     let follower = Follower::start(api, caller, since, place).await?;
     let alive = KeepAlive::new().interval(KEEP_ALIVE).text("still here");
     Ok(Sse::new(follower.follow())
@@ -87,7 +92,7 @@ impl Follower {
         api: Arc<Api>,
         caller: Caller,
         since: Option<u64>,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Self, Refusal> {
         let shared = api.door.shared();
         // Listen first, read then: nothing falls between the two.
