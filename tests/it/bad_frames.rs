@@ -2,6 +2,7 @@
 
 use clawmesh::adapters::store::frames;
 use clawmesh::domain::base::Tier;
+use clawmesh::domain::base::limits::FRAMES_READ_BYTES;
 use serde_json::{Value, json};
 
 use crate::harness::*;
@@ -170,6 +171,53 @@ async fn nobody_can_squat_or_alter_anothers_frame() {
     .await;
     let kept = stored(&node, "f").await.unwrap();
     assert!(kept.json.contains("1.5"), "the first one stands");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_frames_are_read_and_passed_on_a_little_at_a_time() {
+    let node = centre()
+        .trusting(key(5), "observe:T2,relay,read")
+        .trusting(key(6), "read")
+        .start()
+        .await;
+    let mut source = Probe::connect(node.address, &key(5), MESH).await;
+    for n in 0..12 {
+        let mut one = frame(&format!("large{n}"));
+        one["data"]["note"] = "x".repeat(200_000).into();
+        source.event("context.frame", one).await;
+        arrives(&node, &format!("large{n}")).await;
+    }
+    // Each answer fits into a message, holds the newest, and a device is told its own frames too.
+    for (asker, method) in [
+        (6, "mesh.world.query"),
+        (6, "context.sync"),
+        (5, "context.sync"),
+    ] {
+        let mut asking = Probe::connect(node.address, &key(asker), MESH).await;
+        let answer = asking.ask(method, json!({"limit": 200})).await;
+        let size = answer.to_string().len();
+        assert!((400_000..1_048_576).contains(&size), "{method}: {size}");
+        let frames = answer["payload"]["frames"].as_array().unwrap();
+        assert_eq!(frames.last().unwrap()["frameId"], "large11");
+    }
+    // The log is read in small pages, and to its end.
+    let pages = node.shared().store.read("t", |c| {
+        let (mut seen, mut from) = (Vec::new(), 0);
+        loop {
+            let page = frames::after(c, from, 256, FRAMES_READ_BYTES, None)?;
+            let Some(last) = page.last() else {
+                return Ok(seen);
+            };
+            from = last.seq;
+            let bytes: usize = page.iter().map(|f| f.json.len()).sum();
+            seen.push((bytes, page.len()));
+        }
+    });
+    let pages = pages.await.unwrap();
+    let most = pages.iter().map(|(bytes, _)| *bytes).max().unwrap();
+    assert!(most <= FRAMES_READ_BYTES, "{most}");
+    assert!(pages.iter().map(|(_, n)| n).sum::<usize>() >= 12);
     node.stop().await;
 }
 

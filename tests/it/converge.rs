@@ -50,7 +50,7 @@ pub async fn write(node: &TestNode, count: usize, mark: &str) {
 async fn held(shared: &Shared) -> BTreeSet<(DeviceId, [u8; 32])> {
     let all = shared
         .store
-        .read("test", |c| frames::after(c, 0, 100_000, None))
+        .read("test", |c| frames::after(c, 0, 100_000, usize::MAX, None))
         .await
         .unwrap();
     all.into_iter().map(|f| (f.origin, f.content.0)).collect()

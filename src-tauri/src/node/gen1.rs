@@ -12,7 +12,9 @@ use super::links::LinkHandle;
 use super::shared::{Shared, store_refusal};
 use crate::adapters::store::frames::{FrameFilter, StoredFrame};
 use crate::adapters::store::{events, facts, frames, proposals};
-use crate::domain::base::limits::{GEN1_SYNC_MAX, GEN1_WORLD_QUERY_MAX, QUERY_DEFAULT};
+use crate::domain::base::limits::{
+    GEN1_ANSWER_BYTES, GEN1_SYNC_MAX, GEN1_WORLD_QUERY_MAX, QUERY_DEFAULT,
+};
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::shown_to_gen1;
@@ -23,7 +25,6 @@ use crate::domain::wire::frame::shown_to_gen1;
 /// `INVALID_PARAMS` for a parameter of the wrong form, or the store's refusal.
 pub async fn query(
     shared: &Shared,
-    link: &LinkHandle,
     method: &str,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
@@ -34,7 +35,7 @@ pub async fn query(
         "mesh.world.query" => world(shared, params).await,
         "mesh.events" => mesh_events(shared, params).await,
         "mesh.trace" => trace(shared, params).await,
-        "context.sync" => sync(shared, link, params).await,
+        "context.sync" => sync(shared, params).await,
         "clawmesh.mock.actuator.state" => actuators(shared, params).await,
         other => Err(Refusal::new(
             Code::UnknownMethod,
@@ -235,6 +236,7 @@ async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Re
             })
             .transpose()?,
         limit: limit(params, QUERY_DEFAULT, GEN1_WORLD_QUERY_MAX)?,
+        bytes: GEN1_ANSWER_BYTES,
         ..FrameFilter::default()
     };
     let (mut page, entries) = shared
@@ -263,11 +265,7 @@ async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Re
     }))
 }
 
-async fn sync(
-    shared: &Shared,
-    link: &LinkHandle,
-    params: &Map<String, Value>,
-) -> Result<Value, Refusal> {
+async fn sync(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
     let since = TimeMs(number(params, "since")?.unwrap_or(0));
     let zone = text(params, "zone")?.map(str::to_owned);
     let filter = FrameFilter {
@@ -275,6 +273,7 @@ async fn sync(
         since: Some(since),
         zone,
         limit: GEN1_SYNC_MAX,
+        bytes: GEN1_ANSWER_BYTES,
         ..FrameFilter::default()
     };
     let take = limit(params, 100, GEN1_SYNC_MAX)?;
@@ -283,7 +282,6 @@ async fn sync(
         .read("sync", move |c| frames::page(c, &filter))
         .await
         .map_err(|e| store_refusal(&e))?;
-    page.retain(|f| f.origin != link.info.device);
     let total = page.len();
     page.truncate(take);
     page.reverse();

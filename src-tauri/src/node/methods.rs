@@ -64,9 +64,7 @@ pub async fn answer(
         | "mesh.trace"
         | "context.sync"
         | "clawmesh.mock.actuator.state" => match need(shared, link, Grant::Read) {
-            Ok(()) => gen1::query(shared, link, method, &params)
-                .await
-                .map(Reply::Ok),
+            Ok(()) => gen1::query(shared, method, &params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
         "mesh.message.forward" => match need(shared, link, Grant::Plan) {

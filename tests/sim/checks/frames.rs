@@ -27,9 +27,9 @@ pub struct Expected {
 }
 
 fn rows(shared: &Shared) -> Vec<StoredFrame> {
-    let all = shared
-        .store
-        .read_blocking("frames", |c| frames::after(c, 0, 1_000_000, None));
+    let all = shared.store.read_blocking("frames", |c| {
+        frames::after(c, 0, 1_000_000, usize::MAX, None)
+    });
     all.unwrap()
 }
 

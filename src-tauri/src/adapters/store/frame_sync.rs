@@ -30,22 +30,32 @@ pub fn keyed_after(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The frames with these keys, as far as they are there.
+/// The frames with these keys, as far as they are there and fit into `bytes` of text (one in any
+/// case), and how many of the keys were looked up.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn by_keys(conn: &Connection, keys: &[FrameKey]) -> Result<Vec<StoredFrame>, StoreError> {
+pub fn by_keys(
+    conn: &Connection,
+    keys: &[FrameKey],
+    bytes: usize,
+) -> Result<(Vec<StoredFrame>, usize), StoreError> {
     let mut query = conn.prepare_cached(&format!("{SELECT} WHERE f.frame_key = ?1"))?;
-    let mut found = Vec::with_capacity(keys.len());
-    for key in keys {
+    let mut found: Vec<StoredFrame> = Vec::new();
+    let mut used = 0;
+    for (at, key) in keys.iter().enumerate() {
+        if used >= bytes {
+            return Ok((found, at));
+        }
         for stored in query.query_map([key.head()], read)? {
             let stored = stored?;
             if key.fits(&stored.content) {
+                used += stored.json.len();
                 found.push(stored);
             }
         }
     }
-    Ok(found)
+    Ok((found, keys.len()))
 }
 
 /// The highest place of the log, 0 where it is empty, and the lowest.

@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use super::{StoreError, kv, row};
 use crate::domain::admission::budget::Share;
 use crate::domain::base::limits::{
-    BUDGET_CONFLICTS, FRAME_CONFLICTS_PER_ID_MAX, FRAMES_PRUNED_MAX, QUERY_DEFAULT,
+    BUDGET_CONFLICTS, FRAME_CONFLICTS_PER_ID_MAX, FRAMES_PAGE_BYTES, FRAMES_PRUNED_MAX,
+    QUERY_DEFAULT,
 };
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Tier, TimeMs};
 use crate::domain::sync::FrameKey;
@@ -123,6 +124,8 @@ pub struct FrameFilter {
     pub before_seq: Option<u64>,
     /// At most this many.
     pub limit: usize,
+    /// At most this much text together, in bytes; one frame in any case.
+    pub bytes: usize,
 }
 
 impl Default for FrameFilter {
@@ -135,6 +138,7 @@ impl Default for FrameFilter {
             metric: None,
             before_seq: None,
             limit: QUERY_DEFAULT,
+            bytes: FRAMES_PAGE_BYTES,
         }
     }
 }
@@ -354,6 +358,7 @@ pub fn after(
     conn: &Connection,
     seq: u64,
     limit: usize,
+    bytes: usize,
     except: Option<&DeviceId>,
 ) -> Result<Vec<StoredFrame>, StoreError> {
     let except = match except {
@@ -368,7 +373,7 @@ pub fn after(
     };
     let mut query = conn.prepare_cached(&sql)?;
     let rows = query.query_map((row::number(seq), except, row::limit(limit)), read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    within(rows, bytes)
 }
 
 /// The lowest place with a believed time at or after the parameter. Left alone, SQLite would look
@@ -420,7 +425,24 @@ pub fn page(conn: &Connection, filter: &FrameFilter) -> Result<Vec<StoredFrame>,
     values.push(Box::new(row::limit(filter.limit)));
     let mut query = conn.prepare_cached(&sql)?;
     let rows = query.query_map(rusqlite::params_from_iter(values), read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    within(rows, filter.bytes)
+}
+
+/// The first of these frames, as many as fit; one in any case. The rest is not read.
+fn within(
+    rows: impl Iterator<Item = rusqlite::Result<StoredFrame>>,
+    bytes: usize,
+) -> Result<Vec<StoredFrame>, StoreError> {
+    let (mut page, mut used) = (Vec::new(), 0_usize);
+    for stored in rows {
+        let stored = stored?;
+        used = used.saturating_add(stored.json.len());
+        if used > bytes && !page.is_empty() {
+            break;
+        }
+        page.push(stored);
+    }
+    Ok(page)
 }
 
 /// How many frames the log holds, at the cost of two lookups.

@@ -75,6 +75,12 @@ pub const CREDIT_WINDOW_KIB: u32 = 4_096;
 pub const FRAMES_PER_MESSAGE_MAX: usize = 256;
 /// A `context.frames` message is sent once it holds this much, in bytes.
 pub const FRAMES_MESSAGE_BYTES: usize = 131_072;
+/// Frames read from the log at once to be sent on, in bytes of their text; one frame in any case.
+pub const FRAMES_READ_BYTES: usize = 262_144;
+/// The frames of one page that a program of this machine asks for, in bytes of their text.
+pub const FRAMES_PAGE_BYTES: usize = 4_194_304;
+/// The frames of one answer to a gen-1 question, in bytes of their text: it fits into one message.
+pub const GEN1_ANSWER_BYTES: usize = 786_432;
 /// Frames waiting between the links and the ingress task.
 pub const INGRESS_QUEUE_MAX: usize = 4_096;
 /// Frames verified, admitted and stored as one batch.

@@ -10,7 +10,9 @@ use super::message::one;
 use super::{PAGE, REWIND, hops};
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{Class, StoreError, frames, kv};
-use crate::domain::base::limits::{GEN1_MESSAGES_PER_MINUTE, GEN1_RELAY_HOPS_MAX};
+use crate::domain::base::limits::{
+    FRAMES_READ_BYTES, GEN1_MESSAGES_PER_MINUTE, GEN1_RELAY_HOPS_MAX,
+};
 use crate::domain::wire::frame::shown_to_gen1;
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
@@ -63,7 +65,7 @@ pub async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> 
         let page = shared
             .store
             .read("gossip", move |c| {
-                frames::after(c, cursor, PAGE, Some(&peer))
+                frames::after(c, cursor, PAGE, FRAMES_READ_BYTES, Some(&peer))
             })
             .await?;
         let Some(last) = page.last().map(|f| f.seq) else {

@@ -18,6 +18,7 @@ use super::shared::Shared;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, frame_sync, frames};
 use crate::domain::admission::Grant;
+use crate::domain::base::limits::FRAMES_READ_BYTES;
 use crate::domain::sync::FrameKey;
 use crate::domain::wire::handshake::Feature;
 
@@ -102,7 +103,7 @@ async fn feed_kin(
         let mut page = shared
             .store
             .read("gossip", move |c| {
-                frames::after(c, cursor, PAGE, Some(&peer))
+                frames::after(c, cursor, PAGE, FRAMES_READ_BYTES, Some(&peer))
             })
             .await?;
         if let Some(last) = page.last().map(|f| f.seq) {
@@ -135,12 +136,16 @@ async fn send_wanted(
     link: &LinkHandle,
     keys: Vec<FrameKey>,
 ) -> Result<bool, StoreError> {
-    for part in keys.chunks(PAGE) {
-        let part = part.to_vec();
-        let page = shared
+    let mut left = keys;
+    while !left.is_empty() {
+        let part: Vec<FrameKey> = left.iter().take(PAGE).cloned().collect();
+        let (page, looked_up) = shared
             .store
-            .read("wanted frames", move |c| frame_sync::by_keys(c, &part))
+            .read("wanted frames", move |c| {
+                frame_sync::by_keys(c, &part, FRAMES_READ_BYTES)
+            })
             .await?;
+        left.drain(..looked_up);
         if !send(shared, link, &page).await {
             return Ok(false);
         }

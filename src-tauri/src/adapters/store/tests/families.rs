@@ -132,13 +132,16 @@ fn frames_are_found_by_place_filter_and_peer() {
         }
         frames::insert(&c, &new).unwrap();
     }
-    assert_eq!(seqs(&frames::after(&c, 0, 4, None).unwrap()), [1, 2, 3, 4]);
     assert_eq!(
-        seqs(&frames::after(&c, 2, 4, Some(&device(1))).unwrap()),
+        seqs(&frames::after(&c, 0, 4, usize::MAX, None).unwrap()),
+        [1, 2, 3, 4]
+    );
+    assert_eq!(
+        seqs(&frames::after(&c, 2, 4, usize::MAX, Some(&device(1))).unwrap()),
         [3, 5, 6, 8]
     );
     assert_eq!(
-        seqs(&frames::after(&c, 8, 4, Some(&device(77))).unwrap()),
+        seqs(&frames::after(&c, 8, 4, usize::MAX, Some(&device(77))).unwrap()),
         [9, 10]
     );
     let page = |filter: FrameFilter| seqs(&frames::page(&c, &filter).unwrap());
