@@ -23,6 +23,7 @@ mod entitled;
 mod estop;
 mod gate;
 mod gen1_listener;
+mod ground;
 mod handshake;
 mod harness;
 mod honest;

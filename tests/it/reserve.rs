@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::process::*;
 
-const PUMP: &str = "actuator:pump:main";
+pub const PUMP: &str = "actuator:pump:main";
 
 /// A place with a pump whose movements are lines of a file. While the file `broken` is there it does not
 /// stop; while `hangs` is there its start command does not end.
@@ -67,7 +67,7 @@ impl Bed {
     }
 
     /// A running node whose pump is on, and the proposal.
-    fn on(&self) -> (Running, String) {
+    pub fn on(&self) -> (Running, String) {
         let node = self.place.start(&[]);
         self.place.enrolled();
         let id = self.propose();

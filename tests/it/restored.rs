@@ -20,7 +20,7 @@ use crate::main_job::{COMMAND_CENTRE, decision, draft, mint, operator, status};
 use crate::process::{Place, VALVE, eventually};
 
 /// Puts a copy of a directory in the place of another, as a backup program would.
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     if to.exists() {
         std::fs::remove_dir_all(to).unwrap();
     }
@@ -178,7 +178,7 @@ fn a_store_that_vanished_is_not_begun_anew() {
     assert_eq!(place.json(&["audit", "verify"])["ok"], true);
 }
 
-fn field_of(centre: &TestNode) -> Setup {
+pub fn field_of(centre: &TestNode) -> Setup {
     let mut setup = field()
         .trusting(key(2), COMMAND_CENTRE)
         .with_operator(operator(), "L2");

@@ -5,6 +5,7 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use super::{Node, names};
 use crate::adapters::files;
 use crate::adapters::paths::{PathError, StateDir};
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
+use crate::domain::base::limits::{CONFIG_FILE_MAX_BYTES, STORE_LAST_WORDS_MS};
 use crate::domain::policy::STARTER_POLICY;
 
 /// Why a state directory's settings cannot be used. Each sentence says what to do.
@@ -115,9 +116,13 @@ impl RunFile {
     }
 
     /// Takes the note away, before the port closes: no command may look for the node where another
-    /// program may listen next. One that is gone already is fine.
-    pub fn withdraw(self) {
-        let _ = std::fs::remove_file(&self.0);
+    /// program may listen next. One that is gone already is fine. What moves is told to go to its safe
+    /// state before the disk is touched, and a disk that does not answer is not waited for.
+    pub async fn withdraw(self, node: &Node) {
+        node.make_safe();
+        let gone = tokio::task::spawn_blocking(move || std::fs::remove_file(&self.0));
+        // Either it is gone, or the commands find nobody there.
+        let _ = tokio::time::timeout(Duration::from_millis(STORE_LAST_WORDS_MS), gone).await;
     }
 }
 

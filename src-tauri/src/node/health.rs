@@ -13,22 +13,24 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::alarms::AlarmKind;
+use super::guards::Cut;
 use super::shared::{DURABLE, Shared};
 use crate::adapters::log;
 use crate::adapters::paths::StateDir;
-use crate::adapters::store::kv;
+use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{
     DISK_FREE_MIN_BYTES, DISK_STALL_MS, HEALTH_EVERY_MS, STORE_PROBE_BYTES,
 };
+use crate::domain::base::{Code, Refusal};
 
+const LOST_ADVICE: &str =
+    "stop this node, put the directory or a backup of it back in its place, and start again";
 const STALL: Duration = Duration::from_millis(DISK_STALL_MS);
 /// The entry that is written to see whether there is room.
 const PROBE: &str = "health.probe";
 
 /// Looks again and again until the node ends.
 pub async fn run(shared: Shared) {
-    let dir = StateDir::at(&shared.config.state_dir);
-    let first = Marks::of(&dir).ok();
     let mut writes = Writes::default();
     let mut state = Looking::default();
     let mut tick = tokio::time::interval(Duration::from_millis(HEALTH_EVERY_MS));
@@ -39,14 +41,17 @@ pub async fn run(shared: Shared) {
             _ = tick.tick() => {}
         }
         look_at_the_log(&shared);
-        let (stalled, found) = state.next(&dir, first.as_ref()).await;
+        let (stalled, found) = state.next(&shared.ground).await;
         if let Some(found) = found {
-            told(
+            if told(
                 &shared,
                 AlarmKind::StateLost,
                 found.lost.as_deref(),
-                "stop this node, put the directory or a backup of it back in its place, and start again",
-            );
+                LOST_ADVICE,
+            ) {
+                let why = found.lost.clone().unwrap_or_default();
+                shared.guards.secure_each(&Cut::MayNotOperate { why });
+            }
             state.last = found;
         }
         let full = shared.store.is_full() || state.last.no_space;
@@ -88,13 +93,14 @@ fn look_at_the_log(shared: &Shared) {
     );
 }
 
-/// Raises an alarm or ends it, and logs the change. The store may be what fails, so only the end
-/// becomes an event.
-fn told(shared: &Shared, kind: AlarmKind, words: Option<&str>, advice: &str) {
+/// Raises an alarm or ends it, and logs the change; whether it is new. The store may be what fails, so
+/// only the end becomes an event.
+fn told(shared: &Shared, kind: AlarmKind, words: Option<&str>, advice: &str) -> bool {
     let raised = |words| shared.alarms.raise(kind, "", words, advice, shared.now());
     match words {
         Some(words) if raised(words) => {
             tracing::error!(alarm = kind.as_str(), "{words}; {advice}");
+            return true;
         }
         Some(_) => {}
         None if shared.alarms.clear(kind, "") => {
@@ -109,6 +115,46 @@ fn told(shared: &Shared, kind: AlarmKind, words: Option<&str>, advice: &str) {
         }
         None => {}
     }
+    false
+}
+
+/// Refuses to operate while the node is in doubt about its state, has lost it, or cannot write what it
+/// does. As far as is known: it looks at nothing.
+///
+/// # Errors
+/// `STATE_IN_DOUBT` or `STORAGE_FAILED`.
+pub fn check(shared: &Shared) -> Result<(), StoreError> {
+    shared.continuity.check()?;
+    if shared.alarms.stands(AlarmKind::StateLost, "") {
+        return Err(lost("the state directory is gone or another one"));
+    }
+    check_store(shared)
+}
+
+/// Refuses while the store takes no writes.
+///
+/// # Errors
+/// `STORAGE_FAILED`.
+pub fn check_store(shared: &Shared) -> Result<(), StoreError> {
+    if shared.alarms.stands(AlarmKind::StoreUnwritable, "") {
+        let why = "the store takes no writes, so nothing is decided and nothing starts; what runs ends at its deadline or at a stop";
+        return Err(StoreError::Refused(Refusal::new(Code::StorageFailed, why)));
+    }
+    Ok(())
+}
+
+/// As [`check`], and looks at the state directory itself; for a thread that may wait for the disk.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_in_place(shared: &Shared) -> Result<(), StoreError> {
+    check(shared)?;
+    shared.ground.lost().map_or(Ok(()), |why| Err(lost(&why)))
+}
+
+fn lost(why: &str) -> StoreError {
+    let message = format!("{why}; the node observes and does not operate: {LOST_ADVICE}");
+    StoreError::Refused(Refusal::new(Code::StateInDoubt, message))
 }
 
 /// Sees whether the writes of the store come to an end.
@@ -147,6 +193,40 @@ async fn try_to_write(shared: &Shared) {
     }
 }
 
+/// The state directory a node was started on.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    dir: StateDir,
+    /// Without it nothing can be said: in the simulator there is no directory.
+    first: Option<Marks>,
+}
+
+impl Ground {
+    /// The directory as it is now, its store in it.
+    pub fn of(dir: &StateDir) -> Self {
+        Self {
+            dir: dir.clone(),
+            first: Marks::of(dir).ok(),
+        }
+    }
+
+    /// What has become of it, if it is not there any more.
+    fn lost(&self) -> Option<String> {
+        let first = self.first.as_ref()?;
+        let shown = self.dir.root().display();
+        let after = "what happens from now on is lost at the next start";
+        match Marks::of(&self.dir) {
+            Ok(now) if now == *first => None,
+            Ok(_) => Some(format!(
+                "the state directory {shown} is another one than at the start; {after}"
+            )),
+            Err(error) => Some(format!(
+                "the state directory {shown} is gone ({error}); {after}"
+            )),
+        }
+    }
+}
+
 /// What makes the state directory this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Marks {
@@ -181,7 +261,7 @@ struct Looking {
 
 impl Looking {
     /// Takes what the last look found and begins another; whether it does not come back.
-    async fn next(&mut self, dir: &StateDir, first: Option<&Marks>) -> (bool, Option<Found>) {
+    async fn next(&mut self, ground: &Ground) -> (bool, Option<Found>) {
         let found = match self.under_way.take() {
             Some((look, since)) if !look.is_finished() => {
                 let stalled = since.elapsed() >= STALL;
@@ -191,26 +271,16 @@ impl Looking {
             Some((look, _)) => look.await.ok(),
             None => None,
         };
-        let (dir, first) = (dir.clone(), first.cloned());
-        let look = tokio::task::spawn_blocking(move || look(&dir, first.as_ref()));
+        let ground = ground.clone();
+        let look = tokio::task::spawn_blocking(move || look(&ground));
         self.under_way = Some((look, Instant::now()));
         (false, found)
     }
 }
 
-fn look(dir: &StateDir, first: Option<&Marks>) -> Found {
-    let shown = dir.root().display();
-    let lost = match (Marks::of(dir), first) {
-        (Ok(now), Some(first)) if now == *first => None,
-        (Ok(_), None) => None,
-        (Ok(_), Some(_)) => Some(format!(
-            "the state directory {shown} is another one than at the start; what happens from now on is lost at the next start"
-        )),
-        (Err(error), _) => Some(format!(
-            "the state directory {shown} is gone ({error}); what happens from now on is lost at the next start"
-        )),
-    };
-    let disk = statvfs(dir.root()).ok();
+fn look(ground: &Ground) -> Found {
+    let lost = ground.lost();
+    let disk = statvfs(ground.dir.root()).ok();
     Found {
         lost,
         read_only: disk

@@ -59,7 +59,10 @@ use crate::adapters::transport::{
     Doorway, Incoming, Listener, LocalListener, Rules, TransportError,
 };
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::{ACCEPT_QUEUE_SOCKETS, COMMANDS_KEPT_MS, SHUTDOWN_DEADLINE_MS};
+use crate::domain::base::limits::{
+    ACCEPT_QUEUE_SOCKETS, COMMANDS_KEPT_MS, SHUTDOWN_DEADLINE_MS, STORE_CLOSE_MS,
+    STORE_LAST_WORDS_MS,
+};
 use alarms::AlarmKind;
 use guards::Cut;
 use ingress::Ingress;
@@ -242,7 +245,14 @@ impl Node {
         self.shared.tasks.restart_reason()
     }
 
-    /// Ends the node: actions to their safe state, links with a goodbye, the store written out.
+    /// Tells what moves to go to its safe state, and waits for nothing: for whoever has something to do
+    /// before [`Node::stop`].
+    pub fn make_safe(&self) {
+        self.shared.guards.secure_each(&Cut::Shutdown);
+    }
+
+    /// Ends the node: actions to their safe state, links with a goodbye, the store written out. What a
+    /// disk that does not answer would keep is left behind after a while.
     pub async fn stop(self) {
         // Before anything else, and without the store: what moves goes to its safe state.
         let within = Duration::from_millis(SHUTDOWN_DEADLINE_MS);
@@ -252,17 +262,17 @@ impl Node {
             tracing::error!(actuator = %left.target, "ends without being confirmed safe: {why}");
         }
         let message = format!("{} is stopping", self.shared.config.name);
-        self.shared
-            .events
-            .record(&self.shared, "shutdown", "info", &message, json!({}))
-            .await;
+        let events = &self.shared.events;
+        let told = events.record(&self.shared, "shutdown", "info", &message, json!({}));
+        in_time("that the node ends", STORE_LAST_WORDS_MS, told).await;
         self.take_leave().await;
         self.shared.tasks.shut_down().await;
-        continuity::note(&self.shared).await;
+        let noted = continuity::note(&self.shared);
+        in_time("how far the store has come", STORE_LAST_WORDS_MS, noted).await;
         let store = self.shared.store.clone();
         self.shared.continuity.release();
         drop(self.shared);
-        store.close().await;
+        in_time("what the store still has", STORE_CLOSE_MS, store.close()).await;
         // Only now may another node open the state directory.
         drop(self.lock);
     }
@@ -290,6 +300,16 @@ impl Node {
 async fn prepare(shared: &Shared) -> Result<Listener, OpenError> {
     proposals::recover(shared).await?;
     Ok(listen(shared.config.host, shared.config.port).await?)
+}
+
+/// Writes at the end of the node, no longer than a disk that answers takes.
+async fn in_time(what: &str, limit_ms: u64, write: impl Future<Output = ()>) {
+    let limit = Duration::from_millis(limit_ms);
+    if tokio::time::timeout(limit, write).await.is_err() {
+        tracing::error!(
+            "the disk does not answer: {what} is not written; the next start puts it in order"
+        );
+    }
 }
 
 /// Listens; on all addresses of both protocols where the system has both.

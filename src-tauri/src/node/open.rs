@@ -295,6 +295,7 @@ async fn assemble(
     policy.open(&store, &dir.policy_file()).await?;
     let trust = TrustBook::default();
     trust.reload(&store).await?;
+    let ground = super::health::Ground::of(&dir);
     let mut sensors = sensors(&config, kit.as_ref());
     sensors.extend(more_sensors);
     let mut capabilities = config.capabilities.clone();
@@ -337,6 +338,7 @@ async fn assemble(
         stamper,
         steady,
         continuity,
+        ground,
     });
     super::continuity::tell(&shared).await?;
     shared.nearby.load(&shared).await?;

@@ -16,6 +16,7 @@ use super::discovery::Nearby;
 use super::drivers::Drivers;
 use super::events::EventLog;
 use super::guards::Guards;
+use super::health::Ground;
 use super::links::Links;
 use super::metrics::Metrics;
 use super::pairing::Pairing;
@@ -112,6 +113,8 @@ pub struct Inner {
     pub steady: Steady,
     /// Whether its state is the one it last ran with.
     pub continuity: Continuity,
+    /// The state directory it was started on.
+    pub ground: Ground,
     /// Counts up with every stored frame batch; wakes gossip and planner.
     pub frames_head: watch::Sender<u64>,
     /// Counts up with every change of a proposal; wakes links and streams.

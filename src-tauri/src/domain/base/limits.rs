@@ -416,6 +416,10 @@ pub const LOG_TEXT_MAX_CHARS: usize = 1_000;
 pub const LOG_FLUSH_MS: u64 = 1_000;
 /// Pause before a write to a terminal or pipe that takes nothing is tried again, in milliseconds.
 pub const LOG_RETRY_MS: u64 = 50;
+/// How long the end of a node waits for a last entry of its store, in milliseconds.
+pub const STORE_LAST_WORDS_MS: u64 = 1_000;
+/// How long the end of a node waits for its store to be closed, in milliseconds.
+pub const STORE_CLOSE_MS: u64 = 5_000;
 /// How far apart two signals of one kind must be for the second to end the process at once, in
 /// milliseconds.
 pub const SIGNAL_AGAIN_MS: u64 = 1_000;

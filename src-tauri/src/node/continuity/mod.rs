@@ -12,6 +12,7 @@ use serde_json::json;
 
 pub use self::returned::heard_back;
 use super::alarms::AlarmKind;
+use super::guards::Cut;
 use super::shared::{DURABLE, Shared, audit_entry, high_water};
 use crate::adapters::marks::Marks;
 use crate::adapters::store::{Store, StoreError, audit, backup, kv, proposals};
@@ -345,6 +346,9 @@ async fn doubt(shared: &Shared, doubt: Doubt) {
         }
         *stands = Some(doubt.clone());
     }
+    // What came before the doubt does not go on in it; no await stands before this.
+    let why = sentence(&doubt);
+    shared.guards.secure_each(&Cut::MayNotOperate { why });
     if let Err(error) = tell(shared).await {
         tracing::error!(%error, "the doubt about this state could not be stored; it holds until the next start");
     }

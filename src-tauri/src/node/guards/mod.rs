@@ -45,6 +45,11 @@ pub enum Cut {
         /// Which one, in a sentence.
         what: String,
     },
+    /// The node may not operate any more: what it stands on is gone, or runs twice.
+    MayNotOperate {
+        /// Why, in a sentence.
+        why: String,
+    },
     /// The node ends.
     Shutdown,
 }
@@ -55,6 +60,7 @@ impl fmt::Display for Cut {
             Cut::Stopped { by } => write!(f, "{by} stopped it"),
             Cut::EmergencyStop => f.write_str("the emergency stop"),
             Cut::Interlock { what } => write!(f, "an interlock opened: {what}"),
+            Cut::MayNotOperate { why } => write!(f, "the node may not operate: {why}"),
             Cut::Shutdown => f.write_str("the node was shut down"),
         }
     }
@@ -254,10 +260,11 @@ impl Guards {
     }
 
     /// Orders every actuator to its safe state, and returns at once. Those that are known to be
-    /// safe are told again only by the emergency stop. Needs no disk, log or network, and may be
+    /// safe are told again only by the emergency stop and where the node may not operate, which also
+    /// ends what is on its way to them. Needs no disk, log or network, and may be
     /// called on any thread.
     pub fn secure_each(&self, why: &Cut) -> Vec<Order> {
-        let idle_too = *why == Cut::EmergencyStop;
+        let idle_too = matches!(why, Cut::EmergencyStop | Cut::MayNotOperate { .. });
         let told = self.0.each.iter().filter(|(_, handle)| {
             let view = handle.view.borrow();
             idle_too || view.running || !view.safe

@@ -11,6 +11,7 @@ use crate::adapters::store::{StoreError, proposals};
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::policy::{Check, Ruling};
 use crate::domain::proposal::ProposalRecord;
+use crate::node::health;
 use crate::node::links::LinkHandle;
 use crate::node::shared::{Shared, clock_trusted, store_refusal};
 
@@ -68,7 +69,7 @@ fn look(
         Err(StoreError::Refused(refusal)) => add("emergency stop", false, refusal.message),
         Err(error) => return Err(error),
     }
-    match shared.continuity.check() {
+    match health::check_in_place(shared) {
         Ok(()) => add("state", true, "the one this node last ran with".to_owned()),
         Err(StoreError::Refused(refusal)) => add("state", false, refusal.message),
         Err(error) => return Err(error),

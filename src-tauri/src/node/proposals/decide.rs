@@ -13,6 +13,7 @@ use crate::domain::gate::approval::{Known, Subject, Verdict, verify};
 use crate::domain::gate::{ActuationRuling, OperatorRecord, SignedDecision, VerifiedApproval};
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
 use crate::node::guards::Run;
+use crate::node::health;
 use crate::node::proposals::mint::begin;
 use crate::node::shared::{DURABLE, Shared, store_refusal};
 
@@ -31,6 +32,8 @@ enum Taken {
 /// One code per fault. A refused decision is used up: the same signed bytes never act later. A person
 /// can decide again, for example when an interlock has closed.
 pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing, Refusal> {
+    // A disk that does not answer is not waited for, and does not let the decision act when it does.
+    health::check_store(shared).map_err(|e| store_refusal(&e))?;
     let s = shared.clone();
     let copy = signed.clone();
     let write = move |conn: &Connection| take(&s, conn, &copy);

@@ -22,6 +22,7 @@ use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
 use crate::node::continuity;
 use crate::node::guards::{Cut, Ended, Run};
+use crate::node::health;
 use crate::node::ledger;
 use crate::node::shared::{DURABLE, Shared, store_refusal};
 
@@ -60,14 +61,17 @@ fn start(shared: &Shared, run: Run) {
     shared.metrics.actions_started.inc();
     let id = run.permit.proposal_id().clone();
     let target = run.permit.action().target.clone();
-    // In this order: an emergency stop is seen here, or its order to the guard is newer than this.
+    // In this order: an emergency stop, or that the node may not operate, is seen here, or its order to
+    // the guard is newer than this.
     let seen = shared.guards.orders(&target);
-    let handed = match shared.running.enter(&id, &target) {
-        true => shared
+    let entered = shared.running.enter(&id, &target);
+    let handed = match (entered, health::check(shared)) {
+        (true, Ok(())) => shared
             .guards
             .run(run, seen)
-            .ok_or("its actuator takes no actions now"),
-        false => Err("the emergency stop came before the actuator was told"),
+            .ok_or_else(|| "its actuator takes no actions now".to_owned()),
+        (false, _) => Err("the emergency stop came before the actuator was told".to_owned()),
+        (true, Err(error)) => Err(format!("the actuator was not told: {error}")),
     };
     shared
         .tasks
@@ -78,13 +82,13 @@ async fn act(
     shared: Shared,
     id: ProposalId,
     target: Capability,
-    handed: Result<oneshot::Receiver<Ended>, &'static str>,
+    handed: Result<oneshot::Receiver<Ended>, String>,
 ) {
-    let not_begun = |detail: &str| {
+    let not_begun = |detail: String| {
         let now = shared.now();
         Ended {
             status: Status::Failed,
-            detail: detail.to_owned(),
+            detail,
             started_at: now,
             ended_at: now,
             position: None,

@@ -26,6 +26,7 @@ use crate::domain::proposal::{
 use crate::domain::wire::Frame;
 use crate::domain::world::{Fact, Moment};
 use crate::node::guards::Run;
+use crate::node::health;
 use crate::node::shared::{Shared, clock_trusted, note_time, store_refusal};
 
 /// What became of a draft.
@@ -119,7 +120,7 @@ fn mint_in(
         return stands(shared, &row);
     }
     estop::check(shared, conn)?;
-    shared.continuity.check()?;
+    health::check_in_place(shared)?;
     let now = shared.now();
     let mut metrics = shared.policy.current().metrics();
     metrics.extend(cited_metrics(conn, draft)?);

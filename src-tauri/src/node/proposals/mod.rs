@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::health;
 use super::shared::{DURABLE, Shared, clock_trusted};
 use crate::adapters::store::proposals::{NewProposal, ProposalRow};
 use crate::adapters::store::{StoreError, facts, proposals, runs, trust};
@@ -230,7 +231,7 @@ fn gate(
 ) -> Result<ActuationRuling, StoreError> {
     let record = signed.record();
     estop::check(shared, conn)?;
-    shared.continuity.check()?;
+    health::check_in_place(shared)?;
     let busy = proposals::executing_on(conn, record.target.as_str())?;
     if let Some(other) = busy {
         return Err(refused(

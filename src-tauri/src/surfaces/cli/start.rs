@@ -104,7 +104,7 @@ async fn once(
     }
     let fell = wait_for_end(&node, signals, args.end_with_stdin).await;
     let again = node.restart_reason().filter(|_| fell);
-    run_file.withdraw();
+    run_file.withdraw(&node).await;
     node.stop().await;
     ending.concerns(None);
     if let Some(why) = again {

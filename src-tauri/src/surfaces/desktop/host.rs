@@ -259,7 +259,7 @@ impl Host {
             self.stage.send_replace(Stage::Ending);
         }
         *port = Some(node.address().port());
-        run_file.withdraw();
+        run_file.withdraw(&node).await;
         node.stop().await;
         self.ending.concerns(None);
         match (fell, again) {
