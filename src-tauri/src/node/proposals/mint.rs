@@ -60,6 +60,7 @@ impl Minted {
 /// The policy's denial, or why the draft is none; `ESTOP` while this node is stopped: a wish that nobody
 /// may carry out is told so at once. Nothing is stored then but the refusal's event.
 pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Minted, Refusal> {
+    health::check_store(shared).map_err(|e| store_refusal(&e))?;
     let draft = draft.check(shared.now())?;
     if shared.drivers.get(&draft.action.target).is_none() {
         return Err(Refusal::new(
