@@ -27,6 +27,7 @@ mod ground;
 mod handshake;
 mod harness;
 mod honest;
+mod interlocks;
 mod levels;
 mod lifecycle;
 mod main_job;

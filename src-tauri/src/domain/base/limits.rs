@@ -467,6 +467,10 @@ pub const BUDGET_EVENTS_PER_MINUTE: u64 = 60;
 pub const BUDGET_COMMANDS_PER_HOUR: u64 = 600;
 /// How long a command is remembered, in milliseconds; far longer than [`COMMAND_AGE_MAX_MS`].
 pub const COMMANDS_KEPT_MS: u64 = 24 * 3_600_000;
+/// How often the interlocks of a running action are looked at, in milliseconds.
+pub const INTERLOCK_EVERY_MS: u64 = 250;
+/// How long a running action goes on while its interlocks cannot be looked at, in milliseconds.
+pub const INTERLOCK_BLIND_MAX_MS: u64 = 3_000;
 /// Emergency stops of one device in a minute that are each recorded while one is latched already; every
 /// one of them stops.
 pub const BUDGET_STOPS_PER_MINUTE: u64 = 6;

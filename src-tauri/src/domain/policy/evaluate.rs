@@ -180,7 +180,7 @@ impl Policy {
         own: &DeviceId,
     ) -> Ruling {
         let action = request.action;
-        let Some(rule) = self.rules().iter().find(|r| r.covers(action)) else {
+        let Some(rule) = self.rule_for(action) else {
             return self.uncovered(action);
         };
         let mut sheet = Sheet::default();
@@ -478,6 +478,25 @@ fn caps(
             Err(format!("the last run ended less than {text} ago"))
         };
         sheet.check("cooldown", Code::RateExceeded, result);
+    }
+}
+
+impl Policy {
+    /// Whether every interlock of the rule for an action holds; what a run rests on while it lasts.
+    ///
+    /// # Errors
+    /// The first that does not, with what was found.
+    pub fn interlocks_hold(
+        &self,
+        action: &Action,
+        facts: &dyn Facts,
+        now: TimeMs,
+        own: &DeviceId,
+    ) -> Result<(), String> {
+        let rule = self.rule_for(action);
+        rule.map_or(&[][..], |rule| &rule.interlocks)
+            .iter()
+            .try_for_each(|interlock| holds(interlock, facts, now, own, false).map(drop))
     }
 }
 

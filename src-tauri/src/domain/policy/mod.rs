@@ -74,6 +74,11 @@ impl Policy {
         &self.rules
     }
 
+    /// The rule that decides about an action.
+    pub fn rule_for(&self, action: &Action) -> Option<&Rule> {
+        self.rules.iter().find(|r| r.covers(action))
+    }
+
     /// Every metric that any rule looks at: all that a decision needs to read.
     pub fn metrics(&self) -> BTreeSet<String> {
         let of = |r: &Rule| -> Vec<String> {
@@ -86,7 +91,7 @@ impl Policy {
     /// Whether the first rule for an action looks at a reading: `Some(true)` if it is for an L1
     /// condition, a reason to act; `Some(false)` if only for an interlock, which is none.
     pub fn looks_at(&self, action: &Action, fact: &Fact, own: &DeviceId) -> Option<bool> {
-        let rule = self.rules.iter().find(|r| r.covers(action))?;
+        let rule = self.rule_for(action)?;
         let one = |list: &[Condition]| list.iter().any(|c| c.is_about(fact, own));
         if one(&rule.conditions) {
             return Some(true);

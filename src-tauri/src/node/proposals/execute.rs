@@ -12,11 +12,11 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
-use super::{OUTCOME, estop, step};
+use super::{OUTCOME, estop, interlocks, step};
 use crate::adapters::store::{StoreError, proposals, runs};
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, QUERY_MAX, SAFE_AT_START_MS};
 use crate::domain::base::{Code, EvidenceSource, ProposalId, Refusal, Tier};
-use crate::domain::capability::Capability;
+use crate::domain::capability::{Action, Capability};
 use crate::domain::proposal::{Outcome, Status};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
@@ -60,11 +60,12 @@ pub(super) async fn write_and_start<T: Send + 'static>(
 fn start(shared: &Shared, run: Run) {
     shared.metrics.actions_started.inc();
     let id = run.permit.proposal_id().clone();
-    let target = run.permit.action().target.clone();
+    let action = run.permit.action().clone();
+    let target = &action.target;
     // In this order: an emergency stop, or that the node may not operate, is seen here, or its order to
     // the guard is newer than this.
-    let seen = shared.guards.orders(&target);
-    let entered = shared.running.enter(&id, &target);
+    let seen = shared.guards.orders(target);
+    let entered = shared.running.enter(&id, target);
     let handed = match (entered, health::check(shared)) {
         (true, Ok(())) => shared
             .guards
@@ -75,13 +76,13 @@ fn start(shared: &Shared, run: Run) {
     };
     shared
         .tasks
-        .passing("action", act(shared.clone(), id, target, handed));
+        .passing("action", act(shared.clone(), id, action, handed));
 }
 
 async fn act(
     shared: Shared,
     id: ProposalId,
-    target: Capability,
+    action: Action,
     handed: Result<oneshot::Receiver<Ended>, String>,
 ) {
     let not_begun = |detail: String| {
@@ -96,11 +97,18 @@ async fn act(
     };
     let ended = match handed {
         Err(why) => not_begun(why),
-        Ok(coming) => match coming.await {
-            Ok(ended) => ended,
-            // The guard is gone with the node: the next start makes safe and reports it as unknown.
-            Err(_) => return,
-        },
+        Ok(coming) => {
+            let ended = tokio::select! {
+                biased;
+                ended = coming => ended,
+                never = interlocks::watch(&shared, &action) => match never {},
+            };
+            match ended {
+                Ok(ended) => ended,
+                // The guard is gone with the node: the next start makes safe and reports it as unknown.
+                Err(_) => return,
+            }
+        }
     };
     shared.running.leave(&id);
     let outcome = Outcome {
@@ -110,7 +118,7 @@ async fn act(
         ended_at: ended.ended_at,
         actuator_state: ended.position,
     };
-    finish(&shared, id, target, outcome).await;
+    finish(&shared, id, action.target, outcome).await;
 }
 
 /// What a stop came to.

@@ -8,6 +8,7 @@ pub mod checks;
 mod decide;
 pub mod estop;
 mod execute;
+mod interlocks;
 mod mint;
 pub mod mirror;
 mod orphans;
