@@ -183,6 +183,7 @@ fn row(frame: &Frame, json: &str, n: u64) -> frames::NewFrame {
         origin_seq: Some(n),
         claimed_tier: Tier::T2,
         effective_tier: Tier::T2,
+        signed: true,
         signature: SignatureState::Verified,
         tainted: false,
         hops: 0,

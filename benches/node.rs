@@ -18,7 +18,9 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use clawmesh::adapters::store::{Class, facts, frames};
+use clawmesh::adapters::store::frames::Inserted;
+use clawmesh::adapters::store::{Class, facts, frames, proposals as stored};
+use clawmesh::domain::base::limits::{BUDGET_FACTS, BUDGET_MIRRORS};
 use clawmesh::domain::base::{EvidenceSource, FrameId, Hlc, MeshId, Tier, TimeMs};
 use clawmesh::domain::capability::{Action, Params};
 use clawmesh::domain::gate::Decision;
@@ -26,9 +28,10 @@ use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::identity::{DeviceKey, OperatorKey};
 use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::{Requester, STARTER_POLICY};
+use clawmesh::domain::proposal::Status;
 use clawmesh::domain::wire::frame::{FrameSpec, Stamp};
 use clawmesh::domain::wire::{Frame, FrameKind};
-use clawmesh::node::proposals;
+use clawmesh::node::{Shared, proposals};
 use futures_util::SinkExt as _;
 use harness::*;
 use serde_json::json;
@@ -212,7 +215,92 @@ async fn ingest() {
 }
 
 /// From the decision to the valve being open, fsyncs included.
-async fn approvals() {
+/// One device uses up what it can make a node keep.
+async fn crowd(shared: &Shared) {
+    let own = until("a reading", || async {
+        let at = shared.moment();
+        let read = shared.store.read("bench", move |c| facts::numeric(c, at));
+        let facts = read.await.unwrap();
+        facts.into_iter().find(|f| f.metric == "moisture")
+    })
+    .await;
+    let draft = Draft {
+        draft_id: uuid::Uuid::new_v4().into(),
+        action: Action::new(
+            "actuator:mock:valve-1".parse().unwrap(),
+            "open",
+            Params::from([("durationSec".to_owned(), 5.into())]),
+        )
+        .unwrap(),
+        reason: "crowd".into(),
+        requester: Requester::Person,
+        requester_name: "bench".into(),
+        taint: Default::default(),
+        cites: vec![own.frame_id.clone()],
+        created_at: shared.now(),
+        expires_at: shared.now().plus(60_000),
+    };
+    let minted = proposals::mint(shared, draft, shared.own_id()).await;
+    let record = minted.unwrap().signed.record().proposal_id.clone();
+    proposals::withdraw(shared, record.clone(), "bench".into())
+        .await
+        .unwrap();
+    let (id, now) = (key(9).id().clone(), shared.now());
+    let write = move |c: &rusqlite::Connection| {
+        for n in 0..BUDGET_FACTS {
+            let frame = row("{}", &id, n, now);
+            let Inserted::Stored(frame_seq) = frames::insert(c, &frame)? else {
+                continue;
+            };
+            let fact = facts::NewFact {
+                metric: "moisture".into(),
+                zone: Some(format!("zone-{n}")),
+                origin: id.clone(),
+                value: Some(1.0),
+                text: None,
+                unit: None,
+                frame_seq,
+                frame_id: frame.frame_id,
+                content: frame.content,
+                claimed: frame.claimed_tier,
+                effective: frame.effective_tier,
+                signature: frame.signature,
+                tainted: false,
+                time: now,
+                hlc: None,
+                received_at: now,
+            };
+            facts::upsert_for(c, &fact, &id, now)?;
+        }
+        let known = stored::get(c, &record)?.unwrap();
+        for n in 0..BUDGET_MIRRORS {
+            let mirror = stored::NewProposal {
+                id: format!("mirror-{n}").parse().unwrap(),
+                executor: id.clone(),
+                intent_key: format!("mirror-{n}"),
+                status: Status::AwaitingApproval,
+                level: known.level,
+                target: known.target.clone(),
+                operation: known.operation.clone(),
+                record: known.record.clone(),
+                digest: known.digest,
+                signature: known.signature.clone(),
+                own: false,
+                created_at: now,
+                expires_at: now.plus(3_600_000),
+                updated_at: now,
+                draft_id: format!("mirror-{n}").parse().unwrap(),
+            };
+            stored::insert(c, &mirror)?;
+        }
+        Ok(())
+    };
+    let written = shared.store.write(Class::Relaxed, "crowd", write).await;
+    written.unwrap();
+}
+
+/// `crowded`: another device has used up each of its shares.
+async fn approvals(crowded: bool) {
     const ROUNDS: usize = 120;
     let operator = OperatorKey::from_seed(&[77; 32]);
     let mut setup = field().with_operator(OperatorKey::from_seed(&[77; 32]), "L2");
@@ -220,6 +308,9 @@ async fn approvals() {
     setup.policy = Some(policy.replace("minutes_per_day = 120", "minutes_per_day = 100000"));
     let node = setup.start().await;
     let shared = node.shared();
+    if crowded {
+        crowd(shared).await;
+    }
     let valve = shared
         .drivers
         .get(&"actuator:mock:valve-1".parse().unwrap())
@@ -289,14 +380,19 @@ async fn approvals() {
         })
         .await;
     }
+    let beside = if crowded {
+        ", beside a device that has used up each share"
+    } else {
+        ""
+    };
     report(
-        "approve to valve open, p50",
+        &format!("approve to valve open{beside}, p50"),
         quantile(&mut times, 0.5),
         "ms",
         "",
     );
     report(
-        "approve to valve open, p99",
+        &format!("approve to valve open{beside}, p99"),
         quantile(&mut times, 0.99),
         "ms",
         "<= 30",
@@ -381,6 +477,7 @@ fn row(
         origin_seq: Some(n),
         claimed_tier: Tier::T2,
         effective_tier: Tier::T2,
+        signed: true,
         signature: SignatureState::Verified,
         tainted: false,
         hops: 0,
@@ -399,6 +496,7 @@ fn main() {
     start_and_memory();
     runtime.block_on(handshakes());
     runtime.block_on(ingest());
-    runtime.block_on(approvals());
+    runtime.block_on(approvals(false));
+    runtime.block_on(approvals(true));
     runtime.block_on(queries());
 }

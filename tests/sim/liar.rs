@@ -54,6 +54,8 @@ struct Known {
     /// The other content of frames it has sent already.
     twins: Vec<Value>,
     drafts: Vec<Value>,
+    /// A frame of a device that nobody knows, told without its signature so far.
+    unknown: Option<Value>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -94,6 +96,16 @@ impl Liar {
         while let Some(one) = incoming.recv().await {
             let (liar, rng) = (self.clone(), rng.fork());
             tokio::spawn(async move {
+                // Some of the links it uses to become who dials it, at another node.
+                if !liar.quiet.load(Ordering::Relaxed) && rng.chance(30) {
+                    liar.truth.lock().unwrap().lie("relayed handshake");
+                    let to = rng.index(liar.plan.nodes);
+                    if let Some(who) = liar.by.relay(one, to, rng.chance(50)).await {
+                        let what = format!("RELAY: n{to} took the liar for n{who}");
+                        liar.truth.lock().unwrap().wronged.push(what);
+                    }
+                    return;
+                }
                 if let Some(line) = liar.by.welcome(one).await {
                     liar.session(line, rng).await;
                 }
@@ -232,6 +244,12 @@ impl Liar {
                 1 => Value::Null,
                 _ => return None,
             },
+            "proposals.draft" => {
+                // It claims a valve that it has no grant to offer.
+                let what = "CLAIM: a node sent a wish to the liar";
+                self.truth.lock().unwrap().wronged.push(what.to_owned());
+                return None;
+            }
             "peers.seen" => json!({"connected": true}),
             _ => json!({}),
         };

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 use crate::network::{self, Net};
-use crate::world::MESH;
+use crate::world::{MESH, VALVE};
 
 /// How long anything of the handshake, or a write, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,7 +46,8 @@ impl Speaker {
     fn hello(&self, nonce: &str, client_nonce: Option<&str>) -> Map<String, Value> {
         let introduction = Introduction {
             display_name: format!("x{}", self.at),
-            capabilities: vec!["channel:clawmesh".into()],
+            // The claim on a valve counts for nothing without the grant for it.
+            capabilities: vec!["channel:clawmesh".into(), VALVE.into()],
             mesh_id: MeshId::of_name(MESH),
             role: "field".into(),
         };
@@ -96,6 +97,49 @@ impl Speaker {
             reader,
             writer,
         })
+    }
+
+    /// Passes the handshake of a node that dials on to the node `to`, in its name; who that is, where it
+    /// was believed.
+    pub async fn relay(&self, incoming: Incoming, to: usize, plain: bool) -> Option<usize> {
+        let from = network::host_of(incoming.remote);
+        if from == to {
+            return None;
+        }
+        let relaying = async {
+            let (near, host, far) = self.net.connect(self.at, to).await.ok()?;
+            let (ours, theirs) = match plain {
+                true => (Protection::PLAIN, Protection::PLAIN),
+                false => (
+                    Protection::tls(Some(host.device.clone())),
+                    Protection::tls(Some(self.key.id().clone())),
+                ),
+            };
+            network::accept(&host, Box::new(far), self.at, theirs).await;
+            let cut = CancellationToken::new();
+            let socket = Socket::new(Box::new(near), Role::Client, ours, &cut, None).await;
+            let (mut there, mut to_there) = socket.split();
+            let ask = Message::request("1", "mesh.challenge", &json!({}));
+            say(&mut to_there, ask).await?;
+            let nonce = answer(&mut there, "1").await?;
+            let (mut here, mut to_here) = incoming.socket.split();
+            loop {
+                let Ok(Received::Text(text)) = here.recv().await else {
+                    return None;
+                };
+                let Ok(Message::Request { id, method, params }) = Message::parse(&text) else {
+                    continue;
+                };
+                if method == "mesh.challenge" {
+                    say(&mut to_here, Reply::Ok(nonce.clone()).to_text(&id)).await?;
+                } else if method == "mesh.connect" {
+                    let hello = Message::request("2", "mesh.connect", &Value::Object(params));
+                    say(&mut to_there, hello).await?;
+                    return answer(&mut there, "2").await.map(|_| from);
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, relaying).await.ok()?
     }
 
     /// Takes a link that a node has dialed.

@@ -160,6 +160,9 @@ pub struct World {
     root: TempDir,
 }
 
+/// A device that nobody in the world knows.
+pub const UNKNOWN: usize = 15;
+
 pub fn device(n: usize) -> DeviceKey {
     DeviceKey::from_seed(&[u8::try_from(n + 1).unwrap(); 32])
 }

@@ -9,13 +9,18 @@ use super::shared::Shared;
 use crate::adapters::store::usage;
 use crate::domain::admission::budget::{Bucket, Share};
 use crate::domain::base::limits::{
-    BUDGET_COMMANDS_PER_HOUR, BUDGET_EVENTS_PER_MINUTE, BUDGET_STOPS_PER_MINUTE, PEERS_MAX,
+    AUDIT_UNPROVEN_PER_HOUR, BUDGET_AUDIT_PER_HOUR, BUDGET_COMMANDS_PER_HOUR,
+    BUDGET_EVENTS_PER_MINUTE, BUDGET_STOPS_PER_MINUTE, PEERS_MAX,
 };
 use crate::domain::base::{DeviceId, Refusal, TimeMs};
 
 /// The shares of one node's peers that live in memory.
 #[derive(Debug, Default)]
-pub struct Budgets(Mutex<BTreeMap<DeviceId, Used>>);
+pub struct Budgets(
+    Mutex<BTreeMap<DeviceId, Used>>,
+    /// Refused decisions that are nobody's; with how many were not written down.
+    Mutex<Option<(Bucket, u64)>>,
+);
 
 #[derive(Debug)]
 struct Used {
@@ -23,6 +28,7 @@ struct Used {
     events: Bucket,
     commands: Bucket,
     stops: Bucket,
+    audit: Bucket,
     refused: BTreeMap<Share, u64>,
 }
 
@@ -45,6 +51,7 @@ impl Budgets {
             events: Bucket::new(now),
             commands: Bucket::new(now),
             stops: Bucket::new(now),
+            audit: Bucket::new(now),
             refused: BTreeMap::new(),
         };
         f(all.entry(device.clone()).or_insert_with(fresh))
@@ -80,6 +87,26 @@ impl Budgets {
         self.with(device, now, |used| {
             used.stops.take(1, BUDGET_STOPS_PER_MINUTE, 60_000, now)
         })
+    }
+
+    /// Whether one more wish of a device may be written down in the audit trail.
+    pub fn audit(&self, device: &DeviceId, now: TimeMs) -> bool {
+        self.with(device, now, |used| {
+            used.audit.take(1, BUDGET_AUDIT_PER_HOUR, 3_600_000, now)
+        })
+    }
+
+    /// How many refusals of decisions, this one included, the next entry of the audit trail stands for:
+    /// decisions that nobody enrolled has signed, or that were refused before. `None` where this one is
+    /// only counted.
+    pub fn unproven(&self, now: TimeMs) -> Option<u64> {
+        let mut unproven = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bucket, uncounted) = unproven.get_or_insert_with(|| (Bucket::new(now), 0));
+        if bucket.take(1, AUDIT_UNPROVEN_PER_HOUR, 3_600_000, now) {
+            return Some(std::mem::take(uncounted).saturating_add(1));
+        }
+        *uncounted = uncounted.saturating_add(1);
+        None
     }
 
     /// What a device has used of its bytes of frames by now.

@@ -12,9 +12,11 @@ use tokio::sync::broadcast;
 use super::shared::Shared;
 use crate::adapters::store::{Class, events};
 use crate::domain::base::limits::{
-    EVENT_LAG_MAX, REFUSAL_REASON_CHARS, REFUSAL_REASONS_MAX, REFUSAL_REPEAT_MAX_MS,
-    REFUSAL_REPEAT_MS, REFUSAL_SUBJECT_CHARS, REFUSALS_KNOWN_MAX, REFUSALS_PER_MINUTE,
+    EVENT_LAG_MAX, EVENT_TEXT_MAX_CHARS, REFUSAL_REASON_CHARS, REFUSAL_REASONS_MAX,
+    REFUSAL_REPEAT_MAX_MS, REFUSAL_REPEAT_MS, REFUSAL_SUBJECT_CHARS, REFUSALS_KNOWN_MAX,
+    REFUSALS_PER_MINUTE,
 };
+use crate::domain::base::text::{bounded, shown};
 use crate::domain::base::{Code, Refusal, TimeMs};
 
 /// The sending end of the event stream.
@@ -150,7 +152,9 @@ impl EventLog {
         data: Value,
     ) {
         let now = shared.now();
-        let text = message.to_owned();
+        // Part of both is what strangers say of themselves.
+        let text = shown(message, EVENT_TEXT_MAX_CHARS);
+        let data = bounded(data, EVENT_TEXT_MAX_CHARS);
         let stored = shared
             .store
             .write(Class::Relaxed, "event", move |c| {

@@ -12,6 +12,7 @@ use crate::adapters::store::{Class, StoreError, facts, frames, usage};
 use crate::domain::admission::budget::Share;
 use crate::domain::admission::{Admitted, admit_own};
 use crate::domain::base::{DeviceId, FrameId, Refusal, TimeMs};
+use crate::domain::sync::{FrameKey, Keyed};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
 use crate::domain::wire::verify::sign_frame;
@@ -43,6 +44,13 @@ pub async fn append(
             shared.stamper.observe(hlc, now);
         }
     }
+    let named: Vec<Keyed> = batch
+        .iter()
+        .map(|admitted| Keyed {
+            at: admitted.frame().timestamp,
+            key: FrameKey::of(&admitted.frame().frame_id, &admitted.content()),
+        })
+        .collect();
     let (inserted, bytes) = shared
         .store
         .write(class, "frames", move |conn| {
@@ -62,6 +70,11 @@ pub async fn append(
         .await?;
     for (device, bytes) in bytes {
         shared.budgets.charge_frames(&device, bytes, now);
+    }
+    for (one, keyed) in inserted.iter().zip(named) {
+        if let Inserted::Proven(_) = one {
+            shared.held.completed(keyed);
+        }
     }
     stored(shared, &inserted);
     Ok(inserted)
@@ -140,6 +153,7 @@ fn insert_at(
         origin_seq: frame.seq,
         claimed_tier: frame.claimed,
         effective_tier: admitted.effective(),
+        signed: frame.signature.is_some(),
         signature: admitted.signature(),
         tainted: !frame.taint.is_empty(),
         hops: frame.hops,

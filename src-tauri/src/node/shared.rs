@@ -34,6 +34,8 @@ use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Class, Store, StoreError, audit, kv, trust};
 use crate::adapters::transport::{Dialer, Tls};
 use crate::domain::admission::{Grant, TrustRecord, TrustView};
+use crate::domain::base::limits::AUDIT_TEXT_MAX_CHARS;
+use crate::domain::base::text::{bounded, shown};
 use crate::domain::base::{Code, DeviceId, FrameId, Hlc, MeshId, Refusal, TimeMs};
 use crate::domain::capability::{Capability, offers_actuator};
 use crate::domain::identity::{DeviceKey, PublicKey};
@@ -320,6 +322,8 @@ pub fn audit_entry(
     subject: &str,
     detail: serde_json::Value,
 ) -> Result<(), StoreError> {
+    let detail = bounded(detail, AUDIT_TEXT_MAX_CHARS);
+    let subject = shown(subject, AUDIT_TEXT_MAX_CHARS);
     let entry = json!({"device": key.id(), "time": now, "kind": kind, "subject": subject, "detail": detail});
     audit::append(conn, now, &entry, |message| key.sign(message).to_text())
 }

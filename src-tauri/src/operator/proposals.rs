@@ -16,16 +16,15 @@ use crate::node::proposals::OUTCOME;
 use crate::node::proposals::checks::{self, ChecksView};
 
 impl Door {
-    /// The newest proposals, newest first: those that are open, or all.
+    /// The newest proposals, newest first: those that are open, or all; this node's own in any case.
     ///
     /// # Errors
     /// Whatever the store says.
     pub async fn proposals(&self, all: bool) -> Answer<Vec<ProposalView>> {
-        let query = ProposalQuery {
-            all,
-            ..ProposalQuery::default()
-        };
-        self.proposals_page(query).await
+        let rows = self
+            .read("proposals", move |c| proposals::newest(c, !all, QUERY_MAX))
+            .await?;
+        rows.iter().map(proposal_view).collect()
     }
 
     /// A page of proposals, newest first.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::Complaints;
 use crate::network::BEGINNING_MS;
-use crate::world::{MESH, World, known};
+use crate::world::{MESH, UNKNOWN, World, known};
 
 /// What all nodes must hold in the end.
 #[derive(Default)]
@@ -58,15 +58,18 @@ impl Expected {
             for row in rows(&shared) {
                 let good = match row.signature {
                     SignatureState::Verified => !truth.twice.contains(&row.frame_id),
+                    // Of a device that nobody knows a node may hold a copy without its signature; where one
+                    // has it, all must.
+                    _ if row.origin == *known(UNKNOWN).0 => row.signed,
                     _ => {
                         row.origin == *known(world.plan.gen1_at()).0
                             && gen1.contains(row.frame_id.as_str())
                     }
                 };
                 if good {
-                    expected
-                        .keys
-                        .insert(FrameKey::of(&row.frame_id, &row.content));
+                    let key = FrameKey::of(&row.frame_id, &row.content);
+                    let key = if row.signed { key } else { key.unsigned() };
+                    expected.keys.insert(key);
                 }
             }
             expected.owed_to_gen1(world, at, &shared);

@@ -9,11 +9,11 @@ pub use frames::{Expected, lacking};
 
 use std::collections::BTreeMap;
 
-use clawmesh::adapters::store::audit;
+use clawmesh::adapters::store::{audit, usage};
 use clawmesh::domain::identity::Signature;
 use clawmesh::node::Shared;
 
-use crate::world::World;
+use crate::world::{World, known};
 
 /// Complaints, few of each kind: a liar that gets through does so a hundred times.
 #[derive(Default)]
@@ -46,6 +46,7 @@ pub async fn all(world: &mut World, mut expected: Expected) {
                     wrong.add(format!("ALIVE: an essential task of n{at} ended"));
                 }
                 chain(at, &shared, &mut wrong);
+                shares(world, at, &shared, &mut wrong);
                 acts::at(world, at, &shared, &mut wrong);
                 words::at(world, at, &shared, &mut wrong);
                 frames::at(world, at, &shared, &mut expected, &mut wrong);
@@ -62,6 +63,22 @@ pub async fn all(world: &mut World, mut expected: Expected) {
         wrong.add(format!("PANIC: {panics} panics"));
     }
     world.wrong.extend(wrong.all);
+}
+
+/// The liar has made no node keep more than its share of anything.
+fn shares(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
+    let liar = known(world.plan.liar_at()).0;
+    let used = shared
+        .store
+        .read_blocking("usage", move |c| usage::all(c, liar));
+    for (share, used) in used.unwrap() {
+        if used > share.most() {
+            wrong.add(format!(
+                "SHARE: n{at} keeps {used} {} of the liar",
+                share.as_str()
+            ));
+        }
+    }
 }
 
 /// The audit trail is whole and the node's own.

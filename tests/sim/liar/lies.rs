@@ -49,7 +49,7 @@ impl Liar {
     /// One lie towards a node.
     pub(super) fn lie(&self, rng: &Rng, peer: usize) -> Vec<String> {
         let idle = self.idle.load(Ordering::Relaxed);
-        let (kind, texts) = match rng.below(if idle { 18 } else { 24 }) {
+        let (kind, texts) = match rng.below(if idle { 20 } else { 26 }) {
             0 => (
                 "plain truth",
                 vec![self.own(rng, Tier::T1, EvidenceSource::Sensor)],
@@ -68,14 +68,19 @@ impl Liar {
             10 => ("two contents", self.twin(rng)),
             11 => ("far future", vec![self.at_another_time(rng)]),
             12 => ("bomb", self.bomb(rng)),
-            18 | 19 => ("stale approval", self.stale(rng, peer)),
-            20 => ("stolen approval", self.stolen(rng, peer)),
-            21 => ("false person", self.false_person(rng, peer)),
-            22 => ("drafts", self.drafts(rng)),
+            20 | 21 => ("stale approval", self.stale(rng, peer)),
+            22 => ("stolen approval", self.stolen(rng, peer)),
+            23 => ("false person", self.false_person(rng, peer)),
+            24 => ("drafts", self.drafts(rng)),
             13 | 14 => ("false update", self.update(rng, peer)),
             15 => ("false records", self.records(rng)),
             16 => ("unasked answers", self.unasked(rng)),
-            23 => ("gen-1 command", vec![self.command(rng)]),
+            17 => (
+                "unsigned copy of an unknown device's",
+                vec![self.unknown(rng)],
+            ),
+            18 => ("flood of facts", vec![self.facts(rng)]),
+            25 => ("gen-1 command", vec![self.command(rng)]),
             _ => ("other's business", self.meddle(rng)),
         };
         self.truth.lock().unwrap().lie(kind);
@@ -202,6 +207,41 @@ impl Liar {
         };
         frame.as_object_mut().unwrap().remove("sig");
         vec![frame_event(&frame)]
+    }
+
+    /// What a device said that nobody here knows, to one node with its signature and to another without:
+    /// no node can tell what the signature is worth, and all must end with it.
+    fn unknown(&self, rng: &Rng) -> String {
+        let mut known = self.known.lock().unwrap();
+        if let Some(signed) = known.unknown.take() {
+            return frame_event(&signed);
+        }
+        let now = self.by.now();
+        let stamp = Stamp {
+            frame_id: FrameId::from(fresh(rng)),
+            now,
+            hlc: Hlc::new(now, 0),
+            seq: rng.below(1_000_000),
+        };
+        let spec = Self::spec(FrameKind::Observation, Tier::T1, EvidenceSource::Sensor);
+        let key = crate::world::device(crate::world::UNKNOWN);
+        let signed = spec.sign(&key, "y", &MeshId::of_name(MESH), stamp);
+        let signed = signed.unwrap().to_wire(1);
+        let mut copy = signed.clone();
+        copy.as_object_mut().unwrap().remove("sig");
+        known.unknown = Some(signed);
+        frame_event(&copy)
+    }
+
+    /// Readings of ever new metrics and zones, as many as a message holds.
+    fn facts(&self, rng: &Rng) -> String {
+        let one = |_| {
+            let mut spec = Self::spec(FrameKind::Observation, Tier::T1, EvidenceSource::Sensor);
+            spec.data["zone"] = json!(format!("zone-{}", rng.next()));
+            self.signed_now(rng, spec)
+        };
+        let frames: Vec<Value> = (0..30).map(one).collect();
+        frames_event(&frames)
     }
 
     /// Another content under the id of a frame that exists.
@@ -478,7 +518,8 @@ impl Liar {
                 let record = OperatorRecord {
                     operator_id: stranger.id().clone(),
                     public_key: *stranger.public(),
-                    name: "person 9".into(),
+                    // Also in the name of somebody who is enrolled.
+                    name: format!("person {}", [9, 0][rng.index(2)]),
                     person: None,
                     max_level: "L3".parse().unwrap(),
                     issuer,

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::frames::{SELECT, StoredFrame, read};
+use super::frames::{FLAG_UNSIGNED, SELECT, StoredFrame, read};
 use super::{StoreError, row};
 use crate::domain::base::Digest;
 use crate::domain::sync::{FrameKey, Keyed};
@@ -17,13 +17,15 @@ pub fn keyed_after(
     limit: usize,
 ) -> Result<Vec<(u64, Keyed)>, StoreError> {
     let mut query = conn.prepare_cached(
-        "SELECT seq, claimed_at, frame_key, content FROM frames WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        "SELECT seq, claimed_at, frame_key, content, flags FROM frames WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )?;
     let rows = query.query_map((row::number(seq), row::limit(limit)), |found| {
         let content: Digest = row::digest(found, 3)?;
+        let key = FrameKey::from_parts(found.get(2)?, &content);
+        let unsigned = found.get::<_, i64>(4)? & FLAG_UNSIGNED != 0;
         let keyed = Keyed {
             at: row::time(found, 1)?,
-            key: FrameKey::from_parts(found.get(2)?, &content),
+            key: if unsigned { key.unsigned() } else { key },
         };
         Ok((row::count(found, 0)?, keyed))
     })?;
@@ -49,7 +51,7 @@ pub fn by_keys(
         }
         for stored in query.query_map([key.head()], read)? {
             let stored = stored?;
-            if key.fits(&stored.content) {
+            if key.fits(&stored.content, stored.signed) {
                 used += stored.json.len();
                 found.push(stored);
             }

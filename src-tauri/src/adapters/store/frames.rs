@@ -14,6 +14,8 @@ use crate::domain::wire::FrameKind;
 use crate::domain::world::SignatureState;
 
 const FLAG_AHEAD: i64 = 1;
+/// It carries no signature of its origin.
+pub(super) const FLAG_UNSIGNED: i64 = 2;
 const HORIZON: &str = "frames.horizon";
 /// How many of the newest frames are looked at for the newest logical time of others.
 const HLC_LOOKBACK: i64 = 4_096;
@@ -43,6 +45,8 @@ pub struct NewFrame {
     pub claimed_tier: Tier,
     /// The tier this node vouches for.
     pub effective_tier: Tier,
+    /// Whether it carries a signature, of whatever worth.
+    pub signed: bool,
     /// What is known of its signature.
     pub signature: SignatureState,
     /// Whether a model had a part in it.
@@ -74,6 +78,7 @@ pub struct StoredFrame {
     pub origin_seq: Option<u64>,
     pub claimed_tier: Tier,
     pub effective_tier: Tier,
+    pub signed: bool,
     pub signature: SignatureState,
     pub tainted: bool,
     pub hops: u32,
@@ -98,7 +103,8 @@ pub enum Inserted {
         /// Of what.
         share: Share,
     },
-    /// The same frame was there without its origin's signature; now it has it.
+    /// The same frame was there without its origin's signature, or without one that can be checked here;
+    /// now it has it.
     Proven(u64),
     /// Another frame has its id; this one is kept apart, within limits.
     Conflict {
@@ -170,7 +176,7 @@ fn known_device(conn: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreEr
 
 /// The frames that may have the id whose key is the parameter.
 pub(super) const SAME_KEY: &str =
-    "SELECT seq, frame_id, origin, content, signature FROM frames WHERE frame_key = ?1";
+    "SELECT seq, frame_id, origin, content, signature, flags FROM frames WHERE frame_key = ?1";
 
 /// Stores a frame unless it is there already. One whose origin has used its id for other content is
 /// kept apart, unless it is the one that its origin signed.
@@ -194,7 +200,11 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
         let proven = new.signature == SignatureState::Verified
             && row::signature(found, 4)? != SignatureState::Verified;
         if row::digest(found, 3)? == new.content {
-            if !proven {
+            // Nor is a copy with a signature that others can check, by one without.
+            let unsigned = found.get::<_, i64>(5)? & FLAG_UNSIGNED != 0;
+            let completes =
+                new.signed && unsigned && row::signature(found, 4)? == SignatureState::Unverifiable;
+            if !proven && !completes {
                 return Ok(Inserted::Duplicate);
             }
             let seq = row::count(found, 0)?;
@@ -238,22 +248,29 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
             new.tainted,
             new.hops,
             link_peer,
-            if new.ahead { FLAG_AHEAD } else { 0 },
+            flags(new),
             new.json,
         ])?;
     Ok(Inserted::Stored(u64::try_from(seq).unwrap_or(0)))
 }
 
+fn flags(new: &NewFrame) -> i64 {
+    let ahead = if new.ahead { FLAG_AHEAD } else { 0 };
+    let unsigned = if new.signed { 0 } else { FLAG_UNSIGNED };
+    ahead | unsigned
+}
+
 /// Gives a stored frame the signature that somebody on its way had left out.
 fn prove(conn: &Connection, seq: u64, new: &NewFrame) -> Result<(), StoreError> {
     conn.prepare_cached(
-        "UPDATE frames SET json = ?2, signature = ?3, effective_tier = ?4 WHERE seq = ?1",
+        "UPDATE frames SET json = ?2, signature = ?3, effective_tier = ?4, flags = flags & ~?5 WHERE seq = ?1",
     )?
     .execute(params![
         row::number(seq),
         new.json,
         row::signature_number(new.signature),
         new.effective_tier.rank(),
+        FLAG_UNSIGNED,
     ])?;
     Ok(())
 }
@@ -317,6 +334,7 @@ pub(super) fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
             .and_then(|n| u64::try_from(n).ok()),
         claimed_tier: Tier::from_rank(found.get(10)?),
         effective_tier: Tier::from_rank(found.get(11)?),
+        signed: found.get::<_, i64>(16)? & FLAG_UNSIGNED == 0,
         signature: row::signature(found, 12)?,
         tainted: found.get(13)?,
         hops: found.get(14)?,

@@ -351,12 +351,34 @@ fn page(
     Ok(rows)
 }
 
-/// Open proposals, own and mirrored, newest first.
+/// The newest proposals, newest first: as many of our own as a page holds, and as many of others', so
+/// that no number of those takes ours away.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn newest(
+    conn: &Connection,
+    open_only: bool,
+    limit: usize,
+) -> Result<Vec<ProposalRow>, StoreError> {
+    let mut rows = Vec::new();
+    for own in [1, 0] {
+        let rest = format!(
+            "WHERE {} AND own = ?1 ORDER BY created_at DESC, id LIMIT ?2",
+            of(open_only)
+        );
+        rows.extend(page(conn, &rest, (own, row::limit(limit)))?);
+    }
+    rows.sort_by(|a, b| (b.created_at, &a.id).cmp(&(a.created_at, &b.id)));
+    Ok(rows)
+}
+
+/// Open proposals, own and mirrored, as [`newest`].
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn open_list(conn: &Connection, limit: usize) -> Result<Vec<ProposalRow>, StoreError> {
-    list(conn, true, limit)
+    newest(conn, true, limit)
 }
 
 /// Our own open proposals, oldest first.

@@ -5,6 +5,7 @@
 mod decisions;
 mod engine;
 mod families;
+mod migrations;
 
 use std::path::PathBuf;
 
@@ -55,6 +56,7 @@ fn frame(n: u64) -> NewFrame {
         origin_seq: Some(n),
         claimed_tier: Tier::T2,
         effective_tier: Tier::T1,
+        signed: true,
         signature: SignatureState::FirstHand,
         tainted: false,
         hops: 0,

@@ -461,6 +461,15 @@ pub const BUDGET_ISSUED_RECORDS: u64 = 2_000;
 pub const BUDGET_FRAME_BYTES: u64 = 1_073_741_824;
 /// In which time the bytes of frames of one device come free again, in milliseconds.
 pub const BUDGET_FRAME_REFILL_MS: u64 = 24 * 3_600_000;
+/// Longest text of an event, or within its data, in characters.
+pub const EVENT_TEXT_MAX_CHARS: usize = 1_000;
+/// Longest text within an entry of the audit trail, in characters.
+pub const AUDIT_TEXT_MAX_CHARS: usize = 4_000;
+/// Entries of the audit trail that the wishes of one device may cause in an hour.
+pub const BUDGET_AUDIT_PER_HOUR: u64 = 500;
+/// Entries of the audit trail in an hour about refused decisions that nobody enrolled has signed, or that
+/// were refused before; the rest is counted.
+pub const AUDIT_UNPROVEN_PER_HOUR: u64 = 200;
 /// Events about one device's doings that are recorded in a minute; the rest is counted.
 pub const BUDGET_EVENTS_PER_MINUTE: u64 = 60;
 /// Commands of one device that are remembered in an hour, so that a repeated one does nothing.

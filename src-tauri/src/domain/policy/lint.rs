@@ -59,8 +59,7 @@ impl Policy {
                 say(
                     false,
                     format!(
-                        "`*` inside {:?} covers one segment; until version 0.1 it covered everything behind it, \
-                         which is written {former:?}",
+                        "`*` inside {:?} covers one segment and nothing behind it; everything behind it is written {former:?}",
                         rule.capability.as_str()
                     ),
                 );

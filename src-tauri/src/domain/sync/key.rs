@@ -37,6 +37,15 @@ impl FrameKey {
         Self(key)
     }
 
+    /// The key of a copy of the frame that carries no signature: one that left it out on the way must
+    /// not look like the frame that its origin signed.
+    pub fn unsigned(mut self) -> Self {
+        if let Some(last) = self.0.last_mut() {
+            *last = !*last;
+        }
+        self
+    }
+
     /// The number of the frame id.
     pub fn head(&self) -> i64 {
         self.0
@@ -44,9 +53,11 @@ impl FrameKey {
             .map_or(0, |b| i64::from_be_bytes(*b))
     }
 
-    /// Whether a frame with this content hash can have this key.
-    pub fn fits(&self, content: &Digest) -> bool {
-        self.0[HEAD..] == content.0[..32 - HEAD]
+    /// Whether a frame with this content hash is what who names this key wants. A signed one serves
+    /// also who knows only of a copy without signature.
+    pub fn fits(&self, content: &Digest, signed: bool) -> bool {
+        let is = |key: &Self| key.0[HEAD..] == content.0[..32 - HEAD];
+        (signed && is(self)) || is(&self.unsigned())
     }
 
     /// The key as text on the wire: base64url without padding.
@@ -64,5 +75,22 @@ impl FrameKey {
 impl fmt::Debug for FrameKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FrameKey({})", self.to_text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_copy_without_signature_does_not_stand_for_the_signed_frame() {
+        let (id, content) = ("f-1".parse().unwrap(), Digest::of(&[b"x"]));
+        let signed = FrameKey::of(&id, &content);
+        let copy = signed.unsigned();
+        assert!(copy != signed && copy.head() == signed.head() && copy.unsigned() == signed);
+        assert!(signed.fits(&content, true) && !signed.fits(&content, false));
+        assert!(copy.fits(&content, true) && copy.fits(&content, false));
+        assert!(!signed.fits(&Digest::of(&[b"y"]), true));
     }
 }

@@ -45,6 +45,14 @@ impl KeySet {
         }
     }
 
+    /// Takes a frame out.
+    pub fn remove(&mut self, gone: Keyed) {
+        let item = Item::with_timestamp_and_id(gone.at.0, Id::from_byte_array(gone.key.0));
+        if let Ok(at) = self.items.binary_search(&item) {
+            self.items.remove(at);
+        }
+    }
+
     /// Forgets what is not newer than `horizon`.
     pub fn forget_until(&mut self, horizon: TimeMs) {
         let from = self.start(horizon);

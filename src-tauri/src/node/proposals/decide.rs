@@ -76,14 +76,24 @@ fn take(
         Err(StoreError::Refused(refusal)) => {
             conn.execute_batch("ROLLBACK TO decision; RELEASE decision")?;
             let decision = &signed.decision;
-            if authentic(conn, signed)? {
+            let news = authentic(conn, signed)? && approvals::used(conn, signed)?.is_none();
+            if news {
                 match approvals::mark_used(conn, signed, Some(refusal.code), shared.now()) {
                     // One too many is not remembered; it was refused, and its time is short.
                     Ok(()) | Err(StoreError::Refused(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
-            let detail = json!({"code": refusal.code, "message": refusal.message, "operatorId": decision.operator_id});
+            // What anybody can send again and again must not fill the trail.
+            let count = if news {
+                Some(1)
+            } else {
+                shared.budgets.unproven(shared.now())
+            };
+            let Some(count) = count else {
+                return Ok((Taken::Refused(refusal), None));
+            };
+            let detail = json!({"code": refusal.code, "message": refusal.message, "operatorId": decision.operator_id, "count": count});
             let subject = decision.proposal_id.as_str();
             shared.audit_in(conn, "decision.refused", subject, detail)?;
             Ok((Taken::Refused(refusal), None))

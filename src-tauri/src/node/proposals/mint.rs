@@ -13,7 +13,7 @@ use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, facts, frames, proposals, runs, usage};
 use crate::domain::admission::budget::Share;
-use crate::domain::base::limits::{PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX};
+use crate::domain::base::limits::{BUDGET_AUDIT_PER_HOUR, PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX};
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, Taint, Tier, TimeMs};
 use crate::domain::capability::Action;
 use crate::domain::gate::{ActuationRuling, Permit};
@@ -161,6 +161,7 @@ fn mint_in(
         return stands(shared, row);
     }
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
+    may_note(shared, from)?;
     let superseded = supersede(shared, conn, &equal, &record)?;
     let signed = SignedProposal::mint(record, &shared.key).map_err(StoreError::Refused)?;
     let mut row = row_of(&signed, Status::AwaitingApproval, true, now);
@@ -298,6 +299,21 @@ fn has_room(shared: &Shared, conn: &Connection, from: &DeviceId) -> Result<(), S
             ),
         )),
     }
+}
+
+/// Whether a wish of `from` may be written down: wishes that end and come again leave entries in the
+/// audit trail all the same.
+fn may_note(shared: &Shared, from: &DeviceId) -> Result<(), StoreError> {
+    if from == shared.own_id() || shared.budgets.audit(from, shared.now()) {
+        return Ok(());
+    }
+    Err(refused(
+        Code::OverBudget,
+        format!(
+            "device {} has asked for {BUDGET_AUDIT_PER_HOUR} actions within an hour; more are taken as time passes",
+            from.short()
+        ),
+    ))
 }
 
 /// Writes the act ahead: approved, executing, and the run that policy counts. The run's deadline

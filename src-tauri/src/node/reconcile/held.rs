@@ -26,6 +26,9 @@ pub struct Held {
 struct Cached {
     upto: u64,
     set: Arc<KeySet>,
+    /// Frames below `upto` that have got their signature since; and how many have before those.
+    completed: Vec<Keyed>,
+    completed_before: u64,
 }
 
 impl Held {
@@ -37,7 +40,7 @@ impl Held {
             floor,
             cached: Mutex::new(Cached {
                 upto: floor,
-                set: Arc::default(),
+                ..Cached::default()
             }),
         }
     }
@@ -54,12 +57,23 @@ impl Held {
         Arc::make_mut(&mut cached.set).forget_until(horizon);
     }
 
+    /// A frame that was here as a copy without signature has got it; its key with signature.
+    pub fn completed(&self, keyed: Keyed) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.completed.push(keyed);
+    }
+
     /// The set as of now.
     ///
     /// # Errors
     /// Whatever the store says.
     pub async fn now(&self, shared: &Shared) -> Result<Arc<KeySet>, StoreError> {
-        let Cached { mut upto, set } = self.snapshot();
+        let Cached {
+            mut upto,
+            set,
+            completed,
+            completed_before,
+        } = self.snapshot();
         let mut fresh: Vec<Keyed> = Vec::new();
         let horizon = self.horizon();
         loop {
@@ -82,21 +96,29 @@ impl Held {
                 break;
             }
         }
-        if fresh.is_empty() {
+        if fresh.is_empty() && completed.is_empty() {
             return Ok(set);
         }
+        let count = completed.len();
         let grown = shared.work(move || {
             let mut set = set;
-            Arc::make_mut(&mut set).extend(fresh);
+            let grown = Arc::make_mut(&mut set);
+            grown.extend(fresh);
+            for keyed in &completed {
+                let key = keyed.key.unsigned();
+                grown.remove(Keyed { key, ..*keyed });
+            }
+            grown.extend(completed.into_iter().filter(|k| k.at > horizon));
             set
         });
         let set = grown.await.ok_or(StoreError::Closed)?;
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if cached.upto < upto && self.horizon() == horizon {
-            *cached = Cached {
-                upto,
-                set: set.clone(),
-            };
+        let newest = cached.upto <= upto && cached.completed_before == completed_before;
+        if newest && self.horizon() == horizon {
+            cached.upto = upto;
+            cached.set = set.clone();
+            cached.completed.drain(..count);
+            cached.completed_before += u64::try_from(count).unwrap_or(0);
         }
         Ok(set)
     }

@@ -3,7 +3,6 @@
 use hyper::Method;
 
 use super::{Asked, Remote, Sink, escaped, with};
-use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::gate::SignedDecision;
 use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
@@ -115,11 +114,12 @@ impl Remote {
             let before = listed.last().map(|p| p.id.clone());
             let asked = [("all", all), ("before", before.as_deref())];
             let mut page: Vec<ProposalView> = self.get(&with("/proposals", &asked)).await?;
-            let full = page.len() >= QUERY_MAX;
-            listed.append(&mut page);
-            if !full {
+            // A page is cut by its bytes as well, so only an empty one is the last.
+            page.retain(|p| listed.iter().rev().all(|known| known.id != p.id));
+            if page.is_empty() {
                 return Ok(listed);
             }
+            listed.append(&mut page);
         }
     }
 

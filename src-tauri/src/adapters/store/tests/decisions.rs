@@ -115,6 +115,10 @@ fn a_proposal_is_found_by_id_prefix_draft_intent_and_evidence() {
         let after = proposals::list_after(&c, false, (row.created_at, &row.id), 10).unwrap();
         assert_eq!(after[..], all[n + 1..], "the rest of the list");
     }
+    // However many others have, this node's own are among the newest.
+    let newest = proposals::newest(&c, true, 1).unwrap();
+    let own: Vec<bool> = newest.iter().map(|row| row.own).collect();
+    assert_eq!((own.len(), own.contains(&true)), (2, true));
     // Of one moment and read page by page, none is left out and none comes twice.
     for page in [1, 2, 3, 10] {
         let all = proposals::own_open_all(&c, page).unwrap();

@@ -8,9 +8,10 @@ use serde_json::json;
 use super::*;
 use crate::adapters::store::facts::{FactRow, NewFact};
 use crate::adapters::store::frames::{FrameFilter, Horizon, Inserted};
-use crate::adapters::store::{events, facts, frames};
+use crate::adapters::store::{events, facts, frame_sync, frames};
 use crate::domain::base::Hlc;
 use crate::domain::base::limits::{EVENTS_KEPT, FRAME_CONFLICTS_PER_ID_MAX};
+use crate::domain::sync::FrameKey;
 use crate::domain::world::{Moment, SignatureState};
 
 fn seqs(page: &[frames::StoredFrame]) -> Vec<u64> {
@@ -72,6 +73,46 @@ fn nobody_keeps_a_signed_frame_out_by_saying_it_first() {
         frames::insert(&c, &late).unwrap(),
         Inserted::Conflict { .. }
     ));
+}
+
+#[test]
+fn a_copy_without_signature_does_not_stand_for_the_frame_that_has_one() {
+    let (_dir, c) = conn();
+    let named = |seq| frame_sync::keyed_after(&c, seq, 1).unwrap()[0].1.key;
+    let key = FrameKey::of(&frame_id(1), &frame(1).content);
+    let copy = NewFrame {
+        signed: false,
+        signature: SignatureState::Unverifiable,
+        ..frame(1)
+    };
+    frames::insert(&c, &copy).unwrap();
+    assert_eq!(named(0), key.unsigned(), "it is not what others hold");
+    let found = |key: FrameKey| frame_sync::by_keys(&c, &[key], 1_000).unwrap().0;
+    assert!(found(key).is_empty());
+    // Nobody here can check the signature; others can, so it is kept.
+    let whole = NewFrame {
+        signed: true,
+        json: r#"{"sig":"x"}"#.into(),
+        ..copy.clone()
+    };
+    assert_eq!(frames::insert(&c, &whole).unwrap(), Inserted::Proven(1));
+    assert_eq!(frames::insert(&c, &copy).unwrap(), Inserted::Duplicate);
+    assert_eq!(named(0), key);
+    assert_eq!(found(key)[0].json, whole.json);
+    assert_eq!(found(key.unsigned()).len(), 1);
+    // What a gen-1 node said over its own link stays first-hand.
+    let said = NewFrame {
+        signed: false,
+        signature: SignatureState::FirstHand,
+        ..frame(2)
+    };
+    frames::insert(&c, &said).unwrap();
+    let forged = NewFrame {
+        signed: true,
+        signature: SignatureState::Unverifiable,
+        ..frame(2)
+    };
+    assert_eq!(frames::insert(&c, &forged).unwrap(), Inserted::Duplicate);
 }
 
 #[test]

@@ -1,0 +1,101 @@
+//! What older versions stored, carried over: databases made by the SQL of their time.
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::*;
+use crate::adapters::store::frame_sync;
+use crate::adapters::store::issuers::{self, Issuer};
+
+const BEFORE: [&str; 6] = [
+    include_str!("../migrations/0001.sql"),
+    include_str!("../migrations/0002.sql"),
+    include_str!("../migrations/0003.sql"),
+    include_str!("../migrations/0004.sql"),
+    include_str!("../migrations/0005.sql"),
+    include_str!("../migrations/0006.sql"),
+];
+
+/// A database with the sixth schema.
+fn sixth(file: &std::path::Path) -> Connection {
+    let c = Connection::open(file).unwrap();
+    c.pragma_update(None, "foreign_keys", false).unwrap();
+    for sql in BEFORE {
+        c.execute_batch(sql).unwrap();
+    }
+    c.pragma_update(None, "user_version", 6).unwrap();
+    c
+}
+
+#[test]
+fn issuers_whose_operators_had_decided_are_carried_over_and_no_others() {
+    let (_dir, file) = place();
+    let old = sixth(&file);
+    let operators = [
+        ("decided", 1, None),
+        ("decided-and-revoked", 2, Some("{}")),
+        ("never-decided", 3, None),
+        ("decided-twice", 1, None),
+    ];
+    for (id, issuer, revocation) in operators {
+        let json = json!({"record": {"issuer": device(issuer), "name": id}}).to_string();
+        old.execute(
+            "INSERT INTO operators (operator_id, json, revocation) VALUES (?1, ?2, ?3)",
+            (id, json, revocation),
+        )
+        .unwrap();
+        if id.starts_with("decided") {
+            for proposal in ["p1", "p2"] {
+                old.execute(
+                    "INSERT INTO approvals VALUES (?1, ?2, 'approve', '{}', 'sig', 1)",
+                    (proposal, id),
+                )
+                .unwrap();
+            }
+        }
+    }
+    drop(old);
+    let c = super::super::open::connect(&file, StoreOptions::default()).unwrap();
+    let carried = Issuer {
+        device_id: device(1),
+        accepted_at: TimeMs(0),
+        carried: true,
+    };
+    assert_eq!(issuers::all(&c).unwrap(), [carried]);
+    let kept: i64 = c
+        .query_row("SELECT count(*) FROM operators", [], |r| r.get(0))
+        .unwrap();
+    assert_eq!(kept, 4, "no record is lost");
+    let ended: i64 = c
+        .query_row("SELECT count(*) FROM persons_ended", [], |r| r.get(0))
+        .unwrap();
+    assert_eq!(ended, 0);
+}
+
+#[test]
+fn frames_without_a_signature_are_marked_as_such() {
+    let (_dir, file) = place();
+    let old = sixth(&file);
+    old.execute("INSERT INTO devices VALUES (1, ?1)", [device(1).as_str()])
+        .unwrap();
+    for (n, signature, json) in [
+        (1_u64, 0, r#"{"sig":"s"}"#),
+        (2, 1, "{}"),
+        (3, 2, r#"{"sig":"s"}"#),
+        (4, 2, "{}"),
+    ] {
+        let f = frame(n);
+        old.execute(
+            "INSERT INTO frames VALUES (?1, ?1, ?2, 1, ?3, 'observation', 1, 1, 1, NULL, NULL, 1, 1, ?4, 0, 0, 1, 1, ?5)",
+            (i64::try_from(n).unwrap(), f.content.0, f.frame_id.as_str(), signature, json),
+        )
+        .unwrap();
+    }
+    drop(old);
+    let c = super::super::open::connect(&file, StoreOptions::default()).unwrap();
+    let all = crate::adapters::store::frames::after(&c, 0, 9, None).unwrap();
+    let signed: Vec<bool> = all.iter().map(|f| f.signed).collect();
+    assert_eq!(signed, [true, false, true, false]);
+    assert!(all.iter().all(|f| f.ahead), "other marks stay");
+    assert_eq!(frame_sync::keyed_after(&c, 0, 9).unwrap().len(), 4);
+}
