@@ -93,7 +93,7 @@ fn frames_without_a_signature_are_marked_as_such() {
     }
     drop(old);
     let c = super::super::open::connect(&file, StoreOptions::default()).unwrap();
-    let all = crate::adapters::store::frames::after(&c, 0, 9, None).unwrap();
+    let all = crate::adapters::store::frames::after(&c, 0, 9, 10_000, None).unwrap();
     let signed: Vec<bool> = all.iter().map(|f| f.signed).collect();
     assert_eq!(signed, [true, false, true, false]);
     assert!(all.iter().all(|f| f.ahead), "other marks stay");
