@@ -6,7 +6,7 @@ import { useEffect, useState, useSyncExternalStore } from "react";
 import { clockAhead } from "@/lib/clock";
 import { type Health, overall, type Seen, troubles, type Trouble as Wrong } from "@/lib/condition";
 import { span } from "@/lib/format";
-import { clockTime, language, onLanguage, t } from "@/lib/i18n";
+import { alarmWords, clockTime, language, onLanguage, t } from "@/lib/i18n";
 import { recall } from "@/lib/keep";
 import { isFirstRun, welcomeKey } from "@/lib/welcome";
 import { tame } from "@/lib/words";
@@ -206,11 +206,27 @@ function ThemeButton() {
 }
 
 const BADGE_MAX = 99;
-const SHAPE: Partial<Record<Health, string>> = { stopped: "■", degraded: "◐", offline: "○" };
+const SHAPE: Partial<Record<Health, string>> = { stopped: "■", needs: "▲", degraded: "◐", offline: "○" };
 const MOST_LINES = 3;
 
+/** Where an alarm is looked into; of the others the machine itself has to be seen to. */
+const ALARM_PAGE: Record<string, string> = {
+  "actuator.unsafe": "/topology",
+  "peer.clock": "/topology",
+  "device.over-budget": "/trust",
+  "policy.warns": "/settings",
+};
+
+interface Told {
+  text: string;
+  /** The node's own sentence behind it. */
+  detail?: string;
+  to?: string;
+  extra?: React.ReactNode;
+}
+
 /** What a trouble is called, and where it is mended. */
-function told(x: Wrong, estop: Seen["estop"]): { text: string; to?: string; extra?: React.ReactNode } {
+function told(x: Wrong, estop: Seen["estop"]): Told {
   const text = tame(x.text, 300);
   switch (x.what) {
     case "estopOwn": {
@@ -222,6 +238,16 @@ function told(x: Wrong, estop: Seen["estop"]): { text: string; to?: string; extr
           reason: tame(latch?.reason || "–", 200),
         }),
         extra: <ReleaseButton key="release" />,
+      };
+    }
+    case "alarm": {
+      const alarm = x.alarm;
+      if (!alarm) return { text };
+      const { title, advice } = alarmWords(alarm);
+      return {
+        text: `${title}. ${advice}`,
+        to: ALARM_PAGE[alarm.kind],
+        detail: alarm.message,
       };
     }
     case "estopOther":
@@ -271,17 +297,24 @@ function Trouble() {
         </div>
       ) : null}
       {shown.map((x) => {
-        const { text, to, extra } = told(x, seen.estop);
+        const { text, detail, to, extra } = told(x, seen.estop);
         return (
           <div
             key={x.what + x.text}
             className={cx(
               "flex min-h-8 items-center gap-2 px-3",
-              x.is === "stopped" ? "font-medium text-danger" : "text-warn",
+              x.is === "stopped" || x.is === "needs" ? "font-medium text-danger" : "text-warn",
             )}
           >
             <span aria-hidden="true">{SHAPE[x.is] ?? "◇"}</span>
-            <bdi className="min-w-0 wrap-anywhere">{text}</bdi>
+            <span className="min-w-0 wrap-anywhere">
+              <bdi>{text}</bdi>{" "}
+              {detail ? (
+                <span className="font-normal text-t2">
+                  <Txt max={300}>{detail}</Txt>
+                </span>
+              ) : null}
+            </span>
             {to ? (
               <Link to={to} className="ml-auto shrink-0 text-accent underline">
                 {t("look")}

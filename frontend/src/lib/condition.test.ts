@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { health, overall, type Seen, troubles } from "./condition";
+import { alarmWords, setLanguage } from "./i18n";
 
 const node = (over: object = {}) => ({
   deviceId: "0123456789",
@@ -58,6 +59,35 @@ describe("condition", () => {
     ]);
     expect(overall("live", withNode({ estop: true }))).toBe("stopped");
     expect(overall("live", seen({ draftsWaiting: 2 }))).toBe("degraded");
+  });
+  it("tells a standing alarm once, and a critical one as what needs a person", async () => {
+    const alarm = {
+      kind: "actuator.unsafe",
+      severity: "critical",
+      subject: "actuator:pump:main",
+      since: 1,
+      message: "its driver does not answer",
+      advice: "Make it safe by hand.",
+    };
+    const both = { alarms: [alarm], problems: [`${alarm.message}: ${alarm.advice}`, "another"] };
+    const list = troubles(seen(both));
+    expect(list.map((x) => x.what)).toEqual(["alarm", "problem"]);
+    expect(overall("live", seen(both))).toBe("needs");
+    const clock = { ...alarm, kind: "clock.untrusted", subject: "" };
+    expect(troubles(seen({ alarms: [clock], clockTrusted: false })).map((x) => x.what)).toEqual(["alarm"]);
+    expect(alarmWords(alarm)).toEqual({
+      title: "NOT SAFE: actuator:pump:main",
+      advice: "Make it safe by hand.",
+    });
+    await setLanguage("de");
+    expect(alarmWords(alarm).title).toBe("NICHT SICHER: actuator:pump:main");
+    expect(alarmWords(alarm).advice).toMatch(/von Hand/);
+    // A kind that this console does not know is told in the node's own words.
+    expect(alarmWords({ ...alarm, kind: "new.kind", subject: "" })).toEqual({
+      title: "new.kind",
+      advice: "Make it safe by hand.",
+    });
+    await setLanguage("en");
   });
   it("names a few and counts the rest", () => {
     const nodes = Array.from({ length: 40 }, (_, i) =>

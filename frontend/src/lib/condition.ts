@@ -22,6 +22,7 @@ export interface Trouble {
   what:
     | "estopOwn"
     | "estopOther"
+    | "alarm"
     | "problem"
     | "policy"
     | "clock"
@@ -32,6 +33,7 @@ export interface Trouble {
   /** Names or the node's own words. */
   text: string;
   ms?: number;
+  alarm?: S["AlarmView"];
 }
 
 /** A browser whose clock is off by more than this shows ages by the node's clock, and says so. */
@@ -60,15 +62,30 @@ export function troubles({ status, topology, peers, estop, clockMs = 0 }: Seen):
     ]);
   const stopped = topology?.nodes.filter((n) => n.estop && !n.own) ?? [];
   if (stopped.length) list.push({ is: "stopped", what: "estopOther", text: names(stopped) });
+  const alarms = status?.alarms ?? [];
+  for (const alarm of alarms)
+    list.push({
+      is: alarm.severity === "critical" ? "needs" : "degraded",
+      what: "alarm",
+      text: `${alarm.kind} ${alarm.subject}`,
+      alarm,
+    });
   const policy = status?.policy.problem;
-  const problems = status?.problems ?? [];
+  // Each standing alarm is among the node's sentences too; it is told once, as what it is.
+  const asSentence = new Set(alarms.flatMap((a) => [a.message, `${a.message}: ${a.advice}`]));
+  const problems = (status?.problems ?? []).filter((x) => !asSentence.has(x));
   // The node's own sentences usually contain these two; each is told once.
   if (policy && !problems.some((x) => x.includes(policy)))
     list.push({ is: "degraded", what: "policy", text: policy });
   // The latch has its own line, with who and why.
   const told = (text: string) => estop?.latched && /emergency stop is latched/i.test(text);
   for (const text of problems) if (!told(text)) list.push({ is: "degraded", what: "problem", text });
-  if (status && !status.clockTrusted && !problems.some((x) => x.includes("clock")))
+  if (
+    status &&
+    !status.clockTrusted &&
+    !alarms.some((a) => a.kind === "clock.untrusted") &&
+    !problems.some((x) => x.includes("clock"))
+  )
     list.push({ is: "degraded", what: "clock", text: "" });
   const stateOf = new Map((peers ?? []).map((p) => [p.deviceId, p]));
   const away = topology?.nodes.filter((n) => {
@@ -95,5 +112,6 @@ export function overall(link: "connecting" | "live" | "lost", seen: Seen): Healt
   if (link === "lost") return "offline";
   if (!seen.status || !seen.topology) return "unknown";
   const list = troubles(seen);
-  return list.some((x) => x.is === "stopped") ? "stopped" : list.length ? "degraded" : "healthy";
+  if (list.some((x) => x.is === "stopped")) return "stopped";
+  return list.some((x) => x.is === "needs") ? "needs" : list.length ? "degraded" : "healthy";
 }

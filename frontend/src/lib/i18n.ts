@@ -5,6 +5,7 @@
 import { keep, recall } from "./keep";
 import { en } from "./languages/en";
 import type { Holes, Table, Word } from "./languages/table";
+import { line } from "./words";
 
 type En = typeof en;
 export type Key = keyof En;
@@ -147,6 +148,18 @@ export function refusal(code: string, message: string): string {
   return spoken === "en" || !Object.hasOwn(en, `er_${code}`)
     ? message
     : `${codeWord("er", code)} (${message})`;
+}
+
+/** What an alarm is and what to do, in the language of the console; in English the node's own advice. */
+export function alarmWords(a: { kind: string; subject: string; message: string; advice: string }): {
+  title: string;
+  advice: string;
+} {
+  const about = /^[0-9a-f]{64}$/.test(a.subject) ? a.subject.slice(0, 8) : line(a.subject, 120);
+  const known = Object.hasOwn(en, `al_${a.kind}`);
+  const title = known ? codeWord("al", a.kind) : line(a.kind, 60);
+  const advice = known && (spoken !== "en" || !a.advice) ? codeWord("ad", a.kind) : line(a.advice, 300);
+  return { title: about ? `${title}: ${about}` : title, advice };
 }
 
 /** Formatters are dear to make: each is made once for a language. */

@@ -126,8 +126,14 @@ export const useFrame = (id: string | undefined) =>
 export const usePolicyTests = () => useQuery(read<N.PolicyTest[]>("policyTests", "/policy/tests"));
 export const useMeshes = () => useQuery(read<N.Mesh[]>("meshes", "/meshes", 5_000));
 export const usePairing = (every: number) => useQuery(read<N.Pairing>("pairing", "/pairing", every));
-export const useTrust = () => useQuery(read<N.Trust[]>("trust", "/trust"));
+export const useTrust = (every?: number) => useQuery(read<N.Trust[]>("trust", "/trust", every));
+/** What presets and grants can do at worst; it changes with the program alone. */
+export const useGrantTable = () =>
+  useQuery({ ...read<N.GrantTable>("grants", "/grants"), staleTime: Number.POSITIVE_INFINITY });
+/** What each device offers, and what of it does not count. */
+export const useOfferings = () => useQuery(read<N.Offering[]>("nodes", "/nodes", 5_000));
 export const useOperators = () => useQuery(read<N.Operator[]>("operators", "/operators"));
+export const useIssuers = () => useQuery(read<N.Issuer[]>("issuers", "/operators/issuers", 10_000));
 export const useKeysWaiting = (on: boolean) =>
   useQuery({ ...read<N.KeyWaiting[]>("keysWaiting", "/operators/requests", 3_000), enabled: on });
 /** The key that was made in this browser, if one was; the window has the system's keychain instead. */
@@ -149,6 +155,13 @@ export const useChecks = (p: N.Proposal | undefined) =>
     enabled: Boolean(p),
     queryFn: () => N.call<N.Checks>("GET", `/proposals/${encodeURIComponent(p?.id ?? "")}/checks`),
     refetchInterval: 3_000,
+  });
+
+/** The signed record of a proposal with the decisions about it. */
+export const useRecord = (id: string | undefined) =>
+  useQuery({
+    ...read<N.ProposalRecord>("record", `/proposals/${encodeURIComponent(id ?? "")}/record`, 3_000),
+    enabled: Boolean(id),
   });
 
 /** The names of all devices and operators that are known here, by their ids. */

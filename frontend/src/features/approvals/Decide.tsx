@@ -5,7 +5,7 @@ import { nodeNow } from "@/lib/clock";
 import { device } from "@/lib/format";
 import { codeWord, statusWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
-import { call, type Proposal, type ProposalRecord, type Standing } from "@/node/client";
+import { call, type Proposal, type ProposalRecord, Refused, type Standing } from "@/node/client";
 import { useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
 import { useOperators, useOwnKey, useSession, useTopology } from "@/node/reads";
@@ -13,6 +13,12 @@ import { type Card, decide, KeyTrouble } from "@/platform/key";
 import { AskReason, Button, Field, Txt, useNow } from "@/ui/kit";
 
 const HOLD_MS = 1500;
+/** What to do about a refusal that is about whose word on persons counts at the executor. */
+const WHOSE_WORD: Partial<Record<string, "selfVouchedDo" | "issuerNotAcceptedDo" | "operatorUnknownDo">> = {
+  SELF_VOUCHED: "selfVouchedDo",
+  ISSUER_NOT_ACCEPTED: "issuerNotAcceptedDo",
+  OPERATOR_UNKNOWN: "operatorUnknownDo",
+};
 
 export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   const session = useSession().data;
@@ -24,7 +30,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   const [reason, setReason] = useState("");
   const [typed, setTyped] = useState("");
   const [busy, setBusy] = useState(false);
-  const [said, setSaid] = useState<{ good: boolean; text: string }>();
+  const [said, setSaid] = useState<{ good: boolean; text: string; code?: string }>();
   const [stopping, setStopping] = useState(false);
 
   // At the desktop the application signs on this press; elsewhere a passphrase opens a key: the person's
@@ -59,7 +65,11 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
       });
     } catch (error) {
       const why = error instanceof KeyTrouble ? t(error.why) : error instanceof Error ? error.message : "";
-      setSaid({ good: false, text: why || String(error) });
+      setSaid({
+        good: false,
+        text: why || String(error),
+        ...(error instanceof Refused ? { code: error.code } : {}),
+      });
     } finally {
       setPassphrase("");
       setBusy(false);
@@ -67,9 +77,25 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
     }
   };
 
+  const advice = WHOSE_WORD[said?.code ?? ""];
   const answer = said ? (
     <p role={said.good ? "status" : "alert"} className={said.good ? "text-ok" : "text-danger"}>
       {said.good ? "●" : "▲"} <Txt max={400}>{said.text}</Txt>
+      {advice ? (
+        <span className="mt-1 block text-t1">
+          {t(advice, {
+            executor: tame(executor?.name || p.executor.slice(0, 8), 60),
+          })}
+          {p.own ? (
+            <>
+              {" "}
+              <Link to="/trust" search={{ tab: "operators" } as never} className="text-accent underline">
+                {t("operators")}
+              </Link>
+            </>
+          ) : null}
+        </span>
+      ) : null}
     </p>
   ) : null;
 

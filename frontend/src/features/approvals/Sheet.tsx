@@ -7,7 +7,7 @@ import { codeWord, dateTime, listed, statusWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
 import type { Proposal } from "@/node/client";
 import { isOver, isWaiting } from "@/node/patch";
-import { useChecks, usePolicy, useTopology, useTrace, useWho } from "@/node/reads";
+import { useChecks, useOperators, usePolicy, useRecord, useTopology, useTrace, useWho } from "@/node/reads";
 import {
   Age,
   CopyButton,
@@ -24,7 +24,7 @@ import {
 } from "@/ui/kit";
 import { TraceDiagram } from "@/ui/trace";
 import { Decide } from "./Decide";
-import { checkWord, lastTime, liveChecks } from "./model";
+import { agreed, checkWord, lastTime, liveChecks } from "./model";
 
 const Part = ({ name, children }: { name: string; children: ReactNode }) => (
   <section className="border-line/60 border-b py-2.5 last:border-b-0">
@@ -182,6 +182,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
           ) : null}
           <Part name={t("whoAgrees")}>
             {p.quorum > 1 ? t("agreeN", { n: p.quorum, level: p.level }) : t("agree1", { level: p.level })}
+            {p.quorum > 1 ? <WhoAgreed p={p} /> : null}
             {p.detail ? (
               <span className="text-t2">
                 {" "}
@@ -218,5 +219,34 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
         )}
       </div>
     </Panel>
+  );
+}
+
+/** Approvals by person: two keys of one person are one yes. */
+function WhoAgreed({ p }: { p: Proposal }) {
+  const decisions = useRecord(p.id).data?.decisions;
+  const operators = useOperators().data;
+  if (!decisions || !operators) return null;
+  const yes = agreed(decisions, operators);
+  return (
+    <div className="mt-1">
+      <p className={yes.length < p.quorum ? "text-warn" : "text-ok"}>
+        {yes.length < p.quorum ? "◐" : "●"} {t("agreedOf", { n: yes.length, of: p.quorum })}
+      </p>
+      <ul>
+        {yes.map((one) => (
+          <li key={one.person}>
+            <span aria-hidden="true" className="text-human">
+              ✎
+            </span>{" "}
+            <Txt max={48}>{one.name}</Txt>{" "}
+            <span className="text-t2">
+              {t("person")} {one.person.slice(0, 8)}
+              {one.keys.length > 1 ? ` · ${t("agreedKeys", { n: one.keys.length })}` : ""}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </div>
   );
 }

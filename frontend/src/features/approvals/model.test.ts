@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { setLanguage } from "@/lib/i18n";
-import type { Checks, Proposal } from "@/node/client";
-import { checkWord, lastTime, liveChecks, matching, sorted } from "./model";
+import type { Checks, Operator, Proposal } from "@/node/client";
+import { agreed, checkWord, lastTime, liveChecks, matching, sorted } from "./model";
 
 const p = (id: string, over: object = {}) =>
   ({
@@ -86,4 +86,18 @@ it("names a check in the language of the console and leaves the rule's own text 
     "odd one",
   ]);
   await setLanguage("en");
+});
+
+it("counts people who agreed, not their keys, and no rejection", () => {
+  const known = [
+    { operatorId: "a1", person: "ada", name: "Ada" },
+    { operatorId: "a2", person: "ada", name: "Ada" },
+  ] as unknown as Operator[];
+  const vote = (operatorId: string, verdict = "approve") => ({
+    decision: { operatorId, verdict },
+    signature: "",
+  });
+  const yes = agreed([vote("a1"), vote("a2"), vote("a1"), vote("b9", "reject"), null, {}], known);
+  expect(yes).toEqual([{ person: "ada", name: "Ada", keys: ["a1", "a2"] }]);
+  expect(agreed([vote("a1"), vote("0123456789ab")], known).map((a) => a.name)).toEqual(["Ada", "01234567"]);
 });

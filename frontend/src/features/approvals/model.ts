@@ -1,7 +1,7 @@
 /** Which proposals are listed and in which order; pure. */
 import { action } from "@/lib/format";
 import { codeWord } from "@/lib/i18n";
-import type { Checks, Proposal } from "@/node/client";
+import type { Checks, Operator, Proposal } from "@/node/client";
 import { byUrgency, isOver, isWaiting } from "@/node/patch";
 
 export interface Lists {
@@ -57,4 +57,30 @@ export const liveChecks = (e: Checks): Checks["checks"] =>
 export function checkWord(name: string): string {
   const [, kind, sign, own] = /^(interlock|condition|param)(: | )([\s\S]+)$/.exec(name) ?? [];
   return kind ? `${codeWord("ck", kind)}${sign}${own}` : codeWord("ck", name);
+}
+
+export interface Agreed {
+  person: string;
+  name: string;
+  /** Their keys that said yes. */
+  keys: string[];
+}
+
+/**
+ * Who has agreed: decisions by the person their key belongs to, because a quorum counts persons. A key that
+ * is not known here stands for itself; the executor may know whose it is.
+ */
+export function agreed(decisions: readonly unknown[], operators: readonly Operator[]): Agreed[] {
+  const known = new Map(operators.map((o) => [o.operatorId, o]));
+  const found = new Map<string, Agreed>();
+  for (const one of decisions) {
+    const d = (one as { decision?: { operatorId?: unknown; verdict?: unknown } } | null)?.decision;
+    if (typeof d?.operatorId !== "string" || d.verdict !== "approve") continue;
+    const o = known.get(d.operatorId);
+    const person = o?.person ?? d.operatorId;
+    const so = found.get(person) ?? { person, name: o?.name ?? d.operatorId.slice(0, 8), keys: [] };
+    if (!so.keys.includes(d.operatorId)) so.keys.push(d.operatorId);
+    found.set(person, so);
+  }
+  return [...found.values()];
 }

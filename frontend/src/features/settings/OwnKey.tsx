@@ -129,7 +129,8 @@ function Has({ card }: { card: Card }) {
           {t("ownKeyEnrolled", {
             level: operator.maxLevel,
             until: operator.expiresAt ? dateTime(operator.expiresAt) : "–",
-          })}
+          })}{" "}
+          <span className="text-t2">{t("ownKeyElsewhere")}</span>
         </p>
       ) : waits ? (
         <>

@@ -9,6 +9,7 @@ import type { Actuator, Fact, Status, Topology } from "@/node/client";
 import { useActuators, usePeers, useSpark, useWorld } from "@/node/reads";
 import { Age, CopyButton, Hex, Pairs, Since, State, StatusMark, Txt, useNow, Worth } from "@/ui/kit";
 import { NodeState, roleGlyph } from "@/ui/nodes";
+import { Claimed, Withheld } from "@/ui/offers";
 import { usePlace } from "@/ui/place";
 import { Spark } from "@/ui/spark";
 import { type Flow, isOpen, linkId, type Link as TopLink } from "./model";
@@ -164,6 +165,7 @@ function OfNode({ n, top, flow, status }: Known & { n: Topology["nodes"][number]
         ) : (
           <p className="text-t2">{t("noActuatorsHere")}</p>
         )}
+        <Withheld device={n.deviceId} className="mt-1.5" />
       </Part>
       <Part name={t("sensors")}>
         {facts.length ? (
@@ -279,11 +281,7 @@ function Acts({ a }: { a: Actuator }) {
       {a.operations.length ? (
         <Txt className="text-[12px] text-t2">{listed(a.operations.map((o) => codeWord("op", o)))}</Txt>
       ) : null}
-      {a.alsoOfferedBy.length ? (
-        <p className="text-warn">
-          ◇ {t("alsoOffered", { nodes: listed(a.alsoOfferedBy.map((id) => id.slice(0, 8))) })}
-        </p>
-      ) : null}
+      <Claimed device={a.deviceId} target={a.target} className="my-1" />
       {a.problem ? (
         <p className="text-danger">
           ▲ <Txt max={300}>{a.problem}</Txt>

@@ -10,6 +10,7 @@ import {
   Age,
   Button,
   cx,
+  Dialog,
   Empty,
   Link,
   Loaded,
@@ -21,13 +22,16 @@ import {
   Txt,
   TypeToConfirm,
 } from "@/ui/kit";
+import { Claimed, Withheld } from "@/ui/offers";
 import { usePlace } from "@/ui/place";
 import { type Grant, grants, toType } from "./model";
+import { Usage } from "./Usage";
+import { AdminWarning, Worst } from "./Worst";
 
 const CARDS_MAX = 60;
 
 export function Devices({ admin }: { admin: boolean }) {
-  const trust = useTrust();
+  const trust = useTrust(5_000);
   const [place, go] = usePlace();
   const words = (place.q ?? "").toLowerCase();
   return (
@@ -73,6 +77,7 @@ function Card({ d, admin }: { d: Trust; admin: boolean }) {
   const [problem, setProblem] = useState("");
   const [busy, setBusy] = useState(false);
   const [revoking, setRevoking] = useState(false);
+  const [giving, setGiving] = useState(false);
   const name = d.name ? line(d.name, 48) : d.deviceId.slice(0, 8);
   // The mesh knows more than whether there is a link: a stopped node is connected and does nothing.
   const seen = useTopology().data?.nodes.find((n) => n.deviceId === d.deviceId);
@@ -137,13 +142,48 @@ function Card({ d, admin }: { d: Trust; admin: boolean }) {
       <fieldset className="flex flex-col gap-1" disabled={closed || busy}>
         <legend className="mb-1 font-medium text-t2">{t("grants")}</legend>
         {grants(d.grants).map((g) => (
-          <GrantSwitch key={g.name} g={g} held={d.grants} onChange={change} />
+          <GrantSwitch
+            key={g.name}
+            g={g}
+            held={d.grants}
+            onChange={(steps) =>
+              steps.some(([how, id]) => how === "grant" && id === "admin") ? setGiving(true) : change(steps)
+            }
+          />
         ))}
       </fieldset>
       {problem ? (
         <p role="alert" className="text-danger">
           ▲ <Txt max={300}>{problem}</Txt>
         </p>
+      ) : null}
+      {d.revokedAt ? null : (
+        <>
+          {d.grants.includes("admin") ? <AdminWarning /> : null}
+          <Withheld device={d.deviceId} />
+          <Claimed device={d.deviceId} />
+          <Usage d={d} onRevoke={closed ? undefined : () => setRevoking(true)} />
+          <Worst grants={d.grants} />
+        </>
+      )}
+      {giving ? (
+        <Dialog title={t("adminTitle", { name })} onClose={() => setGiving(false)}>
+          <div className="flex flex-col gap-3">
+            <AdminWarning />
+            <div className="flex justify-end gap-2">
+              <Button onClick={() => setGiving(false)}>{t("cancel")}</Button>
+              <Button
+                tone="danger"
+                onClick={() => {
+                  setGiving(false);
+                  void change([["grant", "admin"]]);
+                }}
+              >
+                {t("adminGo")}
+              </Button>
+            </div>
+          </div>
+        </Dialog>
       ) : null}
       {revoking ? (
         <TypeToConfirm

@@ -2,20 +2,14 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useState } from "react";
 import { left } from "@/lib/format";
-import { type Key, t } from "@/lib/i18n";
+import { t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import { call, type Pairing } from "@/node/client";
-import { usePairing, useTrust } from "@/node/reads";
+import { useGrantTable, usePairing, useTrust } from "@/node/reads";
 import { Button, CopyButton, Empty, Field, Loaded, Pairs, Panel, Select, Txt, useNow } from "@/ui/kit";
 import { Pictures } from "@/ui/pictures";
 import { target } from "./model";
-
-const PRESETS: [string, Key][] = [
-  ["field", "pr_field"],
-  ["command-center", "pr_center"],
-  ["viewer", "pr_viewer"],
-  ["gen1", "pr_gen1"],
-];
+import { AdminWarning, said, Worst } from "./Worst";
 
 export function Pair({ admin }: { admin: boolean }) {
   return admin ? <Open /> : <Empty>{t("pairNeedsAdmin")}</Empty>;
@@ -169,7 +163,8 @@ function Session({ s, act }: { s: NonNullable<Pairing["session"]>; act: Act }) {
   const as = preset || (c?.suggested ?? "viewer");
   const decide = (yes: boolean) =>
     void act("POST", "/pairing/decision", { session: s.id, yes, ...(yes ? { as } : {}) });
-  const explained = PRESETS.find(([id]) => id === as)?.[1];
+  const presets = useGrantTable().data?.presets ?? [];
+  const chosen = presets.find((p) => p.preset === as);
   return (
     <Panel
       title={t("pairing")}
@@ -213,12 +208,14 @@ function Session({ s, act }: { s: NonNullable<Pairing["session"]>; act: Act }) {
             <>
               <div className="flex flex-wrap items-center gap-2">
                 <Select label={t("pairAs")} value={as} onChange={(e) => setPreset(e.target.value)}>
-                  {PRESETS.map(([id]) => (
+                  {(presets.length ? presets.map((p) => p.preset) : [as]).map((id) => (
                     <option key={id}>{id}</option>
                   ))}
                 </Select>
-                <span className="min-w-0 text-t2">{explained ? t(explained) : null}</span>
+                <span className="min-w-0 text-t2">{chosen ? said(chosen.for) : null}</span>
               </div>
+              {chosen?.grants.includes("admin") ? <AdminWarning /> : null}
+              {chosen ? <Worst key={as} grants={chosen.grants} presets /> : null}
               <div className="flex flex-wrap gap-2">
                 <Button tone="accent" onClick={() => decide(true)}>
                   {t("pairSame")}

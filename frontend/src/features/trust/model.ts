@@ -1,5 +1,6 @@
 /** Grants as people understand them; pure. */
 import type { Key } from "@/lib/i18n";
+import type { Operator, Share } from "@/node/client";
 
 type Name = Extract<Key, `gn_${string}`>;
 type Text = Extract<Key, `g_${string}`>;
@@ -41,6 +42,65 @@ export function grants(has: readonly string[]): Grant[] {
     if (!known.has(name)) list.push({ id, name, word: "gn_other", text: "g_other", on: true, far: true });
   }
   return list;
+}
+
+/** From this part of a share on, a person should look. */
+const FULL = 0.9;
+const part = (u: Share): number => (u.limit ? u.used / u.limit : 0);
+
+/** How much of its shares a device uses: the fullest one, what was refused, and whether to look. */
+export function usageOf(shares: readonly Share[]): { most: number; refused: number; look: boolean } {
+  const most = Math.max(0, ...shares.map(part));
+  const refused = shares.reduce((sum, u) => sum + u.refused, 0);
+  return { most, refused, look: most >= FULL || refused > 0 };
+}
+export const isFull = (u: Share): boolean => part(u) >= FULL || u.refused > 0;
+
+export interface Person {
+  id: string;
+  name: string;
+  /** Those that count first, then by age. */
+  keys: Operator[];
+  /** Whether any key of theirs decides here now. */
+  counts: boolean;
+}
+
+/** Whether a key's decisions are taken here at this moment. */
+export const decides = (o: Operator, now: number): boolean =>
+  o.counts && !o.revokedAt && !(o.expiresAt && o.expiresAt <= now);
+
+/** Keys by the person they belong to; those who decide here first. */
+export function persons(list: readonly Operator[], now: number): Person[] {
+  const found = new Map<string, Person>();
+  for (const o of list) {
+    const person = found.get(o.person) ?? { id: o.person, name: o.name, keys: [], counts: false };
+    person.keys.push(o);
+    if (decides(o, now)) {
+      person.name = person.counts ? person.name : o.name;
+      person.counts = true;
+    }
+    found.set(o.person, person);
+  }
+  for (const p of found.values())
+    p.keys.sort((a, b) => Number(decides(b, now)) - Number(decides(a, now)) || a.issuedAt - b.issuedAt);
+  return [...found.values()].sort(
+    (a, b) => Number(b.counts) - Number(a.counts) || a.name.localeCompare(b.name) || a.id.localeCompare(b.id),
+  );
+}
+
+const plain = (name: string): string =>
+  name
+    .normalize("NFKD")
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}]/gu, "");
+
+/**
+ * The person here who has this name already. The node compares more strictly (look-alike letters) and
+ * refuses what this does not find.
+ */
+export function namesake(name: string, known: readonly Person[]): Person | undefined {
+  const wanted = plain(name);
+  return wanted ? known.find((p) => p.counts && plain(p.name) === wanted) : undefined;
 }
 
 /** What a person types to revoke: the name, or the start of the id where there is no typeable name. */

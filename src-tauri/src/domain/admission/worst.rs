@@ -37,7 +37,7 @@ pub fn of_grant(grant: Grant) -> Words {
         },
         Grant::Relay => Words {
             en: "Withholds or delays what it passes on. It cannot alter frames of devices that sign; it can invent frames of gen-1 devices that observe here, at T0.",
-            de: "Hält zurück oder verzögert, was es weitergibt. Nachrichten von Geräten, die unterschreiben, kann es nicht ändern; solche von Gen-1-Geräten, die hier beobachten, kann es erfinden, mit T0.",
+            de: "Hält zurück oder verzögert, was es weitergibt. Frames von Geräten, die unterschreiben, kann es nicht ändern; solche von Gen-1-Geräten, die hier beobachten, kann es erfinden, mit T0.",
         },
         Grant::Observe(Tier::T1) => Words {
             en: "Reports false readings, which count as T1: too weak where a policy rule asks for T2.",
@@ -57,23 +57,23 @@ pub fn of_grant(grant: Grant) -> Words {
         },
         Grant::Estop => Words {
             en: "Stops the actuators of this node at any time, and keeps them stopped until a person here releases them.",
-            de: "Hält die Aktoren dieses Knotens jederzeit an, bis ein Mensch hier sie wieder freigibt.",
+            de: "Hält die Aktoren dieses Knotens jederzeit an, bis ein Mensch hier den Not-Halt zurücksetzt.",
         },
         Grant::Human => Words {
             en: "Says things in the name of a person. It approves nothing: an approval is a person's own signature.",
-            de: "Sagt etwas im Namen eines Menschen. Genehmigen kann es nichts: Eine Genehmigung ist die eigene Unterschrift des Menschen.",
+            de: "Sagt etwas im Namen eines Menschen. Freigeben kann es nichts: Eine Freigabe ist die eigene Unterschrift des Menschen.",
         },
         Grant::Plan => Words {
             en: "Asks for any action, up to its share of waiting drafts. What L1 rules of this node name it for starts at once, within their bounds; everything else waits for persons, and no person it alone vouches for counts.",
-            de: "Bittet um jede Aktion, bis zu seinem Anteil wartender Entwürfe. Wofür L1-Regeln dieses Knotens es nennen, das beginnt sofort, in deren Grenzen; alles andere wartet auf Menschen, und niemand zählt, für den es allein bürgt.",
+            de: "Fordert jede Bewegung an, bis zu seinem Anteil wartender Wünsche. Wofür L1-Regeln dieses Knotens es nennen, das beginnt sofort, in deren Grenzen; alles andere wartet auf Menschen, und niemand zählt, für den es allein bürgt.",
         },
         Grant::Actuate => Words {
             en: "Offers actuators and reports false outcomes of its own actions. It cannot take over an actuator that another device offers.",
-            de: "Bietet Aktoren an und meldet falsche Ergebnisse seiner eigenen Aktionen. Einen Aktor, den ein anderes Gerät anbietet, kann es nicht übernehmen.",
+            de: "Bietet Aktoren an und meldet falsche Ergebnisse der eigenen Bewegungen. Einen Aktor, den ein anderes Gerät anbietet, kann es nicht übernehmen.",
         },
         Grant::Admin => Words {
             en: "Revokes every operator key and every device here, for good. Once a person here accepts its operators too, it can invent persons who approve what other devices ask for.",
-            de: "Widerruft hier jeden Operatorschlüssel und jedes Gerät, endgültig. Sobald ein Mensch hier auch seine Operatoren annimmt, kann es Menschen erfinden, die genehmigen, worum andere Geräte bitten.",
+            de: "Widerruft hier jeden Schlüssel eines Bedieners und jedes Gerät, endgültig. Sobald ein Mensch hier auch seine Bediener annimmt, kann es Menschen erfinden, die freigeben, worum andere Geräte bitten.",
         },
     }
 }
@@ -107,7 +107,7 @@ pub fn of_preset(preset: Preset) -> Words {
 /// What is said before a device is given `admin`, and beside one that has it.
 pub const ADMIN_WARNING: Words = Words {
     en: "admin lets this device revoke every operator key and every device here, for good, and name persons who may approve, once a person here accepts its operators. Give it only to a device that you would hand the keys of this machine.",
-    de: "Mit admin kann dieses Gerät hier jeden Operatorschlüssel und jedes Gerät endgültig widerrufen und Menschen benennen, die genehmigen dürfen, sobald ein Mensch hier seine Operatoren annimmt. Nur für ein Gerät, dem Sie auch die Schlüssel dieser Maschine geben würden.",
+    de: "Mit admin kann dieses Gerät hier jeden Schlüssel eines Bedieners und jedes Gerät endgültig widerrufen und Menschen benennen, die freigeben dürfen, sobald ein Mensch hier seine Bediener annimmt. Nur für ein Gerät, dem Sie auch die Schlüssel dieser Maschine geben würden.",
 };
 
 /// The table as it stands in SECURITY.md.
