@@ -64,5 +64,8 @@ fn the_console_has_words_for_every_alarm_and_for_what_a_decision_is_refused_for(
     ];
     let refusals = refusals.iter().map(|code| format!("er_{code}"));
     let missing: Vec<String> = alarms.chain(refusals).filter(|key| !has(key)).collect();
-    assert!(missing.is_empty(), "frontend/src/lib/languages: no words for {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "frontend/src/lib/languages: no words for {missing:?}"
+    );
 }

@@ -77,6 +77,8 @@ export function agreed(decisions: readonly unknown[], operators: readonly Operat
     const d = (one as { decision?: { operatorId?: unknown; verdict?: unknown } } | null)?.decision;
     if (typeof d?.operatorId !== "string" || d.verdict !== "approve") continue;
     const o = known.get(d.operatorId);
+    // The executor counts again at every decision: a key that was revoked since counts no more.
+    if (o?.revokedAt) continue;
     const person = o?.person ?? d.operatorId;
     const so = found.get(person) ?? { person, name: o?.name ?? d.operatorId.slice(0, 8), keys: [] };
     if (!so.keys.includes(d.operatorId)) so.keys.push(d.operatorId);

@@ -504,6 +504,19 @@ pub fn transition(
     Ok(changed > 0)
 }
 
+/// Marks a waiting proposal of ours as changed by a decision that did not move it, so that those who
+/// show it hear of the decision.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn decided_about(conn: &Connection, id: &ProposalId, now: TimeMs) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "UPDATE proposals SET updated_at = ?2, revision = revision + 1 WHERE id = ?1 AND own = 1",
+    )?
+    .execute(params![id.as_str(), now.to_i64()])?;
+    Ok(())
+}
+
 /// Writes down how our own action ended, beside the transition to that end.
 ///
 /// # Errors

@@ -192,6 +192,7 @@ fn decide_in(
             ))
         }
         ActuationRuling::NeedsApproval { required, have } => {
+            proposals::decided_about(conn, &row.id, now)?;
             let detail = format!(
                 "approved by {}; {have} of {required} persons have agreed, and several keys of one person count once",
                 vote.with_key()
