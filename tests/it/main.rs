@@ -39,6 +39,7 @@ mod process;
 mod recorded;
 mod records;
 mod reserve;
+mod refused;
 mod restored;
 mod starting;
 mod topology;

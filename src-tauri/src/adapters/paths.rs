@@ -73,7 +73,7 @@ pub struct StateDir {
 /// The hold on a state directory; released when dropped, also by a crash.
 #[derive(Debug)]
 pub struct StateLock {
-    _file: File,
+    _files: Vec<File>,
 }
 
 impl StateDir {
@@ -251,29 +251,71 @@ impl StateDir {
         }
         match file.try_lock() {
             Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                let holder = files::read_text(&path, SMALL_FILE_MAX_BYTES).unwrap_or_default();
-                let holder = holder.trim();
-                return Err(PathError::InUse {
-                    dir: self.root.display().to_string(),
-                    holder: if holder.is_empty() {
-                        "pid unknown".to_owned()
-                    } else {
-                        format!("pid {holder}")
-                    },
-                });
-            }
+            Err(fs::TryLockError::WouldBlock) => return Err(self.held()),
             Err(fs::TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+        }
+        // The directory itself as well: the lock file of a running node may have been deleted.
+        let root = File::open(&self.root).map_err(failed("open", &self.root))?;
+        if matches!(root.try_lock(), Err(fs::TryLockError::WouldBlock)) {
+            return Err(self.held());
         }
         file.set_len(0).map_err(failed("write", &path))?;
         write!(file, "{}", std::process::id()).map_err(failed("write", &path))?;
-        Ok(StateLock { _file: file })
+        Ok(StateLock {
+            _files: vec![file, root],
+        })
+    }
+
+    fn held(&self) -> PathError {
+        let holder = files::read_text(&self.lock_file(), SMALL_FILE_MAX_BYTES).unwrap_or_default();
+        let holder = holder.trim();
+        PathError::InUse {
+            dir: self.root.display().to_string(),
+            holder: if holder.is_empty() {
+                "pid unknown".to_owned()
+            } else {
+                format!("pid {holder}")
+            },
+        }
     }
 
     /// Whether a process holds the directory; nothing is made or changed.
     pub fn in_use(&self) -> bool {
-        File::open(self.lock_file())
-            .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+        matches!(self.hold(), Ok(None))
+    }
+
+    /// Keeps every node from taking the lock while the answer lives, without writing anything, so that
+    /// it works on a read-only or full disk too; `None` if a process holds the directory.
+    ///
+    /// # Errors
+    /// If that cannot be found out.
+    pub fn hold(&self) -> Result<Option<StateLock>, PathError> {
+        let path = self.lock_file();
+        let lock = match files::open(&path) {
+            Ok(lock) => Some(lock),
+            // What is no plain file no node can hold.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::Other) =>
+            {
+                None
+            }
+            Err(error) => return Err(failed("open", &path)(error)),
+        };
+        let root = File::open(&self.root).map_err(failed("open", &self.root))?;
+        let held: Vec<File> = lock.into_iter().chain([root]).collect();
+        for file in &held {
+            match file.try_lock_shared() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs::TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+            }
+        }
+        Ok(Some(StateLock { _files: held }))
+    }
+
+    /// Whether others than its owner may write to the directory.
+    pub fn is_open_to_others(&self) -> bool {
+        fs::metadata(&self.root).is_ok_and(|meta| meta.permissions().mode() & 0o022 != 0)
     }
 
     /// Writes a file owner-only and as a whole: a crash leaves the old content or the new one.
@@ -383,8 +425,20 @@ mod tests {
         let lock = dir.acquire_lock().unwrap();
         let error = dir.acquire_lock().unwrap_err().to_string();
         assert!(error.contains(&std::process::id().to_string()), "{error}");
+        assert!(dir.in_use());
         drop(lock);
-        dir.acquire_lock().unwrap();
+        // To hold it nothing is written, so it can be held where nothing can be.
+        let before = fs::read_to_string(dir.lock_file()).unwrap();
+        let hold = dir.hold().unwrap().unwrap();
+        assert!(matches!(dir.acquire_lock(), Err(PathError::InUse { .. })));
+        assert_eq!(fs::read_to_string(dir.lock_file()).unwrap(), before);
+        drop(hold);
+        let lock = dir.acquire_lock().unwrap();
+        // Its lock file may have been deleted.
+        fs::remove_file(dir.lock_file()).unwrap();
+        assert!(matches!(dir.acquire_lock(), Err(PathError::InUse { .. })));
+        assert!(dir.in_use());
+        drop(lock);
         fs::set_permissions(dir.root(), fs::Permissions::from_mode(0o777)).unwrap();
         assert!(dir.prepare().unwrap_err().to_string().contains("chmod 700"));
     }

@@ -33,6 +33,7 @@ pub mod presence;
 pub mod proposals;
 pub mod reconcile;
 pub mod records;
+pub mod refused;
 pub mod routing;
 pub mod runtime;
 mod sensing;

@@ -21,7 +21,8 @@ use super::pause::PlannerState;
 use super::peers::Peers;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
-use super::reconcile::Held;
+use super::reconcile;
+use super::refused;
 use super::runtime::Tasks;
 use super::shared::{Inner, Shared, Stamper, TrustBook};
 use super::timekeeping::Steady;
@@ -131,22 +132,21 @@ impl Opened {
             sensors: more_sensors,
         } = outside;
         let dir = StateDir::at(&config.state_dir);
-        dir.prepare()?;
-        let lock = dir.acquire_lock()?;
-        let kit = match config.mock_sensor || config.mock_actuator {
-            true => Some(Arc::new(SimKit::open(
-                &dir.sim_dir(),
-                config.mock_pace,
-                clock.clone(),
-            )?)),
-            false => None,
-        };
-        let drivers = drivers(&config, kit.as_ref(), more_drivers)?;
         let (tasks, alarms) = (Tasks::new(), Arc::new(Alarms::default()));
         // Every actuator is made safe before anything else, also where the rest cannot be opened.
         let abandoned = tasks.kill_on_drop();
-        let guards = Guards::start(&drivers, &clock, &alarms, &tasks, threads);
-        let guards = guards.map_err(OpenError::Guards)?;
+        let held = hold(&config, &dir, &clock, more_drivers.clone()).and_then(|held| {
+            let guards = Guards::start(&held.drivers, &clock, &alarms, &tasks, threads);
+            Ok((held, guards.map_err(OpenError::Guards)?))
+        });
+        let (Held { lock, kit, drivers }, guards) = match held {
+            Ok(held) => held,
+            Err(error) => {
+                drop(abandoned);
+                refused::make_safe(&dir, more_drivers, &clock).await;
+                return Err(error);
+            }
+        };
         let begun = Begun {
             outside: Outside {
                 clock,
@@ -203,6 +203,33 @@ impl Opened {
         shared.store.clone().close().await;
         drop(self.lock);
     }
+}
+
+/// A state directory that is held, and the actuators of its node.
+struct Held {
+    lock: StateLock,
+    kit: Option<Arc<SimKit>>,
+    drivers: Drivers,
+}
+
+fn hold(
+    config: &Config,
+    dir: &StateDir,
+    clock: &SharedClock,
+    more: Vec<SharedDriver>,
+) -> Result<Held, OpenError> {
+    dir.prepare()?;
+    let lock = dir.acquire_lock()?;
+    let kit = match config.mock_sensor || config.mock_actuator {
+        true => Some(Arc::new(SimKit::open(
+            &dir.sim_dir(),
+            config.mock_pace,
+            clock.clone(),
+        )?)),
+        false => None,
+    };
+    let drivers = drivers(config, kit.as_ref(), more)?;
+    Ok(Held { lock, kit, drivers })
 }
 
 /// What a node has before its state is read: its actuators and their guards.
@@ -317,7 +344,7 @@ async fn assemble(
         last_offered: Mutex::new(offered),
         signers: RwLock::new(Arc::new(signers)),
         pairing: super::pairing::Pairing::default(),
-        held: Held::new(horizon.map(|h| h.time), mesh_floor),
+        held: reconcile::Held::new(horizon.map(|h| h.time), mesh_floor),
         mesh_floor,
         key,
         mesh,
@@ -445,7 +472,7 @@ fn drivers(
     Ok(Drivers::new(all))
 }
 
-fn exec_driver(raw: &RawActuator) -> Result<ExecDriver, OpenError> {
+pub(super) fn exec_driver(raw: &RawActuator) -> Result<ExecDriver, OpenError> {
     let bad = |why: String| OpenError::Actuator {
         capability: raw.capability.clone(),
         why,

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::{
     DeviceKeys, KEYCHAIN, KeyError, KeyFile, NamedOperatorKey, card, create, load_device_key,
-    load_operator_key, read_any,
+    load_operator_key, no_state, read_any,
 };
 use crate::adapters::files;
 use crate::adapters::paths::{StateDir, write_private};
@@ -260,6 +260,7 @@ impl DeviceKeys for Keychain {
         let found = read_any(&path)?;
         self.tidy(dir);
         let Some(file) = found else {
+            no_state(dir)?;
             let key = DeviceKey::from_seed(&Zeroizing::new(fresh));
             let file = KeyFile {
                 device_id: Some(key.id().to_string()),

@@ -80,6 +80,16 @@ pub enum KeyError {
         /// Whether there is no key yet, so that an owner-only file can hold it instead.
         fresh: bool,
     },
+    /// It is gone, while what the device has done is there.
+    #[error(
+        "{file} is missing, though {dir} holds the state of a device: no other identity is made for it. Put the file          back, or restore a backup into an empty directory with `clawmesh-node restore`; to begin as a new device use          another --state-dir"
+    )]
+    Lost {
+        /// The file.
+        file: String,
+        /// The state directory.
+        dir: String,
+    },
     /// There is one already.
     #[error("{file} exists already; it is not overwritten")]
     Exists {
@@ -315,13 +325,30 @@ pub fn load_or_create_device_key(
 ) -> Result<DeviceKey, KeyError> {
     match load_device_key(dir)? {
         Some(key) => Ok(key),
-        None => match create_device_key(dir, &Zeroizing::new(fresh), now) {
-            // Another process was quicker: its key is the one.
-            Err(KeyError::Exists { file }) => {
-                load_device_key(dir)?.ok_or(KeyError::Exists { file })
+        None => {
+            match no_state(dir).and_then(|()| create_device_key(dir, &Zeroizing::new(fresh), now)) {
+                // Another process was quicker: its key is the one.
+                Err(KeyError::Exists { file }) => {
+                    load_device_key(dir)?.ok_or(KeyError::Exists { file })
+                }
+                made => made,
             }
-            made => made,
-        },
+        }
+    }
+}
+
+/// Refuses to make an identity in a directory that has lost the one it had.
+///
+/// # Errors
+/// [`KeyError::Lost`].
+fn no_state(dir: &StateDir) -> Result<(), KeyError> {
+    let store = fs::metadata(dir.database()).is_ok_and(|meta| meta.len() > 0);
+    match store || dir.has_had_store() {
+        true => Err(KeyError::Lost {
+            file: dir.identity_file().display().to_string(),
+            dir: dir.root().display().to_string(),
+        }),
+        false => Ok(()),
     }
 }
 

@@ -12,29 +12,27 @@ use super::args::StartArgs;
 use super::context::Context;
 use super::fail::{Done, Failure};
 use super::{MakeApp, out, state};
-use crate::adapters::clock::SystemClock;
+use crate::adapters::clock::{SharedClock, SystemClock};
 use crate::adapters::paths::StateDir;
 use crate::adapters::signals::Signals;
 use crate::node::boot::{self, BootError};
 use crate::node::config::ConfigError;
 use crate::node::ending::Ending;
-use crate::node::{Config, Node, Opened, Outside, RawConfig};
+use crate::node::{Config, Node, Opened, Outside, RawConfig, refused};
 
 /// `start`.
 ///
 /// # Errors
 /// If the configuration is wrong, the state directory cannot be used or the port is taken.
 pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
-    let config = config(&ctx.dir, args.to_raw())?;
-    boot::prepare(&ctx.dir, &config).map_err(Failure::state)?;
-    let mut config = config;
+    let mut config = settings(ctx, args).await?;
     let mut hearing = None;
     loop {
         match once(ctx, args, app, &config, &mut hearing).await? {
             Ended::Done => return Ok(()),
             Ended::Again { port, why } => {
                 // The node may have been given another name meanwhile.
-                config = self::config(&ctx.dir, args.to_raw())?;
+                config = settings(ctx, args).await?;
                 // Peers know the port, also one that the system chose.
                 config.port = port;
                 if ctx.json {
@@ -45,6 +43,23 @@ pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
             }
         }
     }
+}
+
+/// The configuration of a directory that can be started on. Where there is none, whatever an earlier
+/// run left moving is made safe before that is said.
+async fn settings(ctx: &Context, args: &StartArgs) -> Result<Config, Failure> {
+    let config = config(&ctx.dir, args.to_raw()).and_then(|config| {
+        boot::prepare(&ctx.dir, &config).map_err(Failure::state)?;
+        Ok(config)
+    });
+    if config.is_err() {
+        refused::make_safe(&ctx.dir, Vec::new(), &clock()).await;
+    }
+    config
+}
+
+fn clock() -> SharedClock {
+    Arc::new(SystemClock::default())
 }
 
 /// How one run of the node ended.
@@ -67,18 +82,26 @@ async fn once(
     config: &Config,
     hearing: &mut Option<(Signals, Ending)>,
 ) -> Result<Ended, Failure> {
-    let mut outside = Outside::real(Arc::new(SystemClock::default()));
+    let mut outside = Outside::real(clock());
     outside.marks = ctx.marks();
     let opened = Opened::open_in(config.clone(), outside)
         .await
         .map_err(|e| state::failure(&e))?;
-    let app = app(ctx.dir.root()).map_err(Failure::state)?;
     // From here on a request to end is heeded, and never cuts off what the start itself does.
-    let (signals, ending) = match hearing {
-        Some(hearing) => hearing,
+    let heard = match hearing.take() {
+        Some(hearing) => Ok(hearing),
         None => {
             let ending = Ending::default();
-            hearing.insert((Signals::listen(ending.clone()).map_err(deaf)?, ending))
+            let signals = Signals::listen(ending.clone()).map_err(deaf);
+            signals.map(|signals| (signals, ending))
+        }
+    };
+    let app = app(ctx.dir.root()).map_err(Failure::state);
+    let (app, (signals, ending)) = match app.and_then(|app| Ok((app, heard?))) {
+        Ok((app, heard)) => (app, hearing.insert(heard)),
+        Err(failure) => {
+            opened.give_up().await;
+            return Err(failure);
         }
     };
     ending.concerns(Some(opened.shared.clone()));

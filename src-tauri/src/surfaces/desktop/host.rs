@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::person::{self, Home};
 use super::stage::{Choice, Stage};
-use crate::adapters::clock::{Clock as _, SystemClock};
+use crate::adapters::clock::{Clock as _, SharedClock, SystemClock};
 use crate::adapters::keystore::keychain::Keychain;
 use crate::adapters::keystore::{FileKeys, KeyError, NamedOperatorKey};
 use crate::adapters::marks::MarkPlaces;
@@ -22,7 +22,7 @@ use crate::adapters::paths::{PathError, StateDir};
 use crate::adapters::transport::TransportError;
 use crate::domain::base::{Code, Refusal};
 use crate::node::ending::Ending;
-use crate::node::{Config, Node, OpenError, Opened, Outside, RawConfig, Shared, boot};
+use crate::node::{Config, Node, OpenError, Opened, Outside, RawConfig, Shared, boot, refused};
 use crate::operator::{Answer, Door};
 
 /// Builds the HTTP surface over a node.
@@ -208,19 +208,31 @@ impl Host {
         *self.home.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn settings(&self, flags: RawConfig) -> Result<Config, Stage> {
+        let config = boot::config(&self.dir, flags).map_err(failed)?;
+        boot::prepare(&self.dir, &config).map_err(failed)?;
+        person::begin(&self.dir).map_err(failed)?;
+        Ok(config)
+    }
+
     async fn once(&self, port: &mut Option<u16>, run: u64) -> Result<Ended, Stage> {
         let flags = RawConfig {
             port: *port,
             ..RawConfig::default()
         };
-        let config = boot::config(&self.dir, flags).map_err(failed)?;
-        boot::prepare(&self.dir, &config).map_err(failed)?;
+        let config = match self.settings(flags) {
+            Ok(config) => config,
+            Err(stage) => {
+                let clock: SharedClock = Arc::new(SystemClock::default());
+                refused::make_safe(&self.dir, Vec::new(), &clock).await;
+                return Err(stage);
+            }
+        };
         let chosen = port.is_some()
             || boot::raw_config(&self.dir)
                 .ok()
                 .flatten()
                 .is_some_and(|raw| raw.port.is_some());
-        person::begin(&self.dir).map_err(failed)?;
         let node = self.start(config, chosen).await?;
         let run_file = match boot::RunFile::write(&self.dir, &node, SystemClock::default().now()) {
             Ok(written) => written,
@@ -321,10 +333,14 @@ impl Host {
             Home::File => Arc::new(FileKeys),
         };
         let opened = Opened::open_in(config, outside).await?;
-        let app = (self.app)(self.dir.root()).map_err(|why| OpenError::File {
-            file: self.dir.tokens_file().display().to_string(),
-            why,
-        })?;
+        let app = match (self.app)(self.dir.root()) {
+            Ok(app) => app,
+            Err(why) => {
+                opened.give_up().await;
+                let file = self.dir.tokens_file().display().to_string();
+                return Err(OpenError::File { file, why });
+            }
+        };
         self.ending.concerns(Some(opened.shared.clone()));
         let started = Node::start(opened, |shared| {
             let router = app(shared);
