@@ -39,11 +39,30 @@ pub struct Running {
 fn program(home: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     command.env_clear().env("HOME", home).env("USER", "ada");
+    // No test may write outside its home, whoever runs it.
+    command.env("CLAWMESH_MARKS_DIR", marks_in(home));
     command.stdin(Stdio::null());
     command
 }
 
+fn marks_in(home: &Path) -> PathBuf {
+    home.join("marks/clawmesh")
+}
+
 impl Place {
+    /// Lets no mark be written outside the state directory, or lets it be written again.
+    pub fn marks_fail(&self, fail: bool) {
+        let (folder, away) = (self.beside("marks"), self.beside("marks-kept"));
+        if fail {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::rename(&folder, away).unwrap();
+            std::fs::write(&folder, "no folder").unwrap();
+        } else {
+            std::fs::remove_file(&folder).unwrap();
+            std::fs::rename(away, &folder).unwrap();
+        }
+    }
+
     pub fn new() -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
         let state = home.path().join("state");

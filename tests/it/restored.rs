@@ -118,6 +118,51 @@ fn harness_journal(place: &Place) -> String {
 }
 
 #[test]
+fn a_node_that_cannot_note_outside_how_far_it_has_come_operates_nothing() {
+    let place = Place::new();
+    place.enrolled();
+    // It never could.
+    place.marks_fail(true);
+    let node = place.field(&[]);
+    assert_eq!(alarms(&place), ["marks.unwritable"]);
+    let words = ["STATE_IN_DOUBT", "does not operate", "CLAWMESH_MARKS_DIR"];
+    let wish = ["propose", VALVE, "open", "durationSec=1", "--reason", "x"];
+    place.run(&wish).fails(1, &words);
+    let (code, health) = node.http("GET", "/healthz", &[]);
+    assert!(
+        code == 503 && health.contains("marks.unwritable"),
+        "{health}"
+    );
+    node.stop();
+
+    // It can, and raises no doubt about the run before.
+    place.marks_fail(false);
+    let node = place.field(&[]);
+    assert_eq!(alarms(&place), [""; 0]);
+    let id = place.propose(1);
+    node.stop();
+    copy(&place.state(), &place.beside("backup"));
+
+    // It cannot any more: what people approve is not begun, so a copy can begin nothing twice.
+    let node = place.field(&[]);
+    place.marks_fail(true);
+    let said = place.json(&["approve", &id]);
+    assert_ne!(said["status"], "completed");
+    place.await_status(&id, &["failed"]);
+    let why = place.proposal(&id).unwrap()["reason"].to_string();
+    assert!(why.contains("outside its state directory"), "{why}");
+    assert_eq!(place.moves(&id), [""; 0]);
+    assert_eq!(alarms(&place), ["marks.unwritable"]);
+    place.run(&wish).fails(1, &words);
+    node.stop();
+    place.marks_fail(false);
+    copy(&place.beside("backup"), &place.state());
+    let node = place.field(&[]);
+    assert_eq!(alarms(&place), ["state.rolled-back"]);
+    node.stop();
+}
+
+#[test]
 fn a_directory_copied_while_its_node_runs_operates_in_one_place_only() {
     let place = Place::new();
     place.enrolled();
@@ -300,6 +345,53 @@ fn a_wrong_clock_is_put_right_by_a_person_on_record() {
     let id = place.propose(1);
     place.json(&["approve", &id]);
     place.await_status(&id, &["completed"]);
+    node.stop();
+}
+
+#[test]
+fn what_was_recorded_with_the_clock_ahead_ends_when_a_person_puts_the_clock_right() {
+    let place = Place::new();
+    place.enrolled();
+    let node = place.field(&[]);
+    let done = place.propose(1);
+    place.json(&["approve", &done]);
+    place.await_status(&done, &["completed"]);
+    let open = place.propose(1);
+    node.stop();
+    // As a node leaves it that did this with its clock a hundred days ahead.
+    let store = rusqlite::Connection::open(place.state().join("clawmesh.db")).unwrap();
+    let ahead = 100 * 86_400_000_i64;
+    for sql in [
+        "UPDATE runs SET started_at = started_at + ?1, ended_at = ended_at + ?1",
+        "UPDATE proposals SET created_at = created_at + ?1, expires_at = expires_at + ?1, updated_at = updated_at + ?1",
+    ] {
+        assert!(store.execute(sql, [ahead]).unwrap() > 0);
+    }
+    let said = place.json(&["clock", "confirm", "--yes"]);
+    assert_eq!(said["confirmed"], true, "{said}");
+    assert_eq!(
+        (&said["ahead"]["runs"], &said["ahead"]["proposalsExpired"]),
+        (&1.into(), &1.into())
+    );
+    let newest = "SELECT max(max(started_at), max(ended_at), (SELECT max(updated_at) FROM proposals)) FROM runs";
+    let newest: i64 = store.query_row(newest, [], |r| r.get(0)).unwrap();
+    assert!(newest <= said["now"].as_i64().unwrap());
+    drop(store);
+    let again = place.json(&["clock", "confirm", "--yes"]);
+    assert_eq!(again["confirmed"], false);
+
+    let node = place.field(&[]);
+    assert_eq!(place.status_of(&open), "expired");
+    let new = place.propose(1);
+    assert_ne!(new, open, "the wish is not swallowed by the one that ended");
+    place.json(&["approve", &new]);
+    place.await_status(&new, &["completed"]);
+    let trail = place.json(&["audit", "show", "--limit", "1000"]);
+    let of = |kind: &str| {
+        let all = trail.as_array().unwrap().iter();
+        all.filter(|e| e["kind"] == kind).count()
+    };
+    assert_eq!((of("proposal.expired"), of("clock.confirmed")), (1, 1));
     node.stop();
 }
 

@@ -63,7 +63,7 @@ async fn a_start_that_fails_leaves_the_state_free_for_the_next_one_in_the_same_p
         let mut outside = Outside::real(Arc::new(SystemClock::default()));
         outside.marks = MarkPlaces {
             inside: true,
-            outside: Some(dir.path().join("marks")),
+            outside: vec![dir.path().join("marks")],
         };
         Opened::open_in(config, outside)
     };

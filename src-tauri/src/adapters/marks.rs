@@ -1,16 +1,17 @@
 //! Marks: small files beside the store that say how far it has come, one inside the state directory
 //! and one outside it, where a restored or copied directory does not bring its own along.
 //!
-//! A mark is only compared and never trusted to say more than the store. One that cannot be kept,
-//! for example in a read-only home, is told once and left away.
+//! A mark is only compared and never trusted to say more than the store. The one outside lies in the
+//! first folder of a list that can be written, and stays there.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::files;
 use super::paths::{self, StateDir};
-use crate::domain::base::limits::MARK_FILE_MAX_BYTES;
+use crate::domain::base::limits::{MARK_FILE_MAX_BYTES, MARKS_WAITING_MAX};
 use crate::domain::base::{DeviceId, Digest, TimeMs};
 use crate::domain::continuity::{Mark, Place};
 
@@ -22,22 +23,32 @@ pub const MARKS_DIR_ENV: &str = "CLAWMESH_MARKS_DIR";
 pub struct MarkPlaces {
     /// Whether one lies in the state directory.
     pub inside: bool,
-    /// The directory of those outside.
-    pub outside: Option<PathBuf>,
+    /// The folders in which those outside may lie, the best first; where none is named, none is kept.
+    pub outside: Vec<PathBuf>,
 }
 
 impl MarkPlaces {
-    /// Those of a program on this machine: the variable, else `$XDG_STATE_HOME/clawmesh`, else
-    /// `~/.local/state/clawmesh`, else `/var/lib/clawmesh/marks`.
+    /// Those of a program on this machine: the variable alone if it is set, else
+    /// `$XDG_STATE_HOME/clawmesh`, `~/.local/state/clawmesh`, `$STATE_DIRECTORY/marks` of a service and
+    /// `/var/lib/clawmesh/marks`.
     pub fn of_machine(env: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| env(name).filter(|v| !v.is_empty());
         let under = |name: &str, rest: &str| set(name).map(|dir| Path::new(&dir).join(rest));
         let outside = match set(MARKS_DIR_ENV) {
-            Some(off) if off == "off" => None,
-            Some(dir) => Some(PathBuf::from(dir)),
-            None => under("XDG_STATE_HOME", "clawmesh")
-                .or_else(|| under("HOME", ".local/state/clawmesh"))
-                .or_else(|| Some(PathBuf::from("/var/lib/clawmesh/marks"))),
+            Some(off) if off == "off" => Vec::new(),
+            Some(dir) => vec![PathBuf::from(dir)],
+            None => {
+                let service = set("STATE_DIRECTORY").unwrap_or_default();
+                let service = service.split(':').filter(|dir| !dir.is_empty());
+                let mut all: Vec<PathBuf> = under("XDG_STATE_HOME", "clawmesh")
+                    .into_iter()
+                    .chain(under("HOME", ".local/state/clawmesh"))
+                    .chain(service.map(|dir| Path::new(dir).join("marks")))
+                    .chain([PathBuf::from("/var/lib/clawmesh/marks")])
+                    .collect();
+                all.dedup();
+                all
+            }
         };
         Self {
             inside: true,
@@ -51,7 +62,7 @@ impl MarkPlaces {
     pub fn inside() -> Self {
         Self {
             inside: true,
-            outside: None,
+            outside: Vec::new(),
         }
     }
 }
@@ -60,11 +71,19 @@ impl MarkPlaces {
 #[derive(Debug)]
 pub struct Marks {
     inside: Option<PathBuf>,
-    outside: Option<PathBuf>,
+    /// Where the mark outside may lie, the best first.
+    outside: Vec<PathBuf>,
+    /// Folders that were named and lie in the state directory: a copy takes along what is in them.
+    within: Vec<PathBuf>,
+    /// Where it lies.
+    chosen: OnceLock<PathBuf>,
     /// Held while a node runs with this identity on this machine.
     lock: Mutex<Option<File>>,
     /// What was written last.
     last: Mutex<Option<Mark>>,
+    /// Held while the mark outside is written, however long that takes.
+    writing: Mutex<()>,
+    waiting: AtomicUsize,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,22 +91,46 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Marks {
-    /// The marks of `device`, whose state lies in `dir`; reads nothing yet.
+    /// The marks of `device`, whose state lies in `dir`; reads none yet.
     pub fn new(dir: &StateDir, device: &DeviceId, places: &MarkPlaces) -> Self {
+        let root = real(dir.root());
+        let files = places
+            .outside
+            .iter()
+            .map(|folder| folder.join(format!("{device}.json")));
+        let (within, outside) = files.partition(|file| real(file).starts_with(&root));
         Self {
             inside: places.inside.then(|| dir.mark_file()),
-            outside: places
-                .outside
-                .as_ref()
-                .map(|marks| marks.join(format!("{device}.json"))),
+            outside,
+            within,
+            chosen: OnceLock::new(),
             lock: Mutex::default(),
             last: Mutex::default(),
+            writing: Mutex::default(),
+            waiting: AtomicUsize::new(0),
         }
     }
 
     /// Whether any are kept.
     pub fn kept(&self) -> bool {
-        self.inside.is_some() || self.outside.is_some()
+        self.inside.is_some() || !self.off()
+    }
+
+    /// Whether none outside was asked for.
+    fn off(&self) -> bool {
+        self.outside.is_empty() && self.within.is_empty()
+    }
+
+    /// The file of the mark outside: where there is one, else where one can be written.
+    fn place(&self) -> Option<&PathBuf> {
+        if let Some(chosen) = self.chosen.get() {
+            return Some(chosen);
+        }
+        let all = &self.outside;
+        let has_one = |file: &&PathBuf| file.symlink_metadata().is_ok();
+        let found = all.iter().find(has_one);
+        let found = found.or_else(|| all.iter().find(|file| can_be_written(file)))?;
+        Some(self.chosen.get_or_init(|| found.clone()))
     }
 
     /// The mark in the state directory.
@@ -95,15 +138,19 @@ impl Marks {
         self.inside.as_deref().and_then(read)
     }
 
-    /// The mark outside it.
+    /// The mark outside it. One that an earlier version kept in a folder within the state directory
+    /// counts until there is another.
     pub fn outside(&self) -> Option<Mark> {
-        self.outside.as_deref().and_then(read)
+        match self.place().filter(|file| file.symlink_metadata().is_ok()) {
+            Some(file) => read(file),
+            None => self.within.iter().find_map(|file| read(file)),
+        }
     }
 
     /// Claims the identity on this machine until [`Marks::release`]; `false` if another process holds it.
     /// Where there is no place for a lock nothing is known, which is no refusal.
     pub fn claim(&self) -> bool {
-        let Some(path) = &self.outside else {
+        let Some(path) = self.place() else {
             return true;
         };
         let open = || {
@@ -128,38 +175,84 @@ impl Marks {
         *held(&self.lock) = None;
     }
 
-    /// Writes both marks; whether the one outside is kept.
-    pub fn write(&self, mark: &Mark) -> bool {
+    /// Writes both marks; whether one outside is kept.
+    ///
+    /// # Errors
+    /// As [`Marks::write_outside`].
+    pub fn write(&self, mark: &Mark) -> Result<bool, String> {
         if let Some(path) = &self.inside {
             told(path, put(path, mark));
         }
         self.write_outside(mark)
     }
 
-    /// Writes the mark outside, if it is newer than the last; whether it is kept.
-    pub fn write_outside(&self, mark: &Mark) -> bool {
-        let Some(path) = &self.outside else {
-            return false;
+    /// Writes the mark outside, if it is newer than the last; whether one is kept there.
+    ///
+    /// # Errors
+    /// Why it cannot be written, if one is to be kept.
+    pub fn write_outside(&self, mark: &Mark) -> Result<bool, String> {
+        if self.off() {
+            return Ok(false);
+        }
+        // Writes that hang do not gather.
+        let behind = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let written = match behind < MARKS_WAITING_MAX {
+            true => self.put_outside(mark),
+            false => Err("an earlier write has not come back".to_owned()),
         };
-        let mut last = held(&self.last);
-        if last.as_ref().is_some_and(|l| l.entries > mark.entries) {
-            return true;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        written.map(|()| true)
+    }
+
+    fn put_outside(&self, mark: &Mark) -> Result<(), String> {
+        let _turn = held(&self.writing);
+        if self.last().is_some_and(|last| last.entries > mark.entries) {
+            return Ok(());
         }
-        let written = path
-            .parent()
-            .map_or(Ok(()), paths::make_private_dir)
-            .and_then(|()| put(path, mark));
-        let kept = told(path, written);
-        if kept {
-            *last = Some(mark.clone());
-        }
-        kept
+        let Some(path) = self.place() else {
+            let all = self.outside.iter().chain(&self.within);
+            let folders = all.filter_map(|file| Some(file.parent()?.display().to_string()));
+            return Err(match self.outside.is_empty() {
+                true => format!(
+                    "{} lies in the state directory, and a copy would take it along",
+                    folders.collect::<Vec<_>>().join(", ")
+                ),
+                false => format!(
+                    "none of {} can be written",
+                    folders.collect::<Vec<_>>().join(", ")
+                ),
+            });
+        };
+        let folder = path.parent().map_or(Ok(()), paths::make_private_dir);
+        let written = folder.and_then(|()| put(path, mark));
+        written.map_err(|error| error.to_string())?;
+        *held(&self.last) = Some(mark.clone());
+        Ok(())
     }
 
     /// What was written last.
     pub fn last(&self) -> Option<Mark> {
         held(&self.last).clone()
     }
+}
+
+/// A path without links in the part of it that is there.
+fn real(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|part| {
+        let found = fs::canonicalize(part).ok()?;
+        Some(found.join(path.strip_prefix(part).ok()?))
+    });
+    there.unwrap_or_else(|| path.to_path_buf())
+}
+
+/// Whether a file can be written in the folder of a mark.
+fn can_be_written(file: &Path) -> bool {
+    let probe = file.with_extension(format!("probe-{}", std::process::id()));
+    let folder = file.parent().map_or(Ok(()), paths::make_private_dir);
+    let written = folder.and_then(|()| paths::write_private(&probe, b"probe"));
+    // It is there only to see whether it can be.
+    let _ = fs::remove_file(&probe);
+    written.is_ok()
 }
 
 /// Notes inside a state directory that it has a store now, where nothing is noted yet.
@@ -186,19 +279,12 @@ fn put(path: &Path, mark: &Mark) -> Result<(), paths::PathError> {
     paths::write_private(path, &text)
 }
 
-/// Says once in this process that marks cannot be kept.
-fn told(path: &Path, written: Result<(), paths::PathError>) -> bool {
+/// Says once in this process that the mark in the state directory cannot be kept.
+fn told(path: &Path, written: Result<(), paths::PathError>) {
     static TOLD: std::sync::Once = std::sync::Once::new();
     if let Err(error) = &written {
-        TOLD.call_once(|| {
-            tracing::warn!(
-                "{} cannot be kept, so a restored or copied state directory may go unnoticed ({error}); \
-                 name a directory that can be written in {MARKS_DIR_ENV}, or `off`",
-                path.display()
-            );
-        });
+        TOLD.call_once(|| tracing::warn!("{} cannot be kept: {error}", path.display()));
     }
-    written.is_ok()
 }
 
 /// A mark; `None` if there is none that reads.
@@ -263,14 +349,14 @@ mod tests {
         dir.prepare().unwrap();
         let places = MarkPlaces {
             inside: true,
-            outside: Some(temp.path().join("marks")),
+            outside: vec![temp.path().join("marks")],
         };
         let first = mark(&dir, 3);
         let marks = Marks::new(&dir, &first.device, &places);
         assert_eq!((marks.inside(), marks.outside()), (None, None));
-        assert!(marks.write(&first));
+        assert_eq!(marks.write(&first), Ok(true));
         assert_eq!(marks.inside(), Some(first.clone()));
-        assert!(marks.write_outside(&mark(&dir, 2)));
+        assert_eq!(marks.write_outside(&mark(&dir, 2)), Ok(true));
         assert_eq!(marks.outside(), Some(first.clone()));
         // Another process with this identity.
         assert!(marks.claim());
@@ -278,36 +364,76 @@ mod tests {
         assert!(!other.claim());
         marks.release();
         assert!(other.claim());
-        // A place where nothing can be written is no fault.
-        fs::write(temp.path().join("file"), "").unwrap();
-        let places = MarkPlaces {
-            inside: false,
-            outside: Some(temp.path().join("file/marks")),
-        };
-        let nowhere = Marks::new(&dir, &first.device, &places);
-        assert!(nowhere.claim() && !nowhere.write(&first) && nowhere.outside().is_none());
-        // Nor is what is no mark.
+        assert_eq!(
+            Marks::new(&dir, &first.device, &MarkPlaces::inside()).write(&first),
+            Ok(false)
+        );
+        // What is no mark counts as none.
         fs::write(dir.mark_file(), "{").unwrap();
         assert_eq!(marks.inside(), None);
     }
 
     #[test]
-    fn the_place_of_marks_comes_from_the_environment() {
+    fn a_mark_lies_in_the_first_folder_that_can_be_written_and_stays_there() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(&temp.path().join("state"));
+        dir.prepare().unwrap();
+        let first = mark(&dir, 3);
+        let in_file = temp.path().join("file/marks");
+        let (inner, good) = (dir.root().join("home/x"), temp.path().join("good"));
+        fs::write(temp.path().join("file"), "").unwrap();
+        let at = |folders: &[&PathBuf]| {
+            let places = MarkPlaces {
+                inside: false,
+                outside: folders.iter().map(|f| (*f).clone()).collect(),
+            };
+            Marks::new(&dir, &first.device, &places)
+        };
+        let marks = at(&[&in_file]);
+        let why = marks.write(&first).unwrap_err();
+        assert!(why.contains(&in_file.display().to_string()), "{why}");
+        assert!(marks.claim() && marks.outside().is_none() && marks.kept());
+        let why = at(&[&inner]).write(&first).unwrap_err();
+        assert!(why.contains("in the state directory"), "{why}");
+        assert_eq!(at(&[&in_file, &inner, &good]).write(&first), Ok(true));
+        assert_eq!(fs::read_dir(&good).unwrap().count(), 1, "no probe is left");
+        // A better one that appears later does not hide it, nor does it move when it cannot be written.
+        let better = temp.path().join("better");
+        assert_eq!(at(&[&better, &good]).outside(), Some(first.clone()));
+        let file = good.join(format!("{}.json", first.device));
+        fs::remove_file(&file).unwrap();
+        fs::create_dir_all(file.join("x")).unwrap();
+        assert!(at(&[&good, &better]).write(&mark(&dir, 4)).is_err());
+        assert!(!better.exists());
+        // What an earlier version kept within is read until there is another.
+        fs::create_dir_all(&inner).unwrap();
+        put(&inner.join(format!("{}.json", first.device)), &first).unwrap();
+        assert_eq!(at(&[&inner, &better]).outside(), Some(first.clone()));
+        assert_eq!(at(&[&inner, &better]).write(&mark(&dir, 5)), Ok(true));
+        assert_eq!(at(&[&inner, &better]).outside(), Some(mark(&dir, 5)));
+    }
+
+    #[test]
+    fn the_places_of_marks_come_from_the_environment() {
         let places = |set: &[(&str, &str)]| {
             let env = |name: &str| {
                 let found = set.iter().find(|(n, _)| *n == name);
                 found.map(|(_, value)| (*value).to_owned())
             };
-            MarkPlaces::of_machine(env).outside
+            let outside = MarkPlaces::of_machine(env).outside;
+            let shown = outside.iter().map(|p| p.display().to_string());
+            shown.collect::<Vec<_>>().join(" ")
         };
-        let home = ("HOME", "/h");
-        assert_eq!(places(&[home, (MARKS_DIR_ENV, "/m")]), Some("/m".into()));
-        assert_eq!(places(&[home, (MARKS_DIR_ENV, "off")]), None);
+        let (home, last) = (("HOME", "/h"), "/var/lib/clawmesh/marks");
+        assert_eq!(places(&[home, (MARKS_DIR_ENV, "/m")]), "/m");
+        assert_eq!(places(&[home, (MARKS_DIR_ENV, "off")]), "");
+        let all = format!("/s/clawmesh /h/.local/state/clawmesh {last}");
+        assert_eq!(places(&[home, ("XDG_STATE_HOME", "/s")]), all);
+        let service = ("STATE_DIRECTORY", "/var/lib/a:/var/lib/b");
         assert_eq!(
-            places(&[home, ("XDG_STATE_HOME", "/s")]),
-            Some("/s/clawmesh".into())
+            places(&[service]),
+            format!("/var/lib/a/marks /var/lib/b/marks {last}")
         );
-        assert_eq!(places(&[home]), Some("/h/.local/state/clawmesh".into()));
-        assert_eq!(places(&[]), Some("/var/lib/clawmesh/marks".into()));
+        assert_eq!(places(&[("STATE_DIRECTORY", "/var/lib/clawmesh")]), last);
     }
 }

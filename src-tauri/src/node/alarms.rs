@@ -67,6 +67,8 @@ alarm_kinds! {
     StateLost = "state.lost", Critical;
     /// The state is older than what this node has done: a restored backup or snapshot. No subject.
     StateRolledBack = "state.rolled-back", Critical;
+    /// The mark outside the state directory cannot be written; the node does not operate. No subject.
+    MarksUnwritable = "marks.unwritable", Critical;
     /// Another process runs with this node's identity. No subject.
     RunsTwice = "identity.runs-twice", Critical;
     /// The clock is not believed; the node does not operate. No subject.

@@ -6,15 +6,19 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::shared::{Shared, audit_entry};
-use crate::adapters::store::{StoreError, facts, kv};
+use crate::adapters::store::{StoreError, ahead, facts, kv, proposals};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
-    CLOCK_BEHIND_MAX_MS, CLOCK_JUMP_MS, CLOCK_SETTLE_MS, FRAME_FUTURE_MAX_MS, UNKNOWN_GAP_MS,
+    CLOCK_BEHIND_MAX_MS, CLOCK_JUMP_MS, CLOCK_SETTLE_MS, FRAME_FUTURE_MAX_MS, QUERY_MAX,
+    UNKNOWN_GAP_MS,
 };
 use crate::domain::identity::DeviceKey;
+use crate::domain::proposal::Status;
 use crate::domain::world::Moment;
 
 const HIGH_WATER: &str = "clock.high-water";
@@ -62,8 +66,31 @@ pub fn clock_trusted(conn: &rusqlite::Connection, now: TimeMs) -> Result<bool, S
     Ok(now.plus(CLOCK_BEHIND_MAX_MS) >= high_water(conn)?)
 }
 
+/// The newest time that this node has recorded, in its mark or in what it did.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn recorded(conn: &rusqlite::Connection) -> Result<TimeMs, StoreError> {
+    Ok(high_water(conn)?.max(ahead::newest(conn)?))
+}
+
+/// What a person's word about the clock came to: how much had been recorded ahead of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Righted {
+    /// Readings that were dropped.
+    pub readings_dropped: usize,
+    /// Runs that count as having ended now.
+    pub runs: usize,
+    /// Open proposals that were ended.
+    pub proposals_expired: usize,
+    /// Waiting drafts that were ended.
+    pub drafts_expired: usize,
+}
+
 /// A person at this machine says that the clock is right, inside one transaction: the mark goes to
-/// `now`, and readings from times that have not come give way to new ones.
+/// `now`, readings from times that have not come give way to new ones, runs count as having ended
+/// now, and what was asked for then and is still open ends.
 ///
 /// # Errors
 /// Whatever the store says.
@@ -71,12 +98,35 @@ pub fn confirm(
     conn: &rusqlite::Connection,
     key: &DeviceKey,
     now: TimeMs,
-) -> Result<(), StoreError> {
-    let recorded = high_water(conn)?;
+) -> Result<Righted, StoreError> {
+    let recorded = recorded(conn)?;
     set_high_water(conn, now)?;
-    let dropped = facts::drop_after(conn, now.plus(FRAME_FUTURE_MAX_MS))?;
-    let detail = serde_json::json!({"recorded": recorded, "now": now, "readingsDropped": dropped});
-    audit_entry(conn, key, now, "clock.confirmed", "clock", detail)
+    let why = "made while the clock of this machine was ahead; ask again";
+    let mut expired = 0;
+    for row in proposals::own_open_all(conn, QUERY_MAX)? {
+        // What was under way is reported as unknown by the next start.
+        if row.created_at <= now || !row.status.can_become(Status::Expired) {
+            continue;
+        }
+        if proposals::transition(conn, &row.id, row.status, Status::Expired, now, Some(why))? {
+            expired += 1;
+            let detail = json!({"why": why, "createdAt": row.created_at});
+            audit_entry(conn, key, now, "proposal.expired", row.id.as_str(), detail)?;
+        }
+    }
+    ahead::changes_before(conn, now, recorded)?;
+    let righted = Righted {
+        readings_dropped: facts::drop_after(conn, now.plus(FRAME_FUTURE_MAX_MS))?,
+        runs: ahead::runs_end_at(conn, now)?,
+        proposals_expired: expired,
+        drafts_expired: ahead::drafts_expire(conn, now, why)?,
+    };
+    let detail = json!({
+        "recorded": recorded, "now": now, "readingsDropped": righted.readings_dropped, "runs": righted.runs,
+        "proposalsExpired": righted.proposals_expired, "draftsExpired": righted.drafts_expired,
+    });
+    audit_entry(conn, key, now, "clock.confirmed", "clock", detail)?;
+    Ok(righted)
 }
 
 /// The steady time of one run of the node: the pace of the clock that never steps, from a base above

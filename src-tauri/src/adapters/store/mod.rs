@@ -5,6 +5,7 @@
 //! closure happens completely or not at all. The store has no clock, checks no signature and knows
 //! no rule of the domain beyond "newer wins" and "once".
 
+pub mod ahead;
 pub mod approvals;
 pub mod audit;
 pub mod backup;

@@ -42,9 +42,11 @@ pub const CLOCK_SETTLE_MS: u64 = 600_000;
 pub const BACKUP_FILE_MAX_BYTES: u64 = 4_194_304;
 /// Largest file that says how far a store has come, in bytes.
 pub const MARK_FILE_MAX_BYTES: u64 = 4_096;
-/// How long an action waits for the mark outside the state directory before it goes on without, in
+/// How long an action waits for the mark outside the state directory before it is not begun, in
 /// milliseconds.
 pub const MARK_WAIT_MS: u64 = 2_000;
+/// How many writes of the mark outside may be under way where its folder does not answer.
+pub const MARKS_WAITING_MAX: usize = 4;
 /// How far the count of own frames skips where a person says which state is the real one.
 pub const CONFIRM_SKIP_FRAMES: u64 = 1 << 32;
 /// What counts as the time a node was off where its clock cannot tell, in milliseconds.

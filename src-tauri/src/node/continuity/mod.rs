@@ -4,6 +4,7 @@
 
 mod returned;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,10 @@ pub struct Continuity {
     place: Place,
     beginning: Beginning,
     doubt: Mutex<Option<Doubt>>,
+    /// Whether marks and store have been told of this run.
+    begun: AtomicBool,
+    /// Why the mark outside cannot be written.
+    unmarked: Mutex<Option<String>>,
 }
 
 fn text(conn: &Connection, key: &str) -> Result<Option<String>, StoreError> {
@@ -154,7 +159,7 @@ async fn claimed(marks: &Marks) -> bool {
 
 impl Continuity {
     /// Compares the state with its marks and begins a run. Without doubt the marks and the store are
-    /// told of the run; in doubt they stay as they are.
+    /// told of the run, as soon as the marks can be written; in doubt they stay as they are.
     ///
     /// # Errors
     /// Whatever the store says.
@@ -204,6 +209,8 @@ impl Continuity {
                 confirmed,
             },
             doubt: Mutex::new(stands.or(new)),
+            begun: AtomicBool::new(false),
+            unmarked: Mutex::default(),
         };
         if continuity.doubt().is_some() {
             // Perhaps it was copied while it was being written.
@@ -211,24 +218,46 @@ impl Continuity {
         }
         if continuity.doubt().is_none() && continuity.marks.kept() {
             let before = store.read("continuity", |c| text(c, RUN)).await?;
-            let mark = Mark {
-                run: before,
-                next: Some(continuity.run.clone()),
-                ..continuity.mark(device, head, now)
-            };
-            let outside: &[u8] = match continuity.marks.write(&mark) {
-                true => b"1",
-                false => b"0",
-            };
-            let run = continuity.run.clone();
-            store
-                .write(DURABLE, "continuity", move |c| {
-                    kv::put(c, RUN, run.as_bytes())?;
-                    kv::put(c, OUTSIDE, outside)
-                })
-                .await?;
+            let mark = continuity.first_mark(device, before, head, now);
+            match continuity.marks.write(&mark) {
+                Ok(outside) => continuity.begun(store, outside).await?,
+                Err(why) => *continuity.unmarked() = Some(why),
+            }
         }
         Ok(continuity)
+    }
+
+    /// The mark that tells of this run before the store does: a start that is cut off between them
+    /// raises no doubt.
+    fn first_mark(
+        &self,
+        device: &DeviceId,
+        before: Option<String>,
+        head: audit::Head,
+        now: TimeMs,
+    ) -> Mark {
+        Mark {
+            run: before,
+            next: Some(self.run.clone()),
+            ..self.mark(device, head, now)
+        }
+    }
+
+    /// Writes into the store that this run uses it, once the marks tell of it.
+    async fn begun(&self, store: &Store, outside: bool) -> Result<(), StoreError> {
+        let (run, outside): (_, &[u8]) = (self.run.clone(), if outside { b"1" } else { b"0" });
+        store
+            .write(DURABLE, "continuity", move |c| {
+                kv::put(c, RUN, run.as_bytes())?;
+                kv::put(c, OUTSIDE, outside)
+            })
+            .await?;
+        self.begun.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn unmarked(&self) -> MutexGuard<'_, Option<String>> {
+        self.unmarked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Doubt>> {
@@ -240,18 +269,19 @@ impl Continuity {
         self.lock().clone()
     }
 
-    /// Refuses to operate while a doubt stands.
+    /// Refuses to operate while a doubt stands, and while the mark outside cannot be written: a restored
+    /// copy would not be noticed.
     ///
     /// # Errors
     /// `STATE_IN_DOUBT`.
     pub fn check(&self) -> Result<(), StoreError> {
-        match &*self.lock() {
-            None => Ok(()),
-            Some(doubt) => Err(StoreError::Refused(Refusal::new(
-                Code::StateInDoubt,
-                format!("{}; {ADVICE}", sentence(doubt)),
-            ))),
-        }
+        let message = match (&*self.lock(), &*self.unmarked()) {
+            (None, None) => return Ok(()),
+            (Some(doubt), _) => format!("{}; {ADVICE}", sentence(doubt)),
+            (None, Some(why)) => format!("{}; {MARK_ADVICE}", unmarked(why)),
+        };
+        let refusal = Refusal::new(Code::StateInDoubt, message);
+        Err(StoreError::Refused(refusal))
     }
 
     /// Lets go of the identity; the node is about to end.
@@ -275,6 +305,18 @@ impl Continuity {
 const ADVICE: &str = "find out which copy is the real one; then, at the machine that shall go on, stop the node and run \
                       `clawmesh-node state confirm`, and take the other copy away";
 
+/// What helps where the mark outside cannot be written.
+pub const MARK_ADVICE: &str = "name a folder that the node can write, outside its state directory and of what is backed up with \
+                           it, in CLAWMESH_MARKS_DIR; with CLAWMESH_MARKS_DIR=off the node operates without a mark, \
+                           and a restored copy of it can carry out again what was done";
+
+/// That there is no mark outside, as people read it.
+fn unmarked(why: &str) -> String {
+    format!(
+        "how far this node has come cannot be noted outside its state directory ({why}); the node observes and does not operate"
+    )
+}
+
 fn kind_of(fault: Fault) -> AlarmKind {
     match fault {
         Fault::RunsTwice => AlarmKind::RunsTwice,
@@ -296,38 +338,86 @@ pub fn sentence(doubt: &Doubt) -> String {
     )
 }
 
-/// Writes the mark outside ahead of an action, so that a state from before it is known to be old. A
-/// place that does not answer in time is not waited for.
-pub async fn ahead(shared: &Shared) {
-    keep(shared, Marks::write_outside).await;
+/// Writes the mark outside ahead of an action, so that a state from before it is known to be old.
+///
+/// # Errors
+/// Why it is not written; the action must not begin.
+pub async fn ahead(shared: &Shared) -> Result<(), String> {
+    keep(shared, Marks::write_outside).await
 }
 
-/// Writes the marks where the audit trail has grown.
+/// Writes the marks where the audit trail has grown, and where they could not be written before.
 pub async fn note(shared: &Shared) {
-    keep(shared, Marks::write).await;
+    // Why not has been told.
+    let _ = keep(shared, Marks::write).await;
 }
 
-async fn keep(shared: &Shared, write: fn(&Marks, &Mark) -> bool) {
+async fn keep(
+    shared: &Shared,
+    write: fn(&Marks, &Mark) -> Result<bool, String>,
+) -> Result<(), String> {
     let continuity = &shared.continuity;
     if !continuity.marks.kept() || continuity.doubt().is_some() {
-        return;
+        return Ok(());
     }
-    let head = match shared.store.read("audit head", audit::head).await {
-        Ok(head) => head,
-        Err(error) => return tracing::warn!(%error, "how far the store has come is not known"),
+    let kept = mark_now(shared, write).await;
+    let why = kept.as_ref().err().cloned();
+    *continuity.unmarked() = why.clone();
+    tell_of_marks(shared, why.as_deref());
+    kept.map_err(|why| unmarked(&why))
+}
+
+async fn mark_now(
+    shared: &Shared,
+    write: fn(&Marks, &Mark) -> Result<bool, String>,
+) -> Result<(), String> {
+    let continuity = &shared.continuity;
+    let read = |c: &Connection| Ok((audit::head(c)?, text(c, RUN)?));
+    let (head, run) = shared
+        .store
+        .read("audit head", read)
+        .await
+        .map_err(|error| format!("how far the store has come does not read: {error}"))?;
+    let (device, now) = (shared.own_id(), shared.now());
+    let begun = continuity.begun.load(Ordering::Acquire);
+    let mark = match begun {
+        true => continuity.mark(device, head, now),
+        false => continuity.first_mark(device, run, head, now),
     };
     let last = continuity.marks.last();
-    if last.is_some_and(|l| l.entries == head.seq && l.next.is_none()) {
-        return;
+    if begun && last.is_some_and(|l| l.entries == head.seq && l.next.is_none()) {
+        return Ok(());
     }
-    let mark = continuity.mark(shared.own_id(), head, shared.now());
     let marks = continuity.marks.clone();
     let writing = shared.work(move || write(&marks, &mark));
-    if tokio::time::timeout(Duration::from_millis(MARK_WAIT_MS), writing)
-        .await
-        .is_err()
+    let within = Duration::from_millis(MARK_WAIT_MS);
+    let outside = match tokio::time::timeout(within, writing).await {
+        Err(_) => Err("its folder does not answer".to_owned()),
+        Ok(None) => Err("the write was cut off".to_owned()),
+        Ok(Some(written)) => written,
+    }?;
+    if !begun {
+        let stored = continuity.begun(&shared.store, outside).await;
+        stored.map_err(|error| format!("the store takes no note of it: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Raises the alarm of marks that cannot be written, or ends it.
+fn tell_of_marks(shared: &Shared, why: Option<&str>) {
+    let kind = AlarmKind::MarksUnwritable;
+    let Some(why) = why else {
+        if shared.alarms.clear(kind, "") {
+            tracing::info!("the mark outside the state directory is written again");
+        }
+        return;
+    };
+    let message = unmarked(why);
+    if shared
+        .alarms
+        .raise(kind, "", &message, MARK_ADVICE, shared.now())
     {
-        tracing::warn!("the mark of how far the store has come is not written in time");
+        tracing::error!("{message}; {MARK_ADVICE}");
     }
 }
 
@@ -359,6 +449,8 @@ async fn doubt(shared: &Shared, doubt: Doubt) {
 /// # Errors
 /// Whatever the store says.
 pub async fn tell(shared: &Shared) -> Result<(), StoreError> {
+    let why = shared.continuity.unmarked().clone();
+    tell_of_marks(shared, why.as_deref());
     let Some(doubt) = shared.continuity.doubt() else {
         return Ok(());
     };

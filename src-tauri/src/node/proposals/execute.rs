@@ -43,8 +43,8 @@ pub(super) async fn write_and_start<T: Send + 'static>(
         let written = match written {
             Ok((result, run)) => {
                 if let Some(run) = run {
-                    continuity::ahead(&s).await;
-                    start(&s, run);
+                    let marked = continuity::ahead(&s).await;
+                    start(&s, run, marked);
                 }
                 Ok(result)
             }
@@ -56,8 +56,9 @@ pub(super) async fn write_and_start<T: Send + 'static>(
     told.await.unwrap_or(Err(StoreError::Closed))
 }
 
-/// Starts the action a permit allows: hands it to the actuator's guard, and returns at once.
-fn start(shared: &Shared, run: Run) {
+/// Starts the action a permit allows: hands it to the actuator's guard, and returns at once. What is
+/// not marked outside could be carried out again by a restored copy, so it is not begun.
+fn start(shared: &Shared, run: Run, marked: Result<(), String>) {
     shared.metrics.actions_started.inc();
     let id = run.permit.proposal_id().clone();
     let action = run.permit.action().clone();
@@ -66,13 +67,14 @@ fn start(shared: &Shared, run: Run) {
     // the guard is newer than this.
     let seen = shared.guards.orders(target);
     let entered = shared.running.enter(&id, target);
-    let handed = match (entered, health::check(shared)) {
-        (true, Ok(())) => shared
+    let handed = match (marked, entered, health::check(shared)) {
+        (Err(why), ..) => Err(format!("the actuator was not told: {why}")),
+        (_, true, Ok(())) => shared
             .guards
             .run(run, seen)
             .ok_or_else(|| "its actuator takes no actions now".to_owned()),
-        (false, _) => Err("the emergency stop came before the actuator was told".to_owned()),
-        (true, Err(error)) => Err(format!("the actuator was not told: {error}")),
+        (_, false, _) => Err("the emergency stop came before the actuator was told".to_owned()),
+        (_, true, Err(error)) => Err(format!("the actuator was not told: {error}")),
     };
     shared
         .tasks

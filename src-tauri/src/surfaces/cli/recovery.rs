@@ -66,7 +66,7 @@ pub async fn clock(ctx: &Context, command: &ClockCommand) -> Done {
 }
 
 async fn confirm_clock(ctx: &Context, offline: &Offline, yes: bool) -> Done {
-    let (mark, now) = (offline.high_water().await?, ctx.time());
+    let (mark, now) = (offline.recorded().await?, ctx.time());
     if mark <= now {
         if ctx.json {
             return out::json(&json!({"confirmed": false, "recorded": mark, "now": now}));
@@ -82,11 +82,17 @@ async fn confirm_clock(ctx: &Context, offline: &Offline, yes: bool) -> Done {
         );
         agreed(&question)?;
     }
-    offline.confirm_clock(ctx.time()).await?;
+    let righted = offline.confirm_clock(now).await?;
     if ctx.json {
-        return out::json(&json!({"confirmed": true, "recorded": mark, "now": now}));
+        return out::json(
+            &json!({"confirmed": true, "recorded": mark, "now": now, "ahead": righted}),
+        );
     }
-    out::line("the clock counts as right; the node operates again when it is started");
+    out::line(&format!(
+        "the clock counts as right; the node operates again when it is started. Of what was recorded ahead of it {} \
+         open proposals and {} waiting drafts are ended, {} readings dropped, and {} runs count as having ended now",
+        righted.proposals_expired, righted.drafts_expired, righted.readings_dropped, righted.runs
+    ));
     Ok(())
 }
 

@@ -15,8 +15,9 @@ use crate::adapters::store::{Class, Store, StoreError, StoreOptions, backup};
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::{DeviceId, OperatorId, Refusal, TimeMs};
 use crate::domain::continuity::{Doubt, Mark};
+use crate::node::OpenError;
 use crate::node::continuity::{self, Confirmed};
-use crate::node::{OpenError, timekeeping};
+use crate::node::timekeeping::{self, Righted};
 use crate::operator::audit_export::Export;
 use crate::operator::dto::{
     AuditReport, AuditView, IssuerView, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView,
@@ -163,7 +164,7 @@ impl Offline {
         let confirmed = store.write(Class::Durable, "confirm", confirm).await;
         let confirmed = confirmed.map_err(Failure::state)?;
         let marks = Marks::new(&ctx.dir, &device, &ctx.marks());
-        marks.write(&Mark {
+        let written = marks.write(&Mark {
             device,
             run: Some(run),
             next: None,
@@ -172,15 +173,21 @@ impl Offline {
             place: place_of(&ctx.dir),
             at: now,
         });
-        Ok(confirmed)
+        written.map(|_| confirmed).map_err(|why| {
+            Failure::state(format!(
+                "the state is confirmed, but this cannot be noted outside the state directory ({why}), so the node goes \
+                 on observing; {}, and say `state confirm` once more",
+                continuity::MARK_ADVICE
+            ))
+        })
     }
 
     /// The newest time that the node has recorded.
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn high_water(&self) -> Result<TimeMs, Failure> {
-        let read = self.desk.store.read("clock", timekeeping::high_water).await;
+    pub async fn recorded(&self) -> Result<TimeMs, Failure> {
+        let read = self.desk.store.read("clock", timekeeping::recorded).await;
         read.map_err(Failure::state)
     }
 
@@ -188,7 +195,7 @@ impl Offline {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn confirm_clock(&self, now: TimeMs) -> Done {
+    pub async fn confirm_clock(&self, now: TimeMs) -> Result<Righted, Failure> {
         let key = self.desk.key.clone();
         let confirm = move |c: &rusqlite::Connection| timekeeping::confirm(c, &key, now);
         let store = &self.desk.store;
