@@ -1,7 +1,7 @@
 //! Starts that are refused, with the real program: what an earlier run left on is made safe first, and
 //! nothing is touched where another node runs.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::process::*;
@@ -76,10 +76,12 @@ fn every_refused_start_makes_safe_what_it_can_find_first() {
     pump.place.write("config.toml", &good);
     // A lock that cannot be opened, as on a disk that takes no writes.
     pump.turn_on();
-    std::fs::create_dir(pump.place.state().join("lock")).unwrap();
+    let lock = pump.place.state().join("lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::create_dir(&lock).unwrap();
     pump.refused(5, "lock");
     assert_eq!(pump.said(), "on\noff\n");
-    std::fs::remove_dir(pump.place.state().join("lock")).unwrap();
+    std::fs::remove_dir(&lock).unwrap();
     // Where others could have written the command, none is run.
     pump.turn_on();
     let mode = |mode| PermissionsExt::from_mode(mode);
