@@ -392,7 +392,7 @@ async fn a_quorum_counts_people_not_votes() {
     let id = minted.signed.record().proposal_id.clone();
     let row = move |c: &rusqlite::Connection| clawmesh::adapters::store::proposals::get(c, &id);
     let row = node.shared().store.read("t", row).await.unwrap().unwrap();
-    assert_eq!(row.revision, 2, "those who show it hear of the first yes");
+    assert!(row.revision > 1, "those who show it hear of the first yes");
     let standing = proposals::decide(node.shared(), yes(&second))
         .await
         .unwrap();

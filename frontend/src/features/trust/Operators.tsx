@@ -5,7 +5,7 @@ import { dayOf, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import { call, type Operator } from "@/node/client";
 import { useOperators, useWho } from "@/node/reads";
-import { AskReason, Button, cx, Empty, Id, Loaded, Pairs, useNow } from "@/ui/kit";
+import { AskReason, Button, Empty, Id, Loaded, Pairs, useNow } from "@/ui/kit";
 import { Enroll, Waiting } from "./Enroll";
 import { Issuers } from "./Issuers";
 import { decides, type Person, persons } from "./model";
@@ -59,13 +59,7 @@ function OnePerson({ p, now, onEnd }: { p: Person; now: number; onEnd?: (e: Endi
   const name = line(p.name, 48);
   const live = p.keys.filter((k) => !k.revokedAt && k.counts);
   return (
-    <article
-      aria-label={name}
-      className={cx(
-        "flex flex-col gap-2 rounded-md border border-line bg-s1 p-3",
-        p.counts ? null : "opacity-75",
-      )}
-    >
+    <article aria-label={name} className="flex flex-col gap-2 rounded-md border border-line bg-s1 p-3">
       <header className="flex flex-wrap items-center gap-x-3 gap-y-1">
         <h2 className="min-w-0 truncate font-semibold text-[15px]">
           <span aria-hidden="true" className="text-human">
