@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 
-use super::alarms::Alarms;
+use super::alarms::{AlarmKind, Alarms};
 use super::budgets::Budgets;
 use super::config::Config;
 use super::continuity::Continuity;
@@ -290,9 +290,18 @@ impl Shared {
         }
         tracing::warn!(kind, subject, code = %refusal.code, "{}", refusal.message);
         let data = json!({"code": refusal.code, "subject": subject});
-        self.events
-            .record(self, kind, "warning", &refusal.message, data)
-            .await;
+        let (shared, message) = (self.clone(), refusal.message.clone());
+        let record = async move {
+            let events = &shared.events;
+            events
+                .record(&shared, kind, "warning", &message, data)
+                .await;
+        };
+        match self.alarms.stands(AlarmKind::StoreUnwritable, "") {
+            // Whoever is refused does not wait for a disk that does not answer.
+            true => self.tasks.passing("refusal's record", record),
+            false => record.await,
+        }
     }
 
     /// An audit entry about `subject`, appended inside the caller's transaction.
