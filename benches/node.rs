@@ -338,6 +338,7 @@ async fn approvals(crowded: bool) {
             requester_name: "bench".into(),
             taint: Default::default(),
             cites,
+            origins: Default::default(),
             created_at: now,
             expires_at: now.plus(60_000),
         };

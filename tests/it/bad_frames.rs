@@ -8,8 +8,13 @@ use serde_json::{Value, json};
 use crate::harness::*;
 
 fn frame(id: &str) -> Value {
+    frame_of(5, id)
+}
+
+/// A reading of a gen-1 device.
+pub fn frame_of(device: u8, id: &str) -> Value {
     json!({
-        "gen": 1, "kind": "observation", "frameId": id, "sourceDeviceId": key(5).id(), "sourceDisplayName": "probe",
+        "gen": 1, "kind": "observation", "frameId": id, "sourceDeviceId": key(device).id(), "sourceDisplayName": "probe",
         "timestamp": clawmesh::adapters::clock::Clock::now(&clawmesh::adapters::clock::SystemClock::default()),
         "data": {"zone": "z", "metric": "m", "value": 1.5, "unit": "u"}, "hops": 0,
         "trust": {"evidence_sources": ["sensor"], "evidence_trust_tier": "T3_verified_action_evidence"},

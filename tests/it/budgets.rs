@@ -159,6 +159,24 @@ async fn mirrors_without_end_leave_this_nodes_proposals_in_sight() {
         (refusals(&node, "TOO_LARGE") >= 1).then_some(())
     })
     .await;
+    // So is each text that this version would not mint: a person has to read it.
+    let longer: [fn(&mut ProposalRecord); 4] = [
+        |r| r.reason = "x".repeat(2_001),
+        |r| r.requested_by.name = "x".repeat(2_001),
+        |r| r.rule = "x".repeat(129),
+        |r| r.evidence[0].summary = "x".repeat(201),
+    ];
+    for (n, make) in (0..).zip(longer) {
+        let mut long = own.record().clone();
+        make(&mut long);
+        let id = 10_000 + n;
+        liar.event("proposal.update", update(&long, id, "completed"))
+            .await;
+        until("a long text is refused", || async {
+            (refusals(&node, "TOO_LARGE") >= 2 + u64::try_from(n).unwrap()).then_some(())
+        })
+        .await;
+    }
     let list = |c: &rusqlite::Connection| proposals::own_open(c, 10);
     assert_eq!(shared.store.read("t", list).await.unwrap().len(), 1);
     // Revoked: all of it goes.

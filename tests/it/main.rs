@@ -13,6 +13,7 @@ mod bad_frames;
 mod bad_input;
 mod bad_peers;
 mod budgets;
+mod cites;
 mod claims;
 mod cli;
 mod converge;

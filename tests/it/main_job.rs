@@ -54,6 +54,7 @@ pub async fn draft(shared: &Shared, seconds: i64) -> Draft {
         requester_name: "ada".into(),
         taint: Default::default(),
         cites: vec![fact.frame_id],
+        origins: Default::default(),
         created_at: now,
         expires_at: now.plus(60_000),
     }

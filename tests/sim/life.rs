@@ -145,6 +145,7 @@ fn ask(world: &World) {
         requester_name: "ada".into(),
         taint: Default::default(),
         cites: Vec::new(),
+        origins: Default::default(),
         created_at: now,
         expires_at: now.plus(120_000),
     };

@@ -86,6 +86,26 @@ pub struct Marks {
     waiting: AtomicUsize,
 }
 
+/// The lock beside a mark, for its owner alone: whoever can open a file can hold its lock.
+fn open_lock(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        let file = options.mode(0o600).open(path)?;
+        // Earlier versions made it readable for everybody.
+        let mut permissions = file.metadata()?.permissions();
+        if permissions.mode() & 0o077 != 0 {
+            permissions.set_mode(0o600);
+            file.set_permissions(permissions)?;
+        }
+        Ok(file)
+    }
+    #[cfg(not(unix))]
+    options.open(path)
+}
+
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -155,9 +175,7 @@ impl Marks {
         };
         let open = || {
             paths::make_private_dir(path.parent()?).ok()?;
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false);
-            options.open(path.with_extension("lock")).ok()
+            open_lock(&path.with_extension("lock")).ok()
         };
         let Some(file) = open() else { return true };
         match file.try_lock() {
@@ -371,6 +389,28 @@ mod tests {
         // What is no mark counts as none.
         fs::write(dir.mark_file(), "{").unwrap();
         assert_eq!(marks.inside(), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_can_open_the_lock_also_where_an_earlier_version_made_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(&temp.path().join("state"));
+        let places = MarkPlaces {
+            inside: false,
+            outside: Some(temp.path().to_path_buf()),
+        };
+        let device = DeviceId::of_public_key(&[1; 32]);
+        let lock = temp.path().join(format!("{device}.lock"));
+        let mode = || fs::metadata(&lock).unwrap().permissions().mode() & 0o777;
+        let marks = Marks::new(&dir, &device, &places);
+        assert!(marks.claim());
+        assert_eq!(mode(), 0o600);
+        marks.release();
+        fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(marks.claim());
+        assert_eq!(mode(), 0o600);
     }
 
     #[test]

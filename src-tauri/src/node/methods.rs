@@ -245,6 +245,10 @@ async fn draft(
     mut params: Map<String, Value>,
 ) -> Result<Value, Refusal> {
     let mut draft: Draft = parse(&mut params, "draft")?;
+    // Beside the draft, where an earlier version of ours does not look.
+    if params.contains_key("origins") {
+        draft.origins = parse(&mut params, "origins")?;
+    }
     if !link.info.speaks(Feature::Proposals) {
         // A gen-1 node proves neither a person nor a rule, whichever method it uses.
         draft.requester = Requester::Llm;
@@ -345,6 +349,7 @@ async fn asked_actuation(
             .unwrap_or_else(|| link.info.device.short().to_owned()),
         taint: asked.taint,
         cites: Vec::new(),
+        origins: Default::default(),
         created_at: now,
         expires_at: now.plus(ttl),
     };

@@ -6,6 +6,7 @@
 pub mod alarms;
 pub mod boot;
 mod budgets;
+mod cites;
 pub mod config;
 pub mod continuity;
 pub mod discovery;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use serde_json::json;
 
+use super::cites;
 use super::proposals::{self, mirror};
 use super::routing::{self, Place};
 use super::shared::{DURABLE, Shared, store_refusal};
@@ -129,6 +130,7 @@ fn draft(shared: &Shared, fired: Fired) -> Result<Draft, Refusal> {
         requester: Requester::Rules,
         requester_name: fired.rule,
         taint: fired.taint,
+        origins: [(fired.cites.clone(), fired.origin)].into(),
         cites: vec![fired.cites],
         created_at: now,
         expires_at: now.plus(DRAFT_TTL_MS),
@@ -151,22 +153,26 @@ pub async fn submit(shared: &Shared, draft: Draft) -> Result<Sent, Refusal> {
 /// do and nothing says which.
 pub async fn submit_to(shared: &Shared, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
     let draft = draft.check(shared.now())?;
-    let sent = match routing::executor_of(shared, &draft, place).await {
-        Ok(executor) => match deliver(shared, &draft, &executor).await {
-            Err(refusal) if waits_for(&refusal) => {
-                wait(shared, &draft, &executor, &refusal).await?;
-                Ok(Sent::Waiting(refusal))
-            }
-            sent => sent,
-        },
-        Err(refusal) => Err(refusal),
-    };
+    let target = draft.action.target.clone();
+    let sent = send(shared, draft, place).await;
     if let Err(refusal) = &sent {
         shared
-            .refused("draft.refused", draft.action.target.as_str(), refusal)
+            .refused("draft.refused", target.as_str(), refusal)
             .await;
     }
     sent
+}
+
+async fn send(shared: &Shared, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
+    let draft = cites::named(shared, draft).await?;
+    let executor = routing::executor_of(shared, &draft, place).await?;
+    match deliver(shared, &draft, &executor).await {
+        Err(refusal) if waits_for(&refusal) => {
+            wait(shared, &draft, &executor, &refusal).await?;
+            Ok(Sent::Waiting(refusal))
+        }
+        sent => sent,
+    }
 }
 
 fn waits_for(refusal: &Refusal) -> bool {
@@ -195,7 +201,7 @@ async fn deliver(shared: &Shared, draft: &Draft, executor: &DeviceId) -> Result<
         ));
     }
     let answer = link
-        .request("proposals.draft", &json!({"draft": draft}))
+        .request("proposals.draft", &draft.to_wire())
         .await
         .map_err(|e| from_peer(&e.code, e.message))?;
     let (signed, status) = mirror::take(shared, &link, &answer).await?;

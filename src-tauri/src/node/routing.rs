@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cites;
 use super::shared::{Shared, store_refusal};
-use crate::adapters::store::{facts, frames};
+use crate::adapters::store::facts;
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::capability::Capability;
 use crate::domain::plan::Draft;
@@ -53,17 +54,17 @@ struct Evidence {
     zones: Vec<String>,
 }
 
-/// The executor for a draft.
+/// The executor for a draft of this node.
 ///
 /// # Errors
-/// As [`route`]; `TARGET_AMBIGUOUS` and `UNKNOWN_TARGET` also for a name that fits several or none.
+/// As [`route`] and [`cites::frames`]; `TARGET_AMBIGUOUS` and `UNKNOWN_TARGET` also for a name that fits several or none.
 pub async fn executor_of(
     shared: &Shared,
     draft: &Draft,
     place: &Place,
 ) -> Result<DeviceId, Refusal> {
     let at = shared.moment();
-    let cites = draft.cites.clone();
+    let (asked, own) = (draft.clone(), shared.own_id().clone());
     let read = move |c: &rusqlite::Connection| {
         let mut zones: BTreeMap<DeviceId, BTreeSet<String>> = BTreeMap::new();
         for fact in facts::numeric(c, at)? {
@@ -72,14 +73,11 @@ pub async fn executor_of(
             }
         }
         let mut evidence = Evidence::default();
-        for cite in &cites {
-            if let Some(stored) = frames::by_frame_id(c, cite)? {
-                let frame: serde_json::Value =
-                    serde_json::from_str(&stored.json).unwrap_or_default();
-                let zone = frame.pointer("/data/zone").and_then(|z| z.as_str());
-                evidence.zones.extend(zone.map(str::to_owned));
-                evidence.origins.push(stored.origin);
-            }
+        for stored in cites::frames(c, &asked, &own, &own)? {
+            let frame: serde_json::Value = serde_json::from_str(&stored.json).unwrap_or_default();
+            let zone = frame.pointer("/data/zone").and_then(|z| z.as_str());
+            evidence.zones.extend(zone.map(str::to_owned));
+            evidence.origins.push(stored.origin);
         }
         Ok((zones, evidence))
     };

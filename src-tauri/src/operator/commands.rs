@@ -8,7 +8,7 @@ use super::{Answer, Door, registry};
 use crate::adapters::paths::StateDir;
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::limits::DRAFT_TTL_MS;
-use crate::domain::base::{Code, DraftId, Refusal};
+use crate::domain::base::{Code, DeviceId, DraftId, FrameId, Refusal};
 use crate::domain::capability::Action;
 use crate::domain::gate::SignedDecision;
 use crate::domain::plan::Draft;
@@ -35,6 +35,16 @@ fn standing_words(stood: &Stood) -> String {
         }
         status => format!("this wish is already under way as {id} ({status}); nothing was added"),
     }
+}
+
+/// A cited frame: its id, and the device that made it where that is said.
+fn cite(text: &str) -> Answer<(FrameId, Option<DeviceId>)> {
+    let (id, origin) = match text.rsplit_once('@') {
+        Some((id, device)) if device.parse::<DeviceId>().is_ok() => (id, device.parse().ok()),
+        _ => (text, None),
+    };
+    let id = id.parse().map_err(|e| bad(format!("cites: {e}")))?;
+    Ok((id, origin))
 }
 
 fn bad(message: impl Into<String>) -> Refusal {
@@ -107,10 +117,11 @@ impl Door {
             .map_err(|e| bad(format!("target: {e}")))?;
         let action =
             Action::new(target, &wish.operation, wish.params).map_err(|e| bad(e.to_string()))?;
-        let cites = wish
-            .cites
+        let cites = wish.cites.iter().map(|text| cite(text));
+        let cites = cites.collect::<Answer<Vec<(FrameId, Option<DeviceId>)>>>()?;
+        let origins = cites
             .iter()
-            .map(|c| c.parse().map_err(|e| bad(format!("cites: {e}"))));
+            .filter_map(|(id, origin)| Some((id.clone(), origin.clone()?)));
         let draft = Draft {
             draft_id: DraftId::from(self.shared.fresh_id()?),
             action,
@@ -118,7 +129,8 @@ impl Door {
             requester: Requester::Person,
             requester_name: wish.name,
             taint: Default::default(),
-            cites: cites.collect::<Answer<_>>()?,
+            origins: origins.collect(),
+            cites: cites.into_iter().map(|(id, _)| id).collect(),
             created_at: now,
             expires_at: now.plus(DRAFT_TTL_MS),
         };
@@ -228,6 +240,8 @@ impl Door {
         records::look_again(s).await;
         if untrusted {
             proposals::drop_of(s, &record.device_id).await;
+        } else {
+            proposals::drop_unentitled(s, &record.device_id).await;
         }
         let message = format!("Trust in {}: {kind}", record.label());
         let data = json!({"deviceId": record.device_id, "grants": record.grants});

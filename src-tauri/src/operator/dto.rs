@@ -538,7 +538,7 @@ pub struct DraftRequest {
     pub reason: String,
     /// The person's name.
     pub name: String,
-    /// The frames it rests on.
+    /// The frames it rests on: their ids, or `ID@DEVICE` where several devices use an id.
     #[serde(default)]
     pub cites: Vec<String>,
     /// The executor that is meant: a name, a device id, or `self` for the node that answers. Needed

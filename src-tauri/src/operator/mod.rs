@@ -90,6 +90,7 @@ pub fn http_status(code: Code) -> u16 {
         Code::Conflict
         | Code::ProposalAmbiguous
         | Code::TargetAmbiguous
+        | Code::EvidenceAmbiguous
         | Code::DecisionUsed
         | Code::ProposalNotWaiting
         | Code::ProposalExpired

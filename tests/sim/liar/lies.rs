@@ -421,6 +421,7 @@ impl Liar {
             requester_name: "x".into(),
             taint: BTreeSet::new(),
             cites: Vec::new(),
+            origins: Default::default(),
             created_at: now,
             expires_at: now.plus(if rng.chance(10) { 0 } else { 120_000 }),
         };

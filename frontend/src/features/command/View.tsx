@@ -104,7 +104,7 @@ export function View() {
           params: wish.params,
           reason: wish.reason,
           name: session?.name ?? session?.decision.operator?.name ?? "console",
-          cites: cites.map((f) => f.frameId),
+          cites: cites.map((f) => `${f.frameId}@${f.origin}`),
           ...(wish.executor ? { executor: wish.executor } : {}),
           ...(wish.zone ? { zone: wish.zone } : {}),
         });

@@ -288,7 +288,7 @@ pub fn open_intents(
     let rest = format!("WHERE {OPEN} AND own = 1 AND executor = ?1 AND intent_key = ?2");
     let mut found = Vec::new();
     for key in intent_keys {
-        found.extend(one(conn, &rest, (own.as_str(), key.as_str()))?);
+        found.extend(many(conn, &rest, (own.as_str(), key.as_str()))?);
     }
     Ok(found)
 }

@@ -119,6 +119,12 @@ pub const DRAFT_TTL_MS: u64 = 600_000;
 pub const DRAFTS_WAITING_MAX: usize = 256;
 /// Most frames a draft may cite.
 pub const EVIDENCE_MAX: usize = 16;
+/// Most readings that the policy looks at and that a proposal shows beside the cited ones.
+pub const EVIDENCE_WATCHED_MAX: usize = 8;
+/// Longest summary of a piece of evidence, in characters.
+pub const EVIDENCE_SUMMARY_MAX_CHARS: usize = 200;
+/// Most devices that a refusal of an ambiguous cite names.
+pub const CITED_ORIGINS_SHOWN: usize = 4;
 /// Most parameters of an operation.
 pub const PARAMS_MAX: usize = 16;
 /// Longest time any actuation may last, in milliseconds, whatever the policy says.

@@ -78,6 +78,8 @@ codes! {
     UnknownTarget = "UNKNOWN_TARGET",
     /// Several executors offer the target, and nothing says which is meant.
     TargetAmbiguous = "TARGET_AMBIGUOUS",
+    /// Several devices use the id of a cited frame, and nothing says whose is meant.
+    EvidenceAmbiguous = "EVIDENCE_AMBIGUOUS",
     PolicyDenied = "POLICY_DENIED",
     PolicyInvalid = "POLICY_INVALID",
     ExecutorUnreachable = "EXECUTOR_UNREACHABLE",

@@ -4,12 +4,13 @@
 
 pub mod rules;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::base::limits::{EVIDENCE_MAX, TEXT_MAX_CHARS};
-use super::base::{Code, DraftId, FrameId, Refusal, Taint, TimeMs};
+use super::base::{Code, DeviceId, DraftId, FrameId, Refusal, Taint, TimeMs};
 use super::capability::Action;
 use super::policy::Requester;
 
@@ -34,6 +35,9 @@ pub struct Draft {
     /// The frames it rests on.
     #[serde(default)]
     pub cites: Vec<FrameId>,
+    /// The devices that made them, as far as the asker says: an id alone may be used by several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub origins: BTreeMap<FrameId, DeviceId>,
     /// When it was made.
     pub created_at: TimeMs,
     /// When it stops being wanted.
@@ -41,6 +45,16 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// The draft for an executor. Whose the cited frames are goes beside it: an earlier version takes no
+    /// draft with a member that it does not know.
+    pub fn to_wire(&self) -> Value {
+        let plain = Draft {
+            origins: BTreeMap::new(),
+            ..self.clone()
+        };
+        json!({"draft": plain, "origins": self.origins})
+    }
+
     /// Checks what a stranger may have put into it.
     ///
     /// # Errors
@@ -72,6 +86,7 @@ impl Draft {
                 self.cites.len()
             )));
         }
+        self.origins.retain(|id, _| self.cites.contains(id));
         if self.requester == Requester::Llm {
             self.taint.insert(Taint::Llm);
         }

@@ -81,6 +81,8 @@ pub struct Fired {
     pub reason: String,
     /// The frame it rests on.
     pub cites: FrameId,
+    /// The device that made it.
+    pub origin: DeviceId,
     /// Marks of that frame.
     pub taint: std::collections::BTreeSet<Taint>,
 }
@@ -144,6 +146,7 @@ fn fired(rule: &Rule, fact: &Fact) -> Fired {
             unit
         ),
         cites: fact.frame_id.clone(),
+        origin: fact.origin.clone(),
         taint: fact.taint.clone(),
     }
 }

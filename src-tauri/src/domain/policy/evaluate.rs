@@ -59,7 +59,8 @@ impl Request<'_> {
         match self.requester {
             _ if !self.taint.is_empty() => Class::Model,
             Requester::Llm => Class::Model,
-            Requester::Person => Class::Person,
+            Requester::Person if self.from == own => Class::Person,
+            Requester::Person => Class::PeerPerson,
             Requester::Rules if self.from == own => Class::OwnRules,
             Requester::Rules if rule.is_some_and(|r| r.from.contains(self.from)) => {
                 Class::NamedRules

@@ -90,17 +90,20 @@ pub enum Class {
     NamedRules,
     /// A rule of this executor's own planner.
     OwnRules,
-    /// A person.
+    /// Says that it is a person at another device.
+    PeerPerson,
+    /// A person at this executor.
     Person,
 }
 
 impl Class {
     /// Every class.
-    pub const ALL: [Class; 5] = [
+    pub const ALL: [Class; 6] = [
         Class::Model,
         Class::PeerRules,
         Class::NamedRules,
         Class::OwnRules,
+        Class::PeerPerson,
         Class::Person,
     ];
 
@@ -111,6 +114,7 @@ impl Class {
             Class::PeerRules => "peer-rules",
             Class::NamedRules => "named-rules",
             Class::OwnRules => "own-rules",
+            Class::PeerPerson => "peer-person",
             Class::Person => "person",
         }
     }
@@ -128,7 +132,8 @@ impl fmt::Display for Class {
             Class::PeerRules => "a rule of a device that this rule does not name in `from`",
             Class::NamedRules => "a rule of a device that this rule names",
             Class::OwnRules => "a rule of this executor",
-            Class::Person => "a person's wish",
+            Class::PeerPerson => "a wish that a device says is a person's",
+            Class::Person => "a wish of a person at this executor",
         })
     }
 }

@@ -359,11 +359,11 @@ fn l1_is_for_this_nodes_rules_and_for_the_devices_that_the_rule_names() {
     let other = DeviceId::of_public_key(&[5; 32]);
     assert_eq!(level(&named, rules, &other, false), (l2, Class::PeerRules));
     let anybody = named.replace("[\"rules\", \"llm\"]", "[\"rules\", \"person\", \"llm\"]");
-    for from in [own(), peer()] {
+    for (from, class) in [(own(), Class::Person), (peer(), Class::PeerPerson)] {
         let found = level(&anybody, Requester::Person, &from, false);
         assert_eq!(
             found,
-            (l2, Class::Person),
+            (l2, class),
             "a typed wish is no verification"
         );
     }

@@ -7,6 +7,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::domain::base::canonical::{canonical_of, to_canonical};
+use crate::domain::base::limits::{
+    EVIDENCE_MAX, EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, NAME_MAX_BYTES, TEXT_MAX_CHARS,
+};
 use crate::domain::base::{
     Code, DeviceId, Digest, DraftId, FrameId, MeshId, ProposalId, Refusal, Taint, Tier, TimeMs,
 };
@@ -150,6 +153,42 @@ impl ProposalRecord {
     /// Whether its id is the one that its executor gives with its nonce.
     pub fn has_own_id(&self) -> bool {
         self.proposal_id == Self::id_for(&self.mesh_id, &self.executor, &self.nonce)
+    }
+
+    /// Checks that no text of it is longer than one that this version mints: a person reads them all
+    /// before deciding.
+    ///
+    /// # Errors
+    /// `TOO_LARGE` naming the member.
+    pub fn check_texts(&self) -> Result<(), Refusal> {
+        let too_large = |what: String| Err(Refusal::new(Code::TooLarge, what));
+        if let Err(error) = Action::new(self.target.clone(), &self.operation, self.params.clone()) {
+            return too_large(format!("the action of a proposal: {error}"));
+        }
+        let texts = [
+            ("reason", &self.reason, TEXT_MAX_CHARS),
+            ("requestedBy.name", &self.requested_by.name, TEXT_MAX_CHARS),
+            ("rule", &self.rule, NAME_MAX_BYTES),
+            ("safeState", &self.safe_state, NAME_MAX_BYTES),
+            ("nonce", &self.nonce, NAME_MAX_BYTES),
+        ];
+        let summaries = self.evidence.iter();
+        let summaries = summaries.map(|e| ("summary", &e.summary, EVIDENCE_SUMMARY_MAX_CHARS));
+        for (name, text, most) in texts.into_iter().chain(summaries) {
+            if text.chars().count() > most {
+                return too_large(format!(
+                    "{name} of a proposal has more than {most} characters"
+                ));
+            }
+        }
+        if self.evidence.len() > EVIDENCE_MAX + EVIDENCE_WATCHED_MAX {
+            return too_large(format!(
+                "a proposal rests on {} frames, at most {} are allowed",
+                self.evidence.len(),
+                EVIDENCE_MAX + EVIDENCE_WATCHED_MAX
+            ));
+        }
+        Ok(())
     }
 
     /// The action it is about.

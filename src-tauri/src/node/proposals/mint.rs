@@ -8,23 +8,29 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use super::equal::{Equal, equal_wishes, intent_key, supersede};
 use super::{cited, estop, execute, gate, history, known, open, refused, row_of, step};
+use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::proposals::ProposalRow;
-use crate::adapters::store::{StoreError, facts, frames, proposals, runs, usage};
+use crate::adapters::store::{StoreError, facts, proposals, runs, usage};
 use crate::domain::admission::budget::Share;
-use crate::domain::base::limits::{BUDGET_AUDIT_PER_HOUR, PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX};
+use crate::domain::base::limits::{
+    BUDGET_AUDIT_PER_HOUR, EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, PROPOSAL_TTL_MS,
+    PROPOSALS_WAITING_MAX,
+};
+use crate::domain::base::text::cut;
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, Taint, Tier, TimeMs};
-use crate::domain::capability::Action;
 use crate::domain::gate::{ActuationRuling, Permit};
 use crate::domain::plan::Draft;
-use crate::domain::policy::{Class, EvidenceView, Level, Phase, Request, Requester, Ruling, Terms};
+use crate::domain::policy::{EvidenceView, Level, Phase, Request, Ruling, Terms};
 use crate::domain::proposal::record::evidence_digest;
 use crate::domain::proposal::{
     Evidence, ProposalRecord, RequestedBy, SignedProposal, Status, standing,
 };
 use crate::domain::wire::Frame;
 use crate::domain::world::{Fact, Moment};
+use crate::node::cites;
 use crate::node::guards::Run;
 use crate::node::health;
 use crate::node::shared::{Shared, clock_trusted, note_time, store_refusal};
@@ -124,9 +130,10 @@ fn mint_in(
     health::check_in_place(shared)?;
     let now = shared.now();
     let mut metrics = shared.policy.current().metrics();
-    metrics.extend(cited_metrics(conn, draft)?);
+    let frames = cites::frames(conn, draft, from, shared.own_id())?;
+    metrics.extend(metrics_of(&frames));
     let facts = facts::numeric_of(conn, &metrics, shared.moment_at(now))?;
-    let (evidence, taint) = gather(shared, conn, draft, &facts, now)?;
+    let (evidence, taint) = gather(shared, conn, draft, &frames, &facts, now)?;
     let views: Vec<EvidenceView> = cited(&evidence).map(Evidence::view).collect();
     let request = Request {
         action: &draft.action,
@@ -139,8 +146,8 @@ fn mint_in(
     let policy = shared.policy.current();
     let class = policy.class_of(&request, shared.own_id());
     let equal = equal_wishes(shared, conn, &draft.action, now)?;
-    if let Some((_, row)) = equal.iter().find(|(of, _)| *of == class) {
-        return stands(shared, row);
+    if let Some(same) = equal.iter().find(|e| e.is_of(class, from)) {
+        return stands(shared, &same.row);
     }
     has_room(shared, conn, from)?;
     if !clock_trusted(conn, now)? {
@@ -156,13 +163,14 @@ fn mint_in(
     };
     // Who needs fewer people comes first, then the class.
     let ours = (Reverse(terms.level), class);
-    let better = |(of, row): &&(Class, ProposalRow)| (Reverse(row.level), *of) > ours;
-    if let Some((_, row)) = equal.iter().find(better) {
-        return stands(shared, row);
+    let better = |e: &&Equal| (Reverse(e.row.level), e.class) > ours;
+    if let Some(better) = equal.iter().find(better) {
+        return stands(shared, &better.row);
     }
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
     may_note(shared, from)?;
-    let superseded = supersede(shared, conn, &equal, &record)?;
+    let less = |e: &&Equal| (Reverse(e.row.level), e.class) < ours;
+    let superseded = supersede(shared, conn, equal.iter().filter(less), &record)?;
     let signed = SignedProposal::mint(record, &shared.key).map_err(StoreError::Refused)?;
     let mut row = row_of(&signed, Status::AwaitingApproval, true, now);
     row.intent_key = intent_key(class, &draft.action);
@@ -208,77 +216,6 @@ fn stands(shared: &Shared, row: &ProposalRow) -> Result<(Minted, Option<Run>), S
         superseded: Vec::new(),
     };
     Ok((minted, None))
-}
-
-/// What makes two wishes the same: the class of the asker, and the action.
-fn intent_key(class: Class, action: &Action) -> String {
-    format!("{}|{}", class.as_str(), action.intent_key())
-}
-
-/// Our own open wishes for the same action, with the class of who asked. What has run out ends here.
-fn equal_wishes(
-    shared: &Shared,
-    conn: &Connection,
-    action: &Action,
-    now: TimeMs,
-) -> Result<Vec<(Class, ProposalRow)>, StoreError> {
-    let mut keys: Vec<String> = Class::ALL.iter().map(|c| intent_key(*c, action)).collect();
-    // As earlier versions stored it.
-    keys.push(action.intent_key());
-    let mut equal = Vec::new();
-    for row in proposals::open_intents(conn, shared.own_id(), &keys)? {
-        if row.status == Status::AwaitingApproval && row.expires_at <= now {
-            let (from, to) = (row.status, Status::Expired);
-            let why = "nobody decided in time";
-            step(shared, conn, &row.id, from, to, Some(why), json!({}))?;
-            continue;
-        }
-        let class = Class::ALL
-            .into_iter()
-            .find(|c| row.intent_key == intent_key(*c, action));
-        let class = match class {
-            Some(class) => class,
-            None => earlier_class(shared, open(shared, &row)?.record()),
-        };
-        equal.push((class, row));
-    }
-    Ok(equal)
-}
-
-/// The class of a proposal that was minted before classes were kept.
-fn earlier_class(shared: &Shared, record: &ProposalRecord) -> Class {
-    let by = &record.requested_by;
-    match by.kind {
-        _ if !record.taint.is_empty() => Class::Model,
-        Requester::Llm => Class::Model,
-        Requester::Person => Class::Person,
-        Requester::Rules if by.device_id == *shared.own_id() => Class::OwnRules,
-        Requester::Rules => Class::PeerRules,
-    }
-}
-
-/// Ends the waiting wishes that a better entitled one takes the place of.
-fn supersede(
-    shared: &Shared,
-    conn: &Connection,
-    equal: &[(Class, ProposalRow)],
-    by: &ProposalRecord,
-) -> Result<Vec<ProposalId>, StoreError> {
-    let mut ended = Vec::new();
-    for (class, row) in equal {
-        if row.status != Status::AwaitingApproval {
-            continue;
-        }
-        let why = format!(
-            "proposal {} asks for the same and is better entitled than {class}",
-            by.proposal_id.short()
-        );
-        let detail = json!({"by": by.proposal_id});
-        let (from, to) = (row.status, Status::Superseded);
-        step(shared, conn, &row.id, from, to, Some(&why), detail)?;
-        ended.push(row.id.clone());
-    }
-    Ok(ended)
 }
 
 /// Whether another wish of `from` may wait: each device has a number of its own, and so has this node
@@ -364,16 +301,13 @@ pub(super) fn begin(
     })
 }
 
-/// The metrics of the readings that a draft cites.
-fn cited_metrics(conn: &Connection, draft: &Draft) -> Result<Vec<String>, StoreError> {
-    let mut metrics = Vec::new();
-    for cited in &draft.cites {
-        let stored = frames::by_frame_id(conn, cited)?;
-        let json = stored.and_then(|f| serde_json::from_str::<Value>(&f.json).ok());
-        let metric = json.as_ref().and_then(|v| v.pointer("/data/metric"));
-        metrics.extend(metric.and_then(Value::as_str).map(str::to_owned));
-    }
-    Ok(metrics)
+/// The metrics of cited readings.
+fn metrics_of(frames: &[StoredFrame]) -> Vec<String> {
+    let metric = |frame: &StoredFrame| {
+        let json = serde_json::from_str::<Value>(&frame.json).ok()?;
+        json.pointer("/data/metric")?.as_str().map(str::to_owned)
+    };
+    frames.iter().filter_map(metric).collect()
 }
 
 /// The frames a draft cites and the facts the policy will look at, as this node holds them.
@@ -381,25 +315,24 @@ fn gather(
     shared: &Shared,
     conn: &Connection,
     draft: &Draft,
+    frames: &[StoredFrame],
     facts: &[Fact],
     now: TimeMs,
 ) -> Result<(Vec<Evidence>, BTreeSet<Taint>), StoreError> {
     let mut taint = draft.taint.clone();
-    let mut evidence: Vec<Evidence> = Vec::new();
-    for cited in &draft.cites {
-        if let Some(stored) = frames::by_frame_id(conn, cited)? {
-            evidence.push(evidence_of(&stored, facts, now)?);
-        }
-    }
+    let evidence = frames.iter().map(|stored| evidence_of(stored, facts, now));
+    let mut evidence = evidence.collect::<Result<Vec<Evidence>, _>>()?;
     taint.extend(evidence.iter().flat_map(|e| e.taint.iter().copied()));
     let policy = shared.policy.current();
     let watched = facts.iter().filter_map(|f| {
         let condition = policy.looks_at(&draft.action, f, shared.own_id())?;
         Some((f, condition))
     });
-    for (fact, condition) in watched.take(8) {
-        let cited = evidence.iter().any(|e| e.frame_id == fact.frame_id);
-        if let Some(stored) = frames::by_frame_id(conn, &fact.frame_id)?.filter(|_| !cited) {
+    for (fact, condition) in watched.take(EVIDENCE_WATCHED_MAX) {
+        if evidence.iter().any(|e| e.content == fact.content) {
+            continue;
+        }
+        if let Some(stored) = of_origin(conn, &fact.frame_id, &fact.origin)? {
             evidence.push(Evidence {
                 interlock: !condition,
                 ..evidence_of(&stored, facts, now)?
@@ -440,7 +373,7 @@ fn evidence_of(stored: &StoredFrame, facts: &[Fact], now: TimeMs) -> Result<Evid
         content: stored.content,
         origin: stored.origin.clone(),
         kind: stored.kind,
-        summary: summary.chars().take(200).collect(),
+        summary: cut(&summary, EVIDENCE_SUMMARY_MAX_CHARS),
         claimed_tier: stored.claimed_tier,
         // It may have been stored by a version that took its marks more lightly.
         effective_tier: match frame.taint.is_empty() {

@@ -102,6 +102,7 @@ pub async fn take(
         return Err(Refusal::new(Code::TooLarge, why));
     }
     let record = signed.record();
+    record.check_texts()?;
     if record.executor != *device {
         return Err(Refusal::new(
             Code::WrongExecutor,

@@ -6,6 +6,7 @@
 
 pub mod checks;
 mod decide;
+mod equal;
 pub mod estop;
 mod execute;
 mod interlocks;
@@ -17,7 +18,7 @@ mod running;
 pub use decide::{decide, withdraw};
 pub use execute::{Stopped, recover, stop};
 pub use mint::{Minted, mint};
-pub use orphans::drop_of;
+pub use orphans::{drop_of, drop_unentitled};
 pub use running::Running;
 
 use std::collections::BTreeMap;

@@ -1,20 +1,20 @@
-//! What a revoked device has asked for, or was to do: nobody waits for it any longer.
+//! What a device has asked for that is revoked, or may not ask any more: nobody waits for it any longer.
 
 use crate::adapters::store::drafts::{self, DraftStatus};
 use crate::adapters::store::proposals::{self, ProposalRow};
 use crate::adapters::store::usage;
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, DeviceId};
-use crate::domain::proposal::{ProposalRecord, Status};
+use crate::domain::proposal::{ProposalRecord, Status, standing};
 use crate::node::alarms::AlarmKind;
 use crate::node::shared::{DURABLE, Shared};
 
-use super::withdraw;
+use super::{known, withdraw};
 
-/// The waiting proposals that a device asked for.
-async fn waiting_of(shared: &Shared, device: &DeviceId) -> Vec<ProposalRow> {
+/// The waiting proposals that a device asked for, with their records.
+async fn waiting_of(shared: &Shared, device: &DeviceId) -> Vec<(ProposalRow, ProposalRecord)> {
     let read = |c: &rusqlite::Connection| proposals::own_open_all(c, QUERY_MAX);
-    let mut open = shared
+    let open = shared
         .store
         .read("proposals", read)
         .await
@@ -22,24 +22,49 @@ async fn waiting_of(shared: &Shared, device: &DeviceId) -> Vec<ProposalRow> {
             tracing::error!(%error, "the proposals of a revoked device could not be read");
             Vec::new()
         });
-    open.retain(|row| {
-        let record = serde_json::from_str::<ProposalRecord>(&row.record);
-        row.status == Status::AwaitingApproval
-            && record.is_ok_and(|r| r.requested_by.device_id == *device)
-    });
-    open
+    open.into_iter()
+        .filter(|row| row.status == Status::AwaitingApproval)
+        .filter_map(|row| {
+            let record = serde_json::from_str::<ProposalRecord>(&row.record).ok()?;
+            (record.requested_by.device_id == *device).then_some((row, record))
+        })
+        .collect()
+}
+
+/// Takes a waiting proposal back. Whoever decided it meanwhile was first.
+async fn take_back(shared: &Shared, row: &ProposalRow, why: String) {
+    if let Err(refusal) = withdraw(shared, row.id.clone(), why).await {
+        tracing::info!(proposal = row.id.short(), "{refusal}");
+    }
+}
+
+/// Withdraws the waiting proposals of a device that may not ask for them any more: a grant was taken
+/// from it.
+pub async fn drop_unentitled(shared: &Shared, device: &DeviceId) {
+    let (s, asker) = (shared.clone(), device.clone());
+    let read = move |c: &rusqlite::Connection| known(&s, c, &asker);
+    let known = match shared.store.read("trust", read).await {
+        Ok(known) => known,
+        Err(error) => {
+            tracing::error!(%error, "what a device may ask for could not be read");
+            return;
+        }
+    };
+    for (row, record) in waiting_of(shared, device).await {
+        let kind = record.requested_by.kind;
+        if let Err((_, why)) = standing::may_ask(device, kind, &known) {
+            take_back(shared, &row, why).await;
+        }
+    }
 }
 
 /// Withdraws the waiting proposals that a device asked for, refuses the drafts that wait for it, and
 /// removes what it made this node keep.
 /// What is running goes on: a person has approved it, and every action has its own end.
 pub async fn drop_of(shared: &Shared, device: &DeviceId) {
-    for row in waiting_of(shared, device).await {
+    for (row, _) in waiting_of(shared, device).await {
         let why = format!("device {}, which asked for it, was revoked", device.short());
-        // Whoever decided it meanwhile was first.
-        if let Err(refusal) = withdraw(shared, row.id.clone(), why).await {
-            tracing::info!(proposal = row.id.short(), "{refusal}");
-        }
+        take_back(shared, &row, why).await;
     }
     let gone = device.clone();
     let done = shared

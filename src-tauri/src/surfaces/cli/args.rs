@@ -452,7 +452,7 @@ pub struct ProposeArgs {
     /// Why
     #[arg(long)]
     pub reason: String,
-    /// A frame it rests on; repeatable
+    /// A frame it rests on, as its id, or ID@DEVICE where several devices use the id; repeatable
     #[arg(long = "cite", value_name = "FRAME")]
     pub cites: Vec<String>,
     /// The executor that is meant: its name, its device id, or `self`

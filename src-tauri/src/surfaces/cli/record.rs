@@ -131,6 +131,12 @@ impl Checked {
                 self.record().executor
             )));
         }
+        if let Err(refusal) = self.record().check_texts() {
+            return Err(Failure::failed(format!(
+                "proposal {}: {refusal}; nothing was signed",
+                self.short()
+            )));
+        }
         match self.lies().as_slice() {
             [] => Ok(()),
             lies => Err(Failure::failed(format!(
@@ -242,6 +248,11 @@ impl Checked {
     fn signed_facts(&self, now: u64) -> Vec<(&'static str, String)> {
         let r = self.record();
         let params = text::exact_pairs(&serde_json::to_value(&r.params).unwrap_or_default());
+        // What may be signed is never cut.
+        let params = match r.check_texts() {
+            Ok(()) => params,
+            Err(_) => text::visible(&params, TEXT_SHOWN_CHARS),
+        };
         let with = match params.is_empty() {
             true => String::new(),
             false => format!(" ({params})"),

@@ -1,0 +1,44 @@
+//! Frames by the id that somebody cites. An id is each origin's own: several devices may use one.
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::StoreError;
+use super::frames::{SELECT, StoredFrame, read};
+use super::row;
+use crate::domain::base::{DeviceId, FrameId};
+use crate::domain::sync::FrameKey;
+
+/// The frame that a device made under this id.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn of_origin(
+    conn: &Connection,
+    id: &FrameId,
+    origin: &DeviceId,
+) -> Result<Option<StoredFrame>, StoreError> {
+    let sql = format!(
+        "{SELECT} WHERE f.frame_key = ?1 AND f.frame_id = ?2 AND o.device_id = ?3 ORDER BY f.seq LIMIT 1"
+    );
+    let mut query = conn.prepare_cached(&sql)?;
+    let named = (FrameKey::head_of(id), id.as_str(), origin.as_str());
+    Ok(query.query_row(named, read).optional()?)
+}
+
+/// Up to `limit` devices that have used this id for a frame, the best proven and then the oldest first.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn origins(
+    conn: &Connection,
+    id: &FrameId,
+    limit: usize,
+) -> Result<Vec<DeviceId>, StoreError> {
+    let sql = "SELECT o.device_id FROM frames f JOIN devices o ON o.id = f.origin
+         WHERE f.frame_key = ?1 AND f.frame_id = ?2
+         GROUP BY f.origin ORDER BY min(f.signature), min(f.seq) LIMIT ?3";
+    let mut query = conn.prepare_cached(sql)?;
+    let named = (FrameKey::head_of(id), id.as_str(), row::limit(limit));
+    let found = query.query_map(named, |found| row::parsed(found, 0))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}

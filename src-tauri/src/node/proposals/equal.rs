@@ -1,0 +1,115 @@
+//! Equal wishes: which of the open proposals a new wish adds nothing to, and which it ends.
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::{known, open, step};
+use crate::adapters::store::StoreError;
+use crate::adapters::store::proposals::{self, ProposalRow};
+use crate::domain::base::{DeviceId, ProposalId, TimeMs};
+use crate::domain::capability::Action;
+use crate::domain::policy::{Class, Requester};
+use crate::domain::proposal::{ProposalRecord, Status, standing};
+use crate::node::shared::Shared;
+
+/// What makes two wishes the same: the class of the asker, and the action.
+pub(super) fn intent_key(class: Class, action: &Action) -> String {
+    format!("{}|{}", class.as_str(), action.intent_key())
+}
+
+/// An open wish for the same action.
+pub(super) struct Equal {
+    pub(super) class: Class,
+    asker: DeviceId,
+    pub(super) row: ProposalRow,
+}
+
+impl Equal {
+    /// Whether a wish of this class from this device adds nothing to it. What one device says its person
+    /// wants stands for no other device's person.
+    pub(super) fn is_of(&self, class: Class, from: &DeviceId) -> bool {
+        self.class == class && (class != Class::PeerPerson || self.asker == *from)
+    }
+}
+
+/// Our own open wishes for the same action, with the class of who asked. What has run out ends here, and
+/// what its asker may not ask for any more.
+pub(super) fn equal_wishes(
+    shared: &Shared,
+    conn: &Connection,
+    action: &Action,
+    now: TimeMs,
+) -> Result<Vec<Equal>, StoreError> {
+    let mut keys: Vec<String> = Class::ALL.iter().map(|c| intent_key(*c, action)).collect();
+    // As earlier versions stored it.
+    keys.push(action.intent_key());
+    let mut equal = Vec::new();
+    for row in proposals::open_intents(conn, shared.own_id(), &keys)? {
+        if row.status == Status::AwaitingApproval && row.expires_at <= now {
+            let (from, to) = (row.status, Status::Expired);
+            let why = "nobody decided in time";
+            step(shared, conn, &row.id, from, to, Some(why), json!({}))?;
+            continue;
+        }
+        let signed = open(shared, &row)?;
+        let by = &signed.record().requested_by;
+        if row.status == Status::AwaitingApproval
+            && let Err((_, why)) =
+                standing::may_ask(&by.device_id, by.kind, &known(shared, conn, &by.device_id)?)
+        {
+            let (from, to) = (row.status, Status::Withdrawn);
+            step(shared, conn, &row.id, from, to, Some(&why), json!({}))?;
+            continue;
+        }
+        let class = Class::ALL
+            .into_iter()
+            .find(|c| row.intent_key == intent_key(*c, action));
+        equal.push(Equal {
+            class: match class {
+                // Earlier versions did not tell whose person it was.
+                None | Some(Class::Person) => earlier_class(shared, signed.record()),
+                Some(class) => class,
+            },
+            asker: by.device_id.clone(),
+            row,
+        });
+    }
+    Ok(equal)
+}
+
+/// The class of a proposal that was minted before classes were kept.
+fn earlier_class(shared: &Shared, record: &ProposalRecord) -> Class {
+    let by = &record.requested_by;
+    match by.kind {
+        _ if !record.taint.is_empty() => Class::Model,
+        Requester::Llm => Class::Model,
+        Requester::Person if by.device_id == *shared.own_id() => Class::Person,
+        Requester::Person => Class::PeerPerson,
+        Requester::Rules if by.device_id == *shared.own_id() => Class::OwnRules,
+        Requester::Rules => Class::PeerRules,
+    }
+}
+
+/// Ends the waiting wishes that a better entitled one takes the place of.
+pub(super) fn supersede<'a>(
+    shared: &Shared,
+    conn: &Connection,
+    less: impl Iterator<Item = &'a Equal>,
+    by: &ProposalRecord,
+) -> Result<Vec<ProposalId>, StoreError> {
+    let mut ended = Vec::new();
+    for Equal { class, row, .. } in less {
+        if row.status != Status::AwaitingApproval {
+            continue;
+        }
+        let why = format!(
+            "proposal {} asks for the same and is better entitled than {class}",
+            by.proposal_id.short()
+        );
+        let detail = json!({"by": by.proposal_id});
+        let (from, to) = (row.status, Status::Superseded);
+        step(shared, conn, &row.id, from, to, Some(&why), detail)?;
+        ended.push(row.id.clone());
+    }
+    Ok(ended)
+}
