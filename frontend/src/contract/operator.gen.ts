@@ -3504,7 +3504,7 @@ export interface components {
         DecisionMode: "passphrase" | "gesture" | "none";
         /** @description A wish for an action, by a person. */
         DraftRequest: {
-            /** @description The frames it rests on. */
+            /** @description The frames it rests on: their ids, or `ID@DEVICE` where several devices use an id. */
             cites?: string[];
             /**
              * @description The executor that is meant: a name, a device id, or `self` for the node that answers. Needed

@@ -276,21 +276,17 @@ pub fn by_draft(
     )
 }
 
-/// Our own open proposals with one of these intents.
+/// Our own open proposals for an actuator.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn open_intents(
+pub fn open_on(
     conn: &Connection,
     own: &DeviceId,
-    intent_keys: &[String],
+    target: &str,
 ) -> Result<Vec<ProposalRow>, StoreError> {
-    let rest = format!("WHERE {OPEN} AND own = 1 AND executor = ?1 AND intent_key = ?2");
-    let mut found = Vec::new();
-    for key in intent_keys {
-        found.extend(many(conn, &rest, (own.as_str(), key.as_str()))?);
-    }
-    Ok(found)
+    let rest = format!("WHERE {OPEN} AND own = 1 AND executor = ?1 AND target = ?2");
+    many(conn, &rest, (own.as_str(), target))
 }
 
 /// Proposals, newest first: all of them, or those that are still open. A page holds no more than

@@ -12,9 +12,13 @@ use crate::domain::policy::{Class, Requester};
 use crate::domain::proposal::{ProposalRecord, Status, standing};
 use crate::node::shared::Shared;
 
-/// What makes two wishes the same: the class of the asker, and the action.
-pub(super) fn intent_key(class: Class, action: &Action) -> String {
-    format!("{}|{}", class.as_str(), action.intent_key())
+/// What makes two wishes the same: the class of the asker, and the action; where a peer says that a
+/// person asks, also the peer. No two open ones have the same.
+pub(super) fn intent_key(class: Class, from: &DeviceId, action: &Action) -> String {
+    match class {
+        Class::PeerPerson => format!("{}:{from}|{}", class.as_str(), action.intent_key()),
+        _ => format!("{}|{}", class.as_str(), action.intent_key()),
+    }
 }
 
 /// An open wish for the same action.
@@ -40,11 +44,15 @@ pub(super) fn equal_wishes(
     action: &Action,
     now: TimeMs,
 ) -> Result<Vec<Equal>, StoreError> {
-    let mut keys: Vec<String> = Class::ALL.iter().map(|c| intent_key(*c, action)).collect();
-    // As earlier versions stored it.
-    keys.push(action.intent_key());
+    let wanted = action.intent_key();
+    let open_on = proposals::open_on(conn, shared.own_id(), action.target.as_str())?;
+    // Earlier versions stored no class.
+    let same = |row: &ProposalRow| {
+        let after = row.intent_key.split_once('|').map(|(_, intent)| intent);
+        row.intent_key == wanted || after == Some(wanted.as_str())
+    };
     let mut equal = Vec::new();
-    for row in proposals::open_intents(conn, shared.own_id(), &keys)? {
+    for row in open_on.into_iter().filter(same) {
         if row.status == Status::AwaitingApproval && row.expires_at <= now {
             let (from, to) = (row.status, Status::Expired);
             let why = "nobody decided in time";
@@ -63,12 +71,15 @@ pub(super) fn equal_wishes(
         }
         let class = Class::ALL
             .into_iter()
-            .find(|c| row.intent_key == intent_key(*c, action));
+            .find(|c| row.intent_key == intent_key(*c, &by.device_id, action));
         equal.push(Equal {
             class: match class {
                 // Earlier versions did not tell whose person it was.
-                None | Some(Class::Person) => earlier_class(shared, signed.record()),
+                Some(Class::Person) if row.status == Status::AwaitingApproval => {
+                    earlier_class(shared, signed.record())
+                }
                 Some(class) => class,
+                None => earlier_class(shared, signed.record()),
             },
             asker: by.device_id.clone(),
             row,

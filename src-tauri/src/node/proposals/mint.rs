@@ -173,7 +173,7 @@ fn mint_in(
     let superseded = supersede(shared, conn, equal.iter().filter(less), &record)?;
     let signed = SignedProposal::mint(record, &shared.key).map_err(StoreError::Refused)?;
     let mut row = row_of(&signed, Status::AwaitingApproval, true, now);
-    row.intent_key = intent_key(class, &draft.action);
+    row.intent_key = intent_key(class, from, &draft.action);
     proposals::insert(conn, &row)?;
     note_time(conn, now)?;
     let record = signed.record();
