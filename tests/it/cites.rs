@@ -157,7 +157,9 @@ async fn a_wish_whose_asker_may_not_ask_any_more_ends_and_swallows_nothing() {
     let plan = GrantChange {
         grants: "plan".into(),
     };
-    door.trust_ungrant(key(5).id().as_str(), &plan).await.unwrap();
+    door.trust_ungrant(key(5).id().as_str(), &plan)
+        .await
+        .unwrap();
     assert_eq!(stands(&node, &first).await, Status::Withdrawn);
 
     // Taken from the store directly, as a command on a stopped node does.

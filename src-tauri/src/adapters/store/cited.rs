@@ -29,11 +29,7 @@ pub fn of_origin(
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn origins(
-    conn: &Connection,
-    id: &FrameId,
-    limit: usize,
-) -> Result<Vec<DeviceId>, StoreError> {
+pub fn origins(conn: &Connection, id: &FrameId, limit: usize) -> Result<Vec<DeviceId>, StoreError> {
     let sql = "SELECT o.device_id FROM frames f JOIN devices o ON o.id = f.origin
          WHERE f.frame_key = ?1 AND f.frame_id = ?2
          GROUP BY f.origin ORDER BY min(f.signature), min(f.seq) LIMIT ?3";

@@ -361,11 +361,7 @@ fn l1_is_for_this_nodes_rules_and_for_the_devices_that_the_rule_names() {
     let anybody = named.replace("[\"rules\", \"llm\"]", "[\"rules\", \"person\", \"llm\"]");
     for (from, class) in [(own(), Class::Person), (peer(), Class::PeerPerson)] {
         let found = level(&anybody, Requester::Person, &from, false);
-        assert_eq!(
-            found,
-            (l2, class),
-            "a typed wish is no verification"
-        );
+        assert_eq!(found, (l2, class), "a typed wish is no verification");
     }
     let at_l2 = named.replace("level = \"L1\"", "level = \"L2\"");
     assert!(load(&at_l2).unwrap_err().to_string().contains("from"));

@@ -98,8 +98,8 @@ fn a_proposal_is_found_by_id_prefix_draft_intent_and_evidence() {
     let of_another = proposals::by_draft(&c, &id, &device(8)).unwrap();
     assert_eq!(of_another, None, "a draft's id belongs to its device");
     let open_on = |target: &str| proposals::open_on(&c, &device(1), target).unwrap();
-    assert!(open_on("actuator:mock:nothing").is_empty());
-    let open = open_on("actuator:mock:valve-1");
+    assert!(open_on("actuator:pump:p2").is_empty());
+    let open = open_on("actuator:pump:p1");
     assert!(open.iter().any(|r| r.id.as_str() == "b") && open.iter().all(|r| r.own));
     assert_eq!(proposals::citing(&c, &frame_id(1)).unwrap().len(), 4);
     assert_eq!(
