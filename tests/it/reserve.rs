@@ -13,7 +13,7 @@ use crate::process::*;
 pub const PUMP: &str = "actuator:pump:main";
 
 /// A place with a pump whose movements are lines of a file. While the file `broken` is there it does not
-/// stop; while `hangs` is there its start command does not end.
+/// stop, while `slow` is there it takes 12 s, while `hangs` is there its start command does not end.
 pub struct Bed {
     pub place: Place,
 }
@@ -26,7 +26,7 @@ impl Bed {
         let text = format!(
             "#!/bin/sh\ncd {home}\ncase $1 in\n\
              on) echo on >> moves; while [ -e hangs ]; do echo again >> moves; done ;;\n\
-             off) [ -e broken ] && {{ echo relay busy >&2; exit 1; }}; echo off >> moves ;;\nesac\n"
+             off) [ -e broken ] && {{ echo relay busy >&2; exit 1; }}; [ -e slow ] && sleep 12; echo off >> moves ;;\nesac\n"
         );
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -402,4 +402,28 @@ fn a_failing_stop_is_pursued_across_a_restart_and_nothing_starts_before() {
     bed.place.await_status(&next, &["completed"]);
     assert_eq!(bed.moves().last().unwrap(), "off");
     assert_eq!(node.stop(), 0);
+}
+
+#[test]
+fn a_slow_safe_command_is_waited_for_at_the_end() {
+    let bed = Bed::new(60);
+    let (node, _) = bed.on();
+    // Longer than the end of a node takes otherwise.
+    std::fs::write(bed.place.beside("slow"), "").unwrap();
+    assert_eq!(node.stop(), 0);
+    assert_eq!(bed.moves(), ["off", "on", "off"]);
+}
+
+#[test]
+fn a_node_that_ends_with_an_actuator_on_says_so_and_fails() {
+    let bed = Bed::new(60);
+    let (node, _) = bed.on();
+    std::fs::write(bed.place.beside("broken"), "").unwrap();
+    assert_eq!(node.stop(), 7);
+    assert!(
+        bed.place
+            .log()
+            .contains("NOT confirmed to be in its safe state")
+    );
+    assert_eq!(bed.moves(), ["off", "on"]);
 }

@@ -117,6 +117,11 @@ pub trait Ends: Send + 'static {
     /// winds down.
     fn asked(&mut self, asked: Asked);
 
+    /// How much longer than [`END_DEADLINE_MS`] the orderly end may take.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Makes actuators safe and ends the process.
     fn at_once(&mut self, why: AtOnce) -> impl Future<Output = ()>;
 }
@@ -248,7 +253,7 @@ impl Ears {
                 },
                 () = passed(turns.end_by) => None,
             };
-            match turns.take(asked, Instant::now()) {
+            match turns.take(asked, Instant::now(), ends.patience()) {
                 Turn::First(asked) => {
                     ends.asked(asked);
                     tell.send_replace(Some(asked));
@@ -277,7 +282,7 @@ enum Turn {
 
 impl Turns {
     /// `None` is the passing of the deadline.
-    fn take(&mut self, asked: Option<Asked>, now: Instant) -> Turn {
+    fn take(&mut self, asked: Option<Asked>, now: Instant, patience: Duration) -> Turn {
         let Some(asked) = asked else {
             return Turn::AtOnce(AtOnce::TooLong);
         };
@@ -295,7 +300,7 @@ impl Turns {
         match self.end_by {
             Some(_) => Turn::Nothing,
             None => {
-                self.end_by = Some(now + Duration::from_millis(END_DEADLINE_MS));
+                self.end_by = Some(now + patience + Duration::from_millis(END_DEADLINE_MS));
                 Turn::First(asked)
             }
         }
@@ -331,7 +336,7 @@ mod tests {
     fn only_the_same_signal_again_after_a_second_ends_at_once() {
         let (mut turns, start) = (Turns::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
-        let mut take = |asked, ms| turns.take(Some(asked), at(ms));
+        let mut take = |asked, ms| turns.take(Some(asked), at(ms), Duration::ZERO);
         assert_eq!(take(Asked::Terminate, 0), Turn::First(Asked::Terminate));
         assert_eq!(take(Asked::Hangup, 0), Turn::Nothing, "systemd's pair");
         assert_eq!(take(Asked::Terminate, SIGNAL_AGAIN_MS - 1), Turn::Nothing);
@@ -339,12 +344,18 @@ mod tests {
         let again = Turn::AtOnce(AtOnce::Again);
         assert_eq!(take(Asked::Terminate, 2 * SIGNAL_AGAIN_MS), again);
         assert_eq!(turns.end_by, Some(at(END_DEADLINE_MS)));
-        assert_eq!(turns.take(None, start), Turn::AtOnce(AtOnce::TooLong));
+        assert_eq!(
+            turns.take(None, start, Duration::ZERO),
+            Turn::AtOnce(AtOnce::TooLong)
+        );
         // The system repeats this one each second by itself.
         let (mut turns, limit) = (Turns::default(), Asked::ProcessorLimit);
-        assert_eq!(turns.take(Some(limit), at(0)), Turn::First(limit));
         assert_eq!(
-            turns.take(Some(limit), at(2 * SIGNAL_AGAIN_MS)),
+            turns.take(Some(limit), at(0), Duration::ZERO),
+            Turn::First(limit)
+        );
+        assert_eq!(
+            turns.take(Some(limit), at(2 * SIGNAL_AGAIN_MS), Duration::ZERO),
             Turn::Nothing
         );
     }

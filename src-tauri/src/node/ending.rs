@@ -26,6 +26,12 @@ impl Ending {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = shared;
     }
 
+    /// How much longer than usual the end may take, for actuators that need their time.
+    pub fn patience(&self) -> Duration {
+        self.node()
+            .map_or(Duration::ZERO, |node| node.guards.before_end())
+    }
+
     fn node(&self) -> Option<Shared> {
         self.0
             .lock()
@@ -35,6 +41,10 @@ impl Ending {
 }
 
 impl Ends for Ending {
+    fn patience(&self) -> Duration {
+        Ending::patience(self)
+    }
+
     fn asked(&mut self, _: Asked) {
         if let Some(node) = self.node() {
             // The guards act on threads of their own; the orderly end need not come that far.

@@ -62,11 +62,10 @@ use crate::adapters::transport::{
 };
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
-    ACCEPT_QUEUE_SOCKETS, COMMANDS_KEPT_MS, SHUTDOWN_DEADLINE_MS, STORE_CLOSE_MS,
-    STORE_LAST_WORDS_MS,
+    ACCEPT_QUEUE_SOCKETS, COMMANDS_KEPT_MS, STORE_CLOSE_MS, STORE_LAST_WORDS_MS,
 };
 use alarms::AlarmKind;
-use guards::Cut;
+use guards::{Cut, Secured};
 use ingress::Ingress;
 use peers::{Source, Target};
 use timekeeping::Settling;
@@ -254,12 +253,12 @@ impl Node {
     }
 
     /// Ends the node: actions to their safe state, links with a goodbye, the store written out. What a
-    /// disk that does not answer would keep is left behind after a while.
-    pub async fn stop(self) {
+    /// disk that does not answer would keep is left behind after a while. Returns the actuators that are
+    /// not confirmed to be in their safe state.
+    pub async fn stop(self) -> Vec<Secured> {
         // Before anything else, and without the store: what moves goes to its safe state.
-        let within = Duration::from_millis(SHUTDOWN_DEADLINE_MS);
-        let secured = self.shared.guards.secure_all(Cut::Shutdown, within).await;
-        for left in secured.iter().filter(|s| !s.safe) {
+        let secured = self.shared.guards.end().await;
+        for left in &secured {
             let why = left.problem.as_deref().unwrap_or_default();
             tracing::error!(actuator = %left.target, "ends without being confirmed safe: {why}");
         }
@@ -277,6 +276,7 @@ impl Node {
         in_time("what the store still has", STORE_CLOSE_MS, store.close()).await;
         // Only now may another node open the state directory.
         drop(self.lock);
+        secured
     }
 }
 

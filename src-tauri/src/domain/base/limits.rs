@@ -204,6 +204,9 @@ pub const CONFIG_FILE_MAX_BYTES: u64 = 1_048_576;
 pub const EVENTS_KEPT: u64 = 10_000;
 /// How long a graceful shutdown may take, in milliseconds.
 pub const SHUTDOWN_DEADLINE_MS: u64 = 5_000;
+/// The longest that the end of a node waits for an actuator whose way to its safe state takes long, in
+/// milliseconds; a service manager usually waits 90 s before it kills.
+pub const SAFE_BEFORE_END_MAX_MS: u64 = 75_000;
 /// Reads that may wait for a connection of the store's reader pool.
 pub const STORE_READS_WAITING_MAX: usize = 256;
 /// How long the store waits for another process that holds the database, in milliseconds.

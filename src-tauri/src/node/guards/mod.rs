@@ -24,7 +24,9 @@ use super::alarms::Alarms;
 use super::drivers::Drivers;
 use super::runtime::Tasks;
 use crate::adapters::clock::SharedClock;
-use crate::domain::base::limits::{GUARD_REPORTS_MAX, GUARD_RUNS_MAX};
+use crate::domain::base::limits::{
+    GUARD_REPORTS_MAX, GUARD_RUNS_MAX, SAFE_BEFORE_END_MAX_MS, SHUTDOWN_DEADLINE_MS,
+};
 use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Permit;
@@ -155,6 +157,8 @@ struct Handle {
     runs: mpsc::Sender<Handed>,
     wanted: watch::Sender<Wanted>,
     view: watch::Receiver<View>,
+    /// The longest one attempt to make it safe may take.
+    limit: Duration,
 }
 
 /// A run on its way to the guard; orders newer than `seen` end it.
@@ -191,6 +195,7 @@ impl Guards {
         let mut each = BTreeMap::new();
         for driver in drivers.all() {
             let target = driver.capability().clone();
+            let limit = driver.safe_limit();
             let (runs, coming) = mpsc::channel(GUARD_RUNS_MAX);
             let (wanted, orders) = watch::channel(Wanted {
                 count: 0,
@@ -212,7 +217,12 @@ impl Guards {
             } else {
                 tasks.essential("guard", guard.keep());
             }
-            let handle = Handle { runs, wanted, view };
+            let handle = Handle {
+                runs,
+                wanted,
+                view,
+                limit,
+            };
             each.insert(target, handle);
         }
         Ok(Self(Arc::new(Inner {
@@ -225,6 +235,14 @@ impl Guards {
     /// The steady clock of this machine, by which permits and deadlines are counted.
     pub fn steady_ms(&self) -> u64 {
         self.0.clock.steady_ms()
+    }
+
+    /// How long the end of the node waits for its actuators: one attempt of the slowest, and a little.
+    pub fn before_end(&self) -> Duration {
+        let slowest = self.0.each.values().map(|h| h.limit).max();
+        let most = Duration::from_millis(SAFE_BEFORE_END_MAX_MS);
+        let attempt = slowest.unwrap_or_default().min(most);
+        attempt + Duration::from_millis(SHUTDOWN_DEADLINE_MS)
     }
 
     /// How many orders an actuator has been given; a run that is handed over with this number is
@@ -305,6 +323,25 @@ impl Guards {
             secured.problem = Some(view.problem.clone().unwrap_or(slow));
         }
         secured
+    }
+
+    /// Makes everything safe at the end of the node: each actuator gets a moment, and one whose way to
+    /// its safe state is under way and has not failed yet gets as long as [`Guards::before_end`]. Returns
+    /// those that are not confirmed safe.
+    pub async fn end(&self) -> Vec<Secured> {
+        let moment = Duration::from_millis(SHUTDOWN_DEADLINE_MS);
+        let orders = self.secure_each(&Cut::Shutdown);
+        let waits = orders.iter().map(|order| async move {
+            let secured = self.settled(order, moment).await;
+            let view = self.view(&order.target);
+            match view.is_some_and(|view| !secured.safe && view.tries == 0) {
+                true => self.settled(order, self.before_end()).await,
+                false => secured,
+            }
+        });
+        let mut all = futures_util::future::join_all(waits).await;
+        all.retain(|secured| !secured.safe);
+        all
     }
 
     /// Waits until every actuator is confirmed safe, no longer than `within`; returns those that are

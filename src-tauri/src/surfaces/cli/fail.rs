@@ -24,7 +24,7 @@ pub enum Exit {
     State = 5,
     /// A check that was asked for did not pass.
     Unverified = 6,
-    /// `status` found a critical alarm.
+    /// `status` found a critical alarm, or a node ended with an actuator that is not confirmed safe.
     Alarm = 7,
 }
 
@@ -37,7 +37,7 @@ pub const EXIT_CODES: &str = "Exit codes:
   4  the node is not running or does not answer
   5  the state directory cannot be used (in use, corrupt, permissions)
   6  verification failed (audit verify, policy test)
-  7  a critical alarm stands (status)";
+  7  a critical alarm stands (status), or an actuator is not confirmed safe (start)";
 
 /// A command's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]

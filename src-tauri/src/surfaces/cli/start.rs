@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::args::StartArgs;
 use super::context::Context;
-use super::fail::{Done, Failure};
+use super::fail::{Done, Exit, Failure};
 use super::{MakeApp, out, state};
 use crate::adapters::clock::{SharedClock, SystemClock};
 use crate::adapters::paths::StateDir;
@@ -128,8 +128,21 @@ async fn once(
     let fell = wait_for_end(&node, signals, args.end_with_stdin).await;
     let again = node.restart_reason().filter(|_| fell);
     run_file.withdraw(&node).await;
-    node.stop().await;
+    let left = node.stop().await;
     ending.concerns(None);
+    if let Some(first) = left.first() {
+        let why = first
+            .problem
+            .as_deref()
+            .unwrap_or("no answer of its driver");
+        return Err(Failure::new(
+            Exit::Alarm,
+            format!(
+                "the node has ended and {} is NOT confirmed to be in its safe state ({why}); look at it now. The next start tries again",
+                first.target
+            ),
+        ));
+    }
     if let Some(why) = again {
         let port = address.port();
         return Ok(Ended::Again { port, why });
