@@ -287,8 +287,19 @@ impl Guards {
             let view = handle.view.borrow();
             idle_too || view.running || !view.safe
         });
-        told.filter_map(|(target, _)| self.secure(target, why.clone()))
-            .collect()
+        told.filter_map(|(target, handle)| {
+            // The end of the node is ordered by its signal and again by its stop: that is one order.
+            let wanted = handle.wanted.borrow().clone();
+            let under_way = wanted.count > handle.view.borrow().answered;
+            match under_way && *why == Cut::Shutdown && wanted.why == Cut::Shutdown {
+                true => Some(Order {
+                    target: target.clone(),
+                    count: wanted.count,
+                }),
+                false => self.secure(target, why.clone()),
+            }
+        })
+        .collect()
     }
 
     /// As [`Guards::secure_each`], and waits until each is confirmed safe, no longer than `within`.
