@@ -399,7 +399,7 @@ mod tests {
         let dir = StateDir::at(&temp.path().join("state"));
         let places = MarkPlaces {
             inside: false,
-            outside: Some(temp.path().to_path_buf()),
+            outside: vec![temp.path().to_path_buf()],
         };
         let device = DeviceId::of_public_key(&[1; 32]);
         let lock = temp.path().join(format!("{device}.lock"));

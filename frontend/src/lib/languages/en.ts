@@ -434,6 +434,9 @@ export const en = {
   "al_state.lost": "The state directory is gone or another one",
   "ad_state.lost":
     "Bring the state directory back, or stop the node and restore a backup; until then nothing it does is kept.",
+  "al_marks.unwritable": "How far this node has come cannot be noted",
+  "ad_marks.unwritable":
+    "Give the node a folder it can write to outside its state directory (CLAWMESH_MARKS_DIR); it operates nothing until then.",
   "al_state.rolled-back": "The state is older than what this node has done",
   "ad_state.rolled-back":
     "It observes and does not operate. A person at this machine decides: clawmesh-node state confirm",
