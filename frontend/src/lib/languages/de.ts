@@ -460,7 +460,7 @@ export const de = table({
     "Bringen Sie das Zustandsverzeichnis zurück, oder halten Sie den Knoten an und stellen Sie eine Sicherung wieder her; bis dahin bleibt nichts erhalten, was er tut.",
   "al_marks.unwritable": "Wie weit dieser Knoten gekommen ist, lässt sich nicht notieren",
   "ad_marks.unwritable":
-    "Dem Knoten einen beschreibbaren Ordner außerhalb seines Zustandsverzeichnisses geben (CLAWMESH_MARKS_DIR); bis dahin bedient er nichts.",
+    "Dem Knoten einen beschreibbaren Ordner außerhalb seines Zustandsverzeichnisses geben (CLAWMESH_MARKS_DIR); bis dahin bewegt er nichts.",
   "al_state.rolled-back": "Der Zustand ist älter als das, was dieser Knoten getan hat",
   "ad_state.rolled-back":
     "Er beobachtet und bewegt nichts. Ein Mensch an diesem Rechner entscheidet: clawmesh-node state confirm",
