@@ -237,6 +237,7 @@ async fn crowd(shared: &Shared) {
         requester_name: "bench".into(),
         taint: Default::default(),
         cites: vec![own.frame_id.clone()],
+        origins: Default::default(),
         created_at: shared.now(),
         expires_at: shared.now().plus(60_000),
     };

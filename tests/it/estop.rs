@@ -25,7 +25,7 @@ fn last_position(node: &TestNode) -> Option<String> {
 async fn a_device_that_stops_again_and_again_stops_each_time_and_fills_no_trail() {
     let node = field().trusting(key(5), "read,estop").start().await;
     let trail = || async {
-        let read = node.shared().store.read("t", |c| audit::head(c)).await;
+        let read = node.shared().store.read("t", audit::head).await;
         read.unwrap().seq
     };
     let before = trail().await;

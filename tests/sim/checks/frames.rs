@@ -45,12 +45,27 @@ fn ours(world: &World, device_id: &DeviceId) -> Option<usize> {
     (0..world.plan.nodes).find(|n| *known(*n).0 == *device_id)
 }
 
+/// The ids of frames of the unknown device that are there with more than one content.
+fn altered_of_unknown(world: &World) -> BTreeSet<String> {
+    let mut contents: BTreeMap<String, BTreeSet<Digest>> = BTreeMap::new();
+    for shared in (0..world.places.len()).filter_map(|at| world.shared(at)) {
+        let of_unknown = rows(&shared).into_iter();
+        for row in of_unknown.filter(|row| row.origin == *known(UNKNOWN).0) {
+            let id = row.frame_id.to_string();
+            contents.entry(id).or_default().insert(row.content);
+        }
+    }
+    contents.retain(|_, all| all.len() > 1);
+    contents.into_keys().collect()
+}
+
 impl Expected {
     /// What any node holds at this moment and no liar can have spoiled.
     pub fn now(world: &World) -> Expected {
         let mut expected = Expected::default();
         let truth = world.truth.lock().unwrap();
         let gen1: BTreeSet<String> = world.gen1.iter().flat_map(|g| g.own()).collect();
+        let altered = altered_of_unknown(world);
         for at in 0..world.places.len() {
             let Some(shared) = world.shared(at) else {
                 continue;
@@ -59,8 +74,10 @@ impl Expected {
                 let good = match row.signature {
                     SignatureState::Verified => !truth.twice.contains(&row.frame_id),
                     // Of a device that nobody knows a node may hold a copy without its signature; where one
-                    // has it, all must.
-                    _ if row.origin == *known(UNKNOWN).0 => row.signed,
+                    // has it, all must. Where a liar has altered it too, nobody can tell which is right.
+                    _ if row.origin == *known(UNKNOWN).0 => {
+                        row.signed && !altered.contains(row.frame_id.as_str())
+                    }
                     _ => {
                         row.origin == *known(world.plan.gen1_at()).0
                             && gen1.contains(row.frame_id.as_str())

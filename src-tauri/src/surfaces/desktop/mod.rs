@@ -430,7 +430,7 @@ fn on_event(app: &AppHandle, desktop: &Arc<Desktop>, event: &RunEvent) {
 
 /// Waits for the node and for what is on the screen, neither for ever, and ends the application.
 async fn end(app: &AppHandle, desktop: &Desktop, code: i32) {
-    let limit = Duration::from_millis(WINDOW_END_MS) + host.ending_by_signal().patience();
+    let limit = Duration::from_millis(WINDOW_END_MS) + desktop.host.ending_by_signal().patience();
     let ended = desktop.host.ended();
     if tokio::time::timeout(limit, ended.cancelled())
         .await
