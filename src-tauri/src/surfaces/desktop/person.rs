@@ -6,11 +6,15 @@
 
 use std::path::PathBuf;
 
+use zeroize::Zeroizing;
+
 use crate::adapters::clock::{Clock as _, SystemClock};
+use crate::adapters::files;
 use crate::adapters::keystore::keychain::{Keychain, identity_is_ours};
-use crate::adapters::keystore::{self, KeyError, OperatorCard};
+use crate::adapters::keystore::{self, KeyError, OperatorCard, Passphrase};
 use crate::adapters::paths::{PathError, StateDir};
 use crate::adapters::random::SharedRandom;
+use crate::domain::base::limits::SMALL_FILE_MAX_BYTES;
 use crate::domain::base::text::one_line;
 use crate::operator::Door;
 use crate::operator::dto::{OperatorEnroll, OperatorView};
@@ -48,6 +52,19 @@ pub fn begin(dir: &StateDir) -> Result<(), PathError> {
     )
 }
 
+/// A headless demo puts its operator key under a passphrase for browsers; in the window a press decides.
+fn take_off_demo_passphrase(dir: &StateDir) -> Result<(), String> {
+    let kept = files::read_text(&dir.demo_passphrase_file(), SMALL_FILE_MAX_BYTES);
+    let card = keystore::operator_card(dir).map_err(|e| e.to_string())?;
+    let (Ok(kept), true) = (kept, card.is_some_and(|card| card.protected)) else {
+        return Ok(());
+    };
+    let known = Passphrase::new(Zeroizing::new(kept.trim().to_owned()));
+    // A person's own passphrase is not the demo's, and stays.
+    let _ = keystore::unprotect_operator_key(dir, &known);
+    Ok(())
+}
+
 /// Makes the person's key and enrols it, if that is still to be done here.
 ///
 /// # Errors
@@ -59,7 +76,7 @@ pub async fn finish(
     home: Home,
 ) -> Result<(), String> {
     if door.shared().config.demo {
-        return Ok(());
+        return take_off_demo_passphrase(dir);
     }
     let card = keystore::operator_card(dir).map_err(|e| e.to_string())?;
     let people = door.operators().await.map_err(|e| e.to_string())?;
