@@ -25,6 +25,7 @@ mod entitled;
 mod estop;
 mod gate;
 mod gen1_listener;
+mod gen1_talk;
 mod ground;
 mod handshake;
 mod harness;

@@ -120,6 +120,7 @@ fn the_gate_refuses_with_the_gen1_codes_in_the_gen1_order() {
                 drafts += 1;
             }
             Ok(Forwarded::Message { channel, .. }) => assert_eq!(channel, "telegram"),
+            Ok(Forwarded::Intent(_)) => panic!("no recorded command is only words"),
             Err(refusal) => {
                 let expected = [
                     Code::TrustMetadataRequired,

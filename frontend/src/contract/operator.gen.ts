@@ -3891,6 +3891,15 @@ export interface components {
              */
             since: number;
         };
+        /** @description The planner that leads. */
+        LeaderView: {
+            /** @description The device. */
+            deviceId: string;
+            /** @description Whether it is this node. */
+            own: boolean;
+            /** @description The role it stands with. */
+            role: string;
+        };
         /** @description What a client of this machine asks for: a link that opens the console in a browser. */
         LinkRequest: {
             /** @description The person's name, shown in the console. */
@@ -4052,6 +4061,30 @@ export interface components {
              * @description When the key was revoked.
              */
             revokedAt?: number | null;
+        };
+        /** @description A proposal of a gen-1 planner, as it says. */
+        OtherProposalView: {
+            /** @description Whether it can be decided and executed here: never. */
+            executableHere: boolean;
+            /** @description The device that said it. */
+            from: string;
+            /**
+             * Format: int64
+             * @description When this node first heard of it, in milliseconds since 1970.
+             */
+            heardAt: number;
+            /** @description The planner's id for it. */
+            id: string;
+            /** @description The level its planner chose; it means nothing here. */
+            level: string;
+            /** @description The operation it names. */
+            operation: string;
+            /** @description Where it stands, in its planner's word. */
+            status: string;
+            /** @description What it is about. */
+            summary: string;
+            /** @description The actuator it names. */
+            target: string;
         };
         /** @description How an execution ended. */
         Outcome: {
@@ -4290,6 +4323,9 @@ export interface components {
             lastFiredAt?: number | null;
             /** @description The rule that fired last since the node started. */
             lastRule?: string | null;
+            leader?: components["schemas"]["LeaderView"] | null;
+            /** @description What the planners of gen-1 nodes propose, newest first: theirs, and never executed here. */
+            others?: components["schemas"]["OtherProposalView"][];
             pause?: components["schemas"]["Pause"] | null;
             /** @description How many rules it has. */
             rules: number;

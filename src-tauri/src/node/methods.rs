@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::gen1;
+use super::gen1::{self, conversation};
 use super::ingress::Ingress;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
@@ -71,6 +71,11 @@ pub async fn answer(
             Ok(()) => return forwarded(shared, link, &params).await,
             Err(refusal) => Err(refusal),
         },
+        "chat.subscribe" => match need(shared, link, Grant::Read) {
+            Ok(()) => Ok(Reply::Ok(conversation::subscribe(shared, link))),
+            Err(refusal) => Err(refusal),
+        },
+        "chat.proposal.approve" | "chat.proposal.reject" => Err(conversation::decision(&params)),
         peers::SEEN => match need(shared, link, Grant::Read) {
             Ok(()) => seen(shared, &params).map(Reply::Ok),
             Err(refusal) => Err(refusal),
@@ -165,7 +170,11 @@ pub async fn event(
             }
             Ok(())
         }
-        "peer.down" | "planner.proposal" | "planner.proposal.resolved" | "llm.chunk" => Ok(()),
+        "planner.proposal" | "planner.proposal.resolved" => {
+            conversation::told(shared, link, &payload).await;
+            Ok(())
+        }
+        "peer.down" | "llm.chunk" => Ok(()),
         other => {
             tracing::debug!(
                 peer = link.info.device.short(),
@@ -314,6 +323,10 @@ async fn forwarded(shared: &Shared, link: &LinkHandle, params: &Map<String, Valu
                 format!("nothing on this node delivers to {shown}"),
             )
         }
+        Ok(Forwarded::Intent(asked)) => match conversation::intent(shared, link, asked).await {
+            Ok(payload) => return Reply::Ok(payload),
+            Err(refusal) => refusal,
+        },
         Ok(Forwarded::Actuation(asked)) => match asked_actuation(shared, link, *asked).await {
             Ok(reply) => return reply,
             Err(refusal) => refusal,

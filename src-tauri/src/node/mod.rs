@@ -13,7 +13,7 @@ pub mod discovery;
 pub mod drivers;
 pub mod ending;
 pub mod events;
-mod gen1;
+pub mod gen1;
 mod gossip;
 pub mod guards;
 mod health;

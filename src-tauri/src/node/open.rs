@@ -335,6 +335,7 @@ async fn assemble(
         metrics: Metrics::default(),
         sites: super::twin::SiteBook::default(),
         links: Links::default(),
+        other_planners: super::gen1::conversation::OtherPlanners::default(),
         peers: Peers::default(),
         nearby: Nearby::default(),
         tasks,

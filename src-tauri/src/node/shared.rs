@@ -15,6 +15,7 @@ use super::continuity::Continuity;
 use super::discovery::Nearby;
 use super::drivers::Drivers;
 use super::events::EventLog;
+use super::gen1::conversation::OtherPlanners;
 use super::guards::Guards;
 use super::health::Ground;
 use super::links::Links;
@@ -81,6 +82,8 @@ pub struct Inner {
     pub policy: PolicyBook,
     /// Where things are.
     pub sites: SiteBook,
+    /// What the planners of gen-1 nodes propose.
+    pub other_planners: OtherPlanners,
     /// Whom it is connected to.
     pub links: Links,
     /// Where it stands with each.

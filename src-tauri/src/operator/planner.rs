@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Answer, Door};
+use crate::node::gen1;
+use crate::node::gen1::conversation::OtherProposal;
 use crate::node::pause::{self, Pause};
 
 /// The planner of a node.
@@ -24,6 +26,49 @@ pub struct PlannerView {
     pub last_rule: Option<String>,
     /// When it did, in milliseconds since 1970.
     pub last_fired_at: Option<u64>,
+    /// Who leads by the election of gen-1 nodes, among this node and those it is linked with; a gen-1
+    /// planner comes before ours.
+    #[serde(default)]
+    pub leader: Option<LeaderView>,
+    /// What the planners of gen-1 nodes propose, newest first: theirs, and never executed here.
+    #[serde(default)]
+    pub others: Vec<OtherProposalView>,
+}
+
+/// The planner that leads.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaderView {
+    /// The device.
+    pub device_id: String,
+    /// Whether it is this node.
+    pub own: bool,
+    /// The role it stands with.
+    pub role: String,
+}
+
+/// A proposal of a gen-1 planner, as it says.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherProposalView {
+    /// The planner's id for it.
+    pub id: String,
+    /// The device that said it.
+    pub from: String,
+    /// What it is about.
+    pub summary: String,
+    /// The actuator it names.
+    pub target: String,
+    /// The operation it names.
+    pub operation: String,
+    /// The level its planner chose; it means nothing here.
+    pub level: String,
+    /// Where it stands, in its planner's word.
+    pub status: String,
+    /// When this node first heard of it, in milliseconds since 1970.
+    pub heard_at: u64,
+    /// Whether it can be decided and executed here: never.
+    pub executable_here: bool,
 }
 
 /// Why the planner is to rest.
@@ -36,6 +81,20 @@ pub struct PauseRequest {
     /// The person's name, where a session does not tell it.
     #[serde(default)]
     pub name: Option<String>,
+}
+
+fn other(proposal: OtherProposal) -> OtherProposalView {
+    OtherProposalView {
+        id: proposal.id,
+        from: proposal.from.as_str().to_owned(),
+        summary: proposal.summary,
+        target: proposal.target,
+        operation: proposal.operation,
+        level: proposal.level,
+        status: proposal.status,
+        heard_at: proposal.heard_at.0,
+        executable_here: false,
+    }
 }
 
 impl Door {
@@ -65,6 +124,12 @@ impl Door {
             pause,
             last_fired_at: last.as_ref().map(|(_, at)| at.0),
             last_rule: last.map(|(rule, _)| rule),
+            leader: gen1::leader(s).map(|(device, role)| LeaderView {
+                own: device == *s.own_id(),
+                device_id: device.as_str().to_owned(),
+                role,
+            }),
+            others: s.other_planners.all().into_iter().map(other).collect(),
         }
     }
 

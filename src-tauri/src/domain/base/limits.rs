@@ -1,5 +1,9 @@
 //! Every limit in one place, units last. A limit that is reached is reported, never silent.
 
+mod gen1;
+
+pub use self::gen1::*;
+
 /// Largest WebSocket text message, in bytes (gen-1 §2).
 pub const MESSAGE_MAX_BYTES: usize = 1_048_576;
 /// Largest `data` of a context frame in canonical form, in bytes (gen-1 §2).
@@ -14,8 +18,6 @@ pub const NAME_MAX_BYTES: usize = 128;
 pub const CAPABILITIES_MAX: usize = 256;
 /// Most evidence sources or taints in one trust block.
 pub const TRUST_LIST_MAX: usize = 16;
-/// Hops after which a frame is not relayed to gen-1 peers (gen-1 §7).
-pub const GEN1_RELAY_HOPS_MAX: u32 = 3;
 /// Largest clock difference a handshake tolerates, in milliseconds (gen-1 §5.2).
 pub const HANDSHAKE_SKEW_MAX_MS: u64 = 300_000;
 /// How long a handshake nonce stays valid, in milliseconds (gen-1 §5.2).
@@ -81,8 +83,6 @@ pub const FRAMES_MESSAGE_BYTES: usize = 131_072;
 pub const FRAMES_READ_BYTES: usize = 262_144;
 /// The frames of one page that a program of this machine asks for, in bytes of their text.
 pub const FRAMES_PAGE_BYTES: usize = 4_194_304;
-/// The frames of one answer to a gen-1 question, in bytes of their text: it fits into one message.
-pub const GEN1_ANSWER_BYTES: usize = 786_432;
 /// Frames waiting between the links and the ingress task.
 pub const INGRESS_QUEUE_MAX: usize = 4_096;
 /// Frames verified, admitted and stored as one batch.
@@ -105,10 +105,6 @@ pub const QUERY_MAX: usize = 1_000;
 pub const NAMES_FILE_MAX_BYTES: u64 = 4_096;
 /// Longest line of an audit export, in bytes.
 pub const AUDIT_LINE_MAX_BYTES: u64 = 1_048_576;
-/// Most frames `mesh.world.query` returns (gen-1 §10).
-pub const GEN1_WORLD_QUERY_MAX: usize = 200;
-/// Most frames `context.sync` returns (gen-1 §7).
-pub const GEN1_SYNC_MAX: usize = 500;
 /// How long a proposal waits for its approval by default, in milliseconds.
 pub const PROPOSAL_TTL_MS: u64 = 1_800_000;
 /// Proposals asked for at this node itself, by its persons and rules, that may wait for approval.
@@ -225,8 +221,6 @@ pub const RECONCILE_DIFFERENCES_MAX: usize = 50_000;
 pub const RECONCILE_EVERY_MS: u64 = 60_000;
 /// Rounds a peer may ask of us in a minute.
 pub const RECONCILE_ANSWERS_PER_MINUTE: u32 = 600;
-/// Messages a gen-1 node gets from us in a minute on a link that we dialed; it takes 100.
-pub const GEN1_MESSAGES_PER_MINUTE: u32 = 90;
 /// How long a pairing window stays open, in milliseconds.
 pub const PAIRING_WINDOW_MS: u64 = 300_000;
 /// Pairings that one address may begin in one window without having read the window's link.

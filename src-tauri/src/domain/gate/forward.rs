@@ -18,6 +18,8 @@ use crate::domain::capability::{Action, Capability, Params, addresses_actuator};
 pub enum Forwarded {
     /// A well-formed actuation: it may become a draft, never an act.
     Actuation(Box<AskedActuation>),
+    /// A question or request of a person to the planner, in words only.
+    Intent(Intent),
     /// Something for a channel or an agent.
     Message {
         /// The channel named.
@@ -25,6 +27,17 @@ pub enum Forwarded {
         /// The recipient named.
         to: String,
     },
+}
+
+/// What a person said to the planner, as far as the sender says so. It proves nothing and moves nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// What was said.
+    pub text: String,
+    /// The conversation it belongs to.
+    pub conversation_id: Option<String>,
+    /// The sender's id for it.
+    pub request_id: Option<String>,
 }
 
 /// An actuation somebody asks for, all seven checks passed.
@@ -80,6 +93,10 @@ pub fn check(
     own: &DeviceId,
     now: TimeMs,
 ) -> Result<Forwarded, Refusal> {
+    // Before the gate, as in gen-1: words for the planner. A command beside them is judged as a command.
+    if let Some(intent) = intent(params) {
+        return Ok(Forwarded::Intent(intent));
+    }
     // 1: the routing parameters.
     let (Some(channel), Some(to), Some(origin)) = (
         text(params, "channel"),
@@ -153,6 +170,29 @@ pub fn check(
         ));
     };
     asked(envelope, to, &sources, params, now)
+}
+
+/// A message that holds nothing but words for the planner.
+fn intent(params: &Map<String, Value>) -> Option<Intent> {
+    let to_planner =
+        text(params, "channel") == Some("clawmesh") && text(params, "to") == Some("agent:pi");
+    if !to_planner || params.contains_key("command") || params.contains_key("trust") {
+        return None;
+    }
+    let operation = params.get("commandDraft")?.get("operation")?.as_object()?;
+    if text(operation, "name") != Some("intent:parse") {
+        return None;
+    }
+    let said = operation.get("params")?.as_object()?;
+    let id = |name: &str| {
+        let id = text(said, name).filter(|id| id.len() <= NAME_MAX_BYTES);
+        id.map(str::to_owned)
+    };
+    Some(Intent {
+        text: text(said, "text")?.to_owned(),
+        conversation_id: id("conversationId"),
+        request_id: id("requestId"),
+    })
 }
 
 fn asked(

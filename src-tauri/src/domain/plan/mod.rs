@@ -2,6 +2,8 @@
 //!
 //! `rules` is the planner that needs no model. Nothing here can approve or act.
 
+pub mod answer;
+pub mod election;
 pub mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -74,6 +74,16 @@ pub async fn feed_proposals(shared: Shared, link: LinkHandle) {
     ended(&link, result);
 }
 
+/// Tells a gen-1 node of our proposals, as its own planners do, until the link ends.
+pub async fn feed_gen1_proposals(shared: Shared, link: LinkHandle) {
+    let result = tokio::select! {
+        biased;
+        () = link.stop.cancelled() => return,
+        result = proposals::feed(&shared, &link) => result,
+    };
+    ended(&link, result);
+}
+
 fn may_read(shared: &Shared, link: &LinkHandle) -> bool {
     shared
         .trust

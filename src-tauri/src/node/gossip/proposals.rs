@@ -1,4 +1,5 @@
-//! Proposals on their way to peers that show them: each change of one of ours, the open ones first.
+//! Proposals on their way to peers that show them: each change of one of ours, the open ones first. A
+//! gen-1 node hears of them as of its own planners', without record and signature.
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -7,6 +8,7 @@ use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, approvals, proposals};
 use crate::domain::base::TimeMs;
 use crate::domain::wire::Message;
+use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
 
@@ -54,10 +56,18 @@ async fn send(
                 .collect::<Result<Vec<_>, StoreError>>()
         })
         .await?;
+    let kin = link.info.speaks(Feature::Proposals);
     let mut newest = since;
     for (decisions, row) in rows {
         newest = newest.max(row.updated_at);
         let record: Value = serde_json::from_str(&row.record).unwrap_or(Value::Null);
+        if !kin {
+            let (event, payload) = for_gen1(&row, &record);
+            if !link.send(Message::event(event, &payload)).await {
+                break;
+            }
+            continue;
+        }
         let payload = json!({
             "record": record,
             "signature": row.signature,
@@ -74,4 +84,35 @@ async fn send(
     }
     // Changes in the same millisecond as the newest may still come: read that millisecond again.
     Ok(newest.min(now))
+}
+
+/// The event of a gen-1 planner that says the same, and its payload.
+fn for_gen1(row: &ProposalRow, record: &Value) -> (&'static str, Value) {
+    let event = match row.status.is_open() {
+        true => "planner.proposal",
+        false => "planner.proposal.resolved",
+    };
+    let evidence = record["evidence"].as_array();
+    let frames: Vec<&Value> = evidence
+        .into_iter()
+        .flatten()
+        .map(|e| &e["frameId"])
+        .collect();
+    let mut payload = json!({
+        "taskId": row.id, "summary": format!("{} {}", row.operation, row.target),
+        "reasoning": record["reason"], "targetRef": row.target, "operation": row.operation,
+        "operationParams": record["params"], "peerDeviceId": row.executor,
+        "plannerDeviceId": record["requestedBy"]["deviceId"], "approvalLevel": row.level,
+        "status": row.status, "createdBy": record["requestedBy"]["kind"], "triggerFrameIds": frames,
+        "createdAt": row.created_at, "expiresAtMs": row.expires_at,
+    });
+    if !row.status.is_open() {
+        payload["resolvedAt"] = json!(row.updated_at);
+        payload["result"] = row
+            .outcome
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+    }
+    (event, payload)
 }

@@ -154,6 +154,8 @@ pub struct Link {
     pub records: PerMinute,
     /// Whether all our records are on their way to it.
     pub records_going: AtomicBool,
+    /// Whether it asked to hear of our proposals in the gen-1 way.
+    pub subscribed: AtomicBool,
     /// Tells this link from others of the same device.
     pub(super) serial: u64,
     answers: mpsc::Sender<Outgoing>,
@@ -185,6 +187,7 @@ impl Link {
             rounds: PerMinute::default(),
             records: PerMinute::default(),
             records_going: AtomicBool::new(false),
+            subscribed: AtomicBool::new(false),
             info,
             stop,
             serial,

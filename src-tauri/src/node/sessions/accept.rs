@@ -205,7 +205,7 @@ async fn connect(
     recognise(shared, door, &mut hello, &expected, made).await?;
     hello.check_mesh(&shared.mesh)?;
     let client_nonce = hello.client_nonce.clone().unwrap_or_default();
-    let ours = introduction(shared);
+    let ours = introduction(shared, !hello.features.is_empty());
     let answers = door.proof_for(&hello.device_id, End::Acceptor, Some(hello.said));
     let payload = match answers.filter(|_| hello.proof.is_some()) {
         Some(made) => ours.sign_for_kin(&shared.key, &client_nonce, None, now, made),

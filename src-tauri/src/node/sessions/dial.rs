@@ -163,7 +163,7 @@ async fn introduce(
         .trust
         .live(expected)
         .is_some_and(|r| r.generation() == Generation::Clawmesh);
-    let (ours, now) = (introduction(shared), shared.now());
+    let (ours, now) = (introduction(shared, kin), shared.now());
     let asked = Some(our_nonce.as_str());
     let params = match made {
         // Whoever receives a gen-1 signature can pass it on, except where TLS has proven who receives it.

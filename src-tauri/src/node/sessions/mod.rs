@@ -23,9 +23,12 @@ use crate::domain::admission::{Generation, TrustRecord};
 use crate::domain::base::canonical::Digest;
 use crate::domain::base::limits::HANDSHAKE_DEADLINE_MS;
 use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::plan::election::role_for_gen1;
 use crate::domain::wire::handshake::{End, Hello, Introduction, ProofFor};
 
-fn introduction(shared: &Shared) -> Introduction {
+/// What this node says of itself; the role that one of our own `kin` is told, or a gen-1 node.
+fn introduction(shared: &Shared, kin: bool) -> Introduction {
+    let role = shared.config.role.as_str();
     Introduction {
         display_name: shared.config.name.clone(),
         capabilities: shared
@@ -34,7 +37,7 @@ fn introduction(shared: &Shared) -> Introduction {
             .map(|c| c.as_str().to_owned())
             .collect(),
         mesh_id: shared.mesh.clone(),
-        role: shared.config.role.as_str().to_owned(),
+        role: if kin { role } else { role_for_gen1(role) }.to_owned(),
     }
 }
 

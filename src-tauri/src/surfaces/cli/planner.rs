@@ -44,5 +44,33 @@ fn print(view: &PlannerView, now: u64) {
             since.map_or_else(String::new, |at| format!("{} ago", text::age(now, at))),
         ),
         ("last fired", last),
+        (
+            "gen-1 leader",
+            view.leader.as_ref().map_or_else(String::new, |l| {
+                let who = if l.own { "this node" } else { &l.device_id };
+                format!("{who} ({})", l.role)
+            }),
+        ),
     ]);
+    if view.others.is_empty() {
+        return;
+    }
+    out::line("");
+    out::line("Proposals of gen-1 planners, decided and executed by their own nodes, not here:");
+    let rows: Vec<Vec<String>> = view
+        .others
+        .iter()
+        .map(|p| {
+            vec![
+                text::short(&p.id),
+                p.status.clone(),
+                p.level.clone(),
+                p.summary.clone(),
+                text::short(&p.from),
+                text::age(now, p.heard_at),
+            ]
+        })
+        .collect();
+    let head = ["ID", "STATUS", "LEVEL", "SUMMARY", "PLANNER", "AGE"];
+    out::table(&head, &rows, "");
 }

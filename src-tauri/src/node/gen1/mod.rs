@@ -2,6 +2,8 @@
 //!
 //! Tiers in these answers are the ones *we* vouch for, with the origin's claim beside them.
 
+pub mod conversation;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -16,6 +18,7 @@ use crate::domain::base::limits::{
     GEN1_ANSWER_BYTES, GEN1_SYNC_MAX, GEN1_WORLD_QUERY_MAX, QUERY_DEFAULT,
 };
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
+use crate::domain::plan::election::{self, Candidate, role_for_gen1};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::shown_to_gen1;
 
@@ -103,25 +106,49 @@ fn peers(shared: &Shared, capabilities: bool) -> Vec<Value> {
     shared.links.all().iter().map(peer).collect()
 }
 
+/// Who leads by the rule of gen-1, among this node and those it is linked with: who it is, and the role
+/// it stands with. `None` without a planner.
+pub fn leader(shared: &Shared) -> Option<(DeviceId, String)> {
+    let links = shared.links.all();
+    let own = Candidate {
+        device: shared.own_id(),
+        role: role_for_gen1(shared.config.role.as_str()),
+    };
+    // Our own kind tells gen-1 nodes what this node tells them.
+    let mut all: Vec<Candidate<'_>> = links
+        .iter()
+        .filter_map(|link| {
+            let role = link.info.role.as_deref()?;
+            let role = match link.info.features.is_empty() {
+                true => role,
+                false => role_for_gen1(role),
+            };
+            let device = &link.info.device;
+            Some(Candidate { device, role })
+        })
+        .collect();
+    all.push(own);
+    election::leader(&all).map(|c| (c.device.clone(), c.role.to_owned()))
+}
+
 fn planner(shared: &Shared) -> Value {
-    let plans = shared.config.role.plans();
-    let leader = if plans {
-        json!({"kind": "local", "deviceId": shared.own_id(), "role": shared.config.role.as_str()})
-    } else {
-        let links = shared.links.all();
-        let found = links
-            .iter()
-            .find(|l| l.info.role.as_deref() == Some("planner"));
-        found.map_or_else(
-            || json!({"kind": "none"}),
-            |l| json!({"kind": "peer", "deviceId": l.info.device, "role": l.info.role}),
-        )
+    let leader = leader(shared);
+    let leads = leader.as_ref().is_some_and(|(d, _)| d == shared.own_id());
+    let role = role_for_gen1(shared.config.role.as_str());
+    let state = match (election::is_eligible(role), leads) {
+        (false, _) => "ineligible",
+        (true, true) => "active",
+        (true, false) => "standby",
+    };
+    let leader = match leader {
+        None => json!({"kind": "none"}),
+        Some((device, role)) => {
+            let kind = if leads { "local" } else { "peer" };
+            json!({"kind": kind, "deviceId": device, "role": role})
+        }
     };
     json!({
-        "state": if plans { "active" } else { "ineligible" },
-        "role": shared.config.role.as_str(),
-        "leader": leader,
-        "shouldHandleAutonomous": plans,
+        "state": state, "role": role, "leader": leader, "shouldHandleAutonomous": leads,
     })
 }
 

@@ -1,0 +1,20 @@
+//! Limits of what gen-1 nodes send us and are sent.
+
+/// Hops after which a frame is not relayed to gen-1 peers (gen-1 §7).
+pub const GEN1_RELAY_HOPS_MAX: u32 = 3;
+/// The frames of one answer to a gen-1 question, in bytes of their text: it fits into one message.
+pub const GEN1_ANSWER_BYTES: usize = 786_432;
+/// Most frames `mesh.world.query` returns (gen-1 §10).
+pub const GEN1_WORLD_QUERY_MAX: usize = 200;
+/// Most frames `context.sync` returns (gen-1 §7).
+pub const GEN1_SYNC_MAX: usize = 500;
+/// Messages a gen-1 node gets from us in a minute on a link that we dialed; it takes 100.
+pub const GEN1_MESSAGES_PER_MINUTE: u32 = 90;
+/// Longest question to the planner that is answered, in characters.
+pub const GEN1_INTENT_MAX_CHARS: usize = 2_000;
+/// Readings that an answer of the planner cites.
+pub const INTENT_CITATIONS_MAX: usize = 12;
+/// Proposals of other planners that are kept of one device.
+pub const GEN1_PROPOSALS_MAX: usize = 50;
+/// Devices whose planners' proposals are kept.
+pub const GEN1_PLANNERS_MAX: usize = 64;
