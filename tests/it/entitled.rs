@@ -564,3 +564,74 @@ async fn a_wish_stays_with_its_evidence_among_executors_of_one_image() {
     second.stop().await;
     field.centre.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_for_an_absent_executor_waits_for_it_whatever_gen1_nodes_offer() {
+    let node = centre()
+        .trusting(key(7), "observe:T2,relay,read,actuate")
+        .trusting(key(5), "observe:T2,relay,read,plan,actuate")
+        .start()
+        .await;
+    let ours = key(7).id().clone();
+    let offers = |capabilities: serde_json::Value, features: serde_json::Value| {
+        move |params: &mut serde_json::Map<String, serde_json::Value>| {
+            params.insert("capabilities".into(), capabilities);
+            if features.is_array() {
+                params.insert("features".into(), features);
+            }
+        }
+    };
+    let mut executor = Probe::open(node.address).await;
+    let kin = offers(
+        json!(["actuator:pump:main"]),
+        json!(["sig", "proposals", "reconcile"]),
+    );
+    let reply = executor.handshake(&key(7), MESH, kin).await;
+    assert_eq!(reply["ok"], true, "{reply}");
+    until("its offer is known", || async {
+        let known = node.shared().known_capabilities();
+        known.contains_key(&ours).then_some(())
+    })
+    .await;
+    drop(executor);
+    until("it is away", || async {
+        node.shared().links.get(&ours).is_none().then_some(())
+    })
+    .await;
+    let mut gen1 = Probe::open(node.address).await;
+    let wide = offers(json!(["actuator:pump", "actuator:pump:main"]), json!(null));
+    assert_eq!(gen1.handshake(&key(5), MESH, wide).await["ok"], true);
+    until("the gen-1 node's offer is known", || async {
+        let offers = clawmesh::node::routing::offers(node.shared());
+        offers.contains_key(key(5).id()).then_some(())
+    })
+    .await;
+    let now = node.shared().now();
+    let mut wish = Draft {
+        draft_id: "d-1".parse().unwrap(),
+        action: serde_json::from_value(
+            json!({"target": "actuator:pump:main", "operation": "open", "params": {}}),
+        )
+        .unwrap(),
+        reason: "test".into(),
+        requester: Requester::Person,
+        requester_name: "ada".into(),
+        taint: Default::default(),
+        cites: Vec::new(),
+        origins: Default::default(),
+        created_at: now,
+        expires_at: now.plus(60_000),
+    };
+    let sent = planning::submit(node.shared(), wish.clone()).await.unwrap();
+    let planning::Sent::Waiting(refusal) = sent else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(refusal.code, Code::ExecutorUnreachable, "{refusal}");
+    // What only the gen-1 node offers goes to nobody, and the answer says why.
+    wish.draft_id = "d-2".parse().unwrap();
+    wish.action.target = "actuator:pump:second".parse().unwrap();
+    let refusal = planning::submit(node.shared(), wish).await.unwrap_err();
+    assert_eq!(refusal.code, Code::UnknownTarget);
+    assert!(refusal.message.contains("gen-1"), "{refusal}");
+    node.stop().await;
+}

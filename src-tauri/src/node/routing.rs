@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::cites;
 use super::shared::{Shared, store_refusal};
 use crate::adapters::store::facts;
+use crate::domain::admission::Generation;
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::capability::Capability;
 use crate::domain::plan::Draft;
 use crate::domain::router::{Candidate, Wanted, route};
+use crate::domain::wire::handshake::Feature;
 
 /// Shortest start of a device id that names an executor.
 const PREFIX_MIN: usize = 8;
@@ -100,6 +102,7 @@ pub async fn executor_of(
                 .flatten()
                 .map(String::as_str)
                 .collect(),
+            mints: mints(shared, device),
         })
         .collect();
     let executor = place
@@ -115,6 +118,21 @@ pub async fn executor_of(
         evidence_zones: &evidence.zones,
     };
     route(&wanted, &candidates).cloned()
+}
+
+/// Whether a device mints proposals: this node, and every other of our own kind. What it speaks is
+/// taken from its link, and while it is away from what it has proven before.
+fn mints(shared: &Shared, device: &DeviceId) -> bool {
+    if device == shared.own_id() {
+        return true;
+    }
+    match shared.links.get(device) {
+        Some(link) => link.info.speaks(Feature::Proposals),
+        None => {
+            let record = shared.trust.live(device);
+            record.is_some_and(|r| r.generation() == Generation::Clawmesh)
+        }
+    }
 }
 
 fn name(shared: &Shared, device: &DeviceId) -> String {

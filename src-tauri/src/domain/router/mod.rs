@@ -18,6 +18,8 @@ pub struct Candidate<'a> {
     pub capabilities: &'a [String],
     /// The zones it has readings of.
     pub zones: BTreeSet<&'a str>,
+    /// Whether it mints proposals: our own kind does, a gen-1 node cannot.
+    pub mints: bool,
 }
 
 impl Candidate<'_> {
@@ -41,24 +43,16 @@ pub struct Wanted<'a> {
     pub evidence_zones: &'a [String],
 }
 
-fn score(offered: &str, wanted: &Capability) -> u8 {
-    if offered == wanted.as_str() {
-        return 3;
-    }
-    // A gen-1 node offers `actuator:mock` and serves `actuator:mock:valve-1`.
-    if wanted
-        .as_str()
-        .strip_prefix(offered)
-        .is_some_and(|rest| rest.starts_with(':'))
-    {
-        return 2;
-    }
-    let pattern = offered.parse::<Pattern>();
-    u8::from(pattern.is_ok_and(|p| p.matches(wanted)))
+/// Whether an offer covers the target without naming it, as a gen-1 node's `actuator:mock` covers
+/// `actuator:mock:valve-1`.
+fn covers(offered: &str, wanted: &Capability) -> bool {
+    let prefix = wanted.as_str().strip_prefix(offered);
+    prefix.is_some_and(|rest| rest.starts_with(':'))
+        || offered.parse::<Pattern>().is_ok_and(|p| p.matches(wanted))
 }
 
 /// Finds the executor for a wish, whether or not it can be reached now: a wish waits for its executor
-/// instead of going to another.
+/// instead of going to another. Only who can mint a proposal for exactly this target is one.
 ///
 /// # Errors
 /// `UNKNOWN_TARGET` if nobody offers it, or not the named executor or zone; `TARGET_AMBIGUOUS` with
@@ -69,13 +63,11 @@ pub fn route<'a>(
 ) -> Result<&'a DeviceId, Refusal> {
     let target = wanted.target;
     let unknown = |why: String| Err(Refusal::new(Code::UnknownTarget, why));
-    let fit = |c: &Candidate<'a>| {
-        let fits = c.capabilities.iter().map(|offered| score(offered, target));
-        fits.max().unwrap_or(0)
-    };
+    let fit = |c: &Candidate<'a>| c.capabilities.iter().any(|o| o == target.as_str());
     if let Some(executor) = wanted.executor {
         return match candidates.iter().find(|c| c.device == executor) {
-            Some(c) if fit(c) > 0 => Ok(c.device),
+            Some(c) if !c.mints => unknown(no_executor(c, target)),
+            Some(c) if fit(c) => Ok(c.device),
             Some(c) => unknown(format!("{} does not offer {target}", c.shown())),
             None => unknown(format!(
                 "device {} is not known here, so nothing says that it offers {target}",
@@ -83,16 +75,18 @@ pub fn route<'a>(
             )),
         };
     }
-    // What says exactly this comes before what says it in general.
-    let best = candidates.iter().map(fit).max().unwrap_or(0);
-    let mut fits: Vec<&Candidate<'a>> = candidates
-        .iter()
-        .filter(|c| best > 0 && fit(c) == best)
-        .collect();
+    let mut fits: Vec<&Candidate<'a>> = candidates.iter().filter(|c| c.mints && fit(c)).collect();
     if fits.is_empty() {
-        return unknown(format!(
-            "no node known here offers {target}; check the spelling, or whether its node has ever connected"
-        ));
+        let near = |c: &&Candidate<'a>| {
+            let offers = &c.capabilities;
+            fit(c) || offers.iter().any(|o| covers(o, target))
+        };
+        return unknown(match candidates.iter().filter(|c| !c.mints).find(near) {
+            Some(c) => no_executor(c, target),
+            None => format!(
+                "no node known here offers {target}; check the spelling, or whether its node has ever connected"
+            ),
+        });
     }
     if let Some(zone) = wanted.zone {
         fits.retain(|c| c.zones.contains(zone));
@@ -127,6 +121,13 @@ pub fn route<'a>(
     }
 }
 
+fn no_executor(candidate: &Candidate<'_>, target: &Capability) -> String {
+    format!(
+        "{} offers {target} but is a gen-1 node, which mints no proposals",
+        candidate.shown()
+    )
+}
+
 /// Keeps those that hold, if any does.
 fn narrow<'a, 'b>(fits: &mut Vec<&'b Candidate<'a>>, holds: impl Fn(&Candidate<'a>) -> bool) {
     if fits.iter().any(|c| holds(c)) {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exact_comes_before_what_is_general_and_the_name_before_all() {
+    fn only_who_mints_and_names_the_target_is_an_executor() {
         let ids: Vec<DeviceId> = (0..4u8).map(id).collect();
         let (exact, prefix, pattern) = (
             caps("actuator:mock:valve-1"),
@@ -160,8 +161,19 @@ mod tests {
             name: "n",
             capabilities,
             zones: BTreeSet::new(),
+            mints: true,
         };
-        let all = [c(0, &prefix), c(1, &exact), c(2, &pattern)];
+        let gen1 = |i: usize, capabilities| Candidate {
+            mints: false,
+            ..c(i, capabilities)
+        };
+        // One node is absent, for all that is known here; that changes nothing.
+        let all = [
+            gen1(0, &exact),
+            c(1, &exact),
+            c(2, &pattern),
+            gen1(3, &prefix),
+        ];
         let target: Capability = "actuator:mock:valve-1".parse().unwrap();
         let mut wanted = Wanted {
             target: &target,
@@ -171,11 +183,19 @@ mod tests {
             evidence_zones: &[],
         };
         assert_eq!(route(&wanted, &all), Ok(&ids[1]));
-        wanted.executor = Some(&ids[2]);
-        assert_eq!(route(&wanted, &all), Ok(&ids[2]));
-        wanted.executor = Some(&ids[3]);
-        let code = |wanted: &Wanted<'_>| route(wanted, &all).unwrap_err().code;
-        assert_eq!(code(&wanted), Code::UnknownTarget);
+        let refusal = |wanted: &Wanted<'_>| route(wanted, &all).unwrap_err();
+        for other in [0, 2, 3] {
+            wanted.executor = Some(&ids[other]);
+            assert_eq!(refusal(&wanted).code, Code::UnknownTarget);
+        }
+        let second: Capability = "actuator:mock:valve-2".parse().unwrap();
+        let not_ours = Wanted {
+            target: &second,
+            executor: None,
+            ..wanted
+        };
+        assert!(refusal(&not_ours).message.contains("gen-1"));
+        let code = |wanted: &Wanted<'_>| refusal(wanted).code;
         let other: Capability = "actuator:pump:main".parse().unwrap();
         wanted = Wanted {
             target: &other,
@@ -193,6 +213,7 @@ mod tests {
             name,
             capabilities: &offered,
             zones: zones.iter().copied().collect(),
+            mints: true,
         };
         let all = [
             node(0, "north", &["a", "roof"]),
