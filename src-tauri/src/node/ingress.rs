@@ -16,7 +16,7 @@ use super::links::credit::{Taken, cost_kib};
 use super::shared::{Shared, store_refusal};
 use crate::adapters::store::Class;
 use crate::adapters::store::frames::Inserted;
-use crate::domain::admission::{Admitted, Generation, TrustView, admit, admit_own};
+use crate::domain::admission::{Admitted, Generation, TrustView, admit, admit_own, admit_unproven};
 use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX};
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
 use crate::domain::identity::DeviceKey;
@@ -37,6 +37,8 @@ struct Hold {
 
 struct Item {
     peer: DeviceId,
+    /// Whether the peer had proven itself where the frame came in.
+    proven: bool,
     frame: Frame,
     hold: Arc<Hold>,
 }
@@ -63,6 +65,16 @@ impl Ingress {
     /// Hands in the frames of one message, waiting while the queue is full. `bytes` is the message's
     /// size.
     pub async fn offer(&self, link: &LinkHandle, frames: Vec<Frame>, bytes: usize) {
+        self.take(link, frames, bytes, true).await;
+    }
+
+    /// As [`Ingress::offer`], of what somebody at an address of the peer has answered without having
+    /// proven to be it.
+    pub async fn offer_unproven(&self, link: &LinkHandle, frames: Vec<Frame>, bytes: usize) {
+        self.take(link, frames, bytes, false).await;
+    }
+
+    async fn take(&self, link: &LinkHandle, frames: Vec<Frame>, bytes: usize, proven: bool) {
         let credit = Taken::new(link, bytes);
         let Ok(memory) = self
             .memory
@@ -82,6 +94,7 @@ impl Ingress {
                 .queue
                 .send(Item {
                     peer: link.info.device.clone(),
+                    proven,
                     frame,
                     hold: hold.clone(),
                 })
@@ -174,7 +187,7 @@ fn judge(
             judged.refused.push((item.peer, unsigned(&item.frame)));
             continue;
         }
-        peers.push(item.peer);
+        peers.push((item.peer, item.proven));
         frames.push(item.frame);
         judged._holds.push(item.hold);
     }
@@ -182,10 +195,11 @@ fn judge(
         true => Some(*own.public()),
         false => trust.record(id).and_then(|r| r.public_key),
     };
-    for (verified, peer) in verify_frames(frames, mesh, key_of).into_iter().zip(peers) {
+    for (verified, (peer, proven)) in verify_frames(frames, mesh, key_of).into_iter().zip(peers) {
         let admitted = verified.and_then(|v| match v.get().origin == *own.id() {
             true => Ok(admit_own(v, now)),
-            false => admit(v, &peer, trust, now),
+            false if proven => admit(v, &peer, trust, now),
+            false => admit_unproven(v, &peer, trust, now),
         });
         match admitted {
             Ok(admitted) => {

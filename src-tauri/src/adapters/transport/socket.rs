@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -234,6 +235,8 @@ struct Shared {
     /// Cancelled once the link is over, whoever ended it.
     ended: CancellationToken,
     protection: Protection,
+    /// Pings of ours that the other side has answered.
+    pongs: watch::Sender<u64>,
     /// Keeps the connection's place at the door until the link is dropped.
     _slot: Option<Slot>,
 }
@@ -331,6 +334,7 @@ impl Socket {
             stream: Mutex::new(stream),
             ended: cut.child_token(),
             protection,
+            pongs: watch::channel(0).0,
             _slot: slot,
         });
         Socket {
@@ -380,6 +384,11 @@ impl SocketReader {
         self.shared.lock().get_mut().trust();
     }
 
+    /// Counts up with every ping of ours that is answered, as long as messages are received.
+    pub fn pongs(&self) -> watch::Receiver<u64> {
+        self.shared.pongs.subscribe()
+    }
+
     /// Waits for the next message. Pings are answered here, so keep calling it. Cancel-safe.
     ///
     /// # Errors
@@ -397,7 +406,8 @@ impl SocketReader {
                     return Ok(Received::TooLarge { bytes: text.len() });
                 }
                 Some(Ok(Message::Text(text))) => return Ok(Received::Text(text)),
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Pong(_))) => shared.pongs.send_modify(|n| *n += 1),
+                Some(Ok(Message::Ping(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Binary(_))) => {
                     shared.finish(CLOSE_UNSUPPORTED, "text messages only").await;
                     return Err(SocketError::Binary);
@@ -472,6 +482,15 @@ impl SocketWriter {
             return Err(SocketError::OutgoingTooLarge { bytes: text.len() });
         }
         self.until_ended(self.shared.send(Message::Text(text)))
+            .await
+    }
+
+    /// Queues a WebSocket ping, which every WebSocket answers by itself (RFC 6455 §5.5.2).
+    ///
+    /// # Errors
+    /// The link has ended or broke.
+    pub async fn ping(&mut self) -> Result<(), SocketError> {
+        self.until_ended(self.shared.send(Message::Ping(Default::default())))
             .await
     }
 

@@ -102,6 +102,30 @@ pub fn admit(
     trust: &impl TrustView,
     now: TimeMs,
 ) -> Result<Admitted, Refusal> {
+    admit_over(verified, peer, true, trust, now)
+}
+
+/// Admits a frame that somebody at an address of `peer` has answered, without having proven to be it:
+/// what carries no signature of its origin is believed by nobody's word.
+///
+/// # Errors
+/// As [`admit`].
+pub fn admit_unproven(
+    verified: Verified<Frame>,
+    peer: &DeviceId,
+    trust: &impl TrustView,
+    now: TimeMs,
+) -> Result<Admitted, Refusal> {
+    admit_over(verified, peer, false, trust, now)
+}
+
+fn admit_over(
+    verified: Verified<Frame>,
+    peer: &DeviceId,
+    proven: bool,
+    trust: &impl TrustView,
+    now: TimeMs,
+) -> Result<Admitted, Refusal> {
     let checked = verified.checked();
     let content = verified.content();
     let frame = verified.into_inner();
@@ -132,7 +156,7 @@ pub fn admit(
     }
     let signature = match checked {
         Checked::Signed => SignatureState::Verified,
-        _ if first_hand => SignatureState::FirstHand,
+        _ if first_hand && proven => SignatureState::FirstHand,
         _ => SignatureState::Unverifiable,
     };
     let cap = ceiling(&frame, signature, trust.record(&frame.origin));

@@ -1,5 +1,6 @@
-//! Catching up with a gen-1 node we dialed: it sends what is new and answers `context.sync` for what
-//! we missed, once per connection (gen-1 §7). Our own kind feeds us by cursor instead.
+//! Catching up with a gen-1 node: it sends what is new and answers `context.sync` for what we missed,
+//! once per connection (gen-1 §7). One that dialed us answers nothing on its link, so it is asked on a
+//! second socket (`sessions/second`). Our own kind feeds us by cursor instead.
 
 use serde_json::{Value, json};
 
@@ -22,6 +23,17 @@ pub async fn ask(shared: Shared, ingress: Ingress, link: LinkHandle) {
     if !link.info.outbound || link.info.speaks(Feature::Sig) {
         return;
     }
+    let params = question(&shared, &link).await;
+    match link.request("context.sync", &params).await {
+        Ok(answer) => take(&shared, &ingress, &link, answer, true).await,
+        Err(error) => {
+            tracing::info!(peer = link.info.device.short(), "no catching up: {error}");
+        }
+    }
+}
+
+/// The parameters of `context.sync` for what we lack of a peer.
+pub async fn question(shared: &Shared, link: &LinkHandle) -> Value {
     let newest = FrameFilter {
         origin: Some(link.info.device.clone()),
         limit: 1,
@@ -35,15 +47,23 @@ pub async fn ask(shared: Shared, ingress: Ingress, link: LinkHandle) {
         Some(time) => TimeMs(time.0.saturating_sub(OVERLAP_MS)),
         None => TimeMs(shared.now().0.saturating_sub(FIRST_MS)),
     };
-    let params = json!({"since": since, "limit": GEN1_SYNC_MAX});
-    let answer = match link.request("context.sync", &params).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            tracing::info!(peer = link.info.device.short(), "no catching up: {error}");
-            return;
-        }
+    json!({"since": since, "limit": GEN1_SYNC_MAX})
+}
+
+/// Hands the frames of an answer to ingress; `proven` says whether the peer had proven itself where it
+/// came in.
+pub async fn take(
+    shared: &Shared,
+    ingress: &Ingress,
+    link: &LinkHandle,
+    answer: Value,
+    proven: bool,
+) {
+    let list = match answer {
+        Value::Object(mut answer) => answer.remove("frames"),
+        _ => None,
     };
-    let Some(Value::Array(list)) = answer.get("frames").cloned() else {
+    let Some(Value::Array(list)) = list else {
         return;
     };
     let (mut taken, mut refused) = (0u32, 0u32);
@@ -51,7 +71,10 @@ pub async fn ask(shared: Shared, ingress: Ingress, link: LinkHandle) {
         let bytes = value.to_string().len();
         match Frame::parse(value) {
             Ok(frame) => {
-                ingress.offer(&link, vec![frame], bytes).await;
+                match proven {
+                    true => ingress.offer(link, vec![frame], bytes).await,
+                    false => ingress.offer_unproven(link, vec![frame], bytes).await,
+                }
                 taken += 1;
             }
             Err(refusal) => {

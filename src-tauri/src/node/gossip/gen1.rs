@@ -1,12 +1,14 @@
 //! Feeding a gen-1 node: one frame per message, three hops at most, from where the last connection
 //! left off. A gen-1 node takes a hundred messages a minute on a link that we dialed and silently
-//! drops the rest (gen-1 §12), so there we send fewer; on a link that it dialed there is no limit.
+//! drops the rest (gen-1 §12): there only the newest reading of each kind is sent (`newest`), at the pace
+//! it takes; on a link that it dialed there is no limit and nothing is left out.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::message::one;
+use super::newest::Newest;
 use super::{PAGE, REWIND, hops};
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{Class, StoreError, frames, kv};
@@ -17,10 +19,13 @@ use crate::domain::wire::frame::shown_to_gen1;
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
 
-/// Frames that may follow each other at once before the pace begins.
-const BURST: u32 = 30;
+/// Frames that may follow each other at once before the pace begins. The handshake and the question for
+/// what we missed take as many, so a new link begins without any.
+const BURST: u32 = 3;
+/// Frames sent again on a paced link, because their arrival was never confirmed.
+const PACED_REWIND: u64 = 16;
 
-/// At most a few at once, then evenly.
+/// At most a few at once, then evenly: in no minute more than the limit.
 struct Pace {
     left: f64,
     at: tokio::time::Instant,
@@ -29,7 +34,7 @@ struct Pace {
 impl Pace {
     fn new() -> Self {
         Self {
-            left: f64::from(BURST),
+            left: 0.0,
             at: tokio::time::Instant::now(),
         }
     }
@@ -53,21 +58,18 @@ impl Pace {
 /// Feeds a gen-1 node until the link ends.
 pub async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
     let key = format!("gossip.cursor.{}", link.info.device);
+    match link.info.outbound {
+        true => feed_paced(shared, link, &key).await,
+        false => feed_all(shared, link, &key).await,
+    }
+}
+
+async fn feed_all(shared: &Shared, link: &LinkHandle, key: &str) -> Result<(), StoreError> {
     let mut head = shared.frames_head.subscribe();
-    let paced = link.info.outbound;
-    // A paced link remembers every frame, so little has to be said twice.
-    let rewind = if paced { u64::from(BURST) } else { REWIND };
-    let mut cursor = start(shared, &key, rewind).await?;
-    let mut pace = paced.then(Pace::new);
+    let mut cursor = start(shared, key, REWIND).await?;
     loop {
         head.mark_unchanged();
-        let peer = link.info.device.clone();
-        let page = shared
-            .store
-            .read("gossip", move |c| {
-                frames::after(c, cursor, PAGE, FRAMES_READ_BYTES, Some(&peer))
-            })
-            .await?;
+        let page = read_on(shared, link, cursor).await?;
         let Some(last) = page.last().map(|f| f.seq) else {
             if head.changed().await.is_err() {
                 return Ok(());
@@ -78,22 +80,78 @@ pub async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> 
             if stored.seq > shared.mesh_floor
                 && let Some(text) = outgoing(link, &stored)
             {
-                if let Some(pace) = &mut pace {
-                    pace.wait().await;
-                }
                 if !link.send_frames(text).await {
                     return Ok(());
                 }
                 shared.metrics.frames_sent.inc();
             }
-            cursor = stored.seq;
-            if pace.is_some() {
-                remember(shared, &key, cursor).await?;
-            }
         }
         cursor = last;
-        remember(shared, &key, cursor).await?;
+        remember(shared, key, cursor).await?;
     }
+}
+
+async fn feed_paced(shared: &Shared, link: &LinkHandle, key: &str) -> Result<(), StoreError> {
+    let mut head = shared.frames_head.subscribe();
+    let mut cursor = start(shared, key, PACED_REWIND).await?;
+    let (mut waiting, mut pace) = (Newest::default(), Pace::new());
+    loop {
+        head.mark_unchanged();
+        loop {
+            let page = read_on(shared, link, cursor).await?;
+            let Some(last) = page.last().map(|f| f.seq) else {
+                break;
+            };
+            cursor = last;
+            for stored in page {
+                if stored.seq > shared.mesh_floor && goes_out(link, &stored) {
+                    waiting.add(&stored);
+                }
+            }
+        }
+        remember(shared, key, waiting.done_up_to(cursor)).await?;
+        if waiting.is_empty() {
+            if head.changed().await.is_err() {
+                return Ok(());
+            }
+            continue;
+        }
+        pace.wait().await;
+        // While it waited a newer reading may have come.
+        if head.has_changed().unwrap_or(false) {
+            let page = read_on(shared, link, cursor).await?;
+            for stored in page {
+                cursor = stored.seq;
+                if stored.seq > shared.mesh_floor && goes_out(link, &stored) {
+                    waiting.add(&stored);
+                }
+            }
+        }
+        let Some(seq) = waiting.next() else { continue };
+        let found = shared
+            .store
+            .read("gossip", move |c| frames::by_seq(c, seq))
+            .await?;
+        // It may have been pruned meanwhile.
+        if let Some(text) = found.and_then(|stored| outgoing(link, &stored)) {
+            if !link.send_frames(text).await {
+                return Ok(());
+            }
+            shared.metrics.frames_sent.inc();
+        }
+    }
+}
+
+async fn read_on(
+    shared: &Shared,
+    link: &LinkHandle,
+    cursor: u64,
+) -> Result<Vec<StoredFrame>, StoreError> {
+    let peer = link.info.device.clone();
+    let read = move |c: &rusqlite::Connection| {
+        frames::after(c, cursor, PAGE, FRAMES_READ_BYTES, Some(&peer))
+    };
+    shared.store.read("gossip", read).await
 }
 
 async fn remember(shared: &Shared, key: &str, cursor: u64) -> Result<(), StoreError> {
@@ -106,25 +164,35 @@ async fn remember(shared: &Shared, key: &str, cursor: u64) -> Result<(), StoreEr
         .await
 }
 
+/// Where to begin. A peer we never met gets the newest frames only, older ones it asks for; where that
+/// was is remembered at once, so that what comes while it is away is not lost.
 async fn start(shared: &Shared, key: &str, rewind: u64) -> Result<u64, StoreError> {
-    let key = key.to_owned();
-    shared
+    let read = key.to_owned();
+    let (known, newest) = shared
         .store
         .read("cursor", move |c| {
-            let newest = frames::max_seq(c)?;
-            let known = kv::get(c, &key)?
+            let known = kv::get(c, &read)?
                 .and_then(|b| b.try_into().ok())
                 .map(u64::from_be_bytes);
-            // A peer we never met gets the newest frames only; older ones it asks for.
-            Ok(known.unwrap_or(newest).min(newest).saturating_sub(rewind))
+            Ok((known, frames::max_seq(c)?))
         })
-        .await
+        .await?;
+    let begin = known.unwrap_or(newest).min(newest).saturating_sub(rewind);
+    if known.is_none() {
+        remember(shared, key, begin).await?;
+    }
+    Ok(begin)
+}
+
+/// Whether a stored frame is for this peer and has not gone far enough.
+fn goes_out(link: &LinkHandle, stored: &StoredFrame) -> bool {
+    let own = stored.link_peer.is_none();
+    stored.origin != link.info.device && (own || stored.hops < GEN1_RELAY_HOPS_MAX)
 }
 
 /// The message for a stored frame, or nothing if it has gone far enough.
 fn outgoing(link: &LinkHandle, stored: &StoredFrame) -> Option<String> {
-    let own = stored.link_peer.is_none();
-    if stored.origin == link.info.device || (!own && stored.hops >= GEN1_RELAY_HOPS_MAX) {
+    if !goes_out(link, stored) {
         return None;
     }
     let mut value: Value = serde_json::from_str(&stored.json).ok()?;
@@ -138,4 +206,37 @@ fn outgoing(link: &LinkHandle, stored: &StoredFrame) -> Option<String> {
         false => shown_to_gen1(value, stored.claimed_tier, stored.effective_tier),
     };
     Some(one(&shown.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nearly_all_of_what_a_gen1_node_takes_is_used_and_never_more() {
+        let mut pace = Pace::new();
+        let begun = tokio::time::Instant::now();
+        let mut sent = Vec::new();
+        while begun.elapsed() < Duration::from_secs(300) {
+            pace.wait().await;
+            sent.push(begun.elapsed());
+        }
+        let minute = Duration::from_secs(60);
+        let within = |from: Duration| {
+            let fits = sent.iter().filter(|t| **t >= from && **t < from + minute);
+            fits.count()
+        };
+        for from in (0..240).map(Duration::from_secs) {
+            assert!((90..=95).contains(&within(from)), "{from:?}");
+        }
+        // After a pause a few go at once, and the minute's limit still holds.
+        tokio::time::sleep(minute).await;
+        let again = tokio::time::Instant::now();
+        let mut count = 0;
+        while again.elapsed() < minute {
+            pace.wait().await;
+            count += 1;
+        }
+        assert!(count <= 96, "{count}");
+    }
 }

@@ -8,6 +8,7 @@
 pub mod catch_up;
 mod gen1;
 mod message;
+mod newest;
 mod proposals;
 
 use tokio::sync::mpsc;

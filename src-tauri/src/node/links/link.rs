@@ -154,6 +154,8 @@ pub struct Link {
     pub records: PerMinute,
     /// Whether all our records are on their way to it.
     pub records_going: AtomicBool,
+    /// Whether a message of it is being worked on, so that nothing else is read.
+    pub taking: AtomicBool,
     /// Whether it asked to hear of our proposals in the gen-1 way.
     pub subscribed: AtomicBool,
     /// Tells this link from others of the same device.
@@ -187,6 +189,7 @@ impl Link {
             rounds: PerMinute::default(),
             records: PerMinute::default(),
             records_going: AtomicBool::new(false),
+            taking: AtomicBool::new(false),
             subscribed: AtomicBool::new(false),
             info,
             stop,
@@ -224,6 +227,12 @@ impl Link {
             self.close(1013, "answers are not read");
         }
         false
+    }
+
+    /// Queues a WebSocket ping, unless answers wait in great number anyway.
+    pub fn ping(&self) {
+        // A full lane shows by itself whether the other side reads.
+        let _ = self.answers.try_send(self.room.ping());
     }
 
     /// Sends a message of our own, waiting while the lane is full. `false` if the link has ended.

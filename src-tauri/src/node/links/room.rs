@@ -19,7 +19,7 @@ pub struct Room {
 /// A message on its way to the writer, with the room it takes until it is written.
 #[derive(Debug)]
 pub struct Outgoing {
-    text: String,
+    text: Option<String>,
     _room: Option<OwnedSemaphorePermit>,
     _counted: Counted,
 }
@@ -37,8 +37,8 @@ impl Drop for Counted {
 }
 
 impl Outgoing {
-    /// The message; its room is free from here on.
-    pub fn into_text(self) -> String {
+    /// The message, or `None` for a WebSocket ping; its room is free from here on.
+    pub fn into_text(self) -> Option<String> {
         self.text
     }
 }
@@ -63,9 +63,19 @@ impl Room {
         self.taken.fetch_add(bytes, Ordering::Relaxed);
         let taken = self.taken.clone();
         Outgoing {
-            text,
+            text: Some(text),
             _room: room,
             _counted: Counted { taken, bytes },
+        }
+    }
+
+    /// A WebSocket ping; it takes no room.
+    pub(super) fn ping(&self) -> Outgoing {
+        let taken = self.taken.clone();
+        Outgoing {
+            text: None,
+            _room: None,
+            _counted: Counted { taken, bytes: 0 },
         }
     }
 
@@ -109,7 +119,7 @@ mod tests {
         let full = room.taken();
         let frames = room.counted("f".repeat(10));
         assert_eq!(room.taken(), full + 10);
-        assert_eq!(frames.into_text().len(), 10);
+        assert_eq!(frames.into_text().unwrap().len(), 10);
         let mut soon = std::pin::pin!(room.soon("y".repeat(1_000_000)));
         assert!(futures_util::poll!(&mut soon).is_pending());
         waiting.pop();

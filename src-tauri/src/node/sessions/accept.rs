@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::{Door, introduction, life, nonce, recognise, say};
+use super::{Door, introduction, life, nonce, recognise, say, second};
 use crate::adapters::transport::{Incoming, Received, SocketReader, SocketWriter};
 use crate::domain::base::limits::{NONCE_TTL_MS, STRANGER_MESSAGES_MAX};
 use crate::domain::base::{Code, Refusal, TimeMs};
-use crate::domain::wire::handshake::{End, Hello};
+use crate::domain::wire::handshake::{End, Feature, Hello};
 use crate::domain::wire::{Message, Reply};
 use crate::node::gossip;
 use crate::node::ingress::Ingress;
@@ -50,7 +50,7 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
         Greeted::Pairing(knock) => return pairing::accept(knock, reader, writer).await,
     };
     reader.trusted();
-    let from = gossip::begin(&shared).await;
+    let (origin, from) = (from, gossip::begin(&shared).await);
     let posture = door.protection.posture;
     let info = PeerInfo::new(&hello, false, None, posture, shared.now())
         .entitled(shared.may_actuate(&hello.device_id));
@@ -62,6 +62,10 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
         Ok((link, lanes)) => {
             // The peer may not hear of anything before it has heard that it is welcome.
             if say(&mut writer, reply).await.is_some() {
+                if !link.info.speaks(Feature::Reconcile) {
+                    let ask = second::fetch(shared.clone(), ingress.clone(), link.clone(), origin);
+                    shared.tasks.passing("second socket", ask);
+                }
                 life::run(shared.clone(), ingress, link, reader, writer, lanes, from).await;
             } else {
                 shared.links.forget(&link, &Ended::Broke);

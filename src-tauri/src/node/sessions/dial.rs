@@ -105,7 +105,7 @@ pub async fn dial(
 
 /// Opens a socket, by TLS wherever it leaves the machine. Without TLS only a device that is trusted
 /// as gen-1, has never proven to be of our own kind and is on a local network is spoken to.
-async fn reach(
+pub(super) async fn reach(
     shared: &Shared,
     device: &DeviceId,
     target: &Target,
@@ -194,7 +194,8 @@ async fn introduce(
     Ok(hello)
 }
 
-async fn ask(
+/// Asks and waits for the answer; whatever else comes is ignored.
+pub(super) async fn ask(
     reader: &mut SocketReader,
     writer: &mut SocketWriter,
     id: &str,

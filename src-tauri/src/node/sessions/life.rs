@@ -1,7 +1,10 @@
 //! The life of a link that both sides have proven themselves on: it is read here until it ends.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 
+use super::pulse;
 use super::writer::{self, Queues};
 use crate::adapters::transport::{Received, SocketReader, SocketWriter};
 use crate::domain::base::limits::NAME_MAX_BYTES;
@@ -74,6 +77,10 @@ pub async fn run(
             "catch up",
             catch_up::ask(shared.clone(), ingress.clone(), link.clone()),
         ),
+    }
+    if !info.speaks(Feature::Reconcile) {
+        let pongs = reader.pongs();
+        tasks.passing("pulse", pulse::keep(shared.clone(), link.clone(), pongs));
     }
     let why = tokio::select! {
         biased;
@@ -162,7 +169,10 @@ async fn read_loop(
         if shared.may_actuate(&link.info.device) != link.info.may_actuate {
             return Ended::Here("whether it may offer actuators has changed");
         }
-        if !take(shared, ingress, link, &text).await {
+        link.taking.store(true, Ordering::Release);
+        let goes_on = take(shared, ingress, link, &text).await;
+        link.taking.store(false, Ordering::Release);
+        if !goes_on {
             return Ended::Here("its answers are not read");
         }
     }

@@ -6,6 +6,8 @@
 mod accept;
 mod dial;
 mod life;
+mod pulse;
+mod second;
 mod writer;
 
 use std::time::Duration;

@@ -77,7 +77,10 @@ pub async fn run(mut writer: SocketWriter, mut queues: Queues, link: LinkHandle)
     link.stop.cancel();
     // Answers that are ready still belong to the link, such as the refusal it ends with.
     while let Ok(text) = queues.answers.try_recv() {
-        let sent = tokio::time::timeout(LAST_WORDS, writer.feed(text.into_text())).await;
+        let Some(text) = text.into_text() else {
+            continue;
+        };
+        let sent = tokio::time::timeout(LAST_WORDS, writer.feed(text)).await;
         if !matches!(sent, Ok(Ok(()))) {
             break;
         }
@@ -102,9 +105,13 @@ async fn write_some(
     let mut next = Some(first);
     let (mut written, mut bytes) = (0, 0);
     while let Some(message) = next {
-        let text = message.into_text();
-        bytes += text.len();
-        writer.feed(text).await.ok()?;
+        match message.into_text() {
+            Some(text) => {
+                bytes += text.len();
+                writer.feed(text).await.ok()?;
+            }
+            None => writer.ping().await.ok()?,
+        }
         written += 1;
         next = match written < FLUSH_EVERY {
             true => queues.try_next(),
