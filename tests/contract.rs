@@ -32,10 +32,12 @@ fn the_committed_description_is_the_generated_one() -> Result<(), Box<dyn std::e
 /// The console shows an alarm and a refusal in its own languages by the code; the compiler keeps its
 /// other tables equal to the English one.
 #[test]
-fn the_console_has_words_for_every_alarm_and_for_what_a_decision_is_refused_for() {
+fn the_console_has_words_for_every_alarm_and_every_refusal() {
+    use clawmesh::domain::admission::budget::Share;
     use clawmesh::domain::base::Code;
     use clawmesh::node::alarms::AlarmKind;
     let table = include_str!("../frontend/src/lib/languages/en.ts");
+    // A page of events shows refusals of every kind, also those that only peers hear.
     let has = |key: &str| {
         let (plain, quoted) = (format!("\n  {key}: "), format!("\n  \"{key}\": "));
         let broken = [format!("\n  {key}:\n"), format!("\n  \"{key}\":\n")];
@@ -45,25 +47,9 @@ fn the_console_has_words_for_every_alarm_and_for_what_a_decision_is_refused_for(
     let alarms = AlarmKind::ALL
         .iter()
         .flat_map(|kind| ["al_", "ad_"].map(|of| format!("{of}{}", kind.as_str())));
-    let refusals = [
-        Code::SelfVouched,
-        Code::IssuerNotAccepted,
-        Code::OperatorUnknown,
-        Code::OperatorRevoked,
-        Code::OperatorExpired,
-        Code::OperatorLevelTooLow,
-        Code::DecisionUsed,
-        Code::ApprovalInvalid,
-        Code::DigestMismatch,
-        Code::ProposalExpired,
-        Code::ProposalNotWaiting,
-        Code::ActuatorUnsafe,
-        Code::StateInDoubt,
-        Code::OverBudget,
-        Code::TargetAmbiguous,
-    ];
-    let refusals = refusals.iter().map(|code| format!("er_{code}"));
-    let missing: Vec<String> = alarms.chain(refusals).filter(|key| !has(key)).collect();
+    let refusals = Code::ALL.iter().map(|code| format!("er_{code}"));
+    let shares = Share::ALL.iter().map(|share| format!("sh_{}", share.code()));
+    let missing: Vec<String> = alarms.chain(refusals).chain(shares).filter(|key| !has(key)).collect();
     assert!(
         missing.is_empty(),
         "frontend/src/lib/languages: no words for {missing:?}"

@@ -3,17 +3,22 @@
 
 use clawmesh::adapters::store::{facts, proposals, records, usage};
 use clawmesh::domain::admission::budget::Share;
-use clawmesh::domain::base::limits::{BUDGET_MIRRORS, BUDGET_RECORDS};
-use clawmesh::domain::base::{DeviceId, MeshId, TimeMs};
+use clawmesh::domain::base::limits::{BUDGET_MINTED_PER_HOUR, BUDGET_MIRRORS, BUDGET_RECORDS};
+use clawmesh::domain::base::{Code, DeviceId, DraftId, MeshId, TimeMs};
 use clawmesh::domain::gate::records::{DeviceRevocation, Record};
 use clawmesh::domain::identity::DeviceKey;
+use clawmesh::domain::plan::Draft;
+use clawmesh::domain::policy::{Requester, STARTER_POLICY};
 use clawmesh::domain::proposal::{ProposalRecord, SignedProposal};
+use clawmesh::node::Shared;
 use clawmesh::node::alarms::AlarmKind;
+use clawmesh::node::proposals as wishes;
 use serde_json::{Value, json};
 
+use crate::bad_frames::frame_of;
 use crate::bad_peers::refusals;
-use crate::harness::{MESH, Probe, TestNode, field, key, until};
-use crate::main_job::mint;
+use crate::harness::{MESH, Probe, Setup, TestNode, field, key, until};
+use crate::main_job::{draft, mint};
 
 const PEER: &str = "observe:T2,relay,read,plan,actuate";
 
@@ -70,7 +75,7 @@ async fn junk_records_stop_no_real_revocation_and_go_with_the_trust() {
             .stands(AlarmKind::OverBudget, key(2).id().as_str())
     };
     assert!(stands(), "a person sees who it is");
-    let used = |c: &rusqlite::Connection| usage::used(c, key(2).id(), Share::Records);
+    let used = |c: &rusqlite::Connection| usage::used(c, key(2).id(), Share::Records, TimeMs(0));
     assert_eq!(shared.store.read("t", used).await.unwrap(), BUDGET_RECORDS);
     the_door_tells_what_it_uses(&node).await;
 
@@ -104,7 +109,8 @@ async fn the_door_tells_what_it_uses(node: &TestNode) {
     );
     assert!(records.refused >= 800 - BUDGET_RECORDS, "{records:?}");
     assert_eq!(of("mirrors").refused, 0);
-    let stored = |c: &rusqlite::Connection| usage::all(c, key(2).id());
+    let now = shared.now();
+    let stored = move |c: &rusqlite::Connection| usage::all(c, key(2).id(), now);
     for (share, used) in shared.store.read("t", stored).await.unwrap() {
         assert_eq!(of(share.code()).used, used, "{share:?}");
     }
@@ -149,7 +155,7 @@ async fn mirrors_without_end_leave_this_nodes_proposals_in_sight() {
         (refusals(&node, "OVER_BUDGET") >= 20).then_some(())
     })
     .await;
-    let used = |c: &rusqlite::Connection| usage::used(c, key(2).id(), Share::Mirrors);
+    let used = |c: &rusqlite::Connection| usage::used(c, key(2).id(), Share::Mirrors, TimeMs(0));
     assert_eq!(shared.store.read("t", used).await.unwrap(), BUDGET_MIRRORS);
     let mut huge = own.record().clone();
     huge.reason = "x".repeat(200_000);
@@ -185,4 +191,92 @@ async fn mirrors_without_end_leave_this_nodes_proposals_in_sight() {
     assert_eq!(shared.store.read("t", used).await.unwrap(), 0);
     let facts = |c: &rusqlite::Connection| facts::count(c);
     shared.store.read("t", facts).await.unwrap();
+}
+
+/// What a device's model asks for; what it cites is the node's own fresh reading.
+async fn wish_of(shared: &Shared, device: u8, seconds: i64) -> Result<(), Code> {
+    let wish = Draft {
+        requester: Requester::Llm,
+        ..draft(shared, seconds).await
+    };
+    let minted = wishes::mint(shared, wish, key(device).id()).await;
+    minted.map(drop).map_err(|refusal| refusal.code)
+}
+
+fn planners() -> Setup {
+    field().trusting(key(2), PEER).trusting(key(3), PEER)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proposals_that_end_at_once_use_up_an_hours_share_over_a_restart_too() {
+    let node = planners().start().await;
+    let shared = node.shared();
+    wish_of(shared, 2, 1).await.unwrap();
+    // As if all but the first of an hour had ended already.
+    let most = BUDGET_MINTED_PER_HOUR;
+    let ended = move |c: &rusqlite::Connection| {
+        let columns = "executor, intent_key, 'expired', level, target, operation, record, digest, signature,
+            own, created_at, expires_at, updated_at, draft_id, requester, outcome, reason, revision";
+        for n in 1..most {
+            let sql = format!(
+                "INSERT INTO proposals SELECT '{n}-' || id, {columns} FROM proposals WHERE status = 'awaiting_approval'"
+            );
+            c.execute(&sql, [])?;
+        }
+        Ok(())
+    };
+    let durable = clawmesh::adapters::store::Class::Durable;
+    shared.store.write(durable, "t", ended).await.unwrap();
+    assert_eq!(wish_of(shared, 2, 2).await, Err(Code::OverBudget));
+    let subject = key(2).id().clone();
+    assert!(
+        shared
+            .alarms
+            .stands(AlarmKind::OverBudget, subject.as_str())
+    );
+    let door = clawmesh::operator::Door::new(shared.clone());
+    let view = door.trust_one(subject.as_str()).await.unwrap();
+    let minted = view.usage.iter().find(|u| u.kind == "minted").unwrap();
+    assert_eq!((minted.used, minted.limit, minted.refused), (most, most, 1));
+
+    let dir = node.stop().await;
+    let node = planners().start_in(dir, None).await;
+    let shared = node.shared();
+    assert_eq!(wish_of(shared, 2, 3).await, Err(Code::OverBudget));
+    // It takes nothing from others, nor from this node itself.
+    wish_of(shared, 3, 4).await.unwrap();
+    mint(&node, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_whose_evidence_leaves_nobody_time_to_decide_is_refused() {
+    let mut setup = planners();
+    // The starter policy takes readings of 900 s.
+    setup.policy = Some(STARTER_POLICY.replace("min_tier = \"T2\"", "min_tier = \"T0\""));
+    let node = setup.start().await;
+    let shared = node.shared();
+    let mut probe = Probe::connect(node.address, &key(2), MESH).await;
+    let mut wishes_of = Vec::new();
+    for age_ms in [880_000, 840_000] {
+        let id = uuid::Uuid::new_v4();
+        let mut old = frame_of(2, &id.to_string());
+        old["timestamp"] = json!(shared.now().0 - age_ms);
+        probe.event("context.frame", old).await;
+        wishes_of.push(Draft {
+            requester: Requester::Llm,
+            cites: vec![id.into()],
+            ..draft(shared, 1).await
+        });
+    }
+    let answer = probe.ask("proposals.draft", wishes_of[0].to_wire()).await;
+    assert_eq!(answer["error"]["code"], "EVIDENCE_STALE", "{answer}");
+    let answer = probe.ask("proposals.draft", wishes_of[1].to_wire()).await;
+    assert_eq!(answer["payload"]["status"], "awaiting_approval", "{answer}");
+    // A person at this node may still ask for it.
+    let own = Draft {
+        draft_id: DraftId::from(uuid::Uuid::new_v4()),
+        requester: Requester::Person,
+        ..wishes_of[0].clone()
+    };
+    wishes::mint(shared, own, shared.own_id()).await.unwrap();
 }

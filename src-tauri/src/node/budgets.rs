@@ -9,8 +9,8 @@ use super::shared::Shared;
 use crate::adapters::store::usage;
 use crate::domain::admission::budget::{Bucket, Share};
 use crate::domain::base::limits::{
-    AUDIT_UNPROVEN_PER_HOUR, BUDGET_AUDIT_PER_HOUR, BUDGET_COMMANDS_PER_HOUR,
-    BUDGET_EVENTS_PER_MINUTE, BUDGET_STOPS_PER_MINUTE, PEERS_MAX,
+    AUDIT_UNPROVEN_PER_HOUR, BUDGET_COMMANDS_PER_HOUR, BUDGET_EVENTS_PER_MINUTE,
+    BUDGET_STOPS_PER_MINUTE, PEERS_MAX,
 };
 use crate::domain::base::{DeviceId, Refusal, TimeMs};
 
@@ -28,7 +28,6 @@ struct Used {
     events: Bucket,
     commands: Bucket,
     stops: Bucket,
-    audit: Bucket,
     refused: BTreeMap<Share, u64>,
 }
 
@@ -51,7 +50,6 @@ impl Budgets {
             events: Bucket::new(now),
             commands: Bucket::new(now),
             stops: Bucket::new(now),
-            audit: Bucket::new(now),
             refused: BTreeMap::new(),
         };
         f(all.entry(device.clone()).or_insert_with(fresh))
@@ -86,13 +84,6 @@ impl Budgets {
     pub fn stop(&self, device: &DeviceId, now: TimeMs) -> bool {
         self.with(device, now, |used| {
             used.stops.take(1, BUDGET_STOPS_PER_MINUTE, 60_000, now)
-        })
-    }
-
-    /// Whether one more wish of a device may be written down in the audit trail.
-    pub fn audit(&self, device: &DeviceId, now: TimeMs) -> bool {
-        self.with(device, now, |used| {
-            used.audit.take(1, BUDGET_AUDIT_PER_HOUR, 3_600_000, now)
         })
     }
 
@@ -169,15 +160,13 @@ pub async fn look(shared: &Shared) {
             continue;
         };
         let of = device.clone();
+        let now = shared.now();
         let read = shared
             .store
-            .read("usage", move |c| usage::all(c, &of))
+            .read("usage", move |c| usage::all(c, &of, now))
             .await;
         let Ok(stored) = read else { continue };
-        let bytes = (
-            Share::FrameBytes,
-            shared.budgets.frame_bytes(&device, shared.now()),
-        );
+        let bytes = (Share::FrameBytes, shared.budgets.frame_bytes(&device, now));
         let full = |(share, used): &(Share, u64)| *used * 10 >= share.most() * 9;
         if !stored.iter().chain([&bytes]).any(full) {
             shared.alarms.clear(AlarmKind::OverBudget, &alarm.subject);

@@ -134,7 +134,7 @@ fn insert_at(
     };
     if let (Some(reading), Some(device)) = (&reading, admitted.charged())
         && !facts::stands(conn, reading)?
-        && usage::used(conn, device, Share::Facts)? >= Share::Facts.most()
+        && usage::used(conn, device, Share::Facts, admitted.received_at())? >= Share::Facts.most()
     {
         return Ok(Inserted::OverBudget {
             device: device.clone(),

@@ -252,7 +252,8 @@ async fn store(
                 Some(_) => None,
             };
             if let Some((device, share)) = &paid
-                && let Err(refusal) = share.admit(device, usage::used(conn, device, *share)?, 1)
+                && let Err(refusal) =
+                    share.admit(device, usage::used(conn, device, *share, inner.now())?, 1)
             {
                 over.push((device.clone(), *share, refusal));
                 continue;

@@ -387,7 +387,7 @@ pub struct TrustRecordView {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShareView {
-    /// `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `facts`, `conflicts`, `frame-bytes`.
+    /// `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `minted`, `facts`, `conflicts`, `frame-bytes`.
     pub kind: String,
     /// How much it uses now.
     pub used: u64,

@@ -20,7 +20,11 @@ impl Usage {
     /// # Errors
     /// Whatever the store says.
     pub async fn read(desk: &Desk) -> Answer<Self> {
-        let counted = desk.store.read("usage", usage::of_everybody).await;
+        let now = desk.now;
+        let counted = desk
+            .store
+            .read("usage", move |c| usage::of_everybody(c, now))
+            .await;
         counted.map(Self).map_err(|e| store_refusal(&e))
     }
 

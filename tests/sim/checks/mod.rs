@@ -67,10 +67,10 @@ pub async fn all(world: &mut World, mut expected: Expected) {
 
 /// The liar has made no node keep more than its share of anything.
 fn shares(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
-    let liar = known(world.plan.liar_at()).0;
+    let (liar, now) = (known(world.plan.liar_at()).0, shared.now());
     let used = shared
         .store
-        .read_blocking("usage", move |c| usage::all(c, liar));
+        .read_blocking("usage", move |c| usage::all(c, liar, now));
     for (share, used) in used.unwrap() {
         if used > share.most() {
             wrong.add(format!(

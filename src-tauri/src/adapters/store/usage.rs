@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::{StoreError, row};
 use crate::domain::admission::budget::Share;
-use crate::domain::base::DeviceId;
+use crate::domain::base::limits::BUDGET_WINDOW_MS;
+use crate::domain::base::{DeviceId, TimeMs};
 
-/// How much of a share a device uses; 0 for a share that the store does not count.
+/// How much of a share a device uses now; 0 for a share that the store does not count.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn used(conn: &Connection, device: &DeviceId, share: Share) -> Result<u64, StoreError> {
+pub fn used(
+    conn: &Connection,
+    device: &DeviceId,
+    share: Share,
+    now: TimeMs,
+) -> Result<u64, StoreError> {
     let sql = match share {
         Share::Facts => "SELECT count(*) FROM facts WHERE charged = ?1",
         Share::Conflicts => "SELECT count(*) FROM frame_conflicts WHERE link_peer = ?1",
@@ -23,6 +29,13 @@ pub fn used(conn: &Connection, device: &DeviceId, share: Share) -> Result<u64, S
         Share::Waiting => {
             "SELECT count(*) FROM proposals WHERE requester = ?1 AND own = 1 AND status = 'awaiting_approval'"
         }
+        Share::Minted => {
+            let sql = "SELECT count(*) FROM proposals
+                WHERE requester = ?1 AND own = 1 AND created_at > ?2 AND created_at <= ?3";
+            let mut query = conn.prepare_cached(sql)?;
+            let (from, to) = window(now);
+            return Ok(query.query_row(params![device.as_str(), from, to], |r| row::count(r, 0))?);
+        }
         Share::Records => "SELECT count(*) FROM records WHERE via = ?1 AND acted = 0",
         Share::Issued => "SELECT count(*) FROM records WHERE issuer = ?1 AND acted = 1",
         Share::FrameBytes => return Ok(0),
@@ -31,14 +44,25 @@ pub fn used(conn: &Connection, device: &DeviceId, share: Share) -> Result<u64, S
     Ok(query.query_row([device.as_str()], |r| row::count(r, 0))?)
 }
 
-/// How much of every share a device uses.
+/// The hour that counts for shares of an hour. What was written down with the clock ahead is in none
+/// until time has come there.
+fn window(now: TimeMs) -> (i64, i64) {
+    let from = TimeMs(now.0.saturating_sub(BUDGET_WINDOW_MS));
+    (from.to_i64(), now.to_i64())
+}
+
+/// How much of every share a device uses now.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn all(conn: &Connection, device: &DeviceId) -> Result<Vec<(Share, u64)>, StoreError> {
+pub fn all(
+    conn: &Connection,
+    device: &DeviceId,
+    now: TimeMs,
+) -> Result<Vec<(Share, u64)>, StoreError> {
     let each = Share::STORED
         .into_iter()
-        .map(|share| Ok((share, used(conn, device, share)?)));
+        .map(|share| Ok((share, used(conn, device, share, now)?)));
     each.collect()
 }
 
@@ -47,7 +71,11 @@ pub fn all(conn: &Connection, device: &DeviceId) -> Result<Vec<(Share, u64)>, St
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn of_everybody(conn: &Connection) -> Result<BTreeMap<(String, Share), u64>, StoreError> {
+pub fn of_everybody(
+    conn: &Connection,
+    now: TimeMs,
+) -> Result<BTreeMap<(String, Share), u64>, StoreError> {
+    let (from, to) = window(now);
     let mut found = BTreeMap::new();
     for share in Share::STORED {
         let sql = match share {
@@ -66,6 +94,10 @@ pub fn of_everybody(conn: &Connection) -> Result<BTreeMap<(String, Share), u64>,
             Share::Waiting => {
                 "SELECT requester, count(*) FROM proposals WHERE own = 1 AND status = 'awaiting_approval' GROUP BY requester"
             }
+            Share::Minted => {
+                "SELECT requester, count(*) FROM proposals
+                 WHERE own = 1 AND created_at > ?1 AND created_at <= ?2 GROUP BY requester"
+            }
             Share::Records => {
                 "SELECT via, count(*) FROM records WHERE via NOT NULL AND acted = 0 GROUP BY via"
             }
@@ -73,7 +105,10 @@ pub fn of_everybody(conn: &Connection) -> Result<BTreeMap<(String, Share), u64>,
             Share::FrameBytes => continue,
         };
         let mut query = conn.prepare_cached(sql)?;
-        let mut rows = query.query([])?;
+        let mut rows = match share {
+            Share::Minted => query.query([from, to])?,
+            _ => query.query([])?,
+        };
         while let Some(r) = rows.next()? {
             found.insert((r.get::<_, String>(0)?, share), row::count(r, 1)?);
         }

@@ -6,7 +6,8 @@
 
 use crate::domain::base::limits::{
     BUDGET_CONFLICTS, BUDGET_FACTS, BUDGET_FRAME_BYTES, BUDGET_FRAME_REFILL_MS,
-    BUDGET_ISSUED_RECORDS, BUDGET_MIRROR_BYTES, BUDGET_MIRRORS, BUDGET_RECORDS, BUDGET_WAITING,
+    BUDGET_ISSUED_RECORDS, BUDGET_MINTED_PER_HOUR, BUDGET_MIRROR_BYTES, BUDGET_MIRRORS,
+    BUDGET_RECORDS, BUDGET_WAITING,
 };
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 
@@ -23,6 +24,8 @@ pub enum Share {
     MirrorBytes,
     /// Proposals that it asked for here and that wait for a person.
     Waiting,
+    /// Proposals that were minted here for it within the last hour.
+    Minted,
     /// Records of issuers that are not believed here, brought by it.
     Records,
     /// Records that it issued and that count here.
@@ -33,23 +36,25 @@ pub enum Share {
 
 impl Share {
     /// Those whose use the store counts.
-    pub const STORED: [Share; 7] = [
+    pub const STORED: [Share; 8] = [
         Share::Facts,
         Share::Conflicts,
         Share::Mirrors,
         Share::MirrorBytes,
         Share::Waiting,
+        Share::Minted,
         Share::Records,
         Share::Issued,
     ];
 
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Share; 8] = [
+    pub const ALL: [Share; 9] = [
         Share::Records,
         Share::Issued,
         Share::Mirrors,
         Share::MirrorBytes,
         Share::Waiting,
+        Share::Minted,
         Share::Facts,
         Share::Conflicts,
         Share::FrameBytes,
@@ -63,6 +68,7 @@ impl Share {
             Share::Mirrors => "mirrors",
             Share::MirrorBytes => "mirror-bytes",
             Share::Waiting => "waiting",
+            Share::Minted => "minted",
             Share::Records => "records",
             Share::Issued => "issued",
             Share::FrameBytes => "frame-bytes",
@@ -77,6 +83,7 @@ impl Share {
             Share::Mirrors => "mirrors",
             Share::MirrorBytes => "mirror bytes",
             Share::Waiting => "waiting proposals",
+            Share::Minted => "proposals an hour",
             Share::Records => "records brought",
             Share::Issued => "records issued",
             Share::FrameBytes => "frame bytes",
@@ -91,6 +98,7 @@ impl Share {
             Share::Mirrors => BUDGET_MIRRORS,
             Share::MirrorBytes => BUDGET_MIRROR_BYTES,
             Share::Waiting => BUDGET_WAITING,
+            Share::Minted => BUDGET_MINTED_PER_HOUR,
             Share::Records => BUDGET_RECORDS,
             Share::Issued => BUDGET_ISSUED_RECORDS,
             Share::FrameBytes => BUDGET_FRAME_BYTES,

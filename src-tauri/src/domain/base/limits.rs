@@ -470,8 +470,13 @@ pub const BUDGET_FRAME_REFILL_MS: u64 = 24 * 3_600_000;
 pub const EVENT_TEXT_MAX_CHARS: usize = 1_000;
 /// Longest text within an entry of the audit trail, in characters.
 pub const AUDIT_TEXT_MAX_CHARS: usize = 4_000;
-/// Entries of the audit trail that the wishes of one device may cause in an hour.
-pub const BUDGET_AUDIT_PER_HOUR: u64 = 500;
+/// Proposals that are minted for one device in an hour, whatever became of them.
+pub const BUDGET_MINTED_PER_HOUR: u64 = 300;
+/// The time in which the shares of an hour are counted, in milliseconds.
+pub const BUDGET_WINDOW_MS: u64 = 3_600_000;
+/// How long a cited reading must still be young enough where a person decides about another device's
+/// wish, in milliseconds; half of the greatest age where that is less.
+pub const EVIDENCE_LEFT_MIN_MS: u64 = 30_000;
 /// Entries of the audit trail in an hour about refused decisions that nobody enrolled has signed, or that
 /// were refused before; the rest is counted.
 pub const AUDIT_UNPROVEN_PER_HOUR: u64 = 200;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::rule::{Condition, Rule};
 use super::{Class, Level, Policy, Requester};
-use crate::domain::base::limits::ACTUATION_MAX_MS;
+use crate::domain::base::limits::{ACTUATION_MAX_MS, EVIDENCE_LEFT_MIN_MS};
 use crate::domain::base::{Code, DeviceId, Taint, Tier, TimeMs};
 use crate::domain::capability::{Action, Capability};
 use crate::domain::world::{Fact, Facts, SignatureState};
@@ -189,7 +189,7 @@ impl Policy {
         requester(&mut sheet, rule, request, class);
         params(&mut sheet, rule, action);
         let run_ms = duration(&mut sheet, rule, action);
-        let fresh_for_ms = evidence(&mut sheet, rule, request, own);
+        let fresh_for_ms = evidence(&mut sheet, rule, request, class, own);
         if let Some(hours) = rule.hours {
             let result = if hours.contain(now) {
                 Ok(hours.to_string())
@@ -357,7 +357,13 @@ fn duration(sheet: &mut Sheet, rule: &Rule, action: &Action) -> u64 {
 }
 
 /// Checks what the wish rests on; gives how long that will still be young enough.
-fn evidence(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, own: &DeviceId) -> Option<u64> {
+fn evidence(
+    sheet: &mut Sheet,
+    rule: &Rule,
+    request: &Request<'_>,
+    class: Class,
+    own: &DeviceId,
+) -> Option<u64> {
     if rule.min_evidence == 0 {
         return None;
     }
@@ -384,7 +390,26 @@ fn evidence(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, own: &DeviceI
     let fresh = left.len();
     let enough = |n: usize| n >= rule.min_evidence;
     let want = rule.min_evidence;
-    let (code, result) = if enough(fresh) {
+    let fresh_for_ms = want.checked_sub(1).and_then(|last| left.get(last).copied());
+    // Another device's wish that nobody could decide in time would end at once and come again.
+    let least = match request.phase {
+        Phase::Propose
+            if request.from != own && !(rule.level == Level::L1 && class.is_automatic()) =>
+        {
+            EVIDENCE_LEFT_MIN_MS.min(rule.max_evidence_age_ms / 2)
+        }
+        _ => 0,
+    };
+    let (code, result) = if fresh_for_ms.is_some_and(|left| left < least) {
+        (
+            Code::EvidenceStale,
+            Err(format!(
+                "the evidence is young enough for {} s more, and a person who decides needs {} s; ask again with a newer reading",
+                fresh_for_ms.unwrap_or_default() / 1_000,
+                least / 1_000
+            )),
+        )
+    } else if enough(fresh) {
         (
             Code::EvidenceMissing,
             Ok(format!("{fresh} admissible, {want} needed")),
@@ -420,7 +445,7 @@ fn evidence(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, own: &DeviceI
         )
     };
     sheet.check("evidence", code, result);
-    want.checked_sub(1).and_then(|last| left.get(last).copied())
+    fresh_for_ms
 }
 
 fn caps(

@@ -16,8 +16,7 @@ use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, facts, proposals, runs, usage};
 use crate::domain::admission::budget::Share;
 use crate::domain::base::limits::{
-    BUDGET_AUDIT_PER_HOUR, EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, PROPOSAL_TTL_MS,
-    PROPOSALS_WAITING_MAX,
+    EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX,
 };
 use crate::domain::base::text::cut;
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, Taint, Tier, TimeMs};
@@ -79,10 +78,11 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
     let done = execute::write_and_start(shared, "mint", write)
         .await
         .map_err(|e| store_refusal(&e));
-    if let Err(refusal) = &done
-        && refusal.code == Code::OverBudget
-    {
-        shared.over_budget(&asker, Share::Waiting, refusal).await;
+    if let Err(refusal) = &done {
+        let used_up = |share: &Share| share.refusal(&asker) == *refusal;
+        if let Some(share) = [Share::Waiting, Share::Minted].into_iter().find(used_up) {
+            shared.over_budget(&asker, share, refusal).await;
+        }
     }
     let minted = done?;
     if !minted.repeated {
@@ -149,7 +149,7 @@ fn mint_in(
     if let Some(same) = equal.iter().find(|e| e.is_of(class, from)) {
         return stands(shared, &same.row);
     }
-    has_room(shared, conn, from)?;
+    has_room(shared, conn, from, now)?;
     if !clock_trusted(conn, now)? {
         return Err(refused(
             Code::ClockUntrusted,
@@ -168,7 +168,6 @@ fn mint_in(
         return stands(shared, &better.row);
     }
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
-    may_note(shared, from)?;
     let less = |e: &&Equal| (Reverse(e.row.level), e.class) < ours;
     let superseded = supersede(shared, conn, equal.iter().filter(less), &record)?;
     let signed = SignedProposal::mint(record, &shared.key).map_err(StoreError::Refused)?;
@@ -218,15 +217,24 @@ fn stands(shared: &Shared, row: &ProposalRow) -> Result<(Minted, Option<Run>), S
     Ok((minted, None))
 }
 
-/// Whether another wish of `from` may wait: each device has a number of its own, and so has this node
-/// with its persons and rules.
-fn has_room(shared: &Shared, conn: &Connection, from: &DeviceId) -> Result<(), StoreError> {
-    let waiting = usage::used(conn, from, Share::Waiting)?;
+/// Whether another wish of `from` may be minted: each device has a share of what may wait and of what is
+/// minted in an hour, counted in the store, so that no restart renews it; this node with its persons and
+/// rules has a number of its own.
+fn has_room(
+    shared: &Shared,
+    conn: &Connection,
+    from: &DeviceId,
+    now: TimeMs,
+) -> Result<(), StoreError> {
     if from != shared.own_id() {
-        return Share::Waiting
-            .admit(from, waiting, 1)
-            .map_err(StoreError::Refused);
+        return [Share::Waiting, Share::Minted]
+            .into_iter()
+            .try_for_each(|share| {
+                let used = usage::used(conn, from, share, now)?;
+                share.admit(from, used, 1).map_err(StoreError::Refused)
+            });
     }
+    let waiting = usage::used(conn, from, Share::Waiting, now)?;
     match waiting < PROPOSALS_WAITING_MAX {
         true => Ok(()),
         false => Err(refused(
@@ -236,21 +244,6 @@ fn has_room(shared: &Shared, conn: &Connection, from: &DeviceId) -> Result<(), S
             ),
         )),
     }
-}
-
-/// Whether a wish of `from` may be written down: wishes that end and come again leave entries in the
-/// audit trail all the same.
-fn may_note(shared: &Shared, from: &DeviceId) -> Result<(), StoreError> {
-    if from == shared.own_id() || shared.budgets.audit(from, shared.now()) {
-        return Ok(());
-    }
-    Err(refused(
-        Code::OverBudget,
-        format!(
-            "device {} has asked for {BUDGET_AUDIT_PER_HOUR} actions within an hour; more are taken as time passes",
-            from.short()
-        ),
-    ))
 }
 
 /// Writes the act ahead: approved, executing, and the run that policy counts. The run's deadline

@@ -165,7 +165,7 @@ pub async fn take(
     let changed = shared
         .store
         .write(Class::Durable, "mirror", move |c| {
-            if let Err(over) = make_room(c, &new)? {
+            if let Err(over) = make_room(c, &new, now)? {
                 return Ok(Err(over));
             }
             let changed =
@@ -223,6 +223,7 @@ async fn is_known(shared: &Shared, id: &ProposalId) -> Result<bool, Refusal> {
 fn make_room(
     conn: &Connection,
     new: &NewProposal,
+    now: TimeMs,
 ) -> Result<Result<(), (Share, Refusal)>, StoreError> {
     if proposals::get(conn, &new.id)?.is_some() {
         return Ok(Ok(()));
@@ -230,7 +231,7 @@ fn make_room(
     let bytes = u64::try_from(new.record.len()).unwrap_or(u64::MAX);
     for (share, more) in [(Share::Mirrors, 1), (Share::MirrorBytes, bytes)] {
         let device = &new.executor;
-        while let Err(refusal) = share.admit(device, usage::used(conn, device, share)?, more) {
+        while let Err(refusal) = share.admit(device, usage::used(conn, device, share, now)?, more) {
             if !proposals::drop_ended_mirror(conn, device)? {
                 return Ok(Err((share, refusal)));
             }
