@@ -48,8 +48,14 @@ fn the_console_has_words_for_every_alarm_and_every_refusal() {
         .iter()
         .flat_map(|kind| ["al_", "ad_"].map(|of| format!("{of}{}", kind.as_str())));
     let refusals = Code::ALL.iter().map(|code| format!("er_{code}"));
-    let shares = Share::ALL.iter().map(|share| format!("sh_{}", share.code()));
-    let missing: Vec<String> = alarms.chain(refusals).chain(shares).filter(|key| !has(key)).collect();
+    let shares = Share::ALL
+        .iter()
+        .map(|share| format!("sh_{}", share.code()));
+    let missing: Vec<String> = alarms
+        .chain(refusals)
+        .chain(shares)
+        .filter(|key| !has(key))
+        .collect();
     assert!(
         missing.is_empty(),
         "frontend/src/lib/languages: no words for {missing:?}"

@@ -1,10 +1,14 @@
 //! A trusted device floods: it uses up a share of its own, is told so and shown, and takes nothing from
 //! anybody else.
 
-use clawmesh::adapters::store::{facts, proposals, records, usage};
-use clawmesh::domain::admission::budget::Share;
-use clawmesh::domain::base::limits::{BUDGET_MINTED_PER_HOUR, BUDGET_MIRRORS, BUDGET_RECORDS};
+use clawmesh::adapters::store::{events, facts, proposals, records, usage};
+use clawmesh::domain::admission::budget::{Cause, Share};
+use clawmesh::domain::base::limits::{
+    BUDGET_EVENTS_PER_MINUTE, BUDGET_MINTED_PER_HOUR, BUDGET_MIRRORS, BUDGET_RECORDS,
+    BUDGET_STOPS_PER_HOUR, REFUSALS_PER_MINUTE,
+};
 use clawmesh::domain::base::{Code, DeviceId, DraftId, MeshId, TimeMs};
+use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::gate::records::{DeviceRevocation, Record};
 use clawmesh::domain::identity::DeviceKey;
 use clawmesh::domain::plan::Draft;
@@ -18,7 +22,7 @@ use serde_json::{Value, json};
 use crate::bad_frames::frame_of;
 use crate::bad_peers::refusals;
 use crate::harness::{MESH, Probe, Setup, TestNode, field, key, until};
-use crate::main_job::{draft, mint};
+use crate::main_job::{decision, draft, mint, operator};
 
 const PEER: &str = "observe:T2,relay,read,plan,actuate";
 
@@ -279,4 +283,78 @@ async fn a_wish_whose_evidence_leaves_nobody_time_to_decide_is_refused() {
         ..wishes_of[0].clone()
     };
     wishes::mint(shared, own, shared.own_id()).await.unwrap();
+}
+
+async fn told(node: &TestNode, kind: &str) -> usize {
+    let read = |c: &rusqlite::Connection| events::since(c, 0, 10_000);
+    let all = node.shared().store.read("t", read).await.unwrap();
+    all.iter().filter(|e| e.kind == kind).count()
+}
+
+/// How many events on this account were left out and will be told with their number.
+fn left_out(node: &TestNode, cause: &Cause) -> u64 {
+    let shared = node.shared();
+    let due = shared.budgets.left_out(shared.now().plus(3_600_000));
+    due.iter()
+        .filter(|(of, _)| of == cause)
+        .map(|(_, n)| n)
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reconnects_without_end_or_is_refused_fills_no_event_log() {
+    let node = field().trusting(key(2), "read").start().await;
+    let most = usize::try_from(BUDGET_EVENTS_PER_MINUTE).unwrap();
+    for _ in 0..100 {
+        let probe = Probe::connect(node.address, &key(2), MESH).await;
+        drop(probe);
+    }
+    for n in 0..60 {
+        let mut stranger = Probe::open(node.address).await;
+        let reply = stranger.handshake(&key(100 + n), MESH, |_| {}).await;
+        assert_eq!(reply["error"]["code"], "UNTRUSTED_PEER", "{reply}");
+    }
+    let loud = Cause::Device(key(2).id().clone());
+    let mut counted = 0;
+    until("all links have ended", || async {
+        counted += left_out(&node, &loud);
+        let told = told(&node, "peer.connect").await + told(&node, "peer.disconnect").await;
+        (told >= most && counted >= 100 + 100 - u64::try_from(told).unwrap()).then_some(())
+    })
+    .await;
+    let told_of_links = told(&node, "peer.connect").await + told(&node, "peer.disconnect").await;
+    // Some come free again while they are told.
+    assert!(told_of_links < most + 30, "{told_of_links}");
+    let refused = told(&node, "peer.refused").await;
+    assert!(
+        refused <= 2 * usize::try_from(REFUSALS_PER_MINUTE).unwrap(),
+        "{refused}"
+    );
+    assert_eq!(told(&node, "startup").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stops_and_decisions_that_repeat_are_recorded_within_a_share() {
+    let setup = field().with_operator(operator(), "L2");
+    let grants = "observe:T2,relay,read,human,estop";
+    let node = setup.trusting(key(2), grants).start().await;
+    let shared = node.shared();
+    let minted = mint(&node, 1).await;
+    let no = decision(shared, &minted.signed, &operator(), Verdict::Reject);
+    let mut probe = Probe::connect(node.address, &key(2), MESH).await;
+    for _ in 0..100 {
+        let answer = probe.ask("proposals.decide", json!({"decision": no})).await;
+        assert_eq!(answer["payload"]["status"], "rejected", "{answer}");
+    }
+    let most = usize::try_from(BUDGET_EVENTS_PER_MINUTE).unwrap();
+    let decided = told(&node, "proposal.decided").await;
+    assert!(decided < 1 + most + 30, "{decided}");
+    for _ in 0..40 {
+        let answer = probe.ask("estop.engage", json!({"reason": "again"})).await;
+        assert_eq!(answer["ok"], true, "{answer}");
+    }
+    let engaged = told(&node, "estop.engaged").await;
+    let most = 1 + usize::try_from(BUDGET_STOPS_PER_HOUR).unwrap();
+    assert!((1..=most).contains(&engaged), "{engaged}");
+    assert!(left_out(&node, &Cause::Device(key(2).id().clone())) >= 27);
 }

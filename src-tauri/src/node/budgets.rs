@@ -7,12 +7,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::alarms::AlarmKind;
 use super::shared::Shared;
 use crate::adapters::store::usage;
-use crate::domain::admission::budget::{Bucket, Share};
+use crate::domain::admission::budget::{Bucket, Cause, Share};
 use crate::domain::base::limits::{
-    AUDIT_UNPROVEN_PER_HOUR, BUDGET_COMMANDS_PER_HOUR, BUDGET_EVENTS_PER_MINUTE,
-    BUDGET_STOPS_PER_MINUTE, PEERS_MAX,
+    AUDIT_UNPROVEN_PER_HOUR, BUDGET_COMMANDS_PER_HOUR, BUDGET_ENROLMENTS_PER_HOUR,
+    BUDGET_EVENTS_PER_MINUTE, BUDGET_STOPS_PER_HOUR, BUDGET_WINDOW_MS, PEERS_MAX,
+    REFUSAL_REPEAT_MAX_MS, REFUSAL_REPEAT_MS,
 };
-use crate::domain::base::{DeviceId, Refusal, TimeMs};
+use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 
 /// The shares of one node's peers that live in memory.
 #[derive(Debug, Default)]
@@ -20,12 +21,46 @@ pub struct Budgets(
     Mutex<BTreeMap<DeviceId, Used>>,
     /// Refused decisions that are nobody's; with how many were not written down.
     Mutex<Option<(Bucket, u64)>>,
+    Mutex<BTreeMap<Cause, Told>>,
 );
+
+/// The events on one account: how many are told one by one, and how many were left out since.
+#[derive(Debug)]
+struct Told {
+    bucket: Bucket,
+    left_out: u64,
+    at: TimeMs,
+    rest_ms: u64,
+}
+
+impl Told {
+    fn admits(&mut self, now: TimeMs) -> bool {
+        let tell = self.bucket.take(1, BUDGET_EVENTS_PER_MINUTE, 60_000, now);
+        if !tell {
+            self.left_out = self.left_out.saturating_add(1);
+        }
+        tell
+    }
+
+    /// How many were left out, where that is to be told now: less and less often while it goes on.
+    fn due(&mut self, now: TimeMs) -> Option<u64> {
+        if now.distance(self.at) < self.rest_ms {
+            return None;
+        }
+        self.at = now;
+        if self.left_out == 0 {
+            self.rest_ms = REFUSAL_REPEAT_MS;
+            return None;
+        }
+        self.rest_ms = self.rest_ms.saturating_mul(2).min(REFUSAL_REPEAT_MAX_MS);
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
 
 #[derive(Debug)]
 struct Used {
     frames: Bucket,
-    events: Bucket,
+    enrolments: Bucket,
     commands: Bucket,
     stops: Bucket,
     refused: BTreeMap<Share, u64>,
@@ -47,7 +82,7 @@ impl Budgets {
         }
         let fresh = || Used {
             frames: Bucket::new(now),
-            events: Bucket::new(now),
+            enrolments: Bucket::new(now),
             commands: Bucket::new(now),
             stops: Bucket::new(now),
             refused: BTreeMap::new(),
@@ -65,11 +100,38 @@ impl Budgets {
         self.with(device, now, |used| used.frames.charge_frames(bytes, now));
     }
 
-    /// Whether something that a device did becomes an event now.
-    pub fn event(&self, device: &DeviceId, now: TimeMs) -> bool {
-        self.with(device, now, |used| {
-            used.events.take(1, BUDGET_EVENTS_PER_MINUTE, 60_000, now)
-        })
+    /// Whether something becomes an event of its own now; else it is counted. What this node and its
+    /// persons do always does.
+    pub fn event(&self, cause: &Cause, now: TimeMs) -> bool {
+        *cause == Cause::Own || self.told(cause, now, |told| told.admits(now))
+    }
+
+    /// On whose account how many events were left out, where that is to be told now.
+    pub fn left_out(&self, now: TimeMs) -> Vec<(Cause, u64)> {
+        let mut told = self.2.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = told
+            .iter_mut()
+            .filter_map(|(cause, told)| Some((cause.clone(), told.due(now)?)));
+        due.collect()
+    }
+
+    /// Whether one more record of an issuer takes the place of an earlier one now.
+    ///
+    /// # Errors
+    /// `OVER_BUDGET`.
+    pub fn enrolment(&self, issuer: &DeviceId, now: TimeMs) -> Result<(), Refusal> {
+        let (most, hour) = (BUDGET_ENROLMENTS_PER_HOUR, BUDGET_WINDOW_MS);
+        let taken = |used: &mut Used| used.enrolments.take(1, most, hour, now);
+        match self.with(issuer, now, taken) {
+            true => Ok(()),
+            false => Err(Refusal::new(
+                Code::OverBudget,
+                format!(
+                    "device {} has changed {most} of its operators' records within an hour; more are taken as time passes",
+                    issuer.short()
+                ),
+            )),
+        }
     }
 
     /// Whether one more command of a device is remembered now.
@@ -80,11 +142,31 @@ impl Budgets {
         })
     }
 
-    /// Whether one more emergency stop of a device is recorded now; it stops in any case.
-    pub fn stop(&self, device: &DeviceId, now: TimeMs) -> bool {
-        self.with(device, now, |used| {
-            used.stops.take(1, BUDGET_STOPS_PER_MINUTE, 60_000, now)
-        })
+    /// Whether one more stop is recorded now; else it is counted among the events left out. It stops in
+    /// any case.
+    pub fn stop(&self, cause: &Cause, now: TimeMs) -> bool {
+        let Cause::Device(device) = cause else {
+            return true;
+        };
+        let (most, hour) = (BUDGET_STOPS_PER_HOUR, BUDGET_WINDOW_MS);
+        let told = self.with(device, now, |used| used.stops.take(1, most, hour, now));
+        if !told {
+            self.told(cause, now, |told| {
+                told.left_out = told.left_out.saturating_add(1)
+            });
+        }
+        told
+    }
+
+    fn told<T>(&self, cause: &Cause, now: TimeMs, f: impl FnOnce(&mut Told) -> T) -> T {
+        let mut all = self.2.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Told {
+            bucket: Bucket::new(now),
+            left_out: 0,
+            at: now,
+            rest_ms: REFUSAL_REPEAT_MS,
+        };
+        f(all.entry(cause.clone()).or_insert_with(fresh))
     }
 
     /// How many refusals of decisions, this one included, the next entry of the audit trail stands for:
@@ -126,6 +208,8 @@ impl Budgets {
     /// Forgets a device that is not trusted any more.
     pub fn forget(&self, device: &DeviceId) {
         self.lock().remove(device);
+        let mut told = self.2.lock().unwrap_or_else(PoisonError::into_inner);
+        told.remove(&Cause::Device(device.clone()));
     }
 }
 
@@ -145,7 +229,8 @@ impl Shared {
         let kind = AlarmKind::OverBudget;
         self.alarms
             .raise(kind, device.as_str(), &message, advice, self.now());
-        self.refused("device.over-budget", device.as_str(), refusal)
+        let cause = Cause::Device(device.clone());
+        self.refused_of(cause, "device.over-budget", device.as_str(), refusal)
             .await;
     }
 }

@@ -18,8 +18,8 @@ use super::peers::{Source, Target};
 use super::shared::{DURABLE, Shared};
 use crate::adapters::discovery::{Announcement, Mdns, Sight, Sighting};
 use crate::adapters::store::{StoreError, kv};
-use crate::domain::admission::budget::Bucket;
-use crate::domain::base::limits::{BUDGET_EVENTS_PER_MINUTE, NEARBY_DIALED_MAX, NEARBY_MAX};
+use crate::domain::admission::budget::Cause;
+use crate::domain::base::limits::{NEARBY_DIALED_MAX, NEARBY_MAX};
 use crate::domain::base::{DeviceId, MeshId, TimeMs};
 
 /// How long the higher id waits for the lower one to dial, in milliseconds.
@@ -205,9 +205,6 @@ struct Memory {
     linked: BTreeSet<DeviceId>,
     told: BTreeSet<DeviceId>,
     pairing: bool,
-    /// Events about strangers; the rest is counted.
-    strangers: Option<Bucket>,
-    untold: u64,
     /// Services that found no place.
     passed_over: u64,
     rest_told_at: TimeMs,
@@ -238,13 +235,20 @@ impl Memory {
             near.insert(device.clone(), fresh);
             true
         });
-        if new && self.may_tell(shared, &device) {
+        if new {
             let name = sighting.name.as_deref().unwrap_or("a node");
             let message = format!("Seen on the LAN: {name} ({})", device.short());
             let data = json!({"deviceId": device, "meshId": sighting.mesh});
             shared
                 .events
-                .record(shared, "peer.seen", "info", &message, data)
+                .caused(
+                    shared,
+                    Cause::Strangers,
+                    "peer.seen",
+                    "info",
+                    &message,
+                    data,
+                )
                 .await;
         }
     }
@@ -252,46 +256,45 @@ impl Memory {
     async fn gone(&mut self, shared: &Shared, device: &DeviceId) {
         shared.peers.unseen(device);
         let was_near = shared.nearby.with(|near| near.remove(device)).is_some();
-        if was_near && self.may_tell(shared, device) {
+        if was_near {
             let message = format!("Gone from the LAN: {}", device.short());
             let data = json!({"deviceId": device});
             shared
                 .events
-                .record(shared, "peer.gone", "info", &message, data)
+                .caused(
+                    shared,
+                    Cause::Strangers,
+                    "peer.gone",
+                    "info",
+                    &message,
+                    data,
+                )
                 .await;
         }
     }
 
-    /// Whether a node that comes or goes becomes an event: a trusted one always, strangers so many a
-    /// minute.
-    fn may_tell(&mut self, shared: &Shared, device: &DeviceId) -> bool {
-        let now = shared.now();
-        let strangers = self.strangers.get_or_insert_with(|| Bucket::new(now));
-        let tell =
-            shared.trust.trusts(device) || strangers.take(1, BUDGET_EVENTS_PER_MINUTE, 60_000, now);
-        if !tell {
-            self.untold = self.untold.saturating_add(1);
-        }
-        tell
-    }
-
-    /// Tells once a minute how many strangers were not told one by one, or found no place.
+    /// Tells once a minute how many strangers found no place.
     async fn tell_rest(&mut self, shared: &Shared) {
         let now = shared.now();
-        let quiet = self.untold == 0 && self.passed_over == 0;
-        if quiet || now.distance(self.rest_told_at) < 60_000 {
+        if self.passed_over == 0 || now.distance(self.rest_told_at) < 60_000 {
             return;
         }
         self.rest_told_at = now;
-        let untold = std::mem::take(&mut self.untold);
         let passed_over = std::mem::take(&mut self.passed_over);
         let message = format!(
-            "Many strangers announce themselves on the LAN: {untold} came or went without an event of their own, {passed_over} found no place in the list"
+            "Many strangers announce themselves on the LAN: {passed_over} found no place in the list"
         );
-        let data = json!({"untold": untold, "passedOver": passed_over});
+        let data = json!({"passedOver": passed_over});
         shared
             .events
-            .record(shared, "discovery.crowded", "warning", &message, data)
+            .caused(
+                shared,
+                Cause::Strangers,
+                "discovery.crowded",
+                "warning",
+                &message,
+                data,
+            )
             .await;
     }
 
@@ -378,6 +381,13 @@ async fn tell(shared: &Shared, near: &Near, why: &str) {
     let data = json!({"deviceId": device, "meshId": near.sighting.mesh, "reason": why});
     shared
         .events
-        .record(shared, "mesh.seen", "warning", &message, data)
+        .caused(
+            shared,
+            Cause::Strangers,
+            "mesh.seen",
+            "warning",
+            &message,
+            data,
+        )
         .await;
 }

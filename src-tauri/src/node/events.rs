@@ -1,7 +1,7 @@
 //! The event log: numbered, stored, and streamed to whoever listens.
 //!
-//! A refusal that repeats is one event and then a number: whoever is refused ten thousand times must not
-//! push everything else out of the log.
+//! A refusal that repeats is one event and then a number. What a device or a stranger causes is told up to
+//! its share, then counted, and is kept in a room of its own: nobody pushes another's events out of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -11,10 +11,11 @@ use tokio::sync::broadcast;
 
 use super::shared::Shared;
 use crate::adapters::store::{Class, events};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
-    EVENT_LAG_MAX, EVENT_TEXT_MAX_CHARS, REFUSAL_REASON_CHARS, REFUSAL_REASONS_MAX,
-    REFUSAL_REPEAT_MAX_MS, REFUSAL_REPEAT_MS, REFUSAL_SUBJECT_CHARS, REFUSALS_KNOWN_MAX,
-    REFUSALS_PER_MINUTE,
+    BUDGET_EVENTS_PER_MINUTE, EVENT_LAG_MAX, EVENT_TEXT_MAX_CHARS, REFUSAL_REASON_CHARS,
+    REFUSAL_REASONS_MAX, REFUSAL_REPEAT_MAX_MS, REFUSAL_REPEAT_MS, REFUSAL_SUBJECT_CHARS,
+    REFUSALS_KNOWN_MAX, REFUSALS_PER_MINUTE,
 };
 use crate::domain::base::text::{bounded, shown};
 use crate::domain::base::{Code, Refusal, TimeMs};
@@ -23,7 +24,8 @@ use crate::domain::base::{Code, Refusal, TimeMs};
 #[derive(Debug)]
 pub struct EventLog {
     live: broadcast::Sender<u64>,
-    refusals: Mutex<Refusals>,
+    /// On each account its own: nobody's refusals hide another's.
+    refusals: Mutex<BTreeMap<Cause, Refusals>>,
 }
 
 /// What makes two refusals the same to a person.
@@ -101,6 +103,11 @@ impl Refusals {
         true
     }
 
+    /// Whether nothing of it is worth remembering.
+    fn is_quiet(&self, now: TimeMs) -> bool {
+        self.known.is_empty() && self.others == 0 && now.distance(self.minute) >= 60_000
+    }
+
     /// What is to be told of those that were counted; what has been quiet is forgotten.
     fn due(&mut self, now: TimeMs) -> Vec<Counted> {
         let mut due = Vec::new();
@@ -141,11 +148,43 @@ impl Default for EventLog {
 }
 
 impl EventLog {
-    /// Stores an event and tells the listeners its number. An event that cannot be stored is logged:
-    /// it must not stop what it reports.
+    /// Records something that this node, its persons or its actuators did.
     pub async fn record(
         &self,
         shared: &Shared,
+        kind: &'static str,
+        severity: &'static str,
+        message: &str,
+        data: Value,
+    ) {
+        let cause = Cause::Own;
+        self.keep(shared, cause, kind, severity, message, data)
+            .await;
+    }
+
+    /// Records something that a device or a stranger may have caused; beyond its share it is counted,
+    /// and told with its number by [`EventLog::tell_counted`].
+    pub async fn caused(
+        &self,
+        shared: &Shared,
+        cause: Cause,
+        kind: &'static str,
+        severity: &'static str,
+        message: &str,
+        data: Value,
+    ) {
+        if shared.budgets.event(&cause, shared.now()) {
+            self.keep(shared, cause, kind, severity, message, data)
+                .await;
+        }
+    }
+
+    /// Stores an event and tells the listeners its number. An event that cannot be stored is logged:
+    /// it must not stop what it reports.
+    pub(super) async fn keep(
+        &self,
+        shared: &Shared,
+        cause: Cause,
         kind: &'static str,
         severity: &'static str,
         message: &str,
@@ -158,7 +197,7 @@ impl EventLog {
         let stored = shared
             .store
             .write(Class::Relaxed, "event", move |c| {
-                events::append(c, now, kind, severity, &text, &data)
+                events::append(c, now, &cause, kind, severity, &text, &data)
             })
             .await;
         match stored {
@@ -174,6 +213,7 @@ impl EventLog {
     /// with its number by [`EventLog::tell_counted`].
     pub fn admits_refusal(
         &self,
+        cause: &Cause,
         kind: &'static str,
         subject: &str,
         refusal: &Refusal,
@@ -185,24 +225,28 @@ impl EventLog {
             subject: subject.chars().take(REFUSAL_SUBJECT_CHARS).collect(),
         };
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let refusals = refusals.entry(cause.clone()).or_default();
         refusals.admits(key, &refusal.message, now)
     }
 
-    /// Tells of the refusals that were counted meanwhile: each kind in one event with its number.
+    /// Tells of the refusals that were counted meanwhile, each kind in one event with its number, and of
+    /// other events that were left out, each account in one.
     pub async fn tell_counted(&self, shared: &Shared) {
-        let due = {
-            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-            refusals.due(shared.now())
+        let now = shared.now();
+        let due: Vec<(Cause, Counted)> = {
+            let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = all.iter_mut().flat_map(|(cause, refusals)| {
+                let due = refusals.due(now);
+                due.into_iter().map(|counted| (cause.clone(), counted))
+            });
+            let due = due.collect();
+            all.retain(|_, refusals| !refusals.is_quiet(now));
+            due
         };
-        for Counted { of, message, count } in due {
-            let times = if count == 1 {
-                "once more"
-            } else {
-                "times more"
-            };
+        for (cause, Counted { of, message, count }) in due {
             let message = match count {
-                1 => format!("{message} ({times})"),
-                n => format!("{message} ({n} {times})"),
+                1 => format!("{message} (once more)"),
+                n => format!("{message} ({n} times more)"),
             };
             let (kind, data) = match of {
                 Some((kind, code, subject)) => (
@@ -211,7 +255,20 @@ impl EventLog {
                 ),
                 None => ("refusals.counted", json!({"count": count})),
             };
-            self.record(shared, kind, "warning", &message, data).await;
+            self.keep(shared, cause, kind, "warning", &message, data)
+                .await;
+        }
+        for (cause, count) in shared.budgets.left_out(now) {
+            let (whose, device) = match &cause {
+                Cause::Device(device) => (format!("device {}", device.short()), Some(device)),
+                Cause::Own | Cause::Strangers => ("strangers".to_owned(), None),
+            };
+            let message = format!(
+                "{count} further events about {whose} were not told one by one: there were more than {BUDGET_EVENTS_PER_MINUTE} in a minute"
+            );
+            let data = json!({"deviceId": device, "count": count});
+            self.keep(shared, cause, "events.counted", "warning", &message, data)
+                .await;
         }
     }
 

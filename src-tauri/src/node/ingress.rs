@@ -16,6 +16,7 @@ use super::links::credit::{Taken, cost_kib};
 use super::shared::{Shared, store_refusal};
 use crate::adapters::store::Class;
 use crate::adapters::store::frames::Inserted;
+use crate::domain::admission::budget::Cause;
 use crate::domain::admission::{Admitted, Generation, TrustView, admit, admit_own, admit_unproven};
 use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX};
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
@@ -216,7 +217,12 @@ fn judge(
 async fn keep(shared: &Shared, judged: Judged) {
     for (peer, refusal) in &judged.refused {
         shared
-            .refused("frame.refused", peer.as_str(), refusal)
+            .refused_of(
+                Cause::Device(peer.clone()),
+                "frame.refused",
+                peer.as_str(),
+                refusal,
+            )
             .await;
     }
     let admitted: Arc<[Admitted]> = judged.admitted.into();
@@ -233,7 +239,12 @@ async fn keep(shared: &Shared, judged: Judged) {
             let why = format!("frame {} is older than what this node keeps", frame.short());
             let refusal = Refusal::new(Code::FrameBehind, why);
             shared
-                .refused("frame.dropped", peer.as_str(), &refusal)
+                .refused_of(
+                    Cause::Device(peer.clone()),
+                    "frame.dropped",
+                    peer.as_str(),
+                    &refusal,
+                )
                 .await;
         }
         if let Inserted::Conflict { .. } = one {
@@ -245,7 +256,12 @@ async fn keep(shared: &Shared, judged: Judged) {
                 ),
             );
             shared
-                .refused("frame.conflict", peer.as_str(), &refusal)
+                .refused_of(
+                    Cause::Device(peer.clone()),
+                    "frame.conflict",
+                    peer.as_str(),
+                    &refusal,
+                )
                 .await;
         }
     }

@@ -17,6 +17,7 @@ use super::records;
 use super::shared::{DURABLE, Shared, internal, store_refusal};
 use crate::adapters::store::commands;
 use crate::domain::admission::Grant;
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{BUDGET_COMMANDS_PER_HOUR, FRAMES_PER_MESSAGE_MAX};
 use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
@@ -95,7 +96,7 @@ pub async fn answer(
             Err(refusal) => Err(refusal),
         },
         "proposals.decide" => match need(shared, link, Grant::Human) {
-            Ok(()) => decide(shared, params).await.map(Reply::Ok),
+            Ok(()) => decide(shared, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
         checks::CHECKS => match need(shared, link, Grant::Read) {
@@ -120,7 +121,12 @@ pub async fn answer(
         Ok(reply) => reply,
         Err(refusal) => {
             shared
-                .refused("request.refused", link.info.device.as_str(), &refusal)
+                .refused_of(
+                    Cause::Device(link.info.device.clone()),
+                    "request.refused",
+                    link.info.device.as_str(),
+                    &refusal,
+                )
                 .await;
             refusal.into()
         }
@@ -186,7 +192,12 @@ pub async fn event(
     };
     if let Err(refusal) = result {
         shared
-            .refused("event.refused", link.info.device.as_str(), &refusal)
+            .refused_of(
+                Cause::Device(link.info.device.clone()),
+                "event.refused",
+                link.info.device.as_str(),
+                &refusal,
+            )
             .await;
     }
 }
@@ -228,7 +239,12 @@ async fn frames(
             Ok(frame) => good.push(frame),
             Err(refusal) => {
                 shared
-                    .refused("event.refused", link.info.device.as_str(), &refusal)
+                    .refused_of(
+                        Cause::Device(link.info.device.clone()),
+                        "event.refused",
+                        link.info.device.as_str(),
+                        &refusal,
+                    )
                     .await;
             }
         }
@@ -282,7 +298,8 @@ async fn stop(
         .name
         .clone()
         .unwrap_or_else(|| link.info.device.short().to_owned());
-    let stopped = proposals::stop(shared, id.as_str(), &by).await?;
+    let cause = Cause::Device(link.info.device.clone());
+    let stopped = proposals::stop_of(shared, cause, id.as_str(), &by).await?;
     Ok(json!({"stopped": id, "result": stopped}))
 }
 
@@ -297,7 +314,9 @@ async fn engage(
         Some(person) => format!("{person} at {}", link.info.shown()),
         None => link.info.shown().to_owned(),
     };
-    let told = match shared.budgets.stop(&link.info.device, shared.now()) {
+    let cause = Cause::Device(link.info.device.clone());
+    let told = match shared.running.latched().is_none() || shared.budgets.stop(&cause, shared.now())
+    {
         true => Told::Always,
         false => Told::IfNew,
     };
@@ -307,9 +326,14 @@ async fn engage(
     Ok(json!(halted))
 }
 
-async fn decide(shared: &Shared, mut params: Map<String, Value>) -> Result<Value, Refusal> {
+async fn decide(
+    shared: &Shared,
+    link: &LinkHandle,
+    mut params: Map<String, Value>,
+) -> Result<Value, Refusal> {
     let signed: SignedDecision = parse(&mut params, "decision")?;
-    let standing = proposals::decide(shared, signed).await?;
+    let cause = Cause::Device(link.info.device.clone());
+    let standing = proposals::decide_of(shared, cause, signed).await?;
     Ok(json!(standing))
 }
 
@@ -334,7 +358,12 @@ async fn forwarded(shared: &Shared, link: &LinkHandle, params: &Map<String, Valu
         Err(refusal) => refusal,
     };
     shared
-        .refused("command.refused", link.info.device.as_str(), &refusal)
+        .refused_of(
+            Cause::Device(link.info.device.clone()),
+            "command.refused",
+            link.info.device.as_str(),
+            &refusal,
+        )
         .await;
     refusal.into()
 }

@@ -15,7 +15,7 @@ use super::proposals;
 use super::shared::{DURABLE, Shared, internal, store_refusal};
 use crate::adapters::store::operators::SignedRevocation;
 use crate::adapters::store::{StoreError, issuers, operators, records, trust, usage};
-use crate::domain::admission::budget::Share;
+use crate::domain::admission::budget::{Cause, Share};
 use crate::domain::admission::{Grant, Grants, TrustRecord};
 use crate::domain::base::limits::{
     CONFIRM_EVERY_MS, FRAME_FUTURE_MAX_MS, RECORD_MAX_BYTES, RECORDS_MESSAGES_PER_MINUTE,
@@ -148,7 +148,12 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<
             Ok(record) => good.push(record),
             Err(refusal) => {
                 shared
-                    .refused("record.refused", link.info.device.as_str(), &refusal)
+                    .refused_of(
+                        Cause::Device(link.info.device.clone()),
+                        "record.refused",
+                        link.info.device.as_str(),
+                        &refusal,
+                    )
                     .await;
             }
         }
@@ -247,6 +252,7 @@ async fn store(
                 continue;
             }
             let acts = believed(&inner, conn, record)?;
+            let old_stands = old.is_some();
             let paid = match old {
                 None => paid_by(&inner, conn, record, acts, via.as_ref())?,
                 Some(_) => None,
@@ -256,6 +262,14 @@ async fn store(
                     share.admit(device, usage::used(conn, device, *share, inner.now())?, 1)
             {
                 over.push((device.clone(), *share, refusal));
+                continue;
+            }
+            let again = acts && old_stands && matches!(record, Record::Operator { .. });
+            if again
+                && record.issuer() != inner.own_id()
+                && let Err(refusal) = inner.budgets.enrolment(record.issuer(), inner.now())
+            {
+                over.push((record.issuer().clone(), Share::Issued, refusal));
                 continue;
             }
             let acts = acts && apply(&inner, conn, &proven)?;
@@ -385,7 +399,14 @@ async fn say_waiting(shared: &Shared, new: &[Proven]) {
         let data = json!({"issuer": issuer, "record": record.id()});
         shared
             .events
-            .record(shared, "operator.not_accepted", "info", &message, data)
+            .caused(
+                shared,
+                Cause::Device(issuer.clone()),
+                "operator.not_accepted",
+                "info",
+                &message,
+                data,
+            )
             .await;
     }
 }
@@ -406,9 +427,11 @@ async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
         {
             proposals::drop_of(shared, &revocation.device_id).await;
         }
-        let (kind, message) = match record {
+        let cause = Cause::of(record.issuer(), shared.own_id());
+        let (kind, severity, message) = match record {
             Record::Operator { signed } => (
                 "operator.enrolled",
+                "info",
                 format!(
                     "Operator {} may approve up to {}, says {}",
                     signed.record.name,
@@ -418,6 +441,7 @@ async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
             ),
             Record::OperatorRevocation { revocation, .. } => (
                 "operator.revoked",
+                "warning",
                 format!(
                     "The key of operator {} is revoked, says {}: {}",
                     revocation.operator_id.short(),
@@ -427,6 +451,7 @@ async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
             ),
             Record::DeviceRevocation { revocation, .. } => (
                 "trust.revoked",
+                "warning",
                 format!(
                     "Device {} is revoked, says {}",
                     revocation.device_id.short(),
@@ -438,7 +463,7 @@ async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
         let data = json!({"issuer": record.issuer(), "record": record.id()});
         shared
             .events
-            .record(shared, kind, "info", &message, data)
+            .caused(shared, cause, kind, severity, &message, data)
             .await;
     }
     Ok(())

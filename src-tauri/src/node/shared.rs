@@ -34,6 +34,7 @@ use crate::adapters::clock::SharedClock;
 use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Class, Store, StoreError, audit, kv, trust};
 use crate::adapters::transport::{Dialer, Tls};
+use crate::domain::admission::budget::Cause;
 use crate::domain::admission::{Grant, TrustRecord, TrustView};
 use crate::domain::base::limits::AUDIT_TEXT_MAX_CHARS;
 use crate::domain::base::text::{bounded, shown};
@@ -283,10 +284,21 @@ impl Shared {
 
     /// Records a refusal: counter, log, event (invariant I10). In a flood of them only the counter goes on.
     pub async fn refused(&self, kind: &'static str, subject: &str, refusal: &Refusal) {
+        self.refused_of(Cause::Own, kind, subject, refusal).await;
+    }
+
+    /// Records what was refused to a device or a stranger, on their account; see [`Shared::refused`].
+    pub async fn refused_of(
+        &self,
+        cause: Cause,
+        kind: &'static str,
+        subject: &str,
+        refusal: &Refusal,
+    ) {
         self.metrics.refused(refusal.code);
         if !self
             .events
-            .admits_refusal(kind, subject, refusal, self.now())
+            .admits_refusal(&cause, kind, subject, refusal, self.now())
         {
             tracing::debug!(kind, subject, code = %refusal.code, "{}", refusal.message);
             return;
@@ -297,7 +309,7 @@ impl Shared {
         let record = async move {
             let events = &shared.events;
             events
-                .record(&shared, kind, "warning", &message, data)
+                .keep(&shared, cause, kind, "warning", &message, data)
                 .await;
         };
         match self.alarms.stands(AlarmKind::StoreUnwritable, "") {

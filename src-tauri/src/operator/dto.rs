@@ -220,7 +220,7 @@ pub struct FrameView {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventView {
-    /// Its number; they have no gaps but at the old end.
+    /// Its number; numbers grow, and older ones are missing where their room in the log was full.
     pub seq: u64,
     /// When.
     pub time: u64,

@@ -1,11 +1,13 @@
-//! Events: what happened on this node, numbered without gaps, the newest [`EVENTS_KEPT`] kept.
+//! Events: what happened on this node, numbered in one row. What this node and its persons did keeps a
+//! room of its own, and so does each device that causes events: nobody pushes out another's.
 
 use rusqlite::{Connection, Row};
 use serde_json::Value;
 
 use super::{StoreError, row};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::EVENTS_KEPT;
+use crate::domain::base::limits::{EVENTS_KEPT, EVENTS_KEPT_OF_OTHERS};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,26 +26,53 @@ pub struct EventRow {
     pub data: Value,
 }
 
-/// Adds an event, drops the one that is now too old, and returns the new one's number.
+/// The room that an event is kept in, and how many it holds: within what others cause, news push out
+/// no warnings.
+fn room(cause: &Cause, severity: &str) -> (String, u64) {
+    let whose = match cause {
+        Cause::Own => return ("own".to_owned(), EVENTS_KEPT),
+        Cause::Device(device) => device.as_str(),
+        Cause::Strangers => "strangers",
+    };
+    let mark = if severity == "info" { "" } else { "!" };
+    (format!("{whose}{mark}"), EVENTS_KEPT_OF_OTHERS)
+}
+
+/// Adds an event, drops the one of its room that is now too old, and returns the new one's number.
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn append(
     conn: &Connection,
     time: TimeMs,
+    cause: &Cause,
     kind: &str,
     severity: &str,
     message: &str,
     data: &Value,
 ) -> Result<u64, StoreError> {
     let data = row::to_json("store an event", data)?;
+    let (room, kept) = room(cause, severity);
+    let newest = conn
+        .prepare_cached("SELECT coalesce(max(nth), 0) FROM events WHERE room = ?1")?
+        .query_row([&room], |r| row::count(r, 0))?;
+    let nth = newest.saturating_add(1);
     let seq = conn
         .prepare_cached(
-            "INSERT INTO events (time, kind, severity, message, data) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO events (time, kind, severity, message, data, room, nth)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .insert((time.to_i64(), kind, severity, message, data))?;
-    conn.prepare_cached("DELETE FROM events WHERE seq <= ?1")?
-        .execute([seq.saturating_sub(row::number(EVENTS_KEPT))])?;
+        .insert((
+            time.to_i64(),
+            kind,
+            severity,
+            message,
+            data,
+            &room,
+            row::number(nth),
+        ))?;
+    conn.prepare_cached("DELETE FROM events WHERE room = ?1 AND nth <= ?2")?
+        .execute((&room, row::number(nth.saturating_sub(kept))))?;
     Ok(u64::try_from(seq).unwrap_or(0))
 }
 

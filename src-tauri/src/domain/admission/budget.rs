@@ -11,6 +11,28 @@ use crate::domain::base::limits::{
 };
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 
+/// On whose account something happens: whose share of events it uses, and whose older events it may push
+/// out of the log.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// This node, its persons and its actuators.
+    Own,
+    /// A trusted device.
+    Device(DeviceId),
+    /// Strangers, all together: what they say of themselves proves nothing.
+    Strangers,
+}
+
+impl Cause {
+    /// What a device does that may be this node itself.
+    pub fn of(device: &DeviceId, own: &DeviceId) -> Self {
+        match device == own {
+            true => Cause::Own,
+            false => Cause::Device(device.clone()),
+        }
+    }
+}
+
 /// A kind of thing that a device can make us keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Share {

@@ -198,6 +198,8 @@ pub const SERIES_SPAN_DEFAULT_MS: u64 = 3_600_000;
 pub const CONFIG_FILE_MAX_BYTES: u64 = 1_048_576;
 /// Events kept in the event log.
 pub const EVENTS_KEPT: u64 = 10_000;
+/// Events kept of what one device caused, or strangers together did; of warnings as many again.
+pub const EVENTS_KEPT_OF_OTHERS: u64 = 1_000;
 /// How long a graceful shutdown may take, in milliseconds.
 pub const SHUTDOWN_DEADLINE_MS: u64 = 5_000;
 /// The longest that the end of a node waits for an actuator whose way to its safe state takes long, in
@@ -242,10 +244,11 @@ pub const MIRROR_RETRY_MAX_MS: u64 = 10_000;
 pub const REFUSAL_REPEAT_MS: u64 = 60_000;
 /// The longest of those times, in milliseconds.
 pub const REFUSAL_REPEAT_MAX_MS: u64 = 3_600_000;
-/// Refusals of different kinds or subjects that become events in a minute; the rest is counted.
-pub const REFUSALS_PER_MINUTE: u32 = 100;
-/// Kinds and subjects of refusals that are remembered in order to count what repeats.
-pub const REFUSALS_KNOWN_MAX: usize = 512;
+/// Refusals of different kinds or subjects on one account that become events in a minute; the rest is
+/// counted.
+pub const REFUSALS_PER_MINUTE: u32 = 30;
+/// Kinds and subjects of refusals on one account that are remembered in order to count what repeats.
+pub const REFUSALS_KNOWN_MAX: usize = 64;
 /// Different reasons of one kind, code and subject that become events before the rest is counted.
 pub const REFUSAL_REASONS_MAX: usize = 16;
 /// Longest reason that is told apart from others, in characters.
@@ -480,7 +483,8 @@ pub const EVIDENCE_LEFT_MIN_MS: u64 = 30_000;
 /// Entries of the audit trail in an hour about refused decisions that nobody enrolled has signed, or that
 /// were refused before; the rest is counted.
 pub const AUDIT_UNPROVEN_PER_HOUR: u64 = 200;
-/// Events about one device's doings that are recorded in a minute; the rest is counted.
+/// Events on one account, of a device or of strangers together, that are recorded in a minute; the rest
+/// is counted.
 pub const BUDGET_EVENTS_PER_MINUTE: u64 = 60;
 /// Commands of one device that are remembered in an hour, so that a repeated one does nothing.
 pub const BUDGET_COMMANDS_PER_HOUR: u64 = 600;
@@ -490,9 +494,11 @@ pub const COMMANDS_KEPT_MS: u64 = 24 * 3_600_000;
 pub const INTERLOCK_EVERY_MS: u64 = 250;
 /// How long a running action goes on while its interlocks cannot be looked at, in milliseconds.
 pub const INTERLOCK_BLIND_MAX_MS: u64 = 3_000;
-/// Emergency stops of one device in a minute that are each recorded while one is latched already; every
-/// one of them stops.
-pub const BUDGET_STOPS_PER_MINUTE: u64 = 6;
+/// Stops of one device in an hour that are each recorded where one is recorded already; every one of them
+/// stops.
+pub const BUDGET_STOPS_PER_HOUR: u64 = 12;
+/// Records of operators of one issuer in an hour that take the place of earlier ones.
+pub const BUDGET_ENROLMENTS_PER_HOUR: u64 = 200;
 /// Proposals of one page of a list together, in bytes of their records.
 pub const LIST_PAGE_BYTES: u64 = 4_194_304;
 /// How far behind all others a reading counts that claimed to be from too far ahead, in milliseconds.

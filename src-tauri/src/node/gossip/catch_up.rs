@@ -83,7 +83,7 @@ pub async fn take(
             }
         }
     }
-    tracing::info!(
+    tracing::debug!(
         peer = link.info.device.short(),
         taken,
         refused,

@@ -10,6 +10,7 @@ use super::knocks::Origin;
 use super::{Expected, PairEndView, PairStage, Said, Ticket, Verdicted};
 use super::{compare_view, keep, peer_view, persona};
 use crate::adapters::transport::{PeerUrl, Received, Security, Socket, SocketReader, SocketWriter};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
     DIAL_MS, PAIRING_MESSAGE_BYTES, PAIRING_STEP_MS, TEXT_MAX_CHARS,
 };
@@ -64,7 +65,9 @@ pub async fn knock(
         Ok(knock) => return Ok(knock),
         Err(refusal) => refusal,
     };
-    shared.refused("pair.refused", "stranger", &refused).await;
+    shared
+        .refused_of(Cause::Strangers, "pair.refused", "stranger", &refused)
+        .await;
     Err(refused)
 }
 
@@ -217,7 +220,9 @@ pub async fn accept(knock: Knock, reader: SocketReader, writer: SocketWriter) {
         }
         Err(refusal) => {
             farewell(wire, Some(&refusal)).await;
-            shared.refused("pair.refused", "stranger", &refusal).await;
+            shared
+                .refused_of(Cause::Strangers, "pair.refused", "stranger", &refusal)
+                .await;
         }
     }
 }
@@ -279,7 +284,14 @@ async fn answer(
     let data = json!({"side": "acceptor", "session": ticket.id});
     shared
         .events
-        .record(&shared, "pair.started", "info", "A node asks to pair", data)
+        .caused(
+            &shared,
+            Cause::Strangers,
+            "pair.started",
+            "info",
+            "A node asks to pair",
+            data,
+        )
         .await;
     let checked = async {
         let joining = comparison.joining()?;

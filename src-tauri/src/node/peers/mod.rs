@@ -27,6 +27,7 @@ use super::ingress::Ingress;
 use super::links::{Ended, LinkHandle};
 use super::shared::Shared;
 use crate::adapters::transport::{Fingerprint, PeerUrl};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{PEER_SEEN_MAX, PEER_TARGETS_MAX, PEERS_MAX};
 use crate::domain::base::{DeviceId, TimeMs};
 
@@ -466,6 +467,13 @@ async fn enter(peer: &Peer, state: &State, why: &str) {
     let data = json!({"deviceId": peer.device, "state": state.name(), "reason": why});
     shared
         .events
-        .record(shared, "peer.state", "warning", &message, data)
+        .caused(
+            shared,
+            Cause::Device(peer.device.clone()),
+            "peer.state",
+            "warning",
+            &message,
+            data,
+        )
         .await;
 }

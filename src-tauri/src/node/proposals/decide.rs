@@ -7,6 +7,7 @@ use super::{Standing, execute, gate, open, refused, step};
 use crate::adapters::store::operators::OperatorRow;
 use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, approvals, issuers, operators, proposals, records};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{DECISION_VALID_MS, OPERATOR_CONFIRM_MAX_AGE_MS};
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::approval::{Known, Subject, Verdict, verify};
@@ -32,6 +33,18 @@ enum Taken {
 /// One code per fault. A refused decision is used up: the same signed bytes never act later. A person
 /// can decide again, for example when an interlock has closed.
 pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing, Refusal> {
+    decide_of(shared, Cause::Own, signed).await
+}
+
+/// Takes a decision that came on somebody's account; see [`decide`].
+///
+/// # Errors
+/// As [`decide`].
+pub async fn decide_of(
+    shared: &Shared,
+    cause: Cause,
+    signed: SignedDecision,
+) -> Result<Standing, Refusal> {
     // A disk that does not answer is not waited for, and does not let the decision act when it does.
     health::check_store(shared).map_err(|e| store_refusal(&e))?;
     let s = shared.clone();
@@ -42,18 +55,23 @@ pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing,
     let taken = result.unwrap_or_else(|error| Taken::Refused(store_refusal(&error)));
     match taken {
         Taken::Counted(standing) => {
+            // What a person signed is this node's news; the same bytes again are their bearer's.
+            let cause = match standing.repeated {
+                true => cause,
+                false => Cause::Own,
+            };
             shared.proposals_changed();
             let data = json!({"proposalId": id, "status": standing.status, "operatorId": signed.decision.operator_id});
             let message = format!("Proposal {}: {}", id.short(), standing.detail);
             shared
                 .events
-                .record(shared, "proposal.decided", "info", &message, data)
+                .caused(shared, cause, "proposal.decided", "info", &message, data)
                 .await;
             Ok(standing)
         }
         Taken::Refused(refusal) => {
             shared
-                .refused("decision.refused", id.as_str(), &refusal)
+                .refused_of(cause, "decision.refused", id.as_str(), &refusal)
                 .await;
             Err(refusal)
         }

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::{OUTCOME, estop, interlocks, step};
 use crate::adapters::store::{StoreError, proposals, runs};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, QUERY_MAX, SAFE_AT_START_MS};
 use crate::domain::base::{Code, EvidenceSource, ProposalId, Refusal, Tier};
 use crate::domain::capability::{Action, Capability};
@@ -143,6 +144,20 @@ pub struct Stopped {
 /// # Errors
 /// `CONFLICT` if nothing runs under this id here and nothing is on its way to the safe state.
 pub async fn stop(shared: &Shared, id: &str, by: &str) -> Result<Stopped, Refusal> {
+    stop_of(shared, Cause::Own, id, by).await
+}
+
+/// Stops a running action on somebody's account; see [`stop`]. A device that stops the same action again
+/// and again is recorded within its share.
+///
+/// # Errors
+/// As [`stop`].
+pub async fn stop_of(
+    shared: &Shared,
+    cause: Cause,
+    id: &str,
+    by: &str,
+) -> Result<Stopped, Refusal> {
     let found = shared.running.find(id).or_else(|| shared.guards.of(id));
     let why = Cut::Stopped { by: by.to_owned() };
     let ordered = found.and_then(|(id, target)| {
@@ -159,11 +174,13 @@ pub async fn stop(shared: &Shared, id: &str, by: &str) -> Result<Stopped, Refusa
         ));
     };
     let within = Duration::from_millis(ESTOP_WAIT_MAX_MS);
+    let first = shared.running.first_stop(&id);
+    let told = first || shared.budgets.stop(&cause, shared.now());
     let (keep, kept) = oneshot::channel();
     let (s, who, subject) = (shared.clone(), by.to_owned(), id.clone());
     shared.tasks.passing("stop's record", async move {
         // Whoever asked may have stopped waiting.
-        let _ = keep.send(record_stop(&s, &subject, &who).await);
+        let _ = keep.send(!told || record_stop(&s, &subject, &who).await);
     });
     let (secured, kept) = tokio::join!(
         shared.guards.settled(&order, within),

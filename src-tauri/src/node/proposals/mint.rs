@@ -14,7 +14,7 @@ use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, facts, proposals, runs, usage};
-use crate::domain::admission::budget::Share;
+use crate::domain::admission::budget::{Cause, Share};
 use crate::domain::base::limits::{
     EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX,
 };
@@ -88,6 +88,7 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
     if !minted.repeated {
         shared.proposals_changed();
         let record = minted.signed.record();
+        let cause = Cause::of(&asker, shared.own_id());
         let message = format!(
             "Proposal {}: {} ({})",
             record.proposal_id.short(),
@@ -97,7 +98,14 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
         let data = json!({"proposalId": record.proposal_id, "level": record.level, "target": record.target});
         shared
             .events
-            .record(shared, "proposal.created", "info", &message, data)
+            .caused(
+                shared,
+                cause.clone(),
+                "proposal.created",
+                "info",
+                &message,
+                data,
+            )
             .await;
         for old in &minted.superseded {
             let message = format!(
@@ -108,7 +116,14 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
             let data = json!({"proposalId": old, "by": record.proposal_id});
             shared
                 .events
-                .record(shared, "proposal.superseded", "info", &message, data)
+                .caused(
+                    shared,
+                    cause.clone(),
+                    "proposal.superseded",
+                    "info",
+                    &message,
+                    data,
+                )
                 .await;
         }
     }

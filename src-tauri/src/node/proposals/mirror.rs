@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::row_of;
 use crate::adapters::store::proposals::NewProposal;
 use crate::adapters::store::{Class, StoreError, approvals, proposals, usage};
-use crate::domain::admission::budget::Share;
+use crate::domain::admission::budget::{Cause, Share};
 use crate::domain::base::limits::{
     MIRROR_RETRY_FIRST_MS, MIRROR_RETRY_MAX_MS, PROPOSAL_RECORD_MAX_BYTES, TEXT_MAX_CHARS,
     TRUST_LIST_MAX,
@@ -194,12 +194,11 @@ pub async fn take(
             device.short()
         );
         let data = serde_json::json!({"proposalId": record.proposal_id, "status": status, "executor": device});
-        if shared.budgets.event(device, now) {
-            shared
-                .events
-                .record(shared, "proposal.updated", "info", &message, data)
-                .await;
-        }
+        let cause = Cause::Device(device.clone());
+        shared
+            .events
+            .caused(shared, cause, "proposal.updated", "info", &message, data)
+            .await;
         shared.proposals_changed();
     }
     Ok((signed, status))

@@ -15,8 +15,8 @@ pub mod mirror;
 mod orphans;
 mod running;
 
-pub use decide::{decide, withdraw};
-pub use execute::{Stopped, recover, stop};
+pub use decide::{decide, decide_of, withdraw};
+pub use execute::{Stopped, recover, stop, stop_of};
 pub use mint::{Minted, mint};
 pub use orphans::{drop_of, drop_unentitled};
 pub use running::Running;
@@ -33,6 +33,7 @@ use super::health;
 use super::shared::{DURABLE, Shared, clock_trusted};
 use crate::adapters::store::proposals::{NewProposal, ProposalRow};
 use crate::adapters::store::{StoreError, facts, proposals, runs, trust};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
@@ -341,9 +342,18 @@ pub async fn expire(shared: Shared) {
                         row.id.short()
                     );
                     let data = json!({"proposalId": row.id});
+                    let by = open(&shared, &row).map(|p| p.record().requested_by.device_id.clone());
+                    let cause = by.map_or(Cause::Own, |by| Cause::of(&by, shared.own_id()));
                     shared
                         .events
-                        .record(&shared, "proposal.expired", "warning", &message, data)
+                        .caused(
+                            &shared,
+                            cause,
+                            "proposal.expired",
+                            "warning",
+                            &message,
+                            data,
+                        )
                         .await;
                 }
                 Err(error) => tracing::warn!(%error, "a proposal could not be expired"),

@@ -1,7 +1,7 @@
 //! The actions of this executor whose outcome is not known yet, and the latch that stops them all.
 //! In memory only: the emergency stop and `stop` read it without the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -29,6 +29,8 @@ impl Default for Running {
 #[derive(Debug, Default)]
 struct State {
     actions: BTreeMap<ProposalId, Capability>,
+    /// Those of them that were told to stop.
+    stopped: BTreeSet<ProposalId>,
     latch: Option<Latch>,
 }
 
@@ -45,7 +47,15 @@ impl Running {
     }
 
     pub(super) fn leave(&self, id: &ProposalId) {
-        self.lock().actions.remove(id);
+        let mut state = self.lock();
+        state.actions.remove(id);
+        state.stopped.remove(id);
+    }
+
+    /// Notes that an action was told to stop; whether it is the first time while it runs.
+    pub(super) fn first_stop(&self, id: &ProposalId) -> bool {
+        let mut state = self.lock();
+        state.actions.contains_key(id) && state.stopped.insert(id.clone())
     }
 
     /// A running action by its id, or by the beginning of it that fits one only.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Door, introduction, life, nonce, recognise, say, second};
 use crate::adapters::transport::{Incoming, Received, SocketReader, SocketWriter};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{NONCE_TTL_MS, STRANGER_MESSAGES_MAX};
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::wire::handshake::{End, Feature, Hello};
@@ -140,7 +141,12 @@ async fn greet(
                         .and_then(Value::as_str)
                         .unwrap_or("?");
                     shared
-                        .refused("peer.refused", who.get(..64).unwrap_or(who), &refusal)
+                        .refused_of(
+                            Cause::Strangers,
+                            "peer.refused",
+                            who.get(..64).unwrap_or(who),
+                            &refusal,
+                        )
                         .await;
                     refusal.into()
                 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::pulse;
 use super::writer::{self, Queues};
 use crate::adapters::transport::{Received, SocketReader, SocketWriter};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::NAME_MAX_BYTES;
 use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, Refusal};
@@ -44,7 +45,14 @@ pub async fn run(
     let message = format!("Connected: {name} ({})", info.posture);
     shared
         .events
-        .record(&shared, "peer.connect", "info", &message, data)
+        .caused(
+            &shared,
+            Cause::Device(info.device.clone()),
+            "peer.connect",
+            "info",
+            &message,
+            data,
+        )
         .await;
     let Lanes {
         answers,
@@ -95,7 +103,14 @@ pub async fn run(
     let message = format!("Disconnected: {name} ({why})");
     shared
         .events
-        .record(&shared, "peer.disconnect", "info", &message, data)
+        .caused(
+            &shared,
+            Cause::Device(info.device.clone()),
+            "peer.disconnect",
+            "info",
+            &message,
+            data,
+        )
         .await;
 }
 
@@ -122,7 +137,12 @@ async fn tell_withheld(shared: &Shared, info: &PeerInfo) {
         ),
     );
     shared
-        .refused("capability.refused", info.device.as_str(), &refusal)
+        .refused_of(
+            Cause::Device(info.device.clone()),
+            "capability.refused",
+            info.device.as_str(),
+            &refusal,
+        )
         .await;
 }
 
@@ -141,7 +161,12 @@ async fn read_loop(
                     format!("a message of {bytes} bytes; at most 1 MiB is read"),
                 );
                 shared
-                    .refused("message.refused", link.info.device.as_str(), &refusal)
+                    .refused_of(
+                        Cause::Device(link.info.device.clone()),
+                        "message.refused",
+                        link.info.device.as_str(),
+                        &refusal,
+                    )
                     .await;
                 if !link.tell(Reply::from(refusal).to_text("")) {
                     return Ended::Here("its answers are not read");
@@ -197,7 +222,12 @@ async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str)
         }
         Err(bad) => {
             shared
-                .refused("message.refused", link.info.device.as_str(), &bad.refusal)
+                .refused_of(
+                    Cause::Device(link.info.device.clone()),
+                    "message.refused",
+                    link.info.device.as_str(),
+                    &bad.refusal,
+                )
                 .await;
             let id = bad.id.unwrap_or_default();
             link.tell(Reply::from(bad.refusal).to_text(&id))

@@ -336,7 +336,7 @@ fn a_newer_or_foreign_database_is_refused_unchanged() {
         open(&file),
         Err(StoreError::Newer {
             found: 99,
-            known: 11
+            known: 12
         })
     ));
     assert!(bytes(&file) == before);
@@ -382,7 +382,7 @@ fn child_that_writes_until_killed() {
     for n in 0..u64::MAX {
         let data = serde_json::json!({"n": n});
         let write = move |c: &rusqlite::Connection| {
-            events::append(c, TimeMs(n), "test", "info", "written", &data)
+            events::append(c, TimeMs(n), &Cause::Own, "test", "info", "written", &data)
         };
         let seq = store
             .write_blocking(Class::Durable, "event", write)

@@ -9,8 +9,9 @@ use super::*;
 use crate::adapters::store::facts::{FactRow, NewFact};
 use crate::adapters::store::frames::{FrameFilter, Horizon, Inserted};
 use crate::adapters::store::{events, facts, frame_sync, frames};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::Hlc;
-use crate::domain::base::limits::{EVENTS_KEPT, FRAME_CONFLICTS_PER_ID_MAX};
+use crate::domain::base::limits::{EVENTS_KEPT, EVENTS_KEPT_OF_OTHERS, FRAME_CONFLICTS_PER_ID_MAX};
 use crate::domain::sync::FrameKey;
 use crate::domain::world::{Moment, SignatureState};
 
@@ -527,7 +528,16 @@ fn events_are_numbered_filtered_and_trimmed() {
     for n in 1..=EVENTS_KEPT + 5 {
         let kind = if n % 2 == 0 { "even" } else { "odd" };
         assert_eq!(
-            events::append(&tx, TimeMs(n), kind, "info", "hello", &json!({"n": n})).unwrap(),
+            events::append(
+                &tx,
+                TimeMs(n),
+                &Cause::Own,
+                kind,
+                "info",
+                "hello",
+                &json!({"n": n})
+            )
+            .unwrap(),
             n
         );
     }
@@ -545,6 +555,31 @@ fn events_are_numbered_filtered_and_trimmed() {
         (EVENTS_KEPT + 4, EVENTS_KEPT + 2)
     );
     assert_eq!(events::latest(&c, 1, None).unwrap()[0].seq, EVENTS_KEPT + 5);
+}
+
+#[test]
+fn nobodys_events_push_out_anothers_and_no_news_a_warning() {
+    let (_dir, mut c) = conn();
+    let (loud, quiet) = (Cause::Device(device(1)), Cause::Device(device(2)));
+    let tx = c.transaction().unwrap();
+    let add = |cause: &Cause, severity: &str, n: u64| {
+        events::append(&tx, TimeMs(n), cause, "k", severity, "m", &json!({})).unwrap()
+    };
+    let others = [Cause::Own, quiet.clone(), Cause::Strangers, loud.clone()];
+    let kept: Vec<u64> = others
+        .iter()
+        .map(|cause| add(cause, "warning", 1))
+        .collect();
+    for n in 0..EVENTS_KEPT_OF_OTHERS + 7 {
+        add(&loud, "info", n);
+    }
+    tx.commit().unwrap();
+    let all = events::since(&c, 0, 100_000).unwrap();
+    let numbers: Vec<u64> = all.iter().map(|e| e.seq).collect();
+    assert_eq!(numbers[..4], kept);
+    let most = usize::try_from(EVENTS_KEPT_OF_OTHERS).unwrap();
+    assert_eq!(numbers.len(), 4 + most);
+    assert_eq!(numbers[4], 12, "the loud one has lost its own oldest");
 }
 
 #[test]
