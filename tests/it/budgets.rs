@@ -315,11 +315,11 @@ async fn whoever_reconnects_without_end_or_is_refused_fills_no_event_log() {
         assert_eq!(reply["error"]["code"], "UNTRUSTED_PEER", "{reply}");
     }
     let loud = Cause::Device(key(2).id().clone());
-    let mut counted = 0;
+    let counted = std::cell::Cell::new(0);
     until("all links have ended", || async {
-        counted += left_out(&node, &loud);
+        counted.set(counted.get() + left_out(&node, &loud));
         let told = told(&node, "peer.connect").await + told(&node, "peer.disconnect").await;
-        (told >= most && counted >= 100 + 100 - u64::try_from(told).unwrap()).then_some(())
+        (told >= most && counted.get() >= 100 + 100 - u64::try_from(told).unwrap()).then_some(())
     })
     .await;
     let told_of_links = told(&node, "peer.connect").await + told(&node, "peer.disconnect").await;

@@ -177,3 +177,28 @@ async fn a_wish_whose_asker_may_not_ask_any_more_ends_and_swallows_nothing() {
     assert_eq!(stands(&node, &second).await, Status::Withdrawn);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_id_that_several_devices_use_is_told_with_the_choice() {
+    let node = node().await;
+    let id = FrameId::from(uuid::Uuid::new_v4());
+    tells(&node, 5, &id).await;
+    tells(&node, 6, &id).await;
+    let door = Door::new(node.shared().clone());
+    let refusal = door.frame(id.as_str()).await.unwrap_err();
+    assert_eq!(refusal.code, Code::EvidenceAmbiguous);
+    let mut probe = Probe::connect(node.address, &key(7), MESH).await;
+    let both = probe.ask("mesh.trace", json!({"frameId": id})).await;
+    assert_eq!(both["payload"]["chain"], json!(null), "{both}");
+    for n in [5, 6] {
+        let device = key(n).id().clone();
+        assert!(refusal.message.contains(device.as_str()), "{refusal}");
+        let view = door.frame(&format!("{id}@{device}")).await.unwrap();
+        assert_eq!(view.origin, device.as_str());
+        let named = json!({"frameId": id, "sourceDeviceId": device});
+        let chain = probe.ask("mesh.trace", named).await["payload"]["chain"].clone();
+        assert_eq!(chain["steps"][0]["deviceId"], device.as_str(), "{chain}");
+    }
+    let refusal = door.frame(&format!("{id}@{}", key(7).id())).await;
+    assert_eq!(refusal.unwrap_err().code, Code::NotFound);
+}

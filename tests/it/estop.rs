@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use clawmesh::adapters::store::audit;
 use clawmesh::domain::base::Code;
-use clawmesh::domain::base::limits::{BUDGET_COMMANDS_PER_HOUR, BUDGET_STOPS_PER_MINUTE};
+use clawmesh::domain::base::limits::{BUDGET_COMMANDS_PER_HOUR, BUDGET_STOPS_PER_HOUR};
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::Status;
 use clawmesh::node::proposals::{self, estop};
@@ -43,7 +43,7 @@ async fn a_device_that_stops_again_and_again_stops_each_time_and_fills_no_trail(
     assert_eq!(latches.len(), 40, "each stop has a name of its own");
     let written = trail().await - before;
     assert!(
-        (1..=BUDGET_STOPS_PER_MINUTE + 2).contains(&written),
+        (1..=BUDGET_STOPS_PER_HOUR + 2).contains(&written),
         "{written}"
     );
     node.stop().await;

@@ -323,3 +323,28 @@ async fn what_a_gen1_dialer_holds_is_fetched_on_a_second_socket_and_proves_nothi
     assert_eq!(live.effective_tier, Tier::T2);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_talks_and_does_not_answer_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let talker = tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        let mut socket = tokio_tungstenite::accept_async(tcp).await.unwrap();
+        socket.next().await.unwrap().unwrap();
+        let words =
+            json!({"type": "event", "event": "x", "payload": "y".repeat(1_000)}).to_string();
+        while socket.send(Message::text(words.clone())).await.is_ok() {}
+    });
+    let node = dialing(&key(5), port).await;
+    talker.await.unwrap();
+    let said = until("the dialer says why", || async {
+        let peer = node.shared().peers.get(key(5).id())?;
+        peer.why
+            .contains("no answer to mesh.challenge")
+            .then_some(peer.why)
+    })
+    .await;
+    assert!(said.contains("32 messages"), "{said}");
+    node.stop().await;
+}

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use clawmesh::adapters::store::{Class, proposals as rows};
+use clawmesh::adapters::store::{Class, approvals, proposals as rows};
 use clawmesh::domain::base::Code;
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::Status;
@@ -108,6 +108,47 @@ async fn a_disk_that_stalls_holds_up_neither_stop_nor_emergency_stop_nor_the_end
     assert!(ended.is_ok(), "the end waits for the disk");
     drop(go_on);
     stall.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_that_was_refused_while_nothing_could_be_written_never_acts_later() {
+    let node = field().with_operator(operator(), "L2").start().await;
+    let shared = node.shared();
+    let minted = mint(&node, 3).await;
+    let (go_on, stalled) = mpsc::channel::<()>();
+    let (entered, has_entered) = tokio::sync::oneshot::channel();
+    let stalling = shared.clone();
+    let stall = tokio::spawn(async move {
+        let write = stalling.store.write(Class::Durable, "stall", move |_| {
+            entered.send(()).unwrap();
+            let _ = stalled.recv();
+            Ok(())
+        });
+        drop(write.await);
+    });
+    has_entered.await.unwrap();
+    let yes = decision(shared, &minted.signed, &operator(), Verdict::Approve);
+    let kind = AlarmKind::StoreUnwritable;
+    shared
+        .alarms
+        .raise(kind, "", "stalled", "wait", shared.now());
+    let refusal = proposals::decide(shared, yes.clone()).await.unwrap_err();
+    assert_eq!(refusal.code, Code::StorageFailed);
+    // The disk answers again, and somebody has kept the signed bytes.
+    drop(go_on);
+    stall.await.unwrap();
+    shared.alarms.clear(kind, "");
+    let refusal = proposals::decide(shared, yes.clone()).await.unwrap_err();
+    assert_eq!(refusal.code, Code::DecisionUsed);
+    let copy = yes.clone();
+    until("it is on disk that it was used", || async {
+        let copy = copy.clone();
+        let used = move |c: &rusqlite::Connection| approvals::used(c, &copy);
+        shared.store.read("t", used).await.unwrap()
+    })
+    .await;
+    assert_eq!(status(shared, &minted).await, Status::AwaitingApproval);
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

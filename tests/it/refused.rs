@@ -74,6 +74,20 @@ fn every_refused_start_makes_safe_what_it_can_find_first() {
         assert_eq!(pump.said(), "on\noff\n", "{wrong}");
     }
     pump.place.write("config.toml", &good);
+    // A command line that is none.
+    for words in [
+        &["start", "--prot", "0"][..],
+        &["--log", "info", "start", "--port", "x"],
+    ] {
+        pump.turn_on();
+        let said = pump.place.run(words);
+        assert_eq!(said.code, 2, "{said:?}");
+        assert_eq!(pump.said(), "on\noff\n", "{words:?}");
+    }
+    pump.turn_on();
+    pump.place
+        .run(&["propose", "actuator:pump:main", "start", "--prot"]);
+    assert_eq!(pump.said(), "on\n", "another command touches nothing");
     // A lock that cannot be opened, as on a disk that takes no writes.
     pump.turn_on();
     let lock = pump.place.state().join("lock");

@@ -29,6 +29,22 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Locks a file that is made where there is none; `None` where another process holds it. The file stays.
+///
+/// # Errors
+/// What the system says; a link in its place is not followed.
+pub fn lock_or_make(path: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
+    plain(&file.metadata()?)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
 fn plain(meta: &fs::Metadata) -> io::Result<()> {
     match meta.is_file() {
         true => Ok(()),

@@ -331,6 +331,7 @@ async fn assemble(
         started_at: now,
         events: EventLog::default(),
         alarms,
+        unrecorded: Arc::default(),
         budgets: super::budgets::Budgets::default(),
         metrics: Metrics::default(),
         sites: super::twin::SiteBook::default(),

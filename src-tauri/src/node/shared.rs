@@ -24,7 +24,7 @@ use super::pairing::Pairing;
 use super::pause::PlannerState;
 use super::peers::Peers;
 use super::policy_book::PolicyBook;
-use super::proposals::Running;
+use super::proposals::{Running, Unrecorded};
 use super::reconcile::Held;
 use super::runtime::Tasks;
 use super::timekeeping::Steady;
@@ -73,6 +73,8 @@ pub struct Inner {
     pub events: EventLog,
     /// What is wrong with it now.
     pub alarms: Arc<Alarms>,
+    /// Decisions refused while nothing could be written.
+    pub unrecorded: Arc<Unrecorded>,
     /// What other devices have used of their shares.
     pub budgets: Budgets,
     /// What it counts.

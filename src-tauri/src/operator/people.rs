@@ -145,7 +145,7 @@ fn who(
         .iter()
         .position(|r| r.signed.record.operator_id == *key);
     let before = before.map(|at| rows.swap_remove(at).signed.record);
-    let persons = Persons::of(rows.iter().map(|r| &r.signed.record));
+    let persons = Persons::of(rows.iter().map(|r| &r.signed.record), own);
     let Some(wanted) = enroll.person.as_deref().map(str::trim) else {
         let name = person_name(&enroll.name).map_err(StoreError::Refused)?;
         // A record that is renewed keeps its person, if it keeps its name.

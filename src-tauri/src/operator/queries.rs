@@ -11,10 +11,11 @@ use super::dto::{
 use super::registry::{self, Desk, KeyOf, grant_names};
 use super::views::{audit_view, draft_view, event_view, fact_view, frame_view, rule_view};
 use super::{Answer, Door};
+use crate::adapters::store::cited::Named;
 use crate::adapters::store::events::EventRow;
 use crate::adapters::store::facts::FactFilter;
 use crate::adapters::store::frames::FrameFilter;
-use crate::adapters::store::{StoreError, audit, drafts, events, facts, frames, proposals};
+use crate::adapters::store::{StoreError, audit, cited, drafts, events, facts, frames, proposals};
 use crate::domain::base::limits::{FACTS_SHOWN_MAX, QUERY_DEFAULT, QUERY_MAX};
 use crate::domain::base::{Code, DeviceId, FrameId, Refusal, Taint, TimeMs};
 use crate::domain::capability::Action;
@@ -306,22 +307,38 @@ impl Door {
         Ok(rows.into_iter().map(|f| frame_view(f, now)).collect())
     }
 
-    /// The stored frame with this id.
+    /// The stored frame with this id, written as `ID` or `ID@DEVICE`.
     ///
     /// # Errors
-    /// `NOT_FOUND` if there is none, or none any more.
+    /// `NOT_FOUND` if there is none, or none any more; `EVIDENCE_AMBIGUOUS` if several devices use the
+    /// id and none is named.
     pub async fn frame(&self, id: &str) -> Answer<FrameView> {
-        let wanted: FrameId = id.parse().map_err(|e| bad(format!("frame id: {e}")))?;
-        let found = self
-            .read("frame", move |c| frames::by_frame_id(c, &wanted))
-            .await?;
-        let now = self.shared.now();
-        found.map(|f| frame_view(f, now)).ok_or_else(|| {
-            Refusal::new(
+        let (text, origin) = match id.split_once('@') {
+            Some((text, device)) => {
+                let device: DeviceId = device.parse().map_err(|e| bad(format!("device: {e}")))?;
+                (text, Some(device))
+            }
+            None => (id, None),
+        };
+        let wanted: FrameId = text.parse().map_err(|e| bad(format!("frame id: {e}")))?;
+        let read = move |c: &rusqlite::Connection| cited::named(c, &wanted, origin.as_ref());
+        match self.read("frame", read).await? {
+            Named::One(frame) => Ok(frame_view(*frame, self.shared.now())),
+            Named::None => Err(Refusal::new(
                 Code::NotFound,
                 "there is no such frame here; it may be older than what this node keeps",
-            )
-        })
+            )),
+            Named::Several(devices) => {
+                let devices: Vec<&str> = devices.iter().map(DeviceId::as_str).collect();
+                Err(Refusal::new(
+                    Code::EvidenceAmbiguous,
+                    format!(
+                        "several devices use the frame id {text}; say whose is meant as {text}@DEVICE, with one of {}",
+                        devices.join(", ")
+                    ),
+                ))
+            }
+        }
     }
 
     /// How the tests in the policy in force come out, run now.

@@ -65,7 +65,7 @@ pub fn of(conn: &Connection, id: &ProposalId) -> Result<Vec<SignedDecision>, Sto
 }
 
 /// What identifies a decision: the bytes that the person signed.
-fn hash(signed: &SignedDecision) -> Digest {
+pub fn hash(signed: &SignedDecision) -> Digest {
     Digest::of(&[&signed.decision.signing_bytes()])
 }
 

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::StoreError;
 use super::frames::{SELECT, StoredFrame, read};
 use super::row;
+use crate::domain::base::limits::CITED_ORIGINS_SHOWN;
 use crate::domain::base::{DeviceId, FrameId};
 use crate::domain::sync::FrameKey;
 
@@ -37,4 +38,36 @@ pub fn origins(conn: &Connection, id: &FrameId, limit: usize) -> Result<Vec<Devi
     let named = (FrameKey::head_of(id), id.as_str(), row::limit(limit));
     let found = query.query_map(named, |found| row::parsed(found, 0))?;
     Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// What an id stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Named {
+    /// Nothing.
+    None,
+    /// Exactly one frame.
+    One(Box<StoredFrame>),
+    /// Frames of several devices; the first few of them.
+    Several(Vec<DeviceId>),
+}
+
+/// The frame with this id, of the device that is named or else of the only one that uses it.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn named(
+    conn: &Connection,
+    id: &FrameId,
+    origin: Option<&DeviceId>,
+) -> Result<Named, StoreError> {
+    let origin = match origin {
+        Some(origin) => origin.clone(),
+        None => match origins(conn, id, CITED_ORIGINS_SHOWN)?.as_slice() {
+            [] => return Ok(Named::None),
+            [only] => only.clone(),
+            several => return Ok(Named::Several(several.to_vec())),
+        },
+    };
+    let found = of_origin(conn, id, &origin)?;
+    Ok(found.map_or(Named::None, |frame| Named::One(Box::new(frame))))
 }

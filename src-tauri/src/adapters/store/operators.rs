@@ -107,7 +107,10 @@ pub fn counting(conn: &Connection, own: &DeviceId) -> Result<Vec<OperatorRow>, S
 /// Whatever SQLite says.
 pub fn persons(conn: &Connection, own: &DeviceId) -> Result<Persons, StoreError> {
     let rows = counting(conn, own)?;
-    Ok(Persons::of(rows.iter().map(|known| &known.signed.record)))
+    Ok(Persons::of(
+        rows.iter().map(|known| &known.signed.record),
+        own,
+    ))
 }
 
 /// Notes that a person of this name has ended here, with every key, known or yet to come.

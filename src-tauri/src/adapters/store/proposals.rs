@@ -426,16 +426,21 @@ pub fn own_changed_since(
     many(conn, &rest, [since.to_i64()])
 }
 
-/// The proposals whose evidence names a frame, newest first.
+/// The proposals whose evidence names this frame of this device, newest first.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn citing(conn: &Connection, frame: &FrameId) -> Result<Vec<ProposalRow>, StoreError> {
+pub fn citing(
+    conn: &Connection,
+    frame: &FrameId,
+    origin: &DeviceId,
+) -> Result<Vec<ProposalRow>, StoreError> {
     // The plain text search is only there to spare most records the JSON walk.
     let rest =
         "WHERE instr(record, ?1) > 0 AND EXISTS (SELECT 1 FROM json_each(record, '$.evidence') AS e
-        WHERE json_extract(e.value, '$.frameId') = ?1) ORDER BY created_at DESC, id LIMIT ?2";
-    many(conn, rest, (frame.as_str(), CITING_MAX))
+        WHERE json_extract(e.value, '$.frameId') = ?1 AND json_extract(e.value, '$.origin') = ?2)
+        ORDER BY created_at DESC, id LIMIT ?3";
+    many(conn, rest, (frame.as_str(), origin.as_str(), CITING_MAX))
 }
 
 /// The newest proposal about each target of each executor.

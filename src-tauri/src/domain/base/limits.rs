@@ -32,6 +32,8 @@ pub const DECISION_VALID_MS: u64 = 300_000;
 pub const SIGNER_AHEAD_MAX_MS: u64 = 60_000;
 /// Decisions of one operator about one proposal that are remembered as used; further ones are refused.
 pub const DECISIONS_USED_MAX: u64 = 64;
+/// Decisions refused while nothing could be written that are remembered one by one.
+pub const DECISIONS_UNRECORDED_MAX: usize = 256;
 /// How long a used decision is remembered, in milliseconds: far longer than it is valid.
 pub const DECISIONS_USED_KEPT_MS: u64 = 24 * 3_600_000;
 /// How far our clock may lie behind the newest time we have persisted before we stop operating.

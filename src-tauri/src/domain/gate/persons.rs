@@ -2,12 +2,13 @@
 //!
 //! Two keys are of one person if a record says so (`person`), or if their names are the same to the
 //! eye. Both rules only ever make fewer persons out of the keys, never more: where two people share a
-//! name, the owner gives one of them another.
+//! name, the owner gives one of them another. Another device that may issue records makes no one person
+//! of two of others: what says so counts for nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::operators::OperatorRecord;
-use crate::domain::base::OperatorId;
+use crate::domain::base::{DeviceId, OperatorId};
 
 /// Letters with marks and look-alikes of other scripts, in small letters, each run beside the plain
 /// letters it reads as.
@@ -94,12 +95,60 @@ pub fn is_plain(name: &str) -> bool {
 
 /// Which person each key belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Persons(BTreeMap<OperatorId, OperatorId>);
+pub struct Persons {
+    of: BTreeMap<OperatorId, OperatorId>,
+    unclear: BTreeSet<OperatorId>,
+}
 
 impl Persons {
     /// Sorts keys into persons. A person's id is that of a first key that further keys name, or else
-    /// of the first of its keys.
-    pub fn of<'a>(records: impl IntoIterator<Item = &'a OperatorRecord>) -> Self {
+    /// of the first of its keys. Only this device's own records join persons of others: keys of which
+    /// another issuer says that they belong to several persons whom it does not vouch for belong to
+    /// nobody, and join nobody.
+    pub fn of<'a>(records: impl IntoIterator<Item = &'a OperatorRecord>, own: &DeviceId) -> Self {
+        let mut all: Vec<&OperatorRecord> = records.into_iter().collect();
+        let mut unclear = BTreeSet::new();
+        let issuers: BTreeSet<&DeviceId> = all.iter().map(|r| &r.issuer).collect();
+        for issuer in issuers.iter().filter(|issuer| **issuer != own) {
+            let said = |r: &&&OperatorRecord| r.issuer == **issuer;
+            let theirs = Groups::of(all.iter().filter(said).copied());
+            let others = Groups::of(all.iter().filter(|r| !said(r)).copied());
+            let joins = theirs.0.iter().filter(|group| others.touched_by(group) > 1);
+            unclear.extend(joins.flat_map(|group| group.keys.iter().cloned()));
+        }
+        all.retain(|r| !unclear.contains(&r.operator_id));
+        let mut of = BTreeMap::new();
+        for group in Groups::of(all).0 {
+            let first = group.named.iter().min().or(group.keys.iter().min());
+            if let Some(first) = first.cloned() {
+                of.extend(group.keys.into_iter().map(|k| (k, first.clone())));
+            }
+        }
+        Self { of, unclear }
+    }
+
+    /// The person a key belongs to; a key nobody knows is a person of its own.
+    pub fn of_key(&self, key: &OperatorId) -> OperatorId {
+        self.of.get(key).unwrap_or(key).clone()
+    }
+
+    /// Whether its issuer says of a key that it belongs to several persons of others: it decides nothing.
+    pub fn is_unclear(&self, key: &OperatorId) -> bool {
+        self.unclear.contains(key)
+    }
+
+    /// The keys of a person.
+    pub fn keys<'a>(&'a self, person: &'a OperatorId) -> impl Iterator<Item = &'a OperatorId> {
+        let of = self.of.iter().filter(move |(_, p)| *p == person);
+        of.map(|(key, _)| key)
+    }
+}
+
+/// Records sorted by whom they join.
+struct Groups(Vec<Group>);
+
+impl Groups {
+    fn of<'a>(records: impl IntoIterator<Item = &'a OperatorRecord>) -> Self {
         let mut groups: Vec<Group> = Vec::new();
         for record in records {
             let mut new = Group::of(record);
@@ -109,49 +158,34 @@ impl Persons {
             same.into_iter().for_each(|g| new.take(g));
             groups.push(new);
         }
-        let mut of = BTreeMap::new();
-        for group in groups {
-            let first = group.named.iter().min().or(group.keys.iter().min());
-            if let Some(first) = first.cloned() {
-                of.extend(group.keys.into_iter().map(|k| (k, first.clone())));
-            }
-        }
-        Self(of)
+        Self(groups)
     }
 
-    /// The person a key belongs to; a key nobody knows is a person of its own.
-    pub fn of_key(&self, key: &OperatorId) -> OperatorId {
-        self.0.get(key).unwrap_or(key).clone()
-    }
-
-    /// The keys of a person.
-    pub fn keys<'a>(&'a self, person: &'a OperatorId) -> impl Iterator<Item = &'a OperatorId> {
-        let of = self.0.iter().filter(move |(_, p)| *p == person);
-        of.map(|(key, _)| key)
+    fn touched_by(&self, group: &Group) -> usize {
+        self.0.iter().filter(|g| g.touches(group)).count()
     }
 }
 
 /// Keys, first keys named and names that are known to be of one person.
 struct Group {
-    keys: Vec<OperatorId>,
-    named: Vec<OperatorId>,
-    names: Vec<String>,
+    keys: BTreeSet<OperatorId>,
+    named: BTreeSet<OperatorId>,
+    names: BTreeSet<String>,
 }
 
 impl Group {
     fn of(record: &OperatorRecord) -> Self {
         Self {
-            keys: vec![record.operator_id.clone()],
+            keys: [record.operator_id.clone()].into(),
             named: record.person.iter().cloned().collect(),
-            names: vec![folded(&record.name)],
+            names: [folded(&record.name)].into(),
         }
     }
 
     fn touches(&self, other: &Group) -> bool {
-        let ids = |g: &Group| g.keys.iter().chain(&g.named).cloned().collect::<Vec<_>>();
-        let theirs = ids(other);
-        ids(self).iter().any(|id| theirs.contains(id))
-            || self.names.iter().any(|n| other.names.contains(n))
+        let holds = |g: &Group, id: &OperatorId| g.keys.contains(id) || g.named.contains(id);
+        let mut ids = other.keys.iter().chain(&other.named);
+        ids.any(|id| holds(self, id)) || !self.names.is_disjoint(&other.names)
     }
 
     fn take(&mut self, other: Group) {
@@ -169,6 +203,10 @@ mod tests {
     use crate::domain::identity::{DeviceKey, OperatorKey};
     use crate::domain::policy::Level;
 
+    fn issuer(n: u8) -> DeviceId {
+        DeviceKey::from_seed(&[n; 32]).id().clone()
+    }
+
     fn record(seed: u8, name: &str, person: Option<u8>) -> OperatorRecord {
         let key = OperatorKey::from_seed(&[seed; 32]);
         let id = |n: u8| OperatorKey::from_seed(&[n; 32]).id().clone();
@@ -178,14 +216,14 @@ mod tests {
             name: name.to_owned(),
             person: person.map(id),
             max_level: Level::L3,
-            issuer: DeviceKey::from_seed(&[200; 32]).id().clone(),
+            issuer: issuer(200),
             issued_at: TimeMs(1),
             expires_at: None,
         }
     }
 
     fn count(records: &[OperatorRecord]) -> usize {
-        let persons = Persons::of(records);
+        let persons = Persons::of(records, &issuer(200));
         let all: std::collections::BTreeSet<_> = records
             .iter()
             .map(|r| persons.of_key(&r.operator_id))
@@ -230,7 +268,7 @@ mod tests {
         ];
         for _ in 0..all.len() {
             assert_eq!(count(&all), 2);
-            let persons = Persons::of(&all);
+            let persons = Persons::of(&all, &issuer(200));
             let ana = record(1, "ana", None).operator_id;
             for key in [1, 2, 3] {
                 assert_eq!(persons.of_key(&record(key, "", None).operator_id), ana);
@@ -238,6 +276,40 @@ mod tests {
             assert_eq!(persons.keys(&ana).count(), 3);
             all.rotate_left(1);
         }
+    }
+
+    #[test]
+    fn another_issuer_makes_no_one_person_of_two_of_others() {
+        let by = |n: u8, record: OperatorRecord| OperatorRecord {
+            issuer: issuer(n),
+            ..record
+        };
+        let id = |seed: u8| record(seed, "", None).operator_id;
+        let (ana, ben) = (record(1, "ana", None), record(2, "ben", None));
+        let cleo = by(3, record(3, "cleo", None));
+        // Joined by one record, or by two that name each other, or two of a third issuer's people.
+        let one = vec![by(4, record(10, "ben", Some(1)))];
+        let two = vec![
+            by(4, record(10, "zoe", Some(1))),
+            by(4, record(11, "ben", Some(10))),
+        ];
+        let third = vec![by(4, record(10, "cleo", Some(2)))];
+        for lies in [one, two, third] {
+            let all = [vec![ana.clone(), ben.clone(), cleo.clone()], lies.clone()].concat();
+            let persons = Persons::of(&all, &issuer(200));
+            let of: BTreeSet<_> = [1, 2, 3].map(|n| persons.of_key(&id(n))).into();
+            assert_eq!(of.len(), 3, "{lies:?}");
+            for lie in lies {
+                assert!(persons.is_unclear(&lie.operator_id));
+            }
+        }
+        // One more key of one person joins that person, and this device's own word joins whom it says.
+        let further = by(4, record(10, "ana", None));
+        let own = record(12, "cleo", Some(1));
+        let persons = Persons::of(&[ana, ben, cleo, further, own], &issuer(200));
+        assert_eq!(persons.of_key(&id(10)), id(1));
+        assert_eq!(persons.of_key(&id(3)), id(1));
+        assert!(!persons.is_unclear(&id(10)) && !persons.is_unclear(&id(12)));
     }
 
     #[test]

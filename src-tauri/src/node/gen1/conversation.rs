@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::adapters::store::{Class, facts, proposals};
 use crate::domain::admission::Grant;
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
     BUDGET_COMMANDS_PER_HOUR, GEN1_INTENT_MAX_CHARS, GEN1_PLANNERS_MAX, GEN1_PROPOSALS_MAX,
     NAME_MAX_BYTES, QUERY_DEFAULT,
@@ -112,19 +113,18 @@ pub async fn told(shared: &Shared, link: &LinkHandle, payload: &Value) {
     if new.id.is_empty() || !shared.other_planners.take(new.clone()) {
         return;
     }
-    if shared.budgets.event(device, shared.now()) {
-        let message = format!(
-            "The gen-1 planner {} says of a proposal of its own: {} is {}; it is not executed here",
-            link.info.shown(),
-            new.summary,
-            new.status
-        );
-        let data = json!({"deviceId": device, "taskId": new.id, "status": new.status});
-        let events = &shared.events;
-        events
-            .record(shared, "planner.other", "info", &message, data)
-            .await;
-    }
+    let message = format!(
+        "The gen-1 planner {} says of a proposal of its own: {} is {}; it is not executed here",
+        link.info.shown(),
+        new.summary,
+        new.status
+    );
+    let data = json!({"deviceId": device, "taskId": new.id, "status": new.status});
+    let cause = Cause::Device(device.clone());
+    shared
+        .events
+        .caused(shared, cause, "planner.other", "info", &message, data)
+        .await;
 }
 
 /// Answers a question with what this node's planner knows. The answer is a frame of this node that
@@ -218,7 +218,14 @@ pub async fn intent(shared: &Shared, link: &LinkHandle, asked: Intent) -> Result
     let data = json!({"deviceId": device, "conversationId": conversation});
     let events = &shared.events;
     events
-        .record(shared, "planner.asked", "info", &message, data)
+        .caused(
+            shared,
+            Cause::Device(device.clone()),
+            "planner.asked",
+            "info",
+            &message,
+            data,
+        )
         .await;
     Ok(json!({"accepted": true}))
 }

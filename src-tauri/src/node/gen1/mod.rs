@@ -12,8 +12,9 @@ use time::format_description::well_known::Rfc3339;
 
 use super::links::LinkHandle;
 use super::shared::{Shared, store_refusal};
+use crate::adapters::store::cited::Named;
 use crate::adapters::store::frames::{FrameFilter, StoredFrame};
-use crate::adapters::store::{events, facts, frames, proposals};
+use crate::adapters::store::{cited, events, facts, frames, proposals};
 use crate::domain::base::limits::{
     GEN1_ANSWER_BYTES, GEN1_SYNC_MAX, GEN1_WORLD_QUERY_MAX, QUERY_DEFAULT,
 };
@@ -353,16 +354,30 @@ async fn trace(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Re
     };
     let none = json!({"chain": null, "message": "No chain found for this frame ID"});
     let Ok(id) = id.parse() else { return Ok(none) };
+    let origin = text(params, "sourceDeviceId")?.map(str::parse);
+    let Ok(origin) = origin.transpose() else {
+        return Ok(none);
+    };
     let found = shared
         .store
         .read("trace", move |c| {
-            let frame = frames::by_frame_id(c, &id)?;
-            Ok(frame.map(|f| (proposals::citing(c, &id).unwrap_or_default(), f)))
+            let frame = cited::named(c, &id, origin.as_ref())?;
+            let citing = match &frame {
+                Named::One(frame) => proposals::citing(c, &id, &frame.origin)?,
+                Named::None | Named::Several(_) => Vec::new(),
+            };
+            Ok((frame, citing))
         })
         .await
         .map_err(|e| store_refusal(&e))?;
-    let Some((proposals, frame)) = found else {
-        return Ok(none);
+    let (frame, proposals) = match found {
+        (Named::One(frame), proposals) => (frame, proposals),
+        (Named::None, _) => return Ok(none),
+        // A gen-1 answer has no other way to say it; another version of ours asks again.
+        (Named::Several(devices), _) => {
+            let message = "Several devices use this frame ID; name one as sourceDeviceId";
+            return Ok(json!({"chain": null, "message": message, "sourceDeviceIds": devices}));
+        }
     };
     let mut steps = vec![
         json!({"stage": "sensor.ingest", "timestamp": frame.received_at, "deviceId": frame.origin}),

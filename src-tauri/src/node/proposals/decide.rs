@@ -46,13 +46,19 @@ pub async fn decide_of(
     signed: SignedDecision,
 ) -> Result<Standing, Refusal> {
     // A disk that does not answer is not waited for, and does not let the decision act when it does.
-    health::check_store(shared).map_err(|e| store_refusal(&e))?;
+    if let Err(error) = health::check_store(shared) {
+        not_recorded(shared, &signed);
+        return Err(store_refusal(&error));
+    }
     let s = shared.clone();
     let copy = signed.clone();
     let write = move |conn: &Connection| take(&s, conn, &copy);
     let result = execute::write_and_start(shared, "decide", write).await;
     let id = signed.decision.proposal_id.clone();
-    let taken = result.unwrap_or_else(|error| Taken::Refused(store_refusal(&error)));
+    let taken = result.unwrap_or_else(|error| {
+        not_recorded(shared, &signed);
+        Taken::Refused(store_refusal(&error))
+    });
     match taken {
         Taken::Counted(standing) => {
             // What a person signed is this node's news; the same bytes again are their bearer's.
@@ -76,6 +82,28 @@ pub async fn decide_of(
             Err(refusal)
         }
     }
+}
+
+/// Remembers a decision that is refused because nothing can be written, and writes down that it is used
+/// as soon as that is possible.
+fn not_recorded(shared: &Shared, signed: &SignedDecision) {
+    if !shared.unrecorded.note(signed, shared.now()) {
+        return;
+    }
+    let (s, signed) = (shared.clone(), signed.clone());
+    shared
+        .tasks
+        .passing("refused decision's record", async move {
+            let (copy, now) = (signed.clone(), s.now());
+            let write = move |conn: &Connection| match authentic(conn, &copy)? {
+                true => approvals::mark_used(conn, &copy, Some(Code::StorageFailed), now),
+                false => Ok(()),
+            };
+            // Until it is on disk it stays remembered.
+            if s.store.write(DURABLE, "decision used", write).await.is_ok() {
+                s.unrecorded.written(&signed);
+            }
+        });
 }
 
 /// Tries a decision; where it is refused, takes back whatever the attempt wrote and writes down, in the
@@ -161,6 +189,10 @@ fn decide_in(
         return repeated(conn, &row, &proposal, &vote).map(|standing| (standing, None));
     }
     match approvals::used(conn, signed)? {
+        None if shared.unrecorded.knows(signed) => {
+            let why = "this decision was refused while this node could write nothing, and a decision is used once; decide again";
+            return Err(refused(Code::DecisionUsed, why));
+        }
         None => {}
         Some(None) => return taken_before(conn, &row, &proposal).map(|standing| (standing, None)),
         Some(Some(code)) => {
@@ -314,7 +346,16 @@ fn check(
             ));
         }
     }
-    let person = operators::persons(conn, shared.own_id())?.of_key(id);
+    let persons = operators::persons(conn, shared.own_id())?;
+    if persons.is_unclear(id) {
+        let why = format!(
+            "operator {}: device {} says that this key belongs to several persons whom others vouch for, so it counts for nobody",
+            known.signed.record.name,
+            issuer.short()
+        );
+        return Err(refused(Code::OperatorUnknown, why));
+    }
+    let person = persons.of_key(id);
     let known = Known {
         operator: &known.signed,
         person: &person,

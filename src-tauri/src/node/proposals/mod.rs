@@ -14,12 +14,14 @@ mod mint;
 pub mod mirror;
 mod orphans;
 mod running;
+mod unrecorded;
 
 pub use decide::{decide, decide_of, withdraw};
 pub use execute::{Stopped, recover, stop, stop_of};
 pub use mint::{Minted, mint};
 pub use orphans::{drop_of, drop_unentitled};
 pub use running::Running;
+pub use unrecorded::Unrecorded;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use crate::adapters::transport::{
     Posture, Received, Security, Socket, SocketReader, SocketWriter, TransportError,
 };
 use crate::domain::admission::Generation;
-use crate::domain::base::limits::{DIAL_MS, HANDSHAKE_DEADLINE_MS};
+use crate::domain::base::limits::{DIAL_MS, HANDSHAKE_DEADLINE_MS, STRANGER_MESSAGES_MAX};
 use crate::domain::base::{Code, DeviceId};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::{End, Hello};
@@ -205,7 +205,7 @@ pub(super) async fn ask(
     say(writer, Message::request(id, method, params))
         .await
         .ok_or_else(|| failed("the peer hung up"))?;
-    loop {
+    for _ in 0..STRANGER_MESSAGES_MAX {
         match reader.recv().await {
             Ok(Received::Text(text)) => match Message::parse(&text) {
                 Ok(Message::Response { id: got, result }) if got == id => {
@@ -223,4 +223,7 @@ pub(super) async fn ask(
             }
         }
     }
+    Err(failed(format!(
+        "the peer sent {STRANGER_MESSAGES_MAX} messages and no answer to {method}"
+    )))
 }

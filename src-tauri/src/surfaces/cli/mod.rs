@@ -65,7 +65,11 @@ pub fn main(app: MakeApp) -> ExitCode {
             out::print(&error.render().to_string());
             return ExitCode::SUCCESS;
         }
-        Err(error) => return end(Err(Failure::usage(usage_line(&error.render().to_string())))),
+        Err(error) => {
+            // A service whose flags are wrong must not leave on what its last run left on.
+            start::refused_words(std::env::args_os().skip(1));
+            return end(Err(Failure::usage(usage_line(&error.render().to_string()))));
+        }
     };
     let code = end(listen(&cli).and_then(|()| dispatch(cli, app)));
     out::flush();

@@ -3,6 +3,8 @@
 //! A signal ends the node gracefully; the same one again, a second later, at once. While the node
 //! listens, `run.json` in the state directory says where, for the other commands.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -13,6 +15,7 @@ use super::context::Context;
 use super::fail::{Done, Exit, Failure};
 use super::{MakeApp, out, state};
 use crate::adapters::clock::{SharedClock, SystemClock};
+use crate::adapters::log::{self, Form};
 use crate::adapters::paths::StateDir;
 use crate::adapters::signals::Signals;
 use crate::node::boot::{self, BootError};
@@ -56,6 +59,49 @@ async fn settings(ctx: &Context, args: &StartArgs) -> Result<Config, Failure> {
         refused::make_safe(&ctx.dir, Vec::new(), &clock()).await;
     }
     config
+}
+
+/// Makes safe what an earlier run left moving, where a command line that cannot be parsed is a `start`.
+pub fn refused_words(words: impl Iterator<Item = OsString>) {
+    let Some(named) = state_dir_of(words) else {
+        return;
+    };
+    let env = |name: &str| std::env::var(name).ok();
+    let Ok(dir) = StateDir::resolve(named.as_deref(), env) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    // Errors are logged, and the command line has its own to tell.
+    let _ = log::begin("error", Form::Text);
+    match runtime {
+        Ok(runtime) => runtime.block_on(refused::make_safe(&dir, Vec::new(), &clock())),
+        Err(error) => tracing::error!("the actuators could not be made safe: {error}"),
+    }
+    log::flush();
+}
+
+/// The state directory that a `start` names, if it names one; `None` for another command.
+fn state_dir_of(words: impl Iterator<Item = OsString>) -> Option<Option<PathBuf>> {
+    let words: Vec<OsString> = words.collect();
+    let text = |at: usize| words.get(at).and_then(|w| w.to_str()).unwrap_or_default();
+    let (mut starts, mut named, mut at) = (None, None, 0);
+    while at < words.len() {
+        let word = text(at);
+        if word == "--state-dir" || word == "--log" {
+            at += 1;
+            if word == "--state-dir" {
+                named = words.get(at).map(PathBuf::from);
+            }
+        } else if let Some(path) = word.strip_prefix("--state-dir=") {
+            named = Some(PathBuf::from(path));
+        } else if !word.starts_with('-') && starts.is_none() {
+            starts = Some(word == "start");
+        }
+        at += 1;
+    }
+    starts.filter(|starts| *starts).map(|_| named)
 }
 
 fn clock() -> SharedClock {

@@ -32,7 +32,7 @@ fn proposal(id: &str) -> NewProposal {
         target: "actuator:pump:p1".into(),
         operation: "start".into(),
         record:
-            json!({"proposalId": id, "requestedBy": {"deviceId": device(7)}, "evidence": [{"frameId": "frame-1"}], "reason": "see frame-2"})
+            json!({"proposalId": id, "requestedBy": {"deviceId": device(7)}, "evidence": [{"frameId": "frame-1", "origin": device(3)}], "reason": "see frame-2"})
                 .to_string(),
         digest: Digest::of(&[id.as_bytes()]),
         signature: "sig".into(),
@@ -101,9 +101,17 @@ fn a_proposal_is_found_by_id_prefix_draft_intent_and_evidence() {
     assert!(open_on("actuator:pump:p2").is_empty());
     let open = open_on("actuator:pump:p1");
     assert!(open.iter().any(|r| r.id.as_str() == "b") && open.iter().all(|r| r.own));
-    assert_eq!(proposals::citing(&c, &frame_id(1)).unwrap().len(), 4);
     assert_eq!(
-        proposals::citing(&c, &frame_id(2)).unwrap().len(),
+        proposals::citing(&c, &frame_id(1), &device(3))
+            .unwrap()
+            .len(),
+        4
+    );
+    assert_eq!(proposals::citing(&c, &frame_id(1), &device(4)).unwrap(), []);
+    assert_eq!(
+        proposals::citing(&c, &frame_id(2), &device(3))
+            .unwrap()
+            .len(),
         0,
         "a mention is no evidence"
     );

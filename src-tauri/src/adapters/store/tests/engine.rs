@@ -382,7 +382,15 @@ fn child_that_writes_until_killed() {
     for n in 0..u64::MAX {
         let data = serde_json::json!({"n": n});
         let write = move |c: &rusqlite::Connection| {
-            events::append(c, TimeMs(n), &Cause::Own, "test", "info", "written", &data)
+            events::append(
+                c,
+                TimeMs(n),
+                &crate::domain::admission::budget::Cause::Own,
+                "test",
+                "info",
+                "written",
+                &data,
+            )
         };
         let seq = store
             .write_blocking(Class::Durable, "event", write)

@@ -2,6 +2,7 @@
 //!
 //! What is there from an earlier demo is used again; a directory that no demo made is refused.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use super::super::context::{Context, person};
 use super::super::fail::{Done, Failure};
 use super::super::start::raw_config;
 use super::super::state::{Offline, own_operator};
+use crate::adapters::files;
 use crate::adapters::paths::{StateDir, create_private};
 use crate::adapters::sim_kit::SimKit;
 use crate::domain::base::{DeviceId, TimeMs};
@@ -32,6 +34,8 @@ pub struct Prepared {
     pub center: Side,
     /// The field node.
     pub field: Side,
+    /// Held as long as the demo runs.
+    _claims: Vec<Claim>,
 }
 
 /// One side.
@@ -90,6 +94,7 @@ pub async fn prepare(ctx: &Context) -> Result<Prepared, Failure> {
             dir: field_dir,
             port: field_port,
         },
+        _claims: taken,
     })
 }
 
@@ -162,17 +167,41 @@ fn ours_or_fresh(dir: &StateDir) -> Result<bool, Failure> {
     )))
 }
 
+/// A port that no other demo of this machine takes while this lives, also before anything listens there.
+#[derive(Debug)]
+pub struct Claim {
+    port: u16,
+    _file: Option<File>,
+}
+
 /// The port of an earlier demo if it is free, else the usual one, else any free one.
-fn port(dir: &StateDir, usual: u16, taken: &mut Vec<u16>) -> Result<u16, Failure> {
+fn port(dir: &StateDir, usual: u16, taken: &mut Vec<Claim>) -> Result<u16, Failure> {
     let earlier = raw_config(dir).ok().flatten().and_then(|raw| raw.port);
-    let found = [earlier, Some(usual), Some(0)]
+    let claim = [earlier, Some(usual), Some(0)]
         .into_iter()
         .flatten()
-        .filter(|p| *p == 0 || !taken.contains(p))
-        .find_map(free)
+        .filter(|p| *p == 0 || !taken.iter().any(|claim| claim.port == *p))
+        .find_map(|p| claim(free(p)?))
         .ok_or_else(|| Failure::failed("no free port was found on 127.0.0.1"))?;
-    taken.push(found);
+    let found = claim.port;
+    taken.push(claim);
     Ok(found)
+}
+
+/// Takes a port among the demos of this machine; `None` where another one has it. Two that start in the
+/// same moment both find it free.
+fn claim(port: u16) -> Option<Claim> {
+    let path = std::env::temp_dir().join(format!("clawmesh-demo-{port}.lock"));
+    let claimed = files::lock_or_make(&path);
+    match claimed {
+        Ok(Some(file)) => Some(Claim {
+            port,
+            _file: Some(file),
+        }),
+        Ok(None) => None,
+        // The file is somebody else's: then only what listens is seen.
+        Err(_) => Some(Claim { port, _file: None }),
+    }
 }
 
 /// The port, if nothing listens there now; 0 finds one.
@@ -300,7 +329,10 @@ mod tests {
         let dir = StateDir::at(temp.path());
         let found = port(&dir, busy, &mut Vec::new()).unwrap();
         assert_ne!(found, busy);
-        let mut taken = vec![found];
+        let mut taken = Vec::new();
+        let found = port(&dir, found, &mut taken).unwrap();
         assert_ne!(port(&dir, found, &mut taken).unwrap(), found);
+        // Another demo that starts in the same moment: nothing listens there yet.
+        assert_ne!(port(&dir, found, &mut Vec::new()).unwrap(), found);
     }
 }
