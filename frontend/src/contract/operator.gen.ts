@@ -3650,7 +3650,7 @@ export interface components {
             message: string;
             /**
              * Format: int64
-             * @description Its number; they have no gaps but at the old end.
+             * @description Its number; numbers grow, and older ones are missing where their room in the log was full.
              */
             seq: number;
             /** @description `info`, `warning` or `critical`. */
