@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
 
 use super::pairing;
 use super::peers::{Source, Target};
@@ -29,7 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const POLICIES: &str = "meshes.policies";
 
 /// What happens when a trusted device of a mesh is seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum JoinPolicy {
     /// It is connected.

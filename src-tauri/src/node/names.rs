@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
 
 use super::config::{Config, RawConfig};
 use super::shared::{DURABLE, MESH_FLOOR, Shared, store_refusal};
@@ -24,7 +23,8 @@ use crate::domain::base::{Code, Refusal};
 const RESTART_GRACE: Duration = Duration::from_millis(500);
 
 /// Names a person gave.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Names {
     /// The device's name for people.

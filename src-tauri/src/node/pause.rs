@@ -10,7 +10,6 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
-use utoipa::ToSchema;
 
 use super::shared::{DURABLE, Shared, store_refusal};
 use crate::adapters::store::{StoreError, kv};
@@ -21,11 +20,12 @@ use crate::domain::base::{Code, Refusal, TimeMs};
 const PAUSE: &str = "planner.pause";
 
 /// A pause of the planner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Pause {
     /// Since when, in milliseconds since 1970.
-    #[schema(value_type = u64)]
+    #[cfg_attr(test, schema(value_type = u64))]
     pub since: TimeMs,
     /// Who asked for it.
     pub by: String,
@@ -37,11 +37,12 @@ pub struct Pause {
 }
 
 /// Somebody who wants the planner to rest while it rests already.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Hold {
     /// Since when, in milliseconds since 1970.
-    #[schema(value_type = u64)]
+    #[cfg_attr(test, schema(value_type = u64))]
     pub since: TimeMs,
     /// Who asked for it.
     pub by: String,

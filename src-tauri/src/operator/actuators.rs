@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::{Answer, Door};
 use crate::adapters::store::proposals::{self, ProposalRow};
@@ -20,7 +19,8 @@ use crate::node::routing;
 const STATE_WAIT: Duration = Duration::from_secs(2);
 
 /// One actuator.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ActuatorView {
     /// What it is called, for example `actuator:mock:valve-1`.
@@ -48,7 +48,8 @@ pub struct ActuatorView {
 }
 
 /// The newest proposal about an actuator.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ActuatorLast {
     /// Its id.

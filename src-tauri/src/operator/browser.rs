@@ -10,7 +10,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-use utoipa::ToSchema;
 
 use super::Answer;
 use super::access::{Scope, fresh};
@@ -22,7 +21,8 @@ use crate::domain::base::limits::{
 use crate::domain::base::{Code, Refusal, TimeMs};
 
 /// What a client of this machine asks for: a link that opens the console in a browser.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LinkRequest {
     /// What the session may do; at most what the token that asks may. `operate` if left out.
@@ -34,7 +34,8 @@ pub struct LinkRequest {
 }
 
 /// A one-time link to the console.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LinkView {
     /// Where to point the browser: good once, and not for long. It is a secret until it is used.

@@ -7,7 +7,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
-use utoipa::ToSchema;
 
 use super::access::Scope;
 use super::browser::Session;
@@ -36,7 +35,8 @@ const IN_KEYCHAIN: &str = "The operator key of this node is in the keychain of i
      decide in that window.";
 
 /// Who asks and what they may do.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SessionView {
     /// What the caller may do.
@@ -52,7 +52,8 @@ pub struct SessionView {
 }
 
 /// Whether and how proposals can be decided through this node.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionMeans {
     /// How.
@@ -64,7 +65,8 @@ pub struct DecisionMeans {
 }
 
 /// How a decision is made from a browser.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DecisionMode {
     /// With the passphrase of the person's key at this node, each time.
@@ -76,7 +78,8 @@ pub enum DecisionMode {
 }
 
 /// The person whose key lies at this node.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DecidingOperator {
     /// The operator id.
@@ -86,14 +89,16 @@ pub struct DecidingOperator {
 }
 
 /// Whether a session ended.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct EndedView {
     /// `false` where there was none to end, as with a token.
     pub ended: bool,
 }
 
 /// What a person decides from a browser. Never shown: it holds a passphrase.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DecideRequest {
     /// The proposal.
@@ -110,12 +115,13 @@ pub struct DecideRequest {
     pub target: Option<String>,
     /// The passphrase of the person's key at this node; to withdraw, none.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(test, schema(value_type = Option<String>))]
     pub passphrase: Option<Passphrase>,
 }
 
 /// What a person can do with a waiting proposal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Wish {
     /// Sign a yes.

@@ -4,12 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::planner::PlannerView;
 
 /// A node at a glance.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct StatusView {
     /// This device.
@@ -60,7 +60,8 @@ pub struct StatusView {
 }
 
 /// A condition that stands until it is mended.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AlarmView {
     /// What it is about: a stable code such as `actuator.unsafe`.
@@ -78,7 +79,8 @@ pub struct AlarmView {
 }
 
 /// Whether a node works, for monitors; told without a token.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HealthView {
     /// `ok`, `degraded` (a warning stands) or `failing` (a critical alarm stands; HTTP status 503).
@@ -90,7 +92,8 @@ pub struct HealthView {
 }
 
 /// The policy in force.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyState {
     /// The digest of its text.
@@ -102,7 +105,8 @@ pub struct PolicyState {
 }
 
 /// A connected peer.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PeerView {
     /// The device, proven.
@@ -151,7 +155,8 @@ pub struct PeerView {
 }
 
 /// The newest value of one metric from one origin.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct FactView {
     /// What was measured.
@@ -183,7 +188,8 @@ pub struct FactView {
 }
 
 /// A stored frame.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct FrameView {
     /// Its place in this node's log.
@@ -217,7 +223,8 @@ pub struct FrameView {
 }
 
 /// Something that happened on this node.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EventView {
     /// Its number; numbers grow, and older ones are missing where their room in the log was full.
@@ -235,7 +242,8 @@ pub struct EventView {
 }
 
 /// A proposal with its state. `id` to `evidence` are a contract with other programs.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ProposalView {
     /// Its id.
@@ -287,7 +295,8 @@ pub struct ProposalView {
 }
 
 /// A proposal's signed record, for the client that is about to sign its digest.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ProposalRecordView {
     /// The proposal.
@@ -303,7 +312,8 @@ pub struct ProposalRecordView {
 }
 
 /// One step of a proposal's story.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TraceStep {
     /// When.
@@ -319,7 +329,8 @@ pub struct TraceStep {
 }
 
 /// A proposal from reading to outcome.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TraceView {
     /// The proposal.
@@ -329,7 +340,8 @@ pub struct TraceView {
 }
 
 /// What checking the audit chain showed.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuditReport {
     /// Whether every entry is in place, unaltered and signed by this device.
@@ -343,7 +355,8 @@ pub struct AuditReport {
 }
 
 /// One audit entry.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuditView {
     /// Its number.
@@ -361,7 +374,8 @@ pub struct AuditView {
 }
 
 /// A trust record.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TrustRecordView {
     /// The device.
@@ -384,7 +398,8 @@ pub struct TrustRecordView {
 }
 
 /// What a device uses of one of its shares.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ShareView {
     /// `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `minted`, `facts`, `conflicts`, `frame-bytes`.
@@ -398,7 +413,8 @@ pub struct ShareView {
 }
 
 /// What `trust add` was told.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrustAdd {
     /// The device.
@@ -418,7 +434,8 @@ pub struct TrustAdd {
 }
 
 /// An operator an executor knows.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OperatorView {
     /// The hash of the key.
@@ -444,7 +461,8 @@ pub struct OperatorView {
 }
 
 /// What `operator enroll` was told.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OperatorEnroll {
     /// The person's public key.
@@ -463,7 +481,8 @@ pub struct OperatorEnroll {
 }
 
 /// A device whose operators are accepted here, or could be.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerView {
     /// The device.
@@ -481,7 +500,8 @@ pub struct IssuerView {
 }
 
 /// A text in the languages of the console.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct WordsView {
     /// English.
     pub en: String,
@@ -490,7 +510,8 @@ pub struct WordsView {
 }
 
 /// One grant and what it lets a device do at worst.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct GrantWorstView {
     /// The grant.
     pub grant: String,
@@ -499,7 +520,8 @@ pub struct GrantWorstView {
 }
 
 /// One preset.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct PresetView {
     /// The preset.
     pub preset: String,
@@ -511,7 +533,8 @@ pub struct PresetView {
 }
 
 /// What presets and grants can do at worst.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct GrantTableView {
     /// Every preset, the least first.
@@ -523,7 +546,8 @@ pub struct GrantTableView {
 }
 
 /// A wish for an action, by a person.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DraftRequest {
     /// The actuator.
@@ -532,7 +556,7 @@ pub struct DraftRequest {
     pub operation: String,
     /// With which parameters.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[cfg_attr(test, schema(value_type = Object))]
     pub params: crate::domain::capability::Params,
     /// Why.
     pub reason: String,
@@ -551,7 +575,8 @@ pub struct DraftRequest {
 }
 
 /// What became of a draft.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DraftView {
     /// Its id.
@@ -577,14 +602,16 @@ pub struct DraftView {
 }
 
 /// What every refused request is answered with.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     /// What went wrong.
     pub error: ErrorView,
 }
 
 /// An error: a stable code and a sentence.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ErrorView {
     /// What programs act on.
     pub code: String,
@@ -593,7 +620,8 @@ pub struct ErrorView {
 }
 
 /// A device of the mesh: this one, a trusted one, or a connected one.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NodeView {
     /// The device.
@@ -615,7 +643,8 @@ pub struct NodeView {
 }
 
 /// A rule of the policy in force.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyRuleView {
     /// Its name.
@@ -649,7 +678,8 @@ pub struct PolicyRuleView {
 }
 
 /// The policy in force with its rules.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyView {
     /// Digest, count and problem.
@@ -660,7 +690,8 @@ pub struct PolicyView {
 }
 
 /// An action to explain: what would this executor say to it now?
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExplainRequest {
     /// The actuator.
@@ -669,7 +700,7 @@ pub struct ExplainRequest {
     pub operation: String,
     /// With which parameters.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[cfg_attr(test, schema(value_type = Object))]
     pub params: crate::domain::capability::Params,
     /// Who would ask: `rules`, `person` or `llm`.
     #[serde(default = "person")]
@@ -681,7 +712,8 @@ fn person() -> crate::domain::policy::Requester {
 }
 
 /// What the policy says of an action, given what this node knows now and no cited evidence.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainView {
     /// Whether it could become a proposal.
@@ -699,7 +731,8 @@ pub struct ExplainView {
 }
 
 /// Grants to add or to take away, for example `relay,read`.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GrantChange {
     /// The grants.
@@ -707,7 +740,8 @@ pub struct GrantChange {
 }
 
 /// Why something is taken back.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Why {
     /// The reason, for people.

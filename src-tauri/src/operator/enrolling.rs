@@ -10,7 +10,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
 
 use super::access::fresh;
 use super::{Answer, Door};
@@ -21,7 +20,8 @@ use crate::domain::pairing::ShortString;
 use crate::node::pairing::PairEmoji;
 
 /// A key that a browser made and would like to decide with.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnrolAsk {
     /// The person's name.
@@ -31,7 +31,8 @@ pub struct EnrolAsk {
 }
 
 /// A key that waits for an administrator.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EnrolRequestView {
     /// The id that the operator would have.

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
 
 use super::{Answer, Door};
 use crate::domain::base::{Code, DeviceId};
@@ -15,7 +14,8 @@ use crate::node::links::LinkHandle;
 use crate::node::proposals::estop::{self, Halted, HaltedActuator, Latch, Told};
 
 /// Why everything is stopped, or why it may move again.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EstopRequest {
     /// The reason, for people; a release needs one.
@@ -27,7 +27,8 @@ pub struct EstopRequest {
 }
 
 /// Whether this node is stopped.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EstopView {
     /// Whether the stop is latched here.
@@ -37,7 +38,8 @@ pub struct EstopView {
 }
 
 /// What an emergency stop came to.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EstopReport {
     /// Whether every executor known here has answered that it is latched and safe.
@@ -48,7 +50,8 @@ pub struct EstopReport {
 
 /// What is known of an executor after an emergency stop was asked of it. Only `latched` is a stop that
 /// holds; of one that was not told, or did not answer, nothing is known but that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StopKnown {
     /// It said that it is latched.
@@ -76,7 +79,8 @@ impl StopKnown {
 }
 
 /// What an emergency stop came to at one executor.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EstopExecutor {
     /// The device.

@@ -1,7 +1,6 @@
 //! Meshes on the LAN and who of them is there; how devices of our own mesh join.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{Answer, Door};
 use crate::domain::base::limits::NAME_MAX_BYTES;
@@ -10,7 +9,8 @@ use crate::node::discovery::{JoinPolicy, Near};
 use crate::node::shared::store_refusal;
 
 /// A mesh that has been seen, or is our own.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MeshView {
     /// Its id; absent for nodes that do not say, such as gen-1 nodes.
@@ -26,7 +26,8 @@ pub struct MeshView {
 }
 
 /// A node on the LAN, as it says of itself; nothing of it is proven.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NearbyView {
     /// The device.
@@ -50,7 +51,8 @@ pub struct NearbyView {
 }
 
 /// A change of a mesh's join policy.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MeshPolicyChange {
     /// The mesh: its id, or a name.
@@ -60,7 +62,8 @@ pub struct MeshPolicyChange {
 }
 
 /// A device to be let in.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Admittance {
     /// The device.

@@ -1,13 +1,13 @@
 //! Naming this device and its mesh, for the first minutes with a new node.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{Answer, Door};
 use crate::node::names::{self, Names};
 
 /// What this device and its mesh are called, and whether that can be changed here.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NamesView {
     /// The device's name.

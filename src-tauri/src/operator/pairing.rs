@@ -1,14 +1,14 @@
 //! Pairing for persons: open a window, reach another node, compare, decide.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{Answer, Door};
 use crate::domain::pairing::Verdict;
 use crate::node::pairing::{self, PairingView};
 
 /// Whom to pair with.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PairStart {
     /// The text of the other node's link, or its URL, for example `ws://192.168.1.7:18789`.
@@ -16,7 +16,8 @@ pub struct PairStart {
 }
 
 /// What the person says after comparing.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PairDecision {
     /// Which pairing.

@@ -1,7 +1,6 @@
 //! The planner of this node as people see it: what it is, whether it rests, what it last did.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{Answer, Door};
 use crate::node::gen1;
@@ -9,7 +8,8 @@ use crate::node::gen1::conversation::OtherProposal;
 use crate::node::pause::{self, Pause};
 
 /// The planner of a node.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlannerView {
     /// `rules` for thresholds of the configuration; `none` for a node that has none.
@@ -36,7 +36,8 @@ pub struct PlannerView {
 }
 
 /// The planner that leads.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LeaderView {
     /// The device.
@@ -48,7 +49,8 @@ pub struct LeaderView {
 }
 
 /// A proposal of a gen-1 planner, as it says.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OtherProposalView {
     /// The planner's id for it.
@@ -72,7 +74,8 @@ pub struct OtherProposalView {
 }
 
 /// Why the planner is to rest.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PauseRequest {
     /// The reason, for people.

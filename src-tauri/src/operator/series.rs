@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::views::json_name;
 use super::{Answer, Door};
@@ -35,7 +34,8 @@ pub struct SeriesQuery {
 }
 
 /// A metric over time: one line for each device and zone.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SeriesView {
     /// The metric.
@@ -53,7 +53,8 @@ pub struct SeriesView {
 }
 
 /// The values of one device in one zone.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SeriesLine {
     /// The device.
@@ -73,7 +74,8 @@ pub struct SeriesLine {
 }
 
 /// A limit that a metric is compared with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SeriesThreshold {
     /// The limit, in the metric's unit.
@@ -89,7 +91,8 @@ pub struct SeriesThreshold {
 }
 
 /// A point of a series: a sample, or a gap.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SeriesPoint {
     /// When, in milliseconds since 1970.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
 use super::dto::ProposalView;
 use super::{Answer, Door};
@@ -17,7 +16,8 @@ use crate::node::proposals::{self, Stopped};
 const PROPOSAL_WAIT: Duration = Duration::from_secs(1);
 
 /// What a stop came to.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct StopView {
     /// The proposal as it stands now; left out where the store does not answer.

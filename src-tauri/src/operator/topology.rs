@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::views::json_name;
 use super::{Answer, Door};
@@ -23,7 +22,8 @@ use crate::node::presence::{PRESENCE, Presence, PresentLink, present};
 const FRESH_MS: u64 = 3 * PRESENCE_EVERY_MS;
 
 /// Everything known of the mesh.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TopologyView {
     /// The nodes; this one first.
@@ -35,7 +35,8 @@ pub struct TopologyView {
 }
 
 /// A node of the mesh.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TopologyNode {
     /// The device.
@@ -75,7 +76,8 @@ pub struct TopologyNode {
 }
 
 /// A link between two nodes.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TopologyLink {
     /// One end; the lower id.

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::series::SeriesThreshold;
 use super::{Answer, Door};
@@ -17,7 +16,8 @@ use crate::domain::site::{
 use crate::node::twin::{Drawing, Sites};
 
 /// All sites of this node, or what is wrong with its file.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TwinView {
     /// The file they are written in.
@@ -33,7 +33,8 @@ pub struct TwinView {
 }
 
 /// A mistake in `site.toml` or a plan.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SiteProblem {
     /// The line of `site.toml`; absent for the file as a whole.
@@ -45,7 +46,8 @@ pub struct SiteProblem {
 }
 
 /// Files to begin with.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SiteExample {
     /// A `site.toml`.
@@ -55,7 +57,8 @@ pub struct SiteExample {
 }
 
 /// A site.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SiteView {
     /// Its id.
@@ -79,7 +82,8 @@ pub struct SiteView {
 }
 
 /// A zone of a site.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SiteZone {
     /// Its id.
@@ -97,7 +101,8 @@ pub struct SiteZone {
 }
 
 /// Something measured in a zone.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SiteMetric {
     /// What readings call it.
@@ -119,7 +124,8 @@ pub struct SiteMetric {
 }
 
 /// Something that stands in a site.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SiteAsset {
     /// Its id.
@@ -143,7 +149,8 @@ pub struct SiteAsset {
 }
 
 /// A device as a site names it.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SiteDevice {
     /// Its id or name, as written.

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use serde::Serialize;
-use utoipa::ToSchema;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
         /// A stable code that programs act on. The gen-1 codes keep their gen-1 meaning.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[cfg_attr(test, derive(utoipa::ToSchema))]
         #[allow(missing_docs)]
         pub enum Code {
             $($(#[$doc])* #[serde(rename = $text)] $name),*

@@ -1,7 +1,6 @@
 //! Decisions: a person's signature over one exact proposal (invariant I5).
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::domain::base::canonical::canonical_of;
 use crate::domain::base::limits::{COMMAND_AGE_MAX_MS, SIGNER_AHEAD_MAX_MS, TEXT_MAX_CHARS};
@@ -16,7 +15,8 @@ use super::operators::SignedOperator;
 const DOMAIN: &[u8] = b"clawmesh/decision/v1\n";
 
 /// Yes or no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Do it.

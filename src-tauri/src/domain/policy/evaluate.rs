@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::rule::{Condition, Rule};
 use super::{Class, Level, Policy, Requester};
@@ -93,7 +92,8 @@ pub struct History {
 }
 
 /// One check and how it came out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Check {
     /// What was checked.
     pub name: String,

@@ -3,14 +3,14 @@
 //! the policy in force and raises an alarm.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::Policy;
 use super::rule::{ANY_OPERATION, Rule};
 use crate::domain::capability::Capability;
 
 /// One thing that is probably not meant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Finding {
     /// The line of the policy file where the rule begins.
     pub line: usize,

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use utoipa::ToSchema;
 
 use super::evaluate::{EvidenceView, History, Phase, Request, Ruling, RunView};
 use super::{Level, Policy, Requester};
@@ -92,7 +91,8 @@ enum Expect {
 }
 
 /// How one case came out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct TestResult {
     /// The case.
     pub name: String,

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use crate::domain::base::canonical::{canonical_of, to_canonical};
 use crate::domain::base::limits::{
@@ -23,17 +22,18 @@ const DOMAIN: &[u8] = b"clawmesh/proposal/v1\n";
 const ID_DOMAIN: &[u8] = b"clawmesh/proposal-id/v1\n";
 
 /// One frame a proposal rests on, as the executor itself holds it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
     /// The frame.
-    #[schema(value_type = String)]
+    #[cfg_attr(test, schema(value_type = String))]
     pub frame_id: FrameId,
     /// The hash of its content.
-    #[schema(value_type = String)]
+    #[cfg_attr(test, schema(value_type = String))]
     pub content: Digest,
     /// The device it came from.
-    #[schema(value_type = String)]
+    #[cfg_attr(test, schema(value_type = String))]
     pub origin: DeviceId,
     /// What kind of frame.
     pub kind: FrameKind,
@@ -75,11 +75,12 @@ impl Evidence {
 }
 
 /// Who asked, as the executor knows it from the authenticated link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RequestedBy {
     /// The device the draft came from.
-    #[schema(value_type = String)]
+    #[cfg_attr(test, schema(value_type = String))]
     pub device_id: DeviceId,
     /// What it says asked: rules, a person, a model.
     pub kind: Requester,

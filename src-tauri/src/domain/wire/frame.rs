@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
 use crate::domain::base::canonical::{to_canonical, write_canonical_without};
 use crate::domain::base::limits::{
@@ -20,9 +19,8 @@ use crate::domain::base::{
 use crate::domain::identity::{DeviceKey, Signature};
 
 /// What a frame is about (gen-1 §7).
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FrameKind {
     /// A reading.

@@ -1,10 +1,10 @@
 //! What a pairing looks like from the operator door. Everything from the other side is cleaned.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 /// Pairing on this node, all of it.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PairingView {
     /// The open window, if there is one.
@@ -18,7 +18,8 @@ pub struct PairingView {
 }
 
 /// A window in which others may begin to pair with this node.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PairWindowView {
     /// Until when, in milliseconds since 1970.
@@ -30,7 +31,8 @@ pub struct PairWindowView {
 }
 
 /// Where a pairing stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PairStage {
     /// The other side is being reached, or the two exchange what they must.
@@ -42,7 +44,8 @@ pub enum PairStage {
 }
 
 /// A pairing under way.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PairSessionView {
     /// Its number on this node.
@@ -62,7 +65,8 @@ pub struct PairSessionView {
 }
 
 /// What a person compares and decides on.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PairCompareView {
     /// Who is at the other end.
@@ -78,7 +82,8 @@ pub struct PairCompareView {
 }
 
 /// A picture with its name.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PairEmoji {
     /// The picture.
@@ -97,7 +102,8 @@ impl From<(&str, &str)> for PairEmoji {
 }
 
 /// The other side of a pairing, as it introduced itself.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PairPeerView {
     /// The hash of its key.
@@ -111,7 +117,8 @@ pub struct PairPeerView {
 }
 
 /// How a pairing ended.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PairEndView {
     /// Its number on this node.
@@ -131,7 +138,8 @@ pub struct PairEndView {
 }
 
 /// A node nearby.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Nearby {
     /// Its device id, as it claims.

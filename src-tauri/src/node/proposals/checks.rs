@@ -4,7 +4,6 @@
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
 
 use super::{cited, estop, evaluate_now, open, safe_before};
 use crate::adapters::store::{StoreError, proposals};
@@ -19,7 +18,8 @@ use crate::node::shared::{Shared, clock_trusted, store_refusal};
 pub const CHECKS: &str = "proposals.checks";
 
 /// The checks of a waiting proposal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ChecksView {
     /// Whether it would act if enough people agreed now.
@@ -29,7 +29,7 @@ pub struct ChecksView {
     /// Every check, passed and failed.
     pub checks: Vec<Check>,
     /// When they were made, by the executor's clock, in milliseconds since 1970.
-    #[schema(value_type = u64)]
+    #[cfg_attr(test, schema(value_type = u64))]
     pub at: TimeMs,
 }
 

@@ -11,7 +11,6 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
-use utoipa::ToSchema;
 
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, NAME_MAX_BYTES, TEXT_MAX_CHARS};
@@ -23,13 +22,14 @@ use crate::node::shared::{DURABLE, Shared, internal, store_refusal};
 const LATCH: &str = "estop.latch";
 
 /// A latched emergency stop.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Latch {
     /// Which stop this is; another stop has another.
     pub id: String,
     /// Since when, in milliseconds since 1970.
-    #[schema(value_type = u64)]
+    #[cfg_attr(test, schema(value_type = u64))]
     pub since: TimeMs,
     /// Who asked for it.
     pub by: String,
@@ -47,7 +47,8 @@ pub enum Told {
 }
 
 /// What an emergency stop came to at one executor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Halted {
     /// The latch, on disk.
@@ -67,7 +68,8 @@ pub struct Unkept {
 }
 
 /// An actuator after an emergency stop.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HaltedActuator {
     /// Which one.

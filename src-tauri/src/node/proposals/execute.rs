@@ -10,7 +10,6 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
-use utoipa::ToSchema;
 
 use super::{OUTCOME, estop, interlocks, step};
 use crate::adapters::store::{StoreError, proposals, runs};
@@ -125,7 +124,8 @@ async fn act(
 }
 
 /// What a stop came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Stopped {
     /// The actuator.

@@ -29,7 +29,6 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
 
 use super::health;
 use super::shared::{DURABLE, Shared, clock_trusted};
@@ -49,11 +48,12 @@ use crate::domain::proposal::{Evidence, ProposalRecord, SignedProposal, Status};
 pub const OUTCOME: &str = "proposal.outcome";
 
 /// Where a proposal stands after a decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Standing {
     /// The proposal.
-    #[schema(value_type = String)]
+    #[cfg_attr(test, schema(value_type = String))]
     pub id: ProposalId,
     /// Its status now.
     pub status: Status,

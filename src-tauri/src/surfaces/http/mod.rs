@@ -6,7 +6,6 @@ mod answer;
 mod auth;
 mod console;
 mod handlers;
-pub mod openapi;
 mod places;
 mod site;
 mod stream;
@@ -14,7 +13,11 @@ mod stream;
 #[cfg(test)]
 mod browser_tests;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod enrol_tests;
+#[cfg(test)]
+mod openapi;
 #[cfg(test)]
 mod tests;
 

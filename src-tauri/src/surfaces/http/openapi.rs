@@ -1,5 +1,5 @@
-//! The API's description, from one table of routes and the shapes of the door. `tests/contract.rs`
-//! compares it with the committed copy; a test beside the router checks the table against it.
+//! The API's description, from one table of routes and the shapes of the door. `contract.rs` compares
+//! it with the committed copy; a test beside the router checks the table against it. Built for tests only.
 
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;

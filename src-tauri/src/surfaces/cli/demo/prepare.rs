@@ -3,11 +3,13 @@
 //! What is there from an earlier demo is used again; a directory that no demo made is refused.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::super::context::{Context, person};
 use super::super::fail::{Done, Failure};
+use super::super::out;
 use super::super::start::raw_config;
 use super::super::state::{Offline, own_operator};
 use crate::adapters::files;
@@ -26,6 +28,8 @@ const MESH: &str = "demo";
 const DRY_PERCENT: f64 = 30.0;
 /// How far below the current level the threshold lies, in percent: about 12 s of drying.
 const SOON_PERCENT: f64 = 4.0;
+/// How long a connection of this machine to itself may take.
+const LOOPBACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Both sides, ready to start.
 #[derive(Debug)]
@@ -50,8 +54,9 @@ pub struct Side {
 /// Makes or reuses both state directories.
 ///
 /// # Errors
-/// If the directory is not a demo's, is in use, or cannot be written.
+/// If the directory is not a demo's, is in use, or cannot be written, or if this machine cannot reach itself.
 pub async fn prepare(ctx: &Context) -> Result<Prepared, Failure> {
+    loopback()?;
     let center_dir = StateDir::at(&absolute(ctx)?);
     let field_dir = StateDir::at(&center_dir.root().join(FIELD_DIR));
     let fresh = ours_or_fresh(&center_dir)?;
@@ -60,8 +65,8 @@ pub async fn prepare(ctx: &Context) -> Result<Prepared, Failure> {
     }
     center_dir.prepare().map_err(Failure::state)?;
     let mut taken = Vec::new();
-    let center_port = port(&center_dir, DEFAULT_PORT, &mut taken)?;
-    let field_port = port(&field_dir, DEFAULT_PORT + 1, &mut taken)?;
+    let center_port = port("command centre", &center_dir, DEFAULT_PORT, &mut taken)?;
+    let field_port = port("field node", &field_dir, DEFAULT_PORT + 1, &mut taken)?;
     // The mark comes first: an interrupted preparation is recognised and finished next time.
     if fresh {
         write_config(&center_dir, &center_config(center_port, DRY_PERCENT))?;
@@ -174,16 +179,36 @@ pub struct Claim {
     _file: Option<File>,
 }
 
-/// The port of an earlier demo if it is free, else the usual one, else any free one.
-fn port(dir: &StateDir, usual: u16, taken: &mut Vec<Claim>) -> Result<u16, Failure> {
+/// The nodes of a demo reach each other over the loopback interface, which a new network namespace
+/// or container does not have up.
+fn loopback() -> Done {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| TcpStream::connect_timeout(&listener.local_addr()?, LOOPBACK_WITHIN))
+        .map(drop)
+        .map_err(|error| {
+            Failure::failed(format!(
+                "the two nodes could not reach each other at 127.0.0.1: {error}"
+            ))
+            .and("is the loopback interface up? As root: ip link set lo up. Nothing was started")
+        })
+}
+
+/// The port of an earlier demo if it is free, else the usual one, else any free one; says which is not.
+fn port(what: &str, dir: &StateDir, usual: u16, taken: &mut Vec<Claim>) -> Result<u16, Failure> {
     let earlier = raw_config(dir).ok().flatten().and_then(|raw| raw.port);
-    let claim = [earlier, Some(usual), Some(0)]
+    let wanted = earlier.unwrap_or(usual);
+    let ours = |port: u16| taken.iter().any(|claim| claim.port == port);
+    let claim = [wanted, usual, 0]
         .into_iter()
-        .flatten()
-        .filter(|p| *p == 0 || !taken.iter().any(|claim| claim.port == *p))
+        .filter(|p| *p == 0 || !ours(*p))
         .find_map(|p| claim(free(p)?))
         .ok_or_else(|| Failure::failed("no free port was found on 127.0.0.1"))?;
     let found = claim.port;
+    if found != wanted && !ours(wanted) {
+        out::line(&format!(
+            "Port {wanted} is in use by another program; the {what} takes {found}."
+        ));
+    }
     taken.push(claim);
     Ok(found)
 }
@@ -327,12 +352,12 @@ mod tests {
         let busy = holder.local_addr().unwrap().port();
         let temp = tempfile::tempdir().unwrap();
         let dir = StateDir::at(temp.path());
-        let found = port(&dir, busy, &mut Vec::new()).unwrap();
+        let found = port("node", &dir, busy, &mut Vec::new()).unwrap();
         assert_ne!(found, busy);
         let mut taken = Vec::new();
-        let found = port(&dir, found, &mut taken).unwrap();
-        assert_ne!(port(&dir, found, &mut taken).unwrap(), found);
+        let found = port("node", &dir, found, &mut taken).unwrap();
+        assert_ne!(port("node", &dir, found, &mut taken).unwrap(), found);
         // Another demo that starts in the same moment: nothing listens there yet.
-        assert_ne!(port(&dir, found, &mut Vec::new()).unwrap(), found);
+        assert_ne!(port("node", &dir, found, &mut Vec::new()).unwrap(), found);
     }
 }
