@@ -20,6 +20,7 @@ async fn node() -> TestNode {
     for n in [5, 6, 7] {
         setup = setup.trusting(key(n), "observe:T2,relay,read,plan,human");
     }
+    setup = setup.trusting(key(8), "read,actuate");
     setup.policy = Some(AUTOMATIC.to_owned());
     setup.start().await
 }
@@ -109,6 +110,46 @@ async fn nobodys_frame_becomes_anothers_evidence_under_its_id() {
     let minted = door.proposal(&view.proposal_id.unwrap()).await.unwrap();
     let evidence = minted.evidence.iter().find(|e| e.frame_id == id).unwrap();
     assert_eq!(evidence.origin, *key(6).id());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_for_another_executor_says_whose_frames_it_cites() {
+    const FAR: &str = "actuator:far:valve";
+    let node = node().await;
+    let id = FrameId::from(uuid::Uuid::new_v4());
+    tells(&node, 6, &id).await;
+    let mut executor = Probe::open(node.address).await;
+    let reply = executor
+        .handshake(&key(8), MESH, |hello| {
+            hello.insert("features".into(), json!(["sig", "proposals"]));
+            hello.insert("capabilities".into(), json!([FAR]));
+        })
+        .await;
+    assert_eq!(reply["ok"], true, "{reply}");
+    let door = Door::new(node.shared().clone());
+    let wish = json!({"target": FAR, "operation": "open", "reason": "dry", "params": {}, "name": "ada",
+        "cites": [id], "executor": key(8).id()});
+    let wish = door.propose(serde_json::from_value(wish).unwrap());
+    let asked = async {
+        loop {
+            let message = executor.receive().await.unwrap();
+            let Some(of) = message["id"].as_str().filter(|_| message["type"] == "req") else {
+                continue;
+            };
+            let wanted = message["method"] == "proposals.draft";
+            let error = json!({"code": "BUSY", "message": "no"});
+            let no = json!({"type": "res", "id": of, "ok": false, "error": error});
+            executor.send(no.to_string()).await;
+            if wanted {
+                return message["params"].clone();
+            }
+        }
+    };
+    let (refused, asked) = tokio::join!(wish, asked);
+    assert_eq!(refused.unwrap_err().code, Code::Busy);
+    let origins = &asked["origins"];
+    assert_eq!(origins[id.as_str()], key(6).id().as_str(), "{asked}");
     node.stop().await;
 }
 

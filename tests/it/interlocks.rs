@@ -1,8 +1,9 @@
 //! Interlocks while an action runs: the run ends as soon as one opens, or can no longer be looked at.
 
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use clawmesh::domain::base::limits::INTERLOCK_BLIND_MAX_MS;
+use clawmesh::domain::base::limits::{INTERLOCK_BLIND_MAX_MS, STORE_READERS};
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::Status;
 use clawmesh::node::proposals;
@@ -58,7 +59,31 @@ async fn sensor(mut probe: Probe, said: tokio::sync::watch::Receiver<Option<f64>
     }
 }
 
-async fn opens_and_ends(said: Option<f64>) -> (Vec<String>, String) {
+/// What happens to the level while the valve is open.
+enum Then {
+    Is(f64),
+    Silent,
+    /// It is said, and the node cannot read what it holds.
+    Unreadable,
+}
+
+/// Keeps everybody from reading a store until the sender is dropped.
+fn occupied(node: &TestNode) -> mpsc::Sender<()> {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    for _ in 0..STORE_READERS {
+        let (store, held) = (node.shared().store.clone(), held.clone());
+        let wait = move |_: &rusqlite::Connection| {
+            // It ends with the sender.
+            let _ = held.lock().unwrap().recv();
+            Ok(())
+        };
+        tokio::spawn(async move { store.read("t", wait).await });
+    }
+    release
+}
+
+async fn opens_and_ends(then: Then) -> (Vec<String>, String) {
     let mut setup = field().trusting(key(5), "observe:T2,relay,read");
     setup = setup.with_operator(operator(), "L2");
     setup.policy = Some(POLICY.to_owned());
@@ -87,7 +112,22 @@ async fn opens_and_ends(said: Option<f64>) -> (Vec<String>, String) {
     // While the level is good and known, it stays open for longer than a reading is believed.
     tokio::time::sleep(Duration::from_millis(INTERLOCK_BLIND_MAX_MS)).await;
     assert_eq!(moves().last().map(String::as_str), Some("open"));
-    say.send_replace(said);
+    let released = match then {
+        Then::Is(value) => {
+            say.send_replace(Some(value));
+            None
+        }
+        Then::Silent => {
+            say.send_replace(None);
+            None
+        }
+        Then::Unreadable => Some(occupied(&node)),
+    };
+    until("the valve is closed", || async {
+        (moves().last().map(String::as_str) == Some("closed")).then_some(())
+    })
+    .await;
+    drop(released);
     until("the run has ended", || async {
         (status(node.shared(), &minted).await == Status::Failed).then_some(())
     })
@@ -105,7 +145,7 @@ async fn opens_and_ends(said: Option<f64>) -> (Vec<String>, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interlock_that_opens_while_it_moves_ends_the_run() {
-    let (moves, detail) = opens_and_ends(Some(3.0)).await;
+    let (moves, detail) = opens_and_ends(Then::Is(3.0)).await;
     assert_eq!(moves.last().map(String::as_str), Some("closed"));
     assert!(
         detail.contains("interlock") && detail.contains("level is"),
@@ -115,7 +155,13 @@ async fn an_interlock_that_opens_while_it_moves_ends_the_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sensor_that_falls_silent_while_it_moves_ends_the_run() {
-    let (moves, detail) = opens_and_ends(None).await;
+    let (moves, detail) = opens_and_ends(Then::Silent).await;
     assert_eq!(moves.last().map(String::as_str), Some("closed"));
     assert!(detail.contains("younger than 2 s"), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readings_that_cannot_be_read_while_it_moves_end_the_run() {
+    let (_, detail) = opens_and_ends(Then::Unreadable).await;
+    assert!(detail.contains("cannot be read"), "{detail}");
 }

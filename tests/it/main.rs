@@ -23,6 +23,7 @@ mod demo;
 mod endings;
 mod entitled;
 mod estop;
+mod full_disk;
 mod gate;
 mod gen1_listener;
 mod gen1_talk;

@@ -20,7 +20,11 @@ pub struct Bed {
 
 impl Bed {
     pub fn new(deadline_sec: u32) -> Self {
-        let place = Place::new();
+        Self::in_place(Place::new(), deadline_sec)
+    }
+
+    /// As [`Bed::new`], in a place that is there.
+    pub fn in_place(place: Place, deadline_sec: u32) -> Self {
         let script = place.beside("pump");
         let home = script.parent().unwrap().display().to_string();
         let text = format!(
@@ -68,11 +72,17 @@ impl Bed {
 
     /// A running node whose pump is on, and the proposal.
     pub fn on(&self) -> (Running, String) {
+        let (node, id) = self.approved();
+        self.last("on");
+        (node, id)
+    }
+
+    /// A running node whose pump was told to start, and the proposal.
+    pub fn approved(&self) -> (Running, String) {
         let node = self.place.start(&[]);
         self.place.enrolled();
         let id = self.propose();
         self.place.json(&["approve", &id]);
-        self.last("on");
         (node, id)
     }
 }

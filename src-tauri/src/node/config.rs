@@ -10,7 +10,9 @@ use serde::Deserialize;
 
 use super::names::Fixed;
 use crate::adapters::transport::{Fingerprint, PeerUrl};
-use crate::domain::base::limits::{CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, NAME_MAX_BYTES};
+use crate::domain::base::limits::{
+    CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, NAME_MAX_BYTES, PING_EVERY_MIN_MS, PING_EVERY_MS,
+};
 use crate::domain::base::{DeviceId, MeshId, Tier};
 use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::plan::rules::{Comparison, Rule};
@@ -214,6 +216,8 @@ pub struct RawConfig {
     pub capabilities: Vec<String>,
     /// How often sensors are read, in milliseconds.
     pub sensor_interval_ms: Option<u64>,
+    /// How often a peer is asked whether it is there, in milliseconds.
+    pub ping_interval_ms: Option<u64>,
     /// Whether to publish readings of the machine itself.
     pub host_sensor: Option<bool>,
     /// Whether to publish readings of the simulated irrigation kit.
@@ -342,6 +346,7 @@ impl RawConfig {
             port,
             discovery,
             sensor_interval_ms,
+            ping_interval_ms,
             host_sensor,
             mock_sensor
         );
@@ -391,6 +396,11 @@ impl RawConfig {
         if !(50..=86_400_000).contains(&interval) {
             return Err(value("sensor_interval_ms", "must be from 50 to 86400000"));
         }
+        let ping = self.ping_interval_ms.unwrap_or(PING_EVERY_MS);
+        if !(PING_EVERY_MIN_MS..=PING_EVERY_MS).contains(&ping) {
+            let why = format!("must be from {PING_EVERY_MIN_MS} to {PING_EVERY_MS}");
+            return Err(value("ping_interval_ms", why));
+        }
         let mut rules = self
             .rule
             .into_iter()
@@ -421,6 +431,7 @@ impl RawConfig {
                 .collect::<Result<_, _>>()?,
             capabilities,
             sensor_interval_ms: interval,
+            ping_interval_ms: ping,
             host_sensor: self.host_sensor.unwrap_or(false),
             mock_sensor: self.mock_sensor.unwrap_or(false),
             mock_actuator: self.mock_actuator.unwrap_or(false),
@@ -518,6 +529,8 @@ pub struct Config {
     pub capabilities: Vec<Capability>,
     /// How often sensors are read, in milliseconds.
     pub sensor_interval_ms: u64,
+    /// How often a peer is asked whether it is there, in milliseconds.
+    pub ping_interval_ms: u64,
     /// Publish readings of the machine.
     pub host_sensor: bool,
     /// Publish readings of the simulated kit.

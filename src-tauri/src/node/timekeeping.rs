@@ -235,9 +235,73 @@ pub fn keep(conn: &rusqlite::Connection, at: Moment, settled: bool) -> Result<()
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use crate::adapters::store::drafts::{self, DraftRow, DraftStatus};
+    use crate::adapters::store::facts::FactRow;
+    use crate::adapters::store::{Class, Store, StoreOptions};
+    use crate::domain::base::{DeviceId, Digest, DraftId, Tier};
+    use crate::domain::world::SignatureState;
 
     const DAY: u64 = 86_400_000;
+
+    fn draft(id: &str, at: TimeMs) -> DraftRow {
+        DraftRow {
+            id: id.parse::<DraftId>().unwrap(),
+            executor: None,
+            target: "actuator:a:b".to_owned(),
+            json: "{}".to_owned(),
+            status: DraftStatus::Waiting,
+            code: None,
+            message: None,
+            created_at: at,
+            expires_at: at.plus(DAY),
+            proposal_id: None,
+        }
+    }
+
+    fn reading(metric: &str, at: TimeMs) -> FactRow {
+        FactRow {
+            metric: metric.to_owned(),
+            zone: None,
+            origin: DeviceId::of_public_key(&[1; 32]),
+            value: Some(1.0),
+            text: None,
+            unit: None,
+            frame_seq: 1,
+            frame_id: metric.parse().unwrap(),
+            content: Digest([1; 32]),
+            claimed: Tier::T2,
+            effective: Tier::T2,
+            signature: SignatureState::Verified,
+            tainted: false,
+            time: at,
+            hlc: None,
+            received_at: at,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_made_with_the_clock_ahead_ends_and_what_was_made_before_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("clawmesh.db");
+        let store = Store::open(&file, StoreOptions::default()).unwrap();
+        let (now, key) = (TimeMs(1_000 * DAY), DeviceKey::from_seed(&[1; 32]));
+        let (before, ahead) = (TimeMs(999 * DAY), TimeMs(1_300 * DAY));
+        let write = move |c: &rusqlite::Connection| {
+            for (id, at) in [("before", before), ("ahead", ahead)] {
+                drafts::put(c, &draft(id, at))?;
+                facts::upsert(c, &reading(id, at), ahead)?;
+            }
+            confirm(c, &key, now)
+        };
+        let righted = store.write(Class::Durable, "t", write).await.unwrap();
+        assert_eq!((righted.drafts_expired, righted.readings_dropped), (1, 1));
+        let read = |c: &rusqlite::Connection| Ok((drafts::waiting(c)?, facts::count(c)?));
+        let (waiting, facts) = store.read("t", read).await.unwrap();
+        let waiting: Vec<&str> = waiting.iter().map(|d| d.id.as_str()).collect();
+        assert_eq!((waiting, facts), (vec!["before"], 1));
+    }
 
     #[test]
     fn a_short_jump_ahead_does_not_move_the_mark_and_a_lasting_one_does() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 use crate::domain::base::{Code, Refusal};
 
@@ -120,6 +121,12 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match (error.sqlite_error_code(), &error) {
             (Some(ErrorCode::DiskFull), _) => StoreError::Full,
+            // The file that the processes share could not be made larger.
+            (_, rusqlite::Error::SqliteFailure(cause, _))
+                if cause.extended_code == SQLITE_IOERR_SHMSIZE =>
+            {
+                StoreError::Full
+            }
             (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _) => {
                 StoreError::Corrupt {
                     path: PathBuf::new(),

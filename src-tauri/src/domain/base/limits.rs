@@ -273,10 +273,13 @@ pub const PAIRING_NAME_CHARS: usize = 64;
 pub const PAIRING_STEP_MS: u64 = 10_000;
 /// Peers a node learns by pairing and dials again after a restart.
 pub const LEARNED_PEERS_MAX: usize = 256;
-/// Pause between two pings on a link, in milliseconds.
+/// Longest pause between two pings on a link, in milliseconds. It is the default; the configuration can
+/// only shorten it.
 pub const PING_EVERY_MS: u64 = 15_000;
-/// How long an answer to a ping may take, in milliseconds.
-pub const PING_WAIT_MS: u64 = 5_000;
+/// Shortest pause between two pings on a link, in milliseconds.
+pub const PING_EVERY_MIN_MS: u64 = 1_500;
+/// Which part of the pause between two pings an answer may take.
+pub const PING_WAIT_PART: u64 = 3;
 /// Most devices this node keeps an eye on as peers.
 pub const PEERS_MAX: usize = 512;
 /// Most addresses kept for one device.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Next, Peer, State, next};
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::{PING_EVERY_MS, PING_WAIT_MS};
+use crate::domain::base::limits::PING_WAIT_PART;
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
@@ -34,7 +34,7 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
         peer.shared.peers.named(&peer.device, name);
         if kin && !ping(&peer.shared, &link).await && !link.stop.is_cancelled() {
             let quiet = peer.shared.now().since(link.vitals.reading().heard_at);
-            if quiet >= PING_WAIT_MS {
+            if Duration::from_millis(quiet) >= patience(&peer.shared) {
                 return next(
                     State::Suspect,
                     format!("silent for {} s, a ping was not answered", quiet / 1_000),
@@ -47,7 +47,7 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
             link.send(Message::event("peer.alive", &about)).await;
         }
         let pause = if kin {
-            PING_EVERY_MS
+            peer.shared.config.ping_interval_ms
         } else {
             GEN1_SIGN_OF_LIFE_MS
         };
@@ -66,12 +66,16 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
     }
 }
 
+/// How long an answer to a ping may take.
+fn patience(shared: &Shared) -> Duration {
+    Duration::from_millis(shared.config.ping_interval_ms / PING_WAIT_PART)
+}
+
 /// Asks the other side how it does; whether it answered in time.
 pub(super) async fn ping(shared: &Shared, link: &LinkHandle) -> bool {
     let sent = tokio::time::Instant::now();
-    let wait = Duration::from_millis(PING_WAIT_MS);
     let params = json!({});
-    let answer = tokio::time::timeout(wait, link.request("mesh.ping", &params)).await;
+    let answer = tokio::time::timeout(patience(shared), link.request("mesh.ping", &params)).await;
     let Ok(Ok(answer)) = answer else { return false };
     let rtt_ms = sent.elapsed().as_secs_f64() * 1_000.0;
     let theirs = answer.get("timestamp").and_then(Value::as_u64).map(TimeMs);

@@ -20,6 +20,8 @@ use crate::node::shared::{DURABLE, Shared, internal, store_refusal};
 
 /// Where the latch lies.
 const LATCH: &str = "estop.latch";
+/// Pause before a latch that the store did not take is written again.
+const KEEP_RETRY: Duration = Duration::from_secs(1);
 
 /// A latched emergency stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,8 +59,8 @@ pub struct Halted {
     pub actuators: Vec<HaltedActuator>,
 }
 
-/// An emergency stop whose latch is not on disk: everything was told to stop and stays so, but a
-/// restart would forget it.
+/// An emergency stop whose latch is not on disk yet: everything was told to stop and stays so, but a
+/// restart would forget it until it is written, which is tried again and again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unkept {
     /// Why.
@@ -160,8 +162,8 @@ impl From<Secured> for HaltedActuator {
 /// [`ESTOP_WAIT_MAX_MS`]: then it says what is not reached yet.
 ///
 /// # Errors
-/// [`Unkept`] if the latch is not on disk (yet): then everything has been stopped and stays so, but
-/// only until the next start.
+/// [`Unkept`] if the latch is not on disk yet: then everything has been stopped and stays so, and the
+/// latch is written as soon as the store takes it.
 pub async fn engage(shared: &Shared, by: &str, reason: &str, told: Told) -> Result<Halted, Unkept> {
     let latch = Latch {
         // Two stops in one millisecond are one to a person; the random part keeps them apart.
@@ -185,8 +187,12 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str, told: Told) -> Resu
     let (s, copy) = (shared.clone(), latch.clone());
     shared.tasks.passing("emergency stop", async move {
         let kept = keep(&s, &copy, again).await;
+        let failed = kept.is_err();
         // Whoever asked may have gone; the stop holds all the same.
         let _ = tell.send(kept);
+        if failed {
+            keep_later(&s, &copy, again).await;
+        }
     });
     let wait = Duration::from_millis(ESTOP_WAIT_MAX_MS);
     let (actuators, kept) =
@@ -222,7 +228,7 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str, told: Told) -> Resu
             refusal: Refusal::new(
                 refusal.code,
                 format!(
-                    "everything was told to stop, but the latch is not on disk and ends with this run: {}",
+                    "everything was told to stop, but the latch is not on disk yet and a restart would forget it; it is tried again: {}",
                     refusal.message
                 ),
             ),
@@ -272,6 +278,9 @@ async fn keep(shared: &Shared, latch: &Latch, again: bool) -> Result<(), Refusal
     let (s, latch) = (shared.clone(), latch.clone());
     let written = shared.store.write(DURABLE, "estop", move |c| {
         let text = json!(latch).to_string();
+        if s.running.is_lifted(&latch.id) {
+            return Ok(());
+        }
         let held = stored(c)?.is_some();
         kv::put(c, LATCH, text.as_bytes())?;
         if again && held {
@@ -280,6 +289,31 @@ async fn keep(shared: &Shared, latch: &Latch, again: bool) -> Result<(), Refusal
         s.audit_in(c, "estop.engaged", &latch.id, json!(latch))
     });
     written.await.map_err(|e| store_refusal(&e))
+}
+
+/// Writes a latch that the store did not take as soon as it does, unless it is released before, another
+/// stop has one of its own, or the node ends.
+async fn keep_later(shared: &Shared, latch: &Latch, again: bool) {
+    let mut failed = Ok(());
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => break,
+            () = tokio::time::sleep(KEEP_RETRY) => {}
+        }
+        if shared.running.latched().is_none_or(|l| l.id != latch.id) {
+            return;
+        }
+        failed = keep(shared, latch, again).await;
+        if failed.is_ok() {
+            return tracing::info!("the latch of the emergency stop is on disk now");
+        }
+    }
+    if let Err(refusal) = failed {
+        tracing::error!(
+            "the node ends and the latch of the emergency stop is not on disk: {refusal}"
+        );
+    }
 }
 
 /// Lets actions happen again. Nothing starts by itself: what was stopped has ended.
@@ -311,6 +345,8 @@ pub async fn release(shared: &Shared, by: &str, reason: &str) -> Result<Latch, R
                     ));
                 }
             };
+            // One that is not on disk yet is not written any more.
+            s.running.lift(&latch.id);
             kv::delete(c, LATCH)?;
             s.audit_in(
                 c,

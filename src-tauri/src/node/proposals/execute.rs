@@ -26,8 +26,8 @@ use crate::node::health;
 use crate::node::ledger;
 use crate::node::shared::{DURABLE, Shared, store_refusal};
 
-/// How long the node waits before it tries again to store an outcome.
-const OUTCOME_RETRY: Duration = Duration::from_secs(1);
+/// How long the node waits before it tries again to store an outcome or a stop.
+const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// Writes, and starts what the write allowed as soon as it is on disk, before anything else is
 /// written; also if whoever asked is gone by then.
@@ -179,8 +179,15 @@ pub async fn stop_of(
     let (keep, kept) = oneshot::channel();
     let (s, who, subject) = (shared.clone(), by.to_owned(), id.clone());
     shared.tasks.passing("stop's record", async move {
+        let kept = !told || audit_stop(&s, &subject, &who).await;
+        if told && kept {
+            tell_of_stop(&s, &subject, &who).await;
+        }
         // Whoever asked may have stopped waiting.
-        let _ = keep.send(!told || record_stop(&s, &subject, &who).await);
+        let _ = keep.send(kept);
+        if !kept && audit_stop_later(&s, &subject, &who).await {
+            tell_of_stop(&s, &subject, &who).await;
+        }
     });
     let (secured, kept) = tokio::join!(
         shared.guards.settled(&order, within),
@@ -205,8 +212,8 @@ pub async fn stop_of(
     })
 }
 
-/// Audits a stop and tells of it; `false` if it could not be audited.
-async fn record_stop(shared: &Shared, id: &ProposalId, by: &str) -> bool {
+/// Audits a stop; `false` if it could not be.
+async fn audit_stop(shared: &Shared, id: &ProposalId, by: &str) -> bool {
     let (s, subject, detail) = (shared.clone(), id.clone(), json!({"by": by}));
     let audited = shared
         .store
@@ -215,14 +222,31 @@ async fn record_stop(shared: &Shared, id: &ProposalId, by: &str) -> bool {
         })
         .await;
     if let Err(error) = &audited {
-        tracing::error!(%error, "the stop of an action could not be audited");
+        tracing::error!(%error, "the stop of an action could not be audited yet");
     }
+    audited.is_ok()
+}
+
+/// Audits a stop as soon as the store takes it; `false` if the node ends before.
+async fn audit_stop_later(shared: &Shared, id: &ProposalId, by: &str) -> bool {
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return false,
+            () = tokio::time::sleep(STORE_RETRY) => {}
+        }
+        if audit_stop(shared, id, by).await {
+            return true;
+        }
+    }
+}
+
+async fn tell_of_stop(shared: &Shared, id: &ProposalId, by: &str) {
     let message = format!("Proposal {} stopped by {by}", id.short());
     let data = json!({"proposalId": id});
     let events = &shared.events;
     let kind = "action.stopped";
     events.record(shared, kind, "warning", &message, data).await;
-    audited.is_ok()
 }
 
 /// Writes the end of an action: state, run, audit and a signed frame, in one transaction.
@@ -239,7 +263,7 @@ async fn finish(shared: &Shared, id: ProposalId, target: Capability, outcome: Ou
         tokio::select! {
             biased;
             () = shared.tasks.stop().cancelled() => break stored,
-            () = tokio::time::sleep(OUTCOME_RETRY) => {}
+            () = tokio::time::sleep(STORE_RETRY) => {}
         }
     };
     shared.proposals_changed();

@@ -32,6 +32,8 @@ struct State {
     /// Those of them that were told to stop.
     stopped: BTreeSet<ProposalId>,
     latch: Option<Latch>,
+    /// The latch that was released last.
+    lifted: Option<String>,
 }
 
 impl Running {
@@ -84,6 +86,15 @@ impl Running {
     }
 
     /// Lifts this very latch; `false` if another has taken its place.
+    /// Notes that a latch is being released, on the thread that writes it.
+    pub(super) fn lift(&self, id: &str) {
+        self.lock().lifted = Some(id.to_owned());
+    }
+
+    pub(super) fn is_lifted(&self, id: &str) -> bool {
+        self.lock().lifted.as_deref() == Some(id)
+    }
+
     pub(super) fn unlatch(&self, id: &str) -> bool {
         let mut state = self.lock();
         let same = state.latch.as_ref().is_none_or(|l| l.id == id);
