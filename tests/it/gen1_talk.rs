@@ -181,7 +181,13 @@ async fn proposals_are_shown_to_each_other_and_decided_only_where_they_were_made
             _ => panic!("{answer}"),
         }
     };
-    let heard = probe.hear("planner.proposal").await["payload"].clone();
+    // It may have come before the answer.
+    let told = |m: &Value| m["event"] == "planner.proposal";
+    let heard = match probe.events.iter().find(|m| told(m)) {
+        Some(message) => message.clone(),
+        None => probe.hear("planner.proposal").await,
+    };
+    let heard = heard["payload"].clone();
     assert_eq!(
         (&heard["taskId"], &heard["status"], &heard["peerDeviceId"]),
         (&id, &json!("awaiting_approval"), &json!(node.id()))

@@ -13,6 +13,7 @@ mod audit_export;
 mod bad_frames;
 mod bad_input;
 mod bad_peers;
+mod behind;
 mod budgets;
 mod cites;
 mod claims;

@@ -169,6 +169,9 @@ fn a_gen1_state_directory_is_recognised_and_only_migrate_reads_it() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, content.to_string()).unwrap();
     }
+    let mesh_id = "0f0e0d0c-1111-4222-8333-444455556666";
+    std::fs::write(old.join("mesh/mesh-id"), format!("{mesh_id}\n")).unwrap();
+    std::fs::write(old.join("mesh/patterns.json"), "{}").unwrap();
     let before = contents(&old);
     for command in [
         &["start", "--port", "0"][..],
@@ -185,6 +188,21 @@ fn a_gen1_state_directory_is_recognised_and_only_migrate_reads_it() {
     let from = old.display().to_string();
     let done = place.json(&["migrate", "--from", &from]);
     assert_eq!(done["deviceId"], key.id().as_str());
+    assert_eq!(done["meshId"], mesh_id, "{done}");
+    assert_eq!(done["leftFiles"], json!(["mesh/patterns.json"]));
+    // Where the mesh had a name, only the person knows it.
+    let named = Place::new();
+    let said = named
+        .run(&["migrate", "--from", &from, "--mesh-name", "orchard"])
+        .out;
+    assert!(
+        said.contains("orchard") && said.contains("patterns.json"),
+        "{said}"
+    );
+    let running = named.start(&[]);
+    let expected = clawmesh::domain::base::MeshId::of_name("orchard");
+    assert_eq!(named.json(&["status"])["meshId"], expected.as_str());
+    assert_eq!(running.stop(), 0);
     assert_eq!(contents(&old), before);
     assert_eq!(place.device(), key.id().as_str());
     let trusted = place.json(&["trust", "list"]);
@@ -202,7 +220,9 @@ fn a_gen1_state_directory_is_recognised_and_only_migrate_reads_it() {
     place
         .run(&["migrate", "--from", &from])
         .fails(5, &["identity.json", "not overwritten"]);
-    assert_eq!(place.field(&[]).stop(), 0);
+    let running = place.start(&[]);
+    assert_eq!(place.json(&["status"])["meshId"], mesh_id);
+    assert_eq!(running.stop(), 0);
 }
 
 #[test]

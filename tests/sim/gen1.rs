@@ -343,13 +343,13 @@ impl Gen1 {
             .collect()
     }
 
-    /// Its links: the node, and since when.
-    pub fn links(&self) -> Vec<(usize, u64)> {
+    /// Its links: the node, since when, and whether that node dialed.
+    pub fn links(&self) -> Vec<(usize, u64, bool)> {
         let state = self.state.lock().unwrap();
         state
             .sessions
             .values()
-            .map(|s| (s.peer, s.since_ms))
+            .map(|s| (s.peer, s.since_ms, s.accepted))
             .collect()
     }
 }

@@ -4262,7 +4262,10 @@ export interface components {
             deviceId: string;
             /** @description Its name, as it says. */
             displayName?: string | null;
-            /** @description `clawmesh` for our kind, `gen1` for an existing gen-1 node; absent without a link. */
+            /**
+             * @description `clawmesh` for our kind, `gen1` for an existing gen-1 node; absent without a link, except for
+             *     a device of our kind that came as a gen-1 node and was turned away.
+             */
             generation?: string | null;
             /** @description What it may do here. */
             grants: string[];

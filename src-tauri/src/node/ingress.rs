@@ -3,7 +3,7 @@
 //! Receives from every link's reader; sends to the ledger. The queue is bounded in frames and in
 //! bytes; when it is full the readers wait and so stop reading their sockets. Nothing is dropped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::continuity;
 use super::ledger;
 use super::links::LinkHandle;
 use super::links::credit::{Taken, cost_kib};
+use super::presence;
 use super::shared::{Shared, store_refusal};
 use crate::adapters::store::Class;
 use crate::adapters::store::frames::Inserted;
@@ -20,7 +21,7 @@ use crate::domain::admission::budget::Cause;
 use crate::domain::admission::{Admitted, Generation, TrustView, admit, admit_own, admit_unproven};
 use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX};
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
-use crate::domain::identity::DeviceKey;
+use crate::domain::identity::{DeviceKey, PublicKey};
 use crate::domain::wire::Frame;
 use crate::domain::wire::verify::verify_frames;
 
@@ -110,6 +111,8 @@ struct Judged {
     admitted: Vec<Admitted>,
     from: Vec<DeviceId>,
     refused: Vec<(DeviceId, Refusal)>,
+    /// Keys that came with presence, of trusted devices whose key was not known.
+    keys: BTreeMap<DeviceId, PublicKey>,
     _holds: Vec<Arc<Hold>>,
 }
 
@@ -192,9 +195,17 @@ fn judge(
         frames.push(item.frame);
         judged._holds.push(item.hold);
     }
+    let pinned = |id: &DeviceId| trust.record(id).and_then(|r| r.public_key);
+    for frame in &frames {
+        let by_id_alone = trust.record(&frame.origin).is_some() && pinned(&frame.origin).is_none();
+        if by_id_alone && let Some(key) = presence::key_in(frame) {
+            judged.keys.insert(frame.origin.clone(), key);
+        }
+    }
+    let shown = judged.keys.clone();
     let key_of = |id: &DeviceId| match id == own.id() {
         true => Some(*own.public()),
-        false => trust.record(id).and_then(|r| r.public_key),
+        false => pinned(id).or_else(|| shown.get(id).copied()),
     };
     for (verified, (peer, proven)) in verify_frames(frames, mesh, key_of).into_iter().zip(peers) {
         let admitted = verified.and_then(|v| match v.get().origin == *own.id() {
@@ -225,6 +236,7 @@ async fn keep(shared: &Shared, judged: Judged) {
             )
             .await;
     }
+    presence::learn(shared, judged.keys).await;
     let admitted: Arc<[Admitted]> = judged.admitted.into();
     let inserted = store_until_stored(shared, &admitted).await;
     continuity::heard_back(shared, &admitted, &inserted).await;

@@ -71,6 +71,12 @@ fn read(dir: &StateDir) -> Result<Names, String> {
         .map_err(|e| format!("{shown}: {e}; mend it, or delete it and give the names again"))
 }
 
+/// Why a text is no name for a device or a mesh; `None` if it is one.
+pub fn unfit(text: &str) -> Option<String> {
+    let refusal = sound("a name", Some(&text.to_owned())).err()?;
+    Some(refusal.message)
+}
+
 fn sound(what: &str, text: Option<&String>) -> Result<Option<String>, Refusal> {
     let Some(text) = text.map(|t| t.trim()) else {
         return Ok(None);

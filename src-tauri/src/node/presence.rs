@@ -2,20 +2,23 @@
 //! frame at the start, when links come or go, and every minute. Frames spread by themselves, so
 //! everybody sees nodes they have no link with. It says nothing that anybody acts on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::continuity;
 use super::ledger;
-use super::shared::Shared;
-use crate::adapters::store::Class;
+use super::shared::{DURABLE, Shared};
+use crate::adapters::store::{Class, trust};
+use crate::domain::admission::TrustRecord;
 use crate::domain::base::limits::{PRESENCE_EVERY_MS, PRESENCE_MAX_BYTES};
-use crate::domain::base::{EvidenceSource, TimeMs};
-use crate::domain::wire::FrameKind;
+use crate::domain::base::{DeviceId, EvidenceSource, TimeMs};
+use crate::domain::identity::PublicKey;
 use crate::domain::wire::frame::FrameSpec;
+use crate::domain::wire::{Frame, FrameKind};
 
 /// What `data.type` of a presence frame says.
 pub const PRESENCE: &str = "presence";
@@ -32,6 +35,10 @@ pub struct Presence {
     pub role: Option<String>,
     /// Its version.
     pub version: Option<String>,
+    /// Its public key: whoever trusts the device by its id alone, which is the key's hash, can check its
+    /// signatures from here on, also where it is heard only through others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
     /// What it offers.
     pub capabilities: Vec<String>,
     /// Its links.
@@ -89,6 +96,7 @@ pub fn present(shared: &Shared) -> Presence {
         name: Some(shared.config.name.clone()),
         role: Some(shared.config.role.as_str().to_owned()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        public_key: Some(shared.key.public().to_text()),
         capabilities: shared
             .capabilities
             .iter()
@@ -99,6 +107,43 @@ pub fn present(shared: &Shared) -> Presence {
         started_at: Some(shared.started_at),
         audit_entries: None,
         truncated: false,
+    }
+}
+
+/// The key that a presence frame brings of the device that made it, if it is that device's: an id is the
+/// hash of its key, so no other key can pass.
+pub fn key_in(frame: &Frame) -> Option<PublicKey> {
+    let data = frame.data();
+    let text = |name: &str| data.get(name).and_then(Value::as_str);
+    if frame.kind != FrameKind::CapabilityUpdate || text("type") != Some(PRESENCE) {
+        return None;
+    }
+    let key = PublicKey::from_text(text("publicKey")?).ok()?;
+    (key.device_id() == frame.origin).then_some(key)
+}
+
+/// Remembers the keys of trusted devices that were trusted by their ids alone; each is its id's own.
+pub async fn learn(shared: &Shared, keys: BTreeMap<DeviceId, PublicKey>) {
+    if keys.is_empty() {
+        return;
+    }
+    let write = move |c: &rusqlite::Connection| {
+        for (device, key) in &keys {
+            // Read again: the device may have been revoked, or its key learned, a moment ago.
+            let known = trust::get(c, device)?.filter(TrustRecord::is_live);
+            if let Some(mut known) = known.filter(|r| r.public_key.is_none()) {
+                known.public_key = Some(*key);
+                trust::put(c, &known)?;
+            }
+        }
+        Ok(())
+    };
+    let learned = async {
+        shared.store.write(DURABLE, "learn keys", write).await?;
+        shared.trust.reload(&shared.store).await
+    };
+    if let Err(error) = learned.await {
+        tracing::warn!(%error, "keys that came with presence were not stored; they come again");
     }
 }
 

@@ -123,7 +123,8 @@ pub struct PeerView {
     pub transport_label: Option<String>,
     /// How the link is protected; absent without a link.
     pub posture: Option<String>,
-    /// `clawmesh` for our kind, `gen1` for an existing gen-1 node; absent without a link.
+    /// `clawmesh` for our kind, `gen1` for an existing gen-1 node; absent without a link, except for
+    /// a device of our kind that came as a gen-1 node and was turned away.
     pub generation: Option<String>,
     /// When it connected; absent without a link.
     pub connected_at: Option<u64>,

@@ -86,6 +86,10 @@ impl Door {
             _ if link.is_some() => "connected",
             _ => "waiting",
         };
+        let returned = standing
+            .and_then(|s| s.came_as_gen1)
+            .filter(|_| link.is_none());
+        let state = if returned.is_some() { "refused" } else { state };
         // Of a link that is up its supervisor may not know yet: what it says is of the time before.
         let follows = link.is_some() && standing.is_some_and(|s| s.state.name() != state);
         PeerView {
@@ -99,23 +103,28 @@ impl Door {
             outbound: info.is_some_and(|i| i.outbound),
             transport_label: info.and_then(|i| i.label.clone()),
             posture: info.map(|i| i.posture.to_string()),
-            generation: info.map(|i| match i.speaks(Feature::Proposals) {
-                true => "clawmesh".to_owned(),
-                false => "gen1".to_owned(),
-            }),
+            generation: match info {
+                Some(i) if i.speaks(Feature::Proposals) => Some("clawmesh".to_owned()),
+                None if returned.is_none() => None,
+                _ => Some("gen1".to_owned()),
+            },
             connected_at: info.map(|i| i.connected_at.0),
             grants: record.map(|r| grant_names(&r.grants)).unwrap_or_default(),
             state: state.to_owned(),
             reason: match (follows, standing) {
+                _ if returned.is_some() => format!(
+                    "it came as a gen-1 node and is trusted as one of our own kind; if it went back to gen-1, let \
+                     it in as that: clawmesh-node trust add {device} --as gen1"
+                ),
                 (false, Some(s)) => s.why.clone(),
                 _ if link.is_some() => "a link is up".to_owned(),
                 _ => "it is trusted, but where to reach it is not known here; it has not connected since \
                       this node started"
                     .to_owned(),
             },
-            since: standing
-                .filter(|_| !follows)
-                .map(|s| s.since.0)
+            since: returned
+                .or(standing.filter(|_| !follows).map(|s| s.since))
+                .map(|t| t.0)
                 .or(info.map(|i| i.connected_at.0))
                 .unwrap_or(self.shared.started_at.0),
             next_attempt_at: standing

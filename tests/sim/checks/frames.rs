@@ -102,7 +102,7 @@ impl Expected {
             .clock
             .error_ms
             .load(std::sync::atomic::Ordering::Relaxed);
-        for (_, since) in gen1.links().into_iter().filter(|(peer, _)| *peer == at) {
+        for (_, since, dialed) in gen1.links().into_iter().filter(|(peer, ..)| *peer == at) {
             let linked_at = (BEGINNING_MS + since + 1_000).saturating_add_signed(error);
             let told = rows(shared).into_iter().filter(|row| {
                 row.received_at.0 > linked_at
@@ -110,14 +110,32 @@ impl Expected {
                     && row.link_peer.as_ref() != Some(own)
                     && (row.link_peer.is_none() || row.hops < 3)
             });
-            self.for_gen1
-                .extend(told.map(|row| row.frame_id.to_string()));
+            // On a link that the node dialed only the newest of each key is sent, the frames being in order.
+            let mut newest = BTreeMap::new();
+            for row in told {
+                let key = replaced_for(&row).filter(|_| dialed);
+                let key = key.unwrap_or_else(|| row.frame_id.to_string());
+                newest.insert(key, row.frame_id.to_string());
+            }
+            self.for_gen1.extend(newest.into_values());
         }
     }
 
     pub fn len(&self) -> usize {
         self.keys.len()
     }
+}
+
+/// What a newer reading, or a newer word of a node about itself, replaces.
+fn replaced_for(row: &StoredFrame) -> Option<String> {
+    let frame: Value = serde_json::from_str(&row.json).ok()?;
+    let data = &frame["data"];
+    let part = match row.kind {
+        FrameKind::Observation => format!("{} {}", data["zone"], data["metric"]),
+        FrameKind::CapabilityUpdate => data["type"].to_string(),
+        _ => return None,
+    };
+    Some(format!("{} {} {part}", row.origin, row.kind.as_str()))
 }
 
 /// Per node how many of the frames it lacks; the gen-1 node last.

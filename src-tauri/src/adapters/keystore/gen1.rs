@@ -9,7 +9,10 @@ use zeroize::Zeroizing;
 
 use super::KeyError;
 use crate::adapters::files;
-use crate::domain::base::limits::{CONFIG_FILE_MAX_BYTES, KEY_FILE_MAX_BYTES};
+use crate::domain::base::MeshId;
+use crate::domain::base::limits::{
+    CONFIG_FILE_MAX_BYTES, KEY_FILE_MAX_BYTES, SMALL_FILE_MAX_BYTES,
+};
 
 /// What a gen-1 state directory holds that is worth importing.
 #[derive(Debug)]
@@ -18,7 +21,20 @@ pub struct Gen1State {
     pub seed: Zeroizing<[u8; 32]>,
     /// The devices it trusts.
     pub peers: Vec<Gen1Peer>,
+    /// The id of its mesh; a mesh with a name has none there, because the name was given at each start.
+    pub mesh: Option<MeshId>,
+    /// Files that are there and have no counterpart in our state.
+    pub left: Vec<&'static str>,
 }
+
+/// Files of a gen-1 node that are not imported.
+const NOT_IMPORTED: [&str; 5] = [
+    "credentials.json",
+    "mesh/gateways.json",
+    "mesh/patterns.json",
+    "world-model-snapshot.json",
+    ".env",
+];
 
 /// A peer a gen-1 node trusts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -81,9 +97,29 @@ pub fn read(root: &Path) -> Result<Gen1State, KeyError> {
             trusted.peers
         }
     };
+    let path = root.join("mesh/mesh-id");
+    let mesh = match files::read_text(&path, SMALL_FILE_MAX_BYTES) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(source) => {
+            return Err(KeyError::Read {
+                file: path.display().to_string(),
+                source,
+            });
+        }
+        Ok(text) => {
+            let id = text.trim().parse::<MeshId>();
+            Some(id.map_err(|why| KeyError::Damaged {
+                file: path.display().to_string(),
+                why: format!("it holds no mesh id: {why}"),
+            })?)
+        }
+    };
+    let left = NOT_IMPORTED.into_iter();
     Ok(Gen1State {
         seed: Zeroizing::new(key.to_bytes()),
         peers,
+        mesh,
+        left: left.filter(|name| root.join(name).exists()).collect(),
     })
 }
 
@@ -113,6 +149,13 @@ mod tests {
         let state = read(temp.path()).unwrap();
         assert_eq!(*state.seed, [3; 32]);
         assert_eq!(state.peers[0].display_name.as_deref(), Some("field"));
+        assert_eq!((&state.mesh, state.left.len()), (&None, 0));
+        let id = "0f0e0d0c-1111-4222-8333-444455556666";
+        fs::write(temp.path().join("mesh/mesh-id"), format!("{id}\n")).unwrap();
+        fs::write(temp.path().join("mesh/patterns.json"), "{}").unwrap();
+        let state = read(temp.path()).unwrap();
+        assert_eq!(state.mesh.unwrap().as_str(), id);
+        assert_eq!(state.left, ["mesh/patterns.json"]);
         fs::write(temp.path().join("mesh/trusted-peers.json"), "{").unwrap();
         assert!(read(temp.path()).is_err());
     }
@@ -122,6 +165,8 @@ mod tests {
         let state = Gen1State {
             seed: Zeroizing::new([203; 32]),
             peers: Vec::new(),
+            mesh: None,
+            left: Vec::new(),
         };
         assert!(!format!("{state:?}").contains("203"));
     }

@@ -3,6 +3,7 @@
 //! Tiers in these answers are the ones *we* vouch for, with the origin's claim beside them.
 
 pub mod conversation;
+mod trace;
 
 use std::collections::BTreeMap;
 
@@ -10,11 +11,14 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::alarms::Severity;
+use super::config::{StaticPeer, is_local};
 use super::links::LinkHandle;
 use super::shared::{Shared, store_refusal};
-use crate::adapters::store::cited::Named;
 use crate::adapters::store::frames::{FrameFilter, StoredFrame};
-use crate::adapters::store::{cited, events, facts, frames, proposals};
+use crate::adapters::store::{events, facts, frames, proposals};
+use crate::adapters::transport::Posture;
+use crate::domain::admission::Generation;
 use crate::domain::base::limits::{
     GEN1_ANSWER_BYTES, GEN1_SYNC_MAX, GEN1_WORLD_QUERY_MAX, QUERY_DEFAULT,
 };
@@ -38,9 +42,9 @@ pub async fn query(
         "mesh.health" => health(shared).await,
         "mesh.world.query" => world(shared, params).await,
         "mesh.events" => mesh_events(shared, params).await,
-        "mesh.trace" => trace(shared, params).await,
+        "mesh.trace" => trace::trace(shared, params).await,
         "context.sync" => sync(shared, params).await,
-        "clawmesh.mock.actuator.state" => actuators(shared, params).await,
+        "clawmesh.mock.actuator.state" => trace::actuators(shared, params).await,
         other => Err(Refusal::new(
             Code::UnknownMethod,
             format!("unknown method: {other}"),
@@ -159,9 +163,29 @@ fn static_peers(shared: &Shared) -> Vec<Value> {
         .peers
         .iter()
         .map(|p| {
-            json!({"deviceId": p.device, "url": p.url.to_string(), "transportLabel": p.label, "securityPosture": "insecure"})
+            json!({
+                "deviceId": p.device, "url": p.url.to_string(), "transportLabel": p.label,
+                "securityPosture": posture(shared, p),
+            })
         })
         .collect()
+}
+
+/// How the link to a configured peer is protected; without one, how it would be.
+fn posture(shared: &Shared, peer: &StaticPeer) -> String {
+    if let Some(link) = shared.links.get(&peer.device) {
+        return link.info.posture.to_string();
+    }
+    let record = shared.trust.live(&peer.device);
+    let gen1 = record.is_some_and(|r| r.generation() == Generation::Gen1);
+    let url = &peer.url;
+    let would_be = match (peer.pin, url.tls()) {
+        (Some(_), _) => Posture::TlsPinned,
+        (None, false) if url.is_loopback() => Posture::Insecure,
+        (None, false) if gen1 && is_local(&peer.label) => Posture::Insecure,
+        _ => Posture::IdentityBound,
+    };
+    would_be.to_string()
 }
 
 async fn status(shared: &Shared) -> Result<Value, Refusal> {
@@ -209,13 +233,34 @@ async fn health(shared: &Shared) -> Result<Value, Refusal> {
             json!({
                 "deviceId": short(&l.info.device), "displayName": l.info.name, "capabilities": l.info.capabilities,
                 "role": l.info.role, "connectedMs": now.since(l.info.connected_at), "outbound": l.info.outbound,
+                "securityPosture": l.info.posture.to_string(),
             })
         })
         .collect();
     let capabilities: Vec<&str> = shared.capabilities.iter().map(|c| c.as_str()).collect();
-    let degraded = links.is_empty() && capabilities.is_empty();
+    let alone = links.is_empty() && capabilities.is_empty();
+    let status = match shared.alarms.worst() {
+        Some(Severity::Critical) => "unhealthy",
+        Some(Severity::Warning) => "degraded",
+        None if alone => "degraded",
+        None => "healthy",
+    };
+    let alarms: Vec<&str> = shared
+        .alarms
+        .list()
+        .iter()
+        .map(|a| a.kind.as_str())
+        .collect();
+    let counter = |name: &str, value: u64| json!({"name": name, "type": "counter", "value": value});
+    let metrics = &shared.metrics;
     Ok(json!({
-        "status": if degraded { "degraded" } else { "healthy" },
+        "status": status,
+        "alarms": alarms,
+        "metrics": [
+            counter("mesh.inbound.messages", metrics.messages_received.get()),
+            counter("mesh.frames.stored", metrics.frames_stored.get()),
+            counter("mesh.frames.sent", metrics.frames_sent.get()),
+        ],
         "nodeId": short(shared.own_id()),
         "displayName": shared.config.name,
         "uptimeMs": now.since(shared.started_at),
@@ -343,64 +388,4 @@ async fn mesh_events(shared: &Shared, params: &Map<String, Value>) -> Result<Val
     Ok(
         json!({"total": shown.len(), "summary": {"total": shown.len(), "byType": by_type}, "events": shown}),
     )
-}
-
-async fn trace(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
-    let Some(id) = text(params, "frameId")? else {
-        if params.contains_key("stage") {
-            return Ok(json!({"chains": [], "total": 0}));
-        }
-        return Ok(json!({"trackedChains": 0}));
-    };
-    let none = json!({"chain": null, "message": "No chain found for this frame ID"});
-    let Ok(id) = id.parse() else { return Ok(none) };
-    let origin = text(params, "sourceDeviceId")?.map(str::parse);
-    let Ok(origin) = origin.transpose() else {
-        return Ok(none);
-    };
-    let found = shared
-        .store
-        .read("trace", move |c| {
-            let frame = cited::named(c, &id, origin.as_ref())?;
-            let citing = match &frame {
-                Named::One(frame) => proposals::citing(c, &id, &frame.origin)?,
-                Named::None | Named::Several(_) => Vec::new(),
-            };
-            Ok((frame, citing))
-        })
-        .await
-        .map_err(|e| store_refusal(&e))?;
-    let (frame, proposals) = match found {
-        (Named::One(frame), proposals) => (frame, proposals),
-        (Named::None, _) => return Ok(none),
-        // A gen-1 answer has no other way to say it; another version of ours asks again.
-        (Named::Several(devices), _) => {
-            let message = "Several devices use this frame ID; name one as sourceDeviceId";
-            return Ok(json!({"chain": null, "message": message, "sourceDeviceIds": devices}));
-        }
-    };
-    let mut steps = vec![
-        json!({"stage": "sensor.ingest", "timestamp": frame.received_at, "deviceId": frame.origin}),
-    ];
-    steps.extend(proposals.iter().map(|p| {
-        json!({"stage": "proposal.created", "timestamp": p.created_at, "proposalId": p.id, "status": p.status})
-    }));
-    Ok(
-        json!({"chain": {"frameId": frame.frame_id, "steps": steps}, "formatted": format!("{} steps", steps.len())}),
-    )
-}
-
-async fn actuators(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
-    let wanted = text(params, "targetRef")?;
-    let mut records = Vec::new();
-    for driver in shared.drivers.all() {
-        let name = driver.capability().as_str().to_owned();
-        if wanted.is_some_and(|w| w != name) {
-            continue;
-        }
-        if let Ok(state) = driver.state().await {
-            records.push(json!({"targetRef": name, "status": state.position}));
-        }
-    }
-    Ok(json!({"records": records, "history": [], "refusedCount": 0}))
 }

@@ -32,6 +32,7 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
         let kin = link.info.speaks(Feature::Reconcile);
         let name = link.info.name.as_deref();
         peer.shared.peers.named(&peer.device, name);
+        peer.shared.peers.arrived(&peer.device);
         if kin && !ping(&peer.shared, &link).await && !link.stop.is_cancelled() {
             let quiet = peer.shared.now().since(link.vitals.reading().heard_at);
             if Duration::from_millis(quiet) >= patience(&peer.shared) {

@@ -136,6 +136,8 @@ pub struct Standing {
     pub name: Option<String>,
     /// The address at which it has last proven itself.
     pub proven: Option<PeerUrl>,
+    /// When it last came as a gen-1 node although it is trusted as one of our own kind, since its last link.
+    pub came_as_gen1: Option<TimeMs>,
 }
 
 /// Every peer and where we stand with it.
@@ -224,6 +226,25 @@ impl Peers {
         });
     }
 
+    /// A device that is trusted as one of our own kind has proven its key as gen-1 nodes do, and was turned
+    /// away.
+    pub fn came_as_gen1(&self, device: &DeviceId, now: TimeMs) {
+        self.with(|table| {
+            if table.contains_key(device) || table.len() < PEERS_MAX {
+                entry(table, device, now).came_as_gen1 = Some(now);
+            }
+        });
+    }
+
+    /// A device has a link.
+    fn arrived(&self, device: &DeviceId) {
+        self.with(|table| {
+            if let Some(standing) = table.get_mut(device) {
+                standing.came_as_gen1 = None;
+            }
+        });
+    }
+
     /// What a device that is known here calls itself, so that it has a name while it is away.
     pub fn named(&self, device: &DeviceId, name: Option<&str>) {
         self.with(|table| {
@@ -281,6 +302,7 @@ fn entry<'a>(
         targets: Vec::new(),
         name: None,
         proven: None,
+        came_as_gen1: None,
     })
 }
 

@@ -121,6 +121,7 @@ async fn recognise(
     check_binding(door, hello, proven)?;
     if !proven {
         if record.generation() == Generation::Clawmesh {
+            shared.peers.came_as_gen1(&device, shared.now());
             return Err(Refusal::new(
                 Code::AuthFailed,
                 format!(

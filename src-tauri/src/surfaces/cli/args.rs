@@ -128,8 +128,11 @@ pub enum Command {
     Operator(OperatorCommand),
     /// Make a one-time link that opens the console in a browser of this machine
     Console(ConsoleArgs),
-    /// Import identity and trusted peers of a gen-1 node; its files are only read
+    /// Import identity, mesh and trusted peers of a gen-1 node; its files are only read
     Migrate {
+        /// The name of its mesh, where it was started with --mesh-name: it is kept nowhere
+        #[arg(long, value_name = "NAME")]
+        mesh_name: Option<String>,
         /// The gen-1 state directory [default: the state directory]
         #[arg(long, value_name = "DIR")]
         from: Option<PathBuf>,

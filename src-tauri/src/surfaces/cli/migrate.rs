@@ -1,5 +1,5 @@
-//! `migrate`: imports a gen-1 node's identity and trusted peers into a new state directory of ours.
-//! The gen-1 directory is only read.
+//! `migrate`: imports a gen-1 node's identity, mesh and trusted peers into a new state directory of ours,
+//! and says what it left there. The gen-1 directory is only read.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,8 @@ use super::out;
 use super::state::Offline;
 use crate::adapters::keystore::{self, gen1};
 use crate::adapters::paths::StateDir;
+use crate::domain::base::MeshId;
+use crate::node::names;
 use crate::operator::dto::TrustAdd;
 
 /// Where ours goes when the state directory itself is a gen-1 node's.
@@ -20,7 +22,7 @@ const BESIDE: &str = "node";
 ///
 /// # Errors
 /// If there is no gen-1 state, or the new directory has an identity already.
-pub async fn run(ctx: &Context, from: Option<&Path>) -> Done {
+pub async fn run(ctx: &Context, from: Option<&Path>, mesh_name: Option<&str>) -> Done {
     let source = from.map_or_else(|| ctx.dir.root().to_path_buf(), Path::to_path_buf);
     if !StateDir::at(&source).is_gen1() {
         return Err(Failure::new(
@@ -34,10 +36,14 @@ pub async fn run(ctx: &Context, from: Option<&Path>) -> Done {
     let target = target(ctx, &source);
     let dir = StateDir::at(&target);
     let old = gen1::read(&source).map_err(Failure::state)?;
+    if let Some(why) = mesh_name.and_then(names::unfit) {
+        return Err(Failure::new(Exit::Usage, why));
+    }
     dir.prepare().map_err(Failure::state)?;
     {
         let _lock = dir.acquire_lock().map_err(Failure::state)?;
         keystore::create_device_key(&dir, &old.seed, ctx.time()).map_err(Failure::state)?;
+        bring_mesh(&dir, &old, mesh_name)?;
     }
     let offline = Offline::open(&dir, ctx.time()).await?;
     let mut imported = Vec::new();
@@ -55,6 +61,10 @@ pub async fn run(ctx: &Context, from: Option<&Path>) -> Done {
             Err(failure) => left_out.push((peer.device_id.clone(), failure.message)),
         }
     }
+    let mesh = match mesh_name {
+        Some(name) => Some(MeshId::of_name(name)),
+        None => old.mesh.clone(),
+    };
     let device = offline.device_id().clone();
     offline.close().await;
     if ctx.json {
@@ -63,7 +73,8 @@ pub async fn run(ctx: &Context, from: Option<&Path>) -> Done {
             .map(|(id, why)| json!({"deviceId": id, "why": why}))
             .collect();
         return out::json(
-            &json!({"from": source, "stateDir": target, "deviceId": device, "trusted": imported, "leftOut": left_out}),
+            &json!({"from": source, "stateDir": target, "deviceId": device, "trusted": imported, "leftOut": left_out,
+                "meshId": mesh, "meshName": mesh_name, "leftFiles": old.left}),
         );
     }
     out::line(&format!(
@@ -71,8 +82,20 @@ pub async fn run(ctx: &Context, from: Option<&Path>) -> Done {
         imported.len(),
         target.display()
     ));
+    out::line(&match (mesh_name, &old.mesh) {
+        (Some(name), _) => format!("mesh: {name:?}"),
+        (None, Some(id)) => format!(
+            "mesh: {id}; if the gen-1 node was started with --mesh-name, its mesh is another: start with that flag too"
+        ),
+        (None, None) => "mesh: left out, for none is kept there; start with the --mesh-name that the gen-1 node was \
+                         started with, or the two do not meet"
+            .to_owned(),
+    });
     for (id, why) in &left_out {
         out::line(&format!("left out: {id}: {why}"));
+    }
+    for file in &old.left {
+        out::line(&format!("left there, not imported: {file}"));
     }
     out::line(&format!(
         "{} is as it was; do not run both nodes at once, they are the same device",
@@ -82,6 +105,24 @@ pub async fn run(ctx: &Context, from: Option<&Path>) -> Done {
         "start it: clawmesh-node start --state-dir {}",
         target.display()
     ));
+    Ok(())
+}
+
+/// Writes down which mesh the node is in: by name where it was given, else by the id that was kept.
+fn bring_mesh(
+    dir: &StateDir,
+    old: &gen1::Gen1State,
+    mesh_name: Option<&str>,
+) -> Result<(), Failure> {
+    if let Some(name) = mesh_name {
+        let names = json!({"meshName": name}).to_string();
+        let written = dir.write_private(&dir.names_file(), names.as_bytes());
+        return written.map_err(Failure::state);
+    }
+    if let Some(id) = &old.mesh {
+        let written = dir.write_private(&dir.mesh_id_file(), format!("{id}\n").as_bytes());
+        return written.map_err(Failure::state);
+    }
     Ok(())
 }
 

@@ -177,7 +177,9 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Pair(args) => Box::pin(pair::run(ctx, &args)).await,
         Command::Operator(command) => operators::run(ctx, &command).await,
         Command::Console(args) => console::run(ctx, &args).await,
-        Command::Migrate { from } => migrate::run(ctx, from.as_deref()).await,
+        Command::Migrate { from, mesh_name } => {
+            migrate::run(ctx, from.as_deref(), mesh_name.as_deref()).await
+        }
         Command::Completions { .. } | Command::Man { .. } => Err(Failure::new(
             Exit::Failed,
             "this command has been answered before",

@@ -27,3 +27,5 @@ pub const GEN1_PINGS_MISSED_MAX: u32 = 3;
 /// Which part of the pause between two pings of our own kind is the pause on a gen-1 link: silence is
 /// noticed after four of them at most.
 pub const GEN1_PING_PART: u64 = 4;
+/// Most chains that `mesh.trace` returns (gen-1 §10).
+pub const GEN1_TRACES_MAX: usize = 20;
