@@ -4,8 +4,8 @@
 use clawmesh::adapters::store::{events, facts, proposals, records, usage};
 use clawmesh::domain::admission::budget::{Cause, Share};
 use clawmesh::domain::base::limits::{
-    BUDGET_EVENTS_PER_MINUTE, BUDGET_MINTED_PER_HOUR, BUDGET_MIRRORS, BUDGET_RECORDS,
-    BUDGET_STOPS_PER_HOUR, REFUSALS_PER_MINUTE,
+    BUDGET_EVENTS_PER_MINUTE, BUDGET_MINTED_PER_HOUR, BUDGET_MIRRORS, BUDGET_ORIGINS,
+    BUDGET_RECORDS, BUDGET_STOPS_PER_HOUR, REFUSALS_PER_MINUTE,
 };
 use clawmesh::domain::base::{Code, DeviceId, DraftId, MeshId, TimeMs};
 use clawmesh::domain::gate::approval::Verdict;
@@ -357,4 +357,32 @@ async fn stops_and_decisions_that_repeat_are_recorded_within_a_share() {
     let most = 1 + usize::try_from(BUDGET_STOPS_PER_HOUR).unwrap();
     assert!((1..=most).contains(&engaged), "{engaged}");
     assert!(left_out(&node, &Cause::Device(key(2).id().clone())) >= 27);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_that_a_relay_invents_use_up_its_share_alone() {
+    let node = node().await;
+    let mut liar = kin(&node, 2).await;
+    let origin = |n: u64| {
+        let seed: Vec<u8> = n.to_le_bytes().repeat(4);
+        DeviceId::of_public_key(&seed.try_into().unwrap())
+    };
+    for n in 0..BUDGET_ORIGINS + 30 {
+        let mut invented = frame_of(2, &format!("f-{n}"));
+        invented["sourceDeviceId"] = json!(origin(n));
+        liar.event("context.frame", invented).await;
+    }
+    until("the rest is refused", || async {
+        (refusals(&node, "OVER_BUDGET") >= 30).then_some(())
+    })
+    .await;
+    let shared = node.shared();
+    let used = |c: &rusqlite::Connection| usage::used(c, key(2).id(), Share::Origins, TimeMs(0));
+    assert_eq!(shared.store.read("t", used).await.unwrap(), BUDGET_ORIGINS);
+    let devices = |c: &rusqlite::Connection| {
+        let sql = "SELECT count(*) FROM devices";
+        Ok(c.query_row(sql, [], |r| r.get::<_, i64>(0))?)
+    };
+    let all = shared.store.read("t", devices).await.unwrap();
+    assert!(u64::try_from(all).unwrap() <= BUDGET_ORIGINS + 3, "{all}");
 }

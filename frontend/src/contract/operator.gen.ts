@@ -4593,7 +4593,7 @@ export interface components {
         };
         /** @description What a device uses of one of its shares. */
         ShareView: {
-            /** @description `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `minted`, `facts`, `conflicts`, `frame-bytes`. */
+            /** @description `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `minted`, `facts`, `origins`, `conflicts`, `frame-bytes`. */
             kind: string;
             /**
              * Format: int64

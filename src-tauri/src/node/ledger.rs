@@ -132,6 +132,18 @@ fn insert_at(
         FrameKind::Observation => fact(admitted, steady),
         _ => None,
     };
+    // A device that nothing proves may be invented, and its name stays here.
+    if let Some(device) = admitted.charged().filter(|d| **d != frame.origin)
+        && frames::introduce(conn, &frame.origin, device)?
+        && usage::used(conn, device, Share::Origins, admitted.received_at())?
+            > Share::Origins.most()
+    {
+        frames::forget_introduced(conn, &frame.origin)?;
+        return Ok(Inserted::OverBudget {
+            device: device.clone(),
+            share: Share::Origins,
+        });
+    }
     if let (Some(reading), Some(device)) = (&reading, admitted.charged())
         && !facts::stands(conn, reading)?
         && usage::used(conn, device, Share::Facts, admitted.received_at())? >= Share::Facts.most()

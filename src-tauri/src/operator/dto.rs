@@ -403,7 +403,7 @@ pub struct TrustRecordView {
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ShareView {
-    /// `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `minted`, `facts`, `conflicts`, `frame-bytes`.
+    /// `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `minted`, `facts`, `origins`, `conflicts`, `frame-bytes`.
     pub kind: String,
     /// How much it uses now.
     pub used: u64,

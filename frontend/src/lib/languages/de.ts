@@ -380,6 +380,7 @@ export const de = table({
   sh_minted: "Vorschläge einer Stunde",
   sh_waiting: "Wartende Wünsche",
   sh_facts: "Werte",
+  sh_origins: "Unbewiesene Geräte",
   sh_conflicts: "Konflikte",
   "sh_frame-bytes": "Frames eines Tages",
   withheld: {

@@ -361,6 +361,7 @@ export const en = {
   sh_minted: "Proposals of an hour",
   sh_waiting: "Waiting wishes",
   sh_facts: "Values",
+  sh_origins: "Unproven devices it told of",
   sh_conflicts: "Conflicts",
   "sh_frame-bytes": "Frames of a day",
   withheld: {

@@ -21,6 +21,7 @@ pub fn used(
 ) -> Result<u64, StoreError> {
     let sql = match share {
         Share::Facts => "SELECT count(*) FROM facts WHERE charged = ?1",
+        Share::Origins => "SELECT count(*) FROM devices WHERE via = ?1",
         Share::Conflicts => "SELECT count(*) FROM frame_conflicts WHERE link_peer = ?1",
         Share::Mirrors => "SELECT count(*) FROM proposals WHERE executor = ?1 AND own = 0",
         Share::MirrorBytes => {
@@ -82,6 +83,7 @@ pub fn of_everybody(
             Share::Facts => {
                 "SELECT charged, count(*) FROM facts WHERE charged NOT NULL GROUP BY charged"
             }
+            Share::Origins => "SELECT via, count(*) FROM devices WHERE via NOT NULL GROUP BY via",
             Share::Conflicts => {
                 "SELECT link_peer, count(*) FROM frame_conflicts WHERE link_peer NOT NULL GROUP BY link_peer"
             }
@@ -126,6 +128,7 @@ pub fn forget(conn: &Connection, device: &DeviceId) -> Result<(), StoreError> {
     for sql in [
         "DELETE FROM facts WHERE charged = ?1 OR origin = ?1",
         "DELETE FROM frame_conflicts WHERE link_peer = ?1",
+        "UPDATE devices SET via = NULL WHERE via = ?1",
         "DELETE FROM approvals WHERE proposal_id IN (SELECT id FROM proposals WHERE executor = ?1 AND own = 0)",
         "DELETE FROM proposals WHERE executor = ?1 AND own = 0",
         "DELETE FROM records WHERE acted = 0 AND (via = ?1 OR issuer = ?1)",

@@ -7,7 +7,7 @@
 use crate::domain::base::limits::{
     BUDGET_CONFLICTS, BUDGET_FACTS, BUDGET_FRAME_BYTES, BUDGET_FRAME_REFILL_MS,
     BUDGET_ISSUED_RECORDS, BUDGET_MINTED_PER_HOUR, BUDGET_MIRROR_BYTES, BUDGET_MIRRORS,
-    BUDGET_RECORDS, BUDGET_WAITING,
+    BUDGET_ORIGINS, BUDGET_RECORDS, BUDGET_WAITING,
 };
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 
@@ -38,6 +38,8 @@ impl Cause {
 pub enum Share {
     /// Readings that stand: different metrics and zones.
     Facts,
+    /// Devices that nobody proves and that it alone told of.
+    Origins,
     /// Frames that came with an id already used for something else.
     Conflicts,
     /// Its proposals, shown here.
@@ -58,8 +60,9 @@ pub enum Share {
 
 impl Share {
     /// Those whose use the store counts.
-    pub const STORED: [Share; 8] = [
+    pub const STORED: [Share; 9] = [
         Share::Facts,
+        Share::Origins,
         Share::Conflicts,
         Share::Mirrors,
         Share::MirrorBytes,
@@ -70,7 +73,7 @@ impl Share {
     ];
 
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Share; 9] = [
+    pub const ALL: [Share; 10] = [
         Share::Records,
         Share::Issued,
         Share::Mirrors,
@@ -78,6 +81,7 @@ impl Share {
         Share::Waiting,
         Share::Minted,
         Share::Facts,
+        Share::Origins,
         Share::Conflicts,
         Share::FrameBytes,
     ];
@@ -86,6 +90,7 @@ impl Share {
     pub fn code(self) -> &'static str {
         match self {
             Share::Facts => "facts",
+            Share::Origins => "origins",
             Share::Conflicts => "conflicts",
             Share::Mirrors => "mirrors",
             Share::MirrorBytes => "mirror-bytes",
@@ -101,6 +106,7 @@ impl Share {
     pub fn as_str(self) -> &'static str {
         match self {
             Share::Facts => "facts",
+            Share::Origins => "unproven devices",
             Share::Conflicts => "conflicts",
             Share::Mirrors => "mirrors",
             Share::MirrorBytes => "mirror bytes",
@@ -116,6 +122,7 @@ impl Share {
     pub fn most(self) -> u64 {
         match self {
             Share::Facts => BUDGET_FACTS,
+            Share::Origins => BUDGET_ORIGINS,
             Share::Conflicts => BUDGET_CONFLICTS,
             Share::Mirrors => BUDGET_MIRRORS,
             Share::MirrorBytes => BUDGET_MIRROR_BYTES,

@@ -455,6 +455,8 @@ pub const DISK_FREE_MIN_BYTES: u64 = 1_048_576;
 pub const STORE_PROBE_BYTES: usize = 262_144;
 /// Readings of different metrics and zones that one device may have standing.
 pub const BUDGET_FACTS: u64 = 2_000;
+/// Devices unknown before whose unproven frames one device may bring.
+pub const BUDGET_ORIGINS: u64 = 1_000;
 /// Conflicting frames that one device may bring.
 pub const BUDGET_CONFLICTS: u64 = 500;
 /// Proposals of one other executor that are shown here.
