@@ -46,6 +46,7 @@ mod records;
 mod refused;
 mod reserve;
 mod restored;
+mod room;
 mod starting;
 mod topology;
 mod twin;

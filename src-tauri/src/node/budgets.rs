@@ -6,14 +6,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::alarms::AlarmKind;
 use super::shared::Shared;
+use crate::adapters::store::shares::{self, Kept};
 use crate::adapters::store::usage;
 use crate::domain::admission::budget::{Bucket, Cause, Share};
 use crate::domain::base::limits::{
     AUDIT_UNPROVEN_PER_HOUR, BUDGET_COMMANDS_PER_HOUR, BUDGET_ENROLMENTS_PER_HOUR,
-    BUDGET_EVENTS_PER_MINUTE, BUDGET_STOPS_PER_HOUR, BUDGET_WINDOW_MS, PEERS_MAX,
+    BUDGET_EVENTS_PER_MINUTE, BUDGET_STOPS_PER_HOUR, BUDGET_WINDOW_MS, FLOOD_MS, NO_ROOM_TOLD_MS, PEERS_MAX,
     REFUSAL_REPEAT_MAX_MS, REFUSAL_REPEAT_MS,
 };
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
+
+/// Devices that an alarm about a full store names.
+const SHOWN: usize = 3;
 
 /// The shares of one node's peers that live in memory.
 #[derive(Debug, Default)]
@@ -22,6 +26,7 @@ pub struct Budgets(
     /// Refused decisions that are nobody's; with how many were not written down.
     Mutex<Option<(Bucket, u64)>>,
     Mutex<BTreeMap<Cause, Told>>,
+    Mutex<Crowd>,
 );
 
 /// The events on one account: how many are told one by one, and how many were left out since.
@@ -55,6 +60,15 @@ impl Told {
         self.rest_ms = self.rest_ms.saturating_mul(2).min(REFUSAL_REPEAT_MAX_MS);
         Some(std::mem::take(&mut self.left_out))
     }
+}
+
+/// Who fills the store.
+#[derive(Debug, Default)]
+struct Crowd {
+    /// The devices that have most of the frame log, with their bytes.
+    first: Vec<(Option<DeviceId>, u64)>,
+    /// When frames were last refused for want of room.
+    refused_at: Option<TimeMs>,
 }
 
 #[derive(Debug)]
@@ -191,6 +205,27 @@ impl Budgets {
         })
     }
 
+    /// Notes who has most of the frame log, and when frames were refused for want of room.
+    pub fn crowded(&self, kept: &[Kept], refused_at: Option<TimeMs>) {
+        let mut by: BTreeMap<Option<DeviceId>, u64> = BTreeMap::new();
+        for one in kept {
+            *by.entry(one.device.clone()).or_default() += one.bytes;
+        }
+        let mut first: Vec<_> = by.into_iter().collect();
+        first.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        first.truncate(SHOWN);
+        let mut crowd = self.3.lock().unwrap_or_else(PoisonError::into_inner);
+        crowd.first = first;
+        crowd.refused_at = refused_at.or(crowd.refused_at);
+    }
+
+    /// Whether frames were refused for want of room within the last minute.
+    pub fn has_no_room(&self, now: TimeMs) -> bool {
+        let crowd = self.3.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = crowd.refused_at.map(|at| now.since(at));
+        since.is_some_and(|ms| ms < NO_ROOM_TOLD_MS)
+    }
+
     /// Counts something that was refused because a share is used up.
     fn count_refused(&self, device: &DeviceId, share: Share, now: TimeMs) {
         self.with(device, now, |used| {
@@ -214,6 +249,41 @@ impl Budgets {
 }
 
 impl Shared {
+    /// Who fills the store, in words, and what to do about the first of them.
+    pub fn who_fills(&self) -> Option<(String, String)> {
+        let first = {
+            let crowd = self
+                .budgets
+                .3
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            crowd.first.clone()
+        };
+        let name = |device: &Option<DeviceId>| match device {
+            None => "this node".to_owned(),
+            Some(device) => {
+                let known = self.trust.live(device);
+                let standing = if known.is_some() { "" } else { ", not trusted" };
+                let name = known.and_then(|r| r.name);
+                let name = name.as_deref().unwrap_or("a device");
+                format!("{name} ({}{standing})", device.short())
+            }
+        };
+        #[allow(clippy::cast_precision_loss)]
+        let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
+        let list: Vec<String> = first
+            .iter()
+            .map(|(device, bytes)| format!("{} {:.1} MiB", name(device), mib(*bytes)))
+            .collect();
+        let most = first.iter().find_map(|(device, _)| device.as_ref())?;
+        let advice = format!(
+            "if {} should not send so much, end it: `clawmesh-node trust revoke {}` (see `trust show` and `peers`), or on the Trust page",
+            name(&Some(most.clone())),
+            most.short()
+        );
+        Some((format!("most frames: {}", list.join(", ")), advice))
+    }
+
     /// Tells that a device has used up a share: an alarm that stands, a count, an event.
     pub async fn over_budget(&self, device: &DeviceId, share: Share, refusal: &Refusal) {
         self.budgets.count_refused(device, share, self.now());
@@ -248,12 +318,22 @@ pub async fn look(shared: &Shared) {
         let now = shared.now();
         let read = shared
             .store
-            .read("usage", move |c| usage::all(c, &of, now))
+            .read("usage", move |c| {
+                Ok((usage::all(c, &of, now)?, shares::all(c)?))
+            })
             .await;
-        let Ok(stored) = read else { continue };
+        let Ok((stored, kept)) = read else { continue };
         let bytes = (Share::FrameBytes, shared.budgets.frame_bytes(&device, now));
-        let full = |(share, used): &(Share, u64)| *used * 10 >= share.most() * 9;
-        if !stored.iter().chain([&bytes]).any(full) {
+        // A share of the frame log stays used up; what counts is whether young frames go.
+        let full = |(share, used): &(Share, u64)| match share {
+            Share::KeptFrames | Share::KeptBytes => false,
+            share => *used * 10 >= share.most() * 9,
+        };
+        let floods = kept.iter().any(|k| {
+            let young = k.horizon.is_some_and(|h| now.since(h) < FLOOD_MS);
+            young && k.device.as_ref() == Some(&device)
+        });
+        if !floods && !stored.iter().chain([&bytes]).any(full) {
             shared.alarms.clear(AlarmKind::OverBudget, &alarm.subject);
         }
     }

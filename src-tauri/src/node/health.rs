@@ -55,13 +55,7 @@ pub async fn run(shared: Shared) {
             state.last = found;
         }
         let full = shared.store.is_full() || state.last.no_space;
-        let words = full.then_some("the store is full: nothing new is kept, reads go on");
-        told(
-            &shared,
-            AlarmKind::StoreFull,
-            words,
-            "free disk space, raise store.max_bytes or keep fewer frames",
-        );
+        look_at_the_room(&shared, full);
         let slow = format!("the disk has not answered for {} seconds", STALL.as_secs());
         let failure = match (stalled || writes.stand_still(&shared), state.last.read_only) {
             (true, _) => Some(slow),
@@ -79,6 +73,27 @@ pub async fn run(shared: Shared) {
             try_to_write(&shared).await;
         }
     }
+}
+
+/// Whether the store is full, or has no room for frames though others gave way; and who fills it.
+fn look_at_the_room(shared: &Shared, full: bool) {
+    let words = match (full, shared.budgets.has_no_room(shared.now())) {
+        (true, _) => Some("the store is full: nothing new is kept, reads go on"),
+        (false, true) => {
+            Some("the store has no room for more frames; decisions and stops are still kept")
+        }
+        (false, false) => None,
+    };
+    let advice = "free disk space, raise store.max_bytes or keep fewer frames";
+    match (words, shared.who_fills()) {
+        (Some(words), Some((who, end_it))) => told(
+            shared,
+            AlarmKind::StoreFull,
+            Some(&format!("{words}; {who}")),
+            &format!("{end_it}; or {advice}"),
+        ),
+        (words, _) => told(shared, AlarmKind::StoreFull, words, advice),
+    };
 }
 
 fn look_at_the_log(shared: &Shared) {

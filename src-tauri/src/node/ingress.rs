@@ -20,7 +20,7 @@ use crate::adapters::store::frames::Inserted;
 use crate::domain::admission::budget::Cause;
 use crate::domain::admission::{Admitted, Generation, TrustView, admit, admit_own, admit_unproven};
 use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX};
-use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
+use crate::domain::base::{Code, DeviceId, FrameId, MeshId, Refusal, TimeMs};
 use crate::domain::identity::{DeviceKey, PublicKey};
 use crate::domain::wire::Frame;
 use crate::domain::wire::verify::verify_frames;
@@ -238,13 +238,18 @@ async fn keep(shared: &Shared, judged: Judged) {
     }
     presence::learn(shared, judged.keys).await;
     let admitted: Arc<[Admitted]> = judged.admitted.into();
-    let inserted = store_until_stored(shared, &admitted).await;
+    let inserted = store_until_stored(shared, &admitted, &judged.from).await;
     continuity::heard_back(shared, &admitted, &inserted).await;
     for ((one, peer), admitted) in inserted.iter().zip(judged.from).zip(admitted.iter()) {
         let frame = &admitted.frame().frame_id;
         if let Inserted::OverBudget { device, share } = one {
             shared
                 .over_budget(device, *share, &share.refusal(device))
+                .await;
+        }
+        if let Inserted::NoRoom = one {
+            shared
+                .refused("frame.refused", peer.as_str(), &no_room(frame))
                 .await;
         }
         if let Inserted::Behind = one {
@@ -279,9 +284,20 @@ async fn keep(shared: &Shared, judged: Judged) {
     }
 }
 
-/// Stores a batch, however long the store refuses: a full disk must slow the senders down, not lose
-/// what they sent. Ends without storing only when the node stops.
-async fn store_until_stored(shared: &Shared, admitted: &Arc<[Admitted]>) -> Vec<Inserted> {
+fn no_room(frame: &FrameId) -> Refusal {
+    let why = format!("there is no room for frame {}", frame.short());
+    Refusal::new(Code::StorageFull, why)
+}
+
+/// Stores a batch. A store that fails is tried again, however long it takes: that slows the senders
+/// down and loses nothing. One that is full is tried once more, each device's frames for themselves, so
+/// that what one of them sends in large frames stops nobody else; what has no room then is refused.
+/// Ends without storing only when the node stops.
+async fn store_until_stored(
+    shared: &Shared,
+    admitted: &Arc<[Admitted]>,
+    from: &[DeviceId],
+) -> Vec<Inserted> {
     loop {
         let error = match ledger::append(shared, admitted.clone(), Class::Relaxed).await {
             Ok(inserted) => return inserted,
@@ -294,5 +310,41 @@ async fn store_until_stored(shared: &Shared, admitted: &Arc<[Admitted]>) -> Vec<
             () = shared.tasks.stop().cancelled() => return Vec::new(),
             () = tokio::time::sleep(RETRY) => {}
         }
+        if error.code == Code::StorageFull {
+            return store_by_device(shared, admitted, from).await;
+        }
     }
+}
+
+/// Stores what each device brought for itself; what finds no room is refused.
+async fn store_by_device(
+    shared: &Shared,
+    admitted: &Arc<[Admitted]>,
+    from: &[DeviceId],
+) -> Vec<Inserted> {
+    let mut outcome = vec![Inserted::NoRoom; admitted.len()];
+    for device in from.iter().collect::<BTreeSet<_>>() {
+        let (places, part): (Vec<usize>, Vec<Admitted>) = (0..)
+            .zip(admitted.iter().zip(from))
+            .filter(|(_, (_, peer))| *peer == device)
+            .map(|(place, (one, _))| (place, one.clone()))
+            .unzip();
+        match ledger::append(shared, part, Class::Relaxed).await {
+            Ok(stored) => {
+                for (place, one) in places.into_iter().zip(stored) {
+                    if let Some(slot) = outcome.get_mut(place) {
+                        *slot = one;
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    peer = device.short(),
+                    frames = places.len(),
+                    "frames refused: {error}"
+                );
+            }
+        }
+    }
+    outcome
 }

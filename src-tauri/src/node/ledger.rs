@@ -8,10 +8,12 @@ use serde_json::Value;
 use super::shared::Shared;
 use crate::adapters::store::facts::NewFact;
 use crate::adapters::store::frames::{Inserted, NewFrame};
+use crate::adapters::store::shares::{self, Kept, Most, Pruned};
 use crate::adapters::store::{Class, StoreError, facts, frames, usage};
 use crate::domain::admission::budget::Share;
 use crate::domain::admission::{Admitted, admit_own};
-use crate::domain::base::{DeviceId, FrameId, Refusal, TimeMs};
+use crate::domain::base::limits::{BUDGET_KEPT_FRAMES, FLOOD_MS};
+use crate::domain::base::{Code, DeviceId, FrameId, Refusal, TimeMs};
 use crate::domain::sync::{FrameKey, Keyed};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
@@ -51,10 +53,12 @@ pub async fn append(
             key: FrameKey::of(&admitted.frame().frame_id, &admitted.content()),
         })
         .collect();
-    let (inserted, bytes) = shared
+    let most = most(shared);
+    let stored_now = shared
         .store
         .write(class, "frames", move |conn| {
             let (mut inserted, mut bytes) = (Vec::with_capacity(batch.len()), BTreeMap::new());
+            let mut room = shares::Batch::begin(conn)?;
             for admitted in batch.iter() {
                 inserted.push(match admitted.charged() {
                     _ if is_behind(admitted, horizon, now) => Inserted::Behind,
@@ -62,14 +66,31 @@ pub async fn append(
                         device: device.clone(),
                         share: Share::FrameBytes,
                     },
-                    _ => insert_at(conn, admitted, steady, &mut bytes)?,
+                    _ => insert_at(conn, admitted, steady, Some(&mut room), &mut bytes)?,
                 });
             }
-            Ok((inserted, bytes))
+            let (pruned, crowd) = room.end(conn, most)?;
+            Ok(Stored {
+                inserted,
+                bytes,
+                pruned,
+                crowd,
+            })
         })
         .await?;
+    let Stored {
+        inserted,
+        bytes,
+        pruned,
+        crowd,
+    } = stored_now;
     for (device, bytes) in bytes {
         shared.budgets.charge_frames(&device, bytes, now);
+    }
+    gave_way(shared, &pruned).await;
+    if let Some(crowd) = crowd {
+        let refused = inserted.contains(&Inserted::NoRoom);
+        shared.budgets.crowded(&crowd, refused.then_some(now));
     }
     for (one, keyed) in inserted.iter().zip(named) {
         if let Inserted::Proven(_) = one {
@@ -78,6 +99,44 @@ pub async fn append(
     }
     stored(shared, &inserted);
     Ok(inserted)
+}
+
+/// What storing a batch came to.
+struct Stored {
+    inserted: Vec<Inserted>,
+    bytes: BTreeMap<DeviceId, u64>,
+    pruned: Vec<Pruned>,
+    /// Who has how much, where there was no room or others had to give way.
+    crowd: Option<Vec<Kept>>,
+}
+
+/// How much of the frame log one other device may have here.
+pub fn most(shared: &Shared) -> Most {
+    let keep = shared.config.keep_frames;
+    Most {
+        frames: BUDGET_KEPT_FRAMES.min(keep - keep / 4),
+        bytes: shared.store.bytes_of_one_device(),
+    }
+}
+
+/// Counts and tells that frames were pruned to make room. A device whose frames go before they are old
+/// floods: that is an alarm.
+pub async fn gave_way(shared: &Shared, pruned: &[Pruned]) {
+    for one in pruned {
+        shared.held.dropped(&one.keys);
+        let count = u64::try_from(one.keys.len()).unwrap_or(u64::MAX);
+        shared.metrics.frames_pruned.inc_by(count);
+        let Some(device) = &one.device else { continue };
+        if shared.now().since(one.newest) < FLOOD_MS {
+            let share = Share::KeptBytes;
+            let message = format!(
+                "device {} sends more than there is room for: its own oldest frames go",
+                device.short()
+            );
+            let refusal = Refusal::new(Code::OverBudget, message);
+            shared.over_budget(device, share, &refusal).await;
+        }
+    }
 }
 
 /// Whether a frame of another node is older than what this node keeps.
@@ -99,7 +158,7 @@ pub fn stored(shared: &Shared, inserted: &[Inserted]) {
             Inserted::Duplicate | Inserted::Proven(_) => &shared.metrics.frames_duplicate,
             Inserted::Behind => &shared.metrics.frames_behind,
             // Counted by its code where it is told.
-            Inserted::OverBudget { .. } => continue,
+            Inserted::OverBudget { .. } | Inserted::NoRoom => continue,
             Inserted::Conflict { .. } => &shared.metrics.frames_conflict,
         };
         counter.inc();
@@ -111,20 +170,23 @@ pub fn stored(shared: &Shared, inserted: &[Inserted]) {
     }
 }
 
-/// Stores one admitted frame of our own that carries no reading inside a transaction.
+/// Stores one admitted frame of our own that carries no reading inside a transaction. It tells what an
+/// action came to, so it has room as the action's record has.
 ///
 /// # Errors
 /// Whatever the store says.
 pub fn insert(conn: &rusqlite::Connection, admitted: &Admitted) -> Result<Inserted, StoreError> {
-    insert_at(conn, admitted, admitted.received_at(), &mut BTreeMap::new())
+    let now = admitted.received_at();
+    insert_at(conn, admitted, now, None, &mut BTreeMap::new())
 }
 
-/// As [`insert`], with the steady time from which the age of its reading counts; adds the bytes of
-/// what was stored to those of the device whose share it uses.
+/// As [`insert`], in the room for frames, with the steady time from which the age of its reading counts;
+/// adds the bytes of what was stored to those of the device whose share it uses.
 fn insert_at(
     conn: &rusqlite::Connection,
     admitted: &Admitted,
     steady: TimeMs,
+    room: Option<&mut shares::Batch>,
     bytes: &mut BTreeMap<DeviceId, u64>,
 ) -> Result<Inserted, StoreError> {
     let frame = admitted.frame();
@@ -173,6 +235,11 @@ fn insert_at(
         ahead: admitted.ahead(),
         json: frame.to_stored_text(),
     };
+    if let Some(room) = room
+        && !room.admits(conn, new.json.len())?
+    {
+        return Ok(Inserted::NoRoom);
+    }
     let inserted = frames::insert(conn, &new)?;
     if let (Inserted::Stored(_), Some(device)) = (&inserted, admitted.charged()) {
         let more = u64::try_from(new.json.len()).unwrap_or(u64::MAX);
@@ -253,8 +320,11 @@ pub async fn publish(shared: &Shared, specs: Vec<FrameSpec>, class: Class) -> Re
         .into_iter()
         .map(|s| compose(shared, s))
         .collect::<Result<Vec<_>, _>>()?;
-    append(shared, batch, class)
-        .await
-        .map(drop)
-        .map_err(|e| super::shared::store_refusal(&e))
+    let inserted = append(shared, batch, class).await;
+    match inserted.map_err(|e| super::shared::store_refusal(&e))? {
+        some if some.contains(&Inserted::NoRoom) => {
+            Err(super::shared::store_refusal(&StoreError::Full))
+        }
+        _ => Ok(()),
+    }
 }

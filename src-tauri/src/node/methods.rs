@@ -15,7 +15,7 @@ use super::proposals::{self, checks, mirror};
 use super::reconcile;
 use super::records;
 use super::shared::{DURABLE, Shared, internal, store_refusal};
-use crate::adapters::store::commands;
+use crate::adapters::store::{commands, room};
 use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{BUDGET_COMMANDS_PER_HOUR, FRAMES_PER_MESSAGE_MAX};
@@ -438,6 +438,7 @@ async fn remember(
     let fresh = shared
         .store
         .write(DURABLE, "command", move |c| {
+            room::for_peers(c)?;
             commands::remember(c, &peer, &id, key.as_deref(), now)
         })
         .await

@@ -46,6 +46,8 @@ pub struct Metrics {
     pub reconcile_differences: Counter,
     /// Frames older than what this node keeps, which it did not take again.
     pub frames_behind: Counter,
+    /// Frames pruned because their device had too much or room was needed.
+    pub frames_pruned: Counter,
     /// Refusals, by code.
     pub refusals: Family<CodeLabel, Counter>,
     /// Authenticated peers connected now.
@@ -138,6 +140,11 @@ impl Metrics {
             "reconcile_differences",
             "Frames that reconciliations showed to be missing here or there",
             self.reconcile_differences.clone(),
+        );
+        r.register(
+            "frames_pruned",
+            "Frames pruned because their device had too much or room was needed",
+            self.frames_pruned.clone(),
         );
         r.register(
             "frames_behind",

@@ -56,7 +56,7 @@ pub use self::open::{OpenError, Opened};
 pub use self::outside::Outside;
 pub use self::shared::Shared;
 use crate::adapters::paths::{StateDir, StateLock};
-use crate::adapters::store::{Class, commands, frames};
+use crate::adapters::store::{Class, commands, frames, shares};
 use crate::adapters::transport::{
     Doorway, Incoming, Listener, LocalListener, Rules, TransportError,
 };
@@ -421,6 +421,7 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
             .sockets_evicted
             .set(gauge(numbers.evicted_total));
         let (at, keep) = (shared.moment(), shared.config.keep_frames);
+        let most = ledger::most(&shared);
         let settled = settling.admits(at.wall, tokio::time::Instant::now());
         clock_alarm(&shared, at.wall).await;
         sessions::forget_clocks(&shared);
@@ -430,9 +431,19 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
             .write(Class::Relaxed, "housekeeping", move |c| {
                 timekeeping::keep(c, at, settled)?;
                 commands::prune(c, TimeMs(at.wall.0.saturating_sub(COMMANDS_KEPT_MS)))?;
-                Ok((frames::prune(c, keep)?, frames::horizon(c)?))
+                let crowd = shares::make_room_for_others(c, most)?;
+                let pruned = frames::prune(c, keep)?;
+                Ok((pruned, frames::horizon(c)?, crowd, shares::all(c)?))
             })
             .await;
+        let done = match done {
+            Ok((pruned, horizon, crowd, kept)) => {
+                ledger::gave_way(&shared, &crowd).await;
+                shared.budgets.crowded(&kept, None);
+                Ok((pruned, horizon))
+            }
+            Err(error) => Err(error),
+        };
         match done {
             Ok((0, _)) => {}
             Ok((pruned, horizon)) => {

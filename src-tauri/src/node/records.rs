@@ -14,7 +14,7 @@ use super::links::LinkHandle;
 use super::proposals;
 use super::shared::{DURABLE, Shared, internal, store_refusal};
 use crate::adapters::store::operators::SignedRevocation;
-use crate::adapters::store::{StoreError, issuers, operators, records, trust, usage};
+use crate::adapters::store::{StoreError, issuers, operators, records, room, trust, usage};
 use crate::domain::admission::budget::{Cause, Share};
 use crate::domain::admission::{Grant, Grants, TrustRecord};
 use crate::domain::base::limits::{
@@ -271,6 +271,9 @@ async fn store(
             {
                 over.push((record.issuer().clone(), Share::Issued, refusal));
                 continue;
+            }
+            if !acts {
+                room::for_peers(conn)?;
             }
             let acts = acts && apply(&inner, conn, &proven)?;
             let payer = paid.as_ref().map(|(device, _)| device);

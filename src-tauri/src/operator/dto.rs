@@ -153,6 +153,9 @@ pub struct PeerView {
     pub bytes_out: Option<u64>,
     /// Bytes that wait until it reads.
     pub queued_bytes: Option<u64>,
+    /// Bytes of its frames in the store of this node; absent where nobody counted.
+    #[serde(default)]
+    pub kept_bytes: Option<u64>,
 }
 
 /// The newest value of one metric from one origin.
@@ -403,7 +406,8 @@ pub struct TrustRecordView {
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ShareView {
-    /// `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `minted`, `facts`, `origins`, `conflicts`, `frame-bytes`.
+    /// `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `minted`, `facts`, `origins`, `conflicts`,
+    /// `kept-frames`, `kept-bytes` or `frame-bytes`.
     pub kind: String,
     /// How much it uses now.
     pub used: u64,

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::Door;
 use super::dto::PeerView;
 use super::registry::grant_names;
+use super::shares::Usage;
+use super::{Answer, Door};
+use crate::domain::admission::budget::Share;
 use crate::domain::base::DeviceId;
 use crate::domain::wire::handshake::Feature;
 use crate::node::alarms::AlarmKind;
@@ -13,6 +15,21 @@ use crate::node::metrics::{KindLabel, PostureLabel};
 use crate::node::peers::Standing;
 
 impl Door {
+    /// As [`Door::peers`], with what the store holds of each.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn peers_kept(&self) -> Answer<Vec<PeerView>> {
+        let usage = Usage::read(&self.desk()).await?;
+        let mut peers = self.peers();
+        for peer in &mut peers {
+            if let Ok(device) = peer.device_id.parse::<DeviceId>() {
+                peer.kept_bytes = Some(usage.one(&device, Share::KeptBytes));
+            }
+        }
+        Ok(peers)
+    }
+
     /// Every peer: those with a link, and those that have one no more or not yet, with the reason. A
     /// trusted device whose address is not known here is one of them: it comes by itself, or not.
     pub fn peers(&self) -> Vec<PeerView> {
@@ -142,6 +159,7 @@ impl Door {
             queued_bytes: link
                 .as_ref()
                 .map(|l| u64::try_from(l.room.taken()).unwrap_or(u64::MAX)),
+            kept_bytes: None,
         }
     }
 }

@@ -9,10 +9,15 @@ use crate::adapters::store::usage;
 use crate::domain::admission::TrustRecord;
 use crate::domain::admission::budget::Share;
 use crate::domain::base::DeviceId;
+use crate::node::ledger;
 use crate::node::shared::store_refusal;
 
 /// What the store counts of every device's shares.
-pub struct Usage(BTreeMap<(String, Share), u64>);
+pub struct Usage {
+    used: BTreeMap<(String, Share), u64>,
+    /// How many bytes of frames this store lets one device have.
+    kept_bytes: u64,
+}
 
 impl Usage {
     /// Reads it; works on a stopped node too.
@@ -25,19 +30,30 @@ impl Usage {
             .store
             .read("usage", move |c| usage::of_everybody(c, now))
             .await;
-        counted.map(Self).map_err(|e| store_refusal(&e))
+        counted
+            .map(|used| Self {
+                used,
+                kept_bytes: desk.store.bytes_of_one_device(),
+            })
+            .map_err(|e| store_refusal(&e))
+    }
+
+    /// How much of one share a device uses.
+    pub fn one(&self, device: &DeviceId, share: Share) -> u64 {
+        let stored = self.used.get(&(device.as_str().to_owned(), share));
+        stored.copied().unwrap_or(0)
     }
 
     /// The shares of one device, with those that the store counts.
     pub fn of(&self, device: &DeviceId) -> Vec<ShareView> {
-        let view = |share: Share| {
-            let stored = self.0.get(&(device.as_str().to_owned(), share));
-            ShareView {
-                kind: share.code().to_owned(),
-                used: stored.copied().unwrap_or(0),
-                limit: share.most(),
-                refused: 0,
-            }
+        let view = |share: Share| ShareView {
+            kind: share.code().to_owned(),
+            used: self.one(device, share),
+            limit: match share {
+                Share::KeptBytes => self.kept_bytes,
+                share => share.most(),
+            },
+            refused: 0,
         };
         Share::ALL.into_iter().map(view).collect()
     }
@@ -74,8 +90,10 @@ impl Door {
         let mut shares = usage.of(device);
         for (share, view) in Share::ALL.into_iter().zip(&mut shares) {
             view.refused = s.budgets.refused(device, share);
-            if share == Share::FrameBytes {
-                view.used = s.budgets.frame_bytes(device, s.now());
+            match share {
+                Share::FrameBytes => view.used = s.budgets.frame_bytes(device, s.now()),
+                Share::KeptFrames => view.limit = ledger::most(s).frames,
+                _ => {}
             }
         }
         let connected = s.links.get(device).is_some();

@@ -1,6 +1,6 @@
 //! The frame log as reconciliation sees it: which frames there are, and frames by their keys.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::frames::{FLAG_UNSIGNED, SELECT, StoredFrame, read};
 use super::{StoreError, row};
@@ -20,16 +20,20 @@ pub fn keyed_after(
         "SELECT seq, claimed_at, frame_key, content, flags FROM frames WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )?;
     let rows = query.query_map((row::number(seq), row::limit(limit)), |found| {
-        let content: Digest = row::digest(found, 3)?;
-        let key = FrameKey::from_parts(found.get(2)?, &content);
-        let unsigned = found.get::<_, i64>(4)? & FLAG_UNSIGNED != 0;
-        let keyed = Keyed {
-            at: row::time(found, 1)?,
-            key: if unsigned { key.unsigned() } else { key },
-        };
-        Ok((row::count(found, 0)?, keyed))
+        Ok((row::count(found, 0)?, keyed(found, 1)?))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What names a frame, from its `claimed_at`, `frame_key`, `content` and `flags` in four columns.
+pub(super) fn keyed(found: &Row<'_>, from: usize) -> rusqlite::Result<Keyed> {
+    let content: Digest = row::digest(found, from + 2)?;
+    let key = FrameKey::from_parts(found.get(from + 1)?, &content);
+    let unsigned = found.get::<_, i64>(from + 3)? & FLAG_UNSIGNED != 0;
+    Ok(Keyed {
+        at: row::time(found, from)?,
+        key: if unsigned { key.unsigned() } else { key },
+    })
 }
 
 /// The frames with these keys, as far as they are there and fit into `bytes` of text (one in any

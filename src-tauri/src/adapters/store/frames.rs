@@ -1,8 +1,8 @@
-//! The frame log: append-only, numbered without gaps, pruned at the old end only.
+//! The frame log: append-only, pruned at the old end, and in a share where a device has too much.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
-use super::{StoreError, kv, row};
+use super::{StoreError, kv, row, shares};
 use crate::domain::admission::budget::Share;
 use crate::domain::base::limits::{
     BUDGET_CONFLICTS, FRAME_CONFLICTS_PER_ID_MAX, FRAMES_PAGE_BYTES, FRAMES_PRUNED_MAX,
@@ -96,6 +96,8 @@ pub enum Inserted {
     Duplicate,
     /// It is older than what this node keeps; nothing was stored.
     Behind,
+    /// There is no room for frames, also after others gave way; nothing was stored.
+    NoRoom,
     /// A device has used up its share; nothing was stored.
     OverBudget {
         /// Whose share.
@@ -249,6 +251,11 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
         Some(peer) => Some(device(conn, peer)?),
         None => None,
     };
+    let proven = new.signature != SignatureState::Unverifiable;
+    let share = shares::number(origin, link_peer, proven);
+    if shares::is_behind(conn, share, new.time, new.received_at)? {
+        return Ok(Inserted::Behind);
+    }
     let seq = conn
         .prepare_cached(
             "INSERT INTO frames (frame_key, content, origin, frame_id, kind, claimed_at, time, received_at, hlc,
@@ -487,17 +494,12 @@ fn within(
     Ok(page)
 }
 
-/// How many frames the log holds, at the cost of two lookups.
+/// How many frames the log holds.
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn count(conn: &Connection) -> Result<u64, StoreError> {
-    // Two queries in one: SQLite answers each end from the tree's edge.
-    let sql =
-        "SELECT coalesce((SELECT max(seq) FROM frames) - (SELECT min(seq) FROM frames) + 1, 0)";
-    Ok(conn
-        .prepare_cached(sql)?
-        .query_row([], |r| row::count(r, 0))?)
+    shares::count(conn)
 }
 
 /// The newest place ever given, 0 if none was; pruning does not lower it.
@@ -554,24 +556,25 @@ pub fn prune(conn: &Connection, keep: u64) -> Result<u64, StoreError> {
 /// # Errors
 /// Whatever SQLite says.
 pub fn prune_before(conn: &Connection, cutoff: TimeMs) -> Result<u64, StoreError> {
-    // Only a whole stretch at the old end goes, so that the numbers keep having no gaps.
-    let sql = "SELECT seq - (SELECT min(seq) FROM frames) FROM frames WHERE received_at >= ?1 ORDER BY seq LIMIT 1";
-    let first_kept = conn
-        .query_row(sql, [cutoff.to_i64()], |r| row::count(r, 0))
-        .optional()?;
-    match first_kept {
-        Some(surplus) => prune_oldest(conn, surplus),
-        None => prune_oldest(conn, count(conn)?),
-    }
+    // Only a whole stretch at the old end goes.
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM frames WHERE seq < coalesce(
+        (SELECT seq FROM frames WHERE received_at >= ?1 ORDER BY seq LIMIT 1), 9223372036854775807) LIMIT ?2)";
+    let limits = (cutoff.to_i64(), row::number(FRAMES_PRUNED_MAX));
+    let surplus = conn.query_row(sql, limits, |r| row::count(r, 0))?;
+    prune_oldest(conn, surplus)
 }
 
 fn prune_oldest(conn: &Connection, surplus: u64) -> Result<u64, StoreError> {
     let surplus = surplus.min(FRAMES_PRUNED_MAX);
-    if surplus == 0 {
-        return Ok(0);
-    }
-    let oldest: u64 = conn.query_row("SELECT min(seq) FROM frames", [], |r| row::count(r, 0))?;
-    let upto = oldest + surplus - 1;
+    // The numbers have gaps where a device gave way.
+    let sql = "SELECT seq FROM frames ORDER BY seq LIMIT 1 OFFSET ?1";
+    let upto = match surplus {
+        0 => None,
+        surplus => conn
+            .query_row(sql, [row::number(surplus - 1)], |r| row::count(r, 0))
+            .optional()?,
+    };
+    let Some(upto) = upto else { return Ok(0) };
     let newest: i64 = conn.query_row(
         // By our own clock: a frame from ahead takes no frame of others with it.
         "SELECT max(min(time, received_at)) FROM frames WHERE seq <= ?1",

@@ -25,9 +25,11 @@ pub mod operators;
 pub mod proposals;
 mod readers;
 pub mod records;
+pub mod room;
 mod row;
 pub mod runs;
 pub mod series;
+pub mod shares;
 pub mod trust;
 pub mod usage;
 mod vitals;
@@ -51,7 +53,7 @@ pub use self::writer::Class;
 use self::readers::{Readers, Source};
 use self::vitals::Vitals;
 use self::writer::{Job, Message, Writer};
-use crate::domain::base::limits::STORE_QUEUE_MAX;
+use crate::domain::base::limits::{BUDGET_KEPT_BYTES, STORE_QUEUE_MAX};
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -82,6 +84,7 @@ enum Work {
 
 struct Inner {
     path: PathBuf,
+    max_bytes: Option<u64>,
     work: Work,
     readers: Arc<Readers>,
     vitals: Vitals,
@@ -128,6 +131,7 @@ impl Store {
         };
         Ok(Store(Arc::new(Inner {
             path: path.to_owned(),
+            max_bytes: options.max_bytes,
             work,
             readers: Arc::new(Readers::new(path, Source::Live)),
             vitals: Vitals::default(),
@@ -143,6 +147,7 @@ impl Store {
         let source = open::look(path).map_err(|e| e.during("read the store", path))?;
         Ok(Store(Arc::new(Inner {
             path: path.to_owned(),
+            max_bytes: None,
             work: Work::Nobody,
             readers: Arc::new(Readers::new(path, source)),
             vitals: Vitals::default(),
@@ -328,6 +333,11 @@ impl Store {
                 std::fs::metadata(file).map_or(0, |meta| meta.len())
             })
             .sum()
+    }
+
+    /// How many bytes of frames one device may have: its share, or half of what this store may hold.
+    pub fn bytes_of_one_device(&self) -> u64 {
+        BUDGET_KEPT_BYTES.min(room::half_for_frames(self.0.max_bytes))
     }
 
     /// The database file.

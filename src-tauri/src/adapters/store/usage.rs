@@ -39,6 +39,14 @@ pub fn used(
         }
         Share::Records => "SELECT count(*) FROM records WHERE via = ?1 AND acted = 0",
         Share::Issued => "SELECT count(*) FROM records WHERE issuer = ?1 AND acted = 1",
+        Share::KeptFrames => {
+            "SELECT coalesce(sum(frames), 0) FROM frame_shares
+             WHERE share <> 0 AND abs(share) = (SELECT id FROM devices WHERE device_id = ?1)"
+        }
+        Share::KeptBytes => {
+            "SELECT coalesce(sum(bytes), 0) FROM frame_shares
+             WHERE share <> 0 AND abs(share) = (SELECT id FROM devices WHERE device_id = ?1)"
+        }
         Share::FrameBytes => return Ok(0),
     };
     let mut query = conn.prepare_cached(sql)?;
@@ -104,6 +112,14 @@ pub fn of_everybody(
                 "SELECT via, count(*) FROM records WHERE via NOT NULL AND acted = 0 GROUP BY via"
             }
             Share::Issued => "SELECT issuer, count(*) FROM records WHERE acted = 1 GROUP BY issuer",
+            Share::KeptFrames => {
+                "SELECT d.device_id, sum(s.frames) FROM frame_shares s JOIN devices d ON d.id = abs(s.share)
+                 GROUP BY d.id"
+            }
+            Share::KeptBytes => {
+                "SELECT d.device_id, sum(s.bytes) FROM frame_shares s JOIN devices d ON d.id = abs(s.share)
+                 GROUP BY d.id"
+            }
             Share::FrameBytes => continue,
         };
         let mut query = conn.prepare_cached(sql)?;
@@ -119,8 +135,8 @@ pub fn of_everybody(
 }
 
 /// Takes away what a device that is not trusted any more made us keep: its readings, mirrors of its
-/// proposals, conflicts, and records that count for nothing. The frame log, the audit chain and what
-/// this node itself decided stay.
+/// proposals, conflicts, and records that count for nothing. Its frames stay until room is needed, and go
+/// first then (see `shares`); the audit chain and what this node itself decided stay.
 ///
 /// # Errors
 /// Whatever SQLite says.

@@ -6,8 +6,8 @@
 
 use crate::domain::base::limits::{
     BUDGET_CONFLICTS, BUDGET_FACTS, BUDGET_FRAME_BYTES, BUDGET_FRAME_REFILL_MS,
-    BUDGET_ISSUED_RECORDS, BUDGET_MINTED_PER_HOUR, BUDGET_MIRROR_BYTES, BUDGET_MIRRORS,
-    BUDGET_ORIGINS, BUDGET_RECORDS, BUDGET_WAITING,
+    BUDGET_ISSUED_RECORDS, BUDGET_KEPT_BYTES, BUDGET_KEPT_FRAMES, BUDGET_MINTED_PER_HOUR,
+    BUDGET_MIRROR_BYTES, BUDGET_MIRRORS, BUDGET_ORIGINS, BUDGET_RECORDS, BUDGET_WAITING,
 };
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 
@@ -54,13 +54,17 @@ pub enum Share {
     Records,
     /// Records that it issued and that count here.
     Issued,
-    /// Bytes of frames, which come free again with time.
+    /// Its frames in the store; over it, its own oldest go.
+    KeptFrames,
+    /// The bytes of those.
+    KeptBytes,
+    /// Bytes of frames in a day, which come free again with time.
     FrameBytes,
 }
 
 impl Share {
     /// Those whose use the store counts.
-    pub const STORED: [Share; 9] = [
+    pub const STORED: [Share; 11] = [
         Share::Facts,
         Share::Origins,
         Share::Conflicts,
@@ -70,10 +74,12 @@ impl Share {
         Share::Minted,
         Share::Records,
         Share::Issued,
+        Share::KeptFrames,
+        Share::KeptBytes,
     ];
 
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Share; 10] = [
+    pub const ALL: [Share; 12] = [
         Share::Records,
         Share::Issued,
         Share::Mirrors,
@@ -83,6 +89,8 @@ impl Share {
         Share::Facts,
         Share::Origins,
         Share::Conflicts,
+        Share::KeptFrames,
+        Share::KeptBytes,
         Share::FrameBytes,
     ];
 
@@ -98,6 +106,8 @@ impl Share {
             Share::Minted => "minted",
             Share::Records => "records",
             Share::Issued => "issued",
+            Share::KeptFrames => "kept-frames",
+            Share::KeptBytes => "kept-bytes",
             Share::FrameBytes => "frame-bytes",
         }
     }
@@ -114,7 +124,9 @@ impl Share {
             Share::Minted => "proposals an hour",
             Share::Records => "records brought",
             Share::Issued => "records issued",
-            Share::FrameBytes => "frame bytes",
+            Share::KeptFrames => "frames kept",
+            Share::KeptBytes => "bytes of frames kept",
+            Share::FrameBytes => "bytes of frames a day",
         }
     }
 
@@ -130,6 +142,8 @@ impl Share {
             Share::Minted => BUDGET_MINTED_PER_HOUR,
             Share::Records => BUDGET_RECORDS,
             Share::Issued => BUDGET_ISSUED_RECORDS,
+            Share::KeptFrames => BUDGET_KEPT_FRAMES,
+            Share::KeptBytes => BUDGET_KEPT_BYTES,
             Share::FrameBytes => BUDGET_FRAME_BYTES,
         }
     }

@@ -351,7 +351,7 @@ pub const ACCEPT_QUEUE_SOCKETS: usize = 64;
 /// How often a comparison begins again above a newer horizon of the peer.
 pub const RECONCILE_HORIZONS_MAX: usize = 4;
 /// Frames that were asked for or sent and did not make a difference: looked at once, then left.
-pub const RECONCILE_FUTILE_MAX: usize = 16_384;
+pub const RECONCILE_FUTILE_MAX: usize = 131_072;
 /// Most facts that one answer holds.
 pub const FACTS_SHOWN_MAX: usize = 20_000;
 /// Largest token file, in bytes.
@@ -476,6 +476,27 @@ pub const BUDGET_ISSUED_RECORDS: u64 = 2_000;
 pub const BUDGET_FRAME_BYTES: u64 = 1_073_741_824;
 /// In which time the bytes of frames of one device come free again, in milliseconds.
 pub const BUDGET_FRAME_REFILL_MS: u64 = 24 * 3_600_000;
+/// Bytes of frames that one device may have in the store, at most half of what the store may hold; over
+/// it, its own oldest frames go.
+pub const BUDGET_KEPT_BYTES: u64 = 1_073_741_824;
+/// Frames that one device may have in the store, at most three quarters of `store.keep_frames`; over it,
+/// its own oldest frames go.
+pub const BUDGET_KEPT_FRAMES: u64 = 1_500_000;
+/// What a frame counts as beside its text, in bytes; migration 14 says the same.
+pub const FRAME_ROW_BYTES: u64 = 400;
+/// What of a store's size, at most a quarter, is kept free of frames: decisions, proposals of this node,
+/// revocations, audit entries and the emergency stop have it to themselves. Of the free disk likewise.
+pub const STORE_RESERVE_BYTES: u64 = 67_108_864;
+/// Frames of one device that one step removes to make room.
+pub const SHARE_PRUNED_MAX: usize = 2_048;
+/// Bytes that one step of making room removes at least.
+pub const SHARE_PRUNED_BYTES: u64 = 262_144;
+/// Frames that may go for one batch that is to be stored; what has no room then is refused.
+pub const SHARE_PRUNED_AT_ONCE: usize = 16_384;
+/// A device whose frames are pruned before they are as old as this floods, in milliseconds.
+pub const FLOOD_MS: u64 = 3_600_000;
+/// How long the alarm about a full store stands after frames were refused for want of room, in milliseconds.
+pub const NO_ROOM_TOLD_MS: u64 = 60_000;
 /// Longest text of an event, or within its data, in characters.
 pub const EVENT_TEXT_MAX_CHARS: usize = 1_000;
 /// Longest text within an entry of the audit trail, in characters.

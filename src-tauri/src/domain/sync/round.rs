@@ -94,9 +94,10 @@ impl Initiator {
         self.rounds
     }
 
-    /// How many differences are known so far.
-    pub fn found(&self) -> usize {
-        self.found.have.len() + self.found.need.len()
+    /// How many differences are known so far that count.
+    pub fn found(&self, counts: impl Fn(&FrameKey) -> bool) -> usize {
+        let both = self.found.have.iter().chain(&self.found.need);
+        both.filter(|key| counts(key)).count()
     }
 
     /// What was found, in a fixed order and each once.

@@ -53,6 +53,14 @@ impl KeySet {
         }
     }
 
+    /// Takes many frames out, in one pass.
+    pub fn remove_all(&mut self, gone: &[Keyed]) {
+        let item = |k: &Keyed| Item::with_timestamp_and_id(k.at.0, Id::from_byte_array(k.key.0));
+        let mut gone: Vec<Item> = gone.iter().map(item).collect();
+        gone.sort_unstable();
+        self.items.retain(|item| gone.binary_search(item).is_err());
+    }
+
     /// Forgets what is not newer than `horizon`.
     pub fn forget_until(&mut self, horizon: TimeMs) {
         let from = self.start(horizon);
@@ -103,5 +111,23 @@ impl NegentropyStorageBase for Part<'_> {
     fn find_lower_bound(&self, first: usize, last: usize, value: &Bound) -> usize {
         let range = self.0.get(first..last).unwrap_or_default();
         first + range.partition_point(|item| *item < value.item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_pruned_is_taken_out_in_one_pass() {
+        let keyed = |n: u8| Keyed {
+            at: TimeMs(u64::from(n / 2)),
+            key: FrameKey([n; 32]),
+        };
+        let mut set = KeySet::default();
+        set.extend((0..10).map(keyed));
+        set.remove_all(&[keyed(3), keyed(9), keyed(30), keyed(0)]);
+        let left: Vec<u8> = set.items.iter().map(|item| item.id.to_bytes()[0]).collect();
+        assert_eq!(left, [1, 2, 4, 5, 6, 7, 8]);
     }
 }

@@ -13,7 +13,7 @@ use super::{cited, estop, execute, gate, history, known, open, refused, row_of, 
 use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::proposals::ProposalRow;
-use crate::adapters::store::{StoreError, facts, proposals, runs, usage};
+use crate::adapters::store::{StoreError, facts, proposals, room, runs, usage};
 use crate::domain::admission::budget::{Cause, Share};
 use crate::domain::base::limits::{
     EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX,
@@ -242,6 +242,7 @@ fn has_room(
     now: TimeMs,
 ) -> Result<(), StoreError> {
     if from != shared.own_id() {
+        room::for_peers(conn)?;
         return [Share::Waiting, Share::Minted]
             .into_iter()
             .try_for_each(|share| {

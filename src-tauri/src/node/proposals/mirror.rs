@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::row_of;
 use crate::adapters::store::proposals::NewProposal;
-use crate::adapters::store::{Class, StoreError, approvals, proposals, usage};
+use crate::adapters::store::{Class, StoreError, approvals, proposals, room, usage};
 use crate::domain::admission::budget::{Cause, Share};
 use crate::domain::base::limits::{
     MIRROR_RETRY_FIRST_MS, MIRROR_RETRY_MAX_MS, PROPOSAL_RECORD_MAX_BYTES, TEXT_MAX_CHARS,
@@ -165,6 +165,7 @@ pub async fn take(
     let changed = shared
         .store
         .write(Class::Durable, "mirror", move |c| {
+            room::for_peers(c)?;
             if let Err(over) = make_room(c, &new, now)? {
                 return Ok(Err(over));
             }

@@ -13,6 +13,8 @@ use crate::node::shared::Shared;
 
 /// Rows read from the log at a time.
 const PAGE: usize = 20_000;
+/// Pruned frames that are remembered until the set is next asked for.
+const GONE_MAX: usize = 100_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -29,6 +31,9 @@ struct Cached {
     /// Frames below `upto` that have got their signature since; and how many have before those.
     completed: Vec<Keyed>,
     completed_before: u64,
+    /// Frames below `upto` that have been pruned to make room since; and how many have before those.
+    gone: Vec<Keyed>,
+    gone_before: u64,
 }
 
 impl Held {
@@ -63,6 +68,22 @@ impl Held {
         cached.completed.push(keyed);
     }
 
+    /// Frames were pruned to make room.
+    pub fn dropped(&self, keys: &[Keyed]) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.gone.len() + keys.len() > GONE_MAX {
+            // Nobody has asked for long: what is read anew has none of them.
+            *cached = Cached {
+                upto: self.floor,
+                completed_before: cached.completed_before + 1,
+                gone_before: cached.gone_before + 1,
+                ..Cached::default()
+            };
+            return;
+        }
+        cached.gone.extend_from_slice(keys);
+    }
+
     /// The set as of now.
     ///
     /// # Errors
@@ -73,6 +94,8 @@ impl Held {
             set,
             completed,
             completed_before,
+            gone,
+            gone_before,
         } = self.snapshot();
         let mut fresh: Vec<Keyed> = Vec::new();
         let horizon = self.horizon();
@@ -96,10 +119,10 @@ impl Held {
                 break;
             }
         }
-        if fresh.is_empty() && completed.is_empty() {
+        if fresh.is_empty() && completed.is_empty() && gone.is_empty() {
             return Ok(set);
         }
-        let count = completed.len();
+        let (count, gone_count) = (completed.len(), gone.len());
         let grown = shared.work(move || {
             let mut set = set;
             let grown = Arc::make_mut(&mut set);
@@ -109,16 +132,23 @@ impl Held {
                 grown.remove(Keyed { key, ..*keyed });
             }
             grown.extend(completed.into_iter().filter(|k| k.at > horizon));
+            if !gone.is_empty() {
+                grown.remove_all(&gone);
+            }
             set
         });
         let set = grown.await.ok_or(StoreError::Closed)?;
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = cached.upto <= upto && cached.completed_before == completed_before;
+        let newest = cached.upto <= upto
+            && cached.completed_before == completed_before
+            && cached.gone_before == gone_before;
         if newest && self.horizon() == horizon {
             cached.upto = upto;
             cached.set = set.clone();
             cached.completed.drain(..count);
             cached.completed_before += u64::try_from(count).unwrap_or(0);
+            cached.gone.drain(..gone_count);
+            cached.gone_before += u64::try_from(gone_count).unwrap_or(0);
         }
         Ok(set)
     }

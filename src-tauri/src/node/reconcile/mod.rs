@@ -74,7 +74,7 @@ impl Tried {
 
 /// One reconciliation; returns how many differences are being mended.
 async fn once(shared: &Shared, link: &LinkHandle, tried: &mut Tried) -> Result<usize, String> {
-    let found = compare(shared, link).await?;
+    let found = compare(shared, link, tried).await?;
     shared.metrics.reconciliations.inc();
     if found.is_empty() {
         tried.0.clear();
@@ -108,7 +108,7 @@ async fn once(shared: &Shared, link: &LinkHandle, tried: &mut Tried) -> Result<u
 }
 
 /// Finds out what each side lacks.
-async fn compare(shared: &Shared, link: &LinkHandle) -> Result<Differences, String> {
+async fn compare(shared: &Shared, link: &LinkHandle, tried: &Tried) -> Result<Differences, String> {
     let mut since = shared.held.horizon();
     'start: for _ in 0..RECONCILE_HORIZONS_MAX {
         let set = shared.held.now(shared).await.map_err(|e| e.to_string())?;
@@ -144,7 +144,12 @@ async fn compare(shared: &Shared, link: &LinkHandle) -> Result<Differences, Stri
             let (back, next) = heard.await.ok_or("the comparison failed")?;
             side = back;
             match next.map_err(|e| e.to_string())? {
-                Some(next) if side.found() < RECONCILE_DIFFERENCES_MAX => message = next,
+                // What was tried in vain hides nothing that lies behind it.
+                Some(next)
+                    if side.found(|key| !tried.0.contains(key)) < RECONCILE_DIFFERENCES_MAX =>
+                {
+                    message = next;
+                }
                 _ => return Ok(side.end()),
             }
         }

@@ -138,7 +138,8 @@ pub async fn peers(ctx: &Context) -> Done {
     }
     let rows: Vec<Vec<String>> = peers.iter().map(|p| peer_row(p, ctx.now())).collect();
     let head = [
-        "DEVICE", "NAME", "ROLE", "STATE", "SINCE", "LINK", "RTT", "CLOCK", "KIND", "GRANTS",
+        "DEVICE", "NAME", "ROLE", "STATE", "SINCE", "LINK", "RTT", "CLOCK", "KIND", "KEPT",
+        "GRANTS",
     ];
     out::table(
         &head,
@@ -174,6 +175,7 @@ fn peer_row(p: &PeerView, now: u64) -> Vec<String> {
         p.rtt_ms.map_or_else(none, |ms| format!("{ms:.1} ms")),
         p.skew_ms.map_or_else(none, |ms| format!("{ms:+} ms")),
         p.generation.clone().unwrap_or_else(none),
+        p.kept_bytes.map_or_else(none, text::bytes),
         p.grants.join(" "),
     ]
 }

@@ -105,6 +105,15 @@ pub fn short(id: &str) -> String {
     clean(id).chars().take(SHORT_CHARS).collect()
 }
 
+/// A number of bytes as people read it.
+pub fn bytes(n: u64) -> String {
+    match n {
+        0..1_024 => format!("{n} B"),
+        1_024..1_048_576 => format!("{} KiB", n / 1_024),
+        n => format!("{}.{} MiB", n / 1_048_576, n % 1_048_576 * 10 / 1_048_576),
+    }
+}
+
 /// A span in the largest fitting unit, for example `12 s` or `3 h`.
 pub fn span(ms: u64) -> String {
     match ms {
@@ -270,6 +279,13 @@ pub fn facts(lines: &[(&str, String)], width: usize) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+
+    #[test]
+    fn bytes_are_read_by_people() {
+        assert_eq!(bytes(1_023), "1023 B");
+        assert_eq!(bytes(2_047), "1 KiB");
+        assert_eq!(bytes(1_572_864), "1.5 MiB");
+    }
 
     #[test]
     fn nothing_from_outside_moves_the_cursor_or_turns_the_text() {

@@ -7,7 +7,7 @@ use super::fail::{Done, Failure};
 use super::state::Registry;
 use super::{consent, out, text};
 use crate::domain::admission::{Grant, Grants, Preset, worst};
-use crate::operator::dto::{TrustAdd, TrustRecordView};
+use crate::operator::dto::{ShareView, TrustAdd, TrustRecordView};
 use crate::operator::registry;
 
 /// `trust …`
@@ -223,8 +223,30 @@ fn show(ctx: &Context, r: &TrustRecordView) -> Done {
         ),
         ("may", r.grants.join(" ")),
     ]);
+    let used: Vec<Vec<String>> = r.usage.iter().map(usage_row).collect();
+    if !used.is_empty() {
+        out::line("");
+        out::table(
+            &["WHAT IT MAKES THIS NODE KEEP", "USED", "OF", "REFUSED"],
+            &used,
+            "",
+        );
+    }
     if holds_admin(r) {
         out::line(&admin_note(r));
     }
     Ok(())
+}
+
+fn usage_row(share: &ShareView) -> Vec<String> {
+    let amount = |n: u64| match share.kind.ends_with("bytes") {
+        true => text::bytes(n),
+        false => n.to_string(),
+    };
+    vec![
+        share.kind.clone(),
+        amount(share.used),
+        amount(share.limit),
+        share.refused.to_string(),
+    ]
 }

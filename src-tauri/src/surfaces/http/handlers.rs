@@ -88,7 +88,7 @@ pub(super) async fn nodes(State(api): Door) -> Answered {
 }
 
 pub(super) async fn peers(State(api): Door) -> Answered {
-    Ok(ok(&api.door.peers()))
+    Ok(ok(&api.door.peers_kept().await?))
 }
 
 #[derive(Deserialize)]

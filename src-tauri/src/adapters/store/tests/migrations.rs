@@ -4,8 +4,8 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::*;
-use crate::adapters::store::frame_sync;
 use crate::adapters::store::issuers::{self, Issuer};
+use crate::adapters::store::{frame_sync, shares};
 
 const BEFORE: [&str; 6] = [
     include_str!("../migrations/0001.sql"),
@@ -98,4 +98,12 @@ fn frames_without_a_signature_are_marked_as_such() {
     assert_eq!(signed, [true, false, true, false]);
     assert!(all.iter().all(|f| f.ahead), "other marks stay");
     assert_eq!(frame_sync::keyed_after(&c, 0, 9).unwrap().len(), 4);
+    // Each is counted for who is proven to have made it, or brought it.
+    let shares = shares::all(&c).unwrap();
+    let of: Vec<_> = shares
+        .iter()
+        .map(|k| (k.carried, k.frames, k.bytes))
+        .collect();
+    assert_eq!(of, [(true, 2, 813), (false, 2, 813)]);
+    assert!(shares.iter().all(|k| k.device == Some(device(1))));
 }
