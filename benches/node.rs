@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clawmesh::adapters::store::frames::Inserted;
-use clawmesh::adapters::store::{Class, facts, frames, proposals as stored};
+use clawmesh::adapters::store::{Class, facts, frames, proposals as stored, shares};
 use clawmesh::domain::base::limits::{BUDGET_FACTS, BUDGET_MIRRORS};
 use clawmesh::domain::base::{EvidenceSource, FrameId, Hlc, MeshId, Tier, TimeMs};
 use clawmesh::domain::capability::{Action, Params};
@@ -31,11 +31,16 @@ use clawmesh::domain::policy::{Requester, STARTER_POLICY};
 use clawmesh::domain::proposal::Status;
 use clawmesh::domain::wire::frame::{FrameSpec, Stamp};
 use clawmesh::domain::wire::{Frame, FrameKind};
-use clawmesh::node::{Shared, proposals};
+use clawmesh::node::{Shared, ledger, proposals};
 use futures_util::SinkExt as _;
 use harness::*;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
+
+/// The store of the crowded node, and the flood that uses up a share of it several times.
+const CROWD_STORE_BYTES: u64 = 64 << 20;
+const CROWD_FRAME_BYTES: usize = 2_000;
+const CROWD_FRAMES: u64 = 16_384;
 
 fn report(name: &str, value: f64, unit: &str, target: &str) {
     println!("{name:<34} {value:>12.2} {unit:<9} {target}");
@@ -214,7 +219,6 @@ async fn ingest() {
     node.stop().await;
 }
 
-/// From the decision to the valve being open, fsyncs included.
 /// One device uses up what it can make a node keep.
 async fn crowd(shared: &Shared) {
     let own = until("a reading", || async {
@@ -300,18 +304,30 @@ async fn crowd(shared: &Shared) {
     written.unwrap();
 }
 
-/// `crowded`: another device has used up each of its shares.
+/// From the decision to the valve being open, fsyncs included. `crowded`: another device has used up each of its shares.
 async fn approvals(crowded: bool) {
     const ROUNDS: usize = 120;
     let operator = OperatorKey::from_seed(&[77; 32]);
     let mut setup = field().with_operator(OperatorKey::from_seed(&[77; 32]), "L2");
     let policy = STARTER_POLICY.replace("runs_per_hour = 60", "runs_per_hour = 100000");
     setup.policy = Some(policy.replace("minutes_per_day = 120", "minutes_per_day = 100000"));
+    if crowded {
+        setup.raw.store.max_bytes = Some(CROWD_STORE_BYTES);
+    }
     let node = setup.start().await;
     let shared = node.shared();
     if crowded {
         crowd(shared).await;
+        fill(shared, BUDGET_FACTS).await;
     }
+    let flooding = crowded.then(|| {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            for round in 1.. {
+                fill(&shared, BUDGET_FACTS + round * CROWD_FRAMES).await;
+            }
+        })
+    });
     let valve = shared
         .drivers
         .get(&"actuator:mock:valve-1".parse().unwrap())
@@ -382,8 +398,11 @@ async fn approvals(crowded: bool) {
         })
         .await;
     }
+    if let Some(flooding) = flooding {
+        flooding.abort();
+    }
     let beside = if crowded {
-        ", beside a device that has used up each share"
+        ", beside a device that has used up each share and floods"
     } else {
         ""
     };
@@ -472,8 +491,8 @@ fn row(
         origin: origin.clone(),
         frame_id: format!("bench-{n}").parse().unwrap(),
         kind: FrameKind::Observation,
-        claimed_at: TimeMs(now.0 - 1_000_000 + n),
-        time: TimeMs(now.0 - 1_000_000 + n),
+        claimed_at: TimeMs(now.0.saturating_sub(1_000_000) + n / 1_000),
+        time: TimeMs(now.0.saturating_sub(1_000_000) + n / 1_000),
         received_at: now,
         hlc: None,
         origin_seq: Some(n),
@@ -489,16 +508,49 @@ fn row(
     }
 }
 
+/// Frames of the crowding device, in the room for frames, until its share of them is used up.
+async fn fill(shared: &Shared, from: u64) {
+    let (id, now) = (key(9).id().clone(), shared.now());
+    let most = ledger::most(shared);
+    let text = format!("{{\"pad\":\"{}\"}}", "x".repeat(CROWD_FRAME_BYTES));
+    for batch in 0..CROWD_FRAMES / 256 {
+        let (id, text) = (id.clone(), text.clone());
+        let write = move |c: &rusqlite::Connection| {
+            let mut room = shares::Batch::begin(c)?;
+            for n in 0..256 {
+                if room.admits(c, text.len())? {
+                    frames::insert(c, &row(&text, &id, from + batch * 256 + n, now))?;
+                }
+            }
+            room.end(c, most).map(drop)
+        };
+        shared.store.write(Class::Relaxed, "crowd", write).await.unwrap();
+    }
+}
+
+/// With an argument only the measurements whose name holds it: `cargo bench --bench node -- approvals`.
 fn main() {
+    let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    let runs = |name: &str| only.as_ref().is_none_or(|only| name.contains(only));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
-    start_and_memory();
-    runtime.block_on(handshakes());
-    runtime.block_on(ingest());
-    runtime.block_on(approvals(false));
-    runtime.block_on(approvals(true));
-    runtime.block_on(queries());
+    if runs("start") {
+        start_and_memory();
+    }
+    if runs("handshakes") {
+        runtime.block_on(handshakes());
+    }
+    if runs("ingest") {
+        runtime.block_on(ingest());
+    }
+    if runs("approvals") {
+        runtime.block_on(approvals(false));
+        runtime.block_on(approvals(true));
+    }
+    if runs("queries") {
+        runtime.block_on(queries());
+    }
 }

@@ -219,7 +219,7 @@ impl Budgets {
         crowd.refused_at = refused_at.or(crowd.refused_at);
     }
 
-    /// Whether frames were refused for want of room within the last minute.
+    /// Whether frames were refused for want of room a moment ago.
     pub fn has_no_room(&self, now: TimeMs) -> bool {
         let crowd = self.3.lock().unwrap_or_else(PoisonError::into_inner);
         let since = crowd.refused_at.map(|at| now.since(at));

@@ -80,7 +80,7 @@ fn look_at_the_room(shared: &Shared, full: bool) {
     let words = match (full, shared.budgets.has_no_room(shared.now())) {
         (true, _) => Some("the store is full: nothing new is kept, reads go on"),
         (false, true) => {
-            Some("the store has no room for more frames; decisions and stops are still kept")
+            Some("the store is full for new frames; decisions, stops and audit entries are still kept")
         }
         (false, false) => None,
     };

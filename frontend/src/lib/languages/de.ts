@@ -382,6 +382,8 @@ export const de = table({
   sh_facts: "Werte",
   sh_origins: "Unbewiesene Geräte",
   sh_conflicts: "Konflikte",
+  "sh_kept-frames": "Frames hier",
+  "sh_kept-bytes": "Größe der Frames hier",
   "sh_frame-bytes": "Frames eines Tages",
   withheld: {
     one: "Es bietet {n} Aktor ohne das Recht dazu an; er wird nicht benutzt.",

@@ -363,6 +363,8 @@ export const en = {
   sh_facts: "Values",
   sh_origins: "Unproven devices it told of",
   sh_conflicts: "Conflicts",
+  "sh_kept-frames": "Its frames here",
+  "sh_kept-bytes": "Size of its frames here",
   "sh_frame-bytes": "Frames of a day",
   withheld: {
     one: "It offers {n} actuator without the right to; it is not used.",

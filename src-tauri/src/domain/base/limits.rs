@@ -496,7 +496,7 @@ pub const SHARE_PRUNED_AT_ONCE: usize = 16_384;
 /// A device whose frames are pruned before they are as old as this floods, in milliseconds.
 pub const FLOOD_MS: u64 = 3_600_000;
 /// How long the alarm about a full store stands after frames were refused for want of room, in milliseconds.
-pub const NO_ROOM_TOLD_MS: u64 = 60_000;
+pub const NO_ROOM_TOLD_MS: u64 = 10_000;
 /// Longest text of an event, or within its data, in characters.
 pub const EVENT_TEXT_MAX_CHARS: usize = 1_000;
 /// Longest text within an entry of the audit trail, in characters.
