@@ -288,13 +288,18 @@ impl Shared {
     pub async fn over_budget(&self, device: &DeviceId, share: Share, refusal: &Refusal) {
         self.budgets.count_refused(device, share, self.now());
         let name = self.trust.live(device).and_then(|r| r.name);
-        let message = format!(
-            "{} ({}) has used up its share of {}: {}",
-            name.as_deref().unwrap_or("a device"),
-            device.short(),
-            share.as_str(),
-            share.most()
-        );
+        let (name, short) = (name.as_deref().unwrap_or("a device"), device.short());
+        let message = match share {
+            Share::KeptFrames | Share::KeptBytes => format!(
+                "{name} ({short}) sends more than its share of the store, {} MiB: its own oldest frames go",
+                self.store.bytes_of_one_device() / 1_048_576
+            ),
+            share => format!(
+                "{name} ({short}) has used up its share of {}: {}",
+                share.as_str(),
+                share.most()
+            ),
+        };
         let advice = "look at what it sends; if it should not, run `clawmesh-node trust revoke` or revoke it on the Trust page";
         let kind = AlarmKind::OverBudget;
         self.alarms
