@@ -524,7 +524,11 @@ async fn fill(shared: &Shared, from: u64) {
             }
             room.end(c, most).map(drop)
         };
-        shared.store.write(Class::Relaxed, "crowd", write).await.unwrap();
+        shared
+            .store
+            .write(Class::Relaxed, "crowd", write)
+            .await
+            .unwrap();
     }
 }
 

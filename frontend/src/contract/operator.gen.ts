@@ -4276,6 +4276,11 @@ export interface components {
             heardAt?: number | null;
             /**
              * Format: int64
+             * @description Bytes of its frames in the store of this node; absent where nobody counted.
+             */
+            keptBytes?: number | null;
+            /**
+             * Format: int64
              * @description When the next attempt to reach it is due.
              */
             nextAttemptAt?: number | null;
@@ -4593,7 +4598,10 @@ export interface components {
         };
         /** @description What a device uses of one of its shares. */
         ShareView: {
-            /** @description `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `minted`, `facts`, `origins`, `conflicts`, `frame-bytes`. */
+            /**
+             * @description `records`, `issued`, `mirrors`, `mirror-bytes`, `waiting`, `minted`, `facts`, `origins`, `conflicts`,
+             *     `kept-frames`, `kept-bytes` or `frame-bytes`.
+             */
             kind: string;
             /**
              * Format: int64

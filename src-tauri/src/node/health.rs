@@ -79,9 +79,9 @@ pub async fn run(shared: Shared) {
 fn look_at_the_room(shared: &Shared, full: bool) {
     let words = match (full, shared.budgets.has_no_room(shared.now())) {
         (true, _) => Some("the store is full: nothing new is kept, reads go on"),
-        (false, true) => {
-            Some("the store is full for new frames; decisions, stops and audit entries are still kept")
-        }
+        (false, true) => Some(
+            "the store is full for new frames; decisions, stops and audit entries are still kept",
+        ),
         (false, false) => None,
     };
     let advice = "free disk space, raise store.max_bytes or keep fewer frames";
