@@ -11,8 +11,8 @@ use crate::adapters::store::usage;
 use crate::domain::admission::budget::{Bucket, Cause, Share};
 use crate::domain::base::limits::{
     AUDIT_UNPROVEN_PER_HOUR, BUDGET_COMMANDS_PER_HOUR, BUDGET_ENROLMENTS_PER_HOUR,
-    BUDGET_EVENTS_PER_MINUTE, BUDGET_STOPS_PER_HOUR, BUDGET_WINDOW_MS, FLOOD_MS, NO_ROOM_TOLD_MS, PEERS_MAX,
-    REFUSAL_REPEAT_MAX_MS, REFUSAL_REPEAT_MS,
+    BUDGET_EVENTS_PER_MINUTE, BUDGET_STOPS_PER_HOUR, BUDGET_WINDOW_MS, FLOOD_MS, NO_ROOM_TOLD_MS,
+    PEERS_MAX, REFUSAL_REPEAT_MAX_MS, REFUSAL_REPEAT_MS,
 };
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 
