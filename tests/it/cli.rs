@@ -759,3 +759,66 @@ fn deciding_what_has_ended_is_no_success_and_tells_how_it_ended() {
     place.run(&["stop", &done]).fails(1, &["CONFLICT", "runs"]);
     assert_eq!(node.stop(), 0);
 }
+
+#[test]
+fn an_output_that_does_not_arrive_is_a_failure() {
+    let place = Place::new();
+    let full = || std::fs::File::create("/dev/full").unwrap();
+    for words in [&["identity"][..], &["--version"], &["completions", "bash"]] {
+        let mut command = place.command();
+        command.args(words).env("CLAWMESH_STATE_DIR", place.state());
+        let said = command.stdout(full()).output().unwrap();
+        let error = String::from_utf8(said.stderr).unwrap();
+        assert_eq!(said.status.code(), Some(1), "{words:?}: {error}");
+        assert!(error.contains("No space left"), "{words:?}: {error}");
+    }
+    // A reader that left knows that it left.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = place.command();
+    let said = command.arg("--version").stdout(writer).output().unwrap();
+    assert_eq!((said.status.code(), said.stderr.len()), (Some(1), 0));
+}
+
+#[test]
+fn what_people_write_is_understood_or_told_in_words() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let place = Place::new();
+    let said = |words: &[&str]| place.run(words);
+    let twice = [
+        "policy",
+        "explain",
+        "actuator:mock:valve-1",
+        "open",
+        "durationSec=1",
+        "durationSec=2",
+    ];
+    let explained = |words: &[&str]| {
+        place.write("policy.toml", clawmesh::domain::policy::STARTER_POLICY);
+        said(words)
+    };
+    explained(&twice).fails(2, &["durationSec", "given twice"]);
+    let odd = [
+        "policy",
+        "explain",
+        "actuator:mock:valve-1",
+        "open",
+        "duration_sec=10",
+    ];
+    let answer = explained(&odd);
+    assert!(answer.out.contains("write durationSec"), "{}", answer.out);
+    said(&["estop", "--reason", " "]).fails(2, &["--reason", "say why"]);
+    // A name that is no UTF-8 is a directory like any other.
+    let state = place.beside("st").into_os_string();
+    let state = std::path::PathBuf::from(state).join(std::ffi::OsStr::from_bytes(b"\xe4"));
+    let mut command = place.command();
+    let ran = command.arg("identity").env("CLAWMESH_STATE_DIR", &state);
+    assert!(ran.output().unwrap().status.success());
+    assert!(state.join("identity.json").exists());
+    assert!(!place.beside(".clawmesh").exists());
+    place.write("config.toml", "port = \"x\"\n");
+    said(&["start"]).fails_on_lines(2, &["line 1", "a whole number from 0 to 65535"]);
+    std::fs::write(place.state().join("config.toml"), b"name = \"G\xe4rtner\"").unwrap();
+    said(&["start"]).fails_on_lines(2, &["line 1", "Latin-1", "UTF-8"]);
+}

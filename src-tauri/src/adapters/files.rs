@@ -86,17 +86,44 @@ pub fn read_opened(file: File, max_bytes: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`read`], or the first line that is not UTF-8.
 pub fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
-    String::from_utf8(read(path, max_bytes)?).map_err(|error| {
+    let mut text = String::from_utf8(read(path, max_bytes)?).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let mut bytes = error.into_bytes();
-        let before = bytes.get(..good).unwrap_or_default();
-        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        let why = not_utf8(&bytes, good);
         bytes.zeroize();
-        io::Error::new(
-            ErrorKind::InvalidData,
-            format!("line {line}: it is not UTF-8"),
-        )
-    })
+        io::Error::new(ErrorKind::InvalidData, why)
+    })?;
+    if text.contains('\0') {
+        let why = "it holds zero bytes, as text in UTF-16 does; save it as UTF-8";
+        text.zeroize();
+        return Err(io::Error::new(ErrorKind::InvalidData, why));
+    }
+    // Some editors put a byte-order mark in front.
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
+}
+
+/// Why bytes of which the first `good` are UTF-8 are no text, and what to do.
+fn not_utf8(bytes: &[u8], good: usize) -> String {
+    if [[0xff, 0xfe], [0xfe, 0xff]]
+        .iter()
+        .any(|mark| bytes.starts_with(mark))
+    {
+        return "line 1: it is UTF-16; save it as UTF-8".to_owned();
+    }
+    let before = bytes.get(..good).unwrap_or_default();
+    let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+    let odd = bytes.get(good).copied().unwrap_or_default();
+    match odd {
+        // In Latin-1 these are the letters with accents.
+        0xc0.. => format!(
+            "line {line}: it is not UTF-8, {:?} is written as in Latin-1; save it as UTF-8",
+            char::from(odd)
+        ),
+        _ => format!("line {line}: it is not UTF-8; save it as UTF-8"),
+    }
 }
 
 #[cfg(test)]
@@ -131,8 +158,18 @@ mod tests {
         assert_eq!(said(&at("endless")), "it is larger than 6 bytes");
         assert_eq!(
             read_text(&at("bad"), 99).unwrap_err().to_string(),
-            "line 2: it is not UTF-8"
+            "line 2: it is not UTF-8, 'ÿ' is written as in Latin-1; save it as UTF-8"
         );
+        for (name, bytes) in [
+            ("le", &b"\xff\xfea\0"[..]),
+            ("be", b"\xfe\xff\0a"),
+            ("plain", b"a\0b\0"),
+        ] {
+            fs::write(at(name), bytes).unwrap();
+            assert!(said(&at(name)).contains("UTF-16"), "{name}");
+        }
+        fs::write(at("mark"), "\u{feff}a").unwrap();
+        assert_eq!(read_text(&at("mark"), 6).unwrap(), "a");
         assert_eq!(
             read(&at("none"), 6).unwrap_err().kind(),
             ErrorKind::NotFound

@@ -4,7 +4,9 @@
 //! A mark is only compared and never trusted to say more than the store. The one outside lies in the
 //! first folder of a list that can be written, and stays there.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -31,7 +33,7 @@ impl MarkPlaces {
     /// Those of a program on this machine: the variable alone if it is set, else
     /// `$XDG_STATE_HOME/clawmesh`, `~/.local/state/clawmesh`, `$STATE_DIRECTORY/marks` of a service and
     /// `/var/lib/clawmesh/marks`.
-    pub fn of_machine(env: impl Fn(&str) -> Option<String>) -> Self {
+    pub fn of_machine(env: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| env(name).filter(|v| !v.is_empty());
         let under = |name: &str, rest: &str| set(name).map(|dir| Path::new(&dir).join(rest));
         let outside = match set(MARKS_DIR_ENV) {
@@ -39,7 +41,8 @@ impl MarkPlaces {
             Some(dir) => vec![PathBuf::from(dir)],
             None => {
                 let service = set("STATE_DIRECTORY").unwrap_or_default();
-                let service = service.split(':').filter(|dir| !dir.is_empty());
+                let service = service.as_bytes().split(|byte| *byte == b':');
+                let service = service.filter(|dir| !dir.is_empty()).map(OsStr::from_bytes);
                 let mut all: Vec<PathBuf> = under("XDG_STATE_HOME", "clawmesh")
                     .into_iter()
                     .chain(under("HOME", ".local/state/clawmesh"))
@@ -458,7 +461,7 @@ mod tests {
         let places = |set: &[(&str, &str)]| {
             let env = |name: &str| {
                 let found = set.iter().find(|(n, _)| *n == name);
-                found.map(|(_, value)| (*value).to_owned())
+                found.map(|(_, value)| OsString::from(value))
             };
             let outside = MarkPlaces::of_machine(env).outside;
             let shown = outside.iter().map(|p| p.display().to_string());

@@ -1,8 +1,11 @@
 //! The state directory: the one place that knows file names, permissions and the lock.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,12 +48,12 @@ pub enum PathError {
         dir: String,
     },
     /// The system refused.
-    #[error("{what} {path}: {source}")]
+    #[error("cannot {what} {path}: {source}{}", advice(path, source))]
     Io {
         /// What was tried.
         what: &'static str,
         /// On which file.
-        path: String,
+        path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
@@ -59,8 +62,47 @@ pub enum PathError {
 fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PathError + 'a {
     move |source| PathError::Io {
         what,
-        path: path.display().to_string(),
+        path: path.to_path_buf(),
         source,
+    }
+}
+
+/// What a person can do about an error of the system on `path`; empty where nothing is known.
+fn advice(path: &Path, error: &io::Error) -> String {
+    let elsewhere = "name a directory of your own with --state-dir or CLAWMESH_STATE_DIR";
+    // The deepest part of the path that is there decides whether something may be made in it.
+    let there = path.ancestors().find_map(|at| {
+        fs::symlink_metadata(at)
+            .ok()
+            .map(|meta| (at.display(), meta))
+    });
+    match (error.kind(), there) {
+        (io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound, Some((at, meta)))
+            if meta.is_symlink() =>
+        {
+            format!("; {at} is a link to nothing: make what it leads to, or remove the link")
+        }
+        (io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory, Some((at, meta)))
+            if !meta.is_dir() =>
+        {
+            format!("; {at} is no directory: {elsewhere}")
+        }
+        (io::ErrorKind::PermissionDenied, Some((at, meta)))
+            if meta.uid() != rustix::process::geteuid().as_raw() =>
+        {
+            let owner = meta.uid();
+            format!("; {at} belongs to another user (number {owner}): {elsewhere}")
+        }
+        (io::ErrorKind::PermissionDenied, Some((at, _))) => {
+            format!("; allow yourself to use {at} (chmod u+rwx), or {elsewhere}")
+        }
+        (io::ErrorKind::ReadOnlyFilesystem, _) => {
+            format!("; the place can only be read: {elsewhere}")
+        }
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => {
+            "; make room on the disk".to_owned()
+        }
+        _ => String::new(),
     }
 }
 
@@ -90,7 +132,7 @@ impl StateDir {
     /// [`PathError::NoHome`].
     pub fn resolve(
         given: Option<&Path>,
-        env: impl Fn(&str) -> Option<String>,
+        env: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, PathError> {
         if let Some(given) = given {
             return Ok(Self::at(given));
@@ -391,13 +433,16 @@ fn place(
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
     fn the_directory_comes_from_flag_then_variable_then_home() {
         let env = |name: &str| match name {
-            STATE_DIR_ENV => Some("/a".to_owned()),
-            _ => Some("/home/x".to_owned()),
+            STATE_DIR_ENV => Some(OsString::from("/a")),
+            _ => Some("/home/x".into()),
         };
         assert_eq!(
             StateDir::resolve(Some(Path::new("/b")), env)
@@ -409,12 +454,44 @@ mod tests {
             StateDir::resolve(None, env).unwrap().root(),
             Path::new("/a")
         );
-        let home = |name: &str| (name == "HOME").then(|| "/home/x".to_owned());
+        let home = |name: &str| (name == "HOME").then(|| OsString::from("/home/x"));
         assert_eq!(
             StateDir::resolve(None, home).unwrap().root(),
             Path::new("/home/x/.clawmesh")
         );
         assert!(StateDir::resolve(None, |_| None).is_err());
+        // A name that is no UTF-8 is a name like any other.
+        let odd = Path::new(OsStr::from_bytes(b"/a/\xe4"));
+        let named = |name: &str| (name == STATE_DIR_ENV).then(|| odd.into());
+        assert_eq!(StateDir::resolve(None, named).unwrap().root(), odd);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_used_says_what_to_do() {
+        let temp = tempfile::tempdir().unwrap();
+        let said = |name: &str| {
+            let dir = StateDir::at(&temp.path().join(name));
+            dir.prepare().unwrap_err().to_string()
+        };
+        std::os::unix::fs::symlink("/nowhere/at/all", temp.path().join("dangling")).unwrap();
+        fs::write(temp.path().join("file"), "").unwrap();
+        let said = [
+            said("dangling"),
+            said("dangling/in"),
+            said("file"),
+            said("file/in"),
+        ];
+        for (said, what) in said.iter().zip([
+            "link to nothing",
+            "link to nothing",
+            "no directory",
+            "no directory",
+        ]) {
+            assert!(said.contains(what), "{said}");
+        }
+        let advice = |kind: io::ErrorKind| advice(Path::new("/"), &io::Error::from(kind));
+        assert!(advice(io::ErrorKind::ReadOnlyFilesystem).contains("--state-dir"));
+        assert!(advice(io::ErrorKind::StorageFull).contains("make room"));
     }
 
     #[test]

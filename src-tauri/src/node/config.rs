@@ -13,8 +13,9 @@ use crate::adapters::transport::{Fingerprint, PeerUrl};
 use crate::domain::base::limits::{
     CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, NAME_MAX_BYTES, PING_EVERY_MIN_MS, PING_EVERY_MS,
 };
+use crate::domain::base::text::type_in_words;
 use crate::domain::base::{DeviceId, MeshId, Tier};
-use crate::domain::capability::{Action, Capability, Params};
+use crate::domain::capability::{Action, Capability, Params, read_params};
 use crate::domain::plan::rules::{Comparison, Rule};
 
 /// The port of a ClawMesh node where nothing else is said (gen-1 §2).
@@ -24,7 +25,7 @@ pub const DEFAULT_PORT: u16 = 18_789;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is not TOML or has an unknown key.
-    #[error("{path}, line {line}: {}", source.message())]
+    #[error("{path}, line {line}: {}", type_in_words(source.message()))]
     Parse {
         /// The file.
         path: String,
@@ -308,7 +309,7 @@ pub struct RawRule {
     /// The operation it asks for.
     pub operation: String,
     /// With which parameters.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "read_params")]
     pub params: Params,
 }
 

@@ -19,6 +19,8 @@ use crate::adapters::store::{commands, room};
 use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{BUDGET_COMMANDS_PER_HOUR, FRAMES_PER_MESSAGE_MAX};
+use crate::domain::base::number::all_plain;
+use crate::domain::base::text::type_in_words;
 use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::gate::forward::{self, AskedActuation, Forwarded};
@@ -260,8 +262,12 @@ fn parse<T: serde::de::DeserializeOwned>(
     let value = params
         .remove(name)
         .ok_or_else(|| Refusal::new(Code::InvalidParams, format!("{name} is missing")))?;
-    serde_json::from_value(value)
-        .map_err(|e| Refusal::new(Code::InvalidParams, format!("{name}: {e}")))
+    serde_json::from_value(all_plain(value)).map_err(|e| {
+        Refusal::new(
+            Code::InvalidParams,
+            format!("{name}: {}", type_in_words(&e.to_string())),
+        )
+    })
 }
 
 async fn draft(

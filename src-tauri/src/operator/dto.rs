@@ -560,7 +560,7 @@ pub struct DraftRequest {
     /// What it is to do.
     pub operation: String,
     /// With which parameters.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::domain::capability::read_params")]
     #[cfg_attr(test, schema(value_type = Object))]
     pub params: crate::domain::capability::Params,
     /// Why.
@@ -704,7 +704,7 @@ pub struct ExplainRequest {
     /// What it would do.
     pub operation: String,
     /// With which parameters.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::domain::capability::read_params")]
     #[cfg_attr(test, schema(value_type = Object))]
     pub params: crate::domain::capability::Params,
     /// Who would ask: `rules`, `person` or `llm`.

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::{aead, pbkdf2};
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use crate::domain::base::limits::{PASSPHRASE_MAX_BYTES, PASSPHRASE_MIN_CHARS};
@@ -51,7 +52,25 @@ impl Passphrase {
 
     /// Whether two are the same, for the person who types one twice.
     pub fn same_as(&self, other: &Passphrase) -> bool {
-        *self.0 == *other.0
+        *self.composed() == *other.composed()
+    }
+
+    /// It in the Unicode form NFC, in which secrets are sealed (RFC 8265 §4.2.2): keyboards differ in
+    /// how they write `ä`.
+    fn composed(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.0.nfc().collect())
+    }
+
+    /// The forms in which it may have been used, each once: a secret that an earlier version sealed is
+    /// under the form that was typed then.
+    fn forms(&self) -> Vec<Zeroizing<String>> {
+        let mut forms = vec![self.composed()];
+        for other in [Zeroizing::new(self.0.nfd().collect()), self.0.clone()] {
+            if !forms.contains(&other) {
+                forms.push(other);
+            }
+        }
+        forms
     }
 }
 
@@ -87,18 +106,14 @@ fn bound(subject: &str, iterations: u32) -> String {
     format!("clawmesh operator key v2\n{subject}\n{KDF}\n{iterations}\n{CIPHER}")
 }
 
-fn sealing_key(
-    passphrase: &Passphrase,
-    salt: &[u8],
-    iterations: NonZeroU32,
-) -> Option<aead::LessSafeKey> {
+fn sealing_key(passphrase: &str, salt: &[u8], iterations: NonZeroU32) -> Option<aead::LessSafeKey> {
     let mut key = Zeroizing::new([0u8; 32]);
     let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
     pbkdf2::derive(
         algorithm,
         iterations,
         salt,
-        passphrase.0.as_bytes(),
+        passphrase.as_bytes(),
         &mut *key,
     );
     let key = aead::UnboundKey::new(&aead::CHACHA20_POLY1305, &*key).ok()?;
@@ -110,7 +125,7 @@ pub(super) fn seal(secret: &[u8; 32], passphrase: &Passphrase, subject: &str) ->
     let (mut salt, mut nonce) = ([0u8; 16], [0u8; 12]);
     getrandom::fill(&mut salt).ok()?;
     getrandom::fill(&mut nonce).ok()?;
-    let key = sealing_key(passphrase, &salt, NonZeroU32::new(ITERATIONS)?)?;
+    let key = sealing_key(&passphrase.composed(), &salt, NonZeroU32::new(ITERATIONS)?)?;
     let mut text = Zeroizing::new(secret.to_vec());
     // Room for the tag, so that the plain bytes are not left behind by a move.
     let mut sealed = Zeroizing::new(Vec::with_capacity(secret.len() + 16));
@@ -149,15 +164,19 @@ pub(super) fn open(
     let nonce: [u8; 12] = bytes(&sealed.nonce, "nonce")?
         .try_into()
         .map_err(|_| odd("nonce"))?;
-    let mut text = Zeroizing::new(bytes(&sealed.text, "text")?);
-    let key = sealing_key(passphrase, &salt, rounds).ok_or_else(|| odd("key"))?;
-    let aad = aead::Aad::from(bound(subject, sealed.iterations));
-    let plain = key
-        .open_in_place(aead::Nonce::assume_unique_for_key(nonce), aad, &mut text)
-        .map_err(|_| NotOpened::Wrong)?;
-    <[u8; 32]>::try_from(&*plain)
-        .map(Zeroizing::new)
-        .map_err(|_| odd("text"))
+    let secret = bytes(&sealed.text, "text")?;
+    for form in passphrase.forms() {
+        let mut text = Zeroizing::new(secret.clone());
+        let key = sealing_key(&form, &salt, rounds).ok_or_else(|| odd("key"))?;
+        let aad = aead::Aad::from(bound(subject, sealed.iterations));
+        let nonce = aead::Nonce::assume_unique_for_key(nonce);
+        if let Ok(plain) = key.open_in_place(nonce, aad, &mut text) {
+            return <[u8; 32]>::try_from(&*plain)
+                .map(Zeroizing::new)
+                .map_err(|_| odd("text"));
+        }
+    }
+    Err(NotOpened::Wrong)
 }
 
 #[cfg(test)]
@@ -216,6 +235,20 @@ mod tests {
             let error = open(&bad, &phrase("correct horse"), "ada").unwrap_err();
             assert!(matches!(error, NotOpened::Malformed(_)), "{error:?}");
         }
+    }
+
+    #[test]
+    fn one_passphrase_opens_in_whichever_form_a_keyboard_writes_it() {
+        let (composed, apart) = (
+            phrase("sch\u{e4}fer am see"),
+            phrase("scha\u{308}fer am see"),
+        );
+        assert!(composed.same_as(&apart));
+        let sealed = seal(&[7; 32], &apart, "ada").unwrap();
+        assert_eq!(*open(&sealed, &composed, "ada").unwrap(), [7; 32]);
+        assert_eq!(*open(&sealed, &apart, "ada").unwrap(), [7; 32]);
+        assert_eq!(phrase("plain ascii").forms().len(), 1);
+        assert_eq!(apart.forms().len(), 2);
     }
 
     #[test]

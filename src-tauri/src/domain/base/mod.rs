@@ -3,6 +3,7 @@
 pub mod canonical;
 pub mod ids;
 pub mod limits;
+pub mod number;
 pub mod refusal;
 pub mod text;
 pub mod tier;

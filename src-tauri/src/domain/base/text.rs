@@ -42,6 +42,38 @@ pub fn shown(text: &str, max: usize) -> String {
     shown
 }
 
+/// What a parser says of a value of the wrong type, with the type it wanted in words: `expected u16`
+/// becomes `expected a whole number from 0 to 65535`.
+pub fn type_in_words(message: &str) -> String {
+    let Some((before, wanted)) = message.rsplit_once("expected ") else {
+        return message.to_owned();
+    };
+    let word = |text: &str| text.find([' ', ',', '\n']).unwrap_or(text.len());
+    let (name, rest) = wanted.split_at(word(wanted));
+    let (words, rest) = match name {
+        "u8" | "u16" | "u32" => {
+            let max = match name {
+                "u8" => u32::from(u8::MAX),
+                "u16" => u32::from(u16::MAX),
+                _ => u32::MAX,
+            };
+            (format!("a whole number from 0 to {max}"), rest)
+        }
+        "u64" | "usize" | "u128" => ("a whole number, zero or more".to_owned(), rest),
+        "i8" | "i16" | "i32" | "i64" | "isize" => ("a whole number".to_owned(), rest),
+        "f32" | "f64" => ("a number".to_owned(), rest),
+        // The name of a type of ours says nothing to a reader.
+        "struct" => {
+            let rest = rest.trim_start();
+            let rest = rest.get(word(rest)..).unwrap_or_default();
+            ("a table of names and values".to_owned(), rest)
+        }
+        "map" => ("a table of names and values".to_owned(), rest),
+        _ => return message.to_owned(),
+    };
+    format!("{before}expected {words}{rest}")
+}
+
 /// Whether the character changes the direction of what follows (UAX #9).
 pub fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}')
@@ -50,6 +82,32 @@ pub fn is_direction_mark(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_type_is_told_in_words() {
+        for (said, words) in [
+            (
+                "invalid type: string \"x\", expected u16",
+                "invalid type: string \"x\", expected a whole number from 0 to 65535",
+            ),
+            (
+                "expected u64 at line 1 column 9",
+                "expected a whole number, zero or more at line 1 column 9",
+            ),
+            (
+                "invalid type: integer `1`, expected struct RawRule at line 2",
+                "invalid type: integer `1`, expected a table of names and values at line 2",
+            ),
+            (
+                "invalid type: integer `1`, expected struct RawRule",
+                "invalid type: integer `1`, expected a table of names and values",
+            ),
+            ("expected a boolean", "expected a boolean"),
+            ("missing field `x`", "missing field `x`"),
+        ] {
+            assert_eq!(type_in_words(said), words);
+        }
+    }
 
     #[test]
     fn nothing_that_moves_other_text_is_left() {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use super::base::limits::{NAME_MAX_BYTES, PARAMS_MAX};
+use super::base::number::all_plain;
 
 /// Why a text is no capability, pattern or action.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -210,6 +211,54 @@ impl<'de> Deserialize<'de> for Pattern {
 /// Parameters of an operation: names to numbers, texts or booleans.
 pub type Params = BTreeMap<String, Value>;
 
+/// Reads parameters: a name that is given twice is an error, and a whole number is one however it is
+/// written. For `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// That of the reader, or which name is given twice.
+pub fn read_params<'de, D: Deserializer<'de>>(reader: D) -> Result<Params, D::Error> {
+    struct Read;
+
+    impl<'de> de::Visitor<'de> for Read {
+        type Value = Params;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("parameters by name")
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Params, A::Error> {
+            let mut params = Params::new();
+            while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                if params.contains_key(&name) {
+                    let twice = format!("parameter {:?} is given twice", shown(&name));
+                    return Err(de::Error::custom(twice));
+                }
+                params.insert(name, all_plain(value));
+            }
+            Ok(params)
+        }
+    }
+
+    reader.deserialize_map(Read)
+}
+
+/// The same for parameters that were given one by one.
+///
+/// # Errors
+/// Which name is given twice.
+pub fn params_of(
+    given: impl IntoIterator<Item = (String, Value)>,
+) -> Result<Params, CapabilityError> {
+    let mut params = Params::new();
+    for (name, value) in given {
+        let twice = format!("parameter {:?} is given twice", shown(&name));
+        if params.insert(name, all_plain(value)).is_some() {
+            return Err(CapabilityError::Action(twice));
+        }
+    }
+    Ok(params)
+}
+
 /// What would physically happen: an operation with its parameters on one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -219,7 +268,7 @@ pub struct Action {
     /// What it does, for example `open`.
     pub operation: String,
     /// With which parameters.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "read_params")]
     pub params: Params,
 }
 
@@ -267,7 +316,10 @@ impl Action {
         Ok(Self {
             target,
             operation: operation.to_owned(),
-            params,
+            params: params
+                .into_iter()
+                .map(|(name, value)| (name, all_plain(value)))
+                .collect(),
         })
     }
 
@@ -318,6 +370,28 @@ mod tests {
             );
         }
         assert!(!addresses_actuator("channel:actuator"));
+    }
+
+    #[test]
+    fn a_parameter_is_given_once_and_ten_is_ten() {
+        let read = |json: &str| serde_json::from_str::<Action>(json);
+        let twice = r#"{"target":"actuator:a","operation":"open","params":{"x":1,"x":2}}"#;
+        assert!(
+            read(twice)
+                .unwrap_err()
+                .to_string()
+                .contains("\"x\" is given twice")
+        );
+        assert!(params_of([("x".to_owned(), 1.into()), ("x".to_owned(), 1.into())]).is_err());
+        let with = |number: &str| {
+            read(&format!(
+                r#"{{"target":"actuator:a","operation":"open","params":{{"x":{number}}}}}"#
+            ))
+            .unwrap()
+            .intent_key()
+        };
+        assert_eq!(with("10"), with("10.0"));
+        assert_ne!(with("10"), with("10.5"));
     }
 
     #[test]

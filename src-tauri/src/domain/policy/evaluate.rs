@@ -309,10 +309,21 @@ fn params(sheet: &mut Sheet, rule: &Rule, action: &Action) {
         .keys()
         .filter(|n| !rule.params.contains_key(*n))
     {
+        // `duration_sec` and `DurationSec` are what people write for `durationSec`.
+        let letters = |text: &str| text.replace(['_', '-'], "").to_lowercase();
+        let meant = rule.params.keys().find(|n| letters(n) == letters(name));
+        let known: Vec<&str> = rule.params.keys().map(String::as_str).collect();
+        let advice = match (meant, known.is_empty()) {
+            (Some(meant), _) => format!("; write {meant}"),
+            (None, true) => "; it has none".to_owned(),
+            (None, false) => format!("; it has {}", known.join(", ")),
+        };
         sheet.check(
             "params",
             Code::PolicyDenied,
-            Err(format!("parameter {name} is not among the rule's params")),
+            Err(format!(
+                "parameter {name} is not among the rule's params{advice}"
+            )),
         );
     }
     for (name, allowed) in &rule.params {

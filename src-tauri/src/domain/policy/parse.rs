@@ -13,13 +13,14 @@ use super::{Level, Policy, Requester};
 use crate::domain::base::limits::{
     ACTUATION_MAX_MS, NAME_MAX_BYTES, PARAMS_MAX, POLICY_ENTRIES_MAX, TRUST_LIST_MAX,
 };
+use crate::domain::base::text::type_in_words;
 use crate::domain::base::{DeviceId, Digest, Tier};
 
 /// Why a text is no policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// It is not TOML, or has an unknown field; the message names the line.
-    #[error("not a policy: {0}")]
+    #[error("not a policy: {}", type_in_words(&.0.to_string()))]
     Toml(#[from] Box<toml::de::Error>),
     /// A value is out of bounds.
     #[error("{place}: {why}")]

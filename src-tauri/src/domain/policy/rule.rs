@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::scope::Scope;
 use super::{Level, Requester};
+use crate::domain::base::number::all_plain;
 use crate::domain::base::{DeviceId, Tier, TimeMs};
 use crate::domain::capability::Action;
 use crate::domain::world::Fact;
@@ -117,7 +118,7 @@ impl Bounds {
     /// What it should be.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         match self {
-            Bounds::Integer(min, max) => match value.as_i64() {
+            Bounds::Integer(min, max) => match all_plain(value.clone()).as_i64() {
                 Some(n) if (*min..=*max).contains(&n) => Ok(()),
                 _ => Err(format!("must be a whole number from {min} to {max}")),
             },

@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use super::evaluate::{EvidenceView, History, Phase, Request, Ruling, RunView};
 use super::{Level, Policy, Requester};
 use crate::domain::base::{Code, DeviceId, Digest, Taint, Tier, TimeMs};
-use crate::domain::capability::{Action, Params};
+use crate::domain::capability::{Action, Params, read_params};
 use crate::domain::world::{Fact, SignatureState};
 
 /// 2026-01-01 12:00 UTC, the time of a test that names none.
@@ -24,7 +24,7 @@ pub(super) struct RawTest {
     tainted: bool,
     target: String,
     operation: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "read_params")]
     params: Params,
     #[serde(default)]
     at: Option<String>,

@@ -12,6 +12,7 @@ use crate::domain::base::limits::{
     NAME_MAX_BYTES, SITE_ASSETS_MAX, SITE_FILE_MAX_BYTES, SITE_OUTLINE_MAX_POINTS,
     SITE_PROBLEMS_MAX, SITE_ZONE_METRICS_MAX, SITE_ZONES_MAX, SITES_MAX,
 };
+use crate::domain::base::text::type_in_words;
 use crate::domain::capability::Capability;
 
 /// The age after which a value counts as old where the file says nothing, in seconds.
@@ -65,7 +66,7 @@ pub fn read(
     let (document, broken) = DeTable::parse_recoverable(text);
     for error in broken {
         let at = error.span().map_or(0, |s| s.start);
-        reader.problem(at, "", error.message().to_owned());
+        reader.problem(at, "", type_in_words(error.message()));
     }
     let sites = match reader.problems.is_empty() {
         true => reader.file(document.get_ref(), plan_of),

@@ -12,6 +12,7 @@ use crate::domain::base::canonical::{to_canonical, write_canonical_without};
 use crate::domain::base::limits::{
     FRAME_DATA_MAX_BYTES, NAME_MAX_BYTES, TEXT_MAX_CHARS, TRUST_LIST_MAX,
 };
+use crate::domain::base::number::whole;
 use crate::domain::base::tier::taint_of_sources;
 use crate::domain::base::{
     Code, DeviceId, Digest, EvidenceSource, FrameId, Hlc, MeshId, Refusal, Taint, Tier, TimeMs,
@@ -117,15 +118,14 @@ impl Frame {
         };
         let hops = match members.remove("hops") {
             None => 0,
-            Some(value) => value
-                .as_u64()
+            Some(value) => whole(&value)
                 .and_then(|h| u32::try_from(h).ok())
                 .filter(|h| *h <= 1_000)
                 .ok_or_else(|| bad("hops must be a whole number from 0 to 1000"))?,
         };
         match members.get("gen") {
             None => {}
-            Some(generation) if generation.as_u64() == Some(1) => {}
+            Some(generation) if whole(generation) == Some(1) => {}
             Some(_) => return Err(bad("gen must be 1")),
         }
         let kind = str_member(&members, "kind")?;
@@ -149,7 +149,7 @@ impl Frame {
             origin_name: opt_text(&members, "sourceDisplayName", NAME_MAX_BYTES)?,
             timestamp: members
                 .get("timestamp")
-                .and_then(Value::as_u64)
+                .and_then(whole)
                 .map(TimeMs)
                 .ok_or_else(|| bad("timestamp must be whole milliseconds since 1970"))?,
             sources,
@@ -162,10 +162,7 @@ impl Frame {
                 .map_err(bad)?,
             seq: match members.get("seq") {
                 None => None,
-                Some(n) => Some(
-                    n.as_u64()
-                        .ok_or_else(|| bad("seq must be a whole number"))?,
-                ),
+                Some(n) => Some(whole(n).ok_or_else(|| bad("seq must be a whole number"))?),
             },
             signature: opt_text(&members, "sig", NAME_MAX_BYTES)?
                 .map(|t| Signature::from_text(&t))

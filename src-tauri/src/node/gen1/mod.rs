@@ -22,6 +22,7 @@ use crate::domain::admission::Generation;
 use crate::domain::base::limits::{
     GEN1_ANSWER_BYTES, GEN1_SYNC_MAX, GEN1_WORLD_QUERY_MAX, QUERY_DEFAULT,
 };
+use crate::domain::base::number::whole;
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::plan::election::{self, Candidate, role_for_gen1};
 use crate::domain::wire::FrameKind;
@@ -55,7 +56,7 @@ pub async fn query(
 fn number(params: &Map<String, Value>, name: &str) -> Result<Option<u64>, Refusal> {
     match params.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_u64().map(Some).ok_or_else(|| {
+        Some(value) => whole(value).map(Some).ok_or_else(|| {
             Refusal::new(
                 Code::InvalidParams,
                 format!("{name} must be a whole number, zero or more"),

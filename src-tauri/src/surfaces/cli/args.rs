@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::fail::EXIT_CODES;
-use super::text::parse_pair;
+use super::text::{parse_pair, said};
 use crate::node::RawConfig;
 use crate::operator::access::Scope;
 
@@ -394,7 +394,7 @@ impl From<MeshPolicy> for crate::node::discovery::JoinPolicy {
 #[command(args_conflicts_with_subcommands = true)]
 pub struct EstopArgs {
     /// Why
-    #[arg(long)]
+    #[arg(long, value_parser = said)]
     pub reason: Option<String>,
     /// What else than stopping
     #[command(subcommand)]
@@ -409,7 +409,7 @@ pub enum EstopCommand {
     /// Release the stop at this node; others are released at themselves
     Release {
         /// Why it may move again
-        #[arg(long)]
+        #[arg(long, value_parser = said)]
         reason: String,
     },
 }
@@ -428,7 +428,7 @@ pub enum PlannerCommand {
     /// Make it rest: it asks for nothing more until it is let go on, also over a restart
     Pause {
         /// Why
-        #[arg(long)]
+        #[arg(long, value_parser = said)]
         reason: Option<String>,
     },
     /// Let it go on
@@ -453,7 +453,7 @@ pub struct ProposeArgs {
     #[command(flatten)]
     pub action: ActionArgs,
     /// Why
-    #[arg(long)]
+    #[arg(long, value_parser = said)]
     pub reason: String,
     /// A frame it rests on, as its id, or ID@DEVICE where several devices use the id; repeatable
     #[arg(long = "cite", value_name = "FRAME")]

@@ -28,7 +28,7 @@ impl Context {
     /// # Errors
     /// If no state directory is named and there is no home directory.
     pub fn new(global: &Global) -> Result<Self, Failure> {
-        let env = |name: &str| std::env::var(name).ok();
+        let env = |name: &str| std::env::var_os(name);
         let dir = StateDir::resolve(global.state_dir.as_deref(), env).map_err(Failure::state)?;
         Ok(Self {
             dir,
@@ -39,7 +39,7 @@ impl Context {
 
     /// Where it is noted how far the store has come.
     pub fn marks(&self) -> MarkPlaces {
-        MarkPlaces::of_machine(|name| std::env::var(name).ok())
+        MarkPlaces::of_machine(|name| std::env::var_os(name))
     }
 
     /// The current moment.

@@ -11,6 +11,7 @@ use super::context::{Context, proposal};
 use super::fail::{Done, Exit, Failure};
 use super::record::{self, Checked};
 use super::{consent, out, text};
+use crate::domain::capability::params_of;
 use crate::domain::gate::approval::{Decision, SignedDecision, Verdict};
 use crate::domain::identity::OperatorKey;
 use crate::domain::proposal::Status;
@@ -186,7 +187,7 @@ pub async fn propose(ctx: &Context, args: &ProposeArgs) -> Done {
     let request = DraftRequest {
         target: args.action.target.clone(),
         operation: args.action.operation.clone(),
-        params: args.action.params.iter().cloned().collect(),
+        params: params_of(args.action.params.iter().cloned()).map_err(Failure::usage)?,
         reason: args.reason.clone(),
         name: ctx.person(),
         cites: args.cites.clone(),

@@ -323,6 +323,7 @@ pub async fn events(ctx: &Context, args: &EventsArgs) -> Done {
             print_event(ctx, event)?;
             seen = seen.max(event.seq);
         }
+        out::arrived()?;
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(()),
             _ = tick.tick() => {}

@@ -63,7 +63,7 @@ pub fn main(app: MakeApp) -> ExitCode {
         Err(error) if !error.use_stderr() => {
             // Help and version are answers, not errors.
             out::print(&error.render().to_string());
-            return ExitCode::SUCCESS;
+            return end(out::arrived());
         }
         Err(error) => {
             // A service whose flags are wrong must not leave on what its last run left on.
@@ -71,7 +71,8 @@ pub fn main(app: MakeApp) -> ExitCode {
             return end(Err(Failure::usage(usage_line(&error.render().to_string()))));
         }
     };
-    let code = end(listen(&cli).and_then(|()| dispatch(cli, app)));
+    let done = listen(&cli).and_then(|()| dispatch(cli, app));
+    let code = end(done.and_then(|()| out::arrived()));
     out::flush();
     log::flush();
     code
@@ -81,7 +82,9 @@ fn end(done: Done) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            out::error(&failure.message);
+            if !failure.message.is_empty() {
+                out::error(&failure.message);
+            }
             failure.more.iter().for_each(|line| out::error(line));
             failure.code()
         }

@@ -1,10 +1,9 @@
 //! Writing to the terminal: the only place of the CLI that touches stdout and stderr.
 //!
-//! A reader that goes away (`| head`) is no fault: what cannot be written is dropped quietly. A reader
-//! that stalls makes a command wait, but never a program that runs on, such as a node: see
-//! [`never_wait`].
+//! What cannot be written makes the command fail at its end, see [`arrived`]. A reader that stalls makes
+//! a command wait, but never a program that runs on, such as a node: see [`never_wait`].
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -21,6 +20,9 @@ const WIDTH_CHARS: usize = 110;
 
 /// Stdout and stderr of a program that waits for neither.
 static LINES: OnceLock<(Lines, Lines)> = OnceLock::new();
+
+/// Why something could not be written to stdout, once it happened.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
 
 /// From now on what is written here is queued for threads of their own, and dropped where nobody
 /// reads: what `start` and `demo` have to do does not wait for a terminal.
@@ -47,11 +49,30 @@ pub fn print(text: &str) {
     if let Some((stdout, _)) = LINES.get() {
         return stdout.push(text.as_bytes().to_vec());
     }
+    if LOST.get().is_some() {
+        return;
+    }
     let mut stdout = std::io::stdout().lock();
     let written = stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
-    let _ = written;
+    if let Err(error) = written {
+        LOST.get_or_init(|| error);
+    }
+}
+
+/// Whether everything that was printed could be written; commands that go on printing ask each time.
+///
+/// # Errors
+/// Why not. A reader that left early (`| head`) knows it, so nothing is said of that.
+pub fn arrived() -> Done {
+    match LOST.get() {
+        None => Ok(()),
+        Some(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::failed("")),
+        Some(error) => Err(Failure::failed(format!(
+            "the output is cut off, it could not be written: {error}"
+        ))),
+    }
 }
 
 /// Writes one clean line to stdout.
@@ -111,13 +132,18 @@ pub fn facts(lines: &[(&str, String)]) {
     print(&text::facts(lines, width()));
 }
 
-/// Where lines are broken: nowhere in a pipe, else at `COLUMNS` or a usual width.
+/// Where lines are broken: nowhere in a pipe, else at `COLUMNS`, the width of the terminal, or a usual
+/// width where neither says one.
 pub fn width() -> usize {
     if !std::io::stdout().is_terminal() {
         return usize::MAX / 2;
     }
-    std::env::var("COLUMNS")
-        .ok()
-        .and_then(|c| c.parse().ok())
+    let said = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    let real = || {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout());
+        size.ok().map(|size| usize::from(size.ws_col))
+    };
+    said.or_else(real)
+        .filter(|columns| *columns > 0)
         .unwrap_or(WIDTH_CHARS)
 }

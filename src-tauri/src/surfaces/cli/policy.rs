@@ -12,7 +12,7 @@ use super::fail::{Done, Exit, Failure};
 use super::start::raw_config;
 use super::{out, text};
 use crate::domain::base::{DeviceId, Digest, FrameId, Taint, Tier, TimeMs};
-use crate::domain::capability::Action;
+use crate::domain::capability::{Action, params_of};
 use crate::domain::policy::{
     self, Compare, Condition, EvidenceView, History, Offered, Phase, Policy, Request, Requester,
     Rule, Ruling, STARTER_POLICY,
@@ -235,7 +235,7 @@ fn explain(ctx: &Context, args: &ActionArgs, asker: Asker) -> Done {
     let action = Action::new(
         target,
         &args.operation,
-        args.params.iter().cloned().collect(),
+        params_of(args.params.iter().cloned()).map_err(Failure::usage)?,
     )
     .map_err(Failure::usage)?;
     let (requester, taint) = match asker {

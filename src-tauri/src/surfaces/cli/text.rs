@@ -189,6 +189,17 @@ pub fn parse_pair(text: &str) -> Result<(String, Value), String> {
     ))
 }
 
+/// A reason: something must be said.
+///
+/// # Errors
+/// If it is empty.
+pub fn said(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty; say why in a few words".to_owned()),
+        reason => Ok(reason.to_owned()),
+    }
+}
+
 /// Breaks text between words into lines of at most `width` characters; a longer word stays whole.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();

@@ -1,6 +1,7 @@
 //! Starting with the person's session: off until chosen, an entry of the XDG autostart folder that starts
 //! this program in the tray. Only where such a folder is used; elsewhere it is not offered.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::adapters::files;
@@ -41,7 +42,7 @@ impl Autostart {
         if !cfg!(target_os = "linux") {
             return None;
         }
-        let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
         let program = std::env::current_exe().ok()?;
         let usual = StateDir::resolve(None, |n| env(n).filter(|_| n == "HOME")).ok();
         let own = (usual.as_ref() != Some(dir)).then_some(dir);
@@ -52,7 +53,7 @@ impl Autostart {
         program: &Path,
         dir: Option<&StateDir>,
         name: &str,
-        env: impl Fn(&str) -> Option<String>,
+        env: impl Fn(&str) -> Option<OsString>,
     ) -> Option<Self> {
         let config = env("XDG_CONFIG_HOME")
             .map(PathBuf::from)
@@ -108,7 +109,7 @@ mod tests {
 
     fn entry(home: &Path) -> Autostart {
         let home = home.display().to_string();
-        let env = |name: &str| (name == "HOME").then(|| home.clone());
+        let env = |name: &str| (name == "HOME").then(|| home.clone().into());
         Autostart::of(Path::new("/opt/claw mesh/clawmesh"), None, "x", env).unwrap()
     }
 
@@ -142,7 +143,7 @@ mod tests {
         assert_eq!(quoted("/a b").unwrap(), "\"/a b\"");
         assert_eq!(quoted("/a\"$`%\\").unwrap(), r#""/a\\"\\$\\`%%\\\\""#);
         assert_eq!(quoted("/a\nExec=rm"), None);
-        let env = |name: &str| (name == "XDG_CONFIG_HOME").then(|| "/cfg".to_owned());
+        let env = |name: &str| (name == "XDG_CONFIG_HOME").then(|| "/cfg".into());
         let dir = StateDir::at(Path::new("/s 1"));
         let entry = Autostart::of(Path::new("/p"), Some(&dir), "n", env).unwrap();
         assert_eq!(entry.file, Path::new("/cfg/autostart/n.desktop"));

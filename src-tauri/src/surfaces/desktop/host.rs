@@ -327,7 +327,7 @@ impl Host {
 
     async fn start_on(&self, config: Config) -> Result<Node, OpenError> {
         let mut outside = Outside::real(Arc::new(SystemClock::default()));
-        outside.marks = MarkPlaces::of_machine(|name| std::env::var(name).ok());
+        outside.marks = MarkPlaces::of_machine(|name| std::env::var_os(name));
         outside.keys = match self.home() {
             Home::Keychain => Arc::new(self.keychain.clone()),
             Home::File => Arc::new(FileKeys),

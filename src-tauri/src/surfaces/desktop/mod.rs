@@ -351,7 +351,7 @@ fn bus_name(dir: &StateDir) -> String {
 
 fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
     listen(args)?;
-    let dir = StateDir::resolve(args.state_dir.as_deref(), |n| std::env::var(n).ok())
+    let dir = StateDir::resolve(args.state_dir.as_deref(), |n| std::env::var_os(n))
         .map_err(|e| e.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
-use crate::domain::base::{Code, Refusal};
+use crate::domain::base::number::all_plain;
+use crate::domain::base::text::type_in_words;
+use crate::domain::base::{Code, Refusal, canonical};
 use crate::operator::dto::{ErrorBody, ErrorView};
 use crate::operator::http_status;
 
@@ -82,13 +84,24 @@ pub(super) fn body<T: DeserializeOwned>(bytes: Result<Bytes, BytesRejection>) ->
             )
         }
     })?;
-    serde_json::from_slice(&bytes).map_err(|e| {
+    let read = serde_json::from_slice(&bytes).or_else(|error| {
+        // Other programs write whole numbers as `10.0`.
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let again = canonical::parse(text).ok().filter(|_| error.is_data());
+        again
+            .and_then(|value| serde_json::from_value(all_plain(value)).ok())
+            .ok_or(error)
+    });
+    read.map_err(|e| {
         let code = if e.is_data() {
             Code::InvalidParams
         } else {
             Code::InvalidJson
         };
-        Failed(Refusal::new(code, format!("the body: {e}")))
+        Failed(Refusal::new(
+            code,
+            format!("the body: {}", type_in_words(&e.to_string())),
+        ))
     })
 }
 
@@ -113,7 +126,7 @@ pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Fai
     query.map(|Query(q)| q).map_err(|e| {
         Failed(Refusal::new(
             Code::InvalidParams,
-            format!("the query: {}", e.body_text()),
+            format!("the query: {}", type_in_words(&e.body_text())),
         ))
     })
 }
