@@ -818,7 +818,21 @@ fn what_people_write_is_understood_or_told_in_words() {
     assert!(state.join("identity.json").exists());
     assert!(!place.beside(".clawmesh").exists());
     place.write("config.toml", "port = \"x\"\n");
-    said(&["start"]).fails_on_lines(2, &["line 1", "a whole number from 0 to 65535"]);
+    let wrong = said(&["start"]);
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong
+            .err
+            .contains("expected a whole number from 0 to 65535"),
+        "{}",
+        wrong.err
+    );
     std::fs::write(place.state().join("config.toml"), b"name = \"G\xe4rtner\"").unwrap();
-    said(&["start"]).fails_on_lines(2, &["line 1", "Latin-1", "UTF-8"]);
+    let wrong = said(&["start"]);
+    assert!(
+        wrong.err.contains("line 1: it is not UTF-8"),
+        "{}",
+        wrong.err
+    );
+    assert!(wrong.err.contains("Latin-1"), "{}", wrong.err);
 }

@@ -114,18 +114,12 @@ fn read(dir: &Path, file: &Path, stamps: &mut Vec<(PathBuf, Stamp)>) -> Sites {
         drawings.insert(path.to_owned(), drawing);
         Ok(plan)
     };
-    match site::read(&text, &mut plan_of) {
-        Ok(sites) => Sites {
-            present: true,
-            sites,
-            drawings,
-            problems: Vec::new(),
-        },
-        Err(problems) => Sites {
-            present: true,
-            problems,
-            ..Sites::default()
-        },
+    let (sites, problems) = site::read(&text, &mut plan_of);
+    Sites {
+        present: true,
+        sites,
+        drawings,
+        problems,
     }
 }
 

@@ -55,7 +55,8 @@ function Example({ title, file, kind, text }: { title: string; file: string; kin
   );
 }
 
-export function Broken({ twin }: { twin: Twin }) {
+/** What is wrong in the file of the sites: in the place of the sites, or `beside` those that are right. */
+export function Broken({ twin, beside = false }: { twin: Twin; beside?: boolean }) {
   const n = twin.problems.length;
   return (
     <Panel
@@ -65,10 +66,12 @@ export function Broken({ twin }: { twin: Twin }) {
           {t("twinBroken", { n })}
         </span>
       }
-      className="md:min-h-0 md:flex-1"
+      className={beside ? "max-h-40 shrink-0" : "md:min-h-0 md:flex-1"}
     >
       <div role="status" className="flex max-w-4xl flex-col gap-3">
-        <p className="wrap-anywhere text-t2">{t("twinBrokenText", { file: twin.file })}</p>
+        <p className="wrap-anywhere text-t2">
+          {t(beside ? "twinBrokenSome" : "twinBrokenText", { file: twin.file })}
+        </p>
         <ol className="flex flex-col">
           {twin.problems.map((p) => (
             <li

@@ -21,10 +21,13 @@ export function View() {
   return (
     <Loaded q={q}>
       {(twin) =>
-        twin.problems.length ? (
+        twin.sites.length ? (
+          <div className="flex flex-1 flex-col gap-3 md:min-h-0">
+            {twin.problems.length ? <Broken twin={twin} beside /> : null}
+            <Sites twin={twin} />
+          </div>
+        ) : twin.problems.length ? (
           <Broken twin={twin} />
-        ) : twin.sites.length ? (
-          <Sites twin={twin} />
         ) : (
           <Start twin={twin} />
         )

@@ -861,6 +861,7 @@ export const de = table({
   twinBroken: { one: "{n} Fehler in der Standortdatei", other: "{n} Fehler in der Standortdatei" },
   twinBrokenText:
     "{file} gilt nicht, bis das behoben ist. Alles andere läuft weiter, und die Seite folgt von selbst.",
+  twinBrokenSome: "Die Standorte mit diesen Fehlern in {file} fehlen hier, bis sie behoben sind.",
   lineAt: "Zeile {line}",
   wholeFile: "ganze Datei",
   planFailed: "Der Plan ließ sich nicht zeichnen; Zonen und Werte stehen, wie sie sind.",

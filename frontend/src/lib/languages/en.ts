@@ -829,6 +829,7 @@ export const en = {
   twinBroken: { one: "{n} mistake in the site file", other: "{n} mistakes in the site file" },
   twinBrokenText:
     "{file} is not used until this is mended. Nothing else is affected, and the page follows by itself.",
+  twinBrokenSome: "Sites with these mistakes in {file} are left out here until they are mended.",
   lineAt: "line {line}",
   wholeFile: "whole file",
   planFailed: "The plan could not be drawn; zones and values are as they are.",

@@ -402,7 +402,9 @@ pub const REQUEST_GRACE_MS: u64 = 30_000;
 /// Largest `site.toml`, in bytes.
 pub const SITE_FILE_MAX_BYTES: u64 = 262_144;
 /// Largest plan of a site, in bytes.
-pub const SITE_PLAN_MAX_BYTES: u64 = 1_048_576;
+pub const SITE_PLAN_MAX_BYTES: u64 = 8 * 1_048_576;
+/// Most elements, texts and comments of a plan.
+pub const SITE_PLAN_MAX_NODES: u32 = 400_000;
 /// Most sites of one `site.toml`.
 pub const SITES_MAX: usize = 16;
 /// Most zones of all sites together.

@@ -40,22 +40,20 @@ const ASSET: &[&str] = &[
 
 /// Reads a `site.toml`. `plan_of` gives the plan with that path, or says why there is none.
 ///
-/// # Errors
-/// Every mistake in the order of its line, at least one and at most [`SITE_PROBLEMS_MAX`].
+/// Gives the sites in which nothing is wrong, and every mistake in the order of its line, at most
+/// [`SITE_PROBLEMS_MAX`]. A mistake outside the sites spoils them all.
 pub fn read(
     text: &str,
     plan_of: &mut dyn FnMut(&str) -> Result<Plan, String>,
-) -> Result<Vec<Site>, Vec<Problem>> {
+) -> (Vec<Site>, Vec<Problem>) {
     let whole = |why: String| Problem {
         line: 0,
         key: String::new(),
         why,
     };
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > SITE_FILE_MAX_BYTES {
-        return Err(vec![whole(format!(
-            "it is larger than {} KiB",
-            SITE_FILE_MAX_BYTES / 1024
-        ))]);
+        let why = format!("it is larger than {} KiB", SITE_FILE_MAX_BYTES / 1024);
+        return (Vec::new(), vec![whole(why)]);
     }
     let mut reader = Reader {
         text,
@@ -73,12 +71,9 @@ pub fn read(
         false => Vec::new(),
     };
     let mut problems = reader.problems;
-    if problems.is_empty() {
-        return Ok(sites);
-    }
     problems.sort_by_key(|p| p.line);
     problems.truncate(SITE_PROBLEMS_MAX);
-    Err(problems)
+    (sites, problems)
 }
 
 /// A path below the state directory to an SVG file: no way out of it is written.
@@ -324,11 +319,15 @@ impl Reader<'_> {
             );
             return Vec::new();
         }
+        let whole_file = self.problems.len();
         let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
-        parts
-            .into_iter()
-            .filter_map(|part| self.site(part, (&mut ids, &mut names), plan_of))
-            .collect()
+        let mut sites = Vec::new();
+        for part in parts {
+            let before = self.problems.len();
+            let site = self.site(part, (&mut ids, &mut names), plan_of);
+            sites.extend(site.filter(|_| self.problems.len() == before && whole_file == 0));
+        }
+        sites
     }
 
     fn site(

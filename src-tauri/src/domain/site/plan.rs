@@ -1,12 +1,18 @@
 //! A plan: an SVG file, read as far as needed to know what it shows and what outline an element with
-//! an id has. It draws nothing and follows nothing: no reference, no style, no entity.
+//! an id has, in the units of the plan, whatever transforms stand around it. It draws nothing and
+//! follows nothing: no reference and no style.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::f64::consts::TAU;
+use std::str::FromStr as _;
+
+use kurbo::{Affine, BezPath, PathEl};
+use roxmltree::{Document, Node, NodeId, ParsingOptions};
+use svgtypes::{Length, LengthUnit, PointsParser, SimplePathSegment, SimplifyingPathParser};
 
 use super::{Point, View};
 use crate::domain::base::limits::{
-    SITE_OUTLINE_MAX_POINTS, SITE_PLAN_MAX_BYTES, SITE_PLAN_MAX_DEPTH,
+    SITE_OUTLINE_MAX_POINTS, SITE_PLAN_MAX_BYTES, SITE_PLAN_MAX_DEPTH, SITE_PLAN_MAX_NODES,
 };
 
 const SVG: &str = "http://www.w3.org/2000/svg";
@@ -14,6 +20,9 @@ const SVG: &str = "http://www.w3.org/2000/svg";
 const ROUND_POINTS: u32 = 32;
 /// How far the proportions of `width` and `height` may be from those of `viewBox`.
 const SHAPE_TOLERANCE: f64 = 0.01;
+/// How far the corners that stand for a curve may be from it, as shares of the plan: the first that
+/// needs no more corners than allowed is taken.
+const CURVE_TOLERANCES: [f64; 4] = [0.000_5, 0.002, 0.008, 0.03];
 /// Elements whose content is not drawn where it stands.
 const ELSEWHERE: [&str; 8] = [
     "defs",
@@ -34,11 +43,12 @@ pub struct Plan {
     shapes: BTreeMap<String, Result<Vec<Point>, String>>,
 }
 
-/// An element that is open.
-struct Open<'a> {
-    name: &'a str,
-    /// Why the outlines inside cannot be taken as they are written.
-    moved: Option<&'static str>,
+/// How what is in an element lies on the plan.
+#[derive(Clone)]
+struct Laid {
+    /// From its own units to those of the plan, or why that is not known.
+    to_plan: Result<Affine, &'static str>,
+    depth: usize,
 }
 
 impl Plan {
@@ -49,13 +59,48 @@ impl Plan {
     pub fn read(text: &str) -> Result<Self, String> {
         if u64::try_from(text.len()).unwrap_or(u64::MAX) > SITE_PLAN_MAX_BYTES {
             return Err(format!(
-                "it is larger than {} KiB",
-                SITE_PLAN_MAX_BYTES / 1024
+                "it is larger than {} MiB",
+                SITE_PLAN_MAX_BYTES / 1_048_576
             ));
         }
-        let mut scan = Scan { text, at: 0 };
-        let said = scan.plan();
-        said.map_err(|why| format!("line {}: {why}", scan.line()))
+        // Drawing programs declare entities for names of namespaces; the reader bounds what they become.
+        let options = ParsingOptions {
+            allow_dtd: true,
+            nodes_limit: SITE_PLAN_MAX_NODES,
+            ..ParsingOptions::default()
+        };
+        let document = Document::parse_with_options(text, options).map_err(|error| {
+            let line = error.pos().row;
+            format!("line {line}: this is no SVG drawing: {error}")
+        })?;
+        let line = |node: Node<'_, '_>| document.text_pos_at(node.range().start).row;
+        let svg = document.root_element();
+        let view = root(svg).map_err(|why| format!("line {}: {why}", line(svg)))?;
+        let mut laid: HashMap<NodeId, Laid> = HashMap::new();
+        let mut shapes = BTreeMap::new();
+        let here = Laid {
+            to_plan: Ok(Affine::IDENTITY),
+            depth: 0,
+        };
+        for node in svg.descendants().filter(Node::is_element) {
+            let around = node.parent_element().and_then(|p| laid.get(&p.id()));
+            let lies = around.map_or_else(|| here.clone(), |around| lay(node, around));
+            if lies.depth > SITE_PLAN_MAX_DEPTH {
+                let line = line(node);
+                return Err(format!(
+                    "line {line}: elements are nested deeper than {SITE_PLAN_MAX_DEPTH}"
+                ));
+            }
+            if let (Some(id), Some(_)) = (node.attribute("id"), around) {
+                let shape = lies
+                    .to_plan
+                    .map_err(|why| format!("{why}; write the outline as points in plan units"))
+                    .and_then(|to_plan| outline(node, to_plan, view));
+                shapes.entry(id.to_owned()).or_insert(shape);
+            }
+            laid.insert(node.id(), within(node, lies, around.is_some()));
+        }
+        Ok(Plan { view, shapes })
     }
 
     /// The outline of the element with this id.
@@ -70,179 +115,78 @@ impl Plan {
     }
 }
 
-struct Scan<'a> {
-    text: &'a str,
-    at: usize,
+/// How an element lies that stands in one that lies like `around`.
+fn lay(node: Node<'_, '_>, around: &Laid) -> Laid {
+    let depth = around.depth + 1;
+    let to_plan = around.to_plan.and_then(|to_plan| {
+        let style = node.attribute("style").unwrap_or_default();
+        if style
+            .split(';')
+            .any(|rule| rule.trim_start().starts_with("transform"))
+        {
+            return Err("it or a group around it has a transform in its style");
+        }
+        let Some(own) = node.attribute("transform") else {
+            return Ok(to_plan);
+        };
+        let own = svgtypes::Transform::from_str(own)
+            .map_err(|_| "its transform or that of a group around it does not read")?;
+        let own = Affine::new([own.a, own.b, own.c, own.d, own.e, own.f]);
+        Ok(to_plan * own)
+    });
+    Laid { to_plan, depth }
 }
 
-/// An element's name, its attributes, and whether it ends at once.
-type Tag<'a> = (&'a str, Vec<(&'a str, &'a str)>, bool);
-
-impl<'a> Scan<'a> {
-    fn line(&self) -> usize {
-        let read = self.text.as_bytes().get(..self.at).unwrap_or_default();
-        1 + read.iter().filter(|b| **b == b'\n').count()
-    }
-
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    /// Moves behind the next `end`, and gives what stood before it.
-    fn past(&mut self, end: &str, what: &str) -> Result<&'a str, String> {
-        let rest = self.rest();
-        let found = rest
-            .find(end)
-            .ok_or_else(|| format!("{what} does not end"))?;
-        self.at += found + end.len();
-        Ok(&rest[..found])
-    }
-
-    fn plan(&mut self) -> Result<Plan, String> {
-        let mut open: Vec<Open<'a>> = Vec::new();
-        let mut view = None;
-        let mut shapes = BTreeMap::new();
-        while let Some(next) = self.rest().find('<') {
-            self.at += next;
-            let rest = self.rest();
-            if rest.starts_with("<!--") {
-                self.at += 4;
-                self.past("-->", "a comment")?;
-            } else if rest.starts_with("<![CDATA[") {
-                self.past("]]>", "a CDATA section")?;
-            } else if rest.starts_with("<?") {
-                self.past("?>", "a processing instruction")?;
-            } else if rest.starts_with("<!") {
-                if self.past(">", "the document type")?.contains('[') {
-                    return Err(
-                        "a plan has no declarations of its own: take <!DOCTYPE … [ … ]> out".into(),
-                    );
-                }
-            } else if rest.starts_with("</") {
-                self.at += 2;
-                let name = self.past(">", "an end tag")?.trim();
-                match open.pop() {
-                    Some(o) if o.name == name => {}
-                    Some(o) => return Err(format!("</{name}> stands where </{}> should", o.name)),
-                    None => return Err(format!("</{name}> was not opened")),
-                }
-            } else {
-                let (name, attributes, closed) = self.tag()?;
-                if view.is_none() {
-                    view = Some(root(name, &attributes)?);
-                } else if open.is_empty() {
-                    return Err(format!("<{name}> stands behind the end of the drawing"));
-                }
-                let get = |key: &str| attributes.iter().find(|(k, _)| *k == key).map(|(_, v)| *v);
-                let outside = open.last().and_then(|o| o.moved);
-                let moved = outside.or_else(|| {
-                    get("transform").map(|_| "it or a group around it has a transform")
-                });
-                if let Some(id) = get("id").filter(|_| !open.is_empty()) {
-                    let shape = match moved {
-                        Some(why) => {
-                            Err(format!("{why}; write the outline as points in plan units"))
-                        }
-                        None => outline(name, &get),
-                    };
-                    shapes.entry(id.to_owned()).or_insert(shape);
-                }
-                if !closed {
-                    if open.len() >= SITE_PLAN_MAX_DEPTH {
-                        return Err(format!(
-                            "elements are nested deeper than {SITE_PLAN_MAX_DEPTH}"
-                        ));
-                    }
-                    let hidden = !open.is_empty() && ELSEWHERE.contains(&name);
-                    let moved = moved
-                        .or_else(|| hidden.then_some("it is drawn elsewhere than it is written"));
-                    open.push(Open { name, moved });
-                }
-            }
-        }
-        if let Some(left) = open.last() {
-            self.at = self.text.len();
-            return Err(format!(
-                "the file ends within <{}>; it may have been cut off",
-                left.name
-            ));
-        }
-        let view = view.ok_or("this is no SVG drawing: it has no <svg>")?;
-        Ok(Plan { view, shapes })
-    }
-
-    /// A start tag: its name, its attributes, whether it is an empty element.
-    fn tag(&mut self) -> Result<Tag<'a>, String> {
-        self.at += 1;
-        let end = |c: char| c.is_whitespace() || matches!(c, '>' | '/' | '<' | '=');
-        let rest = self.rest();
-        let name = &rest[..rest.find(end).unwrap_or(rest.len())];
-        if name.is_empty() {
-            return Err("a lone `<`".into());
-        }
-        self.at += name.len();
-        let mut attributes = Vec::new();
-        loop {
-            let rest = self.rest();
-            self.at += rest.len() - rest.trim_start().len();
-            let rest = self.rest();
-            if rest.starts_with('>') {
-                self.at += 1;
-                return Ok((name, attributes, false));
-            }
-            if rest.starts_with("/>") {
-                self.at += 2;
-                return Ok((name, attributes, true));
-            }
-            let key = &rest[..rest.find(end).unwrap_or(rest.len())];
-            self.at += key.len();
-            let rest = self.rest().trim_start();
-            let value = rest.strip_prefix('=').map(str::trim_start);
-            let quote = value
-                .and_then(|v| v.chars().next())
-                .filter(|q| matches!(q, '"' | '\''));
-            let (Some(quote), false) = (quote, key.is_empty()) else {
-                return Err(format!(
-                    "<{name}> does not end, or has an attribute without quotes"
-                ));
-            };
-            let before = value.map_or(0, str::len);
-            self.at = self.text.len() - before + 1;
-            attributes.push((
-                key,
-                self.past(quote.encode_utf8(&mut [0; 4]), "an attribute")?,
-            ));
-        }
+/// How what is within an element lies, where the element itself lies like `lies`.
+fn within(node: Node<'_, '_>, lies: Laid, inner: bool) -> Laid {
+    match inner && ELSEWHERE.contains(&node.tag_name().name()) {
+        true => Laid {
+            to_plan: Err("it is drawn elsewhere than it is written"),
+            ..lies
+        },
+        false => lies,
     }
 }
 
 /// What the root shows.
-fn root(name: &str, attributes: &[(&str, &str)]) -> Result<View, String> {
-    let get = |key: &str| {
-        attributes
-            .iter()
-            .find(|(k, _)| *k == key)
-            .map(|(_, v)| v.trim())
-    };
-    if name != "svg" || get("xmlns") != Some(SVG) {
+fn root(svg: Node<'_, '_>) -> Result<View, String> {
+    let name = svg.tag_name();
+    if name.name() != "svg" || name.namespace() != Some(SVG) {
         return Err(format!(
             "this is no SVG drawing: it must begin with <svg xmlns=\"{SVG}\" viewBox=\"0 0 WIDTH HEIGHT\">"
         ));
     }
-    let wanted = "it needs a viewBox with four numbers, for example viewBox=\"0 0 800 500\"";
-    let numbers = numbers(get("viewBox").ok_or(wanted)?).ok_or(wanted)?;
-    let &[x, y, width, height] = numbers.as_slice() else {
-        return Err(wanted.into());
+    let side = |key: &str| {
+        let length = svg
+            .attribute(key)
+            .and_then(|t| Length::from_str(t.trim()).ok());
+        length.and_then(pixels).filter(|side| *side > 0.0)
     };
-    if width <= 0.0 || height <= 0.0 {
-        return Err("the width and height of its viewBox must be more than 0".into());
+    let sides = side("width").zip(side("height"));
+    let Some(shown) = svg.attribute("viewBox") else {
+        // Without one a plan shows what its size says, in pixels (SVG 2 §8.2).
+        let (width, height) = sides.ok_or(
+            "it needs a viewBox with four numbers, for example viewBox=\"0 0 800 500\", or a width and a height",
+        )?;
+        return Ok(View {
+            x: 0.0,
+            y: 0.0,
+            width,
+            height,
+        });
+    };
+    let numbers: Vec<f64> = svgtypes::NumberListParser::from(shown)
+        .collect::<Result<_, _>>()
+        .unwrap_or_default();
+    let &[x, y, width, height] = numbers.as_slice() else {
+        return Err(
+            "its viewBox needs four numbers, for example viewBox=\"0 0 800 500\"".to_owned(),
+        );
+    };
+    if !numbers.iter().all(|n| n.is_finite()) || width <= 0.0 || height <= 0.0 {
+        return Err("the width and height of its viewBox must be more than 0".to_owned());
     }
-    let side = |key: &str| get(key).and_then(length);
-    if let (Some((w, a)), Some((h, b))) = (side("width"), side("height"))
-        && a == b
-        && a != "%"
-        && w > 0.0
-        && h > 0.0
+    if let Some((w, h)) = sides
         && ((w / h) / (width / height) - 1.0).abs() > SHAPE_TOLERANCE
     {
         return Err(format!(
@@ -257,99 +201,72 @@ fn root(name: &str, attributes: &[(&str, &str)]) -> Result<View, String> {
     })
 }
 
-fn number(text: &str) -> Option<f64> {
-    text.trim().parse::<f64>().ok().filter(|n| n.is_finite())
-}
-
-/// A length and its unit.
-fn length(text: &str) -> Option<(f64, &str)> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || "+-.".contains(c));
-    let value = number(text.strip_suffix(unit)?)?;
-    Some((value, if unit == "px" { "" } else { unit }))
-}
-
-/// Numbers apart by white space, a comma, or a sign.
-fn numbers(text: &str) -> Option<Vec<f64>> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    loop {
-        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
-        if rest.is_empty() {
-            return Some(found);
-        }
-        let taken = number_length(rest);
-        found.push(number(rest.get(..taken)?)?);
-        rest = rest.get(taken..)?;
-    }
-}
-
-/// How many bytes of the beginning are one number.
-fn number_length(text: &str) -> usize {
-    let (mut dot, mut power, mut last) = (false, false, ' ');
-    for (at, c) in text.char_indices() {
-        let goes_on = match c {
-            '0'..='9' => true,
-            '.' if !dot && !power => {
-                dot = true;
-                true
-            }
-            'e' | 'E' if !power && at > 0 => {
-                power = true;
-                true
-            }
-            '+' | '-' => at == 0 || matches!(last, 'e' | 'E'),
-            _ => false,
-        };
-        if !goes_on {
-            return at;
-        }
-        last = c;
-    }
-    text.len()
-}
-
-/// The outline of one element.
-fn outline<'a>(name: &str, get: &impl Fn(&str) -> Option<&'a str>) -> Result<Vec<Point>, String> {
-    let side = |key: &str, otherwise: f64| match get(key) {
-        None => Ok(otherwise),
-        Some(text) => length(text)
-            .filter(|(_, unit)| unit.is_empty())
-            .map(|(value, _)| value)
-            .ok_or_else(|| format!("its {key} is {text:?}, not a number in plan units")),
+/// A length in pixels, the units of a plan (CSS Values 4 §6.2); `None` for one that depends on what is
+/// around it.
+fn pixels(length: Length) -> Option<f64> {
+    let inch = 96.0;
+    let unit = match length.unit {
+        LengthUnit::None | LengthUnit::Px => 1.0,
+        LengthUnit::In => inch,
+        LengthUnit::Cm => inch / 2.54,
+        LengthUnit::Mm => inch / 25.4,
+        LengthUnit::Pt => inch / 72.0,
+        LengthUnit::Pc => inch / 6.0,
+        LengthUnit::Em | LengthUnit::Ex | LengthUnit::Percent => return None,
     };
-    let points = match name {
+    Some(length.number * unit).filter(|n| n.is_finite())
+}
+
+/// The outline of one element, in the units of the plan.
+fn outline(node: Node<'_, '_>, to_plan: Affine, view: View) -> Result<Vec<Point>, String> {
+    let side = |key: &str| match node.attribute(key) {
+        None => Ok(0.0),
+        Some(text) => Length::from_str(text.trim())
+            .ok()
+            .and_then(pixels)
+            .ok_or_else(|| format!("its {key} is {text:?}, not a length in plan units")),
+    };
+    let corners: Vec<(f64, f64)> = match node.tag_name().name() {
         "rect" => {
-            let (x, y) = (side("x", 0.0)?, side("y", 0.0)?);
-            let (w, h) = (side("width", 0.0)?, side("height", 0.0)?);
+            let (x, y) = (side("x")?, side("y")?);
+            let (w, h) = (side("width")?, side("height")?);
             vec![(x, y), (x + w, y), (x + w, y + h), (x, y + h)]
         }
         "circle" => {
-            let r = side("r", 0.0)?;
-            round(side("cx", 0.0)?, side("cy", 0.0)?, r, r)
+            let r = side("r")?;
+            round(side("cx")?, side("cy")?, r, r)
         }
-        "ellipse" => round(
-            side("cx", 0.0)?,
-            side("cy", 0.0)?,
-            side("rx", 0.0)?,
-            side("ry", 0.0)?,
-        ),
+        "ellipse" => round(side("cx")?, side("cy")?, side("rx")?, side("ry")?),
         "polygon" | "polyline" => {
-            let all = numbers(get("points").unwrap_or_default())
-                .filter(|all| all.len() % 2 == 0)
-                .ok_or("its points do not read")?;
-            all.chunks_exact(2).map(|p| (p[0], p[1])).collect()
+            PointsParser::from(node.attribute("points").unwrap_or_default()).collect()
         }
-        "path" => path(get("d").unwrap_or_default())?,
-        _ => {
+        "path" => {
+            let path = path(node.attribute("d").unwrap_or_default())?;
+            return straight(to_plan * path, view);
+        }
+        name => {
             return Err(format!(
                 "a <{name}> has no outline; rect, circle, ellipse, polygon, polyline and path have"
             ));
         }
     };
-    if points.len() > SITE_OUTLINE_MAX_POINTS {
+    if corners.len() > SITE_OUTLINE_MAX_POINTS {
         return Err(format!("it has more than {SITE_OUTLINE_MAX_POINTS} points"));
     }
-    Ok(points.into_iter().map(|(x, y)| Point { x, y }).collect())
+    finite(
+        corners
+            .into_iter()
+            .map(|at| to_plan * kurbo::Point::from(at)),
+    )
+}
+
+fn finite(points: impl Iterator<Item = kurbo::Point>) -> Result<Vec<Point>, String> {
+    points
+        .map(|p| match p.is_finite() {
+            true => Ok(Point { x: p.x, y: p.y }),
+            false => Err("its numbers are too large".to_owned()),
+        })
+        .collect()
 }
 
 fn round(cx: f64, cy: f64, rx: f64, ry: f64) -> Vec<(f64, f64)> {
@@ -359,54 +276,65 @@ fn round(cx: f64, cy: f64, rx: f64, ry: f64) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The corners of a path of straight lines that is one piece.
-fn path(d: &str) -> Result<Vec<(f64, f64)>, String> {
-    let mut points: Vec<(f64, f64)> = Vec::new();
-    let (mut x, mut y) = (0.0, 0.0);
-    let mut closed = false;
-    let mut rest = d.trim();
-    while let Some(command) = rest.chars().next() {
-        rest = rest.get(command.len_utf8()..).unwrap_or_default();
-        let end = rest
-            .find(|c: char| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E'))
-            .unwrap_or(rest.len());
-        let values = numbers(&rest[..end]).ok_or("its path does not read")?;
-        rest = &rest[end..];
-        let relative = command.is_ascii_lowercase();
-        if closed && !matches!(command, 'Z' | 'z') {
-            return Err("its path has more than one piece; write the outline as points".into());
-        }
-        let (bx, by) = if relative { (1.0, 1.0) } else { (0.0, 0.0) };
-        let apart = match command.to_ascii_uppercase() {
-            'M' | 'L' => 2,
-            'H' | 'V' => 1,
-            'Z' => {
-                closed = true;
+/// A path that is one piece.
+fn path(d: &str) -> Result<BezPath, String> {
+    let mut path = BezPath::new();
+    // A move that no line follows draws nothing.
+    let mut moved = None;
+    for segment in SimplifyingPathParser::from(d) {
+        let segment = segment.map_err(|_| "its path does not read")?;
+        let drawn = match segment {
+            SimplePathSegment::MoveTo { x, y } => {
+                moved = Some((x, y));
                 continue;
             }
-            _ => {
-                return Err(
-                    "its path has curves; write the outline as points in plan units".into(),
-                );
+            SimplePathSegment::ClosePath => continue,
+            SimplePathSegment::LineTo { x, y } => PathEl::LineTo((x, y).into()),
+            SimplePathSegment::Quadratic { x1, y1, x, y } => {
+                PathEl::QuadTo((x1, y1).into(), (x, y).into())
             }
+            SimplePathSegment::CurveTo {
+                x1,
+                y1,
+                x2,
+                y2,
+                x,
+                y,
+            } => PathEl::CurveTo((x1, y1).into(), (x2, y2).into(), (x, y).into()),
         };
-        if matches!(command, 'M' | 'm') && !points.is_empty() {
-            return Err("its path has more than one piece; write the outline as points".into());
-        }
-        if values.is_empty() || values.len() % apart != 0 {
-            return Err("its path does not read".into());
-        }
-        for v in values.chunks_exact(apart) {
-            match command.to_ascii_uppercase() {
-                'H' => x = bx * x + v[0],
-                'V' => y = by * y + v[0],
-                _ => (x, y) = (bx * x + v[0], by * y + v[1]),
+        match moved.take() {
+            Some(_) if !path.elements().is_empty() => {
+                return Err("its path has more than one piece; write the outline as points".into());
             }
-            points.push((x, y));
-            if points.len() > SITE_OUTLINE_MAX_POINTS {
-                return Err(format!("it has more than {SITE_OUTLINE_MAX_POINTS} points"));
-            }
+            Some(at) => path.move_to(at),
+            None if path.elements().is_empty() => return Err("its path does not read".into()),
+            None => {}
+        }
+        path.push(drawn);
+    }
+    Ok(path)
+}
+
+/// The corners of a path whose curves are drawn as straight lines.
+fn straight(path: BezPath, view: View) -> Result<Vec<Point>, String> {
+    if !path.is_finite() {
+        return Err("its numbers are too large".to_owned());
+    }
+    let size = view.width.max(view.height);
+    for tolerance in CURVE_TOLERANCES {
+        let mut corners: Vec<kurbo::Point> = Vec::new();
+        kurbo::flatten(&path, size * tolerance, |part| match part {
+            PathEl::MoveTo(at) if corners.is_empty() => corners.push(at),
+            PathEl::LineTo(at) if corners.last() != Some(&at) => corners.push(at),
+            _ => {}
+        });
+        // A path that is closed by hand ends where it began.
+        if corners.len() > 1 && corners.first() == corners.last() {
+            corners.pop();
+        }
+        if corners.len() <= SITE_OUTLINE_MAX_POINTS {
+            return finite(corners.into_iter());
         }
     }
-    Ok(points)
+    Err(format!("it has more than {SITE_OUTLINE_MAX_POINTS} points"))
 }

@@ -17,11 +17,15 @@ const PLAN: &str = r##"<?xml version="1.0"?>
   <circle id="c" cx="50" cy="25" r="10"/>
   <polygon id="p" points="1,2 3,4-5e0,6"/>
   <path id="l" d="m10 10h5v5H10z"/>
-  <path id="curve" d="M0 0C1 1 2 2 3 3"/>
+  <path id="curve" d="M0 0C1 1 2 2 3 3M9 9"/>
+  <path id="bow" d="M10 10 A 10 10 0 0 1 30 10 L 20 30 z"/>
   <path id="two" d="M0 0h1v1zM5 5h1v1z"/>
-  <g transform="scale(2)"><rect id="moved" width="5" height="5"/></g>
+  <g transform="translate(10,0)"><g transform="scale(2)"><rect id="moved" width="5" height="5"/></g></g>
+  <g style="fill:none;transform:scale(2)"><rect id="styled" width="5" height="5"/></g>
+  <g transform="scale(two)"><rect id="odd" width="5" height="5"/></g>
   <defs><rect id="hidden" width="5" height="5"/></defs>
-  <rect id="mm" width="5mm" height="5"/>
+  <rect id="mm" width="25.4mm" height="1pc"/>
+  <rect id="share" width="5%" height="5"/>
   <text id="t">x</text>
   <rect id="out" x="90" y="40" width="20" height="20"/>
 </svg>"##;
@@ -34,7 +38,10 @@ fn plan_of(path: &str) -> Result<Plan, String> {
 }
 
 fn read(text: &str) -> Result<Vec<Site>, Vec<Problem>> {
-    super::read(text, &mut plan_of)
+    match super::read(text, &mut plan_of) {
+        (sites, problems) if problems.is_empty() => Ok(sites),
+        (_, problems) => Err(problems),
+    }
 }
 
 const HEAD: &str = "version = 1\n[[site]]\nid = 's'\nname = 'S'\nplan = 'plan.svg'\n";
@@ -60,7 +67,8 @@ fn one(rest: &str, line: usize, key: &str, part: &str) {
 #[test]
 fn the_example_is_taken_as_it_is_shipped() {
     let plan = Plan::read(EXAMPLE_PLAN).unwrap();
-    let sites = super::read(EXAMPLE_SITE, &mut |_| Ok(plan.clone())).unwrap();
+    let (sites, problems) = super::read(EXAMPLE_SITE, &mut |_| Ok(plan.clone()));
+    assert_eq!(problems, []);
     let [site] = sites.as_slice() else {
         panic!("{sites:?}")
     };
@@ -297,6 +305,19 @@ fn mistakes_do_not_hide_each_other() {
 }
 
 #[test]
+fn a_mistake_in_one_site_spoils_that_one_alone() {
+    let text = format!("{HEAD}[[site]]\nid = 't'\nname = 'T'\nplan = 'gone.svg'\n");
+    let (sites, problems) = super::read(&text, &mut plan_of);
+    assert_eq!(
+        sites.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(),
+        ["s"]
+    );
+    assert_eq!((problems.len(), problems[0].key.as_str()), (1, "site.plan"));
+    let (sites, problems) = super::read(&format!("odd = 1\n{HEAD}"), &mut plan_of);
+    assert_eq!((sites.len(), problems.len()), (0, 1));
+}
+
+#[test]
 fn a_file_says_its_version_and_names_a_site() {
     for (text, key) in [
         ("", "site"),
@@ -360,12 +381,22 @@ fn sizes_and_counts_are_bounded() {
     let rest = format!("[[site.zone]]\nid = 'z'\nname = 'Z'\noutline = [{points}]\n");
     one(&rest, 9, "site.zone.outline", "at most 500");
     assert!(
-        Plan::read(&" ".repeat(1_048_577))
+        Plan::read(&" ".repeat(8 * 1_048_576 + 1))
             .unwrap_err()
             .contains("larger")
     );
     let deep = format!("{}{}", PLAN.replace("</svg>", ""), "<g>".repeat(200));
+    let deep = format!("{deep}{}</svg>", "</g>".repeat(200));
     assert!(Plan::read(&deep).unwrap_err().contains("deeper"));
+    let deepest = "<g>".repeat(300_000);
+    let deepest = format!("{}{deepest}", PLAN.replace("</svg>", ""));
+    assert!(Plan::read(&deepest).is_err());
+    let many = format!(
+        "{}{}</svg>",
+        PLAN.replace("</svg>", ""),
+        "<g/>".repeat(500_000)
+    );
+    assert!(Plan::read(&many).unwrap_err().contains("limit"));
 }
 
 #[test]
@@ -393,12 +424,30 @@ fn outlines_come_from_the_plan_where_they_can() {
             .iter()
             .all(|p| ((p.x - 50.0).hypot(p.y - 25.0) - 10.0).abs() < 1e-9)
     );
+    assert_eq!(
+        corners("moved"),
+        [(10.0, 0.0), (20.0, 0.0), (20.0, 10.0), (10.0, 10.0)]
+    );
+    assert_eq!(
+        corners("mm"),
+        [(0.0, 0.0), (96.0, 0.0), (96.0, 16.0), (0.0, 16.0)]
+    );
+    assert_eq!(corners("curve"), [(0.0, 0.0), (3.0, 3.0)]);
+    // Half a circle around (20, 10) and a point below it.
+    let bow = plan.outline("bow").unwrap();
+    let (last, arc) = bow.split_last().unwrap();
+    assert_eq!((last.x, last.y), (20.0, 30.0));
+    assert!(arc.len() > 4 && arc.len() < 100, "{}", arc.len());
+    assert!(
+        arc.iter()
+            .all(|p| ((p.x - 20.0).hypot(p.y - 10.0) - 10.0).abs() < 0.01)
+    );
     for (id, why) in [
-        ("curve", "curves"),
         ("two", "one piece"),
-        ("moved", "transform"),
+        ("styled", "style"),
+        ("odd", "does not read"),
         ("hidden", "elsewhere"),
-        ("mm", "plan units"),
+        ("share", "plan units"),
         ("t", "no outline"),
         ("gone", "no element"),
     ] {
@@ -411,44 +460,43 @@ fn outlines_come_from_the_plan_where_they_can() {
 fn what_is_no_plan_says_why_and_where() {
     let svg = |rest: &str| format!("<svg xmlns=\"http://www.w3.org/2000/svg\" {rest}");
     for (text, why) in [
-        (String::new(), "no <svg>"),
-        ("plain words".into(), "no <svg>"),
+        (String::new(), "no SVG drawing"),
+        ("plain words".into(), "no SVG drawing"),
         ("<html></html>".into(), "no SVG drawing"),
         ("<svg viewBox='0 0 1 1'/>".into(), "xmlns"),
-        (svg(">"), "viewBox"),
+        (svg("/>"), "viewBox"),
         (svg("viewBox='0 0 1'/>"), "four numbers"),
         (svg("viewBox='0 0 0 1'/>"), "more than 0"),
         (svg("viewBox='0 0 inf 1'/>"), "four numbers"),
+        (svg("viewBox='0 0 1e400 1'/>"), "four numbers"),
+        (svg("width='100%' height='7'/>"), "a width and a height"),
         (
             svg("width='100' height='100' viewBox='0 0 200 100'/>"),
             "another shape",
         ),
-        (
-            svg("viewBox='0 0 1 1'>\n<g>"),
-            "line 2: the file ends within <g>",
-        ),
-        (
-            svg("viewBox='0 0 1 1'>\n\n</g></svg>"),
-            "line 3: </g> stands where </svg>",
-        ),
-        (svg("viewBox='0 0 1 1'/><svg/>"), "behind the end"),
-        (svg("viewBox='0 0 1 1'><g a=b></g></svg>"), "quotes"),
-        (
-            svg("viewBox='0 0 1 1'><!-- </svg>"),
-            "a comment does not end",
-        ),
-        (
-            format!(
-                "<!DOCTYPE svg [<!ENTITY a 'b'>]>{}",
-                svg("viewBox='0 0 1 1'/>")
-            ),
-            "declarations",
-        ),
+        (svg("viewBox='0 0 1 1'>\n<g>"), "never closed"),
+        (svg("viewBox='0 0 1 1'>\n\n</g></svg>"), "line 3: "),
+        (svg("viewBox='0 0 1 1'/><svg/>"), "line 1: "),
+        (svg("viewBox='0 0 1 1'><g a=b></g></svg>"), "line 1: "),
+        (svg("viewBox='0 0 1 1'><!-- </svg>"), "line 1: "),
     ] {
         let error = Plan::read(&text).unwrap_err();
         assert!(error.contains(why), "{text}: {error}");
     }
     Plan::read(&svg("width='100%' height='300' viewBox='0,0,200,100'/>")).unwrap();
+    // Illustrator declares namespaces as entities; a size in millimetres is one in pixels.
+    let drawn = "<!DOCTYPE svg [<!ENTITY ns 'http://www.w3.org/2000/svg'>]>\n<svg xmlns='&ns;' width='254mm' height='480'/>";
+    let view = Plan::read(drawn).unwrap().view;
+    assert_eq!((view.width.round(), view.height), (960.0, 480.0));
+    // Entities that grow without end are refused.
+    let grown: String = (1..20)
+        .map(|n| format!("<!ENTITY e{n} '{}'>", format!("&e{};", n - 1).repeat(20)))
+        .collect();
+    let bomb = format!(
+        "<!DOCTYPE svg [<!ENTITY e0 'x'>{grown}]>{}",
+        svg("viewBox='0 0 1 1'>&e19;</svg>")
+    );
+    assert!(Plan::read(&bomb).is_err());
     Plan::read(&format!(
         "<!DOCTYPE svg PUBLIC \"-//W3C//DTD SVG 1.1//EN\" \"x\">{}",
         svg("viewBox='0 0 1 1'/>")
