@@ -178,3 +178,47 @@ async fn a_wss_link_is_bound_to_both_devices_and_a_wrong_pin_never_connects() {
     let refused = stands(&centre, 3, |s| s.state == State::Refused).await;
     assert!(refused.why.contains("was expected"), "{}", refused.why);
 }
+
+/// A link-local address of this machine with the name of its interface, if it has one.
+fn link_local() -> Option<String> {
+    let all = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    let words = all
+        .lines()
+        .map(|l| l.split_whitespace().collect::<Vec<_>>());
+    // The fourth column is the scope, 20 for one link; the fifth says what may not be used yet.
+    let found = words
+        .filter(|w| w.len() == 6 && w[3] == "20" && w[4] == "80")
+        .next()?;
+    let groups: Vec<&str> = (0..8).map(|n| &found[0][n * 4..n * 4 + 4]).collect();
+    Some(format!("{}%{}", groups.join(":"), found[5]))
+}
+
+#[test]
+fn two_nodes_meet_on_a_network_that_has_link_local_addresses_only() {
+    use crate::process::{Place, eventually, skipped};
+
+    let Some(address) = link_local() else {
+        return skipped(
+            "nodes on a link-local network",
+            "this machine has no such address",
+        );
+    };
+    let (field, center) = (Place::new(), Place::new());
+    let (f, c) = (field.device(), center.device());
+    for (place, other, preset) in [(&field, &c, "command-center"), (&center, &f, "field")] {
+        assert_eq!(place.run(&["trust", "add", other, "--as", preset]).code, 0);
+    }
+    let listening = field.start(&["--mesh-name", "m", "--host", &address]);
+    // Ids and labels are taken in capitals too.
+    let peer = format!(
+        "{}=ws://[{address}]:{}||LOCAL",
+        f.to_uppercase(),
+        listening.port()
+    );
+    let _dialing = center.start(&["--mesh-name", "m", "--peer", &peer]);
+    eventually("the link", || {
+        let peers = center.json(&["peers"]);
+        let all = peers.as_array()?;
+        all.iter().any(|p| p["state"] == "connected").then_some(())
+    });
+}

@@ -9,17 +9,15 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::names::Fixed;
-use crate::adapters::transport::{Fingerprint, PeerUrl};
 use crate::domain::base::limits::{
-    CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, NAME_MAX_BYTES, PING_EVERY_MIN_MS, PING_EVERY_MS,
+    CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, DEFAULT_PORT, NAME_MAX_BYTES, PING_EVERY_MIN_MS,
+    PING_EVERY_MS,
+};
 };
 use crate::domain::base::text::type_in_words;
 use crate::domain::base::{DeviceId, MeshId, Tier};
 use crate::domain::capability::{Action, Capability, Params, read_params};
 use crate::domain::plan::rules::{Comparison, Rule};
-
-/// The port of a ClawMesh node where nothing else is said (gen-1 §2).
-pub const DEFAULT_PORT: u16 = 18_789;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +155,9 @@ impl FromStr for StaticPeer {
             .next()
             .map(str::trim)
             .filter(|l| !l.is_empty())
-            .unwrap_or("local");
+            .unwrap_or("local")
+            .to_ascii_lowercase();
+        let label = label.as_str();
         if parts.next().is_some() {
             return Err(bad("too many '|'".into()));
         }
@@ -170,7 +170,8 @@ impl FromStr for StaticPeer {
                 "label {label:?} must be lower-case letters, digits and '-'"
             )));
         }
-        let device = device.trim().parse().map_err(|e| bad(format!("{e}")))?;
+        let device = device.trim().to_ascii_lowercase();
+        let device = device.parse().map_err(|e| bad(format!("{e}")))?;
         let url: PeerUrl = url.trim().parse().map_err(|e| bad(format!("{e}")))?;
         let pin = match fingerprint {
             "" => None,
@@ -206,7 +207,7 @@ pub struct RawConfig {
     /// The mesh's name; all nodes of a mesh share it.
     pub mesh_name: Option<String>,
     /// The address to listen on.
-    pub host: Option<IpAddr>,
+    pub host: Option<ListenAddress>,
     /// The port to listen on.
     pub port: Option<u16>,
     /// Whether to look for peers on the LAN.
@@ -412,9 +413,9 @@ impl RawConfig {
         }
         let discovery = self.discovery.unwrap_or(true);
         // Who is to be found by others must also be reachable for them.
-        let host = self.host.unwrap_or(match discovery {
-            true => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-            false => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        let host = self.host.unwrap_or_else(|| match discovery {
+            true => IpAddr::V6(Ipv6Addr::UNSPECIFIED).into(),
+            false => IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
         });
         Ok(Config {
             state_dir,
@@ -519,7 +520,7 @@ pub struct Config {
     /// The mesh's name.
     pub mesh_name: Option<String>,
     /// The address it listens on.
-    pub host: IpAddr,
+    pub host: ListenAddress,
     /// The port it listens on; 0 lets the system choose.
     pub port: u16,
     /// Whether it looks for peers on the LAN.

@@ -58,7 +58,7 @@ pub use self::shared::Shared;
 use crate::adapters::paths::{StateDir, StateLock};
 use crate::adapters::store::{Class, commands, frames, shares};
 use crate::adapters::transport::{
-    Doorway, Incoming, Listener, LocalListener, Rules, TransportError,
+    Doorway, Incoming, ListenAddress, Listener, LocalListener, Rules, TransportError,
 };
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
@@ -315,10 +315,10 @@ async fn in_time(what: &str, limit_ms: u64, write: impl Future<Output = ()>) {
 }
 
 /// Listens; on all addresses of both protocols where the system has both.
-async fn listen(host: IpAddr, port: u16) -> Result<Listener, TransportError> {
-    let bound = Listener::bind(SocketAddr::new(host, port)).await;
+async fn listen(host: ListenAddress, port: u16) -> Result<Listener, TransportError> {
+    let bound = Listener::bind(host.socket(port)).await;
     match bound {
-        Err(TransportError::Bind { .. }) if host == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+        Err(TransportError::Bind { .. }) if host == IpAddr::V6(Ipv6Addr::UNSPECIFIED).into() => {
             let v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
             Listener::bind(SocketAddr::new(v4, port)).await
         }

@@ -6,11 +6,11 @@
 
 mod table;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mdns_sd::{IfKind, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
 
 use tokio::sync::Notify;
 
@@ -222,16 +222,16 @@ fn read(service: &ResolvedService) -> Option<Sighting> {
         let value = one_line(value, NAME_MAX_BYTES);
         (!value.is_empty()).then_some(value)
     };
-    let mut addresses: Vec<IpAddr> = service
+    let port = service.get_port();
+    let mut addresses: Vec<SocketAddr> = service
         .get_addresses()
         .iter()
-        .map(mdns_sd::ScopedIp::to_ip_addr)
-        .filter(is_usable)
+        .filter_map(|ip| usable(ip, port))
         .collect();
-    // The older protocol is the likelier to be open; the order is the same for the same set.
-    addresses.sort_by_key(|ip| (ip.is_ipv6(), *ip));
+    // The older protocol is the likelier to be open, and an address that counts on one interface only
+    // the least lasting; the order is the same for the same set.
+    addresses.sort_by_key(|a| (a.is_ipv6(), is_of_one_interface(a.ip()), *a));
     addresses.truncate(NEARBY_ADDRESSES_MAX);
-    let port = service.get_port();
     if addresses.is_empty() || port == 0 {
         return None;
     }
@@ -243,20 +243,30 @@ fn read(service: &ResolvedService) -> Option<Sighting> {
         mesh: text("meshId").and_then(|m| m.parse().ok()),
         mesh_name: text("meshName"),
         pairing: text("pairing").is_some_and(|p| p == "1"),
-        addresses: addresses
-            .into_iter()
-            .map(|ip| SocketAddr::new(ip, port))
-            .collect(),
+        addresses,
     })
 }
 
-/// Whether an address can be dialed as it stands: one that counts only on one of our interfaces
-/// cannot, and one of this very machine is no place where a stranger on the LAN could be.
-fn is_usable(ip: &IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    let nowhere = ip.is_unspecified() || ip.is_multicast() || ip.is_loopback();
-    let one_interface = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    !nowhere && !one_interface
+/// Whether an address counts only on one of our interfaces.
+fn is_of_one_interface(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// An address as it can be dialed: one that counts only on one of our interfaces names the one on which
+/// it was heard. One of this very machine is no place where a stranger on the LAN could be.
+fn usable(found: &ScopedIp, port: u16) -> Option<SocketAddr> {
+    let ip = found.to_ip_addr();
+    let plain = ip.to_canonical();
+    if plain.is_unspecified() || plain.is_multicast() || plain.is_loopback() {
+        return None;
+    }
+    match (ip, found) {
+        (IpAddr::V6(v6), ScopedIp::V6(scoped)) if v6.is_unicast_link_local() => {
+            let interface = scoped.scope_id().index;
+            (interface != 0).then(|| SocketAddrV6::new(v6, port, 0, interface).into())
+        }
+        _ => Some(SocketAddr::new(ip, port)),
+    }
 }
 
 #[cfg(test)]

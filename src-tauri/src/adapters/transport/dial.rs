@@ -23,10 +23,11 @@ use super::meter::Metered;
 use super::socket::{ByteStream, Channel, Posture, Protection, Socket, config, keep_alive};
 use super::tls::{EXPORTER, Fingerprint, Tls, device_of, exported};
 use crate::domain::base::DeviceId;
-use crate::domain::base::limits::URL_MAX_BYTES;
+use crate::domain::base::limits::{DEFAULT_PORT, URL_MAX_BYTES};
 
 /// The address of a peer: `ws://host[:port][/path]`, or `wss`, `http`, `https` read accordingly.
-/// A missing port is 80, or 443 with TLS.
+/// A missing port is that of a node for `ws`, and that of the web, 80 or 443, for the others. A link-local
+/// address of IPv6 names its interface: `ws://[fe80::1%eth0]` (RFC 4007 §11), also as `%25eth0` (RFC 6874).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PeerUrl {
     tls: bool,
@@ -98,12 +99,24 @@ fn parse(text: &str) -> Result<PeerUrl, String> {
         return Err("user names and passwords do not belong in it".into());
     }
     let (host, port) = split_authority(authority)?;
+    // Names know no case; those of interfaces do.
+    let host = match host.split_once('%') {
+        Some((ip, zone)) => {
+            let zone = zone
+                .strip_prefix("25")
+                .filter(|z| !z.is_empty())
+                .unwrap_or(zone);
+            format!("{}%{zone}", ip.to_ascii_lowercase())
+        }
+        None => host.to_ascii_lowercase(),
+    };
     let path = if tail.starts_with('/') {
         tail.to_owned()
     } else {
         format!("/{tail}")
     };
     let port = match port {
+        None if scheme.eq_ignore_ascii_case("ws") => DEFAULT_PORT,
         None if tls => 443,
         None => 80,
         Some(port) => match port.parse::<u16>() {
@@ -113,7 +126,7 @@ fn parse(text: &str) -> Result<PeerUrl, String> {
     };
     Ok(PeerUrl {
         tls,
-        host: host.to_ascii_lowercase(),
+        host,
         port,
         path,
     })
@@ -124,8 +137,13 @@ fn split_authority(authority: &str) -> Result<(&str, Option<&str>), String> {
         let (host, port) = rest
             .split_once(']')
             .ok_or("the bracket of the address is not closed")?;
-        host.parse::<Ipv6Addr>()
-            .map_err(|_| format!("\"{host}\" is not an IPv6 address"))?;
+        let (ip, zone) = host.split_once('%').unwrap_or((host, "1"));
+        ip.parse::<Ipv6Addr>()
+            .map_err(|_| format!("\"{ip}\" is not an IPv6 address"))?;
+        let named = |b: u8| b.is_ascii_alphanumeric() || b"-._@%".contains(&b);
+        if zone.is_empty() || !zone.bytes().all(named) {
+            return Err(format!("\"{zone}\" is not the name of an interface"));
+        }
         return match port.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if port.is_empty() => Ok((host, None)),
@@ -233,10 +251,12 @@ async fn open(
             secure(url, stream, tls.client(), *pin, expect.as_ref()).await?
         }
     };
-    // The address, not the name: a node refuses host names it does not know (DNS rebinding).
+    // The address, not the name: a node refuses host names it does not know (DNS rebinding). The
+    // interface counts on this machine only (RFC 6874 §4).
+    let there = SocketAddr::new(peer.ip(), peer.port());
     let request = Request::builder()
-        .uri(format!("ws://{peer}{}", url.path))
-        .header(header::HOST, peer.to_string())
+        .uri(format!("ws://{there}{}", url.path))
+        .header(header::HOST, there.to_string())
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")

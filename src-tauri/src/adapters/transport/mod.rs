@@ -5,6 +5,7 @@
 //! the in-memory twin. What a message means is the node's business: nothing here reads JSON.
 //! `local` is the Unix socket for programs of the node's own user. `meter` bounds what a stranger may send; `tls` binds a link to the device keys of both ends; plain and TLS share the port.
 
+pub mod address;
 pub mod channel;
 pub mod dial;
 pub mod doorway;
@@ -21,6 +22,7 @@ mod tests;
 use std::io;
 use std::net::SocketAddr;
 
+pub use address::ListenAddress;
 pub use dial::{Dialer, PeerUrl, Security, TcpDialer, UrlError, dial};
 pub use doorway::{Doorway, DoorwayNumbers, Slot};
 pub use listener::{Incoming, Listener, Secure, Settings};

@@ -350,14 +350,29 @@ async fn a_taken_port_is_named() {
 async fn urls_say_what_is_wrong() {
     for (text, shown) in [
         ("ws://10.0.0.1:18789", "ws://10.0.0.1:18789"),
+        ("ws://Field.local", "ws://field.local:18789"),
+        ("wss://field.example", "wss://field.example:443"),
+        ("WS://[FE80::1%eth0]", "ws://[fe80::1%eth0]:18789"),
+        ("ws://[fe80::1%25enP8p1s0]:5", "ws://[fe80::1%enP8p1s0]:5"),
+        ("ws://[fe80::1%2]:5", "ws://[fe80::1%2]:5"),
         ("http://Pi.local/x?y", "ws://pi.local:80/x?y"),
         ("https://[::1]", "wss://[::1]:443"),
     ] {
         assert_eq!(text.parse::<PeerUrl>().unwrap().to_string(), shown);
     }
     for bad in [
-        "", "host:1", "ftp://h", "ws://", "ws://h:0", "ws://h:x", "ws://u@h", "ws://::1",
+        "",
+        "host:1",
+        "ftp://h",
+        "ws://",
+        "ws://h:0",
+        "ws://h:x",
+        "ws://u@h",
+        "ws://::1",
         "ws://a b",
+        "ws://[fe80::1%]",
+        "ws://[fe80::1%a/b]",
+        "ws://[fe80::x%eth0]",
     ] {
         assert!(bad.parse::<PeerUrl>().is_err(), "{bad}");
     }

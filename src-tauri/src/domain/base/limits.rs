@@ -401,6 +401,8 @@ pub const DIAL_MS: u64 = 10_000;
 pub const REQUEST_GRACE_MS: u64 = 30_000;
 /// Largest `site.toml`, in bytes.
 pub const SITE_FILE_MAX_BYTES: u64 = 262_144;
+/// The port of a node where nothing else is said (gen-1 §2).
+pub const DEFAULT_PORT: u16 = 18_789;
 /// Largest plan of a site, in bytes.
 pub const SITE_PLAN_MAX_BYTES: u64 = 8 * 1_048_576;
 /// Most elements, texts and comments of a plan.

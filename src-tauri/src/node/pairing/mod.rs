@@ -272,8 +272,7 @@ pub fn is_open(shared: &Shared) -> bool {
 /// Where another machine reaches this node, as far as this node can tell.
 fn own_url(shared: &Shared) -> String {
     let address = shared.pairing.listens_at();
-    let address =
-        address.unwrap_or_else(|| SocketAddr::new(shared.config.host, shared.config.port));
+    let address = address.unwrap_or_else(|| shared.config.host.socket(shared.config.port));
     let ip = match address.ip() {
         ip if ip.is_unspecified() => outward().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         ip => ip,

@@ -7,8 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::dial::{self, DialError};
-use crate::domain::base::limits::HANDSHAKE_DEADLINE_MS;
-use crate::node::config::DEFAULT_PORT;
+use crate::domain::base::limits::{DEFAULT_PORT, HANDSHAKE_DEADLINE_MS};
 use crate::node::gossip::catch_up;
 use crate::node::ingress::Ingress;
 use crate::node::links::LinkHandle;

@@ -1,6 +1,5 @@
 //! The command line, as clap reads it. Unknown flags are errors; every command knows `--json`.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -8,6 +7,7 @@ use serde_json::Value;
 
 use super::fail::EXIT_CODES;
 use super::text::{parse_pair, said};
+use crate::adapters::transport::ListenAddress;
 use crate::node::RawConfig;
 use crate::operator::access::Scope;
 
@@ -179,7 +179,7 @@ pub struct StartArgs {
     /// The address to listen on [default: every address, so that peers can find it; with
     /// --no-discovery 127.0.0.1]
     #[arg(long)]
-    pub host: Option<IpAddr>,
+    pub host: Option<ListenAddress>,
     /// The port to listen on; 0 lets the system choose [default: 18789]
     #[arg(long)]
     pub port: Option<u16>,

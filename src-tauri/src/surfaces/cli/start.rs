@@ -66,7 +66,7 @@ pub fn refused_words(words: impl Iterator<Item = OsString>) {
     let Some(named) = state_dir_of(words) else {
         return;
     };
-    let env = |name: &str| std::env::var(name).ok();
+    let env = |name: &str| std::env::var_os(name);
     let Ok(dir) = StateDir::resolve(named.as_deref(), env) else {
         return;
     };

@@ -15,10 +15,10 @@ use super::super::state::{Offline, own_operator};
 use crate::adapters::files;
 use crate::adapters::paths::{StateDir, create_private};
 use crate::adapters::sim_kit::SimKit;
+use crate::domain::base::limits::DEFAULT_PORT;
 use crate::domain::base::{DeviceId, TimeMs};
 use crate::domain::policy::STARTER_POLICY;
 use crate::domain::site::{EXAMPLE_PLAN, EXAMPLE_SITE};
-use crate::node::config::DEFAULT_PORT;
 use crate::operator::dto::{OperatorEnroll, TrustAdd};
 
 /// The field node's state directory inside the command centre's.
