@@ -9,10 +9,10 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::names::Fixed;
+use crate::adapters::transport::{Fingerprint, ListenAddress, PeerUrl};
 use crate::domain::base::limits::{
     CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, DEFAULT_PORT, NAME_MAX_BYTES, PING_EVERY_MIN_MS,
     PING_EVERY_MS,
-};
 };
 use crate::domain::base::text::type_in_words;
 use crate::domain::base::{DeviceId, MeshId, Tier};
