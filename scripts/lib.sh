@@ -3,14 +3,36 @@
 # is missing.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-# Tools we install for ourselves live outside the clone, so that a new clone finds them again.
-TOOLS_DIR="${CLAWMESH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/clawmesh-tools}"
 # rustup's default place: a shell opened before the installation does not have it on its PATH yet.
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 
 step() { printf '==> %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# existing_part PATH: the deepest folder of the path that is there.
+existing_part() {
+  local at="$1"
+  while [ ! -e "$at" ]; do at="$(dirname "$at")"; done
+  printf '%s\n' "$at"
+}
+
+# Tools we install for ourselves live outside the clone, so that a new clone finds them again; where the home
+# cannot be written to, below the clone's target folder, and what cargo fetches with them.
+TOOLS_DIR="${CLAWMESH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/clawmesh-tools}"
+[ -d "$TOOLS_DIR" ] || [ -w "$(existing_part "$TOOLS_DIR")" ] || TOOLS_DIR="$ROOT/target/tools"
+if [ -z "${CARGO_HOME:-}" ] && [ ! -d "$HOME/.cargo/registry" ] && [ ! -w "$(existing_part "$HOME/.cargo")" ]; then
+  export CARGO_HOME="$ROOT/target/cargo-home"
+fi
+
+# Says, before the first build of the node, what it fetches and takes; fails where the disk has no room for it.
+first_build_said() {
+  [ ! -x "${CARGO_TARGET_DIR:-$ROOT/target}/debug/clawmesh-node" ] || return 0
+  step "the first build fetches about 70 MB (300 MB more where Rust is missing, 200 MB where Node.js does not fit), takes 1.5 GB of disk and, on two quiet cores, about 4 minutes"
+  local free
+  free="$(df -Pk "$ROOT" | awk 'NR == 2 { print int($4 / 1024) }')"
+  [ "${free:-2000}" -ge 2000 ] || fail "$ROOT has $free MB left; make room for 2 GB"
+}
 
 # Prints what went by on the clock since the second given, as "took 12 s".
 took() { printf '    took %s s\n' "$(( SECONDS - $1 ))" >&2; }
