@@ -37,20 +37,17 @@ first_build_said() {
 # Prints what went by on the clock since the second given, as "took 12 s".
 took() { printf '    took %s s\n' "$(( SECONDS - $1 ))" >&2; }
 
-# as_root COMMAND...: as root, through sudo (with a password only where a person can type one), else
-# the one thing to do is said.
-as_root() {
-  if [ "$(id -u)" -eq 0 ]; then "$@"; return; fi
-  if have sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then sudo "$@"; return; fi
-  fail "this needs root and cannot ask for a password here; as root run, then the same make command again:
-    $*"
-}
+# Whether a command can be run as root: already so, or sudo asks nothing or a person who can type.
+can_be_root() { [ "$(id -u)" -eq 0 ] || { have sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; }; }
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # apt_install PACKAGE...: installs what is missing. A package source that cannot be read is a warning:
 # what is needed may come from the others.
 apt_install() {
   have apt-get || fail "this machine has no apt-get; install these by hand and run again: $*"
   local log wait=(-o DPkg::Lock::Timeout=600)
+  can_be_root || fail "packages are missing and this user cannot install them; as root run, then the same make command again:
+    apt-get update && apt-get install -y --no-install-recommends $*"
   log="$(mktemp)"
   step "installing with apt-get: $* (waits up to 10 minutes if another installation runs)"
   if ! as_root apt-get "${wait[@]}" update -qq >"$log" 2>&1; then
