@@ -73,13 +73,16 @@ apt_has() { have apt-cache && apt-cache policy "$1" 2>/dev/null | grep -q 'Candi
 # whether a C program that includes the C library's headers compiles: a compiler alone is not enough
 has_cc() { have cc && printf '#include <stdio.h>\nint main(void){return 0;}\n' | cc -x c -fsyntax-only - 2>/dev/null; }
 
-# The C compiler builds the bundled SQLite; git and curl are what the way to Rust needs.
+# The C compiler builds the bundled SQLite; git and curl are what the way to Rust needs. One list, so that
+# whoever has to ask for them asks once; of Node.js and Rust what the distribution has, versions are looked at later.
 ensure_packages() {
   local missing=()
   has_cc || missing+=(gcc libc6-dev)
   have pkg-config || missing+=(pkg-config)
   have git || missing+=(git)
   have curl || missing+=(curl ca-certificates)
+  have npm || missing+=(nodejs npm)
+  if ! have rustup && ! rust_fits && apt_has rustup; then missing+=(rustup); fi
   [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
 }
 
@@ -110,13 +113,16 @@ rust_found() {
   (cd "$ROOT" && rustc --version 2>/dev/null) | awk '{sub(/-.*/, "", $2); print $2}'
 }
 
+rust_wanted() { sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
+rust_fits() { local found; found="$(rust_found)"; [ -n "$found" ] && version_at_least "$found" "$(rust_wanted)"; }
+
 # Rust of at least the version in Cargo.toml: what is there, else rustup from the distribution, else,
 # after a yes or with CLAWMESH_YES=1, the official installer.
 ensure_rust() {
   local wanted found
-  wanted="$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml")"
+  wanted="$(rust_wanted)"
   found="$(rust_found)"
-  if [ -n "$found" ] && version_at_least "$found" "$wanted"; then return; fi
+  if rust_fits; then return; fi
   step "Rust ${found:-is not installed}${found:+ is too old}; ClawMesh needs Rust $wanted or newer"
   if ! have rustup && apt_has rustup; then
     apt_install rustup
