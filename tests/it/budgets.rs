@@ -26,12 +26,12 @@ use crate::main_job::{decision, draft, mint, operator};
 
 const PEER: &str = "observe:T2,relay,read,plan,actuate";
 
-async fn node() -> TestNode {
+pub async fn node() -> TestNode {
     let setup = field().trusting(key(1), "observe:T2,relay,read,admin");
     setup.trusting(key(2), PEER).start().await
 }
 
-async fn kin(node: &TestNode, me: u8) -> Probe {
+pub async fn kin(node: &TestNode, me: u8) -> Probe {
     let mut probe = Probe::open(node.address).await;
     let all = json!(["sig", "revocations", "proposals"]);
     let reply = probe
@@ -43,7 +43,7 @@ async fn kin(node: &TestNode, me: u8) -> Probe {
     probe
 }
 
-fn ended(device: DeviceId, by: &DeviceKey) -> Value {
+pub fn ended(device: DeviceId, by: &DeviceKey) -> Value {
     let revocation = DeviceRevocation {
         mesh_id: MeshId::of_name(MESH),
         device_id: device,
@@ -124,7 +124,7 @@ async fn the_door_tells_what_it_uses(node: &TestNode) {
 }
 
 /// An update about a proposal that the second device says it minted.
-fn update(of: &ProposalRecord, n: usize, status: &str) -> Value {
+pub fn update(of: &ProposalRecord, n: usize, status: &str) -> Value {
     let mut record = of.clone();
     record.executor = key(2).id().clone();
     record.nonce = format!("nonce-{n}");

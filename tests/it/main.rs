@@ -47,6 +47,7 @@ mod refused;
 mod reserve;
 mod restored;
 mod room;
+mod shares;
 mod starting;
 mod topology;
 mod twin;

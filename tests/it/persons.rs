@@ -25,7 +25,8 @@ fn hand(n: u8) -> OperatorKey {
 }
 
 async fn strict_field() -> TestNode {
-    let mut setup = field().trusting(key(1), OWNER).trusting(key(2), OWNER);
+    let setup = field().trusting(key(1), OWNER).trusting(key(2), OWNER);
+    let mut setup = setup.trusting(key(3), "observe:T2,relay,read");
     let policy = STARTER_POLICY.replace("level = \"L2\"", "level = \"L3\"");
     setup.policy = Some(policy.replace("expect = \"L2\"", "expect = \"L3\""));
     setup.start().await
@@ -91,6 +92,9 @@ async fn several_keys_of_one_person_count_once() {
         (further.name.as_str(), further.person.as_str()),
         ("Ana", hand(50).id().as_str())
     );
+    // A key that is renewed under its name stays its person's.
+    let renewed = door.operator_enroll(&enrolling(51, "Ana", None)).await;
+    assert_eq!(renewed.unwrap().person, hand(50).id().as_str());
     door.operator_enroll(&enrolling(52, "Ben", None))
         .await
         .unwrap();
@@ -189,6 +193,8 @@ async fn operators_of_another_device_count_once_it_is_accepted_here_and_no_longe
         Code::IssuerNotAccepted
     );
     assert!(door.issuer_accept(key(9).id().as_str()).await.is_err());
+    let refused = door.issuer_accept(key(3).id().as_str()).await.unwrap_err();
+    assert_eq!(refused.code, Code::NotAuthorized);
 
     door.issuer_accept(key(2).id().as_str()).await.unwrap();
     assert_eq!(yes(&node, &minted, 60).await.unwrap().approvals, 1);

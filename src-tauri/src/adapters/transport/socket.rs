@@ -558,3 +558,25 @@ fn shorten(reason: &str) -> &str {
     }
     reason.get(..end).unwrap_or_default()
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_plain_channel_is_of_one_run_of_one_machine_and_one_network() {
+        let (client, server) = ("127.0.0.1:4000", "127.0.0.1:7000");
+        let named = |of: &str| of.parse::<SocketAddr>().unwrap();
+        let channel = Channel::tcp(named(client), named(server));
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let network = std::fs::read_link("/proc/self/ns/net").unwrap();
+        let network = network.display().to_string();
+        for part in [client, server, boot.trim(), network.as_str()] {
+            assert!(
+                !part.is_empty() && channel.as_str().contains(part),
+                "{part}"
+            );
+        }
+    }
+}

@@ -318,6 +318,13 @@ mod tests {
             count(&[record(2, "a", Some(1)), record(3, "b", Some(1))]),
             1
         );
+        // Also in a chain.
+        let chain = [
+            record(1, "a", Some(3)),
+            record(2, "b", Some(1)),
+            record(3, "c", None),
+        ];
+        assert_eq!(count(&chain), 1);
     }
 
     #[test]
