@@ -100,8 +100,13 @@ async fn gen1(listener: TcpListener, key: DeviceKey, frames: Value) -> Option<Va
 }
 
 async fn dialing(device: &DeviceKey, port: u16) -> TestNode {
+    dialing_with(device, port, None).await
+}
+
+async fn dialing_with(device: &DeviceKey, port: u16, ping_ms: Option<u64>) -> TestNode {
     let mut setup = centre().trusting(key(5), "observe:T2,relay,read");
     setup.raw.peers = vec![format!("{}=ws://127.0.0.1:{port}||local", device.id())];
+    setup.raw.ping_interval_ms = ping_ms;
     setup.start().await
 }
 
@@ -223,7 +228,7 @@ async fn a_gen1_node_that_was_away_gets_outcomes_first_and_then_the_newest_of_ea
 async fn a_gen1_listener_that_answers_nothing_any_more_is_noticed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let node = dialing(&key(5), port).await;
+    let node = dialing_with(&key(5), port, Some(6_000)).await;
     // It stays connected and reads no more, as behind a way that broke without a word.
     let dead = welcome(&listener, &key(5)).await;
     let five = key(5);

@@ -16,12 +16,22 @@ use super::Complaints;
 use crate::network::BEGINNING_MS;
 use crate::world::{MESH, UNKNOWN, World, known};
 
+/// A frame that a node owes the gen-1 node.
+struct Owed {
+    /// Which node, and where in its log.
+    at: usize,
+    seq: u64,
+    id: String,
+    /// What it would be replaced for.
+    key: Option<String>,
+}
+
 /// What all nodes must hold in the end.
 #[derive(Default)]
 pub struct Expected {
     keys: BTreeSet<FrameKey>,
     /// Frame ids that a gen-1 node must hold, beside the node that has to tell it.
-    for_gen1: Vec<String>,
+    for_gen1: Vec<Owed>,
     /// Contents and signatures that have been checked already, for they are dear.
     proven: BTreeMap<(Digest, String), bool>,
 }
@@ -110,14 +120,12 @@ impl Expected {
                     && row.link_peer.as_ref() != Some(own)
                     && (row.link_peer.is_none() || row.hops < 3)
             });
-            // On a link that the node dialed only the newest of each key is sent, the frames being in order.
-            let mut newest = BTreeMap::new();
-            for row in told {
-                let key = replaced_for(&row).filter(|_| dialed);
-                let key = key.unwrap_or_else(|| row.frame_id.to_string());
-                newest.insert(key, row.frame_id.to_string());
-            }
-            self.for_gen1.extend(newest.into_values());
+            self.for_gen1.extend(told.map(|row| Owed {
+                at,
+                seq: row.seq,
+                id: row.frame_id.to_string(),
+                key: replaced_for(&row).filter(|_| dialed),
+            }));
         }
     }
 
@@ -145,7 +153,29 @@ pub fn lacking(world: &World, expected: &Expected) -> Vec<usize> {
         .map(|n| expected.keys.difference(&keys(&n)).count())
         .collect();
     if let Some(gen1) = &world.gen1 {
-        let missing = expected.for_gen1.iter().filter(|id| !gen1.holds(id));
+        let held = |owed: &Owed| gen1.holds(&owed.id);
+        // On a link that the node dialed a newer frame of the same key stands for an older one.
+        let mut newest: BTreeMap<(usize, String), u64> = BTreeMap::new();
+        for at in 0..world.places.len() {
+            let rows = world.shared(at).map(|shared| rows(&shared));
+            for row in rows.into_iter().flatten() {
+                if let Some(key) = replaced_for(&row).filter(|_| gen1.holds(row.frame_id.as_str()))
+                {
+                    newest.insert((at, key), row.seq);
+                }
+            }
+        }
+        let replaced = |owed: &Owed| {
+            let newer = owed
+                .key
+                .as_ref()
+                .and_then(|key| newest.get(&(owed.at, key.clone())));
+            newer.is_some_and(|seq| *seq > owed.seq)
+        };
+        let missing = expected
+            .for_gen1
+            .iter()
+            .filter(|o| !held(o) && !replaced(o));
         all.push(missing.count());
     }
     all

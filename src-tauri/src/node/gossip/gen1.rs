@@ -22,8 +22,8 @@ use crate::node::shared::Shared;
 /// Frames that may follow each other at once before the pace begins. The handshake and the question for
 /// what we missed take as many, so a new link begins without any.
 const BURST: u32 = 3;
-/// Frames sent again on a paced link, because their arrival was never confirmed.
-const PACED_REWIND: u64 = 16;
+/// The newest frames that a node gets that we never met and dial.
+const FIRST_FRAMES: u64 = 16;
 
 /// At most a few at once, then evenly: in no minute more than the limit.
 struct Pace {
@@ -66,7 +66,7 @@ pub async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> 
 
 async fn feed_all(shared: &Shared, link: &LinkHandle, key: &str) -> Result<(), StoreError> {
     let mut head = shared.frames_head.subscribe();
-    let mut cursor = start(shared, key, REWIND).await?;
+    let mut cursor = start(shared, key, REWIND, REWIND).await?;
     loop {
         head.mark_unchanged();
         let page = read_on(shared, link, cursor).await?;
@@ -93,7 +93,8 @@ async fn feed_all(shared: &Shared, link: &LinkHandle, key: &str) -> Result<(), S
 
 async fn feed_paced(shared: &Shared, link: &LinkHandle, key: &str) -> Result<(), StoreError> {
     let mut head = shared.frames_head.subscribe();
-    let mut cursor = start(shared, key, PACED_REWIND).await?;
+    // Where it was left is before everything whose arrival is not sure.
+    let mut cursor = start(shared, key, FIRST_FRAMES, 0).await?;
     let (mut waiting, mut pace) = (Newest::default(), Pace::new());
     loop {
         head.mark_unchanged();
@@ -166,7 +167,7 @@ async fn remember(shared: &Shared, key: &str, cursor: u64) -> Result<(), StoreEr
 
 /// Where to begin. A peer we never met gets the newest frames only, older ones it asks for; where that
 /// was is remembered at once, so that what comes while it is away is not lost.
-async fn start(shared: &Shared, key: &str, rewind: u64) -> Result<u64, StoreError> {
+async fn start(shared: &Shared, key: &str, first: u64, rewind: u64) -> Result<u64, StoreError> {
     let read = key.to_owned();
     let (known, newest) = shared
         .store
@@ -177,7 +178,10 @@ async fn start(shared: &Shared, key: &str, rewind: u64) -> Result<u64, StoreErro
             Ok((known, frames::max_seq(c)?))
         })
         .await?;
-    let begin = known.unwrap_or(newest).min(newest).saturating_sub(rewind);
+    let begin = match known {
+        Some(known) => known.min(newest).saturating_sub(rewind),
+        None => newest.saturating_sub(first),
+    };
     if known.is_none() {
         remember(shared, key, begin).await?;
     }

@@ -10,6 +10,9 @@ use crate::adapters::store::frames::StoredFrame;
 use crate::domain::base::limits::{GEN1_WAITING_KEYS_MAX, GEN1_WAITING_SAID_MAX};
 use crate::domain::wire::FrameKind;
 
+/// Frames that may be on their way when a link breaks; they are sent again on the next one.
+const UNCONFIRMED: usize = 16;
+
 /// What a newer frame of the same key replaces.
 type Key = (String, &'static str, String);
 
@@ -24,6 +27,8 @@ pub struct Newest {
     next_turn: u64,
     /// All places that wait.
     places: BTreeSet<u64>,
+    /// The last places that were sent: nobody has confirmed that they arrived.
+    sent: VecDeque<u64>,
 }
 
 impl Newest {
@@ -64,13 +69,18 @@ impl Newest {
 
     /// The place of the frame that is due, which waits no longer.
     pub fn next(&mut self) -> Option<u64> {
-        match self.said.pop_front() {
+        let seq = match self.said.pop_front() {
             Some(seq) => {
                 self.places.remove(&seq);
-                Some(seq)
+                seq
             }
-            None => self.take_turn(),
+            None => self.take_turn()?,
+        };
+        if self.sent.len() >= UNCONFIRMED {
+            self.sent.pop_front();
         }
+        self.sent.push_back(seq);
+        Some(seq)
     }
 
     /// Whether nothing waits.
@@ -78,10 +88,12 @@ impl Newest {
         self.places.is_empty()
     }
 
-    /// The place up to which nothing waits any more, when the log was read up to `read`.
+    /// The place up to which nothing waits any more and everything has arrived by now, when the log was
+    /// read up to `read`.
     pub fn done_up_to(&self, read: u64) -> u64 {
-        let first = self.places.first();
-        first.map_or(read, |seq| seq.saturating_sub(1).min(read))
+        let open = self.places.first().into_iter().chain(&self.sent);
+        open.min()
+            .map_or(read, |seq| seq.saturating_sub(1).min(read))
     }
 }
 
@@ -145,7 +157,13 @@ mod tests {
         let order: Vec<u64> = std::iter::from_fn(|| waiting.next()).collect();
         assert_eq!(order, [53, 54, 52, 51]);
         assert!(waiting.is_empty());
-        assert_eq!(waiting.done_up_to(54), 54);
+        // The last ones may be lost with the link.
+        assert_eq!(waiting.done_up_to(54), 50);
+        for seq in 55..55 + UNCONFIRMED as u64 {
+            waiting.add(&frame(seq, FrameKind::Event, "{}"));
+            waiting.next();
+        }
+        assert_eq!(waiting.done_up_to(100), 54);
     }
 
     #[test]

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::domain::base::limits::{GEN1_PING_PART, GEN1_PINGS_MISSED_MAX, PING_EVERY_MS};
+use crate::domain::base::limits::{GEN1_PING_PART, GEN1_PINGS_MISSED_MAX};
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
 
 /// Pings until the link ends, and gives it up when several pings in a row stay without an answer while
 /// nothing else comes either.
 pub async fn keep(shared: Shared, link: LinkHandle, mut pongs: watch::Receiver<u64>) {
-    let every = Duration::from_millis(PING_EVERY_MS / GEN1_PING_PART);
+    let every = Duration::from_millis(shared.config.ping_interval_ms / GEN1_PING_PART);
     let mut missed = 0;
     while missed < GEN1_PINGS_MISSED_MAX {
         pongs.mark_unchanged();
