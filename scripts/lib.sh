@@ -110,7 +110,8 @@ version_at_least() {
 rust_found() {
   have rustc && have cargo || return 0
   # `cd` first: a rust-toolchain file or an override counts for this directory.
-  (cd "$ROOT" && rustc --version 2>/dev/null) | awk '{sub(/-.*/, "", $2); print $2}'
+  # A rustup without a toolchain yet has a rustc that only fails.
+  (cd "$ROOT" && rustc --version 2>/dev/null || true) | awk '{sub(/-.*/, "", $2); print $2}'
 }
 
 rust_wanted() { sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
