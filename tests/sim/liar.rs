@@ -4,6 +4,7 @@
 //! moment, deaf ones take a link and never read again, endless ones keep a reconciliation going for
 //! ever. What it lies about is in [`lies`]; here is how it lives.
 
+mod floods;
 mod lies;
 
 pub use lies::fresh;

@@ -65,8 +65,13 @@ async fn live(seed: u64) -> Report {
             _ => trouble(&mut world).await,
         }
         notice_revocations(&world);
+        world.notice_doubt();
     }
     let expected = rest(&mut world).await;
+    world.notice_doubt();
+    if world.plan.more {
+        crate::goes::everywhere(&mut world).await;
+    }
     checks::all(&mut world, expected).await;
     let (lies, minted) = {
         let mut truth = world.truth.lock().unwrap();
@@ -332,6 +337,9 @@ fn misuse(world: &World) {
 async fn trouble(world: &mut World) {
     let count = world.places.len();
     let at = world.rng.index(count);
+    if world.plan.put_back.is_some() && world.rng.chance(15) {
+        return world.put_back().await;
+    }
     match world.rng.below(11) {
         0 | 1 => match world.places[at].node.is_some() {
             true => {
@@ -436,6 +444,10 @@ async fn rest(world: &mut World) -> Expected {
         gen1.quiet.store(true, Ordering::Relaxed);
     }
     notice_revocations(world);
+    world.notice_doubt();
+    if world.plan.put_back.is_some() && world.rng.chance(60) {
+        world.confirm().await;
+    }
     // Sensors keep speaking, so what is there by now is what all must hold in the end.
     let expected = Expected::now(world);
     let end = world.trace.now_ms() + crate::wanted("SIM_REST_SECS").unwrap_or(REST_SECS) * 1_000;

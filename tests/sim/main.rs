@@ -7,12 +7,14 @@
 mod checks;
 mod disk;
 mod gen1;
+mod goes;
 mod host;
 mod liar;
 mod life;
 mod line;
 mod network;
 mod rng;
+mod rollback;
 mod truth;
 mod world;
 

@@ -29,6 +29,8 @@ pub struct Truth {
     pub models: BTreeSet<DraftId>,
     /// Frame ids for which a liar has several contents.
     pub twice: BTreeSet<FrameId>,
+    /// Proposals whose run was stopped by whoever may.
+    pub stopped: BTreeSet<ProposalId>,
     /// What liars did, by kind.
     pub lies: BTreeMap<&'static str, u64>,
     /// What a gen-1 node saw that no node of ours may do to it.

@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use clawmesh::adapters::keystore::{self, FileKeys};
-use clawmesh::adapters::marks::MarkPlaces;
 use clawmesh::adapters::paths::StateDir;
 use clawmesh::adapters::random::SharedRandom;
 use clawmesh::adapters::store::operators::SignedRevocation;
@@ -30,6 +29,7 @@ use crate::liar::Liar;
 use crate::line::Speaker;
 use crate::network::{self, Host, Net, SimDialer};
 use crate::rng::{Rng, Trace};
+use crate::rollback::PutBack;
 use crate::truth::Truth;
 
 pub const MESH: &str = "sim";
@@ -70,6 +70,13 @@ pub struct Plan {
     pub restless: bool,
     /// Whether there is a gen-1 node.
     pub gen1: bool,
+    /// Whose disk is put back to an older one, and whether marks are kept outside in this world.
+    pub put_back: Option<(usize, bool)>,
+    /// Whether the liar floods.
+    pub floods: bool,
+    /// Whether there is more than in the worlds of `make test` (`SIM_MORE`): the two above, and a trial at
+    /// the end whether wishes, decisions and stops go through everywhere.
+    pub more: bool,
 }
 
 impl Plan {
@@ -83,6 +90,7 @@ impl Plan {
             "observe:T1,relay,human",
             "observe:T1,plan,human,read",
         ][rng.index(5)];
+        let more = std::env::var_os("SIM_MORE").is_some();
         Self {
             nodes,
             quorum: 1 + u32::from(rng.chance(30)),
@@ -91,6 +99,10 @@ impl Plan {
             liar: rng.chance(60).then(|| grants.parse().unwrap()),
             restless: rng.chance(50),
             gen1: rng.chance(40),
+            // Not the administrator's: what it revoked alone would be lost for all.
+            put_back: (more && rng.chance(25)).then(|| (1 + rng.index(nodes - 1), rng.chance(60))),
+            floods: more && rng.chance(40),
+            more,
         }
     }
 
@@ -157,7 +169,9 @@ pub struct World {
     pub gen1: Option<Arc<Gen1>>,
     /// Woken when the power of some host fails.
     pub failed: Arc<tokio::sync::Notify>,
-    root: TempDir,
+    /// What became of the disk that is put back.
+    pub put_back: PutBack,
+    pub root: TempDir,
 }
 
 /// A device that nobody in the world knows.
@@ -230,6 +244,7 @@ impl World {
             liar: None,
             gen1: None,
             failed: Arc::default(),
+            put_back: PutBack::default(),
             root,
         }
     }
@@ -274,6 +289,7 @@ impl World {
     /// Starts the node of a host on what its disk holds; false if it could not start this time.
     pub async fn start(&mut self, at: usize) -> bool {
         let first = self.places[at].lives == 0;
+        let marks = self.marks();
         let place = &mut self.places[at];
         let state = StateDir::at(&place.state);
         if first {
@@ -320,7 +336,7 @@ impl World {
             }),
             engine: Engine::Inline(disk.clone()),
             threads: false,
-            marks: MarkPlaces::default(),
+            marks,
             drivers: vec![valve(VALVE), valve(DRIP)],
             sensors: vec![Box::new(Soil {
                 rng: place.rng.fork(),
@@ -398,6 +414,7 @@ impl World {
         std::fs::remove_dir_all(&place.state).ok();
         std::fs::remove_file(log_of(&old.database())).ok();
         place.state = next;
+        self.renamed(at);
     }
 
     /// Hosts whose power has failed and which still stand.

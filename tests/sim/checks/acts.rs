@@ -29,8 +29,27 @@ pub fn at(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
         }
     }
     for (job, moments) in times {
-        if moments.len() > 1 {
+        let known: Vec<u64> = moments
+            .iter()
+            .copied()
+            .filter(|moment| !world.unaware(at, *moment))
+            .collect();
+        if known.len() > 1 {
             wrong.add(format!("ONCE: n{at} opened for {job} at {moments:?}"));
+        }
+        for moment in &moments {
+            let told = &world.put_back;
+            if world.was_put_back(at)
+                && told.noticed.is_some_and(|since| *moment > since)
+                && told.confirmed.is_none_or(|until| *moment < until)
+            {
+                wrong.add(format!(
+                    "DOUBT: n{at} opened for {job} while it doubted its state"
+                ));
+            }
+        }
+        if moments.iter().any(|moment| world.is_lost(at, *moment)) {
+            continue;
         }
         let id: ProposalId = job.parse().unwrap();
         let query = id.clone();

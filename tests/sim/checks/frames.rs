@@ -43,6 +43,18 @@ fn rows(shared: &Shared) -> Vec<StoredFrame> {
     all.unwrap()
 }
 
+/// How many audit entries a device has told this node of.
+pub fn told_entries(shared: &Shared, origin: &DeviceId) -> u64 {
+    let signed = rows(shared)
+        .into_iter()
+        .filter(|row| row.origin == *origin && row.signature == SignatureState::Verified);
+    let told = signed.filter_map(|row| {
+        let frame: Value = serde_json::from_str(&row.json).ok()?;
+        frame["data"]["auditEntries"].as_u64()
+    });
+    told.max().unwrap_or(0)
+}
+
 fn keys(shared: &Shared) -> BTreeSet<FrameKey> {
     let all = shared
         .store

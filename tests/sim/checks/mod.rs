@@ -5,7 +5,7 @@ mod acts;
 mod frames;
 mod words;
 
-pub use frames::{Expected, lacking};
+pub use frames::{Expected, lacking, told_entries};
 
 use std::collections::BTreeMap;
 
@@ -54,6 +54,10 @@ pub async fn all(world: &mut World, mut expected: Expected) {
         }
     }
     acts::valves(world, &mut wrong);
+    let put_back = &world.put_back;
+    if put_back.known_to_peers && put_back.noticed.is_none() {
+        wrong.add("NOTICED: peers know more of a node than its disk that was put back, and it does not doubt it".to_owned());
+    }
     frames::gen1(world, &mut wrong);
     for wronged in &world.truth.lock().unwrap().wronged {
         wrong.add(wronged.clone());

@@ -49,6 +49,11 @@ impl Liar {
     /// One lie towards a node.
     pub(super) fn lie(&self, rng: &Rng, peer: usize) -> Vec<String> {
         let idle = self.idle.load(Ordering::Relaxed);
+        if self.plan.floods && rng.chance(20) {
+            let (kind, texts) = self.flood(rng, peer, idle);
+            self.truth.lock().unwrap().lie(kind);
+            return texts;
+        }
         let (kind, texts) = match rng.below(if idle { 20 } else { 26 }) {
             0 => (
                 "plain truth",
@@ -99,7 +104,7 @@ impl Liar {
         frame.to_wire(0)
     }
 
-    fn spec(kind: FrameKind, tier: Tier, source: EvidenceSource) -> FrameSpec {
+    pub(super) fn spec(kind: FrameKind, tier: Tier, source: EvidenceSource) -> FrameSpec {
         FrameSpec {
             kind,
             data: dry_reading(),
@@ -349,7 +354,11 @@ impl Liar {
         self.proposal_of(rng, |at| at == peer)
     }
 
-    fn proposal_of(&self, rng: &Rng, of: impl Fn(usize) -> bool) -> Option<SignedProposal> {
+    pub(super) fn proposal_of(
+        &self,
+        rng: &Rng,
+        of: impl Fn(usize) -> bool,
+    ) -> Option<SignedProposal> {
         let truth = self.truth.lock().unwrap();
         let here = truth.minted.values().filter(|(at, _)| of(*at));
         let here: Vec<_> = here.collect();
@@ -578,7 +587,7 @@ impl Liar {
     }
 
     /// The gen-1 command that a gen-1 node would have executed.
-    fn command(&self, rng: &Rng) -> String {
+    pub(super) fn command(&self, rng: &Rng) -> String {
         let own = self.by.key.id();
         let trust = json!({
             "action_type": "actuation", "evidence_sources": ["sensor", "human"],
