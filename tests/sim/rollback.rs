@@ -118,6 +118,9 @@ impl World {
 
     /// Sees whether the node whose disk was put back doubts its state; no other may.
     pub fn notice_doubt(&mut self) {
+        if !self.plan.more {
+            return;
+        }
         let now = self.trace.now_ms();
         for at in 0..self.places.len() {
             let doubt = self.shared(at).and_then(|s| s.continuity.doubt());
