@@ -153,6 +153,25 @@ async fn a_rule_that_may_act_is_not_held_up_by_a_wish_that_waits_for_a_person() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_calls_a_persons_wish_ends_no_rule_of_this_executor() {
+    let node = automatic(STARTER_POLICY.to_owned()).await;
+    let rule = wish(&node, Requester::Rules, 1).await;
+    let own = node.shared().own_id();
+    let minted = proposals::mint(node.shared(), rule, own).await.unwrap();
+    assert_eq!(minted.status, Status::AwaitingApproval);
+    let claimed = from_peer(&node, 7, wish(&node, Requester::Person, 1).await)
+        .await
+        .unwrap();
+    assert!(claimed.repeated && claimed.superseded.is_empty());
+    assert_eq!(claimed.signed.digest(), minted.signed.digest());
+    assert_eq!(
+        status(node.shared(), &minted).await,
+        Status::AwaitingApproval
+    );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_draft_id_belongs_to_its_device() {
     let node = automatic(STARTER_POLICY.to_owned()).await;
     let id = DraftId::from(uuid::Uuid::new_v4());

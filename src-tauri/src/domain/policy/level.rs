@@ -83,12 +83,12 @@ pub enum Class {
     Model,
     /// Says that it is a rule of a device which the policy does not name.
     PeerRules,
+    /// Says that it is a person at another device.
+    PeerPerson,
     /// A rule of a device which the policy names.
     NamedRules,
     /// A rule of this executor's own planner.
     OwnRules,
-    /// Says that it is a person at another device.
-    PeerPerson,
     /// A person at this executor.
     Person,
 }
@@ -98,9 +98,9 @@ impl Class {
     pub const ALL: [Class; 6] = [
         Class::Model,
         Class::PeerRules,
+        Class::PeerPerson,
         Class::NamedRules,
         Class::OwnRules,
-        Class::PeerPerson,
         Class::Person,
     ];
 
