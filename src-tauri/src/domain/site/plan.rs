@@ -23,6 +23,11 @@ const SHAPE_TOLERANCE: f64 = 0.01;
 /// How far the corners that stand for a curve may be from it, as shares of the plan: the first that
 /// needs no more corners than allowed is taken.
 const CURVE_TOLERANCES: [f64; 4] = [0.000_5, 0.002, 0.008, 0.03];
+/// How far from the plan the points of a curve may be, in sizes of the plan: further away it would take
+/// ever more corners.
+const CURVE_REACH: f64 = 8.0;
+/// The smallest and the largest width and height of a plan.
+const SIDES: std::ops::RangeInclusive<f64> = 1e-6..=1e12;
 /// Elements whose content is not drawn where it stands.
 const ELSEWHERE: [&str; 8] = [
     "defs",
@@ -160,7 +165,7 @@ fn root(svg: Node<'_, '_>) -> Result<View, String> {
         let length = svg
             .attribute(key)
             .and_then(|t| Length::from_str(t.trim()).ok());
-        length.and_then(pixels).filter(|side| *side > 0.0)
+        length.and_then(pixels).filter(|side| SIDES.contains(side))
     };
     let sides = side("width").zip(side("height"));
     let Some(shown) = svg.attribute("viewBox") else {
@@ -185,6 +190,9 @@ fn root(svg: Node<'_, '_>) -> Result<View, String> {
     };
     if !numbers.iter().all(|n| n.is_finite()) || width <= 0.0 || height <= 0.0 {
         return Err("the width and height of its viewBox must be more than 0".to_owned());
+    }
+    if !SIDES.contains(&width) || !SIDES.contains(&height) {
+        return Err("the width or height of its viewBox is too small or too large".to_owned());
     }
     if let Some((w, h)) = sides
         && ((w / h) / (width / height) - 1.0).abs() > SHAPE_TOLERANCE
@@ -317,10 +325,20 @@ fn path(d: &str) -> Result<BezPath, String> {
 
 /// The corners of a path whose curves are drawn as straight lines.
 fn straight(path: BezPath, view: View) -> Result<Vec<Point>, String> {
-    if !path.is_finite() {
-        return Err("its numbers are too large".to_owned());
+    // Every part has a corner at least.
+    if path.elements().len() > SITE_OUTLINE_MAX_POINTS + 1 {
+        return Err(format!("it has more than {SITE_OUTLINE_MAX_POINTS} points"));
     }
     let size = view.width.max(view.height);
+    let shown = kurbo::Rect::new(view.x, view.y, view.x + view.width, view.y + view.height);
+    let reach = shown.inflate(size * CURVE_REACH, size * CURVE_REACH);
+    let all = path.control_box();
+    if !path.is_finite()
+        || !reach.contains(all.origin())
+        || !reach.contains((all.x1, all.y1).into())
+    {
+        return Err("it lies far outside the plan".to_owned());
+    }
     for tolerance in CURVE_TOLERANCES {
         let mut corners: Vec<kurbo::Point> = Vec::new();
         kurbo::flatten(&path, size * tolerance, |part| match part {

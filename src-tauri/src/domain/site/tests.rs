@@ -457,6 +457,31 @@ fn outlines_come_from_the_plan_where_they_can() {
 }
 
 #[test]
+fn curves_that_would_take_endless_corners_are_refused() {
+    let plan = |view: &str, path: &str| {
+        Plan::read(&format!(
+            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='{view}'><path id='z' d='{path}'/></svg>"
+        ))
+        .and_then(|plan| plan.outline("z"))
+        .unwrap_err()
+    };
+    for (view, path) in [
+        ("0 0 1 1", "M0 0C1e9 1e9 2e9 -1e9 3e9 3e9"),
+        ("0 0 1e-5 1e-5", "M0 0C1e9 1e9 2e9 -1e9 3e9 3e9"),
+        ("0 0 100 100", "M0 0C1e150 1e150 2e150 -1e150 3e150 3e150"),
+        ("0 0 100 100", "M0 0Q1e300 1e308 3 3L 1 1"),
+    ] {
+        let why = plan(view, path);
+        assert!(why.contains("far outside"), "{why}");
+    }
+    assert!(plan("0 0 1e-200 1e-200", "M0 0L1 1").contains("too small"));
+    let many = format!("M0 0{}", "C1 9 9 1 5 5".repeat(100_000));
+    assert!(plan("0 0 10 10", &many).contains("more than 500"));
+    let wild = format!("M0 0{}", "C80 80 -80 -80 5 5".repeat(400));
+    assert!(plan("0 0 10 10", &wild).contains("more than 500"));
+}
+
+#[test]
 fn what_is_no_plan_says_why_and_where() {
     let svg = |rest: &str| format!("<svg xmlns=\"http://www.w3.org/2000/svg\" {rest}");
     for (text, why) in [
