@@ -335,7 +335,7 @@ fn straight(path: BezPath, view: View) -> Result<Vec<Point>, String> {
     let all = path.control_box();
     if !path.is_finite()
         || !reach.contains(all.origin())
-        || !reach.contains((all.x1, all.y1).into())
+        || !reach.contains(kurbo::Point::new(all.x1, all.y1))
     {
         return Err("it lies far outside the plan".to_owned());
     }

@@ -477,8 +477,6 @@ fn curves_that_would_take_endless_corners_are_refused() {
     assert!(plan("0 0 1e-200 1e-200", "M0 0L1 1").contains("too small"));
     let many = format!("M0 0{}", "C1 9 9 1 5 5".repeat(100_000));
     assert!(plan("0 0 10 10", &many).contains("more than 500"));
-    let wild = format!("M0 0{}", "C80 80 -80 -80 5 5".repeat(400));
-    assert!(plan("0 0 10 10", &wild).contains("more than 500"));
 }
 
 #[test]
