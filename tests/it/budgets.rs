@@ -1,7 +1,7 @@
 //! A trusted device floods: it uses up a share of its own, is told so and shown, and takes nothing from
 //! anybody else.
 
-use clawmesh::adapters::store::{events, facts, proposals, records, usage};
+use clawmesh::adapters::store::{events, facts, frames, proposals, records, usage};
 use clawmesh::domain::admission::budget::{Cause, Share};
 use clawmesh::domain::base::limits::{
     BUDGET_EVENTS_PER_MINUTE, BUDGET_MINTED_PER_HOUR, BUDGET_MIRRORS, BUDGET_ORIGINS,
@@ -266,6 +266,13 @@ async fn a_wish_whose_evidence_leaves_nobody_time_to_decide_is_refused() {
         let mut old = frame_of(2, &id.to_string());
         old["timestamp"] = json!(shared.now().0 - age_ms);
         probe.event("context.frame", old).await;
+        // It is taken in beside what is asked.
+        until("the cited frame", || async {
+            let id = id.into();
+            let read = move |c: &rusqlite::Connection| frames::by_frame_id(c, &id);
+            shared.store.read("t", read).await.unwrap()
+        })
+        .await;
         wishes_of.push(Draft {
             requester: Requester::Llm,
             cites: vec![id.into()],

@@ -98,7 +98,7 @@ fn killed_right_after_the_answer_it_is_still_latched() {
     assert!(place.moves(&id).is_empty(), "nothing has moved");
     place
         .run(&["estop", "release", "--reason", " "])
-        .fails(1, &["INVALID_PARAMS"]);
+        .fails(2, &["say why"]);
     let state = place.json(&["estop", "release", "--reason", "it was steam"]);
     assert_eq!(state["latched"], false, "{state}");
     node.kill();

@@ -28,6 +28,8 @@ const CURVE_TOLERANCES: [f64; 4] = [0.000_5, 0.002, 0.008, 0.03];
 const CURVE_REACH: f64 = 8.0;
 /// The smallest and the largest width and height of a plan.
 const SIDES: std::ops::RangeInclusive<f64> = 1e-6..=1e12;
+/// Most entities of a plan.
+const ENTITIES_MAX: usize = 64;
 /// Elements whose content is not drawn where it stands.
 const ELSEWHERE: [&str; 8] = [
     "defs",
@@ -68,7 +70,8 @@ impl Plan {
                 SITE_PLAN_MAX_BYTES / 1_048_576
             ));
         }
-        // Drawing programs declare entities for names of namespaces; the reader bounds what they become.
+        bounded_entities(text)?;
+        // Drawing programs declare entities for names of namespaces.
         let options = ParsingOptions {
             allow_dtd: true,
             nodes_limit: SITE_PLAN_MAX_NODES,
@@ -118,6 +121,29 @@ impl Plan {
             None => Err(format!("the plan has no element with the id {id:?}")),
         }
     }
+}
+
+/// Refuses entities that name others, or that would become more text than a plan may have.
+fn bounded_entities(text: &str) -> Result<(), String> {
+    let mut become_bytes = 0usize;
+    if text.matches("<!ENTITY").nth(ENTITIES_MAX).is_some() {
+        return Err(format!("it declares more than {ENTITIES_MAX} entities"));
+    }
+    for declared in text.split("<!ENTITY").skip(1) {
+        let (name, rest) = declared.split_once(['"', '\'']).unwrap_or((declared, ""));
+        let quote = declared.as_bytes().get(name.len()).copied().unwrap_or(b'"');
+        let value = rest.split(char::from(quote)).next().unwrap_or_default();
+        let name = name.split_whitespace().next().unwrap_or_default();
+        if value.contains(['&', '%']) || name == "%" {
+            return Err("it declares entities that name others; take them out".to_owned());
+        }
+        let uses = text.matches(&format!("&{name};")).count();
+        become_bytes = become_bytes.saturating_add(uses.saturating_mul(value.len()));
+        if u64::try_from(become_bytes).unwrap_or(u64::MAX) > SITE_PLAN_MAX_BYTES {
+            return Err("its entities would become too large".to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// How an element lies that stands in one that lies like `around`.

@@ -519,7 +519,14 @@ fn what_is_no_plan_says_why_and_where() {
         "<!DOCTYPE svg [<!ENTITY e0 'x'>{grown}]>{}",
         svg("viewBox='0 0 1 1'>&e19;</svg>")
     );
-    assert!(Plan::read(&bomb).is_err());
+    assert!(Plan::read(&bomb).unwrap_err().contains("name others"));
+    let large = format!(
+        "<!DOCTYPE svg [<!ENTITY a '{}'>]>{}{}</svg>",
+        "a".repeat(100_000),
+        svg("viewBox='0 0 1 1'>"),
+        "&a;".repeat(20_000)
+    );
+    assert!(Plan::read(&large).unwrap_err().contains("too large"));
     Plan::read(&format!(
         "<!DOCTYPE svg PUBLIC \"-//W3C//DTD SVG 1.1//EN\" \"x\">{}",
         svg("viewBox='0 0 1 1'/>")
