@@ -182,13 +182,11 @@ async fn a_wss_link_is_bound_to_both_devices_and_a_wrong_pin_never_connects() {
 /// A link-local address of this machine with the name of its interface, if it has one.
 fn link_local() -> Option<String> {
     let all = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
-    let words = all
+    let mut words = all
         .lines()
         .map(|l| l.split_whitespace().collect::<Vec<_>>());
     // The fourth column is the scope, 20 for one link; the fifth says what may not be used yet.
-    let found = words
-        .filter(|w| w.len() == 6 && w[3] == "20" && w[4] == "80")
-        .next()?;
+    let found = words.find(|w| w.len() == 6 && w[3] == "20" && w[4] == "80")?;
     let groups: Vec<&str> = (0..8).map(|n| &found[0][n * 4..n * 4 + 4]).collect();
     Some(format!("{}%{}", groups.join(":"), found[5]))
 }

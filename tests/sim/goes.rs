@@ -54,7 +54,10 @@ async fn at_node(world: &World, at: usize, shared: &Shared) -> Result<(), String
     let minted = proposals::mint(shared, wish(world, shared), asker).await;
     if shared.continuity.doubt().is_some() {
         return match minted {
-            Err(Refusal { code, .. }) if code == Code::StateInDoubt => Ok(()),
+            Err(Refusal {
+                code: Code::StateInDoubt,
+                ..
+            }) => Ok(()),
             Err(other) => Err(format!("in doubt, it refused a wish with {other}")),
             Ok(_) => Err("in doubt, it took a wish".to_owned()),
         };

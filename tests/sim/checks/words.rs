@@ -118,6 +118,9 @@ fn devices(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
     }
 }
 
+/// How long news of a proposal may take to a peer, in simulated milliseconds.
+const ON_ITS_WAY_MS: u64 = 3_000;
+
 /// What a node shows of another's proposals is what that node says of them.
 fn mirrors(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
     let here = shared
@@ -140,6 +143,9 @@ fn mirrors(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
             .read_blocking("proposals", |c| proposals::list(c, false, 100_000));
         for row in theirs.unwrap().iter().filter(|r| r.own) {
             let shown = here.iter().find(|m| m.id == row.id);
+            // What changed this moment is still on its way.
+            let age_ms = other.now().since(row.updated_at);
+            let told = linked.contains(&row.executor) && age_ms >= ON_ITS_WAY_MS;
             match shown {
                 Some(m) if m.own || m.digest != row.digest || m.executor != row.executor => {
                     wrong.add(format!(
@@ -147,14 +153,17 @@ fn mirrors(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
                         row.id
                     ));
                 }
-                Some(m) if linked.contains(&row.executor) && m.status != row.status => {
+                Some(m) if told && m.status != row.status => {
                     wrong.add(format!(
                         "MIRROR: n{at} shows {} of n{n} as {}, it is {}",
                         row.id, m.status, row.status
                     ));
                 }
-                None if linked.contains(&row.executor) => {
-                    wrong.add(format!("MIRROR: n{at} does not show {} of n{n}", row.id));
+                None if told => {
+                    wrong.add(format!(
+                        "MIRROR: n{at} does not show {} of n{n}, {} since {age_ms} ms",
+                        row.id, row.status
+                    ));
                 }
                 _ => {}
             }

@@ -88,7 +88,8 @@ impl Liar {
                 ..some.record().clone()
             };
             let mut update = SignedProposal::mint(record, &self.by.key).ok()?.to_wire();
-            update["status"] = json!(["awaiting_approval", "completed"][usize::from(n % 2 == 0)]);
+            update["status"] =
+                json!(["awaiting_approval", "completed"][usize::from(n.is_multiple_of(2))]);
             update["revision"] = json!(n);
             Some(Message::event("proposal.update", &update))
         };
@@ -132,7 +133,9 @@ impl Liar {
             }
             let seconds = i64::try_from(1 + (first + n) % 19).unwrap();
             let params = Params::from([("durationSec".to_owned(), seconds.into())]);
-            let target = [VALVE, DRIP][usize::from(n % 2 == 0)].parse().unwrap();
+            let target = [VALVE, DRIP][usize::from(n.is_multiple_of(2))]
+                .parse()
+                .unwrap();
             let draft = Draft {
                 draft_id: id,
                 action: Action::new(target, "open", params).unwrap(),
