@@ -10,12 +10,14 @@ import {
 } from "node:crypto";
 import { connect } from "node:net";
 
-/** A text frame of a client (RFC 6455), masked as it must be. */
-function encoded(text) {
-  const body = Buffer.from(text);
+const [TEXT, PING, PONG] = [0x1, 0x9, 0xa];
+
+/** A frame of a client (RFC 6455), masked as it must be. */
+function encoded(content, opcode = TEXT) {
+  const body = Buffer.from(content);
   const size = body.length < 126 ? 0 : body.length < 65_536 ? 2 : 8;
   const head = Buffer.alloc(2 + size);
-  head[0] = 0x81;
+  head[0] = 0x80 | opcode;
   head[1] = 0x80 | (size === 0 ? body.length : size === 2 ? 126 : 127);
   if (size === 2) head.writeUInt16BE(body.length, 2);
   if (size === 8) head.writeBigUInt64BE(BigInt(body.length), 2);
@@ -94,7 +96,10 @@ export class Peer {
       const size =
         short < 126 ? short : short === 126 ? data.readUInt16BE(2) : Number(data.readBigUInt64BE(2));
       if (data.length < from + size) return data;
-      if ((data[0] & 0x0f) === 1) this.heard(JSON.parse(data.subarray(from, from + size).toString()));
+      const [opcode, content] = [data[0] & 0x0f, data.subarray(from, from + size)];
+      if (opcode === TEXT) this.heard(JSON.parse(content.toString()));
+      // Whoever does not answer pings has gone.
+      if (opcode === PING) this.socket.write(encoded(content, PONG));
       data = data.subarray(from + size);
     }
   }

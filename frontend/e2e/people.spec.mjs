@@ -143,7 +143,7 @@ test("a device's card tells what it may do at worst, what it keeps here, and war
   await card.getByText(/Asks for any action, up to its share/).waitFor();
   await card.getByText("What it makes this node keep").click();
   await card.getByText("Waiting wishes").waitFor();
-  assert.equal(await card.getByRole("meter").count(), 8);
+  assert.equal(await card.getByRole("meter").count(), 12);
   await accessible(page, "device card");
   await shot(page, "card");
   await card.getByRole("switch", { name: /^Administer/ }).click();
