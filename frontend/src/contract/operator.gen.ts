@@ -3346,6 +3346,15 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description What would physically happen: an operation with its parameters on one target. */
+        Action: {
+            /** @description What it does, for example `open`. */
+            operation: string;
+            /** @description With which parameters. */
+            params?: Record<string, never>;
+            /** @description The capability that acts. */
+            target: string;
+        };
         /** @description The newest proposal about an actuator. */
         ActuatorLast: {
             /**
@@ -3800,6 +3809,13 @@ export interface components {
              * @description Its time, as far as we believe it.
              */
             time: number;
+        };
+        /** @description What a gen-1 node is told to do, exactly; a person agrees to this. */
+        Gen1Command: {
+            /** @description What it calls the actuator, the operation and the parameters. */
+            action: components["schemas"]["Action"];
+            /** @description The gen-1 node. */
+            deviceId: string;
         };
         /** @description Grants to add or to take away, for example `relay,read`. */
         GrantChange: {
@@ -4436,6 +4452,7 @@ export interface components {
              * @description When it stops waiting.
              */
             expiresAt: number;
+            gen1?: components["schemas"]["Gen1Command"] | null;
             /** @description Its id. */
             id: string;
             /** @description Who must agree: `L1`, `L2`, `L3`. */

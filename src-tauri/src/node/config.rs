@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::drivers::RawActuator;
 use super::names::Fixed;
 use crate::adapters::transport::{Fingerprint, ListenAddress, PeerUrl};
 use crate::domain::base::limits::{
@@ -232,7 +233,7 @@ pub struct RawConfig {
     pub demo: Option<bool>,
     /// Store limits.
     pub store: RawStore,
-    /// Actuators driven by commands of this machine.
+    /// Actuators: commands of this machine, or those of gen-1 nodes.
     pub actuator: Vec<RawActuator>,
     /// Rules of the embedded planner.
     pub rule: Vec<RawRule>,
@@ -249,31 +250,6 @@ pub struct RawStore {
     pub max_bytes: Option<u64>,
     /// How many of the newest frames are kept.
     pub keep_frames: Option<u64>,
-}
-
-/// `[[actuator]]`: a command of this machine as an actuator.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawActuator {
-    /// What it is called, for example `actuator:pump:main`.
-    pub capability: String,
-    /// The operation that is its safe state.
-    pub safe: String,
-    /// The longest a command may take, in seconds.
-    #[serde(default)]
-    pub timeout_sec: Option<u64>,
-    /// What it can do.
-    pub operation: Vec<RawOperation>,
-}
-
-/// `[[actuator.operation]]`: one operation as a fixed command line.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawOperation {
-    /// The operation's name.
-    pub name: String,
-    /// The program, absolute, and its arguments. No shell is involved.
-    pub argv: Vec<String>,
 }
 
 /// `[[rule]]`: a threshold of the embedded planner.
@@ -547,7 +523,7 @@ pub struct Config {
     pub store_max_bytes: Option<u64>,
     /// How many of the newest frames are kept.
     pub keep_frames: u64,
-    /// Actuators driven by commands.
+    /// Its actuators, besides the simulated ones.
     pub actuators: Vec<RawActuator>,
     /// Rules of the embedded planner.
     pub rules: Vec<Rule>,

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 use super::alarms::Alarms;
-use super::config::{Config, RawActuator};
+use super::config::Config;
 use super::continuity::{Begin, Continuity, NEXT_SEQ};
 use super::discovery::Nearby;
 use super::drivers::{Drivers, SharedDriver};
 use super::events::EventLog;
+use super::gen1::actuators::Wire;
 use super::guards::{Cut, Guards};
 use super::links::Links;
 use super::metrics::Metrics;
@@ -27,7 +28,7 @@ use super::runtime::Tasks;
 use super::shared::{Inner, Shared, Stamper, TrustBook};
 use super::timekeeping::Steady;
 use crate::adapters::clock::SharedClock;
-use crate::adapters::executor::exec::{ExecConfig, ExecDriver, ExecOperation};
+use crate::adapters::executor::gen1::Carrier;
 use crate::adapters::executor::sim::SimDriver;
 use crate::adapters::files;
 use crate::adapters::keystore::KeyError;
@@ -44,7 +45,7 @@ use crate::domain::base::limits::{
     FRAME_FUTURE_MAX_MS, MIRRORS_OWED_MAX, SAFE_AT_START_MS, SMALL_FILE_MAX_BYTES,
 };
 use crate::domain::base::{Hlc, MeshId, TimeMs};
-use crate::domain::capability::{Action, Capability, Params};
+use crate::domain::capability::Capability;
 
 /// Why a node could not start. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +140,7 @@ impl Opened {
             let guards = Guards::start(&held.drivers, &clock, &alarms, &tasks, threads);
             Ok((held, guards.map_err(OpenError::Guards)?))
         });
-        let (Held { lock, kit, drivers }, guards) = match held {
+        let (held, guards) = match held {
             Ok(held) => held,
             Err(error) => {
                 drop(abandoned);
@@ -147,6 +148,12 @@ impl Opened {
                 return Err(error);
             }
         };
+        let Held {
+            lock,
+            kit,
+            drivers,
+            wire,
+        } = held;
         let begun = Begun {
             outside: Outside {
                 clock,
@@ -161,6 +168,7 @@ impl Opened {
             },
             kit,
             drivers,
+            wire,
             guards: guards.clone(),
             alarms,
             tasks,
@@ -210,6 +218,7 @@ struct Held {
     lock: StateLock,
     kit: Option<Arc<SimKit>>,
     drivers: Drivers,
+    wire: Wire,
 }
 
 fn hold(
@@ -228,8 +237,15 @@ fn hold(
         )?)),
         false => None,
     };
-    let drivers = drivers(config, kit.as_ref(), more)?;
-    Ok(Held { lock, kit, drivers })
+    let wire = Wire::default();
+    let carrier: Arc<dyn Carrier> = Arc::new(wire.clone());
+    let drivers = drivers(config, kit.as_ref(), more, &carrier)?;
+    Ok(Held {
+        lock,
+        kit,
+        drivers,
+        wire,
+    })
 }
 
 /// What a node has before its state is read: its actuators and their guards.
@@ -237,6 +253,7 @@ struct Begun {
     outside: Outside,
     kit: Option<Arc<SimKit>>,
     drivers: Drivers,
+    wire: Wire,
     guards: Guards,
     alarms: Arc<Alarms>,
     tasks: Tasks,
@@ -252,6 +269,7 @@ async fn assemble(
         outside,
         kit,
         drivers,
+        wire,
         guards,
         alarms,
         tasks,
@@ -369,6 +387,7 @@ async fn assemble(
         continuity,
         ground,
     });
+    wire.belongs_to(&shared);
     super::continuity::tell(&shared).await?;
     shared.nearby.load(&shared).await?;
     super::pause::resume_state(&shared).await?;
@@ -453,6 +472,7 @@ fn drivers(
     config: &Config,
     kit: Option<&Arc<SimKit>>,
     more: Vec<SharedDriver>,
+    carrier: &Arc<dyn Carrier>,
 ) -> Result<Drivers, OpenError> {
     let mut all: Vec<SharedDriver> = more;
     if let Some(kit) = kit.filter(|_| config.mock_actuator) {
@@ -461,7 +481,7 @@ fn drivers(
         }
     }
     for raw in &config.actuators {
-        all.push(Arc::new(exec_driver(raw)?));
+        all.push(raw.driver(carrier)?);
     }
     let mut names: Vec<Capability> = all.iter().map(|d| d.capability().clone()).collect();
     names.sort();
@@ -472,36 +492,6 @@ fn drivers(
         });
     }
     Ok(Drivers::new(all))
-}
-
-pub(super) fn exec_driver(raw: &RawActuator) -> Result<ExecDriver, OpenError> {
-    let bad = |why: String| OpenError::Actuator {
-        capability: raw.capability.clone(),
-        why,
-    };
-    let capability: Capability = raw.capability.parse().map_err(|e| bad(format!("{e}")))?;
-    if !capability.is_actuator() {
-        return Err(bad("must begin with actuator:".into()));
-    }
-    for operation in &raw.operation {
-        Action::new(capability.clone(), &operation.name, Params::new())
-            .map_err(|e| bad(e.to_string()))?;
-    }
-    let operations = raw
-        .operation
-        .iter()
-        .map(|o| ExecOperation {
-            name: o.name.clone(),
-            argv: o.argv.clone(),
-        })
-        .collect();
-    let config = ExecConfig {
-        capability: capability.clone(),
-        safe: raw.safe.clone(),
-        timeout_ms: raw.timeout_sec.unwrap_or(10).clamp(1, 300) * 1_000,
-        operations,
-    };
-    ExecDriver::new(config).map_err(|e| bad(e.to_string()))
 }
 
 fn sensors(config: &Config, kit: Option<&Arc<SimKit>>) -> Vec<Box<dyn Sensor>> {

@@ -12,7 +12,7 @@ use super::shared::{DURABLE, Shared};
 use crate::adapters::files;
 use crate::adapters::store::{Store, StoreError, kv};
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
-use crate::domain::policy::{self, Offered, Policy};
+use crate::domain::policy::{self, Policy};
 
 const LAST_GOOD: &str = "policy.last-good";
 
@@ -109,12 +109,7 @@ pub fn read(file: &Path) -> Result<Option<String>, String> {
 /// Raises an alarm while the policy in force says something that is probably not meant: an update of
 /// the program never leaves a node without its policy. `policy test` fails on the same.
 pub fn judge(shared: &Shared) {
-    let drivers = shared.drivers.all();
-    let offered: Vec<Offered> = drivers
-        .iter()
-        .map(|d| (d.capability().clone(), d.operations()))
-        .collect();
-    let faults = shared.policy.current().faults(&offered);
+    let faults = shared.policy.current().faults(&shared.drivers.offered());
     let kind = AlarmKind::PolicyWarns;
     let Some(first) = faults.first() else {
         shared.alarms.clear(kind, "");

@@ -10,10 +10,8 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::alarms::Alarms;
-use super::config::{RawActuator, RawOperation};
-use super::drivers::{Drivers, SharedDriver};
+use super::drivers::{Drivers, RawActuator, RawOperation, SharedDriver};
 use super::guards::Guards;
-use super::open::exec_driver;
 use super::runtime::Tasks;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::files;
@@ -71,7 +69,14 @@ fn configured(dir: &StateDir) -> Vec<SharedDriver> {
     };
     let drivers = tables(&text).into_iter().filter_map(|table| {
         let name = table.get("capability").map(ToString::to_string);
-        let driver = safe_half(&table).and_then(|raw| exec_driver(&raw).map_err(|e| e.to_string()));
+        if table.get("driver").and_then(Value::as_str) == Some("gen1") {
+            let name = name.unwrap_or_else(|| "an actuator".to_owned());
+            tracing::error!(
+                "{name} of a gen-1 node stays as it is: a node that does not start reaches nobody"
+            );
+            return None;
+        }
+        let driver = safe_half(&table).and_then(|raw| raw.exec().map_err(|e| e.to_string()));
         match driver {
             Ok(driver) => Some(Arc::new(driver) as SharedDriver),
             Err(why) => {
@@ -155,8 +160,10 @@ fn safe_half(table: &Table) -> Result<RawActuator, String> {
         operation: vec![RawOperation {
             name: safe.clone(),
             argv,
+            ..RawOperation::default()
         }],
         safe,
+        ..RawActuator::default()
     })
 }
 

@@ -284,6 +284,9 @@ pub struct ProposalView {
     pub run_ms: u64,
     /// The operation that ends it.
     pub safe_state: String,
+    /// What a gen-1 node is told that acts on it; absent where the executor does so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gen1: Option<crate::domain::gate::Gen1Command>,
     /// What people sign.
     pub digest: String,
     /// Whether this node is the executor.

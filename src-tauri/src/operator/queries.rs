@@ -427,6 +427,7 @@ impl Door {
             taint: &taint,
             evidence: &[],
             phase: Phase::Propose,
+            by_gen1: self.shared.drivers.gen1(&action.target).is_some(),
         };
         let s = &self.shared;
         Ok(

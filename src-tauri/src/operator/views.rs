@@ -174,6 +174,7 @@ pub(super) fn proposal_view(row: &ProposalRow) -> Answer<ProposalView> {
         tainted: !record.taint.is_empty(),
         run_ms: record.run_ms,
         safe_state: record.safe_state,
+        gen1: record.gen1,
         digest: row.digest.to_string(),
         own: row.own,
         revision: row.revision,

@@ -86,11 +86,22 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               </strong>
             </p>
             <p className="text-t2">
-              {t("afterwards", { safe: codeWord("op", p.safeState), span: span(p.runMs) })}{" "}
+              {t(p.gen1 ? "afterwardsGen1" : "afterwards", {
+                safe: codeWord("op", p.safeState),
+                span: span(p.runMs),
+              })}{" "}
               <code className="font-mono text-[12.5px]">
                 <Txt>{`${p.target} ${p.operation} ${JSON.stringify(p.params)}`}</Txt>
               </code>
             </p>
+            {p.gen1 ? (
+              <p role="note" className="mt-1 rounded-md border border-warn p-2">
+                {t("byGen1")} <Id id={p.gen1.deviceId} />{" "}
+                <code className="font-mono text-[12.5px]">
+                  <Txt>{`${p.gen1.action.target} ${p.gen1.action.operation} ${JSON.stringify(p.gen1.action.params)}`}</Txt>
+                </code>
+              </p>
+            ) : null}
           </Part>
           {p.outcome ? (
             <Part name={t("outcome")}>

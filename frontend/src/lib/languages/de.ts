@@ -239,6 +239,9 @@ export const de = table({
   lastTime: "Beim letzten Mal",
   decide: "Entscheiden",
   on: "an",
+  byGen1:
+    "Ein Gen-1-Knoten führt es aus. Er prüft nicht, wer zugestimmt hat, handelt vielleicht zweimal oder nie und sagt nur, ob er angenommen hat:",
+  afterwardsGen1: "Nach {span} wird ihm „{safe}“ gesagt, immer wieder, bis er annimmt.",
   afterwards: "Es endet mit „{safe}“ nach {span}, was auch geschieht.",
   evidence: "Belege",
   noEvidence: "Es werden keine Belege genannt.",

@@ -225,6 +225,9 @@ export const en = {
   lastTime: "What happened last time",
   decide: "Decide",
   on: "on",
+  byGen1:
+    "A gen-1 node acts on it, which does not check who approved, may act twice or never, and tells only whether it accepted:",
+  afterwardsGen1: "After {span} it is told “{safe}”, again and again until it accepts.",
   afterwards: "It ends with “{safe}” after {span} whatever happens.",
   evidence: "Evidence",
   noEvidence: "It cites no evidence.",

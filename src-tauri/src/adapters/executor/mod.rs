@@ -3,6 +3,7 @@
 
 mod command;
 pub mod exec;
+pub mod gen1;
 pub mod recorder;
 pub mod sim;
 mod standby;
@@ -13,6 +14,8 @@ use futures_util::future::BoxFuture;
 
 use crate::domain::base::limits::SAFE_ATTEMPT_MAX_MS;
 use crate::domain::capability::{Action, Capability};
+use crate::domain::gate::Permit;
+use gen1::Gen1Driver;
 
 /// Why an actuator did not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,9 @@ pub enum DriverError {
         /// The limit.
         limit_ms: u64,
     },
+    /// It was told and did not say what came of it: it may have acted.
+    #[error("{0}")]
+    Unanswered(String),
     /// Its configuration is not usable.
     #[error("{0}")]
     Config(String),
@@ -58,6 +64,17 @@ pub trait Driver: Send + Sync {
 
     /// What it can do.
     fn operations(&self) -> Vec<String>;
+
+    /// The driver of a gen-1 node's actuator, if it is one: that needs a person, and tells no more than that
+    /// it accepted.
+    fn gen1(&self) -> Option<&Gen1Driver> {
+        None
+    }
+
+    /// Uses a permit: [`Driver::apply`], for a driver that need not say who agreed.
+    fn operate<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), DriverError>> {
+        self.apply(permit.action(), permit.proposal_id().as_str())
+    }
 
     /// Reserves what [`Driver::make_safe`] will need, before anything moves: a process, memory,
     /// descriptors. An actuator whose way back cannot be reserved is not started.
@@ -81,6 +98,12 @@ pub trait Driver: Send + Sync {
     /// The longest one call of [`Driver::make_safe`] may take before it counts as failed.
     fn safe_limit(&self) -> Duration {
         Duration::from_millis(SAFE_ATTEMPT_MAX_MS)
+    }
+
+    /// Resolves when it can be reached again that could not be, for a driver that knows; then a pause between
+    /// attempts to make it safe is over.
+    fn back(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
     }
 
     /// Reads back where it is.

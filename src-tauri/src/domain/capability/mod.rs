@@ -261,14 +261,17 @@ pub fn params_of(
 
 /// What would physically happen: an operation with its parameters on one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Action {
     /// The capability that acts.
+    #[cfg_attr(test, schema(value_type = String))]
     pub target: Capability,
     /// What it does, for example `open`.
     pub operation: String,
     /// With which parameters.
     #[serde(default, deserialize_with = "read_params")]
+    #[cfg_attr(test, schema(value_type = Object))]
     pub params: Params,
 }
 

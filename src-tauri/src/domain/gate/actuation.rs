@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use crate::domain::base::limits::{ACTUATION_MAX_MS, PERMIT_TTL_MS};
-use crate::domain::base::{Code, DeviceId, Digest, OperatorId, ProposalId, Refusal, Taint, TimeMs};
+use crate::domain::base::{
+    Code, DeviceId, Digest, EvidenceSource, OperatorId, ProposalId, Refusal, Taint, Tier, TimeMs,
+};
 use crate::domain::capability::Action;
 use crate::domain::policy::{Level, Terms};
 
@@ -33,8 +35,23 @@ pub struct ExecutionRequest<'a> {
     pub run_ms: u64,
     /// Marks fixed in the record.
     pub taint: &'a BTreeSet<Taint>,
+    /// Where the evidence in the record comes from.
+    pub sources: &'a BTreeSet<EvidenceSource>,
+    /// Whether a gen-1 node would act on it: never without a person.
+    pub by_gen1: bool,
     /// When the proposal expires.
     pub expires_at: TimeMs,
+}
+
+/// What a permit rests on, as the executor has weighed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grounds {
+    /// The weakest tier of the evidence that counted; T3 where a person's word alone stands behind it.
+    pub tier: Tier,
+    /// The weakest tier that would have counted.
+    pub minimum: Tier,
+    /// Where it comes from; a person who approved is a source.
+    pub sources: BTreeSet<EvidenceSource>,
 }
 
 /// Leave to act once: names the action and its limits, expires, and is consumed by use.
@@ -47,6 +64,7 @@ pub struct Permit {
     run_ms: u64,
     valid_until: TimeMs,
     approved_by: Vec<String>,
+    grounds: Grounds,
 }
 
 impl Permit {
@@ -83,6 +101,11 @@ impl Permit {
     /// The people who approved, for the audit trail; empty at L1.
     pub fn approved_by(&self) -> &[String] {
         &self.approved_by
+    }
+
+    /// What it rests on.
+    pub fn grounds(&self) -> &Grounds {
+        &self.grounds
     }
 }
 
@@ -127,9 +150,10 @@ pub fn rule(
     if now >= request.expires_at {
         return refuse(Code::ProposalExpired, "the proposal has expired");
     }
-    // The stricter of what the record fixed and what the policy says now; taint never below L2.
+    // The stricter of what the record fixed and what the policy says now; taint never below L2, and
+    // nothing that a gen-1 node would do.
     let mut level = request.level.max(terms.level);
-    if !request.taint.is_empty() {
+    if !request.taint.is_empty() || request.by_gen1 {
         level = level.max(Level::L2);
     }
     let required = match level {
@@ -168,7 +192,14 @@ pub fn rule(
     if have < required {
         return ActuationRuling::NeedsApproval { required, have };
     }
+    let human = (!names.is_empty()).then_some(EvidenceSource::Human);
+    let word = if human.is_some() { Tier::T3 } else { Tier::T0 };
     ActuationRuling::Allow(Permit {
+        grounds: Grounds {
+            tier: terms.tier.unwrap_or(word),
+            minimum: terms.min_tier,
+            sources: request.sources.iter().copied().chain(human).collect(),
+        },
         proposal_id: request.proposal_id.clone(),
         digest: *request.digest,
         action: request.action.clone(),

@@ -1,11 +1,13 @@
 //! The gates: the seven gen-1 steps at the door, and the one place that mints a [`Permit`].
 //!
-//! `forward` answers a stranger's command in the gen-1 order with the gen-1 codes; `operators`,
+//! `forward` answers a stranger's command in the gen-1 order with the gen-1 codes, `command` says one to a
+//! gen-1 node; `operators`,
 //! `persons` and `approval` say which person decided what; `actuation` rules on an execution. Sender, receiver
 //! and executor each apply them (invariant I2); the executor assumes nobody did before.
 
 pub mod actuation;
 pub mod approval;
+pub mod command;
 pub mod forward;
 pub mod operators;
 pub mod persons;
@@ -13,4 +15,5 @@ pub mod records;
 
 pub use actuation::{ActuationRuling, ExecutionRequest, Permit};
 pub use approval::{Decision, SignedDecision, VerifiedApproval};
+pub use command::Gen1Command;
 pub use operators::{OperatorRecord, OperatorRevocation, SignedOperator};

@@ -50,6 +50,8 @@ pub struct Request<'a> {
     pub evidence: &'a [EvidenceView],
     /// Minting or acting.
     pub phase: Phase,
+    /// Whether a person must agree whatever the rule says: the actuator is at a gen-1 node.
+    pub by_gen1: bool,
 }
 
 impl Request<'_> {
@@ -66,6 +68,11 @@ impl Request<'_> {
             }
             Requester::Rules => Class::PeerRules,
         }
+    }
+
+    /// Whether L1 may act without a person.
+    fn is_automatic(&self, class: Class) -> bool {
+        class.is_automatic() && !self.by_gen1
     }
 }
 
@@ -122,6 +129,10 @@ pub struct Terms {
     pub safe_state: String,
     /// After how many milliseconds the evidence will be too old; `None` where none is needed.
     pub fresh_for_ms: Option<u64>,
+    /// The weakest tier of the evidence that counts; of what is cited, where none is needed.
+    pub tier: Option<Tier>,
+    /// The weakest tier that would count.
+    pub min_tier: Tier,
     /// Every check, all passed.
     pub checks: Vec<Check>,
 }
@@ -189,7 +200,7 @@ impl Policy {
         requester(&mut sheet, rule, request, class);
         params(&mut sheet, rule, action);
         let run_ms = duration(&mut sheet, rule, action);
-        let fresh_for_ms = evidence(&mut sheet, rule, request, class, own);
+        let weighed = evidence(&mut sheet, rule, request, class, own);
         if let Some(hours) = rule.hours {
             let result = if hours.contain(now) {
                 Ok(hours.to_string())
@@ -233,16 +244,20 @@ impl Policy {
         Ruling::Allow(Terms {
             rule: rule.name.clone(),
             class,
-            level: if class.is_automatic() {
-                rule.level
-            } else {
-                rule.level.max(Level::L2)
+            level: match request.is_automatic(class) {
+                true => rule.level,
+                false => rule.level.max(Level::L2),
             },
             quorum: rule.quorum,
             deadline_ms: rule.deadline_ms,
             run_ms,
             safe_state: rule.safe_state.clone(),
-            fresh_for_ms,
+            fresh_for_ms: weighed.fresh_for_ms,
+            tier: weighed.tier,
+            min_tier: match rule.min_evidence {
+                0 => weighed.tier.unwrap_or(rule.min_tier).min(rule.min_tier),
+                _ => rule.min_tier,
+            },
             checks: sheet.checks,
         })
     }
@@ -295,6 +310,10 @@ impl Policy {
 fn requester(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, class: Class) {
     let result = if !rule.requesters.contains(&request.requester) {
         Err(format!("{} may not ask for this", request.requester))
+    } else if rule.level == Level::L1 && request.by_gen1 {
+        Ok(format!(
+            "{class}, and a gen-1 node acts, so a person must approve"
+        ))
     } else if rule.level == Level::L1 && !class.is_automatic() {
         Ok(format!("{class}, so a person must approve"))
     } else {
@@ -367,21 +386,33 @@ fn duration(sheet: &mut Sheet, rule: &Rule, action: &Action) -> u64 {
     ms.min(most)
 }
 
-/// Checks what the wish rests on; gives how long that will still be young enough.
+/// What a wish rests on, weighed.
+#[derive(Default)]
+struct Weighed {
+    /// How long it will still be young enough, in milliseconds.
+    fresh_for_ms: Option<u64>,
+    /// The weakest tier of what counts.
+    tier: Option<Tier>,
+}
+
+/// Checks what the wish rests on.
 fn evidence(
     sheet: &mut Sheet,
     rule: &Rule,
     request: &Request<'_>,
     class: Class,
     own: &DeviceId,
-) -> Option<u64> {
+) -> Weighed {
     if rule.min_evidence == 0 {
-        return None;
+        return Weighed {
+            fresh_for_ms: None,
+            tier: request.evidence.iter().map(|e| e.effective).min(),
+        };
     }
     if request.evidence.is_empty() && rule.may_cite_nothing.contains(&request.requester) {
         let none = "it cites no reading; whoever approves it judges without one".to_owned();
         sheet.check("evidence", Code::EvidenceMissing, Ok(none));
-        return None;
+        return Weighed::default();
     }
     let from = |e: &&EvidenceView| {
         rule.origins
@@ -393,10 +424,10 @@ fn evidence(
         .iter()
         .filter(|e| e.effective >= rule.min_tier)
         .collect();
-    let mut left: Vec<u64> = strong
-        .iter()
-        .filter_map(|e| rule.max_evidence_age_ms.checked_sub(e.age_ms))
-        .collect();
+    let young = |e: &EvidenceView| rule.max_evidence_age_ms.checked_sub(e.age_ms);
+    let tier = strong.iter().filter(|e| young(e).is_some());
+    let tier = tier.map(|e| e.effective).min();
+    let mut left: Vec<u64> = strong.iter().filter_map(|e| young(e)).collect();
     left.sort_unstable_by(|a, b| b.cmp(a));
     let fresh = left.len();
     let enough = |n: usize| n >= rule.min_evidence;
@@ -405,7 +436,7 @@ fn evidence(
     // Another device's wish that nobody could decide in time would end at once and come again.
     let least = match request.phase {
         Phase::Propose
-            if request.from != own && !(rule.level == Level::L1 && class.is_automatic()) =>
+            if request.from != own && !(rule.level == Level::L1 && request.is_automatic(class)) =>
         {
             EVIDENCE_LEFT_MIN_MS.min(rule.max_evidence_age_ms / 2)
         }
@@ -456,7 +487,7 @@ fn evidence(
         )
     };
     sheet.check("evidence", code, result);
-    fresh_for_ms
+    Weighed { fresh_for_ms, tier }
 }
 
 fn caps(

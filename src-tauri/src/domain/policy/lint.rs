@@ -4,8 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Policy;
 use super::rule::{ANY_OPERATION, Rule};
+use super::{Level, Policy};
 use crate::domain::capability::Capability;
 
 /// One thing that is probably not meant.
@@ -22,8 +22,16 @@ pub struct Finding {
     pub message: String,
 }
 
-/// An actuator that the executor has, and the operations it knows.
-pub type Offered = (Capability, Vec<String>);
+/// An actuator that the executor has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// What it is called.
+    pub capability: Capability,
+    /// The operations it knows.
+    pub operations: Vec<String>,
+    /// Whether a gen-1 node acts on it.
+    pub by_gen1: bool,
+}
 
 impl Policy {
     /// Everything that is probably not meant. `offered` are this executor's actuators; empty if they
@@ -54,6 +62,9 @@ impl Policy {
             }
             if let Some(message) = unknown_operation(rule, offered) {
                 say(true, message);
+            }
+            if let Some(message) = never_automatic(rule, offered) {
+                say(false, message);
             }
             if let Some(former) = rule.capability.former() {
                 say(
@@ -122,16 +133,28 @@ fn weaker_before(earlier: &Rule, rule: &Rule) -> bool {
     weaker && shared && !exception && earlier.capability.meets(&rule.capability)
 }
 
+fn covered<'a>(rule: &Rule, offered: &'a [Offered]) -> impl Iterator<Item = &'a Offered> {
+    let matches = |o: &&Offered| rule.capability.matches(&o.capability);
+    offered.iter().filter(matches)
+}
+
+/// What of an L1 rule is L2 all the same.
+fn never_automatic(rule: &Rule, offered: &[Offered]) -> Option<String> {
+    let mut there = covered(rule, offered).filter(|o| o.by_gen1);
+    let first = there.next().filter(|_| rule.level == Level::L1)?;
+    Some(format!(
+        "a gen-1 node acts on {}, so a person must approve there although the rule says L1; write L2 for it",
+        first.capability
+    ))
+}
+
 fn unknown_operation(rule: &Rule, offered: &[Offered]) -> Option<String> {
-    let covered: Vec<&Offered> = offered
-        .iter()
-        .filter(|(c, _)| rule.capability.matches(c))
-        .collect();
+    let covered: Vec<&Offered> = covered(rule, offered).collect();
     if covered.is_empty() {
         return None;
     }
     let knows = |operation: &String| {
-        operation == ANY_OPERATION || covered.iter().any(|(_, has)| has.contains(operation))
+        operation == ANY_OPERATION || covered.iter().any(|o| o.operations.contains(operation))
     };
     let unknown = rule
         .operations
@@ -140,7 +163,7 @@ fn unknown_operation(rule: &Rule, offered: &[Offered]) -> Option<String> {
         .find(|o| !knows(o))?;
     let has: Vec<String> = covered
         .iter()
-        .map(|(c, has)| format!("{c} has {}", has.join(", ")))
+        .map(|o| format!("{} has {}", o.capability, o.operations.join(", ")))
         .collect();
     Some(format!(
         "no actuator that it covers knows the operation {unknown:?}: {}",

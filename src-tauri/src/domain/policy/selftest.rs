@@ -221,6 +221,7 @@ impl Policy {
             taint: &taint,
             evidence: &test.evidence,
             phase: Phase::Propose,
+            by_gen1: false,
         };
         let rule = self
             .rules()

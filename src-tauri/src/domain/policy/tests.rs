@@ -82,6 +82,7 @@ fn ask_from(
         taint: &taint,
         evidence: &evidence,
         phase: Phase::Propose,
+        by_gen1: false,
     };
     policy.evaluate(&request, &facts, &History::default(), NOON, &own())
 }
@@ -240,6 +241,7 @@ fn caps_count_past_runs() {
         taint: &taint,
         evidence: &[],
         phase: Phase::Execute,
+        by_gen1: false,
     };
     let facts = vec![fact("moisture", 10.0, SignatureState::Verified)];
     let ruling = |runs| policy.evaluate(&request, &facts, &History { runs }, NOON, &own());
@@ -415,10 +417,11 @@ fn a_rule_that_is_never_reached_and_a_weaker_one_before_a_stronger_are_told_with
 
 #[test]
 fn operations_are_known_to_an_actuator_or_all_of_them() {
-    let offered: Vec<Offered> = vec![(
-        "actuator:mock:valve-1".parse().unwrap(),
-        vec!["open".to_owned(), "close".to_owned()],
-    )];
+    let offered: Vec<Offered> = vec![Offered {
+        capability: "actuator:mock:valve-1".parse().unwrap(),
+        operations: vec!["open".to_owned(), "close".to_owned()],
+        by_gen1: false,
+    }];
     let found =
         |operations: &str| rules(&[("a", "actuator:mock:*", operations, "L2")]).faults(&offered);
     assert_eq!(found("\"open\""), [""; 0]);

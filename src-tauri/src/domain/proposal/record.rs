@@ -10,9 +10,11 @@ use crate::domain::base::limits::{
     EVIDENCE_MAX, EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, NAME_MAX_BYTES, TEXT_MAX_CHARS,
 };
 use crate::domain::base::{
-    Code, DeviceId, Digest, DraftId, FrameId, MeshId, ProposalId, Refusal, Taint, Tier, TimeMs,
+    Code, DeviceId, Digest, DraftId, EvidenceSource, FrameId, MeshId, ProposalId, Refusal, Taint,
+    Tier, TimeMs,
 };
 use crate::domain::capability::{Action, Capability, Params};
+use crate::domain::gate::Gen1Command;
 use crate::domain::identity::{DeviceKey, PublicKey, Signature};
 use crate::domain::policy::{EvidenceView, Level, Requester};
 use crate::domain::wire::FrameKind;
@@ -132,6 +134,9 @@ pub struct ProposalRecord {
     pub run_ms: u64,
     /// The operation that ends it.
     pub safe_state: String,
+    /// What a gen-1 node is told that acts on it; absent where the executor does so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gen1: Option<Gen1Command>,
     /// When it was minted.
     pub created_at: TimeMs,
     /// When it stops waiting.
@@ -166,6 +171,15 @@ impl ProposalRecord {
         if let Err(error) = Action::new(self.target.clone(), &self.operation, self.params.clone()) {
             return too_large(format!("the action of a proposal: {error}"));
         }
+        if let Some(Gen1Command { action, .. }) = &self.gen1
+            && let Err(error) = Action::new(
+                action.target.clone(),
+                &action.operation,
+                action.params.clone(),
+            )
+        {
+            return too_large(format!("the gen-1 command of a proposal: {error}"));
+        }
         let texts = [
             ("reason", &self.reason, TEXT_MAX_CHARS),
             ("requestedBy.name", &self.requested_by.name, TEXT_MAX_CHARS),
@@ -199,6 +213,20 @@ impl ProposalRecord {
             operation: self.operation.clone(),
             params: self.params.clone(),
         }
+    }
+
+    /// Where what it rests on comes from; what only an interlock looks at is no part of that.
+    pub fn sources(&self) -> BTreeSet<EvidenceSource> {
+        let marked = !self.taint.is_empty() || self.requested_by.kind == Requester::Llm;
+        let evidence = self.evidence.iter().filter(|e| !e.interlock);
+        let of = |kind| match kind {
+            FrameKind::Observation => EvidenceSource::Sensor,
+            FrameKind::Event | FrameKind::CapabilityUpdate => EvidenceSource::Device,
+            FrameKind::HumanInput => EvidenceSource::Human,
+            FrameKind::Inference | FrameKind::AgentResponse => EvidenceSource::Llm,
+        };
+        let marks = marked.then_some(EvidenceSource::Llm);
+        evidence.map(|e| of(e.kind)).chain(marks).collect()
     }
 
     /// What makes two wishes the same; see [`Action::intent_key`].

@@ -18,11 +18,12 @@ pub enum Status {
     Approved,
     /// The executor has written down that it acts, and acts.
     Executing,
-    /// It was done and the actuator is back in its safe state.
+    /// It was done and the actuator is back in its safe state; where a gen-1 node acts, it accepted both.
     Completed,
     /// It was not done, or not as wanted; the detail says how.
     Failed,
-    /// The executor was interrupted while acting: whether it was done is not known.
+    /// The executor was interrupted while acting, or the gen-1 node it told did not answer: whether it was
+    /// done is not known.
     Unknown,
     /// A person said no.
     Rejected,

@@ -2,6 +2,7 @@
 //!
 //! Tiers in these answers are the ones *we* vouch for, with the origin's claim beside them.
 
+pub mod actuators;
 pub mod conversation;
 mod trace;
 

@@ -3,6 +3,7 @@
 //! drops the rest (gen-1 §12): there only the newest reading of each kind is sent (`newest`), at the pace
 //! it takes; on a link that it dialed there is no limit and nothing is left out.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -37,6 +38,11 @@ impl Pace {
             left: 0.0,
             at: tokio::time::Instant::now(),
         }
+    }
+
+    /// So many messages went beside the frames.
+    fn owe(&mut self, messages: u32) {
+        self.left -= f64::from(messages);
     }
 
     async fn wait(&mut self) {
@@ -117,6 +123,7 @@ async fn feed_paced(shared: &Shared, link: &LinkHandle, key: &str) -> Result<(),
             }
             continue;
         }
+        pace.owe(link.asked.swap(0, Ordering::Relaxed));
         pace.wait().await;
         // While it waited a newer reading may have come.
         if head.has_changed().unwrap_or(false) {
@@ -242,5 +249,14 @@ mod tests {
             count += 1;
         }
         assert!(count <= 96, "{count}");
+        // What went beside the frames is taken off.
+        pace.owe(20);
+        let after = tokio::time::Instant::now();
+        let mut fewer = 0;
+        while after.elapsed() < minute {
+            pace.wait().await;
+            fewer += 1;
+        }
+        assert!((70..=75).contains(&fewer), "{fewer}");
     }
 }

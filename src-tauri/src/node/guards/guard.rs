@@ -53,6 +53,8 @@ enum Reached {
     Done,
     /// The driver refused or failed.
     Failed(String),
+    /// The driver was told, and whether it moved is not known.
+    Unanswered(String),
     /// The start command had not ended yet.
     Starting(End),
     /// It was away from its safe state.
@@ -134,10 +136,15 @@ impl Guard {
         let (status, detail) = match reached {
             Reached::Done => {
                 self.view.send_modify(|view| view.safe = true);
-                (
-                    Status::Completed,
-                    format!("{} done", permit.action().summary()),
-                )
+                let what = permit.action().summary();
+                let detail = match self.driver.gen1() {
+                    None => format!("{what} done"),
+                    Some(far) => format!(
+                        "{what}: accepted by the gen-1 node {}",
+                        far.device().short()
+                    ),
+                };
+                (Status::Completed, detail)
             }
             reached => {
                 let late = self.pursue(job, deadline).await;
@@ -200,10 +207,11 @@ impl Guard {
         }
         let action = permit.action();
         match self
-            .unless_ended(seen, deadline, driver.apply(action, job))
+            .unless_ended(seen, deadline, driver.operate(permit))
             .await
         {
             Err(end) => Reached::Starting(end),
+            Ok(Err(DriverError::Unanswered(why))) => Reached::Unanswered(why),
             Ok(Err(error)) => Reached::Failed(error.to_string()),
             Ok(Ok(())) if ends_safe => Reached::Done,
             Ok(Ok(())) => {
@@ -269,8 +277,14 @@ impl Guard {
     /// The outcome of a run that had to be made safe.
     fn told(&self, permit: &Permit, reached: &Reached, lasted: u64, late: u64) -> (Status, String) {
         let view = self.view.borrow();
+        let far = self.driver.gen1().map(|far| far.device().short());
         let safe = match &view.problem {
-            None => "it is in its safe state".to_owned(),
+            None => match far {
+                None => "it is in its safe state".to_owned(),
+                Some(device) => {
+                    format!("the gen-1 node {device} accepted {}", permit.safe_state())
+                }
+            },
             Some(why) => format!(
                 "it could not be made safe in {} attempts and is still being tried: {why}",
                 view.tries
@@ -282,13 +296,29 @@ impl Guard {
             _ => String::new(),
         };
         let failed = |what: String| (Status::Failed, format!("{what}{over}; {safe}"));
+        let unknown = |what: String| (Status::Unknown, format!("{what}{over}; {safe}"));
         match reached {
             Reached::Done | Reached::Moving(End::Deadline) if view.safe && over.is_empty() => (
                 Status::Completed,
-                format!("ran {lasted} ms and is back in its safe state"),
+                match far {
+                    None => format!("ran {lasted} ms and is back in its safe state"),
+                    Some(device) => format!(
+                        "the gen-1 node {device} accepted {action}, and {} after {lasted} ms; whether anything                          moved it does not say",
+                        permit.safe_state()
+                    ),
+                },
             ),
             Reached::Done | Reached::Moving(End::Deadline) => failed(format!("ran {lasted} ms")),
             Reached::Moving(End::Cut(why)) => failed(format!("stopped after {lasted} ms: {why}")),
+            Reached::Unanswered(why) => unknown(format!("{action}: {why}")),
+            Reached::Starting(end) if far.is_some() => unknown(format!(
+                "{action}: ended after {lasted} ms ({}) before the gen-1 node had answered, which may or may not \
+                 have acted",
+                match end {
+                    End::Cut(why) => why.to_string(),
+                    End::Deadline => "its time was up".to_owned(),
+                }
+            )),
             Reached::Starting(End::Cut(why)) => failed(format!(
                 "stopped after {lasted} ms, before {action} was done: {why}"
             )),
@@ -379,8 +409,11 @@ impl Guard {
         }
     }
 
-    /// The pause after so many failed attempts. An order ends it at once; runs are refused meanwhile.
+    /// The pause after so many failed attempts. An order ends it at once, and so does what makes another
+    /// attempt worth while; runs are refused meanwhile.
     async fn rest(&mut self, tries: u32) {
+        let driver = self.driver.clone();
+        let mut back = driver.back();
         let pause = SAFE_PAUSE_FIRST_MS
             .saturating_mul(
                 1_u64
@@ -394,6 +427,7 @@ impl Guard {
                 biased;
                 _ = self.wanted.changed() => return,
                 () = until(&self.clock, over) => return,
+                () = &mut back => return,
                 Some(handed) = self.runs.recv() => handed,
             };
             let why = "the actuator is not in its safe state yet; it was not told".to_owned();

@@ -41,7 +41,8 @@ async fn record(shared: &Shared, report: Report) {
         }
         Report::SafeAgain { target, tries } => {
             tracing::warn!(actuator = %target, tries, "the actuator is in its safe state again");
-            let message = format!("{target} is in its safe state again, after {tries} attempts");
+            let safe = shared.drivers.safe_in_words(&target);
+            let message = format!("{safe}, after {tries} attempts");
             let data = json!({"target": target, "tries": tries});
             ("actuator.safe", "warning", message, data)
         }

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use super::*;
 use crate::adapters::clock::{Clock, SystemClock};
 use crate::adapters::executor::{Driver, DriverError, Position};
-use crate::domain::base::DeviceId;
+use crate::domain::base::{DeviceId, Tier};
 use crate::domain::capability::{Action, Params};
 use crate::domain::gate::{ActuationRuling, ExecutionRequest, actuation};
 use crate::domain::identity::DeviceKey;
@@ -170,12 +170,16 @@ impl Bench {
             quorum: 0,
             run_ms,
             taint: &BTreeSet::new(),
+            sources: &BTreeSet::new(),
+            by_gen1: false,
             expires_at: now.plus(60_000),
         };
         let terms = Terms {
             rule: "pump".into(),
             class: crate::domain::policy::Class::OwnRules,
             fresh_for_ms: None,
+            tier: None,
+            min_tier: Tier::T2,
             level: Level::L1,
             quorum: 1,
             deadline_ms: run_ms,

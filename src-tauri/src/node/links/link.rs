@@ -1,7 +1,7 @@
 //! One link: three lanes out, requests with answers, credit, and what is known of its health.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -156,6 +156,8 @@ pub struct Link {
     pub records_going: AtomicBool,
     /// Whether a message of it is being worked on, so that nothing else is read.
     pub taking: AtomicBool,
+    /// Requests of ours since somebody last took them off: they count at a gen-1 node like frames.
+    pub asked: AtomicU32,
     /// Whether it asked to hear of our proposals in the gen-1 way.
     pub subscribed: AtomicBool,
     /// Tells this link from others of the same device.
@@ -190,6 +192,7 @@ impl Link {
             records: PerMinute::default(),
             records_going: AtomicBool::new(false),
             taking: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
             subscribed: AtomicBool::new(false),
             info,
             stop,
@@ -299,6 +302,7 @@ impl Link {
             if !self.send(Message::request(&id, method, params)).await {
                 return Err(gone());
             }
+            self.asked.fetch_add(1, Ordering::Relaxed);
             tokio::select! {
                 biased;
                 answer = waits => answer.unwrap_or_else(|_| Err(gone())),

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{cited, estop, evaluate_now, open, safe_before};
+use super::{can_be_told, cited, estop, evaluate_now, open, safe_before};
 use crate::adapters::store::{StoreError, proposals};
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::policy::{Check, Ruling};
@@ -84,6 +84,13 @@ fn look(
             );
         }
         _ => add("free", true, "nothing else moves it".to_owned()),
+    }
+    if signed.record().gen1.is_some() || super::by_gen1(shared, &signed.record().target) {
+        match can_be_told(shared, signed.record()) {
+            Ok(()) => add("gen-1 node", true, "it can be told".to_owned()),
+            Err(StoreError::Refused(refusal)) => add("gen-1 node", false, refusal.message),
+            Err(error) => return Err(error),
+        }
     }
     match safe_before(shared, &signed.record().target) {
         Ok(()) => add("safe state", true, "confirmed, or moving".to_owned()),

@@ -250,8 +250,19 @@ async fn settled(shared: &Shared, orders: &[Order]) -> Vec<HaltedActuator> {
 async fn record(shared: &Shared, halted: &Halted, failed: Option<Refusal>) {
     let Halted { latch, actuators } = halted;
     let unsafe_ones = actuators.iter().filter(|a| !a.safe).count();
+    let safe = |a: &&HaltedActuator| a.safe;
+    let by_gen1 = actuators
+        .iter()
+        .filter(safe)
+        .filter_map(|a| a.target.parse().ok());
+    let by_gen1 = by_gen1.filter(|target| shared.drivers.gen1(target).is_some());
     let came_to = match (actuators.len(), unsafe_ones) {
         (0, _) => "this node has no actuators".to_owned(),
+        (n, 0) if by_gen1.clone().count() > 0 => format!(
+            "{n} actuators told to go to their safe states; gen-1 nodes accepted that for {} and do not say whether \
+             they are there",
+            by_gen1.count()
+        ),
         (1, 0) => "its actuator is in its safe state".to_owned(),
         (n, 0) => format!("its {n} actuators are in their safe states"),
         (n, bad) => format!("{bad} of {n} actuators NOT confirmed safe"),

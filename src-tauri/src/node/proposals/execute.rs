@@ -195,7 +195,7 @@ pub async fn stop_of(
     );
     let recorded = matches!(kept, Ok(Ok(true)));
     let mut detail = match &secured.problem {
-        None => format!("{} is in its safe state", secured.target),
+        None => shared.drivers.safe_in_words(&secured.target),
         Some(why) => format!(
             "{} is NOT confirmed to be in its safe state and is being tried again: {why}",
             secured.target

@@ -9,7 +9,9 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::equal::{Equal, equal_wishes, intent_key, supersede};
-use super::{cited, estop, execute, gate, history, known, open, refused, row_of, step};
+use super::{
+    by_gen1, cited, estop, execute, gate, gen1_command, history, known, open, refused, row_of, step,
+};
 use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::proposals::ProposalRow;
@@ -157,6 +159,7 @@ fn mint_in(
         taint: &taint,
         evidence: &views,
         phase: Phase::Propose,
+        by_gen1: by_gen1(shared, &draft.action.target),
     };
     let policy = shared.policy.current();
     let class = policy.class_of(&request, shared.own_id());
@@ -436,6 +439,7 @@ fn record(
         evidence,
         run_ms: terms.run_ms,
         safe_state: terms.safe_state.clone(),
+        gen1: gen1_command(shared, &draft.action)?,
         created_at: now,
         // Its evidence must still be young enough when it acts: it waits no longer than that.
         expires_at: now.plus(terms.fresh_for_ms.unwrap_or(u64::MAX).min(PROPOSAL_TTL_MS)),

@@ -30,6 +30,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::gen1::actuators;
 use super::health;
 use super::shared::{DURABLE, Shared, clock_trusted};
 use crate::adapters::store::proposals::{NewProposal, ProposalRow};
@@ -37,8 +38,10 @@ use crate::adapters::store::{StoreError, facts, proposals, runs, trust};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, TimeMs};
-use crate::domain::capability::Capability;
-use crate::domain::gate::{ActuationRuling, ExecutionRequest, VerifiedApproval, actuation};
+use crate::domain::capability::{Action, Capability};
+use crate::domain::gate::{
+    ActuationRuling, ExecutionRequest, Gen1Command, VerifiedApproval, actuation,
+};
 use crate::domain::identity::Signature;
 use crate::domain::policy::{EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
 use crate::domain::proposal::standing::{self, Coded, Known};
@@ -179,6 +182,7 @@ fn evaluate_now(
         taint: &record.taint,
         evidence: &evidence,
         phase: Phase::Execute,
+        by_gen1: by_gen1(shared, &action.target),
     };
     let metrics = shared.policy.current().metrics();
     let facts = facts::numeric_of(conn, &metrics, shared.moment_at(now))?;
@@ -208,6 +212,35 @@ fn history(conn: &Connection, now: TimeMs) -> Result<History, StoreError> {
         })
         .collect();
     Ok(History { runs })
+}
+
+/// Whether a gen-1 node acts on an actuator: never without a person.
+fn by_gen1(shared: &Shared, target: &Capability) -> bool {
+    shared.drivers.gen1(target).is_some()
+}
+
+/// What a gen-1 node would be told for an action; `None` where this node acts itself.
+fn gen1_command(shared: &Shared, action: &Action) -> Result<Option<Gen1Command>, StoreError> {
+    let command = shared
+        .drivers
+        .gen1(&action.target)
+        .map(|d| d.command(action));
+    let command = command.transpose();
+    command.map_err(|e| refused(Code::InvalidParams, e.to_string()))
+}
+
+/// Whether the gen-1 node that would act can be told, and would be told what the record says. Nothing is
+/// sent to one that cannot.
+fn can_be_told(shared: &Shared, record: &ProposalRecord) -> Result<(), StoreError> {
+    if gen1_command(shared, &record.action())? != record.gen1 {
+        let why = "which gen-1 node acts, or what it is told, has changed in the configuration since; a new proposal is needed";
+        return Err(refused(Code::PolicyDenied, why));
+    }
+    let Some(command) = &record.gen1 else {
+        return Ok(());
+    };
+    let link = actuators::link(shared, &command.device_id);
+    link.map(drop).map_err(StoreError::Refused)
 }
 
 /// Nothing starts on an actuator that is not confirmed to be in its safe state.
@@ -248,6 +281,7 @@ fn gate(
             ),
         ));
     }
+    can_be_told(shared, record)?;
     safe_before(shared, &record.target)?;
     let terms = terms_now(shared, conn, record, now)?;
     let action = record.action();
@@ -261,6 +295,8 @@ fn gate(
         quorum: record.quorum,
         run_ms: record.run_ms,
         taint: &record.taint,
+        sources: &record.sources(),
+        by_gen1: by_gen1(shared, &record.target) || record.gen1.is_some(),
         expires_at: record.expires_at,
     };
     Ok(actuation::rule(

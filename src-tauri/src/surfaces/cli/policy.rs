@@ -187,8 +187,11 @@ fn offered(ctx: &Context) -> Vec<Offered> {
     let config = raw_config(&ctx.dir).ok().flatten();
     let exec = config.map(|c| c.actuator).unwrap_or_default();
     let exec = exec.into_iter().filter_map(|a| {
-        let operations = a.operation.into_iter().map(|o| o.name).collect();
-        a.capability.parse().ok().map(|c| (c, operations))
+        Some(Offered {
+            by_gen1: a.is_gen1(),
+            operations: a.operation.into_iter().map(|o| o.name).collect(),
+            capability: a.capability.parse().ok()?,
+        })
     });
     let kit = [
         ("valve-1", ["open", "close"]),
@@ -196,7 +199,11 @@ fn offered(ctx: &Context) -> Vec<Offered> {
     ];
     let kit = kit.into_iter().filter_map(|(name, can)| {
         let capability = format!("actuator:mock:{name}").parse().ok()?;
-        Some((capability, can.map(str::to_owned).to_vec()))
+        Some(Offered {
+            capability,
+            operations: can.map(str::to_owned).to_vec(),
+            by_gen1: false,
+        })
     });
     exec.chain(kit).collect()
 }
@@ -264,6 +271,9 @@ fn explain(ctx: &Context, args: &ActionArgs, asker: Asker) -> Done {
         taint: &taint,
         evidence: &evidence,
         phase: Phase::Propose,
+        by_gen1: offered(ctx)
+            .iter()
+            .any(|o| o.by_gen1 && o.capability == action.target),
     };
     let ruling = policy.evaluate(&request, &facts, &History::default(), now, &own);
     answer(ctx, &action, rule, &ruling)

@@ -13,6 +13,7 @@ use crate::adapters::keystore;
 use crate::adapters::store::trust;
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::DeviceId;
+use crate::domain::gate::Gen1Command;
 use crate::domain::identity::{PublicKey, Signature};
 use crate::domain::proposal::{Evidence, ProposalRecord, SignedProposal};
 use crate::operator::dto::{ProposalRecordView, ProposalView};
@@ -180,6 +181,7 @@ impl Checked {
             tainted: !record.taint.is_empty(),
             run_ms: record.run_ms,
             safe_state: record.safe_state,
+            gen1: record.gen1,
             digest: self.signed.digest().to_string(),
             own: self.executor == Executor::Own,
             status: told.status.clone(),
@@ -287,6 +289,10 @@ impl Checked {
                     text::visible(&r.safe_state, NAME_SHOWN_CHARS),
                 ),
             ),
+            (
+                "by gen-1",
+                r.gen1.as_ref().map_or_else(String::new, told_to_gen1),
+            ),
             ("why", text::visible(&r.reason, TEXT_SHOWN_CHARS)),
             (
                 "asked by",
@@ -362,6 +368,19 @@ impl Checked {
             ),
         ]
     }
+}
+
+/// What a gen-1 node is told, exactly, and what that is worth.
+fn told_to_gen1(command: &Gen1Command) -> String {
+    let action = &command.action;
+    let params = serde_json::to_value(&action.params).unwrap_or_default();
+    format!(
+        "{}. It is told: {} {} {}",
+        command.warning(),
+        text::visible(&action.operation, NAME_SHOWN_CHARS),
+        text::visible(action.target.as_str(), TEXT_SHOWN_CHARS),
+        text::exact_pairs(&params),
+    )
 }
 
 fn evidence_row(e: &Evidence, executor: &DeviceId, now: u64) -> Vec<String> {

@@ -27,5 +27,7 @@ pub const GEN1_PINGS_MISSED_MAX: u32 = 3;
 /// Which part of the pause between two pings of our own kind is the pause on a gen-1 link: silence is
 /// noticed after four of them at most.
 pub const GEN1_PING_PART: u64 = 4;
+/// The longest text of a gen-1 node's refusal that is told, and the longest code.
+pub const GEN1_REFUSAL_MAX_CHARS: usize = 200;
 /// Most chains that `mesh.trace` returns (gen-1 §10).
 pub const GEN1_TRACES_MAX: usize = 20;
