@@ -57,7 +57,7 @@ fn the_example_parses_as_it_is_and_with_every_key_on() {
     let raw = RawConfig::parse(&switched_on(), "config.example.toml").unwrap();
     assert_eq!(
         (raw.actuator.len(), raw.rule.len(), raw.peers.len()),
-        (1, 1, 1)
+        (2, 1, 1)
     );
     let config = raw.resolve(PathBuf::new()).unwrap();
     assert_eq!(config.rules.len(), 1);
