@@ -1,6 +1,7 @@
 //! An actuator of a gen-1 node: told once after a person's approval, never without one, and believed no
 //! further than that it accepted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clawmesh::adapters::clock::{Clock as _, SystemClock};
@@ -18,7 +19,7 @@ use clawmesh::node::proposals::{self, Minted, Standing};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::*;
@@ -44,7 +45,8 @@ struct Executor {
     port: u16,
     told: Arc<Mutex<Vec<Value>>>,
     says: Arc<Mutex<(Says, Says)>>,
-    hang_up: Arc<Notify>,
+    ends: watch::Sender<()>,
+    away: Arc<AtomicBool>,
 }
 
 impl Executor {
@@ -54,12 +56,15 @@ impl Executor {
             port: listener.local_addr().unwrap().port(),
             told: Arc::default(),
             says: Arc::new(Mutex::new((Says::Accepts, Says::Accepts))),
-            hang_up: Arc::default(),
+            ends: watch::channel(()).0,
+            away: Arc::default(),
         };
         let each = executor.clone();
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                tokio::spawn(each.clone().serve(tcp));
+                if !each.away.load(Ordering::Relaxed) {
+                    tokio::spawn(each.clone().serve(tcp));
+                }
             }
         });
         executor
@@ -70,6 +75,11 @@ impl Executor {
         *self.says.lock().unwrap() = (open, close);
     }
 
+    /// Ends every connection.
+    fn hang_up(&self) {
+        self.ends.send_replace(());
+    }
+
     /// The parameters of every command it was told with this operation.
     fn told(&self, operation: &str) -> Vec<Value> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,13 +88,14 @@ impl Executor {
     }
 
     async fn serve(self, tcp: TcpStream) {
+        let mut ends = self.ends.subscribe();
         let Ok(mut socket) = tokio_tungstenite::accept_async(tcp).await else {
             return;
         };
         loop {
             let next = tokio::select! {
                 next = socket.next() => next,
-                () = self.hang_up.notified() => return,
+                _ = ends.changed() => return,
             };
             let request: Value = match next {
                 Some(Ok(Message::Text(text))) => serde_json::from_str(&text).unwrap(),
@@ -386,17 +397,19 @@ async fn nothing_is_said_where_the_gen1_node_cannot_be_told_for_certain() {
         assert_eq!(still, Status::AwaitingApproval);
         assert_eq!(gen1.told("open"), [json!(null); 0]);
     };
+    gen1.away.store(true, Ordering::Relaxed);
+    gen1.hang_up();
+    until("it is gone", || async {
+        node.shared().links.get(key(5).id()).is_none().then_some(())
+    })
+    .await;
+    waits().await;
     // It dials us: proven as well, but it would answer nothing.
     let mut dialer = Probe::open(node.address).await;
     let welcome = dialer
         .handshake(&key(5), MESH, |params| drop(params.remove("features")))
         .await;
     assert_eq!(welcome["ok"], true, "{welcome}");
-    until("its own link has taken the place", || async {
-        let link = node.shared().links.get(key(5).id())?;
-        (!link.info.outbound).then_some(())
-    })
-    .await;
     waits().await;
     let checks = proposals::checks::own(node.shared(), minted.signed.record().proposal_id.clone());
     let checks = checks.await.unwrap();
@@ -508,7 +521,7 @@ fn crashes(gen1: &Executor, place: &Place) {
     });
     gen1.says(Says::Accepts, Says::Accepts);
     let before = gen1.told("close").len();
-    gen1.hang_up.notify_waiters();
+    gen1.hang_up();
     eventually("it is said again over the next link", || {
         (gen1.told("close").len() > before).then_some(())
     });
