@@ -57,7 +57,7 @@ fn hello_back(key: &DeviceKey, request: &Value) -> Value {
 }
 
 /// The next message; `None` at the end of the connection.
-async fn receive(socket: &mut WebSocketStream<TcpStream>) -> Option<Value> {
+pub async fn receive(socket: &mut WebSocketStream<TcpStream>) -> Option<Value> {
     loop {
         match socket.next().await? {
             Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),

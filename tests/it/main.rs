@@ -42,6 +42,7 @@ mod pairing;
 mod persons;
 mod planner;
 mod process;
+mod provenness;
 mod recorded;
 mod records;
 mod refused;

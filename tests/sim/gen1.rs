@@ -270,10 +270,6 @@ impl Gen1 {
     /// Says something of its own now and then: readings, persons, models, and commands.
     async fn measure(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
-            tokio::time::sleep(MEASURE_EVERY).await;
-            if self.quiet.load(Ordering::Relaxed) {
-                continue;
-            }
             let (kind, source, tier) = [
                 ("observation", "sensor", "T2_operational_observation"),
                 ("observation", "sensor", "T2_operational_observation"),
@@ -288,6 +284,12 @@ impl Gen1 {
                 "data": {"metric": "moisture", "zone": "zone-9", "value": self.rng.below(100), "unit": "%"},
                 "trust": {"evidence_sources": [source], "evidence_trust_tier": tier},
             });
+            // Somebody sees it on its way before it arrives.
+            self.truth.lock().unwrap().upcoming = Some(frame.clone());
+            tokio::time::sleep(MEASURE_EVERY).await;
+            if self.quiet.load(Ordering::Relaxed) {
+                continue;
+            }
             let mut state = self.state.lock().unwrap();
             state
                 .seen

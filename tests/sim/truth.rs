@@ -7,6 +7,7 @@ use clawmesh::domain::base::{Digest, DraftId, FrameId, OperatorId, ProposalId};
 use clawmesh::domain::gate::SignedDecision;
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::SignedProposal;
+use serde_json::Value;
 
 /// See the module.
 #[derive(Default)]
@@ -29,6 +30,10 @@ pub struct Truth {
     pub models: BTreeSet<DraftId>,
     /// Frame ids for which a liar has several contents.
     pub twice: BTreeSet<FrameId>,
+    /// What the gen-1 node says next.
+    pub upcoming: Option<Value>,
+    /// Ids of its frames of which a liar told other contents first.
+    pub foretold: BTreeSet<String>,
     /// Proposals whose run was stopped by whoever may.
     pub stopped: BTreeSet<ProposalId>,
     /// What liars did, by kind.

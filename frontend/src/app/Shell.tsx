@@ -214,6 +214,7 @@ const ALARM_PAGE: Record<string, string> = {
   "actuator.unsafe": "/topology",
   "peer.clock": "/topology",
   "device.over-budget": "/trust",
+  "address.over-budget": "/topology",
   "policy.warns": "/settings",
 };
 

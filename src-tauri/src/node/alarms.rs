@@ -79,6 +79,9 @@ alarm_kinds! {
     LogLost = "log.lost", Warning;
     /// A device has used up a budget. Subject: the device.
     OverBudget = "device.over-budget", Warning;
+    /// Whoever answers at an address of a device, without proof, has used up what such answers may use.
+    /// Subject: the device.
+    AddressOverBudget = "address.over-budget", Warning;
     /// The policy in force says something that is probably not meant. No subject.
     PolicyWarns = "policy.warns", Warning;
 }

@@ -78,6 +78,7 @@ struct Used {
     commands: Bucket,
     stops: Bucket,
     refused: BTreeMap<Share, u64>,
+    refused_at: TimeMs,
 }
 
 impl Budgets {
@@ -100,18 +101,23 @@ impl Budgets {
             commands: Bucket::new(now),
             stops: Bucket::new(now),
             refused: BTreeMap::new(),
+            refused_at: now,
         };
         f(all.entry(device.clone()).or_insert_with(fresh))
     }
 
     /// Whether a device has used up its bytes of frames.
     pub fn frames_used_up(&self, device: &DeviceId, now: TimeMs) -> bool {
-        self.with(device, now, |used| used.frames.frames_used_up(now))
+        let most = Share::FrameBytes.most_of(device);
+        self.with(device, now, |used| used.frames.frames_used_up(most, now))
     }
 
     /// Takes the bytes of stored frames out of a device's share; the last of them may go over it.
     pub fn charge_frames(&self, device: &DeviceId, bytes: u64, now: TimeMs) {
-        self.with(device, now, |used| used.frames.charge_frames(bytes, now));
+        let most = Share::FrameBytes.most_of(device);
+        self.with(device, now, |used| {
+            used.frames.charge_frames(bytes, most, now);
+        });
     }
 
     /// Whether something becomes an event of its own now; else it is counted. What this node and its
@@ -200,7 +206,8 @@ impl Budgets {
     pub fn frame_bytes(&self, device: &DeviceId, now: TimeMs) -> u64 {
         let mut all = self.lock();
         all.get_mut(device).map_or(0, |used| {
-            used.frames.frames_used_up(now);
+            let most = Share::FrameBytes.most_of(device);
+            used.frames.frames_used_up(most, now);
             used.frames.used()
         })
     }
@@ -231,7 +238,14 @@ impl Budgets {
         self.with(device, now, |used| {
             let n = used.refused.entry(share).or_default();
             *n = n.saturating_add(1);
+            used.refused_at = now;
         });
+    }
+
+    /// Whether something was refused to a device within the last so many milliseconds.
+    fn refused_within(&self, device: &DeviceId, ms: u64, now: TimeMs) -> bool {
+        let of = |used: &Used| !used.refused.is_empty() && now.distance(used.refused_at) < ms;
+        self.lock().get(device).is_some_and(of)
     }
 
     /// How much was refused to a device because a share is used up, since this node started.
@@ -240,11 +254,13 @@ impl Budgets {
         self.lock().get(device).and_then(of).unwrap_or(0)
     }
 
-    /// Forgets a device that is not trusted any more.
+    /// Forgets a device that is not trusted any more, and whoever answered at its address.
     pub fn forget(&self, device: &DeviceId) {
-        self.lock().remove(device);
-        let mut told = self.2.lock().unwrap_or_else(PoisonError::into_inner);
-        told.remove(&Cause::Device(device.clone()));
+        for account in [device.clone(), device.at_address()] {
+            self.lock().remove(&account);
+            let mut told = self.2.lock().unwrap_or_else(PoisonError::into_inner);
+            told.remove(&Cause::Device(account));
+        }
     }
 }
 
@@ -261,6 +277,7 @@ impl Shared {
         };
         let name = |device: &Option<DeviceId>| match device {
             None => "this node".to_owned(),
+            Some(account) if account.is_at_address() => account.who(),
             Some(device) => {
                 let known = self.trust.live(device);
                 let standing = if known.is_some() { "" } else { ", not trusted" };
@@ -275,7 +292,8 @@ impl Shared {
             .iter()
             .map(|(device, bytes)| format!("{} {:.1} MiB", name(device), mib(*bytes)))
             .collect();
-        let most = first.iter().find_map(|(device, _)| device.as_ref())?;
+        let mut devices = first.iter().filter_map(|(device, _)| device.as_ref());
+        let most = devices.find(|device| !device.is_at_address())?;
         let advice = format!(
             "if {} should not send so much, end it: `clawmesh-node trust revoke {}` (see `trust show` and `peers`), or on the Trust page",
             name(&Some(most.clone())),
@@ -287,6 +305,9 @@ impl Shared {
     /// Tells that a device has used up a share: an alarm that stands, a count, an event.
     pub async fn over_budget(&self, device: &DeviceId, share: Share, refusal: &Refusal) {
         self.budgets.count_refused(device, share, self.now());
+        if device.is_at_address() {
+            return self.address_over_budget(device, share, refusal).await;
+        }
         let name = self.trust.live(device).and_then(|r| r.name);
         let (name, short) = (name.as_deref().unwrap_or("a device"), device.short());
         let message = match share {
@@ -308,17 +329,49 @@ impl Shared {
         self.refused_of(cause, "device.over-budget", device.as_str(), refusal)
             .await;
     }
+
+    /// As [`Shared::over_budget`], of whoever answers at an address of a device: nothing says that it is
+    /// that device, which keeps its own shares and its trust.
+    async fn address_over_budget(&self, account: &DeviceId, share: Share, refusal: &Refusal) {
+        let owner = self.trust.at_address(account);
+        if let Some(owner) = owner {
+            let name = owner.name.as_deref().unwrap_or("a device");
+            let short = owner.device_id.short();
+            let message = format!(
+                "what answers at an address of {name} ({short}) has used up what such an answer may use ({}: {}); it has not proven to be {name}",
+                share.as_str(),
+                share.most_of(account)
+            );
+            let advice = "look which machine answers at that address; nothing of this is on the device's own account, and readings over its own link count as before: it is no reason to revoke the device";
+            let kind = AlarmKind::AddressOverBudget;
+            let subject = owner.device_id.as_str();
+            self.alarms
+                .raise(kind, subject, &message, advice, self.now());
+        }
+        let cause = Cause::Device(account.clone());
+        self.refused_of(cause, "address.over-budget", &account.who(), refusal)
+            .await;
+    }
 }
 
 /// Clears the alarms of devices that are within their shares again.
 pub async fn look(shared: &Shared) {
     for alarm in shared.alarms.list() {
-        if alarm.kind != AlarmKind::OverBudget {
-            continue;
-        }
         let Ok(device) = alarm.subject.parse::<DeviceId>() else {
             continue;
         };
+        match alarm.kind {
+            AlarmKind::OverBudget => {}
+            AlarmKind::AddressOverBudget => {
+                // What fills it stays for a while; what counts is whether more is refused.
+                let (account, now) = (device.at_address(), shared.now());
+                if !shared.budgets.refused_within(&account, FLOOD_MS, now) {
+                    shared.alarms.clear(alarm.kind, &alarm.subject);
+                }
+                continue;
+            }
+            _ => continue,
+        }
         let of = device.clone();
         let now = shared.now();
         let read = shared

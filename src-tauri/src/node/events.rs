@@ -260,7 +260,7 @@ impl EventLog {
         }
         for (cause, count) in shared.budgets.left_out(now) {
             let (whose, device) = match &cause {
-                Cause::Device(device) => (format!("device {}", device.short()), Some(device)),
+                Cause::Device(device) => (device.who(), Some(device)),
                 Cause::Own | Cause::Strangers => ("strangers".to_owned(), None),
             };
             let message = format!(

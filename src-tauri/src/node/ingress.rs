@@ -16,7 +16,7 @@ use super::links::credit::{Taken, cost_kib};
 use super::presence;
 use super::shared::{Shared, store_refusal};
 use crate::adapters::store::Class;
-use crate::adapters::store::frames::Inserted;
+use crate::adapters::store::frames::{Displaced, Inserted};
 use crate::domain::admission::budget::Cause;
 use crate::domain::admission::{Admitted, Generation, TrustView, admit, admit_own, admit_unproven};
 use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX};
@@ -109,6 +109,7 @@ impl Ingress {
 #[derive(Default)]
 struct Judged {
     admitted: Vec<Admitted>,
+    /// On whose account each of them is.
     from: Vec<DeviceId>,
     refused: Vec<(DeviceId, Refusal)>,
     /// Keys that came with presence, of trusted devices whose key was not known.
@@ -186,12 +187,17 @@ fn judge(
         if ours && !lost {
             continue;
         }
+        // What came in without proof is on another account than the device's, also where it is refused.
+        let account = match item.proven {
+            true => item.peer.clone(),
+            false => item.peer.at_address(),
+        };
         // Whoever left the signature out on the way would otherwise keep the proven frame out.
         if item.frame.signature.is_none() && signs(&item.frame.origin) {
-            judged.refused.push((item.peer, unsigned(&item.frame)));
+            judged.refused.push((account, unsigned(&item.frame)));
             continue;
         }
-        peers.push((item.peer, item.proven));
+        peers.push((item.peer, item.proven, account));
         frames.push(item.frame);
         judged._holds.push(item.hold);
     }
@@ -207,7 +213,9 @@ fn judge(
         true => Some(*own.public()),
         false => pinned(id).or_else(|| shown.get(id).copied()),
     };
-    for (verified, (peer, proven)) in verify_frames(frames, mesh, key_of).into_iter().zip(peers) {
+    for (verified, (peer, proven, account)) in
+        verify_frames(frames, mesh, key_of).into_iter().zip(peers)
+    {
         let admitted = verified.and_then(|v| match v.get().origin == *own.id() {
             true => Ok(admit_own(v, now)),
             false if proven => admit(v, &peer, trust, now),
@@ -216,9 +224,9 @@ fn judge(
         match admitted {
             Ok(admitted) => {
                 judged.admitted.push(admitted);
-                judged.from.push(peer);
+                judged.from.push(account);
             }
-            Err(refusal) => judged.refused.push((peer, refusal)),
+            Err(refusal) => judged.refused.push((account, refusal)),
         }
     }
     judged
@@ -231,7 +239,7 @@ async fn keep(shared: &Shared, judged: Judged) {
             .refused_of(
                 Cause::Device(peer.clone()),
                 "frame.refused",
-                peer.as_str(),
+                &subject(peer),
                 refusal,
             )
             .await;
@@ -240,7 +248,7 @@ async fn keep(shared: &Shared, judged: Judged) {
     let admitted: Arc<[Admitted]> = judged.admitted.into();
     let inserted = store_until_stored(shared, &admitted, &judged.from).await;
     continuity::heard_back(shared, &admitted, &inserted).await;
-    for ((one, peer), admitted) in inserted.iter().zip(judged.from).zip(admitted.iter()) {
+    for ((one, peer), admitted) in inserted.iter().zip(&judged.from).zip(admitted.iter()) {
         let frame = &admitted.frame().frame_id;
         if let Inserted::OverBudget { device, share } = one {
             shared
@@ -249,7 +257,7 @@ async fn keep(shared: &Shared, judged: Judged) {
         }
         if let Inserted::NoRoom = one {
             shared
-                .refused("frame.refused", peer.as_str(), &no_room(frame))
+                .refused("frame.refused", &subject(peer), &no_room(frame))
                 .await;
         }
         if let Inserted::Behind = one {
@@ -259,10 +267,15 @@ async fn keep(shared: &Shared, judged: Judged) {
                 .refused_of(
                     Cause::Device(peer.clone()),
                     "frame.dropped",
-                    peer.as_str(),
+                    &subject(peer),
                     &refusal,
                 )
                 .await;
+        }
+        if let Inserted::Instead { of, .. } = one {
+            for old in of {
+                displaced(shared, admitted, old).await;
+            }
         }
         if let Inserted::Conflict { .. } = one {
             let refusal = Refusal::new(
@@ -276,11 +289,40 @@ async fn keep(shared: &Shared, judged: Judged) {
                 .refused_of(
                     Cause::Device(peer.clone()),
                     "frame.conflict",
-                    peer.as_str(),
+                    &subject(peer),
                     &refusal,
                 )
                 .await;
         }
+    }
+}
+
+/// Tells that what a device had brought was not what its origin says.
+async fn displaced(shared: &Shared, by: &Admitted, old: &Displaced) {
+    let Some(brought) = &old.link_peer else {
+        return;
+    };
+    let frame = by.frame();
+    let why = format!(
+        "frame {} that this device brought is not what {} itself says under this id; it is kept apart",
+        frame.frame_id.short(),
+        frame.origin.short()
+    );
+    let (cause, refusal) = (
+        Cause::Device(brought.clone()),
+        Refusal::new(Code::FrameConflict, why),
+    );
+    shared.metrics.frames_conflict.inc();
+    shared
+        .refused_of(cause, "frame.conflict", &subject(brought), &refusal)
+        .await;
+}
+
+/// How events name whose account something is on.
+fn subject(account: &DeviceId) -> String {
+    match account.is_at_address() {
+        true => account.who(),
+        false => account.to_string(),
     }
 }
 

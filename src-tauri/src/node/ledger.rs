@@ -48,9 +48,16 @@ pub async fn append(
     }
     let named: Vec<Keyed> = batch
         .iter()
-        .map(|admitted| Keyed {
-            at: admitted.frame().timestamp,
-            key: FrameKey::of(&admitted.frame().frame_id, &admitted.content()),
+        .map(|admitted| {
+            let frame = admitted.frame();
+            let key = FrameKey::of(&frame.frame_id, &admitted.content());
+            Keyed {
+                at: frame.timestamp,
+                key: match frame.signature {
+                    Some(_) => key,
+                    None => key.unsigned(),
+                },
+            }
         })
         .collect();
     let most = most(shared);
@@ -93,8 +100,13 @@ pub async fn append(
         shared.budgets.crowded(&crowd, refused.then_some(now));
     }
     for (one, keyed) in inserted.iter().zip(named) {
-        if let Inserted::Proven(_) = one {
-            shared.held.completed(keyed);
+        match one {
+            Inserted::Proven(_) => shared.held.completed(keyed),
+            Inserted::Instead { of, .. } => {
+                let gone: Vec<Keyed> = of.iter().map(|old| old.keyed).collect();
+                shared.held.dropped(&gone);
+            }
+            _ => {}
         }
     }
     stored(shared, &inserted);
@@ -130,8 +142,8 @@ pub async fn gave_way(shared: &Shared, pruned: &[Pruned]) {
         if shared.now().since(one.newest) < FLOOD_MS {
             let share = Share::KeptBytes;
             let message = format!(
-                "device {} sends more than there is room for: its own oldest frames go",
-                device.short()
+                "{} sends more than there is room for: its own oldest frames go",
+                device.who()
             );
             let refusal = Refusal::new(Code::OverBudget, message);
             shared.over_budget(device, share, &refusal).await;
@@ -151,7 +163,7 @@ pub fn stored(shared: &Shared, inserted: &[Inserted]) {
     let mut new = 0;
     for one in inserted {
         let counter = match one {
-            Inserted::Stored(_) => {
+            Inserted::Stored(_) | Inserted::Instead { .. } => {
                 new += 1;
                 continue;
             }
@@ -198,7 +210,7 @@ fn insert_at(
     if let Some(device) = admitted.charged().filter(|d| **d != frame.origin)
         && frames::introduce(conn, &frame.origin, device)?
         && usage::used(conn, device, Share::Origins, admitted.received_at())?
-            > Share::Origins.most()
+            > Share::Origins.most_of(device)
     {
         frames::forget_introduced(conn, &frame.origin)?;
         return Ok(Inserted::OverBudget {
@@ -208,7 +220,8 @@ fn insert_at(
     }
     if let (Some(reading), Some(device)) = (&reading, admitted.charged())
         && !facts::stands(conn, reading)?
-        && usage::used(conn, device, Share::Facts, admitted.received_at())? >= Share::Facts.most()
+        && usage::used(conn, device, Share::Facts, admitted.received_at())?
+            >= Share::Facts.most_of(device)
     {
         return Ok(Inserted::OverBudget {
             device: device.clone(),
@@ -241,14 +254,18 @@ fn insert_at(
         return Ok(Inserted::NoRoom);
     }
     let inserted = frames::insert(conn, &new)?;
-    if let (Inserted::Stored(_), Some(device)) = (&inserted, admitted.charged()) {
+    let seq = match &inserted {
+        Inserted::Stored(seq) | Inserted::Proven(seq) | Inserted::Instead { seq, .. } => *seq,
+        _ => return Ok(inserted),
+    };
+    if let Some(device) = admitted.charged() {
         let more = u64::try_from(new.json.len()).unwrap_or(u64::MAX);
         let sum = bytes.entry(device.clone()).or_default();
         *sum = sum.saturating_add(more);
     }
-    if let (Inserted::Stored(seq) | Inserted::Proven(seq), Some(reading)) = (&inserted, reading) {
+    if let Some(reading) = reading {
         let reading = NewFact {
-            frame_seq: *seq,
+            frame_seq: seq,
             ..reading
         };
         let (charged, now) = (

@@ -56,13 +56,13 @@ pub use self::open::{OpenError, Opened};
 pub use self::outside::Outside;
 pub use self::shared::Shared;
 use crate::adapters::paths::{StateDir, StateLock};
-use crate::adapters::store::{Class, commands, frames, shares};
+use crate::adapters::store::{Class, commands, frames, shares, usage};
 use crate::adapters::transport::{
     Doorway, Incoming, ListenAddress, Listener, LocalListener, Rules, TransportError,
 };
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
-    ACCEPT_QUEUE_SOCKETS, COMMANDS_KEPT_MS, STORE_CLOSE_MS, STORE_LAST_WORDS_MS,
+    ACCEPT_QUEUE_SOCKETS, ADDRESS_KEPT_MS, COMMANDS_KEPT_MS, STORE_CLOSE_MS, STORE_LAST_WORDS_MS,
 };
 use alarms::AlarmKind;
 use guards::{Cut, Secured};
@@ -431,6 +431,8 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
             .write(Class::Relaxed, "housekeeping", move |c| {
                 timekeeping::keep(c, at, settled)?;
                 commands::prune(c, TimeMs(at.wall.0.saturating_sub(COMMANDS_KEPT_MS)))?;
+                let kept = |at: TimeMs| TimeMs(at.0.saturating_sub(ADDRESS_KEPT_MS));
+                usage::lapse(c, kept(at.steady), kept(at.wall))?;
                 let crowd = shares::make_room_for_others(c, most)?;
                 let pruned = frames::prune(c, keep)?;
                 Ok((pruned, frames::horizon(c)?, crowd, shares::all(c)?))

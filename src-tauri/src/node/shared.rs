@@ -401,6 +401,13 @@ impl TrustBook {
         self.snapshot().record(device).is_some()
     }
 
+    /// The live record of the device at whose address this account is.
+    pub fn at_address(&self, account: &DeviceId) -> Option<TrustRecord> {
+        let all = self.snapshot();
+        let mut live = all.0.values().filter(|r| r.is_live());
+        live.find(|r| account.is_address_of(&r.device_id)).cloned()
+    }
+
     /// Every record, revoked ones too.
     pub fn all(&self) -> Vec<TrustRecord> {
         self.snapshot().0.values().cloned().collect()

@@ -103,6 +103,7 @@ impl Expected {
                     _ => {
                         row.origin == *known(world.plan.gen1_at()).0
                             && gen1.contains(row.frame_id.as_str())
+                            && !truth.foretold.contains(row.frame_id.as_str())
                     }
                 };
                 if good {
@@ -206,12 +207,27 @@ pub fn at(
     }
     let mut seen = HashSet::new();
     for row in rows(shared) {
-        // What somebody only said its origin said may stand beside what the origin signed.
-        let name = (row.origin.clone(), row.frame_id.clone(), row.signature);
+        let name = (row.origin.clone(), row.frame_id.clone());
         if !seen.insert(name) {
             wrong.add(format!("TWICE: n{at} holds {} twice", row.frame_id));
         }
         one(world, at, &row, &mut expected.proven, wrong);
+    }
+    first_hand(world, at, shared, wrong);
+}
+
+/// What the gen-1 node said over its own link stands; nothing that others said it said kept it out.
+fn first_hand(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
+    let gen1 = known(world.plan.gen1_at()).0;
+    let sql = "SELECT count(*) FROM frame_conflicts WHERE origin = ?1 AND link_peer = ?1";
+    let hidden = shared.store.read_blocking("conflicts", move |c| {
+        Ok(c.query_row(sql, [gen1.as_str()], |r| r.get::<_, i64>(0))?)
+    });
+    let hidden = hidden.unwrap();
+    if hidden > 0 {
+        wrong.add(format!(
+            "HIDDEN: at n{at} others' words stand for {hidden} frames of the gen-1 node"
+        ));
     }
 }
 

@@ -173,8 +173,8 @@ impl Liar {
         frame_event(&frame)
     }
 
-    /// A frame that somebody signed. What a gen-1 node says has no signature: whose content of it a
-    /// node hears first, it keeps, and no check of ours could tell them apart.
+    /// A frame that somebody signed. What a gen-1 node says has no signature: of what comes by others a node
+    /// keeps what it hears first, and no check of ours could tell them apart; see `foretold`.
     fn some_frame(&self, rng: &Rng) -> Option<Value> {
         let known = self.known.lock().unwrap();
         let signed = known.frames.values().filter(|f| f.get("sig").is_some());
@@ -198,12 +198,28 @@ impl Liar {
             return Vec::new();
         };
         match rng.below(4) {
-            0 => frame["data"]["value"] = json!(2.0),
+            0 => {
+                if let Some(upcoming) = self.foretold() {
+                    frame = upcoming;
+                }
+                frame["data"]["value"] = json!(2.5);
+            }
             1 => frame["trust"]["evidence_trust_tier"] = json!(Tier::T3),
             2 => frame["timestamp"] = json!(frame["timestamp"].as_u64().unwrap_or(0) + 60_000),
             _ => frame["taint"] = json!([]),
         }
         vec![frame_event(&frame)]
+    }
+
+    /// What the gen-1 node is about to say, so that nodes hear another content of it first.
+    fn foretold(&self) -> Option<Value> {
+        let mut truth = self.truth.lock().unwrap();
+        let upcoming = truth.upcoming.clone()?;
+        truth
+            .foretold
+            .insert(upcoming["frameId"].as_str()?.to_owned());
+        truth.lie("gen-1 frame told first");
+        Some(upcoming)
     }
 
     fn stripped(&self, rng: &Rng) -> Vec<String> {

@@ -483,6 +483,9 @@ export const de = table({
   "al_log.lost": "Protokollzeilen gehen verloren",
   "ad_log.lost":
     "Prüfen Sie, wer das Protokoll liest und wohin es geschrieben wird; der Knoten selbst läuft weiter.",
+  "al_address.over-budget": "Was unter der Adresse eines Geräts antwortet, hat seinen Anteil aufgebraucht",
+  "ad_address.over-budget":
+    "Sehen Sie nach, welche Maschine dort antwortet; sie hat nicht bewiesen, das Gerät zu sein, dessen eigene Messwerte wie bisher zählen: kein Grund, das Gerät zu widerrufen.",
   "al_device.over-budget": "Ein Gerät hat einen Anteil aufgebraucht",
   "ad_device.over-budget":
     "Sehen Sie unter Vertrauen nach, was es sendet; soll es das nicht, widerrufen Sie es.",

@@ -457,6 +457,9 @@ export const en = {
   "ad_peer.clock": "Set the clock of whichever machine is wrong; the link comes back by itself.",
   "al_log.lost": "Log lines are being lost",
   "ad_log.lost": "Look at who reads the log and at the disk it is written to; the node itself goes on.",
+  "al_address.over-budget": "What answers at the address of a device has used up its share",
+  "ad_address.over-budget":
+    "Look which machine answers there; it has not proven to be the device, whose own readings count as before: no reason to revoke it.",
   "al_device.over-budget": "A device has used up a share",
   "ad_device.over-budget": "Look at what it sends under Trust; if it should not, revoke it.",
   "al_policy.warns": "The policy says something that is probably not meant",

@@ -9,7 +9,7 @@ use crate::domain::base::limits::CITED_ORIGINS_SHOWN;
 use crate::domain::base::{DeviceId, FrameId};
 use crate::domain::sync::FrameKey;
 
-/// The frame that a device made under this id.
+/// The frame that a device made under this id, the best proven.
 ///
 /// # Errors
 /// Whatever SQLite says.
@@ -19,7 +19,7 @@ pub fn of_origin(
     origin: &DeviceId,
 ) -> Result<Option<StoredFrame>, StoreError> {
     let sql = format!(
-        "{SELECT} WHERE f.frame_key = ?1 AND f.frame_id = ?2 AND o.device_id = ?3 ORDER BY f.seq LIMIT 1"
+        "{SELECT} WHERE f.frame_key = ?1 AND f.frame_id = ?2 AND o.device_id = ?3 ORDER BY f.signature, f.seq LIMIT 1"
     );
     let mut query = conn.prepare_cached(&sql)?;
     let named = (FrameKey::head_of(id), id.as_str(), origin.as_str());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row, params};
 
+use super::frames::StoredFrame;
 use super::{StoreError, row};
 use crate::domain::base::limits::{AHEAD_BEHIND_MS, FRAME_FUTURE_MAX_MS};
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Taint, Tier, TimeMs};
@@ -285,6 +286,19 @@ pub fn numeric(conn: &Connection, at: Moment) -> Result<Vec<Fact>, StoreError> {
     let rows = query.query_map([], read)?;
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
     Ok(rows.into_iter().filter_map(|f| f.to_fact(at)).collect())
+}
+
+/// Forgets the readings that a frame brought, which is in the log no more.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn drop_of_frame(conn: &Connection, frame: &StoredFrame) -> Result<(), StoreError> {
+    // They are on the account of its origin or of the device that brought it.
+    let sql = "DELETE FROM facts WHERE charged IN (?1, ?2) AND origin = ?1 AND content = ?3";
+    let peer = frame.link_peer.as_ref().unwrap_or(&frame.origin);
+    let of = (frame.origin.as_str(), peer.as_str(), frame.content.0);
+    conn.prepare_cached(sql)?.execute(of)?;
+    Ok(())
 }
 
 /// Forgets readings that claim to be from after a moment; how many there were. Their frames stay.

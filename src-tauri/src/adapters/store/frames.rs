@@ -1,19 +1,16 @@
 //! The frame log: append-only, pruned at the old end, and in a share where a device has too much.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 
+pub use super::frame_insert::{Displaced, Inserted, conflict_count, insert};
 use super::{StoreError, kv, row, shares};
-use crate::domain::admission::budget::Share;
-use crate::domain::base::limits::{
-    BUDGET_CONFLICTS, FRAME_CONFLICTS_PER_ID_MAX, FRAMES_PAGE_BYTES, FRAMES_PRUNED_MAX,
-    QUERY_DEFAULT,
-};
+use crate::domain::base::limits::{FRAMES_PAGE_BYTES, FRAMES_PRUNED_MAX, QUERY_DEFAULT};
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Tier, TimeMs};
 use crate::domain::sync::FrameKey;
 use crate::domain::wire::FrameKind;
 use crate::domain::world::SignatureState;
 
-const FLAG_AHEAD: i64 = 1;
+pub(super) const FLAG_AHEAD: i64 = 1;
 /// It carries no signature of its origin.
 pub(super) const FLAG_UNSIGNED: i64 = 2;
 const HORIZON: &str = "frames.horizon";
@@ -53,7 +50,7 @@ pub struct NewFrame {
     pub tainted: bool,
     /// How many links it has crossed.
     pub hops: u32,
-    /// The device whose link brought it; `None` is this node itself.
+    /// The device whose link brought it, or the account of an address of a device; `None` is this node.
     pub link_peer: Option<DeviceId>,
     /// Whether its timestamp lay too far ahead to be believed.
     pub ahead: bool,
@@ -85,34 +82,6 @@ pub struct StoredFrame {
     pub link_peer: Option<DeviceId>,
     pub ahead: bool,
     pub json: String,
-}
-
-/// What became of a frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inserted {
-    /// It is in the log, at this place.
-    Stored(u64),
-    /// The very same frame was there already.
-    Duplicate,
-    /// It is older than what this node keeps; nothing was stored.
-    Behind,
-    /// There is no room for frames, also after others gave way; nothing was stored.
-    NoRoom,
-    /// A device has used up its share; nothing was stored.
-    OverBudget {
-        /// Whose share.
-        device: DeviceId,
-        /// Of what.
-        share: Share,
-    },
-    /// The same frame was there without its origin's signature, or without one that can be checked here;
-    /// now it has it.
-    Proven(u64),
-    /// Another frame has its id; this one is kept apart, within limits.
-    Conflict {
-        /// The place of the frame that was there first.
-        with: u64,
-    },
 }
 
 /// Which frames a page shows; the default is the newest of every kind.
@@ -161,7 +130,7 @@ pub struct Horizon {
 }
 
 /// The small number of a device, given on first sight.
-fn device(conn: &Connection, id: &DeviceId) -> Result<i64, StoreError> {
+pub(super) fn device(conn: &Connection, id: &DeviceId) -> Result<i64, StoreError> {
     if let Some(known) = known_device(conn, id)? {
         return Ok(known);
     }
@@ -198,148 +167,6 @@ fn known_device(conn: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreEr
     Ok(query
         .query_row([id.as_str()], |row| row.get(0))
         .optional()?)
-}
-
-/// The frames that may have the id whose key is the parameter.
-pub(super) const SAME_KEY: &str =
-    "SELECT seq, frame_id, origin, content, signature, flags FROM frames WHERE frame_key = ?1";
-
-/// Stores a frame unless it is there already. One whose origin has used its id for other content is
-/// kept apart, unless it is the one that its origin signed.
-///
-/// # Errors
-/// Whatever SQLite says.
-pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError> {
-    let key = FrameKey::head_of(&new.frame_id);
-    let origin = device(conn, &new.origin)?;
-    let mut conflict = None;
-    let mut same = conn.prepare_cached(SAME_KEY)?;
-    let mut rows = same.query([key])?;
-    while let Some(found) = rows.next()? {
-        let id = found.get_ref(1)?;
-        let other = !id.as_str().is_ok_and(|id| id == new.frame_id.as_str());
-        // Ids are each origin's own: another device using the same one takes nothing away.
-        if other || found.get::<_, i64>(2)? != origin {
-            continue;
-        }
-        // What its origin signed is never kept out by what somebody only said it said.
-        let proven = new.signature == SignatureState::Verified
-            && row::signature(found, 4)? != SignatureState::Verified;
-        if row::digest(found, 3)? == new.content {
-            // Nor is a copy with a signature that others can check, by one without.
-            let unsigned = found.get::<_, i64>(5)? & FLAG_UNSIGNED != 0;
-            let completes =
-                new.signed && unsigned && row::signature(found, 4)? == SignatureState::Unverifiable;
-            if !proven && !completes {
-                return Ok(Inserted::Duplicate);
-            }
-            let seq = row::count(found, 0)?;
-            drop(rows);
-            prove(conn, seq, new)?;
-            return Ok(Inserted::Proven(seq));
-        }
-        if !proven {
-            conflict = Some(row::count(found, 0)?);
-        }
-    }
-    if let Some(with) = conflict {
-        keep_apart(conn, key, new, with)?;
-        return Ok(Inserted::Conflict { with });
-    }
-    let link_peer = match &new.link_peer {
-        Some(peer) if *peer == new.origin => Some(origin),
-        Some(peer) => Some(device(conn, peer)?),
-        None => None,
-    };
-    let proven = new.signature != SignatureState::Unverifiable;
-    let share = shares::number(origin, link_peer, proven);
-    if shares::is_behind(conn, share, new.time, new.received_at)? {
-        return Ok(Inserted::Behind);
-    }
-    let seq = conn
-        .prepare_cached(
-            "INSERT INTO frames (frame_key, content, origin, frame_id, kind, claimed_at, time, received_at, hlc,
-                origin_seq, claimed_tier, effective_tier, signature, tainted, hops, link_peer, flags, json)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
-        )?
-        .insert(params![
-            key,
-            new.content.0,
-            origin,
-            new.frame_id.as_str(),
-            new.kind.as_str(),
-            new.claimed_at.to_i64(),
-            new.time.to_i64(),
-            new.received_at.to_i64(),
-            new.hlc.map(Hlc::to_i64),
-            new.origin_seq.map(row::number),
-            new.claimed_tier.rank(),
-            new.effective_tier.rank(),
-            row::signature_number(new.signature),
-            new.tainted,
-            new.hops,
-            link_peer,
-            flags(new),
-            new.json,
-        ])?;
-    Ok(Inserted::Stored(u64::try_from(seq).unwrap_or(0)))
-}
-
-fn flags(new: &NewFrame) -> i64 {
-    let ahead = if new.ahead { FLAG_AHEAD } else { 0 };
-    let unsigned = if new.signed { 0 } else { FLAG_UNSIGNED };
-    ahead | unsigned
-}
-
-/// Gives a stored frame the signature that somebody on its way had left out.
-fn prove(conn: &Connection, seq: u64, new: &NewFrame) -> Result<(), StoreError> {
-    conn.prepare_cached(
-        "UPDATE frames SET json = ?2, signature = ?3, effective_tier = ?4, flags = flags & ~?5 WHERE seq = ?1",
-    )?
-    .execute(params![
-        row::number(seq),
-        new.json,
-        row::signature_number(new.signature),
-        new.effective_tier.rank(),
-        FLAG_UNSIGNED,
-    ])?;
-    Ok(())
-}
-
-/// Keeps a conflicting frame, once, unless its sender has brought too many already: the first ones stay.
-fn keep_apart(conn: &Connection, key: i64, new: &NewFrame, with: u64) -> Result<(), StoreError> {
-    conn.prepare_cached(
-        "INSERT INTO frame_conflicts (frame_key, frame_id, origin, content, with_seq, link_peer, received_at, json)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-         WHERE (SELECT count(*) FROM frame_conflicts WHERE link_peer IS ?6) < ?9
-           AND (SELECT count(*) FROM frame_conflicts WHERE frame_key = ?1 AND frame_id = ?2) < ?10
-           AND NOT EXISTS (SELECT 1 FROM frame_conflicts
-                           WHERE frame_key = ?1 AND frame_id = ?2 AND origin = ?3 AND content = ?4)",
-    )?
-    .execute(params![
-        key,
-        new.frame_id.as_str(),
-        new.origin.as_str(),
-        new.content.0,
-        row::number(with),
-        new.link_peer.as_ref().map(DeviceId::as_str),
-        new.received_at.to_i64(),
-        new.json,
-        row::number(BUDGET_CONFLICTS),
-        row::number(FRAME_CONFLICTS_PER_ID_MAX),
-    ])?;
-    Ok(())
-}
-
-/// How many conflicting frames are kept apart.
-///
-/// # Errors
-/// Whatever SQLite says.
-pub fn conflict_count(conn: &Connection) -> Result<u64, StoreError> {
-    let sql = "SELECT count(*) FROM frame_conflicts";
-    Ok(conn
-        .prepare_cached(sql)?
-        .query_row([], |r| row::count(r, 0))?)
 }
 
 pub(super) const SELECT: &str = "SELECT f.seq, f.content, o.device_id, f.frame_id, f.kind, f.claimed_at, f.time, f.received_at,
@@ -492,6 +319,22 @@ fn within(
         page.push(stored);
     }
     Ok(page)
+}
+
+/// The newest time of the frames that a device is proven to have made; `None` where there is none.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn newest_proven(conn: &Connection, origin: &DeviceId) -> Result<Option<TimeMs>, StoreError> {
+    let Some(origin) = known_device(conn, origin)? else {
+        return Ok(None);
+    };
+    // What is proven is on its origin's own share.
+    let sql = "SELECT max(time) FROM frames WHERE share = ?1";
+    let newest: Option<i64> = conn
+        .prepare_cached(sql)?
+        .query_row([origin], |r| r.get(0))?;
+    Ok(newest.map(TimeMs::from_i64))
 }
 
 /// How many frames the log holds.

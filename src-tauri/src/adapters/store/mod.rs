@@ -16,6 +16,7 @@ mod engine;
 mod error;
 pub mod events;
 pub mod facts;
+mod frame_insert;
 pub mod frame_sync;
 pub mod frames;
 pub mod issuers;

@@ -21,7 +21,7 @@ use crate::domain::base::limits::STORE_BUSY_MS;
 /// `CLMS`: marks the file as ours.
 const APPLICATION_ID: i64 = 0x434C_4D53;
 /// The newest schema this program knows.
-const SCHEMA: i64 = 14;
+const SCHEMA: i64 = 15;
 const MIGRATION_1: &str = include_str!("migrations/0001.sql");
 const MIGRATION_2: &str = include_str!("migrations/0002.sql");
 const MIGRATION_3: &str = include_str!("migrations/0003.sql");
@@ -36,6 +36,7 @@ const MIGRATION_11: &str = include_str!("migrations/0011.sql");
 const MIGRATION_12: &str = include_str!("migrations/0012.sql");
 const MIGRATION_13: &str = include_str!("migrations/0013.sql");
 const MIGRATION_14: &str = include_str!("migrations/0014.sql");
+const MIGRATION_15: &str = include_str!("migrations/0015.sql");
 const HEADER_BYTES: usize = 100;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -222,6 +223,7 @@ fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
         M::up(MIGRATION_12),
         M::up(MIGRATION_13),
         M::up(MIGRATION_14),
+        M::up(MIGRATION_15),
     ];
     Migrations::from_slice(&steps)
         .to_latest(conn)

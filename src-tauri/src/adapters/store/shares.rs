@@ -8,8 +8,10 @@ use rusqlite::Connection;
 
 use super::room::{self, For};
 use super::{StoreError, frame_sync, row};
+use crate::domain::base::ids::AT_ADDRESS;
 use crate::domain::base::limits::{
-    FRAME_ROW_BYTES, SHARE_PRUNED_AT_ONCE, SHARE_PRUNED_BYTES, SHARE_PRUNED_MAX,
+    ADDRESS_KEPT_BYTES, ADDRESS_KEPT_FRAMES, FRAME_ROW_BYTES, SHARE_PRUNED_AT_ONCE,
+    SHARE_PRUNED_BYTES, SHARE_PRUNED_MAX,
 };
 use crate::domain::base::{DeviceId, TimeMs};
 use crate::domain::sync::Keyed;
@@ -88,7 +90,7 @@ pub fn count(conn: &Connection) -> Result<u64, StoreError> {
 }
 
 /// What each device has in the frame log, in the order in which it gives way: devices that are trusted
-/// no more first, then those that have most.
+/// no more and what nobody proven has answered first, then those that have most.
 ///
 /// # Errors
 /// Whatever SQLite says.
@@ -123,16 +125,37 @@ fn ordered(conn: &Connection) -> Result<Vec<(i64, Kept)>, StoreError> {
 /// # Errors
 /// Whatever SQLite says.
 pub fn within(conn: &Connection, most: Most) -> Result<Vec<Pruned>, StoreError> {
-    // With max() the share is that of the row that has it (SQLite, "bare columns").
-    let sql = "SELECT share, max(bytes), sum(frames), sum(bytes) FROM frame_shares WHERE share <> 0
-        GROUP BY abs(share) HAVING sum(frames) > ?1 OR sum(bytes) > ?2";
+    let at_address = Most {
+        frames: most.frames.min(ADDRESS_KEPT_FRAMES),
+        bytes: most.bytes.min(ADDRESS_KEPT_BYTES),
+    };
+    // With max() the share is that of the row that has it (SQLite, "bare columns"). Whose it is needs to be
+    // looked up only for those that have more than an address may have.
+    let sql =
+        "SELECT share, max(bytes), sum(frames), sum(bytes), sum(frames) <= ?1 AND sum(bytes) <= ?2
+        FROM frame_shares WHERE share <> 0 GROUP BY abs(share)
+        HAVING sum(frames) > ?1 OR sum(bytes) > ?2 OR ((sum(frames) > ?3 OR sum(bytes) > ?4)
+            AND (SELECT substr(device_id, 1, 16) FROM devices WHERE id = abs(share)) = ?5)";
     let mut query = conn.prepare_cached(sql)?;
-    let over = query.query_map((row::number(most.frames), row::number(most.bytes)), |r| {
-        Ok((r.get::<_, i64>(0)?, row::count(r, 2)?, row::count(r, 3)?))
+    let limits = (
+        row::number(most.frames),
+        row::number(most.bytes),
+        row::number(at_address.frames),
+        row::number(at_address.bytes),
+        AT_ADDRESS,
+    );
+    let over = query.query_map(limits, |r| {
+        let most = if r.get(4)? { at_address } else { most };
+        Ok((
+            r.get::<_, i64>(0)?,
+            row::count(r, 2)?,
+            row::count(r, 3)?,
+            most,
+        ))
     })?;
     let over: Vec<_> = over.collect::<Result<_, _>>()?;
     let mut pruned = Vec::new();
-    for (share, frames, bytes) in over {
+    for (share, frames, bytes, most) in over {
         // A little more than is needed, so that not every batch prunes.
         let over = |used: u64, most: u64| match used > most {
             true => used - (most - most / 64),

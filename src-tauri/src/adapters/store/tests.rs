@@ -6,6 +6,7 @@ mod decisions;
 mod engine;
 mod families;
 mod migrations;
+mod provenness;
 mod shares;
 
 use std::path::PathBuf;

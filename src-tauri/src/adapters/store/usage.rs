@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::{StoreError, row};
 use crate::domain::admission::budget::Share;
+use crate::domain::base::ids::AT_ADDRESS;
 use crate::domain::base::limits::BUDGET_WINDOW_MS;
 use crate::domain::base::{DeviceId, TimeMs};
 
@@ -134,7 +135,30 @@ pub fn of_everybody(
     Ok(found)
 }
 
-/// Takes away what a device that is not trusted any more made us keep: its readings, mirrors of its
+/// Takes away what has long been on accounts of addresses (see [`DeviceId::at_address`]), so that what is
+/// fetched there next finds room: readings that came before `steady`, conflicts that came before `wall`.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn lapse(conn: &Connection, steady: TimeMs, wall: TimeMs) -> Result<(), StoreError> {
+    for (sql, before) in [
+        (
+            "DELETE FROM facts WHERE charged >= ?1 AND charged < ?1 || 'g' AND received_at < ?2",
+            steady,
+        ),
+        (
+            "DELETE FROM frame_conflicts WHERE link_peer >= ?1 AND link_peer < ?1 || 'g' AND received_at < ?2",
+            wall,
+        ),
+    ] {
+        conn.prepare_cached(sql)?
+            .execute((AT_ADDRESS, before.to_i64()))?;
+    }
+    Ok(())
+}
+
+/// Takes away what a device that is not trusted any more made us keep, and whoever answered at its
+/// address: its readings, mirrors of its
 /// proposals, conflicts, and records that count for nothing. Its frames stay until room is needed, and go
 /// first then (see `shares`); the audit chain and what this node itself decided stay.
 ///
@@ -149,7 +173,9 @@ pub fn forget(conn: &Connection, device: &DeviceId) -> Result<(), StoreError> {
         "DELETE FROM proposals WHERE executor = ?1 AND own = 0",
         "DELETE FROM records WHERE acted = 0 AND (via = ?1 OR issuer = ?1)",
     ] {
-        conn.prepare_cached(sql)?.execute([device.as_str()])?;
+        let mut forget = conn.prepare_cached(sql)?;
+        forget.execute([device.as_str()])?;
+        forget.execute([device.at_address().as_str()])?;
     }
     Ok(())
 }

@@ -5,7 +5,8 @@
 //! devices and operators that are known here are no part of any device's share.
 
 use crate::domain::base::limits::{
-    BUDGET_CONFLICTS, BUDGET_FACTS, BUDGET_FRAME_BYTES, BUDGET_FRAME_REFILL_MS,
+    ADDRESS_CONFLICTS, ADDRESS_FACTS, ADDRESS_FRAME_BYTES, ADDRESS_KEPT_BYTES, ADDRESS_KEPT_FRAMES,
+    ADDRESS_ORIGINS, BUDGET_CONFLICTS, BUDGET_FACTS, BUDGET_FRAME_BYTES, BUDGET_FRAME_REFILL_MS,
     BUDGET_ISSUED_RECORDS, BUDGET_KEPT_BYTES, BUDGET_KEPT_FRAMES, BUDGET_MINTED_PER_HOUR,
     BUDGET_MIRROR_BYTES, BUDGET_MIRRORS, BUDGET_ORIGINS, BUDGET_RECORDS, BUDGET_WAITING,
 };
@@ -148,12 +149,27 @@ impl Share {
         }
     }
 
+    /// How much of it may be used on one account: of a device, or of whoever answers at a device's address,
+    /// who makes us keep frames and nothing else.
+    pub fn most_of(self, account: &DeviceId) -> u64 {
+        match self {
+            share if !account.is_at_address() => share.most(),
+            Share::Facts => ADDRESS_FACTS,
+            Share::Origins => ADDRESS_ORIGINS,
+            Share::Conflicts => ADDRESS_CONFLICTS,
+            Share::KeptFrames => ADDRESS_KEPT_FRAMES,
+            Share::KeptBytes => ADDRESS_KEPT_BYTES,
+            Share::FrameBytes => ADDRESS_FRAME_BYTES,
+            _ => 0,
+        }
+    }
+
     /// Whether `more` still fits beside what the device uses.
     ///
     /// # Errors
     /// `OVER_BUDGET`.
     pub fn admit(self, device: &DeviceId, used: u64, more: u64) -> Result<(), Refusal> {
-        match used.saturating_add(more) <= self.most() {
+        match used.saturating_add(more) <= self.most_of(device) {
             true => Ok(()),
             false => Err(self.refusal(device)),
         }
@@ -164,9 +180,9 @@ impl Share {
         Refusal::new(
             Code::OverBudget,
             format!(
-                "device {} has used up its share here: {} {}",
-                device.short(),
-                self.most(),
+                "{} has used up its share here: {} {}",
+                device.who(),
+                self.most_of(device),
                 self.as_str()
             ),
         )
@@ -209,15 +225,15 @@ impl Bucket {
         }
     }
 
-    /// Whether all bytes of frames are used.
-    pub fn frames_used_up(&mut self, now: TimeMs) -> bool {
-        self.refill(BUDGET_FRAME_BYTES, BUDGET_FRAME_REFILL_MS, now);
-        self.used >= BUDGET_FRAME_BYTES
+    /// Whether all of `most` bytes of frames are used.
+    pub fn frames_used_up(&mut self, most: u64, now: TimeMs) -> bool {
+        self.refill(most, BUDGET_FRAME_REFILL_MS, now);
+        self.used >= most
     }
 
-    /// Takes the bytes of frames that are stored, also beyond the share.
-    pub fn charge_frames(&mut self, bytes: u64, now: TimeMs) {
-        self.refill(BUDGET_FRAME_BYTES, BUDGET_FRAME_REFILL_MS, now);
+    /// Takes the bytes of frames that are stored, also beyond the share of `most`.
+    pub fn charge_frames(&mut self, bytes: u64, most: u64, now: TimeMs) {
+        self.refill(most, BUDGET_FRAME_REFILL_MS, now);
         self.used = self.used.saturating_add(bytes);
     }
 

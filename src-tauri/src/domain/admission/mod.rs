@@ -64,7 +64,7 @@ impl Admitted {
         self.received_at
     }
 
-    /// The peer it came from; `None` for our own frames.
+    /// The peer it came from, or the account of whoever answered at its address; `None` for our own frames.
     pub fn link_peer(&self) -> Option<&DeviceId> {
         self.link_peer.as_ref()
     }
@@ -106,7 +106,8 @@ pub fn admit(
 }
 
 /// Admits a frame that somebody at an address of `peer` has answered, without having proven to be it:
-/// what carries no signature of its origin is believed by nobody's word.
+/// what carries no signature of its origin is believed by nobody's word, and is on the account of that
+/// address, not of the device.
 ///
 /// # Errors
 /// As [`admit`].
@@ -168,7 +169,10 @@ fn admit_over(
         signature,
         ahead,
         received_at: now,
-        link_peer: Some(peer.clone()),
+        link_peer: Some(match proven {
+            true => peer.clone(),
+            false => peer.at_address(),
+        }),
         frame,
     })
 }

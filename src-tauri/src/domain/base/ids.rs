@@ -119,6 +119,40 @@ impl DeviceId {
     }
 }
 
+/// How the accounts of [`DeviceId::at_address`] begin. That an id of a key begins so has a chance of one in 2^64.
+pub const AT_ADDRESS: &str = "0000000000000000";
+
+impl DeviceId {
+    /// The account of whoever answers at an address of this device and has not proven to be it. It stands
+    /// where the id of the device that brought something would; it is the id of no device.
+    pub fn at_address(&self) -> Self {
+        let whose = self.0.get(..64 - AT_ADDRESS.len()).unwrap_or_default();
+        Self(format!("{AT_ADDRESS}{whose}"))
+    }
+
+    /// Whether this is such an account.
+    pub fn is_at_address(&self) -> bool {
+        self.0.starts_with(AT_ADDRESS)
+    }
+
+    /// Whether this is the account of an address of that device.
+    pub fn is_address_of(&self, device: &Self) -> bool {
+        let whose = self.0.strip_prefix(AT_ADDRESS);
+        whose.is_some_and(|whose| device.0.starts_with(whose))
+    }
+
+    /// Who it is, for people.
+    pub fn who(&self) -> String {
+        match self.is_at_address() {
+            false => format!("device {}", self.short()),
+            true => format!(
+                "whoever answers at an address of device {}",
+                self.0.get(16..28).unwrap_or_default()
+            ),
+        }
+    }
+}
+
 impl OperatorId {
     /// The id that belongs to a raw Ed25519 public key.
     pub fn of_public_key(raw: &[u8; 32]) -> Self {
@@ -153,6 +187,17 @@ mod tests {
         // The recorded nodes were started with `--mesh-name lab`; any name gives 64 hex digits.
         assert!(is_hex64(MeshId::of_name("demo").as_str()));
         assert_ne!(MeshId::of_name("demo"), MeshId::of_name("demo2"));
+    }
+
+    #[test]
+    fn the_account_of_an_address_is_no_devices_and_tells_whose_address_it_is() {
+        let device = DeviceId::of_public_key(&[7; 32]);
+        let account = device.at_address();
+        assert!(account.is_at_address() && !device.is_at_address());
+        assert!(account.as_str().parse::<DeviceId>().is_ok());
+        assert!(account.who().contains(device.short()));
+        let other = DeviceId::of_public_key(&[8; 32]);
+        assert!(account.is_address_of(&device) && !account.is_address_of(&other));
     }
 
     #[test]

@@ -486,6 +486,20 @@ pub const BUDGET_KEPT_BYTES: u64 = 1_073_741_824;
 /// Frames that one device may have in the store, at most three quarters of `store.keep_frames`; over it,
 /// its own oldest frames go.
 pub const BUDGET_KEPT_FRAMES: u64 = 1_500_000;
+/// What whoever answers at an address of a device, without proof, may have of what a device may have: readings.
+pub const ADDRESS_FACTS: u64 = 500;
+/// As [`ADDRESS_FACTS`]: devices unknown before.
+pub const ADDRESS_ORIGINS: u64 = 100;
+/// As [`ADDRESS_FACTS`]: conflicting frames.
+pub const ADDRESS_CONFLICTS: u64 = 50;
+/// As [`ADDRESS_FACTS`]: frames in the store.
+pub const ADDRESS_KEPT_FRAMES: u64 = 5_000;
+/// As [`ADDRESS_FACTS`]: their bytes in the store.
+pub const ADDRESS_KEPT_BYTES: u64 = 8_388_608;
+/// As [`ADDRESS_FACTS`]: bytes of frames in a day.
+pub const ADDRESS_FRAME_BYTES: u64 = 16_777_216;
+/// How long readings and conflicts on such an account are kept, in milliseconds.
+pub const ADDRESS_KEPT_MS: u64 = 24 * 3_600_000;
 /// What a frame counts as beside its text, in bytes; migration 14 says the same.
 pub const FRAME_ROW_BYTES: u64 = 400;
 /// What of a store's size, at most a quarter, is kept free of frames: decisions, proposals of this node,

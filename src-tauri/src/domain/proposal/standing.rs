@@ -91,6 +91,19 @@ pub fn look_again(record: &ProposalRecord, known: &dyn Fn(&DeviceId) -> Known) -
     checks
 }
 
+/// Whether what was cited is still what its origin says; `replaced` is the first that is not.
+pub fn unchanged(replaced: Option<&Evidence>) -> Coded {
+    let result = match replaced {
+        None => Ok("as they were".to_owned()),
+        Some(e) => Err(format!(
+            "{} is not what device {} itself says under this id, as is known now",
+            e.summary,
+            e.origin.short()
+        )),
+    };
+    check("cited frames", Code::EvidenceMissing, result)
+}
+
 /// What a piece of evidence weighs now: as old as it has become, and never above what its origin may
 /// claim today.
 pub fn weigh(

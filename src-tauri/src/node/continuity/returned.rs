@@ -18,7 +18,7 @@ use crate::node::shared::{DURABLE, Shared};
 pub async fn heard_back(shared: &Shared, admitted: &[Admitted], inserted: &[Inserted]) {
     for (one, how) in admitted.iter().zip(inserted) {
         let ours = one.frame().origin == *shared.own_id();
-        if ours && matches!(how, Inserted::Stored(_)) {
+        if ours && matches!(how, Inserted::Stored(_) | Inserted::Instead { .. }) {
             returned(shared, one).await;
         }
     }

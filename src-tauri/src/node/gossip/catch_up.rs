@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::adapters::store::frames::{self, FrameFilter};
+use crate::adapters::store::frames;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::GEN1_SYNC_MAX;
 use crate::domain::wire::Frame;
@@ -34,16 +34,13 @@ pub async fn ask(shared: Shared, ingress: Ingress, link: LinkHandle) {
 
 /// The parameters of `context.sync` for what we lack of a peer.
 pub async fn question(shared: &Shared, link: &LinkHandle) -> Value {
-    let newest = FrameFilter {
-        origin: Some(link.info.device.clone()),
-        limit: 1,
-        ..FrameFilter::default()
-    };
+    let device = link.info.device.clone();
+    // What others say it said, with whatever time, keeps nothing from being asked for.
     let known = shared
         .store
-        .read("catch up", move |c| frames::page(c, &newest))
+        .read("catch up", move |c| frames::newest_proven(c, &device))
         .await;
-    let since = match known.ok().and_then(|page| page.first().map(|f| f.time)) {
+    let since = match known.ok().flatten() {
         Some(time) => TimeMs(time.0.saturating_sub(OVERLAP_MS)),
         None => TimeMs(shared.now().0.saturating_sub(FIRST_MS)),
     };

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use serde_json::Value;
 
 use crate::adapters::store::frames::StoredFrame;
+use crate::domain::base::SignatureState;
 use crate::domain::base::limits::{GEN1_WAITING_KEYS_MAX, GEN1_WAITING_SAID_MAX};
 use crate::domain::wire::FrameKind;
 
@@ -16,13 +17,16 @@ const UNCONFIRMED: usize = 16;
 /// What a newer frame of the same key replaces.
 type Key = (String, &'static str, String);
 
+/// The frame of a key that waits: its place, and how well it is proven.
+type Turn = (Key, u64, SignatureState);
+
 /// See the module's head.
 #[derive(Debug, Default)]
 pub struct Newest {
     /// Frames that nothing replaces, oldest first.
     said: VecDeque<u64>,
     /// The newest frame of each key, by when the key began to wait.
-    turns: BTreeMap<u64, (Key, u64)>,
+    turns: BTreeMap<u64, Turn>,
     turn_of: HashMap<Key, u64>,
     next_turn: u64,
     /// All places that wait.
@@ -32,7 +36,8 @@ pub struct Newest {
 }
 
 impl Newest {
-    /// Takes a frame in; of the same key only this one waits from now on. Beyond the limits what has
+    /// Takes a frame in; of the same key only this one waits from now on, unless the one that waits is
+    /// better proven. Beyond the limits what has
     /// waited longest is left out: the peer would not have kept it either.
     pub fn add(&mut self, stored: &StoredFrame) {
         let seq = stored.seq;
@@ -46,22 +51,26 @@ impl Newest {
             self.places.insert(seq);
             return;
         };
-        self.places.insert(seq);
         if let Some(waits) = self.turn_of.get(&key).and_then(|t| self.turns.get_mut(t)) {
-            self.places.remove(&waits.1);
-            waits.1 = seq;
+            if stored.signature <= waits.2 {
+                self.places.remove(&waits.1);
+                self.places.insert(seq);
+                (waits.1, waits.2) = (seq, stored.signature);
+            }
             return;
         }
+        self.places.insert(seq);
         if self.turns.len() >= GEN1_WAITING_KEYS_MAX {
             self.take_turn();
         }
         self.next_turn += 1;
         self.turn_of.insert(key.clone(), self.next_turn);
-        self.turns.insert(self.next_turn, (key, seq));
+        self.turns
+            .insert(self.next_turn, (key, seq, stored.signature));
     }
 
     fn take_turn(&mut self) -> Option<u64> {
-        let (_, (key, seq)) = self.turns.pop_first()?;
+        let (_, (key, seq, _)) = self.turns.pop_first()?;
         self.turn_of.remove(&key);
         self.places.remove(&seq);
         Some(seq)
@@ -164,6 +173,20 @@ mod tests {
             waiting.next();
         }
         assert_eq!(waiting.done_up_to(100), 54);
+    }
+
+    #[test]
+    fn a_worse_proven_frame_takes_no_better_ones_turn() {
+        let mut waiting = Newest::default();
+        let of = |seq, signature| StoredFrame {
+            signature,
+            ..frame(seq, FrameKind::Observation, r#"{"zone":"a","metric":"m"}"#)
+        };
+        waiting.add(&of(1, SignatureState::Unverifiable));
+        waiting.add(&of(2, SignatureState::FirstHand));
+        waiting.add(&of(3, SignatureState::Unverifiable));
+        assert_eq!((waiting.next(), waiting.next()), (Some(2), None));
+        assert!(waiting.is_empty());
     }
 
     #[test]

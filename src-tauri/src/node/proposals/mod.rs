@@ -33,6 +33,7 @@ use serde_json::json;
 use super::gen1::actuators;
 use super::health;
 use super::shared::{DURABLE, Shared, clock_trusted};
+use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::proposals::{NewProposal, ProposalRow};
 use crate::adapters::store::{StoreError, facts, proposals, runs, trust};
 use crate::domain::admission::budget::Cause;
@@ -193,7 +194,24 @@ fn evaluate_now(
         now,
         shared.own_id(),
     );
-    Ok((standing::look_again(record, &known), ruling))
+    let mut looked = standing::look_again(record, &known);
+    looked.push(standing::unchanged(replaced(conn, record)?));
+    Ok((looked, ruling))
+}
+
+/// The first cited frame in whose place another content of its origin stands now: one that is better
+/// proven. One that was pruned is not replaced.
+fn replaced<'a>(
+    conn: &Connection,
+    record: &'a ProposalRecord,
+) -> Result<Option<&'a Evidence>, StoreError> {
+    for evidence in cited(&record.evidence) {
+        let stands = of_origin(conn, &evidence.frame_id, &evidence.origin)?;
+        if stands.is_some_and(|frame| frame.content != evidence.content) {
+            return Ok(Some(evidence));
+        }
+    }
+    Ok(None)
 }
 
 /// The executor's runs of the last day, as the policy counts them.

@@ -88,5 +88,7 @@ pub async fn drop_of(shared: &Shared, device: &DeviceId) {
         }
     }
     shared.budgets.forget(device);
-    shared.alarms.clear(AlarmKind::OverBudget, device.as_str());
+    for kind in [AlarmKind::OverBudget, AlarmKind::AddressOverBudget] {
+        shared.alarms.clear(kind, device.as_str());
+    }
 }

@@ -28,10 +28,10 @@ pub struct Held {
 struct Cached {
     upto: u64,
     set: Arc<KeySet>,
-    /// Frames below `upto` that have got their signature since; and how many have before those.
+    /// Frames below `upto` that have got their signature since, or lost one that proved nothing; and how many have before those.
     completed: Vec<Keyed>,
     completed_before: u64,
-    /// Frames below `upto` that have been pruned to make room since; and how many have before those.
+    /// Frames below `upto` that have been pruned or have given way since; and how many have before those.
     gone: Vec<Keyed>,
     gone_before: u64,
 }
@@ -62,13 +62,13 @@ impl Held {
         Arc::make_mut(&mut cached.set).forget_until(horizon);
     }
 
-    /// A frame that was here as a copy without signature has got it; its key with signature.
+    /// A frame that was here as a copy without signature has got it, or the other way round; its key now.
     pub fn completed(&self, keyed: Keyed) {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         cached.completed.push(keyed);
     }
 
-    /// Frames were pruned to make room.
+    /// Frames were pruned to make room, or gave way to better-proven ones.
     pub fn dropped(&self, keys: &[Keyed]) {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.gone.len() + keys.len() > GONE_MAX {

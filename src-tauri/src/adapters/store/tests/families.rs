@@ -63,7 +63,14 @@ fn nobody_keeps_a_signed_frame_out_by_saying_it_first() {
         signature: SignatureState::Verified,
         ..frame(1)
     };
-    assert_eq!(frames::insert(&c, &signed).unwrap(), Inserted::Stored(2));
+    let Inserted::Instead { seq: 2, of } = frames::insert(&c, &signed).unwrap() else {
+        panic!("the signed one does not stand");
+    };
+    assert_eq!(
+        (of.len(), of[0].link_peer.clone()),
+        (1, said.link_peer.clone())
+    );
+    assert_eq!(frames::count(&c).unwrap(), 1);
     let found = frames::by_frame_id(&c, &frame_id(1)).unwrap().unwrap();
     assert_eq!(found.content, signed.content);
     let late = NewFrame {
@@ -364,7 +371,7 @@ fn what_a_large_log_is_asked_often_uses_an_index() {
         rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     };
     for (sql, index) in [
-        (frames::SAME_KEY, "INDEX frames_key"),
+        (super::super::frame_insert::SAME_KEY, "INDEX frames_key"),
         (frames::FIRST_SINCE, "COVERING INDEX frames_time"),
         (frames::MAX_ORIGIN_SEQ, "INDEX frames_own"),
         (frames::MAX_OWN_HLC, "INDEX frames_own_hlc"),

@@ -73,6 +73,51 @@ fn issuers_whose_operators_had_decided_are_carried_over_and_no_others() {
 }
 
 #[test]
+fn of_two_contents_under_one_id_the_best_proven_is_carried_over() {
+    let (_dir, file) = place();
+    let old = sixth(&file);
+    for n in [1, 2] {
+        let id = device(n);
+        old.execute("INSERT INTO devices VALUES (?1, ?2)", (n, id.as_str()))
+            .unwrap();
+    }
+    // Two contents under one id of the first device, and the same id of the second.
+    for (seq, origin, signature) in [(1_u64, 1, 2), (2, 1, 1), (3, 2, 2)] {
+        old.execute(
+            "INSERT INTO frames VALUES (?1, 7, ?2, ?3, 'f', 'observation', 1, 1, 1, NULL, NULL, 1, 1, ?4, 0, 0, 2, 1, '{}')",
+            (i64::try_from(seq).unwrap(), frame(seq).content.0, origin, signature),
+        )
+        .unwrap();
+        old.execute(
+            "INSERT INTO facts VALUES (?1, 'm', ?2, 1, NULL, NULL, ?3, 'f', ?4, 1, 1, ?5, 0, 1, NULL, 1, 1)",
+            (
+                device(origin).as_str(),
+                format!("z{seq}"),
+                i64::try_from(seq).unwrap(),
+                frame(seq).content.0,
+                signature,
+            ),
+        )
+        .unwrap();
+    }
+    drop(old);
+    let c = super::super::open::connect(&file, StoreOptions::default()).unwrap();
+    let all = crate::adapters::store::frames::after(&c, 0, 9, 10_000, None).unwrap();
+    let left: Vec<u64> = all.iter().map(|f| f.seq).collect();
+    assert_eq!(left, [2, 3]);
+    let facts: Vec<String> = c
+        .prepare("SELECT zone || ' ' || charged FROM facts ORDER BY zone")
+        .unwrap()
+        .query_map([], |r| r.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let charged = [device(1), device(2).at_address()];
+    let expected = [format!("z2 {}", charged[0]), format!("z3 {}", charged[1])];
+    assert_eq!(facts, expected);
+}
+
+#[test]
 fn frames_without_a_signature_are_marked_as_such() {
     let (_dir, file) = place();
     let old = sixth(&file);
@@ -105,5 +150,7 @@ fn frames_without_a_signature_are_marked_as_such() {
         .map(|k| (k.carried, k.frames, k.bytes))
         .collect();
     assert_eq!(of, [(true, 2, 813), (false, 2, 813)]);
-    assert!(shares.iter().all(|k| k.device == Some(device(1))));
+    // What somebody at its address had answered is not on its account any more.
+    let whose: Vec<_> = shares.iter().map(|k| k.device.clone()).collect();
+    assert_eq!(whose, [Some(device(1).at_address()), Some(device(1))]);
 }

@@ -7,6 +7,7 @@ use crate::adapters::store::shares::{self, Batch, Kept, Most};
 use crate::adapters::store::{Class, kv, trust, usage};
 use crate::domain::admission::TrustRecord;
 use crate::domain::admission::budget::Share;
+use crate::domain::base::limits::{ADDRESS_CONFLICTS, ADDRESS_KEPT_FRAMES};
 
 const PLENTY: Most = Most {
     frames: 1_000,
@@ -148,6 +149,53 @@ fn invented_origins_use_the_share_of_who_brought_them_and_not_of_what_it_made() 
         Inserted::Proven(_)
     ));
     assert_eq!((kept(&c, 5), kept(&c, 100)), (62, 1));
+}
+
+#[test]
+fn what_an_address_answers_has_a_small_account_of_its_own_that_lapses_and_goes_with_the_trust() {
+    let (_dir, c) = conn();
+    let answered = |n: u64| NewFrame {
+        origin: device(5),
+        link_peer: Some(device(5).at_address()),
+        signature: SignatureState::Unverifiable,
+        ..frame(n)
+    };
+    let more = ADDRESS_KEPT_FRAMES + 100;
+    let plenty = Most {
+        frames: 100_000,
+        bytes: 1 << 30,
+    };
+    store(&c, (1..=more).map(answered), plenty);
+    store(&c, (10_001..=16_000).map(|n| made_by(5, n)), plenty);
+    let account = device(5).at_address();
+    let frames_of = |id: &DeviceId| usage::used(&c, id, Share::KeptFrames, TimeMs(0)).unwrap();
+    assert!(frames_of(&account) <= ADDRESS_KEPT_FRAMES);
+    assert_eq!(frames_of(&device(5)), 6_000, "its own has another limit");
+
+    // Conflicts and readings too.
+    let conflict = |n: u64| NewFrame {
+        content: frame(n).content,
+        received_at: TimeMs(n),
+        ..answered(10_001 + n)
+    };
+    for n in 0..2 * ADDRESS_CONFLICTS {
+        frames::insert(&c, &conflict(n)).unwrap();
+    }
+    let used = |share| usage::used(&c, &account, share, TimeMs(0)).unwrap();
+    assert_eq!(used(Share::Conflicts), ADDRESS_CONFLICTS);
+    c.execute(
+        "INSERT INTO facts SELECT ?1, 'm', '', 1, NULL, NULL, 1, 'f', content, 1, 1, 2, 0, 1, NULL, 40, 1, ?2
+         FROM frames LIMIT 1",
+        (device(5).as_str(), account.as_str()),
+    )
+    .unwrap();
+    usage::lapse(&c, TimeMs(40), TimeMs(ADDRESS_CONFLICTS / 2)).unwrap();
+    assert_eq!(used(Share::Conflicts), ADDRESS_CONFLICTS / 2);
+    assert_eq!(used(Share::Facts), 1);
+    usage::lapse(&c, TimeMs(41), TimeMs(0)).unwrap();
+    assert_eq!(used(Share::Facts), 0);
+    usage::forget(&c, &device(5)).unwrap();
+    assert_eq!(used(Share::Conflicts), 0);
 }
 
 fn small_store(bytes: u64) -> (TempDir, rusqlite::Connection) {
