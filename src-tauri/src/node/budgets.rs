@@ -338,11 +338,11 @@ impl Shared {
             let name = owner.name.as_deref().unwrap_or("a device");
             let short = owner.device_id.short();
             let message = format!(
-                "what answers at an address of {name} ({short}) has used up what such an answer may use ({}: {}); it has not proven to be {name}",
+                "whatever answers at an address of {name} ({short}) has used up the account of that address ({}: {}); it has not proven to be {name}",
                 share.as_str(),
                 share.most_of(account)
             );
-            let advice = "look which machine answers at that address; nothing of this is on the device's own account, and readings over its own link count as before: it is no reason to revoke the device";
+            let advice = "look which machine answers there; the device itself has another account, and what it says over its own link counts as before, so this is no reason to revoke it";
             let kind = AlarmKind::AddressOverBudget;
             let subject = owner.device_id.as_str();
             self.alarms

@@ -270,12 +270,18 @@ impl Liar {
         let Some(mut frame) = self.some_frame(rng) else {
             return Vec::new();
         };
-        frame["data"] = Value::Object(dry_reading());
-        frame["note"] = json!(format!("squatted {}", rng.next()));
+        let note = format!("squatted {}", rng.next());
         match rng.below(2) {
-            0 => drop(frame.as_object_mut().unwrap().remove("sig")),
+            0 => {
+                if let Some(upcoming) = self.foretold() {
+                    frame = upcoming;
+                }
+                frame.as_object_mut().unwrap().remove("sig");
+            }
             _ => frame["sourceDeviceId"] = json!(self.by.key.id()),
         }
+        frame["data"] = Value::Object(dry_reading());
+        frame["note"] = json!(note);
         vec![frame_event(&frame)]
     }
 
