@@ -170,7 +170,7 @@ fn far_valve() -> RawActuator {
         device: Some(key(5).id().as_str().to_owned()),
         target: Some("actuator:mock:valve-1".into()),
         safe: "close".into(),
-        timeout_sec: Some(1),
+        timeout_sec: Some(10),
         operation: vec![operation("open"), operation("close")],
     }
 }
@@ -354,7 +354,9 @@ async fn a_refusal_is_told_with_its_code_and_the_way_back_is_taken_all_the_same(
 async fn without_an_answer_the_outcome_is_unknown_and_the_way_back_is_pursued() {
     for start in [Says::Nothing, Says::HangsUp] {
         let gen1 = Executor::listen().await;
-        let node = executor_node("\"L2\"", gen1.port).start().await;
+        let mut setup = executor_node("\"L2\"", gen1.port);
+        setup.raw.actuator[0].timeout_sec = Some(1);
+        let node = setup.start().await;
         safe(&node).await;
         gen1.says(start, Says::Nothing);
         let before = gen1.told("close").len();
@@ -380,6 +382,36 @@ async fn without_an_answer_the_outcome_is_unknown_and_the_way_back_is_pursued() 
         assert_eq!(gen1.told("open").len(), 1, "it was not");
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_before_the_answer_takes_the_way_back_and_leaves_the_start_unknown() {
+    let gen1 = Executor::listen().await;
+    let mut setup = executor_node("\"L2\"", gen1.port);
+    setup.raw.actuator[0].timeout_sec = Some(60);
+    let node = setup.start().await;
+    safe(&node).await;
+    gen1.says(Says::Nothing, Says::Accepts);
+    let minted = minted_by(&node, Requester::Person, 5).await;
+    approve(&node, &minted).await.unwrap();
+    until("the start was said", || async {
+        (!gen1.told("open").is_empty()).then_some(())
+    })
+    .await;
+    let id = minted.signed.record().proposal_id.as_str().to_owned();
+    let stopped = proposals::stop(node.shared(), &id, "ada").await.unwrap();
+    assert!(
+        stopped.safe && stopped.detail.contains("has accepted the way"),
+        "{stopped:?}"
+    );
+    let outcome = outcome(&node, &minted).await;
+    assert_eq!(outcome.status, Status::Unknown, "{outcome:?}");
+    assert!(
+        outcome.detail.contains("ada stopped it") && outcome.detail.contains("accepted close"),
+        "{outcome:?}"
+    );
+    assert_eq!(gen1.told("open").len(), 1);
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

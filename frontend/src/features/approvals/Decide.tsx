@@ -110,7 +110,10 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
           <AskReason
             optional
             title={t("stopAction")}
-            text={t("afterwards", { safe: codeWord("op", p.safeState), span: "0 s" })}
+            text={t(p.gen1 ? "afterwardsGen1" : "afterwards", {
+              safe: codeWord("op", p.safeState),
+              span: "0 s",
+            })}
             go={t("confirm")}
             onClose={() => setStopping(false)}
             onGo={() => call("POST", `/proposals/${encodeURIComponent(p.id)}/stop`)}

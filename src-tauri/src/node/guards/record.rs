@@ -40,9 +40,9 @@ async fn record(shared: &Shared, report: Report) {
             ("actuator.unsafe", "critical", message, data)
         }
         Report::SafeAgain { target, tries } => {
-            tracing::warn!(actuator = %target, tries, "the actuator is in its safe state again");
             let safe = shared.drivers.safe_in_words(&target);
             let message = format!("{safe}, after {tries} attempts");
+            tracing::warn!(actuator = %target, "{message}");
             let data = json!({"target": target, "tries": tries});
             ("actuator.safe", "warning", message, data)
         }
