@@ -128,6 +128,7 @@ fn policies(c: &mut Criterion) {
         taint: &taint,
         evidence: &evidence,
         phase: Phase::Propose,
+        by_gen1: false,
     };
     let history = History::default();
     c.bench_function("policy: evaluate over 100 facts", |b| {
@@ -308,9 +309,12 @@ fn gates(c: &mut Criterion) {
         run_ms: 10_000,
         safe_state: "close".into(),
         fresh_for_ms: None,
+        tier: Some(Tier::T2),
+        min_tier: Tier::T2,
         checks: Vec::new(),
     };
     let (digest, taint) = (Digest::of(&[b"p"]), Default::default());
+    let sources = [EvidenceSource::Sensor].into();
     let request = ExecutionRequest {
         proposal_id: &record.proposal_id,
         digest: &digest,
@@ -321,6 +325,8 @@ fn gates(c: &mut Criterion) {
         quorum: 1,
         run_ms: 1_000,
         taint: &taint,
+        sources: &sources,
+        by_gen1: false,
         expires_at: now.plus(1_000),
     };
     c.bench_function("gate: the executor's ruling", |b| {
@@ -378,6 +384,7 @@ fn proposal(own: &DeviceId, now: TimeMs) -> ProposalRecord {
         evidence,
         run_ms: 10_000,
         safe_state: "close".into(),
+        gen1: None,
         created_at: now,
         expires_at: now.plus(1_800_000),
     }

@@ -1,6 +1,6 @@
 //! The actuators of this node and the drivers that move them, from the configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -71,6 +71,31 @@ impl Drivers {
         };
         self.0.iter().map(offered).collect()
     }
+}
+
+/// No two drivers may move the same thing: one would undo what the other does.
+///
+/// # Errors
+/// [`OpenError::Actuator`] naming one of them.
+pub fn not_twice(drivers: &[SharedDriver]) -> Result<(), OpenError> {
+    let (mut names, mut far) = (BTreeSet::new(), BTreeSet::new());
+    for driver in drivers {
+        let name = driver.capability();
+        let why = match driver.gen1() {
+            _ if !names.insert(name) => "configured twice".to_owned(),
+            Some(gen1) if !far.insert((gen1.device(), gen1.target())) => format!(
+                "{} of the gen-1 node {} is configured under another name already",
+                gen1.target(),
+                gen1.device().short()
+            ),
+            _ => continue,
+        };
+        return Err(OpenError::Actuator {
+            capability: name.to_string(),
+            why,
+        });
+    }
+    Ok(())
 }
 
 /// `[[actuator]]`: a command of this machine as an actuator, or one of a gen-1 node.
@@ -269,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_configuration_fixes_goes_along_and_cannot_be_given() {
+    fn what_the_configuration_fixes_goes_along_and_one_valve_has_one_driver() {
         let fixed = Params::from([("state".to_owned(), "active".into())]);
         let config = Gen1Config {
             capability: "actuator:gen1:valve-1".parse().unwrap(),
@@ -283,7 +308,19 @@ mod tests {
                 params: fixed,
             }],
         };
-        let driver = Gen1Driver::new(config, Arc::new(Wire::default())).unwrap();
+        let other = Gen1Config {
+            capability: "actuator:gen1:valve-2".parse().unwrap(),
+            ..config.clone()
+        };
+        let driver_of = |config| Gen1Driver::new(config, Arc::new(Wire::default())).unwrap();
+        let both: [SharedDriver; 2] = [
+            Arc::new(driver_of(config.clone())),
+            Arc::new(driver_of(other)),
+        ];
+        assert!(not_twice(&both[..1]).is_ok());
+        let twice = not_twice(&both).unwrap_err().to_string();
+        assert!(twice.contains("under another name"), "{twice}");
+        let driver = driver_of(config);
         let action = |params| Action::new(driver.capability().clone(), "open", params).unwrap();
         let told = driver
             .command(&action(Params::from([(

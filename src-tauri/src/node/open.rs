@@ -11,7 +11,7 @@ use super::alarms::Alarms;
 use super::config::Config;
 use super::continuity::{Begin, Continuity, NEXT_SEQ};
 use super::discovery::Nearby;
-use super::drivers::{Drivers, SharedDriver};
+use super::drivers::{Drivers, SharedDriver, not_twice};
 use super::events::EventLog;
 use super::gen1::actuators::Wire;
 use super::guards::{Cut, Guards};
@@ -45,7 +45,6 @@ use crate::domain::base::limits::{
     FRAME_FUTURE_MAX_MS, MIRRORS_OWED_MAX, SAFE_AT_START_MS, SMALL_FILE_MAX_BYTES,
 };
 use crate::domain::base::{Hlc, MeshId, TimeMs};
-use crate::domain::capability::Capability;
 
 /// Why a node could not start. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -483,14 +482,7 @@ fn drivers(
     for raw in &config.actuators {
         all.push(raw.driver(carrier)?);
     }
-    let mut names: Vec<Capability> = all.iter().map(|d| d.capability().clone()).collect();
-    names.sort();
-    if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
-        return Err(OpenError::Actuator {
-            capability: twice[0].to_string(),
-            why: "configured twice".into(),
-        });
-    }
+    not_twice(&all)?;
     Ok(Drivers::new(all))
 }
 

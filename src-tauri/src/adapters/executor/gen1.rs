@@ -126,6 +126,11 @@ impl Gen1Driver {
         &self.config.device
     }
 
+    /// What the gen-1 node calls it.
+    pub fn target(&self) -> &Capability {
+        &self.config.target
+    }
+
     /// What the gen-1 node is told for an action.
     ///
     /// # Errors
