@@ -321,6 +321,9 @@ fn within(
     Ok(page)
 }
 
+/// The newest time on a share; what is proven is on its origin's own.
+pub(super) const NEWEST_PROVEN: &str = "SELECT max(time) FROM frames WHERE share = ?1";
+
 /// The newest time of the frames that a device is proven to have made; `None` where there is none.
 ///
 /// # Errors
@@ -329,10 +332,8 @@ pub fn newest_proven(conn: &Connection, origin: &DeviceId) -> Result<Option<Time
     let Some(origin) = known_device(conn, origin)? else {
         return Ok(None);
     };
-    // What is proven is on its origin's own share.
-    let sql = "SELECT max(time) FROM frames WHERE share = ?1";
     let newest: Option<i64> = conn
-        .prepare_cached(sql)?
+        .prepare_cached(NEWEST_PROVEN)?
         .query_row([origin], |r| r.get(0))?;
     Ok(newest.map(TimeMs::from_i64))
 }

@@ -45,16 +45,18 @@ pub struct Sample {
     pub unit: Option<String>,
 }
 
+/// The place of the newest presence of each device.
+pub(super) const NEWEST_PRESENCE: &str = "SELECT coalesce(
+       (SELECT MAX(f.seq) FROM frames f WHERE f.origin = d.id AND f.kind = 'capability_update' AND f.signature < 2),
+       (SELECT MAX(f.seq) FROM frames f WHERE f.origin = d.id AND f.kind = 'capability_update')) AS newest
+     FROM devices d WHERE newest IS NOT NULL LIMIT ?1";
+
 /// The newest presence of each device, in no order: the newest that is proven, where one is.
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn newest_presence(conn: &Connection, limit: usize) -> Result<Vec<StoredFrame>, StoreError> {
-    let sql = "SELECT coalesce(
-                 (SELECT MAX(f.seq) FROM frames f WHERE f.origin = d.id AND f.kind = 'capability_update' AND f.signature < 2),
-                 (SELECT MAX(f.seq) FROM frames f WHERE f.origin = d.id AND f.kind = 'capability_update')) AS newest
-               FROM devices d WHERE newest IS NOT NULL LIMIT ?1";
-    let mut query = conn.prepare_cached(sql)?;
+    let mut query = conn.prepare_cached(NEWEST_PRESENCE)?;
     let places = query.query_map([row::limit(limit)], |r| r.get::<_, i64>(0))?;
     let mut found = Vec::new();
     for place in places {

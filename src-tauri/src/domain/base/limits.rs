@@ -213,7 +213,7 @@ pub const STORE_READS_WAITING_MAX: usize = 256;
 pub const STORE_BUSY_MS: u64 = 5_000;
 /// Old frames removed by one pruning, so that no write waits long behind it.
 pub const FRAMES_PRUNED_MAX: u64 = 50_000;
-/// Conflicting frames kept for one frame id.
+/// Conflicting frames of one device that are kept for one frame id.
 pub const FRAME_CONFLICTS_PER_ID_MAX: u64 = 8;
 /// Largest message of a reconciliation before its encoding, in bytes.
 pub const RECONCILE_MESSAGE_BYTES: usize = 600_000;

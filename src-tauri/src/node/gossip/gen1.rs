@@ -197,8 +197,11 @@ async fn start(shared: &Shared, key: &str, first: u64, rewind: u64) -> Result<u6
 
 /// Whether a stored frame is for this peer and has not gone far enough.
 fn goes_out(link: &LinkHandle, stored: &StoredFrame) -> bool {
-    let own = stored.link_peer.is_none();
-    stored.origin != link.info.device && (own || stored.hops < GEN1_RELAY_HOPS_MAX)
+    let (own, peer) = (stored.link_peer.is_none(), &link.info.device);
+    // What was answered at its address it has, if it was the peer.
+    let at_address = stored.link_peer.as_ref();
+    let at_address = at_address.is_some_and(|account| account.is_address_of(peer));
+    stored.origin != *peer && !at_address && (own || stored.hops < GEN1_RELAY_HOPS_MAX)
 }
 
 /// The message for a stored frame, or nothing if it has gone far enough.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::adapters::store::facts::{FactRow, NewFact};
 use crate::adapters::store::frames::{FrameFilter, Horizon, Inserted};
-use crate::adapters::store::{events, facts, frame_sync, frames};
+use crate::adapters::store::{events, facts, frame_sync, frames, series};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::Hlc;
 use crate::domain::base::limits::{EVENTS_KEPT, EVENTS_KEPT_OF_OTHERS, FRAME_CONFLICTS_PER_ID_MAX};
@@ -375,6 +375,11 @@ fn what_a_large_log_is_asked_often_uses_an_index() {
         (frames::FIRST_SINCE, "COVERING INDEX frames_time"),
         (frames::MAX_ORIGIN_SEQ, "INDEX frames_own"),
         (frames::MAX_OWN_HLC, "INDEX frames_own_hlc"),
+        (frames::NEWEST_PROVEN, "INDEX frames_share (share=?)"),
+        (
+            series::NEWEST_PRESENCE,
+            "INDEX frames_presence_proven (origin=?)",
+        ),
     ] {
         let plan = plan(sql);
         assert!(plan.contains(index), "{sql}: {plan}");
