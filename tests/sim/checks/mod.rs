@@ -69,18 +69,21 @@ pub async fn all(world: &mut World, mut expected: Expected) {
     world.wrong.extend(wrong.all);
 }
 
-/// The liar has made no node keep more than its share of anything.
+/// The liar, and whoever answers at the gen-1 node's address, has made no node keep more than its share
+/// of anything.
 fn shares(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
-    let (liar, now) = (known(world.plan.liar_at()).0, shared.now());
-    let used = shared
-        .store
-        .read_blocking("usage", move |c| usage::all(c, liar, now));
-    for (share, used) in used.unwrap() {
-        if used > share.most() {
-            wrong.add(format!(
-                "SHARE: n{at} keeps {used} {} of the liar",
-                share.as_str()
-            ));
+    let now = shared.now();
+    let liar = known(world.plan.liar_at()).0.clone();
+    for account in [liar, known(world.plan.gen1_at()).0.at_address()] {
+        let of = account.clone();
+        let used = shared
+            .store
+            .read_blocking("usage", move |c| usage::all(c, &of, now));
+        for (share, used) in used.unwrap() {
+            if used > share.most_of(&account) {
+                let (what, who) = (share.as_str(), account.who());
+                wrong.add(format!("SHARE: n{at} keeps {used} {what} of {who}"));
+            }
         }
     }
 }
