@@ -41,6 +41,7 @@ use tokio_tungstenite::tungstenite::Message;
 const CROWD_STORE_BYTES: u64 = 64 << 20;
 const CROWD_FRAME_BYTES: usize = 2_000;
 const CROWD_FRAMES: u64 = 16_384;
+const FLOOD_FRAMES: u64 = 200_000;
 
 fn report(name: &str, value: f64, unit: &str, target: &str) {
     println!("{name:<34} {value:>12.2} {unit:<9} {target}");
@@ -313,6 +314,7 @@ async fn approvals(crowded: bool) {
     setup.policy = Some(policy.replace("minutes_per_day = 120", "minutes_per_day = 100000"));
     if crowded {
         setup.raw.store.max_bytes = Some(CROWD_STORE_BYTES);
+        setup = setup.trusting(key(9), "observe:T2");
     }
     let node = setup.start().await;
     let shared = node.shared();
@@ -320,14 +322,10 @@ async fn approvals(crowded: bool) {
         crowd(shared).await;
         fill(shared, BUDGET_FACTS).await;
     }
-    let flooding = crowded.then(|| {
-        let shared = shared.clone();
-        tokio::spawn(async move {
-            for round in 1.. {
-                fill(&shared, BUDGET_FACTS + round * CROWD_FRAMES).await;
-            }
-        })
-    });
+    let flooding = match crowded {
+        true => Some(flood(&node).await),
+        false => None,
+    };
     let valve = shared
         .drivers
         .get(&"actuator:mock:valve-1".parse().unwrap())
@@ -399,6 +397,7 @@ async fn approvals(crowded: bool) {
         .await;
     }
     if let Some(flooding) = flooding {
+        assert!(!flooding.is_finished(), "the flood ended before the measurement");
         flooding.abort();
     }
     let beside = if crowded {
@@ -506,6 +505,22 @@ fn row(
         ahead: false,
         json: json.to_owned(),
     }
+}
+
+/// The crowding device sends as fast as the node reads, until it is aborted.
+async fn flood(node: &TestNode) -> tokio::task::JoinHandle<()> {
+    let source = key(9);
+    let now = node.shared().now();
+    // Signed before anything is measured; more than the link takes meanwhile.
+    let texts: Vec<String> = (0..FLOOD_FRAMES)
+        .map(|n| json!({"type": "event", "event": "context.frame", "payload": signed(&source, n, now).to_wire(0)}).to_string())
+        .collect();
+    let mut probe = Probe::connect(node.address, &source, MESH).await;
+    tokio::spawn(async move {
+        for text in texts {
+            probe.socket.send(Message::text(text)).await.unwrap();
+        }
+    })
 }
 
 /// Frames of the crowding device, in the room for frames, until its share of them is used up.

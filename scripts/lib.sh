@@ -67,8 +67,9 @@ apt_install() {
   rm -f "$log"
 }
 
-# apt_has PACKAGE: whether the distribution offers it.
-apt_has() { have apt-cache && apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+# apt_has PACKAGE: whether the distribution offers it. (A `grep -q` that ends early would end apt-cache by
+# SIGPIPE, which pipefail takes for a no.)
+apt_has() { have apt-cache && apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [0-9]' >/dev/null; }
 
 # whether a C program that includes the C library's headers compiles: a compiler alone is not enough
 has_cc() { have cc && printf '#include <stdio.h>\nint main(void){return 0;}\n' | cc -x c -fsyntax-only - 2>/dev/null; }

@@ -151,6 +151,30 @@ fn every_promise_of_security_names_a_test_that_exists() {
     assert_none(&promises::check(&read(&root().join("SECURITY.md")), &names));
 }
 
+/// `grep -q` ends at its first match, which kills what still writes to it: under `pipefail` a yes is then a no,
+/// at times.
+#[test]
+fn no_script_pipes_into_a_grep_that_ends_early() {
+    let faults: Vec<Fault> = fs::read_dir(root().join("scripts"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .flat_map(|path| {
+            let file = path.file_name().unwrap().to_string_lossy().into_owned();
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let is_bad = |line: &str| line.contains("| grep -q") && !line.starts_with('#');
+            let bad = |(n, line): (usize, &str)| {
+                is_bad(line.trim_start()).then(|| Fault {
+                    place: format!("scripts/{file}:{}", n + 1),
+                    what: "`| grep -q` under pipefail; write `| grep … >/dev/null`".to_owned(),
+                })
+            };
+            text.lines().enumerate().filter_map(bad).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_none(&faults);
+}
+
 /// A warning, not a failure: some files are long for a good reason.
 #[test]
 fn long_files_are_named() {

@@ -340,36 +340,43 @@ async fn store_until_stored(
     admitted: &Arc<[Admitted]>,
     from: &[DeviceId],
 ) -> Vec<Inserted> {
-    loop {
-        let error = match ledger::append(shared, admitted.clone(), Class::Relaxed).await {
-            Ok(inserted) => return inserted,
+    let mut stored = Vec::with_capacity(admitted.len());
+    while stored.len() < admitted.len() {
+        let begun = stored.len();
+        let error = match ledger::append_from(shared, admitted.clone(), begun).await {
+            Ok(more) => {
+                stored.extend(more);
+                continue;
+            }
             Err(error) => store_refusal(&error),
         };
         shared.metrics.refused(error.code);
-        tracing::error!(code = %error.code, waiting = admitted.len(), "frames not stored, trying again: {}", error.message);
+        let waiting = admitted.len() - begun;
+        tracing::error!(code = %error.code, waiting, "frames not stored, trying again: {}", error.message);
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return Vec::new(),
+            () = shared.tasks.stop().cancelled() => return stored,
             () = tokio::time::sleep(RETRY) => {}
         }
         if error.code == Code::StorageFull {
-            return store_by_device(shared, admitted, from).await;
+            let (rest, from) = (admitted.iter().skip(begun), from.iter().skip(begun));
+            stored.extend(store_by_device(shared, rest.zip(from).collect()).await);
         }
     }
+    stored
 }
 
 /// Stores what each device brought for itself; what finds no room is refused.
 async fn store_by_device(
     shared: &Shared,
-    admitted: &Arc<[Admitted]>,
-    from: &[DeviceId],
+    admitted: Vec<(&Admitted, &DeviceId)>,
 ) -> Vec<Inserted> {
     let mut outcome = vec![Inserted::NoRoom; admitted.len()];
-    for device in from.iter().collect::<BTreeSet<_>>() {
+    for device in admitted.iter().map(|(_, from)| *from).collect::<BTreeSet<_>>() {
         let (places, part): (Vec<usize>, Vec<Admitted>) = (0..)
-            .zip(admitted.iter().zip(from))
-            .filter(|(_, (_, peer))| *peer == device)
-            .map(|(place, (one, _))| (place, one.clone()))
+            .zip(&admitted)
+            .filter(|(_, (_, from))| *from == device)
+            .map(|(place, (one, _))| (place, (*one).clone()))
             .unzip();
         match ledger::append(shared, part, Class::Relaxed).await {
             Ok(stored) => {

@@ -9,10 +9,10 @@ use super::shared::Shared;
 use crate::adapters::store::facts::NewFact;
 use crate::adapters::store::frames::{Inserted, NewFrame};
 use crate::adapters::store::shares::{self, Kept, Most, Pruned};
-use crate::adapters::store::{Class, StoreError, facts, frames, usage};
+use crate::adapters::store::{Class, StoreError, Urgent, facts, frames, usage};
 use crate::domain::admission::budget::Share;
 use crate::domain::admission::{Admitted, admit_own};
-use crate::domain::base::limits::{BUDGET_KEPT_FRAMES, FLOOD_MS};
+use crate::domain::base::limits::{BUDGET_KEPT_FRAMES, FLOOD_MS, LEDGER_PART_MIN};
 use crate::domain::base::{Code, DeviceId, FrameId, Refusal, TimeMs};
 use crate::domain::sync::{FrameKey, Keyed};
 use crate::domain::wire::FrameKind;
@@ -28,25 +28,48 @@ pub async fn append(
     batch: impl Into<Arc<[Admitted]>>,
     class: Class,
 ) -> Result<Vec<Inserted>, StoreError> {
-    let batch = batch.into();
-    if batch.is_empty() {
+    append_part(shared, batch.into(), 0, class, Urgent::default()).await
+}
+
+/// As [`append`], of a batch that was stored up to `from`. Ends early, after [`LEDGER_PART_MIN`] frames at
+/// least, where durable writes wait: what came of the rest is not in the answer and the rest not stored.
+///
+/// # Errors
+/// Whatever the store says; then nothing from `from` on is stored.
+pub async fn append_from(
+    shared: &Shared,
+    batch: Arc<[Admitted]>,
+    from: usize,
+) -> Result<Vec<Inserted>, StoreError> {
+    append_part(shared, batch, from, Class::Relaxed, shared.store.urgent()).await
+}
+
+async fn append_part(
+    shared: &Shared,
+    batch: Arc<[Admitted]>,
+    from: usize,
+    class: Class,
+    urgent: Urgent,
+) -> Result<Vec<Inserted>, StoreError> {
+    let part = batch.get(from..).unwrap_or_default();
+    if part.is_empty() {
         return Ok(Vec::new());
     }
     let now = shared.now();
     let steady = shared.moment().steady;
     let horizon = shared.held.horizon();
-    let full: BTreeSet<DeviceId> = batch
+    let full: BTreeSet<DeviceId> = part
         .iter()
         .filter_map(Admitted::charged)
         .filter(|device| shared.budgets.frames_used_up(device, now))
         .cloned()
         .collect();
-    for admitted in batch.iter() {
+    for admitted in part {
         if let Some(hlc) = admitted.frame().hlc {
             shared.stamper.observe(hlc, now);
         }
     }
-    let named: Vec<Keyed> = batch
+    let named: Vec<Keyed> = part
         .iter()
         .map(|admitted| {
             let frame = admitted.frame();
@@ -66,7 +89,10 @@ pub async fn append(
         .write(class, "frames", move |conn| {
             let (mut inserted, mut bytes) = (Vec::with_capacity(batch.len()), BTreeMap::new());
             let mut room = shares::Batch::begin(conn)?;
-            for admitted in batch.iter() {
+            for admitted in batch.get(from..).unwrap_or_default() {
+                if inserted.len() >= LEDGER_PART_MIN && urgent.waits() {
+                    break;
+                }
                 inserted.push(match admitted.charged() {
                     _ if is_behind(admitted, horizon, now) => Inserted::Behind,
                     Some(device) if full.contains(device) => Inserted::OverBudget {

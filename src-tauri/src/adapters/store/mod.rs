@@ -39,7 +39,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -49,7 +48,7 @@ use tokio::sync::mpsc;
 
 pub use self::engine::{Disk, Engine};
 pub use self::error::StoreError;
-pub use self::writer::Class;
+pub use self::writer::{Class, Urgent};
 
 use self::readers::{Readers, Source};
 use self::vitals::Vitals;
@@ -72,6 +71,7 @@ enum Work {
     /// A thread that takes from this queue.
     Thread {
         queue: mpsc::Sender<Message>,
+        urgent: Urgent,
         writer: Mutex<Option<JoinHandle<()>>>,
     },
     /// Whoever asks, while nobody else does; `None` after the end.
@@ -167,6 +167,7 @@ impl Store {
             })?;
         Ok(Work::Thread {
             queue,
+            urgent: Urgent::default(),
             writer: Mutex::new(Some(writer)),
         })
     }
@@ -183,7 +184,8 @@ impl Store {
         let (job, answer) = Job::new(class, what, self.0.path.clone(), f);
         let _begun = self.0.vitals.begin();
         match &self.0.work {
-            Work::Thread { queue, .. } => {
+            Work::Thread { queue, urgent, .. } => {
+                let job = job.seen_by(urgent);
                 let queued = queue.send(Message::Write(job)).await;
                 queued.map_err(|_| StoreError::Closed)?;
             }
@@ -202,7 +204,16 @@ impl Store {
         if let Work::Caller { disk, writer } = &self.0.work
             && let Some(writer) = &mut *writer.lock().unwrap_or_else(PoisonError::into_inner)
         {
-            writer.commit(&mut VecDeque::from([job]), Some(disk.as_ref()));
+            let (class, mut job) = (job.class(), Some(job));
+            writer.commit(class, Some(disk.as_ref()), || job.take());
+        }
+    }
+
+    /// What tells a long write that durable ones wait.
+    pub fn urgent(&self) -> Urgent {
+        match &self.0.work {
+            Work::Thread { urgent, .. } => urgent.clone(),
+            Work::Caller { .. } | Work::Nobody => Urgent::default(),
         }
     }
 
@@ -266,7 +277,8 @@ impl Store {
     {
         let (job, answer) = Job::new(class, what, self.0.path.clone(), f);
         match &self.0.work {
-            Work::Thread { queue, .. } => {
+            Work::Thread { queue, urgent, .. } => {
+                let job = job.seen_by(urgent);
                 let queued = queue.blocking_send(Message::Write(job));
                 queued.map_err(|_| StoreError::Closed)?;
             }

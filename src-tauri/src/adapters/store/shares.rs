@@ -158,7 +158,7 @@ pub fn within(conn: &Connection, most: Most) -> Result<Vec<Pruned>, StoreError> 
     for (share, frames, bytes, most) in over {
         // A little more than is needed, so that not every batch prunes.
         let over = |used: u64, most: u64| match used > most {
-            true => used - (most - most / 64),
+            true => used - (most - most / 512),
             false => 0,
         };
         let surplus = Surplus {

@@ -1,17 +1,21 @@
 //! The one writer: a thread of its own with a bounded queue and group commit.
 //!
 //! It takes what waits, runs it in one transaction with a savepoint for each write, commits, and
-//! only then answers. It lacks any knowledge of tables.
+//! only then answers. Durable writes go first: a decision does not wait for the frames that were
+//! queued before it, nor for a transaction of frames longer than the write that runs. It lacks any
+//! knowledge of tables.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Disk, StoreError};
-use crate::domain::base::limits::STORE_BATCH_MAX;
+use crate::domain::base::limits::{STORE_BATCH_MAX, STORE_QUEUE_MAX};
 
 /// How sure a write must be before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,35 @@ struct Ran {
 pub(super) struct Job {
     class: Class,
     run: Box<Run>,
+    /// Held while a durable write waits to be run.
+    _waits: Option<Waits>,
+}
+
+/// How many durable writes wait to be run.
+#[derive(Debug, Clone, Default)]
+pub struct Urgent(Arc<AtomicUsize>);
+
+impl Urgent {
+    /// Whether one waits: a long write that is not durable should come to an end and ask again.
+    pub fn waits(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// One durable write that waits.
+struct Waits(Urgent);
+
+impl Waits {
+    fn of(urgent: &Urgent) -> Self {
+        urgent.0.fetch_add(1, Ordering::Relaxed);
+        Waits(urgent.clone())
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What the writer's queue carries.
@@ -80,9 +113,61 @@ impl Job {
             Self {
                 class,
                 run: Box::new(run),
+                _waits: None,
             },
             receiver,
         )
+    }
+
+    /// How sure it must be.
+    pub(super) fn class(&self) -> Class {
+        self.class
+    }
+
+    /// The same write, seen by longer ones while it waits if it is durable.
+    pub(super) fn seen_by(self, urgent: &Urgent) -> Self {
+        let waits = (self.class == Class::Durable).then(|| Waits::of(urgent));
+        Self {
+            _waits: waits,
+            ..self
+        }
+    }
+}
+
+/// What the writer has taken from the queue and not run yet.
+#[derive(Default)]
+struct Waiting {
+    durable: VecDeque<Job>,
+    relaxed: VecDeque<Job>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.durable.is_empty() && self.relaxed.is_empty()
+    }
+
+    fn take(&mut self, message: Message, queue: &mut mpsc::Receiver<Message>) {
+        match message {
+            Message::Write(job) if job.class == Class::Durable => self.durable.push_back(job),
+            Message::Write(job) => self.relaxed.push_back(job),
+            Message::Close => queue.close(),
+        }
+    }
+
+    /// Takes what is queued, as long as little enough is held here.
+    fn drain(&mut self, queue: &mut mpsc::Receiver<Message>) {
+        while self.durable.len().max(self.relaxed.len()) < STORE_QUEUE_MAX {
+            let Ok(message) = queue.try_recv() else { break };
+            self.take(message, queue);
+        }
+    }
+
+    /// The next write for a transaction of this class.
+    fn next(&mut self, class: Class) -> Option<Job> {
+        match class {
+            Class::Durable => self.durable.pop_front(),
+            Class::Relaxed => self.relaxed.pop_front(),
+        }
     }
 }
 
@@ -118,20 +203,27 @@ impl Writer {
 
     /// Serves the queue until it is closed or nobody holds its other end; then writes out the log.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
-        while let Some(first) = queue.blocking_recv() {
-            let mut batch = VecDeque::new();
-            let mut next = Some(first);
-            while let Some(message) = next {
-                match message {
-                    Message::Write(job) => batch.push_back(job),
-                    Message::Close => queue.close(),
-                }
-                next = (batch.len() < STORE_BATCH_MAX)
-                    .then(|| queue.try_recv().ok())
-                    .flatten();
+        let mut waiting = Waiting::default();
+        loop {
+            if waiting.is_empty() {
+                let Some(message) = queue.blocking_recv() else {
+                    break;
+                };
+                waiting.take(message, &mut queue);
             }
-            while !batch.is_empty() {
-                self.commit(&mut batch, None);
+            // In turns, so that neither kind waits for more than one transaction of the other.
+            for class in [Class::Durable, Class::Relaxed] {
+                waiting.drain(&mut queue);
+                let mut left = STORE_BATCH_MAX;
+                self.commit(class, None, || {
+                    if class == Class::Relaxed && left < STORE_BATCH_MAX {
+                        waiting.drain(&mut queue);
+                    }
+                    let hurry = class == Class::Relaxed && !waiting.durable.is_empty();
+                    let more = left > 0 && (left == STORE_BATCH_MAX || !hurry);
+                    left = left.saturating_sub(1);
+                    more.then(|| waiting.next(class)).flatten()
+                });
             }
         }
         let checkpoint = self
@@ -142,25 +234,27 @@ impl Writer {
         }
     }
 
-    /// One transaction over as much of `batch` as it can hold together.
-    pub(super) fn commit(&mut self, batch: &mut VecDeque<Job>, disk: Option<&dyn Disk>) {
-        let class = match batch.iter().any(|job| job.class == Class::Durable) {
-            true => Class::Durable,
-            false => Class::Relaxed,
-        };
+    /// One transaction over the writes that `next` gives, as many as it can hold together.
+    pub(super) fn commit(
+        &mut self,
+        class: Class,
+        disk: Option<&dyn Disk>,
+        mut next: impl FnMut() -> Option<Job>,
+    ) {
+        let Some(first) = next() else { return };
         if let Err(error) = self.begin(class) {
-            for job in batch.drain(..) {
-                ((job.run)(Err(error.clone())).reply)(Err(error.clone()));
-            }
+            let failed = |job: Job| ((job.run)(Err(error.clone())).reply)(Err(error.clone()));
+            std::iter::once(first).chain(std::iter::from_fn(next)).for_each(failed);
             return;
         }
-        let mut ran = Vec::with_capacity(batch.len());
+        let mut ran = Vec::new();
         let mut lost = None;
-        while lost.is_none() {
-            let Some(job) = batch.pop_front() else { break };
-            let (reply, fault) = self.in_savepoint(job);
+        let mut job = Some(first);
+        while let Some(one) = job {
+            let (reply, fault) = self.in_savepoint(one);
             ran.push(reply);
             lost = fault;
+            job = if lost.is_none() { next() } else { None };
         }
         let outcome = match lost {
             None => disk

@@ -138,7 +138,7 @@ fn invented_origins_use_the_share_of_who_brought_them_and_not_of_what_it_made() 
         .iter()
         .map(|k| (k.carried, k.frames))
         .collect();
-    assert_eq!(of, [(true, 43), (false, 20)]);
+    assert_eq!(of, [(true, 44), (false, 20)]);
     // Once a frame is proven, its origin has it.
     let proven = NewFrame {
         signature: SignatureState::Verified,
