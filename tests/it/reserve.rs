@@ -168,6 +168,139 @@ fn a_start_command_that_hangs_ends_with_a_killed_node_and_the_safe_command_comes
     assert_eq!(bed.moves().len(), now);
 }
 
+impl Bed {
+    /// Replaces what the pump does when it is told; `home` is where its movements are written.
+    fn does(&self, on: &str, off: &str) {
+        let script = self.place.beside("pump");
+        let home = script.parent().unwrap().display().to_string();
+        let text = format!("#!/bin/sh\ncd {home}\ncase $1 in\non) {on} ;;\noff) {off} ;;\nesac\n");
+        std::fs::write(&script, text).unwrap();
+    }
+}
+
+/// The processes that run for a proposal.
+#[cfg(target_os = "linux")]
+fn of_job(id: &str) -> Vec<String> {
+    let mark = format!("CLAWMESH_JOB={id}\0");
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let named = all.filter(|e| {
+        e.file_name()
+            .to_str()
+            .is_some_and(|n| n.parse::<u32>().is_ok())
+    });
+    let said = |e: &std::fs::DirEntry| std::fs::read_to_string(e.path().join("environ")).ok();
+    let found = named.filter(|e| said(e).is_some_and(|text| text.contains(&mark)));
+    found
+        .map(|e| e.file_name().into_string().unwrap())
+        .collect()
+}
+
+/// What switches the pump on again and again, in the group of its start command.
+const LEFT: &str = "(while :; do echo again >> moves; sleep 0.01; done) </dev/null >/dev/null 2>&1 & echo on >> moves";
+
+#[test]
+fn a_safe_command_that_has_something_to_say_is_not_ended_by_it_when_the_node_is_killed() {
+    let bed = Bed::new(600);
+    let say = "echo $$ >> began; echo before >&2; while [ -e wait ]; do echo meanwhile >&2; sleep 0.01; done; echo off >> moves";
+    bed.does("echo on >> moves", say);
+    let (node, _) = bed.on();
+    node.kill();
+    bed.last("off");
+    // Nor when it has begun already.
+    let bed = Bed::new(600);
+    bed.does("echo on >> moves", say);
+    let (node, id) = bed.on();
+    let begun = || {
+        std::fs::read_to_string(bed.place.beside("began"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    let before = begun();
+    std::fs::write(bed.place.beside("wait"), "").unwrap();
+    let mut stop = bed.place.command();
+    stop.args(["stop", &id, "--state-dir"])
+        .arg(bed.place.state());
+    let mut stop = stop
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the safe command has begun", || {
+        (begun() > before).then_some(())
+    });
+    node.kill();
+    std::fs::remove_file(bed.place.beside("wait")).unwrap();
+    bed.last("off");
+    assert_eq!(begun(), before + 1, "it was the one that had begun");
+    stop.wait().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_start_command_left_running_ends_with_a_killed_node() {
+    let bed = Bed::new(600);
+    bed.does(LEFT, "echo off >> moves");
+    let (node, id) = bed.approved();
+    bed.last("again");
+    eventually("the node knows that the start command has ended", || {
+        let text = bed.place.json(&["events"]).to_string();
+        text.contains("action.started").then_some(())
+    });
+    node.kill();
+    eventually("nothing of it is left", || {
+        of_job(&id).is_empty().then_some(())
+    });
+    assert_eq!(bed.moves().last().unwrap(), "off");
+    // It may hear the safe command first.
+    let offs = bed.moves().iter().filter(|m| *m == "off").count();
+    assert_eq!(offs, 3, "at the start, before it was ended, and after");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_start_command_left_running_ends_at_the_next_start_if_it_did_not_before() {
+    let bed = Bed::new(600);
+    bed.does(LEFT, "echo off >> moves");
+    let (node, id) = bed.approved();
+    bed.last("again");
+    eventually("the standby is all that the node has", || {
+        let [one] = children(node.id())[..] else {
+            return None;
+        };
+        signal_to(one, "KILL");
+        Some(())
+    });
+    node.kill();
+    let now = bed.moves().len();
+    eventually("it goes on", || (bed.moves().len() > now).then_some(()));
+    let node = bed.place.start(&[]);
+    bed.place.await_status(&id, &["unknown"]);
+    assert_eq!(of_job(&id), [""; 0]);
+    assert_eq!(bed.moves().last().unwrap(), "off");
+    assert_eq!(node.stop(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_command_that_ends_its_own_node_does_not_survive_it() {
+    let bed = Bed::new(600);
+    bed.does(
+        "kill -9 $PPID; while :; do echo on >> moves; sleep 0.01; done",
+        "echo off >> moves",
+    );
+    let (node, id) = bed.approved();
+    eventually("the node is gone", || {
+        children(node.id()).is_empty().then_some(())
+    });
+    bed.last("off");
+    eventually("nothing of it is left", || {
+        of_job(&id).is_empty().then_some(())
+    });
+    assert_eq!(bed.moves().last().unwrap(), "off");
+    node.kill();
+}
+
 /// A connection that is there before descriptors are used up.
 struct Kept(BufReader<TcpStream>);
 

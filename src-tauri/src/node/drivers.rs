@@ -1,6 +1,8 @@
 //! The actuators of this node and the drivers that move them, from the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -145,13 +147,17 @@ impl RawActuator {
         self.driver.as_deref() == Some("gen1")
     }
 
-    /// Its driver.
+    /// Its driver at the node of this state directory.
     ///
     /// # Errors
     /// [`OpenError::Actuator`] naming what is wrong.
-    pub fn driver(&self, carrier: &Arc<dyn Carrier>) -> Result<SharedDriver, OpenError> {
+    pub fn driver(
+        &self,
+        node: &Path,
+        carrier: &Arc<dyn Carrier>,
+    ) -> Result<SharedDriver, OpenError> {
         match self.driver.as_deref() {
-            None | Some("exec") => Ok(Arc::new(self.exec()?)),
+            None | Some("exec") => Ok(Arc::new(self.exec(node)?)),
             Some("gen1") => Ok(Arc::new(self.gen1(carrier)?)),
             Some(other) => Err(self.bad(format!("unknown driver {other:?}; use exec or gen1"))),
         }
@@ -184,7 +190,7 @@ impl RawActuator {
     ///
     /// # Errors
     /// As [`RawActuator::driver`].
-    pub fn exec(&self) -> Result<ExecDriver, OpenError> {
+    pub fn exec(&self, node: &Path) -> Result<ExecDriver, OpenError> {
         let capability = self.checked()?;
         let odd = |o: &&RawOperation| o.send.is_some() || !o.params.is_empty();
         if self.device.is_some() || self.target.is_some() || self.operation.iter().any(|o| odd(&o))
@@ -198,6 +204,7 @@ impl RawActuator {
             argv: o.argv.clone(),
         });
         let config = ExecConfig {
+            node: fs::canonicalize(node).unwrap_or_else(|_| node.to_owned()),
             capability,
             safe: self.safe.clone(),
             timeout_ms: self.timeout_ms(),

@@ -367,12 +367,13 @@ async fn store_until_stored(
 }
 
 /// Stores what each device brought for itself; what finds no room is refused.
-async fn store_by_device(
-    shared: &Shared,
-    admitted: Vec<(&Admitted, &DeviceId)>,
-) -> Vec<Inserted> {
+async fn store_by_device(shared: &Shared, admitted: Vec<(&Admitted, &DeviceId)>) -> Vec<Inserted> {
     let mut outcome = vec![Inserted::NoRoom; admitted.len()];
-    for device in admitted.iter().map(|(_, from)| *from).collect::<BTreeSet<_>>() {
+    for device in admitted
+        .iter()
+        .map(|(_, from)| *from)
+        .collect::<BTreeSet<_>>()
+    {
         let (places, part): (Vec<usize>, Vec<Admitted>) = (0..)
             .zip(&admitted)
             .filter(|(_, (_, from))| *from == device)

@@ -1,5 +1,6 @@
 //! Opening a state directory: lock, identity, store, books, drivers, sensors. Nothing runs yet.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
@@ -480,7 +481,7 @@ fn drivers(
         }
     }
     for raw in &config.actuators {
-        all.push(raw.driver(carrier)?);
+        all.push(raw.driver(&config.state_dir, carrier)?);
     }
     not_twice(&all)?;
     Ok(Drivers::new(all))
@@ -499,8 +500,6 @@ fn sensors(config: &Config, kit: Option<&Arc<SimKit>>) -> Vec<Box<dyn Sensor>> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]

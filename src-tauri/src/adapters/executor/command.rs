@@ -1,12 +1,16 @@
-//! One command of this machine: fixed arguments, no shell around it, no inherited environment, and a
+//! One command of this machine: fixed arguments that no shell reads, no inherited environment, and a
 //! process group of its own that ends as a whole.
 //!
-//! A command that has ended is not collected before its [`Group`] goes: until then the group's number
+//! It is brought up by `/bin/sh`, which then becomes it. A command that moves waits for a word first and
+//! does not begin if this process is gone before; one that makes safe holds the pipe for its words open
+//! itself, so that it does not die of a closed pipe when this process is killed. A command that has ended is not collected before its [`Group`] goes: until then the group's number
 //! belongs to nobody else, so what it left running can be ended without hitting a stranger.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs::{DirEntry, File};
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
@@ -19,8 +23,9 @@ use futures_util::future::FusedFuture as _;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
 };
-use tokio::io::AsyncReadExt as _;
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
@@ -30,30 +35,103 @@ use crate::domain::base::limits::EXEC_OUTPUT_MAX_BYTES;
 /// the pipe by then; only something it left running can keep the pipe open.
 const LAST_WORDS_MS: u64 = 100;
 /// How often a group that was killed is looked at until it is gone, in milliseconds.
-const GONE_LOOK_MS: u64 = 5;
+pub(super) const GONE_LOOK_MS: u64 = 5;
 
-/// A command with nothing of this process but what is named here.
-pub(super) fn prepared(
-    program: &str,
-    arguments: &[String],
-    operation: &str,
-    job: &str,
-    parameters: BTreeMap<String, String>,
-) -> Command {
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("LANG", "C.UTF-8")
-        .env("CLAWMESH_OPERATION", operation)
-        .env("CLAWMESH_JOB", job)
-        .envs(parameters)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    command
+/// Becomes the command when it is told to, and ends where nobody is left to tell it. `CLAWMESH_GROUP` is
+/// what its group is found by when another process of this program looks for what it left running.
+const GATE: &str = r#"
+exec 3</dev/null
+unset PWD OLDPWD SHLVL
+CLAWMESH_GROUP=$$
+export CLAWMESH_GROUP
+read -r word
+[ "$word" = go ] || exit 1
+exec "$@" <&3 3<&-
+"#;
+/// Becomes the command, with the reading end of the pipe for its words kept open as number 4.
+const TALK: &str = r#"
+exec 4<&1 >/dev/null
+unset PWD OLDPWD SHLVL
+exec "$@"
+"#;
+/// What a process of an actuator has in its environment: the name of the actuator at its node.
+const MARK: &str = "CLAWMESH_ACTUATOR";
+const GROUP: &str = "CLAWMESH_GROUP";
+const SHELL: &str = "/bin/sh";
+
+/// A command line of an actuator.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    /// The program, absolute, and its arguments.
+    pub argv: Vec<String>,
+    /// All its environment.
+    pub environment: BTreeMap<String, OsString>,
+}
+
+impl Line {
+    /// A command line with nothing of this process but what is named here. `mark` names the actuator.
+    pub(super) fn new(
+        argv: &[String],
+        mark: &OsString,
+        operation: &str,
+        job: &str,
+        parameters: BTreeMap<String, String>,
+    ) -> Self {
+        let mut environment: BTreeMap<String, OsString> = [
+            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+            ("LANG", "C.UTF-8"),
+            ("CLAWMESH_OPERATION", operation),
+            ("CLAWMESH_JOB", job),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .into();
+        environment.insert(MARK.to_owned(), mark.clone());
+        let parameters = parameters.into_iter();
+        environment.extend(parameters.map(|(name, value)| (name, value.into())));
+        let argv = argv.to_vec();
+        Self { argv, environment }
+    }
+
+    /// The shell that becomes it.
+    pub(super) fn behind(&self, script: &str, name: &str, first: &[&str]) -> Command {
+        let mut command = Command::new(SHELL);
+        command
+            .args(["-c", script, name])
+            .args(first)
+            .args(&self.argv)
+            .env_clear()
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        command
+    }
+}
+
+/// Where a command that makes safe says something: a pipe whose reading end it holds too.
+pub(super) struct Words {
+    /// This process's reading end.
+    pub here: pipe::Receiver,
+    there: (PipeReader, PipeWriter),
+}
+
+impl Words {
+    /// # Errors
+    /// Where the system gives no descriptors.
+    pub(super) fn new() -> io::Result<Self> {
+        let (read, write) = io::pipe()?;
+        let here = pipe::Receiver::from_owned_fd(read.try_clone()?.into())?;
+        let there = (read, write);
+        Ok(Self { here, there })
+    }
+
+    /// Gives both ends to a command: to be read from as its output, and its errors.
+    pub(super) fn give_to(self, command: &mut Command) -> pipe::Receiver {
+        let (read, write) = self.there;
+        command.stdout(read).stderr(write);
+        self.here
+    }
 }
 
 /// How a command ended, and the beginning of what it said.
@@ -78,6 +156,7 @@ pub(super) struct Group {
     child: Child,
     id: Pid,
     over: bool,
+    words: Option<pipe::Receiver>,
 }
 
 impl Group {
@@ -89,24 +168,64 @@ impl Group {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         let id = id.and_then(Pid::from_raw);
         let id = id.ok_or_else(|| io::Error::other("the command was collected already"))?;
-        let over = false;
-        Ok(Self { child, id, over })
+        Ok(Self {
+            child,
+            id,
+            over: false,
+            words: None,
+        })
     }
 
-    /// Starts a command on a thread that may block: a program on a disk that does not answer holds up
-    /// nobody. Once `off` is set, what starts is killed at once. `spare` is given up for it.
-    pub(super) fn start(
-        mut command: Command,
-        off: Arc<AtomicBool>,
-        spare: Vec<File>,
-    ) -> JoinHandle<io::Result<Self>> {
+    /// As [`Group::of`], of a command that says what it says there.
+    ///
+    /// # Errors
+    /// As [`Group::of`].
+    pub(super) fn with_words(child: Child, words: pipe::Receiver) -> io::Result<Self> {
+        let mut group = Self::of(child)?;
+        group.words = Some(words);
+        Ok(group)
+    }
+
+    /// Starts what becomes a command once [`Group::go`] says so, on a thread that may block: a program on
+    /// a disk that does not answer holds up nobody. Once `off` is set, what starts is killed at once.
+    pub(super) fn prepare(line: &Line, off: Arc<AtomicBool>) -> JoinHandle<io::Result<Self>> {
+        let mut command = line.behind(GATE, "start", &[]);
+        command.stdin(Stdio::piped());
         tokio::task::spawn_blocking(move || {
-            drop(spare);
             let group = Self::of(command.spawn()?)?;
             if off.load(Ordering::SeqCst) {
                 group.kill();
             }
             Ok(group)
+        })
+    }
+
+    /// Lets what was prepared begin.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub(super) async fn go(&mut self) -> io::Result<()> {
+        let gone = || io::Error::other("the command is gone");
+        let mut gate = self.child.stdin.take().ok_or_else(gone)?;
+        gate.write_all(b"go\n").await?;
+        gate.flush().await
+    }
+
+    /// Closes the way to it, as the end of this process does.
+    #[cfg(test)]
+    pub(super) fn leave(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Starts a command that makes safe, as [`Group::prepare`] does and at once. `spare` is given up for it.
+    pub(super) fn start_safe(line: &Line, spare: Vec<File>) -> JoinHandle<io::Result<Self>> {
+        let mut command = line.behind(TALK, "safe", &[]);
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            drop(spare);
+            let _entered = runtime.enter();
+            let words = Words::new()?.give_to(&mut command);
+            Self::with_words(command.spawn()?, words)
         })
     }
 
@@ -139,9 +258,15 @@ impl Group {
     /// Waits for the command to end; `None` if the time was up, and then its whole group was killed.
     pub(super) async fn watch(&mut self, limit: Duration) -> io::Result<Option<Ended>> {
         let mut said = Vec::new();
-        let stderr = self.child.stderr.take();
+        let (stderr, words) = (self.child.stderr.take(), self.words.take());
         let ended = {
-            let mut listening = pin!(listen(stderr, &mut said).fuse());
+            let listening = async {
+                match words {
+                    Some(words) => listen(Some(words), &mut said).await,
+                    None => listen(stderr, &mut said).await,
+                }
+            };
+            let mut listening = pin!(listening.fuse());
             let end = async {
                 let mut over = pin!(self.over());
                 tokio::select! {
@@ -201,27 +326,62 @@ fn all_dead(group: i32) -> bool {
     let Ok(all) = std::fs::read_dir("/proc") else {
         return false;
     };
-    let stats = all.flatten().filter_map(|process| {
-        let named = process.file_name().to_str()?.parse::<u32>().is_ok();
-        named.then(|| std::fs::read_to_string(process.path().join("stat")).ok())?
+    let found = all.flatten().filter_map(|process| {
+        process.file_name().to_str()?.parse::<u32>().ok()?;
+        state_and_group(&process)
     });
-    let mut states = stats.filter_map(|stat| {
-        // Behind the name in brackets: state, parent, group.
-        let mut words = stat.rsplit_once(") ")?.1.split(' ');
-        let (state, _, of) = (words.next()?, words.next()?, words.next()?);
-        (of.parse() == Ok(group)).then(|| state.to_owned())
-    });
-    states.all(|state| state == "Z" || state == "X")
+    let mut states = found.filter_map(|(state, of)| (of == group).then_some(state));
+    states.all(|state| is_dead(&state))
+}
+
+fn is_dead(state: &str) -> bool {
+    state == "Z" || state == "X"
+}
+
+/// A process's state and the group it is in.
+fn state_and_group(process: &DirEntry) -> Option<(String, i32)> {
+    let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
+    // Behind the name in brackets: state, parent, group.
+    let mut words = stat.rsplit_once(") ")?.1.split(' ');
+    let (state, _, of) = (words.next()?, words.next()?, words.next()?);
+    Some((state.to_owned(), of.parse().ok()?))
+}
+
+/// The groups in which commands of an actuator left something running, as far as it stayed in the group it
+/// was started in; also those of an earlier process of this program. None where there is no `/proc`. Blocks.
+pub(super) fn left_by(mark: &OsString) -> BTreeSet<i32> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let of = |process: DirEntry| {
+        process.file_name().to_str()?.parse::<u32>().ok()?;
+        let environment = std::fs::read(process.path().join("environ")).ok()?;
+        let value = |name: &str| {
+            let mut variables = environment.split(|byte| *byte == 0);
+            variables.find_map(|v| v.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+        };
+        let group: i32 = str::from_utf8(value(GROUP)?).ok()?.parse().ok()?;
+        let (state, of) = state_and_group(&process)?;
+        let is_left = value(MARK)? == mark.as_bytes() && of == group;
+        (is_left && !is_dead(&state)).then_some(group)
+    };
+    all.filter_map(of).collect()
+}
+
+/// Kills a group that [`left_by`] has found.
+pub(super) fn kill(group: i32) {
+    if let Some(group) = Pid::from_raw(group) {
+        // A group that is gone already is what was wanted.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
 }
 
 /// Keeps the first [`EXEC_OUTPUT_MAX_BYTES`] and reads on, so that a talkative command does not die of a
 /// closed pipe.
-async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
-    let Some(mut stderr) = stderr else {
+async fn listen(words: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
+    let Some(mut words) = words else {
         return;
     };
     let mut buffer = [0; 1_024];
-    while let Ok(read @ 1..) = stderr.read(&mut buffer).await {
+    while let Ok(read @ 1..) = words.read(&mut buffer).await {
         let room = EXEC_OUTPUT_MAX_BYTES.saturating_sub(said.len());
         said.extend(buffer.iter().take(read.min(room)));
     }

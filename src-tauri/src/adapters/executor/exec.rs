@@ -6,22 +6,22 @@
 //! began is ended before the safe command counts.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::process::Command;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use tokio::sync::MutexGuard;
 use tokio::task::JoinHandle;
 
-use super::command::{Ended, Group, prepared};
+use super::command::{Ended, GONE_LOOK_MS, Group, Line, kill, left_by};
 use super::standby::Standby;
 use super::{Driver, DriverError, Position, unknown};
 use crate::domain::base::limits::{GROUP_END_MS, STANDBY_READY_MS, STANDBY_SPARE_DESCRIPTORS};
@@ -39,6 +39,8 @@ pub struct ExecOperation {
 /// An actuator driven by commands.
 #[derive(Debug, Clone)]
 pub struct ExecConfig {
+    /// What tells this node from others on this machine: its state directory.
+    pub node: PathBuf,
     /// What it is called.
     pub capability: Capability,
     /// The operation that is its safe state.
@@ -52,6 +54,8 @@ pub struct ExecConfig {
 /// See [`ExecConfig`].
 pub struct ExecDriver {
     config: ExecConfig,
+    /// By which its processes are known: the node and the actuator.
+    mark: OsString,
     operations: BTreeMap<String, Vec<String>>,
     last: Mutex<Option<String>>,
     /// One caller at a time uses it; nobody waits for this.
@@ -71,12 +75,14 @@ struct Work {
     /// Descriptors that are given up for a command where the standby is used up.
     spare: Vec<File>,
     begun: Option<Begun>,
+    /// Whether what an earlier process of this node left running has been ended.
+    alone: bool,
 }
 
 impl Work {
     /// Starts a standby, with spare descriptors where the system has no others.
-    async fn reserve(&mut self, safe: &Command) -> io::Result<()> {
-        let standby = Standby::start(safe, mem::take(&mut self.spare)).await?;
+    async fn reserve(&mut self, safe: &Line, limit: Duration) -> io::Result<()> {
+        let standby = Standby::start(safe, limit, mem::take(&mut self.spare)).await?;
         let spare = (0..STANDBY_SPARE_DESCRIPTORS).map(|_| File::open("/dev/null"));
         self.standby = Some(standby);
         self.spare = spare.collect::<io::Result<_>>()?;
@@ -207,21 +213,25 @@ impl ExecDriver {
                 config.safe
             )));
         }
+        let mut mark = config.node.clone().into_os_string();
+        mark.push(" ");
+        mark.push(config.capability.as_str());
         Ok(Self {
             config,
+            mark,
             operations,
             last: Mutex::new(None),
             work: tokio::sync::Mutex::default(),
         })
     }
 
-    /// The command of an operation, and its words.
+    /// The command line of an operation, and its words.
     fn command(
         &self,
         operation: &str,
         params: &Params,
         job: &str,
-    ) -> Result<(Command, String), DriverError> {
+    ) -> Result<(Line, String), DriverError> {
         let argv = self
             .operations
             .get(operation)
@@ -229,11 +239,8 @@ impl ExecDriver {
         let what = argv.join(" ");
         let failed = |why: String| DriverError::Failed(format!("{what}: {why}"));
         let environment = environment(params).map_err(&failed)?;
-        let (program, arguments) = argv
-            .split_first()
-            .ok_or_else(|| failed("no program".into()))?;
-        let command = prepared(program, arguments, operation, job, environment);
-        Ok((command, what))
+        let line = Line::new(argv, &self.mark, operation, job, environment);
+        Ok((line, what))
     }
 
     fn limit(&self) -> Duration {
@@ -260,10 +267,10 @@ impl ExecDriver {
     }
 
     async fn reserve(&self, job: &str) -> Result<(), DriverError> {
-        let (command, what) = self.command(&self.config.safe, &Params::new(), job)?;
+        let (line, what) = self.command(&self.config.safe, &Params::new(), job)?;
         let mut work = self.work.lock().await;
         work.dismiss();
-        let reserved = work.reserve(&command).await;
+        let reserved = work.reserve(&line, self.limit()).await;
         if reserved.is_err() {
             work.dismiss();
         }
@@ -273,7 +280,7 @@ impl ExecDriver {
 
     async fn start(&self, action: &Action, job: &str) -> Result<(), DriverError> {
         let operation = &action.operation;
-        let (command, what) = self.command(operation, &action.params, job)?;
+        let (line, what) = self.command(operation, &action.params, job)?;
         let failed = |e: io::Error| DriverError::Failed(format!("{what}: {e}"));
         let mut turn = Turn(self.work.lock().await);
         let work = &mut *turn.0;
@@ -286,7 +293,7 @@ impl ExecDriver {
         let begun = work.begun.insert(Begun {
             operation: operation.clone(),
             off: off.clone(),
-            starting: Some(Group::start(command, off, Vec::new())),
+            starting: Some(Group::prepare(&line, off)),
             group: None,
             ended: false,
         });
@@ -295,6 +302,7 @@ impl ExecDriver {
             // Without its standby it does not go on.
             standby.moving(group.id()).await.map_err(failed)?;
         }
+        group.go().await.map_err(failed)?;
         let ended = group.watch(self.limit()).await;
         begun.ended = matches!(ended, Ok(Some(_)));
         if begun.ended
@@ -309,14 +317,14 @@ impl ExecDriver {
 
     /// Runs the safe command, by the standby if there is one.
     async fn run_safe(&self, work: &mut Work, job: &str) -> Result<(), DriverError> {
-        let (command, what) = self.command(&self.config.safe, &Params::new(), job)?;
+        let (line, what) = self.command(&self.config.safe, &Params::new(), job)?;
         let ready = match work.standby.take() {
             Some(standby) => standby.make_safe().await.ok(),
             None => None,
         };
         let started = match ready {
             Some(group) => Ok(group),
-            None => Group::start(command, Arc::default(), mem::take(&mut work.spare))
+            None => Group::start_safe(&line, mem::take(&mut work.spare))
                 .await
                 .map_err(io::Error::other)
                 .flatten(),
@@ -326,6 +334,37 @@ impl ExecDriver {
             Err(error) => Err(error),
         };
         self.judged(&what, ended)
+    }
+
+    /// Ends what an earlier process of this node left running, after it may have heard the safe command, and
+    /// then runs that again.
+    async fn end_earlier(&self, work: &mut Work, job: &str) -> Result<(), DriverError> {
+        let failed = |e: io::Error| DriverError::Failed(format!("looking for leftovers: {e}"));
+        let left = || {
+            let mark = self.mark.clone();
+            tokio::task::spawn_blocking(move || left_by(&mark)).map_err(io::Error::other)
+        };
+        let mut found = left().await.map_err(failed)?;
+        let any = !found.is_empty();
+        let gone = async {
+            while !found.is_empty() {
+                found.into_iter().for_each(kill);
+                tokio::time::sleep(Duration::from_millis(GONE_LOOK_MS)).await;
+                found = left().await.map_err(failed)?;
+            }
+            Ok(())
+        };
+        let patience = Duration::from_millis(GROUP_END_MS);
+        let late = |_| {
+            let why = "what a start command before the node's start left running is still there and could move it";
+            DriverError::Failed(why.to_owned())
+        };
+        tokio::time::timeout(patience, gone).await.map_err(late)??;
+        if any {
+            self.run_safe(work, job).await?;
+        }
+        work.alone = true;
+        Ok(())
     }
 
     async fn secure(&self, job: &str) -> Result<(), DriverError> {
@@ -341,6 +380,9 @@ impl ExecDriver {
             left = work.end_begun().await;
             safe = self.run_safe(&mut work, job).await;
         }
+        if safe.is_ok() && !work.alone {
+            safe = self.end_earlier(&mut work, job).await;
+        }
         if let (Ok(()), Some(operation)) = (&safe, left) {
             let why = format!("what {operation} started is still there and could move it");
             safe = Err(DriverError::Failed(why));
@@ -350,8 +392,8 @@ impl ExecDriver {
             work.dismiss();
         } else if work.standby.is_none() {
             // For the next attempt, which begins without it if there can be none.
-            let (command, _) = self.command(&self.config.safe, &Params::new(), job)?;
-            if let Err(error) = work.reserve(&command).await {
+            let (line, _) = self.command(&self.config.safe, &Params::new(), job)?;
+            if let Err(error) = work.reserve(&line, self.limit()).await {
                 tracing::debug!(%error, "no standby for the next attempt");
             }
         }

@@ -10,51 +10,69 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStdin, Command};
 
-use super::command::Group;
+use super::command::{Group, Line, Words};
 use crate::domain::base::limits::STANDBY_READY_MS;
 
-/// The standby, in the language every such system has. The safe command comes as arguments, which no
-/// shell reads; the words on its input are ours alone. `moving N` names the process group of the start
-/// command, which is ended first where nobody else is left to do it; `moved` takes that back. Where this
-/// process is gone, the safe command goes on without hearing those signals either: a service manager
-/// sends them to all that is left. Everything it opens it opens before it says that it is ready.
+/// The standby, in the language every such system has. First comes how long a safe command may take, in
+/// seconds, then the safe command as arguments, which no shell reads; the words on its input are ours alone.
+/// `moving N` names the process group of the start command, `moved` says that the command has ended: what it
+/// left running may hear the safe command first, and then is ended. This counts where nobody else is left to
+/// do it. The safe command then hears no signal of a service manager, which sends them to all that is left,
+/// and says what it says to nobody: its pipe has no reader any more. Everything it opens it opens before it
+/// says that it is ready, and it becomes the safe command in any case (`EXIT`).
 const STANDBY: &str = r#"
 trap '' HUP INT QUIT TERM TSTP
-group=
-exec 3</dev/null
+limit=$1
+shift
+group= left=
+exec 3<>/dev/null 4<&1 >&3
 echo ready >&2
 while read -r word number; do
   case $word in
-    moving) group=$number ;;
-    moved) group= ;;
-    safe) trap - HUP INT QUIT TERM TSTP; group=; break ;;
+    moving) group=$number left= ;;
+    moved) left=$group group= ;;
+    safe)
+      trap - HUP INT QUIT TERM TSTP
+      unset PWD OLDPWD SHLVL
+      exec "$@" <&3 3<&- ;;
   esac
 done
-[ -z "$group" ] || kill -s KILL -- "-$group"
+exec 2>&3 4<&-
 unset PWD OLDPWD SHLVL
+trap 'exec "$@" <&3' EXIT
+[ -z "$group" ] || kill -s KILL -- "-$group"
+if [ -n "$left" ] && grep -qzs "^CLAWMESH_GROUP=$left\$" /proc/[0-9]*/environ; then
+  timeout -s KILL "$limit" "$@" <&3
+  kill -s KILL -- "-$left"
+fi
 exec "$@" <&3 3<&-
 "#;
-const SHELL: &str = "/bin/sh";
 
 /// A standby that waits. Dropped, it makes safe.
 pub(super) struct Standby {
     child: Child,
     orders: ChildStdin,
+    words: pipe::Receiver,
 }
 
 impl Standby {
-    /// Starts a standby for a command, which is the program with its arguments and environment, and waits
-    /// until it is ready. `spare` is given up for it.
+    /// Starts a standby for a command, and waits until it is ready. `limit` is how long the command may
+    /// take. `spare` is given up for it.
     ///
     /// # Errors
     /// If the system gives no process or no descriptors, or it is not ready in time.
-    pub(super) async fn start(safe: &Command, spare: Vec<File>) -> io::Result<Self> {
-        let command = wrapped(safe.as_std());
-        let mut standby = tokio::task::spawn_blocking(move || Self::begin(command, spare))
-            .await
-            .map_err(io::Error::other)??;
+    pub(super) async fn start(safe: &Line, limit: Duration, spare: Vec<File>) -> io::Result<Self> {
+        let limit = limit.as_secs().max(1).to_string();
+        let command = safe.behind(STANDBY, "standby", &[&limit]);
+        let runtime = tokio::runtime::Handle::current();
+        let began = tokio::task::spawn_blocking(move || {
+            let _entered = runtime.enter();
+            Self::begin(command, spare)
+        });
+        let mut standby = began.await.map_err(io::Error::other)??;
         let limit = Duration::from_millis(STANDBY_READY_MS);
         let ready = tokio::time::timeout(limit, standby.is_ready()).await;
         match ready {
@@ -66,17 +84,20 @@ impl Standby {
 
     fn begin(mut command: Command, spare: Vec<File>) -> io::Result<Self> {
         drop(spare);
-        let mut child = command.spawn()?;
+        let words = Words::new()?.give_to(&mut command);
+        let mut child = command.stdin(Stdio::piped()).spawn()?;
         let orders = child.stdin.take();
         let orders = orders.ok_or_else(|| io::Error::other("the standby has no pipe"))?;
-        Ok(Self { child, orders })
+        Ok(Self {
+            child,
+            orders,
+            words,
+        })
     }
 
     async fn is_ready(&mut self) -> io::Result<()> {
-        let no_pipe = || io::Error::other("the standby has no pipe");
-        let said = self.child.stderr.as_mut().ok_or_else(no_pipe)?;
         let mut word = [0; 6];
-        said.read_exact(&mut word).await?;
+        self.words.read_exact(&mut word).await?;
         match &word == b"ready\n" {
             true => Ok(()),
             false => Err(io::ErrorKind::InvalidData.into()),
@@ -108,7 +129,7 @@ impl Standby {
         self.tell(&format!("moving {group}\n")).await
     }
 
-    /// Tells it that the start command has ended.
+    /// Tells it that the start command has ended, and may have left something running.
     ///
     /// # Errors
     /// If it is gone.
@@ -122,27 +143,8 @@ impl Standby {
     /// If it is gone.
     pub(super) async fn make_safe(mut self) -> io::Result<Group> {
         match self.tell("safe\n").await {
-            Ok(()) => Group::of(self.child),
+            Ok(()) => Group::with_words(self.child, self.words),
             Err(error) => Err(self.gone(error)),
         }
     }
-}
-
-/// The command behind the standby's script.
-fn wrapped(safe: &std::process::Command) -> Command {
-    let mut command = Command::new(SHELL);
-    command
-        .args(["-c", STANDBY, "standby"])
-        .arg(safe.get_program());
-    command.args(safe.get_args()).env_clear();
-    command.envs(
-        safe.get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    command
 }

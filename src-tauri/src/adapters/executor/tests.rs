@@ -27,6 +27,7 @@ fn exec(dir: &Path, open: &str, timeout_ms: u64) -> ExecDriver {
         argv: vec![script(dir, name, body), "fixed".to_owned()],
     };
     ExecDriver::new(ExecConfig {
+        node: dir.to_owned(),
         capability: "actuator:pump:main".parse().unwrap(),
         safe: "close".to_owned(),
         timeout_ms,
@@ -109,6 +110,7 @@ async fn exec_reports_failures_and_ends_what_hangs() {
 #[test]
 fn exec_refuses_what_it_could_not_run() {
     let config = |safe: &str, program: &str| ExecConfig {
+        node: "/a/node".into(),
         capability: "actuator:pump:main".parse().unwrap(),
         safe: safe.to_owned(),
         timeout_ms: 1_000,
@@ -136,7 +138,10 @@ async fn exec_ends_what_a_command_started_when_its_time_is_up() {
     let body = format!("sleep 600 & echo $! > {}; wait", pid_file.display());
     let driver = exec(temp.path(), &body, 500);
     let result = driver.apply(&action(&driver, "open"), "j").await;
-    assert!(matches!(result, Err(DriverError::TooSlow { .. })));
+    assert!(
+        matches!(result, Err(DriverError::TooSlow { .. })),
+        "{result:?}"
+    );
     let pid = fs::read_to_string(&pid_file).unwrap();
     let alive = || alive(pid.trim());
     let mut left = 200;
@@ -214,6 +219,7 @@ impl Written {
         };
         let operations = vec![operation("open", open), operation("close", close)];
         let driver = ExecDriver::new(ExecConfig {
+            node: dir.path().to_owned(),
             capability: "actuator:pump:main".parse().unwrap(),
             safe: "close".to_owned(),
             timeout_ms: 20_000,
@@ -282,6 +288,32 @@ async fn what_a_start_command_left_running_is_ended_and_the_safe_command_has_the
     made.driver().apply(&action, "j").await.unwrap();
     made.driver().make_safe("j").await.unwrap();
     assert_eq!(made.moves(), ["open", "close"]);
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_lets_begin_does_not() {
+    let made = Written::new("echo open >> moves", "echo close >> moves");
+    let script = made.dir.path().join("open").display().to_string();
+    let line = |job: &str| {
+        let mark = "a node and its actuator".into();
+        command::Line::new(
+            std::slice::from_ref(&script),
+            &mark,
+            "open",
+            job,
+            Default::default(),
+        )
+    };
+    let prepare = |job: &str| command::Group::prepare(&line(job), Arc::default());
+    let mut told = prepare("told").await.unwrap().unwrap();
+    told.go().await.unwrap();
+    let ended = told.watch(Duration::from_secs(20)).await.unwrap().unwrap();
+    assert!(ended.status.success());
+    let mut left = prepare("left").await.unwrap().unwrap();
+    left.leave();
+    let ended = left.watch(Duration::from_secs(20)).await.unwrap().unwrap();
+    assert!(!ended.status.success());
+    assert_eq!(made.moves(), ["open"]);
 }
 
 #[tokio::test]

@@ -244,7 +244,9 @@ impl Writer {
         let Some(first) = next() else { return };
         if let Err(error) = self.begin(class) {
             let failed = |job: Job| ((job.run)(Err(error.clone())).reply)(Err(error.clone()));
-            std::iter::once(first).chain(std::iter::from_fn(next)).for_each(failed);
+            std::iter::once(first)
+                .chain(std::iter::from_fn(next))
+                .for_each(failed);
             return;
         }
         let mut ran = Vec::new();

@@ -90,7 +90,7 @@ pub const INGRESS_QUEUE_MAX: usize = 4_096;
 /// Frames verified, admitted and stored as one batch.
 pub const INGRESS_BATCH_MAX: usize = 512;
 /// Frames that are stored together in any case, before durable writes that wait get their turn.
-pub const LEDGER_PART_MIN: usize = 32;
+pub const LEDGER_PART_MIN: usize = 8;
 /// Writes waiting for the store's writer.
 pub const STORE_QUEUE_MAX: usize = 1_024;
 /// Writes committed as one transaction.
