@@ -257,7 +257,7 @@ mod tests {
         let text = good.replacen(change.0, change.1, 1);
         let raw: RawActuator = toml::from_str(&text).unwrap();
         let carrier: Arc<dyn Carrier> = Arc::new(Wire::default());
-        match raw.driver(&carrier) {
+        match raw.driver(Path::new("/a/node"), &carrier) {
             Ok(driver) => format!("fine, by gen-1: {}", driver.gen1().is_some()),
             Err(error) => error.to_string(),
         }

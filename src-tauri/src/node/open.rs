@@ -1,6 +1,5 @@
 //! Opening a state directory: lock, identity, store, books, drivers, sensors. Nothing runs yet.
 
-use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
@@ -500,6 +499,8 @@ fn sensors(config: &Config, kit: Option<&Arc<SimKit>>) -> Vec<Box<dyn Sensor>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

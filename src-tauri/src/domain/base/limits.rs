@@ -422,7 +422,7 @@ pub const SITE_ZONE_METRICS_MAX: usize = 32;
 /// Most mistakes of one `site.toml` that are told at once.
 pub const SITE_PROBLEMS_MAX: usize = 50;
 /// Deepest nesting of a plan's elements.
-pub const SITE_PLAN_MAX_DEPTH: usize = 128;
+pub const SITE_PLAN_MAX_DEPTH: usize = 1_024;
 /// Most alarms of one kind that stand at once.
 pub const ALARM_SUBJECTS_MAX: usize = 64;
 /// Longest text of an alarm, in characters.

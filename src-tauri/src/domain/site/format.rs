@@ -464,7 +464,10 @@ impl Reader<'_> {
             }
         };
         let view = plan?.view;
-        if let Some(p) = outline.iter().find(|p| !view.holds(**p)) {
+        // A shape of the drawing may reach over its edge.
+        let drawn = matches!(value.get_ref(), DeValue::String(_));
+        let seen = drawn && outline.iter().any(|p| view.holds(*p));
+        if let Some(p) = outline.iter().find(|p| !seen && !view.holds(**p)) {
             let why = format!(
                 "the point [{}, {}] lies outside the plan, which shows {} to {} across and {} to {} down",
                 p.x,

@@ -27,7 +27,8 @@ const PLAN: &str = r##"<?xml version="1.0"?>
   <rect id="mm" width="25.4mm" height="1pc"/>
   <rect id="share" width="5%" height="5"/>
   <text id="t">x</text>
-  <rect id="out" x="90" y="40" width="20" height="20"/>
+  <rect id="out" x="190" y="40" width="20" height="20"/>
+  <rect id="over" x="90" y="40" width="20" height="20"/>
 </svg>"##;
 
 fn plan_of(path: &str) -> Result<Plan, String> {
@@ -203,6 +204,8 @@ fn each_mistake_has_its_line_and_key() {
         "no element",
     );
     one(&zone("outline = '#out'"), 9, "site.zone.outline", "outside");
+    // What is drawn over the edge is a place all the same.
+    read(&format!("{HEAD}{}", zone("outline = '#over'"))).unwrap();
     one(
         &zone("outline = '#r'\nmetrics = [{ metric = 'm', low = 3, high = 3 }]"),
         10,
@@ -385,8 +388,8 @@ fn sizes_and_counts_are_bounded() {
             .unwrap_err()
             .contains("larger")
     );
-    let deep = format!("{}{}", PLAN.replace("</svg>", ""), "<g>".repeat(200));
-    let deep = format!("{deep}{}</svg>", "</g>".repeat(200));
+    let deep = format!("{}{}", PLAN.replace("</svg>", ""), "<g>".repeat(1_100));
+    let deep = format!("{deep}{}</svg>", "</g>".repeat(1_100));
     assert!(Plan::read(&deep).unwrap_err().contains("deeper"));
     let deepest = "<g>".repeat(300_000);
     let deepest = format!("{}{deepest}", PLAN.replace("</svg>", ""));
