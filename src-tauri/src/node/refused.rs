@@ -76,8 +76,8 @@ fn configured(dir: &StateDir) -> Vec<SharedDriver> {
             );
             return None;
         }
-        let driver = safe_half(&table)
-            .and_then(|raw| raw.exec(dir.root()).map_err(|e| e.to_string()));
+        let driver =
+            safe_half(&table).and_then(|raw| raw.exec(dir.root()).map_err(|e| e.to_string()));
         match driver {
             Ok(driver) => Some(Arc::new(driver) as SharedDriver),
             Err(why) => {
