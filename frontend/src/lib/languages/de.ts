@@ -757,6 +757,7 @@ export const de = table({
   "ck_safe state": "sichere Stellung",
   ck_asker: "Anforderer",
   ck_origins: "Herkünfte",
+  "ck_cited frames": "angeführte Frames",
   "ck_place of the evidence": "Ort der Belege",
   "ck_runs per hour": "Läufe je Stunde",
   "ck_runs per day": "Läufe je Tag",

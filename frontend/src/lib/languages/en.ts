@@ -730,6 +730,7 @@ export const en = {
   "ck_safe state": "safe state",
   ck_asker: "asker",
   ck_origins: "origins",
+  "ck_cited frames": "cited frames",
   "ck_place of the evidence": "place of the evidence",
   "ck_runs per hour": "runs per hour",
   "ck_runs per day": "runs per day",
