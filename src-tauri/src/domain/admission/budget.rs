@@ -18,7 +18,7 @@ use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 pub enum Cause {
     /// This node, its persons and its actuators.
     Own,
-    /// A trusted device.
+    /// A trusted device, or whoever answers at an address of one (see [`DeviceId::at_address`]).
     Device(DeviceId),
     /// Strangers, all together: what they say of themselves proves nothing.
     Strangers,

@@ -1,7 +1,8 @@
 //! A second socket to a gen-1 node that dialed us. On its own link it answers no requests, so what it
 //! holds from while we were away is asked for where it listens, once per link. Saying hello there would
 //! end its link, so the socket stays unauthenticated and whoever answers has proven nothing: what
-//! comes is believed no further than its signatures reach.
+//! comes is believed no further than its signatures reach, and is on an account of that address
+//! ([`DeviceId::at_address`](crate::domain::base::DeviceId::at_address)), not of the device.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
