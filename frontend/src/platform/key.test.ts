@@ -7,6 +7,10 @@ const digest = async (text: string) =>
 const bytes = (text: string) =>
   Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
 
+const gen1 = {
+  deviceId: "far",
+  action: { target: "actuator:valve:1", operation: "open", params: {} },
+};
 const record = canonical({
   meshId: "m",
   proposalId: "p-1",
@@ -15,6 +19,9 @@ const record = canonical({
   operation: "open",
   level: "L2",
   params: { durationSec: 5 },
+  runMs: 5_000,
+  safeState: "close",
+  gen1,
   expiresAt: 9,
 });
 const shown = async (): Promise<Proposal> =>
@@ -25,6 +32,9 @@ const shown = async (): Promise<Proposal> =>
     operation: "open",
     level: "L2",
     params: { durationSec: 5 },
+    runMs: 5_000,
+    safeState: "close",
+    gen1,
     expiresAt: 9,
     digest: await digest(`clawmesh/proposal/v1\n${record}`),
   }) as Proposal;
@@ -79,6 +89,10 @@ describe("the key of this browser", () => {
     for (const other of [
       { operation: "close" },
       { params: { durationSec: 9999 } },
+      { runMs: 1_000 },
+      { safeState: "open" },
+      { gen1: undefined },
+      { gen1: { ...gen1, deviceId: "near" } },
       { id: "p-2" },
       { digest: "0" },
     ])

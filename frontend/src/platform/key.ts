@@ -114,7 +114,10 @@ async function isShown(record: string, p: Proposal): Promise<Record<string, unkn
     said.operation === p.operation &&
     said.level === p.level &&
     said.expiresAt === p.expiresAt &&
-    canonical(said.params) === canonical(p.params);
+    said.runMs === p.runMs &&
+    said.safeState === p.safeState &&
+    canonical(said.params) === canonical(p.params) &&
+    canonical(said.gen1 ?? null) === canonical(p.gen1 ?? null);
   if (!same) throw new KeyTrouble("keyOther");
   return said;
 }
