@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clawmesh::adapters::clock::SystemClock;
 use clawmesh::adapters::store::{frames, proposals as rows, trust as trusted};
-use clawmesh::domain::base::{Code, DeviceId, DraftId, FrameId, Taint, TimeMs};
+use clawmesh::domain::base::{Code, DeviceId, DraftId, FrameId, ProposalId, Taint, TimeMs};
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::{Level, Requester, STARTER_POLICY};
@@ -95,45 +95,73 @@ async fn a_mark_of_a_later_version_taints_like_a_models() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_models_standing_wish_swallows_nobody_elses() {
+async fn what_a_device_says_of_itself_touches_no_other_devices_wish() {
     let node = automatic(STARTER_POLICY.to_owned()).await;
-    let model = from_peer(&node, 5, wish(&node, Requester::Llm, 1).await)
-        .await
-        .unwrap();
-    let claimed = from_peer(&node, 5, wish(&node, Requester::Rules, 1).await)
-        .await
-        .unwrap();
-    let person = from_peer(&node, 7, wish(&node, Requester::Person, 1).await)
-        .await
-        .unwrap();
-    for (minted, ended) in [(&claimed, &model), (&person, &claimed)] {
-        assert!(!minted.repeated);
-        let id = ended.signed.record().proposal_id.clone();
-        assert_eq!(minted.superseded, std::slice::from_ref(&id));
-        let row = node
-            .shared()
-            .store
-            .read("t", move |c| rows::get(c, &id))
-            .await;
-        let row = row.unwrap().unwrap();
-        assert_eq!(row.status, Status::Superseded);
-        assert!(
-            row.reason.unwrap().contains("better entitled"),
-            "its asker is told"
-        );
+    let asked = async |peer, requester| {
+        let wish = wish(&node, requester, 1).await;
+        from_peer(&node, peer, wish).await.unwrap()
+    };
+    let model = asked(5, Requester::Llm).await;
+    let rules = asked(6, Requester::Rules).await;
+    let person = asked(7, Requester::Person).await;
+    let all = [&model, &rules, &person];
+    for (n, one) in all.iter().enumerate() {
+        assert!(!one.repeated && one.superseded.is_empty(), "{n}");
+        assert_eq!(status(node.shared(), one).await, Status::AwaitingApproval);
     }
-    // The same from somebody less entitled meets the one that stands.
-    for (peer, requester) in [
-        (5, Requester::Llm),
-        (6, Requester::Rules),
-        (7, Requester::Person),
+    // Nor where both say the same of themselves; a device's own meet.
+    for (peer, requester, new) in [
+        (6, Requester::Llm, false),
+        (5, Requester::Rules, true),
+        (7, Requester::Person, false),
+        (5, Requester::Llm, false),
     ] {
-        let again = from_peer(&node, peer, wish(&node, requester, 1).await)
-            .await
-            .unwrap();
-        assert!(again.repeated);
-        assert_eq!(again.signed.digest(), person.signed.digest());
+        let wish = wish(&node, requester, 1).await;
+        let again = from_peer(&node, peer, wish).await.unwrap();
+        assert_eq!(!again.repeated, new, "{peer} {requester:?}");
     }
+    // One device's wish makes way for a better entitled one of the same device, and its asker is told.
+    let row = |id: ProposalId| async {
+        let read = node.shared().store.read("t", move |c| rows::get(c, &id));
+        read.await.unwrap().unwrap()
+    };
+    let ended = row(model.signed.record().proposal_id.clone()).await;
+    assert_eq!(ended.status, Status::Superseded);
+    assert!(ended.reason.unwrap().contains("better entitled"));
+    // And to what this executor knows for itself.
+    let own = node.shared().own_id();
+    let here = wish(&node, Requester::Person, 1).await;
+    let here = proposals::mint(node.shared(), here, own).await.unwrap();
+    assert_eq!(here.superseded.len(), 3, "{:?}", here.superseded);
+    assert_eq!(status(node.shared(), &person).await, Status::Superseded);
+    let late = asked(7, Requester::Person).await;
+    assert!(late.repeated);
+    assert_eq!(late.signed.digest(), here.signed.digest());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_ask_for_too_ends_when_it_is_done() {
+    let node = automatic(STARTER_POLICY.to_owned()).await;
+    let mut asked = Vec::new();
+    for (peer, requester, seconds) in [
+        (5, Requester::Llm, 1),
+        (6, Requester::Rules, 1),
+        (7, Requester::Person, 2),
+    ] {
+        let wish = wish(&node, requester, seconds).await;
+        asked.push(from_peer(&node, peer, wish).await.unwrap());
+    }
+    let [model, rules, other] = &asked[..] else {
+        panic!("{asked:?}")
+    };
+    let yes = decision(node.shared(), &rules.signed, &operator(), Verdict::Approve);
+    proposals::decide(node.shared(), yes).await.unwrap();
+    assert_eq!(status(node.shared(), model).await, Status::Superseded);
+    assert_eq!(status(node.shared(), other).await, Status::AwaitingApproval);
+    let yes = decision(node.shared(), &model.signed, &operator(), Verdict::Approve);
+    let late = proposals::decide(node.shared(), yes).await.unwrap_err();
+    assert_eq!(late.code, Code::ProposalNotWaiting);
     node.stop().await;
 }
 

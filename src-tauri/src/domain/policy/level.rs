@@ -116,6 +116,11 @@ impl Class {
         }
     }
 
+    /// Whether it is no more than what a device says of itself.
+    pub fn is_claimed(self) -> bool {
+        matches!(self, Class::Model | Class::PeerRules | Class::PeerPerson)
+    }
+
     /// Whether L1 may act without a person for this asker.
     pub fn is_automatic(self) -> bool {
         matches!(self, Class::NamedRules | Class::OwnRules)

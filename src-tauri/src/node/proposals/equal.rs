@@ -12,12 +12,13 @@ use crate::domain::policy::{Class, Requester};
 use crate::domain::proposal::{ProposalRecord, Status, standing};
 use crate::node::shared::Shared;
 
-/// What makes two wishes the same: the class of the asker, and the action; where a peer says that a
-/// person asks, also the peer. No two open ones have the same.
+/// What makes two wishes the same: the class of the asker, and the action; and the device, where the class is
+/// no more than what a device says of itself. No two open ones have the same.
 pub(super) fn intent_key(class: Class, from: &DeviceId, action: &Action) -> String {
-    match class {
-        Class::PeerPerson => format!("{}:{from}|{}", class.as_str(), action.intent_key()),
-        _ => format!("{}|{}", class.as_str(), action.intent_key()),
+    let (class, is_claimed) = (class.as_str(), class.is_claimed());
+    match is_claimed {
+        true => format!("{class}:{from}|{}", action.intent_key()),
+        false => format!("{class}|{}", action.intent_key()),
     }
 }
 
@@ -29,10 +30,16 @@ pub(super) struct Equal {
 }
 
 impl Equal {
-    /// Whether a wish of this class from this device adds nothing to it. What one device says its person
-    /// wants stands for no other device's person.
+    /// Whether it and a wish of this class from this device have to do with each other: one stands for the
+    /// other or ends it. What one device says of itself touches no other device's wish.
+    pub(super) fn concerns(&self, class: Class, from: &DeviceId) -> bool {
+        let claimed = self.class.is_claimed() && class.is_claimed();
+        !claimed || self.asker == *from
+    }
+
+    /// Whether a wish of this class from this device adds nothing to it.
     pub(super) fn is_of(&self, class: Class, from: &DeviceId) -> bool {
-        self.class == class && (class != Class::PeerPerson || self.asker == *from)
+        self.class == class && self.concerns(class, from)
     }
 }
 
@@ -69,9 +76,10 @@ pub(super) fn equal_wishes(
             step(shared, conn, &row.id, from, to, Some(&why), json!({}))?;
             continue;
         }
+        let plain = |c: &Class| row.intent_key == format!("{}|{wanted}", c.as_str());
         let class = Class::ALL
             .into_iter()
-            .find(|c| row.intent_key == intent_key(*c, &by.device_id, action));
+            .find(|c| row.intent_key == intent_key(*c, &by.device_id, action) || plain(c));
         equal.push(Equal {
             class: match class {
                 // Earlier versions did not tell whose person it was.
@@ -101,26 +109,23 @@ fn earlier_class(shared: &Shared, record: &ProposalRecord) -> Class {
     }
 }
 
-/// Ends the waiting wishes that a better entitled one takes the place of.
+/// Ends the waiting ones of these wishes, because of another proposal.
 pub(super) fn supersede<'a>(
     shared: &Shared,
     conn: &Connection,
-    less: impl Iterator<Item = &'a Equal>,
-    by: &ProposalRecord,
+    ended: impl Iterator<Item = &'a Equal>,
+    by: &ProposalId,
+    why: impl Fn(Class) -> String,
 ) -> Result<Vec<ProposalId>, StoreError> {
-    let mut ended = Vec::new();
-    for Equal { class, row, .. } in less {
+    let mut done = Vec::new();
+    for Equal { class, row, .. } in ended {
         if row.status != Status::AwaitingApproval {
             continue;
         }
-        let why = format!(
-            "proposal {} asks for the same and is better entitled than {class}",
-            by.proposal_id.short()
-        );
-        let detail = json!({"by": by.proposal_id});
+        let detail = json!({"by": by});
         let (from, to) = (row.status, Status::Superseded);
-        step(shared, conn, &row.id, from, to, Some(&why), detail)?;
-        ended.push(row.id.clone());
+        step(shared, conn, &row.id, from, to, Some(&why(*class)), detail)?;
+        done.push(row.id.clone());
     }
-    Ok(ended)
+    Ok(done)
 }

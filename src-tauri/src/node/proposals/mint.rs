@@ -181,13 +181,20 @@ fn mint_in(
     };
     // Who needs fewer people comes first, then the class.
     let ours = (Reverse(terms.level), class);
-    let better = |e: &&Equal| (Reverse(e.row.level), e.class) > ours;
+    let stands_over = |e: &&Equal| (Reverse(e.row.level), e.class) > ours;
+    let better = |e: &&Equal| e.concerns(class, from) && stands_over(e);
     if let Some(better) = equal.iter().find(better) {
         return stands(shared, &better.row);
     }
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
-    let less = |e: &&Equal| (Reverse(e.row.level), e.class) < ours;
-    let superseded = supersede(shared, conn, equal.iter().filter(less), &record)?;
+    let less =
+        |e: &&Equal| e.concerns(class, from) && (Reverse(e.row.level), e.class) < ours;
+    let why = |class| {
+        let by = record.proposal_id.short();
+        format!("proposal {by} asks for the same and is better entitled than {class}")
+    };
+    let (less, id) = (equal.iter().filter(less), &record.proposal_id);
+    let superseded = supersede(shared, conn, less, id, why)?;
     let signed = SignedProposal::mint(record, &shared.key).map_err(StoreError::Refused)?;
     let mut row = row_of(&signed, Status::AwaitingApproval, true, now);
     row.intent_key = intent_key(class, from, &draft.action);
@@ -298,6 +305,11 @@ pub(super) fn begin(
     )?;
     let now = shared.now();
     note_time(conn, now)?;
+    // Whoever else asks for the same has it now.
+    let equal = equal_wishes(shared, conn, &record.action(), now)?;
+    let others = equal.iter().filter(|e| e.row.id != *id);
+    let why = |_| format!("proposal {} does the same now", id.short());
+    supersede(shared, conn, others, id, why)?;
     runs::start(
         conn,
         id,
