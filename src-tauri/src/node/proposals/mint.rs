@@ -187,8 +187,7 @@ fn mint_in(
         return stands(shared, &better.row);
     }
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
-    let less =
-        |e: &&Equal| e.concerns(class, from) && (Reverse(e.row.level), e.class) < ours;
+    let less = |e: &&Equal| e.concerns(class, from) && (Reverse(e.row.level), e.class) < ours;
     let why = |class| {
         let by = record.proposal_id.short();
         format!("proposal {by} asks for the same and is better entitled than {class}")
