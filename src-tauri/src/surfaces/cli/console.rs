@@ -16,7 +16,7 @@ pub async fn run(ctx: &Context, args: &ConsoleArgs) -> Done {
     if ctx.json {
         return out::json(&link);
     }
-    out::line(&link.url);
+    out::whole(&link.url);
     if !args.print {
         let port = remote.address().port();
         out::line(&format!(

@@ -31,11 +31,11 @@ pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done 
     ctx.operator_card()?;
     let checked = record::fetch(ctx, &args.proposal).await?;
     checked.fit_to_sign()?;
-    let shown = checked.text(ctx.now(), out::width());
+    let shown = |width| format!("{}\n", checked.text(ctx.now(), width));
     if !ctx.json {
-        out::print(&format!("{shown}\n"));
+        out::print(&shown(out::width()));
     } else if consent::can_ask() {
-        out::aside(&format!("{shown}\n"));
+        out::aside(&shown(out::width_aside()));
     }
     consent::take(args, verdict, &checked)?;
     let key = ctx.operator_key(args.passphrase_stdin)?;

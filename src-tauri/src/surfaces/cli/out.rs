@@ -3,7 +3,8 @@
 //! What cannot be written makes the command fail at its end, see [`arrived`]. A reader that stalls makes
 //! a command wait, but never a program that runs on, such as a node: see [`never_wait`].
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal, Write as _};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -75,14 +76,21 @@ pub fn arrived() -> Done {
     }
 }
 
-/// Writes one clean line to stdout.
+/// Writes one clean line to stdout, broken where the terminal would break it.
 pub fn line(text: &str) {
+    let lines = text::hang(&text::clean(text), width());
+    print(&format!("{}\n", lines.join("\n")));
+}
+
+/// Writes one clean line to stdout that is never broken: what is there to be copied.
+pub fn whole(text: &str) {
     print(&format!("{}\n", text::clean(text)));
 }
 
-/// Writes one clean line to stderr.
+/// Writes one clean line to stderr, broken where the terminal would break it.
 pub fn error(text: &str) {
-    let line = format!("{}\n", text::line(text));
+    let lines = text::hang(&text::line(text), width_aside());
+    let line = format!("{}\n", lines.join("\n"));
     if let Some((_, stderr)) = LINES.get() {
         return stderr.push(line.into_bytes());
     }
@@ -132,15 +140,24 @@ pub fn facts(lines: &[(&str, String)]) {
     print(&text::facts(lines, width()));
 }
 
-/// Where lines are broken: nowhere in a pipe, else at `COLUMNS`, the width of the terminal, or a usual
-/// width where neither says one.
+/// Where lines on stdout are broken: nowhere in a pipe, else at `COLUMNS`, the width of the terminal, or
+/// a usual width where neither says one.
 pub fn width() -> usize {
-    if !std::io::stdout().is_terminal() {
+    width_of(&std::io::stdout())
+}
+
+/// Where lines on stderr are broken, as [`width`].
+pub fn width_aside() -> usize {
+    width_of(&std::io::stderr())
+}
+
+fn width_of(to: &(impl IsTerminal + AsFd)) -> usize {
+    if !to.is_terminal() {
         return usize::MAX / 2;
     }
     let said = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
     let real = || {
-        let size = rustix::termios::tcgetwinsize(std::io::stdout());
+        let size = rustix::termios::tcgetwinsize(to);
         size.ok().map(|size| usize::from(size.ws_col))
     };
     said.or_else(real)

@@ -83,7 +83,7 @@ fn opened(ctx: &Context, view: &PairingView) -> Done {
         "pairing is open for 5 minutes and 3 tries; at the other node run:",
     )?;
     if !ctx.json {
-        out::line(&format!("  clawmesh-node pair '{}'", window.link));
+        out::whole(&format!("  clawmesh-node pair '{}'", window.link));
         if window.link.contains("url=ws://127.") {
             out::line(
                 "this node listens on this machine only; for other machines start it with --host 0.0.0.0",

@@ -1,30 +1,42 @@
 //! Text for people: safe to print, aligned, with ages instead of timestamps. Pure.
 //!
 //! Whatever came from outside passes [`clean`] before it reaches a terminal: a name on the mesh must
-//! not move the cursor, recolour a line or reverse its reading order.
+//! not move the cursor, recolour a line or reverse its reading order. Nor may it fill a line until the
+//! terminal breaks it by itself, which it does at column 0, where our own labels stand: lines are
+//! broken here, by columns, and what goes on is indented.
 
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
+use unicode_width::UnicodeWidthChar as _;
 
 /// Characters of an id that tables show.
 const SHORT_CHARS: usize = 12;
+
+/// Columns that a column of a table keeps, and that a fact's value has, however narrow the terminal is.
+const COLUMN_MIN: usize = 4;
+const VALUE_MIN: usize = 8;
 
 fn is_bidi(c: char) -> bool {
     matches!(c,
         '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// The text without control characters, bidi marks and invisible spaces; line breaks and tabs
-/// become spaces.
-pub fn clean(text: &str) -> String {
-    text.chars()
-        .filter_map(|c| match c {
-            '\n' | '\r' | '\t' => Some(' '),
-            c if c.is_control() || is_bidi(c) => None,
-            c => Some(c),
-        })
-        .collect()
+/// Whether a character is drawn as a blank, or ends a line.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '\u{115f}'
+                | '\u{1160}'
+                | '\u{2800}'
+                | '\u{3164}'
+                | '\u{ffa0}'
+                | '\u{13441}'
+                | '\u{13442}'
+                | '\u{16fe4}'
+                | '\u{1d159}'
+        )
 }
 
 /// Whether a character changes how its neighbours read, or is not seen at all.
@@ -32,9 +44,21 @@ fn is_hidden(c: char) -> bool {
     c.is_control()
         || is_bidi(c)
         || matches!(c,
-            '\u{00ad}' | '\u{034f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+            '\u{00ad}' | '\u{034f}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The text without control characters, bidi marks and what is not seen; whatever is drawn as a blank
+/// becomes a space.
+pub fn clean(text: &str) -> String {
+    text.chars()
+        .filter_map(|c| match c {
+            c if is_blank(c) => Some(' '),
+            c if is_hidden(c) => None,
+            c => Some(c),
+        })
+        .collect()
 }
 
 /// The text with every character that hides, moves or turns something written out as an escape, and
@@ -43,7 +67,7 @@ pub fn visible(text: &str, chars: usize) -> String {
     let mut out = String::new();
     let mut all = text.chars();
     for c in all.by_ref().take(chars) {
-        match is_hidden(c) || (c.is_whitespace() && c != ' ') {
+        match is_hidden(c) || (is_blank(c) && c != ' ') {
             true => out.extend(c.escape_default()),
             false => out.push(c),
         }
@@ -84,11 +108,11 @@ pub fn line(text: &str) -> String {
     clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// JSON text in which control and bidi characters are written as escapes.
+/// JSON text in which what hides, moves or turns something is written as an escape.
 pub fn json_safe(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
-        if c != '\n' && (c.is_control() || is_bidi(c)) {
+        if !matches!(c, '\n' | ' ') && (is_hidden(c) || is_blank(c)) {
             let mut units = [0u16; 2];
             for unit in c.encode_utf16(&mut units) {
                 out.push_str(&format!("\\u{unit:04x}"));
@@ -200,63 +224,112 @@ pub fn said(text: &str) -> Result<String, String> {
     }
 }
 
-/// Breaks text between words into lines of at most `width` characters; a longer word stays whole.
+/// The columns a character takes on a terminal. One that combines with the one before it counts too:
+/// not every terminal draws it there.
+fn columns_of(c: char) -> usize {
+    c.width().unwrap_or_default().max(1)
+}
+
+fn columns(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+/// The text followed by spaces up to `width` columns.
+fn padded(text: &str, width: usize) -> String {
+    let missing = width.saturating_sub(columns(text));
+    format!("{text}{}", " ".repeat(missing))
+}
+
+/// Breaks text between words into lines of at most `width` columns; a longer word is broken too.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
+    let mut lines = Vec::new();
+    let (mut line, mut used) = (String::new(), 0);
     for word in text.split_whitespace() {
-        let fits = lines
-            .last()
-            .is_some_and(|l| l.chars().count() + 1 + word.chars().count() <= width);
-        match lines.last_mut() {
-            Some(last) if fits => {
-                last.push(' ');
-                last.push_str(word);
+        let apart = usize::from(used > 0);
+        if used + apart + columns(word) <= width {
+            line.push_str(&" ".repeat(apart));
+            used += apart;
+        } else if used > 0 {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        for c in word.chars() {
+            let wide = columns_of(c);
+            if used > 0 && used + wide > width {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
             }
-            _ => lines.push(word.to_owned()),
+            line.push(c);
+            used += wide;
         }
     }
-    if lines.is_empty() {
-        lines.push(String::new());
-    }
+    lines.push(line);
     lines
 }
 
-/// Rows in aligned columns under a heading. Cells are cleaned; the last column breaks between words
-/// where the line would be wider than `width`.
+/// As [`wrap`], all lines but the first indented; a text that fits stays as it is.
+pub fn hang(text: &str, width: usize) -> Vec<String> {
+    if columns(text) <= width {
+        return vec![text.to_owned()];
+    }
+    let lines = wrap(text, width.saturating_sub(2)).into_iter();
+    lines
+        .enumerate()
+        .map(|(n, part)| match n {
+            0 => part,
+            _ => format!("  {part}"),
+        })
+        .collect()
+}
+
+/// The widths of columns so that a row fits into `width`: the widest ones give way.
+fn fit(mut widths: Vec<usize>, width: usize) -> Vec<usize> {
+    let gaps = 2 * widths.len().saturating_sub(1);
+    let mut over = (widths.iter().sum::<usize>() + gaps).saturating_sub(width);
+    while over > 0 {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > COLUMN_MIN => *widest -= 1,
+            _ => break,
+        }
+        over -= 1;
+    }
+    widths
+}
+
+/// Rows in aligned columns under a heading. Cells are cleaned, and broken where a row would be wider
+/// than `width`.
 pub fn table(head: &[&str], rows: &[Vec<String>], width: usize) -> String {
-    let cells: Vec<Vec<String>> = std::iter::once(head.iter().map(|h| (*h).to_owned()).collect())
-        .chain(
-            rows.iter()
-                .map(|row| row.iter().map(|c| clean(c)).collect::<Vec<_>>()),
-        )
+    let head = head.iter().map(|h| (*h).to_owned()).collect();
+    let cells: Vec<Vec<String>> = std::iter::once(head)
+        .chain(rows.iter().map(|row| row.iter().map(|c| line(c)).collect()))
         .collect();
     let wide = |column: usize| {
-        cells
-            .iter()
-            .filter_map(|r| r.get(column))
-            .map(|c| c.chars().count())
-            .max()
-            .unwrap_or(0)
+        let all = cells.iter().filter_map(|r| r.get(column));
+        all.map(|c| columns(c)).max().unwrap_or(0)
     };
-    let last = head.len().saturating_sub(1);
-    let widths: Vec<usize> = (0..last).map(wide).collect();
-    let indent: usize = widths.iter().map(|w| w + 2).sum();
-    let room = width.saturating_sub(indent).max(24);
+    let widths = fit((0..cells[0].len()).map(wide).collect(), width);
     let mut out = String::new();
     for row in &cells {
-        let mut start = String::new();
-        for (cell, w) in row.iter().zip(&widths) {
-            start.push_str(cell);
-            start.extend(std::iter::repeat_n(' ', w + 2 - cell.chars().count()));
-        }
-        let tail = row.get(last).map_or("", String::as_str);
-        for (n, part) in wrap(tail, room).iter().enumerate() {
-            let lead = if n == 0 {
-                start.clone()
-            } else {
-                " ".repeat(indent)
-            };
-            out.push_str(format!("{lead}{part}").trim_end());
+        // The first column begins where our own lines do, so what goes on there is indented.
+        let parts: Vec<Vec<String>> = row
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(n, (cell, w))| {
+                if n == 0 {
+                    hang(cell, *w)
+                } else {
+                    wrap(cell, *w)
+                }
+            })
+            .collect();
+        for n in 0..parts.iter().map(Vec::len).max().unwrap_or(0) {
+            let shown: Vec<String> = parts
+                .iter()
+                .zip(&widths)
+                .map(|(part, w)| padded(part.get(n).map_or("", String::as_str), *w))
+                .collect();
+            out.push_str(shown.join("  ").trim_end());
             out.push('\n');
         }
     }
@@ -265,21 +338,18 @@ pub fn table(head: &[&str], rows: &[Vec<String>], width: usize) -> String {
 
 /// Lines of `label: value`, values aligned; empty values are left out.
 pub fn facts(lines: &[(&str, String)], width: usize) -> String {
-    let wide = lines
-        .iter()
-        .map(|(label, _)| label.chars().count())
-        .max()
-        .unwrap_or(0)
-        + 2;
+    let labels = lines.iter().map(|(label, _)| columns(label));
+    let wide = labels.max().unwrap_or(0) + 2;
+    let room = width.saturating_sub(wide + 1).max(VALUE_MIN);
     let mut out = String::new();
     for (label, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
-        let label = format!("{label}:");
-        for (n, part) in wrap(&clean(text), width.saturating_sub(wide + 1).max(24))
-            .iter()
-            .enumerate()
-        {
-            let lead = if n == 0 { label.as_str() } else { "" };
-            out.push_str(format!("{lead:<wide$} {part}").trim_end());
+        for (n, part) in wrap(&clean(text), room).iter().enumerate() {
+            let lead = if n == 0 {
+                format!("{label}:")
+            } else {
+                String::new()
+            };
+            out.push_str(format!("{} {part}", padded(&lead, wide)).trim_end());
             out.push('\n');
         }
     }
@@ -290,6 +360,7 @@ pub fn facts(lines: &[(&str, String)], width: usize) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn bytes_are_read_by_people() {
@@ -335,6 +406,77 @@ mod tests {
         assert!(lines[2].starts_with("        "), "{shown}");
         assert_eq!(lines.last(), Some(&"longer  x"));
         assert!(lines.iter().all(|l| l.chars().count() <= 32));
+    }
+
+    /// What a stranger may write: blanks of all kinds, wide and combining characters, our own labels.
+    fn foreign() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            any::<String>(),
+            Just("needs:".to_owned()),
+            Just("EVIDENCE  SAYS".to_owned()),
+            (
+                "[a\u{2800}\u{3164}\u{ad}\u{a0}\u{3000}漢🙂\u{301}\u{1160} ]",
+                1..200usize
+            )
+                .prop_map(|(c, n)| c.repeat(n)),
+        ];
+        proptest::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+    }
+
+    /// Without our own ones, the way a person sees it.
+    fn looks_blank(c: char) -> bool {
+        c == ' ' || is_blank(c) || is_hidden(c)
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_with_foreign_text_is_wider_than_the_terminal_or_begins_at_its_edge(
+            text in foreign(),
+            cells in proptest::collection::vec(foreign(), 7),
+            width in 40..120usize,
+        ) {
+            let said = visible(&text, 2_000);
+            let fits = |out: &str| out.lines().all(|l| columns(l) <= width);
+            for text in [&text, &said] {
+                let lines = hang(&line(text), width);
+                prop_assert!(lines.iter().all(|l| columns(l) <= width), "{lines:?}");
+                prop_assert!(lines.iter().skip(1).all(|l| l.starts_with("  ")), "{lines:?}");
+
+                let shown = facts(&[("needs", "L2".to_owned()), ("asked by", text.clone())], width);
+                prop_assert!(fits(&shown), "{shown}");
+                let ours = |l: &str| l.starts_with("asked by:") || l.starts_with("           ");
+                prop_assert!(shown.lines().skip(1).all(ours), "{shown}");
+                prop_assert!(!shown.chars().any(|c| !matches!(c, ' ' | '\n') && looks_blank(c)));
+            }
+            let mut row: Vec<String> = cells.iter().map(|c| line(c)).collect();
+            row[0] = "9a33ff01".to_owned();
+            let head = ["EVIDENCE", "SAYS", "AGE THEN", "AGE NOW", "ORIGIN", "TIER", "SIGNATURE"];
+            let shown = table(&head, &[row, cells.clone()], width);
+            prop_assert!(fits(&shown), "{shown}");
+            let own = shown.lines().filter(|l| !l.starts_with(' ')).count();
+            prop_assert!(own <= 3, "a cell of a table begins a row: {shown}");
+        }
+    }
+
+    #[test]
+    fn blanks_of_all_kinds_make_no_word_and_wide_characters_count_twice() {
+        let blank = "routine\u{2800}\u{3164}\u{ffa0}\u{3000}needs:";
+        assert_eq!(line(blank), "routine needs:");
+        assert_eq!(
+            visible(blank, 99),
+            "routine\\u{2800}\\u{3164}\\u{ffa0}\\u{3000}needs:"
+        );
+        assert!(json_safe(&format!("\"{blank}\"")).is_ascii());
+        assert_eq!(wrap("漢漢漢漢漢", 5), ["漢漢", "漢漢", "漢"]);
+        assert_eq!(wrap("abcdefgh ij", 4), ["abcd", "efgh", "ij"]);
+        let rows = [
+            vec!["漢漢".to_owned(), "x".to_owned()],
+            vec!["a".to_owned(), "y".to_owned()],
+        ];
+        assert_eq!(
+            table(&["ID", "N"], &rows, 80),
+            "ID    N\n漢漢  x\na     y\n"
+        );
     }
 
     #[test]
