@@ -82,6 +82,13 @@ async fn what_killed_the_gen1_node_is_refused_and_the_link_goes_on() {
             "y".repeat(1_100_000)
         ))
         .await;
+    // Whoever asks badly waits for no answer in vain.
+    probe
+        .send(r#"{"type":"req","id":"twice","method":"mesh.ping","params":{"a":1,"a":2}}"#)
+        .await;
+    let refused = probe.answer("twice").await;
+    assert_eq!(refused["ok"], false);
+    assert_eq!(refused["error"]["code"], "INVALID_JSON");
     assert_eq!(probe.ask("mesh.ping", json!({})).await["ok"], true);
     let codes: Vec<&str> = probe
         .events

@@ -1,5 +1,9 @@
 //! The JSON envelope of every message: request, response or event (gen-1 §5).
 
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 use crate::domain::base::canonical;
@@ -62,8 +66,8 @@ impl Message {
     /// `INVALID_JSON` for what is not strict JSON, `INVALID_TYPE` for another `type`,
     /// `INVALID_PARAMS` for members of the wrong form.
     pub fn parse(text: &str) -> Result<Message, BadMessage> {
-        let value =
-            canonical::parse(text).map_err(|e| bad(None, Code::InvalidJson, e.to_string()))?;
+        let value = canonical::parse(text)
+            .map_err(|e| bad(id_of_refused(text), Code::InvalidJson, e.to_string()))?;
         let Value::Object(mut map) = value else {
             return Err(bad(
                 None,
@@ -98,6 +102,61 @@ fn bad(id: Option<String>, code: Code, message: impl Into<String>) -> BadMessage
     BadMessage {
         id,
         refusal: Refusal::new(code, message),
+    }
+}
+
+/// The id of a request that is no strict JSON, so that whoever waits for the answer gets it: it has a
+/// key twice, is nested too deep or breaks off behind its id. `None` for what may be no request, as an
+/// answer to a response would be taken for one.
+fn id_of_refused(text: &str) -> Option<String> {
+    let (mut kind, mut id) = (None, None);
+    let seen = Asking {
+        kind: &mut kind,
+        id: &mut id,
+    };
+    // How far it can be read is enough.
+    let _ = serde_json::Deserializer::from_str(text).deserialize_map(seen);
+    match (kind, id) {
+        (Some(Value::String(kind)), Some(Value::String(id)))
+            if kind == "req" && !id.is_empty() && id.len() <= NAME_MAX_BYTES =>
+        {
+            Some(id)
+        }
+        _ => None,
+    }
+}
+
+/// Keeps the `type` and the `id` of an object and passes over all else.
+struct Asking<'a> {
+    kind: &'a mut Option<Value>,
+    id: &'a mut Option<Value>,
+}
+
+impl<'de> Visitor<'de> for Asking<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
+        while let Some(key) = access.next_key::<String>()? {
+            let slot = match key.as_str() {
+                "type" => &mut *self.kind,
+                "id" => &mut *self.id,
+                _ => {
+                    access.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            let value: Value = access.next_value()?;
+            *slot = match slot.take() {
+                // Which of two is meant cannot be known.
+                Some(first) if first != value => Some(Value::Null),
+                _ => Some(value),
+            };
+        }
+        Ok(())
     }
 }
 
@@ -270,10 +329,46 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_request_that_is_no_strict_json_is_refused_by_its_id() {
+        let id = |text: &str| {
+            let bad = Message::parse(text).unwrap_err();
+            assert_eq!(bad.refusal.code, Code::InvalidJson);
+            bad.id
+        };
+        let deep = "[".repeat(100_000);
+        for text in [
+            r#"{"type":"req","id":"7","method":"m","params":{"a":1,"a":2}}"#,
+            r#"{"method":"m","params":{"a":{"b":1,"b":2}},"id":"7","type":"req"}"#,
+            r#"{"type":"req","type":"req","id":"7","id":"7"}"#,
+            r#"{"type":"req","id":"7","params":{"a":"#,
+            r#"{"type":"req","id":"7"} and more"#,
+            &format!(r#"{{"type":"req","id":"7","params":{deep}"#),
+        ] {
+            assert_eq!(id(text).as_deref(), Some("7"), "{text:.80}");
+        }
+        let long = "i".repeat(NAME_MAX_BYTES + 1);
+        for text in [
+            // Ours is the request that this would seem to answer.
+            r#"{"type":"res","id":"7","ok":true,"ok":true}"#,
+            r#"{"type":"req","type":"res","id":"7"}"#,
+            r#"{"type":"req","id":"7","id":"8"}"#,
+            r#"{"type":"req","params":{"id":"7","id":"7"}}"#,
+            r#"{"type":"req","id":7,"id":7}"#,
+            r#"{"type":"req","id":""  "#,
+            &format!(r#"{{"type":"req","id":"{long}","a":1,"a":1}}"#),
+            r#"{"id":"7"#,
+            "",
+        ] {
+            assert_eq!(id(text), None, "{text:.80}");
+        }
+    }
+
     proptest! {
         #[test]
         fn never_panics(text in ".{0,300}") {
             let _ = Message::parse(&text);
+            let _ = Message::parse(&format!("{{\"type\":\"req\",\"id\":{text}"));
         }
     }
 }
