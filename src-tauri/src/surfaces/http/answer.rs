@@ -1,8 +1,9 @@
 //! How the API answers: JSON always, also when it refuses; and how it reads what it is sent.
 
 use axum::body::Bytes;
-use axum::extract::Query;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -115,6 +116,23 @@ pub(super) fn body_or_default<T: DeserializeOwned + Default>(
     match bytes {
         Ok(bytes) if bytes.is_empty() => Ok(T::default()),
         other => body(other),
+    }
+}
+
+/// The `{id}` of a request's path. What cannot be read is refused as everything else is.
+pub(super) struct Id(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failed> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            Err(e) => Err(Failed(Refusal::new(
+                Code::InvalidParams,
+                format!("the path: {}", e.body_text()),
+            ))),
+        }
     }
 }
 

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::Api;
-use super::answer::{Answered, Failed, body, body_or_default, ok};
+use super::answer::{Answered, Failed, Id, body, body_or_default, ok};
 use super::auth::{Caller, host};
 use super::site::{self, Page};
 use crate::adapters::transport::Secure;
@@ -274,7 +274,7 @@ pub(super) async fn enrol_ask(
 }
 
 /// An administrator does not want a key that waits.
-pub(super) async fn enrol_refuse(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn enrol_refuse(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.enrol_refuse(&api.enrolling, &id).await?))
 }
 

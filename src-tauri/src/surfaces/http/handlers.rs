@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
 
-use super::answer::{Answered, Failed, body, body_or_default, ok, query};
+use super::answer::{Answered, Failed, Id, body, body_or_default, ok, query};
 use super::{Api, site};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::audit_export::Export;
@@ -233,32 +233,32 @@ pub(super) async fn proposals(State(api): Door, asked: Asked<ProposalsAsked>) ->
     Ok(ok(&api.door.proposals_page(query).await?))
 }
 
-pub(super) async fn proposal(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn proposal(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.proposal(&id).await?))
 }
 
-pub(super) async fn proposal_record(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn proposal_record(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.proposal_record(&id).await?))
 }
 
-pub(super) async fn proposal_checks(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn proposal_checks(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.proposal_checks(&id).await?))
 }
 
-pub(super) async fn trace(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn trace(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.trace(&id).await?))
 }
 
-pub(super) async fn decide(State(api): Door, Path(id): Path<String>, sent: Sent) -> Answered {
+pub(super) async fn decide(State(api): Door, Id(id): Id, sent: Sent) -> Answered {
     Ok(ok(&api.door.decide(&id, body(sent)?).await?))
 }
 
-pub(super) async fn withdraw(State(api): Door, Path(id): Path<String>, sent: Sent) -> Answered {
+pub(super) async fn withdraw(State(api): Door, Id(id): Id, sent: Sent) -> Answered {
     let why: Why = body_or_default(sent)?;
     Ok(ok(&api.door.withdraw(&id, why.reason).await?))
 }
 
-pub(super) async fn stop(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn stop(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.stop(&id).await?))
 }
 
@@ -330,7 +330,7 @@ pub(super) async fn twin(State(api): Door) -> Answered {
 
 /// A drawing that others made: an image and nothing else. Opened by itself it runs no script, loads
 /// nothing and has no origin.
-pub(super) async fn twin_plan(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn twin_plan(State(api): Door, Id(id): Id) -> Answered {
     let drawing = api.door.twin_plan(&id).await?;
     let head = [
         (header::CONTENT_TYPE, "image/svg+xml"),
@@ -345,7 +345,7 @@ pub(super) async fn twin_plan(State(api): Door, Path(id): Path<String>) -> Answe
     Ok((head, drawing.text.to_string()).into_response())
 }
 
-pub(super) async fn frame(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn frame(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.frame(&id).await?))
 }
 
@@ -365,7 +365,7 @@ pub(super) async fn trust(State(api): Door) -> Answered {
     Ok(ok(&api.door.trust().await?))
 }
 
-pub(super) async fn trust_one(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn trust_one(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.trust_one(&id).await?))
 }
 
@@ -373,25 +373,21 @@ pub(super) async fn trust_add(State(api): Door, sent: Sent) -> Answered {
     Ok(ok(&api.door.trust_add(&body(sent)?).await?))
 }
 
-pub(super) async fn trust_remove(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn trust_remove(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.trust_remove(&id).await?))
 }
 
-pub(super) async fn trust_grant(State(api): Door, Path(id): Path<String>, sent: Sent) -> Answered {
+pub(super) async fn trust_grant(State(api): Door, Id(id): Id, sent: Sent) -> Answered {
     let change: GrantChange = body(sent)?;
     Ok(ok(&api.door.trust_grant(&id, &change).await?))
 }
 
-pub(super) async fn trust_ungrant(
-    State(api): Door,
-    Path(id): Path<String>,
-    sent: Sent,
-) -> Answered {
+pub(super) async fn trust_ungrant(State(api): Door, Id(id): Id, sent: Sent) -> Answered {
     let change: GrantChange = body(sent)?;
     Ok(ok(&api.door.trust_ungrant(&id, &change).await?))
 }
 
-pub(super) async fn trust_revoke(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn trust_revoke(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.trust_revoke(&id).await?))
 }
 
@@ -407,11 +403,7 @@ pub(super) async fn operator_enroll(State(api): Door, sent: Sent) -> Answered {
     Ok(ok(&enrolled))
 }
 
-pub(super) async fn operator_revoke(
-    State(api): Door,
-    Path(id): Path<String>,
-    sent: Sent,
-) -> Answered {
+pub(super) async fn operator_revoke(State(api): Door, Id(id): Id, sent: Sent) -> Answered {
     let why: Why = body_or_default(sent)?;
     Ok(ok(&api
         .door
@@ -419,11 +411,7 @@ pub(super) async fn operator_revoke(
         .await?))
 }
 
-pub(super) async fn person_revoke(
-    State(api): Door,
-    Path(id): Path<String>,
-    sent: Sent,
-) -> Answered {
+pub(super) async fn person_revoke(State(api): Door, Id(id): Id, sent: Sent) -> Answered {
     let why: Why = body_or_default(sent)?;
     Ok(ok(&api
         .door
@@ -435,11 +423,11 @@ pub(super) async fn issuers(State(api): Door) -> Answered {
     Ok(ok(&api.door.issuers().await?))
 }
 
-pub(super) async fn issuer_accept(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn issuer_accept(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.issuer_accept(&id).await?))
 }
 
-pub(super) async fn issuer_remove(State(api): Door, Path(id): Path<String>) -> Answered {
+pub(super) async fn issuer_remove(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.issuer_remove(&id).await?))
 }
 

@@ -101,6 +101,36 @@ pub(super) fn code(body: &Value) -> &str {
 }
 
 #[tokio::test]
+async fn every_refusal_is_json_with_a_code_whatever_cannot_be_read() {
+    let house = house().await;
+    for route in openapi::ROUTES {
+        let method = route.method.to_uppercase();
+        let path = |id: &str| format!("{API_ROOT}{}", route.path.replace("{id}", id));
+        if route.path.contains("{id}") {
+            let asked = house
+                .ask(Some(Scope::Admin), &method, &path("%ff"), "")
+                .await;
+            let (status, body) = asked;
+            assert_eq!(
+                (status.as_u16(), code(&body)),
+                (400, "INVALID_PARAMS"),
+                "{method} {}",
+                route.path
+            );
+        }
+        let odd = format!("{}?since=%ff&limit=-1&before=%00&=%", path("%20"));
+        let (status, body) = house
+            .ask(Some(Scope::Admin), &method, &odd, "{\"a\":")
+            .await;
+        assert!(
+            status.is_success() || !code(&body).is_empty(),
+            "{method} {}: {status} {body}",
+            route.path
+        );
+    }
+}
+
+#[tokio::test]
 async fn every_described_route_exists_and_needs_exactly_its_scope() {
     let house = house().await;
     for route in openapi::ROUTES {
