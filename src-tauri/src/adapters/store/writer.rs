@@ -1,9 +1,8 @@
 //! The one writer: a thread of its own with a bounded queue and group commit.
 //!
-//! It takes what waits, runs it in one transaction with a savepoint for each write, commits, and
-//! only then answers. Durable writes go first: a decision does not wait for the frames that were
-//! queued before it, nor for a transaction of frames longer than the write that runs. It lacks any
-//! knowledge of tables.
+//! It takes the durable writes that wait, runs them in one transaction with a savepoint for each, commits,
+//! and only then answers; then one that is not durable, by itself. So a decision does not wait for the
+//! frames that were queued before it. It lacks any knowledge of tables.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -171,6 +170,13 @@ impl Waiting {
     }
 }
 
+fn ended_itself() -> StoreError {
+    StoreError::Invalid {
+        what: "a write",
+        why: "it ended the transaction it ran in".to_owned(),
+    }
+}
+
 /// Runs `f`; a panic in it becomes an error.
 pub(super) fn guarded<T>(
     what: &'static str,
@@ -216,13 +222,8 @@ impl Writer {
                 waiting.drain(&mut queue);
                 let mut left = STORE_BATCH_MAX;
                 self.commit(class, None, || {
-                    if class == Class::Relaxed && left < STORE_BATCH_MAX {
-                        waiting.drain(&mut queue);
-                    }
-                    let hurry = class == Class::Relaxed && !waiting.durable.is_empty();
-                    let more = left > 0 && (left == STORE_BATCH_MAX || !hurry);
-                    left = left.saturating_sub(1);
-                    more.then(|| waiting.next(class)).flatten()
+                    left = left.checked_sub(1)?;
+                    waiting.next(class)
                 });
             }
         }
@@ -234,7 +235,8 @@ impl Writer {
         }
     }
 
-    /// One transaction over the writes that `next` gives, as many as it can hold together.
+    /// One transaction over the writes that `next` gives: durable ones share a sync, as many as it can hold
+    /// together; one that is not durable has nothing to share and is alone.
     pub(super) fn commit(
         &mut self,
         class: Class,
@@ -253,10 +255,14 @@ impl Writer {
         let mut lost = None;
         let mut job = Some(first);
         while let Some(one) = job {
-            let (reply, fault) = self.in_savepoint(one);
+            let (reply, fault) = match class {
+                Class::Durable => self.in_savepoint(one),
+                Class::Relaxed => self.alone(one),
+            };
             ran.push(reply);
             lost = fault;
-            job = if lost.is_none() { next() } else { None };
+            let more = lost.is_none() && class == Class::Durable;
+            job = if more { next() } else { None };
         }
         let outcome = match lost {
             None => disk
@@ -290,6 +296,14 @@ impl Writer {
         self.sql("BEGIN IMMEDIATE")
     }
 
+    /// Runs the only write of a transaction, which its failure undoes. Inside a savepoint each statement with
+    /// triggers would walk all that was set aside for it (`memjrnlTruncate`): many frames take many times longer.
+    fn alone(&self, job: Job) -> (Reply, Option<StoreError>) {
+        let ran = (job.run)(Ok(&self.conn));
+        let ended = || self.conn.is_autocommit().then(ended_itself);
+        (ran.reply, ran.error.or_else(ended))
+    }
+
     /// Runs one write so that its failure undoes only itself. The second part is set when the whole
     /// transaction is gone, as SQLite may decide on a full disk.
     fn in_savepoint(&self, job: Job) -> (Reply, Option<StoreError>) {
@@ -298,11 +312,7 @@ impl Writer {
         }
         let ran = (job.run)(Ok(&self.conn));
         if self.conn.is_autocommit() {
-            let error = ran.error.unwrap_or_else(|| StoreError::Invalid {
-                what: "a write",
-                why: "it ended the transaction it ran in".to_owned(),
-            });
-            return (ran.reply, Some(error));
+            return (ran.reply, Some(ran.error.unwrap_or_else(ended_itself)));
         }
         let closed = match ran.error {
             None => self.sql("RELEASE one_write"),
