@@ -156,14 +156,15 @@ pub fn within(conn: &Connection, most: Most) -> Result<Vec<Pruned>, StoreError> 
     let over: Vec<_> = over.collect::<Result<_, _>>()?;
     let mut pruned = Vec::new();
     for (share, frames, bytes, most) in over {
-        // A little more than is needed, so that not every batch prunes.
-        let over = |used: u64, most: u64| match used > most {
-            true => used - (most - most / 512),
+        // A little more than is needed, so that not every batch prunes, and not so much that a decision
+        // waits for it.
+        let over = |used: u64, most: u64, ease: u64| match used > most {
+            true => used - (most - ease.min(most / 64)),
             false => 0,
         };
         let surplus = Surplus {
-            frames: over(frames, most.frames),
-            bytes: over(bytes, most.bytes),
+            frames: over(frames, most.frames, SHARE_PRUNED_EASE),
+            bytes: over(bytes, most.bytes, SHARE_PRUNED_BYTES),
         };
         pruned.extend(prune(conn, share, surplus, false)?);
     }

@@ -511,6 +511,8 @@ pub const STORE_RESERVE_BYTES: u64 = 67_108_864;
 pub const SHARE_PRUNED_MAX: usize = 2_048;
 /// Bytes that one step of making room removes at least.
 pub const SHARE_PRUNED_BYTES: u64 = 262_144;
+/// Frames that go beyond what a share is over by, so that not every batch prunes.
+pub const SHARE_PRUNED_EASE: u64 = 128;
 /// Frames that may go for one batch that is to be stored; what has no room then is refused.
 pub const SHARE_PRUNED_AT_ONCE: usize = 16_384;
 /// A device whose frames are pruned before they are as old as this floods, in milliseconds.
