@@ -11,7 +11,7 @@ use super::{StoreError, frame_sync, row};
 use crate::domain::base::ids::AT_ADDRESS;
 use crate::domain::base::limits::{
     ADDRESS_KEPT_BYTES, ADDRESS_KEPT_FRAMES, FRAME_ROW_BYTES, SHARE_PRUNED_AT_ONCE,
-    SHARE_PRUNED_BYTES, SHARE_PRUNED_MAX,
+    SHARE_PRUNED_BYTES, SHARE_PRUNED_EASE, SHARE_PRUNED_MAX,
 };
 use crate::domain::base::{DeviceId, TimeMs};
 use crate::domain::sync::Keyed;
