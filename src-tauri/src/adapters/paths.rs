@@ -387,7 +387,20 @@ pub fn make_private_dir(dir: &Path) -> Result<(), PathError> {
 /// # Errors
 /// What the system said, naming the file.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
-    place(path, bytes, |temporary| fs::rename(temporary, path))
+    place(path, bytes, Lasts::PowerLoss, |temporary| {
+        fs::rename(temporary, path)
+    })
+}
+
+/// As [`write_private`], without syncing the disk: for what each start makes anew. After a loss of power
+/// the file may be empty.
+///
+/// # Errors
+/// What the system said, naming the file.
+pub fn write_private_for_this_run(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    place(path, bytes, Lasts::Run, |temporary| {
+        fs::rename(temporary, path)
+    })
 }
 
 /// As [`write_private`], for a file that must not exist yet: of several that try, one succeeds.
@@ -395,16 +408,26 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
 /// # Errors
 /// [`PathError::Io`] of kind [`io::ErrorKind::AlreadyExists`], or what else the system said.
 pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
-    place(path, bytes, |temporary| {
+    place(path, bytes, Lasts::PowerLoss, |temporary| {
         // A link, unlike a rename, refuses a name that is taken.
         fs::hard_link(temporary, path)?;
         fs::remove_file(temporary)
     })
 }
 
+/// What a written file outlives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lasts {
+    /// The process that wrote it.
+    Run,
+    /// The machine's power.
+    PowerLoss,
+}
+
 fn place(
     path: &Path,
     bytes: &[u8],
+    lasts: Lasts,
     name_it: impl FnOnce(&Path) -> io::Result<()>,
 ) -> Result<(), PathError> {
     // Numbered, so that two writers in one process do not share a temporary file.
@@ -415,12 +438,18 @@ fn place(
     options.write(true).create(true).truncate(true).mode(0o600);
     let written = options.open(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
-        file.sync_all()
+        match lasts {
+            Lasts::Run => Ok(()),
+            Lasts::PowerLoss => file.sync_all(),
+        }
     });
     if let Err(error) = written.and_then(|()| name_it(&temporary)) {
         // The temporary file is worth nothing; the error that matters is the first one.
         let _ = fs::remove_file(&temporary);
         return Err(failed("write", path)(error));
+    }
+    if lasts == Lasts::Run {
+        return Ok(());
     }
     let dir = path
         .parent()

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::config::{Config, ConfigError, RawConfig};
 use super::{Node, names};
 use crate::adapters::files;
-use crate::adapters::paths::{PathError, StateDir};
+use crate::adapters::paths::{PathError, StateDir, write_private_for_this_run};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{CONFIG_FILE_MAX_BYTES, STORE_LAST_WORDS_MS};
 use crate::domain::policy::STARTER_POLICY;
@@ -111,7 +111,7 @@ impl RunFile {
             "socket": node.local_socket(),
         });
         let file = dir.run_file();
-        dir.write_private(&file, format!("{run}\n").as_bytes())?;
+        write_private_for_this_run(&file, format!("{run}\n").as_bytes())?;
         Ok(Self(file))
     }
 

@@ -156,7 +156,7 @@ impl Tokens {
     pub fn renew(state_dir: &Path) -> Result<Self, TokensError> {
         let tokens = Self::generate()?;
         let text = serde_json::json!({"read": tokens.read, "operate": tokens.operate, "admin": tokens.admin});
-        paths::write_private(
+        paths::write_private_for_this_run(
             &StateDir::at(state_dir).tokens_file(),
             format!("{text}\n").as_bytes(),
         )?;

@@ -168,6 +168,10 @@ fn run_file(state_dir: &Path) -> Asked<Option<(SocketAddr, Option<PathBuf>)>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(file(e.to_string())),
     };
+    // It is not synced to the disk: a loss of power may leave it empty, and then no node runs.
+    if text.is_empty() {
+        return Ok(None);
+    }
     let run: RunFile = serde_json::from_str(&text)
         .map_err(|e| file(format!("is not what a node writes ({e})")))?;
     // By its port the API answers loopback only, so a node that listens everywhere is asked there.
@@ -476,6 +480,8 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
         let run = serde_json::json!({"port": port, "socket": socket});
         note(dir.path(), &run.to_string());
+        assert!(Remote::connect(dir.path()).await.unwrap().is_none());
+        note(dir.path(), "");
         assert!(Remote::connect(dir.path()).await.unwrap().is_none());
         note(dir.path(), "{");
         let error = Remote::connect(dir.path()).await.unwrap_err();
