@@ -143,7 +143,7 @@ async fn a_device_behind_a_gen1_node_is_verified_by_the_key_in_its_presence() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_gen1_nodes_are_told_of_health_traces_and_links_is_so() {
-    use clawmesh::node::alarms::AlarmKind;
+    use clawmesh::node::context::alarms::AlarmKind;
     let mut setup = field().trusting(key(5), "observe:T2,relay,read,plan");
     let other = key(6).id().clone();
     setup.raw.peers = vec![

@@ -15,7 +15,7 @@ use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::{Requester, STARTER_POLICY};
 use clawmesh::domain::proposal::{ProposalRecord, SignedProposal};
 use clawmesh::node::Shared;
-use clawmesh::node::alarms::AlarmKind;
+use clawmesh::node::context::alarms::AlarmKind;
 use clawmesh::node::proposals as wishes;
 use serde_json::{Value, json};
 

@@ -9,7 +9,7 @@ use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::{Level, Requester, STARTER_POLICY};
 use clawmesh::domain::proposal::Status;
-use clawmesh::node::alarms::AlarmKind;
+use clawmesh::node::context::alarms::AlarmKind;
 use clawmesh::node::proposals::{self, Minted};
 use clawmesh::node::routing::Place;
 use clawmesh::node::{planning, policy_book};

@@ -13,7 +13,7 @@ use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::Requester;
 use clawmesh::domain::proposal::{Outcome, Status};
 use clawmesh::domain::wire::handshake::Introduction;
-use clawmesh::node::alarms::AlarmKind;
+use clawmesh::node::context::alarms::AlarmKind;
 use clawmesh::node::drivers::{RawActuator, RawOperation};
 use clawmesh::node::proposals::{self, Minted, Standing};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -376,7 +376,8 @@ async fn without_an_answer_the_outcome_is_unknown_and_the_way_back_is_pursued() 
             "{outcome:?}"
         );
         safe(&node).await;
-        let about = |a: &clawmesh::node::alarms::Alarm| a.kind == AlarmKind::ActuatorUnsafe;
+        let about =
+            |a: &clawmesh::node::context::alarms::Alarm| a.kind == AlarmKind::ActuatorUnsafe;
         assert!(!node.shared().alarms.list().iter().any(about));
         assert!(gen1.told("close").len() > before + 1, "it was said again");
         assert_eq!(gen1.told("open").len(), 1, "it was not");

@@ -7,7 +7,7 @@ use clawmesh::adapters::store::{Class, approvals, proposals as rows};
 use clawmesh::domain::base::Code;
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::Status;
-use clawmesh::node::alarms::AlarmKind;
+use clawmesh::node::context::alarms::AlarmKind;
 use clawmesh::node::proposals::{self, Minted, estop};
 
 use crate::harness::*;

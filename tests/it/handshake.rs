@@ -385,7 +385,7 @@ fn ahead(key: &DeviceKey, nonce: &str, ahead_ms: u64) -> serde_json::Map<String,
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_refused_for_its_clock_is_an_alarm_and_a_made_up_time_is_none() {
-    use clawmesh::node::alarms::AlarmKind;
+    use clawmesh::node::context::alarms::AlarmKind;
     let node = field().trusting(key(5), "read").start().await;
     let alarms = || node.shared().alarms.count(AlarmKind::PeerClock);
     let say = async |params: fn(&str) -> serde_json::Map<String, Value>| {

@@ -9,7 +9,7 @@ use clawmesh::domain::base::limits::ADDRESS_FACTS;
 use clawmesh::domain::base::{Code, DeviceId, FrameId, SignatureState, Tier};
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::policy::Requester;
-use clawmesh::node::alarms::AlarmKind;
+use clawmesh::node::context::alarms::AlarmKind;
 use clawmesh::node::peers::{Source, Target};
 use clawmesh::node::proposals;
 use futures_util::SinkExt as _;

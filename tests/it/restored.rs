@@ -10,7 +10,7 @@ use clawmesh::domain::base::Code;
 use clawmesh::domain::continuity::Fault;
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::Status;
-use clawmesh::node::alarms::AlarmKind;
+use clawmesh::node::context::alarms::AlarmKind;
 use clawmesh::node::proposals;
 use serde_json::Value;
 use tempfile::TempDir;

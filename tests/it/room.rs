@@ -5,7 +5,7 @@ use clawmesh::adapters::store::{facts, frames, shares};
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::Status;
 use clawmesh::node::Shared;
-use clawmesh::node::alarms::AlarmKind;
+use clawmesh::node::context::alarms::AlarmKind;
 use clawmesh::node::proposals::{self, estop};
 use clawmesh::operator::Door;
 use serde_json::json;

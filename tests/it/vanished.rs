@@ -216,7 +216,7 @@ async fn a_half_open_connection_is_found_and_replaced_from_both_sides() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_store_and_a_state_directory_that_is_gone_are_alarms_until_they_are_mended() {
     use clawmesh::adapters::store::{Class, StoreError, kv};
-    use clawmesh::node::alarms::AlarmKind;
+    use clawmesh::node::context::alarms::AlarmKind;
     let mut setup = field();
     setup.raw.store.max_bytes = Some(4 * 1024 * 1024);
     let node = setup.start().await;

@@ -202,6 +202,19 @@ fn unknown_places_are_refused_and_entry_points_are_free() {
 }
 
 #[test]
+fn a_surface_stays_at_the_door() {
+    let why = "past the operator door";
+    refused(
+        "surfaces/http/auth.rs",
+        "fn f(d: &Door) { d.shared(); }",
+        why,
+    );
+    refused("surfaces/cli/look.rs", "use crate::node::Shared;", why);
+    accepted("surfaces/cli/mod.rs", "use crate::node::Shared;");
+    accepted("surfaces/http/auth.rs", "fn f(d: &Door) { d.context(); }");
+}
+
+#[test]
 fn only_the_runtime_starts_tasks() {
     refused(
         "node/peers.rs",
@@ -218,7 +231,7 @@ fn only_the_runtime_starts_tasks() {
         "use tokio::task; fn f() { task::spawn(g()); }",
         "starts tasks",
     );
-    accepted("node/runtime.rs", "fn f() { tokio::spawn(g()); }");
+    accepted("node/context/tasks.rs", "fn f() { tokio::spawn(g()); }");
     accepted(
         "node/peers.rs",
         "#[cfg(test)]\n#[allow(dead_code)]\nmod tests { fn f() { tokio::spawn(g()); } }",

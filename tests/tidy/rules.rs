@@ -47,13 +47,16 @@ const IMPURE: [&[&str]; 15] = [
     &["std", "time", "Instant"],
 ];
 
-/// What starts a task, and may stand only in `node/runtime.rs` and the entry points.
+/// What starts a task, and may stand only in `node/context/tasks.rs` and the entry points.
 const SPAWNS: [&[&str]; 4] = [
     &["tokio", "spawn"],
     &["tokio", "task", "spawn"],
     &["tokio", "task", "spawn_local"],
     &["task", "spawn"],
 ];
+
+/// Surfaces that make the door from the node, once; no other may reach what stands behind it.
+const MAKE_THE_DOOR: [&str; 2] = ["surfaces/cli/mod.rs", "surfaces/desktop/host.rs"];
 
 /// One broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,14 @@ pub struct Fault {
 pub fn check_source(file: &str, source: &str) -> Vec<Fault> {
     let tokens = scan::tokens(&scan::blank(source));
     let mut faults = check_anywhere(file, source);
+    if stays_at_the_door(file) {
+        let past = tokens.windows(2).filter(|pair| {
+            (pair[0].text == "." && pair[1].text == "shared") || pair[1].text == "Shared"
+        });
+        let what =
+            "a surface reaches past the operator door: add a call to the door, or use its context";
+        faults.extend(past.map(|pair| fault(file, pair[1].line, what.to_owned())));
+    }
     for path in scan::paths(&tokens) {
         let complaint = check_import(file, &path)
             .or_else(|| check_spawn(file, &path))
@@ -126,6 +137,13 @@ fn forbidden(tokens: &[Token], index: usize) -> Option<&'static str> {
 /// Files that start a process: they may name everything.
 fn is_entry_point(file: &str) -> bool {
     file == "main.rs" || file.starts_with("bin/")
+}
+
+fn stays_at_the_door(file: &str) -> bool {
+    file.starts_with("surfaces/")
+        && !is_test_file(file)
+        && !file.ends_with("_tests.rs")
+        && !MAKE_THE_DOOR.contains(&file)
 }
 
 fn is_test_file(file: &str) -> bool {
@@ -255,13 +273,15 @@ fn starts_with(path: &Path, prefix: &[&str]) -> bool {
 }
 
 fn check_spawn(file: &str, path: &Path) -> Option<String> {
-    let exempt =
-        file == "node/runtime.rs" || is_entry_point(file) || is_test_file(file) || path.in_test;
+    let exempt = file == "node/context/tasks.rs"
+        || is_entry_point(file)
+        || is_test_file(file)
+        || path.in_test;
     let spawns = SPAWNS
         .iter()
         .any(|spawn| starts_with(path, spawn) && path.segments.len() == spawn.len());
     (spawns && !exempt).then(|| {
-        format!("`{}`: only node/runtime.rs starts tasks; every task has a name, a token and a tracked end", path.segments.join("::"))
+        format!("`{}`: only node/context/tasks.rs starts tasks; every task has a name, a token and a tracked end", path.segments.join("::"))
     })
 }
 

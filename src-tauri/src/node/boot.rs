@@ -107,7 +107,7 @@ impl RunFile {
         };
         let run = json!({
             "pid": std::process::id(), "port": address.port(), "host": here,
-            "startedAt": now.0, "name": node.shared().config.name,
+            "startedAt": now.0, "name": node.context().config.name,
             "socket": node.local_socket(),
         });
         let file = dir.run_file();

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use super::shared::{Shared, store_refusal};
+use super::context::store_refusal;
+use super::shared::Shared;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, cited};
 use crate::domain::base::limits::CITED_ORIGINS_SHOWN;

@@ -12,14 +12,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::context::DURABLE;
 use super::pairing;
 use super::peers::{Source, Target};
-use super::shared::{DURABLE, Shared};
+use super::shared::Shared;
 use crate::adapters::discovery::{Announcement, Mdns, Sight, Sighting};
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{NEARBY_DIALED_MAX, NEARBY_MAX};
 use crate::domain::base::{DeviceId, MeshId, TimeMs};
+use crate::node::context::{Event, Severity};
 
 /// How long the higher id waits for the lower one to dial, in milliseconds.
 const PATIENCE_MS: u64 = 3_000;
@@ -133,7 +135,9 @@ impl Nearby {
             .store
             .write(DURABLE, "join policy", move |c| {
                 kv::put(c, POLICIES, text.as_bytes())?;
-                entry.audit_in(c, "mesh.policy", &subject, json!({"policy": policy}))
+                entry
+                    .journal
+                    .audit(c, "mesh.policy", &subject, json!({"policy": policy}))
             })
             .await?;
         *self.policies.lock().unwrap_or_else(PoisonError::into_inner) = policies;
@@ -156,9 +160,14 @@ pub async fn run(shared: Shared, listens: SocketAddr) {
         Err(error) => {
             let message = error.to_string();
             tracing::warn!("{message}");
-            let events = &shared.events;
-            return events
-                .record(&shared, "discovery.failed", "warning", &message, json!({}))
+            return shared
+                .journal
+                .record(
+                    Event::DiscoveryFailed,
+                    Severity::Warning,
+                    &message,
+                    json!({}),
+                )
                 .await;
         }
     };
@@ -240,12 +249,11 @@ impl Memory {
             let message = format!("Seen on the LAN: {name} ({})", device.short());
             let data = json!({"deviceId": device, "meshId": sighting.mesh});
             shared
-                .events
+                .journal
                 .caused(
-                    shared,
                     Cause::Strangers,
-                    "peer.seen",
-                    "info",
+                    Event::PeerSeen,
+                    Severity::Info,
                     &message,
                     data,
                 )
@@ -260,12 +268,11 @@ impl Memory {
             let message = format!("Gone from the LAN: {}", device.short());
             let data = json!({"deviceId": device});
             shared
-                .events
+                .journal
                 .caused(
-                    shared,
                     Cause::Strangers,
-                    "peer.gone",
-                    "info",
+                    Event::PeerGone,
+                    Severity::Info,
                     &message,
                     data,
                 )
@@ -286,12 +293,11 @@ impl Memory {
         );
         let data = json!({"passedOver": passed_over});
         shared
-            .events
+            .journal
             .caused(
-                shared,
                 Cause::Strangers,
-                "discovery.crowded",
-                "warning",
+                Event::DiscoveryCrowded,
+                Severity::Warning,
                 &message,
                 data,
             )
@@ -380,12 +386,11 @@ async fn tell(shared: &Shared, near: &Near, why: &str) {
     let message = format!("{name} ({}) is on the LAN: {why}", device.short());
     let data = json!({"deviceId": device, "meshId": near.sighting.mesh, "reason": why});
     shared
-        .events
+        .journal
         .caused(
-            shared,
             Cause::Strangers,
-            "mesh.seen",
-            "warning",
+            Event::MeshSeen,
+            Severity::Warning,
             &message,
             data,
         )

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::guards::Cut;
+use super::open::Opened;
 use super::shared::Shared;
 use crate::adapters::log;
 use crate::adapters::signals::{Asked, AtOnce, Ends};
@@ -22,8 +23,9 @@ pub struct Ending(Arc<Mutex<Option<Shared>>>);
 
 impl Ending {
     /// A node runs from now on, or none does.
-    pub fn concerns(&self, shared: Option<Shared>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = shared;
+    pub fn concerns(&self, opened: Option<&Opened>) {
+        let node = opened.map(|opened| opened.shared.clone());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = node;
     }
 
     /// How much longer than usual the end may take, for actuators that need their time.

@@ -12,9 +12,10 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::alarms::AlarmKind;
+use super::context::DURABLE;
+use super::context::alarms::AlarmKind;
 use super::guards::Cut;
-use super::shared::{DURABLE, Shared};
+use super::shared::Shared;
 use crate::adapters::log;
 use crate::adapters::paths::StateDir;
 use crate::adapters::store::{StoreError, kv};
@@ -22,6 +23,7 @@ use crate::domain::base::limits::{
     DISK_FREE_MIN_BYTES, DISK_STALL_MS, HEALTH_EVERY_MS, STORE_PROBE_BYTES,
 };
 use crate::domain::base::{Code, Refusal};
+use crate::node::context::{Event, Severity};
 
 const LOST_ADVICE: &str =
     "stop this node, put the directory or a backup of it back in its place, and start again";
@@ -123,8 +125,8 @@ fn told(shared: &Shared, kind: AlarmKind, words: Option<&str>, advice: &str) -> 
             shared.tasks.passing("event", async move {
                 let message = format!("The alarm {} is over", kind.as_str());
                 let data = json!({"alarm": kind.as_str()});
-                over.events
-                    .record(&over, "alarm.over", "info", &message, data)
+                over.journal
+                    .record(Event::AlarmOver, Severity::Info, &message, data)
                     .await;
             });
         }

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::context::store_refusal;
 use super::continuity;
 use super::ledger;
 use super::links::LinkHandle;
 use super::links::credit::{Taken, cost_kib};
 use super::presence;
-use super::shared::{Shared, store_refusal};
+use super::shared::Shared;
 use crate::adapters::store::Class;
 use crate::adapters::store::frames::{Displaced, Inserted};
 use crate::domain::admission::budget::Cause;
@@ -24,6 +25,7 @@ use crate::domain::base::{Code, DeviceId, FrameId, MeshId, Refusal, TimeMs};
 use crate::domain::identity::{DeviceKey, PublicKey};
 use crate::domain::wire::Frame;
 use crate::domain::wire::verify::verify_frames;
+use crate::node::context::Event;
 
 /// Memory that frames waiting for ingress may take, in kibibytes.
 const WAITING_MAX_KIB: usize = 32 * 1_024;
@@ -236,9 +238,10 @@ fn judge(
 async fn keep(shared: &Shared, judged: Judged) {
     for (peer, refusal) in &judged.refused {
         shared
+            .journal
             .refused_of(
                 Cause::Device(peer.clone()),
-                "frame.refused",
+                Event::FrameRefused,
                 &subject(peer),
                 refusal,
             )
@@ -257,16 +260,18 @@ async fn keep(shared: &Shared, judged: Judged) {
         }
         if let Inserted::NoRoom = one {
             shared
-                .refused("frame.refused", &subject(peer), &no_room(frame))
+                .journal
+                .refused(Event::FrameRefused, &subject(peer), &no_room(frame))
                 .await;
         }
         if let Inserted::Behind = one {
             let why = format!("frame {} is older than what this node keeps", frame.short());
             let refusal = Refusal::new(Code::FrameBehind, why);
             shared
+                .journal
                 .refused_of(
                     Cause::Device(peer.clone()),
-                    "frame.dropped",
+                    Event::FrameDropped,
                     &subject(peer),
                     &refusal,
                 )
@@ -286,9 +291,10 @@ async fn keep(shared: &Shared, judged: Judged) {
                 ),
             );
             shared
+                .journal
                 .refused_of(
                     Cause::Device(peer.clone()),
-                    "frame.conflict",
+                    Event::FrameConflict,
                     &subject(peer),
                     &refusal,
                 )
@@ -314,7 +320,8 @@ async fn displaced(shared: &Shared, by: &Admitted, old: &Displaced) {
     );
     shared.metrics.frames_conflict.inc();
     shared
-        .refused_of(cause, "frame.conflict", &subject(brought), &refusal)
+        .journal
+        .refused_of(cause, Event::FrameConflict, &subject(brought), &refusal)
         .await;
 }
 

@@ -364,9 +364,9 @@ pub async fn publish(shared: &Shared, specs: Vec<FrameSpec>, class: Class) -> Re
         .map(|s| compose(shared, s))
         .collect::<Result<Vec<_>, _>>()?;
     let inserted = append(shared, batch, class).await;
-    match inserted.map_err(|e| super::shared::store_refusal(&e))? {
+    match inserted.map_err(|e| super::context::store_refusal(&e))? {
         some if some.contains(&Inserted::NoRoom) => {
-            Err(super::shared::store_refusal(&StoreError::Full))
+            Err(super::context::store_refusal(&StoreError::Full))
         }
         _ => Ok(()),
     }

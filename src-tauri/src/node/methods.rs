@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::context::{DURABLE, internal, store_refusal};
 use super::gen1::{self, conversation};
 use super::ingress::Ingress;
 use super::links::LinkHandle;
@@ -14,7 +15,7 @@ use super::proposals::estop::Told;
 use super::proposals::{self, checks, mirror};
 use super::reconcile;
 use super::records;
-use super::shared::{DURABLE, Shared, internal, store_refusal};
+use super::shared::Shared;
 use crate::adapters::store::{commands, room};
 use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
@@ -28,6 +29,7 @@ use crate::domain::plan::Draft;
 use crate::domain::policy::Requester;
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Frame, Reply};
+use crate::node::context::Event;
 
 fn need(shared: &Shared, link: &LinkHandle, grant: Grant) -> Result<(), Refusal> {
     let held = shared
@@ -123,9 +125,10 @@ pub async fn answer(
         Ok(reply) => reply,
         Err(refusal) => {
             shared
+                .journal
                 .refused_of(
                     Cause::Device(link.info.device.clone()),
-                    "request.refused",
+                    Event::RequestRefused,
                     link.info.device.as_str(),
                     &refusal,
                 )
@@ -194,9 +197,10 @@ pub async fn event(
     };
     if let Err(refusal) = result {
         shared
+            .journal
             .refused_of(
                 Cause::Device(link.info.device.clone()),
-                "event.refused",
+                Event::EventRefused,
                 link.info.device.as_str(),
                 &refusal,
             )
@@ -241,9 +245,10 @@ async fn frames(
             Ok(frame) => good.push(frame),
             Err(refusal) => {
                 shared
+                    .journal
                     .refused_of(
                         Cause::Device(link.info.device.clone()),
-                        "event.refused",
+                        Event::EventRefused,
                         link.info.device.as_str(),
                         &refusal,
                     )
@@ -364,9 +369,10 @@ async fn forwarded(shared: &Shared, link: &LinkHandle, params: &Map<String, Valu
         Err(refusal) => refusal,
     };
     shared
+        .journal
         .refused_of(
             Cause::Device(link.info.device.clone()),
-            "command.refused",
+            Event::CommandRefused,
             link.info.device.as_str(),
             &refusal,
         )

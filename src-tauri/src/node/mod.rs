@@ -3,16 +3,14 @@
 //! [`Node::start`] opens the state directory, recovers from whatever interrupted the last run, and
 //! only then listens. [`Node::stop`] ends every action in its safe state and every task in time.
 
-pub mod alarms;
 pub mod boot;
-mod budgets;
 mod cites;
 pub mod config;
+pub mod context;
 pub mod continuity;
 pub mod discovery;
 pub mod drivers;
 pub mod ending;
-pub mod events;
 pub mod gen1;
 mod gossip;
 pub mod guards;
@@ -21,7 +19,6 @@ mod ingress;
 pub mod ledger;
 pub mod links;
 mod methods;
-pub mod metrics;
 pub mod names;
 mod open;
 pub mod outside;
@@ -36,11 +33,9 @@ pub mod reconcile;
 pub mod records;
 pub mod refused;
 pub mod routing;
-pub mod runtime;
 mod sensing;
 mod sessions;
 pub mod shared;
-pub mod timekeeping;
 pub mod twin;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -64,11 +59,12 @@ use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
     ACCEPT_QUEUE_SOCKETS, ADDRESS_KEPT_MS, COMMANDS_KEPT_MS, STORE_CLOSE_MS, STORE_LAST_WORDS_MS,
 };
-use alarms::AlarmKind;
+use context::alarms::AlarmKind;
+use context::timekeeping::{self, Settling};
+use context::{Event, Severity, budgets};
 use guards::{Cut, Secured};
 use ingress::Ingress;
 use peers::{Source, Target};
-use timekeeping::Settling;
 
 /// How long peers may take to hear a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -210,8 +206,8 @@ impl Node {
         let data = json!({"address": address.to_string(), "role": shared.config.role.as_str()});
         let message = format!("{} started on {address}", shared.config.name);
         shared
-            .events
-            .record(&shared, "startup", "info", &message, data)
+            .journal
+            .record(Event::Startup, Severity::Info, &message, data)
             .await;
         Node {
             shared,
@@ -231,7 +227,12 @@ impl Node {
         self.local.as_deref()
     }
 
-    /// What its actors share; the operator door is built on it.
+    /// What its tasks may use and nothing that acts.
+    pub fn context(&self) -> &context::Context {
+        &self.shared.context
+    }
+
+    /// What its rooms share; the operator door is built on it.
     pub fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -263,8 +264,8 @@ impl Node {
             tracing::error!(actuator = %left.target, "ends without being confirmed safe: {why}");
         }
         let message = format!("{} is stopping", self.shared.config.name);
-        let events = &self.shared.events;
-        let told = events.record(&self.shared, "shutdown", "info", &message, json!({}));
+        let journal = &self.shared.journal;
+        let told = journal.record(Event::Shutdown, Severity::Info, &message, json!({}));
         in_time("that the node ends", STORE_LAST_WORDS_MS, told).await;
         self.take_leave().await;
         self.shared.tasks.shut_down().await;
@@ -409,7 +410,7 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
             () = shared.tasks.stop().cancelled() => return,
             _ = tick.tick() => {}
         }
-        shared.events.tell_counted(&shared).await;
+        shared.journal.tell_counted().await;
         budgets::look(&shared).await;
         let numbers = doorway.numbers();
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -452,11 +453,10 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
                 shared.held.pruned(horizon.map_or(TimeMs(0), |h| h.time));
                 let message = format!("{pruned} old frames pruned; the newest {keep} are kept");
                 shared
-                    .events
+                    .journal
                     .record(
-                        &shared,
-                        "store.pruned",
-                        "info",
+                        Event::StorePruned,
+                        Severity::Info,
                         &message,
                         json!({"pruned": pruned}),
                     )

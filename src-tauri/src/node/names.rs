@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::config::{Config, RawConfig};
-use super::shared::{DURABLE, MESH_FLOOR, Shared, store_refusal};
+use super::context::{DURABLE, store_refusal};
+use super::shared::{MESH_FLOOR, Shared};
 use crate::adapters::files;
 use crate::adapters::paths::StateDir;
 use crate::adapters::store::{Store, StoreError, frames, kv};
@@ -220,7 +221,8 @@ pub(super) async fn tell(shared: &Shared) -> Result<(), StoreError> {
     let s = shared.clone();
     let write = move |c: &rusqlite::Connection| match pending(c)?.filter(|p| !p.moves) {
         Some(Pending { names, .. }) => {
-            s.audit_in(c, "node.named", s.own_id().as_str(), json!(names))?;
+            s.journal
+                .audit(c, "node.named", s.own_id().as_str(), json!(names))?;
             kv::delete(c, PENDING).map(drop)
         }
         None => Ok(()),

@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-use super::alarms::Alarms;
 use super::config::Config;
+use super::context::alarms::Alarms;
+use super::context::journal::{Journal, Needs};
+use super::context::metrics::Metrics;
+use super::context::tasks::Tasks;
+use super::context::timekeeping::Steady;
+use super::context::trust::TrustBook;
+use super::context::{Context, Parts};
 use super::continuity::{Begin, Continuity, NEXT_SEQ};
 use super::discovery::Nearby;
 use super::drivers::{Drivers, SharedDriver, not_twice};
-use super::events::EventLog;
 use super::gen1::actuators::Wire;
 use super::guards::{Cut, Guards};
 use super::links::Links;
-use super::metrics::Metrics;
 use super::outside::Outside;
 use super::pause::PlannerState;
 use super::peers::Peers;
@@ -24,9 +28,7 @@ use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::reconcile;
 use super::refused;
-use super::runtime::Tasks;
-use super::shared::{Inner, Shared, Stamper, TrustBook};
-use super::timekeeping::Steady;
+use super::shared::{Inner, Shared, Stamper};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::executor::gen1::Carrier;
 use crate::adapters::executor::sim::SimDriver;
@@ -344,19 +346,42 @@ async fn assemble(
     sensors.extend(more_sensors);
     let mut capabilities = config.capabilities.clone();
     capabilities.extend(drivers.capabilities());
-    let shared = Shared::new(Inner {
+    let (key, metrics) = (Arc::new(key), Arc::new(Metrics::default()));
+    let budgets = Arc::new(super::context::budgets::Budgets::default());
+    let journal = Journal::new(Needs {
+        store: store.clone(),
+        clock: clock.clone(),
+        key: key.clone(),
+        budgets: budgets.clone(),
+        metrics: metrics.clone(),
+        alarms: alarms.clone(),
+        tasks: tasks.clone(),
+    });
+    let context = Context::new(Parts {
+        own: key.id().clone(),
+        mesh,
+        config,
+        store,
+        clock,
+        random,
+        threads,
         started_at: now,
-        events: EventLog::default(),
+        journal,
         alarms,
+        budgets,
+        metrics,
+        trust,
+        tasks,
+        steady,
+    });
+    let shared = Shared::new(Inner {
+        context,
         unrecorded: Arc::default(),
-        budgets: super::budgets::Budgets::default(),
-        metrics: Metrics::default(),
         sites: super::twin::SiteBook::default(),
         links: Links::default(),
         other_planners: super::gen1::conversation::OtherPlanners::default(),
         peers: Peers::default(),
         nearby: Nearby::default(),
-        tasks,
         frames_head: watch::channel(0).0,
         proposals_head: watch::channel(0).0,
         mirrors_owed: Arc::new(Semaphore::new(MIRRORS_OWED_MAX)),
@@ -366,15 +391,8 @@ async fn assemble(
         held: reconcile::Held::new(horizon.map(|h| h.time), mesh_floor),
         mesh_floor,
         key,
-        mesh,
-        config,
-        store,
-        clock,
-        random,
         tls,
         dialer,
-        threads,
-        trust,
         policy,
         capabilities,
         drivers,
@@ -382,7 +400,6 @@ async fn assemble(
         running: Running::default(),
         planner: PlannerState::default(),
         stamper,
-        steady,
         continuity,
         ground,
     });
@@ -452,7 +469,7 @@ async fn resume(
     // As while running: what claims to lie further ahead than this does not lead.
     let believed = Hlc::new(now.plus(FRAME_FUTURE_MAX_MS), u16::MAX);
     store
-        .write(super::shared::DURABLE, "resume", move |c| {
+        .write(super::context::DURABLE, "resume", move |c| {
             let used = frames::max_origin_seq(c, &own)?;
             let reserved = kv::get(c, NEXT_SEQ)?
                 .and_then(|b| b.try_into().ok())
@@ -461,7 +478,7 @@ async fn resume(
             let next = used.max(reserved) + 1_000_000;
             kv::put(c, NEXT_SEQ, &next.to_be_bytes())?;
             let newest: Hlc = frames::max_hlc(c, believed)?.unwrap_or_default();
-            let lived = Hlc::new(super::shared::high_water(c)?, 0);
+            let lived = Hlc::new(super::context::timekeeping::high_water(c)?, 0);
             Ok((Stamper::resume(newest.max(lived), next), next))
         })
         .await

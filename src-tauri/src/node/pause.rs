@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::shared::{DURABLE, Shared, store_refusal};
+use super::context::{DURABLE, store_refusal};
+use super::shared::Shared;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{NAME_MAX_BYTES, PAUSE_HOLDERS_MAX, TEXT_MAX_CHARS};
 use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::node::context::{Event, Severity};
 
 /// Where the pause lies.
 const PAUSE: &str = "planner.pause";
@@ -206,7 +208,7 @@ pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Ref
     let write = move |c: &Connection| {
         kv::put(c, PAUSE, json!(kept).to_string().as_bytes())?;
         let detail = json!({"by": asked.by, "reason": asked.reason});
-        s.audit_in(c, "planner.paused", "planner", detail)
+        s.journal.audit(c, "planner.paused", "planner", detail)
     };
     let stored = shared.store.write(DURABLE, "planner", write).await;
     stored.map_err(|e| store_refusal(&e))?;
@@ -217,8 +219,13 @@ pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Ref
         held_by(&hold.by, &hold.reason)
     );
     shared
-        .events
-        .record(shared, "planner.paused", "warning", &message, json!(pause))
+        .journal
+        .record(
+            Event::PlannerPaused,
+            Severity::Warning,
+            &message,
+            json!(pause),
+        )
         .await;
     Ok(pause)
 }
@@ -236,7 +243,7 @@ pub async fn resume(shared: &Shared, by: &str) -> Result<(), Refusal> {
     let (s, detail) = (shared.clone(), json!({"by": by, "ended": ended}));
     let write = move |c: &Connection| {
         kv::delete(c, PAUSE)?;
-        s.audit_in(c, "planner.resumed", "planner", detail)
+        s.journal.audit(c, "planner.resumed", "planner", detail)
     };
     let stored = shared.store.write(DURABLE, "planner", write).await;
     stored.map_err(|e| store_refusal(&e))?;
@@ -246,11 +253,10 @@ pub async fn resume(shared: &Shared, by: &str) -> Result<(), Refusal> {
         ended.holders()
     );
     shared
-        .events
+        .journal
         .record(
-            shared,
-            "planner.resumed",
-            "info",
+            Event::PlannerResumed,
+            Severity::Info,
             &message,
             json!({"by": by}),
         )

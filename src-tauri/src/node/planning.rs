@@ -7,9 +7,10 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::cites;
+use super::context::{DURABLE, store_refusal};
 use super::proposals::{self, mirror};
 use super::routing::{self, Place};
-use super::shared::{DURABLE, Shared, store_refusal};
+use super::shared::Shared;
 use crate::adapters::store::drafts::{self, DraftRow, DraftStatus};
 use crate::adapters::store::facts;
 use crate::domain::base::limits::{DRAFT_TTL_MS, DRAFTS_WAITING_MAX};
@@ -20,6 +21,7 @@ use crate::domain::plan::rules::{Fired, Memory, step};
 use crate::domain::policy::Requester;
 use crate::domain::proposal::{ProposalRecord, Status};
 use crate::domain::wire::handshake::Feature;
+use crate::node::context::{Event, Severity};
 
 /// Waiting drafts that are tried again at the same time.
 const RETRIES_AT_ONCE: usize = 8;
@@ -105,8 +107,8 @@ pub async fn run(shared: Shared) {
             let data =
                 json!({"rule": name, "draftId": draft.draft_id, "target": draft.action.target});
             shared
-                .events
-                .record(&shared, "rule.fired", "info", &message, data)
+                .journal
+                .record(Event::RuleFired, Severity::Info, &message, data)
                 .await;
             // An executor that does not answer must not hold up the rules about others.
             let sending = shared.clone();
@@ -157,7 +159,8 @@ pub async fn submit_to(shared: &Shared, draft: Draft, place: &Place) -> Result<S
     let sent = send(shared, draft, place).await;
     if let Err(refusal) = &sent {
         shared
-            .refused("draft.refused", target.as_str(), refusal)
+            .journal
+            .refused(Event::DraftRefused, target.as_str(), refusal)
             .await;
     }
     sent
@@ -267,8 +270,8 @@ async fn wait(
     );
     let data = json!({"draftId": draft.draft_id, "target": draft.action.target});
     shared
-        .events
-        .record(shared, "draft.waiting", "warning", &message, data)
+        .journal
+        .record(Event::DraftWaiting, Severity::Warning, &message, data)
         .await;
     Ok(())
 }
@@ -362,7 +365,8 @@ async fn retry(shared: &Shared, mut row: DraftRow) {
                 DraftStatus::Refused
             };
             shared
-                .refused("draft.refused", row.id.as_str(), &refusal)
+                .journal
+                .refused(Event::DraftRefused, row.id.as_str(), &refusal)
                 .await;
             row.code = Some(refusal.code.as_str().to_owned());
             row.message = Some(refusal.message);

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::alarms::AlarmKind;
-use super::shared::{DURABLE, Shared};
+use super::context::DURABLE;
+use super::context::alarms::AlarmKind;
+use super::shared::Shared;
 use crate::adapters::files;
 use crate::adapters::store::{Store, StoreError, kv};
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
 use crate::domain::policy::{self, Policy};
+use crate::node::context::{Event, Severity};
 
 const LAST_GOOD: &str = "policy.last-good";
 
@@ -157,7 +159,7 @@ pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
             let audited = shared
                 .store
                 .write(DURABLE, "audit", move |c| {
-                    s.audit_in(c, "policy.loaded", "policy", detail)
+                    s.journal.audit(c, "policy.loaded", "policy", detail)
                 })
                 .await;
             audited.map_err(|e| e.to_string())?;
@@ -165,11 +167,10 @@ pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
             judge(shared);
             let message = format!("Policy {digest:?} is in force: {rules} rules");
             shared
-                .events
+                .journal
                 .record(
-                    shared,
-                    "policy.loaded",
-                    "info",
+                    Event::PolicyLoaded,
+                    Severity::Info,
                     &message,
                     json!({"digest": digest}),
                 )
@@ -180,8 +181,13 @@ pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
             shared.policy.refuse(why.clone());
             let message = format!("The policy file is refused, the last good policy stays: {why}");
             shared
-                .events
-                .record(shared, "policy.refused", "critical", &message, json!({}))
+                .journal
+                .record(
+                    Event::PolicyRefused,
+                    Severity::Critical,
+                    &message,
+                    json!({}),
+                )
                 .await;
             Err(why)
         }

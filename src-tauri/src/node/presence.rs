@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::context::DURABLE;
 use super::continuity;
 use super::ledger;
-use super::shared::{DURABLE, Shared};
+use super::shared::Shared;
 use crate::adapters::store::{Class, trust};
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::limits::{PRESENCE_EVERY_MS, PRESENCE_MAX_BYTES};

@@ -10,9 +10,10 @@ use std::sync::atomic::Ordering;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use super::context::{DURABLE, internal, store_refusal};
 use super::links::LinkHandle;
 use super::proposals;
-use super::shared::{DURABLE, Shared, internal, store_refusal};
+use super::shared::Shared;
 use crate::adapters::store::operators::SignedRevocation;
 use crate::adapters::store::{StoreError, issuers, operators, records, room, trust, usage};
 use crate::domain::admission::budget::{Cause, Share};
@@ -26,6 +27,7 @@ use crate::domain::gate::SignedOperator;
 use crate::domain::gate::records::{Carried, Confirmation, DeviceRevocation, Proven, Record};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
+use crate::node::context::{Event, Severity};
 
 /// The event that says what a node holds.
 pub const DIGEST: &str = "records.digest";
@@ -148,9 +150,10 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<
             Ok(record) => good.push(record),
             Err(refusal) => {
                 shared
+                    .journal
                     .refused_of(
                         Cause::Device(link.info.device.clone()),
-                        "record.refused",
+                        Event::RecordRefused,
                         link.info.device.as_str(),
                         &refusal,
                     )
@@ -339,7 +342,9 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, St
                 }
             }
             operators::put(conn, signed)?;
-            shared.audit_in(conn, "operator.enrolled", id.as_str(), detail)?;
+            shared
+                .journal
+                .audit(conn, "operator.enrolled", id.as_str(), detail)?;
         }
         Record::OperatorRevocation {
             revocation,
@@ -351,7 +356,7 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, St
             };
             if operators::revoke(conn, &ended)? {
                 let id = revocation.operator_id.as_str();
-                shared.audit_in(conn, "operator.revoked", id, detail)?;
+                shared.journal.audit(conn, "operator.revoked", id, detail)?;
             }
         }
         Record::DeviceRevocation { revocation, .. } => {
@@ -369,7 +374,9 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, St
             }
             ended.revoked_at = Some(revocation.revoked_at);
             trust::put(conn, &ended)?;
-            shared.audit_in(conn, "trust.revoked", device.as_str(), detail)?;
+            shared
+                .journal
+                .audit(conn, "trust.revoked", device.as_str(), detail)?;
         }
         Record::Confirmation { .. } => {}
     }
@@ -401,12 +408,11 @@ async fn say_waiting(shared: &Shared, new: &[Proven]) {
         );
         let data = json!({"issuer": issuer, "record": record.id()});
         shared
-            .events
+            .journal
             .caused(
-                shared,
                 Cause::Device(issuer.clone()),
-                "operator.not_accepted",
-                "info",
+                Event::OperatorNotAccepted,
+                Severity::Info,
                 &message,
                 data,
             )
@@ -433,8 +439,8 @@ async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
         let cause = Cause::of(record.issuer(), shared.own_id());
         let (kind, severity, message) = match record {
             Record::Operator { signed } => (
-                "operator.enrolled",
-                "info",
+                Event::OperatorEnrolled,
+                Severity::Info,
                 format!(
                     "Operator {} may approve up to {}, says {}",
                     signed.record.name,
@@ -443,8 +449,8 @@ async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
                 ),
             ),
             Record::OperatorRevocation { revocation, .. } => (
-                "operator.revoked",
-                "warning",
+                Event::OperatorRevoked,
+                Severity::Warning,
                 format!(
                     "The key of operator {} is revoked, says {}: {}",
                     revocation.operator_id.short(),
@@ -453,8 +459,8 @@ async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
                 ),
             ),
             Record::DeviceRevocation { revocation, .. } => (
-                "trust.revoked",
-                "warning",
+                Event::TrustRevoked,
+                Severity::Warning,
                 format!(
                     "Device {} is revoked, says {}",
                     revocation.device_id.short(),
@@ -465,8 +471,8 @@ async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
         };
         let data = json!({"issuer": record.issuer(), "record": record.id()});
         shared
-            .events
-            .caused(shared, cause, kind, severity, &message, data)
+            .journal
+            .caused(cause, kind, severity, &message, data)
             .await;
     }
     Ok(())

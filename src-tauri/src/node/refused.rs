@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::alarms::Alarms;
+use super::context::alarms::Alarms;
+use super::context::tasks::Tasks;
 use super::drivers::{Drivers, RawActuator, RawOperation, SharedDriver};
 use super::guards::Guards;
-use super::runtime::Tasks;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::files;
 use crate::adapters::paths::StateDir;

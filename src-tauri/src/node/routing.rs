@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cites;
-use super::shared::{Shared, store_refusal};
+use super::context::store_refusal;
+use super::shared::Shared;
 use crate::adapters::store::facts;
 use crate::domain::admission::Generation;
 use crate::domain::base::{Code, DeviceId, Refusal};

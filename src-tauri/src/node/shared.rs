@@ -2,43 +2,30 @@
 //! lock in it is ever held across an await.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 
-use super::alarms::{AlarmKind, Alarms};
-use super::budgets::Budgets;
-use super::config::Config;
+use super::context::Context;
 use super::continuity::Continuity;
 use super::discovery::Nearby;
 use super::drivers::Drivers;
-use super::events::EventLog;
 use super::gen1::conversation::OtherPlanners;
 use super::guards::Guards;
 use super::health::Ground;
 use super::links::Links;
-use super::metrics::Metrics;
 use super::pairing::Pairing;
 use super::pause::PlannerState;
 use super::peers::Peers;
 use super::policy_book::PolicyBook;
 use super::proposals::{Running, Unrecorded};
 use super::reconcile::Held;
-use super::runtime::Tasks;
-use super::timekeeping::Steady;
-pub use super::timekeeping::{clock_trusted, high_water, note_time};
 use super::twin::SiteBook;
-use crate::adapters::clock::SharedClock;
-use crate::adapters::random::SharedRandom;
-use crate::adapters::store::{Class, Store, StoreError, audit, kv, trust};
+use crate::adapters::store::{Class, StoreError, kv};
 use crate::adapters::transport::{Dialer, Tls};
-use crate::domain::admission::budget::Cause;
-use crate::domain::admission::{Grant, TrustRecord, TrustView};
-use crate::domain::base::limits::AUDIT_TEXT_MAX_CHARS;
-use crate::domain::base::text::{bounded, shown};
-use crate::domain::base::{Code, DeviceId, FrameId, Hlc, MeshId, Refusal, TimeMs};
+use crate::domain::admission::Grant;
+use crate::domain::base::{DeviceId, FrameId, Hlc, TimeMs};
 use crate::domain::capability::{Capability, offers_actuator};
 use crate::domain::identity::{DeviceKey, PublicKey};
 use crate::domain::wire::frame::Stamp;
@@ -49,38 +36,16 @@ pub struct Shared(Arc<Inner>);
 
 /// See [`Shared`].
 pub struct Inner {
+    /// What every task may use.
+    pub context: Context,
     /// This device's secret key.
-    pub key: DeviceKey,
-    /// The mesh this node belongs to.
-    pub mesh: MeshId,
-    /// What it runs with.
-    pub config: Config,
-    /// What it remembers.
-    pub store: Store,
-    /// What time it is.
-    pub clock: SharedClock,
-    /// Where its ids and nonces come from.
-    pub random: SharedRandom,
+    pub key: Arc<DeviceKey>,
     /// How it speaks TLS.
     pub tls: Tls,
     /// How it reaches peers.
     pub dialer: Arc<dyn Dialer>,
-    /// Whether work that takes the processor long leaves the network's threads.
-    pub threads: bool,
-    /// When it started.
-    pub started_at: TimeMs,
-    /// What happened.
-    pub events: EventLog,
-    /// What is wrong with it now.
-    pub alarms: Arc<Alarms>,
     /// Decisions refused while nothing could be written.
     pub unrecorded: Arc<Unrecorded>,
-    /// What other devices have used of their shares.
-    pub budgets: Budgets,
-    /// What it counts.
-    pub metrics: Metrics,
-    /// Whom it trusts.
-    pub trust: TrustBook,
     /// What its executor allows.
     pub policy: PolicyBook,
     /// Where things are.
@@ -113,12 +78,8 @@ pub struct Inner {
     pub held: Held,
     /// Frames up to this place of the log belong to a mesh this node was in before.
     pub mesh_floor: u64,
-    /// Its tasks.
-    pub tasks: Tasks,
     /// The stamps of its own frames.
     pub stamper: Stamper,
-    /// Its steady time.
-    pub steady: Steady,
     /// Whether its state is the one it last ran with.
     pub continuity: Continuity,
     /// The state directory it was started on.
@@ -145,6 +106,14 @@ impl std::ops::Deref for Shared {
     }
 }
 
+impl std::ops::Deref for Inner {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
 impl Shared {
     /// Wraps the parts.
     pub fn new(inner: Inner) -> Self {
@@ -161,43 +130,6 @@ impl Shared {
         weak.upgrade().map(Self)
     }
 
-    /// This device.
-    pub fn own_id(&self) -> &DeviceId {
-        self.key.id()
-    }
-
-    /// The current moment.
-    pub fn now(&self) -> TimeMs {
-        self.clock.now()
-    }
-
-    /// A fresh id.
-    ///
-    /// # Errors
-    /// `INTERNAL_ERROR` if the system gave no random bytes.
-    pub fn fresh_id(&self) -> Result<uuid::Uuid, Refusal> {
-        self.random
-            .uuid()
-            .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))
-    }
-
-    /// Runs work that takes the processor long, off the network's threads where there are others;
-    /// `None` if it panicked.
-    pub async fn work<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        match self.threads {
-            true => tokio::task::spawn_blocking(work).await.ok(),
-            false => Some(work()),
-        }
-    }
-
-    /// The state directory.
-    pub fn state_dir(&self) -> PathBuf {
-        self.config.state_dir.clone()
-    }
-
     /// The key with which a device may issue operator records here: our own, or that of a trusted
     /// device with `admin`.
     pub fn issuer_key(&self, issuer: &DeviceId) -> Option<PublicKey> {
@@ -208,13 +140,6 @@ impl Shared {
             .live(issuer)
             .filter(|r| r.grants.has(Grant::Admin))
             .and_then(|r| r.public_key)
-    }
-
-    /// Whether a device may offer actuators here.
-    pub fn may_actuate(&self, device: &DeviceId) -> bool {
-        let trust = self.trust.snapshot();
-        let record = trust.record(device);
-        record.is_some_and(|r| r.grants.has(Grant::Actuate))
     }
 
     /// What devices offered when they were last connected, as far as they may now.
@@ -293,139 +218,6 @@ impl Shared {
     pub fn proposals_changed(&self) {
         self.proposals_head.send_modify(|n| *n += 1);
     }
-
-    /// Records a refusal: counter, log, event (invariant I10). In a flood of them only the counter goes on.
-    pub async fn refused(&self, kind: &'static str, subject: &str, refusal: &Refusal) {
-        self.refused_of(Cause::Own, kind, subject, refusal).await;
-    }
-
-    /// Records what was refused to a device or a stranger, on their account; see [`Shared::refused`].
-    pub async fn refused_of(
-        &self,
-        cause: Cause,
-        kind: &'static str,
-        subject: &str,
-        refusal: &Refusal,
-    ) {
-        self.metrics.refused(refusal.code);
-        if !self
-            .events
-            .admits_refusal(&cause, kind, subject, refusal, self.now())
-        {
-            tracing::debug!(kind, subject, code = %refusal.code, "{}", refusal.message);
-            return;
-        }
-        tracing::warn!(kind, subject, code = %refusal.code, "{}", refusal.message);
-        let data = json!({"code": refusal.code, "subject": subject});
-        let (shared, message) = (self.clone(), refusal.message.clone());
-        let record = async move {
-            let events = &shared.events;
-            events
-                .keep(&shared, cause, kind, "warning", &message, data)
-                .await;
-        };
-        match self.alarms.stands(AlarmKind::StoreUnwritable, "") {
-            // Whoever is refused does not wait for a disk that does not answer.
-            true => self.tasks.passing("refusal's record", record),
-            false => record.await,
-        }
-    }
-
-    /// An audit entry about `subject`, appended inside the caller's transaction.
-    ///
-    /// # Errors
-    /// Whatever the store says; the caller's transaction then fails as a whole.
-    pub fn audit_in(
-        &self,
-        conn: &rusqlite::Connection,
-        kind: &str,
-        subject: &str,
-        detail: serde_json::Value,
-    ) -> Result<(), StoreError> {
-        audit_entry(conn, &self.key, self.now(), kind, subject, detail)
-    }
-}
-
-/// Appends a signed entry to the audit chain inside a transaction.
-///
-/// # Errors
-/// Whatever the store says.
-pub fn audit_entry(
-    conn: &rusqlite::Connection,
-    key: &DeviceKey,
-    now: TimeMs,
-    kind: &str,
-    subject: &str,
-    detail: serde_json::Value,
-) -> Result<(), StoreError> {
-    let detail = bounded(detail, AUDIT_TEXT_MAX_CHARS);
-    let subject = shown(subject, AUDIT_TEXT_MAX_CHARS);
-    let entry = json!({"device": key.id(), "time": now, "kind": kind, "subject": subject, "detail": detail});
-    audit::append(conn, now, &entry, |message| key.sign(message).to_text())
-}
-
-/// Trust records in memory, written through to the store.
-#[derive(Debug, Default)]
-pub struct TrustBook {
-    records: RwLock<Arc<BTreeMap<DeviceId, TrustRecord>>>,
-}
-
-/// A moment's view of the trust records, revoked ones left out.
-#[derive(Debug, Clone)]
-pub struct TrustSnapshot(Arc<BTreeMap<DeviceId, TrustRecord>>);
-
-impl TrustView for TrustSnapshot {
-    fn record(&self, device: &DeviceId) -> Option<&TrustRecord> {
-        self.0.get(device).filter(|r| r.is_live())
-    }
-}
-
-impl TrustBook {
-    /// The records as of now.
-    pub fn snapshot(&self) -> TrustSnapshot {
-        TrustSnapshot(
-            self.records
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-        )
-    }
-
-    /// The live record of a device.
-    pub fn live(&self, device: &DeviceId) -> Option<TrustRecord> {
-        self.snapshot().record(device).cloned()
-    }
-
-    /// Whether a device has a live record.
-    pub fn trusts(&self, device: &DeviceId) -> bool {
-        self.snapshot().record(device).is_some()
-    }
-
-    /// The live record of the device at whose address this account is.
-    pub fn at_address(&self, account: &DeviceId) -> Option<TrustRecord> {
-        let all = self.snapshot();
-        let mut live = all.0.values().filter(|r| r.is_live());
-        live.find(|r| account.is_address_of(&r.device_id)).cloned()
-    }
-
-    /// Every record, revoked ones too.
-    pub fn all(&self) -> Vec<TrustRecord> {
-        self.snapshot().0.values().cloned().collect()
-    }
-
-    /// Reads the records from the store again; called after every change.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn reload(&self, store: &Store) -> Result<(), StoreError> {
-        let records = store.read("trust", trust::all).await?;
-        let map = records
-            .into_iter()
-            .map(|r| (r.device_id.clone(), r))
-            .collect();
-        *self.records.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
-        Ok(())
-    }
 }
 
 /// Gives our own frames their ids, logical times and counts; none is ever given twice, also not
@@ -502,23 +294,4 @@ pub fn mesh_floor(conn: &rusqlite::Connection) -> Result<u64, StoreError> {
     Ok(kv::get(conn, MESH_FLOOR)?
         .and_then(|b| b.try_into().ok())
         .map_or(0, u64::from_be_bytes))
-}
-
-/// The refusal for a store that failed.
-pub fn store_refusal(error: &StoreError) -> Refusal {
-    match error {
-        StoreError::Refused(refusal) => refusal.clone(),
-        other => Refusal::new(other.code(), other.to_string()),
-    }
-}
-
-/// The class of a write that somebody is waiting for.
-pub const DURABLE: Class = Class::Durable;
-
-/// The refusal for an internal fault that has been logged.
-pub fn internal(what: &str) -> Refusal {
-    Refusal::new(
-        Code::InternalError,
-        format!("{what}; the node's log has the details"),
-    )
 }

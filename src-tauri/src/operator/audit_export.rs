@@ -14,7 +14,7 @@ use crate::domain::base::canonical::{canonical_of, to_canonical};
 use crate::domain::base::limits::AUDIT_LINE_MAX_BYTES;
 use crate::domain::base::{Code, DeviceId, Digest, Refusal, TimeMs};
 use crate::domain::identity::{PublicKey, Signature};
-use crate::node::shared::store_refusal;
+use crate::node::context::store_refusal;
 
 /// What the first line says it is.
 const FORMAT: &str = "clawmesh-audit/1";

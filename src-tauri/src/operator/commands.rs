@@ -14,12 +14,13 @@ use crate::domain::gate::SignedDecision;
 use crate::domain::plan::Draft;
 use crate::domain::policy::Requester;
 use crate::domain::proposal::Status;
+use crate::node::context::store_refusal;
+use crate::node::context::{Event, Severity};
 use crate::node::planning::{self, Sent, Stood, from_peer};
 use crate::node::policy_book;
 use crate::node::proposals::{self, Standing};
 use crate::node::records;
 use crate::node::routing::Place;
-use crate::node::shared::store_refusal;
 
 /// The WebSocket close code for a link whose other end is no longer trusted.
 const CLOSE_UNTRUSTED: u16 = 1008;
@@ -183,7 +184,7 @@ impl Door {
     /// As [`registry::trust_add`].
     pub async fn trust_add(&self, add: &TrustAdd) -> Answer<TrustRecordView> {
         let record = registry::trust_add(&self.desk(), add).await?;
-        self.trust_changed("trust.added", &record).await
+        self.trust_changed(Event::TrustAdded, &record).await
     }
 
     /// Forgets a device.
@@ -192,7 +193,7 @@ impl Door {
     /// As [`registry::trust_remove`].
     pub async fn trust_remove(&self, id: &str) -> Answer<TrustRecordView> {
         let record = registry::trust_remove(&self.desk(), id).await?;
-        self.trust_changed("trust.removed", &record).await
+        self.trust_changed(Event::TrustRemoved, &record).await
     }
 
     /// Gives a device more grants.
@@ -201,7 +202,7 @@ impl Door {
     /// As [`registry::trust_grant`].
     pub async fn trust_grant(&self, id: &str, change: &GrantChange) -> Answer<TrustRecordView> {
         let record = registry::trust_grant(&self.desk(), id, &change.grants).await?;
-        self.trust_changed("trust.granted", &record).await
+        self.trust_changed(Event::TrustGranted, &record).await
     }
 
     /// Takes grants away from a device.
@@ -210,7 +211,7 @@ impl Door {
     /// As [`registry::trust_ungrant`].
     pub async fn trust_ungrant(&self, id: &str, change: &GrantChange) -> Answer<TrustRecordView> {
         let record = registry::trust_ungrant(&self.desk(), id, &change.grants).await?;
-        self.trust_changed("trust.ungranted", &record).await
+        self.trust_changed(Event::TrustUngranted, &record).await
     }
 
     /// Ends the trust in a device.
@@ -219,15 +220,11 @@ impl Door {
     /// As [`registry::trust_revoke`].
     pub async fn trust_revoke(&self, id: &str) -> Answer<TrustRecordView> {
         let record = registry::trust_revoke(&self.desk(), id).await?;
-        self.trust_changed("trust.revoked", &record).await
+        self.trust_changed(Event::TrustRevoked, &record).await
     }
 
     /// The running node takes the change up; a link that is no longer trusted ends.
-    async fn trust_changed(
-        &self,
-        kind: &'static str,
-        record: &TrustRecord,
-    ) -> Answer<TrustRecordView> {
+    async fn trust_changed(&self, event: Event, record: &TrustRecord) -> Answer<TrustRecordView> {
         let s = &self.shared;
         s.trust
             .reload(&s.store)
@@ -243,9 +240,11 @@ impl Door {
         } else {
             proposals::drop_unentitled(s, &record.device_id).await;
         }
-        let message = format!("Trust in {}: {kind}", record.label());
+        let message = format!("Trust in {}: {}", record.label(), event.kind());
         let data = json!({"deviceId": record.device_id, "grants": record.grants});
-        s.events.record(s, kind, "info", &message, data).await;
+        s.journal
+            .record(event, Severity::Info, &message, data)
+            .await;
         self.trust_seen(record).await
     }
 }

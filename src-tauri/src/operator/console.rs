@@ -20,8 +20,9 @@ use crate::domain::gate::approval::{Decision, Verdict};
 use crate::domain::identity::{PublicKey, Signature};
 use crate::domain::policy::Level;
 use crate::domain::proposal::SignedProposal;
+use crate::node::context::DURABLE;
+use crate::node::context::{Event, Severity};
 use crate::node::proposals::Standing;
-use crate::node::shared::DURABLE;
 
 /// What is said where a key is under no passphrase.
 const UNPROTECTED: &str = "The operator key at this node is under no passphrase, so a browser cannot \
@@ -347,7 +348,8 @@ impl Door {
                     Code::PassphraseWrong,
                     format!("the passphrase is wrong; {left} more before a pause of a minute"),
                 );
-                s.refused("passphrase.wrong", "operator key", &refusal)
+                s.journal
+                    .refused(Event::PassphraseWrong, "operator key", &refusal)
                     .await;
                 Err(refusal)
             }
@@ -365,30 +367,30 @@ impl Door {
             "A browser session of {} began ({})",
             session.name, session.scope
         );
-        self.session_event("console.opened", &message, session)
+        self.session_event(Event::ConsoleOpened, &message, session)
             .await;
     }
 
     /// Writes down that a browser session was ended.
     pub async fn session_ended(&self, session: &Session) {
         let message = format!("The browser session of {} was ended", session.name);
-        self.session_event("console.closed", &message, session)
+        self.session_event(Event::ConsoleClosed, &message, session)
             .await;
     }
 
-    async fn session_event(&self, kind: &'static str, message: &str, session: &Session) {
+    async fn session_event(&self, event: Event, message: &str, session: &Session) {
         let s = &self.shared;
         let detail = json!({"name": session.name, "scope": session.scope});
         let (copy, data) = (s.clone(), detail.clone());
         let audited = s
             .store
             .write(DURABLE, "console", move |c| {
-                copy.audit_in(c, kind, "console", detail)
+                copy.journal.audit(c, event.kind(), "console", detail)
             })
             .await;
         if let Err(error) = audited {
             tracing::error!(%error, "a browser session could not be audited");
         }
-        s.events.record(s, kind, "info", message, data).await;
+        s.journal.record(event, Severity::Info, message, data).await;
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::base::limits::{ENROL_REQUEST_TTL_MS, ENROL_REQUESTS_MAX, NAME
 use crate::domain::base::{Code, OperatorId, Refusal, TimeMs};
 use crate::domain::identity::PublicKey;
 use crate::domain::pairing::ShortString;
+use crate::node::context::{Event, Severity};
 use crate::node::pairing::PairEmoji;
 
 /// A key that a browser made and would like to decide with.
@@ -158,8 +159,8 @@ impl Door {
         let message = format!("{} asks to be enrolled as an operator", view.name);
         let data = json!({"operatorId": view.operator_id, "name": view.name, "from": view.from});
         self.shared
-            .events
-            .record(&self.shared, "operator.asked", "info", &message, data)
+            .journal
+            .record(Event::OperatorAsked, Severity::Info, &message, data)
             .await;
         Ok(view)
     }
@@ -182,8 +183,8 @@ impl Door {
         let message = format!("{} was not enrolled as an operator", view.name);
         let data = json!({"operatorId": view.operator_id, "name": view.name});
         self.shared
-            .events
-            .record(&self.shared, "operator.declined", "info", &message, data)
+            .journal
+            .record(Event::OperatorDeclined, Severity::Info, &message, data)
             .await;
         Ok(view)
     }

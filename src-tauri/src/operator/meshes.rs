@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Door};
 use crate::domain::base::limits::NAME_MAX_BYTES;
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal};
+use crate::node::context::store_refusal;
 use crate::node::discovery::{JoinPolicy, Near};
-use crate::node::shared::store_refusal;
 
 /// A mesh that has been seen, or is our own.
 #[derive(Debug, Clone, Serialize, Deserialize)]

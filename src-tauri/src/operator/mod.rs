@@ -29,10 +29,13 @@ mod trace;
 pub mod twin;
 mod views;
 
+use tokio::sync::watch;
+
 use crate::adapters::store::StoreError;
 use crate::domain::base::{Code, Refusal};
 use crate::node::Shared;
-use crate::node::shared::store_refusal;
+use crate::node::context::Context;
+use crate::node::context::store_refusal;
 
 /// What every call of the door may fail with.
 pub type Answer<T> = Result<T, Refusal>;
@@ -49,9 +52,15 @@ impl Door {
         Self { shared }
     }
 
-    /// What the node's actors share.
-    pub fn shared(&self) -> &Shared {
-        &self.shared
+    /// What a surface may use of the node besides the door's own calls: clock, configuration, journal,
+    /// metrics, tasks. It can neither sign nor move anything.
+    pub fn context(&self) -> &Context {
+        &self.shared.context
+    }
+
+    /// Counts up with every change of a proposal.
+    pub fn proposal_changes(&self) -> watch::Receiver<u64> {
+        self.shared.proposals_head.subscribe()
     }
 
     /// Reads the store; `what` names the read in logs.

@@ -32,7 +32,7 @@ pub struct PairDecision {
 impl Door {
     /// Pairing on this node, all of it.
     pub fn pairing(&self) -> PairingView {
-        pairing::view(self.shared())
+        pairing::view(&self.shared)
     }
 
     /// Opens the window.
@@ -40,12 +40,12 @@ impl Door {
     /// # Errors
     /// As [`pairing::open_window`].
     pub async fn pair_open(&self) -> Answer<PairingView> {
-        pairing::open_window(self.shared()).await
+        pairing::open_window(&self.shared).await
     }
 
     /// Closes the window and ends the pairing under way.
     pub async fn pair_cancel(&self) -> PairingView {
-        pairing::cancel(self.shared()).await
+        pairing::cancel(&self.shared).await
     }
 
     /// Begins to pair with another node.
@@ -53,7 +53,7 @@ impl Door {
     /// # Errors
     /// As [`pairing::start`].
     pub async fn pair_start(&self, wish: &PairStart) -> Answer<PairingView> {
-        pairing::start(self.shared(), &wish.target).await
+        pairing::start(&self.shared, &wish.target).await
     }
 
     /// Takes what the person says.
@@ -67,7 +67,7 @@ impl Door {
             Verdict::No
         };
         pairing::decide(
-            self.shared(),
+            &self.shared,
             decision.session,
             verdict,
             decision.preset.as_deref(),

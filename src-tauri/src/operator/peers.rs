@@ -9,9 +9,9 @@ use super::{Answer, Door};
 use crate::domain::admission::budget::Share;
 use crate::domain::base::DeviceId;
 use crate::domain::wire::handshake::Feature;
-use crate::node::alarms::AlarmKind;
+use crate::node::context::alarms::AlarmKind;
+use crate::node::context::metrics::{KindLabel, PostureLabel};
 use crate::node::links::LinkHandle;
-use crate::node::metrics::{KindLabel, PostureLabel};
 use crate::node::peers::Standing;
 
 impl Door {

@@ -20,8 +20,9 @@ use crate::domain::gate::records::{Proven, Record};
 use crate::domain::gate::{OperatorRecord, OperatorRevocation, SignedOperator};
 use crate::domain::identity::PublicKey;
 use crate::domain::policy::Level;
+use crate::node::context::{DURABLE, audit_entry, store_refusal};
+use crate::node::context::{Event, Severity};
 use crate::node::records as travelling;
-use crate::node::shared::{DURABLE, audit_entry, store_refusal};
 
 /// How long an operator record holds where nobody says otherwise, in days.
 const OPERATOR_DAYS: u32 = 365;
@@ -543,7 +544,7 @@ impl Door {
             view.name, view.max_level
         );
         let data = json!({"operatorId": view.operator_id, "person": view.person});
-        self.people_changed("operator.enrolled", &message, data)
+        self.people_changed(Event::OperatorEnrolled, &message, data)
             .await;
         Ok(view)
     }
@@ -556,7 +557,7 @@ impl Door {
         let view = operator_revoke(&self.desk(), id, reason).await?;
         let message = format!("A key of operator {} is revoked", view.name);
         let data = json!({"operatorId": view.operator_id, "person": view.person});
-        self.people_changed("operator.revoked", &message, data)
+        self.people_changed(Event::OperatorRevoked, &message, data)
             .await;
         Ok(view)
     }
@@ -570,7 +571,7 @@ impl Door {
         let name = ended.first().map(|k| k.name.clone()).unwrap_or_default();
         let message = format!("Operator {name} is revoked with every key");
         let data = json!({"person": ended.first().map(|k| k.person.clone())});
-        self.people_changed("operator.revoked", &message, data)
+        self.people_changed(Event::OperatorRevoked, &message, data)
             .await;
         Ok(ended)
     }
@@ -592,7 +593,7 @@ impl Door {
         let label = view.name.clone().unwrap_or_else(|| view.device_id.clone());
         let message = format!("The operators of {label} count here now");
         let data = json!({"issuer": view.device_id});
-        self.people_changed("operator.issuer.accepted", &message, data)
+        self.people_changed(Event::OperatorIssuerAccepted, &message, data)
             .await;
         issuer_list(&self.desk()).await.map(|all| {
             all.into_iter()
@@ -610,15 +611,15 @@ impl Door {
         let label = view.name.clone().unwrap_or_else(|| view.device_id.clone());
         let message = format!("The operators of {label} count here no more");
         let data = json!({"issuer": view.device_id});
-        self.people_changed("operator.issuer.removed", &message, data)
+        self.people_changed(Event::OperatorIssuerRemoved, &message, data)
             .await;
         Ok(view)
     }
 
     /// The running node takes a change up: records that wait may count now, and own ones travel.
-    async fn people_changed(&self, kind: &'static str, message: &str, data: Value) {
-        let s = self.shared();
+    async fn people_changed(&self, event: Event, message: &str, data: Value) {
+        let s = &self.shared;
         travelling::look_again(s).await;
-        s.events.record(s, kind, "info", message, data).await;
+        s.journal.record(event, Severity::Info, message, data).await;
     }
 }

@@ -21,8 +21,9 @@ use crate::domain::base::{Code, DeviceId, FrameId, Refusal, Taint, TimeMs};
 use crate::domain::capability::Action;
 use crate::domain::policy::{History, Phase, Request, Requester, Ruling, TestResult};
 use crate::domain::wire::FrameKind;
-use crate::node::alarms::{Alarm, AlarmKind, Severity};
-use crate::node::shared::clock_trusted;
+use crate::node::context::Severity;
+use crate::node::context::alarms::{Alarm, AlarmKind};
+use crate::node::context::timekeeping::clock_trusted;
 
 fn bad(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidParams, message)
@@ -191,7 +192,7 @@ impl Door {
         kinds.dedup();
         let status = match self.shared.alarms.worst() {
             None => "ok",
-            Some(Severity::Warning) => "degraded",
+            Some(Severity::Warning | Severity::Info) => "degraded",
             Some(Severity::Critical) => "failing",
         };
         HealthView {

@@ -19,7 +19,7 @@ use crate::domain::base::limits::NAME_MAX_BYTES;
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::identity::{DeviceKey, PublicKey};
 use crate::node::Shared;
-use crate::node::shared::{DURABLE, audit_entry, store_refusal};
+use crate::node::context::{DURABLE, audit_entry, store_refusal};
 
 /// A store, the key that signs its audit entries, and the time: all a change needs.
 #[derive(Clone)]

@@ -9,8 +9,8 @@ use crate::adapters::store::usage;
 use crate::domain::admission::TrustRecord;
 use crate::domain::admission::budget::Share;
 use crate::domain::base::DeviceId;
+use crate::node::context::store_refusal;
 use crate::node::ledger;
-use crate::node::shared::store_refusal;
 
 /// What the store counts of every device's shares.
 pub struct Usage {
@@ -86,7 +86,7 @@ impl Door {
 
     /// A record with what only the running node knows: the link, the frames' bytes and what was refused.
     fn seen(&self, record: &TrustRecord, usage: &Usage) -> TrustRecordView {
-        let (s, device) = (self.shared(), &record.device_id);
+        let (s, device) = (&self.shared, &record.device_id);
         let mut shares = usage.of(device);
         for (share, view) in Share::ALL.into_iter().zip(&mut shares) {
             view.refused = s.budgets.refused(device, share);

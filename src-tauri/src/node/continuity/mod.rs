@@ -12,9 +12,11 @@ use rusqlite::Connection;
 use serde_json::json;
 
 pub use self::returned::heard_back;
-use super::alarms::AlarmKind;
+use super::context::alarms::AlarmKind;
+use super::context::timekeeping::high_water;
+use super::context::{DURABLE, audit_entry};
 use super::guards::Cut;
-use super::shared::{DURABLE, Shared, audit_entry, high_water};
+use super::shared::Shared;
 use crate::adapters::marks::Marks;
 use crate::adapters::store::{Store, StoreError, audit, backup, kv, proposals};
 use crate::domain::base::limits::{CONFIRM_SKIP_FRAMES, MARK_WAIT_MS, QUERY_MAX};
@@ -22,6 +24,7 @@ use crate::domain::base::{Code, DeviceId, Digest, Refusal, TimeMs};
 use crate::domain::continuity::{Beginning, Doubt, Fault, Mark, Place, StoreState, compare};
 use crate::domain::identity::DeviceKey;
 use crate::domain::proposal::Status;
+use crate::node::context::{Event, Severity};
 
 /// The run that last used the store.
 const RUN: &str = "continuity.run";
@@ -468,8 +471,8 @@ pub async fn tell(shared: &Shared) -> Result<(), StoreError> {
     if new {
         let data = json!(doubt);
         shared
-            .events
-            .record(shared, "state.doubted", "critical", &message, data)
+            .journal
+            .record(Event::StateDoubted, Severity::Critical, &message, data)
             .await;
     }
     Ok(())

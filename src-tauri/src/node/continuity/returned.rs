@@ -11,8 +11,9 @@ use crate::domain::base::limits::FRAME_FUTURE_MAX_MS;
 use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::continuity::{Doubt, Returned, proves};
 use crate::domain::proposal::{Outcome, Status};
+use crate::node::context::DURABLE;
 use crate::node::presence::PRESENCE;
-use crate::node::shared::{DURABLE, Shared};
+use crate::node::shared::Shared;
 
 /// Looks at frames of our own that peers brought and that the store did not have.
 pub async fn heard_back(shared: &Shared, admitted: &[Admitted], inserted: &[Inserted]) {
@@ -95,7 +96,8 @@ async fn settle(shared: &Shared, id: ProposalId, outcome: Outcome) -> Result<boo
             let moved = proposals::transition(c, &id, from, to, s.now(), Some(&why))?;
             if moved {
                 proposals::set_outcome(c, &id, &outcome)?;
-                s.audit_in(c, "proposal.superseded", id.as_str(), json!({"why": why}))?;
+                s.journal
+                    .audit(c, "proposal.superseded", id.as_str(), json!({"why": why}))?;
             }
             Ok((true, moved))
         })

@@ -22,8 +22,10 @@ use crate::domain::plan::answer::{Open, answer};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
 use crate::domain::wire::handshake::Feature;
+use crate::node::context::store_refusal;
+use crate::node::context::{Event, Severity};
 use crate::node::links::LinkHandle;
-use crate::node::shared::{Shared, store_refusal};
+use crate::node::shared::Shared;
 use crate::node::{gossip, ledger};
 
 /// A proposal of a gen-1 planner, as it says. It is executed by that planner's own node, never here.
@@ -122,8 +124,8 @@ pub async fn told(shared: &Shared, link: &LinkHandle, payload: &Value) {
     let data = json!({"deviceId": device, "taskId": new.id, "status": new.status});
     let cause = Cause::Device(device.clone());
     shared
-        .events
-        .caused(shared, cause, "planner.other", "info", &message, data)
+        .journal
+        .caused(cause, Event::PlannerOther, Severity::Info, &message, data)
         .await;
 }
 
@@ -216,16 +218,10 @@ pub async fn intent(shared: &Shared, link: &LinkHandle, asked: Intent) -> Result
         one_line(&question, 200)
     );
     let data = json!({"deviceId": device, "conversationId": conversation});
-    let events = &shared.events;
-    events
-        .caused(
-            shared,
-            Cause::Device(device.clone()),
-            "planner.asked",
-            "info",
-            &message,
-            data,
-        )
+    let cause = Cause::Device(device.clone());
+    shared
+        .journal
+        .caused(cause, Event::PlannerAsked, Severity::Info, &message, data)
         .await;
     Ok(json!({"accepted": true}))
 }

@@ -12,10 +12,11 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::alarms::Severity;
 use super::config::{StaticPeer, is_local};
+use super::context::Severity;
+use super::context::store_refusal;
 use super::links::LinkHandle;
-use super::shared::{Shared, store_refusal};
+use super::shared::Shared;
 use crate::adapters::store::frames::{FrameFilter, StoredFrame};
 use crate::adapters::store::{events, facts, frames, proposals};
 use crate::adapters::transport::Posture;
@@ -243,7 +244,7 @@ async fn health(shared: &Shared) -> Result<Value, Refusal> {
     let alone = links.is_empty() && capabilities.is_empty();
     let status = match shared.alarms.worst() {
         Some(Severity::Critical) => "unhealthy",
-        Some(Severity::Warning) => "degraded",
+        Some(Severity::Warning | Severity::Info) => "degraded",
         None if alone => "degraded",
         None => "healthy",
     };

@@ -10,7 +10,8 @@ use crate::adapters::store::{StoreError, cited, events, frames, proposals};
 use crate::domain::base::limits::{GEN1_TRACES_MAX, QUERY_MAX};
 use crate::domain::base::{FrameId, Refusal};
 use crate::domain::proposal::{Outcome, ProposalRecord};
-use crate::node::shared::{Shared, store_refusal};
+use crate::node::context::store_refusal;
+use crate::node::shared::Shared;
 
 /// The steps of a frame, oldest first: when it came in, and each proposal that rests on it.
 fn steps(frame: &StoredFrame, citing: &[ProposalRow]) -> Vec<Value> {

@@ -22,7 +22,7 @@ use crate::domain::base::limits::{
 };
 use crate::domain::gate::Permit;
 use crate::domain::proposal::Status;
-use crate::node::alarms::{AlarmKind, Alarms};
+use crate::node::context::alarms::{AlarmKind, Alarms};
 use crate::node::drivers::SharedDriver;
 
 /// The work of one actuator.

@@ -20,9 +20,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::guard::Guard;
 pub use self::record::run as record;
-use super::alarms::Alarms;
+use super::context::alarms::Alarms;
+use super::context::tasks::Tasks;
 use super::drivers::Drivers;
-use super::runtime::Tasks;
 use crate::adapters::clock::SharedClock;
 use crate::domain::base::limits::{
     GUARD_REPORTS_MAX, GUARD_RUNS_MAX, SAFE_BEFORE_END_MAX_MS, SHUTDOWN_DEADLINE_MS,

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::Report;
+use crate::node::context::{Event, Severity};
 use crate::node::shared::Shared;
 
 /// Records reports until the node ends.
@@ -22,14 +23,14 @@ pub async fn run(shared: Shared) {
 }
 
 async fn record(shared: &Shared, report: Report) {
-    let (kind, severity, message, data) = match report {
+    let (event, severity, message, data) = match report {
         Report::Started {
             id,
             target,
             message,
         } => {
             let data = json!({"proposalId": id, "target": target});
-            ("action.started", "info", message, data)
+            (Event::ActionStarted, Severity::Info, message, data)
         }
         Report::Unsafe { target, why } => {
             tracing::error!(actuator = %target, "the actuator is not confirmed safe: {why}");
@@ -37,16 +38,16 @@ async fn record(shared: &Shared, report: Report) {
                 "{target} could not be brought to its safe state: {why}; it is being tried again"
             );
             let data = json!({"target": target});
-            ("actuator.unsafe", "critical", message, data)
+            (Event::ActuatorUnsafe, Severity::Critical, message, data)
         }
         Report::SafeAgain { target, tries } => {
             let safe = shared.drivers.safe_in_words(&target);
             let message = format!("{safe}, after {tries} attempts");
             tracing::warn!(actuator = %target, "{message}");
             let data = json!({"target": target, "tries": tries});
-            ("actuator.safe", "warning", message, data)
+            (Event::ActuatorSafe, Severity::Warning, message, data)
         }
     };
-    let events = &shared.events;
-    events.record(shared, kind, severity, &message, data).await;
+    let journal = &shared.journal;
+    journal.record(event, severity, &message, data).await;
 }

@@ -16,7 +16,7 @@ use crate::domain::capability::{Action, Params};
 use crate::domain::gate::{ActuationRuling, ExecutionRequest, actuation};
 use crate::domain::identity::DeviceKey;
 use crate::domain::policy::{Level, Terms};
-use crate::node::alarms::AlarmKind;
+use crate::node::context::alarms::AlarmKind;
 
 const PUMP: &str = "actuator:pump:main";
 

@@ -10,7 +10,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::credit::Credit;
-use super::rate::PerMinute;
 use super::room::{Outgoing, Room};
 use super::vitals::Vitals;
 use crate::adapters::transport::Posture;
@@ -23,6 +22,7 @@ use crate::domain::sync::FrameKey;
 use crate::domain::wire::Message;
 use crate::domain::wire::envelope::RemoteError;
 use crate::domain::wire::handshake::{Feature, Hello};
+use crate::node::context::rate::PerMinute;
 
 /// What is known of a link's other end.
 #[derive(Debug, Clone)]

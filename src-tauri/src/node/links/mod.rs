@@ -2,7 +2,6 @@
 
 pub mod credit;
 mod link;
-pub mod rate;
 pub mod room;
 mod vitals;
 

@@ -12,10 +12,11 @@ use crate::domain::admission::{Generation, TrustRecord};
 use crate::domain::base::limits::LEARNED_PEERS_MAX;
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal};
 use crate::domain::pairing::{Comparison, Joining};
+use crate::node::context::{DURABLE, store_refusal};
 use crate::node::open::OpenError;
 use crate::node::peers::{Source, Target};
 use crate::node::records;
-use crate::node::shared::{DURABLE, MESH_FLOOR, Shared, store_refusal};
+use crate::node::shared::{MESH_FLOOR, Shared};
 
 /// The key of the list of peers to dial.
 const LEARNED: &str = "peers.learned";
@@ -127,7 +128,9 @@ pub(super) async fn store(
             "grants": record.grants, "name": record.name, "publicKey": record.public_key,
             "side": side, "url": url, "joinedMesh": mesh,
         });
-        shared2.audit_in(c, "trust.paired", record.device_id.as_str(), detail)
+        shared2
+            .journal
+            .audit(c, "trust.paired", record.device_id.as_str(), detail)
     };
     shared
         .store

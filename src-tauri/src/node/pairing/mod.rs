@@ -29,6 +29,7 @@ use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::pairing::{Comparison, Joining, LinkSecret, PairLink, Persona, Side, Verdict};
 use crate::node::config::Role;
+use crate::node::context::{Event, Severity};
 use crate::node::shared::Shared;
 
 /// Pairing on one node.
@@ -339,8 +340,8 @@ pub async fn open_window(shared: &Shared) -> Result<PairingView, Refusal> {
     );
     let data = json!({"open": true, "until": until});
     shared
-        .events
-        .record(shared, "pair.window", "info", &message, data)
+        .journal
+        .record(Event::PairWindow, Severity::Info, &message, data)
         .await;
     Ok(view(shared))
 }
@@ -359,8 +360,8 @@ pub async fn cancel(shared: &Shared) -> PairingView {
     if open {
         let data = json!({"open": false, "reason": "cancelled"});
         shared
-            .events
-            .record(shared, "pair.window", "info", "Pairing is closed", data)
+            .journal
+            .record(Event::PairWindow, Severity::Info, "Pairing is closed", data)
             .await;
     }
     view(shared)
@@ -399,8 +400,8 @@ pub async fn start(shared: &Shared, target: &str) -> Result<PairingView, Refusal
     let data = json!({"side": "initiator", "url": url.to_string(), "session": ticket.id});
     let message = format!("Pairing with {url} begins");
     shared
-        .events
-        .record(shared, "pair.started", "info", &message, data)
+        .journal
+        .record(Event::PairStarted, Severity::Info, &message, data)
         .await;
     shared
         .tasks

@@ -21,6 +21,7 @@ use crate::domain::pairing::{
     Start, Verdict,
 };
 use crate::domain::wire::{Message, Reply};
+use crate::node::context::{Event, Severity};
 use crate::node::shared::Shared;
 
 /// How long a peer may take to accept a connection and upgrade it.
@@ -66,7 +67,8 @@ pub async fn knock(
         Err(refusal) => refusal,
     };
     shared
-        .refused_of(Cause::Strangers, "pair.refused", "stranger", &refused)
+        .journal
+        .refused_of(Cause::Strangers, Event::PairRefused, "stranger", &refused)
         .await;
     Err(refused)
 }
@@ -221,7 +223,8 @@ pub async fn accept(knock: Knock, reader: SocketReader, writer: SocketWriter) {
         Err(refusal) => {
             farewell(wire, Some(&refusal)).await;
             shared
-                .refused_of(Cause::Strangers, "pair.refused", "stranger", &refusal)
+                .journal
+                .refused_of(Cause::Strangers, Event::PairRefused, "stranger", &refusal)
                 .await;
         }
     }
@@ -283,12 +286,11 @@ async fn answer(
     let shared = ticket.shared.clone();
     let data = json!({"side": "acceptor", "session": ticket.id});
     shared
-        .events
+        .journal
         .caused(
-            &shared,
             Cause::Strangers,
-            "pair.started",
-            "info",
+            Event::PairStarted,
+            Severity::Info,
             "A node asks to pair",
             data,
         )
@@ -393,8 +395,8 @@ async fn compare(
         view.compare = Some(seen);
     });
     shared
-        .events
-        .record(&shared, "pair.sas", "info", &message, data)
+        .journal
+        .record(Event::PairSas, Severity::Info, &message, data)
         .await;
     let given = agree(ticket, wire, &mut comparison).await?;
     shared
@@ -504,20 +506,25 @@ async fn finish(ticket: Ticket, wire: Option<Wire>, went: Result<Paired, Refusal
         Ok(paired) => {
             let data = json!({"deviceId": paired.peer.device_id(), "complete": end.complete, "mesh": paired.joining.mesh});
             shared
-                .events
-                .record(&shared, "pair.confirmed", "info", &end.message, data)
+                .journal
+                .record(Event::PairConfirmed, Severity::Info, &end.message, data)
                 .await;
             if paired.moves {
                 restart(&shared, &paired);
             }
         }
-        Err(refusal) => shared.refused("pair.failed", "pairing", &refusal).await,
+        Err(refusal) => {
+            shared
+                .journal
+                .refused(Event::PairFailed, "pairing", &refusal)
+                .await
+        }
     }
     if let Some(why) = closed {
         let data = json!({"open": false, "reason": why});
         shared
-            .events
-            .record(&shared, "pair.window", "info", "Pairing is closed", data)
+            .journal
+            .record(Event::PairWindow, Severity::Info, "Pairing is closed", data)
             .await;
     }
 }

@@ -30,6 +30,7 @@ use crate::adapters::transport::{Fingerprint, PeerUrl};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{PEER_SEEN_MAX, PEER_TARGETS_MAX, PEERS_MAX};
 use crate::domain::base::{DeviceId, TimeMs};
+use crate::node::context::{Event, Severity};
 
 /// How an address became known; better ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -488,12 +489,11 @@ async fn enter(peer: &Peer, state: &State, why: &str) {
     let message = format!("Peer {} is {state}: {why}", peer.device.short());
     let data = json!({"deviceId": peer.device, "state": state.name(), "reason": why});
     shared
-        .events
+        .journal
         .caused(
-            shared,
             Cause::Device(peer.device.clone()),
-            "peer.state",
-            "warning",
+            Event::PeerState,
+            Severity::Warning,
             &message,
             data,
         )

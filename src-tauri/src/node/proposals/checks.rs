@@ -10,9 +10,11 @@ use crate::adapters::store::{StoreError, proposals};
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::policy::{Check, Ruling};
 use crate::domain::proposal::ProposalRecord;
+use crate::node::context::store_refusal;
+use crate::node::context::timekeeping::clock_trusted;
 use crate::node::health;
 use crate::node::links::LinkHandle;
-use crate::node::shared::{Shared, clock_trusted, store_refusal};
+use crate::node::shared::Shared;
 
 /// The request that asks an executor.
 pub const CHECKS: &str = "proposals.checks";

@@ -13,10 +13,12 @@ use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::approval::{Known, Subject, Verdict, verify};
 use crate::domain::gate::{ActuationRuling, OperatorRecord, SignedDecision, VerifiedApproval};
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
+use crate::node::context::{DURABLE, store_refusal};
+use crate::node::context::{Event, Severity};
 use crate::node::guards::Run;
 use crate::node::health;
 use crate::node::proposals::mint::begin;
-use crate::node::shared::{DURABLE, Shared, store_refusal};
+use crate::node::shared::Shared;
 
 /// What became of a decision that reached its proposal.
 enum Taken {
@@ -70,14 +72,21 @@ pub async fn decide_of(
             let data = json!({"proposalId": id, "status": standing.status, "operatorId": signed.decision.operator_id});
             let message = format!("Proposal {}: {}", id.short(), standing.detail);
             shared
-                .events
-                .caused(shared, cause, "proposal.decided", "info", &message, data)
+                .journal
+                .caused(
+                    cause,
+                    Event::ProposalDecided,
+                    Severity::Info,
+                    &message,
+                    data,
+                )
                 .await;
             Ok(standing)
         }
         Taken::Refused(refusal) => {
             shared
-                .refused_of(cause, "decision.refused", id.as_str(), &refusal)
+                .journal
+                .refused_of(cause, Event::DecisionRefused, id.as_str(), &refusal)
                 .await;
             Err(refusal)
         }
@@ -141,7 +150,9 @@ fn take(
             };
             let detail = json!({"code": refusal.code, "message": refusal.message, "operatorId": decision.operator_id, "count": count});
             let subject = decision.proposal_id.as_str();
-            shared.audit_in(conn, "decision.refused", subject, detail)?;
+            shared
+                .journal
+                .audit(conn, "decision.refused", subject, detail)?;
             Ok((Taken::Refused(refusal), None))
         }
         Err(error) => Err(error),
@@ -209,7 +220,9 @@ fn decide_in(
         "operator": vote.name(), "operatorId": vote.operator_id(), "person": vote.person(), "digest": vote.digest(),
         "signature": signed.signature, "note": decision.note,
     });
-    shared.audit_in(conn, decision_kind(vote.verdict()), row.id.as_str(), detail)?;
+    shared
+        .journal
+        .audit(conn, decision_kind(vote.verdict()), row.id.as_str(), detail)?;
     if vote.verdict() == Verdict::Reject {
         let why = format!("rejected by {}", vote.with_key());
         step(

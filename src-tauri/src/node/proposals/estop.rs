@@ -15,8 +15,10 @@ use tokio::sync::oneshot;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, NAME_MAX_BYTES, TEXT_MAX_CHARS};
 use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::node::context::{DURABLE, internal, store_refusal};
+use crate::node::context::{Event, Severity};
 use crate::node::guards::{Cut, Order, Secured};
-use crate::node::shared::{DURABLE, Shared, internal, store_refusal};
+use crate::node::shared::Shared;
 
 /// Where the latch lies.
 const LATCH: &str = "estop.latch";
@@ -273,12 +275,13 @@ async fn record(shared: &Shared, halted: &Halted, failed: Option<Refusal>) {
     );
     let data = json!({"id": latch.id, "by": latch.by, "actuators": actuators});
     shared
-        .events
-        .record(shared, "estop.engaged", "critical", &message, data)
+        .journal
+        .record(Event::EstopEngaged, Severity::Critical, &message, data)
         .await;
     if let Some(refusal) = failed {
         shared
-            .refused("estop.not_stored", latch.id.as_str(), &refusal)
+            .journal
+            .refused(Event::EstopNotStored, latch.id.as_str(), &refusal)
             .await;
     }
 }
@@ -297,7 +300,7 @@ async fn keep(shared: &Shared, latch: &Latch, again: bool) -> Result<(), Refusal
         if again && held {
             return Ok(());
         }
-        s.audit_in(c, "estop.engaged", &latch.id, json!(latch))
+        s.journal.audit(c, "estop.engaged", &latch.id, json!(latch))
     });
     written.await.map_err(|e| store_refusal(&e))
 }
@@ -359,7 +362,7 @@ pub async fn release(shared: &Shared, by: &str, reason: &str) -> Result<Latch, R
             // One that is not on disk yet is not written any more.
             s.running.lift(&latch.id);
             kv::delete(c, LATCH)?;
-            s.audit_in(
+            s.journal.audit(
                 c,
                 "estop.released",
                 &latch.id,
@@ -375,8 +378,8 @@ pub async fn release(shared: &Shared, by: &str, reason: &str) -> Result<Latch, R
     let message = format!("Emergency stop released by {by}: {reason}");
     let data = json!({"id": latch.id, "by": by});
     shared
-        .events
-        .record(shared, "estop.released", "warning", &message, data)
+        .journal
+        .record(Event::EstopReleased, Severity::Warning, &message, data)
         .await;
     Ok(latch)
 }

@@ -20,11 +20,13 @@ use crate::domain::capability::{Action, Capability};
 use crate::domain::proposal::{Outcome, Status};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
+use crate::node::context::{DURABLE, store_refusal};
+use crate::node::context::{Event, Severity};
 use crate::node::continuity;
 use crate::node::guards::{Cut, Ended, Run};
 use crate::node::health;
 use crate::node::ledger;
-use crate::node::shared::{DURABLE, Shared, store_refusal};
+use crate::node::shared::Shared;
 
 /// How long the node waits before it tries again to store an outcome or a stop.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -218,7 +220,8 @@ async fn audit_stop(shared: &Shared, id: &ProposalId, by: &str) -> bool {
     let audited = shared
         .store
         .write(DURABLE, "stop", move |c| {
-            s.audit_in(c, "action.stopped", subject.as_str(), detail)
+            s.journal
+                .audit(c, "action.stopped", subject.as_str(), detail)
         })
         .await;
     if let Err(error) = &audited {
@@ -244,9 +247,10 @@ async fn audit_stop_later(shared: &Shared, id: &ProposalId, by: &str) -> bool {
 async fn tell_of_stop(shared: &Shared, id: &ProposalId, by: &str) {
     let message = format!("Proposal {} stopped by {by}", id.short());
     let data = json!({"proposalId": id});
-    let events = &shared.events;
-    let kind = "action.stopped";
-    events.record(shared, kind, "warning", &message, data).await;
+    let journal = &shared.journal;
+    journal
+        .record(Event::ActionStopped, Severity::Warning, &message, data)
+        .await;
 }
 
 /// Writes the end of an action: state, run, audit and a signed frame, in one transaction.
@@ -268,9 +272,9 @@ async fn finish(shared: &Shared, id: ProposalId, target: Capability, outcome: Ou
     };
     shared.proposals_changed();
     let severity = if outcome.status == Status::Completed {
-        "info"
+        Severity::Info
     } else {
-        "critical"
+        Severity::Critical
     };
     let message = format!(
         "Proposal {} {}: {}",
@@ -280,8 +284,8 @@ async fn finish(shared: &Shared, id: ProposalId, target: Capability, outcome: Ou
     );
     let data = json!({"proposalId": id, "status": outcome.status, "target": target});
     shared
-        .events
-        .record(shared, "proposal.ended", severity, &message, data)
+        .journal
+        .record(Event::ProposalEnded, severity, &message, data)
         .await;
     if let Err(refusal) = stored {
         tracing::error!(proposal = %id, "the outcome could not be stored; at the next start it is reported as unknown: {refusal}");

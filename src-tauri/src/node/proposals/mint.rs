@@ -32,9 +32,12 @@ use crate::domain::proposal::{
 use crate::domain::wire::Frame;
 use crate::domain::world::{Fact, Moment};
 use crate::node::cites;
+use crate::node::context::store_refusal;
+use crate::node::context::timekeeping::{clock_trusted, note_time};
+use crate::node::context::{Event, Severity};
 use crate::node::guards::Run;
 use crate::node::health;
-use crate::node::shared::{Shared, clock_trusted, note_time, store_refusal};
+use crate::node::shared::Shared;
 
 /// What became of a draft.
 #[derive(Debug, Clone)]
@@ -99,12 +102,11 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
         );
         let data = json!({"proposalId": record.proposal_id, "level": record.level, "target": record.target});
         shared
-            .events
+            .journal
             .caused(
-                shared,
                 cause.clone(),
-                "proposal.created",
-                "info",
+                Event::ProposalCreated,
+                Severity::Info,
                 &message,
                 data,
             )
@@ -117,12 +119,11 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
             );
             let data = json!({"proposalId": old, "by": record.proposal_id});
             shared
-                .events
+                .journal
                 .caused(
-                    shared,
                     cause.clone(),
-                    "proposal.superseded",
-                    "info",
+                    Event::ProposalSuperseded,
+                    Severity::Info,
                     &message,
                     data,
                 )
@@ -204,7 +205,9 @@ fn mint_in(
         "digest": signed.digest(), "action": record.action().summary(), "level": record.level,
         "rule": record.rule, "draftId": record.draft_id, "from": from, "class": class.as_str(),
     });
-    shared.audit_in(conn, "proposal.minted", record.proposal_id.as_str(), detail)?;
+    shared
+        .journal
+        .audit(conn, "proposal.minted", record.proposal_id.as_str(), detail)?;
     let permit = match record.level {
         Level::L1 => match gate(shared, conn, &signed, &[], now)? {
             ActuationRuling::Allow(permit) => Some(permit),

@@ -21,8 +21,10 @@ use crate::domain::base::text::cut;
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
+use crate::node::context::store_refusal;
+use crate::node::context::{Event, Severity};
 use crate::node::links::LinkHandle;
-use crate::node::shared::{Shared, store_refusal};
+use crate::node::shared::Shared;
 
 /// The WebSocket close code for a fault of this side (RFC 6455).
 const CLOSE_STORE_FAILED: u16 = 1011;
@@ -197,8 +199,14 @@ pub async fn take(
         let data = serde_json::json!({"proposalId": record.proposal_id, "status": status, "executor": device});
         let cause = Cause::Device(device.clone());
         shared
-            .events
-            .caused(shared, cause, "proposal.updated", "info", &message, data)
+            .journal
+            .caused(
+                cause,
+                Event::ProposalUpdated,
+                Severity::Info,
+                &message,
+                data,
+            )
             .await;
         shared.proposals_changed();
     }

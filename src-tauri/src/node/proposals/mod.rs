@@ -30,9 +30,11 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::context::DURABLE;
+use super::context::timekeeping::clock_trusted;
 use super::gen1::actuators;
 use super::health;
-use super::shared::{DURABLE, Shared, clock_trusted};
+use super::shared::Shared;
 use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::proposals::{NewProposal, ProposalRow};
 use crate::adapters::store::{StoreError, facts, proposals, runs, trust};
@@ -47,6 +49,7 @@ use crate::domain::identity::Signature;
 use crate::domain::policy::{EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
 use crate::domain::proposal::standing::{self, Coded, Known};
 use crate::domain::proposal::{Evidence, ProposalRecord, SignedProposal, Status};
+use crate::node::context::{Event, Severity};
 
 /// What the frame says it is in which an executor tells how an action ended.
 pub const OUTCOME: &str = "proposal.outcome";
@@ -344,7 +347,9 @@ fn step(
             format!("proposal {} is no longer {from}", id.short()),
         ));
     }
-    shared.audit_in(conn, &format!("proposal.{to}"), id.as_str(), detail)
+    shared
+        .journal
+        .audit(conn, &format!("proposal.{to}"), id.as_str(), detail)
 }
 
 /// Expires what nobody decided in time; looks every second.
@@ -401,12 +406,11 @@ pub async fn expire(shared: Shared) {
                     let by = open(&shared, &row).map(|p| p.record().requested_by.device_id.clone());
                     let cause = by.map_or(Cause::Own, |by| Cause::of(&by, shared.own_id()));
                     shared
-                        .events
+                        .journal
                         .caused(
-                            &shared,
                             cause,
-                            "proposal.expired",
-                            "warning",
+                            Event::ProposalExpired,
+                            Severity::Warning,
                             &message,
                             data,
                         )

@@ -6,8 +6,9 @@ use crate::adapters::store::usage;
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, DeviceId};
 use crate::domain::proposal::{ProposalRecord, Status, standing};
-use crate::node::alarms::AlarmKind;
-use crate::node::shared::{DURABLE, Shared};
+use crate::node::context::DURABLE;
+use crate::node::context::alarms::AlarmKind;
+use crate::node::shared::Shared;
 
 use super::{known, withdraw};
 

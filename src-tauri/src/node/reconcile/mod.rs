@@ -13,8 +13,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 pub use self::held::Held;
+use super::context::store_refusal;
 use super::links::LinkHandle;
-use super::shared::{Shared, store_refusal};
+use super::shared::Shared;
 use crate::domain::base::limits::{
     RECONCILE_ANSWERS_PER_MINUTE, RECONCILE_DIFFERENCES_MAX, RECONCILE_EVERY_MS,
     RECONCILE_FUTILE_MAX, RECONCILE_HORIZONS_MAX, WANTED_MAX,
@@ -216,7 +217,7 @@ pub async fn answer_round(
     let answer = shared.work(move || sync::answer(&set, since, &message));
     let answer = answer
         .await
-        .ok_or_else(|| super::shared::internal("the comparison failed"))?;
+        .ok_or_else(|| super::context::internal("the comparison failed"))?;
     let answer = answer.map_err(|e| bad(e.to_string()))?;
     Ok(json!({"message": answer}))
 }

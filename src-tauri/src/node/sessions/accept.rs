@@ -12,6 +12,7 @@ use crate::domain::base::limits::{NONCE_TTL_MS, STRANGER_MESSAGES_MAX};
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::wire::handshake::{End, Feature, Hello};
 use crate::domain::wire::{Message, Reply};
+use crate::node::context::Event;
 use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::{Ended, PeerInfo};
@@ -141,9 +142,10 @@ async fn greet(
                         .and_then(Value::as_str)
                         .unwrap_or("?");
                     shared
+                        .journal
                         .refused_of(
                             Cause::Strangers,
-                            "peer.refused",
+                            Event::PeerRefused,
                             who.get(..64).unwrap_or(who),
                             &refusal,
                         )

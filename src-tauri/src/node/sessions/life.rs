@@ -13,6 +13,7 @@ use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, Refusal};
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Message, Reply};
+use crate::node::context::{Event, Severity};
 use crate::node::gossip::{self, catch_up};
 use crate::node::ingress::Ingress;
 use crate::node::links::{Ended, Lanes, LinkHandle, PeerInfo};
@@ -44,12 +45,11 @@ pub async fn run(
     let data = json!({"deviceId": info.device, "outbound": info.outbound, "posture": info.posture.to_string()});
     let message = format!("Connected: {name} ({})", info.posture);
     shared
-        .events
+        .journal
         .caused(
-            &shared,
             Cause::Device(info.device.clone()),
-            "peer.connect",
-            "info",
+            Event::PeerConnect,
+            Severity::Info,
             &message,
             data,
         )
@@ -102,12 +102,11 @@ pub async fn run(
     let data = json!({"deviceId": info.device, "reason": why.to_string()});
     let message = format!("Disconnected: {name} ({why})");
     shared
-        .events
+        .journal
         .caused(
-            &shared,
             Cause::Device(info.device.clone()),
-            "peer.disconnect",
-            "info",
+            Event::PeerDisconnect,
+            Severity::Info,
             &message,
             data,
         )
@@ -137,9 +136,10 @@ async fn tell_withheld(shared: &Shared, info: &PeerInfo) {
         ),
     );
     shared
+        .journal
         .refused_of(
             Cause::Device(info.device.clone()),
-            "capability.refused",
+            Event::CapabilityRefused,
             info.device.as_str(),
             &refusal,
         )
@@ -161,9 +161,10 @@ async fn read_loop(
                     format!("a message of {bytes} bytes; at most 1 MiB is read"),
                 );
                 shared
+                    .journal
                     .refused_of(
                         Cause::Device(link.info.device.clone()),
-                        "message.refused",
+                        Event::MessageRefused,
                         link.info.device.as_str(),
                         &refusal,
                     )
@@ -222,9 +223,10 @@ async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str)
         }
         Err(bad) => {
             shared
+                .journal
                 .refused_of(
                     Cause::Device(link.info.device.clone()),
-                    "message.refused",
+                    Event::MessageRefused,
                     link.info.device.as_str(),
                     &bad.refusal,
                 )

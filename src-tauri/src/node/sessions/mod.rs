@@ -17,8 +17,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use self::accept::accepted;
 pub use self::dial::{DialError, dial};
-use super::alarms::AlarmKind;
-use super::shared::{DURABLE, Shared, store_refusal};
+use super::context::alarms::AlarmKind;
+use super::context::{DURABLE, store_refusal};
+use super::shared::Shared;
 use crate::adapters::store::trust;
 use crate::adapters::transport::{Posture, Protection, SocketWriter};
 use crate::domain::admission::{Generation, TrustRecord};

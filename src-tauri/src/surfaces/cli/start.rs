@@ -150,14 +150,14 @@ async fn once(
             return Err(failure);
         }
     };
-    ending.concerns(Some(opened.shared.clone()));
+    ending.concerns(Some(&opened));
     let node = Node::start(opened, app)
         .await
         .map_err(|e| state::failure(&e))?;
     let address = node.address();
     let (name, id) = (
-        node.shared().config.name.clone(),
-        node.shared().own_id().clone(),
+        node.context().config.name.clone(),
+        node.context().own_id().clone(),
     );
     let run_file = match boot::RunFile::write(&ctx.dir, &node, ctx.time()) {
         Ok(written) => written,

@@ -16,8 +16,8 @@ use crate::domain::admission::TrustRecord;
 use crate::domain::base::{DeviceId, OperatorId, Refusal, TimeMs};
 use crate::domain::continuity::{Doubt, Mark};
 use crate::node::OpenError;
+use crate::node::context::timekeeping::{self, Righted};
 use crate::node::continuity::{self, Confirmed};
-use crate::node::timekeeping::{self, Righted};
 use crate::operator::audit_export::Export;
 use crate::operator::dto::{
     AuditReport, AuditView, IssuerView, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView,

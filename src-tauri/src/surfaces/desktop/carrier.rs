@@ -30,7 +30,7 @@ use crate::domain::base::limits::{
     WINDOW_BATCHES_WAITING_MAX, WINDOW_BLOCKED_MS, WINDOW_PRESS_MS, WINDOW_REQUEST_MS,
 };
 use crate::domain::base::{Code, Refusal};
-use crate::node::runtime::Tasks;
+use crate::node::context::tasks::Tasks;
 use crate::operator::access::{API_ROOT, AtTheWindow};
 use crate::operator::dto::{ErrorBody, ErrorView};
 use crate::operator::http_status;

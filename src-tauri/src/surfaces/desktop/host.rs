@@ -255,8 +255,8 @@ impl Host {
             over: over.clone(),
         }));
         self.stage.send_replace(Stage::Running {
-            name: node.shared().config.name.clone(),
-            device_id: node.shared().own_id().to_string(),
+            name: node.context().config.name.clone(),
+            device_id: node.context().own_id().to_string(),
             run,
         });
         tracing::info!(address = %node.address(), "the node runs in this window");
@@ -341,7 +341,7 @@ impl Host {
                 return Err(OpenError::File { file, why });
             }
         };
-        self.ending.concerns(Some(opened.shared.clone()));
+        self.ending.concerns(Some(&opened));
         let started = Node::start(opened, |shared| {
             let router = app(shared);
             *self.built.write().unwrap_or_else(PoisonError::into_inner) = Some(router.clone());
@@ -403,7 +403,7 @@ mod tests {
     use crate::adapters::keystore::keychain::{Vault, VaultError};
     use crate::adapters::keystore::{self, operator_card};
     use crate::domain::base::TimeMs;
-    use crate::node::runtime::Tasks;
+    use crate::node::context::tasks::Tasks;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 

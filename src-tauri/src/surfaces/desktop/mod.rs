@@ -63,8 +63,8 @@ use crate::domain::base::limits::{
     TRAY_ASK_MS, TRAY_GRACE_MS, TRAY_LOOK_MS, WINDOW_END_MS, WINDOW_FAREWELL_MS,
 };
 use crate::node::boot;
+use crate::node::context::tasks::Tasks;
 use crate::node::ending::Ending;
-use crate::node::runtime::Tasks;
 
 /// Said where no tray shows us.
 const NO_TRAY: &str = "No tray on this desktop: closing the window ends ClawMesh.";

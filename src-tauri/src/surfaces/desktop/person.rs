@@ -75,7 +75,7 @@ pub async fn finish(
     dir: &StateDir,
     home: Home,
 ) -> Result<(), String> {
-    if door.shared().config.demo {
+    if door.context().config.demo {
         return take_off_demo_passphrase(dir);
     }
     let card = keystore::operator_card(dir).map_err(|e| e.to_string())?;

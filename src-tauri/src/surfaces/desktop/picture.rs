@@ -246,8 +246,8 @@ async fn while_it_runs(
     easel: &mut Easel,
     left: &mut watch::Receiver<Option<Stopped>>,
 ) {
-    let shared = running.door.shared();
-    let (mut events, mut proposals) = (shared.events.listen(), shared.proposals_head.subscribe());
+    let context = running.door.context();
+    let (mut events, mut proposals) = (context.journal.listen(), running.door.proposal_changes());
     loop {
         left.mark_unchanged();
         match look(running).await {

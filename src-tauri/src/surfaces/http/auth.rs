@@ -155,7 +155,7 @@ fn caller(api: &Api, request: &Request) -> Result<Caller, Refusal> {
     if site.is_some_and(|s| s != b"same-origin" && s != b"none") {
         return Err(strange("requests of other web pages are not answered here"));
     }
-    let Some(session) = api.browsers.session(&cookie, api.door.shared().now()) else {
+    let Some(session) = api.browsers.session(&cookie, api.door.context().now()) else {
         return Err(unknown(
             "this browser session has ended; run `clawmesh-node console` for a new link",
         ));

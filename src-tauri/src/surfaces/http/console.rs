@@ -18,6 +18,7 @@ use super::site::{self, Page};
 use crate::adapters::transport::Secure;
 use crate::domain::base::limits::BROWSER_SESSION_TTL_MS;
 use crate::domain::base::{Code, Refusal};
+use crate::node::context::Event;
 use crate::operator::access::Scope;
 use crate::operator::browser::{LinkRequest, LinkView, Maker, NotOpened};
 use crate::operator::console::{DecideRequest, EndedView, SessionView};
@@ -106,7 +107,7 @@ pub(super) async fn link(
             ),
         )));
     }
-    let s = api.door.shared();
+    let s = api.door.context();
     let name = asked.name.as_deref().unwrap_or("operator");
     let (code, expires_at) = api.browsers.link(by, scope, name, s.now())?;
     let at = host(&headers).unwrap_or("127.0.0.1");
@@ -139,8 +140,8 @@ pub(super) async fn open(
     if purpose.is_some_and(|p| p.contains("prefetch") || p.contains("prerender")) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let shared = api.door.shared();
-    let now = shared.now();
+    let context = api.door.context();
+    let now = context.now();
     let code = asked.map(|Query(q)| q.code).unwrap_or_default();
     match api.browsers.open(&code, now) {
         Ok((value, session)) => {
@@ -162,7 +163,10 @@ pub(super) async fn open(
                 NotOpened::Random => (Code::InternalError, StatusCode::INTERNAL_SERVER_ERROR),
             };
             let refusal = Refusal::new(code, format!("the console was not opened: {why}"));
-            shared.refused("console.refused", "console", &refusal).await;
+            context
+                .journal
+                .refused(Event::ConsoleRefused, "console", &refusal)
+                .await;
             site::page(status, &Page::NotOpened(why))
         }
     }
@@ -256,7 +260,7 @@ fn by(caller: &Caller, name: Option<&str>) -> String {
 
 /// The keys made in browsers that wait for an administrator.
 pub(super) async fn enrol_requests(State(api): Door) -> Answered {
-    Ok(ok(&api.enrolling.all(api.door.shared().now())))
+    Ok(ok(&api.enrolling.all(api.door.context().now())))
 }
 
 /// A browser asks that its key be enrolled.

@@ -398,7 +398,7 @@ pub(super) async fn operators(State(api): Door) -> Answered {
 pub(super) async fn operator_enroll(State(api): Door, sent: Sent) -> Answered {
     let enrolled = api.door.operator_enroll(&body(sent)?).await?;
     // One that waited waits no more.
-    let now = api.door.shared().now();
+    let now = api.door.context().now();
     drop(api.enrolling.take(&enrolled.operator_id, now));
     Ok(ok(&enrolled))
 }

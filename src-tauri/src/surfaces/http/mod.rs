@@ -148,7 +148,7 @@ fn scoped(api: &Arc<Api>, scope: Scope, root: &str, routes: Routes) -> Router<Ar
 
 /// The router of a node.
 pub fn app(door: Door, tokens: Tokens) -> Router {
-    let registry = door.shared().metrics.registry();
+    let registry = door.context().metrics.registry();
     let api = Arc::new(Api {
         door,
         tokens,

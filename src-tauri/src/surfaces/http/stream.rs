@@ -94,9 +94,9 @@ impl Follower {
         since: Option<u64>,
         place: Place,
     ) -> Result<Self, Refusal> {
-        let shared = api.door.shared();
+        let context = api.door.context();
         // Listen first, read then: nothing falls between the two.
-        let (events, mut proposals) = (shared.events.listen(), shared.proposals_head.subscribe());
+        let (events, mut proposals) = (context.journal.listen(), api.door.proposal_changes());
         proposals.mark_unchanged();
         let seen = match since {
             Some(seq) => seq,
@@ -150,7 +150,7 @@ impl Follower {
             return true;
         }
         let read = tokio::select! {
-            () = api.door.shared().tasks.stop().cancelled() => return false,
+            () = api.door.context().tasks.stop().cancelled() => return false,
             () = tokio::time::sleep(CHECK_EVERY) => return self.allowed(),
             heard = self.events.recv() => match heard {
                 // A lagging client reads the store, as everybody does.
@@ -173,7 +173,7 @@ impl Follower {
         match &self.caller {
             Caller::Token(_) | Caller::Window | Caller::Owner => true,
             Caller::Session(session) => {
-                let now = self.api.door.shared().now();
+                let now = self.api.door.context().now();
                 self.api.browsers.alive(&session.id, now)
             }
         }

@@ -20,6 +20,7 @@ use crate::adapters::clock::SystemClock;
 use crate::adapters::store::operators;
 use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
 use crate::domain::identity::{DeviceKey, OperatorKey};
+use crate::node::context::{Event, Severity};
 use crate::node::{Opened, RawConfig};
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
@@ -453,11 +454,10 @@ async fn a_stream_resumes_after_the_last_event_seen_and_ends_with_the_node() {
     let shared = &house.opened.shared;
     for n in 0..3 {
         shared
-            .events
+            .journal
             .record(
-                shared,
-                "test.event",
-                "info",
+                Event::PeerSeen,
+                Severity::Info,
                 &format!("event {n}"),
                 json!({}),
             )
@@ -482,8 +482,8 @@ async fn a_stream_resumes_after_the_last_event_seen_and_ends_with_the_node() {
         "{seen}"
     );
     shared
-        .events
-        .record(shared, "test.event", "info", "event live", json!({}))
+        .journal
+        .record(Event::PeerSeen, Severity::Info, "event live", json!({}))
         .await;
     while !seen.contains("event live") {
         seen.push_str(std::str::from_utf8(&frames.next().await.unwrap().unwrap()).unwrap());

@@ -8,35 +8,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::event::Severity;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{ALARM_SUBJECTS_MAX, ALARM_TEXT_MAX_CHARS};
 use crate::domain::base::text::cut;
 
-/// How bad a standing condition is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// The node works; a person should look.
-    Warning,
-    /// A promise of the node does not hold until this is mended.
-    Critical,
-}
-
-impl Severity {
-    /// The severity as it stands in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        }
-    }
-}
-
 macro_rules! alarm_kinds {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $severity:ident;)*) => {
+    ($($name:ident = $text:literal, $severity:ident, $meaning:literal;)*) => {
         /// What an alarm is about; closed, so that clients can rely on the codes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum AlarmKind {
-            $($(#[$doc])* $name),*
+            $(#[doc = $meaning] $name),*
         }
 
         impl AlarmKind {
@@ -48,6 +30,11 @@ macro_rules! alarm_kinds {
                 match self { $(AlarmKind::$name => $text),* }
             }
 
+            /// When it stands and what its subject is, in words.
+            pub fn meaning(self) -> &'static str {
+                match self { $(AlarmKind::$name => $meaning),* }
+            }
+
             /// How bad it is.
             pub fn severity(self) -> Severity {
                 match self { $(AlarmKind::$name => Severity::$severity),* }
@@ -57,33 +44,19 @@ macro_rules! alarm_kinds {
 }
 
 alarm_kinds! {
-    /// An actuator is not confirmed to be in its safe state. Subject: its capability.
-    ActuatorUnsafe = "actuator.unsafe", Critical;
-    /// The store is full. No subject.
-    StoreFull = "store.full", Critical;
-    /// The store or the state directory takes no writes. No subject.
-    StoreUnwritable = "store.unwritable", Critical;
-    /// The state directory is gone or is another one than at the start. No subject.
-    StateLost = "state.lost", Critical;
-    /// The state is older than what this node has done: a restored backup or snapshot. No subject.
-    StateRolledBack = "state.rolled-back", Critical;
-    /// The mark outside the state directory cannot be written; the node does not operate. No subject.
-    MarksUnwritable = "marks.unwritable", Critical;
-    /// Another process runs with this node's identity. No subject.
-    RunsTwice = "identity.runs-twice", Critical;
-    /// The clock is not believed; the node does not operate. No subject.
-    ClockUntrusted = "clock.untrusted", Critical;
-    /// A peer's clock and ours differ too much. Subject: the device.
-    PeerClock = "peer.clock", Warning;
-    /// Log lines are being lost. No subject.
-    LogLost = "log.lost", Warning;
-    /// A device has used up a budget. Subject: the device.
-    OverBudget = "device.over-budget", Warning;
-    /// Whoever answers at an address of a device, without proof, has used up what such answers may use.
-    /// Subject: the device.
-    AddressOverBudget = "address.over-budget", Warning;
-    /// The policy in force says something that is probably not meant. No subject.
-    PolicyWarns = "policy.warns", Warning;
+    ActuatorUnsafe = "actuator.unsafe", Critical, "An actuator is not confirmed to be in its safe state. Subject: its capability.";
+    StoreFull = "store.full", Critical, "The store is full. No subject.";
+    StoreUnwritable = "store.unwritable", Critical, "The store or the state directory takes no writes. No subject.";
+    StateLost = "state.lost", Critical, "The state directory is gone or is another one than at the start. No subject.";
+    StateRolledBack = "state.rolled-back", Critical, "The state is older than what this node has done: a restored backup or snapshot. No subject.";
+    MarksUnwritable = "marks.unwritable", Critical, "The mark outside the state directory cannot be written; the node does not operate. No subject.";
+    RunsTwice = "identity.runs-twice", Critical, "Another process runs with this node's identity. No subject.";
+    ClockUntrusted = "clock.untrusted", Critical, "The clock is not believed; the node does not operate. No subject.";
+    PeerClock = "peer.clock", Warning, "A peer's clock and ours differ too much. Subject: the device.";
+    LogLost = "log.lost", Warning, "Log lines are being lost. No subject.";
+    OverBudget = "device.over-budget", Warning, "A device has used up a budget. Subject: the device.";
+    AddressOverBudget = "address.over-budget", Warning, "Whoever answers at an address of a device, without proof, has used up what such answers may use. Subject: the device.";
+    PolicyWarns = "policy.warns", Warning, "The policy in force says something that is probably not meant. No subject.";
 }
 
 /// A condition that holds now.

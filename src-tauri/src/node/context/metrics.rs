@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::links::rate::Recent;
+use super::rate::Recent;
 use crate::domain::base::Code;
 
 /// A refusal's code as a label.

@@ -1,37 +1,65 @@
-//! The event log: numbered, stored, and streamed to whoever listens.
+//! The journal: what happened, what was refused, and the signed audit chain (invariant I10).
 //!
-//! A refusal that repeats is one event and then a number. What a device or a stranger causes is told up to
-//! its share, then counted, and is kept in a room of its own: nobody pushes another's events out of the log.
+//! Events are numbered, stored, and streamed to whoever listens. A refusal that repeats is one event and
+//! then a number. What a device or a stranger causes is told up to its share, then counted, and is kept in
+//! a room of its own, so that it cannot push the events of others out of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
-use super::shared::Shared;
-use crate::adapters::store::{Class, events};
+use super::alarms::{AlarmKind, Alarms};
+use super::budgets::Budgets;
+use super::event::{Event, Severity};
+use super::metrics::Metrics;
+use super::tasks::Tasks;
+use crate::adapters::clock::SharedClock;
+use crate::adapters::store::{Class, Store, StoreError, audit, events};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
-    BUDGET_EVENTS_PER_MINUTE, EVENT_LAG_MAX, EVENT_TEXT_MAX_CHARS, REFUSAL_REASON_CHARS,
-    REFUSAL_REASONS_MAX, REFUSAL_REPEAT_MAX_MS, REFUSAL_REPEAT_MS, REFUSAL_SUBJECT_CHARS,
-    REFUSALS_KNOWN_MAX, REFUSALS_PER_MINUTE,
+    AUDIT_TEXT_MAX_CHARS, BUDGET_EVENTS_PER_MINUTE, EVENT_LAG_MAX, EVENT_TEXT_MAX_CHARS,
+    REFUSAL_REASON_CHARS, REFUSAL_REASONS_MAX, REFUSAL_REPEAT_MAX_MS, REFUSAL_REPEAT_MS,
+    REFUSAL_SUBJECT_CHARS, REFUSALS_KNOWN_MAX, REFUSALS_PER_MINUTE,
 };
 use crate::domain::base::text::{bounded, shown};
 use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::domain::identity::DeviceKey;
 
-/// The sending end of the event stream.
-#[derive(Debug)]
-pub struct EventLog {
+/// The node's journal; cheap to clone.
+#[derive(Clone)]
+pub struct Journal(Arc<Parts>);
+
+struct Parts {
+    needs: Needs,
     live: broadcast::Sender<u64>,
-    /// On each account its own: nobody's refusals hide another's.
+    /// One list per account, so that the refusals of one cannot hide those of another.
     refusals: Mutex<BTreeMap<Cause, Refusals>>,
+}
+
+/// What a [`Journal`] is made of.
+pub struct Needs {
+    /// Where events and audit entries are stored.
+    pub store: Store,
+    /// The clock.
+    pub clock: SharedClock,
+    /// The key that signs audit entries.
+    pub key: Arc<DeviceKey>,
+    /// The shares of events that one device or stranger may cause.
+    pub budgets: Arc<Budgets>,
+    /// Where refusals are counted.
+    pub metrics: Arc<Metrics>,
+    /// Tells whether the store takes writes.
+    pub alarms: Arc<Alarms>,
+    /// Records of refusals that nobody waits for.
+    pub tasks: Tasks,
 }
 
 /// What makes two refusals the same to a person.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
-    kind: &'static str,
+    event: Event,
     code: Code,
     subject: String,
 }
@@ -63,7 +91,7 @@ struct Refusals {
 #[derive(Debug, PartialEq, Eq)]
 struct Counted {
     /// Of which kind, code and subject; `None` for those that found no place.
-    of: Option<(&'static str, Code, String)>,
+    of: Option<(Event, Code, String)>,
     message: String,
     count: u64,
 }
@@ -119,7 +147,7 @@ impl Refusals {
                 return false;
             }
             due.push(Counted {
-                of: Some((key.kind, key.code, key.subject.clone())),
+                of: Some((key.event, key.code, key.subject.clone())),
                 message: told.message.clone(),
                 count: std::mem::take(&mut told.more),
             });
@@ -138,103 +166,127 @@ impl Refusals {
     }
 }
 
-impl Default for EventLog {
-    fn default() -> Self {
-        Self {
+impl Journal {
+    /// An empty journal over these.
+    pub fn new(needs: Needs) -> Self {
+        Self(Arc::new(Parts {
+            needs,
             live: broadcast::channel(EVENT_LAG_MAX).0,
             refusals: Mutex::default(),
-        }
+        }))
     }
-}
 
-impl EventLog {
+    fn now(&self) -> TimeMs {
+        self.0.needs.clock.now()
+    }
+
     /// Records something that this node, its persons or its actuators did.
-    pub async fn record(
-        &self,
-        shared: &Shared,
-        kind: &'static str,
-        severity: &'static str,
-        message: &str,
-        data: Value,
-    ) {
-        let cause = Cause::Own;
-        self.keep(shared, cause, kind, severity, message, data)
-            .await;
+    pub async fn record(&self, event: Event, severity: Severity, message: &str, data: Value) {
+        self.keep(Cause::Own, event, severity, message, data).await;
     }
 
     /// Records something that a device or a stranger may have caused; beyond its share it is counted,
-    /// and told with its number by [`EventLog::tell_counted`].
+    /// and told with its number by [`Journal::tell_counted`].
     pub async fn caused(
         &self,
-        shared: &Shared,
         cause: Cause,
-        kind: &'static str,
-        severity: &'static str,
+        event: Event,
+        severity: Severity,
         message: &str,
         data: Value,
     ) {
-        if shared.budgets.event(&cause, shared.now()) {
-            self.keep(shared, cause, kind, severity, message, data)
-                .await;
+        if self.0.needs.budgets.event(&cause, self.now()) {
+            self.keep(cause, event, severity, message, data).await;
         }
     }
 
     /// Stores an event and tells the listeners its number. An event that cannot be stored is logged:
     /// it must not stop what it reports.
-    pub(super) async fn keep(
+    async fn keep(
         &self,
-        shared: &Shared,
         cause: Cause,
-        kind: &'static str,
-        severity: &'static str,
+        event: Event,
+        severity: Severity,
         message: &str,
         data: Value,
     ) {
-        let now = shared.now();
+        let (now, kind) = (self.now(), event.kind());
         // Part of both is what strangers say of themselves.
         let text = shown(message, EVENT_TEXT_MAX_CHARS);
         let data = bounded(data, EVENT_TEXT_MAX_CHARS);
-        let stored = shared
-            .store
+        let store = &self.0.needs.store;
+        let stored = store
             .write(Class::Relaxed, "event", move |c| {
-                events::append(c, now, &cause, kind, severity, &text, &data)
+                events::append(c, now, &cause, kind, severity.as_str(), &text, &data)
             })
             .await;
         match stored {
             Ok(seq) => {
                 // Nobody listening is fine.
-                let _ = self.live.send(seq);
+                let _ = self.0.live.send(seq);
             }
             Err(error) => tracing::warn!(kind, %error, "event not stored: {message}"),
         }
     }
 
+    /// Records a refusal: counter, log, event (invariant I10). In a flood of them only the counter goes on.
+    pub async fn refused(&self, event: Event, subject: &str, refusal: &Refusal) {
+        self.refused_of(Cause::Own, event, subject, refusal).await;
+    }
+
+    /// Records what was refused to a device or a stranger, on their account; see [`Journal::refused`].
+    pub async fn refused_of(&self, cause: Cause, event: Event, subject: &str, refusal: &Refusal) {
+        let (needs, kind) = (&self.0.needs, event.kind());
+        needs.metrics.refused(refusal.code);
+        if !self.admits_refusal(&cause, event, subject, refusal) {
+            tracing::debug!(kind, subject, code = %refusal.code, "{}", refusal.message);
+            return;
+        }
+        tracing::warn!(kind, subject, code = %refusal.code, "{}", refusal.message);
+        let data = json!({"code": refusal.code, "subject": subject});
+        let (journal, message) = (self.clone(), refusal.message.clone());
+        let record = async move {
+            journal
+                .keep(cause, event, Severity::Warning, &message, data)
+                .await;
+        };
+        match needs.alarms.stands(AlarmKind::StoreUnwritable, "") {
+            // Whoever is refused does not wait for a disk that does not answer.
+            true => needs.tasks.passing("refusal's record", record),
+            false => record.await,
+        }
+    }
+
     /// Whether a refusal becomes an event now. One like it that came before is counted instead, and told
-    /// with its number by [`EventLog::tell_counted`].
-    pub fn admits_refusal(
+    /// with its number by [`Journal::tell_counted`].
+    fn admits_refusal(
         &self,
         cause: &Cause,
-        kind: &'static str,
+        event: Event,
         subject: &str,
         refusal: &Refusal,
-        now: TimeMs,
     ) -> bool {
         let key = Key {
-            kind,
+            event,
             code: refusal.code,
             subject: subject.chars().take(REFUSAL_SUBJECT_CHARS).collect(),
         };
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refusals = self.lock();
         let refusals = refusals.entry(cause.clone()).or_default();
-        refusals.admits(key, &refusal.message, now)
+        refusals.admits(key, &refusal.message, self.now())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Cause, Refusals>> {
+        let refusals = &self.0.refusals;
+        refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells of the refusals that were counted meanwhile, each kind in one event with its number, and of
     /// other events that were left out, each account in one.
-    pub async fn tell_counted(&self, shared: &Shared) {
-        let now = shared.now();
+    pub async fn tell_counted(&self) {
+        let now = self.now();
         let due: Vec<(Cause, Counted)> = {
-            let mut all = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.lock();
             let due = all.iter_mut().flat_map(|(cause, refusals)| {
                 let due = refusals.due(now);
                 due.into_iter().map(|counted| (cause.clone(), counted))
@@ -248,17 +300,17 @@ impl EventLog {
                 1 => format!("{message} (once more)"),
                 n => format!("{message} ({n} times more)"),
             };
-            let (kind, data) = match of {
-                Some((kind, code, subject)) => (
-                    kind,
+            let (event, data) = match of {
+                Some((event, code, subject)) => (
+                    event,
                     json!({"code": code, "subject": subject, "count": count}),
                 ),
-                None => ("refusals.counted", json!({"count": count})),
+                None => (Event::RefusalsCounted, json!({"count": count})),
             };
-            self.keep(shared, cause, kind, "warning", &message, data)
+            self.keep(cause, event, Severity::Warning, &message, data)
                 .await;
         }
-        for (cause, count) in shared.budgets.left_out(now) {
+        for (cause, count) in self.0.needs.budgets.left_out(now) {
             let (whose, device) = match &cause {
                 Cause::Device(device) => (device.who(), Some(device)),
                 Cause::Own | Cause::Strangers => ("strangers".to_owned(), None),
@@ -267,15 +319,48 @@ impl EventLog {
                 "{count} further events about {whose} were not told one by one: there were more than {BUDGET_EVENTS_PER_MINUTE} in a minute"
             );
             let data = json!({"deviceId": device, "count": count});
-            self.keep(shared, cause, "events.counted", "warning", &message, data)
+            let event = Event::EventsCounted;
+            self.keep(cause, event, Severity::Warning, &message, data)
                 .await;
         }
     }
 
     /// The numbers of new events as they come; the events themselves are read from the store.
     pub fn listen(&self) -> broadcast::Receiver<u64> {
-        self.live.subscribe()
+        self.0.live.subscribe()
     }
+
+    /// An audit entry about `subject`, appended inside the caller's transaction.
+    ///
+    /// # Errors
+    /// Whatever the store says; the caller's transaction then fails as a whole.
+    pub fn audit(
+        &self,
+        conn: &rusqlite::Connection,
+        kind: &str,
+        subject: &str,
+        detail: Value,
+    ) -> Result<(), StoreError> {
+        audit_entry(conn, &self.0.needs.key, self.now(), kind, subject, detail)
+    }
+}
+
+/// Appends a signed entry to the audit chain inside a transaction.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn audit_entry(
+    conn: &rusqlite::Connection,
+    key: &DeviceKey,
+    now: TimeMs,
+    kind: &str,
+    subject: &str,
+    detail: Value,
+) -> Result<(), StoreError> {
+    let detail = bounded(detail, AUDIT_TEXT_MAX_CHARS);
+    let subject = shown(subject, AUDIT_TEXT_MAX_CHARS);
+    let entry = json!({"device": key.id(), "time": now, "kind": kind, "subject": subject, "detail": detail});
+    audit::append(conn, now, &entry, |message| key.sign(message).to_text())
 }
 
 #[cfg(test)]
@@ -284,7 +369,7 @@ mod tests {
 
     fn key(subject: &str) -> Key {
         Key {
-            kind: "request.refused",
+            event: Event::RequestRefused,
             code: Code::NotAuthorized,
             subject: subject.to_owned(),
         }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::shared::{Shared, audit_entry};
+use super::{Context, audit_entry};
 use crate::adapters::store::{StoreError, ahead, facts, kv, proposals};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
@@ -166,7 +166,7 @@ impl Steady {
     }
 }
 
-impl Shared {
+impl Context {
     /// This moment by both clocks.
     pub fn moment(&self) -> Moment {
         self.moment_at(self.now())

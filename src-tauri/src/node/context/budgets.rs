@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::alarms::AlarmKind;
-use super::shared::Shared;
+use super::{Context, Event};
 use crate::adapters::store::shares::{self, Kept};
 use crate::adapters::store::usage;
 use crate::domain::admission::budget::{Bucket, Cause, Share};
@@ -264,7 +264,7 @@ impl Budgets {
     }
 }
 
-impl Shared {
+impl Context {
     /// Who fills the store, in words, and what to do about the first of them.
     pub fn who_fills(&self) -> Option<(String, String)> {
         let first = {
@@ -326,11 +326,12 @@ impl Shared {
         self.alarms
             .raise(kind, device.as_str(), &message, advice, self.now());
         let cause = Cause::Device(device.clone());
-        self.refused_of(cause, "device.over-budget", device.as_str(), refusal)
+        self.journal
+            .refused_of(cause, Event::DeviceOverBudget, device.as_str(), refusal)
             .await;
     }
 
-    /// As [`Shared::over_budget`], of whoever answers at an address of a device: nothing says that it is
+    /// As [`Context::over_budget`], of whoever answers at an address of a device: nothing says that it is
     /// that device, which keeps its own shares and its trust.
     async fn address_over_budget(&self, account: &DeviceId, share: Share, refusal: &Refusal) {
         let owner = self.trust.at_address(account);
@@ -349,14 +350,15 @@ impl Shared {
                 .raise(kind, subject, &message, advice, self.now());
         }
         let cause = Cause::Device(account.clone());
-        self.refused_of(cause, "address.over-budget", &account.who(), refusal)
+        self.journal
+            .refused_of(cause, Event::AddressOverBudget, &account.who(), refusal)
             .await;
     }
 }
 
 /// Clears the alarms of devices that are within their shares again.
-pub async fn look(shared: &Shared) {
-    for alarm in shared.alarms.list() {
+pub async fn look(context: &Context) {
+    for alarm in context.alarms.list() {
         let Ok(device) = alarm.subject.parse::<DeviceId>() else {
             continue;
         };
@@ -364,24 +366,24 @@ pub async fn look(shared: &Shared) {
             AlarmKind::OverBudget => {}
             AlarmKind::AddressOverBudget => {
                 // What fills it stays for a while; what counts is whether more is refused.
-                let (account, now) = (device.at_address(), shared.now());
-                if !shared.budgets.refused_within(&account, FLOOD_MS, now) {
-                    shared.alarms.clear(alarm.kind, &alarm.subject);
+                let (account, now) = (device.at_address(), context.now());
+                if !context.budgets.refused_within(&account, FLOOD_MS, now) {
+                    context.alarms.clear(alarm.kind, &alarm.subject);
                 }
                 continue;
             }
             _ => continue,
         }
         let of = device.clone();
-        let now = shared.now();
-        let read = shared
+        let now = context.now();
+        let read = context
             .store
             .read("usage", move |c| {
                 Ok((usage::all(c, &of, now)?, shares::all(c)?))
             })
             .await;
         let Ok((stored, kept)) = read else { continue };
-        let bytes = (Share::FrameBytes, shared.budgets.frame_bytes(&device, now));
+        let bytes = (Share::FrameBytes, context.budgets.frame_bytes(&device, now));
         // A share of the frame log stays used up; what counts is whether young frames go.
         let full = |(share, used): &(Share, u64)| match share {
             Share::KeptFrames | Share::KeptBytes => false,
@@ -392,7 +394,7 @@ pub async fn look(shared: &Shared) {
             young && k.device.as_ref() == Some(&device)
         });
         if !floods && !stored.iter().chain([&bytes]).any(full) {
-            shared.alarms.clear(AlarmKind::OverBudget, &alarm.subject);
+            context.alarms.clear(AlarmKind::OverBudget, &alarm.subject);
         }
     }
 }

@@ -1,0 +1,155 @@
+//! Every kind of event that a node records, as a closed list: clients rely on the kinds, and
+//! `docs/events.md` is printed from it.
+
+/// How much an event or an alarm matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing needs to be done.
+    Info,
+    /// The node works; a person should look.
+    Warning,
+    /// A promise of the node does not hold until this is mended, or an action did not end as asked.
+    Critical,
+}
+
+impl Severity {
+    /// The severity as it stands in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
+macro_rules! events {
+    ($($name:ident = $kind:literal, $meaning:literal;)*) => {
+        /// What an event is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Event {
+            $(#[doc = $meaning] $name),*
+        }
+
+        impl Event {
+            /// Every event there is, in the order of the documentation.
+            pub const ALL: &'static [Event] = &[$(Event::$name),*];
+
+            /// The stable kind, as it stands in the store and in JSON.
+            pub fn kind(self) -> &'static str {
+                match self { $(Event::$name => $kind),* }
+            }
+
+            /// When it is recorded, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Event::$name => $meaning),* }
+            }
+        }
+    };
+}
+
+events! {
+    Startup = "startup", "The node listens.";
+    Shutdown = "shutdown", "The node was told to end; its actuators have been told to go to their safe state.";
+    StateDoubted = "state.doubted", "The state is older than what this node has done, or its identity runs twice: it does not operate.";
+    StorePruned = "store.pruned", "Old frames were deleted to keep the log within its limit.";
+    AlarmOver = "alarm.over", "A condition that an alarm told of has ended.";
+    RefusalsCounted = "refusals.counted", "Refusals that were too many to be told one by one, with their number.";
+    EventsCounted = "events.counted", "Events about one device or about strangers that were too many to be told one by one, with their number.";
+
+    ProposalCreated = "proposal.created", "This executor minted a proposal from a draft.";
+    ProposalDecided = "proposal.decided", "A signed decision about a proposal of this executor was taken.";
+    ProposalSuperseded = "proposal.superseded", "A waiting proposal ended because a better entitled or newer one takes its place.";
+    ProposalExpired = "proposal.expired", "Nobody decided about a proposal in time.";
+    ProposalEnded = "proposal.ended", "An action ended, with its status.";
+    ProposalUpdated = "proposal.updated", "A proposal of another executor changed.";
+    DraftWaiting = "draft.waiting", "A draft waits because its executor is not connected.";
+    DraftRefused = "draft.refused", "The executor refused a draft of this node.";
+    DecisionRefused = "decision.refused", "A decision did not count.";
+    RuleFired = "rule.fired", "A rule of this planner asks for an action.";
+
+    ActionStarted = "action.started", "An actuator moves.";
+    ActionStopped = "action.stopped", "A person stopped an action.";
+    ActuatorUnsafe = "actuator.unsafe", "An actuator could not be brought to its safe state; it is tried again.";
+    ActuatorSafe = "actuator.safe", "An actuator that was not safe is safe again.";
+    CapabilityRefused = "capability.refused", "A device offers an actuator without the grant for it.";
+    CommandRefused = "command.refused", "A command of another device did not become a proposal.";
+
+    EstopEngaged = "estop.engaged", "The emergency stop is engaged: nothing moves until it is released.";
+    EstopReleased = "estop.released", "The emergency stop is released.";
+    EstopNotStored = "estop.not_stored", "The emergency stop holds, but could not be written to the disk yet.";
+
+    PlannerPaused = "planner.paused", "The planner of this node is paused.";
+    PlannerResumed = "planner.resumed", "The planner of this node goes on.";
+    PlannerAsked = "planner.asked", "A gen-1 node asked this planner a question.";
+    PlannerOther = "planner.other", "A gen-1 planner tells of a proposal of its own.";
+
+    PolicyLoaded = "policy.loaded", "A policy is in force.";
+    PolicyRefused = "policy.refused", "The policy file has an error; the policy before it stays in force.";
+
+    PeerConnect = "peer.connect", "A link to a trusted device stands.";
+    PeerDisconnect = "peer.disconnect", "A link ended.";
+    PeerRefused = "peer.refused", "A connection was refused.";
+    PeerState = "peer.state", "Where this node stands with a peer changed.";
+    PeerSeen = "peer.seen", "A device announces itself on the local network.";
+    PeerGone = "peer.gone", "A device on the local network is not seen any more.";
+    MeshSeen = "mesh.seen", "A trusted device announces itself for another mesh.";
+    DiscoveryCrowded = "discovery.crowded", "More devices announce themselves than are kept.";
+    DiscoveryFailed = "discovery.failed", "Discovery on the local network could not start.";
+
+    FrameRefused = "frame.refused", "A context frame was refused.";
+    FrameDropped = "frame.dropped", "A context frame is older than what this node keeps.";
+    FrameConflict = "frame.conflict", "Two different context frames claim the same id.";
+    RecordRefused = "record.refused", "An operator record or a revocation was refused.";
+    MessageRefused = "message.refused", "A message was no request, answer or event of the protocol.";
+    RequestRefused = "request.refused", "A request of a peer was refused.";
+    EventRefused = "event.refused", "An event of a peer was refused.";
+    DeviceOverBudget = "device.over-budget", "A device has used up one of its shares.";
+    AddressOverBudget = "address.over-budget", "What answers at an address without proof has used up its share.";
+
+    TrustAdded = "trust.added", "A person trusts a device.";
+    TrustRemoved = "trust.removed", "A person took a device out of the trust records.";
+    TrustGranted = "trust.granted", "A person gave a device grants.";
+    TrustUngranted = "trust.ungranted", "A person took grants from a device.";
+    TrustRevoked = "trust.revoked", "Trust in a device is revoked.";
+
+    PairWindow = "pair.window", "Pairing was opened or closed.";
+    PairStarted = "pair.started", "Two devices begin to pair.";
+    PairSas = "pair.sas", "The code that two persons compare is shown.";
+    PairConfirmed = "pair.confirmed", "Two devices are paired.";
+    PairFailed = "pair.failed", "A pairing ended without trust.";
+    PairRefused = "pair.refused", "A request to pair was refused.";
+
+    OperatorEnrolled = "operator.enrolled", "An operator's key is enrolled.";
+    OperatorRevoked = "operator.revoked", "An operator's key is revoked.";
+    OperatorAsked = "operator.asked", "A key asks to be enrolled.";
+    OperatorDeclined = "operator.declined", "An administrator declined a key that asked.";
+    OperatorNotAccepted = "operator.not_accepted", "Operator records of an issuer that nobody here has accepted came in.";
+    OperatorIssuerAccepted = "operator.issuer.accepted", "Operator records of a device count here from now on.";
+    OperatorIssuerRemoved = "operator.issuer.removed", "Operator records of a device do not count here any more.";
+    PassphraseWrong = "passphrase.wrong", "A wrong passphrase was given for an operator's key.";
+
+    ConsoleOpened = "console.opened", "A browser opened the console.";
+    ConsoleClosed = "console.closed", "A session of the console ended.";
+    ConsoleRefused = "console.refused", "A link or a session of the console did not open.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_there_once_and_written_alike() {
+        let mut kinds: Vec<&str> = Event::ALL.iter().map(|e| e.kind()).collect();
+        let plain = |k: &&str| {
+            k.chars()
+                .all(|c| c.is_ascii_lowercase() || ".-_".contains(c))
+        };
+        assert!(kinds.iter().all(plain), "{kinds:?}");
+        let all = kinds.len();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!(kinds.len(), all);
+        assert!(Event::ALL.iter().all(|e| e.meaning().ends_with('.')));
+    }
+}

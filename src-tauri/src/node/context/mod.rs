@@ -1,0 +1,149 @@
+//! What every task of a node may use, and nothing that acts: identity, configuration, clock, store,
+//! journal, alarms, numbers, trust and tasks. No key, no actuators, no links: a room that has only a
+//! [`Context`] can neither sign nor move anything.
+//!
+//! The rooms of `node/` stand above it; nothing here names one of them but the configuration.
+
+pub mod alarms;
+pub mod budgets;
+pub mod event;
+pub mod journal;
+pub mod metrics;
+pub mod rate;
+pub mod tasks;
+pub mod timekeeping;
+pub mod trust;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use self::alarms::Alarms;
+use self::budgets::Budgets;
+pub use self::event::{Event, Severity};
+pub use self::journal::{Journal, audit_entry};
+use self::metrics::Metrics;
+use self::tasks::Tasks;
+use self::timekeeping::Steady;
+use self::trust::TrustBook;
+use super::config::Config;
+use crate::adapters::clock::SharedClock;
+use crate::adapters::random::SharedRandom;
+use crate::adapters::store::{Class, Store, StoreError};
+use crate::domain::admission::{Grant, TrustView as _};
+use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
+
+/// See the module.
+#[derive(Clone)]
+pub struct Context(Arc<Parts>);
+
+/// What a [`Context`] gives access to.
+pub struct Parts {
+    /// This device.
+    pub own: DeviceId,
+    /// The mesh this node belongs to.
+    pub mesh: MeshId,
+    /// The configuration it was started with.
+    pub config: Config,
+    /// The node's SQLite store.
+    pub store: Store,
+    /// The clock.
+    pub clock: SharedClock,
+    /// The source of ids and nonces.
+    pub random: SharedRandom,
+    /// Whether work that takes the processor long leaves the network's threads.
+    pub threads: bool,
+    /// When the node started.
+    pub started_at: TimeMs,
+    /// Events, refusals and the audit chain.
+    pub journal: Journal,
+    /// Conditions that stand until they are mended.
+    pub alarms: Arc<Alarms>,
+    /// How much other devices have used of their shares.
+    pub budgets: Arc<Budgets>,
+    /// The node's metrics.
+    pub metrics: Arc<Metrics>,
+    /// The trust records.
+    pub trust: TrustBook,
+    /// The node's tasks.
+    pub tasks: Tasks,
+    /// Steady time, from which ages count.
+    pub steady: Steady,
+}
+
+impl std::ops::Deref for Context {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Context {
+    /// Wraps the parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// This device.
+    pub fn own_id(&self) -> &DeviceId {
+        &self.own
+    }
+
+    /// The current moment.
+    pub fn now(&self) -> TimeMs {
+        self.clock.now()
+    }
+
+    /// A fresh id.
+    ///
+    /// # Errors
+    /// `INTERNAL_ERROR` if the system gave no random bytes.
+    pub fn fresh_id(&self) -> Result<uuid::Uuid, Refusal> {
+        self.random
+            .uuid()
+            .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))
+    }
+
+    /// Runs work that takes the processor long, off the network's threads where there are others;
+    /// `None` if it panicked.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        match self.threads {
+            true => tokio::task::spawn_blocking(work).await.ok(),
+            false => Some(work()),
+        }
+    }
+
+    /// The state directory.
+    pub fn state_dir(&self) -> PathBuf {
+        self.config.state_dir.clone()
+    }
+
+    /// Whether a device may offer actuators here.
+    pub fn may_actuate(&self, device: &DeviceId) -> bool {
+        let trust = self.trust.snapshot();
+        let record = trust.record(device);
+        record.is_some_and(|r| r.grants.has(Grant::Actuate))
+    }
+}
+
+/// The refusal for a store that failed.
+pub fn store_refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Refused(refusal) => refusal.clone(),
+        other => Refusal::new(other.code(), other.to_string()),
+    }
+}
+
+/// The class of a write that somebody is waiting for.
+pub const DURABLE: Class = Class::Durable;
+
+/// The refusal for an internal fault that has been logged.
+pub fn internal(what: &str) -> Refusal {
+    Refusal::new(
+        Code::InternalError,
+        format!("{what}; the node's log has the details"),
+    )
+}
