@@ -190,7 +190,7 @@ fn row(frame: &Frame, json: &str, n: u64) -> frames::NewFrame {
         hops: 0,
         link_peer: Some(frame.origin.clone()),
         ahead: false,
-        json: json.to_owned(),
+        json: json.into(),
     }
 }
 

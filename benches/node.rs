@@ -517,7 +517,7 @@ fn row(
         hops: 0,
         link_peer: Some(origin.clone()),
         ahead: false,
-        json: json.to_owned(),
+        json: json.into(),
     }
 }
 

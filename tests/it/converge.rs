@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use clawmesh::adapters::store::{Class, frames};
+use clawmesh::domain::base::limits::RECENT_FRAMES_MAX;
 use clawmesh::domain::base::{DeviceId, EvidenceSource, Tier};
 use clawmesh::domain::wire::{FrameKind, FrameSpec};
 use clawmesh::node::{Shared, ledger};
@@ -99,6 +100,64 @@ async fn frames_reach_the_end_of_a_long_chain_from_either_end() {
     write(&chain[0], 50, "head").await;
     write(&chain[usize::from(LENGTH) - 1], 50, "tail").await;
     all_hold(&chain.iter().collect::<Vec<_>>(), 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_fell_behind_the_frames_in_memory_gets_every_one_from_the_log() {
+    const COUNT: usize = 2 * RECENT_FRAMES_MAX + 500;
+    let a = quiet(1, 3).start_in(place(), Some(1)).await;
+    let b = dialing(quiet(2, 3), &[&a]);
+    let b = b.start_in(place(), Some(2)).await;
+    let c = dialing(quiet(3, 3), &[&b]);
+    let c = c.start_in(place(), Some(3)).await;
+    for node in [&b, &c] {
+        until("they have compared and need not again", || async {
+            (node.shared().metrics.reconciliations.get() > 0).then_some(())
+        })
+        .await;
+    }
+    // One transaction: when the link is told of it, half of it is in memory no more.
+    write(&a, COUNT, "many").await;
+    all_hold(&[&a, &b, &c], COUNT).await;
+    for node in [&a, &b, &c] {
+        let metrics = &node.shared().metrics;
+        assert_eq!(metrics.reconcile_differences.get(), 0);
+        assert_eq!(metrics.frames_duplicate.get(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_passed_on_is_what_came_byte_for_byte() {
+    let a = quiet(1, 3).start_in(place(), Some(1)).await;
+    let b = dialing(quiet(2, 3), &[&a]);
+    let b = b.start_in(place(), Some(2)).await;
+    let c = dialing(quiet(3, 3), &[&b]);
+    let c = c.start_in(place(), Some(3)).await;
+    let data = json!({
+        "text": "a \u{1f331} \u{0} \"quoted\"\n", "numbers": [1, -0.0, 1e300, 0.1, 9_007_199_254_740_993_u64],
+        "nested": {"z": null, "a": {"": true}},
+    });
+    let spec = FrameSpec {
+        kind: FrameKind::Event,
+        data: data.as_object().unwrap().clone(),
+        sources: vec![EvidenceSource::Device],
+        tier: Tier::T1,
+        taint: Default::default(),
+        note: Some("as it was said".into()),
+    };
+    ledger::publish(a.shared(), vec![spec], Class::Durable)
+        .await
+        .unwrap();
+    all_hold(&[&a, &b, &c], 1).await;
+    let mut texts = Vec::new();
+    for (node, hops) in [(&a, 0), (&b, 0), (&c, 1)] {
+        let read = |c: &rusqlite::Connection| frames::after(c, 0, 10, usize::MAX, None);
+        let found = node.shared().store.read("test", read).await.unwrap();
+        assert_eq!(found[0].hops, hops);
+        texts.push(found[0].json.clone());
+    }
+    assert_eq!(texts[0], texts[1]);
+    assert_eq!(texts[0], texts[2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,7 +83,7 @@ async fn append_part(
             }
         })
         .collect();
-    let most = most(shared);
+    let (most, whole) = (most(shared), batch.clone());
     let stored_now = shared
         .store
         .write(class, "frames", move |conn| {
@@ -135,7 +135,7 @@ async fn append_part(
             _ => {}
         }
     }
-    stored(shared, &inserted);
+    stored(shared, whole.get(from..).unwrap_or_default(), &inserted);
     Ok(inserted)
 }
 
@@ -184,8 +184,9 @@ fn is_behind(admitted: &Admitted, horizon: TimeMs, now: TimeMs) -> bool {
     admitted.link_peer().is_some() && believed && admitted.frame().timestamp <= horizon
 }
 
-/// Counts what was inserted and wakes gossip and planner.
-pub fn stored(shared: &Shared, inserted: &[Inserted]) {
+/// Counts what was inserted of a batch, has it sent on, and wakes gossip and planner.
+pub fn stored(shared: &Shared, batch: &[Admitted], inserted: &[Inserted]) {
+    shared.recent.stored(batch, inserted);
     let mut new = 0;
     for one in inserted {
         let counter = match one {
@@ -272,7 +273,7 @@ fn insert_at(
         hops: frame.hops,
         link_peer: admitted.link_peer().cloned(),
         ahead: admitted.ahead(),
-        json: frame.to_stored_text(),
+        json: admitted.text().clone(),
     };
     if let Some(room) = room
         && !room.admits(conn, new.json.len())?

@@ -19,6 +19,7 @@ use super::continuity::{Begin, Continuity, NEXT_SEQ};
 use super::discovery::Nearby;
 use super::drivers::{Drivers, SharedDriver, not_twice};
 use super::gen1::actuators::Wire;
+use super::gossip::RecentFrames;
 use super::guards::{Cut, Guards};
 use super::links::Links;
 use super::outside::Outside;
@@ -382,6 +383,7 @@ async fn assemble(
         other_planners: super::gen1::conversation::OtherPlanners::default(),
         peers: Peers::default(),
         nearby: Nearby::default(),
+        recent: RecentFrames::default(),
         frames_head: watch::channel(0).0,
         proposals_head: watch::channel(0).0,
         mirrors_owed: Arc::new(Semaphore::new(MIRRORS_OWED_MAX)),

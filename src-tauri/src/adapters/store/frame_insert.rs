@@ -50,6 +50,8 @@ pub enum Inserted {
 /// A frame that was in the log until a better-proven one with its id came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Displaced {
+    /// Its place.
+    pub seq: u64,
     /// Which, for reconciliation.
     pub keyed: Keyed,
     /// The device that had brought it.
@@ -198,6 +200,7 @@ fn displace(
             .execute([row::number(*seq)])?;
         let named = FrameKey::from_parts(key, &old.content);
         gone.push(Displaced {
+            seq: *seq,
             keyed: Keyed {
                 at: old.claimed_at,
                 key: if old.signed { named } else { named.unsigned() },

@@ -1,5 +1,7 @@
 //! The frame log: append-only, pruned at the old end, and in a share where a device has too much.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 
 pub use super::frame_insert::{Displaced, Inserted, conflict_count, insert};
@@ -55,7 +57,7 @@ pub struct NewFrame {
     /// Whether its timestamp lay too far ahead to be believed.
     pub ahead: bool,
     /// The frame as it came, without `hops`.
-    pub json: String,
+    pub json: Arc<str>,
 }
 
 /// A frame of the log; see [`NewFrame`] for what the members mean.

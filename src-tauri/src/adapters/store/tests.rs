@@ -67,6 +67,7 @@ fn frame(n: u64) -> NewFrame {
         json: format!(
             r#"{{"kind":"observation","data":{{"metric":"moisture","zone":"z{}","value":{n}}}}}"#,
             n % 2
-        ),
+        )
+        .into(),
     }
 }

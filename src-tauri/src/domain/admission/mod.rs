@@ -10,6 +10,7 @@ pub mod worst;
 pub use trust::{Generation, Grant, Grants, Preset, TrustRecord};
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::base::limits::FRAME_FUTURE_MAX_MS;
 use super::base::{Code, DeviceId, Digest, Refusal, SignatureState, Taint, Tier, TimeMs};
@@ -26,12 +27,18 @@ pub struct Admitted {
     ahead: bool,
     received_at: TimeMs,
     link_peer: Option<DeviceId>,
+    text: Arc<str>,
 }
 
 impl Admitted {
     /// The frame.
     pub fn frame(&self) -> &Frame {
         &self.frame
+    }
+
+    /// Its JSON without `hops`, as it is stored and sent on.
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
     }
 
     /// Its content hash.
@@ -173,6 +180,7 @@ fn admit_over(
             true => peer.clone(),
             false => peer.at_address(),
         }),
+        text: frame.to_stored_text().into(),
         frame,
     })
 }
@@ -194,6 +202,7 @@ pub fn admit_own(verified: Verified<Frame>, now: TimeMs) -> Admitted {
         ahead: false,
         received_at: now,
         link_peer: None,
+        text: frame.to_stored_text().into(),
         frame,
     }
 }

@@ -83,6 +83,10 @@ pub const FRAMES_PER_MESSAGE_MAX: usize = 256;
 pub const FRAMES_MESSAGE_BYTES: usize = 131_072;
 /// Frames read from the log at once to be sent on, in bytes of their text; one frame in any case.
 pub const FRAMES_READ_BYTES: usize = 262_144;
+/// The newest frames that are kept in memory for the links.
+pub const RECENT_FRAMES_MAX: usize = 4_096;
+/// As [`RECENT_FRAMES_MAX`], in bytes of their text together.
+pub const RECENT_FRAMES_BYTES: usize = 4_194_304;
 /// The frames of one page that a program of this machine asks for, in bytes of their text.
 pub const FRAMES_PAGE_BYTES: usize = 4_194_304;
 /// Frames waiting between the links and the ingress task.

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::message::one;
 use super::newest::Newest;
-use super::{PAGE, REWIND, hops};
+use super::recent::hops;
+use super::{PAGE, REWIND};
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{Class, StoreError, frames, kv};
 use crate::domain::base::limits::{
@@ -210,9 +211,10 @@ fn outgoing(link: &LinkHandle, stored: &StoredFrame) -> Option<String> {
         return None;
     }
     let mut value: Value = serde_json::from_str(&stored.json).ok()?;
-    value
-        .as_object_mut()?
-        .insert("hops".into(), hops(stored).into());
+    value.as_object_mut()?.insert(
+        "hops".into(),
+        hops(stored.link_peer.is_some(), stored.hops).into(),
+    );
     // What we vouch for as claimed stays as it is: its signature then still holds at our own nodes
     // beyond this peer.
     let shown = match stored.effective_tier >= stored.claimed_tier {

@@ -1,7 +1,8 @@
 //! Gossip: what a link is told without asking.
 //!
-//! The frame log is the queue: a feeder holds a place in it and reads on whenever it grows, so a
-//! slow peer delays itself only and nothing waits in memory. Towards our own kind the feeder begins
+//! The frame log is the queue: a feeder holds a place in it and goes on whenever it grows, so a slow
+//! peer delays itself only. The newest frames are kept in memory, encoded once for all links
+//! (`recent`); a feeder that fell behind them reads the log. Towards our own kind the feeder begins
 //! at the log's end, since reconciliation brings what was missed; a gen-1 node is fed from where it
 //! was left. A peer that already has a frame drops it by its content.
 
@@ -10,15 +11,21 @@ mod gen1;
 mod message;
 mod newest;
 mod proposals;
+mod recent;
+
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use self::message::Batch;
+use self::recent::Encoded;
+pub use self::recent::{Next, RecentFrames};
 use super::links::LinkHandle;
 use super::shared::Shared;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, frame_sync, frames};
 use crate::domain::admission::Grant;
+use crate::domain::base::DeviceId;
 use crate::domain::base::limits::FRAMES_READ_BYTES;
 use crate::domain::sync::FrameKey;
 use crate::domain::wire::handshake::Feature;
@@ -110,16 +117,15 @@ async fn feed_kin(
     let mut cursor = from;
     loop {
         head.mark_unchanged();
-        let peer = link.info.device.clone();
-        let mut page = shared
-            .store
-            .read("gossip", move |c| {
-                frames::after(c, cursor, PAGE, FRAMES_READ_BYTES, Some(&peer))
-            })
-            .await?;
-        if let Some(last) = page.last().map(|f| f.seq) {
-            cursor = last;
-            page.retain(|f| f.origin != link.info.device);
+        let peer = &link.info.device;
+        let next = shared.recent.after(cursor, peer, PAGE, FRAMES_READ_BYTES);
+        let next = match next {
+            Next::Frames(page, upto) => Some((page, upto)),
+            Next::Log(stored) => Some(read_on(shared, peer, cursor, stored).await?),
+            Next::Nothing => None,
+        };
+        if let Some((page, upto)) = next {
+            cursor = upto;
             if !send(shared, link, &page).await {
                 return Ok(());
             }
@@ -142,6 +148,35 @@ async fn feed_kin(
     }
 }
 
+/// The frames for a peer that follow a place of the log, from the log itself, and how far that is. All up
+/// to `stored` has been stored.
+async fn read_on(
+    shared: &Shared,
+    peer: &DeviceId,
+    cursor: u64,
+    stored: u64,
+) -> Result<(Vec<Arc<Encoded>>, u64), StoreError> {
+    let device = peer.clone();
+    let page = shared
+        .store
+        .read("gossip", move |c| {
+            frames::after(c, cursor, PAGE, FRAMES_READ_BYTES, Some(&device))
+        })
+        .await?;
+    // Nothing in the log is for the peer up to there.
+    let upto = page.last().map_or(stored, |last| last.seq);
+    let mut page = encoded(shared, page);
+    page.retain(|frame| frame.is_new_to(peer));
+    Ok((page, upto))
+}
+
+/// Frames of this mesh as links send them.
+fn encoded(shared: &Shared, page: Vec<StoredFrame>) -> Vec<Arc<Encoded>> {
+    let of_this_mesh = |stored: &StoredFrame| stored.seq > shared.mesh_floor;
+    let page = page.into_iter().filter(of_this_mesh);
+    page.map(|stored| Arc::new(stored.into())).collect()
+}
+
 async fn send_wanted(
     shared: &Shared,
     link: &LinkHandle,
@@ -157,7 +192,7 @@ async fn send_wanted(
             })
             .await?;
         left.drain(..looked_up);
-        if !send(shared, link, &page).await {
+        if !send(shared, link, &encoded(shared, page)).await {
             return Ok(false);
         }
     }
@@ -165,13 +200,10 @@ async fn send_wanted(
 }
 
 /// Sends frames in as few messages as their size allows. `false` if the link has ended.
-async fn send(shared: &Shared, link: &LinkHandle, page: &[StoredFrame]) -> bool {
-    let mut batch = Batch::default();
-    for stored in page {
-        if stored.seq <= shared.mesh_floor {
-            continue;
-        }
-        batch.add(stored, hops(stored));
+async fn send(shared: &Shared, link: &LinkHandle, page: &[Arc<Encoded>]) -> bool {
+    let mut batch = Batch::new(link.info.speaks(Feature::Batch));
+    for frame in page {
+        batch.add(frame);
         if batch.is_full() && !flush(shared, link, &mut batch).await {
             return false;
         }
@@ -180,7 +212,7 @@ async fn send(shared: &Shared, link: &LinkHandle, page: &[StoredFrame]) -> bool 
 }
 
 async fn flush(shared: &Shared, link: &LinkHandle, batch: &mut Batch) -> bool {
-    let Some((text, count)) = batch.take(link.info.speaks(Feature::Batch)) else {
+    let Some((text, count)) = batch.take() else {
         return true;
     };
     for text in text {
@@ -190,13 +222,4 @@ async fn flush(shared: &Shared, link: &LinkHandle, batch: &mut Batch) -> bool {
     }
     shared.metrics.frames_sent.inc_by(count);
     true
-}
-
-/// How many links a stored frame has crossed when it arrives at a peer.
-fn hops(stored: &StoredFrame) -> u32 {
-    match stored.link_peer {
-        None => 0,
-        // Far beyond any real path; the number only has to stay readable.
-        Some(_) => stored.hops.saturating_add(1).min(255),
-    }
 }

@@ -300,6 +300,7 @@ async fn write_outcome(
 ) -> Result<(), Refusal> {
     let frame = ledger::compose(shared, outcome_frame(shared, id, target, outcome))?;
     let (s, id, outcome) = (shared.clone(), id.clone(), outcome.clone());
+    let stored = frame.clone();
     let inserted = shared
         .store
         .write(DURABLE, "outcome", move |conn| {
@@ -318,7 +319,7 @@ async fn write_outcome(
         })
         .await
         .map_err(|e| store_refusal(&e))?;
-    ledger::stored(shared, &[inserted]);
+    ledger::stored(shared, &[stored], &[inserted]);
     Ok(())
 }
 

@@ -46,7 +46,7 @@ fn a_frame_comes_back_as_it_went_in() {
         (Tier::T2, Tier::T1, SignatureState::Verified)
     );
     assert!(got.tainted && got.ahead);
-    assert_eq!((got.link_peer, got.json), (new.link_peer, new.json));
+    assert_eq!((got.link_peer, &*got.json), (new.link_peer, &*new.json));
     assert_eq!(frames::by_frame_id(&c, &frame_id(8)).unwrap(), None);
 }
 
@@ -106,7 +106,7 @@ fn a_copy_without_signature_does_not_stand_for_the_frame_that_has_one() {
     assert_eq!(frames::insert(&c, &whole).unwrap(), Inserted::Proven(1));
     assert_eq!(frames::insert(&c, &copy).unwrap(), Inserted::Duplicate);
     assert_eq!(named(0), key);
-    assert_eq!(found(key)[0].json, whole.json);
+    assert_eq!(*found(key)[0].json, *whole.json);
     assert_eq!(found(key.unsigned()).len(), 1);
     // What a gen-1 node said over its own link stays first-hand.
     let said = NewFrame {

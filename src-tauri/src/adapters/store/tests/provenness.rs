@@ -63,7 +63,8 @@ fn first_hand_takes_the_place_of_an_unproven_copy_and_signed_of_both() {
     frames::insert(&c, &lie).unwrap();
     facts::upsert_for(&c, &fact_of(&lie, "made up"), &device(2), LATE).unwrap();
     let real = first_hand(1);
-    let old = |content: u64, peer| Displaced {
+    let old = |seq, content: u64, peer| Displaced {
+        seq,
         keyed: Keyed {
             at: TimeMs(1),
             key: FrameKey::of(&frame_id(1), &frame(content).content).unsigned(),
@@ -71,7 +72,10 @@ fn first_hand_takes_the_place_of_an_unproven_copy_and_signed_of_both() {
         link_peer: Some(device(peer)),
     };
     let instead = |seq, old| Inserted::Instead { seq, of: vec![old] };
-    assert_eq!(frames::insert(&c, &real).unwrap(), instead(2, old(50, 2)));
+    assert_eq!(
+        frames::insert(&c, &real).unwrap(),
+        instead(2, old(1, 50, 2))
+    );
     assert_eq!(facts::count(&c).unwrap(), 0, "its reading went with it");
     assert_eq!(used(&c, 2, Share::Conflicts), 1);
     assert_eq!(used(&c, 2, Share::KeptFrames), 0);
@@ -87,7 +91,10 @@ fn first_hand_takes_the_place_of_an_unproven_copy_and_signed_of_both() {
         signature: SignatureState::Verified,
         ..frame(1)
     };
-    assert_eq!(frames::insert(&c, &signed).unwrap(), instead(3, old(1, 1)));
+    assert_eq!(
+        frames::insert(&c, &signed).unwrap(),
+        instead(3, old(2, 1, 1))
+    );
     assert_eq!(
         frames::insert(&c, &real).unwrap(),
         Inserted::Conflict { with: 3 }
@@ -120,7 +127,7 @@ fn the_same_content_first_hand_counts_as_such_and_on_its_origins_account() {
             Some(device(1))
         )
     );
-    assert!(!found.signed && found.json == real.json);
+    assert!(!found.signed && *found.json == *real.json);
     let named = frame_sync::keyed_after(&c, 0, 1).unwrap()[0].1.key;
     assert_eq!(
         named,

@@ -34,7 +34,7 @@ fn own(id: u64) -> NewFrame {
 
 fn large(of: NewFrame) -> NewFrame {
     NewFrame {
-        json: format!("{{\"pad\":\"{}\"}}", "x".repeat(20_000)),
+        json: format!("{{\"pad\":\"{}\"}}", "x".repeat(20_000)).into(),
         ..of
     }
 }

@@ -1,0 +1,338 @@
+//! The newest frames of the log, in memory, encoded once and shared by all links. Bounded in number and
+//! in bytes; a link that has fallen behind them reads the log until it has caught up.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::adapters::store::frames::{Inserted, StoredFrame};
+use crate::domain::admission::Admitted;
+use crate::domain::base::DeviceId;
+use crate::domain::base::limits::{RECENT_FRAMES_BYTES, RECENT_FRAMES_MAX};
+
+/// A stored frame as links send it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    origin: DeviceId,
+    /// Whose link or address it came over; `None` for this node's own frames.
+    link_peer: Option<DeviceId>,
+    /// How many links it has crossed when it arrives at a peer.
+    hops: u32,
+    /// Its JSON without `hops`.
+    text: Arc<str>,
+}
+
+impl Encoded {
+    /// A frame just stored; its text is shared, not copied.
+    fn of(admitted: &Admitted) -> Self {
+        let link_peer = admitted.link_peer().cloned();
+        Self {
+            origin: admitted.frame().origin.clone(),
+            hops: hops(link_peer.is_some(), admitted.frame().hops),
+            link_peer,
+            text: admitted.text().clone(),
+        }
+    }
+
+    /// Whether it goes to a peer that is told what is new: not what it made or brought itself.
+    pub fn is_new_to(&self, peer: &DeviceId) -> bool {
+        self.origin != *peer && self.link_peer.as_ref() != Some(peer)
+    }
+
+    /// How many links it has crossed when it arrives at a peer.
+    pub fn hops(&self) -> u32 {
+        self.hops
+    }
+
+    /// Its JSON without `hops`.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<StoredFrame> for Encoded {
+    fn from(stored: StoredFrame) -> Self {
+        Self {
+            hops: hops(stored.link_peer.is_some(), stored.hops),
+            origin: stored.origin,
+            link_peer: stored.link_peer,
+            text: stored.json.into(),
+        }
+    }
+}
+
+/// How many links a frame has crossed when it arrives at a peer.
+pub(super) fn hops(brought: bool, crossed: u32) -> u32 {
+    match brought {
+        false => 0,
+        // Far beyond any real path; the number only has to stay readable.
+        true => crossed.saturating_add(1).min(255),
+    }
+}
+
+/// What follows a place of the log.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// These frames, up to that place; those left out are not for the peer.
+    Frames(Vec<Arc<Encoded>>, u64),
+    /// Frames that are no longer here, or not yet: they are in the log. Everything up to the given place
+    /// has been stored.
+    Log(u64),
+    /// Nothing yet.
+    Nothing,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// By their place in the log. `None` stands for one that gave way to a better-proven one.
+    frames: BTreeMap<u64, Option<Arc<Encoded>>>,
+    bytes: usize,
+    /// The newest place that was announced.
+    newest: u64,
+    /// What was at or before this place is no longer kept.
+    gone: u64,
+}
+
+impl Kept {
+    fn put(&mut self, seq: u64, frame: Option<Arc<Encoded>>) {
+        self.newest = self.newest.max(seq);
+        if seq <= self.gone {
+            return;
+        }
+        self.bytes += frame.as_ref().map_or(0, |f| f.text.len());
+        let old = self.frames.insert(seq, frame);
+        self.bytes -= old.flatten().map_or(0, |f| f.text.len());
+        while self.frames.len() > RECENT_FRAMES_MAX || self.bytes > RECENT_FRAMES_BYTES {
+            let Some((seq, old)) = self.frames.pop_first() else {
+                break;
+            };
+            self.gone = seq;
+            self.bytes -= old.map_or(0, |f| f.text.len());
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct RecentFrames(Mutex<Kept>);
+
+impl RecentFrames {
+    /// Takes in what was stored of a batch, and what it changed of frames stored before. The order of two
+    /// batches that do not change each other's frames does not matter.
+    pub fn stored(&self, batch: &[Admitted], inserted: &[Inserted]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (admitted, one) in batch.iter().zip(inserted) {
+            let (Inserted::Stored(seq) | Inserted::Proven(seq) | Inserted::Instead { seq, .. }) =
+                one
+            else {
+                continue;
+            };
+            if let Inserted::Instead { of, .. } = one {
+                for old in of {
+                    kept.put(old.seq, None);
+                }
+            }
+            kept.put(*seq, Some(Arc::new(Encoded::of(admitted))));
+        }
+    }
+
+    /// What follows a place of the log for a peer: at most `limit` frames and `bytes` of text, one frame
+    /// in any case.
+    pub fn after(&self, place: u64, peer: &DeviceId, limit: usize, bytes: usize) -> Next {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if place >= kept.newest {
+            return Next::Nothing;
+        }
+        let (mut found, mut upto, mut used) = (Vec::new(), place, 0);
+        for (seq, frame) in kept.frames.range(place + 1..) {
+            // A place that is missing has been announced by nobody yet, or is kept no longer.
+            if *seq != upto + 1 || found.len() >= limit {
+                break;
+            }
+            if let Some(frame) = frame.as_ref().filter(|f| f.is_new_to(peer)) {
+                used += frame.text.len();
+                if used > bytes && !found.is_empty() {
+                    break;
+                }
+                found.push(frame.clone());
+            }
+            upto = *seq;
+        }
+        match upto > place {
+            true => Next::Frames(found, upto),
+            false => Next::Log(kept.newest),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::identity::DeviceKey;
+
+    fn device(n: u8) -> DeviceId {
+        DeviceKey::from_seed(&[n; 32]).id().clone()
+    }
+
+    /// A frame of device 1 that device 2 brought.
+    pub fn encoded(hops: u32, text: &str) -> Encoded {
+        Encoded {
+            origin: device(1),
+            link_peer: Some(device(2)),
+            hops,
+            text: text.into(),
+        }
+    }
+
+    fn put(recent: &RecentFrames, seq: u64, frame: Option<Encoded>) {
+        recent.0.lock().unwrap().put(seq, frame.map(Arc::new));
+    }
+
+    fn texts(next: &Next) -> Vec<&str> {
+        match next {
+            Next::Frames(frames, _) => frames.iter().map(|f| f.text()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_took_the_place_of_a_frame_is_sent_and_not_the_frame() {
+        let recent = RecentFrames::default();
+        for (seq, text) in [(1, "one"), (2, "worse copy"), (3, "displaced"), (4, "four")] {
+            put(&recent, seq, Some(encoded(1, text)));
+        }
+        put(&recent, 2, Some(encoded(1, "proven")));
+        put(&recent, 3, None);
+        put(&recent, 5, Some(encoded(1, "better")));
+        let next = recent.after(0, &device(3), 10, 1_000);
+        assert_eq!(texts(&next), ["one", "proven", "four", "better"]);
+        assert!(matches!(next, Next::Frames(_, 5)));
+    }
+
+    #[test]
+    fn what_a_peer_made_or_brought_is_passed_over() {
+        let recent = RecentFrames::default();
+        put(&recent, 1, Some(encoded(1, "x")));
+        for peer in [device(1), device(2)] {
+            assert_eq!(
+                recent.after(0, &peer, 10, 1_000),
+                Next::Frames(Vec::new(), 1)
+            );
+        }
+        assert_eq!(texts(&recent.after(0, &device(3), 10, 1_000)), ["x"]);
+        assert_eq!(recent.after(1, &device(3), 10, 1_000), Next::Nothing);
+    }
+
+    #[test]
+    fn it_is_bounded_in_number_and_in_bytes() {
+        let recent = RecentFrames::default();
+        for seq in 1..=2 * RECENT_FRAMES_MAX as u64 {
+            put(&recent, seq, Some(encoded(1, "x")));
+        }
+        assert_eq!(recent.0.lock().unwrap().frames.len(), RECENT_FRAMES_MAX);
+        let newest = 2 * RECENT_FRAMES_MAX as u64;
+        assert_eq!(
+            recent.after(0, &device(3), 10, 1_000),
+            Next::Log(newest),
+            "whoever is behind reads the log"
+        );
+        let large = "x".repeat(RECENT_FRAMES_BYTES / 4);
+        for seq in newest + 1..newest + 20 {
+            put(&recent, seq, Some(encoded(1, &large)));
+            assert!(recent.0.lock().unwrap().bytes <= RECENT_FRAMES_BYTES);
+        }
+        assert_eq!(recent.0.lock().unwrap().frames.len(), 4);
+        let too_large = "x".repeat(RECENT_FRAMES_BYTES + 1);
+        put(&recent, newest + 20, Some(encoded(1, &too_large)));
+        let kept = recent.0.lock().unwrap();
+        assert_eq!((kept.frames.len(), kept.bytes), (0, 0));
+        drop(kept);
+        let next = recent.after(newest + 19, &device(3), 10, 1_000);
+        assert_eq!(next, Next::Log(newest + 20));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// So many frames are stored; they are announced after so many later batches.
+        Store(u8, u8),
+        /// The link takes at most so many frames.
+        Read(u8),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (1..200_u8, 0..3_u8).prop_map(|(n, late)| Step::Store(n, late)),
+            (1..=255_u8).prop_map(Step::Read),
+        ];
+        proptest::collection::vec(step, 1..120)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Whatever the order in which batches are announced, and however far the link falls behind, it
+        /// gets every frame that is not its own, in the order of the log, once.
+        #[test]
+        fn a_link_gets_every_frame(steps in steps(), mine in 2..6_u64) {
+            let (recent, peer) = (RecentFrames::default(), device(3));
+            let text = format!("{:1024}", "");
+            let of = |seq: u64| Encoded {
+                origin: if seq.is_multiple_of(mine) { device(3) } else { device(1) },
+                text: format!("{seq} {text}").into(),
+                ..encoded(0, "")
+            };
+            // The log has what was stored, the ring what was announced.
+            let (mut stored, mut late) = (0_u64, Vec::new());
+            let (mut cursor, mut got) = (0, Vec::new());
+            let read = |cursor: &mut u64, got: &mut Vec<u64>, stored: u64, most: usize| {
+                let next = recent.after(*cursor, &peer, most, 100_000);
+                let seqs = |frames: Vec<Arc<Encoded>>| -> Vec<u64> {
+                    let number = |f: &Arc<Encoded>| f.text().split(' ').next().unwrap().parse().unwrap();
+                    frames.iter().map(number).collect()
+                };
+                match next {
+                    Next::Frames(frames, upto) => {
+                        got.extend(seqs(frames));
+                        *cursor = upto;
+                    }
+                    Next::Log(known) => {
+                        let page: Vec<u64> = (*cursor + 1..=stored)
+                            .filter(|seq| !seq.is_multiple_of(mine))
+                            .take(most)
+                            .collect();
+                        *cursor = page.last().copied().unwrap_or(known);
+                        got.extend(page);
+                    }
+                    Next::Nothing => return false,
+                }
+                true
+            };
+            for step in steps.into_iter().chain([Step::Store(1, 0)]) {
+                match step {
+                    Step::Store(count, after) => {
+                        let batch: Vec<u64> = (stored + 1..=stored + u64::from(count)).collect();
+                        stored += u64::from(count);
+                        late.push((after, batch));
+                        for (wait, batch) in &mut late {
+                            if *wait == 0 {
+                                batch.drain(..).for_each(|seq| put(&recent, seq, Some(of(seq))));
+                            }
+                            *wait = wait.saturating_sub(1);
+                        }
+                        late.retain(|(_, batch)| !batch.is_empty());
+                    }
+                    Step::Read(most) => {
+                        read(&mut cursor, &mut got, stored, usize::from(most));
+                    }
+                }
+            }
+            for (_, batch) in late {
+                batch.into_iter().for_each(|seq| put(&recent, seq, Some(of(seq))));
+            }
+            while read(&mut cursor, &mut got, stored, 256) {}
+            let all: Vec<u64> = (1..=stored).filter(|seq| !seq.is_multiple_of(mine)).collect();
+            prop_assert_eq!(got, all);
+        }
+    }
+}
