@@ -9,7 +9,7 @@ use clawmesh::domain::wire::FrameKind;
 use clawmesh::domain::wire::frame::FrameSpec;
 use clawmesh::domain::wire::handshake::Introduction;
 use clawmesh::node::ledger;
-use clawmesh::node::peers::{Source, Target};
+use clawmesh::node::links::target::{Source, Target};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};

@@ -422,7 +422,7 @@ async fn a_peer_refused_for_its_clock_is_an_alarm_and_a_made_up_time_is_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_announced_by_somebody_else_costs_one_attempt() {
-    use clawmesh::node::peers::{Source, Target};
+    use clawmesh::node::links::target::{Source, Target};
     let start = async |seed: u8, trusts: u8| {
         let mut setup = field().trusting(key(trusts), COMMAND_CENTRE);
         setup.kin = true;

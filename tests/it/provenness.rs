@@ -10,7 +10,7 @@ use clawmesh::domain::base::{Code, DeviceId, FrameId, SignatureState, Tier};
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::policy::Requester;
 use clawmesh::node::context::alarms::AlarmKind;
-use clawmesh::node::peers::{Source, Target};
+use clawmesh::node::links::target::{Source, Target};
 use clawmesh::node::proposals;
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};

@@ -188,6 +188,31 @@ fn adapter_families_and_surfaces_keep_apart() {
 }
 
 #[test]
+fn rooms_of_the_node_name_what_stands_before_them() {
+    refused(
+        "node/links/mod.rs",
+        "use crate::node::sessions::dial;",
+        "points up",
+    );
+    refused("node/context/mod.rs", "use super::ledger;", "points up");
+    refused(
+        "node/helpers.rs",
+        "use super::links::Link;",
+        "no known room",
+    );
+    refused(
+        "node/peers/mod.rs",
+        "use crate::node::Config;",
+        "front page",
+    );
+    accepted(
+        "node/peers/mod.rs",
+        "use super::links::Link; use super::shared::Shared;",
+    );
+    accepted("node/mod.rs", "use sessions::accepted;");
+}
+
+#[test]
 fn unknown_places_are_refused_and_entry_points_are_free() {
     refused(
         "helpers/mod.rs",

@@ -25,6 +25,44 @@ const DOMAIN_ROOMS: [&str; 15] = [
     "site",
 ];
 
+/// The rooms of `node` in order. A room may name what stands before it, and `shared`, which joins them.
+const NODE_ROOMS: [&str; 34] = [
+    "drivers",
+    "outside",
+    "config",
+    "context",
+    "names",
+    "twin",
+    "policy_book",
+    "pause",
+    "links",
+    "guards",
+    "health",
+    "cites",
+    "ledger",
+    "continuity",
+    "presence",
+    "ingress",
+    "reconcile",
+    "routing",
+    "gossip",
+    "gen1",
+    "proposals",
+    "planning",
+    "records",
+    "pairing",
+    "methods",
+    "sessions",
+    "peers",
+    "discovery",
+    "sensing",
+    "refused",
+    "shared",
+    "open",
+    "ending",
+    "boot",
+];
+
 /// The one part of `surfaces` that other surfaces may name: the client of our own HTTP API.
 const SHARED_SURFACE: &str = "remote";
 
@@ -217,12 +255,15 @@ fn check_import(file: &str, path: &Path) -> Option<String> {
     if to_tier < from_tier || from.len() < 2 {
         return None; // a lower tier, or the tier's own front page
     }
+    if name == "node" && (path.in_test || is_test_file(file)) {
+        return None; // a test may put rooms together
+    }
     check_siblings(name, &from[1], to.get(1).map(String::as_str), &written)
 }
 
 /// `from` and `to` are rooms of one tier.
 fn check_siblings(tier: &str, from: &str, to: Option<&str>, written: &str) -> Option<String> {
-    if !matches!(tier, "domain" | "adapters" | "surfaces") || to == Some(from) {
+    if !matches!(tier, "domain" | "adapters" | "node" | "surfaces") || to == Some(from) {
         return None;
     }
     let Some(to) = to else {
@@ -243,6 +284,20 @@ fn check_siblings(tier: &str, from: &str, to: Option<&str>, written: &str) -> Op
                 "`{written}` names `{to}` of domain's front page; name the room it comes from"
             )),
         },
+        "node" => match (node_room(from), node_room(to)) {
+            (None, _) => Some(format!(
+                "node/{from} is no known room; give it a place in the order of tests/tidy/rules.rs"
+            )),
+            (Some(mine), Some(other)) if other < mine || to == "shared" => None,
+            (Some(_), Some(_)) => Some(format!(
+                "`{written}` points up: node/{from} comes before node/{to}"
+            )),
+            // The node itself is put together on the front page.
+            (Some(_), None) if from == "boot" => None,
+            (Some(_), None) => Some(format!(
+                "`{written}` names `{to}` of node's front page; name the room it comes from"
+            )),
+        },
         // A plain file beside the families, such as paths.rs, is neutral ground.
         "adapters" if super::is_file_of_adapters(to) => None,
         "adapters" => Some(format!(
@@ -261,6 +316,10 @@ fn tier(name: &str) -> Option<usize> {
 
 fn room(name: &str) -> Option<usize> {
     DOMAIN_ROOMS.iter().position(|room| *room == name)
+}
+
+fn node_room(name: &str) -> Option<usize> {
+    NODE_ROOMS.iter().position(|room| *room == name)
 }
 
 fn starts_with(path: &Path, prefix: &[&str]) -> bool {

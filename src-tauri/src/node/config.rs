@@ -9,7 +9,6 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::drivers::RawActuator;
-use super::names::Fixed;
 use crate::adapters::transport::{Fingerprint, ListenAddress, PeerUrl};
 use crate::domain::base::limits::{
     CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, DEFAULT_PORT, NAME_MAX_BYTES, PING_EVERY_MIN_MS,
@@ -195,6 +194,15 @@ impl FromStr for StaticPeer {
             label: label.to_owned(),
         })
     }
+}
+
+/// Which names the configuration or a flag has said, so that no console can change them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fixed {
+    /// The device's.
+    pub name: bool,
+    /// The mesh's.
+    pub mesh_name: bool,
 }
 
 /// `config.toml` as written.

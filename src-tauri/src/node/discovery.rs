@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::context::DURABLE;
+use super::links::target::{Source, Target};
 use super::pairing;
-use super::peers::{Source, Target};
 use super::shared::Shared;
 use crate::adapters::discovery::{Announcement, Mdns, Sight, Sighting};
 use crate::adapters::store::{StoreError, kv};

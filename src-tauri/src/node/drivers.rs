@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::open::OpenError;
 use crate::adapters::executor::exec::{ExecConfig, ExecDriver, ExecOperation};
 use crate::adapters::executor::gen1::{Carrier, Gen1Config, Gen1Driver, Gen1Operation};
 use crate::adapters::executor::{Driver, DriverError};
@@ -75,11 +74,21 @@ impl Drivers {
     }
 }
 
+/// An actuator's configuration is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("actuator {capability}: {why}")]
+pub struct BadActuator {
+    /// Which one.
+    pub capability: String,
+    /// What is wrong.
+    pub why: String,
+}
+
 /// No two drivers may move the same thing: one would undo what the other does.
 ///
 /// # Errors
-/// [`OpenError::Actuator`] naming one of them.
-pub fn not_twice(drivers: &[SharedDriver]) -> Result<(), OpenError> {
+/// [`BadActuator`] naming one of them.
+pub fn not_twice(drivers: &[SharedDriver]) -> Result<(), BadActuator> {
     let (mut names, mut far) = (BTreeSet::new(), BTreeSet::new());
     for driver in drivers {
         let name = driver.capability();
@@ -92,7 +101,7 @@ pub fn not_twice(drivers: &[SharedDriver]) -> Result<(), OpenError> {
             ),
             _ => continue,
         };
-        return Err(OpenError::Actuator {
+        return Err(BadActuator {
             capability: name.to_string(),
             why,
         });
@@ -150,12 +159,12 @@ impl RawActuator {
     /// Its driver at the node of this state directory.
     ///
     /// # Errors
-    /// [`OpenError::Actuator`] naming what is wrong.
+    /// [`BadActuator`] naming what is wrong.
     pub fn driver(
         &self,
         node: &Path,
         carrier: &Arc<dyn Carrier>,
-    ) -> Result<SharedDriver, OpenError> {
+    ) -> Result<SharedDriver, BadActuator> {
         match self.driver.as_deref() {
             None | Some("exec") => Ok(Arc::new(self.exec(node)?)),
             Some("gen1") => Ok(Arc::new(self.gen1(carrier)?)),
@@ -163,14 +172,14 @@ impl RawActuator {
         }
     }
 
-    fn bad(&self, why: impl ToString) -> OpenError {
-        OpenError::Actuator {
+    fn bad(&self, why: impl ToString) -> BadActuator {
+        BadActuator {
             capability: self.capability.clone(),
             why: why.to_string(),
         }
     }
 
-    fn checked(&self) -> Result<Capability, OpenError> {
+    fn checked(&self) -> Result<Capability, BadActuator> {
         let capability: Capability = self.capability.parse().map_err(|e| self.bad(e))?;
         if !capability.is_actuator() {
             return Err(self.bad("must begin with actuator:"));
@@ -190,7 +199,7 @@ impl RawActuator {
     ///
     /// # Errors
     /// As [`RawActuator::driver`].
-    pub fn exec(&self, node: &Path) -> Result<ExecDriver, OpenError> {
+    pub fn exec(&self, node: &Path) -> Result<ExecDriver, BadActuator> {
         let capability = self.checked()?;
         let odd = |o: &&RawOperation| o.send.is_some() || !o.params.is_empty();
         if self.device.is_some() || self.target.is_some() || self.operation.iter().any(|o| odd(&o))
@@ -213,7 +222,7 @@ impl RawActuator {
         ExecDriver::new(config).map_err(|e: DriverError| self.bad(e))
     }
 
-    fn gen1(&self, carrier: &Arc<dyn Carrier>) -> Result<Gen1Driver, OpenError> {
+    fn gen1(&self, carrier: &Arc<dyn Carrier>) -> Result<Gen1Driver, BadActuator> {
         let capability = self.checked()?;
         if self.operation.iter().any(|o| !o.argv.is_empty()) {
             return Err(self.bad("argv is a command of this machine; a gen-1 node has none"));

@@ -10,7 +10,7 @@ use super::gen1::{self, conversation};
 use super::ingress::Ingress;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
-use super::peers;
+use super::links::target::SEEN;
 use super::proposals::estop::Told;
 use super::proposals::{self, checks, mirror};
 use super::reconcile;
@@ -81,7 +81,7 @@ pub async fn answer(
             Err(refusal) => Err(refusal),
         },
         "chat.proposal.approve" | "chat.proposal.reject" => Err(conversation::decision(&params)),
-        peers::SEEN => match need(shared, link, Grant::Read) {
+        SEEN => match need(shared, link, Grant::Read) {
             Ok(()) => seen(shared, &params).map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },

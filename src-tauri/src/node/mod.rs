@@ -64,7 +64,7 @@ use context::timekeeping::{self, Settling};
 use context::{Event, Severity, budgets};
 use guards::{Cut, Secured};
 use ingress::Ingress;
-use peers::{Source, Target};
+use links::target::{Source, Target};
 
 /// How long peers may take to hear a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);

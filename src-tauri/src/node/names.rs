@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::config::{Config, RawConfig};
+use super::config::{Config, Fixed, RawConfig};
 use super::context::{DURABLE, store_refusal};
 use super::shared::{MESH_FLOOR, Shared};
 use crate::adapters::files;
@@ -34,15 +34,6 @@ pub struct Names {
     /// The mesh's name; nodes that share it are one mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh_name: Option<String>,
-}
-
-/// Which names the configuration or a flag has said, so that no console can change them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fixed {
-    /// The device's.
-    pub name: bool,
-    /// The mesh's.
-    pub mesh_name: bool,
 }
 
 /// The configuration with the names a person gave, where it says none itself.

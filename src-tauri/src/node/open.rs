@@ -17,12 +17,14 @@ use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
 use super::continuity::{Begin, Continuity, NEXT_SEQ};
 use super::discovery::Nearby;
+use super::drivers::BadActuator;
 use super::drivers::{Drivers, SharedDriver, not_twice};
 use super::gen1::actuators::Wire;
 use super::gossip::RecentFrames;
 use super::guards::{Cut, Guards};
 use super::links::Links;
 use super::outside::Outside;
+use super::pairing::Unsettled;
 use super::pause::PlannerState;
 use super::peers::Peers;
 use super::policy_book::PolicyBook;
@@ -71,13 +73,8 @@ pub enum OpenError {
     #[error(transparent)]
     Kit(#[from] KitError),
     /// An actuator's configuration is wrong.
-    #[error("actuator {capability}: {why}")]
-    Actuator {
-        /// Which one.
-        capability: String,
-        /// What is wrong.
-        why: String,
-    },
+    #[error(transparent)]
+    Actuator(#[from] BadActuator),
     /// An actuator has no guard.
     #[error("an actuator's guard cannot start: {0}; nothing was started")]
     Guards(std::io::Error),
@@ -314,7 +311,12 @@ async fn assemble(
     };
     let mesh = match &config.mesh {
         Some(_) => mesh,
-        None => super::pairing::settled(&store, &dir, mesh).await?,
+        None => super::pairing::settled(&store, &dir, mesh)
+            .await
+            .map_err(|error| match error {
+                Unsettled::File(error) => OpenError::from(error),
+                Unsettled::Store(error) => OpenError::from(error),
+            })?,
     };
     super::names::settle(&store, &dir, &config).await?;
     let (stamper, first_seq) = resume(&store, key.id().clone(), now).await?;

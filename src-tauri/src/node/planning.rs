@@ -203,10 +203,7 @@ async fn deliver(shared: &Shared, draft: &Draft, executor: &DeviceId) -> Result<
             ),
         ));
     }
-    let answer = link
-        .request("proposals.draft", &draft.to_wire())
-        .await
-        .map_err(|e| from_peer(&e.code, e.message))?;
+    let answer = link.request("proposals.draft", &draft.to_wire()).await?;
     let (signed, status) = mirror::take(shared, &link, &answer).await?;
     Ok(sent(shared, draft, signed.record(), status))
 }
@@ -224,14 +221,6 @@ fn sent(shared: &Shared, draft: &Draft, record: &ProposalRecord, status: Status)
         status,
         since: record.created_at,
     })
-}
-
-/// A peer's refusal as one of ours; a code we do not know stays in the sentence.
-pub fn from_peer(code: &str, message: String) -> Refusal {
-    match Code::from_wire(code) {
-        Some(code) => Refusal::new(code, message),
-        None => Refusal::new(Code::DeliveryFailed, format!("{code}: {message}")),
-    }
 }
 
 async fn wait(

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::context::DURABLE;
-use super::continuity;
+use super::continuity::{self, PRESENCE};
 use super::ledger;
 use super::shared::Shared;
 use crate::adapters::store::{Class, trust};
@@ -21,8 +21,6 @@ use crate::domain::identity::PublicKey;
 use crate::domain::wire::frame::FrameSpec;
 use crate::domain::wire::{Frame, FrameKind};
 
-/// What `data.type` of a presence frame says.
-pub const PRESENCE: &str = "presence";
 /// How long links must be quiet before their change is told: a flapping one must not flood.
 const SETTLE: Duration = Duration::from_secs(3);
 

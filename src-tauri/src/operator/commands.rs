@@ -16,7 +16,7 @@ use crate::domain::policy::Requester;
 use crate::domain::proposal::Status;
 use crate::node::context::store_refusal;
 use crate::node::context::{Event, Severity};
-use crate::node::planning::{self, Sent, Stood, from_peer};
+use crate::node::planning::{self, Sent, Stood};
 use crate::node::policy_book;
 use crate::node::proposals::{self, Standing};
 use crate::node::records;
@@ -82,8 +82,7 @@ impl Door {
         })?;
         let answer = link
             .request("proposals.decide", &json!({"decision": signed}))
-            .await;
-        let answer = answer.map_err(|e| from_peer(&e.code, e.message))?;
+            .await?;
         serde_json::from_value(answer).map_err(|e| {
             Refusal::new(
                 Code::InternalError,

@@ -9,7 +9,6 @@ use super::dto::ProposalView;
 use super::{Answer, Door};
 use crate::adapters::store::proposals::ProposalRow;
 use crate::domain::base::{Code, Refusal};
-use crate::node::planning::from_peer;
 use crate::node::proposals::{self, Stopped};
 
 /// How long an answer waits for the proposal as the store has it now.
@@ -61,8 +60,7 @@ impl Door {
             Refusal::new(Code::ExecutorUnreachable, why)
         })?;
         let asked = json!({"proposalId": row.id});
-        let answer = link.request("proposals.stop", &asked).await;
-        let answer: Value = answer.map_err(|e| from_peer(&e.code, e.message))?;
+        let answer: Value = link.request("proposals.stop", &asked).await?;
         let result = answer.get("result").cloned().unwrap_or_default();
         // An executor of an earlier version says only that it was told.
         Ok(serde_json::from_value(result).unwrap_or_else(|_| Stopped {

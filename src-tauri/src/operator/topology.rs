@@ -16,7 +16,8 @@ use crate::domain::base::limits::{
 use crate::domain::base::{DeviceId, TimeMs};
 use crate::domain::capability::offers_actuator;
 use crate::domain::world::Moment;
-use crate::node::presence::{PRESENCE, Presence, PresentLink, present};
+use crate::node::continuity::PRESENCE;
+use crate::node::presence::{Presence, PresentLink, present};
 
 /// How old a presence may be before its node counts as not heard from, in milliseconds.
 const FRESH_MS: u64 = 3 * PRESENCE_EVERY_MS;

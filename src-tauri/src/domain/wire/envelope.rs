@@ -50,6 +50,16 @@ pub struct RemoteError {
     pub detail: Value,
 }
 
+/// A code that we do not know stays in the sentence.
+impl From<RemoteError> for Refusal {
+    fn from(error: RemoteError) -> Self {
+        match Code::from_wire(&error.code) {
+            Some(code) => Refusal::new(code, error.message),
+            None => Refusal::new(Code::DeliveryFailed, error.to_string()),
+        }
+    }
+}
+
 /// Why a text is no message, with the request id to answer to where one could be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BadMessage {

@@ -26,6 +26,9 @@ use crate::domain::identity::DeviceKey;
 use crate::domain::proposal::Status;
 use crate::node::context::{Event, Severity};
 
+/// What `data.type` of a presence frame says.
+pub const PRESENCE: &str = "presence";
+
 /// The run that last used the store.
 const RUN: &str = "continuity.run";
 /// Whether that run kept a mark outside the directory.

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::PRESENCE;
 use super::doubt;
 use crate::adapters::store::frames::Inserted;
 use crate::adapters::store::{StoreError, proposals};
@@ -12,7 +13,6 @@ use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::continuity::{Doubt, Returned, proves};
 use crate::domain::proposal::{Outcome, Status};
 use crate::node::context::DURABLE;
-use crate::node::presence::PRESENCE;
 use crate::node::shared::Shared;
 
 /// Looks at frames of our own that peers brought and that the store did not have.

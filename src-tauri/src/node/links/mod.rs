@@ -3,6 +3,7 @@
 pub mod credit;
 mod link;
 pub mod room;
+pub mod target;
 mod vitals;
 
 use std::collections::BTreeMap;

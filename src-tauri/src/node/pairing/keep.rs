@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Verdicted;
-use crate::adapters::paths::StateDir;
+use crate::adapters::paths::{PathError, StateDir};
 use crate::adapters::store::records as stored_records;
 use crate::adapters::store::{Store, StoreError, frames, kv, trust};
 use crate::domain::admission::{Generation, TrustRecord};
@@ -13,8 +13,7 @@ use crate::domain::base::limits::LEARNED_PEERS_MAX;
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal};
 use crate::domain::pairing::{Comparison, Joining};
 use crate::node::context::{DURABLE, store_refusal};
-use crate::node::open::OpenError;
-use crate::node::peers::{Source, Target};
+use crate::node::links::target::{Source, Target};
 use crate::node::records;
 use crate::node::shared::{MESH_FLOOR, Shared};
 
@@ -149,11 +148,22 @@ pub(super) async fn store(
     Ok(())
 }
 
+/// The mesh's file or the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsettled {
+    /// The file that names the mesh.
+    #[error(transparent)]
+    File(#[from] PathError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// The mesh an unnamed node is in from this start on: the one it joined by pairing, else `kept`.
 ///
 /// # Errors
 /// If the mesh's file or the store cannot be written.
-pub async fn settled(store: &Store, dir: &StateDir, kept: MeshId) -> Result<MeshId, OpenError> {
+pub async fn settled(store: &Store, dir: &StateDir, kept: MeshId) -> Result<MeshId, Unsettled> {
     let joined = store.read("joined mesh", |c| kv::get(c, JOINED)).await?;
     let joined = joined
         .and_then(|bytes| String::from_utf8(bytes).ok())

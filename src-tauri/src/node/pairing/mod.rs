@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
-pub use self::keep::{dial_learned, settled};
+pub use self::keep::{Unsettled, dial_learned, settled};
 use self::knocks::{Tries, Waiting};
 pub use self::session::{Knock, accept, knock};
 pub use self::view::{

@@ -22,39 +22,15 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::watch;
 
-pub use self::unreachable::SEEN;
 use super::ingress::Ingress;
+use super::links::target::{Source, Target};
 use super::links::{Ended, LinkHandle};
 use super::shared::Shared;
-use crate::adapters::transport::{Fingerprint, PeerUrl};
+use crate::adapters::transport::PeerUrl;
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{PEER_SEEN_MAX, PEER_TARGETS_MAX, PEERS_MAX};
 use crate::domain::base::{DeviceId, TimeMs};
 use crate::node::context::{Event, Severity};
-
-/// How an address became known; better ones first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// Written in the configuration.
-    Configured,
-    /// Kept from a pairing.
-    Learned,
-    /// Seen on the LAN.
-    Seen,
-}
-
-/// Where a device may be reached.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Target {
-    /// Where.
-    pub url: PeerUrl,
-    /// The certificate it must show.
-    pub pin: Option<Fingerprint>,
-    /// The transport label.
-    pub label: String,
-    /// How it became known.
-    pub source: Source,
-}
 
 /// Where this node stands with a device.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,12 +5,11 @@ use serde_json::{Value, json};
 
 use super::{Next, Peer, State, next};
 use crate::domain::wire::handshake::Feature;
+use crate::node::links::target::SEEN;
 
 /// How many others are asked.
 const ASKED_MAX: usize = 3;
 const REST_MS: u64 = 20_000;
-/// The request that asks.
-pub const SEEN: &str = "peers.seen";
 
 /// Asks others, then rests.
 pub(super) async fn run(peer: &mut Peer, failures: u32, why: &str) -> Next {

@@ -161,8 +161,7 @@ fn places(shared: &Shared, record: &ProposalRecord) -> Check {
 /// # Errors
 /// Its refusal, or that its answer does not read.
 pub async fn ask(link: &LinkHandle, id: &ProposalId) -> Result<ChecksView, Refusal> {
-    let answer = link.request(CHECKS, &json!({"proposalId": id})).await;
-    let answer = answer.map_err(|e| crate::node::planning::from_peer(&e.code, e.message))?;
+    let answer = link.request(CHECKS, &json!({"proposalId": id})).await?;
     serde_json::from_value(answer).map_err(|e| {
         let why = format!("the executor's answer does not read: {e}");
         Refusal::new(Code::DeliveryFailed, why)

@@ -19,7 +19,7 @@ use crate::node::config::is_local;
 use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::PeerInfo;
-use crate::node::peers::Target;
+use crate::node::links::target::Target;
 use crate::node::shared::Shared;
 
 /// How long a peer may take to accept a connection and upgrade it.

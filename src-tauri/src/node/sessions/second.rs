@@ -12,7 +12,7 @@ use crate::domain::base::limits::{DEFAULT_PORT, HANDSHAKE_DEADLINE_MS};
 use crate::node::gossip::catch_up;
 use crate::node::ingress::Ingress;
 use crate::node::links::LinkHandle;
-use crate::node::peers::{Source, Target};
+use crate::node::links::target::{Source, Target};
 use crate::node::shared::Shared;
 
 /// Asks a gen-1 node at the addresses that are known of it, or else at the usual port of the machine

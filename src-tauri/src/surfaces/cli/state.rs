@@ -46,7 +46,7 @@ pub fn failure(error: &OpenError) -> Failure {
         | OpenError::Store(_)
         | OpenError::Kit(_)
         | OpenError::File { .. } => Exit::State,
-        OpenError::Actuator { .. } => Exit::Usage,
+        OpenError::Actuator(_) => Exit::Usage,
         OpenError::Transport(_)
         | OpenError::Random(_)
         | OpenError::Tls(_)
