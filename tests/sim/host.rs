@@ -8,7 +8,8 @@ use clawmesh::adapters::clock::Clock;
 use clawmesh::adapters::executor::{Driver, DriverError, Position};
 use clawmesh::adapters::sensor::{Reading, Sensor};
 use clawmesh::domain::base::TimeMs;
-use clawmesh::domain::capability::{Action, Capability};
+use clawmesh::domain::capability::Capability;
+use clawmesh::domain::gate::Act;
 use futures_util::future::BoxFuture;
 
 use crate::disk::Power;
@@ -90,12 +91,9 @@ impl Driver for Valve {
         vec!["open".into(), "close".into()]
     }
 
-    fn apply<'a>(
-        &'a self,
-        action: &'a Action,
-        job: &'a str,
-    ) -> BoxFuture<'a, Result<(), DriverError>> {
+    fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
         Box::pin(async move {
+            let (action, job) = (act.action(), act.proposal_id().as_str());
             if self.rng.chance(10) {
                 tokio::time::sleep(Duration::from_millis(self.rng.below(3_000))).await;
             }

@@ -25,7 +25,8 @@ use super::command::{Ended, GONE_LOOK_MS, Group, Line, kill, left_by};
 use super::standby::Standby;
 use super::{Driver, DriverError, Position, unknown};
 use crate::domain::base::limits::{GROUP_END_MS, STANDBY_READY_MS, STANDBY_SPARE_DESCRIPTORS};
-use crate::domain::capability::{Action, Capability, Params};
+use crate::domain::capability::{Capability, Params};
+use crate::domain::gate::Act;
 
 /// One operation as a command line.
 #[derive(Debug, Clone)]
@@ -278,7 +279,8 @@ impl ExecDriver {
         reserved.map_err(failed)
     }
 
-    async fn start(&self, action: &Action, job: &str) -> Result<(), DriverError> {
+    async fn start(&self, act: Act) -> Result<(), DriverError> {
+        let (action, job) = (act.action(), act.proposal_id().as_str());
         let operation = &action.operation;
         let (line, what) = self.command(operation, &action.params, job)?;
         let failed = |e: io::Error| DriverError::Failed(format!("{what}: {e}"));
@@ -431,12 +433,8 @@ impl Driver for ExecDriver {
         self.reserve(job).boxed()
     }
 
-    fn apply<'a>(
-        &'a self,
-        action: &'a Action,
-        job: &'a str,
-    ) -> BoxFuture<'a, Result<(), DriverError>> {
-        self.start(action, job).boxed()
+    fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
+        self.start(act).boxed()
     }
 
     fn make_safe<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {

@@ -16,7 +16,7 @@ use super::{Driver, DriverError, Position, unknown};
 use crate::domain::base::DeviceId;
 use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::gate::command::Behind;
-use crate::domain::gate::{Gen1Command, Permit};
+use crate::domain::gate::{Act, Gen1Command};
 
 /// Tells a gen-1 node what to do.
 pub trait Carrier: Send + Sync {
@@ -197,13 +197,8 @@ impl Driver for Gen1Driver {
         Some(self)
     }
 
-    fn operate<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), DriverError>> {
-        self.say(permit.action(), Behind::Permit(permit)).boxed()
-    }
-
-    fn apply<'a>(&'a self, _: &'a Action, _: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
-        let why = "a gen-1 node is told who approved, so nothing is said to it without a permit";
-        std::future::ready(Err(DriverError::Failed(why.to_owned()))).boxed()
+    fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
+        async move { self.say(act.action(), Behind::Act(&act)).await }.boxed()
     }
 
     fn make_safe<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {

@@ -13,8 +13,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::domain::base::limits::SAFE_ATTEMPT_MAX_MS;
-use crate::domain::capability::{Action, Capability};
-use crate::domain::gate::Permit;
+use crate::domain::capability::Capability;
+use crate::domain::gate::Act;
 use gen1::Gen1Driver;
 
 /// Why an actuator did not do what it was told.
@@ -71,11 +71,6 @@ pub trait Driver: Send + Sync {
         None
     }
 
-    /// Uses a permit: [`Driver::apply`], for a driver that need not say who agreed.
-    fn operate<'a>(&'a self, permit: &'a Permit) -> BoxFuture<'a, Result<(), DriverError>> {
-        self.apply(permit.action(), permit.proposal_id().as_str())
-    }
-
     /// Reserves what [`Driver::make_safe`] will need, before anything moves: a process, memory,
     /// descriptors. An actuator whose way back cannot be reserved is not started.
     fn arm<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
@@ -83,16 +78,12 @@ pub trait Driver: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Does what the action says. `job` names the proposal, for the driver's own records. Dropping
-    /// the future calls the action off.
-    fn apply<'a>(
-        &'a self,
-        action: &'a Action,
-        job: &'a str,
-    ) -> BoxFuture<'a, Result<(), DriverError>>;
+    /// Moves the actuator: does what the act says, once. Dropping the future calls it off.
+    fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>>;
 
-    /// Brings the actuator to its safe state; doing it again changes nothing. It succeeds only
-    /// when nothing that an earlier, called-off [`Driver::apply`] began can still move it.
+    /// Brings the actuator to its safe state; doing it again changes nothing. It needs no act: making safe
+    /// asks nobody. `job` names what it is for, for the driver's own records. It succeeds only when nothing
+    /// that an earlier, called-off [`Driver::act`] began can still move it.
     fn make_safe<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>>;
 
     /// The longest one call of [`Driver::make_safe`] may take before it counts as failed.

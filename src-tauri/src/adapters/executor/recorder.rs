@@ -6,7 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{Driver, DriverError, Position, unknown};
-use crate::domain::capability::{Action, Capability};
+use crate::domain::capability::Capability;
+use crate::domain::gate::Act;
 
 /// How the recorder behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +63,9 @@ impl Driver for Recorder {
         vec!["open".to_owned(), "close".to_owned()]
     }
 
-    fn apply<'a>(
-        &'a self,
-        action: &'a Action,
-        job: &'a str,
-    ) -> BoxFuture<'a, Result<(), DriverError>> {
+    fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
         async move {
+            let (action, job) = (act.action(), act.proposal_id().as_str());
             if !self.operations().contains(&action.operation) {
                 return Err(unknown(self, &action.operation));
             }

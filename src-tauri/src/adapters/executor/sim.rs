@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 
 use super::{Driver, DriverError, Position, unknown};
 use crate::adapters::sim_kit::{Part, SimKit};
-use crate::domain::capability::{Action, Capability};
+use crate::domain::capability::Capability;
+use crate::domain::gate::Act;
 
 /// The parameter the node itself acts on; the kit has no others.
 const DURATION: &str = "durationSec";
@@ -62,13 +63,10 @@ impl Driver for SimDriver {
         vec![on.to_owned(), off.to_owned()]
     }
 
-    fn apply<'a>(
-        &'a self,
-        action: &'a Action,
-        job: &'a str,
-    ) -> BoxFuture<'a, Result<(), DriverError>> {
+    fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
         let (on, off) = self.names();
         async move {
+            let (action, job) = (act.action(), act.proposal_id().as_str());
             let strange = action.params.keys().find(|name| *name != DURATION);
             if let Some(name) = strange {
                 return Err(DriverError::Failed(format!(

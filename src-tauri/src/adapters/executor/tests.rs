@@ -12,7 +12,8 @@ use super::recorder::{Mood, Recorder};
 use super::sim::SimDriver;
 use super::*;
 use crate::adapters::sim_kit::SimKit;
-use crate::domain::capability::Params;
+use crate::domain::capability::{Action, Params};
+use crate::domain::gate::actuation::act_of;
 
 fn script(dir: &Path, name: &str, body: &str) -> String {
     let path = dir.join(name);
@@ -36,22 +37,20 @@ fn exec(dir: &Path, open: &str, timeout_ms: u64) -> ExecDriver {
     .unwrap()
 }
 
-fn action(driver: &dyn Driver, operation: &str) -> Action {
+fn act(driver: &dyn Driver, operation: &str, job: &str) -> Act {
     let params = Params::from([("durationSec".to_owned(), 5.into())]);
-    Action::new(driver.capability().clone(), operation, params).unwrap()
+    let action = Action::new(driver.capability().clone(), operation, params);
+    act_of(action.unwrap(), job)
 }
 
 async fn conforms(driver: &dyn Driver) {
-    driver
-        .apply(&action(driver, "open"), "job-1")
-        .await
-        .unwrap();
+    driver.act(act(driver, "open", "job-1")).await.unwrap();
     let open = driver.state().await.unwrap();
     driver.make_safe("job-1").await.unwrap();
     driver.make_safe("job-1").await.unwrap();
     assert_ne!(driver.state().await.unwrap(), open);
     let error = driver
-        .apply(&action(driver, "explode"), "job-2")
+        .act(act(driver, "explode", "job-2"))
         .await
         .unwrap_err();
     assert!(
@@ -75,10 +74,7 @@ async fn exec_passes_parameters_by_environment_and_nothing_else() {
     let out = temp.path().join("out");
     let body = format!("env > {}; echo \"$@\" >> {}", out.display(), out.display());
     let driver = exec(temp.path(), &body, 5_000);
-    driver
-        .apply(&action(&driver, "open"), "job-7")
-        .await
-        .unwrap();
+    driver.act(act(&driver, "open", "job-7")).await.unwrap();
     let seen = fs::read_to_string(out).unwrap();
     assert!(
         seen.contains("CLAWMESH_PARAM_DURATIONSEC=5") && seen.contains("CLAWMESH_JOB=job-7"),
@@ -95,14 +91,14 @@ async fn exec_reports_failures_and_ends_what_hangs() {
     let temp = tempfile::tempdir().unwrap();
     let driver = exec(temp.path(), "echo no water >&2; exit 3", 5_000);
     let error = driver
-        .apply(&action(&driver, "open"), "j")
+        .act(act(&driver, "open", "j"))
         .await
         .unwrap_err()
         .to_string();
     assert!(error.contains("no water") && error.contains('3'), "{error}");
     let driver = exec(temp.path(), "exec sleep 600", 200);
     assert!(matches!(
-        driver.apply(&action(&driver, "open"), "j").await,
+        driver.act(act(&driver, "open", "j")).await,
         Err(DriverError::TooSlow { .. })
     ));
 }
@@ -137,7 +133,7 @@ async fn exec_ends_what_a_command_started_when_its_time_is_up() {
     let pid_file = temp.path().join("pid");
     let body = format!("sleep 600 & echo $! > {}; wait", pid_file.display());
     let driver = exec(temp.path(), &body, 500);
-    let result = driver.apply(&action(&driver, "open"), "j").await;
+    let result = driver.act(act(&driver, "open", "j")).await;
     assert!(
         matches!(result, Err(DriverError::TooSlow { .. })),
         "{result:?}"
@@ -157,7 +153,7 @@ async fn exec_is_not_failed_by_a_talkative_command() {
     let temp = tempfile::tempdir().unwrap();
     let body = "i=0; while [ $i -lt 4000 ]; do echo 0123456789012345678901234567890123456789 >&2 || exit 9; i=$((i+1)); done";
     let driver = exec(temp.path(), body, 20_000);
-    driver.apply(&action(&driver, "open"), "j").await.unwrap();
+    driver.act(act(&driver, "open", "j")).await.unwrap();
 }
 
 #[tokio::test]
@@ -166,7 +162,7 @@ async fn exec_does_not_wait_for_what_a_command_left_behind() {
     let pid_file = temp.path().join("pid");
     let body = format!("sleep 30 & echo $! > {}", pid_file.display());
     let driver = exec(temp.path(), &body, 5_000);
-    let result = driver.apply(&action(&driver, "open"), "j").await;
+    let result = driver.act(act(&driver, "open", "j")).await;
     let pid = fs::read_to_string(&pid_file).unwrap();
     let pid = pid
         .trim()
@@ -183,13 +179,13 @@ async fn parameters_that_cannot_be_told_apart_or_are_not_known_are_errors() {
     let driver = exec(temp.path(), "exit 0", 5_000);
     let params = Params::from([("flow".to_owned(), 1.into()), ("FLOW".to_owned(), 9.into())]);
     let open = Action::new(driver.capability().clone(), "open", params).unwrap();
-    let error = driver.apply(&open, "j").await.unwrap_err().to_string();
+    let error = driver.act(act_of(open, "j")).await.unwrap_err().to_string();
     assert!(error.contains("flow"), "{error}");
     let kit = Arc::new(SimKit::real(&temp.path().join("sim")).unwrap());
     let valve = &SimDriver::all(&kit)[0];
     let params = Params::from([("percent".to_owned(), 30.into())]);
     let open = Action::new(valve.capability().clone(), "open", params).unwrap();
-    let error = valve.apply(&open, "j").await.unwrap_err().to_string();
+    let error = valve.act(act_of(open, "j")).await.unwrap_err().to_string();
     assert!(error.contains("percent"), "{error}");
     assert!(!kit.look().valve_open);
 }
@@ -257,9 +253,8 @@ async fn what_a_called_off_start_began_is_gone_before_the_actuator_counts_as_saf
         "trap '' TERM HUP INT; (while :; do echo open >> moves; done) & echo $! > child; wait";
     let made = Written::new(open, "echo close >> moves");
     made.driver().arm("j").await.unwrap();
-    let action = action(made.driver(), "open");
     let child = tokio::select! {
-        _ = made.driver().apply(&action, "j") => panic!("it ended"),
+        _ = made.driver().act(act(made.driver(), "open", "j")) => panic!("it ended"),
         child = made.said("child") => child,
     };
     made.driver().make_safe("j").await.unwrap();
@@ -278,14 +273,19 @@ async fn what_a_start_command_left_running_is_ended_and_the_safe_command_has_the
         "[ -e told ] || kill $(cat left); while [ ! -e told ]; do :; done; echo close >> moves";
     let made = Written::new(&open, close);
     made.driver().arm("j").await.unwrap();
-    let action = action(made.driver(), "open");
-    made.driver().apply(&action, "j").await.unwrap();
+    made.driver()
+        .act(act(made.driver(), "open", "j"))
+        .await
+        .unwrap();
     made.driver().make_safe("j").await.unwrap();
     assert_eq!(made.moves(), ["open", "heard", "close", "close"]);
     // And what has ended by itself costs no second safe command.
     let made = Written::new("echo open >> moves", "echo close >> moves");
     made.driver().arm("j").await.unwrap();
-    made.driver().apply(&action, "j").await.unwrap();
+    made.driver()
+        .act(act(made.driver(), "open", "j"))
+        .await
+        .unwrap();
     made.driver().make_safe("j").await.unwrap();
     assert_eq!(made.moves(), ["open", "close"]);
 }
@@ -321,9 +321,8 @@ async fn the_standby_makes_safe_when_nobody_is_left_to_do_it() {
     let open = "(while :; do echo open >> moves; done) & echo $$ > group; wait";
     let mut made = Written::new(open, "echo close >> moves; echo $$ > done");
     made.driver().arm("j").await.unwrap();
-    let action = action(made.driver(), "open");
     tokio::select! {
-        _ = made.driver().apply(&action, "j") => panic!("it ended"),
+        _ = made.driver().act(act(made.driver(), "open", "j")) => panic!("it ended"),
         _ = made.said("group") => {}
     }
     drop(made.driver.take());
@@ -336,8 +335,10 @@ async fn an_attempt_that_fails_leaves_a_standby_for_the_next() {
     let close = "[ -e works ] || exit 1; echo close >> moves; echo $$ > done";
     let mut made = Written::new("echo open >> moves", close);
     made.driver().arm("j").await.unwrap();
-    let action = action(made.driver(), "open");
-    made.driver().apply(&action, "j").await.unwrap();
+    made.driver()
+        .act(act(made.driver(), "open", "j"))
+        .await
+        .unwrap();
     for _ in 0..3 {
         made.driver().make_safe("j").await.unwrap_err();
     }

@@ -1,4 +1,4 @@
-//! The one place that mints a [`Permit`]: the executor's last word before hardware moves.
+//! The one place that mints a [`Permit`], and an [`Act`] of it: the executor's last word before hardware moves.
 //!
 //! Planner, Telegram, desktop, a remote peer: every path to an actuator meets [`rule`], on the node
 //! that owns the actuator, with policy evaluated afresh.
@@ -93,19 +93,126 @@ impl Permit {
         self.run_ms
     }
 
-    /// When the permit lapses unused.
-    pub fn valid_until(&self) -> TimeMs {
-        self.valid_until
-    }
-
     /// The people who approved, for the audit trail; empty at L1.
     pub fn approved_by(&self) -> &[String] {
         &self.approved_by
     }
 
+    /// Uses the permit: the act by which the actuator's driver is moved, or `None` where the permit has lapsed.
+    /// It is valid for [`PERMIT_TTL_MS`], and no longer than the action may last, both by the node's clock
+    /// (`now`) and by the boot clock (`waited_ms` since it was given).
+    pub fn consume(self, now: TimeMs, waited_ms: u64) -> Option<Act> {
+        let lapsed = now > self.valid_until || waited_ms > PERMIT_TTL_MS.min(self.run_ms);
+        (!lapsed).then_some(Act { permit: self })
+    }
+}
+
+/// A permit in use, which a driver takes to move its actuator. Only [`Permit::consume`] makes one, and it is
+/// neither copied nor read from anywhere, so one permit moves an actuator once. The way back to the safe state
+/// needs none.
+///
+/// ```
+/// # use clawmesh::domain::{base::TimeMs, gate::{Act, Permit}};
+/// fn operate(permit: Permit, moves: impl Fn(Act)) {
+///     if let Some(act) = permit.consume(TimeMs(0), 0) {
+///         moves(act);
+///     }
+/// }
+/// ```
+///
+/// It moves an actuator once:
+///
+/// ```compile_fail,E0382
+/// # use clawmesh::domain::{base::TimeMs, gate::{Act, Permit}};
+/// fn operate(permit: Permit, moves: impl Fn(Act)) {
+///     if let Some(act) = permit.consume(TimeMs(0), 0) {
+///         moves(act);
+///         moves(act);
+///     }
+/// }
+/// ```
+///
+/// A permit is used once:
+///
+/// ```compile_fail,E0382
+/// # use clawmesh::domain::{base::TimeMs, gate::{Act, Permit}};
+/// fn operate(permit: Permit, moves: impl Fn(Act)) {
+///     permit.consume(TimeMs(0), 0).map(&moves);
+///     permit.consume(TimeMs(0), 0).map(&moves);
+/// }
+/// ```
+///
+/// And nobody else makes one:
+///
+/// ```compile_fail,E0451
+/// # use clawmesh::domain::{base::TimeMs, gate::{Act, Permit}};
+/// fn operate(permit: Permit, moves: impl Fn(Act)) {
+///     moves(Act { permit });
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Act {
+    permit: Permit,
+}
+
+impl Act {
+    /// The proposal it belongs to.
+    pub fn proposal_id(&self) -> &ProposalId {
+        &self.permit.proposal_id
+    }
+
+    /// Exactly what is done.
+    pub fn action(&self) -> &Action {
+        &self.permit.action
+    }
+
+    /// The people who approved; empty at L1.
+    pub fn approved_by(&self) -> &[String] {
+        &self.permit.approved_by
+    }
+
     /// What it rests on.
     pub fn grounds(&self) -> &Grounds {
-        &self.grounds
+        &self.permit.grounds
+    }
+}
+
+/// An act for the tests of drivers, by the gate and a rule that needs nobody.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+pub(crate) fn act_of(action: Action, proposal: &str) -> Act {
+    use crate::domain::policy::Class;
+    let own = DeviceId::of_public_key(&[1; 32]);
+    let request = ExecutionRequest {
+        proposal_id: &proposal.parse().unwrap(),
+        digest: &Digest([0; 32]),
+        executor: &own,
+        own: &own,
+        action: &action,
+        level: Level::L1,
+        quorum: 0,
+        run_ms: 1_000,
+        taint: &BTreeSet::new(),
+        sources: &BTreeSet::from([EvidenceSource::Sensor]),
+        by_gen1: false,
+        expires_at: TimeMs(1_000),
+    };
+    let terms = Terms {
+        rule: "test".into(),
+        class: Class::OwnRules,
+        level: Level::L1,
+        quorum: 0,
+        deadline_ms: 1_000,
+        run_ms: 1_000,
+        safe_state: "close".into(),
+        fresh_for_ms: None,
+        tier: Some(Tier::T2),
+        min_tier: Tier::T2,
+        checks: Vec::new(),
+    };
+    match rule(&request, &terms, &[], true, TimeMs(5)) {
+        ActuationRuling::Allow(permit) => permit.consume(TimeMs(5), 0).unwrap(),
+        other => panic!("it is automatic: {other:?}"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::Permit;
+use super::Act;
 use super::actuation::Grounds;
 use super::forward::{self, Forwarded};
 use crate::domain::base::{Code, DeviceId, EvidenceSource, Refusal, Tier, TimeMs};
@@ -40,7 +40,7 @@ impl Gen1Command {
 #[derive(Debug, Clone, Copy)]
 pub enum Behind<'a> {
     /// People approved.
-    Permit(&'a Permit),
+    Act(&'a Act),
     /// The way back to the safe state, which needs nobody's approval.
     Safety,
 }
@@ -70,11 +70,7 @@ pub fn forward_params(
     let action = &command.action;
     let trust = trust(behind);
     let note = match behind {
-        Behind::Permit(permit) => format!(
-            "proposal {} of {}",
-            permit.proposal_id(),
-            saying.from.short()
-        ),
+        Behind::Act(act) => format!("proposal {} of {}", act.proposal_id(), saying.from.short()),
         Behind::Safety => "back to the safe state".to_owned(),
     };
     let params = json!({
@@ -104,14 +100,14 @@ pub fn forward_params(
 
 fn trust(behind: Behind<'_>) -> Value {
     match behind {
-        Behind::Permit(permit) => {
+        Behind::Act(act) => {
             let Grounds {
                 tier,
                 minimum,
                 sources,
-            } = permit.grounds();
+            } = act.grounds();
             // A person's decision is what it is verified by; without one it is not.
-            let people = permit.approved_by();
+            let people = act.approved_by();
             json!({
                 "action_type": "actuation", "evidence_sources": sources,
                 "evidence_trust_tier": tier.wire_name(), "minimum_trust_tier": minimum.wire_name(),
@@ -129,7 +125,7 @@ fn trust(behind: Behind<'_>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::domain::base::Digest;
     use crate::domain::capability::Params;
@@ -194,9 +190,7 @@ mod tests {
 
     #[test]
     fn what_nobody_approved_is_never_told_as_verified() {
-        let ActuationRuling::Allow(permit) = without_people(false) else {
-            panic!("it is automatic");
-        };
+        let act = actuation::act_of(command().action, "p");
         let (own, id) = (device(1), "p");
         let saying = Saying {
             from: &own,
@@ -204,7 +198,7 @@ mod tests {
             id,
             at: TimeMs(5),
         };
-        let refused = forward_params(&command(), Behind::Permit(&permit), saying).unwrap_err();
+        let refused = forward_params(&command(), Behind::Act(&act), saying).unwrap_err();
         assert_eq!(refused.code, Code::VerificationRequired);
         let safe = forward_params(&command(), Behind::Safety, saying).unwrap();
         assert_eq!(safe["trust"], safe["command"]["trust"]);

@@ -13,7 +13,7 @@ pub mod operators;
 pub mod persons;
 pub mod records;
 
-pub use actuation::{ActuationRuling, ExecutionRequest, Permit};
+pub use actuation::{Act, ActuationRuling, ExecutionRequest, Permit};
 pub use approval::{Decision, SignedDecision, VerifiedApproval};
 pub use command::Gen1Command;
 pub use operators::{OperatorRecord, OperatorRevocation, SignedOperator};

@@ -107,7 +107,7 @@ impl Wire {
         let mut node = self.node.subscribe();
         let there = match behind {
             Behind::Safety => node.wait_for(Option::is_some).await.ok(),
-            Behind::Permit(_) => Some(node.borrow()),
+            Behind::Act(_) => Some(node.borrow()),
         };
         let weak = there.and_then(|there| there.clone());
         let shared = weak.and_then(|weak| Shared::of(&weak));
@@ -131,7 +131,7 @@ impl Wire {
             };
             let failed = DriverError::Failed(refusal.message.clone());
             *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
-            if matches!(behind, Behind::Permit(_)) {
+            if matches!(behind, Behind::Act(_)) {
                 return Err(failed);
             }
             tokio::select! {
@@ -174,7 +174,7 @@ impl Wire {
         let link = self.link(&shared, device, behind, &progress.why).await?;
         let failed = |refusal: Refusal| DriverError::Failed(refusal.to_string());
         let id = match behind {
-            Behind::Permit(permit) => permit.proposal_id().as_str().to_owned(),
+            Behind::Act(act) => act.proposal_id().as_str().to_owned(),
             Behind::Safety => shared.fresh_id().map_err(failed)?.to_string(),
         };
         let saying = Saying {
@@ -187,7 +187,7 @@ impl Wire {
         let before = {
             let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
             match behind {
-                Behind::Permit(_) => said.insert(device.clone(), Arc::downgrade(&link)),
+                Behind::Act(_) => said.insert(device.clone(), Arc::downgrade(&link)),
                 Behind::Safety => said.get(device).cloned(),
             }
         };

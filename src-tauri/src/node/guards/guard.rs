@@ -13,14 +13,15 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Cut, Ended, Handed, Report, View, Wanted};
+use super::{Cut, Ended, Handed, Report, Run, View, Wanted};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::executor::DriverError;
+use crate::domain::base::ProposalId;
 use crate::domain::base::limits::{
-    DEADLINE_LOOK_MS, OVERRUN_MAX_MS, PERMIT_TTL_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS,
-    SAFE_PAUSE_FIRST_MS, SAFE_PAUSE_MAX_MS, SAFE_TRIES_OUTCOME,
+    DEADLINE_LOOK_MS, OVERRUN_MAX_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS, SAFE_PAUSE_FIRST_MS,
+    SAFE_PAUSE_MAX_MS, SAFE_TRIES_OUTCOME,
 };
-use crate::domain::gate::Permit;
+use crate::domain::gate::Act;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::{AlarmKind, Alarms};
 use crate::node::drivers::SharedDriver;
@@ -59,6 +60,33 @@ enum Reached {
     Starting(End),
     /// It was away from its safe state.
     Moving(End),
+}
+
+/// What is known of a run while its act is with the driver.
+struct Job {
+    id: ProposalId,
+    /// The action, in words.
+    what: String,
+    safe_state: String,
+    /// Whether the action is the safe state itself.
+    ends_safe: bool,
+    run_ms: u64,
+    /// When it has to be over, by the boot clock.
+    deadline: u64,
+}
+
+impl Job {
+    fn of(run: &Run) -> Self {
+        let (permit, run_ms) = (&run.permit, run.permit.run_ms());
+        Self {
+            id: permit.proposal_id().clone(),
+            what: permit.action().summary(),
+            safe_state: permit.safe_state().to_owned(),
+            ends_safe: permit.action().operation == permit.safe_state(),
+            run_ms,
+            deadline: run.at_steady_ms.saturating_add(run_ms),
+        }
+    }
 }
 
 impl Guard {
@@ -109,34 +137,35 @@ impl Guard {
 
     async fn take(&mut self, handed: Handed) {
         let Handed { run, seen, done } = handed;
-        let ended = self.run(&run.permit, run.at_steady_ms, seen).await;
+        let ended = self.run(run, seen).await;
         // The outcome is recorded by whoever handed the run over.
         let _ = done.send(ended);
     }
 
-    /// Moves, waits, makes safe. Consumes the permit's one use.
-    async fn run(&mut self, permit: &Permit, at_steady_ms: u64, seen: u64) -> Ended {
+    /// Moves, waits, makes safe. Uses the permit.
+    async fn run(&mut self, run: Run, seen: u64) -> Ended {
         let started_at = self.clock.now();
-        if let Some(why) = self.hindered(permit, at_steady_ms, seen) {
-            let position = self.position().await;
-            return self.ended(Status::Failed, why, started_at, position);
-        }
-        let job = permit.proposal_id().as_str();
-        let ends_safe = permit.action().operation == permit.safe_state();
-        let deadline = at_steady_ms.saturating_add(permit.run_ms());
+        let job = Job::of(&run);
+        let act = match self.begin(run, seen) {
+            Ok(act) => act,
+            Err(why) => {
+                let position = self.position().await;
+                return self.ended(Status::Failed, why, started_at, position);
+            }
+        };
         let begun = self.clock.steady_ms();
         self.view.send_modify(|view| {
             view.running = true;
             view.safe = false;
-            view.proposal = Some(permit.proposal_id().clone());
+            view.proposal = Some(job.id.clone());
             (view.tries, view.problem, view.position) = (0, None, None);
         });
-        let reached = self.movement(permit, job, ends_safe, seen, deadline).await;
+        let reached = self.movement(act, &job, seen).await;
         let lasted = self.clock.steady_ms().saturating_sub(begun);
         let (status, detail) = match reached {
             Reached::Done => {
                 self.view.send_modify(|view| view.safe = true);
-                let what = permit.action().summary();
+                let what = &job.what;
                 let detail = match self.driver.gen1() {
                     None => format!("{what} done"),
                     Some(far) => format!(
@@ -147,8 +176,8 @@ impl Guard {
                 (Status::Completed, detail)
             }
             reached => {
-                let late = self.pursue(job, deadline).await;
-                self.told(permit, &reached, lasted, late)
+                let late = self.pursue(job.id.as_str(), job.deadline).await;
+                self.told(&job, &reached, lasted, late)
             }
         };
         let known = self.view.borrow().position.clone();
@@ -166,36 +195,30 @@ impl Guard {
         self.ended(status, detail, started_at, position)
     }
 
-    /// Why a run may not begin; nothing has moved then.
-    fn hindered(&self, permit: &Permit, at_steady_ms: u64, seen: u64) -> Option<String> {
+    /// Uses the permit of a run, or says why it may not begin; nothing has moved then.
+    fn begin(&self, run: Run, seen: u64) -> Result<Act, String> {
         let wanted = self.wanted.borrow();
         if wanted.count > seen {
-            return Some(format!("{} came before the actuator was told", wanted.why));
+            return Err(format!("{} came before the actuator was told", wanted.why));
         }
         if self.stop.is_cancelled() {
-            return Some(format!("{} before the actuator was told", Cut::Shutdown));
+            return Err(format!("{} before the actuator was told", Cut::Shutdown));
         }
         if !self.view.borrow().safe {
-            return Some("the actuator is not in its safe state yet; it was not told".to_owned());
+            return Err("the actuator is not in its safe state yet; it was not told".to_owned());
         }
-        let waited = self.clock.steady_ms().saturating_sub(at_steady_ms);
-        let lapsed =
-            self.clock.now() > permit.valid_until() || waited > PERMIT_TTL_MS.min(permit.run_ms());
-        lapsed.then(|| "the permit lapsed before the actuator could be told".to_owned())
+        let waited = self.clock.steady_ms().saturating_sub(run.at_steady_ms);
+        run.permit
+            .consume(self.clock.now(), waited)
+            .ok_or_else(|| "the permit lapsed before the actuator could be told".to_owned())
     }
 
     /// From the reservation of the way back to the end of the movement.
-    async fn movement(
-        &mut self,
-        permit: &Permit,
-        job: &str,
-        ends_safe: bool,
-        seen: u64,
-        deadline: u64,
-    ) -> Reached {
-        let driver = self.driver.clone();
-        if !ends_safe {
-            match self.unless_ended(seen, deadline, driver.arm(job)).await {
+    async fn movement(&mut self, act: Act, job: &Job, seen: u64) -> Reached {
+        let (driver, deadline) = (self.driver.clone(), job.deadline);
+        if !job.ends_safe {
+            let armed = driver.arm(job.id.as_str());
+            match self.unless_ended(seen, deadline, armed).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     return Reached::Failed(format!(
@@ -205,20 +228,16 @@ impl Guard {
                 Err(end) => return Reached::Starting(end),
             }
         }
-        let action = permit.action();
-        match self
-            .unless_ended(seen, deadline, driver.operate(permit))
-            .await
-        {
+        match self.unless_ended(seen, deadline, driver.act(act)).await {
             Err(end) => Reached::Starting(end),
             Ok(Err(DriverError::Unanswered(why))) => Reached::Unanswered(why),
             Ok(Err(error)) => Reached::Failed(error.to_string()),
-            Ok(Ok(())) if ends_safe => Reached::Done,
+            Ok(Ok(())) if job.ends_safe => Reached::Done,
             Ok(Ok(())) => {
                 let started = Report::Started {
-                    id: permit.proposal_id().clone(),
-                    target: action.target.clone(),
-                    message: format!("{} for {} s", action.summary(), permit.run_ms() / 1_000),
+                    id: job.id.clone(),
+                    target: driver.capability().clone(),
+                    message: format!("{} for {} s", job.what, job.run_ms / 1_000),
                 };
                 self.report(started);
                 Reached::Moving(self.end(seen, deadline).await)
@@ -275,14 +294,14 @@ impl Guard {
     }
 
     /// The outcome of a run that had to be made safe.
-    fn told(&self, permit: &Permit, reached: &Reached, lasted: u64, late: u64) -> (Status, String) {
+    fn told(&self, job: &Job, reached: &Reached, lasted: u64, late: u64) -> (Status, String) {
         let view = self.view.borrow();
         let far = self.driver.gen1().map(|far| far.device().short());
         let safe = match &view.problem {
             None => match far {
                 None => "it is in its safe state".to_owned(),
                 Some(device) => {
-                    format!("the gen-1 node {device} accepted {}", permit.safe_state())
+                    format!("the gen-1 node {device} accepted {}", job.safe_state)
                 }
             },
             Some(why) => format!(
@@ -290,7 +309,7 @@ impl Guard {
                 view.tries
             ),
         };
-        let action = permit.action().summary();
+        let action = &job.what;
         let over = match view.safe {
             true if late > OVERRUN_MAX_MS => format!(", overran by {} s", late.div_ceil(1_000)),
             _ => String::new(),
@@ -304,7 +323,7 @@ impl Guard {
                     None => format!("ran {lasted} ms and is back in its safe state"),
                     Some(device) => format!(
                         "the gen-1 node {device} accepted {action}, and {} after {lasted} ms; whether anything                          moved it does not say",
-                        permit.safe_state()
+                        job.safe_state
                     ),
                 },
             ),
@@ -324,7 +343,7 @@ impl Guard {
             )),
             Reached::Starting(End::Deadline) => failed(format!(
                 "{action} was not done within the {} ms of the whole run",
-                permit.run_ms()
+                job.run_ms
             )),
             Reached::Failed(why) => failed(format!("{action} failed: {why}")),
         }

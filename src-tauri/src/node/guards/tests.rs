@@ -13,7 +13,7 @@ use crate::adapters::clock::{Clock, SystemClock};
 use crate::adapters::executor::{Driver, DriverError, Position};
 use crate::domain::base::{DeviceId, Tier};
 use crate::domain::capability::{Action, Params};
-use crate::domain::gate::{ActuationRuling, ExecutionRequest, actuation};
+use crate::domain::gate::{Act, ActuationRuling, ExecutionRequest, actuation};
 use crate::domain::identity::DeviceKey;
 use crate::domain::policy::{Level, Terms};
 use crate::node::context::alarms::AlarmKind;
@@ -72,13 +72,9 @@ impl Driver for PumpDriver {
         Box::pin(std::future::ready(armed))
     }
 
-    fn apply<'a>(
-        &'a self,
-        action: &'a Action,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<(), DriverError>> {
+    fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
         Box::pin(async move {
-            self.0.note(&action.operation);
+            self.0.note(&act.action().operation);
             match self.0.hangs.load(Ordering::Relaxed) {
                 0 => Ok(()),
                 1 => std::future::pending().await,
