@@ -90,6 +90,102 @@ fn killed_while_the_valve_is_open_it_reports_unknown_and_closes_it() {
     assert_eq!(node.stop(), 0);
 }
 
+const VALVE: &str = "actuator:mock:valve-1";
+
+/// Starts the node without the valve that it had before.
+fn without_the_valve(place: &Place) -> Running {
+    let plain = ["--name", "field-1", "--mesh-name", "test"];
+    place.start(&plain)
+}
+
+fn critical_alarms(place: &Place) -> Vec<Value> {
+    let status = place.run(&["status", "--json"]);
+    let said: Value = serde_json::from_str(&status.out).unwrap();
+    let alarms = said["alarms"].as_array().unwrap().clone();
+    assert_eq!(
+        status.code,
+        if alarms.is_empty() { 0 } else { 7 },
+        "{status:?}"
+    );
+    alarms
+}
+
+#[test]
+fn an_actuator_that_moved_and_is_configured_no_more_is_told_as_not_safe_until_it_is_seen() {
+    let place = Place::new();
+    place.enrolled();
+    let node = place.field(&[]);
+    let id = place.propose(20);
+    place.json(&["approve", &id]);
+    eventually("the valve is open", || {
+        (place.moves(&id) == ["open"]).then_some(())
+    });
+    node.kill();
+
+    let node = without_the_valve(&place);
+    let after = place.proposal(&id).unwrap();
+    assert_eq!(after["status"], "unknown", "{after}");
+    let detail = after["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("told nothing") && !detail.contains("was brought"),
+        "{detail}"
+    );
+    let alarms = critical_alarms(&place);
+    let alarm = alarms.first().expect("an alarm");
+    assert_eq!(
+        (&alarm["kind"], &alarm["subject"]),
+        (&"actuator.left".into(), &VALVE.into())
+    );
+    let halted = place.run(&["estop", "--reason", "smoke", "--json"]);
+    let told: Value = serde_json::from_str(&halted.out).unwrap();
+    assert_eq!(told["complete"], false, "{halted:?}");
+    place.json(&["estop", "release", "--reason", "over"]);
+    assert_eq!(
+        node.stop(),
+        7,
+        "it ends with an actuator that is not confirmed safe"
+    );
+
+    // It stands over starts, until the actuator is back and safe.
+    let node = without_the_valve(&place);
+    assert_eq!(critical_alarms(&place).len(), 1);
+    node.kill();
+    let node = place.field(&[]);
+    assert_eq!(critical_alarms(&place), [] as [Value; 0]);
+    assert_eq!(
+        place.moves("start").last().map(String::as_str),
+        Some("closed")
+    );
+    assert_eq!(node.stop(), 0);
+    let node = without_the_valve(&place);
+    assert_eq!(
+        critical_alarms(&place),
+        [] as [Value; 0],
+        "it was seen safe"
+    );
+    assert_eq!(node.stop(), 0);
+
+    // Or until a person at the machine says so.
+    let node = place.field(&[]);
+    let id = place.propose(20);
+    place.json(&["approve", &id]);
+    eventually("the valve is open", || {
+        (place.moves(&id) == ["open"]).then_some(())
+    });
+    node.kill();
+    let node = without_the_valve(&place);
+    assert_eq!(critical_alarms(&place).len(), 1);
+    assert_eq!(node.stop(), 7);
+    let nothing = place.json(&["state", "safe", "actuator:mock:valve-2", "--yes"]);
+    assert_eq!(nothing["confirmed"], false, "{nothing}");
+    let said = place.json(&["state", "safe", VALVE, "--yes"]);
+    assert_eq!(said["confirmed"], true, "{said}");
+    let node = without_the_valve(&place);
+    assert_eq!(critical_alarms(&place), [] as [Value; 0]);
+    audit_is_whole(&place);
+    assert_eq!(node.stop(), 0);
+}
+
 #[test]
 fn killed_right_after_the_approval_it_acts_at_most_once() {
     let rounds = match std::env::var_os("CLAWMESH_LONG") {

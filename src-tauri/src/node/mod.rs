@@ -258,7 +258,8 @@ impl Node {
     /// not confirmed to be in their safe state.
     pub async fn stop(self) -> Vec<Secured> {
         // Before anything else, and without the store: what moves goes to its safe state.
-        let secured = self.shared.guards.end().await;
+        let mut secured = self.shared.guards.end().await;
+        secured.extend(proposals::left::standing(&self.shared));
         for left in &secured {
             let why = left.problem.as_deref().unwrap_or_default();
             tracing::error!(actuator = %left.target, "ends without being confirmed safe: {why}");

@@ -456,6 +456,9 @@ export const de = table({
   "al_actuator.unsafe": "NICHT SICHER",
   "ad_actuator.unsafe":
     "Bringen Sie den Aktor von Hand in den sicheren Zustand. Der Knoten versucht es weiter; nichts läuft auf ihm an, bis sein Treiber es bestätigt.",
+  "al_actuator.left": "Bewegt und nicht mehr konfiguriert",
+  "ad_actuator.left":
+    "Setzen Sie seinen Block [[actuator]] wieder ein, wie er war, und starten Sie den Knoten neu; oder bringen Sie ihn von Hand in den sicheren Zustand, halten Sie den Knoten an und führen Sie auf dieser Maschine `clawmesh-node state safe` mit seinem Namen aus.",
   "al_store.full": "Der Speicher ist voll",
   "ad_store.full":
     "Schaffen Sie Platz auf dem Datenträger, oder erlauben Sie mehr (store.max_bytes). Anhalten und sichere Zustände gehen weiter.",

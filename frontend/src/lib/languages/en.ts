@@ -433,6 +433,9 @@ export const en = {
   "al_actuator.unsafe": "NOT SAFE",
   "ad_actuator.unsafe":
     "Make the actuator safe by hand. The node goes on trying; nothing starts on it until its driver confirms.",
+  "al_actuator.left": "Moved, and not configured any more",
+  "ad_actuator.left":
+    "Put its [[actuator]] block back as it was and start the node again; or make it safe by hand, stop the node, and run `clawmesh-node state safe` with its name on that machine.",
   "al_store.full": "The store is full",
   "ad_store.full": "Free space on the disk, or allow more (store.max_bytes). Stops and safe states go on.",
   "al_store.unwritable": "The store takes no writes",

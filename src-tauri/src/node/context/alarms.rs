@@ -45,6 +45,7 @@ macro_rules! alarm_kinds {
 
 alarm_kinds! {
     ActuatorUnsafe = "actuator.unsafe", Critical, "An actuator is not confirmed to be in its safe state. Subject: its capability.";
+    ActuatorLeft = "actuator.left", Critical, "An actuator was moved before the node was interrupted, and the configuration does not have it any more. Subject: its capability.";
     StoreFull = "store.full", Critical, "The store is full. No subject.";
     StoreUnwritable = "store.unwritable", Critical, "The store or the state directory takes no writes. No subject.";
     StateLost = "state.lost", Critical, "The state directory is gone or is another one than at the start. No subject.";

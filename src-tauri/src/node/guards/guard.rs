@@ -322,7 +322,8 @@ impl Guard {
                 match far {
                     None => format!("ran {lasted} ms and is back in its safe state"),
                     Some(device) => format!(
-                        "the gen-1 node {device} accepted {action}, and {} after {lasted} ms; whether anything                          moved it does not say",
+                        "the gen-1 node {device} accepted {action}, and {} after {lasted} ms; whether anything \
+                         moved it does not say",
                         job.safe_state
                     ),
                 },

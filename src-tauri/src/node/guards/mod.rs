@@ -7,6 +7,7 @@
 //! runs as tasks on the simulated clock. Guards decide nothing: a run needs the gate's permit.
 
 mod guard;
+pub mod moved;
 mod record;
 #[cfg(test)]
 mod tests;

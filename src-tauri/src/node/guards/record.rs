@@ -1,8 +1,11 @@
 //! Records what the guards did, after they did it: log lines and events. Nothing waits for it.
 
+use rusqlite::Connection;
 use serde_json::json;
 
 use super::Report;
+use super::moved::{self, Far};
+use crate::adapters::store::Class;
 use crate::node::context::{Event, Severity};
 use crate::node::shared::Shared;
 
@@ -41,6 +44,18 @@ async fn record(shared: &Shared, report: Report) {
             (Event::ActuatorUnsafe, Severity::Critical, message, data)
         }
         Report::SafeAgain { target, tries } => {
+            let view = shared.guards.view(&target);
+            if view.is_some_and(|view| view.safe && !view.running) {
+                let (far, is) = (Far::of(&shared.drivers, &target), target.clone());
+                let over = move |c: &Connection| {
+                    moved::end(c, |moved| moved.target == is && moved.far == far)
+                };
+                // If this is lost, the next start makes it safe and notes it then.
+                let noted = shared.store.write(Class::Relaxed, "safe again", over).await;
+                if let Err(error) = noted {
+                    tracing::warn!(%error, "that {target} is safe again could not be stored");
+                }
+            }
             let safe = shared.drivers.safe_in_words(&target);
             let message = format!("{safe}, after {tries} attempts");
             tracing::warn!(actuator = %target, "{message}");

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::left;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, NAME_MAX_BYTES, TEXT_MAX_CHARS};
 use crate::domain::base::{Code, Refusal, TimeMs};
@@ -245,7 +246,8 @@ async fn settled(shared: &Shared, orders: &[Order]) -> Vec<HaltedActuator> {
     let each = orders
         .iter()
         .map(|order| shared.guards.settled(order, wait));
-    let all = futures_util::future::join_all(each).await;
+    let mut all = futures_util::future::join_all(each).await;
+    all.extend(left::standing(shared));
     all.into_iter().map(HaltedActuator::from).collect()
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{OUTCOME, estop, interlocks, step};
+use super::{OUTCOME, estop, interlocks, left, step};
 use crate::adapters::store::{StoreError, proposals, runs};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, QUERY_MAX, SAFE_AT_START_MS};
@@ -23,7 +23,7 @@ use crate::domain::wire::frame::FrameSpec;
 use crate::node::context::{DURABLE, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::continuity;
-use crate::node::guards::{Cut, Ended, Run};
+use crate::node::guards::{Cut, Ended, Run, moved};
 use crate::node::health;
 use crate::node::ledger;
 use crate::node::shared::Shared;
@@ -300,12 +300,16 @@ async fn write_outcome(
 ) -> Result<(), Refusal> {
     let frame = ledger::compose(shared, outcome_frame(shared, id, target, outcome))?;
     let (s, id, outcome) = (shared.clone(), id.clone(), outcome.clone());
+    let safe = shared.guards.view(target).is_some_and(|view| view.safe);
     let stored = frame.clone();
     let inserted = shared
         .store
         .write(DURABLE, "outcome", move |conn| {
             proposals::set_outcome(conn, &id, &outcome)?;
             runs::end(conn, &id, outcome.ended_at, outcome.status)?;
+            if safe {
+                moved::end(conn, |moved| moved.proposal == id)?;
+            }
             step(
                 &s,
                 conn,
@@ -362,6 +366,7 @@ pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
         .store
         .read("recover", |c| proposals::own_open_all(c, QUERY_MAX))
         .await?;
+    let gone = left::look(shared, &left, &open).await?;
     for row in open.into_iter().filter(|r| r.status == Status::Executing) {
         let target: Capability = row.target.parse().map_err(|_| {
             StoreError::Refused(Refusal::new(
@@ -370,6 +375,11 @@ pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
             ))
         })?;
         let safe = match left.iter().find(|s| s.target == target) {
+            None if gone.iter().any(|moved| moved.proposal == row.id) => {
+                "This node's configuration does not have the actuator any more, so it was told nothing: it may still be \
+                 away from its safe state"
+                    .to_owned()
+            }
             None => "The actuator was brought to its safe state at the next start".to_owned(),
             Some(unsafe_now) => format!(
                 "The actuator could not be brought to its safe state at the next start yet: {}",

@@ -36,6 +36,7 @@ use crate::node::context::store_refusal;
 use crate::node::context::timekeeping::{clock_trusted, note_time};
 use crate::node::context::{Event, Severity};
 use crate::node::guards::Run;
+use crate::node::guards::moved::{self, Far, Moved};
 use crate::node::health;
 use crate::node::shared::Shared;
 
@@ -312,6 +313,15 @@ pub(super) fn begin(
     let others = equal.iter().filter(|e| e.row.id != *id);
     let why = |_| format!("proposal {} does the same now", id.short());
     supersede(shared, conn, others, id, why)?;
+    moved::begins(
+        conn,
+        Moved {
+            target: record.target.clone(),
+            far: Far::of(&shared.drivers, &record.target),
+            proposal: id.clone(),
+            at: now,
+        },
+    )?;
     runs::start(
         conn,
         id,

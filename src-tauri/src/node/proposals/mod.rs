@@ -10,6 +10,7 @@ mod equal;
 pub mod estop;
 mod execute;
 mod interlocks;
+pub mod left;
 mod mint;
 pub mod mirror;
 mod orphans;

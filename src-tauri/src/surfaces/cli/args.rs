@@ -159,6 +159,15 @@ pub enum StateCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Say that an actuator, which was moved and is not configured any more, is in its safe state. Run it
+    /// at the machine, while the node is stopped
+    Safe {
+        /// The actuator, as the alarm names it
+        capability: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// `clock …`

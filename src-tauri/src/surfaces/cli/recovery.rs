@@ -11,17 +11,48 @@ use super::context::Context;
 use super::fail::{Done, Failure};
 use super::state::Offline;
 use super::{out, text};
+use crate::domain::capability::Capability;
 
 /// `state …`
 ///
 /// # Errors
 /// If the node runs, there is no state, or the person does not say yes.
 pub async fn state(ctx: &Context, command: &StateCommand) -> Done {
-    let StateCommand::Confirm { yes } = command;
     let offline = Offline::open_existing(ctx).await?;
-    let done = confirm_state(ctx, &offline, *yes).await;
+    let done = match command {
+        StateCommand::Confirm { yes } => confirm_state(ctx, &offline, *yes).await,
+        StateCommand::Safe { capability, yes } => {
+            confirm_safe(ctx, &offline, capability, *yes).await
+        }
+    };
     offline.close().await;
     done
+}
+
+async fn confirm_safe(ctx: &Context, offline: &Offline, capability: &str, yes: bool) -> Done {
+    let target: Capability = capability
+        .parse()
+        .map_err(|e| Failure::usage(format!("{capability:?} is no capability: {e}")))?;
+    if !offline.was_left(&target).await? {
+        if ctx.json {
+            return out::json(&json!({"confirmed": false, "target": target}));
+        }
+        out::line(&format!(
+            "this node has not left {target} away from its safe state; nothing was changed"
+        ));
+        return Ok(());
+    }
+    if !yes {
+        agreed(&format!(
+            "This node moved {target} and did not see it safe again. Have you seen that it is in its safe state?"
+        ))?;
+    }
+    offline.confirm_safe(&target).await?;
+    if ctx.json {
+        return out::json(&json!({"confirmed": true, "target": target}));
+    }
+    out::line(&format!("{target} counts as safe; this is on record"));
+    Ok(())
 }
 
 async fn confirm_state(ctx: &Context, offline: &Offline, yes: bool) -> Done {

@@ -14,10 +14,13 @@ use crate::adapters::paths::{PathError, StateDir, StateLock};
 use crate::adapters::store::{Class, Store, StoreError, StoreOptions, backup};
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::{DeviceId, OperatorId, Refusal, TimeMs};
+use crate::domain::capability::Capability;
 use crate::domain::continuity::{Doubt, Mark};
 use crate::node::OpenError;
 use crate::node::context::timekeeping::{self, Righted};
 use crate::node::continuity::{self, Confirmed};
+use crate::node::guards::moved;
+use crate::node::proposals::left;
 use crate::operator::audit_export::Export;
 use crate::operator::dto::{
     AuditReport, AuditView, IssuerView, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView,
@@ -180,6 +183,27 @@ impl Offline {
                 continuity::MARK_ADVICE
             ))
         })
+    }
+
+    /// Whether the node has moved an actuator and not seen it safe again.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn was_left(&self, target: &Capability) -> Result<bool, Failure> {
+        let all = self.desk.store.read("moved actuators", moved::all).await;
+        let all = all.map_err(Failure::state)?;
+        Ok(all.iter().any(|moved| moved.target == *target))
+    }
+
+    /// A person says that an actuator is in its safe state.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn confirm_safe(&self, target: &Capability) -> Done {
+        let (key, now, target) = (self.desk.key.clone(), self.desk.now, target.clone());
+        let confirm = move |c: &rusqlite::Connection| left::confirm(c, &key, now, &target);
+        let confirmed = self.desk.store.write(Class::Durable, "safe", confirm).await;
+        confirmed.map(drop).map_err(Failure::state)
     }
 
     /// The newest time that the node has recorded.

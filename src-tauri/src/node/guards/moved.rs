@@ -1,0 +1,100 @@
+//! Actuators that this node has moved and not seen safe since, on disk. After a crash and a change of the
+//! configuration nothing else knows that one of them may still be away from its safe state.
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+
+use crate::adapters::store::{StoreError, kv};
+use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, TimeMs};
+use crate::domain::capability::Capability;
+use crate::node::drivers::Drivers;
+
+const MOVED: &str = "actuators.moved";
+
+/// The gen-1 node behind an actuator, and what that node calls it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Far {
+    /// The node.
+    pub device: DeviceId,
+    /// The actuator's name there.
+    pub target: Capability,
+}
+
+impl Far {
+    /// Where an actuator is now, if it is at a gen-1 node.
+    pub fn of(drivers: &Drivers, target: &Capability) -> Option<Self> {
+        drivers.gen1(target).map(|driver| Self {
+            device: driver.device().clone(),
+            target: driver.target().clone(),
+        })
+    }
+}
+
+/// One movement whose actuator has not been confirmed safe since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The actuator.
+    pub target: Capability,
+    /// Where it was then, if not at this machine.
+    pub far: Option<Far>,
+    /// The proposal that moved it.
+    pub proposal: ProposalId,
+    /// When it began.
+    pub at: TimeMs,
+}
+
+impl Moved {
+    fn is_of(&self, other: &Moved) -> bool {
+        (&self.target, &self.far) == (&other.target, &other.far)
+    }
+}
+
+/// Every such movement, oldest first.
+///
+/// # Errors
+/// Whatever the store says; a list that does not read is an error, since it may name what moves.
+pub fn all(conn: &Connection) -> Result<Vec<Moved>, StoreError> {
+    let Some(bytes) = kv::get(conn, MOVED)? else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_slice(&bytes).map_err(|e| {
+        let why = format!("the list of actuators that were moved does not read: {e}");
+        StoreError::Refused(Refusal::new(Code::StorageFailed, why))
+    })
+}
+
+/// Writes the whole list.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn keep(conn: &Connection, all: &[Moved]) -> Result<(), StoreError> {
+    match all.is_empty() {
+        true => kv::delete(conn, MOVED).map(drop),
+        false => kv::put(conn, MOVED, &serde_json::to_vec(all).unwrap_or_default()),
+    }
+}
+
+/// Notes a movement that begins, inside the transaction that lets it begin.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn begins(conn: &Connection, moved: Moved) -> Result<(), StoreError> {
+    let mut all = all(conn)?;
+    all.retain(|other| !other.is_of(&moved));
+    all.push(moved);
+    keep(conn, &all)
+}
+
+/// Takes out the movements that `over` holds for; how many there were.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn end(conn: &Connection, over: impl Fn(&Moved) -> bool) -> Result<usize, StoreError> {
+    let mut left = all(conn)?;
+    let before = left.len();
+    left.retain(|moved| !over(moved));
+    if left.len() < before {
+        keep(conn, &left)?;
+    }
+    Ok(before - left.len())
+}

@@ -1,0 +1,126 @@
+//! Actuators that were moved before the node was interrupted and that it cannot make safe any more, since
+//! its configuration does not have them or has something else under their name. An alarm stands until the
+//! configuration has them again and they are safe, or a person at the machine says that they are.
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::adapters::store::StoreError;
+use crate::adapters::store::proposals::ProposalRow;
+use crate::domain::base::TimeMs;
+use crate::domain::capability::Capability;
+use crate::domain::identity::DeviceKey;
+use crate::domain::proposal::Status;
+use crate::node::context::alarms::AlarmKind;
+use crate::node::context::{DURABLE, audit_entry};
+use crate::node::guards::Secured;
+use crate::node::guards::moved::{self, Far, Moved};
+use crate::node::shared::Shared;
+
+/// Compares at the start what was moved with what the configuration has now: raises the alarms, and notes
+/// as over what is safe. `not_safe` are the guards' actuators that are not confirmed safe yet, `open` the
+/// executor's open proposals. Returns what this node cannot make safe.
+///
+/// # Errors
+/// Whatever the store says.
+pub(super) async fn look(
+    shared: &Shared,
+    not_safe: &[Secured],
+    open: &[ProposalRow],
+) -> Result<Vec<Moved>, StoreError> {
+    let stored = shared.store.read("moved actuators", moved::all).await?;
+    let mut all = stored.clone();
+    // An earlier version noted nothing of what it moved.
+    for row in open.iter().filter(|r| r.status == Status::Executing) {
+        let Ok(target) = row.target.parse::<Capability>() else {
+            continue;
+        };
+        if !all.iter().any(|moved| moved.proposal == row.id) {
+            all.push(Moved {
+                far: Far::of(&shared.drivers, &target),
+                target,
+                proposal: row.id.clone(),
+                at: row.updated_at,
+            });
+        }
+    }
+    let is_here = |moved: &Moved| {
+        shared.guards.view(&moved.target).is_some()
+            && moved.far == Far::of(&shared.drivers, &moved.target)
+    };
+    let is_safe = |moved: &Moved| !not_safe.iter().any(|s| s.target == moved.target);
+    all.retain(|moved| !is_here(moved) || !is_safe(moved));
+    let gone: Vec<Moved> = all.iter().filter(|m| !is_here(m)).cloned().collect();
+    if all != stored {
+        let write = move |c: &Connection| moved::keep(c, &all);
+        // What is stored already names at least as much.
+        if let Err(error) = shared.store.write(DURABLE, "moved actuators", write).await {
+            tracing::error!(%error, "which actuators are safe again could not be stored");
+        }
+    }
+    for moved in &gone {
+        raise(shared, moved);
+    }
+    Ok(gone)
+}
+
+fn raise(shared: &Shared, moved: &Moved) {
+    let target = moved.target.as_str();
+    let at = moved.far.as_ref().map_or(String::new(), |far| {
+        format!(" ({} of the gen-1 node {})", far.target, far.device.short())
+    });
+    let message = format!(
+        "proposal {} moved {target}{at}, the node was interrupted, and its configuration does not have that actuator any \
+         more: it may still be away from its safe state",
+        moved.proposal.short()
+    );
+    let advice = format!(
+        "put its [[actuator]] block back as it was and start the node again; or make it safe by hand, stop the node, and \
+         run `clawmesh-node state safe {target}` on this machine"
+    );
+    tracing::error!(actuator = %target, "{message}; {advice}");
+    let now = shared.now();
+    let (kind, alarms) = (AlarmKind::ActuatorLeft, &shared.alarms);
+    alarms.raise(kind, target, &message, &advice, now);
+}
+
+/// The actuators that this node cannot make safe, as its alarms tell.
+pub fn standing(shared: &Shared) -> Vec<Secured> {
+    let alarms = shared.alarms.list().into_iter();
+    let left = alarms.filter(|alarm| alarm.kind == AlarmKind::ActuatorLeft);
+    left.filter_map(|alarm| {
+        Some(Secured {
+            target: alarm.subject.parse().ok()?,
+            safe: false,
+            position: None,
+            problem: Some(alarm.message),
+        })
+    })
+    .collect()
+}
+
+/// A person at this machine says that an actuator is in its safe state, inside one transaction; how many
+/// movements of it that ends. Zero if none was left.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn confirm(
+    conn: &Connection,
+    key: &DeviceKey,
+    now: TimeMs,
+    target: &Capability,
+) -> Result<usize, StoreError> {
+    let ended = moved::end(conn, |moved| moved.target == *target)?;
+    if ended > 0 {
+        let detail = json!({"movements": ended});
+        audit_entry(
+            conn,
+            key,
+            now,
+            "actuator.confirmed",
+            target.as_str(),
+            detail,
+        )?;
+    }
+    Ok(ended)
+}
