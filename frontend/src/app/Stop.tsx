@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { device } from "@/lib/format";
 import { codeWord, type Key, t } from "@/lib/i18n";
-import { call, type EstopReport } from "@/node/client";
+import { type EstopReport, post } from "@/node/client";
 import { useEstop, useSession } from "@/node/reads";
 import { inWindow, onStop, stopSeen } from "@/platform/desktop";
 import { AskReason, Button, Dialog, STOP_ASKED, State, Txt } from "@/ui/kit";
@@ -46,7 +46,7 @@ export function StopReport() {
       setShown(true);
       setReport(undefined);
       setProblem("");
-      call<EstopReport>("POST", "/estop", { reason: "console" })
+      post("/estop", { reason: "console" })
         .then(setReport, (e: Error) => setProblem(e.message))
         .finally(() => void client.invalidateQueries());
     };
@@ -139,9 +139,7 @@ export function ReleaseButton() {
           text={t("releaseText")}
           go={t("confirm")}
           onClose={() => setAsking(false)}
-          onGo={(reason) =>
-            call("POST", "/estop/release", { reason }).finally(() => void client.invalidateQueries())
-          }
+          onGo={(reason) => post("/estop/release", { reason }).finally(() => void client.invalidateQueries())}
         />
       ) : null}
     </>

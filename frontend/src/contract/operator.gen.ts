@@ -1033,7 +1033,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": Record<string, never>;
+                        "application/json": Record<string, unknown>;
                     };
                 };
                 /** @description Refused. */
@@ -1867,7 +1867,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Make the planner of this node rest until it is let go on, also over a restart.
+         * Make the planner of this node pause until it is resumed, also over a restart.
          * @description Needs the operate scope.
          */
         post: {
@@ -1919,7 +1919,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Let the planner of this node go on.
+         * Resume the planner of this node.
          * @description Needs the operate scope.
          */
         post: {
@@ -3351,7 +3351,7 @@ export interface components {
             /** @description What it does, for example `open`. */
             operation: string;
             /** @description With which parameters. */
-            params?: Record<string, never>;
+            params?: Record<string, unknown>;
             /** @description The capability that acts. */
             target: string;
         };
@@ -3525,7 +3525,7 @@ export interface components {
             /** @description What it is to do. */
             operation: string;
             /** @description With which parameters. */
-            params?: Record<string, never>;
+            params?: Record<string, unknown>;
             /** @description Why. */
             reason: string;
             /** @description The actuator. */
@@ -3706,7 +3706,7 @@ export interface components {
             /** @description What it would do. */
             operation: string;
             /** @description With which parameters. */
-            params?: Record<string, never>;
+            params?: Record<string, unknown>;
             /** @description Who would ask: `rules`, `person` or `llm`. */
             requester?: components["schemas"]["Requester"];
             /** @description The actuator. */
@@ -3790,6 +3790,8 @@ export interface components {
             kind: string;
             /** @description The device it came from. */
             origin: string;
+            /** @description That device's name, where known. */
+            originName?: string | null;
             /**
              * Format: int64
              * @description When we got it.
@@ -3911,6 +3913,8 @@ export interface components {
         LeaderView: {
             /** @description The device. */
             deviceId: string;
+            /** @description Its name, where known. */
+            name?: string | null;
             /** @description Whether it is this node. */
             own: boolean;
             /** @description The role it stands with. */
@@ -4062,6 +4066,8 @@ export interface components {
             issuedAt: number;
             /** @description The device that vouches for them. */
             issuer: string;
+            /** @description That device's name, where another device than this one and known. */
+            issuerName?: string | null;
             /** @description The highest level they may approve. */
             maxLevel: string;
             /** @description The person's name. */
@@ -4084,6 +4090,8 @@ export interface components {
             executableHere: boolean;
             /** @description The device that said it. */
             from: string;
+            /** @description That device's name, where known. */
+            fromName?: string | null;
             /**
              * Format: int64
              * @description When this node first heard of it, in milliseconds since 1970.
@@ -4447,6 +4455,8 @@ export interface components {
             evidence: components["schemas"]["Evidence"][];
             /** @description The device that minted it and alone acts on it. */
             executor: string;
+            /** @description That device's name, where known. */
+            executorName?: string | null;
             /**
              * Format: int64
              * @description When it stops waiting.
@@ -5121,3 +5131,13 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
+
+/** The limits of the node that a page has to know. */
+export const limits = {
+  "nameBytes": 128,
+  "pageRows": 1000,
+  "passphraseBytes": 1024,
+  "passphraseMinChars": 8,
+  "seriesPoints": 2000,
+  "textChars": 2000
+} as const;

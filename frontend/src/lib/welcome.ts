@@ -1,3 +1,5 @@
+import { limits } from "@/contract/operator.gen";
+
 /** Whether the first steps are offered: pure, so that nobody meets them twice or never. */
 export interface FirstRun {
   demo: boolean;
@@ -15,6 +17,6 @@ export const welcomeKey = (deviceId: string): string => `welcome.${deviceId.slic
 /** What is wrong with a name, if anything; the node has the last word. */
 export function badName(name: string): "empty" | "long" | "odd" | undefined {
   if (!name.trim()) return "empty";
-  if (new TextEncoder().encode(name.trim()).length > 64) return "long";
+  if (new TextEncoder().encode(name.trim()).length > limits.nameBytes) return "long";
   return /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(name) ? "odd" : undefined;
 }

@@ -1,5 +1,5 @@
 /** The one door to the node. Nothing above this file knows how requests travel. */
-import type { components } from "@/contract/operator.gen";
+import type { components, paths } from "@/contract/operator.gen";
 import { refusal, t } from "@/lib/i18n";
 import { type Answer, carry, inWindow } from "@/platform/desktop";
 
@@ -71,7 +71,7 @@ async function fetched(
   return { status: response.status, text: await response.text() };
 }
 
-export async function call<T>(
+async function call<T>(
   method: "GET" | "POST" | "DELETE",
   path: string,
   body?: unknown,
@@ -104,12 +104,67 @@ export async function call<T>(
   );
 }
 
-export function query(params: Record<string, string | number | boolean | undefined>): string {
+type Method = "get" | "post" | "delete";
+/** The paths of the contract that a method may ask, below the root. */
+export type Path<M extends Method> = {
+  [K in keyof paths]: paths[K] extends Record<M, object>
+    ? K extends `${typeof ROOT}${infer P}`
+      ? P
+      : never
+    : never;
+}[keyof paths];
+type Operation<M extends Method, P extends string> = `${typeof ROOT}${P}` extends infer K extends keyof paths
+  ? paths[K][M]
+  : never;
+/** What a route answers. */
+export type Told<M extends Method, P extends string> =
+  Operation<M, P> extends {
+    responses: { 200: { content: { "application/json": infer A } } };
+  }
+    ? A
+    : never;
+/** What a route is sent. */
+export type Sent<P extends string> =
+  Operation<"post", P> extends {
+    requestBody?: { content: { "application/json": infer B } };
+  }
+    ? B
+    : undefined;
+export type Query<P extends string> =
+  Operation<"get", P> extends { parameters: { query?: infer Q } } ? Q : never;
+/** What fills a path, and what else may be asked there. */
+type Filled<P extends string> = P extends `${string}{id}${string}` ? { id: string } : { id?: undefined };
+export type Asked<P extends string> = Filled<P> & { query?: Query<P>; timeoutMs?: number };
+export type Maybe<T> = Record<string, never> extends T ? [asked?: T] : [asked: T];
+
+const filled = (path: string, id: string | undefined): string =>
+  path.replace("{id}", encodeURIComponent(id ?? ""));
+
+/** A path with its id and query filled in. */
+export function pathOf<P extends Path<"get">>(
+  path: P,
+  asked: { id?: string; query?: Query<P> } = {},
+): string {
   const q = new URLSearchParams();
-  for (const [k, v] of Object.entries(params)) if (v !== undefined && v !== "") q.set(k, String(v));
+  for (const [k, v] of Object.entries(asked.query ?? {}))
+    if (v !== undefined && v !== "") q.set(k, String(v));
   const text = q.toString();
-  return text ? `?${text}` : "";
+  return filled(path, asked.id) + (text ? `?${text}` : "");
 }
+
+export const get = <P extends Path<"get">>(path: P, ...[asked]: Maybe<Asked<P>>): Promise<Told<"get", P>> =>
+  call("GET", pathOf(path, asked), undefined, asked?.timeoutMs);
+
+export const post = <P extends Path<"post">>(
+  path: P,
+  body?: Sent<P>,
+  ...[asked]: Maybe<Filled<P>>
+): Promise<Told<"post", P>> => call("POST", filled(path, asked?.id), body);
+
+export const remove = <P extends Path<"delete">>(
+  path: P,
+  ...[asked]: Maybe<Filled<P>>
+): Promise<Told<"delete", P>> => call("DELETE", filled(path, asked?.id));
 
 /** A reply that is no JSON document: the audit chain as lines. */
 export async function readText(path: string): Promise<string> {

@@ -5,7 +5,7 @@
 import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
 import { carryStream, type Hears, inWindow } from "@/platform/desktop";
-import { call, type NodeEvent, type Proposal, Refused, ROOT } from "./client";
+import { get, type NodeEvent, type Proposal, Refused, ROOT } from "./client";
 import { mergeEvents, patchProposals, tellReads } from "./patch";
 
 const ASK_EVERY_MS = 5_000;
@@ -77,7 +77,7 @@ export function follow(client: QueryClient): () => void {
   // A stream that has silently died looks like one on which nothing happens: only an answer counts.
   const asking = setInterval(async () => {
     try {
-      await call("GET", "/session", undefined, ANSWER_MS);
+      await get("/session", { timeoutMs: ANSWER_MS });
       if (link.state === "live") link = { ...link, heard: Date.now() };
     } catch (error) {
       // The session has ended, here or at the node: the page must not go on as if it only were offline.

@@ -18,39 +18,45 @@ export const queries = new QueryClient({
   },
 });
 
-function read<T>(key: string, path: string, every?: number) {
-  return { queryKey: [key, path], queryFn: () => N.call<T>("GET", path), refetchInterval: every };
+function read<P extends N.Path<"get">>(
+  key: string,
+  path: P,
+  every?: number,
+  ...[asked]: N.Maybe<N.Asked<P>>
+) {
+  const queryFn = () => N.get(path, ...([asked] as N.Maybe<N.Asked<P>>));
+  return { queryKey: [key, N.pathOf(path, asked)], queryFn, refetchInterval: every };
 }
 
 export const useSession = () =>
   useQuery({
     queryKey: ["session"],
     queryFn: async () => {
-      const session = await N.call<N.Session>("GET", "/session");
+      const session = await N.get("/session");
       N.setCsrf(session.csrf);
       return session;
     },
     refetchInterval: 60_000,
   });
-export const useStatus = () => useQuery(read<N.Status>("status", "/status", 5_000));
-export const useEstop = () => useQuery(read<N.Estop>("estop", "/estop", 5_000));
+export const useStatus = () => useQuery(read("status", "/status", 5_000));
+export const useEstop = () => useQuery(read("estop", "/estop", 5_000));
 export const useTopology = () =>
   useQuery({
     queryKey: ["topology"],
     queryFn: async () => {
       const asked = performance.now();
-      const top = await N.call<N.Topology>("GET", "/topology");
+      const top = await N.get("/topology");
       heardTime(top.at, performance.now() - asked);
       return top;
     },
     refetchInterval: 3_000,
   });
-export const usePeers = () => useQuery(read<N.Peer[]>("peers", "/peers", 5_000));
-export const useWorld = () => useQuery(read<N.Fact[]>("world", "/world", 2_000));
+export const usePeers = () => useQuery(read("peers", "/peers", 5_000));
+export const useWorld = () => useQuery(read("world", "/world", 2_000));
 export const useEvents = () =>
   useQuery({
     queryKey: ["events"],
-    queryFn: () => N.call<N.NodeEvent[]>("GET", "/events?limit=200"),
+    queryFn: () => N.get("/events", { query: { limit: 200 } }),
     staleTime: 30_000,
   });
 export const useProposals = () =>
@@ -60,7 +66,7 @@ export const useProposals = () =>
       // What the stream brings while this read is under way may be newer than what is read.
       const meanwhile = hearing();
       try {
-        const list = await N.call<N.Proposal[]>("GET", "/proposals?all=true");
+        const list = await N.get("/proposals", { query: { all: true } });
         const known = queries.getQueryData<N.Proposal[]>(["proposals"]) ?? [];
         return patchProposals(notOlder(list, known), meanwhile.heard);
       } finally {
@@ -73,21 +79,21 @@ export const useProposals = () =>
   });
 export const useTrace = (id: string | undefined, every: number | undefined = 5_000) =>
   useQuery({
-    ...read<N.Trace>("trace", `/proposals/${encodeURIComponent(id ?? "")}/trace`, every),
+    ...read("trace", "/proposals/{id}/trace", every, { id: id ?? "" }),
     enabled: Boolean(id),
   });
-export const useFrames = (asked: Parameters<typeof N.query>[0], every: number | undefined) =>
-  useQuery(read<N.Frame[]>("frames", `/frames${N.query(asked)}`, every));
+export const useFrames = (query: N.Query<"/frames">, every: number | undefined) =>
+  useQuery(read("frames", "/frames", every, { query }));
 export const SERIES_POINTS = 600;
 /** A metric over a span. Without an end it follows: each read asks for the span up to now. */
-export const seriesPath = (metric: string, range: number, to: number | undefined, points: number): string => {
+export const series = (metric: string, range: number, to: number | undefined, points: number) => {
   const end = to ?? Math.round(nodeNow());
-  return `/series${N.query({ metric, points, from: end - range, to })}`;
+  return N.get("/series", { query: { metric, points, from: end - range, to } });
 };
 export const useSeries = (metric: string, range: number, to: number | undefined) =>
   useQuery({
     queryKey: ["series", metric, range, to ?? "now"],
-    queryFn: () => N.call<N.Series>("GET", seriesPath(metric, range, to, SERIES_POINTS)),
+    queryFn: () => series(metric, range, to, SERIES_POINTS),
     // A day is not read anew every two seconds: a pixel of it is minutes.
     refetchInterval: to ? undefined : Math.max(2_000, range / 1_000),
     placeholderData: (old) => (old?.metric === metric ? old : undefined),
@@ -99,15 +105,15 @@ export const useSpark = (metric: string, origin: string, zone: string | null | u
     queryKey: ["spark", metric, origin, zone],
     queryFn: async () => {
       const to = Math.round(nodeNow());
-      const asked = { metric, origin, zone: zone ?? undefined, points: 48, from: to - SPARK_MS };
-      const s = await N.call<N.Series>("GET", `/series${N.query(asked)}`);
+      const query = { metric, origin, zone: zone ?? undefined, points: 48, from: to - SPARK_MS };
+      const s = await N.get("/series", { query });
       return { points: s.lines[0]?.points ?? [], from: to - SPARK_MS, to };
     },
     refetchInterval: 15_000,
   });
-export const useNames = () => useQuery(read<N.Names>("names", "/names"));
-export const useActuators = () => useQuery(read<N.Actuator[]>("actuators", "/actuators", 3_000));
-export const useTwin = () => useQuery(read<N.Twin>("twin", "/twin", 5_000));
+export const useNames = () => useQuery(read("names", "/names"));
+export const useActuators = () => useQuery(read("actuators", "/actuators", 3_000));
+export const useTwin = () => useQuery(read("twin", "/twin", 5_000));
 /**
  * A plan as the address of an image: never markup of this page. The window has no address for it, so
  * there it travels as text.
@@ -122,20 +128,20 @@ export const usePlan = (path: string): { src?: string; error: boolean } => {
   return inWindow ? { src: carried.data, error: carried.isError } : { src: N.ROOT + path, error: false };
 };
 export const useFrame = (id: string | undefined) =>
-  useQuery({ ...read<N.Frame>("frame", `/frames/${encodeURIComponent(id ?? "")}`), enabled: Boolean(id) });
-export const usePolicyTests = () => useQuery(read<N.PolicyTest[]>("policyTests", "/policy/tests"));
-export const useMeshes = () => useQuery(read<N.Mesh[]>("meshes", "/meshes", 5_000));
-export const usePairing = (every: number) => useQuery(read<N.Pairing>("pairing", "/pairing", every));
-export const useTrust = (every?: number) => useQuery(read<N.Trust[]>("trust", "/trust", every));
+  useQuery({ ...read("frame", "/frames/{id}", undefined, { id: id ?? "" }), enabled: Boolean(id) });
+export const usePolicyTests = () => useQuery(read("policyTests", "/policy/tests"));
+export const useMeshes = () => useQuery(read("meshes", "/meshes", 5_000));
+export const usePairing = (every: number) => useQuery(read("pairing", "/pairing", every));
+export const useTrust = (every?: number) => useQuery(read("trust", "/trust", every));
 /** What presets and grants can do at worst; it changes with the program alone. */
 export const useGrantTable = () =>
-  useQuery({ ...read<N.GrantTable>("grants", "/grants"), staleTime: Number.POSITIVE_INFINITY });
+  useQuery({ ...read("grants", "/grants"), staleTime: Number.POSITIVE_INFINITY });
 /** What each device offers, and what of it does not count. */
-export const useOfferings = () => useQuery(read<N.Offering[]>("nodes", "/nodes", 5_000));
-export const useOperators = () => useQuery(read<N.Operator[]>("operators", "/operators"));
-export const useIssuers = () => useQuery(read<N.Issuer[]>("issuers", "/operators/issuers", 10_000));
+export const useOfferings = () => useQuery(read("nodes", "/nodes", 5_000));
+export const useOperators = () => useQuery(read("operators", "/operators"));
+export const useIssuers = () => useQuery(read("issuers", "/operators/issuers", 10_000));
 export const useKeysWaiting = (on: boolean) =>
-  useQuery({ ...read<N.KeyWaiting[]>("keysWaiting", "/operators/requests", 3_000), enabled: on });
+  useQuery({ ...read("keysWaiting", "/operators/requests", 3_000), enabled: on });
 /** The key that was made in this browser, if one was; the window has the system's keychain instead. */
 export const useOwnKey = () =>
   useQuery({
@@ -144,23 +150,21 @@ export const useOwnKey = () =>
     queryFn: () => loadKey().catch(() => null),
     staleTime: Number.POSITIVE_INFINITY,
   });
-export const usePolicy = () => useQuery(read<N.Policy>("policy", "/policy"));
+export const usePolicy = () => useQuery(read("policy", "/policy"));
 export const useAudit = (since: number | undefined, limit: number) =>
-  useQuery(
-    read<N.Audit[]>("audit", `/audit${N.query({ since, limit })}`, since === undefined ? 10_000 : undefined),
-  );
+  useQuery(read("audit", "/audit", since === undefined ? 10_000 : undefined, { query: { since, limit } }));
 export const useChecks = (p: N.Proposal | undefined) =>
   useQuery({
     queryKey: ["checks", p?.id],
     enabled: Boolean(p),
-    queryFn: () => N.call<N.Checks>("GET", `/proposals/${encodeURIComponent(p?.id ?? "")}/checks`),
+    queryFn: () => N.get("/proposals/{id}/checks", { id: p?.id ?? "" }),
     refetchInterval: 3_000,
   });
 
 /** The signed record of a proposal with the decisions about it. */
 export const useRecord = (id: string | undefined) =>
   useQuery({
-    ...read<N.ProposalRecord>("record", `/proposals/${encodeURIComponent(id ?? "")}/record`, 3_000),
+    ...read("record", "/proposals/{id}/record", 3_000, { id: id ?? "" }),
     enabled: Boolean(id),
   });
 

@@ -4,12 +4,12 @@
  * key is ciphertext (AES-GCM under PBKDF2-SHA-256 of the passphrase), because a browser keeps even keys
  * that it will not export in plain files of its profile.
  */
-import type { Proposal } from "@/node/client";
+import { limits } from "@/contract/operator.gen";
+import type { Proposal, Sent } from "@/node/client";
 
 const ROUNDS = 600_000;
 const DECISION = "clawmesh/decision/v1\n";
 const PROPOSAL = "clawmesh/proposal/v1\n";
-export const PASSPHRASE_MIN = 8;
 
 /** What is kept; nothing of it signs without the passphrase. */
 export interface Card {
@@ -64,7 +64,7 @@ async function under(passphrase: string, salt: Uint8Array<ArrayBuffer>, rounds: 
 /** A new key under a passphrase; kept only once `store` has it. */
 export async function make(name: string, passphrase: string): Promise<Card> {
   if (!possible()) throw new KeyTrouble("keyNotHere");
-  if (passphrase.length < PASSPHRASE_MIN) throw new KeyTrouble("keyShort");
+  if (passphrase.length < limits.passphraseMinChars) throw new KeyTrouble("keyShort");
   let pair: CryptoKeyPair;
   try {
     pair = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"])) as CryptoKeyPair;
@@ -97,10 +97,7 @@ async function opened(card: Card, passphrase: string): Promise<CryptoKey> {
   }
 }
 
-export interface SignedDecision {
-  decision: Record<string, string | number>;
-  signature: string;
-}
+export type SignedDecision = Sent<"/proposals/{id}/decision">;
 
 /** The record's text is what the digest is of, and says what the person was shown. */
 async function isShown(record: string, p: Proposal): Promise<Record<string, unknown>> {
@@ -130,7 +127,7 @@ export async function decide(
 ): Promise<SignedDecision> {
   const { p, record, verdict, at, note } = asked;
   const said = await isShown(record, p);
-  const decision: Record<string, string | number> = {
+  const decision: SignedDecision["decision"] = {
     verdict,
     meshId: String(said.meshId),
     executor: p.executor,

@@ -1,4 +1,5 @@
 /** The small kit: buttons, panels, tables, dialogs, badges. It knows no feature and no node. */
+
 import {
   type ButtonHTMLAttributes,
   type InputHTMLAttributes,
@@ -11,6 +12,7 @@ import {
   useState,
   useSyncExternalStore,
 } from "react";
+import { limits } from "@/contract/operator.gen";
 import { nodeNow } from "@/lib/clock";
 import type { Health } from "@/lib/condition";
 import { absolute, span, tier as tierOf, when } from "@/lib/format";
@@ -492,7 +494,7 @@ export function AskReason({
         <Field
           label={t("reason")}
           value={reason}
-          maxLength={200}
+          maxLength={limits.textChars}
           onChange={(e) => setReason(e.target.value)}
         />
         {problem ? (

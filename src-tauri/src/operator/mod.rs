@@ -21,6 +21,7 @@ pub mod planner;
 mod proposals;
 pub mod queries;
 pub mod registry;
+pub mod routes;
 pub mod series;
 pub mod shares;
 pub mod stopping;

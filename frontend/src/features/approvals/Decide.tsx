@@ -1,11 +1,12 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useRef, useState } from "react";
+import { limits } from "@/contract/operator.gen";
 import { nodeNow } from "@/lib/clock";
 import { device } from "@/lib/format";
 import { codeWord, statusWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
-import { call, type Proposal, type ProposalRecord, Refused, type Standing } from "@/node/client";
+import { get, type Proposal, post, Refused, type Standing } from "@/node/client";
 import { useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
 import { useOperators, useOwnKey, useSession, useTopology } from "@/node/reads";
@@ -50,7 +51,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
       const standing =
         own && decision !== "withdraw"
           ? await signedHere(own, passphrase, p, decision, note)
-          : await call<Standing>("POST", "/console/decide", {
+          : await post("/console/decide", {
               proposalId: p.id,
               digest: p.digest,
               decision,
@@ -116,7 +117,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
             })}
             go={t("confirm")}
             onClose={() => setStopping(false)}
-            onGo={() => call("POST", `/proposals/${encodeURIComponent(p.id)}/stop`)}
+            onGo={() => post("/proposals/{id}/stop", undefined, { id: p.id })}
           />
         ) : null}
       </div>
@@ -155,7 +156,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
         <Field
           label={t("reasonOptional")}
           className="min-w-40 flex-1"
-          maxLength={200}
+          maxLength={limits.textChars}
           value={reason}
           onChange={(e) => setReason(e.target.value)}
         />
@@ -208,10 +209,9 @@ async function signedHere(
   verdict: "approve" | "reject",
   note: string | undefined,
 ): Promise<Standing> {
-  const path = `/proposals/${encodeURIComponent(p.id)}`;
-  const { record } = await call<ProposalRecord>("GET", `${path}/record`);
+  const { record } = await get("/proposals/{id}/record", { id: p.id });
   const signed = await decide(card, passphrase, { p, record, verdict, at: nodeNow(), note });
-  return call<Standing>("POST", `${path}/decision`, signed);
+  return post("/proposals/{id}/decision", signed, { id: p.id });
 }
 
 /** Held for a second and a half by pointer, space or enter; let go and nothing happens. */

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
-import { type Audit, type AuditReport, call, readText } from "@/node/client";
+import { type Audit, type AuditReport, get, readText } from "@/node/client";
 import { useAudit } from "@/node/reads";
 import {
   Age,
@@ -34,7 +34,7 @@ export function View() {
   const [busy, setBusy] = useState("");
   const verify = () => {
     setBusy("verify");
-    call<AuditReport>("GET", "/audit/verify")
+    get("/audit/verify")
       .then(setReport, (e: Error) => setReport(e.message))
       .finally(() => setBusy(""));
   };

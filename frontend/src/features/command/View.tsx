@@ -5,7 +5,7 @@ import { health } from "@/lib/condition";
 import { span, value } from "@/lib/format";
 import { healthKey, plannerWord, statusWord, t } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
-import { call, type Draft, type Fact } from "@/node/client";
+import { type Fact, post } from "@/node/client";
 import { isWaiting } from "@/node/patch";
 import { useEvents, useProposals, useSession, useStatus, useTopology, useWorld } from "@/node/reads";
 import { Button, cx, Empty, Id, Panel, Since, Txt, Worth } from "@/ui/kit";
@@ -98,7 +98,7 @@ export function View() {
         };
       }
       case "do": {
-        const draft = await call<Draft>("POST", "/drafts", {
+        const draft = await post("/drafts", {
           target: wish.target,
           operation: wish.operation,
           params: wish.params,

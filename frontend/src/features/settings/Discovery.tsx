@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { codeWord, type Key, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
-import { call, type Mesh } from "@/node/client";
+import { type Mesh, post } from "@/node/client";
 import { useMeshes, useSession } from "@/node/reads";
 import { Age, Button, Cell, Empty, Id, Loaded, Panel, Row, Select, Table, Txt } from "@/ui/kit";
 
@@ -18,11 +18,9 @@ export function Discovery() {
   const client = useQueryClient();
   const admin = useSession().data?.scope === "admin";
   const [problem, setProblem] = useState("");
-  const act = (path: string, body: unknown) => {
+  const act = (asking: Promise<unknown>) => {
     setProblem("");
-    call("POST", path, body)
-      .catch((e: Error) => setProblem(e.message))
-      .finally(() => void client.invalidateQueries());
+    asking.catch((e: Error) => setProblem(e.message)).finally(() => void client.invalidateQueries());
   };
   return (
     <div className="flex flex-col gap-3 md:overflow-auto">
@@ -40,8 +38,8 @@ export function Discovery() {
                 key={m.meshId ?? m.name ?? "?"}
                 m={m}
                 admin={admin}
-                onPolicy={(policy) => act("/meshes/policy", { mesh: m.meshId ?? m.name ?? "", policy })}
-                onAdmit={(deviceId) => act("/meshes/admit", { deviceId })}
+                onPolicy={(policy) => act(post("/meshes/policy", { mesh: m.meshId ?? m.name ?? "", policy }))}
+                onAdmit={(deviceId) => act(post("/meshes/admit", { deviceId }))}
               />
             ))
           ) : (
@@ -61,7 +59,7 @@ function OneMesh({
 }: {
   m: Mesh;
   admin: boolean;
-  onPolicy: (policy: string) => void;
+  onPolicy: (policy: Mesh["policy"]) => void;
   onAdmit: (device: string) => void;
 }) {
   const said = JOIN.find(([id]) => id === m.policy)?.[1];
@@ -84,7 +82,7 @@ function OneMesh({
               label={t("joinPolicy")}
               className="h-7!"
               value={m.policy}
-              onChange={(e) => onPolicy(e.target.value)}
+              onChange={(e) => onPolicy(e.target.value as Mesh["policy"])}
             >
               {JOIN.map(([id, word]) => (
                 <option key={id} value={id}>

@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { left } from "@/lib/format";
 import { dateTime, t } from "@/lib/i18n";
-import { call, type KeyWaiting } from "@/node/client";
+import { post } from "@/node/client";
 import { useKeysWaiting, useOperators, useOwnKey, useSession } from "@/node/reads";
 import { type Card, forget, KeyTrouble, make, possible, store } from "@/platform/key";
 import { Button, Dialog, Field, Pairs, Panel, Txt, useNow } from "@/ui/kit";
@@ -91,8 +91,7 @@ function Make() {
   );
 }
 
-const ask = (card: Card) =>
-  call<KeyWaiting>("POST", "/operators/requests", { name: card.name, publicKey: card.publicKey });
+const ask = (card: Card) => post("/operators/requests", { name: card.name, publicKey: card.publicKey });
 
 function Has({ card }: { card: Card }) {
   const client = useQueryClient();

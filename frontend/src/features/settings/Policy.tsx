@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { span } from "@/lib/format";
 import { codeWord, listed, t } from "@/lib/i18n";
-import { call } from "@/node/client";
+import { post } from "@/node/client";
 import { usePolicy, usePolicyTests, useSession } from "@/node/reads";
 import { Button, Empty, Loaded, Pairs, Panel, Txt } from "@/ui/kit";
 
@@ -15,7 +15,7 @@ export function Policy() {
   const [problem, setProblem] = useState("");
   const reload = () => {
     setProblem("");
-    call("POST", "/policy/reload")
+    post("/policy/reload")
       .catch((e: Error) => setProblem(e.message))
       .finally(() => void client.invalidateQueries());
   };

@@ -14,7 +14,7 @@ import {
   plannerWord,
   t,
 } from "@/lib/i18n";
-import { call, type Planner } from "@/node/client";
+import { type Planner, post } from "@/node/client";
 import { useSession, useStatus } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
 import { Age, AskReason, Button, Hex, Loaded, Pairs, Panel, Tabs, Txt } from "@/ui/kit";
@@ -81,7 +81,7 @@ function PlannerState({ planner }: { planner: Planner }) {
           <Button
             className="ml-auto"
             onClick={() =>
-              call("POST", "/planner/resume", {})
+              post("/planner/resume", {})
                 .catch((e: Error) => setProblem(e.message))
                 .finally(again)
             }
@@ -113,7 +113,7 @@ function PlannerState({ planner }: { planner: Planner }) {
           text={t("pauseText")}
           go={t("pausePlanner")}
           onClose={() => setAsking(false)}
-          onGo={(reason) => call("POST", "/planner/pause", { reason }).finally(again)}
+          onGo={(reason) => post("/planner/pause", { reason }).finally(again)}
         />
       ) : null}
     </section>
@@ -149,7 +149,7 @@ export function Session() {
               <div>
                 <Button
                   onClick={() =>
-                    call("POST", "/session/end")
+                    post("/session/end")
                       .then(
                         () => setSaid(t("ended")),
                         (e: Error) => setSaid(e.message),

@@ -2,8 +2,8 @@ import { lazy, Suspense, useCallback, useEffect, useState } from "react";
 import { bytes, csv, span, value } from "@/lib/format";
 import { clockTime, fixed, number, plannerWord, t } from "@/lib/i18n";
 import { tame } from "@/lib/words";
-import { call, type Fact, type Series } from "@/node/client";
-import { seriesPath, useProposals, useSeries, useStatus, useWorld } from "@/node/reads";
+import type { Fact, Series } from "@/node/client";
+import { series, useProposals, useSeries, useStatus, useWorld } from "@/node/reads";
 import {
   Age,
   Button,
@@ -272,7 +272,7 @@ function One({
   const file = metric.replace(/[^\w.-]/g, "_").slice(0, 80);
   const save = (kind: "csv" | "json") => {
     setProblem("");
-    call<Series>("GET", seriesPath(metric, range, to, EXPORT_POINTS)).then(
+    series(metric, range, to, EXPORT_POINTS).then(
       (s) =>
         kind === "csv"
           ? download(`${file}.csv`, "text/csv", csv(rows(s)))

@@ -23,9 +23,10 @@ import type { Status, Topology } from "@/node/client";
 import { cx, healthWord, State } from "@/ui/kit";
 import { roleGlyph, StateOf } from "@/ui/nodes";
 import { Bar } from "./Bar";
-import { type Flow, isOpen, linkId, MANY, type Spot, thickness } from "./model";
+import { type Flow, isOpen, linkId, MANY, thickness } from "./model";
 import { usePlaces } from "./places";
 import { type Ground, grounds, type Sites } from "./sites";
+import type { Spot } from "./spots";
 
 type TopNode = Topology["nodes"][number];
 interface Looks extends Record<string, unknown> {

@@ -8,9 +8,10 @@ import { roleGlyph, StateOf } from "@/ui/nodes";
 import { Bar } from "./Bar";
 import { drawn, type Hit, nameOf } from "./drawn";
 import type { Shown } from "./Graph";
-import { isOpen, linkId, type Spot } from "./model";
+import { isOpen, linkId } from "./model";
 import { usePlaces } from "./places";
 import { grounds } from "./sites";
+import type { Spot } from "./spots";
 import { Stage } from "./stage";
 
 /** How much ground a node of a site has round it. */

@@ -1,5 +1,5 @@
 /** What part of the drawing is in sight; pure. Pixels are those of the page, y goes down in both. */
-import type { Spot } from "./model";
+import type { Spot } from "./spots";
 
 export interface Camera {
   /** The place in the middle of the view. */

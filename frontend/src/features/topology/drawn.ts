@@ -3,7 +3,8 @@ import { type Health, health } from "@/lib/condition";
 import { line } from "@/lib/words";
 import type { Status, Topology } from "@/node/client";
 import { roleGlyph } from "@/ui/nodes";
-import { type Flow, isOpen, linkId, type Spot, type Spots, thickness } from "./model";
+import { type Flow, isOpen, linkId, thickness } from "./model";
+import type { Spot, Spots } from "./spots";
 
 type TopNode = Topology["nodes"][number];
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { flows, type Link, layout, linkId, ring, type Spots, thickness, type Wire } from "./model";
+import { flows, type Link, layout, linkId, ring, thickness, type Wire } from "./model";
 import type { Sites } from "./sites";
+import type { Spots } from "./spots";
 
 const ids = (n: number) => Array.from({ length: n }, (_, i) => `n${String(i).padStart(3, "0")}`);
 const star = (list: string[]): Wire[] => list.slice(1).map((b) => ({ a: list[0] ?? "", b }));

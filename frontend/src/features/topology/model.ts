@@ -13,12 +13,8 @@ import {
 } from "d3-force";
 import type { Topology } from "@/node/client";
 import { bySite, centres, type Sites } from "./sites";
+import type { Spot, Spots } from "./spots";
 
-export interface Spot {
-  x: number;
-  y: number;
-}
-export type Spots = ReadonlyMap<string, Spot>;
 export interface Wire {
   a: string;
   b: string;

@@ -5,8 +5,9 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import { keep, recall } from "@/lib/keep";
 import type { Topology } from "@/node/client";
-import { type Asked, layout, type Spot, type Spots } from "./model";
+import { type Asked, layout } from "./model";
 import type { Sites } from "./sites";
+import type { Spot, Spots } from "./spots";
 
 const stood = new Map<string, Spot>();
 /** The sites they stand by. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { layout, type Spot } from "./model";
+import { layout } from "./model";
 import { bySite, centres, grounds, hull, sitesOf } from "./sites";
+import type { Spot } from "./spots";
 
 const at = (x: number, y: number): Spot => ({ x, y });
 const ids = Array.from({ length: 40 }, (_, i) => `n${i}`);

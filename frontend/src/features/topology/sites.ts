@@ -1,5 +1,5 @@
 /** Nodes of one site stand together on a ground of their own; pure. A node without a site is in none. */
-import type { Spot, Spots } from "./model";
+import type { Spot, Spots } from "./spots";
 
 /** Which site each node is at; who is not in it has told none. */
 export type Sites = ReadonlyMap<string, string>;

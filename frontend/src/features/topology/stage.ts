@@ -4,10 +4,10 @@
  */
 import { type Camera, fitted, growth, panned, type Size, toPage, toPlace, zoomed } from "./camera";
 import { type Drawn, type Hit, under } from "./drawn";
-import type { Spot } from "./model";
 import { Painter, type Rgb, type Tones } from "./painter";
 import type { Told } from "./painter.worker";
 import type { Ground } from "./sites";
+import type { Spot } from "./spots";
 
 /** How far a press may slip and still be one. */
 const SLIP_PX = 4;

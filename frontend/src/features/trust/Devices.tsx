@@ -4,7 +4,7 @@ import { useState } from "react";
 import { health } from "@/lib/condition";
 import { t } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
-import { call, type Trust } from "@/node/client";
+import { post, type Trust } from "@/node/client";
 import { useTopology, useTrust } from "@/node/reads";
 import {
   Age,
@@ -89,7 +89,7 @@ function Card({ d, admin }: { d: Trust; admin: boolean }) {
     setProblem("");
     setBusy(true);
     try {
-      for (const [how, g] of steps) await call("POST", `/trust/${d.deviceId}/${how}`, { grants: g });
+      for (const [how, g] of steps) await post(`/trust/{id}/${how}`, { grants: g }, { id: d.deviceId });
     } catch (e) {
       setProblem(e instanceof Error ? e.message : String(e));
     } finally {
@@ -192,7 +192,7 @@ function Card({ d, admin }: { d: Trust; admin: boolean }) {
           word={toType(d.name, d.deviceId)}
           go={t("revokeForGood")}
           onClose={() => setRevoking(false)}
-          onGo={() => call("POST", `/trust/${d.deviceId}/revoke`).finally(again)}
+          onGo={() => post("/trust/{id}/revoke", undefined, { id: d.deviceId }).finally(again)}
         />
       ) : null}
     </article>

@@ -3,7 +3,7 @@ import { type FormEvent, useState } from "react";
 import { left } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import { line } from "@/lib/words";
-import { call, type KeyWaiting, Refused } from "@/node/client";
+import { type KeyWaiting, post, Refused, remove } from "@/node/client";
 import { useKeysWaiting } from "@/node/reads";
 import { Button, Dialog, Field, Hex, Pairs, Panel, Select, Txt, useNow } from "@/ui/kit";
 import { Pictures } from "@/ui/pictures";
@@ -82,7 +82,7 @@ function useEnrolling(onDone: () => void) {
     setSaid(undefined);
     setBusy(true);
     const whose = person ? { name: "", person: person.id } : { name: wish.name };
-    return call("POST", "/operators", { ...wish, ...whose })
+    return post("/operators", { ...wish, ...whose })
       .then(
         () => {
           setSaid({
@@ -230,7 +230,7 @@ function OneWaiting({ k, known, onDone }: { k: KeyWaiting; known: readonly Perso
         <Button
           disabled={enrolling.busy}
           onClick={() => {
-            call("DELETE", `/operators/requests/${encodeURIComponent(k.operatorId)}`)
+            remove("/operators/requests/{id}", { id: k.operatorId })
               .catch((e: Error) => setProblem(e.message))
               .finally(onDone);
           }}

@@ -2,7 +2,7 @@
 import { useState } from "react";
 import { listed, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
-import { call, type Issuer } from "@/node/client";
+import { type Issuer, post } from "@/node/client";
 import { useIssuers } from "@/node/reads";
 import { Age, Button, Dialog, Hex, Loaded, Panel, Txt } from "@/ui/kit";
 import { AdminWarning } from "./Worst";
@@ -47,7 +47,9 @@ export function Issuers({ admin, onDone }: { admin: boolean; onDone: () => void 
           title={t("issuerAcceptTitle", { name: label(accepting) })}
           go={t("issuerAcceptGo")}
           onClose={() => setAccepting(undefined)}
-          onGo={() => call("POST", `/operators/issuers/${accepting.deviceId}/accept`).finally(onDone)}
+          onGo={() =>
+            post("/operators/issuers/{id}/accept", undefined, { id: accepting.deviceId }).finally(onDone)
+          }
         >
           <p>{t("issuerAcceptText", { name: label(accepting) })}</p>
           <div>
@@ -68,7 +70,9 @@ export function Issuers({ admin, onDone }: { admin: boolean; onDone: () => void 
           title={t("issuerRemoveTitle", { name: label(removing) })}
           go={t("issuerRemove")}
           onClose={() => setRemoving(undefined)}
-          onGo={() => call("POST", `/operators/issuers/${removing.deviceId}/remove`).finally(onDone)}
+          onGo={() =>
+            post("/operators/issuers/{id}/remove", undefined, { id: removing.deviceId }).finally(onDone)
+          }
         >
           <p>{t("issuerRemoveText")}</p>
           {removing.names.length ? <p>{t("issuerNames", { names: names(removing) })}</p> : null}

@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { dayOf, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
-import { call, type Operator } from "@/node/client";
+import { type Operator, post } from "@/node/client";
 import { useOperators, useWho } from "@/node/reads";
 import { AskReason, Button, Empty, Id, Loaded, Pairs, useNow } from "@/ui/kit";
 import { Enroll, Waiting } from "./Enroll";
@@ -13,7 +13,9 @@ import { decides, type Person, persons } from "./model";
 interface Ending {
   title: string;
   text: string;
-  path: string;
+  /** Of a whole person, or of one key. */
+  of: "/operators/persons/{id}/revoke" | "/operators/{id}/revoke";
+  id: string;
 }
 
 export function Operators({ admin }: { admin: boolean }) {
@@ -48,7 +50,7 @@ export function Operators({ admin }: { admin: boolean }) {
           text={ending.text}
           go={t("revokeForGood")}
           onClose={() => setEnding(undefined)}
-          onGo={(reason) => call("POST", ending.path, { reason }).finally(again)}
+          onGo={(reason) => post(ending.of, { reason }, { id: ending.id }).finally(again)}
         />
       ) : null}
     </>
@@ -77,7 +79,8 @@ function OnePerson({ p, now, onEnd }: { p: Person; now: number; onEnd?: (e: Endi
               onEnd({
                 title: t("revokePersonTitle", { name }),
                 text: t("revokePersonText", { n: live.length }),
-                path: `/operators/persons/${encodeURIComponent(p.id)}/revoke`,
+                of: "/operators/persons/{id}/revoke",
+                id: p.id,
               })
             }
           >
@@ -133,7 +136,8 @@ function OneKey({
               onEnd({
                 title: t("revokeTitle", { name: `${name}, ${t("key")} ${k.operatorId.slice(0, 8)}` }),
                 text: t("revokeOpText"),
-                path: `/operators/${encodeURIComponent(k.operatorId)}/revoke`,
+                of: "/operators/{id}/revoke",
+                id: k.operatorId,
               })
             }
           >

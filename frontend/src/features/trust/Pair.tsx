@@ -4,7 +4,7 @@ import { type FormEvent, useEffect, useState } from "react";
 import { left } from "@/lib/format";
 import { t } from "@/lib/i18n";
 import { line } from "@/lib/words";
-import { call, type Pairing } from "@/node/client";
+import { type Pairing, post, remove } from "@/node/client";
 import { useGrantTable, usePairing, useTrust } from "@/node/reads";
 import { Button, CopyButton, Empty, Field, Loaded, Pairs, Panel, Select, Txt, useNow } from "@/ui/kit";
 import { Pictures } from "@/ui/pictures";
@@ -19,9 +19,9 @@ function Open() {
   const client = useQueryClient();
   const q = usePairing(1_000);
   const [problem, setProblem] = useState("");
-  const act = (method: "POST" | "DELETE", path: string, body?: unknown) => {
+  const act: Act = (asking) => {
     setProblem("");
-    return call<Pairing>(method, path, body).then(
+    return asking.then(
       (p) => client.setQueryData(["pairing", "/pairing"], p),
       (e: Error) => setProblem(e.message),
     );
@@ -62,7 +62,8 @@ function Open() {
   );
 }
 
-type Act = (method: "POST" | "DELETE", path: string, body?: unknown) => Promise<unknown>;
+/** Shows what the asking comes to. */
+type Act = (asking: Promise<Pairing>) => Promise<unknown>;
 
 function Ask({ p, act }: { p: Pairing; act: Act }) {
   const [text, setText] = useState("");
@@ -70,7 +71,7 @@ function Ask({ p, act }: { p: Pairing; act: Act }) {
   const wish = target(text);
   const start = (to: string) => {
     setBusy(to);
-    void act("POST", "/pairing/start", { target: to }).finally(() => setBusy(""));
+    void act(post("/pairing/start", { target: to })).finally(() => setBusy(""));
   };
   return (
     <Panel title={t("pairAsk")}>
@@ -141,12 +142,12 @@ function Window({ w, act }: { w: Pairing["window"]; act: Act }) {
             </div>
             <div className="flex gap-2">
               <CopyButton text={w.link} />
-              <Button onClick={() => void act("DELETE", "/pairing")}>{t("pairClose")}</Button>
+              <Button onClick={() => void act(remove("/pairing"))}>{t("pairClose")}</Button>
             </div>
           </>
         ) : (
           <div>
-            <Button tone="accent" onClick={() => void act("POST", "/pairing/window")}>
+            <Button tone="accent" onClick={() => void act(post("/pairing/window"))}>
               {t("pairOpen")}
             </Button>
           </div>
@@ -162,7 +163,7 @@ function Session({ s, act }: { s: NonNullable<Pairing["session"]>; act: Act }) {
   const [preset, setPreset] = useState("");
   const as = preset || (c?.suggested ?? "viewer");
   const decide = (yes: boolean) =>
-    void act("POST", "/pairing/decision", { session: s.id, yes, ...(yes ? { as } : {}) });
+    void act(post("/pairing/decision", { session: s.id, yes, ...(yes ? { as } : {}) }));
   const presets = useGrantTable().data?.presets ?? [];
   const chosen = presets.find((p) => p.preset === as);
   return (
@@ -232,7 +233,7 @@ function Session({ s, act }: { s: NonNullable<Pairing["session"]>; act: Act }) {
         </p>
       )}
       <div className="mt-4 border-line border-t pt-3">
-        <Button onClick={() => void act("DELETE", "/pairing")}>{t("pairCancel")}</Button>
+        <Button onClick={() => void act(remove("/pairing"))}>{t("pairCancel")}</Button>
       </div>
     </Panel>
   );

@@ -2,10 +2,11 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { type FormEvent, type ReactNode, useState } from "react";
+import { limits } from "@/contract/operator.gen";
 import { t } from "@/lib/i18n";
 import { keep } from "@/lib/keep";
 import { badName, welcomeKey } from "@/lib/welcome";
-import { call, type Names } from "@/node/client";
+import { type Names, post } from "@/node/client";
 import { useNames, useSession, useStatus, useTrust } from "@/node/reads";
 import { inWindow, tryDemo } from "@/platform/desktop";
 import { Button, CopyButton, cx, Field, Loaded, Txt } from "@/ui/kit";
@@ -110,7 +111,7 @@ function Naming({ n, admin, joined }: { n: Names; admin: boolean; joined: boolea
     if (busy || bad || !Object.keys(wish).length) return;
     setBusy(true);
     setSaid(undefined);
-    call<Names>("POST", "/names", wish)
+    post("/names", wish)
       .then(
         (now) => setSaid({ good: true, text: t(now.restarting ? "namedRestarts" : "named") }),
         (error: Error) => setSaid({ good: false, text: error.message }),
@@ -127,7 +128,7 @@ function Naming({ n, admin, joined }: { n: Names; admin: boolean; joined: boolea
         <Field
           label={t("deviceName")}
           value={name}
-          maxLength={64}
+          maxLength={limits.nameBytes}
           disabled={n.nameFixed || !admin}
           className="min-w-48 flex-1"
           onChange={(e) => setName(e.target.value)}
@@ -135,7 +136,7 @@ function Naming({ n, admin, joined }: { n: Names; admin: boolean; joined: boolea
         <Field
           label={t("meshNameWord")}
           value={mesh}
-          maxLength={64}
+          maxLength={limits.nameBytes}
           disabled={meshFixed || !admin}
           className="min-w-48 flex-1"
           placeholder={t("meshNameHint")}
@@ -154,7 +155,10 @@ function Naming({ n, admin, joined }: { n: Names; admin: boolean; joined: boolea
       {admin ? null : <p className="text-t2">◇ {t("nameNeedsAdmin")}</p>}
       {bad ? (
         <p className="text-warn">
-          ◐ {t(bad === "empty" ? "nameEmpty" : bad === "long" ? "nameLong" : "nameOdd")}
+          ◐{" "}
+          {bad === "long"
+            ? t("nameLong", { bytes: String(limits.nameBytes) })
+            : t(bad === "empty" ? "nameEmpty" : "nameOdd")}
         </p>
       ) : null}
       {said ? (

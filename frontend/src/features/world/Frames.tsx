@@ -36,7 +36,12 @@ export function Frames() {
   const origins = new Map((useWorld().data ?? []).map((f) => [f.origin, f.originName]));
   // An older page does not change: it is read once.
   const q = useFrames(
-    { kind: place.kind, origin: place.origin, before: place.before, limit: PAGE },
+    {
+      kind: place.kind,
+      origin: place.origin,
+      before: place.before ? Number(place.before) : undefined,
+      limit: PAGE,
+    },
     place.before ? undefined : 3_000,
   );
   const words = (place.q ?? "").toLowerCase();

@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 use super::Api;
 use super::answer::{Answered, Failed, Id, body, body_or_default, ok};
+use super::assets::{self, Page};
 use super::auth::{Caller, host};
-use super::site::{self, Page};
 use crate::adapters::transport::Secure;
 use crate::domain::base::limits::BROWSER_SESSION_TTL_MS;
 use crate::domain::base::{Code, Refusal};
@@ -147,7 +147,7 @@ pub(super) async fn open(
         Ok((value, session)) => {
             let made = set_cookie(&headers, over_tls(secure), &value, BROWSER_SESSION_TTL_MS);
             let Some(cookie) = made else {
-                return site::page(StatusCode::BAD_REQUEST, &Page::BadHost);
+                return assets::page(StatusCode::BAD_REQUEST, &Page::BadHost);
             };
             api.door.session_opened(&session).await;
             go_home(Some(cookie))
@@ -167,7 +167,7 @@ pub(super) async fn open(
                 .journal
                 .refused(Event::ConsoleRefused, "console", &refusal)
                 .await;
-            site::page(status, &Page::NotOpened(why))
+            assets::page(status, &Page::NotOpened(why))
         }
     }
 }

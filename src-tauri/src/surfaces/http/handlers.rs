@@ -11,7 +11,7 @@ use futures_util::stream;
 use serde::Deserialize;
 
 use super::answer::{Answered, Failed, Id, body, body_or_default, ok, query};
-use super::{Api, site};
+use super::{Api, assets};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::audit_export::Export;
 use crate::operator::dto::{ExplainRequest, GrantChange, Why};
@@ -32,7 +32,7 @@ fn short(text: &str) -> String {
 
 /// A file of the console, or what is not there.
 pub(super) async fn nothing_here(method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    if let Some(response) = site::serve(&method, &uri, &headers) {
+    if let Some(response) = assets::serve(&method, &uri, &headers) {
         return response;
     }
     Failed::from(Refusal::new(

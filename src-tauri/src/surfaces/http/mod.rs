@@ -3,11 +3,11 @@
 //! `oneshot`, which is how a desktop window will use it.
 
 mod answer;
+mod assets;
 mod auth;
 mod console;
 mod handlers;
 mod places;
-mod site;
 mod stream;
 
 #[cfg(test)]
@@ -25,8 +25,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodFilter, MethodRouter, get, on};
 use prometheus_client::registry::Registry;
 
 use self::handlers as h;
@@ -37,6 +38,7 @@ use crate::operator::access::{API_ROOT, Scope, Tokens};
 use crate::operator::browser::Browsers;
 use crate::operator::console::PassphraseGate;
 use crate::operator::enrolling::EnrolRequests;
+use crate::operator::routes::{self, Route, Verb};
 
 /// What every handler works with.
 pub(crate) struct Api {
@@ -49,101 +51,114 @@ pub(crate) struct Api {
     streams: Places,
 }
 
-type Routes = Vec<(&'static str, MethodRouter<Arc<Api>>)>;
-
-/// Looking.
-fn read() -> Routes {
-    vec![
-        ("/status", get(h::status)),
-        ("/nodes", get(h::nodes)),
-        ("/peers", get(h::peers)),
-        ("/topology", get(h::topology)),
-        ("/meshes", get(h::meshes)),
-        ("/names", get(h::names)),
-        ("/series", get(h::series)),
-        ("/world", get(h::world)),
-        ("/frames", get(h::frames)),
-        ("/frames/{id}", get(h::frame)),
-        ("/actuators", get(h::actuators)),
-        ("/twin", get(h::twin)),
-        ("/twin/plans/{id}", get(h::twin_plan)),
-        ("/planner", get(h::planner)),
-        ("/events", get(h::events)),
-        ("/stream", get(stream::stream)),
-        ("/proposals", get(h::proposals)),
-        ("/proposals/{id}", get(h::proposal)),
-        ("/proposals/{id}/record", get(h::proposal_record)),
-        ("/proposals/{id}/trace", get(h::trace)),
-        ("/proposals/{id}/checks", get(h::proposal_checks)),
-        ("/drafts", get(h::drafts)),
-        ("/policy", get(h::policy)),
-        ("/policy/tests", get(h::policy_tests)),
-        ("/policy/explain", post(h::explain)),
-        ("/audit", get(h::audit)),
-        ("/audit/verify", get(h::audit_verify)),
-        ("/audit/export", get(h::audit_export)),
-        ("/trust", get(h::trust)),
-        ("/trust/{id}", get(h::trust_one)),
-        ("/operators", get(h::operators)),
-        ("/operators/requests", get(console::enrol_requests)),
-        ("/operators/issuers", get(h::issuers)),
-        ("/grants", get(h::grant_table)),
-        ("/estop", get(console::estop_state)),
-        ("/session", get(console::session)),
-        ("/session/end", post(console::end)),
-        ("/console/link", post(console::link)),
-        ("/openapi.json", get(h::openapi)),
-    ]
+/// A router over the table of routes: each handler stands under the method and path of its route, behind
+/// the check of its scope.
+struct Bound {
+    api: Arc<Api>,
+    router: Router<Arc<Api>>,
 }
 
-/// Deciding and asking.
-fn operate() -> Routes {
-    vec![
-        ("/proposals/{id}/decision", post(h::decide)),
-        ("/proposals/{id}/withdraw", post(h::withdraw)),
-        ("/proposals/{id}/stop", post(h::stop)),
-        ("/drafts", post(h::propose)),
-        ("/console/decide", post(console::decide)),
-        ("/operators/requests", post(console::enrol_ask)),
-        ("/estop", post(console::estop)),
-        ("/planner/pause", post(console::planner_pause)),
-        ("/planner/resume", post(console::planner_resume)),
-    ]
+impl Bound {
+    fn on<B, A, T: 'static>(self, route: Route<B, A>, handler: impl Handler<T, Arc<Api>>) -> Self {
+        let method = match route.verb {
+            Verb::Get => MethodFilter::GET,
+            Verb::Post => MethodFilter::POST,
+            Verb::Delete => MethodFilter::DELETE,
+        };
+        self.under(API_ROOT, route.path, route.scope, on(method, handler))
+    }
+
+    fn under(self, root: &str, path: &str, scope: Scope, method: MethodRouter<Arc<Api>>) -> Self {
+        let check = from_fn_with_state((self.api.clone(), scope), auth::scoped);
+        let router = self
+            .router
+            .route(&format!("{root}{path}"), method.route_layer(check));
+        Self { router, ..self }
+    }
 }
 
-/// Changing who is trusted and what is allowed.
-fn admin() -> Routes {
-    vec![
-        ("/policy/reload", post(h::policy_reload)),
-        ("/names", post(h::give_names)),
-        ("/meshes/policy", post(h::mesh_policy)),
-        ("/meshes/admit", post(h::mesh_admit)),
-        ("/estop/release", post(console::estop_release)),
-        ("/trust", post(h::trust_add)),
-        ("/trust/{id}", delete(h::trust_remove)),
-        ("/trust/{id}/grant", post(h::trust_grant)),
-        ("/trust/{id}/ungrant", post(h::trust_ungrant)),
-        ("/trust/{id}/revoke", post(h::trust_revoke)),
-        ("/operators", post(h::operator_enroll)),
-        ("/operators/requests/{id}", delete(console::enrol_refuse)),
-        ("/operators/{id}/revoke", post(h::operator_revoke)),
-        ("/operators/persons/{id}/revoke", post(h::person_revoke)),
-        ("/operators/issuers/{id}/accept", post(h::issuer_accept)),
-        ("/operators/issuers/{id}/remove", post(h::issuer_remove)),
-        ("/pairing", get(h::pairing).delete(h::pair_cancel)),
-        ("/pairing/window", post(h::pair_open)),
-        ("/pairing/start", post(h::pair_start)),
-        ("/pairing/decision", post(h::pair_decide)),
-    ]
+/// What is known of the mesh, its nodes and their world.
+fn mesh_routes(bound: Bound) -> Bound {
+    bound
+        .on(routes::STATUS, h::status)
+        .on(routes::NODES, h::nodes)
+        .on(routes::PEERS, h::peers)
+        .on(routes::MESHES, h::meshes)
+        .on(routes::NAMES, h::names)
+        .on(routes::NAME_GIVE, h::give_names)
+        .on(routes::MESH_POLICY_SET, h::mesh_policy)
+        .on(routes::MESH_ADMIT, h::mesh_admit)
+        .on(routes::TOPOLOGY, h::topology)
+        .on(routes::SERIES, h::series)
+        .on(routes::WORLD, h::world)
+        .on(routes::FRAMES, h::frames)
+        .on(routes::FRAME, h::frame)
+        .on(routes::ACTUATORS, h::actuators)
+        .on(routes::TWIN, h::twin)
+        .on(routes::TWIN_PLAN, h::twin_plan)
+        .on(routes::PLANNER, h::planner)
+        .on(routes::PLANNER_PAUSE, console::planner_pause)
+        .on(routes::PLANNER_RESUME, console::planner_resume)
 }
 
-fn scoped(api: &Arc<Api>, scope: Scope, root: &str, routes: Routes) -> Router<Arc<Api>> {
-    let router = routes
-        .into_iter()
-        .fold(Router::new(), |router, (path, method)| {
-            router.route(&format!("{root}{path}"), method)
-        });
-    router.route_layer(from_fn_with_state((api.clone(), scope), auth::scoped))
+/// Events, proposals, policy and the audit trail.
+fn action_routes(bound: Bound) -> Bound {
+    bound
+        .on(routes::EVENTS, h::events)
+        .on(routes::STREAM, stream::stream)
+        .on(routes::PROPOSALS, h::proposals)
+        .on(routes::PROPOSAL, h::proposal)
+        .on(routes::PROPOSAL_RECORD, h::proposal_record)
+        .on(routes::PROPOSAL_CHECKS, h::proposal_checks)
+        .on(routes::PROPOSAL_TRACE, h::trace)
+        .on(routes::PROPOSAL_DECIDE, h::decide)
+        .on(routes::PROPOSAL_WITHDRAW, h::withdraw)
+        .on(routes::PROPOSAL_STOP, h::stop)
+        .on(routes::DRAFTS, h::drafts)
+        .on(routes::PROPOSE, h::propose)
+        .on(routes::POLICY, h::policy)
+        .on(routes::POLICY_RELOAD, h::policy_reload)
+        .on(routes::POLICY_TESTS, h::policy_tests)
+        .on(routes::POLICY_EXPLAIN, h::explain)
+        .on(routes::AUDIT, h::audit)
+        .on(routes::AUDIT_VERIFY, h::audit_verify)
+        .on(routes::AUDIT_EXPORT, h::audit_export)
+}
+
+/// Trust, operators, sessions, the emergency stop and pairing.
+fn people_routes(bound: Bound) -> Bound {
+    bound
+        .on(routes::TRUST, h::trust)
+        .on(routes::TRUST_ADD, h::trust_add)
+        .on(routes::TRUST_ONE, h::trust_one)
+        .on(routes::TRUST_REMOVE, h::trust_remove)
+        .on(routes::TRUST_GRANT, h::trust_grant)
+        .on(routes::TRUST_UNGRANT, h::trust_ungrant)
+        .on(routes::TRUST_REVOKE, h::trust_revoke)
+        .on(routes::OPERATORS, h::operators)
+        .on(routes::OPERATOR_ENROLL, h::operator_enroll)
+        .on(routes::ENROL_REQUESTS, console::enrol_requests)
+        .on(routes::ENROL_ASK, console::enrol_ask)
+        .on(routes::ENROL_REFUSE, console::enrol_refuse)
+        .on(routes::OPERATOR_REVOKE, h::operator_revoke)
+        .on(routes::PERSON_REVOKE, h::person_revoke)
+        .on(routes::ISSUERS, h::issuers)
+        .on(routes::ISSUER_ACCEPT, h::issuer_accept)
+        .on(routes::ISSUER_REMOVE, h::issuer_remove)
+        .on(routes::GRANTS, h::grant_table)
+        .on(routes::SESSION, console::session)
+        .on(routes::SESSION_END, console::end)
+        .on(routes::CONSOLE_LINK, console::link)
+        .on(routes::CONSOLE_DECIDE, console::decide)
+        .on(routes::ESTOP, console::estop_state)
+        .on(routes::ESTOP_ENGAGE, console::estop)
+        .on(routes::ESTOP_RELEASE, console::estop_release)
+        .on(routes::OPENAPI, h::openapi)
+        .on(routes::PAIRING, h::pairing)
+        .on(routes::PAIR_CANCEL, h::pair_cancel)
+        .on(routes::PAIR_OPEN, h::pair_open)
+        .on(routes::PAIR_START, h::pair_start)
+        .on(routes::PAIR_DECIDE, h::pair_decide)
 }
 
 /// The router of a node.
@@ -158,18 +173,15 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         registry,
         streams: Places::default(),
     });
+    let bound = Bound {
+        api: api.clone(),
+        router: Router::new(),
+    };
+    let bound = bound.under("", "/metrics", Scope::Read, get(h::metrics));
     Router::new()
         .route("/healthz", get(h::healthz))
         .route("/console/open", get(console::open))
-        .merge(scoped(
-            &api,
-            Scope::Read,
-            "",
-            vec![("/metrics", get(h::metrics))],
-        ))
-        .merge(scoped(&api, Scope::Read, API_ROOT, read()))
-        .merge(scoped(&api, Scope::Operate, API_ROOT, operate()))
-        .merge(scoped(&api, Scope::Admin, API_ROOT, admin()))
+        .merge(people_routes(action_routes(mesh_routes(bound))).router)
         .fallback(h::nothing_here)
         .method_not_allowed_fallback(h::wrong_method)
         .layer(DefaultBodyLimit::max(HTTP_BODY_MAX_BYTES))

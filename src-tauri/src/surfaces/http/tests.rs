@@ -24,6 +24,7 @@ use crate::node::context::{Event, Severity};
 use crate::node::{Opened, RawConfig};
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
+use crate::operator::routes;
 
 pub(super) struct House {
     pub(super) opened: Opened,
@@ -104,8 +105,8 @@ pub(super) fn code(body: &Value) -> &str {
 #[tokio::test]
 async fn every_refusal_is_json_with_a_code_whatever_cannot_be_read() {
     let house = house().await;
-    for route in openapi::ROUTES {
-        let method = route.method.to_uppercase();
+    for route in routes::ALL {
+        let method = openapi::method(route.verb).to_uppercase();
         let path = |id: &str| format!("{API_ROOT}{}", route.path.replace("{id}", id));
         if route.path.contains("{id}") {
             let asked = house
@@ -134,12 +135,12 @@ async fn every_refusal_is_json_with_a_code_whatever_cannot_be_read() {
 #[tokio::test]
 async fn every_described_route_exists_and_needs_exactly_its_scope() {
     let house = house().await;
-    for route in openapi::ROUTES {
+    for route in routes::ALL {
         let path = format!(
             "{API_ROOT}{}",
             route.path.replace("{id}", "nothing-like-this")
         );
-        let method = route.method.to_uppercase();
+        let method = openapi::method(route.verb).to_uppercase();
         let (status, body) = house.ask(None, &method, &path, "").await;
         assert_eq!(
             (status.as_u16(), code(&body)),

@@ -1,8 +1,6 @@
 //! What the commands ask a running node: one method for each route that they need.
 
-use hyper::Method;
-
-use super::{Asked, Remote, Sink, escaped, with};
+use super::{Asked, Remote, Sink};
 use crate::domain::gate::SignedDecision;
 use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
@@ -19,6 +17,7 @@ use crate::operator::estop::{EstopReport, EstopRequest, EstopView};
 use crate::operator::meshes::{Admittance, MeshPolicyChange, MeshView};
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::planner::{PauseRequest, PlannerView};
+use crate::operator::routes;
 use crate::operator::stopping::StopView;
 
 impl Remote {
@@ -27,7 +26,7 @@ impl Remote {
     /// # Errors
     /// As every call here: [`RemoteError`], `Refused` with the node's own code.
     pub async fn status(&self) -> Asked<StatusView> {
-        self.get("/status").await
+        self.read(routes::STATUS).await
     }
 
     /// Every device of the mesh that the node knows.
@@ -35,7 +34,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn nodes(&self) -> Asked<Vec<NodeView>> {
-        self.get("/nodes").await
+        self.read(routes::NODES).await
     }
 
     /// The connected peers.
@@ -43,7 +42,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn peers(&self) -> Asked<Vec<PeerView>> {
-        self.get("/peers").await
+        self.read(routes::PEERS).await
     }
 
     /// The newest value of each metric, zone and origin.
@@ -56,10 +55,10 @@ impl Remote {
         zone: Option<&str>,
         origin: Option<&str>,
     ) -> Asked<Vec<FactView>> {
-        self.get(&with(
-            "/world",
+        self.find(
+            routes::WORLD,
             &[("metric", metric), ("zone", zone), ("origin", origin)],
-        ))
+        )
         .await
     }
 
@@ -74,10 +73,10 @@ impl Remote {
         limit: usize,
     ) -> Asked<Vec<FrameView>> {
         let limit = limit.to_string();
-        self.get(&with(
-            "/frames",
+        self.find(
+            routes::FRAMES,
             &[("kind", kind), ("origin", origin), ("limit", Some(&limit))],
-        ))
+        )
         .await
     }
 
@@ -92,14 +91,14 @@ impl Remote {
         limit: usize,
     ) -> Asked<Vec<EventView>> {
         let (since, limit) = (since.map(|s| s.to_string()), limit.to_string());
-        self.get(&with(
-            "/events",
+        self.find(
+            routes::EVENTS,
             &[
                 ("since", since.as_deref()),
                 ("kind", kind),
                 ("limit", Some(&limit)),
             ],
-        ))
+        )
         .await
     }
 
@@ -113,7 +112,7 @@ impl Remote {
         loop {
             let before = listed.last().map(|p| p.id.clone());
             let asked = [("all", all), ("before", before.as_deref())];
-            let mut page: Vec<ProposalView> = self.get(&with("/proposals", &asked)).await?;
+            let mut page: Vec<ProposalView> = self.find(routes::PROPOSALS, &asked).await?;
             // A page is cut by its bytes as well, so only an empty one is the last.
             page.retain(|p| listed.iter().rev().all(|known| known.id != p.id));
             if page.is_empty() {
@@ -128,8 +127,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn proposal(&self, id: &str) -> Asked<ProposalRecordView> {
-        self.get(&format!("/proposals/{}/record", escaped(id)))
-            .await
+        self.of(routes::PROPOSAL_RECORD, id).await
     }
 
     /// A proposal without its record.
@@ -137,7 +135,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn proposal_view(&self, id: &str) -> Asked<ProposalView> {
-        self.get(&format!("/proposals/{}", escaped(id))).await
+        self.of(routes::PROPOSAL, id).await
     }
 
     /// A proposal's story.
@@ -145,7 +143,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn trace(&self, id: &str) -> Asked<TraceView> {
-        self.get(&format!("/proposals/{}/trace", escaped(id))).await
+        self.of(routes::PROPOSAL_TRACE, id).await
     }
 
     /// Takes a signed decision to the executor.
@@ -153,12 +151,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn decide(&self, id: &str, signed: &SignedDecision) -> Asked<Standing> {
-        self.post(
-            Scope::Operate,
-            &format!("/proposals/{}/decision", escaped(id)),
-            signed,
-        )
-        .await
+        self.send_to(routes::PROPOSAL_DECIDE, id, signed).await
     }
 
     /// Takes a waiting proposal back.
@@ -166,12 +159,8 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn withdraw(&self, id: &str) -> Asked<Standing> {
-        self.post(
-            Scope::Operate,
-            &format!("/proposals/{}/withdraw", escaped(id)),
-            &Why::default(),
-        )
-        .await
+        self.send_to(routes::PROPOSAL_WITHDRAW, id, &Why::default())
+            .await
     }
 
     /// Stops a proposal's running action.
@@ -179,12 +168,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn stop(&self, id: &str) -> Asked<StopView> {
-        self.post(
-            Scope::Operate,
-            &format!("/proposals/{}/stop", escaped(id)),
-            &serde_json::json!({}),
-        )
-        .await
+        self.of(routes::PROPOSAL_STOP, id).await
     }
 
     /// Drafts of the node.
@@ -192,7 +176,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn drafts(&self) -> Asked<Vec<DraftView>> {
-        self.get("/drafts").await
+        self.read(routes::DRAFTS).await
     }
 
     /// Asks for an action.
@@ -200,7 +184,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn propose(&self, wish: &DraftRequest) -> Asked<DraftView> {
-        self.post(Scope::Operate, "/drafts", wish).await
+        self.send(routes::PROPOSE, wish).await
     }
 
     /// The policy in force.
@@ -208,7 +192,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn policy(&self) -> Asked<PolicyView> {
-        self.get("/policy").await
+        self.read(routes::POLICY).await
     }
 
     /// Makes the node read its policy file again.
@@ -216,8 +200,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn policy_reload(&self) -> Asked<PolicyState> {
-        self.ask(Scope::Admin, Method::POST, "/policy/reload", None)
-            .await
+        self.read(routes::POLICY_RELOAD).await
     }
 
     /// What the node's policy says of an action now.
@@ -225,7 +208,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn policy_explain(&self, asked: &ExplainRequest) -> Asked<ExplainView> {
-        self.post(Scope::Read, "/policy/explain", asked).await
+        self.send(routes::POLICY_EXPLAIN, asked).await
     }
 
     /// Audit entries after a number, or the newest; oldest first.
@@ -234,10 +217,10 @@ impl Remote {
     /// As [`Remote::status`].
     pub async fn audit(&self, since: Option<u64>, limit: usize) -> Asked<Vec<AuditView>> {
         let (since, limit) = (since.map(|s| s.to_string()), limit.to_string());
-        self.get(&with(
-            "/audit",
+        self.find(
+            routes::AUDIT,
             &[("since", since.as_deref()), ("limit", Some(&limit))],
-        ))
+        )
         .await
     }
 
@@ -246,7 +229,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn audit_verify(&self) -> Asked<AuditReport> {
-        self.get("/audit/verify").await
+        self.read(routes::AUDIT_VERIFY).await
     }
 
     /// Every trust record.
@@ -254,7 +237,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn trust(&self) -> Asked<Vec<TrustRecordView>> {
-        self.get("/trust").await
+        self.read(routes::TRUST).await
     }
 
     /// One trust record.
@@ -262,7 +245,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn trust_show(&self, id: &str) -> Asked<TrustRecordView> {
-        self.get(&format!("/trust/{}", escaped(id))).await
+        self.of(routes::TRUST_ONE, id).await
     }
 
     /// Trusts a device.
@@ -270,7 +253,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn trust_add(&self, add: &TrustAdd) -> Asked<TrustRecordView> {
-        self.post(Scope::Admin, "/trust", add).await
+        self.send(routes::TRUST_ADD, add).await
     }
 
     /// Pairing on the node.
@@ -278,7 +261,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn pairing(&self) -> Asked<PairingView> {
-        self.ask(Scope::Admin, Method::GET, "/pairing", None).await
+        self.read(routes::PAIRING).await
     }
 
     /// Lets others ask to be paired with.
@@ -286,8 +269,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn pair_open(&self) -> Asked<PairingView> {
-        self.ask(Scope::Admin, Method::POST, "/pairing/window", None)
-            .await
+        self.read(routes::PAIR_OPEN).await
     }
 
     /// Closes the window and ends the pairing under way.
@@ -295,8 +277,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn pair_cancel(&self) -> Asked<PairingView> {
-        self.ask(Scope::Admin, Method::DELETE, "/pairing", None)
-            .await
+        self.read(routes::PAIR_CANCEL).await
     }
 
     /// Asks another node to pair.
@@ -304,7 +285,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn pair_start(&self, wish: &PairStart) -> Asked<PairingView> {
-        self.post(Scope::Admin, "/pairing/start", wish).await
+        self.send(routes::PAIR_START, wish).await
     }
 
     /// Says what the person says.
@@ -312,7 +293,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn pair_decide(&self, decision: &PairDecision) -> Asked<PairingView> {
-        self.post(Scope::Admin, "/pairing/decision", decision).await
+        self.send(routes::PAIR_DECIDE, decision).await
     }
 
     /// Forgets a device.
@@ -320,13 +301,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn trust_remove(&self, id: &str) -> Asked<TrustRecordView> {
-        self.ask(
-            Scope::Admin,
-            Method::DELETE,
-            &format!("/trust/{}", escaped(id)),
-            None,
-        )
-        .await
+        self.of(routes::TRUST_REMOVE, id).await
     }
 
     /// Gives a device more grants.
@@ -337,12 +312,7 @@ impl Remote {
         let change = GrantChange {
             grants: grants.to_owned(),
         };
-        self.post(
-            Scope::Admin,
-            &format!("/trust/{}/grant", escaped(id)),
-            &change,
-        )
-        .await
+        self.send_to(routes::TRUST_GRANT, id, &change).await
     }
 
     /// Takes grants away from a device.
@@ -353,12 +323,7 @@ impl Remote {
         let change = GrantChange {
             grants: grants.to_owned(),
         };
-        self.post(
-            Scope::Admin,
-            &format!("/trust/{}/ungrant", escaped(id)),
-            &change,
-        )
-        .await
+        self.send_to(routes::TRUST_UNGRANT, id, &change).await
     }
 
     /// Ends the trust in a device.
@@ -366,13 +331,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn trust_revoke(&self, id: &str) -> Asked<TrustRecordView> {
-        self.ask(
-            Scope::Admin,
-            Method::POST,
-            &format!("/trust/{}/revoke", escaped(id)),
-            None,
-        )
-        .await
+        self.of(routes::TRUST_REVOKE, id).await
     }
 
     /// A one-time link that opens the console with `scope`, in the name of a person.
@@ -384,7 +343,8 @@ impl Remote {
             scope: Some(scope),
             name: Some(name.to_owned()),
         };
-        self.post(scope, "/console/link", &asked).await
+        self.send(routes::CONSOLE_LINK.as_scope(scope), &asked)
+            .await
     }
 
     /// The meshes on the LAN.
@@ -392,7 +352,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn meshes(&self) -> Asked<Vec<MeshView>> {
-        self.get("/meshes").await
+        self.read(routes::MESHES).await
     }
 
     /// Sets a mesh's join policy.
@@ -400,7 +360,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn set_mesh_policy(&self, change: &MeshPolicyChange) -> Asked<Vec<MeshView>> {
-        self.post(Scope::Admin, "/meshes/policy", change).await
+        self.send(routes::MESH_POLICY_SET, change).await
     }
 
     /// Lets a device in that the join policy asks about.
@@ -408,7 +368,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn admit_nearby(&self, wish: &Admittance) -> Asked<Vec<MeshView>> {
-        self.post(Scope::Admin, "/meshes/admit", wish).await
+        self.send(routes::MESH_ADMIT, wish).await
     }
 
     /// Whether the node is stopped.
@@ -416,7 +376,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn estop_state(&self) -> Asked<EstopView> {
-        self.get("/estop").await
+        self.read(routes::ESTOP).await
     }
 
     /// Stops every executor that the node can reach.
@@ -424,7 +384,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn estop(&self, asked: &EstopRequest) -> Asked<EstopReport> {
-        self.post(Scope::Operate, "/estop", asked).await
+        self.send(routes::ESTOP_ENGAGE, asked).await
     }
 
     /// Releases the stop at the node.
@@ -432,7 +392,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn estop_release(&self, asked: &EstopRequest) -> Asked<EstopView> {
-        self.post(Scope::Admin, "/estop/release", asked).await
+        self.send(routes::ESTOP_RELEASE, asked).await
     }
 
     /// Every operator known to the node.
@@ -440,7 +400,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn operators(&self) -> Asked<Vec<OperatorView>> {
-        self.get("/operators").await
+        self.read(routes::OPERATORS).await
     }
 
     /// Makes a person known as an operator.
@@ -448,7 +408,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn operator_enroll(&self, enroll: &OperatorEnroll) -> Asked<OperatorView> {
-        self.post(Scope::Admin, "/operators", enroll).await
+        self.send(routes::OPERATOR_ENROLL, enroll).await
     }
 
     /// Ends an operator's key.
@@ -459,12 +419,7 @@ impl Remote {
         let why = Why {
             reason: reason.map(str::to_owned),
         };
-        self.post(
-            Scope::Admin,
-            &format!("/operators/{}/revoke", escaped(id)),
-            &why,
-        )
-        .await
+        self.send_to(routes::OPERATOR_REVOKE, id, &why).await
     }
 
     /// Ends every key of a person.
@@ -472,8 +427,8 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn person_revoke(&self, id: &str) -> Asked<Vec<OperatorView>> {
-        let path = format!("/operators/persons/{}/revoke", escaped(id));
-        self.post(Scope::Admin, &path, &Why::default()).await
+        self.send_to(routes::PERSON_REVOKE, id, &Why::default())
+            .await
     }
 
     /// Devices whose operators are accepted at the node, and those that could be.
@@ -481,7 +436,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn issuers(&self) -> Asked<Vec<IssuerView>> {
-        self.get("/operators/issuers").await
+        self.read(routes::ISSUERS).await
     }
 
     /// Lets the operators of another device count at the node, or no more.
@@ -489,9 +444,11 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn issuer_change(&self, id: &str, accept: bool) -> Asked<IssuerView> {
-        let how = if accept { "accept" } else { "remove" };
-        let path = format!("/operators/issuers/{}/{how}", escaped(id));
-        self.post(Scope::Admin, &path, &()).await
+        let route = match accept {
+            true => routes::ISSUER_ACCEPT,
+            false => routes::ISSUER_REMOVE,
+        };
+        self.of(route, id).await
     }
 
     /// The planner of the node.
@@ -499,7 +456,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn planner(&self) -> Asked<PlannerView> {
-        self.get("/planner").await
+        self.read(routes::PLANNER).await
     }
 
     /// Makes the planner rest.
@@ -507,7 +464,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn planner_pause(&self, asked: &PauseRequest) -> Asked<PlannerView> {
-        self.post(Scope::Operate, "/planner/pause", asked).await
+        self.send(routes::PLANNER_PAUSE, asked).await
     }
 
     /// Lets the planner go on.
@@ -515,7 +472,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn planner_resume(&self, asked: &PauseRequest) -> Asked<PlannerView> {
-        self.post(Scope::Operate, "/planner/resume", asked).await
+        self.send(routes::PLANNER_RESUME, asked).await
     }
 
     /// Every actuator the node knows of.
@@ -523,7 +480,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`].
     pub async fn actuators(&self) -> Asked<Vec<ActuatorView>> {
-        self.get("/actuators").await
+        self.read(routes::ACTUATORS).await
     }
 
     /// The whole audit chain, as lines that go to `sink` as they come.
@@ -531,6 +488,6 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`], or whatever the sink says.
     pub async fn audit_export(&self, sink: &mut Sink<'_>) -> Asked<()> {
-        self.stream("/audit/export", sink).await
+        self.stream(routes::AUDIT_EXPORT, sink).await
     }
 }

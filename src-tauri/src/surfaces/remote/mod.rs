@@ -35,6 +35,7 @@ use crate::domain::base::limits::{
 };
 use crate::operator::access::{API_ROOT, Scope, Tokens, TokensError};
 use crate::operator::dto::ErrorBody;
+use crate::operator::routes::{Lines, Route, Verb};
 
 /// How long the node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(REMOTE_CONNECT_MS);
@@ -264,14 +265,18 @@ impl Remote {
         self.address
     }
 
-    async fn ask<T: DeserializeOwned>(
+    async fn ask<B, A: DeserializeOwned>(
         &self,
-        scope: Scope,
-        method: Method,
+        route: &Route<B, A>,
         path: &str,
         body: Option<Vec<u8>>,
-    ) -> Asked<T> {
-        let asking = self.exchange(scope, method, path, body, None);
+    ) -> Asked<A> {
+        let method = match route.verb {
+            Verb::Get => Method::GET,
+            Verb::Post => Method::POST,
+            Verb::Delete => Method::DELETE,
+        };
+        let asking = self.exchange(route.scope, method, path, body, None);
         let (status, bytes) = tokio::time::timeout(ANSWER_TIMEOUT, asking)
             .await
             .map_err(|_| RemoteError::TimedOut {
@@ -303,8 +308,8 @@ impl Remote {
     }
 
     /// Asks for an answer of any length, which goes to `sink` piece by piece.
-    async fn stream(&self, path: &str, sink: &mut Sink<'_>) -> Asked<()> {
-        let asking = self.exchange(Scope::Read, Method::GET, path, None, Some(sink));
+    async fn stream(&self, route: Route<(), Lines>, sink: &mut Sink<'_>) -> Asked<()> {
+        let asking = self.exchange(route.scope, Method::GET, route.path, None, Some(sink));
         let (status, bytes) = asking.await?;
         match status.is_success() {
             true => Ok(()),
@@ -371,21 +376,50 @@ impl Remote {
         }
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Asked<T> {
-        self.ask(Scope::Read, Method::GET, path, None).await
+    /// Asks a route that has no body and no place in its path.
+    async fn read<A: DeserializeOwned>(&self, route: Route<(), A>) -> Asked<A> {
+        let path = route.path;
+        self.ask(&route, path, None).await
     }
 
-    async fn post<T: DeserializeOwned>(
+    /// Asks a route with a query.
+    async fn find<A: DeserializeOwned>(
         &self,
-        scope: Scope,
-        path: &str,
-        body: &impl Serialize,
-    ) -> Asked<T> {
+        route: Route<(), A>,
+        query: &[(&str, Option<&str>)],
+    ) -> Asked<A> {
+        let path = with(route.path, query);
+        self.ask(&route, &path, None).await
+    }
+
+    /// Asks a route about the one with this id.
+    async fn of<A: DeserializeOwned>(&self, route: Route<(), A>, id: &str) -> Asked<A> {
+        let path = route.path.replace("{id}", &escaped(id));
+        self.ask(&route, &path, None).await
+    }
+
+    /// Sends a body to a route.
+    async fn send<B: Serialize, A: DeserializeOwned>(
+        &self,
+        route: Route<B, A>,
+        body: &B,
+    ) -> Asked<A> {
+        self.send_to(route, "", body).await
+    }
+
+    /// Sends a body to a route about the one with this id.
+    async fn send_to<B: Serialize, A: DeserializeOwned>(
+        &self,
+        route: Route<B, A>,
+        id: &str,
+        body: &B,
+    ) -> Asked<A> {
         let bytes = serde_json::to_vec(body).map_err(|e| RemoteError::Answer {
             address: self.address,
             why: format!("the request has no JSON form: {e}"),
         })?;
-        self.ask(scope, Method::POST, path, Some(bytes)).await
+        let path = route.path.replace("{id}", &escaped(id));
+        self.ask(&route, &path, Some(bytes)).await
     }
 }
 

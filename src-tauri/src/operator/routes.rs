@@ -1,0 +1,277 @@
+//! The operator API as one table: under which method and path a route is asked, which scope it needs, and
+//! the shapes of its body and its answer. The HTTP surface builds its router from it, the client of a
+//! running node asks by it, and the API's description is written from it.
+
+use std::marker::PhantomData;
+
+use super::access::Scope;
+use super::actuators::ActuatorView;
+use super::browser::{LinkRequest, LinkView};
+use super::console::{DecideRequest, EndedView, SessionView};
+use super::dto::{
+    AuditReport, AuditView, DraftRequest, DraftView, EventView, ExplainRequest, ExplainView,
+    FactView, FrameView, GrantChange, GrantTableView, IssuerView, NodeView, OperatorEnroll,
+    OperatorView, PeerView, PolicyState, PolicyView, ProposalRecordView, ProposalView, StatusView,
+    TraceView, TrustAdd, TrustRecordView, Why,
+};
+use super::enrolling::{EnrolAsk, EnrolRequestView};
+use super::estop::{EstopReport, EstopRequest, EstopView};
+use super::meshes::{Admittance, MeshPolicyChange, MeshView};
+use super::names::NamesView;
+use super::pairing::{PairDecision, PairStart};
+use super::planner::{PauseRequest, PlannerView};
+use super::series::SeriesView;
+use super::stopping::StopView;
+use super::topology::TopologyView;
+use super::twin::TwinView;
+use crate::domain::gate::SignedDecision;
+use crate::domain::policy::TestResult;
+use crate::node::names::Names;
+use crate::node::pairing::PairingView;
+use crate::node::proposals::Standing;
+use crate::node::proposals::checks::ChecksView;
+
+/// How a route is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// `GET`.
+    Get,
+    /// `POST`.
+    Post,
+    /// `DELETE`.
+    Delete,
+}
+
+/// A route with a body of shape `B` and an answer of shape `A`; `()` is no body.
+#[derive(Debug)]
+pub struct Route<B, A> {
+    /// How it is asked.
+    pub verb: Verb,
+    /// Where, below [`super::access::API_ROOT`].
+    pub path: &'static str,
+    /// The scope it needs, of a token or a browser session.
+    pub scope: Scope,
+    shapes: PhantomData<fn(B) -> A>,
+}
+
+impl<B, A> Route<B, A> {
+    const fn new(verb: Verb, path: &'static str, scope: Scope) -> Self {
+        Self {
+            verb,
+            path,
+            scope,
+            shapes: PhantomData,
+        }
+    }
+
+    /// The same route, asked by who has another scope.
+    pub const fn as_scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+}
+
+/// An answer of Server-Sent Events.
+#[derive(Debug)]
+pub struct Stream;
+/// An answer of JSON lines.
+#[derive(Debug)]
+pub struct Lines;
+/// An answer that is an SVG image.
+#[derive(Debug)]
+pub struct Drawing;
+/// The answer that describes all others.
+#[derive(Debug)]
+pub struct Description;
+
+/// A route as the API's description tells of it.
+#[cfg(test)]
+#[derive(Debug)]
+pub struct Described {
+    /// How it is asked.
+    pub verb: Verb,
+    /// Where.
+    pub path: &'static str,
+    /// Which scope it needs.
+    pub scope: Scope,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// What may be asked, by name and type.
+    pub query: &'static [(&'static str, &'static str)],
+    /// The name of its body's type.
+    pub body: &'static str,
+    /// The name of its answer's type.
+    pub answer: &'static str,
+}
+
+macro_rules! routes {
+    ($(
+        #[doc = $summary:literal]
+        $name:ident: $verb:ident $path:literal $(? [$($key:ident: $kind:ident),+])?, $scope:ident,
+        $body:ty => $answer:ty;
+    )+) => {
+        $(
+            #[doc = $summary]
+            pub const $name: Route<$body, $answer> = Route::new(Verb::$verb, $path, Scope::$scope);
+        )+
+
+        /// Every route.
+        #[cfg(test)]
+        pub const ALL: &[Described] = &[$(Described {
+            verb: Verb::$verb,
+            path: $path,
+            scope: Scope::$scope,
+            summary: $summary,
+            query: &[$($((stringify!($key), stringify!($kind))),+)?],
+            body: stringify!($body),
+            answer: stringify!($answer),
+        }),+];
+    };
+}
+
+routes! {
+    /// The node at a glance.
+    STATUS: Get "/status", Read, () => StatusView;
+    /// Every device of the mesh that this node knows.
+    NODES: Get "/nodes", Read, () => Vec<NodeView>;
+    /// Every peer, connected or not, with its state and why.
+    PEERS: Get "/peers", Read, () => Vec<PeerView>;
+    /// The meshes seen on the LAN, their nodes there, and how devices of ours join.
+    MESHES: Get "/meshes", Read, () => Vec<MeshView>;
+    /// What this device and its mesh are called, and whether that can be changed here.
+    NAMES: Get "/names", Read, () => NamesView;
+    /// Name this device or its mesh; the node starts again at once.
+    NAME_GIVE: Post "/names", Admin, Names => NamesView;
+    /// Sets what happens when a trusted device of a mesh is seen.
+    MESH_POLICY_SET: Post "/meshes/policy", Admin, MeshPolicyChange => Vec<MeshView>;
+    /// Lets a device in that the join policy asks about.
+    MESH_ADMIT: Post "/meshes/admit", Admin, Admittance => Vec<MeshView>;
+    /// Every node and link known to the mesh, each with the age of what is known.
+    TOPOLOGY: Get "/topology", Read, () => TopologyView;
+    /// One metric over time, thinned to minima and maxima, with gaps; `metric` is required.
+    SERIES: Get "/series"
+        ? [metric: string, zone: string, origin: string, from: integer, to: integer, points: integer],
+        Read, () => SeriesView;
+    /// The newest value of each metric, zone and origin.
+    WORLD: Get "/world" ? [metric: string, zone: string, origin: string], Read, () => Vec<FactView>;
+    /// Stored frames, newest first.
+    FRAMES: Get "/frames"
+        ? [kind: string, origin: string, since: integer, before: integer, limit: integer],
+        Read, () => Vec<FrameView>;
+    /// One stored frame; where several origins use its id, the best proven.
+    FRAME: Get "/frames/{id}", Read, () => FrameView;
+    /// Every actuator known here: where it stands, what moves it, what became of it last.
+    ACTUATORS: Get "/actuators", Read, () => Vec<ActuatorView>;
+    /// Sites with their zones and assets, as site.toml places them, or what is wrong with it.
+    TWIN: Get "/twin", Read, () => TwinView;
+    /// The plan of a site, an SVG image; `v` is its version and changes nothing.
+    TWIN_PLAN: Get "/twin/plans/{id}" ? [v: string], Read, () => Drawing;
+    /// The planner of this node.
+    PLANNER: Get "/planner", Read, () => PlannerView;
+    /// Make the planner of this node pause until it is resumed, also over a restart.
+    PLANNER_PAUSE: Post "/planner/pause", Operate, PauseRequest => PlannerView;
+    /// Resume the planner of this node.
+    PLANNER_RESUME: Post "/planner/resume", Operate, PauseRequest => PlannerView;
+    /// Events after a number, or the newest; oldest first.
+    EVENTS: Get "/events" ? [since: integer, kind: string, limit: integer],
+        Read, () => Vec<EventView>;
+    /// Events and proposals as they come (Server-Sent Events); resume by Last-Event-ID or since.
+    STREAM: Get "/stream" ? [since: integer], Read, () => Stream;
+    /// Open proposals, or all, newest first; of more than fit, those that follow the id `before`.
+    PROPOSALS: Get "/proposals" ? [all: boolean, before: string, limit: integer],
+        Read, () => Vec<ProposalView>;
+    /// One proposal, by id or unique start of one.
+    PROPOSAL: Get "/proposals/{id}", Read, () => ProposalView;
+    /// The record its executor signed, for whoever is about to decide.
+    PROPOSAL_RECORD: Get "/proposals/{id}/record", Read, () => ProposalRecordView;
+    /// What stands in its way now, as its executor sees it, which is asked.
+    PROPOSAL_CHECKS: Get "/proposals/{id}/checks", Read, () => ChecksView;
+    /// Its story from reading to outcome.
+    PROPOSAL_TRACE: Get "/proposals/{id}/trace", Read, () => TraceView;
+    /// Take a person's signed decision to the executor.
+    PROPOSAL_DECIDE: Post "/proposals/{id}/decision", Operate, SignedDecision => Standing;
+    /// Take a waiting proposal back.
+    PROPOSAL_WITHDRAW: Post "/proposals/{id}/withdraw", Operate, Why => Standing;
+    /// Stop its running action: the actuator goes to its safe state, and the answer says whether it has.
+    PROPOSAL_STOP: Post "/proposals/{id}/stop", Operate, () => StopView;
+    /// Drafts of this node.
+    DRAFTS: Get "/drafts", Read, () => Vec<DraftView>;
+    /// Ask for an action.
+    PROPOSE: Post "/drafts", Operate, DraftRequest => DraftView;
+    /// The policy in force.
+    POLICY: Get "/policy", Read, () => PolicyView;
+    /// Read the policy file again.
+    POLICY_RELOAD: Post "/policy/reload", Admin, () => PolicyState;
+    /// How the tests in the policy in force come out, run now.
+    POLICY_TESTS: Get "/policy/tests", Read, () => Vec<TestResult>;
+    /// What the policy says of an action now.
+    POLICY_EXPLAIN: Post "/policy/explain", Read, ExplainRequest => ExplainView;
+    /// Audit entries after a number, or the newest; oldest first.
+    AUDIT: Get "/audit" ? [since: integer, limit: integer], Read, () => Vec<AuditView>;
+    /// Check the audit chain from its first entry.
+    AUDIT_VERIFY: Get "/audit/verify", Read, () => AuditReport;
+    /// The whole audit chain as JSON lines that anybody can check: `clawmesh-node audit verify --file`.
+    AUDIT_EXPORT: Get "/audit/export", Read, () => Lines;
+    /// Every trust record, revoked ones too.
+    TRUST: Get "/trust", Read, () => Vec<TrustRecordView>;
+    /// Trust a device.
+    TRUST_ADD: Post "/trust", Admin, TrustAdd => TrustRecordView;
+    /// One trust record.
+    TRUST_ONE: Get "/trust/{id}", Read, () => TrustRecordView;
+    /// Forget a device.
+    TRUST_REMOVE: Delete "/trust/{id}", Admin, () => TrustRecordView;
+    /// Give a device more grants.
+    TRUST_GRANT: Post "/trust/{id}/grant", Admin, GrantChange => TrustRecordView;
+    /// Take grants away from a device.
+    TRUST_UNGRANT: Post "/trust/{id}/ungrant", Admin, GrantChange => TrustRecordView;
+    /// End the trust in a device.
+    TRUST_REVOKE: Post "/trust/{id}/revoke", Admin, () => TrustRecordView;
+    /// Every operator known here.
+    OPERATORS: Get "/operators", Read, () => Vec<OperatorView>;
+    /// Make a person known as an operator.
+    OPERATOR_ENROLL: Post "/operators", Admin, OperatorEnroll => OperatorView;
+    /// Keys made in browsers that wait for an administrator.
+    ENROL_REQUESTS: Get "/operators/requests", Read, () => Vec<EnrolRequestView>;
+    /// Ask that a key made in a browser be enrolled.
+    ENROL_ASK: Post "/operators/requests", Operate, EnrolAsk => EnrolRequestView;
+    /// Forget a key that waits.
+    ENROL_REFUSE: Delete "/operators/requests/{id}", Admin, () => EnrolRequestView;
+    /// End one operator key.
+    OPERATOR_REVOKE: Post "/operators/{id}/revoke", Admin, Why => OperatorView;
+    /// End every key of a person.
+    PERSON_REVOKE: Post "/operators/persons/{id}/revoke", Admin, Why => Vec<OperatorView>;
+    /// Devices whose operators are accepted here, and those that could be.
+    ISSUERS: Get "/operators/issuers", Read, () => Vec<IssuerView>;
+    /// Let the operators of another device count here.
+    ISSUER_ACCEPT: Post "/operators/issuers/{id}/accept", Admin, () => IssuerView;
+    /// Let the operators of another device count here no more.
+    ISSUER_REMOVE: Post "/operators/issuers/{id}/remove", Admin, () => IssuerView;
+    /// What presets and grants can do at worst.
+    GRANTS: Get "/grants", Read, () => GrantTableView;
+    /// Who asks, what they may do, and whether they can decide from here.
+    SESSION: Get "/session", Read, () => SessionView;
+    /// End the browser session that asks.
+    SESSION_END: Post "/session/end", Read, () => EndedView;
+    /// Make a one-time link that opens the console in a browser; with a token only.
+    CONSOLE_LINK: Post "/console/link", Read, LinkRequest => LinkView;
+    /// Decide a proposal with the passphrase of the person's key at this node.
+    CONSOLE_DECIDE: Post "/console/decide", Operate, DecideRequest => Standing;
+    /// Whether the emergency stop is latched at this node.
+    ESTOP: Get "/estop", Read, () => EstopView;
+    /// Emergency stop: every executor that can be reached goes to its safe states and latches.
+    ESTOP_ENGAGE: Post "/estop", Operate, EstopRequest => EstopReport;
+    /// Release the emergency stop at this node, with a reason.
+    ESTOP_RELEASE: Post "/estop/release", Admin, EstopRequest => EstopView;
+    /// This description.
+    OPENAPI: Get "/openapi.json", Read, () => Description;
+    /// Pairing on this node: the window with its secret, the pairing under way, how the last one ended.
+    PAIRING: Get "/pairing", Admin, () => PairingView;
+    /// Close the window and end the pairing under way.
+    PAIR_CANCEL: Delete "/pairing", Admin, () => PairingView;
+    /// Let others ask to be paired with, for five minutes and three tries.
+    PAIR_OPEN: Post "/pairing/window", Admin, () => PairingView;
+    /// Ask another node to pair.
+    PAIR_START: Post "/pairing/start", Admin, PairStart => PairingView;
+    /// Say whether the strings are the same, and what the other node may do here.
+    PAIR_DECIDE: Post "/pairing/decision", Admin, PairDecision => PairingView;
+}
