@@ -8,7 +8,7 @@ use tauri::ipc::{Channel, Response};
 use tauri::{AppHandle, State};
 use tokio::time::Instant;
 
-use super::carrier::{self, Asked, Told};
+use super::bridge::{self, Asked, Told};
 use super::decide::{self, Decided};
 use super::gesture::{self, Gestures};
 use super::settings::Settings;
@@ -33,7 +33,7 @@ fn pressed(gestures: &Gestures) -> Result<(), String> {
 /// Carries one request to the node.
 #[tauri::command]
 pub(super) async fn request(desktop: Here<'_>, asked: Asked) -> Result<Response, ()> {
-    Ok(desktop.carrier.ask(asked).await)
+    Ok(desktop.bridge.ask(asked).await)
 }
 
 /// Begins the event stream of this page.
@@ -43,14 +43,14 @@ pub(super) async fn follow(
     since: Option<u64>,
     page: Channel<Told>,
 ) -> Result<u64, String> {
-    let begun = desktop.carrier.follow(since, page).await;
+    let begun = desktop.bridge.follow(since, page).await;
     begun.map_err(|refusal| refusal.message)
 }
 
 /// The page has taken batches of its stream.
 #[tauri::command]
 pub(super) fn heard(desktop: Here<'_>, stream: u64, count: u64) {
-    desktop.carrier.heard(stream, count);
+    desktop.bridge.heard(stream, count);
 }
 
 /// The page has loaded and wants to be told about the desktop around it.
@@ -64,8 +64,8 @@ pub(super) fn desk(desktop: Here<'_>, page: Channel<DeskTold>) {
 pub(super) async fn decide(desktop: Here<'_>, asked: Decided) -> Result<Response, ()> {
     let decided = decide::by_press(&desktop.host, &desktop.gestures, asked).await;
     Ok(match decided {
-        Ok(standing) => carrier::answered(&standing),
-        Err(refusal) => carrier::refused(&refusal),
+        Ok(standing) => bridge::answered(&standing),
+        Err(refusal) => bridge::refused(&refusal),
     })
 }
 

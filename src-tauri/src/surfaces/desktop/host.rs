@@ -2,7 +2,7 @@
 //! time. Where it stands is a [`Stage`] that the window follows; nothing here knows of the window.
 //!
 //! The identity lies in the system's keychain, or in an owner-only file if it does already or a person
-//! chooses so when there is no keychain; `person` sees to the key of whoever sits here. Whatever happens
+//! chooses so when there is no keychain; `operator_key` sees to the key of whoever sits here. Whatever happens
 //! to the node, and be it a panic, [`Host::ended`] comes: an exit never waits for nothing.
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use axum::Router;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::person::{self, Home};
+use super::operator_key::{self, Home};
 use super::stage::{Choice, Stage};
 use crate::adapters::clock::{Clock as _, SharedClock, SystemClock};
 use crate::adapters::keystore::keychain::Keychain;
@@ -211,7 +211,7 @@ impl Host {
     fn settings(&self, flags: RawConfig) -> Result<Config, Stage> {
         let config = boot::config(&self.dir, flags).map_err(failed)?;
         boot::prepare(&self.dir, &config).map_err(failed)?;
-        person::begin(&self.dir).map_err(failed)?;
+        operator_key::begin(&self.dir).map_err(failed)?;
         Ok(config)
     }
 
@@ -288,7 +288,7 @@ impl Host {
 
     /// The keychain may wait for a person who has gone to end the application instead.
     async fn see_to_the_person(&self, door: &Door) {
-        let finish = person::finish(door, &self.keychain, &self.dir, self.home());
+        let finish = operator_key::finish(door, &self.keychain, &self.dir, self.home());
         let done = tokio::select! {
             () = self.end.cancelled() => return,
             done = finish => done,

@@ -4,7 +4,7 @@
 
 use tauri::image::Image;
 
-use super::picture::Mood;
+use super::summary::Mood;
 
 /// Width and height of an icon, in pixels.
 const SIDE: u32 = 64;

@@ -1,30 +1,30 @@
 //! The desktop application: a window around the console, the node inside the process, the tray, native
 //! notifications, the keychain. It hosts and shows; what happens is decided behind the operator door.
 //!
-//! `host` runs the node and `person` sees to the key of whoever sits here; `carrier` joins the page to
-//! the node, `decide` signs on a press that `gesture` saw. `picture` is what `tray` and `notify` show,
-//! `acts` what a person does there, `stop` what an emergency stop came to. `window` is the window,
+//! `host` runs the node and `operator_key` sees to the key of whoever sits here; `bridge` joins the page to
+//! the node, `decide` signs on a press that `gesture` saw. `summary` is what `tray` and `notify` show,
+//! `actions` what a person does there, `stop` what an emergency stop came to. `window` is the window,
 //! `watcher` knows whether a tray shows us, `link` reads addresses that lead here, `stage` is what the window says around the node's life,
-//! `leftover` what a run that was cut short left on the screen, `settings` what it was told, `autostart` its start with the session, `demo` the demonstration beside it. The entry point hands in the HTTP
+//! `stale` what a run that was cut short left on the screen, `settings` what it was told, `autostart` its start with the session, `demo` the demonstration beside it. The entry point hands in the HTTP
 //! surface, which a surface may not name by itself.
 
-mod acts;
+mod actions;
 mod autostart;
-mod carrier;
+mod bridge;
 mod commands;
 mod decide;
 mod demo;
 mod gesture;
 mod host;
 mod icon;
-mod leftover;
 mod link;
 mod notify;
-mod person;
-mod picture;
+mod operator_key;
 mod settings;
 mod stage;
+mod stale;
 mod stop;
+mod summary;
 mod tray;
 mod watcher;
 mod window;
@@ -44,15 +44,15 @@ use tokio_util::task::TaskTracker;
 pub use self::host::{App, MakeApp};
 
 use self::autostart::Autostart;
-use self::carrier::Carrier;
+use self::bridge::Bridge;
 use self::demo::Demo;
 use self::gesture::Gestures;
 use self::host::Host;
-use self::leftover::Leftover;
-use self::picture::Picture;
 use self::settings::{Args, Settings};
 use self::stage::Desk;
+use self::stale::Stale;
 use self::stop::{Stopped, Unstopped};
+use self::summary::Summary;
 use self::watcher::Watcher;
 use crate::adapters::descriptors;
 use crate::adapters::keystore::dumps;
@@ -99,7 +99,7 @@ pub(crate) struct Desktop {
     tasks: Tasks,
     runtime: tokio::runtime::Handle,
     gestures: Gestures,
-    carrier: Carrier,
+    bridge: Bridge,
     settings: Mutex<Settings>,
     autostart: Option<Autostart>,
     told: Mutex<Told>,
@@ -110,7 +110,7 @@ pub(crate) struct Desktop {
     silent: AtomicBool,
     /// Notifications that are shown and listened to.
     shown: TaskTracker,
-    leftover: Leftover,
+    stale: Stale,
 }
 
 /// What the page has been told, and what it is to be told when it is there.
@@ -134,13 +134,13 @@ impl Desktop {
             true => None,
             false => Autostart::here(host.dir(), &bus_name(host.dir())),
         };
-        let carrier = Carrier::new(host.clone(), tasks.clone(), gestures.clone(), stops.clone());
+        let bridge = Bridge::new(host.clone(), tasks.clone(), gestures.clone(), stops.clone());
         let desktop = Self {
-            carrier,
+            bridge,
             demo: Demo::default(),
             watcher: Watcher::new(Duration::from_millis(TRAY_ASK_MS)),
             shown: TaskTracker::new(),
-            leftover: Leftover::new(host.dir()),
+            stale: Stale::new(host.dir()),
             stops,
             host,
             tasks,
@@ -388,7 +388,7 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
         ])
         .on_page_load(move |_, page| {
             if page.event() == tauri::webview::PageLoadEvent::Started {
-                first.carrier.page_gone();
+                first.bridge.page_gone();
             }
         })
         .setup(move |app| {
@@ -448,7 +448,7 @@ async fn end(app: &AppHandle, desktop: &Desktop, code: i32) {
 /// Puts everything together, on the main thread.
 fn start(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool, stdin: bool) -> tauri::Result<()> {
     let tasks = &desktop.tasks;
-    let (pictures, seen) = watch::channel(Picture::default());
+    let (summaries, seen) = watch::channel(Summary::default());
     let chosen = desktop.clone();
     match window::carefully(|| tray::build(app, move |app, what| chosen.chosen(app, what))) {
         Ok(icon) => {
@@ -464,8 +464,8 @@ fn start(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool, stdin: bool) -> 
     }
     let stops = desktop.stops.clone();
     tasks.passing(
-        "picture",
-        picture::follow(desktop.host.clone(), stops, pictures),
+        "summary",
+        summary::follow(desktop.host.clone(), stops, summaries),
     );
     let shown = notify::follow(app.clone(), desktop.clone(), seen);
     tasks.passing("notifications", shown);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Desktop;
-use super::picture::{Picture, Waiting};
+use super::summary::{Summary, Waiting};
 use super::tray::Chosen;
 use crate::domain::base::limits::{NOTIFY_MS, TRAY_PROPOSALS_MAX};
 
@@ -60,21 +60,25 @@ fn minute_of_day() -> u32 {
     u32::try_from(now / 60_000 % 1_440).unwrap_or(0)
 }
 
-/// Shows and withdraws notifications as the picture changes, until the application ends.
-pub async fn follow(app: AppHandle, desktop: Arc<Desktop>, mut pictures: watch::Receiver<Picture>) {
-    desktop.leftover.take_off().await;
+/// Shows and withdraws notifications as the summary changes, until the application ends.
+pub async fn follow(
+    app: AppHandle,
+    desktop: Arc<Desktop>,
+    mut summaries: watch::Receiver<Summary>,
+) {
+    desktop.stale.take_off().await;
     let mut shown: BTreeMap<String, CancellationToken> = BTreeMap::new();
     let mut crowd: Option<CancellationToken> = None;
     loop {
-        let picture = pictures.borrow_and_update().clone();
+        let summary = summaries.borrow_and_update().clone();
         shown.retain(|id, gone| {
-            let waits = picture.waiting.iter().any(|p| p.id == *id);
+            let waits = summary.waiting.iter().any(|p| p.id == *id);
             if !waits {
                 gone.cancel();
             }
             waits
         });
-        let fresh: Vec<&Waiting> = picture
+        let fresh: Vec<&Waiting> = summary
             .waiting
             .iter()
             .filter(|p| !shown.contains_key(&p.id))
@@ -92,7 +96,7 @@ pub async fn follow(app: AppHandle, desktop: Arc<Desktop>, mut pictures: watch::
             desktop.tasks.passing("notification", work);
         }
         match (
-            picture.waiting.len() > TRAY_PROPOSALS_MAX && !silent,
+            summary.waiting.len() > TRAY_PROPOSALS_MAX && !silent,
             &crowd,
         ) {
             (true, None) => {
@@ -107,7 +111,7 @@ pub async fn follow(app: AppHandle, desktop: Arc<Desktop>, mut pictures: watch::
             }
             _ => {}
         }
-        if pictures.changed().await.is_err() {
+        if summaries.changed().await.is_err() {
             return;
         }
     }
@@ -180,9 +184,9 @@ async fn asked(desktop: &Desktop, shape: Notification, gone: &CancellationToken)
         }
     };
     let number = handle.id();
-    desktop.leftover.note(number, true).await;
+    desktop.stale.note(number, true).await;
     let action = listened(desktop, handle, gone).await;
-    desktop.leftover.note(number, false).await;
+    desktop.stale.note(number, false).await;
     action
 }
 

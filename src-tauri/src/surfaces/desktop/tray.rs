@@ -7,7 +7,7 @@ use tauri::{AppHandle, Wry};
 use tokio::sync::watch;
 
 use super::icon;
-use super::picture::{Mood, Picture};
+use super::summary::{Mood, Summary};
 use crate::domain::base::limits::TRAY_PROPOSALS_MAX;
 
 /// What a person chose in the tray.
@@ -74,23 +74,23 @@ fn line(app: &AppHandle, text: &str) -> tauri::Result<MenuItem<Wry>> {
     MenuItem::new(app, shown(text), false, None::<&str>)
 }
 
-fn menu(app: &AppHandle, picture: &Picture) -> tauri::Result<Menu<Wry>> {
+fn menu(app: &AppHandle, summary: &Summary) -> tauri::Result<Menu<Wry>> {
     let menu = Menu::new(app)?;
     let add = |item: &dyn IsMenuItem<Wry>| menu.append(item);
     let rule = || PredefinedMenuItem::separator(app);
-    let head = match picture.name.is_empty() {
+    let head = match summary.name.is_empty() {
         true => "ClawMesh: no node runs".to_owned(),
-        false => format!("{}: {}", picture.name, picture.why),
+        false => format!("{}: {}", summary.name, summary.why),
     };
-    if let Some(unstopped) = &picture.unstopped {
+    if let Some(unstopped) = &summary.unstopped {
         add(&item(app, &Chosen::Unstopped, &format!("▲ {unstopped}"))?)?;
     }
     add(&line(app, &head)?)?;
     add(&item(app, &Chosen::Open, "Open ClawMesh")?)?;
-    if !picture.waiting.is_empty() {
+    if !summary.waiting.is_empty() {
         add(&rule()?)?;
     }
-    for p in picture.waiting.iter().take(TRAY_PROPOSALS_MAX) {
+    for p in summary.waiting.iter().take(TRAY_PROPOSALS_MAX) {
         let title = format!("▲ {} {} on {}", p.level, p.title, p.place);
         let sub = Submenu::new(app, shown(&title), true)?;
         sub.append(&item(app, &Chosen::Review(p.id.clone()), "Review…")?)?;
@@ -98,20 +98,20 @@ fn menu(app: &AppHandle, picture: &Picture) -> tauri::Result<Menu<Wry>> {
         sub.append(&item(app, &reject, "Reject")?)?;
         add(&sub)?;
     }
-    if picture.waiting.len() > TRAY_PROPOSALS_MAX {
-        let more = picture.waiting.len() - TRAY_PROPOSALS_MAX;
+    if summary.waiting.len() > TRAY_PROPOSALS_MAX {
+        let more = summary.waiting.len() - TRAY_PROPOSALS_MAX;
         add(&line(app, &format!("{more} more wait in the window"))?)?;
     }
-    if !picture.nodes.is_empty() {
+    if !summary.nodes.is_empty() {
         add(&rule()?)?;
-        for node in &picture.nodes {
+        for node in &summary.nodes {
             add(&line(app, &format!("{} · {}", node.name, node.state))?)?;
         }
-        if picture.more_nodes > 0 {
-            add(&line(app, &format!("{} more nodes", picture.more_nodes))?)?;
+        if summary.more_nodes > 0 {
+            add(&line(app, &format!("{} more nodes", summary.more_nodes))?)?;
         }
         add(&rule()?)?;
-        if let Some(rests) = picture.planner_rests {
+        if let Some(rests) = summary.planner_rests {
             let text = match rests {
                 true => "Let the planner go on",
                 false => "Pause planner",
@@ -133,11 +133,11 @@ pub fn build(
     app: &AppHandle,
     chosen: impl Fn(&AppHandle, Chosen) + Send + Sync + 'static,
 ) -> tauri::Result<TrayIcon> {
-    let picture = Picture::default();
+    let summary = Summary::default();
     TrayIconBuilder::with_id("clawmesh")
-        .icon(icon::of(picture.mood))
+        .icon(icon::of(summary.mood))
         .tooltip("ClawMesh")
-        .menu(&menu(app, &picture)?)
+        .menu(&menu(app, &summary)?)
         .on_menu_event(move |app, event| {
             if let Some(what) = Chosen::from_id(event.id().as_ref()) {
                 chosen(app, what);
@@ -146,27 +146,27 @@ pub fn build(
         .build(app)
 }
 
-/// Keeps the tray as the picture is.
-pub async fn follow(app: AppHandle, tray: TrayIcon, mut pictures: watch::Receiver<Picture>) {
+/// Keeps the tray as the summary is.
+pub async fn follow(app: AppHandle, tray: TrayIcon, mut summaries: watch::Receiver<Summary>) {
     let (mut mood, mut why) = (None, None);
     loop {
-        let picture = pictures.borrow_and_update().clone();
-        let done = menu(&app, &picture).and_then(|menu| tray.set_menu(Some(menu)));
+        let summary = summaries.borrow_and_update().clone();
+        let done = menu(&app, &summary).and_then(|menu| tray.set_menu(Some(menu)));
         if let Err(error) = done {
             tracing::warn!(%error, "the tray's menu could not be changed");
         }
-        if mood != Some(picture.mood) {
-            mood = Some(picture.mood);
-            let _ = tray.set_icon(Some(icon::of(picture.mood)));
+        if mood != Some(summary.mood) {
+            mood = Some(summary.mood);
+            let _ = tray.set_icon(Some(icon::of(summary.mood)));
             // Beside the icon, where the panel shows text at all.
-            let beside = (picture.mood == Mood::NotStopped).then_some("NOT STOPPED");
+            let beside = (summary.mood == Mood::NotStopped).then_some("NOT STOPPED");
             let _ = tray.set_title(beside);
         }
-        if why.as_ref() != Some(&picture.why) {
-            let _ = tray.set_tooltip(Some(format!("ClawMesh: {}", picture.why)));
-            why = Some(picture.why.clone());
+        if why.as_ref() != Some(&summary.why) {
+            let _ = tray.set_tooltip(Some(format!("ClawMesh: {}", summary.why)));
+            why = Some(summary.why.clone());
         }
-        if pictures.changed().await.is_err() {
+        if summaries.changed().await.is_err() {
             return;
         }
     }

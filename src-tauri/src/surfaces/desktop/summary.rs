@@ -63,7 +63,7 @@ pub struct Waiting {
 
 /// The node at a glance.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Picture {
+pub struct Summary {
     /// What matters most.
     pub mood: Mood,
     /// The mesh or node by name; empty while no node runs.
@@ -95,7 +95,7 @@ fn title(p: &ProposalView) -> String {
     one_line(&format!("{} {device}{span}", p.operation), LINE_CHARS)
 }
 
-async fn look(running: &Running) -> Answer<Picture> {
+async fn look(running: &Running) -> Answer<Summary> {
     let door = &running.door;
     let status = door.status().await?;
     let topology = door.topology().await?;
@@ -153,7 +153,7 @@ async fn look(running: &Running) -> Answer<Picture> {
     let planner = door.planner();
     let planner_rests = (planner.kind != "none").then(|| planner.pause.is_some());
     let name = status.mesh_name.unwrap_or(status.display_name);
-    Ok(Picture {
+    Ok(Summary {
         mood,
         name: one_line(&name, LINE_CHARS),
         why,
@@ -166,7 +166,7 @@ async fn look(running: &Running) -> Answer<Picture> {
     })
 }
 
-impl Picture {
+impl Summary {
     /// It with what the last stop left undone, which matters more than anything else.
     fn with(mut self, left: Option<&Stopped>) -> Self {
         if let Some(stopped) = left {
@@ -185,45 +185,45 @@ impl Picture {
     }
 }
 
-/// What a picture is made from and where it goes.
-struct Easel {
+/// What a summary is made from and where it goes.
+struct Feed {
     stops: Unstopped,
-    pictures: watch::Sender<Picture>,
+    summaries: watch::Sender<Summary>,
     /// Whether the stop was latched when it was looked at last.
     latched: bool,
 }
 
-impl Easel {
-    fn publish(&mut self, picture: Picture) {
+impl Feed {
+    fn publish(&mut self, summary: Summary) {
         // Of a node that does not run nothing is known.
-        if !picture.name.is_empty() {
-            if self.latched && !picture.latched {
+        if !summary.name.is_empty() {
+            if self.latched && !summary.latched {
                 self.stops.released();
             }
-            self.latched = picture.latched;
+            self.latched = summary.latched;
         }
-        let picture = picture.with(self.stops.now().as_ref());
-        self.pictures.send_if_modified(|now| {
-            let news = *now != picture;
-            *now = picture;
+        let summary = summary.with(self.stops.now().as_ref());
+        self.summaries.send_if_modified(|now| {
+            let news = *now != summary;
+            *now = summary;
             news
         });
     }
 }
 
 /// Follows the node of `host` and its emergency stops until the application ends.
-pub async fn follow(host: Arc<Host>, stops: Unstopped, pictures: watch::Sender<Picture>) {
+pub async fn follow(host: Arc<Host>, stops: Unstopped, summaries: watch::Sender<Summary>) {
     let (mut runs, mut left) = (host.runs(), stops.watch());
-    let mut easel = Easel {
+    let mut feed = Feed {
         stops,
-        pictures,
+        summaries,
         latched: false,
     };
     loop {
         let running = runs.borrow_and_update().clone();
         let Some(running) = running else {
             left.mark_unchanged();
-            easel.publish(Picture::of_none());
+            feed.publish(Summary::of_none());
             tokio::select! {
                 () = host.ended().cancelled() => return,
                 _ = left.changed() => continue,
@@ -233,7 +233,7 @@ pub async fn follow(host: Arc<Host>, stops: Unstopped, pictures: watch::Sender<P
                 },
             }
         };
-        while_it_runs(&running, &mut easel, &mut left).await;
+        while_it_runs(&running, &mut feed, &mut left).await;
         tokio::select! {
             () = host.ended().cancelled() => return,
             changed = runs.changed() => if changed.is_err() { return },
@@ -243,7 +243,7 @@ pub async fn follow(host: Arc<Host>, stops: Unstopped, pictures: watch::Sender<P
 
 async fn while_it_runs(
     running: &Running,
-    easel: &mut Easel,
+    feed: &mut Feed,
     left: &mut watch::Receiver<Option<Stopped>>,
 ) {
     let context = running.door.context();
@@ -251,7 +251,7 @@ async fn while_it_runs(
     loop {
         left.mark_unchanged();
         match look(running).await {
-            Ok(picture) => easel.publish(picture),
+            Ok(summary) => feed.publish(summary),
             Err(refusal) => tracing::debug!("the tray could not look at the node: {refusal}"),
         }
         tokio::select! {
@@ -272,38 +272,38 @@ mod tests {
     use super::super::stop::tests::report;
     use super::*;
 
-    fn named(latched: bool) -> Picture {
-        Picture {
+    fn named(latched: bool) -> Summary {
+        Summary {
             name: "here".to_owned(),
             mood: Mood::Healthy,
             latched,
-            ..Picture::default()
+            ..Summary::default()
         }
     }
 
     #[test]
     fn what_a_stop_left_undone_shows_over_all_else_until_it_is_released() {
-        let (pictures, seen) = watch::channel(Picture::default());
+        let (summaries, seen) = watch::channel(Summary::default());
         let stops = Unstopped::default();
-        let mut easel = Easel {
+        let mut feed = Feed {
             stops: stops.clone(),
-            pictures,
+            summaries,
             latched: false,
         };
-        easel.publish(named(false));
+        feed.publish(named(false));
         assert_eq!(seen.borrow().mood, Mood::Healthy);
         let nodes = [("here", true, true), ("field", false, true)];
         stops.take(&Stopped::reported(report(&nodes)));
-        easel.publish(named(true));
+        feed.publish(named(true));
         let now = seen.borrow().clone();
         assert_eq!(now.mood, Mood::NotStopped);
         assert!(now.why.contains("field") && now.unstopped.is_some());
         // While the node restarts nothing is known of its latch, and nothing was released.
-        easel.publish(Picture::of_none());
+        feed.publish(Summary::of_none());
         assert_eq!(seen.borrow().mood, Mood::NotStopped);
-        easel.publish(named(true));
+        feed.publish(named(true));
         assert_eq!(seen.borrow().mood, Mood::NotStopped);
-        easel.publish(named(false));
+        feed.publish(named(false));
         assert_eq!(seen.borrow().mood, Mood::Healthy);
     }
 }

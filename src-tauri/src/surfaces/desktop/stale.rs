@@ -29,12 +29,12 @@ struct Shown {
 
 /// The book of what is on the screen.
 #[derive(Debug, Clone)]
-pub struct Leftover {
+pub struct Stale {
     file: PathBuf,
     shown: Arc<Mutex<Shown>>,
 }
 
-impl Leftover {
+impl Stale {
     /// The book of a state directory; nothing is shown yet.
     pub fn new(dir: &StateDir) -> Self {
         Self {
@@ -150,22 +150,22 @@ mod tests {
     fn what_is_shown_is_written_down_and_goes_with_the_last_of_it() {
         let temp = tempfile::tempdir().unwrap();
         let dir = StateDir::at(temp.path());
-        let book = Leftover::new(&dir);
+        let book = Stale::new(&dir);
         book.write(7, true);
         book.write(8, true);
         book.write(7, false);
-        assert_eq!(Leftover::new(&dir).left().numbers, BTreeSet::from([8]));
+        assert_eq!(Stale::new(&dir).left().numbers, BTreeSet::from([8]));
         for number in 0..1_000 {
             book.write(number, true);
         }
-        assert_eq!(Leftover::new(&dir).left().numbers.len(), KEPT_MAX);
+        assert_eq!(Stale::new(&dir).left().numbers.len(), KEPT_MAX);
         for number in 0..1_000 {
             book.write(number, false);
         }
         assert!(!temp.path().join(FILE).exists());
         for bad in ["", "{", "[1]", r#"{"by":"x","numbers":[-1]}"#] {
             std::fs::write(temp.path().join(FILE), bad).unwrap();
-            assert_eq!(Leftover::new(&dir).left(), Shown::default());
+            assert_eq!(Stale::new(&dir).left(), Shown::default());
         }
     }
 }

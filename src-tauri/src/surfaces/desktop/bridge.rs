@@ -181,7 +181,7 @@ async fn asked_of(router: Router, request: Request<Body>, stops: Unstopped) -> R
 }
 
 /// What carries requests and the stream.
-pub struct Carrier {
+pub struct Bridge {
     host: Arc<Host>,
     tasks: Tasks,
     gestures: Gestures,
@@ -224,8 +224,8 @@ pub enum Told {
     },
 }
 
-impl Carrier {
-    /// A carrier to the node of `host`.
+impl Bridge {
+    /// A bridge to the node of `host`.
     pub fn new(host: Arc<Host>, tasks: Tasks, gestures: Gestures, stops: Unstopped) -> Self {
         Self {
             host,
