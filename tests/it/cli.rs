@@ -836,3 +836,34 @@ fn what_people_write_is_understood_or_told_in_words() {
     );
     assert!(wrong.err.contains("Latin-1"), "{}", wrong.err);
 }
+
+#[test]
+fn tables_show_names_before_ids_and_json_stays_raw() {
+    let place = Place::new();
+    place.enrolled();
+    let stranger = key(7).id().to_string();
+    let posing = format!("field-1 ({})", &place.device()[..12]);
+    place.json(&["trust", "add", &stranger, "--name", &posing]);
+    let node = place.field(&[]);
+    let id = place.propose(1);
+    let own = format!("field-1 ({})", &place.device()[..12]);
+    let plain = |args: &[&str]| place.run(args).out.clone();
+    let listed = plain(&["proposals"]);
+    assert!(listed.contains(&own), "EXECUTOR: {listed}");
+    assert!(plain(&["world"]).contains(&own), "ORIGIN");
+    assert!(plain(&["frames"]).contains(&own), "ORIGIN");
+    let shown = plain(&["show", &id]);
+    let here = format!("this node ({})", &place.device()[..12]);
+    assert!(shown.contains(&here), "evidence and asker: {shown}");
+    let trusted = plain(&["trust", "list"]);
+    let quoted = format!("\"{posing}\" ({})", &stranger[..12]);
+    assert!(trusted.contains(&quoted), "a name is no id: {trusted}");
+    assert!(plain(&["status"]).contains("clock:    in sync"));
+    // For programs nothing is shortened or rounded.
+    let raw = place.json(&["proposals"]);
+    assert_eq!(raw[0]["executor"], place.device());
+    assert_eq!(raw[0]["executorName"], "field-1");
+    let record = place.json(&["trust", "show", &stranger]);
+    assert_eq!(record["name"], posing);
+    assert_eq!(node.stop(), 0);
+}

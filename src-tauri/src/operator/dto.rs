@@ -206,6 +206,9 @@ pub struct FrameView {
     pub kind: String,
     /// The device it came from.
     pub origin: String,
+    /// That device's name, where known.
+    #[serde(default)]
+    pub origin_name: Option<String>,
     /// Its time, as far as we believe it.
     pub time: u64,
     /// When we got it.
@@ -264,6 +267,9 @@ pub struct ProposalView {
     pub params: Value,
     /// The device that minted it and alone acts on it.
     pub executor: String,
+    /// That device's name, where known.
+    #[serde(default)]
+    pub executor_name: Option<String>,
     /// When it was minted.
     pub created_at: u64,
     /// When it stops waiting.
@@ -458,6 +464,9 @@ pub struct OperatorView {
     pub max_level: String,
     /// The device that vouches for them.
     pub issuer: String,
+    /// That device's name, where another device than this one and known.
+    #[serde(default)]
+    pub issuer_name: Option<String>,
     /// Whether that device's word on persons counts here: this node's own, or an accepted issuer's.
     pub counts: bool,
     /// When it was issued.

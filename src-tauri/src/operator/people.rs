@@ -61,6 +61,7 @@ fn view(known: &OperatorRow, person: &OperatorId, counts: bool) -> OperatorView 
         person: person.as_str().to_owned(),
         max_level: record.max_level.to_string(),
         issuer: record.issuer.as_str().to_owned(),
+        issuer_name: None,
         counts,
         issued_at: record.issued_at.0,
         expires_at: record.expires_at.map(|t| t.0),
@@ -102,6 +103,13 @@ fn list(conn: &Connection, own: &DeviceId) -> Result<Vec<OperatorView>, StoreErr
     }
     for known in named_only(conn)? {
         views.push(view(&known, &known.signed.record.operator_id, false));
+    }
+    let names: BTreeMap<String, String> = trust::all(conn)?
+        .into_iter()
+        .filter_map(|r| Some((r.device_id.as_str().to_owned(), r.name?)))
+        .collect();
+    for view in &mut views {
+        view.issuer_name = names.get(&view.issuer).cloned();
     }
     Ok(views)
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::views::Names;
 use super::{Answer, Door};
 use crate::node::gen1;
 use crate::node::gen1::conversation::OtherProposal;
@@ -42,6 +43,9 @@ pub struct PlannerView {
 pub struct LeaderView {
     /// The device.
     pub device_id: String,
+    /// Its name, where known.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Whether it is this node.
     pub own: bool,
     /// The role it stands with.
@@ -57,6 +61,9 @@ pub struct OtherProposalView {
     pub id: String,
     /// The device that said it.
     pub from: String,
+    /// That device's name, where known.
+    #[serde(default)]
+    pub from_name: Option<String>,
     /// What it is about.
     pub summary: String,
     /// The actuator it names.
@@ -86,9 +93,10 @@ pub struct PauseRequest {
     pub name: Option<String>,
 }
 
-fn other(proposal: OtherProposal) -> OtherProposalView {
+fn other(proposal: OtherProposal, names: &Names) -> OtherProposalView {
     OtherProposalView {
         id: proposal.id,
+        from_name: names.get(&proposal.from).cloned(),
         from: proposal.from.as_str().to_owned(),
         summary: proposal.summary,
         target: proposal.target,
@@ -117,7 +125,12 @@ impl Door {
             ),
             _ if rules == 0 => ("off", "it has no rules".to_owned()),
             Some(p) => ("paused", format!("paused by {}", p.holders())),
-            None => ("idle", "it waits for the world to change".to_owned()),
+            None => ("idle", "no rule has reason to act".to_owned()),
+        };
+        let (leader, others) = (gen1::leader(s), s.other_planners.all());
+        let names = match leader.is_some() || !others.is_empty() {
+            true => self.names(),
+            false => Names::new(),
         };
         PlannerView {
             kind: if rules == 0 { "none" } else { "rules" }.to_owned(),
@@ -127,12 +140,13 @@ impl Door {
             pause,
             last_fired_at: last.as_ref().map(|(_, at)| at.0),
             last_rule: last.map(|(rule, _)| rule),
-            leader: gen1::leader(s).map(|(device, role)| LeaderView {
+            leader: leader.map(|(device, role)| LeaderView {
                 own: device == *s.own_id(),
+                name: names.get(&device).cloned(),
                 device_id: device.as_str().to_owned(),
                 role,
             }),
-            others: s.other_planners.all().into_iter().map(other).collect(),
+            others: others.into_iter().map(|p| other(p, &names)).collect(),
         }
     }
 

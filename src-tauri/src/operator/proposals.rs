@@ -24,7 +24,7 @@ impl Door {
         let rows = self
             .read("proposals", move |c| proposals::newest(c, !all, QUERY_MAX))
             .await?;
-        rows.iter().map(proposal_view).collect()
+        self.viewed(&rows)
     }
 
     /// A page of proposals, newest first.
@@ -48,7 +48,12 @@ impl Door {
                 Some((at, id)) => proposals::list_after(c, open_only, (*at, id), limit),
             })
             .await?;
-        rows.iter().map(proposal_view).collect()
+        self.viewed(&rows)
+    }
+
+    fn viewed(&self, rows: &[ProposalRow]) -> Answer<Vec<ProposalView>> {
+        let names = self.names();
+        rows.iter().map(|row| proposal_view(row, &names)).collect()
     }
 
     /// The stored proposal with this id or unique start of one.
@@ -82,7 +87,7 @@ impl Door {
     /// # Errors
     /// `PROPOSAL_NOT_FOUND`, `PROPOSAL_AMBIGUOUS`.
     pub async fn proposal(&self, wanted: &str) -> Answer<ProposalView> {
-        proposal_view(&self.proposal_row(wanted).await?)
+        proposal_view(&self.proposal_row(wanted).await?, &self.names())
     }
 
     /// A proposal's signed record.
@@ -91,7 +96,7 @@ impl Door {
     /// As [`Door::proposal`]; `UNTRUSTED_PEER` if the executor's key is not known any more.
     pub async fn proposal_record(&self, wanted: &str) -> Answer<ProposalRecordView> {
         let row = self.proposal_row(wanted).await?;
-        let proposal = proposal_view(&row)?;
+        let proposal = proposal_view(&row, &self.names())?;
         let key = if row.own {
             Some(*self.shared.key.public())
         } else {
@@ -141,7 +146,7 @@ impl Door {
     /// As [`Door::proposal`].
     pub async fn trace(&self, wanted: &str) -> Answer<TraceView> {
         let row = self.proposal_row(wanted).await?;
-        let proposal = proposal_view(&row)?;
+        let proposal = proposal_view(&row, &self.names())?;
         let id = row.id.clone();
         let (decisions, audit) = self
             .read("trace", move |c| {

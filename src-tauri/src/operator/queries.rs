@@ -9,7 +9,7 @@ use super::dto::{
     FrameView, HealthView, NodeView, PolicyState, PolicyView, StatusView,
 };
 use super::registry::{self, Desk, KeyOf, grant_names};
-use super::views::{audit_view, draft_view, event_view, fact_view, frame_view, rule_view};
+use super::views::{Names, audit_view, draft_view, event_view, fact_view, frame_view, rule_view};
 use super::{Answer, Door};
 use crate::adapters::store::cited::Named;
 use crate::adapters::store::events::EventRow;
@@ -266,7 +266,7 @@ impl Door {
         Ok(rows.into_iter().map(|f| fact_view(f, &names, at)).collect())
     }
 
-    pub(super) fn names(&self) -> BTreeMap<DeviceId, String> {
+    pub(super) fn names(&self) -> Names {
         let s = &self.shared;
         let links = s.links.all();
         let mut names: BTreeMap<_, _> = links
@@ -304,8 +304,9 @@ impl Door {
         let rows = self
             .read("frames", move |c| frames::page(c, &filter))
             .await?;
-        let now = self.shared.now();
-        Ok(rows.into_iter().map(|f| frame_view(f, now)).collect())
+        let (names, now) = (self.names(), self.shared.now());
+        let view = |f| frame_view(f, &names, now);
+        Ok(rows.into_iter().map(view).collect())
     }
 
     /// The stored frame with this id, written as `ID` or `ID@DEVICE`.
@@ -324,7 +325,7 @@ impl Door {
         let wanted: FrameId = text.parse().map_err(|e| bad(format!("frame id: {e}")))?;
         let read = move |c: &rusqlite::Connection| cited::named(c, &wanted, origin.as_ref());
         match self.read("frame", read).await? {
-            Named::One(frame) => Ok(frame_view(*frame, self.shared.now())),
+            Named::One(frame) => Ok(frame_view(*frame, &self.names(), self.shared.now())),
             Named::None => Err(Refusal::new(
                 Code::NotFound,
                 "there is no such frame here; it may be older than what this node keeps",

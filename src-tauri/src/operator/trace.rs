@@ -1,18 +1,15 @@
 //! A proposal's story from what is stored of it: readings, minting, decisions, the act, its outcome.
 //! Pure assembly; reading the store is the business of `queries`.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::dto::{FrameView, ProposalView, TraceStep, TraceView};
+use super::views::Names;
 use crate::adapters::store::audit::AuditRow;
 use crate::domain::base::DeviceId;
 use crate::domain::gate::SignedDecision;
 use crate::domain::gate::approval::Verdict;
 use crate::domain::proposal::ProposalRecord;
-
-type Names = BTreeMap<DeviceId, String>;
 
 fn named(id: &DeviceId, names: &Names) -> String {
     names.get(id).map_or_else(

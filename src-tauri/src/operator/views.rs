@@ -27,7 +27,10 @@ pub(super) fn json_name(value: impl serde::Serialize) -> String {
         .unwrap_or_default()
 }
 
-pub(super) fn fact_view(f: FactRow, names: &BTreeMap<DeviceId, String>, at: Moment) -> FactView {
+/// What devices are called.
+pub(super) type Names = BTreeMap<DeviceId, String>;
+
+pub(super) fn fact_view(f: FactRow, names: &Names, at: Moment) -> FactView {
     FactView {
         age_ms: f.age_ms(at),
         value: f
@@ -49,12 +52,13 @@ pub(super) fn fact_view(f: FactRow, names: &BTreeMap<DeviceId, String>, at: Mome
     }
 }
 
-pub(super) fn frame_view(f: StoredFrame, now: TimeMs) -> FrameView {
+pub(super) fn frame_view(f: StoredFrame, names: &Names, now: TimeMs) -> FrameView {
     FrameView {
         seq: f.seq,
         frame_id: f.frame_id.as_str().to_owned(),
         content: f.content.to_string(),
         kind: f.kind.as_str().to_owned(),
+        origin_name: names.get(&f.origin).cloned(),
         origin: f.origin.as_str().to_owned(),
         time: f.time.0,
         received_at: f.received_at.0,
@@ -150,7 +154,7 @@ pub(super) fn record_of(row: &ProposalRow) -> Answer<ProposalRecord> {
 ///
 /// # Errors
 /// `DIGEST_MISMATCH` if the stored record does not read.
-pub(super) fn proposal_view(row: &ProposalRow) -> Answer<ProposalView> {
+pub(super) fn proposal_view(row: &ProposalRow, names: &Names) -> Answer<ProposalView> {
     let record = record_of(row)?;
     let outcome: Option<Outcome> = row
         .outcome
@@ -163,6 +167,7 @@ pub(super) fn proposal_view(row: &ProposalRow) -> Answer<ProposalView> {
         target: record.target.as_str().to_owned(),
         operation: record.operation,
         params: serde_json::to_value(&record.params).unwrap_or_default(),
+        executor_name: names.get(&record.executor).cloned(),
         executor: record.executor.as_str().to_owned(),
         created_at: record.created_at.0,
         expires_at: record.expires_at.0,

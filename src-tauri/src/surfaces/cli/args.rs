@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::fail::EXIT_CODES;
-use super::text::{parse_pair, said};
+use super::format::{parse_pair, said};
 use crate::adapters::transport::ListenAddress;
 use crate::node::RawConfig;
 use crate::operator::access::Scope;

@@ -6,16 +6,17 @@ use std::io::{BufReader, ErrorKind};
 use std::path::Path;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::args::AuditCommand;
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
-use super::state::Registry;
-use super::{out, text};
+use super::registry::Registry;
+use super::{format, out};
 use crate::adapters::files;
 use crate::domain::base::DeviceId;
 use crate::operator::audit_export::check_file;
-use crate::operator::dto::AuditReport;
+use crate::operator::dto::{AuditReport, AuditView};
 
 /// What to do about a fault in this node's own trail.
 const KEEP_STATE: &str =
@@ -69,7 +70,7 @@ fn verify_file(ctx: &Context, path: &Path, device: Option<&str>) -> Done {
     let whose = format!(
         " of {}, exported {}",
         found.device_id,
-        text::moment(found.exported_at)
+        format::moment(found.exported_at)
     );
     judge(ctx, &found.report, &found, &whose, EXPORT_AGAIN)
 }
@@ -88,7 +89,7 @@ fn judge(
         let head = report
             .head
             .as_deref()
-            .map(text::short)
+            .map(format::short)
             .unwrap_or_else(|| "none".to_owned());
         out::line(&format!(
             "{} entries{whose}, every one in place, unaltered and signed; head {head}",
@@ -138,6 +139,16 @@ async fn export(registry: &Registry, path: Option<&Path>) -> Done {
     Ok(())
 }
 
+/// What an entry is about: a device or a person by the name that the entry gives.
+fn subject(e: &AuditView) -> String {
+    let people = ["trust.", "operator.", "person."];
+    let named = match people.iter().any(|of| e.kind.starts_with(of)) {
+        true => e.detail.get("name").and_then(Value::as_str),
+        false => None,
+    };
+    format::who(named, &e.subject)
+}
+
 async fn show(ctx: &Context, registry: &Registry, limit: usize) -> Done {
     let mut entries = registry.audit_show(limit).await?;
     entries.sort_by_key(|e| e.seq);
@@ -149,11 +160,11 @@ async fn show(ctx: &Context, registry: &Registry, limit: usize) -> Done {
         .map(|e| {
             vec![
                 e.seq.to_string(),
-                text::age(ctx.now(), e.time),
+                format::age(ctx.now(), e.time),
                 e.kind.clone(),
-                text::short(&e.subject),
-                text::short(&e.hash),
-                super::look::cut(&text::pairs(&e.detail), 90),
+                subject(e),
+                format::short(&e.hash),
+                format::cut(&format::pairs(&e.detail), 90),
             ]
         })
         .collect();

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
-use super::state::{Offline, require};
-use super::{out, passphrase};
+use super::offline::{Offline, require};
+use super::{format, out, passphrase};
 use crate::adapters::files;
 use crate::adapters::keystore::{Passphrase, keys_to_back_up, restore_key};
 use crate::adapters::paths::StateDir;
@@ -50,8 +50,9 @@ pub async fn backup(ctx: &Context, file: &Path) -> Done {
         return out::json(&json!({"file": shown.to_string(), "bytes": bytes}));
     }
     out::line(&format!(
-        "{shown} holds the node's state, {bytes} bytes, read back and checked. Its keys open only with the passphrase; \
-         put it back with: clawmesh-node restore {shown} --state-dir DIR"
+        "{shown} holds the node's state, {}, read back and checked. Its keys open only with the passphrase; \
+         put it back with: clawmesh-node restore {shown} --state-dir DIR",
+        format::bytes(bytes)
     ));
     Ok(())
 }

@@ -4,7 +4,7 @@
 use super::args::ConsoleArgs;
 use super::context::Context;
 use super::fail::Done;
-use super::{out, text};
+use super::{format, out};
 
 /// `console`.
 ///
@@ -21,7 +21,7 @@ pub async fn run(ctx: &Context, args: &ConsoleArgs) -> Done {
         let port = remote.address().port();
         out::line(&format!(
             "opens the console once, within {}, with the {} scope; do not pass it on",
-            text::age(ctx.now(), link.expires_at).trim_start_matches("in "),
+            format::age(ctx.now(), link.expires_at).trim_start_matches("in "),
             link.scope
         ));
         out::line(&format!(

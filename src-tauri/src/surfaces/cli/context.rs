@@ -3,7 +3,7 @@
 
 use super::args::Global;
 use super::fail::{Exit, Failure};
-use super::{demo, passphrase, state, text};
+use super::{clean, demo, format, offline, passphrase};
 use crate::adapters::clock::{Clock as _, SystemClock};
 use crate::adapters::keystore::{self, OperatorCard, Passphrase};
 use crate::adapters::marks::MarkPlaces;
@@ -79,7 +79,7 @@ impl Context {
     /// # Errors
     /// If there is none, with the command that makes one.
     pub fn operator_card(&self) -> Result<OperatorCard, Failure> {
-        state::operator_card(&self.dir)?.ok_or_else(|| {
+        offline::operator_card(&self.dir)?.ok_or_else(|| {
             let dir = self.dir.root().display();
             Failure::failed(format!(
                 "there is no operator key in {dir}; make one with `clawmesh-node operator init` and enrol it at the executor"
@@ -117,7 +117,7 @@ impl Context {
 
 /// The person at the keyboard, as the system names them.
 pub fn person() -> String {
-    let user = std::env::var("USER").ok().map(|u| text::line(&u));
+    let user = std::env::var("USER").ok().map(|u| clean::line(&u));
     user.filter(|u| !u.is_empty())
         .unwrap_or_else(|| "operator".to_owned())
 }
@@ -152,7 +152,7 @@ pub fn unique<'a>(
         [one] => Ok((*one).to_owned()),
         many if many.contains(&wanted) => Ok(wanted.to_owned()),
         many => {
-            let shown: Vec<String> = many.iter().take(5).map(|id| text::short(id)).collect();
+            let shown: Vec<String> = many.iter().take(5).map(|id| format::short(id)).collect();
             Err(missing(format!(
                 "{wanted:?} fits {} of them ({}); give more of the id",
                 many.len(),

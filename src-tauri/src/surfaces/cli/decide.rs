@@ -10,7 +10,7 @@ use super::args::{DecideArgs, ProposalArg, ProposeArgs};
 use super::context::{Context, proposal};
 use super::fail::{Done, Exit, Failure};
 use super::record::{self, Checked};
-use super::{consent, out, text};
+use super::{consent, format, out};
 use crate::domain::capability::params_of;
 use crate::domain::gate::approval::{Decision, SignedDecision, Verdict};
 use crate::domain::identity::OperatorKey;
@@ -76,7 +76,7 @@ fn nothing_changed(ctx: &Context, standing: &Standing) -> Done {
     if ctx.json {
         out::json(standing)?;
     }
-    let id = text::short(standing.id.as_str());
+    let id = format::short(standing.id.as_str());
     Err(Failure::failed(format!("{id}: {}", standing.detail)))
 }
 
@@ -101,7 +101,7 @@ fn finish(p: &ProposalView, quiet: bool) -> Done {
         }
         _ => Err(Failure::failed(format!(
             "{end}; clawmesh-node trace {} tells the story",
-            text::short(&p.id)
+            format::short(&p.id)
         ))),
     }
 }
@@ -203,13 +203,13 @@ pub async fn propose(ctx: &Context, args: &ProposeArgs) -> Done {
         Some(id) => {
             let since = draft
                 .standing_since
-                .map(|since| format!("; it stands since {}", text::moment(since)))
+                .map(|since| format!("; it stands since {}", format::moment(since)))
                 .unwrap_or_default();
             let said = format!("proposal {id}: {} {detail}{since}", draft.status);
             out::line(said.trim_end());
             out::line(&format!(
                 "look at it: clawmesh-node show {}",
-                text::short(id)
+                format::short(id)
             ));
             Ok(())
         }

@@ -3,7 +3,7 @@
 use super::args::{EstopArgs, EstopCommand};
 use super::context::Context;
 use super::fail::{Done, Failure};
-use super::{out, text};
+use super::{format, out};
 use crate::operator::estop::{EstopExecutor, EstopReport, EstopRequest, EstopView, StopKnown};
 
 /// `estop …`
@@ -34,7 +34,7 @@ fn state(ctx: &Context, view: &EstopView) -> Done {
         None => "the emergency stop is not latched at this node".to_owned(),
         Some(latch) => format!(
             "the emergency stop is latched for {} by {}: {}",
-            text::age(ctx.now(), latch.since.0),
+            format::age(ctx.now(), latch.since.0),
             latch.by,
             latch.reason
         ),
@@ -43,7 +43,7 @@ fn state(ctx: &Context, view: &EstopView) -> Done {
 }
 
 fn row(e: &EstopExecutor) -> Vec<String> {
-    let name = e.name.clone().unwrap_or_else(|| text::short(&e.device_id));
+    let who = format::who(e.name.as_deref(), &e.device_id);
     let known = match e.known {
         StopKnown::Latched => "latched",
         StopKnown::UntilRestart => "STOPPED, NOT LATCHED",
@@ -67,7 +67,7 @@ fn row(e: &EstopExecutor) -> Vec<String> {
     if let Some(problem) = &e.problem {
         detail = format!("{problem} {detail}").trim().to_owned();
     }
-    vec![name, known.to_owned(), detail]
+    vec![who, known.to_owned(), detail]
 }
 
 fn report(ctx: &Context, report: &EstopReport) -> Done {
@@ -107,11 +107,11 @@ mod tests {
         let said = |known, problem| row(&executor(known, problem)).join(" | ");
         assert_eq!(
             said(StopKnown::Latched, None),
-            "field-1 | latched | it has no actuators"
+            "field-1 (abababababab) | latched | it has no actuators"
         );
         assert_eq!(
             said(StopKnown::NotTold, Some("it is not connected")),
-            "field-1 | NOT TOLD | it is not connected"
+            "field-1 (abababababab) | NOT TOLD | it is not connected"
         );
         for known in [StopKnown::NoAnswer, StopKnown::NotTold] {
             assert!(!said(known, None).to_lowercase().contains("latched"));

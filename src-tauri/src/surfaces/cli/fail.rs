@@ -3,10 +3,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use super::clean;
 use crate::adapters::keystore::KeyError;
 use crate::domain::base::{Code, Refusal};
-
-use super::text;
 use crate::surfaces::remote::RemoteError;
 
 /// Exit codes; `--help` and the README list the same ones.
@@ -58,7 +57,7 @@ impl Failure {
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
         Self {
             exit,
-            message: text::line(&message.to_string()),
+            message: clean::line(&message.to_string()),
             more: Vec::new(),
         }
     }
@@ -66,7 +65,7 @@ impl Failure {
     /// With one more line below the message.
     #[must_use]
     pub fn and(mut self, line: impl fmt::Display) -> Self {
-        self.more.push(text::line(&line.to_string()));
+        self.more.push(clean::line(&line.to_string()));
         self
     }
 

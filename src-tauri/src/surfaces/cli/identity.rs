@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::fail::{Done, Failure};
-use super::{out, start, state};
+use super::{offline, out, start};
 use crate::adapters::{files, keystore};
 use crate::domain::base::limits::RUN_FILE_MAX_BYTES;
 use crate::node::names;
@@ -15,7 +15,7 @@ use crate::node::names;
 /// If the state directory or the key file cannot be used.
 pub fn run(ctx: &Context) -> Done {
     ctx.dir.prepare().map_err(Failure::state)?;
-    let key = keystore::load_or_create_device_key(&ctx.dir, state::random()?, ctx.time())
+    let key = keystore::load_or_create_device_key(&ctx.dir, offline::random()?, ctx.time())
         .map_err(Failure::state)?;
     let name = name(ctx)?;
     let public = key.public().to_text();

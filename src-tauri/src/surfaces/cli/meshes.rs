@@ -3,7 +3,7 @@
 use super::args::MeshesCommand;
 use super::context::Context;
 use super::fail::Done;
-use super::{out, text};
+use super::{format, out};
 use crate::operator::meshes::{Admittance, MeshPolicyChange, MeshView};
 
 /// `meshes …`
@@ -32,25 +32,25 @@ pub async fn run(ctx: &Context, command: Option<&MeshesCommand>) -> Done {
         return out::json(&meshes);
     }
     let rows: Vec<Vec<String>> = meshes.iter().flat_map(|m| rows(m, ctx.now())).collect();
-    let head = [
-        "MESH", "JOIN", "DEVICE", "NAME", "ROLE", "SEEN", "STATE", "ADDRESS",
-    ];
+    let head = ["MESH", "JOIN", "DEVICE", "ROLE", "SEEN", "STATE", "ADDRESS"];
     out::table(&head, &rows, "no mesh is known");
     Ok(())
 }
 
 fn rows(mesh: &MeshView, now: u64) -> Vec<Vec<String>> {
     let none = || "-".to_owned();
-    let name = mesh.name.clone();
-    let name = name.or_else(|| mesh.mesh_id.as_deref().map(text::short));
-    let mut name = name.unwrap_or_else(|| "not said (gen-1)".to_owned());
+    let mut name = match (&mesh.name, &mesh.mesh_id) {
+        (name, Some(id)) => format::who(name.as_deref(), id),
+        (Some(name), None) => format::name(name),
+        (None, None) => "not said (gen-1)".to_owned(),
+    };
     if mesh.own {
         name.push_str(" (ours)");
     }
     let policy = format!("{:?}", mesh.policy).to_lowercase();
     if mesh.nearby.is_empty() {
         let mut row = vec![name, policy];
-        row.resize(8, none());
+        row.resize(7, none());
         return vec![row];
     }
     let row = |n: &crate::operator::meshes::NearbyView| {
@@ -63,10 +63,9 @@ fn rows(mesh: &MeshView, now: u64) -> Vec<Vec<String>> {
         vec![
             name.clone(),
             policy.clone(),
-            text::short(&n.device_id),
-            n.name.clone().unwrap_or_else(none),
+            format::who(n.name.as_deref(), &n.device_id),
             n.role.clone().unwrap_or_else(none),
-            text::age(now, n.since),
+            format::age(now, n.since),
             state.to_owned(),
             n.addresses.first().cloned().unwrap_or_else(none),
         ]

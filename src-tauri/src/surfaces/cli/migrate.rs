@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
+use super::offline::Offline;
 use super::out;
-use super::state::Offline;
 use crate::adapters::keystore::{self, gen1};
 use crate::adapters::paths::StateDir;
 use crate::domain::base::MeshId;

@@ -6,6 +6,7 @@
 mod args;
 mod audit;
 mod backup;
+mod clean;
 mod consent;
 mod console;
 mod context;
@@ -15,10 +16,12 @@ mod estop;
 #[cfg(test)]
 mod example;
 mod fail;
+mod format;
 mod identity;
-mod look;
+mod layout;
 mod meshes;
 mod migrate;
+mod offline;
 mod operators;
 mod out;
 mod pair;
@@ -28,10 +31,10 @@ mod policy;
 mod proposals;
 mod record;
 mod recovery;
+mod registry;
 mod shell;
+mod show;
 mod start;
-mod state;
-mod text;
 mod trust;
 
 use std::path::Path;
@@ -154,11 +157,11 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Start(args) => Box::pin(start::run(ctx, &args, app)).await,
         Command::Demo(args) => Box::pin(demo::run(ctx, &args)).await,
         Command::Identity => identity::run(ctx),
-        Command::Status => look::status(ctx).await,
-        Command::Peers => look::peers(ctx).await,
-        Command::World(args) => look::world(ctx, &args).await,
-        Command::Frames(args) => look::frames(ctx, &args).await,
-        Command::Events(args) => look::events(ctx, &args).await,
+        Command::Status => show::status(ctx).await,
+        Command::Peers => show::peers(ctx).await,
+        Command::World(args) => show::world(ctx, &args).await,
+        Command::Frames(args) => show::frames(ctx, &args).await,
+        Command::Events(args) => show::events(ctx, &args).await,
         Command::Proposals { all } => proposals::list(ctx, all).await,
         Command::Show(arg) => record::show(ctx, &arg.proposal).await,
         Command::Approve(args) => decide::decide(ctx, &args, Verdict::Approve).await,

@@ -8,8 +8,9 @@ use serde_json::json;
 use super::args::{IssuerCommand, KeyCommand, OperatorCommand};
 use super::context::{Context, unique};
 use super::fail::{Done, Failure};
-use super::state::{Registry, operator_card, own_operator};
-use super::{consent, out, passphrase, text};
+use super::offline::{operator_card, own_operator};
+use super::registry::Registry;
+use super::{clean, consent, format, out, passphrase};
 use crate::adapters::keystore;
 use crate::domain::gate::persons::folded;
 use crate::operator::dto::{IssuerView, OperatorEnroll, OperatorView};
@@ -68,7 +69,7 @@ fn init(ctx: &Context, name: Option<&str>) -> Done {
             ctx.dir.root().display()
         )));
     }
-    let name = name.map_or_else(|| ctx.person(), text::line);
+    let name = name.map_or_else(|| ctx.person(), clean::line);
     own_operator(&ctx.dir, &name, ctx.time())?;
     show(ctx)
 }
@@ -171,8 +172,9 @@ async fn issuer(ctx: &Context, registry: &Registry, command: &IssuerCommand) -> 
         IssuerCommand::Remove { device } => registry.issuer_change(&find(device)?, false).await?,
         IssuerCommand::Accept { device, yes } => {
             let id = find(device)?;
-            let names = all.iter().find(|i| i.device_id == id);
-            let names = names.map(|i| i.names.join(", ")).unwrap_or_default();
+            let found = all.iter().find(|i| i.device_id == id);
+            let who = format::who(found.and_then(|i| i.name.as_deref()), &id);
+            let names = found.map(|i| i.names.join(", ")).unwrap_or_default();
             let names = if names.is_empty() {
                 "nobody yet"
             } else {
@@ -181,9 +183,8 @@ async fn issuer(ctx: &Context, registry: &Registry, command: &IssuerCommand) -> 
             consent::to_change(
                 *yes,
                 &format!(
-                    "Whoever {} vouches for, now or later, may approve actions of this executor that other devices ask for. \
-                     Now: {names}.",
-                    text::short(&id)
+                    "The operators that {who} vouches for, now or later, may approve actions of this executor that other devices ask for. \
+                     Now: {names}."
                 ),
             )?;
             registry.issuer_change(&id, true).await?
@@ -192,7 +193,7 @@ async fn issuer(ctx: &Context, registry: &Registry, command: &IssuerCommand) -> 
     if ctx.json {
         return out::json(&done);
     }
-    let name = done.name.clone().unwrap_or_else(|| "unnamed".to_owned());
+    let name = format::name(done.name.as_deref().unwrap_or("unnamed"));
     out::line(&format!(
         "{name} ({}): {}",
         done.device_id,
@@ -210,7 +211,7 @@ fn accepted(ctx: &Context, i: &IssuerView) -> String {
         (Some(_), true, true) => {
             "carried over by the update, no person has accepted it: accept or remove it".to_owned()
         }
-        (Some(at), false, true) => format!("accepted {} ago", text::age(ctx.now(), at)),
+        (Some(at), false, true) => format!("accepted {} ago", format::age(ctx.now(), at)),
     }
 }
 
@@ -222,15 +223,14 @@ fn issuers(ctx: &Context, all: &[IssuerView]) -> Done {
         .iter()
         .map(|i| {
             vec![
-                text::short(&i.device_id),
-                i.name.clone().unwrap_or_else(|| "-".to_owned()),
+                format::who(i.name.as_deref(), &i.device_id),
                 accepted(ctx, i),
                 i.names.join(", "),
             ]
         })
         .collect();
     out::table(
-        &["DEVICE", "NAME", "STANDING", "VOUCHES FOR"],
+        &["DEVICE", "STANDING", "VOUCHES FOR"],
         &rows,
         "no other device may vouch for operators here; those enrolled at this node count",
     );
@@ -242,9 +242,9 @@ fn standing(o: &OperatorView, now: u64) -> String {
         return "not accepted here".to_owned();
     }
     match (o.revoked_at, o.expires_at) {
-        (Some(at), _) => format!("revoked {} ago", text::age(now, at)),
+        (Some(at), _) => format!("revoked {} ago", format::age(now, at)),
         (None, Some(at)) if at <= now => "expired".to_owned(),
-        (None, Some(at)) => format!("ends {}", text::age(now, at)),
+        (None, Some(at)) => format!("ends {}", format::age(now, at)),
         (None, None) => "no end".to_owned(),
     }
 }
@@ -256,7 +256,9 @@ fn changed(ctx: &Context, o: &OperatorView) -> Done {
     let state = standing(o, ctx.now());
     out::line(&format!(
         "{} ({}) may approve up to {}; {state}",
-        o.name, o.operator_id, o.max_level
+        format::name(&o.name),
+        o.operator_id,
+        o.max_level
     ));
     Ok(())
 }
@@ -265,27 +267,25 @@ fn list(ctx: &Context, operators: &[OperatorView]) -> Done {
     if ctx.json {
         return out::json(&operators);
     }
+    let own = keystore::device_public_key(&ctx.dir).ok().flatten();
+    let own = own.map(|key| key.device_id().as_str().to_owned());
+    let issuer_name = |o: &OperatorView| match own.as_deref() == Some(&o.issuer) {
+        true => Some("this node".to_owned()),
+        false => o.issuer_name.clone(),
+    };
     let rows: Vec<Vec<String>> = operators
         .iter()
         .map(|o| {
             vec![
-                text::short(&o.operator_id),
-                o.name.clone(),
-                text::short(&o.person),
+                format::who(Some(&o.name), &o.operator_id),
+                format::short(&o.person),
                 o.max_level.clone(),
-                text::short(&o.issuer),
+                format::who(issuer_name(o).as_deref(), &o.issuer),
                 standing(o, ctx.now()),
             ]
         })
         .collect();
-    let head = [
-        "OPERATOR",
-        "NAME",
-        "PERSON",
-        "UP TO",
-        "ENROLLED BY",
-        "STANDING",
-    ];
+    let head = ["OPERATOR", "PERSON", "UP TO", "ENROLLED BY", "STANDING"];
     out::table(
         &head,
         &rows,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::fail::{Done, Failure};
-use super::text;
+use super::{clean, layout};
 use crate::adapters::lines::Lines;
 use crate::adapters::log;
 use crate::domain::base::limits::LOG_FLUSH_MS;
@@ -78,18 +78,18 @@ pub fn arrived() -> Done {
 
 /// Writes one clean line to stdout, broken where the terminal would break it.
 pub fn line(text: &str) {
-    let lines = text::hang(&text::clean(text), width());
+    let lines = layout::hang(&clean::clean(text), width());
     print(&format!("{}\n", lines.join("\n")));
 }
 
 /// Writes one clean line to stdout that is never broken: what is there to be copied.
 pub fn whole(text: &str) {
-    print(&format!("{}\n", text::clean(text)));
+    print(&format!("{}\n", clean::clean(text)));
 }
 
 /// Writes one clean line to stderr, broken where the terminal would break it.
 pub fn error(text: &str) {
-    let lines = text::hang(&text::line(text), width_aside());
+    let lines = layout::hang(&clean::line(text), width_aside());
     let line = format!("{}\n", lines.join("\n"));
     if let Some((_, stderr)) = LINES.get() {
         return stderr.push(line.into_bytes());
@@ -111,7 +111,7 @@ pub fn aside(text: &str) {
 pub fn json(value: &impl Serialize) -> Done {
     let json = serde_json::to_string_pretty(value)
         .map_err(|e| Failure::failed(format!("no JSON form: {e}")))?;
-    print(&format!("{}\n", text::json_safe(&json)));
+    print(&format!("{}\n", clean::json_safe(&json)));
     Ok(())
 }
 
@@ -122,7 +122,7 @@ pub fn json(value: &impl Serialize) -> Done {
 pub fn json_line(value: &impl Serialize) -> Done {
     let json =
         serde_json::to_string(value).map_err(|e| Failure::failed(format!("no JSON form: {e}")))?;
-    print(&format!("{}\n", text::json_safe(&json)));
+    print(&format!("{}\n", clean::json_safe(&json)));
     Ok(())
 }
 
@@ -131,13 +131,13 @@ pub fn table(head: &[&str], rows: &[Vec<String>], nothing: &str) {
     if rows.is_empty() {
         line(nothing);
     } else {
-        print(&text::table(head, rows, width()));
+        print(&layout::table(head, rows, width()));
     }
 }
 
 /// Writes `label: value` lines.
 pub fn facts(lines: &[(&str, String)]) {
-    print(&text::facts(lines, width()));
+    print(&layout::facts(lines, width()));
 }
 
 /// Where lines on stdout are broken: nowhere in a pipe, else at `COLUMNS`, the width of the terminal, or

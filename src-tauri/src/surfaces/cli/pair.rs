@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 use super::args::PairArgs;
 use super::context::Context;
 use super::fail::{Done, Failure, exit_of};
-use super::{out, text};
+use super::{clean, format, out};
 use crate::adapters::signals;
 use crate::domain::admission::{Preset, worst};
 use crate::domain::base::limits::PAIR_ASKS_MAX;
@@ -107,13 +107,12 @@ async fn pick(nearby: &[Nearby], input: &mut Input) -> Result<String, Failure> {
         .map(|(n, node)| {
             vec![
                 (n + 1).to_string(),
-                node.name.clone(),
-                text::short(&node.device),
+                format::who(Some(&node.name), &node.device),
                 node.url.clone(),
             ]
         })
         .collect();
-    out::table(&["#", "NAME", "DEVICE", "URL"], &rows, "");
+    out::table(&["#", "NODE", "URL"], &rows, "");
     out::line("which one?");
     let line = answer(input).await?;
     let chosen = line
@@ -149,7 +148,7 @@ async fn follow(
         if let Some(end) = view.last.as_ref().filter(|end| end.id > seen) {
             seen = end.id;
             if end.stored {
-                return said(ctx, "paired", end, &text::line(&end.message));
+                return said(ctx, "paired", end, &clean::line(&end.message));
             }
             let failure = failed(ctx, end)?;
             if !args.accept || view.window.is_none() {
@@ -208,9 +207,8 @@ async fn compare(
         out::json_line(&json!({"step": "compare", "data": session}))?;
     } else {
         out::line(&format!(
-            "{} ({}), role {}, mesh {}",
-            shown.peer.name,
-            text::short(&shown.peer.device_id),
+            "{}, role {}, mesh {}",
+            format::who(Some(&shown.peer.name), &shown.peer.device_id),
             shown.peer.role,
             shown.peer.mesh
         ));

@@ -3,7 +3,7 @@
 use super::args::PlannerCommand;
 use super::context::Context;
 use super::fail::Done;
-use super::{out, text};
+use super::{format, out};
 use crate::operator::planner::{PauseRequest, PlannerView};
 
 /// `planner …`
@@ -33,7 +33,7 @@ pub async fn run(ctx: &Context, command: Option<&PlannerCommand>) -> Done {
 fn print(view: &PlannerView, now: u64) {
     let since = view.pause.as_ref().map(|p| p.since.0);
     let last = match (&view.last_rule, view.last_fired_at) {
-        (Some(rule), Some(at)) => format!("{rule}, {} ago", text::age(now, at)),
+        (Some(rule), Some(at)) => format!("{rule}, {} ago", format::age(now, at)),
         _ => "none since the start".to_owned(),
     };
     out::facts(&[
@@ -41,14 +41,18 @@ fn print(view: &PlannerView, now: u64) {
         ("state", format!("{}: {}", view.state, view.why)),
         (
             "since",
-            since.map_or_else(String::new, |at| format!("{} ago", text::age(now, at))),
+            since.map_or_else(String::new, |at| format!("{} ago", format::age(now, at))),
         ),
         ("last fired", last),
         (
             "gen-1 leader",
             view.leader.as_ref().map_or_else(String::new, |l| {
-                let who = if l.own { "this node" } else { &l.device_id };
-                format!("{who} ({})", l.role)
+                let name = if l.own {
+                    Some("this node")
+                } else {
+                    l.name.as_deref()
+                };
+                format!("{}, {}", format::who(name, &l.device_id), l.role)
             }),
         ),
     ]);
@@ -62,12 +66,12 @@ fn print(view: &PlannerView, now: u64) {
         .iter()
         .map(|p| {
             vec![
-                text::short(&p.id),
+                format::short(&p.id),
                 p.status.clone(),
                 p.level.clone(),
                 p.summary.clone(),
-                text::short(&p.from),
-                text::age(now, p.heard_at),
+                format::who(p.from_name.as_deref(), &p.from),
+                format::age(now, p.heard_at),
             ]
         })
         .collect();

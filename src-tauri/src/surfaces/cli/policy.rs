@@ -10,7 +10,7 @@ use super::args::{ActionArgs, Asker, PolicyCommand};
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
 use super::start::raw_config;
-use super::{out, text};
+use super::{format, out};
 use crate::domain::base::{DeviceId, Digest, FrameId, Taint, Tier, TimeMs};
 use crate::domain::capability::{Action, params_of};
 use crate::domain::policy::{
@@ -106,7 +106,7 @@ fn rule_row(rule: &Rule) -> Vec<String> {
         rule.capability.as_str().to_owned(),
         rule.operations.join(" "),
         level,
-        text::span(rule.deadline_ms),
+        format::span(rule.deadline_ms),
         rule.safe_state.clone(),
         conditions(rule),
     ]
@@ -311,7 +311,7 @@ fn answer(ctx: &Context, action: &Action, rule: Option<&Rule>, ruling: &Ruling) 
             } else {
                 t.quorum
             },
-            text::span(t.run_ms),
+            format::span(t.run_ms),
             t.safe_state
         ),
         Ruling::Deny(d) => format!("denied, {}: {}", d.code, d.message),

@@ -1,11 +1,12 @@
 //! Reading proposals: the list, and the story of one. One in full is in `record`, deciding in `decide`.
 
+use serde_json::Value;
+
 use super::args::ProposalArg;
 use super::context::{Context, proposal};
 use super::fail::Done;
-use super::look::cut;
-use super::{out, text};
-use crate::operator::dto::{ProposalView, TraceView};
+use super::{format, out};
+use crate::operator::dto::{ProposalView, TraceStep, TraceView};
 
 /// `proposals`.
 ///
@@ -33,18 +34,18 @@ pub async fn list(ctx: &Context, all: bool) -> Done {
 fn row(p: &ProposalView, now: u64) -> Vec<String> {
     let waiting = p.status == "awaiting_approval";
     vec![
-        text::short(&p.id),
+        format::short(&p.id),
         p.status.clone(),
         format!("{}{}", p.level, if p.tainted { " llm" } else { "" }),
-        text::age(now, p.created_at),
+        format::age(now, p.created_at),
         if waiting {
-            text::age(now, p.expires_at)
+            format::age(now, p.expires_at)
         } else {
             "-".to_owned()
         },
-        text::short(&p.executor),
+        format::who(p.executor_name.as_deref(), &p.executor),
         action(p),
-        cut(
+        format::cut(
             p.detail
                 .as_deref()
                 .filter(|_| !waiting)
@@ -56,7 +57,7 @@ fn row(p: &ProposalView, now: u64) -> Vec<String> {
 
 /// The action in words: target, operation, parameters.
 fn action(p: &ProposalView) -> String {
-    let params = text::pairs(&p.params);
+    let params = format::pairs(&p.params);
     format!("{} {} {params}", p.target, p.operation)
         .trim_end()
         .to_owned()
@@ -76,6 +77,18 @@ pub async fn trace(ctx: &Context, arg: &ProposalArg) -> Done {
     Ok(())
 }
 
+/// Who took a step. The node names devices; what it gives as a bare id gets its name here.
+fn actor(p: &ProposalView, s: &TraceStep) -> String {
+    let person = s.data.get("operator").and_then(Value::as_str);
+    if s.actor == p.executor {
+        format::who(p.executor_name.as_deref(), &s.actor)
+    } else if s.data.get("operatorId").and_then(Value::as_str) == Some(&s.actor) {
+        format::who(person, &s.actor)
+    } else {
+        format::cut(&s.actor, 64)
+    }
+}
+
 fn print_trace(trace: &TraceView) {
     let p = &trace.proposal;
     out::line(&format!("{}  {}  {}", p.id, action(p), p.status));
@@ -85,10 +98,10 @@ fn print_trace(trace: &TraceView) {
         .iter()
         .map(|s| {
             vec![
-                text::moment(s.time),
-                format!("+{}", text::span(s.time.saturating_sub(start))),
+                format::moment(s.time),
+                format!("+{}", format::span(s.time.saturating_sub(start))),
                 s.stage.clone(),
-                cut(&s.actor, 24),
+                actor(p, s),
                 s.message.clone(),
             ]
         })

@@ -3,12 +3,14 @@
 //! Everything a person reads before deciding comes from the bytes that the executor signed. What only the
 //! serving node says (where the proposal stands, how it ended) is shown apart and named as such.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
 use super::context::{Context, proposal};
 use super::fail::{Done, Failure};
-use super::look::tier;
-use super::{out, text};
+use super::show::tier;
+use super::{clean, format, layout, out};
 use crate::adapters::keystore;
 use crate::adapters::store::trust;
 use crate::domain::admission::TrustRecord;
@@ -41,6 +43,8 @@ pub struct Checked {
     pub signed: SignedProposal,
     /// Who that is.
     pub executor: Executor,
+    /// What this state directory calls the devices that the record names.
+    names: BTreeMap<DeviceId, String>,
     /// The node's own description.
     told: ProposalRecordView,
 }
@@ -54,9 +58,11 @@ pub async fn fetch(ctx: &Context, wanted: &str) -> Result<Checked, Failure> {
     let told = ctx.remote().await?.proposal(proposal(wanted)?).await?;
     let signed = open(&told, wanted)?;
     let executor = executor(ctx, &signed.record().executor);
+    let names = names(ctx, signed.record());
     Ok(Checked {
         signed,
         executor,
+        names,
         told,
     })
 }
@@ -105,8 +111,25 @@ fn executor(ctx: &Context, id: &DeviceId) -> Executor {
     }
 }
 
+/// The names of the devices that a record's asker and evidence come from, as far as they are known here.
+fn names(ctx: &Context, record: &ProposalRecord) -> BTreeMap<DeviceId, String> {
+    let asker = std::iter::once(&record.requested_by.device_id);
+    let devices: BTreeSet<&DeviceId> = asker
+        .chain(record.evidence.iter().map(|e| &e.origin))
+        .collect();
+    let known = |id: &DeviceId| match executor(ctx, id) {
+        Executor::Own => Some("this node".to_owned()),
+        Executor::Trusted(name) => Some(name),
+        Executor::Unknown(_) => None,
+    };
+    let named = devices.into_iter();
+    named
+        .filter_map(|id| Some((id.clone(), known(id)?)))
+        .collect()
+}
+
 fn label(record: &TrustRecord) -> String {
-    text::visible(record.label(), NAME_SHOWN_CHARS)
+    clean::visible(record.label(), NAME_SHOWN_CHARS)
 }
 
 impl Checked {
@@ -115,9 +138,14 @@ impl Checked {
         self.signed.record()
     }
 
+    /// A device by the name it has here.
+    fn who(&self, id: &DeviceId) -> String {
+        format::who(self.names.get(id).map(String::as_str), id.as_str())
+    }
+
     /// The start of the id that tables show.
     pub fn short(&self) -> String {
-        text::short(self.record().proposal_id.as_str())
+        format::short(self.record().proposal_id.as_str())
     }
 
     /// Refuses a record that nobody should sign a decision about.
@@ -171,6 +199,7 @@ impl Checked {
             operation: record.operation,
             params: serde_json::to_value(&record.params).unwrap_or_default(),
             executor: record.executor.as_str().to_owned(),
+            executor_name: told.executor_name.clone(),
             created_at: record.created_at.0,
             expires_at: record.expires_at.0,
             evidence: record.evidence,
@@ -221,12 +250,12 @@ impl Checked {
 
     /// Everything a person should see before deciding, as text for `width` columns.
     pub fn text(&self, now: u64, width: usize) -> String {
-        let mut out = text::facts(&self.signed_facts(now), width);
+        let mut out = layout::facts(&self.signed_facts(now), width);
         let rows: Vec<Vec<String>> = self
             .record()
             .evidence
             .iter()
-            .map(|e| evidence_row(e, &self.record().executor, now))
+            .map(|e| evidence_row(e, &self.record().executor, &self.who(&e.origin), now))
             .collect();
         let head = [
             "EVIDENCE",
@@ -240,20 +269,20 @@ impl Checked {
         out.push('\n');
         match rows.is_empty() {
             true => out.push_str("it rests on no evidence\n"),
-            false => out.push_str(&text::table(&head, &rows, width)),
+            false => out.push_str(&layout::table(&head, &rows, width)),
         }
         out.push_str("\nTold by the node that was asked; nobody signed this:\n");
-        out.push_str(&text::facts(&self.told_facts(now), width));
+        out.push_str(&layout::facts(&self.told_facts(now), width));
         out
     }
 
     fn signed_facts(&self, now: u64) -> Vec<(&'static str, String)> {
         let r = self.record();
-        let params = text::exact_pairs(&serde_json::to_value(&r.params).unwrap_or_default());
+        let params = clean::exact_pairs(&serde_json::to_value(&r.params).unwrap_or_default());
         // What may be signed is never cut.
         let params = match r.check_texts() {
             Ok(()) => params,
-            Err(_) => text::visible(&params, TEXT_SHOWN_CHARS),
+            Err(_) => clean::visible(&params, TEXT_SHOWN_CHARS),
         };
         let with = match params.is_empty() {
             true => String::new(),
@@ -261,13 +290,15 @@ impl Checked {
         };
         let executor = match &self.executor {
             Executor::Own => format!("{} (this node)", r.executor),
-            Executor::Trusted(name) => format!("{name}, {} (trusted here)", r.executor),
+            Executor::Trusted(name) => {
+                format!("{}, {} (trusted here)", format::name(name), r.executor)
+            }
             Executor::Unknown(why) => format!("{}; not verified here: {why}", r.executor),
         };
         let marks: Vec<String> = r
             .taint
             .iter()
-            .map(|t| text::value(&serde_json::to_value(t).unwrap_or_default()))
+            .map(|t| format::value(&serde_json::to_value(t).unwrap_or_default()))
             .collect();
         let taint = match marks.is_empty() {
             true => String::new(),
@@ -276,29 +307,29 @@ impl Checked {
                 marks.join(", ")
             ),
         };
-        let (asker, short) = (&r.requested_by, r.requested_by.device_id.short());
+        let (asker, device) = (&r.requested_by, self.who(&r.requested_by.device_id));
         vec![
             ("proposal", r.proposal_id.as_str().to_owned()),
             (
                 "moves",
                 format!(
                     "{} will {}{with}, for {}, then {} by itself",
-                    text::visible(r.target.as_str(), TEXT_SHOWN_CHARS),
-                    text::visible(&r.operation, NAME_SHOWN_CHARS),
-                    text::span(r.run_ms),
-                    text::visible(&r.safe_state, NAME_SHOWN_CHARS),
+                    clean::visible(r.target.as_str(), TEXT_SHOWN_CHARS),
+                    clean::visible(&r.operation, NAME_SHOWN_CHARS),
+                    format::span(r.run_ms),
+                    clean::visible(&r.safe_state, NAME_SHOWN_CHARS),
                 ),
             ),
             (
                 "by gen-1",
                 r.gen1.as_ref().map_or_else(String::new, told_to_gen1),
             ),
-            ("why", text::visible(&r.reason, TEXT_SHOWN_CHARS)),
+            ("why", clean::visible(&r.reason, TEXT_SHOWN_CHARS)),
             (
                 "asked by",
                 format!(
-                    "{} ({}) on device {short}",
-                    text::visible(&asker.name, NAME_SHOWN_CHARS),
+                    "{} ({}) on device {device}",
+                    clean::visible(&asker.name, NAME_SHOWN_CHARS),
                     asker.kind,
                 ),
             ),
@@ -308,7 +339,7 @@ impl Checked {
                     "{}: {} operator(s); rule \"{}\" of the executor's policy",
                     r.level,
                     r.quorum,
-                    text::visible(&r.rule, NAME_SHOWN_CHARS)
+                    clean::visible(&r.rule, NAME_SHOWN_CHARS)
                 ),
             ),
             ("taint", taint),
@@ -317,11 +348,11 @@ impl Checked {
                 "minted",
                 format!(
                     "{} ({} ago)",
-                    text::moment(r.created_at.0),
-                    text::age(now, r.created_at.0)
+                    format::moment(r.created_at.0),
+                    format::age(now, r.created_at.0)
                 ),
             ),
-            ("expires", text::moment(r.expires_at.0)),
+            ("expires", format::moment(r.expires_at.0)),
             ("digest", self.signed.digest().to_string()),
         ]
     }
@@ -329,24 +360,24 @@ impl Checked {
     fn told_facts(&self, now: u64) -> Vec<(&'static str, String)> {
         let (told, expires) = (&self.told.proposal, self.record().expires_at.0);
         let left = match told.status == "awaiting_approval" {
-            true if expires > now => text::span(expires - now),
+            true if expires > now => format::span(expires - now),
             true => "none: it has expired by the clock of this machine".to_owned(),
             false => String::new(),
         };
         let lies = self.lies();
         let outcome = told.outcome.as_ref();
         vec![
-            ("status", text::visible(&told.status, NAME_SHOWN_CHARS)),
+            ("status", clean::visible(&told.status, NAME_SHOWN_CHARS)),
             ("time left", left),
             (
                 "detail",
-                text::visible(told.detail.as_deref().unwrap_or_default(), TEXT_SHOWN_CHARS),
+                clean::visible(told.detail.as_deref().unwrap_or_default(), TEXT_SHOWN_CHARS),
             ),
             (
                 "outcome",
                 outcome.map_or_else(String::new, |o| {
-                    let took = text::span(o.ended_at.since(o.started_at));
-                    let detail = text::visible(&o.detail, TEXT_SHOWN_CHARS);
+                    let took = format::span(o.ended_at.since(o.started_at));
+                    let detail = clean::visible(&o.detail, TEXT_SHOWN_CHARS);
                     format!("{}: {detail} (after {took})", o.status)
                 }),
             ),
@@ -354,7 +385,7 @@ impl Checked {
                 "actuator",
                 outcome
                     .and_then(|o| o.actuator_state.as_deref())
-                    .map_or_else(String::new, |s| text::visible(s, NAME_SHOWN_CHARS)),
+                    .map_or_else(String::new, |s| clean::visible(s, NAME_SHOWN_CHARS)),
             ),
             (
                 "warning",
@@ -377,27 +408,27 @@ fn told_to_gen1(command: &Gen1Command) -> String {
     format!(
         "{}. It is told: {} {} {}",
         command.warning(),
-        text::visible(&action.operation, NAME_SHOWN_CHARS),
-        text::visible(action.target.as_str(), TEXT_SHOWN_CHARS),
-        text::exact_pairs(&params),
+        clean::visible(&action.operation, NAME_SHOWN_CHARS),
+        clean::visible(action.target.as_str(), TEXT_SHOWN_CHARS),
+        clean::exact_pairs(&params),
     )
 }
 
-fn evidence_row(e: &Evidence, executor: &DeviceId, now: u64) -> Vec<String> {
+fn evidence_row(e: &Evidence, executor: &DeviceId, origin: &str, now: u64) -> Vec<String> {
     let place = match (e.interlock, e.origin == *executor) {
         (true, _) => " (for an interlock; no evidence for the wish)",
         (false, true) => "",
         (false, false) => " (of another device than the executor)",
     };
     let signature = serde_json::to_value(e.signature)
-        .map(|v| text::value(&v))
+        .map(|v| format::value(&v))
         .unwrap_or_default();
     vec![
-        text::short(e.frame_id.as_str()),
-        text::visible(&e.summary, TEXT_SHOWN_CHARS) + place,
-        text::span(e.age_ms),
-        text::age(now, e.sensed_at.0),
-        e.origin.short().to_owned(),
+        format::short(e.frame_id.as_str()),
+        clean::visible(&e.summary, TEXT_SHOWN_CHARS) + place,
+        format::span(e.age_ms),
+        format::age(now, e.sensed_at.0),
+        origin.to_owned(),
         tier(
             &e.claimed_tier.to_string(),
             &e.effective_tier.to_string(),

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::args::{ClockCommand, StateCommand};
 use super::context::Context;
 use super::fail::{Done, Failure};
-use super::state::Offline;
-use super::{out, text};
+use super::offline::Offline;
+use super::{format, out};
 use crate::domain::capability::Capability;
 
 /// `state …`
@@ -68,7 +68,7 @@ async fn confirm_state(ctx: &Context, offline: &Offline, yes: bool) -> Done {
             "{}\nNoticed {}. Go on only if no other copy of this node is in use, here or on another machine. \
              Proposals that are open in this state become void.\nIs this the state to go on with?",
             crate::node::continuity::sentence(&doubt),
-            text::moment(doubt.at.0)
+            format::moment(doubt.at.0)
         );
         agreed(&question)?;
     }
@@ -108,8 +108,8 @@ async fn confirm_clock(ctx: &Context, offline: &Offline, yes: bool) -> Done {
     if !yes {
         let question = format!(
             "This machine's clock says {}. The node has recorded {}, which then was wrong.\nIs the clock right now?",
-            text::moment(now.0),
-            text::moment(mark.0)
+            format::moment(now.0),
+            format::moment(mark.0)
         );
         agreed(&question)?;
     }

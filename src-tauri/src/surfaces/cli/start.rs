@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use super::args::StartArgs;
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
-use super::{MakeApp, out, state};
+use super::{MakeApp, format, offline, out};
 use crate::adapters::clock::{SharedClock, SystemClock};
 use crate::adapters::log::{self, Form};
 use crate::adapters::paths::StateDir;
@@ -132,7 +132,7 @@ async fn once(
     outside.marks = ctx.marks();
     let opened = Opened::open_in(config.clone(), outside)
         .await
-        .map_err(|e| state::failure(&e))?;
+        .map_err(|e| offline::failure(&e))?;
     // From here on a request to end is heeded, and never cuts off what the start itself does.
     let heard = match hearing.take() {
         Some(hearing) => Ok(hearing),
@@ -153,7 +153,7 @@ async fn once(
     ending.concerns(Some(&opened));
     let node = Node::start(opened, app)
         .await
-        .map_err(|e| state::failure(&e))?;
+        .map_err(|e| offline::failure(&e))?;
     let address = node.address();
     let (name, id) = (
         node.context().config.name.clone(),
@@ -169,7 +169,10 @@ async fn once(
     if ctx.json {
         out::json_line(&json!({"listening": address, "deviceId": id, "pid": std::process::id()}))?;
     } else {
-        out::line(&format!("{name} ({}) listens on {address}", id.short()));
+        out::line(&format!(
+            "{} listens on {address}",
+            format::who(Some(&name), id.as_str())
+        ));
     }
     let fell = wait_for_end(&node, signals, args.end_with_stdin).await;
     let again = node.restart_reason().filter(|_| fell);

@@ -4,8 +4,8 @@
 use super::args::TrustCommand;
 use super::context::{Context, unique};
 use super::fail::{Done, Failure};
-use super::state::Registry;
-use super::{consent, out, text};
+use super::registry::Registry;
+use super::{consent, format, out};
 use crate::domain::admission::{Grant, Grants, Preset, worst};
 use crate::operator::dto::{ShareView, TrustAdd, TrustRecordView};
 use crate::operator::registry;
@@ -131,7 +131,7 @@ fn changed(ctx: &Context, record: &TrustRecordView, what: &str) -> Done {
     if ctx.json {
         return out::json(record);
     }
-    let name = record.name.clone().unwrap_or_else(|| "unnamed".to_owned());
+    let name = format::name(record.name.as_deref().unwrap_or("unnamed"));
     let grants = if record.grants.is_empty() || record.revoked_at.is_some() {
         "nothing".to_owned()
     } else {
@@ -152,10 +152,9 @@ fn list(ctx: &Context, records: &[TrustRecordView]) -> Done {
         .iter()
         .map(|r| {
             vec![
-                text::short(&r.device_id),
-                r.name.clone().unwrap_or_else(|| "-".to_owned()),
+                format::who(r.name.as_deref(), &r.device_id),
                 standing(r).to_owned(),
-                text::age(ctx.now(), r.added_at),
+                format::age(ctx.now(), r.added_at),
                 if r.public_key.is_some() {
                     "pinned"
                 } else {
@@ -166,7 +165,7 @@ fn list(ctx: &Context, records: &[TrustRecordView]) -> Done {
             ]
         })
         .collect();
-    let head = ["DEVICE", "NAME", "STANDING", "ADDED", "KEY", "GRANTS"];
+    let head = ["DEVICE", "STANDING", "ADDED", "KEY", "GRANTS"];
     out::table(
         &head,
         &rows,
@@ -192,12 +191,10 @@ fn holds_admin(r: &TrustRecordView) -> bool {
 }
 
 fn admin_note(r: &TrustRecordView) -> String {
-    let (id, name) = (
-        text::short(&r.device_id),
-        r.name.as_deref().unwrap_or("unnamed"),
-    );
+    let id = format::short(&r.device_id);
     format!(
-        "{name} ({id}) holds admin. {} Take it away: clawmesh-node trust revoke {id} admin",
+        "{} holds admin. {} Take it away: clawmesh-node trust revoke {id} admin",
+        format::who(r.name.as_deref(), &r.device_id),
         worst::ADMIN_WARNING.en
     )
 }
@@ -207,8 +204,11 @@ fn show(ctx: &Context, r: &TrustRecordView) -> Done {
         return out::json(r);
     }
     out::facts(&[
+        (
+            "name",
+            r.name.as_deref().map(format::name).unwrap_or_default(),
+        ),
         ("device", r.device_id.clone()),
-        ("name", r.name.clone().unwrap_or_default()),
         (
             "key",
             r.public_key
@@ -216,10 +216,10 @@ fn show(ctx: &Context, r: &TrustRecordView) -> Done {
                 .unwrap_or_else(|| "learned when it first connects".to_owned()),
         ),
         ("standing", standing(r).to_owned()),
-        ("added", text::moment(r.added_at)),
+        ("added", format::moment(r.added_at)),
         (
             "removed",
-            r.revoked_at.map(text::moment).unwrap_or_default(),
+            r.revoked_at.map(format::moment).unwrap_or_default(),
         ),
         ("may", r.grants.join(" ")),
     ]);
@@ -240,7 +240,7 @@ fn show(ctx: &Context, r: &TrustRecordView) -> Done {
 
 fn usage_row(share: &ShareView) -> Vec<String> {
     let amount = |n: u64| match share.kind.ends_with("bytes") {
-        true => text::bytes(n),
+        true => format::bytes(n),
         false => n.to_string(),
     };
     vec![

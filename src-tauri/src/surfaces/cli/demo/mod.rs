@@ -19,7 +19,7 @@ use self::prepare::{Prepared, Side};
 use super::args::DemoArgs;
 use super::context::Context;
 use super::fail::{Done, Failure};
-use super::{out, text};
+use super::{clean, out};
 use crate::adapters::log;
 use crate::adapters::signals::{Asked, AtOnce, Ends, Signals};
 use crate::operator::access::Scope;
@@ -337,7 +337,7 @@ fn guide(program: &Path, prepared: &Prepared, center: u32, field: u32) {
         String::new(),
     ];
     for line in lines {
-        out::print(&format!("{}\n", text::clean(&line)));
+        out::print(&format!("{}\n", clean::clean(&line)));
     }
 }
 
@@ -350,7 +350,7 @@ async fn offer_console(program: &Path, prepared: &Prepared, passphrase: Option<&
         _ => None,
     };
     if let Some(link) = link {
-        let url = text::clean(&link.url);
+        let url = clean::clean(&link.url);
         out::print(&format!("Console, once within two minutes: {url}\n"));
     }
     if let Some(passphrase) = passphrase {
@@ -360,7 +360,7 @@ async fn offer_console(program: &Path, prepared: &Prepared, passphrase: Option<&
     }
     out::print(&format!(
         "Another console link: {}\n\n",
-        text::clean(&another)
+        clean::clean(&another)
     ));
 }
 

@@ -5,7 +5,7 @@
 use zeroize::Zeroizing;
 
 use super::super::fail::Failure;
-use super::super::state::random;
+use super::super::offline::random;
 use crate::adapters::files;
 use crate::adapters::keystore::{self, Passphrase};
 use crate::adapters::paths::StateDir;

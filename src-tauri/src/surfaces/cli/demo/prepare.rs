@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::super::context::{Context, person};
 use super::super::fail::{Done, Failure};
+use super::super::offline::{Offline, own_operator};
 use super::super::out;
 use super::super::start::raw_config;
-use super::super::state::{Offline, own_operator};
 use crate::adapters::files;
 use crate::adapters::paths::{StateDir, create_private};
 use crate::adapters::sim_kit::SimKit;

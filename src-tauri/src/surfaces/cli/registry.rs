@@ -1,26 +1,18 @@
-//! The state directory while no node runs on it, and the choice between it and the running node.
-//!
-//! Whatever changes trust or operators goes through the running node if there is one; else the
-//! directory is opened under its lock and the same rules are applied to its store.
+//! The trust, operators and audit trail of a state directory: of the running node if there is one, else
+//! of the directory itself, where the same rules are applied to its store.
 
 use std::io::Write;
 use std::sync::Arc;
 
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
-use crate::adapters::keystore::{self, OperatorCard};
-use crate::adapters::marks::{self, MarkPlaces, Marks, place_of};
-use crate::adapters::paths::{PathError, StateDir, StateLock};
-use crate::adapters::store::{Class, Store, StoreError, StoreOptions, backup};
+use super::offline::{Offline, refuse_gen1, refused, require};
+use crate::adapters::keystore;
+use crate::adapters::marks::{MarkPlaces, Marks};
+use crate::adapters::paths::StateDir;
+use crate::adapters::store::{Store, StoreError, backup};
 use crate::domain::admission::TrustRecord;
-use crate::domain::base::{DeviceId, OperatorId, Refusal, TimeMs};
-use crate::domain::capability::Capability;
-use crate::domain::continuity::{Doubt, Mark};
-use crate::node::OpenError;
-use crate::node::context::timekeeping::{self, Righted};
-use crate::node::continuity::{self, Confirmed};
-use crate::node::guards::moved;
-use crate::node::proposals::left;
+use crate::domain::base::Refusal;
 use crate::operator::audit_export::Export;
 use crate::operator::dto::{
     AuditReport, AuditView, IssuerView, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView,
@@ -29,248 +21,6 @@ use crate::operator::people;
 use crate::operator::registry::{self, Desk, KeyOf};
 use crate::operator::shares::Usage;
 use crate::surfaces::remote::Remote;
-
-/// 32 random bytes of the system.
-///
-/// # Errors
-/// If the system gives none.
-pub fn random() -> Result<[u8; 32], Failure> {
-    let mut seed = [0u8; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|e| Failure::failed(format!("the system gave no random bytes: {e}")))?;
-    Ok(seed)
-}
-
-/// The failure for a node that could not open or start.
-pub fn failure(error: &OpenError) -> Failure {
-    let exit = match error {
-        OpenError::Path(_)
-        | OpenError::Key(_)
-        | OpenError::Store(_)
-        | OpenError::Kit(_)
-        | OpenError::File { .. } => Exit::State,
-        OpenError::Actuator(_) => Exit::Usage,
-        OpenError::Transport(_)
-        | OpenError::Random(_)
-        | OpenError::Tls(_)
-        | OpenError::Guards(_) => Exit::Failed,
-    };
-    Failure::new(exit, error)
-}
-
-/// The public half of the person's key in a state directory, if there is one.
-///
-/// # Errors
-/// If the file is there and not right.
-pub fn operator_card(dir: &StateDir) -> Result<Option<OperatorCard>, Failure> {
-    keystore::operator_card(dir).map_err(Failure::state)
-}
-
-/// The same, made without a passphrase if there is none.
-///
-/// # Errors
-/// If the file is there and not right, or cannot be written.
-pub fn own_operator(dir: &StateDir, name: &str, now: TimeMs) -> Result<OperatorCard, Failure> {
-    if operator_card(dir)?.is_none() {
-        dir.prepare().map_err(Failure::state)?;
-        keystore::create_operator_key(dir, name, random()?, now).map_err(Failure::state)?;
-    }
-    operator_card(dir)?.ok_or_else(|| Failure::state("the operator key was removed meanwhile"))
-}
-
-fn refused(refusal: Refusal) -> Failure {
-    Failure::refused(&refusal)
-}
-
-/// A state directory under its lock.
-pub struct Offline {
-    desk: Desk,
-    _lock: StateLock,
-}
-
-impl Offline {
-    /// Opens the directory; makes directory and identity if they are missing.
-    ///
-    /// # Errors
-    /// If it is in use, not private, damaged, or a gen-1 node's.
-    pub async fn open(dir: &StateDir, now: TimeMs) -> Result<Self, Failure> {
-        dir.prepare().map_err(Failure::state)?;
-        let lock = dir.acquire_lock().map_err(Failure::state)?;
-        let key =
-            keystore::load_or_create_device_key(dir, random()?, now).map_err(Failure::state)?;
-        let file = dir.database();
-        let options = StoreOptions {
-            expected: dir.has_had_store(),
-            ..StoreOptions::default()
-        };
-        let opening = tokio::task::spawn_blocking(move || Store::open(&file, options));
-        let store = opening
-            .await
-            .map_err(|e| Failure::failed(format!("opening the store was cut off: {e}")))?
-            .map_err(Failure::state)?;
-        marks::note_store(dir, key.id(), now);
-        let desk = Desk {
-            store,
-            key: KeyOf::Own(Arc::new(key)),
-            now,
-        };
-        Ok(Self { desk, _lock: lock })
-    }
-
-    /// Opens the directory of a node that has a state.
-    ///
-    /// # Errors
-    /// As [`Offline::open`], or that there is none.
-    pub async fn open_existing(ctx: &Context) -> Result<Self, Failure> {
-        require(&ctx.dir)?;
-        Self::open(&ctx.dir, ctx.time()).await
-    }
-
-    /// What is in doubt about the state.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn doubt(&self, ctx: &Context) -> Result<Option<Doubt>, Failure> {
-        let device = self.desk.key.id().clone();
-        let marks = Marks::new(&ctx.dir, &device, &ctx.marks());
-        let (place, now) = (place_of(&ctx.dir), self.desk.now);
-        let (inside, outside) = (marks.inside(), marks.outside());
-        let look = move |c: &rusqlite::Connection| {
-            continuity::standing(c, &device, (inside.as_ref(), outside.as_ref()), &place, now)
-        };
-        let store = &self.desk.store;
-        store.read("continuity", look).await.map_err(Failure::state)
-    }
-
-    /// Writes down that the state is in doubt.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn doubted(&self, doubt: Doubt) -> Done {
-        let key = self.desk.key.clone();
-        let write = move |c: &rusqlite::Connection| continuity::store_doubt(c, &key, &doubt);
-        let store = &self.desk.store;
-        let stored = store.write(Class::Durable, "doubt", write).await;
-        stored.map_err(Failure::state)
-    }
-
-    /// A person says that this state is the one to go on with.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn confirm_state(&self, ctx: &Context) -> Result<Confirmed, Failure> {
-        let (key, now) = (self.desk.key.clone(), self.desk.now);
-        let run = DeviceId::of_public_key(&random()?).to_string();
-        let (named, device) = (run.clone(), key.id().clone());
-        let confirm = move |c: &rusqlite::Connection| continuity::confirm(c, &key, now, &named);
-        let store = &self.desk.store;
-        let confirmed = store.write(Class::Durable, "confirm", confirm).await;
-        let confirmed = confirmed.map_err(Failure::state)?;
-        let marks = Marks::new(&ctx.dir, &device, &ctx.marks());
-        let written = marks.write(&Mark {
-            device,
-            run: Some(run),
-            next: None,
-            entries: confirmed.entries,
-            head: confirmed.head,
-            place: place_of(&ctx.dir),
-            at: now,
-        });
-        written.map(|_| confirmed).map_err(|why| {
-            Failure::state(format!(
-                "the state is confirmed, but this cannot be noted outside the state directory ({why}), so the node goes \
-                 on observing; {}, and say `state confirm` once more",
-                continuity::MARK_ADVICE
-            ))
-        })
-    }
-
-    /// Whether the node has moved an actuator and not seen it safe again.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn was_left(&self, target: &Capability) -> Result<bool, Failure> {
-        let all = self.desk.store.read("moved actuators", moved::all).await;
-        let all = all.map_err(Failure::state)?;
-        Ok(all.iter().any(|moved| moved.target == *target))
-    }
-
-    /// A person says that an actuator is in its safe state.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn confirm_safe(&self, target: &Capability) -> Done {
-        let (key, now, target) = (self.desk.key.clone(), self.desk.now, target.clone());
-        let confirm = move |c: &rusqlite::Connection| left::confirm(c, &key, now, &target);
-        let confirmed = self.desk.store.write(Class::Durable, "safe", confirm).await;
-        confirmed.map(drop).map_err(Failure::state)
-    }
-
-    /// The newest time that the node has recorded.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn recorded(&self) -> Result<TimeMs, Failure> {
-        let read = self.desk.store.read("clock", timekeeping::recorded).await;
-        read.map_err(Failure::state)
-    }
-
-    /// A person says that the clock is right.
-    ///
-    /// # Errors
-    /// Whatever the store says.
-    pub async fn confirm_clock(&self, now: TimeMs) -> Result<Righted, Failure> {
-        let key = self.desk.key.clone();
-        let confirm = move |c: &rusqlite::Connection| timekeeping::confirm(c, &key, now);
-        let store = &self.desk.store;
-        let confirmed = store.write(Class::Durable, "clock", confirm).await;
-        confirmed.map_err(Failure::state)
-    }
-
-    /// The device of this directory.
-    pub fn device_id(&self) -> &DeviceId {
-        self.desk.key.id()
-    }
-
-    /// Its public key, as text.
-    pub fn public_key(&self) -> String {
-        self.desk.key.public().to_text()
-    }
-
-    /// Trusts a device, unless it is trusted already: what a person changed stays.
-    ///
-    /// # Errors
-    /// As `trust add`.
-    pub async fn trust_add_if_missing(&self, add: &TrustAdd) -> Done {
-        let known = registry::trust_list(&self.desk).await.map_err(refused)?;
-        if !known.iter().any(|r| r.device_id.as_str() == add.device_id) {
-            registry::trust_add(&self.desk, add)
-                .await
-                .map_err(refused)?;
-        }
-        Ok(())
-    }
-
-    /// Enrols a person, unless they are known already: a revocation stays.
-    ///
-    /// # Errors
-    /// As `operator enroll`.
-    pub async fn enroll_if_missing(&self, enroll: &OperatorEnroll, id: &OperatorId) -> Done {
-        let known = people::operator_list(&self.desk).await.map_err(refused)?;
-        let is = |o: &OperatorView| o.counts || o.revoked_at.is_some();
-        if !known.iter().any(|o| o.operator_id == id.as_str() && is(o)) {
-            people::operator_enroll(&self.desk, enroll)
-                .await
-                .map_err(refused)?;
-        }
-        Ok(())
-    }
-
-    /// Writes everything out and lets go of the directory.
-    pub async fn close(self) {
-        self.desk.store.close().await;
-    }
-}
 
 /// The trust, operators and audit trail of a state directory, running or not.
 pub enum Registry {
@@ -518,24 +268,6 @@ fn viewed(answer: Result<TrustRecord, Refusal>) -> Result<TrustRecordView, Failu
         .map_err(refused)
 }
 
-/// Refuses a state directory without a state. One that has lost its store is told so when it is opened.
-///
-/// # Errors
-/// That there is none.
-pub fn require(dir: &StateDir) -> Done {
-    refuse_gen1(dir)?;
-    if dir.database().exists() || dir.has_had_store() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Exit::NotFound,
-        format!(
-            "there is no node's state in {}; name another with --state-dir",
-            dir.root().display()
-        ),
-    ))
-}
-
 /// Checks the chain of a stopped node, every page of its database, and that it reaches as far as the
 /// note beside it says: a copy may be torn.
 async fn checked(desk: &Desk) -> Result<AuditReport, Failure> {
@@ -566,12 +298,4 @@ async fn checked(desk: &Desk) -> Result<AuditReport, Failure> {
         ));
     }
     Ok(report)
-}
-
-fn refuse_gen1(dir: &StateDir) -> Done {
-    if dir.is_gen1() {
-        let dir = dir.root().display().to_string();
-        return Err(Failure::state(PathError::Gen1 { dir }));
-    }
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::args::{EventsArgs, FramesArgs, WorldArgs};
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
-use super::{out, text};
+use super::{format, out};
 use crate::operator::dto::{EventView, FactView, FrameView, PeerView, StatusView};
 
 /// How often `events --follow` asks for new ones.
@@ -48,15 +48,15 @@ fn print_status(s: &StatusView, now: u64) {
         0 => "none connected".to_owned(),
         n => {
             let name = |p: &PeerView| {
-                let name = p.display_name.as_deref().unwrap_or(&p.device_id);
+                let who = format::who(p.display_name.as_deref(), &p.device_id);
                 let posture = p.posture.as_deref().unwrap_or("no link");
-                format!("{name} ({posture})")
+                format!("{who}, {posture}")
             };
             let names: Vec<String> = s.peers.iter().map(name).collect();
-            format!("{n} connected: {}", names.join(", "))
+            format!("{n} connected: {}", names.join("; "))
         }
     };
-    let mesh = s.mesh_name.clone().unwrap_or_else(|| "unnamed".to_owned());
+    let mesh = s.mesh_name.as_deref().or(Some("unnamed"));
     let waiting = match (s.proposals_waiting, s.drafts_waiting) {
         (0, 0) => "none".to_owned(),
         (p, 0) => format!("{p} (clawmesh-node proposals)"),
@@ -71,33 +71,37 @@ fn print_status(s: &StatusView, now: u64) {
         None => format!(
             "{} rules, digest {}",
             s.policy.rules,
-            text::short(&s.policy.digest)
+            format::short(&s.policy.digest)
         ),
     };
     out::facts(&[
         (
             "node",
             format!(
-                "{} ({}), role {}",
-                s.display_name,
-                text::short(&s.device_id),
+                "{}, role {}",
+                format::who(Some(&s.display_name), &s.device_id),
                 s.role
             ),
         ),
-        ("mesh", format!("{mesh} ({})", text::short(&s.mesh_id))),
+        ("mesh", format::who(mesh, &s.mesh_id)),
         (
             "listens",
             format!(
                 "port {}, up {}, version {}",
                 s.port,
-                text::span(s.uptime_ms),
+                format::span(s.uptime_ms),
                 s.version
             ),
         ),
         ("peers", peers),
         (
             "frames",
-            format!("{} stored, {} current facts", s.frames, s.facts),
+            format!(
+                "{} stored, {} current facts, {} on disk",
+                s.frames,
+                s.facts,
+                format::bytes(s.store_bytes)
+            ),
         ),
         ("waiting", waiting),
         ("policy", policy),
@@ -105,11 +109,11 @@ fn print_status(s: &StatusView, now: u64) {
         (
             "clock",
             if s.clock_trusted {
-                String::new()
+                "in sync".to_owned()
             } else {
                 format!(
-                    "behind what this node has lived through; it reads {}; nothing is operated",
-                    text::moment(now)
+                    "not in sync: it reads {}, earlier than what this node has recorded; nothing is operated",
+                    format::moment(now)
                 )
             },
         ),
@@ -138,8 +142,7 @@ pub async fn peers(ctx: &Context) -> Done {
     }
     let rows: Vec<Vec<String>> = peers.iter().map(|p| peer_row(p, ctx.now())).collect();
     let head = [
-        "DEVICE", "NAME", "ROLE", "STATE", "SINCE", "LINK", "RTT", "CLOCK", "KIND", "KEPT",
-        "GRANTS",
+        "PEER", "ROLE", "STATE", "SINCE", "LINK", "RTT", "CLOCK", "KIND", "KEPT", "GRANTS",
     ];
     out::table(
         &head,
@@ -147,15 +150,14 @@ pub async fn peers(ctx: &Context) -> Done {
         "no peer is connected, and none is configured or trusted",
     );
     for p in peers.iter().filter(|p| p.state != "connected") {
-        let name = p.display_name.as_deref().unwrap_or(&p.device_id);
-        let name = name.get(..24).unwrap_or(name);
+        let who = format::who(p.display_name.as_deref(), &p.device_id);
         let due = p.next_attempt_at.map_or_else(String::new, |at| {
             format!(
                 "; next attempt in {}",
-                text::span(at.saturating_sub(ctx.now()))
+                format::span(at.saturating_sub(ctx.now()))
             )
         });
-        out::line(&format!("{name} is {}: {}{due}", p.state, p.reason));
+        out::line(&format!("{who} is {}: {}{due}", p.state, p.reason));
     }
     Ok(())
 }
@@ -166,16 +168,15 @@ fn peer_row(p: &PeerView, now: u64) -> Vec<String> {
     let label = p.transport_label.as_deref().unwrap_or("unlabelled");
     let posture = p.posture.as_ref();
     vec![
-        text::short(&p.device_id),
-        p.display_name.clone().unwrap_or_else(none),
+        format::who(p.display_name.as_deref(), &p.device_id),
         p.role.clone().unwrap_or_else(none),
         p.state.clone(),
-        text::age(now, p.since),
+        format::age(now, p.since),
         posture.map_or_else(none, |posture| format!("{direction} {label}, {posture}")),
         p.rtt_ms.map_or_else(none, |ms| format!("{ms:.1} ms")),
         p.skew_ms.map_or_else(none, |ms| format!("{ms:+} ms")),
         p.generation.clone().unwrap_or_else(none),
-        p.kept_bytes.map_or_else(none, text::bytes),
+        p.kept_bytes.map_or_else(none, format::bytes),
         p.grants.join(" "),
     ]
 }
@@ -212,22 +213,13 @@ fn is_from(f: &FactView, origin: &str) -> bool {
 }
 
 fn fact_row(f: &FactView) -> Vec<String> {
-    let unit = f
-        .unit
-        .as_deref()
-        .map(|u| format!(" {u}"))
-        .unwrap_or_default();
-    let name = f
-        .origin_name
-        .clone()
-        .unwrap_or_else(|| text::short(&f.origin));
     vec![
         f.metric.clone(),
         f.zone.clone().unwrap_or_else(|| "-".to_owned()),
-        format!("{}{unit}", text::value(&f.value)),
-        text::span(f.age_ms),
+        format::reading(&f.value, f.unit.as_deref()),
+        format::span(f.age_ms),
         tier(&f.claimed_tier, &f.effective_tier, f.tainted),
-        name,
+        format::who(f.origin_name.as_deref(), &f.origin),
         f.signature.clone(),
     ]
 }
@@ -274,27 +266,18 @@ pub async fn frames(ctx: &Context, args: &FramesArgs) -> Done {
 }
 
 fn frame_row(f: &FrameView) -> Vec<String> {
-    let data = f.frame.get("data").map(text::pairs).unwrap_or_default();
+    let data = f.frame.get("data").map(format::pairs).unwrap_or_default();
     let ahead = if f.ahead { " (clock ahead)" } else { "" };
     vec![
         f.seq.to_string(),
-        text::short(&f.frame_id),
+        format::short(&f.frame_id),
         f.kind.clone(),
-        text::short(&f.origin),
-        format!("{}{ahead}", text::span(f.age_ms)),
+        format::who(f.origin_name.as_deref(), &f.origin),
+        format!("{}{ahead}", format::span(f.age_ms)),
         tier(&f.claimed_tier, &f.effective_tier, f.tainted),
         f.signature.clone(),
-        cut(&data, 60),
+        format::cut(&data, 60),
     ]
-}
-
-/// The first `chars` characters, with a mark where more was there.
-pub fn cut(text: &str, chars: usize) -> String {
-    if text.chars().count() <= chars {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(chars.saturating_sub(1)).collect();
-    format!("{kept}…")
 }
 
 /// `events`, with `--follow` until the reader goes away or the process is interrupted.
@@ -342,7 +325,7 @@ fn print_event(ctx: &Context, event: &EventView) -> Result<(), Failure> {
     let mark = if event.severity == "info" { "" } else { " !" };
     out::line(&format!(
         "{} {}{mark}  {}",
-        text::moment(event.time),
+        format::moment(event.time),
         event.kind,
         event.message
     ));
@@ -353,7 +336,7 @@ fn event_row(e: &EventView, now: u64) -> Vec<String> {
     let mark = if e.severity == "info" { "" } else { " !" };
     vec![
         e.seq.to_string(),
-        text::age(now, e.time),
+        format::age(now, e.time),
         format!("{}{mark}", e.kind),
         e.message.clone(),
     ]
@@ -368,11 +351,5 @@ mod tests {
         assert_eq!(tier("T2", "T2", false), "T2");
         assert_eq!(tier("T3", "T1", false), "T3→T1");
         assert_eq!(tier("T0", "T0", true), "T0 llm");
-    }
-
-    #[test]
-    fn long_data_is_cut_visibly() {
-        assert_eq!(cut("abcdef", 4), "abc…");
-        assert_eq!(cut("abcd", 4), "abcd");
     }
 }

@@ -1,0 +1,242 @@
+//! Ids, names, numbers, ages and values as people read them. Pure.
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::clean::{clean, line, visible};
+
+/// Characters of an id that tables show.
+const SHORT_CHARS: usize = 12;
+
+/// The first characters of an id, clean.
+pub fn short(id: &str) -> String {
+    clean(id).chars().take(SHORT_CHARS).collect()
+}
+
+/// Longest name that is shown beside an id, in characters.
+const NAME_CHARS: usize = 40;
+
+/// A name that somebody chose, so that it reads as one name: plain words as they are; in quotes what has
+/// brackets, marks or escapes in it, or could be taken for an id.
+pub fn name(name: &str) -> String {
+    let shown = cut(&visible(name.trim(), usize::MAX), NAME_CHARS);
+    let plain = |c: char| c.is_alphanumeric() || " -_.'&+#/@…".contains(c);
+    let id = |c: char| c.is_ascii_hexdigit() || c == '-';
+    match shown.chars().all(plain) && !(shown.len() >= 8 && shown.chars().all(id)) {
+        true => shown,
+        false => format!("\"{}\"", shown.replace('"', "'")),
+    }
+}
+
+/// A device, person or key by its name, with the start of the id beside it: `pump-house (9f3a01cd77ab)`.
+/// Without a name the start of the id alone. Whatever the name is, the id is what stands last.
+pub fn who(named: Option<&str>, id: &str) -> String {
+    match named.map(name).filter(|name| !name.is_empty()) {
+        Some(name) => format!("{name} ({})", short(id)),
+        None => short(id),
+    }
+}
+
+/// The first `chars` characters, with a mark where more was there.
+pub fn cut(text: &str, chars: usize) -> String {
+    if text.chars().count() <= chars {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(chars.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+/// A number of bytes as people read it: `72 GiB`.
+pub fn bytes(n: u64) -> String {
+    const STEPS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let (mut whole, mut rest, mut step) = (n, 0, None);
+    for unit in STEPS {
+        if whole < 1_024 {
+            break;
+        }
+        (whole, rest, step) = (whole / 1_024, whole % 1_024, Some(unit));
+    }
+    match step {
+        None => format!("{n} B"),
+        Some(unit) if whole < 10 => format!("{whole}.{} {unit}", rest * 10 / 1_024),
+        Some(unit) => format!("{whole} {unit}"),
+    }
+}
+
+/// A value with its unit as people read it: `72 GiB`, `31.8%`, `21.4 °C`.
+pub fn reading(told: &Value, unit: Option<&str>) -> String {
+    let amount = || {
+        let whole = told.as_f64().filter(|n| *n >= 0.0);
+        let whole = whole.and_then(|n| format!("{n:.0}").parse().ok());
+        whole.map_or_else(|| format!("{} B", value(told)), bytes)
+    };
+    match (unit.unwrap_or_default(), told.is_number()) {
+        ("bytes" | "B", true) => amount(),
+        ("bytes/s" | "B/s", true) => format!("{}/s", amount()),
+        ("%", true) => format!("{}%", value(told)),
+        ("C" | "celsius", true) => format!("{} °C", value(told)),
+        ("F" | "fahrenheit", true) => format!("{} °F", value(told)),
+        ("", _) => value(told),
+        (unit, _) => format!("{} {}", value(told), line(unit)),
+    }
+}
+
+/// A span in the largest fitting unit, for example `12 s` or `3 h`.
+pub fn span(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..120_000 => format!("{} s", ms / 1_000),
+        120_000..7_200_000 => format!("{} min", ms / 60_000),
+        7_200_000..172_800_000 => format!("{} h", ms / 3_600_000),
+        _ => format!("{} d", ms / 86_400_000),
+    }
+}
+
+/// How long `then` is past, or ahead, of `now`.
+pub fn age(now: u64, then: u64) -> String {
+    if then > now.saturating_add(999) {
+        format!("in {}", span(then - now))
+    } else {
+        span(now.saturating_sub(then))
+    }
+}
+
+/// A moment in UTC, to the millisecond.
+pub fn moment(ms: u64) -> String {
+    let form =
+        format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]Z");
+    let nanos = i128::from(ms) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos)
+        .ok()
+        .and_then(|t| t.format(&form).ok())
+        .unwrap_or_else(|| format!("{ms} ms"))
+}
+
+/// A JSON value as a person would write it.
+pub fn value(value: &Value) -> String {
+    match value {
+        Value::String(text) => clean(text),
+        Value::Null => "-".to_owned(),
+        Value::Number(n) if n.is_f64() => {
+            let shown = format!("{:.2}", n.as_f64().unwrap_or_default());
+            shown.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        other => clean(&other.to_string()),
+    }
+}
+
+/// The members of an object as `key=value` words.
+pub fn pairs(params: &Value) -> String {
+    match params {
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, v)| format!("{}={}", clean(key), value(v)))
+            .collect::<Vec<_>>()
+            .join(" "),
+        Value::Null => String::new(),
+        other => value(other),
+    }
+}
+
+/// Reads `key=value`; the value is a JSON scalar if it reads as one, else text.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_pair(text: &str) -> Result<(String, Value), String> {
+    let (key, given) = text
+        .split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .ok_or_else(|| format!("{text:?} is no key=value"))?;
+    let scalar = serde_json::from_str::<Value>(given)
+        .ok()
+        .filter(|v| !v.is_array() && !v.is_object() && !v.is_null());
+    Ok((
+        key.to_owned(),
+        scalar.unwrap_or_else(|| Value::String(given.to_owned())),
+    ))
+}
+
+/// A reason: something must be said.
+///
+/// # Errors
+/// If it is empty.
+pub fn said(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty; say why in a few words".to_owned()),
+        reason => Ok(reason.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_by_people() {
+        assert_eq!(bytes(1_023), "1023 B");
+        assert_eq!(bytes(2_047), "1.9 KiB");
+        assert_eq!(bytes(1_572_864), "1.5 MiB");
+        assert_eq!(bytes(77_653_012_480), "72 GiB");
+        assert_eq!(bytes(u64::MAX), "16777215 TiB");
+        let told = |n: f64, unit| reading(&Value::from(n), Some(unit));
+        assert_eq!(told(77_653_012_480.0, "bytes"), "72 GiB");
+        assert_eq!(told(21.4, "C"), "21.4 °C");
+        assert_eq!(told(31.84, "%"), "31.84%");
+        assert_eq!(told(-5.0, "bytes"), "-5 B");
+        assert_eq!(reading(&Value::from("open"), Some("")), "open");
+        assert_eq!(reading(&Value::from(3), None), "3");
+    }
+
+    #[test]
+    fn a_name_stands_before_its_id_and_never_looks_like_one() {
+        let id = "9f3a01cd77ab0e55";
+        assert_eq!(who(Some("pump-house"), id), "pump-house (9f3a01cd77ab)");
+        assert_eq!(who(Some("Café Süd #2"), id), "Café Süd #2 (9f3a01cd77ab)");
+        assert_eq!(who(None, id), "9f3a01cd77ab");
+        assert_eq!(who(Some(" \u{200b}"), id), "\"\\u{200b}\" (9f3a01cd77ab)");
+        // A name that pretends to be another device, an id or a row.
+        assert_eq!(
+            who(Some("pump-house (0123456789ab)"), id),
+            "\"pump-house (0123456789ab)\" (9f3a01cd77ab)"
+        );
+        assert_eq!(
+            who(Some("0123456789ab"), id),
+            "\"0123456789ab\" (9f3a01cd77ab)"
+        );
+        assert_eq!(
+            who(Some("a\" (0123456789ab)\nb"), id),
+            "\"a' (0123456789ab)\\nb\" (9f3a01cd77ab)"
+        );
+        let long = who(Some(&"x".repeat(500)), id);
+        assert!(long.ends_with("x… (9f3a01cd77ab)") && long.chars().count() < 60);
+    }
+
+    #[test]
+    fn long_data_is_cut_visibly() {
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(cut("abcd", 4), "abcd");
+    }
+
+    #[test]
+    fn ages_read_like_a_person_says_them() {
+        assert_eq!(span(12_300), "12 s");
+        assert_eq!(span(3 * 3_600_000), "3 h");
+        assert_eq!(age(5_000, 25_000), "in 20 s");
+        assert_eq!(age(25_000, 5_000), "20 s");
+        assert_eq!(moment(0), "1970-01-01 00:00:00.000Z");
+    }
+
+    #[test]
+    fn pairs_are_scalars_or_text() {
+        assert_eq!(
+            parse_pair("durationSec=10").unwrap(),
+            ("durationSec".into(), 10.into())
+        );
+        assert_eq!(parse_pair("on=true").unwrap().1, Value::Bool(true));
+        assert_eq!(parse_pair("a=b=c").unwrap().1, Value::from("b=c"));
+        assert_eq!(parse_pair("a=[1]").unwrap().1, Value::from("[1]"));
+        assert!(parse_pair("novalue").is_err() && parse_pair("=x").is_err());
+    }
+}
