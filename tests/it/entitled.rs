@@ -181,6 +181,25 @@ async fn a_rule_that_may_act_is_not_held_up_by_a_wish_that_waits_for_a_person() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_may_act_by_itself_ends_no_persons_wish() {
+    let named = format!("level = \"L1\"\nfrom = [\"{}\"]", key(6).id());
+    let node = automatic(AUTOMATIC.replace("level = \"L1\"", &named)).await;
+    let own = node.shared().own_id().clone();
+    let person = wish(&node, Requester::Person, 1).await;
+    let person = proposals::mint(node.shared(), person, &own).await.unwrap();
+    let named = from_peer(&node, 6, wish(&node, Requester::Rules, 1).await)
+        .await
+        .unwrap();
+    assert_eq!(named.status, Status::Executing);
+    assert_eq!(
+        status(node.shared(), &person).await,
+        Status::AwaitingApproval,
+        "the other it may be stopped by its asker at once"
+    );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_device_calls_a_persons_wish_ends_no_rule_of_this_executor() {
     let node = automatic(STARTER_POLICY.to_owned()).await;
     let rule = wish(&node, Requester::Rules, 1).await;

@@ -189,7 +189,9 @@ fn mint_in(
         return stands(shared, &better.row);
     }
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
-    let less = |e: &&Equal| e.concerns(class, from) && (Reverse(e.row.level), e.class) < ours;
+    let less = |e: &&Equal| {
+        e.concerns(class, from) && e.class <= class && (Reverse(e.row.level), e.class) < ours
+    };
     let why = |class| {
         let by = record.proposal_id.short();
         format!("proposal {by} asks for the same and is better entitled than {class}")
@@ -308,9 +310,12 @@ pub(super) fn begin(
     )?;
     let now = shared.now();
     note_time(conn, now)?;
-    // Whoever else asks for the same has it now.
+    // Whoever else asks for the same has it now. What no person agreed to may be stopped at once by its
+    // asker, so it ends no wish of a better class.
     let equal = equal_wishes(shared, conn, &record.action(), now)?;
-    let others = equal.iter().filter(|e| e.row.id != *id);
+    let class = equal.iter().find(|e| e.row.id == *id).map(|e| e.class);
+    let ends = |e: &Equal| !permit.approved_by().is_empty() || Some(e.class) <= class;
+    let others = equal.iter().filter(|e| e.row.id != *id && ends(e));
     let why = |_| format!("proposal {} does the same now", id.short());
     supersede(shared, conn, others, id, why)?;
     moved::begins(
