@@ -3,7 +3,8 @@ import { useState } from "react";
 import { action } from "@/lib/format";
 import { statusWord, t } from "@/lib/i18n";
 import { useProposals, useTopology, useTwin, useWorld } from "@/node/reads";
-import { cx, Dialog, Txt } from "@/ui/kit";
+import { Dialog } from "@/ui/dialog";
+import { cx, Txt } from "@/ui/kit";
 import { PAGES } from "./pages";
 
 interface Hit {

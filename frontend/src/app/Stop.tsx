@@ -6,7 +6,8 @@ import { codeWord, type Key, t } from "@/lib/i18n";
 import { type EstopReport, post } from "@/node/client";
 import { useEstop, useSession } from "@/node/reads";
 import { inWindow, onStop, stopSeen } from "@/platform/desktop";
-import { AskReason, Button, Dialog, STOP_ASKED, State, Txt } from "@/ui/kit";
+import { AskReason, Dialog, STOP_ASKED } from "@/ui/dialog";
+import { Button, State, Txt } from "@/ui/kit";
 
 /** What is known of an executor that did not say it is latched: no more is claimed than that. */
 const KNOWN = {

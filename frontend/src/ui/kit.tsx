@@ -5,14 +5,11 @@ import {
   type InputHTMLAttributes,
   type ReactNode,
   type SelectHTMLAttributes,
-  useEffect,
   useId,
   useMemo,
-  useRef,
   useState,
   useSyncExternalStore,
 } from "react";
-import { limits } from "@/contract/operator.gen";
 import { nodeNow } from "@/lib/clock";
 import type { Health } from "@/lib/condition";
 import { absolute, span, tier as tierOf, when } from "@/lib/format";
@@ -415,104 +412,6 @@ export const Cell = ({ children, className }: { children?: ReactNode; className?
   <td className={cx("px-2 py-1 align-middle sm:px-3", className)}>{children}</td>
 );
 
-/** Asks the shell for the emergency stop: a dialog makes the shell's own button unreachable. */
-export const STOP_ASKED = "clawmesh-stop";
-
-export function Dialog({
-  title,
-  onClose,
-  children,
-}: {
-  title: string;
-  onClose: () => void;
-  children: ReactNode;
-}) {
-  const ref = useRef<HTMLDialogElement>(null);
-  const id = useId();
-  useEffect(() => {
-    ref.current?.showModal();
-  }, []);
-  return (
-    <dialog
-      ref={ref}
-      aria-labelledby={id}
-      onClose={onClose}
-      className="m-auto w-[min(560px,calc(100vw-32px))] rounded-md border border-line bg-s1 p-4 text-t1 shadow-xl"
-    >
-      <h2 id={id} className="mb-3 min-h-8 pr-24 font-semibold text-[15px]">
-        {title}
-      </h2>
-      {children}
-      {/* Last, though it stands above: what comes first gets the focus, and the next Enter. */}
-      <Button
-        tone="danger"
-        title={t("stopHint")}
-        aria-label={`${t("stop")}: ${t("stopHint")}`}
-        onClick={() => window.dispatchEvent(new Event(STOP_ASKED))}
-        className="absolute! top-3 right-3"
-      >
-        <span aria-hidden="true">■ {t("stop")}</span>
-      </Button>
-    </dialog>
-  );
-}
-
-/** Asks for a reason before something that is not undone by itself. */
-export function AskReason({
-  title,
-  text,
-  go,
-  optional,
-  onGo,
-  onClose,
-}: {
-  title: string;
-  text: string;
-  go: string;
-  optional?: boolean;
-  onGo: (reason: string) => Promise<unknown>;
-  onClose: () => void;
-}) {
-  const [reason, setReason] = useState("");
-  const [problem, setProblem] = useState("");
-  const [busy, setBusy] = useState(false);
-  return (
-    <Dialog title={title} onClose={onClose}>
-      <form
-        className="flex flex-col gap-3"
-        onSubmit={(e) => {
-          e.preventDefault();
-          if (!optional && !reason.trim()) return setProblem(t("reasonNeeded"));
-          setBusy(true);
-          onGo(reason.trim()).then(onClose, (error: Error) => {
-            setProblem(error.message);
-            setBusy(false);
-          });
-        }}
-      >
-        <p className="text-t2">{text}</p>
-        <Field
-          label={t("reason")}
-          value={reason}
-          maxLength={limits.textChars}
-          onChange={(e) => setReason(e.target.value)}
-        />
-        {problem ? (
-          <p role="alert" className="text-danger">
-            ▲ {problem}
-          </p>
-        ) : null}
-        <div className="flex justify-end gap-2">
-          <Button onClick={onClose}>{t("cancel")}</Button>
-          <Button tone="danger" type="submit" disabled={busy}>
-            {go}
-          </Button>
-        </div>
-      </form>
-    </Dialog>
-  );
-}
-
 /** A switch with its explanation; it shows what is, never what was wished. */
 export function Switch({
   on,
@@ -557,95 +456,6 @@ export const Link = ({ onClick, children }: { onClick: () => void; children: Rea
     {children}
   </button>
 );
-
-/** Before what cannot be undone at all: a word is typed. */
-export function TypeToConfirm({
-  title,
-  text,
-  word,
-  go,
-  onGo,
-  onClose,
-}: {
-  title: string;
-  text: string;
-  word: string;
-  go: string;
-  onGo: () => Promise<unknown>;
-  onClose: () => void;
-}) {
-  const [typed, setTyped] = useState("");
-  const [problem, setProblem] = useState("");
-  const [busy, setBusy] = useState(false);
-  const ready = typed.trim() === word;
-  return (
-    <Dialog title={title} onClose={onClose}>
-      <form
-        className="flex flex-col gap-3"
-        onSubmit={(e) => {
-          e.preventDefault();
-          if (!ready || busy) return;
-          setBusy(true);
-          onGo().then(onClose, (error: Error) => {
-            setProblem(error.message);
-            setBusy(false);
-          });
-        }}
-      >
-        <p className="text-t2">{text}</p>
-        <Field
-          label={t("typeToConfirm", { word })}
-          value={typed}
-          autoComplete="off"
-          onChange={(e) => setTyped(e.target.value)}
-        />
-        {problem ? (
-          <p role="alert" className="text-danger">
-            ▲ <Txt max={300}>{problem}</Txt>
-          </p>
-        ) : null}
-        <div className="flex justify-end gap-2">
-          <Button onClick={onClose}>{t("cancel")}</Button>
-          <Button tone="danger" type="submit" disabled={!ready || busy}>
-            {go}
-          </Button>
-        </div>
-      </form>
-    </Dialog>
-  );
-}
-
-export function Tabs({
-  tabs,
-  on,
-  onPick,
-  label,
-}: {
-  tabs: [string, string][];
-  on: string;
-  onPick: (id: string) => void;
-  label: string;
-}) {
-  return (
-    <fieldset className="flex flex-wrap rounded-md border border-line bg-s1 p-0.5">
-      <legend className="sr-only">{label}</legend>
-      {tabs.map(([id, name]) => (
-        <button
-          key={id}
-          type="button"
-          aria-pressed={on === id}
-          onClick={() => onPick(id)}
-          className={cx(
-            "h-7 rounded-[4px] px-2.5 whitespace-nowrap",
-            on === id ? "bg-s3 font-medium text-t1" : "text-t2 hover:text-t1",
-          )}
-        >
-          {name}
-        </button>
-      ))}
-    </fieldset>
-  );
-}
 
 export function CopyButton({ text, label = t("copy") }: { text: string; label?: string }) {
   const [done, setDone] = useState(false);

@@ -3,7 +3,9 @@
 
 use serde_json::json;
 
-use super::dto::{DraftRequest, DraftView, GrantChange, PolicyState, TrustAdd, TrustRecordView};
+use super::dto::{
+    DraftRequest, DraftState, DraftView, GrantChange, PolicyState, TrustAdd, TrustRecordView,
+};
 use super::{Answer, Door, registry};
 use crate::adapters::paths::StateDir;
 use crate::domain::admission::TrustRecord;
@@ -136,7 +138,7 @@ impl Door {
         };
         let mut view = DraftView {
             draft_id: draft.draft_id.as_str().to_owned(),
-            status: "proposed".to_owned(),
+            status: DraftState::Proposed,
             proposal_id: None,
             standing: false,
             standing_since: None,
@@ -158,7 +160,7 @@ impl Door {
                 view.detail = Some(standing_words(&stood));
             }
             Sent::Waiting(refusal) => {
-                view.status = "waiting".to_owned();
+                view.status = DraftState::Waiting;
                 view.detail = Some(refusal.to_string());
             }
         }

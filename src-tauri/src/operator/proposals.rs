@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::dto::{FrameView, ProposalRecordView, ProposalView, TraceView};
 use super::queries::{FrameQuery, ProposalQuery, bounded};
-use super::views::{json_name, proposal_view, record_of};
+use super::views::{proposal_view, record_of};
 use super::{Answer, Door, trace};
 use crate::adapters::store::proposals::{Found, ProposalRow};
 use crate::adapters::store::{approvals, audit, proposals};
@@ -177,7 +177,7 @@ impl Door {
         };
         let mut frames = self.frames(query).await?;
         // Only what the executor itself says of it counts, not what others pass on in its name.
-        let of_the_executor = [SignatureState::Verified, SignatureState::FirstHand].map(json_name);
+        let of_the_executor = [SignatureState::Verified, SignatureState::FirstHand];
         let said = |f: &FrameView, name: &str| {
             let data = f.frame.get("data").and_then(|d| d.get(name));
             data.and_then(Value::as_str).map(str::to_owned)

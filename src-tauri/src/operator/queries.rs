@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::dto::{
     AlarmView, AuditReport, AuditView, DraftView, EventView, ExplainRequest, ExplainView, FactView,
-    FrameView, HealthView, NodeView, PolicyState, PolicyView, StatusView,
+    FrameView, Health, HealthView, NodeView, PolicyState, PolicyView, StatusView,
 };
 use super::registry::{self, Desk, KeyOf, grant_names};
 use super::views::{Names, audit_view, draft_view, event_view, fact_view, frame_view, rule_view};
@@ -191,12 +191,12 @@ impl Door {
         let mut kinds: Vec<String> = alarms.iter().map(|a| a.kind.as_str().to_owned()).collect();
         kinds.dedup();
         let status = match self.shared.alarms.worst() {
-            None => "ok",
-            Some(Severity::Warning | Severity::Info) => "degraded",
-            Some(Severity::Critical) => "failing",
+            None => Health::Ok,
+            Some(Severity::Warning | Severity::Info) => Health::Degraded,
+            Some(Severity::Critical) => Health::Failing,
         };
         HealthView {
-            status: status.to_owned(),
+            status,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             alarms: kinds,
         }
@@ -450,7 +450,7 @@ impl Door {
                         t.rule
                     ),
                     rule: Some(t.rule),
-                    level: Some(t.level.to_string()),
+                    level: Some(t.level),
                     checks: t.checks,
                 },
                 Ruling::Deny(d) => ExplainView {

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::dto::{FrameView, ProposalView, TraceStep, TraceView};
-use super::views::Names;
+use super::views::{Names, json_name};
 use crate::adapters::store::audit::AuditRow;
 use crate::domain::base::DeviceId;
 use crate::domain::gate::SignedDecision;
@@ -73,14 +73,12 @@ pub(super) fn assemble(
             format!("{}: {}", outcome.status, outcome.detail),
             data,
         ));
-    } else if !crate::domain::proposal::Status::ALL
-        .iter()
-        .any(|s| s.is_open() && s.as_str() == proposal.status)
+    } else if !proposal.status.is_open()
     {
         let message = proposal
             .detail
             .clone()
-            .unwrap_or_else(|| proposal.status.clone());
+            .unwrap_or_else(|| proposal.status.to_string());
         steps.push(step(
             proposal.updated_at,
             "ended",
@@ -92,7 +90,8 @@ pub(super) fn assemble(
     steps.extend(outcomes.iter().map(|f| {
         let message = format!(
             "the outcome came back as frame {}, signature {}",
-            f.frame_id, f.signature
+            f.frame_id,
+            json_name(f.signature)
         );
         step(
             f.received_at,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Answer;
 use super::dto::{
-    AuditView, DraftView, EventView, FactView, FrameView, PolicyRuleView, ProposalView,
+    AuditView, DraftState, DraftView, EventView, FactView, FrameView, PolicyRuleView, ProposalView,
 };
 use crate::adapters::store::audit::AuditRow;
 use crate::adapters::store::drafts::DraftRow;
@@ -47,7 +47,7 @@ pub(super) fn fact_view(f: FactRow, names: &Names, at: Moment) -> FactView {
         sensed_at: f.time.0,
         claimed_tier: f.claimed.to_string(),
         effective_tier: f.effective.to_string(),
-        signature: json_name(f.signature),
+        signature: f.signature,
         tainted: f.tainted,
     }
 }
@@ -57,7 +57,7 @@ pub(super) fn frame_view(f: StoredFrame, names: &Names, now: TimeMs) -> FrameVie
         seq: f.seq,
         frame_id: f.frame_id.as_str().to_owned(),
         content: f.content.to_string(),
-        kind: f.kind.as_str().to_owned(),
+        kind: f.kind,
         origin_name: names.get(&f.origin).cloned(),
         origin: f.origin.as_str().to_owned(),
         time: f.time.0,
@@ -65,7 +65,7 @@ pub(super) fn frame_view(f: StoredFrame, names: &Names, now: TimeMs) -> FrameVie
         age_ms: Moment::unset(now).age_by_wall_ms(f.time, f.received_at),
         claimed_tier: f.claimed_tier.to_string(),
         effective_tier: f.effective_tier.to_string(),
-        signature: json_name(f.signature),
+        signature: f.signature,
         tainted: f.tainted,
         ahead: f.ahead,
         frame: serde_json::from_str(&f.json).unwrap_or_default(),
@@ -105,16 +105,16 @@ pub(super) fn audit_view(a: AuditRow) -> AuditView {
 pub(super) fn draft_view(d: DraftRow) -> DraftView {
     use crate::adapters::store::drafts::DraftStatus;
     let status = match d.status {
-        DraftStatus::Waiting => "waiting",
-        DraftStatus::Delivered => "proposed",
-        DraftStatus::Refused => "refused",
-        DraftStatus::Expired => "expired",
+        DraftStatus::Waiting => DraftState::Waiting,
+        DraftStatus::Delivered => DraftState::Proposed,
+        DraftStatus::Refused => DraftState::Refused,
+        DraftStatus::Expired => DraftState::Expired,
     };
     DraftView {
         standing: false,
         standing_since: None,
         draft_id: d.id.as_str().to_owned(),
-        status: status.to_owned(),
+        status,
         proposal_id: d.proposal_id.map(|p| p.as_str().to_owned()),
         target: d.target,
         detail: d.message,
@@ -128,7 +128,7 @@ pub(super) fn rule_view(r: &Rule) -> PolicyRuleView {
         name: r.name.clone(),
         capability: r.capability.as_str().to_owned(),
         operations: r.operations.clone(),
-        level: r.level.to_string(),
+        level: r.level,
         quorum: r.quorum,
         deadline_ms: r.deadline_ms,
         safe_state: r.safe_state.clone(),
@@ -162,8 +162,8 @@ pub(super) fn proposal_view(row: &ProposalRow, names: &Names) -> Answer<Proposal
         .and_then(|t| serde_json::from_str(t).ok());
     Ok(ProposalView {
         id: row.id.as_str().to_owned(),
-        status: row.status.to_string(),
-        level: record.level.to_string(),
+        status: row.status,
+        level: record.level,
         target: record.target.as_str().to_owned(),
         operation: record.operation,
         params: serde_json::to_value(&record.params).unwrap_or_default(),

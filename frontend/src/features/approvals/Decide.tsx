@@ -11,7 +11,8 @@ import { useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
 import { useOperators, useOwnKey, useSession, useTopology } from "@/node/reads";
 import { type Card, decide, KeyTrouble } from "@/platform/key";
-import { AskReason, Button, Field, Txt, useNow } from "@/ui/kit";
+import { AskReason } from "@/ui/dialog";
+import { Button, Field, Txt, useNow } from "@/ui/kit";
 
 const HOLD_MS = 1500;
 /** What to do about a refusal that is about whose word on persons counts at the executor. */

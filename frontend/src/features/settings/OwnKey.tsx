@@ -6,7 +6,8 @@ import { dateTime, t } from "@/lib/i18n";
 import { post } from "@/node/client";
 import { useKeysWaiting, useOperators, useOwnKey, useSession } from "@/node/reads";
 import { type Card, forget, KeyTrouble, make, possible, store } from "@/platform/key";
-import { Button, Dialog, Field, Pairs, Panel, Txt, useNow } from "@/ui/kit";
+import { Dialog } from "@/ui/dialog";
+import { Button, Field, Pairs, Panel, Txt, useNow } from "@/ui/kit";
 import { Pictures } from "@/ui/pictures";
 
 const saying = (e: unknown): string =>

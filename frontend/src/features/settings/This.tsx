@@ -17,7 +17,9 @@ import {
 import { type Planner, post } from "@/node/client";
 import { useSession, useStatus } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
-import { Age, AskReason, Button, Hex, Loaded, Pairs, Panel, Tabs, Txt } from "@/ui/kit";
+import { AskReason } from "@/ui/dialog";
+import { Age, Button, Hex, Loaded, Pairs, Panel, Txt } from "@/ui/kit";
+import { Tabs } from "@/ui/tabs";
 
 export function Identity() {
   const status = useStatus();

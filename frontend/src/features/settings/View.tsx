@@ -1,7 +1,7 @@
 import { t } from "@/lib/i18n";
 import { ThisDesktop } from "@/platform/Around";
-import { Tabs } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
+import { Tabs } from "@/ui/tabs";
 import { Discovery } from "./Discovery";
 import { OwnKey } from "./OwnKey";
 import { Peers } from "./Peers";

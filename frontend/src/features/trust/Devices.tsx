@@ -6,22 +6,8 @@ import { t } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
 import { post, type Trust } from "@/node/client";
 import { useTopology, useTrust } from "@/node/reads";
-import {
-  Age,
-  Button,
-  cx,
-  Dialog,
-  Empty,
-  Link,
-  Loaded,
-  Pairs,
-  Search,
-  Select,
-  State,
-  Switch,
-  Txt,
-  TypeToConfirm,
-} from "@/ui/kit";
+import { Dialog, TypeToConfirm } from "@/ui/dialog";
+import { Age, Button, cx, Empty, Link, Loaded, Pairs, Search, Select, State, Switch, Txt } from "@/ui/kit";
 import { Claimed, Withheld } from "@/ui/offers";
 import { usePlace } from "@/ui/place";
 import { type Grant, grants, toType } from "./model";

@@ -5,7 +5,8 @@ import { t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import { type KeyWaiting, post, Refused, remove } from "@/node/client";
 import { useKeysWaiting } from "@/node/reads";
-import { Button, Dialog, Field, Hex, Pairs, Panel, Select, Txt, useNow } from "@/ui/kit";
+import { Dialog } from "@/ui/dialog";
+import { Button, Field, Hex, Pairs, Panel, Select, Txt, useNow } from "@/ui/kit";
 import { Pictures } from "@/ui/pictures";
 import { namesake, type Person } from "./model";
 

@@ -4,7 +4,8 @@ import { listed, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import { type Issuer, post } from "@/node/client";
 import { useIssuers } from "@/node/reads";
-import { Age, Button, Dialog, Hex, Loaded, Panel, Txt } from "@/ui/kit";
+import { Dialog } from "@/ui/dialog";
+import { Age, Button, Hex, Loaded, Panel, Txt } from "@/ui/kit";
 import { AdminWarning } from "./Worst";
 
 const NAMES_MAX = 12;

@@ -1,7 +1,7 @@
 import { t } from "@/lib/i18n";
 import { useSession } from "@/node/reads";
-import { Tabs } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
+import { Tabs } from "@/ui/tabs";
 import { Devices } from "./Devices";
 import { Operators } from "./Operators";
 import { Pair } from "./Pair";

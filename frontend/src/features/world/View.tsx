@@ -1,6 +1,6 @@
 import { t } from "@/lib/i18n";
-import { Tabs } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
+import { Tabs } from "@/ui/tabs";
 import { Frames } from "./Frames";
 import { Latest } from "./Latest";
 import { Traces } from "./Traces";

@@ -16,7 +16,7 @@ use crate::domain::gate::approval::{Decision, SignedDecision, Verdict};
 use crate::domain::identity::OperatorKey;
 use crate::domain::proposal::Status;
 use crate::node::proposals::Standing;
-use crate::operator::dto::{DraftRequest, ProposalView};
+use crate::operator::dto::{DraftRequest, DraftState, ProposalView};
 use crate::surfaces::remote::Remote;
 
 /// How often `--wait` looks again.
@@ -92,8 +92,8 @@ fn finish(p: &ProposalView, quiet: bool) -> Done {
         p.status,
         how.unwrap_or_else(|| "no detail is known".to_owned())
     );
-    match p.status.parse::<Status>() {
-        Ok(Status::Completed | Status::Rejected) => {
+    match p.status {
+        Status::Completed | Status::Rejected => {
             if !quiet {
                 out::line(&end);
             }
@@ -111,7 +111,7 @@ async fn wait(remote: &Remote, id: &str) -> Result<ProposalView, Failure> {
     loop {
         tick.tick().await;
         let view = remote.proposal(id).await?.proposal;
-        if !view.status.parse::<Status>().is_ok_and(Status::is_open) {
+        if !view.status.is_open() {
             return Ok(view);
         }
     }
@@ -199,13 +199,14 @@ pub async fn propose(ctx: &Context, args: &ProposeArgs) -> Done {
         return out::json(&draft);
     }
     let detail = draft.detail.unwrap_or_default();
+    let status = format::code(draft.status);
     match &draft.proposal_id {
         Some(id) => {
             let since = draft
                 .standing_since
                 .map(|since| format!("; it stands since {}", format::moment(since)))
                 .unwrap_or_default();
-            let said = format!("proposal {id}: {} {detail}{since}", draft.status);
+            let said = format!("proposal {id}: {status} {detail}{since}");
             out::line(said.trim_end());
             out::line(&format!(
                 "look at it: clawmesh-node show {}",
@@ -213,14 +214,14 @@ pub async fn propose(ctx: &Context, args: &ProposeArgs) -> Done {
             ));
             Ok(())
         }
-        None if draft.status == "refused" || draft.status == "expired" => Err(Failure::new(
+        None if matches!(draft.status, DraftState::Refused | DraftState::Expired) => Err(Failure::new(
             Exit::Failed,
-            format!("{}: {detail}", draft.status),
+            format!("{status}: {detail}"),
         )),
         None => {
             out::line(&format!(
-                "draft {}: {} {}",
-                draft.draft_id, draft.status, detail
+                "draft {}: {status} {detail}",
+                draft.draft_id
             ));
             Ok(())
         }

@@ -126,6 +126,11 @@ pub fn value(value: &Value) -> String {
     }
 }
 
+/// A code of a closed list, as its JSON form has it.
+pub fn code(code: impl serde::Serialize) -> String {
+    value(&serde_json::to_value(code).unwrap_or_default())
+}
+
 /// The members of an object as `key=value` words.
 pub fn pairs(params: &Value) -> String {
     match params {

@@ -6,6 +6,7 @@ use super::args::ProposalArg;
 use super::context::{Context, proposal};
 use super::fail::Done;
 use super::{format, out};
+use crate::domain::proposal::Status;
 use crate::operator::dto::{ProposalView, TraceStep, TraceView};
 
 /// `proposals`.
@@ -32,10 +33,10 @@ pub async fn list(ctx: &Context, all: bool) -> Done {
 }
 
 fn row(p: &ProposalView, now: u64) -> Vec<String> {
-    let waiting = p.status == "awaiting_approval";
+    let waiting = p.status == Status::AwaitingApproval;
     vec![
         format::short(&p.id),
-        p.status.clone(),
+        p.status.to_string(),
         format!("{}{}", p.level, if p.tainted { " llm" } else { "" }),
         format::age(now, p.created_at),
         if waiting {

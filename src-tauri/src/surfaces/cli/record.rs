@@ -17,7 +17,7 @@ use crate::domain::admission::TrustRecord;
 use crate::domain::base::DeviceId;
 use crate::domain::gate::Gen1Command;
 use crate::domain::identity::{PublicKey, Signature};
-use crate::domain::proposal::{Evidence, ProposalRecord, SignedProposal};
+use crate::domain::proposal::{Evidence, ProposalRecord, SignedProposal, Status};
 use crate::operator::dto::{ProposalRecordView, ProposalView};
 
 /// Longest text of a record that is printed whole, in characters.
@@ -194,7 +194,7 @@ impl Checked {
         let (record, told) = (self.record().clone(), &self.told.proposal);
         ProposalView {
             id: record.proposal_id.as_str().to_owned(),
-            level: record.level.to_string(),
+            level: record.level,
             target: record.target.as_str().to_owned(),
             operation: record.operation,
             params: serde_json::to_value(&record.params).unwrap_or_default(),
@@ -213,7 +213,7 @@ impl Checked {
             gen1: record.gen1,
             digest: self.signed.digest().to_string(),
             own: self.executor == Executor::Own,
-            status: told.status.clone(),
+            status: told.status,
             revision: told.revision,
             updated_at: told.updated_at,
             detail: told.detail.clone(),
@@ -359,7 +359,7 @@ impl Checked {
 
     fn told_facts(&self, now: u64) -> Vec<(&'static str, String)> {
         let (told, expires) = (&self.told.proposal, self.record().expires_at.0);
-        let left = match told.status == "awaiting_approval" {
+        let left = match told.status == Status::AwaitingApproval {
             true if expires > now => format::span(expires - now),
             true => "none: it has expired by the clock of this machine".to_owned(),
             false => String::new(),
@@ -367,7 +367,7 @@ impl Checked {
         let lies = self.lies();
         let outcome = told.outcome.as_ref();
         vec![
-            ("status", clean::visible(&told.status, NAME_SHOWN_CHARS)),
+            ("status", told.status.to_string()),
             ("time left", left),
             (
                 "detail",

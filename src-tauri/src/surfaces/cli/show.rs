@@ -220,7 +220,7 @@ fn fact_row(f: &FactView) -> Vec<String> {
         format::span(f.age_ms),
         tier(&f.claimed_tier, &f.effective_tier, f.tainted),
         format::who(f.origin_name.as_deref(), &f.origin),
-        f.signature.clone(),
+        format::code(f.signature),
     ]
 }
 
@@ -271,11 +271,11 @@ fn frame_row(f: &FrameView) -> Vec<String> {
     vec![
         f.seq.to_string(),
         format::short(&f.frame_id),
-        f.kind.clone(),
+        f.kind.as_str().to_owned(),
         format::who(f.origin_name.as_deref(), &f.origin),
         format!("{}{ahead}", format::span(f.age_ms)),
         tier(&f.claimed_tier, &f.effective_tier, f.tainted),
-        f.signature.clone(),
+        format::code(f.signature),
         format::cut(&data, 60),
     ]
 }

@@ -12,6 +12,7 @@ use super::stop::{Stopped, Unstopped};
 use crate::domain::base::limits::{TRAY_NODES_MAX, TRAY_SETTLE_MS};
 use crate::domain::base::text::one_line;
 use crate::operator::Answer;
+use crate::domain::proposal::Status;
 use crate::operator::dto::ProposalView;
 
 /// How often it is read without news: links fall silent without an event.
@@ -100,7 +101,7 @@ async fn look(running: &Running) -> Answer<Summary> {
     let status = door.status().await?;
     let topology = door.topology().await?;
     let mut open = door.proposals(false).await?;
-    open.retain(|p| p.status == "awaiting_approval");
+    open.retain(|p| p.status == Status::AwaitingApproval);
     open.sort_by(|a, b| b.level.cmp(&a.level).then(a.expires_at.cmp(&b.expires_at)));
     let name_of = |id: &str| {
         let node = topology.nodes.iter().find(|n| n.device_id == id);
@@ -117,7 +118,7 @@ async fn look(running: &Running) -> Answer<Summary> {
             digest: p.digest.clone(),
             title: title(p),
             place: name_of(&p.executor),
-            level: p.level.clone(),
+            level: p.level.to_string(),
             reason: one_line(&p.reason, 160),
         })
         .collect();

@@ -14,7 +14,7 @@ use super::answer::{Answered, Failed, Id, body, body_or_default, ok, query};
 use super::{Api, assets};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::audit_export::Export;
-use crate::operator::dto::{ExplainRequest, GrantChange, Why};
+use crate::operator::dto::{ExplainRequest, GrantChange, Health, Why};
 use crate::operator::queries::{EventQuery, FactQuery, FrameQuery, ProposalQuery};
 use crate::operator::registry;
 use crate::operator::series::SeriesQuery;
@@ -55,7 +55,7 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
 pub(super) async fn healthz(State(api): Door) -> Response {
     let health = api.door.health();
     let mut response = ok(&health);
-    if health.status == "failing" {
+    if health.status == Health::Failing {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     response
