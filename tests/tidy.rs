@@ -3,11 +3,7 @@
 //!
 //! It reads sources as text and uses nothing of the crate. `tidy/bites.rs` shows each rule failing.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail loudly"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
 #[path = "tidy/promises.rs"]
 mod promises;
@@ -28,32 +24,92 @@ const FILE_LINES_MAX: usize = 500;
 
 /// Files that may be longer, each with the reason.
 const LONG_FILES: &[(&str, &str)] = &[
-    ("benches/node.rs", "one benchmark a section, over one set-up"),
-    ("src-tauri/src/adapters/keystore/keychain.rs", "one vault with the tests of its failures"),
-    ("src-tauri/src/adapters/keystore/mod.rs", "to be split: files, keychain and passphrase"),
-    ("src-tauri/src/adapters/paths.rs", "one state directory, half of it tests"),
-    ("src-tauri/src/adapters/store/proposals.rs", "one table's statements"),
-    ("src-tauri/src/adapters/store/tests/decisions.rs", "tests of one family"),
-    ("src-tauri/src/adapters/store/tests/families.rs", "tests of one family each"),
-    ("src-tauri/src/adapters/transport/socket.rs", "one socket with its limits"),
-    ("src-tauri/src/domain/base/limits.rs", "every limit in one place"),
-    ("src-tauri/src/domain/policy/evaluate.rs", "the checks in the order they are made"),
+    (
+        "benches/node.rs",
+        "one benchmark a section, over one set-up",
+    ),
+    (
+        "src-tauri/src/adapters/keystore/keychain.rs",
+        "one vault with the tests of its failures",
+    ),
+    (
+        "src-tauri/src/adapters/keystore/mod.rs",
+        "to be split: files, keychain and passphrase",
+    ),
+    (
+        "src-tauri/src/adapters/paths.rs",
+        "one state directory, half of it tests",
+    ),
+    (
+        "src-tauri/src/adapters/store/proposals.rs",
+        "one table's statements",
+    ),
+    (
+        "src-tauri/src/adapters/store/tests/decisions.rs",
+        "tests of one family",
+    ),
+    (
+        "src-tauri/src/adapters/store/tests/families.rs",
+        "tests of one family each",
+    ),
+    (
+        "src-tauri/src/adapters/transport/socket.rs",
+        "one socket with its limits",
+    ),
+    (
+        "src-tauri/src/domain/base/limits.rs",
+        "every limit in one place",
+    ),
+    (
+        "src-tauri/src/domain/policy/evaluate.rs",
+        "the checks in the order they are made",
+    ),
     ("src-tauri/src/domain/policy/tests.rs", "tests of one room"),
     ("src-tauri/src/domain/site/format.rs", "one file format"),
     ("src-tauri/src/domain/site/tests.rs", "tests of one room"),
-    ("src-tauri/src/domain/wire/handshake.rs", "one handshake, both sides"),
+    (
+        "src-tauri/src/domain/wire/handshake.rs",
+        "one handshake, both sides",
+    ),
     ("src-tauri/src/node/config.rs", "one file format"),
-    ("src-tauri/src/node/continuity/mod.rs", "to be split with the rooms of the node"),
+    (
+        "src-tauri/src/node/continuity/mod.rs",
+        "to be split with the rooms of the node",
+    ),
     ("src-tauri/src/node/guards/guard.rs", "one state machine"),
-    ("src-tauri/src/node/open.rs", "to be split into assembling and opening"),
-    ("src-tauri/src/node/pairing/session.rs", "one protocol, both sides"),
-    ("src-tauri/src/node/proposals/decide.rs", "to be split into load, rule and write"),
-    ("src-tauri/src/node/records.rs", "to be split with the rooms of the node"),
-    ("src-tauri/src/operator/people.rs", "operators, persons and issuers share their rules"),
+    (
+        "src-tauri/src/node/open.rs",
+        "to be split into assembling and opening",
+    ),
+    (
+        "src-tauri/src/node/pairing/session.rs",
+        "one protocol, both sides",
+    ),
+    (
+        "src-tauri/src/node/proposals/decide.rs",
+        "to be split into load, rule and write",
+    ),
+    (
+        "src-tauri/src/node/records.rs",
+        "to be split with the rooms of the node",
+    ),
+    (
+        "src-tauri/src/operator/people.rs",
+        "operators, persons and issuers share their rules",
+    ),
     ("src-tauri/src/operator/queries.rs", "one method a question"),
-    ("src-tauri/src/surfaces/desktop/host.rs", "half of it tests over one lab"),
-    ("src-tauri/src/surfaces/desktop/mod.rs", "the state of one application"),
-    ("src-tauri/src/surfaces/http/browser_tests.rs", "tests of one surface"),
+    (
+        "src-tauri/src/surfaces/desktop/host.rs",
+        "half of it tests over one lab",
+    ),
+    (
+        "src-tauri/src/surfaces/desktop/mod.rs",
+        "the state of one application",
+    ),
+    (
+        "src-tauri/src/surfaces/http/browser_tests.rs",
+        "tests of one surface",
+    ),
     ("tests/it/cli.rs", "the contract of one program"),
     ("tests/it/entitled.rs", "tests of one promise each"),
     ("tests/it/gen1_actuators.rs", "tests of one promise each"),
