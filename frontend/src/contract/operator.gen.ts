@@ -3533,6 +3533,11 @@ export interface components {
             /** @description A zone that the executor has readings of, instead of its name. */
             zone?: string | null;
         };
+        /**
+         * @description Where a draft stands.
+         * @enum {string}
+         */
+        DraftState: "proposed" | "waiting" | "refused" | "expired";
         /** @description What became of a draft. */
         DraftView: {
             /**
@@ -3558,8 +3563,8 @@ export interface components {
              * @description Since when it stands, where it did, in milliseconds since 1970.
              */
             standingSince?: number | null;
-            /** @description `proposed` or `waiting`; stored drafts also `refused` or `expired`. */
-            status: string;
+            /** @description Where it stands. */
+            status: components["schemas"]["DraftState"];
             /** @description The actuator. */
             target: string;
         };
@@ -3720,8 +3725,7 @@ export interface components {
             checks: components["schemas"]["Check"][];
             /** @description The code of the denial. */
             code?: string | null;
-            /** @description Who would have to agree. */
-            level?: string | null;
+            level?: components["schemas"]["Level"] | null;
             /** @description What it comes to, in a sentence. */
             message: string;
             /** @description The rule that decided. */
@@ -3751,8 +3755,8 @@ export interface components {
              * @description When it was sensed, as far as we believe it.
              */
             sensedAt: number;
-            /** @description `verified`, `first-hand` or `unverifiable`. */
-            signature: string;
+            /** @description What is known of its origin's signature. */
+            signature: components["schemas"]["SignatureState"];
             /** @description Whether a model had a part in it. */
             tainted: boolean;
             /** @description Its unit. */
@@ -3787,7 +3791,7 @@ export interface components {
             /** @description Its id. */
             frameId: string;
             /** @description What it is about. */
-            kind: string;
+            kind: components["schemas"]["FrameKind"];
             /** @description The device it came from. */
             origin: string;
             /** @description That device's name, where known. */
@@ -3802,8 +3806,8 @@ export interface components {
              * @description Its place in this node's log.
              */
             seq: number;
-            /** @description `verified`, `first-hand` or `unverifiable`. */
-            signature: string;
+            /** @description What is known of its origin's signature. */
+            signature: components["schemas"]["SignatureState"];
             /** @description Whether a model had a part in it. */
             tainted: boolean;
             /**
@@ -3851,12 +3855,17 @@ export interface components {
             /** @description Which one. */
             target: string;
         };
+        /**
+         * @description How a node is.
+         * @enum {string}
+         */
+        Health: "ok" | "degraded" | "failing";
         /** @description Whether a node works, for monitors; told without a token. */
         HealthView: {
             /** @description The kinds of the alarms that stand. */
             alarms: string[];
-            /** @description `ok`, `degraded` (a warning stands) or `failing` (a critical alarm stands; HTTP status 503). */
-            status: string;
+            /** @description How it is. */
+            status: components["schemas"]["Health"];
             /** @description The version of the program. */
             version: string;
         };
@@ -3920,6 +3929,11 @@ export interface components {
             /** @description The role it stands with. */
             role: string;
         };
+        /**
+         * @description Who must agree before an action (DESIGN §8), ordered from least to most.
+         * @enum {string}
+         */
+        Level: "L0" | "L1" | "L2" | "L3";
         /** @description What a client of this machine asks for: a link that opens the console in a browser. */
         LinkRequest: {
             /** @description The person's name, shown in the console. */
@@ -4384,7 +4398,7 @@ export interface components {
             /** @description What must hold before and while acting. */
             interlocks: string[];
             /** @description Who must agree. */
-            level: string;
+            level: components["schemas"]["Level"];
             /**
              * Format: int64
              * @description How old evidence may be, in milliseconds.
@@ -4465,8 +4479,8 @@ export interface components {
             gen1?: components["schemas"]["Gen1Command"] | null;
             /** @description Its id. */
             id: string;
-            /** @description Who must agree: `L1`, `L2`, `L3`. */
-            level: string;
+            /** @description Who must agree. */
+            level: components["schemas"]["Level"];
             /** @description What it does. */
             operation: string;
             outcome?: components["schemas"]["Outcome"] | null;
@@ -4497,8 +4511,8 @@ export interface components {
             runMs: number;
             /** @description The operation that ends it. */
             safeState: string;
-            /** @description Where it stands, for example `awaiting_approval`. */
-            status: string;
+            /** @description Where it stands. */
+            status: components["schemas"]["Status"];
             /** @description Whether a model had a part in it. */
             tainted: boolean;
             /** @description The actuator. */

@@ -73,8 +73,7 @@ pub(super) fn assemble(
             format!("{}: {}", outcome.status, outcome.detail),
             data,
         ));
-    } else if !proposal.status.is_open()
-    {
+    } else if !proposal.status.is_open() {
         let message = proposal
             .detail
             .clone()

@@ -214,15 +214,11 @@ pub async fn propose(ctx: &Context, args: &ProposeArgs) -> Done {
             ));
             Ok(())
         }
-        None if matches!(draft.status, DraftState::Refused | DraftState::Expired) => Err(Failure::new(
-            Exit::Failed,
-            format!("{status}: {detail}"),
-        )),
+        None if matches!(draft.status, DraftState::Refused | DraftState::Expired) => {
+            Err(Failure::new(Exit::Failed, format!("{status}: {detail}")))
+        }
         None => {
-            out::line(&format!(
-                "draft {}: {status} {detail}",
-                draft.draft_id
-            ));
+            out::line(&format!("draft {}: {status} {detail}", draft.draft_id));
             Ok(())
         }
     }

@@ -11,8 +11,8 @@ use super::host::{Host, Running};
 use super::stop::{Stopped, Unstopped};
 use crate::domain::base::limits::{TRAY_NODES_MAX, TRAY_SETTLE_MS};
 use crate::domain::base::text::one_line;
-use crate::operator::Answer;
 use crate::domain::proposal::Status;
+use crate::operator::Answer;
 use crate::operator::dto::ProposalView;
 
 /// How often it is read without news: links fall silent without an event.
