@@ -9,6 +9,7 @@ pub mod ahead;
 pub mod approvals;
 pub mod audit;
 pub mod backup;
+pub mod cases;
 pub mod cited;
 pub mod commands;
 pub mod drafts;

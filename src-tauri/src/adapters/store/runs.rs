@@ -57,6 +57,16 @@ pub fn start(
     Ok(())
 }
 
+/// Whether a run of a proposal is on record.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn has_run(conn: &Connection, id: &ProposalId) -> Result<bool, StoreError> {
+    let mut query =
+        conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM runs WHERE proposal_id = ?1)")?;
+    Ok(query.query_row([id.as_str()], |r| r.get(0))?)
+}
+
 /// Writes down that an action has ended; the first end stands.
 ///
 /// # Errors

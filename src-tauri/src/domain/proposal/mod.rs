@@ -1,8 +1,17 @@
 //! Proposals: the executor's signed record of a draft, and the states it goes through.
 //!
 //! The record is minted once, by the executor that will act, and never changes; people sign its
-//! digest (invariant I5). Its state lives beside it in the store.
+//! digest (invariant I5). Its state lives beside it in the store. Each step of its life is a pure rule from what was loaded
+//! ([`case::Case`]) to what is written ([`case::Step`]): `decide` begins actions, `equal` ends wishes for others, `end`
+//! ends everything else; `ground` is what stands for and against acting.
 
+pub mod case;
+pub mod decide;
+pub mod end;
+pub mod equal;
+pub mod ground;
+#[cfg(test)]
+mod once;
 pub mod record;
 pub mod standing;
 pub mod status;

@@ -5,14 +5,13 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{can_be_told, cited, estop, evaluate_now, open, safe_before};
+use super::ground::{self, cited};
+use super::open;
 use crate::adapters::store::{StoreError, proposals};
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
-use crate::domain::policy::{Check, Ruling};
-use crate::domain::proposal::ProposalRecord;
+use crate::domain::policy::Check;
+use crate::domain::proposal::{ProposalRecord, ground as rules};
 use crate::node::context::store_refusal;
-use crate::node::context::timekeeping::clock_trusted;
-use crate::node::health;
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
 
@@ -58,69 +57,12 @@ fn look(
         StoreError::Refused(Refusal::new(Code::ProposalNotFound, why))
     })?;
     let signed = open(shared, &row)?;
-    let mut checks = Vec::new();
-    let mut add = |name: &str, passed: bool, detail: String| {
-        checks.push(Check {
-            name: name.to_owned(),
-            passed,
-            detail,
-        });
-    };
-    match estop::check(shared, conn) {
-        Ok(()) => add("emergency stop", true, "not latched".to_owned()),
-        Err(StoreError::Refused(refusal)) => add("emergency stop", false, refusal.message),
-        Err(error) => return Err(error),
-    }
-    match health::check_in_place(shared) {
-        Ok(()) => add("state", true, "the one this node last ran with".to_owned()),
-        Err(StoreError::Refused(refusal)) => add("state", false, refusal.message),
-        Err(error) => return Err(error),
-    }
-    let target = signed.record().target.as_str();
-    match proposals::executing_on(conn, target)? {
-        Some(other) if other != *id => {
-            add(
-                "free",
-                false,
-                format!("busy with proposal {}", other.short()),
-            );
-        }
-        _ => add("free", true, "nothing else moves it".to_owned()),
-    }
-    if signed.record().gen1.is_some() || super::by_gen1(shared, &signed.record().target) {
-        match can_be_told(shared, signed.record()) {
-            Ok(()) => add("gen-1 node", true, "it can be told".to_owned()),
-            Err(StoreError::Refused(refusal)) => add("gen-1 node", false, refusal.message),
-            Err(error) => return Err(error),
-        }
-    }
-    match safe_before(shared, &signed.record().target) {
-        Ok(()) => add("safe state", true, "confirmed, or moving".to_owned()),
-        Err(StoreError::Refused(refusal)) => add("safe state", false, refusal.message),
-        Err(error) => return Err(error),
-    }
-    let trusted = clock_trusted(conn, now)?;
-    let clock = match trusted {
-        true => "not behind what was recorded",
-        false => "behind what was recorded; set it",
-    };
-    add("clock", trusted, clock.to_owned());
-    let mut denied = None;
-    let (looked, ruling) = evaluate_now(shared, conn, signed.record(), now)?;
-    checks.extend(looked.into_iter().map(|(_, check)| check));
-    checks.push(places(shared, signed.record()));
-    match ruling {
-        Ruling::Allow(terms) => checks.extend(terms.checks),
-        Ruling::Deny(denial) => {
-            denied = Some(denial.message);
-            checks.extend(denial.checks);
-        }
-    }
-    let failed = checks.iter().find(|c| !c.passed);
-    let failed = failed.map(|c| format!("{}: {}", c.name, c.detail));
+    let record = signed.record();
+    let ground = ground::load(shared, conn, record, now)?;
+    let (checks, message) = rules::checks(record, &ground, places(shared, record));
     Ok(ChecksView {
-        allowed: denied.is_none() && failed.is_none(),
-        message: denied.or(failed),
+        allowed: message.is_none(),
+        message,
         checks,
         at: now,
     })

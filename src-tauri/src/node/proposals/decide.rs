@@ -3,21 +3,20 @@
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::{Standing, execute, gate, open, refused, step};
-use crate::adapters::store::operators::OperatorRow;
-use crate::adapters::store::proposals::ProposalRow;
-use crate::adapters::store::{StoreError, approvals, issuers, operators, proposals, records};
+use super::{Standing, equal, execute, ground, open, votes, write};
+use crate::adapters::store::{StoreError, approvals, cases, operators, proposals};
 use crate::domain::admission::budget::Cause;
-use crate::domain::base::limits::{DECISION_VALID_MS, OPERATOR_CONFIRM_MAX_AGE_MS};
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
-use crate::domain::gate::approval::{Known, Subject, Verdict, verify};
-use crate::domain::gate::{ActuationRuling, OperatorRecord, SignedDecision, VerifiedApproval};
-use crate::domain::proposal::{Outcome, SignedProposal, Status};
+use crate::domain::gate::SignedDecision;
+use crate::domain::gate::approval::Verdict;
+use crate::domain::proposal::case::Case;
+use crate::domain::proposal::decide::{self as rules, Answer, Found, Given, Used};
+use crate::domain::proposal::equal::Equals;
+use crate::domain::proposal::{SignedProposal, Status, end};
 use crate::node::context::{DURABLE, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::guards::Run;
 use crate::node::health;
-use crate::node::proposals::mint::begin;
 use crate::node::shared::Shared;
 
 /// What became of a decision that reached its proposal.
@@ -54,8 +53,8 @@ pub async fn decide_of(
     }
     let s = shared.clone();
     let copy = signed.clone();
-    let write = move |conn: &Connection| take(&s, conn, &copy);
-    let result = execute::write_and_start(shared, "decide", write).await;
+    let work = move |conn: &Connection| take(&s, conn, &copy);
+    let result = execute::write_and_start(shared, "decide", work).await;
     let id = signed.decision.proposal_id.clone();
     let taken = result.unwrap_or_else(|error| {
         not_recorded(shared, &signed);
@@ -104,12 +103,12 @@ fn not_recorded(shared: &Shared, signed: &SignedDecision) {
         .tasks
         .passing("refused decision's record", async move {
             let (copy, now) = (signed.clone(), s.now());
-            let write = move |conn: &Connection| match authentic(conn, &copy)? {
+            let work = move |conn: &Connection| match authentic(conn, &copy)? {
                 true => approvals::mark_used(conn, &copy, Some(Code::StorageFailed), now),
                 false => Ok(()),
             };
             // Until it is on disk it stays remembered.
-            if s.store.write(DURABLE, "decision used", write).await.is_ok() {
+            if s.store.write(DURABLE, "decision used", work).await.is_ok() {
                 s.unrecorded.written(&signed);
             }
         });
@@ -168,316 +167,80 @@ fn authentic(conn: &Connection, signed: &SignedDecision) -> Result<bool, StoreEr
     Ok(known.is_some_and(|known| signed.is_signed_by(&known.signed.record.public_key)))
 }
 
-/// An approval is for now: one that was signed a while ago, and was lost or held back then, must not
-/// start anything because somebody delivers it late. This executor's clock counts; one that signs with
-/// a clock further ahead than the small allowance is refused before (`verify`).
-fn fresh(vote: &VerifiedApproval, decided_at: TimeMs, now: TimeMs) -> Result<(), StoreError> {
-    let old = now.since(decided_at) > DECISION_VALID_MS;
-    match vote.verdict() {
-        Verdict::Approve if old => Err(StoreError::Refused(Refusal::new(
-            Code::ApprovalInvalid,
-            format!(
-                "the approval was signed {} s ago by the clock of the machine it was signed on; nothing was decided. \
-                 Decide again, or set that clock if it is wrong",
-                now.since(decided_at) / 1_000
-            ),
-        ))),
-        _ => Ok(()),
-    }
-}
-
+/// Loads, rules, writes.
 fn decide_in(
     shared: &Shared,
     conn: &Connection,
     signed: &SignedDecision,
 ) -> Result<(Standing, Option<Run>), StoreError> {
-    let decision = &signed.decision;
-    let now = shared.now();
-    let row = own_row(conn, &decision.proposal_id)?;
+    let (id, now) = (&signed.decision.proposal_id, shared.now());
+    let (case, row) = cases::load(conn, id)?;
     let proposal = open(shared, &row)?;
-    let vote = check(shared, conn, &proposal, signed, now)?;
-    if row.status != Status::AwaitingApproval {
-        return repeated(conn, &row, &proposal, &vote).map(|standing| (standing, None));
-    }
-    match approvals::used(conn, signed)? {
-        None if shared.unrecorded.knows(signed) => {
-            let why = "this decision was refused while this node could write nothing, and a decision is used once; decide again";
-            return Err(refused(Code::DecisionUsed, why));
-        }
-        None => {}
-        Some(None) => return taken_before(conn, &row, &proposal).map(|standing| (standing, None)),
-        Some(Some(code)) => {
-            let why = format!(
-                "this very decision was refused before ({code}), and a decision is used once; decide again"
-            );
-            return Err(refused(Code::DecisionUsed, why));
-        }
-    }
-    fresh(&vote, decision.decided_at, now)?;
-    approvals::mark_used(conn, signed, None, now)?;
-    approvals::put(conn, signed, now)?;
-    let detail = json!({
-        "operator": vote.name(), "operatorId": vote.operator_id(), "person": vote.person(), "digest": vote.digest(),
-        "signature": signed.signature, "note": decision.note,
+    let given = Given {
+        vote: votes::check(shared, conn, &proposal, signed, now)?,
+        used: used(shared, conn, signed)?,
+        signed,
+    };
+    let verdict = signed.decision.verdict;
+    let found = find(shared, conn, case, proposal, verdict, now)?;
+    let at_steady_ms = shared.guards.steady_ms();
+    let decided = rules::decide(&found, &given, now).map_err(StoreError::Refused)?;
+    write(shared, conn, &decided.step, Some(signed))?;
+    let run = decided.permit.map(|permit| Run {
+        permit,
+        at_steady_ms,
     });
-    shared
-        .journal
-        .audit(conn, decision_kind(vote.verdict()), row.id.as_str(), detail)?;
-    if vote.verdict() == Verdict::Reject {
-        let why = format!("rejected by {}", vote.with_key());
-        step(
-            shared,
-            conn,
-            &row.id,
-            Status::AwaitingApproval,
-            Status::Rejected,
-            Some(&why),
-            json!({}),
-        )?;
-        return Ok((
-            standing(&row.id, Status::Rejected, 0, proposal.record().quorum, why),
-            None,
-        ));
-    }
-    let votes = votes(shared, conn, &proposal, now)?;
-    match gate(shared, conn, &proposal, &votes, now)? {
-        ActuationRuling::Allow(permit) => {
-            let have = u32::try_from(permit.approved_by().len()).unwrap_or(u32::MAX);
-            let detail = format!(
-                "approved by {}; {} starts now",
-                permit.approved_by().join(" and "),
-                permit.action().summary()
-            );
-            let run = begin(shared, conn, &proposal, permit)?;
-            Ok((
-                standing(&row.id, Status::Executing, have, have, detail),
-                Some(run),
-            ))
-        }
-        ActuationRuling::NeedsApproval { required, have } => {
-            proposals::decided_about(conn, &row.id, now)?;
-            let detail = format!(
-                "approved by {}; {have} of {required} persons have agreed, and several keys of one person count once",
-                vote.with_key()
-            );
-            Ok((
-                standing(&row.id, Status::AwaitingApproval, have, required, detail),
-                None,
-            ))
-        }
-        ActuationRuling::Refuse(refusal) => Err(StoreError::Refused(refusal)),
-    }
+    Ok((standing(id, decided.answer), run))
 }
 
-fn decision_kind(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Approve => "decision.approve",
-        Verdict::Reject => "decision.reject",
-    }
-}
-
-fn standing(
-    id: &ProposalId,
-    status: Status,
-    approvals: u32,
-    required: u32,
-    detail: String,
-) -> Standing {
-    Standing {
-        id: id.clone(),
-        status,
-        approvals,
-        required,
-        repeated: false,
-        detail,
-    }
-}
-
-fn own_row(conn: &Connection, id: &ProposalId) -> Result<ProposalRow, StoreError> {
-    match proposals::get(conn, id)? {
-        Some(row) if row.own => Ok(row),
-        Some(_) => Err(refused(
-            Code::WrongExecutor,
-            format!("proposal {} belongs to another executor", id.short()),
-        )),
-        None => Err(refused(
-            Code::ProposalNotFound,
-            format!("no proposal {id} was minted here"),
-        )),
-    }
-}
-
-fn check(
+/// What a decision finds. What it would act on is looked at where the proposal waits for a yes.
+fn find(
     shared: &Shared,
     conn: &Connection,
-    proposal: &SignedProposal,
-    signed: &SignedDecision,
+    case: Case,
+    proposal: SignedProposal,
+    verdict: Verdict,
     now: TimeMs,
-) -> Result<VerifiedApproval, StoreError> {
-    let id = &signed.decision.operator_id;
-    let Some(known) = operators::get(conn, id)? else {
-        if let Some(named) = records::operator_named(conn, id)? {
-            return Err(not_accepted(&named.record));
-        }
-        return Err(refused(
-            Code::OperatorUnknown,
-            format!(
-                "operator key {} is not enrolled at this executor; use `operator enroll` there",
-                id.short()
-            ),
-        ));
-    };
+) -> Result<Found, StoreError> {
     let record = proposal.record();
-    let subject = Subject {
-        mesh_id: &shared.mesh,
-        executor: shared.own_id(),
-        proposal_id: &record.proposal_id,
-        digest: proposal.digest(),
-        level: record.level,
-        asked_by: &record.requested_by.device_id,
-        created_at: record.created_at,
-        expires_at: record.expires_at,
+    let stored = approvals::of(conn, &case.id)?;
+    let acts = verdict == Verdict::Approve && case.status == Status::AwaitingApproval;
+    let (votes, ground, equals) = match acts {
+        true => (
+            votes::of(shared, conn, &proposal, &stored, now),
+            Some(ground::load(shared, conn, record, now)?),
+            equal::load(shared, conn, &record.action(), Some(&case.id), now)?,
+        ),
+        false => (Vec::new(), None, Equals::default()),
     };
-    let issuer = &known.signed.record.issuer;
-    let issuer_key = shared.issuer_key(issuer);
-    if issuer != shared.own_id() {
-        if issuers::get(conn, issuer)?.is_none() {
-            return Err(not_accepted(&known.signed.record));
-        }
-        let confirmed = records::confirmed(conn, issuer)?.unwrap_or_default();
-        let heard = confirmed.max(known.signed.record.issued_at);
-        if now.since(heard) > OPERATOR_CONFIRM_MAX_AGE_MS {
-            return Err(refused(
-                Code::OperatorExpired,
-                format!(
-                    "operator {}: nothing has been heard of {}, which vouches for them, for {} days; a revocation \
-                     may have been missed",
-                    known.signed.record.name,
-                    issuer.short(),
-                    now.since(heard) / 86_400_000
-                ),
-            ));
-        }
-    }
-    let persons = operators::persons(conn, shared.own_id())?;
-    if persons.is_unclear(id) {
-        let why = format!(
-            "operator {}: device {} says that this key belongs to several persons whom others vouch for, so it counts for nobody",
-            known.signed.record.name,
-            issuer.short()
-        );
-        return Err(refused(Code::OperatorUnknown, why));
-    }
-    let person = persons.of_key(id);
-    let known = Known {
-        operator: &known.signed,
-        person: &person,
-        issuer_key: issuer_key.as_ref(),
-        revoked: known.revocation.is_some() || person_ended(conn, shared, &known)?,
-    };
-    verify(signed, &subject, &known, now).map_err(StoreError::Refused)
-}
-
-fn not_accepted(record: &OperatorRecord) -> StoreError {
-    let issuer = &record.issuer;
-    let why = format!(
-        "operator {} is vouched for by device {} alone, and nobody at this executor has accepted that device's \
-         operators; a person here can: clawmesh-node operator issuer accept {}",
-        record.name,
-        issuer.short(),
-        issuer
-    );
-    refused(Code::IssuerNotAccepted, why)
-}
-
-/// Whether the person was revoked here with every key. Only a record that was issued here afterwards
-/// lets them decide again.
-fn person_ended(
-    conn: &Connection,
-    shared: &Shared,
-    known: &OperatorRow,
-) -> Result<bool, StoreError> {
-    let record = &known.signed.record;
-    let ended = operators::person_ended(conn, &record.name)?;
-    Ok(ended.is_some_and(|at| record.issuer != *shared.own_id() || record.issued_at < at))
-}
-
-/// Every stored decision about the proposal that still holds: revocations and expiries count now.
-fn votes(
-    shared: &Shared,
-    conn: &Connection,
-    proposal: &SignedProposal,
-    now: TimeMs,
-) -> Result<Vec<VerifiedApproval>, StoreError> {
-    let stored = approvals::of(conn, &proposal.record().proposal_id)?;
-    Ok(stored
-        .iter()
-        .filter_map(|signed| check(shared, conn, proposal, signed, now).ok())
-        .collect())
-}
-
-/// The same decision again: it counts already, and nothing changes.
-fn taken_before(
-    conn: &Connection,
-    row: &ProposalRow,
-    proposal: &SignedProposal,
-) -> Result<Standing, StoreError> {
-    let known = approvals::of(conn, &row.id)?;
-    let yes = known
-        .iter()
-        .filter(|d| d.decision.verdict == Verdict::Approve);
-    let have = u32::try_from(yes.count()).unwrap_or(u32::MAX);
-    let detail = format!(
-        "you decided so before; nothing has changed now, {}",
-        how_it_stands(row)
-    );
-    let quorum = proposal.record().quorum;
-    Ok(Standing {
-        repeated: true,
-        ..standing(&row.id, row.status, have, quorum, detail)
+    Ok(Found {
+        case,
+        proposal,
+        stored,
+        votes,
+        ground,
+        equals,
     })
 }
 
-/// The same decision again is answered with what came of it; another one comes too late.
-fn repeated(
-    conn: &Connection,
-    row: &ProposalRow,
-    proposal: &SignedProposal,
-    vote: &VerifiedApproval,
-) -> Result<Standing, StoreError> {
-    let known = approvals::of(conn, &row.id)?;
-    let same = known.iter().any(|d| {
-        d.decision.operator_id == *vote.operator_id() && d.decision.verdict == vote.verdict()
-    });
-    if same {
-        return taken_before(conn, row, proposal);
-    }
-    Err(refused(
-        Code::ProposalNotWaiting,
-        format!(
-            "proposal {} can no longer be decided; nothing has changed, {}",
-            row.id.short(),
-            how_it_stands(row)
-        ),
-    ))
+/// Whether this very decision was here before.
+fn used(shared: &Shared, conn: &Connection, signed: &SignedDecision) -> Result<Used, StoreError> {
+    Ok(match approvals::used(conn, signed)? {
+        None if shared.unrecorded.knows(signed) => Used::Unrecorded,
+        None => Used::Never,
+        Some(None) => Used::Taken,
+        Some(Some(code)) => Used::Refused(code),
+    })
 }
 
-/// Where a proposal stands that is no longer decided, and how it ended, as people read it.
-fn how_it_stands(row: &ProposalRow) -> String {
-    let outcome = row
-        .outcome
-        .as_deref()
-        .and_then(|text| serde_json::from_str::<Outcome>(text).ok())
-        .map(|outcome| outcome.detail);
-    let how = outcome
-        .or_else(|| row.reason.clone())
-        .filter(|how| !how.is_empty())
-        .map(|how| format!(" ({how})"))
-        .unwrap_or_default();
-    if row.status.is_open() {
-        format!("it is {}{how}", row.status)
-    } else {
-        format!("it has ended: {}{how}", row.status)
+fn standing(id: &ProposalId, answer: Answer) -> Standing {
+    Standing {
+        id: id.clone(),
+        status: answer.status,
+        approvals: answer.approvals,
+        required: answer.required,
+        repeated: answer.repeated,
+        detail: answer.detail,
     }
 }
 
@@ -490,17 +253,17 @@ pub async fn withdraw(shared: &Shared, id: ProposalId, why: String) -> Result<St
     let standing = shared
         .store
         .write(DURABLE, "withdraw", move |conn| {
-            let row = own_row(conn, &id)?;
-            step(
-                &s,
-                conn,
-                &row.id,
-                Status::AwaitingApproval,
-                Status::Withdrawn,
-                Some(&why),
-                json!({"why": why}),
-            )?;
-            Ok(standing(&row.id, Status::Withdrawn, 0, 0, why))
+            let (case, _) = cases::load(conn, &id)?;
+            let step = end::withdraw(&case, &why).map_err(StoreError::Refused)?;
+            write(&s, conn, &step, None)?;
+            Ok(Standing {
+                id,
+                status: Status::Withdrawn,
+                approvals: 0,
+                required: 0,
+                repeated: false,
+                detail: why,
+            })
         })
         .await
         .map_err(|e| store_refusal(&e))?;

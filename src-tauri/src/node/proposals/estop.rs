@@ -113,7 +113,8 @@ pub(super) fn check(shared: &Shared, conn: &Connection) -> Result<(), StoreError
     }
 }
 
-fn refusal(shared: &Shared, latch: &Latch) -> Refusal {
+/// The refusal of every action while this stop is latched.
+pub(super) fn refusal(shared: &Shared, latch: &Latch) -> Refusal {
     Refusal::new(
         Code::Estop,
         format!(

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{OUTCOME, estop, interlocks, left, step};
-use crate::adapters::store::{StoreError, proposals, runs};
+use super::{OUTCOME, estop, interlocks, left, write};
+use crate::adapters::store::{StoreError, cases, proposals};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, QUERY_MAX, SAFE_AT_START_MS};
 use crate::domain::base::{Code, EvidenceSource, ProposalId, Refusal, Tier};
 use crate::domain::capability::{Action, Capability};
-use crate::domain::proposal::{Outcome, Status};
+use crate::domain::proposal::{Outcome, Status, end};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
 use crate::node::context::{DURABLE, store_refusal};
@@ -36,12 +36,12 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 pub(super) async fn write_and_start<T: Send + 'static>(
     shared: &Shared,
     what: &'static str,
-    write: impl FnOnce(&Connection) -> Result<(T, Option<Run>), StoreError> + Send + 'static,
+    work: impl FnOnce(&Connection) -> Result<(T, Option<Run>), StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (tell, told) = oneshot::channel();
     let s = shared.clone();
     shared.tasks.passing(what, async move {
-        let written = s.store.write(DURABLE, what, write).await;
+        let written = s.store.write(DURABLE, what, work).await;
         let written = match written {
             Ok((result, run)) => {
                 if let Some(run) = run {
@@ -305,20 +305,12 @@ async fn write_outcome(
     let inserted = shared
         .store
         .write(DURABLE, "outcome", move |conn| {
-            proposals::set_outcome(conn, &id, &outcome)?;
-            runs::end(conn, &id, outcome.ended_at, outcome.status)?;
+            let (case, _) = cases::load(conn, &id)?;
+            let step = end::finish(&case, &outcome).map_err(StoreError::Refused)?;
+            write(&s, conn, &step, None)?;
             if safe {
                 moved::end(conn, |moved| moved.proposal == id)?;
             }
-            step(
-                &s,
-                conn,
-                &id,
-                Status::Executing,
-                outcome.status,
-                Some(&outcome.detail),
-                json!(outcome),
-            )?;
             ledger::insert(conn, &frame)
         })
         .await
@@ -362,12 +354,17 @@ pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
     let within = Duration::from_millis(SAFE_AT_START_MS);
     let left = shared.guards.all_safe(within).await;
     estop::resume(shared).await?;
-    let open = shared
+    let (cases, rows) = shared
         .store
-        .read("recover", |c| proposals::own_open_all(c, QUERY_MAX))
+        .read("recover", |c| {
+            let mut rows = proposals::own_open_all(c, QUERY_MAX)?;
+            rows.retain(|row| row.status == Status::Executing);
+            let cases = rows.iter().map(|row| cases::case_of(c, row));
+            Ok((cases.collect::<Result<Vec<_>, _>>()?, rows))
+        })
         .await?;
-    let gone = left::look(shared, &left, &open).await?;
-    for row in open.into_iter().filter(|r| r.status == Status::Executing) {
+    let gone = left::look(shared, &left, &rows).await?;
+    for (case, row) in cases.into_iter().zip(rows) {
         let target: Capability = row.target.parse().map_err(|_| {
             StoreError::Refused(Refusal::new(
                 Code::DigestMismatch,
@@ -386,16 +383,10 @@ pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
                 unsafe_now.problem.as_deref().unwrap_or("not confirmed")
             ),
         };
-        let outcome = Outcome {
-            status: Status::Unknown,
-            detail: format!(
-                "the node was interrupted while acting; whether the action took effect is not known. {safe}"
-            ),
-            started_at: row.updated_at,
-            ended_at: shared.now(),
-            actuator_state: shared.guards.view(&target).and_then(|v| v.position),
-        };
-        finish(shared, row.id, target, outcome).await;
+        let position = shared.guards.view(&target).and_then(|v| v.position);
+        if let Some(outcome) = end::interrupted(&case, &safe, position, shared.now()) {
+            finish(shared, row.id, target, outcome).await;
+        }
     }
     Ok(())
 }

@@ -8,26 +8,26 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::equal::{Equal, equal_wishes, intent_key, supersede};
-use super::{
-    by_gen1, cited, estop, execute, gate, gen1_command, history, known, open, refused, row_of, step,
-};
+use super::ground::{by_gen1, cited, gen1_command, history, known};
+use super::{equal, estop, execute, ground, open, refused, row_of, write};
 use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::frames::StoredFrame;
-use crate::adapters::store::proposals::ProposalRow;
-use crate::adapters::store::{StoreError, facts, proposals, room, runs, usage};
+use crate::adapters::store::{StoreError, cases, facts, proposals, room, usage};
 use crate::domain::admission::budget::{Cause, Share};
 use crate::domain::base::limits::{
     EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX,
 };
 use crate::domain::base::text::cut;
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, Taint, Tier, TimeMs};
-use crate::domain::gate::{ActuationRuling, Permit};
+use crate::domain::gate::ActuationRuling;
 use crate::domain::plan::Draft;
 use crate::domain::policy::{EvidenceView, Level, Phase, Request, Ruling, Terms};
+use crate::domain::proposal::case::Step;
+use crate::domain::proposal::equal::{Equal, Equals, intent_key, supersede};
 use crate::domain::proposal::record::evidence_digest;
 use crate::domain::proposal::{
-    Evidence, ProposalRecord, RequestedBy, SignedProposal, Status, standing,
+    Evidence, ProposalRecord, RequestedBy, SignedProposal, Status, decide, ground as rules,
+    standing,
 };
 use crate::domain::wire::Frame;
 use crate::domain::world::{Fact, Moment};
@@ -36,7 +36,6 @@ use crate::node::context::store_refusal;
 use crate::node::context::timekeeping::{clock_trusted, note_time};
 use crate::node::context::{Event, Severity};
 use crate::node::guards::Run;
-use crate::node::guards::moved::{self, Far, Moved};
 use crate::node::health;
 use crate::node::shared::Shared;
 
@@ -80,8 +79,8 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
         ));
     }
     let (s, from, asker) = (shared.clone(), from.clone(), from.clone());
-    let write = move |conn: &Connection| mint_in(&s, conn, &draft, &from);
-    let done = execute::write_and_start(shared, "mint", write)
+    let work = move |conn: &Connection| mint_in(&s, conn, &draft, &from);
+    let done = execute::write_and_start(shared, "mint", work)
         .await
         .map_err(|e| store_refusal(&e));
     if let Err(refusal) = &done {
@@ -143,7 +142,7 @@ fn mint_in(
     standing::may_ask(from, draft.requester, &known(shared, conn, from)?)
         .map_err(|(code, why)| refused(code, why))?;
     if let Some(row) = proposals::by_draft(conn, &draft.draft_id, from)? {
-        return stands(shared, &row);
+        return stands(shared, conn, &row.id);
     }
     estop::check(shared, conn)?;
     health::check_in_place(shared)?;
@@ -165,9 +164,12 @@ fn mint_in(
     };
     let policy = shared.policy.current();
     let class = policy.class_of(&request, shared.own_id());
-    let equal = equal_wishes(shared, conn, &draft.action, now)?;
+    let equals = equal::load(shared, conn, &draft.action, None, now)?;
+    let tidied = equals.tidy(now).map_err(StoreError::Refused)?;
+    write(shared, conn, &Step(tidied), None)?;
+    let equal = equals.standing;
     if let Some(same) = equal.iter().find(|e| e.is_of(class, from)) {
-        return stands(shared, &same.row);
+        return stands(shared, conn, &same.case.id);
     }
     has_room(shared, conn, from, now)?;
     if !clock_trusted(conn, now)? {
@@ -183,21 +185,23 @@ fn mint_in(
     };
     // Who needs fewer people comes first, then the class.
     let ours = (Reverse(terms.level), class);
-    let stands_over = |e: &&Equal| (Reverse(e.row.level), e.class) > ours;
+    let stands_over = |e: &&Equal| (Reverse(e.level), e.class) > ours;
     let better = |e: &&Equal| e.concerns(class, from) && stands_over(e);
     if let Some(better) = equal.iter().find(better) {
-        return stands(shared, &better.row);
+        return stands(shared, conn, &better.case.id);
     }
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
     let less = |e: &&Equal| {
-        e.concerns(class, from) && e.class <= class && (Reverse(e.row.level), e.class) < ours
+        e.concerns(class, from) && e.class <= class && (Reverse(e.level), e.class) < ours
     };
     let why = |class| {
         let by = record.proposal_id.short();
         format!("proposal {by} asks for the same and is better entitled than {class}")
     };
     let (less, id) = (equal.iter().filter(less), &record.proposal_id);
-    let superseded = supersede(shared, conn, less, id, why)?;
+    let less = Step(supersede(less, id, why).map_err(StoreError::Refused)?);
+    write(shared, conn, &less, None)?;
+    let superseded = less.superseded();
     let signed = SignedProposal::mint(record, &shared.key).map_err(StoreError::Refused)?;
     let mut row = row_of(&signed, Status::AwaitingApproval, true, now);
     row.intent_key = intent_key(class, from, &draft.action);
@@ -211,17 +215,19 @@ fn mint_in(
     shared
         .journal
         .audit(conn, "proposal.minted", record.proposal_id.as_str(), detail)?;
-    let permit = match record.level {
-        Level::L1 => match gate(shared, conn, &signed, &[], now)? {
-            ActuationRuling::Allow(permit) => Some(permit),
-            ActuationRuling::NeedsApproval { .. } => None,
-            ActuationRuling::Refuse(refusal) => return Err(StoreError::Refused(refusal)),
-        },
+    let run = match record.level {
+        Level::L1 => {
+            let left = equal
+                .into_iter()
+                .filter(|e| !superseded.contains(&e.case.id));
+            let equals = Equals {
+                class: Some(class),
+                standing: left.collect(),
+                ..Equals::default()
+            };
+            start(shared, conn, &signed, &equals, now)?
+        }
         _ => None,
-    };
-    let run = match permit {
-        Some(permit) => Some(begin(shared, conn, &signed, permit)?),
-        None => None,
     };
     let status = match run {
         Some(_) => Status::Executing,
@@ -236,10 +242,40 @@ fn mint_in(
     Ok((minted, run))
 }
 
+/// Starts an action that needs nobody, if nothing stands in its way.
+fn start(
+    shared: &Shared,
+    conn: &Connection,
+    signed: &SignedProposal,
+    equals: &Equals,
+    now: TimeMs,
+) -> Result<Option<Run>, StoreError> {
+    let record = signed.record();
+    let ground = ground::load(shared, conn, record, now)?;
+    let at_steady_ms = shared.guards.steady_ms();
+    let permit = match rules::rule(signed, &ground, &[], now).map_err(StoreError::Refused)? {
+        ActuationRuling::Allow(permit) => permit,
+        ActuationRuling::NeedsApproval { .. } => return Ok(None),
+        ActuationRuling::Refuse(refusal) => return Err(StoreError::Refused(refusal)),
+    };
+    let (case, _) = cases::load(conn, &record.proposal_id)?;
+    let step = decide::begin(&case, record, &permit, equals, now).map_err(StoreError::Refused)?;
+    write(shared, conn, &step, None)?;
+    Ok(Some(Run {
+        permit,
+        at_steady_ms,
+    }))
+}
+
 /// The answer with a proposal that stood already.
-fn stands(shared: &Shared, row: &ProposalRow) -> Result<(Minted, Option<Run>), StoreError> {
+fn stands(
+    shared: &Shared,
+    conn: &Connection,
+    id: &ProposalId,
+) -> Result<(Minted, Option<Run>), StoreError> {
+    let (_, row) = cases::load(conn, id)?;
     let minted = Minted {
-        signed: open(shared, row)?,
+        signed: open(shared, &row)?,
         status: row.status,
         repeated: true,
         superseded: Vec::new(),
@@ -275,71 +311,6 @@ fn has_room(
             ),
         )),
     }
-}
-
-/// Writes the act ahead: approved, executing, and the run that policy counts. The run's deadline
-/// counts from here.
-pub(super) fn begin(
-    shared: &Shared,
-    conn: &Connection,
-    signed: &SignedProposal,
-    permit: Permit,
-) -> Result<Run, StoreError> {
-    let at_steady_ms = shared.guards.steady_ms();
-    let record = signed.record();
-    let id = &record.proposal_id;
-    let by = json!({"approvedBy": permit.approved_by(), "digest": permit.digest()});
-    step(
-        shared,
-        conn,
-        id,
-        Status::AwaitingApproval,
-        Status::Approved,
-        None,
-        by,
-    )?;
-    let detail = json!({"action": permit.action().summary(), "runMs": permit.run_ms(), "safeState": permit.safe_state()});
-    step(
-        shared,
-        conn,
-        id,
-        Status::Approved,
-        Status::Executing,
-        None,
-        detail,
-    )?;
-    let now = shared.now();
-    note_time(conn, now)?;
-    // Whoever else asks for the same has it now. What no person agreed to may be stopped at once by its
-    // asker, so it ends no wish of a better class.
-    let equal = equal_wishes(shared, conn, &record.action(), now)?;
-    let class = equal.iter().find(|e| e.row.id == *id).map(|e| e.class);
-    let ends = |e: &Equal| !permit.approved_by().is_empty() || Some(e.class) <= class;
-    let others = equal.iter().filter(|e| e.row.id != *id && ends(e));
-    let why = |_| format!("proposal {} does the same now", id.short());
-    supersede(shared, conn, others, id, why)?;
-    moved::begins(
-        conn,
-        Moved {
-            target: record.target.clone(),
-            far: Far::of(&shared.drivers, &record.target),
-            proposal: id.clone(),
-            at: now,
-        },
-    )?;
-    runs::start(
-        conn,
-        id,
-        &record.rule,
-        record.target.as_str(),
-        &record.operation,
-        now,
-        permit.run_ms(),
-    )?;
-    Ok(Run {
-        permit,
-        at_steady_ms,
-    })
 }
 
 /// The metrics of cited readings.

@@ -10,7 +10,8 @@ use crate::node::context::DURABLE;
 use crate::node::context::alarms::AlarmKind;
 use crate::node::shared::Shared;
 
-use super::{known, withdraw};
+use super::ground::known;
+use super::withdraw;
 
 /// The waiting proposals that a device asked for, with their records.
 async fn waiting_of(shared: &Shared, device: &DeviceId) -> Vec<(ProposalRow, ProposalRecord)> {

@@ -1,0 +1,117 @@
+//! Own proposals as the rules of `domain/proposal` take them, and the steps that those rules give: loaded and
+//! written here, inside one transaction of the caller's. Nothing else moves a proposal of ours on.
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::proposals::{self, ProposalRow};
+use super::{StoreError, approvals, runs};
+use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
+use crate::domain::gate::SignedDecision;
+use crate::domain::proposal::Outcome;
+use crate::domain::proposal::case::{Case, Step, Write};
+
+/// One of our own proposals, with the row that its record is read from.
+///
+/// # Errors
+/// `PROPOSAL_NOT_FOUND` or `WRONG_EXECUTOR`.
+pub fn load(conn: &Connection, id: &ProposalId) -> Result<(Case, ProposalRow), StoreError> {
+    let refused = |code: Code, why: String| Err(Refusal::new(code, why).into());
+    match proposals::get(conn, id)? {
+        Some(row) if row.own => Ok((case_of(conn, &row)?, row)),
+        Some(_) => refused(
+            Code::WrongExecutor,
+            format!("proposal {} belongs to another executor", id.short()),
+        ),
+        None => refused(
+            Code::ProposalNotFound,
+            format!("no proposal {id} was minted here"),
+        ),
+    }
+}
+
+/// The case of a row that was read in this transaction.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn case_of(conn: &Connection, row: &ProposalRow) -> Result<Case, StoreError> {
+    let outcome = row.outcome.as_deref();
+    let outcome = outcome.and_then(|text| serde_json::from_str::<Outcome>(text).ok());
+    Ok(Case {
+        id: row.id.clone(),
+        status: row.status,
+        expires_at: row.expires_at,
+        updated_at: row.updated_at,
+        ran: runs::has_run(conn, &row.id)?,
+        how: outcome.map(|o| o.detail).or_else(|| row.reason.clone()),
+    })
+}
+
+/// What a step is written with.
+pub struct Writing<'a> {
+    /// The current moment.
+    pub now: TimeMs,
+    /// The decision that the step is about, if it is about one.
+    pub decision: Option<&'a SignedDecision>,
+    /// Appends an entry to the audit trail: kind, subject, detail.
+    pub audit: &'a dyn Fn(&str, &ProposalId, Value) -> Result<(), StoreError>,
+}
+
+/// Writes a step. The caller's transaction fails as a whole if any of it is refused.
+///
+/// # Errors
+/// `PROPOSAL_NOT_WAITING` if a proposal does not stand any more where the step starts, a constraint error for a
+/// second run of one proposal, or whatever SQLite says.
+pub fn apply(conn: &Connection, step: &Step, with: &Writing<'_>) -> Result<(), StoreError> {
+    step.0.iter().try_for_each(|write| one(conn, write, with))
+}
+
+fn one(conn: &Connection, write: &Write, with: &Writing<'_>) -> Result<(), StoreError> {
+    match write {
+        Write::Move {
+            id,
+            from,
+            to,
+            reason,
+            detail,
+        } => {
+            if !proposals::transition(conn, id, *from, *to, with.now, reason.as_deref())? {
+                let why = format!("proposal {} is no longer {from}", id.short());
+                return Err(Refusal::new(Code::ProposalNotWaiting, why).into());
+            }
+            (with.audit)(&format!("proposal.{to}"), id, detail.clone())
+        }
+        Write::Decision { kind, detail } => {
+            let Some(signed) = with.decision else {
+                let why = "the step is about a decision, and there is none".to_owned();
+                return Err(StoreError::Invalid {
+                    what: "store a decision",
+                    why,
+                });
+            };
+            approvals::mark_used(conn, signed, None, with.now)?;
+            approvals::put(conn, signed, with.now)?;
+            (with.audit)(kind, &signed.decision.proposal_id, detail.clone())
+        }
+        Write::Noticed(id) => proposals::decided_about(conn, id, with.now),
+        Write::Run {
+            id,
+            rule,
+            target,
+            operation,
+            planned_ms,
+        } => runs::start(
+            conn,
+            id,
+            rule,
+            target.as_str(),
+            operation,
+            with.now,
+            *planned_ms,
+        ),
+        Write::Ended(id, outcome) => {
+            proposals::set_outcome(conn, id, outcome)?;
+            runs::end(conn, id, outcome.ended_at, outcome.status)
+        }
+    }
+}

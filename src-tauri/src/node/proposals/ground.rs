@@ -1,0 +1,210 @@
+//! Loads what stands for and against acting on a proposal, inside the transaction that rules on it
+//! (`domain/proposal/ground`): the store, and what this node knows in memory of its stop, its state, its guards, its
+//! links and its policy.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use super::{estop, refused};
+use crate::adapters::store::cited::of_origin;
+use crate::adapters::store::{StoreError, facts, proposals, runs, trust};
+use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
+use crate::domain::capability::{Action, Capability};
+use crate::domain::gate::Gen1Command;
+use crate::domain::policy::{EvidenceView, History, Phase, Request, Ruling, RunView};
+use crate::domain::proposal::ground::Ground;
+use crate::domain::proposal::standing::{self, Coded, Known};
+use crate::domain::proposal::{Evidence, ProposalRecord};
+use crate::node::context::timekeeping::clock_trusted;
+use crate::node::gen1::actuators;
+use crate::node::health;
+use crate::node::shared::Shared;
+
+/// Everything that the rule looks at, as of now. The latch in memory is read here, on the writer's thread, after the one
+/// on disk: a stop that came meanwhile is seen by one of them.
+pub(super) fn load(
+    shared: &Shared,
+    conn: &Connection,
+    record: &ProposalRecord,
+    now: TimeMs,
+) -> Result<Ground, StoreError> {
+    let (looked, ruling) = evaluate_now(shared, conn, record, now)?;
+    Ok(Ground {
+        own: shared.own_id().clone(),
+        busy: proposals::executing_on(conn, record.target.as_str())?,
+        by_gen1: by_gen1(shared, &record.target),
+        told: said(can_be_told(shared, record))?,
+        safe: safe_before(shared, &record.target),
+        clock_trusted: clock_trusted(conn, now)?,
+        looked,
+        ruling,
+        stop_stored: estop::stored(conn)?.map(|latch| estop::refusal(shared, &latch)),
+        stop_held: shared
+            .running
+            .latched()
+            .map(|latch| estop::refusal(shared, &latch)),
+        in_place: said(health::check_in_place(shared))?,
+    })
+}
+
+/// A refusal as a value, apart from what the store says.
+fn said(result: Result<(), StoreError>) -> Result<Result<(), Refusal>, StoreError> {
+    match result {
+        Ok(()) => Ok(Ok(())),
+        Err(StoreError::Refused(refusal)) => Ok(Err(refusal)),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the store says of a device now; the copy in memory may lag behind a revocation.
+pub(super) fn known(
+    shared: &Shared,
+    conn: &Connection,
+    device: &DeviceId,
+) -> Result<Known, StoreError> {
+    if device == shared.own_id() {
+        return Ok(Known::Own);
+    }
+    Ok(match trust::get(conn, device)? {
+        Some(record) if record.is_live() => Known::Trusted(record.grants),
+        Some(_) => Known::Revoked,
+        None => Known::Stranger,
+    })
+}
+
+/// Everybody a record names, as the store knows them now.
+fn known_of(
+    shared: &Shared,
+    conn: &Connection,
+    record: &ProposalRecord,
+) -> Result<BTreeMap<DeviceId, Known>, StoreError> {
+    let origins = record.evidence.iter().map(|e| &e.origin);
+    origins
+        .chain([&record.requested_by.device_id])
+        .map(|device| Ok((device.clone(), known(shared, conn, device)?)))
+        .collect()
+}
+
+/// The evidence of the wish, without what only an interlock looks at.
+pub(super) fn cited(evidence: &[Evidence]) -> impl Iterator<Item = &Evidence> {
+    evidence.iter().filter(|e| !e.interlock)
+}
+
+/// Looks again at what may have changed since the proposal was minted: who asked, where its evidence came from, how
+/// old that is by now, and what the policy says.
+fn evaluate_now(
+    shared: &Shared,
+    conn: &Connection,
+    record: &ProposalRecord,
+    now: TimeMs,
+) -> Result<(Vec<Coded>, Ruling), StoreError> {
+    let devices = known_of(shared, conn, record)?;
+    let known = |d: &DeviceId| devices.get(d).cloned().unwrap_or(Known::Stranger);
+    let evidence: Vec<EvidenceView> = cited(&record.evidence)
+        .map(|e| standing::weigh(e, record.created_at, &known, now))
+        .collect();
+    let action = record.action();
+    let request = Request {
+        action: &action,
+        requester: record.requested_by.kind,
+        from: &record.requested_by.device_id,
+        taint: &record.taint,
+        evidence: &evidence,
+        phase: Phase::Execute,
+        by_gen1: by_gen1(shared, &action.target),
+    };
+    let metrics = shared.policy.current().metrics();
+    let facts = facts::numeric_of(conn, &metrics, shared.moment_at(now))?;
+    let ruling = shared.policy.current().evaluate(
+        &request,
+        &facts,
+        &history(conn, now)?,
+        now,
+        shared.own_id(),
+    );
+    let mut looked = standing::look_again(record, &known);
+    looked.push(standing::unchanged(replaced(conn, record)?));
+    Ok((looked, ruling))
+}
+
+/// The first cited frame in whose place another content of its origin stands now: one that is better
+/// proven. One that was pruned is not replaced.
+fn replaced<'a>(
+    conn: &Connection,
+    record: &'a ProposalRecord,
+) -> Result<Option<&'a Evidence>, StoreError> {
+    for evidence in cited(&record.evidence) {
+        let stands = of_origin(conn, &evidence.frame_id, &evidence.origin)?;
+        if stands.is_some_and(|frame| frame.content != evidence.content) {
+            return Ok(Some(evidence));
+        }
+    }
+    Ok(None)
+}
+
+/// The executor's runs of the last day, as the policy counts them.
+pub(super) fn history(conn: &Connection, now: TimeMs) -> Result<History, StoreError> {
+    let since = TimeMs(now.0.saturating_sub(24 * 3_600_000));
+    let runs = runs::since(conn, since)?
+        .into_iter()
+        .map(|r| RunView {
+            rule: r.rule,
+            target: r.target,
+            operation: r.operation,
+            started_at: r.started_at,
+            duration_ms: r
+                .ended_at
+                .map_or(r.planned_ms, |end| end.since(r.started_at)),
+        })
+        .collect();
+    Ok(History { runs })
+}
+
+/// Whether a gen-1 node acts on an actuator: never without a person.
+pub(super) fn by_gen1(shared: &Shared, target: &Capability) -> bool {
+    shared.drivers.gen1(target).is_some()
+}
+
+/// What a gen-1 node would be told for an action; `None` where this node acts itself.
+pub(super) fn gen1_command(
+    shared: &Shared,
+    action: &Action,
+) -> Result<Option<Gen1Command>, StoreError> {
+    let command = shared
+        .drivers
+        .gen1(&action.target)
+        .map(|d| d.command(action));
+    let command = command.transpose();
+    command.map_err(|e| refused(Code::InvalidParams, e.to_string()))
+}
+
+/// Whether the gen-1 node that would act can be told, and would be told what the record says. Nothing is
+/// sent to one that cannot.
+fn can_be_told(shared: &Shared, record: &ProposalRecord) -> Result<(), StoreError> {
+    if gen1_command(shared, &record.action())? != record.gen1 {
+        let why = "which gen-1 node acts, or what it is told, has changed in the configuration since; a new proposal is needed";
+        return Err(refused(Code::PolicyDenied, why));
+    }
+    let Some(command) = &record.gen1 else {
+        return Ok(());
+    };
+    let link = actuators::link(shared, &command.device_id);
+    link.map(drop).map_err(StoreError::Refused)
+}
+
+/// Nothing starts on an actuator that is not confirmed to be in its safe state.
+fn safe_before(shared: &Shared, target: &Capability) -> Result<(), Refusal> {
+    match shared.guards.view(target) {
+        Some(view) if !view.safe && !view.running => Err(Refusal::new(
+            Code::ActuatorUnsafe,
+            format!(
+                "{target} is not confirmed to be in its safe state ({}); it is being tried, and nothing starts on it until then",
+                view.problem
+                    .as_deref()
+                    .unwrap_or("no answer of its driver yet")
+            ),
+        )),
+        _ => Ok(()),
+    }
+}

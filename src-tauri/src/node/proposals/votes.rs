@@ -1,0 +1,124 @@
+//! Votes: a decision that was signed somewhere, checked by what this executor knows of its operators, their issuers and
+//! the persons behind the keys, inside the transaction that rules on it.
+
+use rusqlite::Connection;
+
+use super::refused;
+use crate::adapters::store::operators::OperatorRow;
+use crate::adapters::store::{StoreError, issuers, operators, records};
+use crate::domain::base::limits::OPERATOR_CONFIRM_MAX_AGE_MS;
+use crate::domain::base::{Code, TimeMs};
+use crate::domain::gate::approval::{Known, Subject, verify};
+use crate::domain::gate::{OperatorRecord, SignedDecision, VerifiedApproval};
+use crate::domain::proposal::SignedProposal;
+use crate::node::shared::Shared;
+
+/// Checks a decision against the record, by what this executor knows of who signed it.
+pub(super) fn check(
+    shared: &Shared,
+    conn: &Connection,
+    proposal: &SignedProposal,
+    signed: &SignedDecision,
+    now: TimeMs,
+) -> Result<VerifiedApproval, StoreError> {
+    let id = &signed.decision.operator_id;
+    let Some(known) = operators::get(conn, id)? else {
+        if let Some(named) = records::operator_named(conn, id)? {
+            return Err(not_accepted(&named.record));
+        }
+        return Err(refused(
+            Code::OperatorUnknown,
+            format!(
+                "operator key {} is not enrolled at this executor; use `operator enroll` there",
+                id.short()
+            ),
+        ));
+    };
+    let record = proposal.record();
+    let subject = Subject {
+        mesh_id: &shared.mesh,
+        executor: shared.own_id(),
+        proposal_id: &record.proposal_id,
+        digest: proposal.digest(),
+        level: record.level,
+        asked_by: &record.requested_by.device_id,
+        created_at: record.created_at,
+        expires_at: record.expires_at,
+    };
+    let issuer = &known.signed.record.issuer;
+    let issuer_key = shared.issuer_key(issuer);
+    if issuer != shared.own_id() {
+        if issuers::get(conn, issuer)?.is_none() {
+            return Err(not_accepted(&known.signed.record));
+        }
+        let confirmed = records::confirmed(conn, issuer)?.unwrap_or_default();
+        let heard = confirmed.max(known.signed.record.issued_at);
+        if now.since(heard) > OPERATOR_CONFIRM_MAX_AGE_MS {
+            return Err(refused(
+                Code::OperatorExpired,
+                format!(
+                    "operator {}: nothing has been heard of {}, which vouches for them, for {} days; a revocation \
+                     may have been missed",
+                    known.signed.record.name,
+                    issuer.short(),
+                    now.since(heard) / 86_400_000
+                ),
+            ));
+        }
+    }
+    let persons = operators::persons(conn, shared.own_id())?;
+    if persons.is_unclear(id) {
+        let why = format!(
+            "operator {}: device {} says that this key belongs to several persons whom others vouch for, so it counts for nobody",
+            known.signed.record.name,
+            issuer.short()
+        );
+        return Err(refused(Code::OperatorUnknown, why));
+    }
+    let person = persons.of_key(id);
+    let known = Known {
+        operator: &known.signed,
+        person: &person,
+        issuer_key: issuer_key.as_ref(),
+        revoked: known.revocation.is_some() || person_ended(conn, shared, &known)?,
+    };
+    verify(signed, &subject, &known, now).map_err(StoreError::Refused)
+}
+
+fn not_accepted(record: &OperatorRecord) -> StoreError {
+    let issuer = &record.issuer;
+    let why = format!(
+        "operator {} is vouched for by device {} alone, and nobody at this executor has accepted that device's \
+         operators; a person here can: clawmesh-node operator issuer accept {}",
+        record.name,
+        issuer.short(),
+        issuer
+    );
+    refused(Code::IssuerNotAccepted, why)
+}
+
+/// Whether the person was revoked here with every key. Only a record that was issued here afterwards
+/// lets them decide again.
+fn person_ended(
+    conn: &Connection,
+    shared: &Shared,
+    known: &OperatorRow,
+) -> Result<bool, StoreError> {
+    let record = &known.signed.record;
+    let ended = operators::person_ended(conn, &record.name)?;
+    Ok(ended.is_some_and(|at| record.issuer != *shared.own_id() || record.issued_at < at))
+}
+
+/// Those of the stored decisions about the proposal that still hold: revocations and expiries count now.
+pub(super) fn of(
+    shared: &Shared,
+    conn: &Connection,
+    proposal: &SignedProposal,
+    stored: &[SignedDecision],
+    now: TimeMs,
+) -> Vec<VerifiedApproval> {
+    let checked = stored
+        .iter()
+        .map(|signed| check(shared, conn, proposal, signed, now));
+    checked.filter_map(Result::ok).collect()
+}
