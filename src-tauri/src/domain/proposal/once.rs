@@ -201,6 +201,8 @@ enum Deed {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct World {
     most: usize,
+    /// Whether the marks outside the state directory are looked at when the node starts.
+    marked: bool,
     up: bool,
     now: u8,
     disk: Disk,
@@ -218,6 +220,7 @@ impl World {
     fn new(most: usize) -> Self {
         Self {
             most,
+            marked: true,
             up: true,
             now: 0,
             disk: Disk::default(),
@@ -512,7 +515,7 @@ impl World {
             trail.get(index).map(|label| hash(*label))
         };
         let fault = compare(KEY.id(), None, Some(&mark), &store, &place, hash_at);
-        self.disk.doubt |= fault.is_some();
+        self.disk.doubt |= self.marked && fault.is_some();
         self.up = true;
         if !self.disk.doubt {
             self.runs += 1;
@@ -560,45 +563,61 @@ impl World {
     }
 }
 
-/// Every order of deeds up to a depth, with two proposals; states that were reached before are not looked at again.
-/// It gives how many states there are, and how many in which the actuator has moved.
-fn all_up_to(depth: usize) -> (usize, usize) {
-    let begin = World::new(2);
-    let (mut seen, mut moved) = (HashSet::from([begin.clone()]), 0);
+/// Tries every order of deeds up to a depth after those of `before`; states that were reached already are not looked at
+/// again. It gives how many states there are, or the first order that leads to a fault.
+fn every_order(marked: bool, before: &[Deed], depth: usize) -> Result<usize, String> {
+    let mut begin = World {
+        marked,
+        ..World::new(2)
+    };
+    for deed in before {
+        assert!(begin.does(*deed), "{deed:?} is not possible");
+    }
+    let mut seen = HashSet::from([begin.clone()]);
     let mut next = VecDeque::from([(begin, Vec::new())]);
     while let Some((world, path)) = next.pop_front() {
-        moved += usize::from(world.moved != [0; PROPOSALS]);
-        if path.len() == depth {
-            continue;
-        }
-        for deed in world.deeds() {
+        for deed in world.deeds().into_iter().filter(|_| path.len() < depth) {
             let mut after = world.clone();
             if !after.does(deed) {
                 continue;
             }
             let path: Vec<Deed> = path.iter().copied().chain([deed]).collect();
             if let Some(fault) = after.fault() {
-                panic!("{fault}: {path:?}");
+                return Err(format!("{fault}: {before:?} {path:?}"));
             }
             if seen.insert(after.clone()) {
                 next.push_back((after, path));
             }
         }
     }
-    (seen.len(), moved)
+    Ok(seen.len())
 }
+
+/// The actuator has moved for the first of two proposals, and a backup from before is in place.
+const RESTORED: [Deed; 6] = [
+    Deed::Draft,
+    Deed::Draft,
+    Deed::Backup,
+    Deed::Decide(0, 0, Fate::Moved),
+    Deed::Crash,
+    Deed::Restore,
+];
 
 #[test]
 fn no_order_of_deeds_up_to_a_depth_acts_twice() {
-    let (states, moved) = all_up_to(DEPTH);
-    assert!(
-        states > 1_000 && moved > 100,
-        "{states} states, {moved} after a movement"
-    );
+    let drafted = [Deed::Draft, Deed::Draft];
+    let moved = [Deed::Draft, Deed::Draft, Deed::Decide(0, 0, Fate::Moved)];
+    for (before, depth) in [(&drafted[..], 4), (&moved[..], 4), (&RESTORED[..], 5)] {
+        let states = every_order(true, before, depth).unwrap();
+        assert!(states > 100, "{before:?}: {states} states");
+    }
 }
 
-/// How deep every order is tried: draft, approve, move, end, restore, start and decide again are seven.
-const DEPTH: usize = 6;
+#[test]
+fn a_restored_state_would_act_again_without_the_marks_outside_it() {
+    let fault = every_order(false, &RESTORED, 3).unwrap_err();
+    assert!(fault.contains("moved its actuator twice"), "{fault}");
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
