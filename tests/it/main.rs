@@ -11,7 +11,6 @@
 
 mod audit_export;
 mod bad_frames;
-mod bad_input;
 mod bad_peers;
 mod behind;
 mod budgets;

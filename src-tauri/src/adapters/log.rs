@@ -15,7 +15,9 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format};
+use tracing_subscriber::fmt::{
+    FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter, format,
+};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::lines::Lines;
@@ -46,6 +48,7 @@ pub fn begin(filter: &str, form: Form) -> Result<(), String> {
         .with_env_filter(filter)
         .with_writer(Pen(lines))
         .log_internal_errors(false)
+        .with_ansi(false)
         .event_format(Lined(form))
         .try_init()
         .map_err(|e| failed(&e))?;
@@ -138,6 +141,9 @@ struct Object<'a> {
     level: &'a str,
     fields: &'a Map<String, Value>,
     target: &'a str,
+    /// The spans around it, outermost first; absent where there is none.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    span: &'a str,
 }
 
 impl<S, N> FormatEvent<S, N> for Lined
@@ -147,7 +153,7 @@ where
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut out: format::Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -156,10 +162,15 @@ where
         let (level, target) = (event.metadata().level(), event.metadata().target());
         let mut parts = Parts::default();
         event.record(&mut parts);
+        let span = spans(context);
         match self.0 {
             Form::Text => {
                 let (message, rest) = (&parts.message, &parts.text);
-                writeln!(out, "{timestamp} {level:>5} {target}: {message}{rest}")
+                let within = if span.is_empty() { "" } else { " in " };
+                writeln!(
+                    out,
+                    "{timestamp} {level:>5} {target}: {message}{rest}{within}{span}"
+                )
             }
             Form::Json => {
                 let message = std::mem::take(&mut parts.message);
@@ -170,12 +181,39 @@ where
                     level,
                     fields: &parts.fields,
                     target,
+                    span: &span,
                 };
                 let json = serde_json::to_string(&object).map_err(|_| fmt::Error)?;
                 writeln!(out, "{json}")
             }
         }
     }
+}
+
+/// The spans around an event, such as `task{name="peers"}:peer{device=mn4k7q}`. They hold what this program says,
+/// never what others say of themselves.
+fn spans<S, N>(context: &FmtContext<'_, S, N>) -> String
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    let mut text = String::new();
+    for span in context
+        .event_scope()
+        .into_iter()
+        .flat_map(|s| s.from_root())
+    {
+        let extensions = span.extensions();
+        let fields = extensions.get::<FormattedFields<N>>();
+        let fields = fields.map_or("", |fields| fields.fields.as_str());
+        let between = if text.is_empty() { "" } else { ":" };
+        // Writing to a String cannot fail.
+        let _ = match fields {
+            "" => write!(text, "{between}{}", span.name()),
+            fields => write!(text, "{between}{}{{{fields}}}", span.name()),
+        };
+    }
+    text
 }
 
 /// The message and the fields of an event, cut.
@@ -282,6 +320,7 @@ mod tests {
         let pen = kept.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || pen.clone())
+            .with_ansi(false)
             .event_format(Lined(form))
             .finish();
         tracing::subscriber::with_default(subscriber, log);
@@ -312,5 +351,46 @@ mod tests {
         let fields = serde_json::json!({"message": "started", "port": 7, "why": "gone"});
         assert_eq!((&json["level"], &json["fields"]), (&"INFO".into(), &fields));
         assert_eq!(json["target"], "clawmesh::adapters::log::tests");
+        assert_eq!(json.get("span"), None);
+    }
+
+    #[test]
+    fn a_line_says_in_which_spans_it_was_written() {
+        let log = || {
+            let task = tracing::info_span!("task", name = "peers").entered();
+            let peer = tracing::info_span!("peer", device = %"mn4k7q").entered();
+            tracing::info!("connected");
+            drop((peer, task));
+        };
+        let spans = "task{name=\"peers\"}:peer{device=mn4k7q}";
+        let text = logged(Form::Text, log);
+        assert!(
+            text.ends_with(&format!(": connected in {spans}\n")),
+            "{text}"
+        );
+        let json: Value = serde_json::from_str(&logged(Form::Json, log)).unwrap();
+        assert_eq!(json["span"], spans);
+    }
+
+    #[test]
+    fn a_filter_picks_what_happens_in_one_span() {
+        let kept = Kept::default();
+        let pen = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::try_new("warn,[peer{device=mn4k7q}]=debug").unwrap())
+            .with_writer(move || pen.clone())
+            .event_format(Lined(Form::Text))
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for device in ["mn4k7q", "other0"] {
+                let peer = tracing::info_span!("peer", device = %device).entered();
+                tracing::debug!("heard from {device}");
+                drop(peer);
+            }
+            tracing::debug!("elsewhere");
+        });
+        let text = kept.0.lock().unwrap().clone();
+        assert!(text.contains("heard from mn4k7q"), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::domain::base::limits::SHUTDOWN_DEADLINE_MS;
 
@@ -58,6 +59,7 @@ impl Tasks {
     /// Starts a task whose early end, by return or panic, ends the node.
     pub fn essential(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let (stop, killed) = (self.stop.clone(), self.killed.clone());
+        let task = task.instrument(tracing::info_span!("task", name));
         self.tracker.spawn(async move {
             let guard = stop.clone().drop_guard();
             tokio::select! {
@@ -72,9 +74,11 @@ impl Tasks {
         });
     }
 
-    /// Starts a task that may end by itself, such as a link.
+    /// Starts a task that may end by itself, such as a link. What it logs stands in a span of its name, within
+    /// the span in which it was started.
     pub fn passing(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let killed = self.killed.clone();
+        let task = task.instrument(tracing::info_span!("task", name));
         self.tracker.spawn(async move {
             tokio::select! {
                 biased;

@@ -41,6 +41,7 @@ pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing,
 ///
 /// # Errors
 /// As [`decide`].
+#[tracing::instrument(name = "proposal", skip_all, fields(id = %signed.decision.proposal_id.short()))]
 pub async fn decide_of(
     shared: &Shared,
     cause: Cause,

@@ -83,6 +83,7 @@ fn start(shared: &Shared, run: Run, marked: Result<(), String>) {
         .passing("action", act(shared.clone(), id, action, handed));
 }
 
+#[tracing::instrument(name = "proposal", skip_all, fields(id = %id.short()))]
 async fn act(
     shared: Shared,
     id: ProposalId,

@@ -23,7 +23,9 @@ use crate::node::{methods, reconcile, records};
 /// Most actuators that a refusal names.
 const WITHHELD_SHOWN: usize = 5;
 
-/// Serves a registered link to its end. `from` is where its feeder begins.
+/// Serves a registered link to its end. `from` is where its feeder begins. What is logged meanwhile stands in
+/// a span that names the device.
+#[tracing::instrument(name = "peer", skip_all, fields(device = %link.info.device.short()))]
 pub async fn run(
     shared: Shared,
     ingress: Ingress,
