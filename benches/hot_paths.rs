@@ -20,7 +20,7 @@ use clawmesh::domain::proposal::{
     Evidence, ProposalRecord, RequestedBy, SignedProposal, record::evidence_digest,
 };
 use clawmesh::domain::wire::frame::{FrameSpec, Stamp};
-use clawmesh::domain::wire::verify::verify_frames;
+use clawmesh::domain::wire::verify::{GoodSignatures, verify_frames};
 use clawmesh::domain::wire::{Frame, FrameKind};
 use clawmesh::domain::world::{Fact, Moment, SignatureState};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -79,7 +79,7 @@ fn frames_in(c: &mut Criterion) {
             let key_of = |_: &DeviceId| Some(*key.public());
             b.iter_batched(
                 || batch.clone(),
-                |batch| verify_frames(batch, &mesh, key_of),
+                |batch| verify_frames(batch, &mesh, key_of, &mut GoodSignatures::default()),
                 BatchSize::LargeInput,
             );
         });
@@ -159,9 +159,14 @@ fn admission(c: &mut Criterion) {
         now,
     );
     let trust = Trusting(record);
-    let verified = verify_frames(vec![frame(&key, 1)], &mesh, |_| Some(*key.public()))
-        .remove(0)
-        .unwrap();
+    let verified = verify_frames(
+        vec![frame(&key, 1)],
+        &mesh,
+        |_| Some(*key.public()),
+        &mut GoodSignatures::default(),
+    )
+    .remove(0)
+    .unwrap();
     c.bench_function("frame: admit", |b| {
         b.iter_batched(
             || verified.clone(),

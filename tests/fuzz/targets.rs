@@ -9,7 +9,7 @@ use clawmesh::domain::gate::records::Carried;
 use clawmesh::domain::pairing::{PairLink, Reveal, SignedVerdict, Start};
 use clawmesh::domain::sync::{FrameKey, Initiator, KeySet, Keyed, answer};
 use clawmesh::domain::wire::handshake::Hello;
-use clawmesh::domain::wire::verify::verify_frames;
+use clawmesh::domain::wire::verify::{GoodSignatures, verify_frames};
 use clawmesh::domain::wire::{Frame, Message};
 use clawmesh::node::RawConfig;
 use clawmesh::node::config::StaticPeer;
@@ -72,7 +72,8 @@ fn frame(bytes: &[u8]) {
     assert_eq!(again.content(&mesh), content);
     let stored = Frame::parse(serde_json::from_str(&frame.to_stored_text()).unwrap()).unwrap();
     assert_eq!(stored.content(&mesh), content);
-    let seen = verify_frames(vec![frame], &mesh, |_| None).remove(0);
+    let seen =
+        verify_frames(vec![frame], &mesh, |_| None, &mut GoodSignatures::default()).remove(0);
     assert_eq!(seen.unwrap().content(), content);
 }
 

@@ -4,7 +4,7 @@
 //! bytes; when it is full the readers wait and so stop reading their sockets. Nothing is dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -24,11 +24,15 @@ use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX};
 use crate::domain::base::{Code, DeviceId, FrameId, MeshId, Refusal, TimeMs};
 use crate::domain::identity::{DeviceKey, PublicKey};
 use crate::domain::wire::Frame;
-use crate::domain::wire::verify::verify_frames;
+use crate::domain::wire::verify::{GoodSignatures, verify_frames};
 use crate::node::context::Event;
 
 /// Memory that frames waiting for ingress may take, in kibibytes.
 const WAITING_MAX_KIB: usize = 32 * 1_024;
+
+/// Frames that are judged where they come in; more of them are judged on a thread for such work, which
+/// takes longer to reach than these take.
+const JUDGED_AT_ONCE_MAX: usize = 2;
 
 /// How long ingress waits before it tries a failed store again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -122,8 +126,12 @@ struct Judged {
 /// While one batch is being stored the next one is judged. The order of frames stays.
 async fn run(shared: Shared, mut inbox: mpsc::Receiver<Item>) {
     let mut judged = Judged::default();
+    let good = Arc::new(Mutex::new(GoodSignatures::default()));
     loop {
-        let (next, ()) = tokio::join!(next_batch(&shared, &mut inbox), keep(&shared, judged));
+        let (next, ()) = tokio::join!(
+            next_batch(&shared, &mut inbox, &good),
+            keep(&shared, judged)
+        );
         match next {
             Some(next) => judged = next,
             None => return,
@@ -132,7 +140,11 @@ async fn run(shared: Shared, mut inbox: mpsc::Receiver<Item>) {
 }
 
 /// Takes what waits and judges it; `None` when the node stops.
-async fn next_batch(shared: &Shared, inbox: &mut mpsc::Receiver<Item>) -> Option<Judged> {
+async fn next_batch(
+    shared: &Shared,
+    inbox: &mut mpsc::Receiver<Item>,
+    good: &Arc<Mutex<GoodSignatures>>,
+) -> Option<Judged> {
     let mut items = Vec::with_capacity(INGRESS_BATCH_MAX);
     tokio::select! {
        biased;
@@ -143,10 +155,25 @@ async fn next_batch(shared: &Shared, inbox: &mut mpsc::Receiver<Item>) -> Option
     let mesh = shared.mesh.clone();
     let now = shared.now();
     let signers = shared.known_signers();
-    let (inner, horizon) = (shared.clone(), shared.held.horizon());
-    // Signatures are work for the processor; the network tasks must not wait for it.
-    let judging =
-        shared.work(move || judge(items, &inner.key, horizon, &signers, &mesh, &trust, now));
+    let (inner, horizon, good) = (shared.clone(), shared.held.horizon(), good.clone());
+    let few = items.len() <= JUDGED_AT_ONCE_MAX;
+    let judging = move || {
+        let judge = Judge {
+            own: &inner.key,
+            horizon,
+            signers: &signers,
+            mesh: &mesh,
+            trust: &trust,
+            now,
+        };
+        let mut good = good.lock().unwrap_or_else(PoisonError::into_inner);
+        judge.judge(items, &mut good)
+    };
+    // Signatures are work for the processor; the network tasks must not wait for many of them.
+    if few {
+        return Some(judging());
+    }
+    let judging = shared.work(judging);
     Some(judging.await.unwrap_or_else(|| {
         tracing::error!("a batch of frames could not be judged and was dropped");
         Judged::default()
@@ -164,74 +191,88 @@ fn unsigned(frame: &Frame) -> Refusal {
     )
 }
 
-fn judge(
-    items: Vec<Item>,
-    own: &DeviceKey,
+/// What frames are judged by.
+struct Judge<'a, T> {
+    own: &'a DeviceKey,
     horizon: TimeMs,
-    signers: &BTreeSet<DeviceId>,
-    mesh: &MeshId,
-    trust: &impl TrustView,
+    signers: &'a BTreeSet<DeviceId>,
+    mesh: &'a MeshId,
+    trust: &'a T,
     now: TimeMs,
-) -> Judged {
-    let mut judged = Judged::default();
-    let (mut peers, mut frames) = (Vec::new(), Vec::new());
-    // Our own kind signs; who went back to gen-1 signs no more, once a person here has said so.
-    let signs = |device: &DeviceId| match trust.record(device).and_then(|r| r.generation) {
-        Some(generation) => generation == Generation::Clawmesh,
-        None => signers.contains(device),
-    };
-    for item in items {
-        // What this node made itself it has, unless a crash took it: then others bring it back.
-        let ours = item.frame.origin == *own.id();
-        // A gen-1 node says everything back to us, and not as we said it.
-        let kin = signs(&item.peer);
-        let lost = kin && item.frame.signature.is_some() && item.frame.timestamp > horizon;
-        if ours && !lost {
-            continue;
-        }
-        // What came in without proof is on another account than the device's, also where it is refused.
-        let account = match item.proven {
-            true => item.peer.clone(),
-            false => item.peer.at_address(),
+}
+
+impl<T: TrustView> Judge<'_, T> {
+    fn judge(self, items: Vec<Item>, good: &mut GoodSignatures) -> Judged {
+        let Judge {
+            own,
+            horizon,
+            signers,
+            mesh,
+            trust,
+            now,
+        } = self;
+        let mut judged = Judged::default();
+        let (mut peers, mut frames) = (Vec::new(), Vec::new());
+        // Our own kind signs; who went back to gen-1 signs no more, once a person here has said so.
+        let signs = |device: &DeviceId| match trust.record(device).and_then(|r| r.generation) {
+            Some(generation) => generation == Generation::Clawmesh,
+            None => signers.contains(device),
         };
-        // Whoever left the signature out on the way would otherwise keep the proven frame out.
-        if item.frame.signature.is_none() && signs(&item.frame.origin) {
-            judged.refused.push((account, unsigned(&item.frame)));
-            continue;
-        }
-        peers.push((item.peer, item.proven, account));
-        frames.push(item.frame);
-        judged._holds.push(item.hold);
-    }
-    let pinned = |id: &DeviceId| trust.record(id).and_then(|r| r.public_key);
-    for frame in &frames {
-        let by_id_alone = trust.record(&frame.origin).is_some() && pinned(&frame.origin).is_none();
-        if by_id_alone && let Some(key) = presence::key_in(frame) {
-            judged.keys.insert(frame.origin.clone(), key);
-        }
-    }
-    let shown = judged.keys.clone();
-    let key_of = |id: &DeviceId| match id == own.id() {
-        true => Some(*own.public()),
-        false => pinned(id).or_else(|| shown.get(id).copied()),
-    };
-    for (verified, (peer, proven, account)) in
-        verify_frames(frames, mesh, key_of).into_iter().zip(peers)
-    {
-        let admitted = verified.and_then(|v| match v.get().origin == *own.id() {
-            true => Ok(admit_own(v, now)),
-            false if proven => admit(v, &peer, trust, now),
-            false => admit_unproven(v, &peer, trust, now),
-        });
-        match admitted {
-            Ok(admitted) => {
-                judged.admitted.push(admitted);
-                judged.from.push(account);
+        for item in items {
+            // What this node made itself it has, unless a crash took it: then others bring it back.
+            let ours = item.frame.origin == *own.id();
+            // A gen-1 node says everything back to us, and not as we said it.
+            let kin = signs(&item.peer);
+            let lost = kin && item.frame.signature.is_some() && item.frame.timestamp > horizon;
+            if ours && !lost {
+                continue;
             }
-            Err(refusal) => judged.refused.push((account, refusal)),
+            // What came in without proof is on another account than the device's, also where it is refused.
+            let account = match item.proven {
+                true => item.peer.clone(),
+                false => item.peer.at_address(),
+            };
+            // Whoever left the signature out on the way would otherwise keep the proven frame out.
+            if item.frame.signature.is_none() && signs(&item.frame.origin) {
+                judged.refused.push((account, unsigned(&item.frame)));
+                continue;
+            }
+            peers.push((item.peer, item.proven, account));
+            frames.push(item.frame);
+            judged._holds.push(item.hold);
         }
+        let pinned = |id: &DeviceId| trust.record(id).and_then(|r| r.public_key);
+        for frame in &frames {
+            let by_id_alone =
+                trust.record(&frame.origin).is_some() && pinned(&frame.origin).is_none();
+            if by_id_alone && let Some(key) = presence::key_in(frame) {
+                judged.keys.insert(frame.origin.clone(), key);
+            }
+        }
+        let shown = judged.keys.clone();
+        let key_of = |id: &DeviceId| match id == own.id() {
+            true => Some(*own.public()),
+            false => pinned(id).or_else(|| shown.get(id).copied()),
+        };
+        for (verified, (peer, proven, account)) in verify_frames(frames, mesh, key_of, good)
+            .into_iter()
+            .zip(peers)
+        {
+            let admitted = verified.and_then(|v| match v.get().origin == *own.id() {
+                true => Ok(admit_own(v, now)),
+                false if proven => admit(v, &peer, trust, now),
+                false => admit_unproven(v, &peer, trust, now),
+            });
+            match admitted {
+                Ok(admitted) => {
+                    judged.admitted.push(admitted);
+                    judged.from.push(account);
+                }
+                Err(refusal) => judged.refused.push((account, refusal)),
+            }
+        }
+        judged
     }
-    judged
 }
 
 /// Stores what was admitted and reports what was not.

@@ -83,23 +83,38 @@ async fn append_part(
             }
         })
         .collect();
+    // What is decided without the store: most frames of a mesh come several times.
+    let decided: Vec<Option<Inserted>> = part
+        .iter()
+        .map(|admitted| match admitted.charged() {
+            _ if is_behind(admitted, horizon, now) => Some(Inserted::Behind),
+            Some(device) if full.contains(device) => Some(Inserted::OverBudget {
+                device: device.clone(),
+                share: Share::FrameBytes,
+            }),
+            _ if shared.recent.holds(&admitted.content()) => Some(Inserted::Duplicate),
+            _ => None,
+        })
+        .collect();
+    if decided.iter().all(Option::is_some) {
+        let inserted: Vec<Inserted> = decided.into_iter().flatten().collect();
+        stored(shared, part, &inserted);
+        return Ok(inserted);
+    }
     let (most, whole) = (most(shared), batch.clone());
     let stored_now = shared
         .store
         .write(class, "frames", move |conn| {
             let (mut inserted, mut bytes) = (Vec::with_capacity(batch.len()), BTreeMap::new());
             let mut room = shares::Batch::begin(conn)?;
-            for admitted in batch.get(from..).unwrap_or_default() {
+            let part = batch.get(from..).unwrap_or_default();
+            for (admitted, decided) in part.iter().zip(decided) {
                 if inserted.len() >= LEDGER_PART_MIN && urgent.waits() {
                     break;
                 }
-                inserted.push(match admitted.charged() {
-                    _ if is_behind(admitted, horizon, now) => Inserted::Behind,
-                    Some(device) if full.contains(device) => Inserted::OverBudget {
-                        device: device.clone(),
-                        share: Share::FrameBytes,
-                    },
-                    _ => insert_at(conn, admitted, steady, Some(&mut room), &mut bytes)?,
+                inserted.push(match decided {
+                    Some(decided) => decided,
+                    None => insert_at(conn, admitted, steady, Some(&mut room), &mut bytes)?,
                 });
             }
             let (pruned, crowd) = room.end(conn, most)?;

@@ -11,7 +11,7 @@ use super::*;
 use crate::domain::base::{FrameId, Hlc, MeshId};
 use crate::domain::identity::DeviceKey;
 use crate::domain::wire::frame::{FrameSpec, Stamp};
-use crate::domain::wire::verify::verify_frames;
+use crate::domain::wire::verify::{GoodSignatures, verify_frames};
 
 struct Records(BTreeMap<DeviceId, TrustRecord>);
 
@@ -76,7 +76,13 @@ fn frame(key: &DeviceKey, kind: FrameKind, tier: Tier, llm: bool, signed: bool, 
 
 fn run(frame: Frame, peer: &DeviceKey, trust: &Records, now: u64) -> Result<Admitted, Refusal> {
     let key_of = |id: &DeviceId| trust.record(id).and_then(|r| r.public_key);
-    let verified = verify_frames(vec![frame], &MeshId::of_name("demo"), key_of).remove(0)?;
+    let verified = verify_frames(
+        vec![frame],
+        &MeshId::of_name("demo"),
+        key_of,
+        &mut GoodSignatures::default(),
+    )
+    .remove(0)?;
     admit(verified, peer.id(), trust, TimeMs(now))
 }
 

@@ -93,6 +93,8 @@ pub const FRAMES_PAGE_BYTES: usize = 4_194_304;
 pub const INGRESS_QUEUE_MAX: usize = 4_096;
 /// Frames verified, admitted and stored as one batch.
 pub const INGRESS_BATCH_MAX: usize = 512;
+/// Good signatures that are remembered, so that further copies of a frame are not checked again.
+pub const SIGNATURES_REMEMBERED_MAX: usize = 16_384;
 /// Frames that are stored together in any case, before durable writes that wait get their turn.
 pub const LEDGER_PART_MIN: usize = 8;
 /// Writes waiting for the store's writer.

@@ -136,6 +136,11 @@ impl Signature {
         )?)))
     }
 
+    /// Its raw bytes.
+    pub fn to_bytes(&self) -> [u8; 64] {
+        self.0.to_bytes()
+    }
+
     /// The text form.
     pub fn to_text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0.to_bytes())

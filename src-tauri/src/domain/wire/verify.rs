@@ -1,5 +1,8 @@
 //! Origin signatures: `Frame` in, `Verified<Frame>` out, in batches.
 
+use std::collections::BTreeSet;
+
+use crate::domain::base::limits::SIGNATURES_REMEMBERED_MAX;
 use crate::domain::base::{Code, DeviceId, Digest, MeshId, Refusal};
 use crate::domain::identity::{DeviceKey, PublicKey, Signature, verify_batch};
 
@@ -65,11 +68,73 @@ pub fn sign_frame(
     })
 }
 
-/// What is to be checked: the signed bytes, and the signature with the key it should be of.
-type Prepared = (Vec<u8>, Option<(Signature, PublicKey)>);
+/// Signatures that were found good, each with the very bytes and the key it was checked with. Among
+/// peers that all know each other a frame comes many times, and is checked once.
+#[derive(Debug, Default)]
+pub struct GoodSignatures {
+    new: BTreeSet<Digest>,
+    old: BTreeSet<Digest>,
+}
+
+impl GoodSignatures {
+    fn has(&self, mark: &Digest) -> bool {
+        self.new.contains(mark) || self.old.contains(mark)
+    }
+
+    fn add(&mut self, mark: Digest) {
+        if self.new.len() >= SIGNATURES_REMEMBERED_MAX / 2 {
+            self.old = std::mem::take(&mut self.new);
+        }
+        self.new.insert(mark);
+    }
+}
+
+/// What is to be checked of a frame.
+struct Prepared {
+    bytes: Vec<u8>,
+    content: Digest,
+    claim: Claim,
+}
+
+/// What a frame says of its signature.
+enum Claim {
+    None,
+    UnknownKey,
+    /// The same bytes, signature and key were found good before.
+    Good,
+    /// To be checked; the digest stands for bytes, signature and key.
+    Open(Signature, PublicKey, Digest),
+}
+
+fn prepare(
+    frame: &Frame,
+    mesh: &MeshId,
+    key: Option<PublicKey>,
+    good: &GoodSignatures,
+) -> Prepared {
+    let bytes = frame.signing_bytes(mesh);
+    let content = Digest::of(&[&bytes]);
+    let claim = match (frame.signature, key) {
+        (None, _) => Claim::None,
+        (Some(_), None) => Claim::UnknownKey,
+        (Some(signature), Some(key)) => {
+            let mark = Digest::of(&[&content.0, &signature.to_bytes(), key.as_bytes()]);
+            match good.has(&mark) {
+                true => Claim::Good,
+                false => Claim::Open(signature, key, mark),
+            }
+        }
+    };
+    Prepared {
+        bytes,
+        content,
+        claim,
+    }
+}
 
 /// Checks a batch of frames; `key_of` finds the pinned key of a device. One bad signature costs the
-/// batch its speed and only that frame its place.
+/// batch its speed and only that frame its place. What is found good is added to `good`, and what is
+/// there already is not checked again.
 ///
 /// # Errors
 /// Per frame: `FRAME_SIGNATURE_INVALID`.
@@ -77,52 +142,62 @@ pub fn verify_frames(
     frames: Vec<Frame>,
     mesh: &MeshId,
     key_of: impl Fn(&DeviceId) -> Option<PublicKey>,
+    good: &mut GoodSignatures,
 ) -> Vec<Result<Verified<Frame>, Refusal>> {
     let prepared: Vec<Prepared> = frames
         .iter()
-        .map(|f| {
-            (
-                f.signing_bytes(mesh),
-                f.signature.and_then(|s| key_of(&f.origin).map(|k| (s, k))),
-            )
-        })
+        .map(|frame| prepare(frame, mesh, key_of(&frame.origin), good))
         .collect();
-    let mut messages = Vec::new();
-    let mut signatures = Vec::new();
-    let mut keys = Vec::new();
-    for (bytes, signed) in &prepared {
-        if let Some((signature, key)) = signed {
-            messages.push(bytes.as_slice());
-            signatures.push(*signature);
-            keys.push(*key);
-        }
-    }
-    let all_good = signatures.len() > 1 && verify_batch(&messages, &signatures, &keys);
-    let mut out = Vec::with_capacity(frames.len());
-    for (frame, (bytes, signed)) in frames.into_iter().zip(prepared.iter()) {
-        let checked = match signed {
-            Some((signature, key)) if all_good || key.verify(bytes, signature) => Checked::Signed,
-            Some(_) => {
-                out.push(Err(Refusal::new(
+    let found_good = check(&prepared);
+    found_good.iter().for_each(|mark| good.add(*mark));
+    let verdict = |frame: Frame, prepared: Prepared| {
+        let checked = match prepared.claim {
+            Claim::None => Checked::Unsigned,
+            Claim::UnknownKey => Checked::UnknownKey,
+            Claim::Good => Checked::Signed,
+            Claim::Open(_, _, mark) if found_good.contains(&mark) => Checked::Signed,
+            Claim::Open(..) => {
+                return Err(Refusal::new(
                     Code::FrameSignatureInvalid,
                     format!(
                         "frame {} is not signed by {}",
                         frame.frame_id.short(),
                         frame.origin.short()
                     ),
-                )));
-                continue;
+                ));
             }
-            None if frame.signature.is_some() => Checked::UnknownKey,
-            None => Checked::Unsigned,
         };
-        out.push(Ok(Verified {
-            content: Digest::of(&[bytes]),
+        Ok(Verified {
+            content: prepared.content,
             inner: frame,
             checked,
-        }));
+        })
+    };
+    let both = frames.into_iter().zip(prepared);
+    both.map(|(frame, prepared)| verdict(frame, prepared))
+        .collect()
+}
+
+/// Checks what is open, each copy once; what was found good.
+fn check(prepared: &[Prepared]) -> BTreeSet<Digest> {
+    let (mut open, mut seen) = (Vec::new(), BTreeSet::new());
+    for one in prepared {
+        if let Claim::Open(signature, key, mark) = &one.claim
+            && seen.insert(*mark)
+        {
+            open.push((one.bytes.as_slice(), *signature, *key, *mark));
+        }
     }
-    out
+    let messages: Vec<&[u8]> = open.iter().map(|(bytes, ..)| *bytes).collect();
+    let signatures: Vec<Signature> = open.iter().map(|(_, signature, ..)| *signature).collect();
+    let keys: Vec<PublicKey> = open.iter().map(|(_, _, key, _)| *key).collect();
+    if open.len() > 1 && verify_batch(&messages, &signatures, &keys) {
+        return seen;
+    }
+    let valid = open
+        .into_iter()
+        .filter(|(bytes, signature, key, _)| key.verify(bytes, signature));
+    valid.map(|(.., mark)| mark).collect()
 }
 
 #[cfg(test)]
@@ -176,9 +251,14 @@ mod tests {
         let own = sign_frame(spec, &key, "field-1", &mesh, stamp).unwrap();
         let sent = own.get().to_wire(1).to_string();
         let got = Frame::parse(serde_json::from_str(&sent).unwrap()).unwrap();
-        let seen = verify_frames(vec![got], &mesh, |_| Some(*key.public()))
-            .remove(0)
-            .unwrap();
+        let seen = verify_frames(
+            vec![got],
+            &mesh,
+            |_| Some(*key.public()),
+            &mut GoodSignatures::default(),
+        )
+        .remove(0)
+        .unwrap();
         assert_eq!(
             (seen.checked(), own.checked()),
             (Checked::Signed, Checked::Signed)
@@ -197,18 +277,69 @@ mod tests {
         let mut altered: Value = serde_json::from_str(&sent).unwrap();
         altered["data"]["value"] = json!(99.0);
         let altered = Frame::parse(altered).unwrap();
-        let out = verify_frames(vec![got, altered, frame(&key, 2)], &mesh, key_of);
+        let good = &mut GoodSignatures::default();
+        let out = verify_frames(vec![got, altered, frame(&key, 2)], &mesh, key_of, good);
         assert_eq!(out[0].as_ref().unwrap().checked(), Checked::Signed);
         assert_eq!(
             out[1].as_ref().unwrap_err().code,
             Code::FrameSignatureInvalid
         );
         assert_eq!(out[2].as_ref().unwrap().checked(), Checked::Signed);
-        let elsewhere = verify_frames(vec![frame(&key, 1)], &MeshId::of_name("other"), key_of);
+        let elsewhere = verify_frames(
+            vec![frame(&key, 1)],
+            &MeshId::of_name("other"),
+            key_of,
+            good,
+        );
         assert!(
             elsewhere[0].is_err(),
             "a frame of another mesh must not verify here"
         );
+    }
+
+    #[test]
+    fn a_signature_found_good_stands_for_no_other_content_key_or_signature() {
+        let (key, mesh) = (DeviceKey::from_seed(&[5; 32]), MeshId::of_name("demo"));
+        let other = DeviceKey::from_seed(&[6; 32]);
+        let good = &mut GoodSignatures::default();
+        let mut signed = |value: &Value, key: &DeviceKey| {
+            let frame = Frame::parse(value.clone()).unwrap();
+            let out = verify_frames(vec![frame], &mesh, |_| Some(*key.public()), good).remove(0);
+            out.map(|v| v.checked())
+        };
+        let real = frame(&key, 1).to_wire(0);
+        assert_eq!(signed(&real, &key), Ok(Checked::Signed));
+        assert_eq!(signed(&real, &key), Ok(Checked::Signed));
+        assert!(signed(&real, &other).is_err(), "another key is pinned now");
+        let mut altered = real.clone();
+        altered["data"]["value"] = json!(99.0);
+        assert!(signed(&altered, &key).is_err());
+        let mut foreign = real.clone();
+        foreign["sig"] = frame(&key, 2).to_wire(0)["sig"].clone();
+        assert!(signed(&foreign, &key).is_err());
+        assert!(
+            signed(&foreign, &key).is_err(),
+            "a bad one is not remembered"
+        );
+        assert_eq!(signed(&real, &key), Ok(Checked::Signed));
+    }
+
+    #[test]
+    fn copies_in_one_batch_are_judged_alike_and_what_is_remembered_is_bounded() {
+        let (key, mesh) = (DeviceKey::from_seed(&[5; 32]), MeshId::of_name("demo"));
+        let mut bad = frame(&key, 2).to_wire(0);
+        bad["data"]["value"] = json!(0);
+        let bad = || Frame::parse(bad.clone()).unwrap();
+        let batch = vec![frame(&key, 1), bad(), frame(&key, 1), bad()];
+        let good = &mut GoodSignatures::default();
+        let out = verify_frames(batch, &mesh, |_| Some(*key.public()), good);
+        let valid: Vec<bool> = out.iter().map(Result::is_ok).collect();
+        assert_eq!(valid, [true, false, true, false]);
+        assert_eq!(good.new.len(), 1);
+        for n in 0..2 * SIGNATURES_REMEMBERED_MAX as u64 {
+            good.add(Digest::of(&[&n.to_be_bytes()]));
+        }
+        assert!(good.new.len() + good.old.len() <= SIGNATURES_REMEMBERED_MAX);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::adapters::store::frames::{Inserted, StoredFrame};
 use crate::domain::admission::Admitted;
-use crate::domain::base::DeviceId;
 use crate::domain::base::limits::{RECENT_FRAMES_BYTES, RECENT_FRAMES_MAX};
+use crate::domain::base::{DeviceId, Digest, SignatureState};
 
 /// A stored frame as links send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Encoded {
     hops: u32,
     /// Its JSON without `hops`.
     text: Arc<str>,
+    /// Its content, where it stands with a good signature of its origin.
+    signed: Option<Digest>,
 }
 
 impl Encoded {
@@ -30,6 +32,9 @@ impl Encoded {
             hops: hops(link_peer.is_some(), admitted.frame().hops),
             link_peer,
             text: admitted.text().clone(),
+            signed: (admitted.signature() == SignatureState::Verified
+                && admitted.frame().signature.is_some())
+            .then(|| admitted.content()),
         }
     }
 
@@ -56,6 +61,7 @@ impl From<StoredFrame> for Encoded {
             origin: stored.origin,
             link_peer: stored.link_peer,
             text: stored.json.into(),
+            signed: None,
         }
     }
 }
@@ -86,6 +92,8 @@ struct Kept {
     /// By their place in the log. `None` stands for one that gave way to a better-proven one.
     frames: BTreeMap<u64, Option<Arc<Encoded>>>,
     bytes: usize,
+    /// The places of those that stand with a good signature, by their content.
+    signed: BTreeMap<Digest, u64>,
     /// The newest place that was announced.
     newest: u64,
     /// What was at or before this place is no longer kept.
@@ -98,15 +106,32 @@ impl Kept {
         if seq <= self.gone {
             return;
         }
-        self.bytes += frame.as_ref().map_or(0, |f| f.text.len());
-        let old = self.frames.insert(seq, frame);
-        self.bytes -= old.flatten().map_or(0, |f| f.text.len());
+        if let Some(frame) = &frame {
+            self.bytes += frame.text.len();
+            self.signed
+                .extend(frame.signed.map(|content| (content, seq)));
+        }
+        if let Some(old) = self.frames.insert(seq, frame) {
+            self.forget(seq, old);
+        }
         while self.frames.len() > RECENT_FRAMES_MAX || self.bytes > RECENT_FRAMES_BYTES {
             let Some((seq, old)) = self.frames.pop_first() else {
                 break;
             };
             self.gone = seq;
-            self.bytes -= old.map_or(0, |f| f.text.len());
+            self.forget(seq, old);
+        }
+    }
+
+    /// A frame that was at a place is there no longer.
+    fn forget(&mut self, seq: u64, old: Option<Arc<Encoded>>) {
+        let Some(old) = old else { return };
+        self.bytes -= old.text.len();
+        let stands = self.frames.get(&seq).and_then(Option::as_ref);
+        if let Some(content) = old.signed
+            && stands.is_none_or(|now| now.signed != old.signed)
+        {
+            self.signed.remove(&content);
         }
     }
 }
@@ -133,6 +158,13 @@ impl RecentFrames {
             }
             kept.put(*seq, Some(Arc::new(Encoded::of(admitted))));
         }
+    }
+
+    /// Whether a frame of this content is among them, with a good signature of its origin: no copy of it
+    /// can be better proven.
+    pub fn holds(&self, content: &Digest) -> bool {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.signed.contains_key(content)
     }
 
     /// What follows a place of the log for a peer: at most `limit` frames and `bytes` of text, one frame
@@ -183,6 +215,7 @@ pub(super) mod tests {
             link_peer: Some(device(2)),
             hops,
             text: text.into(),
+            signed: None,
         }
     }
 
@@ -209,6 +242,30 @@ pub(super) mod tests {
         let next = recent.after(0, &device(3), 10, 1_000);
         assert_eq!(texts(&next), ["one", "proven", "four", "better"]);
         assert!(matches!(next, Next::Frames(_, 5)));
+    }
+
+    #[test]
+    fn only_what_stands_with_a_good_signature_and_is_kept_is_held() {
+        let recent = RecentFrames::default();
+        let content = |n: u8| Digest::of(&[&[n]]);
+        let signed = |n: u8| Encoded {
+            signed: Some(content(n)),
+            ..encoded(1, "x")
+        };
+        put(&recent, 1, Some(encoded(1, "unproven")));
+        put(&recent, 2, Some(signed(2)));
+        put(&recent, 3, Some(signed(3)));
+        assert!(!recent.holds(&content(1)) && recent.holds(&content(2)));
+        put(&recent, 1, Some(signed(1)));
+        put(&recent, 2, Some(signed(2)));
+        put(&recent, 3, None);
+        assert!(recent.holds(&content(1)) && recent.holds(&content(2)));
+        assert!(!recent.holds(&content(3)));
+        for seq in 4..=RECENT_FRAMES_MAX as u64 + 1 {
+            put(&recent, seq, Some(encoded(1, "x")));
+        }
+        assert!(!recent.holds(&content(1)) && recent.holds(&content(2)));
+        assert_eq!(recent.0.lock().unwrap().signed.len(), 1);
     }
 
     #[test]
