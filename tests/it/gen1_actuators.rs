@@ -27,12 +27,12 @@ use crate::levels::AUTOMATIC;
 use crate::main_job::{decision, draft, operator, status};
 use crate::process::{Place, eventually};
 
-const FAR: &str = "actuator:gen1:valve-1";
+pub const FAR: &str = "actuator:gen1:valve-1";
 const GRANTS: &str = "observe:T2,relay,read";
 
 /// What a gen-1 executor does with a command.
 #[derive(Clone)]
-enum Says {
+pub enum Says {
     Accepts,
     Refuses(&'static str),
     Nothing,
@@ -41,16 +41,20 @@ enum Says {
 
 /// A gen-1 executor that listens, as the device `key(5)`.
 #[derive(Clone)]
-struct Executor {
-    port: u16,
+pub struct Executor {
+    pub port: u16,
     told: Arc<Mutex<Vec<Value>>>,
     says: Arc<Mutex<(Says, Says)>>,
     ends: watch::Sender<()>,
-    away: Arc<AtomicBool>,
+    pub away: Arc<AtomicBool>,
+    /// What it sends before it answers the way back.
+    talk: Arc<Mutex<Vec<Value>>>,
+    /// What it was answered.
+    answers: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Executor {
-    async fn listen() -> Self {
+    pub async fn listen() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let executor = Self {
             port: listener.local_addr().unwrap().port(),
@@ -58,6 +62,8 @@ impl Executor {
             says: Arc::new(Mutex::new((Says::Accepts, Says::Accepts))),
             ends: watch::channel(()).0,
             away: Arc::default(),
+            talk: Arc::default(),
+            answers: Arc::default(),
         };
         let each = executor.clone();
         tokio::spawn(async move {
@@ -71,17 +77,27 @@ impl Executor {
     }
 
     /// What it says to the start and to the way back.
-    fn says(&self, open: Says, close: Says) {
+    pub fn says(&self, open: Says, close: Says) {
         *self.says.lock().unwrap() = (open, close);
     }
 
     /// Ends every connection.
-    fn hang_up(&self) {
+    pub fn hang_up(&self) {
         self.ends.send_replace(());
     }
 
+    /// What it sends on the link, once, before it answers the next way back.
+    pub fn talks(&self, talk: Vec<Value>) {
+        *self.talk.lock().unwrap() = talk;
+    }
+
+    /// The answers of the node to what it asked.
+    pub fn answers(&self) -> Vec<Value> {
+        self.answers.lock().unwrap().clone()
+    }
+
     /// The parameters of every command it was told with this operation.
-    fn told(&self, operation: &str) -> Vec<Value> {
+    pub fn told(&self, operation: &str) -> Vec<Value> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let named = |p: &&Value| p["command"]["operation"]["name"] == operation;
         told.iter().filter(named).cloned().collect()
@@ -102,6 +118,10 @@ impl Executor {
                 Some(Ok(_)) => continue,
                 _ => return,
             };
+            if request["type"] == "res" {
+                self.answers.lock().unwrap().push(request);
+                continue;
+            }
             let params = &request["params"];
             let result = match request["method"].as_str() {
                 Some("mesh.challenge") => Ok(json!({"nonce": "server-nonce"})),
@@ -113,6 +133,13 @@ impl Executor {
                     self.told.lock().unwrap().push(params.clone());
                     let (open, close) = self.says.lock().unwrap().clone();
                     let start = params["command"]["operation"]["name"] == "open";
+                    let talk = match start {
+                        true => Vec::new(),
+                        false => std::mem::take(&mut *self.talk.lock().unwrap()),
+                    };
+                    for said in talk {
+                        drop(socket.send(Message::text(said.to_string())).await);
+                    }
                     match if start { open } else { close } {
                         Says::Accepts => Ok(json!({"messageId": "m", "channel": "clawmesh"})),
                         Says::Refuses(code) => {
@@ -181,7 +208,7 @@ fn policy(level: &str) -> String {
         .replace("\"L1\"", level)
 }
 
-fn executor_node(level: &str, port: u16) -> Setup {
+pub fn executor_node(level: &str, port: u16) -> Setup {
     let mut setup = field()
         .with_operator(operator(), "L2")
         .trusting(key(5), GRANTS);
@@ -192,7 +219,7 @@ fn executor_node(level: &str, port: u16) -> Setup {
 }
 
 /// Waits until the gen-1 node has accepted the way to the safe state.
-async fn safe(node: &TestNode) {
+pub async fn safe(node: &TestNode) {
     let target = FAR.parse().unwrap();
     until("the gen-1 node has accepted the safe state", || async {
         let view = node.shared().guards.view(&target).unwrap();
@@ -201,7 +228,7 @@ async fn safe(node: &TestNode) {
     .await;
 }
 
-async fn minted_by(node: &TestNode, requester: Requester, seconds: i64) -> Minted {
+pub async fn minted_by(node: &TestNode, requester: Requester, seconds: i64) -> Minted {
     let mut wish = draft(node.shared(), seconds).await;
     wish.action.target = FAR.parse().unwrap();
     let wish = Draft { requester, ..wish };
@@ -210,13 +237,13 @@ async fn minted_by(node: &TestNode, requester: Requester, seconds: i64) -> Minte
         .unwrap()
 }
 
-async fn approve(node: &TestNode, minted: &Minted) -> Result<Standing, Code> {
+pub async fn approve(node: &TestNode, minted: &Minted) -> Result<Standing, Code> {
     let signed = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
     let done = proposals::decide(node.shared(), signed).await;
     done.map_err(|refusal| refusal.code)
 }
 
-async fn outcome(node: &TestNode, minted: &Minted) -> Outcome {
+pub async fn outcome(node: &TestNode, minted: &Minted) -> Outcome {
     let id = minted.signed.record().proposal_id.clone();
     until("there is an outcome", || async {
         let id = id.clone();

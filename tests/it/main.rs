@@ -26,6 +26,7 @@ mod estop;
 mod full_disk;
 mod gate;
 mod gen1_actuators;
+mod gen1_links;
 mod gen1_listener;
 mod gen1_talk;
 mod ground;

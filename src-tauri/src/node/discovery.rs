@@ -330,7 +330,12 @@ impl Memory {
         self.linked = links;
         let now = shared.now();
         let policy = shared.nearby.own_policy(&shared.mesh);
-        let wanted = |id: &DeviceId| !self.linked.contains(id) && shared.trust.trusts(id);
+        // One that acts for us has to be dialed, whether it has dialed us or not.
+        let enough = |id: &DeviceId| {
+            let link = shared.links.get(id);
+            link.is_some_and(|link| !link.info.cannot_be_told())
+        };
+        let wanted = |id: &DeviceId| !enough(id) && shared.trust.trusts(id);
         for near in shared.nearby.some(wanted) {
             let device = &near.sighting.device;
             if let Some(theirs) = near.sighting.mesh.as_ref().filter(|m| **m != shared.mesh) {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::adapters::executor::exec::{ExecConfig, ExecDriver, ExecOperation};
 use crate::adapters::executor::gen1::{Carrier, Gen1Config, Gen1Driver, Gen1Operation};
 use crate::adapters::executor::{Driver, DriverError};
+use crate::domain::base::DeviceId;
 use crate::domain::capability::{Action, Capability, Params, read_params};
 use crate::domain::policy::Offered;
 
@@ -39,6 +40,13 @@ impl Drivers {
     /// The driver of an actuator on which a gen-1 node acts; `None` for every other.
     pub fn gen1(&self, target: &Capability) -> Option<&Gen1Driver> {
         self.0.get(target)?.gen1()
+    }
+
+    /// The actuators on which this gen-1 node acts.
+    pub fn behind(&self, device: &DeviceId) -> Vec<Capability> {
+        let acts = |d: &&SharedDriver| d.gen1().is_some_and(|far| far.device() == device);
+        let each = self.0.values().filter(acts);
+        each.map(|d| d.capability().clone()).collect()
     }
 
     /// What it means that an actuator is confirmed safe, in a sentence: a gen-1 node confirms less.

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::context::{DURABLE, internal, store_refusal};
+use super::gen1::parting;
 use super::links::LinkHandle;
 use super::proposals;
 use super::shared::Shared;
@@ -424,11 +425,7 @@ async fn say_waiting(shared: &Shared, new: &[Proven]) {
 async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
     let reloaded = shared.trust.reload(&shared.store).await;
     reloaded.map_err(|e| store_refusal(&e))?;
-    for link in shared.links.all() {
-        if !shared.trust.trusts(&link.info.device) {
-            link.close(1008, "no longer trusted");
-        }
-    }
+    parting::part_untrusted(shared);
     for record in new.iter().map(Proven::record) {
         if let Record::DeviceRevocation { revocation, .. } = record
             && !shared.trust.trusts(&revocation.device_id)

@@ -18,14 +18,12 @@ use crate::domain::policy::Requester;
 use crate::domain::proposal::Status;
 use crate::node::context::store_refusal;
 use crate::node::context::{Event, Severity};
+use crate::node::gen1::parting;
 use crate::node::planning::{self, Sent, Stood};
 use crate::node::policy_book;
 use crate::node::proposals::{self, Standing};
 use crate::node::records;
 use crate::node::routing::Place;
-
-/// The WebSocket close code for a link whose other end is no longer trusted.
-const CLOSE_UNTRUSTED: u16 = 1008;
 
 /// What a person reads whose wish stood already.
 fn standing_words(stood: &Stood) -> String {
@@ -232,9 +230,7 @@ impl Door {
             .await
             .map_err(|e| store_refusal(&e))?;
         let untrusted = s.trust.live(&record.device_id).is_none();
-        if let Some(link) = s.links.get(&record.device_id).filter(|_| untrusted) {
-            link.close(CLOSE_UNTRUSTED, "no longer trusted");
-        }
+        parting::part_untrusted(s);
         records::look_again(s).await;
         if untrusted {
             proposals::drop_of(s, &record.device_id).await;

@@ -185,6 +185,9 @@ pub const DEADLINE_LOOK_MS: u64 = 250;
 /// How long a start waits for every actuator to be safe before the node listens without it, in
 /// milliseconds.
 pub const SAFE_AT_START_MS: u64 = 5_000;
+/// How long a link to a gen-1 node stays open after the trust in it ended, for its actuators to be made
+/// safe over it, in milliseconds.
+pub const SAFE_AFTER_TRUST_MAX_MS: u64 = 5_000;
 /// How long a driver may take to say where its actuator stands, in milliseconds.
 pub const POSITION_WAIT_MS: u64 = 1_000;
 /// Runs that wait for one actuator's guard.

@@ -22,6 +22,7 @@ use crate::domain::gate::Gen1Command;
 use crate::domain::gate::command::{Behind, Saying, forward_params};
 use crate::domain::plan::election::role_for_gen1;
 use crate::domain::wire::envelope::RemoteError;
+use crate::domain::wire::handshake::Hello;
 use crate::node::links::{Link, LinkHandle};
 use crate::node::shared::{Inner, Shared};
 
@@ -42,6 +43,22 @@ const BEFORE_ACTING: [Code; 12] = [
     Code::Busy,
 ];
 
+/// Whether a device acts for this node: a gen-1 node behind an actuator of ours.
+pub fn acts(shared: &Shared, hello: &Hello) -> bool {
+    hello.features.is_empty() && !shared.drivers.behind(&hello.device_id).is_empty()
+}
+
+/// The link over which a gen-1 node may be told. The way to the safe state is said over a link that ends
+/// with the trust in the node, as long as it is there.
+fn way(shared: &Shared, device: &DeviceId, behind: Behind<'_>) -> Result<LinkHandle, Refusal> {
+    let ends = |l: &LinkHandle| l.is_parting() && l.info.outbound && !l.stop.is_cancelled();
+    let last = match behind {
+        Behind::Safety => shared.links.get(device).filter(ends),
+        Behind::Act(_) => None,
+    };
+    last.map_or_else(|| link(shared, device), Ok)
+}
+
 /// The link over which a gen-1 node may be told to act.
 ///
 /// # Errors
@@ -56,7 +73,8 @@ pub fn link(shared: &Shared, device: &DeviceId) -> Result<LinkHandle, Refusal> {
         );
         return refuse(Code::UntrustedPeer, why);
     };
-    let link = shared.links.get(device).filter(|l| !l.stop.is_cancelled());
+    let stands = |l: &LinkHandle| !l.stop.is_cancelled() && !l.is_parting();
+    let link = shared.links.get(device).filter(stands);
     let speaks = link.as_ref().is_some_and(|l| !l.info.features.is_empty());
     if speaks || record.generation() != Generation::Gen1 {
         let why = format!(
@@ -73,7 +91,7 @@ pub fn link(shared: &Shared, device: &DeviceId) -> Result<LinkHandle, Refusal> {
             Code::ExecutorUnreachable,
             format!(
                 "the gen-1 node {short} dialed this node, and answers nothing on such a link; nothing was sent. \
-                 Name it in `peers` here, and take this node out of its own peers"
+                 It is dialed where `peers` here says; take this node out of its own peers"
             ),
         ),
         Some(link) => Ok(link),
@@ -125,7 +143,7 @@ impl Wire {
         let mut links = shared.links.watch();
         loop {
             links.mark_unchanged();
-            let refusal = match link(shared, device) {
+            let refusal = match way(shared, device, behind) {
                 Ok(link) => return Ok(link),
                 Err(refusal) => refusal,
             };
@@ -147,7 +165,7 @@ impl Wire {
             return std::future::pending().await;
         };
         let mut links = shared.links.watch();
-        let before = link(&shared, device).ok();
+        let before = way(&shared, device, Behind::Safety).ok();
         loop {
             tokio::select! {
                 biased;
@@ -155,7 +173,7 @@ impl Wire {
                 changed = links.changed() => if changed.is_err() { break },
             }
             let same = |new: &LinkHandle| before.as_ref().is_some_and(|old| Arc::ptr_eq(old, new));
-            if link(&shared, device).is_ok_and(|new| !same(&new)) {
+            if way(&shared, device, Behind::Safety).is_ok_and(|new| !same(&new)) {
                 return;
             }
         }
@@ -199,7 +217,12 @@ impl Wire {
         }
         progress.said();
         let params = Value::Object(params);
-        match link.request("mesh.message.forward", &params).await {
+        let method = "mesh.message.forward";
+        let answer = match behind {
+            Behind::Act(_) => link.request(method, &params).await,
+            Behind::Safety => link.request_safe(method, &params).await,
+        };
+        match answer {
             Ok(_) => Ok(()),
             Err(error) => Err(refused(device, &error)),
         }

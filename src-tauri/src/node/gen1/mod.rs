@@ -4,6 +4,7 @@
 
 pub mod actuators;
 pub mod conversation;
+pub mod parting;
 mod trace;
 
 use std::collections::BTreeMap;

@@ -28,7 +28,7 @@ use crate::adapters::clock::SharedClock;
 use crate::domain::base::limits::{
     GUARD_REPORTS_MAX, GUARD_RUNS_MAX, SAFE_BEFORE_END_MAX_MS, SHUTDOWN_DEADLINE_MS,
 };
-use crate::domain::base::{ProposalId, TimeMs};
+use crate::domain::base::{DeviceId, ProposalId, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Permit;
 use crate::domain::proposal::Status;
@@ -53,6 +53,11 @@ pub enum Cut {
         /// Why, in a sentence.
         why: String,
     },
+    /// The gen-1 node that acts is trusted no longer.
+    Untrusted {
+        /// The gen-1 node.
+        device: DeviceId,
+    },
     /// The node ends.
     Shutdown,
 }
@@ -64,6 +69,9 @@ impl fmt::Display for Cut {
             Cut::EmergencyStop => f.write_str("the emergency stop"),
             Cut::Interlock { what } => write!(f, "an interlock opened: {what}"),
             Cut::MayNotOperate { why } => write!(f, "the node may not operate: {why}"),
+            Cut::Untrusted { device } => {
+                write!(f, "the gen-1 node {} is trusted no longer", device.short())
+            }
             Cut::Shutdown => f.write_str("the node was shut down"),
         }
     }

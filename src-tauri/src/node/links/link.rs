@@ -43,6 +43,8 @@ pub struct PeerInfo {
     pub features: BTreeSet<Feature>,
     /// Whether we dialed it.
     pub outbound: bool,
+    /// Whether it acts for this node: a gen-1 node behind an actuator of ours.
+    pub acts: bool,
     /// The transport label.
     pub label: Option<String>,
     /// How the link is protected.
@@ -69,10 +71,23 @@ impl PeerInfo {
             may_actuate: true,
             features: hello.features.clone(),
             outbound,
+            acts: false,
             label,
             posture,
             connected_at: now,
         }
+    }
+
+    /// The same of a device that acts for this node, or does not.
+    #[must_use]
+    pub fn acting(mut self, acts: bool) -> Self {
+        self.acts = acts;
+        self
+    }
+
+    /// Whether it acts for this node and dialed it: over such a link it cannot be told.
+    pub fn cannot_be_told(&self) -> bool {
+        self.acts && !self.outbound
     }
 
     /// The same with the actuators withheld, unless the device may offer any.
@@ -170,6 +185,8 @@ pub struct Link {
     next_id: AtomicU64,
     farewell: Mutex<Option<(u16, &'static str)>>,
     leaving: AtomicBool,
+    /// Whether trust in the other end is over, and nothing but the way to a safe state goes over it.
+    parting: AtomicBool,
     /// Cancelled once the writer has said its last word.
     pub silent: CancellationToken,
 }
@@ -205,6 +222,7 @@ impl Link {
             next_id: AtomicU64::new(1),
             farewell: Mutex::default(),
             leaving: AtomicBool::new(false),
+            parting: AtomicBool::new(false),
             silent: CancellationToken::new(),
         });
         let lanes = Lanes {
@@ -219,6 +237,9 @@ impl Link {
     /// Queues an answer without waiting, so that reading never depends on writing. A peer that asks
     /// and does not read the answers loses the link; `false` then and when the link has ended.
     pub fn tell(&self, text: String) -> bool {
+        if self.is_parting() {
+            return false;
+        }
         let full = match self.room.at_once(text) {
             None => true,
             Some(message) => match self.answers.try_send(message) {
@@ -245,13 +266,13 @@ impl Link {
             () = self.stop.cancelled() => return false,
             message = self.room.soon(text) => message,
         };
-        self.control.send(message).await.is_ok()
+        !self.is_parting() && self.control.send(message).await.is_ok()
     }
 
     /// Sends frames, as soon as the other side is ready for them. `false` if the link has ended.
     pub async fn send_frames(&self, text: String) -> bool {
         self.credit.pay(text.len()).await;
-        self.bulk.send(self.room.counted(text)).await.is_ok()
+        !self.is_parting() && self.bulk.send(self.room.counted(text)).await.is_ok()
     }
 
     /// Has the feeder send these frames too; `false` if it has too much to do already.
@@ -269,6 +290,19 @@ impl Link {
     /// # Errors
     /// The other side's refusal, or `BUSY`, `TIMEOUT` and `EXECUTOR_UNREACHABLE` of our own.
     pub async fn request(&self, method: &str, params: &Value) -> Result<Value, RemoteError> {
+        self.ask(method, params, false).await
+    }
+
+    /// As [`Link::request`], for the way to a safe state: also on a link whose other end is trusted no
+    /// longer.
+    ///
+    /// # Errors
+    /// As [`Link::request`].
+    pub async fn request_safe(&self, method: &str, params: &Value) -> Result<Value, RemoteError> {
+        self.ask(method, params, true).await
+    }
+
+    async fn ask(&self, method: &str, params: &Value, safe: bool) -> Result<Value, RemoteError> {
         let own = |code: Code, message: String| RemoteError {
             code: code.as_str().to_owned(),
             message,
@@ -284,6 +318,9 @@ impl Link {
         let (answer, waits) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.is_parting() && !safe {
+                return Err(gone());
+            }
             if waiting.len() >= PEER_REQUESTS_MAX {
                 return Err(own(
                     Code::Busy,
@@ -299,7 +336,13 @@ impl Link {
         };
         let deadline = Duration::from_millis(PEER_REQUEST_TIMEOUT_MS);
         let result = tokio::time::timeout(deadline, async {
-            if !self.send(Message::request(&id, method, params)).await {
+            let text = Message::request(&id, method, params);
+            let sent = match safe {
+                // One for each actuator at most.
+                true => self.control.send(self.room.counted(text)).await.is_ok(),
+                false => self.send(text).await,
+            };
+            if !sent {
                 return Err(gone());
             }
             self.asked.fetch_add(1, Ordering::Relaxed);
@@ -349,9 +392,25 @@ impl Link {
     /// Says that this node is going, then ends the link.
     pub fn take_leave(&self, own: &DeviceId, now: TimeMs) {
         let about = json!({"gen": 1, "deviceId": own, "timestamp": now});
-        if self.tell(Message::event("peer.leaving", &about)) {
+        if self.is_parting() || self.tell(Message::event("peer.leaving", &about)) {
             self.close(1001, "leaving");
         }
+    }
+
+    /// Trust in the other end is over: what waits for its answers gets none, and nothing is said or sent
+    /// but [`Link::request_safe`]. `false` if that was so before.
+    pub(super) fn part(&self) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = !self.parting.swap(true, Ordering::AcqRel);
+        if first {
+            waiting.clear();
+        }
+        first
+    }
+
+    /// Whether trust in the other end is over; see [`Links::part`](super::Links::part).
+    pub fn is_parting(&self) -> bool {
+        self.parting.load(Ordering::Acquire)
     }
 
     /// The other side said that it is going.
@@ -382,6 +441,7 @@ mod tests {
             may_actuate: false,
             features: BTreeSet::new(),
             outbound: true,
+            acts: false,
             label: None,
             posture: Posture::Insecure,
             connected_at: TimeMs(0),

@@ -72,15 +72,31 @@ impl Default for Links {
     }
 }
 
+/// Refuses a link of a gen-1 node that acts for us where we have dialed it.
+fn stands(old: &Link) -> Result<(), Refusal> {
+    if old.info.cannot_be_told() || !old.info.acts || old.stop.is_cancelled() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::Conflict,
+        format!(
+            "gen-1 node {} acts for this node, which has dialed it and keeps that link; take this node out of its peers",
+            old.info.device.short()
+        ),
+    ))
+}
+
 /// How long the link that the lower device id dialed is protected from its twin, in milliseconds.
 const TWIN_GUARD_MS: u64 = 5_000;
 
 impl Links {
     /// Registers a link. The newest one of a device wins, except against the twin that two nodes
-    /// make when they dial each other at once: there the one dialed by the lower id stays.
+    /// make when they dial each other at once: there the one dialed by the lower id stays. Of a gen-1
+    /// node that acts for us, a link that it dialed never replaces one that we dialed.
     ///
     /// # Errors
-    /// `BUSY` if there are too many sessions, `CONFLICT` for the losing twin.
+    /// `BUSY` if there are too many sessions, `CONFLICT` for the losing twin and as
+    /// [`Links::may_come_in`].
     pub fn register(
         &self,
         own: &DeviceId,
@@ -90,8 +106,12 @@ impl Links {
         let device = info.device.clone();
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = links.get(&device) {
+            if info.cannot_be_told() {
+                stands(old)?;
+            }
             let preferred_outbound = *own < device;
-            let twin = old.info.outbound != info.outbound
+            let twin = !info.acts
+                && old.info.outbound != info.outbound
                 && old.info.outbound == preferred_outbound
                 && info.connected_at.since(old.info.connected_at) < TWIN_GUARD_MS
                 && !old.stop.is_cancelled();
@@ -115,6 +135,30 @@ impl Links {
         drop(links);
         self.changed.send_modify(|n| *n += 1);
         Ok((link, lanes))
+    }
+
+    /// Whether a link that this device dialed may be registered beside the one that stands.
+    ///
+    /// # Errors
+    /// `CONFLICT` if the device acts for this node, which has dialed it: that link stands until it ends or
+    /// leaves pings unanswered.
+    pub fn may_come_in(&self, device: &DeviceId, acts: bool) -> Result<(), Refusal> {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        match links.get(device) {
+            Some(old) if acts => stands(old),
+            _ => Ok(()),
+        }
+    }
+
+    /// Trust in the other end of a link is over: from now on nothing goes over it but the way of its
+    /// actuators to their safe state. `false` if that was so before.
+    pub fn part(&self, link: &Link) -> bool {
+        let first = link.part();
+        if first {
+            // Who waits for a link to say the safe state over looks again.
+            self.changed.send_modify(|n| *n += 1);
+        }
+        first
     }
 
     /// Forgets a link that has ended, unless a newer one has taken its place.

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::{Next, Peer, State, next};
+use super::{Next, Peer, State, dialing, next};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::PING_WAIT_PART;
 use crate::domain::wire::Message;
@@ -18,7 +19,7 @@ const GEN1_SIGN_OF_LIFE_MS: u64 = 45_000;
 
 /// Stays while the link does.
 pub(super) async fn run(peer: &mut Peer) -> Next {
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     loop {
         peer.links.mark_unchanged();
         let Some(link) = peer.link() else {
@@ -52,11 +53,9 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
         } else {
             GEN1_SIGN_OF_LIFE_MS
         };
-        let due = tokio::time::Instant::now() + Duration::from_millis(pause);
-        tokio::select! {
-            biased;
-            () = tokio::time::sleep_until(due) => continue,
-            () = link.stop.cancelled() => {}
+        let due = Instant::now() + Duration::from_millis(pause);
+        if !ends(peer, &link, due).await {
+            continue;
         }
         // The table follows a moment later.
         tokio::select! {
@@ -67,6 +66,23 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
     }
 }
 
+/// Waits until a link ends, no longer than `due`; whether it has ended. Dials meanwhile where the link does
+/// not do.
+async fn ends(peer: &mut Peer, link: &LinkHandle, due: Instant) -> bool {
+    loop {
+        let redial = dialing::due(peer, link);
+        tokio::select! {
+            biased;
+            () = link.stop.cancelled() => return true,
+            () = tokio::time::sleep_until(due) => return false,
+            () = tokio::time::sleep_until(redial.unwrap_or(due)), if redial.is_some() => {}
+            _ = peer.targets.changed() => continue,
+        }
+        // Not ended by the link: whoever is behind it could otherwise keep us from dialing.
+        dialing::beside(peer).await;
+    }
+}
+
 /// How long an answer to a ping may take.
 fn patience(shared: &Shared) -> Duration {
     Duration::from_millis(shared.config.ping_interval_ms / PING_WAIT_PART)
@@ -74,7 +90,7 @@ fn patience(shared: &Shared) -> Duration {
 
 /// Asks the other side how it does; whether it answered in time.
 pub(super) async fn ping(shared: &Shared, link: &LinkHandle) -> bool {
-    let sent = tokio::time::Instant::now();
+    let sent = Instant::now();
     let params = json!({});
     let answer = tokio::time::timeout(patience(shared), link.request("mesh.ping", &params)).await;
     let Ok(Ok(answer)) = answer else { return false };

@@ -296,6 +296,8 @@ struct Peer {
     turn: usize,
     /// Addresses in a row that refused.
     refusals: usize,
+    /// Failed attempts in a row beside a link over which the device cannot be told, and when the next is due.
+    redial: Option<(u32, tokio::time::Instant)>,
 }
 
 /// Why a rest ended.
@@ -320,9 +322,14 @@ impl Peer {
             && !self.shared.peers.targets(&self.device).is_empty()
     }
 
+    /// A pause of about this length, at another moment than everybody else's.
+    fn jittered(&self, ms: u64) -> u64 {
+        ms / 2 + self.shared.random.below(ms / 2 + 1)
+    }
+
     /// Waits: for a link, for a new address, or until the time is over.
     async fn rest(&mut self, ms: u64) -> Woke {
-        let jittered = ms / 2 + self.shared.random.below(ms / 2 + 1);
+        let jittered = self.jittered(ms);
         let due = tokio::time::Instant::now() + Duration::from_millis(jittered);
         if self.may_dial() {
             let at = self.shared.now().plus(jittered);
@@ -397,6 +404,7 @@ pub async fn run(shared: Shared, ingress: Ingress) {
                     flaps: 0,
                     turn: 0,
                     refusals: 0,
+                    redial: None,
                 };
                 shared.tasks.passing("peer", supervise(peer));
             }

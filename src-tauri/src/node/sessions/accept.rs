@@ -13,6 +13,7 @@ use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::wire::handshake::{End, Feature, Hello};
 use crate::domain::wire::{Message, Reply};
 use crate::node::context::Event;
+use crate::node::gen1::actuators;
 use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::{Ended, PeerInfo};
@@ -55,7 +56,8 @@ pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
     let (origin, from) = (from, gossip::begin(&shared).await);
     let posture = door.protection.posture;
     let info = PeerInfo::new(&hello, false, None, posture, shared.now())
-        .entitled(shared.may_actuate(&hello.device_id));
+        .entitled(shared.may_actuate(&hello.device_id))
+        .acting(actuators::acts(&shared, &hello));
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
             tracing::debug!(%remote, "{refusal}");
@@ -216,6 +218,8 @@ async fn connect(
     let made = door.proof_for(shared.own_id(), End::Dialer, None);
     recognise(shared, door, &mut hello, &expected, made).await?;
     hello.check_mesh(&shared.mesh)?;
+    let acts = actuators::acts(shared, &hello);
+    shared.links.may_come_in(&hello.device_id, acts)?;
     let client_nonce = hello.client_nonce.clone().unwrap_or_default();
     let ours = introduction(shared, !hello.features.is_empty());
     let answers = door.proof_for(&hello.device_id, End::Acceptor, Some(hello.said));

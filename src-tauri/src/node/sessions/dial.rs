@@ -16,6 +16,7 @@ use crate::domain::base::{Code, DeviceId};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::{End, Hello};
 use crate::node::config::is_local;
+use crate::node::gen1::actuators;
 use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::PeerInfo;
@@ -81,7 +82,8 @@ pub async fn dial(
     let from = gossip::begin(shared).await;
     let label = Some(target.label.clone());
     let info = PeerInfo::new(&hello, true, label, posture, shared.now())
-        .entitled(shared.may_actuate(&hello.device_id));
+        .entitled(shared.may_actuate(&hello.device_id))
+        .acting(actuators::acts(shared, &hello));
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
             writer.close(1000, "duplicate").await;

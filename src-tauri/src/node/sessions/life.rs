@@ -14,6 +14,7 @@ use crate::domain::base::{Code, Refusal};
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Message, Reply};
 use crate::node::context::{Event, Severity};
+use crate::node::gen1::parting;
 use crate::node::gossip::{self, catch_up};
 use crate::node::ingress::Ingress;
 use crate::node::links::{Ended, Lanes, LinkHandle, PeerInfo};
@@ -157,6 +158,7 @@ async fn read_loop(
     loop {
         let text = match reader.recv().await {
             Ok(Received::Text(text)) => text,
+            Ok(Received::TooLarge { .. }) if link.is_parting() => continue,
             Ok(Received::TooLarge { bytes }) => {
                 let refusal = Refusal::new(
                     Code::TooLarge,
@@ -190,8 +192,10 @@ async fn read_loop(
         shared.metrics.messages_received.inc();
         link.vitals.heard(shared.now(), text.len());
         // Trust can end while the link is up: look every time.
-        if !shared.trust.trusts(&link.info.device) {
-            return Ended::Here("no longer trusted");
+        if link.is_parting() || !shared.trust.trusts(&link.info.device) {
+            parting::part(shared, link);
+            take_last(link, &text);
+            continue;
         }
         // What it may offer was decided when the link began.
         if shared.may_actuate(&link.info.device) != link.info.may_actuate {
@@ -200,9 +204,17 @@ async fn read_loop(
         link.taking.store(true, Ordering::Release);
         let goes_on = take(shared, ingress, link, &text).await;
         link.taking.store(false, Ordering::Release);
-        if !goes_on {
+        if !goes_on && !link.is_parting() {
             return Ended::Here("its answers are not read");
         }
+    }
+}
+
+/// Takes a message of a device that is trusted no longer: its answers to the way to a safe state, and nothing
+/// else.
+fn take_last(link: &LinkHandle, text: &str) {
+    if let Ok(Message::Response { id, result }) = Message::parse(text) {
+        link.answer(&id, result);
     }
 }
 

@@ -26,18 +26,29 @@ pub struct Queues {
 }
 
 impl Queues {
-    async fn next(&mut self) -> Option<Outgoing> {
-        tokio::select! {
-            biased;
-            text = self.answers.recv() => text,
-            text = self.control.recv() => text,
-            text = self.bulk.recv() => text,
+    async fn next(&mut self, link: &LinkHandle) -> Option<Outgoing> {
+        loop {
+            let text = tokio::select! {
+                biased;
+                text = self.answers.recv() => text,
+                text = self.control.recv() => text,
+                text = self.bulk.recv() => match text {
+                    // Trust in the other end is over; what waited is not sent.
+                    Some(_) if link.is_parting() => continue,
+                    text => text,
+                },
+            };
+            return text;
         }
     }
 
-    fn try_next(&mut self) -> Option<Outgoing> {
+    fn try_next(&mut self, link: &LinkHandle) -> Option<Outgoing> {
         let first = self.answers.try_recv().or_else(|_| self.control.try_recv());
-        first.or_else(|_| self.bulk.try_recv()).ok()
+        let bulk = first.or_else(|_| match link.is_parting() {
+            true => Err(mpsc::error::TryRecvError::Empty),
+            false => self.bulk.try_recv(),
+        });
+        bulk.ok()
     }
 }
 
@@ -47,10 +58,10 @@ pub async fn run(mut writer: SocketWriter, mut queues: Queues, link: LinkHandle)
         let next = tokio::select! {
             biased;
             () = link.stop.cancelled() => break,
-            next = queues.next() => next,
+            next = queues.next(&link) => next,
         };
         let Some(first) = next else { break };
-        let writing = write_some(&mut writer, first, &mut queues);
+        let writing = write_some(&mut writer, first, &mut queues, &link);
         let written = tokio::select! {
             biased;
             written = tokio::time::timeout(WRITE_STALL_MAX, writing) => written,
@@ -101,6 +112,7 @@ async fn write_some(
     writer: &mut SocketWriter,
     first: Outgoing,
     queues: &mut Queues,
+    link: &LinkHandle,
 ) -> Option<usize> {
     let mut next = Some(first);
     let (mut written, mut bytes) = (0, 0);
@@ -114,7 +126,7 @@ async fn write_some(
         }
         written += 1;
         next = match written < FLUSH_EVERY {
-            true => queues.try_next(),
+            true => queues.try_next(link),
             false => None,
         };
     }
