@@ -108,7 +108,7 @@ async fn what_a_gen1_node_holds_open_is_closed_before_its_link_ends_with_the_tru
         |id: &str| json!({"type": "event", "event": "context.frame", "payload": frame_of(5, id)});
     gen1.talks(vec![says("before"), asks("q-before")]);
     let node = executor_node("\"L2\"", gen1.port).start().await;
-    let minted = opened(&node, &gen1, 60).await;
+    let minted = opened(&node, &gen1, 5).await;
     until("the frame is stored and the question answered", || async {
         (stored(&node, "before").await && !gen1.answers().is_empty()).then_some(())
     })
@@ -138,7 +138,7 @@ async fn what_a_gen1_node_holds_open_is_closed_before_its_link_ends_with_the_tru
 async fn what_cannot_be_closed_when_trust_ends_stays_not_safe_with_its_alarm() {
     let gen1 = Executor::listen().await;
     let node = executor_node("\"L2\"", gen1.port).start().await;
-    opened(&node, &gen1, 60).await;
+    opened(&node, &gen1, 5).await;
     gen1.says(Says::Accepts, Says::Nothing);
     let before = gen1.told("close").len();
     let door = Door::new(node.shared().clone());
@@ -162,7 +162,7 @@ async fn a_revocation_by_another_issuer_lets_what_is_open_be_closed_first() {
     let peer = format!("{}=ws://{}||local", key(1).id(), owner.address);
     setup.raw.peers.push(peer);
     let node = setup.start_in(place(), Some(3)).await;
-    let minted = opened(&node, &gen1, 60).await;
+    let minted = opened(&node, &gen1, 5).await;
     let door = Door::new(owner.shared().clone());
     let add = json!({"deviceId": key(5).id(), "preset": "gen1"});
     door.trust_add(&serde_json::from_value(add).unwrap())
