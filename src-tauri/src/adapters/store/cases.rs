@@ -1,5 +1,5 @@
 //! Own proposals as the rules of `domain/proposal` take them, and the steps that those rules give: loaded and
-//! written here, inside one transaction of the caller's. Nothing else moves a proposal of ours on.
+//! written here, inside one transaction of the caller's. Nothing else lets one of ours begin.
 
 use rusqlite::Connection;
 use serde_json::Value;

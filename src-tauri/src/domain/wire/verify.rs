@@ -97,6 +97,10 @@ struct Prepared {
 }
 
 /// What a frame says of its signature.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most frames are of the large one"
+)]
 enum Claim {
     None,
     UnknownKey,
