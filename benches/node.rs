@@ -316,6 +316,7 @@ enum Beside {
 }
 
 /// From the decision to the valve being open, fsyncs included.
+#[allow(clippy::too_many_lines, reason = "one measurement with its set-up")]
 async fn approvals(beside: Beside) {
     let crowded = beside != Beside::Nothing;
     const ROUNDS: usize = 120;

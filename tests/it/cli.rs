@@ -110,6 +110,7 @@ fn a_bare_start_with_the_flags_of_the_contract_shows_in_status() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one life, told step by step")]
 fn proposals_have_the_fields_of_the_contract_and_prefixes_must_be_unique() {
     let place = Place::new();
     place.enrolled();

@@ -99,6 +99,7 @@ pub async fn status(shared: &Shared, minted: &Minted) -> Status {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, reason = "one life, told step by step")]
 async fn a_reading_becomes_an_approved_executed_audited_action() {
     let (field_key, centre_key) = (key(1), key(2));
     let centre_dir = std::sync::Arc::new(tempfile::tempdir().unwrap());

@@ -44,6 +44,10 @@ pub async fn append_from(
     append_part(shared, batch, from, Class::Relaxed, shared.store.urgent()).await
 }
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "one transaction and what follows from it"
+)]
 async fn append_part(
     shared: &Shared,
     batch: Arc<[Admitted]>,

@@ -259,6 +259,10 @@ struct Begun {
 }
 
 /// Opens identity, store and books, and puts everything together.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one part of the node after the other"
+)]
 async fn assemble(
     config: Config,
     dir: StateDir,

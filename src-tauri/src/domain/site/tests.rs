@@ -139,6 +139,7 @@ fn what_is_left_out_has_a_sensible_meaning() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one table of cases")]
 fn each_mistake_has_its_line_and_key() {
     one("color = 'red'\n", 6, "site.color", "there is no key");
     one(

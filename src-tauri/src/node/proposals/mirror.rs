@@ -86,6 +86,10 @@ async fn owe(shared: Shared, link: LinkHandle, payload: Value, place: OwnedSemap
 ///
 /// # Errors
 /// `WRONG_EXECUTOR`, `DIGEST_MISMATCH` or `INVALID_PARAMS`.
+#[allow(
+    clippy::too_many_lines,
+    reason = "the checks of one answer, in their order"
+)]
 pub async fn take(
     shared: &Shared,
     link: &LinkHandle,

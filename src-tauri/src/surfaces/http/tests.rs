@@ -247,6 +247,7 @@ async fn web_pages_other_names_and_other_machines_get_nothing() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "one table of cases")]
 async fn every_refusal_is_json_and_says_where() {
     let house = house().await;
     let admin = Some(Scope::Admin);

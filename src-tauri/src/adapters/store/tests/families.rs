@@ -167,6 +167,7 @@ fn the_same_frame_is_stored_once_and_another_with_its_id_is_kept_apart() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one table of cases")]
 fn frames_are_found_by_place_filter_and_peer() {
     let (_dir, c) = conn();
     for n in 1..=10 {
