@@ -98,6 +98,18 @@ fn without_the_valve(place: &Place) -> Running {
     place.start(&plain)
 }
 
+/// Starts the node with its valve, opens it and kills the node; the proposal.
+fn killed_with_the_valve_open(place: &Place) -> String {
+    let node = place.field(&[]);
+    let id = place.propose(20);
+    place.json(&["approve", &id]);
+    eventually("the valve is open", || {
+        (place.moves(&id) == ["open"]).then_some(())
+    });
+    node.kill();
+    id
+}
+
 fn critical_alarms(place: &Place) -> Vec<Value> {
     let status = place.run(&["status", "--json"]);
     let said: Value = serde_json::from_str(&status.out).unwrap();
@@ -114,13 +126,7 @@ fn critical_alarms(place: &Place) -> Vec<Value> {
 fn an_actuator_that_moved_and_is_configured_no_more_is_told_as_not_safe_until_it_is_seen() {
     let place = Place::new();
     place.enrolled();
-    let node = place.field(&[]);
-    let id = place.propose(20);
-    place.json(&["approve", &id]);
-    eventually("the valve is open", || {
-        (place.moves(&id) == ["open"]).then_some(())
-    });
-    node.kill();
+    let id = killed_with_the_valve_open(&place);
 
     let node = without_the_valve(&place);
     let after = place.proposal(&id).unwrap();
@@ -166,13 +172,7 @@ fn an_actuator_that_moved_and_is_configured_no_more_is_told_as_not_safe_until_it
     assert_eq!(node.stop(), 0);
 
     // Or until a person at the machine says so.
-    let node = place.field(&[]);
-    let id = place.propose(20);
-    place.json(&["approve", &id]);
-    eventually("the valve is open", || {
-        (place.moves(&id) == ["open"]).then_some(())
-    });
-    node.kill();
+    killed_with_the_valve_open(&place);
     let node = without_the_valve(&place);
     assert_eq!(critical_alarms(&place).len(), 1);
     assert_eq!(node.stop(), 7);
