@@ -203,8 +203,12 @@ pub async fn enroll(shared: &Shared, key: &OperatorKey, level: &str) {
 }
 
 impl TestNode {
+    pub fn node(&self) -> &Node {
+        self.node.as_ref().unwrap()
+    }
+
     pub fn shared(&self) -> &Shared {
-        self.node.as_ref().unwrap().shared()
+        self.node().shared()
     }
 
     pub fn id(&self) -> DeviceId {

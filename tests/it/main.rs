@@ -9,6 +9,7 @@
 )]
 #![allow(clippy::disallowed_methods)]
 
+mod attached;
 mod audit_export;
 mod bad_frames;
 mod bad_peers;

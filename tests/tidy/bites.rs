@@ -235,7 +235,7 @@ fn a_surface_stays_at_the_door() {
         why,
     );
     refused("surfaces/cli/look.rs", "use crate::node::Shared;", why);
-    accepted("surfaces/cli/mod.rs", "use crate::node::Shared;");
+    refused("surfaces/cli/mod.rs", "use crate::node::Shared;", why);
     accepted("surfaces/http/auth.rs", "fn f(d: &Door) { d.context(); }");
 }
 

@@ -93,9 +93,6 @@ const SPAWNS: [&[&str]; 4] = [
     &["task", "spawn"],
 ];
 
-/// Surfaces that make the door from the node, once; no other may reach what stands behind it.
-const MAKE_THE_DOOR: [&str; 2] = ["surfaces/cli/mod.rs", "surfaces/desktop/host.rs"];
-
 /// One broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -178,10 +175,7 @@ fn is_entry_point(file: &str) -> bool {
 }
 
 fn stays_at_the_door(file: &str) -> bool {
-    file.starts_with("surfaces/")
-        && !is_test_file(file)
-        && !file.ends_with("_tests.rs")
-        && !MAKE_THE_DOOR.contains(&file)
+    file.starts_with("surfaces/") && !is_test_file(file) && !file.ends_with("_tests.rs")
 }
 
 fn is_test_file(file: &str) -> bool {

@@ -2,15 +2,12 @@
 
 use std::process::ExitCode;
 
-use clawmesh::operator::Door;
 use clawmesh::operator::access::Tokens;
 use clawmesh::surfaces::{cli, http};
 
 fn main() -> ExitCode {
     cli::main(|state_dir| {
         let tokens = Tokens::renew(state_dir).map_err(|e| e.to_string())?;
-        Ok(Box::new(|shared| {
-            http::app(Door::new(shared.clone()), tokens)
-        }))
+        Ok(Box::new(|door| http::app(door, tokens)))
     })
 }

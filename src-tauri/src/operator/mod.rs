@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod actuators;
+mod attach;
 pub mod audit_export;
 pub mod browser;
 pub mod commands;

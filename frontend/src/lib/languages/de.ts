@@ -492,6 +492,9 @@ export const de = table({
   "al_device.over-budget": "Ein Gerät hat einen Anteil aufgebraucht",
   "ad_device.over-budget":
     "Sehen Sie unter Vertrauen nach, was es sendet; soll es das nicht, widerrufen Sie es.",
+  "al_surface.failing":
+    "Ein Teil des Programms, den Menschen benutzen, etwa ein Chat, ist ausgefallen und wird neu gestartet",
+  "ad_surface.failing": "Der Fehler steht im Protokoll. Der Knoten selbst läuft weiter.",
   "al_policy.warns": "Die Richtlinie sagt etwas, das wohl nicht gemeint ist",
   "ad_policy.warns":
     "Sie gilt, wie sie ist. Berichtigen Sie die Datei; clawmesh-node policy test nennt jeden Fehler.",

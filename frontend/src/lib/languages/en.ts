@@ -465,6 +465,8 @@ export const en = {
     "Look which machine answers there; it has not proven to be the device, whose own readings count as before: no reason to revoke it.",
   "al_device.over-budget": "A device has used up a share",
   "ad_device.over-budget": "Look at what it sends under Trust; if it should not, revoke it.",
+  "al_surface.failing": "A part of the program that people use, such as a chat, failed and is started again",
+  "ad_surface.failing": "The log has the fault. The node itself goes on.",
   "al_policy.warns": "The policy says something that is probably not meant",
   "ad_policy.warns":
     "It stays in force as it stands. Mend the file; clawmesh-node policy test names every fault.",

@@ -446,6 +446,12 @@ pub const LOG_FLUSH_MS: u64 = 1_000;
 pub const LOG_RETRY_MS: u64 = 50;
 /// How long the end of a node waits for a last entry of its store, in milliseconds.
 pub const STORE_LAST_WORDS_MS: u64 = 1_000;
+/// First pause before a surface that panicked is started again.
+pub const SURFACE_PAUSE_MIN_MS: u64 = 1_000;
+/// Longest pause before a surface that panicked is started again.
+pub const SURFACE_PAUSE_MAX_MS: u64 = 60_000;
+/// After so long without a panic a surface is no longer told to be failing.
+pub const SURFACE_STEADY_MS: u64 = 60_000;
 /// How long the end of a node waits for its store to be closed, in milliseconds.
 pub const STORE_CLOSE_MS: u64 = 5_000;
 /// How far apart two signals of one kind must be for the second to end the process at once, in

@@ -50,10 +50,10 @@ use crate::adapters::descriptors;
 use crate::adapters::keystore::dumps;
 use crate::adapters::log::{self, Form};
 use crate::domain::gate::approval::Verdict;
-use crate::node::Shared;
+use crate::operator::Door;
 
 /// Builds the HTTP surface over a node.
-pub type App = Box<dyn FnOnce(&Shared) -> axum::Router>;
+pub type App = Box<dyn FnOnce(Door) -> axum::Router>;
 /// Prepares the HTTP surface of a state directory, which the node holds by then; says why it cannot.
 pub type MakeApp = fn(&Path) -> Result<App, String>;
 

@@ -151,7 +151,7 @@ async fn once(
         }
     };
     ending.concerns(Some(&opened));
-    let node = Node::start(opened, app)
+    let node = Node::serve(opened, app)
         .await
         .map_err(|e| offline::failure(&e))?;
     let address = node.address();

@@ -22,11 +22,11 @@ use crate::adapters::paths::{PathError, StateDir};
 use crate::adapters::transport::TransportError;
 use crate::domain::base::{Code, Refusal};
 use crate::node::ending::Ending;
-use crate::node::{Config, Node, OpenError, Opened, Outside, RawConfig, Shared, boot, refused};
+use crate::node::{Config, Node, OpenError, Opened, Outside, RawConfig, boot, refused};
 use crate::operator::{Answer, Door};
 
 /// Builds the HTTP surface over a node.
-pub type App = Box<dyn FnOnce(&Shared) -> Router + Send>;
+pub type App = Box<dyn FnOnce(Door) -> Router + Send>;
 /// Prepares the HTTP surface of a state directory, which the node holds by then; says why it cannot.
 pub type MakeApp = fn(&Path) -> Result<App, String>;
 
@@ -241,7 +241,7 @@ impl Host {
                 return Err(failed(error));
             }
         };
-        let door = Door::new(node.shared().clone());
+        let door = node.door();
         self.see_to_the_person(&door).await;
         let router = self
             .built
@@ -342,8 +342,8 @@ impl Host {
             }
         };
         self.ending.concerns(Some(&opened));
-        let started = Node::start(opened, |shared| {
-            let router = app(shared);
+        let started = Node::serve(opened, |door| {
+            let router = app(door);
             *self.built.write().unwrap_or_else(PoisonError::into_inner) = Some(router.clone());
             router
         })
