@@ -136,7 +136,7 @@ async fn a_device_behind_a_gen1_node_is_verified_by_the_key_in_its_presence() {
     assert!(!node.shared().trust.trusts(stranger.id()));
     // And the node shows its own.
     let own = clawmesh::node::presence::present(node.shared());
-    assert_eq!(own.public_key, Some(node.shared().key.public().to_text()));
+    assert_eq!(own.public_key, Some(node.shared().public_key.to_text()));
     drop(gen1);
     node.stop().await;
 }

@@ -190,7 +190,7 @@ pub async fn enroll(shared: &Shared, key: &OperatorKey, level: &str) {
         issued_at: shared.now(),
         expires_at: None,
     };
-    let signed = SignedOperator::issue(record, &shared.key);
+    let signed = SignedOperator::issue(record, shared.signer());
     shared
         .store
         .write(

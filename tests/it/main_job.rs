@@ -465,7 +465,7 @@ async fn a_revoked_operator_no_longer_counts() {
         reason: "left".into(),
     };
     let signed = SignedRevocation {
-        signature: revocation.sign(&shared.key),
+        signature: revocation.sign(shared.signer()),
         revocation,
     };
     shared

@@ -90,7 +90,7 @@ async fn two_yeses_make_trust_a_link_and_the_same_after_a_restart() {
     assert!(end_a.stored && end_a.complete && end_b.stored && end_b.complete);
     let of_b = a.shared().trust.live(&b.id()).unwrap();
     let of_a = b.shared().trust.live(&a.id()).unwrap();
-    assert_eq!(of_b.public_key.as_ref(), Some(b.shared().key.public()));
+    assert_eq!(of_b.public_key.as_ref(), Some(&b.shared().public_key));
     assert_eq!(
         of_b.grants.to_string(),
         "observe:T2,relay,read,estop,actuate"

@@ -231,7 +231,7 @@ fn choose(world: &World) -> Option<(usize, SignedProposal)> {
         }
         let row = &open[world.rng.index(open.len())];
         let signature = Signature::from_text(&row.signature).ok()?;
-        let signed = SignedProposal::open(&row.record, signature, shared.key.public()).ok()?;
+        let signed = SignedProposal::open(&row.record, signature, &shared.public_key).ok()?;
         return Some((at, signed));
     }
     let truth = world.truth.lock().unwrap();

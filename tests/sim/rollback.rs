@@ -155,7 +155,7 @@ impl World {
         };
         let (now, run) = (shared.now(), "confirmed".to_owned());
         let (s, named) = (shared.clone(), run.clone());
-        let write = move |c: &_| continuity::confirm(c, &s.key, now, &named);
+        let write = move |c: &_| continuity::confirm(c, s.signer(), now, &named);
         let Ok(confirmed) = shared.store.write(Class::Durable, "confirm", write).await else {
             return;
         };

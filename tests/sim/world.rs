@@ -480,7 +480,7 @@ async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
                 issued_at: shared.now(),
                 expires_at: None,
             };
-            SignedOperator::issue(record, &shared.key)
+            SignedOperator::issue(record, shared.signer())
         })
         .collect();
     let revocation = OperatorRevocation {
@@ -489,7 +489,7 @@ async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
         revoked_at: shared.now(),
         reason: "lost".into(),
     };
-    let signature = revocation.sign(&shared.key);
+    let signature = revocation.sign(shared.signer());
     let lost = SignedRevocation {
         revocation,
         signature,

@@ -240,6 +240,14 @@ fn a_surface_stays_at_the_door() {
 }
 
 #[test]
+fn few_rooms_sign() {
+    let sign = "fn f(s: &Shared) { s.signer(); }";
+    refused("node/planning.rs", sign, "may not sign");
+    refused("operator/planner.rs", sign, "may not sign");
+    accepted("node/proposals/mint.rs", sign);
+}
+
+#[test]
 fn only_the_runtime_starts_tasks() {
     refused(
         "node/peers.rs",

@@ -63,6 +63,19 @@ const NODE_ROOMS: [&str; 34] = [
     "boot",
 ];
 
+/// Who may sign with the device's key: what makes frames, proposals, operator records, handshakes and pairings, and
+/// what writes the audit chain.
+const SIGNERS: [&str; 8] = [
+    "node/continuity/mod.rs",
+    "node/ledger.rs",
+    "node/pairing/session.rs",
+    "node/proposals/mint.rs",
+    "node/records.rs",
+    "node/sessions/accept.rs",
+    "node/sessions/dial.rs",
+    "operator/registry.rs",
+];
+
 /// The one part of `surfaces` that other surfaces may name: the client of our own HTTP API.
 const SHARED_SURFACE: &str = "remote";
 
@@ -113,6 +126,14 @@ pub fn check_source(file: &str, source: &str) -> Vec<Fault> {
         let what =
             "a surface reaches past the operator door: add a call to the door, or use its context";
         faults.extend(past.map(|pair| fault(file, pair[1].line, what.to_owned())));
+    }
+    let holds_no_node = file.starts_with("domain/") || file.starts_with("adapters/");
+    if !holds_no_node && !SIGNERS.contains(&file) && !is_test_file(file) {
+        let signs = tokens
+            .windows(2)
+            .filter(|pair| pair[0].text == "." && pair[1].text == "signer");
+        let what = "this room may not sign with the device's key: ask a room that may (SIGNERS in tests/tidy/rules.rs)";
+        faults.extend(signs.map(|pair| fault(file, pair[1].line, what.to_owned())));
     }
     for path in scan::paths(&tokens) {
         let complaint = check_import(file, &path)

@@ -22,7 +22,7 @@ use crate::domain::admission::budget::Cause;
 use crate::domain::admission::{Admitted, Generation, TrustView, admit, admit_own, admit_unproven};
 use crate::domain::base::limits::{INGRESS_BATCH_MAX, INGRESS_QUEUE_MAX};
 use crate::domain::base::{Code, DeviceId, FrameId, MeshId, Refusal, TimeMs};
-use crate::domain::identity::{DeviceKey, PublicKey};
+use crate::domain::identity::PublicKey;
 use crate::domain::wire::Frame;
 use crate::domain::wire::verify::{GoodSignatures, verify_frames};
 use crate::node::context::Event;
@@ -159,7 +159,8 @@ async fn next_batch(
     let few = items.len() <= JUDGED_AT_ONCE_MAX;
     let judging = move || {
         let judge = Judge {
-            own: &inner.key,
+            own: inner.own_id(),
+            own_key: inner.public_key,
             horizon,
             signers: &signers,
             mesh: &mesh,
@@ -193,7 +194,8 @@ fn unsigned(frame: &Frame) -> Refusal {
 
 /// What frames are judged by.
 struct Judge<'a, T> {
-    own: &'a DeviceKey,
+    own: &'a DeviceId,
+    own_key: PublicKey,
     horizon: TimeMs,
     signers: &'a BTreeSet<DeviceId>,
     mesh: &'a MeshId,
@@ -205,6 +207,7 @@ impl<T: TrustView> Judge<'_, T> {
     fn judge(self, items: Vec<Item>, good: &mut GoodSignatures) -> Judged {
         let Judge {
             own,
+            own_key,
             horizon,
             signers,
             mesh,
@@ -220,7 +223,7 @@ impl<T: TrustView> Judge<'_, T> {
         };
         for item in items {
             // What this node made itself it has, unless a crash took it: then others bring it back.
-            let ours = item.frame.origin == *own.id();
+            let ours = item.frame.origin == *own;
             // A gen-1 node says everything back to us, and not as we said it.
             let kin = signs(&item.peer);
             let lost = kin && item.frame.signature.is_some() && item.frame.timestamp > horizon;
@@ -250,15 +253,15 @@ impl<T: TrustView> Judge<'_, T> {
             }
         }
         let shown = judged.keys.clone();
-        let key_of = |id: &DeviceId| match id == own.id() {
-            true => Some(*own.public()),
+        let key_of = |id: &DeviceId| match id == own {
+            true => Some(own_key),
             false => pinned(id).or_else(|| shown.get(id).copied()),
         };
         for (verified, (peer, proven, account)) in verify_frames(frames, mesh, key_of, good)
             .into_iter()
             .zip(peers)
         {
-            let admitted = verified.and_then(|v| match v.get().origin == *own.id() {
+            let admitted = verified.and_then(|v| match v.get().origin == *own {
                 true => Ok(admit_own(v, now)),
                 false if proven => admit(v, &peer, trust, now),
                 false => admit_unproven(v, &peer, trust, now),

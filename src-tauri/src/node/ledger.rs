@@ -370,7 +370,7 @@ pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
     let now = shared.now();
     let stamp = shared.stamper.stamp(FrameId::from(shared.fresh_id()?), now);
     let (name, mesh) = (&shared.config.name, &shared.mesh);
-    let signed = sign_frame(spec, &shared.key, name, mesh, stamp)?;
+    let signed = sign_frame(spec, shared.signer(), name, mesh, stamp)?;
     Ok(admit_own(signed, now))
 }
 

@@ -31,7 +31,7 @@ use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::reconcile;
 use super::refused;
-use super::shared::{Inner, Shared, Stamper};
+use super::shared::{Inner, OwnKey, Shared, Stamper};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::executor::gen1::Carrier;
 use crate::adapters::executor::sim::SimDriver;
@@ -366,6 +366,7 @@ async fn assemble(
     });
     let context = Context::new(Parts {
         own: key.id().clone(),
+        public_key: *key.public(),
         mesh,
         config,
         store,
@@ -398,7 +399,7 @@ async fn assemble(
         pairing: super::pairing::Pairing::default(),
         held: reconcile::Held::new(horizon.map(|h| h.time), mesh_floor),
         mesh_floor,
-        key,
+        key: OwnKey::new(key),
         tls,
         dialer,
         policy,

@@ -95,7 +95,7 @@ pub fn present(shared: &Shared) -> Presence {
         name: Some(shared.config.name.clone()),
         role: Some(shared.config.role.as_str().to_owned()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        public_key: Some(shared.key.public().to_text()),
+        public_key: Some(shared.public_key.to_text()),
         capabilities: shared
             .capabilities
             .iter()

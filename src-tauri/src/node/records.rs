@@ -532,7 +532,7 @@ pub async fn look_again(shared: &Shared) {
 async fn say_revoked(shared: &Shared) -> Result<(), Refusal> {
     let inner = shared.clone();
     let write = move |conn: &Connection| {
-        records::sign_for(conn, inner.own_id(), inner.key.public())?;
+        records::sign_for(conn, inner.own_id(), &inner.public_key)?;
         for ended in trust::all(conn)? {
             let Some(revoked_at) = ended.revoked_at else {
                 continue;
@@ -546,8 +546,8 @@ async fn say_revoked(shared: &Shared) -> Result<(), Refusal> {
                 issuer: inner.own_id().clone(),
                 revoked_at,
             };
-            let record = Record::revoke_device(revocation, &inner.key);
-            if let Some(proven) = Proven::own(record, &inner.key) {
+            let record = Record::revoke_device(revocation, inner.signer());
+            if let Some(proven) = Proven::own(record, inner.signer()) {
                 records::put(conn, &proven, false, inner.now())?;
             }
         }
@@ -584,8 +584,8 @@ async fn confirm_once(shared: &Shared) -> Result<(), Refusal> {
         issuer: own.clone(),
         confirmed_at: shared.now(),
     };
-    let record = Record::confirm(confirmation, &shared.key);
-    let own = Proven::own(record, &shared.key).into_iter().collect();
+    let record = Record::confirm(confirmation, shared.signer());
+    let own = Proven::own(record, shared.signer()).into_iter().collect();
     let new = store(shared, own, None).await?;
     spread(shared, new, None).await;
     Ok(())

@@ -39,8 +39,8 @@ pub struct Shared(Arc<Inner>);
 pub struct Inner {
     /// What every task may use.
     pub context: Context,
-    /// This device's secret key.
-    pub key: Arc<DeviceKey>,
+    /// This device's secret key; given out by [`Shared::signer`] alone.
+    pub key: OwnKey,
     /// How it speaks TLS.
     pub tls: Tls,
     /// How it reaches peers.
@@ -95,6 +95,16 @@ pub struct Inner {
     pub mirrors_owed: Arc<Semaphore>,
 }
 
+/// A device's secret key on its way into [`Shared`].
+pub struct OwnKey(Arc<DeviceKey>);
+
+impl OwnKey {
+    /// Wraps the key.
+    pub fn new(key: Arc<DeviceKey>) -> Self {
+        Self(key)
+    }
+}
+
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shared({})", self.own_id().short())
@@ -133,11 +143,16 @@ impl Shared {
         weak.upgrade().map(Self)
     }
 
+    /// This device's secret key. A test names the rooms that may sign.
+    pub fn signer(&self) -> &Arc<DeviceKey> {
+        &self.0.key.0
+    }
+
     /// The key with which a device may issue operator records here: our own, or that of a trusted
     /// device with `admin`.
     pub fn issuer_key(&self, issuer: &DeviceId) -> Option<PublicKey> {
         if issuer == self.own_id() {
-            return Some(*self.key.public());
+            return Some(self.public_key);
         }
         self.trust
             .live(issuer)

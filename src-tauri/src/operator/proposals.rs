@@ -98,7 +98,7 @@ impl Door {
         let row = self.proposal_row(wanted).await?;
         let proposal = proposal_view(&row, &self.names())?;
         let key = if row.own {
-            Some(*self.shared.key.public())
+            Some(self.shared.public_key)
         } else {
             let executor = proposal.executor.parse().ok();
             executor

@@ -46,7 +46,7 @@ impl std::ops::Deref for KeyOf {
 
     fn deref(&self) -> &DeviceKey {
         match self {
-            KeyOf::Node(shared) => &shared.key,
+            KeyOf::Node(shared) => shared.signer(),
             KeyOf::Own(key) => key,
         }
     }

@@ -92,7 +92,7 @@ fn may_act(
     wrong: &mut Complaints,
 ) {
     let signature = Signature::from_text(&row.signature).unwrap();
-    let signed = match SignedProposal::open(&row.record, signature, shared.key.public()) {
+    let signed = match SignedProposal::open(&row.record, signature, &shared.public_key) {
         Ok(signed) => signed,
         Err(refusal) => return wrong.add(format!("RECORD: n{at}: {refusal}")),
     };

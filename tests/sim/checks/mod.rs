@@ -90,7 +90,7 @@ fn shares(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
 
 /// The audit trail is whole and the node's own.
 fn chain(at: usize, shared: &Shared, wrong: &mut Complaints) {
-    let key = *shared.key.public();
+    let key = shared.public_key;
     let checked = shared.store.read_blocking("audit", |c| {
         audit::check(c, |message, text| {
             Signature::from_text(text).is_ok_and(|s| key.verify_strict(message, &s))

@@ -31,6 +31,7 @@ use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Class, Store, StoreError};
 use crate::domain::admission::{Grant, TrustView as _};
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
+use crate::domain::identity::PublicKey;
 
 /// See the module.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ pub struct Context(Arc<Parts>);
 pub struct Parts {
     /// This device.
     pub own: DeviceId,
+    /// Its public key.
+    pub public_key: PublicKey,
     /// The mesh this node belongs to.
     pub mesh: MeshId,
     /// The configuration it was started with.

@@ -468,7 +468,7 @@ pub async fn tell(shared: &Shared) -> Result<(), StoreError> {
         .store
         .write(DURABLE, "doubt", move |c| match stored_doubt(c)? {
             Some(_) => Ok(false),
-            None => store_doubt(c, &s.key, &copy).map(|()| true),
+            None => store_doubt(c, s.signer(), &copy).map(|()| true),
         })
         .await?;
     if new {

@@ -199,7 +199,7 @@ fn persona(shared: &Shared) -> Result<Persona, Refusal> {
     let trusts_nobody = !shared.trust.all().iter().any(|r| r.is_live());
     Ok(Persona::new(
         &nonce,
-        shared.key.public(),
+        &shared.public_key,
         &shared.config.name,
         shared.config.role.as_str(),
         shared.mesh.clone(),

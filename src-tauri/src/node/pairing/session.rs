@@ -441,7 +441,7 @@ async fn agree(
                     Some(Said::No) => Verdict::No,
                     Some(Said::Cancel) | None => return Err(rejected("the pairing was cancelled here")),
                 };
-                let signed = comparison.say(verdict, &shared.key)?;
+                let signed = comparison.say(verdict, shared.signer())?;
                 wire.event("pair.verdict", &json_of(&signed)).await?;
                 if verdict == Verdict::No {
                     return Err(rejected("the person at this node said no"));

@@ -202,7 +202,7 @@ fn mint_in(
     let less = Step(supersede(less, id, why).map_err(StoreError::Refused)?);
     write(shared, conn, &less, None)?;
     let superseded = less.superseded();
-    let signed = SignedProposal::mint(record, &shared.key).map_err(StoreError::Refused)?;
+    let signed = SignedProposal::mint(record, shared.signer()).map_err(StoreError::Refused)?;
     let mut row = row_of(&signed, Status::AwaitingApproval, true, now);
     row.intent_key = intent_key(class, from, &draft.action);
     proposals::insert(conn, &row)?;

@@ -106,7 +106,7 @@ fn open(shared: &Shared, row: &ProposalRow) -> Result<SignedProposal, StoreError
             format!("proposal {}: {e}", row.id.short()),
         )
     })?;
-    SignedProposal::open(&row.record, signature, shared.key.public()).map_err(StoreError::Refused)
+    SignedProposal::open(&row.record, signature, &shared.public_key).map_err(StoreError::Refused)
 }
 
 /// Writes a step inside a transaction, with its audit entries.

@@ -224,8 +224,8 @@ async fn connect(
     let ours = introduction(shared, !hello.features.is_empty());
     let answers = door.proof_for(&hello.device_id, End::Acceptor, Some(hello.said));
     let payload = match answers.filter(|_| hello.proof.is_some()) {
-        Some(made) => ours.sign_for_kin(&shared.key, &client_nonce, None, now, made),
-        None => ours.sign(&shared.key, &client_nonce, None, now, None),
+        Some(made) => ours.sign_for_kin(shared.signer(), &client_nonce, None, now, made),
+        None => ours.sign(shared.signer(), &client_nonce, None, now, None),
     };
     Ok((hello, Value::Object(payload)))
 }

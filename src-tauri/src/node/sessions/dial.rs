@@ -170,9 +170,9 @@ async fn introduce(
     let params = match made {
         // Whoever receives a gen-1 signature can pass it on, except where TLS has proven who receives it.
         Some(made) if kin && door.protection.posture < Posture::IdentityBound => {
-            ours.sign_for_kin(&shared.key, their_nonce, asked, now, made)
+            ours.sign_for_kin(shared.signer(), their_nonce, asked, now, made)
         }
-        made => ours.sign(&shared.key, their_nonce, asked, now, made),
+        made => ours.sign(shared.signer(), their_nonce, asked, now, made),
     };
     let said = Hello::parse(&params, true).map_err(failed)?.said;
     let reply = ask(reader, writer, "2", "mesh.connect", &Value::Object(params)).await?;
