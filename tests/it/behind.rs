@@ -12,6 +12,7 @@ use clawmesh::domain::base::{
 use clawmesh::domain::identity::DeviceKey;
 use clawmesh::domain::wire::FrameKind;
 use clawmesh::domain::wire::frame::{FrameSpec, Stamp};
+use clawmesh::node::peers::PeerState;
 use serde_json::{Value, json};
 
 use crate::harness::*;
@@ -224,8 +225,8 @@ async fn a_device_that_went_back_to_gen1_is_shown_and_let_in_by_a_person() {
     assert_eq!(refused["error"]["code"], "AUTH_FAILED");
     let peer = shown();
     assert_eq!(
-        (peer.state.as_str(), peer.generation.as_deref()),
-        ("refused", Some("gen1"))
+        (peer.state, peer.generation),
+        (PeerState::Refused, Some(Generation::Gen1))
     );
     assert!(peer.reason.contains("trust add") && peer.reason.contains("--as gen1"));
     let add = TrustAdd {
@@ -239,7 +240,8 @@ async fn a_device_that_went_back_to_gen1_is_shown_and_let_in_by_a_person() {
     let again = Probe::connect(node.address, &key(5), MESH).await;
     until("it is shown as connected", || async {
         let peer = shown();
-        (peer.state == "connected" && peer.generation.as_deref() == Some("gen1")).then_some(())
+        (peer.state == PeerState::Connected && peer.generation == Some(Generation::Gen1))
+            .then_some(())
     })
     .await;
     drop(again);
@@ -249,7 +251,7 @@ async fn a_device_that_went_back_to_gen1_is_shown_and_let_in_by_a_person() {
     .await;
     assert_ne!(
         shown().state,
-        "refused",
+        PeerState::Refused,
         "that it was refused before is over"
     );
     node.stop().await;

@@ -1,6 +1,7 @@
 //! Who gets in, who does not, and what an unauthenticated socket may do: nothing.
 
 use clawmesh::domain::identity::DeviceKey;
+use clawmesh::node::peers::PeerState;
 use serde_json::{Value, json};
 
 use crate::harness::*;
@@ -290,8 +291,8 @@ async fn relayed(kin: bool, alter: fn(&mut Value)) {
     until("the attempt by way of the relay failed", || async {
         let standing = second.shared().peers.get(key(1).id())?;
         let over = matches!(
-            standing.state.name(),
-            "refused" | "waiting" | "unreachable" | "down"
+            standing.state.plain(),
+            PeerState::Refused | PeerState::Waiting | PeerState::Unreachable | PeerState::Down
         );
         (over && standing.why != "not tried yet").then_some(())
     })
@@ -444,7 +445,7 @@ async fn an_address_announced_by_somebody_else_costs_one_attempt() {
     add(impostor.address);
     until("the impostor's address was refused", || async {
         let standing = dialer.shared().peers.get(key(1).id())?;
-        (standing.state.name() == "refused").then_some(())
+        (standing.state.plain() == PeerState::Refused).then_some(())
     })
     .await;
     assert!(dialer.shared().links.all().is_empty());

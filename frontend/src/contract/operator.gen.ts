@@ -3408,8 +3408,8 @@ export interface components {
             kind: string;
             /** @description What is the matter. */
             message: string;
-            /** @description `warning` or `critical`. */
-            severity: string;
+            /** @description How much it matters. */
+            severity: components["schemas"]["Severity"];
             /**
              * Format: int64
              * @description Since when.
@@ -3667,8 +3667,8 @@ export interface components {
              * @description Its number; numbers grow, and older ones are missing where their room in the log was full.
              */
             seq: number;
-            /** @description `info`, `warning` or `critical`. */
-            severity: string;
+            /** @description How much it matters. */
+            severity: components["schemas"]["Severity"];
             /**
              * Format: int64
              * @description When.
@@ -3823,6 +3823,11 @@ export interface components {
             /** @description The gen-1 node. */
             deviceId: string;
         };
+        /**
+         * @description Which protocol a device speaks, and so how it has to prove itself.
+         * @enum {string}
+         */
+        Generation: "gen1" | "clawmesh";
         /** @description Grants to add or to take away, for example `relay,read`. */
         GrantChange: {
             /** @description The grants. */
@@ -4083,7 +4088,7 @@ export interface components {
             /** @description That device's name, where another device than this one and known. */
             issuerName?: string | null;
             /** @description The highest level they may approve. */
-            maxLevel: string;
+            maxLevel: components["schemas"]["Level"];
             /** @description The person's name. */
             name: string;
             /** @description The hash of the key. */
@@ -4275,6 +4280,11 @@ export interface components {
             /** @description The reason, for people. */
             reason?: string | null;
         };
+        /**
+         * @description Where a node stands with a peer, in a word.
+         * @enum {string}
+         */
+        PeerState: "waiting" | "dialing" | "connected" | "suspect" | "unreachable" | "down" | "left" | "refused";
         /** @description A connected peer. */
         PeerView: {
             /** @description Where it may be reached. */
@@ -4300,11 +4310,7 @@ export interface components {
             deviceId: string;
             /** @description Its name, as it says. */
             displayName?: string | null;
-            /**
-             * @description `clawmesh` for our kind, `gen1` for an existing gen-1 node; absent without a link, except for
-             *     a device of our kind that came as a gen-1 node and was turned away.
-             */
-            generation?: string | null;
+            generation?: components["schemas"]["Generation"] | null;
             /** @description What it may do here. */
             grants: string[];
             /**
@@ -4324,8 +4330,7 @@ export interface components {
             nextAttemptAt?: number | null;
             /** @description Whether we dialed it. */
             outbound: boolean;
-            /** @description How the link is protected; absent without a link. */
-            posture?: string | null;
+            posture?: components["schemas"]["Posture"] | null;
             /**
              * Format: int64
              * @description Bytes that wait until it reads.
@@ -4350,11 +4355,8 @@ export interface components {
              * @description How far its clock is ahead of ours, in milliseconds; negative is behind.
              */
             skewMs?: number | null;
-            /**
-             * @description Where this node stands with it: `connected`, `suspect`, `waiting`, `dialing`, `unreachable`,
-             *     `down`, `left` or `refused`.
-             */
-            state: string;
+            /** @description Where this node stands with it. */
+            state: components["schemas"]["PeerState"];
             /** @description The transport label. */
             transportLabel?: string | null;
         };
@@ -4432,6 +4434,11 @@ export interface components {
             /** @description Its rules, in the order they are tried. */
             list: components["schemas"]["PolicyRuleView"][];
         };
+        /**
+         * @description How well a link is protected, weakest first (gen-1 §2; `identity-bound` is ours).
+         * @enum {string}
+         */
+        Posture: "insecure" | "tls-unpinned" | "tls-pinned" | "identity-bound";
         /** @description One preset. */
         PresetView: {
             /** @description Whom it is for. */
@@ -4637,6 +4644,11 @@ export interface components {
             /** @description What the caller may do. */
             scope: components["schemas"]["Scope"];
         };
+        /**
+         * @description How much an event or an alarm matters.
+         * @enum {string}
+         */
+        Severity: "info" | "warning" | "critical";
         /** @description What a device uses of one of its shares. */
         ShareView: {
             /**

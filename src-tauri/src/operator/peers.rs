@@ -6,13 +6,14 @@ use super::dto::PeerView;
 use super::registry::grant_names;
 use super::shares::Usage;
 use super::{Answer, Door};
+use crate::domain::admission::Generation;
 use crate::domain::admission::budget::Share;
 use crate::domain::base::DeviceId;
 use crate::domain::wire::handshake::Feature;
 use crate::node::context::alarms::AlarmKind;
 use crate::node::context::metrics::{KindLabel, PostureLabel};
 use crate::node::links::LinkHandle;
-use crate::node::peers::Standing;
+use crate::node::peers::{PeerState, Standing};
 
 impl Door {
     /// As [`Door::peers`], with what the store holds of each.
@@ -99,16 +100,19 @@ impl Door {
         let kept = record.as_ref().and_then(|r| r.name.clone());
         let state = match standing {
             // The link is the truth; its supervisor follows.
-            Some(s) if link.is_none() || s.state.name() == "suspect" => s.state.name(),
-            _ if link.is_some() => "connected",
-            _ => "waiting",
+            Some(s) if link.is_none() || s.state.plain() == PeerState::Suspect => s.state.plain(),
+            _ if link.is_some() => PeerState::Connected,
+            _ => PeerState::Waiting,
         };
         let returned = standing
             .and_then(|s| s.came_as_gen1)
             .filter(|_| link.is_none());
-        let state = if returned.is_some() { "refused" } else { state };
+        let state = match returned {
+            Some(_) => PeerState::Refused,
+            None => state,
+        };
         // Of a link that is up its supervisor may not know yet: what it says is of the time before.
-        let follows = link.is_some() && standing.is_some_and(|s| s.state.name() != state);
+        let follows = link.is_some() && standing.is_some_and(|s| s.state.plain() != state);
         PeerView {
             device_id: device.as_str().to_owned(),
             display_name: info
@@ -119,15 +123,15 @@ impl Door {
             capabilities: info.map(|i| i.capabilities.clone()).unwrap_or_default(),
             outbound: info.is_some_and(|i| i.outbound),
             transport_label: info.and_then(|i| i.label.clone()),
-            posture: info.map(|i| i.posture.to_string()),
+            posture: info.map(|i| i.posture),
             generation: match info {
-                Some(i) if i.speaks(Feature::Proposals) => Some("clawmesh".to_owned()),
+                Some(i) if i.speaks(Feature::Proposals) => Some(Generation::Clawmesh),
                 None if returned.is_none() => None,
-                _ => Some("gen1".to_owned()),
+                _ => Some(Generation::Gen1),
             },
             connected_at: info.map(|i| i.connected_at.0),
             grants: record.map(|r| grant_names(&r.grants)).unwrap_or_default(),
-            state: state.to_owned(),
+            state,
             reason: match (follows, standing) {
                 _ if returned.is_some() => format!(
                     "it came as a gen-1 node and is trusted as one of our own kind; if it went back to gen-1, let \

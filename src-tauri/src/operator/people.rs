@@ -59,7 +59,7 @@ fn view(known: &OperatorRow, person: &OperatorId, counts: bool) -> OperatorView 
         public_key: record.public_key.to_text(),
         name: record.name.clone(),
         person: person.as_str().to_owned(),
-        max_level: record.max_level.to_string(),
+        max_level: record.max_level,
         issuer: record.issuer.as_str().to_owned(),
         issuer_name: None,
         counts,

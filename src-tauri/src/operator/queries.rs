@@ -176,7 +176,7 @@ impl Door {
     pub fn alarms(&self) -> Vec<AlarmView> {
         let view = |a: Alarm| AlarmView {
             kind: a.kind.as_str().to_owned(),
-            severity: a.kind.severity().as_str().to_owned(),
+            severity: a.kind.severity(),
             subject: a.subject,
             since: a.since.0,
             message: a.message,

@@ -17,6 +17,7 @@ use crate::domain::base::{DeviceId, TimeMs};
 use crate::domain::capability::offers_actuator;
 use crate::domain::world::Moment;
 use crate::node::continuity::PRESENCE;
+use crate::node::peers::PeerState;
 use crate::node::presence::{Presence, PresentLink, present};
 
 /// How old a presence may be before its node counts as not heard from, in milliseconds.
@@ -231,13 +232,13 @@ impl Door {
     /// Whether this node has seen itself, after `at`, that a peer is there no more. What others heard of
     /// it later counts again.
     fn gone_since(&self, id: &DeviceId, at: TimeMs) -> bool {
-        let gone = ["unreachable", "down", "left"];
+        let gone = [PeerState::Unreachable, PeerState::Down, PeerState::Left];
         self.shared.links.get(id).is_none()
             && self
                 .shared
                 .peers
                 .get(id)
-                .is_some_and(|s| gone.contains(&s.state.name()) && s.since > at)
+                .is_some_and(|s| gone.contains(&s.state.plain()) && s.since > at)
     }
 
     fn topology_links(

@@ -18,6 +18,7 @@ use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::policy::{Condition, Rule};
 use crate::domain::proposal::{Outcome, ProposalRecord};
 use crate::domain::world::Moment;
+use crate::node::context::Severity;
 
 /// A kebab-case name of an enum as its JSON form has it.
 pub(super) fn json_name(value: impl serde::Serialize) -> String {
@@ -77,7 +78,7 @@ pub(super) fn event_view(e: EventRow) -> EventView {
         seq: e.seq,
         time: e.time.0,
         kind: e.kind,
-        severity: e.severity,
+        severity: Severity::of_stored(&e.severity),
         message: e.message,
         data: e.data,
     }

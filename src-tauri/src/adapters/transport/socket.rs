@@ -65,6 +65,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
 
 /// How well a link is protected, weakest first (gen-1 §2; `identity-bound` is ours).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Posture {
     /// Plain WebSocket.
@@ -79,7 +80,7 @@ pub enum Posture {
 
 impl fmt::Display for Posture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Posture::Insecure => "insecure",
             Posture::TlsUnpinned => "tls-unpinned",
             Posture::TlsPinned => "tls-pinned",

@@ -278,12 +278,22 @@ fn instead(given: &str) -> &'static str {
 
 /// Which protocol a device speaks, and so how it has to prove itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Generation {
     /// Gen-1: it signs a nonce, which proves its key and not the connection.
     Gen1,
     /// Our own kind: it proves itself to this very device over this very connection.
     Clawmesh,
+}
+
+impl std::fmt::Display for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Generation::Gen1 => "gen1",
+            Generation::Clawmesh => "clawmesh",
+        })
+    }
 }
 
 /// A device we trust, the key it must prove, and what it may do.

@@ -1,8 +1,12 @@
 //! Every kind of event that a node records, as a closed list: clients rely on the kinds, and
 //! `docs/events.md` is printed from it.
 
+use serde::{Deserialize, Serialize};
+
 /// How much an event or an alarm matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nothing needs to be done.
     Info,
@@ -19,6 +23,15 @@ impl Severity {
             Severity::Info => "info",
             Severity::Warning => "warning",
             Severity::Critical => "critical",
+        }
+    }
+
+    /// The severity that a stored event has; a text that is none of them counts as a warning.
+    pub fn of_stored(text: &str) -> Self {
+        match text {
+            "info" => Severity::Info,
+            "critical" => Severity::Critical,
+            _ => Severity::Warning,
         }
     }
 }

@@ -9,12 +9,12 @@ mod dialing;
 mod down;
 mod left;
 mod refused;
+mod state;
 mod suspect;
 mod unreachable;
 mod waiting;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::watch;
 
+pub use self::state::{PeerState, State};
 use super::ingress::Ingress;
 use super::links::target::{Source, Target};
 use super::links::{Ended, LinkHandle};
@@ -31,61 +32,6 @@ use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{PEER_SEEN_MAX, PEER_TARGETS_MAX, PEERS_MAX};
 use crate::domain::base::{DeviceId, TimeMs};
 use crate::node::context::{Event, Severity};
-
-/// Where this node stands with a device.
-#[derive(Debug, Clone, PartialEq)]
-pub enum State {
-    /// Not connected; the next attempt comes when the wait is over.
-    Waiting {
-        /// Failed attempts in a row.
-        failures: u32,
-    },
-    /// An attempt is under way.
-    Dialing {
-        /// Failed attempts before this one.
-        failures: u32,
-    },
-    /// A link is up and answers.
-    Connected,
-    /// A link is up and has been silent for too long; it is being asked.
-    Suspect,
-    /// We cannot reach it, but others can: the way between us is broken.
-    Unreachable {
-        /// Failed attempts in a row.
-        failures: u32,
-    },
-    /// Nobody we asked can reach it; it is left in peace, mostly.
-    Down {
-        /// Failed attempts in a row.
-        failures: u32,
-    },
-    /// It said goodbye.
-    Left,
-    /// It answered and will not have us, or it is not who it should be.
-    Refused,
-}
-
-impl State {
-    /// The word for people and programs.
-    pub fn name(&self) -> &'static str {
-        match self {
-            State::Waiting { .. } => "waiting",
-            State::Dialing { .. } => "dialing",
-            State::Connected => "connected",
-            State::Suspect => "suspect",
-            State::Unreachable { .. } => "unreachable",
-            State::Down { .. } => "down",
-            State::Left => "left",
-            State::Refused => "refused",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// The next state and why.
 struct Next(State, String);
@@ -457,7 +403,7 @@ async fn enter(peer: &Peer, state: &State, why: &str) {
     shared
         .peers
         .enter(&peer.device, state.clone(), why.to_owned(), shared.now());
-    tracing::debug!(peer = peer.device.short(), state = state.name(), "{why}");
+    tracing::debug!(peer = peer.device.short(), state = %state.plain(), "{why}");
     let news = matches!(
         state,
         State::Suspect
@@ -467,11 +413,11 @@ async fn enter(peer: &Peer, state: &State, why: &str) {
             | State::Refused
     );
     // Said once, not with every attempt that changes nothing.
-    if !news || before.is_some_and(|b| b.state.name() == state.name() && b.why == why) {
+    if !news || before.is_some_and(|b| b.state.plain() == state.plain() && b.why == why) {
         return;
     }
     let message = format!("Peer {} is {state}: {why}", peer.device.short());
-    let data = json!({"deviceId": peer.device, "state": state.name(), "reason": why});
+    let data = json!({"deviceId": peer.device, "state": state.plain(), "reason": why});
     shared
         .journal
         .caused(

@@ -13,8 +13,12 @@ pub use self::people::*;
 pub use self::policy::*;
 pub use self::proposals::*;
 use super::planner::PlannerView;
+use crate::adapters::transport::Posture;
+use crate::domain::admission::Generation;
 use crate::domain::base::SignatureState;
 use crate::domain::wire::FrameKind;
+use crate::node::context::Severity;
+use crate::node::peers::PeerState;
 
 /// A node at a glance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,8 +79,8 @@ pub struct StatusView {
 pub struct AlarmView {
     /// What it is about: a stable code such as `actuator.unsafe`.
     pub kind: String,
-    /// `warning` or `critical`.
-    pub severity: String,
+    /// How much it matters.
+    pub severity: Severity,
     /// Which device, actuator or file; empty where there is only one.
     pub subject: String,
     /// Since when.
@@ -131,17 +135,16 @@ pub struct PeerView {
     /// The transport label.
     pub transport_label: Option<String>,
     /// How the link is protected; absent without a link.
-    pub posture: Option<String>,
+    pub posture: Option<Posture>,
     /// `clawmesh` for our kind, `gen1` for an existing gen-1 node; absent without a link, except for
     /// a device of our kind that came as a gen-1 node and was turned away.
-    pub generation: Option<String>,
+    pub generation: Option<Generation>,
     /// When it connected; absent without a link.
     pub connected_at: Option<u64>,
     /// What it may do here.
     pub grants: Vec<String>,
-    /// Where this node stands with it: `connected`, `suspect`, `waiting`, `dialing`, `unreachable`,
-    /// `down`, `left` or `refused`.
-    pub state: String,
+    /// Where this node stands with it.
+    pub state: PeerState,
     /// Why.
     pub reason: String,
     /// Since when.
@@ -249,8 +252,8 @@ pub struct EventView {
     pub time: u64,
     /// What kind, for example `proposal.created`.
     pub kind: String,
-    /// `info`, `warning` or `critical`.
-    pub severity: String,
+    /// How much it matters.
+    pub severity: Severity,
     /// What happened, in a sentence.
     pub message: String,
     /// The details.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::policy::Level;
+
 /// A trust record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
@@ -77,7 +79,7 @@ pub struct OperatorView {
     /// The person: the same for all their keys, which count once.
     pub person: String,
     /// The highest level they may approve.
-    pub max_level: String,
+    pub max_level: Level,
     /// The device that vouches for them.
     pub issuer: String,
     /// That device's name, where another device than this one and known.

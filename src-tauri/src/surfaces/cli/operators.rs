@@ -279,7 +279,7 @@ fn list(ctx: &Context, operators: &[OperatorView]) -> Done {
             vec![
                 format::who(Some(&o.name), &o.operator_id),
                 format::short(&o.person),
-                o.max_level.clone(),
+                o.max_level.to_string(),
                 format::who(issuer_name(o).as_deref(), &o.issuer),
                 standing(o, ctx.now()),
             ]

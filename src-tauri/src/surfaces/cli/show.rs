@@ -6,6 +6,8 @@ use super::args::{EventsArgs, FramesArgs, WorldArgs};
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
 use super::{format, out};
+use crate::node::context::Severity;
+use crate::node::peers::PeerState;
 use crate::operator::dto::{EventView, FactView, FrameView, PeerView, StatusView};
 
 /// How often `events --follow` asks for new ones.
@@ -29,7 +31,10 @@ pub async fn status(ctx: &Context) -> Done {
 
 /// Fails with [`Exit::Alarm`] while a critical alarm stands, so that scripts notice.
 fn standing(status: &StatusView) -> Done {
-    let critical = status.alarms.iter().filter(|a| a.severity == "critical");
+    let critical = status
+        .alarms
+        .iter()
+        .filter(|a| a.severity == Severity::Critical);
     match critical.count() {
         0 => Ok(()),
         1 => Err(Failure::new(
@@ -49,7 +54,9 @@ fn print_status(s: &StatusView, now: u64) {
         n => {
             let name = |p: &PeerView| {
                 let who = format::who(p.display_name.as_deref(), &p.device_id);
-                let posture = p.posture.as_deref().unwrap_or("no link");
+                let posture = p
+                    .posture
+                    .map_or("no link".to_owned(), |posture| posture.to_string());
                 format!("{who}, {posture}")
             };
             let names: Vec<String> = s.peers.iter().map(name).collect();
@@ -149,7 +156,7 @@ pub async fn peers(ctx: &Context) -> Done {
         &rows,
         "no peer is connected, and none is configured or trusted",
     );
-    for p in peers.iter().filter(|p| p.state != "connected") {
+    for p in peers.iter().filter(|p| p.state != PeerState::Connected) {
         let who = format::who(p.display_name.as_deref(), &p.device_id);
         let due = p.next_attempt_at.map_or_else(String::new, |at| {
             format!(
@@ -170,12 +177,12 @@ fn peer_row(p: &PeerView, now: u64) -> Vec<String> {
     vec![
         format::who(p.display_name.as_deref(), &p.device_id),
         p.role.clone().unwrap_or_else(none),
-        p.state.clone(),
+        p.state.to_string(),
         format::age(now, p.since),
         posture.map_or_else(none, |posture| format!("{direction} {label}, {posture}")),
         p.rtt_ms.map_or_else(none, |ms| format!("{ms:.1} ms")),
         p.skew_ms.map_or_else(none, |ms| format!("{ms:+} ms")),
-        p.generation.clone().unwrap_or_else(none),
+        p.generation.map_or_else(none, |kind| kind.to_string()),
         p.kept_bytes.map_or_else(none, format::bytes),
         p.grants.join(" "),
     ]
@@ -322,7 +329,11 @@ fn print_event(ctx: &Context, event: &EventView) -> Result<(), Failure> {
     if ctx.json {
         return out::json_line(event);
     }
-    let mark = if event.severity == "info" { "" } else { " !" };
+    let mark = if event.severity == Severity::Info {
+        ""
+    } else {
+        " !"
+    };
     out::line(&format!(
         "{} {}{mark}  {}",
         format::moment(event.time),
@@ -333,7 +344,11 @@ fn print_event(ctx: &Context, event: &EventView) -> Result<(), Failure> {
 }
 
 fn event_row(e: &EventView, now: u64) -> Vec<String> {
-    let mark = if e.severity == "info" { "" } else { " !" };
+    let mark = if e.severity == Severity::Info {
+        ""
+    } else {
+        " !"
+    };
     vec![
         e.seq.to_string(),
         format::age(now, e.time),
