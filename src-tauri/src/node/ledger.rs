@@ -12,14 +12,17 @@ use crate::adapters::store::shares::{self, Kept, Most, Pruned};
 use crate::adapters::store::{Class, StoreError, Urgent, facts, frames, usage};
 use crate::domain::admission::budget::Share;
 use crate::domain::admission::{Admitted, admit_own};
-use crate::domain::base::limits::{BUDGET_KEPT_FRAMES, FLOOD_MS, LEDGER_PART_MIN};
+use crate::domain::base::limits::{
+    BUDGET_KEPT_FRAMES, FLOOD_MS, LEDGER_PART_MIN, STORE_GATHER_FRAMES,
+};
 use crate::domain::base::{Code, DeviceId, FrameId, Refusal, TimeMs};
 use crate::domain::sync::{FrameKey, Keyed};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
 use crate::domain::wire::verify::sign_frame;
 
-/// Stores admitted frames and their facts in one transaction and wakes who waits for frames.
+/// Stores admitted frames and their facts in one transaction and wakes who waits for frames. With
+/// [`Class::Gathered`] a few readings are committed later, together with others.
 ///
 /// # Errors
 /// Whatever the store says; then none of the batch is stored.
@@ -41,7 +44,7 @@ pub async fn append_from(
     batch: Arc<[Admitted]>,
     from: usize,
 ) -> Result<Vec<Inserted>, StoreError> {
-    append_part(shared, batch, from, Class::Relaxed, shared.store.urgent()).await
+    append_part(shared, batch, from, Class::Gathered, shared.store.urgent()).await
 }
 
 #[allow(
@@ -106,11 +109,17 @@ async fn append_part(
         return Ok(inserted);
     }
     let (most, whole) = (most(shared), batch.clone());
+    let class = match class {
+        Class::Gathered if !gathers(part) => Class::Relaxed,
+        class => class,
+    };
+    let announced = shared.recent.newest();
     let stored_now = shared
         .store
         .write(class, "frames", move |conn| {
             let (mut inserted, mut bytes) = (Vec::with_capacity(batch.len()), BTreeMap::new());
             let mut room = shares::Batch::begin(conn)?;
+            frames::continue_after(conn, announced)?;
             let part = batch.get(from..).unwrap_or_default();
             for (admitted, decided) in part.iter().zip(decided) {
                 if inserted.len() >= LEDGER_PART_MIN && urgent.waits() {
@@ -156,6 +165,18 @@ async fn append_part(
     }
     stored(shared, whole.get(from..).unwrap_or_default(), &inserted);
     Ok(inserted)
+}
+
+/// Whether a batch may wait for others before it is committed: a few readings and the like, which their
+/// origin or peers bring back after a crash. What people and agents say does not.
+fn gathers(batch: &[Admitted]) -> bool {
+    let kind = |one: &Admitted| {
+        matches!(
+            one.frame().kind,
+            FrameKind::Observation | FrameKind::CapabilityUpdate
+        )
+    };
+    batch.len() <= STORE_GATHER_FRAMES && batch.iter().all(kind)
 }
 
 /// What storing a batch came to.

@@ -70,7 +70,7 @@ pub async fn run(shared: Shared) {
             changed = pause.changed() => if changed.is_err() { return },
             changed = head.changed() => if changed.is_err() { return },
         }
-        if shared.planner.pause().is_some() {
+        if shared.planner.pause().is_some() || shared.config.rules.is_empty() {
             continue;
         }
         let at = shared.moment();

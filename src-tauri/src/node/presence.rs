@@ -207,7 +207,7 @@ pub async fn run(shared: Shared) {
         settling = false;
         let mut said = present(&shared);
         said.audit_entries = continuity::entries(&shared).await;
-        if let Err(refusal) = ledger::publish(&shared, vec![spec(said)], Class::Relaxed).await {
+        if let Err(refusal) = ledger::publish(&shared, vec![spec(said)], Class::Gathered).await {
             tracing::warn!("the presence of this node was not stored: {refusal}");
         }
     }

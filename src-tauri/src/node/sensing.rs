@@ -34,7 +34,7 @@ pub async fn run(shared: Shared, mut sensors: Vec<Box<dyn Sensor>>) {
         };
         sensors = back;
         let specs = readings.into_iter().map(observation).collect();
-        if let Err(refusal) = ledger::publish(&shared, specs, Class::Relaxed).await {
+        if let Err(refusal) = ledger::publish(&shared, specs, Class::Gathered).await {
             tracing::error!("readings not stored: {refusal}");
             shared.metrics.refused(refusal.code);
         }

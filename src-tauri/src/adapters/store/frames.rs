@@ -359,6 +359,23 @@ pub fn max_seq(conn: &Connection) -> Result<u64, StoreError> {
         .query_row([], |r| row::count(r, 0))?)
 }
 
+/// Gives no place up to this one any more: frames that stood there were told of, and lost with a commit that
+/// failed.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn continue_after(conn: &Connection, place: u64) -> Result<(), StoreError> {
+    if max_seq(conn)? >= place {
+        return Ok(());
+    }
+    let set = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'frames'";
+    if conn.execute(set, [row::number(place)])? == 0 {
+        let begin = "INSERT INTO sqlite_sequence (name, seq) VALUES ('frames', ?1)";
+        conn.execute(begin, [row::number(place)])?;
+    }
+    Ok(())
+}
+
 /// The highest own count among the frames this node made as `own`, 0 if there is none.
 ///
 /// # Errors

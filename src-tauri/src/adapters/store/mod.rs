@@ -20,6 +20,7 @@ pub mod facts;
 mod frame_insert;
 pub mod frame_sync;
 pub mod frames;
+mod gathering;
 pub mod issuers;
 pub mod kv;
 mod open;
@@ -41,16 +42,18 @@ mod writer;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 
 use rusqlite::Connection;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub use self::engine::{Disk, Engine};
 pub use self::error::StoreError;
 pub use self::writer::{Class, Urgent};
 
+use self::gathering::Gathering;
 use self::readers::{Readers, Source};
 use self::vitals::Vitals;
 use self::writer::{Job, Message, Writer};
@@ -73,6 +76,9 @@ enum Work {
     Thread {
         queue: mpsc::Sender<Message>,
         urgent: Urgent,
+        /// Whether something has gathered that reads do not see yet.
+        gathered: Arc<AtomicBool>,
+        thread: Thread,
         writer: Mutex<Option<JoinHandle<()>>>,
     },
     /// Whoever asks, while nobody else does; `None` after the end.
@@ -89,7 +95,7 @@ struct Inner {
     max_bytes: Option<u64>,
     work: Work,
     readers: Arc<Readers>,
-    vitals: Vitals,
+    vitals: Arc<Vitals>,
 }
 
 /// An open store. Clones share it; when the last one is dropped the writer takes what is queued and
@@ -124,11 +130,12 @@ impl Store {
         engine: Engine,
     ) -> Result<Store, StoreError> {
         let conn = open::connect(path, options).map_err(|e| e.during("open the store", path))?;
+        let vitals = Arc::new(Vitals::default());
         let work = match engine {
-            Engine::Threads => Self::on_a_thread(path, conn)?,
+            Engine::Threads => Self::on_a_thread(path, conn, &vitals)?,
             Engine::Inline(disk) => Work::Caller {
                 disk,
-                writer: Mutex::new(Some(Writer::new(conn))),
+                writer: Mutex::new(Some(Writer::new(conn, Gathering::default()))),
             },
         };
         Ok(Store(Arc::new(Inner {
@@ -136,7 +143,7 @@ impl Store {
             max_bytes: options.max_bytes,
             work,
             readers: Arc::new(Readers::new(path, Source::Live)),
-            vitals: Vitals::default(),
+            vitals,
         })))
     }
 
@@ -152,15 +159,21 @@ impl Store {
             max_bytes: None,
             work: Work::Nobody,
             readers: Arc::new(Readers::new(path, source)),
-            vitals: Vitals::default(),
+            vitals: Arc::default(),
         })))
     }
 
-    fn on_a_thread(path: &Path, conn: Connection) -> Result<Work, StoreError> {
+    fn on_a_thread(
+        path: &Path,
+        conn: Connection,
+        vitals: &Arc<Vitals>,
+    ) -> Result<Work, StoreError> {
         let (queue, waiting) = mpsc::channel(STORE_QUEUE_MAX);
+        let gathered = Arc::new(AtomicBool::new(false));
+        let gathering = Gathering::new(gathered.clone(), vitals.clone());
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || Writer::new(conn).run(waiting))
+            .spawn(move || Writer::new(conn, gathering).run(waiting))
             .map_err(|source| StoreError::Io {
                 what: "start the writer of",
                 path: path.to_owned(),
@@ -169,8 +182,29 @@ impl Store {
         Ok(Work::Thread {
             queue,
             urgent: Urgent::default(),
+            gathered,
+            thread: writer.thread().clone(),
             writer: Mutex::new(Some(writer)),
         })
+    }
+
+    /// Gathering is for a store that works: what it answered is lost where its commit fails.
+    fn class(&self, wanted: Class) -> Class {
+        let gathers = matches!(self.0.work, Work::Thread { .. })
+            && !self.is_full()
+            && self.0.vitals.failure().is_none();
+        match wanted {
+            Class::Gathered if !gathers => Class::Relaxed,
+            wanted => wanted,
+        }
+    }
+
+    /// Whether reads do not see all yet that was written.
+    fn has_gathered(&self) -> bool {
+        match &self.0.work {
+            Work::Thread { gathered, .. } => gathered.load(Ordering::Acquire),
+            Work::Caller { .. } | Work::Nobody => false,
+        }
     }
 
     /// Runs `f` in a transaction and answers after its commit. `what` names it in errors.
@@ -182,14 +216,11 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        let class = self.class(class);
         let (job, answer) = Job::new(class, what, self.0.path.clone(), f);
         let _begun = self.0.vitals.begin();
         match &self.0.work {
-            Work::Thread { queue, urgent, .. } => {
-                let job = job.seen_by(urgent);
-                let queued = queue.send(Message::Write(job)).await;
-                queued.map_err(|_| StoreError::Closed)?;
-            }
+            Work::Thread { urgent, .. } => self.send(Message::Write(job.seen_by(urgent))).await?,
             Work::Caller { disk, .. } => {
                 tokio::time::sleep(disk.delay(class)).await;
                 self.write_here(job);
@@ -197,6 +228,40 @@ impl Store {
             Work::Nobody => drop(job),
         }
         self.noted(answer.await.unwrap_or(Err(StoreError::Closed)))
+    }
+
+    /// Hands a message to the writer's thread and wakes it.
+    async fn send(&self, message: Message) -> Result<(), StoreError> {
+        let Work::Thread { queue, thread, .. } = &self.0.work else {
+            return Err(StoreError::Closed);
+        };
+        let sent = queue.send(message).await;
+        thread.unpark();
+        sent.map_err(|_| StoreError::Closed)
+    }
+
+    /// As [`Store::send`], without waiting: gives the message back where the queue is full.
+    fn try_send(&self, message: Message) -> Result<Result<(), Message>, StoreError> {
+        let Work::Thread { queue, thread, .. } = &self.0.work else {
+            return Err(StoreError::Closed);
+        };
+        let sent = queue.try_send(message);
+        thread.unpark();
+        match sent {
+            Ok(()) => Ok(Ok(())),
+            Err(mpsc::error::TrySendError::Full(message)) => Ok(Err(message)),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(StoreError::Closed),
+        }
+    }
+
+    /// As [`Store::send`], for a caller without a runtime.
+    fn send_blocking(&self, message: Message) -> Result<(), StoreError> {
+        let Work::Thread { queue, thread, .. } = &self.0.work else {
+            return Err(StoreError::Closed);
+        };
+        let sent = queue.blocking_send(message);
+        thread.unpark();
+        sent.map_err(|_| StoreError::Closed)
     }
 
     /// Runs a write on this thread. Without a writer any more the job is dropped, which its caller
@@ -253,6 +318,14 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        if self.has_gathered() {
+            let (answer, committed) = oneshot::channel();
+            let answer = Box::new(move || {
+                let _ = answer.send(());
+            });
+            self.send(Message::Commit(answer)).await?;
+            committed.await.map_err(|_| StoreError::Closed)?;
+        }
         match &self.0.work {
             Work::Thread { .. } | Work::Nobody => self.0.readers.read(what, f).await,
             Work::Caller { .. } => {
@@ -276,12 +349,11 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        let class = self.class(class);
         let (job, answer) = Job::new(class, what, self.0.path.clone(), f);
         match &self.0.work {
-            Work::Thread { queue, urgent, .. } => {
-                let job = job.seen_by(urgent);
-                let queued = queue.blocking_send(Message::Write(job));
-                queued.map_err(|_| StoreError::Closed)?;
+            Work::Thread { urgent, .. } => {
+                self.send_blocking(Message::Write(job.seen_by(urgent)))?;
             }
             Work::Caller { .. } => self.write_here(job),
             Work::Nobody => drop(job),
@@ -298,25 +370,37 @@ impl Store {
         what: &'static str,
         f: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        if self.has_gathered() {
+            let (answer, committed) = std::sync::mpsc::sync_channel(1);
+            let mut message = Message::Commit(Box::new(move || {
+                let _ = answer.send(());
+            }));
+            // Unlike a write this may run where a runtime is, which tokio's blocking calls refuse.
+            while let Err(full) = self.try_send(message)? {
+                message = full;
+                std::thread::yield_now();
+            }
+            committed.recv().map_err(|_| StoreError::Closed)?;
+        }
         self.0.readers.read_here(what, f)
     }
 
     /// Takes what is queued, writes the log into the database and closes it. Later accesses get
     /// [`StoreError::Closed`].
     pub async fn close(&self) {
-        let Work::Thread { queue, .. } = &self.0.work else {
+        let Work::Thread { .. } = &self.0.work else {
             return self.finish();
         };
         // If the writer has ended already there is nobody to tell.
-        drop(queue.send(Message::Close).await);
+        drop(self.send(Message::Close).await);
         let store = self.clone();
         drop(tokio::task::spawn_blocking(move || store.finish()).await);
     }
 
     /// As [`Store::close`], for a caller without a runtime. Must not be called from async code.
     pub fn close_blocking(&self) {
-        if let Work::Thread { queue, .. } = &self.0.work {
-            drop(queue.blocking_send(Message::Close));
+        if let Work::Thread { .. } = &self.0.work {
+            drop(self.send_blocking(Message::Close));
         }
         self.finish();
     }

@@ -20,6 +20,10 @@ use crate::domain::base::limits::STORE_BUSY_MS;
 
 /// `CLMS`: marks the file as ours.
 const APPLICATION_ID: i64 = 0x434C_4D53;
+/// The size of a new file's pages.
+const PAGE_BYTES: i64 = 2_048;
+/// How long the log beside the file may become before it is written into it, in bytes.
+const CHECKPOINT_BYTES: i64 = 16_384_000;
 /// The newest schema this program knows.
 const SCHEMA: i64 = 15;
 const MIGRATION_1: &str = include_str!("migrations/0001.sql");
@@ -175,6 +179,9 @@ fn check_schema(conn: &Connection) -> Result<i64, StoreError> {
 }
 
 fn configure(conn: &Connection, options: StoreOptions) -> Result<(), StoreError> {
+    // It counts for a new file only. Each transaction writes whole pages, most of them for a few bytes
+    // of an index, so small ones wear the disk less; smaller ones still would hold one frame each.
+    conn.execute_batch(&format!("PRAGMA page_size={PAGE_BYTES}"))?;
     let mode: String = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::Invalid {
@@ -186,12 +193,18 @@ fn configure(conn: &Connection, options: StoreOptions) -> Result<(), StoreError>
     }
     conn.execute_batch(
         "PRAGMA foreign_keys=ON; PRAGMA fullfsync=ON; PRAGMA temp_store=MEMORY;
-         PRAGMA cache_size=-32768; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;",
+         PRAGMA cache_size=-32768; PRAGMA journal_size_limit=67108864;",
+    )?;
+    let page: i64 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+    let pages = CHECKPOINT_BYTES / page.max(1);
+    conn.query_row(
+        &format!("PRAGMA wal_autocheckpoint={pages}"),
+        [],
+        |_| Ok(()),
     )?;
     stable_plans(conn)?;
     conn.set_prepared_statement_cache_capacity(128);
     if let Some(bytes) = options.max_bytes {
-        let page: i64 = conn.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
         // SQLite counts in 32 bits and never goes below what the file already has.
         let pages = pages.clamp(1, 0xffff_fffe);

@@ -2,17 +2,20 @@
 //!
 //! It takes the durable writes that wait, runs them in one transaction with a savepoint for each, commits,
 //! and only then answers; then one that is not durable, by itself. So a decision does not wait for the
-//! frames that were queued before it. It lacks any knowledge of tables.
+//! frames that were queued before it. Readings gather in a transaction of their own (`gathering`). It lacks
+//! any knowledge of tables.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::gathering::Gathering;
 use super::{Disk, StoreError};
 use crate::domain::base::limits::{STORE_BATCH_MAX, STORE_QUEUE_MAX};
 
@@ -23,10 +26,16 @@ pub enum Class {
     Durable,
     /// Committed: it survives the end of the process; the last moments may go with the power.
     Relaxed,
+    /// Run: reads see it. It is committed together with others, at the latest after
+    /// [`STORE_GATHER_MS`](crate::domain::base::limits::STORE_GATHER_MS); until then a crash may take it.
+    Gathered,
 }
 
 /// Answers the caller, once it is known how the commit went.
 type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// Told once what had gathered is committed.
+pub(super) type Committed = Box<dyn FnOnce() + Send>;
 
 /// A write; it gets an error where no transaction could begin.
 type Run = dyn FnOnce(Result<&Connection, StoreError>) -> Ran + Send;
@@ -76,6 +85,8 @@ impl Drop for Waits {
 pub(super) enum Message {
     /// Run this.
     Write(Job),
+    /// Commit what has gathered, then answer: somebody is about to read.
+    Commit(Committed),
     /// Take what is queued, then end.
     Close,
 }
@@ -137,18 +148,22 @@ impl Job {
 #[derive(Default)]
 struct Waiting {
     durable: VecDeque<Job>,
+    /// Those that gather too, so that writes that are not durable keep their order.
     relaxed: VecDeque<Job>,
+    /// Who waits for what has gathered to be committed.
+    readers: Vec<Committed>,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.durable.is_empty() && self.relaxed.is_empty()
+        self.durable.is_empty() && self.relaxed.is_empty() && self.readers.is_empty()
     }
 
     fn take(&mut self, message: Message, queue: &mut mpsc::Receiver<Message>) {
         match message {
             Message::Write(job) if job.class == Class::Durable => self.durable.push_back(job),
             Message::Write(job) => self.relaxed.push_back(job),
+            Message::Commit(reader) => self.readers.push(reader),
             Message::Close => queue.close(),
         }
     }
@@ -165,8 +180,14 @@ impl Waiting {
     fn next(&mut self, class: Class) -> Option<Job> {
         match class {
             Class::Durable => self.durable.pop_front(),
-            Class::Relaxed => self.relaxed.pop_front(),
+            Class::Relaxed | Class::Gathered => self.relaxed.pop_front(),
         }
+    }
+
+    /// The next write that is not durable, if it gathers.
+    fn next_gathered(&mut self) -> Option<Job> {
+        let gathers = |job: &mut Job| job.class == Class::Gathered;
+        self.relaxed.pop_front_if(gathers)
     }
 }
 
@@ -196,14 +217,16 @@ pub(super) fn guarded<T>(
 pub(super) struct Writer {
     conn: Connection,
     synchronous: Option<Class>,
+    gathering: Gathering,
 }
 
 impl Writer {
     /// A writer on its connection.
-    pub(super) fn new(conn: Connection) -> Self {
+    pub(super) fn new(conn: Connection, gathering: Gathering) -> Self {
         Self {
             conn,
             synchronous: None,
+            gathering,
         }
     }
 
@@ -212,7 +235,7 @@ impl Writer {
         let mut waiting = Waiting::default();
         loop {
             if waiting.is_empty() {
-                let Some(message) = queue.blocking_recv() else {
+                let Some(message) = self.next_message(&mut queue) else {
                     break;
                 };
                 waiting.take(message, &mut queue);
@@ -220,6 +243,16 @@ impl Writer {
             // In turns, so that neither kind waits for more than one transaction of the other.
             for class in [Class::Durable, Class::Relaxed] {
                 waiting.drain(&mut queue);
+                if !waiting.readers.is_empty() || self.gathering.left() == Some(Duration::ZERO) {
+                    self.commit_gathered();
+                }
+                waiting.readers.drain(..).for_each(|reader| reader());
+                if class == Class::Relaxed
+                    && let Some(job) = waiting.next_gathered()
+                {
+                    self.gather(job);
+                    continue;
+                }
                 let mut left = STORE_BATCH_MAX;
                 self.commit(class, None, || {
                     left = left.checked_sub(1)?;
@@ -227,11 +260,69 @@ impl Writer {
                 });
             }
         }
+        self.commit_gathered();
         let checkpoint = self
             .conn
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = checkpoint {
             tracing::warn!(%error, "the store's log could not be written out; it is kept beside the database");
+        }
+    }
+
+    /// The next message; what has gathered is committed when it is due. `None` after the end.
+    fn next_message(&mut self, queue: &mut mpsc::Receiver<Message>) -> Option<Message> {
+        while let Some(left) = self.gathering.left() {
+            match queue.try_recv() {
+                Ok(message) => return Some(message),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+            match left.is_zero() {
+                true => self.commit_gathered(),
+                // Whoever sends wakes this thread.
+                false => std::thread::park_timeout(left),
+            }
+        }
+        queue.blocking_recv()
+    }
+
+    /// Runs a write in the transaction that gathers, and answers it.
+    fn gather(&mut self, job: Job) {
+        if !self.gathering.is_open() {
+            if let Err(error) = self.begin(Class::Relaxed) {
+                ((job.run)(Err(error.clone())).reply)(Err(error));
+                return;
+            }
+            self.gathering.begun();
+        }
+        let (reply, lost) = self.in_savepoint(job);
+        match lost {
+            None => self.gathering.grown(),
+            Some(ref error) => {
+                self.roll_back();
+                self.gathering.ended(Err(error.clone()));
+            }
+        }
+        reply(lost.map_or(Ok(()), Err));
+    }
+
+    /// Commits what has gathered.
+    fn commit_gathered(&mut self) {
+        if !self.gathering.is_open() {
+            return;
+        }
+        let outcome = self.sql("COMMIT");
+        if outcome.is_err() {
+            self.roll_back();
+        }
+        self.gathering.ended(outcome);
+    }
+
+    fn roll_back(&self) {
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.sql("ROLLBACK")
+        {
+            tracing::error!(%error, "a failed transaction could not be rolled back");
         }
     }
 
@@ -244,6 +335,7 @@ impl Writer {
         mut next: impl FnMut() -> Option<Job>,
     ) {
         let Some(first) = next() else { return };
+        self.commit_gathered();
         if let Err(error) = self.begin(class) {
             let failed = |job: Job| ((job.run)(Err(error.clone())).reply)(Err(error.clone()));
             std::iter::once(first)
@@ -257,7 +349,7 @@ impl Writer {
         while let Some(one) = job {
             let (reply, fault) = match class {
                 Class::Durable => self.in_savepoint(one),
-                Class::Relaxed => self.alone(one),
+                Class::Relaxed | Class::Gathered => self.alone(one),
             };
             ran.push(reply);
             lost = fault;
@@ -273,11 +365,8 @@ impl Writer {
         if let (Some(disk), Ok(())) = (disk, &outcome) {
             disk.committed(class);
         }
-        if outcome.is_err()
-            && !self.conn.is_autocommit()
-            && let Err(error) = self.sql("ROLLBACK")
-        {
-            tracing::error!(%error, "a failed transaction could not be rolled back");
+        if outcome.is_err() {
+            self.roll_back();
         }
         for reply in ran {
             reply(outcome.clone());
@@ -289,7 +378,7 @@ impl Writer {
             // SQLite may obey a pragma when it compiles it, so this is compiled afresh each time.
             self.conn.execute_batch(match class {
                 Class::Durable => "PRAGMA synchronous=FULL",
-                Class::Relaxed => "PRAGMA synchronous=NORMAL",
+                Class::Relaxed | Class::Gathered => "PRAGMA synchronous=NORMAL",
             })?;
             self.synchronous = Some(class);
         }

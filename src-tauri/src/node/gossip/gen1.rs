@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::message::one;
 use super::newest::Newest;
@@ -24,20 +26,22 @@ use crate::node::shared::Shared;
 /// Frames that may follow each other at once before the pace begins. The handshake and the question for
 /// what we missed take as many, so a new link begins without any.
 const BURST: u32 = 3;
+/// How often it is written down how far a peer has been fed.
+const CURSOR_EVERY: Duration = Duration::from_secs(1);
 /// The newest frames that a node gets that we never met and dial.
 const FIRST_FRAMES: u64 = 16;
 
 /// At most a few at once, then evenly: in no minute more than the limit.
 struct Pace {
     left: f64,
-    at: tokio::time::Instant,
+    at: Instant,
 }
 
 impl Pace {
     fn new() -> Self {
         Self {
             left: 0.0,
-            at: tokio::time::Instant::now(),
+            at: Instant::now(),
         }
     }
 
@@ -48,7 +52,7 @@ impl Pace {
 
     async fn wait(&mut self) {
         let per_second = f64::from(GEN1_MESSAGES_PER_MINUTE - BURST) / 60.0;
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         let earned = (now - self.at).as_secs_f64() * per_second;
         self.left = (self.left + earned).min(f64::from(BURST));
         self.at = now;
@@ -56,29 +60,109 @@ impl Pace {
             let missing = (1.0 - self.left) / per_second;
             tokio::time::sleep(Duration::from_secs_f64(missing)).await;
             self.left = 1.0;
-            self.at = tokio::time::Instant::now();
+            self.at = Instant::now();
         }
         self.left -= 1.0;
     }
 }
 
-/// Feeds a gen-1 node until the link ends.
-pub async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
-    let key = format!("gossip.cursor.{}", link.info.device);
-    match link.info.outbound {
-        true => feed_paced(shared, link, &key).await,
-        false => feed_all(shared, link, &key).await,
+/// How far a peer has been fed, kept in the store so that the next link goes on there. It is written at
+/// most once a second: what is sent again after a crash the peer knows already.
+struct Place {
+    key: String,
+    at: u64,
+    written: u64,
+    written_when: Instant,
+}
+
+impl Place {
+    /// Where to begin. A peer we never met gets the newest frames only, older ones it asks for; where that
+    /// was is remembered at once, so that what comes while it is away is not lost.
+    async fn of(
+        shared: &Shared,
+        link: &LinkHandle,
+        first: u64,
+        rewind: u64,
+    ) -> Result<Self, StoreError> {
+        let key = format!("gossip.cursor.{}", link.info.device);
+        let read = key.clone();
+        let (known, newest) = shared
+            .store
+            .read("cursor", move |c| {
+                let known = kv::get(c, &read)?
+                    .and_then(|b| b.try_into().ok())
+                    .map(u64::from_be_bytes);
+                Ok((known, frames::max_seq(c)?))
+            })
+            .await?;
+        let at = match known {
+            Some(known) => known.min(newest).saturating_sub(rewind),
+            None => newest.saturating_sub(first),
+        };
+        let mut place = Self {
+            key,
+            at,
+            written: known.unwrap_or(0),
+            written_when: Instant::now(),
+        };
+        if known.is_none() {
+            place.write(shared, Class::Relaxed).await?;
+        }
+        Ok(place)
+    }
+
+    async fn write(&mut self, shared: &Shared, class: Class) -> Result<(), StoreError> {
+        let (key, at) = (self.key.clone(), self.at);
+        let put = move |c: &rusqlite::Connection| kv::put(c, &key, &at.to_be_bytes());
+        shared.store.write(class, "cursor", put).await?;
+        (self.written, self.written_when) = (at, Instant::now());
+        Ok(())
+    }
+
+    /// It has been fed up to there.
+    async fn reached(&mut self, shared: &Shared, at: u64) -> Result<(), StoreError> {
+        self.at = at;
+        match at != self.written && self.written_when.elapsed() >= CURSOR_EVERY {
+            true => self.write(shared, Class::Gathered).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until the log grows, and writes meanwhile what is not written yet. `false` when the node ends.
+    async fn wait(
+        &mut self,
+        shared: &Shared,
+        head: &mut watch::Receiver<u64>,
+    ) -> Result<bool, StoreError> {
+        if self.at != self.written {
+            tokio::select! {
+                biased;
+                done = head.changed() => return Ok(done.is_ok()),
+                () = tokio::time::sleep_until(self.written_when + CURSOR_EVERY) => {}
+            }
+            self.write(shared, Class::Gathered).await?;
+        }
+        Ok(head.changed().await.is_ok())
     }
 }
 
-async fn feed_all(shared: &Shared, link: &LinkHandle, key: &str) -> Result<(), StoreError> {
+/// Feeds a gen-1 node until the link ends.
+pub async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
+    match link.info.outbound {
+        true => feed_paced(shared, link).await,
+        false => feed_all(shared, link).await,
+    }
+}
+
+async fn feed_all(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
     let mut head = shared.frames_head.subscribe();
-    let mut cursor = start(shared, key, REWIND, REWIND).await?;
+    let mut place = Place::of(shared, link, REWIND, REWIND).await?;
+    let mut cursor = place.at;
     loop {
         head.mark_unchanged();
         let page = read_on(shared, link, cursor).await?;
         let Some(last) = page.last().map(|f| f.seq) else {
-            if head.changed().await.is_err() {
+            if !place.wait(shared, &mut head).await? {
                 return Ok(());
             }
             continue;
@@ -94,14 +178,15 @@ async fn feed_all(shared: &Shared, link: &LinkHandle, key: &str) -> Result<(), S
             }
         }
         cursor = last;
-        remember(shared, key, cursor).await?;
+        place.reached(shared, cursor).await?;
     }
 }
 
-async fn feed_paced(shared: &Shared, link: &LinkHandle, key: &str) -> Result<(), StoreError> {
+async fn feed_paced(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
     let mut head = shared.frames_head.subscribe();
     // Where it was left is before everything whose arrival is not sure.
-    let mut cursor = start(shared, key, FIRST_FRAMES, 0).await?;
+    let mut place = Place::of(shared, link, FIRST_FRAMES, 0).await?;
+    let mut cursor = place.at;
     let (mut waiting, mut pace) = (Newest::default(), Pace::new());
     loop {
         head.mark_unchanged();
@@ -117,9 +202,9 @@ async fn feed_paced(shared: &Shared, link: &LinkHandle, key: &str) -> Result<(),
                 }
             }
         }
-        remember(shared, key, waiting.done_up_to(cursor)).await?;
+        place.reached(shared, waiting.done_up_to(cursor)).await?;
         if waiting.is_empty() {
-            if head.changed().await.is_err() {
+            if !place.wait(shared, &mut head).await? {
                 return Ok(());
             }
             continue;
@@ -163,39 +248,6 @@ async fn read_on(
     shared.store.read("gossip", read).await
 }
 
-async fn remember(shared: &Shared, key: &str, cursor: u64) -> Result<(), StoreError> {
-    let key = key.to_owned();
-    shared
-        .store
-        .write(Class::Relaxed, "cursor", move |c| {
-            kv::put(c, &key, &cursor.to_be_bytes())
-        })
-        .await
-}
-
-/// Where to begin. A peer we never met gets the newest frames only, older ones it asks for; where that
-/// was is remembered at once, so that what comes while it is away is not lost.
-async fn start(shared: &Shared, key: &str, first: u64, rewind: u64) -> Result<u64, StoreError> {
-    let read = key.to_owned();
-    let (known, newest) = shared
-        .store
-        .read("cursor", move |c| {
-            let known = kv::get(c, &read)?
-                .and_then(|b| b.try_into().ok())
-                .map(u64::from_be_bytes);
-            Ok((known, frames::max_seq(c)?))
-        })
-        .await?;
-    let begin = match known {
-        Some(known) => known.min(newest).saturating_sub(rewind),
-        None => newest.saturating_sub(first),
-    };
-    if known.is_none() {
-        remember(shared, key, begin).await?;
-    }
-    Ok(begin)
-}
-
 /// Whether a stored frame is for this peer and has not gone far enough.
 fn goes_out(link: &LinkHandle, stored: &StoredFrame) -> bool {
     let (own, peer) = (stored.link_peer.is_none(), &link.info.device);
@@ -231,7 +283,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nearly_all_of_what_a_gen1_node_takes_is_used_and_never_more() {
         let mut pace = Pace::new();
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let mut sent = Vec::new();
         while begun.elapsed() < Duration::from_secs(300) {
             pace.wait().await;
@@ -247,7 +299,7 @@ mod tests {
         }
         // After a pause a few go at once, and the minute's limit still holds.
         tokio::time::sleep(minute).await;
-        let again = tokio::time::Instant::now();
+        let again = Instant::now();
         let mut count = 0;
         while again.elapsed() < minute {
             pace.wait().await;
@@ -256,7 +308,7 @@ mod tests {
         assert!(count <= 96, "{count}");
         // What went beside the frames is taken off.
         pace.owe(20);
-        let after = tokio::time::Instant::now();
+        let after = Instant::now();
         let mut fewer = 0;
         while after.elapsed() < minute {
             pace.wait().await;

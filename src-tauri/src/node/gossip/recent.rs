@@ -160,6 +160,12 @@ impl RecentFrames {
         }
     }
 
+    /// The newest place of the log that was announced.
+    pub fn newest(&self) -> u64 {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.newest
+    }
+
     /// Whether a frame of this content is among them, with a good signature of its origin: no copy of it
     /// can be better proven.
     pub fn holds(&self, content: &Digest) -> bool {

@@ -28,6 +28,20 @@ fn sixth(file: &std::path::Path) -> Connection {
 }
 
 #[test]
+fn a_new_file_has_small_pages_and_an_old_one_keeps_its_own() {
+    let numbers = |file: &std::path::Path| {
+        let c = super::super::open::connect(file, StoreOptions::default()).unwrap();
+        let of = |name: &str| c.pragma_query_value(None, name, |r| r.get::<_, i64>(0));
+        (of("page_size").unwrap(), of("wal_autocheckpoint").unwrap())
+    };
+    let (_dir, file) = place();
+    assert_eq!(numbers(&file), (2_048, 8_000));
+    let (_dir, file) = place();
+    drop(sixth(&file));
+    assert_eq!(numbers(&file), (4_096, 4_000));
+}
+
+#[test]
 fn issuers_whose_operators_had_decided_are_carried_over_and_no_others() {
     let (_dir, file) = place();
     let old = sixth(&file);
