@@ -1,6 +1,7 @@
 //! Planning: the rules planner watches the world and sends drafts to the executors that own the
 //! actuators. It has no key but the device's, and no way to approve anything.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -74,8 +75,10 @@ pub async fn run(shared: Shared) {
             continue;
         }
         let at = shared.moment();
-        let read = move |c: &rusqlite::Connection| facts::numeric(c, at);
-        let facts = match shared.store.read("facts", read).await {
+        let metrics = shared.config.rules.iter().map(|r| r.metric.clone());
+        let metrics: BTreeSet<String> = metrics.collect();
+        let read = move |c: &rusqlite::Connection| facts::numeric_of(c, &metrics, at);
+        let facts = match shared.store.read_gathered("facts", read).await {
             Ok(facts) => facts,
             Err(error) => {
                 tracing::error!(%error, "the planner cannot read the world");
@@ -276,7 +279,7 @@ pub async fn retry_waiting(shared: Shared) {
             changed = links.changed() => if changed.is_err() { return },
             _ = tick.tick() => {}
         }
-        let waiting = match shared.store.read("drafts", drafts::waiting).await {
+        let waiting = match shared.store.read_committed("drafts", drafts::waiting).await {
             Ok(waiting) => waiting,
             Err(error) => {
                 tracing::error!(%error, "waiting drafts cannot be read");

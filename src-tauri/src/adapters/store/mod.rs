@@ -326,6 +326,19 @@ impl Store {
             self.send(Message::Commit(answer)).await?;
             committed.await.map_err(|_| StoreError::Closed)?;
         }
+        self.read_committed(what, f).await
+    }
+
+    /// As [`Store::read`], without what has gathered and is not committed yet: for tables that no gathered
+    /// write touches, so that looking at them often does not end the gathering.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub async fn read_committed<T, F>(&self, what: &'static str, f: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
         match &self.0.work {
             Work::Thread { .. } | Work::Nobody => self.0.readers.read(what, f).await,
             Work::Caller { .. } => {
@@ -333,6 +346,24 @@ impl Store {
                 self.0.readers.read_here(what, f)
             }
         }
+    }
+
+    /// As [`Store::read`], of what has gathered too and without committing it. The writer runs it, so it has
+    /// to be short.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub async fn read_gathered<T, F>(&self, what: &'static str, f: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        if !self.has_gathered() {
+            return self.read_committed(what, f).await;
+        }
+        let (job, answer) = Job::new(Class::Gathered, what, self.0.path.clone(), f);
+        self.send(Message::Write(job)).await?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// As [`Store::write`], for a caller without a runtime. Must not be called from async code.

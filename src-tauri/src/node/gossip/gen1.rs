@@ -224,7 +224,7 @@ async fn feed_paced(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError
         let Some(seq) = waiting.next() else { continue };
         let found = shared
             .store
-            .read("gossip", move |c| frames::by_seq(c, seq))
+            .read_gathered("gossip", move |c| frames::by_seq(c, seq))
             .await?;
         // It may have been pruned meanwhile.
         if let Some(text) = found.and_then(|stored| outgoing(link, &stored)) {
@@ -245,7 +245,7 @@ async fn read_on(
     let read = move |c: &rusqlite::Connection| {
         frames::after(c, cursor, PAGE, FRAMES_READ_BYTES, Some(&peer))
     };
-    shared.store.read("gossip", read).await
+    shared.store.read_gathered("gossip", read).await
 }
 
 /// Whether a stored frame is for this peer and has not gone far enough.

@@ -153,7 +153,7 @@ pub async fn expire(shared: Shared) {
         let now = shared.now();
         let waiting = shared
             .store
-            .read("expiry", |c| proposals::own_open_all(c, QUERY_MAX))
+            .read_committed("expiry", |c| proposals::own_open_all(c, QUERY_MAX))
             .await;
         let waiting = waiting.unwrap_or_default();
         let count = waiting
