@@ -90,6 +90,42 @@ fn killed_while_the_valve_is_open_it_reports_unknown_and_closes_it() {
     assert_eq!(node.stop(), 0);
 }
 
+/// The store's file, while no node has it: the counts of own frames in the order of the log.
+fn own_counts(place: &Place) -> Vec<i64> {
+    let conn = rusqlite::Connection::open(place.state().join("clawmesh.db")).unwrap();
+    let whole: String = conn
+        .query_row("PRAGMA integrity_check", [], |r| r.get(0))
+        .unwrap();
+    assert_eq!(whole, "ok");
+    let sql = "SELECT origin_seq FROM frames WHERE link_peer IS NULL ORDER BY seq";
+    let mut query = conn.prepare(sql).unwrap();
+    let counts = query.query_map([], |r| r.get(0)).unwrap();
+    counts.map(Result::unwrap).collect()
+}
+
+#[test]
+fn killed_while_readings_gather_it_keeps_what_was_shown_and_uses_no_count_again() {
+    let place = Place::new();
+    let node = place.field(&[]);
+    let shown = eventually("there are readings", || {
+        Some(frames(&place)).filter(|n| *n > 100)
+    });
+    node.kill();
+    let before = own_counts(&place);
+    let kept = u64::try_from(before.len()).unwrap();
+    assert!(kept >= shown, "{kept} of {shown} that were shown");
+
+    let node = place.field(&[]);
+    eventually("there are more", || (frames(&place) > kept).then_some(()));
+    assert_eq!(node.stop(), 0);
+    let after = own_counts(&place);
+    let (old, new) = after.split_at(before.len());
+    assert_eq!(old, before);
+    assert!(after.is_sorted_by(|a, b| a < b), "each count is used once");
+    // Far more than can have gathered, and so been sent, before the end came.
+    assert!(new[0] - old[old.len() - 1] >= 1_000_000);
+}
+
 const VALVE: &str = "actuator:mock:valve-1";
 
 /// Starts the node without the valve that it had before.

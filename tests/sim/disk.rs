@@ -111,7 +111,7 @@ impl Disk for SimDisk {
         }
         let base = match class {
             Class::Durable => 2 + self.rng.below(10),
-            Class::Relaxed => self.rng.below(3),
+            Class::Relaxed | Class::Gathered => self.rng.below(3),
         };
         let slow = self.slow.load(Ordering::Relaxed);
         Duration::from_millis(base + if slow { self.rng.below(1_500) } else { 0 })

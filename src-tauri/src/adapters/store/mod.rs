@@ -79,7 +79,7 @@ enum Work {
         /// Whether something has gathered that reads do not see yet.
         gathered: Arc<AtomicBool>,
         thread: Thread,
-        writer: Mutex<Option<JoinHandle<()>>>,
+        writer: Mutex<Option<JoinHandle<Writer>>>,
     },
     /// Whoever asks, while nobody else does; `None` after the end.
     Caller {
@@ -441,6 +441,7 @@ impl Store {
         match &self.0.work {
             Work::Thread { writer, .. } => {
                 let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+                // Its connection ends last, after those of the readers: only then SQLite takes the log away.
                 if writer.is_some_and(|thread| thread.join().is_err()) {
                     tracing::error!("the store's writer ended with a panic");
                 }

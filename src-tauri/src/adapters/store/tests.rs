@@ -5,6 +5,7 @@
 mod decisions;
 mod engine;
 mod families;
+mod gathering;
 mod migrations;
 mod provenness;
 mod shares;

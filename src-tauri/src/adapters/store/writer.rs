@@ -230,8 +230,9 @@ impl Writer {
         }
     }
 
-    /// Serves the queue until it is closed or nobody holds its other end; then writes out the log.
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+    /// Serves the queue until it is closed or nobody holds its other end; then writes out the log. Its
+    /// connection is given back, so that it can be the last one.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) -> Self {
         let mut waiting = Waiting::default();
         loop {
             if waiting.is_empty() {
@@ -267,6 +268,7 @@ impl Writer {
         if let Err(error) = checkpoint {
             tracing::warn!(%error, "the store's log could not be written out; it is kept beside the database");
         }
+        self
     }
 
     /// The next message; what has gathered is committed when it is due. `None` after the end.
