@@ -50,6 +50,7 @@ mod refused;
 mod reserve;
 mod restored;
 mod room;
+mod sensing;
 mod shares;
 mod starting;
 mod topology;

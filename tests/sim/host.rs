@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clawmesh::adapters::clock::Clock;
 use clawmesh::adapters::executor::{Driver, DriverError, Position};
-use clawmesh::adapters::sensor::{Reading, Sensor};
+use clawmesh::adapters::sensor::{Reading, Sensor, SensorError};
 use clawmesh::domain::base::TimeMs;
 use clawmesh::domain::capability::Capability;
 use clawmesh::domain::gate::Act;
@@ -157,9 +157,9 @@ impl Sensor for Soil {
         "soil"
     }
 
-    fn read(&mut self, _now: TimeMs) -> Vec<Reading> {
+    fn read(&mut self, _now: TimeMs) -> Result<Vec<Reading>, SensorError> {
         let value = f64::from(u32::try_from(self.rng.below(25)).unwrap());
         let value = if self.dry { value } else { value + 50.0 };
-        vec![Reading::new("moisture", "zone-1", value, "%")]
+        Ok(vec![Reading::new("moisture", "zone-1", value, "%")])
     }
 }

@@ -4549,6 +4549,23 @@ export interface components {
          * @enum {string}
          */
         Scope: "read" | "operate" | "admin";
+        /** @description How a sensor of this node is. */
+        SensorView: {
+            /**
+             * Format: int64
+             * @description Since when it fails; absent while it works.
+             */
+            failingSince?: number | null;
+            /**
+             * Format: int64
+             * @description When it was last read without a failure.
+             */
+            lastReadingAt?: number | null;
+            /** @description Its name. */
+            name: string;
+            /** @description Why it fails. */
+            problem?: string | null;
+        };
         /** @description The values of one device in one zone. */
         SeriesLine: {
             /**
@@ -4904,6 +4921,8 @@ export interface components {
             proposalsWaiting: number;
             /** @description Its role. */
             role: string;
+            /** @description How its sensors are. */
+            sensors?: components["schemas"]["SensorView"][];
             /**
              * Format: int64
              * @description What the store takes on disk, in bytes.

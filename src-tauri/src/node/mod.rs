@@ -33,7 +33,7 @@ pub mod reconcile;
 pub mod records;
 pub mod refused;
 pub mod routing;
-mod sensing;
+pub mod sensing;
 mod sessions;
 pub mod shared;
 pub mod twin;
@@ -171,11 +171,7 @@ impl Node {
         shared
             .tasks
             .essential("records", records::confirm(shared.clone()));
-        if !sensors.is_empty() {
-            shared
-                .tasks
-                .essential("sensing", sensing::run(shared.clone(), sensors));
-        }
+        sensing::start(&shared, sensors);
         if shared.config.role.plans() && !shared.config.rules.is_empty() {
             shared
                 .tasks

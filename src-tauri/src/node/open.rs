@@ -31,6 +31,7 @@ use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::reconcile;
 use super::refused;
+use super::sensing::Sensors;
 use super::shared::{Inner, OwnKey, Shared, Stamper};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::executor::gen1::Carrier;
@@ -407,6 +408,7 @@ async fn assemble(
         drivers,
         guards,
         running: Running::default(),
+        sensors: Sensors::default(),
         planner: PlannerState::default(),
         stamper,
         continuity,

@@ -1,43 +1,204 @@
-//! Sensing: reads the node's sensors and publishes what they say as signed observations.
+//! Sensing: reads the node's sensors and publishes what they say as signed observations. Each sensor has a
+//! task of its own: one that hangs, panics or fails costs only its own readings.
 
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::ledger;
 use super::shared::Shared;
 use crate::adapters::sensor::{Reading, Sensor};
 use crate::adapters::store::Class;
-use crate::domain::base::{EvidenceSource, Tier};
+use crate::domain::base::limits::{
+    SENSOR_ANSWER_MS, SENSOR_PAUSE_MAX_MS, SENSOR_PROBLEM_MAX_CHARS,
+};
+use crate::domain::base::{EvidenceSource, Tier, TimeMs};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
+use crate::node::context::alarms::AlarmKind;
+use crate::node::context::{Event, Severity};
 
-/// Reads all sensors at the configured interval until the node stops.
-pub async fn run(shared: Shared, mut sensors: Vec<Box<dyn Sensor>>) {
-    let mut tick = tokio::time::interval(Duration::from_millis(shared.config.sensor_interval_ms));
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+/// How a sensor is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SensorHealth {
+    /// Its name; the second of one name has a number behind it.
+    pub name: String,
+    /// When it was last read without a failure.
+    pub last_reading_at: Option<TimeMs>,
+    /// Since when it fails, if it does, and why.
+    pub failing: Option<(TimeMs, String)>,
+}
+
+/// The health of the node's sensors, in the order in which they were added.
+#[derive(Debug, Default)]
+pub struct Sensors(Mutex<Vec<SensorHealth>>);
+
+impl Sensors {
+    fn lock(&self) -> MutexGuard<'_, Vec<SensorHealth>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How each is now.
+    pub fn list(&self) -> Vec<SensorHealth> {
+        self.lock().clone()
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut SensorHealth)) {
+        if let Some(health) = self.lock().iter_mut().find(|h| h.name == name) {
+            change(health);
+        }
+    }
+}
+
+/// What reading a sensor gave: the readings, or why there are none.
+type Outcome = Result<Vec<Reading>, String>;
+
+/// Starts a task for each sensor.
+pub fn start(shared: &Shared, sensors: Vec<Box<dyn Sensor>>) {
+    let mut of_name = BTreeMap::new();
+    for sensor in sensors {
+        let same = of_name.entry(sensor.name()).or_insert(0_usize);
+        *same += 1;
+        let name = match *same {
+            1 => sensor.name().to_owned(),
+            n => format!("{} {n}", sensor.name()),
+        };
+        shared.sensors.lock().push(SensorHealth {
+            name: name.clone(),
+            last_reading_at: None,
+            failing: None,
+        });
+        shared
+            .tasks
+            .essential("sensing", follow(shared.clone(), name, sensor));
+    }
+}
+
+/// Reads one sensor at the configured interval until the node stops; while it fails, ever more rarely.
+async fn follow(shared: Shared, name: String, mut sensor: Box<dyn Sensor>) {
+    let every_ms = shared.config.sensor_interval_ms;
+    let mut tick = interval(Duration::from_millis(every_ms));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut pause_ms = every_ms;
     loop {
         tokio::select! {
             biased;
             () = shared.tasks.stop().cancelled() => return,
             _ = tick.tick() => {}
         }
-        let now = shared.now();
-        // Reading a sensor may block on a bus or a file.
-        let read = shared.work(move || {
-            let readings: Vec<Reading> = sensors.iter_mut().flat_map(|s| s.read(now)).collect();
-            (sensors, readings)
-        });
-        let Some((back, readings)) = read.await else {
-            tracing::error!("a sensor panicked; the node stops");
+        let Some((back, outcome)) = read(&shared, &name, sensor).await else {
             return;
         };
-        sensors = back;
-        let specs = readings.into_iter().map(observation).collect();
-        if let Err(refusal) = ledger::publish(&shared, specs, Class::Gathered).await {
-            tracing::error!("readings not stored: {refusal}");
-            shared.metrics.refused(refusal.code);
+        sensor = back;
+        match outcome {
+            Ok(readings) => {
+                pause_ms = every_ms;
+                works(&shared, &name).await;
+                publish(&shared, readings).await;
+            }
+            Err(why) => {
+                failed(&shared, &name, &why).await;
+                let most_ms = SENSOR_PAUSE_MAX_MS.max(every_ms);
+                pause_ms = pause_ms.saturating_mul(2).min(most_ms);
+                tick.reset_after(Duration::from_millis(pause_ms));
+            }
         }
+    }
+}
+
+/// Reads a sensor once, off the network's threads: it may block on a bus or a file. One that does not
+/// answer in time is told of and waited for, so that it never takes more than one thread; what it says
+/// then is of no known time and left out. `None` when the node stops.
+async fn read(
+    shared: &Shared,
+    name: &str,
+    mut sensor: Box<dyn Sensor>,
+) -> Option<(Box<dyn Sensor>, Outcome)> {
+    let now = shared.now();
+    let reading = shared.work(move || {
+        let read = catch_unwind(AssertUnwindSafe(|| sensor.read(now)));
+        (sensor, read)
+    });
+    tokio::pin!(reading);
+    tokio::select! {
+        biased;
+        () = shared.tasks.stop().cancelled() => return None,
+        done = &mut reading => {
+            let (sensor, read) = done?;
+            let outcome = match read {
+                Ok(read) => read.map_err(|error| error.to_string()),
+                Err(_) => Err("its driver panicked; the log has the place".to_owned()),
+            };
+            return Some((sensor, outcome));
+        }
+        () = sleep(Duration::from_millis(SENSOR_ANSWER_MS)) => {}
+    }
+    let why = format!(
+        "it has not answered for {} seconds",
+        SENSOR_ANSWER_MS / 1_000
+    );
+    failed(shared, name, &why).await;
+    let late = format!(
+        "its answer took more than {} seconds",
+        SENSOR_ANSWER_MS / 1_000
+    );
+    tokio::select! {
+        biased;
+        () = shared.tasks.stop().cancelled() => None,
+        done = &mut reading => done.map(|(sensor, _)| (sensor, Err(late))),
+    }
+}
+
+/// Publishes readings as observations.
+async fn publish(shared: &Shared, readings: Vec<Reading>) {
+    if readings.is_empty() {
+        return;
+    }
+    let specs = readings.into_iter().map(observation).collect();
+    if let Err(refusal) = ledger::publish(shared, specs, Class::Gathered).await {
+        tracing::error!("readings not stored: {refusal}");
+        shared.metrics.refused(refusal.code);
+    }
+}
+
+/// Notes that a sensor gives readings, and tells of it if it failed before.
+async fn works(shared: &Shared, name: &str) {
+    let now = shared.now();
+    shared.sensors.change(name, |health| {
+        health.last_reading_at = Some(now);
+        health.failing = None;
+    });
+    if shared.alarms.clear(AlarmKind::SensorFailing, name) {
+        let message = format!("the sensor {name} gives readings again");
+        let data = json!({"alarm": AlarmKind::SensorFailing.as_str(), "subject": name});
+        let journal = &shared.journal;
+        journal
+            .record(Event::AlarmOver, Severity::Info, &message, data)
+            .await;
+    }
+}
+
+/// Notes that a sensor gives no readings and why, and tells of it if that is new.
+async fn failed(shared: &Shared, name: &str, why: &str) {
+    let why: String = why.chars().take(SENSOR_PROBLEM_MAX_CHARS).collect();
+    let now = shared.now();
+    shared.sensors.change(name, |health| {
+        let since = health.failing.as_ref().map_or(now, |(since, _)| *since);
+        health.failing = Some((since, why.clone()));
+    });
+    let message = format!("the sensor {name} gives no readings: {why}");
+    let advice = "look at the sensor and its wiring; it is read again by itself, the others go on";
+    let kind = AlarmKind::SensorFailing;
+    if shared.alarms.raise(kind, name, &message, advice, now) {
+        let data = json!({"sensor": name, "reason": why});
+        let journal = &shared.journal;
+        journal
+            .record(Event::SensorFailed, Severity::Warning, &message, data)
+            .await;
     }
 }
 

@@ -22,6 +22,7 @@ use super::peers::Peers;
 use super::policy_book::PolicyBook;
 use super::proposals::{Running, Unrecorded};
 use super::reconcile::Held;
+use super::sensing::Sensors;
 use super::twin::SiteBook;
 use crate::adapters::store::{Class, StoreError, kv};
 use crate::adapters::transport::{Dialer, Tls};
@@ -67,6 +68,8 @@ pub struct Inner {
     pub guards: Guards,
     /// What they are doing.
     pub running: Running,
+    /// How its sensors are.
+    pub sensors: Sensors,
     /// Whether the planner rests.
     pub planner: PlannerState,
     /// What devices offered when they were last connected.

@@ -9,7 +9,9 @@ use super::dto::{
     FrameView, Health, HealthView, NodeView, PolicyState, PolicyView, StatusView,
 };
 use super::registry::{self, Desk, KeyOf, grant_names};
-use super::views::{Names, audit_view, draft_view, event_view, fact_view, frame_view, rule_view};
+use super::views::{
+    Names, audit_view, draft_view, event_view, fact_view, frame_view, rule_view, sensor_view,
+};
 use super::{Answer, Door};
 use crate::adapters::store::cited::Named;
 use crate::adapters::store::events::EventRow;
@@ -164,6 +166,7 @@ impl Door {
                 .iter()
                 .map(|c| c.as_str().to_owned())
                 .collect(),
+            sensors: s.sensors.list().into_iter().map(sensor_view).collect(),
             policy,
             clock_trusted: trusted_clock,
             demo: s.config.demo,

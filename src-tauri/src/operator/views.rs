@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Answer;
 use super::dto::{
     AuditView, DraftState, DraftView, EventView, FactView, FrameView, PolicyRuleView, ProposalView,
+    SensorView,
 };
 use crate::adapters::store::audit::AuditRow;
 use crate::adapters::store::drafts::DraftRow;
@@ -19,6 +20,7 @@ use crate::domain::policy::{Condition, Rule};
 use crate::domain::proposal::{Outcome, ProposalRecord};
 use crate::domain::world::Moment;
 use crate::node::context::Severity;
+use crate::node::sensing::SensorHealth;
 
 /// A kebab-case name of an enum as its JSON form has it.
 pub(super) fn json_name(value: impl serde::Serialize) -> String {
@@ -70,6 +72,16 @@ pub(super) fn frame_view(f: StoredFrame, names: &Names, now: TimeMs) -> FrameVie
         tainted: f.tainted,
         ahead: f.ahead,
         frame: serde_json::from_str(&f.json).unwrap_or_default(),
+    }
+}
+
+pub(super) fn sensor_view(s: SensorHealth) -> SensorView {
+    let (failing_since, problem) = s.failing.map(|(since, why)| (since.0, why)).unzip();
+    SensorView {
+        name: s.name,
+        last_reading_at: s.last_reading_at.map(|t| t.0),
+        failing_since,
+        problem,
     }
 }
 

@@ -492,6 +492,9 @@ export const de = table({
   "al_device.over-budget": "Ein Gerät hat einen Anteil aufgebraucht",
   "ad_device.over-budget":
     "Sehen Sie unter Vertrauen nach, was es sendet; soll es das nicht, widerrufen Sie es.",
+  "al_sensor.failing": "Ein Sensor liefert keine Messwerte",
+  "ad_sensor.failing":
+    "Sehen Sie nach Sensor und Verkabelung; der Grund steht dabei. Er wird von selbst wieder gelesen, die anderen laufen weiter.",
   "al_surface.failing":
     "Ein Teil des Programms, den Menschen benutzen, etwa ein Chat, ist ausgefallen und wird neu gestartet",
   "ad_surface.failing": "Der Fehler steht im Protokoll. Der Knoten selbst läuft weiter.",

@@ -465,6 +465,9 @@ export const en = {
     "Look which machine answers there; it has not proven to be the device, whose own readings count as before: no reason to revoke it.",
   "al_device.over-budget": "A device has used up a share",
   "ad_device.over-budget": "Look at what it sends under Trust; if it should not, revoke it.",
+  "al_sensor.failing": "A sensor gives no readings",
+  "ad_sensor.failing":
+    "Look at the sensor and its wiring; the reason stands beside it. It is read again by itself, the others go on.",
   "al_surface.failing": "A part of the program that people use, such as a chat, failed and is started again",
   "ad_surface.failing": "The log has the fault. The node itself goes on.",
   "al_policy.warns": "The policy says something that is probably not meant",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sysinfo::{Components, Disks, MemoryRefreshKind, Networks, RefreshKind, System};
 
-use super::{Reading, Sensor};
+use super::{Reading, Sensor, SensorError};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::HOST_SENSOR_PARTS_MAX;
 
@@ -164,7 +164,7 @@ impl Sensor for HostSensor {
         "host"
     }
 
-    fn read(&mut self, now: TimeMs) -> Vec<Reading> {
+    fn read(&mut self, now: TimeMs) -> Result<Vec<Reading>, SensorError> {
         let mut out = Vec::new();
         self.processor(&mut out);
         self.memory(&mut out);
@@ -173,19 +173,20 @@ impl Sensor for HostSensor {
         self.network(now, &mut out);
         self.last = Some(now);
         out.retain(|r| r.value.is_finite());
-        out
+        Ok(out)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn real_readings_of_this_machine() {
         let mut sensor = HostSensor::new(Path::new("/"));
-        let first = sensor.read(TimeMs(1_000));
-        let second = sensor.read(TimeMs(3_000));
+        let first = sensor.read(TimeMs(1_000)).unwrap();
+        let second = sensor.read(TimeMs(3_000)).unwrap();
         let value = |list: &[Reading], metric: &str| {
             list.iter().find(|r| r.metric == metric).map(|r| r.value)
         };

@@ -39,11 +39,19 @@ impl Reading {
     }
 }
 
-/// A source of readings. Reading may block.
+/// Why a sensor has no readings, in a sentence without a full stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SensorError(pub String);
+
+/// A source of readings. Reading may block: each sensor is read on a thread of its own.
 pub trait Sensor: Send {
-    /// Its name, for logs.
+    /// Its name, for people.
     fn name(&self) -> &'static str;
 
-    /// What it measures now.
-    fn read(&mut self, now: TimeMs) -> Vec<Reading>;
+    /// What it measures now; nothing where there is nothing new.
+    ///
+    /// # Errors
+    /// If it cannot measure.
+    fn read(&mut self, now: TimeMs) -> Result<Vec<Reading>, SensorError>;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Reading, Sensor};
+use super::{Reading, Sensor, SensorError};
 use crate::adapters::sim_kit::SimKit;
 use crate::domain::base::TimeMs;
 
@@ -30,7 +30,7 @@ impl Sensor for SimSensor {
         "sim"
     }
 
-    fn read(&mut self, _now: TimeMs) -> Vec<Reading> {
+    fn read(&mut self, _now: TimeMs) -> Result<Vec<Reading>, SensorError> {
         const ZONE: &str = "zone-1";
         let plant = self.kit.look();
         if let Err(error) = self.kit.save() {
@@ -46,7 +46,7 @@ impl Sensor for SimSensor {
         moisture.note = Some(format!("Soil moisture in {ZONE}: {value}% ({status})"));
         moisture.extra.insert("threshold".into(), json!(CRITICAL));
         moisture.extra.insert("status".into(), status.into());
-        vec![
+        Ok(vec![
             moisture,
             Reading::new("tank.level", ZONE, (plant.tank * 10.0).round() / 10.0, "%"),
             Reading::new(
@@ -61,12 +61,13 @@ impl Sensor for SimSensor {
                 f64::from(u8::from(plant.pump_running)),
                 "",
             ),
-        ]
+        ])
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::adapters::sim_kit::{Part, SimKit};
 
@@ -75,7 +76,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let kit = Arc::new(SimKit::real(temp.path()).unwrap());
         let mut sensor = SimSensor::new(kit.clone());
-        let readings = sensor.read(TimeMs(0));
+        let readings = sensor.read(TimeMs(0)).unwrap();
         assert_eq!(readings[0].extra["status"], "normal");
         assert!(
             readings[0]
@@ -92,6 +93,6 @@ mod tests {
         };
         assert_eq!(valve(&readings).to_string(), "0");
         kit.set(Part::Valve, true, "j").unwrap();
-        assert_eq!(valve(&sensor.read(TimeMs(0))).to_string(), "1");
+        assert_eq!(valve(&sensor.read(TimeMs(0)).unwrap()).to_string(), "1");
     }
 }

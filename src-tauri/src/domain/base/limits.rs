@@ -452,6 +452,12 @@ pub const LOG_FLUSH_MS: u64 = 1_000;
 pub const LOG_RETRY_MS: u64 = 50;
 /// How long the end of a node waits for a last entry of its store, in milliseconds.
 pub const STORE_LAST_WORDS_MS: u64 = 1_000;
+/// A sensor that does not answer for so long is told to be failing.
+pub const SENSOR_ANSWER_MS: u64 = 5_000;
+/// Longest pause before a sensor that fails is read again, unless it is read more rarely anyway.
+pub const SENSOR_PAUSE_MAX_MS: u64 = 60_000;
+/// Longest reason for which a sensor has no readings, in characters.
+pub const SENSOR_PROBLEM_MAX_CHARS: usize = 200;
 /// First pause before a surface that panicked is started again.
 pub const SURFACE_PAUSE_MIN_MS: u64 = 1_000;
 /// Longest pause before a surface that panicked is started again.

@@ -57,6 +57,7 @@ alarm_kinds! {
     LogLost = "log.lost", Warning, "Log lines are being lost. No subject.";
     OverBudget = "device.over-budget", Warning, "A device has used up a budget. Subject: the device.";
     AddressOverBudget = "address.over-budget", Warning, "Whoever answers at an address of a device, without proof, has used up what such answers may use. Subject: the device.";
+    SensorFailing = "sensor.failing", Warning, "A sensor gives no readings: it fails, panics or does not answer in time. Subject: its name.";
     SurfaceFailing = "surface.failing", Warning, "A surface inside the process, such as a chat, panicked and is started again. Subject: its name.";
     PolicyWarns = "policy.warns", Warning, "The policy in force says something that is probably not meant. No subject.";
 }

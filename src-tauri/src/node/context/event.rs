@@ -66,6 +66,7 @@ events! {
     Shutdown = "shutdown", "The node was told to end; its actuators have been told to go to their safe state.";
     StateDoubted = "state.doubted", "The state is older than what this node has done, or its identity runs twice: it does not operate.";
     SurfaceFailed = "surface.failed", "A surface inside the process, such as a chat, panicked; it is started again.";
+    SensorFailed = "sensor.failed", "A sensor gives no readings: it fails, panics or does not answer in time; it is read again by itself.";
     StorePruned = "store.pruned", "Old frames were deleted to keep the log within its limit.";
     AlarmOver = "alarm.over", "A condition that an alarm told of has ended.";
     RefusalsCounted = "refusals.counted", "Refusals that were too many to be told one by one, with their number.";

@@ -59,6 +59,9 @@ pub struct StatusView {
     pub drafts_waiting: u64,
     /// What it offers.
     pub capabilities: Vec<String>,
+    /// How its sensors are.
+    #[serde(default)]
+    pub sensors: Vec<SensorView>,
     /// The policy in force here.
     pub policy: PolicyState,
     /// Whether its clock may be believed.
@@ -70,6 +73,21 @@ pub struct StatusView {
     /// Conditions that stand until they are mended, the worst first.
     #[serde(default)]
     pub alarms: Vec<AlarmView>,
+}
+
+/// How a sensor of this node is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SensorView {
+    /// Its name.
+    pub name: String,
+    /// When it was last read without a failure.
+    pub last_reading_at: Option<u64>,
+    /// Since when it fails; absent while it works.
+    pub failing_since: Option<u64>,
+    /// Why it fails.
+    pub problem: Option<String>,
 }
 
 /// A condition that stands until it is mended.

@@ -8,7 +8,7 @@ use super::fail::{Done, Exit, Failure};
 use super::{format, out};
 use crate::node::context::Severity;
 use crate::node::peers::PeerState;
-use crate::operator::dto::{EventView, FactView, FrameView, PeerView, StatusView};
+use crate::operator::dto::{EventView, FactView, FrameView, PeerView, SensorView, StatusView};
 
 /// How often `events --follow` asks for new ones.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
@@ -46,6 +46,25 @@ fn standing(status: &StatusView) -> Done {
             format!("{n} critical alarms stand; see above"),
         )),
     }
+}
+
+fn sensors(all: &[SensorView], now: u64) -> String {
+    let line = |s: &SensorView| match (s.failing_since, s.last_reading_at) {
+        (Some(since), _) => format!(
+            "{} FAILS for {}: {}",
+            s.name,
+            format::span(now.saturating_sub(since)),
+            s.problem.as_deref().unwrap_or("no reason is known")
+        ),
+        (None, Some(at)) => format!(
+            "{}, read {} ago",
+            s.name,
+            format::span(now.saturating_sub(at))
+        ),
+        (None, None) => format!("{}, not read yet", s.name),
+    };
+    let lines: Vec<String> = all.iter().map(line).collect();
+    lines.join("; ")
 }
 
 fn print_status(s: &StatusView, now: u64) {
@@ -113,6 +132,7 @@ fn print_status(s: &StatusView, now: u64) {
         ("waiting", waiting),
         ("policy", policy),
         ("offers", s.capabilities.join(" ")),
+        ("sensors", sensors(&s.sensors, now)),
         (
             "clock",
             if s.clock_trusted {
