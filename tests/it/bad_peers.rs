@@ -18,7 +18,7 @@ async fn node() -> TestNode {
 }
 
 /// A probe that speaks all our features.
-async fn kin(node: &TestNode, me: u8) -> Probe {
+pub async fn kin(node: &TestNode, me: u8) -> Probe {
     let mut probe = Probe::open(node.address).await;
     let all: Vec<Value> = Feature::OURS.iter().map(|f| json!(f)).collect();
     let reply = probe

@@ -19,6 +19,7 @@ mod cites;
 mod claims;
 mod cli;
 mod converge;
+mod copies;
 mod crash;
 mod demo;
 mod endings;

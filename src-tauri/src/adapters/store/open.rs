@@ -21,7 +21,7 @@ use crate::domain::base::limits::STORE_BUSY_MS;
 /// `CLMS`: marks the file as ours.
 const APPLICATION_ID: i64 = 0x434C_4D53;
 /// The size of a new file's pages.
-const PAGE_BYTES: i64 = 2_048;
+const PAGE_BYTES: i64 = 1_024;
 /// How long the log beside the file may become before it is written into it, in bytes.
 const CHECKPOINT_BYTES: i64 = 16_384_000;
 /// The newest schema this program knows.
@@ -180,7 +180,7 @@ fn check_schema(conn: &Connection) -> Result<i64, StoreError> {
 
 fn configure(conn: &Connection, options: StoreOptions) -> Result<(), StoreError> {
     // It counts for a new file only. Each transaction writes whole pages, most of them for a few bytes
-    // of an index, so small ones wear the disk less; smaller ones still would hold one frame each.
+    // of an index, so small ones wear the disk less; in smaller ones still a frame would not fit.
     conn.execute_batch(&format!("PRAGMA page_size={PAGE_BYTES}"))?;
     let mode: String = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
     if mode != "wal" {

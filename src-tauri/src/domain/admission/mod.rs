@@ -127,6 +127,27 @@ pub fn admit_unproven(
     admit_over(verified, peer, false, trust, now)
 }
 
+/// Whether a device that is trusted may send the frames of an origin: first-hand ones, or those of others.
+///
+/// # Errors
+/// `NOT_AUTHORIZED`, as for [`admit`].
+pub fn may_bring(peer: &TrustRecord, origin: &DeviceId) -> Result<(), Refusal> {
+    let (grants, first_hand) = (&peer.grants, *origin == peer.device_id);
+    let why = match first_hand {
+        true if !grants.may_originate() => {
+            "holds none of observe, human and plan, so it may not send frames"
+        }
+        false if !grants.has(Grant::Relay) => {
+            "does not hold relay, so it may not pass on frames of others"
+        }
+        _ => return Ok(()),
+    };
+    Err(Refusal::new(
+        Code::NotAuthorized,
+        format!("device {} {why}", peer.device_id.short()),
+    ))
+}
+
 fn admit_over(
     verified: Verified<Frame>,
     peer: &DeviceId,
@@ -144,24 +165,7 @@ fn admit_over(
             format!("device {} is not trusted here", peer.short()),
         ));
     };
-    if first_hand && !link.grants.may_originate() {
-        return Err(Refusal::new(
-            Code::NotAuthorized,
-            format!(
-                "device {} holds none of observe, human and plan, so it may not send frames",
-                peer.short()
-            ),
-        ));
-    }
-    if !first_hand && !link.grants.has(Grant::Relay) {
-        return Err(Refusal::new(
-            Code::NotAuthorized,
-            format!(
-                "device {} does not hold relay, so it may not pass on frames of others",
-                peer.short()
-            ),
-        ));
-    }
+    may_bring(link, &frame.origin)?;
     let signature = match checked {
         Checked::Signed => SignatureState::Verified,
         _ if first_hand && proven => SignatureState::FirstHand,

@@ -24,7 +24,7 @@ use super::links::LinkHandle;
 use super::shared::Shared;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, frame_sync, frames};
-use crate::domain::admission::Grant;
+use crate::domain::admission::{Grant, TrustView as _, may_bring};
 use crate::domain::base::DeviceId;
 use crate::domain::base::limits::FRAMES_READ_BYTES;
 use crate::domain::sync::FrameKey;
@@ -197,6 +197,24 @@ async fn send_wanted(
         }
     }
     Ok(true)
+}
+
+/// A message of a peer of our own kind without the frames that stand here already, byte for byte and with a
+/// good signature of their origin: the rest, empty if there is none; `None` where nothing is left out. Most
+/// copies in a mesh are told so before their JSON is read. What the peer may not send is left in, to be refused.
+pub fn without_copies(shared: &Shared, link: &LinkHandle, text: &str) -> Option<String> {
+    if !link.info.speaks(Feature::Batch) {
+        return None;
+    }
+    let trust = shared.trust.snapshot();
+    let record = trust.record(&link.info.device)?;
+    let known = |members: &str| {
+        let maker = shared.recent.maker(members);
+        maker.is_some_and(|origin| may_bring(record, &origin).is_ok())
+    };
+    let (rest, copies) = message::without(text, known)?;
+    shared.metrics.frames_duplicate.inc_by(copies);
+    Some(rest)
 }
 
 /// Sends frames in as few messages as their size allows. `false` if the link has ended.

@@ -1,7 +1,9 @@
 //! The newest frames of the log, in memory, encoded once and shared by all links. Bounded in number and
 //! in bytes; a link that has fallen behind them reads the log until it has caught up.
 
-use std::collections::BTreeMap;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::adapters::store::frames::{Inserted, StoredFrame};
@@ -87,6 +89,30 @@ pub enum Next {
     Nothing,
 }
 
+/// The text of a frame, looked up by what follows its first brace: on a link a hop count stands between.
+#[derive(Debug)]
+struct Members(Arc<str>);
+
+impl Borrow<str> for Members {
+    fn borrow(&self) -> &str {
+        self.0.get(1..).unwrap_or_default()
+    }
+}
+
+impl Hash for Members {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Borrow::<str>::borrow(self).hash(state);
+    }
+}
+
+impl PartialEq for Members {
+    fn eq(&self, other: &Self) -> bool {
+        Borrow::<str>::borrow(self) == Borrow::<str>::borrow(other)
+    }
+}
+
+impl Eq for Members {}
+
 #[derive(Debug, Default)]
 struct Kept {
     /// By their place in the log. `None` stands for one that gave way to a better-proven one.
@@ -94,6 +120,8 @@ struct Kept {
     bytes: usize,
     /// The places of those that stand with a good signature, by their content.
     signed: BTreeMap<Digest, u64>,
+    /// Their texts, and who made them. The hash has a random key, and the whole text is compared.
+    texts: HashMap<Members, DeviceId>,
     /// The newest place that was announced.
     newest: u64,
     /// What was at or before this place is no longer kept.
@@ -110,6 +138,10 @@ impl Kept {
             self.bytes += frame.text.len();
             self.signed
                 .extend(frame.signed.map(|content| (content, seq)));
+            if frame.signed.is_some() {
+                let text = Members(frame.text.clone());
+                self.texts.insert(text, frame.origin.clone());
+            }
         }
         if let Some(old) = self.frames.insert(seq, frame) {
             self.forget(seq, old);
@@ -132,6 +164,7 @@ impl Kept {
             && stands.is_none_or(|now| now.signed != old.signed)
         {
             self.signed.remove(&content);
+            self.texts.remove(old.text.get(1..).unwrap_or_default());
         }
     }
 }
@@ -171,6 +204,13 @@ impl RecentFrames {
     pub fn holds(&self, content: &Digest) -> bool {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.signed.contains_key(content)
+    }
+
+    /// Who made the frame of this text, if it is among them with a good signature: the text without its first
+    /// brace.
+    pub fn maker(&self, members: &str) -> Option<DeviceId> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.texts.get(members).cloned()
     }
 
     /// What follows a place of the log for a peer: at most `limit` frames and `bytes` of text, one frame
@@ -256,7 +296,7 @@ pub(super) mod tests {
         let content = |n: u8| Digest::of(&[&[n]]);
         let signed = |n: u8| Encoded {
             signed: Some(content(n)),
-            ..encoded(1, "x")
+            ..encoded(1, &format!("{{{n}}}"))
         };
         put(&recent, 1, Some(encoded(1, "unproven")));
         put(&recent, 2, Some(signed(2)));
@@ -267,11 +307,16 @@ pub(super) mod tests {
         put(&recent, 3, None);
         assert!(recent.holds(&content(1)) && recent.holds(&content(2)));
         assert!(!recent.holds(&content(3)));
+        assert_eq!(recent.0.lock().unwrap().texts.len(), 2);
         for seq in 4..=RECENT_FRAMES_MAX as u64 + 1 {
             put(&recent, seq, Some(encoded(1, "x")));
         }
         assert!(!recent.holds(&content(1)) && recent.holds(&content(2)));
         assert_eq!(recent.0.lock().unwrap().signed.len(), 1);
+        assert_eq!(
+            (recent.maker("1}"), recent.maker("2}")),
+            (None, Some(device(1)))
+        );
     }
 
     #[test]

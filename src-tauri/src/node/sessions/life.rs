@@ -17,6 +17,7 @@ use crate::node::context::{Event, Severity};
 use crate::node::gen1::parting;
 use crate::node::gossip::{self, catch_up};
 use crate::node::ingress::Ingress;
+use crate::node::links::credit::Taken;
 use crate::node::links::{Ended, Lanes, LinkHandle, PeerInfo};
 use crate::node::shared::Shared;
 use crate::node::{methods, reconcile, records};
@@ -220,6 +221,16 @@ fn take_last(link: &LinkHandle, text: &str) {
 
 /// Takes one message. `false` if the link cannot go on.
 async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str) -> bool {
+    let (bytes, rest) = (text.len(), gossip::without_copies(shared, link, text));
+    let text = match rest.as_deref() {
+        Some("") => {
+            // What it cost comes back to the sender.
+            drop(Taken::new(link, bytes));
+            return true;
+        }
+        Some(rest) => rest,
+        None => text,
+    };
     match Message::parse(text) {
         Ok(Message::Request { id, method, params }) => {
             let reply = methods::answer(shared, link, &method, params).await;
@@ -232,7 +243,7 @@ async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str)
             true
         }
         Ok(Message::Event { event, payload }) => {
-            methods::event(shared, ingress, link, &event, payload, text.len()).await;
+            methods::event(shared, ingress, link, &event, payload, bytes).await;
             true
         }
         Err(bad) => {

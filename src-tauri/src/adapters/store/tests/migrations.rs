@@ -35,7 +35,7 @@ fn a_new_file_has_small_pages_and_an_old_one_keeps_its_own() {
         (of("page_size").unwrap(), of("wal_autocheckpoint").unwrap())
     };
     let (_dir, file) = place();
-    assert_eq!(numbers(&file), (2_048, 8_000));
+    assert_eq!(numbers(&file), (1_024, 16_000));
     let (_dir, file) = place();
     drop(sixth(&file));
     assert_eq!(numbers(&file), (4_096, 4_000));
