@@ -186,8 +186,8 @@ impl Waiting {
 
     /// The next write that is not durable, if it gathers.
     fn next_gathered(&mut self) -> Option<Job> {
-        let gathers = |job: &mut Job| job.class == Class::Gathered;
-        self.relaxed.pop_front_if(gathers)
+        let next = self.relaxed.front()?;
+        (next.class == Class::Gathered).then(|| self.relaxed.pop_front())?
     }
 }
 
