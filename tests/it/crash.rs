@@ -146,7 +146,7 @@ fn killed_with_the_valve_open(place: &Place) -> String {
     id
 }
 
-fn critical_alarms(place: &Place) -> Vec<Value> {
+pub fn critical_alarms(place: &Place) -> Vec<Value> {
     let status = place.run(&["status", "--json"]);
     let said: Value = serde_json::from_str(&status.out).unwrap();
     let alarms = said["alarms"].as_array().unwrap().clone();

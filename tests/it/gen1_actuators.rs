@@ -503,7 +503,7 @@ async fn one_of_our_own_kind_or_another_device_than_agreed_is_not_told() {
     node.stop().await;
 }
 
-async fn trust_again(node: &TestNode, generation: clawmesh::domain::admission::Generation) {
+pub async fn trust_again(node: &TestNode, generation: clawmesh::domain::admission::Generation) {
     let shared = node.shared();
     let mut record = shared.trust.live(key(5).id()).unwrap();
     record.generation = Some(generation);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use clawmesh::adapters::store::frames;
+use clawmesh::domain::admission::Generation;
 use clawmesh::domain::policy::Requester;
 use clawmesh::domain::proposal::Status;
 use clawmesh::node::context::alarms::AlarmKind;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::bad_frames::frame_of;
 use crate::gen1_actuators::{
-    Executor, FAR, Says, approve, executor_node, minted_by, outcome, safe,
+    Executor, FAR, Says, approve, executor_node, minted_by, outcome, safe, trust_again,
 };
 use crate::harness::*;
 
@@ -177,4 +178,20 @@ async fn a_revocation_by_another_issuer_lets_what_is_open_be_closed_first() {
     assert!(!alarming(&node));
     node.stop().await;
     owner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_open_is_closed_where_the_node_is_trusted_as_another_kind_meanwhile() {
+    let gen1 = Executor::listen().await;
+    let node = executor_node("\"L2\"", gen1.port).start().await;
+    let minted = opened(&node, &gen1, 2).await;
+    let before = gen1.told("close").len();
+    trust_again(&node, Generation::Clawmesh).await;
+    assert_eq!(outcome(&node, &minted).await.status, Status::Completed);
+    assert!(gen1.told("close").len() > before);
+    assert!(!alarming(&node));
+    // A start is still refused.
+    let wish = minted_by(&node, Requester::Person, 1).await;
+    assert!(approve(&node, &wish).await.is_err());
+    node.stop().await;
 }

@@ -25,6 +25,7 @@ mod demo;
 mod endings;
 mod entitled;
 mod estop;
+mod exchanged;
 mod full_disk;
 mod gate;
 mod gen1_actuators;

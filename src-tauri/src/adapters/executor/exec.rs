@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use super::command::{Ended, GONE_LOOK_MS, Group, Line, kill, left_by};
 use super::standby::Standby;
 use super::{Driver, DriverError, Position, unknown};
+use crate::domain::base::Digest;
 use crate::domain::base::limits::{GROUP_END_MS, STANDBY_READY_MS, STANDBY_SPARE_DESCRIPTORS};
 use crate::domain::capability::{Capability, Params};
 use crate::domain::gate::Act;
@@ -427,6 +428,12 @@ impl Driver for ExecDriver {
 
     fn operations(&self) -> Vec<String> {
         self.operations.keys().cloned().collect()
+    }
+
+    fn safe_way(&self) -> Option<Digest> {
+        let argv = self.operations.get(&self.config.safe)?;
+        let words = serde_json::to_vec(argv).ok()?;
+        Some(Digest::of(&[&words]))
     }
 
     fn arm<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {

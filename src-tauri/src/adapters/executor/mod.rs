@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::domain::base::Digest;
 use crate::domain::base::limits::SAFE_ATTEMPT_MAX_MS;
 use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
@@ -68,6 +69,12 @@ pub trait Driver: Send + Sync {
     /// The driver of a gen-1 node's actuator, if it is one: that needs a person, and tells no more than that
     /// it accepted.
     fn gen1(&self) -> Option<&Gen1Driver> {
+        None
+    }
+
+    /// What it does to make safe, as a digest: another one under the same name is another actuator, and to make
+    /// that one safe does nothing to this one. `None` where the name alone tells.
+    fn safe_way(&self) -> Option<Digest> {
         None
     }
 

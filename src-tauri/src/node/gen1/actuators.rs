@@ -48,12 +48,13 @@ pub fn acts(shared: &Shared, hello: &Hello) -> bool {
     hello.features.is_empty() && !shared.drivers.behind(&hello.device_id).is_empty()
 }
 
-/// The link over which a gen-1 node may be told. The way to the safe state is said over a link that ends
-/// with the trust in the node, as long as it is there.
+/// The link over which a gen-1 node may be told. The way to the safe state is said over every link on which it
+/// speaks as a gen-1 node and that we dialed, whatever became of the trust in it since.
 fn way(shared: &Shared, device: &DeviceId, behind: Behind<'_>) -> Result<LinkHandle, Refusal> {
-    let ends = |l: &LinkHandle| l.is_parting() && l.info.outbound && !l.stop.is_cancelled();
+    let hears =
+        |l: &LinkHandle| l.info.outbound && l.info.features.is_empty() && !l.stop.is_cancelled();
     let last = match behind {
-        Behind::Safety => shared.links.get(device).filter(ends),
+        Behind::Safety => shared.links.get(device).filter(hears),
         Behind::Act(_) => None,
     };
     last.map_or_else(|| link(shared, device), Ok)

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::store::{StoreError, kv};
-use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, TimeMs};
+use crate::domain::base::{Code, DeviceId, Digest, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
 use crate::node::drivers::Drivers;
 
@@ -37,6 +37,11 @@ pub struct Moved {
     pub target: Capability,
     /// Where it was then, if not at this machine.
     pub far: Option<Far>,
+    /// What brought it to its safe state then; see [`Driver::safe_way`].
+    ///
+    /// [`Driver::safe_way`]: crate::adapters::executor::Driver::safe_way
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<Digest>,
     /// The proposal that moved it.
     pub proposal: ProposalId,
     /// When it began.
@@ -44,8 +49,29 @@ pub struct Moved {
 }
 
 impl Moved {
-    fn is_of(&self, other: &Moved) -> bool {
-        (&self.target, &self.far) == (&other.target, &other.far)
+    /// A movement of an actuator as the configuration has it now.
+    pub fn new(drivers: &Drivers, target: Capability, proposal: ProposalId, at: TimeMs) -> Self {
+        Self {
+            far: Far::of(drivers, &target),
+            way: drivers.get(&target).and_then(|driver| driver.safe_way()),
+            target,
+            proposal,
+            at,
+        }
+    }
+
+    /// Whether the configuration has the actuator that was moved, and not something else under its name.
+    pub fn is_in(&self, drivers: &Drivers) -> bool {
+        let Some(driver) = drivers.get(&self.target) else {
+            return false;
+        };
+        // An earlier version did not note the way.
+        let same_way = self.way.is_none() || driver.safe_way() == self.way;
+        self.far == Far::of(drivers, &self.target) && same_way
+    }
+
+    fn is_of_same(&self, other: &Moved) -> bool {
+        (&self.target, &self.far, &self.way) == (&other.target, &other.far, &other.way)
     }
 }
 
@@ -80,7 +106,7 @@ pub fn keep(conn: &Connection, all: &[Moved]) -> Result<(), StoreError> {
 /// Whatever the store says.
 pub fn begins(conn: &Connection, moved: Moved) -> Result<(), StoreError> {
     let mut all = all(conn)?;
-    all.retain(|other| !other.is_of(&moved));
+    all.retain(|other| !other.is_of_same(&moved));
     all.push(moved);
     keep(conn, &all)
 }

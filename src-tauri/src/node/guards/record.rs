@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::Report;
-use super::moved::{self, Far};
+use super::moved;
 use crate::adapters::store::Class;
 use crate::node::context::{Event, Severity};
 use crate::node::shared::Shared;
@@ -46,9 +46,9 @@ async fn record(shared: &Shared, report: Report) {
         Report::SafeAgain { target, tries } => {
             let view = shared.guards.view(&target);
             if view.is_some_and(|view| view.safe && !view.running) {
-                let (far, is) = (Far::of(&shared.drivers, &target), target.clone());
+                let (s, is) = (shared.clone(), target.clone());
                 let over = move |c: &Connection| {
-                    moved::end(c, |moved| moved.target == is && moved.far == far)
+                    moved::end(c, |moved| moved.target == is && moved.is_in(&s.drivers))
                 };
                 // If this is lost, the next start makes it safe and notes it then.
                 let noted = shared.store.write(Class::Relaxed, "safe again", over).await;

@@ -310,7 +310,9 @@ async fn write_outcome(
             let step = end::finish(&case, &outcome).map_err(StoreError::Refused)?;
             write(&s, conn, &step, None)?;
             if safe {
-                moved::end(conn, |moved| moved.proposal == id)?;
+                moved::end(conn, |moved| {
+                    moved.proposal == id && moved.is_in(&s.drivers)
+                })?;
             }
             ledger::insert(conn, &frame)
         })

@@ -14,7 +14,7 @@ use crate::domain::proposal::Status;
 use crate::node::context::alarms::AlarmKind;
 use crate::node::context::{DURABLE, audit_entry};
 use crate::node::guards::Secured;
-use crate::node::guards::moved::{self, Far, Moved};
+use crate::node::guards::moved::{self, Moved};
 use crate::node::shared::Shared;
 
 /// Compares at the start what was moved with what the configuration has now: raises the alarms, and notes
@@ -36,18 +36,12 @@ pub(super) async fn look(
             continue;
         };
         if !all.iter().any(|moved| moved.proposal == row.id) {
-            all.push(Moved {
-                far: Far::of(&shared.drivers, &target),
-                target,
-                proposal: row.id.clone(),
-                at: row.updated_at,
-            });
+            let moved = Moved::new(&shared.drivers, target, row.id.clone(), row.updated_at);
+            all.push(moved);
         }
     }
-    let is_here = |moved: &Moved| {
-        shared.guards.view(&moved.target).is_some()
-            && moved.far == Far::of(&shared.drivers, &moved.target)
-    };
+    let is_here =
+        |moved: &Moved| shared.guards.view(&moved.target).is_some() && moved.is_in(&shared.drivers);
     let is_safe = |moved: &Moved| !not_safe.iter().any(|s| s.target == moved.target);
     all.retain(|moved| !is_here(moved) || !is_safe(moved));
     let gone: Vec<Moved> = all.iter().filter(|m| !is_here(m)).cloned().collect();

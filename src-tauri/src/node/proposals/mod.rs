@@ -46,7 +46,7 @@ use crate::domain::identity::Signature;
 use crate::domain::proposal::case::{Step, Write};
 use crate::domain::proposal::{SignedProposal, Status, end};
 use crate::node::context::{Event, Severity};
-use crate::node::guards::moved::{self, Far, Moved};
+use crate::node::guards::moved::{self, Moved};
 
 /// What the frame says it is in which an executor tells how an action ended.
 pub const OUTCOME: &str = "proposal.outcome";
@@ -129,12 +129,7 @@ fn write(
     for write in &step.0 {
         if let Write::Run { id, target, .. } = write {
             note_time(conn, now)?;
-            let moved = Moved {
-                target: target.clone(),
-                far: Far::of(&shared.drivers, target),
-                proposal: id.clone(),
-                at: now,
-            };
+            let moved = Moved::new(&shared.drivers, target.clone(), id.clone(), now);
             moved::begins(conn, moved)?;
         }
     }
