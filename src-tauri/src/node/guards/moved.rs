@@ -70,6 +70,19 @@ impl Moved {
         self.far == Far::of(drivers, &self.target) && same_way
     }
 
+    /// Which thing was moved and by what, in words.
+    pub fn in_words(&self) -> String {
+        let place = match (&self.far, self.way) {
+            (Some(far), _) => format!("{} of the gen-1 node {}", far.target, far.device),
+            (None, Some(way)) => {
+                let way: String = way.to_hex().chars().take(8).collect();
+                format!("at this machine, safe command {way}")
+            }
+            (None, None) => "at this machine".to_owned(),
+        };
+        format!("{place}, by proposal {}", self.proposal.short())
+    }
+
     fn is_of_same(&self, other: &Moved) -> bool {
         (&self.target, &self.far, &self.way) == (&other.target, &other.far, &other.way)
     }

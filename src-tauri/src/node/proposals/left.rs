@@ -2,6 +2,8 @@
 //! its configuration does not have them or has something else under their name. An alarm stands until the
 //! configuration has them again and they are safe, or a person at the machine says that they are.
 
+use std::collections::BTreeSet;
+
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -52,21 +54,24 @@ pub(super) async fn look(
             tracing::error!(%error, "which actuators are safe again could not be stored");
         }
     }
-    for moved in &gone {
-        raise(shared, moved);
+    let targets: BTreeSet<&Capability> = gone.iter().map(|moved| &moved.target).collect();
+    for target in targets {
+        let of_it = gone.iter().filter(|moved| moved.target == *target);
+        raise(
+            shared,
+            target,
+            &of_it.map(Moved::in_words).collect::<Vec<_>>(),
+        );
     }
     Ok(gone)
 }
 
-fn raise(shared: &Shared, moved: &Moved) {
-    let target = moved.target.as_str();
-    let at = moved.far.as_ref().map_or(String::new(), |far| {
-        format!(" ({} of the gen-1 node {})", far.target, far.device.short())
-    });
+/// Tells of the things that were moved under one name; an alarm has room for the first of many.
+fn raise(shared: &Shared, target: &Capability, things: &[String]) {
     let message = format!(
-        "proposal {} moved {target}{at}, the node was interrupted, and its configuration does not have that actuator any \
-         more: it may still be away from its safe state",
-        moved.proposal.short()
+        "{target} was moved ({}), the node was interrupted, and its configuration does not have that actuator any more: it \
+         may still be away from its safe state",
+        things.join("; ")
     );
     let advice = format!(
         "put its [[actuator]] block back as it was and start the node again; or make it safe by hand, stop the node, and \
@@ -75,7 +80,7 @@ fn raise(shared: &Shared, moved: &Moved) {
     tracing::error!(actuator = %target, "{message}; {advice}");
     let now = shared.now();
     let (kind, alarms) = (AlarmKind::ActuatorLeft, &shared.alarms);
-    alarms.raise(kind, target, &message, &advice, now);
+    alarms.raise(kind, target.as_str(), &message, &advice, now);
 }
 
 /// The actuators that this node cannot make safe, as its alarms tell.

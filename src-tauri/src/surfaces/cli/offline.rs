@@ -14,7 +14,7 @@ use crate::domain::continuity::{Doubt, Mark};
 use crate::node::OpenError;
 use crate::node::context::timekeeping::{self, Righted};
 use crate::node::continuity::{self, Confirmed};
-use crate::node::guards::moved;
+use crate::node::guards::moved::{self, Moved};
 use crate::node::proposals::left;
 use crate::operator::dto::{OperatorEnroll, OperatorView, TrustAdd};
 use crate::operator::people;
@@ -175,14 +175,15 @@ impl Offline {
         })
     }
 
-    /// Whether the node has moved an actuator and not seen it safe again.
+    /// The movements of an actuator after which the node has not seen it safe, in words.
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn was_left(&self, target: &Capability) -> Result<bool, Failure> {
+    pub async fn left(&self, target: &Capability) -> Result<Vec<String>, Failure> {
         let all = self.desk.store.read("moved actuators", moved::all).await;
         let all = all.map_err(Failure::state)?;
-        Ok(all.iter().any(|moved| moved.target == *target))
+        let of_it = all.iter().filter(|moved| moved.target == *target);
+        Ok(of_it.map(Moved::in_words).collect())
     }
 
     /// A person says that an actuator is in its safe state.

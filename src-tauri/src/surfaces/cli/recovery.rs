@@ -33,7 +33,8 @@ async fn confirm_safe(ctx: &Context, offline: &Offline, capability: &str, yes: b
     let target: Capability = capability
         .parse()
         .map_err(|e| Failure::usage(format!("{capability:?} is no capability: {e}")))?;
-    if !offline.was_left(&target).await? {
+    let left = offline.left(&target).await?;
+    if left.is_empty() {
         if ctx.json {
             return out::json(&json!({"confirmed": false, "target": target}));
         }
@@ -44,7 +45,8 @@ async fn confirm_safe(ctx: &Context, offline: &Offline, capability: &str, yes: b
     }
     if !yes {
         agreed(&format!(
-            "This node moved {target} and did not see it safe again. Have you seen that it is in its safe state?"
+            "This node moved {target} and did not see it safe again:\n  {}\nHave you seen that each of them is in its safe state?",
+            left.join("\n  ")
         ))?;
     }
     offline.confirm_safe(&target).await?;
