@@ -6,6 +6,7 @@ use clawmesh::adapters::sensor::{Reading, Sensor, SensorError};
 use clawmesh::domain::base::TimeMs;
 use clawmesh::node::{Node, Opened, Outside};
 use clawmesh::operator::dto::{SensorView, StatusView};
+use clawmesh::operator::queries::EventQuery;
 
 use crate::harness::{Setup, field, until};
 
@@ -63,10 +64,18 @@ fn of<'a>(status: &'a StatusView, name: &str) -> &'a SensorView {
 async fn a_sensor_that_hangs_panics_or_fails_costs_only_its_own_readings() {
     let (let_go, hangs) = mpsc::channel::<f64>();
     let (told, mut good) = tokio::sync::mpsc::unbounded_channel();
-    let mut reads = 0.0;
+    let (mut reads, mut flap) = (0.0, true);
     let (dir, node) = node_with(vec![
         Pretend::boxed("hangs", move || Ok(hangs.recv().unwrap_or(1.0))),
         Pretend::boxed("panics", || panic!("a fault of the driver")),
+        Pretend::boxed("flaps", move || {
+            flap = !flap;
+            if flap {
+                Ok(1.0)
+            } else {
+                Err("a loose wire".to_owned())
+            }
+        }),
         Pretend::boxed("fails", || Err("its bus does not answer".to_owned())),
         Pretend::boxed("good", move || {
             reads += 1.0;
@@ -78,7 +87,7 @@ async fn a_sensor_that_hangs_panics_or_fails_costs_only_its_own_readings() {
     let now = until("all that fail are told of", || async {
         let now = status(&node).await;
         let failing = now.sensors.iter().filter(|s| s.problem.is_some()).count();
-        (failing == 3).then_some(now)
+        (failing == 4).then_some(now)
     })
     .await;
     let why = |name: &str| of(&now, name).problem.clone().unwrap();
@@ -88,7 +97,7 @@ async fn a_sensor_that_hangs_panics_or_fails_costs_only_its_own_readings() {
     assert!(of(&now, "good").failing_since.is_none());
     let mut subjects: Vec<&str> = now.alarms.iter().map(|a| a.subject.as_str()).collect();
     subjects.sort_unstable();
-    assert_eq!(subjects, ["fails", "hangs", "panics"]);
+    assert_eq!(subjects, ["fails", "flaps", "hangs", "panics"]);
     // The good one goes on while the others fail.
     for _ in 0..3 {
         good.recv().await.unwrap();
@@ -105,6 +114,10 @@ async fn a_sensor_that_hangs_panics_or_fails_costs_only_its_own_readings() {
         (back && !now.alarms.iter().any(|a| a.subject == "hangs")).then_some(())
     })
     .await;
+    // One that comes and goes was told of once.
+    let events = node.door().events(EventQuery::default()).await.unwrap();
+    let of_it = events.iter().filter(|e| e.data["sensor"] == "flaps");
+    assert_eq!(of_it.count(), 1, "{events:?}");
     node.stop().await;
     drop(dir);
 }

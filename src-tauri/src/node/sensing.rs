@@ -14,7 +14,8 @@ use super::shared::Shared;
 use crate::adapters::sensor::{Reading, Sensor};
 use crate::adapters::store::Class;
 use crate::domain::base::limits::{
-    SENSOR_ANSWER_MS, SENSOR_PAUSE_MAX_MS, SENSOR_PROBLEM_MAX_CHARS,
+    SENSOR_ANSWER_MS, SENSOR_PAUSE_MAX_MS, SENSOR_PROBLEM_MAX_CHARS, SENSOR_READINGS_MAX,
+    SENSOR_STEADY_READINGS,
 };
 use crate::domain::base::{EvidenceSource, Tier, TimeMs};
 use crate::domain::wire::FrameKind;
@@ -84,6 +85,7 @@ async fn follow(shared: Shared, name: String, mut sensor: Box<dyn Sensor>) {
     let mut tick = interval(Duration::from_millis(every_ms));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut pause_ms = every_ms;
+    let mut good = 0_u32;
     loop {
         tokio::select! {
             biased;
@@ -97,10 +99,12 @@ async fn follow(shared: Shared, name: String, mut sensor: Box<dyn Sensor>) {
         match outcome {
             Ok(readings) => {
                 pause_ms = every_ms;
-                works(&shared, &name).await;
+                good = good.saturating_add(1);
+                works(&shared, &name, good >= SENSOR_STEADY_READINGS).await;
                 publish(&shared, readings).await;
             }
             Err(why) => {
+                good = 0;
                 failed(&shared, &name, &why).await;
                 let most_ms = SENSOR_PAUSE_MAX_MS.max(every_ms);
                 pause_ms = pause_ms.saturating_mul(2).min(most_ms);
@@ -154,7 +158,8 @@ async fn read(
 }
 
 /// Publishes readings as observations.
-async fn publish(shared: &Shared, readings: Vec<Reading>) {
+async fn publish(shared: &Shared, mut readings: Vec<Reading>) {
+    readings.truncate(SENSOR_READINGS_MAX);
     if readings.is_empty() {
         return;
     }
@@ -165,13 +170,19 @@ async fn publish(shared: &Shared, readings: Vec<Reading>) {
     }
 }
 
-/// Notes that a sensor gives readings, and tells of it if it failed before.
-async fn works(shared: &Shared, name: &str) {
+/// Notes that a sensor gives readings. One that failed is told to work again once it is steady, so that
+/// one that comes and goes is no flood of news.
+async fn works(shared: &Shared, name: &str, steady: bool) {
     let now = shared.now();
     shared.sensors.change(name, |health| {
         health.last_reading_at = Some(now);
-        health.failing = None;
+        if steady {
+            health.failing = None;
+        }
     });
+    if !steady {
+        return;
+    }
     if shared.alarms.clear(AlarmKind::SensorFailing, name) {
         let message = format!("the sensor {name} gives readings again");
         let data = json!({"alarm": AlarmKind::SensorFailing.as_str(), "subject": name});

@@ -456,6 +456,10 @@ pub const STORE_LAST_WORDS_MS: u64 = 1_000;
 pub const SENSOR_ANSWER_MS: u64 = 5_000;
 /// Longest pause before a sensor that fails is read again, unless it is read more rarely anyway.
 pub const SENSOR_PAUSE_MAX_MS: u64 = 60_000;
+/// Readings without a failure after which a sensor that failed is told to work again.
+pub const SENSOR_STEADY_READINGS: u32 = 3;
+/// Most readings that a sensor gives at once; those beyond are left out.
+pub const SENSOR_READINGS_MAX: usize = 256;
 /// Longest reason for which a sensor has no readings, in characters.
 pub const SENSOR_PROBLEM_MAX_CHARS: usize = 200;
 /// First pause before a surface that panicked is started again.
