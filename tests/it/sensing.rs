@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use clawmesh::adapters::sensor::{Reading, Sensor, SensorError};
+use clawmesh::adapters::devices::{Reading, Sensor, SensorError};
 use clawmesh::domain::base::TimeMs;
 use clawmesh::node::{Node, Opened, Outside};
 use clawmesh::operator::dto::{SensorView, StatusView};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clawmesh::adapters::clock::Clock;
-use clawmesh::adapters::executor::{Driver, DriverError, Position};
-use clawmesh::adapters::sensor::{Reading, Sensor, SensorError};
+use clawmesh::adapters::devices::{Actuator, DriverError, Position};
+use clawmesh::adapters::devices::{Reading, Sensor, SensorError};
 use clawmesh::domain::base::TimeMs;
 use clawmesh::domain::capability::Capability;
 use clawmesh::domain::gate::Act;
@@ -82,7 +82,7 @@ impl Valve {
     }
 }
 
-impl Driver for Valve {
+impl Actuator for Valve {
     fn capability(&self) -> &Capability {
         &self.capability
     }

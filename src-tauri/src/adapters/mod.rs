@@ -3,8 +3,8 @@
 
 pub mod clock;
 pub mod descriptors;
+pub mod devices;
 pub mod discovery;
-pub mod executor;
 pub mod files;
 pub mod keystore;
 pub mod lines;
@@ -12,8 +12,6 @@ pub mod log;
 pub mod marks;
 pub mod paths;
 pub mod random;
-pub mod sensor;
 pub mod signals;
-pub mod sim_kit;
 pub mod store;
 pub mod transport;

@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::adapters::executor::exec::{ExecConfig, ExecDriver, ExecOperation};
-use crate::adapters::executor::gen1::{Carrier, Gen1Config, Gen1Driver, Gen1Operation};
-use crate::adapters::executor::{Driver, DriverError};
+use crate::adapters::devices::exec::{ExecConfig, ExecDriver, ExecOperation};
+use crate::adapters::devices::gen1::{Carrier, Gen1Config, Gen1Driver, Gen1Operation};
+use crate::adapters::devices::{Actuator, DriverError};
 use crate::domain::base::DeviceId;
 use crate::domain::capability::{Action, Capability, Params, read_params};
 use crate::domain::policy::Offered;
 
 /// A driver as the node holds it.
-pub type SharedDriver = Arc<dyn Driver>;
+pub type SharedDriver = Arc<dyn Actuator>;
 
 /// Every actuator of this node.
 #[derive(Default, Clone)]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::drivers::SharedDriver;
 use crate::adapters::clock::SharedClock;
+use crate::adapters::devices::Sensor;
 use crate::adapters::keystore::{DeviceKeys, FileKeys};
 use crate::adapters::marks::MarkPlaces;
 use crate::adapters::random::SharedRandom;
-use crate::adapters::sensor::Sensor;
 use crate::adapters::store::Engine;
 use crate::adapters::transport::{Dialer, TcpDialer};
 

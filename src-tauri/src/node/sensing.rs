@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::ledger;
 use super::shared::Shared;
-use crate::adapters::sensor::{Reading, Sensor};
+use crate::adapters::devices::{Reading, Sensor};
 use crate::adapters::store::Class;
 use crate::domain::base::limits::{
     SENSOR_ANSWER_MS, SENSOR_PAUSE_MAX_MS, SENSOR_PROBLEM_MAX_CHARS, SENSOR_READINGS_MAX,

@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::adapters::executor::DriverError;
-use crate::adapters::executor::gen1::Carrier;
+use crate::adapters::devices::DriverError;
+use crate::adapters::devices::gen1::Carrier;
 use crate::domain::admission::Generation;
 use crate::domain::base::limits::GEN1_REFUSAL_MAX_CHARS;
 use crate::domain::base::text::one_line;

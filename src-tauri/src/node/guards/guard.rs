@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cut, Ended, Handed, Report, Run, View, Wanted};
 use crate::adapters::clock::SharedClock;
-use crate::adapters::executor::DriverError;
+use crate::adapters::devices::DriverError;
 use crate::domain::base::ProposalId;
 use crate::domain::base::limits::{
     DEADLINE_LOOK_MS, OVERRUN_MAX_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS, SAFE_PAUSE_FIRST_MS,

@@ -37,9 +37,9 @@ pub struct Moved {
     pub target: Capability,
     /// Where it was then, if not at this machine.
     pub far: Option<Far>,
-    /// What brought it to its safe state then; see [`Driver::safe_way`].
+    /// What brought it to its safe state then; see [`Actuator::safe_way`].
     ///
-    /// [`Driver::safe_way`]: crate::adapters::executor::Driver::safe_way
+    /// [`Actuator::safe_way`]: crate::adapters::devices::Actuator::safe_way
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way: Option<Digest>,
     /// The proposal that moved it.

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::adapters::clock::{Clock, SystemClock};
-use crate::adapters::executor::{Driver, DriverError, Position};
+use crate::adapters::devices::{Actuator, DriverError, Position};
 use crate::domain::base::{DeviceId, Tier};
 use crate::domain::capability::{Action, Params};
 use crate::domain::gate::{Act, ActuationRuling, ExecutionRequest, actuation};
@@ -55,7 +55,7 @@ impl Pump {
 
 struct PumpDriver(Arc<Pump>, Capability);
 
-impl Driver for PumpDriver {
+impl Actuator for PumpDriver {
     fn capability(&self) -> &Capability {
         &self.1
     }

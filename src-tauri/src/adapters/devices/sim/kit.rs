@@ -15,9 +15,9 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::clock::SharedClock;
-use super::files;
-use super::paths::{PathError, make_private_dir, write_private};
+use crate::adapters::clock::SharedClock;
+use crate::adapters::files;
+use crate::adapters::paths::{PathError, make_private_dir, write_private};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::SMALL_FILE_MAX_BYTES;
 
@@ -247,7 +247,7 @@ impl SimKit {
         Self::open(
             dir,
             1.0,
-            std::sync::Arc::new(super::clock::SystemClock::default()),
+            std::sync::Arc::new(crate::adapters::clock::SystemClock::default()),
         )
     }
 

@@ -1,22 +1,14 @@
-//! Drivers: what moves an actuator once the gate has allowed it. A driver knows nothing of
-//! proposals, people or policy; it moves, reads back and makes safe.
-
-mod command;
-pub mod exec;
-pub mod gen1;
-pub mod recorder;
-pub mod sim;
-mod standby;
+//! What moves. A driver knows nothing of proposals, people or policy; it moves, reads back and makes safe.
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::gen1::Gen1Driver;
 use crate::domain::base::Digest;
 use crate::domain::base::limits::SAFE_ATTEMPT_MAX_MS;
 use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
-use gen1::Gen1Driver;
 
 /// Why an actuator did not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +51,7 @@ pub struct Position {
 
 /// One actuator. One caller at a time uses it to move: its guard (`node/guards`). A driver never
 /// blocks the thread that polls it; what may take long runs elsewhere.
-pub trait Driver: Send + Sync {
+pub trait Actuator: Send + Sync {
     /// What it is called.
     fn capability(&self) -> &Capability;
 
@@ -78,7 +70,7 @@ pub trait Driver: Send + Sync {
         None
     }
 
-    /// Reserves what [`Driver::make_safe`] will need, before anything moves: a process, memory,
+    /// Reserves what [`Actuator::make_safe`] will need, before anything moves: a process, memory,
     /// descriptors. An actuator whose way back cannot be reserved is not started.
     fn arm<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
         let _ = job;
@@ -90,10 +82,10 @@ pub trait Driver: Send + Sync {
 
     /// Brings the actuator to its safe state; doing it again changes nothing. It needs no act: making safe
     /// asks nobody. `job` names what it is for, for the driver's own records. It succeeds only when nothing
-    /// that an earlier, called-off [`Driver::act`] began can still move it.
+    /// that an earlier, called-off [`Actuator::act`] began can still move it.
     fn make_safe<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>>;
 
-    /// The longest one call of [`Driver::make_safe`] may take before it counts as failed.
+    /// The longest one call of [`Actuator::make_safe`] may take before it counts as failed.
     fn safe_limit(&self) -> Duration {
         Duration::from_millis(SAFE_ATTEMPT_MAX_MS)
     }
@@ -108,13 +100,11 @@ pub trait Driver: Send + Sync {
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>>;
 }
 
-fn unknown(driver: &dyn Driver, operation: &str) -> DriverError {
+/// The refusal of an operation that an actuator has not.
+pub(super) fn unknown(driver: &dyn Actuator, operation: &str) -> DriverError {
     DriverError::UnknownOperation {
         target: driver.capability().to_string(),
         operation: operation.to_owned(),
         has: driver.operations().join(", "),
     }
 }
-
-#[cfg(test)]
-mod tests;

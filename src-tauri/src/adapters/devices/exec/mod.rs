@@ -5,6 +5,11 @@
 //! has bounded them. The way back is reserved before anything moves (`standby`), and what a start command
 //! began is ended before the safe command counts.
 
+mod command;
+mod standby;
+#[cfg(test)]
+pub mod tests;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -21,9 +26,9 @@ use futures_util::{FutureExt as _, TryFutureExt as _};
 use tokio::sync::MutexGuard;
 use tokio::task::JoinHandle;
 
-use super::command::{Ended, GONE_LOOK_MS, Group, Line, kill, left_by};
-use super::standby::Standby;
-use super::{Driver, DriverError, Position, unknown};
+use self::command::{Ended, GONE_LOOK_MS, Group, Line, kill, left_by};
+use self::standby::Standby;
+use super::{Actuator, DriverError, Position, unknown};
 use crate::domain::base::Digest;
 use crate::domain::base::limits::{GROUP_END_MS, STANDBY_READY_MS, STANDBY_SPARE_DESCRIPTORS};
 use crate::domain::capability::{Capability, Params};
@@ -421,7 +426,7 @@ fn environment(params: &Params) -> Result<BTreeMap<String, String>, String> {
     Ok(variables)
 }
 
-impl Driver for ExecDriver {
+impl Actuator for ExecDriver {
     fn capability(&self) -> &Capability {
         &self.config.capability
     }

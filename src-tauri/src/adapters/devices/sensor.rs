@@ -1,8 +1,4 @@
-//! Sensors: readings of the machine and of the simulated kit. A sensor that has no reading gives
-//! none; it never invents a number.
-
-pub mod host;
-pub mod sim;
+//! What measures. A sensor that has no reading gives none; it never invents a number.
 
 use serde_json::{Map, Value};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Reading, Sensor, SensorError};
-use crate::adapters::sim_kit::SimKit;
+use super::kit::SimKit;
+use crate::adapters::devices::{Reading, Sensor, SensorError};
 use crate::domain::base::TimeMs;
 
 /// Moisture below this is critical, in percent; the threshold gen-1 nodes publish.
@@ -69,7 +69,7 @@ impl Sensor for SimSensor {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::adapters::sim_kit::{Part, SimKit};
+    use crate::adapters::devices::sim::Part;
 
     #[test]
     fn readings_follow_the_kit_in_the_shape_gen1_publishes() {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::{Driver, DriverError, Position, unknown};
+use super::{Actuator, DriverError, Position, unknown};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
 
@@ -54,7 +54,7 @@ impl Recorder {
     }
 }
 
-impl Driver for Recorder {
+impl Actuator for Recorder {
     fn capability(&self) -> &Capability {
         &self.capability
     }

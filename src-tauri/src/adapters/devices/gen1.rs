@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::{Driver, DriverError, Position, unknown};
+use super::{Actuator, DriverError, Position, unknown};
 use crate::domain::base::DeviceId;
 use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::gate::command::Behind;
@@ -184,7 +184,7 @@ impl Gen1Driver {
     }
 }
 
-impl Driver for Gen1Driver {
+impl Actuator for Gen1Driver {
     fn capability(&self) -> &Capability {
         &self.config.capability
     }

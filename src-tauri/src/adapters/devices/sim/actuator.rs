@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::{Driver, DriverError, Position, unknown};
-use crate::adapters::sim_kit::{Part, SimKit};
+use super::kit::{Part, SimKit};
+use crate::adapters::devices::{Actuator, DriverError, Position, unknown};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
 
@@ -53,7 +53,7 @@ impl SimDriver {
     }
 }
 
-impl Driver for SimDriver {
+impl Actuator for SimDriver {
     fn capability(&self) -> &Capability {
         &self.capability
     }
