@@ -50,6 +50,17 @@ pub struct Mark {
     pub at: TimeMs,
 }
 
+impl Mark {
+    /// The same without the runs: it tells how far the store has come, and not which run used it.
+    pub fn without_run(self) -> Self {
+        Mark {
+            run: None,
+            next: None,
+            ..self
+        }
+    }
+}
+
 /// What the store says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoreState {

@@ -90,6 +90,7 @@ async fn append_part(
             }
         })
         .collect();
+    shared.recent.after_losses(shared.store.losses());
     // What is decided without the store: most frames of a mesh come several times.
     let decided: Vec<Option<Inserted>> = part
         .iter()
@@ -113,13 +114,11 @@ async fn append_part(
         Class::Gathered if !gathers(part) => Class::Relaxed,
         class => class,
     };
-    let announced = shared.recent.newest();
     let stored_now = shared
         .store
         .write(class, "frames", move |conn| {
             let (mut inserted, mut bytes) = (Vec::with_capacity(batch.len()), BTreeMap::new());
             let mut room = shares::Batch::begin(conn)?;
-            frames::continue_after(conn, announced)?;
             let part = batch.get(from..).unwrap_or_default();
             for (admitted, decided) in part.iter().zip(decided) {
                 if inserted.len() >= LEDGER_PART_MIN && urgent.waits() {

@@ -15,7 +15,7 @@ use super::context::tasks::Tasks;
 use super::context::timekeeping::Steady;
 use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
-use super::continuity::{Begin, Continuity, NEXT_SEQ};
+use super::continuity::{Begin, Continuity, next_seq};
 use super::discovery::Nearby;
 use super::drivers::BadActuator;
 use super::drivers::{Drivers, SharedDriver, not_twice};
@@ -45,7 +45,7 @@ use crate::adapters::keystore::KeyError;
 use crate::adapters::marks::{Marks, place_of};
 use crate::adapters::paths::{PathError, StateDir, StateLock};
 use crate::adapters::random::{NoRandom, SharedRandom};
-use crate::adapters::store::{Store, StoreError, StoreOptions, frames, kv};
+use crate::adapters::store::{Store, StoreError, StoreOptions, frames};
 use crate::adapters::transport::{BrowserCertificate, Tls, TlsError, TransportError};
 use crate::domain::base::limits::{
     FRAME_FUTURE_MAX_MS, MIRRORS_OWED_MAX, SAFE_AT_START_MS, SMALL_FILE_MAX_BYTES,
@@ -480,14 +480,8 @@ async fn resume(
     // As while running: what claims to lie further ahead than this does not lead.
     let believed = Hlc::new(now.plus(FRAME_FUTURE_MAX_MS), u16::MAX);
     store
-        .write(super::context::DURABLE, "resume", move |c| {
-            let used = frames::max_origin_seq(c, &own)?;
-            let reserved = kv::get(c, NEXT_SEQ)?
-                .and_then(|b| b.try_into().ok())
-                .map_or(0, u64::from_be_bytes);
-            // Relaxed writes can be lost with the power: leave room for what may have been sent.
-            let next = used.max(reserved) + 1_000_000;
-            kv::put(c, NEXT_SEQ, &next.to_be_bytes())?;
+        .read("own count", move |c| {
+            let next = next_seq(c, &own)?;
             let newest: Hlc = frames::max_hlc(c, believed)?.unwrap_or_default();
             let lived = Hlc::new(super::context::timekeeping::high_water(c)?, 0);
             Ok((Stamper::resume(newest.max(lived), next), next))

@@ -364,7 +364,7 @@ pub fn max_seq(conn: &Connection) -> Result<u64, StoreError> {
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn continue_after(conn: &Connection, place: u64) -> Result<(), StoreError> {
+pub(super) fn continue_after(conn: &Connection, place: u64) -> Result<(), StoreError> {
     if max_seq(conn)? >= place {
         return Ok(());
     }

@@ -3,16 +3,18 @@
 //!
 //! A transaction writes every page it touched, whole: the place in each index costs one frame as much as
 //! many. Readings come singly and nobody waits for their commit, so gathering them saves most of what a
-//! node writes to its disk.
+//! node writes to its disk. Where the commit fails, the readings are lost and their places in the frame log
+//! stay empty.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rusqlite::Connection;
 use tokio::time::Instant;
 
-use super::StoreError;
 use super::vitals::Vitals;
+use super::{StoreError, frames};
 use crate::domain::base::limits::{STORE_GATHER_MS, STORE_GATHERED_MAX};
 
 /// The transaction that is open.
@@ -26,6 +28,10 @@ struct Open {
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     open: Option<Open>,
+    /// The newest place of the frame log that a write of the open transaction saw.
+    reached: u64,
+    /// The newest place that was given to a frame which was lost with a commit that failed.
+    lost: u64,
     seen: Arc<AtomicBool>,
     vitals: Arc<Vitals>,
 }
@@ -34,9 +40,9 @@ impl Gathering {
     /// Nothing gathered yet; `seen` tells others whether something is, `vitals` what became of it.
     pub(super) fn new(seen: Arc<AtomicBool>, vitals: Arc<Vitals>) -> Self {
         Self {
-            open: None,
             seen,
             vitals,
+            ..Self::default()
         }
     }
 
@@ -64,10 +70,31 @@ impl Gathering {
     }
 
     /// One more write is in it.
-    pub(super) fn grown(&mut self) {
+    pub(super) fn grown(&mut self, conn: &Connection) {
         if let Some(open) = &mut self.open {
             open.writes += 1;
         }
+        match frames::max_seq(conn) {
+            Ok(place) => self.reached = place,
+            Err(error) => tracing::warn!(%error, "the newest place of the log does not read"),
+        }
+    }
+
+    /// A transaction of any class has begun: it gives no place again that a lost frame had. Peers were told
+    /// of that frame, and would take another in its place for one that they have.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub(super) fn resume(&mut self, conn: &Connection) -> Result<(), StoreError> {
+        if self.lost == 0 {
+            return Ok(());
+        }
+        match frames::max_seq(conn)? >= self.lost {
+            true => self.lost = 0,
+            // It is forgotten once this is committed.
+            false => frames::continue_after(conn, self.lost)?,
+        }
+        Ok(())
     }
 
     /// It has ended. Where it failed, what it held was answered and is lost; until a write works again
@@ -76,8 +103,10 @@ impl Gathering {
         let writes = self.open.take().map_or(0, |open| open.writes);
         self.seen.store(false, Ordering::Release);
         if let Err(error) = &outcome {
+            self.lost = self.lost.max(self.reached);
             tracing::error!(writes, %error, "gathered readings could not be stored");
             self.vitals.note(&outcome);
+            self.vitals.lost();
         }
     }
 }

@@ -299,6 +299,11 @@ impl Store {
         self.0.vitals.failure()
     }
 
+    /// How often gathered writes that had been answered were lost with their commit.
+    pub fn losses(&self) -> u64 {
+        self.0.vitals.losses()
+    }
+
     /// How many writes are under way, and how many have ended since the start.
     pub fn writes(&self) -> (u64, u64) {
         self.0.vitals.writes()

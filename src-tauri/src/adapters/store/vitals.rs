@@ -19,6 +19,7 @@ pub(super) struct Vitals {
     failure: Mutex<Option<String>>,
     begun: AtomicU64,
     ended: AtomicU64,
+    losses: AtomicU64,
 }
 
 /// A write under way; its end counts also when its caller goes away.
@@ -48,6 +49,15 @@ impl Vitals {
                 self.fail(None);
             }
         }
+    }
+
+    /// Writes that were answered are lost.
+    pub(super) fn lost(&self) {
+        self.losses.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 
     fn fail(&self, why: Option<String>) {

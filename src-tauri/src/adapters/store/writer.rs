@@ -299,7 +299,7 @@ impl Writer {
         }
         let (reply, lost) = self.in_savepoint(job);
         match lost {
-            None => self.gathering.grown(),
+            None => self.gathering.grown(&self.conn),
             Some(ref error) => {
                 self.roll_back();
                 self.gathering.ended(Err(error.clone()));
@@ -384,7 +384,12 @@ impl Writer {
             })?;
             self.synchronous = Some(class);
         }
-        self.sql("BEGIN IMMEDIATE")
+        self.sql("BEGIN IMMEDIATE")?;
+        let resumed = self.gathering.resume(&self.conn);
+        if resumed.is_err() {
+            self.roll_back();
+        }
+        resumed
     }
 
     /// Runs the only write of a transaction, which its failure undoes. Inside a savepoint each statement with

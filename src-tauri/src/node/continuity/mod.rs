@@ -18,7 +18,7 @@ use super::context::{DURABLE, audit_entry};
 use super::guards::Cut;
 use super::shared::Shared;
 use crate::adapters::marks::Marks;
-use crate::adapters::store::{Store, StoreError, audit, backup, kv, proposals};
+use crate::adapters::store::{Store, StoreError, audit, backup, frames, kv, proposals};
 use crate::domain::base::limits::{CONFIRM_SKIP_FRAMES, MARK_WAIT_MS, QUERY_MAX};
 use crate::domain::base::{Code, DeviceId, Digest, Refusal, TimeMs};
 use crate::domain::continuity::{Beginning, Doubt, Fault, Mark, Place, StoreState, compare};
@@ -38,7 +38,9 @@ const DOUBT: &str = "continuity.doubt";
 /// When a person last said that this state is the real one.
 const CONFIRMED: &str = "continuity.confirmed";
 /// The newest count of own frames that may have been used.
-pub(super) const NEXT_SEQ: &str = "frames.own-seq";
+const NEXT_SEQ: &str = "frames.own-seq";
+/// How many own frames may have been sent and are missing after a loss of power.
+const UNWRITTEN_FRAMES: u64 = 1_000_000;
 /// What is written every ten seconds may be missing after a crash.
 const UNWRITTEN_MS: u64 = 15_000;
 
@@ -65,6 +67,21 @@ fn number(conn: &Connection, key: &str) -> Result<u64, StoreError> {
     Ok(bytes
         .and_then(|b| b.try_into().ok())
         .map_or(0, u64::from_be_bytes))
+}
+
+fn put_number(conn: &Connection, key: &str, value: u64) -> Result<(), StoreError> {
+    kv::put(conn, key, &value.to_be_bytes())
+}
+
+/// From where a run of `own` may count its frames: past all that may have been used. [`Continuity::begin`]
+/// writes it down before the first frame is made.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn next_seq(conn: &Connection, own: &DeviceId) -> Result<u64, StoreError> {
+    let used = frames::max_origin_seq(conn, own)?.max(number(conn, NEXT_SEQ)?);
+    // Relaxed writes can be lost with the power: leave room for what may have been sent.
+    Ok(used.saturating_add(UNWRITTEN_FRAMES))
 }
 
 /// The doubt that stands in a store. One that does not read still stands.
@@ -225,10 +242,17 @@ impl Continuity {
         if continuity.doubt().is_none() && continuity.marks.kept() {
             let before = store.read("continuity", |c| text(c, RUN)).await?;
             let mark = continuity.first_mark(device, before, head, now);
-            match continuity.marks.write(&mark) {
+            match continuity.marks.begin(&mark) {
                 Ok(outside) => continuity.begun(store, outside).await?,
                 Err(why) => *continuity.unmarked() = Some(why),
             }
+        }
+        if !continuity.begun.load(Ordering::Acquire) {
+            store
+                .write(DURABLE, "own count", move |c| {
+                    put_number(c, NEXT_SEQ, first_seq)
+                })
+                .await?;
         }
         Ok(continuity)
     }
@@ -249,11 +273,16 @@ impl Continuity {
         }
     }
 
-    /// Writes into the store that this run uses it, once the marks tell of it.
+    /// Writes into the store that this run uses it, once the marks tell of it, and where its count of own
+    /// frames begins.
     async fn begun(&self, store: &Store, outside: bool) -> Result<(), StoreError> {
         let (run, outside): (_, &[u8]) = (self.run.clone(), if outside { b"1" } else { b"0" });
+        let first_seq = self.beginning.first_seq;
         store
             .write(DURABLE, "continuity", move |c| {
+                if number(c, NEXT_SEQ)? < first_seq {
+                    put_number(c, NEXT_SEQ, first_seq)?;
+                }
                 kv::put(c, RUN, run.as_bytes())?;
                 kv::put(c, OUTSIDE, outside)
             })
@@ -522,7 +551,7 @@ pub fn confirm(
     }
     // Frames of the lost history may have counts up to here and beyond.
     let next = number(conn, NEXT_SEQ)?.saturating_add(CONFIRM_SKIP_FRAMES);
-    kv::put(conn, NEXT_SEQ, &next.to_be_bytes())?;
+    put_number(conn, NEXT_SEQ, next)?;
     kv::delete(conn, DOUBT)?;
     kv::put(conn, RUN, run.as_bytes())?;
     kv::put(conn, OUTSIDE, b"0")?;

@@ -208,6 +208,7 @@ pub fn without_copies(shared: &Shared, link: &LinkHandle, text: &str) -> Option<
     }
     let trust = shared.trust.snapshot();
     let record = trust.record(&link.info.device)?;
+    shared.recent.after_losses(shared.store.losses());
     let known = |members: &str| {
         let maker = shared.recent.maker(members);
         maker.is_some_and(|origin| may_bring(record, &origin).is_ok())

@@ -126,6 +126,8 @@ struct Kept {
     newest: u64,
     /// What was at or before this place is no longer kept.
     gone: u64,
+    /// How often the store had lost frames when it was last asked.
+    losses: u64,
 }
 
 impl Kept {
@@ -193,10 +195,15 @@ impl RecentFrames {
         }
     }
 
-    /// The newest place of the log that was announced.
-    pub fn newest(&self) -> u64 {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.newest
+    /// Where the store has lost frames since this was last called, none counts as held here any more: a peer
+    /// that brings one back must find it taken.
+    pub fn after_losses(&self, losses: u64) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.losses != losses {
+            kept.losses = losses;
+            kept.signed.clear();
+            kept.texts.clear();
+        }
     }
 
     /// Whether a frame of this content is among them, with a good signature of its origin: no copy of it
@@ -317,6 +324,11 @@ pub(super) mod tests {
             (recent.maker("1}"), recent.maker("2}")),
             (None, Some(device(1)))
         );
+        recent.after_losses(0);
+        assert!(recent.holds(&content(2)));
+        recent.after_losses(1);
+        assert!(!recent.holds(&content(2)), "it may be among what was lost");
+        assert_eq!(recent.maker("2}"), None);
     }
 
     #[test]

@@ -130,3 +130,33 @@ fn a_place_that_was_told_of_is_never_given_again() {
         frames::Inserted::Stored(21)
     );
 }
+
+#[test]
+fn a_lost_frames_place_stays_empty_whatever_is_written_next() {
+    for class in [Class::Gathered, Class::Relaxed, Class::Durable] {
+        let (_dir, file) = place();
+        let store = open(&file).unwrap();
+        let insert = |class, n| {
+            store
+                .write_blocking(class, "frame", move |c| frames::insert(c, &frame(n)))
+                .unwrap()
+        };
+        let lose = || {
+            let ended = store.write_blocking(Class::Gathered, "end", |c| {
+                c.execute_batch("ROLLBACK").map_err(StoreError::from)
+            });
+            assert!(ended.is_err());
+        };
+        insert(Class::Gathered, 1);
+        assert_eq!(
+            insert(Class::Gathered, 2),
+            frames::Inserted::Stored(2),
+            "peers may be told of it"
+        );
+        lose();
+        assert_eq!(store.losses(), 1);
+        assert_eq!(insert(class, 3), frames::Inserted::Stored(3));
+        lose();
+        assert_eq!(insert(class, 4), frames::Inserted::Stored(4));
+    }
+}

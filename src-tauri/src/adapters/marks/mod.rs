@@ -196,15 +196,36 @@ impl Marks {
         *held(&self.lock) = None;
     }
 
-    /// Writes both marks; whether one outside is kept.
+    /// Writes both marks; whether one outside is kept. Where it is, the one inside names no run: that is
+    /// said outside, where a copy does not bring it along, and need not be written twice at each start.
     ///
     /// # Errors
-    /// As [`Marks::write_outside`].
+    /// As [`Marks::write_outside`]; nothing is written then.
     pub fn write(&self, mark: &Mark) -> Result<bool, String> {
-        if let Some(path) = &self.inside {
-            told(path, put(path, mark));
+        let outside = self.write_outside(mark)?;
+        self.put_inside(mark, outside);
+        Ok(outside)
+    }
+
+    /// As [`Marks::write`], at the start of a run: where one outside is kept, one inside that names no run
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// As [`Marks::write_outside`]; nothing is written then.
+    pub fn begin(&self, mark: &Mark) -> Result<bool, String> {
+        let outside = self.write_outside(mark)?;
+        let stands = |old: Mark| old.device == mark.device && old == old.clone().without_run();
+        if !outside || !self.inside().is_some_and(stands) {
+            self.put_inside(mark, outside);
         }
-        self.write_outside(mark)
+        Ok(outside)
+    }
+
+    fn put_inside(&self, mark: &Mark, outside: bool) {
+        let Some(path) = &self.inside else { return };
+        let mark = mark.clone();
+        let mark = if outside { mark.without_run() } else { mark };
+        told(path, put(path, &mark));
     }
 
     /// Writes the mark outside, if it is newer than the last; whether one is kept there.
@@ -347,136 +368,4 @@ pub fn place_of(dir: &StateDir) -> Place {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::*;
-
-    fn mark(dir: &StateDir, entries: u64) -> Mark {
-        Mark {
-            device: DeviceId::of_public_key(&[1; 32]),
-            run: Some("r".into()),
-            next: None,
-            entries,
-            head: Digest([7; 32]),
-            place: place_of(dir),
-            at: TimeMs(1),
-        }
-    }
-
-    #[test]
-    fn marks_are_read_back_never_go_backwards_and_are_not_needed() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(&temp.path().join("state"));
-        dir.prepare().unwrap();
-        let places = MarkPlaces {
-            inside: true,
-            outside: vec![temp.path().join("marks")],
-        };
-        let first = mark(&dir, 3);
-        let marks = Marks::new(&dir, &first.device, &places);
-        assert_eq!((marks.inside(), marks.outside()), (None, None));
-        assert_eq!(marks.write(&first), Ok(true));
-        assert_eq!(marks.inside(), Some(first.clone()));
-        assert_eq!(marks.write_outside(&mark(&dir, 2)), Ok(true));
-        assert_eq!(marks.outside(), Some(first.clone()));
-        // Another process with this identity.
-        assert!(marks.claim());
-        let other = Marks::new(&dir, &first.device, &places);
-        assert!(!other.claim());
-        marks.release();
-        assert!(other.claim());
-        assert_eq!(
-            Marks::new(&dir, &first.device, &MarkPlaces::inside()).write(&first),
-            Ok(false)
-        );
-        // What is no mark counts as none.
-        fs::write(dir.mark_file(), "{").unwrap();
-        assert_eq!(marks.inside(), None);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn nobody_else_can_open_the_lock_also_where_an_earlier_version_made_it() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(&temp.path().join("state"));
-        let places = MarkPlaces {
-            inside: false,
-            outside: vec![temp.path().to_path_buf()],
-        };
-        let device = DeviceId::of_public_key(&[1; 32]);
-        let lock = temp.path().join(format!("{device}.lock"));
-        let mode = || fs::metadata(&lock).unwrap().permissions().mode() & 0o777;
-        let marks = Marks::new(&dir, &device, &places);
-        assert!(marks.claim());
-        assert_eq!(mode(), 0o600);
-        marks.release();
-        fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(marks.claim());
-        assert_eq!(mode(), 0o600);
-    }
-
-    #[test]
-    fn a_mark_lies_in_the_first_folder_that_can_be_written_and_stays_there() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(&temp.path().join("state"));
-        dir.prepare().unwrap();
-        let first = mark(&dir, 3);
-        let in_file = temp.path().join("file/marks");
-        let (inner, good) = (dir.root().join("home/x"), temp.path().join("good"));
-        fs::write(temp.path().join("file"), "").unwrap();
-        let at = |folders: &[&PathBuf]| {
-            let places = MarkPlaces {
-                inside: false,
-                outside: folders.iter().map(|f| (*f).clone()).collect(),
-            };
-            Marks::new(&dir, &first.device, &places)
-        };
-        let marks = at(&[&in_file]);
-        let why = marks.write(&first).unwrap_err();
-        assert!(why.contains(&in_file.display().to_string()), "{why}");
-        assert!(marks.claim() && marks.outside().is_none() && marks.kept());
-        let why = at(&[&inner]).write(&first).unwrap_err();
-        assert!(why.contains("in the state directory"), "{why}");
-        assert_eq!(at(&[&in_file, &inner, &good]).write(&first), Ok(true));
-        assert_eq!(fs::read_dir(&good).unwrap().count(), 1, "no probe is left");
-        // A better one that appears later does not hide it, nor does it move when it cannot be written.
-        let better = temp.path().join("better");
-        assert_eq!(at(&[&better, &good]).outside(), Some(first.clone()));
-        let file = good.join(format!("{}.json", first.device));
-        fs::remove_file(&file).unwrap();
-        fs::create_dir_all(file.join("x")).unwrap();
-        assert!(at(&[&good, &better]).write(&mark(&dir, 4)).is_err());
-        assert!(!better.exists());
-        // What an earlier version kept within is read until there is another.
-        fs::create_dir_all(&inner).unwrap();
-        put(&inner.join(format!("{}.json", first.device)), &first).unwrap();
-        assert_eq!(at(&[&inner, &better]).outside(), Some(first.clone()));
-        assert_eq!(at(&[&inner, &better]).write(&mark(&dir, 5)), Ok(true));
-        assert_eq!(at(&[&inner, &better]).outside(), Some(mark(&dir, 5)));
-    }
-
-    #[test]
-    fn the_places_of_marks_come_from_the_environment() {
-        let places = |set: &[(&str, &str)]| {
-            let env = |name: &str| {
-                let found = set.iter().find(|(n, _)| *n == name);
-                found.map(|(_, value)| OsString::from(value))
-            };
-            let outside = MarkPlaces::of_machine(env).outside;
-            let shown = outside.iter().map(|p| p.display().to_string());
-            shown.collect::<Vec<_>>().join(" ")
-        };
-        let (home, last) = (("HOME", "/h"), "/var/lib/clawmesh/marks");
-        assert_eq!(places(&[home, (MARKS_DIR_ENV, "/m")]), "/m");
-        assert_eq!(places(&[home, (MARKS_DIR_ENV, "off")]), "");
-        let all = format!("/s/clawmesh /h/.local/state/clawmesh {last}");
-        assert_eq!(places(&[home, ("XDG_STATE_HOME", "/s")]), all);
-        let service = ("STATE_DIRECTORY", "/var/lib/a:/var/lib/b");
-        assert_eq!(
-            places(&[service]),
-            format!("/var/lib/a/marks /var/lib/b/marks {last}")
-        );
-        assert_eq!(places(&[("STATE_DIRECTORY", "/var/lib/clawmesh")]), last);
-    }
-}
+mod tests;
