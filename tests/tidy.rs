@@ -5,6 +5,8 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
+#[path = "tidy/devices.rs"]
+mod devices;
 #[path = "tidy/promises.rs"]
 mod promises;
 #[path = "tidy/rules.rs"]
@@ -210,6 +212,22 @@ fn the_sources_keep_the_rules() {
     let faults: Vec<Fault> = files
         .iter()
         .flat_map(|file| rules::check_source(file, &read(&sources().join(file))))
+        .collect();
+    assert_none(&faults);
+}
+
+#[test]
+fn outside_its_folder_nothing_names_a_kind_of_device() {
+    let files = rust_files(&sources());
+    let of = |file: &String| read(&sources().join(file));
+    let own = files.iter().filter(|f| f.starts_with(devices::FOLDER));
+    let drivers: Vec<String> = own
+        .flat_map(|file| devices::drivers_of(&of(file)))
+        .collect();
+    assert!(drivers.len() >= 5, "{drivers:?}");
+    let others = files.iter();
+    let faults: Vec<Fault> = others
+        .flat_map(|file| devices::check(file, &of(file), &drivers))
         .collect();
     assert_none(&faults);
 }

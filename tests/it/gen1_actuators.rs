@@ -13,8 +13,8 @@ use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::Requester;
 use clawmesh::domain::proposal::{Outcome, Status};
 use clawmesh::domain::wire::handshake::Introduction;
+use clawmesh::node::RawConfig;
 use clawmesh::node::context::alarms::AlarmKind;
-use clawmesh::node::drivers::{RawActuator, RawOperation};
 use clawmesh::node::proposals::{self, Minted, Standing};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -183,23 +183,20 @@ fn hello_back(key: &DeviceKey, params: &Value) -> Value {
     Value::Object(reply)
 }
 
-fn operation(name: &str) -> RawOperation {
-    RawOperation {
-        name: name.into(),
-        ..RawOperation::default()
-    }
+/// The executor's valve as an actuator of this node.
+fn far_valve(target: &str, timeout_sec: u64) -> String {
+    format!(
+        "[[actuator]]\ncapability = \"{FAR}\"\ndriver = \"gen1\"\ndevice = \"{}\"\ntarget = \"{target}\"\n\
+         safe = \"close\"\ntimeout_sec = {timeout_sec}\n\
+         [[actuator.operation]]\nname = \"open\"\n[[actuator.operation]]\nname = \"close\"\n",
+        key(5).id()
+    )
 }
 
-fn far_valve() -> RawActuator {
-    RawActuator {
-        capability: FAR.into(),
-        driver: Some("gen1".into()),
-        device: Some(key(5).id().as_str().to_owned()),
-        target: Some("actuator:mock:valve-1".into()),
-        safe: "close".into(),
-        timeout_sec: Some(10),
-        operation: vec![operation("open"), operation("close")],
-    }
+/// Gives the node that actuator, which the gen-1 node calls `target`.
+fn with_valve(setup: &mut Setup, target: &str, timeout_sec: u64) {
+    let text = far_valve(target, timeout_sec);
+    setup.raw.devices = RawConfig::parse(&text, "test").unwrap().devices;
 }
 
 fn policy(level: &str) -> String {
@@ -213,7 +210,7 @@ pub fn executor_node(level: &str, port: u16) -> Setup {
         .with_operator(operator(), "L2")
         .trusting(key(5), GRANTS);
     setup.policy = Some(policy(level));
-    setup.raw.actuator = vec![far_valve()];
+    with_valve(&mut setup, "actuator:mock:valve-1", 10);
     setup.raw.peers = vec![format!("{}=ws://127.0.0.1:{port}||local", key(5).id())];
     setup
 }
@@ -382,7 +379,7 @@ async fn without_an_answer_the_outcome_is_unknown_and_the_way_back_is_pursued() 
     for start in [Says::Nothing, Says::HangsUp] {
         let gen1 = Executor::listen().await;
         let mut setup = executor_node("\"L2\"", gen1.port);
-        setup.raw.actuator[0].timeout_sec = Some(1);
+        with_valve(&mut setup, "actuator:mock:valve-1", 1);
         let node = setup.start().await;
         safe(&node).await;
         gen1.says(start, Says::Nothing);
@@ -416,7 +413,7 @@ async fn without_an_answer_the_outcome_is_unknown_and_the_way_back_is_pursued() 
 async fn a_stop_before_the_answer_takes_the_way_back_and_leaves_the_start_unknown() {
     let gen1 = Executor::listen().await;
     let mut setup = executor_node("\"L2\"", gen1.port);
-    setup.raw.actuator[0].timeout_sec = Some(60);
+    with_valve(&mut setup, "actuator:mock:valve-1", 60);
     let node = setup.start().await;
     safe(&node).await;
     gen1.says(Says::Nothing, Says::Accepts);
@@ -493,7 +490,7 @@ async fn one_of_our_own_kind_or_another_device_than_agreed_is_not_told() {
     // The configuration names another target now than the person agrees to.
     let dir = node.stop().await;
     let mut setup = executor_node("\"L2\"", gen1.port);
-    setup.raw.actuator[0].target = Some("actuator:mock:valve-2".into());
+    with_valve(&mut setup, "actuator:mock:valve-2", 10);
     setup.trusts.clear();
     setup.operator = None;
     let node = setup.start_in(dir, Some(9)).await;
@@ -519,12 +516,10 @@ async fn a_start_is_never_said_twice_and_the_way_back_outlives_a_crash() {
     let place = Place::new();
     let device = key(5);
     let config = format!(
-        "peers = [\"{}=ws://127.0.0.1:{}||local\"]\n[[actuator]]\ncapability = \"{FAR}\"\ndriver = \"gen1\"\n\
-         device = \"{}\"\ntarget = \"actuator:mock:valve-1\"\nsafe = \"close\"\ntimeout_sec = 10\n\
-         [[actuator.operation]]\nname = \"open\"\n[[actuator.operation]]\nname = \"close\"\n",
+        "peers = [\"{}=ws://127.0.0.1:{}||local\"]\n{}",
         device.id(),
         gen1.port,
-        device.id(),
+        far_valve("actuator:mock:valve-1", 10),
     );
     place.write("config.toml", &config);
     place.write("policy.toml", &policy("\"L2\""));

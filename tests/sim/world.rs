@@ -315,7 +315,7 @@ impl World {
             ..RawConfig::default()
         };
         let config = raw.resolve(place.state.clone()).unwrap();
-        let valve = |target: &str| -> clawmesh::node::drivers::SharedDriver {
+        let valve = |target: &str| -> clawmesh::adapters::devices::SharedActuator {
             Arc::new(Valve {
                 capability: target.parse().unwrap(),
                 node: at,

@@ -1,6 +1,7 @@
 //! Each rule of the house, shown to fail on a source that breaks it and to pass on one that does
 //! not. The sources are synthetic; the real ones are read beside this file's parent.
 
+use super::devices;
 use super::promises;
 use super::rules::{check_anywhere, check_map, check_source};
 use super::scan;
@@ -436,4 +437,26 @@ fn a_promise_names_a_test_that_exists() {
             "{text}: {found:?}"
         );
     }
+}
+
+#[test]
+fn a_kind_of_device_is_known_in_its_folder_alone() {
+    let source = "pub struct Bus; impl Actuator for Bus {} impl Sensor for BusSensor {}";
+    let drivers = devices::drivers_of(source);
+    assert_eq!(drivers, ["Bus", "BusSensor"]);
+    let faults = |file: &str, body: &str| devices::check(file, body, &drivers).len();
+    assert_eq!(faults("node/open.rs", "fn f() { Bus::new(); }"), 1);
+    assert_eq!(
+        faults("node/open.rs", "use crate::adapters::devices::bus::Client;"),
+        1
+    );
+    assert_eq!(
+        faults(
+            "node/open.rs",
+            "use crate::adapters::devices::{Actuator, make};"
+        ),
+        0
+    );
+    assert_eq!(faults("adapters/devices/bus.rs", source), 0);
+    assert_eq!(faults("node/guards/tests.rs", source), 0);
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::config::{Config, ConfigError, RawConfig};
 use super::{Node, names};
+use crate::adapters::devices::Configured;
 use crate::adapters::files;
 use crate::adapters::paths::{PathError, StateDir, write_private_for_this_run};
 use crate::domain::base::TimeMs;
@@ -80,7 +81,8 @@ pub fn prepare(dir: &StateDir, config: &Config) -> Result<(), PathError> {
         return Err(PathError::Gen1 { dir });
     }
     let file = dir.policy_file();
-    if !config.mock_actuator || file.exists() {
+    let practises = config.devices.iter().any(Configured::is_practice);
+    if !practises || file.exists() {
         return Ok(());
     }
     dir.prepare()?;

@@ -7,8 +7,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-use super::drivers::RawActuator;
+use crate::adapters::devices::{Configured, Switches};
 use crate::adapters::transport::{Fingerprint, ListenAddress, PeerUrl};
 use crate::domain::base::limits::{
     CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, DEFAULT_PORT, NAME_MAX_BYTES, PING_EVERY_MIN_MS,
@@ -241,8 +244,13 @@ pub struct RawConfig {
     pub demo: Option<bool>,
     /// Store limits.
     pub store: RawStore,
-    /// Actuators: commands of this machine, or those of gen-1 nodes.
-    pub actuator: Vec<RawActuator>,
+    /// `[[device]]`; [`RawConfig::parse`] reads them into `devices`.
+    pub device: Vec<IgnoredAny>,
+    /// `[[actuator]]`, an older spelling of a `[[device]]` that moves something.
+    pub actuator: Vec<IgnoredAny>,
+    /// What it measures with and what it moves, besides what the switches above say.
+    #[serde(skip)]
+    pub devices: Vec<Configured>,
     /// Rules of the embedded planner.
     pub rule: Vec<RawRule>,
     /// Which names stand in the file or a flag.
@@ -304,18 +312,33 @@ impl RawConfig {
     /// # Errors
     /// [`ConfigError::Parse`] with line and key.
     pub fn parse(text: &str, path: &str) -> Result<RawConfig, ConfigError> {
-        toml::from_str(text).map_err(|e| {
-            let at = e.span().map_or(0, |span| span.start).min(text.len());
-            let before = text.as_bytes().get(..at).unwrap_or_default();
-            let number = before.iter().filter(|byte| **byte == b'\n').count();
-            let there = text.lines().nth(number).unwrap_or_default().trim_end();
+        let bad = |e: toml::de::Error, at: usize| {
+            let line = line_of(text, e.span().map_or(at, |span| span.start));
+            let there = text.lines().nth(line - 1).unwrap_or_default().trim_end();
             ConfigError::Parse {
                 path: path.to_owned(),
-                line: number + 1,
+                line,
                 text: there.chars().take(CONFIG_LINE_SHOWN_CHARS).collect(),
                 source: Box::new(e),
             }
-        })
+        };
+        let file = DeTable::parse(text).map_err(|e| bad(e, 0))?;
+        let tables = |key: &str| match file.get_ref().get(key).map(Spanned::get_ref) {
+            Some(DeValue::Array(all)) => all.iter().cloned().collect(),
+            _ => Vec::new(),
+        };
+        let (devices, actuators) = (tables("device"), tables("actuator"));
+        let raw = RawConfig::deserialize(toml::Deserializer::from(file));
+        let mut raw = raw.map_err(|e| bad(e, 0))?;
+        for (tables, are_actuators) in [(devices, false), (actuators, true)] {
+            for table in tables {
+                let at = table.span().start;
+                let device = Configured::read(table, are_actuators).map_err(|e| bad(e, at))?;
+                let place = format!("{path}, line {}", line_of(text, at));
+                raw.devices.push(device.at(place));
+            }
+        }
+        Ok(raw)
     }
 
     /// What the flags say beats what the file says; lists are added.
@@ -374,10 +397,14 @@ impl RawConfig {
                     .map_err(|e| value("capabilities", e.to_string()))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let pace = self.mock_pace.unwrap_or(1.0);
-        if !(pace.is_finite() && (0.0..=1_000.0).contains(&pace)) {
-            return Err(value("mock_pace", "must be a number from 0 to 1000"));
-        }
+        let switches = Switches {
+            host_sensor: self.host_sensor.unwrap_or(false),
+            mock_sensor: self.mock_sensor.unwrap_or(false),
+            mock_actuator: self.mock_actuator.unwrap_or(false),
+            mock_pace: self.mock_pace,
+        };
+        let mut devices = switches.devices().map_err(|(key, why)| value(key, why))?;
+        devices.extend(self.devices);
         let interval = self.sensor_interval_ms.unwrap_or(2_000);
         if !(50..=86_400_000).contains(&interval) {
             return Err(value("sensor_interval_ms", "must be from 50 to 86400000"));
@@ -418,18 +445,23 @@ impl RawConfig {
             capabilities,
             sensor_interval_ms: interval,
             ping_interval_ms: ping,
-            host_sensor: self.host_sensor.unwrap_or(false),
-            mock_sensor: self.mock_sensor.unwrap_or(false),
-            mock_actuator: self.mock_actuator.unwrap_or(false),
-            mock_pace: pace,
+            devices,
             demo: self.demo.unwrap_or(false),
             store_max_bytes: self.store.max_bytes,
             keep_frames: self.store.keep_frames.unwrap_or(2_000_000),
-            actuators: self.actuator,
             rules,
             fixed: self.fixed,
         })
     }
+}
+
+/// The line of a text that a byte is in, from 1.
+fn line_of(text: &str, at: usize) -> usize {
+    let before = text
+        .as_bytes()
+        .get(..at.min(text.len()))
+        .unwrap_or_default();
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 /// The rule a planner starts with where the configuration has none: dry soil asks for water.
@@ -517,22 +549,14 @@ pub struct Config {
     pub sensor_interval_ms: u64,
     /// How often a peer is asked whether it is there, in milliseconds.
     pub ping_interval_ms: u64,
-    /// Publish readings of the machine.
-    pub host_sensor: bool,
-    /// Publish readings of the simulated kit.
-    pub mock_sensor: bool,
-    /// Offer the simulated kit's actuators.
-    pub mock_actuator: bool,
-    /// The simulated kit's pace.
-    pub mock_pace: f64,
+    /// What it measures with and what it moves.
+    pub devices: Vec<Configured>,
     /// Everything shown is a demonstration.
     pub demo: bool,
     /// The largest size of the database, in bytes.
     pub store_max_bytes: Option<u64>,
     /// How many of the newest frames are kept.
     pub keep_frames: u64,
-    /// Its actuators, besides the simulated ones.
-    pub actuators: Vec<RawActuator>,
     /// Rules of the embedded planner.
     pub rules: Vec<Rule>,
     /// Which names no console can change.

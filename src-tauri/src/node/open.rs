@@ -17,8 +17,7 @@ use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
 use super::continuity::{Begin, Continuity, next_seq};
 use super::discovery::Nearby;
-use super::drivers::BadActuator;
-use super::drivers::{Drivers, SharedDriver, not_twice};
+use super::drivers::Drivers;
 use super::gen1::actuators::Wire;
 use super::gossip::RecentFrames;
 use super::guards::{Cut, Guards};
@@ -34,12 +33,7 @@ use super::refused;
 use super::sensing::Sensors;
 use super::shared::{Inner, OwnKey, Shared, Stamper};
 use crate::adapters::clock::SharedClock;
-use crate::adapters::devices::Sensor;
-use crate::adapters::devices::gen1::Carrier;
-use crate::adapters::devices::host::HostSensor;
-use crate::adapters::devices::sim::SimDriver;
-use crate::adapters::devices::sim::SimSensor;
-use crate::adapters::devices::sim::{KitError, SimKit};
+use crate::adapters::devices::{self, Around, Carrier, DeviceError, Sensor, SharedActuator};
 use crate::adapters::files;
 use crate::adapters::keystore::KeyError;
 use crate::adapters::marks::{Marks, place_of};
@@ -70,12 +64,9 @@ pub enum OpenError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The simulated kit's state cannot be used.
+    /// A device cannot be used.
     #[error(transparent)]
-    Kit(#[from] KitError),
-    /// An actuator's configuration is wrong.
-    #[error(transparent)]
-    Actuator(#[from] BadActuator),
+    Device(#[from] DeviceError),
     /// An actuator has no guard.
     #[error("an actuator's guard cannot start: {0}; nothing was started")]
     Guards(std::io::Error),
@@ -150,7 +141,7 @@ impl Opened {
         };
         let Held {
             lock,
-            kit,
+            sensors,
             drivers,
             wire,
         } = held;
@@ -166,7 +157,7 @@ impl Opened {
                 drivers: Vec::new(),
                 sensors: more_sensors,
             },
-            kit,
+            sensors,
             drivers,
             wire,
             guards: guards.clone(),
@@ -216,7 +207,7 @@ impl Opened {
 /// A state directory that is held, and the actuators of its node.
 struct Held {
     lock: StateLock,
-    kit: Option<Arc<SimKit>>,
+    sensors: Vec<Box<dyn Sensor>>,
     drivers: Drivers,
     wire: Wire,
 }
@@ -225,25 +216,25 @@ fn hold(
     config: &Config,
     dir: &StateDir,
     clock: &SharedClock,
-    more: Vec<SharedDriver>,
+    more: Vec<SharedActuator>,
 ) -> Result<Held, OpenError> {
     dir.prepare()?;
     let lock = dir.acquire_lock()?;
-    let kit = match config.mock_sensor || config.mock_actuator {
-        true => Some(Arc::new(SimKit::open(
-            &dir.sim_dir(),
-            config.mock_pace,
-            clock.clone(),
-        )?)),
-        false => None,
-    };
     let wire = Wire::default();
     let carrier: Arc<dyn Carrier> = Arc::new(wire.clone());
-    let drivers = drivers(config, kit.as_ref(), more, &carrier)?;
+    let around = Around {
+        dir,
+        clock,
+        carrier: &carrier,
+    };
+    let made = devices::make(&config.devices, &around)?;
+    let mut all = more;
+    all.extend(made.actuators);
+    devices::not_twice(&all)?;
     Ok(Held {
         lock,
-        kit,
-        drivers,
+        sensors: made.sensors,
+        drivers: Drivers::new(all),
         wire,
     })
 }
@@ -251,7 +242,7 @@ fn hold(
 /// What a node has before its state is read: its actuators and their guards.
 struct Begun {
     outside: Outside,
-    kit: Option<Arc<SimKit>>,
+    sensors: Vec<Box<dyn Sensor>>,
     drivers: Drivers,
     wire: Wire,
     guards: Guards,
@@ -271,7 +262,7 @@ async fn assemble(
 ) -> Result<(Shared, Vec<Box<dyn Sensor>>), OpenError> {
     let Begun {
         outside,
-        kit,
+        mut sensors,
         drivers,
         wire,
         guards,
@@ -350,7 +341,6 @@ async fn assemble(
     let trust = TrustBook::default();
     trust.reload(&store).await?;
     let ground = super::health::Ground::of(&dir);
-    let mut sensors = sensors(&config, kit.as_ref());
     sensors.extend(more_sensors);
     let mut capabilities = config.capabilities.clone();
     capabilities.extend(drivers.capabilities());
@@ -487,36 +477,6 @@ async fn resume(
             Ok((Stamper::resume(newest.max(lived), next), next))
         })
         .await
-}
-
-fn drivers(
-    config: &Config,
-    kit: Option<&Arc<SimKit>>,
-    more: Vec<SharedDriver>,
-    carrier: &Arc<dyn Carrier>,
-) -> Result<Drivers, OpenError> {
-    let mut all: Vec<SharedDriver> = more;
-    if let Some(kit) = kit.filter(|_| config.mock_actuator) {
-        for driver in SimDriver::all(kit) {
-            all.push(Arc::new(driver));
-        }
-    }
-    for raw in &config.actuators {
-        all.push(raw.driver(&config.state_dir, carrier)?);
-    }
-    not_twice(&all)?;
-    Ok(Drivers::new(all))
-}
-
-fn sensors(config: &Config, kit: Option<&Arc<SimKit>>) -> Vec<Box<dyn Sensor>> {
-    let mut all: Vec<Box<dyn Sensor>> = Vec::new();
-    if config.host_sensor {
-        all.push(Box::new(HostSensor::new(&config.state_dir)));
-    }
-    if let Some(kit) = kit.filter(|_| config.mock_sensor) {
-        all.push(Box::new(SimSensor::new(kit.clone())));
-    }
-    all
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use super::drivers::SharedDriver;
 use crate::adapters::clock::SharedClock;
-use crate::adapters::devices::Sensor;
+use crate::adapters::devices::{Sensor, SharedActuator};
 use crate::adapters::keystore::{DeviceKeys, FileKeys};
 use crate::adapters::marks::MarkPlaces;
 use crate::adapters::random::SharedRandom;
@@ -29,7 +28,7 @@ pub struct Outside {
     /// Where it is noted how far the store has come.
     pub marks: MarkPlaces,
     /// Actuators beyond those of the configuration.
-    pub drivers: Vec<SharedDriver>,
+    pub drivers: Vec<SharedActuator>,
     /// Sensors beyond those of the configuration.
     pub sensors: Vec<Box<dyn Sensor>>,
 }

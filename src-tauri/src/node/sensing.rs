@@ -62,7 +62,7 @@ type Outcome = Result<Vec<Reading>, String>;
 pub fn start(shared: &Shared, sensors: Vec<Box<dyn Sensor>>) {
     let mut of_name = BTreeMap::new();
     for sensor in sensors {
-        let same = of_name.entry(sensor.name()).or_insert(0_usize);
+        let same = of_name.entry(sensor.name().to_owned()).or_insert(0_usize);
         *same += 1;
         let name = match *same {
             1 => sensor.name().to_owned(),
@@ -220,7 +220,7 @@ fn observation(reading: Reading) -> FrameSpec {
         data.insert("zone".into(), zone.into());
     }
     data.insert("value".into(), json!(reading.value));
-    data.insert("unit".into(), Value::from(reading.unit));
+    data.insert("unit".into(), Value::from(reading.unit.into_owned()));
     FrameSpec {
         kind: FrameKind::Observation,
         data,

@@ -10,6 +10,8 @@ pub mod audit_export;
 pub mod browser;
 pub mod commands;
 pub mod console;
+#[cfg(test)]
+mod device_tests;
 pub mod dto;
 pub mod enrolling;
 pub mod estop;

@@ -1,14 +1,15 @@
 //! What moves. A driver knows nothing of proposals, people or policy; it moves, reads back and makes safe.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::gen1::Gen1Driver;
-use crate::domain::base::Digest;
 use crate::domain::base::limits::SAFE_ATTEMPT_MAX_MS;
-use crate::domain::capability::Capability;
-use crate::domain::gate::Act;
+use crate::domain::base::{DeviceId, Digest};
+use crate::domain::capability::{Action, Capability};
+use crate::domain::gate::command::Behind;
+use crate::domain::gate::{Act, Gen1Command};
 
 /// Why an actuator did not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,18 @@ pub struct Position {
     pub position: String,
 }
 
+/// The gen-1 node that acts, and what that node calls the actuator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gen1Place<'a> {
+    /// The node.
+    pub device: &'a DeviceId,
+    /// The actuator's name there.
+    pub target: &'a Capability,
+}
+
+/// An actuator as a node holds it.
+pub type SharedActuator = Arc<dyn Actuator>;
+
 /// One actuator. One caller at a time uses it to move: its guard (`node/guards`). A driver never
 /// blocks the thread that polls it; what may take long runs elsewhere.
 pub trait Actuator: Send + Sync {
@@ -58,10 +71,18 @@ pub trait Actuator: Send + Sync {
     /// What it can do.
     fn operations(&self) -> Vec<String>;
 
-    /// The driver of a gen-1 node's actuator, if it is one: that needs a person, and tells no more than that
-    /// it accepted.
-    fn gen1(&self) -> Option<&Gen1Driver> {
+    /// Where it is, if a gen-1 node acts: that needs a person, and tells no more than that it accepted.
+    fn gen1(&self) -> Option<Gen1Place<'_>> {
         None
+    }
+
+    /// What a gen-1 node would be told for an action; `None` where this node acts itself.
+    ///
+    /// # Errors
+    /// If there is no such operation, or a parameter is fixed by the configuration.
+    fn gen1_command(&self, action: &Action) -> Result<Option<Gen1Command>, DriverError> {
+        let _ = action;
+        Ok(None)
     }
 
     /// What it does to make safe, as a digest: another one under the same name is another actuator, and to make
@@ -98,6 +119,25 @@ pub trait Actuator: Send + Sync {
 
     /// Reads back where it is.
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>>;
+}
+
+/// Tells a gen-1 node what to do.
+pub trait Carrier: Send + Sync {
+    /// Says it once and waits for the answer, in all no longer than `limit`. A start is refused at once where the
+    /// node cannot be told; for the way back to the safe state it is waited for.
+    ///
+    /// # Errors
+    /// [`DriverError::Failed`] if it was not said or the node refused; [`DriverError::Unanswered`] if it may
+    /// have acted.
+    fn say<'a>(
+        &'a self,
+        command: &'a Gen1Command,
+        behind: Behind<'a>,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<(), DriverError>>;
+
+    /// Resolves when a gen-1 node can be told again that could not be, or over another link.
+    fn back<'a>(&'a self, device: &'a DeviceId) -> BoxFuture<'a, ()>;
 }
 
 /// The refusal of an operation that an actuator has not.

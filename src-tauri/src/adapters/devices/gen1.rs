@@ -6,35 +6,111 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::{Actuator, DriverError, Position, unknown};
+use serde::Deserialize;
+use toml::Table;
+
+use super::config::{KindKey, actuator, settings, timeout_ms};
+use super::registry::{Around, Kind, Made, Settings};
+use super::{
+    Actuator, Carrier, DeviceError, DriverError, Gen1Place, Position, SharedActuator, unknown,
+};
 use crate::domain::base::DeviceId;
-use crate::domain::capability::{Action, Capability, Params};
+use crate::domain::capability::{Action, Capability, Params, read_params};
 use crate::domain::gate::command::Behind;
 use crate::domain::gate::{Act, Gen1Command};
+use crate::domain::policy::Offered;
 
-/// Tells a gen-1 node what to do.
-pub trait Carrier: Send + Sync {
-    /// Says it once and waits for the answer, in all no longer than `limit`. A start is refused at once where the
-    /// node cannot be told; for the way back to the safe state it is waited for.
-    ///
-    /// # Errors
-    /// [`DriverError::Failed`] if it was not said or the node refused; [`DriverError::Unanswered`] if it may
-    /// have acted.
-    fn say<'a>(
-        &'a self,
-        command: &'a Gen1Command,
-        behind: Behind<'a>,
-        limit: Duration,
-    ) -> BoxFuture<'a, Result<(), DriverError>>;
+/// Actuators of gen-1 nodes.
+pub const KIND: Kind = Kind {
+    name: "gen1",
+    once: false,
+    read: settings::<Gen1>,
+    rescue,
+};
 
-    /// Resolves when a gen-1 node can be told again that could not be, or over another link.
-    fn back<'a>(&'a self, device: &'a DeviceId) -> BoxFuture<'a, ()>;
+/// An actuator of a gen-1 node, as the configuration has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gen1 {
+    #[serde(rename = "kind", alias = "driver", default)]
+    _kind: KindKey,
+    /// What it is called here.
+    capability: String,
+    /// The device id of the gen-1 node.
+    device: String,
+    /// What the gen-1 node calls the actuator.
+    target: String,
+    /// The operation that is its safe state.
+    safe: String,
+    /// The longest an answer of the gen-1 node may take, in seconds.
+    timeout_sec: Option<u64>,
+    /// What it can do.
+    operation: Vec<Operation>,
+}
+
+/// One operation, as the configuration has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Operation {
+    /// Its name here.
+    name: String,
+    /// Its name at the gen-1 node; the same where absent.
+    send: Option<String>,
+    /// Parameters that always go along.
+    #[serde(default, deserialize_with = "read_params")]
+    params: Params,
+}
+
+impl Settings for Gen1 {
+    fn subject(&self) -> &str {
+        &self.capability
+    }
+
+    fn offers(&self) -> Vec<Offered> {
+        let capability = self.capability.parse().ok();
+        let offered = capability.map(|capability| Offered {
+            capability,
+            operations: self.operation.iter().map(|o| o.name.clone()).collect(),
+            by_gen1: true,
+        });
+        offered.into_iter().collect()
+    }
+
+    fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
+        let bad = |key: &str, why: String| DeviceError::Config(format!("{key}: {why}"));
+        let capability = actuator(&self.capability, self.operation.iter().map(|o| &o.name))?;
+        let operations = self.operation.iter().map(|o| Gen1Operation {
+            name: o.name.clone(),
+            send: o.send.clone().unwrap_or_else(|| o.name.clone()),
+            params: o.params.clone(),
+        });
+        let (device, target) = (self.device.parse(), self.target.parse());
+        let config = Gen1Config {
+            capability,
+            device: device.map_err(|e| bad("device", format!("{e}")))?,
+            target: target.map_err(|e| bad("target", format!("{e}")))?,
+            safe: self.safe.clone(),
+            timeout_ms: timeout_ms(self.timeout_sec),
+            operations: operations.collect(),
+        };
+        let driver = Gen1Driver::new(config, around.carrier.clone());
+        let driver = driver.map_err(|e| DeviceError::Config(e.to_string()))?;
+        Ok(Made {
+            actuators: vec![Arc::new(driver)],
+            sensors: Vec::new(),
+        })
+    }
+}
+
+fn rescue(_: &Table, _: &Path) -> Result<Option<SharedActuator>, String> {
+    Err("it is at a gen-1 node, and a node that does not start reaches nobody".to_owned())
 }
 
 /// One operation, as the gen-1 node knows it.
@@ -100,11 +176,14 @@ impl Gen1Driver {
                 operation.params.clone(),
             );
             if let Err(error) = sent {
-                return bad(format!("operation {}: {error}", operation.name));
+                return bad(format!("operation.send of {}: {error}", operation.name));
             }
             let name = operation.name.clone();
             if operations.insert(name, operation.clone()).is_some() {
-                return bad(format!("operation {} is listed twice", operation.name));
+                return bad(format!(
+                    "operation.name: {} is listed twice",
+                    operation.name
+                ));
             }
         }
         if !operations.contains_key(&config.safe) {
@@ -121,21 +200,7 @@ impl Gen1Driver {
         })
     }
 
-    /// The gen-1 node.
-    pub fn device(&self) -> &DeviceId {
-        &self.config.device
-    }
-
-    /// What the gen-1 node calls it.
-    pub fn target(&self) -> &Capability {
-        &self.config.target
-    }
-
-    /// What the gen-1 node is told for an action.
-    ///
-    /// # Errors
-    /// If there is no such operation, or a parameter is fixed by the configuration.
-    pub fn command(&self, action: &Action) -> Result<Gen1Command, DriverError> {
+    fn command(&self, action: &Action) -> Result<Gen1Command, DriverError> {
         let operation = self
             .operations
             .get(&action.operation)
@@ -193,8 +258,15 @@ impl Actuator for Gen1Driver {
         self.operations.keys().cloned().collect()
     }
 
-    fn gen1(&self) -> Option<&Gen1Driver> {
-        Some(self)
+    fn gen1(&self) -> Option<Gen1Place<'_>> {
+        Some(Gen1Place {
+            device: &self.config.device,
+            target: &self.config.target,
+        })
+    }
+
+    fn gen1_command(&self, action: &Action) -> Result<Option<Gen1Command>, DriverError> {
+        self.command(action).map(Some)
     }
 
     fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
@@ -206,7 +278,7 @@ impl Actuator for Gen1Driver {
     }
 
     fn back(&self) -> BoxFuture<'_, ()> {
-        self.carrier.back(self.device())
+        self.carrier.back(&self.config.device)
     }
 
     fn safe_limit(&self) -> Duration {

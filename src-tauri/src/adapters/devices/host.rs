@@ -2,16 +2,50 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use sysinfo::{Components, Disks, MemoryRefreshKind, Networks, RefreshKind, System};
+use toml::Table;
 
-use super::{Reading, Sensor, SensorError};
+use super::config::{KindKey, settings};
+use super::registry::{Around, Kind, Made, Settings};
+use super::{DeviceError, Reading, Sensor, SensorError, SharedActuator};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::HOST_SENSOR_PARTS_MAX;
 
 const ZONE: &str = "host";
 
+/// The machine itself.
+pub const KIND: Kind = Kind {
+    name: "host",
+    once: true,
+    read: settings::<Host>,
+    rescue,
+};
+
+/// The machine as the configuration has it: there is nothing to say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    #[serde(rename = "kind", alias = "driver", default)]
+    _kind: KindKey,
+}
+
+impl Settings for Host {
+    fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
+        Ok(Made {
+            actuators: Vec::new(),
+            sensors: vec![Box::new(HostSensor::new(around.dir.root()))],
+        })
+    }
+}
+
+fn rescue(_: &Table, _: &Path) -> Result<Option<SharedActuator>, String> {
+    Ok(None)
+}
+
 /// Reads the machine.
 pub struct HostSensor {
+    opened: bool,
     system: Option<System>,
     networks: Option<Networks>,
     state_dir: PathBuf,
@@ -21,12 +55,22 @@ pub struct HostSensor {
 impl HostSensor {
     /// A sensor that also watches the disk `state_dir` lies on.
     pub fn new(state_dir: &Path) -> Self {
-        let refresh = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
         Self {
-            system: System::new_with_specifics(refresh).ok(),
-            networks: Networks::new_with_refreshed_list().ok(),
+            opened: false,
+            system: None,
+            networks: None,
             state_dir: state_dir.to_path_buf(),
             last: None,
+        }
+    }
+
+    /// Looks at the machine for the first time, on the thread that reads.
+    fn open(&mut self) {
+        if !self.opened {
+            let refresh = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
+            self.system = System::new_with_specifics(refresh).ok();
+            self.networks = Networks::new_with_refreshed_list().ok();
+            self.opened = true;
         }
     }
 
@@ -165,6 +209,7 @@ impl Sensor for HostSensor {
     }
 
     fn read(&mut self, now: TimeMs) -> Result<Vec<Reading>, SensorError> {
+        self.open();
         let mut out = Vec::new();
         self.processor(&mut out);
         self.memory(&mut out);

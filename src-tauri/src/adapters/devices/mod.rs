@@ -1,17 +1,30 @@
-//! Devices: what this node measures with and what it moves, one file or folder a kind. A driver knows nothing of
-//! proposals, people, policy or tiers: the gate judges, the node signs.
+//! Devices: what a node measures with and what it moves, one file or folder a kind. A driver knows nothing of
+//! proposals, people, policy or tiers: the gate judges, the node signs. Outside this folder nothing names a kind;
+//! `registry.rs` lists them.
 
 mod actuator;
-pub mod exec;
-pub mod gen1;
-pub mod host;
-pub mod recorder;
+mod config;
+mod exec;
+mod gen1;
+mod host;
+#[cfg(test)]
+mod pretend;
+#[cfg(test)]
+mod recorder;
+mod registry;
+mod rescue;
 mod sensor;
-pub mod sim;
+mod sim;
 
 use actuator::unknown;
-pub use actuator::{Actuator, DriverError, Position};
+pub use actuator::{Actuator, Carrier, DriverError, Gen1Place, Position, SharedActuator};
+pub use config::{Configured, Switches, offers};
+#[cfg(test)]
+pub use registry::Kind;
+pub use registry::{Around, DeviceError, Made, make, not_twice};
+pub use rescue::rescue;
 pub use sensor::{Reading, Sensor, SensorError};
+pub use sim::moisture as simulated_moisture;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The twin of a driver: records what it is told, and fails or hangs when asked to.
+//! The twin of a driver: records what it is told.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,32 +9,19 @@ use super::{Actuator, DriverError, Position, unknown};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
 
-/// How the recorder behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
-    /// Does what it is told.
-    Works,
-    /// Refuses to move, but can be made safe.
-    FailsToMove,
-    /// Can neither move nor be made safe.
-    Dead,
-}
-
 /// A driver that only writes down.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     capability: Capability,
     calls: Arc<Mutex<Vec<String>>>,
-    mood: Mood,
 }
 
 impl Recorder {
     /// An actuator with the operations `open` and `close`.
-    pub fn new(capability: Capability, mood: Mood) -> Self {
+    pub fn new(capability: Capability) -> Self {
         Self {
             capability,
             calls: Arc::default(),
-            mood,
         }
     }
 
@@ -70,12 +57,7 @@ impl Actuator for Recorder {
                 return Err(unknown(self, &action.operation));
             }
             self.note(format!("{} {job}", action.operation));
-            match self.mood {
-                Mood::Works => Ok(()),
-                Mood::FailsToMove | Mood::Dead => {
-                    Err(DriverError::Failed("the motor does not answer".to_owned()))
-                }
-            }
+            Ok(())
         }
         .boxed()
     }
@@ -83,10 +65,7 @@ impl Actuator for Recorder {
     fn make_safe<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
         async move {
             self.note(format!("safe {job}"));
-            match self.mood {
-                Mood::Dead => Err(DriverError::Failed("the motor does not answer".to_owned())),
-                Mood::Works | Mood::FailsToMove => Ok(()),
-            }
+            Ok(())
         }
         .boxed()
     }

@@ -1,5 +1,7 @@
 //! What measures. A sensor that has no reading gives none; it never invents a number.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::domain::base::TimeMs;
@@ -14,7 +16,7 @@ pub struct Reading {
     /// The value, in `unit`.
     pub value: f64,
     /// The unit.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// A sentence for people.
     pub note: Option<String>,
     /// Further members of the frame's data.
@@ -23,12 +25,17 @@ pub struct Reading {
 
 impl Reading {
     /// A plain reading.
-    pub fn new(metric: impl Into<String>, zone: &str, value: f64, unit: &'static str) -> Self {
+    pub fn new(
+        metric: impl Into<String>,
+        zone: &str,
+        value: f64,
+        unit: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
             metric: metric.into(),
             zone: Some(zone.to_owned()),
             value,
-            unit,
+            unit: unit.into(),
             note: None,
             extra: Map::new(),
         }
@@ -43,7 +50,7 @@ pub struct SensorError(pub String);
 /// A source of readings. Reading may block: each sensor is read on a thread of its own.
 pub trait Sensor: Send {
     /// Its name, for people.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// What it measures now; nothing where there is nothing new.
     ///

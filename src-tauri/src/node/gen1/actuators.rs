@@ -12,8 +12,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::adapters::devices::DriverError;
-use crate::adapters::devices::gen1::Carrier;
+use crate::adapters::devices::{Carrier, DriverError};
 use crate::domain::admission::Generation;
 use crate::domain::base::limits::GEN1_REFUSAL_MAX_CHARS;
 use crate::domain::base::text::one_line;

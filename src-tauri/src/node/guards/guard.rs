@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cut, Ended, Handed, Report, Run, View, Wanted};
 use crate::adapters::clock::SharedClock;
-use crate::adapters::devices::DriverError;
+use crate::adapters::devices::{DriverError, SharedActuator};
 use crate::domain::base::ProposalId;
 use crate::domain::base::limits::{
     DEADLINE_LOOK_MS, OVERRUN_MAX_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS, SAFE_PAUSE_FIRST_MS,
@@ -24,11 +24,10 @@ use crate::domain::base::limits::{
 use crate::domain::gate::Act;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::{AlarmKind, Alarms};
-use crate::node::drivers::SharedDriver;
 
 /// The work of one actuator.
 pub(super) struct Guard {
-    pub driver: SharedDriver,
+    pub driver: SharedActuator,
     pub clock: SharedClock,
     pub alarms: Arc<Alarms>,
     pub runs: mpsc::Receiver<Handed>,
@@ -168,10 +167,9 @@ impl Guard {
                 let what = &job.what;
                 let detail = match self.driver.gen1() {
                     None => format!("{what} done"),
-                    Some(far) => format!(
-                        "{what}: accepted by the gen-1 node {}",
-                        far.device().short()
-                    ),
+                    Some(far) => {
+                        format!("{what}: accepted by the gen-1 node {}", far.device.short())
+                    }
                 };
                 (Status::Completed, detail)
             }
@@ -296,7 +294,7 @@ impl Guard {
     /// The outcome of a run that had to be made safe.
     fn told(&self, job: &Job, reached: &Reached, lasted: u64, late: u64) -> (Status, String) {
         let view = self.view.borrow();
-        let far = self.driver.gen1().map(|far| far.device().short());
+        let far = self.driver.gen1().map(|far| far.device.short());
         let safe = match &view.problem {
             None => match far {
                 None => "it is in its safe state".to_owned(),

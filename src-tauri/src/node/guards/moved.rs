@@ -23,9 +23,9 @@ pub struct Far {
 impl Far {
     /// Where an actuator is now, if it is at a gen-1 node.
     pub fn of(drivers: &Drivers, target: &Capability) -> Option<Self> {
-        drivers.gen1(target).map(|driver| Self {
-            device: driver.device().clone(),
-            target: driver.target().clone(),
+        drivers.gen1(target).map(|far| Self {
+            device: far.device.clone(),
+            target: far.target.clone(),
         })
     }
 }

@@ -171,11 +171,7 @@ pub(super) fn gen1_command(
     shared: &Shared,
     action: &Action,
 ) -> Result<Option<Gen1Command>, StoreError> {
-    let command = shared
-        .drivers
-        .gen1(&action.target)
-        .map(|d| d.command(action));
-    let command = command.transpose();
+    let command = shared.drivers.gen1_command(action);
     command.map_err(|e| refused(Code::InvalidParams, e.to_string()))
 }
 

@@ -74,7 +74,7 @@ fn raise(shared: &Shared, target: &Capability, things: &[String]) {
         things.join("; ")
     );
     let advice = format!(
-        "put its [[actuator]] block back as it was and start the node again; or make it safe by hand, stop the node, and \
+        "put its block in config.toml back as it was and start the node again; or make it safe by hand, stop the node, and \
          run `clawmesh-node state safe {target}` on this machine"
     );
     tracing::error!(actuator = %target, "{message}; {advice}");

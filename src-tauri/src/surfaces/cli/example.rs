@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 
+use crate::adapters::devices::Kind;
 use crate::node::RawConfig;
 
 const EXAMPLE: &str = include_str!("../../../../config.example.toml");
@@ -56,8 +57,8 @@ fn the_example_parses_as_it_is_and_with_every_key_on() {
     plain.resolve(PathBuf::new()).unwrap();
     let raw = RawConfig::parse(&switched_on(), "config.example.toml").unwrap();
     assert_eq!(
-        (raw.actuator.len(), raw.rule.len(), raw.peers.len()),
-        (2, 1, 1)
+        (raw.devices.len(), raw.rule.len(), raw.peers.len()),
+        (5, 1, 1)
     );
     let config = raw.resolve(PathBuf::new()).unwrap();
     assert_eq!(config.rules.len(), 1);
@@ -68,22 +69,45 @@ fn the_example_documents_every_key() {
     let places = [
         ("zzz = 1", ""),
         ("[store]\nzzz = 1", "[store]"),
-        ("[[actuator]]\nzzz = 1", "[[actuator]]"),
-        (
-            "[[actuator]]\ncapability='a'\nsafe='b'\n[[actuator.operation]]\nzzz = 1",
-            "[[actuator.operation]]",
-        ),
         ("[[rule]]\nzzz = 1", "[[rule]]"),
     ];
     for (text, heading) in places {
         let keys = keys_at(text);
         assert!(keys.len() >= 2, "{heading}: {keys:?}");
-        let start = EXAMPLE.find(heading).unwrap();
-        for key in keys {
-            assert!(
-                documented(&EXAMPLE[start..], &key),
-                "config.example.toml lacks {key} below {heading:?}"
-            );
+        all_documented(heading, &EXAMPLE[EXAMPLE.find(heading).unwrap()..], keys);
+    }
+    assert!(EXAMPLE.contains("#[[actuator]]\n#driver = "));
+}
+
+#[track_caller]
+fn all_documented(what: &str, section: &str, keys: Vec<String>) {
+    for key in keys {
+        assert!(
+            documented(section, &key),
+            "config.example.toml lacks {key} of {what}"
+        );
+    }
+}
+
+#[test]
+fn the_example_documents_every_kind_of_device() {
+    for kind in Kind::names().filter(|kind| *kind != "pretend") {
+        let table = format!("[[device]]\nkind = \"{kind}\"\n");
+        let written = table.replace("\n", "\n#");
+        let start = EXAMPLE.find(written.trim_end_matches('#'));
+        let start = start.unwrap_or_else(|| panic!("config.example.toml lacks the kind {kind}"));
+        let section = &EXAMPLE[start..];
+        let end = section[1..]
+            .find("#[[device]]")
+            .unwrap_or(section.len() - 1);
+        let mut keys = keys_at(&format!("{table}zzz = 1"));
+        // The older spelling of `kind`.
+        keys.retain(|key| key != "driver");
+        if keys.iter().any(|key| key == "operation") {
+            keys.retain(|key| key != "operation");
+            let text = format!("{table}[[device.operation]]\nzzz = 1");
+            keys.extend(keys_at(&text));
         }
+        all_documented(kind, &section[..end], keys);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
+use crate::adapters::devices::DeviceError;
 use crate::adapters::keystore::{self, OperatorCard};
 use crate::adapters::marks::{self, Marks, place_of};
 use crate::adapters::paths::{PathError, StateDir, StateLock};
@@ -37,9 +38,9 @@ pub fn failure(error: &OpenError) -> Failure {
         OpenError::Path(_)
         | OpenError::Key(_)
         | OpenError::Store(_)
-        | OpenError::Kit(_)
+        | OpenError::Device(DeviceError::State(_))
         | OpenError::File { .. } => Exit::State,
-        OpenError::Actuator(_) => Exit::Usage,
+        OpenError::Device(DeviceError::Config(_)) => Exit::Usage,
         OpenError::Transport(_)
         | OpenError::Random(_)
         | OpenError::Tls(_)

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::fail::{Done, Exit, Failure};
 use super::start::raw_config;
 use super::{format, out};
+use crate::adapters::devices;
 use crate::domain::base::{DeviceId, Digest, FrameId, Taint, Tier, TimeMs};
 use crate::domain::capability::{Action, params_of};
 use crate::domain::policy::{
@@ -185,27 +186,7 @@ fn test(ctx: &Context, path: &Path) -> Done {
 /// names, and the simulated kit.
 fn offered(ctx: &Context) -> Vec<Offered> {
     let config = raw_config(&ctx.dir).ok().flatten();
-    let exec = config.map(|c| c.actuator).unwrap_or_default();
-    let exec = exec.into_iter().filter_map(|a| {
-        Some(Offered {
-            by_gen1: a.is_gen1(),
-            operations: a.operation.into_iter().map(|o| o.name).collect(),
-            capability: a.capability.parse().ok()?,
-        })
-    });
-    let kit = [
-        ("valve-1", ["open", "close"]),
-        ("pump-1", ["start", "stop"]),
-    ];
-    let kit = kit.into_iter().filter_map(|(name, can)| {
-        let capability = format!("actuator:mock:{name}").parse().ok()?;
-        Some(Offered {
-            capability,
-            operations: can.map(str::to_owned).to_vec(),
-            by_gen1: false,
-        })
-    });
-    exec.chain(kit).collect()
+    devices::offers(&config.map(|c| c.devices).unwrap_or_default())
 }
 
 /// A fact for which the condition holds, so that `explain` shows the rest of the answer.

@@ -6,6 +6,7 @@
 //! began is ended before the safe command counts.
 
 mod command;
+mod settings;
 mod standby;
 #[cfg(test)]
 pub mod tests;
@@ -27,6 +28,9 @@ use tokio::sync::MutexGuard;
 use tokio::task::JoinHandle;
 
 use self::command::{Ended, GONE_LOOK_MS, Group, Line, kill, left_by};
+pub use self::settings::KIND;
+#[cfg(test)]
+pub use self::settings::certain;
 use self::standby::Standby;
 use super::{Actuator, DriverError, Position, unknown};
 use crate::domain::base::Digest;
@@ -197,13 +201,13 @@ impl ExecDriver {
                 .unwrap_or_default();
             if !Path::new(program).is_absolute() {
                 return Err(bad(format!(
-                    "operation {}: {program:?} must be an absolute path",
+                    "operation.argv of {}: {program:?} must be an absolute path",
                     operation.name
                 )));
             }
             if !Path::new(program).is_file() {
                 return Err(bad(format!(
-                    "operation {}: there is no program {program}",
+                    "operation.argv of {}: there is no program {program}",
                     operation.name
                 )));
             }
@@ -211,7 +215,10 @@ impl ExecDriver {
                 .insert(operation.name.clone(), operation.argv.clone())
                 .is_some()
             {
-                return Err(bad(format!("operation {} is listed twice", operation.name)));
+                return Err(bad(format!(
+                    "operation.name: {} is listed twice",
+                    operation.name
+                )));
             }
         }
         if !operations.contains_key(&config.safe) {

@@ -9,6 +9,7 @@ use super::kit::{Part, SimKit};
 use crate::adapters::devices::{Actuator, DriverError, Position, unknown};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
+use crate::domain::policy::Offered;
 
 /// The parameter the node itself acts on; the kit has no others.
 const DURATION: &str = "durationSec";
@@ -20,27 +21,46 @@ pub struct SimDriver {
     capability: Capability,
 }
 
+fn parts() -> impl Iterator<Item = (Part, Capability)> {
+    let named = |part: Part| {
+        let capability = format!("actuator:mock:{}", part.name()).parse().ok()?;
+        Some((part, capability))
+    };
+    [Part::Valve, Part::Pump].into_iter().filter_map(named)
+}
+
+/// The operations that move a part away from its safe state and back.
+fn names(part: Part) -> (&'static str, &'static str) {
+    match part {
+        Part::Valve => ("open", "close"),
+        Part::Pump => ("start", "stop"),
+    }
+}
+
+fn operations(part: Part) -> Vec<String> {
+    let (on, off) = names(part);
+    vec![on.to_owned(), off.to_owned()]
+}
+
 impl SimDriver {
     /// The kit's actuators: `actuator:mock:valve-1` and `actuator:mock:pump-1`.
     pub fn all(kit: &Arc<SimKit>) -> Vec<SimDriver> {
-        [Part::Valve, Part::Pump]
-            .into_iter()
-            .filter_map(|part| {
-                let capability = format!("actuator:mock:{}", part.name()).parse().ok()?;
-                Some(SimDriver {
-                    kit: kit.clone(),
-                    part,
-                    capability,
-                })
-            })
-            .collect()
+        let driver = |(part, capability)| SimDriver {
+            kit: kit.clone(),
+            part,
+            capability,
+        };
+        parts().map(driver).collect()
     }
 
-    fn names(&self) -> (&'static str, &'static str) {
-        match self.part {
-            Part::Valve => ("open", "close"),
-            Part::Pump => ("start", "stop"),
-        }
+    /// What they are called and can do.
+    pub fn offers() -> Vec<Offered> {
+        let offered = |(part, capability)| Offered {
+            capability,
+            operations: operations(part),
+            by_gen1: false,
+        };
+        parts().map(offered).collect()
     }
 
     async fn set(&self, on: bool, job: &str) -> Result<(), DriverError> {
@@ -59,12 +79,11 @@ impl Actuator for SimDriver {
     }
 
     fn operations(&self) -> Vec<String> {
-        let (on, off) = self.names();
-        vec![on.to_owned(), off.to_owned()]
+        operations(self.part)
     }
 
     fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
-        let (on, off) = self.names();
+        let (on, off) = names(self.part);
         async move {
             let (action, job) = (act.action(), act.proposal_id().as_str());
             let strange = action.params.keys().find(|name| *name != DURATION);

@@ -69,7 +69,7 @@ impl Sensor for SimSensor {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::adapters::devices::sim::Part;
+    use crate::adapters::devices::sim::kit::Part;
 
     #[test]
     fn readings_follow_the_kit_in_the_shape_gen1_publishes() {

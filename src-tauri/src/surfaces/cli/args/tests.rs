@@ -4,6 +4,7 @@
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::adapters::devices::Configured;
 
 fn parse(line: &[&str]) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(std::iter::once("clawmesh-node").chain(line.iter().copied()))
@@ -54,7 +55,7 @@ fn the_contract_of_start_parses_word_by_word() {
     };
     let config = start.to_raw().resolve(PathBuf::new()).unwrap();
     assert_eq!((config.port, config.peers.len()), (18_790, 1));
-    assert!(config.mock_sensor && config.mock_actuator && !config.discovery);
+    assert!(config.devices.iter().any(Configured::is_practice) && !config.discovery);
     assert_eq!(config.mesh_name.as_deref(), Some("demo"));
 }
 

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::context::{Context, person};
@@ -12,7 +13,8 @@ use super::super::fail::{Done, Failure};
 use super::super::offline::{Offline, own_operator};
 use super::super::out;
 use super::super::start::raw_config;
-use crate::adapters::devices::sim::SimKit;
+use crate::adapters::clock::{SharedClock, SystemClock};
+use crate::adapters::devices;
 use crate::adapters::files;
 use crate::adapters::paths::{StateDir, create_private};
 use crate::domain::base::limits::DEFAULT_PORT;
@@ -105,15 +107,9 @@ pub async fn prepare(ctx: &Context) -> Result<Prepared, Failure> {
 
 /// A threshold a little below what the kit measures now, so that the rule fires soon.
 fn dry_below(field: &StateDir) -> Result<f64, Failure> {
-    let kit = SimKit::open(
-        &field.sim_dir(),
-        1.0,
-        std::sync::Arc::new(crate::adapters::clock::SystemClock::default()),
-    )
-    .map_err(Failure::state)?;
-    Ok((kit.look().moisture - SOON_PERCENT)
-        .clamp(10.0, 60.0)
-        .round())
+    let clock: SharedClock = Arc::new(SystemClock::default());
+    let moisture = devices::simulated_moisture(field, &clock).map_err(Failure::state)?;
+    Ok((moisture - SOON_PERCENT).clamp(10.0, 60.0).round())
 }
 
 /// Trust in both directions, and one person enrolled at both.

@@ -1,0 +1,197 @@
+//! Devices in the configuration: `[[device]]` tables, each read by its kind, and the older keys that say the same.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use toml::Spanned;
+use toml::de::{DeValue, ValueDeserializer};
+
+use super::registry::{Around, DeviceError, Kind, Made, Settings};
+use super::{exec, host, sim};
+use crate::domain::capability::{Action, Capability, Params};
+use crate::domain::policy::Offered;
+
+/// A device of the configuration.
+#[derive(Clone)]
+pub struct Configured {
+    kind: &'static Kind,
+    settings: Arc<dyn Settings>,
+    /// File and line of its table.
+    place: Option<String>,
+}
+
+impl fmt::Debug for Configured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.kind.name, self.settings)
+    }
+}
+
+impl Configured {
+    /// A device by settings that were not read from a table.
+    pub(super) fn new(kind: &'static Kind, settings: impl Settings + 'static) -> Self {
+        Self {
+            kind,
+            settings: Arc::new(settings),
+            place: None,
+        }
+    }
+
+    /// Reads the table of a `[[device]]`; of an `[[actuator]]` if it `is_actuator`, where `exec` goes
+    /// without saying.
+    ///
+    /// # Errors
+    /// What is wrong, and where if that is known; else it is the table as a whole.
+    pub fn read(table: Spanned<DeValue<'_>>, is_actuator: bool) -> Result<Self, toml::de::Error> {
+        let head = Head::deserialize(ValueDeserializer::from(table.clone()))?;
+        let kind = match head.kind {
+            Some(Named(kind)) => kind,
+            None if is_actuator => &exec::KIND,
+            None => return Err(serde::de::Error::missing_field("kind")),
+        };
+        Ok(Self {
+            kind,
+            settings: (kind.read)(ValueDeserializer::from(table))?,
+            place: None,
+        })
+    }
+
+    /// As read from there, which its errors name.
+    #[must_use]
+    pub fn at(self, place: String) -> Self {
+        let place = Some(place);
+        Self { place, ..self }
+    }
+
+    /// Its kind.
+    pub(super) fn kind(&self) -> &'static Kind {
+        self.kind
+    }
+
+    /// The actuators that it will have, as far as its settings tell.
+    pub fn offers(&self) -> Vec<Offered> {
+        self.settings.offers()
+    }
+
+    /// Whether it moves, and moves simulated things only.
+    pub fn is_practice(&self) -> bool {
+        self.settings.is_practice()
+    }
+
+    /// Makes it.
+    ///
+    /// # Errors
+    /// [`DeviceError`] naming place, device and key.
+    pub(super) fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
+        self.settings.make(around).map_err(|error| match error {
+            DeviceError::Config(why) => self.bad(&why),
+            DeviceError::State(why) => DeviceError::State(why),
+        })
+    }
+
+    /// The error that its configuration is wrong.
+    pub(super) fn bad(&self, why: &str) -> DeviceError {
+        let (place, between) = match &self.place {
+            Some(place) => (place.as_str(), ": "),
+            None => ("", ""),
+        };
+        let (kind, subject) = (self.kind.name, self.settings.subject());
+        let space = if subject.is_empty() { "" } else { " " };
+        DeviceError::Config(format!("{place}{between}{kind}{space}{subject}: {why}"))
+    }
+}
+
+/// What every table of a device has.
+#[derive(Deserialize)]
+struct Head {
+    /// Its kind; `driver` is the older spelling.
+    #[serde(alias = "driver")]
+    kind: Option<Named>,
+}
+
+/// A kind by its name.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Named(&'static Kind);
+
+impl TryFrom<String> for Named {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Kind::of(&name).map(Self)
+    }
+}
+
+/// The key that names the kind, in the tables of all kinds.
+pub(super) type KindKey = Option<IgnoredAny>;
+
+/// Reads a table as the settings of a kind.
+pub(super) fn settings<S: Settings + DeserializeOwned + 'static>(
+    table: ValueDeserializer<'_>,
+) -> Result<Arc<dyn Settings>, toml::de::Error> {
+    let settings = S::deserialize(table)?;
+    Ok(Arc::new(settings))
+}
+
+/// An actuator's name and those of its operations, checked.
+///
+/// # Errors
+/// What is wrong with which.
+pub(super) fn actuator<'a>(
+    capability: &str,
+    operations: impl IntoIterator<Item = &'a String>,
+) -> Result<Capability, DeviceError> {
+    let bad = |why: &dyn fmt::Display| DeviceError::Config(format!("capability: {why}"));
+    let capability: Capability = capability.parse().map_err(|e| bad(&e))?;
+    if !capability.is_actuator() {
+        return Err(bad(&"must begin with actuator:"));
+    }
+    for operation in operations {
+        let action = Action::new(capability.clone(), operation, Params::new());
+        action.map_err(|e| DeviceError::Config(format!("operation.name: {e}")))?;
+    }
+    Ok(capability)
+}
+
+/// A time limit as the configuration gives it, in milliseconds.
+pub(super) fn timeout_ms(timeout_sec: Option<u64>) -> u64 {
+    timeout_sec.unwrap_or(10).clamp(1, 300) * 1_000
+}
+
+/// The keys that said which devices a node has before there was `[[device]]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Switches {
+    /// `host_sensor`.
+    pub host_sensor: bool,
+    /// `mock_sensor`.
+    pub mock_sensor: bool,
+    /// `mock_actuator`.
+    pub mock_actuator: bool,
+    /// `mock_pace`.
+    pub mock_pace: Option<f64>,
+}
+
+impl Switches {
+    /// The devices that they stand for.
+    ///
+    /// # Errors
+    /// The key that is wrong, and why.
+    pub fn devices(self) -> Result<Vec<Configured>, (&'static str, String)> {
+        let mut kit = sim::Kit::default();
+        (kit.senses, kit.acts, kit.pace) = (self.mock_sensor, self.mock_actuator, self.mock_pace);
+        kit.pace().map_err(|why| ("mock_pace", why))?;
+        let host = (self.host_sensor).then(|| Configured::new(&host::KIND, host::Host::default()));
+        let kit = (kit.senses || kit.acts).then(|| Configured::new(&sim::KIND, kit));
+        Ok(host.into_iter().chain(kit).collect())
+    }
+}
+
+/// What a policy may name at a node: the actuators of its configuration, and those of the simulated kit, which a flag
+/// adds.
+pub fn offers(devices: &[Configured]) -> Vec<Offered> {
+    let named = devices.iter().filter(|device| !device.is_practice());
+    let mut all: Vec<Offered> = named.flat_map(Configured::offers).collect();
+    all.extend(sim::Kit::default().offers());
+    all
+}

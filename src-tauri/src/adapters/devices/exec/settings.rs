@@ -1,0 +1,143 @@
+//! The `exec` kind in the configuration: an actuator's name, its safe state and its command lines.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{ExecConfig, ExecDriver, ExecOperation};
+use crate::adapters::devices::config::{KindKey, actuator, settings, timeout_ms};
+use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
+use crate::adapters::devices::{DeviceError, SharedActuator};
+use crate::domain::policy::Offered;
+
+/// Commands of this machine.
+pub const KIND: Kind = Kind {
+    name: "exec",
+    once: false,
+    read: settings::<Exec>,
+    rescue,
+};
+
+/// An actuator driven by commands of this machine.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exec {
+    #[serde(rename = "kind", alias = "driver", default)]
+    _kind: KindKey,
+    /// What it is called, for example `actuator:pump:main`.
+    capability: String,
+    /// The operation that is its safe state.
+    safe: String,
+    /// The longest a command may take, in seconds.
+    timeout_sec: Option<u64>,
+    /// What it can do.
+    operation: Vec<Operation>,
+}
+
+/// One operation as a fixed command line.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Operation {
+    /// The operation's name.
+    name: String,
+    /// The program, absolute, and its arguments. No shell is involved.
+    #[serde(default)]
+    argv: Vec<String>,
+}
+
+impl Exec {
+    fn driver(&self, dir: &Path) -> Result<ExecDriver, DeviceError> {
+        let capability = actuator(&self.capability, self.operation.iter().map(|o| &o.name))?;
+        let operations = self.operation.iter().map(|o| ExecOperation {
+            name: o.name.clone(),
+            argv: o.argv.clone(),
+        });
+        let config = ExecConfig {
+            node: fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()),
+            capability,
+            safe: self.safe.clone(),
+            timeout_ms: timeout_ms(self.timeout_sec),
+            operations: operations.collect(),
+        };
+        ExecDriver::new(config).map_err(|e| DeviceError::Config(e.to_string()))
+    }
+}
+
+impl Settings for Exec {
+    fn subject(&self) -> &str {
+        &self.capability
+    }
+
+    fn offers(&self) -> Vec<Offered> {
+        let capability = self.capability.parse().ok();
+        let offered = capability.map(|capability| Offered {
+            capability,
+            operations: self.operation.iter().map(|o| o.name.clone()).collect(),
+            by_gen1: false,
+        });
+        offered.into_iter().collect()
+    }
+
+    fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
+        let driver = self.driver(around.dir.root())?;
+        Ok(Made {
+            actuators: vec![Arc::new(driver)],
+            sensors: Vec::new(),
+        })
+    }
+}
+
+/// An actuator with its safe operation alone.
+fn rescue(table: &Table, dir: &Path) -> Result<Option<SharedActuator>, String> {
+    let driver = safe_half(table)?.driver(dir);
+    let driver = driver.map_err(|e| e.to_string())?;
+    Ok(Some(Arc::new(driver)))
+}
+
+/// What a table says of an actuator's way to its safe state; whatever else is in it may be wrong.
+fn safe_half(table: &Table) -> Result<Exec, String> {
+    let text = |table: &Table, key: &str| {
+        let found = table.get(key).and_then(Value::as_str);
+        found
+            .map(str::to_owned)
+            .ok_or_else(|| format!("there is no {key}"))
+    };
+    let (capability, safe) = (text(table, "capability")?, text(table, "safe")?);
+    let all = table.get("operation").and_then(Value::as_array);
+    let named = |v: &&Value| v.get("name").and_then(Value::as_str) == Some(&safe);
+    let mut fit = all.into_iter().flatten().filter(named);
+    let (Some(operation), None) = (fit.next(), fit.next()) else {
+        return Err(format!("there is not one operation {safe:?}"));
+    };
+    let words = operation.get("argv").and_then(Value::as_array);
+    let words = words.map(|all| {
+        let each = all.iter().map(|word| word.as_str().map(str::to_owned));
+        each.collect::<Option<Vec<String>>>()
+    });
+    let Some(Some(argv)) = words else {
+        return Err(format!("operation {safe:?} has no argv"));
+    };
+    let seconds = table.get("timeout_sec").and_then(Value::as_integer);
+    Ok(Exec {
+        _kind: None,
+        capability,
+        timeout_sec: seconds.and_then(|s| u64::try_from(s).ok()),
+        operation: vec![Operation {
+            name: safe.clone(),
+            argv,
+        }],
+        safe,
+    })
+}
+
+/// What is certain of a table, for tests of reading damaged files.
+#[cfg(test)]
+pub fn certain(table: &Table) -> String {
+    match safe_half(table) {
+        Ok(exec) => format!("{} {}", exec.capability, exec.operation[0].argv.join(" ")),
+        Err(why) => why,
+    }
+}

@@ -1,0 +1,164 @@
+//! The registry: every kind of device, and how a device of the configuration is made.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::Table;
+use toml::de::ValueDeserializer;
+
+use super::config::Configured;
+use super::{Carrier, Sensor, SharedActuator, exec, gen1, host, sim};
+use crate::adapters::clock::SharedClock;
+use crate::adapters::paths::StateDir;
+use crate::domain::policy::Offered;
+
+/// Every kind. A new one is a file or folder beside this one, a line here and its keys in
+/// `config.example.toml`.
+const KINDS: &[&Kind] = &[
+    &exec::KIND,
+    &gen1::KIND,
+    &host::KIND,
+    &sim::KIND,
+    #[cfg(test)]
+    &super::pretend::KIND,
+];
+
+/// A kind of device.
+pub struct Kind {
+    /// What the configuration calls it.
+    pub name: &'static str,
+    /// Whether a node has at most one of it.
+    pub once: bool,
+    /// Reads its table; see [`settings`](super::config::settings).
+    pub read: fn(ValueDeserializer<'_>) -> Result<Arc<dyn Settings>, toml::de::Error>,
+    /// Finds the way to the safe state in a table of which anything else may be wrong, at the node of
+    /// this state directory; `None` where nothing moves that could be left on. Only what is certain may be
+    /// given: what it returns is made safe.
+    pub rescue: fn(&Table, &Path) -> Result<Option<SharedActuator>, String>,
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kind({})", self.name)
+    }
+}
+
+impl Kind {
+    /// The kind of this name.
+    ///
+    /// # Errors
+    /// Which there are.
+    pub(super) fn of(name: &str) -> Result<&'static Kind, String> {
+        let known = KINDS.iter().find(|kind| kind.name == name);
+        known.copied().ok_or_else(|| {
+            let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+            format!(
+                "unknown kind of device {name:?}; the kinds are {}",
+                names.join(", ")
+            )
+        })
+    }
+
+    /// What every kind is called.
+    #[cfg(test)]
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        KINDS.iter().map(|kind| kind.name)
+    }
+}
+
+/// What the configuration says of one device.
+pub trait Settings: fmt::Debug + Send + Sync {
+    /// What tells the device from others of its kind, in errors.
+    fn subject(&self) -> &str {
+        ""
+    }
+
+    /// The actuators that it will have, as far as its settings tell.
+    fn offers(&self) -> Vec<Offered> {
+        Vec::new()
+    }
+
+    /// Whether it moves, and moves simulated things only: a node without a policy gets the starter policy then.
+    fn is_practice(&self) -> bool {
+        false
+    }
+
+    /// Checks the settings and makes the device. It never waits for hardware: a sensor connects when it is
+    /// read, an actuator when it is made safe.
+    ///
+    /// # Errors
+    /// [`DeviceError`] naming the key.
+    fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError>;
+}
+
+/// What devices are made with.
+pub struct Around<'a> {
+    /// The node's state directory.
+    pub dir: &'a StateDir,
+    /// What time it is.
+    pub clock: &'a SharedClock,
+    /// Tells gen-1 nodes what to do.
+    pub carrier: &'a Arc<dyn Carrier>,
+}
+
+/// The two sides of a device.
+#[derive(Default)]
+pub struct Made {
+    /// What it moves.
+    pub actuators: Vec<SharedActuator>,
+    /// What it measures.
+    pub sensors: Vec<Box<dyn Sensor>>,
+}
+
+/// Why a device cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// Its configuration is wrong.
+    #[error("{0}")]
+    Config(String),
+    /// What it keeps in the state directory cannot be used.
+    #[error("{0}")]
+    State(String),
+}
+
+/// Makes the devices of a configuration.
+///
+/// # Errors
+/// [`DeviceError`] naming the file, the device and the key.
+pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceError> {
+    let (mut all, mut seen) = (Made::default(), BTreeSet::new());
+    for device in devices {
+        if !seen.insert(device.kind().name) && device.kind().once {
+            let why = "a node has one of this kind, and it is configured twice";
+            return Err(device.bad(why));
+        }
+        let made = device.make(around)?;
+        all.actuators.extend(made.actuators);
+        all.sensors.extend(made.sensors);
+    }
+    Ok(all)
+}
+
+/// No two drivers may move the same thing: one would undo what the other does.
+///
+/// # Errors
+/// [`DeviceError::Config`] naming one of them.
+pub fn not_twice(actuators: &[SharedActuator]) -> Result<(), DeviceError> {
+    let (mut names, mut far) = (BTreeSet::new(), BTreeSet::new());
+    for actuator in actuators {
+        let name = actuator.capability();
+        let why = match actuator.gen1() {
+            _ if !names.insert(name) => "configured twice".to_owned(),
+            Some(gen1) if !far.insert((gen1.device, gen1.target)) => format!(
+                "{} of the gen-1 node {} is configured under another name already",
+                gen1.target,
+                gen1.device.short()
+            ),
+            _ => continue,
+        };
+        return Err(DeviceError::Config(format!("actuator {name}: {why}")));
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! The rules of the devices' folder: outside it nothing names a kind of device, so that a new one is a file
+//! there.
+
+use super::rules::Fault;
+use super::scan;
+
+/// The folder, relative to `src-tauri/src`.
+pub const FOLDER: &str = "adapters/devices/";
+
+/// The drivers that a source of the folder defines: what it implements `Actuator` or `Sensor` for.
+pub fn drivers_of(source: &str) -> Vec<String> {
+    let tokens = scan::tokens(&scan::blank(source));
+    let text = |index: usize| tokens.get(index).map_or("", |token| token.text.as_str());
+    let driver = |at: usize| {
+        let is_one = text(at) == "impl"
+            && matches!(text(at + 1), "Actuator" | "Sensor")
+            && text(at + 2) == "for";
+        is_one.then(|| text(at + 3).to_owned())
+    };
+    (0..tokens.len()).filter_map(driver).collect()
+}
+
+/// Where a source outside the folder names a driver, or looks past the folder's front page.
+pub fn check(file: &str, source: &str, drivers: &[String]) -> Vec<Fault> {
+    if file.starts_with(FOLDER) || file.ends_with("_tests.rs") || file.ends_with("/tests.rs") {
+        return Vec::new();
+    }
+    let tokens = scan::tokens(&scan::blank(source));
+    let named = tokens
+        .iter()
+        .filter(|token| drivers.contains(&token.text))
+        .map(|token| (token.line, token.text.clone()));
+    let paths = scan::paths(&tokens);
+    let deep = paths.iter().filter_map(|path| {
+        let at = path.segments.iter().position(|s| s == "devices")?;
+        let rest = path.segments.get(at + 1..).unwrap_or_default();
+        let is_room = rest
+            .first()
+            .is_some_and(|s| s.starts_with(char::is_lowercase));
+        (is_room && rest.len() > 1).then(|| (path.line, path.segments.join("::")))
+    });
+    let fault = |(line, what): (usize, String)| Fault {
+        place: format!("{file}:{line}"),
+        what: format!(
+            "names `{what}`: outside {FOLDER} nothing knows a kind of device; use the registry, through adapters::devices"
+        ),
+    };
+    named.chain(deep).map(fault).collect()
+}
