@@ -39,6 +39,14 @@ impl Sensor for Pretend {
     }
 }
 
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("once more");
+    }
+}
+
 async fn node_with(sensors: Vec<Box<dyn Sensor>>) -> (tempfile::TempDir, Node) {
     let Setup { mut raw, clock, .. } = field();
     raw.mock_sensor = None;
@@ -68,6 +76,8 @@ async fn a_sensor_that_hangs_panics_or_fails_costs_only_its_own_readings() {
     let (dir, node) = node_with(vec![
         Pretend::boxed("hangs", move || Ok(hangs.recv().unwrap_or(1.0))),
         Pretend::boxed("panics", || panic!("a fault of the driver")),
+        // What it panics with panics once more.
+        Pretend::boxed("bursts", || std::panic::panic_any(Bomb)),
         Pretend::boxed("flaps", move || {
             flap = !flap;
             if flap {
@@ -87,17 +97,18 @@ async fn a_sensor_that_hangs_panics_or_fails_costs_only_its_own_readings() {
     let now = until("all that fail are told of", || async {
         let now = status(&node).await;
         let failing = now.sensors.iter().filter(|s| s.problem.is_some()).count();
-        (failing == 4).then_some(now)
+        (failing == 5).then_some(now)
     })
     .await;
     let why = |name: &str| of(&now, name).problem.clone().unwrap();
     assert!(why("hangs").contains("not answered"), "{}", why("hangs"));
+    assert!(why("bursts").contains("cut off"), "{}", why("bursts"));
     assert!(why("panics").contains("panicked"), "{}", why("panics"));
     assert_eq!(why("fails"), "its bus does not answer");
     assert!(of(&now, "good").failing_since.is_none());
     let mut subjects: Vec<&str> = now.alarms.iter().map(|a| a.subject.as_str()).collect();
     subjects.sort_unstable();
-    assert_eq!(subjects, ["fails", "flaps", "hangs", "panics"]);
+    assert_eq!(subjects, ["bursts", "fails", "flaps", "hangs", "panics"]);
     // The good one goes on while the others fail.
     for _ in 0..3 {
         good.recv().await.unwrap();

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -73,39 +74,65 @@ pub fn start(shared: &Shared, sensors: Vec<Box<dyn Sensor>>) {
             last_reading_at: None,
             failing: None,
         });
-        shared
-            .tasks
-            .essential("sensing", follow(shared.clone(), name, sensor));
+        let one = One {
+            name,
+            sensor: Arc::new(Mutex::new(sensor)),
+        };
+        shared.tasks.passing("sensing", keep(shared.clone(), one));
     }
 }
 
-/// Reads one sensor at the configured interval until the node stops; while it fails, ever more rarely.
-async fn follow(shared: Shared, name: String, mut sensor: Box<dyn Sensor>) {
+/// A sensor under the name by which the node knows it.
+struct One {
+    name: String,
+    /// Only its task locks it, and the thread that reads it.
+    sensor: Arc<Mutex<Box<dyn Sensor>>>,
+}
+
+/// Follows one sensor until the node stops. Whatever else ends that, the sensor is failing and is followed anew
+/// after a while; the node goes on.
+async fn keep(shared: Shared, one: One) {
+    let mut again = false;
+    loop {
+        let followed = async {
+            if again {
+                let why = "the task that reads it was cut off; the log has the place";
+                failed(&shared, &one.name, why).await;
+                sleep(Duration::from_millis(SENSOR_PAUSE_MAX_MS)).await;
+            }
+            follow(&shared, &one).await;
+        };
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            ended = AssertUnwindSafe(followed).catch_unwind() => again = ended.is_err(),
+        }
+        if shared.tasks.stop().is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// Reads one sensor at the configured interval; while it fails, ever more rarely.
+async fn follow(shared: &Shared, one: &One) {
+    let name = one.name.as_str();
     let every_ms = shared.config.sensor_interval_ms;
     let mut tick = interval(Duration::from_millis(every_ms));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut pause_ms = every_ms;
     let mut good = 0_u32;
     loop {
-        tokio::select! {
-            biased;
-            () = shared.tasks.stop().cancelled() => return,
-            _ = tick.tick() => {}
-        }
-        let Some((back, outcome)) = read(&shared, &name, sensor).await else {
-            return;
-        };
-        sensor = back;
-        match outcome {
+        tick.tick().await;
+        match read(shared, one).await {
             Ok(readings) => {
                 pause_ms = every_ms;
                 good = good.saturating_add(1);
-                works(&shared, &name, good >= SENSOR_STEADY_READINGS).await;
-                publish(&shared, readings).await;
+                works(shared, name, good >= SENSOR_STEADY_READINGS).await;
+                publish(shared, readings).await;
             }
             Err(why) => {
                 good = 0;
-                failed(&shared, &name, &why).await;
+                failed(shared, name, &why).await;
                 let most_ms = SENSOR_PAUSE_MAX_MS.max(every_ms);
                 pause_ms = pause_ms.saturating_mul(2).min(most_ms);
                 tick.reset_after(Duration::from_millis(pause_ms));
@@ -116,45 +143,34 @@ async fn follow(shared: Shared, name: String, mut sensor: Box<dyn Sensor>) {
 
 /// Reads a sensor once, off the network's threads: it may block on a bus or a file. One that does not
 /// answer in time is told of and waited for, so that it never takes more than one thread; what it says
-/// then is of no known time and left out. `None` when the node stops.
-async fn read(
-    shared: &Shared,
-    name: &str,
-    mut sensor: Box<dyn Sensor>,
-) -> Option<(Box<dyn Sensor>, Outcome)> {
-    let now = shared.now();
+/// then is of no known time and left out.
+async fn read(shared: &Shared, one: &One) -> Outcome {
+    let (now, sensor) = (shared.now(), one.sensor.clone());
     let reading = shared.work(move || {
-        let read = catch_unwind(AssertUnwindSafe(|| sensor.read(now)));
-        (sensor, read)
+        let mut sensor = sensor.lock().unwrap_or_else(PoisonError::into_inner);
+        catch_unwind(AssertUnwindSafe(|| sensor.read(now)))
     });
     tokio::pin!(reading);
     tokio::select! {
         biased;
-        () = shared.tasks.stop().cancelled() => return None,
-        done = &mut reading => {
-            let (sensor, read) = done?;
-            let outcome = match read {
-                Ok(read) => read.map_err(|error| error.to_string()),
-                Err(_) => Err("its driver panicked; the log has the place".to_owned()),
-            };
-            return Some((sensor, outcome));
-        }
+        done = &mut reading => return match done {
+            Some(Ok(read)) => read.map_err(|error| error.to_string()),
+            Some(Err(_)) => Err("its driver panicked; the log has the place".to_owned()),
+            None => Err("its reading was cut off; the log has the place".to_owned()),
+        },
         () = sleep(Duration::from_millis(SENSOR_ANSWER_MS)) => {}
     }
     let why = format!(
         "it has not answered for {} seconds",
         SENSOR_ANSWER_MS / 1_000
     );
-    failed(shared, name, &why).await;
+    failed(shared, &one.name, &why).await;
     let late = format!(
         "its answer took more than {} seconds",
         SENSOR_ANSWER_MS / 1_000
     );
-    tokio::select! {
-        biased;
-        () = shared.tasks.stop().cancelled() => None,
-        done = &mut reading => done.map(|(sensor, _)| (sensor, Err(late))),
-    }
+    drop(reading.await);
+    Err(late)
 }
 
 /// Publishes readings as observations.
