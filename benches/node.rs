@@ -22,7 +22,7 @@ use clawmesh::adapters::store::frames::Inserted;
 use clawmesh::adapters::store::{Class, facts, frames, proposals as stored, shares};
 use clawmesh::domain::base::limits::{BUDGET_FACTS, BUDGET_MIRRORS};
 use clawmesh::domain::base::{EvidenceSource, FrameId, Hlc, MeshId, Tier, TimeMs};
-use clawmesh::domain::capability::{Action, Params};
+use clawmesh::domain::capability::{Action, Capability, Params};
 use clawmesh::domain::gate::Decision;
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::identity::{DeviceKey, OperatorKey};
@@ -338,10 +338,7 @@ async fn approvals(beside: Beside) {
         true => Some(flood(&node).await),
         false => None,
     };
-    let valve = shared
-        .drivers
-        .get(&"actuator:mock:valve-1".parse().unwrap())
-        .unwrap();
+    let valve: Capability = "actuator:mock:valve-1".parse().unwrap();
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let cites = until("readings", || async {
@@ -359,7 +356,7 @@ async fn approvals(beside: Beside) {
         let params = Params::from([("durationSec".to_owned(), 20.into())]);
         let draft = Draft {
             draft_id: uuid::Uuid::new_v4().into(),
-            action: Action::new(valve.capability().clone(), "open", params).unwrap(),
+            action: Action::new(valve.clone(), "open", params).unwrap(),
             reason: "bench".into(),
             requester: Requester::Person,
             requester_name: "bench".into(),
@@ -388,7 +385,7 @@ async fn approvals(beside: Beside) {
         proposals::decide(shared, decision.sign(&operator))
             .await
             .unwrap();
-        while valve.state().await.unwrap().position != "open" {
+        while shared.guards.position(&valve).await.unwrap().unwrap() != "open" {
             tokio::task::yield_now().await;
         }
         times.push(ms(started));

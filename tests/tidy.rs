@@ -217,7 +217,7 @@ fn the_sources_keep_the_rules() {
 }
 
 #[test]
-fn outside_its_folder_nothing_names_a_kind_of_device() {
+fn devices_are_known_in_their_folder_and_moved_by_their_guards_alone() {
     let files = rust_files(&sources());
     let of = |file: &String| read(&sources().join(file));
     let own = files.iter().filter(|f| f.starts_with(devices::FOLDER));
@@ -227,7 +227,11 @@ fn outside_its_folder_nothing_names_a_kind_of_device() {
     assert!(drivers.len() >= 5, "{drivers:?}");
     let others = files.iter();
     let faults: Vec<Fault> = others
-        .flat_map(|file| devices::check(file, &of(file), &drivers))
+        .flat_map(|file| {
+            let mut faults = devices::check(file, &of(file), &drivers);
+            faults.extend(devices::check_holders(file, &of(file)));
+            faults
+        })
         .collect();
     assert_none(&faults);
 }

@@ -342,7 +342,7 @@ async fn no_rule_makes_a_gen1_node_act_without_a_person() {
     }
     assert_eq!(gen1.told("open"), [json!(null); 0]);
     let found = node.shared().policy.current();
-    let found = found.findings(&node.shared().drivers.offered());
+    let found = found.findings(&node.shared().guards.offered());
     assert!(
         found
             .iter()

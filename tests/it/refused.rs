@@ -73,6 +73,18 @@ fn every_refused_start_makes_safe_what_it_can_find_first() {
         pump.refused(2, word);
         assert_eq!(pump.said(), "on\noff\n", "{wrong}");
     }
+    // As a device, with its kind right and wrong.
+    let device = good.replace("[[actuator", "[[device");
+    for (keys, word) in [
+        ("kind = 'exec'\nsaef = 1", "saef"),
+        ("kind = 'exce'", "exce"),
+    ] {
+        let wrong = device.replace("safe =", &format!("{keys}\nsafe ="));
+        pump.turn_on();
+        pump.place.write("config.toml", &wrong);
+        pump.refused(2, word);
+        assert_eq!(pump.said(), "on\noff\n", "{wrong}");
+    }
     pump.place.write("config.toml", &good);
     // A command line that is none.
     for words in [

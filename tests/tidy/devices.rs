@@ -20,6 +20,32 @@ pub fn drivers_of(source: &str) -> Vec<String> {
     (0..tokens.len()).filter_map(driver).collect()
 }
 
+/// The room that has the drivers, relative to `src-tauri/src`.
+const ROOM: &str = "node/guards/";
+
+/// Who hands drivers over to that room: what a configuration makes, what a test or the simulator adds, and what a
+/// refused start makes safe.
+const BRINGERS: [&str; 3] = ["node/open.rs", "node/outside.rs", "node/refused.rs"];
+
+/// Where a source of a higher tier has a driver, or moves it, that may not.
+pub fn check_holders(file: &str, source: &str) -> Vec<Fault> {
+    let below = file.starts_with("domain/") || file.starts_with("adapters/");
+    if below || file.starts_with(ROOM) {
+        return Vec::new();
+    }
+    let tokens = scan::tokens(&scan::blank(source));
+    let faults = tokens.windows(3).filter_map(|three| {
+        let [first, second, third] = [&three[0], &three[1], &three[2]].map(|t| t.text.as_str());
+        let has = first == "SharedActuator" || (first == "dyn" && second == "Actuator");
+        let moves = first == "." && matches!(second, "act" | "arm") && third == "(";
+        (moves || (has && !BRINGERS.contains(&file))).then(|| Fault {
+            place: format!("{file}:{}", three[0].line),
+            what: format!("has a driver or moves it, which {ROOM} alone does: ask the guards"),
+        })
+    });
+    faults.collect()
+}
+
 /// Where a source outside the folder names a driver, or looks past the folder's front page.
 pub fn check(file: &str, source: &str, drivers: &[String]) -> Vec<Fault> {
     if file.starts_with(FOLDER) || file.ends_with("_tests.rs") || file.ends_with("/tests.rs") {

@@ -26,8 +26,7 @@ const DOMAIN_ROOMS: [&str; 15] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `shared`, which joins them.
-const NODE_ROOMS: [&str; 34] = [
-    "drivers",
+const NODE_ROOMS: [&str; 33] = [
     "outside",
     "config",
     "context",

@@ -9,7 +9,6 @@ pub mod config;
 pub mod context;
 pub mod continuity;
 pub mod discovery;
-pub mod drivers;
 pub mod ending;
 pub mod gen1;
 mod gossip;

@@ -17,7 +17,6 @@ use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
 use super::continuity::{Begin, Continuity, next_seq};
 use super::discovery::Nearby;
-use super::drivers::Drivers;
 use super::gen1::actuators::Wire;
 use super::gossip::RecentFrames;
 use super::guards::{Cut, Guards};
@@ -128,10 +127,16 @@ impl Opened {
         // Every actuator is made safe before anything else, also where the rest cannot be opened.
         let abandoned = tasks.kill_on_drop();
         let held = hold(&config, &dir, &clock, more_drivers.clone()).and_then(|held| {
-            let guards = Guards::start(&held.drivers, &clock, &alarms, &tasks, threads);
-            Ok((held, guards.map_err(OpenError::Guards)?))
+            let Held {
+                lock,
+                actuators,
+                sensors,
+                wire,
+            } = held;
+            let guards = Guards::start(actuators, &clock, &alarms, &tasks, threads);
+            Ok((lock, sensors, wire, guards.map_err(OpenError::Guards)?))
         });
-        let (held, guards) = match held {
+        let (lock, sensors, wire, guards) = match held {
             Ok(held) => held,
             Err(error) => {
                 drop(abandoned);
@@ -139,12 +144,6 @@ impl Opened {
                 return Err(error);
             }
         };
-        let Held {
-            lock,
-            sensors,
-            drivers,
-            wire,
-        } = held;
         let begun = Begun {
             outside: Outside {
                 clock,
@@ -158,7 +157,6 @@ impl Opened {
                 sensors: more_sensors,
             },
             sensors,
-            drivers,
             wire,
             guards: guards.clone(),
             alarms,
@@ -207,8 +205,8 @@ impl Opened {
 /// A state directory that is held, and the actuators of its node.
 struct Held {
     lock: StateLock,
+    actuators: Vec<SharedActuator>,
     sensors: Vec<Box<dyn Sensor>>,
-    drivers: Drivers,
     wire: Wire,
 }
 
@@ -228,13 +226,13 @@ fn hold(
         carrier: &carrier,
     };
     let made = devices::make(&config.devices, &around)?;
-    let mut all = more;
-    all.extend(made.actuators);
-    devices::not_twice(&all)?;
+    let mut actuators = more;
+    actuators.extend(made.actuators);
+    devices::not_twice(&actuators)?;
     Ok(Held {
         lock,
+        actuators,
         sensors: made.sensors,
-        drivers: Drivers::new(all),
         wire,
     })
 }
@@ -243,7 +241,6 @@ fn hold(
 struct Begun {
     outside: Outside,
     sensors: Vec<Box<dyn Sensor>>,
-    drivers: Drivers,
     wire: Wire,
     guards: Guards,
     alarms: Arc<Alarms>,
@@ -263,7 +260,6 @@ async fn assemble(
     let Begun {
         outside,
         mut sensors,
-        drivers,
         wire,
         guards,
         alarms,
@@ -343,7 +339,7 @@ async fn assemble(
     let ground = super::health::Ground::of(&dir);
     sensors.extend(more_sensors);
     let mut capabilities = config.capabilities.clone();
-    capabilities.extend(drivers.capabilities());
+    capabilities.extend(guards.capabilities());
     let (key, metrics) = (Arc::new(key), Arc::new(Metrics::default()));
     let budgets = Arc::new(super::context::budgets::Budgets::default());
     let journal = Journal::new(Needs {
@@ -395,7 +391,6 @@ async fn assemble(
         dialer,
         policy,
         capabilities,
-        drivers,
         guards,
         running: Running::default(),
         sensors: Sensors::default(),

@@ -111,7 +111,7 @@ pub fn read(file: &Path) -> Result<Option<String>, String> {
 /// Raises an alarm while the policy in force says something that is probably not meant: an update of
 /// the program never leaves a node without its policy. `policy test` fails on the same.
 pub fn judge(shared: &Shared) {
-    let faults = shared.policy.current().faults(&shared.drivers.offered());
+    let faults = shared.policy.current().faults(&shared.guards.offered());
     let kind = AlarmKind::PolicyWarns;
     let Some(first) = faults.first() else {
         shared.alarms.clear(kind, "");

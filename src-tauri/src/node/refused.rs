@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::context::alarms::Alarms;
 use super::context::tasks::Tasks;
-use super::drivers::Drivers;
 use super::guards::Guards;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{self, SharedActuator};
@@ -44,7 +43,7 @@ pub async fn make_safe(dir: &StateDir, more: Vec<SharedActuator>, clock: &Shared
     };
     let (tasks, alarms) = (Tasks::new(), Arc::new(Alarms::default()));
     // Without threads of their own: this works too where the system gives none.
-    let guards = match Guards::start(&Drivers::new(found), clock, &alarms, &tasks, false) {
+    let guards = match Guards::start(found, clock, &alarms, &tasks, false) {
         Ok(guards) => guards,
         Err(error) => return tracing::error!("the actuators could not be made safe: {error}"),
     };

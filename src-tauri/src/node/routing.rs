@@ -34,7 +34,7 @@ pub fn offers(shared: &Shared) -> BTreeMap<DeviceId, Vec<String>> {
     }
     // Trust and grants may have changed since a link began.
     shared.keep_entitled(&mut offers);
-    let own = shared.drivers.capabilities();
+    let own = shared.guards.capabilities();
     let own = own.iter().map(|c| c.as_str().to_owned()).collect();
     offers.insert(shared.own_id().clone(), own);
     offers

@@ -10,7 +10,6 @@ use tokio::sync::{Semaphore, watch};
 use super::context::Context;
 use super::continuity::Continuity;
 use super::discovery::Nearby;
-use super::drivers::Drivers;
 use super::gen1::conversation::OtherPlanners;
 use super::gossip::RecentFrames;
 use super::guards::Guards;
@@ -62,9 +61,7 @@ pub struct Inner {
     pub nearby: Nearby,
     /// Everything it offers.
     pub capabilities: Vec<Capability>,
-    /// Its actuators: names, operations, positions.
-    pub drivers: Drivers,
-    /// What moves them and makes them safe.
+    /// Its actuators: what moves them, makes them safe and knows of them.
     pub guards: Guards,
     /// What they are doing.
     pub running: Running,

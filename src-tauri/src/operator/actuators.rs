@@ -129,14 +129,16 @@ impl Door {
                 last: row.map(last),
             }
         };
-        let own = self.shared.drivers.all();
-        let own = own.iter().map(|driver| {
-            let mut seen = view(self.shared.own_id(), driver.capability().as_str(), true);
-            seen.operations = driver.operations();
+        let guards = &self.shared.guards;
+        let own = guards.capabilities();
+        let own = own.iter().map(|target| {
+            let mut seen = view(self.shared.own_id(), target.as_str(), true);
+            seen.operations = guards.operations(target);
             async move {
-                match tokio::time::timeout(STATE_WAIT, driver.state()).await {
-                    Ok(Ok(state)) => seen.position = Some(state.position),
-                    Ok(Err(error)) => seen.problem = Some(error.to_string()),
+                match tokio::time::timeout(STATE_WAIT, guards.position(target)).await {
+                    Ok(Some(Ok(position))) => seen.position = Some(position),
+                    Ok(None) => {}
+                    Ok(Some(Err(error))) => seen.problem = Some(error.to_string()),
                     Err(_) => {
                         seen.problem = Some("its driver did not say where it stands".to_owned());
                     }

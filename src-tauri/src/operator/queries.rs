@@ -432,7 +432,7 @@ impl Door {
             taint: &taint,
             evidence: &[],
             phase: Phase::Propose,
-            by_gen1: self.shared.drivers.gen1(&action.target).is_some(),
+            by_gen1: self.shared.guards.gen1(&action.target).is_some(),
         };
         let s = &self.shared;
         Ok(

@@ -114,6 +114,16 @@ mod tests {
             let text = format!("{a}{b}[store]\n{fault}");
             assert_eq!(safe_commands(&text), both, "{text}");
         }
+        // The newer spelling, and a kind that is misspelled.
+        for kind in ["exec", "exce"] {
+            let device = a.replace("[[actuator", "[[device");
+            let device = device.replace("safe =", &format!("kind = \"{kind}\"\nsafe ="));
+            for text in [format!("{device}{b}"), format!("port = = 1\n{device}{b}")] {
+                let mut found = safe_commands(&text);
+                found.sort_unstable();
+                assert_eq!(found, both, "{text}");
+            }
+        }
         // A wrong key or operation beside it.
         let odd = a
             .replace("safe =", "saef = 1\nsafe =")

@@ -44,7 +44,7 @@ const BEFORE_ACTING: [Code; 12] = [
 
 /// Whether a device acts for this node: a gen-1 node behind an actuator of ours.
 pub fn acts(shared: &Shared, hello: &Hello) -> bool {
-    hello.features.is_empty() && !shared.drivers.behind(&hello.device_id).is_empty()
+    hello.features.is_empty() && !shared.guards.behind(&hello.device_id).is_empty()
 }
 
 /// The link over which a gen-1 node may be told. The way to the safe state is said over every link on which it

@@ -31,7 +31,7 @@ pub fn part(shared: &Shared, link: &LinkHandle) {
     let device = &link.info.device;
     let told = link.info.acts && link.info.outbound;
     // A start that was said before the link parted shows here already.
-    let away = shared.drivers.behind(device).into_iter().filter(|target| {
+    let away = shared.guards.behind(device).into_iter().filter(|target| {
         let view = shared.guards.view(target);
         told && view.is_some_and(|view| view.running || !view.safe)
     });

@@ -117,12 +117,11 @@ pub(super) async fn actuators(
     let wanted = text(params, "targetRef")?;
     let fits = |name: &str| wanted.is_none_or(|w| w == name);
     let mut records = Vec::new();
-    for driver in shared.drivers.all() {
-        let name = driver.capability().as_str().to_owned();
-        if fits(&name)
-            && let Ok(state) = driver.state().await
+    for target in shared.guards.capabilities() {
+        if fits(target.as_str())
+            && let Some(Ok(position)) = shared.guards.position(&target).await
         {
-            records.push(json!({"targetRef": name, "status": state.position}));
+            records.push(json!({"targetRef": target, "status": position}));
         }
     }
     let read = |c: &rusqlite::Connection| {

@@ -8,6 +8,7 @@
 
 mod guard;
 pub mod moved;
+mod offered;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,8 @@ use self::guard::Guard;
 pub use self::record::run as record;
 use super::context::alarms::Alarms;
 use super::context::tasks::Tasks;
-use super::drivers::Drivers;
 use crate::adapters::clock::SharedClock;
+use crate::adapters::devices::SharedActuator;
 use crate::domain::base::limits::{
     GUARD_REPORTS_MAX, GUARD_RUNS_MAX, SAFE_BEFORE_END_MAX_MS, SHUTDOWN_DEADLINE_MS,
 };
@@ -163,6 +164,8 @@ struct Wanted {
 }
 
 struct Handle {
+    /// Its driver: no other room has it.
+    actuator: SharedActuator,
     runs: mpsc::Sender<Handed>,
     wanted: watch::Sender<Wanted>,
     view: watch::Receiver<View>,
@@ -190,13 +193,13 @@ struct Inner {
 }
 
 impl Guards {
-    /// Starts a guard for every driver; each makes its actuator safe at once. With `threads` each
+    /// Starts a guard for every actuator, which keeps its driver; each makes its actuator safe at once. With `threads` each
     /// has an OS thread of its own.
     ///
     /// # Errors
     /// If the system gives no thread or no descriptors: then nothing may be operated.
     pub fn start(
-        drivers: &Drivers,
+        actuators: Vec<SharedActuator>,
         clock: &SharedClock,
         alarms: &Arc<Alarms>,
         tasks: &Tasks,
@@ -204,9 +207,9 @@ impl Guards {
     ) -> std::io::Result<Self> {
         let (reports, reported) = mpsc::channel(GUARD_REPORTS_MAX);
         let mut each = BTreeMap::new();
-        for driver in drivers.all() {
-            let target = driver.capability().clone();
-            let (limit, far) = (driver.safe_limit(), driver.gen1().is_some());
+        for actuator in actuators {
+            let target = actuator.capability().clone();
+            let (limit, far) = (actuator.safe_limit(), actuator.gen1().is_some());
             let (runs, coming) = mpsc::channel(GUARD_RUNS_MAX);
             let (wanted, orders) = watch::channel(Wanted {
                 count: 0,
@@ -214,7 +217,7 @@ impl Guards {
             });
             let (shown, view) = watch::channel(View::default());
             let guard = Guard {
-                driver,
+                driver: actuator.clone(),
                 clock: clock.clone(),
                 alarms: alarms.clone(),
                 runs: coming,
@@ -229,6 +232,7 @@ impl Guards {
                 tasks.essential("guard", guard.keep());
             }
             let handle = Handle {
+                actuator,
                 runs,
                 wanted,
                 view,

@@ -4,10 +4,10 @@
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
+use super::Guards;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::{Code, DeviceId, Digest, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
-use crate::node::drivers::Drivers;
 
 const MOVED: &str = "actuators.moved";
 
@@ -22,8 +22,8 @@ pub struct Far {
 
 impl Far {
     /// Where an actuator is now, if it is at a gen-1 node.
-    pub fn of(drivers: &Drivers, target: &Capability) -> Option<Self> {
-        drivers.gen1(target).map(|far| Self {
+    pub fn of(guards: &Guards, target: &Capability) -> Option<Self> {
+        guards.gen1(target).map(|far| Self {
             device: far.device.clone(),
             target: far.target.clone(),
         })
@@ -50,10 +50,10 @@ pub struct Moved {
 
 impl Moved {
     /// A movement of an actuator as the configuration has it now.
-    pub fn new(drivers: &Drivers, target: Capability, proposal: ProposalId, at: TimeMs) -> Self {
+    pub fn new(guards: &Guards, target: Capability, proposal: ProposalId, at: TimeMs) -> Self {
         Self {
-            far: Far::of(drivers, &target),
-            way: drivers.get(&target).and_then(|driver| driver.safe_way()),
+            far: Far::of(guards, &target),
+            way: guards.safe_way(&target),
             target,
             proposal,
             at,
@@ -61,13 +61,13 @@ impl Moved {
     }
 
     /// Whether the configuration has the actuator that was moved, and not something else under its name.
-    pub fn is_in(&self, drivers: &Drivers) -> bool {
-        let Some(driver) = drivers.get(&self.target) else {
+    pub fn is_in(&self, guards: &Guards) -> bool {
+        if !guards.has(&self.target) {
             return false;
-        };
+        }
         // An earlier version did not note the way.
-        let same_way = self.way.is_none() || driver.safe_way() == self.way;
-        self.far == Far::of(drivers, &self.target) && same_way
+        let same_way = self.way.is_none() || guards.safe_way(&self.target) == self.way;
+        self.far == Far::of(guards, &self.target) && same_way
     }
 
     /// Which thing was moved and by what, in words.

@@ -48,7 +48,7 @@ async fn record(shared: &Shared, report: Report) {
             if view.is_some_and(|view| view.safe && !view.running) {
                 let (s, is) = (shared.clone(), target.clone());
                 let over = move |c: &Connection| {
-                    moved::end(c, |moved| moved.target == is && moved.is_in(&s.drivers))
+                    moved::end(c, |moved| moved.target == is && moved.is_in(&s.guards))
                 };
                 // If this is lost, the next start makes it safe and notes it then.
                 let noted = shared.store.write(Class::Relaxed, "safe again", over).await;
@@ -56,7 +56,7 @@ async fn record(shared: &Shared, report: Report) {
                     tracing::warn!(%error, "that {target} is safe again could not be stored");
                 }
             }
-            let safe = shared.drivers.safe_in_words(&target);
+            let safe = shared.guards.safe_in_words(&target);
             let message = format!("{safe}, after {tries} attempts");
             tracing::warn!(actuator = %target, "{message}");
             let data = json!({"target": target, "tries": tries});

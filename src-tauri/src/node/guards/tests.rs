@@ -134,8 +134,8 @@ impl Bench {
     fn with(pump: Arc<Pump>, clock: SharedClock, threads: bool) -> Self {
         let (alarms, tasks) = (Arc::new(Alarms::default()), Tasks::new());
         let driver = PumpDriver(pump.clone(), PUMP.parse().unwrap());
-        let drivers = Drivers::new(vec![Arc::new(driver)]);
-        let guards = Guards::start(&drivers, &clock, &alarms, &tasks, threads).unwrap();
+        let drivers: Vec<SharedActuator> = vec![Arc::new(driver)];
+        let guards = Guards::start(drivers, &clock, &alarms, &tasks, threads).unwrap();
         Self {
             guards,
             pump,

@@ -260,7 +260,7 @@ async fn record(shared: &Shared, halted: &Halted, failed: Option<Refusal>) {
         .iter()
         .filter(safe)
         .filter_map(|a| a.target.parse().ok());
-    let by_gen1 = by_gen1.filter(|target| shared.drivers.gen1(target).is_some());
+    let by_gen1 = by_gen1.filter(|target| shared.guards.gen1(target).is_some());
     let came_to = match (actuators.len(), unsafe_ones) {
         (0, _) => "this node has no actuators".to_owned(),
         (n, 0) if by_gen1.clone().count() > 0 => format!(

@@ -198,7 +198,7 @@ pub async fn stop_of(
     );
     let recorded = matches!(kept, Ok(Ok(true)));
     let mut detail = match &secured.problem {
-        None => shared.drivers.safe_in_words(&secured.target),
+        None => shared.guards.safe_in_words(&secured.target),
         Some(why) => format!(
             "{} is NOT confirmed to be in its safe state and is being tried again: {why}",
             secured.target
@@ -310,9 +310,7 @@ async fn write_outcome(
             let step = end::finish(&case, &outcome).map_err(StoreError::Refused)?;
             write(&s, conn, &step, None)?;
             if safe {
-                moved::end(conn, |moved| {
-                    moved.proposal == id && moved.is_in(&s.drivers)
-                })?;
+                moved::end(conn, |moved| moved.proposal == id && moved.is_in(&s.guards))?;
             }
             ledger::insert(conn, &frame)
         })

@@ -163,7 +163,7 @@ pub(super) fn history(conn: &Connection, now: TimeMs) -> Result<History, StoreEr
 
 /// Whether a gen-1 node acts on an actuator: never without a person.
 pub(super) fn by_gen1(shared: &Shared, target: &Capability) -> bool {
-    shared.drivers.gen1(target).is_some()
+    shared.guards.gen1(target).is_some()
 }
 
 /// What a gen-1 node would be told for an action; `None` where this node acts itself.
@@ -171,7 +171,7 @@ pub(super) fn gen1_command(
     shared: &Shared,
     action: &Action,
 ) -> Result<Option<Gen1Command>, StoreError> {
-    let command = shared.drivers.gen1_command(action);
+    let command = shared.guards.gen1_command(action);
     command.map_err(|e| refused(Code::InvalidParams, e.to_string()))
 }
 

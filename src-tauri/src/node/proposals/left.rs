@@ -38,12 +38,11 @@ pub(super) async fn look(
             continue;
         };
         if !all.iter().any(|moved| moved.proposal == row.id) {
-            let moved = Moved::new(&shared.drivers, target, row.id.clone(), row.updated_at);
+            let moved = Moved::new(&shared.guards, target, row.id.clone(), row.updated_at);
             all.push(moved);
         }
     }
-    let is_here =
-        |moved: &Moved| shared.guards.view(&moved.target).is_some() && moved.is_in(&shared.drivers);
+    let is_here = |moved: &Moved| moved.is_in(&shared.guards);
     let is_safe = |moved: &Moved| !not_safe.iter().any(|s| s.target == moved.target);
     all.retain(|moved| !is_here(moved) || !is_safe(moved));
     let gone: Vec<Moved> = all.iter().filter(|m| !is_here(m)).cloned().collect();

@@ -72,7 +72,7 @@ impl Minted {
 pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Minted, Refusal> {
     health::check_store(shared).map_err(|e| store_refusal(&e))?;
     let draft = draft.check(shared.now())?;
-    if shared.drivers.get(&draft.action.target).is_none() {
+    if !shared.guards.has(&draft.action.target) {
         return Err(Refusal::new(
             Code::UnknownTarget,
             format!("{} is no actuator of this node", draft.action.target),

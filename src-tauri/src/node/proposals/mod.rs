@@ -129,7 +129,7 @@ fn write(
     for write in &step.0 {
         if let Write::Run { id, target, .. } = write {
             note_time(conn, now)?;
-            let moved = Moved::new(&shared.drivers, target.clone(), id.clone(), now);
+            let moved = Moved::new(&shared.guards, target.clone(), id.clone(), now);
             moved::begins(conn, moved)?;
         }
     }

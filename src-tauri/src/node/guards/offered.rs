@@ -1,0 +1,91 @@
+//! What others may know of the actuators: names, operations, positions, where they are. Nothing here moves one.
+
+use super::Guards;
+use crate::adapters::devices::{Actuator, DriverError, Gen1Place};
+use crate::domain::base::{DeviceId, Digest};
+use crate::domain::capability::{Action, Capability};
+use crate::domain::gate::Gen1Command;
+use crate::domain::policy::Offered;
+
+impl Guards {
+    fn actuator(&self, target: &Capability) -> Option<&dyn Actuator> {
+        let handle = self.0.each.get(target);
+        handle.map(|handle| handle.actuator.as_ref())
+    }
+
+    fn actuators(&self) -> impl Iterator<Item = (&Capability, &dyn Actuator)> {
+        let each = self.0.each.iter();
+        each.map(|(target, handle)| (target, handle.actuator.as_ref()))
+    }
+
+    /// What the actuators are called.
+    pub fn capabilities(&self) -> Vec<Capability> {
+        self.0.each.keys().cloned().collect()
+    }
+
+    /// Whether the node has an actuator.
+    pub fn has(&self, target: &Capability) -> bool {
+        self.0.each.contains_key(target)
+    }
+
+    /// What an actuator can do; nothing if the node does not have it.
+    pub fn operations(&self, target: &Capability) -> Vec<String> {
+        let actuator = self.actuator(target);
+        actuator.map_or_else(Vec::new, |actuator| actuator.operations())
+    }
+
+    /// The actuators as a policy is compared with them.
+    pub fn offered(&self) -> Vec<Offered> {
+        let offered = |(target, actuator): (&Capability, &dyn Actuator)| Offered {
+            capability: target.clone(),
+            operations: actuator.operations(),
+            by_gen1: actuator.gen1().is_some(),
+        };
+        self.actuators().map(offered).collect()
+    }
+
+    /// Asks an actuator's driver where it is, in a word. `None` if the node does not have it.
+    pub async fn position(&self, target: &Capability) -> Option<Result<String, DriverError>> {
+        let state = self.actuator(target)?.state().await;
+        Some(state.map(|state| state.position))
+    }
+
+    /// Where an actuator is on which a gen-1 node acts; `None` for every other.
+    pub fn gen1(&self, target: &Capability) -> Option<Gen1Place<'_>> {
+        self.actuator(target)?.gen1()
+    }
+
+    /// What a gen-1 node would be told for an action; `None` where this node acts itself.
+    ///
+    /// # Errors
+    /// If it would not be told.
+    pub fn gen1_command(&self, action: &Action) -> Result<Option<Gen1Command>, DriverError> {
+        let actuator = self.actuator(&action.target);
+        actuator.map_or(Ok(None), |actuator| actuator.gen1_command(action))
+    }
+
+    /// The actuators on which this gen-1 node acts.
+    pub fn behind(&self, device: &DeviceId) -> Vec<Capability> {
+        let acts =
+            |actuator: &dyn Actuator| actuator.gen1().is_some_and(|far| far.device == device);
+        let fit = self.actuators().filter(|(_, actuator)| acts(*actuator));
+        fit.map(|(target, _)| target.clone()).collect()
+    }
+
+    /// What it means that an actuator is confirmed safe, in a sentence: a gen-1 node confirms less.
+    pub fn safe_in_words(&self, target: &Capability) -> String {
+        match self.gen1(target) {
+            None => format!("{target} is in its safe state"),
+            Some(far) => format!(
+                "the gen-1 node {} has accepted the way of {target} to its safe state, and does not say whether \
+                 it is there",
+                far.device.short()
+            ),
+        }
+    }
+
+    /// What an actuator does to make safe; see [`Actuator::safe_way`].
+    pub(super) fn safe_way(&self, target: &Capability) -> Option<Digest> {
+        self.actuator(target)?.safe_way()
+    }
+}
