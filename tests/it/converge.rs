@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::harness::{Setup, TestNode, centre, key, until};
 
 /// A node without sensors that trusts the first `all` keys as its own kind.
-fn quiet(me: u8, all: u8) -> Setup {
+pub fn quiet(me: u8, all: u8) -> Setup {
     let mut setup = centre();
     setup.raw.name = Some(format!("node-{me}"));
     for other in (1..=all).filter(|n| *n != me) {
@@ -21,7 +21,7 @@ fn quiet(me: u8, all: u8) -> Setup {
     setup
 }
 
-fn dialing(mut setup: Setup, peers: &[&TestNode]) -> Setup {
+pub fn dialing(mut setup: Setup, peers: &[&TestNode]) -> Setup {
     for peer in peers {
         setup
             .raw
@@ -194,6 +194,6 @@ async fn what_was_pruned_does_not_come_back() {
     .await;
 }
 
-fn place() -> std::sync::Arc<tempfile::TempDir> {
+pub fn place() -> std::sync::Arc<tempfile::TempDir> {
     std::sync::Arc::new(tempfile::tempdir().unwrap())
 }

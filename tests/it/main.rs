@@ -56,5 +56,6 @@ mod sensing;
 mod shares;
 mod starting;
 mod topology;
+mod tree;
 mod twin;
 mod vanished;

@@ -15,6 +15,7 @@ mod line;
 mod network;
 mod rng;
 mod rollback;
+mod spread;
 mod truth;
 mod world;
 

@@ -193,8 +193,14 @@ fn root() -> TempDir {
 
 impl World {
     pub fn new(seed: u64) -> Self {
+        Self::planned(seed, |_| {})
+    }
+
+    /// A world of a seed, with something of its plan decided otherwise.
+    pub fn planned(seed: u64, decide: impl FnOnce(&mut Plan)) -> Self {
         let (rng, trace) = (Rng::new(seed), Trace::new());
-        let plan = Plan::new(&rng);
+        let mut plan = Plan::new(&rng);
+        decide(&mut plan);
         let net = Net::new(rng.fork(), trace.clone());
         let root = root();
         // Who dials the strangers: the others hear of them.

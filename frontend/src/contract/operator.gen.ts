@@ -4332,6 +4332,11 @@ export interface components {
             outbound: boolean;
             posture?: components["schemas"]["Posture"] | null;
             /**
+             * @description Whether frames are pushed over the link, rather than offered and sent when asked for; absent without a
+             *     link.
+             */
+            pushed?: boolean | null;
+            /**
              * Format: int64
              * @description Bytes that wait until it reads.
              */

@@ -70,6 +70,11 @@ impl Ingress {
         }
     }
 
+    /// Whether frames wait to be judged and stored.
+    pub fn is_busy(&self) -> bool {
+        self.memory.available_permits() < WAITING_MAX_KIB
+    }
+
     /// Hands in the frames of one message, waiting while the queue is full. `bytes` is the message's
     /// size.
     pub async fn offer(&self, link: &LinkHandle, frames: Vec<Frame>, bytes: usize) {

@@ -226,6 +226,9 @@ fn is_behind(admitted: &Admitted, horizon: TimeMs, now: TimeMs) -> bool {
 /// Counts what was inserted of a batch, has it sent on, and wakes gossip and planner.
 pub fn stored(shared: &Shared, batch: &[Admitted], inserted: &[Inserted]) {
     shared.recent.stored(batch, inserted);
+    let now = shared.moment().steady;
+    let (recent, links) = (&shared.recent, &shared.links);
+    shared.tree.came(batch, inserted, recent, links, now);
     let mut new = 0;
     for one in inserted {
         let counter = match one {

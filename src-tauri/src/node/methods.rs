@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::{DURABLE, internal, store_refusal};
 use super::gen1::{self, conversation};
+use super::gossip::tree;
 use super::ingress::Ingress;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
@@ -169,6 +170,14 @@ pub async fn event(
             records::take(shared, link, payload).await
         }
         credit::EVENT => link.credit.take(&payload),
+        tree::OFFER if tree::is_in(link) => tree::offered(shared, link, &payload, bytes),
+        tree::ASK if tree::is_in(link) => {
+            need(shared, link, Grant::Read).and_then(|()| tree::asked(shared, link, &payload))
+        }
+        tree::PRUNE if tree::is_in(link) => {
+            shared.tree.pruned(&link.info.device);
+            Ok(())
+        }
         "proposal.update" if link.info.speaks(Feature::Proposals) => {
             mirror::told(shared, link, payload).await
         }

@@ -143,6 +143,8 @@ impl Node {
         let recorder = guards::record(shared.clone());
         shared.tasks.passing("guards' reports", recorder);
         let ingress = Ingress::start(&shared);
+        let tree = gossip::tree::run(shared.clone(), ingress.clone());
+        shared.tasks.essential("broadcast tree", tree);
         shared
             .tasks
             .essential("doorman", doorman(shared.clone(), ingress.clone(), sockets));

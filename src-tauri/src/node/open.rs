@@ -378,6 +378,7 @@ async fn assemble(
         peers: Peers::default(),
         nearby: Nearby::default(),
         recent: RecentFrames::default(),
+        tree: super::gossip::tree::Tree::default(),
         frames_head: watch::channel(0).0,
         proposals_head: watch::channel(0).0,
         mirrors_owed: Arc::new(Semaphore::new(MIRRORS_OWED_MAX)),

@@ -12,6 +12,7 @@ use super::continuity::Continuity;
 use super::discovery::Nearby;
 use super::gen1::conversation::OtherPlanners;
 use super::gossip::RecentFrames;
+use super::gossip::tree::Tree;
 use super::guards::Guards;
 use super::health::Ground;
 use super::links::Links;
@@ -87,6 +88,8 @@ pub struct Inner {
     pub ground: Ground,
     /// The newest stored frames, for the links.
     pub recent: RecentFrames,
+    /// Which of them push them.
+    pub tree: Tree,
     /// Counts up with every stored frame batch; wakes gossip and planner.
     pub frames_head: watch::Sender<u64>,
     /// Counts up with every change of a proposal; wakes links and streams.

@@ -74,6 +74,11 @@ impl Door {
         metrics
             .links_queued_bytes
             .set(i64::try_from(queued).unwrap_or(i64::MAX));
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let is_pushed = |link: &&LinkHandle| self.shared.tree.is_eager(&link.info.device);
+        let pushing = links.iter().filter(is_pushed).count();
+        metrics.links_pushing.set(count(pushing));
+        metrics.links_offering.set(count(links.len() - pushing));
         // A posture that no link has any more must not stay at its last number.
         metrics.links.clear();
         for link in links {
@@ -124,6 +129,7 @@ impl Door {
             outbound: info.is_some_and(|i| i.outbound),
             transport_label: info.and_then(|i| i.label.clone()),
             posture: info.map(|i| i.posture),
+            pushed: info.map(|_| self.shared.tree.is_eager(device)),
             generation: match info {
                 Some(i) if i.speaks(Feature::Proposals) => Some(Generation::Clawmesh),
                 None if returned.is_none() => None,

@@ -584,3 +584,30 @@ pub const BUDGET_ENROLMENTS_PER_HOUR: u64 = 200;
 pub const LIST_PAGE_BYTES: u64 = 4_194_304;
 /// How far behind all others a reading counts that claimed to be from too far ahead, in milliseconds.
 pub const AHEAD_BEHIND_MS: u64 = 10 * 365 * 24 * 3_600_000;
+/// Up to so many links of our own kind, frames are pushed over all of them: a site of five nodes pays at most
+/// three copies too many for a frame and none of its frames ever waits for an offer.
+pub const TREE_LINKS_ALL_EAGER: usize = 4;
+/// Offers that are gathered into one message.
+pub const TREE_OFFERS_PER_MESSAGE: usize = 256;
+/// How long offers are gathered, in milliseconds.
+pub const TREE_OFFER_MS: u64 = 100;
+/// How long after it was offered a frame may come by itself, in milliseconds.
+pub const TREE_ASK_MS: u64 = 250;
+/// How long who was asked for a frame may take before the next is asked, in milliseconds.
+pub const TREE_ASK_AGAIN_MS: u64 = 500;
+/// How soon another link may become eager for a frame that did not come, in milliseconds.
+pub const TREE_GRAFT_EVERY_MS: u64 = 2_000;
+/// How long a node whose frames wait to be judged asks for none, in milliseconds.
+pub const TREE_BUSY_MAX_MS: u64 = 2_000;
+/// How soon a peer is told again to push no more, in milliseconds.
+pub const TREE_PRUNE_AGAIN_MS: u64 = 1_000;
+/// Of how many who offered a frame it is asked for; then it is left to reconciliation.
+pub const TREE_TRIES_MAX: u32 = 16;
+/// Offers of one peer that are remembered.
+pub const TREE_OFFERS_KEPT_MAX: usize = 2_048;
+/// Offers that a peer may not keep before few are remembered; each one kept makes up for half of them.
+pub const TREE_UNMET_MAX: u32 = 64;
+/// Offers that are remembered of a peer that does not keep them.
+pub const TREE_OFFERS_OF_LIAR_MAX: usize = 16;
+/// Messages about the tree that are answered on a link in a minute.
+pub const TREE_ASKED_PER_MINUTE: u32 = 600;

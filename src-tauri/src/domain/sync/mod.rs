@@ -5,11 +5,15 @@
 //! the crate `negentropy` does it, with version 1 fingerprints. Here is only what it works on, an
 //! ordered set of [`FrameKey`]s, and what one side says next. When to begin, and how frames then
 //! travel, is the node's business.
+//!
+//! And which links carry what is new (`tree`, feature `tree`).
 
 mod key;
 mod round;
 mod set;
+mod tree;
 
 pub use key::FrameKey;
 pub use round::{Differences, Initiator, SyncError, answer};
 pub use set::{KeySet, Keyed};
+pub use tree::{Asked, Tree};

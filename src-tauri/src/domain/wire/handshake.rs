@@ -40,11 +40,13 @@ pub enum Feature {
     Approvals,
     /// Operator records and revocations travel between nodes.
     Revocations,
+    /// Frames are pushed along a tree and only offered over other links.
+    Tree,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 9] = [
+    pub const OURS: [Feature; 10] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -54,6 +56,7 @@ impl Feature {
         Feature::Proposals,
         Feature::Approvals,
         Feature::Revocations,
+        Feature::Tree,
     ];
 
     fn name(self) -> &'static str {
@@ -67,6 +70,7 @@ impl Feature {
             Feature::Proposals => "proposals",
             Feature::Approvals => "approvals",
             Feature::Revocations => "revocations",
+            Feature::Tree => "tree",
         }
     }
 }

@@ -58,6 +58,12 @@ pub struct Metrics {
     pub links: Family<PostureLabel, Gauge>,
     /// Bytes that wait to be written to peers; brought up to date when somebody asks.
     pub links_queued_bytes: Gauge,
+    /// Links over which frames are pushed; brought up to date when somebody asks.
+    pub links_pushing: Gauge,
+    /// Links over which frames are only offered; brought up to date when somebody asks.
+    pub links_offering: Gauge,
+    /// Frames asked for because they were offered and did not come.
+    pub frames_asked: Counter,
     /// Unauthenticated connections closed to make room.
     pub sockets_evicted: Gauge,
     /// Proposals waiting for people here.
@@ -167,6 +173,21 @@ impl Metrics {
             "links_queued_bytes",
             "Bytes that wait until peers read",
             self.links_queued_bytes.clone(),
+        );
+        r.register(
+            "links_pushing",
+            "Links over which frames are pushed",
+            self.links_pushing.clone(),
+        );
+        r.register(
+            "links_offering",
+            "Links over which frames are only offered",
+            self.links_offering.clone(),
+        );
+        r.register(
+            "frames_asked",
+            "Frames asked for because they were offered and did not come",
+            self.frames_asked.clone(),
         );
         r.register(
             "sockets_unauthenticated",

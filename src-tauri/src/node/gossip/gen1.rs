@@ -10,9 +10,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::encoded::hops;
 use super::message::one;
 use super::newest::Newest;
-use super::recent::hops;
 use super::{PAGE, REWIND};
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{Class, StoreError, frames, kv};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::recent::Encoded;
+use super::encoded::Encoded;
 use crate::domain::base::limits::{FRAMES_MESSAGE_BYTES, FRAMES_PER_MESSAGE_MAX};
 
 const HEAD: &str = "{\"type\":\"event\",\"event\":\"context.frames\",\"payload\":{\"frames\":[";
@@ -72,10 +72,10 @@ impl Batch {
 /// What is left of a message of frames without those that are known: `None` if it is written in another
 /// way than [`Batch`] writes it, or holds none that is known; an empty text if it holds no other. `known` is
 /// asked with the text of a frame without its brace and hop count. Also how many were left out.
-pub fn without(text: &str, known: impl Fn(&str) -> bool) -> Option<(String, u64)> {
+pub fn without(text: &str, mut known: impl FnMut(&str) -> bool) -> Option<(String, u64)> {
     let frames = frames_in(text)?;
     let all = frames.len();
-    let is_new = |frame: &&str| !members(frame).is_some_and(&known);
+    let is_new = |frame: &&str| !members(frame).is_some_and(&mut known);
     let rest: Vec<&str> = frames.into_iter().filter(is_new).collect();
     let gone = u64::try_from(all - rest.len()).unwrap_or(u64::MAX);
     match (gone, rest.is_empty()) {

@@ -4,21 +4,24 @@
 //! peer delays itself only. The newest frames are kept in memory, encoded once for all links
 //! (`recent`); a feeder that fell behind them reads the log. Towards our own kind the feeder begins
 //! at the log's end, since reconciliation brings what was missed; a gen-1 node is fed from where it
-//! was left. A peer that already has a frame drops it by its content.
+//! was left. A peer that already has a frame drops it by its content. Between our own kind most links only
+//! offer what is new, and a tree of links carries it (`tree`).
 
 pub mod catch_up;
+mod encoded;
 mod gen1;
 mod message;
 mod newest;
 mod proposals;
 mod recent;
+pub mod tree;
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use self::encoded::Encoded;
 use self::message::Batch;
-use self::recent::Encoded;
 pub use self::recent::{Next, RecentFrames};
 use super::links::LinkHandle;
 use super::shared::Shared;
@@ -114,7 +117,7 @@ async fn feed_kin(
     mut wanted: mpsc::Receiver<Vec<FrameKey>>,
 ) -> Result<(), StoreError> {
     let mut head = shared.frames_head.subscribe();
-    let mut cursor = from;
+    let (mut cursor, mut offers) = (from, tree::Offers::default());
     loop {
         head.mark_unchanged();
         let peer = &link.info.device;
@@ -124,9 +127,10 @@ async fn feed_kin(
             Next::Log(stored) => Some(read_on(shared, peer, cursor, stored).await?),
             Next::Nothing => None,
         };
-        if let Some((page, upto)) = next {
+        if let Some((mut page, upto)) = next {
             cursor = upto;
-            if !send(shared, link, &page).await {
+            offers.sift(shared, link, &mut page);
+            if !send(shared, link, &page).await || !offers.send(link).await {
                 return Ok(());
             }
             // What is wanted must not starve behind what is new, nor the other way round.
@@ -143,7 +147,8 @@ async fn feed_kin(
             keys = wanted.recv() => match keys {
                 None => return Ok(()),
                 Some(keys) => if !send_wanted(shared, link, keys).await? { return Ok(()) },
-            }
+            },
+            () = offers.ripe() => if !offers.send(link).await { return Ok(()) },
         }
     }
 }
@@ -202,6 +207,7 @@ async fn send_wanted(
 /// A message of a peer of our own kind without the frames that stand here already, byte for byte and with a
 /// good signature of their origin: the rest, empty if there is none; `None` where nothing is left out. Most
 /// copies in a mesh are told so before their JSON is read. What the peer may not send is left in, to be refused.
+/// The tree is told of each copy that is left out.
 pub fn without_copies(shared: &Shared, link: &LinkHandle, text: &str) -> Option<String> {
     if !link.info.speaks(Feature::Batch) {
         return None;
@@ -209,12 +215,16 @@ pub fn without_copies(shared: &Shared, link: &LinkHandle, text: &str) -> Option<
     let trust = shared.trust.snapshot();
     let record = trust.record(&link.info.device)?;
     shared.recent.after_losses(shared.store.losses());
+    let mut copies = Vec::new();
     let known = |members: &str| {
-        let maker = shared.recent.maker(members);
-        maker.is_some_and(|origin| may_bring(record, &origin).is_ok())
+        let frame = shared.recent.find(members);
+        let frame = frame.filter(|frame| may_bring(record, frame.origin()).is_ok());
+        copies.extend(frame.clone());
+        frame.is_some()
     };
-    let (rest, copies) = message::without(text, known)?;
-    shared.metrics.frames_duplicate.inc_by(copies);
+    let (rest, count) = message::without(text, known)?;
+    shared.metrics.frames_duplicate.inc_by(count);
+    tree::copies(shared, link, &copies);
     Some(rest)
 }
 

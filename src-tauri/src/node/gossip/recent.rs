@@ -2,80 +2,16 @@
 //! in bytes; a link that has fallen behind them reads the log until it has caught up.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::adapters::store::frames::{Inserted, StoredFrame};
+use super::encoded::Encoded;
+use crate::adapters::store::frames::Inserted;
 use crate::domain::admission::Admitted;
 use crate::domain::base::limits::{RECENT_FRAMES_BYTES, RECENT_FRAMES_MAX};
-use crate::domain::base::{DeviceId, Digest, SignatureState};
-
-/// A stored frame as links send it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded {
-    origin: DeviceId,
-    /// Whose link or address it came over; `None` for this node's own frames.
-    link_peer: Option<DeviceId>,
-    /// How many links it has crossed when it arrives at a peer.
-    hops: u32,
-    /// Its JSON without `hops`.
-    text: Arc<str>,
-    /// Its content, where it stands with a good signature of its origin.
-    signed: Option<Digest>,
-}
-
-impl Encoded {
-    /// A frame just stored; its text is shared, not copied.
-    fn of(admitted: &Admitted) -> Self {
-        let link_peer = admitted.link_peer().cloned();
-        Self {
-            origin: admitted.frame().origin.clone(),
-            hops: hops(link_peer.is_some(), admitted.frame().hops),
-            link_peer,
-            text: admitted.text().clone(),
-            signed: (admitted.signature() == SignatureState::Verified
-                && admitted.frame().signature.is_some())
-            .then(|| admitted.content()),
-        }
-    }
-
-    /// Whether it goes to a peer that is told what is new: not what it made or brought itself.
-    pub fn is_new_to(&self, peer: &DeviceId) -> bool {
-        self.origin != *peer && self.link_peer.as_ref() != Some(peer)
-    }
-
-    /// How many links it has crossed when it arrives at a peer.
-    pub fn hops(&self) -> u32 {
-        self.hops
-    }
-
-    /// Its JSON without `hops`.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-}
-
-impl From<StoredFrame> for Encoded {
-    fn from(stored: StoredFrame) -> Self {
-        Self {
-            hops: hops(stored.link_peer.is_some(), stored.hops),
-            origin: stored.origin,
-            link_peer: stored.link_peer,
-            text: stored.json.into(),
-            signed: None,
-        }
-    }
-}
-
-/// How many links a frame has crossed when it arrives at a peer.
-pub(super) fn hops(brought: bool, crossed: u32) -> u32 {
-    match brought {
-        false => 0,
-        // Far beyond any real path; the number only has to stay readable.
-        true => crossed.saturating_add(1).min(255),
-    }
-}
+use crate::domain::base::{DeviceId, Digest};
+use crate::domain::sync::FrameKey;
 
 /// What follows a place of the log.
 #[derive(Debug, PartialEq, Eq)]
@@ -120,8 +56,10 @@ struct Kept {
     bytes: usize,
     /// The places of those that stand with a good signature, by their content.
     signed: BTreeMap<Digest, u64>,
-    /// Their texts, and who made them. The hash has a random key, and the whole text is compared.
-    texts: HashMap<Members, DeviceId>,
+    /// Their places by their texts. The hash has a random key, and the whole text is compared.
+    texts: HashMap<Members, u64>,
+    /// The keys under which those that are kept may be offered.
+    keys: BTreeSet<FrameKey>,
     /// The newest place that was announced.
     newest: u64,
     /// What was at or before this place is no longer kept.
@@ -142,12 +80,15 @@ impl Kept {
                 .extend(frame.signed.map(|content| (content, seq)));
             if frame.signed.is_some() {
                 let text = Members(frame.text.clone());
-                self.texts.insert(text, frame.origin.clone());
+                self.texts.insert(text, seq);
             }
         }
+        let known_as = frame.iter().flat_map(|frame| frame.known_as());
+        let known_as: Vec<FrameKey> = known_as.collect();
         if let Some(old) = self.frames.insert(seq, frame) {
             self.forget(seq, old);
         }
+        self.keys.extend(known_as);
         while self.frames.len() > RECENT_FRAMES_MAX || self.bytes > RECENT_FRAMES_BYTES {
             let Some((seq, old)) = self.frames.pop_first() else {
                 break;
@@ -161,6 +102,9 @@ impl Kept {
     fn forget(&mut self, seq: u64, old: Option<Arc<Encoded>>) {
         let Some(old) = old else { return };
         self.bytes -= old.text.len();
+        for key in old.known_as() {
+            self.keys.remove(&key);
+        }
         let stands = self.frames.get(&seq).and_then(Option::as_ref);
         if let Some(content) = old.signed
             && stands.is_none_or(|now| now.signed != old.signed)
@@ -203,6 +147,7 @@ impl RecentFrames {
             kept.losses = losses;
             kept.signed.clear();
             kept.texts.clear();
+            kept.keys.clear();
         }
     }
 
@@ -213,11 +158,23 @@ impl RecentFrames {
         kept.signed.contains_key(content)
     }
 
-    /// Who made the frame of this text, if it is among them with a good signature: the text without its first
-    /// brace.
-    pub fn maker(&self, members: &str) -> Option<DeviceId> {
+    /// The frame of this text, if it is among them with a good signature: the text without its first brace.
+    pub fn find(&self, members: &str) -> Option<Arc<Encoded>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.texts.get(members).cloned()
+        kept.frames.get(kept.texts.get(members)?)?.clone()
+    }
+
+    /// The link over which the frame of this content came, if it is among them with a good signature.
+    pub fn brought_by(&self, content: &Digest) -> Option<DeviceId> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seq = kept.signed.get(content)?;
+        kept.frames.get(seq)?.as_ref()?.link_peer.clone()
+    }
+
+    /// Removes the keys of frames that are among them.
+    pub fn leave_unknown(&self, keys: &mut Vec<FrameKey>) {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.retain(|key| !kept.keys.contains(key));
     }
 
     /// What follows a place of the log for a peer: at most `limit` frames and `bytes` of text, one frame
@@ -255,20 +212,24 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::identity::DeviceKey;
 
     fn device(n: u8) -> DeviceId {
-        DeviceKey::from_seed(&[n; 32]).id().clone()
+        DeviceId::of_public_key(&[n; 32])
     }
 
     /// A frame of device 1 that device 2 brought.
     pub fn encoded(hops: u32, text: &str) -> Encoded {
+        let mut key = [0; 32];
+        let length = text.len().min(32);
+        key[..length].copy_from_slice(&text.as_bytes()[..length]);
         Encoded {
             origin: device(1),
             link_peer: Some(device(2)),
             hops,
             text: text.into(),
             signed: None,
+            key: FrameKey(key),
+            reading: true,
         }
     }
 
@@ -320,15 +281,45 @@ pub(super) mod tests {
         }
         assert!(!recent.holds(&content(1)) && recent.holds(&content(2)));
         assert_eq!(recent.0.lock().unwrap().signed.len(), 1);
-        assert_eq!(
-            (recent.maker("1}"), recent.maker("2}")),
-            (None, Some(device(1)))
-        );
+        assert!(recent.find("1}").is_none());
+        assert_eq!(recent.find("2}").unwrap().origin, device(1));
         recent.after_losses(0);
         assert!(recent.holds(&content(2)));
         recent.after_losses(1);
         assert!(!recent.holds(&content(2)), "it may be among what was lost");
-        assert_eq!(recent.maker("2}"), None);
+        assert!(recent.find("2}").is_none());
+        let key = encoded(1, "{2}").key;
+        let mut offered = vec![key];
+        recent.leave_unknown(&mut offered);
+        assert_eq!(offered, [key]);
+    }
+
+    #[test]
+    fn a_copy_without_signature_does_not_stand_for_the_signed_frame_that_is_offered() {
+        let recent = RecentFrames::default();
+        let (unproven, content) = (encoded(1, "{x"), Digest::of(&[b"x"]));
+        let signed = Encoded {
+            signed: Some(content),
+            ..unproven.clone()
+        };
+        let copy = Encoded {
+            key: unproven.key.unsigned(),
+            ..unproven
+        };
+        let unknown = |keys: &[FrameKey]| {
+            let mut keys = keys.to_vec();
+            recent.leave_unknown(&mut keys);
+            keys
+        };
+        let both = [signed.key, copy.key];
+        assert_eq!(unknown(&both), both);
+        put(&recent, 1, Some(copy.clone()));
+        assert_eq!(unknown(&both), [signed.key]);
+        put(&recent, 1, Some(signed.clone()));
+        assert_eq!(unknown(&both), []);
+        assert_eq!(recent.brought_by(&content), Some(device(2)));
+        put(&recent, 1, None);
+        assert_eq!(unknown(&both), both);
     }
 
     #[test]

@@ -165,6 +165,8 @@ pub struct Link {
     pub room: Room,
     /// Rounds of reconciliation we answered.
     pub rounds: PerMinute,
+    /// Wishes for frames that it was offered.
+    pub asks: PerMinute,
     /// Messages about records it sent us.
     pub records: PerMinute,
     /// Whether all our records are on their way to it.
@@ -206,6 +208,7 @@ impl Link {
             vitals: Vitals::new(info.connected_at),
             room: Room::default(),
             rounds: PerMinute::default(),
+            asks: PerMinute::default(),
             records: PerMinute::default(),
             records_going: AtomicBool::new(false),
             taking: AtomicBool::new(false),

@@ -64,6 +64,7 @@ pub async fn run(
         bulk,
         wanted,
     } = lanes;
+    shared.tree.joined(&link);
     let queues = Queues {
         answers,
         control,
@@ -102,6 +103,9 @@ pub async fn run(
     link.close(1000, "bye");
     let why = if link.is_leaving() { Ended::Left } else { why };
     shared.links.forget(&link, &why);
+    if shared.links.get(&info.device).is_none() {
+        shared.tree.left(&info.device);
+    }
     shared.metrics.peers_connected.dec();
     let data = json!({"deviceId": info.device, "reason": why.to_string()});
     let message = format!("Disconnected: {name} ({why})");

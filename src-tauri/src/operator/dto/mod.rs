@@ -154,6 +154,10 @@ pub struct PeerView {
     pub transport_label: Option<String>,
     /// How the link is protected; absent without a link.
     pub posture: Option<Posture>,
+    /// Whether frames are pushed over the link, rather than offered and sent when asked for; absent without a
+    /// link.
+    #[serde(default)]
+    pub pushed: Option<bool>,
     /// `clawmesh` for our kind, `gen1` for an existing gen-1 node; absent without a link, except for
     /// a device of our kind that came as a gen-1 node and was turned away.
     pub generation: Option<Generation>,

@@ -79,7 +79,15 @@ fn print_status(s: &StatusView, now: u64) {
                 format!("{who}, {posture}")
             };
             let names: Vec<String> = s.peers.iter().map(name).collect();
-            format!("{n} connected: {}", names.join("; "))
+            let offered = s.peers.iter().filter(|p| p.pushed == Some(false)).count();
+            let spread = match offered {
+                0 => String::new(),
+                _ => format!(
+                    " (frames are pushed to {}, offered to {offered})",
+                    n - offered
+                ),
+            };
+            format!("{n} connected{spread}: {}", names.join("; "))
         }
     };
     let mesh = s.mesh_name.as_deref().or(Some("unnamed"));
@@ -194,12 +202,18 @@ fn peer_row(p: &PeerView, now: u64) -> Vec<String> {
     let direction = if p.outbound { "to" } else { "from" };
     let label = p.transport_label.as_deref().unwrap_or("unlabelled");
     let posture = p.posture.as_ref();
+    let offered = match p.pushed {
+        Some(false) => ", frames offered",
+        _ => "",
+    };
     vec![
         format::who(p.display_name.as_deref(), &p.device_id),
         p.role.clone().unwrap_or_else(none),
         p.state.to_string(),
         format::age(now, p.since),
-        posture.map_or_else(none, |posture| format!("{direction} {label}, {posture}")),
+        posture.map_or_else(none, |posture| {
+            format!("{direction} {label}, {posture}{offered}")
+        }),
         p.rtt_ms.map_or_else(none, |ms| format!("{ms:.1} ms")),
         p.skew_ms.map_or_else(none, |ms| format!("{ms:+} ms")),
         p.generation.map_or_else(none, |kind| kind.to_string()),
