@@ -3369,7 +3369,7 @@ export interface components {
             /** @description Its id. */
             proposal: string;
             /** @description Its state. */
-            status: string;
+            status: components["schemas"]["Status"];
         };
         /** @description One actuator. */
         ActuatorView: {
@@ -3739,9 +3739,9 @@ export interface components {
              */
             ageMs: number;
             /** @description The tier its origin claims, for example `T2`. */
-            claimedTier: string;
+            claimedTier: components["schemas"]["TierName"];
             /** @description The tier this node vouches for. */
-            effectiveTier: string;
+            effectiveTier: components["schemas"]["TierName"];
             /** @description The frame that carried it. */
             frameId: string;
             /** @description What was measured. */
@@ -3781,11 +3781,11 @@ export interface components {
             /** @description Whether its timestamp lay too far ahead to be believed. */
             ahead: boolean;
             /** @description The tier its origin claims. */
-            claimedTier: string;
+            claimedTier: components["schemas"]["TierName"];
             /** @description The hash of its content. */
             content: string;
             /** @description The tier this node vouches for. */
-            effectiveTier: string;
+            effectiveTier: components["schemas"]["TierName"];
             /** @description The frame as it came. */
             frame: unknown;
             /** @description Its id. */
@@ -4365,10 +4365,20 @@ export interface components {
             /** @description The transport label. */
             transportLabel?: string | null;
         };
+        /**
+         * @description What plans on a node.
+         * @enum {string}
+         */
+        PlannerKind: "rules" | "none";
+        /**
+         * @description What a planner does.
+         * @enum {string}
+         */
+        PlannerState: "off" | "paused" | "idle";
         /** @description The planner of a node. */
         PlannerView: {
-            /** @description `rules` for thresholds of the configuration; `none` for a node that has none. */
-            kind: string;
+            /** @description What plans here. */
+            kind: components["schemas"]["PlannerKind"];
             /**
              * Format: int64
              * @description When it did, in milliseconds since 1970.
@@ -4382,8 +4392,8 @@ export interface components {
             pause?: components["schemas"]["Pause"] | null;
             /** @description How many rules it has. */
             rules: number;
-            /** @description `off` without rules, `paused`, else `idle`: it acts when the world changes. */
-            state: string;
+            /** @description What it does. */
+            state: components["schemas"]["PlannerState"];
             /** @description Why it is in this state, in a sentence. */
             why: string;
         };
@@ -4412,7 +4422,7 @@ export interface components {
              */
             maxEvidenceAgeMs: number;
             /** @description The weakest effective tier it takes as evidence. */
-            minTier: string;
+            minTier: components["schemas"]["TierName"];
             /** @description Its name. */
             name: string;
             /** @description The operations it covers. */
@@ -4596,12 +4606,10 @@ export interface components {
         };
         /** @description A point of a series: a sample, or a gap. */
         SeriesPoint: {
-            /** @description What is known of the signature; absent in a gap. */
-            signature?: string | null;
+            signature?: components["schemas"]["SignatureState"] | null;
             /** @description Whether a model had a part in it. */
             tainted: boolean;
-            /** @description The tier this node vouches for; absent in a gap. */
-            tier?: string | null;
+            tier?: components["schemas"]["TierName"] | null;
             /**
              * Format: int64
              * @description When, in milliseconds since 1970.
@@ -4983,6 +4991,11 @@ export interface components {
          */
         Tier: "T0_planning_inference" | "T1_unverified_observation" | "T2_operational_observation" | "T3_verified_action_evidence";
         /**
+         * @description A tier by its short name, as people read it.
+         * @enum {string}
+         */
+        TierName: "T0" | "T1" | "T2" | "T3";
+        /**
          * Format: int64
          * @description A moment, in milliseconds since the Unix epoch.
          */
@@ -5037,8 +5050,7 @@ export interface components {
             connected: boolean;
             /** @description The device. */
             deviceId: string;
-            /** @description The tier this node vouches for. */
-            effectiveTier?: string | null;
+            effectiveTier?: components["schemas"]["TierName"] | null;
             /** @description Whether its emergency stop is latched, as it says. */
             estop: boolean;
             /** @description Whether it was heard from lately, by a link or a presence. */
@@ -5054,8 +5066,7 @@ export interface components {
             reportedAt?: number | null;
             /** @description Its role, as it says. */
             role?: string | null;
-            /** @description What is known of the signature: `verified`, `first-hand` or `unverifiable`. */
-            signature?: string | null;
+            signature?: components["schemas"]["SignatureState"] | null;
             /** @description The name of the site it is placed in, as this node's `site.toml` says. */
             site?: string | null;
             /**

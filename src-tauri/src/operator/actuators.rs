@@ -57,7 +57,7 @@ pub struct ActuatorLast {
     /// The operation it asked for.
     pub operation: String,
     /// Its state.
-    pub status: String,
+    pub status: Status,
     /// When that began, in milliseconds since 1970.
     pub at: u64,
     /// What became of it, in a sentence, if it has ended.
@@ -71,7 +71,7 @@ fn last(row: &ProposalRow) -> ActuatorLast {
     ActuatorLast {
         proposal: row.id.as_str().to_owned(),
         operation: row.operation.clone(),
-        status: row.status.as_str().to_owned(),
+        status: row.status,
         at: row.updated_at.0,
         message: said.or_else(|| row.reason.clone()),
     }

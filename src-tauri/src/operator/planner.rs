@@ -1,5 +1,7 @@
 //! The planner of this node as people see it: what it is, whether it rests, what it last did.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::views::Names;
@@ -8,15 +10,58 @@ use crate::node::gen1;
 use crate::node::gen1::conversation::OtherProposal;
 use crate::node::pause::{self, Pause};
 
+/// What plans on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PlannerKind {
+    /// Thresholds of the configuration.
+    Rules,
+    /// Nothing: there are no rules.
+    None,
+}
+
+/// What a planner does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PlannerState {
+    /// Nothing, for it has no rules or its node's role plans nothing.
+    Off,
+    /// Nothing, for somebody has paused it.
+    Paused,
+    /// It acts when the world changes.
+    Idle,
+}
+
+impl fmt::Display for PlannerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            PlannerKind::Rules => "rules",
+            PlannerKind::None => "none",
+        })
+    }
+}
+
+impl fmt::Display for PlannerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            PlannerState::Off => "off",
+            PlannerState::Paused => "paused",
+            PlannerState::Idle => "idle",
+        })
+    }
+}
+
 /// The planner of a node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlannerView {
-    /// `rules` for thresholds of the configuration; `none` for a node that has none.
-    pub kind: String,
-    /// `off` without rules, `paused`, else `idle`: it acts when the world changes.
-    pub state: String,
+    /// What plans here.
+    pub kind: PlannerKind,
+    /// What it does.
+    pub state: PlannerState,
     /// Why it is in this state, in a sentence.
     pub why: String,
     /// How many rules it has.
@@ -117,15 +162,15 @@ impl Door {
         let (pause, last) = (s.planner.pause(), s.planner.last_fired());
         let (state, why) = match &pause {
             _ if !plans => (
-                "off",
+                PlannerState::Off,
                 format!(
                     "a node with the role {} plans nothing",
                     s.config.role.as_str()
                 ),
             ),
-            _ if rules == 0 => ("off", "it has no rules".to_owned()),
-            Some(p) => ("paused", format!("paused by {}", p.holders())),
-            None => ("idle", "no rule has reason to act".to_owned()),
+            _ if rules == 0 => (PlannerState::Off, "it has no rules".to_owned()),
+            Some(p) => (PlannerState::Paused, format!("paused by {}", p.holders())),
+            None => (PlannerState::Idle, "no rule has reason to act".to_owned()),
         };
         let (leader, others) = (gen1::leader(s), s.other_planners.all());
         let names = match leader.is_some() || !others.is_empty() {
@@ -133,8 +178,12 @@ impl Door {
             false => Names::new(),
         };
         PlannerView {
-            kind: if rules == 0 { "none" } else { "rules" }.to_owned(),
-            state: state.to_owned(),
+            kind: if rules == 0 {
+                PlannerKind::None
+            } else {
+                PlannerKind::Rules
+            },
+            state,
             why,
             rules,
             pause,

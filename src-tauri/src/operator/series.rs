@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::views::json_name;
 use super::{Answer, Door};
 use crate::adapters::store::series::{self, Sample, SeriesFilter};
 use crate::domain::base::limits::{SERIES_POINTS_MAX, SERIES_SAMPLES_MAX, SERIES_SPAN_DEFAULT_MS};
-use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
+use crate::domain::base::{Code, DeviceId, Refusal, SignatureState, TierName, TimeMs};
 
 /// Points of a series where nobody asks for more.
 const POINTS_DEFAULT: usize = 500;
@@ -100,9 +99,9 @@ pub struct SeriesPoint {
     /// How much; absent in a gap.
     pub value: Option<f64>,
     /// The tier this node vouches for; absent in a gap.
-    pub tier: Option<String>,
+    pub tier: Option<TierName>,
     /// What is known of the signature; absent in a gap.
-    pub signature: Option<String>,
+    pub signature: Option<SignatureState>,
     /// Whether a model had a part in it.
     pub tainted: bool,
 }
@@ -306,8 +305,8 @@ fn point(s: &Sample) -> SeriesPoint {
     SeriesPoint {
         time: s.time.0,
         value: s.value.is_finite().then_some(s.value),
-        tier: Some(s.tier.to_string()),
-        signature: Some(json_name(s.signature)),
+        tier: Some(s.tier.into()),
+        signature: Some(s.signature),
         tainted: s.tainted,
     }
 }

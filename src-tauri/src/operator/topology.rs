@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::views::json_name;
 use super::{Answer, Door};
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::series;
 use crate::domain::base::limits::{
     CAPABILITIES_MAX, NAME_MAX_BYTES, PRESENCE_EVERY_MS, TOPOLOGY_NODES_MAX,
 };
-use crate::domain::base::{DeviceId, TimeMs};
+use crate::domain::base::{DeviceId, SignatureState, TierName, TimeMs};
 use crate::domain::capability::offers_actuator;
 use crate::domain::world::Moment;
 use crate::node::continuity::PRESENCE;
@@ -67,10 +66,10 @@ pub struct TopologyNode {
     pub reported_at: Option<u64>,
     /// How old that is, in milliseconds.
     pub age_ms: Option<u64>,
-    /// What is known of the signature: `verified`, `first-hand` or `unverifiable`.
-    pub signature: Option<String>,
+    /// What is known of the signature.
+    pub signature: Option<SignatureState>,
     /// The tier this node vouches for.
-    pub effective_tier: Option<String>,
+    pub effective_tier: Option<TierName>,
     /// Whether it left something out to keep its report small.
     pub truncated: bool,
     /// The name of the site it is placed in, as this node's `site.toml` says.
@@ -345,8 +344,8 @@ impl TopologyNode {
         self.reported_at = Some(report.at.0);
         self.age_ms = Some(report.age_ms(now));
         self.truncated = said.truncated;
-        self.signature = report.frame.as_ref().map(|f| json_name(f.signature));
-        self.effective_tier = report.frame.as_ref().map(|f| f.effective_tier.to_string());
+        self.signature = report.frame.as_ref().map(|f| f.signature);
+        self.effective_tier = report.frame.as_ref().map(|f| f.effective_tier.into());
     }
 }
 

@@ -28,8 +28,8 @@ const fact = (rest: Partial<Fact> = {}): Fact => ({
   frameId: "f",
   sensedAt: NOW - 1_000,
   ageMs: 1_000,
-  claimedTier: "T2_x",
-  effectiveTier: "T2_x",
+  claimedTier: "T2",
+  effectiveTier: "T2",
   signature: "verified",
   tainted: false,
   ...rest,
@@ -75,8 +75,8 @@ describe("a zone", () => {
   });
   it("prefers the fresh, then the better proven, then the newer, and keeps the others", () => {
     const s = seen([
-      fact({ origin: "old", effectiveTier: "T3_x", sensedAt: NOW - 90_000 }),
-      fact({ origin: "guess", effectiveTier: "T0_x", sensedAt: NOW }),
+      fact({ origin: "old", effectiveTier: "T3", sensedAt: NOW - 90_000 }),
+      fact({ origin: "guess", effectiveTier: "T0", sensedAt: NOW }),
       fact({ origin: "late", sensedAt: NOW - 5_000 }),
       fact({ origin: "best", sensedAt: NOW - 2_000 }),
     ]);

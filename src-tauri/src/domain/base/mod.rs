@@ -12,5 +12,5 @@ pub mod time;
 pub use canonical::{CanonicalError, Digest};
 pub use ids::{DeviceId, DraftId, FrameId, MeshId, OperatorId, ProposalId};
 pub use refusal::{Code, Refusal};
-pub use tier::{EvidenceSource, SignatureState, Taint, Tier};
+pub use tier::{EvidenceSource, SignatureState, Taint, Tier, TierName};
 pub use time::{Hlc, TimeMs};

@@ -57,6 +57,37 @@ impl fmt::Display for Tier {
     }
 }
 
+/// A tier by its short name, as people read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub enum TierName {
+    /// See [`Tier::T0`].
+    T0,
+    /// See [`Tier::T1`].
+    T1,
+    /// See [`Tier::T2`].
+    T2,
+    /// See [`Tier::T3`].
+    T3,
+}
+
+impl From<Tier> for TierName {
+    fn from(tier: Tier) -> Self {
+        match tier {
+            Tier::T0 => TierName::T0,
+            Tier::T1 => TierName::T1,
+            Tier::T2 => TierName::T2,
+            Tier::T3 => TierName::T3,
+        }
+    }
+}
+
+impl fmt::Display for TierName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "T{}", *self as u8)
+    }
+}
+
 impl FromStr for Tier {
     type Err = String;
 

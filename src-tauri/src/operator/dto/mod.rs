@@ -15,7 +15,7 @@ pub use self::proposals::*;
 use super::planner::PlannerView;
 use crate::adapters::transport::Posture;
 use crate::domain::admission::Generation;
-use crate::domain::base::SignatureState;
+use crate::domain::base::{SignatureState, TierName};
 use crate::domain::wire::FrameKind;
 use crate::node::context::Severity;
 use crate::node::peers::PeerState;
@@ -216,9 +216,9 @@ pub struct FactView {
     /// How old it is now, in milliseconds.
     pub age_ms: u64,
     /// The tier its origin claims, for example `T2`.
-    pub claimed_tier: String,
+    pub claimed_tier: TierName,
     /// The tier this node vouches for.
-    pub effective_tier: String,
+    pub effective_tier: TierName,
     /// What is known of its origin's signature.
     pub signature: SignatureState,
     /// Whether a model had a part in it.
@@ -250,9 +250,9 @@ pub struct FrameView {
     /// How old it is now, in milliseconds.
     pub age_ms: u64,
     /// The tier its origin claims.
-    pub claimed_tier: String,
+    pub claimed_tier: TierName,
     /// The tier this node vouches for.
-    pub effective_tier: String,
+    pub effective_tier: TierName,
     /// What is known of its origin's signature.
     pub signature: SignatureState,
     /// Whether a model had a part in it.

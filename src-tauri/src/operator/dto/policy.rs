@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::base::TierName;
 use crate::domain::policy::Level;
 
 /// The policy in force.
@@ -37,7 +38,7 @@ pub struct PolicyRuleView {
     /// The operation that ends an action.
     pub safe_state: String,
     /// The weakest effective tier it takes as evidence.
-    pub min_tier: String,
+    pub min_tier: TierName,
     /// How old evidence may be, in milliseconds.
     pub max_evidence_age_ms: u64,
     /// What must hold before and while acting.

@@ -430,8 +430,8 @@ fn evidence_row(e: &Evidence, executor: &DeviceId, origin: &str, now: u64) -> Ve
         format::age(now, e.sensed_at.0),
         origin.to_owned(),
         tier(
-            &e.claimed_tier.to_string(),
-            &e.effective_tier.to_string(),
+            e.claimed_tier.into(),
+            e.effective_tier.into(),
             !e.taint.is_empty(),
         ),
         signature,

@@ -6,6 +6,7 @@ use super::args::{EventsArgs, FramesArgs, WorldArgs};
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
 use super::{format, out};
+use crate::domain::base::TierName;
 use crate::node::context::Severity;
 use crate::node::peers::PeerState;
 use crate::operator::dto::{EventView, FactView, FrameView, PeerView, SensorView, StatusView};
@@ -259,16 +260,16 @@ fn fact_row(f: &FactView) -> Vec<String> {
         f.zone.clone().unwrap_or_else(|| "-".to_owned()),
         format::reading(&f.value, f.unit.as_deref()),
         format::span(f.age_ms),
-        tier(&f.claimed_tier, &f.effective_tier, f.tainted),
+        tier(f.claimed_tier, f.effective_tier, f.tainted),
         format::who(f.origin_name.as_deref(), &f.origin),
         format::code(f.signature),
     ]
 }
 
 /// A tier as people read it: the claim, what we vouch for where that differs, and the taint.
-pub fn tier(claimed: &str, effective: &str, tainted: bool) -> String {
+pub fn tier(claimed: TierName, effective: TierName, tainted: bool) -> String {
     let shown = if claimed == effective {
-        effective.to_owned()
+        effective.to_string()
     } else {
         format!("{claimed}→{effective}")
     };
@@ -315,7 +316,7 @@ fn frame_row(f: &FrameView) -> Vec<String> {
         f.kind.as_str().to_owned(),
         format::who(f.origin_name.as_deref(), &f.origin),
         format!("{}{ahead}", format::span(f.age_ms)),
-        tier(&f.claimed_tier, &f.effective_tier, f.tainted),
+        tier(f.claimed_tier, f.effective_tier, f.tainted),
         format::code(f.signature),
         format::cut(&data, 60),
     ]
@@ -397,8 +398,8 @@ mod tests {
 
     #[test]
     fn a_tier_shows_claim_and_verdict_where_they_differ() {
-        assert_eq!(tier("T2", "T2", false), "T2");
-        assert_eq!(tier("T3", "T1", false), "T3→T1");
-        assert_eq!(tier("T0", "T0", true), "T0 llm");
+        assert_eq!(tier(TierName::T2, TierName::T2, false), "T2");
+        assert_eq!(tier(TierName::T3, TierName::T1, false), "T3→T1");
+        assert_eq!(tier(TierName::T0, TierName::T0, true), "T0 llm");
     }
 }

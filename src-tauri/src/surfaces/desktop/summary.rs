@@ -14,6 +14,7 @@ use crate::domain::base::text::one_line;
 use crate::domain::proposal::Status;
 use crate::operator::Answer;
 use crate::operator::dto::ProposalView;
+use crate::operator::planner::PlannerKind;
 
 /// How often it is read without news: links fall silent without an event.
 const AGAIN: Duration = Duration::from_secs(3);
@@ -152,7 +153,7 @@ async fn look(running: &Running) -> Answer<Summary> {
         _ => (Mood::Healthy, "all is well".to_owned()),
     };
     let planner = door.planner();
-    let planner_rests = (planner.kind != "none").then(|| planner.pause.is_some());
+    let planner_rests = (planner.kind != PlannerKind::None).then(|| planner.pause.is_some());
     let name = status.mesh_name.unwrap_or(status.display_name);
     Ok(Summary {
         mood,
