@@ -200,6 +200,7 @@ fn row(frame: &Frame, json: &str, n: u64) -> frames::NewFrame {
 }
 
 const AT: Moment = Moment {
+    lost: TimeMs(0),
     wall: TimeMs(1 << 41),
     steady: TimeMs(1 << 41),
 };

@@ -65,6 +65,8 @@ enum Then {
     Silent,
     /// It is said, and the node cannot read what it holds.
     Unreadable,
+    /// What was said last may have been lost; what was said before is believed for a minute.
+    Lost,
 }
 
 /// Keeps everybody from reading a store until the sender is dropped.
@@ -86,7 +88,11 @@ fn occupied(node: &TestNode) -> mpsc::Sender<()> {
 async fn opens_and_ends(then: Then) -> (Vec<String>, String) {
     let mut setup = field().trusting(key(5), "observe:T2,relay,read");
     setup = setup.with_operator(operator(), "L2");
-    setup.policy = Some(POLICY.to_owned());
+    let policy = match then {
+        Then::Lost => POLICY.replace("max_age_sec = 2", "max_age_sec = 60"),
+        _ => POLICY.to_owned(),
+    };
+    setup.policy = Some(policy);
     let node = setup.start().await;
     let probe = Probe::connect(node.address, &key(5), MESH).await;
     let (say, hears) = tokio::sync::watch::channel(Some(50.0));
@@ -122,6 +128,11 @@ async fn opens_and_ends(then: Then) -> (Vec<String>, String) {
             None
         }
         Then::Unreadable => Some(occupied(&node)),
+        Then::Lost => {
+            say.send_replace(None);
+            crate::lost::a_commit_fails(&node).await;
+            None
+        }
     };
     until("the valve is closed", || async {
         (moves().last().map(String::as_str) == Some("closed")).then_some(())
@@ -164,4 +175,11 @@ async fn a_sensor_that_falls_silent_while_it_moves_ends_the_run() {
 async fn readings_that_cannot_be_read_while_it_moves_end_the_run() {
     let (_, detail) = opens_and_ends(Then::Unreadable).await;
     assert!(detail.contains("cannot be read"), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readings_that_were_lost_while_it_moves_end_the_run() {
+    let (moves, detail) = opens_and_ends(Then::Lost).await;
+    assert_eq!(moves.last().map(String::as_str), Some("closed"));
+    assert!(detail.contains("there is none among 0"), "{detail}");
 }

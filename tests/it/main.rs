@@ -39,6 +39,7 @@ mod honest;
 mod interlocks;
 mod levels;
 mod lifecycle;
+mod lost;
 mod main_job;
 mod names;
 mod pairing;

@@ -203,9 +203,33 @@ pub struct Returned {
     pub unknown_outcome: bool,
 }
 
+/// What a run has lost of its own frames, which it had sent: those up to a count and a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// The newest count it had given.
+    pub seq: u64,
+    /// When it noticed.
+    pub at: TimeMs,
+}
+
+impl Lost {
+    fn has(self, frame: &Returned) -> bool {
+        frame.seq.is_some_and(|seq| seq <= self.seq) && frame.at <= self.at
+    }
+}
+
 /// What such a frame proves. Frames that were written without waiting for the disk are lost with the
-/// power and come back from peers; that proves nothing.
-pub fn proves(frame: &Returned, beginning: &Beginning) -> Option<(Fault, String)> {
+/// power, or with a commit that failed (`lost`), and come back from peers; that proves nothing. Another process
+/// with this identity goes on, and its later frames prove it.
+pub fn proves(
+    frame: &Returned,
+    beginning: &Beginning,
+    lost: Option<Lost>,
+) -> Option<(Fault, String)> {
+    let of_this_run = frame.seq.is_some_and(|seq| seq > beginning.first_seq);
+    if of_this_run && !frame.unknown_outcome && lost.is_some_and(|lost| lost.has(frame)) {
+        return None;
+    }
     let alive = frame.at > beginning.latest;
     if alive || frame.seq.is_some_and(|seq| seq > beginning.first_seq) {
         return Some(match alive {
@@ -398,7 +422,7 @@ mod tests {
             entries: Some(40),
             unknown_outcome: false,
         };
-        let fault = |r: Returned| proves(&r, &beginning).map(|(f, _)| f);
+        let fault = |r: Returned| proves(&r, &beginning, None).map(|(f, _)| f);
         assert_eq!(fault(lost), None);
         let rolled = Some(Fault::RolledBack);
         let seq = Some(2_000_001);
@@ -423,5 +447,32 @@ mod tests {
             ..lost
         };
         assert_eq!(fault(judged_before), None);
+        // What this run has lost itself, and what came after it.
+        let gone = Lost {
+            seq: 2_000_050,
+            at: TimeMs(20_000),
+        };
+        let fault = |r: Returned| proves(&r, &beginning, Some(gone)).map(|(f, _)| f);
+        let own = Returned {
+            seq: Some(gone.seq),
+            at: gone.at,
+            entries: Some(90),
+            ..lost
+        };
+        assert_eq!(fault(own), None);
+        let twice = Some(Fault::RunsTwice);
+        let seq = Some(gone.seq + 1);
+        assert_eq!(fault(Returned { seq, ..own }), twice);
+        let at = TimeMs(20_001);
+        assert_eq!(fault(Returned { at, ..own }), twice);
+        assert_eq!(
+            fault(Returned {
+                unknown_outcome: true,
+                ..own
+            }),
+            twice
+        );
+        let seq = None;
+        assert_eq!(fault(Returned { seq, ..own }), twice, "ours have a count");
     }
 }

@@ -35,6 +35,7 @@ const PROBE: &str = "health.probe";
 pub async fn run(shared: Shared) {
     let mut writes = Writes::default();
     let mut state = Looking::default();
+    let mut losses = 0;
     let mut tick = tokio::time::interval(Duration::from_millis(HEALTH_EVERY_MS));
     loop {
         tokio::select! {
@@ -73,6 +74,15 @@ pub async fn run(shared: Shared) {
         );
         if full && words.is_none() {
             try_to_write(&shared).await;
+        }
+        // Told once it can be stored.
+        if shared.store.losses() != losses && !full && words.is_none() {
+            losses = shared.store.losses();
+            let message = "readings of the last seconds were lost when the store could not be written; \
+                           conditions count no reading from before it";
+            let journal = &shared.journal;
+            let told = journal.record(Event::StoreLost, Severity::Warning, message, json!({}));
+            told.await;
         }
     }
 }

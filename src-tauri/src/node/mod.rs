@@ -269,6 +269,8 @@ impl Node {
         self.shared.tasks.shut_down().await;
         let noted = continuity::note(&self.shared);
         in_time("how far the store has come", STORE_LAST_WORDS_MS, noted).await;
+        let ends = continuity::ends(&self.shared);
+        in_time("that all is stored", STORE_LAST_WORDS_MS, ends).await;
         let store = self.shared.store.clone();
         self.shared.continuity.release();
         drop(self.shared);

@@ -12,7 +12,7 @@ use super::context::alarms::Alarms;
 use super::context::journal::{Journal, Needs};
 use super::context::metrics::Metrics;
 use super::context::tasks::Tasks;
-use super::context::timekeeping::Steady;
+use super::context::timekeeping::{LostReadings, Steady};
 use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
 use super::continuity::{Begin, Continuity, next_seq};
@@ -367,6 +367,7 @@ async fn assemble(
         metrics,
         trust,
         tasks,
+        lost: LostReadings::beginning(!continuity.ended_well(), steady.at(steady_ms)),
         steady,
     });
     let shared = Shared::new(Inner {

@@ -269,6 +269,11 @@ impl Stamper {
         }
     }
 
+    /// The newest count that was given.
+    pub fn newest(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
     /// Hears the logical time of another node.
     pub fn observe(&self, heard: Hlc, now: TimeMs) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

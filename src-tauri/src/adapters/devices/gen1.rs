@@ -21,7 +21,7 @@ use super::registry::{Around, Kind, Made, Settings};
 use super::{
     Actuator, Carrier, DeviceError, DriverError, Gen1Place, Position, SharedActuator, unknown,
 };
-use crate::domain::base::DeviceId;
+use crate::domain::base::{DeviceId, Digest};
 use crate::domain::capability::{Action, Capability, Params, read_params};
 use crate::domain::gate::command::Behind;
 use crate::domain::gate::{Act, Gen1Command};
@@ -271,6 +271,10 @@ impl Actuator for Gen1Driver {
 
     fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
         async move { self.say(act.action(), Behind::Act(&act)).await }.boxed()
+    }
+
+    fn safe_way(&self) -> Option<Digest> {
+        Some(Digest::of(&[self.config.safe.as_bytes()]))
     }
 
     fn make_safe<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {

@@ -311,7 +311,7 @@ pub fn drop_after(conn: &Connection, time: TimeMs) -> Result<usize, StoreError> 
 }
 
 /// The numeric readings of some metrics, as policy sees them at a moment: what a decision costs does
-/// not grow with what others have made this node keep.
+/// not grow with what others have made this node keep. One of which a newer may have been lost is left out.
 ///
 /// # Errors
 /// Whatever SQLite says.
@@ -323,7 +323,10 @@ pub fn numeric_of(
     let mut found = Vec::new();
     for metric in metrics {
         let rows = latest(conn, metric, None)?;
-        found.extend(rows.into_iter().filter_map(|f| f.to_fact(at)));
+        let stands = rows
+            .into_iter()
+            .filter(|f| at.knows_no_newer(f.received_at));
+        found.extend(stands.filter_map(|f| f.to_fact(at)));
     }
     Ok(found)
 }

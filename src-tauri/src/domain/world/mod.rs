@@ -16,12 +16,24 @@ pub struct Moment {
     /// By the steady clock. It begins near the wall clock, runs at the same pace and never steps, so
     /// that only differences between two of its values mean something.
     pub steady: TimeMs,
+    /// Of what was received up to this moment of the steady clock a newer reading may have been lost.
+    pub lost: TimeMs,
 }
 
 impl Moment {
     /// A moment of a node whose wall clock has never been set.
     pub fn unset(wall: TimeMs) -> Self {
-        Self { wall, steady: wall }
+        Self {
+            wall,
+            steady: wall,
+            lost: TimeMs(0),
+        }
+    }
+
+    /// Whether nothing that was received after a reading can have been lost: one that may have been replaced
+    /// since proves nothing.
+    pub fn knows_no_newer(self, received_steady: TimeMs) -> bool {
+        received_steady > self.lost
     }
 
     /// The age of a value in milliseconds: the larger of the time since it was sensed (by the wall
@@ -99,6 +111,7 @@ mod tests {
         let at = |wall, steady| Moment {
             wall: TimeMs(wall),
             steady: TimeMs(steady),
+            lost: TimeMs(0),
         };
         // An honest reading ages by the wall clock, also before it arrived.
         assert_eq!(at(1_000, 1_000).age_ms(TimeMs(400), TimeMs(900)), 600);

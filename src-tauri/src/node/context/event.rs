@@ -68,6 +68,7 @@ events! {
     SurfaceFailed = "surface.failed", "A surface inside the process, such as a chat, panicked; it is started again.";
     SensorFailed = "sensor.failed", "A sensor gives no readings: it fails, panics or does not answer in time; it is read again by itself.";
     StorePruned = "store.pruned", "Old frames were deleted to keep the log within its limit.";
+    StoreLost = "store.lost", "Readings were lost with a commit that failed, after they had been taken; conditions count none from before it.";
     AlarmOver = "alarm.over", "A condition that an alarm told of has ended.";
     RefusalsCounted = "refusals.counted", "Refusals that were too many to be told one by one, with their number.";
     EventsCounted = "events.counted", "Events about one device or about strangers that were too many to be told one by one, with their number.";

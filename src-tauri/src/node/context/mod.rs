@@ -23,7 +23,7 @@ pub use self::event::{Event, Severity};
 pub use self::journal::{Journal, audit_entry};
 use self::metrics::Metrics;
 use self::tasks::Tasks;
-use self::timekeeping::Steady;
+use self::timekeeping::{LostReadings, Steady};
 use self::trust::TrustBook;
 use super::config::Config;
 use crate::adapters::clock::SharedClock;
@@ -71,6 +71,8 @@ pub struct Parts {
     pub tasks: Tasks,
     /// Steady time, from which ages count.
     pub steady: Steady,
+    /// Up to when newer readings may have been lost.
+    pub lost: LostReadings,
 }
 
 impl std::ops::Deref for Context {

@@ -4,6 +4,7 @@
 //! clock is behind it the node does not operate. A clock that has just jumped ahead moves the mark only
 //! once it has stood there for a while, or once the node has operated by it.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -166,6 +167,27 @@ impl Steady {
     }
 }
 
+/// Up to which steady time readings were received of which newer ones may have been lost: by a crash, or by a
+/// commit that failed after they had been answered.
+#[derive(Debug)]
+pub struct LostReadings(Mutex<(u64, TimeMs)>);
+
+impl LostReadings {
+    /// Those of a run that begins; `before` says whether the end of the one before may have cost readings.
+    pub fn beginning(before: bool, steady: TimeMs) -> Self {
+        Self(Mutex::new((0, if before { steady } else { TimeMs(0) })))
+    }
+
+    /// That time; now, where the store has lost more than at the last look.
+    fn upto(&self, losses: u64, steady: TimeMs) -> TimeMs {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.0 != losses {
+            *seen = (losses, steady);
+        }
+        seen.1
+    }
+}
+
 impl Context {
     /// This moment by both clocks.
     pub fn moment(&self) -> Moment {
@@ -174,9 +196,11 @@ impl Context {
 
     /// The same, with the wall clock's time as it was read before.
     pub fn moment_at(&self, wall: TimeMs) -> Moment {
+        let steady = self.steady.at(self.clock.steady_ms());
         Moment {
             wall,
-            steady: self.steady.at(self.clock.steady_ms()),
+            steady,
+            lost: self.lost.upto(self.store.losses(), steady),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::adapters::marks::Marks;
 use crate::adapters::store::{Store, StoreError, audit, backup, frames, kv, proposals};
 use crate::domain::base::limits::{CONFIRM_SKIP_FRAMES, MARK_WAIT_MS, QUERY_MAX};
 use crate::domain::base::{Code, DeviceId, Digest, Refusal, TimeMs};
-use crate::domain::continuity::{Beginning, Doubt, Fault, Mark, Place, StoreState, compare};
+use crate::domain::continuity::{Beginning, Doubt, Fault, Lost, Mark, Place, StoreState, compare};
 use crate::domain::identity::DeviceKey;
 use crate::domain::proposal::Status;
 use crate::node::context::{Event, Severity};
@@ -33,6 +33,8 @@ pub const PRESENCE: &str = "presence";
 const RUN: &str = "continuity.run";
 /// Whether that run kept a mark outside the directory.
 const OUTSIDE: &str = "continuity.outside";
+/// The run that came to its end with everything stored.
+const ENDED: &str = "continuity.ended";
 /// A doubt that no person has ended.
 const DOUBT: &str = "continuity.doubt";
 /// When a person last said that this state is the real one.
@@ -51,6 +53,10 @@ pub struct Continuity {
     run: String,
     place: Place,
     beginning: Beginning,
+    /// Whether the run before came to its end with everything stored.
+    ended_well: bool,
+    /// How often the store had lost frames, and what came of it.
+    lost: Mutex<(u64, Option<Lost>)>,
     doubt: Mutex<Option<Doubt>>,
     /// Whether marks and store have been told of this run.
     begun: AtomicBool,
@@ -199,11 +205,13 @@ impl Continuity {
         let alone = claimed(&marks).await;
         let (inside, outside) = (marks.inside(), marks.outside());
         let (copy, at) = (device.clone(), place.clone());
-        let (stands, found, head, confirmed, mark) = store
+        let (stands, found, head, confirmed, mark, ended_well) = store
             .read("continuity", move |c| {
                 let (stands, found) = look(c, &copy, (inside.as_ref(), outside.as_ref()), &at)?;
                 let confirmed = TimeMs(number(c, CONFIRMED)?);
-                Ok((stands, found, audit::head(c)?, confirmed, high_water(c)?))
+                let ended_well = kv::get(c, RUN)? == kv::get(c, ENDED)?;
+                let (head, mark) = (audit::head(c)?, high_water(c)?);
+                Ok((stands, found, head, confirmed, mark, ended_well))
             })
             .await?;
         let found = match alone {
@@ -231,6 +239,8 @@ impl Continuity {
                 entries: head.seq,
                 confirmed,
             },
+            ended_well,
+            lost: Mutex::default(),
             doubt: Mutex::new(stands.or(new)),
             begun: AtomicBool::new(false),
             unmarked: Mutex::default(),
@@ -250,6 +260,7 @@ impl Continuity {
         if !continuity.begun.load(Ordering::Acquire) {
             store
                 .write(DURABLE, "own count", move |c| {
+                    kv::delete(c, ENDED)?;
                     put_number(c, NEXT_SEQ, first_seq)
                 })
                 .await?;
@@ -319,6 +330,22 @@ impl Continuity {
         Err(StoreError::Refused(refusal))
     }
 
+    /// Whether the run before came to its end with everything stored.
+    pub fn ended_well(&self) -> bool {
+        self.ended_well
+    }
+
+    /// What this run has lost of its own frames, where the store has lost any.
+    fn lost(&self, shared: &Shared) -> Option<Lost> {
+        let losses = shared.store.losses();
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if lost.0 != losses {
+            let (seq, at) = (shared.stamper.newest(), shared.now());
+            *lost = (losses, Some(Lost { seq, at }));
+        }
+        lost.1
+    }
+
     /// Lets go of the identity; the node is about to end.
     pub fn release(&self) {
         self.marks.release();
@@ -381,6 +408,21 @@ pub async fn ahead(shared: &Shared) -> Result<(), String> {
     keep(shared, Marks::write_outside).await
 }
 
+/// Writes down that this run ends with everything stored, where that is so.
+pub async fn ends(shared: &Shared) {
+    let (run, at) = (shared.continuity.run.clone(), shared.clone());
+    if !shared.continuity.begun.load(Ordering::Acquire) {
+        return;
+    }
+    let write = move |c: &Connection| match at.store.losses() {
+        0 => kv::put(c, ENDED, run.as_bytes()),
+        _ => Ok(()),
+    };
+    if let Err(error) = shared.store.write(DURABLE, "the end", write).await {
+        tracing::warn!(%error, "the end of this run is not noted: the next one counts no reading from before it");
+    }
+}
+
 /// Writes the marks where the audit trail has grown, and where they could not be written before.
 pub async fn note(shared: &Shared) {
     // Why not has been told.
@@ -392,6 +434,7 @@ async fn keep(
     write: fn(&Marks, &Mark) -> Result<bool, String>,
 ) -> Result<(), String> {
     let continuity = &shared.continuity;
+    continuity.lost(shared);
     if !continuity.marks.kept() || continuity.doubt().is_some() {
         return Ok(());
     }

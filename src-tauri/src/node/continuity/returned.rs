@@ -56,7 +56,11 @@ async fn returned(shared: &Shared, admitted: &Admitted) {
         entries,
         unknown_outcome,
     };
-    if let Some((fault, why)) = proves(&frame, &shared.continuity.beginning) {
+    if let Some((fault, why)) = proves(
+        &frame,
+        &shared.continuity.beginning,
+        shared.continuity.lost(shared),
+    ) {
         doubt(
             shared,
             Doubt {

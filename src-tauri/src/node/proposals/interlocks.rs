@@ -50,11 +50,12 @@ async fn look(shared: &Shared, action: &Action) -> Option<Result<(), String>> {
     }
     let metrics = rule.interlocks.iter().map(|c| c.metric.clone()).collect();
     let now = shared.now();
-    let moment = shared.moment_at(now);
+    let at = shared.clone();
     let read = shared
         .store
         .read("interlocks", move |c| {
-            facts::numeric_of(c, &metrics, moment)
+            // Asked here: what had gathered is committed, or lost, before this read.
+            facts::numeric_of(c, &metrics, at.moment_at(now))
         })
         .await;
     let facts = read.ok()?;
