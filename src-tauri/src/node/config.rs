@@ -593,6 +593,15 @@ mod tests {
             ("name = 'x'\n\nnmae = 'y'\n", 3, "nmae = 'y'"),
             ("port = = 1", 1, "port = = 1"),
             ("[store]\nmax_bytes = 'ü'", 2, "max_bytes = 'ü'"),
+            ("port = 1\n[[device]]\nkind = 'hosd'\n", 3, "kind = 'hosd'"),
+            ("port = 1\n[[device]]\nname = 'x'\n", 2, "[[device]]"),
+            ("[[device]]\nkind = 'sim'\n\npaec = 1.0\n", 4, "paec = 1.0"),
+            (
+                "[[actuator]]\ncapability = 'actuator:a'\nsafe = 'b'\n[[actuator.operation]]\nnmae = 'b'\n",
+                5,
+                "nmae = 'b'",
+            ),
+            ("device = 3\n", 1, "device = 3"),
             ("[[rule]]\nname = 'a'\n", 1, "[[rule]]"),
         ] {
             match RawConfig::parse(file, "config.toml") {
@@ -602,6 +611,77 @@ mod tests {
                 other => assert!(other.is_err(), "{file:?} was taken"),
             }
         }
+    }
+
+    /// The devices of a file, as a node in `dir` has them.
+    fn devices_of(text: &str, dir: &std::path::Path) -> Vec<String> {
+        use std::sync::Arc;
+
+        use crate::adapters::clock::{SharedClock, SystemClock};
+        use crate::adapters::devices::{Around, Carrier, make};
+        use crate::adapters::paths::StateDir;
+
+        let raw = RawConfig::parse(text, "config.toml").unwrap();
+        let config = raw.resolve(dir.to_path_buf()).unwrap();
+        let clock: SharedClock = Arc::new(SystemClock::default());
+        let carrier: Arc<dyn Carrier> = Arc::new(crate::node::gen1::actuators::Wire::default());
+        let around = Around {
+            dir: &StateDir::at(dir),
+            clock: &clock,
+            carrier: &carrier,
+        };
+        let made = make(&config.devices, &around).unwrap();
+        let sensors = made.sensors.iter().map(|s| s.name().to_owned());
+        let actuators = made.actuators.iter().map(|a| {
+            let limit = a.safe_limit();
+            let (can, far, way) = (a.operations(), a.gen1(), a.safe_way());
+            format!("{} {can:?} {far:?} {way:?} {limit:?}", a.capability())
+        });
+        let mut all: Vec<String> = sensors.chain(actuators).collect();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn a_file_with_the_older_keys_gives_the_devices_that_the_newer_ones_give() {
+        let temp = tempfile::tempdir().unwrap();
+        let tables = |table: &str, gen1: &str| {
+            format!(
+                "[[{table}]]\n{exec}capability = 'actuator:pump:main'\nsafe = 'stop'\ntimeout_sec = 20\n\
+                 [[{table}.operation]]\nname = 'start'\nargv = ['/bin/sh', 'on']\n\
+                 [[{table}.operation]]\nname = 'stop'\nargv = ['/bin/sh', 'off']\n\
+                 [[{table}]]\n{gen1} = 'gen1'\ncapability = 'actuator:gen1:valve-1'\ndevice = '{id}'\n\
+                 target = 'actuator:mock:valve-1'\nsafe = 'close'\n\
+                 [[{table}.operation]]\nname = 'close'\nsend = 'set'\nparams = {{ state = 'inactive' }}\n",
+                exec = if table == "device" {
+                    "kind = 'exec'\n"
+                } else {
+                    ""
+                },
+                id = "a".repeat(64),
+            )
+        };
+        let older = format!(
+            "host_sensor = true\nmock_sensor = true\nmock_actuator = true\nmock_pace = 2.0\n{}",
+            tables("actuator", "driver")
+        );
+        let newer = format!(
+            "[[device]]\nkind = 'host'\n[[device]]\nkind = 'sim'\npace = 2.0\n{}",
+            tables("device", "kind")
+        );
+        let has = devices_of(&older, temp.path());
+        assert_eq!(has, devices_of(&newer, temp.path()));
+        let names: Vec<&str> = has.iter().filter_map(|d| d.split(' ').next()).collect();
+        let expected = [
+            "actuator:gen1:valve-1",
+            "actuator:mock:pump-1",
+            "actuator:mock:valve-1",
+            "actuator:pump:main",
+            "host",
+            "sim",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(devices_of("", temp.path()), [""; 0]);
     }
 
     #[test]

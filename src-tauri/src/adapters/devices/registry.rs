@@ -136,12 +136,13 @@ pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceE
         }
         let made = device.make(around)?;
         all.actuators.extend(made.actuators);
+        not_twice(&all.actuators).map_err(|error| device.bad(&error.to_string()))?;
         all.sensors.extend(made.sensors);
     }
     Ok(all)
 }
 
-/// No two drivers may move the same thing: one would undo what the other does.
+/// No two drivers may move the same thing: one would undo what the other does. [`make`] has checked its own.
 ///
 /// # Errors
 /// [`DeviceError::Config`] naming one of them.
@@ -158,7 +159,7 @@ pub fn not_twice(actuators: &[SharedActuator]) -> Result<(), DeviceError> {
             ),
             _ => continue,
         };
-        return Err(DeviceError::Config(format!("actuator {name}: {why}")));
+        return Err(DeviceError::Config(format!("capability {name}: {why}")));
     }
     Ok(())
 }
