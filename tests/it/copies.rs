@@ -11,7 +11,7 @@ use crate::bad_peers::{kin, refusals};
 use crate::harness::*;
 
 /// A reading of device 3, as our own kind stores it and sends it on.
-fn text(seq: u64) -> String {
+pub fn text(seq: u64) -> String {
     let now = SystemClock::default().now();
     let stamp = Stamp {
         frame_id: FrameId::from(uuid::Uuid::new_v4()),
@@ -32,7 +32,7 @@ fn text(seq: u64) -> String {
     frame.unwrap().to_stored_text()
 }
 
-fn message(texts: &[&String]) -> String {
+pub fn message(texts: &[&String]) -> String {
     let with_hops = |text: &&String| format!("{{\"hops\":1,{}", &text[1..]);
     let frames: Vec<String> = texts.iter().map(with_hops).collect();
     let frames = frames.join(",");

@@ -1,14 +1,19 @@
 //! Between our own kind a frame crosses each node's links about once, and where the tree breaks its frames come
 //! another way.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clawmesh::adapters::store::{Class, frames};
 use clawmesh::domain::base::{EvidenceSource, Tier};
 use clawmesh::domain::wire::{FrameKind, FrameSpec};
+use clawmesh::node::context::alarms::AlarmKind;
 use clawmesh::node::ledger;
 use serde_json::json;
 
+use crate::bad_peers::kin;
 use crate::converge::{dialing, place, quiet};
-use crate::harness::{TestNode, until};
+use crate::copies::{message, text};
+use crate::harness::{Probe, TestNode, centre, key, until};
 
 const NODES: u8 = 6;
 
@@ -89,4 +94,70 @@ async fn in_a_full_mesh_a_reading_comes_about_once_and_still_comes_when_a_node_g
         nodes.remove(0).stop().await;
         one_by_one(&nodes, &mut made, 6).await;
     }
+}
+
+/// A node linked with five probes of our own kind, of which the second has brought a copy of a reading that the
+/// first had brought.
+async fn pruned() -> (TestNode, Vec<Probe>) {
+    let mut setup = centre();
+    for n in 2..=8 {
+        setup = setup.trusting(key(n), "observe:T2,relay,read");
+    }
+    let node = setup.start().await;
+    let mut probes = Vec::new();
+    for n in 4..=8 {
+        probes.push(kin(&node, n).await);
+    }
+    until("all links are in the tree", || async {
+        (node.shared().links.all().len() == probes.len()).then_some(())
+    })
+    .await;
+    let reading = text(1);
+    let stored = node.shared().metrics.frames_stored.get();
+    probes[0].send(message(&[&reading])).await;
+    until("it is stored", || async {
+        (node.shared().metrics.frames_stored.get() > stored).then_some(())
+    })
+    .await;
+    probes[1].send(message(&[&reading])).await;
+    (node, probes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_brings_a_copy_that_is_left_out_unread_is_told_to_push_no_more_and_is_offered_frames() {
+    let (node, mut probes) = pruned().await;
+    probes[1].hear("tree.prune").await;
+    read(&node, 1).await;
+    let offer = probes[1].hear("tree.offer").await;
+    probes[1]
+        .event(
+            "tree.ask",
+            json!({"keys": offer["payload"]["keys"], "push": true}),
+        )
+        .await;
+    let frames = probes[1].hear("context.frames").await;
+    assert_eq!(frames["payload"]["frames"][0]["data"]["value"], 1);
+    // It has asked to be pushed to again.
+    read(&node, 2).await;
+    let frames = probes[1].hear("context.frames").await;
+    assert_eq!(frames["payload"]["frames"][0]["data"]["value"], 2);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_offers_and_does_not_send_is_shown_while_it_is_linked() {
+    let (node, mut probes) = pruned().await;
+    let mut liar = probes.remove(1);
+    liar.hear("tree.prune").await;
+    let keys: Vec<u8> = (0..64).flat_map(|n| [n; 32]).collect();
+    let offer = json!({"keys": URL_SAFE_NO_PAD.encode(keys)});
+    liar.event("tree.offer", offer).await;
+    let asked = liar.hear("tree.ask").await;
+    assert!(asked["payload"]["keys"].is_string());
+    let kind = AlarmKind::PeerWithholds;
+    let alarms = || node.shared().alarms.count(kind) == 1;
+    until("it is shown", || async { alarms().then_some(()) }).await;
+    drop(liar);
+    until("it is gone", || async { (!alarms()).then_some(()) }).await;
+    node.stop().await;
 }

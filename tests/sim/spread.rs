@@ -14,6 +14,7 @@ use clawmesh::domain::base::{EvidenceSource, MeshId, Tier};
 use clawmesh::domain::sync::FrameKey;
 use clawmesh::domain::wire::frame::FrameSpec;
 use clawmesh::domain::wire::{Frame, FrameKind, Message, Reply};
+use clawmesh::node::context::alarms::AlarmKind;
 use clawmesh::node::{Shared, ledger};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -289,6 +290,8 @@ async fn spread(seed: u64) {
     );
     assert!(asked > 0, "seed {seed}: nothing had to be asked for");
     assert!(longest <= WITHIN_MS, "seed {seed}: {longest} ms");
+    let shown = trial.sum(|node| node.alarms.count(AlarmKind::PeerWithholds) as u64);
+    assert!(shown > 0, "seed {seed}: nobody is told of the liars");
     for liar in &trial.liars {
         liar.stop.cancel();
     }

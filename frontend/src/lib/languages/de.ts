@@ -492,6 +492,9 @@ export const de = table({
   "al_device.over-budget": "Ein Gerät hat einen Anteil aufgebraucht",
   "ad_device.over-budget":
     "Sehen Sie unter Vertrauen nach, was es sendet; soll es das nicht, widerrufen Sie es.",
+  "al_peer.withholds": "Ein Knoten bietet Frames an und sendet sie nicht",
+  "ad_peer.withholds":
+    "Sie werden zuerst bei anderen angefragt. Prüfen Sie seine Auslastung und seine Verbindung; entziehen Sie ihm das Vertrauen, wenn er nicht ist, wofür Sie ihn halten.",
   "al_sensor.failing": "Ein Sensor liefert keine Messwerte",
   "ad_sensor.failing":
     "Sehen Sie nach Sensor und Verkabelung; der Grund steht dabei. Er wird von selbst wieder gelesen, die anderen laufen weiter.",

@@ -465,6 +465,9 @@ export const en = {
     "Look which machine answers there; it has not proven to be the device, whose own readings count as before: no reason to revoke it.",
   "al_device.over-budget": "A device has used up a share",
   "ad_device.over-budget": "Look at what it sends under Trust; if it should not, revoke it.",
+  "al_peer.withholds": "A peer offers frames and does not send them",
+  "ad_peer.withholds":
+    "Its frames are asked of other peers. Look at its load and its link; revoke its trust if it is not what you think it is.",
   "al_sensor.failing": "A sensor gives no readings",
   "ad_sensor.failing":
     "Look at the sensor and its wiring; the reason stands beside it. It is read again by itself, the others go on.",

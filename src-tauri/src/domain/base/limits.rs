@@ -595,6 +595,8 @@ pub const TREE_OFFER_MS: u64 = 100;
 pub const TREE_ASK_MS: u64 = 250;
 /// How long who was asked for a frame may take before the next is asked, in milliseconds.
 pub const TREE_ASK_AGAIN_MS: u64 = 500;
+/// The longest that it may take where a message to it and back is slow, in milliseconds.
+pub const TREE_ASK_AGAIN_MAX_MS: u64 = 2_500;
 /// How soon another link may become eager for a frame that did not come, in milliseconds.
 pub const TREE_GRAFT_EVERY_MS: u64 = 2_000;
 /// How long a node whose frames wait to be judged asks for none, in milliseconds.
@@ -605,9 +607,10 @@ pub const TREE_PRUNE_AGAIN_MS: u64 = 1_000;
 pub const TREE_TRIES_MAX: u32 = 16;
 /// Offers of one peer that are remembered.
 pub const TREE_OFFERS_KEPT_MAX: usize = 2_048;
-/// Offers that a peer may not keep before few are remembered; each one kept makes up for half of them.
+/// Offers that a peer may not keep before it counts as one that withholds frames; each one kept makes up for
+/// half of them, and it no longer does when none is left.
 pub const TREE_UNMET_MAX: u32 = 64;
-/// Offers that are remembered of a peer that does not keep them.
+/// Offers that are remembered of a peer that withholds frames.
 pub const TREE_OFFERS_OF_LIAR_MAX: usize = 16;
 /// Messages about the tree that are answered on a link in a minute.
 pub const TREE_ASKED_PER_MINUTE: u32 = 600;

@@ -54,6 +54,7 @@ alarm_kinds! {
     RunsTwice = "identity.runs-twice", Critical, "Another process runs with this node's identity. No subject.";
     ClockUntrusted = "clock.untrusted", Critical, "The clock is not believed; the node does not operate. No subject.";
     PeerClock = "peer.clock", Warning, "A peer's clock and ours differ too much. Subject: the device.";
+    PeerWithholds = "peer.withholds", Warning, "A peer offers frames and does not send them when asked. Subject: the device.";
     LogLost = "log.lost", Warning, "Log lines are being lost. No subject.";
     OverBudget = "device.over-budget", Warning, "A device has used up a budget. Subject: the device.";
     AddressOverBudget = "address.over-budget", Warning, "Whoever answers at an address of a device, without proof, has used up what such answers may use. Subject: the device.";

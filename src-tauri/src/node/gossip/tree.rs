@@ -1,6 +1,7 @@
 //! The broadcast tree on the links (feature `tree`; the rules are in `domain/sync/tree`): which peers frames
 //! are pushed to, what the others are offered, and asking for what was offered and does not come.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::sync::{self, FrameKey};
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{FrameKind, Message};
+use crate::node::context::alarms::AlarmKind;
 use crate::node::ingress::Ingress;
 use crate::node::links::credit::Taken;
 use crate::node::links::{LinkHandle, Links};
@@ -43,6 +45,8 @@ pub struct Tree {
     rules: Mutex<sync::Tree>,
     /// Something is missing, after nothing was.
     missing: Notify,
+    /// The peers of whom an alarm says that they withhold frames.
+    shown: Mutex<BTreeSet<DeviceId>>,
 }
 
 impl Tree {
@@ -59,7 +63,7 @@ impl Tree {
     }
 
     /// A link ended, and there is no other to its device.
-    pub fn left(&self, peer: &DeviceId) {
+    fn left(&self, peer: &DeviceId) {
         self.rules().left(peer);
     }
 
@@ -112,6 +116,40 @@ impl Tree {
             }
         }
     }
+}
+
+/// A link ended, and there is no other to its device.
+pub fn left(shared: &Shared, peer: &DeviceId) {
+    shared.tree.left(peer);
+    show(shared);
+}
+
+/// Raises and clears the alarms of peers that offer frames and do not send them.
+fn show(shared: &Shared) {
+    let kind = AlarmKind::PeerWithholds;
+    let withholding = shared.tree.rules().withholding();
+    let mut shown = shared
+        .tree
+        .shown
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    if *shown == withholding {
+        return;
+    }
+    for peer in &withholding {
+        let message = format!(
+            "{} offers frames and does not send them in time when asked; they are asked of others first",
+            peer.who()
+        );
+        let advice = "Look at its load and its link (peers). Revoke its trust if it is not what you think it is.";
+        shared
+            .alarms
+            .raise(kind, peer.as_str(), &message, advice, shared.now());
+    }
+    for peer in shown.difference(&withholding) {
+        shared.alarms.clear(kind, peer.as_str());
+    }
+    *shown = withholding;
 }
 
 /// Whether a link is one of the tree.
@@ -321,6 +359,14 @@ async fn ask(shared: &Shared, busy: bool) {
     };
     let asked = {
         let mut rules = shared.tree.rules();
+        for link in shared.links.all() {
+            let round_trip = link.vitals.reading().rtt_ms.unwrap_or(0.0);
+            let round_trip = Duration::try_from_secs_f64(round_trip / 1_000.0);
+            let ms = round_trip.map_or(u64::MAX, |d| {
+                u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+            });
+            rules.paced(&link.info.device, ms);
+        }
         for stored in here {
             let key = FrameKey::of(&stored.frame_id, &stored.content);
             rules.got(&key.unsigned(), None);
@@ -330,6 +376,7 @@ async fn ask(shared: &Shared, busy: bool) {
         }
         rules.ask(now, busy)
     };
+    show(shared);
     for (peer, asked) in asked {
         if let Some(link) = shared.links.get(&peer) {
             let count = u64::try_from(asked.keys.len()).unwrap_or(u64::MAX);

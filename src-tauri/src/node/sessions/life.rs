@@ -104,7 +104,7 @@ pub async fn run(
     let why = if link.is_leaving() { Ended::Left } else { why };
     shared.links.forget(&link, &why);
     if shared.links.get(&info.device).is_none() {
-        shared.tree.left(&info.device);
+        gossip::tree::left(&shared, &info.device);
     }
     shared.metrics.peers_connected.dec();
     let data = json!({"deviceId": info.device, "reason": why.to_string()});

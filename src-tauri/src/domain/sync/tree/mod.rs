@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::FrameKey;
 use crate::domain::base::limits::{
-    TREE_ASK_AGAIN_MS, TREE_ASK_MS, TREE_BUSY_MAX_MS, TREE_GRAFT_EVERY_MS, TREE_LINKS_ALL_EAGER,
-    TREE_OFFERS_KEPT_MAX, TREE_OFFERS_OF_LIAR_MAX, TREE_OFFERS_PER_MESSAGE, TREE_PRUNE_AGAIN_MS,
-    TREE_TRIES_MAX, TREE_UNMET_MAX,
+    TREE_ASK_AGAIN_MAX_MS, TREE_ASK_AGAIN_MS, TREE_ASK_MS, TREE_BUSY_MAX_MS, TREE_GRAFT_EVERY_MS,
+    TREE_LINKS_ALL_EAGER, TREE_OFFERS_KEPT_MAX, TREE_OFFERS_OF_LIAR_MAX, TREE_OFFERS_PER_MESSAGE,
+    TREE_PRUNE_AGAIN_MS, TREE_TRIES_MAX, TREE_UNMET_MAX,
 };
 use crate::domain::base::{DeviceId, TimeMs};
 
@@ -26,6 +26,10 @@ struct Branch {
     offers: usize,
     /// Offers that it did not keep; half of them are forgotten with each one that it keeps.
     unmet: u32,
+    /// Whether it offers frames and does not send them.
+    withholds: bool,
+    /// How long a message to it and back takes, in milliseconds.
+    round_trip: u64,
     /// When it was last told to push no more.
     pruned: Option<TimeMs>,
 }
@@ -68,6 +72,8 @@ impl Tree {
             eager: true,
             offers: 0,
             unmet: 0,
+            withholds: false,
+            round_trip: 0,
             pruned: None,
         };
         self.branches.insert(peer.clone(), branch);
@@ -95,6 +101,19 @@ impl Tree {
         self.branches.get(peer).is_none_or(|branch| branch.eager)
     }
 
+    /// How long a message to a peer and back takes.
+    pub fn paced(&mut self, peer: &DeviceId, round_trip_ms: u64) {
+        if let Some(branch) = self.branches.get_mut(peer) {
+            branch.round_trip = round_trip_ms.min(TREE_ASK_AGAIN_MAX_MS);
+        }
+    }
+
+    /// The peers that offer frames and do not send them.
+    pub fn withholding(&self) -> BTreeSet<DeviceId> {
+        let some = self.branches.iter().filter(|(_, branch)| branch.withholds);
+        some.map(|(peer, _)| peer.clone()).collect()
+    }
+
     /// Whether nobody would be told anything.
     pub fn is_empty(&self) -> bool {
         self.branches.is_empty()
@@ -111,6 +130,7 @@ impl Tree {
         {
             // One that keeps an offer now and then stays behind those that keep all.
             branch.unmet /= 2;
+            branch.withholds &= branch.unmet > 0;
         }
     }
 
@@ -156,7 +176,7 @@ impl Tree {
         let Some(branch) = self.branches.get_mut(by) else {
             return;
         };
-        let most = match branch.unmet >= TREE_UNMET_MAX {
+        let most = match branch.withholds {
             true => TREE_OFFERS_OF_LIAR_MAX,
             false => TREE_OFFERS_KEPT_MAX,
         };
@@ -209,6 +229,7 @@ impl Tree {
                 .and_then(|silent| self.branches.get_mut(&silent))
             {
                 branch.unmet = branch.unmet.saturating_add(1);
+                branch.withholds |= branch.unmet >= TREE_UNMET_MAX;
             }
             let rank = |peer: &DeviceId| {
                 let branch = self.branches.get(peer);
@@ -221,7 +242,9 @@ impl Tree {
             };
             missing.offers.remove(&next);
             missing.tries += 1;
-            missing.due = now.plus(TREE_ASK_AGAIN_MS);
+            let round_trip = self.branches.get(&next).map_or(0, |b| b.round_trip);
+            let patience = TREE_ASK_AGAIN_MS.saturating_add(2 * round_trip);
+            missing.due = now.plus(patience.min(TREE_ASK_AGAIN_MAX_MS));
             missing.asked = Some(next.clone());
             self.due.insert((missing.due, key));
             if let Some(branch) = self.branches.get_mut(&next) {

@@ -117,6 +117,34 @@ fn a_frame_that_only_liars_offer_first_is_asked_of_the_honest_one_within_seconds
 }
 
 #[test]
+fn one_that_withholds_is_named_until_it_has_kept_several_offers() {
+    let (mut tree, liar) = (Tree::default(), device(0));
+    tree.joined(&liar);
+    tree.paced(&liar, u64::MAX);
+    let mut now = TimeMs(1_000);
+    let mut offer = |tree: &mut Tree, n: u64, keeps: bool| {
+        tree.offered(&liar, key(n), now);
+        now = now.plus(TREE_ASK_MS);
+        assert_eq!(tree.ask(now, false).len(), 1);
+        if keeps {
+            tree.got(&key(n), Some(&liar));
+        }
+        now = now.plus(TREE_ASK_AGAIN_MAX_MS);
+        assert!(tree.ask(now, false).is_empty());
+    };
+    for n in 0..u64::from(TREE_UNMET_MAX) {
+        assert!(tree.withholding().is_empty());
+        offer(&mut tree, n, false);
+    }
+    // 64 is halved to nothing in seven steps.
+    for n in 100..107 {
+        assert_eq!(tree.withholding(), BTreeSet::from([device(0)]));
+        offer(&mut tree, n, true);
+    }
+    assert!(tree.withholding().is_empty());
+}
+
+#[test]
 fn with_few_links_nobody_is_told_to_push_no_more() {
     let mut tree = Tree::default();
     for n in 0..TREE_LINKS_ALL_EAGER {
