@@ -274,7 +274,10 @@ impl Actuator for Gen1Driver {
     }
 
     fn safe_way(&self) -> Option<Digest> {
-        Some(Digest::of(&[self.config.safe.as_bytes()]))
+        // What the gen-1 node is told, whatever it is called here.
+        let safe = self.operations.get(&self.config.safe)?;
+        let told = serde_json::to_vec(&(&safe.send, &safe.params)).ok()?;
+        Some(Digest::of(&[&told]))
     }
 
     fn make_safe<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {

@@ -211,6 +211,25 @@ async fn what_the_configuration_fixes_goes_along_and_one_valve_has_one_driver() 
     assert!(driver.gen1_command(&given).is_err());
 }
 
+#[test]
+fn what_a_gen1_node_is_told_to_make_safe_tells_actuators_apart() {
+    let way = |table: &str| made(&[table]).unwrap().actuators[0].safe_way().unwrap();
+    let one = far("valve-1");
+    let (other, there) = (
+        "{ name = \"close\", send = \"set\" }",
+        "{ name = \"close\" }",
+    );
+    let renamed = one.replace("\"close\"", "\"shut\"");
+    let renamed = renamed.replace(
+        "{ name = \"shut\" }",
+        "{ name = \"shut\", send = \"close\" }",
+    );
+    assert_eq!(way(&one), way(&renamed));
+    assert_ne!(way(&one), way(&one.replace(there, other)));
+    let with = "{ name = \"close\", params = { percent = 0 } }";
+    assert_ne!(way(&one), way(&one.replace(there, with)));
+}
+
 /// What a node has of devices: each sensor's name, each actuator with what it can do.
 fn has(made: &Made) -> (Vec<&str>, Vec<String>) {
     let sensors = made.sensors.iter().map(|s| s.name()).collect();
