@@ -88,7 +88,9 @@ impl Tree {
         now: TimeMs,
     ) {
         let mut rules = self.rules();
-        if rules.is_empty() {
+        // Where few links stand and nothing is missing, frames cost nothing here.
+        let (may_prune, waits) = (rules.may_prune(), rules.next_due().is_some());
+        if !may_prune && !waits {
             return;
         }
         let mut prune = Vec::new();
@@ -98,6 +100,7 @@ impl Tree {
             };
             let copy = matches!(one, Inserted::Duplicate | Inserted::Proven(_));
             if copy
+                && may_prune
                 && admitted.frame().kind == FrameKind::Observation
                 && let Some(first) = recent.brought_by(&admitted.content())
                 && rules.copy(from, &first, now)
@@ -105,7 +108,7 @@ impl Tree {
                 prune.push(from.clone());
             }
             // One that was refused for what its bringer has used up may come from another.
-            if !matches!(one, Inserted::OverBudget { .. } | Inserted::NoRoom) {
+            if waits && !matches!(one, Inserted::OverBudget { .. } | Inserted::NoRoom) {
                 rules.got(&key_of(admitted), Some(from));
             }
         }
@@ -162,9 +165,12 @@ pub(super) fn copies(shared: &Shared, link: &LinkHandle, copies: &[std::sync::Ar
     if !is_in(link) {
         return;
     }
+    let mut rules = shared.tree.rules();
+    if !rules.may_prune() {
+        return;
+    }
     let (now, from) = (shared.moment().steady, &link.info.device);
     let mut readings = copies.iter().filter(|copy| copy.is_reading());
-    let mut rules = shared.tree.rules();
     let prune = readings.any(|copy| {
         copy.link_peer()
             .is_some_and(|first| rules.copy(from, first, now))

@@ -114,9 +114,9 @@ impl Tree {
         some.map(|(peer, _)| peer.clone()).collect()
     }
 
-    /// Whether nobody would be told anything.
-    pub fn is_empty(&self) -> bool {
-        self.branches.is_empty()
+    /// Whether a peer may be told to push no more: there are more links than are always pushed over.
+    pub fn may_prune(&self) -> bool {
+        self.branches.len() > TREE_LINKS_ALL_EAGER
     }
 
     /// A frame is here, or is not wanted.
@@ -138,8 +138,7 @@ impl Tree {
     /// push no more. It is not where the other link is no longer eager: what two origins send at once would
     /// otherwise prune all links of a node.
     pub fn copy(&mut self, from: &DeviceId, first: &DeviceId, now: TimeMs) -> bool {
-        let spare = self.branches.len() > TREE_LINKS_ALL_EAGER
-            && self.branches.get(first).is_some_and(|branch| branch.eager);
+        let spare = self.may_prune() && self.branches.get(first).is_some_and(|branch| branch.eager);
         if from == first || !spare {
             return false;
         }
