@@ -212,10 +212,12 @@ fn an_actuator_that_moved_and_is_configured_no_more_is_told_as_not_safe_until_it
     let node = without_the_valve(&place);
     assert_eq!(critical_alarms(&place).len(), 1);
     assert_eq!(node.stop(), 7);
-    let nothing = place.json(&["state", "safe", "actuator:mock:valve-2", "--yes"]);
-    assert_eq!(nothing["confirmed"], false, "{nothing}");
+    let other = place.run(&["state", "safe", "actuator:mock:valve-2", "--yes"]);
+    other.fails(3, &["nothing was changed", VALVE]);
     let said = place.json(&["state", "safe", VALVE, "--yes"]);
     assert_eq!(said["confirmed"], true, "{said}");
+    let again = place.json(&["state", "safe", VALVE, "--yes"]);
+    assert_eq!(again["confirmed"], false, "{again}");
     let node = without_the_valve(&place);
     assert_eq!(critical_alarms(&place), [] as [Value; 0]);
     audit_is_whole(&place);

@@ -20,7 +20,7 @@ use crate::adapters::discovery::{Announcement, Mdns, Sight, Sighting};
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{NEARBY_DIALED_MAX, NEARBY_MAX};
-use crate::domain::base::{DeviceId, MeshId, TimeMs};
+use crate::domain::base::{AuditKind, DeviceId, MeshId, TimeMs};
 use crate::node::context::{Event, Severity};
 
 /// How long the higher id waits for the lower one to dial, in milliseconds.
@@ -135,9 +135,12 @@ impl Nearby {
             .store
             .write(DURABLE, "join policy", move |c| {
                 kv::put(c, POLICIES, text.as_bytes())?;
-                entry
-                    .journal
-                    .audit(c, "mesh.policy", &subject, json!({"policy": policy}))
+                entry.journal.audit(
+                    c,
+                    AuditKind::MeshPolicy,
+                    &subject,
+                    json!({"policy": policy}),
+                )
             })
             .await?;
         *self.policies.lock().unwrap_or_else(PoisonError::into_inner) = policies;

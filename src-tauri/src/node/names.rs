@@ -18,7 +18,7 @@ use crate::adapters::files;
 use crate::adapters::paths::StateDir;
 use crate::adapters::store::{Store, StoreError, frames, kv};
 use crate::domain::base::limits::{NAME_MAX_BYTES, NAMES_FILE_MAX_BYTES};
-use crate::domain::base::{Code, Refusal};
+use crate::domain::base::{AuditKind, Code, Refusal};
 
 /// How long a node waits with its restart, so that whoever asked hears of it.
 const RESTART_GRACE: Duration = Duration::from_millis(500);
@@ -213,7 +213,7 @@ pub(super) async fn tell(shared: &Shared) -> Result<(), StoreError> {
     let write = move |c: &rusqlite::Connection| match pending(c)?.filter(|p| !p.moves) {
         Some(Pending { names, .. }) => {
             s.journal
-                .audit(c, "node.named", s.own_id().as_str(), json!(names))?;
+                .audit(c, AuditKind::NodeNamed, s.own_id().as_str(), json!(names))?;
             kv::delete(c, PENDING).map(drop)
         }
         None => Ok(()),

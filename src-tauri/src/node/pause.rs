@@ -15,7 +15,7 @@ use super::context::{DURABLE, store_refusal};
 use super::shared::Shared;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{NAME_MAX_BYTES, PAUSE_HOLDERS_MAX, TEXT_MAX_CHARS};
-use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
 use crate::node::context::{Event, Severity};
 
 /// Where the pause lies.
@@ -208,7 +208,8 @@ pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Ref
     let write = move |c: &Connection| {
         kv::put(c, PAUSE, json!(kept).to_string().as_bytes())?;
         let detail = json!({"by": asked.by, "reason": asked.reason});
-        s.journal.audit(c, "planner.paused", "planner", detail)
+        s.journal
+            .audit(c, AuditKind::PlannerPaused, "planner", detail)
     };
     let stored = shared.store.write(DURABLE, "planner", write).await;
     stored.map_err(|e| store_refusal(&e))?;
@@ -243,7 +244,8 @@ pub async fn resume(shared: &Shared, by: &str) -> Result<(), Refusal> {
     let (s, detail) = (shared.clone(), json!({"by": by, "ended": ended}));
     let write = move |c: &Connection| {
         kv::delete(c, PAUSE)?;
-        s.journal.audit(c, "planner.resumed", "planner", detail)
+        s.journal
+            .audit(c, AuditKind::PlannerResumed, "planner", detail)
     };
     let stored = shared.store.write(DURABLE, "planner", write).await;
     stored.map_err(|e| store_refusal(&e))?;

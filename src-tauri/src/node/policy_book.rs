@@ -12,6 +12,7 @@ use super::context::alarms::AlarmKind;
 use super::shared::Shared;
 use crate::adapters::files;
 use crate::adapters::store::{Store, StoreError, kv};
+use crate::domain::base::AuditKind;
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
 use crate::domain::policy::{self, Policy};
 use crate::node::context::{Event, Severity};
@@ -159,7 +160,8 @@ pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
             let audited = shared
                 .store
                 .write(DURABLE, "audit", move |c| {
-                    s.journal.audit(c, "policy.loaded", "policy", detail)
+                    s.journal
+                        .audit(c, AuditKind::PolicyLoaded, "policy", detail)
                 })
                 .await;
             audited.map_err(|e| e.to_string())?;

@@ -23,7 +23,7 @@ use crate::domain::base::limits::{
     CONFIRM_EVERY_MS, FRAME_FUTURE_MAX_MS, RECORD_MAX_BYTES, RECORDS_MESSAGES_PER_MINUTE,
     RECORDS_PER_MESSAGE_MAX,
 };
-use crate::domain::base::{Code, DeviceId, Digest, MeshId, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, DeviceId, Digest, MeshId, Refusal, TimeMs};
 use crate::domain::gate::SignedOperator;
 use crate::domain::gate::records::{Carried, Confirmation, DeviceRevocation, Proven, Record};
 use crate::domain::wire::Message;
@@ -345,7 +345,7 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, St
             operators::put(conn, signed)?;
             shared
                 .journal
-                .audit(conn, "operator.enrolled", id.as_str(), detail)?;
+                .audit(conn, AuditKind::OperatorEnrolled, id.as_str(), detail)?;
         }
         Record::OperatorRevocation {
             revocation,
@@ -357,7 +357,9 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, St
             };
             if operators::revoke(conn, &ended)? {
                 let id = revocation.operator_id.as_str();
-                shared.journal.audit(conn, "operator.revoked", id, detail)?;
+                shared
+                    .journal
+                    .audit(conn, AuditKind::OperatorRevoked, id, detail)?;
             }
         }
         Record::DeviceRevocation { revocation, .. } => {
@@ -377,7 +379,7 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, St
             trust::put(conn, &ended)?;
             shared
                 .journal
-                .audit(conn, "trust.revoked", device.as_str(), detail)?;
+                .audit(conn, AuditKind::TrustRevoked, device.as_str(), detail)?;
         }
         Record::Confirmation { .. } => {}
     }

@@ -15,7 +15,7 @@ use super::{Answer, Door};
 use crate::adapters::keystore::{self, KeyError, NamedOperatorKey, Passphrase};
 use crate::adapters::paths::StateDir;
 use crate::domain::base::limits::{PASSPHRASE_PAUSE_MS, PASSPHRASE_TRIES_MAX, TEXT_MAX_CHARS};
-use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
 use crate::domain::gate::approval::{Decision, Verdict};
 use crate::domain::identity::{PublicKey, Signature};
 use crate::domain::policy::Level;
@@ -367,25 +367,35 @@ impl Door {
             "A browser session of {} began ({})",
             session.name, session.scope
         );
-        self.session_event(Event::ConsoleOpened, &message, session)
-            .await;
+        self.session_event(
+            AuditKind::ConsoleOpened,
+            Event::ConsoleOpened,
+            &message,
+            session,
+        )
+        .await;
     }
 
     /// Writes down that a browser session was ended.
     pub async fn session_ended(&self, session: &Session) {
         let message = format!("The browser session of {} was ended", session.name);
-        self.session_event(Event::ConsoleClosed, &message, session)
-            .await;
+        self.session_event(
+            AuditKind::ConsoleClosed,
+            Event::ConsoleClosed,
+            &message,
+            session,
+        )
+        .await;
     }
 
-    async fn session_event(&self, event: Event, message: &str, session: &Session) {
+    async fn session_event(&self, kind: AuditKind, event: Event, message: &str, session: &Session) {
         let s = &self.shared;
         let detail = json!({"name": session.name, "scope": session.scope});
         let (copy, data) = (s.clone(), detail.clone());
         let audited = s
             .store
             .write(DURABLE, "console", move |c| {
-                copy.journal.audit(c, event.kind(), "console", detail)
+                copy.journal.audit(c, kind, "console", detail)
             })
             .await;
         if let Err(error) = audited {

@@ -14,7 +14,7 @@ use crate::adapters::store::operators::{OperatorRow, SignedRevocation};
 use crate::adapters::store::{StoreError, issuers, operators, records, trust};
 use crate::domain::admission::{Grant, TrustRecord};
 use crate::domain::base::limits::TEXT_MAX_CHARS;
-use crate::domain::base::{Code, DeviceId, OperatorId, Refusal};
+use crate::domain::base::{AuditKind, Code, DeviceId, OperatorId, Refusal};
 use crate::domain::gate::persons::{Persons, folded, is_plain};
 use crate::domain::gate::records::{Proven, Record};
 use crate::domain::gate::{OperatorRecord, OperatorRevocation, SignedOperator};
@@ -44,7 +44,7 @@ where
 fn audit(
     desk: &Desk,
     c: &Connection,
-    kind: &str,
+    kind: AuditKind,
     id: &str,
     detail: Value,
 ) -> Result<(), StoreError> {
@@ -278,7 +278,7 @@ pub async fn operator_enroll(desk: &Desk, enroll: &OperatorEnroll) -> Answer<Ope
         audit(
             desk,
             c,
-            "operator.enrolled",
+            AuditKind::OperatorEnrolled,
             record.operator_id.as_str(),
             detail,
         )?;
@@ -334,7 +334,7 @@ fn end_key(
         signature,
     };
     operators::revoke(c, &signed)?;
-    audit(desk, c, "operator.revoked", id.as_str(), detail)?;
+    audit(desk, c, AuditKind::OperatorRevoked, id.as_str(), detail)?;
     known.revocation = Some(signed);
     Ok(())
 }
@@ -402,7 +402,7 @@ pub async fn person_revoke(desk: &Desk, id: &str, why: Option<&str>) -> Answer<V
             (true, false) => {
                 let keys: Vec<&str> = ended.iter().map(|k| k.operator_id.as_str()).collect();
                 let detail = json!({"reason": reason, "keys": keys});
-                audit(&desk2, c, "person.revoked", person.as_str(), detail)?;
+                audit(&desk2, c, AuditKind::PersonRevoked, person.as_str(), detail)?;
                 Ok(ended)
             }
         }
@@ -493,7 +493,7 @@ pub async fn issuer_accept(desk: &Desk, id: &str) -> Answer<IssuerView> {
         audit(
             &desk2,
             c,
-            "operator.issuer.accepted",
+            AuditKind::OperatorIssuerAccepted,
             id.as_str(),
             json!({"name": record.name}),
         )?;
@@ -522,7 +522,7 @@ pub async fn issuer_remove(desk: &Desk, id: &str) -> Answer<IssuerView> {
         audit(
             &desk2,
             c,
-            "operator.issuer.removed",
+            AuditKind::OperatorIssuerRemoved,
             id.as_str(),
             json!({"name": before.name}),
         )?;

@@ -16,7 +16,7 @@ use super::dto::{
 use crate::adapters::store::{Store, StoreError, audit, records, trust};
 use crate::domain::admission::{Grants, Preset, TrustRecord, worst};
 use crate::domain::base::limits::NAME_MAX_BYTES;
-use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, DeviceId, Refusal, TimeMs};
 use crate::domain::identity::{DeviceKey, PublicKey};
 use crate::node::Shared;
 use crate::node::context::{DURABLE, audit_entry, store_refusal};
@@ -213,7 +213,7 @@ pub async fn trust_add(desk: &Desk, add: &TrustAdd) -> Answer<TrustRecord> {
             "this is the device's own id; a device trusts itself already",
         ));
     }
-    change_trust(desk, &wanted.device_id.clone(), "trust.added", move |old| {
+    change_trust(desk, &wanted.device_id.clone(), AuditKind::TrustAdded, move |old| {
         let Some(old) = old else { return Ok(wanted) };
         if !old.is_live() {
             return Err(Refusal::new(
@@ -261,7 +261,7 @@ pub async fn trust_remove(desk: &Desk, id: &str) -> Answer<TrustRecord> {
             c,
             &desk2.key,
             desk2.now,
-            "trust.removed",
+            AuditKind::TrustRemoved,
             id.as_str(),
             detail,
         )?;
@@ -279,7 +279,7 @@ pub async fn trust_remove(desk: &Desk, id: &str) -> Answer<TrustRecord> {
 /// `NOT_FOUND`, `CONFLICT` for a revoked device, `INVALID_PARAMS` for an unknown grant.
 pub async fn trust_grant(desk: &Desk, id: &str, list: &str) -> Answer<TrustRecord> {
     let more = grants(list)?;
-    change_live(desk, id, "trust.granted", move |record| {
+    change_live(desk, id, AuditKind::TrustGranted, move |record| {
         record.grants.add(&more);
         Ok(())
     })
@@ -292,7 +292,7 @@ pub async fn trust_grant(desk: &Desk, id: &str, list: &str) -> Answer<TrustRecor
 /// As [`trust_grant`].
 pub async fn trust_ungrant(desk: &Desk, id: &str, list: &str) -> Answer<TrustRecord> {
     let less = grants(list)?;
-    change_live(desk, id, "trust.ungranted", move |record| {
+    change_live(desk, id, AuditKind::TrustUngranted, move |record| {
         record.grants.remove(&less);
         Ok(())
     })
@@ -305,14 +305,14 @@ pub async fn trust_ungrant(desk: &Desk, id: &str, list: &str) -> Answer<TrustRec
 /// `NOT_FOUND`, `CONFLICT` if it is revoked already.
 pub async fn trust_revoke(desk: &Desk, id: &str) -> Answer<TrustRecord> {
     let now = desk.now;
-    change_live(desk, id, "trust.revoked", move |record| {
+    change_live(desk, id, AuditKind::TrustRevoked, move |record| {
         record.revoked_at = Some(now);
         Ok(())
     })
     .await
 }
 
-async fn change_live<F>(desk: &Desk, id: &str, kind: &'static str, change: F) -> Answer<TrustRecord>
+async fn change_live<F>(desk: &Desk, id: &str, kind: AuditKind, change: F) -> Answer<TrustRecord>
 where
     F: FnOnce(&mut TrustRecord) -> Answer<()> + Send + 'static,
 {
@@ -336,7 +336,7 @@ where
 async fn change_trust<F>(
     desk: &Desk,
     id: &DeviceId,
-    kind: &'static str,
+    kind: AuditKind,
     change: F,
 ) -> Answer<TrustRecord>
 where

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::proposals::{self, ProposalRow};
 use super::{StoreError, approvals, runs};
-use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::proposal::Outcome;
 use crate::domain::proposal::case::{Case, Step, Write};
@@ -54,7 +54,7 @@ pub struct Writing<'a> {
     /// The decision that the step is about, if it is about one.
     pub decision: Option<&'a SignedDecision>,
     /// Appends an entry to the audit trail: kind, subject, detail.
-    pub audit: &'a dyn Fn(&str, &ProposalId, Value) -> Result<(), StoreError>,
+    pub audit: &'a dyn Fn(AuditKind, &ProposalId, Value) -> Result<(), StoreError>,
 }
 
 /// Writes a step. The caller's transaction fails as a whole if any of it is refused.
@@ -79,7 +79,7 @@ fn one(conn: &Connection, write: &Write, with: &Writing<'_>) -> Result<(), Store
                 let why = format!("proposal {} is no longer {from}", id.short());
                 return Err(Refusal::new(Code::ProposalNotWaiting, why).into());
             }
-            (with.audit)(&format!("proposal.{to}"), id, detail.clone())
+            (with.audit)(to.audited(), id, detail.clone())
         }
         Write::Decision { kind, detail } => {
             let Some(signed) = with.decision else {
@@ -91,7 +91,7 @@ fn one(conn: &Connection, write: &Write, with: &Writing<'_>) -> Result<(), Store
             };
             approvals::mark_used(conn, signed, None, with.now)?;
             approvals::put(conn, signed, with.now)?;
-            (with.audit)(kind, &signed.decision.proposal_id, detail.clone())
+            (with.audit)(*kind, &signed.decision.proposal_id, detail.clone())
         }
         Write::Noticed(id) => proposals::decided_about(conn, id, with.now),
         Write::Run {

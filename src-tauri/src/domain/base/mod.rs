@@ -1,5 +1,6 @@
 //! The words every other room shares: ids, time, tiers, limits, canonical JSON, refusals.
 
+pub mod audit_kind;
 pub mod canonical;
 pub mod ids;
 pub mod limits;
@@ -9,6 +10,7 @@ pub mod text;
 pub mod tier;
 pub mod time;
 
+pub use audit_kind::AuditKind;
 pub use canonical::{CanonicalError, Digest};
 pub use ids::{DeviceId, DraftId, FrameId, MeshId, OperatorId, ProposalId};
 pub use refusal::{Code, Refusal};

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::record::ProposalRecord;
 use super::status::{Outcome, Status};
-use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
 
 /// An own proposal as the store holds it.
@@ -102,7 +102,7 @@ pub enum Write {
     /// The decision that is ruled on counts: it is used, and is its operator's standing word. With an audit entry.
     Decision {
         /// The kind of the audit entry.
-        kind: &'static str,
+        kind: AuditKind,
         /// What the audit trail says of it.
         detail: Value,
     },

@@ -9,7 +9,7 @@ use super::ground::{Ground, rule};
 use super::record::{ProposalRecord, SignedProposal};
 use super::status::Status;
 use crate::domain::base::limits::DECISION_VALID_MS;
-use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
 use crate::domain::gate::approval::Verdict;
 use crate::domain::gate::{ActuationRuling, Permit, SignedDecision, VerifiedApproval};
 
@@ -108,8 +108,8 @@ pub fn decide(found: &Found, given: &Given<'_>, now: TimeMs) -> Result<Decided, 
         "signature": given.signed.signature, "note": given.signed.decision.note,
     });
     let kind = match vote.verdict() {
-        Verdict::Approve => "decision.approve",
-        Verdict::Reject => "decision.reject",
+        Verdict::Approve => AuditKind::DecisionApproved,
+        Verdict::Reject => AuditKind::DecisionRejected,
     };
     let mut step = Step::from(Write::Decision { kind, detail });
     if vote.verdict() == Verdict::Reject {

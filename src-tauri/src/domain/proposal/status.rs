@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::base::TimeMs;
+use crate::domain::base::{AuditKind, TimeMs};
 
 /// Where a proposal stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,6 +63,22 @@ impl Status {
             Status::Expired => "expired",
             Status::Superseded => "superseded",
             Status::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// The audit entry that tells of it; a proposal begins as [`AuditKind::ProposalMinted`].
+    pub fn audited(self) -> AuditKind {
+        match self {
+            Status::AwaitingApproval => AuditKind::ProposalMinted,
+            Status::Approved => AuditKind::ProposalApproved,
+            Status::Executing => AuditKind::ProposalExecuting,
+            Status::Completed => AuditKind::ProposalCompleted,
+            Status::Failed => AuditKind::ProposalFailed,
+            Status::Unknown => AuditKind::ProposalUnknown,
+            Status::Rejected => AuditKind::ProposalRejected,
+            Status::Expired => AuditKind::ProposalExpired,
+            Status::Superseded => AuditKind::ProposalSuperseded,
+            Status::Withdrawn => AuditKind::ProposalWithdrawn,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::domain::base::limits::{
     REFUSAL_SUBJECT_CHARS, REFUSALS_KNOWN_MAX, REFUSALS_PER_MINUTE,
 };
 use crate::domain::base::text::{bounded, shown};
-use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
 use crate::domain::identity::DeviceKey;
 
 /// The node's journal; cheap to clone.
@@ -337,7 +337,7 @@ impl Journal {
     pub fn audit(
         &self,
         conn: &rusqlite::Connection,
-        kind: &str,
+        kind: AuditKind,
         subject: &str,
         detail: Value,
     ) -> Result<(), StoreError> {
@@ -353,10 +353,11 @@ pub fn audit_entry(
     conn: &rusqlite::Connection,
     key: &DeviceKey,
     now: TimeMs,
-    kind: &str,
+    kind: AuditKind,
     subject: &str,
     detail: Value,
 ) -> Result<(), StoreError> {
+    let kind = kind.as_str();
     let detail = bounded(detail, AUDIT_TEXT_MAX_CHARS);
     let subject = shown(subject, AUDIT_TEXT_MAX_CHARS);
     let entry = json!({"device": key.id(), "time": now, "kind": kind, "subject": subject, "detail": detail});

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::{Context, audit_entry};
 use crate::adapters::store::{StoreError, ahead, facts, kv, proposals};
-use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
     CLOCK_BEHIND_MAX_MS, CLOCK_JUMP_MS, CLOCK_SETTLE_MS, FRAME_FUTURE_MAX_MS, QUERY_MAX,
     UNKNOWN_GAP_MS,
 };
+use crate::domain::base::{AuditKind, TimeMs};
 use crate::domain::identity::DeviceKey;
 use crate::domain::proposal::Status;
 use crate::domain::world::Moment;
@@ -112,7 +112,14 @@ pub fn confirm(
         if proposals::transition(conn, &row.id, row.status, Status::Expired, now, Some(why))? {
             expired += 1;
             let detail = json!({"why": why, "createdAt": row.created_at});
-            audit_entry(conn, key, now, "proposal.expired", row.id.as_str(), detail)?;
+            audit_entry(
+                conn,
+                key,
+                now,
+                AuditKind::ProposalExpired,
+                row.id.as_str(),
+                detail,
+            )?;
         }
     }
     ahead::changes_before(conn, now, recorded)?;
@@ -126,7 +133,7 @@ pub fn confirm(
         "recorded": recorded, "now": now, "readingsDropped": righted.readings_dropped, "runs": righted.runs,
         "proposalsExpired": righted.proposals_expired, "draftsExpired": righted.drafts_expired,
     });
-    audit_entry(conn, key, now, "clock.confirmed", "clock", detail)?;
+    audit_entry(conn, key, now, AuditKind::ClockConfirmed, "clock", detail)?;
     Ok(righted)
 }
 

@@ -20,7 +20,7 @@ use super::shared::Shared;
 use crate::adapters::marks::Marks;
 use crate::adapters::store::{Store, StoreError, audit, backup, frames, kv, proposals};
 use crate::domain::base::limits::{CONFIRM_SKIP_FRAMES, MARK_WAIT_MS, QUERY_MAX};
-use crate::domain::base::{Code, DeviceId, Digest, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, DeviceId, Digest, Refusal, TimeMs};
 use crate::domain::continuity::{Beginning, Doubt, Fault, Lost, Mark, Place, StoreState, compare};
 use crate::domain::identity::DeviceKey;
 use crate::domain::proposal::Status;
@@ -111,7 +111,14 @@ pub fn stored_doubt(conn: &Connection) -> Result<Option<Doubt>, StoreError> {
 pub fn store_doubt(conn: &Connection, key: &DeviceKey, doubt: &Doubt) -> Result<(), StoreError> {
     let bytes = serde_json::to_vec(doubt).unwrap_or_default();
     kv::put(conn, DOUBT, &bytes)?;
-    audit_entry(conn, key, doubt.at, "state.doubted", "state", json!(doubt))
+    audit_entry(
+        conn,
+        key,
+        doubt.at,
+        AuditKind::StateDoubted,
+        "state",
+        json!(doubt),
+    )
 }
 
 /// A fault, and how it was noticed.
@@ -588,8 +595,14 @@ pub fn confirm(
         };
         if proposals::transition(conn, &row.id, row.status, to, now, Some(why))? {
             superseded += 1;
-            let kind = format!("proposal.{to}");
-            audit_entry(conn, key, now, &kind, row.id.as_str(), json!({"why": why}))?;
+            audit_entry(
+                conn,
+                key,
+                now,
+                to.audited(),
+                row.id.as_str(),
+                json!({"why": why}),
+            )?;
         }
     }
     // Frames of the lost history may have counts up to here and beyond.
@@ -600,7 +613,7 @@ pub fn confirm(
     kv::put(conn, OUTSIDE, b"0")?;
     kv::put(conn, CONFIRMED, &now.0.to_be_bytes())?;
     let detail = json!({"doubt": doubt, "superseded": superseded});
-    audit_entry(conn, key, now, "state.confirmed", "state", detail)?;
+    audit_entry(conn, key, now, AuditKind::StateConfirmed, "state", detail)?;
     let head = audit::head(conn)?;
     Ok(Confirmed {
         doubt,

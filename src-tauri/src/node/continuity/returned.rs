@@ -9,7 +9,7 @@ use crate::adapters::store::frames::Inserted;
 use crate::adapters::store::{StoreError, proposals};
 use crate::domain::admission::Admitted;
 use crate::domain::base::limits::FRAME_FUTURE_MAX_MS;
-use crate::domain::base::{ProposalId, TimeMs};
+use crate::domain::base::{AuditKind, ProposalId, TimeMs};
 use crate::domain::continuity::{Doubt, Returned, proves};
 use crate::domain::proposal::{Outcome, Status};
 use crate::node::context::DURABLE;
@@ -100,8 +100,12 @@ async fn settle(shared: &Shared, id: ProposalId, outcome: Outcome) -> Result<boo
             let moved = proposals::transition(c, &id, from, to, s.now(), Some(&why))?;
             if moved {
                 proposals::set_outcome(c, &id, &outcome)?;
-                s.journal
-                    .audit(c, "proposal.superseded", id.as_str(), json!({"why": why}))?;
+                s.journal.audit(
+                    c,
+                    AuditKind::ProposalSuperseded,
+                    id.as_str(),
+                    json!({"why": why}),
+                )?;
             }
             Ok((true, moved))
         })

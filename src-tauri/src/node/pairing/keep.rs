@@ -10,7 +10,7 @@ use crate::adapters::store::records as stored_records;
 use crate::adapters::store::{Store, StoreError, frames, kv, trust};
 use crate::domain::admission::{Generation, TrustRecord};
 use crate::domain::base::limits::LEARNED_PEERS_MAX;
-use crate::domain::base::{Code, DeviceId, MeshId, Refusal};
+use crate::domain::base::{AuditKind, Code, DeviceId, MeshId, Refusal};
 use crate::domain::pairing::{Comparison, Joining};
 use crate::node::context::{DURABLE, store_refusal};
 use crate::node::links::target::{Source, Target};
@@ -129,7 +129,7 @@ pub(super) async fn store(
         });
         shared2
             .journal
-            .audit(c, "trust.paired", record.device_id.as_str(), detail)
+            .audit(c, AuditKind::TrustPaired, record.device_id.as_str(), detail)
     };
     shared
         .store

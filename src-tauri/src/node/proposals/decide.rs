@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Standing, equal, execute, ground, open, votes, write};
 use crate::adapters::store::{StoreError, approvals, cases, operators, proposals};
 use crate::domain::admission::budget::Cause;
-use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::gate::approval::Verdict;
 use crate::domain::proposal::case::Case;
@@ -152,7 +152,7 @@ fn take(
             let subject = decision.proposal_id.as_str();
             shared
                 .journal
-                .audit(conn, "decision.refused", subject, detail)?;
+                .audit(conn, AuditKind::DecisionRefused, subject, detail)?;
             Ok((Taken::Refused(refusal), None))
         }
         Err(error) => Err(error),

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::left;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, NAME_MAX_BYTES, TEXT_MAX_CHARS};
-use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
 use crate::node::context::{DURABLE, internal, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::guards::{Cut, Order, Secured};
@@ -303,7 +303,8 @@ async fn keep(shared: &Shared, latch: &Latch, again: bool) -> Result<(), Refusal
         if again && held {
             return Ok(());
         }
-        s.journal.audit(c, "estop.engaged", &latch.id, json!(latch))
+        s.journal
+            .audit(c, AuditKind::EstopEngaged, &latch.id, json!(latch))
     });
     written.await.map_err(|e| store_refusal(&e))
 }
@@ -367,7 +368,7 @@ pub async fn release(shared: &Shared, by: &str, reason: &str) -> Result<Latch, R
             kv::delete(c, LATCH)?;
             s.journal.audit(
                 c,
-                "estop.released",
+                AuditKind::EstopReleased,
                 &latch.id,
                 json!({"by": who, "reason": reason, "latch": latch}),
             )?;

@@ -15,7 +15,7 @@ use super::{OUTCOME, estop, interlocks, left, write};
 use crate::adapters::store::{StoreError, cases, proposals};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, QUERY_MAX, SAFE_AT_START_MS};
-use crate::domain::base::{Code, EvidenceSource, ProposalId, Refusal, Tier};
+use crate::domain::base::{AuditKind, Code, EvidenceSource, ProposalId, Refusal, Tier};
 use crate::domain::capability::{Action, Capability};
 use crate::domain::proposal::{Outcome, Status, end};
 use crate::domain::wire::FrameKind;
@@ -222,7 +222,7 @@ async fn audit_stop(shared: &Shared, id: &ProposalId, by: &str) -> bool {
         .store
         .write(DURABLE, "stop", move |c| {
             s.journal
-                .audit(c, "action.stopped", subject.as_str(), detail)
+                .audit(c, AuditKind::ActionStopped, subject.as_str(), detail)
         })
         .await;
     if let Err(error) = &audited {

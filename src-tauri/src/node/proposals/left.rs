@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::adapters::store::StoreError;
 use crate::adapters::store::proposals::ProposalRow;
-use crate::domain::base::TimeMs;
+use crate::domain::base::{AuditKind, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::identity::DeviceKey;
 use crate::domain::proposal::Status;
@@ -115,7 +115,7 @@ pub fn confirm(
             conn,
             key,
             now,
-            "actuator.confirmed",
+            AuditKind::ActuatorConfirmed,
             target.as_str(),
             detail,
         )?;

@@ -18,7 +18,7 @@ use crate::domain::base::limits::{
     EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX,
 };
 use crate::domain::base::text::cut;
-use crate::domain::base::{Code, DeviceId, ProposalId, Refusal, Taint, Tier, TimeMs};
+use crate::domain::base::{AuditKind, Code, DeviceId, ProposalId, Refusal, Taint, Tier, TimeMs};
 use crate::domain::gate::ActuationRuling;
 use crate::domain::plan::Draft;
 use crate::domain::policy::{EvidenceView, Level, Phase, Request, Ruling, Terms};
@@ -212,9 +212,12 @@ fn mint_in(
         "digest": signed.digest(), "action": record.action().summary(), "level": record.level,
         "rule": record.rule, "draftId": record.draft_id, "from": from, "class": class.as_str(),
     });
-    shared
-        .journal
-        .audit(conn, "proposal.minted", record.proposal_id.as_str(), detail)?;
+    shared.journal.audit(
+        conn,
+        AuditKind::ProposalMinted,
+        record.proposal_id.as_str(),
+        detail,
+    )?;
     let run = match record.level {
         Level::L1 => {
             let left = equal

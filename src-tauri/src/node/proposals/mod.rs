@@ -40,7 +40,7 @@ use crate::adapters::store::proposals::{NewProposal, ProposalRow};
 use crate::adapters::store::{StoreError, proposals};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::QUERY_MAX;
-use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::identity::Signature;
 use crate::domain::proposal::case::{Step, Write};
@@ -119,7 +119,7 @@ fn write(
     let now = shared.now();
     let journal = &shared.journal;
     let audit =
-        |kind: &str, id: &ProposalId, detail| journal.audit(conn, kind, id.as_str(), detail);
+        |kind: AuditKind, id: &ProposalId, detail| journal.audit(conn, kind, id.as_str(), detail);
     let writing = Writing {
         now,
         decision,

@@ -176,15 +176,13 @@ impl Offline {
         })
     }
 
-    /// The movements of an actuator after which the node has not seen it safe, in words.
+    /// The movements after which the node has not seen an actuator safe.
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn left(&self, target: &Capability) -> Result<Vec<String>, Failure> {
+    pub async fn left(&self) -> Result<Vec<Moved>, Failure> {
         let all = self.desk.store.read("moved actuators", moved::all).await;
-        let all = all.map_err(Failure::state)?;
-        let of_it = all.iter().filter(|moved| moved.target == *target);
-        Ok(of_it.map(Moved::in_words).collect())
+        all.map_err(Failure::state)
     }
 
     /// A person says that an actuator is in its safe state.

@@ -8,10 +8,11 @@ use serde_json::json;
 
 use super::args::{ClockCommand, StateCommand};
 use super::context::Context;
-use super::fail::{Done, Failure};
+use super::fail::{Done, Exit, Failure};
 use super::offline::Offline;
 use super::{format, out};
 use crate::domain::capability::Capability;
+use crate::node::guards::moved::Moved;
 
 /// `state …`
 ///
@@ -33,7 +34,18 @@ async fn confirm_safe(ctx: &Context, offline: &Offline, capability: &str, yes: b
     let target: Capability = capability
         .parse()
         .map_err(|e| Failure::usage(format!("{capability:?} is no capability: {e}")))?;
-    let left = offline.left(&target).await?;
+    let left = offline.left().await?;
+    let of_it = left.iter().filter(|moved| moved.target == target);
+    let of_it: Vec<String> = of_it.map(Moved::in_words).collect();
+    if let Some(other) = left.first().filter(|_| of_it.is_empty()) {
+        return Err(Failure::new(
+            Exit::NotFound,
+            format!(
+                "this node has not left {target} away from its safe state, but {}; nothing was changed",
+                other.target
+            ),
+        ));
+    }
     if left.is_empty() {
         if ctx.json {
             return out::json(&json!({"confirmed": false, "target": target}));
@@ -46,7 +58,7 @@ async fn confirm_safe(ctx: &Context, offline: &Offline, capability: &str, yes: b
     if !yes {
         agreed(&format!(
             "This node moved {target} and did not see it safe again:\n  {}\nHave you seen that each of them is in its safe state?",
-            left.join("\n  ")
+            of_it.join("\n  ")
         ))?;
     }
     offline.confirm_safe(&target).await?;

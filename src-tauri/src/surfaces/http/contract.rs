@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::openapi;
 use crate::domain::admission::budget::Share;
-use crate::domain::base::Code;
+use crate::domain::base::{AuditKind, Code};
 use crate::node::context::Event;
 use crate::node::context::alarms::AlarmKind;
 use crate::operator::http_status;
@@ -19,7 +19,7 @@ fn the_committed_description_is_the_generated_one() -> Checked {
 }
 
 #[test]
-fn the_committed_list_of_events_alarms_and_codes_is_the_generated_one() -> Checked {
+fn the_committed_list_of_events_alarms_entries_and_codes_is_the_generated_one() -> Checked {
     let mut text = String::from(
         "# Events, alarms and error codes\n\nPrinted from the program by a test; \
          `UPDATE_CONTRACT=1 cargo test --locked --lib contract` writes it anew. Kinds and codes are stable: \
@@ -40,6 +40,13 @@ fn the_committed_list_of_events_alarms_and_codes_is_the_generated_one() -> Check
             "| `{kind}` | {severity} | {} |\n",
             alarm.meaning()
         ));
+    }
+    text.push_str(
+        "\n## Audit entries\n\n`clawmesh-node audit show` and `audit export` show them; each is signed and chained to the one before.\n\n\
+         | kind | written when |\n|---|---|\n",
+    );
+    for kind in AuditKind::ALL {
+        text.push_str(&format!("| `{}` | {} |\n", kind.as_str(), kind.meaning()));
     }
     text.push_str(
         "\n## Error codes\n\nThe answer of the API, of a peer and, with `--json`, of a command carries one; \

@@ -1,0 +1,68 @@
+//! Every kind of entry in the audit trail, as a closed list: clients rely on the kinds, and
+//! `docs/events.md` is printed from it.
+
+macro_rules! audit_kinds {
+    ($($name:ident = $kind:literal, $meaning:literal;)*) => {
+        /// What an audit entry is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum AuditKind {
+            $(#[doc = $meaning] $name),*
+        }
+
+        impl AuditKind {
+            /// Every kind there is, in the order of the documentation.
+            pub const ALL: &'static [AuditKind] = &[$(AuditKind::$name),*];
+
+            /// The stable name, as it stands in the signed entry.
+            pub fn as_str(self) -> &'static str {
+                match self { $(AuditKind::$name => $kind),* }
+            }
+
+            /// When it is written, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(AuditKind::$name => $meaning),* }
+            }
+        }
+    };
+}
+
+audit_kinds! {
+    ActionStopped = "action.stopped", "A person stopped an action.";
+    ActuatorConfirmed = "actuator.confirmed", "A person at the machine said that an actuator that was left is in its safe state.";
+    ClockConfirmed = "clock.confirmed", "A person at the machine said that the clock is right.";
+    ConsoleClosed = "console.closed", "A session of the console ended.";
+    ConsoleOpened = "console.opened", "A browser opened the console.";
+    DecisionApproved = "decision.approve", "A person's signed approval of a proposal counted.";
+    DecisionRefused = "decision.refused", "A signed decision about a proposal did not count.";
+    DecisionRejected = "decision.reject", "A person's signed rejection of a proposal counted.";
+    EstopEngaged = "estop.engaged", "The emergency stop was engaged.";
+    EstopReleased = "estop.released", "The emergency stop was released.";
+    MeshPolicy = "mesh.policy", "A person said how this node takes part in a mesh it found.";
+    NodeNamed = "node.named", "The node or its mesh was given a name.";
+    OperatorEnrolled = "operator.enrolled", "An operator's key was enrolled.";
+    OperatorIssuerAccepted = "operator.issuer.accepted", "Operator records of a device count here from then on.";
+    OperatorIssuerRemoved = "operator.issuer.removed", "Operator records of a device do not count here any more.";
+    OperatorRevoked = "operator.revoked", "An operator's key was revoked.";
+    PersonRevoked = "person.revoked", "Every key of a person was revoked.";
+    PlannerPaused = "planner.paused", "The planner of this node was paused.";
+    PlannerResumed = "planner.resumed", "The planner of this node went on.";
+    PolicyLoaded = "policy.loaded", "A policy came into force.";
+    ProposalApproved = "proposal.approved", "As many persons as the rule wants agreed to a proposal.";
+    ProposalCompleted = "proposal.completed", "An action was done, and its actuator is back in its safe state.";
+    ProposalExecuting = "proposal.executing", "The executor wrote down that it acts, and acts.";
+    ProposalExpired = "proposal.expired", "Nobody decided about a proposal in time.";
+    ProposalFailed = "proposal.failed", "An action was not done, or not as wanted.";
+    ProposalMinted = "proposal.minted", "This executor made a proposal of a draft.";
+    ProposalRejected = "proposal.rejected", "A person said no to a proposal.";
+    ProposalSuperseded = "proposal.superseded", "A newer proposal took the place of one, or its state became void.";
+    ProposalUnknown = "proposal.unknown", "An action was interrupted; whether it was done is not known.";
+    ProposalWithdrawn = "proposal.withdrawn", "Whoever asked for an action took it back.";
+    StateConfirmed = "state.confirmed", "A person at the machine said that this state is the one to go on with.";
+    StateDoubted = "state.doubted", "The state was found to be older than what this node has done, or its identity in use twice.";
+    TrustAdded = "trust.added", "A person trusted a device.";
+    TrustGranted = "trust.granted", "A person gave a device grants.";
+    TrustPaired = "trust.paired", "A device was trusted by pairing.";
+    TrustRemoved = "trust.removed", "A person took a device out of the trust records.";
+    TrustRevoked = "trust.revoked", "Trust in a device was revoked.";
+    TrustUngranted = "trust.ungranted", "A person took grants from a device.";
+}
