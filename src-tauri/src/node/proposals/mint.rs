@@ -212,12 +212,8 @@ fn mint_in(
         "digest": signed.digest(), "action": record.action().summary(), "level": record.level,
         "rule": record.rule, "draftId": record.draft_id, "from": from, "class": class.as_str(),
     });
-    shared.journal.audit(
-        conn,
-        AuditKind::ProposalMinted,
-        record.proposal_id.as_str(),
-        detail,
-    )?;
+    let (kind, id) = (AuditKind::ProposalMinted, record.proposal_id.as_str());
+    shared.journal.audit(conn, kind, id, detail)?;
     let run = match record.level {
         Level::L1 => {
             let left = equal

@@ -59,6 +59,9 @@ pub struct Spread {
     pub rounds: u32,
 }
 
+/// A message: when it arrives, its number, from whom, to whom.
+type UnderWay = (u64, u64, usize, usize, Said);
+
 /// Simulated nodes, their links and the messages under way.
 pub struct Mesh {
     pub nodes: Vec<Node>,
@@ -67,7 +70,7 @@ pub struct Mesh {
     /// Whether all links are equally fast, as where rounds are counted; otherwise they take 1 to 40 ms.
     pub even: bool,
     chance: u64,
-    queue: BinaryHeap<Reverse<(u64, u64, usize, usize, Said)>>,
+    queue: BinaryHeap<Reverse<UnderWay>>,
     serial: u64,
     names: BTreeMap<FrameKey, u64>,
     ids: Vec<DeviceId>,
