@@ -1,4 +1,5 @@
-//! The readers: a small pool of read-only connections, opened when first needed.
+//! The readers: a small pool of read-only connections, opened when first needed, to the very file that the
+//! writer has: another one may lie in its place meanwhile, and would be read for ever.
 //!
 //! Every read runs in one transaction, so that it sees one state of the world, and on a thread that
 //! may block. What waits is counted; too much of it is refused.
@@ -60,6 +61,8 @@ fn escaped(path: &Path) -> String {
 /// The pool of read-only connections.
 pub(super) struct Readers {
     path: PathBuf,
+    /// Which file it was when the pool was made.
+    file: Option<FileId>,
     source: Source,
     pool: Mutex<Pool>,
     free: Condvar,
@@ -81,6 +84,7 @@ impl Readers {
     pub(super) fn new(path: &Path, source: Source) -> Self {
         Self {
             path: path.to_owned(),
+            file: file_id(path),
             source,
             pool: Mutex::default(),
             free: Condvar::new(),
@@ -150,6 +154,7 @@ impl Readers {
 
     fn take(&self) -> Result<Connection, StoreError> {
         let mut pool = self.lock();
+        let mut may_open = true;
         loop {
             if pool.closed {
                 return Err(StoreError::Closed);
@@ -157,17 +162,25 @@ impl Readers {
             if let Some(conn) = pool.idle.pop() {
                 return Ok(conn);
             }
-            if pool.open < STORE_READERS {
-                break;
+            if pool.open < STORE_READERS && may_open {
+                pool.open += 1;
+                drop(pool);
+                let connected = self.connect();
+                if let Ok(Some(conn)) = connected {
+                    return Ok(conn);
+                }
+                pool = self.lock();
+                pool.open -= 1;
+                self.free.notify_all();
+                connected?;
+                may_open = false;
+                continue;
+            }
+            if pool.open == 0 {
+                return Err(another(&self.path));
             }
             pool = self.free.wait(pool).unwrap_or_else(PoisonError::into_inner);
         }
-        pool.open += 1;
-        drop(pool);
-        self.connect().inspect_err(|_| {
-            self.lock().open -= 1;
-            self.free.notify_all();
-        })
     }
 
     fn give_back(&self, conn: Connection) {
@@ -182,12 +195,45 @@ impl Readers {
         self.free.notify_all();
     }
 
-    fn connect(&self) -> Result<Connection, StoreError> {
+    /// A connection; `None` where another file lies in the place of the one that is written.
+    fn connect(&self) -> Result<Option<Connection>, StoreError> {
+        if file_id(&self.path) != self.file {
+            return Ok(None);
+        }
         let conn = self.source.connect(&self.path)?;
         conn.busy_timeout(Duration::from_millis(STORE_BUSY_MS))?;
         super::open::stable_plans(&conn)?;
         conn.set_prepared_statement_cache_capacity(64);
         conn.pragma_update(None, "query_only", true)?;
-        Ok(conn)
+        // The log of writes beside it is opened with the first read.
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok((file_id(&self.path) == self.file).then_some(conn))
+    }
+}
+
+/// What tells a file from a copy of it: its device and its number there.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+fn another(path: &Path) -> StoreError {
+    StoreError::Io {
+        what: "read",
+        path: path.to_owned(),
+        source: Arc::new(std::io::Error::other(
+            "another file lies in its place; put the state directory back and start again",
+        )),
     }
 }

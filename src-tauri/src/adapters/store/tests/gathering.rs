@@ -160,3 +160,24 @@ fn a_lost_frames_place_stays_empty_whatever_is_written_next() {
         assert_eq!(insert(class, 4), frames::Inserted::Stored(4));
     }
 }
+
+#[test]
+fn a_copy_that_lies_in_its_place_for_a_while_is_never_read() {
+    let (_dir, file) = place();
+    let store = open(&file).unwrap();
+    let put = |value: &'static [u8]| {
+        store
+            .write_blocking(Class::Durable, "put", move |c| kv::put(c, "a", value))
+            .unwrap();
+    };
+    put(b"1");
+    let away = file.with_extension("away");
+    std::fs::rename(&file, &away).unwrap();
+    std::fs::copy(&away, &file).unwrap();
+    let get = || store.read_blocking("get", |c| kv::get(c, "a"));
+    let refused = get().unwrap_err().to_string();
+    assert!(refused.contains("another file"), "{refused}");
+    std::fs::rename(&away, &file).unwrap();
+    put(b"2");
+    assert_eq!(get().unwrap().as_deref(), Some(b"2".as_slice()));
+}
