@@ -1,7 +1,9 @@
 //! Readings that were answered, sent on, and lost with a commit that failed: a peer that brings one back finds it
 //! taken, and one of our own proves nothing about who else has this identity.
 
-use clawmesh::adapters::store::{Class, StoreError, frames};
+use std::collections::BTreeSet;
+
+use clawmesh::adapters::store::{Class, StoreError, facts, frames};
 use clawmesh::domain::base::{EvidenceSource, Tier};
 use clawmesh::domain::wire::FrameKind;
 use clawmesh::domain::wire::frame::FrameSpec;
@@ -77,5 +79,39 @@ async fn what_comes_back_is_taken_and_proves_nothing() {
     })
     .await;
     assert_eq!(shared.continuity.doubt(), None);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_reading_from_before_a_run_that_lost_some_counts_for_a_condition() {
+    let setup = || {
+        let mut setup = field();
+        setup.raw.mock_sensor = Some(false);
+        setup
+    };
+    let counting = |node: &TestNode| {
+        let shared = node.shared().clone();
+        async move {
+            let (at, level) = (shared.moment(), BTreeSet::from(["level".to_owned()]));
+            let read = shared
+                .store
+                .read("t", move |c| facts::numeric_of(c, &level, at));
+            read.await.unwrap().len()
+        }
+    };
+    let node = setup().start().await;
+    let stored = ledger::publish(node.shared(), vec![reading()], Class::Durable);
+    stored.await.unwrap();
+    assert_eq!(counting(&node).await, 1);
+    let dir = node.stop().await;
+    let node = setup().start_in(dir, Some(1)).await;
+    assert_eq!(counting(&node).await, 1, "the run before ended well");
+    a_commit_fails(&node).await;
+    let dir = node.stop().await;
+    let node = setup().start_in(dir, Some(1)).await;
+    assert_eq!(counting(&node).await, 0);
+    let stored = ledger::publish(node.shared(), vec![reading()], Class::Durable);
+    stored.await.unwrap();
+    assert_eq!(counting(&node).await, 1);
     node.stop().await;
 }

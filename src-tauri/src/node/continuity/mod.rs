@@ -33,8 +33,8 @@ pub const PRESENCE: &str = "presence";
 const RUN: &str = "continuity.run";
 /// Whether that run kept a mark outside the directory.
 const OUTSIDE: &str = "continuity.outside";
-/// The run that came to its end with everything stored.
-const ENDED: &str = "continuity.ended";
+/// Stands from the beginning of a run until it ends with everything stored.
+const OPEN: &str = "continuity.open";
 /// A doubt that no person has ended.
 const DOUBT: &str = "continuity.doubt";
 /// When a person last said that this state is the real one.
@@ -216,7 +216,7 @@ impl Continuity {
             .read("continuity", move |c| {
                 let (stands, found) = look(c, &copy, (inside.as_ref(), outside.as_ref()), &at)?;
                 let confirmed = TimeMs(number(c, CONFIRMED)?);
-                let ended_well = kv::get(c, RUN)? == kv::get(c, ENDED)?;
+                let ended_well = kv::get(c, OPEN)?.is_none();
                 let (head, mark) = (audit::head(c)?, high_water(c)?);
                 Ok((stands, found, head, confirmed, mark, ended_well))
             })
@@ -267,7 +267,7 @@ impl Continuity {
         if !continuity.begun.load(Ordering::Acquire) {
             store
                 .write(DURABLE, "own count", move |c| {
-                    kv::delete(c, ENDED)?;
+                    kv::put(c, OPEN, b"1")?;
                     put_number(c, NEXT_SEQ, first_seq)
                 })
                 .await?;
@@ -301,6 +301,7 @@ impl Continuity {
                 if number(c, NEXT_SEQ)? < first_seq {
                     put_number(c, NEXT_SEQ, first_seq)?;
                 }
+                kv::put(c, OPEN, b"1")?;
                 kv::put(c, RUN, run.as_bytes())?;
                 kv::put(c, OUTSIDE, outside)
             })
@@ -417,12 +418,9 @@ pub async fn ahead(shared: &Shared) -> Result<(), String> {
 
 /// Writes down that this run ends with everything stored, where that is so.
 pub async fn ends(shared: &Shared) {
-    let (run, at) = (shared.continuity.run.clone(), shared.clone());
-    if !shared.continuity.begun.load(Ordering::Acquire) {
-        return;
-    }
+    let at = shared.clone();
     let write = move |c: &Connection| match at.store.losses() {
-        0 => kv::put(c, ENDED, run.as_bytes()),
+        0 => kv::delete(c, OPEN).map(drop),
         _ => Ok(()),
     };
     if let Err(error) = shared.store.write(DURABLE, "the end", write).await {
