@@ -134,6 +134,21 @@ pub(super) fn settings<S: Settings + DeserializeOwned + 'static>(
     Ok(Arc::new(settings))
 }
 
+/// An actuator as a policy is compared with it; none where its name is no capability.
+pub(super) fn offered<'a>(
+    capability: &str,
+    operations: impl Iterator<Item = &'a String>,
+    by_gen1: bool,
+) -> Vec<Offered> {
+    let capability = capability.parse().ok();
+    let offered = capability.map(|capability| Offered {
+        capability,
+        operations: operations.cloned().collect(),
+        by_gen1,
+    });
+    offered.into_iter().collect()
+}
+
 /// An actuator's name and those of its operations, checked.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use toml::Table;
 
-use super::config::{KindKey, actuator, settings, timeout_ms};
+use super::config::{KindKey, actuator, offered, settings, timeout_ms};
 use super::registry::{Around, Kind, Made, Settings};
 use super::{
     Actuator, Carrier, DeviceError, DriverError, Gen1Place, Position, SharedActuator, unknown,
@@ -74,13 +74,8 @@ impl Settings for Gen1 {
     }
 
     fn offers(&self) -> Vec<Offered> {
-        let capability = self.capability.parse().ok();
-        let offered = capability.map(|capability| Offered {
-            capability,
-            operations: self.operation.iter().map(|o| o.name.clone()).collect(),
-            by_gen1: true,
-        });
-        offered.into_iter().collect()
+        let names = self.operation.iter().map(|o| &o.name);
+        offered(&self.capability, names, true)
     }
 
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {

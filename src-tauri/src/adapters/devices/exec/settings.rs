@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{ExecConfig, ExecDriver, ExecOperation};
-use crate::adapters::devices::config::{KindKey, actuator, settings, timeout_ms};
+use crate::adapters::devices::config::{KindKey, actuator, offered, settings, timeout_ms};
 use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
 use crate::adapters::devices::{DeviceError, SharedActuator};
 use crate::domain::policy::Offered;
@@ -72,13 +72,8 @@ impl Settings for Exec {
     }
 
     fn offers(&self) -> Vec<Offered> {
-        let capability = self.capability.parse().ok();
-        let offered = capability.map(|capability| Offered {
-            capability,
-            operations: self.operation.iter().map(|o| o.name.clone()).collect(),
-            by_gen1: false,
-        });
-        offered.into_iter().collect()
+        let names = self.operation.iter().map(|o| &o.name);
+        offered(&self.capability, names, false)
     }
 
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
