@@ -1,6 +1,6 @@
 //! An own proposal as a step of its life finds it, and what a step writes. The rules in `decide`, `equal` and
 //! `end` take a [`Case`] that was loaded from the store and give a [`Step`]; loading, ruling and writing happen in one
-//! transaction, and nothing else lets one begin; what a person at the machine says of the clock or the state may also end one.
+//! transaction, and nothing else moves one.
 
 use serde_json::{Value, json};
 

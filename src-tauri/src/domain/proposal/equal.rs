@@ -1,8 +1,10 @@
 //! Equal wishes: which of the open proposals a new wish adds nothing to, and which it ends.
 
+use std::cmp::Reverse;
+
 use serde_json::json;
 
-use super::case::{Case, Write};
+use super::case::{Case, Step, Write};
 use super::end;
 use super::status::Status;
 use crate::domain::base::{DeviceId, ProposalId, Refusal, TimeMs};
@@ -41,8 +43,13 @@ impl Equal {
     }
 
     /// Whether a wish of this class from this device adds nothing to it.
-    pub fn is_of(&self, class: Class, from: &DeviceId) -> bool {
+    fn is_of(&self, class: Class, from: &DeviceId) -> bool {
         self.class == class && self.concerns(class, from)
+    }
+
+    /// How it stands beside others: who needs fewer people comes first, then the class.
+    fn rank(&self) -> (Reverse<Level>, Class) {
+        (Reverse(self.level), self.class)
     }
 }
 
@@ -59,7 +66,56 @@ pub struct Equals {
     pub unentitled: Vec<(Case, String)>,
 }
 
+/// What comes of a wish that the policy allows, beside the open ones for the same action.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Beside {
+    /// A better entitled one stands for it.
+    Stands(ProposalId),
+    /// It is minted, and these less entitled ones end for it.
+    Ends(Step),
+}
+
 impl Equals {
+    /// The open wish to which one of this class from this device adds nothing.
+    pub fn same(&self, class: Class, from: &DeviceId) -> Option<&ProposalId> {
+        let same = self.standing.iter().find(|e| e.is_of(class, from));
+        same.map(|e| &e.case.id)
+    }
+
+    /// What comes of a wish of this class and level from this device, which would be the proposal `by`.
+    ///
+    /// # Errors
+    /// None that proposals in states that were read meet.
+    pub fn beside(
+        &self,
+        class: Class,
+        level: Level,
+        from: &DeviceId,
+        by: &ProposalId,
+    ) -> Result<Beside, Refusal> {
+        let ours = (Reverse(level), class);
+        let concerned = || self.standing.iter().filter(|e| e.concerns(class, from));
+        if let Some(better) = concerned().find(|e| e.rank() > ours) {
+            return Ok(Beside::Stands(better.case.id.clone()));
+        }
+        let less = concerned().filter(|e| e.class <= class && e.rank() < ours);
+        let why = |class| {
+            let by = by.short();
+            format!("proposal {by} asks for the same and is better entitled than {class}")
+        };
+        Ok(Beside::Ends(Step(supersede(less, by, why)?)))
+    }
+
+    /// Those that stand when a step has been written.
+    pub fn after(self, step: &Step) -> Self {
+        let ended = step.superseded();
+        let standing = self.standing.into_iter();
+        Self {
+            standing: standing.filter(|e| !ended.contains(&e.case.id)).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Ends what has run out and what its asker may not ask for any more.
     ///
     /// # Errors
@@ -79,7 +135,7 @@ impl Equals {
 ///
 /// # Errors
 /// None that a proposal in a state that was read meets.
-pub fn supersede<'a>(
+pub(super) fn supersede<'a>(
     ended: impl Iterator<Item = &'a Equal>,
     by: &ProposalId,
     why: impl Fn(Class) -> String,

@@ -10,12 +10,12 @@ use proptest::prelude::*;
 
 use super::case::{Case, Step, Write};
 use super::decide::{Found, Given, Used, begin, decide};
-use super::end::{expire, finish, interrupted, withdraw};
-use super::equal::{Equal, Equals};
+use super::end::{expire, finish, interrupted, void, withdraw};
+use super::equal::{Beside, Equal, Equals};
 use super::ground::{Ground, rule};
 use super::record::evidence_digest;
 use super::{Outcome, ProposalRecord, RequestedBy, SignedProposal, Status};
-use crate::domain::base::{Code, Digest, MeshId, ProposalId, Refusal, Tier, TimeMs};
+use crate::domain::base::{Code, DeviceId, Digest, MeshId, ProposalId, Refusal, Tier, TimeMs};
 use crate::domain::continuity::{Mark, Place, StoreState, compare};
 use crate::domain::gate::approval::{Known, Subject, Verdict, verify};
 use crate::domain::gate::{
@@ -40,6 +40,22 @@ const VOTES: [(u8, Verdict, u8); 4] = [
     (1, Verdict::Approve, 0),
     (1, Verdict::Reject, 0),
 ];
+
+/// Whose wish each proposal is: the first two have nothing to do with each other, the others are better entitled.
+const CLASSES: [Class; PROPOSALS] = [
+    Class::PeerPerson,
+    Class::PeerPerson,
+    Class::Person,
+    Class::OwnRules,
+];
+
+/// The device that asks for a proposal.
+fn asker(n: usize) -> DeviceId {
+    match CLASSES[n].is_claimed() {
+        true => DeviceId::of_public_key(&[u8::try_from(n).unwrap(); 32]),
+        false => KEY.id().clone(),
+    }
+}
 
 /// A proposal with every decision that is signed about it.
 struct Paper {
@@ -271,9 +287,9 @@ impl World {
                 true => equals.over.push(case),
                 false => equals.standing.push(Equal {
                     case,
-                    class: Class::Person,
-                    asker: KEY.id().clone(),
-                    level: Level::L2,
+                    class: CLASSES[n],
+                    asker: asker(n),
+                    level: PAPERS[n].signed.record().level,
                 }),
             }
         }
@@ -302,7 +318,7 @@ impl World {
             looked: Vec::new(),
             ruling: Ruling::Allow(Terms {
                 rule: "pump".into(),
-                class: Class::Person,
+                class: CLASSES[n],
                 level: record.level,
                 quorum: record.quorum,
                 deadline_ms: 1_000,
@@ -434,8 +450,17 @@ impl World {
     fn draft(&mut self) -> Option<()> {
         (self.minted < self.most && !self.disk.doubt).then_some(())?;
         let n = self.minted;
-        let tidied = self.equals(n).tidy(at(self.now)).ok()?;
+        let equals = self.equals(n);
+        let tidied = equals.tidy(at(self.now)).ok()?;
+        let (class, from) = (CLASSES[n], asker(n));
+        let record = PAPERS[n].signed.record();
+        equals.same(class, &from).is_none().then_some(())?;
+        let beside = equals.beside(class, record.level, &from, &record.proposal_id);
+        let Beside::Ends(less) = beside.ok()? else {
+            return None;
+        };
         self.write(&Step(tidied), None);
+        self.write(&less, None);
         self.minted += 1;
         let stored = Stored {
             status: Status::AwaitingApproval,
@@ -536,12 +561,10 @@ impl World {
     /// A person at the node says that this state is the one to go on with: what was open in it is void.
     fn confirm(&mut self) -> Option<()> {
         self.disk.doubt.then_some(())?;
-        for stored in self.disk.proposals.values_mut() {
-            stored.status = match stored.status {
-                Status::AwaitingApproval => Status::Superseded,
-                Status::Approved | Status::Executing => Status::Unknown,
-                ended => ended,
-            };
+        for n in 0..self.minted {
+            if let Some(case) = self.case(n).filter(|case| case.status.is_open()) {
+                self.write(&void(&case, "restored").unwrap(), None);
+            }
         }
         self.disk.doubt = false;
         self.runs += 1;

@@ -16,6 +16,7 @@ use super::event::{Event, Severity};
 use super::metrics::Metrics;
 use super::tasks::Tasks;
 use crate::adapters::clock::SharedClock;
+use crate::adapters::store::cases::{self, Writing};
 use crate::adapters::store::{Class, Store, StoreError, audit, events};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
@@ -24,8 +25,10 @@ use crate::domain::base::limits::{
     REFUSAL_SUBJECT_CHARS, REFUSALS_KNOWN_MAX, REFUSALS_PER_MINUTE,
 };
 use crate::domain::base::text::{bounded, shown};
-use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
+use crate::domain::gate::SignedDecision;
 use crate::domain::identity::DeviceKey;
+use crate::domain::proposal::case::Step;
 
 /// The node's journal; cheap to clone.
 #[derive(Clone)]
@@ -343,6 +346,19 @@ impl Journal {
     ) -> Result<(), StoreError> {
         audit_entry(conn, &self.0.needs.key, self.now(), kind, subject, detail)
     }
+
+    /// Writes a step of a proposal's life inside a transaction, with its audit entries.
+    ///
+    /// # Errors
+    /// As [`cases::apply`].
+    pub fn step(
+        &self,
+        conn: &rusqlite::Connection,
+        step: &Step,
+        decision: Option<&SignedDecision>,
+    ) -> Result<(), StoreError> {
+        write_step(conn, &self.0.needs.key, self.now(), step, decision)
+    }
 }
 
 /// Appends a signed entry to the audit chain inside a transaction.
@@ -362,6 +378,27 @@ pub fn audit_entry(
     let subject = shown(subject, AUDIT_TEXT_MAX_CHARS);
     let entry = json!({"device": key.id(), "time": now, "kind": kind, "subject": subject, "detail": detail});
     audit::append(conn, now, &entry, |message| key.sign(message).to_text())
+}
+
+/// As [`Journal::step`], for a node that does not run.
+///
+/// # Errors
+/// As [`cases::apply`].
+pub fn write_step(
+    conn: &rusqlite::Connection,
+    key: &DeviceKey,
+    now: TimeMs,
+    step: &Step,
+    decision: Option<&SignedDecision>,
+) -> Result<(), StoreError> {
+    let audit =
+        |kind, id: &ProposalId, detail| audit_entry(conn, key, now, kind, id.as_str(), detail);
+    let with = Writing {
+        now,
+        decision,
+        audit: &audit,
+    };
+    cases::apply(conn, step, &with)
 }
 
 #[cfg(test)]

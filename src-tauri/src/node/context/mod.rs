@@ -20,7 +20,7 @@ use std::sync::Arc;
 use self::alarms::Alarms;
 use self::budgets::Budgets;
 pub use self::event::{Event, Severity};
-pub use self::journal::{Journal, audit_entry};
+pub use self::journal::{Journal, audit_entry, write_step};
 use self::metrics::Metrics;
 use self::tasks::Tasks;
 use self::timekeeping::{LostReadings, Steady};

@@ -11,15 +11,15 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Context, audit_entry};
-use crate::adapters::store::{StoreError, ahead, facts, kv, proposals};
+use super::{Context, audit_entry, write_step};
+use crate::adapters::store::{StoreError, ahead, cases, facts, kv, proposals};
 use crate::domain::base::limits::{
     CLOCK_BEHIND_MAX_MS, CLOCK_JUMP_MS, CLOCK_SETTLE_MS, FRAME_FUTURE_MAX_MS, QUERY_MAX,
     UNKNOWN_GAP_MS,
 };
 use crate::domain::base::{AuditKind, TimeMs};
 use crate::domain::identity::DeviceKey;
-use crate::domain::proposal::Status;
+use crate::domain::proposal::end;
 use crate::domain::world::Moment;
 
 const HIGH_WATER: &str = "clock.high-water";
@@ -105,22 +105,13 @@ pub fn confirm(
     let why = "made while the clock of this machine was ahead; ask again";
     let mut expired = 0;
     for row in proposals::own_open_all(conn, QUERY_MAX)? {
-        // What was under way is reported as unknown by the next start.
-        if row.created_at <= now || !row.status.can_become(Status::Expired) {
+        let case = cases::case_of(conn, &row)?;
+        let ahead = end::made_ahead(&case, row.created_at, now, why);
+        let Some(step) = ahead.map_err(StoreError::Refused)? else {
             continue;
-        }
-        if proposals::transition(conn, &row.id, row.status, Status::Expired, now, Some(why))? {
-            expired += 1;
-            let detail = json!({"why": why, "createdAt": row.created_at});
-            audit_entry(
-                conn,
-                key,
-                now,
-                AuditKind::ProposalExpired,
-                row.id.as_str(),
-                detail,
-            )?;
-        }
+        };
+        write_step(conn, key, now, &step, None)?;
+        expired += 1;
     }
     ahead::changes_before(conn, now, recorded)?;
     let righted = Righted {

@@ -14,16 +14,16 @@ use serde_json::json;
 pub use self::returned::heard_back;
 use super::context::alarms::AlarmKind;
 use super::context::timekeeping::high_water;
-use super::context::{DURABLE, audit_entry};
+use super::context::{DURABLE, audit_entry, write_step};
 use super::guards::Cut;
 use super::shared::Shared;
 use crate::adapters::marks::Marks;
-use crate::adapters::store::{Store, StoreError, audit, backup, frames, kv, proposals};
+use crate::adapters::store::{Store, StoreError, audit, backup, cases, frames, kv, proposals};
 use crate::domain::base::limits::{CONFIRM_SKIP_FRAMES, MARK_WAIT_MS, QUERY_MAX};
 use crate::domain::base::{AuditKind, Code, DeviceId, Digest, Refusal, TimeMs};
 use crate::domain::continuity::{Beginning, Doubt, Fault, Lost, Mark, Place, StoreState, compare};
 use crate::domain::identity::DeviceKey;
-use crate::domain::proposal::Status;
+use crate::domain::proposal::end;
 use crate::node::context::{Event, Severity};
 
 /// What `data.type` of a presence frame says.
@@ -586,22 +586,10 @@ pub fn confirm(
     let why = "void: it was open in a state that was restored or copied; ask again";
     let mut superseded = 0;
     for row in proposals::own_open_all(conn, QUERY_MAX)? {
-        let to = match row.status {
-            Status::AwaitingApproval => Status::Superseded,
-            Status::Approved => Status::Failed,
-            _ => Status::Unknown,
-        };
-        if proposals::transition(conn, &row.id, row.status, to, now, Some(why))? {
-            superseded += 1;
-            audit_entry(
-                conn,
-                key,
-                now,
-                to.audited(),
-                row.id.as_str(),
-                json!({"why": why}),
-            )?;
-        }
+        let case = cases::case_of(conn, &row)?;
+        let step = end::void(&case, why).map_err(StoreError::Refused)?;
+        write_step(conn, key, now, &step, None)?;
+        superseded += 1;
     }
     // Frames of the lost history may have counts up to here and beyond.
     let next = number(conn, NEXT_SEQ)?.saturating_add(CONFIRM_SKIP_FRAMES);

@@ -1,17 +1,17 @@
 //! Frames of our own that peers bring back: what the power took from the store, or what another state
 //! with this identity has signed.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::PRESENCE;
 use super::doubt;
 use crate::adapters::store::frames::Inserted;
-use crate::adapters::store::{StoreError, proposals};
+use crate::adapters::store::{StoreError, cases, proposals};
 use crate::domain::admission::Admitted;
 use crate::domain::base::limits::FRAME_FUTURE_MAX_MS;
-use crate::domain::base::{AuditKind, ProposalId, TimeMs};
+use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::continuity::{Doubt, Returned, proves};
-use crate::domain::proposal::{Outcome, Status};
+use crate::domain::proposal::{Outcome, end};
 use crate::node::context::DURABLE;
 use crate::node::shared::Shared;
 
@@ -92,22 +92,12 @@ async fn settle(shared: &Shared, id: ProposalId, outcome: Outcome) -> Result<boo
             if row.outcome.is_some() {
                 return Ok((false, false));
             }
-            let why = format!(
-                "executed already, before this state was restored: {}",
-                outcome.detail
-            );
-            let (from, to) = (Status::AwaitingApproval, Status::Superseded);
-            let moved = proposals::transition(c, &id, from, to, s.now(), Some(&why))?;
-            if moved {
-                proposals::set_outcome(c, &id, &outcome)?;
-                s.journal.audit(
-                    c,
-                    AuditKind::ProposalSuperseded,
-                    id.as_str(),
-                    json!({"why": why}),
-                )?;
-            }
-            Ok((true, moved))
+            let case = cases::case_of(c, &row)?;
+            let Ok(step) = end::acted_before(&case, &outcome) else {
+                return Ok((true, false));
+            };
+            s.journal.step(c, &step, None)?;
+            Ok((true, true))
         })
         .await?;
     if moved {

@@ -1,6 +1,5 @@
 //! Minting: a draft against this executor's own policy, evidence and clock.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
@@ -14,20 +13,16 @@ use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, cases, facts, proposals, room, usage};
 use crate::domain::admission::budget::{Cause, Share};
-use crate::domain::base::limits::{
-    EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, PROPOSAL_TTL_MS, PROPOSALS_WAITING_MAX,
-};
-use crate::domain::base::text::cut;
-use crate::domain::base::{AuditKind, Code, DeviceId, ProposalId, Refusal, Taint, Tier, TimeMs};
+use crate::domain::base::limits::{EVIDENCE_WATCHED_MAX, PROPOSALS_WAITING_MAX};
+use crate::domain::base::{AuditKind, Code, DeviceId, ProposalId, Refusal, Taint, TimeMs};
 use crate::domain::gate::ActuationRuling;
 use crate::domain::plan::Draft;
 use crate::domain::policy::{EvidenceView, Level, Phase, Request, Ruling, Terms};
 use crate::domain::proposal::case::Step;
-use crate::domain::proposal::equal::{Equal, Equals, intent_key, supersede};
-use crate::domain::proposal::record::evidence_digest;
+use crate::domain::proposal::equal::{Beside, Equals, intent_key};
+use crate::domain::proposal::mint::{Held, Minting};
 use crate::domain::proposal::{
-    Evidence, ProposalRecord, RequestedBy, SignedProposal, Status, decide, ground as rules,
-    standing,
+    Evidence, ProposalRecord, SignedProposal, Status, decide, ground as rules, standing,
 };
 use crate::domain::wire::Frame;
 use crate::domain::world::{Fact, Moment};
@@ -167,9 +162,8 @@ fn mint_in(
     let equals = equal::load(shared, conn, &draft.action, None, now)?;
     let tidied = equals.tidy(now).map_err(StoreError::Refused)?;
     write(shared, conn, &Step(tidied), None)?;
-    let equal = equals.standing;
-    if let Some(same) = equal.iter().find(|e| e.is_of(class, from)) {
-        return stands(shared, conn, &same.case.id);
+    if let Some(same) = equals.same(class, from) {
+        return stands(shared, conn, same);
     }
     has_room(shared, conn, from, now)?;
     if !clock_trusted(conn, now)? {
@@ -183,23 +177,12 @@ fn mint_in(
         Ruling::Deny(denial) => return Err(refused(denial.code, denial.message)),
         Ruling::Allow(terms) => terms,
     };
-    // Who needs fewer people comes first, then the class.
-    let ours = (Reverse(terms.level), class);
-    let stands_over = |e: &&Equal| (Reverse(e.level), e.class) > ours;
-    let better = |e: &&Equal| e.concerns(class, from) && stands_over(e);
-    if let Some(better) = equal.iter().find(better) {
-        return stands(shared, conn, &better.case.id);
-    }
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
-    let less = |e: &&Equal| {
-        e.concerns(class, from) && e.class <= class && (Reverse(e.level), e.class) < ours
+    let beside = equals.beside(class, terms.level, from, &record.proposal_id);
+    let less = match beside.map_err(StoreError::Refused)? {
+        Beside::Stands(better) => return stands(shared, conn, &better),
+        Beside::Ends(less) => less,
     };
-    let why = |class| {
-        let by = record.proposal_id.short();
-        format!("proposal {by} asks for the same and is better entitled than {class}")
-    };
-    let (less, id) = (equal.iter().filter(less), &record.proposal_id);
-    let less = Step(supersede(less, id, why).map_err(StoreError::Refused)?);
     write(shared, conn, &less, None)?;
     let superseded = less.superseded();
     let signed = SignedProposal::mint(record, shared.signer()).map_err(StoreError::Refused)?;
@@ -216,13 +199,9 @@ fn mint_in(
     shared.journal.audit(conn, kind, id, detail)?;
     let run = match record.level {
         Level::L1 => {
-            let left = equal
-                .into_iter()
-                .filter(|e| !superseded.contains(&e.case.id));
             let equals = Equals {
                 class: Some(class),
-                standing: left.collect(),
-                ..Equals::default()
+                ..equals.after(&less)
             };
             start(shared, conn, &signed, &equals, now)?
         }
@@ -356,47 +335,19 @@ fn gather(
 fn evidence_of(stored: &StoredFrame, facts: &[Fact], now: TimeMs) -> Result<Evidence, StoreError> {
     // A current reading has its age by the steady clock.
     let current = facts.iter().find(|f| f.content == stored.content);
-    let age_ms = current
-        .map_or(0, |f| now.since(f.sensed_at))
-        .max(Moment::unset(now).age_by_wall_ms(stored.time, stored.received_at));
     let value = serde_json::from_str(&stored.json).unwrap_or(Value::Null);
     let frame = Frame::parse(value).map_err(StoreError::Refused)?;
-    let data = frame.data();
-    let text = |name: &str| {
-        data.get(name)
-            .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
-    };
-    let summary = match (text("metric"), text("value")) {
-        (Some(metric), Some(value)) => {
-            let zone = text("zone").map(|z| format!(" in {z}")).unwrap_or_default();
-            format!(
-                "{metric}{zone} = {value}{}",
-                text("unit").unwrap_or_default()
-            )
-        }
-        _ => frame
-            .note
-            .clone()
-            .unwrap_or_else(|| frame.kind.as_str().to_owned()),
-    };
-    Ok(Evidence {
-        frame_id: stored.frame_id.clone(),
+    let held = Held {
         content: stored.content,
-        origin: stored.origin.clone(),
-        kind: stored.kind,
-        summary: cut(&summary, EVIDENCE_SUMMARY_MAX_CHARS),
         claimed_tier: stored.claimed_tier,
-        // It may have been stored by a version that took its marks more lightly.
-        effective_tier: match frame.taint.is_empty() {
-            true => stored.effective_tier,
-            false => Tier::T0,
-        },
+        effective_tier: stored.effective_tier,
         signature: stored.signature,
-        taint: frame.taint.clone(),
         sensed_at: stored.time,
-        age_ms,
-        interlock: false,
-    })
+        age_ms: current
+            .map_or(0, |f| now.since(f.sensed_at))
+            .max(Moment::unset(now).age_by_wall_ms(stored.time, stored.received_at)),
+    };
+    Ok(Evidence::of(&frame, held))
 }
 
 fn record(
@@ -412,35 +363,15 @@ fn record(
         .random
         .bytes()
         .map_err(|e| refused(Code::InternalError, e.to_string()))?;
-    let nonce = URL_SAFE_NO_PAD.encode(nonce);
-    Ok(ProposalRecord {
-        version: 1,
+    let minting = Minting {
         mesh_id: shared.mesh.clone(),
         executor: shared.own_id().clone(),
-        proposal_id: ProposalRecord::id_for(&shared.mesh, shared.own_id(), &nonce),
-        nonce,
-        draft_id: draft.draft_id.clone(),
-        requested_by: RequestedBy {
-            device_id: from.clone(),
-            kind: draft.requester,
-            name: draft.requester_name.clone(),
-        },
-        target: draft.action.target.clone(),
-        operation: draft.action.operation.clone(),
-        params: draft.action.params.clone(),
-        reason: draft.reason.clone(),
-        level: terms.level,
-        quorum: terms.quorum,
-        rule: terms.rule.clone(),
-        taint,
+        nonce: URL_SAFE_NO_PAD.encode(nonce),
         policy_digest: shared.policy.current().digest(),
-        evidence_digest: evidence_digest(&evidence),
-        evidence,
-        run_ms: terms.run_ms,
-        safe_state: terms.safe_state.clone(),
         gen1: gen1_command(shared, &draft.action)?,
-        created_at: now,
-        // Its evidence must still be young enough when it acts: it waits no longer than that.
-        expires_at: now.plus(terms.fresh_for_ms.unwrap_or(u64::MAX).min(PROPOSAL_TTL_MS)),
-    })
+        now,
+    };
+    Ok(ProposalRecord::of(
+        draft, from, evidence, taint, terms, minting,
+    ))
 }

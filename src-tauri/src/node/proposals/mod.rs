@@ -35,12 +35,11 @@ use serde_json::json;
 use super::context::DURABLE;
 use super::context::timekeeping::note_time;
 use super::shared::Shared;
-use crate::adapters::store::cases::{self, Writing};
 use crate::adapters::store::proposals::{NewProposal, ProposalRow};
-use crate::adapters::store::{StoreError, proposals};
+use crate::adapters::store::{StoreError, cases, proposals};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::QUERY_MAX;
-use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
+use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::identity::Signature;
 use crate::domain::proposal::case::{Step, Write};
@@ -117,15 +116,7 @@ fn write(
     decision: Option<&SignedDecision>,
 ) -> Result<(), StoreError> {
     let now = shared.now();
-    let journal = &shared.journal;
-    let audit =
-        |kind: AuditKind, id: &ProposalId, detail| journal.audit(conn, kind, id.as_str(), detail);
-    let writing = Writing {
-        now,
-        decision,
-        audit: &audit,
-    };
-    cases::apply(conn, step, &writing)?;
+    shared.journal.step(conn, step, decision)?;
     for write in &step.0 {
         if let Write::Run { id, target, .. } = write {
             note_time(conn, now)?;
