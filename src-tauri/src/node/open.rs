@@ -34,16 +34,17 @@ use super::shared::{Inner, OwnKey, Shared, Stamper};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{self, Around, Carrier, DeviceError, Sensor, SharedActuator};
 use crate::adapters::files;
-use crate::adapters::keystore::KeyError;
+use crate::adapters::keystore::{DeviceKeys, KeyError};
 use crate::adapters::marks::{Marks, place_of};
 use crate::adapters::paths::{PathError, StateDir, StateLock};
 use crate::adapters::random::{NoRandom, SharedRandom};
-use crate::adapters::store::{Store, StoreError, StoreOptions, frames};
+use crate::adapters::store::{Engine, Store, StoreError, StoreOptions, frames};
 use crate::adapters::transport::{BrowserCertificate, Tls, TlsError, TransportError};
 use crate::domain::base::limits::{
     FRAME_FUTURE_MAX_MS, MIRRORS_OWED_MAX, SAFE_AT_START_MS, SMALL_FILE_MAX_BYTES,
 };
 use crate::domain::base::{Hlc, MeshId, TimeMs};
+use crate::domain::identity::DeviceKey;
 
 /// Why a node could not start. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -277,30 +278,15 @@ async fn assemble(
         sensors: more_sensors,
     } = outside;
     let now = clock.now();
-    let (home, fresh) = (dir.clone(), random.bytes()?);
-    let key = match threads {
-        // A keychain may wait for a person, and must not be opened on an async thread.
-        true => tokio::task::spawn_blocking(move || keys.load_or_create(&home, fresh, now))
-            .await
-            .map_err(|_| StoreError::Closed)??,
-        false => keys.load_or_create(&home, fresh, now)?,
+    let identified = dir.identity_file().exists();
+    let identity = identify(&config, &dir, keys, &random, threads, now);
+    let store = open_store(&dir, config.store_max_bytes, engine, threads);
+    // At a first start there is no store before there is an identity.
+    let (identity, store) = match identified {
+        true => tokio::join!(identity, store),
+        false => (Ok(identity.await?), store.await),
     };
-    let mesh = match &config.mesh {
-        Some(mesh) => mesh.clone(),
-        None => kept_mesh_id(&dir, &random)?,
-    };
-    let tls = Tls::new(&key, &browser_certificate(&dir)?)?;
-    let (file, max_bytes) = (dir.database(), config.store_max_bytes);
-    let options = StoreOptions {
-        max_bytes,
-        expected: dir.has_had_store(),
-    };
-    let store = match threads {
-        true => tokio::task::spawn_blocking(move || Store::open_on(&file, options, engine))
-            .await
-            .map_err(|_| StoreError::Closed)??,
-        false => Store::open_on(&file, options, engine)?,
-    };
+    let (Identified { key, mesh, tls }, store) = (identity?, store?);
     let mesh = match &config.mesh {
         Some(_) => mesh,
         None => super::pairing::settled(&store, &dir, mesh)
@@ -407,6 +393,63 @@ async fn assemble(
     super::pause::resume_state(&shared).await?;
     super::names::tell(&shared).await?;
     Ok((shared, sensors))
+}
+
+/// Who a node is.
+struct Identified {
+    key: DeviceKey,
+    mesh: MeshId,
+    tls: Tls,
+}
+
+async fn identify(
+    config: &Config,
+    dir: &StateDir,
+    keys: Arc<dyn DeviceKeys>,
+    random: &SharedRandom,
+    threads: bool,
+    now: TimeMs,
+) -> Result<Identified, OpenError> {
+    let (home, fresh) = (dir.clone(), random.bytes()?);
+    let key = match threads {
+        // A keychain may wait for a person, and must not be opened on an async thread.
+        true => tokio::task::spawn_blocking(move || keys.load_or_create(&home, fresh, now))
+            .await
+            .map_err(|_| StoreError::Closed)??,
+        false => keys.load_or_create(&home, fresh, now)?,
+    };
+    let mesh = match &config.mesh {
+        Some(mesh) => mesh.clone(),
+        None => kept_mesh_id(dir, random)?,
+    };
+    let tls = Tls::new(&key, &browser_certificate(dir)?)?;
+    Ok(Identified { key, mesh, tls })
+}
+
+async fn open_store(
+    dir: &StateDir,
+    max_bytes: Option<u64>,
+    engine: Engine,
+    threads: bool,
+) -> Result<Store, OpenError> {
+    let file = dir.database();
+    let options = StoreOptions {
+        max_bytes,
+        expected: dir.has_had_store(),
+    };
+    let open = move || {
+        let store = Store::open_on(&file, options, engine)?;
+        // So is the first connection that reads.
+        store.read_blocking("open the store", |_| Ok(()))?;
+        Ok::<_, StoreError>(store)
+    };
+    let store = match threads {
+        true => tokio::task::spawn_blocking(open)
+            .await
+            .map_err(|_| StoreError::Closed)??,
+        false => open()?,
+    };
+    Ok(store)
 }
 
 /// What browsers are shown, made once; made anew where the file does not hold one.

@@ -212,13 +212,14 @@ impl Continuity {
         let alone = claimed(&marks).await;
         let (inside, outside) = (marks.inside(), marks.outside());
         let (copy, at) = (device.clone(), place.clone());
-        let (stands, found, head, confirmed, mark, ended_well) = store
+        let (stands, found, head, confirmed, mark, ended_well, before) = store
             .read("continuity", move |c| {
                 let (stands, found) = look(c, &copy, (inside.as_ref(), outside.as_ref()), &at)?;
                 let confirmed = TimeMs(number(c, CONFIRMED)?);
                 let ended_well = kv::get(c, OPEN)?.is_none();
                 let (head, mark) = (audit::head(c)?, high_water(c)?);
-                Ok((stands, found, head, confirmed, mark, ended_well))
+                let before = text(c, RUN)?;
+                Ok((stands, found, head, confirmed, mark, ended_well, before))
             })
             .await?;
         let found = match alone {
@@ -257,7 +258,6 @@ impl Continuity {
             store.read("check a copy", backup::check).await?;
         }
         if continuity.doubt().is_none() && continuity.marks.kept() {
-            let before = store.read("continuity", |c| text(c, RUN)).await?;
             let mark = continuity.first_mark(device, before, head, now);
             match continuity.marks.begin(&mark) {
                 Ok(outside) => continuity.begun(store, outside).await?,
