@@ -9,6 +9,7 @@ pub mod capability;
 pub mod continuity;
 pub mod gate;
 pub mod identity;
+pub mod inference;
 pub mod pairing;
 pub mod plan;
 pub mod policy;
