@@ -614,3 +614,23 @@ pub const TREE_UNMET_MAX: u32 = 64;
 pub const TREE_OFFERS_OF_LIAR_MAX: usize = 16;
 /// Messages about the tree that are answered on a link in a minute.
 pub const TREE_ASKED_PER_MINUTE: u32 = 600;
+/// Up to so many trusted devices of our own kind a node keeps links with all of them.
+pub const VIEW_ALL_MAX: usize = 12;
+/// Neighbours that a node chooses at least where there are more.
+pub const VIEW_NEIGHBOURS_MIN: usize = 4;
+/// Other links of a device, told of by both ends, with which it needs none with this node in order to be heard.
+pub const VIEW_OTHERS_MIN: usize = 3;
+/// Devices that are not heard through others and are dialed at once.
+pub const VIEW_ALONE_AT_ONCE: usize = 4;
+/// How long a node that has just begun waits to hear of devices through others before it dials them, in milliseconds.
+pub const VIEW_SETTLE_MS: u64 = 20_000;
+/// How often what others tell of devices is read again, in milliseconds.
+pub const VIEW_READ_MS: u64 = 5_000;
+/// Pauses between two pings that a link which is needed no more stays without being used.
+pub const VIEW_IDLE_PINGS: u64 = 8;
+/// Pauses between two pings for which a device that did not answer is chosen as no neighbour.
+pub const VIEW_AWAY_PINGS: u64 = 20;
+/// How long a device that was left out and then not heard has a link all the same, in milliseconds.
+pub const VIEW_MISSED_MS: u64 = 6 * 3_600_000;
+/// How long a message waits for a device to be dialed for it, in milliseconds.
+pub const REACH_MS: u64 = 3_000;

@@ -6,12 +6,13 @@
 //! ordered set of [`FrameKey`]s, and what one side says next. When to begin, and how frames then
 //! travel, is the node's business.
 //!
-//! And which links carry what is new (`tree`, feature `tree`).
+//! And which links carry what is new (`tree`, feature `tree`), and which there are (`view`).
 
 mod key;
 mod round;
 mod set;
 mod tree;
+pub mod view;
 
 pub use key::FrameKey;
 pub use round::{Differences, Initiator, SyncError, answer};
