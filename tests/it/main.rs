@@ -60,3 +60,4 @@ mod topology;
 mod tree;
 mod twin;
 mod vanished;
+mod view;

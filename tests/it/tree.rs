@@ -17,7 +17,7 @@ use crate::harness::{Probe, TestNode, centre, key, until};
 
 const NODES: u8 = 6;
 
-async fn read(node: &TestNode, n: usize) {
+pub async fn read(node: &TestNode, n: usize) {
     let data = json!({"metric": "moisture", "zone": "zone-1", "value": n, "unit": "%"});
     let spec = FrameSpec {
         kind: FrameKind::Observation,
@@ -32,7 +32,7 @@ async fn read(node: &TestNode, n: usize) {
         .unwrap();
 }
 
-async fn readings(node: &TestNode) -> usize {
+pub async fn readings(node: &TestNode) -> usize {
     let all = node
         .shared()
         .store

@@ -4284,7 +4284,7 @@ export interface components {
          * @description Where a node stands with a peer, in a word.
          * @enum {string}
          */
-        PeerState: "waiting" | "dialing" | "connected" | "suspect" | "unreachable" | "down" | "left" | "refused";
+        PeerState: "waiting" | "dialing" | "connected" | "suspect" | "unreachable" | "down" | "left" | "refused" | "on-demand";
         /** @description A connected peer. */
         PeerView: {
             /** @description Where it may be reached. */
@@ -5057,6 +5057,8 @@ export interface components {
             fresh: boolean;
             /** @description Its name: ours for it, else its own. */
             name?: string | null;
+            /** @description Whether no link with it is needed: it is dialed when something is to be sent to it. */
+            onDemand?: boolean;
             /** @description Whether it is the node that answers. */
             own: boolean;
             /**

@@ -27,6 +27,9 @@ describe("condition", () => {
   it("calls our own node healthy only when it reports nothing wrong", () => {
     const own = node({ own: true });
     const good = { problems: [], clockTrusted: true, policy: {} };
+    // One that needs no link is as well as what is heard of it.
+    expect(health(node({ connected: false, onDemand: true, fresh: true }))).toBe("healthy");
+    expect(health(node({ connected: false, onDemand: true, fresh: false }))).toBe("offline");
     expect(health(own, good)).toBe("healthy");
     expect(health(own, { ...good, problems: ["disk full"] })).toBe("degraded");
     expect(health(own, { ...good, clockTrusted: false })).toBe("degraded");

@@ -4,7 +4,7 @@ import { listed, t } from "./i18n";
 
 type S = components["schemas"];
 export type Health = "healthy" | "degraded" | "needs" | "stopped" | "offline" | "unknown";
-type Node = Pick<S["TopologyNode"], "connected" | "fresh" | "estop" | "own">;
+type Node = Pick<S["TopologyNode"], "connected" | "onDemand" | "fresh" | "estop" | "own">;
 type Own = Pick<S["StatusView"], "problems" | "clockTrusted"> & { policy: { problem?: string | null } };
 
 /** `own` is the status of the node that answers: only of itself does it know more than the graph shows. */
@@ -12,7 +12,7 @@ export function health(n: Node, own?: Own): Health {
   if (n.estop) return "stopped";
   if (n.own) return own && isTroubled(own) ? "degraded" : "healthy";
   if (!n.connected && !n.fresh) return "offline";
-  return n.connected && n.fresh ? "healthy" : "degraded";
+  return (n.connected || n.onDemand) && n.fresh ? "healthy" : "degraded";
 }
 
 const isTroubled = (s: Own): boolean => s.problems.length > 0 || !s.clockTrusted || Boolean(s.policy.problem);

@@ -11,7 +11,7 @@ use super::gossip::tree;
 use super::ingress::Ingress;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
-use super::links::target::SEEN;
+use super::links::target::{KEEP, SEEN};
 use super::proposals::estop::Told;
 use super::proposals::{self, checks, mirror};
 use super::reconcile;
@@ -56,6 +56,12 @@ pub async fn answer(
     method: &str,
     params: Map<String, Value>,
 ) -> Reply {
+    if ["proposals.", "estop."]
+        .iter()
+        .any(|part| method.starts_with(part))
+    {
+        shared.peers.used(&link.info.device);
+    }
     let result = match method {
         "mesh.ping" => Ok(Reply::Ok(json!({"pong": true, "timestamp": shared.now()}))),
         "mesh.challenge" | "mesh.connect" => Err(Refusal::new(
@@ -170,6 +176,9 @@ pub async fn event(
             records::take(shared, link, payload).await
         }
         credit::EVENT => link.credit.take(&payload),
+        KEEP if link.info.outbound && link.info.speaks(Feature::View) => {
+            shared.peers.asked_to_keep(&link.info.device, &payload)
+        }
         tree::OFFER if tree::is_in(link) => tree::offered(shared, link, &payload, bytes),
         tree::ASK if tree::is_in(link) => {
             need(shared, link, Grant::Read).and_then(|()| tree::asked(shared, link, &payload))

@@ -196,7 +196,7 @@ async fn deliver(shared: &Shared, draft: &Draft, executor: &DeviceId) -> Result<
             format!("device {} is not connected", executor.short()),
         )
     };
-    let link = shared.links.get(executor).ok_or_else(unreachable)?;
+    let link = shared.reach(executor).await.ok_or_else(unreachable)?;
     if !link.info.speaks(Feature::Proposals) {
         return Err(Refusal::new(
             Code::DeliveryFailed,

@@ -15,7 +15,7 @@ use super::gossip::RecentFrames;
 use super::gossip::tree::Tree;
 use super::guards::Guards;
 use super::health::Ground;
-use super::links::Links;
+use super::links::{LinkHandle, Links};
 use super::pairing::Pairing;
 use super::pause::PlannerState;
 use super::peers::Peers;
@@ -161,6 +161,11 @@ impl Shared {
             .live(issuer)
             .filter(|r| r.grants.has(Grant::Admin))
             .and_then(|r| r.public_key)
+    }
+
+    /// The link to a device, dialed now where none is needed otherwise; see [`peers::reach`](super::peers::reach).
+    pub async fn reach(&self, device: &DeviceId) -> Option<LinkHandle> {
+        super::peers::reach(self, device).await
     }
 
     /// What devices offered when they were last connected, as far as they may now.

@@ -148,7 +148,8 @@ impl Door {
         });
         let mut list = futures_util::future::join_all(own).await;
         for (device, targets) in self.elsewhere() {
-            let reachable = self.shared.links.get(&device).is_some();
+            let reachable =
+                self.shared.links.get(&device).is_some() || self.shared.peers.is_on_demand(&device);
             list.extend(targets.iter().map(|t| view(&device, t, reachable)));
         }
         say_who_else(&mut list);

@@ -71,7 +71,7 @@ impl Door {
             return proposals::decide(&self.shared, signed).await;
         }
         let executor = &signed.decision.executor;
-        let link = self.shared.links.get(executor).ok_or_else(|| {
+        let link = self.shared.reach(executor).await.ok_or_else(|| {
             Refusal::new(
                 Code::ExecutorUnreachable,
                 format!(

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -143,11 +144,15 @@ impl Door {
                 },
             }
         };
+        let linked: BTreeSet<DeviceId> = links.iter().map(|l| l.info.device.clone()).collect();
+        let away = self.away(&linked);
         let others = links.iter().map(|link| self.ask(link, by, &reason));
-        let (own, others) = tokio::join!(own, futures_util::future::join_all(others));
+        // Those that have a link are not told later because others are dialed.
+        let dialed = away.iter().map(|device| self.ask_away(device, by, &reason));
+        let (own, others, dialed) = tokio::join!(own, join_all(others), join_all(dialed));
         let mut executors = vec![own];
         executors.extend(others);
-        executors.extend(self.away(&links));
+        executors.extend(dialed);
         EstopReport {
             complete: executors.iter().all(EstopExecutor::is_safe),
             executors,
@@ -188,26 +193,26 @@ impl Door {
         executor.took(halted)
     }
 
-    /// Executors known from earlier that are not connected now.
-    fn away(&self, connected: &[LinkHandle]) -> Vec<EstopExecutor> {
-        let here: BTreeSet<&DeviceId> = connected.iter().map(|l| &l.info.device).collect();
+    /// Asks an executor that has no link, if it can be reached now.
+    async fn ask_away(&self, device: &DeviceId, by: &str, reason: &str) -> EstopExecutor {
+        if let Some(link) = self.shared.reach(device).await {
+            return self.ask(&link, by, reason).await;
+        }
+        let why = "it is not connected and was not told; whether it is stopped is not known here. Stop it by hand";
+        self.executor(device)
+            .took(Err((StopKnown::NotTold, why.to_owned())))
+    }
+
+    /// Executors that are known and have no link now.
+    fn away(&self, linked: &BTreeSet<DeviceId>) -> Vec<DeviceId> {
         let known = self.shared.known_capabilities();
-        known
-            .iter()
-            .filter(|(device, offered)| {
-                !here.contains(device)
-                    && *device != self.shared.own_id()
-                    && self.shared.trust.trusts(device)
-                    && self.shared.links.get(device).is_none()
-                    && offered.iter().any(|c| offers_actuator(c))
-            })
-            .map(|(device, _)| {
-                let why = "it is not connected and was not told; whether it is stopped is not known here. \
-                     Stop it by hand";
-                self.executor(device)
-                    .took(Err((StopKnown::NotTold, why.to_owned())))
-            })
-            .collect()
+        let away = known.into_iter().filter(|(device, offered)| {
+            !linked.contains(device)
+                && device != self.shared.own_id()
+                && self.shared.trust.trusts(device)
+                && offered.iter().any(|c| offers_actuator(c))
+        });
+        away.map(|(device, _)| device).collect()
     }
 
     /// Whether this node is stopped.

@@ -133,7 +133,7 @@ impl Door {
         if row.own {
             return checks::own(&self.shared, row.id).await;
         }
-        let link = self.shared.links.get(&row.executor).ok_or_else(|| {
+        let link = self.shared.reach(&row.executor).await.ok_or_else(|| {
             let why = format!("device {} is not connected", row.executor.short());
             Refusal::new(Code::ExecutorUnreachable, why)
         })?;

@@ -52,7 +52,7 @@ impl Door {
     }
 
     async fn stop_elsewhere(&self, row: &ProposalRow) -> Answer<Stopped> {
-        let link = self.shared.links.get(&row.executor).ok_or_else(|| {
+        let link = self.shared.reach(&row.executor).await.ok_or_else(|| {
             let why = format!(
                 "executor {} is not connected; stop it at the node itself",
                 row.executor.short()

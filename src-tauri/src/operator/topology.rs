@@ -56,6 +56,9 @@ pub struct TopologyNode {
     pub connected: bool,
     /// Whether this node trusts it.
     pub trusted: bool,
+    /// Whether no link with it is needed: it is dialed when something is to be sent to it.
+    #[serde(default)]
+    pub on_demand: bool,
     /// Whether it was heard from lately, by a link or a presence.
     pub fresh: bool,
     /// Whether its emergency stop is latched, as it says.
@@ -210,6 +213,7 @@ impl Door {
             if s.trust.trusts(id) && !s.may_actuate(id) {
                 node.capabilities.retain(|c| !offers_actuator(c));
             }
+            node.on_demand = !node.connected && s.peers.is_left_out(id);
             node.fresh &= !self.gone_since(id, report.at);
             for link in &report.said.links {
                 let Ok(peer) = link.peer.parse::<DeviceId>() else {
@@ -311,6 +315,7 @@ fn blank(id: &DeviceId) -> TopologyNode {
         capabilities: Vec::new(),
         own: false,
         connected: false,
+        on_demand: false,
         trusted: false,
         fresh: false,
         estop: false,

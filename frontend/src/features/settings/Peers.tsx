@@ -4,7 +4,7 @@ import { usePeers } from "@/node/reads";
 import { Age, Cell, cx, Empty, Id, Loaded, Panel, Row, State, Table, Txt } from "@/ui/kit";
 import { VirtualRows } from "@/ui/virtual";
 
-const UP = new Set(["connected"]);
+const UP = new Set(["connected", "on-demand"]);
 const OPEN = new Set(["waiting", "dialing", "suspect"]);
 
 export function Peers() {

@@ -142,7 +142,10 @@ function OfNode({ n, top, flow, status }: Known & { n: Topology["nodes"][number]
             ? ([
                 [
                   t("lastProblem"),
-                  <span key="p" className={peer.state === "connected" ? undefined : "text-warn"}>
+                  <span
+                    key="p"
+                    className={["connected", "on-demand"].includes(peer.state) ? undefined : "text-warn"}
+                  >
                     <Txt>{`${codeWord("ps", peer.state)}: ${peer.reason}`}</Txt>, <Age time={peer.since} />
                     {peer.nextAttemptAt && peer.nextAttemptAt > now
                       ? `, ${t("nextTry", { span: span(peer.nextAttemptAt - now) })}`

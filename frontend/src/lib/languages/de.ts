@@ -740,6 +740,7 @@ export const de = table({
   ps_down: "getrennt",
   ps_left: "abgemeldet",
   ps_refused: "abgewiesen",
+  "ps_on-demand": "bei Bedarf",
   fk_observation: "Beobachtung",
   fk_event: "Ereignis",
   fk_human_input: "Eingabe",

@@ -709,6 +709,7 @@ export const en = {
   ps_down: "down",
   ps_left: "left",
   ps_refused: "refused",
+  "ps_on-demand": "on demand",
   fk_observation: "observation",
   fk_event: "event",
   fk_human_input: "human_input",

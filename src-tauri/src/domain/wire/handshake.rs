@@ -42,11 +42,13 @@ pub enum Feature {
     Revocations,
     /// Frames are pushed along a tree and only offered over other links.
     Tree,
+    /// Links that are not needed end, and the side that accepted one says whether it is.
+    View,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 10] = [
+    pub const OURS: [Feature; 11] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -57,6 +59,7 @@ impl Feature {
         Feature::Approvals,
         Feature::Revocations,
         Feature::Tree,
+        Feature::View,
     ];
 
     fn name(self) -> &'static str {
@@ -71,6 +74,7 @@ impl Feature {
             Feature::Approvals => "approvals",
             Feature::Revocations => "revocations",
             Feature::Tree => "tree",
+            Feature::View => "view",
         }
     }
 }

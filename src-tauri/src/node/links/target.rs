@@ -5,6 +5,9 @@ use crate::adapters::transport::{Fingerprint, PeerUrl};
 /// The request that asks.
 pub const SEEN: &str = "peers.seen";
 
+/// The event by which who accepted a link tells who dialed it whether it is to stay: `{"keep": bool}`.
+pub const KEEP: &str = "link.keep";
+
 /// How an address became known; better ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {

@@ -1,14 +1,15 @@
 //! Connected: a link is up. It is asked how it does now and then, which also tells how long a round
 //! trip takes and how far the clocks differ; a link that is merely quiet stays.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Next, Peer, State, dialing, next};
+use super::{Next, Peer, State, dialing, next, on_demand, reach};
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::PING_WAIT_PART;
+use crate::domain::base::limits::{PING_WAIT_PART, VIEW_IDLE_PINGS};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
@@ -20,6 +21,7 @@ const GEN1_SIGN_OF_LIFE_MS: u64 = 45_000;
 /// Stays while the link does.
 pub(super) async fn run(peer: &mut Peer) -> Next {
     let begun = Instant::now();
+    let mut spare = Spare::default();
     loop {
         peer.links.mark_unchanged();
         let Some(link) = peer.link() else {
@@ -53,6 +55,7 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
         } else {
             GEN1_SIGN_OF_LIFE_MS
         };
+        spare.look(peer, &link);
         let due = Instant::now() + Duration::from_millis(pause);
         if !ends(peer, &link, due).await {
             continue;
@@ -62,6 +65,41 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
             biased;
             _ = peer.links.changed() => {}
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+}
+
+/// A link as one that may not be needed.
+#[derive(Default)]
+struct Spare {
+    /// Since when it is not.
+    since: Option<Instant>,
+    /// Of which link it was told last whether it is to stay, and what.
+    told: Option<(LinkHandle, bool)>,
+}
+
+impl Spare {
+    /// Ends a link that this node dialed and has not needed or used for a while. Who accepted one says whether
+    /// it is needed there.
+    fn look(&mut self, peer: &Peer, link: &LinkHandle) {
+        let (peers, device) = (&peer.shared.peers, &peer.device);
+        let mut told = match &self.told {
+            Some((of, told)) if Arc::ptr_eq(of, link) => *told,
+            _ => false,
+        };
+        reach::tell_keep(&peer.shared, link, &mut told);
+        self.told = Some((link.clone(), told));
+        if !link.info.outbound || !link.info.speaks(Feature::View) || peers.needs(device) {
+            self.since = None;
+            return;
+        }
+        let idle = Duration::from_millis(
+            VIEW_IDLE_PINGS.saturating_mul(peer.shared.config.ping_interval_ms),
+        );
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let used = peers.last_used(device);
+        if since.elapsed() >= idle && used.is_none_or(|at| at.elapsed() >= idle) {
+            link.close(1000, on_demand::NOT_NEEDED);
         }
     }
 }

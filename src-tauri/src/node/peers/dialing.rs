@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Next, Peer, State, next, waiting};
+use super::{Next, Peer, State, next, on_demand, waiting};
 use crate::node::links::Link;
 use crate::node::links::target::Target;
 use crate::node::sessions::{DialError, dial};
@@ -20,6 +20,9 @@ pub(super) async fn run(peer: &mut Peer, failures: u32) -> Next {
     let targets = peer.shared.peers.targets(&peer.device);
     if !peer.shared.trust.trusts(&peer.device) {
         return next(State::Refused, "this node does not trust it");
+    }
+    if !peer.is_wanted() {
+        return next(State::OnDemand, on_demand::WHY);
     }
     let Some(target) = target(peer, &targets) else {
         return next(
@@ -62,7 +65,10 @@ async fn attempt(peer: &mut Peer, target: &Target) -> Result<(), DialError> {
     let dialed = dial(&peer.shared, &peer.ingress, &peer.device, target).await;
     match &dialed {
         Ok(()) => peer.shared.peers.proven(&peer.device, &target.url),
-        Err(_) => peer.turn = peer.turn.wrapping_add(1),
+        Err(_) => {
+            peer.turn = peer.turn.wrapping_add(1);
+            peer.shared.peers.lost(&peer.device, peer.shared.now());
+        }
     }
     dialed
 }

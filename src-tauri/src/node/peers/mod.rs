@@ -8,20 +8,25 @@ mod connected;
 mod dialing;
 mod down;
 mod left;
+mod on_demand;
+mod reach;
 mod refused;
 mod state;
 mod suspect;
 mod unreachable;
+mod view;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+pub use self::reach::reach;
 pub use self::state::{PeerState, State};
 use super::ingress::Ingress;
 use super::links::target::{Source, Target};
@@ -32,6 +37,9 @@ use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{PEER_SEEN_MAX, PEER_TARGETS_MAX, PEERS_MAX};
 use crate::domain::base::{DeviceId, TimeMs};
 use crate::node::context::{Event, Severity};
+
+/// How often the devices to keep links with are chosen anew, at least.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The next state and why.
 struct Next(State, String);
@@ -61,13 +69,25 @@ pub struct Standing {
     pub proven: Option<PeerUrl>,
     /// When it last came as a gen-1 node although it is trusted as one of our own kind, since its last link.
     pub came_as_gen1: Option<TimeMs>,
+    /// When an attempt to reach it last failed or it said goodbye, since its last link.
+    lost_at: Option<(TimeMs, Instant)>,
+    /// When something was last sent to it or asked by it.
+    used: Option<Instant>,
+    /// When it was last asked for while no link with it was needed.
+    called: Option<Instant>,
+    /// Whether it wants a link that this node dialed to stay.
+    asked_to_keep: bool,
 }
 
 /// Every peer and where we stand with it.
 #[derive(Debug)]
 pub struct Peers {
     table: Mutex<BTreeMap<DeviceId, Standing>>,
+    /// Devices with which no link is needed.
+    spare: Mutex<BTreeSet<DeviceId>>,
     changed: watch::Sender<u64>,
+    /// Counts up when this node stands otherwise with one of them.
+    moved: watch::Sender<u64>,
     /// Nobody is dialed any more.
     retired: AtomicBool,
 }
@@ -76,7 +96,9 @@ impl Default for Peers {
     fn default() -> Self {
         Self {
             table: Mutex::default(),
+            spare: Mutex::default(),
             changed: watch::channel(0).0,
+            moved: watch::channel(0).0,
             retired: AtomicBool::new(false),
         }
     }
@@ -90,6 +112,10 @@ impl Peers {
 
     fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<DeviceId, Standing>) -> T) -> T {
         f(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn spare(&self) -> MutexGuard<'_, BTreeSet<DeviceId>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A device may be reached here. Of what was seen on the LAN only the newest is kept, and the
@@ -164,8 +190,20 @@ impl Peers {
         self.with(|table| {
             if let Some(standing) = table.get_mut(device) {
                 standing.came_as_gen1 = None;
+                standing.lost_at = None;
             }
         });
+    }
+
+    /// An attempt to reach a device has failed, or it said goodbye.
+    fn lost(&self, device: &DeviceId, now: TimeMs) {
+        self.with(|table| {
+            if let Some(standing) = table.get_mut(device) {
+                standing.lost_at = Some((now, Instant::now()));
+            }
+        });
+        // Another neighbour takes its place.
+        self.changed.send_modify(|n| *n += 1);
     }
 
     /// What a device that is known here calls itself, so that it has a name while it is away.
@@ -200,6 +238,7 @@ impl Peers {
             standing.since = now;
             standing.next_attempt_at = None;
         });
+        self.moved.send_modify(|n| *n += 1);
     }
 
     fn due(&self, device: &DeviceId, at: TimeMs) {
@@ -226,6 +265,10 @@ fn entry<'a>(
         name: None,
         proven: None,
         came_as_gen1: None,
+        lost_at: None,
+        used: None,
+        called: None,
+        asked_to_keep: false,
     })
 }
 
@@ -243,7 +286,7 @@ struct Peer {
     /// Addresses in a row that refused.
     refusals: usize,
     /// Failed attempts in a row beside a link over which the device cannot be told, and when the next is due.
-    redial: Option<(u32, tokio::time::Instant)>,
+    redial: Option<(u32, Instant)>,
 }
 
 /// Why a rest ended.
@@ -268,6 +311,11 @@ impl Peer {
             && !self.shared.peers.targets(&self.device).is_empty()
     }
 
+    /// Whether it is to be dialed at all.
+    fn is_wanted(&self) -> bool {
+        self.shared.peers.wants(&self.device)
+    }
+
     /// A pause of about this length, at another moment than everybody else's.
     fn jittered(&self, ms: u64) -> u64 {
         ms / 2 + self.shared.random.below(ms / 2 + 1)
@@ -276,7 +324,7 @@ impl Peer {
     /// Waits: for a link, for a new address, or until the time is over.
     async fn rest(&mut self, ms: u64) -> Woke {
         let jittered = self.jittered(ms);
-        let due = tokio::time::Instant::now() + Duration::from_millis(jittered);
+        let due = Instant::now() + Duration::from_millis(jittered);
         if self.may_dial() {
             let at = self.shared.now().plus(jittered);
             self.shared.peers.due(&self.device, at);
@@ -315,6 +363,7 @@ impl Peer {
     /// What follows the end of a link.
     fn after_link(&self, failures: u32) -> Next {
         match self.shared.links.ended(&self.device) {
+            Some(Ended::Here(on_demand::NOT_NEEDED)) => next(State::OnDemand, on_demand::WHY),
             Some(Ended::Left) => next(State::Left, "it said goodbye"),
             Some(why) => next(State::Waiting { failures }, why.to_string()),
             None => next(State::Waiting { failures }, "the link ended"),
@@ -326,7 +375,9 @@ impl Peer {
 pub async fn run(shared: Shared, ingress: Ingress) {
     let mut links = shared.links.watch();
     let mut targets = shared.peers.changed.subscribe();
-    let mut supervised = std::collections::BTreeSet::new();
+    let mut supervised = BTreeSet::new();
+    let mut view = view::View::new(&shared);
+    let mut tick = tokio::time::interval(LOOK_EVERY);
     loop {
         links.mark_unchanged();
         targets.mark_unchanged();
@@ -339,6 +390,8 @@ pub async fn run(shared: Shared, ingress: Ingress) {
                 }
             });
         }
+        // Before they are dialed.
+        view.look(&shared).await;
         for standing in shared.peers.all() {
             if supervised.insert(standing.device.clone()) {
                 let peer = Peer {
@@ -360,6 +413,7 @@ pub async fn run(shared: Shared, ingress: Ingress) {
             () = shared.tasks.stop().cancelled() => return,
             _ = links.changed() => {}
             _ = targets.changed() => {}
+            _ = tick.tick() => {}
         }
     }
 }
@@ -368,9 +422,14 @@ async fn supervise(mut peer: Peer) {
     let stop = peer.shared.tasks.stop().clone();
     let mut state = match peer.link() {
         Some(_) => State::Connected,
-        None => State::Dialing { failures: 0 },
+        None if peer.is_wanted() => State::Dialing { failures: 0 },
+        None => State::OnDemand,
     };
-    let mut why = "just begun".to_owned();
+    let mut why = match state {
+        State::OnDemand => on_demand::WHY,
+        _ => "just begun",
+    }
+    .to_owned();
     loop {
         enter(&peer, &state, &why).await;
         let acting = async {
@@ -385,6 +444,7 @@ async fn supervise(mut peer: Peer) {
                 State::Down { failures } => down::run(&mut peer, failures, &why).await,
                 State::Left => left::run(&mut peer).await,
                 State::Refused => refused::run(&mut peer, &why).await,
+                State::OnDemand => on_demand::run(&mut peer).await,
             }
         };
         let next = tokio::select! {

@@ -35,6 +35,8 @@ pub enum State {
     Left,
     /// It answered and will not have us, or it is not who it should be.
     Refused,
+    /// It is heard through others; it is dialed when something is to be sent to it.
+    OnDemand,
 }
 
 /// Where a node stands with a peer, in a word.
@@ -58,6 +60,9 @@ pub enum PeerState {
     Left,
     /// It refuses this node, or it is not the device it should be.
     Refused,
+    /// It is heard through others; it is dialed when something is to be sent to it.
+    #[serde(rename = "on-demand")]
+    OnDemand,
 }
 
 impl fmt::Display for PeerState {
@@ -71,6 +76,7 @@ impl fmt::Display for PeerState {
             PeerState::Down => "down",
             PeerState::Left => "left",
             PeerState::Refused => "refused",
+            PeerState::OnDemand => "on demand",
         })
     }
 }
@@ -87,6 +93,7 @@ impl State {
             State::Down { .. } => PeerState::Down,
             State::Left => PeerState::Left,
             State::Refused => PeerState::Refused,
+            State::OnDemand => PeerState::OnDemand,
         }
     }
 }

@@ -185,7 +185,8 @@ pub async fn peers(ctx: &Context) -> Done {
         &rows,
         "no peer is connected, and none is configured or trusted",
     );
-    for p in peers.iter().filter(|p| p.state != PeerState::Connected) {
+    let well = [PeerState::Connected, PeerState::OnDemand];
+    for p in peers.iter().filter(|p| !well.contains(&p.state)) {
         let who = format::who(p.display_name.as_deref(), &p.device_id);
         let due = p.next_attempt_at.map_or_else(String::new, |at| {
             format!(

@@ -1,0 +1,151 @@
+//! Reaching one device: over the link that stands, or one that is dialed for it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{PeerState, Peers};
+use crate::domain::base::limits::REACH_MS;
+use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::wire::Message;
+use crate::domain::wire::handshake::Feature;
+use crate::node::links::LinkHandle;
+use crate::node::links::target::KEEP;
+use crate::node::shared::Shared;
+
+/// How long after it was asked for a device is dialed because of it.
+const CALLED: Duration = Duration::from_millis(2 * REACH_MS);
+
+/// The link to a device. One with which none is needed otherwise is dialed now, and waited for briefly; of any
+/// other what stands is the answer.
+pub async fn reach(shared: &Shared, device: &DeviceId) -> Option<LinkHandle> {
+    let (mut links, mut moved) = (shared.links.watch(), shared.peers.moved.subscribe());
+    shared.peers.used(device);
+    let waiting = async {
+        loop {
+            links.mark_unchanged();
+            moved.mark_unchanged();
+            if let Some(link) = shared.links.get(device) {
+                return Some(link);
+            }
+            if !shared.trust.trusts(device) || !shared.peers.call(device) {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                changed = links.changed() => changed.ok()?,
+                changed = moved.changed() => changed.ok()?,
+            }
+        }
+    };
+    let limit = Duration::from_millis(REACH_MS);
+    tokio::time::timeout(limit, waiting).await.ok().flatten()
+}
+
+/// Tells who dialed a link whether it is to stay, where that has changed; `told` is what it was told last.
+pub(super) fn tell_keep(shared: &Shared, link: &LinkHandle, told: &mut bool) {
+    let keep = shared.peers.needs(&link.info.device);
+    if link.info.outbound || !link.info.speaks(Feature::View) || keep == *told {
+        return;
+    }
+    if link.tell(Message::event(KEEP, &json!({"keep": keep}))) {
+        *told = keep;
+    }
+}
+
+impl Peers {
+    /// Something is sent to a device, or it asked for something: a link with it stays for a while.
+    pub fn used(&self, device: &DeviceId) {
+        self.with(|table| {
+            if let Some(standing) = table.get_mut(device) {
+                standing.used = Some(Instant::now());
+            }
+        });
+    }
+
+    /// When something was last sent to a device or asked by it.
+    pub(super) fn last_used(&self, device: &DeviceId) -> Option<Instant> {
+        self.with(|table| table.get(device).and_then(|s| s.used))
+    }
+
+    /// Has a device dialed with which no link is needed. `false` if waiting for it makes no sense.
+    fn call(&self, device: &DeviceId) -> bool {
+        let fresh = self.with(|table| {
+            let standing = table.get_mut(device)?;
+            let called = standing.called.is_some_and(|at| at.elapsed() < CALLED);
+            match standing.state.plain() {
+                PeerState::OnDemand if standing.targets.is_empty() => None,
+                PeerState::OnDemand if !called => {
+                    standing.called = Some(Instant::now());
+                    Some(true)
+                }
+                PeerState::OnDemand | PeerState::Dialing | PeerState::Waiting if called => {
+                    Some(false)
+                }
+                PeerState::Connected => Some(false),
+                _ => None,
+            }
+        });
+        if fresh == Some(true) {
+            self.changed.send_modify(|n| *n += 1);
+        }
+        fresh.is_some()
+    }
+
+    /// Whether a device is to be dialed: a link is needed, or something is to be sent to it.
+    pub(super) fn wants(&self, device: &DeviceId) -> bool {
+        let called = |standing: &super::Standing| {
+            let at = standing.called;
+            at.is_some_and(|at| at.elapsed() < CALLED)
+        };
+        self.needs(device) || self.with(|table| table.get(device).is_some_and(called))
+    }
+
+    /// Whether a link with a device is needed.
+    pub fn needs(&self, device: &DeviceId) -> bool {
+        !self.spare().contains(device)
+    }
+
+    /// Whether a device has no link because none is needed.
+    pub fn is_left_out(&self, device: &DeviceId) -> bool {
+        let state = self.with(|table| table.get(device).map(|s| s.state.plain()));
+        state == Some(PeerState::OnDemand)
+    }
+
+    /// Whether a device has no link because none is needed, and can be dialed when one is.
+    pub fn is_on_demand(&self, device: &DeviceId) -> bool {
+        self.is_left_out(device) && !self.targets(device).is_empty()
+    }
+
+    /// With these devices no link is needed from now on, with all others one is.
+    pub(super) fn spare_these(&self, spare: BTreeSet<DeviceId>) {
+        let mut known = self.spare();
+        if *known != spare {
+            *known = spare;
+            drop(known);
+            self.changed.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// The device at the other end of a link that this node dialed wants it to stay, or does not.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMS` for anything else.
+    pub fn asked_to_keep(&self, device: &DeviceId, payload: &Value) -> Result<(), Refusal> {
+        let keep = payload.get("keep").and_then(Value::as_bool);
+        let keep = keep.ok_or_else(|| {
+            Refusal::new(
+                Code::InvalidParams,
+                format!("{KEEP}: keep must be true or false"),
+            )
+        })?;
+        self.with(|table| {
+            if let Some(standing) = table.get_mut(device) {
+                standing.asked_to_keep = keep;
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! Which devices this node keeps links with: what the rules in `domain/sync/view` are told, and what becomes of
+//! their choice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{PeerState, Standing};
+use crate::adapters::store::frames::StoredFrame;
+use crate::adapters::store::series;
+use crate::domain::admission::{Generation, Grant, Grants, TrustRecord};
+use crate::domain::base::limits::{
+    CAPABILITIES_MAX, PRESENCE_EVERY_MS, TOPOLOGY_NODES_MAX, VIEW_ALL_MAX, VIEW_AWAY_PINGS,
+    VIEW_MISSED_MS, VIEW_READ_MS, VIEW_SETTLE_MS,
+};
+use crate::domain::base::{DeviceId, SignatureState, TimeMs};
+use crate::domain::capability::offers_actuator;
+use crate::domain::sync::view::{Heard, Known, Reach, choose};
+use crate::domain::world::Moment;
+use crate::node::continuity::PRESENCE;
+use crate::node::presence::Presence;
+use crate::node::shared::Shared;
+
+/// How old what a device tells of itself may be to count as told lately, in milliseconds.
+const LATELY_MS: u64 = 3 * PRESENCE_EVERY_MS;
+
+/// What a device has last told of itself.
+struct Told {
+    at: TimeMs,
+    received_at: TimeMs,
+    links: BTreeSet<DeviceId>,
+    said: Presence,
+}
+
+/// What the choice depends on from one time to the next.
+pub(super) struct View {
+    begun: Instant,
+    /// A number of this node's own.
+    secret: Vec<u8>,
+    told: BTreeMap<DeviceId, Told>,
+    read_at: Option<Instant>,
+    /// Devices that were left out and then not heard, and when that was found.
+    missed: BTreeMap<DeviceId, (Instant, TimeMs)>,
+}
+
+impl View {
+    pub(super) fn new(shared: &Shared) -> Self {
+        let secret = shared.random.bytes::<16>();
+        Self {
+            begun: Instant::now(),
+            // Without randomness links could not be made either.
+            secret: secret.map_or_else(|_| Vec::new(), Vec::from),
+            told: BTreeMap::new(),
+            read_at: None,
+            missed: BTreeMap::new(),
+        }
+    }
+
+    /// Chooses anew.
+    pub(super) async fn look(&mut self, shared: &Shared) {
+        let all = shared.trust.all();
+        let is_kin = |r: &&TrustRecord| {
+            r.is_live() && r.generation() == Generation::Clawmesh && r.device_id != *shared.own_id()
+        };
+        let kin: Vec<&TrustRecord> = all.iter().filter(is_kin).collect();
+        if kin.len() <= VIEW_ALL_MAX {
+            self.missed.clear();
+            return shared.peers.spare_these(BTreeSet::new());
+        }
+        self.hear(shared).await;
+        let settling = self.begun.elapsed() < Duration::from_millis(VIEW_SETTLE_MS);
+        let offers = shared.known_capabilities();
+        let carriers = kin.iter().filter(|r| r.grants.has(Grant::Relay));
+        let carriers: BTreeSet<&DeviceId> = carriers.map(|r| &r.device_id).collect();
+        let mut known: BTreeMap<DeviceId, Known> = kin
+            .iter()
+            .map(|record| {
+                let device = &record.device_id;
+                let standing = shared.peers.get(device);
+                let standing = standing.as_ref();
+                let offered = offers.get(device).map(Vec::as_slice);
+                let known = Known {
+                    always: standing.is_some_and(|s| s.asked_to_keep)
+                        || has_to_do_with(shared, &record.grants, offered),
+                    carries: record.grants.has(Grant::Relay) && record.grants.has(Grant::Read),
+                    reach: reach(shared, device, standing),
+                    heard: self.heard(shared, device, standing, &carriers),
+                };
+                (device.clone(), known)
+            })
+            .collect();
+        if !settling {
+            self.miss(shared, &known);
+        }
+        for (device, one) in &mut known {
+            one.always |= self.is_missed(device);
+        }
+        let chosen = choose(shared.own_id(), &self.secret, &known, settling);
+        let spare = known.into_keys().filter(|d| !chosen.contains_key(d));
+        shared.peers.spare_these(spare.collect());
+    }
+
+    /// Notes who was left out and is not heard, while most are: others that are linked with it do not pass on
+    /// what it tells.
+    fn miss(&mut self, shared: &Shared, known: &BTreeMap<DeviceId, Known>) {
+        let is_heard = |one: &&Known| matches!(one.heard, Heard::Lately { .. });
+        if known.values().filter(is_heard).count() * 2 < known.len() {
+            return;
+        }
+        for (device, one) in known {
+            if matches!(one.heard, Heard::LongAgo { .. }) && !shared.peers.needs(device) {
+                let now = (Instant::now(), shared.now());
+                self.missed.insert(device.clone(), now);
+            }
+        }
+        let long = Duration::from_millis(VIEW_MISSED_MS);
+        self.missed.retain(|_, (at, _)| at.elapsed() < long);
+    }
+
+    /// Whether a device was missed and ran all the same.
+    fn is_missed(&self, device: &DeviceId) -> bool {
+        let started = self.told.get(device).and_then(|t| t.said.started_at);
+        let missed = self.missed.get(device);
+        missed.is_some_and(|(_, when)| started.is_none_or(|at| at <= *when))
+    }
+
+    /// Reads what devices have told of themselves, now and then. What those offer that have no link is
+    /// remembered, so that a wish finds its executor.
+    async fn hear(&mut self, shared: &Shared) {
+        let fresh = Duration::from_millis(VIEW_READ_MS);
+        if self.read_at.is_some_and(|at| at.elapsed() < fresh) {
+            return;
+        }
+        self.read_at = Some(Instant::now());
+        let read = shared
+            .store
+            .read_committed("view", |c| series::newest_presence(c, TOPOLOGY_NODES_MAX))
+            .await;
+        let frames = match read {
+            Ok(frames) => frames,
+            Err(error) => {
+                return tracing::warn!(%error, "what devices tell of themselves cannot be read");
+            }
+        };
+        let frames = frames
+            .into_iter()
+            .filter(|f| shared.trust.trusts(&f.origin));
+        self.told = frames.filter_map(told).collect();
+        let offers = shared.known_capabilities();
+        for (device, told) in &self.told {
+            let said = &told.said;
+            if said.truncated || shared.links.get(device).is_some() || device == shared.own_id() {
+                continue;
+            }
+            shared.peers.named(device, said.name.as_deref());
+            if offers.get(device) != Some(&said.capabilities) && shared.may_actuate(device) {
+                shared.remember_offer(device, &said.capabilities).await;
+            }
+        }
+    }
+
+    /// What is known of a device through others.
+    fn heard(
+        &self,
+        shared: &Shared,
+        device: &DeviceId,
+        standing: Option<&Standing>,
+        carriers: &BTreeSet<&DeviceId>,
+    ) -> Heard {
+        let Some(told) = self.told.get(device) else {
+            return Heard::Never;
+        };
+        let both = |other: &&DeviceId| {
+            let back = self.told.get(*other);
+            back.is_some_and(|back| back.said.truncated || back.links.contains(device))
+                && carriers.contains(*other)
+        };
+        let links = told.links.iter().filter(both).count();
+        let age = Moment::unset(shared.now()).age_by_wall_ms(told.at, told.received_at);
+        // What this node has seen itself since counts for more.
+        let lost = standing.and_then(|s| s.lost_at);
+        let lost = lost.is_some_and(|(at, _)| at >= told.received_at);
+        match age < LATELY_MS && !lost {
+            true => Heard::Lately { links },
+            false => Heard::LongAgo { links },
+        }
+    }
+}
+
+/// Whether one of the two decides, plans or stops what the other moves. A node that may stop because it moves
+/// something itself, as field nodes may, is none that this is its work: it is reached when it comes to that.
+fn has_to_do_with(shared: &Shared, grants: &Grants, offered: Option<&[String]>) -> bool {
+    let commands = [Grant::Plan, Grant::Human, Grant::Admin]
+        .iter()
+        .any(|g| grants.has(*g))
+        || grants.has(Grant::Estop) && !grants.has(Grant::Actuate);
+    let moves = grants.has(Grant::Actuate)
+        && offered.is_none_or(|all| all.iter().any(|c| offers_actuator(c)));
+    commands && !shared.guards.capabilities().is_empty() || moves && shared.config.role.plans()
+}
+
+fn reach(shared: &Shared, device: &DeviceId, standing: Option<&Standing>) -> Reach {
+    if shared.links.get(device).is_some() {
+        return Reach::Linked;
+    }
+    let rest =
+        Duration::from_millis(VIEW_AWAY_PINGS.saturating_mul(shared.config.ping_interval_ms));
+    let dialable = standing.is_some_and(|s| {
+        let lost = s.lost_at.is_some_and(|(_, at)| at.elapsed() < rest);
+        !s.targets.is_empty() && !lost && s.state.plain() != PeerState::Refused
+    });
+    match dialable {
+        true => Reach::Dialable,
+        false => Reach::Away,
+    }
+}
+
+/// What a device has told of itself, if it was that device.
+fn told(frame: StoredFrame) -> Option<(DeviceId, Told)> {
+    if frame.signature == SignatureState::Unverifiable {
+        return None;
+    }
+    let mut value: Value = serde_json::from_str(&frame.json).ok()?;
+    let data = value.get_mut("data")?.take();
+    if data.get("type")?.as_str()? != PRESENCE {
+        return None;
+    }
+    let mut said: Presence = serde_json::from_value(data).ok()?;
+    said.capabilities.truncate(CAPABILITIES_MAX);
+    let links = std::mem::take(&mut said.links);
+    let links = links.iter().filter_map(|link| link.peer.parse().ok());
+    let told = Told {
+        at: frame.time,
+        received_at: frame.received_at,
+        links: links.collect(),
+        said,
+    };
+    Some((frame.origin, told))
+}
