@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod files;
 pub mod keystore;
 pub mod lines;
+pub mod llm;
 pub mod log;
 pub mod marks;
 pub mod paths;
