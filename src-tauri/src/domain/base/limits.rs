@@ -634,3 +634,56 @@ pub const VIEW_AWAY_PINGS: u64 = 20;
 pub const VIEW_MISSED_MS: u64 = 6 * 3_600_000;
 /// How long a message waits for a device to be dialed for it, in milliseconds.
 pub const REACH_MS: u64 = 3_000;
+
+/// How long a connection to a model's server may take, in milliseconds.
+pub const MODEL_CONNECT_MS: u64 = 10_000;
+/// How long a model may take before the first piece of its reply, in milliseconds: a small machine reads a long question
+/// slowly.
+pub const MODEL_FIRST_MS: u64 = 180_000;
+/// How long a model may be silent between two pieces, in milliseconds.
+pub const MODEL_SILENCE_MS: u64 = 60_000;
+/// How long a whole reply may take, in milliseconds.
+pub const MODEL_TOTAL_MS: u64 = 600_000;
+/// Largest reply of a model, text and tool calls together, in bytes.
+pub const MODEL_REPLY_MAX_BYTES: usize = 262_144;
+/// Most that a server may send for one reply with everything around it, in bytes.
+pub const MODEL_STREAM_MAX_BYTES: usize = 33_554_432;
+/// Longest line of a streamed reply, in bytes.
+pub const MODEL_LINE_MAX_BYTES: usize = 524_288;
+/// Most tool calls in one reply.
+pub const MODEL_CALLS_MAX: usize = 32;
+/// How much of a server's error is read, in bytes.
+pub const MODEL_ERROR_MAX_BYTES: usize = 16_384;
+/// How much of a server's error is shown, in characters.
+pub const MODEL_ERROR_SHOWN_CHARS: usize = 300;
+/// Pieces of a reply that wait for whoever reads it.
+pub const MODEL_PIECES_WAITING_MAX: usize = 16;
+/// Most configured models.
+pub const MODELS_MAX: usize = 32;
+/// Failures in a row after which a provider is left alone.
+pub const MODEL_FAILURES_TO_REST: u32 = 3;
+/// How long a provider is left alone at first, in milliseconds; each failed try doubles it.
+pub const MODEL_REST_MS: u64 = 5_000;
+/// How long a provider is left alone at most, in milliseconds.
+pub const MODEL_REST_MAX_MS: u64 = 300_000;
+/// Longest time for which a provider may ask to be left alone, in milliseconds.
+pub const MODEL_RETRY_AFTER_MAX_MS: u64 = 3_600_000;
+/// How often the same model is asked again before it has said anything.
+pub const MODEL_RETRIES_MAX: u32 = 2;
+/// How long is waited before the first of these, in milliseconds; twice as long before the second.
+pub const MODEL_RETRY_MS: u64 = 400;
+/// Longest time a provider may ask for between two tries of one question, in milliseconds; for a longer one the next
+/// model is asked.
+pub const MODEL_RETRY_WAIT_MAX_MS: u64 = 5_000;
+/// Requests that one provider may have under way, where the configuration says nothing.
+pub const MODEL_REQUESTS_AT_ONCE: usize = 4;
+/// Most of them that may be configured.
+pub const MODEL_REQUESTS_AT_ONCE_MAX: usize = 64;
+/// How long a question waits for one of them to end before the next model is asked, in milliseconds.
+pub const MODEL_TURN_MS: u64 = 30_000;
+/// Longest secret of a provider, in bytes.
+pub const CREDENTIAL_MAX_BYTES: usize = 4_096;
+/// Most secrets of providers in one state directory.
+pub const CREDENTIALS_MAX: usize = 64;
+/// Largest file of them, in bytes.
+pub const CREDENTIALS_FILE_MAX_BYTES: u64 = 1_048_576;

@@ -1,6 +1,10 @@
 //! What is asked of a language model and what it says back, whichever provider serves it. Everything a model says is
 //! untrusted text: it carries the taint `llm`, reaches no tier above T0 and decides nothing.
 
+pub mod breaker;
+pub mod budget;
+pub mod route;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -163,6 +167,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// A sentence that says what was wrong and what to do; never a key.
     pub why: String,
+    /// After how many milliseconds the server wants to be asked again, where it says so.
+    pub retry_after_ms: Option<u64>,
 }
 
 /// What kind of failure it was, and so whether another try or another model can help.
@@ -213,6 +219,7 @@ impl Failure {
         Self {
             kind,
             why: why.into(),
+            retry_after_ms: None,
         }
     }
 }
