@@ -1,8 +1,10 @@
 //! Every limit in one place, units last. A limit that is reached is reported, never silent.
 
 mod gen1;
+mod planner;
 
 pub use self::gen1::*;
+pub use self::planner::*;
 
 /// Largest WebSocket text message, in bytes (gen-1 §2).
 pub const MESSAGE_MAX_BYTES: usize = 1_048_576;

@@ -1,9 +1,9 @@
 //! What the planner of rules answers to a question of a person: the readings that the question names,
 //! and what waits for a decision. It understands words, not sentences, says so, and never acts.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::situation::words;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::INTENT_CITATIONS_MAX;
 use crate::domain::base::text::one_line;
@@ -28,14 +28,6 @@ pub struct Answer<'a> {
     pub message: String,
     /// The readings named in it.
     pub cites: Vec<&'a Fact>,
-}
-
-/// The words of a text in lower case.
-fn words(text: &str) -> BTreeSet<String> {
-    text.split(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_'))
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect()
 }
 
 /// Answers a question from what is known at a moment.
@@ -93,6 +85,8 @@ pub fn answer<'a>(question: &str, facts: &'a [Fact], open: &[Open], now: TimeMs)
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::domain::base::{DeviceId, Digest, SignatureState, Tier};
 

@@ -1,10 +1,14 @@
 //! Planning: what somebody wants done. A [`Draft`] asks; only an executor turns it into a proposal.
 //!
-//! `rules` is the planner that needs no model. Nothing here can approve or act.
+//! `rules` is the planner that needs no model; `situation` is what a model is told, `reply` what is read of what it says,
+//! `queue` what waits for it. Nothing here can approve or act.
 
 pub mod answer;
 pub mod election;
+pub mod queue;
+pub mod reply;
 pub mod rules;
+pub mod situation;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,34 @@
+//! Limits of the planner that asks a model.
+
+/// Readings that a model is told of without asking.
+pub const SITUATION_READINGS_MAX: usize = 40;
+/// Actuators that a model is told of without asking.
+pub const SITUATION_OFFERS_MAX: usize = 40;
+/// Open proposals that a model is told of without asking.
+pub const SITUATION_PROPOSALS_MAX: usize = 20;
+/// Longest text of a device in what a model is told, in characters.
+pub const SITUATION_LINE_MAX_CHARS: usize = 80;
+/// Longest question to a planner, in characters.
+pub const QUESTION_MAX_CHARS: usize = 2_000;
+/// Longest answer of a model that is shown, in characters.
+pub const MODEL_ANSWER_MAX_CHARS: usize = 8_000;
+/// Longest reply of a model that is read, in bytes: an answer and what is around it.
+pub const MODEL_REPLY_MAX_BYTES: usize = 65_536;
+/// Longest result of a tool that a model is told, in characters.
+pub const TOOL_RESULT_MAX_CHARS: usize = 6_000;
+/// Replies of a model to one question: tools that it uses, replies that do not read, and the answer.
+pub const MODEL_STEPS_MAX: usize = 8;
+/// Actions that a model may ask for while it answers one question.
+pub const MODEL_WISHES_MAX: usize = 2;
+/// Tokens that a model may write in one reply.
+pub const MODEL_OUTPUT_TOKENS: u32 = 1_024;
+/// Longest time in which one question is answered, in milliseconds: a small model on a field computer is slow.
+pub const MODEL_TURN_MAX_MS: u64 = 300_000;
+/// Triggers of a planner that wait, of machines and persons together.
+pub const TRIGGERS_MAX: usize = 64;
+/// Questions of one asker that wait.
+pub const QUESTIONS_WAITING_MAX: usize = 4;
+/// Answered questions that a node keeps.
+pub const QUESTIONS_KEPT_MAX: usize = 50;
+/// Proposals that wait for a person at which the planner stops asking for more by itself.
+pub const PLANNER_WAITING_MAX: usize = 10;
