@@ -285,6 +285,8 @@ impl<T: TrustView> Judge<'_, T> {
 
 /// Stores what was admitted and reports what was not.
 async fn keep(shared: &Shared, judged: Judged) {
+    let refused = judged.refused.iter().map(|(peer, _)| peer);
+    shared.tree.refused(refused, shared.moment().steady);
     for (peer, refusal) in &judged.refused {
         shared
             .journal

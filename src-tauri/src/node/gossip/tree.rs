@@ -1,7 +1,7 @@
 //! The broadcast tree on the links (feature `tree`; the rules are in `domain/sync/tree`): which peers frames
 //! are pushed to, what the others are offered, and asking for what was offered and does not come.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -107,9 +107,17 @@ impl Tree {
             {
                 prune.push(from.clone());
             }
-            // One that was refused for what its bringer has used up may come from another.
-            if waits && !matches!(one, Inserted::OverBudget { .. } | Inserted::NoRoom) {
-                rules.got(&key_of(admitted), Some(from));
+            let key = waits.then(|| key_of(admitted));
+            match (one, key) {
+                (_, None) => {}
+                // What its origin has used up is refused whoever brings it.
+                (Inserted::OverBudget { device, .. }, Some(key))
+                    if *device != admitted.frame().origin =>
+                {
+                    rules.refused(&key, from, now);
+                }
+                (Inserted::NoRoom, Some(key)) => rules.refused(&key, from, now),
+                (_, Some(key)) => rules.got(&key, Some(from)),
             }
         }
         drop(rules);
@@ -118,6 +126,21 @@ impl Tree {
                 link.tell(Message::event(PRUNE, &json!({})));
             }
         }
+    }
+
+    /// Frames that these peers sent were refused before it was known which they are, one of each name.
+    pub fn refused<'a>(&self, peers: impl Iterator<Item = &'a DeviceId>, now: TimeMs) {
+        let mut counts: BTreeMap<&DeviceId, usize> = BTreeMap::new();
+        peers.for_each(|peer| *counts.entry(peer).or_default() += 1);
+        let mut rules = self.rules();
+        if counts.is_empty() || rules.next_due().is_none() {
+            return;
+        }
+        for (peer, frames) in counts {
+            rules.refused_some(peer, frames, now);
+        }
+        drop(rules);
+        self.missing.notify_one();
     }
 }
 

@@ -134,6 +134,32 @@ impl Tree {
         }
     }
 
+    /// A peer sent a frame that was refused for what the peer has used up, or may not do here: it kept its offer, and
+    /// another is asked at once.
+    pub fn refused(&mut self, key: &FrameKey, from: &DeviceId, now: TimeMs) {
+        if let Some(missing) = self.missing.get_mut(key)
+            && missing.asked.as_ref() == Some(from)
+        {
+            missing.asked = None;
+            self.due.remove(&(missing.due, *key));
+            missing.due = now;
+            self.due.insert((now, *key));
+        }
+    }
+
+    /// As [`Tree::refused`], for so many frames of a peer of which only the number is known: those it was asked for
+    /// first.
+    pub fn refused_some(&mut self, from: &DeviceId, frames: usize, now: TimeMs) {
+        let asked = self.due.iter().filter(|(_, key)| {
+            let missing = self.missing.get(key);
+            missing.is_some_and(|missing| missing.asked.as_ref() == Some(from))
+        });
+        let keys: Vec<FrameKey> = asked.take(frames).map(|(_, key)| *key).collect();
+        for key in keys {
+            self.refused(&key, from, now);
+        }
+    }
+
     /// A frame came that another link, that of `first`, had brought before. Whether the peer is to be told to
     /// push no more. It is not where the other link is no longer eager: what two origins send at once would
     /// otherwise prune all links of a node.

@@ -248,3 +248,32 @@ proptest! {
         prop_assert!(tree.missing.is_empty());
     }
 }
+
+#[test]
+fn a_peer_whose_frame_is_refused_kept_its_offer() {
+    let (mut tree, a, b) = (Tree::default(), device(1), device(2));
+    tree.joined(&a);
+    tree.joined(&b);
+    let mut now = TimeMs(0);
+    for n in 0..TREE_UNMET_MAX * 2 {
+        let (one, two) = (key(u64::from(n) * 2), key(u64::from(n) * 2 + 1));
+        for frame in [one, two] {
+            tree.offered(&a, frame, now);
+        }
+        now = now.plus(TREE_ASK_MS);
+        assert_eq!(tree.ask(now, false)[&a].keys.len(), 2);
+        for frame in [one, two] {
+            tree.offered(&b, frame, now);
+        }
+        // One is known by its key, of the other only that it was one.
+        tree.refused(&one, &b, now);
+        assert!(tree.overdue(now, 9).is_empty(), "another was asked for it");
+        tree.refused(&one, &a, now);
+        tree.refused_some(&a, 1, now);
+        let asked = tree.ask(now, false);
+        assert_eq!(asked[&b].keys.len(), 2, "the other is asked at once");
+        tree.got(&one, Some(&b));
+        tree.got(&two, Some(&b));
+    }
+    assert!(tree.withholding().is_empty());
+}
