@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::domain::base::TimeMs;
+
 /// The system gave no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system gave no random bytes; try again, and look at the system's entropy source")]
@@ -50,6 +52,15 @@ impl SharedRandom {
     /// [`NoRandom`].
     pub fn uuid(&self) -> Result<Uuid, NoRandom> {
         Ok(uuid::Builder::from_random_bytes(self.bytes()?).into_uuid())
+    }
+
+    /// A UUID that begins with a time (RFC 9562, version 7).
+    ///
+    /// # Errors
+    /// [`NoRandom`].
+    pub fn uuid_at(&self, at: TimeMs) -> Result<Uuid, NoRandom> {
+        let random = self.bytes()?;
+        Ok(uuid::Builder::from_unix_timestamp_millis(at.0, &random).into_uuid())
     }
 
     /// A number below `end`, near enough to uniform for jitter; 0 without randomness.

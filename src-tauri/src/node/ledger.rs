@@ -15,7 +15,7 @@ use crate::domain::admission::{Admitted, admit_own};
 use crate::domain::base::limits::{
     BUDGET_KEPT_FRAMES, FLOOD_MS, LEDGER_PART_MIN, STORE_GATHER_FRAMES,
 };
-use crate::domain::base::{Code, DeviceId, FrameId, Refusal, TimeMs};
+use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::sync::{FrameKey, Keyed};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
@@ -391,7 +391,7 @@ fn fact(admitted: &Admitted, steady: TimeMs) -> Option<NewFact> {
 /// `INVALID_FRAME` or `DATA_TOO_LARGE`.
 pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
     let now = shared.now();
-    let stamp = shared.stamper.stamp(FrameId::from(shared.fresh_id()?), now);
+    let stamp = shared.stamper.stamp(shared.fresh_frame_id(now)?, now);
     let (name, mesh) = (&shared.config.name, &shared.mesh);
     let signed = sign_frame(spec, shared.signer(), name, mesh, stamp)?;
     Ok(admit_own(signed, now))

@@ -239,7 +239,7 @@ function OfFact({ f, staleMs, small }: { f: Fact; staleMs: number; small?: boole
           title={f.frameId}
           className="font-mono text-[12px] text-accent hover:underline"
         >
-          {f.frameId.slice(0, 8)}
+          {f.frameId.slice(-8)}
         </Link>
       </span>
     </div>

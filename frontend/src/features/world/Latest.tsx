@@ -108,7 +108,7 @@ export function Latest() {
                         title={f.frameId}
                         className="font-mono text-[12px] text-accent hover:underline"
                       >
-                        {f.frameId.slice(0, 8)}
+                        {f.frameId.slice(-8)}
                       </Link>
                     </Cell>
                   </Row>

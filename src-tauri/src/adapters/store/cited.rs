@@ -2,12 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::StoreError;
 use super::frames::{SELECT, StoredFrame, read};
-use super::row;
+use super::{StoreError, named, row};
 use crate::domain::base::limits::CITED_ORIGINS_SHOWN;
 use crate::domain::base::{DeviceId, FrameId};
-use crate::domain::sync::FrameKey;
 
 /// The frame that a device made under this id, the best proven.
 ///
@@ -19,11 +17,13 @@ pub fn of_origin(
     origin: &DeviceId,
 ) -> Result<Option<StoredFrame>, StoreError> {
     let sql = format!(
-        "{SELECT} WHERE f.frame_key = ?1 AND f.frame_id = ?2 AND o.device_id = ?3 ORDER BY f.signature, f.seq LIMIT 1"
+        "{SELECT} WHERE f.seq IN ({}) AND o.device_id = ?4 ORDER BY f.signature, f.seq LIMIT 1",
+        named::PLACES
     );
     let mut query = conn.prepare_cached(&sql)?;
-    let named = (FrameKey::head_of(id), id.as_str(), origin.as_str());
-    Ok(query.query_row(named, read).optional()?)
+    let (bytes, key, text) = named::parameters(id);
+    let wanted = (bytes, key, text, origin.as_str());
+    Ok(query.query_row(wanted, read).optional()?)
 }
 
 /// Up to `limit` devices that have used this id for a frame, the best proven and then the oldest first.
@@ -31,12 +31,15 @@ pub fn of_origin(
 /// # Errors
 /// Whatever SQLite says.
 pub fn origins(conn: &Connection, id: &FrameId, limit: usize) -> Result<Vec<DeviceId>, StoreError> {
-    let sql = "SELECT o.device_id FROM frames f JOIN devices o ON o.id = f.origin
-         WHERE f.frame_key = ?1 AND f.frame_id = ?2
-         GROUP BY f.origin ORDER BY min(f.signature), min(f.seq) LIMIT ?3";
-    let mut query = conn.prepare_cached(sql)?;
-    let named = (FrameKey::head_of(id), id.as_str(), row::limit(limit));
-    let found = query.query_map(named, |found| row::parsed(found, 0))?;
+    let sql = format!(
+        "SELECT o.device_id FROM frames f JOIN devices o ON o.id = f.origin WHERE f.seq IN ({})
+         GROUP BY f.origin ORDER BY min(f.signature), min(f.seq) LIMIT ?4",
+        named::PLACES
+    );
+    let mut query = conn.prepare_cached(&sql)?;
+    let (bytes, key, text) = named::parameters(id);
+    let wanted = (bytes, key, text, row::limit(limit));
+    let found = query.query_map(wanted, |found| row::parsed(found, 0))?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 

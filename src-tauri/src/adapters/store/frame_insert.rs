@@ -5,7 +5,7 @@
 use rusqlite::{Connection, params};
 
 use super::frames::{self, FLAG_AHEAD, FLAG_UNSIGNED, NewFrame, StoredFrame};
-use super::{StoreError, facts, row, shares};
+use super::{StoreError, facts, named, row, shares};
 use crate::domain::admission::budget::Share;
 use crate::domain::base::limits::FRAME_CONFLICTS_PER_ID_MAX;
 use crate::domain::base::{DeviceId, Hlc};
@@ -58,10 +58,6 @@ pub struct Displaced {
     pub link_peer: Option<DeviceId>,
 }
 
-/// The frames that may have the id whose key is the parameter.
-pub(super) const SAME_KEY: &str =
-    "SELECT seq, frame_id, origin, content, signature, flags FROM frames WHERE frame_key = ?1";
-
 /// Stores a frame unless it is there already. One whose origin has used its id for other content is
 /// kept apart, unless it is better proven: then the other one is.
 ///
@@ -71,21 +67,22 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
     let key = FrameKey::head_of(&new.frame_id);
     let origin = frames::device(conn, &new.origin)?;
     let (mut conflict, mut worse) = (None, Vec::new());
-    let mut same = conn.prepare_cached(SAME_KEY)?;
-    let mut rows = same.query([key])?;
+    let mut same = conn.prepare_cached(&format!(
+        "SELECT seq, origin, content, signature, flags FROM frames WHERE seq IN ({})",
+        named::PLACES
+    ))?;
+    let mut rows = same.query(named::parameters(&new.frame_id))?;
     while let Some(found) = rows.next()? {
-        let id = found.get_ref(1)?;
-        let other = !id.as_str().is_ok_and(|id| id == new.frame_id.as_str());
         // Ids are each origin's own: another device using the same one takes nothing away.
-        if other || found.get::<_, i64>(2)? != origin {
+        if found.get::<_, i64>(1)? != origin {
             continue;
         }
-        let (seq, stored) = (row::count(found, 0)?, row::signature(found, 4)?);
+        let (seq, stored) = (row::count(found, 0)?, row::signature(found, 3)?);
         // What its origin signed, or said itself, is never kept out by what somebody else said it said.
         let better = new.signature < stored;
-        if row::digest(found, 3)? == new.content {
+        if row::digest(found, 2)? == new.content {
             // Nor is a copy with a signature that others can check, by one without.
-            let unsigned = found.get::<_, i64>(5)? & FLAG_UNSIGNED != 0;
+            let unsigned = found.get::<_, i64>(4)? & FLAG_UNSIGNED != 0;
             let completes = new.signed && unsigned && stored == SignatureState::Unverifiable;
             if !better && !completes {
                 return Ok(Inserted::Duplicate);
@@ -119,7 +116,7 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
             key,
             new.content.0,
             origin,
-            new.frame_id.as_str(),
+            named::stored(&new.frame_id, new.claimed_at),
             new.kind.as_str(),
             new.claimed_at.to_i64(),
             new.time.to_i64(),

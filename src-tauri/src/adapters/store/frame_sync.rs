@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, Row};
 
-use super::frames::{FLAG_UNSIGNED, SELECT, StoredFrame, read};
-use super::{StoreError, row};
+use super::frames::{self, FLAG_UNSIGNED, StoredFrame};
+use super::{StoreError, named, row};
 use crate::domain::base::Digest;
-use crate::domain::sync::{FrameKey, Keyed};
+use crate::domain::sync::{FrameKey, Keyed, Times};
 
 /// Up to `limit` frames after a place of the log, oldest place first: the place and what names them.
 ///
@@ -37,24 +37,27 @@ pub(super) fn keyed(found: &Row<'_>, from: usize) -> rusqlite::Result<Keyed> {
 }
 
 /// The frames with these keys, as far as they are there and fit into `bytes` of text (one in any
-/// case), and how many of the keys were looked up.
+/// case), and how many of the keys were looked up. `times` says when those were made that this node holds.
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn by_keys(
     conn: &Connection,
     keys: &[FrameKey],
+    times: &Times,
     bytes: usize,
 ) -> Result<(Vec<StoredFrame>, usize), StoreError> {
-    let mut query = conn.prepare_cached(&format!("{SELECT} WHERE f.frame_key = ?1"))?;
+    let places = named::places(conn, keys, times)?;
     let mut found: Vec<StoredFrame> = Vec::new();
     let mut used = 0;
     for (at, key) in keys.iter().enumerate() {
         if used >= bytes {
             return Ok((found, at));
         }
-        for stored in query.query_map([key.head()], read)? {
-            let stored = stored?;
+        for place in places.get(&key.head()).into_iter().flatten() {
+            let Some(stored) = frames::by_seq(conn, *place)? else {
+                continue;
+            };
             if key.fits(&stored.content, stored.signed) {
                 used += stored.json.len();
                 found.push(stored);

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 
 pub use super::frame_insert::{Displaced, Inserted, conflict_count, insert};
-use super::{StoreError, kv, row, shares};
+use super::{StoreError, kv, named, row, shares};
 use crate::domain::base::limits::{FRAMES_PAGE_BYTES, FRAMES_PRUNED_MAX, QUERY_DEFAULT};
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Tier, TimeMs};
-use crate::domain::sync::FrameKey;
 use crate::domain::wire::FrameKind;
 use crate::domain::world::SignatureState;
 
@@ -183,7 +182,7 @@ pub(super) fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
         seq: row::count(found, 0)?,
         content: row::digest(found, 1)?,
         origin: row::parsed(found, 2)?,
-        frame_id: row::parsed(found, 3)?,
+        frame_id: named::read(found, 3)?,
         kind,
         claimed_at: row::time(found, 5)?,
         time: row::time(found, 6)?,
@@ -210,12 +209,11 @@ pub(super) fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
 /// Whatever SQLite says.
 pub fn by_frame_id(conn: &Connection, id: &FrameId) -> Result<Option<StoredFrame>, StoreError> {
     let sql = format!(
-        "{SELECT} WHERE f.frame_key = ?1 AND f.frame_id = ?2 ORDER BY f.signature, f.seq LIMIT 1"
+        "{SELECT} WHERE f.seq IN ({}) ORDER BY f.signature, f.seq LIMIT 1",
+        named::PLACES
     );
     let mut query = conn.prepare_cached(&sql)?;
-    Ok(query
-        .query_row((FrameKey::head_of(id), id.as_str()), read)
-        .optional()?)
+    Ok(query.query_row(named::parameters(id), read).optional()?)
 }
 
 /// The frame at this place of the log.

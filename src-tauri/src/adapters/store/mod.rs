@@ -23,6 +23,7 @@ pub mod frames;
 mod gathering;
 pub mod issuers;
 pub mod kv;
+mod named;
 mod open;
 pub mod operators;
 pub mod proposals;

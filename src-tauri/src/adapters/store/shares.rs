@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 
 use super::room::{self, For};
-use super::{StoreError, frame_sync, row};
+use super::{StoreError, frame_sync, named, row};
 use crate::domain::base::ids::AT_ADDRESS;
 use crate::domain::base::limits::{
     ADDRESS_KEPT_BYTES, ADDRESS_KEPT_FRAMES, FRAME_ROW_BYTES, SHARE_PRUNED_AT_ONCE,
@@ -323,7 +323,7 @@ fn prune(
         if enough || seqs.len() >= SHARE_PRUNED_MAX {
             break;
         }
-        if stay.contains(found.get_ref(6)?.as_str().unwrap_or_default()) {
+        if stay.contains(named::read(found, 6)?.as_str()) {
             continue;
         }
         seqs.push(found.get::<_, i64>(0)?);

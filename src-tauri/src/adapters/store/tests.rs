@@ -7,6 +7,7 @@ mod engine;
 mod families;
 mod gathering;
 mod migrations;
+mod named;
 mod provenness;
 mod shares;
 

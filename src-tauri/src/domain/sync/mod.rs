@@ -16,5 +16,5 @@ pub mod view;
 
 pub use key::FrameKey;
 pub use round::{Differences, Initiator, SyncError, answer};
-pub use set::{KeySet, Keyed};
+pub use set::{KeySet, Keyed, Times};
 pub use tree::{Asked, Tree};

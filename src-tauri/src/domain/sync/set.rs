@@ -1,5 +1,7 @@
 //! The ordered set of what a node holds.
 
+use std::collections::BTreeMap;
+
 use negentropy::{Bound, Error, Id, Item, NegentropyStorageBase};
 
 use super::FrameKey;
@@ -67,6 +69,19 @@ impl KeySet {
         self.items.drain(..from);
     }
 
+    /// When the frames were made that may have these keys, as far as they are in the set.
+    pub fn times(&self, keys: &[FrameKey]) -> Times {
+        let heads = keys.iter().map(|key| (key.head(), Vec::new()));
+        let mut times = Times(heads.collect());
+        for item in &self.items {
+            let head = FrameKey(item.id.to_bytes()).head();
+            if let Some(times) = times.0.get_mut(&head) {
+                times.push(TimeMs(item.timestamp));
+            }
+        }
+        times
+    }
+
     /// The part that is newer than `since`.
     pub fn newer_than(&self, since: TimeMs) -> Part<'_> {
         Part(self.items.get(self.start(since)..).unwrap_or_default())
@@ -77,6 +92,17 @@ impl KeySet {
             0 => 0,
             since => self.items.partition_point(|item| item.timestamp <= since),
         }
+    }
+}
+
+/// When frames were made, by the number of their ids.
+#[derive(Debug, Clone, Default)]
+pub struct Times(BTreeMap<i64, Vec<TimeMs>>);
+
+impl Times {
+    /// When those with this number were made.
+    pub fn of(&self, head: i64) -> &[TimeMs] {
+        self.0.get(&head).map_or(&[], Vec::as_slice)
     }
 }
 

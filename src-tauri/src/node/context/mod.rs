@@ -30,7 +30,7 @@ use crate::adapters::clock::SharedClock;
 use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Class, Store, StoreError};
 use crate::domain::admission::{Grant, TrustView as _};
-use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
+use crate::domain::base::{Code, DeviceId, FrameId, MeshId, Refusal, TimeMs};
 use crate::domain::identity::PublicKey;
 
 /// See the module.
@@ -106,6 +106,18 @@ impl Context {
     pub fn fresh_id(&self) -> Result<uuid::Uuid, Refusal> {
         self.random
             .uuid()
+            .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))
+    }
+
+    /// A fresh id for a frame of this moment. It begins with the time, so that a store adds it at the end of
+    /// its index.
+    ///
+    /// # Errors
+    /// `INTERNAL_ERROR` if the system gave no random bytes.
+    pub fn fresh_frame_id(&self, now: TimeMs) -> Result<FrameId, Refusal> {
+        self.random
+            .uuid_at(now)
+            .map(FrameId::from)
             .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))
     }
 

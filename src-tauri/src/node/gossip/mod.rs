@@ -30,7 +30,7 @@ use crate::adapters::store::{StoreError, frame_sync, frames};
 use crate::domain::admission::{Grant, TrustView as _, may_bring};
 use crate::domain::base::DeviceId;
 use crate::domain::base::limits::FRAMES_READ_BYTES;
-use crate::domain::sync::FrameKey;
+use crate::domain::sync::{FrameKey, Times};
 use crate::domain::wire::handshake::Feature;
 
 /// Frames read from the log at a time.
@@ -182,18 +182,27 @@ fn encoded(shared: &Shared, page: Vec<StoredFrame>) -> Vec<Arc<Encoded>> {
     page.map(|stored| Arc::new(stored.into())).collect()
 }
 
+/// When the frames were made that have these keys and are held here: by that the store finds them.
+async fn times(shared: &Shared, keys: &[FrameKey]) -> Result<Arc<Times>, StoreError> {
+    let (held, keys) = (shared.held.now(shared).await?, keys.to_vec());
+    let times = shared.work(move || Arc::new(held.times(&keys)));
+    times.await.ok_or(StoreError::Closed)
+}
+
 async fn send_wanted(
     shared: &Shared,
     link: &LinkHandle,
     keys: Vec<FrameKey>,
 ) -> Result<bool, StoreError> {
+    let times = times(shared, &keys).await?;
     let mut left = keys;
     while !left.is_empty() {
         let part: Vec<FrameKey> = left.iter().take(PAGE).cloned().collect();
+        let times = times.clone();
         let (page, looked_up) = shared
             .store
             .read("wanted frames", move |c| {
-                frame_sync::by_keys(c, &part, FRAMES_READ_BYTES)
+                frame_sync::by_keys(c, &part, &times, FRAMES_READ_BYTES)
             })
             .await?;
         left.drain(..looked_up);

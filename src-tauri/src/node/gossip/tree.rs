@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -373,12 +374,13 @@ async fn ask(shared: &Shared, busy: bool) {
     let now = shared.moment().steady;
     let overdue = shared.tree.rules().overdue(now, TREE_OFFERS_PER_MESSAGE);
     // What is kept in memory no longer may be here all the same.
-    let here = shared
-        .store
-        .read("offered frames", move |c| {
-            frame_sync::by_keys(c, &overdue, FRAMES_READ_BYTES)
-        })
-        .await;
+    let here = async {
+        let times = super::times(shared, &overdue).await?;
+        let look =
+            move |c: &Connection| frame_sync::by_keys(c, &overdue, &times, FRAMES_READ_BYTES);
+        shared.store.read("offered frames", look).await
+    };
+    let here = here.await;
     let here = match here {
         Ok((here, _)) => here,
         Err(error) => {

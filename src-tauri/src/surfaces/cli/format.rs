@@ -14,6 +14,13 @@ pub fn short(id: &str) -> String {
     clean(id).chars().take(SHORT_CHARS).collect()
 }
 
+/// The last characters of a frame's id, clean: the first are the time in many of them.
+pub fn short_frame(id: &str) -> String {
+    let clean = clean(id);
+    let over = clean.chars().count().saturating_sub(SHORT_CHARS);
+    clean.chars().skip(over).collect()
+}
+
 /// Longest name that is shown beside an id, in characters.
 const NAME_CHARS: usize = 40;
 

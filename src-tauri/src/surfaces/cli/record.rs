@@ -424,7 +424,7 @@ fn evidence_row(e: &Evidence, executor: &DeviceId, origin: &str, now: u64) -> Ve
         .map(|v| format::value(&v))
         .unwrap_or_default();
     vec![
-        format::short(e.frame_id.as_str()),
+        format::short_frame(e.frame_id.as_str()),
         clean::visible(&e.summary, TEXT_SHOWN_CHARS) + place,
         format::span(e.age_ms),
         format::age(now, e.sensed_at.0),

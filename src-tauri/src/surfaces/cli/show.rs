@@ -313,7 +313,7 @@ fn frame_row(f: &FrameView) -> Vec<String> {
     let ahead = if f.ahead { " (clock ahead)" } else { "" };
     vec![
         f.seq.to_string(),
-        format::short(&f.frame_id),
+        format::short_frame(&f.frame_id),
         f.kind.as_str().to_owned(),
         format::who(f.origin_name.as_deref(), &f.origin),
         format!("{}{ahead}", format::span(f.age_ms)),

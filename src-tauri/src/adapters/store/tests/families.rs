@@ -8,11 +8,11 @@ use serde_json::json;
 use super::*;
 use crate::adapters::store::facts::{FactRow, NewFact};
 use crate::adapters::store::frames::{FrameFilter, Horizon, Inserted};
-use crate::adapters::store::{events, facts, frame_sync, frames, series};
+use crate::adapters::store::{events, facts, frame_sync, frames, named, series};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::Hlc;
 use crate::domain::base::limits::{EVENTS_KEPT, EVENTS_KEPT_OF_OTHERS, FRAME_CONFLICTS_PER_ID_MAX};
-use crate::domain::sync::FrameKey;
+use crate::domain::sync::{FrameKey, Times};
 use crate::domain::world::{Moment, SignatureState};
 
 fn seqs(page: &[frames::StoredFrame]) -> Vec<u64> {
@@ -95,7 +95,11 @@ fn a_copy_without_signature_does_not_stand_for_the_frame_that_has_one() {
     };
     frames::insert(&c, &copy).unwrap();
     assert_eq!(named(0), key.unsigned(), "it is not what others hold");
-    let found = |key: FrameKey| frame_sync::by_keys(&c, &[key], 1_000).unwrap().0;
+    let found = |key: FrameKey| {
+        frame_sync::by_keys(&c, &[key], &Times::default(), 1_000)
+            .unwrap()
+            .0
+    };
     assert!(found(key).is_empty());
     // Nobody here can check the signature; others can, so it is kept.
     let whole = NewFrame {
@@ -372,7 +376,13 @@ fn what_a_large_log_is_asked_often_uses_an_index() {
         rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     };
     for (sql, index) in [
-        (super::super::frame_insert::SAME_KEY, "INDEX frames_key"),
+        (named::PLACES, "COVERING INDEX frames_id (frame_id=?)"),
+        (named::PLACES, "INDEX frames_key (frame_key=?)"),
+        (named::PLACES_OF_TEXT, "INDEX frames_key (frame_key=?)"),
+        (
+            named::PLACES_OF_TIME,
+            "COVERING INDEX frames_id (frame_id>? AND frame_id<?)",
+        ),
         (frames::FIRST_SINCE, "COVERING INDEX frames_time"),
         (frames::MAX_ORIGIN_SEQ, "INDEX frames_own"),
         (frames::MAX_OWN_HLC, "INDEX frames_own_hlc"),
