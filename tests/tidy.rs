@@ -92,10 +92,6 @@ const LONG_FILES: &[(&str, &str)] = &[
         "one protocol, both sides",
     ),
     (
-        "src-tauri/src/node/proposals/decide.rs",
-        "to be split into load, rule and write",
-    ),
-    (
         "src-tauri/src/node/records.rs",
         "to be split with the rooms of the node",
     ),
@@ -104,6 +100,7 @@ const LONG_FILES: &[(&str, &str)] = &[
         "operators, persons and issuers share their rules",
     ),
     ("src-tauri/src/operator/queries.rs", "one method a question"),
+    ("src-tauri/src/surfaces/remote/calls.rs", "one call a route"),
     (
         "src-tauri/src/surfaces/desktop/host.rs",
         "half of it tests over one lab",

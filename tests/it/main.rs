@@ -46,7 +46,9 @@ mod pairing;
 mod persons;
 mod planner;
 mod process;
+
 mod provenness;
+mod questions;
 mod recorded;
 mod records;
 mod refused;

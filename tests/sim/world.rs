@@ -348,6 +348,7 @@ impl World {
                 rng: place.rng.fork(),
                 dry: self.plan.dry,
             })],
+            models: Vec::new(),
         };
         let opened = match Opened::open_in(config, outside).await {
             Ok(opened) => opened,

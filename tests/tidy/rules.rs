@@ -27,7 +27,7 @@ const DOMAIN_ROOMS: [&str; 16] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `shared`, which joins them.
-const NODE_ROOMS: [&str; 33] = [
+const NODE_ROOMS: [&str; 34] = [
     "outside",
     "config",
     "context",
@@ -49,6 +49,7 @@ const NODE_ROOMS: [&str; 33] = [
     "gen1",
     "proposals",
     "planning",
+    "planner",
     "records",
     "pairing",
     "methods",

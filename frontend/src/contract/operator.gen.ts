@@ -1857,6 +1857,106 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/planner/answered": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The questions that were answered last, newest first.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Answered"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/planner/ask": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask the planner of this node; what it does and its answer come as JSON lines, empty ones while nothing happens.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["AskRequest"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/x-ndjson": string;
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/planner/pause": {
         parameters: {
             query?: never;
@@ -3418,6 +3518,58 @@ export interface components {
             /** @description Which device, actuator or file; empty where there is only one. */
             subject: string;
         };
+        /** @description An answered question. */
+        Answered: {
+            /** @description The answer. */
+            answer: string;
+            /** @description Who answered. */
+            answerer: components["schemas"]["Answerer"];
+            /**
+             * Format: int64
+             * @description When it was asked, in milliseconds since 1970.
+             */
+            askedAt: number;
+            /** @description Who asked. */
+            askedBy: string;
+            /** @description The frames it rests on; each exists and was shown to who answered. */
+            citations: components["schemas"]["Citation"][];
+            /** @description How many citations named no frame that was shown, and were dropped. */
+            citationsDropped: number;
+            /** @description The question's id. */
+            id: string;
+            /** @description The model, if one answered. */
+            model?: string | null;
+            /** @description The proposals that it led to. */
+            proposals: string[];
+            /** @description The question. */
+            question: string;
+            /** @description The tier of what is said; T0 for a model. */
+            tier: string;
+            /**
+             * Format: int64
+             * @description Tokens read and written.
+             */
+            tokens: number;
+            /**
+             * Format: int64
+             * @description How long it took from then on, in milliseconds.
+             */
+            tookMs: number;
+            /** @description Why no model answered, where one was to. */
+            why?: string | null;
+        };
+        /**
+         * @description Who answered.
+         * @enum {string}
+         */
+        Answerer: "model" | "rules";
+        /** @description A question to the planner of a node. */
+        AskRequest: {
+            /** @description The person's name, where a session does not tell it. */
+            name?: string | null;
+            /** @description The question. */
+            question: string;
+        };
         /** @description What checking the audit chain showed. */
         AuditReport: {
             /**
@@ -3475,6 +3627,15 @@ export interface components {
             checks: components["schemas"]["Check"][];
             /** @description Why not, in a sentence. */
             message?: string | null;
+        };
+        /** @description A frame that an answer rests on. */
+        Citation: {
+            /** @description The frame. */
+            frameId: string;
+            /** @description The device that made it. */
+            origin: string;
+            /** @description What it says, as the model was told. */
+            summary: string;
         };
         /** @description What a person decides from a browser. Never shown: it holds a passphrase. */
         DecideRequest: {
@@ -4976,6 +5137,47 @@ export interface components {
          * @enum {string}
          */
         Taint: "llm";
+        /** @description What is told while a question is answered, in order. The last one is `answered` or `failed`. */
+        Telling: {
+            /** @description How many are answered before it. */
+            behind: number;
+            /** @enum {string} */
+            event: "queued";
+            /** @description The question's id. */
+            id: string;
+        } | {
+            /** @enum {string} */
+            event: "thinking";
+            /** @description Which, and why not another, in a sentence. */
+            route: string;
+        } | {
+            /** @enum {string} */
+            event: "text";
+            /** @description The text. */
+            text: string;
+        } | {
+            /** @description Which, with what. */
+            call: string;
+            /** @enum {string} */
+            event: "tool";
+            /** @description What came of it, cut. */
+            result: string;
+        } | {
+            /** @enum {string} */
+            event: "again";
+            /** @description Why. */
+            why: string;
+        } | (components["schemas"]["Answered"] & {
+            /** @enum {string} */
+            event: "answered";
+        }) | {
+            /** @description The code. */
+            code: string;
+            /** @enum {string} */
+            event: "failed";
+            /** @description Why, and what to do. */
+            message: string;
+        };
         /** @description How one case came out. */
         TestResult: {
             /** @description What came out. */

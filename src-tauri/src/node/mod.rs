@@ -24,6 +24,7 @@ pub mod outside;
 pub mod pairing;
 pub mod pause;
 pub mod peers;
+pub mod planner;
 pub mod planning;
 pub mod policy_book;
 pub mod presence;
@@ -178,6 +179,9 @@ impl Node {
                 .tasks
                 .essential("planner", planning::run(shared.clone()));
         }
+        shared
+            .tasks
+            .essential("questions", planner::run(shared.clone()));
         shared
             .tasks
             .essential("drafts", planning::retry_waiting(shared.clone()));

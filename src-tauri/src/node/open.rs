@@ -25,6 +25,7 @@ use super::outside::Outside;
 use super::pairing::Unsettled;
 use super::pause::PlannerState;
 use super::peers::Peers;
+use super::planner::Questions;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::reconcile;
@@ -122,6 +123,7 @@ impl Opened {
             marks,
             drivers: more_drivers,
             sensors: more_sensors,
+            models,
         } = outside;
         let dir = StateDir::at(&config.state_dir);
         let (tasks, alarms) = (Tasks::new(), Arc::new(Alarms::default()));
@@ -156,6 +158,7 @@ impl Opened {
                 marks,
                 drivers: Vec::new(),
                 sensors: more_sensors,
+                models,
             },
             sensors,
             wire,
@@ -276,6 +279,7 @@ async fn assemble(
         marks,
         drivers: _,
         sensors: more_sensors,
+        models,
     } = outside;
     let now = clock.now();
     let identified = dir.identity_file().exists();
@@ -383,6 +387,8 @@ async fn assemble(
         running: Running::default(),
         sensors: Sensors::default(),
         planner: PlannerState::default(),
+        questions: Questions::default(),
+        mind: super::planner::given(models),
         stamper,
         continuity,
         ground,

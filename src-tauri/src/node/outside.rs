@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{Sensor, SharedActuator};
 use crate::adapters::keystore::{DeviceKeys, FileKeys};
+use crate::adapters::llm::SharedModel;
 use crate::adapters::marks::MarkPlaces;
 use crate::adapters::random::SharedRandom;
 use crate::adapters::store::Engine;
@@ -31,6 +32,8 @@ pub struct Outside {
     pub drivers: Vec<SharedActuator>,
     /// Sensors beyond those of the configuration.
     pub sensors: Vec<Box<dyn Sensor>>,
+    /// Language models beyond those of the configuration.
+    pub models: Vec<SharedModel>,
 }
 
 impl Outside {
@@ -47,6 +50,7 @@ impl Outside {
             marks: MarkPlaces::default(),
             drivers: Vec::new(),
             sensors: Vec::new(),
+            models: Vec::new(),
         }
     }
 }

@@ -136,7 +136,8 @@ fn mints(shared: &Shared, device: &DeviceId) -> bool {
     }
 }
 
-fn name(shared: &Shared, device: &DeviceId) -> String {
+/// What people call a device.
+pub fn name(shared: &Shared, device: &DeviceId) -> String {
     if device == shared.own_id() {
         return shared.config.name.clone();
     }

@@ -3,12 +3,14 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 use super::views::Names;
 use super::{Answer, Door};
 use crate::node::gen1;
 use crate::node::gen1::conversation::OtherProposal;
 use crate::node::pause::{self, Pause};
+use crate::node::planner::{self, Answered, Telling};
 
 /// What plans on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +140,18 @@ pub struct PauseRequest {
     pub name: Option<String>,
 }
 
+/// A question to the planner of a node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AskRequest {
+    /// The question.
+    pub question: String,
+    /// The person's name, where a session does not tell it.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
 fn other(proposal: OtherProposal, names: &Names) -> OtherProposalView {
     OtherProposalView {
         id: proposal.id,
@@ -197,6 +211,23 @@ impl Door {
             }),
             others: others.into_iter().map(|p| other(p, &names)).collect(),
         }
+    }
+
+    /// Asks the planner of this node. What is told of it comes over the channel, the answer last; whoever drops that
+    /// end takes the question back.
+    ///
+    /// # Errors
+    /// As [`planner::ask`].
+    pub fn ask_planner(&self, asked: &AskRequest, by: &str) -> Answer<mpsc::Receiver<Telling>> {
+        planner::ask(&self.shared, &asked.question, by)
+    }
+
+    /// The questions that were answered last, newest first.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn answered(&self) -> Answer<Vec<Answered>> {
+        planner::answered(&self.shared).await
     }
 
     /// Makes the planner rest.

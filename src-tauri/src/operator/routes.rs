@@ -19,7 +19,7 @@ use super::estop::{EstopReport, EstopRequest, EstopView};
 use super::meshes::{Admittance, MeshPolicyChange, MeshView};
 use super::names::NamesView;
 use super::pairing::{PairDecision, PairStart};
-use super::planner::{PauseRequest, PlannerView};
+use super::planner::{AskRequest, PauseRequest, PlannerView};
 use super::series::SeriesView;
 use super::stopping::StopView;
 use super::topology::TopologyView;
@@ -28,6 +28,7 @@ use crate::domain::gate::SignedDecision;
 use crate::domain::policy::TestResult;
 use crate::node::names::Names;
 use crate::node::pairing::PairingView;
+use crate::node::planner::Answered;
 use crate::node::proposals::Standing;
 use crate::node::proposals::checks::ChecksView;
 
@@ -172,6 +173,10 @@ routes! {
     PLANNER_PAUSE: Post "/planner/pause", Operate, PauseRequest => PlannerView;
     /// Resume the planner of this node.
     PLANNER_RESUME: Post "/planner/resume", Operate, PauseRequest => PlannerView;
+    /// Ask the planner of this node; what it does and its answer come as JSON lines, empty ones while nothing happens.
+    ASK: Post "/planner/ask", Operate, AskRequest => Lines;
+    /// The questions that were answered last, newest first.
+    ANSWERED: Get "/planner/answered", Read, () => Vec<Answered>;
     /// Events after a number, or the newest; oldest first.
     EVENTS: Get "/events" ? [since: integer, kind: string, limit: integer],
         Read, () => Vec<EventView>;

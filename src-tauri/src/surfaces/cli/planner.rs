@@ -1,10 +1,11 @@
-//! `planner`: what the planner of the running node does, and whether it may.
+//! `planner`: what the planner of the running node does, and whether it may. `ask`: a question to it.
 
 use super::args::PlannerCommand;
 use super::context::Context;
-use super::fail::Done;
+use super::fail::{Done, Exit, Failure};
 use super::{format, out};
-use crate::operator::planner::{PauseRequest, PlannerView};
+use crate::node::planner::{Answered, Telling};
+use crate::operator::planner::{AskRequest, PauseRequest, PlannerView};
 
 /// `planner …`
 ///
@@ -27,6 +28,100 @@ pub async fn run(ctx: &Context, command: Option<&PlannerCommand>) -> Done {
         return out::json(&view);
     }
     print(&view, ctx.now());
+    Ok(())
+}
+
+/// `ask QUESTION`: the answer goes to stdout, what is done for it to stderr.
+///
+/// # Errors
+/// If the node does not run, refuses, or has no answer.
+pub async fn ask(ctx: &Context, question: &str) -> Done {
+    let remote = ctx.remote().await?;
+    let asked = AskRequest {
+        question: question.to_owned(),
+        name: Some(ctx.person()),
+    };
+    let (mut line, mut last) = (Vec::new(), None);
+    let mut sink = |bytes: &[u8]| {
+        for byte in bytes {
+            if *byte != b'\n' {
+                line.push(*byte);
+                continue;
+            }
+            let whole = std::mem::take(&mut line);
+            if whole.is_empty() {
+                continue;
+            }
+            let told: Telling = serde_json::from_slice(&whole).map_err(std::io::Error::other)?;
+            aside(&told);
+            last = Some(told);
+        }
+        Ok(())
+    };
+    remote.ask_planner(&asked, &mut sink).await?;
+    match last {
+        Some(Telling::Answered(answered)) => said(ctx, &answered),
+        Some(Telling::Failed { code, message }) => {
+            Err(Failure::new(Exit::Failed, format!("{code}: {message}")))
+        }
+        _ => {
+            let why = "the node ended before there was an answer";
+            Err(Failure::new(Exit::NotRunning, why))
+        }
+    }
+}
+
+/// Tells on stderr what is done for a question.
+fn aside(told: &Telling) {
+    match told {
+        Telling::Queued { behind: 0, .. } | Telling::Text { .. } => {}
+        Telling::Queued { behind, .. } => {
+            out::aside(&format!("waits behind {behind} other questions"));
+        }
+        Telling::Thinking { route } => out::aside(route),
+        Telling::Tool { call, .. } => out::aside(&format!("used {call}")),
+        Telling::Again { why } => out::aside(&format!("asked again: {why}")),
+        Telling::Answered(_) | Telling::Failed { .. } => {}
+    }
+}
+
+fn said(ctx: &Context, answered: &Answered) -> Done {
+    if ctx.json {
+        return out::json(answered);
+    }
+    out::line(&answered.answer);
+    for citation in &answered.citations {
+        out::line(&format!(
+            "  [{}] {}",
+            format::short(&citation.frame_id),
+            citation.summary
+        ));
+    }
+    if answered.citations_dropped > 0 {
+        out::line(&format!(
+            "  {} citations named no frame that was shown and were dropped",
+            answered.citations_dropped
+        ));
+    }
+    for proposal in &answered.proposals {
+        out::line(&format!(
+            "proposal {proposal} waits for a person: clawmesh-node show {}",
+            format::short(proposal)
+        ));
+    }
+    let by = match &answered.model {
+        Some(model) => format!("{model}, {}, {} tokens", answered.tier, answered.tokens),
+        None => "the planner of rules".to_owned(),
+    };
+    let why = answered
+        .why
+        .as_ref()
+        .map(|why| format!(" (no model answered: {why})"));
+    out::aside(&format!(
+        "answered by {by} in {} ms{}",
+        answered.took_ms,
+        why.unwrap_or_default()
+    ));
     Ok(())
 }
 

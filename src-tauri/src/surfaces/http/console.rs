@@ -4,12 +4,16 @@
 //! over TLS is never sent without it, and has a name that nothing without TLS can set.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::Api;
 use super::answer::{Answered, Failed, Id, body, body_or_default, ok};
@@ -24,7 +28,7 @@ use crate::operator::browser::{LinkRequest, LinkView, Maker, NotOpened};
 use crate::operator::console::{DecideRequest, EndedView, SessionView};
 use crate::operator::enrolling::EnrolAsk;
 use crate::operator::estop::EstopRequest;
-use crate::operator::planner::PauseRequest;
+use crate::operator::planner::{AskRequest, PauseRequest};
 
 type Door = State<Arc<Api>>;
 type Sent = Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>;
@@ -331,4 +335,31 @@ pub(super) async fn planner_resume(
     let asked: PauseRequest = body_or_default(sent)?;
     let by = by(&caller, asked.name.as_deref());
     Ok(ok(&api.door.planner_resume(&by).await?))
+}
+
+/// How long nothing is sent while a question is answered: then an empty line says that it still is.
+const STILL_ASKED: Duration = Duration::from_secs(5);
+
+/// Answers a question as JSON lines, until the answer or until the other side has gone.
+pub(super) async fn ask(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    sent: Sent,
+) -> Answered {
+    let asked: AskRequest = body(sent)?;
+    let by = by(&caller, asked.name.as_deref());
+    let told = api.door.ask_planner(&asked, &by)?;
+    let lines = stream::unfold(told, |mut told| async move {
+        let line = match tokio::time::timeout(STILL_ASKED, told.recv()).await {
+            Ok(Some(telling)) => format!("{}\n", json!(telling)),
+            Ok(None) => return None,
+            Err(_) => "\n".to_owned(),
+        };
+        Some((Ok::<_, std::io::Error>(line), told))
+    });
+    let head = [
+        (header::CONTENT_TYPE, "application/x-ndjson"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((head, Body::from_stream(lines)).into_response())
 }

@@ -324,6 +324,10 @@ pub(super) async fn audit_export(State(api): Door) -> Answered {
     Ok((head, Body::from_stream(lines)).into_response())
 }
 
+pub(super) async fn answered(State(api): Door) -> Answered {
+    Ok(ok(&api.door.answered().await?))
+}
+
 pub(super) async fn twin(State(api): Door) -> Answered {
     Ok(ok(&api.door.twin().await?))
 }

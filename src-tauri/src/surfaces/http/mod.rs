@@ -99,6 +99,8 @@ fn mesh_routes(bound: Bound) -> Bound {
         .on(routes::PLANNER, h::planner)
         .on(routes::PLANNER_PAUSE, console::planner_pause)
         .on(routes::PLANNER_RESUME, console::planner_resume)
+        .on(routes::ASK, console::ask)
+        .on(routes::ANSWERED, h::answered)
 }
 
 /// Events, proposals, policy and the audit trail.

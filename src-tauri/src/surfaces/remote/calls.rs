@@ -16,7 +16,7 @@ use crate::operator::dto::{
 use crate::operator::estop::{EstopReport, EstopRequest, EstopView};
 use crate::operator::meshes::{Admittance, MeshPolicyChange, MeshView};
 use crate::operator::pairing::{PairDecision, PairStart};
-use crate::operator::planner::{PauseRequest, PlannerView};
+use crate::operator::planner::{AskRequest, PauseRequest, PlannerView};
 use crate::operator::routes;
 use crate::operator::stopping::StopView;
 
@@ -467,6 +467,14 @@ impl Remote {
         self.send(routes::PLANNER_PAUSE, asked).await
     }
 
+    /// Asks the planner; what it tells goes to `sink` as JSON lines.
+    ///
+    /// # Errors
+    /// As [`Remote::audit_export`].
+    pub async fn ask_planner(&self, asked: &AskRequest, sink: &mut Sink<'_>) -> Asked<()> {
+        self.stream(routes::ASK, Some(asked), sink).await
+    }
+
     /// Lets the planner go on.
     ///
     /// # Errors
@@ -488,6 +496,6 @@ impl Remote {
     /// # Errors
     /// As [`Remote::status`], or whatever the sink says.
     pub async fn audit_export(&self, sink: &mut Sink<'_>) -> Asked<()> {
-        self.stream(routes::AUDIT_EXPORT, sink).await
+        self.stream(routes::AUDIT_EXPORT, None, sink).await
     }
 }

@@ -310,8 +310,17 @@ impl Remote {
     }
 
     /// Asks for an answer of any length, which goes to `sink` piece by piece.
-    async fn stream(&self, route: Route<(), Lines>, sink: &mut Sink<'_>) -> Asked<()> {
-        let asking = self.exchange(route.scope, Method::GET, route.path, None, Some(sink));
+    async fn stream<B: Serialize>(
+        &self,
+        route: Route<B, Lines>,
+        body: Option<&B>,
+        sink: &mut Sink<'_>,
+    ) -> Asked<()> {
+        let (method, body) = match body {
+            Some(body) => (Method::POST, serde_json::to_vec(body).ok()),
+            None => (Method::GET, None),
+        };
+        let asking = self.exchange(route.scope, method, route.path, body, Some(sink));
         let (status, bytes) = asking.await?;
         match status.is_success() {
             true => Ok(()),

@@ -12,8 +12,6 @@ pub const SITUATION_LINE_MAX_CHARS: usize = 80;
 pub const QUESTION_MAX_CHARS: usize = 2_000;
 /// Longest answer of a model that is shown, in characters.
 pub const MODEL_ANSWER_MAX_CHARS: usize = 8_000;
-/// Longest reply of a model that is read, in bytes: an answer and what is around it.
-pub const MODEL_REPLY_MAX_BYTES: usize = 65_536;
 /// Longest result of a tool that a model is told, in characters.
 pub const TOOL_RESULT_MAX_CHARS: usize = 6_000;
 /// Replies of a model to one question: tools that it uses, replies that do not read, and the answer.

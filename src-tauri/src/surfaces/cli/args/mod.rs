@@ -95,6 +95,12 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<PlannerCommand>,
     },
+    /// Ask the planner of this node a question: what it does is told, the answer is printed. What it asks for
+    /// becomes a proposal that waits for a person
+    Ask {
+        /// The question
+        question: String,
+    },
     /// Ask for an action; its executor decides what that takes
     Propose(ProposeArgs),
     /// Tell a proposal's story from reading to outcome

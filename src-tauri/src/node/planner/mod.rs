@@ -1,0 +1,419 @@
+//! The planner that answers people: questions wait in a queue, one after the other a model answers them with the tools
+//! it has, and where no model can, the planner of rules does. It may ask for actions (drafts with the taint `llm`), and has
+//! no way to approve or move anything.
+
+mod tools;
+mod turn;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, future, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::{Notify, mpsc};
+
+use super::context::{DURABLE, store_refusal};
+use super::shared::Shared;
+use crate::adapters::llm::{Pieces, SharedModel};
+use crate::adapters::store::{StoreError, kv};
+use crate::domain::base::limits::{
+    MODEL_TURN_MAX_MS, QUESTION_MAX_CHARS, QUESTIONS_KEPT_MAX, QUESTIONS_WAITING_MAX, TRIGGERS_MAX,
+};
+use crate::domain::base::text::{one_line, shown};
+use crate::domain::base::{Code, Refusal, Tier};
+use crate::domain::inference::route::{About, Labels, Route};
+use crate::domain::inference::{Failure, FailureKind, InferenceRequest};
+use crate::domain::plan::queue::{Priority, Pushed, Queue, Trigger};
+use crate::node::context::{Event, Severity};
+
+/// Where the answered questions lie.
+const KEPT: &str = "planner.answered";
+/// Events that wait for whoever reads an answer; who does not read gets the answer later, or not at all.
+const TOLD_MAX: usize = 64;
+
+/// What asks models for the planner (`node/inference`; a script in tests).
+pub trait Mind: Send + Sync {
+    /// Asks the first model that may be asked about this and answers. The route says which it is and why not another;
+    /// where there is none, the pieces are one failure.
+    fn ask(&self, request: InferenceRequest, about: About) -> BoxFuture<'_, (Route, Pieces)>;
+
+    /// What the operator labels private.
+    fn labels(&self) -> &Labels;
+}
+
+/// Models that were given to the node: the first is asked.
+struct Given {
+    models: Vec<SharedModel>,
+    labels: Labels,
+}
+
+/// What asks models that were given to the node; `None` where there are none.
+pub fn given(models: Vec<SharedModel>) -> Option<Arc<dyn Mind>> {
+    let given = Given {
+        models,
+        labels: Labels::default(),
+    };
+    (!given.models.is_empty()).then(|| Arc::new(given) as Arc<dyn Mind>)
+}
+
+impl Mind for Given {
+    fn ask(&self, request: InferenceRequest, _about: About) -> BoxFuture<'_, (Route, Pieces)> {
+        let first = self.models.first();
+        let route = Route {
+            chosen: first.map(|model| model.name().clone()),
+            local: true,
+            ..Route::default()
+        };
+        let none = || Failure::new(FailureKind::NoModel, "there is no model");
+        let pieces = match first {
+            Some(model) => model.infer(Arc::new(request)),
+            None => stream::once(future::ready(Err(none()))).boxed(),
+        };
+        future::ready((route, pieces)).boxed()
+    }
+
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
+}
+
+/// A frame that an answer rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Citation {
+    /// The frame.
+    pub frame_id: String,
+    /// The device that made it.
+    pub origin: String,
+    /// What it says, as the model was told.
+    pub summary: String,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Answerer {
+    /// A language model. What it says is untrusted.
+    Model,
+    /// The planner of rules, which looks up words.
+    Rules,
+}
+
+/// An answered question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Answered {
+    /// The question's id.
+    pub id: String,
+    /// The question.
+    pub question: String,
+    /// Who asked.
+    pub asked_by: String,
+    /// The answer.
+    pub answer: String,
+    /// The frames it rests on; each exists and was shown to who answered.
+    pub citations: Vec<Citation>,
+    /// How many citations named no frame that was shown, and were dropped.
+    pub citations_dropped: usize,
+    /// The proposals that it led to.
+    pub proposals: Vec<String>,
+    /// Who answered.
+    pub answerer: Answerer,
+    /// The model, if one answered.
+    pub model: Option<String>,
+    /// The tier of what is said; T0 for a model.
+    #[cfg_attr(test, schema(value_type = String))]
+    pub tier: Tier,
+    /// Why no model answered, where one was to.
+    pub why: Option<String>,
+    /// When it was asked, in milliseconds since 1970.
+    pub asked_at: u64,
+    /// How long it took from then on, in milliseconds.
+    pub took_ms: u64,
+    /// Tokens read and written.
+    pub tokens: u64,
+}
+
+/// What is told while a question is answered, in order. The last one is `answered` or `failed`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(
+    rename_all = "kebab-case",
+    tag = "event",
+    rename_all_fields = "camelCase"
+)]
+pub enum Telling {
+    /// It waits.
+    Queued {
+        /// The question's id.
+        id: String,
+        /// How many are answered before it.
+        behind: usize,
+    },
+    /// A model was asked.
+    Thinking {
+        /// Which, and why not another, in a sentence.
+        route: String,
+    },
+    /// The answer as far as it has come; it replaces what was told before.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// The model used a tool.
+    Tool {
+        /// Which, with what.
+        call: String,
+        /// What came of it, cut.
+        result: String,
+    },
+    /// What the model said could not be used, and it is asked again.
+    Again {
+        /// Why.
+        why: String,
+    },
+    /// The answer.
+    Answered(Box<Answered>),
+    /// There is none.
+    Failed {
+        /// The code.
+        code: String,
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+/// A question that waits.
+#[derive(Debug)]
+pub(super) struct Question {
+    id: String,
+    text: String,
+    by: String,
+    asked_at: u64,
+    tell: mpsc::Sender<Telling>,
+}
+
+/// What the planner of questions is doing, in one line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doing {
+    /// The question that is being answered.
+    pub question: Option<String>,
+    /// What is done for it now.
+    pub step: String,
+    /// How many wait behind it.
+    pub waiting: usize,
+    /// Why the last one got no answer of a model.
+    pub error: Option<String>,
+}
+
+/// The questions of a node.
+#[derive(Default)]
+pub struct Questions {
+    queue: Mutex<Queue<Question>>,
+    woken: Notify,
+    doing: Mutex<Doing>,
+}
+
+impl std::fmt::Debug for Questions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Questions({} waiting)", self.queue().len())
+    }
+}
+
+impl Questions {
+    fn queue(&self) -> MutexGuard<'_, Queue<Question>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Doing)) {
+        change(&mut self.doing.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What is being done now.
+    pub fn doing(&self) -> Doing {
+        let doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
+        Doing {
+            waiting: self.queue().len(),
+            ..doing.clone()
+        }
+    }
+}
+
+/// Asks a question. What is told of it comes over the channel; whoever drops that end takes the question back.
+///
+/// # Errors
+/// `INVALID_PARAMS` for no question or one that is too long, `BUSY` where too many wait.
+pub fn ask(shared: &Shared, text: &str, by: &str) -> Result<mpsc::Receiver<Telling>, Refusal> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > QUESTION_MAX_CHARS {
+        let why = format!("a question has 1 to {QUESTION_MAX_CHARS} characters");
+        return Err(Refusal::new(Code::InvalidParams, why));
+    }
+    let id = shared.fresh_id()?.to_string();
+    let (tell, told) = mpsc::channel(TOLD_MAX);
+    let trigger = Trigger {
+        priority: Priority::Operator,
+        asker: by.to_owned(),
+        key: id.clone(),
+        work: Question {
+            id: id.clone(),
+            text: shown(text, QUESTION_MAX_CHARS),
+            by: by.to_owned(),
+            asked_at: shared.now().0,
+            tell: tell.clone(),
+        },
+    };
+    let busy = |why: String| Err(Refusal::new(Code::Busy, why));
+    let behind = {
+        let mut queue = shared.questions.queue();
+        // Questions that nobody waits for any more make room.
+        while queue.remove(|t| t.work.tell.is_closed()).is_some() {}
+        match queue.push(trigger) {
+            Pushed::Waits(behind) | Pushed::Instead(behind, _) => behind,
+            Pushed::Same => 0,
+            Pushed::TooMany => {
+                return busy(format!(
+                    "{QUESTIONS_WAITING_MAX} questions of yours wait already; try again when one is answered"
+                ));
+            }
+            Pushed::Full => return busy(format!("{TRIGGERS_MAX} questions wait already")),
+        }
+    };
+    // There is room: nothing has been told yet.
+    let _ = tell.try_send(Telling::Queued { id, behind });
+    shared.questions.woken.notify_one();
+    Ok(told)
+}
+
+/// Answers what is asked, one after the other.
+pub async fn run(shared: Shared) {
+    let mind = shared.mind.clone();
+    loop {
+        let next = shared.questions.queue().pop();
+        let Some(trigger) = next else {
+            tokio::select! {
+                biased;
+                () = shared.tasks.stop().cancelled() => return,
+                () = shared.questions.woken.notified() => {}
+            }
+            continue;
+        };
+        let question = trigger.work;
+        if question.tell.is_closed() {
+            continue;
+        }
+        shared
+            .questions
+            .set(|doing| doing.question = Some(one_line(&question.text, 80)));
+        let limit = std::time::Duration::from_millis(MODEL_TURN_MAX_MS);
+        let answering = tokio::time::timeout(limit, answer(&shared, mind.as_deref(), &question));
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            () = question.tell.closed() => {}
+            answered = answering => tell(&shared, &question, answered).await,
+        }
+        shared.questions.set(|doing| {
+            doing.question = None;
+            doing.step.clear();
+        });
+    }
+}
+
+/// Keeps and tells the answer, or why there is none.
+async fn tell(
+    shared: &Shared,
+    question: &Question,
+    answered: Result<Result<Answered, Refusal>, tokio::time::error::Elapsed>,
+) {
+    let answered = answered.unwrap_or_else(|_| {
+        let why = format!("no answer within {} s", MODEL_TURN_MAX_MS / 1_000);
+        Err(Refusal::new(Code::Timeout, why))
+    });
+    let last = match answered {
+        Ok(answered) => {
+            if let Err(error) = keep(shared, answered.clone()).await {
+                tracing::error!(%error, "an answer could not be kept");
+            }
+            let message = format!(
+                "{} asked the planner: {}",
+                question.by,
+                one_line(&question.text, 200)
+            );
+            let data = json!({
+                "question": question.id, "answerer": answered.answerer, "model": answered.model,
+                "proposals": answered.proposals,
+            });
+            shared
+                .journal
+                .record(Event::PlannerAsked, Severity::Info, &message, data)
+                .await;
+            Telling::Answered(Box::new(answered))
+        }
+        Err(refusal) => Telling::Failed {
+            code: refusal.code.as_str().to_owned(),
+            message: refusal.message,
+        },
+    };
+    // Who reads nothing any more has gone.
+    let _ = question.tell.send(last).await;
+}
+
+/// The answer of a model, or where none answers that of the rules, which says why.
+async fn answer(
+    shared: &Shared,
+    mind: Option<&dyn Mind>,
+    question: &Question,
+) -> Result<Answered, Refusal> {
+    let mut why = None;
+    if let Some(mind) = mind {
+        match turn::of_model(shared, mind, question).await {
+            Ok(answered) => {
+                shared.questions.set(|doing| doing.error = None);
+                return Ok(answered);
+            }
+            Err(failure) => {
+                let failed = failure.to_string();
+                shared
+                    .questions
+                    .set(|doing| doing.error = Some(failed.clone()));
+                why = Some(failed);
+            }
+        }
+    }
+    turn::of_rules(shared, question, why).await
+}
+
+/// The questions that were answered last, newest first.
+///
+/// # Errors
+/// Whatever the store says.
+pub async fn answered(shared: &Shared) -> Result<Vec<Answered>, Refusal> {
+    let read = |c: &rusqlite::Connection| kv::get(c, KEPT);
+    let kept = shared.store.read("answers", read).await;
+    Ok(parsed(kept.map_err(|e| store_refusal(&e))?).into())
+}
+
+/// One list that does not read is no reason to answer nothing any more.
+fn parsed(bytes: Option<Vec<u8>>) -> VecDeque<Answered> {
+    bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
+}
+
+async fn keep(shared: &Shared, answered: Answered) -> Result<(), StoreError> {
+    shared
+        .store
+        .write(DURABLE, "answer", move |c| {
+            let mut kept = parsed(kv::get(c, KEPT)?);
+            kept.push_front(answered);
+            kept.truncate(QUESTIONS_KEPT_MAX);
+            kv::put(c, KEPT, json!(kept).to_string().as_bytes())
+        })
+        .await
+}

@@ -1,0 +1,324 @@
+//! What a model may use while it answers: it looks things up, and may ask for an action. What is private is withheld
+//! unless the question was about it, and so went to a model that may see it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Citation;
+use super::turn::{ByFrame, citation};
+use crate::adapters::store::facts;
+use crate::adapters::store::proposals::{self, ProposalRow};
+use crate::domain::base::limits::{
+    DRAFT_TTL_MS, MODEL_WISHES_MAX, QUERY_DEFAULT, SITUATION_PROPOSALS_MAX, SITUATION_READINGS_MAX,
+};
+use crate::domain::base::{DeviceId, DraftId, FrameId, Refusal, Taint, TimeMs};
+use crate::domain::capability::{Action, Capability, offers_actuator};
+use crate::domain::inference::route::Labels;
+use crate::domain::plan::Draft;
+use crate::domain::plan::reply::{Step, Wish};
+use crate::domain::plan::situation::{Known, Offer, Situation, Waiting, reading};
+use crate::domain::policy::Requester;
+use crate::domain::world::Fact;
+use crate::node::context::store_refusal;
+use crate::node::planning::{self, Sent};
+use crate::node::routing::{self, Place};
+use crate::node::shared::Shared;
+
+/// What the model is told this site is.
+pub(super) fn site(shared: &Shared) -> &str {
+    shared.config.mesh_name.as_deref().unwrap_or("this site")
+}
+
+/// A step as people read it.
+pub(super) fn call(step: &Step) -> String {
+    let any = |text: &Option<String>| text.clone().unwrap_or_else(|| "any".to_owned());
+    match step {
+        Step::Answer(_) => "answer".to_owned(),
+        Step::QueryWorld { metric, zone } => {
+            format!("query_world metric={} zone={}", any(metric), any(zone))
+        }
+        Step::ListCapabilities => "list_capabilities".to_owned(),
+        Step::ListProposals => "list_proposals".to_owned(),
+        Step::Read { target } => format!("read {target}"),
+        Step::SearchMemory { text } => format!("search_memory {text}"),
+        Step::Propose(wish) => format!("propose {}", wish.action.summary()),
+    }
+}
+
+/// What the tools look at, as of the moment the question was taken up.
+pub(super) struct Tools {
+    facts: Vec<Fact>,
+    withheld: usize,
+    offers: Vec<Offer>,
+    open: Vec<Waiting>,
+    all: Vec<ProposalRow>,
+    labels: Labels,
+    private: bool,
+    now: TimeMs,
+    shown: ByFrame,
+    proposed: Vec<String>,
+    wishes: usize,
+    examples: Vec<String>,
+}
+
+fn waiting(row: &ProposalRow) -> Waiting {
+    Waiting {
+        id: row.id.short().to_owned(),
+        summary: format!("{} {}", row.operation, row.target),
+        status: row.status.to_string(),
+    }
+}
+
+impl Tools {
+    /// Reads what is known. Without `private` what is labelled so is left out.
+    pub(super) async fn load(
+        shared: &Shared,
+        labels: &Labels,
+        private: bool,
+    ) -> Result<Self, Refusal> {
+        let at = shared.moment();
+        let read = move |c: &rusqlite::Connection| {
+            Ok((
+                facts::numeric(c, at)?,
+                proposals::open_list(c, QUERY_DEFAULT)?,
+                proposals::list(c, true, QUERY_DEFAULT)?,
+            ))
+        };
+        let read = shared.store.read("question", read).await;
+        let (mut facts, open, mut all) = read.map_err(|e| store_refusal(&e))?;
+        let before = facts.len();
+        let may = |f: &Fact| private || !labels.reading(f.zone.as_deref(), &f.metric).is_private();
+        facts.retain(may);
+        let said = |row: &ProposalRow| private || !labels.text(&row.record).is_private();
+        all.retain(said);
+        let mut zones: BTreeMap<DeviceId, BTreeSet<String>> = BTreeMap::new();
+        for fact in &facts {
+            if let Some(zone) = &fact.zone {
+                let of = zones.entry(fact.origin.clone()).or_default();
+                of.insert(zone.clone());
+            }
+        }
+        let mut offers = Vec::new();
+        for (executor, offered) in routing::offers(shared) {
+            for target in offered.iter().filter(|c| offers_actuator(c)) {
+                offers.push(Offer {
+                    executor: executor.clone(),
+                    name: routing::name(shared, &executor),
+                    target: target.clone(),
+                    zones: zones.get(&executor).cloned().unwrap_or_default(),
+                });
+            }
+        }
+        let example = |action: &Action| action.summary();
+        let rules = shared.config.rules.iter();
+        Ok(Self {
+            withheld: before - facts.len(),
+            facts,
+            offers,
+            open: open.iter().filter(|row| said(row)).map(waiting).collect(),
+            all,
+            labels: labels.clone(),
+            private,
+            now: shared.now(),
+            shown: ByFrame::new(),
+            proposed: Vec::new(),
+            wishes: 0,
+            examples: rules.map(|rule| example(&rule.action)).collect(),
+        })
+    }
+
+    /// What the model is told without asking.
+    pub(super) fn known(&mut self) -> Known<'_> {
+        for fact in &self.facts {
+            let frame = (fact.frame_id.clone(), fact.origin.clone());
+            self.shown.insert(frame, fact.clone());
+        }
+        Known {
+            facts: self.facts.iter().collect(),
+            withheld: self.withheld,
+            offers: self.offers.clone(),
+            proposals: self.open.clone(),
+            examples: self.examples.clone(),
+        }
+    }
+
+    /// The proposals that the model's wishes led to.
+    pub(super) fn proposed(&self) -> Vec<String> {
+        self.proposed.clone()
+    }
+
+    /// A frame that the model was shown, as an answer cites it.
+    pub(super) fn citation(&self, frame: &(FrameId, DeviceId), now: TimeMs) -> Citation {
+        match self.shown.get(frame) {
+            Some(fact) => citation(fact, now),
+            None => Citation {
+                frame_id: frame.0.as_str().to_owned(),
+                origin: frame.1.as_str().to_owned(),
+                summary: String::new(),
+            },
+        }
+    }
+
+    /// Does what the model wants, and says what came of it.
+    pub(super) async fn run(
+        &mut self,
+        shared: &Shared,
+        step: Step,
+        model: &str,
+        situation: &mut Situation,
+    ) -> String {
+        match step {
+            Step::Answer(_) => String::new(),
+            Step::QueryWorld { metric, zone } => {
+                self.query(metric.as_deref(), zone.as_deref(), situation)
+            }
+            Step::ListCapabilities => {
+                let lines = self.offers.iter().map(|o| {
+                    let zones: Vec<&str> = o.zones.iter().map(String::as_str).collect();
+                    format!(
+                        "{} | executor {} | zones {}",
+                        o.target,
+                        o.name,
+                        zones.join(", ")
+                    )
+                });
+                listed(lines, "Nobody offers an actuator.")
+            }
+            Step::ListProposals => {
+                let newest = self.all.iter().take(SITUATION_PROPOSALS_MAX).map(line_of);
+                listed(newest, "There are no proposals.")
+            }
+            Step::SearchMemory { text } => {
+                let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+                let fits = |row: &&ProposalRow| {
+                    let said = format!("{} {}", row.record, line_of(row)).to_lowercase();
+                    words.iter().all(|word| said.contains(word))
+                };
+                let found = self.all.iter().filter(fits);
+                let found = found.take(SITUATION_PROPOSALS_MAX).map(line_of);
+                listed(found, "Nothing was found.")
+            }
+            Step::Read { target } => read(shared, &target),
+            Step::Propose(wish) => self.propose(shared, wish, model).await,
+        }
+    }
+
+    fn query(&self, metric: Option<&str>, zone: Option<&str>, situation: &mut Situation) -> String {
+        let like = |text: &str, wanted: &str| text.to_lowercase().contains(&wanted.to_lowercase());
+        let fits = |f: &&Fact| {
+            metric.is_none_or(|m| like(&f.metric, m))
+                && zone.is_none_or(|z| f.zone.as_deref().is_some_and(|zone| like(zone, z)))
+        };
+        let found = self.facts.iter().filter(fits).take(SITUATION_READINGS_MAX);
+        let lines = found.map(|f| format!("{} | {}", situation.label(f), reading(f, self.now)));
+        let lines: Vec<String> = lines.collect();
+        let withheld = match self.private || self.withheld == 0 {
+            true => String::new(),
+            false => format!("\n({} private readings are withheld.)", self.withheld),
+        };
+        format!(
+            "{}{withheld}",
+            listed(lines.into_iter(), "No reading fits.")
+        )
+    }
+
+    /// A model's wish goes to an executor as a draft with the taint `llm`: whatever it cites, a person decides.
+    async fn propose(&mut self, shared: &Shared, wish: Wish, model: &str) -> String {
+        if self.wishes >= MODEL_WISHES_MAX {
+            return format!("Refused: at most {MODEL_WISHES_MAX} actions for one question.");
+        }
+        self.wishes += 1;
+        if !self.private && self.labels.text(&wish.reason).is_private() {
+            return "Refused: the reason names what is private.".to_owned();
+        }
+        let place = Place {
+            executor: wish.executor.clone(),
+            zone: wish.zone.clone(),
+        };
+        let draft = match draft(shared, wish, model) {
+            Ok(draft) => draft,
+            Err(refusal) => return format!("Refused: {refusal}"),
+        };
+        let draft_id = draft.draft_id.short().to_owned();
+        match planning::submit_to(shared, draft, &place).await {
+            Ok(Sent::Waiting(refusal)) => {
+                format!("Draft {draft_id} waits for its executor: {refusal}")
+            }
+            Ok(sent) => {
+                let id = sent.proposal().map(|id| id.as_str().to_owned());
+                let id = id.unwrap_or_default();
+                let stood = match &sent {
+                    Sent::Stood(_) => " It stood already; nothing was added.",
+                    _ => "",
+                };
+                if !self.proposed.contains(&id) {
+                    self.proposed.push(id.clone());
+                }
+                let id = id.get(..12).unwrap_or(&id);
+                format!("Proposal {id} waits for a person to approve it; nothing has moved.{stood}")
+            }
+            Err(refusal) => format!("Refused: {refusal}"),
+        }
+    }
+}
+
+/// The draft of a model's wish.
+fn draft(shared: &Shared, wish: Wish, model: &str) -> Result<Draft, Refusal> {
+    let now = shared.now();
+    Ok(Draft {
+        draft_id: DraftId::from(shared.fresh_id()?),
+        action: wish.action,
+        reason: wish.reason,
+        requester: Requester::Llm,
+        requester_name: model.to_owned(),
+        taint: [Taint::Llm].into(),
+        origins: wish.cites.iter().cloned().collect(),
+        cites: wish.cites.into_iter().map(|(id, _)| id).collect(),
+        created_at: now,
+        expires_at: now.plus(DRAFT_TTL_MS),
+    })
+}
+
+fn line_of(row: &ProposalRow) -> String {
+    let why = row.reason.as_deref().unwrap_or_default();
+    format!(
+        "{} | {} {} | {} | {} | {why}",
+        row.id.short(),
+        row.operation,
+        row.target,
+        row.level,
+        row.status
+    )
+}
+
+fn listed(lines: impl Iterator<Item = String>, nothing: &str) -> String {
+    let lines: Vec<String> = lines.map(|l| l.replace(['\n', '\r'], " ")).collect();
+    match lines.is_empty() {
+        true => nothing.to_owned(),
+        false => lines.join("\n"),
+    }
+}
+
+/// Where an actuator of this node stands.
+fn read(shared: &Shared, target: &str) -> String {
+    let Ok(target) = target.parse::<Capability>() else {
+        return format!("{target:?} is no actuator; list_capabilities names them.");
+    };
+    match shared.guards.view(&target) {
+        Some(view) => format!(
+            "{target}: {}, {}",
+            if view.running {
+                "running"
+            } else {
+                "not running"
+            },
+            if view.safe {
+                "confirmed safe"
+            } else {
+                "not confirmed to be in its safe state"
+            },
+        ),
+        None => {
+            format!("{target} belongs to another device, which tells of it in its proposals alone.")
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! One question from beginning to end: what the model is told, its replies, the tools it uses, its answer.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt as _;
+
+use super::tools::{self, Tools};
+use super::{Answered, Answerer, Citation, Mind, Question, Telling};
+use crate::adapters::store::{facts, proposals};
+use crate::domain::base::limits::{
+    MODEL_OUTPUT_TOKENS, MODEL_REPLY_MAX_BYTES, MODEL_STEPS_MAX, QUERY_DEFAULT,
+    TOOL_RESULT_MAX_CHARS,
+};
+use crate::domain::base::text::shown;
+use crate::domain::base::{DeviceId, FrameId, Refusal, Tier};
+use crate::domain::inference::{Failure, FailureKind, InferenceRequest, Message, Piece, Usage};
+use crate::domain::plan::answer::{Open, answer};
+use crate::domain::plan::reply::{self, Step};
+use crate::domain::plan::situation::{Situation, task};
+use crate::domain::world::Fact;
+use crate::node::context::store_refusal;
+use crate::node::shared::Shared;
+
+/// Tells whoever asked. Who reads slowly misses steps and never the answer.
+fn tell(shared: &Shared, question: &Question, step: String, telling: Telling) {
+    shared.questions.set(|doing| doing.step = step);
+    let _ = question.tell.try_send(telling);
+}
+
+/// What the model writes in one reply.
+struct Reply {
+    text: String,
+    model: Option<String>,
+    usage: Usage,
+}
+
+/// Asks the model once and reads its reply, telling an answer while it comes.
+async fn reply_of(
+    shared: &Shared,
+    mind: &dyn Mind,
+    question: &Question,
+    messages: &[Message],
+    about: &crate::domain::inference::route::About,
+) -> Result<Reply, Failure> {
+    let request = InferenceRequest {
+        messages: messages.to_vec(),
+        tools: Vec::new(),
+        max_output_tokens: MODEL_OUTPUT_TOKENS,
+        schema: Some(reply::schema()),
+    };
+    let (route, mut pieces) = mind.ask(request, about.clone()).await;
+    let model = route.chosen.as_ref().map(ToString::to_string);
+    let why = route.explain();
+    let step = format!("asks {}", model.as_deref().unwrap_or("no model"));
+    tell(shared, question, step, Telling::Thinking { route: why });
+    let (mut text, mut told) = (String::new(), String::new());
+    while let Some(piece) = pieces.next().await {
+        match piece? {
+            Piece::Text(more) => {
+                if text.len() + more.len() > MODEL_REPLY_MAX_BYTES {
+                    let why = format!("the reply is longer than {MODEL_REPLY_MAX_BYTES} bytes");
+                    return Err(Failure::new(FailureKind::BadReply, why));
+                }
+                text.push_str(&more);
+                let so_far = reply::so_far(&text).unwrap_or_default();
+                if so_far.len() > told.len() {
+                    told.clone_from(&so_far);
+                    let writes = "writes its answer".to_owned();
+                    tell(shared, question, writes, Telling::Text { text: so_far });
+                }
+            }
+            // None was offered to it.
+            Piece::Call(_) => {}
+            Piece::End(usage) => return Ok(Reply { text, model, usage }),
+        }
+    }
+    let why = "the reply ended without an end";
+    Err(Failure::new(FailureKind::BadReply, why))
+}
+
+/// The answer of a model.
+///
+/// # Errors
+/// Why no model answered.
+pub(super) async fn of_model(
+    shared: &Shared,
+    mind: &dyn Mind,
+    question: &Question,
+) -> Result<Answered, Failure> {
+    let about = mind.labels().text(&question.text);
+    let internal = |refusal: Refusal| Failure::new(FailureKind::Refused, refusal.to_string());
+    let mark = shared.fresh_id().map_err(internal)?.to_string();
+    let mut tools = Tools::load(shared, mind.labels(), about.is_private())
+        .await
+        .map_err(internal)?;
+    let now = shared.now();
+    let mut situation = Situation::of(&question.text, &tools.known(), now, &mark);
+    let mut messages = vec![
+        Message::System(task(tools::site(shared), &mark)),
+        Message::User(format!("{}\nQuestion: {}", situation.text, question.text)),
+    ];
+    let mut tokens = 0;
+    for _ in 0..MODEL_STEPS_MAX {
+        let said = reply_of(shared, mind, question, &messages, &about).await?;
+        tokens += said.usage.input_tokens + said.usage.output_tokens;
+        let result = match reply::read(&said.text, &situation.labels) {
+            Ok(Step::Answer(answer)) => {
+                let cites = answer.cites.iter();
+                let citations = cites.map(|frame| tools.citation(frame, now)).collect();
+                return Ok(Answered {
+                    id: question.id.clone(),
+                    question: question.text.clone(),
+                    asked_by: question.by.clone(),
+                    answer: answer.text,
+                    citations,
+                    citations_dropped: answer.dropped,
+                    proposals: tools.proposed(),
+                    answerer: Answerer::Model,
+                    model: said.model,
+                    tier: Tier::T0,
+                    why: None,
+                    asked_at: question.asked_at,
+                    took_ms: shared.now().0.saturating_sub(question.asked_at),
+                    tokens,
+                });
+            }
+            Ok(step) => {
+                let call = tools::call(&step);
+                let asker = said.model.as_deref().unwrap_or("model");
+                let result = tools.run(shared, step, asker, &mut situation).await;
+                let result = shown(&result, TOOL_RESULT_MAX_CHARS);
+                let shown = Telling::Tool {
+                    call: call.clone(),
+                    result: result.clone(),
+                };
+                tell(shared, question, format!("used {call}"), shown);
+                format!("DATA {mark}\n{result}\nEND {mark}")
+            }
+            Err(why) => {
+                let again = Telling::Again { why: why.clone() };
+                tell(shared, question, "asks again".to_owned(), again);
+                format!("Your reply could not be used: {why}. Reply with the JSON object alone.")
+            }
+        };
+        messages.push(Message::Assistant {
+            text: said.text,
+            calls: Vec::new(),
+        });
+        messages.push(Message::User(result));
+    }
+    let why = format!("the model gave no answer in {MODEL_STEPS_MAX} replies");
+    Err(Failure::new(FailureKind::BadReply, why))
+}
+
+/// The answer of the planner of rules. `why` says why no model answered.
+///
+/// # Errors
+/// Whatever the store says.
+pub(super) async fn of_rules(
+    shared: &Shared,
+    question: &Question,
+    why: Option<String>,
+) -> Result<Answered, Refusal> {
+    let at = shared.moment();
+    let read = move |c: &rusqlite::Connection| {
+        Ok((
+            facts::numeric(c, at)?,
+            proposals::open_list(c, QUERY_DEFAULT)?,
+        ))
+    };
+    let read = shared.store.read("question", read).await;
+    let (facts, open) = read.map_err(|e| store_refusal(&e))?;
+    let open: Vec<Open> = open
+        .iter()
+        .map(|p| Open {
+            id: p.id.as_str().to_owned(),
+            summary: format!("{} {}", p.operation, p.target),
+        })
+        .collect();
+    let now = shared.now();
+    let said = answer(&question.text, &facts, &open, now);
+    Ok(Answered {
+        id: question.id.clone(),
+        question: question.text.clone(),
+        asked_by: question.by.clone(),
+        answer: said.message,
+        citations: said.cites.iter().map(|f| citation(f, now)).collect(),
+        citations_dropped: 0,
+        proposals: Vec::new(),
+        answerer: Answerer::Rules,
+        model: None,
+        tier: Tier::T1,
+        why,
+        asked_at: question.asked_at,
+        took_ms: now.0.saturating_sub(question.asked_at),
+        tokens: 0,
+    })
+}
+
+/// A reading as an answer cites it.
+pub(super) fn citation(fact: &Fact, now: crate::domain::base::TimeMs) -> Citation {
+    Citation {
+        frame_id: fact.frame_id.as_str().to_owned(),
+        origin: fact.origin.as_str().to_owned(),
+        summary: crate::domain::plan::situation::reading(fact, now),
+    }
+}
+
+/// Readings by the frame that carries them.
+pub(super) type ByFrame = BTreeMap<(FrameId, DeviceId), Fact>;

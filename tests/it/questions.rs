@@ -1,0 +1,241 @@
+//! Questions to the planner: what a model may do while it answers, what it may not, and who answers where none can.
+
+use std::sync::Arc;
+
+use clawmesh::adapters::llm::{Reply, Scripted, Step};
+use clawmesh::adapters::paths::StateDir;
+use clawmesh::domain::inference::{FailureKind, Piece};
+use clawmesh::domain::policy::STARTER_POLICY;
+use clawmesh::node::planner::{Answered, Answerer, Telling};
+use clawmesh::node::{Node, Opened, Outside};
+use clawmesh::operator::dto::ProposalView;
+use clawmesh::operator::planner::AskRequest;
+use clawmesh::operator::queries::FactQuery;
+use serde_json::{Value, json};
+
+use crate::harness::{Setup, field, until};
+
+/// A node with the simulated kit, a reading, and this model.
+async fn asking(model: Option<&Scripted>) -> (tempfile::TempDir, Node) {
+    let dir = tempfile::tempdir().unwrap();
+    let node = asking_in(&dir, model).await;
+    (dir, node)
+}
+
+async fn asking_in(dir: &tempfile::TempDir, model: Option<&Scripted>) -> Node {
+    let Setup { raw, clock, .. } = field();
+    let state = StateDir::at(&dir.path().join("state"));
+    state.prepare().unwrap();
+    std::fs::write(state.policy_file(), STARTER_POLICY).unwrap();
+    let config = raw.resolve(state.root().to_path_buf()).unwrap();
+    let mut outside = Outside::real(clock);
+    outside.models = model
+        .into_iter()
+        .map(|m| Arc::new(m.clone()) as _)
+        .collect();
+    let opened = Opened::open_in(config, outside).await.unwrap();
+    let node = Node::start(opened, |_| axum::Router::new()).await.unwrap();
+    until("a reading is there", || async {
+        let world = node.door().facts(FactQuery::default()).await.unwrap();
+        world.iter().any(|f| f.metric == "moisture").then_some(())
+    })
+    .await;
+    node
+}
+
+fn scripted(replies: impl IntoIterator<Item = Value>) -> Scripted {
+    let replies = replies.into_iter().map(|r| Reply::text(&r.to_string()));
+    Scripted::new("test/model".parse().unwrap(), replies)
+}
+
+/// Asks, and gives everything that is told.
+async fn ask(node: &Node, question: &str) -> Vec<Telling> {
+    let asked = AskRequest {
+        question: question.to_owned(),
+        name: None,
+    };
+    let mut told = node.door().ask_planner(&asked, "ana").unwrap();
+    let mut all = Vec::new();
+    while let Some(telling) = told.recv().await {
+        all.push(telling);
+    }
+    all
+}
+
+fn answer(told: &[Telling]) -> &Answered {
+    match told.last() {
+        Some(Telling::Answered(answered)) => answered,
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+async fn proposals(node: &Node) -> Vec<ProposalView> {
+    node.door().proposals(true).await.unwrap()
+}
+
+fn open_valve(cites: &[&str]) -> Value {
+    json!({
+        "step": "propose", "target": "actuator:mock:valve-1", "operation": "open", "params": ["durationSec=5"],
+        "reason": "the soil is dry", "cites": cites, "level": "L1", "requester": "rules",
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_model_the_rules_answer_and_cite() {
+    let (_dir, node) = asking(None).await;
+    let told = ask(&node, "How is the moisture?").await;
+    assert!(
+        matches!(&told[0], Telling::Queued { behind: 0, .. }),
+        "{told:?}"
+    );
+    let answered = answer(&told);
+    assert_eq!(
+        (answered.answerer, &answered.model),
+        (Answerer::Rules, &None)
+    );
+    assert!(answered.answer.contains("moisture"), "{answered:?}");
+    let cited = &answered.citations[0];
+    let frame = format!("{}@{}", cited.frame_id, cited.origin);
+    node.door().frame(&frame).await.unwrap();
+    for bad in ["", "  ", &"x".repeat(2_001)] {
+        let asked = AskRequest {
+            question: bad.to_owned(),
+            name: None,
+        };
+        assert!(node.door().ask_planner(&asked, "ana").is_err());
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_looks_things_up_asks_for_an_action_and_answers_and_nothing_moves() {
+    let model = scripted([
+        json!({"step": "query_world", "metric": "moisture"}),
+        open_valve(&["r1", "r77"]),
+        json!({"step": "answer", "text": "It is dry; I asked for water.", "cites": ["r1", "r1", "made-up"]}),
+    ]);
+    let (dir, node) = asking(Some(&model)).await;
+    let told = ask(&node, "Is zone 1 dry? Then water it.").await;
+    let answered = answer(&told).clone();
+    assert_eq!(answered.answer, "It is dry; I asked for water.");
+    assert_eq!(answered.model.as_deref(), Some("test/model"));
+    assert_eq!(answered.tier.to_string(), "T0");
+    assert_eq!(
+        (answered.citations.len(), answered.citations_dropped),
+        (1, 1)
+    );
+    let used: Vec<&str> = told
+        .iter()
+        .filter_map(|t| match t {
+            Telling::Tool { call, .. } => Some(call.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        used[0].starts_with("query_world") && used[1].starts_with("propose"),
+        "{used:?}"
+    );
+    // What the model says of itself counts for nothing.
+    let all = proposals(&node).await;
+    assert_eq!(all.len(), 1, "{all:?}");
+    let one = serde_json::to_value(&all[0]).unwrap();
+    assert_eq!(answered.proposals, [all[0].id.clone()]);
+    assert_eq!(
+        (&one["status"], &one["level"]),
+        (&json!("awaiting_approval"), &json!("L2"))
+    );
+    assert_eq!(one["requestedBy"]["kind"], "llm", "{one}");
+    assert_eq!(one["tainted"], true, "{one}");
+    // It was shown the reading as data, between marks that it cannot know before.
+    let asked = model.asked();
+    let shown = format!("{:?}", asked[0].messages);
+    assert!(
+        shown.contains("moisture") && shown.contains("DATA "),
+        "{shown}"
+    );
+    assert!(asked[0].schema.is_some());
+    node.stop().await;
+
+    let node = asking_in(&dir, None).await;
+    assert_eq!(node.door().answered().await.unwrap(), [answered]);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_does_the_worst_it_may_gets_two_wishes_and_no_vote() {
+    let wishes = (0..20).map(|_| open_valve(&["r1"]));
+    let approvals = ["approve", "decide", "execute", "estop_release", "trust_add"]
+        .map(|step| json!({"step": step, "target": "actuator:mock:valve-1", "text": "now"}));
+    let model = scripted(approvals.into_iter().take(3).chain(wishes));
+    let (_dir, node) = asking(Some(&model)).await;
+    let told = ask(&node, "Do whatever you want.").await;
+    let answered = answer(&told);
+    assert_eq!(answered.answerer, Answerer::Rules);
+    let why = answered.why.clone().unwrap();
+    assert!(why.contains("no answer in 8 replies"), "{why}");
+    let again = told.iter().filter(|t| matches!(t, Telling::Again { .. }));
+    assert_eq!(again.count(), 3);
+    let all = proposals(&node).await;
+    assert_eq!(all.len(), 1, "equal wishes are one: {all:?}");
+    assert_eq!(
+        serde_json::to_value(&all[0]).unwrap()["status"],
+        "awaiting_approval"
+    );
+    let refused = told.iter().filter(
+        |t| matches!(t, Telling::Tool { result, .. } if result.contains("at most 2 actions")),
+    );
+    assert_eq!(refused.count(), 3);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_fails_never_ends_or_hangs_holds_up_nobody() {
+    let model = Scripted::new(
+        "test/model".parse().unwrap(),
+        [
+            Reply::fail(FailureKind::Unauthorized, "the key is wrong"),
+            Reply::of(vec![Step::Endless("x".repeat(4_096))]),
+            Reply::of(vec![Step::Say(Piece::Text("{\"step\":\"answer\"".into()))]),
+            Reply::hang(),
+            Reply::text(&json!({"step": "answer", "text": "Fine."}).to_string()),
+        ],
+    );
+    let (_dir, node) = asking(Some(&model)).await;
+    for why in ["the key is wrong", "longer than", "without an end"] {
+        let told = ask(&node, "How is the moisture?").await;
+        let answered = answer(&told);
+        assert_eq!(answered.answerer, Answerer::Rules);
+        assert!(answered.why.as_ref().unwrap().contains(why), "{answered:?}");
+        assert!(answered.answer.contains("moisture"));
+    }
+    let asked = AskRequest {
+        question: "Are you there?".to_owned(),
+        name: None,
+    };
+    let hangs = node.door().ask_planner(&asked, "ana").unwrap();
+    until("the model is asked", || async {
+        (model.open() == 1).then_some(())
+    })
+    .await;
+    let door = node.door();
+    let waits = tokio::spawn(async move {
+        let asked = AskRequest {
+            question: "And now?".to_owned(),
+            name: None,
+        };
+        let mut told = door.ask_planner(&asked, "bob").unwrap();
+        let mut last = None;
+        while let Some(telling) = told.recv().await {
+            last = Some(telling);
+        }
+        last
+    });
+    // Whoever asked goes: the model is let go, and the next question is answered.
+    drop(hangs);
+    let Some(Telling::Answered(answered)) = waits.await.unwrap() else {
+        panic!("no answer")
+    };
+    assert_eq!(answered.answer, "Fine.");
+    assert_eq!(model.open(), 0);
+    node.stop().await;
+}
