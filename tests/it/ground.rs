@@ -68,6 +68,66 @@ fn a_node_whose_state_directory_is_another_one_stops_what_runs_and_starts_nothin
     assert_eq!(bed.moves().last().unwrap(), "off");
 }
 
+/// What the database file of a place says of a proposal, without the log beside it.
+fn status_in_the_file(bed: &Bed, id: &str) -> Option<String> {
+    let alone = bed.place.beside("alone.db");
+    std::fs::copy(bed.place.state().join("clawmesh.db"), &alone).unwrap();
+    let conn = rusqlite::Connection::open(&alone).ok()?;
+    let sql = "SELECT status FROM proposals WHERE id = ?1";
+    conn.query_row(sql, [id], |row| row.get(0)).ok()
+}
+
+#[test]
+fn a_log_of_the_store_that_is_removed_stops_what_runs_and_costs_nothing_that_was_answered() {
+    for gone in [
+        &["clawmesh.db-wal", "clawmesh.db-shm"][..],
+        &["clawmesh.db-wal"],
+        &["clawmesh.db-shm"],
+    ] {
+        let bed = Bed::new(600);
+        let (node, id) = bed.on();
+        assert_eq!(
+            status_in_the_file(&bed, &id),
+            None,
+            "it is in the log alone"
+        );
+        for name in gone {
+            std::fs::remove_file(bed.place.state().join(name)).unwrap();
+        }
+        let wish = ["propose", PUMP, "start", "--reason", "dry"];
+        bed.place
+            .run(&wish)
+            .fails(1, &["STATE_IN_DOUBT", gone[0], "start it again"]);
+        bed.last("off");
+        let said = bed.place.run(&["status"]);
+        assert!(said.code == 7 && said.out.contains(gone[0]), "{said:?}");
+        eventually("the database has it all", || {
+            (status_in_the_file(&bed, &id)? == "failed").then_some(())
+        });
+        node.kill();
+        let node = bed.place.start(&[]);
+        assert_eq!(bed.place.status_of(&id), "failed");
+        assert_eq!(bed.place.run(&["status"]).code, 0);
+        assert_eq!(node.stop(), 0);
+    }
+}
+
+#[test]
+fn a_database_that_is_cut_short_stops_what_runs_and_starts_nothing() {
+    let bed = Bed::new(600);
+    let node = bed.place.start(&[]);
+    assert_eq!(node.stop(), 0);
+    let (_node, _) = bed.on();
+    let database = bed.place.state().join("clawmesh.db");
+    let database = std::fs::File::options().write(true).open(database).unwrap();
+    database.set_len(4_096).unwrap();
+    bed.last("off");
+    assert!(bed.place.log().contains("cut short"));
+    let wish = ["propose", PUMP, "start", "--reason", "dry"];
+    let said = bed.place.run(&wish);
+    assert_eq!(said.code, 1, "{said:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_stalls_holds_up_neither_stop_nor_emergency_stop_nor_the_end() {
     let node = field().with_operator(operator(), "L2").start().await;

@@ -228,11 +228,19 @@ impl StateDir {
         self.root.join("store.mark")
     }
 
+    /// The files that lie beside the store while it is open: its log and the index of that.
+    pub fn files_of_database(&self) -> [PathBuf; 2] {
+        ["-wal", "-shm"].map(|end| {
+            let mut file = self.database().into_os_string();
+            file.push(end);
+            file.into()
+        })
+    }
+
     /// Whether this directory has had a store: a note, a token or a log of one is there.
     pub fn has_had_store(&self) -> bool {
-        let mut log = self.database().into_os_string();
-        log.push("-wal");
-        let log = fs::metadata(&log).is_ok_and(|meta| meta.len() > 0);
+        let [log, _] = self.files_of_database();
+        let log = fs::metadata(log).is_ok_and(|meta| meta.len() > 0);
         log || self.mark_file().exists() || self.tokens_file().exists()
     }
 

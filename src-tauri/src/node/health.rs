@@ -2,9 +2,11 @@
 //! is an alarm until it does again. It waits for none of them: a disk that does not answer is found
 //! by the time its answer takes.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
@@ -27,6 +29,8 @@ use crate::node::context::{Event, Severity};
 
 const LOST_ADVICE: &str =
     "stop this node, put the directory or a backup of it back in its place, and start again";
+const LOG_ADVICE: &str = "stop this node (not with kill -9) and start it again; what it has acknowledged is written into the database \
+                          meanwhile. Let nothing remove the files beside the database of a running node";
 const STALL: Duration = Duration::from_millis(DISK_STALL_MS);
 /// The entry that is written to see whether there is room.
 const PROBE: &str = "health.probe";
@@ -46,14 +50,14 @@ pub async fn run(shared: Shared) {
         look_at_the_log(&shared);
         let (stalled, found) = state.next(&shared.ground).await;
         if let Some(found) = found {
-            if told(
-                &shared,
-                AlarmKind::StateLost,
-                found.lost.as_deref(),
-                LOST_ADVICE,
-            ) {
-                let why = found.lost.clone().unwrap_or_default();
+            let words = found.lost.as_ref().map(|loss| loss.why.as_str());
+            let advice = found.lost.as_ref().map_or("", Loss::advice);
+            if told(&shared, AlarmKind::StateLost, words, advice) {
+                let why = words.unwrap_or_default().to_owned();
                 shared.guards.secure_each(&Cut::MayNotOperate { why });
+            }
+            if found.lost.as_ref().is_some_and(|loss| loss.of_log) {
+                save(&shared).await;
             }
             state.last = found;
         }
@@ -153,7 +157,12 @@ fn told(shared: &Shared, kind: AlarmKind, words: Option<&str>, advice: &str) -> 
 pub fn check(shared: &Shared) -> Result<(), StoreError> {
     shared.continuity.check()?;
     if shared.alarms.stands(AlarmKind::StateLost, "") {
-        return Err(lost("the state directory is gone or another one"));
+        let mut alarms = shared.alarms.list().into_iter();
+        let alarm = alarms.find(|alarm| alarm.kind == AlarmKind::StateLost);
+        // Without it the condition has ended this moment.
+        if let Some(alarm) = alarm {
+            return Err(lost(&alarm.message, &alarm.advice));
+        }
     }
     check_store(shared)
 }
@@ -176,11 +185,14 @@ pub fn check_store(shared: &Shared) -> Result<(), StoreError> {
 /// As [`check`].
 pub fn check_in_place(shared: &Shared) -> Result<(), StoreError> {
     check(shared)?;
-    shared.ground.lost().map_or(Ok(()), |why| Err(lost(&why)))
+    match shared.ground.lost() {
+        None => Ok(()),
+        Some(loss) => Err(lost(&loss.why, loss.advice())),
+    }
 }
 
-fn lost(why: &str) -> StoreError {
-    let message = format!("{why}; the node observes and does not operate: {LOST_ADVICE}");
+fn lost(why: &str, advice: &str) -> StoreError {
+    let message = format!("{why}; the node observes and does not operate: {advice}");
     StoreError::Refused(Refusal::new(Code::StateInDoubt, message))
 }
 
@@ -220,12 +232,44 @@ async fn try_to_write(shared: &Shared) {
     }
 }
 
+/// Writes what the log of the store holds into the database: a file that was removed can be used by the process that
+/// has it open, and by nobody later.
+async fn save(shared: &Shared) {
+    match tokio::time::timeout(STALL, shared.store.write_out()).await {
+        Ok(Ok(true)) => tracing::info!("all that was acknowledged until now is in the database"),
+        // The next look tries again.
+        Ok(Ok(false)) | Err(_) => {}
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the store's log is not written into the database")
+        }
+    }
+}
+
 /// The state directory a node was started on.
 #[derive(Debug, Clone)]
 pub struct Ground {
     dir: StateDir,
     /// Without it nothing can be said: in the simulator there is no directory.
     first: Option<Marks>,
+    /// How long the database has been, in bytes: it never becomes shorter. [`u64::MAX`] once it did.
+    longest: Arc<AtomicU64>,
+}
+
+/// What has become of what a node stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Loss {
+    why: String,
+    /// Whether the database is in its place and only what lies beside it is not.
+    of_log: bool,
+}
+
+impl Loss {
+    fn advice(&self) -> &'static str {
+        match self.of_log {
+            true => LOG_ADVICE,
+            false => LOST_ADVICE,
+        }
+    }
 }
 
 impl Ground {
@@ -234,39 +278,77 @@ impl Ground {
         Self {
             dir: dir.clone(),
             first: Marks::of(dir).ok(),
+            longest: Arc::default(),
         }
     }
 
     /// What has become of it, if it is not there any more.
-    fn lost(&self) -> Option<String> {
+    fn lost(&self) -> Option<Loss> {
         let first = self.first.as_ref()?;
         let shown = self.dir.root().display();
         let after = "what happens from now on is lost at the next start";
-        match Marks::of(&self.dir) {
-            Ok(now) if now == *first => None,
-            Ok(_) => Some(format!(
+        let loss = |why: String| Some(Loss { why, of_log: false });
+        // Read before the file is looked at, as it may grow meanwhile.
+        let longest = self.longest.load(Ordering::Relaxed);
+        let now = match Marks::of(&self.dir) {
+            Ok(now) => now,
+            Err(error) => {
+                return loss(format!(
+                    "the state directory {shown} is gone ({error}); {after}"
+                ));
+            }
+        };
+        if (now.root, now.database) != (first.root, first.database) {
+            return loss(format!(
                 "the state directory {shown} is another one than at the start; {after}"
-            )),
-            Err(error) => Some(format!(
-                "the state directory {shown} is gone ({error}); {after}"
-            )),
+            ));
         }
+        self.longest
+            .fetch_max(now.database_bytes, Ordering::Relaxed);
+        if now.database_bytes < longest {
+            self.longest.store(u64::MAX, Ordering::Relaxed);
+            let database = self.dir.database();
+            return loss(format!(
+                "the database {} was cut short while this node runs; {after}",
+                database.display()
+            ));
+        }
+        let beside = self.dir.files_of_database();
+        let mut each = beside.iter().zip(first.beside.iter().zip(now.beside));
+        let (file, _) = each.find(|(_, (was, is))| was.is_some_and(|was| Some(was) != *is))?;
+        Some(Loss {
+            why: format!(
+                "{} is gone or another file than at the start; {after}",
+                file.display()
+            ),
+            of_log: true,
+        })
     }
 }
+
+/// A file: its device and its number there.
+type FileId = (u64, u64);
 
 /// What makes the state directory this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Marks {
-    root: (u64, u64),
-    database: (u64, u64),
+    root: FileId,
+    database: FileId,
+    database_bytes: u64,
+    /// As long as the node runs these stay; nobody but the last to close the database removes them.
+    beside: [Option<FileId>; 2],
 }
 
 impl Marks {
     fn of(dir: &StateDir) -> io::Result<Self> {
-        let mark = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+        let id = |meta: &Metadata| (meta.dev(), meta.ino());
+        let database = std::fs::metadata(dir.database())?;
+        let beside = dir.files_of_database();
         Ok(Self {
-            root: mark(dir.root())?,
-            database: mark(&dir.database())?,
+            root: id(&std::fs::metadata(dir.root())?),
+            database: id(&database),
+            database_bytes: database.len(),
+            beside: beside.map(|file| std::fs::metadata(file).ok().as_ref().map(id)),
         })
     }
 }
@@ -274,7 +356,7 @@ impl Marks {
 /// What a look at the state directory found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Found {
-    lost: Option<String>,
+    lost: Option<Loss>,
     read_only: bool,
     no_space: bool,
 }
@@ -316,5 +398,57 @@ fn look(ground: &Ground) -> Found {
         no_space: disk.is_some_and(|d| {
             d.f_blocks > 0 && d.f_bavail.saturating_mul(d.f_frsize) < DISK_FREE_MIN_BYTES
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_database_that_was_cut_short_is_not_whole_again_by_growing() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(temp.path());
+        let [log, index] = dir.files_of_database();
+        for file in [&dir.database(), &log, &index] {
+            fs::write(file, [7; 8_192]).unwrap();
+        }
+        let ground = Ground::of(&dir);
+        assert_eq!(ground.lost(), None);
+        let database = fs::File::options().write(true).open(dir.database());
+        let database = database.unwrap();
+        // The log may become shorter, the database only longer.
+        fs::write(&log, "").unwrap();
+        database.set_len(12_288).unwrap();
+        assert_eq!(ground.lost(), None);
+        for bytes in [4_096, 16_384] {
+            database.set_len(bytes).unwrap();
+            let loss = ground.clone().lost().unwrap();
+            assert!(loss.why.contains("cut short") && !loss.of_log, "{loss:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_beside_the_database_that_is_another_one_is_told_until_its_own_is_back() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(temp.path());
+        let [log, index] = dir.files_of_database();
+        for file in [&dir.database(), &log, &index] {
+            fs::write(file, "x").unwrap();
+        }
+        let (ground, away) = (Ground::of(&dir), temp.path().join("away"));
+        for file in [log, index] {
+            fs::rename(&file, &away).unwrap();
+            assert!(ground.lost().unwrap().of_log);
+            fs::write(&file, "x").unwrap();
+            let loss = ground.lost().unwrap();
+            let name = file.display().to_string();
+            assert!(loss.of_log && loss.why.contains(&name), "{loss:?}");
+            fs::rename(&away, &file).unwrap();
+            assert_eq!(ground.lost(), None);
+        }
     }
 }

@@ -441,9 +441,9 @@ export const en = {
   "al_store.unwritable": "The store takes no writes",
   "ad_store.unwritable":
     "Look at the disk and at who may write the state directory; the node goes on by itself when it can.",
-  "al_state.lost": "The state directory is gone or another one",
+  "al_state.lost": "The state directory or a file of its database is gone, cut short or another one",
   "ad_state.lost":
-    "Bring the state directory back, or stop the node and restore a backup; until then nothing it does is kept.",
+    "Bring the state directory back, or stop the node and start it again, from a backup where its files are gone; until then it operates nothing.",
   "al_marks.unwritable": "How far this node has come cannot be noted",
   "ad_marks.unwritable":
     "Give the node a folder it can write to outside its state directory (CLAWMESH_MARKS_DIR); it operates nothing until then.",

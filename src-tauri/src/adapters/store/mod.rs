@@ -422,6 +422,17 @@ impl Store {
         self.0.readers.read_here(what, f)
     }
 
+    /// Writes the log into the database as far as no reader needs it; whether that is all of it.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn write_out(&self) -> Result<bool, StoreError> {
+        let (answer, written) = oneshot::channel();
+        self.send(Message::WriteOut(answer)).await?;
+        let written = written.await.unwrap_or(Err(StoreError::Closed));
+        written.map_err(|e| e.during("write the log out", &self.0.path))
+    }
+
     /// Takes what is queued, writes the log into the database and closes it. Later accesses get
     /// [`StoreError::Closed`].
     pub async fn close(&self) {

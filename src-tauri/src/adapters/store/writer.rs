@@ -37,6 +37,9 @@ type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Told once what had gathered is committed.
 pub(super) type Committed = Box<dyn FnOnce() + Send>;
 
+/// Told what came of writing the log into the database.
+pub(super) type WrittenOut = oneshot::Sender<Result<bool, StoreError>>;
+
 /// A write; it gets an error where no transaction could begin.
 type Run = dyn FnOnce(Result<&Connection, StoreError>) -> Ran + Send;
 
@@ -87,6 +90,8 @@ pub(super) enum Message {
     Write(Job),
     /// Commit what has gathered, then answer: somebody is about to read.
     Commit(Committed),
+    /// Write the log into the database as far as no reader needs it, then answer whether that is all of it.
+    WriteOut(WrittenOut),
     /// Take what is queued, then end.
     Close,
 }
@@ -152,11 +157,14 @@ struct Waiting {
     relaxed: VecDeque<Job>,
     /// Who waits for what has gathered to be committed.
     readers: Vec<Committed>,
+    /// Who waits for the log to be written into the database.
+    written_out: Vec<WrittenOut>,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.durable.is_empty() && self.relaxed.is_empty() && self.readers.is_empty()
+        let writes = self.durable.len() + self.relaxed.len();
+        writes == 0 && self.readers.is_empty() && self.written_out.is_empty()
     }
 
     fn take(&mut self, message: Message, queue: &mut mpsc::Receiver<Message>) {
@@ -164,6 +172,7 @@ impl Waiting {
             Message::Write(job) if job.class == Class::Durable => self.durable.push_back(job),
             Message::Write(job) => self.relaxed.push_back(job),
             Message::Commit(reader) => self.readers.push(reader),
+            Message::WriteOut(answer) => self.written_out.push(answer),
             Message::Close => queue.close(),
         }
     }
@@ -248,6 +257,10 @@ impl Writer {
                     self.commit_gathered();
                 }
                 waiting.readers.drain(..).for_each(|reader| reader());
+                for answer in waiting.written_out.drain(..) {
+                    // Nobody may wait for it any more.
+                    let _ = answer.send(self.write_out());
+                }
                 if class == Class::Relaxed
                     && let Some(job) = waiting.next_gathered()
                 {
@@ -269,6 +282,15 @@ impl Writer {
             tracing::warn!(%error, "the store's log could not be written out; it is kept beside the database");
         }
         self
+    }
+
+    /// Writes the log into the database; whether all of it could be.
+    fn write_out(&mut self) -> Result<bool, StoreError> {
+        self.commit_gathered();
+        let all = |row: &rusqlite::Row<'_>| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?);
+        Ok(self
+            .conn
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], all)?)
     }
 
     /// The next message; what has gathered is committed when it is due. `None` after the end.

@@ -48,7 +48,7 @@ alarm_kinds! {
     ActuatorLeft = "actuator.left", Critical, "An actuator was moved before the node was interrupted, and the configuration does not have it any more. Subject: its capability.";
     StoreFull = "store.full", Critical, "The store is full. No subject.";
     StoreUnwritable = "store.unwritable", Critical, "The store or the state directory takes no writes. No subject.";
-    StateLost = "state.lost", Critical, "The state directory is gone or is another one than at the start. No subject.";
+    StateLost = "state.lost", Critical, "The state directory, the database in it or a file beside that is gone, cut short or another one than at the start. No subject.";
     StateRolledBack = "state.rolled-back", Critical, "The state is older than what this node has done: a restored backup or snapshot. No subject.";
     MarksUnwritable = "marks.unwritable", Critical, "The mark outside the state directory cannot be written; the node does not operate. No subject.";
     RunsTwice = "identity.runs-twice", Critical, "Another process runs with this node's identity. No subject.";
