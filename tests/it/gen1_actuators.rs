@@ -570,6 +570,10 @@ fn crashes(gen1: &Executor, place: &Place) {
     let before = gen1.told("close").len();
     run.kill();
     let run = place.field(&[]);
+    // What is known to be open needs no failed attempt to be told.
+    let alarms = crate::crash::critical_alarms(place);
+    let open = |a: &Value| a["kind"] == "actuator.unsafe" && a["subject"] == FAR;
+    assert!(alarms.iter().any(open), "{alarms:?}");
     place.await_status(&id, &["unknown"]);
     eventually("the way back is said after the crash", || {
         (gen1.told("close").len() > before).then_some(())

@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Cut, Ended, Handed, Report, Run, View, Wanted};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{DriverError, SharedActuator};
-use crate::domain::base::ProposalId;
 use crate::domain::base::limits::{
     DEADLINE_LOOK_MS, OVERRUN_MAX_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS, SAFE_PAUSE_FIRST_MS,
     SAFE_PAUSE_MAX_MS, SAFE_TRIES_OUTCOME,
 };
+use crate::domain::base::{ProposalId, TimeMs};
+use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::{AlarmKind, Alarms};
@@ -412,16 +413,9 @@ impl Guard {
 
     fn alarm(&self, why: &str, tries: u32) {
         let target = self.driver.capability();
-        let message = format!(
-            "{target} is not confirmed to be in its safe state ({tries} failed attempts): {why}"
-        );
-        let advice = "Make the actuator safe by hand. The node goes on trying; nothing starts on it until its driver confirms.";
+        let tried = format!("({tries} failed attempts): {why}");
         let now = self.clock.now();
-        let subject = target.as_str();
-        let new = self
-            .alarms
-            .raise(AlarmKind::ActuatorUnsafe, subject, &message, advice, now);
-        if new {
+        if raise(&self.alarms, target, &tried, now) {
             let (target, why) = (target.clone(), why.to_owned());
             self.report(Report::Unsafe { target, why });
         }
@@ -459,7 +453,7 @@ impl Guard {
         &self,
         status: Status,
         detail: String,
-        started_at: crate::domain::base::TimeMs,
+        started_at: TimeMs,
         position: Option<String>,
     ) -> Ended {
         Ended {
@@ -481,6 +475,14 @@ impl Guard {
         // Full: the alarm or the outcome tells it all the same.
         let _ = self.reports.try_send(report);
     }
+}
+
+/// Raises the alarm that an actuator is not confirmed safe; whether it is new.
+pub(super) fn raise(alarms: &Alarms, target: &Capability, why: &str, now: TimeMs) -> bool {
+    let message = format!("{target} is not confirmed to be in its safe state {why}");
+    let advice = "Make the actuator safe by hand. The node goes on trying; nothing starts on it until its driver confirms.";
+    let kind = AlarmKind::ActuatorUnsafe;
+    alarms.raise(kind, target.as_str(), &message, advice, now)
 }
 
 /// The work's result; a panic is a failure of the driver.

@@ -189,6 +189,8 @@ pub struct Guards(Arc<Inner>);
 struct Inner {
     each: BTreeMap<Capability, Handle>,
     reports: Mutex<Option<mpsc::Receiver<Report>>>,
+    reporting: mpsc::Sender<Report>,
+    alarms: Arc<Alarms>,
     clock: SharedClock,
 }
 
@@ -244,6 +246,8 @@ impl Guards {
         Ok(Self(Arc::new(Inner {
             each,
             reports: Mutex::new(Some(reported)),
+            reporting: reports,
+            alarms: alarms.clone(),
             clock: clock.clone(),
         })))
     }
@@ -411,6 +415,25 @@ impl Guards {
         });
         let found = fit.next();
         found.filter(|_| fit.next().is_none())
+    }
+
+    /// Raises the alarm of an actuator that is known to be away from its safe state, without waiting for an attempt to
+    /// fail. Not if it is safe by now.
+    pub fn is_known_open(&self, target: &Capability, why: &str) {
+        let Some(handle) = self.0.each.get(target) else {
+            return;
+        };
+        // While this is held its guard cannot find it safe, which ends the alarm.
+        let view = handle.view.borrow();
+        if view.safe {
+            return;
+        }
+        let now = self.0.clock.now();
+        if guard::raise(&self.0.alarms, target, &format!("yet: {why}"), now) {
+            let (target, why) = (target.clone(), why.to_owned());
+            // Full: the alarm tells it all the same.
+            let _ = self.0.reporting.try_send(Report::Unsafe { target, why });
+        }
     }
 
     /// What the guards report, once; for the task that records it.

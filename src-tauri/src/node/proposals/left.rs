@@ -20,7 +20,7 @@ use crate::node::guards::moved::{self, Moved};
 use crate::node::shared::Shared;
 
 /// Compares at the start what was moved with what the configuration has now: raises the alarms, and notes
-/// as over what is safe. `not_safe` are the guards' actuators that are not confirmed safe yet, `open` the
+/// as over what is safe. What it has and is not safe yet has its alarm at once, not with the first attempt that fails. `not_safe` are the guards' actuators that are not confirmed safe yet, `open` the
 /// executor's open proposals. Returns what this node cannot make safe.
 ///
 /// # Errors
@@ -45,7 +45,17 @@ pub(super) async fn look(
     let is_here = |moved: &Moved| moved.is_in(&shared.guards);
     let is_safe = |moved: &Moved| !not_safe.iter().any(|s| s.target == moved.target);
     all.retain(|moved| !is_here(moved) || !is_safe(moved));
-    let gone: Vec<Moved> = all.iter().filter(|m| !is_here(m)).cloned().collect();
+    let (here, gone): (Vec<Moved>, Vec<Moved>) = all.iter().cloned().partition(is_here);
+    for moved in here {
+        let proposal = moved.proposal.short();
+        let problem = not_safe.iter().find(|s| s.target == moved.target);
+        let problem = problem.and_then(|s| s.problem.as_deref());
+        let why = format!(
+            "proposal {proposal} had moved it when the node was interrupted, and {}",
+            problem.unwrap_or("it is being made safe")
+        );
+        shared.guards.is_known_open(&moved.target, &why);
+    }
     if all != stored {
         let write = move |c: &Connection| moved::keep(c, &all);
         // What is stored already names at least as much.
