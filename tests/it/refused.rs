@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::process::*;
+#[cfg(target_os = "linux")]
+use crate::reserve::{Bed, PUMP};
 
 /// A state directory with a pump that is a shell script, as an earlier run left it: on.
 struct Pump {
@@ -78,12 +80,30 @@ fn every_refused_start_makes_safe_what_it_can_find_first() {
     for (keys, word) in [
         ("kind = 'exec'\nsaef = 1", "saef"),
         ("kind = 'exce'", "exce"),
+        ("kind = 'host'", "unknown field"),
+        ("kind = 'sim'", "unknown field"),
+        ("kind = 'gen1'", "unknown field"),
+        (
+            "kind = 'exec'\ntimeout_sec = 99999999999999999999",
+            "timeout_sec",
+        ),
     ] {
         let wrong = device.replace("safe =", &format!("{keys}\nsafe ="));
         pump.turn_on();
         pump.place.write("config.toml", &wrong);
         pump.refused(2, word);
         assert_eq!(pump.said(), "on\noff\n", "{wrong}");
+    }
+    for (wrong, code) in [
+        (good.replace("[[actuator]]", "[actuator]").into_bytes(), 2),
+        (good.replace('\n', "\r").into_bytes(), 2),
+        ([good.as_bytes(), b"# f\xfcr\n"].concat(), 5),
+        ([good.as_bytes(), b"\0"].concat(), 5),
+    ] {
+        pump.turn_on();
+        std::fs::write(pump.place.state().join("config.toml"), &wrong).unwrap();
+        pump.refused(code, "config.toml");
+        assert_eq!(pump.said(), "on\noff\n", "{wrong:?}");
     }
     pump.place.write("config.toml", &good);
     // A command line that is none.
@@ -157,4 +177,112 @@ fn an_identity_that_vanished_is_not_made_anew() {
     std::fs::rename(&kept, &file).unwrap();
     assert_eq!(pump.place.device(), device);
     pump.place.start(&[]).stop();
+}
+
+#[cfg(target_os = "linux")]
+/// A pump that is on after its node was killed, and that can be turned off again.
+fn left_on_by_a_killed_node() -> (Bed, String) {
+    let bed = Bed::new(600);
+    let (node, id) = bed.on();
+    let broken = bed.place.beside("broken");
+    std::fs::write(&broken, "").unwrap();
+    bed.ends_with_its_standby(node);
+    std::fs::remove_file(&broken).unwrap();
+    assert_eq!(bed.moves(), ["off", "on"]);
+    (bed, id)
+}
+
+#[cfg(target_os = "linux")]
+fn config_of(bed: &Bed) -> String {
+    std::fs::read_to_string(bed.place.state().join("config.toml")).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_refused_start_names_what_was_moved_and_is_not_safe() {
+    let (bed, id) = left_on_by_a_killed_node();
+    let good = config_of(&bed);
+    let short = id.get(..8).unwrap();
+    let start = ["start", "--port", "0"];
+    let names = |what: &str, code: i32| {
+        let said = bed.place.run(&start);
+        assert_eq!(said.code, code, "{what}: {said:?}");
+        let (log, error): (Vec<&str>, Vec<&str>) =
+            said.err.lines().partition(|line| line.contains("ERROR"));
+        for lines in [log, error] {
+            let names = |line: &&str| line.contains(PUMP) && line.contains(short);
+            let line = lines.iter().find(|line| names(line));
+            assert!(
+                line.is_some_and(|line| line.contains("by hand")),
+                "{what}: {said:?}"
+            );
+        }
+        assert_eq!(bed.moves(), ["off", "on"], "{what}");
+    };
+    let torn = good.replace("safe = \"stop\"", "safe = \"sto");
+    for (what, config) in [
+        ("no block of it", "port = = 1\n".to_owned()),
+        ("a block that does not read", torn),
+    ] {
+        bed.place.write("config.toml", &config);
+        names(what, 2);
+    }
+    // A command line that is none, and a start that comes further.
+    bed.place.write("config.toml", "");
+    let said = bed.place.run(&["start", "--prot", "0"]);
+    assert!(said.code == 2 && said.err.contains(PUMP), "{said:?}");
+    let identity = bed.place.state().join("identity.json");
+    let kept = bed.place.beside("kept.json");
+    std::fs::rename(&identity, &kept).unwrap();
+    names("without an identity", 5);
+    std::fs::rename(&kept, &identity).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let said = bed.place.run(&["start", "--port", &port]);
+    assert!(said.code == 1 && said.err.contains(PUMP), "{said:?}");
+    // Its own block back, with a fault elsewhere.
+    bed.place
+        .write("config.toml", &format!("port = = 1\n{good}"));
+    let said = bed.place.run(&start);
+    assert!(said.code == 2 && !said.err.contains("by hand"), "{said:?}");
+    assert_eq!(bed.moves(), ["off", "on", "off"]);
+    // Where the list itself does not read, that is said.
+    std::fs::write(bed.place.state().join("clawmesh.db"), "damaged").unwrap();
+    let said = bed.place.run(&start);
+    let words = "look at every actuator";
+    assert!(said.code == 2 && said.err.contains(words), "{said:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn of_two_safe_commands_the_one_of_the_last_movement_is_run_or_none() {
+    let (bed, _) = left_on_by_a_killed_node();
+    let good = config_of(&bed);
+    let other = good.replace("\"off\"", "\"on\"");
+    for both in [format!("{good}{other}"), format!("{other}{good}")] {
+        bed.place.write("config.toml", &both);
+        let before = bed.moves();
+        let said = bed.place.run(&["start", "--port", "0"]);
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(!said.err.contains("essential"), "{said:?}");
+        assert_eq!(bed.moves(), [&before[..], &["off".to_owned()]].concat());
+    }
+    let third = good.replace("\"off\"", "\"slow\"");
+    bed.place.write("config.toml", &format!("{other}{third}"));
+    let before = bed.moves();
+    let said = bed.place.run(&["start", "--port", "0"]);
+    assert!(said.err.contains("none is certain"), "{said:?}");
+    assert!(
+        said.code == 2 && !said.err.contains("essential"),
+        "{said:?}"
+    );
+    assert_eq!(bed.moves(), before);
+    // The same one twice is certain.
+    bed.place.write("config.toml", &format!("{good}{good}"));
+    let said = bed.place.run(&["start", "--port", "0"]);
+    assert!(
+        said.code == 2 && !said.err.contains("essential"),
+        "{said:?}"
+    );
+    assert_eq!(bed.moves(), [&before[..], &["off".to_owned()]].concat());
 }

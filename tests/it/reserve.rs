@@ -77,6 +77,21 @@ impl Bed {
         (node, id)
     }
 
+    #[cfg(target_os = "linux")]
+    /// Kills a node, and waits until its standby has tried to make the pump safe and is gone.
+    pub fn ends_with_its_standby(&self, node: Running) {
+        let of = children(node.id());
+        node.kill();
+        let there = |pid: &u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+        };
+        eventually("the standby is gone", || {
+            (!of.iter().any(there)).then_some(())
+        });
+    }
+
     /// A running node whose pump was told to start, and the proposal.
     pub fn approved(&self) -> (Running, String) {
         let node = self.place.start(&[]);

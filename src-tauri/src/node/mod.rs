@@ -91,8 +91,7 @@ impl Node {
         let listener = match prepare(&opened.shared).await {
             Ok(listener) => listener,
             Err(error) => {
-                opened.give_up().await;
-                return Err(error);
+                return Err(error.leaving(opened.give_up().await));
             }
         };
         let shared = opened.shared.clone();
@@ -124,8 +123,8 @@ impl Node {
         sockets: mpsc::Receiver<Incoming>,
     ) -> Result<Node, OpenError> {
         if let Err(error) = proposals::recover(&opened.shared).await {
-            opened.give_up().await;
-            return Err(error.into());
+            let error = OpenError::from(error);
+            return Err(error.leaving(opened.give_up().await));
         }
         Ok(Self::run(opened, address, doorway, sockets).await)
     }

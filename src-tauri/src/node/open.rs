@@ -82,6 +82,36 @@ pub enum OpenError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// It was refused, and an actuator is not confirmed to be in its safe state.
+    #[error("{cause}; and {}", left.join("; "))]
+    Unsafe {
+        /// Why it was refused.
+        cause: Box<OpenError>,
+        /// What is not safe and what to do, a sentence each.
+        left: Vec<String>,
+    },
+}
+
+impl OpenError {
+    /// Why the start was refused, whatever else is to be told.
+    pub fn cause(&self) -> &OpenError {
+        match self {
+            OpenError::Unsafe { cause, .. } => cause.cause(),
+            other => other,
+        }
+    }
+
+    /// As itself, with what is not safe.
+    #[must_use]
+    pub fn leaving(self, left: Vec<String>) -> Self {
+        match left.is_empty() {
+            true => self,
+            false => OpenError::Unsafe {
+                cause: Box::new(self),
+                left,
+            },
+        }
+    }
 }
 
 /// A node that is ready to start.
@@ -143,8 +173,8 @@ impl Opened {
             Ok(held) => held,
             Err(error) => {
                 drop(abandoned);
-                refused::make_safe(&dir, more_drivers, &clock).await;
-                return Err(error);
+                let left = refused::make_safe(&dir, more_drivers, &clock).await;
+                return Err(error.leaving(left));
             }
         };
         let begun = Begun {
@@ -166,7 +196,7 @@ impl Opened {
             alarms,
             tasks,
         };
-        match assemble(config, dir, begun).await {
+        match assemble(config, dir.clone(), begun).await {
             Ok((shared, sensors)) => {
                 abandoned.disarm();
                 Ok(Opened {
@@ -176,12 +206,8 @@ impl Opened {
                 })
             }
             Err(error) => {
-                let within = Duration::from_millis(SAFE_AT_START_MS);
-                for left in guards.all_safe(within).await {
-                    let why = left.problem.unwrap_or_default();
-                    tracing::error!(actuator = %left.target, "not confirmed to be in its safe state: {why}");
-                }
-                Err(error)
+                let left = refused::made_safe(&dir, &guards).await;
+                Err(error.leaving(left))
             }
         }
     }
@@ -189,20 +215,23 @@ impl Opened {
 
 impl Opened {
     /// Ends what was opened and never ran, so that it can be opened again at once: actuators safe,
-    /// guards ended, the identity released, the store closed.
-    pub async fn give_up(self) {
+    /// guards ended, the identity released, the store closed. Returns what is not confirmed to be safe, a
+    /// sentence each.
+    pub async fn give_up(self) -> Vec<String> {
         let shared = self.shared;
         let within = Duration::from_millis(SAFE_AT_START_MS);
-        for left in shared.guards.secure_all(Cut::Shutdown, within).await {
-            if !left.safe {
-                let why = left.problem.unwrap_or_default();
-                tracing::error!(actuator = %left.target, "not confirmed to be in its safe state: {why}");
-            }
+        let mut left = shared.guards.secure_all(Cut::Shutdown, within).await;
+        left.retain(|secured| !secured.safe);
+        left.extend(super::proposals::left::standing(&shared));
+        let left: Vec<String> = left.iter().map(refused::in_words).collect();
+        for sentence in &left {
+            tracing::error!("{sentence}");
         }
         shared.tasks.shut_down().await;
         shared.continuity.release();
         shared.store.clone().close().await;
         drop(self.lock);
+        left
     }
 }
 

@@ -1,69 +1,176 @@
 //! A start that is refused: what an earlier run may have left moving is made safe first, as far as the
-//! configuration says how, unless another process holds the state directory (invariant I9).
+//! configuration says how, unless another process holds the state directory (invariant I9). What is not made
+//! safe, also of what the store alone knows, is told by name. It changes nothing else.
 //!
 //! The file is read leniently here: a wrong key elsewhere in it, or a directory that takes no writes,
 //! must not leave a pump on. A start that gets further makes safe by its own guards (`open`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::alarms::Alarms;
 use super::context::tasks::Tasks;
-use super::guards::Guards;
+use super::guards::moved::{self, Moved};
+use super::guards::{Guards, Secured};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{self, SharedActuator};
 use crate::adapters::files;
 use crate::adapters::paths::StateDir;
+use crate::adapters::store::{Store, StoreError};
 use crate::domain::base::limits::{CONFIG_FILE_MAX_BYTES, SAFE_AT_START_MS};
+use crate::domain::capability::Capability;
+
+const BY_HAND: &str = "make it safe by hand now, or mend config.toml so that it has its block as it was, and start again";
 
 /// Makes every actuator safe that `more` names or that the configuration file of a directory tells of,
-/// waiting no longer than a start does, and logs what is not confirmed.
-pub async fn make_safe(dir: &StateDir, more: Vec<SharedActuator>, clock: &SharedClock) {
+/// waiting no longer than a start does. Logs what is not confirmed to be safe and returns it, a sentence each.
+pub async fn make_safe(
+    dir: &StateDir,
+    more: Vec<SharedActuator>,
+    clock: &SharedClock,
+) -> Vec<String> {
     let mut found = more;
     found.extend(configured(dir));
-    if found.is_empty() {
-        return;
+    if found.is_empty() && !has_store(dir) {
+        return Vec::new();
     }
     // Whoever can write there could have any command run.
     if dir.is_open_to_others() {
-        return tracing::error!(
-            "{} can be written by others, so no command in it is run: its actuators stay as they are",
+        let why = format!(
+            "{} can be written by others, so no command in it is run: its actuators stay as they are; look at them now",
             dir.root().display()
         );
+        return told(vec![why]);
     }
     let _hold = match dir.hold() {
         Ok(Some(hold)) => hold,
         // A node runs there, and its guards see to them.
-        Ok(None) => return,
+        Ok(None) => return Vec::new(),
         Err(error) => {
-            return tracing::error!(
-                "whether another node holds the directory is not known ({error}), so its actuators stay as they are"
+            let why = format!(
+                "whether another node holds the directory is not known ({error}), so its actuators stay as they are; look at \
+                 them now"
             );
+            return told(vec![why]);
         }
     };
+    let (found, mut left) = one_each(found, dir);
     let (tasks, alarms) = (Tasks::new(), Arc::new(Alarms::default()));
     // Without threads of their own: this works too where the system gives none.
-    let guards = match Guards::start(found, clock, &alarms, &tasks, false) {
-        Ok(guards) => guards,
-        Err(error) => return tracing::error!("the actuators could not be made safe: {error}"),
-    };
-    let within = Duration::from_millis(SAFE_AT_START_MS);
-    for left in guards.all_safe(within).await {
-        let why = left.problem.unwrap_or_default();
-        tracing::error!(actuator = %left.target, "not confirmed to be in its safe state: {why}");
+    let guards = Guards::start(found, clock, &alarms, &tasks, false);
+    match &guards {
+        Ok(guards) => left.extend(unsafe_still(dir, guards).await),
+        Err(error) => left.push(format!("the actuators could not be made safe: {error}")),
     }
     tasks.shut_down().await;
+    // Not before: a guard whose node is gone ends.
+    drop(guards);
+    told(left)
+}
+
+/// Waits until all actuators of guards are safe, no longer than a start does, and says what is not: of them, and of
+/// what the store lists as moved.
+async fn unsafe_still(dir: &StateDir, guards: &Guards) -> Vec<String> {
+    let not_safe = guards
+        .all_safe(Duration::from_millis(SAFE_AT_START_MS))
+        .await;
+    let mut left: Vec<String> = not_safe.iter().map(in_words).collect();
+    match listed(dir) {
+        Ok(listed) => {
+            let gone = listed.iter().filter(|moved| !moved.is_in(guards));
+            left.extend(gone.map(|moved| {
+                format!(
+                    "{} was moved ({}) and nothing has confirmed since that it is in its safe state: {BY_HAND}",
+                    moved.target,
+                    moved.in_words()
+                )
+            }));
+        }
+        Err(error) => left.push(format!(
+            "which actuators were moved and not seen safe since cannot be read ({error}): look at every actuator of this \
+             node that config.toml does not have as it was"
+        )),
+    }
+    left
+}
+
+/// As [`unsafe_still`], of a start that has gone as far as guards of its own, and logs it.
+pub async fn made_safe(dir: &StateDir, guards: &Guards) -> Vec<String> {
+    told(unsafe_still(dir, guards).await)
+}
+
+/// An actuator that is not confirmed safe, in a sentence.
+pub fn in_words(left: &Secured) -> String {
+    let why = left.problem.as_deref().unwrap_or("no answer of its driver");
+    format!(
+        "{} is not confirmed to be in its safe state: {why}",
+        left.target
+    )
+}
+
+fn told(left: Vec<String>) -> Vec<String> {
+    for sentence in &left {
+        tracing::error!("{sentence}");
+    }
+    left
+}
+
+/// One way to the safe state for each actuator, and what is left without one. Where the file says several, the one
+/// by which the actuator was to be made safe when it was last moved is certain, as its node took it from a whole file;
+/// else none is, and none is run: it may be what moves.
+fn one_each(found: Vec<SharedActuator>, dir: &StateDir) -> (Vec<SharedActuator>, Vec<String>) {
+    let mut by_name: BTreeMap<Capability, Vec<SharedActuator>> = BTreeMap::new();
+    for actuator in found {
+        let same = by_name.entry(actuator.capability().clone()).or_default();
+        if same.iter().all(|a| a.safe_way() != actuator.safe_way()) {
+            same.push(actuator);
+        }
+    }
+    let (mut certain, mut left) = (Vec::new(), Vec::new());
+    for (target, mut ways) in by_name {
+        if ways.len() > 1 {
+            let listed = listed(dir).unwrap_or_default();
+            let last = listed.iter().rev().filter(|moved| moved.target == target);
+            let mut last = last.filter(|moved| moved.far.is_none());
+            let was = last.find_map(|moved| ways.iter().position(|a| a.safe_way() == moved.way));
+            match was {
+                Some(at) => ways = vec![ways.swap_remove(at)],
+                None => {
+                    left.push(format!(
+                        "{target} stays as it is: config.toml has it more than once, with different safe commands, and none \
+                         is certain: {BY_HAND}"
+                    ));
+                    continue;
+                }
+            }
+        }
+        certain.extend(ways);
+    }
+    (certain, left)
+}
+
+fn has_store(dir: &StateDir) -> bool {
+    dir.database().exists() || dir.has_had_store()
+}
+
+/// What the store of a directory lists as moved and not seen safe since; it is only read.
+fn listed(dir: &StateDir) -> Result<Vec<Moved>, StoreError> {
+    if !has_store(dir) {
+        return Ok(Vec::new());
+    }
+    let store = Store::open_to_read(&dir.database())?;
+    store.read_blocking("moved actuators", moved::all)
 }
 
 /// The actuators that the configuration file tells of, each with its safe operation alone.
 fn configured(dir: &StateDir) -> Vec<SharedActuator> {
-    let text = match files::read_text(&dir.config_file(), CONFIG_FILE_MAX_BYTES) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+    match files::read(&dir.config_file(), CONFIG_FILE_MAX_BYTES) {
+        Ok(file) => devices::rescue(&file, dir.root()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             tracing::error!("the configuration does not read, so no actuator is known: {error}");
-            return Vec::new();
+            Vec::new()
         }
-    };
-    devices::rescue(&text, dir.root())
+    }
 }

@@ -1,5 +1,6 @@
 //! What an earlier run may have left moving, from a configuration that cannot be used as a whole: each actuator of
-//! which the way to the safe state is certain.
+//! which the way to the safe state is certain. Bytes that are no text, a value that is not needed and a fault
+//! elsewhere in the file hide none. One actuator may be found more than once; whoever uses them chooses.
 
 use std::path::Path;
 
@@ -7,15 +8,19 @@ use toml::{Table, Value};
 
 use super::registry::Kind;
 use super::{SharedActuator, exec};
+use crate::domain::base::limits::RESCUE_INLINE_LINES;
 
 /// The keys of a configuration whose tables are devices.
 const TABLES: [&str; 2] = ["device", "actuator"];
 
-/// The actuators that the text of a configuration file tells of, at the node of this state directory, each with its
+/// The keys that the way to the safe state needs.
+const NEEDED: [&str; 5] = ["capability", "safe", "operation", "name", "argv"];
+
+/// The actuators that a configuration file tells of, at the node of this state directory, each with its
 /// safe operation alone. Logs which stay as they are.
-pub fn rescue(text: &str, dir: &Path) -> Vec<SharedActuator> {
-    let found = tables(text).into_iter().filter_map(|(kind, table)| {
-        (kind.rescue)(&table, dir).unwrap_or_else(|why| {
+pub fn rescue(file: &[u8], dir: &Path) -> Vec<SharedActuator> {
+    let found = tables(&text(file)).into_iter().filter_map(|(kind, table)| {
+        way_back(kind, &table, dir).unwrap_or_else(|why| {
             let name = table.get("capability").map(ToString::to_string);
             let name = name.unwrap_or_else(|| "a device".to_owned());
             tracing::error!("{name} stays as it is: its way to the safe state is not known: {why}");
@@ -25,59 +30,184 @@ pub fn rescue(text: &str, dir: &Path) -> Vec<SharedActuator> {
     found.collect()
 }
 
+/// The file as text. What is no text becomes U+FFFD: it does no harm in a comment, and a command with it is not certain.
+fn text(file: &[u8]) -> String {
+    let wide = |number: fn([u8; 2]) -> u16| {
+        let (pairs, _) = file.as_chunks::<2>();
+        let units: Vec<u16> = pairs.iter().map(|pair| number(*pair)).collect();
+        String::from_utf16_lossy(&units)
+    };
+    let text = match file {
+        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        _ => String::from_utf8_lossy(file).into_owned(),
+    };
+    let text = text.trim_start_matches('\u{feff}').trim_end_matches('\0');
+    let odd = |c: char| c.is_ascii_control() && !"\r\n\t".contains(c);
+    text.replace(odd, "\u{fffd}")
+}
+
+/// The way to the safe state of one table. Only the tables of `exec` say a command: one that does is one of its
+/// actuators, whatever it is called.
+fn way_back(
+    kind: Option<&'static Kind>,
+    table: &Table,
+    dir: &Path,
+) -> Result<Option<SharedActuator>, String> {
+    let own = kind.map(|kind| (kind.rescue)(table, dir));
+    if let Some(Ok(Some(found))) = own {
+        return Ok(Some(found));
+    }
+    match ((exec::KIND.rescue)(table, dir), own) {
+        (Ok(found), _) => Ok(found),
+        (Err(why), None) => Err(why),
+        (Err(why), Some(Ok(_))) if table.contains_key("operation") => Err(why),
+        (Err(_), Some(own)) => own,
+    }
+}
+
 /// The devices of a configuration file by their kinds. Where the file as a whole is no TOML, those that are TOML by
 /// themselves.
-fn tables(text: &str) -> Vec<(&'static Kind, Table)> {
-    if let Ok(file) = toml::from_str::<Table>(text) {
+fn tables(text: &str) -> Vec<(Option<&'static Kind>, Table)> {
+    // Of the three ways to end a line TOML knows two.
+    let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    let whole = toml::from_str(text).or_else(|_| toml::from_str(&lines));
+    if let Ok(file) = whole {
         return of(&file);
     }
+    let read: Vec<Option<Table>> = parts(&lines).iter().map(|part| read(part)).collect();
+    let bad = read.iter().filter(|part| part.is_none()).count();
+    if bad > 0 {
+        tracing::error!(
+            "{bad} of the devices in the configuration do not read and stay as they are"
+        );
+    }
+    read.iter().flatten().flat_map(of).collect()
+}
+
+/// What a line says of the place that it and the next ones are at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// A device begins.
+    Device,
+    /// The device that has begun goes on.
+    Within,
+    /// Something else begins; also a heading that is cut off: what follows it belongs to no device before it.
+    Other,
+    /// A key that holds devices, at the top of the file.
+    Inline,
+    /// None of these.
+    Plain,
+}
+
+impl Line {
+    fn of(line: &str) -> Self {
+        let line = line.trim_start();
+        if !line.starts_with('[') {
+            return match key(line).is_some_and(|key| TABLES.contains(&key)) {
+                true => Self::Inline,
+                false => Self::Plain,
+            };
+        }
+        let heading = toml::from_str::<Table>(line).unwrap_or_default();
+        let mut inner = TABLES.iter().filter_map(|key| heading.get(*key));
+        match inner.next().and_then(|value| each(value).next()) {
+            None => Self::Other,
+            Some(table) if table.is_empty() => Self::Device,
+            Some(_) => Self::Within,
+        }
+    }
+}
+
+/// The key that a line gives a value to.
+fn key(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once('=')?;
+    Some(key.trim().trim_matches(['"', '\'']))
+}
+
+/// The tables of a key, be it one or a list of them.
+fn each(value: &Value) -> impl Iterator<Item = &Table> {
+    let one = value.as_table().into_iter();
+    one.chain(
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_table),
+    )
+}
+
+/// The lines of each device of a file.
+fn parts(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
     let mut parts: Vec<String> = Vec::new();
-    let mut inside = false;
-    for line in text.lines() {
-        let head = line.split('#').next().unwrap_or_default();
-        let head: String = head.chars().filter(|c| !c.is_whitespace()).collect();
-        let begins = |key: &str| head == format!("[[{key}]]");
-        let goes_on = |key: &str| head.starts_with(&format!("[[{key}.")) && head.ends_with("]]");
-        if TABLES.into_iter().any(begins) {
-            inside = true;
-            parts.push(String::new());
-        } else if head.starts_with('[') && !TABLES.into_iter().any(goes_on) {
-            // Also a heading that is cut off: what follows it belongs to no device before it.
-            inside = false;
+    let (mut top, mut inside, mut at) = (true, false, 0);
+    while let Some(line) = lines.get(at) {
+        let rest = lines.get(at..).unwrap_or_default();
+        at += 1;
+        match Line::of(line) {
+            Line::Device => {
+                (top, inside) = (false, true);
+                parts.push(String::new());
+            }
+            Line::Other => (top, inside) = (false, false),
+            Line::Inline if top => {
+                let part = inline(rest);
+                at += part.lines().count().saturating_sub(1);
+                parts.push(part);
+            }
+            Line::Within => top = false,
+            Line::Inline | Line::Plain => {}
         }
         if let Some(part) = parts.last_mut().filter(|_| inside) {
             part.push_str(line);
             part.push('\n');
         }
     }
-    let read = parts.iter().map(|part| toml::from_str::<Table>(part));
-    let (good, bad): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
-    if !bad.is_empty() {
-        tracing::error!(
-            "{} of the devices in the configuration do not read and stay as they are",
-            bad.len()
-        );
-    }
-    good.into_iter()
-        .flatten()
-        .flat_map(|file| of(&file))
-        .collect()
+    parts
 }
 
-/// The devices of a file that reads. One whose kind is not known may still say which command makes it safe, as the
-/// tables of `exec` alone do.
-fn of(file: &Table) -> Vec<(&'static Kind, Table)> {
-    let mut found = Vec::new();
-    for key in TABLES {
-        let all = file.get(key).and_then(Value::as_array);
-        for table in all.into_iter().flatten().filter_map(Value::as_table) {
-            let named = table.get("kind").or(table.get("driver"));
-            let kind = named.and_then(Value::as_str).map(Kind::of);
-            let kind = kind.and_then(Result::ok).unwrap_or(&exec::KIND);
-            found.push((kind, table.clone()));
+/// As many of the lines as one key with its value takes; one that does not end is the first line alone.
+fn inline(lines: &[&str]) -> String {
+    let mut part = String::new();
+    for line in lines.iter().take(RESCUE_INLINE_LINES) {
+        part.push_str(line);
+        part.push('\n');
+        if line.contains([']', '}']) && toml::from_str::<Table>(&part).is_ok() {
+            return part;
         }
     }
-    found
+    lines.first().map(ToString::to_string).unwrap_or_default()
+}
+
+/// The lines of a device as TOML; if they are none, without the lines that are wrong by themselves and not needed.
+fn read(part: &str) -> Option<Table> {
+    if let Ok(table) = toml::from_str(part) {
+        return Some(table);
+    }
+    // In a text of several lines a line may be part of a command.
+    if part.contains("\"\"\"") || part.contains("'''") {
+        return None;
+    }
+    let stays = |line: &&str| {
+        let named = key(line).filter(|_| Line::of(line) == Line::Plain);
+        named.is_none_or(|key| NEEDED.contains(&key) || toml::from_str::<Table>(line).is_ok())
+    };
+    let lines: Vec<&str> = part.lines().filter(stays).collect();
+    toml::from_str(&lines.join("\n")).ok()
+}
+
+/// The devices of a file that reads, each with its kind where that is known.
+fn of(file: &Table) -> Vec<(Option<&'static Kind>, Table)> {
+    let all = TABLES
+        .iter()
+        .filter_map(|key| file.get(*key))
+        .flat_map(each);
+    let kind = |table: &Table| {
+        let named = table.get("kind").or(table.get("driver"));
+        Kind::of(named?.as_str()?).ok()
+    };
+    all.map(|table| (kind(table), table.clone())).collect()
 }
 
 #[cfg(test)]
@@ -85,8 +215,8 @@ mod tests {
     use super::super::exec::certain;
     use super::*;
 
-    fn safe_commands(text: &str) -> Vec<String> {
-        let read = tables(text).into_iter();
+    fn safe_commands(file: impl AsRef<[u8]>) -> Vec<String> {
+        let read = tables(&text(file.as_ref())).into_iter();
         read.map(|(_, table)| certain(&table)).collect()
     }
 
@@ -155,5 +285,85 @@ mod tests {
         );
         let merged = format!("{a}{}", b.replace("[[actuator]] # one\n", "actuator]]\n"));
         assert_eq!(safe_commands(&merged), [""; 0]);
+    }
+
+    /// What is made safe, by name, of a file with this actuator in it.
+    fn found(file: impl AsRef<[u8]>) -> Vec<String> {
+        let found = rescue(file.as_ref(), Path::new("/"));
+        found.iter().map(|a| a.capability().to_string()).collect()
+    }
+
+    fn pump() -> String {
+        actuator("pump").replace("/bin/pump", "/bin/sh")
+    }
+
+    #[test]
+    fn whatever_a_table_is_called_or_written_like_its_safe_command_is_found() {
+        let good = pump();
+        let inline = "device = [\n  { capability = \"actuator:pump\", safe = \"stop\", operation = [\n    \
+                      { name = \"stop\", argv = [\"/bin/sh\", \"off\"] }] }, # one\n]\n";
+        let with = |more: &str| good.replace("safe =", &format!("{more}\nsafe ="));
+        let mut files = vec![
+            good.replace("[[actuator]]", "[[\"actuator\"]]"),
+            good.replace("[[actuator]]", "[ actuator ]"),
+            inline.to_owned(),
+            inline.replace("device =", "\"device\"="),
+            good.replace('\n', "\r"),
+            good.replace('\n', "\r\n"),
+            with("timeout_sec = 99999999999999999999"),
+            with("timeout_sec = \"10"),
+            with("nmae = = 1"),
+            format!("{good}# \u{1}\n"),
+            format!("{good}\0\0"),
+        ];
+        for kind in ["exec", "exce", "host", "sim", "gen1"] {
+            files.push(with(&format!("kind = \"{kind}\"")));
+        }
+        files.push(with("kind = 3"));
+        for file in files {
+            let end = if file.contains("\r") && !file.contains('\n') {
+                "\r"
+            } else {
+                "\n"
+            };
+            assert_eq!(found(&file), ["actuator:pump"], "{file:?}");
+            let broken = format!("port = = 1{end}{file}");
+            assert_eq!(found(&broken), ["actuator:pump"], "{broken:?}");
+        }
+        let mut latin1 = good.clone().into_bytes();
+        latin1.extend(b"# f\xfcr\n");
+        assert_eq!(found(&latin1), ["actuator:pump"]);
+        let wide = |bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            let text = format!("\u{feff}{good}");
+            text.encode_utf16().flat_map(bytes).collect()
+        };
+        assert_eq!(found(wide(u16::to_le_bytes)), ["actuator:pump"]);
+        assert_eq!(found(wide(u16::to_be_bytes)), ["actuator:pump"]);
+        // Kinds that move nothing here, as they are.
+        for kind in ["host", "sim"] {
+            assert_eq!(found(format!("[[device]]\nkind = \"{kind}\"\n")), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_not_certain_is_none() {
+        let good = pump();
+        let mut odd = good.replace("\"off\"", "\"off?\"").into_bytes();
+        for byte in odd.iter_mut().filter(|byte| **byte == b'?') {
+            *byte = 0xfc;
+        }
+        assert_eq!(found(&odd), [""; 0], "a byte of the command is no text");
+        odd.iter_mut()
+            .filter(|byte| **byte == 0xfc)
+            .for_each(|byte| *byte = 0);
+        assert_eq!(found(&odd), [""; 0]);
+        // A line that looks wrong and belongs to a command.
+        let script = good.replace("\"off\"", "\"\"\"\nx = = 1\n\"\"\"");
+        let broken = script.replace("safe =", "timeout_sec = = 1\nsafe =");
+        assert_eq!(found(&script), ["actuator:pump"]);
+        assert_eq!(found(&broken), [""; 0]);
+        let below = "port = = 1\n[other]\ndevice = [{ capability = \"actuator:pump\", safe = \"stop\", operation = \
+                     [{ name = \"stop\", argv = [\"/bin/sh\"] }] }]\n";
+        assert_eq!(found(below), [""; 0], "a key of another table");
     }
 }

@@ -215,6 +215,8 @@ pub const SERIES_POINTS_MAX: usize = 2_000;
 pub const SERIES_SAMPLES_MAX: usize = 200_000;
 /// How far back a time series goes where nobody says, in milliseconds.
 pub const SERIES_SPAN_DEFAULT_MS: u64 = 3_600_000;
+/// How many lines of a configuration that does not read may make up one list of devices that is given as a value.
+pub const RESCUE_INLINE_LINES: usize = 200;
 /// Largest policy or configuration file, in bytes.
 pub const CONFIG_FILE_MAX_BYTES: u64 = 1_048_576;
 /// Events kept in the event log.

@@ -70,8 +70,9 @@ pub fn main(app: MakeApp) -> ExitCode {
         }
         Err(error) => {
             // A service whose flags are wrong must not leave on what its last run left on.
-            start::refused_words(std::env::args_os().skip(1));
-            return end(Err(Failure::usage(usage_line(&error.render().to_string()))));
+            let left = start::refused_words(std::env::args_os().skip(1));
+            let failure = Failure::usage(usage_line(&error.render().to_string()));
+            return end(Err(left.into_iter().fold(failure, Failure::and)));
         }
     };
     let done = listen(&cli).and_then(|()| dispatch(cli, app));

@@ -34,7 +34,7 @@ pub fn random() -> Result<[u8; 32], Failure> {
 
 /// The failure for a node that could not open or start.
 pub fn failure(error: &OpenError) -> Failure {
-    let exit = match error {
+    let exit = match error.cause() {
         OpenError::Path(_)
         | OpenError::Key(_)
         | OpenError::Store(_)
@@ -44,9 +44,15 @@ pub fn failure(error: &OpenError) -> Failure {
         OpenError::Transport(_)
         | OpenError::Random(_)
         | OpenError::Tls(_)
-        | OpenError::Guards(_) => Exit::Failed,
+        | OpenError::Guards(_)
+        | OpenError::Unsafe { .. } => Exit::Failed,
     };
-    Failure::new(exit, error)
+    let left: &[String] = match error {
+        OpenError::Unsafe { left, .. } => left,
+        _ => &[],
+    };
+    let failure = Failure::new(exit, error.cause());
+    left.iter().fold(failure, Failure::and)
 }
 
 /// The public half of the person's key in a state directory, if there is one.

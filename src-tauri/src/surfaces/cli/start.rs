@@ -55,31 +55,40 @@ async fn settings(ctx: &Context, args: &StartArgs) -> Result<Config, Failure> {
         boot::prepare(&ctx.dir, &config).map_err(Failure::state)?;
         Ok(config)
     });
-    if config.is_err() {
-        refused::make_safe(&ctx.dir, Vec::new(), &clock()).await;
+    match config {
+        Ok(config) => Ok(config),
+        Err(failure) => {
+            let left = refused::make_safe(&ctx.dir, Vec::new(), &clock()).await;
+            Err(left.into_iter().fold(failure, Failure::and))
+        }
     }
-    config
 }
 
-/// Makes safe what an earlier run left moving, where a command line that cannot be parsed is a `start`.
-pub fn refused_words(words: impl Iterator<Item = OsString>) {
+/// Makes safe what an earlier run left moving, where a command line that cannot be parsed is a `start`; returns
+/// what is not safe, a sentence each.
+pub fn refused_words(words: impl Iterator<Item = OsString>) -> Vec<String> {
     let Some(named) = state_dir_of(words) else {
-        return;
+        return Vec::new();
     };
     let env = |name: &str| std::env::var_os(name);
     let Ok(dir) = StateDir::resolve(named.as_deref(), env) else {
-        return;
+        return Vec::new();
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     // Errors are logged, and the command line has its own to tell.
     let _ = log::begin("error", Form::Text);
-    match runtime {
+    let left = match runtime {
         Ok(runtime) => runtime.block_on(refused::make_safe(&dir, Vec::new(), &clock())),
-        Err(error) => tracing::error!("the actuators could not be made safe: {error}"),
-    }
+        Err(error) => {
+            let why = format!("the actuators could not be made safe: {error}");
+            tracing::error!("{why}");
+            vec![why]
+        }
+    };
     log::flush();
+    left
 }
 
 /// The state directory that a `start` names, if it names one; `None` for another command.
@@ -146,8 +155,8 @@ async fn once(
     let (app, (signals, ending)) = match app.and_then(|app| Ok((app, heard?))) {
         Ok((app, heard)) => (app, hearing.insert(heard)),
         Err(failure) => {
-            opened.give_up().await;
-            return Err(failure);
+            let left = opened.give_up().await;
+            return Err(left.into_iter().fold(failure, Failure::and));
         }
     };
     ending.concerns(Some(&opened));

@@ -224,8 +224,13 @@ impl Host {
             Ok(config) => config,
             Err(stage) => {
                 let clock: SharedClock = Arc::new(SystemClock::default());
-                refused::make_safe(&self.dir, Vec::new(), &clock).await;
-                return Err(stage);
+                let left = refused::make_safe(&self.dir, Vec::new(), &clock).await;
+                return Err(match stage {
+                    Stage::Failed { why } if !left.is_empty() => {
+                        failed(format!("{why}; and {}", left.join("; ")))
+                    }
+                    stage => stage,
+                });
             }
         };
         let chosen = port.is_some()
@@ -312,7 +317,7 @@ impl Host {
         loop {
             match Box::pin(self.start_on(config.clone())).await {
                 Ok(node) => return Ok(node),
-                Err(OpenError::Transport(TransportError::PortInUse { .. })) if !chosen => {
+                Err(error) if !chosen && is_taken(&error) => {
                     let taken = config.port;
                     config.port = next.next().unwrap_or(0);
                     tracing::warn!(taken, "somebody else has the port; trying {}", config.port);
@@ -336,9 +341,9 @@ impl Host {
         let app = match (self.app)(self.dir.root()) {
             Ok(app) => app,
             Err(why) => {
-                opened.give_up().await;
+                let left = opened.give_up().await;
                 let file = self.dir.tokens_file().display().to_string();
-                return Err(OpenError::File { file, why });
+                return Err(OpenError::File { file, why }.leaving(left));
             }
         };
         self.ending.concerns(Some(&opened));
@@ -377,8 +382,15 @@ fn failed(why: impl std::fmt::Display) -> Stage {
     }
 }
 
+fn is_taken(error: &OpenError) -> bool {
+    matches!(
+        error.cause(),
+        OpenError::Transport(TransportError::PortInUse { .. })
+    )
+}
+
 fn stage_of(error: &OpenError) -> Stage {
-    match error {
+    match error.cause() {
         OpenError::Key(KeyError::Keychain { why, absent, fresh }) => Stage::Keychain {
             why: why.clone(),
             file_possible: *fresh,
@@ -387,7 +399,7 @@ fn stage_of(error: &OpenError) -> Stage {
         OpenError::Path(PathError::InUse { dir, holder }) => failed(format!(
             "{dir} is in use by another ClawMesh node ({holder}). Stop that one, or start this window with another --state-dir."
         )),
-        other => failed(other),
+        _ => failed(error),
     }
 }
 

@@ -101,9 +101,11 @@ fn safe_half(table: &Table) -> Result<Exec, String> {
             .ok_or_else(|| format!("there is no {key}"))
     };
     let (capability, safe) = (text(table, "capability")?, text(table, "safe")?);
-    let all = table.get("operation").and_then(Value::as_array);
+    let all = table.get("operation");
+    let many = all.and_then(Value::as_array).into_iter().flatten();
+    let one = all.filter(|value| value.is_table());
     let named = |v: &&Value| v.get("name").and_then(Value::as_str) == Some(&safe);
-    let mut fit = all.into_iter().flatten().filter(named);
+    let mut fit = many.chain(one).filter(named);
     let (Some(operation), None) = (fit.next(), fit.next()) else {
         return Err(format!("there is not one operation {safe:?}"));
     };
@@ -115,6 +117,11 @@ fn safe_half(table: &Table) -> Result<Exec, String> {
     let Some(Some(argv)) = words else {
         return Err(format!("operation {safe:?} has no argv"));
     };
+    if argv.iter().any(|word| word.contains('\u{fffd}')) {
+        return Err(format!(
+            "the command of operation {safe:?} holds bytes that are no text"
+        ));
+    }
     let seconds = table.get("timeout_sec").and_then(Value::as_integer);
     Ok(Exec {
         _kind: None,
