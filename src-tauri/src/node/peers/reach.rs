@@ -108,6 +108,11 @@ impl Peers {
         !self.spare().contains(device)
     }
 
+    /// The devices with which no link is needed.
+    pub(super) fn left_out(&self) -> BTreeSet<DeviceId> {
+        self.spare().clone()
+    }
+
     /// Whether a device has no link because none is needed.
     pub fn is_left_out(&self, device: &DeviceId) -> bool {
         let state = self.with(|table| table.get(device).map(|s| s.state.plain()));

@@ -13,11 +13,11 @@ use crate::adapters::store::series;
 use crate::domain::admission::{Generation, Grant, Grants, TrustRecord};
 use crate::domain::base::limits::{
     CAPABILITIES_MAX, PRESENCE_EVERY_MS, TOPOLOGY_NODES_MAX, VIEW_ALL_MAX, VIEW_AWAY_PINGS,
-    VIEW_MISSED_MS, VIEW_READ_MS, VIEW_SETTLE_MS,
+    VIEW_READ_MS, VIEW_SETTLE_MS,
 };
 use crate::domain::base::{DeviceId, SignatureState, TimeMs};
 use crate::domain::capability::offers_actuator;
-use crate::domain::sync::view::{Heard, Known, Reach, choose};
+use crate::domain::sync::view::{Heard, Known, Missed, Reach, choose};
 use crate::domain::world::Moment;
 use crate::node::continuity::PRESENCE;
 use crate::node::presence::Presence;
@@ -41,8 +41,7 @@ pub(super) struct View {
     secret: Vec<u8>,
     told: BTreeMap<DeviceId, Told>,
     read_at: Option<Instant>,
-    /// Devices that were left out and then not heard, and when that was found.
-    missed: BTreeMap<DeviceId, (Instant, TimeMs)>,
+    missed: Missed,
 }
 
 impl View {
@@ -54,7 +53,7 @@ impl View {
             secret: secret.map_or_else(|_| Vec::new(), Vec::from),
             told: BTreeMap::new(),
             read_at: None,
-            missed: BTreeMap::new(),
+            missed: Missed::default(),
         }
     }
 
@@ -66,7 +65,7 @@ impl View {
         };
         let kin: Vec<&TrustRecord> = all.iter().filter(is_kin).collect();
         if kin.len() <= VIEW_ALL_MAX {
-            self.missed.clear();
+            self.missed = Missed::default();
             return shared.peers.spare_these(BTreeSet::new());
         }
         self.hear(shared).await;
@@ -92,38 +91,16 @@ impl View {
             })
             .collect();
         if !settling {
-            self.miss(shared, &known);
+            let (at, left_out) = (shared.moment(), shared.peers.left_out());
+            self.missed.look(&known, &left_out, at.steady, at.wall);
         }
         for (device, one) in &mut known {
-            one.always |= self.is_missed(device);
+            let started = self.told.get(device).and_then(|t| t.said.started_at);
+            one.always |= self.missed.is_missed(device, started);
         }
         let chosen = choose(shared.own_id(), &self.secret, &known, settling);
         let spare = known.into_keys().filter(|d| !chosen.contains_key(d));
         shared.peers.spare_these(spare.collect());
-    }
-
-    /// Notes who was left out and is not heard, while most are: others that are linked with it do not pass on
-    /// what it tells.
-    fn miss(&mut self, shared: &Shared, known: &BTreeMap<DeviceId, Known>) {
-        let is_heard = |one: &&Known| matches!(one.heard, Heard::Lately { .. });
-        if known.values().filter(is_heard).count() * 2 < known.len() {
-            return;
-        }
-        for (device, one) in known {
-            if matches!(one.heard, Heard::LongAgo { .. }) && !shared.peers.needs(device) {
-                let now = (Instant::now(), shared.now());
-                self.missed.insert(device.clone(), now);
-            }
-        }
-        let long = Duration::from_millis(VIEW_MISSED_MS);
-        self.missed.retain(|_, (at, _)| at.elapsed() < long);
-    }
-
-    /// Whether a device was missed and ran all the same.
-    fn is_missed(&self, device: &DeviceId) -> bool {
-        let started = self.told.get(device).and_then(|t| t.said.started_at);
-        let missed = self.missed.get(device);
-        missed.is_some_and(|(_, when)| started.is_none_or(|at| at <= *when))
     }
 
     /// Reads what devices have told of themselves, now and then. What those offer that have no link is

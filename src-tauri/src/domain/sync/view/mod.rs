@@ -10,8 +10,11 @@
 //!
 //! Pure: nothing is dialed here.
 
+mod missed;
+
 use std::collections::BTreeMap;
 
+pub use self::missed::Missed;
 use crate::domain::base::limits::{
     VIEW_ALL_MAX, VIEW_ALONE_AT_ONCE, VIEW_NEIGHBOURS_MIN, VIEW_OTHERS_MIN,
 };
