@@ -75,7 +75,7 @@ struct Spare {
     /// Since when it is not.
     since: Option<Instant>,
     /// Of which link it was told last whether it is to stay, and what.
-    told: Option<(LinkHandle, bool)>,
+    told: Option<(LinkHandle, Option<bool>)>,
 }
 
 impl Spare {
@@ -85,11 +85,11 @@ impl Spare {
         let (peers, device) = (&peer.shared.peers, &peer.device);
         let mut told = match &self.told {
             Some((of, told)) if Arc::ptr_eq(of, link) => *told,
-            _ => false,
+            _ => None,
         };
         reach::tell_keep(&peer.shared, link, &mut told);
         self.told = Some((link.clone(), told));
-        if !link.info.outbound || !link.info.speaks(Feature::View) || peers.needs(device) {
+        if !link.info.outbound || !link.info.speaks(Feature::View) || peers.keeps(device) {
             self.since = None;
             return;
         }

@@ -1,6 +1,6 @@
 //! Reaching one device: over the link that stands, or one that is dialed for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -44,14 +44,20 @@ pub async fn reach(shared: &Shared, device: &DeviceId) -> Option<LinkHandle> {
     tokio::time::timeout(limit, waiting).await.ok().flatten()
 }
 
-/// Tells who dialed a link whether it is to stay, where that has changed; `told` is what it was told last.
-pub(super) fn tell_keep(shared: &Shared, link: &LinkHandle, told: &mut bool) {
-    let keep = shared.peers.needs(&link.info.device);
-    if link.info.outbound || !link.info.speaks(Feature::View) || keep == *told {
+/// Tells who dialed a link whether this node needs it, at first and where that has changed; `told` is what it was
+/// told last. That the other side asked for a link is no need of this one: both would keep it for ever.
+pub(super) fn tell_keep(shared: &Shared, link: &LinkHandle, told: &mut Option<bool>) {
+    let device = &link.info.device;
+    if link.info.outbound {
         return;
     }
-    if link.tell(Message::event(KEEP, &json!({"keep": keep}))) {
-        *told = keep;
+    shared.peers.keep(device, false);
+    let keep = shared.peers.needs(device);
+    if link.info.speaks(Feature::View)
+        && *told != Some(keep)
+        && link.tell(Message::event(KEEP, &json!({"keep": keep})))
+    {
+        *told = Some(keep);
     }
 }
 
@@ -100,10 +106,18 @@ impl Peers {
             let at = standing.called;
             at.is_some_and(|at| at.elapsed() < CALLED)
         };
-        self.needs(device) || self.with(|table| table.get(device).is_some_and(called))
+        self.keeps(device) || self.with(|table| table.get(device).is_some_and(called))
     }
 
-    /// Whether a link with a device is needed.
+    /// Whether a link with a device is to stay: one of the two needs it.
+    pub(super) fn keeps(&self, device: &DeviceId) -> bool {
+        let asked = |table: &mut BTreeMap<DeviceId, super::Standing>| {
+            table.get(device).is_some_and(|s| s.asked_to_keep)
+        };
+        self.needs(device) || self.with(asked)
+    }
+
+    /// Whether this node needs a link with a device.
     pub fn needs(&self, device: &DeviceId) -> bool {
         !self.spare().contains(device)
     }
@@ -146,11 +160,15 @@ impl Peers {
                 format!("{KEEP}: keep must be true or false"),
             )
         })?;
+        self.keep(device, keep);
+        Ok(())
+    }
+
+    fn keep(&self, device: &DeviceId, keep: bool) {
         self.with(|table| {
             if let Some(standing) = table.get_mut(device) {
                 standing.asked_to_keep = keep;
             }
         });
-        Ok(())
     }
 }

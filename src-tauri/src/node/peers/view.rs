@@ -81,8 +81,7 @@ impl View {
                 let standing = standing.as_ref();
                 let offered = offers.get(device).map(Vec::as_slice);
                 let known = Known {
-                    always: standing.is_some_and(|s| s.asked_to_keep)
-                        || has_to_do_with(shared, &record.grants, offered),
+                    always: has_to_do_with(shared, &record.grants, offered),
                     carries: record.grants.has(Grant::Relay) && record.grants.has(Grant::Read),
                     reach: reach(shared, device, standing),
                     heard: self.heard(shared, device, standing, &carriers),

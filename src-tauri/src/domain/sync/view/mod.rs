@@ -52,7 +52,7 @@ pub enum Heard {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     /// Whether a link with it is needed whatever else is: one of the two decides, plans or stops what the other
-    /// moves, or it asked for the link to be kept.
+    /// moves.
     pub always: bool,
     /// Whether it passes on frames of others and is told ours.
     pub carries: bool,
