@@ -1,12 +1,15 @@
 //! Where a node trusts many, it keeps links with few: what one tells still reaches all, what is meant for one
 //! device still reaches that one, and who goes is replaced.
 
+use std::sync::Arc;
+
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::{SignedProposal, Status};
 use clawmesh::node::peers::PeerState;
 use clawmesh::node::planning::{self, Sent};
 use clawmesh::operator::Door;
 use clawmesh::operator::estop::{EstopRequest, StopKnown};
+use tempfile::TempDir;
 
 use crate::converge::place;
 use crate::harness::*;
@@ -18,7 +21,7 @@ const NODES: u8 = 16;
 const AT_EXECUTOR: &str = "observe:T2,relay,read,plan,human,estop";
 
 /// Node `me`, which trusts all others as of its own kind and knows where those before it are.
-async fn start(me: u8, before: &[TestNode]) -> TestNode {
+async fn start(me: u8, before: &[TestNode], dir: Arc<TempDir>) -> TestNode {
     let mut setup = if me == 1 { field() } else { centre() };
     setup.raw.name = Some(format!("node-{me}"));
     setup.raw.ping_interval_ms = Some(1_500);
@@ -39,7 +42,7 @@ async fn start(me: u8, before: &[TestNode]) -> TestNode {
     if me == 1 {
         setup = setup.with_operator(operator(), "L2");
     }
-    setup.start_in(place(), Some(me)).await
+    setup.start_in(dir, Some(me)).await
 }
 
 fn links(node: &TestNode) -> usize {
@@ -91,7 +94,7 @@ async fn without_link(nodes: &[TestNode]) -> &TestNode {
 async fn among_sixteen_each_has_few_links_and_reaches_the_one_it_means() {
     let mut nodes: Vec<TestNode> = Vec::new();
     for n in 1..=NODES {
-        let next = start(n, &nodes).await;
+        let next = start(n, &nodes, place()).await;
         nodes.push(next);
     }
     each_is_heard(&nodes, 1).await;
@@ -145,10 +148,30 @@ async fn among_sixteen_each_has_few_links_and_reaches_the_one_it_means() {
     .await;
 
     // Whoever goes, what the others make reaches all of them.
-    for _ in 0..3 {
-        nodes.remove(nodes.len() / 2).stop().await;
-        each_is_heard(&nodes, 2).await;
-    }
+    let middle = nodes.len() / 2;
+    let id = nodes[middle].id();
+    let dir = nodes.remove(middle).stop().await;
+    each_is_heard(&nodes, 2).await;
+    nodes.remove(middle).stop().await;
+    each_is_heard(&nodes, 3).await;
+
+    // One that comes back is known to be there also by those that have no link with it and cannot dial it; the
+    // executor, which needs one, says so.
+    let back = start(NODES / 2 + 1, &nodes, dir).await;
+    assert_eq!(back.id(), id);
+    until("it is there for all", || async {
+        let state = |n: &TestNode| n.shared().peers.get(&id).map(|s| s.state.plain());
+        let well = [Some(PeerState::Connected), Some(PeerState::OnDemand)];
+        let all = nodes[..middle].iter().all(|n| well.contains(&state(n)));
+        all.then_some(())
+    })
+    .await;
+    until("the executor has a link with it", || async {
+        has_link(&nodes[0], &back).then_some(())
+    })
+    .await;
+    nodes.push(back);
+    each_is_heard(&nodes, 4).await;
     for node in nodes {
         node.stop().await;
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::sync::watch::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::context::DURABLE;
@@ -42,6 +44,9 @@ pub struct Presence {
     pub capabilities: Vec<String>,
     /// Its links.
     pub links: Vec<PresentLink>,
+    /// Devices that it hears, needs a link with and does not reach: they dial it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wants: Vec<String>,
     /// Whether its emergency stop is latched.
     pub estop: bool,
     /// Since when it runs, by its clock, in milliseconds since 1970.
@@ -102,6 +107,7 @@ pub fn present(shared: &Shared) -> Presence {
             .map(|c| c.as_str().to_owned())
             .collect(),
         links: links.iter().map(seen).collect(),
+        wants: shared.peers.unreached(),
         estop: shared.running.latched().is_some(),
         started_at: Some(shared.started_at),
         audit_entries: None,
@@ -176,11 +182,24 @@ fn spec(presence: Presence) -> FrameSpec {
     }
 }
 
+/// Waits until a link comes or goes, or a device is needed that is not reached.
+async fn changed(
+    links: &mut watch::Receiver<u64>,
+    unreached: &mut watch::Receiver<Vec<String>>,
+) -> Result<(), RecvError> {
+    tokio::select! {
+        biased;
+        changed = links.changed() => changed,
+        changed = unreached.changed() => changed,
+    }
+}
+
 /// Tells the mesh, until the node ends.
 pub async fn run(shared: Shared) {
     let every = Duration::from_millis(PRESENCE_EVERY_MS);
     let mut changes = shared.links.watch();
     let mut latching = shared.running.latching();
+    let mut unreached = shared.peers.watch_unreached();
     // The first one waits a moment: links that come up at once are told with it.
     let mut tick = tokio::time::interval_at(Instant::now() + SETTLE, every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -192,7 +211,7 @@ pub async fn run(shared: Shared) {
             // That everything stands still, or may move again, others must know at once.
             changed = latching.changed() => if changed.is_err() { return },
             _ = tick.tick() => {}
-            changed = changes.changed() => {
+            changed = changed(&mut changes, &mut unreached) => {
                 if changed.is_err() {
                     return;
                 }

@@ -634,6 +634,8 @@ pub const VIEW_READ_MS: u64 = 5_000;
 pub const VIEW_IDLE_PINGS: u64 = 8;
 /// Pauses between two pings for which a device that did not answer is chosen as no neighbour.
 pub const VIEW_AWAY_PINGS: u64 = 20;
+/// Devices that a node says it needs a link with and does not reach.
+pub const VIEW_WANTS_MAX: usize = 16;
 /// How long a device that was left out and then not heard has a link all the same, in milliseconds.
 pub const VIEW_MISSED_MS: u64 = 6 * 3_600_000;
 /// How long a message waits for a device to be dialed for it, in milliseconds.

@@ -69,8 +69,10 @@ pub struct Standing {
     pub proven: Option<PeerUrl>,
     /// When it last came as a gen-1 node although it is trusted as one of our own kind, since its last link.
     pub came_as_gen1: Option<TimeMs>,
-    /// When an attempt to reach it last failed or it said goodbye, since its last link.
-    lost_at: Option<(TimeMs, Instant)>,
+    /// When the first attempt to reach it failed, or it said goodbye, since it was last linked or heard.
+    lost_at: Option<TimeMs>,
+    /// When the last such attempt failed.
+    failed: Option<Instant>,
     /// When something was last sent to it or asked by it.
     used: Option<Instant>,
     /// When it was last asked for while no link with it was needed.
@@ -85,6 +87,8 @@ pub struct Peers {
     table: Mutex<BTreeMap<DeviceId, Standing>>,
     /// Devices with which no link is needed.
     spare: Mutex<BTreeSet<DeviceId>>,
+    /// Devices that are heard, with which one is needed, and that are not reached.
+    unreached: watch::Sender<Vec<String>>,
     changed: watch::Sender<u64>,
     /// Counts up when this node stands otherwise with one of them.
     moved: watch::Sender<u64>,
@@ -97,6 +101,7 @@ impl Default for Peers {
         Self {
             table: Mutex::default(),
             spare: Mutex::default(),
+            unreached: watch::channel(Vec::new()).0,
             changed: watch::channel(0).0,
             moved: watch::channel(0).0,
             retired: AtomicBool::new(false),
@@ -190,20 +195,9 @@ impl Peers {
         self.with(|table| {
             if let Some(standing) = table.get_mut(device) {
                 standing.came_as_gen1 = None;
-                standing.lost_at = None;
+                (standing.lost_at, standing.failed) = (None, None);
             }
         });
-    }
-
-    /// An attempt to reach a device has failed, or it said goodbye.
-    fn lost(&self, device: &DeviceId, now: TimeMs) {
-        self.with(|table| {
-            if let Some(standing) = table.get_mut(device) {
-                standing.lost_at = Some((now, Instant::now()));
-            }
-        });
-        // Another neighbour takes its place.
-        self.changed.send_modify(|n| *n += 1);
     }
 
     /// What a device that is known here calls itself, so that it has a name while it is away.
@@ -266,6 +260,7 @@ fn entry<'a>(
         proven: None,
         came_as_gen1: None,
         lost_at: None,
+        failed: None,
         used: None,
         called: None,
         asked_to_keep: false,
@@ -331,6 +326,7 @@ impl Peer {
         }
         self.targets.mark_unchanged();
         let known = self.shared.peers.targets(&self.device);
+        let wanted = self.is_wanted();
         loop {
             self.links.mark_unchanged();
             if self.link().is_some() {
@@ -338,6 +334,10 @@ impl Peer {
             }
             if self.shared.peers.targets(&self.device) != known {
                 return Woke::Told;
+            }
+            // It is heard again, through others.
+            if wanted && !self.is_wanted() {
+                return Woke::Due;
             }
             tokio::select! {
                 biased;
@@ -352,6 +352,7 @@ impl Peer {
     fn after(&self, woke: &Woke, failures: u32, stay: State, why: &str) -> Next {
         match woke {
             Woke::Linked => next(State::Connected, "a link is up"),
+            _ if !self.is_wanted() => next(State::OnDemand, on_demand::WHY),
             Woke::Told if self.may_dial() => {
                 next(State::Dialing { failures: 0 }, "a new address is known")
             }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{PeerState, Peers};
 use crate::domain::base::limits::REACH_MS;
-use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
@@ -62,6 +63,27 @@ pub(super) fn tell_keep(shared: &Shared, link: &LinkHandle, told: &mut Option<bo
 }
 
 impl Peers {
+    /// An attempt to reach a device has failed, or it said goodbye.
+    pub(super) fn lost(&self, device: &DeviceId, now: TimeMs) {
+        self.with(|table| {
+            if let Some(standing) = table.get_mut(device) {
+                standing.lost_at.get_or_insert(now);
+                standing.failed = Some(Instant::now());
+            }
+        });
+        // Another neighbour takes its place.
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// A device is heard through others.
+    pub(super) fn found(&self, device: &DeviceId) {
+        self.with(|table| {
+            if let Some(standing) = table.get_mut(device) {
+                standing.lost_at = None;
+            }
+        });
+    }
+
     /// Something is sent to a device, or it asked for something: a link with it stays for a while.
     pub fn used(&self, device: &DeviceId) {
         self.with(|table| {
@@ -120,6 +142,16 @@ impl Peers {
     /// Whether this node needs a link with a device.
     pub fn needs(&self, device: &DeviceId) -> bool {
         !self.spare().contains(device)
+    }
+
+    /// The devices that are heard, with which a link is needed, and that are not reached.
+    pub fn unreached(&self) -> Vec<String> {
+        self.unreached.borrow().clone()
+    }
+
+    /// Wakes when they change.
+    pub fn watch_unreached(&self) -> watch::Receiver<Vec<String>> {
+        self.unreached.subscribe()
     }
 
     /// The devices with which no link is needed.

@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{PeerState, Standing};
+use super::{Standing, State};
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::series;
 use crate::domain::admission::{Generation, Grant, Grants, TrustRecord};
 use crate::domain::base::limits::{
     CAPABILITIES_MAX, PRESENCE_EVERY_MS, TOPOLOGY_NODES_MAX, VIEW_ALL_MAX, VIEW_AWAY_PINGS,
-    VIEW_READ_MS, VIEW_SETTLE_MS,
+    VIEW_READ_MS, VIEW_SETTLE_MS, VIEW_WANTS_MAX,
 };
 use crate::domain::base::{DeviceId, SignatureState, TimeMs};
 use crate::domain::capability::offers_actuator;
@@ -66,6 +66,11 @@ impl View {
         let kin: Vec<&TrustRecord> = all.iter().filter(is_kin).collect();
         if kin.len() <= VIEW_ALL_MAX {
             self.missed = Missed::default();
+            shared.peers.unreached.send_if_modified(|said| {
+                let some = !said.is_empty();
+                said.clear();
+                some
+            });
             return shared.peers.spare_these(BTreeSet::new());
         }
         self.hear(shared).await;
@@ -81,7 +86,9 @@ impl View {
                 let standing = standing.as_ref();
                 let offered = offers.get(device).map(Vec::as_slice);
                 let known = Known {
-                    always: has_to_do_with(shared, &record.grants, offered),
+                    // That one refuses a link, a person should see.
+                    always: standing.is_some_and(|s| s.state == State::Refused)
+                        || has_to_do_with(shared, &record.grants, offered),
                     carries: record.grants.has(Grant::Relay) && record.grants.has(Grant::Read),
                     reach: reach(shared, device, standing),
                     heard: self.heard(shared, device, standing, &carriers),
@@ -93,9 +100,11 @@ impl View {
             let (at, left_out) = (shared.moment(), shared.peers.left_out());
             self.missed.look(&known, &left_out, at.steady, at.wall);
         }
+        say_unreached(shared, &known);
         for (device, one) in &mut known {
             let started = self.told.get(device).and_then(|t| t.said.started_at);
-            one.always |= self.missed.is_missed(device, started);
+            one.always |=
+                self.missed.is_missed(device, started) || self.is_wanted_by(shared, device);
         }
         let chosen = choose(shared.own_id(), &self.secret, &known, settling);
         let spare = known.into_keys().filter(|d| !chosen.contains_key(d));
@@ -137,6 +146,13 @@ impl View {
         }
     }
 
+    /// Whether a device says that it needs a link and does not reach this node.
+    fn is_wanted_by(&self, shared: &Shared, device: &DeviceId) -> bool {
+        let own = shared.own_id().as_str();
+        let told = self.told.get(device);
+        told.is_some_and(|told| told.said.wants.iter().any(|id| id == own))
+    }
+
     /// What is known of a device through others.
     fn heard(
         &self,
@@ -157,12 +173,26 @@ impl View {
         let age = Moment::unset(shared.now()).age_by_wall_ms(told.at, told.received_at);
         // What this node has seen itself since counts for more.
         let lost = standing.and_then(|s| s.lost_at);
-        let lost = lost.is_some_and(|(at, _)| at >= told.received_at);
+        let lost = lost.is_some_and(|at| at >= told.received_at);
         match age < LATELY_MS && !lost {
             true => Heard::Lately { links },
             false => Heard::LongAgo { links },
         }
     }
+}
+
+/// Has this node's presence say whom it needs and does not reach.
+fn say_unreached(shared: &Shared, known: &BTreeMap<DeviceId, Known>) {
+    let unreached = known.iter().filter(|(_, one)| {
+        one.always && one.reach == Reach::Away && matches!(one.heard, Heard::Lately { .. })
+    });
+    let unreached = unreached.map(|(device, _)| device.as_str().to_owned());
+    let unreached: Vec<String> = unreached.take(VIEW_WANTS_MAX).collect();
+    shared.peers.unreached.send_if_modified(|said| {
+        let new = *said != unreached;
+        *said = unreached;
+        new
+    });
 }
 
 /// Whether one of the two decides, plans or stops what the other moves. A node that may stop because it moves
@@ -184,8 +214,8 @@ fn reach(shared: &Shared, device: &DeviceId, standing: Option<&Standing>) -> Rea
     let rest =
         Duration::from_millis(VIEW_AWAY_PINGS.saturating_mul(shared.config.ping_interval_ms));
     let dialable = standing.is_some_and(|s| {
-        let lost = s.lost_at.is_some_and(|(_, at)| at.elapsed() < rest);
-        !s.targets.is_empty() && !lost && s.state.plain() != PeerState::Refused
+        let failed = s.failed.is_some_and(|at| at.elapsed() < rest);
+        !s.targets.is_empty() && !failed
     });
     match dialable {
         true => Reach::Dialable,
