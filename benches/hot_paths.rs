@@ -195,6 +195,11 @@ fn row(frame: &Frame, json: &str, n: u64) -> frames::NewFrame {
         hops: 0,
         link_peer: Some(frame.origin.clone()),
         ahead: false,
+        metric: frame
+            .data()
+            .get("metric")
+            .and_then(|m| m.as_str())
+            .map(str::to_owned),
         json: json.into(),
     }
 }

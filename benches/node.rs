@@ -515,6 +515,9 @@ fn row(
         hops: 0,
         link_peer: Some(origin.clone()),
         ahead: false,
+        metric: serde_json::from_str::<serde_json::Value>(json).unwrap()["data"]["metric"]
+            .as_str()
+            .map(str::to_owned),
         json: json.into(),
     }
 }

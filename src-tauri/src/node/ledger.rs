@@ -315,6 +315,11 @@ fn insert_at(
         hops: frame.hops,
         link_peer: admitted.link_peer().cloned(),
         ahead: admitted.ahead(),
+        metric: frame
+            .data()
+            .get("metric")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         json: admitted.text().clone(),
     };
     if let Some(room) = room

@@ -5,7 +5,7 @@
 use rusqlite::{Connection, params};
 
 use super::frames::{self, FLAG_AHEAD, FLAG_UNSIGNED, NewFrame, StoredFrame};
-use super::{StoreError, facts, named, row, shares};
+use super::{StoreError, facts, named, packed, row, shares};
 use crate::domain::admission::budget::Share;
 use crate::domain::base::limits::FRAME_CONFLICTS_PER_ID_MAX;
 use crate::domain::base::{DeviceId, Hlc};
@@ -106,18 +106,19 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
     if shares::is_behind(conn, share, new.time, new.received_at)? {
         return Ok(Inserted::Behind);
     }
+    let lying = packed::lying(new);
     let seq = conn
         .prepare_cached(
             "INSERT INTO frames (frame_key, content, origin, frame_id, kind, claimed_at, time, received_at, hlc,
-                origin_seq, claimed_tier, effective_tier, signature, tainted, hops, link_peer, flags, json)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                origin_seq, claimed_tier, effective_tier, signature, tainted, hops, link_peer, flags, json, metric)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
         )?
         .insert(params![
             key,
             new.content.0,
             origin,
             named::stored(&new.frame_id, new.claimed_at),
-            new.kind.as_str(),
+            lying.kind,
             new.claimed_at.to_i64(),
             new.time.to_i64(),
             new.received_at.to_i64(),
@@ -130,7 +131,8 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
             new.hops,
             link_peer,
             flags(new),
-            new.json,
+            lying.text,
+            lying.metric,
         ])?;
     let seq = u64::try_from(seq).unwrap_or(0);
     if worse.is_empty() {
@@ -158,16 +160,20 @@ fn flags(new: &NewFrame) -> i64 {
 /// proven, all that tells how far it is.
 fn prove(conn: &Connection, seq: u64, new: &NewFrame, better: bool) -> Result<(), StoreError> {
     let unsigned = if new.signed { 0 } else { FLAG_UNSIGNED };
+    let lying = packed::lying(new);
     conn.prepare_cached(
-        "UPDATE frames SET json = ?2, signature = ?3, effective_tier = ?4, flags = (flags & ~?5) | ?6 WHERE seq = ?1",
+        "UPDATE frames SET json = ?2, signature = ?3, effective_tier = ?4, flags = (flags & ~?5) | ?6, kind = ?7,
+            metric = ?8 WHERE seq = ?1",
     )?
     .execute(params![
         row::number(seq),
-        new.json,
+        lying.text,
         row::signature_number(new.signature),
         new.effective_tier.rank(),
         FLAG_UNSIGNED,
         unsigned,
+        lying.kind,
+        lying.metric,
     ])?;
     if better {
         let link_peer = link_number(conn, new, frames::device(conn, &new.origin)?)?;

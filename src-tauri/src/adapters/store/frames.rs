@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 
 pub use super::frame_insert::{Displaced, Inserted, conflict_count, insert};
-use super::{StoreError, kv, named, row, shares};
+use super::{StoreError, kv, named, packed, row, shares};
 use crate::domain::base::limits::{FRAMES_PAGE_BYTES, FRAMES_PRUNED_MAX, QUERY_DEFAULT};
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Tier, TimeMs};
 use crate::domain::wire::FrameKind;
@@ -55,6 +56,8 @@ pub struct NewFrame {
     pub link_peer: Option<DeviceId>,
     /// Whether its timestamp lay too far ahead to be believed.
     pub ahead: bool,
+    /// What it measured, where its data says so.
+    pub metric: Option<String>,
     /// The frame as it came, without `hops`.
     pub json: Arc<str>,
 }
@@ -176,21 +179,31 @@ pub(super) const SELECT: &str = "SELECT f.seq, f.content, o.device_id, f.frame_i
 
 pub(super) fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
     let kind = found.get_ref(4)?.as_str().unwrap_or_default();
-    let kind =
-        FrameKind::from_wire(kind).ok_or_else(|| row::unreadable(4, "unknown frame kind"))?;
+    let kind = packed::kind(kind).ok_or_else(|| row::unreadable(4, "unknown frame kind"))?;
+    let (origin, frame_id): (DeviceId, _) = (row::parsed(found, 2)?, named::read(found, 3)?);
+    let claimed_at = row::time(found, 5)?;
+    let hlc = found.get::<_, Option<i64>>(8)?.map(Hlc::from_i64);
+    let origin_seq: Option<i64> = found.get(9)?;
+    let json = match found.get_ref(17)? {
+        ValueRef::Blob(bytes) => {
+            let (origin, id) = (origin.as_str(), frame_id.as_str());
+            let columns = packed::Columns::new(origin, id, claimed_at, hlc, origin_seq, kind);
+            packed::unpack(bytes, &columns)
+                .ok_or_else(|| row::unreadable(17, "a packed text that does not unpack"))?
+        }
+        _ => found.get(17)?,
+    };
     Ok(StoredFrame {
         seq: row::count(found, 0)?,
         content: row::digest(found, 1)?,
-        origin: row::parsed(found, 2)?,
-        frame_id: named::read(found, 3)?,
+        origin,
+        frame_id,
         kind,
-        claimed_at: row::time(found, 5)?,
+        claimed_at,
         time: row::time(found, 6)?,
         received_at: row::time(found, 7)?,
-        hlc: found.get::<_, Option<i64>>(8)?.map(Hlc::from_i64),
-        origin_seq: found
-            .get::<_, Option<i64>>(9)?
-            .and_then(|n| u64::try_from(n).ok()),
+        hlc,
+        origin_seq: origin_seq.and_then(|n| u64::try_from(n).ok()),
         claimed_tier: Tier::from_rank(found.get(10)?),
         effective_tier: Tier::from_rank(found.get(11)?),
         signed: found.get::<_, i64>(16)? & FLAG_UNSIGNED == 0,
@@ -199,7 +212,7 @@ pub(super) fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
         hops: found.get(14)?,
         link_peer: row::parsed_opt(found, 15)?,
         ahead: found.get::<_, i64>(16)? & FLAG_AHEAD != 0,
-        json: found.get(17)?,
+        json,
     })
 }
 
@@ -277,8 +290,13 @@ pub fn page(conn: &Connection, filter: &FrameFilter) -> Result<Vec<StoredFrame>,
         values.push(Box::new(known));
     }
     if let Some(kind) = filter.kind {
-        sql.push_str(" AND f.kind = ?");
+        sql.push_str(" AND f.kind IN (?, ?)");
         values.push(Box::new(kind.as_str()));
+        let packed = match kind {
+            FrameKind::Observation => packed::OBSERVATION,
+            other => other.as_str(),
+        };
+        values.push(Box::new(packed));
     }
     if let Some(since) = filter.since {
         // The index on time gives the lowest place worth looking at, so that the walk back from the
@@ -287,21 +305,34 @@ pub fn page(conn: &Connection, filter: &FrameFilter) -> Result<Vec<StoredFrame>,
         values.push(Box::new(since.to_i64()));
         values.push(Box::new(since.to_i64()));
     }
-    for (path, wanted) in [("zone", &filter.zone), ("metric", &filter.metric)] {
-        if let Some(wanted) = wanted {
-            sql.push_str(&format!(" AND json_extract(f.json, '$.data.{path}') = ?"));
-            values.push(Box::new(wanted.clone()));
-        }
+    if let Some(metric) = &filter.metric {
+        // Where the row does not say it, its text does.
+        sql.push_str(" AND (f.metric = ? OR f.metric IS NULL)");
+        values.push(Box::new(metric.clone()));
     }
     if let Some(before) = filter.before_seq {
         sql.push_str(" AND f.seq < ?");
         values.push(Box::new(row::number(before)));
     }
-    sql.push_str(" ORDER BY f.seq DESC LIMIT ?");
-    values.push(Box::new(row::limit(filter.limit)));
+    sql.push_str(" ORDER BY f.seq DESC");
     let mut query = conn.prepare_cached(&sql)?;
     let rows = query.query_map(rusqlite::params_from_iter(values), read)?;
-    within(rows, filter.bytes)
+    let wanted = |stored: &StoredFrame| {
+        says(stored, "zone", filter.zone.as_deref())
+            && says(stored, "metric", filter.metric.as_deref())
+    };
+    let rows = rows.filter(|stored| stored.as_ref().map_or(true, wanted));
+    within(rows.take(filter.limit), filter.bytes)
+}
+
+/// Whether the data of a frame has this text under a name; also where none is wanted.
+pub(super) fn says(stored: &StoredFrame, name: &str, wanted: Option<&str>) -> bool {
+    let Some(wanted) = wanted else { return true };
+    // Texts are stored as they are written here, so most that say something else need not be read.
+    let written = format!("{name:?}:{}", serde_json::Value::from(wanted));
+    stored.json.contains(&written)
+        && serde_json::from_str::<serde_json::Value>(&stored.json)
+            .is_ok_and(|frame| frame["data"][name] == *wanted)
 }
 
 /// The first of these frames, as many as fit; one in any case. The rest is not read.

@@ -26,6 +26,7 @@ pub mod kv;
 mod named;
 mod open;
 pub mod operators;
+mod packed;
 pub mod proposals;
 mod readers;
 pub mod records;

@@ -1,6 +1,7 @@
 //! Questions about the frame log that the console asks: who is there, and one metric over time.
 
-use rusqlite::{Connection, named_params};
+use rusqlite::Connection;
+use serde_json::Value;
 
 use super::frames::{self, StoredFrame};
 use super::{StoreError, row};
@@ -66,41 +67,62 @@ pub fn newest_presence(conn: &Connection, limit: usize) -> Result<Vec<StoredFram
     Ok(found)
 }
 
+/// Of observations whose text is packed: their row says the metric.
+pub(super) fn of_packed() -> String {
+    format!(
+        "{} WHERE f.metric = ?1 AND f.time BETWEEN ?2 AND ?3 AND (?4 IS NULL OR o.device_id = ?4) ORDER BY f.time DESC",
+        frames::SELECT.replace("FROM frames f", "FROM frames f INDEXED BY frames_time")
+    )
+}
+
+/// Of the others: their text does.
+pub(super) fn of_text() -> String {
+    format!(
+        "{} WHERE f.kind = 'observation' AND json_extract(f.json, '$.data.metric') = ?1 AND f.time BETWEEN ?2 AND ?3
+         AND (?4 IS NULL OR o.device_id = ?4) ORDER BY f.time DESC",
+        frames::SELECT.replace("FROM frames f", "FROM frames f INDEXED BY frames_series")
+    )
+}
+
 /// Samples of a metric, oldest first; the newest of them where there are more than the limit.
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn samples(conn: &Connection, filter: &SeriesFilter) -> Result<Vec<Sample>, StoreError> {
-    let sql = "SELECT f.time, json_extract(f.json, '$.data.value'), f.effective_tier, f.signature, f.tainted,
-                      d.device_id, json_extract(f.json, '$.data.zone'), json_extract(f.json, '$.data.unit')
-               FROM frames f INDEXED BY frames_series JOIN devices d ON d.id = f.origin
-               WHERE f.kind = 'observation' AND json_extract(f.json, '$.data.metric') = :metric
-                 AND f.time BETWEEN :from AND :to
-                 AND json_type(f.json, '$.data.value') IN ('integer', 'real', 'true', 'false')
-                 AND (:origin IS NULL OR d.device_id = :origin)
-                 AND (:zone IS NULL OR json_extract(f.json, '$.data.zone') = :zone)
-               ORDER BY f.time DESC LIMIT :limit";
-    let mut query = conn.prepare_cached(sql)?;
-    let rows = query.query_map(
-        named_params! {
-            ":metric": filter.metric, ":from": filter.from.to_i64(), ":to": filter.to.to_i64(),
-            ":origin": filter.origin.as_ref().map(DeviceId::as_str), ":zone": filter.zone,
-            ":limit": row::limit(filter.limit),
-        },
-        |r| {
-            Ok(Sample {
-                time: TimeMs::from_i64(r.get(0)?),
-                value: r.get(1)?,
-                tier: Tier::from_rank(r.get(2)?),
-                signature: row::signature(r, 3)?,
-                tainted: r.get(4)?,
-                origin: r.get(5)?,
-                zone: r.get(6).ok(),
-                unit: r.get(7).ok(),
-            })
-        },
-    )?;
-    let mut samples = rows.collect::<Result<Vec<_>, _>>()?;
+    let mut samples = Vec::new();
+    for sql in [of_packed(), of_text()] {
+        let mut query = conn.prepare_cached(&sql)?;
+        let origin = filter.origin.as_ref().map(DeviceId::as_str);
+        let (from, to) = (filter.from.to_i64(), filter.to.to_i64());
+        let rows = query.query_map((&filter.metric, from, to, origin), frames::read)?;
+        let rows = rows.filter_map(|stored| stored.map(|s| sample(s, filter)).transpose());
+        samples.extend(rows.take(filter.limit).collect::<Result<Vec<_>, _>>()?);
+    }
+    samples.sort_by_key(|sample| std::cmp::Reverse(sample.time));
+    samples.truncate(filter.limit);
     samples.reverse();
     Ok(samples)
+}
+
+/// What a frame says; `None` where that is no number, or not in the zone that is asked for.
+fn sample(stored: StoredFrame, filter: &SeriesFilter) -> Option<Sample> {
+    let frame: Value = serde_json::from_str(&stored.json).ok()?;
+    let data = frame.get("data")?;
+    let text = |name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
+    let value = match data.get("value")? {
+        Value::Bool(on) => f64::from(u8::from(*on)),
+        value => value.as_f64()?,
+    };
+    let zone = text("zone");
+    let elsewhere = filter.zone.is_some() && zone != filter.zone;
+    (!elsewhere).then(|| Sample {
+        time: stored.time,
+        value,
+        tier: stored.effective_tier,
+        signature: stored.signature,
+        tainted: stored.tainted,
+        origin: stored.origin.as_str().to_owned(),
+        zone,
+        unit: text("unit"),
+    })
 }

@@ -8,6 +8,7 @@ mod families;
 mod gathering;
 mod migrations;
 mod named;
+mod packed;
 mod provenness;
 mod shares;
 
@@ -66,6 +67,7 @@ fn frame(n: u64) -> NewFrame {
         hops: 0,
         link_peer: Some(device(2)),
         ahead: false,
+        metric: Some("moisture".into()),
         json: format!(
             r#"{{"kind":"observation","data":{{"metric":"moisture","zone":"z{}","value":{n}}}}}"#,
             n % 2

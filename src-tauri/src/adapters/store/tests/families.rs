@@ -384,6 +384,14 @@ fn what_a_large_log_is_asked_often_uses_an_index() {
             "COVERING INDEX frames_id (frame_id>? AND frame_id<?)",
         ),
         (frames::FIRST_SINCE, "COVERING INDEX frames_time"),
+        (
+            &series::of_packed(),
+            "INDEX frames_time (time>? AND time<?)",
+        ),
+        (
+            &series::of_text(),
+            "INDEX frames_series (<expr>=? AND time>? AND time<?)",
+        ),
         (frames::MAX_ORIGIN_SEQ, "INDEX frames_own"),
         (frames::MAX_OWN_HLC, "INDEX frames_own_hlc"),
         (frames::NEWEST_PROVEN, "INDEX frames_share (share=?)"),
