@@ -60,7 +60,17 @@ pub async fn make_safe(
     // Without threads of their own: this works too where the system gives none.
     let guards = Guards::start(found, clock, &alarms, &tasks, false);
     match &guards {
-        Ok(guards) => left.extend(unsafe_still(dir, guards).await),
+        Ok(guards) => {
+            let (still, listed) = unsafe_still(dir, guards).await;
+            left.extend(still);
+            if !listed {
+                left.push(
+                    "the store does not read, so which actuators were moved and not seen safe since is not known: look at every \
+                     actuator of this node now"
+                        .to_owned(),
+                );
+            }
+        }
         Err(error) => left.push(format!("the actuators could not be made safe: {error}")),
     }
     tasks.shut_down().await;
@@ -70,34 +80,28 @@ pub async fn make_safe(
 }
 
 /// Waits until all actuators of guards are safe, no longer than a start does, and says what is not: of them, and of
-/// what the store lists as moved.
-async fn unsafe_still(dir: &StateDir, guards: &Guards) -> Vec<String> {
+/// what the store lists as moved. Also whether that list reads.
+async fn unsafe_still(dir: &StateDir, guards: &Guards) -> (Vec<String>, bool) {
     let not_safe = guards
         .all_safe(Duration::from_millis(SAFE_AT_START_MS))
         .await;
     let mut left: Vec<String> = not_safe.iter().map(in_words).collect();
-    match listed(dir) {
-        Ok(listed) => {
-            let gone = listed.iter().filter(|moved| !moved.is_in(guards));
-            left.extend(gone.map(|moved| {
-                format!(
-                    "{} was moved ({}) and nothing has confirmed since that it is in its safe state: {BY_HAND}",
-                    moved.target,
-                    moved.in_words()
-                )
-            }));
-        }
-        Err(error) => left.push(format!(
-            "which actuators were moved and not seen safe since cannot be read ({error}): look at every actuator of this \
-             node that config.toml does not have as it was"
-        )),
-    }
-    left
+    let listed = listed(dir);
+    let gone = listed.iter().flatten().filter(|moved| !moved.is_in(guards));
+    left.extend(gone.map(|moved| {
+        format!(
+            "{} was moved ({}) and nothing has confirmed since that it is in its safe state: {BY_HAND}",
+            moved.target,
+            moved.in_words()
+        )
+    }));
+    (left, listed.is_ok())
 }
 
-/// As [`unsafe_still`], of a start that has gone as far as guards of its own, and logs it.
+/// As [`make_safe`], of a start whose configuration is whole and has guards. A store that does not read is its own error.
 pub async fn made_safe(dir: &StateDir, guards: &Guards) -> Vec<String> {
-    told(unsafe_still(dir, guards).await)
+    let (left, _) = unsafe_still(dir, guards).await;
+    told(left)
 }
 
 /// An actuator that is not confirmed safe, in a sentence.

@@ -465,7 +465,8 @@ export const de = table({
   "al_store.unwritable": "Der Speicher nimmt nichts an",
   "ad_store.unwritable":
     "Prüfen Sie den Datenträger und die Rechte am Zustandsverzeichnis; der Knoten macht von selbst weiter, sobald er kann.",
-  "al_state.lost": "Das Zustandsverzeichnis oder eine Datei seiner Datenbank fehlt, ist gekürzt oder ist eine andere",
+  "al_state.lost":
+    "Das Zustandsverzeichnis oder eine Datei seiner Datenbank fehlt, ist gekürzt oder ist eine andere",
   "ad_state.lost":
     "Bringen Sie das Zustandsverzeichnis zurück, oder halten Sie den Knoten an und starten Sie ihn wieder, aus einer Sicherung, wo seine Dateien fehlen; bis dahin bedient er nichts.",
   "al_marks.unwritable": "Wie weit dieser Knoten gekommen ist, lässt sich nicht notieren",
