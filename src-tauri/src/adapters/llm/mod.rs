@@ -1,7 +1,20 @@
 //! Language models, whoever serves them: one model answers one request with a stream of pieces. Which model is asked
 //! (`node/inference`), and what its words may lead to, is decided elsewhere; a model here only talks.
+//!
+//! The client is ours, over `hyper`, which the node has anyway. `genai` was tried: it brings 78 crates to the 185 of the
+//! node and limits neither the size of a reply nor the time between its pieces.
 
+mod address;
+mod anthropic;
+mod dial;
+mod openai;
+mod reading;
 mod scripted;
+mod secret;
+mod server;
+mod sse;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -9,7 +22,10 @@ use futures_util::stream::BoxStream;
 
 use crate::domain::inference::{Failure, InferenceRequest, ModelRef, Piece};
 
+pub use self::address::{Address, Reach, Speech, providers, speech_of, url_of, variables_of};
 pub use self::scripted::{Reply, Scripted, Step};
+pub use self::secret::{Keys, Secret, no_keys};
+pub use self::server::{Patience, Server};
 
 /// What a model says, piece by piece. The last item is [`Piece::End`] or an error; dropping the stream cancels the request.
 pub type Pieces = BoxStream<'static, Result<Piece, Failure>>;

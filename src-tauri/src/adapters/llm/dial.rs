@@ -1,0 +1,68 @@
+//! A connection to a model's server, over TLS with the certificates that this system trusts.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+
+use super::address::{Address, Reach};
+
+/// A connection.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// Connects. An address that says it is of this machine leads to this machine alone, whatever a name resolves to: what
+/// may be sent there depends on it.
+///
+/// # Errors
+/// What the system or TLS says.
+pub async fn dial(address: &Address) -> io::Result<Box<dyn Wire>> {
+    let found = lookup_host((address.host.as_str(), address.port)).await?;
+    let here = address.reach() == Reach::Loopback;
+    let found: Vec<_> = found.filter(|a| !here || a.ip().is_loopback()).collect();
+    if found.is_empty() {
+        return Err(io::Error::other(
+            "the name leads to no address of this machine",
+        ));
+    }
+    let socket = TcpStream::connect(&found[..]).await?;
+    socket.set_nodelay(true)?;
+    if !address.tls {
+        return Ok(Box::new(socket));
+    }
+    let name = ServerName::try_from(address.host.clone())
+        .map_err(|_| io::Error::other("TLS has no use for such a host name"))?;
+    let config = trusted()?;
+    Ok(Box::new(
+        TlsConnector::from(config).connect(name, socket).await?,
+    ))
+}
+
+/// How servers prove themselves: by the certificates of the system, read once.
+fn trusted() -> io::Result<Arc<ClientConfig>> {
+    static TRUSTED: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = TRUSTED.get() {
+        return Ok(config.clone());
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (kept, _) = roots.add_parsable_certificates(found.certs);
+    if kept == 0 {
+        return Err(io::Error::other(
+            "this system has no certificates of authorities to trust; install its package ca-certificates, or name a file \
+             of them in SSL_CERT_FILE",
+        ));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TRUSTED.get_or_init(|| Arc::new(config)).clone())
+}
