@@ -349,6 +349,7 @@ impl World {
                 dry: self.plan.dry,
             })],
             models: Vec::new(),
+            variables: |_| None,
         };
         let opened = match Opened::open_in(config, outside).await {
             Ok(opened) => opened,

@@ -27,10 +27,11 @@ const DOMAIN_ROOMS: [&str; 16] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `shared`, which joins them.
-const NODE_ROOMS: [&str; 34] = [
+const NODE_ROOMS: [&str; 35] = [
     "outside",
     "config",
     "context",
+    "inference",
     "names",
     "twin",
     "policy_book",

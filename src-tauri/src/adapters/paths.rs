@@ -163,6 +163,11 @@ impl StateDir {
         self.root.join("operator-key.json")
     }
 
+    /// The keys of providers, sealed.
+    pub fn credentials_file(&self) -> PathBuf {
+        self.root.join("credentials.json")
+    }
+
     /// The passphrase of the operator key in a demo's directory.
     pub fn demo_passphrase_file(&self) -> PathBuf {
         self.root.join("demo-passphrase")

@@ -2,6 +2,8 @@
 //!
 //! Unknown keys are errors. `config.example.toml` documents every key; a test parses it.
 
+pub mod models;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -253,6 +255,10 @@ pub struct RawConfig {
     pub devices: Vec<Configured>,
     /// Rules of the embedded planner.
     pub rule: Vec<RawRule>,
+    /// Language models, in the order in which they are asked.
+    pub model: Vec<models::RawModel>,
+    /// Which of them is asked.
+    pub inference: models::RawInference,
     /// Which names stand in the file or a flag.
     #[serde(skip)]
     pub fixed: Fixed,
@@ -362,6 +368,7 @@ impl RawConfig {
         take!(mock_actuator, mock_pace, demo);
         self.peers.extend(flags.peers);
         self.capabilities.extend(flags.capabilities);
+        models::overlay(&mut self.model, flags.model);
         self
     }
 
@@ -450,6 +457,7 @@ impl RawConfig {
             store_max_bytes: self.store.max_bytes,
             keep_frames: self.store.keep_frames.unwrap_or(2_000_000),
             rules,
+            models: models::resolve(self.model, self.inference)?,
             fixed: self.fixed,
         })
     }
@@ -559,6 +567,8 @@ pub struct Config {
     pub keep_frames: u64,
     /// Rules of the embedded planner.
     pub rules: Vec<Rule>,
+    /// Language models and how one is chosen.
+    pub models: models::Models,
     /// Which names no console can change.
     pub fixed: Fixed,
 }

@@ -14,6 +14,7 @@ pub mod gen1;
 mod gossip;
 pub mod guards;
 mod health;
+pub mod inference;
 mod ingress;
 pub mod ledger;
 pub mod links;

@@ -20,6 +20,7 @@ use super::discovery::Nearby;
 use super::gen1::actuators::Wire;
 use super::gossip::RecentFrames;
 use super::guards::{Cut, Guards};
+use super::inference::{self, Inference, Served};
 use super::links::Links;
 use super::outside::Outside;
 use super::pairing::Unsettled;
@@ -35,7 +36,7 @@ use super::shared::{Inner, OwnKey, Shared, Stamper};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{self, Around, Carrier, DeviceError, Sensor, SharedActuator};
 use crate::adapters::files;
-use crate::adapters::keystore::{DeviceKeys, KeyError};
+use crate::adapters::keystore::{Credentials, DeviceKeys, KeyError};
 use crate::adapters::marks::{Marks, place_of};
 use crate::adapters::paths::{PathError, StateDir, StateLock};
 use crate::adapters::random::{NoRandom, SharedRandom};
@@ -154,6 +155,7 @@ impl Opened {
             drivers: more_drivers,
             sensors: more_sensors,
             models,
+            variables,
         } = outside;
         let dir = StateDir::at(&config.state_dir);
         let (tasks, alarms) = (Tasks::new(), Arc::new(Alarms::default()));
@@ -189,6 +191,7 @@ impl Opened {
                 drivers: Vec::new(),
                 sensors: more_sensors,
                 models,
+                variables,
             },
             sensors,
             wire,
@@ -308,7 +311,8 @@ async fn assemble(
         marks,
         drivers: _,
         sensors: more_sensors,
-        models,
+        models: more_models,
+        variables,
     } = outside;
     let now = clock.now();
     let identified = dir.identity_file().exists();
@@ -359,6 +363,19 @@ async fn assemble(
     sensors.extend(more_sensors);
     let mut capabilities = config.capabilities.clone();
     capabilities.extend(guards.capabilities());
+    let credentials = Credentials::new(&dir, &key)?;
+    let mut served = Inference::serve(&config.models, &credentials, variables);
+    served.extend(more_models.into_iter().map(Served::here));
+    let inference = Inference::open(inference::Needs {
+        served,
+        edge_first: config.models.edge_first,
+        labels: config.models.labels.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+        pace: inference::Pace::default(),
+    })
+    .await?;
     let (key, metrics) = (Arc::new(key), Arc::new(Metrics::default()));
     let budgets = Arc::new(super::context::budgets::Budgets::default());
     let journal = Journal::new(Needs {
@@ -417,7 +434,8 @@ async fn assemble(
         sensors: Sensors::default(),
         planner: PlannerState::default(),
         questions: Questions::default(),
-        mind: super::planner::given(models),
+        mind: super::planner::asks(&inference),
+        inference,
         stamper,
         continuity,
         ground,

@@ -32,8 +32,10 @@ pub struct Outside {
     pub drivers: Vec<SharedActuator>,
     /// Sensors beyond those of the configuration.
     pub sensors: Vec<Box<dyn Sensor>>,
-    /// Language models beyond those of the configuration.
+    /// Language models beyond those of the configuration, as if on this machine.
     pub models: Vec<SharedModel>,
+    /// The environment, for the keys of providers.
+    pub variables: fn(&str) -> Option<String>,
 }
 
 impl Outside {
@@ -51,6 +53,7 @@ impl Outside {
             drivers: Vec::new(),
             sensors: Vec::new(),
             models: Vec::new(),
+            variables: |name| std::env::var(name).ok(),
         }
     }
 }

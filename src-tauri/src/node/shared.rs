@@ -15,6 +15,7 @@ use super::gossip::RecentFrames;
 use super::gossip::tree::Tree;
 use super::guards::Guards;
 use super::health::Ground;
+use super::inference::Inference;
 use super::links::{LinkHandle, Links};
 use super::pairing::Pairing;
 use super::pause::PlannerState;
@@ -69,6 +70,8 @@ pub struct Inner {
     pub running: Running,
     /// How its sensors are.
     pub sensors: Sensors,
+    /// The language models it may ask.
+    pub inference: Inference,
     /// Whether the planner rests.
     pub planner: PlannerState,
     /// What its planner is asked.

@@ -5,6 +5,7 @@
 //! key lives in the keychain is recognised by its file and refused by whoever cannot open that.
 
 mod backup;
+mod credentials;
 pub mod dumps;
 pub mod gen1;
 #[cfg(feature = "desktop")]
@@ -12,6 +13,7 @@ pub mod keychain;
 mod sealed;
 
 pub use self::backup::{keys_to_back_up, restore_key};
+pub use self::credentials::{CredentialCard, Credentials, credential_name};
 pub use self::sealed::Passphrase;
 
 use std::fs;

@@ -122,12 +122,10 @@ enum Block {
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
     #[serde(other)]
     Other,
 }
@@ -152,7 +150,7 @@ struct Tokens {
 /// What is wrong with it, or what the server says went wrong.
 pub fn read(data: &str, reply: &mut Building) -> Result<Told, Failure> {
     let mut told = Told::default();
-    let mut count = |tokens: Option<Tokens>, reply: &mut Building| {
+    let count = |tokens: Option<Tokens>, reply: &mut Building| {
         let (read, written) = tokens.map_or((None, None), |t| (t.input_tokens, t.output_tokens));
         reply.usage.input_tokens = read.unwrap_or(reply.usage.input_tokens);
         reply.usage.output_tokens = written.unwrap_or(reply.usage.output_tokens);
@@ -168,8 +166,8 @@ pub fn read(data: &str, reply: &mut Building) -> Result<Told, Failure> {
             Block::Other => {}
         },
         Event::ContentBlockDelta { index, delta } => match delta {
-            Delta::TextDelta { text } => told.say(reply.text(text)?),
-            Delta::InputJsonDelta { partial_json } => {
+            Delta::Text { text } => told.say(reply.text(text)?),
+            Delta::InputJson { partial_json } => {
                 reply.call(index, None, None, Some(partial_json))?;
             }
             Delta::Other => {}

@@ -1,7 +1,6 @@
 //! A model behind HTTP. One request is one connection, so that dropping the stream of pieces ends both; nothing runs
 //! while nobody reads. Redirects are not followed: what is sent goes where the operator said and nowhere else.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};

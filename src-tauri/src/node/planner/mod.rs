@@ -15,8 +15,9 @@ use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 
 use super::context::{DURABLE, store_refusal};
+use super::inference::Inference;
 use super::shared::Shared;
-use crate::adapters::llm::{Pieces, SharedModel};
+use crate::adapters::llm::Pieces;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{
     MODEL_TURN_MAX_MS, QUESTION_MAX_CHARS, QUESTIONS_KEPT_MAX, QUESTIONS_WAITING_MAX, TRIGGERS_MAX,
@@ -43,39 +44,18 @@ pub trait Mind: Send + Sync {
     fn labels(&self) -> &Labels;
 }
 
-/// Models that were given to the node: the first is asked.
-struct Given {
-    models: Vec<SharedModel>,
-    labels: Labels,
+/// What asks the language models of the node; `None` where it has none.
+pub fn asks(models: &Inference) -> Option<Arc<dyn Mind>> {
+    (!models.is_empty()).then(|| Arc::new(models.clone()) as Arc<dyn Mind>)
 }
 
-/// What asks models that were given to the node; `None` where there are none.
-pub fn given(models: Vec<SharedModel>) -> Option<Arc<dyn Mind>> {
-    let given = Given {
-        models,
-        labels: Labels::default(),
-    };
-    (!given.models.is_empty()).then(|| Arc::new(given) as Arc<dyn Mind>)
-}
-
-impl Mind for Given {
-    fn ask(&self, request: InferenceRequest, _about: About) -> BoxFuture<'_, (Route, Pieces)> {
-        let first = self.models.first();
-        let route = Route {
-            chosen: first.map(|model| model.name().clone()),
-            local: true,
-            ..Route::default()
-        };
-        let none = || Failure::new(FailureKind::NoModel, "there is no model");
-        let pieces = match first {
-            Some(model) => model.infer(Arc::new(request)),
-            None => stream::once(future::ready(Err(none()))).boxed(),
-        };
-        future::ready((route, pieces)).boxed()
+impl Mind for Inference {
+    fn ask(&self, request: InferenceRequest, about: About) -> BoxFuture<'_, (Route, Pieces)> {
+        async move { Inference::ask(self, request, &about).await }.boxed()
     }
 
     fn labels(&self) -> &Labels {
-        &self.labels
+        Inference::labels(self)
     }
 }
 

@@ -61,7 +61,7 @@ fn the_example_parses_as_it_is_and_with_every_key_on() {
         (5, 1, 1)
     );
     let config = raw.resolve(PathBuf::new()).unwrap();
-    assert_eq!(config.rules.len(), 1);
+    assert_eq!((config.rules.len(), config.models.all.len()), (1, 2));
 }
 
 #[test]
@@ -70,6 +70,8 @@ fn the_example_documents_every_key() {
         ("zzz = 1", ""),
         ("[store]\nzzz = 1", "[store]"),
         ("[[rule]]\nzzz = 1", "[[rule]]"),
+        ("[[model]]\nzzz = 1", "[[model]]"),
+        ("[inference]\nzzz = 1", "[inference]"),
     ];
     for (text, heading) in places {
         let keys = keys_at(text);

@@ -21,6 +21,7 @@ mod identity;
 mod layout;
 mod meshes;
 mod migrate;
+mod models;
 mod offline;
 mod operators;
 mod out;
@@ -185,6 +186,8 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Pair(args) => Box::pin(pair::run(ctx, &args)).await,
         Command::Operator(command) => operators::run(ctx, &command).await,
         Command::Console(args) => console::run(ctx, &args).await,
+        Command::Model(command) => models::run(ctx, &command).await,
+        Command::Credential(command) => models::credential(ctx, &command),
         Command::Migrate { from, mesh_name } => {
             migrate::run(ctx, from.as_deref(), mesh_name.as_deref()).await
         }

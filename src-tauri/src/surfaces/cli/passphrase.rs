@@ -47,6 +47,22 @@ pub fn ask_new(prompt: &str) -> Result<Passphrase, Failure> {
     Ok(typed)
 }
 
+/// A secret that is none of a person's: typed without echo, or the first line of stdin.
+///
+/// # Errors
+/// If nothing comes, or it is too long.
+pub fn secret(prompt: &str, most_bytes: usize) -> Result<Zeroizing<String>, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return first_line(most_bytes);
+    }
+    let quiet = Quiet::start()?;
+    say(prompt);
+    let typed = first_line(most_bytes);
+    drop(quiet);
+    say("\n");
+    typed
+}
+
 fn say(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let written = stderr.write_all(text.as_bytes());
@@ -55,15 +71,33 @@ fn say(text: &str) {
 
 /// The first line of stdin, at most as long as a passphrase may be.
 fn line() -> Result<Passphrase, Failure> {
-    let most = u64::try_from(PASSPHRASE_MAX_BYTES + 2).unwrap_or(u64::MAX);
-    let mut text = Zeroizing::new(String::with_capacity(PASSPHRASE_MAX_BYTES + 2));
-    let read = std::io::stdin().lock().take(most).read_line(&mut text);
-    read.map_err(|e| Failure::failed(format!("the passphrase could not be read: {e}")))?;
-    let typed = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
+    let typed = read_line(PASSPHRASE_MAX_BYTES)
+        .map_err(|e| Failure::failed(format!("the passphrase could not be read: {e}")))?;
     if typed.is_empty() {
         return Err(Failure::usage("no passphrase was given"));
     }
     Ok(Passphrase::new(typed))
+}
+
+fn first_line(most_bytes: usize) -> Result<Zeroizing<String>, Failure> {
+    let typed = read_line(most_bytes)
+        .map_err(|e| Failure::failed(format!("the key could not be read: {e}")))?;
+    match typed.len() {
+        0 => Err(Failure::usage("no key was given")),
+        n if n > most_bytes => Err(Failure::usage(format!(
+            "the key has more than {most_bytes} bytes"
+        ))),
+        _ => Ok(typed),
+    }
+}
+
+fn read_line(most_bytes: usize) -> std::io::Result<Zeroizing<String>> {
+    let most = u64::try_from(most_bytes + 2).unwrap_or(u64::MAX);
+    let mut text = Zeroizing::new(String::with_capacity(most_bytes + 2));
+    std::io::stdin().lock().take(most).read_line(&mut text)?;
+    Ok(Zeroizing::new(
+        text.trim_end_matches(['\n', '\r']).to_owned(),
+    ))
 }
 
 /// The terminal without echo, until dropped.

@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. Unknown flags are errors; every command knows `--json`.
 
+mod models;
 mod people;
 #[cfg(test)]
 mod tests;
@@ -9,11 +10,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
+pub use self::models::*;
 pub use self::people::*;
 use super::fail::EXIT_CODES;
 use super::format::{parse_pair, said};
 use crate::adapters::transport::ListenAddress;
 use crate::node::RawConfig;
+use crate::node::config::models::{RawModel, of_flags};
 use crate::operator::access::Scope;
 
 /// A node of a ClawMesh: readings in, proposals out, actions only with a person's signature.
@@ -139,6 +142,12 @@ pub enum Command {
     Operator(OperatorCommand),
     /// Make a one-time link that opens the console in a browser of this machine
     Console(ConsoleArgs),
+    /// The language models that questions may go to
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Keys of the providers of language models
+    #[command(subcommand)]
+    Credential(CredentialCommand),
     /// Import identity, mesh and trusted peers of a gen-1 node; its files are only read
     Migrate {
         /// The name of its mesh, where it was started with --mesh-name: it is kept nowhere
@@ -234,12 +243,23 @@ pub struct StartArgs {
     /// How often sensors are read, in milliseconds
     #[arg(long, value_name = "MS")]
     pub sensor_interval: Option<u64>,
+    /// The language model to ask first, for example ollama/qwen2.5:1.5b; its key comes from `credential set`
+    #[arg(long, value_name = "PROVIDER/MODEL", alias = "pi-model")]
+    pub model: Option<String>,
+    /// The server of that model, where it speaks as OpenAI's does, for example http://127.0.0.1:8080/v1
+    #[arg(long, value_name = "URL", requires = "model")]
+    pub model_url: Option<String>,
     /// Stop gracefully when stdin closes
     #[arg(long, hide = true)]
     pub end_with_stdin: bool,
 }
 
 impl StartArgs {
+    fn model(&self) -> Option<RawModel> {
+        // clap has seen to it that there is no URL without a model.
+        of_flags(self.model.as_deref(), self.model_url.as_deref()).unwrap_or_default()
+    }
+
     /// The flags as a configuration that overlays the file's.
     pub fn to_raw(&self) -> RawConfig {
         RawConfig {
@@ -255,6 +275,7 @@ impl StartArgs {
             mock_actuator: self.mock_actuator.then_some(true),
             host_sensor: self.host_sensor.then_some(true),
             sensor_interval_ms: self.sensor_interval,
+            model: self.model().into_iter().collect(),
             ..RawConfig::default()
         }
     }

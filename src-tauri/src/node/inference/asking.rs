@@ -1,0 +1,260 @@
+//! One model asked one question: its turn, the breaker of its server, the budget, further tries while nothing was said,
+//! and then its reply to the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
+
+use super::ledger::{Refused, Reserved};
+use super::{Inside, resting};
+use crate::adapters::llm::Pieces;
+use crate::domain::base::limits::{MODEL_RETRIES_MAX, MODEL_RETRY_WAIT_MAX_MS};
+use crate::domain::inference::route::SkipKind;
+use crate::domain::inference::{Failure, FailureKind, InferenceRequest, Piece, Usage};
+
+/// Why a model did not begin to answer.
+pub(super) struct Missed {
+    /// As people are told.
+    pub what: SkipKind,
+    /// As whoever asked is told.
+    pub kind: FailureKind,
+    /// The reason in a sentence.
+    pub why: String,
+    /// When its server wants to be asked again.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Missed {
+    fn new(what: SkipKind, kind: FailureKind, why: String) -> Self {
+        Self {
+            what,
+            kind,
+            why,
+            retry_after_ms: None,
+        }
+    }
+}
+
+impl From<Failure> for Missed {
+    fn from(failure: Failure) -> Self {
+        Self {
+            what: SkipKind::Failed,
+            kind: failure.kind,
+            why: failure.why,
+            retry_after_ms: failure.retry_after_ms,
+        }
+    }
+}
+
+/// Asks one model; its reply once it has begun.
+pub(super) async fn begin(
+    inside: &Arc<Inside>,
+    index: usize,
+    request: &Arc<InferenceRequest>,
+    most: &Usage,
+) -> Result<Pieces, Missed> {
+    let settings = &inside.served[index].settings;
+    let turn = match inside.provider(settings) {
+        Some(provider) => {
+            let turn = provider.turns.clone().acquire_owned();
+            timeout(inside.pace.turn, turn)
+                .await
+                .ok()
+                .and_then(Result::ok)
+        }
+        None => None,
+    };
+    let Some(turn) = turn else {
+        let why = format!(
+            "{} requests are under way there, as many as at_once allows",
+            settings.at_once
+        );
+        return Err(Missed::new(SkipKind::Busy, FailureKind::RateLimited, why));
+    };
+    let mut tries = 0;
+    loop {
+        match once(inside, index, request, most).await {
+            Ok((stream, first, reserved)) => {
+                let reply = Reply {
+                    inside: inside.clone(),
+                    index,
+                    stream,
+                    first: Some(first),
+                    reserved: Some(reserved),
+                    _turn: turn,
+                };
+                return Ok(reply.pieces());
+            }
+            Err(missed) => {
+                let Some(wait) = wait_before_next(inside, &missed, tries) else {
+                    return Err(missed);
+                };
+                tries += 1;
+                sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// How long to wait before the same model is tried again, if it is.
+fn wait_before_next(inside: &Inside, missed: &Missed, tries: u32) -> Option<Duration> {
+    let passes = matches!(
+        missed.kind,
+        FailureKind::Unreachable | FailureKind::RateLimited | FailureKind::Server
+    );
+    if missed.what != SkipKind::Failed || !passes || tries >= MODEL_RETRIES_MAX {
+        return None;
+    }
+    let usual = inside.pace.retry.saturating_mul(1 << tries);
+    let asked = missed.retry_after_ms.map(Duration::from_millis);
+    if asked.is_some_and(|wait| wait > Duration::from_millis(MODEL_RETRY_WAIT_MAX_MS)) {
+        return None;
+    }
+    let usual_ms = u64::try_from(usual.as_millis()).unwrap_or(u64::MAX);
+    let jitter = Duration::from_millis(inside.random.below(usual_ms / 2 + 1));
+    Some(usual.max(asked.unwrap_or_default()) + jitter)
+}
+
+/// A try that ends without being told as well or badly leaves the breaker free for the next one.
+struct Try<'a> {
+    inside: &'a Inside,
+    index: usize,
+    told: bool,
+}
+
+impl Try<'_> {
+    fn tell(&mut self, failure: Option<&Failure>) {
+        self.told = true;
+        self.inside.tell(self.index, failure);
+    }
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            let settings = &self.inside.served[self.index].settings;
+            if let Some(provider) = self.inside.provider(settings) {
+                provider.breaker(super::Breaker::withdrawn);
+            }
+        }
+    }
+}
+
+impl Inside {
+    /// Tells the breaker how a request to a model's server went.
+    fn tell(&self, index: usize, failure: Option<&Failure>) {
+        let Some(provider) = self.provider(&self.served[index].settings) else {
+            return;
+        };
+        let (now, jitter) = (self.clock.steady_ms(), self.random.below(u64::MAX));
+        provider.breaker(|breaker| match failure {
+            Some(failure) => breaker.failed(failure, now, jitter),
+            None => breaker.succeeded(),
+        });
+    }
+}
+
+async fn once(
+    inside: &Inside,
+    index: usize,
+    request: &Arc<InferenceRequest>,
+    most: &Usage,
+) -> Result<(Pieces, Piece, Reserved), Missed> {
+    let served = &inside.served[index];
+    let settings = &served.settings;
+    if let Some(provider) = inside.provider(settings) {
+        let admitted = provider.breaker(|b| b.admit(inside.clock.steady_ms()));
+        admitted.map_err(|ms| {
+            Missed::new(SkipKind::Resting, FailureKind::Unreachable, resting(ms).why)
+        })?;
+    }
+    let mut attempt = Try {
+        inside,
+        index,
+        told: false,
+    };
+    let terms = (settings.budget, settings.price);
+    let now = inside.clock.now();
+    let reserved = inside
+        .ledger
+        .reserve(&settings.model, terms, *most, now)
+        .await;
+    let mut reserved = reserved.map_err(|refused| match refused {
+        Refused::Budget(why) => Missed::new(SkipKind::Budget, FailureKind::Budget, why),
+        Refused::Store(error) => {
+            let why = format!("what it uses cannot be written down, so it is not asked: {error}");
+            Missed::new(SkipKind::Budget, FailureKind::Budget, why)
+        }
+    })?;
+    let mut stream = served.model.infer(request.clone());
+    let silent = || {
+        let why = format!(
+            "{} said nothing at all; ask again, or ask otherwise",
+            settings.model
+        );
+        Failure::new(FailureKind::BadReply, why)
+    };
+    let first = match stream.next().await {
+        Some(Ok(Piece::End(_))) | None => Err(silent()),
+        Some(first) => first,
+    };
+    match first {
+        Ok(first) => {
+            attempt.tell(None);
+            Ok((stream, first, reserved))
+        }
+        Err(failure) => {
+            attempt.tell(Some(&failure));
+            reserved.failed(failure.kind);
+            Err(failure.into())
+        }
+    }
+}
+
+/// A reply that has begun.
+struct Reply {
+    inside: Arc<Inside>,
+    index: usize,
+    stream: Pieces,
+    first: Option<Piece>,
+    reserved: Option<Reserved>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Reply {
+    fn pieces(self) -> Pieces {
+        stream::unfold(self, |mut reply| async move {
+            // What was counted is settled with the last item, and nothing follows that.
+            let reserved = reply.reserved.as_mut()?;
+            let next = match reply.first.take() {
+                Some(first) => Some(Ok(first)),
+                None => reply.stream.next().await,
+            };
+            let item = match next {
+                Some(Ok(Piece::End(usage))) => {
+                    if let Some(reserved) = reply.reserved.take() {
+                        reserved.end(&usage).await;
+                    }
+                    Ok(Piece::End(usage))
+                }
+                Some(Ok(piece)) => {
+                    reserved.saw(&piece);
+                    Ok(piece)
+                }
+                broken => {
+                    let broken = broken.and_then(Result::err).unwrap_or_else(|| {
+                        Failure::new(FailureKind::BadReply, "the reply stopped before its end")
+                    });
+                    reply.reserved = None;
+                    reply.inside.tell(reply.index, Some(&broken));
+                    Err(broken)
+                }
+            };
+            Some((item, reply))
+        })
+        .boxed()
+    }
+}

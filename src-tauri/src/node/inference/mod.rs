@@ -1,0 +1,403 @@
+//! Language models as the node uses them: which one a question goes to, and the next one where that fails before it has
+//! said anything. Its words are untrusted text; what they may lead to is decided by whoever asks. It holds no key of the
+//! device, no link and no actuator.
+
+mod asking;
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use self::ledger::Ledger;
+use super::config::models::{ModelSettings, Models};
+use crate::adapters::clock::SharedClock;
+use crate::adapters::keystore::Credentials;
+use crate::adapters::llm::{
+    Address, Keys, Patience, Pieces, Secret, Server, SharedModel, Speech, variables_of,
+};
+use crate::adapters::random::SharedRandom;
+use crate::adapters::store::{Store, StoreError};
+use crate::domain::base::limits::{MODEL_REQUESTS_AT_ONCE, MODEL_RETRY_MS, MODEL_TURN_MS};
+use crate::domain::inference::breaker::Breaker;
+use crate::domain::inference::budget::{Budget, Price, Spent, most_of};
+use crate::domain::inference::route::{
+    About, Candidate, Labels, Route, Skip, SkipKind, Skipped, plan,
+};
+use crate::domain::inference::{Failure, FailureKind, InferenceRequest, ModelRef, Usage};
+
+/// Reads a variable of the environment.
+pub type Variables = fn(&str) -> Option<String>;
+
+/// A model and what is decided about it.
+pub struct Served {
+    /// What is decided.
+    pub settings: ModelSettings,
+    /// The model.
+    pub model: SharedModel,
+}
+
+impl Served {
+    /// A model of this process, without limits of its own.
+    pub fn here(model: SharedModel) -> Self {
+        let name = model.name().clone();
+        let settings = ModelSettings {
+            address: Address {
+                tls: false,
+                host: "127.0.0.1".to_owned(),
+                port: 0,
+                path: String::new(),
+            },
+            speech: Speech::OpenAi,
+            key: format!("provider/{}", name.provider()),
+            usual: false,
+            private: None,
+            price: Price::default(),
+            budget: Budget::default(),
+            at_once: MODEL_REQUESTS_AT_ONCE,
+            model: name,
+        };
+        Self { settings, model }
+    }
+
+    /// A model behind HTTP as the configuration has it.
+    pub fn of(settings: ModelSettings, credentials: Credentials, variables: Variables) -> Self {
+        let keys = keys(&settings, credentials, variables);
+        let model = Server::new(
+            settings.model.clone(),
+            settings.address.clone(),
+            settings.speech,
+            keys,
+            Patience::default(),
+        );
+        Self {
+            settings,
+            model: Arc::new(model),
+        }
+    }
+}
+
+/// Where a model's key comes from: a credential that was set, else, for the provider's own server, the usual variables.
+fn keys(settings: &ModelSettings, credentials: Credentials, variables: Variables) -> Keys {
+    let (name, usual) = (settings.key.clone(), settings.usual);
+    let named = variables_of(settings.model.provider());
+    Arc::new(move || {
+        let kept = credentials.get(&name).map_err(|e| e.to_string())?;
+        if let Some(kept) = kept {
+            let bad = |why| format!("the credential {name} cannot be used: {why}");
+            return Secret::new(&kept).map(Some).map_err(bad);
+        }
+        for variable in named.iter().filter(|_| usual) {
+            let set = variables(variable).filter(|text| !text.trim().is_empty());
+            if let Some(text) = set {
+                let bad = |why| format!("{variable} cannot be used: {why}");
+                return Secret::new(&text.into()).map(Some).map_err(bad);
+            }
+        }
+        Ok(None)
+    })
+}
+
+/// How long it waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Before the first further try.
+    pub retry: Duration,
+    /// For a turn at a provider that has as many requests under way as it may.
+    pub turn: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            retry: Duration::from_millis(MODEL_RETRY_MS),
+            turn: Duration::from_millis(MODEL_TURN_MS),
+        }
+    }
+}
+
+/// What it needs.
+pub struct Needs {
+    /// The models, in the order in which they are asked.
+    pub served: Vec<Served>,
+    /// Whether those of this machine come before others.
+    pub edge_first: bool,
+    /// What is private.
+    pub labels: Labels,
+    /// Where it is written what was used.
+    pub store: Store,
+    /// The clock.
+    pub clock: SharedClock,
+    /// The source of jitter.
+    pub random: SharedRandom,
+    /// How long it waits.
+    pub pace: Pace,
+}
+
+/// See the module. A clone is the same one.
+#[derive(Clone)]
+pub struct Inference(Arc<Inside>);
+
+struct Inside {
+    served: Vec<Served>,
+    edge_first: bool,
+    labels: Labels,
+    providers: BTreeMap<String, Provider>,
+    ledger: Ledger,
+    clock: SharedClock,
+    random: SharedRandom,
+    pace: Pace,
+}
+
+/// What the models of one server share.
+struct Provider {
+    breaker: Mutex<Breaker>,
+    turns: Arc<Semaphore>,
+}
+
+impl Provider {
+    fn breaker<T>(&self, f: impl FnOnce(&mut Breaker) -> T) -> T {
+        f(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A model as people see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ModelState {
+    /// Which model.
+    #[cfg_attr(test, schema(value_type = String))]
+    pub model: ModelRef,
+    /// Its server.
+    pub url: String,
+    /// Whether that is on this machine.
+    pub local: bool,
+    /// Whether it may see private data.
+    pub sees_private: bool,
+    /// What it has used today.
+    pub spent: Spent,
+    /// Most tokens a day, where there is a limit.
+    pub tokens_per_day: Option<u64>,
+    /// Most money a day, in millionths, where there is a limit.
+    pub micros_per_day: Option<u64>,
+    /// Why it cannot be asked now, where it cannot.
+    pub unfit: Option<Skip>,
+}
+
+impl Inference {
+    /// Begins with what was used before.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn open(needs: Needs) -> Result<Self, StoreError> {
+        let mut providers: BTreeMap<String, Provider> = BTreeMap::new();
+        for one in &needs.served {
+            // The model that is named first decides for its server.
+            providers
+                .entry(server_of(&one.settings))
+                .or_insert_with(|| Provider {
+                    breaker: Mutex::default(),
+                    turns: Arc::new(Semaphore::new(one.settings.at_once)),
+                });
+        }
+        Ok(Self(Arc::new(Inside {
+            // A node without models begins without a look into its store.
+            ledger: match needs.served.is_empty() {
+                true => Ledger::empty(needs.store),
+                false => Ledger::open(needs.store).await?,
+            },
+            served: needs.served,
+            edge_first: needs.edge_first,
+            labels: needs.labels,
+            providers,
+            clock: needs.clock,
+            random: needs.random,
+            pace: needs.pace,
+        })))
+    }
+
+    /// The models of a configuration, each with the client of its server.
+    pub fn serve(models: &Models, credentials: &Credentials, variables: Variables) -> Vec<Served> {
+        let all = models.all.iter().cloned();
+        all.map(|settings| Served::of(settings, credentials.clone(), variables))
+            .collect()
+    }
+
+    /// Whether there is any model.
+    pub fn is_empty(&self) -> bool {
+        self.0.served.is_empty()
+    }
+
+    /// What is private.
+    pub fn labels(&self) -> &Labels {
+        &self.0.labels
+    }
+
+    /// What a reply of a model cost, in millionths.
+    pub fn cost(&self, model: &ModelRef, usage: &Usage) -> u64 {
+        let served = self.0.served.iter().find(|s| s.settings.model == *model);
+        served.map_or(0, |s| s.settings.price.of(usage))
+    }
+
+    /// Every model, in the order in which they are asked.
+    pub fn models(&self) -> Vec<ModelState> {
+        let candidates = self.0.candidates(&Usage::default());
+        let all = self.0.served.iter().zip(candidates);
+        let state = |(served, candidate): (&Served, Candidate)| ModelState {
+            url: served.settings.address.to_string(),
+            local: candidate.local,
+            sees_private: candidate.sees_private(),
+            spent: self.0.ledger.spent(&candidate.model, self.0.clock.now()),
+            tokens_per_day: served.settings.budget.tokens,
+            micros_per_day: served.settings.budget.micros,
+            unfit: candidate.unfit,
+            model: candidate.model,
+        };
+        all.map(state).collect()
+    }
+
+    /// Which way a question would take now; asks nobody.
+    pub fn explain(&self, about: &About) -> Route {
+        let (order, skipped) = self.0.plan(about, &Usage::default());
+        let first = order.first().map(|index| &self.0.served[*index].settings);
+        Route {
+            chosen: first.map(|s| s.model.clone()),
+            local: first.is_some_and(ModelSettings::local),
+            private: about.what().to_vec(),
+            skipped,
+            first_ms: 0,
+        }
+    }
+
+    /// Asks the first model that may and can answer. Returns once it has begun to, with the way taken and its reply; where
+    /// none does, the reply is a failure. To cancel, drop the future or the reply.
+    pub async fn ask(&self, request: InferenceRequest, about: &About) -> (Route, Pieces) {
+        let begun = self.0.clock.steady_ms();
+        let (request, most) = {
+            let most = most_of(&request);
+            (Arc::new(request), most)
+        };
+        let (order, skipped) = self.0.plan(about, &most);
+        let mut route = Route {
+            private: about.what().to_vec(),
+            skipped,
+            ..Route::default()
+        };
+        let mut last = None;
+        for index in order {
+            let settings = &self.0.served[index].settings;
+            match asking::begin(&self.0, index, &request, &most).await {
+                Ok(pieces) => {
+                    route.chosen = Some(settings.model.clone());
+                    route.local = settings.local();
+                    route.first_ms = self.0.clock.steady_ms().saturating_sub(begun);
+                    return (route, pieces);
+                }
+                Err(missed) => {
+                    tracing::info!(model = %settings.model, "not used: {}", missed.why);
+                    let goes_on = missed.kind.may_fall_back();
+                    route.skipped.push(Skipped {
+                        model: settings.model.clone(),
+                        skip: missed.skip(),
+                    });
+                    last = Some(missed);
+                    if !goes_on {
+                        break;
+                    }
+                }
+            }
+        }
+        let failure = self.0.nobody(&route, last);
+        (route, stream::iter([Err(failure)]).boxed())
+    }
+}
+
+impl asking::Missed {
+    fn skip(&self) -> Skip {
+        Skip {
+            kind: self.what,
+            why: self.why.clone(),
+        }
+    }
+}
+
+fn server_of(settings: &ModelSettings) -> String {
+    format!("{} {}", settings.model.provider(), settings.address)
+}
+
+impl Inside {
+    fn provider(&self, settings: &ModelSettings) -> Option<&Provider> {
+        self.providers.get(&server_of(settings))
+    }
+
+    fn plan(&self, about: &About, most: &Usage) -> (Vec<usize>, Vec<Skipped>) {
+        plan(&self.candidates(most), about, self.edge_first)
+    }
+
+    /// The models, with what stands against asking each now.
+    fn candidates(&self, most: &Usage) -> Vec<Candidate> {
+        let (now, steady) = (self.clock.now(), self.clock.steady_ms());
+        let all = self.served.iter();
+        all.map(|served| {
+            let settings = &served.settings;
+            let resting = self.provider(settings).and_then(|provider| {
+                let refused = provider.breaker(|b| b.would_admit(steady)).err()?;
+                Some(resting(refused))
+            });
+            let spent = self.ledger.spent(&settings.model, now);
+            let over = settings.budget.allows(&spent, most, settings.price).err();
+            let over = over.map(|why| Skip {
+                kind: SkipKind::Budget,
+                why,
+            });
+            Candidate {
+                model: settings.model.clone(),
+                local: settings.local(),
+                private: settings.private,
+                unfit: over.or(resting),
+            }
+        })
+        .collect()
+    }
+
+    /// Why nobody answers.
+    fn nobody(&self, route: &Route, last: Option<asking::Missed>) -> Failure {
+        if self.served.is_empty() {
+            let why = "no language model is configured; start with --model PROVIDER/MODEL, or add a [[model]] to config.toml";
+            return Failure::new(FailureKind::NoModel, why);
+        }
+        let only = |kind: SkipKind| route.skipped.iter().all(|s| s.skip.kind == kind);
+        let kind = match &last {
+            Some(missed) => missed.kind,
+            None if only(SkipKind::Budget) => FailureKind::Budget,
+            None if only(SkipKind::Resting) => FailureKind::Unreachable,
+            None => FailureKind::NoModel,
+        };
+        Failure {
+            kind,
+            why: route.explain(),
+            retry_after_ms: last.and_then(|missed| missed.retry_after_ms),
+        }
+    }
+}
+
+fn resting(for_ms: u64) -> Skip {
+    let why = match for_ms {
+        0 => "it has failed lately, and another request is trying it".to_owned(),
+        ms => format!(
+            "it has failed lately and is left alone for {} s more",
+            ms.div_ceil(1_000)
+        ),
+    };
+    Skip {
+        kind: SkipKind::Resting,
+        why,
+    }
+}

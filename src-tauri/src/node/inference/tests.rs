@@ -1,0 +1,269 @@
+//! The chain of models, with scripted ones: who is asked, who answers, what is counted.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+
+use super::*;
+use crate::adapters::clock::{Clock as _, ManualClock};
+use crate::adapters::llm::{Address, Reply, Scripted, Speech, Step};
+use crate::adapters::store::StoreOptions;
+use crate::domain::base::TimeMs;
+use crate::domain::inference::budget::{Budget, Price};
+use crate::domain::inference::{Message, Piece};
+
+struct Place {
+    _temp: tempfile::TempDir,
+    file: std::path::PathBuf,
+    clock: Arc<ManualClock>,
+    models: Vec<(ModelSettings, Scripted)>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        Self {
+            file: temp.path().join("clawmesh.db"),
+            _temp: temp,
+            clock: Arc::new(ManualClock::at(TimeMs(86_400_000 * 20_000))),
+            models: Vec::new(),
+        }
+    }
+
+    fn with(mut self, name: &str, url: &str, replies: Vec<Reply>) -> Self {
+        let model: ModelRef = name.parse().unwrap();
+        let settings = ModelSettings {
+            model: model.clone(),
+            address: Address::parse(url).unwrap(),
+            speech: Speech::OpenAi,
+            key: "provider/x".into(),
+            usual: false,
+            private: None,
+            price: Price {
+                input_micros: 0,
+                output_micros: 1_000_000,
+            },
+            budget: Budget::default(),
+            at_once: 1,
+        };
+        self.models.push((settings, Scripted::new(model, replies)));
+        self
+    }
+
+    fn cloud(self, replies: Vec<Reply>) -> Self {
+        self.with("cloud/big", "https://cloud.example.org/v1", replies)
+    }
+
+    fn local(self, replies: Vec<Reply>) -> Self {
+        self.with("local/small", "http://127.0.0.1:9/v1", replies)
+    }
+
+    async fn open(&self) -> Inference {
+        let store = Store::open(&self.file, StoreOptions::default()).unwrap();
+        let served = self.models.iter().map(|(settings, model)| Served {
+            settings: settings.clone(),
+            model: Arc::new(model.clone()),
+        });
+        let needs = Needs {
+            served: served.collect(),
+            edge_first: false,
+            labels: Labels::default(),
+            store,
+            clock: self.clock.clone(),
+            random: SharedRandom::system(),
+            pace: Pace {
+                retry: Duration::ZERO,
+                turn: Duration::from_millis(10),
+            },
+        };
+        Inference::open(needs).await.unwrap()
+    }
+}
+
+fn question() -> InferenceRequest {
+    InferenceRequest {
+        messages: vec![Message::User("how is zone 1?".into())],
+        max_output_tokens: 100,
+        ..InferenceRequest::default()
+    }
+}
+
+async fn ask(inference: &Inference, about: &About) -> (Route, String, Option<Failure>) {
+    let (route, mut pieces) = inference.ask(question(), about).await;
+    let (mut text, mut failure) = (String::new(), None);
+    while let Some(item) = pieces.next().await {
+        match item {
+            Ok(Piece::Text(more)) => text.push_str(&more),
+            Ok(_) => {}
+            Err(error) => failure = Some(error),
+        }
+    }
+    (route, text, failure)
+}
+
+fn fails(kind: FailureKind) -> Reply {
+    Reply::fail(kind, "it failed")
+}
+
+#[tokio::test]
+async fn the_next_model_answers_where_the_first_fails_before_it_spoke() {
+    let failing = vec![fails(FailureKind::Server); 3];
+    let place = Place::new().cloud(failing).local(vec![Reply::text("dry")]);
+    let inference = place.open().await;
+    let (route, text, failure) = ask(&inference, &About::public()).await;
+    assert_eq!((text.as_str(), failure), ("dry", None));
+    assert_eq!(route.chosen.as_ref().unwrap().to_string(), "local/small");
+    assert!(route.local);
+    assert_eq!(route.skipped[0].skip.kind, SkipKind::Failed);
+    assert_eq!(place.models[0].1.asked().len(), 3, "it is tried again");
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_not_tried_again_and_an_empty_reply_is_none() {
+    let place = Place::new()
+        .cloud(vec![fails(FailureKind::Unauthorized)])
+        .with(
+            "other/x",
+            "http://127.0.0.1:8/v1",
+            vec![Reply::default().ended()],
+        )
+        .local(vec![Reply::text("dry")]);
+    let inference = place.open().await;
+    let (route, text, _) = ask(&inference, &About::public()).await;
+    assert_eq!((text.as_str(), route.skipped.len()), ("dry", 2));
+    assert_eq!(place.models[0].1.asked().len(), 1);
+    assert!(route.skipped[1].skip.why.contains("said nothing"));
+}
+
+#[tokio::test]
+async fn what_was_shown_is_never_begun_anew_by_another_model() {
+    let broken = Reply::of(vec![
+        Step::Say(Piece::Text("It ".into())),
+        Step::Fail(Failure::new(FailureKind::Unreachable, "gone")),
+    ]);
+    let place = Place::new().cloud(vec![broken]).local(vec![]);
+    let inference = place.open().await;
+    let (_, text, failure) = ask(&inference, &About::public()).await;
+    assert_eq!(text, "It ");
+    assert_eq!(failure.unwrap().kind, FailureKind::Unreachable);
+    assert!(place.models[1].1.asked().is_empty());
+}
+
+#[tokio::test]
+async fn private_data_never_reaches_a_model_that_may_not_see_it() {
+    let place = Place::new()
+        .cloud(vec![Reply::text("leaked")])
+        .local(vec![fails(FailureKind::Refused)]);
+    let inference = place.open().await;
+    let about = About::private("zone bedroom");
+    let (route, text, failure) = ask(&inference, &about).await;
+    assert_eq!((route.chosen, text.as_str()), (None, ""));
+    assert!(failure.unwrap().why.contains("zone bedroom"));
+    assert!(
+        place.models[0].1.asked().is_empty(),
+        "not even when all others fail"
+    );
+    let place = Place::new().cloud(vec![]);
+    let (_, _, failure) = ask(&place.open().await, &about).await;
+    assert_eq!(failure.unwrap().kind, FailureKind::NoModel);
+}
+
+#[tokio::test]
+async fn no_model_at_all_says_how_to_have_one() {
+    let inference = Place::new().open().await;
+    let (route, _, failure) = ask(&inference, &About::public()).await;
+    let failure = failure.unwrap();
+    assert_eq!((route.chosen, failure.kind), (None, FailureKind::NoModel));
+    assert!(failure.why.contains("--model"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_provider_that_keeps_failing_is_left_alone_and_tried_again_later() {
+    let place = Place::new().cloud(vec![fails(FailureKind::Server); 3]);
+    let inference = place.open().await;
+    ask(&inference, &About::public()).await;
+    let (route, _, failure) = ask(&inference, &About::public()).await;
+    assert_eq!(route.skipped[0].skip.kind, SkipKind::Resting);
+    assert_eq!(failure.unwrap().kind, FailureKind::Unreachable);
+    assert_eq!(place.models[0].1.asked().len(), 3);
+    assert!(inference.models()[0].unfit.is_some());
+    place.models[0].1.push(Reply::text("back"));
+    let later = place.clock.now().0 + 400_000;
+    place.clock.set(TimeMs(later));
+    let (_, text, _) = ask(&inference, &About::public()).await;
+    assert_eq!(text, "back");
+    assert!(inference.models()[0].unfit.is_none());
+}
+
+#[tokio::test]
+async fn budgets_are_counted_before_and_after_and_outlive_a_restart() {
+    let mut place = Place::new().cloud(vec![Reply::text("a"), Reply::text("b"), Reply::text("c")]);
+    place.models[0].0.budget.tokens = Some(130);
+    let inference = place.open().await;
+    let (_, text, _) = ask(&inference, &About::public()).await;
+    assert_eq!(text, "a");
+    let spent = inference.models()[0].spent;
+    // The script says ten read and five written, at one a token written.
+    assert_eq!((spent.requests, spent.tokens, spent.micros), (1, 15, 5));
+    ask(&inference, &About::public()).await;
+    drop(inference);
+    let inference = place.open().await;
+    let (route, _, failure) = ask(&inference, &About::public()).await;
+    assert_eq!(failure.unwrap().kind, FailureKind::Budget);
+    assert!(route.skipped[0].skip.why.contains("tokens a day"));
+    assert_eq!(place.models[0].1.asked().len(), 2);
+    place.clock.set(TimeMs(place.clock.now().0 + 86_400_000));
+    assert_eq!(ask(&inference, &About::public()).await.1, "c");
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_counted_with_the_most_it_may_take() {
+    let waits = Reply::of(vec![Step::Say(Piece::Text("abc".into())), Step::Hang]);
+    let place = Place::new().cloud(vec![waits]);
+    let inference = place.open().await;
+    let (_, mut pieces) = inference.ask(question(), &About::public()).await;
+    pieces.next().await.unwrap().unwrap();
+    assert_eq!(inference.models()[0].spent.tokens, 105);
+    drop(pieces);
+    assert_eq!(place.models[0].1.open(), 0, "the request is cancelled");
+    assert_eq!(inference.models()[0].spent.tokens, 6);
+}
+
+#[tokio::test]
+async fn a_provider_has_no_more_requests_than_it_may() {
+    let waits = Reply::of(vec![Step::Say(Piece::Text("a".into())), Step::Hang]);
+    let place = Place::new()
+        .cloud(vec![waits, Reply::text("c")])
+        .local(vec![Reply::text("b")]);
+    let inference = place.open().await;
+    let (_, pieces) = inference.ask(question(), &About::public()).await;
+    let (route, text, _) = ask(&inference, &About::public()).await;
+    assert_eq!(
+        (route.skipped[0].skip.kind, text.as_str()),
+        (SkipKind::Busy, "b")
+    );
+    drop(pieces);
+    assert_eq!(ask(&inference, &About::public()).await.1, "c");
+}
+
+#[tokio::test]
+async fn a_question_that_is_given_up_leaves_the_breaker_free() {
+    let place = Place::new().cloud(vec![
+        fails(FailureKind::Server),
+        fails(FailureKind::Server),
+        fails(FailureKind::Server),
+        Reply::hang(),
+        Reply::text("back"),
+    ]);
+    let inference = place.open().await;
+    ask(&inference, &About::public()).await;
+    place.clock.set(TimeMs(place.clock.now().0 + 400_000));
+    let about = About::public();
+    let asking = ask(&inference, &about);
+    let given_up = tokio::time::timeout(Duration::from_millis(50), asking).await;
+    assert!(given_up.is_err());
+    assert_eq!(ask(&inference, &About::public()).await.1, "back");
+}

@@ -1,0 +1,41 @@
+//! Language models and the keys of their providers, as the command line names them.
+
+use clap::Subcommand;
+
+/// `model …`
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// List the configured models in the order in which they are asked, and whether each has its key
+    List,
+    /// Say which model a question would go to, and why not to the others; nobody is asked
+    Explain {
+        /// The question
+        question: String,
+    },
+    /// Ask a model for one sentence and say how long it takes; counts in no budget of the node
+    Test {
+        /// PROVIDER/MODEL; of the configuration, or of a provider that is known by name
+        model: String,
+        /// Its server, where that is another one
+        #[arg(long, value_name = "URL")]
+        model_url: Option<String>,
+    },
+}
+
+/// `credential …`
+#[derive(Debug, Subcommand)]
+pub enum CredentialCommand {
+    /// Set the key of a provider: typed without echo, or the first line of stdin. A running node uses it from its next
+    /// question on
+    Set {
+        /// As in provider/openai
+        name: String,
+    },
+    /// List the names that are set; never a key
+    List,
+    /// Forget a key
+    Remove {
+        /// As in provider/openai
+        name: String,
+    },
+}
