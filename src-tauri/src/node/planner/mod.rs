@@ -8,8 +8,8 @@ mod turn;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, StreamExt as _, future, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
@@ -24,8 +24,8 @@ use crate::domain::base::limits::{
 };
 use crate::domain::base::text::{one_line, shown};
 use crate::domain::base::{Code, Refusal, Tier};
+use crate::domain::inference::InferenceRequest;
 use crate::domain::inference::route::{About, Labels, Route};
-use crate::domain::inference::{Failure, FailureKind, InferenceRequest};
 use crate::domain::plan::queue::{Priority, Pushed, Queue, Trigger};
 use crate::node::context::{Event, Severity};
 

@@ -2,6 +2,7 @@
 
 mod models;
 mod people;
+mod recovery;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 pub use self::models::*;
 pub use self::people::*;
+pub use self::recovery::*;
 use super::fail::EXIT_CODES;
 use super::format::{parse_pair, said};
 use crate::adapters::transport::ListenAddress;
@@ -166,39 +168,6 @@ pub enum Command {
     Man {
         /// Where to
         dir: PathBuf,
-    },
-}
-
-/// `state …`
-#[derive(Debug, Subcommand)]
-pub enum StateCommand {
-    /// Say that this state is the one to go on with; what was open in it becomes void. Run it at the
-    /// machine, while the node is stopped
-    Confirm {
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
-    /// Say that an actuator, which was moved and is not configured any more, is in its safe state. Run it
-    /// at the machine, while the node is stopped
-    Safe {
-        /// The actuator, as the alarm names it
-        capability: String,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// `clock …`
-#[derive(Debug, Subcommand)]
-pub enum ClockCommand {
-    /// Say that the clock is right now, although the node has recorded a later time. Run it at the
-    /// machine, while the node is stopped
-    Confirm {
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
     },
 }
 

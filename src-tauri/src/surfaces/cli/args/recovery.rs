@@ -1,0 +1,36 @@
+//! What a person says of a state or a clock that the node cannot judge, as the command line names it.
+
+use clap::Subcommand;
+
+/// `state …`
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Say that this state is the one to go on with; what was open in it becomes void. Run it at the
+    /// machine, while the node is stopped
+    Confirm {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Say that an actuator, which was moved and is not configured any more, is in its safe state. Run it
+    /// at the machine, while the node is stopped
+    Safe {
+        /// The actuator, as the alarm names it
+        capability: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `clock …`
+#[derive(Debug, Subcommand)]
+pub enum ClockCommand {
+    /// Say that the clock is right now, although the node has recorded a later time. Run it at the
+    /// machine, while the node is stopped
+    Confirm {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
