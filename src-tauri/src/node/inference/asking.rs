@@ -246,7 +246,7 @@ impl Reply {
                 }
                 broken => {
                     let broken = broken.and_then(Result::err).unwrap_or_else(|| {
-                        Failure::new(FailureKind::BadReply, "the reply stopped before its end")
+                        Failure::new(FailureKind::BadReply, "the reply stopped without an end")
                     });
                     reply.reserved = None;
                     reply.inside.tell(reply.index, Some(&broken));
