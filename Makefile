@@ -3,6 +3,7 @@
 #   make run        install what is missing, build, run the demo: a command centre and a field node,
 #                   in the desktop window where there is a display
 #   make test       install what is missing, then every check and test (this is all that CI does)
+#   make test-model  ask a real small model on this machine (fetches 600 MB once)
 #   make test-long  the long simulations, property tests and fresh machines (root, network) as well
 #   make desktop    build the desktop application: target/debug/clawmesh
 #   make console    build the browser console that the node carries
@@ -16,7 +17,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long sim console desktop package node bench fmt clean
+.PHONY: help setup run test test-long test-model sim console desktop package node bench fmt clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -32,6 +33,9 @@ test:
 
 test-long:
 	@scripts/test --long
+
+test-model:
+	@scripts/test-model
 
 SEEDS ?= 100
 sim: export SEEDS := $(SEEDS)
