@@ -38,6 +38,8 @@ export type PolicyTest = S["TestResult"];
 export type Planner = S["PlannerView"];
 export type Mesh = S["MeshView"];
 export type Pairing = S["PairingView"];
+export type Telling = S["Telling"];
+export type Answered = S["Answered"];
 
 export const ROOT = "/api/operator/v1";
 const TIMEOUT_MS = 20_000;
@@ -178,4 +180,66 @@ export async function readText(path: string): Promise<string> {
   if (status < 200 || status >= 300)
     throw new Refused(status, String(status), t("refusedNode", { status: String(status) }));
   return text;
+}
+
+/** A question may wait behind others, and a small model is slow. */
+const QUESTION_MS = 330_000;
+
+/** The lines of a text that are whole, and what follows them. */
+function tellings(text: string): [Telling[], string] {
+  const lines = text.split("\n");
+  const rest = lines.pop() ?? "";
+  return [lines.filter((l) => l.trim()).map((l) => JSON.parse(l) as Telling), rest];
+}
+
+/** Asks the planner of the node. What it does is told as it comes, its answer last; ending the signal takes the
+ * question back. In the window of the application everything is told at the end. */
+export async function ask(question: string, on: (told: Telling) => void, signal: AbortSignal): Promise<void> {
+  const path = `${ROOT}/planner/ask`;
+  const headers: Record<string, string> = { "content-type": "application/json" };
+  if (csrf) headers["x-clawmesh-csrf"] = csrf;
+  const body = JSON.stringify({ question });
+  const refused = (status: number, text: string): never => {
+    let error: { code?: string; message?: string } | undefined;
+    try {
+      error = (JSON.parse(text) as { error?: typeof error }).error;
+    } catch {
+      // What is no JSON says nothing.
+    }
+    throw new Refused(
+      status,
+      error?.code ?? String(status),
+      error?.message
+        ? refusal(error.code ?? "", error.message)
+        : t("refusedNode", { status: String(status) }),
+    );
+  };
+  const lost = (): never => {
+    throw new Refused(0, "unreachable", t("unreachableNode"));
+  };
+  if (inWindow) {
+    const { status, text } = await carry("POST", path, headers, body, QUESTION_MS).catch(lost);
+    if (status !== 200) refused(status, text);
+    for (const told of tellings(text)[0]) on(told);
+    return;
+  }
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(QUESTION_MS)]);
+  const response = await fetch(path, {
+    method: "POST",
+    headers,
+    body,
+    credentials: "same-origin",
+    signal: limit,
+  }).catch(lost);
+  if (!response.ok || !response.body) refused(response.status, await response.text());
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read().catch(lost);
+    if (done) return;
+    const [whole, after] = tellings(rest + decoder.decode(value, { stream: true }));
+    rest = after;
+    for (const told of whole) on(told);
+  }
 }

@@ -5,7 +5,7 @@ import { health } from "@/lib/condition";
 import { span, value } from "@/lib/format";
 import { healthKey, plannerWord, statusWord, t } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
-import { type Fact, post } from "@/node/client";
+import { type Answered, ask, type Fact, post, type Telling } from "@/node/client";
 import { isWaiting } from "@/node/patch";
 import { useEvents, useProposals, useSession, useStatus, useTopology, useWorld } from "@/node/reads";
 import { Button, cx, Empty, Id, Panel, Since, Txt, Worth } from "@/ui/kit";
@@ -18,17 +18,55 @@ interface Line {
   text: string;
   facts?: Fact[];
   proposals?: string[];
+  /** What the planner answered, where it was asked. */
+  said?: Answered;
+}
+
+/** What the planner does for a question now. */
+interface Doing {
+  text: string;
+  steps: string[];
 }
 /** The conversation outlives a look at another page, and nothing longer. */
 let kept: Line[] = [];
 const LINES_MAX = 200;
 const HINTS = ["/status", "/waiting", "/nodes", "/alerts", "/world", "/help"];
 
+/** Who answered, and the readings that the answer rests on. */
+function Said({ said }: { said: Answered }) {
+  const by = said.model
+    ? t("answeredByModel", { model: said.model, ms: said.tookMs, tokens: said.tokens })
+    : t("answeredByRules");
+  return (
+    <div className="mt-1 text-[12px] text-t2">
+      <ul>
+        {said.citations.map((c) => (
+          <li key={`${c.frameId}@${c.origin}`}>
+            <Link
+              to="/world"
+              search={{ tab: "frames", frame: c.frameId } as never}
+              className="text-accent hover:underline"
+            >
+              <Txt max={160}>{c.summary || c.frameId}</Txt>
+            </Link>
+          </li>
+        ))}
+      </ul>
+      {said.citationsDropped ? <p>{t("citesDropped", { n: said.citationsDropped })}</p> : null}
+      <p>
+        <Txt max={300}>{said.why ? `${by} · ${said.why}` : by}</Txt>
+      </p>
+    </div>
+  );
+}
+
 export function View() {
   const [lines, setLines] = useState<Line[]>(kept);
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
   const [dropped, setDropped] = useState<ReadonlySet<string>>(new Set());
+  const [doing, setDoing] = useState<Doing>();
+  const asking = useRef<AbortController>(null);
   const end = useRef<HTMLDivElement>(null);
   const field = useRef<HTMLInputElement>(null);
   const status = useStatus().data;
@@ -114,8 +152,40 @@ export function View() {
         };
       }
       default:
-        return { text: t("cannot") };
+        return askPlanner(asked);
     }
+  };
+
+  /** Asks the planner of the node: a model where it has one, else its rules. */
+  const askPlanner = async (asked: string): Promise<Omit<Line, "n" | "mine">> => {
+    const control = new AbortController();
+    asking.current = control;
+    let last: Telling | undefined;
+    setDoing({ text: "", steps: [] });
+    const step = (text: string) =>
+      setDoing((d) => ({ text: "", steps: [...(d?.steps ?? []), text].slice(-8) }));
+    try {
+      await ask(
+        asked,
+        (told) => {
+          last = told;
+          if (told.event === "text") setDoing((d) => ({ steps: d?.steps ?? [], text: told.text }));
+          if (told.event === "queued" && told.behind) step(t("waitsBehind", { n: told.behind }));
+          if (told.event === "thinking") step(told.route);
+          if (told.event === "tool") step(`${told.call} → ${line(told.result, 120)}`);
+          if (told.event === "again") step(told.why);
+        },
+        control.signal,
+      );
+    } catch (error) {
+      if (control.signal.aborted) return { text: t("askStopped") };
+      throw error;
+    } finally {
+      setDoing(undefined);
+      asking.current = null;
+    }
+    if (last?.event === "answered") return { text: last.answer, said: last, proposals: last.proposals };
+    return { text: `▲ ${last?.event === "failed" ? last.message : t("unreachableNode")}` };
   };
 
   const say = (asked: string) => {
@@ -180,6 +250,7 @@ export function View() {
                   ))}
                 </p>
               ) : null}
+              {l.said ? <Said said={l.said} /> : null}
               {l.proposals?.length ? (
                 <div className="mt-2 flex flex-col gap-1.5">
                   {l.proposals.slice(0, 20).map((id) => {
@@ -191,9 +262,21 @@ export function View() {
             </div>
           ))}
           {busy ? (
-            <p role="status" className="text-t2">
-              {t("asking")}
-            </p>
+            <div role="status" className="flex flex-col gap-1 text-t2">
+              {doing?.steps.map((s, i) => (
+                <p key={i} className="text-[12px] wrap-anywhere">
+                  <bdi>{tame(s, 300)}</bdi>
+                </p>
+              ))}
+              <p className="whitespace-pre-wrap wrap-anywhere">
+                <bdi>{doing?.text ? tame(doing.text, 4000, true) : t("asking")}</bdi>
+              </p>
+              {doing ? (
+                <Button tone="quiet" className="h-7! self-start px-2" onClick={() => asking.current?.abort()}>
+                  {t("askStop")}
+                </Button>
+              ) : null}
+            </div>
           ) : null}
           <div ref={end} />
         </div>

@@ -8,7 +8,7 @@ describe("understand", () => {
     expect(understand("what is the moisture?", ["moisture"])).toEqual({ kind: "world", metric: "moisture" });
     expect(understand("Was ist offen?", []).kind).toBe("waiting");
     expect(understand("Welche Knoten sind verbunden?", []).kind).toBe("nodes");
-    expect(understand("please water the garden", []).kind).toBe("cannot");
+    expect(understand("please water the garden", []).kind).toBe("question");
   });
   it("reads an instruction with parameters and a reason, and refuses half of one", () => {
     expect(understand("/do actuator:mock:valve-1 open durationSec=10 because it is dry", [])).toEqual({

@@ -1,6 +1,6 @@
 /** What the command line of the console understands; pure. */
 export type Wish =
-  | { kind: "status" | "waiting" | "nodes" | "alerts" | "help" | "cannot" | "bad" }
+  | { kind: "status" | "waiting" | "nodes" | "alerts" | "help" | "question" | "bad" }
   | { kind: "world"; metric: string }
   | {
       kind: "do";
@@ -39,5 +39,5 @@ export function understand(text: string, metrics: string[]): Wish {
   if (/^\/nodes|\bnodes?\b|offline|connected|knoten|verbunden/.test(lower)) return { kind: "nodes" };
   if (/^\/alerts|alert|wrong|problem|meldung|warnung|fehler/.test(lower)) return { kind: "alerts" };
   if (/^\/status|\bstatus\b|how are|zustand|wie geht/.test(lower)) return { kind: "status" };
-  return { kind: "cannot" };
+  return { kind: "question" };
 }

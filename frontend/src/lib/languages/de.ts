@@ -653,6 +653,13 @@ export const de = table({
   cited: "Quellen",
   citesHint: "Was Sie mit /do anfordern, nennt die angehakten Messwerte als Belege.",
   citeThis: "{text} als Beleg nennen",
+  askStop: "Anhalten",
+  askStopped: "Angehalten; die Frage wurde zurückgenommen.",
+  waitsBehind: "Wartet hinter {n} anderen Fragen.",
+  answeredByModel:
+    "Beantwortet von {model} in {ms} ms, {tokens} Token. Ein Modell kann sich irren: prüfen Sie, was es zitiert.",
+  answeredByRules: "Beantwortet vom Regelplaner, der Wörter nachschlägt.",
+  citesDropped: "{n} Zitate nannten keinen gezeigten Messwert und wurden weggelassen.",
   asking: "Der Knoten wird gefragt …",
   saysStatus: "{name}: läuft seit {up}; Gegenstellen: {peers}, Frames: {frames}, offen: {waiting}.",
   saysWaiting: "{n} offen zur Entscheidung:",
@@ -660,8 +667,6 @@ export const de = table({
   you: "Sie",
   consoleName: "Konsole",
   help: "Ich kann antworten auf: /status, /waiting, /nodes, /alerts, /world [Messgröße] oder den Namen einer Messgröße. Eine Bewegung anfordern: /do <Aktor> <Bewegung> [Name=Wert …] weil <Grund>.",
-  cannot:
-    "Das kann ich ohne Modell nicht beantworten. Ich kenne den Zustand, was offen ist, Knoten, Meldungen und den letzten Wert einer Messgröße. Tippen Sie /help.",
   draftSent: "Angefordert: {target} {operation}. Jetzt „{status}“.",
   draftBad: "Schreiben Sie: /do <Aktor> <Bewegung> [Name=Wert …] [bei <Gerät> | in <Zone>] weil <Grund>",
   notFound: "Diese Seite gibt es nicht.",

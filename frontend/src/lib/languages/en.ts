@@ -615,6 +615,13 @@ export const en = {
   cited: "Cited",
   citesHint: "What you ask for with /do cites the ticked readings as its evidence.",
   citeThis: "Cite {text}",
+  askStop: "Stop",
+  askStopped: "Stopped; the question was taken back.",
+  waitsBehind: "Waits behind {n} other questions.",
+  answeredByModel:
+    "Answered by {model} in {ms} ms, {tokens} tokens. A model can be wrong: check what it cites.",
+  answeredByRules: "Answered by the planner of rules, which looks up words.",
+  citesDropped: "{n} citations named no reading that was shown and were left out.",
   asking: "Asking the node…",
   saysStatus: "{name}: up for {up}; peers: {peers}, frames: {frames}, waiting: {waiting}.",
   saysWaiting: "{n} waiting for a decision:",
@@ -622,8 +629,6 @@ export const en = {
   you: "You",
   consoleName: "Console",
   help: "I can answer: /status, /waiting, /nodes, /alerts, /world [metric], or the name of a metric. To ask for an action: /do <actuator> <operation> [name=value …] because <reason>.",
-  cannot:
-    "I cannot answer that without a model. I can tell the status, what waits, nodes, alerts and the latest value of a metric. Type /help.",
   draftSent: "Asked for: {target} {operation}. It is now “{status}”.",
   draftBad: "Write: /do <actuator> <operation> [name=value …] [at <device> | in <zone>] because <reason>",
   notFound: "There is no such page.",
