@@ -23,7 +23,8 @@ async fn asking(model: Option<&Scripted>) -> (tempfile::TempDir, Node) {
 }
 
 async fn asking_in(dir: &tempfile::TempDir, model: Option<&Scripted>) -> Node {
-    let Setup { raw, clock, .. } = field();
+    let Setup { mut raw, clock, .. } = field();
+    raw.inference.private_metrics = vec!["tank.level".to_owned()];
     let state = StateDir::at(&dir.path().join("state"));
     state.prepare().unwrap();
     std::fs::write(state.policy_file(), STARTER_POLICY).unwrap();
@@ -162,6 +163,34 @@ async fn a_model_looks_things_up_asks_for_an_action_and_answers_and_nothing_move
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_private_is_told_only_where_the_question_is_about_it() {
+    let done = json!({"step": "answer", "text": "Yes."});
+    let model = scripted([
+        json!({"step": "query_world", "metric": "tank"}),
+        done.clone(),
+        json!({"step": "query_world", "metric": "tank"}),
+        done,
+    ]);
+    let (_dir, node) = asking(Some(&model)).await;
+    until("the tank is known", || async {
+        let world = node.door().facts(FactQuery::default()).await.unwrap();
+        world.iter().any(|f| f.metric == "tank.level").then_some(())
+    })
+    .await;
+    ask(&node, "Is everything fine?").await;
+    let shown = format!("{:?}", model.asked()[1].messages);
+    assert!(!shown.contains("tank.level |"), "{shown}");
+    assert!(
+        shown.contains("private and withheld") && shown.contains("No reading fits"),
+        "{shown}"
+    );
+    ask(&node, "What is the tank.level?").await;
+    let shown = format!("{:?}", model.asked()[3].messages);
+    assert!(shown.contains("tank.level |"), "{shown}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_does_the_worst_it_may_gets_two_wishes_and_no_vote() {
     let wishes = (0..20).map(|_| open_valve(&["r1"]));
     let approvals = ["approve", "decide", "execute", "estop_release", "trust_add"]
@@ -189,25 +218,36 @@ async fn a_model_that_does_the_worst_it_may_gets_two_wishes_and_no_vote() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_model_that_fails_never_ends_or_hangs_holds_up_nobody() {
+async fn where_a_model_fails_the_rules_answer_and_say_why() {
     let model = Scripted::new(
         "test/model".parse().unwrap(),
         [
             Reply::fail(FailureKind::Unauthorized, "the key is wrong"),
             Reply::of(vec![Step::Endless("x".repeat(4_096))]),
             Reply::of(vec![Step::Say(Piece::Text("{\"step\":\"answer\"".into()))]),
-            Reply::hang(),
-            Reply::text(&json!({"step": "answer", "text": "Fine."}).to_string()),
         ],
     );
     let (_dir, node) = asking(Some(&model)).await;
-    for why in ["the key is wrong", "longer than", "without an end"] {
+    for why in ["the key is wrong", "longer than", "before its end"] {
         let told = ask(&node, "How is the moisture?").await;
         let answered = answer(&told);
         assert_eq!(answered.answerer, Answerer::Rules);
         assert!(answered.why.as_ref().unwrap().contains(why), "{answered:?}");
         assert!(answered.answer.contains("moisture"));
     }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_hangs_is_let_go_with_whoever_asked() {
+    let model = Scripted::new(
+        "test/model".parse().unwrap(),
+        [
+            Reply::hang(),
+            Reply::text(&json!({"step": "answer", "text": "Fine."}).to_string()),
+        ],
+    );
+    let (_dir, node) = asking(Some(&model)).await;
     let asked = AskRequest {
         question: "Are you there?".to_owned(),
         name: None,

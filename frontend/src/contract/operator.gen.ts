@@ -3544,7 +3544,7 @@ export interface components {
             /** @description The question. */
             question: string;
             /** @description The tier of what is said; T0 for a model. */
-            tier: string;
+            tier: components["schemas"]["TierName"];
             /**
              * Format: int64
              * @description Tokens read and written.
@@ -4548,9 +4548,13 @@ export interface components {
             /** @description The rule that fired last since the node started. */
             lastRule?: string | null;
             leader?: components["schemas"]["LeaderView"] | null;
+            /** @description The model that is asked first where a person asks something; absent where the rules answer. */
+            model?: string | null;
             /** @description What the planners of gen-1 nodes propose, newest first: theirs, and never executed here. */
             others?: components["schemas"]["OtherProposalView"][];
             pause?: components["schemas"]["Pause"] | null;
+            /** @description What is done for a question now, and how many wait behind it; absent where nobody asks. */
+            question?: string | null;
             /** @description How many rules it has. */
             rules: number;
             /** @description What it does. */

@@ -434,7 +434,6 @@ async fn assemble(
         sensors: Sensors::default(),
         planner: PlannerState::default(),
         questions: Questions::default(),
-        mind: super::planner::asks(&inference),
         inference,
         stamper,
         continuity,

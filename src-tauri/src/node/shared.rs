@@ -20,7 +20,7 @@ use super::links::{LinkHandle, Links};
 use super::pairing::Pairing;
 use super::pause::PlannerState;
 use super::peers::Peers;
-use super::planner::{Mind, Questions};
+use super::planner::Questions;
 use super::policy_book::PolicyBook;
 use super::proposals::{Running, Unrecorded};
 use super::reconcile::Held;
@@ -76,8 +76,6 @@ pub struct Inner {
     pub planner: PlannerState,
     /// What its planner is asked.
     pub questions: Questions,
-    /// What asks models for it, where there are any.
-    pub mind: Option<Arc<dyn Mind>>,
     /// What devices offered when they were last connected.
     pub last_offered: Mutex<BTreeMap<DeviceId, Vec<String>>>,
     /// Devices that sign their frames: what comes in their name unsigned is not theirs.

@@ -10,7 +10,7 @@ use super::{Answer, Door};
 use crate::node::gen1;
 use crate::node::gen1::conversation::OtherProposal;
 use crate::node::pause::{self, Pause};
-use crate::node::planner::{self, Answered, Telling};
+use crate::node::planner::{self, Answered, Doing, Telling};
 
 /// What plans on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,12 @@ pub struct PlannerView {
     pub state: PlannerState,
     /// Why it is in this state, in a sentence.
     pub why: String,
+    /// The model that is asked first where a person asks something; absent where the rules answer.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// What is done for a question now, and how many wait behind it; absent where nobody asks.
+    #[serde(default)]
+    pub question: Option<String>,
     /// How many rules it has.
     pub rules: usize,
     /// The pause, if there is one.
@@ -167,6 +173,16 @@ fn other(proposal: OtherProposal, names: &Names) -> OtherProposalView {
     }
 }
 
+/// What is done for a question, in a line.
+fn doing(doing: &Doing) -> Option<String> {
+    let question = doing.question.as_ref()?;
+    let behind = match doing.waiting {
+        0 => String::new(),
+        waiting => format!("; {waiting} more wait"),
+    };
+    Some(format!("{question}: {}{behind}", doing.step))
+}
+
 impl Door {
     /// The planner of this node.
     pub fn planner(&self) -> PlannerView {
@@ -199,6 +215,8 @@ impl Door {
             },
             state,
             why,
+            model: s.inference.models().first().map(|m| m.model.to_string()),
+            question: doing(&s.questions.doing()),
             rules,
             pause,
             last_fired_at: last.as_ref().map(|(_, at)| at.0),

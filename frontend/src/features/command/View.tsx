@@ -84,6 +84,8 @@ export function View() {
   const cites = cited.filter((f) => !dropped.has(f.frameId));
 
   const answer = async (asked: string): Promise<Omit<Line, "n" | "mine">> => {
+    // A model understands sentences; commands are still the console's own.
+    if (status?.planner?.model && !asked.startsWith("/")) return askPlanner(asked);
     const wish = understand(asked, [...new Set(world.map((f) => f.metric))]);
     switch (wish.kind) {
       case "help":
@@ -209,7 +211,7 @@ export function View() {
     <div className="grid flex-1 gap-3 max-md:content-start md:min-h-0 lg:grid-cols-[1fr_minmax(280px,360px)]">
       <section className="flex min-h-80 flex-col rounded-md border border-line bg-s1 md:min-h-0">
         <p className="flex flex-wrap gap-x-2 border-line border-b px-3 py-2 text-t2">
-          <span>◇ {t("noModel")}</span>
+          <span>◇ {planner?.model ? t("withModel", { model: planner.model }) : t("noModel")}</span>
           {planner ? (
             <span className={planner.state === "paused" ? "text-warn" : undefined}>
               {t("plannerState")}: <Txt max={160}>{plannerWord(planner)}</Txt>

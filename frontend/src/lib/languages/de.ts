@@ -648,6 +648,7 @@ export const de = table({
   ask: "Fragen Sie das Mesh",
   askPlaceholder: "Was ist offen? Wie ist moisture? Welche Knoten sind nicht verbunden? /help",
   send: "Senden",
+  withModel: "Freie Fragen gehen an {model}; was es anfordert, wartet auf einen Menschen.",
   noModel:
     "Kein Modell verbunden: Fragen nach dem Zustand beantwortet, was der Knoten weiß; freie Anweisungen werden nicht verstanden.",
   cited: "Quellen",

@@ -610,6 +610,7 @@ export const en = {
   ask: "Ask about the mesh",
   askPlaceholder: "What waits? What is the moisture? Which nodes are offline? /help",
   send: "Send",
+  withModel: "Free questions go to {model}; what it asks for waits for a person.",
   noModel:
     "No model is connected: status questions are answered from what the node knows; instructions in free words are not understood.",
   cited: "Cited",

@@ -6,26 +6,20 @@ mod tools;
 mod turn;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 
 use super::context::{DURABLE, store_refusal};
-use super::inference::Inference;
 use super::shared::Shared;
-use crate::adapters::llm::Pieces;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{
     MODEL_TURN_MAX_MS, QUESTION_MAX_CHARS, QUESTIONS_KEPT_MAX, QUESTIONS_WAITING_MAX, TRIGGERS_MAX,
 };
 use crate::domain::base::text::{one_line, shown};
-use crate::domain::base::{Code, Refusal, Tier};
-use crate::domain::inference::InferenceRequest;
-use crate::domain::inference::route::{About, Labels, Route};
+use crate::domain::base::{Code, Refusal, TierName};
 use crate::domain::plan::queue::{Priority, Pushed, Queue, Trigger};
 use crate::node::context::{Event, Severity};
 
@@ -33,31 +27,6 @@ use crate::node::context::{Event, Severity};
 const KEPT: &str = "planner.answered";
 /// Events that wait for whoever reads an answer; who does not read gets the answer later, or not at all.
 const TOLD_MAX: usize = 64;
-
-/// What asks models for the planner (`node/inference`; a script in tests).
-pub trait Mind: Send + Sync {
-    /// Asks the first model that may be asked about this and answers. The route says which it is and why not another;
-    /// where there is none, the pieces are one failure.
-    fn ask(&self, request: InferenceRequest, about: About) -> BoxFuture<'_, (Route, Pieces)>;
-
-    /// What the operator labels private.
-    fn labels(&self) -> &Labels;
-}
-
-/// What asks the language models of the node; `None` where it has none.
-pub fn asks(models: &Inference) -> Option<Arc<dyn Mind>> {
-    (!models.is_empty()).then(|| Arc::new(models.clone()) as Arc<dyn Mind>)
-}
-
-impl Mind for Inference {
-    fn ask(&self, request: InferenceRequest, about: About) -> BoxFuture<'_, (Route, Pieces)> {
-        async move { Inference::ask(self, request, &about).await }.boxed()
-    }
-
-    fn labels(&self) -> &Labels {
-        Inference::labels(self)
-    }
-}
 
 /// A frame that an answer rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,8 +76,7 @@ pub struct Answered {
     /// The model, if one answered.
     pub model: Option<String>,
     /// The tier of what is said; T0 for a model.
-    #[cfg_attr(test, schema(value_type = String))]
-    pub tier: Tier,
+    pub tier: TierName,
     /// Why no model answered, where one was to.
     pub why: Option<String>,
     /// When it was asked, in milliseconds since 1970.
@@ -272,7 +240,6 @@ pub fn ask(shared: &Shared, text: &str, by: &str) -> Result<mpsc::Receiver<Telli
 
 /// Answers what is asked, one after the other.
 pub async fn run(shared: Shared) {
-    let mind = shared.mind.clone();
     loop {
         let next = shared.questions.queue().pop();
         let Some(trigger) = next else {
@@ -291,7 +258,7 @@ pub async fn run(shared: Shared) {
             .questions
             .set(|doing| doing.question = Some(one_line(&question.text, 80)));
         let limit = std::time::Duration::from_millis(MODEL_TURN_MAX_MS);
-        let answering = tokio::time::timeout(limit, answer(&shared, mind.as_deref(), &question));
+        let answering = tokio::time::timeout(limit, answer(&shared, &question));
         tokio::select! {
             biased;
             () = shared.tasks.stop().cancelled() => return,
@@ -345,14 +312,10 @@ async fn tell(
 }
 
 /// The answer of a model, or where none answers that of the rules, which says why.
-async fn answer(
-    shared: &Shared,
-    mind: Option<&dyn Mind>,
-    question: &Question,
-) -> Result<Answered, Refusal> {
+async fn answer(shared: &Shared, question: &Question) -> Result<Answered, Refusal> {
     let mut why = None;
-    if let Some(mind) = mind {
-        match turn::of_model(shared, mind, question).await {
+    if !shared.inference.is_empty() {
+        match turn::of_model(shared, question).await {
             Ok(answered) => {
                 shared.questions.set(|doing| doing.error = None);
                 return Ok(answered);

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt as _;
 
 use super::tools::{self, Tools};
-use super::{Answered, Answerer, Citation, Mind, Question, Telling};
+use super::{Answered, Answerer, Citation, Question, Telling};
 use crate::adapters::store::{facts, proposals};
 use crate::domain::base::limits::{
     MODEL_OUTPUT_TOKENS, MODEL_REPLY_MAX_BYTES, MODEL_STEPS_MAX, QUERY_DEFAULT,
     TOOL_RESULT_MAX_CHARS,
 };
 use crate::domain::base::text::shown;
-use crate::domain::base::{DeviceId, FrameId, Refusal, Tier};
+use crate::domain::base::{DeviceId, FrameId, Refusal, TierName};
+use crate::domain::inference::route::About;
 use crate::domain::inference::{Failure, FailureKind, InferenceRequest, Message, Piece, Usage};
 use crate::domain::plan::answer::{Open, answer};
 use crate::domain::plan::reply::{self, Step};
@@ -37,10 +38,9 @@ struct Reply {
 /// Asks the model once and reads its reply, telling an answer while it comes.
 async fn reply_of(
     shared: &Shared,
-    mind: &dyn Mind,
     question: &Question,
     messages: &[Message],
-    about: &crate::domain::inference::route::About,
+    about: &About,
 ) -> Result<Reply, Failure> {
     let request = InferenceRequest {
         messages: messages.to_vec(),
@@ -48,7 +48,7 @@ async fn reply_of(
         max_output_tokens: MODEL_OUTPUT_TOKENS,
         schema: Some(reply::schema()),
     };
-    let (route, mut pieces) = mind.ask(request, about.clone()).await;
+    let (route, mut pieces) = shared.inference.ask(request, about).await;
     let model = route.chosen.as_ref().map(ToString::to_string);
     let why = route.explain();
     let step = format!("asks {}", model.as_deref().unwrap_or("no model"));
@@ -82,15 +82,12 @@ async fn reply_of(
 ///
 /// # Errors
 /// Why no model answered.
-pub(super) async fn of_model(
-    shared: &Shared,
-    mind: &dyn Mind,
-    question: &Question,
-) -> Result<Answered, Failure> {
-    let about = mind.labels().text(&question.text);
+pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Answered, Failure> {
+    let labels = shared.inference.labels();
+    let about = labels.text(&question.text);
     let internal = |refusal: Refusal| Failure::new(FailureKind::Refused, refusal.to_string());
     let mark = shared.fresh_id().map_err(internal)?.to_string();
-    let mut tools = Tools::load(shared, mind.labels(), about.is_private())
+    let mut tools = Tools::load(shared, labels, about.is_private())
         .await
         .map_err(internal)?;
     let now = shared.now();
@@ -101,7 +98,7 @@ pub(super) async fn of_model(
     ];
     let mut tokens = 0;
     for _ in 0..MODEL_STEPS_MAX {
-        let said = reply_of(shared, mind, question, &messages, &about).await?;
+        let said = reply_of(shared, question, &messages, &about).await?;
         tokens += said.usage.input_tokens + said.usage.output_tokens;
         let result = match reply::read(&said.text, &situation.labels) {
             Ok(Step::Answer(answer)) => {
@@ -117,7 +114,7 @@ pub(super) async fn of_model(
                     proposals: tools.proposed(),
                     answerer: Answerer::Model,
                     model: said.model,
-                    tier: Tier::T0,
+                    tier: TierName::T0,
                     why: None,
                     asked_at: question.asked_at,
                     took_ms: shared.now().0.saturating_sub(question.asked_at),
@@ -189,7 +186,7 @@ pub(super) async fn of_rules(
         proposals: Vec::new(),
         answerer: Answerer::Rules,
         model: None,
-        tier: Tier::T1,
+        tier: TierName::T1,
         why,
         asked_at: question.asked_at,
         took_ms: now.0.saturating_sub(question.asked_at),
