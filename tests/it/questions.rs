@@ -228,7 +228,7 @@ async fn where_a_model_fails_the_rules_answer_and_say_why() {
         ],
     );
     let (_dir, node) = asking(Some(&model)).await;
-    for why in ["the key is wrong", "longer than", "before its end"] {
+    for why in ["the key is wrong", "longer than", "without an end"] {
         let told = ask(&node, "How is the moisture?").await;
         let answered = answer(&told);
         assert_eq!(answered.answerer, Answerer::Rules);
