@@ -74,9 +74,10 @@ async fn proposals(node: &Node) -> Vec<ProposalView> {
     node.door().proposals(true).await.unwrap()
 }
 
-fn open_valve(cites: &[&str]) -> Value {
+fn open_valve(seconds: u32, cites: &[&str]) -> Value {
+    let params = [format!("durationSec={seconds}")];
     json!({
-        "step": "propose", "target": "actuator:mock:valve-1", "operation": "open", "params": ["durationSec=5"],
+        "step": "propose", "target": "actuator:mock:valve-1", "operation": "open", "params": params,
         "reason": "the soil is dry", "cites": cites, "level": "L1", "requester": "rules",
     })
 }
@@ -112,7 +113,7 @@ async fn without_a_model_the_rules_answer_and_cite() {
 async fn a_model_looks_things_up_asks_for_an_action_and_answers_and_nothing_moves() {
     let model = scripted([
         json!({"step": "query_world", "metric": "moisture"}),
-        open_valve(&["r1", "r77"]),
+        open_valve(5, &["r1", "r77"]),
         json!({"step": "answer", "text": "It is dry; I asked for water.", "cites": ["r1", "r1", "made-up"]}),
     ]);
     let (dir, node) = asking(Some(&model)).await;
@@ -192,7 +193,7 @@ async fn what_is_private_is_told_only_where_the_question_is_about_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_does_the_worst_it_may_gets_two_wishes_and_no_vote() {
-    let wishes = (0..20).map(|_| open_valve(&["r1"]));
+    let wishes = (2..20).map(|n| open_valve(n, &["r1"]));
     let approvals = ["approve", "decide", "execute", "estop_release", "trust_add"]
         .map(|step| json!({"step": step, "target": "actuator:mock:valve-1", "text": "now"}));
     let model = scripted(approvals.into_iter().take(3).chain(wishes));
@@ -205,11 +206,14 @@ async fn a_model_that_does_the_worst_it_may_gets_two_wishes_and_no_vote() {
     let again = told.iter().filter(|t| matches!(t, Telling::Again { .. }));
     assert_eq!(again.count(), 3);
     let all = proposals(&node).await;
-    assert_eq!(all.len(), 1, "equal wishes are one: {all:?}");
-    assert_eq!(
-        serde_json::to_value(&all[0]).unwrap()["status"],
-        "awaiting_approval"
-    );
+    assert_eq!(all.len(), 2, "{all:?}");
+    for one in &all {
+        let one = serde_json::to_value(one).unwrap();
+        assert_eq!(
+            (&one["status"], &one["level"]),
+            (&json!("awaiting_approval"), &json!("L2"))
+        );
+    }
     let refused = told.iter().filter(
         |t| matches!(t, Telling::Tool { result, .. } if result.contains("at most 2 actions")),
     );
@@ -235,6 +239,24 @@ async fn where_a_model_fails_the_rules_answer_and_say_why() {
         assert!(answered.why.as_ref().unwrap().contains(why), "{answered:?}");
         assert!(answered.answer.contains("moisture"));
     }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_repeats_itself_is_not_asked_for_ever() {
+    let same = json!({"step": "query_world", "metric": "moisture"});
+    let model = scripted((0..8).map(|_| same.clone()));
+    let (_dir, node) = asking(Some(&model)).await;
+    let told = ask(&node, "How is the moisture?").await;
+    let answered = answer(&told);
+    assert_eq!(
+        (answered.answerer, model.asked().len()),
+        (Answerer::Rules, 3)
+    );
+    assert!(
+        answered.why.as_ref().unwrap().contains("repeats"),
+        "{answered:?}"
+    );
     node.stop().await;
 }
 

@@ -8,7 +8,7 @@ use super::tools::{self, Tools};
 use super::{Answered, Answerer, Citation, Question, Telling};
 use crate::adapters::store::{facts, proposals};
 use crate::domain::base::limits::{
-    MODEL_OUTPUT_TOKENS, MODEL_REPLY_MAX_BYTES, MODEL_STEPS_MAX, QUERY_DEFAULT,
+    MODEL_OUTPUT_TOKENS, MODEL_REPEATS_MAX, MODEL_REPLY_MAX_BYTES, MODEL_STEPS_MAX, QUERY_DEFAULT,
     TOOL_RESULT_MAX_CHARS,
 };
 use crate::domain::base::text::shown;
@@ -96,7 +96,7 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
         Message::System(task(tools::site(shared), &mark)),
         Message::User(format!("{}\nQuestion: {}", situation.text, question.text)),
     ];
-    let mut tokens = 0;
+    let (mut tokens, mut calls) = (0, Vec::new());
     for _ in 0..MODEL_STEPS_MAX {
         let said = reply_of(shared, question, &messages, &about).await?;
         tokens += said.usage.input_tokens + said.usage.output_tokens;
@@ -123,8 +123,19 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
             }
             Ok(step) => {
                 let call = tools::call(&step);
+                let repeated = calls.iter().filter(|c| **c == call).count();
+                if repeated >= MODEL_REPEATS_MAX {
+                    let why = format!("the model repeats {call:?} and gives no answer");
+                    return Err(Failure::new(FailureKind::BadReply, why));
+                }
+                calls.push(call.clone());
                 let asker = said.model.as_deref().unwrap_or("model");
-                let result = tools.run(shared, step, asker, &mut situation).await;
+                let result = match repeated {
+                    0 => tools.run(shared, step, asker, &mut situation).await,
+                    _ => {
+                        "You did this before; what came of it stands above. Answer now.".to_owned()
+                    }
+                };
                 let result = shown(&result, TOOL_RESULT_MAX_CHARS);
                 let shown = Telling::Tool {
                     call: call.clone(),

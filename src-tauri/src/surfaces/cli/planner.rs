@@ -53,7 +53,9 @@ pub async fn ask(ctx: &Context, question: &str) -> Done {
                 continue;
             }
             let told: Telling = serde_json::from_slice(&whole).map_err(std::io::Error::other)?;
-            aside(&told);
+            if !ctx.json {
+                aside(&told);
+            }
             last = Some(told);
         }
         Ok(())

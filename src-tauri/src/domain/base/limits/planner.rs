@@ -16,6 +16,8 @@ pub const MODEL_ANSWER_MAX_CHARS: usize = 8_000;
 pub const TOOL_RESULT_MAX_CHARS: usize = 6_000;
 /// Replies of a model to one question: tools that it uses, replies that do not read, and the answer.
 pub const MODEL_STEPS_MAX: usize = 8;
+/// How often a model may do the same again while it answers one question.
+pub const MODEL_REPEATS_MAX: usize = 2;
 /// Actions that a model may ask for while it answers one question.
 pub const MODEL_WISHES_MAX: usize = 2;
 /// Tokens that a model may write in one reply.
