@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clawmesh::adapters::llm::{Reply, Scripted, Step};
 use clawmesh::adapters::paths::StateDir;
-use clawmesh::domain::inference::{FailureKind, Piece};
+use clawmesh::domain::inference::{FailureKind, Message, Piece};
 use clawmesh::domain::policy::STARTER_POLICY;
 use clawmesh::node::planner::{Answered, Answerer, Telling};
 use clawmesh::node::{Node, Opened, Outside};
@@ -18,16 +18,16 @@ use crate::harness::{Setup, field, until};
 /// A node with the simulated kit, a reading, and this model.
 async fn asking(model: Option<&Scripted>) -> (tempfile::TempDir, Node) {
     let dir = tempfile::tempdir().unwrap();
-    let node = asking_in(&dir, model).await;
+    let node = asking_in(&dir, model, STARTER_POLICY).await;
     (dir, node)
 }
 
-async fn asking_in(dir: &tempfile::TempDir, model: Option<&Scripted>) -> Node {
+async fn asking_in(dir: &tempfile::TempDir, model: Option<&Scripted>, policy: &str) -> Node {
     let Setup { mut raw, clock, .. } = field();
     raw.inference.private_metrics = vec!["tank.level".to_owned()];
     let state = StateDir::at(&dir.path().join("state"));
     state.prepare().unwrap();
-    std::fs::write(state.policy_file(), STARTER_POLICY).unwrap();
+    std::fs::write(state.policy_file(), policy).unwrap();
     let config = raw.resolve(state.root().to_path_buf()).unwrap();
     let mut outside = Outside::real(clock);
     outside.models = model
@@ -158,7 +158,7 @@ async fn a_model_looks_things_up_asks_for_an_action_and_answers_and_nothing_move
     assert!(asked[0].schema.is_some());
     node.stop().await;
 
-    let node = asking_in(&dir, None).await;
+    let node = asking_in(&dir, None, STARTER_POLICY).await;
     assert_eq!(node.door().answered().await.unwrap(), [answered]);
     node.stop().await;
 }
@@ -168,25 +168,34 @@ async fn what_is_private_is_told_only_where_the_question_is_about_it() {
     let done = json!({"step": "answer", "text": "Yes."});
     let model = scripted([
         json!({"step": "query_world", "metric": "tank"}),
+        open_valve(5, &["r1"]),
         done.clone(),
         json!({"step": "query_world", "metric": "tank"}),
         done,
     ]);
-    let (_dir, node) = asking(Some(&model)).await;
+    let rules = STARTER_POLICY.split("[[test]]").next().unwrap();
+    let policy = rules.replace("value = 5.0", "value = 500.0");
+    let dir = tempfile::tempdir().unwrap();
+    let node = asking_in(&dir, Some(&model), &policy).await;
     until("the tank is known", || async {
         let world = node.door().facts(FactQuery::default()).await.unwrap();
         world.iter().any(|f| f.metric == "tank.level").then_some(())
     })
     .await;
     ask(&node, "Is everything fine?").await;
-    let shown = format!("{:?}", model.asked()[1].messages);
-    assert!(!shown.contains("tank.level |"), "{shown}");
+    // The interlock that looks at it refuses the wish, and says why to persons alone.
+    let asked = model.asked();
+    let told = |message: &&Message| !matches!(message, Message::Assistant { .. });
+    let told: Vec<&Message> = asked[2].messages.iter().filter(told).collect();
+    let shown = format!("{told:?}");
+    assert!(!shown.contains("tank"), "{shown}");
+    assert!(proposals(&node).await.is_empty());
     assert!(
         shown.contains("private and withheld") && shown.contains("No reading fits"),
         "{shown}"
     );
     ask(&node, "What is the tank.level?").await;
-    let shown = format!("{:?}", model.asked()[3].messages);
+    let shown = format!("{:?}", model.asked()[4].messages);
     assert!(shown.contains("tank.level |"), "{shown}");
     node.stop().await;
 }

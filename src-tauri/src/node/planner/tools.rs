@@ -158,8 +158,29 @@ impl Tools {
         }
     }
 
-    /// Does what the model wants, and says what came of it.
+    /// Does what the model wants, and says what came of it, without the lines that name what is private: a refusal may
+    /// tell of the reading that an interlock looks at.
     pub(super) async fn run(
+        &mut self,
+        shared: &Shared,
+        step: Step,
+        model: &str,
+        situation: &mut Situation,
+    ) -> String {
+        let result = self.done(shared, step, model, situation).await;
+        if self.private {
+            return result;
+        }
+        let lines = result
+            .lines()
+            .map(|line| match self.labels.text(line).is_private() {
+                true => "(This line is private and withheld.)",
+                false => line,
+            });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    async fn done(
         &mut self,
         shared: &Shared,
         step: Step,
