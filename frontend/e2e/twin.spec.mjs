@@ -132,7 +132,7 @@ test("a reading is shown with all that belongs to it, and a new one moves it", a
   await spot("zone:bed").click();
   await o.page.waitForURL(/zone=bed/);
   const panel = o.page.getByRole("region", { name: "Details" });
-  for (const text of ["soil.test", "20% to 60%", "probe", fact.frameId.slice(0, 8), "within limits"])
+  for (const text of ["soil.test", "20% to 60%", "probe", fact.frameId.slice(-8), "within limits"])
     await panel.getByText(text, { exact: false }).first().waitFor();
   await panel.getByRole("link", { name: "soil.test" }).waitFor();
   for (const [value, is] of [

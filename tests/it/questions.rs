@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use clawmesh::adapters::llm::{Reply, Scripted, Step};
 use clawmesh::adapters::paths::StateDir;
-use clawmesh::domain::inference::{FailureKind, Message, Piece};
+use clawmesh::domain::base::Code;
+use clawmesh::domain::inference::{FailureKind, Message, Piece, Usage};
 use clawmesh::domain::policy::STARTER_POLICY;
 use clawmesh::node::planner::{Answered, Answerer, Telling};
 use clawmesh::node::{Node, Opened, Outside};
 use clawmesh::operator::dto::ProposalView;
-use clawmesh::operator::planner::AskRequest;
+use clawmesh::operator::planner::{AskRequest, PauseRequest};
 use clawmesh::operator::queries::FactQuery;
 use serde_json::{Value, json};
 
@@ -55,7 +56,7 @@ async fn ask(node: &Node, question: &str) -> Vec<Telling> {
         question: question.to_owned(),
         name: None,
     };
-    let mut told = node.door().ask_planner(&asked, "ana").unwrap();
+    let mut told = node.door().ask_planner(&asked, "ana", "ana").unwrap();
     let mut all = Vec::new();
     while let Some(telling) = told.recv().await {
         all.push(telling);
@@ -104,7 +105,7 @@ async fn without_a_model_the_rules_answer_and_cite() {
             question: bad.to_owned(),
             name: None,
         };
-        assert!(node.door().ask_planner(&asked, "ana").is_err());
+        assert!(node.door().ask_planner(&asked, "ana", "ana").is_err());
     }
     node.stop().await;
 }
@@ -283,7 +284,7 @@ async fn a_model_that_hangs_is_let_go_with_whoever_asked() {
         question: "Are you there?".to_owned(),
         name: None,
     };
-    let hangs = node.door().ask_planner(&asked, "ana").unwrap();
+    let hangs = node.door().ask_planner(&asked, "ana", "ana").unwrap();
     until("the model is asked", || async {
         (model.open() == 1).then_some(())
     })
@@ -294,7 +295,7 @@ async fn a_model_that_hangs_is_let_go_with_whoever_asked() {
             question: "And now?".to_owned(),
             name: None,
         };
-        let mut told = door.ask_planner(&asked, "bob").unwrap();
+        let mut told = door.ask_planner(&asked, "bob", "bob").unwrap();
         let mut last = None;
         while let Some(telling) = told.recv().await {
             last = Some(telling);
@@ -308,5 +309,76 @@ async fn a_model_that_hangs_is_let_go_with_whoever_asked() {
     };
     assert_eq!(answered.answer, "Fine.");
     assert_eq!(model.open(), 0);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_number_of_a_server_ends_the_node() {
+    let said = |step: Value| {
+        let most = Usage {
+            input_tokens: u64::MAX,
+            output_tokens: u64::MAX,
+            cut: false,
+        };
+        Reply::of(vec![
+            Step::Say(Piece::Text(step.to_string())),
+            Step::Say(Piece::End(most)),
+        ])
+    };
+    let model = Scripted::new(
+        "test/model".parse().unwrap(),
+        [
+            said(json!({"step": "list_capabilities"})),
+            said(json!({"step": "answer", "text": "One valve."})),
+        ],
+    );
+    let (_dir, node) = asking(Some(&model)).await;
+    assert_eq!(
+        answer(&ask(&node, "What can you do?").await).answer,
+        "One valve."
+    );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_planner_is_paused_a_model_asks_for_nothing() {
+    let model = scripted([
+        open_valve(5, &["r1"]),
+        json!({"step": "answer", "text": "It is paused."}),
+    ]);
+    let (_dir, node) = asking(Some(&model)).await;
+    let pause = PauseRequest::default();
+    node.door().planner_pause(&pause, "ana").await.unwrap();
+    let told = ask(&node, "Water it.").await;
+    assert_eq!(answer(&told).answer, "It is paused.");
+    let refused =
+        |t: &Telling| matches!(t, Telling::Tool { result, .. } if result.contains("paused by ana"));
+    assert!(told.iter().any(refused), "{told:?}");
+    assert!(proposals(&node).await.is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_account_has_a_share_of_the_questions_whatever_names_it_gives() {
+    let model = Scripted::new("test/model".parse().unwrap(), []).then_always(Reply::hang());
+    let (_dir, node) = asking(Some(&model)).await;
+    let asked = AskRequest {
+        question: "Are you there?".to_owned(),
+        name: None,
+    };
+    let door = node.door();
+    let ask = |name: &str, account: &str| door.ask_planner(&asked, name, account);
+    let first = ask("first", "the operate token").unwrap();
+    until("the model is asked", || async {
+        (model.open() == 1).then_some(())
+    })
+    .await;
+    let waiting: Vec<_> = (0..4)
+        .map(|n| ask(&n.to_string(), "the operate token").unwrap())
+        .collect();
+    let refused = ask("another name", "the operate token").unwrap_err();
+    assert_eq!(refused.code, Code::Busy);
+    drop(ask("ana", "the session of ana").unwrap());
+    drop((first, waiting));
     node.stop().await;
 }

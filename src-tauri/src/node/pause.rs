@@ -180,7 +180,8 @@ fn said(what: &str, text: &str, most: usize) -> Result<String, Refusal> {
 /// `CONFLICT` where there is no planner or too many hold it, `INVALID_PARAMS` for a name or reason that is too long, or what the
 /// store says: then it does not rest.
 pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Refusal> {
-    if !shared.config.role.plans() || shared.config.rules.is_empty() {
+    let rules = shared.config.role.plans() && !shared.config.rules.is_empty();
+    if !rules && shared.inference.is_empty() {
         return Err(Refusal::new(
             Code::Conflict,
             "this node has no planner; pause it where its rules are",

@@ -236,8 +236,13 @@ impl Door {
     ///
     /// # Errors
     /// As [`planner::ask`].
-    pub fn ask_planner(&self, asked: &AskRequest, by: &str) -> Answer<mpsc::Receiver<Telling>> {
-        planner::ask(&self.shared, &asked.question, by)
+    pub fn ask_planner(
+        &self,
+        asked: &AskRequest,
+        by: &str,
+        account: &str,
+    ) -> Answer<mpsc::Receiver<Telling>> {
+        planner::ask(&self.shared, &asked.question, by, account)
     }
 
     /// The questions that were answered last, newest first.

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+/// How much of the beginning of a key tells enough of it to be hidden, in bytes.
+const HIDDEN_FROM: usize = 8;
+
 /// See the module.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
@@ -29,9 +32,16 @@ impl Secret {
         &self.0
     }
 
-    /// A text without the key in it.
+    /// A text without the key in it, nor the beginning of one that was cut off.
     pub fn hide_in(&self, text: &str) -> String {
-        text.replace(self.0.as_str(), "[key]")
+        let key = self.0.as_str();
+        let mut hidden = text.to_owned();
+        for length in (HIDDEN_FROM.min(key.len())..=key.len()).rev() {
+            if let Some(begin) = key.get(..length) {
+                hidden = hidden.replace(begin, "[key]");
+            }
+        }
+        hidden
     }
 }
 
@@ -47,4 +57,17 @@ pub type Keys = Arc<dyn Fn() -> Result<Option<Secret>, String> + Send + Sync>;
 /// No key.
 pub fn no_keys() -> Keys {
     Arc::new(|| Ok(None))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn neither_a_key_nor_the_beginning_of_one_is_told() {
+        let key = Secret::new(&Zeroizing::new("sk-0123456789abcdef".to_owned())).unwrap();
+        let told = key.hide_in("wrong key sk-0123456789abcdef; got sk-0123456789ab…");
+        assert_eq!(told, "wrong key [key]; got [key]…");
+    }
 }

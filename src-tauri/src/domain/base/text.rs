@@ -6,7 +6,7 @@ use serde_json::Value;
 /// follows (UAX #9), cut at `max` characters.
 pub fn one_line(text: &str, max: usize) -> String {
     text.chars()
-        .filter(|c| !c.is_control() && !is_direction_mark(*c))
+        .filter(|c| !c.is_control() && !is_direction_mark(*c) && !is_separator(*c))
         .take(max)
         .collect()
 }
@@ -34,7 +34,7 @@ pub fn bounded(value: Value, max: usize) -> Value {
 pub fn shown(text: &str, max: usize) -> String {
     let mut fit = text
         .chars()
-        .filter(|c| *c == '\n' || !c.is_control() && !is_direction_mark(*c));
+        .filter(|c| *c == '\n' || !c.is_control() && !is_direction_mark(*c) && !is_separator(*c));
     let mut shown: String = fit.by_ref().take(max).collect();
     if fit.next().is_some() {
         shown.push('…');
@@ -72,6 +72,11 @@ pub fn type_in_words(message: &str) -> String {
         _ => return message.to_owned(),
     };
     format!("{before}expected {words}{rest}")
+}
+
+/// Whether the character ends a line or a paragraph without being a control character (Unicode Zl and Zp).
+fn is_separator(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// Whether the character changes the direction of what follows (UAX #9).

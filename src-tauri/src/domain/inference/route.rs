@@ -66,19 +66,21 @@ impl Labels {
         }
     }
 
-    /// What is private in a reading.
+    /// What is private in a reading, by the words of its names, as in [`Labels::text`]: `zone 1` is also `zone-1`.
     pub fn reading(&self, zone: Option<&str>, metric: &str) -> About {
-        let metric = metric.to_lowercase();
-        let zone = zone.map(str::to_lowercase);
-        let zone = zone.filter(|zone| self.zones.contains(zone));
-        let mut about = About::public();
-        if let Some(zone) = zone {
-            about = about.and(About::private(format!("zone {zone}")));
+        let is = |text: &str, name: &String| {
+            let text = text.to_lowercase();
+            text == *name || says(&text, name)
+        };
+        let zone = zone.unwrap_or_default();
+        let zones = self.zones.iter().filter(|name| is(zone, name));
+        let metrics = self.metrics.iter().filter(|name| is(metric, name));
+        let private = zones
+            .map(|name| format!("zone {name}"))
+            .chain(metrics.map(|name| format!("metric {name}")));
+        About {
+            private: private.collect(),
         }
-        if self.metrics.contains(&metric) {
-            about = about.and(About::private(format!("metric {metric}")));
-        }
-        about
     }
 
     /// What is private in a text, by the names in it. A text that means a private thing without its name is not seen:
@@ -253,6 +255,19 @@ mod tests {
             private,
             unfit: None,
         }
+    }
+
+    #[test]
+    fn a_reading_is_private_by_the_words_of_its_names_as_a_text_is() {
+        let labels = Labels::new(vec!["Zone 1".into()], vec!["tank.level".into()]);
+        for zone in ["zone 1", "zone-1", "ZONE_1", "north zone  1"] {
+            assert!(
+                labels.reading(Some(zone), "moisture").is_private(),
+                "{zone}"
+            );
+        }
+        assert!(labels.reading(None, "Tank Level").is_private());
+        assert!(!labels.reading(Some("zone 10"), "tank").is_private());
     }
 
     #[test]

@@ -6,8 +6,10 @@ mod tools;
 mod turn;
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
@@ -192,11 +194,16 @@ impl Questions {
     }
 }
 
-/// Asks a question. What is told of it comes over the channel; whoever drops that end takes the question back.
+/// Asks a question, in the name of `by`, which the asker may have chosen; `account` is who it is known to be. What is told of it comes over the channel; whoever drops that end takes the question back.
 ///
 /// # Errors
 /// `INVALID_PARAMS` for no question or one that is too long, `BUSY` where too many wait.
-pub fn ask(shared: &Shared, text: &str, by: &str) -> Result<mpsc::Receiver<Telling>, Refusal> {
+pub fn ask(
+    shared: &Shared,
+    text: &str,
+    by: &str,
+    account: &str,
+) -> Result<mpsc::Receiver<Telling>, Refusal> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > QUESTION_MAX_CHARS {
         let why = format!("a question has 1 to {QUESTION_MAX_CHARS} characters");
@@ -206,7 +213,7 @@ pub fn ask(shared: &Shared, text: &str, by: &str) -> Result<mpsc::Receiver<Telli
     let (tell, told) = mpsc::channel(TOLD_MAX);
     let trigger = Trigger {
         priority: Priority::Operator,
-        asker: by.to_owned(),
+        asker: account.to_owned(),
         key: id.clone(),
         work: Question {
             id: id.clone(),
@@ -258,7 +265,7 @@ pub async fn run(shared: Shared) {
             .questions
             .set(|doing| doing.question = Some(one_line(&question.text, 80)));
         let limit = std::time::Duration::from_millis(MODEL_TURN_MAX_MS);
-        let answering = tokio::time::timeout(limit, answer(&shared, &question));
+        let answering = tokio::time::timeout(limit, guarded(&shared, &question));
         tokio::select! {
             biased;
             () = shared.tasks.stop().cancelled() => return,
@@ -309,6 +316,15 @@ async fn tell(
     };
     // Who reads nothing any more has gone.
     let _ = question.tell.send(last).await;
+}
+
+/// As [`answer`]; a fault of the program costs this answer alone.
+async fn guarded(shared: &Shared, question: &Question) -> Result<Answered, Refusal> {
+    let answering = AssertUnwindSafe(answer(shared, question)).catch_unwind();
+    answering.await.unwrap_or_else(|_| {
+        let why = "answering failed by a fault of the program; its log says where";
+        Err(Refusal::new(Code::InternalError, why))
+    })
 }
 
 /// The answer of a model, or where none answers that of the rules, which says why.

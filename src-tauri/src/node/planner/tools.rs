@@ -80,7 +80,7 @@ impl Tools {
             Ok((
                 facts::numeric(c, at)?,
                 proposals::open_list(c, QUERY_DEFAULT)?,
-                proposals::list(c, true, QUERY_DEFAULT)?,
+                proposals::list(c, false, QUERY_DEFAULT)?,
             ))
         };
         let read = shared.store.read("question", read).await;
@@ -108,6 +108,8 @@ impl Tools {
                 });
             }
         }
+        let public = |text: &str| private || !labels.text(text).is_private();
+        offers.retain(|o| public(&o.target) && public(&o.name));
         let example = |action: &Action| action.summary();
         let rules = shared.config.rules.iter();
         Ok(Self {
@@ -122,7 +124,10 @@ impl Tools {
             shown: ByFrame::new(),
             proposed: Vec::new(),
             wishes: 0,
-            examples: rules.map(|rule| example(&rule.action)).collect(),
+            examples: rules
+                .map(|rule| example(&rule.action))
+                .filter(|text| public(text))
+                .collect(),
         })
     }
 
@@ -248,6 +253,9 @@ impl Tools {
             return format!("Refused: at most {MODEL_WISHES_MAX} actions for one question.");
         }
         self.wishes += 1;
+        if let Some(pause) = shared.planner.pause() {
+            return format!("Refused: the planner is paused by {}.", pause.holders());
+        }
         if !self.private && self.labels.text(&wish.reason).is_private() {
             return "Refused: the reason names what is private.".to_owned();
         }

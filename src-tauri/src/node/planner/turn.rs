@@ -9,7 +9,7 @@ use super::{Answered, Answerer, Citation, Question, Telling};
 use crate::adapters::store::{facts, proposals};
 use crate::domain::base::limits::{
     MODEL_OUTPUT_TOKENS, MODEL_REPEATS_MAX, MODEL_REPLY_MAX_BYTES, MODEL_STEPS_MAX, QUERY_DEFAULT,
-    TOOL_RESULT_MAX_CHARS,
+    TOKENS_SAID_MAX, TOOL_RESULT_MAX_CHARS,
 };
 use crate::domain::base::text::shown;
 use crate::domain::base::{DeviceId, FrameId, Refusal, TierName};
@@ -53,7 +53,7 @@ async fn reply_of(
     let why = route.explain();
     let step = format!("asks {}", model.as_deref().unwrap_or("no model"));
     tell(shared, question, step, Telling::Thinking { route: why });
-    let (mut text, mut told) = (String::new(), String::new());
+    let (mut text, mut told, mut looked) = (String::new(), String::new(), 0);
     while let Some(piece) = pieces.next().await {
         match piece? {
             Piece::Text(more) => {
@@ -62,6 +62,11 @@ async fn reply_of(
                     return Err(Failure::new(FailureKind::BadReply, why));
                 }
                 text.push_str(&more);
+                // However small the pieces are, the whole is not read anew for each.
+                if text.len() < looked + 16 + looked / 32 {
+                    continue;
+                }
+                looked = text.len();
                 let so_far = reply::so_far(&text).unwrap_or_default();
                 if so_far.len() > told.len() {
                     told.clone_from(&so_far);
@@ -96,10 +101,15 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
         Message::System(task(tools::site(shared), &mark)),
         Message::User(format!("{}\nQuestion: {}", situation.text, question.text)),
     ];
-    let (mut tokens, mut calls) = (0, Vec::new());
+    let (mut tokens, mut calls) = (0_u64, Vec::new());
     for _ in 0..MODEL_STEPS_MAX {
         let said = reply_of(shared, question, &messages, &about).await?;
-        tokens += said.usage.input_tokens + said.usage.output_tokens;
+        // What a server says of itself.
+        let used = said
+            .usage
+            .input_tokens
+            .saturating_add(said.usage.output_tokens);
+        tokens = used.min(TOKENS_SAID_MAX).saturating_add(tokens);
         let result = match reply::read(&said.text, &situation.labels) {
             Ok(Step::Answer(answer)) => {
                 let cites = answer.cites.iter();

@@ -95,7 +95,7 @@ fn said(ctx: &Context, answered: &Answered) -> Done {
     for citation in &answered.citations {
         out::line(&format!(
             "  [{}] {}",
-            format::short(&citation.frame_id),
+            format::short_frame(&citation.frame_id),
             citation.summary
         ));
     }

@@ -347,8 +347,8 @@ pub(super) async fn ask(
     sent: Sent,
 ) -> Answered {
     let asked: AskRequest = body(sent)?;
-    let by = by(&caller, asked.name.as_deref());
-    let told = api.door.ask_planner(&asked, &by)?;
+    let name = by(&caller, asked.name.as_deref());
+    let told = api.door.ask_planner(&asked, &name, &by(&caller, None))?;
     let lines = stream::unfold(told, |mut told| async move {
         let line = match tokio::time::timeout(STILL_ASKED, told.recv()).await {
             Ok(Some(telling)) => format!("{}\n", json!(telling)),

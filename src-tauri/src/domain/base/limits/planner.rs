@@ -18,6 +18,8 @@ pub const TOOL_RESULT_MAX_CHARS: usize = 6_000;
 pub const MODEL_STEPS_MAX: usize = 8;
 /// How often a model may do the same again while it answers one question.
 pub const MODEL_REPEATS_MAX: usize = 2;
+/// Tokens of one reply that a server is believed to have counted.
+pub const TOKENS_SAID_MAX: u64 = 1_000_000_000;
 /// Actions that a model may ask for while it answers one question.
 pub const MODEL_WISHES_MAX: usize = 2;
 /// Tokens that a model may write in one reply.
