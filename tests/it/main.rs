@@ -36,6 +36,7 @@ mod ground;
 mod handshake;
 mod harness;
 mod honest;
+mod injection;
 mod interlocks;
 mod levels;
 mod lifecycle;
