@@ -9,9 +9,9 @@ use super::{Answered, Answerer, Citation, Question, Telling};
 use crate::adapters::store::{facts, proposals};
 use crate::domain::base::limits::{
     MODEL_OUTPUT_TOKENS, MODEL_REPEATS_MAX, MODEL_REPLY_MAX_BYTES, MODEL_STEPS_MAX, QUERY_DEFAULT,
-    TOKENS_SAID_MAX, TOOL_RESULT_MAX_CHARS,
+    REPLY_REPEATED_MAX_CHARS, TOKENS_SAID_MAX, TOOL_RESULT_MAX_CHARS,
 };
-use crate::domain::base::text::shown;
+use crate::domain::base::text::{cut, shown};
 use crate::domain::base::{DeviceId, FrameId, Refusal, TierName};
 use crate::domain::inference::route::About;
 use crate::domain::inference::{Failure, FailureKind, InferenceRequest, Message, Piece, Usage};
@@ -160,8 +160,9 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
                 format!("Your reply could not be used: {why}. Reply with the JSON object alone.")
             }
         };
+        // Of a reply that cannot be used the model reads the beginning: the rest would only fill its memory.
         messages.push(Message::Assistant {
-            text: said.text,
+            text: cut(&said.text, REPLY_REPEATED_MAX_CHARS),
             calls: Vec::new(),
         });
         messages.push(Message::User(result));

@@ -34,3 +34,5 @@ pub const QUESTIONS_WAITING_MAX: usize = 4;
 pub const QUESTIONS_KEPT_MAX: usize = 50;
 /// Proposals that wait for a person at which the planner stops asking for more by itself.
 pub const PLANNER_WAITING_MAX: usize = 10;
+/// How much of its own earlier reply a model is shown again, in characters.
+pub const REPLY_REPEATED_MAX_CHARS: usize = 1_000;
