@@ -9,6 +9,9 @@
 //! - [`operator`]: the only door for people and programs.
 //! - [`surfaces`]: HTTP and CLI, which translate and call the door.
 
+// Here and not in Cargo.toml: in tests and benchmarks nothing is reachable from outside.
+#![warn(unreachable_pub)]
+
 pub mod adapters;
 pub mod domain;
 pub mod node;

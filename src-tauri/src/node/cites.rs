@@ -18,7 +18,7 @@ use crate::domain::plan::Draft;
 ///
 /// # Errors
 /// `EVIDENCE_AMBIGUOUS` if several devices use an id and nothing says which is meant.
-pub fn frames(
+pub(super) fn frames(
     conn: &Connection,
     draft: &Draft,
     asker: &DeviceId,
@@ -64,7 +64,7 @@ fn unnamed(
 ///
 /// # Errors
 /// `EVIDENCE_AMBIGUOUS`, as [`frames`].
-pub async fn named(shared: &Shared, mut draft: Draft) -> Result<Draft, Refusal> {
+pub(super) async fn named(shared: &Shared, mut draft: Draft) -> Result<Draft, Refusal> {
     let (asked, own) = (draft.clone(), shared.own_id().clone());
     let read = move |c: &Connection| {
         let found = frames(c, &asked, &own, &own)?;

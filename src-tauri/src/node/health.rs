@@ -36,7 +36,7 @@ const STALL: Duration = Duration::from_millis(DISK_STALL_MS);
 const PROBE: &str = "health.probe";
 
 /// Looks again and again until the node ends.
-pub async fn run(shared: Shared) {
+pub(super) async fn run(shared: Shared) {
     let mut writes = Writes::default();
     let mut state = Looking::default();
     let mut losses = 0;
@@ -154,7 +154,7 @@ fn told(shared: &Shared, kind: AlarmKind, words: Option<&str>, advice: &str) -> 
 ///
 /// # Errors
 /// `STATE_IN_DOUBT` or `STORAGE_FAILED`.
-pub fn check(shared: &Shared) -> Result<(), StoreError> {
+pub(super) fn check(shared: &Shared) -> Result<(), StoreError> {
     shared.continuity.check()?;
     if shared.alarms.stands(AlarmKind::StateLost, "") {
         let mut alarms = shared.alarms.list().into_iter();
@@ -171,7 +171,7 @@ pub fn check(shared: &Shared) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// `STORAGE_FAILED`.
-pub fn check_store(shared: &Shared) -> Result<(), StoreError> {
+pub(super) fn check_store(shared: &Shared) -> Result<(), StoreError> {
     if shared.alarms.stands(AlarmKind::StoreUnwritable, "") {
         let why = "the store takes no writes, so nothing is decided and nothing starts; what runs ends at its deadline or at a stop";
         return Err(StoreError::Refused(Refusal::new(Code::StorageFailed, why)));
@@ -183,7 +183,7 @@ pub fn check_store(shared: &Shared) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// As [`check`].
-pub fn check_in_place(shared: &Shared) -> Result<(), StoreError> {
+pub(super) fn check_in_place(shared: &Shared) -> Result<(), StoreError> {
     check(shared)?;
     match shared.ground.lost() {
         None => Ok(()),

@@ -50,7 +50,7 @@ fn need(shared: &Shared, link: &LinkHandle, grant: Grant) -> Result<(), Refusal>
 }
 
 /// Answers a request of an authenticated peer.
-pub async fn answer(
+pub(super) async fn answer(
     shared: &Shared,
     link: &LinkHandle,
     method: &str,
@@ -146,7 +146,7 @@ pub async fn answer(
 }
 
 /// Takes an event from an authenticated peer.
-pub async fn event(
+pub(super) async fn event(
     shared: &Shared,
     ingress: &Ingress,
     link: &LinkHandle,

@@ -126,7 +126,7 @@ pub struct Opened {
 }
 
 /// Where the policy lives.
-pub fn policy_file(shared: &Shared) -> PathBuf {
+pub(super) fn policy_file(shared: &Shared) -> PathBuf {
     StateDir::at(&shared.config.state_dir).policy_file()
 }
 

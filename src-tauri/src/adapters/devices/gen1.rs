@@ -28,7 +28,7 @@ use crate::domain::gate::{Act, Gen1Command};
 use crate::domain::policy::Offered;
 
 /// Actuators of gen-1 nodes.
-pub const KIND: Kind = Kind {
+pub(crate) const KIND: Kind = Kind {
     name: "gen1",
     once: false,
     read: settings::<Gen1>,
@@ -110,7 +110,7 @@ fn rescue(_: &Table, _: &Path) -> Result<Option<SharedActuator>, String> {
 
 /// One operation, as the gen-1 node knows it.
 #[derive(Debug, Clone)]
-pub struct Gen1Operation {
+pub(crate) struct Gen1Operation {
     /// Its name here.
     pub name: String,
     /// Its name there.
@@ -121,7 +121,7 @@ pub struct Gen1Operation {
 
 /// An actuator of a gen-1 node.
 #[derive(Debug, Clone)]
-pub struct Gen1Config {
+pub(crate) struct Gen1Config {
     /// What it is called here.
     pub capability: Capability,
     /// The gen-1 node.
@@ -137,7 +137,7 @@ pub struct Gen1Config {
 }
 
 /// See [`Gen1Config`].
-pub struct Gen1Driver {
+pub(crate) struct Gen1Driver {
     config: Gen1Config,
     operations: BTreeMap<String, Gen1Operation>,
     carrier: Arc<dyn Carrier>,
@@ -155,7 +155,7 @@ impl Gen1Driver {
     ///
     /// # Errors
     /// [`DriverError::Config`] naming what is wrong.
-    pub fn new(config: Gen1Config, carrier: Arc<dyn Carrier>) -> Result<Self, DriverError> {
+    pub(crate) fn new(config: Gen1Config, carrier: Arc<dyn Carrier>) -> Result<Self, DriverError> {
         let bad = |why: String| Err(DriverError::Config(why));
         if !config.target.is_actuator() {
             return bad(format!(

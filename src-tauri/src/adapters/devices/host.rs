@@ -15,7 +15,7 @@ use crate::domain::base::limits::HOST_SENSOR_PARTS_MAX;
 const ZONE: &str = "host";
 
 /// The machine itself.
-pub const KIND: Kind = Kind {
+pub(crate) const KIND: Kind = Kind {
     name: "host",
     once: true,
     read: settings::<Host>,
@@ -25,7 +25,7 @@ pub const KIND: Kind = Kind {
 /// The machine as the configuration has it: there is nothing to say.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Host {
+pub(crate) struct Host {
     #[serde(rename = "kind", alias = "driver", default)]
     _kind: KindKey,
 }
@@ -44,7 +44,7 @@ fn rescue(_: &Table, _: &Path) -> Result<Option<SharedActuator>, String> {
 }
 
 /// Reads the machine.
-pub struct HostSensor {
+pub(crate) struct HostSensor {
     opened: bool,
     system: Option<System>,
     networks: Option<Networks>,
@@ -54,7 +54,7 @@ pub struct HostSensor {
 
 impl HostSensor {
     /// A sensor that also watches the disk `state_dir` lies on.
-    pub fn new(state_dir: &Path) -> Self {
+    pub(crate) fn new(state_dir: &Path) -> Self {
         Self {
             opened: false,
             system: None,

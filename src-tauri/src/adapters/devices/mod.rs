@@ -20,7 +20,7 @@ use actuator::unknown;
 pub use actuator::{Actuator, Carrier, DriverError, Gen1Place, Position, SharedActuator};
 pub use config::{Configured, Switches, offers};
 #[cfg(test)]
-pub use registry::Kind;
+pub(crate) use registry::Kind;
 pub use registry::{Around, DeviceError, Made, make, not_twice};
 pub use rescue::rescue;
 pub use sensor::{Reading, Sensor, SensorError};

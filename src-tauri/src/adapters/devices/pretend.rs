@@ -14,7 +14,7 @@ use super::{DeviceError, Reading, Sensor, SensorError, SharedActuator};
 use crate::domain::base::TimeMs;
 
 /// A pretend device.
-pub const KIND: Kind = Kind {
+pub(crate) const KIND: Kind = Kind {
     name: "pretend",
     once: false,
     read: settings::<Pretend>,

@@ -11,14 +11,14 @@ use crate::domain::gate::Act;
 
 /// A driver that only writes down.
 #[derive(Debug, Clone)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     capability: Capability,
     calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl Recorder {
     /// An actuator with the operations `open` and `close`.
-    pub fn new(capability: Capability) -> Self {
+    pub(crate) fn new(capability: Capability) -> Self {
         Self {
             capability,
             calls: Arc::default(),
@@ -26,7 +26,7 @@ impl Recorder {
     }
 
     /// Everything it was told, in order.
-    pub fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         self.calls
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -26,7 +26,7 @@ const KINDS: &[&Kind] = &[
 ];
 
 /// A kind of device.
-pub struct Kind {
+pub(crate) struct Kind {
     /// What the configuration calls it.
     pub name: &'static str,
     /// Whether a node has at most one of it.
@@ -63,13 +63,13 @@ impl Kind {
 
     /// What every kind is called.
     #[cfg(test)]
-    pub fn names() -> impl Iterator<Item = &'static str> {
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         KINDS.iter().map(|kind| kind.name)
     }
 }
 
 /// What the configuration says of one device.
-pub trait Settings: fmt::Debug + Send + Sync {
+pub(crate) trait Settings: fmt::Debug + Send + Sync {
     /// What tells the device from others of its kind, in errors.
     fn subject(&self) -> &str {
         ""

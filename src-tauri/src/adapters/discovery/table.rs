@@ -10,7 +10,7 @@ use crate::domain::base::limits::{NEARBY_MAX, NEARBY_SERVICES_PER_DEVICE_MAX};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Table {
+pub(super) struct Table {
     /// What each service says, by its full name.
     services: BTreeMap<String, Sighting>,
     /// The service names of each device.
@@ -25,7 +25,12 @@ pub struct Table {
 impl Table {
     /// A service was resolved. Where the table is full it takes the place of a service whose device
     /// `keep` does not name, if `keep` names its own; otherwise it is passed over.
-    pub fn resolved(&mut self, name: &str, sighting: Sighting, keep: &dyn Fn(&DeviceId) -> bool) {
+    pub(super) fn resolved(
+        &mut self,
+        name: &str,
+        sighting: Sighting,
+        keep: &dyn Fn(&DeviceId) -> bool,
+    ) {
         let device = sighting.device.clone();
         let renamed = self
             .services
@@ -76,7 +81,7 @@ impl Table {
     }
 
     /// A service is there no more.
-    pub fn removed(&mut self, name: &str) {
+    pub(super) fn removed(&mut self, name: &str) {
         let Some(gone) = self.services.remove(name) else {
             return;
         };
@@ -90,13 +95,13 @@ impl Table {
     }
 
     /// The service names of a device.
-    pub fn names(&self, device: &DeviceId) -> Vec<String> {
+    pub(super) fn names(&self, device: &DeviceId) -> Vec<String> {
         let names = self.names.get(device);
         names.map_or_else(Vec::new, |names| names.iter().cloned().collect())
     }
 
     /// What has happened since this was last asked: one entry a device.
-    pub fn take(&mut self) -> Vec<Sight> {
+    pub(super) fn take(&mut self) -> Vec<Sight> {
         let mut sights = Vec::with_capacity(self.news.len());
         for device in std::mem::take(&mut self.news) {
             let names = self.names.get(&device);
@@ -118,7 +123,7 @@ impl Table {
     }
 
     /// How many services found no place since this was last asked.
-    pub fn take_passed_over(&mut self) -> u64 {
+    pub(super) fn take_passed_over(&mut self) -> u64 {
         std::mem::take(&mut self.passed_over)
     }
 }

@@ -8,7 +8,7 @@ use super::reading::{Building, Told};
 use crate::domain::inference::{Failure, InferenceRequest, Message, ToolCall};
 
 /// The body of a request.
-pub fn body(model: &str, request: &InferenceRequest) -> Value {
+pub(super) fn body(model: &str, request: &InferenceRequest) -> Value {
     let mut system: Vec<&str> = Vec::new();
     let mut messages: Vec<(&str, Vec<Value>)> = Vec::new();
     for message in &request.messages {
@@ -148,7 +148,7 @@ struct Tokens {
 ///
 /// # Errors
 /// What is wrong with it, or what the server says went wrong.
-pub fn read(data: &str, reply: &mut Building) -> Result<Told, Failure> {
+pub(super) fn read(data: &str, reply: &mut Building) -> Result<Told, Failure> {
     let mut told = Told::default();
     let count = |tokens: Option<Tokens>, reply: &mut Building| {
         let (read, written) = tokens.map_or((None, None), |t| (t.input_tokens, t.output_tokens));

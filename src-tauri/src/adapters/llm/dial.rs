@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use super::address::{Address, Reach};
 
 /// A connection.
-pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
@@ -21,7 +21,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 ///
 /// # Errors
 /// What the system or TLS says.
-pub async fn dial(address: &Address) -> io::Result<Box<dyn Wire>> {
+pub(super) async fn dial(address: &Address) -> io::Result<Box<dyn Wire>> {
     let found = lookup_host((address.host.as_str(), address.port)).await?;
     let here = address.reach() == Reach::Loopback;
     let found: Vec<_> = found.filter(|a| !here || a.ip().is_loopback()).collect();

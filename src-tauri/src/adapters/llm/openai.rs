@@ -8,7 +8,7 @@ use super::reading::{Building, Told};
 use crate::domain::inference::{Failure, InferenceRequest, Message, ToolSpec};
 
 /// The body of a request; `newer` is OpenAI itself, which calls the limit otherwise.
-pub fn body(model: &str, request: &InferenceRequest, newer: bool) -> Value {
+pub(super) fn body(model: &str, request: &InferenceRequest, newer: bool) -> Value {
     let mut body = json!({
         "model": model,
         "messages": request.messages.iter().map(message).collect::<Vec<_>>(),
@@ -125,7 +125,7 @@ struct Tokens {
 ///
 /// # Errors
 /// What is wrong with it, or what the server says went wrong.
-pub fn read(data: &str, reply: &mut Building) -> Result<Told, Failure> {
+pub(super) fn read(data: &str, reply: &mut Building) -> Result<Told, Failure> {
     if data.trim() == "[DONE]" {
         return Ok(reply.ended());
     }

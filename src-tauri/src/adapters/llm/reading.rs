@@ -12,7 +12,7 @@ use crate::domain::inference::{Failure, FailureKind, Piece, ToolCall, Usage};
 
 /// A reply so far.
 #[derive(Debug, Default)]
-pub struct Building {
+pub(super) struct Building {
     calls: BTreeMap<u32, ToolCall>,
     bytes: usize,
     /// What it took, as far as the server has said.
@@ -23,7 +23,7 @@ pub struct Building {
 
 /// What one event of a reply tells.
 #[derive(Debug, Default)]
-pub struct Told {
+pub(super) struct Told {
     /// The pieces in it.
     pub pieces: Vec<Piece>,
     /// Whether the reply has ended.
@@ -32,7 +32,7 @@ pub struct Told {
 
 impl Told {
     /// Adds text, unless it is empty.
-    pub fn say(&mut self, text: String) {
+    pub(super) fn say(&mut self, text: String) {
         if !text.is_empty() {
             self.pieces.push(Piece::Text(text));
         }
@@ -52,7 +52,7 @@ impl Building {
     ///
     /// # Errors
     /// If the reply is larger than the limit with it.
-    pub fn text(&mut self, text: String) -> Result<String, Failure> {
+    pub(super) fn text(&mut self, text: String) -> Result<String, Failure> {
         self.grow(text.len()).map(|()| text)
     }
 
@@ -60,7 +60,7 @@ impl Building {
     ///
     /// # Errors
     /// If there are too many calls, or the reply is larger than the limit.
-    pub fn call(
+    pub(super) fn call(
         &mut self,
         index: u32,
         id: Option<String>,
@@ -91,7 +91,7 @@ impl Building {
     }
 
     /// The end of the reply: its calls, and what it took.
-    pub fn ended(&mut self) -> Told {
+    pub(super) fn ended(&mut self) -> Told {
         let calls = std::mem::take(&mut self.calls).into_values().enumerate();
         let calls = calls.map(|(place, mut call)| {
             if call.id.is_empty() {
@@ -112,7 +112,7 @@ impl Building {
 }
 
 /// The failure of a reply that is larger than the limit.
-pub fn too_large() -> Failure {
+pub(super) fn too_large() -> Failure {
     let why = format!(
         "the reply is larger than {MODEL_REPLY_MAX_BYTES} bytes; ask for less, or use another model"
     );
@@ -123,7 +123,7 @@ pub fn too_large() -> Failure {
 ///
 /// # Errors
 /// That it is none.
-pub fn parse<T: DeserializeOwned>(data: &str) -> Result<T, Failure> {
+pub(super) fn parse<T: DeserializeOwned>(data: &str) -> Result<T, Failure> {
     serde_json::from_str(data).map_err(|error| {
         let why = format!(
             "the server sent something that is no reply ({error}): {:?}; look whether the URL is that of a model's server",
@@ -134,7 +134,7 @@ pub fn parse<T: DeserializeOwned>(data: &str) -> Result<T, Failure> {
 }
 
 /// The failure that a server tells within a reply that had begun.
-pub fn said_failed(error: &Value) -> Failure {
+pub(super) fn said_failed(error: &Value) -> Failure {
     let kind = match error.get("type").and_then(Value::as_str) {
         Some("rate_limit_error" | "rate_limit_exceeded" | "overloaded_error") => {
             FailureKind::RateLimited
@@ -148,7 +148,7 @@ pub fn said_failed(error: &Value) -> Failure {
 }
 
 /// What a server says of an error, in words.
-pub fn words(error: &Value) -> String {
+pub(super) fn words(error: &Value) -> String {
     let message = error.get("message").or_else(|| error.get("detail"));
     match message.unwrap_or(error) {
         Value::String(text) => shown(text),
@@ -157,7 +157,7 @@ pub fn words(error: &Value) -> String {
 }
 
 /// The beginning of a text of others, on one line.
-pub fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let kept = text.chars().take(MODEL_ERROR_SHOWN_CHARS);
     let plain = kept.map(|c| if c.is_control() { ' ' } else { c });
     plain.collect::<String>().trim().to_owned()

@@ -4,11 +4,11 @@ use crate::domain::base::limits::MODEL_LINE_MAX_BYTES;
 
 /// A line was longer than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLong;
+pub(super) struct TooLong;
 
 /// Puts bytes together to events.
 #[derive(Debug, Default)]
-pub struct Events {
+pub(super) struct Events {
     line: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
@@ -19,7 +19,7 @@ impl Events {
     ///
     /// # Errors
     /// [`TooLong`].
-    pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<String>, TooLong> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<String>, TooLong> {
         let mut complete = Vec::new();
         for piece in bytes.split_inclusive(|b| *b == b'\n') {
             if self.line.len() + piece.len() > MODEL_LINE_MAX_BYTES {
@@ -38,7 +38,7 @@ impl Events {
     ///
     /// # Errors
     /// [`TooLong`].
-    pub fn end(&mut self) -> Result<Option<String>, TooLong> {
+    pub(super) fn end(&mut self) -> Result<Option<String>, TooLong> {
         let line = std::mem::take(&mut self.line);
         self.line(&line)?;
         Ok(self.event())

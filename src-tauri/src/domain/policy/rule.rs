@@ -13,7 +13,7 @@ use crate::domain::capability::Action;
 use crate::domain::world::Fact;
 
 /// The word for every operation.
-pub const ANY_OPERATION: &str = "*";
+pub(super) const ANY_OPERATION: &str = "*";
 
 /// One rule: what it allows, within which bounds, and who must agree.
 #[derive(Debug, Clone, PartialEq)]

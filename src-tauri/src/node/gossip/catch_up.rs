@@ -19,7 +19,7 @@ const OVERLAP_MS: u64 = 60_000;
 const FIRST_MS: u64 = 3_600_000;
 
 /// Asks a gen-1 peer for what we missed and hands it to ingress like anything else it sends.
-pub async fn ask(shared: Shared, ingress: Ingress, link: LinkHandle) {
+pub(crate) async fn ask(shared: Shared, ingress: Ingress, link: LinkHandle) {
     if !link.info.outbound || link.info.speaks(Feature::Sig) {
         return;
     }
@@ -33,7 +33,7 @@ pub async fn ask(shared: Shared, ingress: Ingress, link: LinkHandle) {
 }
 
 /// The parameters of `context.sync` for what we lack of a peer.
-pub async fn question(shared: &Shared, link: &LinkHandle) -> Value {
+pub(crate) async fn question(shared: &Shared, link: &LinkHandle) -> Value {
     let device = link.info.device.clone();
     // What others say it said, with whatever time, keeps nothing from being asked for.
     let known = shared
@@ -49,7 +49,7 @@ pub async fn question(shared: &Shared, link: &LinkHandle) -> Value {
 
 /// Hands the frames of an answer to ingress; `proven` says whether the peer had proven itself where it
 /// came in.
-pub async fn take(
+pub(crate) async fn take(
     shared: &Shared,
     ingress: &Ingress,
     link: &LinkHandle,

@@ -147,7 +147,7 @@ impl Place {
 }
 
 /// Feeds a gen-1 node until the link ends.
-pub async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
+pub(super) async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
     match link.info.outbound {
         true => feed_paced(shared, link).await,
         false => feed_all(shared, link).await,

@@ -10,7 +10,7 @@ const TAIL: &str = "]}}";
 
 /// Frames that will travel together, in one message where the peer takes that.
 #[derive(Debug)]
-pub struct Batch {
+pub(super) struct Batch {
     together: bool,
     /// Whole messages, each of one frame; or the one message being written.
     texts: Vec<String>,
@@ -20,7 +20,7 @@ pub struct Batch {
 
 impl Batch {
     /// An empty one; `together` for a peer that takes many frames in one message.
-    pub fn new(together: bool) -> Self {
+    pub(super) fn new(together: bool) -> Self {
         Self {
             together,
             texts: Vec::new(),
@@ -30,7 +30,7 @@ impl Batch {
     }
 
     /// Adds a frame.
-    pub fn add(&mut self, frame: &Encoded) {
+    pub(super) fn add(&mut self, frame: &Encoded) {
         self.count += 1;
         self.bytes += frame.text().len();
         match self.texts.last_mut().filter(|_| self.together) {
@@ -53,12 +53,12 @@ impl Batch {
     }
 
     /// Whether it is time to send.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.count >= FRAMES_PER_MESSAGE_MAX || self.bytes >= FRAMES_MESSAGE_BYTES
     }
 
     /// The messages for what was added, and how many frames that was; empties the batch.
-    pub fn take(&mut self) -> Option<(Vec<String>, u64)> {
+    pub(super) fn take(&mut self) -> Option<(Vec<String>, u64)> {
         let full = std::mem::replace(self, Self::new(self.together));
         let mut texts = full.texts;
         if full.together {
@@ -72,7 +72,7 @@ impl Batch {
 /// What is left of a message of frames without those that are known: `None` if it is written in another
 /// way than [`Batch`] writes it, or holds none that is known; an empty text if it holds no other. `known` is
 /// asked with the text of a frame without its brace and hop count. Also how many were left out.
-pub fn without(text: &str, mut known: impl FnMut(&str) -> bool) -> Option<(String, u64)> {
+pub(super) fn without(text: &str, mut known: impl FnMut(&str) -> bool) -> Option<(String, u64)> {
     let frames = frames_in(text)?;
     let all = frames.len();
     let is_new = |frame: &&str| !members(frame).is_some_and(&mut known);
@@ -139,7 +139,7 @@ fn put(text: &mut String, hops: u32, frame: &str) {
 }
 
 /// One frame as a gen-1 `context.frame` event.
-pub fn one(frame: &str) -> String {
+pub(super) fn one(frame: &str) -> String {
     format!("{{\"type\":\"event\",\"event\":\"context.frame\",\"payload\":{frame}}}")
 }
 

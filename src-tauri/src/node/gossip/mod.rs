@@ -7,14 +7,14 @@
 //! was left. A peer that already has a frame drops it by its content. Between our own kind most links only
 //! offer what is new, and a tree of links carries it (`tree`).
 
-pub mod catch_up;
+pub(super) mod catch_up;
 mod encoded;
 mod gen1;
 mod message;
 mod newest;
 mod proposals;
 mod recent;
-pub mod tree;
+pub(super) mod tree;
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use self::encoded::Encoded;
 use self::message::Batch;
-pub use self::recent::{Next, RecentFrames};
+pub(super) use self::recent::{Next, RecentFrames};
 use super::links::LinkHandle;
 use super::shared::Shared;
 use crate::adapters::store::frames::StoredFrame;
@@ -40,7 +40,7 @@ const REWIND: u64 = 512;
 
 /// Where a new link's feeder begins: the log's end before the other side can have begun to compare,
 /// so that each frame is either compared or fed.
-pub async fn begin(shared: &Shared) -> u64 {
+pub(super) async fn begin(shared: &Shared) -> u64 {
     let end = shared.store.read("gossip", frames::max_seq).await;
     end.unwrap_or_else(|error| {
         tracing::error!(%error, "the end of the log is unknown; only what is compared will travel");
@@ -49,7 +49,7 @@ pub async fn begin(shared: &Shared) -> u64 {
 }
 
 /// Feeds a link with frames, from a place of the log, until it ends.
-pub async fn feed(
+pub(super) async fn feed(
     shared: Shared,
     link: LinkHandle,
     from: u64,
@@ -73,7 +73,7 @@ pub async fn feed(
 }
 
 /// Tells a link of our proposals until it ends.
-pub async fn feed_proposals(shared: Shared, link: LinkHandle) {
+pub(super) async fn feed_proposals(shared: Shared, link: LinkHandle) {
     if !may_read(&shared, &link) || !link.info.speaks(Feature::Proposals) {
         return;
     }
@@ -86,7 +86,7 @@ pub async fn feed_proposals(shared: Shared, link: LinkHandle) {
 }
 
 /// Tells a gen-1 node of our proposals, as its own planners do, until the link ends.
-pub async fn feed_gen1_proposals(shared: Shared, link: LinkHandle) {
+pub(super) async fn feed_gen1_proposals(shared: Shared, link: LinkHandle) {
     let result = tokio::select! {
         biased;
         () = link.stop.cancelled() => return,
@@ -217,7 +217,7 @@ async fn send_wanted(
 /// good signature of their origin: the rest, empty if there is none; `None` where nothing is left out. Most
 /// copies in a mesh are told so before their JSON is read. What the peer may not send is left in, to be refused.
 /// The tree is told of each copy that is left out.
-pub fn without_copies(shared: &Shared, link: &LinkHandle, text: &str) -> Option<String> {
+pub(super) fn without_copies(shared: &Shared, link: &LinkHandle, text: &str) -> Option<String> {
     if !link.info.speaks(Feature::Batch) {
         return None;
     }

@@ -22,7 +22,7 @@ type Turn = (Key, u64, SignatureState);
 
 /// See the module's head.
 #[derive(Debug, Default)]
-pub struct Newest {
+pub(super) struct Newest {
     /// Frames that nothing replaces, oldest first.
     said: VecDeque<u64>,
     /// The newest frame of each key, by when the key began to wait.
@@ -39,7 +39,7 @@ impl Newest {
     /// Takes a frame in; of the same key only this one waits from now on, unless the one that waits is
     /// better proven. Beyond the limits what has
     /// waited longest is left out: the peer would not have kept it either.
-    pub fn add(&mut self, stored: &StoredFrame) {
+    pub(super) fn add(&mut self, stored: &StoredFrame) {
         let seq = stored.seq;
         let Some(key) = key(stored) else {
             if self.said.len() >= GEN1_WAITING_SAID_MAX
@@ -77,7 +77,7 @@ impl Newest {
     }
 
     /// The place of the frame that is due, which waits no longer.
-    pub fn next(&mut self) -> Option<u64> {
+    pub(super) fn next(&mut self) -> Option<u64> {
         let seq = match self.said.pop_front() {
             Some(seq) => {
                 self.places.remove(&seq);
@@ -93,13 +93,13 @@ impl Newest {
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
     /// The place up to which nothing waits any more and everything has arrived by now, when the log was
     /// read up to `read`.
-    pub fn done_up_to(&self, read: u64) -> u64 {
+    pub(super) fn done_up_to(&self, read: u64) -> u64 {
         let open = self.places.first().into_iter().chain(&self.sent);
         open.min()
             .map_or(read, |seq| seq.saturating_sub(1).min(read))

@@ -16,7 +16,7 @@ use crate::node::shared::Shared;
 const REWIND_MS: u64 = 3_600_000;
 
 /// Tells the peer of every change of our own proposals until the link ends.
-pub async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
+pub(super) async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
     let mut head = shared.proposals_head.subscribe();
     let mut since = TimeMs(shared.now().0.saturating_sub(REWIND_MS));
     let mut all_open = true;

@@ -218,7 +218,7 @@ pub(super) mod tests {
     }
 
     /// A frame of device 1 that device 2 brought.
-    pub fn encoded(hops: u32, text: &str) -> Encoded {
+    pub(crate) fn encoded(hops: u32, text: &str) -> Encoded {
         let mut key = [0; 32];
         let length = text.len().min(32);
         key[..length].copy_from_slice(&text.as_bytes()[..length]);

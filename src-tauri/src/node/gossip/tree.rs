@@ -31,11 +31,11 @@ use crate::node::links::{LinkHandle, Links};
 use crate::node::shared::Shared;
 
 /// The event that offers frames: `keys` are their keys, one behind the other.
-pub const OFFER: &str = "tree.offer";
+pub(crate) const OFFER: &str = "tree.offer";
 /// The event that asks for offered frames; with `push` also for those that follow.
-pub const ASK: &str = "tree.ask";
+pub(crate) const ASK: &str = "tree.ask";
 /// The event that asks to push no more.
-pub const PRUNE: &str = "tree.prune";
+pub(crate) const PRUNE: &str = "tree.prune";
 
 /// How long asking rests at least, so that it stays within what a peer answers in a minute.
 const REST: Duration = Duration::from_millis(100);
@@ -146,7 +146,7 @@ impl Tree {
 }
 
 /// A link ended, and there is no other to its device.
-pub fn left(shared: &Shared, peer: &DeviceId) {
+pub(crate) fn left(shared: &Shared, peer: &DeviceId) {
     shared.tree.left(peer);
     show(shared);
 }
@@ -180,7 +180,7 @@ fn show(shared: &Shared) {
 }
 
 /// Whether a link is one of the tree.
-pub fn is_in(link: &LinkHandle) -> bool {
+pub(crate) fn is_in(link: &LinkHandle) -> bool {
     link.info.speaks(Feature::Tree) && link.info.speaks(Feature::Reconcile)
 }
 
@@ -301,7 +301,7 @@ fn from_payload(payload: &Value) -> Result<Vec<FrameKey>, Refusal> {
 ///
 /// # Errors
 /// `INVALID_PARAMS` for what is no list of keys.
-pub fn offered(
+pub(crate) fn offered(
     shared: &Shared,
     link: &LinkHandle,
     payload: &Value,
@@ -328,7 +328,7 @@ pub fn offered(
 /// # Errors
 /// `INVALID_PARAMS` for what is no list of keys, `RATE_EXCEEDED` for too many wishes, `BUSY` while earlier
 /// ones are being sent.
-pub fn asked(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result<(), Refusal> {
+pub(crate) fn asked(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result<(), Refusal> {
     if !link.asks.admits(TREE_ASKED_PER_MINUTE, shared.now()) {
         let why = format!("more than {TREE_ASKED_PER_MINUTE} wishes in a minute");
         return Err(Refusal::new(Code::RateExceeded, why));
@@ -347,7 +347,7 @@ pub fn asked(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result<(), 
 }
 
 /// Asks for what was offered and does not come, until the node stops.
-pub async fn run(shared: Shared, ingress: Ingress) {
+pub(crate) async fn run(shared: Shared, ingress: Ingress) {
     loop {
         let due = shared.tree.rules().next_due();
         let wait = async {

@@ -315,7 +315,7 @@ async fn answer(
 }
 
 /// The dialing side of a pairing, to its end.
-pub async fn initiate(
+pub(super) async fn initiate(
     mut ticket: Ticket,
     url: PeerUrl,
     expected: Expected,

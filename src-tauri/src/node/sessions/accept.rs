@@ -21,7 +21,7 @@ use crate::node::pairing;
 use crate::node::shared::Shared;
 
 /// Serves an accepted socket to its end.
-pub async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
+pub(crate) async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
     let Incoming {
         socket,
         remote,

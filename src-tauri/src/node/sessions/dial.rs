@@ -28,7 +28,7 @@ const DIAL_TIMEOUT: Duration = Duration::from_millis(DIAL_MS);
 
 /// Why no link came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DialError {
+pub(crate) enum DialError {
     /// The other side will not have us, or is not who it should be; only a person can change that.
     Refused(String),
     /// It may work another time.
@@ -47,7 +47,7 @@ fn refused(why: impl ToString) -> DialError {
 ///
 /// # Errors
 /// Why no link came about.
-pub async fn dial(
+pub(crate) async fn dial(
     shared: &Shared,
     ingress: &Ingress,
     device: &DeviceId,

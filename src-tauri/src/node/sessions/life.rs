@@ -28,7 +28,7 @@ const WITHHELD_SHOWN: usize = 5;
 /// Serves a registered link to its end. `from` is where its feeder begins. What is logged meanwhile stands in
 /// a span that names the device.
 #[tracing::instrument(name = "peer", skip_all, fields(device = %link.info.device.short()))]
-pub async fn run(
+pub(super) async fn run(
     shared: Shared,
     ingress: Ingress,
     link: LinkHandle,

@@ -15,8 +15,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-pub use self::accept::accepted;
-pub use self::dial::{DialError, dial};
+pub(super) use self::accept::accepted;
+pub(super) use self::dial::{DialError, dial};
 use super::context::alarms::AlarmKind;
 use super::context::{DURABLE, store_refusal};
 use super::shared::Shared;
@@ -142,7 +142,7 @@ async fn recognise(
 }
 
 /// Ends the alarms about the clocks of devices that are trusted no longer.
-pub fn forget_clocks(shared: &Shared) {
+pub(super) fn forget_clocks(shared: &Shared) {
     for alarm in shared.alarms.list() {
         let gone = |d: DeviceId| !shared.trust.trusts(&d);
         if alarm.kind == AlarmKind::PeerClock && alarm.subject.parse().is_ok_and(gone) {

@@ -12,7 +12,7 @@ use crate::node::shared::Shared;
 
 /// Pings until the link ends, and gives it up when several pings in a row stay without an answer while
 /// nothing else comes either.
-pub async fn keep(shared: Shared, link: LinkHandle, mut pongs: watch::Receiver<u64>) {
+pub(super) async fn keep(shared: Shared, link: LinkHandle, mut pongs: watch::Receiver<u64>) {
     let every = Duration::from_millis(shared.config.ping_interval_ms / GEN1_PING_PART);
     let mut missed = 0;
     while missed < GEN1_PINGS_MISSED_MAX {

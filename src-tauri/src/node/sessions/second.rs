@@ -17,7 +17,7 @@ use crate::node::shared::Shared;
 
 /// Asks a gen-1 node at the addresses that are known of it, or else at the usual port of the machine
 /// that its link comes from (on this machine that port is more likely our own), until one answers.
-pub async fn fetch(shared: Shared, ingress: Ingress, link: LinkHandle, from: IpAddr) {
+pub(super) async fn fetch(shared: Shared, ingress: Ingress, link: LinkHandle, from: IpAddr) {
     let device = &link.info.device;
     let mut targets = shared
         .peers

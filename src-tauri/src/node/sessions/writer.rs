@@ -16,7 +16,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const FLUSH_EVERY: usize = 64;
 
 /// The queues a writer empties, most urgent first.
-pub struct Queues {
+pub(super) struct Queues {
     /// Answers and credit.
     pub answers: mpsc::Receiver<Outgoing>,
     /// Our own requests and events.
@@ -53,7 +53,7 @@ impl Queues {
 }
 
 /// Writes until the link ends, then says goodbye.
-pub async fn run(mut writer: SocketWriter, mut queues: Queues, link: LinkHandle) {
+pub(super) async fn run(mut writer: SocketWriter, mut queues: Queues, link: LinkHandle) {
     loop {
         let next = tokio::select! {
             biased;

@@ -29,7 +29,7 @@ const EXPORT_AGAIN: &str = "the file was altered or cut off after it was written
 ///
 /// # Errors
 /// Exit code 6 if the chain has a fault, naming the first; 3 if the file to check is not there.
-pub async fn run(ctx: &Context, command: &AuditCommand) -> Done {
+pub(super) async fn run(ctx: &Context, command: &AuditCommand) -> Done {
     if let AuditCommand::Verify {
         file: Some(file),
         device,

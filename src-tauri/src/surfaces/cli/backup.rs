@@ -39,7 +39,7 @@ async fn off_thread<T: Send + 'static>(
 ///
 /// # Errors
 /// If there is no state, the file is there already, or something cannot be read or written.
-pub async fn backup(ctx: &Context, file: &Path) -> Done {
+pub(super) async fn backup(ctx: &Context, file: &Path) -> Done {
     require(&ctx.dir)?;
     refuse_existing(file)?;
     let typed = passphrase::ask_new("A passphrase for the keys in the backup: ")?;
@@ -121,7 +121,7 @@ fn private_file(path: &Path) -> std::io::Result<()> {
 ///
 /// # Errors
 /// If the directory holds anything, the file is no whole backup, or the passphrase is another one.
-pub async fn restore(ctx: &Context, file: &Path) -> Done {
+pub(super) async fn restore(ctx: &Context, file: &Path) -> Done {
     refuse_used(&ctx.dir)?;
     let shown = file.display().to_string();
     let from = file.to_path_buf();

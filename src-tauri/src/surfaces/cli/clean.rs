@@ -39,7 +39,7 @@ pub(super) fn is_hidden(c: char) -> bool {
 
 /// The text without control characters, bidi marks and what is not seen; whatever is drawn as a blank
 /// becomes a space.
-pub fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars()
         .filter_map(|c| match c {
             c if is_blank(c) => Some(' '),
@@ -51,7 +51,7 @@ pub fn clean(text: &str) -> String {
 
 /// The text with every character that hides, moves or turns something written out as an escape, and
 /// the number of characters that are left out behind the first `chars`.
-pub fn visible(text: &str, chars: usize) -> String {
+pub(super) fn visible(text: &str, chars: usize) -> String {
     let mut out = String::new();
     let mut all = text.chars();
     for c in all.by_ref().take(chars) {
@@ -79,7 +79,7 @@ fn exact(value: &Value) -> String {
 }
 
 /// The members of an object as `key=value` words, nothing rounded, cut or left out.
-pub fn exact_pairs(params: &Value) -> String {
+pub(super) fn exact_pairs(params: &Value) -> String {
     match params {
         Value::Object(map) => map
             .iter()
@@ -92,12 +92,12 @@ pub fn exact_pairs(params: &Value) -> String {
 }
 
 /// The text as one clean line, runs of spaces made one.
-pub fn line(text: &str) -> String {
+pub(super) fn line(text: &str) -> String {
     clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// JSON text in which what hides, moves or turns something is written as an escape.
-pub fn json_safe(json: &str) -> String {
+pub(super) fn json_safe(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if !matches!(c, '\n' | ' ') && (is_hidden(c) || is_blank(c)) {

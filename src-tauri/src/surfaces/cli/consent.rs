@@ -16,7 +16,7 @@ use crate::domain::policy::Level;
 const ANSWER_MAX_BYTES: u64 = 1_024;
 
 /// Whether somebody can be asked.
-pub fn can_ask() -> bool {
+pub(super) fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
@@ -24,7 +24,7 @@ pub fn can_ask() -> bool {
 ///
 /// # Errors
 /// If it is not given: then nothing is signed.
-pub fn take(args: &DecideArgs, verdict: Verdict, checked: &Checked) -> Done {
+pub(super) fn take(args: &DecideArgs, verdict: Verdict, checked: &Checked) -> Done {
     let target = checked.record().target.as_str();
     if let Some(start) = &args.digest {
         let digest = checked.signed.digest().to_string();
@@ -80,7 +80,7 @@ pub fn take(args: &DecideArgs, verdict: Verdict, checked: &Checked) -> Done {
 ///
 /// # Errors
 /// If it is not given: then nothing is changed.
-pub fn to_change(yes: bool, what_it_means: &str) -> Done {
+pub(super) fn to_change(yes: bool, what_it_means: &str) -> Done {
     out::error(what_it_means);
     if yes {
         return Ok(());

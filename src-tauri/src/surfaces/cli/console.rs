@@ -10,7 +10,7 @@ use super::{format, out};
 ///
 /// # Errors
 /// If the node does not run or refuses.
-pub async fn run(ctx: &Context, args: &ConsoleArgs) -> Done {
+pub(super) async fn run(ctx: &Context, args: &ConsoleArgs) -> Done {
     let remote = ctx.remote().await?;
     let link = remote.console_link(args.scope, &ctx.person()).await?;
     if ctx.json {

@@ -14,7 +14,7 @@ use crate::surfaces::remote::Remote;
 
 /// What every command gets.
 #[derive(Debug)]
-pub struct Context {
+pub(super) struct Context {
     /// The state directory.
     pub dir: StateDir,
     /// Whether to print JSON.
@@ -27,7 +27,7 @@ impl Context {
     ///
     /// # Errors
     /// If no state directory is named and there is no home directory.
-    pub fn new(global: &Global) -> Result<Self, Failure> {
+    pub(super) fn new(global: &Global) -> Result<Self, Failure> {
         let env = |name: &str| std::env::var_os(name);
         let dir = StateDir::resolve(global.state_dir.as_deref(), env).map_err(Failure::state)?;
         Ok(Self {
@@ -38,17 +38,17 @@ impl Context {
     }
 
     /// Where it is noted how far the store has come.
-    pub fn marks(&self) -> MarkPlaces {
+    pub(super) fn marks(&self) -> MarkPlaces {
         MarkPlaces::of_machine(|name| std::env::var_os(name))
     }
 
     /// The current moment.
-    pub fn time(&self) -> TimeMs {
+    pub(super) fn time(&self) -> TimeMs {
         self.clock.now()
     }
 
     /// The current moment, in milliseconds since 1970.
-    pub fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.time().0
     }
 
@@ -56,7 +56,7 @@ impl Context {
     ///
     /// # Errors
     /// If none does, with the command that starts it.
-    pub async fn remote(&self) -> Result<Remote, Failure> {
+    pub(super) async fn remote(&self) -> Result<Remote, Failure> {
         self.running().await?.ok_or_else(|| {
             let dir = self.dir.root().display();
             Failure::new(
@@ -70,7 +70,7 @@ impl Context {
     ///
     /// # Errors
     /// If one seems to run but does not answer.
-    pub async fn running(&self) -> Result<Option<Remote>, Failure> {
+    pub(super) async fn running(&self) -> Result<Option<Remote>, Failure> {
         Ok(Remote::connect(self.dir.root()).await?)
     }
 
@@ -78,7 +78,7 @@ impl Context {
     ///
     /// # Errors
     /// If there is none, with the command that makes one.
-    pub fn operator_card(&self) -> Result<OperatorCard, Failure> {
+    pub(super) fn operator_card(&self) -> Result<OperatorCard, Failure> {
         offline::operator_card(&self.dir)?.ok_or_else(|| {
             let dir = self.dir.root().display();
             Failure::failed(format!(
@@ -92,7 +92,7 @@ impl Context {
     ///
     /// # Errors
     /// If there is none, with the command that makes one, or it does not open.
-    pub fn operator_key(&self, from_stdin: bool) -> Result<OperatorKey, Failure> {
+    pub(super) fn operator_key(&self, from_stdin: bool) -> Result<OperatorKey, Failure> {
         let card = self.operator_card()?;
         let key = if card.protected {
             let of_demo = demo::passphrase::kept(&self.dir).filter(|_| !from_stdin);
@@ -110,13 +110,13 @@ impl Context {
     }
 
     /// The person at the keyboard, as the system names them.
-    pub fn person(&self) -> String {
+    pub(super) fn person(&self) -> String {
         person()
     }
 }
 
 /// The person at the keyboard, as the system names them.
-pub fn person() -> String {
+pub(super) fn person() -> String {
     let user = std::env::var("USER").ok().map(|u| clean::line(&u));
     user.filter(|u| !u.is_empty())
         .unwrap_or_else(|| "operator".to_owned())
@@ -126,7 +126,7 @@ pub fn person() -> String {
 ///
 /// # Errors
 /// If it is empty.
-pub fn proposal(given: &str) -> Result<&str, Failure> {
+pub(super) fn proposal(given: &str) -> Result<&str, Failure> {
     match given.is_empty() {
         true => Err(Failure::new(Exit::NotFound, "name a proposal")),
         false => Ok(given),
@@ -137,7 +137,7 @@ pub fn proposal(given: &str) -> Result<&str, Failure> {
 ///
 /// # Errors
 /// If there is none or more than one.
-pub fn unique<'a>(
+pub(super) fn unique<'a>(
     what: &str,
     wanted: &str,
     ids: impl Iterator<Item = &'a str>,

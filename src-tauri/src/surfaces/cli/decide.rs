@@ -27,7 +27,7 @@ const WAIT_EVERY: Duration = Duration::from_millis(250);
 /// # Errors
 /// If there is no operator key, the record is not its executor's, the person does not say yes, or the
 /// executor refuses.
-pub async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done {
+pub(super) async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -> Done {
     ctx.operator_card()?;
     let checked = record::fetch(ctx, &args.proposal).await?;
     checked.fit_to_sign()?;
@@ -142,7 +142,7 @@ fn sign(
 ///
 /// # Errors
 /// If there is no such proposal, or it can no longer be taken back.
-pub async fn withdraw(ctx: &Context, arg: &ProposalArg) -> Done {
+pub(super) async fn withdraw(ctx: &Context, arg: &ProposalArg) -> Done {
     let remote = ctx.remote().await?;
     let standing = remote.withdraw(proposal(&arg.proposal)?).await?;
     if ctx.json {
@@ -160,7 +160,7 @@ pub async fn withdraw(ctx: &Context, arg: &ProposalArg) -> Done {
 /// # Errors
 /// If nothing runs under this proposal, its executor is not connected, or its actuator is not
 /// confirmed to be in its safe state.
-pub async fn stop(ctx: &Context, arg: &ProposalArg) -> Done {
+pub(super) async fn stop(ctx: &Context, arg: &ProposalArg) -> Done {
     let remote = ctx.remote().await?;
     // The id goes as it was given: the node finds what runs without its store.
     let wanted = proposal(&arg.proposal)?;
@@ -183,7 +183,7 @@ pub async fn stop(ctx: &Context, arg: &ProposalArg) -> Done {
 ///
 /// # Errors
 /// If no executor offers the target, or the executor refuses.
-pub async fn propose(ctx: &Context, args: &ProposeArgs) -> Done {
+pub(super) async fn propose(ctx: &Context, args: &ProposeArgs) -> Done {
     let request = DraftRequest {
         target: args.action.target.clone(),
         operation: args.action.operation.clone(),

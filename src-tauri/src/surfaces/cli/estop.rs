@@ -10,7 +10,7 @@ use crate::operator::estop::{EstopExecutor, EstopReport, EstopRequest, EstopView
 ///
 /// # Errors
 /// If the node does not run, or an executor did not confirm that it is latched and safe.
-pub async fn run(ctx: &Context, args: &EstopArgs) -> Done {
+pub(super) async fn run(ctx: &Context, args: &EstopArgs) -> Done {
     let remote = ctx.remote().await?;
     let asked = |reason: Option<String>| EstopRequest {
         reason,

@@ -10,7 +10,7 @@ use crate::surfaces::remote::RemoteError;
 
 /// Exit codes; `--help` and the README list the same ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(super) enum Exit {
     /// Refused, or tried and failed.
     Failed = 1,
     /// The command line or a configuration is wrong.
@@ -28,7 +28,7 @@ pub enum Exit {
 }
 
 /// The exit codes as `--help` shows them.
-pub const EXIT_CODES: &str = "Exit codes:
+pub(super) const EXIT_CODES: &str = "Exit codes:
   0  done
   1  refused or failed
   2  wrong usage: flags, arguments, configuration
@@ -40,7 +40,7 @@ pub const EXIT_CODES: &str = "Exit codes:
 
 /// A command's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub(super) struct Failure {
     /// What the process ends with.
     pub exit: Exit,
     /// What a person reads; one line.
@@ -50,11 +50,11 @@ pub struct Failure {
 }
 
 /// What every command returns.
-pub type Done = Result<(), Failure>;
+pub(super) type Done = Result<(), Failure>;
 
 impl Failure {
     /// A failure; line breaks and control characters in `message` become spaces.
-    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+    pub(super) fn new(exit: Exit, message: impl fmt::Display) -> Self {
         Self {
             exit,
             message: clean::line(&message.to_string()),
@@ -64,14 +64,14 @@ impl Failure {
 
     /// With one more line below the message.
     #[must_use]
-    pub fn and(mut self, line: impl fmt::Display) -> Self {
+    pub(super) fn and(mut self, line: impl fmt::Display) -> Self {
         self.more.push(clean::line(&line.to_string()));
         self
     }
 
     /// What is wrong with a key: a passphrase that does not open it or a key that is not there is a
     /// refusal; a file that cannot be used is the state directory's fault.
-    pub fn key(error: &KeyError) -> Self {
+    pub(super) fn key(error: &KeyError) -> Self {
         match error {
             KeyError::WrongPassphrase { .. }
             | KeyError::Locked { .. }
@@ -81,22 +81,22 @@ impl Failure {
     }
 
     /// Refused, or tried and failed.
-    pub fn failed(message: impl fmt::Display) -> Self {
+    pub(super) fn failed(message: impl fmt::Display) -> Self {
         Self::new(Exit::Failed, message)
     }
 
     /// Wrong usage.
-    pub fn usage(message: impl fmt::Display) -> Self {
+    pub(super) fn usage(message: impl fmt::Display) -> Self {
         Self::new(Exit::Usage, message)
     }
 
     /// The state directory cannot be used.
-    pub fn state(message: impl fmt::Display) -> Self {
+    pub(super) fn state(message: impl fmt::Display) -> Self {
         Self::new(Exit::State, message)
     }
 
     /// A refusal of the node or of the rules, with the code in front.
-    pub fn refused(refusal: &Refusal) -> Self {
+    pub(super) fn refused(refusal: &Refusal) -> Self {
         Self::new(
             exit_of(refusal.code.as_str()),
             format!("{}: {}", refusal.code, refusal.message),
@@ -104,7 +104,7 @@ impl Failure {
     }
 
     /// The process's exit code.
-    pub fn code(&self) -> ExitCode {
+    pub(super) fn code(&self) -> ExitCode {
         ExitCode::from(self.exit as u8)
     }
 }
@@ -134,7 +134,7 @@ impl fmt::Display for Failure {
 }
 
 /// The exit code for a refusal code of the node.
-pub fn exit_of(code: &str) -> Exit {
+pub(super) fn exit_of(code: &str) -> Exit {
     let not_found = [
         Code::ProposalNotFound.as_str(),
         Code::ProposalAmbiguous.as_str(),

@@ -10,12 +10,12 @@ use super::clean::{clean, line, visible};
 const SHORT_CHARS: usize = 12;
 
 /// The first characters of an id, clean.
-pub fn short(id: &str) -> String {
+pub(super) fn short(id: &str) -> String {
     clean(id).chars().take(SHORT_CHARS).collect()
 }
 
 /// The last characters of a frame's id, clean: the first are the time in many of them.
-pub fn short_frame(id: &str) -> String {
+pub(super) fn short_frame(id: &str) -> String {
     let clean = clean(id);
     let over = clean.chars().count().saturating_sub(SHORT_CHARS);
     clean.chars().skip(over).collect()
@@ -26,7 +26,7 @@ const NAME_CHARS: usize = 40;
 
 /// A name that somebody chose, so that it reads as one name: plain words as they are; in quotes what has
 /// brackets, marks or escapes in it, or could be taken for an id.
-pub fn name(name: &str) -> String {
+pub(super) fn name(name: &str) -> String {
     let shown = cut(&visible(name.trim(), usize::MAX), NAME_CHARS);
     let plain = |c: char| c.is_alphanumeric() || " -_.'&+#/@…".contains(c);
     let id = |c: char| c.is_ascii_hexdigit() || c == '-';
@@ -38,7 +38,7 @@ pub fn name(name: &str) -> String {
 
 /// A device, person or key by its name, with the start of the id beside it: `pump-house (9f3a01cd77ab)`.
 /// Without a name the start of the id alone. Whatever the name is, the id is what stands last.
-pub fn who(named: Option<&str>, id: &str) -> String {
+pub(super) fn who(named: Option<&str>, id: &str) -> String {
     match named.map(name).filter(|name| !name.is_empty()) {
         Some(name) => format!("{name} ({})", short(id)),
         None => short(id),
@@ -46,7 +46,7 @@ pub fn who(named: Option<&str>, id: &str) -> String {
 }
 
 /// The first `chars` characters, with a mark where more was there.
-pub fn cut(text: &str, chars: usize) -> String {
+pub(super) fn cut(text: &str, chars: usize) -> String {
     if text.chars().count() <= chars {
         return text.to_owned();
     }
@@ -55,7 +55,7 @@ pub fn cut(text: &str, chars: usize) -> String {
 }
 
 /// A number of bytes as people read it: `72 GiB`.
-pub fn bytes(n: u64) -> String {
+pub(super) fn bytes(n: u64) -> String {
     const STEPS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let (mut whole, mut rest, mut step) = (n, 0, None);
     for unit in STEPS {
@@ -72,7 +72,7 @@ pub fn bytes(n: u64) -> String {
 }
 
 /// A value with its unit as people read it: `72 GiB`, `31.8%`, `21.4 °C`.
-pub fn reading(told: &Value, unit: Option<&str>) -> String {
+pub(super) fn reading(told: &Value, unit: Option<&str>) -> String {
     let amount = || {
         let whole = told.as_f64().filter(|n| *n >= 0.0);
         let whole = whole.and_then(|n| format!("{n:.0}").parse().ok());
@@ -90,7 +90,7 @@ pub fn reading(told: &Value, unit: Option<&str>) -> String {
 }
 
 /// A span in the largest fitting unit, for example `12 s` or `3 h`.
-pub fn span(ms: u64) -> String {
+pub(super) fn span(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..120_000 => format!("{} s", ms / 1_000),
@@ -101,7 +101,7 @@ pub fn span(ms: u64) -> String {
 }
 
 /// How long `then` is past, or ahead, of `now`.
-pub fn age(now: u64, then: u64) -> String {
+pub(super) fn age(now: u64, then: u64) -> String {
     if then > now.saturating_add(999) {
         format!("in {}", span(then - now))
     } else {
@@ -110,7 +110,7 @@ pub fn age(now: u64, then: u64) -> String {
 }
 
 /// A moment in UTC, to the millisecond.
-pub fn moment(ms: u64) -> String {
+pub(super) fn moment(ms: u64) -> String {
     let form =
         format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]Z");
     let nanos = i128::from(ms) * 1_000_000;
@@ -121,7 +121,7 @@ pub fn moment(ms: u64) -> String {
 }
 
 /// A JSON value as a person would write it.
-pub fn value(value: &Value) -> String {
+pub(super) fn value(value: &Value) -> String {
     match value {
         Value::String(text) => clean(text),
         Value::Null => "-".to_owned(),
@@ -134,12 +134,12 @@ pub fn value(value: &Value) -> String {
 }
 
 /// A code of a closed list, as its JSON form has it.
-pub fn code(code: impl serde::Serialize) -> String {
+pub(super) fn code(code: impl serde::Serialize) -> String {
     value(&serde_json::to_value(code).unwrap_or_default())
 }
 
 /// The members of an object as `key=value` words.
-pub fn pairs(params: &Value) -> String {
+pub(super) fn pairs(params: &Value) -> String {
     match params {
         Value::Object(map) => map
             .iter()
@@ -155,7 +155,7 @@ pub fn pairs(params: &Value) -> String {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse_pair(text: &str) -> Result<(String, Value), String> {
+pub(super) fn parse_pair(text: &str) -> Result<(String, Value), String> {
     let (key, given) = text
         .split_once('=')
         .filter(|(key, _)| !key.is_empty())
@@ -173,7 +173,7 @@ pub fn parse_pair(text: &str) -> Result<(String, Value), String> {
 ///
 /// # Errors
 /// If it is empty.
-pub fn said(text: &str) -> Result<String, String> {
+pub(super) fn said(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("it is empty; say why in a few words".to_owned()),
         reason => Ok(reason.to_owned()),

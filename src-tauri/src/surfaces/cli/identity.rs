@@ -13,7 +13,7 @@ use crate::node::names;
 ///
 /// # Errors
 /// If the state directory or the key file cannot be used.
-pub fn run(ctx: &Context) -> Done {
+pub(super) fn run(ctx: &Context) -> Done {
     ctx.dir.prepare().map_err(Failure::state)?;
     let key = keystore::load_or_create_device_key(&ctx.dir, offline::random()?, ctx.time())
         .map_err(Failure::state)?;

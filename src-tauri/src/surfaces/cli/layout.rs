@@ -28,7 +28,7 @@ fn padded(text: &str, width: usize) -> String {
 }
 
 /// Breaks text between words into lines of at most `width` columns; a longer word is broken too.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let (mut line, mut used) = (String::new(), 0);
     for word in text.split_whitespace() {
@@ -55,7 +55,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// As [`wrap`], all lines but the first indented; a text that fits stays as it is.
-pub fn hang(text: &str, width: usize) -> Vec<String> {
+pub(super) fn hang(text: &str, width: usize) -> Vec<String> {
     if columns(text) <= width {
         return vec![text.to_owned()];
     }
@@ -85,7 +85,7 @@ fn fit(mut widths: Vec<usize>, width: usize) -> Vec<usize> {
 
 /// Rows in aligned columns under a heading. Cells are cleaned, and broken where a row would be wider
 /// than `width`.
-pub fn table(head: &[&str], rows: &[Vec<String>], width: usize) -> String {
+pub(super) fn table(head: &[&str], rows: &[Vec<String>], width: usize) -> String {
     let head = head.iter().map(|h| (*h).to_owned()).collect();
     let cells: Vec<Vec<String>> = std::iter::once(head)
         .chain(rows.iter().map(|row| row.iter().map(|c| line(c)).collect()))
@@ -124,7 +124,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>], width: usize) -> String {
 }
 
 /// Lines of `label: value`, values aligned; empty values are left out.
-pub fn facts(lines: &[(&str, String)], width: usize) -> String {
+pub(super) fn facts(lines: &[(&str, String)], width: usize) -> String {
     let labels = lines.iter().map(|(label, _)| columns(label));
     let wide = labels.max().unwrap_or(0) + 2;
     let room = width.saturating_sub(wide + 1).max(VALUE_MIN);

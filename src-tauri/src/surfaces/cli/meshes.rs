@@ -10,7 +10,7 @@ use crate::operator::meshes::{Admittance, MeshPolicyChange, MeshView};
 ///
 /// # Errors
 /// If the node does not run, or refuses.
-pub async fn run(ctx: &Context, command: Option<&MeshesCommand>) -> Done {
+pub(super) async fn run(ctx: &Context, command: Option<&MeshesCommand>) -> Done {
     let remote = ctx.remote().await?;
     let meshes = match command {
         None | Some(MeshesCommand::List) => remote.meshes().await?,

@@ -22,7 +22,7 @@ const BESIDE: &str = "node";
 ///
 /// # Errors
 /// If there is no gen-1 state, or the new directory has an identity already.
-pub async fn run(ctx: &Context, from: Option<&Path>, mesh_name: Option<&str>) -> Done {
+pub(super) async fn run(ctx: &Context, from: Option<&Path>, mesh_name: Option<&str>) -> Done {
     let source = from.map_or_else(|| ctx.dir.root().to_path_buf(), Path::to_path_buf);
     if !StateDir::at(&source).is_gen1() {
         return Err(Failure::new(

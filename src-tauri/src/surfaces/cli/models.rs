@@ -27,7 +27,7 @@ use crate::node::inference::Served;
 ///
 /// # Errors
 /// If the configuration cannot be used, or the model does not answer.
-pub async fn run(ctx: &Context, command: &ModelCommand) -> Done {
+pub(super) async fn run(ctx: &Context, command: &ModelCommand) -> Done {
     match command {
         ModelCommand::List => list(ctx),
         ModelCommand::Explain { question } => explain(ctx, question),
@@ -39,7 +39,7 @@ pub async fn run(ctx: &Context, command: &ModelCommand) -> Done {
 ///
 /// # Errors
 /// If the name or the key cannot be used, or the state directory not be written.
-pub fn credential(ctx: &Context, command: &CredentialCommand) -> Done {
+pub(super) fn credential(ctx: &Context, command: &CredentialCommand) -> Done {
     match command {
         CredentialCommand::Set { name } => {
             credential_name(name).map_err(Failure::usage)?;

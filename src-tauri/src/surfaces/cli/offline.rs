@@ -25,7 +25,7 @@ use crate::operator::registry::{self, Desk, KeyOf};
 ///
 /// # Errors
 /// If the system gives none.
-pub fn random() -> Result<[u8; 32], Failure> {
+pub(super) fn random() -> Result<[u8; 32], Failure> {
     let mut seed = [0u8; 32];
     getrandom::fill(&mut seed)
         .map_err(|e| Failure::failed(format!("the system gave no random bytes: {e}")))?;
@@ -33,7 +33,7 @@ pub fn random() -> Result<[u8; 32], Failure> {
 }
 
 /// The failure for a node that could not open or start.
-pub fn failure(error: &OpenError) -> Failure {
+pub(super) fn failure(error: &OpenError) -> Failure {
     let exit = match error.cause() {
         OpenError::Path(_)
         | OpenError::Key(_)
@@ -59,7 +59,7 @@ pub fn failure(error: &OpenError) -> Failure {
 ///
 /// # Errors
 /// If the file is there and not right.
-pub fn operator_card(dir: &StateDir) -> Result<Option<OperatorCard>, Failure> {
+pub(super) fn operator_card(dir: &StateDir) -> Result<Option<OperatorCard>, Failure> {
     keystore::operator_card(dir).map_err(Failure::state)
 }
 
@@ -67,7 +67,11 @@ pub fn operator_card(dir: &StateDir) -> Result<Option<OperatorCard>, Failure> {
 ///
 /// # Errors
 /// If the file is there and not right, or cannot be written.
-pub fn own_operator(dir: &StateDir, name: &str, now: TimeMs) -> Result<OperatorCard, Failure> {
+pub(super) fn own_operator(
+    dir: &StateDir,
+    name: &str,
+    now: TimeMs,
+) -> Result<OperatorCard, Failure> {
     if operator_card(dir)?.is_none() {
         dir.prepare().map_err(Failure::state)?;
         keystore::create_operator_key(dir, name, random()?, now).map_err(Failure::state)?;
@@ -80,7 +84,7 @@ pub(super) fn refused(refusal: Refusal) -> Failure {
 }
 
 /// A state directory under its lock.
-pub struct Offline {
+pub(super) struct Offline {
     pub(super) desk: Desk,
     _lock: StateLock,
 }
@@ -90,7 +94,7 @@ impl Offline {
     ///
     /// # Errors
     /// If it is in use, not private, damaged, or a gen-1 node's.
-    pub async fn open(dir: &StateDir, now: TimeMs) -> Result<Self, Failure> {
+    pub(super) async fn open(dir: &StateDir, now: TimeMs) -> Result<Self, Failure> {
         dir.prepare().map_err(Failure::state)?;
         let lock = dir.acquire_lock().map_err(Failure::state)?;
         let key =
@@ -118,7 +122,7 @@ impl Offline {
     ///
     /// # Errors
     /// As [`Offline::open`], or that there is none.
-    pub async fn open_existing(ctx: &Context) -> Result<Self, Failure> {
+    pub(super) async fn open_existing(ctx: &Context) -> Result<Self, Failure> {
         require(&ctx.dir)?;
         Self::open(&ctx.dir, ctx.time()).await
     }
@@ -127,7 +131,7 @@ impl Offline {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn doubt(&self, ctx: &Context) -> Result<Option<Doubt>, Failure> {
+    pub(super) async fn doubt(&self, ctx: &Context) -> Result<Option<Doubt>, Failure> {
         let device = self.desk.key.id().clone();
         let marks = Marks::new(&ctx.dir, &device, &ctx.marks());
         let (place, now) = (place_of(&ctx.dir), self.desk.now);
@@ -143,7 +147,7 @@ impl Offline {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn doubted(&self, doubt: Doubt) -> Done {
+    pub(super) async fn doubted(&self, doubt: Doubt) -> Done {
         let key = self.desk.key.clone();
         let write = move |c: &rusqlite::Connection| continuity::store_doubt(c, &key, &doubt);
         let store = &self.desk.store;
@@ -155,7 +159,7 @@ impl Offline {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn confirm_state(&self, ctx: &Context) -> Result<Confirmed, Failure> {
+    pub(super) async fn confirm_state(&self, ctx: &Context) -> Result<Confirmed, Failure> {
         let (key, now) = (self.desk.key.clone(), self.desk.now);
         let run = DeviceId::of_public_key(&random()?).to_string();
         let (named, device) = (run.clone(), key.id().clone());
@@ -186,7 +190,7 @@ impl Offline {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn left(&self) -> Result<Vec<Moved>, Failure> {
+    pub(super) async fn left(&self) -> Result<Vec<Moved>, Failure> {
         let all = self.desk.store.read("moved actuators", moved::all).await;
         all.map_err(Failure::state)
     }
@@ -195,7 +199,7 @@ impl Offline {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn confirm_safe(&self, target: &Capability) -> Done {
+    pub(super) async fn confirm_safe(&self, target: &Capability) -> Done {
         let (key, now, target) = (self.desk.key.clone(), self.desk.now, target.clone());
         let confirm = move |c: &rusqlite::Connection| left::confirm(c, &key, now, &target);
         let confirmed = self.desk.store.write(Class::Durable, "safe", confirm).await;
@@ -206,7 +210,7 @@ impl Offline {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn recorded(&self) -> Result<TimeMs, Failure> {
+    pub(super) async fn recorded(&self) -> Result<TimeMs, Failure> {
         let read = self.desk.store.read("clock", timekeeping::recorded).await;
         read.map_err(Failure::state)
     }
@@ -215,7 +219,7 @@ impl Offline {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn confirm_clock(&self, now: TimeMs) -> Result<Righted, Failure> {
+    pub(super) async fn confirm_clock(&self, now: TimeMs) -> Result<Righted, Failure> {
         let key = self.desk.key.clone();
         let confirm = move |c: &rusqlite::Connection| timekeeping::confirm(c, &key, now);
         let store = &self.desk.store;
@@ -224,12 +228,12 @@ impl Offline {
     }
 
     /// The device of this directory.
-    pub fn device_id(&self) -> &DeviceId {
+    pub(super) fn device_id(&self) -> &DeviceId {
         self.desk.key.id()
     }
 
     /// Its public key, as text.
-    pub fn public_key(&self) -> String {
+    pub(super) fn public_key(&self) -> String {
         self.desk.key.public().to_text()
     }
 
@@ -237,7 +241,7 @@ impl Offline {
     ///
     /// # Errors
     /// As `trust add`.
-    pub async fn trust_add_if_missing(&self, add: &TrustAdd) -> Done {
+    pub(super) async fn trust_add_if_missing(&self, add: &TrustAdd) -> Done {
         let known = registry::trust_list(&self.desk).await.map_err(refused)?;
         if !known.iter().any(|r| r.device_id.as_str() == add.device_id) {
             registry::trust_add(&self.desk, add)
@@ -251,7 +255,7 @@ impl Offline {
     ///
     /// # Errors
     /// As `operator enroll`.
-    pub async fn enroll_if_missing(&self, enroll: &OperatorEnroll, id: &OperatorId) -> Done {
+    pub(super) async fn enroll_if_missing(&self, enroll: &OperatorEnroll, id: &OperatorId) -> Done {
         let known = people::operator_list(&self.desk).await.map_err(refused)?;
         let is = |o: &OperatorView| o.counts || o.revoked_at.is_some();
         if !known.iter().any(|o| o.operator_id == id.as_str() && is(o)) {
@@ -263,7 +267,7 @@ impl Offline {
     }
 
     /// Writes everything out and lets go of the directory.
-    pub async fn close(self) {
+    pub(super) async fn close(self) {
         self.desk.store.close().await;
     }
 }
@@ -272,7 +276,7 @@ impl Offline {
 ///
 /// # Errors
 /// That there is none.
-pub fn require(dir: &StateDir) -> Done {
+pub(super) fn require(dir: &StateDir) -> Done {
     refuse_gen1(dir)?;
     if dir.database().exists() || dir.has_had_store() {
         return Ok(());

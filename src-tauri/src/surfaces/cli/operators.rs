@@ -43,7 +43,7 @@ fn key(ctx: &Context, command: &KeyCommand) -> Done {
 ///
 /// # Errors
 /// If a key is not usable, an operator is not found, or the state directory cannot be used.
-pub async fn run(ctx: &Context, command: &OperatorCommand) -> Done {
+pub(super) async fn run(ctx: &Context, command: &OperatorCommand) -> Done {
     match command {
         OperatorCommand::Init { name } => init(ctx, name.as_deref()),
         OperatorCommand::Show => show(ctx),

@@ -30,7 +30,7 @@ static LOST: OnceLock<std::io::Error> = OnceLock::new();
 ///
 /// # Errors
 /// If the system has no descriptor or thread left.
-pub fn never_wait() -> Done {
+pub(super) fn never_wait() -> Done {
     let both = Lines::to(std::io::stdout(), "stdout", |_| {})
         .and_then(|stdout| Ok((stdout, log::stderr()?)))
         .map_err(|e| Failure::failed(format!("the output cannot be set up: {e}")))?;
@@ -39,14 +39,14 @@ pub fn never_wait() -> Done {
 }
 
 /// Waits a moment for what is queued; for the end of the process.
-pub fn flush() {
+pub(super) fn flush() {
     if let Some((stdout, _)) = LINES.get() {
         stdout.flush(Duration::from_millis(LOG_FLUSH_MS / 2));
     }
 }
 
 /// Writes text to stdout as it is; the caller cleans what came from outside.
-pub fn print(text: &str) {
+pub(super) fn print(text: &str) {
     if let Some((stdout, _)) = LINES.get() {
         return stdout.push(text.as_bytes().to_vec());
     }
@@ -66,7 +66,7 @@ pub fn print(text: &str) {
 ///
 /// # Errors
 /// Why not. A reader that left early (`| head`) knows it, so nothing is said of that.
-pub fn arrived() -> Done {
+pub(super) fn arrived() -> Done {
     match LOST.get() {
         None => Ok(()),
         Some(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::failed("")),
@@ -77,18 +77,18 @@ pub fn arrived() -> Done {
 }
 
 /// Writes one clean line to stdout, broken where the terminal would break it.
-pub fn line(text: &str) {
+pub(super) fn line(text: &str) {
     let lines = layout::hang(&clean::clean(text), width());
     print(&format!("{}\n", lines.join("\n")));
 }
 
 /// Writes one clean line to stdout that is never broken: what is there to be copied.
-pub fn whole(text: &str) {
+pub(super) fn whole(text: &str) {
     print(&format!("{}\n", clean::clean(text)));
 }
 
 /// Writes one clean line to stderr, broken where the terminal would break it.
-pub fn error(text: &str) {
+pub(super) fn error(text: &str) {
     let lines = layout::hang(&clean::line(text), width_aside());
     let line = format!("{}\n", lines.join("\n"));
     if let Some((_, stderr)) = LINES.get() {
@@ -99,7 +99,7 @@ pub fn error(text: &str) {
 }
 
 /// Writes text to stderr as it is, for people who read along while stdout is for programs.
-pub fn aside(text: &str) {
+pub(super) fn aside(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes());
 }
@@ -108,7 +108,7 @@ pub fn aside(text: &str) {
 ///
 /// # Errors
 /// If the value has no JSON form.
-pub fn json(value: &impl Serialize) -> Done {
+pub(super) fn json(value: &impl Serialize) -> Done {
     let json = serde_json::to_string_pretty(value)
         .map_err(|e| Failure::failed(format!("no JSON form: {e}")))?;
     print(&format!("{}\n", clean::json_safe(&json)));
@@ -119,7 +119,7 @@ pub fn json(value: &impl Serialize) -> Done {
 ///
 /// # Errors
 /// If the value has no JSON form.
-pub fn json_line(value: &impl Serialize) -> Done {
+pub(super) fn json_line(value: &impl Serialize) -> Done {
     let json =
         serde_json::to_string(value).map_err(|e| Failure::failed(format!("no JSON form: {e}")))?;
     print(&format!("{}\n", clean::json_safe(&json)));
@@ -127,7 +127,7 @@ pub fn json_line(value: &impl Serialize) -> Done {
 }
 
 /// Writes a table, or `nothing` where there are no rows.
-pub fn table(head: &[&str], rows: &[Vec<String>], nothing: &str) {
+pub(super) fn table(head: &[&str], rows: &[Vec<String>], nothing: &str) {
     if rows.is_empty() {
         line(nothing);
     } else {
@@ -136,18 +136,18 @@ pub fn table(head: &[&str], rows: &[Vec<String>], nothing: &str) {
 }
 
 /// Writes `label: value` lines.
-pub fn facts(lines: &[(&str, String)]) {
+pub(super) fn facts(lines: &[(&str, String)]) {
     print(&layout::facts(lines, width()));
 }
 
 /// Where lines on stdout are broken: nowhere in a pipe, else at `COLUMNS`, the width of the terminal, or
 /// a usual width where neither says one.
-pub fn width() -> usize {
+pub(super) fn width() -> usize {
     width_of(&std::io::stdout())
 }
 
 /// Where lines on stderr are broken, as [`width`].
-pub fn width_aside() -> usize {
+pub(super) fn width_aside() -> usize {
     width_of(&std::io::stderr())
 }
 

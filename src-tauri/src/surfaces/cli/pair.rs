@@ -27,7 +27,7 @@ type Input = Lines<BufReader<Stdin>>;
 ///
 /// # Errors
 /// If the node does not run, the other side is not reached, or anybody says no.
-pub async fn run(ctx: &Context, args: &PairArgs) -> Done {
+pub(super) async fn run(ctx: &Context, args: &PairArgs) -> Done {
     if let Some(preset) = &args.preset {
         preset
             .parse::<Preset>()

@@ -14,7 +14,7 @@ use crate::domain::base::limits::PASSPHRASE_MAX_BYTES;
 ///
 /// # Errors
 /// If there is no terminal and stdin may not be read, or nothing comes.
-pub fn ask(prompt: &str, from_stdin: bool) -> Result<Passphrase, Failure> {
+pub(super) fn ask(prompt: &str, from_stdin: bool) -> Result<Passphrase, Failure> {
     let terminal = std::io::stdin().is_terminal();
     if !terminal && !from_stdin {
         return Err(Failure::usage(
@@ -36,7 +36,7 @@ pub fn ask(prompt: &str, from_stdin: bool) -> Result<Passphrase, Failure> {
 ///
 /// # Errors
 /// If the two differ, or it is too short, or nothing comes.
-pub fn ask_new(prompt: &str) -> Result<Passphrase, Failure> {
+pub(super) fn ask_new(prompt: &str) -> Result<Passphrase, Failure> {
     let typed = ask(prompt, true)?;
     typed.good_enough().map_err(Failure::usage)?;
     if std::io::stdin().is_terminal() && !ask("The same again: ", true)?.same_as(&typed) {
@@ -51,7 +51,7 @@ pub fn ask_new(prompt: &str) -> Result<Passphrase, Failure> {
 ///
 /// # Errors
 /// If nothing comes, or it is too long.
-pub fn secret(prompt: &str, most_bytes: usize) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn secret(prompt: &str, most_bytes: usize) -> Result<Zeroizing<String>, Failure> {
     if !std::io::stdin().is_terminal() {
         return first_line(most_bytes);
     }

@@ -11,7 +11,7 @@ use crate::operator::planner::{AskRequest, PauseRequest, PlannerView};
 ///
 /// # Errors
 /// If the node does not run or refuses.
-pub async fn run(ctx: &Context, command: Option<&PlannerCommand>) -> Done {
+pub(super) async fn run(ctx: &Context, command: Option<&PlannerCommand>) -> Done {
     let remote = ctx.remote().await?;
     let asked = |reason: Option<&String>| PauseRequest {
         reason: reason.cloned(),
@@ -35,7 +35,7 @@ pub async fn run(ctx: &Context, command: Option<&PlannerCommand>) -> Done {
 ///
 /// # Errors
 /// If the node does not run, refuses, or has no answer.
-pub async fn ask(ctx: &Context, question: &str) -> Done {
+pub(super) async fn ask(ctx: &Context, question: &str) -> Done {
     let remote = ctx.remote().await?;
     let asked = AskRequest {
         question: question.to_owned(),

@@ -25,7 +25,7 @@ use crate::node::policy_book;
 ///
 /// # Errors
 /// If the file is missing, unreadable or refused.
-pub async fn run(ctx: &Context, command: &PolicyCommand) -> Done {
+pub(super) async fn run(ctx: &Context, command: &PolicyCommand) -> Done {
     match command {
         PolicyCommand::Show => show(ctx),
         PolicyCommand::Test { file: given } => {

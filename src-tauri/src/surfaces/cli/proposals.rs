@@ -13,7 +13,7 @@ use crate::operator::dto::{ProposalView, TraceStep, TraceView};
 ///
 /// # Errors
 /// If the node does not run or does not answer.
-pub async fn list(ctx: &Context, all: bool) -> Done {
+pub(super) async fn list(ctx: &Context, all: bool) -> Done {
     let proposals = ctx.remote().await?.proposals(all).await?;
     if ctx.json {
         return out::json(&proposals);
@@ -68,7 +68,7 @@ fn action(p: &ProposalView) -> String {
 ///
 /// # Errors
 /// If there is no such proposal, or the node does not answer.
-pub async fn trace(ctx: &Context, arg: &ProposalArg) -> Done {
+pub(super) async fn trace(ctx: &Context, arg: &ProposalArg) -> Done {
     let remote = ctx.remote().await?;
     let trace = remote.trace(proposal(&arg.proposal)?).await?;
     if ctx.json {

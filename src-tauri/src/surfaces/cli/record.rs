@@ -27,7 +27,7 @@ const NAME_SHOWN_CHARS: usize = 80;
 
 /// What this state directory knows of a record's executor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Executor {
+pub(super) enum Executor {
     /// The device of this state directory.
     Own,
     /// A device it trusts, by its name.
@@ -38,7 +38,7 @@ pub enum Executor {
 
 /// A record whose signature was checked here, beside what the node says of it.
 #[derive(Debug)]
-pub struct Checked {
+pub(super) struct Checked {
     /// The record as its executor signed it.
     pub signed: SignedProposal,
     /// Who that is.
@@ -54,7 +54,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// If there is none or more than one, or the record is not its executor's.
-pub async fn fetch(ctx: &Context, wanted: &str) -> Result<Checked, Failure> {
+pub(super) async fn fetch(ctx: &Context, wanted: &str) -> Result<Checked, Failure> {
     let told = ctx.remote().await?.proposal(proposal(wanted)?).await?;
     let signed = open(&told, wanted)?;
     let executor = executor(ctx, &signed.record().executor);
@@ -134,7 +134,7 @@ fn label(record: &TrustRecord) -> String {
 
 impl Checked {
     /// The record.
-    pub fn record(&self) -> &ProposalRecord {
+    pub(super) fn record(&self) -> &ProposalRecord {
         self.signed.record()
     }
 
@@ -144,7 +144,7 @@ impl Checked {
     }
 
     /// The start of the id that tables show.
-    pub fn short(&self) -> String {
+    pub(super) fn short(&self) -> String {
         format::short(self.record().proposal_id.as_str())
     }
 
@@ -152,7 +152,7 @@ impl Checked {
     ///
     /// # Errors
     /// If its executor is not known here, or the node describes it otherwise than its executor did.
-    pub fn fit_to_sign(&self) -> Done {
+    pub(super) fn fit_to_sign(&self) -> Done {
         if let Executor::Unknown(why) = &self.executor {
             return Err(Failure::failed(format!(
                 "proposal {}: its executor {} is not verified here: {why}; nothing was signed",
@@ -222,7 +222,7 @@ impl Checked {
     }
 
     /// The JSON of `show`: `verification` says what was checked here, `told` what only the node says.
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let view = ProposalRecordView {
             proposal: self.view(),
             ..self.told.clone()
@@ -249,7 +249,7 @@ impl Checked {
     }
 
     /// Everything a person should see before deciding, as text for `width` columns.
-    pub fn text(&self, now: u64, width: usize) -> String {
+    pub(super) fn text(&self, now: u64, width: usize) -> String {
         let mut out = layout::facts(&self.signed_facts(now), width);
         let rows: Vec<Vec<String>> = self
             .record()
@@ -442,7 +442,7 @@ fn evidence_row(e: &Evidence, executor: &DeviceId, origin: &str, now: u64) -> Ve
 ///
 /// # Errors
 /// If there is no such proposal, its record is not its executor's, or the node does not answer.
-pub async fn show(ctx: &Context, wanted: &str) -> Done {
+pub(super) async fn show(ctx: &Context, wanted: &str) -> Done {
     let checked = fetch(ctx, wanted).await?;
     if ctx.json {
         return out::json(&checked.json());

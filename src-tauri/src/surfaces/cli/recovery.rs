@@ -18,7 +18,7 @@ use crate::node::guards::moved::Moved;
 ///
 /// # Errors
 /// If the node runs, there is no state, or the person does not say yes.
-pub async fn state(ctx: &Context, command: &StateCommand) -> Done {
+pub(super) async fn state(ctx: &Context, command: &StateCommand) -> Done {
     let offline = Offline::open_existing(ctx).await?;
     let done = match command {
         StateCommand::Confirm { yes } => confirm_state(ctx, &offline, *yes).await,
@@ -102,7 +102,7 @@ async fn confirm_state(ctx: &Context, offline: &Offline, yes: bool) -> Done {
 ///
 /// # Errors
 /// As [`state`].
-pub async fn clock(ctx: &Context, command: &ClockCommand) -> Done {
+pub(super) async fn clock(ctx: &Context, command: &ClockCommand) -> Done {
     let ClockCommand::Confirm { yes } = command;
     let offline = Offline::open_existing(ctx).await?;
     let done = confirm_clock(ctx, &offline, *yes).await;

@@ -23,7 +23,7 @@ use crate::operator::shares::Usage;
 use crate::surfaces::remote::Remote;
 
 /// The trust, operators and audit trail of a state directory, running or not.
-pub enum Registry {
+pub(super) enum Registry {
     /// Through the running node.
     Running(Remote),
     /// In the directory, under its lock.
@@ -39,7 +39,7 @@ impl Registry {
     ///
     /// # Errors
     /// If the directory cannot be used.
-    pub async fn open(ctx: &Context) -> Result<Self, Failure> {
+    pub(super) async fn open(ctx: &Context) -> Result<Self, Failure> {
         Ok(match ctx.running().await? {
             Some(remote) => Self::Running(remote),
             None => Self::Stopped(Offline::open(&ctx.dir, ctx.time()).await?),
@@ -51,7 +51,7 @@ impl Registry {
     ///
     /// # Errors
     /// If the directory cannot be used.
-    pub async fn look(ctx: &Context) -> Result<Self, Failure> {
+    pub(super) async fn look(ctx: &Context) -> Result<Self, Failure> {
         let dir = &ctx.dir;
         refuse_gen1(dir)?;
         if dir.in_use()
@@ -86,7 +86,7 @@ impl Registry {
     ///
     /// # Errors
     /// If there is none, or it cannot be used.
-    pub async fn look_existing(ctx: &Context) -> Result<Self, Failure> {
+    pub(super) async fn look_existing(ctx: &Context) -> Result<Self, Failure> {
         require(&ctx.dir)?;
         Self::look(ctx).await
     }
@@ -101,7 +101,7 @@ impl Registry {
     }
 
     /// Lets go of it.
-    pub async fn close(self) {
+    pub(super) async fn close(self) {
         match self {
             Self::Stopped(offline) => offline.close().await,
             Self::Looked(desk) => desk.store.close().await,
@@ -110,7 +110,7 @@ impl Registry {
     }
 
     /// Trusts a device.
-    pub async fn trust_add(&self, add: &TrustAdd) -> Result<TrustRecordView, Failure> {
+    pub(super) async fn trust_add(&self, add: &TrustAdd) -> Result<TrustRecordView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust_add(add).await?),
             _ => viewed(registry::trust_add(self.desk()?, add).await),
@@ -118,7 +118,7 @@ impl Registry {
     }
 
     /// Every trust record.
-    pub async fn trust_list(&self) -> Result<Vec<TrustRecordView>, Failure> {
+    pub(super) async fn trust_list(&self) -> Result<Vec<TrustRecordView>, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust().await?),
             Self::Empty => Ok(Vec::new()),
@@ -133,7 +133,7 @@ impl Registry {
     }
 
     /// Forgets a device.
-    pub async fn trust_remove(&self, id: &str) -> Result<TrustRecordView, Failure> {
+    pub(super) async fn trust_remove(&self, id: &str) -> Result<TrustRecordView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust_remove(id).await?),
             _ => viewed(registry::trust_remove(self.desk()?, id).await),
@@ -141,7 +141,11 @@ impl Registry {
     }
 
     /// Allows a device more.
-    pub async fn trust_grant(&self, id: &str, grants: &str) -> Result<TrustRecordView, Failure> {
+    pub(super) async fn trust_grant(
+        &self,
+        id: &str,
+        grants: &str,
+    ) -> Result<TrustRecordView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust_grant(id, grants).await?),
             _ => viewed(registry::trust_grant(self.desk()?, id, grants).await),
@@ -149,7 +153,11 @@ impl Registry {
     }
 
     /// Allows a device less.
-    pub async fn trust_ungrant(&self, id: &str, grants: &str) -> Result<TrustRecordView, Failure> {
+    pub(super) async fn trust_ungrant(
+        &self,
+        id: &str,
+        grants: &str,
+    ) -> Result<TrustRecordView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust_ungrant(id, grants).await?),
             _ => viewed(registry::trust_ungrant(self.desk()?, id, grants).await),
@@ -157,7 +165,7 @@ impl Registry {
     }
 
     /// Ends the trust in a device for good.
-    pub async fn trust_revoke(&self, id: &str) -> Result<TrustRecordView, Failure> {
+    pub(super) async fn trust_revoke(&self, id: &str) -> Result<TrustRecordView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.trust_revoke(id).await?),
             _ => viewed(registry::trust_revoke(self.desk()?, id).await),
@@ -165,7 +173,10 @@ impl Registry {
     }
 
     /// Enrols a person.
-    pub async fn operator_enroll(&self, enroll: &OperatorEnroll) -> Result<OperatorView, Failure> {
+    pub(super) async fn operator_enroll(
+        &self,
+        enroll: &OperatorEnroll,
+    ) -> Result<OperatorView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.operator_enroll(enroll).await?),
             _ => people::operator_enroll(self.desk()?, enroll)
@@ -175,7 +186,7 @@ impl Registry {
     }
 
     /// Every operator.
-    pub async fn operator_list(&self) -> Result<Vec<OperatorView>, Failure> {
+    pub(super) async fn operator_list(&self) -> Result<Vec<OperatorView>, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.operators().await?),
             Self::Empty => Ok(Vec::new()),
@@ -184,7 +195,7 @@ impl Registry {
     }
 
     /// Revokes a person's key.
-    pub async fn operator_revoke(&self, id: &str) -> Result<OperatorView, Failure> {
+    pub(super) async fn operator_revoke(&self, id: &str) -> Result<OperatorView, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.operator_revoke(id, None).await?),
             _ => people::operator_revoke(self.desk()?, id, None)
@@ -194,7 +205,7 @@ impl Registry {
     }
 
     /// Revokes every key of a person.
-    pub async fn person_revoke(&self, id: &str) -> Result<Vec<OperatorView>, Failure> {
+    pub(super) async fn person_revoke(&self, id: &str) -> Result<Vec<OperatorView>, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.person_revoke(id).await?),
             _ => people::person_revoke(self.desk()?, id, None)
@@ -204,7 +215,7 @@ impl Registry {
     }
 
     /// Devices whose operators are accepted here, and those that could be.
-    pub async fn issuers(&self) -> Result<Vec<IssuerView>, Failure> {
+    pub(super) async fn issuers(&self) -> Result<Vec<IssuerView>, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.issuers().await?),
             Self::Empty => Ok(Vec::new()),
@@ -213,7 +224,11 @@ impl Registry {
     }
 
     /// Lets the operators of another device count here, or no more.
-    pub async fn issuer_change(&self, id: &str, accept: bool) -> Result<IssuerView, Failure> {
+    pub(super) async fn issuer_change(
+        &self,
+        id: &str,
+        accept: bool,
+    ) -> Result<IssuerView, Failure> {
         match (self, accept) {
             (Self::Running(remote), _) => Ok(remote.issuer_change(id, accept).await?),
             (_, true) => people::issuer_accept(self.desk()?, id)
@@ -226,7 +241,7 @@ impl Registry {
     }
 
     /// Checks the audit chain.
-    pub async fn audit_verify(&self) -> Result<AuditReport, Failure> {
+    pub(super) async fn audit_verify(&self) -> Result<AuditReport, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.audit_verify().await?),
             _ => checked(self.desk()?).await,
@@ -234,7 +249,7 @@ impl Registry {
     }
 
     /// Writes the whole audit chain as JSON lines.
-    pub async fn audit_export(&self, to: &mut (dyn Write + Send)) -> Done {
+    pub(super) async fn audit_export(&self, to: &mut (dyn Write + Send)) -> Done {
         let mut put = |lines: &[u8]| to.write_all(lines).and_then(|()| to.flush());
         match self {
             Self::Running(remote) => remote.audit_export(&mut put).await?,
@@ -251,7 +266,7 @@ impl Registry {
     }
 
     /// The newest audit entries.
-    pub async fn audit_show(&self, limit: usize) -> Result<Vec<AuditView>, Failure> {
+    pub(super) async fn audit_show(&self, limit: usize) -> Result<Vec<AuditView>, Failure> {
         match self {
             Self::Running(remote) => Ok(remote.audit(None, limit).await?),
             _ => Err(Failure::new(

@@ -14,7 +14,7 @@ const NAME: &str = "clawmesh-node";
 ///
 /// # Errors
 /// If the script is not text, which does not happen.
-pub fn completions(shell: clap_complete::Shell) -> Done {
+pub(super) fn completions(shell: clap_complete::Shell) -> Done {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
     let script = String::from_utf8(script).map_err(Failure::failed)?;
@@ -26,7 +26,7 @@ pub fn completions(shell: clap_complete::Shell) -> Done {
 ///
 /// # Errors
 /// If the directory cannot be written.
-pub fn man(dir: &Path) -> Done {
+pub(super) fn man(dir: &Path) -> Done {
     let wrong = |e: std::io::Error| {
         Failure::failed(format!(
             "{}: {e}; name a directory you can write",

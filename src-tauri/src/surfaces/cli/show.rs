@@ -20,7 +20,7 @@ const FOLLOW_BATCH: usize = 500;
 ///
 /// # Errors
 /// If the node does not run or does not answer.
-pub async fn status(ctx: &Context) -> Done {
+pub(super) async fn status(ctx: &Context) -> Done {
     let status = ctx.remote().await?.status().await?;
     if ctx.json {
         out::json(&status)?;
@@ -171,7 +171,7 @@ fn print_status(s: &StatusView, now: u64) {
 ///
 /// # Errors
 /// If the node does not run or does not answer.
-pub async fn peers(ctx: &Context) -> Done {
+pub(super) async fn peers(ctx: &Context) -> Done {
     let peers = ctx.remote().await?.peers().await?;
     if ctx.json {
         return out::json(&peers);
@@ -228,7 +228,7 @@ fn peer_row(p: &PeerView, now: u64) -> Vec<String> {
 ///
 /// # Errors
 /// If the node does not run or does not answer.
-pub async fn world(ctx: &Context, args: &WorldArgs) -> Done {
+pub(super) async fn world(ctx: &Context, args: &WorldArgs) -> Done {
     let remote = ctx.remote().await?;
     let mut facts = remote
         .world(args.metric.as_deref(), args.zone.as_deref(), None)
@@ -268,7 +268,7 @@ fn fact_row(f: &FactView) -> Vec<String> {
 }
 
 /// A tier as people read it: the claim, what we vouch for where that differs, and the taint.
-pub fn tier(claimed: TierName, effective: TierName, tainted: bool) -> String {
+pub(super) fn tier(claimed: TierName, effective: TierName, tainted: bool) -> String {
     let shown = if claimed == effective {
         effective.to_string()
     } else {
@@ -285,7 +285,7 @@ pub fn tier(claimed: TierName, effective: TierName, tainted: bool) -> String {
 ///
 /// # Errors
 /// If the node does not run or does not answer.
-pub async fn frames(ctx: &Context, args: &FramesArgs) -> Done {
+pub(super) async fn frames(ctx: &Context, args: &FramesArgs) -> Done {
     let remote = ctx.remote().await?;
     let frames = remote
         .frames(args.kind.as_deref(), args.origin.as_deref(), args.limit)
@@ -327,7 +327,7 @@ fn frame_row(f: &FrameView) -> Vec<String> {
 ///
 /// # Errors
 /// If the node does not run or stops answering.
-pub async fn events(ctx: &Context, args: &EventsArgs) -> Done {
+pub(super) async fn events(ctx: &Context, args: &EventsArgs) -> Done {
     let remote = ctx.remote().await?;
     let mut events = remote
         .events(None, args.kind.as_deref(), args.limit)

@@ -27,7 +27,7 @@ use crate::node::{Config, Node, Opened, Outside, RawConfig, refused};
 ///
 /// # Errors
 /// If the configuration is wrong, the state directory cannot be used or the port is taken.
-pub async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
+pub(super) async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
     let mut config = settings(ctx, args).await?;
     let mut hearing = None;
     loop {
@@ -66,7 +66,7 @@ async fn settings(ctx: &Context, args: &StartArgs) -> Result<Config, Failure> {
 
 /// Makes safe what an earlier run left moving, where a command line that cannot be parsed is a `start`; returns
 /// what is not safe, a sentence each.
-pub fn refused_words(words: impl Iterator<Item = OsString>) -> Vec<String> {
+pub(super) fn refused_words(words: impl Iterator<Item = OsString>) -> Vec<String> {
     let Some(named) = state_dir_of(words) else {
         return Vec::new();
     };
@@ -236,7 +236,7 @@ fn deaf(error: std::io::Error) -> Failure {
 ///
 /// # Errors
 /// If a key or value is wrong, naming it.
-pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, Failure> {
+pub(super) fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, Failure> {
     boot::config(dir, flags).map_err(|e| failed(dir, &e))
 }
 
@@ -244,7 +244,7 @@ pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, Failure> {
 ///
 /// # Errors
 /// If it cannot be read or has an unknown key.
-pub fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, Failure> {
+pub(super) fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, Failure> {
     boot::raw_config(dir).map_err(|e| failed(dir, &e))
 }
 

@@ -14,7 +14,7 @@ use crate::operator::registry;
 ///
 /// # Errors
 /// If the device is not found, a grant is unknown, or the state directory cannot be used.
-pub async fn run(ctx: &Context, command: &TrustCommand) -> Done {
+pub(super) async fn run(ctx: &Context, command: &TrustCommand) -> Done {
     if matches!(command, TrustCommand::Presets) {
         return presets(ctx);
     }

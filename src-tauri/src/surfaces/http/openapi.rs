@@ -133,7 +133,7 @@ fn operation(route: &Described) -> Value {
 }
 
 /// A method as OpenAPI writes it.
-pub fn method(verb: Verb) -> &'static str {
+pub(super) fn method(verb: Verb) -> &'static str {
     match verb {
         Verb::Get => "get",
         Verb::Post => "post",
@@ -154,7 +154,7 @@ fn limits() -> Value {
 }
 
 /// The OpenAPI document.
-pub fn document() -> Value {
+pub(super) fn document() -> Value {
     let mut document = serde_json::to_value(Schemas::openapi()).unwrap_or_default();
     let mut paths: Map<String, Value> = Map::new();
     for route in routes::ALL {
@@ -203,7 +203,7 @@ fn signed_decision() -> Value {
 }
 
 /// The document as the committed file has it.
-pub fn text() -> String {
+pub(super) fn text() -> String {
     let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
     text.push('\n');
     text

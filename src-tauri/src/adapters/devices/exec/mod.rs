@@ -9,7 +9,7 @@ mod command;
 mod settings;
 mod standby;
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,9 +28,9 @@ use tokio::sync::MutexGuard;
 use tokio::task::JoinHandle;
 
 use self::command::{Ended, GONE_LOOK_MS, Group, Line, kill, left_by};
-pub use self::settings::KIND;
+pub(crate) use self::settings::KIND;
 #[cfg(test)]
-pub use self::settings::certain;
+pub(crate) use self::settings::certain;
 use self::standby::Standby;
 use super::{Actuator, DriverError, Position, unknown};
 use crate::domain::base::Digest;
@@ -40,7 +40,7 @@ use crate::domain::gate::Act;
 
 /// One operation as a command line.
 #[derive(Debug, Clone)]
-pub struct ExecOperation {
+pub(crate) struct ExecOperation {
     /// The operation's name.
     pub name: String,
     /// The program, absolute, and its arguments.
@@ -49,7 +49,7 @@ pub struct ExecOperation {
 
 /// An actuator driven by commands.
 #[derive(Debug, Clone)]
-pub struct ExecConfig {
+pub(crate) struct ExecConfig {
     /// What tells this node from others on this machine: its state directory.
     pub node: PathBuf,
     /// What it is called.
@@ -63,7 +63,7 @@ pub struct ExecConfig {
 }
 
 /// See [`ExecConfig`].
-pub struct ExecDriver {
+pub(crate) struct ExecDriver {
     config: ExecConfig,
     /// By which its processes are known: the node and the actuator.
     mark: OsString,
@@ -190,7 +190,7 @@ impl ExecDriver {
     ///
     /// # Errors
     /// [`DriverError::Config`] naming what is wrong.
-    pub fn new(config: ExecConfig) -> Result<Self, DriverError> {
+    pub(crate) fn new(config: ExecConfig) -> Result<Self, DriverError> {
         let bad = |why: String| DriverError::Config(why);
         let mut operations = BTreeMap::new();
         for operation in &config.operations {

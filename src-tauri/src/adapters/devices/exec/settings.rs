@@ -14,7 +14,7 @@ use crate::adapters::devices::{DeviceError, SharedActuator};
 use crate::domain::policy::Offered;
 
 /// Commands of this machine.
-pub const KIND: Kind = Kind {
+pub(crate) const KIND: Kind = Kind {
     name: "exec",
     once: false,
     read: settings::<Exec>,
@@ -137,7 +137,7 @@ fn safe_half(table: &Table) -> Result<Exec, String> {
 
 /// What is certain of a table, for tests of reading damaged files.
 #[cfg(test)]
-pub fn certain(table: &Table) -> String {
+pub(crate) fn certain(table: &Table) -> String {
     match safe_half(table) {
         Ok(exec) => format!("{} {}", exec.capability, exec.operation[0].argv.join(" ")),
         Err(why) => why,

@@ -19,7 +19,7 @@ fn script(dir: &Path, name: &str, body: &str) -> String {
 }
 
 /// An actuator with `close` as its safe state and this body of `open`.
-pub fn exec(dir: &Path, open: &str, timeout_ms: u64) -> ExecDriver {
+pub(crate) fn exec(dir: &Path, open: &str, timeout_ms: u64) -> ExecDriver {
     let operation = |name: &str, body: &str| ExecOperation {
         name: name.to_owned(),
         argv: vec![script(dir, name, body), "fixed".to_owned()],
@@ -35,7 +35,7 @@ pub fn exec(dir: &Path, open: &str, timeout_ms: u64) -> ExecDriver {
 }
 
 /// An act that the gate would give.
-pub fn act(driver: &dyn Actuator, operation: &str, job: &str) -> Act {
+pub(crate) fn act(driver: &dyn Actuator, operation: &str, job: &str) -> Act {
     let params = Params::from([("durationSec".to_owned(), 5.into())]);
     let action = Action::new(driver.capability().clone(), operation, params);
     act_of(action.unwrap(), job)

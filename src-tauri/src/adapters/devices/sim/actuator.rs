@@ -15,7 +15,7 @@ use crate::domain::policy::Offered;
 const DURATION: &str = "durationSec";
 
 /// One part of the kit as an actuator.
-pub struct SimDriver {
+pub(crate) struct SimDriver {
     kit: Arc<SimKit>,
     part: Part,
     capability: Capability,
@@ -44,7 +44,7 @@ fn operations(part: Part) -> Vec<String> {
 
 impl SimDriver {
     /// The kit's actuators: `actuator:mock:valve-1` and `actuator:mock:pump-1`.
-    pub fn all(kit: &Arc<SimKit>) -> Vec<SimDriver> {
+    pub(crate) fn all(kit: &Arc<SimKit>) -> Vec<SimDriver> {
         let driver = |(part, capability)| SimDriver {
             kit: kit.clone(),
             part,
@@ -54,7 +54,7 @@ impl SimDriver {
     }
 
     /// What they are called and can do.
-    pub fn offers() -> Vec<Offered> {
+    pub(crate) fn offers() -> Vec<Offered> {
         let offered = |(part, capability)| Offered {
             capability,
             operations: operations(part),

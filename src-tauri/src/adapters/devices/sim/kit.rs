@@ -23,7 +23,7 @@ use crate::domain::base::limits::SMALL_FILE_MAX_BYTES;
 
 /// Why the kit cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum KitError {
+pub(crate) enum KitError {
     /// Its files cannot be written.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -40,7 +40,7 @@ pub enum KitError {
 /// The physical state.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Plant {
+pub(crate) struct Plant {
     /// Soil moisture of `zone-1`, in percent.
     pub moisture: f64,
     /// Water in the tank, in percent.
@@ -72,7 +72,7 @@ const RESET_JOB: &str = "kit-reset";
 
 impl Plant {
     /// The state a new kit starts with.
-    pub fn new(at: TimeMs) -> Self {
+    pub(crate) fn new(at: TimeMs) -> Self {
         Self {
             moisture: 36.0,
             tank: 80.0,
@@ -97,7 +97,7 @@ impl Plant {
 
     /// The state at `now`, `pace` times as fast as demo pace. Time that runs backwards changes nothing.
     #[must_use]
-    pub fn advance(mut self, now: TimeMs, pace: f64) -> Self {
+    pub(crate) fn advance(mut self, now: TimeMs, pace: f64) -> Self {
         let Ok(ms) = u32::try_from(now.since(self.at)) else {
             // Off for weeks: dry soil and a full tank.
             return Self {
@@ -122,7 +122,7 @@ impl Plant {
 
 /// A part of the kit that moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// The valve.
     Valve,
     /// The pump.
@@ -131,7 +131,7 @@ pub enum Part {
 
 impl Part {
     /// Its name in the journal.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Part::Valve => "valve-1",
             Part::Pump => "pump-1",
@@ -149,7 +149,7 @@ impl Part {
 }
 
 /// The kit of one node.
-pub struct SimKit {
+pub(crate) struct SimKit {
     state: Mutex<Plant>,
     pace: f64,
     dir: PathBuf,
@@ -162,7 +162,7 @@ impl SimKit {
     ///
     /// # Errors
     /// [`KitError`] if the directory cannot be written.
-    pub fn open(dir: &Path, pace: f64, clock: SharedClock) -> Result<Self, KitError> {
+    pub(crate) fn open(dir: &Path, pace: f64, clock: SharedClock) -> Result<Self, KitError> {
         let now = clock.now();
         make_private_dir(dir)?;
         let file = dir.join("kit.json");
@@ -243,7 +243,7 @@ impl SimKit {
     /// # Errors
     /// As [`SimKit::open`].
     #[cfg(test)]
-    pub fn real(dir: &Path) -> Result<Self, KitError> {
+    pub(crate) fn real(dir: &Path) -> Result<Self, KitError> {
         Self::open(
             dir,
             1.0,
@@ -252,7 +252,7 @@ impl SimKit {
     }
 
     /// The state now.
-    pub fn look(&self) -> Plant {
+    pub(crate) fn look(&self) -> Plant {
         let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = state.advance(now, self.pace);
@@ -264,7 +264,7 @@ impl SimKit {
     ///
     /// # Errors
     /// [`KitError::Path`].
-    pub fn save(&self) -> Result<(), KitError> {
+    pub(crate) fn save(&self) -> Result<(), KitError> {
         let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = state.advance(now, self.pace);
@@ -280,7 +280,7 @@ impl SimKit {
     ///
     /// # Errors
     /// [`KitError::Journal`] if the movement could not be written down; then it did not happen.
-    pub fn set(&self, part: Part, on: bool, job: &str) -> Result<bool, KitError> {
+    pub(crate) fn set(&self, part: Part, on: bool, job: &str) -> Result<bool, KitError> {
         let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = state.advance(now, self.pace);

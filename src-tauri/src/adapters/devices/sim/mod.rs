@@ -21,7 +21,7 @@ use crate::adapters::paths::StateDir;
 use crate::domain::policy::Offered;
 
 /// The simulated kit.
-pub const KIND: Kind = Kind {
+pub(crate) const KIND: Kind = Kind {
     name: "sim",
     once: true,
     read: settings::<Kit>,
@@ -31,7 +31,7 @@ pub const KIND: Kind = Kind {
 /// The kit as the configuration has it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Kit {
+pub(crate) struct Kit {
     /// Its kind.
     #[serde(rename = "kind", alias = "driver")]
     _kind: KindKey,
@@ -59,7 +59,7 @@ impl Kit {
     ///
     /// # Errors
     /// What would be right.
-    pub fn pace(&self) -> Result<f64, String> {
+    pub(crate) fn pace(&self) -> Result<f64, String> {
         let pace = self.pace.unwrap_or(1.0);
         match pace.is_finite() && (0.0..=1_000.0).contains(&pace) {
             true => Ok(pace),
@@ -115,7 +115,7 @@ pub fn moisture(dir: &StateDir, clock: &SharedClock) -> Result<f64, DeviceError>
 
 /// The valve of a new kit, and the kit, for the tests of all drivers.
 #[cfg(test)]
-pub fn valve(dir: &Path) -> Result<(SimDriver, Arc<SimKit>), KitError> {
+pub(crate) fn valve(dir: &Path) -> Result<(SimDriver, Arc<SimKit>), KitError> {
     let kit = Arc::new(SimKit::real(dir)?);
     Ok((SimDriver::all(&kit).swap_remove(0), kit))
 }

@@ -14,13 +14,13 @@ const CRITICAL: f64 = 20.0;
 const LOW: f64 = 25.0;
 
 /// Reads the kit.
-pub struct SimSensor {
+pub(crate) struct SimSensor {
     kit: Arc<SimKit>,
 }
 
 impl SimSensor {
     /// Over a kit.
-    pub fn new(kit: Arc<SimKit>) -> Self {
+    pub(crate) fn new(kit: Arc<SimKit>) -> Self {
         Self { kit }
     }
 }

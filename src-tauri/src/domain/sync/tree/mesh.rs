@@ -3,20 +3,20 @@
 
 use super::*;
 
-pub fn device(n: usize) -> DeviceId {
+pub(super) fn device(n: usize) -> DeviceId {
     let mut raw = [7; 32];
     raw[..8].copy_from_slice(&n.to_be_bytes());
     DeviceId::of_public_key(&raw)
 }
 
-pub fn key(n: u64) -> FrameKey {
+pub(super) fn key(n: u64) -> FrameKey {
     let mut name = [7; 32];
     name[..8].copy_from_slice(&n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
     FrameKey(name)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     Honest,
     /// Offers everything to everybody at once, and sends nothing.
     OffersAndNeverSends,
@@ -40,7 +40,7 @@ enum Said {
     Look,
 }
 
-pub struct Node {
+pub(super) struct Node {
     pub kind: Kind,
     pub tree: Tree,
     /// What it holds, with who brought it and over how many links it had come.
@@ -52,7 +52,7 @@ pub struct Node {
 
 /// How frames spread among honest nodes.
 #[derive(Debug)]
-pub struct Spread {
+pub(super) struct Spread {
     /// How often a frame comes to a node that is not its origin.
     pub copies: f64,
     /// Over how many links the furthest frame came.
@@ -63,7 +63,7 @@ pub struct Spread {
 type UnderWay = (u64, u64, usize, usize, Said);
 
 /// Simulated nodes, their links and the messages under way.
-pub struct Mesh {
+pub(super) struct Mesh {
     pub nodes: Vec<Node>,
     links: Vec<BTreeSet<usize>>,
     pub now: u64,
@@ -78,13 +78,13 @@ pub struct Mesh {
 
 impl Mesh {
     /// Each node is linked with each other.
-    pub fn full(kinds: &[Kind], seed: u64) -> Self {
+    pub(super) fn full(kinds: &[Kind], seed: u64) -> Self {
         let others = |me: usize| (0..kinds.len()).filter(|n| *n != me).collect();
         Self::new(kinds, (0..kinds.len()).map(others).collect(), seed)
     }
 
     /// Each node is linked with so many others that it chose by chance, and with those that chose it.
-    pub fn sparse(kinds: &[Kind], chosen: usize, seed: u64) -> Self {
+    pub(super) fn sparse(kinds: &[Kind], chosen: usize, seed: u64) -> Self {
         let mut dice = Self::new(&[], Vec::new(), seed);
         let mut links = vec![BTreeSet::new(); kinds.len()];
         for me in 0..kinds.len() {
@@ -160,7 +160,7 @@ impl Mesh {
         self.links[me].iter().copied().filter(alive).collect()
     }
 
-    pub fn publish(&mut self, at: usize, frame: u64) {
+    pub(super) fn publish(&mut self, at: usize, frame: u64) {
         self.names.insert(key(frame), frame);
         self.nodes[at].held.insert(frame, (at, 0));
         self.pass_on(at, at, frame, 1);
@@ -203,13 +203,13 @@ impl Mesh {
         }
     }
 
-    pub fn kill(&mut self, node: usize) {
+    pub(super) fn kill(&mut self, node: usize) {
         self.nodes[node].alive = false;
         let gone = self.ids[node].clone();
         self.nodes.iter_mut().for_each(|n| n.tree.left(&gone));
     }
 
-    pub fn cut(&mut self, a: usize, b: usize) {
+    pub(super) fn cut(&mut self, a: usize, b: usize) {
         self.links[a].remove(&b);
         self.links[b].remove(&a);
         let (id_a, id_b) = (self.ids[a].clone(), self.ids[b].clone());
@@ -224,7 +224,7 @@ impl Mesh {
         }
     }
 
-    pub fn run(&mut self, upto: u64) {
+    pub(super) fn run(&mut self, upto: u64) {
         while let Some(Reverse((at, ..))) = self.queue.peek() {
             if *at > upto {
                 break;
@@ -304,7 +304,7 @@ impl Mesh {
     }
 
     /// Has honest nodes, chosen by chance, make so many frames, and says how those spread.
-    pub fn spread(&mut self, frames: std::ops::Range<u64>, every_ms: u64) -> Spread {
+    pub(super) fn spread(&mut self, frames: std::ops::Range<u64>, every_ms: u64) -> Spread {
         self.nodes.iter_mut().for_each(|node| node.copies = 0);
         let count = frames.end - frames.start;
         for frame in frames.clone() {
@@ -336,7 +336,7 @@ impl Mesh {
     }
 
     /// How many frames each honest node lacks, together.
-    pub fn lacking(&self, frames: std::ops::Range<u64>) -> usize {
+    pub(super) fn lacking(&self, frames: std::ops::Range<u64>) -> usize {
         let honest = self
             .nodes
             .iter()

@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
-pub use self::models::*;
-pub use self::people::*;
-pub use self::recovery::*;
+pub(super) use self::models::*;
+pub(super) use self::people::*;
+pub(super) use self::recovery::*;
 use super::fail::EXIT_CODES;
 use super::format::{parse_pair, said};
 use crate::adapters::transport::ListenAddress;
@@ -25,7 +25,7 @@ use crate::operator::access::Scope;
 #[derive(Debug, Parser)]
 #[command(name = "clawmesh-node", version, after_long_help = EXIT_CODES, max_term_width = 100)]
 #[command(disable_help_subcommand = true)]
-pub struct Cli {
+pub(super) struct Cli {
     /// What every command takes.
     #[command(flatten)]
     pub global: Global,
@@ -36,7 +36,7 @@ pub struct Cli {
 
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
-pub struct Global {
+pub(super) struct Global {
     /// The state directory [default: $CLAWMESH_STATE_DIR, else ~/.clawmesh]
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -53,7 +53,7 @@ pub struct Global {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Run the node of the state directory until it is told to stop
     Start(Box<StartArgs>),
     /// Run a command centre and a field node on this machine
@@ -173,7 +173,7 @@ pub enum Command {
 
 /// Flags of `start`; they beat `config.toml` in the state directory.
 #[derive(Debug, Default, Args)]
-pub struct StartArgs {
+pub(super) struct StartArgs {
     /// The address to listen on [default: every address, so that peers can find it; with
     /// --no-discovery 127.0.0.1]
     #[arg(long)]
@@ -230,7 +230,7 @@ impl StartArgs {
     }
 
     /// The flags as a configuration that overlays the file's.
-    pub fn to_raw(&self) -> RawConfig {
+    pub(super) fn to_raw(&self) -> RawConfig {
         RawConfig {
             host: self.host,
             port: self.port,
@@ -252,7 +252,7 @@ impl StartArgs {
 
 /// Which facts.
 #[derive(Debug, Args)]
-pub struct WorldArgs {
+pub(super) struct WorldArgs {
     /// Only this metric
     #[arg(long)]
     pub metric: Option<String>,
@@ -266,7 +266,7 @@ pub struct WorldArgs {
 
 /// Which frames.
 #[derive(Debug, Args)]
-pub struct FramesArgs {
+pub(super) struct FramesArgs {
     /// Only this kind, for example `observation`
     #[arg(long)]
     pub kind: Option<String>,
@@ -280,7 +280,7 @@ pub struct FramesArgs {
 
 /// Which events.
 #[derive(Debug, Args)]
-pub struct EventsArgs {
+pub(super) struct EventsArgs {
     /// Stay and print new ones as they happen
     #[arg(long)]
     pub follow: bool,
@@ -294,7 +294,7 @@ pub struct EventsArgs {
 
 /// One proposal.
 #[derive(Debug, Args)]
-pub struct ProposalArg {
+pub(super) struct ProposalArg {
     /// Its id, or a start of it that fits only one
     pub proposal: String,
 }
@@ -310,7 +310,7 @@ fn digest_start(text: &str) -> Result<String, String> {
 
 /// A decision.
 #[derive(Debug, Args)]
-pub struct DecideArgs {
+pub(super) struct DecideArgs {
     /// The proposal's id, or a start of it that fits only one
     pub proposal: String,
     /// What you want to say about it
@@ -337,7 +337,7 @@ pub struct DecideArgs {
 /// `estop`, `estop status`, `estop release`
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct EstopArgs {
+pub(super) struct EstopArgs {
     /// Why
     #[arg(long, value_parser = said)]
     pub reason: Option<String>,
@@ -348,7 +348,7 @@ pub struct EstopArgs {
 
 /// `estop …`
 #[derive(Debug, Subcommand)]
-pub enum EstopCommand {
+pub(super) enum EstopCommand {
     /// Say whether the stop is latched at this node
     Status,
     /// Release the stop at this node; others are released at themselves
@@ -361,7 +361,7 @@ pub enum EstopCommand {
 
 /// The demonstration.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// Run the command centre in the desktop window, `clawmesh`, which lies beside this program
     #[arg(long)]
     pub window: bool,
@@ -369,7 +369,7 @@ pub struct DemoArgs {
 
 /// `planner …`
 #[derive(Debug, Subcommand)]
-pub enum PlannerCommand {
+pub(super) enum PlannerCommand {
     /// Make it rest: it asks for nothing more until it is let go on, also over a restart
     Pause {
         /// Why
@@ -382,7 +382,7 @@ pub enum PlannerCommand {
 
 /// A browser session.
 #[derive(Debug, Args)]
-pub struct ConsoleArgs {
+pub(super) struct ConsoleArgs {
     /// What the browser may do; decisions need your passphrase besides
     #[arg(long, value_enum, default_value = "operate")]
     pub scope: Scope,
@@ -393,7 +393,7 @@ pub struct ConsoleArgs {
 
 /// A wish for an action.
 #[derive(Debug, Args)]
-pub struct ProposeArgs {
+pub(super) struct ProposeArgs {
     /// What is to be done
     #[command(flatten)]
     pub action: ActionArgs,
@@ -413,7 +413,7 @@ pub struct ProposeArgs {
 
 /// An action.
 #[derive(Debug, Args)]
-pub struct ActionArgs {
+pub(super) struct ActionArgs {
     /// The actuator, for example `actuator:mock:valve-1`
     pub target: String,
     /// The operation, for example `open`
@@ -425,7 +425,7 @@ pub struct ActionArgs {
 
 /// Who asks, for `policy explain`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Asker {
+pub(super) enum Asker {
     /// The embedded planner's rules.
     Rules,
     /// A person.
@@ -436,7 +436,7 @@ pub enum Asker {
 
 /// `policy …`
 #[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
+pub(super) enum PolicyCommand {
     /// Show the policy file: digest, rules, test cases
     Show,
     /// Run a policy file's own tests
@@ -461,7 +461,7 @@ pub enum PolicyCommand {
 
 /// `audit …`
 #[derive(Debug, Subcommand)]
-pub enum AuditCommand {
+pub(super) enum AuditCommand {
     /// Check that no entry is missing, altered or unsigned
     Verify {
         /// Check an exported file instead; needs no node

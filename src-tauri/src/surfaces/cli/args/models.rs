@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 /// `model …`
 #[derive(Debug, Subcommand)]
-pub enum ModelCommand {
+pub(crate) enum ModelCommand {
     /// List the configured models in the order in which they are asked, and whether each has its key
     List,
     /// Say which model a question would go to, and why not to the others; nobody is asked
@@ -24,7 +24,7 @@ pub enum ModelCommand {
 
 /// `credential …`
 #[derive(Debug, Subcommand)]
-pub enum CredentialCommand {
+pub(crate) enum CredentialCommand {
     /// Set the key of a provider: typed without echo, or the first line of stdin. A running node uses it from its next
     /// question on
     Set {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 /// How to pair.
 #[derive(Debug, Args)]
-pub struct PairArgs {
+pub(crate) struct PairArgs {
     /// The text of the other node's link (clawmesh://pair?…), quoted
     #[arg(value_name = "LINK", conflicts_with_all = ["accept", "url", "cancel"])]
     pub target: Option<String>,
@@ -28,7 +28,7 @@ pub struct PairArgs {
 
 /// `meshes …`
 #[derive(Debug, Subcommand)]
-pub enum MeshesCommand {
+pub(crate) enum MeshesCommand {
     /// List them
     List,
     /// Say what happens when a trusted device of a mesh is seen
@@ -69,7 +69,7 @@ impl From<MeshPolicy> for crate::node::discovery::JoinPolicy {
 
 /// `trust …`
 #[derive(Debug, Subcommand)]
-pub enum TrustCommand {
+pub(crate) enum TrustCommand {
     /// Trust a device
     Add {
         /// Its device id
@@ -130,7 +130,7 @@ pub enum TrustCommand {
 
 /// `operator …`
 #[derive(Debug, Subcommand)]
-pub enum OperatorCommand {
+pub(crate) enum OperatorCommand {
     /// Make your operator key in this state directory
     Init {
         /// Your name [default: $USER]
@@ -178,7 +178,7 @@ pub enum OperatorCommand {
 
 /// `operator issuer …`
 #[derive(Debug, Subcommand)]
-pub enum IssuerCommand {
+pub(crate) enum IssuerCommand {
     /// Let the operators that another device vouches for count here
     Accept {
         /// Its device id, or a start of it that fits only one
@@ -198,7 +198,7 @@ pub enum IssuerCommand {
 
 /// `operator key …`
 #[derive(Debug, Subcommand)]
-pub enum KeyCommand {
+pub(crate) enum KeyCommand {
     /// Put the key under a passphrase; a browser can then decide with it
     Protect,
     /// Take the passphrase off

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 /// `state …`
 #[derive(Debug, Subcommand)]
-pub enum StateCommand {
+pub(crate) enum StateCommand {
     /// Say that this state is the one to go on with; what was open in it becomes void. Run it at the
     /// machine, while the node is stopped
     Confirm {
@@ -25,7 +25,7 @@ pub enum StateCommand {
 
 /// `clock …`
 #[derive(Debug, Subcommand)]
-pub enum ClockCommand {
+pub(crate) enum ClockCommand {
     /// Say that the clock is right now, although the node has recorded a later time. Run it at the
     /// machine, while the node is stopped
     Confirm {

@@ -34,7 +34,7 @@ const END_WITHIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If the state directory is not a demo's, a node already runs there, or a child cannot start.
-pub async fn run(ctx: &Context, args: &DemoArgs) -> Done {
+pub(super) async fn run(ctx: &Context, args: &DemoArgs) -> Done {
     let program = std::env::current_exe()
         .map_err(|e| Failure::failed(format!("this program cannot find itself: {e}")))?;
     let window = args.window.then(|| window_of(&program)).transpose()?;

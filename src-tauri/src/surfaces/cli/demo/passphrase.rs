@@ -17,7 +17,7 @@ const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const GROUPS: usize = 4;
 
 /// The passphrase that a demo keeps in this directory.
-pub fn kept(dir: &StateDir) -> Option<Zeroizing<String>> {
+pub(crate) fn kept(dir: &StateDir) -> Option<Zeroizing<String>> {
     let text = files::read_text(&dir.demo_passphrase_file(), SMALL_FILE_MAX_BYTES).ok()?;
     let text = Zeroizing::new(text);
     let line = text.lines().next().map(str::trim)?;
@@ -29,7 +29,7 @@ pub fn kept(dir: &StateDir) -> Option<Zeroizing<String>> {
 ///
 /// # Errors
 /// If it cannot be written down or the key cannot be put under it.
-pub fn settle(dir: &StateDir) -> Result<Option<Zeroizing<String>>, Failure> {
+pub(crate) fn settle(dir: &StateDir) -> Result<Option<Zeroizing<String>>, Failure> {
     let card = keystore::operator_card(dir).map_err(|e| Failure::key(&e))?;
     let Some(card) = card.filter(|card| !card.in_keychain) else {
         return Ok(None);

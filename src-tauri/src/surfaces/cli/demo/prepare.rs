@@ -24,7 +24,7 @@ use crate::domain::site::{EXAMPLE_PLAN, EXAMPLE_SITE};
 use crate::operator::dto::{OperatorEnroll, TrustAdd};
 
 /// The field node's state directory inside the command centre's.
-pub const FIELD_DIR: &str = "demo-field";
+pub(super) const FIELD_DIR: &str = "demo-field";
 const MESH: &str = "demo";
 /// The threshold of the demo's rule until the kit's level is known, in percent.
 const DRY_PERCENT: f64 = 30.0;
@@ -35,7 +35,7 @@ const LOOPBACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Both sides, ready to start.
 #[derive(Debug)]
-pub struct Prepared {
+pub(super) struct Prepared {
     /// The command centre.
     pub center: Side,
     /// The field node.
@@ -46,7 +46,7 @@ pub struct Prepared {
 
 /// One side.
 #[derive(Debug)]
-pub struct Side {
+pub(super) struct Side {
     /// Its state directory.
     pub dir: StateDir,
     /// Its port.
@@ -57,7 +57,7 @@ pub struct Side {
 ///
 /// # Errors
 /// If the directory is not a demo's, is in use, or cannot be written, or if this machine cannot reach itself.
-pub async fn prepare(ctx: &Context) -> Result<Prepared, Failure> {
+pub(super) async fn prepare(ctx: &Context) -> Result<Prepared, Failure> {
     loopback()?;
     let center_dir = StateDir::at(&absolute(ctx)?);
     let field_dir = StateDir::at(&center_dir.root().join(FIELD_DIR));
@@ -170,7 +170,7 @@ fn ours_or_fresh(dir: &StateDir) -> Result<bool, Failure> {
 
 /// A port that no other demo of this machine takes while this lives, also before anything listens there.
 #[derive(Debug)]
-pub struct Claim {
+pub(super) struct Claim {
     port: u16,
     _file: Option<File>,
 }
