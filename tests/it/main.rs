@@ -40,6 +40,7 @@ mod injection;
 mod interlocks;
 mod levels;
 mod lifecycle;
+mod local_socket;
 mod lost;
 mod main_job;
 mod names;

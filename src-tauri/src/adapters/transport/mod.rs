@@ -26,7 +26,7 @@ pub use address::ListenAddress;
 pub use dial::{Dialer, PeerUrl, Security, TcpDialer, UrlError, dial};
 pub use doorway::{Doorway, DoorwayNumbers, Slot};
 pub use listener::{Incoming, Listener, Secure, Settings};
-pub use local::{FromOwner, LocalListener};
+pub use local::{FromOwner, LocalListener, Visit};
 pub use rules::{Rules, host_allowed};
 pub use socket::{
     Channel, Posture, Protection, Received, Socket, SocketError, SocketReader, SocketWriter, Text,

@@ -383,8 +383,14 @@ pub const BROWSER_FAILURE_WINDOW_MS: u64 = 60_000;
 pub const EVENT_STREAMS_MAX: usize = 32;
 /// Largest answer of a node that the command line takes, in bytes.
 pub const REMOTE_ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Most connections on the local socket at once.
-pub const LOCAL_SOCKETS_MAX: usize = 64;
+/// Most long answers (questions to the planner, exports) at once of one kind of caller; one caller gets half of them.
+pub const LONG_ANSWERS_MAX: usize = 32;
+/// Most requests worked for at once of one kind of caller; one caller gets half of them.
+pub const REQUESTS_AT_ONCE_MAX: usize = 256;
+/// As many again for stops, decisions and the state of the node alone.
+pub const URGENT_REQUESTS_AT_ONCE_MAX: usize = 64;
+/// Most connections on the local socket that wait for their client.
+pub const LOCAL_WAITING_MAX: usize = 64;
 /// Largest `run.json`, in bytes.
 pub const RUN_FILE_MAX_BYTES: u64 = 4_096;
 /// How long a permit may wait between the ruling and the driver, in milliseconds.

@@ -1,11 +1,12 @@
 //! How the API answers: JSON always, also when it refuses; and how it reads what it is sent.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -67,23 +68,37 @@ impl IntoResponse for Failed {
     }
 }
 
+/// Takes a request's body in.
+///
+/// # Errors
+/// `TOO_LARGE`, or `INVALID_PARAMS` where it broke off.
+pub(super) async fn received(body: Body) -> Result<Bytes, Failed> {
+    let body = Limited::new(body, HTTP_BODY_MAX_BYTES);
+    match body.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(e) if e.is::<LengthLimitError>() => Err(too_large()),
+        Err(e) => Err(unreadable(&e.to_string())),
+    }
+}
+
+fn too_large() -> Failed {
+    let why = format!("a request body may have {HTTP_BODY_MAX_BYTES} bytes at most");
+    Failed(Refusal::new(Code::TooLarge, why))
+}
+
+fn unreadable(why: &str) -> Failed {
+    let why = format!("the body could not be read: {why}");
+    Failed(Refusal::new(Code::InvalidParams, why))
+}
+
 /// Reads a request's body.
 ///
 /// # Errors
 /// `TOO_LARGE`, `INVALID_JSON` with line and column, `INVALID_PARAMS` naming the member.
 pub(super) fn body<T: DeserializeOwned>(bytes: Result<Bytes, BytesRejection>) -> Result<T, Failed> {
-    let bytes = bytes.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Refusal::new(
-                Code::TooLarge,
-                format!("a request body may have {HTTP_BODY_MAX_BYTES} bytes at most"),
-            )
-        } else {
-            Refusal::new(
-                Code::InvalidParams,
-                format!("the body could not be read: {rejection}"),
-            )
-        }
+    let bytes = bytes.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => unreadable(&rejection.to_string()),
     })?;
     let read = serde_json::from_slice(&bytes).or_else(|error| {
         // Other programs write whole numbers as `10.0`.

@@ -6,25 +6,81 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use http_body_util::BodyExt as _;
+
 use super::Api;
-use super::answer::Failed;
+use super::answer::{Failed, received};
 use super::console::cookie;
-use crate::adapters::transport::{FromOwner, Slot, host_allowed};
+use crate::adapters::transport::{FromOwner, Slot, Visit, host_allowed};
 use crate::domain::base::limits::API_REQUEST_MS;
 use crate::domain::base::{Code, Refusal};
 use crate::operator::access::{AtTheWindow, Scope};
 use crate::operator::browser::Session;
+use crate::operator::routes::{self, Route, Verb};
 
 /// How long a request may take until its answer begins.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(API_REQUEST_MS);
 
 /// The header that carries a session's second token.
 const CSRF: &str = "x-clawmesh-csrf";
+
+/// The routes that find a place where other requests have taken all of theirs: stops, decisions, ends of trust,
+/// what they need to name what they mean, and how the node is.
+const URGENT: [(Verb, &str); 14] = [
+    urgent(&routes::ESTOP),
+    urgent(&routes::ESTOP_ENGAGE),
+    urgent(&routes::ESTOP_RELEASE),
+    urgent(&routes::PROPOSAL_STOP),
+    urgent(&routes::PROPOSAL_DECIDE),
+    urgent(&routes::PROPOSAL_WITHDRAW),
+    urgent(&routes::CONSOLE_DECIDE),
+    urgent(&routes::PLANNER_PAUSE),
+    urgent(&routes::TRUST_REVOKE),
+    urgent(&routes::OPERATOR_REVOKE),
+    urgent(&routes::PERSON_REVOKE),
+    urgent(&routes::PROPOSAL),
+    urgent(&routes::PROPOSAL_RECORD),
+    urgent(&routes::STATUS),
+];
+
+const fn urgent<B, A>(route: &Route<B, A>) -> (Verb, &'static str) {
+    (route.verb, route.path)
+}
+
+/// What is asked for, as the check before it needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    scope: Scope,
+    urgent: bool,
+    /// It takes a place of its own for as long as it is read.
+    events: bool,
+}
+
+impl Asked {
+    /// Something beside the table of routes.
+    pub(super) const fn by(scope: Scope) -> Self {
+        Self {
+            scope,
+            urgent: false,
+            events: false,
+        }
+    }
+
+    /// A route.
+    pub(super) fn of<B, A>(route: &Route<B, A>) -> Self {
+        Self {
+            scope: route.scope,
+            urgent: URGENT.contains(&urgent(route)),
+            events: route.path == routes::STREAM.path,
+        }
+    }
+}
 
 /// Who asks: put into every scoped request.
 #[derive(Debug, Clone)]
@@ -189,10 +245,11 @@ fn turned_away(refusal: Refusal) -> Response {
 }
 
 /// Lets a request pass whose token or session has at least the scope. It takes the connection out of
-/// the pool of strangers, so that no crowd of idle sockets can push an operator out.
+/// the pool of strangers, so that no crowd of idle sockets can push an operator out. A request that has come
+/// whole takes a place until its answer begins; an answer that is still made then, one of another kind.
 pub(super) async fn scoped(
-    State((api, needed)): State<(Arc<Api>, Scope)>,
-    mut request: Request,
+    State((api, asked)): State<(Arc<Api>, Asked)>,
+    request: Request,
     next: Next,
 ) -> Response {
     let caller = match caller(&api, &request) {
@@ -202,7 +259,7 @@ pub(super) async fn scoped(
     if let Some(slot) = request.extensions().get::<Slot>() {
         slot.promote();
     }
-    let scope = caller.scope();
+    let (scope, needed) = (caller.scope(), asked.scope);
     if scope < needed {
         let what = match caller {
             Caller::Token(_) => "token; the one presented is",
@@ -212,6 +269,40 @@ pub(super) async fn scoped(
         };
         return forbidden(&format!("this needs the {needed} {what} for {scope}"));
     }
-    request.extensions_mut().insert(caller);
-    next.run(request).await
+    let mut request = match whole(request).await {
+        Ok(request) => request,
+        Err(failed) => return failed.into_response(),
+    };
+    if let Some(visit) = request.extensions().get::<Visit>() {
+        visit.is_worked_for();
+    }
+    let place = match api.room.request(&caller, asked.urgent) {
+        Ok(place) => place,
+        Err(refusal) => return Failed::from(refusal).into_response(),
+    };
+    request.extensions_mut().insert(caller.clone());
+    let response = next.run(request).await;
+    drop(place);
+    if asked.events || response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    match api.room.long.take(&caller) {
+        Ok(place) => response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _until_it_ends = &place;
+                frame
+            }))
+        }),
+        Err(refusal) => Failed::from(refusal).into_response(),
+    }
+}
+
+/// The request once its body has come, so that a client that dawdles takes no place meanwhile.
+async fn whole(request: Request) -> Result<Request, Failed> {
+    let (parts, body) = request.into_parts();
+    let body = match body.is_end_stream() {
+        true => body,
+        false => Body::from(received(body).await?),
+    };
+    Ok(Request::from_parts(parts, body))
 }

@@ -31,7 +31,7 @@ use axum::routing::{MethodFilter, MethodRouter, get, on};
 use prometheus_client::registry::Registry;
 
 use self::handlers as h;
-use self::places::Places;
+use self::places::Room;
 use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
@@ -48,7 +48,7 @@ pub(crate) struct Api {
     passphrases: PassphraseGate,
     enrolling: EnrolRequests,
     registry: Registry,
-    streams: Places,
+    room: Room,
 }
 
 /// A router over the table of routes: each handler stands under the method and path of its route, behind
@@ -65,14 +65,17 @@ impl Bound {
             Verb::Post => MethodFilter::POST,
             Verb::Delete => MethodFilter::DELETE,
         };
-        self.under(API_ROOT, route.path, route.scope, on(method, handler))
+        let asked = auth::Asked::of(&route);
+        self.under(
+            &format!("{API_ROOT}{}", route.path),
+            asked,
+            on(method, handler),
+        )
     }
 
-    fn under(self, root: &str, path: &str, scope: Scope, method: MethodRouter<Arc<Api>>) -> Self {
-        let check = from_fn_with_state((self.api.clone(), scope), auth::scoped);
-        let router = self
-            .router
-            .route(&format!("{root}{path}"), method.route_layer(check));
+    fn under(self, path: &str, asked: auth::Asked, method: MethodRouter<Arc<Api>>) -> Self {
+        let check = from_fn_with_state((self.api.clone(), asked), auth::scoped);
+        let router = self.router.route(path, method.route_layer(check));
         Self { router, ..self }
     }
 }
@@ -173,13 +176,13 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         passphrases: PassphraseGate::default(),
         enrolling: EnrolRequests::default(),
         registry,
-        streams: Places::default(),
+        room: Room::default(),
     });
     let bound = Bound {
         api: api.clone(),
         router: Router::new(),
     };
-    let bound = bound.under("", "/metrics", Scope::Read, get(h::metrics));
+    let bound = bound.under("/metrics", auth::Asked::by(Scope::Read), get(h::metrics));
     Router::new()
         .route("/healthz", get(h::healthz))
         .route("/console/open", get(console::open))

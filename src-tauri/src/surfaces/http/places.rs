@@ -1,11 +1,14 @@
-//! Places for event streams. Each kind of caller has places of its own, and one caller gets no more than
-//! half of them, so that no program and no browser session can take the stream away from others.
+//! Places for what the API works for at once: requests, requests that must not wait behind others, streams of
+//! events, and other long answers, each of its own. Each kind of caller has places of its own, and one caller gets
+//! no more than half of them, so that no program and no browser session can take them away from others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::auth::Caller;
-use crate::domain::base::limits::EVENT_STREAMS_MAX;
+use crate::domain::base::limits::{
+    EVENT_STREAMS_MAX, LONG_ANSWERS_MAX, REQUESTS_AT_ONCE_MAX, URGENT_REQUESTS_AT_ONCE_MAX,
+};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::browser::{Maker, SessionId};
 
@@ -18,9 +21,50 @@ enum Kind {
 
 type Key = (Kind, Option<SessionId>);
 
-/// The places of one node.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Places(Arc<Mutex<BTreeMap<Key, usize>>>);
+/// Places of one sort.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    what: &'static str,
+    most: usize,
+    taken: Arc<Mutex<BTreeMap<Key, usize>>>,
+}
+
+/// All places of one node.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Streams of events.
+    pub(super) streams: Places,
+    /// Other answers that are still made while they are read.
+    pub(super) long: Places,
+    requests: Places,
+    urgent: Places,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            streams: Places::new("event streams", EVENT_STREAMS_MAX),
+            long: Places::new("long answers", LONG_ANSWERS_MAX),
+            requests: Places::new("requests", REQUESTS_AT_ONCE_MAX),
+            urgent: Places::new("urgent requests", URGENT_REQUESTS_AT_ONCE_MAX),
+        }
+    }
+}
+
+impl Room {
+    /// Takes a place for a request of `caller`, until its answer begins. What is urgent finds one of its own where
+    /// other requests have taken the rest.
+    ///
+    /// # Errors
+    /// `BUSY` where there is none.
+    pub(super) fn request(&self, caller: &Caller, urgent: bool) -> Result<Place, Refusal> {
+        let place = self.requests.take(caller);
+        match urgent {
+            true => place.or_else(|_| self.urgent.take(caller)),
+            false => place,
+        }
+    }
+}
 
 /// A place that is taken until this is dropped.
 #[derive(Debug)]
@@ -30,11 +74,16 @@ pub(super) struct Place {
 }
 
 impl Places {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(what: &'static str, most: usize) -> Self {
+        let taken = Arc::default();
+        Self { what, most, taken }
     }
 
-    /// Takes a place for a stream of `caller`.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place for `caller`.
     ///
     /// # Errors
     /// `BUSY` where it, or its kind, has no more.
@@ -52,11 +101,12 @@ impl Places {
             .filter(|((kind, _), _)| *kind == key.0)
             .map(|(_, n)| n)
             .sum();
-        if own >= EVENT_STREAMS_MAX / 2 || kind >= EVENT_STREAMS_MAX {
-            return Err(Refusal::new(
-                Code::Busy,
-                "too many event streams of this caller are open already; close some",
-            ));
+        if own >= self.most / 2 || kind >= self.most {
+            let why = format!(
+                "too many {} of this caller are open already; close some",
+                self.what
+            );
+            return Err(Refusal::new(Code::Busy, why));
         }
         taken.insert(key, own + 1);
         drop(taken);
@@ -81,12 +131,21 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
+    use super::super::app;
+    use super::super::tests::{code, house, read};
     use super::*;
-    use crate::operator::access::Scope;
+    use crate::operator::Door;
+    use crate::operator::access::{API_ROOT, AtTheWindow, Scope};
+    use crate::operator::routes;
 
     #[test]
     fn no_caller_takes_the_event_stream_away_from_others() {
-        let places = Places::default();
+        let room = Room::default();
+        let places = &room.streams;
         let take = |caller: Caller| -> Vec<Place> {
             std::iter::from_fn(|| places.take(&caller).ok()).collect()
         };
@@ -103,5 +162,48 @@ mod tests {
         drop(greedy);
         assert!(places.take(&Caller::Token(Scope::Read)).is_ok());
         assert!(places.lock().is_empty());
+    }
+
+    #[test]
+    fn what_is_urgent_finds_a_place_where_other_requests_and_streams_have_taken_theirs() {
+        let room = Room::default();
+        let caller = Caller::Owner;
+        let mut taken: Vec<Place> =
+            std::iter::from_fn(|| room.request(&caller, false).ok()).collect();
+        assert_eq!(taken.len(), REQUESTS_AT_ONCE_MAX / 2);
+        taken.extend(std::iter::from_fn(|| room.streams.take(&caller).ok()));
+        taken.extend(std::iter::from_fn(|| room.long.take(&caller).ok()));
+        assert!(room.request(&caller, true).is_ok());
+        let refused = room.request(&caller, false).unwrap_err();
+        assert_eq!(refused.code, Code::Busy);
+        assert!(refused.message.contains("requests"), "{refused}");
+        drop(taken);
+        assert!(room.request(&caller, false).is_ok());
+    }
+
+    #[tokio::test]
+    async fn long_answers_beyond_their_places_are_refused_and_short_ones_are_not() {
+        let house = house().await;
+        let app = app(Door::new(house.opened.shared.clone()), house.tokens.clone());
+        let ask = async |path: &str| {
+            let mut request = Request::new(Body::empty());
+            *request.uri_mut() = format!("{API_ROOT}{path}").parse().unwrap();
+            request.extensions_mut().insert(AtTheWindow);
+            app.clone().oneshot(request).await.unwrap()
+        };
+        let mut open = Vec::new();
+        for _ in 0..LONG_ANSWERS_MAX / 2 {
+            open.push(ask(routes::AUDIT_EXPORT.path).await);
+        }
+        assert!(open.iter().all(|answer| answer.status().is_success()));
+        let (status, refused) = read(ask(routes::AUDIT_EXPORT.path).await).await;
+        assert_eq!(
+            (status.as_u16(), code(&refused)),
+            (503, "BUSY"),
+            "{refused}"
+        );
+        assert!(ask(routes::STATUS.path).await.status().is_success());
+        open.pop();
+        assert!(ask(routes::AUDIT_EXPORT.path).await.status().is_success());
     }
 }

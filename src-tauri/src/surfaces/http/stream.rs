@@ -79,7 +79,7 @@ pub(super) async fn stream(
         let head = [(header::CONTENT_TYPE, "text/event-stream")];
         return Ok(head.into_response());
     }
-    let place = api.streams.take(&caller)?;
+    let place = api.room.streams.take(&caller)?;
     let follower = Follower::start(api, caller, since, place).await?;
     let alive = KeepAlive::new().interval(KEEP_ALIVE).text("still here");
     Ok(Sse::new(follower.follow())
