@@ -81,12 +81,30 @@ pub fn read_opened(file: File, max_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The beginning of a file that is open already: at most `max_bytes`.
+///
+/// # Errors
+/// What the system says.
+pub fn read_opened_up_to(file: File, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(max_bytes).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The text of a plain file of at most `max_bytes`.
 ///
 /// # Errors
 /// As [`read`], or the first line that is not UTF-8.
 pub fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
-    let mut text = String::from_utf8(read(path, max_bytes)?).map_err(|error| {
+    text_of(read(path, max_bytes)?)
+}
+
+/// The text that these bytes are.
+///
+/// # Errors
+/// The first line that is not UTF-8.
+pub fn text_of(bytes: Vec<u8>) -> io::Result<String> {
+    let mut text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let mut bytes = error.into_bytes();
         let why = not_utf8(&bytes, good);

@@ -2,7 +2,6 @@
 //! the device's key lies in a keychain, so does what opens these. Read anew each time, so that a change counts at once.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -11,8 +10,7 @@ use ring::{aead, hkdf};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::KeyError;
-use crate::adapters::files;
+use super::{KeyError, read_secret};
 use crate::adapters::paths::{StateDir, write_private};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
@@ -75,6 +73,24 @@ pub fn credential_name(text: &str) -> Result<(), String> {
             "{text:?} names no credential: write provider/NAME, as in provider/openai, in small letters, digits and '-'"
         )),
     }
+}
+
+/// Whether a secret can be sent to a provider, which takes it in a line of an HTTP head.
+///
+/// # Errors
+/// What is wrong, without the secret.
+pub fn credential_secret(secret: &str) -> Result<(), String> {
+    if secret.is_empty() || secret.len() > CREDENTIAL_MAX_BYTES {
+        return Err(format!("a key has 1 to {CREDENTIAL_MAX_BYTES} bytes"));
+    }
+    let odd = secret.chars().position(|c| !c.is_ascii_graphic());
+    odd.map_or(Ok(()), |at| {
+        Err(format!(
+            "character {} is none that a key can have: it has ASCII letters, digits and signs alone, no spaces and no \
+             line breaks; nothing was set",
+            at + 1
+        ))
+    })
 }
 
 impl Credentials {
@@ -149,10 +165,7 @@ impl Credentials {
     pub fn set(&self, name: &str, secret: &Zeroizing<String>, now: TimeMs) -> Result<(), KeyError> {
         let refused = |why: String| KeyError::Passphrase { why };
         credential_name(name).map_err(refused)?;
-        if secret.is_empty() || secret.len() > CREDENTIAL_MAX_BYTES {
-            let why = format!("a credential has 1 to {CREDENTIAL_MAX_BYTES} bytes");
-            return Err(refused(why));
-        }
+        credential_secret(secret).map_err(refused)?;
         let mut file = read(&self.file)?;
         if file.credentials.len() >= CREDENTIALS_MAX && !file.credentials.contains_key(name) {
             let why = format!("there are {CREDENTIALS_MAX} credentials already; remove one");
@@ -200,20 +213,11 @@ fn damaged(file: &std::path::Path, why: &str) -> KeyError {
 }
 
 fn read(path: &std::path::Path) -> Result<File, KeyError> {
-    let text = match files::read_text(path, CREDENTIALS_FILE_MAX_BYTES) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(File {
-                version: 1,
-                credentials: BTreeMap::new(),
-            });
-        }
-        Err(source) => {
-            return Err(KeyError::Read {
-                file: path.display().to_string(),
-                source,
-            });
-        }
+    let Some(text) = read_secret(path, CREDENTIALS_FILE_MAX_BYTES)? else {
+        return Ok(File {
+            version: 1,
+            credentials: BTreeMap::new(),
+        });
     };
     let file = serde_json::from_str::<File>(&text);
     let file = file.map_err(|e| damaged(path, &format!("it is no file of credentials: {e}")))?;
@@ -307,11 +311,70 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = StateDir::at(temp.path());
         let own = Credentials::new(&dir, &DeviceKey::from_seed(&[1; 32])).unwrap();
-        for bad in [String::new(), "x".repeat(CREDENTIAL_MAX_BYTES + 1)] {
+        let long = "x".repeat(CREDENTIAL_MAX_BYTES + 1);
+        for bad in [
+            "",
+            &long,
+            "sk-1 sk-2",
+            "sk-1\n",
+            "sk-\u{1}",
+            "sk-\u{7f}",
+            "sk-ä",
+            "\u{feff}sk-1",
+            "sk\u{200b}1",
+        ] {
+            let refused = own.set("provider/a", &secret(bad), TimeMs(1)).unwrap_err();
+            let refused = refused.to_string();
+            assert!(bad.is_empty() || !refused.contains(bad), "{refused}");
+            assert_eq!(own.get("provider/a").unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_or_that_is_none_is_refused_as_a_key_file_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(temp.path());
+        let own = Credentials::new(&dir, &DeviceKey::from_seed(&[1; 32])).unwrap();
+        own.set("provider/a", &secret("sk-1"), TimeMs(5)).unwrap();
+        let path = dir.credentials_file();
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode));
+        let all = || {
+            [
+                own.get("provider/a").map(drop).unwrap_err(),
+                own.set("provider/b", &secret("sk-2"), TimeMs(6))
+                    .unwrap_err(),
+                Credentials::list(&dir).map(drop).unwrap_err(),
+                Credentials::remove(&dir, "provider/a")
+                    .map(drop)
+                    .unwrap_err(),
+            ]
+            .map(|refused| refused.to_string())
+        };
+        for wide in [0o640, 0o604, 0o622] {
+            mode(wide).unwrap();
             assert!(
-                own.set("provider/a", &Zeroizing::new(bad), TimeMs(1))
-                    .is_err()
+                all().iter().all(|why| why.contains("chmod 600")),
+                "{:?}",
+                all()
             );
         }
+        mode(0o600).unwrap();
+        assert_eq!(own.get("provider/a").unwrap(), Some(secret("sk-1")));
+        // A link to a file of others is no better than the file, and one to nothing is no empty file.
+        let elsewhere = temp.path().join("elsewhere");
+        std::fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        mode(0o644).unwrap();
+        assert!(
+            all().iter().all(|why| why.contains("chmod 600")),
+            "{:?}",
+            all()
+        );
+        std::fs::remove_file(&elsewhere).unwrap();
+        assert!(
+            all().iter().all(|why| why.contains("a link to a file")),
+            "{:?}",
+            all()
+        );
     }
 }

@@ -13,7 +13,7 @@ pub mod keychain;
 mod sealed;
 
 pub use self::backup::{keys_to_back_up, restore_key};
-pub use self::credentials::{CredentialCard, Credentials, credential_name};
+pub use self::credentials::{CredentialCard, Credentials, credential_name, credential_secret};
 pub use self::sealed::Passphrase;
 
 use std::fs;
@@ -200,22 +200,40 @@ pub struct NamedOperatorKey {
     pub key: OperatorKey,
 }
 
-/// The key file at `path`, wherever its secret half lies.
-fn read_any(path: &Path) -> Result<Option<KeyFile>, KeyError> {
+/// The text of a file with a secret; `None` where there is none. It must be a plain file that nobody but its owner
+/// may read.
+///
+/// # Errors
+/// [`KeyError::Read`], or [`KeyError::Exposed`] with what to do.
+pub(super) fn read_secret(
+    path: &Path,
+    max_bytes: u64,
+) -> Result<Option<Zeroizing<String>>, KeyError> {
     let file = path.display().to_string();
-    let text = match files::read_text(path, KEY_FILE_MAX_BYTES) {
-        Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(KeyError::Read { file, source }),
-    };
-    let meta = fs::metadata(path).map_err(|source| KeyError::Read {
+    let failed = |source| KeyError::Read {
         file: file.clone(),
         source,
-    })?;
+    };
+    let opened = match files::open(path) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let meta = opened.metadata().map_err(failed)?;
     let mode = meta.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(KeyError::Exposed { file, mode });
     }
+    let text = files::text_of(files::read_opened(opened, max_bytes).map_err(failed)?);
+    Ok(Some(Zeroizing::new(text.map_err(failed)?)))
+}
+
+/// The key file at `path`, wherever its secret half lies.
+fn read_any(path: &Path) -> Result<Option<KeyFile>, KeyError> {
+    let file = path.display().to_string();
+    let Some(text) = read_secret(path, KEY_FILE_MAX_BYTES)? else {
+        return Ok(None);
+    };
     let key: KeyFile = serde_json::from_str(&text).map_err(|e| KeyError::Damaged {
         file: file.clone(),
         why: format!("it is no key file: {e}"),

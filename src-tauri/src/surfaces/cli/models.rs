@@ -13,7 +13,7 @@ use super::context::Context;
 use super::fail::{Done, Exit, Failure};
 use super::start::raw_config;
 use super::{format, offline, out, passphrase};
-use crate::adapters::keystore::{self, Credentials, credential_name};
+use crate::adapters::keystore::{self, Credentials, credential_name, credential_secret};
 use crate::adapters::llm::variables_of;
 use crate::domain::base::limits::CREDENTIAL_MAX_BYTES;
 use crate::domain::inference::budget::money;
@@ -44,6 +44,7 @@ pub(super) fn credential(ctx: &Context, command: &CredentialCommand) -> Done {
         CredentialCommand::Set { name } => {
             credential_name(name).map_err(Failure::usage)?;
             let secret = passphrase::secret(&format!("Key of {name}: "), CREDENTIAL_MAX_BYTES)?;
+            credential_secret(&secret).map_err(Failure::usage)?;
             let kept = credentials(ctx)?;
             kept.set(name, &secret, ctx.time())
                 .map_err(Failure::state)?;
