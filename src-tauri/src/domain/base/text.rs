@@ -1,6 +1,23 @@
 //! Text from outside, made fit to be shown and bounded.
 
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization as _;
+
+/// The text as names are compared: one Unicode form (NFKC) in small letters, without marks that nobody sees. Two
+/// spellings that read alike because letters are composed, wide or of another case are one.
+pub fn folded(text: &str) -> String {
+    let seen = text.nfkd().filter(|c| !is_unseen(*c));
+    // Small letters may decompose in another way than large ones.
+    seen.flat_map(char::to_lowercase).nfkc().collect()
+}
+
+/// Characters without a shape of their own: joiners, soft hyphens, variation selectors, marks of direction.
+fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
 
 /// The text without control characters and without the marks that change the direction of what
 /// follows (UAX #9), cut at `max` characters.

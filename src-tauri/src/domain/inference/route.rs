@@ -4,13 +4,14 @@
 use serde::Serialize;
 
 use super::ModelRef;
+use crate::domain::base::text::folded;
 
 /// Zones and metrics that the operator labels private.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// Zones, in small letters.
+    /// Zones, folded.
     zones: Vec<String>,
-    /// Metrics, in small letters.
+    /// Metrics, folded.
     metrics: Vec<String>,
 }
 
@@ -59,17 +60,17 @@ impl About {
 impl Labels {
     /// The labels of a configuration.
     pub fn new(zones: Vec<String>, metrics: Vec<String>) -> Self {
-        let lower = |all: Vec<String>| all.into_iter().map(|one| one.to_lowercase()).collect();
+        let all = |names: Vec<String>| names.iter().map(|name| folded(name)).collect();
         Self {
-            zones: lower(zones),
-            metrics: lower(metrics),
+            zones: all(zones),
+            metrics: all(metrics),
         }
     }
 
     /// What is private in a reading, by the words of its names, as in [`Labels::text`]: `zone 1` is also `zone-1`.
     pub fn reading(&self, zone: Option<&str>, metric: &str) -> About {
         let is = |text: &str, name: &String| {
-            let text = text.to_lowercase();
+            let text = folded(text);
             text == *name || says(&text, name)
         };
         let zone = zone.unwrap_or_default();
@@ -86,7 +87,7 @@ impl Labels {
     /// What is private in a text, by the names in it. A text that means a private thing without its name is not seen:
     /// what is read to answer it is, by [`Labels::reading`].
     pub fn text(&self, text: &str) -> About {
-        let text = text.to_lowercase();
+        let text = folded(text);
         let named = |kind: &str, names: &[String]| {
             let names = names.iter().filter(|name| says(&text, name));
             names
@@ -268,6 +269,34 @@ mod tests {
         }
         assert!(labels.reading(None, "Tank Level").is_private());
         assert!(!labels.reading(Some("zone 10"), "tank").is_private());
+    }
+
+    #[test]
+    fn a_private_name_is_seen_in_every_spelling_that_reads_the_same() {
+        let composed = Labels::new(vec!["Köşk".into()], vec!["pièce".into()]);
+        let apart = Labels::new(
+            vec!["Ko\u{308}s\u{327}k".into()],
+            vec!["PIE\u{300}CE".into()],
+        );
+        for labels in [composed, apart] {
+            for zone in [
+                "köşk",
+                "ko\u{308}s\u{327}k",
+                "KO\u{308}S\u{327}K",
+                "ｋöşｋ",
+                "kö\u{ad}ş\u{200b}k",
+            ] {
+                assert!(labels.reading(Some(zone), "x").is_private(), "{zone:?}");
+                assert!(labels.text(&format!("how is {zone}?")).is_private());
+            }
+            for metric in ["pie\u{300}ce", "Pi\u{e8}ce"] {
+                assert!(labels.reading(None, metric).is_private(), "{metric:?}");
+            }
+            assert!(!labels.text("how is kosk? a piece").is_private());
+        }
+        // A letter whose small form decomposes.
+        let dotted = Labels::new(vec!["İzmir".into()], Vec::new());
+        assert!(dotted.text("near i\u{307}zmir").is_private());
     }
 
     #[test]
