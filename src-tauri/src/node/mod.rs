@@ -255,9 +255,8 @@ impl Node {
     }
 
     /// Ends the node: actions to their safe state, links with a goodbye, the store written out. What a
-    /// disk that does not answer would keep is left behind after a while. Returns the actuators that are
-    /// not confirmed to be in their safe state.
-    pub async fn stop(self) -> Vec<Secured> {
+    /// disk that does not answer would keep is left behind after a while. Returns what is not as it should be.
+    pub async fn stop(self) -> Stopped {
         // Before anything else, and without the store: what moves goes to its safe state.
         let mut secured = self.shared.guards.end().await;
         secured.extend(proposals::left::standing(&self.shared));
@@ -268,21 +267,31 @@ impl Node {
         let message = format!("{} is stopping", self.shared.config.name);
         let journal = &self.shared.journal;
         let told = journal.record(Event::Shutdown, Severity::Info, &message, json!({}));
-        in_time("that the node ends", STORE_LAST_WORDS_MS, told).await;
+        let told = in_time("that the node ends", STORE_LAST_WORDS_MS, told).await;
         self.take_leave().await;
         self.shared.tasks.shut_down().await;
         let noted = continuity::note(&self.shared);
-        in_time("how far the store has come", STORE_LAST_WORDS_MS, noted).await;
+        let noted = in_time("how far the store has come", STORE_LAST_WORDS_MS, noted).await;
         let ends = continuity::ends(&self.shared);
-        in_time("that all is stored", STORE_LAST_WORDS_MS, ends).await;
+        let ends = in_time("that all is stored", STORE_LAST_WORDS_MS, ends).await;
         let store = self.shared.store.clone();
         self.shared.continuity.release();
         drop(self.shared);
-        in_time("what the store still has", STORE_CLOSE_MS, store.close()).await;
+        let closed = in_time("what the store still has", STORE_CLOSE_MS, store.close()).await;
         // Only now may another node open the state directory.
         drop(self.lock);
-        secured
+        let unwritten = told.and(noted).and(ends.flatten()).and(closed).err();
+        Stopped { secured, unwritten }
     }
+}
+
+/// How a node has ended.
+#[derive(Debug)]
+pub struct Stopped {
+    /// The actuators that are not confirmed to be in their safe state.
+    pub secured: Vec<Secured>,
+    /// What the disk did not take at the end, and why.
+    pub unwritten: Option<String>,
 }
 
 impl Node {
@@ -310,13 +319,18 @@ async fn prepare(shared: &Shared) -> Result<Listener, OpenError> {
 }
 
 /// Writes at the end of the node, no longer than a disk that answers takes.
-async fn in_time(what: &str, limit_ms: u64, write: impl Future<Output = ()>) {
+async fn in_time<T>(
+    what: &str,
+    limit_ms: u64,
+    write: impl Future<Output = T>,
+) -> Result<T, String> {
     let limit = Duration::from_millis(limit_ms);
-    if tokio::time::timeout(limit, write).await.is_err() {
-        tracing::error!(
-            "the disk does not answer: {what} is not written; the next start puts it in order"
-        );
-    }
+    let done = tokio::time::timeout(limit, write).await;
+    done.map_err(|_| {
+        let why = format!("the disk does not answer: {what} is not written");
+        tracing::error!("{why}; the next start puts it in order");
+        why
+    })
 }
 
 /// Listens; on all addresses of both protocols where the system has both.

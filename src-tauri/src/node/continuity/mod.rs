@@ -417,15 +417,20 @@ pub async fn ahead(shared: &Shared) -> Result<(), String> {
 }
 
 /// Writes down that this run ends with everything stored, where that is so.
-pub async fn ends(shared: &Shared) {
+///
+/// # Errors
+/// Why it could not be written.
+pub async fn ends(shared: &Shared) -> Result<(), String> {
     let at = shared.clone();
     let write = move |c: &Connection| match at.store.losses() {
         0 => kv::delete(c, OPEN).map(drop),
         _ => Ok(()),
     };
-    if let Err(error) = shared.store.write(DURABLE, "the end", write).await {
+    let written = shared.store.write(DURABLE, "the end", write).await;
+    written.map_err(|error| {
         tracing::warn!(%error, "the end of this run is not noted: the next one counts no reading from before it");
-    }
+        error.to_string()
+    })
 }
 
 /// Writes the marks where the audit trail has grown, and where they could not be written before.

@@ -34,7 +34,7 @@ pub(super) const EXIT_CODES: &str = "Exit codes:
   2  wrong usage: flags, arguments, configuration
   3  not found, or more than one matches
   4  the node is not running or does not answer
-  5  the state directory cannot be used (in use, corrupt, permissions)
+  5  the state directory cannot be used (in use, corrupt, full, permissions)
   6  verification failed (audit verify, policy test)
   7  a critical alarm stands (status), or an actuator is not confirmed safe (start)";
 

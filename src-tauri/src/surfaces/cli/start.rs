@@ -186,31 +186,41 @@ async fn once(
     let fell = wait_for_end(&node, signals, args.end_with_stdin).await;
     let again = node.restart_reason().filter(|_| fell);
     run_file.withdraw(&node).await;
-    let left = node.stop().await;
+    let stopped = node.stop().await;
     ending.concerns(None);
-    if let Some(first) = left.first() {
+    let unwritten = stopped.unwritten.map(|why| {
+        format!(
+            "the end of the node could not be written to {} ({why}); make room there, then the next start puts in order what is missing",
+            ctx.dir.root().display()
+        )
+    });
+    let also = |failure: Failure| unwritten.iter().cloned().fold(failure, Failure::and);
+    if let Some(first) = stopped.secured.first() {
         let why = first
             .problem
             .as_deref()
             .unwrap_or("no answer of its driver");
-        return Err(Failure::new(
+        return Err(also(Failure::new(
             Exit::Alarm,
             format!(
                 "the node has ended and {} is NOT confirmed to be in its safe state ({why}); look at it now. The next start tries again",
                 first.target
             ),
-        ));
+        )));
     }
     if let Some(why) = again {
         let port = address.port();
         return Ok(Ended::Again { port, why });
     }
     if fell {
-        return Err(Failure::failed(
+        return Err(also(Failure::failed(
             "the node ended by itself because one of its tasks ended; its log says which",
-        ));
+        )));
     }
-    Ok(Ended::Done)
+    match unwritten {
+        Some(why) => Err(Failure::state(why)),
+        None => Ok(Ended::Done),
+    }
 }
 
 /// Waits for a signal, the end of stdin or the node's own end; says whether it was the last.
