@@ -4,6 +4,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use clawmesh::domain::base::limits::RESCUE_FILE_MAX_BYTES;
+
 use crate::process::*;
 #[cfg(target_os = "linux")]
 use crate::reserve::{Bed, PUMP};
@@ -105,6 +107,30 @@ fn every_refused_start_makes_safe_what_it_can_find_first() {
         pump.refused(code, "config.toml");
         assert_eq!(pump.said(), "on\noff\n", "{wrong:?}");
     }
+    // One that is too large for a start; what lies too deep in it is said.
+    let much = "# a log was sent here\n".repeat(100_000);
+    let pads = usize::try_from(RESCUE_FILE_MAX_BYTES).unwrap() / much.len() + 1;
+    for (wrong, off) in [
+        (format!("{good}{much}"), true),
+        (format!("{much}{good}"), true),
+        (format!("{good}{}", much.repeat(pads)), true),
+        (format!("{}{good}", much.repeat(pads)), false),
+    ] {
+        pump.turn_on();
+        pump.place.write("config.toml", &wrong);
+        pump.refused(2, "1048576 bytes");
+        let (rest, said) = (
+            wrong.len() / much.len() >= pads,
+            pump.place.run(&["start"]).err,
+        );
+        assert_eq!(said.contains("those behind them stay"), rest, "{said}");
+        assert_eq!(pump.said().starts_with("on\noff\n"), off, "{said}");
+    }
+    let config = pump.place.state().join("config.toml");
+    std::fs::remove_file(&config).unwrap();
+    std::fs::create_dir(&config).unwrap();
+    pump.refused(5, "it alone names stay as they are");
+    std::fs::remove_dir(&config).unwrap();
     pump.place.write("config.toml", &good);
     // A command line that is none.
     for words in [
@@ -248,9 +274,59 @@ fn a_refused_start_names_what_was_moved_and_is_not_safe() {
     assert_eq!(bed.moves(), ["off", "on", "off"]);
     // Where the list itself does not read, that is said.
     std::fs::write(bed.place.state().join("clawmesh.db"), "damaged").unwrap();
-    let said = bed.place.run(&start);
-    let words = "look at every actuator";
-    assert!(said.code == 2 && said.err.contains(words), "{said:?}");
+    for words in ["known from moved.json alone", "look at every actuator"] {
+        let said = bed.place.run(&start);
+        assert!(said.code == 2 && said.err.contains(words), "{said:?}");
+        let _ = std::fs::remove_file(bed.place.state().join("moved.json"));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_moved_is_known_where_the_store_is_damaged() {
+    let bed = Bed::new(600);
+    let (node, id) = bed.on();
+    let copy = bed.place.state().join("moved.json");
+    let copied = || std::fs::read_to_string(&copy).unwrap_or_default();
+    eventually("the movement is in the copy", || {
+        copied().contains(&id).then_some(())
+    });
+    let broken = bed.place.beside("broken");
+    std::fs::write(&broken, "").unwrap();
+    bed.ends_with_its_standby(node);
+    std::fs::remove_file(&broken).unwrap();
+    std::fs::write(bed.place.state().join("clawmesh.db"), "damaged").unwrap();
+    let good = config_of(&bed);
+    // Its block is gone, and there are two of it of which one is certain.
+    bed.place.write("config.toml", "port = = 1\n");
+    let said = bed.place.run(&["start", "--port", "0"]);
+    let short = id.get(..8).unwrap();
+    assert!(
+        said.err.contains(PUMP) && said.err.contains(short),
+        "{said:?}"
+    );
+    let other = good.replace("\"off\"", "\"on\"");
+    bed.place.write("config.toml", &format!("{good}{other}"));
+    bed.place.run(&["start", "--port", "0"]);
+    assert_eq!(bed.moves(), ["off", "on", "off"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_copy_of_what_was_moved_follows_the_store() {
+    let bed = Bed::new(600);
+    let (node, id) = bed.on();
+    let copy = bed.place.state().join("moved.json");
+    let says = |text: &str| {
+        eventually("the copy follows", || {
+            let copied = std::fs::read_to_string(&copy).unwrap_or_default();
+            copied.contains(text).then_some(copied)
+        })
+    };
+    says(&id);
+    bed.place.json(&["stop", &id]);
+    says("[]");
+    assert_eq!(node.stop(), 0);
 }
 
 #[cfg(target_os = "linux")]

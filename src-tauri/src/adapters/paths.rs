@@ -168,6 +168,11 @@ impl StateDir {
         self.root.join("credentials.json")
     }
 
+    /// Which actuators were moved and not seen safe since: a copy of what the store lists, for when that does not read.
+    pub fn moved_file(&self) -> PathBuf {
+        self.root.join("moved.json")
+    }
+
     /// The passphrase of the operator key in a demo's directory.
     pub fn demo_passphrase_file(&self) -> PathBuf {
         self.root.join("demo-passphrase")

@@ -197,6 +197,8 @@ impl Node {
             policy_book::watch(shared.clone(), policy_file),
         );
         if shared.threads {
+            let copy = guards::moved::keep_copy(shared.clone());
+            shared.tasks.essential("copy of moved", copy);
             shared
                 .tasks
                 .essential("health", health::run(shared.clone()));
@@ -274,6 +276,10 @@ impl Node {
         let noted = in_time("how far the store has come", STORE_LAST_WORDS_MS, noted).await;
         let ends = continuity::ends(&self.shared);
         let ends = in_time("that all is stored", STORE_LAST_WORDS_MS, ends).await;
+        if self.shared.threads {
+            let copied = guards::moved::copy(&self.shared);
+            drop(in_time("the copy of what was moved", STORE_LAST_WORDS_MS, copied).await);
+        }
         let store = self.shared.store.clone();
         self.shared.continuity.release();
         drop(self.shared);

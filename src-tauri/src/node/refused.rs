@@ -18,7 +18,7 @@ use crate::adapters::devices::{self, SharedActuator};
 use crate::adapters::files;
 use crate::adapters::paths::StateDir;
 use crate::adapters::store::{Store, StoreError};
-use crate::domain::base::limits::{CONFIG_FILE_MAX_BYTES, SAFE_AT_START_MS};
+use crate::domain::base::limits::{RESCUE_FILE_MAX_BYTES, SAFE_AT_START_MS};
 use crate::domain::capability::Capability;
 
 const BY_HAND: &str = "make it safe by hand now, or mend config.toml so that it has its block as it was, and start again";
@@ -31,9 +31,10 @@ pub async fn make_safe(
     clock: &SharedClock,
 ) -> Vec<String> {
     let mut found = more;
-    found.extend(configured(dir));
+    let (configured, unread) = configured(dir);
+    found.extend(configured);
     if found.is_empty() && !has_store(dir) {
-        return Vec::new();
+        return told(unread.into_iter().collect());
     }
     // Whoever can write there could have any command run.
     if dir.is_open_to_others() {
@@ -56,6 +57,7 @@ pub async fn make_safe(
         }
     };
     let (found, mut left) = one_each(found, dir);
+    left.extend(unread);
     let (tasks, alarms) = (Tasks::new(), Arc::new(Alarms::default()));
     // Without threads of their own: this works too where the system gives none.
     let guards = Guards::start(found, clock, &alarms, &tasks, false);
@@ -64,11 +66,14 @@ pub async fn make_safe(
             let (still, listed) = unsafe_still(dir, guards).await;
             left.extend(still);
             if !listed {
-                left.push(
-                    "the store does not read, so which actuators were moved and not seen safe since is not known: look at every \
-                     actuator of this node now"
+                left.push(match moved::copied(dir) {
+                    Some(_) => "the store does not read; which actuators were moved and not seen safe since is known from \
+                                moved.json alone, which may lack the last movement: look at the actuators of this node now"
                         .to_owned(),
-                );
+                    None => "the store does not read, so which actuators were moved and not seen safe since is not known: \
+                             look at every actuator of this node now"
+                        .to_owned(),
+                });
             }
         }
         Err(error) => left.push(format!("the actuators could not be made safe: {error}")),
@@ -87,7 +92,11 @@ async fn unsafe_still(dir: &StateDir, guards: &Guards) -> (Vec<String>, bool) {
         .await;
     let mut left: Vec<String> = not_safe.iter().map(in_words).collect();
     let listed = listed(dir);
-    let gone = listed.iter().flatten().filter(|moved| !moved.is_in(guards));
+    let all = match &listed {
+        Ok(all) => all.clone(),
+        Err(_) => moved::copied(dir).unwrap_or_default(),
+    };
+    let gone = all.iter().filter(|moved| !moved.is_in(guards));
     left.extend(gone.map(|moved| {
         format!(
             "{} was moved ({}) and nothing has confirmed since that it is in its safe state: {BY_HAND}",
@@ -134,7 +143,8 @@ fn one_each(found: Vec<SharedActuator>, dir: &StateDir) -> (Vec<SharedActuator>,
     let (mut certain, mut left) = (Vec::new(), Vec::new());
     for (target, mut ways) in by_name {
         if ways.len() > 1 {
-            let listed = listed(dir).unwrap_or_default();
+            let listed = listed(dir).ok().or_else(|| moved::copied(dir));
+            let listed = listed.unwrap_or_default();
             let last = listed.iter().rev().filter(|moved| moved.target == target);
             let mut last = last.filter(|moved| moved.far.is_none());
             let was = last.find_map(|moved| ways.iter().position(|a| a.safe_way() == moved.way));
@@ -167,14 +177,35 @@ fn listed(dir: &StateDir) -> Result<Vec<Moved>, StoreError> {
     store.read_blocking("moved actuators", moved::all)
 }
 
-/// The actuators that the configuration file tells of, each with its safe operation alone.
-fn configured(dir: &StateDir) -> Vec<SharedActuator> {
-    match files::read(&dir.config_file(), CONFIG_FILE_MAX_BYTES) {
-        Ok(file) => devices::rescue(&file, dir.root()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+/// The actuators that the configuration file tells of, each with its safe operation alone, and what is wrong with the
+/// file itself. Of one that is too large for a start its beginning is looked at.
+fn configured(dir: &StateDir) -> (Vec<SharedActuator>, Option<String>) {
+    let path = dir.config_file();
+    let read = files::open(&path).and_then(|file| {
+        let bytes = file.metadata()?.len();
+        files::read_opened_up_to(file, RESCUE_FILE_MAX_BYTES).map(|read| (read, bytes))
+    });
+    let look = "look at every actuator that it names now";
+    match read {
+        Ok((file, bytes)) => {
+            let rest = bytes > RESCUE_FILE_MAX_BYTES;
+            let why = rest.then(|| {
+                format!(
+                    "{} has {} MiB, of which {} were looked through for actuators; those behind them stay as they are: {look}",
+                    path.display(),
+                    bytes >> 20,
+                    RESCUE_FILE_MAX_BYTES >> 20
+                )
+            });
+            (devices::rescue(&file, dir.root()), why)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Vec::new(), None),
         Err(error) => {
-            tracing::error!("the configuration does not read, so no actuator is known: {error}");
-            Vec::new()
+            let why = format!(
+                "{} does not read ({error}), so the actuators that it alone names stay as they are: {look}",
+                path.display()
+            );
+            (Vec::new(), Some(why))
         }
     }
 }

@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::guard::Guard;
 pub use self::record::run as record;
@@ -190,6 +190,7 @@ struct Inner {
     each: BTreeMap<Capability, Handle>,
     reports: Mutex<Option<mpsc::Receiver<Report>>>,
     reporting: mpsc::Sender<Report>,
+    moved: Notify,
     alarms: Arc<Alarms>,
     clock: SharedClock,
 }
@@ -247,9 +248,20 @@ impl Guards {
             each,
             reports: Mutex::new(Some(reported)),
             reporting: reports,
+            moved: Notify::new(),
             alarms: alarms.clone(),
             clock: clock.clone(),
         })))
+    }
+
+    /// What was moved and not seen safe since has changed, or is about to; wakes who keeps the copy of it.
+    pub fn moved_changes(&self) {
+        self.0.moved.notify_one();
+    }
+
+    /// Until [`Guards::moved_changes`] is said.
+    pub async fn moved_changed(&self) {
+        self.0.moved.notified().await;
     }
 
     /// The steady clock of this machine, by which permits and deadlines are counted.

@@ -1,13 +1,18 @@
 //! Actuators that this node has moved and not seen safe since, on disk. After a crash and a change of the
-//! configuration nothing else knows that one of them may still be away from its safe state.
+//! configuration nothing else knows that one of them may still be away from its safe state. A small file beside the
+//! store holds a copy, for when the store does not read; it is written behind the store, and nothing waits for it.
 
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::Guards;
-use crate::adapters::store::{StoreError, kv};
+use crate::adapters::files;
+use crate::adapters::paths::{PathError, StateDir, write_private};
+use crate::adapters::store::{Class, StoreError, kv};
+use crate::domain::base::limits::MOVED_FILE_MAX_BYTES;
 use crate::domain::base::{Code, DeviceId, Digest, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
+use crate::node::shared::Shared;
 
 const MOVED: &str = "actuators.moved";
 
@@ -136,4 +141,46 @@ pub fn end(conn: &Connection, over: impl Fn(&Moved) -> bool) -> Result<usize, St
         keep(conn, &left)?;
     }
     Ok(before - left.len())
+}
+
+/// Writes the copy of the list, if it is not that already.
+///
+/// # Errors
+/// What the system says.
+pub fn write_copy(dir: &StateDir, all: &[Moved]) -> Result<(), PathError> {
+    if copied(dir).as_deref() == Some(all) {
+        return Ok(());
+    }
+    let text = serde_json::to_vec(all).unwrap_or_default();
+    write_private(&dir.moved_file(), &text)
+}
+
+/// The copy of the list; `None` where there is none that reads.
+pub fn copied(dir: &StateDir) -> Option<Vec<Moved>> {
+    let text = files::read_text(&dir.moved_file(), MOVED_FILE_MAX_BYTES).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Brings the copy up to date with the store.
+pub async fn copy(shared: &Shared) {
+    // Behind the write that changed it, whatever that was.
+    let listed = shared.store.write(Class::Relaxed, "copy of moved", all);
+    let Ok(all) = listed.await else { return };
+    let dir = StateDir::at(&shared.state_dir());
+    let written = tokio::task::spawn_blocking(move || write_copy(&dir, &all)).await;
+    if let Ok(Err(error)) = written {
+        tracing::warn!(%error, "the copy of what was moved could not be written");
+    }
+}
+
+/// Keeps the copy until the node ends.
+pub async fn keep_copy(shared: Shared) {
+    loop {
+        copy(&shared).await;
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            () = shared.guards.moved_changed() => {}
+        }
+    }
 }

@@ -52,6 +52,7 @@ async fn record(shared: &Shared, report: Report) {
                 };
                 // If this is lost, the next start makes it safe and notes it then.
                 let noted = shared.store.write(Class::Relaxed, "safe again", over).await;
+                shared.guards.moved_changes();
                 if let Err(error) = noted {
                     tracing::warn!(%error, "that {target} is safe again could not be stored");
                 }

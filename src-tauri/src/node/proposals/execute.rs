@@ -316,6 +316,7 @@ async fn write_outcome(
         })
         .await
         .map_err(|e| store_refusal(&e))?;
+    shared.guards.moved_changes();
     ledger::stored(shared, &[stored], &[inserted]);
     Ok(())
 }

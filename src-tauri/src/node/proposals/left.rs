@@ -62,6 +62,7 @@ pub(super) async fn look(
         if let Err(error) = shared.store.write(DURABLE, "moved actuators", write).await {
             tracing::error!(%error, "which actuators are safe again could not be stored");
         }
+        shared.guards.moved_changes();
     }
     let targets: BTreeSet<&Capability> = gone.iter().map(|moved| &moved.target).collect();
     for target in targets {

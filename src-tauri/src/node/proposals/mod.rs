@@ -122,6 +122,7 @@ fn write(
             note_time(conn, now)?;
             let moved = Moved::new(&shared.guards, target.clone(), id.clone(), now);
             moved::begins(conn, moved)?;
+            shared.guards.moved_changes();
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! know which copy of its state is the real one, or whether its clock is right. The node is stopped
 //! meanwhile; what was said is on record.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use serde_json::json;
@@ -12,7 +13,7 @@ use super::fail::{Done, Exit, Failure};
 use super::offline::Offline;
 use super::{format, out};
 use crate::domain::capability::Capability;
-use crate::node::guards::moved::Moved;
+use crate::node::guards::moved::{self, Moved};
 
 /// `state …`
 ///
@@ -31,10 +32,8 @@ pub(super) async fn state(ctx: &Context, command: &StateCommand) -> Done {
 }
 
 async fn confirm_safe(ctx: &Context, offline: &Offline, capability: &str, yes: bool) -> Done {
-    let target: Capability = capability
-        .parse()
-        .map_err(|e| Failure::usage(format!("{capability:?} is no capability: {e}")))?;
     let left = offline.left().await?;
+    let target = named(capability, &left)?;
     let of_it = left.iter().filter(|moved| moved.target == target);
     let of_it: Vec<String> = of_it.map(Moved::in_words).collect();
     if let Some(other) = left.first().filter(|_| of_it.is_empty()) {
@@ -62,11 +61,37 @@ async fn confirm_safe(ctx: &Context, offline: &Offline, capability: &str, yes: b
         ))?;
     }
     offline.confirm_safe(&target).await?;
+    moved::write_copy(&ctx.dir, &offline.left().await?).map_err(Failure::state)?;
     if ctx.json {
         return out::json(&json!({"confirmed": true, "target": target}));
     }
     out::line(&format!("{target} counts as safe; this is on record"));
     Ok(())
+}
+
+/// The actuator that a person means: by its whole name, or by the end of one that was moved, where one alone has it.
+fn named(text: &str, left: &[Moved]) -> Result<Capability, Failure> {
+    let whole = text.parse::<Capability>();
+    let end = format!(":{}", text.to_lowercase());
+    let fits = |target: &&Capability| target.as_str().ends_with(&end);
+    let found: BTreeSet<&Capability> = left
+        .iter()
+        .map(|moved| &moved.target)
+        .filter(fits)
+        .collect();
+    let is_left = |target: &Capability| left.iter().any(|moved| moved.target == *target);
+    let mut each = found.iter();
+    match (whole, each.next(), each.next()) {
+        (Ok(target), ..) if is_left(&target) => Ok(target),
+        (_, Some(one), None) => Ok((*one).clone()),
+        (_, Some(_), Some(_)) => {
+            let all: Vec<&str> = found.iter().map(|target| target.as_str()).collect();
+            let why = format!("{text:?} fits {}; give more of the name", all.join(" and "));
+            Err(Failure::new(Exit::NotFound, why))
+        }
+        (Ok(target), None, _) => Ok(target),
+        (Err(e), None, _) => Err(Failure::usage(format!("{text:?} is no capability: {e}"))),
+    }
 }
 
 async fn confirm_state(ctx: &Context, offline: &Offline, yes: bool) -> Done {
