@@ -57,6 +57,7 @@ mod refused;
 mod reserve;
 mod restored;
 mod room;
+mod rows;
 mod sensing;
 mod shares;
 mod starting;

@@ -48,6 +48,7 @@ pub(super) async fn run(shared: Shared) {
             _ = tick.tick() => {}
         }
         look_at_the_log(&shared);
+        look_at_the_rows(&shared);
         let (stalled, found) = state.next(&shared.ground).await;
         if let Some(found) = found {
             let words = found.lost.as_ref().map(|loss| loss.why.as_str());
@@ -121,6 +122,24 @@ fn look_at_the_log(shared: &Shared) {
         AlarmKind::LogLost,
         words.as_deref(),
         "look at what reads this program's stderr, and whether the disk it is kept on is full",
+    );
+}
+
+fn look_at_the_rows(shared: &Shared) {
+    let left_out = shared.store.left_out();
+    let each = left_out.iter().map(|(what, n)| format!("{what} {n}"));
+    let each: Vec<String> = each.collect();
+    let words = (!each.is_empty()).then(|| {
+        format!(
+            "rows of the store do not read and are left out of lists: {}",
+            each.join(", ")
+        )
+    });
+    told(
+        shared,
+        AlarmKind::RowsUnreadable,
+        words.as_deref(),
+        "run `clawmesh-node audit verify`; if the disk is damaged, restore a backup onto a good one",
     );
 }
 

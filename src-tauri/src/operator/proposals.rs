@@ -24,7 +24,7 @@ impl Door {
         let rows = self
             .read("proposals", move |c| proposals::newest(c, !all, QUERY_MAX))
             .await?;
-        self.viewed(&rows)
+        Ok(self.viewed(&rows))
     }
 
     /// A page of proposals, newest first.
@@ -48,12 +48,17 @@ impl Door {
                 Some((at, id)) => proposals::list_after(c, open_only, (*at, id), limit),
             })
             .await?;
-        self.viewed(&rows)
+        Ok(self.viewed(&rows))
     }
 
-    fn viewed(&self, rows: &[ProposalRow]) -> Answer<Vec<ProposalView>> {
+    /// The proposals of a list; one whose record does not read hides no other.
+    fn viewed(&self, rows: &[ProposalRow]) -> Vec<ProposalView> {
         let names = self.names();
-        rows.iter().map(|row| proposal_view(row, &names)).collect()
+        let views = rows.iter().map(|row| proposal_view(row, &names));
+        let views: Vec<ProposalView> = views.filter_map(Result::ok).collect();
+        let left_out = rows.len() - views.len();
+        self.context().store.leave_out("proposals", left_out);
+        views
     }
 
     /// The stored proposal with this id or unique start of one.

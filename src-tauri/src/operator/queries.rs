@@ -476,7 +476,7 @@ impl Door {
         let limit = bounded(limit)?;
         let mut rows = self
             .read("audit", move |c| match since {
-                Some(since) => audit::after(c, since, limit),
+                Some(since) => audit::shown_after(c, since, limit),
                 None => audit::page(c, None, limit),
             })
             .await?;

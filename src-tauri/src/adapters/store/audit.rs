@@ -111,6 +111,8 @@ pub fn head(conn: &Connection) -> Result<Head, StoreError> {
 }
 
 const SELECT: &str = "SELECT seq, time, json, prev, hash, signature FROM audit";
+const AFTER: &str =
+    "SELECT seq, time, json, prev, hash, signature FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
 fn read(found: &Row<'_>) -> rusqlite::Result<AuditRow> {
     Ok(AuditRow {
@@ -137,18 +139,27 @@ pub fn page(
         "{SELECT} WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"
     ))?;
     let rows = query.query_map((before, row::limit(limit)), read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    row::readable(rows)
 }
 
-/// Up to `limit` entries after a number, oldest first.
+/// Up to `limit` entries after a number, oldest first; one that does not read is an error.
 ///
 /// # Errors
 /// Whatever SQLite says.
 pub fn after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
-    let mut query =
-        conn.prepare_cached(&format!("{SELECT} WHERE seq > ?1 ORDER BY seq LIMIT ?2"))?;
+    let mut query = conn.prepare_cached(AFTER)?;
     let rows = query.query_map((row::number(seq), row::limit(limit)), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// As [`after`], for a list: entries that do not read are left out of it.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn shown_after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+    let mut query = conn.prepare_cached(AFTER)?;
+    let rows = query.query_map((row::number(seq), row::limit(limit)), read)?;
+    row::readable(rows)
 }
 
 /// The newest entries about a subject, newest first.
@@ -160,7 +171,7 @@ pub fn about(conn: &Connection, subject: &str, limit: usize) -> Result<Vec<Audit
         format!("{SELECT} WHERE json_extract(json, '$.subject') = ?1 ORDER BY seq DESC LIMIT ?2");
     let mut query = conn.prepare_cached(&sql)?;
     let rows = query.query_map((subject, row::limit(limit)), read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    row::readable(rows)
 }
 
 /// A walk along a chain, entry by entry from its first.

@@ -131,7 +131,7 @@ pub fn list(conn: &Connection, limit: usize) -> Result<Vec<DraftRow>, StoreError
     let mut query =
         conn.prepare_cached(&format!("{SELECT} ORDER BY created_at DESC, id LIMIT ?1"))?;
     let rows = query.query_map([row::limit(limit)], read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    row::readable(rows)
 }
 
 /// How many drafts wait.

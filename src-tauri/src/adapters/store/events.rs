@@ -97,7 +97,7 @@ pub fn since(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<EventRow>,
     let mut query =
         conn.prepare_cached(&format!("{SELECT} WHERE seq > ?1 ORDER BY seq LIMIT ?2"))?;
     let rows = query.query_map((row::number(seq), row::limit(limit)), read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    row::readable(rows)
 }
 
 /// The newest events, of one kind if named, newest first.
@@ -112,5 +112,5 @@ pub fn latest(
     let sql = format!("{SELECT} WHERE (?1 IS NULL OR kind = ?1) ORDER BY seq DESC LIMIT ?2");
     let mut query = conn.prepare_cached(&sql)?;
     let rows = query.query_map((kind, row::limit(limit)), read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    row::readable(rows)
 }

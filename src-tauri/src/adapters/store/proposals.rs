@@ -336,8 +336,8 @@ fn page(
 ) -> Result<Vec<ProposalRow>, StoreError> {
     let mut query = conn.prepare_cached(&format!("{SELECT} {rest}"))?;
     let (mut rows, mut bytes) = (Vec::new(), 0_u64);
-    for found in query.query_map(params, read)? {
-        let found = found?;
+    let mut all = query.query_map(params, read)?;
+    while let Some(found) = row::next_readable(&mut all)? {
         bytes += u64::try_from(found.record.len()).unwrap_or(u64::MAX);
         if bytes > LIST_PAGE_BYTES && !rows.is_empty() {
             break;

@@ -4,6 +4,7 @@
 //! Every read runs in one transaction, so that it sees one state of the world, and on a thread that
 //! may block. What waits is counted; too much of it is refused.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::StoreError;
 use super::writer::guarded;
+use super::{StoreError, row};
 use crate::domain::base::limits::{STORE_BUSY_MS, STORE_READERS, STORE_READS_WAITING_MAX};
 
 #[derive(Default)]
@@ -68,6 +69,8 @@ pub(super) struct Readers {
     free: Condvar,
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// Rows that do not read, by what was read: the most that one list had.
+    left_out: Mutex<BTreeMap<&'static str, usize>>,
 }
 
 /// Counts a waiting read, also when its caller goes away.
@@ -90,6 +93,21 @@ impl Readers {
             free: Condvar::new(),
             permits: Arc::new(Semaphore::new(STORE_READERS)),
             waiting: AtomicUsize::new(0),
+            left_out: Mutex::default(),
+        }
+    }
+
+    /// Rows that were left out of lists because they do not read, by what was read: the most that one list had.
+    pub(super) fn left_out(&self) -> BTreeMap<&'static str, usize> {
+        let left_out = self.left_out.lock();
+        left_out.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn leave_out(&self, what: &'static str, rows: usize) {
+        if rows > 0 {
+            let mut all = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+            let most = all.entry(what).or_default();
+            *most = rows.max(*most);
         }
     }
 
@@ -132,6 +150,7 @@ impl Readers {
             f(&transaction)
         });
         self.give_back(conn);
+        self.leave_out(what, row::left_out());
         result.map_err(|e| e.during(what, &self.path))
     }
 

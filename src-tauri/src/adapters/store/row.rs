@@ -1,6 +1,7 @@
 //! Reading and writing domain types in SQL rows. A value that does not read is an error that names
 //! its column, never a default.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -11,6 +12,49 @@ use serde::de::DeserializeOwned;
 use super::StoreError;
 use crate::domain::base::{Digest, TimeMs};
 use crate::domain::world::SignatureState;
+
+thread_local! {
+    /// Rows that the read under way on this thread has left out.
+    static LEFT_OUT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The next row of a list that is only shown: one that does not read is left out and counted, so that it does not
+/// hide the others. Lists that the gate, the start or a check go by are read whole or not at all.
+pub(super) fn next_readable<T>(
+    rows: &mut impl Iterator<Item = rusqlite::Result<T>>,
+) -> Result<Option<T>, StoreError> {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
+    for row in rows {
+        match row {
+            Ok(row) => return Ok(Some(row)),
+            Err(
+                error @ (FromSqlConversionFailure(..)
+                | IntegralValueOutOfRange(..)
+                | InvalidColumnType(..)
+                | Utf8Error(..)),
+            ) => {
+                tracing::debug!(%error, "a row is left out");
+                LEFT_OUT.set(LEFT_OUT.get() + 1);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// As [`next_readable`], all of them.
+pub(super) fn readable<T>(
+    mut rows: impl Iterator<Item = rusqlite::Result<T>>,
+) -> Result<Vec<T>, StoreError> {
+    std::iter::from_fn(|| next_readable(&mut rows).transpose()).collect()
+}
+
+/// How many rows were left out on this thread since this was asked last.
+pub(super) fn left_out() -> usize {
+    LEFT_OUT.take()
+}
 
 /// A column that does not hold what it should.
 pub(super) fn unreadable(column: usize, why: impl Display) -> rusqlite::Error {
