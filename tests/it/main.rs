@@ -38,6 +38,7 @@ mod harness;
 mod honest;
 mod injection;
 mod interlocks;
+mod leading;
 mod levels;
 mod lifecycle;
 mod local_socket;

@@ -49,6 +49,7 @@ const NODE_ROOMS: [&str; 35] = [
     "gossip",
     "gen1",
     "proposals",
+    "leading",
     "planning",
     "planner",
     "records",

@@ -255,6 +255,8 @@ pub struct RawConfig {
     pub devices: Vec<Configured>,
     /// Rules of the embedded planner.
     pub rule: Vec<RawRule>,
+    /// Whether the planner leaves to another what that does as well; it does where nothing is said.
+    pub stand_by: Option<bool>,
     /// Language models, in the order in which they are asked.
     pub model: Vec<models::RawModel>,
     /// Which of them is asked.
@@ -457,6 +459,7 @@ impl RawConfig {
             store_max_bytes: self.store.max_bytes,
             keep_frames: self.store.keep_frames.unwrap_or(2_000_000),
             rules,
+            stand_by: self.stand_by.unwrap_or(true),
             models: models::resolve(self.model, self.inference)?,
             fixed: self.fixed,
         })
@@ -567,6 +570,8 @@ pub struct Config {
     pub keep_frames: u64,
     /// Rules of the embedded planner.
     pub rules: Vec<Rule>,
+    /// Whether the planner leaves to another what that does as well.
+    pub stand_by: bool,
     /// Language models and how one is chosen.
     pub models: models::Models,
     /// Which names no console can change.

@@ -9,6 +9,7 @@ use super::context::{DURABLE, internal, store_refusal};
 use super::gen1::{self, conversation};
 use super::gossip::tree;
 use super::ingress::Ingress;
+use super::leading;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
 use super::links::target::{KEEP, SEEN};
@@ -179,6 +180,7 @@ pub(super) async fn event(
         KEEP if link.info.outbound && link.info.speaks(Feature::View) => {
             shared.peers.asked_to_keep(&link.info.device, &payload)
         }
+        leading::LEASE if link.info.speaks(Feature::Lease) => leading::heard(shared, link, payload),
         tree::OFFER if tree::is_in(link) => tree::offered(shared, link, &payload, bytes),
         tree::ASK if tree::is_in(link) => {
             need(shared, link, Grant::Read).and_then(|()| tree::asked(shared, link, &payload))

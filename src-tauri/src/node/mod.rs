@@ -16,6 +16,7 @@ pub mod guards;
 mod health;
 pub mod inference;
 mod ingress;
+pub mod leading;
 pub mod ledger;
 pub mod links;
 mod methods;
@@ -179,6 +180,9 @@ impl Node {
                 .tasks
                 .essential("planner", planning::run(shared.clone()));
         }
+        shared
+            .tasks
+            .essential("leadership", leading::run(shared.clone()));
         shared
             .tasks
             .essential("questions", planner::run(shared.clone()));

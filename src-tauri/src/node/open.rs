@@ -21,6 +21,7 @@ use super::gen1::actuators::Wire;
 use super::gossip::RecentFrames;
 use super::guards::{Cut, Guards};
 use super::inference::{self, Inference, Served};
+use super::leading::Leading;
 use super::links::Links;
 use super::outside::Outside;
 use super::pairing::Unsettled;
@@ -433,6 +434,7 @@ async fn assemble(
         running: Running::default(),
         sensors: Sensors::default(),
         planner: PlannerState::default(),
+        leading: Leading::new(steady_ms),
         questions: Questions::default(),
         inference,
         stamper,

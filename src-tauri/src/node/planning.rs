@@ -1,7 +1,7 @@
 //! Planning: the rules planner watches the world and sends drafts to the executors that own the
 //! actuators. It has no key but the device's, and no way to approve anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -9,15 +9,21 @@ use serde_json::json;
 
 use super::cites;
 use super::context::{DURABLE, store_refusal};
-use super::proposals::{self, mirror};
+use super::leading;
+use super::proposals::{self as executor, mirror};
 use super::routing::{self, Place};
 use super::shared::Shared;
 use crate::adapters::store::drafts::{self, DraftRow, DraftStatus};
 use crate::adapters::store::facts;
-use crate::domain::base::limits::{DRAFT_TTL_MS, DRAFTS_WAITING_MAX};
+use crate::adapters::store::proposals::{self, ProposalRow};
+use crate::domain::base::limits::{
+    DRAFT_TTL_MS, DRAFTS_WAITING_MAX, LEASE_EVERY_MS, QUERY_DEFAULT, STAND_BY_MS,
+    STAND_BY_WISHES_MAX,
+};
 use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::plan::Draft;
+use crate::domain::plan::lease::Leader;
 use crate::domain::plan::rules::{Fired, Memory, step};
 use crate::domain::policy::Requester;
 use crate::domain::proposal::{ProposalRecord, Status};
@@ -64,10 +70,18 @@ pub async fn run(shared: Shared) {
     let mut memory = Memory::default();
     let mut head = shared.frames_head.subscribe();
     let mut pause = shared.planner.watch();
+    let mut held = Held::default();
+    let mut tick = tokio::time::interval(Duration::from_millis(LEASE_EVERY_MS));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             () = shared.tasks.stop().cancelled() => return,
+            // Before the readings, which never cease.
+            _ = tick.tick(), if !held.is_empty() => {
+                held.look_again(&shared).await;
+                continue;
+            }
             changed = pause.changed() => if changed.is_err() { return },
             changed = head.changed() => if changed.is_err() { return },
         }
@@ -93,37 +107,113 @@ pub async fn run(shared: Shared) {
             if shared.planner.pause().is_some() {
                 break;
             }
-            let name = fired.rule.clone();
-            shared.planner.fired(&name, shared.now());
-            let place = Place {
-                executor: fired.executor.clone(),
-                zone: None,
-            };
-            let draft = match draft(&shared, fired) {
-                Ok(draft) => draft,
-                Err(refusal) => {
-                    tracing::error!(rule = name, "no draft: {refusal}");
-                    continue;
-                }
-            };
-            let message = format!("Rule {name:?}: {}", draft.reason);
-            let data =
-                json!({"rule": name, "draftId": draft.draft_id, "target": draft.action.target});
-            shared
-                .journal
-                .record(Event::RuleFired, Severity::Info, &message, data)
-                .await;
-            // An executor that does not answer must not hold up the rules about others.
-            let sending = shared.clone();
-            shared.tasks.passing("rule draft", async move {
-                // A refusal has been recorded; the rule rests its cooldown and asks again.
-                if let Err(refusal) = submit_to(&sending, draft, &place).await {
-                    tracing::debug!(rule = name, "{refusal}");
-                }
-            });
+            shared.planner.fired(&fired.rule, shared.now());
+            match held.holds_back(&shared, &fired) {
+                true => held.hold(&shared, fired),
+                false => ask(&shared, fired).await,
+            }
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Wishes of rules that another planner watches over as well, and goes before this one: it asks. Where it has gone, or
+/// asked for nothing in time, this node does.
+#[derive(Default)]
+struct Held(VecDeque<(Fired, u64)>);
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn holds_back(&self, shared: &Shared, fired: &Fired) -> bool {
+        leading::settles(shared) || leader_for(shared, fired).is_some()
+    }
+
+    /// Keeps a wish in mind; the oldest gives way.
+    fn hold(&mut self, shared: &Shared, fired: Fired) {
+        if self.0.len() >= STAND_BY_WISHES_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((fired, shared.clock.steady_ms()));
+    }
+
+    /// Asks for what nobody asked for instead.
+    async fn look_again(&mut self, shared: &Shared) {
+        let now = shared.clock.steady_ms();
+        for (fired, at) in std::mem::take(&mut self.0) {
+            let waited = now.saturating_sub(at);
+            match leader_for(shared, &fired) {
+                // The pause is meant for the task, not for the machine.
+                Some(leader) if leader.lease.paused => {}
+                Some(_) if waited < STAND_BY_MS => self.0.push_back((fired, at)),
+                None if leading::settles(shared) => self.0.push_back((fired, at)),
+                _ if shared.planner.pause().is_some() => {}
+                _ => ask(shared, fired).await,
+            }
+        }
+    }
+}
+
+fn leader_for(shared: &Shared, fired: &Fired) -> Option<Leader> {
+    let rules = shared.config.rules.iter();
+    let rule = rules.into_iter().find(|rule| rule.name == fired.rule)?;
+    leading::instead(shared, rule)
+}
+
+/// Whether another planner's rule has asked for the same: it is open, or was asked for lately.
+async fn asked_by_another(shared: &Shared, fired: &Fired) -> bool {
+    let since = TimeMs(shared.now().0.saturating_sub(2 * STAND_BY_MS));
+    let (own, wanted) = (shared.own_id().clone(), fired.action.intent_key());
+    let target = fired.action.target.clone();
+    let read = move |c: &rusqlite::Connection| {
+        let rows = proposals::like(c, target.as_str(), since, QUERY_DEFAULT)?;
+        let read = |row: &ProposalRow| serde_json::from_str::<ProposalRecord>(&row.record).ok();
+        let mut records = rows.iter().filter_map(read);
+        Ok(records.any(|record| {
+            let by = &record.requested_by;
+            by.kind == Requester::Rules
+                && by.device_id != own
+                && record.action().intent_key() == wanted
+        }))
+    };
+    let asked = shared.store.read("equal wishes", read).await;
+    asked.unwrap_or_else(|error| {
+        tracing::error!(%error, "whether another planner has asked already cannot be read");
+        false
+    })
+}
+
+/// Asks for what a rule wants, unless another planner has.
+async fn ask(shared: &Shared, fired: Fired) {
+    if leading::has_others(shared) && asked_by_another(shared, &fired).await {
+        tracing::debug!(rule = fired.rule, "another planner has asked for this");
+        return;
+    }
+    let name = fired.rule.clone();
+    let place = Place {
+        executor: fired.executor.clone(),
+        zone: None,
+    };
+    let draft = match draft(shared, fired) {
+        Ok(draft) => draft,
+        Err(refusal) => return tracing::error!(rule = name, "no draft: {refusal}"),
+    };
+    let message = format!("Rule {name:?}: {}", draft.reason);
+    let data = json!({"rule": name, "draftId": draft.draft_id, "target": draft.action.target});
+    shared
+        .journal
+        .record(Event::RuleFired, Severity::Info, &message, data)
+        .await;
+    // An executor that does not answer must not hold up the rules about others.
+    let sending = shared.clone();
+    shared.tasks.passing("rule draft", async move {
+        // A refusal has been recorded; the rule rests its cooldown and asks again.
+        if let Err(refusal) = submit_to(&sending, draft, &place).await {
+            tracing::debug!(rule = name, "{refusal}");
+        }
+    });
 }
 
 fn draft(shared: &Shared, fired: Fired) -> Result<Draft, Refusal> {
@@ -187,7 +277,7 @@ fn waits_for(refusal: &Refusal) -> bool {
 
 async fn deliver(shared: &Shared, draft: &Draft, executor: &DeviceId) -> Result<Sent, Refusal> {
     if executor == shared.own_id() {
-        let minted = proposals::mint(shared, draft.clone(), shared.own_id()).await?;
+        let minted = executor::mint(shared, draft.clone(), shared.own_id()).await?;
         return Ok(sent(shared, draft, minted.signed.record(), minted.status));
     }
     let unreachable = || {

@@ -16,6 +16,7 @@ use super::gossip::tree::Tree;
 use super::guards::Guards;
 use super::health::Ground;
 use super::inference::Inference;
+use super::leading::Leading;
 use super::links::{LinkHandle, Links};
 use super::pairing::Pairing;
 use super::pause::PlannerState;
@@ -74,6 +75,8 @@ pub struct Inner {
     pub inference: Inference,
     /// Whether the planner rests.
     pub planner: PlannerState,
+    /// Which planner does what.
+    pub leading: Leading,
     /// What its planner is asked.
     pub questions: Questions,
     /// What devices offered when they were last connected.

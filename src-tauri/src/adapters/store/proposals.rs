@@ -276,6 +276,22 @@ pub fn by_draft(
     )
 }
 
+/// Proposals for an actuator that are open or were minted since a moment, newest first.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn like(
+    conn: &Connection,
+    target: &str,
+    since: TimeMs,
+    limit: usize,
+) -> Result<Vec<ProposalRow>, StoreError> {
+    let rest = format!(
+        "WHERE target = ?1 AND ({OPEN} OR created_at >= ?2) ORDER BY created_at DESC LIMIT ?3"
+    );
+    many(conn, &rest, (target, since.to_i64(), row::limit(limit)))
+}
+
 /// Our own open proposals for an actuator.
 ///
 /// # Errors

@@ -98,6 +98,16 @@ pub struct History {
     pub runs: Vec<RunView>,
 }
 
+impl History {
+    /// When the actuator of an action last began to do the same, with whatever parameters.
+    pub fn last_begun(&self, action: &Action) -> Option<TimeMs> {
+        let same = |r: &&RunView| {
+            r.target == action.target.as_str() && r.operation == action.operation.as_str()
+        };
+        self.runs.iter().filter(same).map(|r| r.started_at).max()
+    }
+}
+
 /// One check and how it came out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]

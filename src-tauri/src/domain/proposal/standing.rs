@@ -104,6 +104,27 @@ pub fn unchanged(replaced: Option<&Evidence>) -> Coded {
     check("cited frames", Code::EvidenceMissing, result)
 }
 
+/// Whether the reading that a rule fired on, which it cites first, was sensed after the actuator last began to do the
+/// same: an earlier reading says nothing of what that has changed. Two planners that fire on one reading so lead to one
+/// action.
+pub fn since_last_run(
+    by: Requester,
+    evidence: &[Evidence],
+    minted_at: TimeMs,
+    last: Option<TimeMs>,
+) -> Coded {
+    let fired_on = evidence.first().filter(|e| !e.interlock);
+    let sensed = fired_on.map(|e| TimeMs(minted_at.0.saturating_sub(e.age_ms)));
+    let result = match (by, sensed, last) {
+        (Requester::Rules, Some(sensed), Some(last)) if sensed < last => Err(format!(
+            "the reading that the rule fired on is {} s older than the last time the actuator did this, and says nothing of what that has changed",
+            last.since(sensed).div_ceil(1_000)
+        )),
+        _ => Ok("the evidence knows of it".to_owned()),
+    };
+    check("since the last run", Code::EvidenceStale, result)
+}
+
 /// What a piece of evidence weighs now: as old as it has become, and never above what its origin may
 /// claim today.
 pub fn weigh(

@@ -44,11 +44,13 @@ pub enum Feature {
     Tree,
     /// Links that are not needed end, and the side that accepted one says whether it is.
     View,
+    /// Planners tell who leads, and pass questions on to whoever does.
+    Lease,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 11] = [
+    pub const OURS: [Feature; 12] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -60,6 +62,7 @@ impl Feature {
         Feature::Revocations,
         Feature::Tree,
         Feature::View,
+        Feature::Lease,
     ];
 
     fn name(self) -> &'static str {
@@ -75,6 +78,7 @@ impl Feature {
             Feature::Revocations => "revocations",
             Feature::Tree => "tree",
             Feature::View => "view",
+            Feature::Lease => "lease",
         }
     }
 }

@@ -97,6 +97,7 @@ events! {
 
     PlannerPaused = "planner.paused", "The planner of this node is paused.";
     PlannerResumed = "planner.resumed", "The planner of this node goes on.";
+    PlannerLeads = "planner.leads", "The planner of this node begins to lead, or stands by for another.";
     PlannerAsked = "planner.asked", "A gen-1 node asked this planner a question.";
     PlannerOther = "planner.other", "A gen-1 planner tells of a proposal of its own.";
 

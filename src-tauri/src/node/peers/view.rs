@@ -204,7 +204,10 @@ fn has_to_do_with(shared: &Shared, grants: &Grants, offered: Option<&[String]>) 
         || grants.has(Grant::Estop) && !grants.has(Grant::Actuate);
     let moves = grants.has(Grant::Actuate)
         && offered.is_none_or(|all| all.iter().any(|c| offers_actuator(c)));
-    commands && !shared.guards.capabilities().is_empty() || moves && shared.config.role.plans()
+    // Planners hear from each other who leads.
+    let plans = grants.has(Grant::Plan);
+    commands && !shared.guards.capabilities().is_empty()
+        || (moves || plans) && shared.config.role.plans()
 }
 
 fn reach(shared: &Shared, device: &DeviceId, standing: Option<&Standing>) -> Reach {

@@ -116,15 +116,20 @@ fn evaluate_now(
     };
     let metrics = shared.policy.current().metrics();
     let facts = facts::numeric_of(conn, &metrics, shared.moment_at(now))?;
-    let ruling = shared.policy.current().evaluate(
-        &request,
-        &facts,
-        &history(conn, now)?,
-        now,
-        shared.own_id(),
-    );
+    let history = history(conn, now)?;
+    let ruling = shared
+        .policy
+        .current()
+        .evaluate(&request, &facts, &history, now, shared.own_id());
     let mut looked = standing::look_again(record, &known);
     looked.push(standing::unchanged(replaced(conn, record)?));
+    let last = history.last_begun(&action);
+    looked.push(standing::since_last_run(
+        record.requested_by.kind,
+        &record.evidence,
+        record.created_at,
+        last,
+    ));
     Ok((looked, ruling))
 }
 

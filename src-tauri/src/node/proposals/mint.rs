@@ -166,13 +166,18 @@ fn mint_in(
         return stands(shared, conn, same);
     }
     has_room(shared, conn, from, now)?;
+    let history = history(conn, now)?;
+    let last = history.last_begun(&draft.action);
+    let (code, new) = standing::since_last_run(draft.requester, &evidence, now, last);
+    if !new.passed {
+        return Err(refused(code, new.detail));
+    }
     if !clock_trusted(conn, now)? {
         return Err(refused(
             Code::ClockUntrusted,
             "this node's clock is behind the newest time it has recorded; set it, or stop the node and run `clawmesh-node clock confirm` there if the clock is right",
         ));
     }
-    let history = history(conn, now)?;
     let terms = match policy.evaluate(&request, &facts, &history, now, shared.own_id()) {
         Ruling::Deny(denial) => return Err(refused(denial.code, denial.message)),
         Ruling::Allow(terms) => terms,

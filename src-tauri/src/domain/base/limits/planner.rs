@@ -34,5 +34,17 @@ pub const QUESTIONS_WAITING_MAX: usize = 4;
 pub const QUESTIONS_KEPT_MAX: usize = 50;
 /// Proposals that wait for a person at which the planner stops asking for more by itself.
 pub const PLANNER_WAITING_MAX: usize = 10;
+/// How often a planner tells the others that it is there, in milliseconds.
+pub const LEASE_EVERY_MS: u64 = 1_000;
+/// How long a planner counts as there after it told, in milliseconds.
+pub const LEASE_MS: u64 = 3_000;
+/// How long a planner that stands by waits for the one that leads to ask for what both want, in milliseconds.
+pub const STAND_BY_MS: u64 = 10_000;
+/// Wishes that a planner that stands by keeps in mind.
+pub const STAND_BY_WISHES_MAX: usize = 64;
+/// Tasks that a planner tells of.
+pub const LEASE_TASKS_MAX: usize = 128;
+/// Other planners that a node keeps in mind.
+pub const LEASES_MAX: usize = 32;
 /// How much of its own earlier reply a model is shown again, in characters.
 pub const REPLY_REPEATED_MAX_CHARS: usize = 1_000;

@@ -1,0 +1,217 @@
+//! Which planner does what: this node tells the others what its planner does, hears what theirs do, and knows by that
+//! whether it asks for what its rules want or stands by, and who answers questions.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::config::Role;
+use crate::domain::admission::Grant;
+use crate::domain::base::limits::{LEASE_EVERY_MS, LEASE_MS};
+use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::plan::lease::{Leader, Lease, Leases, Rank, TaskId};
+use crate::domain::plan::rules::Rule;
+use crate::domain::wire::Message;
+use crate::domain::wire::handshake::Feature;
+use crate::node::context::{Event, Severity};
+use crate::node::links::LinkHandle;
+use crate::node::shared::Shared;
+
+/// How a planner tells the others of itself.
+pub const LEASE: &str = "planner.lease";
+
+/// What this node knows of the planners of its mesh.
+#[derive(Debug)]
+pub struct Leading {
+    /// When this node began to listen, by the clock that never steps.
+    since: u64,
+    leases: Mutex<Leases>,
+    /// The epoch since which this node leads, while it does.
+    leads: Mutex<Option<u64>>,
+}
+
+impl Leading {
+    /// Begins to listen.
+    pub fn new(steady_ms: u64) -> Self {
+        Self {
+            since: steady_ms,
+            leases: Mutex::default(),
+            leads: Mutex::default(),
+        }
+    }
+
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leads(&self) -> MutexGuard<'_, Option<u64>> {
+        self.leads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The epoch since which this node leads, while it does.
+    pub fn epoch(&self) -> Option<u64> {
+        *self.leads()
+    }
+}
+
+/// The rank of this node, if it plans.
+fn rank(shared: &Shared) -> Option<Rank> {
+    match shared.config.role {
+        Role::Planner => Some(Rank::Planner),
+        Role::StandbyPlanner => Some(Rank::StandbyPlanner),
+        _ => None,
+    }
+}
+
+fn tasks(shared: &Shared) -> BTreeSet<TaskId> {
+    let rules = shared.config.rules.iter();
+    rules.map(|r| TaskId::of_rule(r, shared.own_id())).collect()
+}
+
+/// The planner that watches over a rule instead of this node, as far as is heard.
+pub fn instead(shared: &Shared, rule: &Rule) -> Option<Leader> {
+    if !shared.config.stand_by {
+        return None;
+    }
+    let own = (rank(shared)?, shared.own_id());
+    let task = TaskId::of_rule(rule, own.1);
+    let leases = shared.leading.leases();
+    leases.instead(own, &task, shared.clock.steady_ms())
+}
+
+/// Whether another device may plan here at all.
+pub fn has_others(shared: &Shared) -> bool {
+    let all = shared.trust.all();
+    all.iter()
+        .any(|r| r.is_live() && r.grants.has(Grant::Plan) && r.device_id != *shared.own_id())
+}
+
+/// Whether this node has not listened long enough yet to know who else plans.
+pub fn settles(shared: &Shared) -> bool {
+    let listened = shared
+        .clock
+        .steady_ms()
+        .saturating_sub(shared.leading.since);
+    shared.config.stand_by && listened < LEASE_MS && has_others(shared)
+}
+
+/// The planner that goes before this node, if another does; for a node that plans nothing the first of all.
+pub fn before(shared: &Shared) -> Option<Leader> {
+    let (leases, now) = (shared.leading.leases(), shared.clock.steady_ms());
+    match rank(shared) {
+        Some(_) if !shared.config.stand_by => None,
+        Some(rank) => leases.before((rank, shared.own_id()), now),
+        None => leases.first(now),
+    }
+}
+
+/// A neighbour tells of its planner.
+///
+/// # Errors
+/// `NOT_AUTHORIZED` without the grant `plan`, `INVALID_PARAMS` for what does not read.
+pub fn heard(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
+    let device = &link.info.device;
+    let record = shared.trust.live(device);
+    if !record.is_some_and(|r| r.grants.has(Grant::Plan)) {
+        return Err(Refusal::new(
+            Code::NotAuthorized,
+            format!(
+                "device {} may not plan here, so it leads nobody",
+                device.short()
+            ),
+        ));
+    }
+    let lease = Lease::parse(payload)?;
+    let now = shared.clock.steady_ms();
+    shared.leading.leases().hear(device.clone(), lease, now);
+    Ok(())
+}
+
+/// Whether a planner that was heard may still count: over a link that stands, with the grant.
+fn may_lead(shared: &Shared, device: &DeviceId) -> bool {
+    let record = shared.trust.live(device);
+    record.is_some_and(|r| r.grants.has(Grant::Plan)) && shared.links.get(device).is_some()
+}
+
+/// Tells the others every second, and at once when a link comes or a pause begins or ends.
+pub async fn run(shared: Shared) {
+    let mut links = shared.links.watch();
+    let mut pause = shared.planner.watch();
+    let mut tick = tokio::time::interval(Duration::from_millis(LEASE_EVERY_MS));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut before_us = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            changed = links.changed() => if changed.is_err() { return },
+            changed = pause.changed() => if changed.is_err() { return },
+            _ = tick.tick() => {}
+        }
+        let gone: Vec<DeviceId> = {
+            let leases = shared.leading.leases();
+            let devices = leases.devices();
+            devices.filter(|d| !may_lead(&shared, d)).cloned().collect()
+        };
+        for device in &gone {
+            shared.leading.leases().gone(device);
+        }
+        let Some(role) = rank(&shared) else {
+            continue;
+        };
+        let leader = before(&shared).map(|l| l.device);
+        let epoch = stand(&shared, leader.is_none());
+        if before_us != Some(leader.clone()) {
+            told(&shared, before_us.is_some(), leader.as_ref(), epoch).await;
+            before_us = Some(leader);
+        }
+        let lease = Lease {
+            epoch,
+            role,
+            tasks: tasks(&shared),
+            answers: !shared.inference.is_empty(),
+            paused: shared.planner.pause().is_some(),
+        };
+        let message = Message::event(LEASE, &json!(lease));
+        for link in shared.links.all() {
+            if link.info.speaks(Feature::Lease) {
+                link.tell(message.clone());
+            }
+        }
+    }
+}
+
+/// Begins or ceases to lead; the epoch that is told: our own while we lead, else the newest that was heard.
+fn stand(shared: &Shared, leads: bool) -> u64 {
+    let (leases, mut own) = (shared.leading.leases(), shared.leading.leads());
+    let next = leases.next_epoch();
+    match (leads, *own) {
+        (true, Some(epoch)) => epoch,
+        (true, None) => *own.insert(next),
+        (false, _) => {
+            *own = None;
+            next - 1
+        }
+    }
+}
+
+/// Writes down who leads now. That a node leads when it starts alone is no news.
+async fn told(shared: &Shared, changed: bool, leader: Option<&DeviceId>, epoch: u64) {
+    if !changed && leader.is_none() {
+        return;
+    }
+    let message = match leader {
+        Some(leader) => format!(
+            "The planner of this node stands by: {} leads",
+            crate::node::routing::name(shared, leader)
+        ),
+        None => format!("The planner of this node leads (epoch {epoch})"),
+    };
+    let data = json!({"leader": leader.unwrap_or(shared.own_id()), "epoch": epoch});
+    shared
+        .journal
+        .record(Event::PlannerLeads, Severity::Info, &message, data)
+        .await;
+}

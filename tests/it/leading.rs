@@ -1,0 +1,138 @@
+//! Several planners in one mesh: one asks, the others stand by and take over.
+
+use clawmesh::domain::base::DeviceId;
+use clawmesh::node::config::RawRule;
+use clawmesh::node::leading;
+use clawmesh::operator::dto::ProposalView;
+
+use crate::harness::{Setup, TestNode, centre, field, key, until};
+
+const GRANTS: &str = "observe:T2,relay,read,plan,actuate,llm";
+
+/// A rule that always wants water, as often as it may.
+fn thirsty() -> RawRule {
+    toml::from_str(
+        r#"
+        name = "always dry"
+        metric = "moisture"
+        below = 101
+        target = "actuator:mock:valve-1"
+        operation = "open"
+        params = { durationSec = 1 }
+        cooldown_sec = 1
+        "#,
+    )
+    .unwrap()
+}
+
+/// Seeds of planners, the one that goes first before the other.
+fn seeds() -> [u8; 2] {
+    let mut seeds = [2, 3];
+    seeds.sort_by_key(|n| key(*n).public().device_id());
+    seeds
+}
+
+async fn started(setup: Setup, seed: u8) -> TestNode {
+    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    setup.start_in(dir, Some(seed)).await
+}
+
+async fn owner() -> TestNode {
+    let mut setup = field();
+    for seed in seeds() {
+        setup = setup.trusting(key(seed), GRANTS);
+    }
+    started(setup, 1).await
+}
+
+/// A planner that knows everybody and dials these.
+fn planner(seed: u8, peers: &[&TestNode]) -> Setup {
+    let mut setup = centre();
+    setup.raw.name = Some(format!("planner-{seed}"));
+    setup.raw.role = Some("planner".into());
+    setup.raw.rule = vec![thirsty()];
+    for other in [1, 2, 3].into_iter().filter(|n| *n != seed) {
+        setup = setup.trusting(key(other), GRANTS);
+    }
+    for peer in peers {
+        let peer = format!("{}=ws://{}||local", peer.id(), peer.address);
+        setup.raw.peers.push(peer);
+    }
+    setup
+}
+
+async fn all(owner: &TestNode) -> Vec<ProposalView> {
+    owner.node().door().proposals(true).await.unwrap()
+}
+
+/// Takes the proposals back that stand, and gives who asked for the next one.
+async fn next_asker(owner: &TestNode) -> DeviceId {
+    let known = all(owner).await.len();
+    for open in owner.node().door().proposals(false).await.unwrap() {
+        let _ = owner.node().door().withdraw(open.id.as_str(), None).await;
+    }
+    let new = until("a rule asks", || async {
+        let all = all(owner).await;
+        (all.len() > known).then_some(all)
+    })
+    .await;
+    let newest = new.iter().max_by_key(|p| p.created_at).unwrap();
+    newest.requested_by.device_id.clone()
+}
+
+async fn stands_by_for(node: &TestNode, leader: &DeviceId) {
+    until("it stands by", || async {
+        let before = leading::before(node.shared());
+        before.is_some_and(|l| l.device == *leader).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_planner_asks_and_the_other_takes_over_when_it_dies() {
+    let owner = owner().await;
+    let [first, second] = seeds();
+    let a = started(planner(first, &[&owner]), first).await;
+    let b = started(planner(second, &[&owner, &a]), second).await;
+    stands_by_for(&b, &a.id()).await;
+    until("the first leads", || async {
+        a.shared().leading.epoch().filter(|e| *e > 0)
+    })
+    .await;
+    let leader = a.id();
+    for _ in 0..4 {
+        assert_eq!(next_asker(&owner).await, leader);
+    }
+    a.stop().await;
+    assert_eq!(next_asker(&owner).await, b.id());
+    assert!(b.shared().leading.epoch().is_some());
+    let from_b = all(&owner).await;
+    let from_b = from_b.iter().filter(|p| p.requested_by.device_id != leader);
+    assert!(from_b.count() < 3, "it asked while the other led");
+    owner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_leads_and_asks_for_nothing_only_delays_the_other() {
+    let owner = owner().await;
+    let [first, second] = seeds();
+    // What the field node measures is worth nothing to the one that leads: its rule never fires.
+    let mut silent = planner(first, &[&owner]);
+    let (_, grants) = &mut silent.trusts[0];
+    *grants = "observe:T1,relay,read,plan,actuate,llm";
+    let a = started(silent, first).await;
+    let b = started(planner(second, &[&owner, &a]), second).await;
+    stands_by_for(&b, &a.id()).await;
+    assert_eq!(next_asker(&owner).await, b.id());
+    // While a person pauses the one that leads, the other rests as well: the pause is meant for the task.
+    a.node()
+        .door()
+        .planner_pause(&Default::default(), "ana")
+        .await
+        .unwrap();
+    until("the pause is heard", || async {
+        leading::before(b.shared()).filter(|l| l.lease.paused)
+    })
+    .await;
+    owner.stop().await;
+}
