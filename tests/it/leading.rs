@@ -1,11 +1,16 @@
 //! Several planners in one mesh: one asks, the others stand by and take over.
 
-use clawmesh::domain::base::DeviceId;
+use clawmesh::domain::base::{Code, DeviceId};
+use clawmesh::domain::plan::Draft;
+use clawmesh::domain::policy::Requester;
+use clawmesh::domain::proposal::Status;
 use clawmesh::node::config::RawRule;
-use clawmesh::node::leading;
+use clawmesh::node::{leading, proposals};
 use clawmesh::operator::dto::ProposalView;
 
 use crate::harness::{Setup, TestNode, centre, field, key, until};
+use crate::levels::{automatic, by, opened};
+use crate::main_job::status;
 
 const GRANTS: &str = "observe:T2,relay,read,plan,actuate,llm";
 
@@ -135,4 +140,40 @@ async fn one_that_leads_and_asks_for_nothing_only_delays_the_other() {
     })
     .await;
     owner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_leads_to_one_action_of_rules_however_many_planners_fire_on_it() {
+    let node = automatic().await;
+    let first = by(&node, Requester::Rules).await;
+    // The same reading, as a second planner cites it: some time later, with other parameters.
+    let mut second = Draft {
+        draft_id: "second".parse().unwrap(),
+        ..first.clone()
+    };
+    second.action.params.insert("durationSec".into(), 2.into());
+    let person = Draft {
+        draft_id: "person".parse().unwrap(),
+        requester: Requester::Person,
+        ..second.clone()
+    };
+    let own = node.shared().own_id().clone();
+    let minted = proposals::mint(node.shared(), first, &own).await.unwrap();
+    assert_eq!(minted.status, Status::Executing);
+    until("it completes", || async {
+        (status(node.shared(), &minted).await == Status::Completed).then_some(())
+    })
+    .await;
+    let refused = proposals::mint(node.shared(), second, &own).await;
+    assert_eq!(refused.unwrap_err().code, Code::EvidenceStale);
+    // A person may cite what they like: they look at it themselves.
+    proposals::mint(node.shared(), person, &own).await.unwrap();
+    // And with a later reading the rule's wish is one again.
+    let later = by(&node, Requester::Rules).await;
+    proposals::mint(node.shared(), later, &own).await.unwrap();
+    until("it opened twice", || async {
+        (opened(&node) == 2).then_some(())
+    })
+    .await;
+    node.stop().await;
 }

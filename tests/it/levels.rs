@@ -38,20 +38,20 @@ value = 99.0
 max_age_sec = 60
 "#;
 
-async fn automatic() -> TestNode {
+pub async fn automatic() -> TestNode {
     let mut setup = field().with_operator(operator(), "L2");
     setup.policy = Some(AUTOMATIC.to_owned());
     setup.start().await
 }
 
-async fn by(node: &TestNode, requester: Requester) -> Draft {
+pub async fn by(node: &TestNode, requester: Requester) -> Draft {
     Draft {
         requester,
         ..draft(node.shared(), 1).await
     }
 }
 
-fn opened(node: &TestNode) -> usize {
+pub fn opened(node: &TestNode) -> usize {
     journal(node.state().root())
         .iter()
         .filter(|m| m["position"] == "open")
@@ -95,42 +95,6 @@ async fn l1_acts_for_rules_and_never_for_a_model() {
     })
     .await;
     assert_eq!(opened(&node), 1);
-    node.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reading_leads_to_one_action_of_rules_however_many_planners_fire_on_it() {
-    let node = automatic().await;
-    let first = by(&node, Requester::Rules).await;
-    // The same reading, as a second planner cites it: some time later, with other parameters.
-    let mut second = Draft {
-        draft_id: "second".parse().unwrap(),
-        ..first.clone()
-    };
-    second.action.params.insert("durationSec".into(), 2.into());
-    let person = Draft {
-        draft_id: "person".parse().unwrap(),
-        requester: Requester::Person,
-        ..second.clone()
-    };
-    let own = node.shared().own_id().clone();
-    let minted = proposals::mint(node.shared(), first, &own).await.unwrap();
-    assert_eq!(minted.status, Status::Executing);
-    until("it completes", || async {
-        (status(node.shared(), &minted).await == Status::Completed).then_some(())
-    })
-    .await;
-    let refused = proposals::mint(node.shared(), second, &own).await;
-    assert_eq!(refused.unwrap_err().code, Code::EvidenceStale);
-    // A person may cite what they like: they look at it themselves.
-    proposals::mint(node.shared(), person, &own).await.unwrap();
-    // And with a later reading the rule's wish is one again.
-    let later = by(&node, Requester::Rules).await;
-    proposals::mint(node.shared(), later, &own).await.unwrap();
-    until("it opened twice", || async {
-        (opened(&node) == 2).then_some(())
-    })
-    .await;
     node.stop().await;
 }
 
