@@ -410,7 +410,8 @@ async fn clock_alarm(shared: &Shared, now: TimeMs) {
             timekeeping::high_water(c)?,
         ))
     };
-    match shared.store.read("clock", read).await {
+    // No reading touches what it looks at.
+    match shared.store.read_committed("clock", read).await {
         Ok((true, _)) => {
             shared.alarms.clear(AlarmKind::ClockUntrusted, "");
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row, params};
 
-use super::frames::StoredFrame;
-use super::{StoreError, row};
+use super::frames::{self, StoredFrame};
+use super::{StoreError, named, row};
 use crate::domain::base::limits::{AHEAD_BEHIND_MS, FRAME_FUTURE_MAX_MS};
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Taint, Tier, TimeMs};
 use crate::domain::world::{Fact, Moment, SignatureState};
@@ -138,7 +138,8 @@ pub fn upsert_for(
 /// # Errors
 /// Whatever SQLite says.
 pub fn stands(conn: &Connection, new: &NewFact) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM facts WHERE metric = ?1 AND zone = ?2 AND origin = ?3)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM facts WHERE metric = ?1 AND zone = ?2
+        AND origin = (SELECT id FROM devices WHERE device_id = ?3))";
     let key = (
         new.metric.as_str(),
         new.zone.as_deref().unwrap_or(""),
@@ -155,6 +156,11 @@ fn upsert_charged(
     lead: Hlc,
     now: TimeMs,
 ) -> Result<bool, StoreError> {
+    let origin = frames::device(conn, &new.origin)?;
+    let charged = match *charged == new.origin {
+        true => origin,
+        false => frames::device(conn, charged)?,
+    };
     let changed = conn
         .prepare_cached(
             "INSERT INTO facts (origin, metric, zone, value, text, unit, frame_seq, frame_id, content, claimed,
@@ -173,14 +179,14 @@ fn upsert_charged(
                     OR (facts.lead > ?18 AND excluded.lead <= ?18)))",
         )?
         .execute(params![
-            new.origin.as_str(),
+            origin,
             new.metric,
             new.zone.as_deref().unwrap_or(""),
             new.value,
             new.text,
             new.unit,
             row::number(new.frame_seq),
-            new.frame_id.as_str(),
+            named::short(&new.frame_id),
             new.content.0,
             new.claimed.rank(),
             new.effective.rank(),
@@ -192,13 +198,13 @@ fn upsert_charged(
             lead.to_i64(),
             // A reading that was taken while this node's clock was ahead must not stand until that time comes.
             Hlc::new(now.plus(FRAME_FUTURE_MAX_MS), u16::MAX).to_i64(),
-            charged.as_str(),
+            charged,
         ])?;
     Ok(changed > 0)
 }
 
-const SELECT: &str = "SELECT metric, zone, origin, value, text, unit, frame_seq, frame_id, content, claimed, effective,
-    signature, tainted, time, hlc, received_at FROM facts";
+const SELECT: &str = "SELECT metric, zone, device_id, value, text, unit, frame_seq, frame_id, content, claimed, effective,
+    signature, tainted, time, hlc, received_at FROM facts CROSS JOIN devices ON id = origin";
 
 fn read(found: &Row<'_>) -> rusqlite::Result<FactRow> {
     let zone: String = found.get(1)?;
@@ -210,7 +216,7 @@ fn read(found: &Row<'_>) -> rusqlite::Result<FactRow> {
         text: found.get(4)?,
         unit: found.get(5)?,
         frame_seq: row::count(found, 6)?,
-        frame_id: row::parsed(found, 7)?,
+        frame_id: named::read(found, 7)?,
         content: row::digest(found, 8)?,
         claimed: Tier::from_rank(found.get(9)?),
         effective: Tier::from_rank(found.get(10)?),
@@ -232,7 +238,7 @@ pub fn latest(
     zone: Option<&str>,
 ) -> Result<Vec<FactRow>, StoreError> {
     let mut query = conn.prepare_cached(&format!(
-        "{SELECT} WHERE metric = ?1 AND (?2 IS NULL OR zone = ?2) ORDER BY zone, origin"
+        "{SELECT} WHERE metric = ?1 AND (?2 IS NULL OR zone = ?2) ORDER BY zone, device_id"
     ))?;
     let rows = query.query_map((metric, zone), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -260,8 +266,8 @@ pub fn all(
     limit: usize,
 ) -> Result<Vec<FactRow>, StoreError> {
     let mut query = conn.prepare_cached(&format!(
-        "{SELECT} WHERE (?1 IS NULL OR metric = ?1) AND (?2 IS NULL OR zone = ?2) AND (?3 IS NULL OR origin = ?3)
-         ORDER BY origin <> ?4, metric, zone, origin LIMIT ?5"
+        "{SELECT} WHERE (?1 IS NULL OR metric = ?1) AND (?2 IS NULL OR zone = ?2) AND (?3 IS NULL OR device_id = ?3)
+         ORDER BY device_id <> ?4, metric, zone, device_id LIMIT ?5"
     ))?;
     let origin = filter.origin.as_ref().map(DeviceId::as_str);
     let wanted = params![
@@ -281,7 +287,7 @@ pub fn all(
 /// Whatever SQLite says.
 pub fn numeric(conn: &Connection, at: Moment) -> Result<Vec<Fact>, StoreError> {
     let mut query = conn.prepare_cached(&format!(
-        "{SELECT} WHERE value IS NOT NULL ORDER BY metric, zone, origin"
+        "{SELECT} WHERE value IS NOT NULL ORDER BY metric, zone, device_id"
     ))?;
     let rows = query.query_map([], read)?;
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
@@ -294,7 +300,9 @@ pub fn numeric(conn: &Connection, at: Moment) -> Result<Vec<Fact>, StoreError> {
 /// Whatever SQLite says.
 pub fn drop_of_frame(conn: &Connection, frame: &StoredFrame) -> Result<(), StoreError> {
     // They are on the account of its origin or of the device that brought it.
-    let sql = "DELETE FROM facts WHERE charged IN (?1, ?2) AND origin = ?1 AND content = ?3";
+    let sql =
+        "DELETE FROM facts WHERE charged IN (SELECT id FROM devices WHERE device_id IN (?1, ?2))
+        AND origin = (SELECT id FROM devices WHERE device_id = ?1) AND content = ?3";
     let peer = frame.link_peer.as_ref().unwrap_or(&frame.origin);
     let of = (frame.origin.as_str(), peer.as_str(), frame.content.0);
     conn.prepare_cached(sql)?.execute(of)?;

@@ -106,7 +106,10 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
     if shares::is_behind(conn, share, new.time, new.received_at)? {
         return Ok(Inserted::Behind);
     }
-    let lying = packed::lying(new);
+    let (lying, named) = (
+        packed::lying(new),
+        named::stored(&new.frame_id, new.claimed_at),
+    );
     let seq = conn
         .prepare_cached(
             "INSERT INTO frames (frame_key, content, origin, frame_id, kind, claimed_at, time, received_at, hlc,
@@ -114,12 +117,12 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
         )?
         .insert(params![
-            key,
+            named.unless_said(key),
             new.content.0,
             origin,
-            named::stored(&new.frame_id, new.claimed_at),
+            named,
             lying.kind,
-            new.claimed_at.to_i64(),
+            named.unless_said(new.claimed_at.to_i64()),
             new.time.to_i64(),
             new.received_at.to_i64(),
             new.hlc.map(Hlc::to_i64),

@@ -17,7 +17,7 @@ pub fn keyed_after(
     limit: usize,
 ) -> Result<Vec<(u64, Keyed)>, StoreError> {
     let mut query = conn.prepare_cached(
-        "SELECT seq, claimed_at, frame_key, content, flags FROM frames WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        "SELECT seq, claimed_at, frame_key, content, flags, frame_id FROM frames WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )?;
     let rows = query.query_map((row::number(seq), row::limit(limit)), |found| {
         Ok((row::count(found, 0)?, keyed(found, 1)?))
@@ -25,13 +25,13 @@ pub fn keyed_after(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What names a frame, from its `claimed_at`, `frame_key`, `content` and `flags` in four columns.
+/// What names a frame, from its `claimed_at`, `frame_key`, `content`, `flags` and `frame_id` in five columns.
 pub(super) fn keyed(found: &Row<'_>, from: usize) -> rusqlite::Result<Keyed> {
     let content: Digest = row::digest(found, from + 2)?;
-    let key = FrameKey::from_parts(found.get(from + 1)?, &content);
+    let key = FrameKey::from_parts(named::head(found, from + 1, from + 4)?, &content);
     let unsigned = found.get::<_, i64>(from + 3)? & FLAG_UNSIGNED != 0;
     Ok(Keyed {
-        at: row::time(found, from)?,
+        at: named::claimed_at(found, from, from + 4)?,
         key: if unsigned { key.unsigned() } else { key },
     })
 }

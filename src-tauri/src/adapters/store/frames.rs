@@ -174,20 +174,23 @@ fn known_device(conn: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreEr
 }
 
 pub(super) const SELECT: &str = "SELECT f.seq, f.content, o.device_id, f.frame_id, f.kind, f.claimed_at, f.time, f.received_at,
-    f.hlc, f.origin_seq, f.claimed_tier, f.effective_tier, f.signature, f.tainted, f.hops, p.device_id, f.flags, f.json
+    f.hlc, f.origin_seq, f.claimed_tier, f.effective_tier, f.signature, f.tainted, f.hops, p.device_id, f.flags, f.json, f.metric
     FROM frames f JOIN devices o ON o.id = f.origin LEFT JOIN devices p ON p.id = f.link_peer";
 
 pub(super) fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
     let kind = found.get_ref(4)?.as_str().unwrap_or_default();
     let kind = packed::kind(kind).ok_or_else(|| row::unreadable(4, "unknown frame kind"))?;
     let (origin, frame_id): (DeviceId, _) = (row::parsed(found, 2)?, named::read(found, 3)?);
-    let claimed_at = row::time(found, 5)?;
+    let claimed_at = named::claimed_at(found, 5, 3)?;
     let hlc = found.get::<_, Option<i64>>(8)?.map(Hlc::from_i64);
     let origin_seq: Option<i64> = found.get(9)?;
     let json = match found.get_ref(17)? {
         ValueRef::Blob(bytes) => {
             let (origin, id) = (origin.as_str(), frame_id.as_str());
-            let columns = packed::Columns::new(origin, id, claimed_at, hlc, origin_seq, kind);
+            let metric = found.get_ref(18)?.as_str_or_null();
+            let metric = metric.map_err(|e| row::unreadable(18, e))?;
+            let columns =
+                packed::Columns::new(origin, id, claimed_at, hlc, origin_seq, kind, metric);
             packed::unpack(bytes, &columns)
                 .ok_or_else(|| row::unreadable(17, "a packed text that does not unpack"))?
         }

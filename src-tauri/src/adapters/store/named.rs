@@ -55,6 +55,25 @@ pub(super) fn stored(id: &FrameId, claimed_at: TimeMs) -> Stored<'_> {
     }
 }
 
+impl Stored<'_> {
+    /// What the id stands for too, so that the row need not say it: 0 in its columns `frame_key` and `claimed_at`.
+    pub(super) fn unless_said(&self, number: i64) -> i64 {
+        match self {
+            Stored::Bytes(_) => 0,
+            Stored::Text(_) => number,
+        }
+    }
+}
+
+/// An id where nothing is looked for by it: the bytes of any UUID that is written as our nodes write it.
+pub(super) fn short(id: &FrameId) -> Stored<'_> {
+    let uuid = Uuid::try_parse(id.as_str()).ok();
+    match uuid.filter(|uuid| uuid.to_string() == id.as_str()) {
+        Some(uuid) => Stored::Bytes(uuid.into_bytes()),
+        None => Stored::Text(id.as_str()),
+    }
+}
+
 /// What [`PLACES`] asks for: the id in each of the ways that it may lie.
 pub(super) fn parameters(id: &FrameId) -> (Option<[u8; 16]>, i64, &str) {
     (
@@ -72,6 +91,26 @@ pub(super) fn read(found: &Row<'_>, column: usize) -> rusqlite::Result<FrameId> 
             Ok(uuid.into())
         }
         _ => row::parsed(found, column),
+    }
+}
+
+/// When a frame was made, from its `claimed_at` and `frame_id`: the bytes of an id say it.
+pub(super) fn claimed_at(found: &Row<'_>, at: usize, id: usize) -> rusqlite::Result<TimeMs> {
+    match found.get_ref(id)? {
+        ValueRef::Blob(bytes) => {
+            let uuid = Uuid::from_slice(bytes).map_err(|e| row::unreadable(id, e))?;
+            let time = u64::try_from(uuid.as_u128() >> BEHIND_TIME);
+            time.map(TimeMs).map_err(|e| row::unreadable(id, e))
+        }
+        _ => row::time(found, at),
+    }
+}
+
+/// The number of a frame's key, from its `frame_key` and `frame_id`: the bytes of an id say it.
+pub(super) fn head(found: &Row<'_>, key: usize, id: usize) -> rusqlite::Result<i64> {
+    match found.get_ref(id)? {
+        ValueRef::Blob(_) => Ok(FrameKey::head_of(&read(found, id)?)),
+        _ => found.get(key),
     }
 }
 

@@ -61,10 +61,10 @@ pub(super) const WORDS: &[&str] = &[
 
 /// What of a frame stands in other columns of its row, as it is written in its text, in the order of their codes.
 #[derive(Debug)]
-pub(super) struct Columns([String; 6]);
+pub(super) struct Columns([String; 7]);
 
 impl Columns {
-    /// Of a frame with this origin, id, time, logical time, count and kind.
+    /// Of a frame with this origin, id, time, logical time, count and kind, and the metric that its row says.
     pub(super) fn new(
         origin: &str,
         frame_id: &str,
@@ -72,6 +72,7 @@ impl Columns {
         hlc: Option<Hlc>,
         origin_seq: Option<i64>,
         kind: FrameKind,
+        metric: Option<&str>,
     ) -> Self {
         Self([
             origin.to_owned(),
@@ -80,6 +81,7 @@ impl Columns {
             hlc.map(|hlc| hlc.to_string()).unwrap_or_default(),
             origin_seq.map(|n| n.to_string()).unwrap_or_default(),
             kind.as_str().to_owned(),
+            metric.unwrap_or_default().to_owned(),
         ])
     }
 
@@ -92,6 +94,7 @@ impl Columns {
             new.hlc.map(|hlc| Hlc::from_i64(hlc.to_i64())),
             new.origin_seq.map(row::number),
             new.kind,
+            metric(new),
         )
     }
 
@@ -115,6 +118,14 @@ pub(super) struct Lying<'a> {
     pub(super) metric: Option<&'a str>,
 }
 
+/// The metric that a row with a packed text says.
+fn metric(new: &NewFrame) -> Option<&str> {
+    match new.kind {
+        FrameKind::Observation => new.metric.as_deref(),
+        _ => None,
+    }
+}
+
 /// How a frame is stored.
 pub(super) fn lying(new: &NewFrame) -> Lying<'_> {
     let kind = new.kind.as_str();
@@ -127,7 +138,7 @@ pub(super) fn lying(new: &NewFrame) -> Lying<'_> {
         (Some(packed), FrameKind::Observation) => Lying {
             kind: OBSERVATION,
             text: Value::Blob(packed),
-            metric: new.metric.as_deref(),
+            metric: metric(new),
         },
         (Some(packed), _) => Lying {
             kind,

@@ -312,7 +312,7 @@ fn prune(
     for_room: bool,
 ) -> Result<Option<Pruned>, StoreError> {
     let stay = cited(conn)?;
-    let sql = "SELECT seq, claimed_at, frame_key, content, flags, octet_length(json), frame_id, min(time, received_at)
+    let sql = "SELECT seq, claimed_at, frame_key, content, flags, frame_id, octet_length(json), min(time, received_at)
         FROM frames WHERE share = ?1 ORDER BY time";
     let mut query = conn.prepare_cached(sql)?;
     let mut rows = query.query([share])?;
@@ -323,12 +323,12 @@ fn prune(
         if enough || seqs.len() >= SHARE_PRUNED_MAX {
             break;
         }
-        if stay.contains(named::read(found, 6)?.as_str()) {
+        if stay.contains(named::read(found, 5)?.as_str()) {
             continue;
         }
         seqs.push(found.get::<_, i64>(0)?);
         keys.push(frame_sync::keyed(found, 1)?);
-        freed = freed.saturating_add(row::count(found, 5)?.saturating_add(FRAME_ROW_BYTES));
+        freed = freed.saturating_add(row::count(found, 6)?.saturating_add(FRAME_ROW_BYTES));
         newest = newest.max(row::time(found, 7)?);
     }
     drop(rows);

@@ -21,7 +21,9 @@ pub fn used(
     now: TimeMs,
 ) -> Result<u64, StoreError> {
     let sql = match share {
-        Share::Facts => "SELECT count(*) FROM facts WHERE charged = ?1",
+        Share::Facts => {
+            "SELECT count(*) FROM facts WHERE charged = (SELECT id FROM devices WHERE device_id = ?1)"
+        }
         Share::Origins => "SELECT count(*) FROM devices WHERE via = ?1",
         Share::Conflicts => "SELECT count(*) FROM frame_conflicts WHERE link_peer = ?1",
         Share::Mirrors => "SELECT count(*) FROM proposals WHERE executor = ?1 AND own = 0",
@@ -90,7 +92,7 @@ pub fn of_everybody(
     for share in Share::STORED {
         let sql = match share {
             Share::Facts => {
-                "SELECT charged, count(*) FROM facts WHERE charged NOT NULL GROUP BY charged"
+                "SELECT d.device_id, count(*) FROM facts f JOIN devices d ON d.id = f.charged GROUP BY f.charged"
             }
             Share::Origins => "SELECT via, count(*) FROM devices WHERE via NOT NULL GROUP BY via",
             Share::Conflicts => {
@@ -143,7 +145,8 @@ pub fn of_everybody(
 pub fn lapse(conn: &Connection, steady: TimeMs, wall: TimeMs) -> Result<(), StoreError> {
     for (sql, before) in [
         (
-            "DELETE FROM facts WHERE charged >= ?1 AND charged < ?1 || 'g' AND received_at < ?2",
+            "DELETE FROM facts WHERE received_at < ?2 AND charged IN
+                (SELECT id FROM devices WHERE device_id >= ?1 AND device_id < ?1 || 'g')",
             steady,
         ),
         (
@@ -166,7 +169,8 @@ pub fn lapse(conn: &Connection, steady: TimeMs, wall: TimeMs) -> Result<(), Stor
 /// Whatever SQLite says.
 pub fn forget(conn: &Connection, device: &DeviceId) -> Result<(), StoreError> {
     for sql in [
-        "DELETE FROM facts WHERE charged = ?1 OR origin = ?1",
+        "DELETE FROM facts WHERE charged = (SELECT id FROM devices WHERE device_id = ?1)
+            OR origin = (SELECT id FROM devices WHERE device_id = ?1)",
         "DELETE FROM frame_conflicts WHERE link_peer = ?1",
         "UPDATE devices SET via = NULL WHERE via = ?1",
         "DELETE FROM approvals WHERE proposal_id IN (SELECT id FROM proposals WHERE executor = ?1 AND own = 0)",

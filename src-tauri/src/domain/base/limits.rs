@@ -104,9 +104,9 @@ pub const STORE_QUEUE_MAX: usize = 1_024;
 /// Writes committed as one transaction.
 pub const STORE_BATCH_MAX: usize = 512;
 /// How long readings gather before they are committed together, in milliseconds. A crash may take as much.
-pub const STORE_GATHER_MS: u64 = 5_000;
+pub const STORE_GATHER_MS: u64 = 10_000;
 /// Writes that gather before they are committed in any case.
-pub const STORE_GATHERED_MAX: usize = 512;
+pub const STORE_GATHERED_MAX: usize = 1_024;
 /// Frames that may gather as one write; more of them are committed by themselves.
 pub const STORE_GATHER_FRAMES: usize = 64;
 /// Connections in the store's reader pool.

@@ -120,7 +120,9 @@ fn of_two_contents_under_one_id_the_best_proven_is_carried_over() {
     let left: Vec<u64> = all.iter().map(|f| f.seq).collect();
     assert_eq!(left, [2, 3]);
     let facts: Vec<String> = c
-        .prepare("SELECT zone || ' ' || charged FROM facts ORDER BY zone")
+        .prepare(
+            "SELECT zone || ' ' || device_id FROM facts JOIN devices ON id = charged ORDER BY zone",
+        )
         .unwrap()
         .query_map([], |r| r.get(0))
         .unwrap()

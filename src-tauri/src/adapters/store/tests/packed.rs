@@ -204,7 +204,15 @@ fn a_text_that_gets_its_signature_is_packed_also_where_it_lay_as_text() {
 fn columns() -> Columns {
     let (at, hlc) = (TimeMs(1_790_000_000_000), Hlc::from_i64(77));
     let (origin, kind) = (device(1), FrameKind::Observation);
-    Columns::new(origin.as_str(), "frame-1", at, Some(hlc), Some(12), kind)
+    Columns::new(
+        origin.as_str(),
+        "frame-1",
+        at,
+        Some(hlc),
+        Some(12),
+        kind,
+        Some("moisture"),
+    )
 }
 
 proptest! {
