@@ -553,6 +553,26 @@ proptest! {
 }
 
 #[test]
+fn the_newest_reading_has_no_page_of_its_own() {
+    let (_dir, c) = conn();
+    let pages = || -> i64 {
+        c.pragma_query_value(None, "page_count", |r| r.get(0))
+            .unwrap()
+    };
+    let before = pages();
+    for n in 0..100_u64 {
+        let new = NewFact {
+            metric: "temperature.outside".into(),
+            zone: Some(format!("greenhouse-{n}")),
+            frame_id: uuid::Uuid::from_u128(u128::MAX - u128::from(n)).into(),
+            ..fact(n)
+        };
+        assert!(facts::upsert(&c, &new, LATE).unwrap());
+    }
+    assert!(pages() - before < 40, "{} pages", pages() - before);
+}
+
+#[test]
 fn events_are_numbered_filtered_and_trimmed() {
     let (_dir, mut c) = conn();
     let tx = c.transaction().unwrap();

@@ -5,7 +5,9 @@ use serde_json::json;
 
 use super::*;
 use crate::adapters::store::issuers::{self, Issuer};
-use crate::adapters::store::{frame_sync, shares};
+use crate::adapters::store::{facts, frame_sync, shares, usage};
+use crate::domain::admission::budget::Share;
+use crate::domain::base::Hlc;
 
 const BEFORE: [&str; 6] = [
     include_str!("../migrations/0001.sql"),
@@ -131,6 +133,51 @@ fn of_two_contents_under_one_id_the_best_proven_is_carried_over() {
     let charged = [device(1), device(2).at_address()];
     let expected = [format!("z2 {}", charged[0]), format!("z3 {}", charged[1])];
     assert_eq!(facts, expected);
+}
+
+#[test]
+fn the_newest_readings_are_carried_over_also_of_devices_that_have_no_frame() {
+    let (_dir, file) = place();
+    let old = sixth(&file);
+    let id = uuid::Uuid::from_u128(7).to_string();
+    for (zone, value, text, id) in [
+        ("z1", Some(1.5), None, &*id),
+        ("z2", None, Some("low"), "frame-2"),
+    ] {
+        old.execute(
+            "INSERT INTO facts VALUES (?1, 'm', ?2, ?3, ?4, '%', 9, ?5, ?6, 2, 1, 0, 1, 11, 12, 13, 14)",
+            (device(3).as_str(), zone, value, text, id, frame(1).content.0),
+        )
+        .unwrap();
+    }
+    drop(old);
+    let c = super::super::open::connect(&file, StoreOptions::default()).unwrap();
+    let carried = |zone: &str, value, text: Option<&str>, id: &str| facts::FactRow {
+        metric: "m".into(),
+        zone: Some(zone.to_owned()),
+        origin: device(3),
+        value,
+        text: text.map(str::to_owned),
+        unit: Some("%".into()),
+        frame_seq: 9,
+        frame_id: id.parse().unwrap(),
+        content: frame(1).content,
+        claimed: Tier::T2,
+        effective: Tier::T1,
+        signature: SignatureState::Verified,
+        tainted: true,
+        time: TimeMs(11),
+        hlc: Some(Hlc::from_i64(12)),
+        received_at: TimeMs(13),
+    };
+    let all = facts::all(&c, &Default::default(), &device(1), 9).unwrap();
+    let expected = [
+        carried("z1", Some(1.5), None, &id),
+        carried("z2", None, Some("low"), "frame-2"),
+    ];
+    assert_eq!(all, expected);
+    let used = usage::used(&c, &device(3), Share::Facts, TimeMs(0)).unwrap();
+    assert_eq!(used, 2);
 }
 
 #[test]

@@ -74,6 +74,27 @@ fn an_id_is_found_in_whichever_way_it_lies() {
         assert_eq!(frames::insert(&c, new).unwrap(), Inserted::Stored(n));
         assert_eq!(form(&c, n), ((*kind).to_owned(), *bytes), "{n}");
     }
+    let said = |c: &rusqlite::Connection| -> Vec<(TimeMs, Keyed)> {
+        let log = frames::after(c, 0, 9, 10_000, None).unwrap();
+        let held = frame_sync::keyed_after(c, 0, 9).unwrap();
+        let both = log.iter().zip(held);
+        both.map(|(stored, (_, keyed))| (stored.claimed_at, keyed))
+            .collect()
+    };
+    let of = |(new, _): &(NewFrame, _)| {
+        let key = FrameKey::of(&new.frame_id, &new.content);
+        let at = new.claimed_at;
+        (at, Keyed { at, key })
+    };
+    let expected: Vec<_> = frames.iter().map(of).collect();
+    assert_eq!(said(&c), expected);
+    let zeros = "SELECT count(*) FROM frames WHERE frame_key = 0 AND claimed_at = 0";
+    let zeros = c.query_row(zeros, [], |r| r.get::<_, u32>(0)).unwrap();
+    assert_eq!(zeros, 3, "an id of bytes says both");
+    // Older versions said both beside it.
+    let older = "UPDATE frames SET frame_key = 77, claimed_at = ?1 WHERE typeof(frame_id) = 'blob'";
+    c.execute(older, [at.to_string()]).unwrap();
+    assert_eq!(said(&c), expected);
     let held = set(&c);
     for (n, (new, _)) in (1..).zip(&frames) {
         assert_eq!(frames::insert(&c, new).unwrap(), Inserted::Duplicate, "{n}");
