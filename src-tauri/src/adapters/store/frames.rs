@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 
 pub use super::frame_insert::{Displaced, Inserted, conflict_count, insert};
-use super::{StoreError, kv, named, packed, row, shares};
+use super::packed::{self, Columns};
+use super::{StoreError, kv, named, row, shares};
 use crate::domain::base::limits::{FRAMES_PAGE_BYTES, FRAMES_PRUNED_MAX, QUERY_DEFAULT};
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Tier, TimeMs};
 use crate::domain::wire::FrameKind;
@@ -184,17 +184,15 @@ pub(super) fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
     let claimed_at = named::claimed_at(found, 5, 3)?;
     let hlc = found.get::<_, Option<i64>>(8)?.map(Hlc::from_i64);
     let origin_seq: Option<i64> = found.get(9)?;
-    let json = match found.get_ref(17)? {
-        ValueRef::Blob(bytes) => {
+    let json = match found.get_ref(17)?.as_blob() {
+        Ok(bytes) => {
             let (origin, id) = (origin.as_str(), frame_id.as_str());
-            let metric = found.get_ref(18)?.as_str_or_null();
-            let metric = metric.map_err(|e| row::unreadable(18, e))?;
-            let columns =
-                packed::Columns::new(origin, id, claimed_at, hlc, origin_seq, kind, metric);
+            let metric = found.get(18)?;
+            let columns = Columns::new(origin, id, claimed_at, hlc, origin_seq, kind, metric);
             packed::unpack(bytes, &columns)
                 .ok_or_else(|| row::unreadable(17, "a packed text that does not unpack"))?
         }
-        _ => found.get(17)?,
+        Err(_) => found.get(17)?,
     };
     Ok(StoredFrame {
         seq: row::count(found, 0)?,

@@ -72,7 +72,7 @@ impl Columns {
         hlc: Option<Hlc>,
         origin_seq: Option<i64>,
         kind: FrameKind,
-        metric: Option<&str>,
+        metric: Option<String>,
     ) -> Self {
         Self([
             origin.to_owned(),
@@ -81,7 +81,7 @@ impl Columns {
             hlc.map(|hlc| hlc.to_string()).unwrap_or_default(),
             origin_seq.map(|n| n.to_string()).unwrap_or_default(),
             kind.as_str().to_owned(),
-            metric.unwrap_or_default().to_owned(),
+            metric.unwrap_or_default(),
         ])
     }
 
@@ -94,7 +94,7 @@ impl Columns {
             new.hlc.map(|hlc| Hlc::from_i64(hlc.to_i64())),
             new.origin_seq.map(row::number),
             new.kind,
-            metric(new),
+            metric(new).map(str::to_owned),
         )
     }
 

@@ -211,7 +211,7 @@ fn columns() -> Columns {
         Some(hlc),
         Some(12),
         kind,
-        Some("moisture"),
+        Some("moisture".to_owned()),
     )
 }
 
