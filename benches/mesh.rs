@@ -133,6 +133,60 @@ async fn one_hop() {
     end(nodes).await;
 }
 
+/// What this process has used of the processor, in milliseconds. Linux only.
+fn processor_ms() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = |n: usize| -> f64 {
+        let field = after_name.split_whitespace().nth(n);
+        field.and_then(|t| t.parse().ok()).unwrap_or(0.0)
+    };
+    // A tick is a hundredth of a second on every Linux there is.
+    (ticks(11) + ticks(12)) * 10.0
+}
+
+/// `at_once` readings at a time from the first node, for twenty seconds; what all nodes together use.
+async fn used(nodes: &[TestNode], every: Duration, at_once: usize) -> (f64, f64) {
+    let (before, started) = (processor_ms(), Instant::now());
+    let mut tick = tokio::time::interval(every);
+    let mut made = 0;
+    while started.elapsed() < Duration::from_secs(20) {
+        tick.tick().await;
+        write(&nodes[0], at_once, Class::Gathered).await;
+        made += at_once;
+    }
+    let used = processor_ms() - before;
+    let per_frame = used / made as f64;
+    (per_frame, used / ms(started) * 100.0)
+}
+
+/// A hundred readings a second, one by one, over one link.
+async fn steady() {
+    let a = node(1, 2, &[]).await;
+    let nodes = vec![node(2, 2, &[&a]).await, a];
+    linked(&nodes, 1).await;
+    let (per_frame, _) = used(&nodes, Duration::from_millis(10), 1).await;
+    let what = "100/s one by one: processor time a frame, both ends";
+    report(what, per_frame, "ms", "<= 0.4");
+    end(nodes).await;
+}
+
+/// Six nodes, each linked with each, one of which makes 13 readings a second.
+async fn idle() {
+    let mut nodes: Vec<TestNode> = Vec::new();
+    for n in 1..=6 {
+        let peers: Vec<&TestNode> = nodes.iter().collect();
+        let next = node(n, 6, &peers).await;
+        nodes.push(next);
+    }
+    linked(&nodes, 15).await;
+    settled(&nodes).await;
+    let (_, percent) = used(&nodes, Duration::from_secs(1), 13).await;
+    let what = "5 peers, 13 readings/s: of one core, each node";
+    report(what, percent / 6.0, "%", "<= 1");
+    end(nodes).await;
+}
+
 /// One link at full speed; `up` says whether the sender dialed.
 async fn sustained(up: bool) {
     const FRAMES: usize = 100_000;
@@ -341,6 +395,12 @@ fn main() {
     if wanted("link") {
         runtime.block_on(sustained(true));
         runtime.block_on(sustained(false));
+    }
+    if wanted("steady") {
+        runtime.block_on(steady());
+    }
+    if wanted("idle") {
+        runtime.block_on(idle());
     }
     if wanted("chain") {
         runtime.block_on(chain(10));

@@ -3,13 +3,13 @@
 //! Two key types that look alike are kept apart on purpose: a device signs handshakes, frames and
 //! proposals; an operator signs approvals. No function takes one where the other is meant.
 
+mod cofactored;
+
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::{
-    Signature as DalekSignature, Signer as _, SigningKey, Verifier as _, VerifyingKey,
-};
+use ed25519_dalek::{Signature as DalekSignature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::base::{DeviceId, OperatorId};
@@ -85,18 +85,16 @@ impl PublicKey {
         self.0.verify_strict(message, &signature.0).is_ok()
     }
 
-    /// Whether `signature` is this key's over `message`, by the rules of RFC 8032.
+    /// Whether `signature` is this key's over `message`, by the rules of RFC 8032 (see `cofactored`).
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
-        self.0.verify(message, &signature.0).is_ok()
+        cofactored::holds(message, signature, self)
     }
 }
 
-/// Verifies many signatures at once; `true` only if every one is right (about twice as fast as one
-/// by one). On `false` the caller finds the culprit with [`PublicKey::verify`].
+/// Verifies many signatures at once; `true` exactly if [`PublicKey::verify`] says so of every one, in less than half of
+/// the time. On `false` the caller finds the culprit with that.
 pub fn verify_batch(messages: &[&[u8]], signatures: &[Signature], keys: &[PublicKey]) -> bool {
-    let signatures: Vec<DalekSignature> = signatures.iter().map(|s| s.0).collect();
-    let keys: Vec<VerifyingKey> = keys.iter().map(|k| k.0).collect();
-    ed25519_dalek::verify_batch(messages, &signatures, &keys).is_ok()
+    cofactored::all_hold(messages, signatures, keys)
 }
 
 impl fmt::Debug for PublicKey {
