@@ -277,15 +277,16 @@ fn insert_at(
     };
     // A device that nothing proves may be invented, and its name stays here.
     if let Some(device) = admitted.charged().filter(|d| **d != frame.origin)
-        && frames::introduce(conn, &frame.origin, device)?
-        && usage::used(conn, device, Share::Origins, admitted.received_at())?
-            > Share::Origins.most_of(device)
+        && !frames::knows(conn, &frame.origin)?
     {
-        frames::forget_introduced(conn, &frame.origin)?;
-        return Ok(Inserted::OverBudget {
-            device: device.clone(),
-            share: Share::Origins,
-        });
+        let used = usage::used(conn, device, Share::Origins, admitted.received_at())?;
+        if used >= Share::Origins.most_of(device) {
+            return Ok(Inserted::OverBudget {
+                device: device.clone(),
+                share: Share::Origins,
+            });
+        }
+        frames::introduce(conn, &frame.origin, device)?;
     }
     if let (Some(reading), Some(device)) = (&reading, admitted.charged())
         && !facts::stands(conn, reading)?

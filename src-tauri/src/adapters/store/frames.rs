@@ -142,27 +142,22 @@ pub(super) fn device(conn: &Connection, id: &DeviceId) -> Result<i64, StoreError
     Ok(insert.insert([id.as_str()])?)
 }
 
-/// Notes that a device told of another one that is unknown here and that nothing proves; `false`, and
-/// nothing noted, where it is known.
+/// Whether a device has been heard of.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn introduce(conn: &Connection, id: &DeviceId, via: &DeviceId) -> Result<bool, StoreError> {
-    if known_device(conn, id)?.is_some() {
-        return Ok(false);
-    }
-    let mut insert = conn.prepare_cached("INSERT INTO devices (device_id, via) VALUES (?1, ?2)")?;
-    insert.execute([id.as_str(), via.as_str()])?;
-    Ok(true)
+pub fn knows(conn: &Connection, id: &DeviceId) -> Result<bool, StoreError> {
+    Ok(known_device(conn, id)?.is_some())
 }
 
-/// Takes back what [`introduce`] has just noted.
+/// Notes that a device told of another one that is unknown here and that nothing proves. To take that back would
+/// mean to look through all frames, so whether it may is asked before.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn forget_introduced(conn: &Connection, id: &DeviceId) -> Result<(), StoreError> {
-    let mut delete = conn.prepare_cached("DELETE FROM devices WHERE device_id = ?1")?;
-    delete.execute([id.as_str()])?;
+pub fn introduce(conn: &Connection, id: &DeviceId, via: &DeviceId) -> Result<(), StoreError> {
+    let mut insert = conn.prepare_cached("INSERT INTO devices (device_id, via) VALUES (?1, ?2)")?;
+    insert.execute([id.as_str(), via.as_str()])?;
     Ok(())
 }
 

@@ -187,7 +187,7 @@ mod tests {
         fn what_is_signed_holds_and_what_is_altered_does_not(
             texts in proptest::collection::vec("[a-z]{0,40}", 1..12), seeds in 1_u8..4, altered in any::<prop::sample::Index>(), bit in 0_usize..512,
         ) {
-            let keys: Vec<DeviceKey> = (0..texts.len()).map(|n| DeviceKey::from_seed(&[n as u8 % seeds; 32])).collect();
+            let keys: Vec<DeviceKey> = (0_u8..).zip(&texts).map(|(n, _)| DeviceKey::from_seed(&[n % seeds; 32])).collect();
             let messages: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
             let mut signatures: Vec<Signature> = keys.iter().zip(&messages).map(|(k, m)| k.sign(m)).collect();
             let publics: Vec<PublicKey> = keys.iter().map(|k| *k.public()).collect();

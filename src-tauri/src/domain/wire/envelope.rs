@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserializer as _, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::domain::base::canonical;
@@ -279,19 +279,34 @@ impl From<Refusal> for Reply {
     }
 }
 
+/// A response with a result; the members in the order in which all our texts have them.
+#[derive(Serialize)]
+struct Done<'a> {
+    id: &'a str,
+    ok: bool,
+    payload: &'a Value,
+    r#type: &'static str,
+}
+
 impl Reply {
     /// The text of the response to request `id`.
     pub fn to_text(&self, id: &str) -> String {
         match self {
-            Reply::Ok(payload) => json!({"type": "res", "id": id, "ok": true, "payload": payload}),
+            // Written as it is: a result may be long.
+            Reply::Ok(payload) => serde_json::to_string(&Done {
+                id,
+                ok: true,
+                payload,
+                r#type: "res",
+            })
+            .unwrap_or_default(),
             Reply::Refused { refusal, extra } => {
                 let mut error = extra.clone();
                 error.insert("code".into(), refusal.code.as_str().into());
                 error.insert("message".into(), refusal.message.clone().into());
-                json!({"type": "res", "id": id, "ok": false, "error": error})
+                json!({"type": "res", "id": id, "ok": false, "error": error}).to_string()
             }
         }
-        .to_string()
     }
 }
 
@@ -299,6 +314,13 @@ impl Reply {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_result_is_written_like_any_of_our_texts() {
+        let payload = json!({"z": [1.5, null], "a": {"q": "\"\u{1}"}});
+        let built = json!({"type": "res", "id": "7", "ok": true, "payload": payload});
+        assert_eq!(Reply::Ok(payload).to_text("7"), built.to_string());
+    }
 
     #[test]
     fn reads_the_three_forms() {

@@ -303,6 +303,14 @@ fn shown(stored: &StoredFrame) -> Option<Value> {
     ))
 }
 
+/// An answer with its frames, which `json!` would copy.
+fn with_frames(mut answer: Value, frames: Vec<Value>) -> Value {
+    if let Some(members) = answer.as_object_mut() {
+        members.insert("frames".to_owned(), Value::Array(frames));
+    }
+    answer
+}
+
 async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
     let filter = FrameFilter {
         kind: kind(params)?,
@@ -336,10 +344,11 @@ async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Re
             .or_insert(0u64) += 1;
     }
     let frames: Vec<Value> = page.iter().filter_map(shown).collect();
-    Ok(json!({
-        "count": frames.len(), "entries": entries, "frames": frames, "bySourceDeviceId": by_source,
-        "byKind": by_kind, "byTrustTier": by_tier, "peerTimestamp": shared.now(),
-    }))
+    let answer = json!({
+        "count": frames.len(), "entries": entries, "bySourceDeviceId": by_source, "byKind": by_kind,
+        "byTrustTier": by_tier, "peerTimestamp": shared.now(),
+    });
+    Ok(with_frames(answer, frames))
 }
 
 async fn sync(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
@@ -363,7 +372,8 @@ async fn sync(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Ref
     page.truncate(take);
     page.reverse();
     let frames: Vec<Value> = page.iter().filter_map(shown).collect();
-    Ok(json!({"frames": frames, "peerTimestamp": shared.now(), "totalAvailable": total}))
+    let answer = json!({"peerTimestamp": shared.now(), "totalAvailable": total});
+    Ok(with_frames(answer, frames))
 }
 
 async fn mesh_events(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
