@@ -135,10 +135,8 @@ mod tests {
     use axum::http::Request;
     use tower::ServiceExt as _;
 
-    use super::super::app;
     use super::super::tests::{code, house, read};
     use super::*;
-    use crate::operator::Door;
     use crate::operator::access::{API_ROOT, AtTheWindow, Scope};
     use crate::operator::routes;
 
@@ -184,7 +182,7 @@ mod tests {
     #[tokio::test]
     async fn long_answers_beyond_their_places_are_refused_and_short_ones_are_not() {
         let house = house().await;
-        let app = app(Door::new(house.opened.shared.clone()), house.tokens.clone());
+        let app = house.app();
         let ask = async |path: &str| {
             let mut request = Request::new(Body::empty());
             *request.uri_mut() = format!("{API_ROOT}{path}").parse().unwrap();

@@ -62,11 +62,13 @@ pub(super) async fn house_of(raw: RawConfig, policy: Option<&str>) -> House {
 }
 
 impl House {
-    async fn send(&self, request: Request<Body>) -> Response<Body> {
+    /// What answers its requests.
+    pub(super) fn app(&self) -> axum::Router {
         app(Door::new(self.opened.shared.clone()), self.tokens.clone())
-            .oneshot(request)
-            .await
-            .unwrap()
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response<Body> {
+        self.app().oneshot(request).await.unwrap()
     }
 
     pub(super) async fn ask(
