@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clawmesh::adapters::clock::{SharedClock, SystemClock};
 use clawmesh::adapters::keystore;
+use clawmesh::adapters::llm::Scripted;
 use clawmesh::adapters::paths::{PathError, StateDir};
 use clawmesh::adapters::transport::Channel;
 use clawmesh::domain::admission::{Generation, Grants, TrustRecord};
@@ -16,7 +17,7 @@ use clawmesh::domain::base::{DeviceId, MeshId, TimeMs};
 use clawmesh::domain::identity::{DeviceKey, OperatorKey};
 use clawmesh::domain::policy::STARTER_POLICY;
 use clawmesh::domain::wire::handshake::{End, Hello, Introduction, ProofFor, prove};
-use clawmesh::node::{Node, Opened, RawConfig, Shared};
+use clawmesh::node::{Node, Opened, Outside, RawConfig, Shared};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -47,6 +48,8 @@ pub struct Setup {
     pub clock: SharedClock,
     /// Whether the devices it trusts are known to be of our own kind.
     pub kin: bool,
+    /// The model that answers its questions.
+    pub model: Option<Scripted>,
 }
 
 pub fn key(n: u8) -> DeviceKey {
@@ -72,6 +75,7 @@ pub fn field() -> Setup {
         policy: Some(STARTER_POLICY.to_owned()),
         clock: Arc::new(SystemClock::default()),
         kin: false,
+        model: None,
     }
 }
 
@@ -114,7 +118,10 @@ impl Setup {
         let config = self.raw.resolve(state.root().to_path_buf()).unwrap();
         // A process that another test is just starting may hold a copy of the lock for a moment.
         let opened = until("the state directory is free", || async {
-            match Opened::open(config.clone(), self.clock.clone()).await {
+            let mut outside = Outside::real(self.clock.clone());
+            let models = self.model.iter();
+            outside.models = models.map(|m| Arc::new(m.clone()) as _).collect();
+            match Opened::open_in(config.clone(), outside).await {
                 Err(clawmesh::node::OpenError::Path(PathError::InUse { .. })) => None,
                 opened => Some(opened.unwrap()),
             }

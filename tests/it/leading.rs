@@ -1,12 +1,16 @@
 //! Several planners in one mesh: one asks, the others stand by and take over.
 
+use clawmesh::adapters::llm::{Reply, Scripted};
 use clawmesh::domain::base::{Code, DeviceId};
 use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::Requester;
 use clawmesh::domain::proposal::Status;
 use clawmesh::node::config::RawRule;
+use clawmesh::node::planner::{Answered, Answerer, Telling};
 use clawmesh::node::{leading, proposals};
 use clawmesh::operator::dto::ProposalView;
+use clawmesh::operator::planner::AskRequest;
+use serde_json::json;
 
 use crate::harness::{Setup, TestNode, centre, field, key, until};
 use crate::levels::{automatic, by, opened};
@@ -176,4 +180,139 @@ async fn a_reading_leads_to_one_action_of_rules_however_many_planners_fire_on_it
     })
     .await;
     node.stop().await;
+}
+
+fn model(replies: impl IntoIterator<Item = Reply>) -> Scripted {
+    Scripted::new("test/model".parse().unwrap(), replies)
+}
+
+fn says(step: &serde_json::Value) -> Reply {
+    Reply::text(&step.to_string())
+}
+
+fn begin(node: &TestNode, question: &str) -> tokio::sync::mpsc::Receiver<Telling> {
+    let asked = AskRequest {
+        question: question.to_owned(),
+        name: None,
+    };
+    node.node()
+        .door()
+        .ask_planner(&asked, "ana", "ana")
+        .unwrap()
+}
+
+async fn answered(mut told: tokio::sync::mpsc::Receiver<Telling>) -> Answered {
+    let mut last = None;
+    while let Some(telling) = told.recv().await {
+        last = Some(telling);
+    }
+    match last {
+        Some(Telling::Answered(answered)) => *answered,
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+/// A planner with a model, and a node with a reading that asks it; the planner gives the node these grants.
+async fn asking(model: &Scripted, grants: &'static str) -> (TestNode, TestNode) {
+    let [first, _] = seeds();
+    let mut setup = planner(first, &[]);
+    setup.raw.rule = Vec::new();
+    setup.trusts[0].1 = grants;
+    setup.model = Some(model.clone());
+    let leader = started(setup, first).await;
+    let mut asker = field().trusting(key(first), GRANTS);
+    asker.raw.inference.private_metrics = vec!["tank.level".to_owned()];
+    let peer = format!("{}=ws://{}||local", leader.id(), leader.address);
+    asker.raw.peers.push(peer);
+    let asker = started(asker, 1).await;
+    until("the asker hears of the planner", || async {
+        leading::before(asker.shared()).filter(|l| l.lease.answers)
+    })
+    .await;
+    until("the planner has a reading", || async {
+        let world = leader
+            .node()
+            .door()
+            .facts(Default::default())
+            .await
+            .unwrap();
+        world.iter().any(|f| f.metric == "moisture").then_some(())
+    })
+    .await;
+    (leader, asker)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_reaches_the_planner_that_leads_and_only_what_is_known_is_cited() {
+    let query = json!({"step": "query_world", "metric": "moisture"});
+    let end = json!({"step": "answer", "text": "It is dry.", "cites": ["r1", "made-up"]});
+    let model = model([says(&query), says(&end), says(&end)]);
+    let (leader, asker) = asking(&model, GRANTS).await;
+    let said = answered(begin(&asker, "How is the moisture?")).await;
+    assert_eq!(
+        (said.answerer, said.answer.as_str()),
+        (Answerer::Model, "It is dry.")
+    );
+    assert!(
+        said.answered_by
+            .is_some_and(|name| name.starts_with("planner"))
+    );
+    assert_eq!((said.citations.len(), said.citations_dropped), (1, 1));
+    let kept = asker.node().door().answered().await.unwrap();
+    assert_eq!(kept[0].answer, "It is dry.");
+    // What is private here is asked of nobody else.
+    let asked = model.asked().len();
+    let private = answered(begin(&asker, "How is the tank.level?")).await;
+    assert_eq!(
+        (private.answerer, private.answered_by),
+        (Answerer::Rules, None)
+    );
+    assert_eq!(model.asked().len(), asked);
+    leader.stop().await;
+    asker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_grants_no_model_is_asked_and_no_action_asked_for() {
+    let model = model([says(
+        &json!({"step": "answer", "text": "Paid for.", "cites": []}),
+    )]);
+    let (leader, asker) = asking(&model, "observe:T2,relay,read").await;
+    let said = answered(begin(&asker, "How is the moisture?")).await;
+    assert_eq!(said.answerer, Answerer::Rules, "{said:?}");
+    assert!(model.asked().is_empty());
+    leader.stop().await;
+    asker.stop().await;
+
+    let wish = json!({
+        "step": "propose", "target": "actuator:mock:valve-1", "operation": "open",
+        "params": ["durationSec=5"], "reason": "dry", "cites": ["r1"],
+    });
+    let end = json!({"step": "answer", "text": "I may not.", "cites": []});
+    let model = self::model([says(&wish), says(&end)]);
+    let (leader, asker) = asking(&model, "observe:T2,relay,read,actuate,llm").await;
+    let said = answered(begin(&asker, "Open the valve.")).await;
+    assert_eq!(
+        (said.answer.as_str(), said.proposals.len()),
+        ("I may not.", 0)
+    );
+    assert!(all(&asker).await.is_empty());
+    leader.stop().await;
+    asker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planner_that_goes_away_in_the_middle_costs_a_question_nothing_but_its_model() {
+    let model = model([Reply::hang()]);
+    let (leader, asker) = asking(&model, GRANTS).await;
+    let told = begin(&asker, "How is the moisture?");
+    until("the model is asked", || async {
+        (!model.asked().is_empty()).then_some(())
+    })
+    .await;
+    leader.stop().await;
+    let said = answered(told).await;
+    assert_eq!((said.answerer, said.answered_by), (Answerer::Rules, None));
+    assert!(said.why.unwrap().contains("leads"));
+    asker.stop().await;
 }

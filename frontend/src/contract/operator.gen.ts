@@ -3522,6 +3522,8 @@ export interface components {
         Answered: {
             /** @description The answer. */
             answer: string;
+            /** @description The device that answered, by its name, where it was another one. */
+            answeredBy?: string | null;
             /** @description Who answered. */
             answerer: components["schemas"]["Answerer"];
             /**

@@ -13,6 +13,7 @@ use super::leading;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
 use super::links::target::{KEEP, SEEN};
+use super::planner::passed_on;
 use super::proposals::estop::Told;
 use super::proposals::{self, checks, mirror};
 use super::reconcile;
@@ -84,6 +85,12 @@ pub(super) async fn answer(
             Ok(()) => return forwarded(shared, link, &params).await,
             Err(refusal) => Err(refusal),
         },
+        passed_on::ASK if link.info.speaks(Feature::Lease) => {
+            passed_on::asked(shared, link, &params).await.map(Reply::Ok)
+        }
+        passed_on::TOLD if link.info.speaks(Feature::Lease) => {
+            passed_on::told(shared, link, &params).map(Reply::Ok)
+        }
         "chat.subscribe" => match need(shared, link, Grant::Read) {
             Ok(()) => Ok(Reply::Ok(conversation::subscribe(shared, link))),
             Err(refusal) => Err(refusal),

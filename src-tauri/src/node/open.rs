@@ -28,6 +28,7 @@ use super::pairing::Unsettled;
 use super::pause::PlannerState;
 use super::peers::Peers;
 use super::planner::Questions;
+use super::planner::passed_on::Forwarded;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
 use super::reconcile;
@@ -435,6 +436,7 @@ async fn assemble(
         sensors: Sensors::default(),
         planner: PlannerState::default(),
         leading: Leading::new(steady_ms),
+        forwarded: Forwarded::default(),
         questions: Questions::default(),
         inference,
         stamper,

@@ -22,6 +22,7 @@ use super::pairing::Pairing;
 use super::pause::PlannerState;
 use super::peers::Peers;
 use super::planner::Questions;
+use super::planner::passed_on::Forwarded;
 use super::policy_book::PolicyBook;
 use super::proposals::{Running, Unrecorded};
 use super::reconcile::Held;
@@ -77,6 +78,8 @@ pub struct Inner {
     pub planner: PlannerState,
     /// Which planner does what.
     pub leading: Leading,
+    /// What it answers for neighbours.
+    pub forwarded: Forwarded,
     /// What its planner is asked.
     pub questions: Questions,
     /// What devices offered when they were last connected.

@@ -2,23 +2,25 @@
 //! it has, and where no model can, the planner of rules does. It may ask for actions (drafts with the taint `llm`), and has
 //! no way to approve or move anything.
 
+pub mod passed_on;
 mod tools;
 mod turn;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::context::{DURABLE, store_refusal};
 use super::shared::Shared;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{
-    MODEL_TURN_MAX_MS, QUESTION_MAX_CHARS, QUESTIONS_KEPT_MAX, QUESTIONS_WAITING_MAX, TRIGGERS_MAX,
+    FORWARDED_MAX, MODEL_TURN_MAX_MS, QUESTION_MAX_CHARS, QUESTIONS_KEPT_MAX,
+    QUESTIONS_WAITING_MAX, TRIGGERS_MAX,
 };
 use crate::domain::base::text::{one_line, shown};
 use crate::domain::base::{Code, Refusal, TierName};
@@ -65,6 +67,9 @@ pub struct Answered {
     pub question: String,
     /// Who asked.
     pub asked_by: String,
+    /// The device that answered, by its name, where it was another one.
+    #[serde(default)]
+    pub answered_by: Option<String>,
     /// The answer.
     pub answer: String,
     /// The frames it rests on; each exists and was shown to who answered.
@@ -144,8 +149,29 @@ pub(super) struct Question {
     id: String,
     text: String,
     by: String,
+    account: String,
+    rights: Rights,
     asked_at: u64,
+    /// Why the planner that leads did not answer it, where it was asked.
+    why: Option<String>,
     tell: mpsc::Sender<Telling>,
+}
+
+/// What may be done for whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rights {
+    /// Whether a model may be asked, which may cost money.
+    model: bool,
+    /// Whether the model may ask for an action.
+    propose: bool,
+}
+
+impl Rights {
+    /// Those of a person or program of this node.
+    const OWN: Rights = Rights {
+        model: true,
+        propose: true,
+    };
 }
 
 /// What the planner of questions is doing, in one line.
@@ -162,11 +188,23 @@ pub struct Doing {
 }
 
 /// The questions of a node.
-#[derive(Default)]
 pub struct Questions {
+    /// Places for questions that another planner answers.
+    passed_on: Arc<Semaphore>,
     queue: Mutex<Queue<Question>>,
     woken: Notify,
     doing: Mutex<Doing>,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self {
+            passed_on: Arc::new(Semaphore::new(FORWARDED_MAX)),
+            queue: Mutex::default(),
+            woken: Notify::default(),
+            doing: Mutex::default(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Questions {
@@ -194,7 +232,9 @@ impl Questions {
     }
 }
 
-/// Asks a question, in the name of `by`, which the asker may have chosen; `account` is who it is known to be. What is told of it comes over the channel; whoever drops that end takes the question back.
+/// Asks a question, in the name of `by`, which the asker may have chosen; `account` is who it is known to be. Another
+/// planner answers where one leads. What is told of it comes over the channel; whoever drops that end takes the question
+/// back.
 ///
 /// # Errors
 /// `INVALID_PARAMS` for no question or one that is too long, `BUSY` where too many wait.
@@ -204,24 +244,86 @@ pub fn ask(
     by: &str,
     account: &str,
 ) -> Result<mpsc::Receiver<Telling>, Refusal> {
+    let (question, told) = question(shared, text, by, account, Rights::OWN)?;
+    let Some(link) = passed_on::leader(shared, &question.text) else {
+        push(shared, question)?;
+        return Ok(told);
+    };
+    let place = shared.questions.passed_on.clone().try_acquire_owned();
+    let place = place.map_err(|_| {
+        let why = format!("{FORWARDED_MAX} questions have been passed on already");
+        Refusal::new(Code::Busy, why)
+    })?;
+    let (id, behind) = (question.id.clone(), 0);
+    let _ = question.tell.try_send(Telling::Queued { id, behind });
+    let shared = shared.clone();
+    let passing = passed_on::pass_on(shared.clone(), link, question);
+    shared.tasks.passing("question passed on", async move {
+        passing.await;
+        drop(place);
+    });
+    Ok(told)
+}
+
+/// As [`ask`], answered here in any case: the question's id, and what is told of it.
+fn ask_as(
+    shared: &Shared,
+    text: &str,
+    by: &str,
+    account: &str,
+    rights: Rights,
+) -> Result<(String, mpsc::Receiver<Telling>), Refusal> {
+    let (question, told) = question(shared, text, by, account, rights)?;
+    let id = question.id.clone();
+    push(shared, question)?;
+    Ok((id, told))
+}
+
+/// Answers a question here after all.
+fn answer_here(shared: &Shared, question: Question) {
+    let tell = question.tell.clone();
+    if let Err(refusal) = push(shared, question) {
+        let _ = tell.try_send(Telling::Failed {
+            code: refusal.code.as_str().to_owned(),
+            message: refusal.message,
+        });
+    }
+}
+
+fn question(
+    shared: &Shared,
+    text: &str,
+    by: &str,
+    account: &str,
+    rights: Rights,
+) -> Result<(Question, mpsc::Receiver<Telling>), Refusal> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > QUESTION_MAX_CHARS {
         let why = format!("a question has 1 to {QUESTION_MAX_CHARS} characters");
         return Err(Refusal::new(Code::InvalidParams, why));
     }
-    let id = shared.fresh_id()?.to_string();
     let (tell, told) = mpsc::channel(TOLD_MAX);
+    let question = Question {
+        id: shared.fresh_id()?.to_string(),
+        text: shown(text, QUESTION_MAX_CHARS),
+        by: by.to_owned(),
+        account: account.to_owned(),
+        rights,
+        asked_at: shared.now().0,
+        why: None,
+        tell,
+    };
+    Ok((question, told))
+}
+
+/// Puts a question into the queue.
+fn push(shared: &Shared, question: Question) -> Result<(), Refusal> {
+    let (id, tell) = (question.id.clone(), question.tell.clone());
     let trigger = Trigger {
         priority: Priority::Operator,
-        asker: account.to_owned(),
+        asker: question.account.clone(),
         key: id.clone(),
-        work: Question {
-            id: id.clone(),
-            text: shown(text, QUESTION_MAX_CHARS),
-            by: by.to_owned(),
-            asked_at: shared.now().0,
-            tell: tell.clone(),
-        },
+        work: question,
     };
     let busy = |why: String| Err(Refusal::new(Code::Busy, why));
     let behind = {
@@ -239,10 +341,10 @@ pub fn ask(
             Pushed::Full => return busy(format!("{TRIGGERS_MAX} questions wait already")),
         }
     };
-    // There is room: nothing has been told yet.
+    // There is room: nothing, or next to nothing, has been told yet.
     let _ = tell.try_send(Telling::Queued { id, behind });
     shared.questions.woken.notify_one();
-    Ok(told)
+    Ok(())
 }
 
 /// Answers what is asked, one after the other.
@@ -329,8 +431,8 @@ async fn guarded(shared: &Shared, question: &Question) -> Result<Answered, Refus
 
 /// The answer of a model, or where none answers that of the rules, which says why.
 async fn answer(shared: &Shared, question: &Question) -> Result<Answered, Refusal> {
-    let mut why = None;
-    if !shared.inference.is_empty() {
+    let mut why = question.why.clone();
+    if !shared.inference.is_empty() && question.rights.model {
         match turn::of_model(shared, question).await {
             Ok(answered) => {
                 shared.questions.set(|doing| doing.error = None);

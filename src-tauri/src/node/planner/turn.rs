@@ -118,6 +118,7 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
                     id: question.id.clone(),
                     question: question.text.clone(),
                     asked_by: question.by.clone(),
+                    answered_by: None,
                     answer: answer.text,
                     citations,
                     citations_dropped: answer.dropped,
@@ -141,6 +142,9 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
                 calls.push(call.clone());
                 let asker = said.model.as_deref().unwrap_or("model");
                 let result = match repeated {
+                    0 if matches!(step, Step::Propose(_)) && !question.rights.propose => {
+                        "Whoever asks may not ask for actions here. Say so.".to_owned()
+                    }
                     0 => tools.run(shared, step, asker, &mut situation).await,
                     _ => {
                         "You did this before; what came of it stands above. Answer now.".to_owned()
@@ -202,6 +206,7 @@ pub(super) async fn of_rules(
         id: question.id.clone(),
         question: question.text.clone(),
         asked_by: question.by.clone(),
+        answered_by: None,
         answer: said.message,
         citations: said.cites.iter().map(|f| citation(f, now)).collect(),
         citations_dropped: 0,

@@ -115,6 +115,10 @@ fn said(ctx: &Context, answered: &Answered) -> Done {
         Some(model) => format!("{model}, {}, {} tokens", answered.tier, answered.tokens),
         None => "the planner of rules".to_owned(),
     };
+    let by = match &answered.answered_by {
+        Some(device) => format!("{by}, at {device}"),
+        None => by,
+    };
     let why = answered
         .why
         .as_ref()

@@ -42,6 +42,12 @@ pub const LEASE_MS: u64 = 3_000;
 pub const STAND_BY_MS: u64 = 10_000;
 /// Wishes that a planner that stands by keeps in mind.
 pub const STAND_BY_WISHES_MAX: usize = 64;
+/// Questions of neighbours that are answered at the same time, and those that are passed on.
+pub const FORWARDED_MAX: usize = 32;
+/// How often a node asks what has been told of a question that it passed on, in milliseconds.
+pub const FORWARDED_POLL_MS: u64 = 200;
+/// How long a question is answered whose asker does not ask how it stands, in milliseconds.
+pub const FORWARDED_REST_MS: u64 = 10_000;
 /// Tasks that a planner tells of.
 pub const LEASE_TASKS_MAX: usize = 128;
 /// Other planners that a node keeps in mind.

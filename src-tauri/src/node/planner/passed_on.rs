@@ -1,0 +1,297 @@
+//! Questions that another planner answers: this node passes what it is asked on to the planner that leads, where a model
+//! answers there, and asks every moment what has been told; where that one goes away the question is answered here. What
+//! it tells is its word: cut, at most T1, with the citations of frames that are known here.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+
+use super::{Answered, Citation, Question, Rights, Telling, answer_here, ask_as, keep};
+use crate::adapters::store::cited::of_origin;
+use crate::domain::admission::Grant;
+use crate::domain::base::limits::{
+    BUDGET_COMMANDS_PER_HOUR, EVIDENCE_MAX, FORWARDED_MAX, FORWARDED_POLL_MS, FORWARDED_REST_MS,
+    MODEL_ANSWER_MAX_CHARS, MODEL_TURN_MAX_MS, NAME_MAX_BYTES, QUESTIONS_WAITING_MAX,
+    TEXT_MAX_CHARS, TOOL_RESULT_MAX_CHARS,
+};
+use crate::domain::base::text::{one_line, shown};
+use crate::domain::base::{Code, DeviceId, FrameId, Refusal, TierName};
+use crate::domain::wire::envelope::RemoteError;
+use crate::domain::wire::handshake::Feature;
+use crate::node::context::store_refusal;
+use crate::node::links::LinkHandle;
+use crate::node::shared::Shared;
+use crate::node::{leading, routing};
+
+/// Asks the planner at the other end: `{question, by}` → `{id}`.
+pub const ASK: &str = "planner.ask";
+/// What has been told of a question since it was last asked: `{id}` → `{told}`, each as [`Telling`].
+pub const TOLD: &str = "planner.told";
+
+/// A question of a neighbour that is answered here.
+struct Open {
+    told: mpsc::Receiver<Telling>,
+    /// When its asker last asked how it stands.
+    looked: u64,
+}
+
+/// The questions of neighbours that are answered here. One that nobody asks about any more is taken back.
+#[derive(Default)]
+pub struct Forwarded(Mutex<BTreeMap<(DeviceId, String), Open>>);
+
+impl Forwarded {
+    fn open(&self, now: u64) -> MutexGuard<'_, BTreeMap<(DeviceId, String), Open>> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, one| now.saturating_sub(one.looked) < FORWARDED_REST_MS);
+        open
+    }
+}
+
+fn text<'a>(params: &'a Map<String, Value>, name: &str) -> Result<&'a str, Refusal> {
+    let found = params.get(name).and_then(Value::as_str);
+    found.ok_or_else(|| Refusal::new(Code::InvalidParams, format!("{name} must be a text")))
+}
+
+/// A neighbour asks.
+///
+/// # Errors
+/// `NOT_AUTHORIZED` without the grant `read`, `OVER_BUDGET`, `BUSY`, or as [`ask`](super::ask).
+pub async fn asked(
+    shared: &Shared,
+    link: &LinkHandle,
+    params: &Map<String, Value>,
+) -> Result<Value, Refusal> {
+    let device = &link.info.device;
+    let record = shared.trust.live(device);
+    let has = |grant| record.as_ref().is_some_and(|r| r.grants.has(grant));
+    if !has(Grant::Read) {
+        let why = format!("device {} may not read here", device.short());
+        return Err(Refusal::new(Code::NotAuthorized, why));
+    }
+    if !shared.budgets.command(device, shared.now()) {
+        let why = format!("more than {BUDGET_COMMANDS_PER_HOUR} commands and questions in an hour");
+        return Err(Refusal::new(Code::OverBudget, why));
+    }
+    let (question, by) = (text(params, "question")?, text(params, "by")?);
+    let name = routing::name(shared, device);
+    let by = format!("{} at {name}", one_line(by, NAME_MAX_BYTES));
+    let now = shared.clock.steady_ms();
+    let full = {
+        let open = shared.forwarded.open(now);
+        let of_device = open.keys().filter(|(d, _)| d == device).count();
+        of_device >= QUESTIONS_WAITING_MAX || open.len() >= FORWARDED_MAX
+    };
+    if full {
+        let why = "as many questions of yours, or of others, are being answered as may be";
+        return Err(Refusal::new(Code::Busy, why));
+    }
+    let rights = Rights {
+        model: has(Grant::Llm),
+        propose: has(Grant::Plan),
+    };
+    let (id, told) = ask_as(shared, question, &by, device.as_str(), rights)?;
+    let mut open = shared.forwarded.open(now);
+    open.insert((device.clone(), id.clone()), Open { told, looked: now });
+    Ok(json!({"id": id}))
+}
+
+/// A neighbour asks what has been told.
+///
+/// # Errors
+/// `UNKNOWN_TARGET` for a question that is none of its own, or was taken back.
+pub fn told(
+    shared: &Shared,
+    link: &LinkHandle,
+    params: &Map<String, Value>,
+) -> Result<Value, Refusal> {
+    let id = text(params, "id")?.to_owned();
+    let now = shared.clock.steady_ms();
+    let key = (link.info.device.clone(), id);
+    let mut open = shared.forwarded.open(now);
+    let Some(one) = open.get_mut(&key) else {
+        return Err(Refusal::new(
+            Code::UnknownTarget,
+            "no such question is being answered",
+        ));
+    };
+    one.looked = now;
+    let mut told: Vec<Telling> = Vec::new();
+    while let Ok(next) = one.told.try_recv() {
+        // Each replaces the one before.
+        if matches!(
+            (told.last(), &next),
+            (Some(Telling::Text { .. }), Telling::Text { .. })
+        ) {
+            told.pop();
+        }
+        told.push(next);
+    }
+    let ended = told.last().is_some_and(is_last) || one.told.is_closed() && one.told.is_empty();
+    if ended {
+        open.remove(&key);
+    }
+    Ok(json!({"told": told, "ended": ended}))
+}
+
+fn is_last(telling: &Telling) -> bool {
+    matches!(telling, Telling::Answered(_) | Telling::Failed { .. })
+}
+
+/// The link to the planner that answers instead of this one. What is private here is asked of nobody else.
+pub(super) fn leader(shared: &Shared, question: &str) -> Option<LinkHandle> {
+    if shared.inference.labels().text(question).is_private() {
+        return None;
+    }
+    let leader = leading::before(shared).filter(|l| l.lease.answers)?;
+    let link = shared.links.get(&leader.device)?;
+    link.info.speaks(Feature::Lease).then_some(link)
+}
+
+/// Has a question answered there, and here where that fails.
+pub(super) async fn pass_on(shared: Shared, link: LinkHandle, mut question: Question) {
+    let name = routing::name(&shared, &link.info.device);
+    let limit = Duration::from_millis(MODEL_TURN_MAX_MS);
+    let passed = tokio::time::timeout(limit, pass(&shared, &link, &name, &question));
+    let failed = tokio::select! {
+        biased;
+        () = shared.tasks.stop().cancelled() => return,
+        () = question.tell.closed() => return,
+        passed = passed => match passed {
+            Ok(Ok(())) => return,
+            Ok(Err(why)) => why,
+            Err(_) => format!("it gave no answer within {} s", limit.as_secs()),
+        },
+    };
+    let why = format!("{name}, which leads, did not answer: {failed}");
+    let again = Telling::Again { why: why.clone() };
+    let _ = question.tell.try_send(again);
+    question.why = Some(why);
+    answer_here(&shared, question);
+}
+
+/// Passes a question on and tells what is told of it.
+async fn pass(
+    shared: &Shared,
+    link: &LinkHandle,
+    name: &str,
+    question: &Question,
+) -> Result<(), String> {
+    let said = |e: RemoteError| one_line(&e.message, TEXT_MAX_CHARS);
+    let params = json!({"question": question.text, "by": question.by});
+    let taken = link.request(ASK, &params).await.map_err(said)?;
+    let id = taken.get("id").and_then(Value::as_str);
+    let params = json!({"id": id.ok_or("its reply does not read")?});
+    let route = format!("{name} leads and is asked");
+    let _ = question.tell.try_send(Telling::Thinking { route });
+    loop {
+        let answer = link.request(TOLD, &params).await.map_err(said)?;
+        let told = answer.get("told").cloned().unwrap_or_default();
+        let told: Vec<Telling> =
+            serde_json::from_value(told).map_err(|_| "its reply does not read")?;
+        for telling in told {
+            match telling {
+                Telling::Queued { .. } => {}
+                Telling::Failed { message, .. } => return Err(one_line(&message, TEXT_MAX_CHARS)),
+                Telling::Answered(answered) => {
+                    let answered = believed(shared, name, question, *answered)
+                        .await
+                        .map_err(|refusal| refusal.message)?;
+                    if let Err(error) = keep(shared, answered.clone()).await {
+                        tracing::error!(%error, "an answer could not be kept");
+                    }
+                    let _ = question
+                        .tell
+                        .send(Telling::Answered(Box::new(answered)))
+                        .await;
+                    return Ok(());
+                }
+                step => {
+                    let _ = question.tell.try_send(cut(step));
+                }
+            }
+        }
+        if answer.get("ended") == Some(&Value::Bool(true)) {
+            return Err("it ended without an answer".to_owned());
+        }
+        tokio::time::sleep(Duration::from_millis(FORWARDED_POLL_MS)).await;
+    }
+}
+
+/// A step as it may be shown.
+fn cut(step: Telling) -> Telling {
+    match step {
+        Telling::Thinking { route } => Telling::Thinking {
+            route: one_line(&route, TEXT_MAX_CHARS),
+        },
+        Telling::Text { text } => Telling::Text {
+            text: shown(&text, MODEL_ANSWER_MAX_CHARS),
+        },
+        Telling::Tool { call, result } => Telling::Tool {
+            call: one_line(&call, TEXT_MAX_CHARS),
+            result: shown(&result, TOOL_RESULT_MAX_CHARS),
+        },
+        Telling::Again { why } => Telling::Again {
+            why: one_line(&why, TEXT_MAX_CHARS),
+        },
+        other => other,
+    }
+}
+
+/// What is believed of an answer.
+async fn believed(
+    shared: &Shared,
+    name: &str,
+    question: &Question,
+    said: Answered,
+) -> Result<Answered, Refusal> {
+    let claimed = said.citations.len();
+    let cited: Vec<Citation> = said.citations.into_iter().take(EVIDENCE_MAX).collect();
+    let read = move |c: &rusqlite::Connection| {
+        let mut known = Vec::new();
+        for cite in cited {
+            let (Ok(frame), Ok(origin)) = (
+                cite.frame_id.parse::<FrameId>(),
+                cite.origin.parse::<DeviceId>(),
+            ) else {
+                continue;
+            };
+            if of_origin(c, &frame, &origin)?.is_some() {
+                known.push(Citation {
+                    summary: one_line(&cite.summary, TEXT_MAX_CHARS),
+                    ..cite
+                });
+            }
+        }
+        Ok(known)
+    };
+    let citations = shared.store.read("citations", read).await;
+    let citations = citations.map_err(|e| store_refusal(&e))?;
+    Ok(Answered {
+        id: question.id.clone(),
+        question: question.text.clone(),
+        asked_by: question.by.clone(),
+        answered_by: Some(name.to_owned()),
+        answer: shown(&said.answer, MODEL_ANSWER_MAX_CHARS),
+        citations_dropped: said.citations_dropped.min(claimed) + claimed - citations.len(),
+        citations,
+        proposals: said
+            .proposals
+            .iter()
+            .take(EVIDENCE_MAX)
+            .map(|id| one_line(id, NAME_MAX_BYTES))
+            .collect(),
+        answerer: said.answerer,
+        model: said.model.map(|m| one_line(&m, NAME_MAX_BYTES)),
+        tier: match said.tier {
+            TierName::T0 => TierName::T0,
+            _ => TierName::T1,
+        },
+        why: said.why.map(|w| one_line(&w, TEXT_MAX_CHARS)),
+        asked_at: question.asked_at,
+        took_ms: shared.now().0.saturating_sub(question.asked_at),
+        tokens: said.tokens,
+    })
+}
