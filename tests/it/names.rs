@@ -111,3 +111,32 @@ fn a_new_node_is_named_and_starts_again_under_its_names() {
         "{"
     );
 }
+
+#[test]
+fn a_trusted_device_whose_name_looks_like_ours_is_told() {
+    let place = Place::new();
+    let key = |n: u8| clawmesh::domain::identity::DeviceKey::from_seed(&[n; 32]);
+    let trust = |n: u8, name: &str| {
+        let id = key(n).id().to_string();
+        place.json(&["trust", "add", &id, "--name", name]);
+    };
+    let told = || {
+        let status = place.json(&["status"]);
+        let mut alarms = status["alarms"].as_array().unwrap().clone();
+        alarms.retain(|alarm| alarm["kind"] == "names.alike");
+        alarms.pop().map(|alarm| alarm["message"].to_string())
+    };
+    trust(3, "tank");
+    let node = place.field(&[]);
+    assert_eq!(told(), None);
+    assert_eq!(node.stop(), 0);
+    // The `e` is a Cyrillic letter.
+    trust(4, "fi\u{435}ld-1");
+    let node = place.field(&[]);
+    let message = eventually("it is told", told);
+    assert!(
+        message.contains(key(4).id().short()) && !message.contains("tank"),
+        "{message}"
+    );
+    assert_eq!(node.stop(), 0);
+}

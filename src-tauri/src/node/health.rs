@@ -145,7 +145,7 @@ fn look_at_the_rows(shared: &Shared) {
 
 /// Raises an alarm or ends it, and logs the change; whether it is new. The store may be what fails, so
 /// only the end becomes an event.
-fn told(shared: &Shared, kind: AlarmKind, words: Option<&str>, advice: &str) -> bool {
+pub(super) fn told(shared: &Shared, kind: AlarmKind, words: Option<&str>, advice: &str) -> bool {
     let raised = |words| shared.alarms.raise(kind, "", words, advice, shared.now());
     match words {
         Some(words) if raised(words) => {

@@ -3,6 +3,7 @@
 //! [`Node::start`] opens the state directory, recovers from whatever interrupted the last run, and
 //! only then listens. [`Node::stop`] ends every action in its safe state and every task in time.
 
+mod alike;
 pub mod boot;
 mod cites;
 pub mod config;
@@ -441,6 +442,7 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
         }
         shared.journal.tell_counted().await;
         budgets::look(&shared).await;
+        alike::look(&shared);
         let numbers = doorway.numbers();
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         shared.metrics.sockets_unauthenticated.set(gauge(

@@ -484,6 +484,9 @@ export const de = table({
   "al_peer.clock": "Wegen der Uhr abgewiesen",
   "ad_peer.clock":
     "Stellen Sie die Uhr des Rechners, der falsch geht; die Verbindung kommt von selbst zurück.",
+  "al_names.alike": "Namen sehen gleich aus",
+  "ad_names.alike":
+    "Vergleichen Sie die Kennungen der genannten Geräte; geben Sie einem einen anderen Namen oder widerrufen Sie das unbekannte.",
   "al_store.rows": "Einige gespeicherte Zeilen sind nicht lesbar",
   "ad_store.rows":
     "Sie fehlen in Listen; alles andere läuft weiter. Prüfen Sie das Protokoll und den Datenträger und spielen Sie eine Sicherung ein, wenn er beschädigt ist.",

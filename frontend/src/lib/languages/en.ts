@@ -458,6 +458,9 @@ export const en = {
     "Set the clock. If it is right and the recorded time was wrong, stop the node and run: clawmesh-node clock confirm",
   "al_peer.clock": "Refused for its clock",
   "ad_peer.clock": "Set the clock of whichever machine is wrong; the link comes back by itself.",
+  "al_names.alike": "Names look the same",
+  "ad_names.alike":
+    "Compare the ids of the devices that are named; give one another name, or revoke the one you do not know.",
   "al_store.rows": "Some stored rows do not read",
   "ad_store.rows":
     "They are left out of lists; everything else goes on. Check the audit trail and the disk, and restore a backup if it is damaged.",

@@ -43,7 +43,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -422,16 +421,6 @@ impl Store {
             committed.recv().map_err(|_| StoreError::Closed)?;
         }
         self.0.readers.read_here(what, f)
-    }
-
-    /// Rows that were left out of lists because they do not read, by what was read.
-    pub fn left_out(&self) -> BTreeMap<&'static str, usize> {
-        self.0.readers.left_out()
-    }
-
-    /// Counts rows that are left out of a list because what is in them does not read.
-    pub fn leave_out(&self, what: &'static str, rows: usize) {
-        self.0.readers.leave_out(what, rows);
     }
 
     /// Writes the log into the database as far as no reader needs it; whether that is all of it.

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 use super::writer::guarded;
-use super::{StoreError, row};
+use super::{Store, StoreError, row};
 use crate::domain::base::limits::{STORE_BUSY_MS, STORE_READERS, STORE_READS_WAITING_MAX};
 
 #[derive(Default)]
@@ -79,6 +79,18 @@ struct Waiting<'a>(&'a AtomicUsize);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Store {
+    /// Rows that were left out of lists because they do not read, by what was read.
+    pub fn left_out(&self) -> BTreeMap<&'static str, usize> {
+        self.0.readers.left_out()
+    }
+
+    /// Counts rows that are left out of a list because what is in them does not read.
+    pub fn leave_out(&self, what: &'static str, rows: usize) {
+        self.0.readers.leave_out(what, rows);
     }
 }
 

@@ -217,6 +217,8 @@ pub const SERIES_SAMPLES_MAX: usize = 200_000;
 pub const SERIES_SPAN_DEFAULT_MS: u64 = 3_600_000;
 /// How many lines of a configuration that does not read may make up one list of devices that is given as a value.
 pub const RESCUE_INLINE_LINES: usize = 200;
+/// Names that look the same: how many groups of them an alarm names.
+pub const NAMES_ALIKE_SHOWN: usize = 3;
 /// Largest copy of the list of actuators that were moved, in bytes.
 pub const MOVED_FILE_MAX_BYTES: u64 = 262_144;
 /// How much of a configuration file is looked through for actuators where a start is refused, in bytes.

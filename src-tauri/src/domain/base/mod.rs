@@ -1,5 +1,6 @@
 //! The words every other room shares: ids, time, tiers, limits, canonical JSON, refusals.
 
+pub mod alike;
 pub mod audit_kind;
 pub mod canonical;
 pub mod ids;

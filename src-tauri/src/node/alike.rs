@@ -1,0 +1,45 @@
+//! Names of this node and of devices that it trusts that are easily taken for each other: an alarm while there are any.
+
+use std::collections::BTreeMap;
+
+use super::context::alarms::AlarmKind;
+use super::health::told;
+use super::shared::Shared;
+use crate::domain::base::DeviceId;
+use crate::domain::base::alike::looks;
+use crate::domain::base::limits::NAMES_ALIKE_SHOWN;
+
+/// Raises the alarm or ends it.
+pub(super) fn look(shared: &Shared) {
+    let own = (shared.own_id().clone(), shared.config.name.clone());
+    let trusted = shared.trust.all().into_iter();
+    let trusted = trusted.filter(|record| record.revoked_at.is_none());
+    let named = trusted.filter_map(|record| Some((record.device_id, record.name?)));
+    let mut alike: BTreeMap<String, Vec<(DeviceId, String)>> = BTreeMap::new();
+    for (device, name) in [own].into_iter().chain(named) {
+        let same = alike.entry(looks(&name)).or_default();
+        if same.iter().all(|(_, other)| *other != name) {
+            same.push((device, name));
+        }
+    }
+    let pairs = alike.into_values().filter(|same| same.len() > 1);
+    let pairs: Vec<String> = pairs
+        .map(|same| {
+            let each = same
+                .iter()
+                .map(|(d, name)| format!("{name} ({})", d.short()));
+            each.collect::<Vec<_>>().join(" and ")
+        })
+        .take(NAMES_ALIKE_SHOWN)
+        .collect();
+    let words = (!pairs.is_empty()).then(|| {
+        let pairs = pairs.join("; ");
+        format!("names look the same and belong to different devices: {pairs}")
+    });
+    told(
+        shared,
+        AlarmKind::NamesAlike,
+        words.as_deref(),
+        "compare their ids with `clawmesh-node trust list`; give one another name, or revoke the one you do not know",
+    );
+}
