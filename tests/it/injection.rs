@@ -187,7 +187,7 @@ async fn attacked(model: &Scripted) -> (tempfile::TempDir, Node) {
 async fn ask(node: &Node) -> Answered {
     let asked = AskRequest {
         question: "How are things?".to_owned(),
-        name: None,
+        ..AskRequest::default()
     };
     let mut told = node.door().ask_planner(&asked, "ana", "ana").unwrap();
     let mut last = None;

@@ -193,7 +193,7 @@ fn says(step: &serde_json::Value) -> Reply {
 fn begin(node: &TestNode, question: &str) -> tokio::sync::mpsc::Receiver<Telling> {
     let asked = AskRequest {
         question: question.to_owned(),
-        name: None,
+        ..AskRequest::default()
     };
     node.node()
         .door()
@@ -267,6 +267,19 @@ async fn a_question_reaches_the_planner_that_leads_and_only_what_is_known_is_cit
         (private.answerer, private.answered_by),
         (Answerer::Rules, None)
     );
+    // So is what a person calls private, and what goes on with a conversation that is known here.
+    assert_eq!(said.conversation, said.id);
+    for (conversation, private) in [(None, true), (Some(said.conversation), false)] {
+        let asked = AskRequest {
+            question: "And the moisture now?".to_owned(),
+            conversation,
+            private,
+            ..AskRequest::default()
+        };
+        let door = asker.node().door();
+        let here = answered(door.ask_planner(&asked, "ana", "ana").unwrap()).await;
+        assert_eq!((here.answerer, here.answered_by), (Answerer::Rules, None));
+    }
     assert_eq!(model.asked().len(), asked);
     leader.stop().await;
     asker.stop().await;

@@ -10,6 +10,7 @@ use super::{Answer, Door};
 use crate::node::gen1;
 use crate::node::gen1::conversation::OtherProposal;
 use crate::node::pause::{self, Pause};
+use crate::node::planner::talk::Belongs;
 use crate::node::planner::{self, Answered, Doing, Telling};
 
 /// What plans on a node.
@@ -72,6 +73,9 @@ pub struct PlannerView {
     /// What is done for a question now, and how many wait behind it; absent where nobody asks.
     #[serde(default)]
     pub question: Option<String>,
+    /// Why the last question got no answer of a model, where one was to answer; absent once one has.
+    #[serde(default)]
+    pub trouble: Option<String>,
     /// How many rules it has.
     pub rules: usize,
     /// The pause, if there is one.
@@ -147,7 +151,7 @@ pub struct PauseRequest {
 }
 
 /// A question to the planner of a node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AskRequest {
@@ -156,6 +160,13 @@ pub struct AskRequest {
     /// The person's name, where a session does not tell it.
     #[serde(default)]
     pub name: Option<String>,
+    /// The conversation that it goes on with, from an earlier answer; a new one begins where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
+    /// Whether the conversation is private from here on: then only models that may see private data are asked, and what
+    /// they say is told to no other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
 }
 
 fn other(proposal: OtherProposal, names: &Names) -> OtherProposalView {
@@ -207,6 +218,7 @@ impl Door {
             true => self.names(),
             false => Names::new(),
         };
+        let now = s.questions.doing();
         PlannerView {
             kind: if rules == 0 {
                 PlannerKind::None
@@ -216,7 +228,8 @@ impl Door {
             state,
             why,
             model: s.inference.models().first().map(|m| m.model.to_string()),
-            question: doing(&s.questions.doing()),
+            question: doing(&now),
+            trouble: now.error,
             rules,
             pause,
             last_fired_at: last.as_ref().map(|(_, at)| at.0),
@@ -242,7 +255,11 @@ impl Door {
         by: &str,
         account: &str,
     ) -> Answer<mpsc::Receiver<Telling>> {
-        planner::ask(&self.shared, &asked.question, by, account)
+        let belongs = Belongs {
+            conversation: asked.conversation.clone(),
+            private: asked.private,
+        };
+        planner::ask(&self.shared, &asked.question, by, account, &belongs)
     }
 
     /// The questions that were answered last, newest first.

@@ -699,6 +699,24 @@ pub const MODEL_REQUESTS_AT_ONCE: usize = 4;
 pub const MODEL_REQUESTS_AT_ONCE_MAX: usize = 64;
 /// How long a question waits for one of them to end before the next model is asked, in milliseconds.
 pub const MODEL_TURN_MS: u64 = 30_000;
+/// Questions and answers before it that a question of a conversation takes along.
+pub const CONVERSATION_PAIRS_MAX: usize = 4;
+/// All of them together, in characters.
+pub const CONVERSATION_MAX_CHARS: usize = 4_000;
+/// How much of an earlier question is told, in characters.
+pub const CONVERSATION_QUESTION_MAX_CHARS: usize = 400;
+/// How much of an earlier answer is told, in characters.
+pub const CONVERSATION_ANSWER_MAX_CHARS: usize = 1_200;
+/// Longest id of a conversation, in characters.
+pub const CONVERSATION_ID_MAX_CHARS: usize = 64;
+/// Longest text with which a person tries the models, in characters.
+pub const MODEL_TRY_MAX_CHARS: usize = 500;
+/// Most that a model writes then, in tokens.
+pub const MODEL_TRY_TOKENS: u32 = 128;
+/// Most tries within the time below.
+pub const MODEL_TRIES_MAX: usize = 10;
+/// That time, in milliseconds.
+pub const MODEL_TRIES_EVERY_MS: u64 = 60_000;
 /// Longest secret of a provider, in bytes.
 pub const CREDENTIAL_MAX_BYTES: usize = 4_096;
 /// Most secrets of providers in one state directory.

@@ -3,6 +3,7 @@
 //! no way to approve or move anything.
 
 pub mod passed_on;
+pub mod talk;
 mod tools;
 mod turn;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use self::talk::Belongs;
 use super::context::{DURABLE, store_refusal};
 use super::shared::Shared;
 use crate::adapters::store::{StoreError, kv};
@@ -63,6 +65,12 @@ pub enum Answerer {
 pub struct Answered {
     /// The question's id.
     pub id: String,
+    /// The conversation that it belongs to; empty for one that an earlier version answered.
+    #[serde(default)]
+    pub conversation: String,
+    /// What was private in it or before it in its conversation; only models that may see that were asked.
+    #[serde(default)]
+    pub private: Vec<String>,
     /// The question.
     pub question: String,
     /// Who asked.
@@ -151,6 +159,10 @@ pub(super) struct Question {
     by: String,
     account: String,
     rights: Rights,
+    /// The conversation that it belongs to.
+    conversation: String,
+    /// Whether the person says that this is private.
+    private: bool,
     asked_at: u64,
     /// Why the planner that leads did not answer it, where it was asked.
     why: Option<String>,
@@ -237,15 +249,19 @@ impl Questions {
 /// back.
 ///
 /// # Errors
-/// `INVALID_PARAMS` for no question or one that is too long, `BUSY` where too many wait.
+/// `INVALID_PARAMS` for no question, one that is too long, or what is no conversation, `BUSY` where too many wait.
 pub fn ask(
     shared: &Shared,
     text: &str,
     by: &str,
     account: &str,
+    belongs: &Belongs,
 ) -> Result<mpsc::Receiver<Telling>, Refusal> {
-    let (question, told) = question(shared, text, by, account, Rights::OWN)?;
-    let Some(link) = passed_on::leader(shared, &question.text) else {
+    let (question, told) = question(shared, text, by, account, Rights::OWN, belongs)?;
+    // What a person calls private stays here, and what was said before in a conversation is known here alone.
+    let here = question.private || question.conversation != question.id;
+    let leader = (!here).then(|| passed_on::leader(shared, &question.text));
+    let Some(link) = leader.flatten() else {
         push(shared, question)?;
         return Ok(told);
     };
@@ -273,7 +289,7 @@ fn ask_as(
     account: &str,
     rights: Rights,
 ) -> Result<(String, mpsc::Receiver<Telling>), Refusal> {
-    let (question, told) = question(shared, text, by, account, rights)?;
+    let (question, told) = question(shared, text, by, account, rights, &Belongs::default())?;
     let id = question.id.clone();
     push(shared, question)?;
     Ok((id, told))
@@ -296,6 +312,7 @@ fn question(
     by: &str,
     account: &str,
     rights: Rights,
+    belongs: &Belongs,
 ) -> Result<(Question, mpsc::Receiver<Telling>), Refusal> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > QUESTION_MAX_CHARS {
@@ -303,8 +320,11 @@ fn question(
         return Err(Refusal::new(Code::InvalidParams, why));
     }
     let (tell, told) = mpsc::channel(TOLD_MAX);
+    let id = shared.fresh_id()?.to_string();
     let question = Question {
-        id: shared.fresh_id()?.to_string(),
+        conversation: belongs.id(&id)?,
+        private: belongs.private,
+        id,
         text: shown(text, QUESTION_MAX_CHARS),
         by: by.to_owned(),
         account: account.to_owned(),

@@ -269,8 +269,12 @@ async fn believed(
     };
     let citations = shared.store.read("citations", read).await;
     let citations = citations.map_err(|e| store_refusal(&e))?;
+    let labels = shared.inference.labels();
+    let private = labels.text(&question.text).and(labels.text(&said.answer));
     Ok(Answered {
         id: question.id.clone(),
+        conversation: question.conversation.clone(),
+        private: private.what().to_vec(),
         question: question.text.clone(),
         asked_by: question.by.clone(),
         answered_by: Some(name.to_owned()),

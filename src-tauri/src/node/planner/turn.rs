@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::StreamExt as _;
 
+use super::talk::Talk;
 use super::tools::{self, Tools};
 use super::{Answered, Answerer, Citation, Question, Telling};
 use crate::adapters::store::{facts, proposals};
@@ -16,6 +17,7 @@ use crate::domain::base::{DeviceId, FrameId, Refusal, TierName};
 use crate::domain::inference::route::About;
 use crate::domain::inference::{Failure, FailureKind, InferenceRequest, Message, Piece, Usage};
 use crate::domain::plan::answer::{Open, answer};
+use crate::domain::plan::earlier;
 use crate::domain::plan::reply::{self, Step};
 use crate::domain::plan::situation::{Situation, task};
 use crate::domain::world::Fact;
@@ -89,17 +91,25 @@ async fn reply_of(
 /// Why no model answered.
 pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Answered, Failure> {
     let labels = shared.inference.labels();
-    let about = labels.text(&question.text);
     let internal = |refusal: Refusal| Failure::new(FailureKind::Refused, refusal.to_string());
+    let talk = Talk::of(shared, question).await.map_err(internal)?;
+    let about = talk.about.and(labels.text(&question.text));
     let mark = shared.fresh_id().map_err(internal)?.to_string();
     let mut tools = Tools::load(shared, labels, about.is_private())
         .await
         .map_err(internal)?;
     let now = shared.now();
-    let mut situation = Situation::of(&question.text, &tools.known(), now, &mark);
+    let (topic, before) = (
+        earlier::topic(&talk.pairs, &question.text),
+        earlier::told(&talk.pairs, &mark),
+    );
+    let mut situation = Situation::of(&topic, &tools.known(), now, &mark);
     let mut messages = vec![
         Message::System(task(tools::site(shared), &mark)),
-        Message::User(format!("{}\nQuestion: {}", situation.text, question.text)),
+        Message::User(format!(
+            "{before}{}\nQuestion: {}",
+            situation.text, question.text
+        )),
     ];
     let (mut tokens, mut calls) = (0_u64, Vec::new());
     for _ in 0..MODEL_STEPS_MAX {
@@ -116,6 +126,8 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
                 let citations = cites.map(|frame| tools.citation(frame, now)).collect();
                 return Ok(Answered {
                     id: question.id.clone(),
+                    conversation: question.conversation.clone(),
+                    private: about.what().to_vec(),
                     question: question.text.clone(),
                     asked_by: question.by.clone(),
                     answered_by: None,
@@ -184,6 +196,8 @@ pub(super) async fn of_rules(
     question: &Question,
     why: Option<String>,
 ) -> Result<Answered, Refusal> {
+    let labels = shared.inference.labels();
+    let about = Talk::of(shared, question).await?.about;
     let at = shared.moment();
     let read = move |c: &rusqlite::Connection| {
         Ok((
@@ -202,8 +216,14 @@ pub(super) async fn of_rules(
         .collect();
     let now = shared.now();
     let said = answer(&question.text, &facts, &open, now);
+    let cited = said.cites.iter();
+    let read = cited.map(|f| labels.reading(f.zone.as_deref(), &f.metric));
+    let words = labels.text(&question.text).and(labels.text(&said.message));
+    let about = read.fold(about.and(words), About::and);
     Ok(Answered {
         id: question.id.clone(),
+        conversation: question.conversation.clone(),
+        private: about.what().to_vec(),
         question: question.text.clone(),
         asked_by: question.by.clone(),
         answered_by: None,

@@ -172,7 +172,11 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Stop(arg) => decide::stop(ctx, &arg).await,
         Command::Meshes { command } => meshes::run(ctx, command.as_ref()).await,
         Command::Estop(args) => estop::run(ctx, &args).await,
-        Command::Ask { question } => planner::ask(ctx, &question).await,
+        Command::Ask {
+            question,
+            goes_on,
+            private,
+        } => planner::ask(ctx, &question, goes_on, private).await,
         Command::Planner { command } => planner::run(ctx, command.as_ref()).await,
         Command::Propose(args) => decide::propose(ctx, &args).await,
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,

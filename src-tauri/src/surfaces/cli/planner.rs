@@ -35,11 +35,17 @@ pub(super) async fn run(ctx: &Context, command: Option<&PlannerCommand>) -> Done
 ///
 /// # Errors
 /// If the node does not run, refuses, or has no answer.
-pub(super) async fn ask(ctx: &Context, question: &str) -> Done {
+pub(super) async fn ask(ctx: &Context, question: &str, goes_on: bool, private: bool) -> Done {
     let remote = ctx.remote().await?;
+    let conversation = match goes_on {
+        true => Some(last_of(&remote.answered().await?, &ctx.person())?),
+        false => None,
+    };
     let asked = AskRequest {
         question: question.to_owned(),
         name: Some(ctx.person()),
+        conversation,
+        private,
     };
     let (mut line, mut last) = (Vec::new(), None);
     let mut sink = |bytes: &[u8]| {
@@ -71,6 +77,18 @@ pub(super) async fn ask(ctx: &Context, question: &str) -> Done {
             Err(Failure::new(Exit::NotRunning, why))
         }
     }
+}
+
+/// The conversation of the question that a person asked last; `answered` is newest first.
+fn last_of(answered: &[Answered], person: &str) -> Result<String, Failure> {
+    let mine = |a: &&Answered| a.asked_by == person && !a.conversation.is_empty();
+    let last = answered.iter().find(mine).map(|a| a.conversation.clone());
+    last.ok_or_else(|| {
+        let why = format!(
+            "{person} has asked nothing here that could be gone on with; ask without --continue"
+        );
+        Failure::new(Exit::NotFound, why)
+    })
 }
 
 /// Tells on stderr what is done for a question.

@@ -3,6 +3,7 @@
 use super::{Asked, Remote, Sink};
 use crate::domain::gate::SignedDecision;
 use crate::node::pairing::PairingView;
+use crate::node::planner::Answered;
 use crate::node::proposals::Standing;
 use crate::operator::access::Scope;
 use crate::operator::actuators::ActuatorView;
@@ -473,6 +474,14 @@ impl Remote {
     /// As [`Remote::audit_export`].
     pub async fn ask_planner(&self, asked: &AskRequest, sink: &mut Sink<'_>) -> Asked<()> {
         self.stream(routes::ASK, Some(asked), sink).await
+    }
+
+    /// The questions that were answered last, newest first.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn answered(&self) -> Asked<Vec<Answered>> {
+        self.read(routes::ANSWERED).await
     }
 
     /// Lets the planner go on.

@@ -105,6 +105,12 @@ pub(super) enum Command {
     Ask {
         /// The question
         question: String,
+        /// Go on with the conversation of the question that you asked last
+        #[arg(long = "continue")]
+        goes_on: bool,
+        /// Make the conversation private from here on: only models that may see private data are asked
+        #[arg(long)]
+        private: bool,
     },
     /// Ask for an action; its executor decides what that takes
     Propose(ProposeArgs),

@@ -1,0 +1,87 @@
+//! Conversations: what was said before with the same id goes along with the next question, and so does what is private in
+//! it. What is kept of one is what is kept of answered questions; there is no other memory.
+
+use super::{Answered, Question, answered};
+use crate::domain::base::limits::CONVERSATION_ID_MAX_CHARS;
+use crate::domain::base::{Code, Refusal};
+use crate::domain::inference::route::{About, Labels};
+use crate::domain::plan::earlier::Pair;
+use crate::node::shared::Shared;
+
+/// What is private where a person says so of the whole conversation.
+const MARKED: &str = "this conversation";
+
+/// Which conversation a question belongs to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Belongs {
+    /// Its id; a new one where absent.
+    pub conversation: Option<String>,
+    /// Whether it is private from here on.
+    pub private: bool,
+}
+
+impl Belongs {
+    /// The id, or that of the question where it begins a conversation.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMS` for what is no id.
+    pub(super) fn id(&self, question: &str) -> Result<String, Refusal> {
+        let Some(id) = &self.conversation else {
+            return Ok(question.to_owned());
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        match !id.is_empty() && id.len() <= CONVERSATION_ID_MAX_CHARS && id.chars().all(plain) {
+            true => Ok(id.clone()),
+            false => Err(Refusal::new(
+                Code::InvalidParams,
+                format!(
+                    "a conversation's id is the one an answer names: 1 to {CONVERSATION_ID_MAX_CHARS} letters, digits and '-'"
+                ),
+            )),
+        }
+    }
+}
+
+/// What was said before.
+pub(super) struct Talk {
+    /// Newest first.
+    pub pairs: Vec<Pair>,
+    /// What is private in it, and so in whatever comes after.
+    pub about: About,
+}
+
+impl Talk {
+    /// The conversation of a question. What was private in it once stays so, also where the configuration has changed.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub(super) async fn of(shared: &Shared, question: &Question) -> Result<Self, Refusal> {
+        let labels = shared.inference.labels();
+        let mut about = match question.private {
+            true => About::private(MARKED),
+            false => About::public(),
+        };
+        let mut pairs = Vec::new();
+        // A question that begins one has nothing before it.
+        if question.conversation != question.id {
+            for one in answered(shared).await? {
+                if one.conversation == question.conversation {
+                    about = about.and(private_in(labels, &one));
+                    pairs.push(Pair {
+                        question: one.question,
+                        answer: one.answer,
+                    });
+                }
+            }
+        }
+        Ok(Self { pairs, about })
+    }
+}
+
+fn private_in(labels: &Labels, one: &Answered) -> About {
+    let kept = one.private.iter().map(About::private);
+    kept.fold(
+        labels.text(&one.question).and(labels.text(&one.answer)),
+        About::and,
+    )
+}
