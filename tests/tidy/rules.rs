@@ -32,6 +32,7 @@ const NODE_ROOMS: [&str; 37] = [
     "config",
     "context",
     "inference",
+    "credentials",
     "names",
     "twin",
     "policy_book",

@@ -299,6 +299,140 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/credentials": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The names under which keys of providers are kept; never a key.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CredentialView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Keep a key of a provider; it never comes back.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CredentialSet"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CredentialView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/credentials/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Forget a key of a provider; the `/` of its name is written `%2F`.
+         * @description Needs the admin scope.
+         */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CredentialView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/drafts": {
         parameters: {
             query?: never;
@@ -856,6 +990,158 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["MeshView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The language models of this node: how each is, what it used today, what decides between them.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ModelsView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/models/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Which model a question would go to now and why; nobody is asked.
+         * @description Needs the read scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["RouteRequest"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["RouteView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/models/try": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try the models with a short text; the way taken and the answer come as JSON lines.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["TryRequest"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/x-ndjson": string;
                     };
                 };
                 /** @description Refused. */
@@ -3537,10 +3823,14 @@ export interface components {
             citations: components["schemas"]["Citation"][];
             /** @description How many citations named no frame that was shown, and were dropped. */
             citationsDropped: number;
+            /** @description The conversation that it belongs to; empty for one that an earlier version answered. */
+            conversation?: string;
             /** @description The question's id. */
             id: string;
             /** @description The model, if one answered. */
             model?: string | null;
+            /** @description What was private in it or before it in its conversation; only models that may see that were asked. */
+            private?: string[];
             /** @description The proposals that it led to. */
             proposals: string[];
             /** @description The question. */
@@ -3567,8 +3857,15 @@ export interface components {
         Answerer: "model" | "rules";
         /** @description A question to the planner of a node. */
         AskRequest: {
+            /** @description The conversation that it goes on with, from an earlier answer; a new one begins where absent. */
+            conversation?: string | null;
             /** @description The person's name, where a session does not tell it. */
             name?: string | null;
+            /**
+             * @description Whether the conversation is private from here on: then only models that may see private data are asked, and what
+             *     they say is told to no other.
+             */
+            private?: boolean;
             /** @description The question. */
             question: string;
         };
@@ -3638,6 +3935,25 @@ export interface components {
             origin: string;
             /** @description What it says, as the model was told. */
             summary: string;
+        };
+        /** @description A key to be kept. Never shown. */
+        CredentialSet: {
+            /** @description The person's name, where a session does not tell it. */
+            by?: string | null;
+            /** @description Its name, as in `provider/openai`. */
+            name: string;
+            /** @description The key. */
+            secret: string;
+        };
+        /** @description A key that is kept, without the key. */
+        CredentialView: {
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int64
+             * @description When it was set, in milliseconds since 1970.
+             */
+            setAt: number;
         };
         /** @description What a person decides from a browser. Never shown: it holds a passphrase. */
         DecideRequest: {
@@ -4140,6 +4456,49 @@ export interface components {
             /** @description What happens when a trusted device of it is seen. Devices of other meshes are never connected. */
             policy: components["schemas"]["JoinPolicy"];
         };
+        /** @description A model as people see it. */
+        ModelState: {
+            /** @description The credential that holds its key, where one is set. */
+            key: string;
+            /** @description Whether that is on this machine. */
+            local: boolean;
+            /**
+             * Format: int64
+             * @description Most money a day, in millionths, where there is a limit.
+             */
+            microsPerDay?: number | null;
+            /** @description Which model. */
+            model: string;
+            /** @description Whether it has a price; without one it costs nothing as far as is known. */
+            priced: boolean;
+            /** @description How it did when it was asked last, since this node started. */
+            seen: components["schemas"]["Seen"];
+            /** @description Whether it may see private data. */
+            seesPrivate: boolean;
+            /** @description What it has used today. */
+            spent: components["schemas"]["Spent"];
+            /**
+             * Format: int64
+             * @description Most tokens a day, where there is a limit.
+             */
+            tokensPerDay?: number | null;
+            unfit?: components["schemas"]["Skip"] | null;
+            /** @description Its server. */
+            url: string;
+            /** @description The variable of the environment that holds its key, where one does and no credential is set. */
+            variable?: string | null;
+        };
+        /** @description The models of this node and what decides between them. */
+        ModelsView: {
+            /** @description Whether those of this machine come before others. */
+            edgeFirst: boolean;
+            /** @description Every model, in the order in which they are asked. */
+            models: components["schemas"]["ModelState"][];
+            /** @description Metrics that are labelled private. */
+            privateMetrics: string[];
+            /** @description Zones that are labelled private. */
+            privateZones: string[];
+        };
         /** @description Names a person gave. */
         Names: {
             /** @description The mesh's name; nodes that share it are one mesh. */
@@ -4561,6 +4920,8 @@ export interface components {
             rules: number;
             /** @description What it does. */
             state: components["schemas"]["PlannerState"];
+            /** @description Why the last question got no answer of a model, where one was to answer; absent once one has. */
+            trouble?: string | null;
             /** @description Why it is in this state, in a sentence. */
             why: string;
         };
@@ -4726,11 +5087,68 @@ export interface components {
          * @enum {string}
          */
         Requester: "rules" | "person" | "llm";
+        /** @description The way a question took, or would take. */
+        Route: {
+            /** @description The model that answers; none where no model may or can. */
+            chosen?: string | null;
+            /**
+             * Format: int64
+             * @description How long it took until the model began to answer, in milliseconds; 0 for one that was not asked.
+             */
+            firstMs: number;
+            /** @description Whether that model's server is on this machine. */
+            local: boolean;
+            /** @description What is private in the question. */
+            private: string[];
+            /** @description The models that come first and were not used, in order, with the reason of each. */
+            skipped: components["schemas"]["Skipped"][];
+        };
+        /** @description A question whose way is asked for. */
+        RouteRequest: {
+            /** @description Whether it is private whatever it says. */
+            private?: boolean;
+            /** @description The question. */
+            question: string;
+        };
+        /** @description The way a question would take now. */
+        RouteView: {
+            /** @description The models that would be asked next, where one fails before it has said anything. */
+            after: string[];
+            /** @description The way. */
+            route: components["schemas"]["Route"];
+            /** @description The same in a sentence. */
+            why: string;
+        };
         /**
          * @description What a token allows; each scope contains the ones before it.
          * @enum {string}
          */
         Scope: "read" | "operate" | "admin";
+        /** @description How a model did when it was asked last. */
+        Seen: {
+            /**
+             * Format: int64
+             * @description When it last answered to the end, in milliseconds since 1970.
+             */
+            answeredAt?: number | null;
+            /** @description Why it did. */
+            error?: string | null;
+            /**
+             * Format: int64
+             * @description When it last failed, in milliseconds since 1970.
+             */
+            failedAt?: number | null;
+            /**
+             * Format: int64
+             * @description How long it took then until the first piece of its reply, in milliseconds.
+             */
+            firstMs?: number | null;
+            /**
+             * Format: int64
+             * @description How long it took then until the end, in milliseconds.
+             */
+            tookMs?: number | null;
+        };
         /** @description How a sensor of this node is. */
         SensorView: {
             /**
@@ -5016,6 +5434,46 @@ export interface components {
             outline: number[][];
             /** @description What readings call it. */
             zone: string;
+        };
+        /** @description Why a model is not asked. */
+        Skip: {
+            /** @description What kind of reason. */
+            kind: components["schemas"]["SkipKind"];
+            /** @description The reason in a sentence. */
+            why: string;
+        };
+        /**
+         * @description What kind of reason there is not to ask a model.
+         * @enum {string}
+         */
+        SkipKind: "private" | "resting" | "budget" | "busy" | "failed";
+        /** @description A model that was not used. */
+        Skipped: components["schemas"]["Skip"] & {
+            /** @description Which model. */
+            model: string;
+        };
+        /** @description What a model has used on a day. */
+        Spent: {
+            /**
+             * Format: int64
+             * @description The day, counted from the first of January 1970 (UTC).
+             */
+            day: number;
+            /**
+             * Format: int64
+             * @description Money, in millionths.
+             */
+            micros: number;
+            /**
+             * Format: int64
+             * @description Requests.
+             */
+            requests: number;
+            /**
+             * Format: int64
+             * @description Tokens, read and written.
+             */
+            tokens: number;
         };
         /** @description Where a proposal stands after a decision. */
         Standing: {
@@ -5326,6 +5784,42 @@ export interface components {
             /** @description Its steps, oldest first. */
             steps: components["schemas"]["TraceStep"][];
         };
+        /** @description What is told of a try, in order. The last one is `done` or `failed`. */
+        Tried: {
+            /** @enum {string} */
+            event: "route";
+            /** @description The way taken. */
+            route: components["schemas"]["Route"];
+            /** @description The same in a sentence. */
+            why: string;
+        } | {
+            /** @enum {string} */
+            event: "text";
+            /** @description The text. */
+            text: string;
+        } | {
+            /** @enum {string} */
+            event: "done";
+            /**
+             * Format: int64
+             * @description What it cost, in millionths; 0 without a price.
+             */
+            micros: number;
+            /** @description The whole answer. */
+            text: string;
+            /**
+             * Format: int64
+             * @description How long it took, in milliseconds.
+             */
+            tookMs: number;
+            /** @description What it took. */
+            usage: components["schemas"]["Usage"];
+        } | {
+            /** @enum {string} */
+            event: "failed";
+            /** @description Why, and what to do. */
+            message: string;
+        };
         /** @description What `trust add` was told. */
         TrustAdd: {
             /** @description The device. */
@@ -5364,6 +5858,15 @@ export interface components {
             /** @description What it has made this node keep, each against its share. */
             usage?: components["schemas"]["ShareView"][];
         };
+        /** @description A short text to try the models with. */
+        TryRequest: {
+            /** @description The person's name, where a session does not tell it. */
+            name?: string | null;
+            /** @description Whether it is private whatever it says. */
+            private?: boolean;
+            /** @description The text. */
+            prompt: string;
+        };
         /** @description All sites of this node, or what is wrong with its file. */
         TwinView: {
             example?: components["schemas"]["SiteExample"] | null;
@@ -5375,6 +5878,21 @@ export interface components {
             problems: components["schemas"]["SiteProblem"][];
             /** @description The sites. */
             sites: components["schemas"]["SiteView"][];
+        };
+        /** @description What a reply took. */
+        Usage: {
+            /** @description Whether it was cut off at the limit. */
+            cut?: boolean;
+            /**
+             * Format: int64
+             * @description Tokens read; 0 where the server does not say.
+             */
+            inputTokens: number;
+            /**
+             * Format: int64
+             * @description Tokens written; 0 where the server does not say.
+             */
+            outputTokens: number;
         };
         /** @description Why something is taken back. */
         Why: {

@@ -9,6 +9,7 @@ mod cites;
 pub mod config;
 pub mod context;
 pub mod continuity;
+pub mod credentials;
 pub mod discovery;
 pub mod ending;
 pub mod gen1;

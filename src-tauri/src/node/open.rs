@@ -16,6 +16,7 @@ use super::context::timekeeping::{LostReadings, Steady};
 use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
 use super::continuity::{Begin, Continuity, next_seq};
+use super::credentials::Kept;
 use super::discovery::Nearby;
 use super::gen1::actuators::Wire;
 use super::gossip::RecentFrames;
@@ -368,6 +369,7 @@ async fn assemble(
     let credentials = Credentials::new(&dir, &key)?;
     let mut served = Inference::serve(&config.models, &credentials, variables);
     served.extend(more_models.into_iter().map(Served::here));
+    let kept = Kept::new(dir.clone(), credentials);
     let inference = Inference::open(inference::Needs {
         served,
         edge_first: config.models.edge_first,
@@ -439,6 +441,7 @@ async fn assemble(
         forwarded: Forwarded::default(),
         questions: Questions::default(),
         inference,
+        credentials: kept,
         stamper,
         continuity,
         ground,

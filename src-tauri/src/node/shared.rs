@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::context::Context;
 use super::continuity::Continuity;
+use super::credentials::Kept;
 use super::discovery::Nearby;
 use super::gen1::conversation::OtherPlanners;
 use super::gossip::RecentFrames;
@@ -74,6 +75,8 @@ pub struct Inner {
     pub sensors: Sensors,
     /// The language models it may ask.
     pub inference: Inference,
+    /// The keys of their providers.
+    pub credentials: Kept,
     /// Whether the planner rests.
     pub planner: PlannerState,
     /// Which planner does what.

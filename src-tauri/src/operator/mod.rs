@@ -16,6 +16,7 @@ pub mod dto;
 pub mod enrolling;
 pub mod estop;
 pub mod meshes;
+pub mod models;
 pub mod names;
 pub mod pairing;
 mod peers;

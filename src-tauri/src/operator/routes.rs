@@ -17,6 +17,9 @@ use super::dto::{
 use super::enrolling::{EnrolAsk, EnrolRequestView};
 use super::estop::{EstopReport, EstopRequest, EstopView};
 use super::meshes::{Admittance, MeshPolicyChange, MeshView};
+use super::models::{
+    CredentialSet, CredentialView, ModelsView, RouteRequest, RouteView, TryRequest,
+};
 use super::names::NamesView;
 use super::pairing::{PairDecision, PairStart};
 use super::planner::{AskRequest, PauseRequest, PlannerView};
@@ -177,6 +180,18 @@ routes! {
     ASK: Post "/planner/ask", Operate, AskRequest => Lines;
     /// The questions that were answered last, newest first.
     ANSWERED: Get "/planner/answered", Read, () => Vec<Answered>;
+    /// The language models of this node: how each is, what it used today, what decides between them.
+    MODELS: Get "/models", Read, () => ModelsView;
+    /// Which model a question would go to now and why; nobody is asked.
+    MODELS_EXPLAIN: Post "/models/explain", Read, RouteRequest => RouteView;
+    /// Try the models with a short text; the way taken and the answer come as JSON lines.
+    MODELS_TRY: Post "/models/try", Admin, TryRequest => Lines;
+    /// The names under which keys of providers are kept; never a key.
+    CREDENTIALS: Get "/credentials", Read, () => Vec<CredentialView>;
+    /// Keep a key of a provider; it never comes back.
+    CREDENTIAL_SET: Post "/credentials", Admin, CredentialSet => Vec<CredentialView>;
+    /// Forget a key of a provider; the `/` of its name is written `%2F`.
+    CREDENTIAL_REMOVE: Delete "/credentials/{id}", Admin, () => Vec<CredentialView>;
     /// Events after a number, or the newest; oldest first.
     EVENTS: Get "/events" ? [since: integer, kind: string, limit: integer],
         Read, () => Vec<EventView>;

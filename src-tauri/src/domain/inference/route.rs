@@ -67,6 +67,16 @@ impl Labels {
         }
     }
 
+    /// The zones, in small letters.
+    pub fn zones(&self) -> &[String] {
+        &self.zones
+    }
+
+    /// The metrics, in small letters.
+    pub fn metrics(&self) -> &[String] {
+        &self.metrics
+    }
+
     /// What is private in a reading, by the words of its names, as in [`Labels::text`]: `zone 1` is also `zone-1`.
     pub fn reading(&self, zone: Option<&str>, metric: &str) -> About {
         let is = |text: &str, name: &String| {

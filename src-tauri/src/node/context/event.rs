@@ -95,6 +95,10 @@ events! {
     EstopReleased = "estop.released", "The emergency stop is released.";
     EstopNotStored = "estop.not_stored", "The emergency stop holds, but could not be written to the disk yet.";
 
+    CredentialSet = "credential.set", "The key of a provider of language models was set.";
+    CredentialRemoved = "credential.removed", "The key of a provider of language models was removed.";
+    ModelTried = "model.tried", "A person tried the language models with a short text.";
+
     PlannerPaused = "planner.paused", "The planner of this node is paused.";
     PlannerResumed = "planner.resumed", "The planner of this node goes on.";
     PlannerLeads = "planner.leads", "The planner of this node begins to lead, or stands by for another.";

@@ -76,14 +76,18 @@ pub(super) async fn begin(
     };
     let mut tries = 0;
     loop {
+        let begun = inside.clock.steady_ms();
         match once(inside, index, request, most).await {
             Ok((stream, first, reserved)) => {
+                let first_ms = inside.clock.steady_ms().saturating_sub(begun);
                 let reply = Reply {
                     inside: inside.clone(),
                     index,
                     stream,
                     first: Some(first),
                     reserved: Some(reserved),
+                    begun,
+                    first_ms,
                     _turn: turn,
                 };
                 return Ok(reply.pieces());
@@ -144,8 +148,20 @@ impl Drop for Try<'_> {
 }
 
 impl Inside {
+    /// Notes how a reply went that came to its end.
+    fn answered(&self, index: usize, begun: u64, first_ms: u64) {
+        let took_ms = self.clock.steady_ms().saturating_sub(begun);
+        let model = &self.served[index].settings.model;
+        self.seen
+            .answered(model, self.clock.now(), first_ms, took_ms);
+    }
+
     /// Tells the breaker how a request to a model's server went.
     fn tell(&self, index: usize, failure: Option<&Failure>) {
+        if let Some(failure) = failure {
+            let model = &self.served[index].settings.model;
+            self.seen.failed(model, self.clock.now(), failure);
+        }
         let Some(provider) = self.provider(&self.served[index].settings) else {
             return;
         };
@@ -221,6 +237,9 @@ struct Reply {
     stream: Pieces,
     first: Option<Piece>,
     reserved: Option<Reserved>,
+    /// When it was asked, on the steady clock.
+    begun: u64,
+    first_ms: u64,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -238,6 +257,9 @@ impl Reply {
                     if let Some(reserved) = reply.reserved.take() {
                         reserved.end(&usage).await;
                     }
+                    reply
+                        .inside
+                        .answered(reply.index, reply.begun, reply.first_ms);
                     Ok(Piece::End(usage))
                 }
                 Some(Ok(piece)) => {

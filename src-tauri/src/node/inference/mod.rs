@@ -4,6 +4,7 @@
 
 mod asking;
 mod ledger;
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,8 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use self::ledger::Ledger;
+pub use self::seen::Seen;
+use self::seen::Sightings;
 use super::config::models::{ModelSettings, Models};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::keystore::Credentials;
@@ -41,6 +44,8 @@ pub struct Served {
     pub settings: ModelSettings,
     /// The model.
     pub model: SharedModel,
+    /// The variable of the environment that holds its key, where one does.
+    pub variable: Option<&'static str>,
 }
 
 impl Served {
@@ -63,11 +68,16 @@ impl Served {
             at_once: MODEL_REQUESTS_AT_ONCE,
             model: name,
         };
-        Self { settings, model }
+        Self {
+            settings,
+            model,
+            variable: None,
+        }
     }
 
     /// A model behind HTTP as the configuration has it.
     pub fn of(settings: ModelSettings, credentials: Credentials, variables: Variables) -> Self {
+        let variable = variable(&settings, variables);
         let keys = keys(&settings, credentials, variables);
         let model = Server::new(
             settings.model.clone(),
@@ -79,6 +89,7 @@ impl Served {
         Self {
             settings,
             model: Arc::new(model),
+            variable,
         }
     }
 }
@@ -102,6 +113,13 @@ fn keys(settings: &ModelSettings, credentials: Credentials, variables: Variables
         }
         Ok(None)
     })
+}
+
+/// The variable that a model's key is read from, where it is set.
+fn variable(settings: &ModelSettings, variables: Variables) -> Option<&'static str> {
+    let set = |name: &str| variables(name).is_some_and(|text| !text.trim().is_empty());
+    let named = variables_of(settings.model.provider()).iter().copied();
+    named.filter(|_| settings.usual).find(|name| set(name))
 }
 
 /// How long it waits.
@@ -150,6 +168,7 @@ struct Inside {
     labels: Labels,
     providers: BTreeMap<String, Provider>,
     ledger: Ledger,
+    seen: Sightings,
     clock: SharedClock,
     random: SharedRandom,
     pace: Pace,
@@ -189,6 +208,14 @@ pub struct ModelState {
     pub micros_per_day: Option<u64>,
     /// Why it cannot be asked now, where it cannot.
     pub unfit: Option<Skip>,
+    /// Whether it has a price; without one it costs nothing as far as is known.
+    pub priced: bool,
+    /// The credential that holds its key, where one is set.
+    pub key: String,
+    /// The variable of the environment that holds its key, where one does and no credential is set.
+    pub variable: Option<String>,
+    /// How it did when it was asked last, since this node started.
+    pub seen: Seen,
 }
 
 impl Inference {
@@ -213,6 +240,7 @@ impl Inference {
                 true => Ledger::empty(needs.store),
                 false => Ledger::open(needs.store).await?,
             },
+            seen: Sightings::default(),
             served: needs.served,
             edge_first: needs.edge_first,
             labels: needs.labels,
@@ -258,9 +286,24 @@ impl Inference {
             tokens_per_day: served.settings.budget.tokens,
             micros_per_day: served.settings.budget.micros,
             unfit: candidate.unfit,
+            priced: served.settings.price != Price::default(),
+            key: served.settings.key.clone(),
+            variable: served.variable.map(str::to_owned),
+            seen: self.0.seen.of(&candidate.model),
             model: candidate.model,
         };
-        all.map(state).collect()
+        let mut all: Vec<ModelState> = all.map(state).collect();
+        if self.0.edge_first {
+            all.sort_by_key(|one| !one.local);
+        }
+        all
+    }
+
+    /// The models that may be asked such a question now, in order.
+    pub fn chain(&self, about: &About) -> Vec<ModelRef> {
+        let (order, _) = self.0.plan(about, &Usage::default());
+        let name = |index: usize| self.0.served[index].settings.model.clone();
+        order.into_iter().map(name).collect()
     }
 
     /// Which way a question would take now; asks nobody.

@@ -66,6 +66,7 @@ impl Place {
         let served = self.models.iter().map(|(settings, model)| Served {
             settings: settings.clone(),
             model: Arc::new(model.clone()),
+            variable: None,
         });
         let needs = Needs {
             served: served.collect(),

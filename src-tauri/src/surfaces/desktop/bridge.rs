@@ -39,16 +39,22 @@ use crate::operator::http_status;
 const HEADERS: [&str; 3] = ["accept", "content-type", "last-event-id"];
 
 /// What only asks, though it is posted; and the stop, which nothing may delay.
-const NO_PRESS_NEEDED: [&str; 3] = ["/policy/explain", "/session/end", "/estop"];
+const NO_PRESS_NEEDED: [&str; 4] = [
+    "/policy/explain",
+    "/session/end",
+    "/estop",
+    "/models/explain",
+];
 
 /// What changes who counts here and what is allowed: each such change uses a press up.
-const RESERVED: [&str; 6] = [
+const RESERVED: [&str; 7] = [
     "/operators",
     "/trust",
     "/policy/reload",
     "/pairing",
     "/estop/release",
     "/names",
+    "/credentials",
 ];
 
 /// A request of the page.

@@ -12,8 +12,9 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::Api;
 use super::answer::{Answered, Failed, Id, body, body_or_default, ok};
@@ -251,7 +252,8 @@ pub(super) async fn decide(State(api): Door, sent: Sent) -> Answered {
         .await?))
 }
 
-fn by(caller: &Caller, name: Option<&str>) -> String {
+/// Who asks, as it is written down.
+pub(super) fn by(caller: &Caller, name: Option<&str>) -> String {
     match (caller, name.map(str::trim)) {
         (Caller::Session(session), _) => session.name.clone(),
         (Caller::Token(_) | Caller::Owner, Some(name)) if !name.is_empty() => name.to_owned(),
@@ -349,6 +351,11 @@ pub(super) async fn ask(
     let asked: AskRequest = body(sent)?;
     let name = by(&caller, asked.name.as_deref());
     let told = api.door.ask_planner(&asked, &name, &by(&caller, None))?;
+    Ok(lines(told))
+}
+
+/// What is told, as JSON lines until it ends or the other side has gone.
+pub(super) fn lines<T: Serialize + Send + 'static>(told: mpsc::Receiver<T>) -> Response {
     let lines = stream::unfold(told, |mut told| async move {
         let line = match tokio::time::timeout(STILL_ASKED, told.recv()).await {
             Ok(Some(telling)) => format!("{}\n", json!(telling)),
@@ -361,5 +368,5 @@ pub(super) async fn ask(
         (header::CONTENT_TYPE, "application/x-ndjson"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    Ok((head, Body::from_stream(lines)).into_response())
+    (head, Body::from_stream(lines)).into_response()
 }

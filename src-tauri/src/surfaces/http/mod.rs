@@ -7,6 +7,9 @@ mod assets;
 mod auth;
 mod console;
 mod handlers;
+mod models;
+#[cfg(test)]
+mod models_tests;
 mod places;
 mod stream;
 
@@ -38,6 +41,7 @@ use crate::operator::access::{API_ROOT, Scope, Tokens};
 use crate::operator::browser::Browsers;
 use crate::operator::console::PassphraseGate;
 use crate::operator::enrolling::EnrolRequests;
+use crate::operator::models::Trials;
 use crate::operator::routes::{self, Route, Verb};
 
 /// What every handler works with.
@@ -49,6 +53,7 @@ pub(crate) struct Api {
     enrolling: EnrolRequests,
     registry: Registry,
     room: Room,
+    trials: Trials,
 }
 
 /// A router over the table of routes: each handler stands under the method and path of its route, behind
@@ -104,6 +109,12 @@ fn mesh_routes(bound: Bound) -> Bound {
         .on(routes::PLANNER_RESUME, console::planner_resume)
         .on(routes::ASK, console::ask)
         .on(routes::ANSWERED, h::answered)
+        .on(routes::MODELS, models::models)
+        .on(routes::MODELS_EXPLAIN, models::explain)
+        .on(routes::MODELS_TRY, models::try_models)
+        .on(routes::CREDENTIALS, models::credentials)
+        .on(routes::CREDENTIAL_SET, models::credential_set)
+        .on(routes::CREDENTIAL_REMOVE, models::credential_remove)
 }
 
 /// Events, proposals, policy and the audit trail.
@@ -177,6 +188,7 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         enrolling: EnrolRequests::default(),
         registry,
         room: Room::default(),
+        trials: Trials::default(),
     });
     let bound = Bound {
         api: api.clone(),

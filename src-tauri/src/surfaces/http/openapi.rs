@@ -16,8 +16,8 @@ use crate::operator::access::API_ROOT;
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
-    actuators, browser, console, dto, enrolling, estop, meshes, names, planner, series, stopping,
-    topology, twin,
+    actuators, browser, console, dto, enrolling, estop, meshes, models, names, planner, series,
+    stopping, topology, twin,
 };
 
 #[derive(OpenApi)]
@@ -76,6 +76,13 @@ use crate::operator::{
     planner::AskRequest,
     crate::node::planner::Answered,
     crate::node::planner::Telling,
+    models::ModelsView,
+    models::RouteRequest,
+    models::RouteView,
+    models::TryRequest,
+    models::Tried,
+    models::CredentialSet,
+    models::CredentialView,
     TestResult,
     meshes::MeshView,
     meshes::MeshPolicyChange,

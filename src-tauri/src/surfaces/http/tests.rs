@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response, StatusCode};
@@ -21,7 +22,7 @@ use crate::adapters::store::operators;
 use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
 use crate::domain::identity::{DeviceKey, OperatorKey};
 use crate::node::context::{Event, Severity};
-use crate::node::{Opened, RawConfig};
+use crate::node::{Opened, Outside, RawConfig};
 use crate::operator::Door;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
 use crate::operator::routes;
@@ -29,7 +30,8 @@ use crate::operator::routes;
 pub(super) struct House {
     pub(super) opened: Opened,
     pub(super) tokens: Tokens,
-    _dir: TempDir,
+    router: Router,
+    dir: TempDir,
 }
 
 pub(super) async fn house() -> House {
@@ -54,17 +56,53 @@ pub(super) async fn house_of(raw: RawConfig, policy: Option<&str>) -> House {
             .await
             .unwrap();
     }
-    House {
-        opened,
-        tokens: Tokens::generate().unwrap(),
-        _dir: dir,
-    }
+    House::of(opened, dir)
+}
+
+/// A node that is open but does not run, in this world. Its router is made once, as a running node's is.
+pub(super) async fn house_with(raw: RawConfig, outside: Outside) -> House {
+    let dir = tempfile::tempdir().unwrap();
+    let raw = RawConfig {
+        mesh_name: Some("test".into()),
+        ..raw
+    };
+    let config = raw.resolve(dir.path().join("state")).unwrap();
+    let opened = Opened::open_in(config, outside).await.unwrap();
+    House::of(opened, dir)
 }
 
 impl House {
+    fn of(opened: Opened, dir: TempDir) -> Self {
+        let tokens = Tokens::generate().unwrap();
+        let router = app(Door::new(opened.shared.clone()), tokens.clone());
+        Self {
+            opened,
+            tokens,
+            router,
+            dir,
+        }
+    }
+
     /// What answers its requests.
-    pub(super) fn app(&self) -> axum::Router {
-        app(Door::new(self.opened.shared.clone()), self.tokens.clone())
+    pub(super) fn app(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// A file of its state directory.
+    pub(super) fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join("state").join(name)).unwrap()
+    }
+
+    /// The text of an answer that is no JSON document.
+    pub(super) async fn text(&self, scope: Scope, path: &str, body: String) -> String {
+        let request = Request::builder()
+            .method("POST")
+            .uri(path)
+            .header("host", "127.0.0.1:1")
+            .header("authorization", format!("Bearer {}", self.tokens.of(scope)));
+        let answer = self.send(request.body(Body::from(body)).unwrap()).await;
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
     }
 
     async fn send(&self, request: Request<Body>) -> Response<Body> {

@@ -1,0 +1,120 @@
+//! Keys of providers, set and forgotten by a person at the running node. What is written down of it names the credential
+//! and the person, never the key; nothing here gives a key out.
+
+use serde_json::json;
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+use super::context::{DURABLE, store_refusal};
+use super::shared::Shared;
+use crate::adapters::keystore::{CredentialCard, Credentials, KeyError, credential_name};
+use crate::adapters::paths::StateDir;
+use crate::domain::base::limits::CREDENTIAL_MAX_BYTES;
+use crate::domain::base::{AuditKind, Code, Refusal};
+use crate::node::context::{Event, Severity};
+
+/// The credentials of a running node; one change at a time.
+#[derive(Debug)]
+pub struct Kept {
+    dir: StateDir,
+    credentials: Credentials,
+    changing: Mutex<()>,
+}
+
+impl Kept {
+    /// Those of a state directory.
+    pub fn new(dir: StateDir, credentials: Credentials) -> Self {
+        Self {
+            dir,
+            credentials,
+            changing: Mutex::default(),
+        }
+    }
+}
+
+fn refused(error: &KeyError) -> Refusal {
+    Refusal::new(Code::StorageFailed, error.to_string())
+}
+
+/// Work on the file, off the threads of the network.
+async fn off<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| refused(&error)),
+        Err(error) => Err(Refusal::new(Code::InternalError, error.to_string())),
+    }
+}
+
+/// Every credential by name, without its key.
+///
+/// # Errors
+/// `STORAGE_FAILED` where the file cannot be read.
+pub async fn list(shared: &Shared) -> Result<Vec<CredentialCard>, Refusal> {
+    let dir = shared.credentials.dir.clone();
+    off(move || Credentials::list(&dir)).await
+}
+
+/// Sets the key of a name; it counts from the next question on.
+///
+/// # Errors
+/// `INVALID_PARAMS` for a name or key that is none, `STORAGE_FAILED` where it cannot be kept.
+pub async fn set(
+    shared: &Shared,
+    name: &str,
+    secret: Zeroizing<String>,
+    by: &str,
+) -> Result<(), Refusal> {
+    let bad = |why: String| Refusal::new(Code::InvalidParams, why);
+    credential_name(name).map_err(|why| bad(format!("name: {why}")))?;
+    let secret = Zeroizing::new(secret.trim().to_owned());
+    let plain = secret.bytes().all(|b| b.is_ascii_graphic());
+    if secret.is_empty() || secret.len() > CREDENTIAL_MAX_BYTES || !plain {
+        let why = format!(
+            "secret: a key has 1 to {CREDENTIAL_MAX_BYTES} letters, digits and signs, without spaces"
+        );
+        return Err(bad(why));
+    }
+    let _turn = shared.credentials.changing.lock().await;
+    let (credentials, now) = (shared.credentials.credentials.clone(), shared.now());
+    let kept = name.to_owned();
+    off(move || credentials.set(&kept, &secret, now)).await?;
+    let said = format!("{by} set the key of {name}");
+    let kinds = (AuditKind::CredentialSet, Event::CredentialSet);
+    written(shared, kinds, name, by, &said).await
+}
+
+/// Forgets a name.
+///
+/// # Errors
+/// `NOT_FOUND` where it is not set, `STORAGE_FAILED` where it cannot be forgotten.
+pub async fn remove(shared: &Shared, name: &str, by: &str) -> Result<(), Refusal> {
+    let _turn = shared.credentials.changing.lock().await;
+    let (dir, gone) = (shared.credentials.dir.clone(), name.to_owned());
+    if !off(move || Credentials::remove(&dir, &gone)).await? {
+        let why = "no key is set under this name";
+        return Err(Refusal::new(Code::NotFound, why));
+    }
+    let said = format!("{by} removed the key of {name}");
+    let kinds = (AuditKind::CredentialRemoved, Event::CredentialRemoved);
+    written(shared, kinds, name, by, &said).await
+}
+
+async fn written(
+    shared: &Shared,
+    (kind, event): (AuditKind, Event),
+    name: &str,
+    by: &str,
+    message: &str,
+) -> Result<(), Refusal> {
+    let detail = json!({"name": name, "by": by});
+    let (s, data, subject) = (shared.clone(), detail.clone(), name.to_owned());
+    let write = move |c: &rusqlite::Connection| s.journal.audit(c, kind, &subject, detail);
+    let stored = shared.store.write(DURABLE, "credential", write).await;
+    stored.map_err(|e| store_refusal(&e))?;
+    let journal = &shared.journal;
+    journal
+        .record(event, Severity::Warning, message, data)
+        .await;
+    Ok(())
+}
