@@ -18,6 +18,7 @@ export const PAGES = [
   ["twin", "/twin"],
   ["telemetry", "/telemetry"],
   ["command", "/command"],
+  ["models", "/models"],
   ["world", "/world"],
   ["frames", "/world?tab=frames"],
   ["trace", "/world?tab=trace"],

@@ -38,6 +38,7 @@ test("German is chosen in Settings, spoken everywhere at once, kept, and taken b
     "Abbild",
     "Telemetrie",
     "Befehle",
+    "Modelle",
     "Lage",
     "Vertrauen",
     "Prüfprotokoll",

@@ -68,6 +68,8 @@ const REAL = {
     return [...world.flatMap((f) => f.metric.split(".")), shown(await fact("tank.level"))];
   },
   command: async () => [],
+  // No model is configured: what adds one.
+  models: async () => ["[[model]]", "clawmesh-node start --model"],
   world: async () => {
     const [moisture, tank] = [await fact("moisture"), await fact("tank.level")];
     return [moisture.metric, shown(moisture), tank.metric, shown(tank), moisture.zone, moisture.originName];

@@ -7,6 +7,11 @@ export const PAGES = [
   ["/twin", "twin", "M3 6l6-2.5 6 2.5 6-2.5v14.5l-6 2.5-6-2.5-6 2.5zM9 3.5v14.5M15 6v14.5"],
   ["/telemetry", "telemetry", "M3 12h4l3-7 4 14 3-7h4"],
   ["/command", "command", "M4 5h16v14H4zM8 9l3 3-3 3M13 15h4"],
+  [
+    "/models",
+    "models",
+    "M9 3v3M15 3v3M9 18v3M15 18v3M3 9h3M3 15h3M18 9h3M18 15h3M6 6h12v12H6zM10 10h4v4h-4z",
+  ],
   ["/world", "world", "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM3 12h18M12 3c-5 5-5 13 0 18 5-5 5-13 0-18"],
   ["/trust", "trust", "M12 3l8 3v6c0 5-4 8-8 9-4-1-8-4-8-9V6z"],
   ["/audit", "audit", "M5 6h14M5 12h14M5 18h9"],

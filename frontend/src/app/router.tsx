@@ -27,6 +27,7 @@ const routes = root.addChildren([
   page("/twin", () => import("@/features/twin/View")),
   page("/telemetry", () => import("@/features/telemetry/View")),
   page("/command", () => import("@/features/command/View")),
+  page("/models", () => import("@/features/models/View")),
   page("/approvals", () => import("@/features/approvals/View")),
   page("/world", () => import("@/features/world/View")),
   page("/trust", () => import("@/features/trust/View")),

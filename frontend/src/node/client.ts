@@ -40,6 +40,12 @@ export type Mesh = S["MeshView"];
 export type Pairing = S["PairingView"];
 export type Telling = S["Telling"];
 export type Answered = S["Answered"];
+export type Models = S["ModelsView"];
+export type Model = S["ModelState"];
+export type Way = S["RouteView"];
+export type Route = S["Route"];
+export type Tried = S["Tried"];
+export type Credential = S["CredentialView"];
 
 export const ROOT = "/api/operator/v1";
 const TIMEOUT_MS = 20_000;
@@ -186,60 +192,81 @@ export async function readText(path: string): Promise<string> {
 const QUESTION_MS = 330_000;
 
 /** The lines of a text that are whole, and what follows them. */
-function tellings(text: string): [Telling[], string] {
+function whole<T>(text: string): [T[], string] {
   const lines = text.split("\n");
   const rest = lines.pop() ?? "";
-  return [lines.filter((l) => l.trim()).map((l) => JSON.parse(l) as Telling), rest];
+  return [lines.filter((l) => l.trim()).map((l) => JSON.parse(l) as T), rest];
 }
 
-/** Asks the planner of the node. What it does is told as it comes, its answer last; ending the signal takes the
- * question back. In the window of the application everything is told at the end. */
-export async function ask(question: string, on: (told: Telling) => void, signal: AbortSignal): Promise<void> {
-  const path = `${ROOT}/planner/ask`;
+function refuse(status: number, text: string): never {
+  let error: { code?: string; message?: string } | undefined;
+  try {
+    error = (JSON.parse(text) as { error?: typeof error }).error;
+  } catch {
+    // What is no JSON says nothing.
+  }
+  throw new Refused(
+    status,
+    error?.code ?? String(status),
+    error?.message ? refusal(error.code ?? "", error.message) : t("refusedNode", { status: String(status) }),
+  );
+}
+
+/** What a route tells line by line, as it comes. Ending the signal ends it at the node too. */
+async function told<T>(
+  path: string,
+  asked: unknown,
+  on: (told: T) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const headers: Record<string, string> = { "content-type": "application/json" };
   if (csrf) headers["x-clawmesh-csrf"] = csrf;
-  const body = JSON.stringify({ question });
-  const refused = (status: number, text: string): never => {
-    let error: { code?: string; message?: string } | undefined;
-    try {
-      error = (JSON.parse(text) as { error?: typeof error }).error;
-    } catch {
-      // What is no JSON says nothing.
-    }
-    throw new Refused(
-      status,
-      error?.code ?? String(status),
-      error?.message
-        ? refusal(error.code ?? "", error.message)
-        : t("refusedNode", { status: String(status) }),
-    );
-  };
+  const body = JSON.stringify(asked);
   const lost = (): never => {
     throw new Refused(0, "unreachable", t("unreachableNode"));
   };
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(QUESTION_MS)]);
+  let rest = "";
+  const take = (more: string) => {
+    const [lines, after] = whole<T>(rest + more);
+    rest = after;
+    for (const one of lines) on(one);
+  };
   if (inWindow) {
-    const { status, text } = await carry("POST", path, headers, body, QUESTION_MS).catch(lost);
-    if (status !== 200) refused(status, text);
-    for (const told of tellings(text)[0]) on(told);
+    // There everything is told at the end.
+    const { status, text } = await carry("POST", ROOT + path, headers, body, QUESTION_MS).catch(lost);
+    if (status !== 200) refuse(status, text);
+    take(text);
     return;
   }
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(QUESTION_MS)]);
-  const response = await fetch(path, {
+  const response = await fetch(ROOT + path, {
     method: "POST",
     headers,
     body,
     credentials: "same-origin",
     signal: limit,
   }).catch(lost);
-  if (!response.ok || !response.body) refused(response.status, await response.text());
+  if (!response.ok || !response.body) refuse(response.status, await response.text());
   const reader = (response.body as ReadableStream<Uint8Array>).getReader();
   const decoder = new TextDecoder();
-  let rest = "";
   for (;;) {
     const { done, value } = await reader.read().catch(lost);
     if (done) return;
-    const [whole, after] = tellings(rest + decoder.decode(value, { stream: true }));
-    rest = after;
-    for (const told of whole) on(told);
+    take(decoder.decode(value, { stream: true }));
   }
 }
+
+/** Asks the planner of the node. What it does is told as it comes, its answer last; ending the signal takes the
+ * question back. */
+export const ask = (
+  asked: Sent<"/planner/ask">,
+  on: (told: Telling) => void,
+  signal: AbortSignal,
+): Promise<void> => told("/planner/ask", asked, on, signal);
+
+/** Tries the models with a short text. */
+export const tryModels = (
+  asked: Sent<"/models/try">,
+  on: (told: Tried) => void,
+  signal: AbortSignal,
+): Promise<void> => told("/models/try", asked, on, signal);

@@ -111,6 +111,13 @@ export const useSpark = (metric: string, origin: string, zone: string | null | u
     },
     refetchInterval: 15_000,
   });
+export const useModels = () => useQuery(read("models", "/models", 5_000));
+/** The names under which keys of providers are kept; a key itself never comes back. */
+export const useCredentials = () => useQuery(read("credentials", "/credentials"));
+/** The planner itself, more often than the status tells of it. */
+export const usePlanner = () => useQuery(read("planner", "/planner", 2_000));
+/** The questions that were answered last, newest first. */
+export const useAnswered = () => useQuery(read("answered", "/planner/answered", 10_000));
 export const useNames = () => useQuery(read("names", "/names"));
 export const useActuators = () => useQuery(read("actuators", "/actuators", 3_000));
 export const useTwin = () => useQuery(read("twin", "/twin", 5_000));

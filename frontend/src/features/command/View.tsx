@@ -3,14 +3,26 @@ import { type FormEvent, useEffect, useRef, useState } from "react";
 import { alerting } from "@/lib/alerts";
 import { health } from "@/lib/condition";
 import { span, value } from "@/lib/format";
-import { healthKey, plannerWord, statusWord, t } from "@/lib/i18n";
+import { healthKey, statusWord, t } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
 import { type Answered, ask, type Fact, post, type Telling } from "@/node/client";
 import { isWaiting } from "@/node/patch";
-import { useEvents, useProposals, useSession, useStatus, useTopology, useWorld } from "@/node/reads";
+import {
+  queries,
+  useAnswered,
+  useEvents,
+  useProposals,
+  useSession,
+  useStatus,
+  useTopology,
+  useWorld,
+} from "@/node/reads";
 import { Button, cx, Empty, Id, Panel, Since, Txt, Worth } from "@/ui/kit";
+import { usePlace } from "@/ui/place";
 import { ProposalCard } from "@/ui/proposal";
-import { understand } from "./model";
+import { Earlier, Marked } from "./Earlier";
+import { conversationOf, understand } from "./model";
+import { PlannerLine } from "./PlannerLine";
 
 interface Line {
   n: number;
@@ -27,10 +39,41 @@ interface Doing {
   text: string;
   steps: string[];
 }
-/** The conversation outlives a look at another page, and nothing longer. */
+/** What the console itself said outlives a look at another page, and nothing longer; what the planner answered is kept
+ * by the node, and the address says which conversation it is. */
 let kept: Line[] = [];
+let keptIn: string | undefined;
+/** A conversation as lines, from what the node has kept, newest first. */
+const linesOf = (answered: Answered[], conversation: string): Line[] =>
+  answered
+    .filter((a) => conversationOf(a) === conversation)
+    .reverse()
+    .flatMap((a, i) => [
+      { n: 2 * i + 1, mine: true, text: a.question },
+      { n: 2 * i + 2, mine: false, text: a.answer, said: a, proposals: a.proposals },
+    ]);
 const LINES_MAX = 200;
 const HINTS = ["/status", "/waiting", "/nodes", "/alerts", "/world", "/help"];
+
+/** The readings that the planner's last answer rests on. */
+function Cites({ said }: { said?: Answered }) {
+  if (!said?.citations.length) return <Empty>{t("noCited")}</Empty>;
+  return (
+    <ul className="flex flex-col gap-2">
+      {said.citations.map((c) => (
+        <li key={`${c.frameId}@${c.origin}`}>
+          <Link
+            to="/world"
+            search={{ tab: "frames", frame: c.frameId } as never}
+            className="text-accent hover:underline"
+          >
+            <Txt max={160}>{c.summary || c.frameId}</Txt>
+          </Link>
+        </li>
+      ))}
+    </ul>
+  );
+}
 
 /** Who answered, and the readings that the answer rests on. */
 function Said({ said }: { said: Answered }) {
@@ -52,6 +95,9 @@ function Said({ said }: { said: Answered }) {
           </li>
         ))}
       </ul>
+      {said.private?.length ? (
+        <p className="text-warn">▲ {t("wasPrivate", { what: (said.private ?? []).join(", ") })}</p>
+      ) : null}
       {said.citationsDropped ? <p>{t("citesDropped", { n: said.citationsDropped })}</p> : null}
       <p>
         <Txt max={300}>{said.why ? `${by} · ${said.why}` : by}</Txt>
@@ -64,6 +110,10 @@ export function View() {
   const [lines, setLines] = useState<Line[]>(kept);
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
+  const [place, go] = usePlace();
+  const conversation = place.c;
+  const answered = useAnswered().data;
+  const [wantsPrivate, setWantsPrivate] = useState(false);
   const [dropped, setDropped] = useState<ReadonlySet<string>>(new Set());
   const [doing, setDoing] = useState<Doing>();
   const asking = useRef<AbortController>(null);
@@ -75,11 +125,28 @@ export function View() {
   const proposals = useProposals().data ?? [];
   const events = useEvents().data ?? [];
   const world = useWorld().data ?? [];
+  // The address without a conversation is the one that was open here before.
+  useEffect(() => {
+    if (!conversation && keptIn) go({ c: keptIn });
+  }, []);
+  useEffect(() => {
+    if (!conversation || conversation === keptIn || !answered) return;
+    keptIn = conversation;
+    setLines(linesOf(answered, conversation));
+  }, [conversation, answered]);
   useEffect(() => {
     kept = lines;
     end.current?.scrollIntoView({ block: "nearest" });
   }, [lines]);
 
+  const isPrivate = lines.some((l) => l.said?.private?.length);
+  const begin = () => {
+    keptIn = undefined;
+    setLines([]);
+    setWantsPrivate(false);
+    go({ c: undefined }, true);
+    field.current?.focus();
+  };
   const cited = lines.findLast((l) => l.facts?.length)?.facts ?? [];
   const cites = cited.filter((f) => !dropped.has(f.frameId));
 
@@ -168,7 +235,7 @@ export function View() {
       setDoing((d) => ({ text: "", steps: [...(d?.steps ?? []), text].slice(-8) }));
     try {
       await ask(
-        asked,
+        { question: asked, conversation, private: wantsPrivate },
         (told) => {
           last = told;
           if (told.event === "text") setDoing((d) => ({ steps: d?.steps ?? [], text: told.text }));
@@ -185,6 +252,11 @@ export function View() {
     } finally {
       setDoing(undefined);
       asking.current = null;
+    }
+    if (last?.event === "answered") {
+      keptIn = last.conversation;
+      go({ c: keptIn });
+      void queries.invalidateQueries({ queryKey: ["answered"] });
     }
     if (last?.event === "answered") return { text: last.answer, said: last, proposals: last.proposals };
     return { text: `▲ ${last?.event === "failed" ? last.message : t("unreachableNode")}` };
@@ -206,18 +278,20 @@ export function View() {
     e.preventDefault();
     say(text.trim());
   };
-  const planner = status?.planner;
   return (
     <div className="grid flex-1 gap-3 max-md:content-start md:min-h-0 lg:grid-cols-[1fr_minmax(280px,360px)]">
       <section className="flex min-h-80 flex-col rounded-md border border-line bg-s1 md:min-h-0">
-        <p className="flex flex-wrap gap-x-2 border-line border-b px-3 py-2 text-t2">
-          <span>◇ {planner?.model ? t("withModel", { model: planner.model }) : t("noModel")}</span>
-          {planner ? (
-            <span className={planner.state === "paused" ? "text-warn" : undefined}>
-              {t("plannerState")}: <Txt max={160}>{plannerWord(planner)}</Txt>
-            </span>
-          ) : null}
-        </p>
+        <div className="flex flex-wrap items-center gap-x-3 gap-y-1 border-line border-b px-3 py-2 text-t2">
+          <PlannerLine />
+          <Marked
+            on={wantsPrivate || Boolean(isPrivate)}
+            fixed={Boolean(isPrivate)}
+            onChange={setWantsPrivate}
+          />
+          <Button className="ml-auto h-7!" disabled={busy || !(lines.length || conversation)} onClick={begin}>
+            {t("newConversation")}
+          </Button>
+        </div>
         <div
           role="log"
           tabIndex={0}
@@ -225,6 +299,7 @@ export function View() {
           className="flex min-h-0 flex-1 flex-col gap-3 overflow-auto p-3"
         >
           {lines.length ? null : <p className="max-w-prose text-t2">{t("help")}</p>}
+          {lines.length || !conversation || answered ? null : <p className="text-t2">{t("loading")}</p>}
           {lines.map((l) => (
             <div
               key={l.n}
@@ -315,52 +390,55 @@ export function View() {
           </Button>
         </form>
       </section>
-      <Panel title={t("cited")}>
-        {cited.length ? (
-          <>
-            <p className="mb-2 text-[12px] text-t2">{t("citesHint")}</p>
-            <ul className="flex flex-col gap-3">
-              {cited.map((f, i) => (
-                <li key={f.frameId} className="flex gap-2">
-                  <input
-                    type="checkbox"
-                    className="mt-1 self-start accent-accent"
-                    aria-label={t("citeThis", { text: line(f.metric, 60) })}
-                    checked={!dropped.has(f.frameId)}
-                    onChange={(e) => {
-                      const next = new Set(dropped);
-                      if (e.target.checked) next.delete(f.frameId);
-                      else next.add(f.frameId);
-                      setDropped(next);
-                    }}
-                  />
-                  <div className="min-w-0">
-                    <Link
-                      to="/world"
-                      search={{ tab: "frames", frame: f.frameId } as never}
-                      className="font-medium hover:underline"
-                    >
-                      <Txt>{`[${i + 1}] ${f.metric} = ${value(f.value, f.unit)}`}</Txt>
-                    </Link>
-                    <div className="flex flex-wrap gap-2 text-t2">
-                      <Worth
-                        claimed={f.claimedTier}
-                        effective={f.effectiveTier}
-                        signature={f.signature}
-                        tainted={f.tainted}
-                      />
-                      <Since time={f.sensedAt} />
-                      <Id id={f.origin} label={f.originName} />
+      <div className="flex min-h-0 min-w-0 flex-col gap-3">
+        <Panel title={t("cited")} className="lg:max-h-[50%]">
+          {cited.length ? (
+            <>
+              <p className="mb-2 text-[12px] text-t2">{t("citesHint")}</p>
+              <ul className="flex flex-col gap-3">
+                {cited.map((f, i) => (
+                  <li key={f.frameId} className="flex gap-2">
+                    <input
+                      type="checkbox"
+                      className="mt-1 self-start accent-accent"
+                      aria-label={t("citeThis", { text: line(f.metric, 60) })}
+                      checked={!dropped.has(f.frameId)}
+                      onChange={(e) => {
+                        const next = new Set(dropped);
+                        if (e.target.checked) next.delete(f.frameId);
+                        else next.add(f.frameId);
+                        setDropped(next);
+                      }}
+                    />
+                    <div className="min-w-0">
+                      <Link
+                        to="/world"
+                        search={{ tab: "frames", frame: f.frameId } as never}
+                        className="font-medium hover:underline"
+                      >
+                        <Txt>{`[${i + 1}] ${f.metric} = ${value(f.value, f.unit)}`}</Txt>
+                      </Link>
+                      <div className="flex flex-wrap gap-2 text-t2">
+                        <Worth
+                          claimed={f.claimedTier}
+                          effective={f.effectiveTier}
+                          signature={f.signature}
+                          tainted={f.tainted}
+                        />
+                        <Since time={f.sensedAt} />
+                        <Id id={f.origin} label={f.originName} />
+                      </div>
                     </div>
-                  </div>
-                </li>
-              ))}
-            </ul>
-          </>
-        ) : (
-          <Empty>{t("noCited")}</Empty>
-        )}
-      </Panel>
+                  </li>
+                ))}
+              </ul>
+            </>
+          ) : (
+            <Cites said={lines.findLast((l) => l.said)?.said} />
+          )}
+        </Panel>
+        <Earlier answered={answered} on={conversation} onOpen={(c) => go({ c }, true)} disabled={busy} />
+      </div>
     </div>
   );
 }

@@ -1,4 +1,37 @@
-/** What the command line of the console understands; pure. */
+/** What the command line of the console understands, and the conversations that were kept; pure. */
+import type { Answered } from "@/node/client";
+
+/** The conversation of an answer; one that an earlier version kept is a conversation of its own. */
+export const conversationOf = (a: Answered): string => a.conversation || a.id;
+
+export interface Conversation {
+  id: string;
+  /** The question that it began with, as far as it is kept. */
+  first: string;
+  count: number;
+  /** When it was last asked something. */
+  at: number;
+  by: string;
+  private: boolean;
+}
+/** The conversations of what was answered, the newest first; `answered` is newest first too. */
+export function conversationsOf(answered: Answered[]): Conversation[] {
+  const all = new Map<string, Conversation>();
+  for (const a of answered) {
+    const id = conversationOf(a);
+    const known = all.get(id);
+    all.set(id, {
+      id,
+      first: a.question,
+      count: (known?.count ?? 0) + 1,
+      at: known?.at ?? a.askedAt,
+      by: known?.by ?? a.askedBy,
+      private: Boolean(known?.private || a.private?.length),
+    });
+  }
+  return [...all.values()];
+}
+
 export type Wish =
   | { kind: "status" | "waiting" | "nodes" | "alerts" | "help" | "question" | "bad" }
   | { kind: "world"; metric: string }

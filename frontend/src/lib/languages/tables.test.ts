@@ -14,6 +14,7 @@ const SAME: Partial<Record<"de", ReadonlySet<Key>>> = {
   de: new Set<Key>([
     ...(["system", "filter", "name", "version", "port", "mesh", "zone", "frame", "frames", "graph"] as const),
     ...(["exportCsv", "exportJson"] as const),
+    ...(["keyName", "serverWord", "tryText"] as const),
     ...(["plan", "ki_tank", "ki_sensor", "ki_motor", "ki_station"] as const),
   ]),
 };
