@@ -20,13 +20,22 @@ use crate::harness::*;
 
 /// Accepts one connection and says hello as the gen-1 node `key`.
 async fn welcome(listener: &TcpListener, key: &DeviceKey) -> WebSocketStream<TcpStream> {
+    welcome_with(listener, key, &["actuator:mock"]).await
+}
+
+/// As [`welcome`], with what it offers.
+pub async fn welcome_with(
+    listener: &TcpListener,
+    key: &DeviceKey,
+    offers: &[&str],
+) -> WebSocketStream<TcpStream> {
     let (tcp, _) = listener.accept().await.unwrap();
     let mut socket = tokio_tungstenite::accept_async(tcp).await.unwrap();
     loop {
         let request = receive(&mut socket).await.unwrap();
         let payload = match request["method"].as_str() {
             Some("mesh.challenge") => json!({"nonce": "server-nonce"}),
-            Some("mesh.connect") => hello_back(key, &request),
+            Some("mesh.connect") => hello_back(key, &request, offers),
             Some("context.sync") => {
                 json!({"frames": [], "peerTimestamp": 1, "totalAvailable": 0})
             }
@@ -43,10 +52,10 @@ async fn welcome(listener: &TcpListener, key: &DeviceKey) -> WebSocketStream<Tcp
     }
 }
 
-fn hello_back(key: &DeviceKey, request: &Value) -> Value {
+fn hello_back(key: &DeviceKey, request: &Value, offers: &[&str]) -> Value {
     let introduction = Introduction {
         display_name: "gen1".into(),
-        capabilities: vec!["actuator:mock".into()],
+        capabilities: offers.iter().map(|c| (*c).to_owned()).collect(),
         mesh_id: MeshId::of_name(MESH),
         role: "field".into(),
     };
@@ -76,7 +85,7 @@ async fn gen1(listener: TcpListener, key: DeviceKey, frames: Value) -> Option<Va
         let request = receive(&mut socket).await?;
         let payload = match request["method"].as_str() {
             Some("mesh.challenge") => json!({"nonce": "server-nonce"}),
-            Some("mesh.connect") => hello_back(&key, &request),
+            Some("mesh.connect") => hello_back(&key, &request, &["actuator:mock"]),
             Some("context.sync") => {
                 json!({"frames": frames, "peerTimestamp": 1, "totalAvailable": 1})
             }

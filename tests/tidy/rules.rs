@@ -27,7 +27,7 @@ const DOMAIN_ROOMS: [&str; 16] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `shared`, which joins them.
-const NODE_ROOMS: [&str; 38] = [
+const NODE_ROOMS: [&str; 39] = [
     "outside",
     "config",
     "context",
@@ -50,6 +50,7 @@ const NODE_ROOMS: [&str; 38] = [
     "routing",
     "gossip",
     "gen1",
+    "mesh_models",
     "proposals",
     "leading",
     "planning",

@@ -1109,6 +1109,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/models/infer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Asks a language model of this node or of the mesh, as lines of JSON; what it says starts nothing.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["InferRequest"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/x-ndjson": string;
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/models/try": {
         parameters: {
             query?: never;
@@ -4365,6 +4417,44 @@ export interface components {
              */
             since: number;
         };
+        /** @description What is asked of a model. */
+        InferRequest: {
+            /**
+             * Format: int32
+             * @description How much it may write, in tokens.
+             */
+            maxTokens?: number | null;
+            /** @description PROVIDER/MODEL; those of the configuration in their order where absent. */
+            model?: string | null;
+            /** @description The device whose model is meant, by its id or name. */
+            peer?: string | null;
+            /** @description What is asked. */
+            prompt: string;
+        };
+        /** @description What comes of it, one line each; the last one is `ended` or `failed`. */
+        Inferred: {
+            /** @description Which one. */
+            model: string;
+            /** @description The way to it, in a sentence. */
+            route: string;
+            /** @enum {string} */
+            step: "begun";
+        } | {
+            /** @enum {string} */
+            step: "text";
+            /** @description The text. */
+            text: string;
+        } | {
+            /** @enum {string} */
+            step: "ended";
+            /** @description What it took. */
+            usage: components["schemas"]["Usage"];
+        } | {
+            /** @enum {string} */
+            step: "failed";
+            /** @description Why, in a sentence. */
+            why: string;
+        };
         /** @description A device whose operators are accepted here, or could be. */
         IssuerView: {
             /**
@@ -5446,7 +5536,7 @@ export interface components {
          * @description What kind of reason there is not to ask a model.
          * @enum {string}
          */
-        SkipKind: "private" | "resting" | "budget" | "busy" | "failed";
+        SkipKind: "private" | "resting" | "budget" | "busy" | "failed" | "away";
         /** @description A model that was not used. */
         Skipped: components["schemas"]["Skip"] & {
             /** @description Which model. */

@@ -203,6 +203,11 @@ impl StateDir {
         self.root.join("tokens.json")
     }
 
+    /// The token of the model endpoint, kept over restarts.
+    pub fn model_token_file(&self) -> PathBuf {
+        self.root.join("model-token")
+    }
+
     /// Where the running node says how to reach it.
     pub fn run_file(&self) -> PathBuf {
         self.root.join("run.json")

@@ -13,6 +13,7 @@ use super::leading;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
 use super::links::target::{KEEP, SEEN};
+use super::mesh_models;
 use super::planner::passed_on;
 use super::proposals::estop::Told;
 use super::proposals::{self, checks, mirror};
@@ -28,6 +29,7 @@ use crate::domain::base::text::type_in_words;
 use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::gate::forward::{self, AskedActuation, Forwarded};
+use crate::domain::inference::exchange;
 use crate::domain::plan::Draft;
 use crate::domain::policy::Requester;
 use crate::domain::wire::handshake::Feature;
@@ -91,25 +93,20 @@ pub(super) async fn answer(
         passed_on::TOLD if link.info.speaks(Feature::Lease) => {
             passed_on::told(shared, link, &params).map(Reply::Ok)
         }
-        "chat.subscribe" => match need(shared, link, Grant::Read) {
-            Ok(()) => Ok(Reply::Ok(conversation::subscribe(shared, link))),
-            Err(refusal) => Err(refusal),
-        },
+        "chat.subscribe" => need(shared, link, Grant::Read)
+            .map(|()| Reply::Ok(conversation::subscribe(shared, link))),
         "chat.proposal.approve" | "chat.proposal.reject" => Err(conversation::decision(&params)),
-        SEEN => match need(shared, link, Grant::Read) {
-            Ok(()) => seen(shared, &params).map(Reply::Ok),
-            Err(refusal) => Err(refusal),
-        },
+        SEEN => need(shared, link, Grant::Read).and_then(|()| seen(shared, &params).map(Reply::Ok)),
         reconcile::ROUND => match need(shared, link, Grant::Read) {
             Ok(()) => reconcile::answer_round(shared, link, &params)
                 .await
                 .map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
-        reconcile::FETCH => match need(shared, link, Grant::Read) {
-            Ok(()) => reconcile::answer_fetch(link, &params).map(Reply::Ok),
-            Err(refusal) => Err(refusal),
-        },
+        reconcile::FETCH => need(shared, link, Grant::Read)
+            .and_then(|()| reconcile::answer_fetch(link, &params).map(Reply::Ok)),
+        exchange::CANCEL => need(shared, link, Grant::Llm)
+            .and_then(|()| mesh_models::cancel(shared, link, &params).map(Reply::Ok)),
         "proposals.draft" => match need(shared, link, Grant::Plan) {
             Ok(()) => draft(shared, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
@@ -212,7 +209,14 @@ pub(super) async fn event(
             conversation::told(shared, link, &payload).await;
             Ok(())
         }
-        "peer.down" | "llm.chunk" => Ok(()),
+        exchange::CHUNK => {
+            mesh_models::chunk(shared, link, &payload);
+            Ok(())
+        }
+        exchange::TAKEN if link.info.speaks(Feature::Infer) => {
+            mesh_models::taken(shared, link, &payload)
+        }
+        "peer.down" => Ok(()),
         other => {
             tracing::debug!(
                 peer = link.info.device.short(),

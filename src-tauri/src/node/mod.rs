@@ -21,6 +21,7 @@ mod ingress;
 pub mod leading;
 pub mod ledger;
 pub mod links;
+mod mesh_models;
 mod methods;
 pub mod names;
 mod open;
@@ -182,12 +183,9 @@ impl Node {
                 .tasks
                 .essential("planner", planning::run(shared.clone()));
         }
-        shared
-            .tasks
-            .essential("leadership", leading::run(shared.clone()));
-        shared
-            .tasks
-            .essential("questions", planner::run(shared.clone()));
+        let (leadership, questions) = (leading::run(shared.clone()), planner::run(shared.clone()));
+        shared.tasks.essential("leadership", leadership);
+        shared.tasks.essential("questions", questions);
         shared
             .tasks
             .essential("drafts", planning::retry_waiting(shared.clone()));

@@ -352,10 +352,12 @@ async fn assemble(
     let steady = store
         .read("steady time", move |c| Steady::resume(c, now, steady_ms))
         .await?;
-    let (offered, signers, mesh_floor, horizon) = store
+    let (offered, signers, mesh_floor, horizon, mesh_models) = store
         .read("what peers are known for", |c| {
             use super::shared::{mesh_floor, offers, signers};
-            Ok((offers(c)?, signers(c)?, mesh_floor(c)?, frames::horizon(c)?))
+            let models = super::mesh_models::MeshModels::load(c)?;
+            let known = (offers(c)?, signers(c)?, mesh_floor(c)?);
+            Ok((known.0, known.1, known.2, frames::horizon(c)?, models))
         })
         .await?;
     let policy = PolicyBook::default();
@@ -366,6 +368,8 @@ async fn assemble(
     sensors.extend(more_sensors);
     let mut capabilities = config.capabilities.clone();
     capabilities.extend(guards.capabilities());
+    let shared_models = config.models.all.iter().filter_map(|m| m.offered());
+    capabilities.extend(shared_models);
     let credentials = Credentials::new(&dir, &key)?;
     let mut served = Inference::serve(&config.models, &credentials, variables);
     served.extend(more_models.into_iter().map(Served::here));
@@ -373,6 +377,7 @@ async fn assemble(
     let inference = Inference::open(inference::Needs {
         served,
         edge_first: config.models.edge_first,
+        use_mesh: config.models.use_mesh,
         labels: config.models.labels.clone(),
         store: store.clone(),
         clock: clock.clone(),
@@ -442,11 +447,14 @@ async fn assemble(
         questions: Questions::default(),
         inference,
         credentials: kept,
+        mesh_models,
         stamper,
         continuity,
         ground,
     });
     wire.belongs_to(&shared);
+    let reach = super::mesh_models::Reach::of(&shared);
+    shared.inference.reach(Arc::new(reach));
     super::continuity::tell(&shared).await?;
     shared.nearby.load(&shared).await?;
     super::pause::resume_state(&shared).await?;

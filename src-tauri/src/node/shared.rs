@@ -19,6 +19,7 @@ use super::health::Ground;
 use super::inference::Inference;
 use super::leading::Leading;
 use super::links::{LinkHandle, Links};
+use super::mesh_models::MeshModels;
 use super::pairing::Pairing;
 use super::pause::PlannerState;
 use super::peers::Peers;
@@ -77,6 +78,8 @@ pub struct Inner {
     pub inference: Inference,
     /// The keys of their providers.
     pub credentials: Kept,
+    /// The models that devices use of each other.
+    pub mesh_models: MeshModels,
     /// Whether the planner rests.
     pub planner: PlannerState,
     /// Which planner does what.
@@ -181,6 +184,11 @@ impl Shared {
     /// The link to a device, dialed now where none is needed otherwise; see [`peers::reach`](super::peers::reach).
     pub async fn reach(&self, device: &DeviceId) -> Option<LinkHandle> {
         super::peers::reach(self, device).await
+    }
+
+    /// Whether a device has no link because none is needed, and is dialed when something is to be sent to it.
+    pub fn is_on_demand(&self, device: &DeviceId) -> bool {
+        self.peers.is_on_demand(device)
     }
 
     /// What devices offered when they were last connected, as far as they may now.

@@ -15,7 +15,9 @@ mod device_tests;
 pub mod dto;
 pub mod enrolling;
 pub mod estop;
+pub mod inference;
 pub mod meshes;
+pub mod model_token;
 pub mod models;
 pub mod names;
 pub mod pairing;
@@ -100,7 +102,7 @@ pub fn http_status(code: Code) -> u16 {
         | Code::PolicyDenied => 403,
         Code::NotFound | Code::ProposalNotFound | Code::UnknownTarget => 404,
         Code::UnknownMethod => 405,
-        Code::Timeout => 504,
+        Code::Timeout | Code::LlmTimeout => 504,
         Code::Conflict
         | Code::ProposalAmbiguous
         | Code::TargetAmbiguous
@@ -112,10 +114,10 @@ pub fn http_status(code: Code) -> u16 {
         | Code::ActuatorUnsafe => 409,
         Code::TooLarge | Code::DataTooLarge => 413,
         Code::Estop => 423,
-        Code::RateExceeded | Code::OverBudget => 429,
+        Code::RateExceeded | Code::OverBudget | Code::LlmBusy => 429,
         Code::InternalError | Code::StorageFailed => 500,
-        Code::ExecutorUnreachable => 502,
-        Code::Busy | Code::ClockUntrusted | Code::StateInDoubt => 503,
+        Code::ExecutorUnreachable | Code::LlmBackpressure => 502,
+        Code::Busy | Code::LlmModelUnavailable | Code::ClockUntrusted | Code::StateInDoubt => 503,
         Code::StorageFull => 507,
         _ => 422,
     }

@@ -16,6 +16,7 @@ use super::dto::{
 };
 use super::enrolling::{EnrolAsk, EnrolRequestView};
 use super::estop::{EstopReport, EstopRequest, EstopView};
+use super::inference::InferRequest;
 use super::meshes::{Admittance, MeshPolicyChange, MeshView};
 use super::models::{
     CredentialSet, CredentialView, ModelsView, RouteRequest, RouteView, TryRequest,
@@ -178,6 +179,8 @@ routes! {
     PLANNER_RESUME: Post "/planner/resume", Operate, PauseRequest => PlannerView;
     /// Ask the planner of this node; what it does and its answer come as JSON lines, empty ones while nothing happens.
     ASK: Post "/planner/ask", Operate, AskRequest => Lines;
+    /// Asks a language model of this node or of the mesh, as lines of JSON; what it says starts nothing.
+    INFER: Post "/models/infer", Operate, InferRequest => Lines;
     /// The questions that were answered last, newest first.
     ANSWERED: Get "/planner/answered", Read, () => Vec<Answered>;
     /// The language models of this node: how each is, what it used today, what decides between them.

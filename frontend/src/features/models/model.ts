@@ -7,7 +7,7 @@ const MICROS = 1_000_000;
 /** An amount in the currency that the operator reckons in. */
 export const money = (micros: number): string => number(micros / MICROS, micros < MICROS ? 6 : 2);
 
-export type Condition = "fit" | "unasked" | "failed" | "resting" | "budget" | "private" | "busy";
+export type Condition = "fit" | "unasked" | "failed" | "resting" | "budget" | "private" | "busy" | "away";
 /** What is to be said of a model now: what keeps it from being asked, else how it did last. */
 export function condition(m: Model): Condition {
   if (m.unfit) return m.unfit.kind;
@@ -22,6 +22,7 @@ const HEALTH: Record<Condition, Health> = {
   budget: "stopped",
   private: "degraded",
   busy: "degraded",
+  away: "offline",
 };
 export const healthOf = (m: Model): Health => HEALTH[condition(m)];
 

@@ -42,6 +42,10 @@ pub(super) fn body(model: &str, request: &InferenceRequest) -> Value {
         "max_tokens": request.max_output_tokens,
         "stream": true,
     });
+    if let Some(temperature) = request.temperature {
+        // Its scale ends at 1.
+        body["temperature"] = json!(temperature.min(1.0));
+    }
     if !system.is_empty() {
         body["system"] = json!(system.join("\n\n"));
     }

@@ -20,6 +20,9 @@ pub(super) fn body(model: &str, request: &InferenceRequest, newer: bool) -> Valu
         false => "max_tokens",
     };
     body[limit] = json!(request.max_output_tokens);
+    if let Some(temperature) = request.temperature {
+        body["temperature"] = json!(temperature);
+    }
     if !request.tools.is_empty() {
         body["tools"] = request.tools.iter().map(tool).collect();
     }

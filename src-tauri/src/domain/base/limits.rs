@@ -1,9 +1,11 @@
 //! Every limit in one place, units last. A limit that is reached is reported, never silent.
 
 mod gen1;
+mod models;
 mod planner;
 
 pub use self::gen1::*;
+pub use self::models::*;
 pub use self::planner::*;
 
 /// Largest WebSocket text message, in bytes (gen-1 §2).

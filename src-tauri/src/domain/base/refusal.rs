@@ -71,6 +71,12 @@ codes! {
     InsufficientTrustTier = "INSUFFICIENT_TRUST_TIER", "The evidence is not of the tier that is needed.";
     VerificationRequired = "VERIFICATION_REQUIRED", "The verification that the policy asks for is missing.";
     DeliveryFailed = "DELIVERY_FAILED", "The device or service that was meant cannot be reached.";
+    // Models of other devices (gen-1 §10).
+    LlmBusy = "LLM_BUSY", "As many requests to models are answered as may be at once.";
+    LlmModelUnavailable = "LLM_MODEL_UNAVAILABLE", "The model is not offered to other devices, or cannot answer.";
+    LlmTimeout = "LLM_TIMEOUT", "The model did not answer in time.";
+    LlmBackpressure = "LLM_BACKPRESSURE", "The reply was not taken as fast as it came, and was ended.";
+    LlmCancelled = "LLM_CANCELLED", "There is no such request under way any more.";
     // Ours: commands and drafts.
     ApprovalRequired = "APPROVAL_REQUIRED", "All gen-1 checks passed; a person must approve the proposal named in the answer.";
     CommandReplayed = "COMMAND_REPLAYED", "This command was here before.";

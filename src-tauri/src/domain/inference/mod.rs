@@ -3,6 +3,7 @@
 
 pub mod breaker;
 pub mod budget;
+pub mod exchange;
 pub mod route;
 
 use std::fmt;
@@ -29,6 +30,59 @@ impl ModelRef {
     /// The model as its provider names it.
     pub fn model(&self) -> &str {
         &self.model
+    }
+}
+
+/// The provider that stands for other devices of the mesh.
+const MESH: &str = "mesh";
+
+/// A model of another device: `mesh/DEVICE/PROVIDER/MODEL`, where the device is an id, a name or `*` for any that
+/// offers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshModel {
+    /// The device's id or name; none for any.
+    pub device: Option<String>,
+    /// The model as that device offers it.
+    pub model: ModelRef,
+}
+
+impl ModelRef {
+    /// Whether it is a model of another device.
+    pub fn is_of_mesh(&self) -> bool {
+        self.provider == MESH
+    }
+
+    /// The model of another device that this names.
+    ///
+    /// # Errors
+    /// A sentence, if it begins as one and is none.
+    pub fn of_mesh(&self) -> Result<MeshModel, String> {
+        let parts = self.model.split_once('/').filter(|_| self.is_of_mesh());
+        let model = parts.and_then(|(device, model)| Some((device, model.parse::<Self>().ok()?)));
+        match model {
+            Some((device, model)) if !device.is_empty() && !model.is_of_mesh() => Ok(MeshModel {
+                device: (device != "*").then(|| device.to_owned()),
+                model,
+            }),
+            _ => Err(format!(
+                "{self} names no model of another device: write mesh/DEVICE/PROVIDER/MODEL, with a device id, a name, \
+                 or * for any device that offers it"
+            )),
+        }
+    }
+
+    /// The same model at another device, which is named by its id or name.
+    ///
+    /// # Errors
+    /// If the text is too long or the name has spaces.
+    pub fn at_device(&self, device: &str) -> Result<Self, String> {
+        let there: Self = format!("{MESH}/{device}/{self}").parse()?;
+        there.of_mesh().map(|_| there)
+    }
+
+    /// Whether two names mean one model; a capability has small letters alone.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.provider == other.provider && self.model.eq_ignore_ascii_case(&other.model)
     }
 }
 
@@ -132,6 +186,8 @@ pub struct InferenceRequest {
     pub max_output_tokens: u32,
     /// The JSON schema its text has to follow, where the server can be held to one.
     pub schema: Option<Value>,
+    /// How freely it chooses its words, from 0 to 2; the server's own choice where absent.
+    pub temperature: Option<f64>,
 }
 
 /// One piece of what a model says, in order. The last one of a reply that ended well is [`Piece::End`].
@@ -242,6 +298,16 @@ mod tests {
         ] {
             let error = bad.parse::<ModelRef>().unwrap_err();
             assert!(error.contains("PROVIDER/MODEL"), "{error}");
+        }
+        let far: ModelRef = "mesh/hub/ollama/qwen2.5:1.5b".parse().unwrap();
+        let there = far.of_mesh().unwrap();
+        assert_eq!(there.device.as_deref(), Some("hub"));
+        assert_eq!(there.model.to_string(), "ollama/qwen2.5:1.5b");
+        assert_eq!(there.model.at_device("hub"), Ok(far));
+        let any: ModelRef = "mesh/*/ollama/x".parse().unwrap();
+        assert_eq!(any.of_mesh().unwrap().device, None);
+        for bad in ["mesh/x", "mesh/a/b", "mesh//a/b", "mesh/a/mesh/b/c/d"] {
+            assert!(bad.parse::<ModelRef>().unwrap().of_mesh().is_err(), "{bad}");
         }
         assert!(
             format!("a/{}", "x".repeat(NAME_MAX_BYTES))

@@ -169,6 +169,8 @@ pub enum SkipKind {
     Busy,
     /// It was asked and failed before it said anything.
     Failed,
+    /// It is a model of another device, and none that offers it is connected.
+    Away,
 }
 
 /// A model that was not used.

@@ -46,11 +46,13 @@ pub enum Feature {
     View,
     /// Planners tell who leads, and pass questions on to whoever does.
     Lease,
+    /// Pieces of a model's reply are sent as far as whoever asked has taken those before.
+    Infer,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 12] = [
+    pub const OURS: [Feature; 13] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -63,6 +65,7 @@ impl Feature {
         Feature::Tree,
         Feature::View,
         Feature::Lease,
+        Feature::Infer,
     ];
 
     fn name(self) -> &'static str {
@@ -79,6 +82,7 @@ impl Feature {
             Feature::Tree => "tree",
             Feature::View => "view",
             Feature::Lease => "lease",
+            Feature::Infer => "infer",
         }
     }
 }

@@ -1,14 +1,21 @@
 //! The models of a configuration: `[[model]]`, `[inference]`, and the flags that beat them.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use super::{ConfigError, value};
 use crate::adapters::keystore::credential_name;
 use crate::adapters::llm::{Address, Reach, Speech, providers, speech_of, url_of};
-use crate::domain::base::limits::{MODEL_REQUESTS_AT_ONCE, MODEL_REQUESTS_AT_ONCE_MAX, MODELS_MAX};
-use crate::domain::inference::ModelRef;
+use crate::domain::base::DeviceId;
+use crate::domain::base::limits::{
+    MESH_MODEL_REQUESTS_AT_ONCE, MESH_MODEL_REQUESTS_AT_ONCE_MAX, MESH_MODEL_REQUESTS_PER_DAY,
+    MESH_MODEL_TOKENS_PER_DAY, MODEL_REQUESTS_AT_ONCE, MODEL_REQUESTS_AT_ONCE_MAX, MODELS_MAX,
+};
+use crate::domain::capability::Capability;
 use crate::domain::inference::budget::{Budget, Price};
 use crate::domain::inference::route::Labels;
+use crate::domain::inference::{MeshModel, ModelRef};
 
 /// Most that a million tokens or a day may cost.
 const MONEY_MAX: f64 = 1_000_000.0;
@@ -35,6 +42,8 @@ pub struct RawModel {
     pub money_per_day: Option<f64>,
     /// How many requests its provider may have under way.
     pub at_once: Option<usize>,
+    /// Whether trusted devices with the grant `llm` may use it.
+    pub share: bool,
 }
 
 /// `[inference]`: which model is asked.
@@ -47,6 +56,56 @@ pub struct RawInference {
     pub private_zones: Vec<String>,
     /// Metrics that are private.
     pub private_metrics: Vec<String>,
+    /// Whether `infer` and the model endpoint use what other devices offer and no `[[model]]` names; yes where absent.
+    pub use_mesh: Option<bool>,
+    /// Requests of one other device in a day.
+    pub peer_requests_per_day: Option<u64>,
+    /// Tokens of one other device in a day.
+    pub peer_tokens_per_day: Option<u64>,
+    /// Requests of other devices that are answered at once.
+    pub peer_requests_at_once: Option<usize>,
+}
+
+/// Where a model is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// At a server.
+    Server(Address),
+    /// At another device of the mesh.
+    Device(MeshModel),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Server(address) => address.fmt(f),
+            Place::Device(MeshModel { device, .. }) => match device {
+                Some(device) => write!(f, "device {device}"),
+                None => f.write_str("any device that offers it"),
+            },
+        }
+    }
+}
+
+/// What other devices may have of the models that are shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lending {
+    /// Requests of one device in a day.
+    pub requests_per_day: u64,
+    /// Tokens of one device in a day, read and written.
+    pub tokens_per_day: u64,
+    /// Requests of all of them that are answered at once.
+    pub at_once: usize,
+}
+
+impl Default for Lending {
+    fn default() -> Self {
+        Self {
+            requests_per_day: MESH_MODEL_REQUESTS_PER_DAY,
+            tokens_per_day: MESH_MODEL_TOKENS_PER_DAY,
+            at_once: MESH_MODEL_REQUESTS_AT_ONCE,
+        }
+    }
 }
 
 /// A model and all that is decided about it.
@@ -54,8 +113,8 @@ pub struct RawInference {
 pub struct ModelSettings {
     /// Which model.
     pub model: ModelRef,
-    /// Its server.
-    pub address: Address,
+    /// Where it is asked.
+    pub place: Place,
     /// How it is spoken to.
     pub speech: Speech,
     /// The credential that holds its key.
@@ -70,13 +129,34 @@ pub struct ModelSettings {
     pub budget: Budget,
     /// How many requests its provider may have under way.
     pub at_once: usize,
+    /// Whether trusted devices with the grant `llm` may use it.
+    pub share: bool,
 }
 
 impl ModelSettings {
     /// Whether its server is on this machine.
     pub fn local(&self) -> bool {
-        self.address.reach() == Reach::Loopback
+        match &self.place {
+            Place::Server(address) => address.reach() == Reach::Loopback,
+            Place::Device(_) => false,
+        }
     }
+
+    /// As which other devices are told of it; none where it is not shared.
+    pub fn offered(&self) -> Option<Capability> {
+        capability(&self.model).ok().filter(|_| self.share)
+    }
+}
+
+/// A model as a capability, which has small letters alone.
+fn capability(model: &ModelRef) -> Result<Capability, String> {
+    let text = format!("llm:{model}").to_lowercase();
+    text.parse().map_err(|_| {
+        format!(
+            "share: {model} cannot be offered to other devices: a capability is made of letters, digits and - _ . / :, \
+             with at most two colons in a model's name"
+        )
+    })
 }
 
 /// Which models there are and how one is chosen.
@@ -88,6 +168,10 @@ pub struct Models {
     pub edge_first: bool,
     /// What is private.
     pub labels: Labels,
+    /// Whether `infer` and the model endpoint use models of other devices that none of these names.
+    pub use_mesh: bool,
+    /// What other devices may have of those that are shared.
+    pub lending: Lending,
 }
 
 /// The model that the flags `--model` and `--model-url` name.
@@ -138,25 +222,76 @@ pub(super) fn resolve(all: Vec<RawModel>, chosen: RawInference) -> Result<Models
     Ok(Models {
         all: models,
         edge_first: chosen.edge_first,
+        use_mesh: chosen.use_mesh.unwrap_or(true),
+        lending: chosen.lending()?,
         labels: Labels::new(chosen.private_zones, chosen.private_metrics),
     })
 }
 
+impl RawInference {
+    fn lending(&self) -> Result<Lending, ConfigError> {
+        let usual = Lending::default();
+        let at_once = self.peer_requests_at_once.unwrap_or(usual.at_once);
+        if !(1..=MESH_MODEL_REQUESTS_AT_ONCE_MAX).contains(&at_once) {
+            let why = format!("must be from 1 to {MESH_MODEL_REQUESTS_AT_ONCE_MAX}");
+            return Err(value("inference.peer_requests_at_once", why));
+        }
+        Ok(Lending {
+            requests_per_day: self.peer_requests_per_day.unwrap_or(usual.requests_per_day),
+            tokens_per_day: self.peer_tokens_per_day.unwrap_or(usual.tokens_per_day),
+            at_once,
+        })
+    }
+}
+
 impl RawModel {
+    /// Its server.
+    fn server(&self, model: &ModelRef, own: Option<&str>) -> Result<Address, String> {
+        let url = self.url.as_deref().or(own).ok_or_else(|| {
+            let known: Vec<_> = providers().collect();
+            format!(
+                "the provider {} is not known here ({} are): write its url, as in url = \"http://127.0.0.1:8080/v1\", or \
+                 start with --model-url",
+                model.provider(),
+                known.join(", ")
+            )
+        })?;
+        Address::parse(url)
+    }
+
+    /// The device that has it. What a device is called is its own word, so private data goes only to one that is named
+    /// by its id.
+    fn at_device(&self, model: &ModelRef) -> Result<MeshModel, String> {
+        let there = model.of_mesh()?;
+        if self.url.is_some() || self.key.is_some() {
+            return Err("a model of another device has neither url nor key here".to_owned());
+        }
+        if self.share {
+            return Err("share: a model of another device is not offered on".to_owned());
+        }
+        let by_id = |device: &String| device.parse::<DeviceId>().is_ok();
+        if self.private == Some(true) && !there.device.as_ref().is_some_and(by_id) {
+            return Err(
+                "private: name the device by its whole id, as in mesh/<64 hex digits>/PROVIDER/MODEL; a name is what a \
+                 device says of itself"
+                    .to_owned(),
+            );
+        }
+        Ok(there)
+    }
+
     fn resolve(self) -> Result<ModelSettings, ConfigError> {
         let key = format!("model {:?}", self.name);
         let bad = |why: String| value(&key, why);
         let model: ModelRef = self.name.parse().map_err(&bad)?;
         let own = url_of(model.provider());
-        let url = self.url.as_deref().or(own).ok_or_else(|| {
-            let known: Vec<_> = providers().collect();
-            bad(format!(
-                "the provider {} is not known here ({} are): write its url, as in url = \"http://127.0.0.1:8080/v1\", or \
-                 start with --model-url",
-                model.provider(),
-                known.join(", ")
-            ))
-        })?;
+        let place = match model.is_of_mesh() {
+            true => Place::Device(self.at_device(&model).map_err(&bad)?),
+            false => Place::Server(self.server(&model, own).map_err(&bad)?),
+        };
+        if self.share {
+            capability(&model).map_err(&bad)?;
+        }
         let credential = match self.key {
             Some(name) => name,
             None => format!("provider/{}", model.provider()),
@@ -173,10 +308,10 @@ impl RawModel {
             return Err(bad(why));
         }
         Ok(ModelSettings {
-            address: Address::parse(url).map_err(&bad)?,
+            place,
             speech: speech_of(model.provider()),
             key: credential,
-            usual: Some(url) == own,
+            usual: self.url.as_deref().or(own) == own,
             private: self.private,
             price: Price {
                 input_micros: money("input_price", self.input_price)?.unwrap_or(0),
@@ -187,6 +322,7 @@ impl RawModel {
                 micros: money("money_per_day", self.money_per_day)?,
             },
             at_once,
+            share: self.share,
             model,
         })
     }
@@ -243,6 +379,8 @@ mod tests {
         };
         assert_eq!(cloud.price.output_micros, 15_000_000);
         assert_eq!(cloud.budget.micros, Some(500_000));
+        assert!(models.use_mesh && models.lending == Lending::default());
+        assert!(models.all.iter().all(|m| m.offered().is_none()));
         assert_eq!((cloud.speech, cloud.usual), (Speech::Anthropic, true));
         assert_eq!(cloud.key, "provider/anthropic");
         assert!(local.local() && !cloud.local() && !gate.local());
@@ -272,6 +410,51 @@ mod tests {
     }
 
     #[test]
+    fn a_model_is_shared_only_where_that_is_said_and_one_of_another_device_never() {
+        let shared = models(
+            "[[model]]\nname = \"ollama/Qwen/Q2:1.5b\"\nshare = true\n[[model]]\nname = \"mesh/hub/ollama/x\"\n\
+             [inference]\nuse_mesh = false\npeer_requests_per_day = 0\npeer_requests_at_once = 4",
+        );
+        let shared = shared.unwrap();
+        let offered = shared.all[0].offered().unwrap();
+        assert_eq!(offered.as_str(), "llm:ollama/qwen/q2:1.5b");
+        assert!(shared.all[1].offered().is_none() && !shared.all[1].local());
+        assert_eq!((shared.use_mesh, shared.lending.at_once), (false, 4));
+        let id = "ab".repeat(32);
+        let name = format!("name = \"mesh/{id}/ollama/x\"\nprivate = true");
+        assert!(models(&format!("[[model]]\n{name}")).is_ok());
+        for (text, says) in [
+            (
+                "name = \"mesh/hub/ollama/x\"\nprivate = true",
+                "by its whole id",
+            ),
+            (
+                "name = \"mesh/*/ollama/x\"\nprivate = true",
+                "by its whole id",
+            ),
+            (
+                "name = \"mesh/hub/ollama/x\"\nshare = true",
+                "not offered on",
+            ),
+            (
+                "name = \"mesh/hub/ollama/x\"\nurl = \"http://a\"",
+                "neither url",
+            ),
+            ("name = \"mesh/hub\"", "mesh/DEVICE"),
+            ("name = \"ollama/x@y\"\nshare = true", "cannot be offered"),
+            (
+                "name = \"ollama/a:b:c:d\"\nshare = true",
+                "cannot be offered",
+            ),
+        ] {
+            let error = models(&format!("[[model]]\n{text}\n")).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+        let error = models("[inference]\npeer_requests_at_once = 0").unwrap_err();
+        assert!(error.contains("peer_requests_at_once"), "{error}");
+    }
+
+    #[test]
     fn a_flag_comes_first_and_keeps_what_the_file_says_of_it() {
         let text =
             "[[model]]\nname = \"openai/a\"\n[[model]]\nname = \"ollama/b\"\nprivate = false\n";
@@ -289,8 +472,8 @@ mod tests {
         let names: Vec<_> = models.all.iter().map(|m| m.model.to_string()).collect();
         assert_eq!(names, ["ollama/b", "openai/a"]);
         assert_eq!(
-            (models.all[0].private, models.all[0].address.port),
-            (Some(false), 9)
+            (models.all[0].private, models.all[0].place.to_string()),
+            (Some(false), "http://127.0.0.1:9/v1".to_owned())
         );
         assert!(of_flags(None, Some("http://a")).is_err());
     }

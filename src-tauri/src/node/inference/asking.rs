@@ -9,11 +9,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
 use super::ledger::{Refused, Reserved};
-use super::{Inside, resting};
+use super::{Inside, Provider, Served, resting};
 use crate::adapters::llm::Pieces;
 use crate::domain::base::limits::{MODEL_RETRIES_MAX, MODEL_RETRY_WAIT_MAX_MS};
 use crate::domain::inference::route::SkipKind;
 use crate::domain::inference::{Failure, FailureKind, InferenceRequest, Piece, Usage};
+use crate::node::config::models::ModelSettings;
 
 /// Why a model did not begin to answer.
 pub(super) struct Missed {
@@ -52,48 +53,44 @@ impl From<Failure> for Missed {
 /// Asks one model; its reply once it has begun.
 pub(super) async fn begin(
     inside: &Arc<Inside>,
-    index: usize,
+    served: &Arc<Served>,
     request: &Arc<InferenceRequest>,
     most: &Usage,
 ) -> Result<Pieces, Missed> {
-    let settings = &inside.served[index].settings;
-    let turn = match inside.provider(settings) {
-        Some(provider) => {
-            let turn = provider.turns.clone().acquire_owned();
-            timeout(inside.pace.turn, turn)
-                .await
-                .ok()
-                .and_then(Result::ok)
-        }
-        None => None,
-    };
-    let Some(turn) = turn else {
+    let provider = inside.provider(served);
+    let turn = provider.turns.clone().acquire_owned();
+    let turn = timeout(inside.pace.turn, turn).await;
+    let Some(turn) = turn.ok().and_then(Result::ok) else {
         let why = format!(
             "{} requests are under way there, as many as at_once allows",
-            settings.at_once
+            served.settings.at_once
         );
         return Err(Missed::new(SkipKind::Busy, FailureKind::RateLimited, why));
     };
     let mut tries = 0;
     loop {
         let begun = inside.clock.steady_ms();
-        match once(inside, index, request, most).await {
+        match once(inside, served, &provider, request, most).await {
             Ok((stream, first, reserved)) => {
                 let first_ms = inside.clock.steady_ms().saturating_sub(begun);
                 let reply = Reply {
                     inside: inside.clone(),
-                    index,
+                    provider,
                     stream,
                     first: Some(first),
-                    reserved: Some(reserved),
+                    reserved,
+                    served: served.clone(),
                     begun,
                     first_ms,
+                    ended: false,
                     _turn: turn,
                 };
                 return Ok(reply.pieces());
             }
             Err(missed) => {
-                let Some(wait) = wait_before_next(inside, &missed, tries) else {
+                let next = wait_before_next(inside, &missed, tries);
+                // Another device has tried again itself.
+                let Some(wait) = next.filter(|_| served.device.is_none()) else {
                     return Err(missed);
                 };
                 tries += 1;
@@ -125,46 +122,44 @@ fn wait_before_next(inside: &Inside, missed: &Missed, tries: u32) -> Option<Dura
 /// A try that ends without being told as well or badly leaves the breaker free for the next one.
 struct Try<'a> {
     inside: &'a Inside,
-    index: usize,
+    served: &'a Served,
+    provider: &'a Provider,
     told: bool,
 }
 
 impl Try<'_> {
     fn tell(&mut self, failure: Option<&Failure>) {
         self.told = true;
-        self.inside.tell(self.index, failure);
+        self.inside.tell(self.served, self.provider, failure);
     }
 }
 
 impl Drop for Try<'_> {
     fn drop(&mut self) {
         if !self.told {
-            let settings = &self.inside.served[self.index].settings;
-            if let Some(provider) = self.inside.provider(settings) {
-                provider.breaker(super::Breaker::withdrawn);
-            }
+            self.provider.breaker(super::Breaker::withdrawn);
         }
     }
 }
 
 impl Inside {
     /// Notes how a reply went that came to its end.
-    fn answered(&self, index: usize, begun: u64, first_ms: u64) {
+    fn answered(&self, served: &Served, begun: u64, first_ms: u64) {
         let took_ms = self.clock.steady_ms().saturating_sub(begun);
-        let model = &self.served[index].settings.model;
-        self.seen
-            .answered(model, self.clock.now(), first_ms, took_ms);
+        // Of models that no configuration names nothing is kept.
+        if served.counted {
+            let model = &served.settings.model;
+            self.seen
+                .answered(model, self.clock.now(), first_ms, took_ms);
+        }
     }
 
     /// Tells the breaker how a request to a model's server went.
-    fn tell(&self, index: usize, failure: Option<&Failure>) {
-        if let Some(failure) = failure {
-            let model = &self.served[index].settings.model;
-            self.seen.failed(model, self.clock.now(), failure);
+    fn tell(&self, served: &Served, provider: &Provider, failure: Option<&Failure>) {
+        if let Some(failure) = failure.filter(|_| served.counted) {
+            self.seen
+                .failed(&served.settings.model, self.clock.now(), failure);
         }
-        let Some(provider) = self.provider(&self.served[index].settings) else {
-            return;
-        };
         let (now, jitter) = (self.clock.steady_ms(), self.random.below(u64::MAX));
         provider.breaker(|breaker| match failure {
             Some(failure) => breaker.failed(failure, now, jitter),
@@ -175,36 +170,25 @@ impl Inside {
 
 async fn once(
     inside: &Inside,
-    index: usize,
+    served: &Served,
+    provider: &Provider,
     request: &Arc<InferenceRequest>,
     most: &Usage,
-) -> Result<(Pieces, Piece, Reserved), Missed> {
-    let served = &inside.served[index];
+) -> Result<(Pieces, Piece, Option<Reserved>), Missed> {
     let settings = &served.settings;
-    if let Some(provider) = inside.provider(settings) {
-        let admitted = provider.breaker(|b| b.admit(inside.clock.steady_ms()));
-        admitted.map_err(|ms| {
-            Missed::new(SkipKind::Resting, FailureKind::Unreachable, resting(ms).why)
-        })?;
-    }
+    let admitted = provider.breaker(|b| b.admit(inside.clock.steady_ms()));
+    admitted
+        .map_err(|ms| Missed::new(SkipKind::Resting, FailureKind::Unreachable, resting(ms).why))?;
     let mut attempt = Try {
         inside,
-        index,
+        served,
+        provider,
         told: false,
     };
-    let terms = (settings.budget, settings.price);
-    let now = inside.clock.now();
-    let reserved = inside
-        .ledger
-        .reserve(&settings.model, terms, *most, now)
-        .await;
-    let mut reserved = reserved.map_err(|refused| match refused {
-        Refused::Budget(why) => Missed::new(SkipKind::Budget, FailureKind::Budget, why),
-        Refused::Store(error) => {
-            let why = format!("what it uses cannot be written down, so it is not asked: {error}");
-            Missed::new(SkipKind::Budget, FailureKind::Budget, why)
-        }
-    })?;
+    let mut reserved = match served.counted {
+        true => Some(reserve(inside, settings, most).await?),
+        false => None,
+    };
     let mut stream = served.model.infer(request.clone());
     let silent = || {
         let why = format!(
@@ -224,54 +208,85 @@ async fn once(
         }
         Err(failure) => {
             attempt.tell(Some(&failure));
-            reserved.failed(failure.kind);
+            if let Some(reserved) = &mut reserved {
+                reserved.failed(failure.kind);
+            }
             Err(failure.into())
         }
     }
 }
 
+/// Counts a request with the most it may take.
+async fn reserve(
+    inside: &Inside,
+    settings: &ModelSettings,
+    most: &Usage,
+) -> Result<Reserved, Missed> {
+    let terms = (settings.budget, settings.price);
+    let now = inside.clock.now();
+    let reserved = inside
+        .ledger
+        .reserve(&settings.model, terms, *most, now)
+        .await;
+    reserved.map_err(|refused| match refused {
+        Refused::Budget(why) => Missed::new(SkipKind::Budget, FailureKind::Budget, why),
+        Refused::Store(error) => {
+            let why = format!("what it uses cannot be written down, so it is not asked: {error}");
+            Missed::new(SkipKind::Budget, FailureKind::Budget, why)
+        }
+    })
+}
+
 /// A reply that has begun.
 struct Reply {
     inside: Arc<Inside>,
-    index: usize,
+    provider: Arc<Provider>,
     stream: Pieces,
     first: Option<Piece>,
+    /// What was counted; nothing for a model that is not.
     reserved: Option<Reserved>,
+    served: Arc<Served>,
     /// When it was asked, on the steady clock.
     begun: u64,
     first_ms: u64,
+    ended: bool,
     _turn: OwnedSemaphorePermit,
 }
 
 impl Reply {
     fn pieces(self) -> Pieces {
         stream::unfold(self, |mut reply| async move {
-            // What was counted is settled with the last item, and nothing follows that.
-            let reserved = reply.reserved.as_mut()?;
+            if reply.ended {
+                return None;
+            }
             let next = match reply.first.take() {
                 Some(first) => Some(Ok(first)),
                 None => reply.stream.next().await,
             };
             let item = match next {
                 Some(Ok(Piece::End(usage))) => {
+                    reply.ended = true;
                     if let Some(reserved) = reply.reserved.take() {
                         reserved.end(&usage).await;
                     }
                     reply
                         .inside
-                        .answered(reply.index, reply.begun, reply.first_ms);
+                        .answered(&reply.served, reply.begun, reply.first_ms);
                     Ok(Piece::End(usage))
                 }
                 Some(Ok(piece)) => {
-                    reserved.saw(&piece);
+                    if let Some(reserved) = &mut reply.reserved {
+                        reserved.saw(&piece);
+                    }
                     Ok(piece)
                 }
                 broken => {
                     let broken = broken.and_then(Result::err).unwrap_or_else(|| {
                         Failure::new(FailureKind::BadReply, "the reply stopped without an end")
                     });
-                    reply.reserved = None;
-                    reply.inside.tell(reply.index, Some(&broken));
+                    (reply.reserved, reply.ended) = (None, true);
+                    let (served, provider) = (&reply.served, &reply.provider);
+                    reply.inside.tell(served, provider, Some(&broken));
                     Err(broken)
                 }
             };

@@ -78,12 +78,13 @@ impl Ledger {
                 model: model.clone(),
                 day: spent.day,
                 price,
+                budget,
                 most,
                 took: Usage::default(),
                 settled: false,
             }
         };
-        match self.write().await {
+        match self.write(budget).await {
             Ok(()) => {
                 // From here on it is sent, and whatever becomes of it was read by somebody.
                 reserved.took.input_tokens = most.input_tokens;
@@ -93,14 +94,19 @@ impl Ledger {
         }
     }
 
-    async fn write(&self) -> Result<(), StoreError> {
+    /// Where there is a limit, what is counted is on disk before the request is sent.
+    async fn write(&self, budget: Budget) -> Result<(), StoreError> {
+        let class = match budget == Budget::default() {
+            true => Class::Relaxed,
+            false => Class::Durable,
+        };
         let book = self.book.clone();
         let write = move |c: &_| {
             let text = serde_json::to_vec(&*lock(&book)).unwrap_or_default();
             kv::put(c, KEY, &text)
         };
         self.store
-            .write(Class::Durable, "what models have used", write)
+            .write(class, "what models have used", write)
             .await
     }
 }
@@ -111,6 +117,7 @@ pub(super) struct Reserved {
     model: ModelRef,
     day: u64,
     price: Price,
+    budget: Budget,
     most: Usage,
     took: Usage,
     settled: bool,
@@ -143,7 +150,7 @@ impl Reserved {
             self.took.output_tokens = usage.output_tokens;
         }
         self.settle();
-        if let Err(error) = self.ledger.write().await {
+        if let Err(error) = self.ledger.write(self.budget).await {
             tracing::warn!(%error, "what a model used could not be written; the most it may have used stays counted");
         }
     }

@@ -1,25 +1,27 @@
 //! Language models as the node uses them: which one a question goes to, and the next one where that fails before it has
 //! said anything. Its words are untrusted text; what they may lead to is decided by whoever asks. It holds no key of the
-//! device, no link and no actuator.
+//! device, no link and no actuator; models of other devices come to it through [`Mesh`].
 
 mod asking;
+mod choice;
 mod ledger;
 mod seen;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
+pub use self::choice::{Mesh, Offer, Wanted, Whole};
 use self::ledger::Ledger;
 pub use self::seen::Seen;
 use self::seen::Sightings;
-use super::config::models::{ModelSettings, Models};
+use super::config::models::{ModelSettings, Models, Place};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::keystore::Credentials;
 use crate::adapters::llm::{
@@ -27,9 +29,10 @@ use crate::adapters::llm::{
 };
 use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Store, StoreError};
+use crate::domain::base::DeviceId;
 use crate::domain::base::limits::{MODEL_REQUESTS_AT_ONCE, MODEL_RETRY_MS, MODEL_TURN_MS};
 use crate::domain::inference::breaker::Breaker;
-use crate::domain::inference::budget::{Budget, Price, Spent, most_of};
+use crate::domain::inference::budget::{Budget, Price, Spent};
 use crate::domain::inference::route::{
     About, Candidate, Labels, Route, Skip, SkipKind, Skipped, plan,
 };
@@ -46,6 +49,12 @@ pub struct Served {
     pub model: SharedModel,
     /// The variable of the environment that holds its key, where one does.
     pub variable: Option<&'static str>,
+    /// As which it is named in a route: for a model of another device, with that device.
+    pub(super) name: ModelRef,
+    /// The other device that has it, where one was found.
+    pub(super) device: Option<DeviceId>,
+    /// Whether what it uses is counted here.
+    pub(super) counted: bool,
 }
 
 impl Served {
@@ -53,12 +62,12 @@ impl Served {
     pub fn here(model: SharedModel) -> Self {
         let name = model.name().clone();
         let settings = ModelSettings {
-            address: Address {
+            place: Place::Server(Address {
                 tls: false,
                 host: "127.0.0.1".to_owned(),
                 port: 0,
                 path: String::new(),
-            },
+            }),
             speech: Speech::OpenAi,
             key: format!("provider/{}", name.provider()),
             usual: false,
@@ -66,30 +75,40 @@ impl Served {
             price: Price::default(),
             budget: Budget::default(),
             at_once: MODEL_REQUESTS_AT_ONCE,
+            share: false,
             model: name,
         };
+        Self::new(settings, model)
+    }
+
+    /// A model and what is decided about it.
+    pub fn new(settings: ModelSettings, model: SharedModel) -> Self {
         Self {
+            name: settings.model.clone(),
+            device: None,
+            counted: true,
             settings,
             model,
             variable: None,
         }
     }
 
-    /// A model behind HTTP as the configuration has it.
+    /// A model as the configuration has it.
     pub fn of(settings: ModelSettings, credentials: Credentials, variables: Variables) -> Self {
         let variable = variable(&settings, variables);
-        let keys = keys(&settings, credentials, variables);
-        let model = Server::new(
-            settings.model.clone(),
-            settings.address.clone(),
-            settings.speech,
-            keys,
-            Patience::default(),
-        );
+        let model: SharedModel = match &settings.place {
+            Place::Server(address) => Arc::new(Server::new(
+                settings.model.clone(),
+                address.clone(),
+                settings.speech,
+                keys(&settings, credentials, variables),
+                Patience::default(),
+            )),
+            Place::Device(_) => Arc::new(choice::Away::new(settings.model.clone())),
+        };
         Self {
-            settings,
-            model: Arc::new(model),
             variable,
+            ..Self::new(settings, model)
         }
     }
 }
@@ -146,6 +165,8 @@ pub struct Needs {
     pub served: Vec<Served>,
     /// Whether those of this machine come before others.
     pub edge_first: bool,
+    /// Whether models of other devices are asked that none of these names.
+    pub use_mesh: bool,
     /// What is private.
     pub labels: Labels,
     /// Where it is written what was used.
@@ -163,10 +184,12 @@ pub struct Needs {
 pub struct Inference(Arc<Inside>);
 
 struct Inside {
-    served: Vec<Served>,
+    served: Vec<Arc<Served>>,
     edge_first: bool,
+    use_mesh: bool,
+    mesh: OnceLock<Arc<dyn Mesh>>,
     labels: Labels,
-    providers: BTreeMap<String, Provider>,
+    providers: Mutex<BTreeMap<String, Arc<Provider>>>,
     ledger: Ledger,
     seen: Sightings,
     clock: SharedClock,
@@ -224,16 +247,6 @@ impl Inference {
     /// # Errors
     /// If the store cannot be read.
     pub async fn open(needs: Needs) -> Result<Self, StoreError> {
-        let mut providers: BTreeMap<String, Provider> = BTreeMap::new();
-        for one in &needs.served {
-            // The model that is named first decides for its server.
-            providers
-                .entry(server_of(&one.settings))
-                .or_insert_with(|| Provider {
-                    breaker: Mutex::default(),
-                    turns: Arc::new(Semaphore::new(one.settings.at_once)),
-                });
-        }
         Ok(Self(Arc::new(Inside {
             // A node without models begins without a look into its store.
             ledger: match needs.served.is_empty() {
@@ -241,10 +254,12 @@ impl Inference {
                 false => Ledger::open(needs.store).await?,
             },
             seen: Sightings::default(),
-            served: needs.served,
+            served: needs.served.into_iter().map(Arc::new).collect(),
             edge_first: needs.edge_first,
+            use_mesh: needs.use_mesh,
+            mesh: OnceLock::new(),
             labels: needs.labels,
-            providers,
+            providers: Mutex::default(),
             clock: needs.clock,
             random: needs.random,
             pace: needs.pace,
@@ -274,25 +289,30 @@ impl Inference {
         served.map_or(0, |s| s.settings.price.of(usage))
     }
 
-    /// Every model, in the order in which they are asked.
+    /// Every configured model, in the order in which they are asked.
     pub fn models(&self) -> Vec<ModelState> {
-        let candidates = self.0.candidates(&Usage::default());
-        let all = self.0.served.iter().zip(candidates);
-        let state = |(served, candidate): (&Served, Candidate)| ModelState {
-            url: served.settings.address.to_string(),
-            local: candidate.local,
-            sees_private: candidate.sees_private(),
-            spent: self.0.ledger.spent(&candidate.model, self.0.clock.now()),
-            tokens_per_day: served.settings.budget.tokens,
-            micros_per_day: served.settings.budget.micros,
-            unfit: candidate.unfit,
-            priced: served.settings.price != Price::default(),
-            key: served.settings.key.clone(),
-            variable: served.variable.map(str::to_owned),
-            seen: self.0.seen.of(&candidate.model),
-            model: candidate.model,
+        let state = |served: &Arc<Served>| {
+            // Of a model of other devices, how the first one stands that offers it.
+            let found = self.0.found(served).into_iter().next();
+            let one = found.as_ref().unwrap_or(served);
+            let candidate = self.0.candidate(one, &Usage::default());
+            let settings = &served.settings;
+            ModelState {
+                url: settings.place.to_string(),
+                local: candidate.local,
+                sees_private: candidate.sees_private(),
+                spent: self.0.ledger.spent(&settings.model, self.0.clock.now()),
+                tokens_per_day: settings.budget.tokens,
+                micros_per_day: settings.budget.micros,
+                unfit: candidate.unfit,
+                priced: settings.price != Price::default(),
+                key: settings.key.clone(),
+                variable: served.variable.map(str::to_owned),
+                seen: self.0.seen.of(&settings.model),
+                model: settings.model.clone(),
+            }
         };
-        let mut all: Vec<ModelState> = all.map(state).collect();
+        let mut all: Vec<ModelState> = self.0.served.iter().map(state).collect();
         if self.0.edge_first {
             all.sort_by_key(|one| !one.local);
         }
@@ -301,64 +321,57 @@ impl Inference {
 
     /// The models that may be asked such a question now, in order.
     pub fn chain(&self, about: &About) -> Vec<ModelRef> {
-        let (order, _) = self.0.plan(about, &Usage::default());
-        let name = |index: usize| self.0.served[index].settings.model.clone();
-        order.into_iter().map(name).collect()
+        let all = self.0.among(&Wanted::Chain);
+        let (order, _) = self.0.plan(&all, about, &Usage::default());
+        let names = order.into_iter().map(|index| all[index].name.clone());
+        names.collect()
     }
 
     /// Which way a question would take now; asks nobody.
     pub fn explain(&self, about: &About) -> Route {
-        let (order, skipped) = self.0.plan(about, &Usage::default());
-        let first = order.first().map(|index| &self.0.served[*index].settings);
+        let all = self.0.among(&Wanted::Chain);
+        let (order, skipped) = self.0.plan(&all, about, &Usage::default());
+        let first = order.first().map(|index| &all[*index]);
         Route {
-            chosen: first.map(|s| s.model.clone()),
-            local: first.is_some_and(ModelSettings::local),
+            chosen: first.map(|s| s.name.clone()),
+            local: first.is_some_and(|s| s.settings.local()),
             private: about.what().to_vec(),
             skipped,
             first_ms: 0,
         }
     }
 
-    /// Asks the first model that may and can answer. Returns once it has begun to, with the way taken and its reply; where
-    /// none does, the reply is a failure. To cancel, drop the future or the reply.
+    /// Asks the first model of the configuration that may and can answer. Returns once it has begun to, with the way
+    /// taken and its reply; where none does, the reply is a failure. To cancel, drop the future or the reply.
     pub async fn ask(&self, request: InferenceRequest, about: &About) -> (Route, Pieces) {
-        let begun = self.0.clock.steady_ms();
-        let (request, most) = {
-            let most = most_of(&request);
-            (Arc::new(request), most)
-        };
-        let (order, skipped) = self.0.plan(about, &most);
-        let mut route = Route {
-            private: about.what().to_vec(),
-            skipped,
-            ..Route::default()
-        };
-        let mut last = None;
-        for index in order {
-            let settings = &self.0.served[index].settings;
-            match asking::begin(&self.0, index, &request, &most).await {
-                Ok(pieces) => {
-                    route.chosen = Some(settings.model.clone());
-                    route.local = settings.local();
-                    route.first_ms = self.0.clock.steady_ms().saturating_sub(begun);
-                    return (route, pieces);
-                }
-                Err(missed) => {
-                    tracing::info!(model = %settings.model, "not used: {}", missed.why);
-                    let goes_on = missed.kind.may_fall_back();
-                    route.skipped.push(Skipped {
-                        model: settings.model.clone(),
-                        skip: missed.skip(),
-                    });
-                    last = Some(missed);
-                    if !goes_on {
-                        break;
-                    }
-                }
-            }
+        self.ask_of(&Wanted::Chain, request, about).await
+    }
+
+    /// As [`Inference::ask`], of the models that are wanted.
+    pub async fn ask_of(
+        &self,
+        wanted: &Wanted,
+        request: InferenceRequest,
+        about: &About,
+    ) -> (Route, Pieces) {
+        let mut asking = choice::Asking::new(&self.0, wanted, request, about);
+        match asking.next().await {
+            Ok(pieces) => (asking.route, pieces),
+            Err(failure) => (asking.route, stream::iter([Err(failure)]).boxed()),
         }
-        let failure = self.0.nobody(&route, last);
-        (route, stream::iter([Err(failure)]).boxed())
+    }
+
+    /// As [`Inference::ask_of`], to the end of the reply: a model that fails while nothing of its reply was shown is
+    /// followed by the next one.
+    pub async fn ask_whole(
+        &self,
+        wanted: &Wanted,
+        request: InferenceRequest,
+        about: &About,
+    ) -> (Route, Result<Whole, Failure>) {
+        let mut asking = choice::Asking::new(&self.0, wanted, request, about);
+        let whole = asking.whole().await;
+        (asking.route, whole)
     }
 }
 
@@ -371,56 +384,78 @@ impl asking::Missed {
     }
 }
 
-fn server_of(settings: &ModelSettings) -> String {
-    format!("{} {}", settings.model.provider(), settings.address)
-}
-
 impl Inside {
-    fn provider(&self, settings: &ModelSettings) -> Option<&Provider> {
-        self.providers.get(&server_of(settings))
+    /// What the models of one server, or of one device, share. The model that is asked first decides how many requests
+    /// it takes.
+    fn provider(&self, served: &Served) -> Arc<Provider> {
+        let settings = &served.settings;
+        let key = match &served.device {
+            Some(device) => format!("device {device}"),
+            None => format!("{} {}", settings.model.provider(), settings.place),
+        };
+        let mut all = self
+            .providers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let provider = all.entry(key).or_insert_with(|| {
+            let at_once = settings.at_once;
+            Arc::new(Provider {
+                breaker: Mutex::default(),
+                turns: Arc::new(Semaphore::new(at_once)),
+            })
+        });
+        provider.clone()
     }
 
-    fn plan(&self, about: &About, most: &Usage) -> (Vec<usize>, Vec<Skipped>) {
-        plan(&self.candidates(most), about, self.edge_first)
+    fn plan(&self, all: &[Arc<Served>], about: &About, most: &Usage) -> (Vec<usize>, Vec<Skipped>) {
+        let all: Vec<_> = all.iter().map(|one| self.candidate(one, most)).collect();
+        plan(&all, about, self.edge_first)
     }
 
-    /// The models, with what stands against asking each now.
-    fn candidates(&self, most: &Usage) -> Vec<Candidate> {
-        let (now, steady) = (self.clock.now(), self.clock.steady_ms());
-        let all = self.served.iter();
-        all.map(|served| {
-            let settings = &served.settings;
-            let resting = self.provider(settings).and_then(|provider| {
-                let refused = provider.breaker(|b| b.would_admit(steady)).err()?;
-                Some(resting(refused))
-            });
-            let spent = self.ledger.spent(&settings.model, now);
-            let over = settings.budget.allows(&spent, most, settings.price).err();
-            let over = over.map(|why| Skip {
-                kind: SkipKind::Budget,
-                why,
-            });
-            Candidate {
-                model: settings.model.clone(),
-                local: settings.local(),
-                private: settings.private,
-                unfit: over.or(resting),
-            }
-        })
-        .collect()
+    /// A model, with what stands against asking it now.
+    fn candidate(&self, served: &Served, most: &Usage) -> Candidate {
+        let settings = &served.settings;
+        let steady = self.clock.steady_ms();
+        let refused = self
+            .provider(served)
+            .breaker(|b| b.would_admit(steady))
+            .err();
+        let spent = self.ledger.spent(&settings.model, self.clock.now());
+        let over = settings.budget.allows(&spent, most, settings.price).err();
+        let over = over.map(|why| Skip {
+            kind: SkipKind::Budget,
+            why,
+        });
+        let away = matches!(settings.place, Place::Device(_)) && served.device.is_none();
+        Candidate {
+            model: served.name.clone(),
+            local: settings.local(),
+            private: settings.private,
+            unfit: match away {
+                true => Some(choice::away()),
+                false => over.or(refused.map(resting)),
+            },
+        }
     }
 
     /// Why nobody answers.
-    fn nobody(&self, route: &Route, last: Option<asking::Missed>) -> Failure {
-        if self.served.is_empty() {
+    fn nobody(&self, wanted: &Wanted, route: &Route, last: Option<asking::Missed>) -> Failure {
+        if self.served.is_empty() && *wanted == Wanted::Chain {
             let why = "no language model is configured; start with --model PROVIDER/MODEL, or add a [[model]] to config.toml";
+            return Failure::new(FailureKind::NoModel, why);
+        }
+        if let (Wanted::Named(model), true) = (wanted, route.skipped.is_empty()) {
+            let why = format!(
+                "{model} is no model of this node, and no connected device offers it; `clawmesh-node model list` shows \
+                 those of this node"
+            );
             return Failure::new(FailureKind::NoModel, why);
         }
         let only = |kind: SkipKind| route.skipped.iter().all(|s| s.skip.kind == kind);
         let kind = match &last {
             Some(missed) => missed.kind,
             None if only(SkipKind::Budget) => FailureKind::Budget,
-            None if only(SkipKind::Resting) => FailureKind::Unreachable,
+            None if only(SkipKind::Resting) || only(SkipKind::Away) => FailureKind::Unreachable,
             None => FailureKind::NoModel,
         };
         Failure {

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 
 use super::*;
 use crate::adapters::clock::{Clock as _, ManualClock};
-use crate::adapters::llm::{Address, Reply, Scripted, Speech, Step};
+use crate::adapters::llm::{Address, Model as _, Reply, Scripted, Speech, Step};
 use crate::adapters::store::StoreOptions;
 use crate::domain::base::TimeMs;
 use crate::domain::inference::budget::{Budget, Price};
@@ -37,7 +37,7 @@ impl Place {
         let model: ModelRef = name.parse().unwrap();
         let settings = ModelSettings {
             model: model.clone(),
-            address: Address::parse(url).unwrap(),
+            place: crate::node::config::models::Place::Server(Address::parse(url).unwrap()),
             speech: Speech::OpenAi,
             key: "provider/x".into(),
             usual: false,
@@ -48,6 +48,7 @@ impl Place {
             },
             budget: Budget::default(),
             at_once: 1,
+            share: false,
         };
         self.models.push((settings, Scripted::new(model, replies)));
         self
@@ -63,14 +64,14 @@ impl Place {
 
     async fn open(&self) -> Inference {
         let store = Store::open(&self.file, StoreOptions::default()).unwrap();
-        let served = self.models.iter().map(|(settings, model)| Served {
-            settings: settings.clone(),
-            model: Arc::new(model.clone()),
-            variable: None,
-        });
+        let served = self
+            .models
+            .iter()
+            .map(|(settings, model)| Served::new(settings.clone(), Arc::new(model.clone())));
         let needs = Needs {
             served: served.collect(),
             edge_first: false,
+            use_mesh: true,
             labels: Labels::default(),
             store,
             clock: self.clock.clone(),
@@ -267,4 +268,148 @@ async fn a_question_that_is_given_up_leaves_the_breaker_free() {
     let given_up = tokio::time::timeout(Duration::from_millis(50), asking).await;
     assert!(given_up.is_err());
     assert_eq!(ask(&inference, &About::public()).await.1, "back");
+}
+
+/// What other devices offer.
+struct Others(std::sync::Mutex<Vec<(u8, &'static str, Scripted)>>);
+
+impl Mesh for Others {
+    fn offers(&self) -> Vec<Offer> {
+        let all = self.0.lock().unwrap();
+        let offer = |(n, name, model): &(u8, &str, Scripted)| Offer {
+            device: crate::domain::identity::DeviceKey::from_seed(&[*n; 32])
+                .id()
+                .clone(),
+            name: Some((*name).to_owned()),
+            model: model.name().clone(),
+            asked: Arc::new(model.clone()),
+        };
+        all.iter().map(offer).collect()
+    }
+}
+
+fn offers(all: &[(u8, &'static str, &Scripted)]) -> Arc<Others> {
+    let all = all.iter().map(|(n, name, m)| (*n, *name, (*m).clone()));
+    Arc::new(Others(std::sync::Mutex::new(all.collect())))
+}
+
+async fn whole(inference: &Inference, wanted: &Wanted) -> (Route, Result<Whole, Failure>) {
+    let about = About::public();
+    inference.ask_whole(wanted, question(), &about).await
+}
+
+fn wanted(model: &str) -> Wanted {
+    Wanted::Named(model.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_model_of_another_device_stands_in_the_chain_and_is_passed_over_while_it_is_away() {
+    let mut place = Place::new()
+        .with("mesh/hub/ollama/big", "http://127.0.0.1:9/v1", vec![])
+        .local(vec![Reply::text("here"), Reply::text("again")]);
+    let there = ModelRef::of_mesh(&place.models[0].0.model).unwrap();
+    place.models[0].0.place = crate::node::config::models::Place::Device(there);
+    let inference = place.open().await;
+    let (route, text, _) = ask(&inference, &About::public()).await;
+    assert_eq!(
+        (route.skipped[0].skip.kind, text.as_str()),
+        (SkipKind::Away, "here")
+    );
+    let hub = Scripted::new(
+        "ollama/Big".parse().unwrap(),
+        [Reply::text("there"), fails(FailureKind::RateLimited)],
+    );
+    let other = Scripted::new("ollama/big".parse().unwrap(), []);
+    inference.reach(offers(&[(1, "other", &other), (2, "hub", &hub)]));
+    let (route, text, _) = ask(&inference, &About::public()).await;
+    let chosen = route.chosen.unwrap().to_string();
+    assert_eq!(
+        (chosen.as_str(), route.local, text.as_str()),
+        ("mesh/hub/ollama/Big", false, "there")
+    );
+    // It is not tried again: the next model is asked at once.
+    let (_, text, _) = ask(&inference, &About::public()).await;
+    assert_eq!((text.as_str(), hub.asked().len()), ("again", 2));
+    assert!(other.asked().is_empty(), "another device was not named");
+    let about = About::private("zone bedroom");
+    place.models[1].1.push(Reply::text("in private"));
+    assert_eq!(ask(&inference, &about).await.1, "in private");
+    assert_eq!(hub.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn a_named_model_is_asked_here_first_then_at_whoever_offers_it() {
+    let place = Place::new().with(
+        "ollama/x",
+        "http://127.0.0.1:9/v1",
+        vec![fails(FailureKind::Refused)],
+    );
+    let inference = place.open().await;
+    let one = Scripted::new("ollama/x".parse().unwrap(), [fails(FailureKind::Server)]);
+    let two = Scripted::new(
+        "ollama/x".parse().unwrap(),
+        [Reply::text("two"), Reply::text("by its name")],
+    );
+    inference.reach(offers(&[(1, "one", &one), (2, "two", &two)]));
+    let listed: Vec<_> = inference
+        .elsewhere()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(listed, ["mesh/one/ollama/x", "mesh/two/ollama/x"]);
+    let (route, told) = whole(&inference, &wanted("ollama/x")).await;
+    assert_eq!(told.unwrap().text, "two");
+    assert_eq!(route.skipped.len(), 2);
+    let named = wanted("mesh/two/ollama/x");
+    let (_, told) = whole(&inference, &named).await;
+    assert_eq!(told.unwrap().text, "by its name");
+    // Nothing private goes to a device that no configuration names.
+    let private = About::private("zone bedroom");
+    let asked = inference.ask_whole(&named, question(), &private);
+    assert_eq!(asked.await.1.unwrap_err().kind, FailureKind::NoModel);
+    let (_, told) = whole(&inference, &wanted("ollama/y")).await;
+    let failure = told.unwrap_err();
+    assert!(failure.why.contains("no model of this node"), "{failure}");
+    assert_eq!((one.asked().len(), two.asked().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_name_that_two_devices_have_means_neither() {
+    let inference = Place::new().open().await;
+    let model = Scripted::new("ollama/x".parse().unwrap(), []);
+    inference.reach(offers(&[(1, "hub", &model), (2, "hub", &model)]));
+    let (_, told) = whole(&inference, &wanted("mesh/hub/ollama/x")).await;
+    assert_eq!(told.unwrap_err().kind, FailureKind::NoModel);
+    assert!(model.asked().is_empty());
+}
+
+#[tokio::test]
+async fn where_nothing_is_shown_before_the_end_the_next_model_follows_one_that_broke_off() {
+    let broken = Reply::of(vec![
+        Step::Say(Piece::Text("It ".into())),
+        Step::Fail(Failure::new(FailureKind::Unreachable, "gone")),
+    ]);
+    let place = Place::new()
+        .cloud(vec![broken])
+        .local(vec![Reply::text("dry")]);
+    let inference = place.open().await;
+    let (route, told) = whole(&inference, &Wanted::Chain).await;
+    assert_eq!(told.unwrap().text, "dry", "nothing is repeated");
+    assert_eq!(route.chosen.unwrap().to_string(), "local/small");
+    assert_eq!(route.skipped[0].model.to_string(), "cloud/big");
+}
+
+#[tokio::test]
+async fn only_what_is_shared_is_asked_for_other_devices() {
+    let mut place = Place::new()
+        .cloud(vec![Reply::text("secret")])
+        .local(vec![Reply::text("shared")]);
+    place.models[1].0.share = true;
+    let inference = place.open().await;
+    inference.reach(offers(&[]));
+    let shared = |model: &str| Wanted::Shared(model.parse().unwrap());
+    assert!(whole(&inference, &shared("cloud/big")).await.1.is_err());
+    let (_, told) = whole(&inference, &shared("local/Small")).await;
+    assert_eq!(told.unwrap().text, "shared");
+    assert!(place.models[0].1.asked().is_empty());
 }

@@ -1,4 +1,4 @@
-//! One link: three lanes out, requests with answers, credit, and what is known of its health.
+//! One link: four lanes out, requests with answers, credit, and what is known of its health.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -14,7 +14,8 @@ use super::room::{Outgoing, Room};
 use super::vitals::Vitals;
 use crate::adapters::transport::Posture;
 use crate::domain::base::limits::{
-    LINK_BULK_MAX, LINK_OUTBOX_MAX, LINK_WANTED_MAX, PEER_REQUEST_TIMEOUT_MS, PEER_REQUESTS_MAX,
+    LINK_BULK_MAX, LINK_OUTBOX_MAX, LINK_WANTED_MAX, LINK_WORDS_MAX, PEER_REQUEST_TIMEOUT_MS,
+    PEER_REQUESTS_MAX,
 };
 use crate::domain::base::{Code, DeviceId, TimeMs};
 use crate::domain::capability::offers_actuator;
@@ -144,6 +145,8 @@ pub struct Lanes {
     pub answers: mpsc::Receiver<Outgoing>,
     /// Our own requests and events.
     pub control: mpsc::Receiver<Outgoing>,
+    /// Pieces of replies of models.
+    pub words: mpsc::Receiver<Outgoing>,
     /// Frames.
     pub bulk: mpsc::Receiver<Outgoing>,
     /// Frames the other side turned out to lack.
@@ -181,6 +184,7 @@ pub struct Link {
     pub(super) serial: u64,
     answers: mpsc::Sender<Outgoing>,
     control: mpsc::Sender<Outgoing>,
+    words: mpsc::Sender<Outgoing>,
     bulk: mpsc::Sender<Outgoing>,
     wanted: mpsc::Sender<Vec<FrameKey>>,
     waiting: Mutex<Waiting>,
@@ -201,6 +205,7 @@ impl Link {
     pub(super) fn new(info: PeerInfo, stop: CancellationToken, serial: u64) -> (Arc<Link>, Lanes) {
         let (answers, answers_out) = mpsc::channel(LINK_OUTBOX_MAX);
         let (control, control_out) = mpsc::channel(LINK_OUTBOX_MAX);
+        let (words, words_out) = mpsc::channel(LINK_WORDS_MAX);
         let (bulk, bulk_out) = mpsc::channel(LINK_BULK_MAX);
         let (wanted, wanted_out) = mpsc::channel(LINK_WANTED_MAX);
         let link = Arc::new(Link {
@@ -219,6 +224,7 @@ impl Link {
             serial,
             answers,
             control,
+            words,
             bulk,
             wanted,
             waiting: Mutex::default(),
@@ -231,6 +237,7 @@ impl Link {
         let lanes = Lanes {
             answers: answers_out,
             control: control_out,
+            words: words_out,
             bulk: bulk_out,
             wanted: wanted_out,
         };
@@ -278,6 +285,12 @@ impl Link {
         !self.is_parting() && self.bulk.send(self.room.counted(text)).await.is_ok()
     }
 
+    /// Sends a piece of a model's reply, or the end of one, behind those before, once the writer has taken those: a
+    /// reply waits in the model and not here. `false` if the link has ended.
+    pub async fn send_words(&self, text: String) -> bool {
+        !self.is_parting() && self.words.send(self.room.counted(text)).await.is_ok()
+    }
+
     /// Has the feeder send these frames too; `false` if it has too much to do already.
     pub fn want(&self, keys: Vec<FrameKey>) -> bool {
         self.wanted.try_send(keys).is_ok()
@@ -293,7 +306,21 @@ impl Link {
     /// # Errors
     /// The other side's refusal, or `BUSY`, `TIMEOUT` and `EXECUTOR_UNREACHABLE` of our own.
     pub async fn request(&self, method: &str, params: &Value) -> Result<Value, RemoteError> {
-        self.ask(method, params, false).await
+        self.request_within(method, params, PEER_REQUEST_TIMEOUT_MS)
+            .await
+    }
+
+    /// As [`Link::request`], with this many milliseconds for the answer.
+    ///
+    /// # Errors
+    /// As [`Link::request`].
+    pub async fn request_within(
+        &self,
+        method: &str,
+        params: &Value,
+        ms: u64,
+    ) -> Result<Value, RemoteError> {
+        self.ask(method, params, false, ms).await
     }
 
     /// As [`Link::request`], for the way to a safe state: also on a link whose other end is trusted no
@@ -302,10 +329,17 @@ impl Link {
     /// # Errors
     /// As [`Link::request`].
     pub async fn request_safe(&self, method: &str, params: &Value) -> Result<Value, RemoteError> {
-        self.ask(method, params, true).await
+        self.ask(method, params, true, PEER_REQUEST_TIMEOUT_MS)
+            .await
     }
 
-    async fn ask(&self, method: &str, params: &Value, safe: bool) -> Result<Value, RemoteError> {
+    async fn ask(
+        &self,
+        method: &str,
+        params: &Value,
+        safe: bool,
+        ms: u64,
+    ) -> Result<Value, RemoteError> {
         let own = |code: Code, message: String| RemoteError {
             code: code.as_str().to_owned(),
             message,
@@ -337,7 +371,7 @@ impl Link {
             link: self,
             id: &id,
         };
-        let deadline = Duration::from_millis(PEER_REQUEST_TIMEOUT_MS);
+        let deadline = Duration::from_millis(ms);
         let result = tokio::time::timeout(deadline, async {
             let text = Message::request(&id, method, params);
             let sent = match safe {
@@ -357,7 +391,7 @@ impl Link {
         })
         .await;
         result.unwrap_or_else(|_| {
-            let sec = PEER_REQUEST_TIMEOUT_MS / 1_000;
+            let sec = ms / 1_000;
             Err(own(
                 Code::Timeout,
                 format!(

@@ -49,6 +49,7 @@ async fn reply_of(
         tools: Vec::new(),
         max_output_tokens: MODEL_OUTPUT_TOKENS,
         schema: Some(reply::schema()),
+        temperature: None,
     };
     let (route, mut pieces) = shared.inference.ask(request, about).await;
     let model = route.chosen.as_ref().map(ToString::to_string);

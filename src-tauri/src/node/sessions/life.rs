@@ -11,6 +11,7 @@ use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::NAME_MAX_BYTES;
 use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, Refusal};
+use crate::domain::inference::exchange::INFER;
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Message, Reply};
 use crate::node::context::{Event, Severity};
@@ -20,7 +21,7 @@ use crate::node::ingress::Ingress;
 use crate::node::links::credit::Taken;
 use crate::node::links::{Ended, Lanes, LinkHandle, PeerInfo};
 use crate::node::shared::Shared;
-use crate::node::{methods, reconcile, records};
+use crate::node::{mesh_models, methods, reconcile, records};
 
 /// Most actuators that a refusal names.
 const WITHHELD_SHOWN: usize = 5;
@@ -61,6 +62,7 @@ pub(super) async fn run(
     let Lanes {
         answers,
         control,
+        words,
         bulk,
         wanted,
     } = lanes;
@@ -68,6 +70,7 @@ pub(super) async fn run(
     let queues = Queues {
         answers,
         control,
+        words,
         bulk,
     };
     let tasks = &shared.tasks;
@@ -236,6 +239,13 @@ async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str)
         None => text,
     };
     match Message::parse(text) {
+        Ok(Message::Request { id, method, params }) if method == INFER => {
+            // The reply comes when the model has ended, and nothing waits for it here.
+            match mesh_models::infer(shared, link, &id, &params).await {
+                Ok(()) => true,
+                Err(refusal) => link.tell(Reply::from(refusal).to_text(&id)),
+            }
+        }
         Ok(Message::Request { id, method, params }) => {
             let reply = methods::answer(shared, link, &method, params).await;
             link.tell(reply.to_text(&id))

@@ -1,4 +1,5 @@
-//! The outgoing half of a link: answers first, then our own messages, then frames; one flush for many.
+//! The outgoing half of a link: answers first, then our own messages, then the words of models, then frames; one flush
+//! for many.
 
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(super) struct Queues {
     pub answers: mpsc::Receiver<Outgoing>,
     /// Our own requests and events.
     pub control: mpsc::Receiver<Outgoing>,
+    /// Pieces of replies of models.
+    pub words: mpsc::Receiver<Outgoing>,
     /// Frames.
     pub bulk: mpsc::Receiver<Outgoing>,
 }
@@ -32,8 +35,12 @@ impl Queues {
                 biased;
                 text = self.answers.recv() => text,
                 text = self.control.recv() => text,
-                text = self.bulk.recv() => match text {
+                text = self.words.recv() => match text {
                     // Trust in the other end is over; what waited is not sent.
+                    Some(_) if link.is_parting() => continue,
+                    text => text,
+                },
+                text = self.bulk.recv() => match text {
                     Some(_) if link.is_parting() => continue,
                     text => text,
                 },
@@ -44,11 +51,11 @@ impl Queues {
 
     fn try_next(&mut self, link: &LinkHandle) -> Option<Outgoing> {
         let first = self.answers.try_recv().or_else(|_| self.control.try_recv());
-        let bulk = first.or_else(|_| match link.is_parting() {
+        let rest = first.or_else(|_| match link.is_parting() {
             true => Err(mpsc::error::TryRecvError::Empty),
-            false => self.bulk.try_recv(),
+            false => self.words.try_recv().or_else(|_| self.bulk.try_recv()),
         });
-        bulk.ok()
+        rest.ok()
     }
 }
 

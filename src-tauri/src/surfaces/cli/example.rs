@@ -61,7 +61,7 @@ fn the_example_parses_as_it_is_and_with_every_key_on() {
         (5, 1, 1)
     );
     let config = raw.resolve(PathBuf::new()).unwrap();
-    assert_eq!((config.rules.len(), config.models.all.len()), (1, 2));
+    assert_eq!((config.rules.len(), config.models.all.len()), (1, 3));
 }
 
 #[test]

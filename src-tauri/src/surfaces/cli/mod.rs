@@ -18,6 +18,7 @@ mod example;
 mod fail;
 mod format;
 mod identity;
+mod infer;
 mod layout;
 mod meshes;
 mod migrate;
@@ -177,6 +178,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
             goes_on,
             private,
         } => planner::ask(ctx, &question, goes_on, private).await,
+        Command::Infer(args) => infer::run(ctx, &args).await,
         Command::Planner { command } => planner::run(ctx, command.as_ref()).await,
         Command::Propose(args) => decide::propose(ctx, &args).await,
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,

@@ -1,4 +1,4 @@
-//! `model` and `credential`: straight from the state directory, also while the node runs on it. A key is read from the
+//! `model` and `credential`: straight from the state directory, also while the node runs on it. A provider's key is read from the
 //! terminal or stdin and never printed.
 
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use crate::domain::inference::{InferenceRequest, Message, Piece, Usage};
 use crate::node::RawConfig;
 use crate::node::config::models::{ModelSettings, Models, of_flags};
 use crate::node::inference::Served;
+use crate::operator::model_token::ModelToken;
 
 /// `model …`
 ///
@@ -31,6 +32,7 @@ pub(super) async fn run(ctx: &Context, command: &ModelCommand) -> Done {
     match command {
         ModelCommand::List => list(ctx),
         ModelCommand::Explain { question } => explain(ctx, question),
+        ModelCommand::Token { new } => token(ctx, *new),
         ModelCommand::Test { model, model_url } => test(ctx, model, model_url.as_deref()).await,
     }
 }
@@ -113,6 +115,9 @@ fn variable(name: &str) -> Option<String> {
 
 /// Where the key of a model would come from.
 fn key_of(model: &ModelSettings, set: &[String]) -> String {
+    if model.model.is_of_mesh() {
+        return "kept there".to_owned();
+    }
     if set.contains(&model.key) {
         return model.key.clone();
     }
@@ -153,7 +158,7 @@ fn list(ctx: &Context) -> Done {
         let view = |model: &ModelSettings| {
             json!({
                 "model": model.model,
-                "url": model.address.to_string(),
+                "url": model.place.to_string(),
                 "local": model.local(),
                 "seesPrivate": candidate(model).sees_private(),
                 "key": key_of(model, &set),
@@ -169,7 +174,7 @@ fn list(ctx: &Context) -> Done {
         let budget: Vec<String> = tokens.into_iter().chain(paid).collect();
         vec![
             model.model.to_string(),
-            model.address.to_string(),
+            model.place.to_string(),
             place(model).to_owned(),
             if candidate(model).sees_private() {
                 "yes"
@@ -189,6 +194,26 @@ fn list(ctx: &Context) -> Done {
     let nothing = "no language model is configured; start with --model PROVIDER/MODEL, or add a [[model]] to config.toml";
     out::table(&head, &rows, nothing);
     Ok(())
+}
+
+/// The token of the model endpoint: it goes to stdout alone, to be copied or piped.
+fn token(ctx: &Context, new: bool) -> Done {
+    ctx.dir.prepare().map_err(Failure::state)?;
+    let kept = match new {
+        true => None,
+        false => ModelToken::load(&ctx.dir).map_err(Failure::state)?,
+    };
+    let token = match kept {
+        Some(token) => token,
+        None => ModelToken::make(&ctx.dir).map_err(Failure::state)?,
+    };
+    match ctx.json {
+        true => out::json(&json!({"token": token.reveal()})),
+        false => {
+            out::whole(token.reveal());
+            Ok(())
+        }
+    }
 }
 
 fn explain(ctx: &Context, question: &str) -> Done {
@@ -260,7 +285,7 @@ async fn test(ctx: &Context, model: &str, url: Option<&str>) -> Done {
     if ctx.json {
         return out::json(&json!({
             "model": served.settings.model,
-            "url": served.settings.address.to_string(),
+            "url": served.settings.place.to_string(),
             "answer": text,
             "firstMs": first.as_millis(),
             "wholeMs": whole.as_millis(),
@@ -270,7 +295,7 @@ async fn test(ctx: &Context, model: &str, url: Option<&str>) -> Done {
     }
     out::facts(&[
         ("model", served.settings.model.to_string()),
-        ("server", served.settings.address.to_string()),
+        ("server", served.settings.place.to_string()),
         ("answer", text.trim().to_owned()),
         ("began after", format!("{} ms", first.as_millis())),
         ("took", format!("{} ms", whole.as_millis())),

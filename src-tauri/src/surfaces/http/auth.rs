@@ -14,11 +14,11 @@ use axum::response::{IntoResponse, Response};
 
 use http_body_util::BodyExt as _;
 
-use super::Api;
 use super::answer::{Failed, received};
 use super::console::cookie;
+use super::{Api, completions};
 use crate::adapters::transport::{FromOwner, Slot, Visit, host_allowed};
-use crate::domain::base::limits::API_REQUEST_MS;
+use crate::domain::base::limits::{API_REQUEST_MS, MODEL_TOTAL_MS};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::access::{AtTheWindow, Scope};
 use crate::operator::browser::Session;
@@ -127,7 +127,12 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
     if headers.contains_key(header::ORIGIN) && !of_our_page(headers) {
         return forbidden("requests of other web pages are not answered here");
     }
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+    // A model takes its time until it begins, and the whole of a reply until it ends.
+    let limit = match request.uri().path().starts_with(completions::ROOT) {
+        true => Duration::from_millis(MODEL_TOTAL_MS),
+        false => REQUEST_TIMEOUT,
+    };
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => guarded(response),
         Err(_) => Failed::from(Refusal::new(
             Code::Timeout,
@@ -172,7 +177,7 @@ fn guarded(mut response: Response) -> Response {
     response
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme

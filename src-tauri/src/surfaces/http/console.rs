@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -29,6 +29,7 @@ use crate::operator::browser::{LinkRequest, LinkView, Maker, NotOpened};
 use crate::operator::console::{DecideRequest, EndedView, SessionView};
 use crate::operator::enrolling::EnrolAsk;
 use crate::operator::estop::EstopRequest;
+use crate::operator::inference::InferRequest;
 use crate::operator::planner::{AskRequest, PauseRequest};
 
 type Door = State<Arc<Api>>;
@@ -341,6 +342,25 @@ pub(super) async fn planner_resume(
 
 /// How long nothing is sent while a question is answered: then an empty line says that it still is.
 const STILL_ASKED: Duration = Duration::from_secs(5);
+
+/// Asks a model as JSON lines; whoever goes takes the request back.
+pub(super) async fn infer(State(api): Door, sent: Sent) -> Answered {
+    let asked: InferRequest = body(sent)?;
+    let told = Box::pin(api.door.infer_told(&asked).await?);
+    let lines = stream::unfold(told, |mut told| async move {
+        let line = match tokio::time::timeout(STILL_ASKED, told.next()).await {
+            Ok(Some(told)) => format!("{}\n", json!(told)),
+            Ok(None) => return None,
+            Err(_) => "\n".to_owned(),
+        };
+        Some((Ok::<_, std::io::Error>(line), told))
+    });
+    let head = [
+        (header::CONTENT_TYPE, "application/x-ndjson"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((head, Body::from_stream(lines)).into_response())
+}
 
 /// Answers a question as JSON lines, until the answer or until the other side has gone.
 pub(super) async fn ask(

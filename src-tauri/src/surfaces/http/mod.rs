@@ -5,6 +5,7 @@
 mod answer;
 mod assets;
 mod auth;
+mod completions;
 mod console;
 mod handlers;
 mod models;
@@ -54,6 +55,7 @@ pub(crate) struct Api {
     registry: Registry,
     room: Room,
     trials: Trials,
+    completions: completions::Completions,
 }
 
 /// A router over the table of routes: each handler stands under the method and path of its route, behind
@@ -108,6 +110,7 @@ fn mesh_routes(bound: Bound) -> Bound {
         .on(routes::PLANNER_PAUSE, console::planner_pause)
         .on(routes::PLANNER_RESUME, console::planner_resume)
         .on(routes::ASK, console::ask)
+        .on(routes::INFER, console::infer)
         .on(routes::ANSWERED, h::answered)
         .on(routes::MODELS, models::models)
         .on(routes::MODELS_EXPLAIN, models::explain)
@@ -189,6 +192,7 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         registry,
         room: Room::default(),
         trials: Trials::default(),
+        completions: completions::Completions::default(),
     });
     let bound = Bound {
         api: api.clone(),
@@ -198,6 +202,7 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
     Router::new()
         .route("/healthz", get(h::healthz))
         .route("/console/open", get(console::open))
+        .merge(completions::routes())
         .merge(people_routes(action_routes(mesh_routes(bound))).router)
         .fallback(h::nothing_here)
         .method_not_allowed_fallback(h::wrong_method)

@@ -74,6 +74,8 @@ use crate::operator::{
     planner::PlannerView,
     planner::PauseRequest,
     planner::AskRequest,
+    crate::operator::inference::InferRequest,
+    crate::operator::inference::Inferred,
     crate::node::planner::Answered,
     crate::node::planner::Telling,
     models::ModelsView,

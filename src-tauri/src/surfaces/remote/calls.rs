@@ -15,6 +15,7 @@ use crate::operator::dto::{
     TrustRecordView, Why,
 };
 use crate::operator::estop::{EstopReport, EstopRequest, EstopView};
+use crate::operator::inference::InferRequest;
 use crate::operator::meshes::{Admittance, MeshPolicyChange, MeshView};
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::planner::{AskRequest, PauseRequest, PlannerView};
@@ -482,6 +483,14 @@ impl Remote {
     /// As [`Remote::status`].
     pub async fn answered(&self) -> Asked<Vec<Answered>> {
         self.read(routes::ANSWERED).await
+    }
+
+    /// Asks a model; what it tells goes to `sink` as JSON lines.
+    ///
+    /// # Errors
+    /// As [`Remote::audit_export`].
+    pub async fn infer(&self, asked: &InferRequest, sink: &mut Sink<'_>) -> Asked<()> {
+        self.stream(routes::INFER, Some(asked), sink).await
     }
 
     /// Lets the planner go on.

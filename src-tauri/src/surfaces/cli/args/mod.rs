@@ -112,6 +112,8 @@ pub(super) enum Command {
         #[arg(long)]
         private: bool,
     },
+    /// Ask a language model of this node or of another device; its words are printed as they come
+    Infer(InferArgs),
     /// Ask for an action; its executor decides what that takes
     Propose(ProposeArgs),
     /// Tell a proposal's story from reading to outcome

@@ -1,6 +1,22 @@
 //! Language models and the keys of their providers, as the command line names them.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+
+/// `infer …`
+#[derive(Debug, Args)]
+pub(crate) struct InferArgs {
+    /// What is asked
+    pub(crate) prompt: String,
+    /// PROVIDER/MODEL, of this node or of a device that shares it; those of the configuration in their order without it
+    #[arg(long, value_name = "PROVIDER/MODEL")]
+    pub(crate) model: Option<String>,
+    /// The device whose model it is, by its id or name
+    #[arg(long, value_name = "DEVICE", requires = "model")]
+    pub(crate) peer: Option<String>,
+    /// How much it may write, in tokens
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_tokens: Option<u32>,
+}
 
 /// `model …`
 #[derive(Debug, Subcommand)]
@@ -11,6 +27,12 @@ pub(crate) enum ModelCommand {
     Explain {
         /// The question
         question: String,
+    },
+    /// Print the token of the model endpoint, which other programs take as their API key; makes it where there is none
+    Token {
+        /// Make a new one; the old one opens nothing any more
+        #[arg(long)]
+        new: bool,
     },
     /// Ask a model for one sentence and say how long it takes; counts in no budget of the node
     Test {

@@ -1,0 +1,122 @@
+//! Models that devices use of each other (gen-1 §10). `serve.rs` answers trusted devices with the grant `llm` out of the
+//! models that are shared here, each device within its share of the day (`share.rs`); `remote.rs` asks a model of another
+//! device. What a model says is text either way: nothing here proposes, decides or moves anything.
+//!
+//! Pieces of a reply have a lane of their own on a link, behind answers and decisions. Towards a device of our own kind
+//! they go out as far as it has taken those before; a gen-1 node is limited by how fast its socket takes them.
+
+mod remote;
+mod serve;
+mod share;
+
+use serde_json::{Map, Value, json};
+
+use self::remote::Hearings;
+pub(super) use self::remote::Reach;
+use self::serve::Serving;
+use self::share::Shares;
+use crate::adapters::store::StoreError;
+use crate::domain::admission::Grant;
+use crate::domain::admission::budget::Cause;
+use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::inference::exchange;
+use crate::node::context::Event;
+use crate::node::links::LinkHandle;
+use crate::node::shared::Shared;
+
+/// What goes on with models of and for other devices.
+#[derive(Debug, Default)]
+pub struct MeshModels {
+    serving: Serving,
+    shares: Shares,
+    hearings: Hearings,
+}
+
+impl MeshModels {
+    /// Begins with what each device has used today.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn load(conn: &rusqlite::Connection) -> Result<Self, StoreError> {
+        Ok(Self {
+            shares: Shares::load(conn)?,
+            ..Self::default()
+        })
+    }
+
+    /// How many requests of other devices are answered now.
+    pub fn serving(&self) -> usize {
+        self.serving.len()
+    }
+}
+
+fn may(shared: &Shared, device: &DeviceId) -> bool {
+    let record = shared.trust.live(device);
+    record.is_some_and(|r| r.grants.has(Grant::Llm))
+}
+
+/// Begins to answer a request of another device; the answer goes out when the model has ended.
+///
+/// # Errors
+/// Why it is not begun; it is recorded.
+pub(super) async fn infer(
+    shared: &Shared,
+    link: &LinkHandle,
+    rpc: &str,
+    params: &Map<String, Value>,
+) -> Result<(), Refusal> {
+    let device = &link.info.device;
+    let begun = match may(shared, device) {
+        true => serve::begin(shared, link, rpc, params),
+        false => Err(Refusal::new(
+            Code::NotAuthorized,
+            format!(
+                "device {} does not hold the grant llm here; an operator can give it with `trust grant`",
+                device.short()
+            ),
+        )),
+    };
+    if let Err(refusal) = &begun {
+        let cause = Cause::Device(device.clone());
+        let journal = &shared.journal;
+        journal
+            .refused_of(cause, Event::RequestRefused, device.as_str(), refusal)
+            .await;
+    }
+    begun
+}
+
+/// Takes a request of another device back.
+///
+/// # Errors
+/// `LLM_CANCELLED` if it has none of this id.
+pub(super) fn cancel(
+    shared: &Shared,
+    link: &LinkHandle,
+    params: &Map<String, Value>,
+) -> Result<Value, Refusal> {
+    let id = exchange::request_id(params)?;
+    match shared.mesh_models.serving.cancel(&link.info.device, &id) {
+        true => Ok(json!({"requestId": id, "cancelled": true})),
+        false => Err(Refusal::new(
+            Code::LlmCancelled,
+            format!("no active llm request {id}"),
+        )),
+    }
+}
+
+/// A device has taken some of a reply.
+///
+/// # Errors
+/// `INVALID_PARAMS` for no number, or for more than was sent.
+pub(super) fn taken(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result<(), Refusal> {
+    shared.mesh_models.serving.taken(&link.info.device, payload)
+}
+
+/// A piece of a reply of another device. One that nobody asked for, or that nobody waits for any more, is dropped.
+pub(super) fn chunk(shared: &Shared, link: &LinkHandle, payload: &Value) {
+    shared
+        .mesh_models
+        .hearings
+        .heard(&link.info.device, payload);
+}

@@ -1,0 +1,327 @@
+//! Answering a request of another device out of a model that is shared here. A request holds one of few places, and
+//! gives it back when its reply ends, when it is taken back, when its link or the trust in its device ends, when the
+//! device takes nothing of the reply for a while, and after a time at the latest.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::may;
+use super::share::Lent;
+use crate::domain::base::limits::{
+    MESH_MODEL_GEN1_MS, MESH_MODEL_STALL_MS, MESH_MODEL_WINDOW_BYTES, MODEL_TOTAL_MS,
+};
+use crate::domain::base::number::whole;
+use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::inference::budget::{most_of, tokens_of};
+use crate::domain::inference::exchange::{self, Asked};
+use crate::domain::inference::route::About;
+use crate::domain::inference::{Piece, Usage};
+use crate::domain::wire::handshake::Feature;
+use crate::domain::wire::{Message, Reply};
+use crate::node::inference::Wanted;
+use crate::node::links::LinkHandle;
+use crate::node::shared::Shared;
+
+/// The requests of other devices that are answered now.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Serving(Arc<Mutex<Running>>);
+
+type Running = BTreeMap<(DeviceId, String), Run>;
+
+/// One of them.
+#[derive(Debug, Clone)]
+struct Run {
+    cancel: CancellationToken,
+    /// What may still be sent; none towards a gen-1 node.
+    window: Option<Arc<Window>>,
+}
+
+/// What may be under way to a device that has not taken it.
+#[derive(Debug)]
+struct Window {
+    left: Semaphore,
+    /// What was sent and not taken, in bytes.
+    untaken: AtomicUsize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            left: Semaphore::new(MESH_MODEL_WINDOW_BYTES),
+            untaken: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Window {
+    /// Waits until this much may be sent.
+    async fn pay(&self, bytes: usize) {
+        let cost = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if let Ok(paid) = self.left.acquire_many(cost).await {
+            paid.forget();
+            self.untaken.fetch_add(bytes, Ordering::AcqRel);
+        }
+    }
+
+    /// This much was taken; `false` if that is more than was sent.
+    fn taken(&self, bytes: usize) -> bool {
+        let less = |untaken: usize| untaken.checked_sub(bytes);
+        let counted = self
+            .untaken
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+        let counted = counted.is_ok();
+        if counted {
+            self.left.add_permits(bytes);
+        }
+        counted
+    }
+}
+
+impl Serving {
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(super) fn cancel(&self, device: &DeviceId, id: &str) -> bool {
+        let running = self.lock();
+        let run = running.get(&(device.clone(), id.to_owned()));
+        let under_way = run.filter(|run| !run.cancel.is_cancelled());
+        under_way.map(|run| run.cancel.cancel()).is_some()
+    }
+
+    pub(super) fn taken(&self, device: &DeviceId, payload: &Value) -> Result<(), Refusal> {
+        let wrong = |why: &str| {
+            let why = format!("{}: {why}", exchange::TAKEN);
+            Err(Refusal::new(Code::InvalidParams, why))
+        };
+        let bytes = payload.get("bytes").and_then(whole);
+        let Some(bytes) = bytes.and_then(|n| usize::try_from(n).ok()) else {
+            return wrong("bytes must be a whole number");
+        };
+        let id = payload.get("requestId").and_then(Value::as_str);
+        let running = self.lock();
+        // What has just ended is told of late, and that is no fault.
+        let run = running.get(&(device.clone(), id.unwrap_or_default().to_owned()));
+        let Some(window) = run.and_then(|run| run.window.as_ref()) else {
+            return Ok(());
+        };
+        match window.taken(bytes) {
+            true => Ok(()),
+            false => wrong("more than was sent"),
+        }
+    }
+
+    /// Takes a place for a request.
+    fn place(&self, shared: &Shared, link: &LinkHandle, id: &str) -> Result<Place, Refusal> {
+        let (device, kin) = (&link.info.device, link.info.speaks(Feature::Infer));
+        let busy = |why: String| Err(Refusal::new(Code::LlmBusy, why));
+        let at_once = shared.config.models.lending.at_once;
+        // One device leaves a place to others where there are several; a gen-1 node asks one thing at a time.
+        let own_most = if kin { (at_once - 1).max(1) } else { 1 };
+        let mut running = self.lock();
+        let own = running.keys().filter(|(of, _)| of == device);
+        let own: Vec<&String> = own.map(|(_, id)| id).collect();
+        if own.len() >= own_most || own.iter().any(|known| *known == id) {
+            return busy(format!(
+                "already serving inference request {}",
+                own.first().map_or("", |id| id.as_str())
+            ));
+        }
+        if running.len() >= at_once {
+            return busy(format!(
+                "{at_once} requests of devices are answered already"
+            ));
+        }
+        let run = Run {
+            cancel: CancellationToken::new(),
+            window: kin.then(Arc::default),
+        };
+        let key = (device.clone(), id.to_owned());
+        running.insert(key.clone(), run.clone());
+        Ok(Place {
+            serving: self.clone(),
+            key,
+            run,
+        })
+    }
+}
+
+/// The place of a request; given back when dropped.
+struct Place {
+    serving: Serving,
+    key: (DeviceId, String),
+    run: Run,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.serving.lock().remove(&self.key);
+    }
+}
+
+/// See [`super::infer`].
+pub(super) fn begin(
+    shared: &Shared,
+    link: &LinkHandle,
+    rpc: &str,
+    params: &Map<String, Value>,
+) -> Result<(), Refusal> {
+    let asked = Asked::parse(params)?;
+    if !shared.inference.shares(&asked.model) {
+        return Err(Refusal::new(
+            Code::LlmModelUnavailable,
+            format!("model is not served by this node: {}", asked.model),
+        ));
+    }
+    let models = &shared.mesh_models;
+    let place = models.serving.place(shared, link, &asked.id)?;
+    let most = most_of(&asked.request);
+    let lent = models.shares.reserve(shared, &link.info.device, most)?;
+    shared.peers.used(&link.info.device);
+    let serving = Request {
+        shared: shared.clone(),
+        link: link.clone(),
+        rpc: rpc.to_owned(),
+        asked,
+        place,
+        lent,
+    };
+    shared.tasks.passing("model for a peer", serving.run());
+    Ok(())
+}
+
+/// A request under way.
+struct Request {
+    shared: Shared,
+    link: LinkHandle,
+    rpc: String,
+    asked: Asked,
+    place: Place,
+    lent: Lent,
+}
+
+impl Request {
+    async fn run(mut self) {
+        self.shared.mesh_models.shares.keep(&self.shared).await;
+        let (shared, link, cancel) = (
+            self.shared.clone(),
+            self.link.clone(),
+            self.place.run.cancel.clone(),
+        );
+        let most = match link.info.speaks(Feature::Infer) {
+            true => MODEL_TOTAL_MS,
+            false => MESH_MODEL_GEN1_MS,
+        };
+        let reply = tokio::select! {
+            biased;
+            () = link.stop.cancelled() => return,
+            () = shared.tasks.stop().cancelled() => {
+                Refusal::new(Code::LlmModelUnavailable, "the node is ending").into()
+            }
+            () = cancel.cancelled() => Reply::Ok(exchange::cancelled(&self.asked.id)),
+            told = timeout(Duration::from_millis(most), self.tell()) => match told {
+                Ok(Ok(usage)) => Reply::Ok(exchange::finished(&self.asked.id, &usage)),
+                Ok(Err(refusal)) => refusal.into(),
+                Err(_) => {
+                    let why = format!("no whole reply within {} s", most / 1_000);
+                    Refusal::new(Code::LlmTimeout, why).into()
+                }
+            },
+        };
+        if let Reply::Refused { refusal, .. } = &reply {
+            shared.metrics.refused(refusal.code);
+            tracing::info!(peer = link.info.device.short(), model = %self.asked.model, "{refusal}");
+        }
+        let text = reply.to_text(&self.rpc);
+        // The place is free before the device can hear that it is.
+        drop(self.place);
+        drop(self.lent);
+        shared.mesh_models.shares.keep(&shared).await;
+        within_stall(&link, link.send_words(text)).await;
+    }
+
+    /// Asks the model and passes its reply on.
+    async fn tell(&mut self) -> Result<Usage, Refusal> {
+        let wanted = Wanted::Shared(self.asked.model.clone());
+        let request = std::mem::take(&mut self.asked.request);
+        // What is labelled private here is about our own data; what is asked is the device's.
+        let (_, mut pieces) = self
+            .shared
+            .inference
+            .ask_of(&wanted, request, &About::public())
+            .await;
+        let mut seq = 0;
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|failure| {
+                tracing::info!(model = %self.asked.model, "{failure}");
+                exchange::refusal_of(&failure)
+            })?;
+            match piece {
+                Piece::Text(text) => {
+                    let tokens = tokens_of(text.len());
+                    self.lent.took.output_tokens += tokens;
+                    for piece in exchange::pieces(&text) {
+                        self.piece(seq, piece).await?;
+                        seq += 1;
+                    }
+                }
+                Piece::Call(_) => {}
+                Piece::End(usage) => {
+                    if usage.output_tokens > 0 {
+                        self.lent.took = usage;
+                    }
+                    return Ok(usage);
+                }
+            }
+        }
+        Err(Refusal::new(
+            Code::LlmModelUnavailable,
+            "the model stopped without an end",
+        ))
+    }
+
+    async fn piece(&self, seq: u64, piece: &str) -> Result<(), Refusal> {
+        if !may(&self.shared, &self.link.info.device) {
+            return Err(Refusal::new(Code::NotAuthorized, "the grant llm is gone"));
+        }
+        let slow = || {
+            let sec = MESH_MODEL_STALL_MS / 1_000;
+            Refusal::new(
+                Code::LlmBackpressure,
+                format!("nothing of the reply was taken for {sec} s"),
+            )
+        };
+        if let Some(window) = &self.place.run.window {
+            let paid = within_stall(&self.link, window.pay(exchange::cost(piece))).await;
+            paid.ok_or_else(slow)?;
+        }
+        let event = exchange::chunk(&self.asked.id, seq, piece);
+        let text = Message::event(exchange::CHUNK, &event);
+        match within_stall(&self.link, self.link.send_words(text)).await {
+            Some(true) => Ok(()),
+            _ => Err(slow()),
+        }
+    }
+}
+
+/// What comes of it in the time that a device may take nothing; `None` also if its link ends.
+async fn within_stall<T>(link: &LinkHandle, what: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = link.stop.cancelled() => None,
+        done = timeout(Duration::from_millis(MESH_MODEL_STALL_MS), what) => done.ok(),
+    }
+}
