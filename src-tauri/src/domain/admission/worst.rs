@@ -64,8 +64,8 @@ pub fn of_grant(grant: Grant) -> Words {
             de: "Sagt etwas im Namen eines Menschen. Freigeben kann es nichts: Eine Freigabe ist die eigene Unterschrift des Menschen.",
         },
         Grant::Plan => Words {
-            en: "Asks for any action, up to its share of waiting drafts. What L1 rules of this node name it for starts at once, within their bounds; everything else waits for persons, and no person it alone vouches for counts.",
-            de: "Fordert jede Bewegung an, bis zu seinem Anteil wartender Wünsche. Wofür L1-Regeln dieses Knotens es nennen, das beginnt sofort, in deren Grenzen; alles andere wartet auf Menschen, und niemand zählt, für den es allein bürgt.",
+            en: "Asks for any action, up to its share of waiting drafts. What L1 rules of this node name it for starts at once, within their bounds; everything else waits for persons, and no person it alone vouches for counts. It can say that it leads: what the rules of this node's planner want is then asked for ten seconds late, or not at all while it says that a person paused it; questions go to it and its answers may be false.",
+            de: "Fordert jede Bewegung an, bis zu seinem Anteil wartender Wünsche. Wofür L1-Regeln dieses Knotens es nennen, das beginnt sofort, in deren Grenzen; alles andere wartet auf Menschen, und niemand zählt, für den es allein bürgt. Es kann sagen, dass es führt: Was die Regeln des Planers dieses Knotens wollen, wird dann zehn Sekunden später angefordert oder, solange es sagt, ein Mensch habe es pausiert, gar nicht; Fragen gehen an es, und seine Antworten können falsch sein.",
         },
         Grant::Actuate => Words {
             en: "Offers actuators and reports false outcomes of its own actions. It cannot take over an actuator that another device offers.",
