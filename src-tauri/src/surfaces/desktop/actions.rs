@@ -18,7 +18,7 @@ use crate::operator::planner::PauseRequest;
 
 impl Desktop {
     /// Does what a person chose in the tray or a notification.
-    pub fn chosen(self: &Arc<Self>, app: &AppHandle, what: Chosen) {
+    pub(crate) fn chosen(self: &Arc<Self>, app: &AppHandle, what: Chosen) {
         match what {
             Chosen::Open => window::show(app),
             Chosen::Review(id) => {

@@ -12,7 +12,7 @@ const ENTRY_MAX_BYTES: u64 = 65_536;
 
 /// The entry of one state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Autostart {
+pub(super) struct Autostart {
     file: PathBuf,
     text: String,
 }
@@ -38,7 +38,7 @@ fn quoted(word: &str) -> Option<String> {
 impl Autostart {
     /// The entry for this program on a state directory, `None` where it cannot be offered. `name` tells
     /// the entries of several directories apart.
-    pub fn here(dir: &StateDir, name: &str) -> Option<Self> {
+    pub(super) fn here(dir: &StateDir, name: &str) -> Option<Self> {
         if !cfg!(target_os = "linux") {
             return None;
         }
@@ -73,7 +73,7 @@ impl Autostart {
     }
 
     /// Whether it starts with the session. One that another program has hidden does not.
-    pub fn is_on(&self) -> bool {
+    pub(super) fn is_on(&self) -> bool {
         let Ok(text) = files::read_text(&self.file, ENTRY_MAX_BYTES) else {
             return false;
         };
@@ -86,7 +86,7 @@ impl Autostart {
     ///
     /// # Errors
     /// What the system said, as a sentence.
-    pub fn set(&self, on: bool) -> Result<(), String> {
+    pub(super) fn set(&self, on: bool) -> Result<(), String> {
         if on {
             if let Some(folder) = self.file.parent().filter(|f| !f.exists()) {
                 make_private_dir(folder).map_err(|e| e.to_string())?;

@@ -60,7 +60,7 @@ const RESERVED: [&str; 7] = [
 /// A request of the page.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub(super) struct Asked {
     method: String,
     path: String,
     #[serde(default)]
@@ -77,7 +77,7 @@ fn shaped(status: StatusCode, body: &[u8]) -> Response {
 }
 
 /// A refusal in the shape the API has.
-pub fn refused(refusal: &Refusal) -> Response {
+pub(super) fn refused(refusal: &Refusal) -> Response {
     let status = StatusCode::from_u16(http_status(refusal.code));
     let view = ErrorBody {
         error: ErrorView {
@@ -90,7 +90,7 @@ pub fn refused(refusal: &Refusal) -> Response {
 }
 
 /// A good answer.
-pub fn answered(value: &impl Serialize) -> Response {
+pub(super) fn answered(value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => shaped(StatusCode::OK, &body),
         Err(error) => refused(&Refusal::new(Code::InternalError, error.to_string())),
@@ -187,7 +187,7 @@ async fn asked_of(router: Router, request: Request<Body>, stops: Unstopped) -> R
 }
 
 /// What carries requests and the stream.
-pub struct Bridge {
+pub(super) struct Bridge {
     host: Arc<Host>,
     tasks: Tasks,
     gestures: Gestures,
@@ -213,7 +213,7 @@ struct Taken {
 /// A message of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Told {
+pub(super) enum Told {
     /// The stream is open.
     Open,
     /// Events as the API streams them, as text.
@@ -232,7 +232,7 @@ pub enum Told {
 
 impl Bridge {
     /// A bridge to the node of `host`.
-    pub fn new(host: Arc<Host>, tasks: Tasks, gestures: Gestures, stops: Unstopped) -> Self {
+    pub(super) fn new(host: Arc<Host>, tasks: Tasks, gestures: Gestures, stops: Unstopped) -> Self {
         Self {
             host,
             tasks,
@@ -247,7 +247,7 @@ impl Bridge {
     }
 
     /// Carries one request; every failure is an answer too.
-    pub async fn ask(&self, asked: Asked) -> Response {
+    pub(super) async fn ask(&self, asked: Asked) -> Response {
         let prepared = to_http(asked).and_then(|r| pressed(&r, &self.gestures).map(|()| r));
         let (request, running) = match prepared.and_then(|r| Ok((r, self.host.now()?))) {
             Ok(ready) => ready,
@@ -271,12 +271,12 @@ impl Bridge {
     }
 
     /// Ends the stream of the page that was loaded before.
-    pub fn page_gone(&self) {
+    pub(super) fn page_gone(&self) {
         self.stream().stop.cancel();
     }
 
     /// The page has taken batches of a stream.
-    pub fn heard(&self, number: u64, count: u64) {
+    pub(super) fn heard(&self, number: u64, count: u64) {
         let stream = self.stream();
         if stream.number == number {
             stream.taken.count.fetch_max(count, Ordering::AcqRel);
@@ -288,7 +288,11 @@ impl Bridge {
     ///
     /// # Errors
     /// If no node runs, or it gives no stream.
-    pub async fn follow(&self, since: Option<u64>, page: Channel<Told>) -> Result<u64, Refusal> {
+    pub(super) async fn follow(
+        &self,
+        since: Option<u64>,
+        page: Channel<Told>,
+    ) -> Result<u64, Refusal> {
         let running = self.host.now()?;
         let query = since.map(|n| format!("?since={n}")).unwrap_or_default();
         let request = to_http(Asked {

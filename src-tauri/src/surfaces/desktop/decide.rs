@@ -18,7 +18,7 @@ use crate::operator::console::{DecideRequest, Wish};
 /// What the page asks to decide.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Decided {
+pub(super) struct Decided {
     proposal_id: String,
     /// The digest of the record that the person was shown.
     digest: String,
@@ -60,7 +60,7 @@ fn take_press(gestures: &Gestures, wish: Wish) -> Answer<()> {
 ///
 /// # Errors
 /// `NOT_AUTHORIZED` without the press; what the key or the decision is refused with.
-pub async fn by_press(host: &Host, gestures: &Gestures, asked: Decided) -> Answer<Standing> {
+pub(super) async fn by_press(host: &Host, gestures: &Gestures, asked: Decided) -> Answer<Standing> {
     let door = host.now()?.door;
     take_press(gestures, asked.decision)?;
     let request = DecideRequest {
@@ -78,7 +78,7 @@ pub async fn by_press(host: &Host, gestures: &Gestures, asked: Decided) -> Answe
 ///
 /// # Errors
 /// What the key or the decision is refused with.
-pub async fn reject(host: &Host, id: String, digest: String) -> Answer<Standing> {
+pub(super) async fn reject(host: &Host, id: String, digest: String) -> Answer<Standing> {
     let request = DecideRequest {
         proposal_id: id,
         digest,

@@ -28,7 +28,7 @@ const FAILED: &str = "The demo farm ended with an error";
 
 /// The demonstration that this window has started.
 #[derive(Debug, Default)]
-pub struct Demo(Arc<AtomicBool>);
+pub(super) struct Demo(Arc<AtomicBool>);
 
 /// Says that it runs no more.
 struct Runs(Arc<AtomicBool>);
@@ -55,7 +55,7 @@ fn beside(name: &str) -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// Why it cannot be started, as a sentence.
-pub async fn open(desktop: &Arc<Desktop>) -> Result<(), String> {
+pub(super) async fn open(desktop: &Arc<Desktop>) -> Result<(), String> {
     let dir = place(desktop.host.dir());
     let mine = desktop.demo.0.load(Ordering::Acquire);
     if mine || is_held(&dir).await {

@@ -37,7 +37,7 @@ impl Press {
 
 /// Which button or key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
+pub(super) enum Code {
     /// A button of the pointer, or a touch.
     Button(u32),
     /// A key, by its value.
@@ -46,7 +46,7 @@ pub enum Code {
 
 /// The last press in the window.
 #[derive(Debug, Clone, Default)]
-pub struct Gestures(Arc<Mutex<Option<Press>>>);
+pub(super) struct Gestures(Arc<Mutex<Option<Press>>>);
 
 impl Gestures {
     fn lock(&self) -> MutexGuard<'_, Option<Press>> {
@@ -54,7 +54,7 @@ impl Gestures {
     }
 
     /// A button or key went down; the repeats of a held key are one press.
-    pub fn down(&self, code: Code, holds: bool, now: Instant) {
+    pub(super) fn down(&self, code: Code, holds: bool, now: Instant) {
         let mut last = self.lock();
         let repeats = last.is_some_and(|p| p.code == code && p.ended.is_none());
         if !repeats {
@@ -69,7 +69,7 @@ impl Gestures {
     }
 
     /// It went up.
-    pub fn up(&self, code: Code, now: Instant) {
+    pub(super) fn up(&self, code: Code, now: Instant) {
         if let Some(press) = self.lock().as_mut()
             && press.code == code
             && press.ended.is_none()
@@ -79,24 +79,24 @@ impl Gestures {
     }
 
     /// Whether there was a press within the time; it may count again.
-    pub fn seen(&self, within: Duration, now: Instant) -> bool {
+    pub(super) fn seen(&self, within: Duration, now: Instant) -> bool {
         self.lock().is_some_and(|p| {
             p.told(now) && now.saturating_duration_since(p.ended.unwrap_or(now)) <= within
         })
     }
 
     /// Forgets the last press: the focus went elsewhere, and its end may never be seen.
-    pub fn forget(&self) {
+    pub(super) fn forget(&self) {
         *self.lock() = None;
     }
 
     /// Takes a press of within the time, which then counts no more.
-    pub fn take(&self, within: Duration, now: Instant) -> bool {
+    pub(super) fn take(&self, within: Duration, now: Instant) -> bool {
         self.take_held(Duration::ZERO, within, now)
     }
 
     /// Takes a press that was held at least `held`, and either still is or ended within the time.
-    pub fn take_held(&self, held: Duration, within: Duration, now: Instant) -> bool {
+    pub(super) fn take_held(&self, held: Duration, within: Duration, now: Instant) -> bool {
         let mut last = self.lock();
         let Some(press) = last.as_mut().filter(|p| !p.used && p.told(now)) else {
             return false;
@@ -112,7 +112,7 @@ impl Gestures {
 
 /// Watches the presses of a window from now on.
 #[cfg(target_os = "linux")]
-pub fn watch(window: &tauri::WebviewWindow, gestures: &Gestures) -> tauri::Result<()> {
+pub(super) fn watch(window: &tauri::WebviewWindow, gestures: &Gestures) -> tauri::Result<()> {
     use gtk::glib::Propagation;
     use gtk::prelude::WidgetExt as _;
 
@@ -161,7 +161,7 @@ pub fn watch(window: &tauri::WebviewWindow, gestures: &Gestures) -> tauri::Resul
 }
 
 /// Whether presses can be seen on this system.
-pub const SEEN: bool = cfg!(target_os = "linux");
+pub(super) const SEEN: bool = cfg!(target_os = "linux");
 
 #[cfg(test)]
 mod tests {

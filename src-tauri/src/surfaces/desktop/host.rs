@@ -35,7 +35,7 @@ const PORTS_TRIED: u16 = 9;
 
 /// A node that runs.
 #[derive(Clone)]
-pub struct Running {
+pub(super) struct Running {
     /// The API and what lies behind it.
     pub router: Router,
     /// The door.
@@ -45,7 +45,7 @@ pub struct Running {
 }
 
 /// The host of the node.
-pub struct Host {
+pub(super) struct Host {
     dir: StateDir,
     app: MakeApp,
     keychain: Keychain,
@@ -68,7 +68,7 @@ enum Ended {
 
 impl Host {
     /// A host for a state directory, with the system's keychain; nothing runs yet.
-    pub fn new(dir: StateDir, app: MakeApp) -> Arc<Self> {
+    pub(super) fn new(dir: StateDir, app: MakeApp) -> Arc<Self> {
         Self::with(dir, app, Keychain::system())
     }
 
@@ -91,22 +91,22 @@ impl Host {
     }
 
     /// The state directory.
-    pub fn dir(&self) -> &StateDir {
+    pub(super) fn dir(&self) -> &StateDir {
         &self.dir
     }
 
     /// The stages as they come.
-    pub fn stages(&self) -> watch::Receiver<Stage> {
+    pub(super) fn stages(&self) -> watch::Receiver<Stage> {
         self.stage.subscribe()
     }
 
     /// The running node as it comes and goes.
-    pub fn runs(&self) -> watch::Receiver<Option<Running>> {
+    pub(super) fn runs(&self) -> watch::Receiver<Option<Running>> {
         self.running.subscribe()
     }
 
     /// The node, if it runs now.
-    pub fn running(&self) -> Option<Running> {
+    pub(super) fn running(&self) -> Option<Running> {
         self.running.borrow().clone()
     }
 
@@ -114,38 +114,38 @@ impl Host {
     ///
     /// # Errors
     /// `BUSY` if none does.
-    pub fn now(&self) -> Answer<Running> {
+    pub(super) fn now(&self) -> Answer<Running> {
         self.running()
             .ok_or_else(|| Refusal::new(Code::Busy, "the node in this window does not run now"))
     }
 
     /// What a person chose; a second choice while the first is being tried is dropped.
-    pub fn choose(&self, choice: Choice) {
+    pub(super) fn choose(&self, choice: Choice) {
         let _ = self.choices.0.try_send(choice);
     }
 
     /// Tells the node to end; [`Host::ended`] says when it has.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.end.cancel();
     }
 
     /// What a signal does about the node that runs here.
-    pub fn ending_by_signal(&self) -> Ending {
+    pub(super) fn ending_by_signal(&self) -> Ending {
         self.ending.clone()
     }
 
     /// Cancelled once the application has been told to end.
-    pub fn ending(&self) -> &CancellationToken {
+    pub(super) fn ending(&self) -> &CancellationToken {
         &self.end
     }
 
     /// Cancelled once nothing runs any more.
-    pub fn ended(&self) -> &CancellationToken {
+    pub(super) fn ended(&self) -> &CancellationToken {
         &self.ended
     }
 
     /// Why nobody at this desktop can decide yet, if that is so.
-    pub fn nobody(&self) -> Option<String> {
+    pub(super) fn nobody(&self) -> Option<String> {
         self.nobody
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -156,7 +156,7 @@ impl Host {
     ///
     /// # Errors
     /// `KEY_UNPROTECTED` never; `CONFLICT` with the reason if the key cannot be had from here.
-    pub async fn operator_key(&self) -> Answer<NamedOperatorKey> {
+    pub(super) async fn operator_key(&self) -> Answer<NamedOperatorKey> {
         let (keychain, dir) = (self.keychain.clone(), self.dir.clone());
         let opening = tokio::task::spawn_blocking(move || keychain.operator_key(&dir)).await;
         let lost = |_| Refusal::new(Code::InternalError, "the key could not be opened");
@@ -173,7 +173,7 @@ impl Host {
     }
 
     /// Runs the node until the application ends; a failure is shown and tried again when asked.
-    pub async fn run(self: Arc<Self>) {
+    pub(super) async fn run(self: Arc<Self>) {
         let _over = Over(self.clone());
         let mut port = None;
         let mut run = 0;

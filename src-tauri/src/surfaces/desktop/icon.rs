@@ -41,7 +41,7 @@ fn colour(mood: Mood) -> [u8; 3] {
 }
 
 /// The pixels of an icon, as RGBA.
-pub fn pixels(mood: Mood) -> Vec<u8> {
+pub(super) fn pixels(mood: Mood) -> Vec<u8> {
     let [r, g, b] = colour(mood);
     let fine = SIDE * SAMPLES;
     // Small whole numbers: exact as f32.
@@ -67,7 +67,7 @@ pub fn pixels(mood: Mood) -> Vec<u8> {
 }
 
 /// The icon of a mood.
-pub fn of(mood: Mood) -> Image<'static> {
+pub(super) fn of(mood: Mood) -> Image<'static> {
     Image::new_owned(pixels(mood), SIDE, SIDE)
 }
 

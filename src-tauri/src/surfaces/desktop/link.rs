@@ -6,7 +6,7 @@
 //! `clawmesh://settings/peers`, and `clawmesh://` with the name of a page.
 
 /// What the addresses begin with.
-pub const SCHEME: &str = "clawmesh";
+pub(super) const SCHEME: &str = "clawmesh";
 /// Longest address that is looked at, in bytes.
 const LINK_MAX_BYTES: usize = 256;
 /// Longest id of a proposal, node or trace, in bytes.
@@ -27,7 +27,7 @@ const PAGES: [&str; 9] = [
 const TABS: [&str; 4] = ["node", "discovery", "peers", "policy"];
 
 /// Whether a text claims to be one of our addresses.
-pub fn is_ours(text: &str) -> bool {
+pub(super) fn is_ours(text: &str) -> bool {
     let scheme = text.as_bytes().get(..=SCHEME.len());
     scheme.is_some_and(|s| s.eq_ignore_ascii_case(b"clawmesh:"))
 }
@@ -38,7 +38,7 @@ fn is_id(text: &str) -> bool {
 }
 
 /// The place of the console that an address names; nothing for any other text.
-pub fn place(link: &str) -> Option<String> {
+pub(super) fn place(link: &str) -> Option<String> {
     if link.len() > LINK_MAX_BYTES || !is_ours(link) {
         return None;
     }

@@ -61,7 +61,7 @@ fn minute_of_day() -> u32 {
 }
 
 /// Shows and withdraws notifications as the summary changes, until the application ends.
-pub async fn follow(
+pub(super) async fn follow(
     app: AppHandle,
     desktop: Arc<Desktop>,
     mut summaries: watch::Receiver<Summary>,
@@ -142,12 +142,12 @@ async fn many(app: AppHandle, desktop: Arc<Desktop>, gone: CancellationToken) {
 }
 
 /// Tells something that needs no answer; whether it is shown.
-pub async fn tell(desktop: &Desktop, summary: &str, body: &str) -> bool {
+pub(super) async fn tell(desktop: &Desktop, summary: &str, body: &str) -> bool {
     said(desktop, summary, body, Urgency::Normal).await
 }
 
 /// Tells what nobody may miss; whether it is shown.
-pub async fn alarm(desktop: &Desktop, summary: &str, body: &str) -> bool {
+pub(super) async fn alarm(desktop: &Desktop, summary: &str, body: &str) -> bool {
     said(desktop, summary, body, Urgency::Critical).await
 }
 

@@ -26,7 +26,7 @@ const NAME_CHARS: usize = 64;
 
 /// Where new keys are put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Home {
+pub(super) enum Home {
     /// In the system's keychain.
     Keychain,
     /// In owner-only files.
@@ -41,7 +41,7 @@ fn note(dir: &StateDir) -> PathBuf {
 ///
 /// # Errors
 /// What the system said.
-pub fn begin(dir: &StateDir) -> Result<(), PathError> {
+pub(super) fn begin(dir: &StateDir) -> Result<(), PathError> {
     if dir.identity_file().exists() {
         return Ok(());
     }
@@ -69,7 +69,7 @@ fn take_off_demo_passphrase(dir: &StateDir) -> Result<(), String> {
 ///
 /// # Errors
 /// Why it could not be done now, as a sentence; a later start tries again.
-pub async fn finish(
+pub(super) async fn finish(
     door: &Door,
     keychain: &Keychain,
     dir: &StateDir,

@@ -22,7 +22,7 @@ const SETTINGS_MAX_BYTES: u64 = 16_384;
     version,
     about = "ClawMesh on the desktop: the console's window around a node"
 )]
-pub struct Args {
+pub(super) struct Args {
     /// The state directory; else CLAWMESH_STATE_DIR, else ~/.clawmesh
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -43,7 +43,7 @@ pub struct Args {
 /// `desktop.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Whether proposals are told by notifications; they are if this is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notifications: Option<bool>,
@@ -55,7 +55,7 @@ pub struct Settings {
 /// From one time of day to another, perhaps over midnight; both as `HH:MM`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SilentHours {
+pub(crate) struct SilentHours {
     /// The first silent minute.
     pub from: String,
     /// The first minute that is not.
@@ -64,7 +64,7 @@ pub struct SilentHours {
 
 impl Settings {
     /// The settings of a state directory, and what is wrong with its file.
-    pub fn read(dir: &StateDir) -> (Self, Option<String>) {
+    pub(crate) fn read(dir: &StateDir) -> (Self, Option<String>) {
         let path = dir.root().join(FILE);
         match Self::load(&path) {
             Ok(settings) => (settings, None),
@@ -99,7 +99,7 @@ impl Settings {
     ///
     /// # Errors
     /// What is wrong with a time, with the file that is there, or what the system said.
-    pub fn write(&self, dir: &StateDir) -> Result<(), String> {
+    pub(crate) fn write(&self, dir: &StateDir) -> Result<(), String> {
         self.check()?;
         let path = dir.root().join(FILE);
         Self::load(&path)
@@ -109,7 +109,7 @@ impl Settings {
     }
 
     /// Whether notifications are silent at a minute of the local day.
-    pub fn silent_at(&self, now: u32) -> bool {
+    pub(crate) fn silent_at(&self, now: u32) -> bool {
         if self.notifications == Some(false) {
             return true;
         }

@@ -8,7 +8,7 @@ use super::settings::Settings;
 /// Where the node inside this process stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "stage", rename_all = "camelCase")]
-pub enum Stage {
+pub(crate) enum Stage {
     /// It is being started.
     Starting,
     /// The keychain does not open: a person has to choose.
@@ -43,7 +43,7 @@ pub enum Stage {
 /// What the page is told of the desktop around it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Desk {
+pub(crate) struct Desk {
     /// Where the node stands.
     #[serde(flatten)]
     pub stage: Stage,
@@ -62,7 +62,7 @@ pub struct Desk {
 /// What a person chose on the page that asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Choice {
+pub(super) enum Choice {
     /// Try again, with the keychain.
     Retry,
     /// Keep the keys in owner-only files.

@@ -29,14 +29,14 @@ struct Shown {
 
 /// The book of what is on the screen.
 #[derive(Debug, Clone)]
-pub struct Stale {
+pub(super) struct Stale {
     file: PathBuf,
     shown: Arc<Mutex<Shown>>,
 }
 
 impl Stale {
     /// The book of a state directory; nothing is shown yet.
-    pub fn new(dir: &StateDir) -> Self {
+    pub(super) fn new(dir: &StateDir) -> Self {
         Self {
             file: dir.root().join(FILE),
             shown: Arc::default(),
@@ -44,7 +44,7 @@ impl Stale {
     }
 
     /// One is on the screen now, or no more.
-    pub async fn note(&self, number: u32, on_screen: bool) {
+    pub(super) async fn note(&self, number: u32, on_screen: bool) {
         let book = self.clone();
         let work = move || book.write(number, on_screen);
         let _ = tokio::task::spawn_blocking(work).await;
@@ -72,7 +72,7 @@ impl Stale {
     }
 
     /// Takes off what the run before left on the screen.
-    pub async fn take_off(&self) {
+    pub(super) async fn take_off(&self) {
         let book = self.clone();
         let work = move || {
             let left = book.left();
@@ -117,14 +117,14 @@ mod bus {
         .ok()
     }
 
-    pub fn who_shows() -> Option<String> {
+    pub(super) fn who_shows() -> Option<String> {
         let bus = "org.freedesktop.DBus";
         let args = (NOTIFICATIONS,).to_variant();
         let owner = call(bus, "/org/freedesktop/DBus", "GetNameOwner", &args, "(s)")?;
         owner.get::<(String,)>().map(|(name,)| name)
     }
 
-    pub fn close(number: u32) {
+    pub(super) fn close(number: u32) {
         let path = "/org/freedesktop/Notifications";
         let args = (number,).to_variant();
         let _ = call(NOTIFICATIONS, path, "CloseNotification", &args, "()");

@@ -15,7 +15,7 @@ const NAME_CHARS: usize = 32;
 /// What an emergency stop came to.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Stopped {
+pub(crate) struct Stopped {
     /// Who answered and who did not; absent if nobody was asked.
     report: Option<EstopReport>,
     /// Why nobody was asked.
@@ -24,7 +24,7 @@ pub struct Stopped {
 
 impl Stopped {
     /// A stop that was asked for.
-    pub fn reported(report: EstopReport) -> Self {
+    pub(crate) fn reported(report: EstopReport) -> Self {
         Self {
             report: Some(report),
             problem: None,
@@ -32,7 +32,7 @@ impl Stopped {
     }
 
     /// A stop that could not even be asked for.
-    pub fn refused(why: String) -> Self {
+    pub(crate) fn refused(why: String) -> Self {
         Self {
             report: None,
             problem: Some(why),
@@ -40,12 +40,12 @@ impl Stopped {
     }
 
     /// Whether every executor that is known answered that it is stopped and safe.
-    pub fn complete(&self) -> bool {
+    pub(crate) fn complete(&self) -> bool {
         self.report.as_ref().is_some_and(|r| r.complete)
     }
 
     /// It in a few words.
-    pub fn summary(&self) -> &'static str {
+    pub(crate) fn summary(&self) -> &'static str {
         match &self.report {
             Some(report) if report.complete => "Everything is stopped",
             Some(_) => "NOT everything is stopped",
@@ -54,7 +54,7 @@ impl Stopped {
     }
 
     /// The rest of it: how many answered, and who did not or is not safe.
-    pub fn body(&self) -> String {
+    pub(crate) fn body(&self) -> String {
         let Some(report) = &self.report else {
             return self.problem.clone().unwrap_or_default();
         };
@@ -68,7 +68,7 @@ impl Stopped {
     }
 
     /// One line for the tray.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         match self.names() {
             names if names.is_empty() => self.summary().to_owned(),
             names => format!("{}: {names}", self.summary()),
@@ -95,7 +95,7 @@ impl Stopped {
 
 /// The last stop, for as long as it is not complete.
 #[derive(Debug, Clone)]
-pub struct Unstopped(watch::Sender<Option<Stopped>>);
+pub(super) struct Unstopped(watch::Sender<Option<Stopped>>);
 
 impl Default for Unstopped {
     fn default() -> Self {
@@ -105,19 +105,19 @@ impl Default for Unstopped {
 
 impl Unstopped {
     /// A stop was asked for, wherever.
-    pub fn take(&self, stopped: &Stopped) {
+    pub(super) fn take(&self, stopped: &Stopped) {
         let left = (!stopped.complete()).then(|| stopped.clone());
         self.0.send_replace(left);
     }
 
     /// The stop was released here: what it left undone matters no more.
-    pub fn released(&self) {
+    pub(super) fn released(&self) {
         self.0.send_if_modified(|now| now.take().is_some());
     }
 
     /// A person has seen what it came to. One that stopped nobody then stands no more; one that stopped
     /// some and not others does, until a stop is complete or released.
-    pub fn seen(&self) {
+    pub(super) fn seen(&self) {
         self.0.send_if_modified(|now| {
             let gone = now.as_ref().is_some_and(|s| s.report.is_none());
             if gone {
@@ -128,25 +128,25 @@ impl Unstopped {
     }
 
     /// The last stop, if it was not complete.
-    pub fn now(&self) -> Option<Stopped> {
+    pub(super) fn now(&self) -> Option<Stopped> {
         self.0.borrow().clone()
     }
 
     /// It, as it comes and goes.
-    pub fn watch(&self) -> watch::Receiver<Option<Stopped>> {
+    pub(super) fn watch(&self) -> watch::Receiver<Option<Stopped>> {
         self.0.subscribe()
     }
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use serde_json::json;
 
     use super::*;
 
     /// A report of nodes by name, and whether each is stopped and safe.
-    pub fn report(nodes: &[(&str, bool, bool)]) -> EstopReport {
+    pub(crate) fn report(nodes: &[(&str, bool, bool)]) -> EstopReport {
         let executors: Vec<_> = nodes
             .iter()
             .map(|(name, latched, safe)| {

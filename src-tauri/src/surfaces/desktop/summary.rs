@@ -23,7 +23,7 @@ const LINE_CHARS: usize = 64;
 
 /// What matters most now, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Mood {
+pub(super) enum Mood {
     /// No node runs, or its emergency stop is latched.
     #[default]
     Stopped,
@@ -39,7 +39,7 @@ pub enum Mood {
 
 /// A node of the mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeLine {
+pub(super) struct NodeLine {
     /// Its name.
     pub name: String,
     /// How it is.
@@ -48,7 +48,7 @@ pub struct NodeLine {
 
 /// A proposal that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
+pub(super) struct Waiting {
     /// Its id.
     pub id: String,
     /// The digest of its record as it is shown.
@@ -65,7 +65,7 @@ pub struct Waiting {
 
 /// The node at a glance.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Summary {
+pub(super) struct Summary {
     /// What matters most.
     pub mood: Mood,
     /// The mesh or node by name; empty while no node runs.
@@ -214,7 +214,7 @@ impl Feed {
 }
 
 /// Follows the node of `host` and its emergency stops until the application ends.
-pub async fn follow(host: Arc<Host>, stops: Unstopped, summaries: watch::Sender<Summary>) {
+pub(super) async fn follow(host: Arc<Host>, stops: Unstopped, summaries: watch::Sender<Summary>) {
     let (mut runs, mut left) = (host.runs(), stops.watch());
     let mut feed = Feed {
         stops,

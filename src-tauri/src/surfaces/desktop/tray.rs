@@ -12,7 +12,7 @@ use crate::domain::base::limits::TRAY_PROPOSALS_MAX;
 
 /// What a person chose in the tray.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Chosen {
+pub(crate) enum Chosen {
     /// Show the window.
     Open,
     /// Show one proposal.
@@ -44,7 +44,7 @@ impl Chosen {
     }
 
     /// What a menu item's id means.
-    pub fn from_id(id: &str) -> Option<Self> {
+    pub(crate) fn from_id(id: &str) -> Option<Self> {
         let mut words = id.split(' ');
         let chosen = match (words.next()?, words.next(), words.next()) {
             ("open", None, None) => Self::Open,
@@ -129,7 +129,7 @@ fn menu(app: &AppHandle, summary: &Summary) -> tauri::Result<Menu<Wry>> {
 ///
 /// # Errors
 /// If this system has no tray we can use.
-pub fn build(
+pub(super) fn build(
     app: &AppHandle,
     chosen: impl Fn(&AppHandle, Chosen) + Send + Sync + 'static,
 ) -> tauri::Result<TrayIcon> {
@@ -147,7 +147,11 @@ pub fn build(
 }
 
 /// Keeps the tray as the summary is.
-pub async fn follow(app: AppHandle, tray: TrayIcon, mut summaries: watch::Receiver<Summary>) {
+pub(super) async fn follow(
+    app: AppHandle,
+    tray: TrayIcon,
+    mut summaries: watch::Receiver<Summary>,
+) {
     let (mut mood, mut why) = (None, None);
     loop {
         let summary = summaries.borrow_and_update().clone();

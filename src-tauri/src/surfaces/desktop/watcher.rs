@@ -12,7 +12,7 @@ type Look = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What is known of the tray's host.
 #[derive(Clone)]
-pub struct Watcher {
+pub(super) struct Watcher {
     look: Look,
     limit: Duration,
     there: Arc<AtomicBool>,
@@ -31,7 +31,7 @@ impl Drop for Asked {
 
 impl Watcher {
     /// One that asks the session bus and waits so long for an answer.
-    pub fn new(limit: Duration) -> Self {
+    pub(super) fn new(limit: Duration) -> Self {
         Self::by(Arc::new(has_host), limit)
     }
 
@@ -46,12 +46,12 @@ impl Watcher {
     }
 
     /// What the last answer was; asks nothing.
-    pub fn there(&self) -> bool {
+    pub(super) fn there(&self) -> bool {
         self.there.load(Ordering::Acquire)
     }
 
     /// Asks now.
-    pub async fn ask(&self) -> bool {
+    pub(super) async fn ask(&self) -> bool {
         let _turn = self.turn.lock().await;
         // One question at a time, so that a bus that never answers costs one thread and no more.
         if self.hangs.swap(true, Ordering::AcqRel) {

@@ -18,7 +18,7 @@ const NAMES_TRIED: u32 = 1_000;
 const MAIN: &str = "main";
 
 /// Keeps size and place over restarts, not whether it was shown.
-pub fn keep_state() -> TauriPlugin<Wry> {
+pub(super) fn keep_state() -> TauriPlugin<Wry> {
     tauri_plugin_window_state::Builder::default()
         .with_state_flags(StateFlags::SIZE | StateFlags::POSITION | StateFlags::MAXIMIZED)
         .build()
@@ -42,7 +42,7 @@ fn ours(url: &tauri::Url) -> bool {
 ///
 /// # Errors
 /// If the system gives no window.
-pub fn open(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool) -> tauri::Result<()> {
+pub(super) fn open(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool) -> tauri::Result<()> {
     let saving = desktop.clone();
     let window = WebviewWindowBuilder::new(app, MAIN, WebviewUrl::App("index.html".into()))
         .title("ClawMesh")
@@ -122,7 +122,7 @@ fn free_name(folder: &Path, wanted: &str) -> Option<PathBuf> {
 }
 
 /// Brings the window forward.
-pub fn show(app: &AppHandle) {
+pub(super) fn show(app: &AppHandle) {
     if let Some(window) = app.get_webview_window(MAIN) {
         let _ = window.show();
         let _ = window.unminimize();
@@ -131,7 +131,7 @@ pub fn show(app: &AppHandle) {
 }
 
 /// Whether there is a window and it is not on the screen.
-pub fn is_hidden(app: &AppHandle) -> bool {
+pub(super) fn is_hidden(app: &AppHandle) -> bool {
     let window = app.get_webview_window(MAIN);
     window.is_some_and(|w| w.is_visible().is_ok_and(|visible| !visible))
 }
@@ -140,7 +140,7 @@ pub fn is_hidden(app: &AppHandle) -> bool {
 ///
 /// # Errors
 /// The reason, as text.
-pub fn carefully<T>(what: impl FnOnce() -> tauri::Result<T>) -> Result<T, String> {
+pub(super) fn carefully<T>(what: impl FnOnce() -> tauri::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(what)) {
         Ok(done) => done.map_err(|e| e.to_string()),
         Err(_) => Err("a library of the system is missing (libayatana-appindicator3)".to_owned()),
