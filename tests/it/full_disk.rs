@@ -203,9 +203,9 @@ fn a_disk_that_fills_up_in_the_middle_of_a_run_ends_it_all_the_same() {
     works(place, &["approve", &ended]);
     bed.last("on");
     disk.fill();
-    assert_eq!(node.stop(), 5, "its end is not on disk");
+    assert_eq!(node.stop(), 5, "how it ended is not on disk");
     assert!(
-        place.log().contains("could not be written"),
+        place.log().contains("could not be stored"),
         "{}",
         place.log()
     );

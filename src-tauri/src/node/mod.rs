@@ -171,12 +171,10 @@ impl Node {
                 .passing("discovery", discovery::run(shared.clone(), address));
         }
         shared.pairing.listens_on(address);
-        shared
-            .tasks
-            .passing("learned peers", pairing::dial_learned(shared.clone()));
-        shared
-            .tasks
-            .essential("records", records::confirm(shared.clone()));
+        let learned = pairing::dial_learned(shared.clone());
+        shared.tasks.passing("learned peers", learned);
+        let records = records::confirm(shared.clone());
+        shared.tasks.essential("records", records);
         sensing::start(&shared, sensors);
         if shared.config.role.plans() && !shared.config.rules.is_empty() {
             shared
@@ -186,15 +184,12 @@ impl Node {
         let (leadership, questions) = (leading::run(shared.clone()), planner::run(shared.clone()));
         shared.tasks.essential("leadership", leadership);
         shared.tasks.essential("questions", questions);
-        shared
-            .tasks
-            .essential("drafts", planning::retry_waiting(shared.clone()));
-        shared
-            .tasks
-            .essential("expiry", proposals::expire(shared.clone()));
-        shared
-            .tasks
-            .essential("presence", presence::run(shared.clone()));
+        let drafts = planning::retry_waiting(shared.clone());
+        shared.tasks.essential("drafts", drafts);
+        let expiry = proposals::expire(shared.clone());
+        shared.tasks.essential("expiry", expiry);
+        let presence = presence::run(shared.clone());
+        shared.tasks.essential("presence", presence);
         let policy_file = open::policy_file(&shared);
         shared.tasks.essential(
             "policy watch",
@@ -276,6 +271,7 @@ impl Node {
         let told = in_time("that the node ends", STORE_LAST_WORDS_MS, told).await;
         self.take_leave().await;
         self.shared.tasks.shut_down().await;
+        let outcomes = self.shared.running.outcomes_stored();
         let noted = continuity::note(&self.shared);
         let noted = in_time("how far the store has come", STORE_LAST_WORDS_MS, noted).await;
         let ends = continuity::ends(&self.shared);
@@ -290,7 +286,12 @@ impl Node {
         let closed = in_time("what the store still has", STORE_CLOSE_MS, store.close()).await;
         // Only now may another node open the state directory.
         drop(self.lock);
-        let unwritten = told.and(noted).and(ends.flatten()).and(closed).err();
+        let unwritten = told
+            .and(outcomes)
+            .and(noted)
+            .and(ends.flatten())
+            .and(closed)
+            .err();
         Stopped { secured, unwritten }
     }
 }

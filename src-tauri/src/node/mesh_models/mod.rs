@@ -67,6 +67,11 @@ pub(super) async fn infer(
 ) -> Result<(), Refusal> {
     let device = &link.info.device;
     let begun = match may(shared, device) {
+        // As gen-1 nodes that serve no model.
+        _ if shared.inference.is_empty() => Err(Refusal::new(
+            Code::UnknownMethod,
+            "unknown method: llm.infer; no model is served here",
+        )),
         true => serve::begin(shared, link, rpc, params),
         false => Err(Refusal::new(
             Code::NotAuthorized,

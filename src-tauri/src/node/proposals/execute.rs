@@ -289,6 +289,7 @@ async fn finish(shared: &Shared, id: ProposalId, target: Capability, outcome: Ou
         .record(Event::ProposalEnded, severity, &message, data)
         .await;
     if let Err(refusal) = stored {
+        shared.running.lose_outcome();
         tracing::error!(proposal = %id, "the outcome could not be stored; at the next start it is reported as unknown: {refusal}");
     }
 }

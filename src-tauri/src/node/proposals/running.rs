@@ -2,6 +2,7 @@
 //! In memory only: the emergency stop and `stop` read it without the store.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -15,6 +16,8 @@ use crate::domain::capability::Capability;
 pub struct Running {
     state: Mutex<State>,
     latching: watch::Sender<u64>,
+    /// Whether the outcome of an action was given up, since nothing could be written.
+    lost: AtomicBool,
 }
 
 impl Default for Running {
@@ -22,6 +25,7 @@ impl Default for Running {
         Self {
             state: Mutex::default(),
             latching: watch::channel(0).0,
+            lost: AtomicBool::new(false),
         }
     }
 }
@@ -37,6 +41,22 @@ struct State {
 }
 
 impl Running {
+    /// The outcome of an action could not be stored, and is given up.
+    pub fn lose_outcome(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// Whether the outcome of each action that ended in this run is stored.
+    ///
+    /// # Errors
+    /// A sentence, where one is not.
+    pub fn outcomes_stored(&self) -> Result<(), String> {
+        match self.lost.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err("the outcome of an action could not be stored".to_owned()),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
