@@ -396,6 +396,7 @@ fn proposal(own: &DeviceId, now: TimeMs) -> ProposalRecord {
         run_ms: 10_000,
         safe_state: "close".into(),
         gen1: None,
+        slot: None,
         created_at: now,
         expires_at: now.plus(1_800_000),
     }

@@ -243,6 +243,7 @@ async fn crowd(shared: &Shared) {
         taint: Default::default(),
         cites: vec![own.frame_id.clone()],
         origins: Default::default(),
+        slot: None,
         created_at: shared.now(),
         expires_at: shared.now().plus(60_000),
     };
@@ -363,6 +364,7 @@ async fn approvals(beside: Beside) {
             taint: Default::default(),
             cites,
             origins: Default::default(),
+            slot: None,
             created_at: now,
             expires_at: now.plus(60_000),
         };

@@ -62,6 +62,7 @@ mod reserve;
 mod restored;
 mod room;
 mod rows;
+mod schedules;
 mod sensing;
 mod shares;
 mod starting;

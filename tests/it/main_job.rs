@@ -55,6 +55,7 @@ pub async fn draft(shared: &Shared, seconds: i64) -> Draft {
         taint: Default::default(),
         cites: vec![fact.frame_id],
         origins: Default::default(),
+        slot: None,
         created_at: now,
         expires_at: now.plus(60_000),
     }

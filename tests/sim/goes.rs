@@ -44,6 +44,7 @@ fn wish(world: &World, shared: &Shared) -> Draft {
         taint: Default::default(),
         cites: Vec::new(),
         origins: Default::default(),
+        slot: None,
         created_at: now,
         expires_at: now.plus(120_000),
     }

@@ -151,6 +151,7 @@ fn ask(world: &World) {
         taint: Default::default(),
         cites: Vec::new(),
         origins: Default::default(),
+        slot: None,
         created_at: now,
         expires_at: now.plus(120_000),
     };

@@ -27,7 +27,7 @@ const DOMAIN_ROOMS: [&str; 16] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `shared`, which joins them.
-const NODE_ROOMS: [&str; 39] = [
+const NODE_ROOMS: [&str; 40] = [
     "outside",
     "config",
     "context",
@@ -53,6 +53,7 @@ const NODE_ROOMS: [&str; 39] = [
     "mesh_models",
     "proposals",
     "leading",
+    "timetable",
     "planning",
     "planner",
     "records",

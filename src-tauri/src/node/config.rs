@@ -3,6 +3,7 @@
 //! Unknown keys are errors. `config.example.toml` documents every key; a test parses it.
 
 pub mod models;
+mod rules;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use serde::de::IgnoredAny;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use self::rules::RawRule;
+
 use crate::adapters::devices::{Configured, Switches};
 use crate::adapters::transport::{Fingerprint, ListenAddress, PeerUrl};
 use crate::domain::base::limits::{
@@ -20,9 +23,9 @@ use crate::domain::base::limits::{
     PING_EVERY_MS,
 };
 use crate::domain::base::text::type_in_words;
-use crate::domain::base::{DeviceId, MeshId, Tier};
-use crate::domain::capability::{Action, Capability, Params, read_params};
-use crate::domain::plan::rules::{Comparison, Rule};
+use crate::domain::base::{DeviceId, MeshId};
+use crate::domain::capability::Capability;
+use crate::domain::plan::rules::Rule;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -276,44 +279,6 @@ pub struct RawStore {
     pub keep_frames: Option<u64>,
 }
 
-/// `[[rule]]`: a threshold of the embedded planner.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawRule {
-    /// Its name.
-    pub name: String,
-    /// The metric it watches.
-    pub metric: String,
-    /// The zone; any where absent.
-    #[serde(default)]
-    pub zone: Option<String>,
-    /// Fires below this value.
-    #[serde(default)]
-    pub below: Option<f64>,
-    /// Fires above this value.
-    #[serde(default)]
-    pub above: Option<f64>,
-    /// The weakest effective tier it reacts to; T2 where absent.
-    #[serde(default)]
-    pub min_tier: Option<String>,
-    /// The oldest reading it reacts to, in seconds; 60 where absent.
-    #[serde(default)]
-    pub max_age_sec: Option<u64>,
-    /// How long it stays quiet after firing, in seconds; 300 where absent.
-    #[serde(default)]
-    pub cooldown_sec: Option<u64>,
-    /// The executor it asks, by name or id; where absent the one that the reading comes from.
-    #[serde(default)]
-    pub executor: Option<String>,
-    /// The actuator it asks for.
-    pub target: String,
-    /// The operation it asks for.
-    pub operation: String,
-    /// With which parameters.
-    #[serde(default, deserialize_with = "read_params")]
-    pub params: Params,
-}
-
 impl RawConfig {
     /// Reads the text of a `config.toml`; `path` is named in errors.
     ///
@@ -423,13 +388,9 @@ impl RawConfig {
             let why = format!("must be from {PING_EVERY_MIN_MS} to {PING_EVERY_MS}");
             return Err(value("ping_interval_ms", why));
         }
-        let mut rules = self
-            .rule
-            .into_iter()
-            .map(RawRule::resolve)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut rules = rules::resolve(self.rule)?;
         if rules.is_empty() && role.plans() {
-            rules.push(default_rule()?);
+            rules.push(rules::default_rule()?);
         }
         let discovery = self.discovery.unwrap_or(true);
         // Who is to be found by others must also be reachable for them.
@@ -473,64 +434,6 @@ fn line_of(text: &str, at: usize) -> usize {
         .get(..at.min(text.len()))
         .unwrap_or_default();
     before.iter().filter(|byte| **byte == b'\n').count() + 1
-}
-
-/// The rule a planner starts with where the configuration has none: dry soil asks for water.
-fn default_rule() -> Result<Rule, ConfigError> {
-    RawRule {
-        name: "dry soil".into(),
-        metric: "moisture".into(),
-        zone: None,
-        below: Some(25.0),
-        above: None,
-        min_tier: None,
-        max_age_sec: None,
-        cooldown_sec: Some(60),
-        executor: None,
-        target: "actuator:mock:valve-1".into(),
-        operation: "open".into(),
-        params: Params::from([("durationSec".to_owned(), 10.into())]),
-    }
-    .resolve()
-}
-
-impl RawRule {
-    fn resolve(self) -> Result<Rule, ConfigError> {
-        let key = format!("rule {:?}", self.name);
-        let bad = |why: String| value(&key, why);
-        let (comparison, threshold) = match (self.below, self.above) {
-            (Some(below), None) => (Comparison::Below, below),
-            (None, Some(above)) => (Comparison::Above, above),
-            _ => return Err(bad("give exactly one of below and above".into())),
-        };
-        if !threshold.is_finite() || self.name.is_empty() || self.name.len() > NAME_MAX_BYTES {
-            return Err(bad(
-                "needs a name of 1 to 128 bytes and a finite threshold".into()
-            ));
-        }
-        let target: Capability = self
-            .target
-            .parse()
-            .map_err(|e| bad(format!("target: {e}")))?;
-        Ok(Rule {
-            comparison,
-            threshold,
-            min_tier: self
-                .min_tier
-                .as_deref()
-                .unwrap_or("T2")
-                .parse::<Tier>()
-                .map_err(&bad)?,
-            max_age_ms: self.max_age_sec.unwrap_or(60).saturating_mul(1_000),
-            cooldown_ms: self.cooldown_sec.unwrap_or(300).saturating_mul(1_000),
-            action: Action::new(target, &self.operation, self.params)
-                .map_err(|e| bad(e.to_string()))?,
-            executor: self.executor,
-            metric: self.metric,
-            zone: self.zone,
-            name: self.name,
-        })
-    }
 }
 
 /// What the node runs with.

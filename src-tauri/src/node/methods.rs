@@ -23,7 +23,7 @@ use super::shared::Shared;
 use crate::adapters::store::{commands, room};
 use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
-use crate::domain::base::limits::{BUDGET_COMMANDS_PER_HOUR, FRAMES_PER_MESSAGE_MAX};
+use crate::domain::base::limits::{BUDGET_COMMANDS_PER_HOUR, DRAFT_TTL_MS, FRAMES_PER_MESSAGE_MAX};
 use crate::domain::base::number::all_plain;
 use crate::domain::base::text::type_in_words;
 use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
@@ -316,6 +316,7 @@ async fn draft(
     if params.contains_key("origins") {
         draft.origins = parse(&mut params, "origins")?;
     }
+    draft.slot = params.get("slot").and_then(Value::as_u64).map(TimeMs);
     if !link.info.speaks(Feature::Proposals) {
         // A gen-1 node proves neither a person nor a rule, whichever method it uses.
         draft.requester = Requester::Llm;
@@ -418,7 +419,6 @@ async fn asked_actuation(
 ) -> Result<Reply, Refusal> {
     let now = shared.now();
     remember(shared, link, &asked, now).await?;
-    let ttl = crate::domain::base::limits::DRAFT_TTL_MS;
     let draft = Draft {
         draft_id: DraftId::from(shared.fresh_id()?),
         action: asked.action,
@@ -435,8 +435,9 @@ async fn asked_actuation(
         taint: asked.taint,
         cites: Vec::new(),
         origins: Default::default(),
+        slot: None,
         created_at: now,
-        expires_at: now.plus(ttl),
+        expires_at: now.plus(DRAFT_TTL_MS),
     };
     let minted = proposals::mint(shared, draft, &link.info.device).await?;
     let record = minted.signed.record();

@@ -41,6 +41,7 @@ pub mod routing;
 pub mod sensing;
 mod sessions;
 pub mod shared;
+pub mod timetable;
 pub mod twin;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

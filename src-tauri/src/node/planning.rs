@@ -1,37 +1,38 @@
 //! Planning: the rules planner watches the world and sends drafts to the executors that own the
 //! actuators. It has no key but the device's, and no way to approve anything.
 
-use std::collections::{BTreeSet, VecDeque};
+mod waiting;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use serde_json::json;
 
+pub use self::waiting::retry_waiting;
 use super::cites;
 use super::context::{DURABLE, store_refusal};
 use super::leading;
 use super::proposals::{self as executor, mirror};
 use super::routing::{self, Place};
 use super::shared::Shared;
+use super::timetable::Timetable;
 use crate::adapters::store::drafts::{self, DraftRow, DraftStatus};
 use crate::adapters::store::facts;
 use crate::adapters::store::proposals::{self, ProposalRow};
 use crate::domain::base::limits::{
-    DRAFT_TTL_MS, DRAFTS_WAITING_MAX, LEASE_EVERY_MS, QUERY_DEFAULT, STAND_BY_MS,
+    DRAFT_TTL_MS, DRAFTS_WAITING_MAX, LEASE_EVERY_MS, QUERY_DEFAULT, SLOT_AGE_MAX_MS, STAND_BY_MS,
     STAND_BY_WISHES_MAX,
 };
 use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::plan::Draft;
+use crate::domain::plan::cron::Cron;
 use crate::domain::plan::lease::Leader;
-use crate::domain::plan::rules::{Fired, Memory, step};
+use crate::domain::plan::rules::{Because, Fired, Memory, Rule, step};
 use crate::domain::policy::Requester;
 use crate::domain::proposal::{ProposalRecord, Status};
 use crate::domain::wire::handshake::Feature;
 use crate::node::context::{Event, Severity};
-
-/// Waiting drafts that are tried again at the same time.
-const RETRIES_AT_ONCE: usize = 8;
 
 /// What became of a draft so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,9 +66,11 @@ impl Sent {
     }
 }
 
-/// Runs the rules whenever the world changes, at most five times a second.
+/// Runs the thresholds whenever the world changes, at most five times a second, and looks each second whether the time of
+/// a schedule has come.
 pub async fn run(shared: Shared) {
     let mut memory = Memory::default();
+    let mut timetable = Timetable::of_rules(&shared).await;
     let mut head = shared.frames_head.subscribe();
     let mut pause = shared.planner.watch();
     let mut held = Held::default();
@@ -77,6 +80,11 @@ pub async fn run(shared: Shared) {
         tokio::select! {
             biased;
             () = shared.tasks.stop().cancelled() => return,
+            () = timetable.looked() => {
+                let fired = at_their_time(&shared, &mut timetable).await;
+                send_all(&shared, fired, &mut held).await;
+                continue;
+            }
             // Before the readings, which never cease.
             _ = tick.tick(), if !held.is_empty() => {
                 held.look_again(&shared).await;
@@ -85,35 +93,58 @@ pub async fn run(shared: Shared) {
             changed = pause.changed() => if changed.is_err() { return },
             changed = head.changed() => if changed.is_err() { return },
         }
-        if shared.planner.pause().is_some() || shared.config.rules.is_empty() {
+        if shared.planner.pause().is_some() {
             continue;
         }
-        let at = shared.moment();
-        let metrics = shared.config.rules.iter().map(|r| r.metric.clone());
-        let metrics: BTreeSet<String> = metrics.collect();
-        let read = move |c: &rusqlite::Connection| facts::numeric_of(c, &metrics, at);
-        let facts = match shared.store.read_gathered("facts", read).await {
-            Ok(facts) => facts,
-            Err(error) => {
-                tracing::error!(%error, "the planner cannot read the world");
-                continue;
-            }
-        };
-        let offers = routing::offers(&shared);
-        let acts =
-            |device: &DeviceId, target: &Capability| routing::offered(&offers, device, target);
-        let rules = &shared.config.rules;
-        for fired in step(rules, &facts, &acts, &mut memory, shared.now()) {
-            if shared.planner.pause().is_some() {
-                break;
-            }
-            shared.planner.fired(&fired.rule, shared.now());
-            match held.holds_back(&shared, &fired) {
-                true => held.hold(&shared, fired),
-                false => ask(&shared, fired).await,
-            }
-        }
+        let fired = beyond_their_threshold(&shared, &mut memory).await;
+        send_all(&shared, fired, &mut held).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The wishes of thresholds.
+async fn beyond_their_threshold(shared: &Shared, memory: &mut Memory) -> Vec<Fired> {
+    let at = shared.moment();
+    let watches = shared.config.rules.iter().filter_map(Rule::watch);
+    let metrics: BTreeSet<String> = watches.map(|w| w.metric.clone()).collect();
+    if metrics.is_empty() {
+        return Vec::new();
+    }
+    let read = move |c: &rusqlite::Connection| facts::numeric_of(c, &metrics, at);
+    let facts = match shared.store.read_gathered("facts", read).await {
+        Ok(facts) => facts,
+        Err(error) => {
+            tracing::error!(%error, "the planner cannot read the world");
+            return Vec::new();
+        }
+    };
+    let offers = routing::offers(shared);
+    let acts = |device: &DeviceId, target: &Capability| routing::offered(&offers, device, target);
+    step(&shared.config.rules, &facts, &acts, memory, shared.now())
+}
+
+/// The wishes of schedules.
+async fn at_their_time(shared: &Shared, timetable: &mut Timetable) -> Vec<Fired> {
+    let due = timetable.due(shared).await;
+    let rules = shared.config.rules.iter();
+    let scheduled: Vec<(&Rule, &Cron)> = rules.filter_map(|r| Some((r, r.schedule()?))).collect();
+    let fired = due.into_iter().filter_map(|(name, slot)| {
+        let (rule, cron) = scheduled.iter().find(|(rule, _)| rule.name == name)?;
+        Some(Fired::at(rule, cron, slot))
+    });
+    fired.collect()
+}
+
+async fn send_all(shared: &Shared, fired: Vec<Fired>, held: &mut Held) {
+    for fired in fired {
+        if shared.planner.pause().is_some() {
+            return;
+        }
+        shared.planner.fired(&fired.rule, shared.now());
+        match held.holds_back(shared, &fired) {
+            true => held.hold(shared, fired),
+            false => ask(shared, fired).await,
+        }
     }
 }
 
@@ -201,7 +232,10 @@ async fn ask(shared: &Shared, fired: Fired) {
         Err(refusal) => return tracing::error!(rule = name, "no draft: {refusal}"),
     };
     let message = format!("Rule {name:?}: {}", draft.reason);
-    let data = json!({"rule": name, "draftId": draft.draft_id, "target": draft.action.target});
+    let mut data = json!({"rule": name, "draftId": draft.draft_id, "target": draft.action.target});
+    if let Some(slot) = draft.slot {
+        data["slot"] = json!(slot);
+    }
     shared
         .journal
         .record(Event::RuleFired, Severity::Info, &message, data)
@@ -218,17 +252,35 @@ async fn ask(shared: &Shared, fired: Fired) {
 
 fn draft(shared: &Shared, fired: Fired) -> Result<Draft, Refusal> {
     let now = shared.now();
-    Ok(Draft {
+    let draft = Draft {
         draft_id: DraftId::from(shared.fresh_id()?),
         action: fired.action,
         reason: fired.reason,
         requester: Requester::Rules,
         requester_name: fired.rule,
-        taint: fired.taint,
-        origins: [(fired.cites.clone(), fired.origin)].into(),
-        cites: vec![fired.cites],
+        taint: BTreeSet::new(),
+        origins: BTreeMap::new(),
+        cites: Vec::new(),
+        slot: None,
         created_at: now,
         expires_at: now.plus(DRAFT_TTL_MS),
+    };
+    Ok(match fired.because {
+        Because::Reading {
+            cites,
+            origin,
+            taint,
+        } => Draft {
+            origins: [(cites.clone(), origin)].into(),
+            cites: vec![cites],
+            taint,
+            ..draft
+        },
+        Because::Slot(slot) => Draft {
+            slot: Some(slot),
+            expires_at: slot.plus(SLOT_AGE_MAX_MS),
+            ..draft
+        },
     })
 }
 
@@ -356,109 +408,4 @@ async fn wait(
         .record(Event::DraftWaiting, Severity::Warning, &message, data)
         .await;
     Ok(())
-}
-
-/// Sends waiting drafts again when a link comes up, and expires those nobody wants any more.
-pub async fn retry_waiting(shared: Shared) {
-    let mut links = shared.links.watch();
-    let mut tick = tokio::time::interval(Duration::from_secs(5));
-    loop {
-        tokio::select! {
-            biased;
-            () = shared.tasks.stop().cancelled() => return,
-            changed = links.changed() => if changed.is_err() { return },
-            _ = tick.tick() => {}
-        }
-        let waiting = match shared.store.read_committed("drafts", drafts::waiting).await {
-            Ok(waiting) => waiting,
-            Err(error) => {
-                tracing::error!(%error, "waiting drafts cannot be read");
-                continue;
-            }
-        };
-        // Several at once: an executor that does not answer must not hold up the others.
-        let retries =
-            futures_util::stream::iter(waiting).for_each_concurrent(RETRIES_AT_ONCE, |row| {
-                let shared = &shared;
-                async move {
-                    // A planner's wish waits as long as the planner rests; a person's does not.
-                    let paused = shared.planner.pause().is_some();
-                    if !(paused && shared.now() < row.expires_at && of_planner(&row)) {
-                        retry(shared, row).await;
-                    }
-                }
-            });
-        retries.await;
-    }
-}
-
-/// Whether a waiting draft is a planner's.
-fn of_planner(row: &DraftRow) -> bool {
-    let draft = serde_json::from_str::<Draft>(&row.json);
-    draft.is_ok_and(|d| matches!(d.requester, Requester::Rules | Requester::Llm))
-}
-
-/// Delivers a draft to the executor it waits for. Earlier versions did not write down which.
-async fn again(
-    shared: &Shared,
-    draft: &Draft,
-    executor: Option<&DeviceId>,
-) -> Result<Sent, Refusal> {
-    match executor {
-        Some(executor) => deliver(shared, draft, executor).await,
-        None => {
-            let executor = routing::executor_of(shared, draft, &Place::default()).await?;
-            deliver(shared, draft, &executor).await
-        }
-    }
-}
-
-async fn retry(shared: &Shared, mut row: DraftRow) {
-    let now = shared.now();
-    let draft = serde_json::from_str::<Draft>(&row.json)
-        .ok()
-        .filter(|d| now < d.expires_at);
-    let result = match &draft {
-        None => Err(Refusal::new(
-            Code::CommandExpired,
-            "the executor did not come back in time",
-        )),
-        Some(draft) => again(shared, draft, row.executor.as_ref()).await,
-    };
-    match result {
-        Ok(sent) => {
-            row.status = DraftStatus::Delivered;
-            row.proposal_id = sent.proposal().cloned();
-        }
-        Err(refusal)
-            if [
-                Code::ExecutorUnreachable,
-                Code::Timeout,
-                Code::UnknownTarget,
-            ]
-            .contains(&refusal.code) =>
-        {
-            return;
-        }
-        Err(refusal) => {
-            row.status = if draft.is_none() {
-                DraftStatus::Expired
-            } else {
-                DraftStatus::Refused
-            };
-            shared
-                .journal
-                .refused(Event::DraftRefused, row.id.as_str(), &refusal)
-                .await;
-            row.code = Some(refusal.code.as_str().to_owned());
-            row.message = Some(refusal.message);
-        }
-    }
-    if let Err(error) = shared
-        .store
-        .write(DURABLE, "draft", move |c| drafts::put(c, &row))
-        .await
-    {
-        tracing::error!(%error, "a draft's state could not be stored");
-    }
 }

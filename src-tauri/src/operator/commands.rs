@@ -130,6 +130,7 @@ impl Door {
             requester_name: wish.name,
             taint: Default::default(),
             origins: origins.collect(),
+            slot: None,
             cites: cites.into_iter().map(|(id, _)| id).collect(),
             created_at: now,
             expires_at: now.plus(DRAFT_TTL_MS),

@@ -196,11 +196,12 @@ impl Door {
         let rules = self.shared.config.rules.iter();
         list.extend(
             rules
-                .filter(|r| r.metric == metric)
-                .map(|r| SeriesThreshold {
-                    value: r.threshold,
-                    sign: r.comparison.sign().to_owned(),
-                    zone: r.zone.clone(),
+                .filter_map(|r| Some((r, r.watch()?)))
+                .filter(|(_, watch)| watch.metric == metric)
+                .map(|(r, watch)| SeriesThreshold {
+                    value: watch.threshold,
+                    sign: watch.comparison.sign().to_owned(),
+                    zone: watch.zone.clone(),
                     of: "planner".to_owned(),
                     rule: r.name.clone(),
                 }),

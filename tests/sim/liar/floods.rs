@@ -145,6 +145,7 @@ impl Liar {
                 taint: Default::default(),
                 cites: Vec::new(),
                 origins: Default::default(),
+                slot: None,
                 created_at: now,
                 expires_at: now.plus(120_000),
             };

@@ -453,6 +453,7 @@ impl Liar {
             taint: BTreeSet::new(),
             cites: Vec::new(),
             origins: Default::default(),
+            slot: None,
             created_at: now,
             expires_at: now.plus(if rng.chance(10) { 0 } else { 120_000 }),
         };

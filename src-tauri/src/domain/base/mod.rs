@@ -10,6 +10,7 @@ pub mod refusal;
 pub mod text;
 pub mod tier;
 pub mod time;
+pub mod zone;
 
 pub use audit_kind::AuditKind;
 pub use canonical::{CanonicalError, Digest};

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::rules::Rule;
+use super::rules::{Rule, When};
 use crate::domain::base::limits::{LEASE_MS, LEASE_TASKS_MAX, LEASES_MAX};
 use crate::domain::base::{Code, DeviceId, Digest, Refusal};
 
@@ -23,17 +23,22 @@ const TASK_CHARS: usize = 16;
 pub struct TaskId(String);
 
 impl TaskId {
-    /// The task of a rule. Its name and its rest are no part of it: the same threshold with the same wish is one task.
-    /// One that names the node itself is its own.
+    /// The task of a rule. Its name and its rest are no part of it: the same threshold, or the same time, with the same wish
+    /// is one task. One that names the node itself is its own.
     pub fn of_rule(rule: &Rule, own: &DeviceId) -> Self {
-        let zone = rule.zone.as_deref().unwrap_or_default();
         let executor = match rule.executor.as_deref() {
             Some("self") => own.as_str(),
             other => other.unwrap_or_default(),
         };
-        let said = format!("{} {:?}", rule.comparison.sign(), rule.threshold);
         let wish = rule.action.intent_key();
-        Self::of(&["rule", &rule.metric, zone, &said, executor, &wish])
+        match &rule.when {
+            When::Beyond(watch) => {
+                let zone = watch.zone.as_deref().unwrap_or_default();
+                let said = format!("{} {:?}", watch.comparison.sign(), watch.threshold);
+                Self::of(&["rule", &watch.metric, zone, &said, executor, &wish])
+            }
+            When::At(cron) => Self::of(&["rule at", &cron.to_string(), executor, &wish]),
+        }
     }
 
     /// The task that these texts name.

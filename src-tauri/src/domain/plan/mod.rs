@@ -1,10 +1,11 @@
 //! Planning: what somebody wants done. A [`Draft`] asks; only an executor turns it into a proposal.
 //!
-//! `rules` is the planner that needs no model; `situation` is what a model is told, `earlier` what was said before, `reply`
+//! `rules` is the planner that needs no model, `cron` and `slots` are its schedules; `situation` is what a model is told, `earlier` what was said before, `reply`
 //! what is read of what it says, `queue` what waits for it, `lease` who of several planners does what. Nothing here can
 //! approve or act.
 
 pub mod answer;
+pub mod cron;
 pub mod earlier;
 pub mod election;
 pub mod lease;
@@ -12,13 +13,14 @@ pub mod queue;
 pub mod reply;
 pub mod rules;
 pub mod situation;
+pub mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::base::limits::{EVIDENCE_MAX, TEXT_MAX_CHARS};
+use super::base::limits::{EVIDENCE_MAX, SLOT_AGE_MAX_MS, SLOT_AHEAD_MAX_MS, TEXT_MAX_CHARS};
 use super::base::{Code, DeviceId, DraftId, FrameId, Refusal, Taint, TimeMs};
 use super::capability::Action;
 use super::policy::Requester;
@@ -47,6 +49,9 @@ pub struct Draft {
     /// The devices that made them, as far as the asker says: an id alone may be used by several.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub origins: BTreeMap<FrameId, DeviceId>,
+    /// The time of a schedule that it asks for instead of resting on anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<TimeMs>,
     /// When it was made.
     pub created_at: TimeMs,
     /// When it stops being wanted.
@@ -54,14 +59,44 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The draft for an executor. Whose the cited frames are goes beside it: an earlier version takes no
-    /// draft with a member that it does not know.
+    /// The draft for an executor. Whose the cited frames are, and the time of a schedule, go beside it: an earlier version
+    /// takes no draft with a member that it does not know.
     pub fn to_wire(&self) -> Value {
         let plain = Draft {
             origins: BTreeMap::new(),
+            slot: None,
             ..self.clone()
         };
-        json!({"draft": plain, "origins": self.origins})
+        let mut value = json!({"draft": plain, "origins": self.origins});
+        if let Some(slot) = self.slot {
+            value["slot"] = json!(slot);
+        }
+        value
+    }
+
+    /// Whether a schedule may ask with this draft now.
+    fn check_slot(&self, slot: TimeMs, now: TimeMs) -> Result<(), Refusal> {
+        if self.requester != Requester::Rules || !self.cites.is_empty() {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                "slot: only a rule asks at a time of its schedule, and cites nothing then",
+            ));
+        }
+        if slot > now.plus(SLOT_AHEAD_MAX_MS) {
+            let why = format!(
+                "the time of the schedule lies {} s ahead; the clocks differ",
+                slot.since(now) / 1_000
+            );
+            return Err(Refusal::new(Code::ClockUntrusted, why));
+        }
+        if now.since(slot) > SLOT_AGE_MAX_MS {
+            let why = format!(
+                "the time of the schedule is {} s ago, and is not made up for",
+                now.since(slot) / 1_000
+            );
+            return Err(Refusal::new(Code::CommandExpired, why));
+        }
+        Ok(())
     }
 
     /// Checks what a stranger may have put into it.
@@ -98,6 +133,9 @@ impl Draft {
         self.origins.retain(|id, _| self.cites.contains(id));
         if self.requester == Requester::Llm {
             self.taint.insert(Taint::Llm);
+        }
+        if let Some(slot) = self.slot {
+            self.check_slot(slot, now)?;
         }
         if now >= self.expires_at {
             return Err(Refusal::new(

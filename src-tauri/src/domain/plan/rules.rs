@@ -1,9 +1,11 @@
-//! The rules planner: thresholds over the world model, with cooldowns. Always there, needs no model.
+//! The rules planner: thresholds over the world model, with cooldowns, and schedules. Always there, needs no model.
 //!
-//! Pure: facts and time in, wanted drafts out. It remembers only when each rule last fired.
+//! Pure: facts and time in, wanted drafts out. It remembers only when each threshold last fired; what has been asked for of
+//! a schedule is in `slots`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::cron::Cron;
 use crate::domain::base::{DeviceId, FrameId, Taint, Tier, TimeMs};
 use crate::domain::capability::{Action, Capability};
 use crate::domain::world::{Fact, Facts};
@@ -42,11 +44,9 @@ impl Comparison {
     }
 }
 
-/// One threshold and what to ask for when it is crossed.
+/// A threshold over a metric.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rule {
-    /// Its name, unique among the rules.
-    pub name: String,
+pub struct Watch {
     /// The metric it watches.
     pub metric: String,
     /// The zone, or any.
@@ -61,6 +61,52 @@ pub struct Rule {
     pub max_age_ms: u64,
     /// How long it stays quiet after firing, in milliseconds.
     pub cooldown_ms: u64,
+}
+
+impl Watch {
+    /// The readings that lie beyond the threshold.
+    pub fn beyond(&self, facts: &dyn Facts, now: TimeMs) -> impl Iterator<Item = Fact> {
+        facts
+            .latest(&self.metric, self.zone.as_deref())
+            .into_iter()
+            .filter(move |f| {
+                f.effective >= self.min_tier
+                    && now.since(f.sensed_at) <= self.max_age_ms
+                    && self.comparison.holds(f.value, self.threshold)
+            })
+    }
+
+    /// What a reading beyond the threshold says, in a sentence.
+    pub fn says(&self, fact: &Fact) -> String {
+        let unit = fact.unit.as_deref().unwrap_or_default();
+        let zone = fact.zone.as_ref();
+        format!(
+            "{}{} is {}{unit}, {} {}{unit}",
+            fact.metric,
+            zone.map(|z| format!(" in {z}")).unwrap_or_default(),
+            fact.value,
+            self.comparison.word(),
+            self.threshold,
+        )
+    }
+}
+
+/// What makes a rule ask.
+#[derive(Debug, Clone, PartialEq)]
+pub enum When {
+    /// A reading lies beyond a threshold.
+    Beyond(Watch),
+    /// A time has come.
+    At(Cron),
+}
+
+/// When to ask, and for what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Its name, unique among the rules.
+    pub name: String,
+    /// What makes it ask.
+    pub when: When,
     /// What it asks for.
     pub action: Action,
     /// The executor it asks, by name or id; where absent the one that the reading comes from, if that
@@ -68,7 +114,41 @@ pub struct Rule {
     pub executor: Option<String>,
 }
 
-/// A rule that fired: what it wants and the reading it rests on.
+impl Rule {
+    /// Its threshold, if it has one.
+    pub fn watch(&self) -> Option<&Watch> {
+        match &self.when {
+            When::Beyond(watch) => Some(watch),
+            When::At(_) => None,
+        }
+    }
+
+    /// Its schedule, if it has one.
+    pub fn schedule(&self) -> Option<&Cron> {
+        match &self.when {
+            When::At(cron) => Some(cron),
+            When::Beyond(_) => None,
+        }
+    }
+}
+
+/// What a wish of a rule rests on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Because {
+    /// A reading.
+    Reading {
+        /// The frame it rests on.
+        cites: FrameId,
+        /// The device that made it.
+        origin: DeviceId,
+        /// Marks of that frame.
+        taint: BTreeSet<Taint>,
+    },
+    /// The time of its schedule.
+    Slot(TimeMs),
+}
+
+/// A rule that fired: what it wants and what that rests on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fired {
     /// The rule's name.
@@ -79,12 +159,26 @@ pub struct Fired {
     pub executor: Option<String>,
     /// Why, in a sentence.
     pub reason: String,
-    /// The frame it rests on.
-    pub cites: FrameId,
-    /// The device that made it.
-    pub origin: DeviceId,
-    /// Marks of that frame.
-    pub taint: std::collections::BTreeSet<Taint>,
+    /// What it rests on.
+    pub because: Because,
+}
+
+impl Fired {
+    fn of(rule: &Rule, reason: String, because: Because) -> Self {
+        Self {
+            rule: rule.name.clone(),
+            action: rule.action.clone(),
+            executor: rule.executor.clone(),
+            reason,
+            because,
+        }
+    }
+
+    /// What a rule with this schedule wants at a time of it.
+    pub fn at(rule: &Rule, cron: &Cron, slot: TimeMs) -> Self {
+        let reason = format!("it is {} ({cron})", cron.shown(slot));
+        Self::of(rule, reason, Because::Slot(slot))
+    }
 }
 
 /// When each rule last fired, for each place with an actuator of its own.
@@ -93,7 +187,26 @@ pub struct Memory {
     fired: BTreeMap<(String, Option<DeviceId>), TimeMs>,
 }
 
-/// Evaluates every rule over the facts; rules in cooldown are quiet. `acts` tells whether a device has
+impl Memory {
+    /// Whether something is not in cooldown for a place; if so it fires now.
+    pub fn may_fire(
+        &mut self,
+        name: &str,
+        place: Option<DeviceId>,
+        cooldown_ms: u64,
+        now: TimeMs,
+    ) -> bool {
+        let key = (name.to_owned(), place);
+        let last = self.fired.get(&key);
+        if last.is_some_and(|at| now.since(*at) < cooldown_ms) {
+            return false;
+        }
+        self.fired.insert(key, now);
+        true
+    }
+}
+
+/// Evaluates every threshold over the facts; rules in cooldown are quiet. `acts` tells whether a device has
 /// such an actuator itself: its readings are about its own place, so that a rule fires, and rests, for
 /// each such device on its own. All other readings share one.
 pub fn step(
@@ -104,51 +217,23 @@ pub fn step(
     now: TimeMs,
 ) -> Vec<Fired> {
     let mut out = Vec::new();
-    for rule in rules {
-        let hits = facts
-            .latest(&rule.metric, rule.zone.as_deref())
-            .into_iter()
-            .filter(|f| f.effective >= rule.min_tier && now.since(f.sensed_at) <= rule.max_age_ms)
-            .filter(|f| rule.comparison.holds(f.value, rule.threshold));
-        for fact in hits {
+    let watching = rules.iter().filter_map(|r| Some((r, r.watch()?)));
+    for (rule, watch) in watching {
+        for fact in watch.beyond(facts, now) {
             let own_place = rule.executor.is_none() && acts(&fact.origin, &rule.action.target);
-            let key = (rule.name.clone(), own_place.then(|| fact.origin.clone()));
-            let last = memory.fired.get(&key);
-            if last.is_some_and(|at| now.since(*at) < rule.cooldown_ms) {
+            let place = own_place.then(|| fact.origin.clone());
+            if !memory.may_fire(&rule.name, place, watch.cooldown_ms, now) {
                 continue;
             }
-            memory.fired.insert(key, now);
-            out.push(fired(rule, &fact));
+            let because = Because::Reading {
+                cites: fact.frame_id.clone(),
+                origin: fact.origin.clone(),
+                taint: fact.taint.clone(),
+            };
+            out.push(Fired::of(rule, watch.says(&fact), because));
         }
     }
     out
-}
-
-fn fired(rule: &Rule, fact: &Fact) -> Fired {
-    let unit = fact.unit.as_deref().unwrap_or_default();
-    let zone = fact
-        .zone
-        .as_ref()
-        .map(|z| format!(" in {z}"))
-        .unwrap_or_default();
-    Fired {
-        rule: rule.name.clone(),
-        action: rule.action.clone(),
-        executor: rule.executor.clone(),
-        reason: format!(
-            "{}{} is {}{}, {} {}{}",
-            fact.metric,
-            zone,
-            fact.value,
-            unit,
-            rule.comparison.word(),
-            rule.threshold,
-            unit
-        ),
-        cites: fact.frame_id.clone(),
-        origin: fact.origin.clone(),
-        taint: fact.taint.clone(),
-    }
 }
 
 #[cfg(test)]
@@ -161,13 +246,15 @@ mod tests {
     fn rule() -> Rule {
         Rule {
             name: "dry".into(),
-            metric: "moisture".into(),
-            zone: None,
-            comparison: Comparison::Below,
-            threshold: 25.0,
-            min_tier: Tier::T2,
-            max_age_ms: 60_000,
-            cooldown_ms: 30_000,
+            when: When::Beyond(Watch {
+                metric: "moisture".into(),
+                zone: None,
+                comparison: Comparison::Below,
+                threshold: 25.0,
+                min_tier: Tier::T2,
+                max_age_ms: 60_000,
+                cooldown_ms: 30_000,
+            }),
             action: Action::new(
                 "actuator:mock:valve-1".parse().unwrap(),
                 "open",

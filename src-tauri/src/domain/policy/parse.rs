@@ -14,6 +14,7 @@ use crate::domain::base::limits::{
     ACTUATION_MAX_MS, NAME_MAX_BYTES, PARAMS_MAX, POLICY_ENTRIES_MAX, TRUST_LIST_MAX,
 };
 use crate::domain::base::text::type_in_words;
+use crate::domain::base::zone::{ZONE_HELP, minute_of_day, zone_minutes};
 use crate::domain::base::{DeviceId, Digest, Tier};
 
 /// Why a text is no policy.
@@ -412,31 +413,11 @@ fn param(at: &Place<'_>, name: &str, raw: RawParam) -> Result<ParamRule, PolicyE
 }
 
 fn hours(at: &Place<'_>, raw: &RawHours) -> Result<Hours, PolicyError> {
-    let minute = |text: &str| {
-        let (h, m) = text.split_once(':')?;
-        let (h, m): (u32, u32) = (h.parse().ok()?, m.parse().ok()?);
-        (h < 24 && m < 60 && text.len() == 5).then_some(h * 60 + m)
+    let zone = raw.zone.as_deref().unwrap_or("UTC");
+    let Some(zone_min) = zone_minutes(zone) else {
+        return Err(at.bad(format!("hours: {ZONE_HELP}")));
     };
-    let zone = match raw.zone.as_deref() {
-        None | Some("UTC") => Some(0),
-        Some(text) => {
-            let (sign, rest) = match text.split_at_checked(1) {
-                Some(("+", rest)) => (1, rest),
-                Some(("-", rest)) => (-1, rest),
-                _ => (0, ""),
-            };
-            let ahead = minute(rest).and_then(|m| i32::try_from(m).ok());
-            ahead
-                .filter(|m| sign != 0 && *m <= 14 * 60)
-                .map(|m| sign * m)
-        }
-    };
-    let Some(zone_min) = zone else {
-        return Err(at.bad(
-            "hours: zone must be UTC or an offset such as +02:00; names of zones are not known, and summer time is not followed",
-        ));
-    };
-    match (minute(&raw.from), minute(&raw.to)) {
+    match (minute_of_day(&raw.from), minute_of_day(&raw.to)) {
         (Some(from_min), Some(to_min)) if from_min != to_min => Ok(Hours {
             from_min,
             to_min,

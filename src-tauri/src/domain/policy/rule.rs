@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::scope::Scope;
 use super::{Level, Requester};
 use crate::domain::base::number::all_plain;
+use crate::domain::base::zone::{clock, zone_shown};
 use crate::domain::base::{DeviceId, Tier, TimeMs};
 use crate::domain::capability::Action;
 use crate::domain::world::Fact;
@@ -150,15 +151,8 @@ pub struct Hours {
 
 impl fmt::Display for Hours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let clock = |m: u32| format!("{:02}:{:02}", m / 60, m % 60);
-        write!(f, "{} to {} UTC", clock(self.from_min), clock(self.to_min))?;
-        match self.zone_min {
-            0 => Ok(()),
-            zone => {
-                let sign = if zone < 0 { '-' } else { '+' };
-                write!(f, "{sign}{}", clock(zone.unsigned_abs()))
-            }
-        }
+        let (from, to) = (clock(self.from_min), clock(self.to_min));
+        write!(f, "{from} to {to} {}", zone_shown(self.zone_min))
     }
 }
 

@@ -126,6 +126,7 @@ impl ProposalRecord {
             run_ms: terms.run_ms,
             safe_state: terms.safe_state.clone(),
             gen1: with.gen1,
+            slot: draft.slot,
             created_at: with.now,
             // Its evidence must still be young enough when it acts: it waits no longer than that.
             expires_at: with

@@ -100,6 +100,7 @@ fn paper(n: usize) -> Paper {
         run_ms: 1_000,
         safe_state: "stop".into(),
         gen1: None,
+        slot: None,
         created_at: at(0),
         expires_at: at(TICKS + 1),
     };

@@ -137,6 +137,9 @@ pub struct ProposalRecord {
     /// What a gen-1 node is told that acts on it; absent where the executor does so itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gen1: Option<Gen1Command>,
+    /// The time of a schedule that it was asked for; absent where it rests on something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<TimeMs>,
     /// When it was minted.
     pub created_at: TimeMs,
     /// When it stops waiting.

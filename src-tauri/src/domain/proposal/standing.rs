@@ -3,6 +3,7 @@
 
 use super::record::{Evidence, ProposalRecord};
 use crate::domain::admission::{Grant, Grants};
+use crate::domain::base::limits::SLOT_AHEAD_MAX_MS;
 use crate::domain::base::{Code, DeviceId, Tier, TimeMs};
 use crate::domain::policy::{Check, EvidenceView, Requester};
 use crate::domain::wire::FrameKind;
@@ -104,15 +105,26 @@ pub fn unchanged(replaced: Option<&Evidence>) -> Coded {
     check("cited frames", Code::EvidenceMissing, result)
 }
 
-/// Whether the reading that a rule fired on, which it cites first, was sensed after the actuator last began to do the
-/// same: an earlier reading says nothing of what that has changed. Two planners that fire on one reading so lead to one
-/// action.
+/// Whether what a rule asked for is asked for still: the reading that it fired on, which it cites first, was sensed after
+/// the actuator last began to do the same, for an earlier one says nothing of what that has changed; or the actuator has
+/// not done the same since the time of the schedule. Two planners that fire on one reading, or at one time, so lead to
+/// one action.
 pub fn since_last_run(
     by: Requester,
+    slot: Option<TimeMs>,
     evidence: &[Evidence],
     minted_at: TimeMs,
     last: Option<TimeMs>,
 ) -> Coded {
+    if let Some(slot) = slot {
+        let result = match last {
+            Some(last) if last.plus(SLOT_AHEAD_MAX_MS) >= slot => {
+                Err("the actuator has done this since the time of the schedule".to_owned())
+            }
+            _ => Ok("not done since the time of the schedule".to_owned()),
+        };
+        return check("since the last run", Code::CommandExpired, result);
+    }
     let fired_on = evidence.first().filter(|e| !e.interlock);
     let sensed = fired_on.map(|e| TimeMs(minted_at.0.saturating_sub(e.age_ms)));
     let result = match (by, sensed, last) {

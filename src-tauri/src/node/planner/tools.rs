@@ -301,6 +301,7 @@ fn draft(shared: &Shared, wish: Wish, model: &str) -> Result<Draft, Refusal> {
         requester_name: model.to_owned(),
         taint: [Taint::Llm].into(),
         origins: wish.cites.iter().cloned().collect(),
+        slot: None,
         cites: wish.cites.into_iter().map(|(id, _)| id).collect(),
         created_at: now,
         expires_at: now.plus(DRAFT_TTL_MS),

@@ -126,6 +126,7 @@ fn evaluate_now(
     let last = history.last_begun(&action);
     looked.push(standing::since_last_run(
         record.requested_by.kind,
+        record.slot,
         &record.evidence,
         record.created_at,
         last,

@@ -168,7 +168,7 @@ fn mint_in(
     has_room(shared, conn, from, now)?;
     let history = history(conn, now)?;
     let last = history.last_begun(&draft.action);
-    let (code, new) = standing::since_last_run(draft.requester, &evidence, now, last);
+    let (code, new) = standing::since_last_run(draft.requester, draft.slot, &evidence, now, last);
     if !new.passed {
         return Err(refused(code, new.detail));
     }

@@ -54,3 +54,18 @@ pub const LEASE_TASKS_MAX: usize = 128;
 pub const LEASES_MAX: usize = 32;
 /// How much of its own earlier reply a model is shown again, in characters.
 pub const REPLY_REPEATED_MAX_CHARS: usize = 1_000;
+/// How long a time of a schedule lasts, in milliseconds: the minute that it names. One that was missed is not made up for.
+pub const SLOT_MS: u64 = 60_000;
+/// How old a time of a schedule may be when its executor is asked, in milliseconds.
+pub const SLOT_AGE_MAX_MS: u64 = 300_000;
+/// How far the clock of who asks may lie ahead of the executor's, in milliseconds; what the actuator did from so long
+/// before a time on counts as done at it. Half of what lies between two times.
+pub const SLOT_AHEAD_MAX_MS: u64 = 30_000;
+/// How often is looked whether a time has come, in milliseconds.
+pub const SLOT_LOOK_MS: u64 = 1_000;
+/// Times of one schedule that are remembered as asked for.
+pub const SLOTS_KEPT_MAX: usize = 64;
+/// For how many days the next time of a schedule is looked for: eight years between two 29th of February, and a bit.
+pub const SLOT_AHEAD_DAYS: u64 = 3_300;
+/// Longest cron expression, in characters.
+pub const CRON_MAX_CHARS: usize = 256;

@@ -1,0 +1,107 @@
+//! The schedules of this node: which of their times have come. A time counts as asked for, on disk, before anybody is
+//! asked; so it is asked for at most once, also by a node that is killed and starts again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::context::DURABLE;
+use super::shared::Shared;
+use crate::adapters::store::kv;
+use crate::domain::base::TimeMs;
+use crate::domain::base::limits::SLOT_LOOK_MS;
+use crate::domain::plan::cron::Cron;
+use crate::domain::plan::slots::Slots;
+
+/// Where the times of rules that were asked for lie.
+const OF_RULES: &str = "planner.slots";
+
+/// Schedules by their names, and which of their times were asked for.
+#[derive(Debug)]
+pub struct Timetable {
+    key: &'static str,
+    schedules: Vec<(String, Cron)>,
+    asked: Slots,
+    /// Whether what lies on disk could be read; where not, nothing is asked for.
+    known: bool,
+    tick: Interval,
+}
+
+impl Timetable {
+    /// The schedules of the rules.
+    pub async fn of_rules(shared: &Shared) -> Self {
+        let rules = shared.config.rules.iter();
+        let schedules = rules.filter_map(|r| Some((r.name.clone(), r.schedule()?.clone())));
+        Self::load(shared, OF_RULES, schedules.collect()).await
+    }
+
+    async fn load(shared: &Shared, key: &'static str, schedules: Vec<(String, Cron)>) -> Self {
+        let mut tick = tokio::time::interval(Duration::from_millis(SLOT_LOOK_MS));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut table = Self {
+            key,
+            schedules,
+            asked: Slots::default(),
+            known: false,
+            tick,
+        };
+        table.read(shared).await;
+        table
+    }
+
+    async fn read(&mut self, shared: &Shared) {
+        let key = self.key;
+        if self.schedules.is_empty() {
+            return;
+        }
+        let read = move |c: &rusqlite::Connection| kv::get(c, key);
+        match shared.store.read("schedules", read).await {
+            Ok(stored) => {
+                let read = |bytes: Vec<u8>| serde_json::from_slice(&bytes).ok();
+                self.asked = stored.and_then(read).unwrap_or_default();
+                self.known = true;
+            }
+            Err(error) => tracing::error!(%error, "which times were asked for cannot be read"),
+        }
+    }
+
+    /// Returns when it is time to look; never where there are no schedules.
+    pub async fn looked(&mut self) {
+        if self.schedules.is_empty() {
+            return std::future::pending().await;
+        }
+        self.tick.tick().await;
+    }
+
+    /// The times that have come and were not asked for, which from now on they are. Those that come while the planner is
+    /// paused are not made up for.
+    pub async fn due(&mut self, shared: &Shared) -> Vec<(String, TimeMs)> {
+        if !self.known {
+            self.read(shared).await;
+        }
+        if !self.known {
+            return Vec::new();
+        }
+        let (before, now) = (self.asked.clone(), shared.now());
+        let mut due = Vec::new();
+        for (name, cron) in &self.schedules {
+            let slot = self.asked.take(name, cron, now);
+            due.extend(slot.map(|slot| (name.clone(), slot)));
+        }
+        if due.is_empty() || shared.planner.pause().is_some() {
+            return Vec::new();
+        }
+        let names: BTreeSet<&str> = self.schedules.iter().map(|(n, _)| n.as_str()).collect();
+        self.asked.keep(&names);
+        let (key, bytes) = (self.key, json!(self.asked).to_string().into_bytes());
+        let write = move |c: &rusqlite::Connection| kv::put(c, key, &bytes);
+        if let Err(error) = shared.store.write(DURABLE, "schedules", write).await {
+            tracing::error!(%error, "that a time is asked for cannot be stored, so it is not");
+            self.asked = before;
+            return Vec::new();
+        }
+        due
+    }
+}
