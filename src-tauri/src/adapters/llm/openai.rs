@@ -20,7 +20,7 @@ pub(super) fn body(model: &str, request: &InferenceRequest, newer: bool) -> Valu
         false => "max_tokens",
     };
     body[limit] = json!(request.max_output_tokens);
-    if let Some(temperature) = request.temperature {
+    if let Some(temperature) = request.temperature.filter(|_| !reasons(model)) {
         body["temperature"] = json!(temperature);
     }
     if !request.tools.is_empty() {
@@ -33,6 +33,14 @@ pub(super) fn body(model: &str, request: &InferenceRequest, newer: bool) -> Valu
         });
     }
     body
+}
+
+/// Whether a model is one of OpenAI's that reason; those refuse a request with a temperature, behind a proxy too.
+fn reasons(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    ["o1", "o3", "o4", "gpt-5"]
+        .iter()
+        .any(|family| name.starts_with(family))
 }
 
 fn message(message: &Message) -> Value {
@@ -168,4 +176,29 @@ pub(super) fn read(data: &str, reply: &mut Building) -> Result<Told, Failure> {
         reply.finished = true;
     }
     Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_reasons_is_not_told_a_temperature() {
+        let request = InferenceRequest {
+            messages: vec![Message::User("how is zone 1?".into())],
+            tools: Vec::new(),
+            max_output_tokens: 100,
+            schema: None,
+            temperature: Some(0.0),
+        };
+        for (model, told) in [
+            ("qwen2.5:1.5b", true),
+            ("gpt-4o", true),
+            ("o3-mini", false),
+            ("openai/gpt-5", false),
+        ] {
+            let body = body(model, &request, false);
+            assert_eq!(body.get("temperature").is_some(), told, "{model}");
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! Planning: what somebody wants done. A [`Draft`] asks; only an executor turns it into a proposal.
 //!
-//! `rules` is the planner that needs no model, `cron` and `slots` are its schedules; `situation` is what a model is told, `earlier` what was said before, `reply`
-//! what is read of what it says, `queue` what waits for it, `lease` who of several planners does what. Nothing here can
-//! approve or act.
+//! `rules` is the planner that needs no model, `cron` and `slots` are its schedules; `situation` is what a model is told,
+//! `earlier` what was said before, `choices` what it may say, `reply` what is read of it, `queue` what waits for it, `lease`
+//! who of several planners does what. Nothing here can approve or act.
 
 pub mod answer;
+pub mod choices;
 pub mod cron;
 pub mod earlier;
 pub mod election;

@@ -2,8 +2,9 @@
 //! here: levels, tiers, sources, votes.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::choices::Kind;
 use super::situation::Labels;
 use crate::domain::base::limits::{
     EVIDENCE_MAX, MODEL_ANSWER_MAX_CHARS, NAME_MAX_BYTES, TEXT_MAX_CHARS,
@@ -81,8 +82,8 @@ struct Raw {
     metric: Option<String>,
     #[serde(default)]
     zone: Option<String>,
-    #[serde(default)]
-    target: Option<String>,
+    #[serde(default, alias = "target")]
+    actuator: Option<String>,
     #[serde(default)]
     operation: Option<String>,
     #[serde(default)]
@@ -93,48 +94,34 @@ struct Raw {
     executor: Option<String>,
 }
 
-const STEPS: [&str; 7] = [
-    "answer",
-    "query_world",
-    "list_capabilities",
-    "list_proposals",
-    "read",
-    "search_memory",
-    "propose",
-];
-
-/// The JSON schema of a reply, for servers that can be held to one. Every member is required, as strict servers ask;
-/// those that a step does not use are null.
-pub fn schema() -> Value {
-    let text = json!({"type": ["string", "null"]});
-    let texts = json!({"type": ["array", "null"], "items": {"type": "string"}});
-    let members = [
-        "step",
-        "text",
-        "cites",
-        "metric",
-        "zone",
-        "target",
-        "operation",
-        "params",
-        "reason",
-        "executor",
-    ];
-    json!({
-        "type": "object", "additionalProperties": false, "required": members,
-        "properties": {
-            "step": {"type": "string", "enum": STEPS},
-            "text": text, "cites": texts, "metric": text, "zone": text, "target": text,
-            "operation": text, "params": texts, "reason": text, "executor": text,
-        },
-    })
-}
-
 /// The JSON object in a reply: models wrap it in words or in a code fence where they are not held to the schema.
 fn object(reply: &str) -> &str {
     match (reply.find('{'), reply.rfind('}')) {
         (Some(from), Some(to)) if from < to => reply.get(from..=to).unwrap_or(reply),
         _ => reply,
+    }
+}
+
+/// The members of a step beside its name, whether it stands in `step` or, as models write it that are held to nothing, beside
+/// it or without it.
+fn flat(reply: Value) -> Value {
+    let only = |map: &Map<String, Value>| match map.iter().next() {
+        Some((name, Value::Object(inner))) if map.len() == 1 => Some((name.clone(), inner.clone())),
+        _ => None,
+    };
+    let Value::Object(outer) = &reply else {
+        return reply;
+    };
+    let step = match only(outer) {
+        Some((name, inner)) if name == "step" => only(&inner),
+        other => other,
+    };
+    match step {
+        Some((name, mut inner)) => {
+            inner.insert("step".to_owned(), json!(name));
+            Value::Object(inner)
+        }
+        None => reply,
     }
 }
 
@@ -176,6 +163,7 @@ fn params(list: Option<Vec<String>>) -> Result<Params, String> {
     for one in list.unwrap_or_default() {
         let (name, text) = one
             .split_once('=')
+            .or_else(|| one.trim().split_once([':', ' ']))
             .ok_or_else(|| format!("params: {one:?} is not name=value"))?;
         if params
             .insert(name.trim().to_owned(), value(text.trim()))
@@ -193,6 +181,7 @@ fn params(list: Option<Vec<String>>) -> Result<Params, String> {
 /// A sentence for the model that says what is wrong with it.
 pub fn read(reply: &str, labels: &Labels) -> Result<Step, String> {
     let raw: Raw = serde_json::from_str(object(reply))
+        .and_then(|value| serde_json::from_value(flat(value)))
         .map_err(|e| format!("the reply is not the JSON object that was asked for: {e}"))?;
     let needed = |name: &str, text: Option<String>| {
         given(text).ok_or_else(|| format!("step {:?} needs {name}", raw.step))
@@ -218,14 +207,14 @@ pub fn read(reply: &str, labels: &Labels) -> Result<Step, String> {
         "list_capabilities" => Step::ListCapabilities,
         "list_proposals" => Step::ListProposals,
         "read" => Step::Read {
-            target: needed("target", raw.target)?,
+            target: needed("actuator", raw.actuator)?,
         },
         "search_memory" => Step::SearchMemory {
             text: needed("text", raw.text)?,
         },
         "propose" => {
-            let target = needed("target", raw.target)?;
-            let target = target.parse().map_err(|e| format!("target: {e}"))?;
+            let target = needed("actuator", raw.actuator)?;
+            let target = target.parse().map_err(|e| format!("actuator: {e}"))?;
             let operation = needed("operation", raw.operation)?;
             let action =
                 Action::new(target, &operation, params(raw.params)?).map_err(|e| e.to_string())?;
@@ -244,7 +233,7 @@ pub fn read(reply: &str, labels: &Labels) -> Result<Step, String> {
             return Err(format!(
                 "there is no step {:?}; the steps are {}",
                 shown(other, 40),
-                STEPS.join(", ")
+                Kind::ALL.map(Kind::name).join(", ")
             ));
         }
     })
@@ -254,15 +243,20 @@ pub fn read(reply: &str, labels: &Labels) -> Result<Step, String> {
 /// it is no answer, or not yet known to be one.
 pub fn so_far(reply: &str) -> Option<String> {
     let begin = reply.find('{')?;
-    let (mut chars, mut depth) = (reply.get(begin + 1..)?.chars().peekable(), 0_usize);
-    let (mut name, mut is_answer) = (None::<String>, false);
+    let mut chars = reply.get(begin + 1..)?.chars().peekable();
+    let (mut within, mut name, mut is_answer) = (Vec::<String>::new(), None::<String>, false);
     while let Some(c) = chars.next() {
         match c {
-            '"' if depth == 0 => {
+            '"' => {
                 let (text, ended) = string(&mut chars);
-                match name.as_deref() {
-                    Some("step") if ended => is_answer = text == "answer",
-                    Some("text") if is_answer => return Some(shown(&text, MODEL_ANSWER_MAX_CHARS)),
+                match (within.last().map(String::as_str), name.as_deref()) {
+                    (None, Some("step")) if ended => is_answer = text == "answer",
+                    (None, Some("text")) if is_answer => {
+                        return Some(shown(&text, MODEL_ANSWER_MAX_CHARS));
+                    }
+                    (Some("answer"), Some("text")) => {
+                        return Some(shown(&text, MODEL_ANSWER_MAX_CHARS));
+                    }
                     _ => {}
                 }
                 if !ended {
@@ -271,9 +265,8 @@ pub fn so_far(reply: &str) -> Option<String> {
                 while chars.next_if(|c| c.is_whitespace()).is_some() {}
                 name = chars.next_if_eq(&':').map(|_| text);
             }
-            '"' => drop(string(&mut chars)),
-            '[' | '{' => depth += 1,
-            ']' | '}' => depth = depth.saturating_sub(1),
+            '[' | '{' => within.push(name.take().unwrap_or_default()),
+            ']' | '}' => drop(within.pop()),
             _ => {}
         }
     }
@@ -346,7 +339,7 @@ mod tests {
     #[test]
     fn a_wish_has_no_member_for_what_a_model_may_not_set() {
         let reply = r#"Sure! ```json
-            {"step":"propose","target":"actuator:mock:valve-1","operation":"open","params":["durationSec=10","gently=true"],
+            {"step":"propose","target":"actuator:mock:valve-1","operation":"open","params":["durationSec 10","gently=true"],
              "reason":"dry","cites":["r1"],"level":"L1","tier":"T3","requester":"person","approved":true,"taint":[],
              "sources":["human"],"executor":"field","zone":""}
             ```"#;
@@ -368,14 +361,15 @@ mod tests {
             ("I would open the valve.", "not the JSON object"),
             (r#"{"step":"approve","text":"p1"}"#, "no step \"approve\""),
             (r#"{"step":"answer","text":" "}"#, "needs text"),
-            (r#"{"step":"read"}"#, "needs target"),
+            (r#"{"step":"read"}"#, "needs actuator"),
+            (r#"{"step":{"read":{}}}"#, "needs actuator"),
             (
                 r#"{"step":"propose","target":"actuator:x:y"}"#,
                 "needs operation",
             ),
             (
-                r#"{"step":"propose","target":"valve","operation":"open"}"#,
-                "target",
+                r#"{"step":{"propose":{"actuator":"valve","operation":"open"}}}"#,
+                "actuator",
             ),
             (
                 r#"{"step":"propose","target":"actuator:x:y","operation":"open","params":["a"]}"#,
@@ -392,8 +386,33 @@ mod tests {
     }
 
     #[test]
+    fn a_step_may_stand_in_the_reply_in_several_ways() {
+        for reply in [
+            r#"{"step":{"answer":{"cites":["r1"],"text":"Dry."}}}"#,
+            r#"{"answer":{"cites":["r1"],"text":"Dry."}}"#,
+            r#"{"step":"answer","cites":["r1"],"text":"Dry."}"#,
+        ] {
+            let Ok(Step::Answer(said)) = read(reply, &labels()) else {
+                panic!("{reply}")
+            };
+            assert_eq!((said.text.as_str(), said.cites.len()), ("Dry.", 1));
+            assert_eq!(so_far(&reply[..reply.len() - 1]).as_deref(), Some("Dry."));
+        }
+    }
+
+    #[test]
     fn an_answer_is_shown_while_it_comes() {
-        let reply = r#"{"cites":["text","r1"],"step":"answer","text":"Zone 1 is \"dry\"\n\ud83d\ude00 now","zone":null}"#;
+        for (from, to) in [("", "}"), (r#"{"step":{"answer":"#, "}}}")] {
+            grows(&format!(
+                r#"{from}{{"cites":["text","r1"],"step":"answer","text":"Zone 1 is \"dry\"\n\ud83d\ude00 now","zone":null{to}"#
+            ));
+        }
+        assert_eq!(so_far(r#"{"step":"propose","text":"open"#), None);
+        assert_eq!(so_far(r#"{"step":{"search_memory":{"text":"open"#), None);
+        assert_eq!(so_far(r#"{"text":"too early","#), None);
+    }
+
+    fn grows(reply: &str) {
         let mut last = String::new();
         for end in (0..=reply.len()).filter(|n| reply.is_char_boundary(*n)) {
             let Some(text) = so_far(&reply[..end]) else {
@@ -403,8 +422,6 @@ mod tests {
             last = text;
         }
         assert_eq!(last, "Zone 1 is \"dry\"\n😀 now");
-        assert_eq!(so_far(r#"{"step":"propose","text":"open"#), None);
-        assert_eq!(so_far(r#"{"text":"too early","#), None);
     }
 
     proptest! {

@@ -8,12 +8,14 @@ use super::turn::{ByFrame, citation};
 use crate::adapters::store::facts;
 use crate::adapters::store::proposals::{self, ProposalRow};
 use crate::domain::base::limits::{
-    DRAFT_TTL_MS, MODEL_WISHES_MAX, QUERY_DEFAULT, SITUATION_PROPOSALS_MAX, SITUATION_READINGS_MAX,
+    DRAFT_TTL_MS, MODEL_WISHES_MAX, QUERY_DEFAULT, SITUATION_OFFERS_MAX, SITUATION_PROPOSALS_MAX,
+    SITUATION_READINGS_MAX,
 };
 use crate::domain::base::{DeviceId, DraftId, FrameId, Refusal, Taint, TimeMs};
 use crate::domain::capability::{Action, Capability, offers_actuator};
 use crate::domain::inference::route::Labels;
 use crate::domain::plan::Draft;
+use crate::domain::plan::choices::{Choices, Kind};
 use crate::domain::plan::reply::{Step, Wish};
 use crate::domain::plan::situation::{Known, Offer, Situation, Waiting, reading};
 use crate::domain::policy::Requester;
@@ -110,7 +112,19 @@ impl Tools {
         }
         let public = |text: &str| private || !labels.text(text).is_private();
         offers.retain(|o| public(&o.target) && public(&o.name));
-        let example = |action: &Action| action.summary();
+        let example = |action: &Action| {
+            let params = action
+                .params
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"));
+            let params: Vec<String> = params.collect();
+            format!(
+                "actuator {}, operation {}, params {}",
+                action.target,
+                action.operation,
+                params.join(", ")
+            )
+        };
         let rules = shared.config.rules.iter();
         Ok(Self {
             withheld: before - facts.len(),
@@ -143,6 +157,29 @@ impl Tools {
             offers: self.offers.clone(),
             proposals: self.open.clone(),
             examples: self.examples.clone(),
+        }
+    }
+
+    /// What the model may choose from: what the situation tells anyway is no step of its own. Whoever may not ask for
+    /// actions has a model that is not told how.
+    pub(super) fn choices(&self, shared: &Shared, propose: bool) -> Choices {
+        let acts = !self.offers.is_empty();
+        let own = shared.own_id();
+        let steps = Kind::ALL.into_iter().filter(|kind| match kind {
+            Kind::Answer => true,
+            Kind::ListProposals | Kind::SearchMemory => !self.all.is_empty(),
+            Kind::Propose => acts && propose,
+            Kind::QueryWorld => self.facts.len() > SITUATION_READINGS_MAX,
+            Kind::ListCapabilities => self.offers.len() > SITUATION_OFFERS_MAX,
+            Kind::Read => self.offers.iter().any(|o| o.executor == *own),
+        });
+        let offers = || self.offers.iter();
+        Choices {
+            steps: steps.collect(),
+            labels: BTreeSet::new(),
+            actuators: offers().map(|o| o.target.clone()).collect(),
+            executors: offers().map(|o| o.name.clone()).collect(),
+            zones: offers().flat_map(|o| o.zones.iter().cloned()).collect(),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::domain::base::{DeviceId, FrameId, Refusal, TierName};
 use crate::domain::inference::route::About;
 use crate::domain::inference::{Failure, FailureKind, InferenceRequest, Message, Piece, Usage};
 use crate::domain::plan::answer::{Open, answer};
+use crate::domain::plan::choices::Choices;
 use crate::domain::plan::earlier;
 use crate::domain::plan::reply::{self, Step};
 use crate::domain::plan::situation::{Situation, task};
@@ -42,14 +43,16 @@ async fn reply_of(
     shared: &Shared,
     question: &Question,
     messages: &[Message],
+    choices: &Choices,
     about: &About,
 ) -> Result<Reply, Failure> {
     let request = InferenceRequest {
         messages: messages.to_vec(),
         tools: Vec::new(),
         max_output_tokens: MODEL_OUTPUT_TOKENS,
-        schema: Some(reply::schema()),
-        temperature: None,
+        schema: Some(choices.schema()),
+        // What is asked for is what the data says, not a choice of words.
+        temperature: Some(0.0),
     };
     let (route, mut pieces) = shared.inference.ask(request, about).await;
     let model = route.chosen.as_ref().map(ToString::to_string);
@@ -86,6 +89,24 @@ async fn reply_of(
     Err(Failure::new(FailureKind::BadReply, why))
 }
 
+/// What a model is told that takes a step again.
+const DONE_BEFORE: &str = "You did this before; what came of it stands above. Answer now.";
+
+/// What comes of a step.
+async fn taken(
+    shared: &Shared,
+    question: &Question,
+    step: Step,
+    model: &str,
+    tools: &mut Tools,
+    situation: &mut Situation,
+) -> String {
+    match matches!(step, Step::Propose(_)) && !question.rights.propose {
+        true => "Whoever asks may not ask for actions here. Say so.".to_owned(),
+        false => tools.run(shared, step, model, situation).await,
+    }
+}
+
 /// The answer of a model.
 ///
 /// # Errors
@@ -105,16 +126,21 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
         earlier::told(&talk.pairs, &mark),
     );
     let mut situation = Situation::of(&topic, &tools.known(), now, &mark);
+    let mut choices = tools.choices(shared, question.rights.propose);
     let mut messages = vec![
-        Message::System(task(tools::site(shared), &mark)),
+        Message::System(task(tools::site(shared), &choices.steps, &mark)),
         Message::User(format!(
             "{before}{}\nQuestion: {}",
             situation.text, question.text
         )),
     ];
     let (mut tokens, mut calls) = (0_u64, Vec::new());
-    for _ in 0..MODEL_STEPS_MAX {
-        let said = reply_of(shared, question, &messages, &about).await?;
+    for left in (0..MODEL_STEPS_MAX).rev() {
+        if left == 0 {
+            choices.steps.clear();
+        }
+        choices.labels = situation.labels.keys().cloned().collect();
+        let said = reply_of(shared, question, &messages, &choices, &about).await?;
         // What a server says of itself.
         let used = said
             .usage
@@ -153,15 +179,14 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
                     return Err(Failure::new(FailureKind::BadReply, why));
                 }
                 calls.push(call.clone());
+                match repeated {
+                    0 => choices.used(&step),
+                    _ => choices.steps.clear(),
+                }
                 let asker = said.model.as_deref().unwrap_or("model");
                 let result = match repeated {
-                    0 if matches!(step, Step::Propose(_)) && !question.rights.propose => {
-                        "Whoever asks may not ask for actions here. Say so.".to_owned()
-                    }
-                    0 => tools.run(shared, step, asker, &mut situation).await,
-                    _ => {
-                        "You did this before; what came of it stands above. Answer now.".to_owned()
-                    }
+                    0 => taken(shared, question, step, asker, &mut tools, &mut situation).await,
+                    _ => DONE_BEFORE.to_owned(),
                 };
                 let result = shown(&result, TOOL_RESULT_MAX_CHARS);
                 let shown = Telling::Tool {

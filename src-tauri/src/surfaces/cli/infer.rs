@@ -60,7 +60,7 @@ pub(super) async fn run(ctx: &Context, args: &InferArgs) -> Done {
             "finishReason": if usage.cut { "length" } else { "stop" },
         })),
         (Some(usage), _) => {
-            out::aside(&clean::line(&format!(
+            out::aside_line(&format!(
                 "{}, {} tokens read, {} written{}",
                 came.model,
                 usage.input_tokens,
@@ -70,8 +70,7 @@ pub(super) async fn run(ctx: &Context, args: &InferArgs) -> Done {
                 } else {
                     ""
                 }
-            )));
-            out::aside("\n");
+            ));
             out::arrived()
         }
         (None, Some(why)) => Err(Failure::new(Exit::Failed, why)),

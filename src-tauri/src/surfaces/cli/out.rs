@@ -104,6 +104,11 @@ pub(super) fn aside(text: &str) {
     let _ = stderr.write_all(text.as_bytes());
 }
 
+/// Writes one clean line to stderr, beside the output.
+pub(super) fn aside_line(text: &str) {
+    aside(&format!("{}\n", clean::line(text)));
+}
+
 /// Writes a value as indented JSON.
 ///
 /// # Errors

@@ -96,11 +96,11 @@ fn aside(told: &Telling) {
     match told {
         Telling::Queued { behind: 0, .. } | Telling::Text { .. } => {}
         Telling::Queued { behind, .. } => {
-            out::aside(&format!("waits behind {behind} other questions"));
+            out::aside_line(&format!("waits behind {behind} other questions"));
         }
-        Telling::Thinking { route } => out::aside(route),
-        Telling::Tool { call, .. } => out::aside(&format!("used {call}")),
-        Telling::Again { why } => out::aside(&format!("asked again: {why}")),
+        Telling::Thinking { route } => out::aside_line(route),
+        Telling::Tool { call, .. } => out::aside_line(&format!("used {call}")),
+        Telling::Again { why } => out::aside_line(&format!("asked again: {why}")),
         Telling::Answered(_) | Telling::Failed { .. } => {}
     }
 }
@@ -141,7 +141,7 @@ fn said(ctx: &Context, answered: &Answered) -> Done {
         .why
         .as_ref()
         .map(|why| format!(" (no model answered: {why})"));
-    out::aside(&format!(
+    out::aside_line(&format!(
         "answered by {by} in {} ms{}",
         answered.took_ms,
         why.unwrap_or_default()
