@@ -12,6 +12,8 @@ const COMMANDS: &[&str] = &[
     "request",
     "follow",
     "heard",
+    "listen",
+    "leave",
     "desk",
     "decide",
     "choose",

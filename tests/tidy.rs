@@ -102,6 +102,10 @@ const LONG_FILES: &[(&str, &str)] = &[
     ("src-tauri/src/operator/queries.rs", "one method a question"),
     ("src-tauri/src/surfaces/remote/calls.rs", "one call a route"),
     (
+        "src-tauri/src/surfaces/desktop/bridge.rs",
+        "what every way to the node checks, with its tests",
+    ),
+    (
         "src-tauri/src/surfaces/desktop/host.rs",
         "half of it tests over one lab",
     ),

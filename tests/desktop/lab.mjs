@@ -341,6 +341,12 @@ class Window {
     await this.ask("POST", `${this.session}/actions`, { actions: [mouse] });
   }
 
+  /** Writes into an element. */
+  async write(element, text) {
+    const [id] = Object.values(element);
+    await this.ask("POST", `${this.session}/element/${id}/value`, { text });
+  }
+
   /** Presses an element as a person does, with the display's own pointer, for so long. */
   async press(element, ms = 60) {
     const [id] = await until("the window", async () => {

@@ -1,7 +1,7 @@
 /** The one door to the node. Nothing above this file knows how requests travel. */
 import type { components, paths } from "@/contract/operator.gen";
 import { refusal, t } from "@/lib/i18n";
-import { type Answer, carry, inWindow } from "@/platform/desktop";
+import { type Answer, carry, carryLines, inWindow } from "@/platform/desktop";
 
 type S = components["schemas"];
 export type Status = S["StatusView"];
@@ -233,10 +233,8 @@ async function told<T>(
     for (const one of lines) on(one);
   };
   if (inWindow) {
-    // There everything is told at the end.
-    const { status, text } = await carry("POST", ROOT + path, headers, body, QUESTION_MS).catch(lost);
+    const { status, text } = await carryLines(ROOT + path, body, take, limit).catch(lost);
     if (status !== 200) refuse(status, text);
-    take(text);
     return;
   }
   const response = await fetch(ROOT + path, {

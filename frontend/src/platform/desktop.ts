@@ -50,6 +50,49 @@ function within<T>(ms: number, work: Promise<T>): Promise<T> {
   });
 }
 
+type Piece = { kind: "begun"; status: number } | { kind: "text"; text: string } | { kind: "end" };
+
+/**
+ * A request whose answer comes piece by piece; its status, and the whole body where that is a refusal. Ending the
+ * signal ends the request at the node.
+ */
+export function carryLines(
+  path: string,
+  body: string,
+  on: (text: string) => void,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const asked = { method: "POST", path, headers: [["content-type", "application/json"]], body };
+  return new Promise((done, failed) => {
+    let status = 0;
+    let text = "";
+    let over = false;
+    const finish = (how: () => void) => {
+      if (over) return;
+      over = true;
+      how();
+    };
+    const page = new Channel<Piece>((told) => {
+      if (over) return;
+      if (told.kind === "begun") status = told.status;
+      else if (told.kind === "end") finish(() => done({ status, text }));
+      else if (status === 200) on(told.text);
+      else text += told.text;
+    });
+    invoke<number>("listen", { asked, page }).then(
+      (number) => {
+        const leave = () => {
+          void invoke("leave", { number });
+          finish(() => failed(signal.reason));
+        };
+        if (signal.aborted) leave();
+        else signal.addEventListener("abort", leave, { once: true });
+      },
+      (why) => finish(() => failed(why)),
+    );
+  });
+}
+
 type Told = { kind: "open" | "resync" } | { kind: "events"; text: string } | { kind: "end"; why: string };
 
 export interface Hears {

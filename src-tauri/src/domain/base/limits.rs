@@ -711,6 +711,8 @@ pub const CONVERSATION_QUESTION_MAX_CHARS: usize = 400;
 pub const CONVERSATION_ANSWER_MAX_CHARS: usize = 1_200;
 /// Longest id of a conversation, in characters.
 pub const CONVERSATION_ID_MAX_CHARS: usize = 64;
+/// Answers that come piece by piece and that the page of the window waits for at once.
+pub const WINDOW_LINES_MAX: usize = 4;
 /// Longest text with which a person tries the models, in characters.
 pub const MODEL_TRY_MAX_CHARS: usize = 500;
 /// Most that a model writes then, in tokens.

@@ -24,6 +24,7 @@ use tower::ServiceExt as _;
 
 use super::gesture::{self, Gestures};
 use super::host::Host;
+use super::lines::{self, Lines, Piece};
 use super::stop::{Stopped, Unstopped};
 use crate::domain::base::limits::{
     HTTP_BODY_MAX_BYTES, WINDOW_ANSWER_MAX_BYTES, WINDOW_BATCH_BYTES, WINDOW_BATCH_MS,
@@ -76,16 +77,19 @@ fn shaped(status: StatusCode, body: &[u8]) -> Response {
     Response::new(bytes)
 }
 
-/// A refusal in the shape the API has.
-pub(super) fn refused(refusal: &Refusal) -> Response {
-    let status = StatusCode::from_u16(http_status(refusal.code));
-    let view = ErrorBody {
+fn body_of(refusal: &Refusal) -> ErrorBody {
+    ErrorBody {
         error: ErrorView {
             code: refusal.code.as_str().to_owned(),
             message: refusal.message.clone(),
         },
-    };
-    let body = serde_json::to_vec(&view).unwrap_or_default();
+    }
+}
+
+/// A refusal in the shape the API has.
+pub(super) fn refused(refusal: &Refusal) -> Response {
+    let status = StatusCode::from_u16(http_status(refusal.code));
+    let body = serde_json::to_vec(&body_of(refusal)).unwrap_or_default();
     shaped(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &body)
 }
 
@@ -193,6 +197,7 @@ pub(super) struct Bridge {
     gestures: Gestures,
     stops: Unstopped,
     stream: Mutex<Stream>,
+    lines: Lines,
 }
 
 /// The stream of the page that is loaded now.
@@ -239,6 +244,7 @@ impl Bridge {
             gestures,
             stops,
             stream: Mutex::default(),
+            lines: Lines::default(),
         }
     }
 
@@ -270,9 +276,36 @@ impl Bridge {
         })
     }
 
-    /// Ends the stream of the page that was loaded before.
+    /// Begins a request whose answer comes piece by piece; its number. A refusal is an answer too.
+    pub(super) fn listen(&self, asked: Asked, page: Channel<Piece>) -> u64 {
+        let prepared = to_http(asked).and_then(|r| pressed(&r, &self.gestures).map(|()| r));
+        let ready = prepared.and_then(|r| Ok((r, self.host.now()?, self.lines.begin()?)));
+        let (request, running, line) = match ready {
+            Ok(ready) => ready,
+            Err(refusal) => {
+                let body = serde_json::to_vec(&body_of(&refusal)).unwrap_or_default();
+                for piece in lines::refused(&refusal, &body) {
+                    let _ = page.send(piece);
+                }
+                return 0;
+            }
+        };
+        let number = line.number;
+        let told = move |piece| page.send(piece).is_ok();
+        let carried = line.carry(running.router, request, running.over, told);
+        self.tasks.passing("window answer", carried);
+        number
+    }
+
+    /// The page does not want an answer any more.
+    pub(super) fn leave(&self, number: u64) {
+        self.lines.leave(number);
+    }
+
+    /// Ends the stream of the page that was loaded before, and the answers it waited for.
     pub(super) fn page_gone(&self) {
         self.stream().stop.cancel();
+        self.lines.leave_all();
     }
 
     /// The page has taken batches of a stream.

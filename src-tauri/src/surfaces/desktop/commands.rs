@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::bridge::{self, Asked, Told};
 use super::decide::{self, Decided};
 use super::gesture::{self, Gestures};
+use super::lines::Piece;
 use super::settings::Settings;
 use super::stage::{Choice, Stage};
 use super::{DeskTold, Desktop, demo};
@@ -51,6 +52,22 @@ pub(super) async fn follow(
 #[tauri::command]
 pub(super) fn heard(desktop: Here<'_>, stream: u64, count: u64) {
     desktop.bridge.heard(stream, count);
+}
+
+/// Begins a request whose answer comes piece by piece. On the threads of the runtime, which begin the task.
+#[tauri::command]
+pub(super) async fn listen(
+    desktop: Here<'_>,
+    asked: Asked,
+    page: Channel<Piece>,
+) -> Result<u64, ()> {
+    Ok(desktop.bridge.listen(asked, page))
+}
+
+/// The page does not want such an answer any more.
+#[tauri::command]
+pub(super) fn leave(desktop: Here<'_>, number: u64) {
+    desktop.bridge.leave(number);
 }
 
 /// The page has loaded and wants to be told about the desktop around it.

@@ -2,7 +2,7 @@
 //! notifications, the keychain. It hosts and shows; what happens is decided behind the operator door.
 //!
 //! `host` runs the node and `operator_key` sees to the key of whoever sits here; `bridge` joins the page to
-//! the node, `decide` signs on a press that `gesture` saw. `summary` is what `tray` and `notify` show,
+//! the node and `lines` brings answers piece by piece, `decide` signs on a press that `gesture` saw. `summary` is what `tray` and `notify` show,
 //! `actions` what a person does there, `stop` what an emergency stop came to. `window` is the window,
 //! `watcher` knows whether a tray shows us, `link` reads addresses that lead here, `stage` is what the window says around the node's life,
 //! `stale` what a run that was cut short left on the screen, `settings` what it was told, `autostart` its start with the session, `demo` the demonstration beside it. The entry point hands in the HTTP
@@ -17,6 +17,7 @@ mod demo;
 mod gesture;
 mod host;
 mod icon;
+mod lines;
 mod link;
 mod notify;
 mod operator_key;
@@ -378,6 +379,8 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
             commands::request,
             commands::follow,
             commands::heard,
+            commands::listen,
+            commands::leave,
             commands::desk,
             commands::decide,
             commands::choose,
