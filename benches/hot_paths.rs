@@ -112,6 +112,7 @@ fn policies(c: &mut Criterion) {
             taint: Default::default(),
             sensed_at: now,
             received_at: now,
+            private: false,
         })
         .collect();
     let evidence = [EvidenceView {
@@ -195,6 +196,7 @@ fn row(frame: &Frame, json: &str, n: u64) -> frames::NewFrame {
         hops: 0,
         link_peer: Some(frame.origin.clone()),
         ahead: false,
+        private: false,
         metric: frame
             .data()
             .get("metric")
@@ -228,6 +230,7 @@ fn fact(origin: &DeviceId, n: u64) -> facts::NewFact {
         time: TimeMs(1_795_000_000_000),
         hlc: None,
         received_at: TimeMs(1_795_000_000_000),
+        private: false,
     }
 }
 

@@ -276,6 +276,7 @@ async fn crowd(shared: &Shared) {
                 time: now,
                 hlc: None,
                 received_at: now,
+                private: false,
             };
             facts::upsert_for(c, &fact, &id, now)?;
         }
@@ -517,6 +518,7 @@ fn row(
         hops: 0,
         link_peer: Some(origin.clone()),
         ahead: false,
+        private: false,
         metric: serde_json::from_str::<serde_json::Value>(json).unwrap()["data"]["metric"]
             .as_str()
             .map(str::to_owned),

@@ -126,6 +126,7 @@ const LONG_FILES: &[(&str, &str)] = &[
     ("tests/it/gen1_actuators.rs", "tests of one promise each"),
     ("tests/it/handshake.rs", "tests of one promise each"),
     ("tests/it/pairing.rs", "tests of one promise each"),
+    ("tests/it/privacy.rs", "the ways out of one promise"),
     ("tests/it/process.rs", "what tests of the program share"),
     ("tests/it/questions.rs", "tests of one promise each"),
     ("tests/it/reserve.rs", "tests of one promise each"),

@@ -13,8 +13,8 @@ let says = () => "";
 before(async () => {
   server = await modelServer((body) => says(body));
   l = await lab({
-    rules: `[inference]
-private_zones = ["bedroom"]
+    rules: `[privacy]
+zones = ["bedroom"]
 
 [[model]]
 name = "away/none"

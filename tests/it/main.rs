@@ -51,6 +51,7 @@ mod names;
 mod pairing;
 mod persons;
 mod planner;
+mod privacy;
 mod process;
 
 mod provenness;

@@ -187,7 +187,10 @@ fn holds(shared: &Shared) -> Vec<FrameKey> {
     let all = shared
         .store
         .read_blocking("keys", |c| frame_sync::keyed_after(c, 0, 1_000_000));
-    all.unwrap().into_iter().map(|(_, k)| k.key).collect()
+    all.unwrap()
+        .into_iter()
+        .filter_map(|(_, k)| Some(k?.key))
+        .collect()
 }
 
 struct Trial {

@@ -42,6 +42,7 @@ const NODE_ROOMS: [&str; 40] = [
     "health",
     "alike",
     "cites",
+    "privacy",
     "ledger",
     "continuity",
     "presence",

@@ -4281,6 +4281,8 @@ export interface components {
             origin: string;
             /** @description That device's name, where known. */
             originName?: string | null;
+            /** @description Whether it is private: only devices that its origin names have it, and only models that may see what is private. */
+            private?: boolean;
             /**
              * Format: int64
              * @description When it was sensed, as far as we believe it.
@@ -4327,6 +4329,8 @@ export interface components {
             origin: string;
             /** @description That device's name, where known. */
             originName?: string | null;
+            /** @description Whether it is offered to no device but those that it names. */
+            private?: boolean;
             /**
              * Format: int64
              * @description When we got it.

@@ -312,17 +312,20 @@ export function StatusMark({ status, word }: { status: string; word: string }) {
   );
 }
 
-/** Tier, verification mark and taint: what a value is worth. */
+/** Tier, verification mark, taint and whether it is private: what a value is worth. */
 export function Worth({
   claimed,
   effective,
   signature,
   tainted,
+  secret,
 }: {
   claimed: string;
   effective: string;
   signature: string;
   tainted?: boolean;
+  /** Whether it is private. */
+  secret?: boolean;
 }) {
   const e = tierOf(effective);
   const c = tierOf(claimed);
@@ -355,6 +358,15 @@ export function Worth({
           title={t("tainted")}
         >
           llm
+        </span>
+      ) : null}
+      {secret ? (
+        <span
+          className="inline-flex items-center gap-0.5 rounded-[4px] border border-t2 px-1 text-[11px] text-t1 leading-4"
+          title={t("secretWhy")}
+        >
+          <span aria-hidden="true">⚿</span>
+          {t("secret")}
         </span>
       ) : null}
     </span>

@@ -3,6 +3,7 @@
 //! Unknown keys are errors. `config.example.toml` documents every key; a test parses it.
 
 pub mod models;
+pub mod privacy;
 mod rules;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -264,6 +265,8 @@ pub struct RawConfig {
     pub model: Vec<models::RawModel>,
     /// Which of them is asked.
     pub inference: models::RawInference,
+    /// What is private, and which devices may have it.
+    pub privacy: privacy::RawPrivacy,
     /// Which names stand in the file or a flag.
     #[serde(skip)]
     pub fixed: Fixed,
@@ -343,7 +346,7 @@ impl RawConfig {
     ///
     /// # Errors
     /// [`ConfigError::Value`] naming the key.
-    pub fn resolve(self, state_dir: PathBuf) -> Result<Config, ConfigError> {
+    pub fn resolve(mut self, state_dir: PathBuf) -> Result<Config, ConfigError> {
         let name = self.name.unwrap_or_else(|| "clawmesh-node".to_owned());
         if name.is_empty() || name.len() > NAME_MAX_BYTES || name.chars().any(char::is_control) {
             return Err(value(
@@ -392,6 +395,7 @@ impl RawConfig {
         if rules.is_empty() && role.plans() {
             rules.push(rules::default_rule()?);
         }
+        let (labels, private_devices) = self.privacy.resolve(&mut self.inference)?;
         let discovery = self.discovery.unwrap_or(true);
         // Who is to be found by others must also be reachable for them.
         let host = self.host.unwrap_or_else(|| match discovery {
@@ -421,7 +425,8 @@ impl RawConfig {
             keep_frames: self.store.keep_frames.unwrap_or(2_000_000),
             rules,
             stand_by: self.stand_by.unwrap_or(true),
-            models: models::resolve(self.model, self.inference)?,
+            models: models::resolve(self.model, self.inference, labels)?,
+            private_devices,
             fixed: self.fixed,
         })
     }
@@ -477,6 +482,8 @@ pub struct Config {
     pub stand_by: bool,
     /// Language models and how one is chosen.
     pub models: models::Models,
+    /// The devices that may have what is private here, by id or name; what is private stands with the models.
+    pub private_devices: Vec<String>,
     /// Which names no console can change.
     pub fixed: Fixed,
 }

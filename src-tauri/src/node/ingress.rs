@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::context::store_refusal;
 use super::continuity;
@@ -40,7 +40,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What frames that wait hold on to: memory here, credit at their sender.
 struct Hold {
     _memory: OwnedSemaphorePermit,
-    _credit: Arc<Taken>,
+    /// Where the frames were paid for with credit.
+    _credit: Option<Arc<Taken>>,
+    /// Its other end hears when they are stored.
+    _stored: Option<oneshot::Sender<()>>,
 }
 
 struct Item {
@@ -78,17 +81,40 @@ impl Ingress {
     /// Hands in the frames of one message, waiting while the queue is full. `bytes` is the message's
     /// size.
     pub async fn offer(&self, link: &LinkHandle, frames: Vec<Frame>, bytes: usize) {
-        self.take(link, frames, bytes, true).await;
+        let credit = Some(Taken::new(link, bytes));
+        self.take(link, frames, bytes, true, credit, None).await;
+    }
+
+    /// As [`Ingress::offer`], of frames that were not paid for with credit. What is returned ends when they have been
+    /// stored or refused.
+    pub async fn offer_free(
+        &self,
+        link: &LinkHandle,
+        frames: Vec<Frame>,
+        bytes: usize,
+    ) -> oneshot::Receiver<()> {
+        let (stored, ends) = oneshot::channel();
+        let stored = Some(stored);
+        self.take(link, frames, bytes, true, None, stored).await;
+        ends
     }
 
     /// As [`Ingress::offer`], of what somebody at an address of the peer has answered without having
     /// proven to be it.
     pub async fn offer_unproven(&self, link: &LinkHandle, frames: Vec<Frame>, bytes: usize) {
-        self.take(link, frames, bytes, false).await;
+        let credit = Some(Taken::new(link, bytes));
+        self.take(link, frames, bytes, false, credit, None).await;
     }
 
-    async fn take(&self, link: &LinkHandle, frames: Vec<Frame>, bytes: usize, proven: bool) {
-        let credit = Taken::new(link, bytes);
+    async fn take(
+        &self,
+        link: &LinkHandle,
+        frames: Vec<Frame>,
+        bytes: usize,
+        proven: bool,
+        credit: Option<Arc<Taken>>,
+        stored: Option<oneshot::Sender<()>>,
+    ) {
         let Ok(memory) = self
             .memory
             .clone()
@@ -100,6 +126,7 @@ impl Ingress {
         let hold = Arc::new(Hold {
             _memory: memory,
             _credit: credit,
+            _stored: stored,
         });
         for frame in frames {
             // A closed queue means the node is stopping.
@@ -197,6 +224,12 @@ fn unsigned(frame: &Frame) -> Refusal {
     )
 }
 
+fn not_ours(frame: &Frame) -> Refusal {
+    let (id, origin) = (frame.frame_id.short(), frame.origin.short());
+    let why = format!("frame {id} of {origin} is private and was not to be sent here");
+    Refusal::new(Code::NotAuthorized, why)
+}
+
 /// What frames are judged by.
 struct Judge<'a, T> {
     own: &'a DeviceId,
@@ -235,11 +268,17 @@ impl<T: TrustView> Judge<'_, T> {
             if ours && !lost {
                 continue;
             }
+            let private = item.frame.private.as_ref();
+            let not_for_us = private.is_some_and(|devices| ours || !devices.contains(own));
             // What came in without proof is on another account than the device's, also where it is refused.
             let account = match item.proven {
                 true => item.peer.clone(),
                 false => item.peer.at_address(),
             };
+            if not_for_us {
+                judged.refused.push((account, not_ours(&item.frame)));
+                continue;
+            }
             // Whoever left the signature out on the way would otherwise keep the proven frame out.
             if item.frame.signature.is_none() && signs(&item.frame.origin) {
                 judged.refused.push((account, unsigned(&item.frame)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::privacy;
 use super::shared::Shared;
 use crate::adapters::store::facts::NewFact;
 use crate::adapters::store::frames::{Inserted, NewFrame};
@@ -229,11 +230,12 @@ pub fn stored(shared: &Shared, batch: &[Admitted], inserted: &[Inserted]) {
     let now = shared.moment().steady;
     let (recent, links) = (&shared.recent, &shared.links);
     shared.tree.came(batch, inserted, recent, links, now);
-    let mut new = 0;
-    for one in inserted {
+    let (mut new, mut private) = (0, false);
+    for (admitted, one) in batch.iter().zip(inserted) {
         let counter = match one {
             Inserted::Stored(_) | Inserted::Instead { .. } => {
                 new += 1;
+                private |= admitted.frame().private.is_some();
                 continue;
             }
             Inserted::Duplicate | Inserted::Proven(_) => &shared.metrics.frames_duplicate,
@@ -248,6 +250,9 @@ pub fn stored(shared: &Shared, batch: &[Admitted], inserted: &[Inserted]) {
         shared.metrics.frames_stored.inc_by(new);
         shared.metrics.frames_rate.add(new);
         shared.frames_head.send_modify(|n| *n += new);
+    }
+    if private {
+        shared.private_head.send_modify(|n| *n += 1);
     }
 }
 
@@ -316,6 +321,7 @@ fn insert_at(
         hops: frame.hops,
         link_peer: admitted.link_peer().cloned(),
         ahead: admitted.ahead(),
+        private: frame.private.is_some(),
         metric: frame
             .data()
             .get("metric")
@@ -388,10 +394,11 @@ fn fact(admitted: &Admitted, steady: TimeMs) -> Option<NewFact> {
         time: admitted.time(),
         hlc: frame.hlc,
         received_at: steady,
+        private: frame.private.is_some(),
     })
 }
 
-/// Signs one of our own frames and admits it, without storing it.
+/// Signs one of our own frames and admits it, without storing it. A reading that is labelled private is marked so.
 ///
 /// # Errors
 /// `INVALID_FRAME` or `DATA_TOO_LARGE`.
@@ -399,7 +406,8 @@ pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
     let now = shared.now();
     let stamp = shared.stamper.stamp(shared.fresh_frame_id(now)?, now);
     let (name, mesh) = (&shared.config.name, &shared.mesh);
-    let signed = sign_frame(spec, shared.signer(), name, mesh, stamp)?;
+    let private = privacy::mark(shared, &spec)?;
+    let signed = sign_frame(spec, shared.signer(), name, mesh, stamp, private)?;
     Ok(admit_own(signed, now))
 }
 

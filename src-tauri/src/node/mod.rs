@@ -33,6 +33,7 @@ pub mod planner;
 pub mod planning;
 pub mod policy_book;
 pub mod presence;
+mod privacy;
 pub mod proposals;
 pub mod reconcile;
 pub mod records;
@@ -128,7 +129,7 @@ impl Node {
         doorway: Arc<Doorway>,
         sockets: mpsc::Receiver<Incoming>,
     ) -> Result<Node, OpenError> {
-        if let Err(error) = proposals::recover(&opened.shared).await {
+        if let Err(error) = open::put_in_order(&opened.shared).await {
             let error = OpenError::from(error);
             return Err(error.leaving(opened.give_up().await));
         }
@@ -324,9 +325,9 @@ impl Node {
     }
 }
 
-/// Puts what was interrupted in order, before anybody can ask for more, and listens.
+/// Puts everything in order, before anybody can ask for more, and listens.
 async fn prepare(shared: &Shared) -> Result<Listener, OpenError> {
-    proposals::recover(shared).await?;
+    open::put_in_order(shared).await?;
     Ok(listen(shared.config.host, shared.config.port).await?)
 }
 

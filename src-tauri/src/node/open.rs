@@ -426,6 +426,7 @@ async fn assemble(
         recent: RecentFrames::default(),
         tree: super::gossip::tree::Tree::default(),
         frames_head: watch::channel(0).0,
+        private_head: watch::channel(0).0,
         proposals_head: watch::channel(0).0,
         mirrors_owed: Arc::new(Semaphore::new(MIRRORS_OWED_MAX)),
         last_offered: Mutex::new(offered),
@@ -566,6 +567,15 @@ fn kept_mesh_id(dir: &StateDir, random: &SharedRandom) -> Result<MeshId, OpenErr
         }
         Err(error) => Err(bad(error.to_string())),
     }
+}
+
+/// Puts what was interrupted in order, and then what may be offered to others.
+///
+/// # Errors
+/// Whatever the store says.
+pub(super) async fn put_in_order(shared: &Shared) -> Result<(), StoreError> {
+    super::proposals::recover(shared).await?;
+    super::privacy::settle(shared).await
 }
 
 /// Continues logical time and frame counts after whatever earlier runs used.

@@ -12,6 +12,7 @@ pub use self::waiting::retry_waiting;
 use super::cites;
 use super::context::{DURABLE, store_refusal};
 use super::leading;
+use super::privacy;
 use super::proposals::{self as executor, mirror};
 use super::routing::{self, Place};
 use super::shared::Shared;
@@ -332,6 +333,7 @@ async fn deliver(shared: &Shared, draft: &Draft, executor: &DeviceId) -> Result<
         let minted = executor::mint(shared, draft.clone(), shared.own_id()).await?;
         return Ok(sent(shared, draft, minted.signed.record(), minted.status));
     }
+    privacy::may_be_cited(shared, draft, executor).await?;
     let unreachable = || {
         Refusal::new(
             Code::ExecutorUnreachable,

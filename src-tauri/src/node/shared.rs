@@ -110,6 +110,8 @@ pub struct Inner {
     pub tree: Tree,
     /// Counts up with every stored frame batch; wakes gossip and planner.
     pub frames_head: watch::Sender<u64>,
+    /// Counts up with every batch with private frames; wakes the links of those that may have them.
+    pub private_head: watch::Sender<u64>,
     /// Counts up with every change of a proposal; wakes links and streams.
     pub proposals_head: watch::Sender<u64>,
     /// Places for updates of others' proposals that the disk refused and that are tried again.

@@ -52,6 +52,7 @@ pub(super) fn fact_view(f: FactRow, names: &Names, at: Moment) -> FactView {
         effective_tier: f.effective.into(),
         signature: f.signature,
         tainted: f.tainted,
+        private: f.private,
     }
 }
 
@@ -71,6 +72,7 @@ pub(super) fn frame_view(f: StoredFrame, names: &Names, now: TimeMs) -> FrameVie
         signature: f.signature,
         tainted: f.tainted,
         ahead: f.ahead,
+        private: f.private,
         frame: serde_json::from_str(&f.json).unwrap_or_default(),
     }
 }

@@ -424,6 +424,7 @@ export function View() {
                           effective={f.effectiveTier}
                           signature={f.signature}
                           tainted={f.tainted}
+                          secret={f.private}
                         />
                         <Since time={f.sensedAt} />
                         <Id id={f.origin} label={f.originName} />

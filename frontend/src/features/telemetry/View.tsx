@@ -322,6 +322,7 @@ function One({
                 effective={f.effectiveTier}
                 signature={f.signature}
                 tainted={f.tainted}
+                secret={f.private}
               />
             </span>
           ))}

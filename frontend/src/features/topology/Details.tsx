@@ -247,6 +247,7 @@ function Sensor({ f, drawn }: { f: Fact; drawn: boolean }) {
         effective={f.effectiveTier}
         signature={f.signature}
         tainted={f.tainted}
+        secret={f.private}
       />
     </li>
   );

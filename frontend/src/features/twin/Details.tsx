@@ -229,6 +229,7 @@ function OfFact({ f, staleMs, small }: { f: Fact; staleMs: number; small?: boole
           effective={f.effectiveTier}
           signature={f.signature}
           tainted={f.tainted}
+          secret={f.private}
         />
         <Link to="/topology" search={{ node: f.origin } as never} className="text-accent hover:underline">
           <Id id={f.origin} label={f.originName} />

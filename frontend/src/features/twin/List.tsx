@@ -95,6 +95,7 @@ export function List({ zones, assets }: { zones: ZoneSeen[]; assets: AssetSeen[]
                     effective={fact.effectiveTier}
                     signature={fact.signature}
                     tainted={fact.tainted}
+                    secret={fact.private}
                   />
                 ) : (
                   "–"

@@ -156,6 +156,7 @@ export function Frames() {
                           effective={f.effectiveTier}
                           signature={f.signature}
                           tainted={f.tainted}
+                          secret={f.private}
                         />
                       </Cell>
                       <Cell className="whitespace-nowrap">
@@ -229,6 +230,7 @@ function One({
                   effective={f.effectiveTier}
                   signature={f.signature}
                   tainted={f.tainted}
+                  secret={f.private}
                 />,
               ],
               [t("hash"), <Hex key="h">{f.content}</Hex>],

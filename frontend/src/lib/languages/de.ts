@@ -247,6 +247,9 @@ export const de = table({
   noEvidence: "Es werden keine Belege genannt.",
   askedBy: "Angefordert von {name} ({kind})",
   tainted: "ein Modell war beteiligt",
+  secret: "privat",
+  secretWhy:
+    "Nur die Geräte, die der Ursprung nennt, haben dies, und nur Modelle, die Privates sehen dürfen.",
   rule: "Regel {rule}, Stufe {level}",
   checksBad: {
     one: "{n} Prüfung würde es jetzt verweigern.",
@@ -713,7 +716,7 @@ export const de = table({
   edgeFirst: "Modelle dieser Maschine zuerst",
   asConfigured: "wie in der Konfiguration",
   privacyNone:
-    "Nichts ist als privat gekennzeichnet. In config.toml nimmt [inference] private_zones und private_metrics; [[model]] nimmt private = true oder false.",
+    "Nichts ist als privat gekennzeichnet. In config.toml nimmt [privacy] zones und metrics; [[model]] nimmt private = true oder false.",
   privacyText:
     "Fragen, die Privates berühren, gehen nur an Modelle, die es sehen dürfen. Wo ein Modell nichts dazu sagt, darf es eines auf dieser Maschine, andere nicht.",
   modelsElsewhere: "Modelle anderer Knoten",

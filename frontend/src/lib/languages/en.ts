@@ -233,6 +233,9 @@ export const en = {
   noEvidence: "It cites no evidence.",
   askedBy: "Asked by {name} ({kind})",
   tainted: "a model had a part in it",
+  secret: "private",
+  secretWhy:
+    "Only the devices that its origin names have this, and only models that may see what is private.",
   rule: "Rule {rule}, level {level}",
   checksBad: { one: "{n} check would refuse it now.", other: "{n} checks would refuse it now." },
   agree1: "One operator of level {level} or above",
@@ -672,7 +675,7 @@ export const en = {
   edgeFirst: "models on this machine first",
   asConfigured: "as the configuration has it",
   privacyNone:
-    "Nothing is labelled private. In config.toml, [inference] takes private_zones and private_metrics; [[model]] takes private = true or false.",
+    "Nothing is labelled private. In config.toml, [privacy] takes zones and metrics; [[model]] takes private = true or false.",
   privacyText:
     "Questions that touch something private go only to models that may see it. Where a model says nothing of it, one on this machine may and others may not.",
   modelsElsewhere: "Models of other nodes",

@@ -45,6 +45,8 @@ pub struct FactRow {
     pub hlc: Option<Hlc>,
     /// When this node first had it, by its steady clock (see [`Moment`]).
     pub received_at: TimeMs,
+    /// Whether it is private: its origin marked it, or it is this node's own and labelled so.
+    pub private: bool,
 }
 
 /// A reading about to be stored.
@@ -79,6 +81,7 @@ impl FactRow {
             taint,
             sensed_at,
             received_at: self.received_at,
+            private: self.private,
         })
     }
 }
@@ -164,14 +167,14 @@ fn upsert_charged(
     let changed = conn
         .prepare_cached(
             "INSERT INTO facts (origin, metric, zone, value, text, unit, frame_seq, frame_id, content, claimed,
-                effective, signature, tainted, time, hlc, received_at, lead, charged)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?19)
+                effective, signature, tainted, time, hlc, received_at, lead, charged, private)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?19, ?20)
              ON CONFLICT (metric, zone, origin) DO UPDATE SET
                 value = excluded.value, text = excluded.text, unit = excluded.unit, frame_seq = excluded.frame_seq,
                 frame_id = excluded.frame_id, content = excluded.content, claimed = excluded.claimed,
                 effective = excluded.effective, signature = excluded.signature, tainted = excluded.tainted,
                 time = excluded.time, hlc = excluded.hlc, received_at = excluded.received_at, lead = excluded.lead,
-                charged = excluded.charged
+                charged = excluded.charged, private = excluded.private
              WHERE excluded.signature < facts.signature
                 OR (excluded.signature = facts.signature AND (
                     ((excluded.lead, excluded.content) > (facts.lead, facts.content)
@@ -199,12 +202,13 @@ fn upsert_charged(
             // A reading that was taken while this node's clock was ahead must not stand until that time comes.
             Hlc::new(now.plus(FRAME_FUTURE_MAX_MS), u16::MAX).to_i64(),
             charged,
+            new.private,
         ])?;
     Ok(changed > 0)
 }
 
 const SELECT: &str = "SELECT metric, zone, device_id, value, text, unit, frame_seq, frame_id, content, claimed, effective,
-    signature, tainted, time, hlc, received_at FROM facts CROSS JOIN devices ON id = origin";
+    signature, tainted, time, hlc, received_at, private FROM facts CROSS JOIN devices ON id = origin";
 
 fn read(found: &Row<'_>) -> rusqlite::Result<FactRow> {
     let zone: String = found.get(1)?;
@@ -225,6 +229,7 @@ fn read(found: &Row<'_>) -> rusqlite::Result<FactRow> {
         time: row::time(found, 13)?,
         hlc: found.get::<_, Option<i64>>(14)?.map(Hlc::from_i64),
         received_at: row::time(found, 15)?,
+        private: found.get(16)?,
     })
 }
 

@@ -5,7 +5,7 @@
 use rusqlite::{Connection, params};
 
 use super::frames::{self, FLAG_AHEAD, FLAG_UNSIGNED, NewFrame, StoredFrame};
-use super::{StoreError, facts, named, packed, row, shares};
+use super::{StoreError, facts, named, packed, private, row, shares};
 use crate::domain::admission::budget::Share;
 use crate::domain::base::limits::FRAME_CONFLICTS_PER_ID_MAX;
 use crate::domain::base::{DeviceId, Hlc};
@@ -156,7 +156,8 @@ fn link_number(conn: &Connection, new: &NewFrame, origin: i64) -> Result<Option<
 fn flags(new: &NewFrame) -> i64 {
     let ahead = if new.ahead { FLAG_AHEAD } else { 0 };
     let unsigned = if new.signed { 0 } else { FLAG_UNSIGNED };
-    ahead | unsigned
+    let private = if new.private { private::PRIVATE } else { 0 };
+    ahead | unsigned | private
 }
 
 /// Gives a stored frame the signature that somebody on its way had left out, or, where it is now `better`

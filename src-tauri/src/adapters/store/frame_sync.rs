@@ -3,11 +3,12 @@
 use rusqlite::{Connection, Row};
 
 use super::frames::{self, FLAG_UNSIGNED, StoredFrame};
-use super::{StoreError, named, row};
+use super::{StoreError, named, private, row};
 use crate::domain::base::Digest;
 use crate::domain::sync::{FrameKey, Keyed, Times};
 
-/// Up to `limit` frames after a place of the log, oldest place first: the place and what names them.
+/// Up to `limit` frames after a place of the log, oldest place first: the place and what names them, where they
+/// may be named to others.
 ///
 /// # Errors
 /// Whatever SQLite says.
@@ -15,12 +16,14 @@ pub fn keyed_after(
     conn: &Connection,
     seq: u64,
     limit: usize,
-) -> Result<Vec<(u64, Keyed)>, StoreError> {
+) -> Result<Vec<(u64, Option<Keyed>)>, StoreError> {
     let mut query = conn.prepare_cached(
         "SELECT seq, claimed_at, frame_key, content, flags, frame_id FROM frames WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )?;
     let rows = query.query_map((row::number(seq), row::limit(limit)), |found| {
-        Ok((row::count(found, 0)?, keyed(found, 1)?))
+        let named = found.get::<_, i64>(4)? & private::PRIVATE == 0;
+        let keyed = named.then(|| keyed(found, 1)).transpose()?;
+        Ok((row::count(found, 0)?, keyed))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -36,7 +39,7 @@ pub(super) fn keyed(found: &Row<'_>, from: usize) -> rusqlite::Result<Keyed> {
     })
 }
 
-/// The frames with these keys, as far as they are there and fit into `bytes` of text (one in any
+/// The frames with these keys, as far as they are there, are offered at all and fit into `bytes` of text (one in any
 /// case), and how many of the keys were looked up. `times` says when those were made that this node holds.
 ///
 /// # Errors
@@ -58,7 +61,7 @@ pub fn by_keys(
             let Some(stored) = frames::by_seq(conn, *place)? else {
                 continue;
             };
-            if key.fits(&stored.content, stored.signed) {
+            if !stored.private && key.fits(&stored.content, stored.signed) {
                 used += stored.json.len();
                 found.push(stored);
             }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 
 pub use super::frame_insert::{Displaced, Inserted, conflict_count, insert};
+pub use super::horizon::{Horizon, horizon, prune, prune_before};
 use super::packed::{self, Columns};
-use super::{StoreError, kv, named, row, shares};
-use crate::domain::base::limits::{FRAMES_PAGE_BYTES, FRAMES_PRUNED_MAX, QUERY_DEFAULT};
+use super::{StoreError, named, private, row, shares};
+use crate::domain::base::limits::{FRAMES_PAGE_BYTES, QUERY_DEFAULT};
 use crate::domain::base::{DeviceId, Digest, FrameId, Hlc, Tier, TimeMs};
 use crate::domain::wire::FrameKind;
 use crate::domain::world::SignatureState;
@@ -15,7 +16,6 @@ use crate::domain::world::SignatureState;
 pub(super) const FLAG_AHEAD: i64 = 1;
 /// It carries no signature of its origin.
 pub(super) const FLAG_UNSIGNED: i64 = 2;
-const HORIZON: &str = "frames.horizon";
 /// How many of the newest frames are looked at for the newest logical time of others.
 const HLC_LOOKBACK: i64 = 4_096;
 
@@ -56,6 +56,8 @@ pub struct NewFrame {
     pub link_peer: Option<DeviceId>,
     /// Whether its timestamp lay too far ahead to be believed.
     pub ahead: bool,
+    /// Whether its origin marked it as private.
+    pub private: bool,
     /// What it measured, where its data says so.
     pub metric: Option<String>,
     /// The frame as it came, without `hops`.
@@ -85,6 +87,8 @@ pub struct StoredFrame {
     pub hops: u32,
     pub link_peer: Option<DeviceId>,
     pub ahead: bool,
+    /// Whether it is offered to nobody: it is private, or it is of before what it tells of was.
+    pub private: bool,
     pub json: String,
 }
 
@@ -101,6 +105,8 @@ pub struct FrameFilter {
     pub zone: Option<String>,
     /// Only those whose data names this metric.
     pub metric: Option<String>,
+    /// Only those that any device may have that may read here.
+    pub public: bool,
     /// Only those before this place in the log: the next page.
     pub before_seq: Option<u64>,
     /// At most this many.
@@ -117,20 +123,12 @@ impl Default for FrameFilter {
             since: None,
             zone: None,
             metric: None,
+            public: false,
             before_seq: None,
             limit: QUERY_DEFAULT,
             bytes: FRAMES_PAGE_BYTES,
         }
     }
-}
-
-/// How far the log has been pruned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Horizon {
-    /// The highest pruned place.
-    pub seq: u64,
-    /// The newest believed time of a pruned frame.
-    pub time: TimeMs,
 }
 
 /// The small number of a device, given on first sight.
@@ -161,7 +159,7 @@ pub fn introduce(conn: &Connection, id: &DeviceId, via: &DeviceId) -> Result<(),
     Ok(())
 }
 
-fn known_device(conn: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreError> {
+pub(super) fn known_device(conn: &Connection, id: &DeviceId) -> Result<Option<i64>, StoreError> {
     let mut query = conn.prepare_cached("SELECT id FROM devices WHERE device_id = ?1")?;
     Ok(query
         .query_row([id.as_str()], |row| row.get(0))
@@ -208,6 +206,7 @@ pub(super) fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
         hops: found.get(14)?,
         link_peer: row::parsed_opt(found, 15)?,
         ahead: found.get::<_, i64>(16)? & FLAG_AHEAD != 0,
+        private: found.get::<_, i64>(16)? & private::UNOFFERED != 0,
         json,
     })
 }
@@ -235,7 +234,7 @@ pub fn by_seq(conn: &Connection, seq: u64) -> Result<Option<StoredFrame>, StoreE
 }
 
 /// Up to `limit` frames after a place of the log, oldest first, leaving out what came over the link
-/// of `except`: what that peer may not have yet.
+/// of `except`: what that peer may not have yet. What is offered to nobody is left out.
 ///
 /// # Errors
 /// Whatever SQLite says.
@@ -250,12 +249,12 @@ pub fn after(
         Some(id) => known_device(conn, id)?,
         None => None,
     };
-    let sql =
-        format!("{SELECT} WHERE f.seq > ?1 AND f.link_peer IS NOT ?2 ORDER BY f.seq LIMIT ?3");
-    let sql = match except {
-        Some(_) => sql,
-        None => format!("{SELECT} WHERE f.seq > ?1 AND ?2 IS NULL ORDER BY f.seq LIMIT ?3"),
+    let of = match except {
+        Some(_) => "f.link_peer IS NOT ?2",
+        None => "?2 IS NULL",
     };
+    let offered = private::OFFERED;
+    let sql = format!("{SELECT} WHERE f.seq > ?1 AND {of} AND {offered} ORDER BY f.seq LIMIT ?3");
     let mut query = conn.prepare_cached(&sql)?;
     let rows = query.query_map((row::number(seq), except, row::limit(limit)), read)?;
     within(rows, bytes)
@@ -306,6 +305,9 @@ pub fn page(conn: &Connection, filter: &FrameFilter) -> Result<Vec<StoredFrame>,
         sql.push_str(" AND (f.metric = ? OR f.metric IS NULL)");
         values.push(Box::new(metric.clone()));
     }
+    if filter.public {
+        sql.push_str(&format!(" AND {}", private::OFFERED));
+    }
     if let Some(before) = filter.before_seq {
         sql.push_str(" AND f.seq < ?");
         values.push(Box::new(row::number(before)));
@@ -332,7 +334,7 @@ pub(super) fn says(stored: &StoredFrame, name: &str, wanted: Option<&str>) -> bo
 }
 
 /// The first of these frames, as many as fit; one in any case. The rest is not read.
-fn within(
+pub(super) fn within(
     rows: impl Iterator<Item = rusqlite::Result<StoredFrame>>,
     bytes: usize,
 ) -> Result<Vec<StoredFrame>, StoreError> {
@@ -426,70 +428,4 @@ pub fn max_hlc(conn: &Connection, believed: Hlc) -> Result<Option<Hlc>, StoreErr
     let recent: Option<i64> =
         conn.query_row(recent, (HLC_LOOKBACK, believed.to_i64()), |r| r.get(0))?;
     Ok(own.max(recent).map(Hlc::from_i64))
-}
-
-/// Removes old frames until the newest `keep` are left, at most [`FRAMES_PRUNED_MAX`] in one call,
-/// and records how far. Returns how many went.
-///
-/// # Errors
-/// Whatever SQLite says.
-pub fn prune(conn: &Connection, keep: u64) -> Result<u64, StoreError> {
-    let surplus = count(conn)?.saturating_sub(keep);
-    prune_oldest(conn, surplus)
-}
-
-/// Removes the frames at the old end that were received before `cutoff`, at most
-/// [`FRAMES_PRUNED_MAX`] in one call, and records how far. Returns how many went.
-///
-/// # Errors
-/// Whatever SQLite says.
-pub fn prune_before(conn: &Connection, cutoff: TimeMs) -> Result<u64, StoreError> {
-    // Only a whole stretch at the old end goes.
-    let sql = "SELECT count(*) FROM (SELECT 1 FROM frames WHERE seq < coalesce(
-        (SELECT seq FROM frames WHERE received_at >= ?1 ORDER BY seq LIMIT 1), 9223372036854775807) LIMIT ?2)";
-    let limits = (cutoff.to_i64(), row::number(FRAMES_PRUNED_MAX));
-    let surplus = conn.query_row(sql, limits, |r| row::count(r, 0))?;
-    prune_oldest(conn, surplus)
-}
-
-fn prune_oldest(conn: &Connection, surplus: u64) -> Result<u64, StoreError> {
-    let surplus = surplus.min(FRAMES_PRUNED_MAX);
-    // The numbers have gaps where a device gave way.
-    let sql = "SELECT seq FROM frames ORDER BY seq LIMIT 1 OFFSET ?1";
-    let upto = match surplus {
-        0 => None,
-        surplus => conn
-            .query_row(sql, [row::number(surplus - 1)], |r| row::count(r, 0))
-            .optional()?,
-    };
-    let Some(upto) = upto else { return Ok(0) };
-    let newest: i64 = conn.query_row(
-        // By our own clock: a frame from ahead takes no frame of others with it.
-        "SELECT max(min(time, received_at)) FROM frames WHERE seq <= ?1",
-        [row::number(upto)],
-        |r| r.get(0),
-    )?;
-    let gone = conn.execute("DELETE FROM frames WHERE seq <= ?1", [row::number(upto)])?;
-    let before = horizon(conn)?.map_or(TimeMs(0), |h| h.time);
-    let time = TimeMs::from_i64(newest).max(before);
-    let value = [upto.to_be_bytes(), time.0.to_be_bytes()].concat();
-    kv::put(conn, HORIZON, &value)?;
-    Ok(u64::try_from(gone).unwrap_or(surplus))
-}
-
-/// How far the log has been pruned, if it ever was. What is at or before it must not be taken from
-/// peers again.
-///
-/// # Errors
-/// Whatever SQLite says.
-pub fn horizon(conn: &Connection) -> Result<Option<Horizon>, StoreError> {
-    let value = kv::get(conn, HORIZON)?.and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
-    Ok(value.map(|bytes| {
-        let both = u128::from_be_bytes(bytes);
-        let half = |n: u128| u64::try_from(n & u128::from(u64::MAX)).unwrap_or(0);
-        Horizon {
-            seq: half(both >> 64),
-            time: TimeMs(half(both)),
-        }
-    }))
 }

@@ -9,6 +9,7 @@ mod gathering;
 mod migrations;
 mod named;
 mod packed;
+mod private;
 mod provenness;
 mod shares;
 
@@ -67,6 +68,7 @@ fn frame(n: u64) -> NewFrame {
         hops: 0,
         link_peer: Some(device(2)),
         ahead: false,
+        private: false,
         metric: Some("moisture".into()),
         json: format!(
             r#"{{"kind":"observation","data":{{"metric":"moisture","zone":"z{}","value":{n}}}}}"#,

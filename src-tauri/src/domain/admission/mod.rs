@@ -166,6 +166,17 @@ fn admit_over(
         ));
     };
     may_bring(link, &frame.origin)?;
+    if frame.private.is_some() && !(first_hand && proven && checked == Checked::Signed) {
+        return Err(Refusal::new(
+            Code::NotAuthorized,
+            format!(
+                "frame {} is private: it is taken signed from {} itself alone, and {} brought it",
+                frame.frame_id.short(),
+                frame.origin.short(),
+                peer.short()
+            ),
+        ));
+    }
     let signature = match checked {
         Checked::Signed => SignatureState::Verified,
         _ if first_hand && proven => SignatureState::FirstHand,

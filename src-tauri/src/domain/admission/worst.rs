@@ -32,8 +32,8 @@ pub const GRANTS: &[Grant] = &[
 pub fn of_grant(grant: Grant) -> Words {
     match grant {
         Grant::Read => Words {
-            en: "Reads everything this node knows: readings, proposals, events, which devices there are.",
-            de: "Liest alles, was dieser Knoten weiß: Messwerte, Vorschläge, Ereignisse, welche Geräte es gibt.",
+            en: "Reads everything this node knows but what is private: readings, proposals, events, which devices there are.",
+            de: "Liest alles, was dieser Knoten weiß, außer Privatem: Messwerte, Vorschläge, Ereignisse, welche Geräte es gibt.",
         },
         Grant::Relay => Words {
             en: "Withholds or delays what it passes on. It cannot alter frames of devices that sign; it can invent frames of gen-1 devices that observe here, at T0.",

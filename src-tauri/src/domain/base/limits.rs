@@ -3,10 +3,12 @@
 mod gen1;
 mod models;
 mod planner;
+mod private;
 
 pub use self::gen1::*;
 pub use self::models::*;
 pub use self::planner::*;
+pub use self::private::*;
 
 /// Largest WebSocket text message, in bytes (gen-1 §2).
 pub const MESSAGE_MAX_BYTES: usize = 1_048_576;

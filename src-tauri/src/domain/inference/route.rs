@@ -67,6 +67,11 @@ impl Labels {
         }
     }
 
+    /// Whether nothing is labelled.
+    pub fn is_empty(&self) -> bool {
+        self.zones.is_empty() && self.metrics.is_empty()
+    }
+
     /// The zones, in small letters.
     pub fn zones(&self) -> &[String] {
         &self.zones

@@ -105,6 +105,7 @@ mod tests {
             taint: BTreeSet::new(),
             sensed_at: TimeMs(1_000),
             received_at: TimeMs(1_000),
+            private: false,
         }
     }
 

@@ -76,15 +76,19 @@ impl Watch {
             })
     }
 
-    /// What a reading beyond the threshold says, in a sentence.
+    /// What a reading beyond the threshold says, in a sentence. It goes with the wish and is read by everybody who reads
+    /// of it, so the value of a private one is not in it.
     pub fn says(&self, fact: &Fact) -> String {
         let unit = fact.unit.as_deref().unwrap_or_default();
         let zone = fact.zone.as_ref();
+        let value = match fact.private {
+            true => "private".to_owned(),
+            false => format!("{}{unit}", fact.value),
+        };
         format!(
-            "{}{} is {}{unit}, {} {}{unit}",
+            "{}{} is {value}, {} {}{unit}",
             fact.metric,
             zone.map(|z| format!(" in {z}")).unwrap_or_default(),
-            fact.value,
             self.comparison.word(),
             self.threshold,
         )
@@ -280,6 +284,7 @@ mod tests {
             taint: Default::default(),
             sensed_at: TimeMs(at),
             received_at: TimeMs(at),
+            private: false,
         }
     }
 

@@ -218,6 +218,7 @@ mod tests {
             taint: BTreeSet::new(),
             sensed_at: TimeMs(u64::from(n) * 1_000),
             received_at: TimeMs(1_000),
+            private: false,
         }
     }
 

@@ -605,8 +605,16 @@ fn holds(
             all.len()
         ));
     }
-    let shown: Vec<String> = fresh.iter().map(|f| f.value.to_string()).collect();
-    match fresh.iter().all(|f| c.compare.holds(f.value, c.value)) {
+    let holds = fresh.iter().all(|f| c.compare.holds(f.value, c.value));
+    // Who asks reads this, and so does everybody who reads of the proposal.
+    let shown: Vec<String> = fresh
+        .iter()
+        .map(|f| match f.private {
+            true => "private".to_owned(),
+            false => f.value.to_string(),
+        })
+        .collect();
+    match holds {
         true => Ok(format!("{} is {}", c.metric, shown.join(", "))),
         false => Err(format!(
             "{} must hold, but {} is {}",

@@ -190,6 +190,7 @@ fn fact(raw: &RawFact, at: TimeMs) -> Result<Fact, String> {
         taint: Default::default(),
         sensed_at,
         received_at: sensed_at,
+        private: false,
     })
 }
 

@@ -33,6 +33,7 @@ fn fact(metric: &str, value: f64, signature: SignatureState) -> Fact {
         taint: BTreeSet::new(),
         sensed_at: NOON,
         received_at: NOON,
+        private: false,
     }
 }
 

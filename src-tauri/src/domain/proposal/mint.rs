@@ -13,6 +13,9 @@ use crate::domain::policy::Terms;
 use crate::domain::wire::Frame;
 use crate::domain::world::SignatureState;
 
+/// What a record says of a private frame. Its value stands with the frame, where that may be read.
+pub const PRIVATE: &str = "private";
+
 /// What the executor knows of a frame beside what the frame says.
 #[derive(Debug, Clone)]
 pub struct Held {
@@ -28,6 +31,8 @@ pub struct Held {
     pub sensed_at: TimeMs,
     /// How old it is, in milliseconds.
     pub age_ms: u64,
+    /// Whether it is private: everybody who reads of the proposal reads this.
+    pub private: bool,
 }
 
 impl Evidence {
@@ -38,7 +43,10 @@ impl Evidence {
             content: held.content,
             origin: frame.origin.clone(),
             kind: frame.kind,
-            summary: cut(&summary(frame), EVIDENCE_SUMMARY_MAX_CHARS),
+            summary: match held.private {
+                true => PRIVATE.to_owned(),
+                false => cut(&summary(frame), EVIDENCE_SUMMARY_MAX_CHARS),
+            },
             claimed_tier: held.claimed_tier,
             // It may have been stored by a version that took its marks more lightly.
             effective_tier: match frame.taint.is_empty() {

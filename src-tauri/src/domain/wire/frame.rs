@@ -5,12 +5,14 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::base::canonical::{to_canonical, write_canonical_without};
 use crate::domain::base::limits::{
-    FRAME_DATA_MAX_BYTES, NAME_MAX_BYTES, TEXT_MAX_CHARS, TRUST_LIST_MAX,
+    FRAME_DATA_MAX_BYTES, NAME_MAX_BYTES, PRIVATE_DEVICES_MAX, TEXT_MAX_CHARS, TRUST_LIST_MAX,
 };
 use crate::domain::base::number::whole;
 use crate::domain::base::tier::taint_of_sources;
@@ -99,6 +101,8 @@ pub struct Frame {
     pub signature: Option<Signature>,
     /// How many links it has crossed.
     pub hops: u32,
+    /// The devices that its origin sends it to itself, where it is private: none of them passes it on.
+    pub private: Option<BTreeSet<DeviceId>>,
     /// All members but `hops`, as they came.
     members: Map<String, Value>,
 }
@@ -169,6 +173,7 @@ impl Frame {
                 .transpose()
                 .map_err(|e| bad(format!("sig: {e}")))?,
             hops,
+            private: private(&members)?,
             members,
         })
     }
@@ -264,7 +269,8 @@ impl FrameSpec {
         mesh: &MeshId,
         stamp: Stamp,
     ) -> Result<Frame, Refusal> {
-        self.signed(key, name, mesh, stamp).map(|(frame, _)| frame)
+        self.signed(key, name, mesh, stamp, None)
+            .map(|(frame, _)| frame)
     }
 
     /// As [`FrameSpec::sign`], with the hash of what was signed.
@@ -274,6 +280,7 @@ impl FrameSpec {
         name: &str,
         mesh: &MeshId,
         stamp: Stamp,
+        private: Option<Private>,
     ) -> Result<(Frame, Digest), Refusal> {
         let mut members = Map::new();
         members.insert("gen".into(), 1.into());
@@ -295,12 +302,26 @@ impl FrameSpec {
         if let Some(note) = self.note {
             members.insert("note".into(), note.into());
         }
+        if let Some(private) = private {
+            let salt = URL_SAFE_NO_PAD.encode(private.salt);
+            let private = serde_json::json!({"for": private.devices, "salt": salt});
+            members.insert("private".into(), private);
+        }
         let bytes = signing_bytes(&members, mesh);
         let signature = key.sign(&bytes);
         members.insert("sig".into(), signature.to_text().into());
         let frame = Frame::parse(Value::Object(members))?;
         Ok((frame, Digest::of(&[&bytes])))
     }
+}
+
+/// What makes a new frame private.
+#[derive(Debug, Clone)]
+pub struct Private {
+    /// The devices that may have it beside this one.
+    pub devices: BTreeSet<DeviceId>,
+    /// Random bytes. What a frame measured cannot be guessed from its content hash, which proposals name, then.
+    pub salt: [u8; 16],
 }
 
 /// The id, time and count of a new frame.
@@ -382,6 +403,24 @@ fn trust(members: &Map<String, Value>) -> Result<(Vec<EvidenceSource>, Tier), Re
         }
     };
     Ok((sources, tier))
+}
+
+/// For whom a private frame is.
+fn private(members: &Map<String, Value>) -> Result<Option<BTreeSet<DeviceId>>, Refusal> {
+    let Some(private) = members.get("private") else {
+        return Ok(None);
+    };
+    let wrong = || {
+        let why = format!(
+            "private must say with `for` which devices may have it, at most {PRIVATE_DEVICES_MAX}"
+        );
+        bad(why)
+    };
+    let devices = private.get("for").and_then(Value::as_array);
+    let devices = devices.filter(|list| list.len() <= PRIVATE_DEVICES_MAX);
+    let id = |id: &Value| id.as_str()?.parse().ok();
+    let devices: Option<BTreeSet<DeviceId>> = devices.ok_or_else(wrong)?.iter().map(id).collect();
+    devices.map(Some).ok_or_else(wrong)
 }
 
 fn declared_taint(members: &Map<String, Value>) -> Result<BTreeSet<Taint>, Refusal> {

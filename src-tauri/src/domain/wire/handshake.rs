@@ -48,11 +48,13 @@ pub enum Feature {
     Lease,
     /// Pieces of a model's reply are sent as far as whoever asked has taken those before.
     Infer,
+    /// Private frames are taken from their origin alone and never passed on.
+    Private,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 13] = [
+    pub const OURS: [Feature; 14] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -66,6 +68,7 @@ impl Feature {
         Feature::View,
         Feature::Lease,
         Feature::Infer,
+        Feature::Private,
     ];
 
     fn name(self) -> &'static str {
@@ -83,6 +86,7 @@ impl Feature {
             Feature::View => "view",
             Feature::Lease => "lease",
             Feature::Infer => "infer",
+            Feature::Private => "private",
         }
     }
 }

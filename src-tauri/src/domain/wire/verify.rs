@@ -6,7 +6,7 @@ use crate::domain::base::limits::SIGNATURES_REMEMBERED_MAX;
 use crate::domain::base::{Code, DeviceId, Digest, MeshId, Refusal};
 use crate::domain::identity::{DeviceKey, PublicKey, Signature, verify_batch};
 
-use super::frame::{Frame, FrameSpec, Stamp};
+use super::frame::{Frame, FrameSpec, Private, Stamp};
 
 /// What checking the origin's signature showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl<T> Verified<T> {
     }
 }
 
-/// Signs a frame of this device's own: nobody need check what was signed a moment ago.
+/// Signs a frame of this device's own, `private` or for everybody: nobody need check what was signed a moment ago.
 ///
 /// # Errors
 /// As [`FrameSpec::sign`].
@@ -59,8 +59,9 @@ pub fn sign_frame(
     name: &str,
     mesh: &MeshId,
     stamp: Stamp,
+    private: Option<Private>,
 ) -> Result<Verified<Frame>, Refusal> {
-    let (inner, content) = spec.signed(key, name, mesh, stamp)?;
+    let (inner, content) = spec.signed(key, name, mesh, stamp, private)?;
     Ok(Verified {
         inner,
         content,
@@ -252,7 +253,7 @@ mod tests {
             hlc: Hlc::new(TimeMs(1_000), 0),
             seq: 1,
         };
-        let own = sign_frame(spec, &key, "field-1", &mesh, stamp).unwrap();
+        let own = sign_frame(spec, &key, "field-1", &mesh, stamp, None).unwrap();
         let sent = own.get().to_wire(1).to_string();
         let got = Frame::parse(serde_json::from_str(&sent).unwrap()).unwrap();
         let seen = verify_frames(
@@ -344,6 +345,63 @@ mod tests {
             good.add(Digest::of(&[&n.to_be_bytes()]));
         }
         assert!(good.new.len() + good.old.len() <= SIGNATURES_REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn for_whom_a_private_frame_is_is_signed_and_its_content_is_not_to_be_guessed() {
+        let (key, mesh) = (DeviceKey::from_seed(&[5; 32]), MeshId::of_name("demo"));
+        let hub = DeviceKey::from_seed(&[6; 32]).id().clone();
+        let made = |salt| {
+            let spec = FrameSpec {
+                kind: FrameKind::Observation,
+                data: json!({"metric": "presence", "value": 1})
+                    .as_object()
+                    .unwrap()
+                    .clone(),
+                sources: vec![EvidenceSource::Sensor],
+                tier: Tier::T2,
+                taint: Default::default(),
+                note: None,
+            };
+            let stamp = Stamp {
+                frame_id: "f-1".parse::<FrameId>().unwrap(),
+                now: TimeMs(1_000),
+                hlc: Hlc::new(TimeMs(1_000), 0),
+                seq: 1,
+            };
+            let private = Private {
+                devices: [hub.clone()].into(),
+                salt: [salt; 16],
+            };
+            sign_frame(spec, &key, "field-1", &mesh, stamp, Some(private)).unwrap()
+        };
+        let own = made(1);
+        assert_eq!(own.get().private, Some([hub.clone()].into()));
+        assert_ne!(own.content(), made(2).content());
+        let checked = |value: Value| {
+            let frame = Frame::parse(value).unwrap();
+            let good = &mut GoodSignatures::default();
+            verify_frames(vec![frame], &mesh, |_| Some(*key.public()), good).remove(0)
+        };
+        let sent = own.get().to_wire(0);
+        assert!(checked(sent.clone()).is_ok());
+        let mut wider = sent.clone();
+        wider["private"]["for"] = json!([hub, key.id()]);
+        assert!(checked(wider).is_err());
+        let mut public = sent.clone();
+        public.as_object_mut().unwrap().remove("private");
+        assert!(checked(public).is_err());
+        for wrong in [
+            json!(true),
+            json!({}),
+            json!({"for": "x"}),
+            json!({"for": [1]}),
+            json!(null),
+        ] {
+            let mut frame = sent.clone();
+            frame["private"] = wrong;
+            assert_eq!(Frame::parse(frame).unwrap_err().code, Code::InvalidFrame);
+        }
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub struct Fact {
     pub sensed_at: TimeMs,
     /// When this node first had it, by its steady clock.
     pub received_at: TimeMs,
+    /// Whether it is private: no text that others may read says its value.
+    pub private: bool,
 }
 
 /// Where policy and planner look things up.

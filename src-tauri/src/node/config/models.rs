@@ -52,9 +52,9 @@ pub struct RawModel {
 pub struct RawInference {
     /// Whether models of this machine are asked before others.
     pub edge_first: bool,
-    /// Zones whose readings are private.
+    /// As `zones` of `[privacy]`.
     pub private_zones: Vec<String>,
-    /// Metrics that are private.
+    /// As `metrics` of `[privacy]`.
     pub private_metrics: Vec<String>,
     /// Whether `infer` and the model endpoint use what other devices offer and no `[[model]]` names; yes where absent.
     pub use_mesh: Option<bool>,
@@ -204,7 +204,11 @@ pub(super) fn overlay(file: &mut Vec<RawModel>, flags: Vec<RawModel>) {
     }
 }
 
-pub(super) fn resolve(all: Vec<RawModel>, chosen: RawInference) -> Result<Models, ConfigError> {
+pub(super) fn resolve(
+    all: Vec<RawModel>,
+    chosen: RawInference,
+    labels: Labels,
+) -> Result<Models, ConfigError> {
     if all.len() > MODELS_MAX {
         return Err(value("model", format!("at most {MODELS_MAX} are allowed")));
     }
@@ -224,7 +228,7 @@ pub(super) fn resolve(all: Vec<RawModel>, chosen: RawInference) -> Result<Models
         edge_first: chosen.edge_first,
         use_mesh: chosen.use_mesh.unwrap_or(true),
         lending: chosen.lending()?,
-        labels: Labels::new(chosen.private_zones, chosen.private_metrics),
+        labels,
     })
 }
 

@@ -300,6 +300,7 @@ mod tests {
             time: at,
             hlc: None,
             received_at: at,
+            private: false,
         }
     }
 

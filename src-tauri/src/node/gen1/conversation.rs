@@ -26,7 +26,7 @@ use crate::node::context::store_refusal;
 use crate::node::context::{Event, Severity};
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
-use crate::node::{gossip, ledger};
+use crate::node::{gossip, ledger, privacy};
 
 /// A proposal of a gen-1 planner, as it says. It is executed by that planner's own node, never here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,11 +163,14 @@ pub async fn intent(shared: &Shared, link: &LinkHandle, asked: Intent) -> Result
             proposals::open_list(c, QUERY_DEFAULT)?,
         ))
     };
-    let (facts, open) = shared
+    let (mut facts, open) = shared
         .store
         .read("question", read)
         .await
         .map_err(|e| store_refusal(&e))?;
+    // The answer is for everybody.
+    let labels = shared.inference.labels();
+    facts.retain(|fact| !privacy::is_private(labels, fact));
     let open: Vec<Open> = open
         .iter()
         .map(|p| Open {

@@ -322,6 +322,7 @@ async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Re
             .transpose()?,
         limit: limit(params, QUERY_DEFAULT, GEN1_WORLD_QUERY_MAX)?,
         bytes: GEN1_ANSWER_BYTES,
+        public: true,
         ..FrameFilter::default()
     };
     let (mut page, entries) = shared
@@ -360,6 +361,7 @@ async fn sync(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Ref
         zone,
         limit: GEN1_SYNC_MAX,
         bytes: GEN1_ANSWER_BYTES,
+        public: true,
         ..FrameFilter::default()
     };
     let take = limit(params, 100, GEN1_SYNC_MAX)?;

@@ -12,6 +12,7 @@ mod encoded;
 mod gen1;
 mod message;
 mod newest;
+pub(super) mod private;
 mod proposals;
 mod recent;
 pub(super) mod tree;

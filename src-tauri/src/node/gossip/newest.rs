@@ -146,6 +146,7 @@ mod tests {
             hops: 0,
             link_peer: None,
             ahead: false,
+            private: false,
             json: format!("{{\"data\":{data}}}"),
         }
     }

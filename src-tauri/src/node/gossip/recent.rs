@@ -51,7 +51,7 @@ impl Eq for Members {}
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// By their place in the log. `None` stands for one that gave way to a better-proven one.
+    /// By their place in the log. `None` stands for one that gave way to a better-proven one, or is private.
     frames: BTreeMap<u64, Option<Arc<Encoded>>>,
     bytes: usize,
     /// The places of those that stand with a good signature, by their content.
@@ -135,7 +135,9 @@ impl RecentFrames {
                     kept.put(old.seq, None);
                 }
             }
-            kept.put(*seq, Some(Arc::new(Encoded::of(admitted))));
+            // What is private is not for every link.
+            let public = admitted.frame().private.is_none();
+            kept.put(*seq, public.then(|| Arc::new(Encoded::of(admitted))));
         }
     }
 

@@ -21,6 +21,7 @@ use crate::domain::sync::view::{Heard, Known, Missed, Reach, choose};
 use crate::domain::world::Moment;
 use crate::node::continuity::PRESENCE;
 use crate::node::presence::Presence;
+use crate::node::privacy;
 use crate::node::shared::Shared;
 
 /// How old what a device tells of itself may be to count as told lately, in milliseconds.
@@ -76,6 +77,7 @@ impl View {
         self.hear(shared).await;
         let settling = self.begun.elapsed() < Duration::from_millis(VIEW_SETTLE_MS);
         let offers = shared.known_capabilities();
+        let named = privacy::named(shared);
         let carriers = kin.iter().filter(|r| r.grants.has(Grant::Relay));
         let carriers: BTreeSet<&DeviceId> = carriers.map(|r| &r.device_id).collect();
         let mut known: BTreeMap<DeviceId, Known> = kin
@@ -88,7 +90,9 @@ impl View {
                 let known = Known {
                     // That one refuses a link, a person should see.
                     always: standing.is_some_and(|s| s.state == State::Refused)
-                        || has_to_do_with(shared, &record.grants, offered),
+                        || has_to_do_with(shared, &record.grants, offered)
+                        // What is private goes over links of its own.
+                        || named.contains(device),
                     carries: record.grants.has(Grant::Relay) && record.grants.has(Grant::Read),
                     reach: reach(shared, device, standing),
                     heard: self.heard(shared, device, standing, &carriers),

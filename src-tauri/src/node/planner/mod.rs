@@ -176,6 +176,8 @@ struct Rights {
     model: bool,
     /// Whether the model may ask for an action.
     propose: bool,
+    /// Whether the answer may tell of what is private.
+    private: bool,
 }
 
 impl Rights {
@@ -183,6 +185,7 @@ impl Rights {
     const OWN: Rights = Rights {
         model: true,
         propose: true,
+        private: true,
     };
 }
 
@@ -416,11 +419,7 @@ async fn tell(
             if let Err(error) = keep(shared, answered.clone()).await {
                 tracing::error!(%error, "an answer could not be kept");
             }
-            let message = format!(
-                "{} asked the planner: {}",
-                question.by,
-                one_line(&question.text, 200)
-            );
+            let message = talk::in_events(question, &answered);
             let data = json!({
                 "question": question.id, "answerer": answered.answerer, "model": answered.model,
                 "proposals": answered.proposals,

@@ -91,6 +91,7 @@ pub async fn asked(
     let rights = Rights {
         model: has(Grant::Llm),
         propose: has(Grant::Plan),
+        private: false,
     };
     let (id, told) = ask_as(shared, question, &by, device.as_str(), rights)?;
     let mut open = shared.forwarded.open(now);

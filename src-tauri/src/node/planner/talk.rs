@@ -3,6 +3,7 @@
 
 use super::{Answered, Question, answered};
 use crate::domain::base::limits::CONVERSATION_ID_MAX_CHARS;
+use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, Refusal};
 use crate::domain::inference::route::{About, Labels};
 use crate::domain::plan::earlier::Pair;
@@ -76,6 +77,15 @@ impl Talk {
         }
         Ok(Self { pairs, about })
     }
+}
+
+/// What events say of a question. Devices that may read here read them.
+pub(super) fn in_events(question: &Question, answered: &Answered) -> String {
+    let what = match answered.private.is_empty() {
+        true => one_line(&question.text, 200),
+        false => "something private".to_owned(),
+    };
+    format!("{} asked the planner: {what}", question.by)
 }
 
 fn private_in(labels: &Labels, one: &Answered) -> About {

@@ -22,8 +22,13 @@ use crate::domain::policy::Requester;
 use crate::domain::world::Fact;
 use crate::node::context::store_refusal;
 use crate::node::planning::{self, Sent};
+use crate::node::privacy;
 use crate::node::routing::{self, Place};
 use crate::node::shared::Shared;
+
+/// The reason that goes with what a model wishes for in a private conversation.
+const PRIVATE_REASON: &str =
+    "asked for in a private conversation; its answer stands at the node that was asked";
 
 /// What the model is told this site is.
 pub(super) fn site(shared: &Shared) -> &str {
@@ -88,7 +93,7 @@ impl Tools {
         let read = shared.store.read("question", read).await;
         let (mut facts, open, mut all) = read.map_err(|e| store_refusal(&e))?;
         let before = facts.len();
-        let may = |f: &Fact| private || !labels.reading(f.zone.as_deref(), &f.metric).is_private();
+        let may = |f: &Fact| private || !privacy::is_private(labels, f);
         facts.retain(may);
         let said = |row: &ProposalRow| private || !labels.text(&row.record).is_private();
         all.retain(said);
@@ -299,6 +304,14 @@ impl Tools {
         let place = Place {
             executor: wish.executor.clone(),
             zone: wish.zone.clone(),
+        };
+        let wish = match self.private {
+            // Everybody reads it who reads of the proposal.
+            true => Wish {
+                reason: PRIVATE_REASON.to_owned(),
+                ..wish
+            },
+            false => wish,
         };
         let draft = match draft(shared, wish, model) {
             Ok(draft) => draft,

@@ -23,6 +23,7 @@ use crate::domain::plan::reply::{self, Step};
 use crate::domain::plan::situation::{Situation, task};
 use crate::domain::world::Fact;
 use crate::node::context::store_refusal;
+use crate::node::privacy;
 use crate::node::shared::Shared;
 
 /// Tells whoever asked. Who reads slowly misses steps and never the answer.
@@ -117,7 +118,8 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
     let talk = Talk::of(shared, question).await.map_err(internal)?;
     let about = talk.about.and(labels.text(&question.text));
     let mark = shared.fresh_id().map_err(internal)?.to_string();
-    let mut tools = Tools::load(shared, labels, about.is_private())
+    let private = about.is_private() && question.rights.private;
+    let mut tools = Tools::load(shared, labels, private)
         .await
         .map_err(internal)?;
     let now = shared.now();
@@ -232,7 +234,8 @@ pub(super) async fn of_rules(
         ))
     };
     let read = shared.store.read("question", read).await;
-    let (facts, open) = read.map_err(|e| store_refusal(&e))?;
+    let (mut facts, open) = read.map_err(|e| store_refusal(&e))?;
+    facts.retain(|f| question.rights.private || !privacy::is_private(labels, f));
     let open: Vec<Open> = open
         .iter()
         .map(|p| Open {
@@ -243,7 +246,13 @@ pub(super) async fn of_rules(
     let now = shared.now();
     let said = answer(&question.text, &facts, &open, now);
     let cited = said.cites.iter();
-    let read = cited.map(|f| labels.reading(f.zone.as_deref(), &f.metric));
+    let read = cited.map(|f| {
+        let labelled = labels.reading(f.zone.as_deref(), &f.metric);
+        match f.private && !labelled.is_private() {
+            true => About::private(format!("{} of another device", f.metric)),
+            false => labelled,
+        }
+    });
     let words = labels.text(&question.text).and(labels.text(&said.message));
     let about = read.fold(about.and(words), About::and);
     Ok(Answered {

@@ -351,6 +351,7 @@ fn evidence_of(stored: &StoredFrame, facts: &[Fact], now: TimeMs) -> Result<Evid
         age_ms: current
             .map_or(0, |f| now.since(f.sensed_at))
             .max(Moment::unset(now).age_by_wall_ms(stored.time, stored.received_at)),
+        private: stored.private || current.is_some_and(|f| f.private),
     };
     Ok(Evidence::of(&frame, held))
 }

@@ -112,7 +112,7 @@ impl Held {
             let whole = page.len() < PAGE;
             fresh.extend(
                 page.into_iter()
-                    .map(|(_, keyed)| keyed)
+                    .filter_map(|(_, keyed)| keyed)
                     .filter(|k| k.at > horizon),
             );
             if whole {

@@ -16,7 +16,7 @@ use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Message, Reply};
 use crate::node::context::{Event, Severity};
 use crate::node::gen1::parting;
-use crate::node::gossip::{self, catch_up};
+use crate::node::gossip::{self, catch_up, private};
 use crate::node::ingress::Ingress;
 use crate::node::links::credit::Taken;
 use crate::node::links::{Ended, Lanes, LinkHandle, PeerInfo};
@@ -82,6 +82,10 @@ pub(super) async fn run(
     tasks.passing(
         "proposals feeder",
         gossip::feed_proposals(shared.clone(), link.clone()),
+    );
+    tasks.passing(
+        "private feeder",
+        private::feed(shared.clone(), link.clone()),
     );
     tasks.passing("records", records::greet(shared.clone(), link.clone()));
     match info.speaks(Feature::Reconcile) {
@@ -242,6 +246,15 @@ async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str)
         Ok(Message::Request { id, method, params }) if method == INFER => {
             // The reply comes when the model has ended, and nothing waits for it here.
             match mesh_models::infer(shared, link, &id, &params).await {
+                Ok(()) => true,
+                Err(refusal) => link.tell(Reply::from(refusal).to_text(&id)),
+            }
+        }
+        Ok(Message::Request { id, method, params })
+            if method == private::FRAMES && link.info.speaks(Feature::Private) =>
+        {
+            // The reply comes when they are stored, and nothing waits for it here.
+            match private::take(shared, ingress, link, &id, params, bytes).await {
                 Ok(()) => true,
                 Err(refusal) => link.tell(Reply::from(refusal).to_text(&id)),
             }

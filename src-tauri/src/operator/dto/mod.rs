@@ -223,6 +223,9 @@ pub struct FactView {
     pub signature: SignatureState,
     /// Whether a model had a part in it.
     pub tainted: bool,
+    /// Whether it is private: only devices that its origin names have it, and only models that may see what is private.
+    #[serde(default)]
+    pub private: bool,
 }
 
 /// A stored frame.
@@ -259,6 +262,9 @@ pub struct FrameView {
     pub tainted: bool,
     /// Whether its timestamp lay too far ahead to be believed.
     pub ahead: bool,
+    /// Whether it is offered to no device but those that it names.
+    #[serde(default)]
+    pub private: bool,
     /// The frame as it came.
     pub frame: Value,
 }

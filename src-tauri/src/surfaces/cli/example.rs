@@ -72,6 +72,7 @@ fn the_example_documents_every_key() {
         ("[[rule]]\nzzz = 1", "[[rule]]"),
         ("[[model]]\nzzz = 1", "[[model]]"),
         ("[inference]\nzzz = 1", "[inference]"),
+        ("[privacy]\nzzz = 1", "[privacy]"),
     ];
     for (text, heading) in places {
         let keys = keys_at(text);

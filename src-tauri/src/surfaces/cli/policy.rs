@@ -214,6 +214,7 @@ fn holding(condition: &Condition, own: &DeviceId, now: TimeMs) -> Option<Fact> {
         taint: BTreeSet::new(),
         sensed_at: now,
         received_at: now,
+        private: false,
     })
 }
 

@@ -261,7 +261,7 @@ fn fact_row(f: &FactView) -> Vec<String> {
         f.zone.clone().unwrap_or_else(|| "-".to_owned()),
         format::reading(&f.value, f.unit.as_deref()),
         format::span(f.age_ms),
-        tier(f.claimed_tier, f.effective_tier, f.tainted),
+        worth(tier(f.claimed_tier, f.effective_tier, f.tainted), f.private),
         format::who(f.origin_name.as_deref(), &f.origin),
         format::code(f.signature),
     ]
@@ -278,6 +278,14 @@ pub(super) fn tier(claimed: TierName, effective: TierName, tainted: bool) -> Str
         format!("{shown} llm")
     } else {
         shown
+    }
+}
+
+/// A tier, and whether what has it is private.
+fn worth(tier: String, private: bool) -> String {
+    match private {
+        true => format!("{tier} private"),
+        false => tier,
     }
 }
 
@@ -317,7 +325,7 @@ fn frame_row(f: &FrameView) -> Vec<String> {
         f.kind.as_str().to_owned(),
         format::who(f.origin_name.as_deref(), &f.origin),
         format!("{}{ahead}", format::span(f.age_ms)),
-        tier(f.claimed_tier, f.effective_tier, f.tainted),
+        worth(tier(f.claimed_tier, f.effective_tier, f.tainted), f.private),
         format::code(f.signature),
         format::cut(&data, 60),
     ]

@@ -86,7 +86,12 @@ fn nobody_keeps_a_signed_frame_out_by_saying_it_first() {
 #[test]
 fn a_copy_without_signature_does_not_stand_for_the_frame_that_has_one() {
     let (_dir, c) = conn();
-    let named = |seq| frame_sync::keyed_after(&c, seq, 1).unwrap()[0].1.key;
+    let named = |seq| {
+        frame_sync::keyed_after(&c, seq, 1).unwrap()[0]
+            .1
+            .unwrap()
+            .key
+    };
     let key = FrameKey::of(&frame_id(1), &frame(1).content);
     let copy = NewFrame {
         signed: false,
@@ -426,6 +431,7 @@ fn fact(n: u64) -> NewFact {
         time: TimeMs(1_000 + n),
         hlc: None,
         received_at: TimeMs(2_000),
+        private: false,
     }
 }
 

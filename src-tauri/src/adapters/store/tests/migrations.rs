@@ -169,6 +169,7 @@ fn the_newest_readings_are_carried_over_also_of_devices_that_have_no_frame() {
         time: TimeMs(11),
         hlc: Some(Hlc::from_i64(12)),
         received_at: TimeMs(13),
+        private: false,
     };
     let all = facts::all(&c, &Default::default(), &device(1), 9).unwrap();
     let expected = [

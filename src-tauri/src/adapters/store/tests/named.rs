@@ -28,7 +28,7 @@ fn form(c: &rusqlite::Connection, seq: u64) -> (String, u64) {
 fn set(c: &rusqlite::Connection) -> KeySet {
     let mut set = KeySet::default();
     let held = frame_sync::keyed_after(c, 0, 100).unwrap();
-    set.extend(held.into_iter().map(|(_, keyed)| keyed));
+    set.extend(held.into_iter().filter_map(|(_, keyed)| keyed));
     set
 }
 
@@ -78,7 +78,7 @@ fn an_id_is_found_in_whichever_way_it_lies() {
         let log = frames::after(c, 0, 9, 10_000, None).unwrap();
         let held = frame_sync::keyed_after(c, 0, 9).unwrap();
         let both = log.iter().zip(held);
-        both.map(|(stored, (_, keyed))| (stored.claimed_at, keyed))
+        both.map(|(stored, (_, keyed))| (stored.claimed_at, keyed.unwrap()))
             .collect()
     };
     let of = |(new, _): &(NewFrame, _)| {

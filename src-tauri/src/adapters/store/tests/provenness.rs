@@ -49,6 +49,7 @@ fn fact_of(new: &NewFrame, zone: &str) -> NewFact {
         time: new.time,
         hlc: None,
         received_at: new.received_at,
+        private: false,
     }
 }
 
@@ -128,7 +129,7 @@ fn the_same_content_first_hand_counts_as_such_and_on_its_origins_account() {
         )
     );
     assert!(!found.signed && *found.json == *real.json);
-    let named = frame_sync::keyed_after(&c, 0, 1).unwrap()[0].1.key;
+    let named = frame_sync::keyed_after(&c, 0, 1).unwrap()[0].1.unwrap().key;
     assert_eq!(
         named,
         FrameKey::of(&real.frame_id, &real.content).unsigned()

@@ -184,7 +184,7 @@ fn what_an_address_answers_has_a_small_account_of_its_own_that_lapses_and_goes_w
     let used = |share| usage::used(&c, &account, share, TimeMs(0)).unwrap();
     assert_eq!(used(Share::Conflicts), ADDRESS_CONFLICTS);
     c.execute(
-        "INSERT INTO facts SELECT 'm', '', 1, 1, NULL, NULL, 1, 'f', content, 1, 1, 2, 0, 1, NULL, 40, 1, d.id
+        "INSERT INTO facts SELECT 'm', '', 1, 1, NULL, NULL, 1, 'f', content, 1, 1, 2, 0, 1, NULL, 40, 1, d.id, 0
          FROM frames CROSS JOIN devices d ON d.device_id = ?1 LIMIT 1",
         [account.as_str()],
     )
