@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use clawmesh::adapters::llm::{Reply, Scripted};
 use clawmesh::adapters::store::{Class, cited, frames};
@@ -22,7 +23,7 @@ use crate::converge::{dialing, place};
 use crate::harness::*;
 
 /// What a private reading says, in digits and in words.
-const SECRET: [&str; 2] = ["31337", "sleepless"];
+const SECRET: [&str; 2] = ["73158462", "sleepless"];
 const GRANTS: &str = "observe:T2,relay,read,plan,human,actuate,llm";
 const ORIGIN: u8 = 1;
 const HUB: u8 = 2;
@@ -105,7 +106,13 @@ async fn read(node: &TestNode, zone: &str, value: f64, note: &str) -> FrameId {
 }
 
 async fn secret(node: &TestNode, n: u8) -> FrameId {
-    read(node, "bedroom", 31_337.0 + f64::from(n) / 8.0, "sleepless").await
+    read(
+        node,
+        "bedroom",
+        73_158_462.0 + f64::from(n) / 8.0,
+        "sleepless",
+    )
+    .await
 }
 
 async fn fact(node: &TestNode, zone: &str) -> Option<FactView> {
@@ -209,7 +216,7 @@ async fn asked_everything(probe: &mut Probe, frame: &FrameId) -> String {
             if told["ok"] == false || told["payload"]["ended"] == true {
                 break;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     all
@@ -313,7 +320,10 @@ async fn a_private_reading_reaches_the_named_device_alone_by_whatever_way() {
     }
     let frame = secret(&origin, 1).await;
     let at_hub = has(&hub, "bedroom", &frame).await;
-    assert_eq!((at_hub.value, at_hub.private), (json!(31_337.125), true));
+    assert_eq!(
+        (at_hub.value, at_hub.private),
+        (json!(73_158_462.125), true)
+    );
     assert!(fact(&origin, "bedroom").await.unwrap().private);
     let mark = read(&origin, "garden", 5.0, "mark").await;
     has(&hub, "garden", &mark).await;
@@ -354,7 +364,8 @@ async fn a_private_reading_reaches_the_named_device_alone_by_whatever_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_rests_on_a_private_reading_says_that_it_is_private_and_no_more() {
     let answer = json!({"step": "answer", "text": "Fine."}).to_string();
-    let model = Scripted::new("test/model".parse().unwrap(), [Reply::text(&answer)]);
+    let replies = (0..9).map(|_| Reply::text(&answer));
+    let model = Scripted::new("test/model".parse().unwrap(), replies);
     let Three { origin, hub, other } = three(Some(model.clone())).await;
     let mut probe = kin(&hub, UNNAMED).await;
     let frame = secret(&origin, 1).await;

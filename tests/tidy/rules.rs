@@ -27,7 +27,7 @@ const DOMAIN_ROOMS: [&str; 16] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `shared`, which joins them.
-const NODE_ROOMS: [&str; 40] = [
+const NODE_ROOMS: [&str; 41] = [
     "outside",
     "config",
     "context",

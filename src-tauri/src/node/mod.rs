@@ -130,7 +130,6 @@ impl Node {
         sockets: mpsc::Receiver<Incoming>,
     ) -> Result<Node, OpenError> {
         if let Err(error) = open::put_in_order(&opened.shared).await {
-            let error = OpenError::from(error);
             return Err(error.leaving(opened.give_up().await));
         }
         Ok(Self::run(opened, address, doorway, sockets).await)

@@ -573,9 +573,9 @@ fn kept_mesh_id(dir: &StateDir, random: &SharedRandom) -> Result<MeshId, OpenErr
 ///
 /// # Errors
 /// Whatever the store says.
-pub(super) async fn put_in_order(shared: &Shared) -> Result<(), StoreError> {
+pub(super) async fn put_in_order(shared: &Shared) -> Result<(), OpenError> {
     super::proposals::recover(shared).await?;
-    super::privacy::settle(shared).await
+    Ok(super::privacy::settle(shared).await?)
 }
 
 /// Continues logical time and frame counts after whatever earlier runs used.
