@@ -10,8 +10,8 @@ use crate::adapters::llm::Pieces;
 use crate::adapters::paths::StateDir;
 use crate::domain::base::limits::{COMPLETIONS_OUTPUT_TOKENS, COMPLETIONS_OUTPUT_TOKENS_MAX};
 use crate::domain::base::{Code, Refusal};
-use crate::domain::inference::exchange::text_of_all;
 use crate::domain::inference::route::Route;
+use crate::domain::inference::words::text_of_all;
 use crate::domain::inference::{Failure, InferenceRequest, Message, ModelRef, Piece, Usage};
 use crate::node::inference::{Wanted, Whole};
 

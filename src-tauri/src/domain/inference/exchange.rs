@@ -147,19 +147,13 @@ fn message(value: &Value) -> Result<Message, Refusal> {
     }
 }
 
-fn text_of(message: &Message) -> &str {
+pub(super) fn text_of(message: &Message) -> &str {
     match message {
         Message::System(text)
         | Message::User(text)
         | Message::Assistant { text, .. }
         | Message::Tool { text, .. } => text,
     }
-}
-
-/// The text of all messages, for what may be private in it.
-pub fn text_of_all(request: &InferenceRequest) -> String {
-    let all: Vec<&str> = request.messages.iter().map(text_of).collect();
-    all.join("\n")
 }
 
 /// The parameters of a request to a model of another device. A device of our own kind is also told the schema.

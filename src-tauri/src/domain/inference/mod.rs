@@ -5,6 +5,7 @@ pub mod breaker;
 pub mod budget;
 pub mod exchange;
 pub mod route;
+pub mod words;
 
 use std::fmt;
 use std::str::FromStr;
