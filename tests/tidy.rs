@@ -78,6 +78,7 @@ const LONG_FILES: &[(&str, &str)] = &[
         "one handshake, both sides",
     ),
     ("src-tauri/src/node/config.rs", "one file format"),
+    ("src-tauri/src/node/inference/tests.rs", "tests of one room"),
     (
         "src-tauri/src/node/continuity/mod.rs",
         "to be split with the rooms of the node",

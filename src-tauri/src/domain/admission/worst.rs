@@ -52,8 +52,8 @@ pub fn of_grant(grant: Grant) -> Words {
             de: "Meldet falsche Messwerte, die als T2 zählen: Sie können auslösen, was L1-Regeln auf seine Messwerte hin erlauben, und Verriegelungen öffnen oder schließen, die darauf beruhen.",
         },
         Grant::Llm => Words {
-            en: "Uses up the models that are shared here, to the end of its share of a day and at your cost. What they say starts nothing by itself.",
-            de: "Verbraucht die Modelle, die hier geteilt sind, bis ans Ende seines Anteils am Tag und auf deine Kosten. Was sie sagen, setzt von selbst nichts in Gang.",
+            en: "Uses up the models that are shared here, to the end of its share of a day and at your cost; where a model takes one request at a time, yours waits for one of its for some seconds. What they say starts nothing by itself.",
+            de: "Verbraucht die Modelle, die hier geteilt sind, bis ans Ende seines Anteils am Tag und auf deine Kosten; wo ein Modell nur eine Anfrage zugleich nimmt, wartet deine einige Sekunden auf eine von ihm. Was sie sagen, setzt von selbst nichts in Gang.",
         },
         Grant::Estop => Words {
             en: "Stops the actuators of this node at any time, and keeps them stopped until a person here releases them.",

@@ -703,6 +703,9 @@ pub const MODEL_REQUESTS_AT_ONCE: usize = 4;
 pub const MODEL_REQUESTS_AT_ONCE_MAX: usize = 64;
 /// How long a question waits for one of them to end before the next model is asked, in milliseconds.
 pub const MODEL_TURN_MS: u64 = 30_000;
+/// How long a question of this node waits before the request of another device ends that has the only turn of a
+/// provider, in milliseconds.
+pub const MODEL_YIELD_MS: u64 = 5_000;
 /// Questions and answers before it that a question of a conversation takes along.
 pub const CONVERSATION_PAIRS_MAX: usize = 4;
 /// All of them together, in characters.

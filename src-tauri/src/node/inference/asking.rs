@@ -1,6 +1,8 @@
 //! One model asked one question: its turn, the breaker of its server, the budget, further tries while nothing was said,
 //! and then its reply to the end.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
 use super::ledger::{Refused, Reserved};
-use super::{Inside, Provider, Served, resting};
+use super::{Inside, Pace, Provider, Served, resting};
 use crate::adapters::llm::Pieces;
 use crate::domain::base::limits::{MODEL_RETRIES_MAX, MODEL_RETRY_WAIT_MAX_MS};
 use crate::domain::inference::route::SkipKind;
@@ -50,17 +52,82 @@ impl From<Failure> for Missed {
     }
 }
 
-/// Asks one model; its reply once it has begun.
+/// A turn at a provider.
+struct Turn {
+    _one: OwnedSemaphorePermit,
+    lent: Option<OwnedSemaphorePermit>,
+}
+
+/// Waits for a turn. Requests of other devices leave one to this node where a provider takes several.
+async fn turn(provider: &Provider, pace: Pace, lent: bool) -> Option<Turn> {
+    let acquire = async {
+        let lent = match lent {
+            true => Some(provider.lent.clone().acquire_owned().await.ok()?),
+            false => None,
+        };
+        let one = provider.turns.clone().acquire_owned().await.ok()?;
+        Some(Turn { _one: one, lent })
+    };
+    let mut acquire = pin!(acquire);
+    let (soon, later) = match lent {
+        true => (pace.turn, Duration::ZERO),
+        false => (pace.yields, pace.turn.saturating_sub(pace.yields)),
+    };
+    if let Ok(turn) = timeout(soon, acquire.as_mut()).await {
+        return turn;
+    }
+    let _pressing = (!lent).then(|| Pressing::at(provider));
+    timeout(later, acquire).await.ok().flatten()
+}
+
+/// A request of this node that waits for its turn.
+struct Pressing<'a>(&'a Provider);
+
+impl<'a> Pressing<'a> {
+    fn at(provider: &'a Provider) -> Self {
+        provider.pressing.send_modify(|n| *n += 1);
+        Self(provider)
+    }
+}
+
+impl Drop for Pressing<'_> {
+    fn drop(&mut self) {
+        self.0.pressing.send_modify(|n| *n -= 1);
+    }
+}
+
+impl Provider {
+    /// What comes of it; nothing if the turn was lent and this node needs it, as there is no other.
+    async fn unless_needed<T>(&self, lent: bool, what: impl Future<Output = T>) -> Option<T> {
+        if !lent || self.at_once > 1 {
+            return Some(what.await);
+        }
+        let mut pressing = self.pressing.subscribe();
+        tokio::select! {
+            biased;
+            _ = pressing.wait_for(|n| *n > 0) => None,
+            done = what => Some(done),
+        }
+    }
+}
+
+const NEEDED: &str = "the model is needed by its own node now";
+
+fn needed_now() -> Missed {
+    let why = NEEDED.to_owned();
+    Missed::new(SkipKind::Busy, FailureKind::RateLimited, why)
+}
+
+/// Asks one model, for another device where it is lent; its reply once it has begun.
 pub(super) async fn begin(
     inside: &Arc<Inside>,
     served: &Arc<Served>,
     request: &Arc<InferenceRequest>,
     most: &Usage,
+    lent: bool,
 ) -> Result<Pieces, Missed> {
     let provider = inside.provider(served);
-    let turn = provider.turns.clone().acquire_owned();
-    let turn = timeout(inside.pace.turn, turn).await;
-    let Some(turn) = turn.ok().and_then(Result::ok) else {
+    let Some(turn) = turn(&provider, inside.pace, lent).await else {
         let why = format!(
             "{} requests are under way there, as many as at_once allows",
             served.settings.at_once
@@ -70,7 +137,9 @@ pub(super) async fn begin(
     let mut tries = 0;
     loop {
         let begun = inside.clock.steady_ms();
-        match once(inside, served, &provider, request, most).await {
+        let asked = once(inside, served, &provider, request, most);
+        let asked = provider.unless_needed(lent, asked).await;
+        match asked.unwrap_or_else(|| Err(needed_now())) {
             Ok((stream, first, reserved)) => {
                 let first_ms = inside.clock.steady_ms().saturating_sub(begun);
                 let reply = Reply {
@@ -83,7 +152,7 @@ pub(super) async fn begin(
                     begun,
                     first_ms,
                     ended: false,
-                    _turn: turn,
+                    turn: Some(turn),
                 };
                 return Ok(reply.pieces());
             }
@@ -250,22 +319,37 @@ struct Reply {
     begun: u64,
     first_ms: u64,
     ended: bool,
-    _turn: OwnedSemaphorePermit,
+    /// Given back with the end.
+    turn: Option<Turn>,
 }
 
 impl Reply {
+    /// Ends for a request of this node; that is no failure of the model.
+    fn given_up(mut self) -> (Result<Piece, Failure>, Self) {
+        (self.reserved, self.ended, self.turn) = (None, true, None);
+        self.stream = stream::empty().boxed();
+        (Err(Failure::new(FailureKind::RateLimited, NEEDED)), self)
+    }
+
     fn pieces(self) -> Pieces {
         stream::unfold(self, |mut reply| async move {
             if reply.ended {
                 return None;
             }
+            let lent = reply.turn.as_ref().is_some_and(|turn| turn.lent.is_some());
             let next = match reply.first.take() {
                 Some(first) => Some(Ok(first)),
-                None => reply.stream.next().await,
+                None => {
+                    let next = reply.stream.next();
+                    match reply.provider.unless_needed(lent, next).await {
+                        Some(next) => next,
+                        None => return Some(reply.given_up()),
+                    }
+                }
             };
             let item = match next {
                 Some(Ok(Piece::End(usage))) => {
-                    reply.ended = true;
+                    (reply.ended, reply.turn) = (true, None);
                     if let Some(reserved) = reply.reserved.take() {
                         reserved.end(&usage).await;
                     }
@@ -284,7 +368,8 @@ impl Reply {
                     let broken = broken.and_then(Result::err).unwrap_or_else(|| {
                         Failure::new(FailureKind::BadReply, "the reply stopped without an end")
                     });
-                    (reply.reserved, reply.ended) = (None, true);
+                    (reply.reserved, reply.ended, reply.turn) = (None, true, None);
+                    reply.stream = stream::empty().boxed();
                     let (served, provider) = (&reply.served, &reply.provider);
                     reply.inside.tell(served, provider, Some(&broken));
                     Err(broken)

@@ -292,7 +292,9 @@ impl<'a> Asking<'a> {
     pub(super) async fn next(&mut self) -> Result<Pieces, Failure> {
         while let Some(index) = self.order.next() {
             let served = self.all[index].clone();
-            match asking::begin(self.inside, &served, &self.request, &self.most).await {
+            let lent = matches!(self.wanted, Wanted::Shared(_));
+            let begun = asking::begin(self.inside, &served, &self.request, &self.most, lent);
+            match begun.await {
                 Ok(pieces) => {
                     self.route.chosen = Some(served.name.clone());
                     self.route.local = served.settings.local();

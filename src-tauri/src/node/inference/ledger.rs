@@ -81,6 +81,7 @@ impl Ledger {
                 budget,
                 most,
                 took: Usage::default(),
+                sent: false,
                 settled: false,
             }
         };
@@ -88,6 +89,7 @@ impl Ledger {
             Ok(()) => {
                 // From here on it is sent, and whatever becomes of it was read by somebody.
                 reserved.took.input_tokens = most.input_tokens;
+                reserved.sent = true;
                 Ok(reserved)
             }
             Err(error) => Err(Refused::Store(error)),
@@ -111,7 +113,8 @@ impl Ledger {
     }
 }
 
-/// A request that is counted. Dropped before its end, it counts as what was seen of it.
+/// A request that is counted. Dropped before its end, it counts as what was seen of it; where there is a price or a
+/// budget, as the most it may have taken: a model thinks and costs before it says anything.
 pub(super) struct Reserved {
     ledger: Ledger,
     model: ModelRef,
@@ -120,6 +123,8 @@ pub(super) struct Reserved {
     budget: Budget,
     most: Usage,
     took: Usage,
+    /// Whether it was sent and nobody has said what it took.
+    sent: bool,
     settled: bool,
 }
 
@@ -138,11 +143,13 @@ impl Reserved {
     pub(super) fn failed(&mut self, kind: FailureKind) {
         if !matches!(kind, FailureKind::Timeout | FailureKind::BadReply) {
             self.took.input_tokens = 0;
+            self.sent = false;
         }
     }
 
     /// Counts what the server says it took, on disk; the estimate where it does not say.
     pub(super) async fn end(mut self, usage: &Usage) {
+        self.sent = false;
         if usage.input_tokens > 0 {
             self.took.input_tokens = usage.input_tokens;
         }
@@ -157,6 +164,9 @@ impl Reserved {
 
     fn settle(&mut self) {
         if !std::mem::replace(&mut self.settled, true) {
+            if self.sent && (self.budget, self.price) != Default::default() {
+                self.took.output_tokens = self.took.output_tokens.max(self.most.output_tokens);
+            }
             let mut book = lock(&self.ledger.book);
             let spent = book.entry(self.model.clone()).or_default();
             spent.settle(self.day, &self.most, &self.took, self.price);

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 pub use self::choice::{Mesh, Offer, Wanted, Whole};
 use self::ledger::Ledger;
@@ -30,7 +30,9 @@ use crate::adapters::llm::{
 use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Store, StoreError};
 use crate::domain::base::DeviceId;
-use crate::domain::base::limits::{MODEL_REQUESTS_AT_ONCE, MODEL_RETRY_MS, MODEL_TURN_MS};
+use crate::domain::base::limits::{
+    MODEL_REQUESTS_AT_ONCE, MODEL_RETRY_MS, MODEL_TURN_MS, MODEL_YIELD_MS,
+};
 use crate::domain::inference::breaker::Breaker;
 use crate::domain::inference::budget::{Budget, Price, Spent};
 use crate::domain::inference::route::{
@@ -148,6 +150,8 @@ pub struct Pace {
     pub retry: Duration,
     /// For a turn at a provider that has as many requests under way as it may.
     pub turn: Duration,
+    /// Before the only request that a provider takes ends for it, where that is another device's.
+    pub yields: Duration,
 }
 
 impl Default for Pace {
@@ -155,6 +159,7 @@ impl Default for Pace {
         Self {
             retry: Duration::from_millis(MODEL_RETRY_MS),
             turn: Duration::from_millis(MODEL_TURN_MS),
+            yields: Duration::from_millis(MODEL_YIELD_MS),
         }
     }
 }
@@ -201,9 +206,24 @@ struct Inside {
 struct Provider {
     breaker: Mutex<Breaker>,
     turns: Arc<Semaphore>,
+    /// The turns that requests of other devices may have: one fewer, so that one is left for this node.
+    lent: Arc<Semaphore>,
+    /// How many requests of this node have waited for a turn for a while. A lent one ends then where there is one alone.
+    pressing: watch::Sender<usize>,
+    at_once: usize,
 }
 
 impl Provider {
+    fn new(at_once: usize) -> Self {
+        Self {
+            breaker: Mutex::default(),
+            turns: Arc::new(Semaphore::new(at_once)),
+            lent: Arc::new(Semaphore::new(at_once.saturating_sub(1).max(1))),
+            pressing: watch::Sender::new(0),
+            at_once,
+        }
+    }
+
     fn breaker<T>(&self, f: impl FnOnce(&mut Breaker) -> T) -> T {
         f(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -397,14 +417,8 @@ impl Inside {
             .providers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let provider = all.entry(key).or_insert_with(|| {
-            let at_once = settings.at_once;
-            Arc::new(Provider {
-                breaker: Mutex::default(),
-                turns: Arc::new(Semaphore::new(at_once)),
-            })
-        });
-        provider.clone()
+        let new = || Arc::new(Provider::new(settings.at_once));
+        all.entry(key).or_insert_with(new).clone()
     }
 
     fn plan(&self, all: &[Arc<Served>], about: &About, most: &Usage) -> (Vec<usize>, Vec<Skipped>) {

@@ -20,6 +20,7 @@ struct Place {
     file: std::path::PathBuf,
     clock: Arc<ManualClock>,
     models: Vec<(ModelSettings, Scripted)>,
+    turn_ms: u64,
 }
 
 impl Place {
@@ -30,6 +31,7 @@ impl Place {
             _temp: temp,
             clock: Arc::new(ManualClock::at(TimeMs(86_400_000 * 20_000))),
             models: Vec::new(),
+            turn_ms: 10,
         }
     }
 
@@ -78,7 +80,8 @@ impl Place {
             random: SharedRandom::system(),
             pace: Pace {
                 retry: Duration::ZERO,
-                turn: Duration::from_millis(10),
+                turn: Duration::from_millis(self.turn_ms),
+                yields: Duration::ZERO,
             },
         };
         Inference::open(needs).await.unwrap()
@@ -231,7 +234,69 @@ async fn a_request_under_way_is_counted_with_the_most_it_may_take() {
     assert_eq!(inference.models()[0].spent.tokens, 105);
     drop(pieces);
     assert_eq!(place.models[0].1.open(), 0, "the request is cancelled");
-    assert_eq!(inference.models()[0].spent.tokens, 6);
+    let spent = inference.models()[0].spent;
+    assert_eq!(spent.tokens, 105, "it may have thought and cost that much");
+    assert_eq!(spent.micros, 100);
+}
+
+#[tokio::test]
+async fn one_that_is_given_up_while_it_thinks_counts_as_the_most_where_it_costs() {
+    let hangs = || vec![Reply::hang()];
+    let mut place = Place::new().cloud(hangs()).local(hangs());
+    place.models[1].0.price = Price::default();
+    let inference = place.open().await;
+    for model in ["cloud/big", "local/small"] {
+        let named = wanted(model);
+        tokio::select! {
+            biased;
+            _ = whole(&inference, &named) => panic!("it hangs"),
+            () = until_asked(&place) => {}
+        }
+    }
+    let spent = |n: usize| inference.models()[n].spent.tokens;
+    assert_eq!((spent(0), spent(1)), (105, 5));
+}
+
+/// Waits until a model is asked and has not answered.
+async fn until_asked(place: &Place) {
+    while place.models.iter().all(|(_, model)| model.open() == 0) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lent_turn_that_is_the_only_one_ends_for_this_node() {
+    let waits = || Reply::of(vec![Step::Say(Piece::Text("a".into())), Step::Hang]);
+    let mut place = Place::new().local(vec![waits(), Reply::text("own")]);
+    (place.models[0].0.share, place.turn_ms) = (true, 3_600_000);
+    let inference = place.open().await;
+    let (shared, about) = (
+        Wanted::Shared("local/small".parse().unwrap()),
+        About::public(),
+    );
+    let (_, mut pieces) = inference.ask_of(&shared, question(), &about).await;
+    assert!(pieces.next().await.unwrap().is_ok());
+    let (own, lent) = tokio::join!(ask(&inference, &about), pieces.next());
+    assert_eq!(own.1, "own");
+    let failure = lent.unwrap().unwrap_err();
+    assert_eq!(failure.kind, FailureKind::RateLimited, "{failure}");
+}
+
+#[tokio::test]
+async fn of_several_turns_one_is_never_lent() {
+    let waits = || Reply::of(vec![Step::Say(Piece::Text("a".into())), Step::Hang]);
+    let mut place = Place::new().local(vec![waits(), Reply::text("own")]);
+    (place.models[0].0.share, place.models[0].0.at_once) = (true, 2);
+    let inference = place.open().await;
+    let (shared, about) = (
+        Wanted::Shared("local/small".parse().unwrap()),
+        About::public(),
+    );
+    let (_, pieces) = inference.ask_of(&shared, question(), &about).await;
+    let (_, told) = whole(&inference, &shared).await;
+    assert_eq!(told.unwrap_err().kind, FailureKind::RateLimited);
+    assert_eq!(ask(&inference, &about).await.1, "own");
+    drop(pieces);
 }
 
 #[tokio::test]

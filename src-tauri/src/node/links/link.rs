@@ -286,7 +286,7 @@ impl Link {
     }
 
     /// Sends a piece of a model's reply, or the end of one, behind those before, once the writer has taken those: a
-    /// reply waits in the model and not here. `false` if the link has ended.
+    /// reply waits where it is read and not here. `false` if the link has ended.
     pub async fn send_words(&self, text: String) -> bool {
         !self.is_parting() && self.words.send(self.room.counted(text)).await.is_ok()
     }

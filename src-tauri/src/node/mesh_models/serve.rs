@@ -1,8 +1,9 @@
 //! Answering a request of another device out of a model that is shared here. A request holds one of few places, and
 //! gives it back when its reply ends, when it is taken back, when its link or the trust in its device ends, when the
-//! device takes nothing of the reply for a while, and after a time at the latest.
+//! device takes too little of the reply for a while, and after a time at the latest. A reply is read to its end whether
+//! or not the device takes it, and waits here meanwhile: a slow device holds no model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,21 +11,23 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::may;
 use super::share::Lent;
+use crate::adapters::llm::Pieces;
 use crate::domain::base::limits::{
-    MESH_MODEL_GEN1_MS, MESH_MODEL_STALL_MS, MESH_MODEL_WINDOW_BYTES, MODEL_TOTAL_MS,
+    MESH_MODEL_CHUNK_MAX_BYTES, MESH_MODEL_GEN1_MS, MESH_MODEL_STALL_MS, MESH_MODEL_WINDOW_BYTES,
+    MODEL_PIECES_WAITING_MAX, MODEL_REPLY_MAX_BYTES, MODEL_TOTAL_MS,
 };
 use crate::domain::base::number::whole;
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::inference::budget::{most_of, tokens_of};
 use crate::domain::inference::exchange::{self, Asked};
 use crate::domain::inference::route::About;
-use crate::domain::inference::{Piece, Usage};
+use crate::domain::inference::{ModelRef, Piece, Usage};
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Message, Reply};
 use crate::node::inference::Wanted;
@@ -250,7 +253,8 @@ impl Request {
         drop(self.place);
         drop(self.lent);
         shared.mesh_models.shares.keep(&shared).await;
-        within_stall(&link, link.send_words(text)).await;
+        let stall = Duration::from_millis(MESH_MODEL_STALL_MS);
+        within(&link, stall, link.send_words(text)).await;
     }
 
     /// Asks the model and passes its reply on.
@@ -258,70 +262,209 @@ impl Request {
         let wanted = Wanted::Shared(self.asked.model.clone());
         let request = std::mem::take(&mut self.asked.request);
         // What is labelled private here is about our own data; what is asked is the device's.
-        let (_, mut pieces) = self
-            .shared
-            .inference
-            .ask_of(&wanted, request, &About::public())
-            .await;
-        let mut seq = 0;
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|failure| {
-                tracing::info!(model = %self.asked.model, "{failure}");
-                exchange::refusal_of(&failure)
-            })?;
-            match piece {
-                Piece::Text(text) => {
-                    let tokens = tokens_of(text.len());
-                    self.lent.took.output_tokens += tokens;
-                    for piece in exchange::pieces(&text) {
-                        self.piece(seq, piece).await?;
-                        seq += 1;
-                    }
-                }
-                Piece::Call(_) => {}
-                Piece::End(usage) => {
-                    if usage.output_tokens > 0 {
-                        self.lent.took = usage;
-                    }
-                    return Ok(usage);
+        let inference = self.shared.inference.clone();
+        let (_, pieces) = inference.ask_of(&wanted, request, &About::public()).await;
+        let waiting = Waiting::default();
+        let mut out = Out {
+            shared: &self.shared,
+            link: &self.link,
+            id: &self.asked.id,
+            window: self.place.run.window.as_deref(),
+            patience: Patience::default(),
+        };
+        let model = &self.asked.model;
+        let read = async {
+            let ended = hear(pieces, &waiting, &mut self.lent, model).await;
+            waiting.end();
+            // What came before a failure is passed on before it.
+            Ok(ended)
+        };
+        let (ended, ()) = tokio::try_join!(read, out.pass(&waiting))?;
+        ended
+    }
+}
+
+/// Reads a reply to its end, and counts it. The model is let go when this returns.
+async fn hear(
+    mut pieces: Pieces,
+    waiting: &Waiting,
+    lent: &mut Lent,
+    model: &ModelRef,
+) -> Result<Usage, Refusal> {
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|failure| {
+            tracing::info!(%model, "{failure}");
+            lent.failed();
+            exchange::refusal_of(&failure)
+        })?;
+        match piece {
+            Piece::Text(text) => {
+                lent.saw(tokens_of(text.len()));
+                if !waiting.push(&text) {
+                    let why = "the reply is larger than allowed";
+                    return Err(Refusal::new(Code::LlmModelUnavailable, why));
                 }
             }
+            Piece::Call(_) => {}
+            Piece::End(usage) => {
+                lent.ended(&usage);
+                return Ok(usage);
+            }
         }
-        Err(Refusal::new(
-            Code::LlmModelUnavailable,
-            "the model stopped without an end",
-        ))
+    }
+    Err(Refusal::new(
+        Code::LlmModelUnavailable,
+        "the model stopped without an end",
+    ))
+}
+
+/// What a model has said and its device has not been sent.
+#[derive(Debug, Default)]
+struct Waiting {
+    texts: Mutex<Texts>,
+    more: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Texts {
+    all: VecDeque<String>,
+    bytes: usize,
+    ended: bool,
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, Texts> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn piece(&self, seq: u64, piece: &str) -> Result<(), Refusal> {
-        if !may(&self.shared, &self.link.info.device) {
+    /// Keeps a text; `false` for a reply that is too large. Where many wait, they are joined.
+    fn push(&self, text: &str) -> bool {
+        let mut texts = self.lock();
+        texts.bytes += text.len();
+        if texts.bytes > MODEL_REPLY_MAX_BYTES {
+            return false;
+        }
+        let many = texts.all.len() >= MODEL_PIECES_WAITING_MAX;
+        for piece in exchange::pieces(text) {
+            let room = |last: &&mut String| last.len() + piece.len() <= MESH_MODEL_CHUNK_MAX_BYTES;
+            match texts.all.back_mut().filter(room).filter(|_| many) {
+                Some(last) => last.push_str(piece),
+                None => texts.all.push_back(piece.to_owned()),
+            }
+        }
+        drop(texts);
+        self.more.notify_one();
+        true
+    }
+
+    fn end(&self) {
+        self.lock().ended = true;
+        self.more.notify_one();
+    }
+
+    /// The next text; none after the last one.
+    async fn next(&self) -> Option<String> {
+        loop {
+            {
+                let mut texts = self.lock();
+                if let Some(text) = texts.all.pop_front() {
+                    return Some(text);
+                }
+                if texts.ended {
+                    return None;
+                }
+            }
+            self.more.notified().await;
+        }
+    }
+}
+
+/// How long a device may still let this node wait. Whoever takes a quarter of a window has all of it again, so that
+/// nobody holds a place with a trickle.
+#[derive(Debug)]
+struct Patience {
+    left: Duration,
+    sent: usize,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            left: Duration::from_millis(MESH_MODEL_STALL_MS),
+            sent: 0,
+        }
+    }
+}
+
+impl Patience {
+    fn waited(&mut self, time: Duration) {
+        self.left = self.left.saturating_sub(time);
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.sent >= MESH_MODEL_WINDOW_BYTES / 4 {
+            *self = Self::default();
+        }
+    }
+}
+
+/// The way of a reply to its device.
+struct Out<'a> {
+    shared: &'a Shared,
+    link: &'a LinkHandle,
+    id: &'a str,
+    window: Option<&'a Window>,
+    patience: Patience,
+}
+
+impl Out<'_> {
+    /// Passes on what waits, to the end.
+    async fn pass(&mut self, waiting: &Waiting) -> Result<(), Refusal> {
+        let mut seq = 0;
+        while let Some(piece) = waiting.next().await {
+            self.piece(seq, &piece).await?;
+            seq += 1;
+        }
+        Ok(())
+    }
+
+    async fn piece(&mut self, seq: u64, piece: &str) -> Result<(), Refusal> {
+        if !may(self.shared, &self.link.info.device) {
             return Err(Refusal::new(Code::NotAuthorized, "the grant llm is gone"));
         }
         let slow = || {
             let sec = MESH_MODEL_STALL_MS / 1_000;
             Refusal::new(
                 Code::LlmBackpressure,
-                format!("nothing of the reply was taken for {sec} s"),
+                format!("too little of the reply was taken for {sec} s"),
             )
         };
-        if let Some(window) = &self.place.run.window {
-            let paid = within_stall(&self.link, window.pay(exchange::cost(piece))).await;
-            paid.ok_or_else(slow)?;
-        }
-        let event = exchange::chunk(&self.asked.id, seq, piece);
+        let (began, cost) = (Instant::now(), exchange::cost(piece));
+        let event = exchange::chunk(self.id, seq, piece);
         let text = Message::event(exchange::CHUNK, &event);
-        match within_stall(&self.link, self.link.send_words(text)).await {
-            Some(true) => Ok(()),
+        let send = async {
+            if let Some(window) = self.window {
+                window.pay(cost).await;
+            }
+            self.link.send_words(text).await
+        };
+        match within(self.link, self.patience.left, send).await {
+            Some(true) => {
+                self.patience.waited(began.elapsed());
+                self.patience.sent(cost);
+                Ok(())
+            }
             _ => Err(slow()),
         }
     }
 }
 
-/// What comes of it in the time that a device may take nothing; `None` also if its link ends.
-async fn within_stall<T>(link: &LinkHandle, what: impl Future<Output = T>) -> Option<T> {
+/// What comes of it in this time; `None` also if the link ends.
+async fn within<T>(link: &LinkHandle, time: Duration, what: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
         () = link.stop.cancelled() => None,
-        done = timeout(Duration::from_millis(MESH_MODEL_STALL_MS), what) => done.ok(),
+        done = timeout(time, what) => done.ok(),
     }
 }

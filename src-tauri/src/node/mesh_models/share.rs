@@ -49,8 +49,8 @@ impl Shares {
         }
         let spent = book.entry(device.clone()).or_default();
         *spent = spent.at(shared.now());
-        let (input, output) = (most.input_tokens, most.output_tokens);
-        let tokens = spent.tokens.saturating_add(input).saturating_add(output);
+        let tokens = spent.tokens.saturating_add(most.input_tokens);
+        let tokens = tokens.saturating_add(most.output_tokens);
         if spent.requests >= lending.requests_per_day || tokens > lending.tokens_per_day {
             let why = format!(
                 "device {} has used {} requests and {} tokens of models here today, and may use {} and {}; it starts again at \
@@ -69,10 +69,8 @@ impl Shares {
             device: device.clone(),
             day: spent.day,
             most,
-            took: Usage {
-                input_tokens: input,
-                ..Usage::default()
-            },
+            took: most,
+            seen: 0,
         })
     }
 
@@ -90,14 +88,35 @@ impl Shares {
     }
 }
 
-/// A request that is counted; dropped, it counts as what was seen of it.
+/// A request that is counted. Where nobody has said what it took, it counts as the most it may have taken: a model
+/// thinks and costs before it says anything, and whoever takes a request back early has had that.
 pub(super) struct Lent {
     shares: Shares,
     device: DeviceId,
     day: u64,
     most: Usage,
-    /// What it took, as far as is known.
-    pub took: Usage,
+    took: Usage,
+    seen: u64,
+}
+
+impl Lent {
+    /// Notes text of the reply, in tokens.
+    pub(super) fn saw(&mut self, tokens: u64) {
+        self.seen = self.seen.saturating_add(tokens);
+    }
+
+    /// Notes that the model failed: the device has what was seen.
+    pub(super) fn failed(&mut self) {
+        self.took.output_tokens = self.seen;
+    }
+
+    /// Notes what the reply took, as the model says; what was seen, where it does not say.
+    pub(super) fn ended(&mut self, usage: &Usage) {
+        self.failed();
+        if usage.output_tokens > 0 {
+            self.took = *usage;
+        }
+    }
 }
 
 impl Drop for Lent {
