@@ -69,9 +69,11 @@ pub fn credential_name(text: &str) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     match !word.is_empty() && text.len() <= NAME_MAX_BYTES && word.bytes().all(plain) {
         true => Ok(()),
-        false => Err(format!(
-            "{text:?} names no credential: write provider/NAME, as in provider/openai, in small letters, digits and '-'"
-        )),
+        // What is written there may be a key in the wrong place, so it is not repeated.
+        false => Err(
+            "that names no credential: write provider/NAME, as in provider/openai, in small letters, digits and '-'"
+                .to_owned(),
+        ),
     }
 }
 

@@ -96,6 +96,27 @@ fn unreadable(why: &str) -> Failed {
 /// # Errors
 /// `TOO_LARGE`, `INVALID_JSON` with line and column, `INVALID_PARAMS` naming the member.
 pub(super) fn body<T: DeserializeOwned>(bytes: Result<Bytes, BytesRejection>) -> Result<T, Failed> {
+    read(bytes, |error| type_in_words(&error.to_string()))
+}
+
+/// As [`body`], of what holds a secret, perhaps in the wrong place: a refusal says where it is wrong, and no word of it.
+///
+/// # Errors
+/// As [`body`].
+pub(super) fn secret_body<T: DeserializeOwned>(
+    bytes: Result<Bytes, BytesRejection>,
+    form: &str,
+) -> Result<T, Failed> {
+    read(bytes, |error| {
+        let (line, column) = (error.line(), error.column());
+        format!("line {line}, column {column}: it must be {form}, and nothing else")
+    })
+}
+
+fn read<T: DeserializeOwned>(
+    bytes: Result<Bytes, BytesRejection>,
+    why: impl Fn(&serde_json::Error) -> String,
+) -> Result<T, Failed> {
     let bytes = bytes.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => unreadable(&rejection.to_string()),
@@ -114,10 +135,7 @@ pub(super) fn body<T: DeserializeOwned>(bytes: Result<Bytes, BytesRejection>) ->
         } else {
             Code::InvalidJson
         };
-        Failed(Refusal::new(
-            code,
-            format!("the body: {}", type_in_words(&e.to_string())),
-        ))
+        Failed(Refusal::new(code, format!("the body: {}", why(&e))))
     })
 }
 

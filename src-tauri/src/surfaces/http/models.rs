@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 
 use super::Api;
-use super::answer::{Answered, Id, body, ok};
+use super::answer::{Answered, Id, body, ok, secret_body};
 use super::auth::Caller;
 use super::console::{by, lines};
 use crate::operator::models::{CredentialSet, RouteRequest, TryRequest};
@@ -44,7 +44,9 @@ pub(super) async fn credential_set(
     Extension(caller): Extension<Caller>,
     sent: Sent,
 ) -> Answered {
-    let asked: CredentialSet = body(sent)?;
+    let form =
+        r#"{"name": "provider/NAME", "secret": "THE KEY"}, with "by" where nobody is signed in"#;
+    let asked: CredentialSet = secret_body(sent, form)?;
     let by = by(&caller, asked.by.as_deref());
     Ok(ok(&api.door.credential_set(asked, &by).await?))
 }

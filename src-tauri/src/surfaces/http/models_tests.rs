@@ -137,6 +137,19 @@ async fn what_is_no_key_is_refused_without_a_word_of_it() {
         );
         assert!(!body.to_string().contains(KEY), "{body}");
     }
+    // A key in the wrong place.
+    for wish in [
+        json!({"name": KEY, "secret": "a"}),
+        json!({"name": {KEY: 1}, "secret": "a"}),
+        json!({"name": "provider/openai", "secret": "a", "by": [KEY]}),
+        json!({"name": "provider/openai", "secret": "a", KEY: 1}),
+        json!({ KEY: 1 }),
+        json!(KEY),
+    ] {
+        let (status, body) = post(&house, Scope::Admin, "/credentials", &wish).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{wish}");
+        assert!(!body.to_string().contains(KEY), "{body}");
+    }
     assert_eq!(get(&house, "/credentials").await, json!([]));
 }
 
