@@ -362,3 +362,35 @@ fn of_two_safe_commands_the_one_of_the_last_movement_is_run_or_none() {
     );
     assert_eq!(bed.moves(), [&before[..], &["off".to_owned()]].concat());
 }
+
+/// What the words say for a damaged store is done, and the node operates again.
+#[test]
+fn what_is_advised_for_a_damaged_database_works() {
+    let place = Place::new();
+    place.field(&[]).stop();
+    let device = place.device();
+    std::fs::write(place.state().join("clawmesh.db"), [0xff_u8; 8_192]).unwrap();
+    let said = place.run(&["start", "--port", "0"]);
+    said.fails(5, &["clawmesh.db", "is damaged", "clawmesh-node restore"]);
+    let (_, advised) = said.err.split_once("move clawmesh.db").unwrap();
+    let (advised, _) = advised.split_once("out of the directory").unwrap();
+    for file in std::fs::read_dir(place.state()).unwrap() {
+        let file = file.unwrap();
+        let name = file.file_name().into_string().unwrap();
+        if name == "clawmesh.db" || advised.contains(&name) {
+            std::fs::rename(file.path(), place.beside(&format!("away-{name}"))).unwrap();
+        }
+    }
+    let node = place.field(&[]);
+    assert_eq!(place.device(), device);
+    let status = place.run(&["status"]);
+    assert!(status.out.contains("does not operate"), "{status:?}");
+    node.stop();
+    place.json(&["state", "confirm", "--yes"]);
+    let node = place.field(&[]);
+    let status = place.json(&["status"]);
+    assert_eq!(status["alarms"], serde_json::json!([]));
+    let id = place.propose(1);
+    assert_eq!(place.status_of(&id), "awaiting_approval");
+    node.stop();
+}

@@ -9,6 +9,12 @@ use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 use crate::domain::base::{Code, Refusal};
 
+/// What to do where a store is lost.
+const ANEW: &str = "Restore a backup into an empty directory (`clawmesh-node restore FILE --state-dir DIR`). Without \
+                    one, move clawmesh.db, clawmesh.db-wal, clawmesh.db-shm, store.mark and tokens.json out of the \
+                    directory: the node then starts as the same device and knows no device, person, proposal or latched \
+                    emergency stop; it operates again after `clawmesh-node state confirm`";
+
 /// Why the store did not do what it was asked. Cheap to clone: every write of a failed batch gets
 /// the same error.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -20,7 +26,7 @@ pub enum StoreError {
     Full,
     /// The file is no SQLite database or a damaged one.
     #[error(
-        "the database {} is damaged or is no SQLite database: nothing was overwritten; move it and its -wal and -shm files away to start afresh, or restore a backup in its place",
+        "the database {} is damaged or is no SQLite database: nothing was overwritten. {ANEW}",
         path.display()
     )]
     Corrupt {
@@ -30,8 +36,7 @@ pub enum StoreError {
     /// A store that was there is gone.
     #[error(
         "the database {} is missing or empty, and this directory has had one: nothing was begun anew. Put the \
-         database back with its -wal file, or restore a backup into an empty directory \
-         (`clawmesh-node restore FILE --state-dir DIR`)",
+         database back with its -wal file. If it is lost: {ANEW}",
         path.display()
     )]
     Vanished {
