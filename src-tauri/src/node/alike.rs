@@ -14,11 +14,16 @@ pub(super) fn look(shared: &Shared) {
     let own = (shared.own_id().clone(), shared.config.name.clone());
     let trusted = shared.trust.all().into_iter();
     let trusted = trusted.filter(|record| record.revoked_at.is_none());
-    let named = trusted.filter_map(|record| Some((record.device_id, record.name?)));
+    // Of a device that nobody here has named, what it says is shown.
+    let said = |device: &DeviceId| shared.peers.get(device).and_then(|peer| peer.name);
+    let named = trusted.filter_map(|record| {
+        let name = record.name.or_else(|| said(&record.device_id))?;
+        Some((record.device_id, name))
+    });
     let mut alike: BTreeMap<String, Vec<(DeviceId, String)>> = BTreeMap::new();
     for (device, name) in [own].into_iter().chain(named) {
         let same = alike.entry(looks(&name)).or_default();
-        if same.iter().all(|(_, other)| *other != name) {
+        if same.iter().all(|(other, _)| *other != device) {
             same.push((device, name));
         }
     }

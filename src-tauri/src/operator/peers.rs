@@ -120,9 +120,9 @@ impl Door {
         let follows = link.is_some() && standing.is_some_and(|s| s.state.plain() != state);
         PeerView {
             device_id: device.as_str().to_owned(),
-            display_name: info
-                .and_then(|i| i.name.clone())
-                .or(kept)
+            // What a person named it, rather than what it says.
+            display_name: kept
+                .or_else(|| info.and_then(|i| i.name.clone()))
                 .or_else(|| standing.and_then(|s| s.name.clone())),
             role: info.and_then(|i| i.role.clone()),
             capabilities: info.map(|i| i.capabilities.clone()).unwrap_or_default(),
