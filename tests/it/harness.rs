@@ -176,6 +176,23 @@ async fn trust_as(shared: &Shared, key: &DeviceKey, grants: &str, generation: Ge
     shared.trust.reload(&shared.store).await.unwrap();
 }
 
+/// Gives a trusted device a name, as a person does, or takes it away.
+pub async fn name_device(node: &TestNode, key: &DeviceKey, name: Option<&str>) {
+    let shared = node.shared();
+    let mut record = shared.trust.live(key.id()).unwrap();
+    record.name = name.map(str::to_owned);
+    shared
+        .store
+        .write(
+            clawmesh::adapters::store::Class::Durable,
+            "test",
+            move |c| clawmesh::adapters::store::trust::put(c, &record),
+        )
+        .await
+        .unwrap();
+    shared.trust.reload(&shared.store).await.unwrap();
+}
+
 /// A name for each key: the first operator is ada, every other key is another person's.
 pub fn name_of(key: &OperatorKey) -> String {
     match *key.id() == *OperatorKey::from_seed(&[77; 32]).id() {

@@ -40,6 +40,7 @@ mod infer_cli;
 mod injection;
 mod interlocks;
 mod leading;
+mod lent;
 mod levels;
 mod lifecycle;
 mod local_socket;

@@ -30,6 +30,11 @@ fn is_plain(text: &str) -> bool {
         && text.chars().all(|c| !c.is_control() && !c.is_whitespace())
 }
 
+/// Whether a text reads as the id of a device, whole or short. It is the name of none.
+pub fn reads_as_id(text: &str) -> bool {
+    matches!(text.len(), 12 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $want:literal, $ok:expr) => {
         $(#[$doc])*

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::base::canonical::{Digest, to_canonical};
+use crate::domain::base::ids::reads_as_id;
 use crate::domain::base::limits::{CAPABILITIES_MAX, HANDSHAKE_SKEW_MAX_MS, NAME_MAX_BYTES};
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
 use crate::domain::identity::{DeviceKey, PublicKey, Signature};
@@ -349,7 +350,8 @@ impl Hello {
             signed_at: TimeMs(signed_at),
             nonce: nonce.to_owned(),
             client_nonce,
-            display_name: short_text(map, "displayName")?,
+            // What reads as an id would be taken for another device's.
+            display_name: short_text(map, "displayName")?.filter(|name| !reads_as_id(name)),
             capabilities: capabilities(map)?,
             mesh_id: short_text(map, "meshId")?,
             role: short_text(map, "role")?,

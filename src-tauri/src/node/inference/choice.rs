@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{Inside, Served, asking};
 use crate::adapters::llm::{Model, Pieces, SharedModel, Speech};
 use crate::domain::base::DeviceId;
+use crate::domain::base::ids::reads_as_id;
 use crate::domain::base::limits::{MODEL_REPLY_MAX_BYTES, MODEL_REQUESTS_AT_ONCE};
 use crate::domain::inference::budget::{Budget, Price, most_of};
 use crate::domain::inference::route::{About, Route, Skip, SkipKind, Skipped};
@@ -21,7 +22,7 @@ use crate::node::config::models::{ModelSettings, Place};
 pub enum Wanted {
     /// Those of the configuration, in their order.
     Chain,
-    /// This one: of this node first, then of other devices that offer it.
+    /// This one of the configuration; where that names none, of other devices that offer it.
     Named(ModelRef),
     /// This one of this node, if other devices may use it.
     Shared(ModelRef),
@@ -31,8 +32,8 @@ pub enum Wanted {
 pub struct Offer {
     /// The device, proven by its link.
     pub device: DeviceId,
-    /// The device's name, as it says.
-    pub name: Option<String>,
+    /// What it may be named by beside its id, the best one first.
+    pub names: Vec<String>,
     /// The model, as that device names it.
     pub model: ModelRef,
     /// Asks it.
@@ -83,32 +84,33 @@ pub(super) fn away() -> Skip {
     }
 }
 
-/// The offers of the device that is meant. A name that several devices have means none of them.
+/// The offers of the device that is meant. What reads as an id is compared with ids alone, whatever devices call
+/// themselves; a name or the short form of an id that several devices have means none of them.
 fn of_device<'a>(offers: &'a [Offer], wanted: &MeshModel) -> Vec<&'a Offer> {
     let same = |offer: &&Offer| offer.model.same_as(&wanted.model);
     let Some(who) = &wanted.device else {
         return offers.iter().filter(same).collect();
     };
-    let by_id = |offer: &&Offer| offer.device.as_str() == who || offer.device.short() == who;
-    let found: Vec<&Offer> = offers.iter().filter(by_id).collect();
-    if !found.is_empty() {
-        return found.into_iter().filter(same).collect();
-    }
-    let named = |offer: &&Offer| offer.name.as_ref() == Some(who);
-    let found: Vec<&Offer> = offers.iter().filter(named).collect();
+    let meant = |offer: &&Offer| match reads_as_id(who) {
+        true => offer.device.as_str() == who || offer.device.short() == who,
+        false => offer.names.contains(who),
+    };
+    let found: Vec<&Offer> = offers.iter().filter(meant).collect();
     let one = found.iter().all(|o| o.device == found[0].device);
     found.into_iter().filter(same).filter(|_| one).collect()
 }
 
 /// As which a model of another device is named in a route.
 fn name_at(offer: &Offer) -> ModelRef {
-    let named = offer
-        .name
-        .as_deref()
-        .map(|name| offer.model.at_device(name));
-    let by_id = || offer.model.at_device(offer.device.short());
-    let name = named.and_then(Result::ok).or_else(|| by_id().ok());
-    name.unwrap_or_else(|| offer.model.clone())
+    let at = |name: &str| {
+        let there = offer.model.at_device(name).ok()?;
+        // A name with a slash would be read as another one.
+        let read = there.of_mesh().ok()?.device;
+        (read.as_deref() == Some(name)).then_some(there)
+    };
+    let named = offer.names.iter().find_map(|name| at(name));
+    let named = named.or_else(|| at(offer.device.short()));
+    named.unwrap_or_else(|| offer.model.clone())
 }
 
 impl Served {
@@ -208,7 +210,8 @@ impl Inside {
         let configured = self.served.iter().filter(means);
         let mut all: Vec<Arc<Served>> =
             configured.flat_map(|served| self.or_away(served)).collect();
-        if !self.use_mesh {
+        // What is asked of a model of this node goes to nobody else because that one is down.
+        if !self.use_mesh || !all.is_empty() {
             return all;
         }
         let wanted = match model.is_of_mesh() {
@@ -220,20 +223,22 @@ impl Inside {
         };
         let offers = self.offers();
         for offer in wanted.map_or_else(Vec::new, |wanted| of_device(&offers, &wanted)) {
-            if all.iter().all(|s| s.device.as_ref() != Some(&offer.device)) {
-                all.push(Served::found(offer));
-            }
+            all.push(Served::found(offer));
         }
         all
     }
 
-    /// A model of other devices at each that was found for it; nothing for one of a server.
+    /// A model of other devices at each that was found for it; nothing for one of a server. One that may see private
+    /// data is at the very device whose id the configuration names.
     pub(super) fn found(&self, served: &Arc<Served>) -> Vec<Arc<Served>> {
         match &served.settings.place {
             Place::Server(_) => Vec::new(),
             Place::Device(wanted) => {
                 let offers = self.offers();
+                let named = wanted.device.as_deref();
+                let private = served.settings.private == Some(true);
                 let found = of_device(&offers, wanted).into_iter();
+                let found = found.filter(|o| !private || named == Some(o.device.as_str()));
                 found.map(|offer| served.at(offer)).collect()
             }
         }

@@ -345,7 +345,7 @@ impl Mesh for Others {
             device: crate::domain::identity::DeviceKey::from_seed(&[*n; 32])
                 .id()
                 .clone(),
-            name: Some((*name).to_owned()),
+            names: vec![(*name).to_owned()],
             model: model.name().clone(),
             asked: Arc::new(model.clone()),
         };
@@ -403,13 +403,11 @@ async fn a_model_of_another_device_stands_in_the_chain_and_is_passed_over_while_
 }
 
 #[tokio::test]
-async fn a_named_model_is_asked_here_first_then_at_whoever_offers_it() {
-    let place = Place::new().with(
-        "ollama/x",
-        "http://127.0.0.1:9/v1",
-        vec![fails(FailureKind::Refused)],
-    );
-    let inference = place.open().await;
+async fn a_named_model_is_asked_here_or_at_whoever_offers_it_where_there_is_none() {
+    let down = vec![fails(FailureKind::Refused)];
+    let place = Place::new().with("ollama/x", "http://127.0.0.1:9/v1", down);
+    let own = place.open().await;
+    let inference = Place::new().open().await;
     let one = Scripted::new("ollama/x".parse().unwrap(), [fails(FailureKind::Server)]);
     let two = Scripted::new(
         "ollama/x".parse().unwrap(),
@@ -424,7 +422,10 @@ async fn a_named_model_is_asked_here_first_then_at_whoever_offers_it() {
     assert_eq!(listed, ["mesh/one/ollama/x", "mesh/two/ollama/x"]);
     let (route, told) = whole(&inference, &wanted("ollama/x")).await;
     assert_eq!(told.unwrap().text, "two");
-    assert_eq!(route.skipped.len(), 2);
+    assert_eq!(route.skipped.len(), 1);
+    own.reach(offers(&[(1, "one", &one), (2, "two", &two)]));
+    let (_, told) = whole(&own, &wanted("ollama/x")).await;
+    assert!(told.is_err() && place.models[0].1.asked().len() == 1);
     let named = wanted("mesh/two/ollama/x");
     let (_, told) = whole(&inference, &named).await;
     assert_eq!(told.unwrap().text, "by its name");
@@ -446,6 +447,32 @@ async fn a_name_that_two_devices_have_means_neither() {
     let (_, told) = whole(&inference, &wanted("mesh/hub/ollama/x")).await;
     assert_eq!(told.unwrap_err().kind, FailureKind::NoModel);
     assert!(model.asked().is_empty());
+}
+
+#[tokio::test]
+async fn what_reads_as_an_id_means_no_device_that_is_only_called_so() {
+    let key = |n: u8| crate::domain::identity::DeviceKey::from_seed(&[n; 32]);
+    let hub = key(7);
+    let mut place = Place::new().with("local/x", "http://127.0.0.1:9/v1", vec![]);
+    let there: ModelRef = format!("mesh/{}/ollama/x", hub.id()).parse().unwrap();
+    let meant = there.of_mesh().unwrap();
+    let settings = &mut place.models[0].0;
+    (settings.model, settings.private) = (there.clone(), Some(true));
+    settings.place = crate::node::config::models::Place::Device(meant);
+    let inference = place.open().await;
+    let evil = Scripted::new("ollama/x".parse().unwrap(), [Reply::text("evil")]);
+    let same = Scripted::new("ollama/x".parse().unwrap(), [Reply::text("evil")]);
+    let (id, short) = (hub.id().to_string(), hub.id().short().to_owned());
+    inference.reach(offers(&[(1, id.leak(), &evil), (2, short.leak(), &same)]));
+    let private = About::private("zone bedroom");
+    let (_, text, failure) = ask(&inference, &private).await;
+    assert_eq!(text, "");
+    assert_eq!(failure.unwrap().kind, FailureKind::Unreachable);
+    let short = format!("mesh/{}/ollama/x", hub.id().short());
+    for name in [there.to_string(), short] {
+        assert!(whole(&inference, &wanted(&name)).await.1.is_err(), "{name}");
+    }
+    assert_eq!((evil.asked().len(), same.asked().len()), (0, 0));
 }
 
 #[tokio::test]

@@ -13,7 +13,9 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::adapters::llm::{Model, Pieces};
+use crate::domain::admission::TrustRecord;
 use crate::domain::base::DeviceId;
+use crate::domain::base::alike::looks;
 use crate::domain::base::limits::{
     MESH_MODEL_GEN1_MS, MESH_MODEL_WINDOW_BYTES, MESH_MODEL_WINDOW_GEN1_BYTES,
     MESH_MODELS_OF_DEVICE_MAX, MODEL_FIRST_MS, MODEL_SILENCE_MS, MODEL_TOTAL_MS, NAME_MAX_BYTES,
@@ -57,17 +59,41 @@ fn models(capabilities: &[String]) -> impl Iterator<Item = ModelRef> {
         .take(MESH_MODELS_OF_DEVICE_MAX)
 }
 
+/// The names that people gave to the devices which this node trusts, and its own.
+struct Given(Vec<(DeviceId, String)>);
+
+impl Given {
+    fn of(shared: &Shared) -> Self {
+        let own = (shared.own_id().clone(), shared.config.name.clone());
+        let trusted = shared.trust.all().into_iter().filter(TrustRecord::is_live);
+        let given = trusted.filter_map(|record| Some((record.device_id, record.name?)));
+        Self(given.chain([own]).collect())
+    }
+
+    /// What a device may be named by: the name that a person gave it, then what it says, where that is not taken for
+    /// the name of another device.
+    fn names(&self, device: &DeviceId, said: Option<&String>) -> Vec<String> {
+        let own = self.0.iter().filter(|(of, _)| of == device);
+        let mut names: Vec<String> = own.map(|(_, name)| name.clone()).collect();
+        let shown = |said: &&String| one_line(said, NAME_MAX_BYTES) == **said;
+        let mut others = self.0.iter().filter(|(of, _)| of != device);
+        let free = |said: &&String| !others.any(|(_, name)| looks(name) == looks(said));
+        names.extend(said.filter(shown).filter(free).cloned());
+        names
+    }
+}
+
 impl Mesh for Reach {
     fn offers(&self) -> Vec<Offer> {
         let Some(shared) = Shared::of(&self.0) else {
             return Vec::new();
         };
         let mut all = Vec::new();
-        let mut add = |device: &DeviceId, name: Option<&String>, capabilities: &[String]| {
-            let name = name.filter(|name| one_line(name, NAME_MAX_BYTES) == **name);
+        let given = Given::of(&shared);
+        let mut add = |device: &DeviceId, said: Option<&String>, capabilities: &[String]| {
             all.extend(models(capabilities).map(|model| Offer {
                 device: device.clone(),
-                name: name.cloned(),
+                names: given.names(device, said),
                 asked: Arc::new(Remote {
                     node: self.0.clone(),
                     device: device.clone(),
