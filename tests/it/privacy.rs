@@ -406,6 +406,14 @@ async fn what_rests_on_a_private_reading_says_that_it_is_private_and_no_more() {
     let mut told = door.ask_planner(&asked, "ada", "ada").unwrap();
     while told.recv().await.is_some() {}
     let shown = format!("{:?}", model.asked());
+    // Nor do events say what a private conversation is about.
+    let asked = AskRequest {
+        question: "Why is the child sleepless?".to_owned(),
+        private: true,
+        ..AskRequest::default()
+    };
+    let mut told = door.ask_planner(&asked, "ada", "ada").unwrap();
+    while told.recv().await.is_some() {}
     assert!(shown.contains("withheld") && !tells(&shown), "{shown}");
 
     let mark = read(&origin, "garden", 5.0, "mark").await;

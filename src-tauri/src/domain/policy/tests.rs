@@ -220,6 +220,27 @@ fn interlocks_fail_safe() {
 }
 
 #[test]
+fn what_an_interlock_says_of_a_private_reading_is_not_its_value() {
+    let policy = load(STARTER_POLICY).unwrap();
+    let open = action("open", json!({"durationSec": 5}));
+    let said = |private| {
+        let reading = Fact {
+            private,
+            ..fact("tank.level", 2.75, SignatureState::Verified)
+        };
+        policy
+            .interlocks_hold(&open, &vec![reading], NOON, &own())
+            .unwrap_err()
+    };
+    assert!(said(false).contains("2.75"));
+    let private = said(true);
+    assert!(
+        private.contains("is private") && !private.contains("2.75"),
+        "{private}"
+    );
+}
+
+#[test]
 fn caps_count_past_runs() {
     let text = L1.replace(
         "[[rule.condition]]",
