@@ -35,18 +35,18 @@ fn thirsty() -> RawRule {
 }
 
 /// Seeds of planners, the one that goes first before the other.
-fn seeds() -> [u8; 2] {
+pub fn seeds() -> [u8; 2] {
     let mut seeds = [2, 3];
     seeds.sort_by_key(|n| key(*n).public().device_id());
     seeds
 }
 
-async fn started(setup: Setup, seed: u8) -> TestNode {
+pub async fn started(setup: Setup, seed: u8) -> TestNode {
     let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
-    setup.start_in(dir, Some(seed)).await
+    Box::pin(setup.start_in(dir, Some(seed))).await
 }
 
-async fn owner() -> TestNode {
+pub async fn owner() -> TestNode {
     let mut setup = field();
     for seed in seeds() {
         setup = setup.trusting(key(seed), GRANTS);
@@ -55,7 +55,7 @@ async fn owner() -> TestNode {
 }
 
 /// A planner that knows everybody and dials these.
-fn planner(seed: u8, peers: &[&TestNode]) -> Setup {
+pub fn planner(seed: u8, peers: &[&TestNode]) -> Setup {
     let mut setup = centre();
     setup.raw.name = Some(format!("planner-{seed}"));
     setup.raw.role = Some("planner".into());
@@ -89,7 +89,7 @@ async fn next_asker(owner: &TestNode) -> DeviceId {
     newest.requested_by.device_id.clone()
 }
 
-async fn stands_by_for(node: &TestNode, leader: &DeviceId) {
+pub async fn stands_by_for(node: &TestNode, leader: &DeviceId) {
     until("it stands by", || async {
         let before = leading::before(node.shared());
         before.is_some_and(|l| l.device == *leader).then_some(())
@@ -219,12 +219,12 @@ async fn asking(model: &Scripted, grants: &'static str) -> (TestNode, TestNode) 
     setup.raw.rule = Vec::new();
     setup.trusts[0].1 = grants;
     setup.model = Some(model.clone());
-    let leader = started(setup, first).await;
+    let leader = Box::pin(started(setup, first)).await;
     let mut asker = field().trusting(key(first), GRANTS);
     asker.raw.inference.private_metrics = vec!["tank.level".to_owned()];
     let peer = format!("{}=ws://{}||local", leader.id(), leader.address);
     asker.raw.peers.push(peer);
-    let asker = started(asker, 1).await;
+    let asker = Box::pin(started(asker, 1)).await;
     until("the asker hears of the planner", || async {
         leading::before(asker.shared()).filter(|l| l.lease.answers)
     })

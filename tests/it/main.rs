@@ -67,6 +67,7 @@ mod rows;
 mod schedules;
 mod sensing;
 mod shares;
+mod standing;
 mod starting;
 mod topology;
 mod tree;

@@ -3869,7 +3869,7 @@ export interface components {
              * @description When it was asked, in milliseconds since 1970.
              */
             askedAt: number;
-            /** @description Who asked. */
+            /** @description Who asked: a person or program, or a standing question by its name. */
             askedBy: string;
             /** @description The frames it rests on; each exists and was shown to who answered. */
             citations: components["schemas"]["Citation"][];
@@ -3887,6 +3887,8 @@ export interface components {
             proposals: string[];
             /** @description The question. */
             question: string;
+            /** @description Whether a standing question asked. */
+            standing?: boolean;
             /** @description The tier of what is said; T0 for a model. */
             tier: components["schemas"]["TierName"];
             /**
@@ -5010,8 +5012,12 @@ export interface components {
             pause?: components["schemas"]["Pause"] | null;
             /** @description What is done for a question now, and how many wait behind it; absent where nobody asks. */
             question?: string | null;
+            /** @description What its model is asked without a person. */
+            questions?: components["schemas"]["StandingView"][];
             /** @description How many rules it has. */
             rules: number;
+            /** @description Its rules that ask at times of a schedule. */
+            schedules?: components["schemas"]["ScheduleView"][];
             /** @description What it does. */
             state: components["schemas"]["PlannerState"];
             /** @description Why the last question got no answer of a model, where one was to answer; absent once one has. */
@@ -5212,6 +5218,18 @@ export interface components {
             route: components["schemas"]["Route"];
             /** @description The same in a sentence. */
             why: string;
+        };
+        /** @description A rule that asks at times of a schedule. */
+        ScheduleView: {
+            /** @description The cron expression with its time zone. */
+            at: string;
+            /**
+             * Format: int64
+             * @description The next time, in milliseconds since 1970.
+             */
+            nextAt?: number | null;
+            /** @description Its name. */
+            rule: string;
         };
         /**
          * @description What a token allows; each scope contains the ones before it.
@@ -5589,6 +5607,24 @@ export interface components {
             required: number;
             /** @description Its status now. */
             status: components["schemas"]["Status"];
+        };
+        /** @description A standing question. */
+        StandingView: {
+            /** @description Its name; answers name it as who asked. */
+            name: string;
+            /**
+             * Format: int64
+             * @description The next time, in milliseconds since 1970, where it is asked at times of a schedule.
+             */
+            nextAt?: number | null;
+            /** @description Whether only models that may see private data are asked. */
+            private: boolean;
+            /** @description Whether the model may ask for an action, which waits for a person. */
+            propose: boolean;
+            /** @description The question. */
+            text: string;
+            /** @description When it is asked, in words. */
+            when: string;
         };
         /**
          * @description Where a proposal stands.

@@ -4,6 +4,7 @@
 
 pub mod models;
 pub mod privacy;
+pub mod questions;
 mod rules;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,6 +28,7 @@ use crate::domain::base::text::type_in_words;
 use crate::domain::base::{DeviceId, MeshId};
 use crate::domain::capability::Capability;
 use crate::domain::plan::rules::Rule;
+use crate::domain::plan::standing::Standing;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -259,6 +261,8 @@ pub struct RawConfig {
     pub devices: Vec<Configured>,
     /// Rules of the embedded planner.
     pub rule: Vec<RawRule>,
+    /// What the planner's model is asked without a person.
+    pub question: Vec<questions::RawQuestion>,
     /// Whether the planner leaves to another what that does as well; it does where nothing is said.
     pub stand_by: Option<bool>,
     /// Language models, in the order in which they are asked.
@@ -424,6 +428,7 @@ impl RawConfig {
             store_max_bytes: self.store.max_bytes,
             keep_frames: self.store.keep_frames.unwrap_or(2_000_000),
             rules,
+            questions: questions::resolve(self.question)?,
             stand_by: self.stand_by.unwrap_or(true),
             models: models::resolve(self.model, self.inference, labels)?,
             private_devices,
@@ -478,6 +483,8 @@ pub struct Config {
     pub keep_frames: u64,
     /// Rules of the embedded planner.
     pub rules: Vec<Rule>,
+    /// What the planner's model is asked without a person.
+    pub questions: Vec<Standing>,
     /// Whether the planner leaves to another what that does as well.
     pub stand_by: bool,
     /// Language models and how one is chosen.

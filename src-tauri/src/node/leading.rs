@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::config::Role;
 use crate::domain::admission::Grant;
-use crate::domain::base::limits::{LEASE_EVERY_MS, LEASE_MS};
+use crate::domain::base::limits::{LEASE_EVERY_MS, LEASE_MS, LEASE_TASKS_MAX};
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::plan::lease::{Leader, Lease, Leases, Rank, TaskId};
 use crate::domain::plan::rules::Rule;
+use crate::domain::plan::standing::Standing;
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
 use crate::node::context::{Event, Severity};
@@ -66,19 +67,31 @@ fn rank(shared: &Shared) -> Option<Rank> {
 }
 
 fn tasks(shared: &Shared) -> BTreeSet<TaskId> {
-    let rules = shared.config.rules.iter();
-    rules.map(|r| TaskId::of_rule(r, shared.own_id())).collect()
+    let (rules, questions) = (&shared.config.rules, &shared.config.questions);
+    let rules = rules.iter().map(|r| TaskId::of_rule(r, shared.own_id()));
+    let all = rules.chain(questions.iter().map(TaskId::of_question));
+    // A planner that tells of more is not believed anything.
+    all.take(LEASE_TASKS_MAX).collect()
 }
 
 /// The planner that watches over a rule instead of this node, as far as is heard.
 pub fn instead(shared: &Shared, rule: &Rule) -> Option<Leader> {
+    does(shared, &TaskId::of_rule(rule, shared.own_id()))
+}
+
+/// The planner that asks a standing question instead of this node: one that has a model, where this node has one.
+pub fn asks_instead(shared: &Shared, question: &Standing) -> Option<Leader> {
+    let leader = does(shared, &TaskId::of_question(question))?;
+    (leader.lease.answers || shared.inference.is_empty()).then_some(leader)
+}
+
+fn does(shared: &Shared, task: &TaskId) -> Option<Leader> {
     if !shared.config.stand_by {
         return None;
     }
     let own = (rank(shared)?, shared.own_id());
-    let task = TaskId::of_rule(rule, own.1);
     let leases = shared.leading.leases();
-    leases.instead(own, &task, shared.clock.steady_ms())
+    leases.instead(own, task, shared.clock.steady_ms())
 }
 
 /// Whether another device may plan here at all.

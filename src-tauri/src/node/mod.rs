@@ -182,9 +182,9 @@ impl Node {
                 .tasks
                 .essential("planner", planning::run(shared.clone()));
         }
-        let (leadership, questions) = (leading::run(shared.clone()), planner::run(shared.clone()));
+        let leadership = leading::run(shared.clone());
         shared.tasks.essential("leadership", leadership);
-        shared.tasks.essential("questions", questions);
+        planner::start(&shared);
         let drafts = planning::retry_waiting(shared.clone());
         shared.tasks.essential("drafts", drafts);
         let expiry = proposals::expire(shared.clone());

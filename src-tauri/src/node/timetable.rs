@@ -17,6 +17,8 @@ use crate::domain::plan::slots::Slots;
 
 /// Where the times of rules that were asked for lie.
 const OF_RULES: &str = "planner.slots";
+/// Where those of standing questions lie.
+const OF_QUESTIONS: &str = "planner.asked-slots";
 
 /// Schedules by their names, and which of their times were asked for.
 #[derive(Debug)]
@@ -35,6 +37,13 @@ impl Timetable {
         let rules = shared.config.rules.iter();
         let schedules = rules.filter_map(|r| Some((r.name.clone(), r.schedule()?.clone())));
         Self::load(shared, OF_RULES, schedules.collect()).await
+    }
+
+    /// The schedules of the standing questions.
+    pub async fn of_questions(shared: &Shared) -> Self {
+        let questions = shared.config.questions.iter();
+        let schedules = questions.filter_map(|q| Some((q.name.clone(), q.schedule()?.clone())));
+        Self::load(shared, OF_QUESTIONS, schedules.collect()).await
     }
 
     async fn load(shared: &Shared, key: &'static str, schedules: Vec<(String, Cron)>) -> Self {

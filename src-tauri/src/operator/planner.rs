@@ -7,6 +7,11 @@ use tokio::sync::mpsc;
 
 use super::views::Names;
 use super::{Answer, Door};
+use crate::domain::base::limits::PLANNER_WAITING_MAX;
+use crate::domain::plan::cron::Cron;
+use crate::domain::plan::rules::Rule;
+use crate::domain::plan::standing::Standing;
+use crate::node::Shared;
 use crate::node::gen1;
 use crate::node::gen1::conversation::OtherProposal;
 use crate::node::pause::{self, Pause};
@@ -78,6 +83,12 @@ pub struct PlannerView {
     pub trouble: Option<String>,
     /// How many rules it has.
     pub rules: usize,
+    /// Its rules that ask at times of a schedule.
+    #[serde(default)]
+    pub schedules: Vec<ScheduleView>,
+    /// What its model is asked without a person.
+    #[serde(default)]
+    pub questions: Vec<StandingView>,
     /// The pause, if there is one.
     pub pause: Option<Pause>,
     /// The rule that fired last since the node started.
@@ -91,6 +102,38 @@ pub struct PlannerView {
     /// What the planners of gen-1 nodes propose, newest first: theirs, and never executed here.
     #[serde(default)]
     pub others: Vec<OtherProposalView>,
+}
+
+/// A rule that asks at times of a schedule.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduleView {
+    /// Its name.
+    pub rule: String,
+    /// The cron expression with its time zone.
+    pub at: String,
+    /// The next time, in milliseconds since 1970.
+    pub next_at: Option<u64>,
+}
+
+/// A standing question.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct StandingView {
+    /// Its name; answers name it as who asked.
+    pub name: String,
+    /// The question.
+    pub text: String,
+    /// When it is asked, in words.
+    pub when: String,
+    /// The next time, in milliseconds since 1970, where it is asked at times of a schedule.
+    pub next_at: Option<u64>,
+    /// Whether only models that may see private data are asked.
+    pub private: bool,
+    /// Whether the model may ask for an action, which waits for a person.
+    pub propose: bool,
 }
 
 /// The planner that leads.
@@ -194,6 +237,39 @@ fn doing(doing: &Doing) -> Option<String> {
     Some(format!("{question}: {}{behind}", doing.step))
 }
 
+fn too_many_wait(wishes: usize) -> String {
+    format!(
+        "{wishes} wishes of its model wait for people; standing questions rest until some are decided"
+    )
+}
+
+/// The rules with a schedule, of a node that plans.
+fn schedules(s: &Shared) -> Vec<ScheduleView> {
+    let rules = s.config.rules.iter().filter(|_| s.config.role.plans());
+    let scheduled = rules.filter_map(|r| Some((r, r.schedule()?)));
+    let view = |(rule, cron): (&Rule, &Cron)| ScheduleView {
+        rule: rule.name.clone(),
+        at: cron.to_string(),
+        next_at: cron.next_after(s.now()).map(|at| at.0),
+    };
+    scheduled.map(view).collect()
+}
+
+/// The standing questions of a node that plans.
+fn standing(s: &Shared) -> Vec<StandingView> {
+    let questions = s.config.questions.iter().filter(|_| s.config.role.plans());
+    let next = |q: &Standing| q.schedule()?.next_after(s.now());
+    let view = |q: &Standing| StandingView {
+        name: q.name.clone(),
+        text: q.text.clone(),
+        when: q.when(),
+        next_at: next(q).map(|at| at.0),
+        private: q.private,
+        propose: q.propose,
+    };
+    questions.map(view).collect()
+}
+
 impl Door {
     /// The planner of this node.
     pub fn planner(&self) -> PlannerView {
@@ -209,8 +285,13 @@ impl Door {
                     s.config.role.as_str()
                 ),
             ),
-            _ if rules == 0 => (PlannerState::Off, "it has no rules".to_owned()),
+            _ if rules == 0 && s.config.questions.is_empty() => {
+                (PlannerState::Off, "it has no rules".to_owned())
+            }
             Some(p) => (PlannerState::Paused, format!("paused by {}", p.holders())),
+            None if s.questions.wishes() >= PLANNER_WAITING_MAX => {
+                (PlannerState::Idle, too_many_wait(s.questions.wishes()))
+            }
             None => (PlannerState::Idle, "no rule has reason to act".to_owned()),
         };
         let (leader, others) = (gen1::leader(s), s.other_planners.all());
@@ -231,6 +312,8 @@ impl Door {
             question: doing(&now),
             trouble: now.error,
             rules,
+            schedules: schedules(s),
+            questions: standing(s),
             pause,
             last_fired_at: last.as_ref().map(|(_, at)| at.0),
             last_rule: last.map(|(rule, _)| rule),

@@ -61,7 +61,8 @@ export function Earlier({
                 <span className="text-[12px] text-t2 font-normal">
                   {c.private ? <span className="text-warn">▲ {t("markPrivate")} · </span> : null}
                   {c.count > 1 ? `${c.count} · ` : ""}
-                  <Age time={c.at} /> · <Txt max={40}>{t("askedByShort", { name: c.by })}</Txt>
+                  <Age time={c.at} /> ·{" "}
+                  <Txt max={60}>{t(c.standing ? "askedByStanding" : "askedByShort", { name: c.by })}</Txt>
                 </span>
               </button>
             </li>

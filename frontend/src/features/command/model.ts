@@ -12,6 +12,8 @@ export interface Conversation {
   /** When it was last asked something. */
   at: number;
   by: string;
+  /** Whether a standing question of the planner asked, not a person. */
+  standing: boolean;
   private: boolean;
 }
 /** The conversations of what was answered, the newest first; `answered` is newest first too. */
@@ -26,6 +28,7 @@ export function conversationsOf(answered: Answered[]): Conversation[] {
       count: (known?.count ?? 0) + 1,
       at: known?.at ?? a.askedAt,
       by: known?.by ?? a.askedBy,
+      standing: known?.standing ?? Boolean(a.standing),
       private: Boolean(known?.private || a.private?.length),
     });
   }

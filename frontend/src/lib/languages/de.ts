@@ -748,6 +748,7 @@ export const de = table({
     "Nur Modelle, die Privates sehen dürfen, werden gefragt, und kein anderes erfährt, was sie sagen.",
   wasPrivate: "Privat: {what}",
   askedByShort: "gefragt von {name}",
+  askedByStanding: "Dauerfrage {name}",
   plannerQuestion: "beantwortet: {text}",
   plannerTrouble: "Kein Modell hat die letzte Frage beantwortet:",
   howToResume: "Fortsetzen in den Einstellungen oder mit: clawmesh-node planner resume",

@@ -706,6 +706,7 @@ export const en = {
   markPrivateText: "Only models that may see private data are asked, and no other is told what they say.",
   wasPrivate: "Private: {what}",
   askedByShort: "asked by {name}",
+  askedByStanding: "standing question {name}",
   plannerQuestion: "answers: {text}",
   plannerTrouble: "No model answered the last question:",
   howToResume: "Resume it in Settings, or with: clawmesh-node planner resume",

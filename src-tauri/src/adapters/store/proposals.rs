@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 use super::{StoreError, row};
 use crate::domain::base::limits::{LIST_PAGE_BYTES, QUERY_MAX};
 use crate::domain::base::{DeviceId, Digest, DraftId, FrameId, ProposalId, TimeMs};
-use crate::domain::policy::Level;
+use crate::domain::policy::{Level, Requester};
 use crate::domain::proposal::{Outcome, Status};
 
 /// Most proposals shown as resting on one frame.
@@ -482,6 +482,26 @@ pub fn waiting_count(conn: &Connection) -> Result<usize, StoreError> {
     let count = conn
         .prepare_cached(&sql)?
         .query_row([], |r| row::count(r, 0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// How many proposals that a device asked for, as this kind of asker, wait for people, here and as others tell.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn waiting_of(
+    conn: &Connection,
+    device: &DeviceId,
+    kind: Requester,
+) -> Result<usize, StoreError> {
+    let sql = format!(
+        "SELECT count(*) FROM proposals WHERE {OPEN} AND status = 'awaiting_approval'
+         AND json_extract(record, '$.requestedBy.deviceId') = ?1
+         AND json_extract(record, '$.requestedBy.kind') = ?2"
+    );
+    let of = (device.as_str(), kind.to_string());
+    let mut query = conn.prepare_cached(&sql)?;
+    let count = query.query_row(of, |r| row::count(r, 0))?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 

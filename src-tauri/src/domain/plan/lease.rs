@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::rules::{Rule, When};
+use super::standing::Standing;
 use crate::domain::base::limits::{LEASE_MS, LEASE_TASKS_MAX, LEASES_MAX};
 use crate::domain::base::{Code, DeviceId, Digest, Refusal};
 
@@ -39,6 +40,17 @@ impl TaskId {
             }
             When::At(cron) => Self::of(&["rule at", &cron.to_string(), executor, &wish]),
         }
+    }
+
+    /// The task of a standing question: the same text for the same reason is one task.
+    pub fn of_question(question: &Standing) -> Self {
+        let least = question.watch().map(|w| w.min_tier.to_string());
+        Self::of(&[
+            "question",
+            &question.text,
+            &question.when(),
+            least.as_deref().unwrap_or_default(),
+        ])
     }
 
     /// The task that these texts name.

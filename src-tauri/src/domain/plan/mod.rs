@@ -1,8 +1,8 @@
 //! Planning: what somebody wants done. A [`Draft`] asks; only an executor turns it into a proposal.
 //!
 //! `rules` is the planner that needs no model, `cron` and `slots` are its schedules; `situation` is what a model is told,
-//! `earlier` what was said before, `choices` what it may say, `reply` what is read of it, `queue` what waits for it, `lease`
-//! who of several planners does what. Nothing here can approve or act.
+//! `earlier` what was said before, `choices` what it may say, `reply` what is read of it, `queue` what waits for it,
+//! `standing` what it is asked without a person, `lease` who of several planners does what. Nothing here can approve or act.
 
 pub mod answer;
 pub mod choices;
@@ -15,6 +15,7 @@ pub mod reply;
 pub mod rules;
 pub mod situation;
 pub mod slots;
+pub mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 

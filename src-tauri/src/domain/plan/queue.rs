@@ -123,6 +123,19 @@ impl<T> Queue<T> {
         self.lanes.iter_mut().find_map(VecDeque::pop_front)
     }
 
+    /// Puts one that was popped back before all others of its kind; it made room for something more urgent. Where there is
+    /// no room any more it is dropped.
+    pub fn put_back(&mut self, trigger: Trigger<T>) {
+        if self.len() < TRIGGERS_MAX {
+            self.lanes[lane(trigger.priority)].push_front(trigger);
+        }
+    }
+
+    /// Whether a person waits.
+    pub fn has_person(&self) -> bool {
+        !self.lanes[lane(Priority::Operator)].is_empty()
+    }
+
     /// Takes the first one out that fits; whoever asked for it has gone.
     pub fn remove(&mut self, fits: impl Fn(&Trigger<T>) -> bool) -> Option<Trigger<T>> {
         self.lanes.iter_mut().find_map(|lane| {
@@ -177,6 +190,20 @@ mod tests {
         assert_eq!(queue.pop().unwrap().work, 0);
         assert_eq!(queue.remove(|t| t.work == 5).unwrap().work, 5);
         assert_eq!(queue.len(), TRIGGERS_MAX - 3);
+    }
+
+    #[test]
+    fn what_made_room_for_a_person_is_the_next_of_its_kind() {
+        let mut queue = Queue::default();
+        queue.push(trigger(Priority::Schedule, "first", 1));
+        queue.push(trigger(Priority::Schedule, "second", 2));
+        let first = queue.pop().unwrap();
+        assert!(!queue.has_person());
+        queue.push(trigger(Priority::Operator, "ana", 3));
+        assert!(queue.has_person());
+        queue.put_back(first);
+        let order: Vec<usize> = std::iter::from_fn(|| queue.pop().map(|t| t.work)).collect();
+        assert_eq!(order, [3, 1, 2]);
     }
 
     #[test]

@@ -2,160 +2,45 @@
 //! it has, and where no model can, the planner of rules does. It may ask for actions (drafts with the taint `llm`), and has
 //! no way to approve or move anything.
 
+mod kept;
 pub mod passed_on;
+pub mod standing;
 pub mod talk;
+mod told;
 mod tools;
 mod turn;
 
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+pub use self::kept::answered;
+use self::kept::keep;
 use self::talk::Belongs;
-use super::context::{DURABLE, store_refusal};
+pub use self::told::{Answered, Answerer, Citation, Telling};
 use super::shared::Shared;
-use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{
-    FORWARDED_MAX, MODEL_TURN_MAX_MS, QUESTION_MAX_CHARS, QUESTIONS_KEPT_MAX,
-    QUESTIONS_WAITING_MAX, TRIGGERS_MAX,
+    FORWARDED_MAX, MODEL_TURN_MAX_MS, QUESTION_MAX_CHARS, QUESTIONS_WAITING_MAX, TRIGGERS_MAX,
 };
 use crate::domain::base::text::{one_line, shown};
-use crate::domain::base::{Code, Refusal, TierName};
+use crate::domain::base::{Code, Refusal};
 use crate::domain::plan::queue::{Priority, Pushed, Queue, Trigger};
 use crate::node::context::{Event, Severity};
 
-/// Where the answered questions lie.
-const KEPT: &str = "planner.answered";
 /// Events that wait for whoever reads an answer; who does not read gets the answer later, or not at all.
 const TOLD_MAX: usize = 64;
-
-/// A frame that an answer rests on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Citation {
-    /// The frame.
-    pub frame_id: String,
-    /// The device that made it.
-    pub origin: String,
-    /// What it says, as the model was told.
-    pub summary: String,
-}
-
-/// Who answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(utoipa::ToSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Answerer {
-    /// A language model. What it says is untrusted.
-    Model,
-    /// The planner of rules, which looks up words.
-    Rules,
-}
-
-/// An answered question.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Answered {
-    /// The question's id.
-    pub id: String,
-    /// The conversation that it belongs to; empty for one that an earlier version answered.
-    #[serde(default)]
-    pub conversation: String,
-    /// What was private in it or before it in its conversation; only models that may see that were asked.
-    #[serde(default)]
-    pub private: Vec<String>,
-    /// The question.
-    pub question: String,
-    /// Who asked.
-    pub asked_by: String,
-    /// The device that answered, by its name, where it was another one.
-    #[serde(default)]
-    pub answered_by: Option<String>,
-    /// The answer.
-    pub answer: String,
-    /// The frames it rests on; each exists and was shown to who answered.
-    pub citations: Vec<Citation>,
-    /// How many citations named no frame that was shown, and were dropped.
-    pub citations_dropped: usize,
-    /// The proposals that it led to.
-    pub proposals: Vec<String>,
-    /// Who answered.
-    pub answerer: Answerer,
-    /// The model, if one answered.
-    pub model: Option<String>,
-    /// The tier of what is said; T0 for a model.
-    pub tier: TierName,
-    /// Why no model answered, where one was to.
-    pub why: Option<String>,
-    /// When it was asked, in milliseconds since 1970.
-    pub asked_at: u64,
-    /// How long it took from then on, in milliseconds.
-    pub took_ms: u64,
-    /// Tokens read and written.
-    pub tokens: u64,
-}
-
-/// What is told while a question is answered, in order. The last one is `answered` or `failed`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(utoipa::ToSchema))]
-#[serde(
-    rename_all = "kebab-case",
-    tag = "event",
-    rename_all_fields = "camelCase"
-)]
-pub enum Telling {
-    /// It waits.
-    Queued {
-        /// The question's id.
-        id: String,
-        /// How many are answered before it.
-        behind: usize,
-    },
-    /// A model was asked.
-    Thinking {
-        /// Which, and why not another, in a sentence.
-        route: String,
-    },
-    /// The answer as far as it has come; it replaces what was told before.
-    Text {
-        /// The text.
-        text: String,
-    },
-    /// The model used a tool.
-    Tool {
-        /// Which, with what.
-        call: String,
-        /// What came of it, cut.
-        result: String,
-    },
-    /// What the model said could not be used, and it is asked again.
-    Again {
-        /// Why.
-        why: String,
-    },
-    /// The answer.
-    Answered(Box<Answered>),
-    /// There is none.
-    Failed {
-        /// The code.
-        code: String,
-        /// Why, and what to do.
-        message: String,
-    },
-}
 
 /// A question that waits.
 #[derive(Debug)]
 pub(super) struct Question {
     id: String,
     text: String,
+    /// Why it is asked; a person asks, or a standing question.
+    priority: Priority,
     by: String,
     account: String,
     rights: Rights,
@@ -167,6 +52,13 @@ pub(super) struct Question {
     /// Why the planner that leads did not answer it, where it was asked.
     why: Option<String>,
     tell: mpsc::Sender<Telling>,
+}
+
+impl Question {
+    /// Whether no person asks.
+    fn is_standing(&self) -> bool {
+        self.priority != Priority::Operator
+    }
 }
 
 /// What may be done for whoever asks.
@@ -209,6 +101,8 @@ pub struct Questions {
     queue: Mutex<Queue<Question>>,
     woken: Notify,
     doing: Mutex<Doing>,
+    /// Wishes of this planner's model that wait for people.
+    wishes: AtomicUsize,
 }
 
 impl Default for Questions {
@@ -218,6 +112,7 @@ impl Default for Questions {
             queue: Mutex::default(),
             woken: Notify::default(),
             doing: Mutex::default(),
+            wishes: AtomicUsize::default(),
         }
     }
 }
@@ -235,6 +130,11 @@ impl Questions {
 
     fn set(&self, change: impl FnOnce(&mut Doing)) {
         change(&mut self.doing.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Wishes of this planner's model that waited for people when they were last counted.
+    pub fn wishes(&self) -> usize {
+        self.wishes.load(Ordering::Relaxed)
     }
 
     /// What is being done now.
@@ -329,6 +229,7 @@ fn question(
         private: belongs.private,
         id,
         text: shown(text, QUESTION_MAX_CHARS),
+        priority: Priority::Operator,
         by: by.to_owned(),
         account: account.to_owned(),
         rights,
@@ -343,9 +244,13 @@ fn question(
 fn push(shared: &Shared, question: Question) -> Result<(), Refusal> {
     let (id, tell) = (question.id.clone(), question.tell.clone());
     let trigger = Trigger {
-        priority: Priority::Operator,
+        priority: question.priority,
         asker: question.account.clone(),
-        key: id.clone(),
+        // A standing question waits once.
+        key: match question.is_standing() {
+            true => question.account.clone(),
+            false => id.clone(),
+        },
         work: question,
     };
     let busy = |why: String| Err(Refusal::new(Code::Busy, why));
@@ -370,8 +275,18 @@ fn push(shared: &Shared, question: Question) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Answers what is asked, one after the other.
-pub async fn run(shared: Shared) {
+/// Starts what answers questions, and what asks standing ones.
+pub(super) fn start(shared: &Shared) {
+    shared.tasks.essential("questions", run(shared.clone()));
+    if shared.config.role.plans() && !shared.config.questions.is_empty() {
+        let asks = standing::run(shared.clone());
+        shared.tasks.essential("standing questions", asks);
+    }
+}
+
+/// Answers what is asked, one after the other. A standing question makes room for a person's at once: what it was answered so
+/// far is dropped, and it is asked again afterwards.
+async fn run(shared: Shared) {
     loop {
         let next = shared.questions.queue().pop();
         let Some(trigger) = next else {
@@ -382,25 +297,40 @@ pub async fn run(shared: Shared) {
             }
             continue;
         };
-        let question = trigger.work;
-        if question.tell.is_closed() {
+        let question = &trigger.work;
+        let rests = question.is_standing() && standing::rests(&shared).await;
+        if question.tell.is_closed() || rests {
             continue;
         }
         shared
             .questions
             .set(|doing| doing.question = Some(one_line(&question.text, 80)));
         let limit = std::time::Duration::from_millis(MODEL_TURN_MAX_MS);
-        let answering = tokio::time::timeout(limit, guarded(&shared, &question));
-        tokio::select! {
+        let answering = tokio::time::timeout(limit, guarded(&shared, question));
+        let goes_first = tokio::select! {
             biased;
             () = shared.tasks.stop().cancelled() => return,
-            () = question.tell.closed() => {}
-            answered = answering => tell(&shared, &question, answered).await,
-        }
+            () = question.tell.closed() => false,
+            () = person_waits(&shared), if question.is_standing() => true,
+            answered = answering => {
+                tell(&shared, question, answered).await;
+                false
+            }
+        };
         shared.questions.set(|doing| {
             doing.question = None;
             doing.step.clear();
         });
+        if goes_first {
+            shared.questions.queue().put_back(trigger);
+        }
+    }
+}
+
+/// Returns when a person waits for an answer.
+async fn person_waits(shared: &Shared) {
+    while !shared.questions.queue().has_person() {
+        shared.questions.woken.notified().await;
     }
 }
 
@@ -467,33 +397,4 @@ async fn answer(shared: &Shared, question: &Question) -> Result<Answered, Refusa
         }
     }
     turn::of_rules(shared, question, why).await
-}
-
-/// The questions that were answered last, newest first.
-///
-/// # Errors
-/// Whatever the store says.
-pub async fn answered(shared: &Shared) -> Result<Vec<Answered>, Refusal> {
-    let read = |c: &rusqlite::Connection| kv::get(c, KEPT);
-    let kept = shared.store.read("answers", read).await;
-    Ok(parsed(kept.map_err(|e| store_refusal(&e))?).into())
-}
-
-/// One list that does not read is no reason to answer nothing any more.
-fn parsed(bytes: Option<Vec<u8>>) -> VecDeque<Answered> {
-    bytes
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default()
-}
-
-async fn keep(shared: &Shared, answered: Answered) -> Result<(), StoreError> {
-    shared
-        .store
-        .write(DURABLE, "answer", move |c| {
-            let mut kept = parsed(kv::get(c, KEPT)?);
-            kept.push_front(answered);
-            kept.truncate(QUESTIONS_KEPT_MAX);
-            kv::put(c, KEPT, json!(kept).to_string().as_bytes())
-        })
-        .await
 }

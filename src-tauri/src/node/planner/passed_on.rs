@@ -278,6 +278,7 @@ async fn believed(
         private: private.what().to_vec(),
         question: question.text.clone(),
         asked_by: question.by.clone(),
+        standing: question.is_standing(),
         answered_by: Some(name.to_owned()),
         answer: shown(&said.answer, MODEL_ANSWER_MAX_CHARS),
         citations_dropped: said.citations_dropped.min(claimed) + claimed - citations.len(),

@@ -85,7 +85,11 @@ pub(super) fn in_events(question: &Question, answered: &Answered) -> String {
         true => one_line(&question.text, 200),
         false => "something private".to_owned(),
     };
-    format!("{} asked the planner: {what}", question.by)
+    let by = &question.by;
+    match question.is_standing() {
+        true => format!("The standing question {by:?} was asked: {what}"),
+        false => format!("{by} asked the planner: {what}"),
+    }
 }
 
 fn private_in(labels: &Labels, one: &Answered) -> About {

@@ -119,9 +119,8 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
     let about = talk.about.and(labels.text(&question.text));
     let mark = shared.fresh_id().map_err(internal)?.to_string();
     let private = about.is_private() && question.rights.private;
-    let mut tools = Tools::load(shared, labels, private)
-        .await
-        .map_err(internal)?;
+    let tools = Tools::load(shared, labels, private).await;
+    let mut tools = tools.map_err(internal)?;
     let now = shared.now();
     let (topic, before) = (
         earlier::topic(&talk.pairs, &question.text),
@@ -159,6 +158,7 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
                     private: about.what().to_vec(),
                     question: question.text.clone(),
                     asked_by: question.by.clone(),
+                    standing: question.is_standing(),
                     answered_by: None,
                     answer: answer.text,
                     citations,
@@ -261,6 +261,7 @@ pub(super) async fn of_rules(
         private: about.what().to_vec(),
         question: question.text.clone(),
         asked_by: question.by.clone(),
+        standing: question.is_standing(),
         answered_by: None,
         answer: said.message,
         citations: said.cites.iter().map(|f| citation(f, now)).collect(),

@@ -61,7 +61,8 @@ fn the_example_parses_as_it_is_and_with_every_key_on() {
         (5, 1, 1)
     );
     let config = raw.resolve(PathBuf::new()).unwrap();
-    assert_eq!((config.rules.len(), config.models.all.len()), (1, 3));
+    let counts = (config.rules.len(), config.models.all.len());
+    assert_eq!((counts, config.questions.len()), ((1, 3), 1));
 }
 
 #[test]
@@ -70,6 +71,7 @@ fn the_example_documents_every_key() {
         ("zzz = 1", ""),
         ("[store]\nzzz = 1", "[store]"),
         ("[[rule]]\nzzz = 1", "[[rule]]"),
+        ("[[question]]\nzzz = 1", "[[question]]"),
         ("[[model]]\nzzz = 1", "[[model]]"),
         ("[inference]\nzzz = 1", "[inference]"),
         ("[privacy]\nzzz = 1", "[privacy]"),

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::fail::{Done, Exit, Failure};
 use super::{format, out};
 use crate::node::planner::{Answered, Telling};
-use crate::operator::planner::{AskRequest, PauseRequest, PlannerView};
+use crate::operator::planner::{AskRequest, PauseRequest, PlannerView, StandingView};
 
 /// `planner …`
 ///
@@ -81,7 +81,7 @@ pub(super) async fn ask(ctx: &Context, question: &str, goes_on: bool, private: b
 
 /// The conversation of the question that a person asked last; `answered` is newest first.
 fn last_of(answered: &[Answered], person: &str) -> Result<String, Failure> {
-    let mine = |a: &&Answered| a.asked_by == person && !a.conversation.is_empty();
+    let mine = |a: &&Answered| a.asked_by == person && !a.standing && !a.conversation.is_empty();
     let last = answered.iter().find(mine).map(|a| a.conversation.clone());
     last.ok_or_else(|| {
         let why = format!(
@@ -175,6 +175,7 @@ fn print(view: &PlannerView, now: u64) {
             }),
         ),
     ]);
+    triggers(view, now);
     if view.others.is_empty() {
         return;
     }
@@ -196,4 +197,31 @@ fn print(view: &PlannerView, now: u64) {
         .collect();
     let head = ["ID", "STATUS", "LEVEL", "SUMMARY", "PLANNER", "AGE"];
     out::table(&head, &rows, "");
+}
+
+/// What it does by itself at times of a schedule, and what its model is asked without a person.
+fn triggers(view: &PlannerView, now: u64) {
+    let next = |at: Option<u64>| match at {
+        Some(at) => format!("{}, in {}", format::moment(at), format::age(at, now)),
+        None => String::new(),
+    };
+    if !view.schedules.is_empty() {
+        out::line("");
+        let rows = view.schedules.iter();
+        let rows = rows.map(|s| vec![s.rule.clone(), s.at.clone(), next(s.next_at)]);
+        out::table(&["RULE", "AT", "NEXT"], &rows.collect::<Vec<_>>(), "");
+    }
+    if !view.questions.is_empty() {
+        out::line("");
+        let row = |q: &StandingView| {
+            let may = match q.propose {
+                true => "may propose",
+                false => "answers only",
+            };
+            let (name, when) = (q.name.clone(), q.when.clone());
+            vec![name, when, next(q.next_at), may.to_owned(), q.text.clone()]
+        };
+        let rows: Vec<Vec<String>> = view.questions.iter().map(row).collect();
+        out::table(&["QUESTION", "WHEN", "NEXT", "MODEL", "TEXT"], &rows, "");
+    }
 }

@@ -10,6 +10,7 @@ use crate::domain::base::TierName;
 use crate::node::context::Severity;
 use crate::node::peers::PeerState;
 use crate::operator::dto::{EventView, FactView, FrameView, PeerView, SensorView, StatusView};
+use crate::operator::planner::PlannerState;
 
 /// How often `events --follow` asks for new ones.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
@@ -66,6 +67,13 @@ fn sensors(all: &[SensorView], now: u64) -> String {
     };
     let lines: Vec<String> = all.iter().map(line).collect();
     lines.join("; ")
+}
+
+fn planner(s: &StatusView) -> String {
+    match s.planner.state {
+        PlannerState::Off => String::new(),
+        state => format!("{state}: {}", s.planner.why),
+    }
 }
 
 fn print_status(s: &StatusView, now: u64) {
@@ -139,6 +147,7 @@ fn print_status(s: &StatusView, now: u64) {
             ),
         ),
         ("waiting", waiting),
+        ("planner", planner(s)),
         ("policy", policy),
         ("offers", s.capabilities.join(" ")),
         ("sensors", sensors(&s.sensors, now)),

@@ -69,3 +69,9 @@ pub const SLOTS_KEPT_MAX: usize = 64;
 pub const SLOT_AHEAD_DAYS: u64 = 3_300;
 /// Longest cron expression, in characters.
 pub const CRON_MAX_CHARS: usize = 256;
+/// Standing questions of a configuration.
+pub const STANDING_MAX: usize = 32;
+/// Longest pause between two looks of a standing question, in minutes.
+pub const STANDING_EVERY_MAX_MIN: u64 = 10_080;
+/// Answers to standing questions that a node keeps; those to persons keep the rest of the room.
+pub const STANDING_KEPT_MAX: usize = 20;

@@ -1,0 +1,175 @@
+//! Standing questions: this task puts them into the queue when their time has come, a reading lies beyond their threshold,
+//! or the situation has changed. They rest while a person pauses the planner, and while as many wishes of its model wait
+//! for people as may; what comes meanwhile is not made up for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::talk::Belongs;
+use super::{Rights, question};
+use crate::adapters::store::{facts, proposals};
+use crate::domain::base::limits::{PLANNER_WAITING_MAX, QUERY_DEFAULT, SLOT_LOOK_MS};
+use crate::domain::base::{Digest, Refusal};
+use crate::domain::plan::rules::Memory;
+use crate::domain::plan::standing::{Ask, Standing};
+use crate::domain::policy::Requester;
+use crate::node::leading;
+use crate::node::shared::Shared;
+use crate::node::timetable::Timetable;
+
+/// What is remembered of the questions.
+struct Asked {
+    timetable: Timetable,
+    memory: Memory,
+    /// When what is asked every so often was looked at last, by the clock that never steps, and what the situation was
+    /// when it was asked.
+    looked: BTreeMap<String, (u64, Option<Digest>)>,
+}
+
+/// Asks what is configured to be asked.
+pub async fn run(shared: Shared) {
+    let timetable = Timetable::of_questions(&shared).await;
+    let now = shared.clock.steady_ms();
+    let questions = &shared.config.questions;
+    let looked = questions.iter().map(|q| (q.name.clone(), (now, None)));
+    let mut asked = Asked {
+        timetable,
+        memory: Memory::default(),
+        looked: looked.collect(),
+    };
+    let watches = questions.iter().any(|q| q.watch().is_some());
+    let mut head = shared.frames_head.subscribe();
+    let mut proposals = shared.proposals_head.subscribe();
+    let mut tick = tokio::time::interval(Duration::from_millis(SLOT_LOOK_MS));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            _ = tick.tick() => {}
+            changed = proposals.changed() => if changed.is_err() { return },
+            changed = head.changed(), if watches => if changed.is_err() { return },
+        }
+        // Who else plans is not known yet; a time lasts longer.
+        if !leading::settles(&shared) {
+            look(&shared, &mut asked).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Looks what is to be asked now, and asks it.
+async fn look(shared: &Shared, asked: &mut Asked) {
+    let at_their_time = asked.timetable.due(shared).await;
+    if rests(shared).await {
+        return;
+    }
+    let due: BTreeSet<String> = at_their_time.into_iter().map(|(name, _)| name).collect();
+    for question in &shared.config.questions {
+        let by_another = leading::asks_instead(shared, question).is_some();
+        let is_due = !by_another
+            && match &question.ask {
+                Ask::At(_) => due.contains(&question.name),
+                Ask::Beyond(_) => beyond(shared, question, &mut asked.memory).await,
+                Ask::Every(ms) => {
+                    let looked = asked.looked.entry(question.name.clone()).or_default();
+                    changed(shared, *ms, looked).await
+                }
+            };
+        if is_due && let Err(refusal) = ask(shared, question) {
+            tracing::warn!(question = question.name, "not asked: {refusal}");
+        }
+    }
+}
+
+/// Whether a reading lies beyond the threshold of a question that is not quiet.
+async fn beyond(shared: &Shared, question: &Standing, memory: &mut Memory) -> bool {
+    let Some(watch) = question.watch() else {
+        return false;
+    };
+    let (at, metrics) = (shared.moment(), BTreeSet::from([watch.metric.clone()]));
+    let read = move |c: &rusqlite::Connection| facts::numeric_of(c, &metrics, at);
+    let facts = shared.store.read_gathered("facts", read).await;
+    let facts = facts.unwrap_or_else(|error| {
+        tracing::error!(%error, "the planner cannot read the world");
+        Vec::new()
+    });
+    let now = shared.now();
+    let hit = watch.beyond(&facts, now).next().is_some();
+    hit && memory.may_fire(&question.name, None, watch.cooldown_ms, now)
+}
+
+/// Whether the time of a question that is asked every so often has come, and the situation is another one than when it
+/// was asked last.
+async fn changed(shared: &Shared, every_ms: u64, looked: &mut (u64, Option<Digest>)) -> bool {
+    let now = shared.clock.steady_ms();
+    if now.saturating_sub(looked.0) < every_ms {
+        return false;
+    }
+    looked.0 = now;
+    let is = situation(shared).await;
+    let another = is.is_some() && is != looked.1;
+    if another {
+        looked.1 = is;
+    }
+    another
+}
+
+/// What stands for the situation: the readings, and which proposals are open.
+async fn situation(shared: &Shared) -> Option<Digest> {
+    let at = shared.moment();
+    let read = move |c: &rusqlite::Connection| {
+        let mut said = String::new();
+        for fact in facts::numeric(c, at)? {
+            let place = (fact.origin.as_str(), &fact.metric, &fact.zone);
+            said.push_str(&format!("{place:?} {:?}\n", fact.value));
+        }
+        for open in proposals::open_list(c, QUERY_DEFAULT)? {
+            said.push_str(&format!("{} {}\n", open.id.as_str(), open.status));
+        }
+        Ok(Digest::of(&[said.as_bytes()]))
+    };
+    let read = shared.store.read("situation", read).await;
+    read.inspect_err(|error| tracing::error!(%error, "the situation cannot be read"))
+        .ok()
+}
+
+/// Puts a standing question into the queue, unless it waits already.
+///
+/// # Errors
+/// `BUSY` where there is no room.
+pub fn ask(shared: &Shared, standing: &Standing) -> Result<(), Refusal> {
+    let rights = Rights {
+        propose: standing.propose,
+        ..Rights::OWN
+    };
+    let belongs = Belongs {
+        conversation: None,
+        private: standing.private,
+    };
+    let name = &standing.name;
+    let (mut asked, mut told) = question(shared, &standing.text, name, name, rights, &belongs)?;
+    asked.priority = standing.priority();
+    super::push(shared, asked)?;
+    // Nobody reads along; the answer is kept.
+    shared.tasks.passing("standing question", async move {
+        while told.recv().await.is_some() {}
+    });
+    Ok(())
+}
+
+/// Whether standing questions rest: a person has paused the planner, or too many wishes of its model wait for people.
+pub(super) async fn rests(shared: &Shared) -> bool {
+    let own = shared.own_id().clone();
+    let read = move |c: &rusqlite::Connection| proposals::waiting_of(c, &own, Requester::Llm);
+    let waiting = match shared.store.read_committed("wishes that wait", read).await {
+        Ok(waiting) => waiting,
+        Err(error) => {
+            tracing::error!(%error, "how many wishes wait cannot be read");
+            return true;
+        }
+    };
+    shared.questions.wishes.store(waiting, Ordering::Relaxed);
+    shared.planner.pause().is_some() || waiting >= PLANNER_WAITING_MAX
+}
