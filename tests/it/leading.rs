@@ -13,7 +13,7 @@ use clawmesh::operator::planner::AskRequest;
 use serde_json::json;
 
 use crate::harness::{Setup, TestNode, centre, field, key, until};
-use crate::levels::{automatic, by, opened};
+use crate::levels::{AUTOMATIC, automatic, by, opened};
 use crate::main_job::status;
 
 const GRANTS: &str = "observe:T2,relay,read,plan,actuate,llm";
@@ -143,7 +143,57 @@ async fn one_that_leads_and_asks_for_nothing_only_delays_the_other() {
         leading::before(b.shared()).filter(|l| l.lease.paused)
     })
     .await;
+    for open in owner.node().door().proposals(false).await.unwrap() {
+        let _ = owner.node().door().withdraw(open.id.as_str(), None).await;
+    }
+    until("the other says for whom it waits, and why", || async {
+        let why = b.node().door().planner().why;
+        (why.contains("has paused it") && why.contains("always dry")).then_some(())
+    })
+    .await;
+    // What was held back is not lost when the pause is over.
+    a.node().door().planner_resume("ana").await.unwrap();
+    assert_eq!(next_asker(&owner).await, b.id());
     owner.stop().await;
+}
+
+/// A planner that is its own executor, with a rule that may act without a person.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_does_not_lead_holds_no_rule_back() {
+    let other = field()
+        .trusting(key(1), "read,relay")
+        .start_in(std::sync::Arc::new(tempfile::tempdir().unwrap()), Some(2));
+    let other = other.await;
+    // The same wish, as a rule's, minted by another executor and waiting there.
+    let mut setup = planner(1, &[&other]);
+    setup.raw.mock_sensor = Some(true);
+    setup.raw.mock_actuator = Some(true);
+    setup.policy = Some(AUTOMATIC.to_owned());
+    for (device, grants) in &mut setup.trusts {
+        *grants = match device.public().device_id() == other.id() {
+            true => "observe:T2,relay,read,actuate",
+            false => "plan",
+        };
+    }
+    let wish = by(&other, Requester::Rules).await;
+    let own = other.id();
+    let stands = proposals::mint(other.shared(), wish, &own).await.unwrap();
+    assert_eq!(stands.status, Status::AwaitingApproval);
+    let node = started(setup, 1).await;
+    until("the other's proposal is known", || async {
+        let all = all(&node).await;
+        all.iter()
+            .any(|p| p.executor == other.id().as_str())
+            .then_some(())
+    })
+    .await;
+    let before = opened(&node);
+    until("the rule acts all the same", || async {
+        (opened(&node) > before + 1).then_some(())
+    })
+    .await;
+    node.stop().await;
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,6 +222,12 @@ async fn a_reading_leads_to_one_action_of_rules_however_many_planners_fire_on_it
     assert_eq!(refused.unwrap_err().code, Code::EvidenceStale);
     // A person may cite what they like: they look at it themselves.
     proposals::mint(node.shared(), person, &own).await.unwrap();
+    // Nor is there a second one out of a reading that is not held here.
+    let mut unseen = by(&node, Requester::Rules).await;
+    unseen.cites = vec!["never-came".parse().unwrap()];
+    unseen.origins.clear();
+    let refused = proposals::mint(node.shared(), unseen, &own).await;
+    assert_eq!(refused.unwrap_err().code, Code::EvidenceMissing);
     // And with a later reading the rule's wish is one again.
     let later = by(&node, Requester::Rules).await;
     proposals::mint(node.shared(), later, &own).await.unwrap();

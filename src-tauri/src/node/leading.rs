@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::config::Role;
 use crate::domain::admission::Grant;
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{LEASE_EVERY_MS, LEASE_MS, LEASE_TASKS_MAX};
-use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::plan::lease::{Leader, Lease, Leases, Rank, TaskId};
 use crate::domain::plan::rules::Rule;
 use crate::domain::plan::standing::Standing;
@@ -31,6 +32,39 @@ pub struct Leading {
     leases: Mutex<Leases>,
     /// The epoch since which this node leads, while it does.
     leads: Mutex<Option<u64>>,
+    /// What is left to another planner now.
+    stands_by: Mutex<Option<StandsBy>>,
+}
+
+/// A wish of a rule that this node leaves to the planner that leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandsBy {
+    /// The rule.
+    pub rule: String,
+    /// Who leads.
+    pub leader: DeviceId,
+    /// Whether that one says that a person has paused it.
+    pub paused: bool,
+    /// Since when the wish waits.
+    pub since: TimeMs,
+    /// For how long, by the clock that never steps.
+    pub held_ms: u64,
+}
+
+impl StandsBy {
+    /// For people.
+    pub fn in_words(&self, shared: &Shared) -> String {
+        let leader = crate::node::routing::name(shared, &self.leader);
+        let says = match self.paused {
+            true => ", and says that a person has paused it",
+            false => "",
+        };
+        format!(
+            "the wish of rule {:?} has been left to {leader} for {} s: it leads{says}",
+            self.rule,
+            self.held_ms / 1_000
+        )
+    }
 }
 
 impl Leading {
@@ -40,6 +74,7 @@ impl Leading {
             since: steady_ms,
             leases: Mutex::default(),
             leads: Mutex::default(),
+            stands_by: Mutex::default(),
         }
     }
 
@@ -49,6 +84,22 @@ impl Leading {
 
     fn leads(&self) -> MutexGuard<'_, Option<u64>> {
         self.leads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is left to another planner now.
+    pub fn stands_by(&self, now: Option<StandsBy>) {
+        *self.left_to_another() = now;
+    }
+
+    /// What is left to another planner now; the oldest where there are several.
+    pub fn left(&self) -> Option<StandsBy> {
+        self.left_to_another().clone()
+    }
+
+    fn left_to_another(&self) -> MutexGuard<'_, Option<StandsBy>> {
+        self.stands_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The epoch since which this node leads, while it does.
@@ -177,8 +228,9 @@ pub async fn run(shared: Shared) {
         let leader = before(&shared).map(|l| l.device);
         let epoch = stand(&shared, leader.is_none());
         if before_us != Some(leader.clone()) {
-            told(&shared, before_us.is_some(), leader.as_ref(), epoch).await;
-            before_us = Some(leader);
+            let was = before_us.replace(leader.clone());
+            let by = leader.as_ref().or(was.as_ref().and_then(Option::as_ref));
+            told(&shared, was.is_some(), leader.as_ref(), by, epoch).await;
         }
         let lease = Lease {
             epoch,
@@ -210,8 +262,15 @@ fn stand(shared: &Shared, leads: bool) -> u64 {
     }
 }
 
-/// Writes down who leads now. That a node leads when it starts alone is no news.
-async fn told(shared: &Shared, changed: bool, leader: Option<&DeviceId>, epoch: u64) {
+/// Writes down who leads now. That a node leads when it starts alone is no news; a change is `by` the device that came or
+/// went, out of whose share of events it is told.
+async fn told(
+    shared: &Shared,
+    changed: bool,
+    leader: Option<&DeviceId>,
+    by: Option<&DeviceId>,
+    epoch: u64,
+) {
     if !changed && leader.is_none() {
         return;
     }
@@ -223,8 +282,9 @@ async fn told(shared: &Shared, changed: bool, leader: Option<&DeviceId>, epoch: 
         None => format!("The planner of this node leads (epoch {epoch})"),
     };
     let data = json!({"leader": leader.unwrap_or(shared.own_id()), "epoch": epoch});
+    let cause = by.map_or(Cause::Own, |device| Cause::Device(device.clone()));
     shared
         .journal
-        .record(Event::PlannerLeads, Severity::Info, &message, data)
+        .caused(cause, Event::PlannerLeads, Severity::Info, &message, data)
         .await;
 }

@@ -1,17 +1,18 @@
 //! Planning: the rules planner watches the world and sends drafts to the executors that own the
 //! actuators. It has no key but the device's, and no way to approve anything.
 
+mod held;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::json;
 
+use self::held::Held;
 pub use self::waiting::retry_waiting;
 use super::cites;
 use super::context::{DURABLE, store_refusal};
-use super::leading;
 use super::privacy;
 use super::proposals::{self as executor, mirror};
 use super::routing::{self, Place};
@@ -19,16 +20,13 @@ use super::shared::Shared;
 use super::timetable::Timetable;
 use crate::adapters::store::drafts::{self, DraftRow, DraftStatus};
 use crate::adapters::store::facts;
-use crate::adapters::store::proposals::{self, ProposalRow};
 use crate::domain::base::limits::{
-    DRAFT_TTL_MS, DRAFTS_WAITING_MAX, LEASE_EVERY_MS, QUERY_DEFAULT, SLOT_AGE_MAX_MS, STAND_BY_MS,
-    STAND_BY_WISHES_MAX,
+    DRAFT_TTL_MS, DRAFTS_WAITING_MAX, LEASE_EVERY_MS, SLOT_AGE_MAX_MS,
 };
 use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::plan::Draft;
 use crate::domain::plan::cron::Cron;
-use crate::domain::plan::lease::Leader;
 use crate::domain::plan::rules::{Because, Fired, Memory, Rule, step};
 use crate::domain::policy::Requester;
 use crate::domain::proposal::{ProposalRecord, Status};
@@ -142,92 +140,24 @@ async fn send_all(shared: &Shared, fired: Vec<Fired>, held: &mut Held) {
             return;
         }
         shared.planner.fired(&fired.rule, shared.now());
-        match held.holds_back(shared, &fired) {
+        match Held::holds_back(shared, &fired) {
             true => held.hold(shared, fired),
             false => ask(shared, fired).await,
         }
     }
 }
 
-/// Wishes of rules that another planner watches over as well, and goes before this one: it asks. Where it has gone, or
-/// asked for nothing in time, this node does.
-#[derive(Default)]
-struct Held(VecDeque<(Fired, u64)>);
-
-impl Held {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn holds_back(&self, shared: &Shared, fired: &Fired) -> bool {
-        leading::settles(shared) || leader_for(shared, fired).is_some()
-    }
-
-    /// Keeps a wish in mind; the oldest gives way.
-    fn hold(&mut self, shared: &Shared, fired: Fired) {
-        if self.0.len() >= STAND_BY_WISHES_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back((fired, shared.clock.steady_ms()));
-    }
-
-    /// Asks for what nobody asked for instead.
-    async fn look_again(&mut self, shared: &Shared) {
-        let now = shared.clock.steady_ms();
-        for (fired, at) in std::mem::take(&mut self.0) {
-            let waited = now.saturating_sub(at);
-            match leader_for(shared, &fired) {
-                // The pause is meant for the task, not for the machine.
-                Some(leader) if leader.lease.paused => {}
-                Some(_) if waited < STAND_BY_MS => self.0.push_back((fired, at)),
-                None if leading::settles(shared) => self.0.push_back((fired, at)),
-                _ if shared.planner.pause().is_some() => {}
-                _ => ask(shared, fired).await,
-            }
-        }
-    }
-}
-
-fn leader_for(shared: &Shared, fired: &Fired) -> Option<Leader> {
-    let rules = shared.config.rules.iter();
-    let rule = rules.into_iter().find(|rule| rule.name == fired.rule)?;
-    leading::instead(shared, rule)
-}
-
-/// Whether another planner's rule has asked for the same: it is open, or was asked for lately.
-async fn asked_by_another(shared: &Shared, fired: &Fired) -> bool {
-    let since = TimeMs(shared.now().0.saturating_sub(2 * STAND_BY_MS));
-    let (own, wanted) = (shared.own_id().clone(), fired.action.intent_key());
-    let target = fired.action.target.clone();
-    let read = move |c: &rusqlite::Connection| {
-        let rows = proposals::like(c, target.as_str(), since, QUERY_DEFAULT)?;
-        let read = |row: &ProposalRow| serde_json::from_str::<ProposalRecord>(&row.record).ok();
-        let mut records = rows.iter().filter_map(read);
-        Ok(records.any(|record| {
-            let by = &record.requested_by;
-            by.kind == Requester::Rules
-                && by.device_id != own
-                && record.action().intent_key() == wanted
-        }))
-    };
-    let asked = shared.store.read("equal wishes", read).await;
-    asked.unwrap_or_else(|error| {
-        tracing::error!(%error, "whether another planner has asked already cannot be read");
-        false
-    })
-}
-
-/// Asks for what a rule wants, unless another planner has.
-async fn ask(shared: &Shared, fired: Fired) {
-    if leading::has_others(shared) && asked_by_another(shared, &fired).await {
-        tracing::debug!(rule = fired.rule, "another planner has asked for this");
-        return;
-    }
-    let name = fired.rule.clone();
-    let place = Place {
+/// Where a rule's wish is to be done.
+fn place_of(fired: &Fired) -> Place {
+    Place {
         executor: fired.executor.clone(),
         zone: None,
-    };
+    }
+}
+
+/// Asks for what a rule wants.
+async fn ask(shared: &Shared, fired: Fired) {
+    let (name, place) = (fired.rule.clone(), place_of(&fired));
     let draft = match draft(shared, fired) {
         Ok(draft) => draft,
         Err(refusal) => return tracing::error!(rule = name, "no draft: {refusal}"),

@@ -292,7 +292,11 @@ impl Door {
             None if s.questions.wishes() >= PLANNER_WAITING_MAX => {
                 (PlannerState::Idle, too_many_wait(s.questions.wishes()))
             }
-            None => (PlannerState::Idle, "no rule has reason to act".to_owned()),
+            None => {
+                let left = s.leading.left().map(|left| left.in_words(s));
+                let why = left.unwrap_or_else(|| "no rule has reason to act".to_owned());
+                (PlannerState::Idle, why)
+            }
         };
         let (leader, others) = (gen1::leader(s), s.other_planners.all());
         let names = match leader.is_some() || !others.is_empty() {

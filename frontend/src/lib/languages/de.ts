@@ -487,6 +487,9 @@ export const de = table({
   "al_peer.clock": "Wegen der Uhr abgewiesen",
   "ad_peer.clock":
     "Stellen Sie die Uhr des Rechners, der falsch geht; die Verbindung kommt von selbst zurück.",
+  "al_planner.held": "Der Wunsch einer Regel bleibt einem anderen Planer überlassen",
+  "ad_planner.held":
+    "Ist das falsch, setzen Sie den Planer dort fort, nehmen Sie ihm das Recht zu planen, oder setzen Sie stand_by = false in der Konfiguration dieses Knotens.",
   "al_names.alike": "Namen sehen gleich aus",
   "ad_names.alike":
     "Vergleichen Sie die Kennungen der genannten Geräte; geben Sie einem einen anderen Namen oder widerrufen Sie das unbekannte.",

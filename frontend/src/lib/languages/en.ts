@@ -461,6 +461,9 @@ export const en = {
     "Set the clock. If it is right and the recorded time was wrong, stop the node and run: clawmesh-node clock confirm",
   "al_peer.clock": "Refused for its clock",
   "ad_peer.clock": "Set the clock of whichever machine is wrong; the link comes back by itself.",
+  "al_planner.held": "A rule's wish is left to another planner",
+  "ad_planner.held":
+    "If that is wrong, resume the planner there, take its right to plan away, or set stand_by = false in this node's configuration.",
   "al_names.alike": "Names look the same",
   "ad_names.alike":
     "Compare the ids of the devices that are named; give one another name, or revoke the one you do not know.",

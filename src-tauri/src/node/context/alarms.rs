@@ -55,6 +55,7 @@ alarm_kinds! {
     ClockUntrusted = "clock.untrusted", Critical, "The clock is not believed; the node does not operate. No subject.";
     PeerClock = "peer.clock", Warning, "A peer's clock and ours differ too much. Subject: the device.";
     PeerWithholds = "peer.withholds", Warning, "A peer offers frames and does not send them when asked. Subject: the device.";
+    PlannerHeld = "planner.held", Warning, "A rule's wish has been left to another planner for longer than a minute. No subject.";
     NamesAlike = "names.alike", Warning, "Names of this node and trusted devices look the same and are not. No subject.";
     RowsUnreadable = "store.rows", Warning, "Rows of the store do not read and are left out of lists. No subject.";
     LogLost = "log.lost", Warning, "Log lines are being lost. No subject.";

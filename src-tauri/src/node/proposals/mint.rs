@@ -17,7 +17,7 @@ use crate::domain::base::limits::{EVIDENCE_WATCHED_MAX, PROPOSALS_WAITING_MAX};
 use crate::domain::base::{AuditKind, Code, DeviceId, ProposalId, Refusal, Taint, TimeMs};
 use crate::domain::gate::ActuationRuling;
 use crate::domain::plan::Draft;
-use crate::domain::policy::{EvidenceView, Level, Phase, Request, Ruling, Terms};
+use crate::domain::policy::{EvidenceView, Level, Phase, Request, Requester, Ruling, Terms};
 use crate::domain::proposal::case::Step;
 use crate::domain::proposal::equal::{Beside, Equals, intent_key};
 use crate::domain::proposal::mint::{Held, Minting};
@@ -182,6 +182,12 @@ fn mint_in(
         Ruling::Deny(denial) => return Err(refused(denial.code, denial.message)),
         Ruling::Allow(terms) => terms,
     };
+    if terms.level == Level::L1 && last.is_some() && !holds_first_cite(draft, &frames) {
+        return Err(refused(
+            Code::EvidenceMissing,
+            "the reading that the rule fired on is not held here, so it may be from before the actuator last did this; trust the device that made it here too (observe), or let the policy ask a person",
+        ));
+    }
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
     let beside = equals.beside(class, terms.level, from, &record.proposal_id);
     let less = match beside.map_err(StoreError::Refused)? {
@@ -306,6 +312,17 @@ fn metrics_of(frames: &[StoredFrame]) -> Vec<String> {
 }
 
 /// The frames a draft cites and the facts the policy will look at, as this node holds them.
+/// Whether the reading that a rule fired on, which it cites first, is held here; true for whatever is no rule's wish upon a
+/// reading.
+fn holds_first_cite(draft: &Draft, frames: &[StoredFrame]) -> bool {
+    match draft.cites.first() {
+        Some(first) if draft.requester == Requester::Rules => {
+            frames.first().is_some_and(|frame| frame.frame_id == *first)
+        }
+        _ => true,
+    }
+}
+
 fn gather(
     shared: &Shared,
     conn: &Connection,

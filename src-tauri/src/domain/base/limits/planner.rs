@@ -40,6 +40,8 @@ pub const LEASE_EVERY_MS: u64 = 1_000;
 pub const LEASE_MS: u64 = 3_000;
 /// How long a planner that stands by waits for the one that leads to ask for what both want, in milliseconds.
 pub const STAND_BY_MS: u64 = 10_000;
+/// From how long on a wish that is left to another planner is an alarm, in milliseconds.
+pub const HELD_TOLD_MS: u64 = 60_000;
 /// Wishes that a planner that stands by keeps in mind.
 pub const STAND_BY_WISHES_MAX: usize = 64;
 /// Questions of neighbours that are answered at the same time, and those that are passed on.

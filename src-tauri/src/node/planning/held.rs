@@ -1,0 +1,226 @@
+//! Wishes of rules that another planner watches over as well, and goes before this one: it asks. Where it has gone, or
+//! asked for nothing in time, this node looks whether there is a reason still, and asks. What another device says holds a
+//! wish back for a while, and is seen while it does; it never ends one.
+
+use std::collections::VecDeque;
+
+use super::{ask, draft, place_of};
+use crate::adapters::store::facts;
+use crate::adapters::store::proposals::{self, ProposalRow};
+use crate::domain::base::limits::{
+    HELD_TOLD_MS, QUERY_DEFAULT, SLOT_AGE_MAX_MS, STAND_BY_MS, STAND_BY_WISHES_MAX,
+};
+use crate::domain::base::{DeviceId, TimeMs};
+use crate::domain::plan::lease::Leader;
+use crate::domain::plan::rules::{Because, Fired, Memory, Rule, step};
+use crate::domain::policy::{Level, Requester};
+use crate::domain::proposal::{ProposalRecord, Status};
+use crate::node::context::alarms::AlarmKind;
+use crate::node::health::told;
+use crate::node::leading::{self, StandsBy};
+use crate::node::shared::Shared;
+use crate::node::{cites, routing};
+
+/// A wish that is held back.
+#[derive(Debug)]
+struct Wish {
+    fired: Fired,
+    /// Since when, for people.
+    since: TimeMs,
+    /// Since when, by the clock that never steps.
+    held_at: u64,
+    /// When it was last looked at, by that clock.
+    looked: u64,
+    /// For how long the planner that leads could have asked: a pause does not count.
+    waited: u64,
+    /// Who led last.
+    leader: Option<DeviceId>,
+}
+
+/// The wishes that are held back, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Held(VecDeque<Wish>);
+
+impl Held {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a wish is another planner's to ask for, or this node has not listened long enough to know.
+    pub(super) fn holds_back(shared: &Shared, fired: &Fired) -> bool {
+        leading::settles(shared) || leader_for(shared, fired).is_some()
+    }
+
+    /// Keeps a wish in mind, once however often its rule fires meanwhile; the oldest gives way.
+    pub(super) fn hold(&mut self, shared: &Shared, fired: Fired) {
+        if let Some(same) = self.0.iter_mut().find(|w| is_same(&w.fired, &fired)) {
+            same.fired = fired;
+            return;
+        }
+        if self.0.len() >= STAND_BY_WISHES_MAX {
+            self.0.pop_front();
+        }
+        let now = shared.clock.steady_ms();
+        self.0.push_back(Wish {
+            leader: leader_for(shared, &fired).map(|l| l.device),
+            fired,
+            since: shared.now(),
+            held_at: now,
+            looked: now,
+            waited: 0,
+        });
+    }
+
+    /// Asks for what nobody asked for instead, and shows what still waits.
+    pub(super) async fn look_again(&mut self, shared: &Shared) {
+        let now = shared.clock.steady_ms();
+        let mut stands_by = None::<StandsBy>;
+        for mut wish in std::mem::take(&mut self.0) {
+            let passed = now.saturating_sub(std::mem::replace(&mut wish.looked, now));
+            let leader = leader_for(shared, &wish.fired);
+            let waits = match &leader {
+                // The pause is meant for the task, not for the machine.
+                Some(leader) if leader.lease.paused => true,
+                Some(_) => {
+                    wish.waited = wish.waited.saturating_add(passed);
+                    wish.waited < STAND_BY_MS
+                }
+                None => leading::settles(shared),
+            };
+            wish.leader = leader.as_ref().map(|l| l.device.clone()).or(wish.leader);
+            if !waits {
+                // What was wanted before this node's own pause is not asked for after it.
+                if shared.planner.pause().is_none() {
+                    settle(shared, wish).await;
+                }
+                continue;
+            }
+            if let (Some(leader), None) = (leader, &stands_by) {
+                stands_by = Some(StandsBy {
+                    rule: wish.fired.rule.clone(),
+                    leader: leader.device,
+                    paused: leader.lease.paused,
+                    since: wish.since,
+                    held_ms: now.saturating_sub(wish.held_at),
+                });
+            }
+            self.0.push_back(wish);
+        }
+        show(shared, stands_by);
+    }
+}
+
+fn is_same(one: &Fired, other: &Fired) -> bool {
+    one.rule == other.rule
+        && one.executor == other.executor
+        && one.action.intent_key() == other.action.intent_key()
+}
+
+fn rule_of<'a>(shared: &'a Shared, fired: &Fired) -> Option<&'a Rule> {
+    shared.config.rules.iter().find(|r| r.name == fired.rule)
+}
+
+fn leader_for(shared: &Shared, fired: &Fired) -> Option<Leader> {
+    leading::instead(shared, rule_of(shared, fired)?)
+}
+
+/// Tells people what is held back and by whom; an alarm where it lasts.
+fn show(shared: &Shared, stands_by: Option<StandsBy>) {
+    let words = stands_by
+        .as_ref()
+        .filter(|s| s.held_ms >= HELD_TOLD_MS)
+        .map(|s| s.in_words(shared));
+    told(
+        shared,
+        AlarmKind::PlannerHeld,
+        words.as_deref(),
+        "if that is wrong, resume the planner there, take its grant `plan` away (`clawmesh-node trust revoke`), or set `stand_by = false` here",
+    );
+    shared.leading.stands_by(stands_by);
+}
+
+/// Asks for what was held back, if there is a reason still and the planner that led has not asked for it.
+async fn settle(shared: &Shared, wish: Wish) {
+    if asked_by_leader(shared, &wish).await {
+        tracing::debug!(
+            rule = wish.fired.rule,
+            "the planner that leads has asked for this"
+        );
+        return;
+    }
+    match again(shared, wish.fired).await {
+        Some(fired) => ask(shared, fired).await,
+        None => tracing::debug!("what was held back has no reason any more"),
+    }
+}
+
+/// The same wish by what is known now; none where its reason has gone.
+async fn again(shared: &Shared, fired: Fired) -> Option<Fired> {
+    let rule = rule_of(shared, &fired)?;
+    if let Because::Slot(slot) = fired.because {
+        return (shared.now() < slot.plus(SLOT_AGE_MAX_MS)).then_some(fired);
+    }
+    let (at, metrics) = (shared.moment(), [rule.watch()?.metric.clone()].into());
+    let read = move |c: &rusqlite::Connection| facts::numeric_of(c, &metrics, at);
+    let facts = match shared.store.read_gathered("facts", read).await {
+        Ok(facts) => facts,
+        Err(error) => {
+            tracing::error!(%error, "the planner cannot read the world");
+            return Some(fired);
+        }
+    };
+    let offers = routing::offers(shared);
+    let acts = |device: &DeviceId, target: &crate::domain::capability::Capability| {
+        routing::offered(&offers, device, target)
+    };
+    let rules = std::slice::from_ref(rule);
+    let now = step(rules, &facts, &acts, &mut Memory::default(), shared.now());
+    now.into_iter().find(|f| is_same(f, &fired))
+}
+
+/// Whether the planner that led has had the executor of this wish mint the same: it is open there, or was lately. Nobody
+/// else's proposal counts, nor one of another executor; and for an actuator of this node only one that needs no person, for
+/// this node's own wish may need none.
+async fn asked_by_leader(shared: &Shared, wish: &Wish) -> bool {
+    let Some(leader) = wish.leader.clone() else {
+        return false;
+    };
+    let Some(executor) = executor_of(shared, &wish.fired).await else {
+        return false;
+    };
+    let own = executor == *shared.own_id();
+    let since = TimeMs(wish.since.0.saturating_sub(STAND_BY_MS));
+    let (target, wanted) = (
+        wish.fired.action.target.clone(),
+        wish.fired.action.intent_key(),
+    );
+    let read = move |c: &rusqlite::Connection| {
+        let rows = proposals::like(c, target.as_str(), since, QUERY_DEFAULT)?;
+        let record = |row: &ProposalRow| {
+            let record = serde_json::from_str::<ProposalRecord>(&row.record).ok()?;
+            Some((record, row.status))
+        };
+        Ok(rows.iter().filter_map(record).any(|(record, status)| {
+            let by = &record.requested_by;
+            let decided = record.level == Level::L1 || status != Status::AwaitingApproval;
+            by.kind == Requester::Rules
+                && by.device_id == leader
+                && record.executor == executor
+                && record.action().intent_key() == wanted
+                && (!own || decided)
+        }))
+    };
+    let asked = shared.store.read("equal wishes", read).await;
+    asked.unwrap_or_else(|error| {
+        tracing::error!(%error, "whether another planner has asked already cannot be read");
+        false
+    })
+}
+
+/// The executor that a wish would go to.
+async fn executor_of(shared: &Shared, fired: &Fired) -> Option<DeviceId> {
+    let place = place_of(fired);
+    let draft = draft(shared, fired.clone()).ok()?;
+    let draft = cites::named(shared, draft).await.ok()?;
+    routing::executor_of(shared, &draft, &place).await.ok()
+}
