@@ -16,7 +16,7 @@ use crate::harness::{Setup, TestNode, centre, field, key, until};
 use crate::levels::{AUTOMATIC, automatic, by, opened};
 use crate::main_job::status;
 
-const GRANTS: &str = "observe:T2,relay,read,plan,actuate,llm";
+pub(crate) const GRANTS: &str = "observe:T2,relay,read,plan,actuate,llm";
 
 /// A rule that always wants water, as often as it may.
 fn thirsty() -> RawRule {
@@ -70,7 +70,7 @@ pub fn planner(seed: u8, peers: &[&TestNode]) -> Setup {
     setup
 }
 
-async fn all(owner: &TestNode) -> Vec<ProposalView> {
+pub(crate) async fn all(owner: &TestNode) -> Vec<ProposalView> {
     owner.node().door().proposals(true).await.unwrap()
 }
 
@@ -238,15 +238,15 @@ async fn a_reading_leads_to_one_action_of_rules_however_many_planners_fire_on_it
     node.stop().await;
 }
 
-fn model(replies: impl IntoIterator<Item = Reply>) -> Scripted {
+pub(crate) fn model(replies: impl IntoIterator<Item = Reply>) -> Scripted {
     Scripted::new("test/model".parse().unwrap(), replies)
 }
 
-fn says(step: &serde_json::Value) -> Reply {
+pub(crate) fn says(step: &serde_json::Value) -> Reply {
     Reply::text(&step.to_string())
 }
 
-fn begin(node: &TestNode, question: &str) -> tokio::sync::mpsc::Receiver<Telling> {
+pub(crate) fn begin(node: &TestNode, question: &str) -> tokio::sync::mpsc::Receiver<Telling> {
     let asked = AskRequest {
         question: question.to_owned(),
         ..AskRequest::default()
@@ -257,7 +257,7 @@ fn begin(node: &TestNode, question: &str) -> tokio::sync::mpsc::Receiver<Telling
         .unwrap()
 }
 
-async fn answered(mut told: tokio::sync::mpsc::Receiver<Telling>) -> Answered {
+pub(crate) async fn answered(mut told: tokio::sync::mpsc::Receiver<Telling>) -> Answered {
     let mut last = None;
     while let Some(telling) = told.recv().await {
         last = Some(telling);
@@ -269,12 +269,20 @@ async fn answered(mut told: tokio::sync::mpsc::Receiver<Telling>) -> Answered {
 }
 
 /// A planner with a model, and a node with a reading that asks it; the planner gives the node these grants.
-async fn asking(model: &Scripted, grants: &'static str) -> (TestNode, TestNode) {
+pub(crate) async fn asking(model: &Scripted, grants: &'static str) -> (TestNode, TestNode) {
+    asking_as(grants, |leader| leader.model = Some(model.clone())).await
+}
+
+/// As [`asking`], of a planner that is as told.
+pub(crate) async fn asking_as(
+    grants: &'static str,
+    change: impl FnOnce(&mut Setup),
+) -> (TestNode, TestNode) {
     let [first, _] = seeds();
     let mut setup = planner(first, &[]);
     setup.raw.rule = Vec::new();
     setup.trusts[0].1 = grants;
-    setup.model = Some(model.clone());
+    change(&mut setup);
     let leader = Box::pin(started(setup, first)).await;
     let mut asker = field().trusting(key(first), GRANTS);
     asker.raw.inference.private_metrics = vec!["tank.level".to_owned()];
@@ -339,7 +347,7 @@ async fn a_question_reaches_the_planner_that_leads_and_only_what_is_known_is_cit
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_grants_no_model_is_asked_and_no_action_asked_for() {
+async fn without_the_grant_no_model_is_asked() {
     let model = model([says(
         &json!({"step": "answer", "text": "Paid for.", "cites": []}),
     )]);
@@ -347,22 +355,6 @@ async fn without_the_grants_no_model_is_asked_and_no_action_asked_for() {
     let said = answered(begin(&asker, "How is the moisture?")).await;
     assert_eq!(said.answerer, Answerer::Rules, "{said:?}");
     assert!(model.asked().is_empty());
-    leader.stop().await;
-    asker.stop().await;
-
-    let wish = json!({
-        "step": "propose", "target": "actuator:mock:valve-1", "operation": "open",
-        "params": ["durationSec=5"], "reason": "dry", "cites": ["r1"],
-    });
-    let end = json!({"step": "answer", "text": "I may not.", "cites": []});
-    let model = self::model([says(&wish), says(&end)]);
-    let (leader, asker) = asking(&model, "observe:T2,relay,read,actuate,llm").await;
-    let said = answered(begin(&asker, "Open the valve.")).await;
-    assert_eq!(
-        (said.answer.as_str(), said.proposals.len()),
-        ("I may not.", 0)
-    );
-    assert!(all(&asker).await.is_empty());
     leader.stop().await;
     asker.stop().await;
 }

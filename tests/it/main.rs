@@ -57,6 +57,7 @@ mod process;
 
 mod provenness;
 mod questions;
+mod questions_of_devices;
 mod recorded;
 mod records;
 mod refused;

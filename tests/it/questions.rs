@@ -471,6 +471,7 @@ async fn a_conversation_that_was_private_once_stays_private() {
     let model = scripted([
         says("The level is 3."),
         says("It is still 3."),
+        says("Who knows."),
         says("Fine."),
     ]);
     let (_dir, node) = asking(Some(&model)).await;
@@ -478,9 +479,12 @@ async fn a_conversation_that_was_private_once_stays_private() {
     assert_eq!(marked.private, ["this conversation"]);
     let after = ask_in(&node, "And now?", &marked.conversation, false).await;
     assert_eq!(after.private, ["this conversation"]);
+    // One of which nothing is kept any more may have been private as well.
+    let forgotten = ask_in(&node, "And now?", "of-long-ago", false).await;
+    assert!(forgotten.private[0].contains("nothing is kept"));
     let public = ask_in(&node, "Is all well?", "", false).await;
     assert!(public.private.is_empty());
-    assert!(!format!("{:?}", model.asked()[2].messages).contains("The level is 3."));
+    assert!(!format!("{:?}", model.asked()[3].messages).contains("The level is 3."));
     node.stop().await;
 }
 

@@ -185,6 +185,8 @@ impl Node {
         let leadership = leading::run(shared.clone());
         shared.tasks.essential("leadership", leadership);
         planner::start(&shared);
+        let of_devices = planner::passed_on::run(shared.clone());
+        shared.tasks.essential("questions of devices", of_devices);
         let drafts = planning::retry_waiting(shared.clone());
         shared.tasks.essential("drafts", drafts);
         let expiry = proposals::expire(shared.clone());

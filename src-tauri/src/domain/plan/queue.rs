@@ -1,5 +1,5 @@
 //! What waits for the planner's model, one thing after the other: questions of persons before anything that a machine
-//! wants, each kind in the order in which it came.
+//! wants, and other devices last; of each kind those who ask in turn.
 
 use std::collections::VecDeque;
 
@@ -20,14 +20,17 @@ pub enum Priority {
     Schedule,
     /// The planner looks by itself.
     Proactive,
+    /// Another device asks.
+    Device,
 }
 
 impl Priority {
-    const ALL: [Priority; 4] = [
+    const ALL: [Priority; 5] = [
         Priority::Operator,
         Priority::Threshold,
         Priority::Schedule,
         Priority::Proactive,
+        Priority::Device,
     ];
 }
 
@@ -47,7 +50,7 @@ pub struct Trigger<T> {
 /// What became of a trigger that was put into the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed<T> {
-    /// It waits behind so many.
+    /// It waits behind so many; who asks for the first time goes before the others of one of them.
     Waits(usize),
     /// The same waits already; this one adds nothing.
     Same,
@@ -118,9 +121,14 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The most urgent one, oldest first.
+    /// The most urgent one, oldest first; those who ask for the same kind come in turn.
     pub fn pop(&mut self) -> Option<Trigger<T>> {
-        self.lanes.iter_mut().find_map(VecDeque::pop_front)
+        let lane = self.lanes.iter_mut().find(|lane| !lane.is_empty())?;
+        let next = lane.pop_front()?;
+        let (others, own): (VecDeque<_>, VecDeque<_>) =
+            lane.drain(..).partition(|t| t.asker != next.asker);
+        lane.extend(others.into_iter().chain(own));
+        Some(next)
     }
 
     /// Puts one that was popped back before all others of its kind; it made room for something more urgent. Where there is
@@ -148,6 +156,8 @@ impl<T> Queue<T> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::collections::{BTreeMap, BTreeSet};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -220,21 +230,32 @@ mod tests {
             queue.push(trigger(Priority::Operator, "ana", 100)),
             Pushed::Waits(QUESTIONS_WAITING_MAX)
         );
+        let order: Vec<usize> = std::iter::from_fn(|| queue.pop().map(|t| t.work)).collect();
+        assert_eq!(order, [0, 100, 1, 2, 3]);
     }
 
     proptest! {
         #[test]
-        fn it_is_bounded_and_in_order(pushes in prop::collection::vec((0usize..4, 0usize..40), 0..300)) {
+        fn it_is_bounded_and_in_order(pushes in prop::collection::vec((0usize..5, 0usize..40), 0..300)) {
             let mut queue = Queue::default();
             for (n, (priority, asker)) in pushes.into_iter().enumerate() {
                 queue.push(trigger(Priority::ALL[priority], &asker.to_string(), n));
                 prop_assert!(queue.len() <= TRIGGERS_MAX);
             }
-            let mut last = None;
+            let (mut last, mut rounds) = (None, BTreeMap::<(Priority, String), (usize, usize)>::new());
             while let Some(next) = queue.pop() {
-                let this = Some((next.priority, next.work));
-                prop_assert!(last < this, "{last:?} before {this:?}");
-                last = this;
+                prop_assert!(last <= Some(next.priority));
+                last = Some(next.priority);
+                let waits: BTreeSet<String> = queue.lanes[lane(next.priority)].iter().map(|t| t.asker.clone()).collect();
+                let one = rounds.entry((next.priority, next.asker.clone())).or_default();
+                prop_assert!(one.0 == 0 || one.1 < next.work, "{next:?} after {one:?}");
+                *one = (one.0 + 1, next.work);
+                let served = one.0;
+                // Nobody is served a second time while somebody waits for the first.
+                for asker in waits {
+                    let theirs = rounds.get(&(next.priority, asker)).map_or(0, |one| one.0);
+                    prop_assert!(theirs + 1 >= served);
+                }
             }
         }
     }

@@ -26,6 +26,8 @@ pub enum Wanted {
     Named(ModelRef),
     /// This one of this node, if other devices may use it.
     Shared(ModelRef),
+    /// Those of this node that other devices may use, in their order.
+    AllShared,
 }
 
 /// A model that another device offers. What it says of itself is its word alone.
@@ -194,6 +196,10 @@ impl Inside {
                 };
                 self.served.iter().filter(shared).cloned().collect()
             }
+            Wanted::AllShared => {
+                let shared = |served: &&Arc<Served>| served.settings.offered().is_some();
+                self.served.iter().filter(shared).cloned().collect()
+            }
             Wanted::Named(model) => self.named(model),
         }
     }
@@ -297,7 +303,7 @@ impl<'a> Asking<'a> {
     pub(super) async fn next(&mut self) -> Result<Pieces, Failure> {
         while let Some(index) = self.order.next() {
             let served = self.all[index].clone();
-            let lent = matches!(self.wanted, Wanted::Shared(_));
+            let lent = matches!(self.wanted, Wanted::Shared(_) | Wanted::AllShared);
             let begun = asking::begin(self.inside, &served, &self.request, &self.most, lent);
             match begun.await {
                 Ok(pieces) => {

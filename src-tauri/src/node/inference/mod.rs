@@ -60,7 +60,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// A model of this process, without limits of its own.
+    /// A model of this process, without limits of its own and shared.
     pub fn here(model: SharedModel) -> Self {
         let name = model.name().clone();
         let settings = ModelSettings {
@@ -77,7 +77,7 @@ impl Served {
             price: Price::default(),
             budget: Budget::default(),
             at_once: MODEL_REQUESTS_AT_ONCE,
-            share: false,
+            share: true,
             model: name,
         };
         Self::new(settings, model)
@@ -463,6 +463,10 @@ impl Inside {
                 "{model} is no model of this node, and no connected device offers it; `clawmesh-node model list` shows \
                  those of this node"
             );
+            return Failure::new(FailureKind::NoModel, why);
+        }
+        if *wanted == Wanted::AllShared && route.skipped.is_empty() && last.is_none() {
+            let why = "no language model of this node is shared with other devices";
             return Failure::new(FailureKind::NoModel, why);
         }
         let only = |kind: SkipKind| route.skipped.iter().all(|s| s.skip.kind == kind);

@@ -15,12 +15,16 @@ use self::remote::Hearings;
 pub(super) use self::remote::Reach;
 use self::serve::Serving;
 use self::share::Shares;
+use crate::adapters::llm::Pieces;
 use crate::adapters::store::StoreError;
 use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::{Code, DeviceId, Refusal};
-use crate::domain::inference::exchange;
+use crate::domain::inference::budget::most_of;
+use crate::domain::inference::route::{About, Route};
+use crate::domain::inference::{InferenceRequest, exchange};
 use crate::node::context::Event;
+use crate::node::inference::Wanted;
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
 
@@ -48,6 +52,24 @@ impl MeshModels {
     pub fn serving(&self) -> usize {
         self.serving.len()
     }
+}
+
+/// Asks the models that are shared here for a device whose question this node answers. It counts as its own request.
+///
+/// # Errors
+/// `OVER_BUDGET` where it has used its share of the day.
+pub(super) async fn ask_for(
+    shared: &Shared,
+    device: &DeviceId,
+    request: InferenceRequest,
+    about: &About,
+) -> Result<(Route, Pieces), Refusal> {
+    let shares = &shared.mesh_models.shares;
+    let lent = shares.reserve(shared, device, most_of(&request))?;
+    shares.keep(shared).await;
+    let wanted = Wanted::AllShared;
+    let (route, pieces) = shared.inference.ask_of(&wanted, request, about).await;
+    Ok((route, lent.counting(pieces)))
 }
 
 fn may(shared: &Shared, device: &DeviceId) -> bool {

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::StreamExt as _;
 use serde_json::json;
 
+use crate::adapters::llm::Pieces;
 use crate::adapters::store::{Class, StoreError, kv};
 use crate::domain::base::{Code, DeviceId, Refusal};
-use crate::domain::inference::Usage;
-use crate::domain::inference::budget::{Price, Spent};
+use crate::domain::inference::budget::{Price, Spent, tokens_of};
+use crate::domain::inference::{Failure, Piece, Usage};
 use crate::node::shared::Shared;
 
 /// Where it lies in the store.
@@ -116,6 +118,17 @@ impl Lent {
         if usage.output_tokens > 0 {
             self.took = *usage;
         }
+    }
+
+    /// A reply that is counted as it comes.
+    pub(super) fn counting(mut self, pieces: Pieces) -> Pieces {
+        let count = move |piece: &Result<Piece, Failure>| match piece {
+            Ok(Piece::Text(text)) => self.saw(tokens_of(text.len())),
+            Ok(Piece::Call(_)) => {}
+            Ok(Piece::End(usage)) => self.ended(usage),
+            Err(_) => self.failed(),
+        };
+        pieces.inspect(count).boxed()
     }
 }
 

@@ -23,11 +23,13 @@ use self::kept::keep;
 use self::talk::Belongs;
 pub use self::told::{Answered, Answerer, Citation, Telling};
 use super::shared::Shared;
+use crate::domain::admission::Grant;
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
     FORWARDED_MAX, MODEL_TURN_MAX_MS, QUESTION_MAX_CHARS, QUESTIONS_WAITING_MAX, TRIGGERS_MAX,
 };
 use crate::domain::base::text::{one_line, shown};
-use crate::domain::base::{Code, Refusal};
+use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::plan::queue::{Priority, Pushed, Queue, Trigger};
 use crate::node::context::{Event, Severity};
 
@@ -39,11 +41,13 @@ const TOLD_MAX: usize = 64;
 pub(super) struct Question {
     id: String,
     text: String,
-    /// Why it is asked; a person asks, or a standing question.
+    /// Why it is asked: by a person, as a standing question, or by another device.
     priority: Priority,
     by: String,
     account: String,
     rights: Rights,
+    /// The other device that asks, where one does. What may be done for it is looked up again whenever it is done.
+    device: Option<DeviceId>,
     /// The conversation that it belongs to.
     conversation: String,
     /// Whether the person says that this is private.
@@ -55,9 +59,9 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Whether no person asks.
+    /// Whether no person and no other device asks.
     fn is_standing(&self) -> bool {
-        self.priority != Priority::Operator
+        !matches!(self.priority, Priority::Operator | Priority::Device)
     }
 }
 
@@ -79,6 +83,40 @@ impl Rights {
         propose: true,
         private: true,
     };
+
+    /// Those of another device, as of now.
+    ///
+    /// # Errors
+    /// `NOT_AUTHORIZED` without the grant `read`.
+    fn of(shared: &Shared, device: &DeviceId) -> Result<Self, Refusal> {
+        let record = shared.trust.live(device);
+        let has = |grant| record.as_ref().is_some_and(|r| r.grants.has(grant));
+        match has(Grant::Read) {
+            true => Ok(Self {
+                model: has(Grant::Llm),
+                // A proposal would be one of this node, whose approval may rest on the word of the very device that asks.
+                propose: false,
+                private: false,
+            }),
+            false => Err(Refusal::new(
+                Code::NotAuthorized,
+                format!("device {} may not read here", device.short()),
+            )),
+        }
+    }
+}
+
+impl Question {
+    /// What may be done for whoever asks, as of now: trust may end while a question waits.
+    ///
+    /// # Errors
+    /// `NOT_AUTHORIZED` where nothing may.
+    fn may(&self, shared: &Shared) -> Result<Rights, Refusal> {
+        match &self.device {
+            Some(device) => Rights::of(shared, device),
+            None => Ok(self.rights),
+        }
+    }
 }
 
 /// What the planner of questions is doing, in one line.
@@ -184,15 +222,18 @@ pub fn ask(
     Ok(told)
 }
 
-/// As [`ask`], answered here in any case: the question's id, and what is told of it.
-fn ask_as(
+/// As [`ask`], for another device and answered here in any case: the question's id, and what is told of it.
+fn ask_for(
     shared: &Shared,
+    device: &DeviceId,
     text: &str,
     by: &str,
-    account: &str,
-    rights: Rights,
 ) -> Result<(String, mpsc::Receiver<Telling>), Refusal> {
-    let (question, told) = question(shared, text, by, account, rights, &Belongs::default())?;
+    let rights = Rights::of(shared, device)?;
+    let (alone, account) = (Belongs::default(), device.as_str());
+    let (mut question, told) = question(shared, text, by, account, rights, &alone)?;
+    question.device = Some(device.clone());
+    question.priority = Priority::Device;
     let id = question.id.clone();
     push(shared, question)?;
     Ok((id, told))
@@ -233,6 +274,7 @@ fn question(
         by: by.to_owned(),
         account: account.to_owned(),
         rights,
+        device: None,
         asked_at: shared.now().0,
         why: None,
         tell,
@@ -284,8 +326,8 @@ pub(super) fn start(shared: &Shared) {
     }
 }
 
-/// Answers what is asked, one after the other. A standing question makes room for a person's at once: what it was answered so
-/// far is dropped, and it is asked again afterwards.
+/// Answers what is asked, one after the other. A standing question and one of another device make room for a person's at once:
+/// what it was answered so far is dropped, and it is asked again afterwards.
 async fn run(shared: Shared) {
     loop {
         let next = shared.questions.queue().pop();
@@ -311,7 +353,7 @@ async fn run(shared: Shared) {
             biased;
             () = shared.tasks.stop().cancelled() => return,
             () = question.tell.closed() => false,
-            () = person_waits(&shared), if question.is_standing() => true,
+            () = person_waits(&shared), if question.priority != Priority::Operator => true,
             answered = answering => {
                 tell(&shared, question, answered).await;
                 false
@@ -346,7 +388,10 @@ async fn tell(
     });
     let last = match answered {
         Ok(answered) => {
-            if let Err(error) = keep(shared, answered.clone()).await {
+            // Of another device it is kept there: nobody's questions push out those of this node's persons.
+            if question.device.is_none()
+                && let Err(error) = keep(shared, answered.clone()).await
+            {
                 tracing::error!(%error, "an answer could not be kept");
             }
             let message = talk::in_events(question, &answered);
@@ -354,10 +399,11 @@ async fn tell(
                 "question": question.id, "answerer": answered.answerer, "model": answered.model,
                 "proposals": answered.proposals,
             });
-            shared
-                .journal
-                .record(Event::PlannerAsked, Severity::Info, &message, data)
-                .await;
+            let (journal, event, severity) = (&shared.journal, Event::PlannerAsked, Severity::Info);
+            match question.device.clone().map(Cause::Device) {
+                Some(cause) => journal.caused(cause, event, severity, &message, data).await,
+                None => journal.record(event, severity, &message, data).await,
+            }
             Telling::Answered(Box::new(answered))
         }
         Err(refusal) => Telling::Failed {
@@ -381,7 +427,7 @@ async fn guarded(shared: &Shared, question: &Question) -> Result<Answered, Refus
 /// The answer of a model, or where none answers that of the rules, which says why.
 async fn answer(shared: &Shared, question: &Question) -> Result<Answered, Refusal> {
     let mut why = question.why.clone();
-    if !shared.inference.is_empty() && question.rights.model {
+    if question.may(shared)?.model && !shared.inference.is_empty() {
         match turn::of_model(shared, question).await {
             Ok(answered) => {
                 shared.questions.set(|doing| doing.error = None);
@@ -396,5 +442,6 @@ async fn answer(shared: &Shared, question: &Question) -> Result<Answered, Refusa
             }
         }
     }
+    question.may(shared)?;
     turn::of_rules(shared, question, why).await
 }

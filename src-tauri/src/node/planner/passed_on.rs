@@ -1,6 +1,7 @@
 //! Questions that another planner answers: this node passes what it is asked on to the planner that leads, where a model
 //! answers there, and asks every moment what has been told; where that one goes away the question is answered here. What
-//! it tells is its word: cut, at most T1, with the citations of frames that are known here.
+//! it tells is its word: cut, at most T1, with the citations of frames that are known here and say what they say here. A question of another device
+//! leads to no proposal: whoever wants an action asks for it at a node of their own, in that node's name.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,16 +10,18 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
-use super::{Answered, Citation, Question, Rights, Telling, answer_here, ask_as, keep};
+use super::{Answered, Citation, Question, Rights, Telling, answer_here, ask_for, keep};
 use crate::adapters::store::cited::of_origin;
-use crate::domain::admission::Grant;
+use crate::adapters::store::frames::StoredFrame;
+use crate::adapters::store::{StoreError, proposals};
 use crate::domain::base::limits::{
-    BUDGET_COMMANDS_PER_HOUR, EVIDENCE_MAX, FORWARDED_MAX, FORWARDED_POLL_MS, FORWARDED_REST_MS,
-    MODEL_ANSWER_MAX_CHARS, MODEL_TURN_MAX_MS, NAME_MAX_BYTES, QUESTIONS_WAITING_MAX,
-    TEXT_MAX_CHARS, TOOL_RESULT_MAX_CHARS,
+    BUDGET_COMMANDS_PER_HOUR, EVIDENCE_MAX, FORWARDED_LOOK_MS, FORWARDED_MAX, FORWARDED_POLL_MS,
+    FORWARDED_REST_MS, MODEL_ANSWER_MAX_CHARS, MODEL_TURN_MAX_MS, NAME_MAX_BYTES,
+    QUESTIONS_WAITING_MAX, TEXT_MAX_CHARS, TOOL_RESULT_MAX_CHARS,
 };
 use crate::domain::base::text::{one_line, shown};
-use crate::domain::base::{Code, DeviceId, FrameId, Refusal, TierName};
+use crate::domain::base::{Code, DeviceId, FrameId, ProposalId, Refusal, TierName, TimeMs};
+use crate::domain::proposal::ProposalRecord;
 use crate::domain::wire::envelope::RemoteError;
 use crate::domain::wire::handshake::Feature;
 use crate::node::context::store_refusal;
@@ -65,12 +68,7 @@ pub async fn asked(
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
     let device = &link.info.device;
-    let record = shared.trust.live(device);
-    let has = |grant| record.as_ref().is_some_and(|r| r.grants.has(grant));
-    if !has(Grant::Read) {
-        let why = format!("device {} may not read here", device.short());
-        return Err(Refusal::new(Code::NotAuthorized, why));
-    }
+    Rights::of(shared, device)?;
     if !shared.budgets.command(device, shared.now()) {
         let why = format!("more than {BUDGET_COMMANDS_PER_HOUR} commands and questions in an hour");
         return Err(Refusal::new(Code::OverBudget, why));
@@ -88,26 +86,43 @@ pub async fn asked(
         let why = "as many questions of yours, or of others, are being answered as may be";
         return Err(Refusal::new(Code::Busy, why));
     }
-    let rights = Rights {
-        model: has(Grant::Llm),
-        propose: has(Grant::Plan),
-        private: false,
-    };
-    let (id, told) = ask_as(shared, question, &by, device.as_str(), rights)?;
+    let (id, told) = ask_for(shared, device, question, &by)?;
     let mut open = shared.forwarded.open(now);
     open.insert((device.clone(), id.clone()), Open { told, looked: now });
     Ok(json!({"id": id}))
 }
 
+/// Takes back each second, and at once when a link ends, what devices ask that have gone or may not read here any more,
+/// and what nobody asks about any more.
+pub async fn run(shared: Shared) {
+    let mut links = shared.links.watch();
+    let mut tick = tokio::time::interval(Duration::from_millis(FORWARDED_LOOK_MS));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let stays = |device: &DeviceId| {
+        shared.links.get(device).is_some() && Rights::of(&shared, device).is_ok()
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.tasks.stop().cancelled() => return,
+            changed = links.changed() => if changed.is_err() { return },
+            _ = tick.tick() => {}
+        }
+        let mut open = shared.forwarded.open(shared.clock.steady_ms());
+        open.retain(|(device, _), _| stays(device));
+    }
+}
+
 /// A neighbour asks what has been told.
 ///
 /// # Errors
-/// `UNKNOWN_TARGET` for a question that is none of its own, or was taken back.
+/// `NOT_AUTHORIZED` without the grant `read`, `UNKNOWN_TARGET` for a question that is none of its own, or was taken back.
 pub fn told(
     shared: &Shared,
     link: &LinkHandle,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
+    Rights::of(shared, &link.info.device)?;
     let id = text(params, "id")?.to_owned();
     let now = shared.clock.steady_ms();
     let key = (link.info.device.clone(), id);
@@ -197,7 +212,7 @@ async fn pass(
                 Telling::Queued { .. } => {}
                 Telling::Failed { message, .. } => return Err(one_line(&message, TEXT_MAX_CHARS)),
                 Telling::Answered(answered) => {
-                    let answered = believed(shared, name, question, *answered)
+                    let answered = believed(shared, (&link.info.device, name), question, *answered)
                         .await
                         .map_err(|refusal| refusal.message)?;
                     if let Err(error) = keep(shared, answered.clone()).await {
@@ -241,14 +256,52 @@ fn cut(step: Telling) -> Telling {
     }
 }
 
+/// What a frame says, as this node has it.
+fn says(frame: &StoredFrame, now: TimeMs) -> String {
+    let whole = serde_json::from_str::<Value>(&frame.json).unwrap_or_default();
+    let member = |name: &str| match whole.get("data").and_then(|data| data.get(name)) {
+        Some(Value::String(text)) => one_line(text, TEXT_MAX_CHARS).replace('|', "/"),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => "none".to_owned(),
+    };
+    format!(
+        "{} | zone {} | {} {} | {} s old | tier {} | from {}",
+        member("metric"),
+        member("zone"),
+        member("value"),
+        member("unit"),
+        now.since(frame.time) / 1_000,
+        frame.effective_tier,
+        frame.origin.short(),
+    )
+}
+
+/// Of these proposals those that are known here and that the device asked for.
+fn asked_by(
+    conn: &rusqlite::Connection,
+    device: &DeviceId,
+    said: &[String],
+) -> Result<Vec<String>, StoreError> {
+    let mut known = Vec::new();
+    for id in said.iter().filter_map(|id| id.parse::<ProposalId>().ok()) {
+        let row = proposals::get(conn, &id)?;
+        let record = row.and_then(|row| serde_json::from_str::<ProposalRecord>(&row.record).ok());
+        if record.is_some_and(|record| record.requested_by.device_id == *device) {
+            known.push(id.as_str().to_owned());
+        }
+    }
+    Ok(known)
+}
+
 /// What is believed of an answer.
 async fn believed(
     shared: &Shared,
-    name: &str,
+    (leader, name): (&DeviceId, &str),
     question: &Question,
     said: Answered,
 ) -> Result<Answered, Refusal> {
-    let claimed = said.citations.len();
+    let (claimed, now, leader) = (said.citations.len(), shared.now(), leader.clone());
+    let proposed: Vec<String> = said.proposals.into_iter().take(EVIDENCE_MAX).collect();
     let cited: Vec<Citation> = said.citations.into_iter().take(EVIDENCE_MAX).collect();
     let read = move |c: &rusqlite::Connection| {
         let mut known = Vec::new();
@@ -259,17 +312,17 @@ async fn believed(
             ) else {
                 continue;
             };
-            if of_origin(c, &frame, &origin)?.is_some() {
+            if let Some(frame) = of_origin(c, &frame, &origin)? {
                 known.push(Citation {
-                    summary: one_line(&cite.summary, TEXT_MAX_CHARS),
+                    summary: says(&frame, now),
                     ..cite
                 });
             }
         }
-        Ok(known)
+        Ok((known, asked_by(c, &leader, &proposed)?))
     };
-    let citations = shared.store.read("citations", read).await;
-    let citations = citations.map_err(|e| store_refusal(&e))?;
+    let read = shared.store.read("citations", read).await;
+    let (citations, proposals) = read.map_err(|e| store_refusal(&e))?;
     let labels = shared.inference.labels();
     let private = labels.text(&question.text).and(labels.text(&said.answer));
     Ok(Answered {
@@ -283,12 +336,7 @@ async fn believed(
         answer: shown(&said.answer, MODEL_ANSWER_MAX_CHARS),
         citations_dropped: said.citations_dropped.min(claimed) + claimed - citations.len(),
         citations,
-        proposals: said
-            .proposals
-            .iter()
-            .take(EVIDENCE_MAX)
-            .map(|id| one_line(id, NAME_MAX_BYTES))
-            .collect(),
+        proposals,
         answerer: said.answerer,
         model: said.model.map(|m| one_line(&m, NAME_MAX_BYTES)),
         tier: match said.tier {

@@ -1,5 +1,6 @@
 //! Conversations: what was said before with the same id goes along with the next question, and so does what is private in
-//! it. What is kept of one is what is kept of answered questions; there is no other memory.
+//! it. What is kept of one is what is kept of answered questions; there is no other memory, and one that is known no more
+//! counts as private.
 
 use super::{Answered, Question, answered};
 use crate::domain::base::limits::CONVERSATION_ID_MAX_CHARS;
@@ -11,6 +12,8 @@ use crate::node::shared::Shared;
 
 /// What is private where a person says so of the whole conversation.
 const MARKED: &str = "this conversation";
+/// What is private where nothing is known of it any more.
+const FORGOTTEN: &str = "this conversation, of which nothing is kept any more";
 
 /// Which conversation a question belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,6 +76,9 @@ impl Talk {
                         answer: one.answer,
                     });
                 }
+            }
+            if pairs.is_empty() {
+                about = about.and(About::private(FORGOTTEN));
             }
         }
         Ok(Self { pairs, about })

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::Citation;
 use super::turn::{ByFrame, citation};
 use crate::adapters::store::facts;
@@ -29,6 +31,12 @@ use crate::node::shared::Shared;
 /// The reason that goes with what a model wishes for in a private conversation.
 const PRIVATE_REASON: &str =
     "asked for in a private conversation; its answer stands at the node that was asked";
+
+/// Whether a wish came out of a private conversation.
+fn asked_in_private(row: &ProposalRow) -> bool {
+    let record = serde_json::from_str::<Value>(&row.record).unwrap_or_default();
+    record.get("reason").and_then(Value::as_str) == Some(PRIVATE_REASON)
+}
 
 /// What the model is told this site is.
 pub(super) fn site(shared: &Shared) -> &str {
@@ -95,7 +103,9 @@ impl Tools {
         let before = facts.len();
         let may = |f: &Fact| private || !privacy::is_private(labels, f);
         facts.retain(may);
-        let said = |row: &ProposalRow| private || !labels.text(&row.record).is_private();
+        let said = |row: &ProposalRow| {
+            private || !labels.text(&row.record).is_private() && !asked_in_private(row)
+        };
         all.retain(said);
         let mut zones: BTreeMap<DeviceId, BTreeSet<String>> = BTreeMap::new();
         for fact in &facts {
@@ -258,7 +268,8 @@ impl Tools {
             Step::SearchMemory { text } => {
                 let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
                 let fits = |row: &&ProposalRow| {
-                    let said = format!("{} {}", row.record, line_of(row)).to_lowercase();
+                    // In what it is shown alone: whatever else matched, it could find out word by word.
+                    let said = line_of(row).to_lowercase();
                     words.iter().all(|word| said.contains(word))
                 };
                 let found = self.all.iter().filter(fits);

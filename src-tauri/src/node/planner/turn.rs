@@ -13,23 +13,32 @@ use crate::domain::base::limits::{
     REPLY_REPEATED_MAX_CHARS, TOKENS_SAID_MAX, TOOL_RESULT_MAX_CHARS,
 };
 use crate::domain::base::text::{cut, shown};
-use crate::domain::base::{DeviceId, FrameId, Refusal, TierName};
+use crate::domain::base::{DeviceId, FrameId, Refusal, TierName, TimeMs};
 use crate::domain::inference::route::About;
 use crate::domain::inference::{Failure, FailureKind, InferenceRequest, Message, Piece, Usage};
 use crate::domain::plan::answer::{Open, answer};
 use crate::domain::plan::choices::Choices;
 use crate::domain::plan::earlier;
-use crate::domain::plan::reply::{self, Step};
+use crate::domain::plan::reply::{self, Said, Step};
 use crate::domain::plan::situation::{Situation, task};
 use crate::domain::world::Fact;
 use crate::node::context::store_refusal;
+use crate::node::mesh_models;
 use crate::node::privacy;
 use crate::node::shared::Shared;
+
+/// What becomes of a wish in a question of another device.
+const NO_WISHES: &str = "The question came from another device, and leads to no proposal of this node. Where the person wants \
+    something done, tell them which action they may propose at their own node.";
 
 /// Tells whoever asked. Who reads slowly misses steps and never the answer.
 fn tell(shared: &Shared, question: &Question, step: String, telling: Telling) {
     shared.questions.set(|doing| doing.step = step);
     let _ = question.tell.try_send(telling);
+}
+
+fn internal(refusal: Refusal) -> Failure {
+    Failure::new(FailureKind::Refused, refusal.to_string())
 }
 
 /// What the model writes in one reply.
@@ -47,6 +56,10 @@ async fn reply_of(
     choices: &Choices,
     about: &About,
 ) -> Result<Reply, Failure> {
+    if !question.may(shared).map_err(internal)?.model {
+        let why = "whoever asks may use no model here any more";
+        return Err(Failure::new(FailureKind::Refused, why));
+    }
     let request = InferenceRequest {
         messages: messages.to_vec(),
         tools: Vec::new(),
@@ -55,7 +68,13 @@ async fn reply_of(
         // What is asked for is what the data says, not a choice of words.
         temperature: Some(0.0),
     };
-    let (route, mut pieces) = shared.inference.ask(request, about).await;
+    let (route, mut pieces) = match &question.device {
+        // What is shared with it, on its account.
+        Some(device) => mesh_models::ask_for(shared, device, request, about)
+            .await
+            .map_err(|refusal| Failure::new(FailureKind::Budget, refusal.message))?,
+        None => shared.inference.ask(request, about).await,
+    };
     let model = route.chosen.as_ref().map(ToString::to_string);
     let why = route.explain();
     let step = format!("asks {}", model.as_deref().unwrap_or("no model"));
@@ -103,8 +122,40 @@ async fn taken(
     situation: &mut Situation,
 ) -> String {
     match matches!(step, Step::Propose(_)) && !question.rights.propose {
-        true => "Whoever asks may not ask for actions here. Say so.".to_owned(),
+        true => NO_WISHES.to_owned(),
         false => tools.run(shared, step, model, situation).await,
+    }
+}
+
+/// What a model said, what is private about it and the tokens that it took, as an answer.
+fn answered(
+    shared: &Shared,
+    question: &Question,
+    (answer, private, tokens): (Said, Vec<String>, u64),
+    model: Option<String>,
+    tools: &Tools,
+    now: TimeMs,
+) -> Answered {
+    let cites = answer.cites.iter();
+    Answered {
+        id: question.id.clone(),
+        conversation: question.conversation.clone(),
+        private,
+        question: question.text.clone(),
+        asked_by: question.by.clone(),
+        standing: question.is_standing(),
+        answered_by: None,
+        answer: answer.text,
+        citations: cites.map(|frame| tools.citation(frame, now)).collect(),
+        citations_dropped: answer.dropped,
+        proposals: tools.proposed(),
+        answerer: Answerer::Model,
+        model,
+        tier: TierName::T0,
+        why: None,
+        asked_at: question.asked_at,
+        took_ms: shared.now().0.saturating_sub(question.asked_at),
+        tokens,
     }
 }
 
@@ -114,7 +165,6 @@ async fn taken(
 /// Why no model answered.
 pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Answered, Failure> {
     let labels = shared.inference.labels();
-    let internal = |refusal: Refusal| Failure::new(FailureKind::Refused, refusal.to_string());
     let talk = Talk::of(shared, question).await.map_err(internal)?;
     let about = talk.about.and(labels.text(&question.text));
     let mark = shared.fresh_id().map_err(internal)?.to_string();
@@ -131,8 +181,13 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
     let mut messages = vec![
         Message::System(task(tools::site(shared), &choices.steps, &mark)),
         Message::User(format!(
-            "{before}{}\nQuestion: {}",
-            situation.text, question.text
+            "{before}{}\n{}Question: {}",
+            situation.text,
+            match question.device {
+                Some(_) => format!("{NO_WISHES}\n"),
+                None => String::new(),
+            },
+            question.text
         )),
     ];
     let (mut tokens, mut calls) = (0_u64, Vec::new());
@@ -150,28 +205,8 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
         tokens = used.min(TOKENS_SAID_MAX).saturating_add(tokens);
         let result = match reply::read(&said.text, &situation.labels) {
             Ok(Step::Answer(answer)) => {
-                let cites = answer.cites.iter();
-                let citations = cites.map(|frame| tools.citation(frame, now)).collect();
-                return Ok(Answered {
-                    id: question.id.clone(),
-                    conversation: question.conversation.clone(),
-                    private: about.what().to_vec(),
-                    question: question.text.clone(),
-                    asked_by: question.by.clone(),
-                    standing: question.is_standing(),
-                    answered_by: None,
-                    answer: answer.text,
-                    citations,
-                    citations_dropped: answer.dropped,
-                    proposals: tools.proposed(),
-                    answerer: Answerer::Model,
-                    model: said.model,
-                    tier: TierName::T0,
-                    why: None,
-                    asked_at: question.asked_at,
-                    took_ms: shared.now().0.saturating_sub(question.asked_at),
-                    tokens,
-                });
+                let told = (answer, about.what().to_vec(), tokens);
+                return Ok(answered(shared, question, told, said.model, &tools, now));
             }
             Ok(step) => {
                 let call = tools::call(&step);
@@ -278,7 +313,7 @@ pub(super) async fn of_rules(
 }
 
 /// A reading as an answer cites it.
-pub(super) fn citation(fact: &Fact, now: crate::domain::base::TimeMs) -> Citation {
+pub(super) fn citation(fact: &Fact, now: TimeMs) -> Citation {
     Citation {
         frame_id: fact.frame_id.as_str().to_owned(),
         origin: fact.origin.as_str().to_owned(),

@@ -48,6 +48,8 @@ pub const STAND_BY_WISHES_MAX: usize = 64;
 pub const FORWARDED_MAX: usize = 32;
 /// How often a node asks what has been told of a question that it passed on, in milliseconds.
 pub const FORWARDED_POLL_MS: u64 = 200;
+/// How often a node looks which questions of other devices still count, in milliseconds.
+pub const FORWARDED_LOOK_MS: u64 = 1_000;
 /// How long a question is answered whose asker does not ask how it stands, in milliseconds.
 pub const FORWARDED_REST_MS: u64 = 10_000;
 /// Tasks that a planner tells of.
