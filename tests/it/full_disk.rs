@@ -289,3 +289,20 @@ fn a_pairing_on_a_full_disk_trusts_nobody_at_the_side_that_cannot_keep_it() {
     disk.free();
     drop((accepting, asking, node_a, node_b));
 }
+
+#[test]
+fn an_end_on_a_full_disk_does_not_forget_an_emergency_stop_without_saying_so() {
+    let Some((bed, disk)) = bed(600) else { return };
+    let place = &bed.place;
+    let (node, _) = bed.on();
+    disk.fill();
+    place.run(&["estop", "--reason", "a hose has burst"]);
+    bed.last("off");
+    let code = node.stop();
+    disk.free();
+    let node = place.start(&[]);
+    let said = place.run(&["estop", "status"]);
+    let latched = said.out.contains("is latched for");
+    assert!(latched || code == 5, "ended with {code}, and not latched");
+    assert_eq!(node.stop(), 0);
+}

@@ -275,6 +275,8 @@ impl Node {
         self.take_leave().await;
         self.shared.tasks.shut_down().await;
         let outcomes = self.shared.running.outcomes_stored();
+        let latch = proposals::estop::keep_at_end(&self.shared);
+        let latch = in_time("the emergency stop", STORE_LAST_WORDS_MS, latch).await;
         let noted = continuity::note(&self.shared);
         let noted = in_time("how far the store has come", STORE_LAST_WORDS_MS, noted).await;
         let ends = continuity::ends(&self.shared);
@@ -291,6 +293,7 @@ impl Node {
         drop(self.lock);
         let unwritten = told
             .and(outcomes)
+            .and(latch.flatten())
             .and(noted)
             .and(ends.flatten())
             .and(closed)

@@ -63,18 +63,7 @@ pub async fn make_safe(
     let guards = Guards::start(found, clock, &alarms, &tasks, false);
     match &guards {
         Ok(guards) => {
-            let (still, listed) = unsafe_still(dir, guards).await;
-            left.extend(still);
-            if !listed {
-                left.push(match moved::copied(dir) {
-                    Some(_) => "the store does not read; which actuators were moved and not seen safe since is known from \
-                                moved.json alone, which may lack the last movement: look at the actuators of this node now"
-                        .to_owned(),
-                    None => "the store does not read, so which actuators were moved and not seen safe since is not known: \
-                             look at every actuator of this node now"
-                        .to_owned(),
-                });
-            }
+            left.extend(unsafe_still(dir, guards).await);
         }
         Err(error) => left.push(format!("the actuators could not be made safe: {error}")),
     }
@@ -84,17 +73,25 @@ pub async fn make_safe(
     told(left)
 }
 
+const COPY_ALONE: &str = "the store does not read; which actuators were moved and not seen safe since is known from \
+     moved.json alone, which may lack the last movement: look at the actuators of this node now";
+const NOT_KNOWN: &str = "the store does not read, so which actuators were moved and not seen safe since is not known: look at \
+     every actuator of this node now";
+
 /// Waits until all actuators of guards are safe, no longer than a start does, and says what is not: of them, and of
-/// what the store lists as moved. Also whether that list reads.
-async fn unsafe_still(dir: &StateDir, guards: &Guards) -> (Vec<String>, bool) {
+/// what the store lists as moved. Where that list does not read, that is said too.
+async fn unsafe_still(dir: &StateDir, guards: &Guards) -> Vec<String> {
     let not_safe = guards
         .all_safe(Duration::from_millis(SAFE_AT_START_MS))
         .await;
     let mut left: Vec<String> = not_safe.iter().map(in_words).collect();
     let listed = listed(dir);
-    let all = match &listed {
-        Ok(all) => all.clone(),
-        Err(_) => moved::copied(dir).unwrap_or_default(),
+    let (all, unknown) = match listed {
+        Ok(all) => (all, None),
+        Err(_) => match moved::copied(dir) {
+            Some(all) => (all, Some(COPY_ALONE)),
+            None => (Vec::new(), Some(NOT_KNOWN)),
+        },
     };
     let gone = all.iter().filter(|moved| !moved.is_in(guards));
     left.extend(gone.map(|moved| {
@@ -104,13 +101,13 @@ async fn unsafe_still(dir: &StateDir, guards: &Guards) -> (Vec<String>, bool) {
             moved.in_words()
         )
     }));
-    (left, listed.is_ok())
+    left.extend(unknown.map(str::to_owned));
+    left
 }
 
-/// As [`make_safe`], of a start whose configuration is whole and has guards. A store that does not read is its own error.
+/// As [`make_safe`], of a start whose configuration is whole and has guards.
 pub async fn made_safe(dir: &StateDir, guards: &Guards) -> Vec<String> {
-    let (left, _) = unsafe_still(dir, guards).await;
-    told(left)
+    told(unsafe_still(dir, guards).await)
 }
 
 /// An actuator that is not confirmed safe, in a sentence.

@@ -309,6 +309,26 @@ async fn keep(shared: &Shared, latch: &Latch, again: bool) -> Result<(), Refusal
     written.await.map_err(|e| store_refusal(&e))
 }
 
+/// Writes the latch at the end of a run where it is not on disk yet, without its audit entry where there is no room for both.
+///
+/// # Errors
+/// That the next start will not know of the stop, and why.
+pub async fn keep_at_end(shared: &Shared) -> Result<(), String> {
+    let Some(latch) = shared.running.latched() else {
+        return Ok(());
+    };
+    if matches!(shared.store.read("estop", stored).await, Ok(Some(_)))
+        || keep(shared, &latch, false).await.is_ok()
+    {
+        return Ok(());
+    }
+    let alone = move |c: &Connection| kv::put(c, LATCH, json!(latch).to_string().as_bytes());
+    let written = shared.store.write(DURABLE, "estop", alone).await;
+    written.map_err(|e| {
+        format!("the emergency stop is latched and that is not on disk, so the next start does not know of it: {e}")
+    })
+}
+
 /// Writes a latch that the store did not take as soon as it does, unless it is released before, another
 /// stop has one of its own, or the node ends.
 async fn keep_later(shared: &Shared, latch: &Latch, again: bool) {
