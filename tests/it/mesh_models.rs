@@ -420,8 +420,11 @@ async fn of_gen1(events: Vec<Value>, payload: Value) -> Result<Whole, Failure> {
     let device = key(9);
     let mut setup = centre().trusting(key(9), "read, relay");
     setup.raw.peers = vec![format!("{}=ws://127.0.0.1:{port}||local", device.id())];
+    // What is asked before the link is whole the listener does not answer.
+    let (tell, welcomed) = tokio::sync::oneshot::channel();
     let there = tokio::spawn(async move {
         let mut socket = welcome_with(&listener, &device, &["llm:fake/model"]).await;
+        tell.send(()).unwrap();
         while let Some(request) = receive(&mut socket).await {
             if request["method"] != "llm.infer" {
                 continue;
@@ -448,6 +451,7 @@ async fn of_gen1(events: Vec<Value>, payload: Value) -> Result<Whole, Failure> {
         (!node.shared().inference.elsewhere().is_empty()).then_some(())
     })
     .await;
+    welcomed.await.unwrap();
     let (_, told) = whole(&node, &named("fake/model")).await;
     node.stop().await;
     there.await.unwrap();
