@@ -27,6 +27,14 @@ const FILE_LINES_MAX: usize = 500;
 /// Files that may be longer, each with the reason.
 const LONG_FILES: &[(&str, &str)] = &[
     (
+        "src-tauri/src/adapters/llm/server.rs",
+        "one request, the reply to it and what is said of each failure",
+    ),
+    (
+        "src-tauri/src/surfaces/cli/args/mod.rs",
+        "the command line in one table",
+    ),
+    (
         "benches/node.rs",
         "one benchmark a section, over one set-up",
     ),

@@ -48,6 +48,7 @@ mod lost;
 mod main_job;
 mod mesh_models;
 mod model_server;
+mod modes;
 mod names;
 mod pairing;
 mod persons;

@@ -1,14 +1,14 @@
 //! A server of an OpenAI-compatible model that says what a test tells it to, piece by piece.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Json, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use clawmesh::node::config::models::RawModel;
 use futures_util::stream;
 use serde_json::{Value, json};
@@ -40,6 +40,10 @@ struct Inside {
     replies: Mutex<VecDeque<Vec<Step>>>,
     asked: Mutex<Vec<Value>>,
     open: AtomicUsize,
+    /// What the list of models is answered with; 0 is 404, as of a server that has none.
+    listing: AtomicU16,
+    /// The key that came with the last request, whichever it was.
+    key: Mutex<String>,
 }
 
 /// A running server. A clone is the same one.
@@ -57,6 +61,7 @@ impl Server {
         inside.replies.lock().unwrap().extend(replies);
         let app = axum::Router::new()
             .route("/v1/chat/completions", post(answer))
+            .route("/v1/models", get(list))
             .with_state(inside.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { inside, url }
@@ -74,6 +79,16 @@ impl Server {
 
     pub fn push(&self, reply: Vec<Step>) {
         self.inside.replies.lock().unwrap().push_back(reply);
+    }
+
+    /// Has the list of models answered with this status.
+    pub fn listing(&self, status: u16) {
+        self.inside.listing.store(status, Ordering::SeqCst);
+    }
+
+    /// The key that came with the last request.
+    pub fn key(&self) -> String {
+        self.inside.key.lock().unwrap().clone()
     }
 
     /// The bodies of all requests.
@@ -103,7 +118,26 @@ fn event(text: &str) -> Bytes {
     Bytes::from(format!("data: {piece}\n\n"))
 }
 
-async fn answer(State(inside): State<Arc<Inside>>, Json(body): Json<Value>) -> Response {
+fn note_key(inside: &Inside, headers: &HeaderMap) {
+    let key = headers.get(header::AUTHORIZATION);
+    let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
+    key.trim_start_matches("Bearer ")
+        .clone_into(&mut inside.key.lock().unwrap());
+}
+
+async fn list(State(inside): State<Arc<Inside>>, headers: HeaderMap) -> Response {
+    note_key(&inside, &headers);
+    let status = StatusCode::from_u16(inside.listing.load(Ordering::SeqCst));
+    let status = status.unwrap_or(StatusCode::NOT_FOUND);
+    (status, r#"{"error":{"message":"scripted"}}"#).into_response()
+}
+
+async fn answer(
+    State(inside): State<Arc<Inside>>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Response {
+    note_key(&inside, &headers);
     inside.asked.lock().unwrap().push(body);
     let steps = inside.replies.lock().unwrap().pop_front();
     let steps: VecDeque<Step> = steps.unwrap_or_else(|| vec![Step::Status(500)]).into();

@@ -248,13 +248,14 @@ async fn where_a_model_fails_the_rules_answer_and_say_why() {
     let model = Scripted::new(
         "test/model".parse().unwrap(),
         [
-            Reply::fail(FailureKind::Unauthorized, "the key is wrong"),
             Reply::of(vec![Step::Endless("x".repeat(4_096))]),
             Reply::of(vec![Step::Say(Piece::Text("{\"step\":\"answer\"".into()))]),
+            // After this one it is left alone.
+            Reply::fail(FailureKind::Unauthorized, "the key is wrong"),
         ],
     );
     let (_dir, node) = asking(Some(&model)).await;
-    for why in ["the key is wrong", "longer than", "without an end"] {
+    for why in ["longer than", "without an end", "the key is wrong"] {
         let told = ask(&node, "How is the moisture?").await;
         let answered = answer(&told);
         assert_eq!(answered.answerer, Answerer::Rules);

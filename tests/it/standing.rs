@@ -2,6 +2,7 @@
 
 use clawmesh::adapters::llm::{Reply, Scripted};
 use clawmesh::domain::base::limits::{PLANNER_WAITING_MAX, TRIGGERS_MAX};
+use clawmesh::domain::inference::FailureKind;
 use clawmesh::domain::plan::standing::{Ask, Standing};
 use clawmesh::domain::policy::Requester;
 use clawmesh::domain::proposal::Status;
@@ -78,6 +79,36 @@ async fn kept(node: &TestNode, by: &str) -> Vec<Answered> {
 
 async fn answered(node: &TestNode, by: &str) -> Answered {
     until("it is answered", || async { kept(node, by).await.pop() }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_rests_while_no_model_can_be_asked_and_says_so() {
+    let model = model([
+        Reply::fail(FailureKind::Unauthorized, "the key is wrong"),
+        says("To the machine."),
+    ]);
+    let never = "name = 'far'\ntext = 'How is it?'\nevery_min = 10000";
+    let node = planning(&model, &[never]).await;
+    let why = || node.node().door().planner().why;
+    assert!(!why().contains("standing questions rest"), "{}", why());
+    assert_eq!(person(&node).await.answerer, Answerer::Rules);
+    let says_why = why().contains("standing questions rest") && why().contains("the key is wrong");
+    assert!(says_why, "{}", why());
+    let idle = || async {
+        let doing = node.shared().questions.doing();
+        (doing.waiting == 0 && doing.question.is_none()).then_some(())
+    };
+    standing::ask(node.shared(), &named("hourly")).unwrap();
+    until("it is taken up", idle).await;
+    // One after the other: it is done with before a person's.
+    assert_eq!(person(&node).await.answerer, Answerer::Rules);
+    until("all is answered", idle).await;
+    assert!(kept(&node, "hourly").await.is_empty(), "it was answered");
+
+    node.node().door().planner_resume("ana").await.unwrap();
+    standing::ask(node.shared(), &named("hourly")).unwrap();
+    assert_eq!(answered(&node, "hourly").await.answer, "To the machine.");
+    assert_eq!(model.asked().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

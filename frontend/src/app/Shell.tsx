@@ -216,6 +216,7 @@ const ALARM_PAGE: Record<string, string> = {
   "device.over-budget": "/trust",
   "address.over-budget": "/topology",
   "policy.warns": "/settings",
+  "planner.suspended": "/models",
 };
 
 interface Told {

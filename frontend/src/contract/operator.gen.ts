@@ -2295,6 +2295,108 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/planner/later": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask a question that the rules answered again when a model can be asked.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["LaterRequest"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PlannerView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/planner/later/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take a question back that waits until a model can be asked.
+         * @description Needs the operate scope.
+         */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PlannerView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/planner/pause": {
         parameters: {
             query?: never;
@@ -3887,6 +3989,8 @@ export interface components {
             proposals: string[];
             /** @description The question. */
             question: string;
+            /** @description Whether its question is asked again by itself when a model can be asked. */
+            queued?: boolean;
             /** @description Whether a standing question asked. */
             standing?: boolean;
             /** @description The tier of what is said; T0 for a model. */
@@ -3922,6 +4026,11 @@ export interface components {
             private?: boolean;
             /** @description The question. */
             question: string;
+            /**
+             * @description Whether it is asked again by itself, for a day, where no model can be asked now; the rules answer meanwhile, and
+             *     the answer says `queued`.
+             */
+            wait?: boolean;
         };
         /** @description What checking the audit chain showed. */
         AuditReport: {
@@ -4498,6 +4607,43 @@ export interface components {
              */
             since: number;
         };
+        /** @description A question that waits until a model can be asked. */
+        Later: {
+            /** @description Who that is known to be. */
+            account: string;
+            /**
+             * Format: int64
+             * @description When it was asked, in milliseconds since 1970.
+             */
+            askedAt: number;
+            /** @description Who asked. */
+            askedBy: string;
+            /** @description The conversation that it belongs to. */
+            conversation: string;
+            /**
+             * Format: int64
+             * @description When it is given up, in milliseconds since 1970.
+             */
+            expiresAt: number;
+            /** @description The question's id; its answer has the same. */
+            id: string;
+            /** @description Whether it, or what came before it, is private. */
+            private: boolean;
+            /** @description The question. */
+            question: string;
+            /**
+             * Format: int32
+             * @description How often it has been asked again.
+             */
+            tries: number;
+            /** @description Why no model answered last. */
+            why: string;
+        };
+        /** @description An answered question that is to be asked again when a model can be asked. */
+        LaterRequest: {
+            /** @description Its id. */
+            id: string;
+        };
         /** @description The planner that leads. */
         LeaderView: {
             /** @description The device. */
@@ -4551,6 +4697,28 @@ export interface components {
             own: boolean;
             /** @description What happens when a trusted device of it is seen. Devices of other meshes are never connected. */
             policy: components["schemas"]["JoinPolicy"];
+        };
+        /**
+         * @description What the models can do.
+         * @enum {string}
+         */
+        Mode: "active" | "observing" | "suspended";
+        /** @description What the models can do for a planner, and why. */
+        ModeView: {
+            /** @description What ends it, in a sentence; empty where a model can be asked. */
+            advice: string;
+            /** @description What they can do. */
+            mode: components["schemas"]["Mode"];
+            /** @description The models that cannot be asked, in their order. */
+            out: components["schemas"]["Out"][];
+            /**
+             * Format: int64
+             * @description When the first model is tried again by itself, in milliseconds since 1970; absent where only a person changes
+             *     that, or a model can be asked.
+             */
+            until?: number | null;
+            /** @description Why, in a sentence; empty where a model can be asked. */
+            why: string;
         };
         /** @description A model as people see it. */
         ModelState: {
@@ -4747,6 +4915,25 @@ export interface components {
             /** @description The actuator it names. */
             target: string;
         };
+        /** @description A model that cannot be asked. */
+        Out: {
+            /** @description Which. */
+            model: string;
+            /** @description Why, as a word. */
+            reason: components["schemas"]["OutFor"];
+            /**
+             * Format: int64
+             * @description When it is tried again by itself, in milliseconds since 1970; absent where only a person changes that.
+             */
+            until?: number | null;
+            /** @description Why, in a sentence. */
+            why: string;
+        };
+        /**
+         * @description Why a model cannot be asked.
+         * @enum {string}
+         */
+        OutFor: "key" | "budget" | "failing" | "away";
         /** @description How an execution ended. */
         Outcome: {
             /** @description Where the driver says the actuator is now. */
@@ -5004,7 +5191,10 @@ export interface components {
             lastFiredAt?: number | null;
             /** @description The rule that fired last since the node started. */
             lastRule?: string | null;
+            /** @description The questions that are asked again by themselves when a model can be asked, in their order. */
+            later?: components["schemas"]["Later"][];
             leader?: components["schemas"]["LeaderView"] | null;
+            mode?: components["schemas"]["ModeView"] | null;
             /** @description The model that is asked first where a person asks something; absent where the rules answer. */
             model?: string | null;
             /** @description What the planners of gen-1 nodes propose, newest first: theirs, and never executed here. */
@@ -5558,7 +5748,7 @@ export interface components {
          * @description What kind of reason there is not to ask a model.
          * @enum {string}
          */
-        SkipKind: "private" | "resting" | "budget" | "busy" | "failed" | "away";
+        SkipKind: "private" | "resting" | "budget" | "key" | "busy" | "failed" | "away";
         /** @description A model that was not used. */
         Skipped: components["schemas"]["Skip"] & {
             /** @description Which model. */

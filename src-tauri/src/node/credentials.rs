@@ -81,7 +81,9 @@ pub async fn set(
     off(move || credentials.set(&kept, &secret, now)).await?;
     let said = format!("{by} set the key of {name}");
     let kinds = (AuditKind::CredentialSet, Event::CredentialSet);
-    written(shared, kinds, name, by, &said).await
+    written(shared, kinds, name, by, &said).await?;
+    shared.inference.look();
+    Ok(())
 }
 
 /// Forgets a name.

@@ -236,7 +236,7 @@ pub async fn run(shared: Shared) {
             epoch,
             role,
             tasks: tasks(&shared),
-            answers: !shared.inference.is_empty(),
+            answers: shared.inference.answers(),
             paused: shared.planner.pause().is_some(),
         };
         let message = Message::event(LEASE, &json!(lease));

@@ -459,6 +459,7 @@ async fn assemble(
     super::continuity::tell(&shared).await?;
     shared.nearby.load(&shared).await?;
     super::pause::resume_state(&shared).await?;
+    super::planner::later::load(&shared).await?;
     super::names::tell(&shared).await?;
     Ok((shared, sensors))
 }

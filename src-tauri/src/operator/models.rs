@@ -265,6 +265,8 @@ impl Door {
         let prompt = text_of("prompt", &asked.prompt, MODEL_TRY_MAX_CHARS)?;
         let turn = trials.take(shared.now())?;
         let about = about(&shared, &prompt, asked.private);
+        // A person who tries them wants them asked.
+        shared.inference.forgive();
         let message = format!("{by} tried the models: {}", one_line(&prompt, 80));
         let journal = &shared.journal;
         let data = json!({"by": by});

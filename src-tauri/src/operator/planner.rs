@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::views::Names;
 use super::{Answer, Door};
 use crate::domain::base::limits::PLANNER_WAITING_MAX;
+use crate::domain::inference::mode::{Mode, Out};
 use crate::domain::plan::cron::Cron;
 use crate::domain::plan::rules::Rule;
 use crate::domain::plan::standing::Standing;
@@ -15,8 +16,9 @@ use crate::node::Shared;
 use crate::node::gen1;
 use crate::node::gen1::conversation::OtherProposal;
 use crate::node::pause::{self, Pause};
+use crate::node::planner::later::Later;
 use crate::node::planner::talk::Belongs;
-use crate::node::planner::{self, Answered, Doing, Telling};
+use crate::node::planner::{self, Answered, Doing, Telling, later, modes};
 
 /// What plans on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,12 +77,18 @@ pub struct PlannerView {
     /// The model that is asked first where a person asks something; absent where the rules answer.
     #[serde(default)]
     pub model: Option<String>,
+    /// What the models can do for it; absent where there is none.
+    #[serde(default)]
+    pub mode: Option<ModeView>,
     /// What is done for a question now, and how many wait behind it; absent where nobody asks.
     #[serde(default)]
     pub question: Option<String>,
     /// Why the last question got no answer of a model, where one was to answer; absent once one has.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// The questions that are asked again by themselves when a model can be asked, in their order.
+    #[serde(default)]
+    pub later: Vec<Later>,
     /// How many rules it has.
     pub rules: usize,
     /// Its rules that ask at times of a schedule.
@@ -134,6 +142,24 @@ pub struct StandingView {
     pub private: bool,
     /// Whether the model may ask for an action, which waits for a person.
     pub propose: bool,
+}
+
+/// What the models can do for a planner, and why.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ModeView {
+    /// What they can do.
+    pub mode: Mode,
+    /// Why, in a sentence; empty where a model can be asked.
+    pub why: String,
+    /// What ends it, in a sentence; empty where a model can be asked.
+    pub advice: String,
+    /// When the first model is tried again by itself, in milliseconds since 1970; absent where only a person changes
+    /// that, or a model can be asked.
+    pub until: Option<u64>,
+    /// The models that cannot be asked, in their order.
+    pub out: Vec<Out>,
 }
 
 /// The planner that leads.
@@ -210,6 +236,19 @@ pub struct AskRequest {
     /// they say is told to no other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
+    /// Whether it is asked again by itself, for a day, where no model can be asked now; the rules answer meanwhile, and
+    /// the answer says `queued`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait: bool,
+}
+
+/// An answered question that is to be asked again when a model can be asked.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LaterRequest {
+    /// Its id.
+    pub id: String,
 }
 
 fn other(proposal: OtherProposal, names: &Names) -> OtherProposalView {
@@ -241,6 +280,20 @@ fn too_many_wait(wishes: usize) -> String {
     format!(
         "{wishes} wishes of its model wait for people; standing questions rest until some are decided"
     )
+}
+
+/// Why standing questions rest, where no model can be asked them.
+fn no_model(s: &Shared) -> Option<String> {
+    if s.config.questions.is_empty() || s.inference.answers() {
+        return None;
+    }
+    let why = match s.inference.is_empty() {
+        true => "no language model is configured".to_owned(),
+        false => s.inference.standing().why(),
+    };
+    Some(format!(
+        "standing questions rest until a model can be asked: {why}"
+    ))
 }
 
 /// The rules with a schedule, of a node that plans.
@@ -294,7 +347,8 @@ impl Door {
             }
             None => {
                 let left = s.leading.left().map(|left| left.in_words(s));
-                let why = left.unwrap_or_else(|| "no rule has reason to act".to_owned());
+                let why = left.or_else(|| no_model(s));
+                let why = why.unwrap_or_else(|| "no rule has reason to act".to_owned());
                 (PlannerState::Idle, why)
             }
         };
@@ -313,8 +367,10 @@ impl Door {
             state,
             why,
             model: s.inference.models().first().map(|m| m.model.to_string()),
+            mode: self.mode(),
             question: doing(&now),
             trouble: now.error,
+            later: s.questions.later.all(),
             rules,
             schedules: schedules(s),
             questions: standing(s),
@@ -331,6 +387,20 @@ impl Door {
         }
     }
 
+    /// What the models can do; nothing where there is none.
+    fn mode(&self) -> Option<ModeView> {
+        let inference = &self.shared.inference;
+        let standing = (!inference.is_empty()).then(|| inference.standing())?;
+        let out = standing.mode != Mode::Active;
+        Some(ModeView {
+            mode: standing.mode,
+            why: if out { standing.why() } else { String::new() },
+            advice: modes::advice(&standing).to_owned(),
+            until: standing.until.map(|at| at.0),
+            out: standing.out,
+        })
+    }
+
     /// Asks the planner of this node. What is told of it comes over the channel, the answer last; whoever drops that
     /// end takes the question back.
     ///
@@ -345,6 +415,7 @@ impl Door {
         let belongs = Belongs {
             conversation: asked.conversation.clone(),
             private: asked.private,
+            patient: asked.wait,
         };
         planner::ask(&self.shared, &asked.question, by, account, &belongs)
     }
@@ -357,6 +428,24 @@ impl Door {
         planner::answered(&self.shared).await
     }
 
+    /// Has a question that the rules answered asked again when a model can be asked.
+    ///
+    /// # Errors
+    /// As [`later::again`].
+    pub async fn ask_later(&self, asked: &LaterRequest, account: &str) -> Answer<PlannerView> {
+        later::again(&self.shared, &asked.id, account).await?;
+        Ok(self.planner())
+    }
+
+    /// Takes such a question back.
+    ///
+    /// # Errors
+    /// As [`later::cancel`].
+    pub async fn ask_later_cancel(&self, id: &str) -> Answer<PlannerView> {
+        later::cancel(&self.shared, id).await?;
+        Ok(self.planner())
+    }
+
     /// Makes the planner rest.
     ///
     /// # Errors
@@ -367,12 +456,17 @@ impl Door {
         Ok(self.planner())
     }
 
-    /// Lets the planner go on.
+    /// Lets the planner go on, and tries the models that are out.
     ///
     /// # Errors
-    /// `CONFLICT` if it does not rest, or what the store says.
+    /// `CONFLICT` if it does not rest and a model can be asked, or what the store says.
     pub async fn planner_resume(&self, by: &str) -> Answer<PlannerView> {
-        pause::resume(&self.shared, by).await?;
+        let inference = &self.shared.inference;
+        let out = inference.standing().mode != Mode::Active;
+        inference.probe_all().await;
+        if !out || self.shared.planner.pause().is_some() {
+            pause::resume(&self.shared, by).await?;
+        }
         Ok(self.planner())
     }
 }

@@ -23,7 +23,7 @@ use super::models::{
 };
 use super::names::NamesView;
 use super::pairing::{PairDecision, PairStart};
-use super::planner::{AskRequest, PauseRequest, PlannerView};
+use super::planner::{AskRequest, LaterRequest, PauseRequest, PlannerView};
 use super::series::SeriesView;
 use super::stopping::StopView;
 use super::topology::TopologyView;
@@ -179,6 +179,10 @@ routes! {
     PLANNER_RESUME: Post "/planner/resume", Operate, PauseRequest => PlannerView;
     /// Ask the planner of this node; what it does and its answer come as JSON lines, empty ones while nothing happens.
     ASK: Post "/planner/ask", Operate, AskRequest => Lines;
+    /// Ask a question that the rules answered again when a model can be asked.
+    LATER: Post "/planner/later", Operate, LaterRequest => PlannerView;
+    /// Take a question back that waits until a model can be asked.
+    LATER_CANCEL: Delete "/planner/later/{id}", Operate, () => PlannerView;
     /// Asks a language model of this node or of the mesh, as lines of JSON; what it says starts nothing.
     INFER: Post "/models/infer", Operate, InferRequest => Lines;
     /// The questions that were answered last, newest first.

@@ -5,12 +5,13 @@ import { health } from "@/lib/condition";
 import { span, value } from "@/lib/format";
 import { healthKey, statusWord, t } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
-import { type Answered, ask, type Fact, post, type Telling } from "@/node/client";
+import { type Answered, ask, type Fact, post, remove, type Telling } from "@/node/client";
 import { isWaiting } from "@/node/patch";
 import {
   queries,
   useAnswered,
   useEvents,
+  usePlanner,
   useProposals,
   useSession,
   useStatus,
@@ -21,7 +22,7 @@ import { Button, cx, Empty, Id, Panel, Since, Txt, Worth } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
 import { ProposalCard } from "@/ui/proposal";
 import { Earlier, Marked } from "./Earlier";
-import { conversationOf, understand } from "./model";
+import { conversationOf, renewed, understand } from "./model";
 import { PlannerLine } from "./PlannerLine";
 
 interface Line {
@@ -75,6 +76,45 @@ function Cites({ said }: { said?: Answered }) {
   );
 }
 
+/** Where no model could be asked: whether it is asked again by itself, and the switch for that. */
+function Later({ said }: { said: Answered }) {
+  const planner = usePlanner().data;
+  const [busy, setBusy] = useState(false);
+  const [trouble, setTrouble] = useState<string>();
+  const queued = planner?.later ? planner.later.some((l) => l.id === said.id) : said.queued;
+  if (said.answerer !== "rules" || !(queued || (said.why && planner?.model))) return null;
+  const run = (work: Promise<unknown>) => {
+    setBusy(true);
+    setTrouble(undefined);
+    work
+      .catch((error: Error) => setTrouble(error.message))
+      .then(() =>
+        Promise.all([
+          queries.invalidateQueries({ queryKey: ["planner"] }),
+          queries.invalidateQueries({ queryKey: ["answered"] }),
+        ]),
+      )
+      .finally(() => setBusy(false));
+  };
+  return (
+    <p className="mt-1 flex flex-wrap items-center gap-2">
+      {queued ? <span>◐ {t("askedLater")}</span> : null}
+      <Button
+        className="h-7! px-2"
+        disabled={busy}
+        onClick={() =>
+          run(
+            queued ? remove("/planner/later/{id}", { id: said.id }) : post("/planner/later", { id: said.id }),
+          )
+        }
+      >
+        {t(queued ? "askLaterCancel" : "askLater")}
+      </Button>
+      {trouble ? <span className="text-warn">▲ {trouble}</span> : null}
+    </p>
+  );
+}
+
 /** Who answered, and the readings that the answer rests on. */
 function Said({ said }: { said: Answered }) {
   const by = said.model
@@ -102,6 +142,7 @@ function Said({ said }: { said: Answered }) {
       <p>
         <Txt max={300}>{said.why ? `${by} · ${said.why}` : by}</Txt>
       </p>
+      <Later said={said} />
     </div>
   );
 }
@@ -134,6 +175,10 @@ export function View() {
     keptIn = conversation;
     setLines(linesOf(answered, conversation));
   }, [conversation, answered]);
+  // The answer of a model to a question that waited for it takes the place of that of the rules.
+  useEffect(() => {
+    if (answered) setLines((all) => renewed(all, answered));
+  }, [answered]);
   useEffect(() => {
     kept = lines;
     end.current?.scrollIntoView({ block: "nearest" });

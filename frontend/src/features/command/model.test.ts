@@ -1,5 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { understand } from "./model";
+import type { Answered } from "@/node/client";
+import { renewed, understand } from "./model";
+
+it("shows the answer of a model in the place of that of the rules once it has come", () => {
+  const of = (answerer: string, answer: string) =>
+    ({ id: "a", answerer, answer, proposals: [] }) as never as Answered;
+  const lines = [{ text: "How?" }, { text: "by rules", said: of("rules", "by rules") }];
+  expect(renewed(lines, [of("rules", "by rules")])).toBe(lines);
+  expect(renewed(lines, [of("model", "dry")]).map((l) => l.text)).toEqual(["How?", "dry"]);
+});
 
 describe("understand", () => {
   it("knows status questions and says what it cannot do", () => {

@@ -35,6 +35,22 @@ export function conversationsOf(answered: Answered[]): Conversation[] {
   return [...all.values()];
 }
 
+/** Lines with the answers that have come since in the place of those of the rules; the same lines where none has. */
+export function renewed<L extends { text: string; said?: Answered; proposals?: string[] }>(
+  lines: L[],
+  answered: Answered[],
+): L[] {
+  let news = false;
+  const all = lines.map((l) => {
+    if (l.said?.answerer !== "rules") return l;
+    const now = answered.find((a) => a.id === l.said?.id && a.answerer === "model");
+    if (!now) return l;
+    news = true;
+    return { ...l, text: now.answer, said: now, proposals: now.proposals };
+  });
+  return news ? all : lines;
+}
+
 export type Wish =
   | { kind: "status" | "waiting" | "nodes" | "alerts" | "help" | "question" | "bad" }
   | { kind: "world"; metric: string }

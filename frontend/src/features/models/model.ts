@@ -7,7 +7,16 @@ const MICROS = 1_000_000;
 /** An amount in the currency that the operator reckons in. */
 export const money = (micros: number): string => number(micros / MICROS, micros < MICROS ? 6 : 2);
 
-export type Condition = "fit" | "unasked" | "failed" | "resting" | "budget" | "private" | "busy" | "away";
+export type Condition =
+  | "fit"
+  | "unasked"
+  | "failed"
+  | "resting"
+  | "budget"
+  | "private"
+  | "busy"
+  | "away"
+  | "key";
 /** What is to be said of a model now: what keeps it from being asked, else how it did last. */
 export function condition(m: Model): Condition {
   if (m.unfit) return m.unfit.kind;
@@ -23,6 +32,7 @@ const HEALTH: Record<Condition, Health> = {
   private: "degraded",
   busy: "degraded",
   away: "offline",
+  key: "needs",
 };
 export const healthOf = (m: Model): Health => HEALTH[condition(m)];
 

@@ -18,6 +18,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use crate::domain::inference::{Failure, InferenceRequest, ModelRef, Piece};
@@ -37,6 +38,12 @@ pub trait Model: Send + Sync {
 
     /// Asks it. Nothing happens before the stream is first polled.
     fn infer(&self, request: Arc<InferenceRequest>) -> Pieces;
+
+    /// Whether its server answers and takes the key, as far as can be known without a question; nothing of a question
+    /// is sent. A model that cannot tell says yes: the next question shows it.
+    fn probe(&self) -> BoxFuture<'static, Result<(), Failure>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// Shared handle to a model.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 /// How much of the beginning of a key tells enough of it to be hidden, in bytes.
@@ -30,6 +31,11 @@ impl Secret {
     /// The key itself, for the header alone.
     pub(super) fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// What tells this key from another, without giving it.
+    pub fn mark(&self) -> [u8; 32] {
+        Sha256::digest(self.0.as_bytes()).into()
     }
 
     /// A text without the key in it, nor the beginning of one that was cut off.

@@ -31,7 +31,8 @@ use super::sse::Events;
 use super::{Model, Pieces, anthropic, openai};
 use crate::domain::base::limits::{
     MODEL_CONNECT_MS, MODEL_ERROR_MAX_BYTES, MODEL_FIRST_MS, MODEL_LINE_MAX_BYTES,
-    MODEL_PIECES_WAITING_MAX, MODEL_SILENCE_MS, MODEL_STREAM_MAX_BYTES, MODEL_TOTAL_MS,
+    MODEL_PIECES_WAITING_MAX, MODEL_PROBE_MS, MODEL_SILENCE_MS, MODEL_STREAM_MAX_BYTES,
+    MODEL_TOTAL_MS,
 };
 use crate::domain::inference::{Failure, FailureKind, InferenceRequest, ModelRef, Piece};
 
@@ -115,6 +116,17 @@ impl Model for Server {
         };
         talk.boxed()
     }
+
+    fn probe(&self) -> BoxFuture<'static, Result<(), Failure>> {
+        let parts = self.0.clone();
+        let limit = Duration::from_millis(MODEL_PROBE_MS);
+        Box::pin(async move {
+            match timeout(limit, parts.probed()).await {
+                Ok(done) => done,
+                Err(_) => Err(parts.slow("has not answered", limit)),
+            }
+        })
+    }
 }
 
 /// A request under way: it moves while its stream is polled, and ends when the stream is dropped.
@@ -162,7 +174,8 @@ impl Parts {
         say: mpsc::Sender<Piece>,
     ) -> Result<(), Failure> {
         let key = (self.keys)().map_err(|why| Failure::new(FailureKind::Unauthorized, why))?;
-        let done = self.exchange(request, key.as_ref(), &say).await;
+        let question = self.question(request, key.as_ref())?;
+        let done = self.exchange(question, Some(&say)).await;
         done.map_err(|mut failure| {
             if let Some(key) = &key {
                 failure.why = key.hide_in(&failure.why);
@@ -171,13 +184,29 @@ impl Parts {
         })
     }
 
+    /// Asks for the list of models, which costs nothing. A server that has none answers all the same.
+    async fn probed(&self) -> Result<(), Failure> {
+        let key = (self.keys)().map_err(|why| Failure::new(FailureKind::Unauthorized, why))?;
+        let request = self.request("GET", "/models", key.as_ref(), Bytes::new())?;
+        match self.exchange(request, None).await {
+            Err(mut failure)
+                if failure.kind.may_pass() || failure.kind == FailureKind::Unauthorized =>
+            {
+                if let Some(key) = &key {
+                    failure.why = key.hide_in(&failure.why);
+                }
+                Err(failure)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a request; says the pieces of its reply, or leaves that unread.
     async fn exchange(
         &self,
-        request: &InferenceRequest,
-        key: Option<&Secret>,
-        say: &mpsc::Sender<Piece>,
+        request: Request<Full<Bytes>>,
+        say: Option<&mpsc::Sender<Piece>>,
     ) -> Result<(), Failure> {
-        let request = self.request(request, key)?;
         let wire = match timeout(self.patience.connect, dial(&self.address)).await {
             Ok(Ok(wire)) => wire,
             Ok(Err(error)) => {
@@ -201,9 +230,10 @@ impl Parts {
                 }
                 Err(_) => return Err(self.slow("has not begun to answer", first)),
             };
-            match response.status().is_success() {
-                true => self.read(response, say).await,
-                false => Err(self.refused(response).await),
+            match (response.status().is_success(), say) {
+                (true, Some(say)) => self.read(response, say).await,
+                (true, None) => Ok(()),
+                (false, _) => Err(self.refused(response).await),
             }
         };
         tokio::pin!(exchange, connection);
@@ -214,7 +244,7 @@ impl Parts {
         }
     }
 
-    fn request(
+    fn question(
         &self,
         request: &InferenceRequest,
         key: Option<&Secret>,
@@ -227,8 +257,18 @@ impl Parts {
             }
             Speech::Anthropic => ("/messages", anthropic::body(model, request)),
         };
+        self.request("POST", path, key, Bytes::from(body.to_string()))
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        key: Option<&Secret>,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
         let mut built = Request::builder()
-            .method("POST")
+            .method(method)
             .uri(format!("{}{path}", self.address.path))
             .header(HOST, self.address.authority())
             .header(
@@ -263,8 +303,7 @@ impl Parts {
             })?;
             built = built.header(name, value);
         }
-        let body = Full::new(Bytes::from(body.to_string()));
-        built.body(body).map_err(|e| {
+        built.body(Full::new(body)).map_err(|e| {
             let why = format!("no request can be made for {}: {e}", self.address);
             Failure::new(FailureKind::Refused, why)
         })

@@ -47,6 +47,16 @@ impl Breaker {
         self.clone().admit(now_ms)
     }
 
+    /// For how many more milliseconds it is left alone where it is not known to answer again; 0 where it is to be tried.
+    pub fn out(&self, now_ms: u64) -> Option<u64> {
+        self.until_ms.map(|until| until.saturating_sub(now_ms))
+    }
+
+    /// The next one that asks may try it, whatever the time.
+    pub fn hurry(&mut self, now_ms: u64) {
+        self.until_ms = self.until_ms.map(|until| until.min(now_ms));
+    }
+
     /// The provider answered.
     pub fn succeeded(&mut self) {
         *self = Self::default();
@@ -119,6 +129,21 @@ mod tests {
         );
         breaker.succeeded();
         assert_eq!(breaker, Breaker::default());
+    }
+
+    #[test]
+    fn until_it_has_answered_it_counts_as_out_and_may_be_tried_before_its_time() {
+        let mut breaker = tripped();
+        assert_eq!(breaker.out(1_000), Some(MODEL_REST_MS));
+        assert_eq!(breaker.out(1_000 + MODEL_REST_MS), Some(0));
+        breaker.hurry(1_500);
+        assert_eq!(
+            (breaker.out(1_500), breaker.admit(1_500)),
+            (Some(0), Ok(()))
+        );
+        breaker.succeeded();
+        breaker.hurry(1_500);
+        assert_eq!(breaker.out(1_500), None);
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl Spent {
         }
     }
 
+    /// When its day ends.
+    pub fn ends(self) -> TimeMs {
+        TimeMs(self.day.saturating_add(1).saturating_mul(DAY_MS))
+    }
+
     /// Counts a request with the most it may take.
     pub fn reserve(&mut self, most: &Usage, price: Price) {
         self.requests = self.requests.saturating_add(1);

@@ -4,6 +4,7 @@
 pub mod breaker;
 pub mod budget;
 pub mod exchange;
+pub mod mode;
 pub mod route;
 pub mod words;
 

@@ -170,6 +170,8 @@ pub enum SkipKind {
     Resting,
     /// Its budget for the day is used up.
     Budget,
+    /// Its server did not take the key, and nothing has changed since.
+    Key,
     /// As many requests as it may have are under way.
     Busy,
     /// It was asked and failed before it said anything.

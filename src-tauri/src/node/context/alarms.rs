@@ -63,6 +63,7 @@ alarm_kinds! {
     AddressOverBudget = "address.over-budget", Warning, "Whoever answers at an address of a device, without proof, has used up what such answers may use. Subject: the device.";
     SensorFailing = "sensor.failing", Warning, "A sensor gives no readings: it fails, panics or does not answer in time. Subject: its name.";
     SurfaceFailing = "surface.failing", Warning, "A surface inside the process, such as a chat, panicked and is started again. Subject: its name.";
+    PlannerSuspended = "planner.suspended", Warning, "Every language model is out until a person mends something; the rules answer. No subject.";
     PolicyWarns = "policy.warns", Warning, "The policy in force says something that is probably not meant. No subject.";
 }
 

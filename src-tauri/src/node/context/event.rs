@@ -103,6 +103,10 @@ events! {
     PlannerResumed = "planner.resumed", "The planner of this node goes on.";
     PlannerLeads = "planner.leads", "The planner of this node begins to lead, or stands by for another.";
     PlannerAsked = "planner.asked", "A gen-1 node asked this planner a question.";
+    PlannerQueued = "planner.queued", "A question waits until a language model can be asked.";
+    PlannerAnswered = "planner.answered", "A language model answered a question that had waited for it.";
+    PlannerGivenUp = "planner.given_up", "A question waits for a language model no more, and none has answered it.";
+    PlannerMode = "planner.mode", "What the language models can do for this planner changed: active, observing or suspended.";
     PlannerOther = "planner.other", "A gen-1 planner tells of a proposal of its own.";
 
     PolicyLoaded = "policy.loaded", "A policy is in force.";

@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
 use super::ledger::{Refused, Reserved};
+use super::standing::KeyMark;
 use super::{Inside, Pace, Provider, Served, resting};
 use crate::adapters::llm::Pieces;
 use crate::domain::base::limits::{MODEL_RETRIES_MAX, MODEL_RETRY_WAIT_MAX_MS};
@@ -189,16 +190,27 @@ fn wait_before_next(inside: &Inside, missed: &Missed, tries: u32) -> Option<Dura
 }
 
 /// A try that ends without being told as well or badly leaves the breaker free for the next one.
-struct Try<'a> {
+pub(super) struct Try<'a> {
     inside: &'a Inside,
     served: &'a Served,
     provider: &'a Provider,
     told: bool,
 }
 
-impl Try<'_> {
-    fn tell(&mut self, failure: Option<&Failure>) {
+impl<'a> Try<'a> {
+    pub(super) fn new(inside: &'a Inside, served: &'a Served, provider: &'a Provider) -> Self {
+        Self {
+            inside,
+            served,
+            provider,
+            told: false,
+        }
+    }
+
+    /// How it went, with the key that was sent.
+    pub(super) fn tell(&mut self, failure: Option<&Failure>, key: Option<KeyMark>) {
         self.told = true;
+        self.inside.refusals.told(self.served, failure, key);
         self.inside.tell(self.served, self.provider, failure);
     }
 }
@@ -234,6 +246,7 @@ impl Inside {
             Some(failure) => breaker.failed(failure, now, jitter),
             None => breaker.succeeded(),
         });
+        self.changed.notify_one();
     }
 }
 
@@ -248,12 +261,8 @@ async fn once(
     let admitted = provider.breaker(|b| b.admit(inside.clock.steady_ms()));
     admitted
         .map_err(|ms| Missed::new(SkipKind::Resting, FailureKind::Unreachable, resting(ms).why))?;
-    let mut attempt = Try {
-        inside,
-        served,
-        provider,
-        told: false,
-    };
+    let mut attempt = Try::new(inside, served, provider);
+    let key = served.key_mark();
     let mut reserved = match served.counted {
         true => Some(reserve(inside, settings, most).await?),
         false => None,
@@ -272,11 +281,11 @@ async fn once(
     };
     match first {
         Ok(first) => {
-            attempt.tell(None);
+            attempt.tell(None, key);
             Ok((stream, first, reserved))
         }
         Err(failure) => {
-            attempt.tell(Some(&failure));
+            attempt.tell(Some(&failure), key);
             if let Some(reserved) = &mut reserved {
                 reserved.failed(failure.kind);
             }

@@ -125,6 +125,7 @@ impl Served {
             device: Some(offer.device.clone()),
             counted: self.counted,
             variable: None,
+            keys: None,
         })
     }
 
@@ -152,6 +153,7 @@ impl Served {
             device: Some(offer.device.clone()),
             counted: false,
             variable: None,
+            keys: None,
         })
     }
 }
@@ -323,6 +325,7 @@ impl<'a> Asking<'a> {
             }
         }
         self.route.chosen = None;
+        self.inside.changed.notify_one();
         let last = self.last.take();
         Err(self.inside.nobody(self.wanted, &self.route, last))
     }

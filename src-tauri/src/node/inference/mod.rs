@@ -6,6 +6,7 @@ mod asking;
 mod choice;
 mod ledger;
 mod seen;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -15,12 +16,13 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 pub use self::choice::{Mesh, Offer, Wanted, Whole};
 use self::ledger::Ledger;
 pub use self::seen::Seen;
 use self::seen::Sightings;
+use self::standing::{Refusals, resting};
 use super::config::models::{ModelSettings, Models, Place};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::keystore::Credentials;
@@ -51,6 +53,8 @@ pub struct Served {
     pub model: SharedModel,
     /// The variable of the environment that holds its key, where one does.
     pub variable: Option<&'static str>,
+    /// Where its key comes from, where it is asked at a server of the configuration.
+    keys: Option<Keys>,
     /// As which it is named in a route: for a model of another device, with that device.
     pub(super) name: ModelRef,
     /// The other device that has it, where one was found.
@@ -92,24 +96,27 @@ impl Served {
             settings,
             model,
             variable: None,
+            keys: None,
         }
     }
 
     /// A model as the configuration has it.
     pub fn of(settings: ModelSettings, credentials: Credentials, variables: Variables) -> Self {
         let variable = variable(&settings, variables);
+        let keys = keys(&settings, credentials, variables);
         let model: SharedModel = match &settings.place {
             Place::Server(address) => Arc::new(Server::new(
                 settings.model.clone(),
                 address.clone(),
                 settings.speech,
-                keys(&settings, credentials, variables),
+                keys.clone(),
                 Patience::default(),
             )),
             Place::Device(_) => Arc::new(choice::Away::new(settings.model.clone())),
         };
         Self {
             variable,
+            keys: Some(keys).filter(|_| matches!(settings.place, Place::Server(_))),
             ..Self::new(settings, model)
         }
     }
@@ -197,6 +204,9 @@ struct Inside {
     providers: Mutex<BTreeMap<String, Arc<Provider>>>,
     ledger: Ledger,
     seen: Sightings,
+    refusals: Refusals,
+    /// Told when how the models stand may have changed.
+    changed: Notify,
     clock: SharedClock,
     random: SharedRandom,
     pace: Pace,
@@ -274,6 +284,8 @@ impl Inference {
                 false => Ledger::open(needs.store).await?,
             },
             seen: Sightings::default(),
+            refusals: Refusals::default(),
+            changed: Notify::new(),
             served: needs.served.into_iter().map(Arc::new).collect(),
             edge_first: needs.edge_first,
             use_mesh: needs.use_mesh,
@@ -447,7 +459,9 @@ impl Inside {
             private: settings.private,
             unfit: match away {
                 true => Some(choice::away()),
-                false => over.or(refused.map(resting)),
+                false => over
+                    .or_else(|| self.key_refused(served))
+                    .or(refused.map(resting)),
             },
         }
     }
@@ -473,6 +487,7 @@ impl Inside {
         let kind = match &last {
             Some(missed) => missed.kind,
             None if only(SkipKind::Budget) => FailureKind::Budget,
+            None if only(SkipKind::Key) => FailureKind::Unauthorized,
             None if only(SkipKind::Resting) || only(SkipKind::Away) => FailureKind::Unreachable,
             None => FailureKind::NoModel,
         };
@@ -481,19 +496,5 @@ impl Inside {
             why: route.explain(),
             retry_after_ms: last.and_then(|missed| missed.retry_after_ms),
         }
-    }
-}
-
-fn resting(for_ms: u64) -> Skip {
-    let why = match for_ms {
-        0 => "it has failed lately, and another request is trying it".to_owned(),
-        ms => format!(
-            "it has failed lately and is left alone for {} s more",
-            ms.div_ceil(1_000)
-        ),
-    };
-    Skip {
-        kind: SkipKind::Resting,
-        why,
     }
 }

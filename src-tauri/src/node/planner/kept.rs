@@ -12,7 +12,7 @@ use crate::node::context::{DURABLE, store_refusal};
 use crate::node::shared::Shared;
 
 /// Where the answered questions lie.
-const KEPT: &str = "planner.answered";
+pub(super) const KEPT: &str = "planner.answered";
 
 /// The questions that were answered last, newest first.
 ///
@@ -25,7 +25,7 @@ pub async fn answered(shared: &Shared) -> Result<Vec<Answered>, Refusal> {
 }
 
 /// One list that does not read is no reason to answer nothing any more.
-fn parsed(bytes: Option<Vec<u8>>) -> VecDeque<Answered> {
+pub(super) fn parsed(bytes: Option<Vec<u8>>) -> VecDeque<Answered> {
     bytes
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default()
@@ -37,6 +37,8 @@ pub(super) async fn keep(shared: &Shared, answered: Answered) -> Result<(), Stor
         .store
         .write(DURABLE, "answer", move |c| {
             let mut kept = parsed(kv::get(c, KEPT)?);
+            // One that was asked again has its place anew.
+            kept.retain(|one| one.id != answered.id);
             kept.push_front(answered);
             let mut standing = 0;
             kept.retain(|one| {

@@ -3,6 +3,8 @@
 //! no way to approve or move anything.
 
 mod kept;
+pub mod later;
+pub mod modes;
 pub mod passed_on;
 pub mod standing;
 pub mod talk;
@@ -20,6 +22,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 pub use self::kept::answered;
 use self::kept::keep;
+use self::later::Waiting;
 use self::talk::Belongs;
 pub use self::told::{Answered, Answerer, Citation, Telling};
 use super::shared::Shared;
@@ -55,6 +58,7 @@ pub(super) struct Question {
     asked_at: u64,
     /// Why the planner that leads did not answer it, where it was asked.
     why: Option<String>,
+    asks: Asks,
     tell: mpsc::Sender<Telling>,
 }
 
@@ -63,6 +67,17 @@ impl Question {
     fn is_standing(&self) -> bool {
         !matches!(self.priority, Priority::Operator | Priority::Device)
     }
+}
+
+/// What becomes of a question that no model can answer now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// The rules answer it.
+    Once,
+    /// The rules answer it, and it is asked again when a model can be asked.
+    Patiently,
+    /// It has been answered by the rules; only a model's answer is wanted.
+    Again,
 }
 
 /// What may be done for whoever asks.
@@ -141,6 +156,8 @@ pub struct Questions {
     doing: Mutex<Doing>,
     /// Wishes of this planner's model that wait for people.
     wishes: AtomicUsize,
+    /// Those that wait until a model can be asked.
+    pub later: Waiting,
 }
 
 impl Default for Questions {
@@ -151,6 +168,7 @@ impl Default for Questions {
             woken: Notify::default(),
             doing: Mutex::default(),
             wishes: AtomicUsize::default(),
+            later: Waiting::default(),
         }
     }
 }
@@ -199,12 +217,17 @@ pub fn ask(
     belongs: &Belongs,
 ) -> Result<mpsc::Receiver<Telling>, Refusal> {
     let (question, told) = question(shared, text, by, account, Rights::OWN, belongs)?;
+    begin(shared, question)?;
+    Ok(told)
+}
+
+/// Has a question answered: by the planner that leads, or here.
+fn begin(shared: &Shared, question: Question) -> Result<(), Refusal> {
     // What a person calls private stays here, and what was said before in a conversation is known here alone.
     let here = question.private || question.conversation != question.id;
     let leader = (!here).then(|| passed_on::leader(shared, &question.text));
     let Some(link) = leader.flatten() else {
-        push(shared, question)?;
-        return Ok(told);
+        return push(shared, question);
     };
     let place = shared.questions.passed_on.clone().try_acquire_owned();
     let place = place.map_err(|_| {
@@ -219,7 +242,7 @@ pub fn ask(
         passing.await;
         drop(place);
     });
-    Ok(told)
+    Ok(())
 }
 
 /// As [`ask`], for another device and answered here in any case: the question's id, and what is told of it.
@@ -277,6 +300,10 @@ fn question(
         device: None,
         asked_at: shared.now().0,
         why: None,
+        asks: match belongs.patient {
+            true => Asks::Patiently,
+            false => Asks::Once,
+        },
         tell,
     };
     Ok((question, told))
@@ -317,9 +344,15 @@ fn push(shared: &Shared, question: Question) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Starts what answers questions, and what asks standing ones.
+/// Starts what answers questions, what asks standing ones and those that wait, and what looks after the models.
 pub(super) fn start(shared: &Shared) {
     shared.tasks.essential("questions", run(shared.clone()));
+    let later = later::run(shared.clone());
+    shared.tasks.essential("questions that wait", later);
+    if !shared.inference.is_empty() {
+        let modes = modes::run(shared.clone());
+        shared.tasks.essential("models", modes);
+    }
     if shared.config.role.plans() && !shared.config.questions.is_empty() {
         let asks = standing::run(shared.clone());
         shared.tasks.essential("standing questions", asks);
@@ -387,7 +420,17 @@ async fn tell(
         Err(Refusal::new(Code::Timeout, why))
     });
     let last = match answered {
-        Ok(answered) => {
+        Ok(mut answered) => {
+            if question.asks == Asks::Patiently && answered.answerer == Answerer::Rules {
+                match later::put(shared, &answered, &question.account).await {
+                    Ok(()) => answered.queued = true,
+                    Err(refusal) => {
+                        let why = answered.why.take().unwrap_or_default();
+                        let why = format!("{why}; it is not asked again: {}", refusal.message);
+                        answered.why = Some(why.trim_start_matches("; ").to_owned());
+                    }
+                }
+            }
             // Of another device it is kept there: nobody's questions push out those of this node's persons.
             if question.device.is_none()
                 && let Err(error) = keep(shared, answered.clone()).await
@@ -443,5 +486,9 @@ async fn answer(shared: &Shared, question: &Question) -> Result<Answered, Refusa
         }
     }
     question.may(shared)?;
+    if question.asks == Asks::Again {
+        let why = why.unwrap_or_else(|| "no language model is configured".to_owned());
+        return Err(Refusal::new(Code::LlmBusy, why));
+    }
     turn::of_rules(shared, question, why).await
 }

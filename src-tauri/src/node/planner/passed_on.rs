@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
-use super::{Answered, Citation, Question, Rights, Telling, answer_here, ask_for, keep};
+use super::{
+    Answered, Answerer, Asks, Citation, Question, Rights, Telling, answer_here, ask_for, keep,
+};
 use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, proposals};
@@ -211,6 +213,15 @@ async fn pass(
             match telling {
                 Telling::Queued { .. } => {}
                 Telling::Failed { message, .. } => return Err(one_line(&message, TEXT_MAX_CHARS)),
+                Telling::Answered(answered)
+                    if question.asks != Asks::Once && answered.answerer == Answerer::Rules =>
+                {
+                    let why = answered.why.unwrap_or_default();
+                    return Err(format!(
+                        "its rules answered: {}",
+                        one_line(&why, TEXT_MAX_CHARS)
+                    ));
+                }
                 Telling::Answered(answered) => {
                     let answered = believed(shared, (&link.info.device, name), question, *answered)
                         .await
@@ -347,5 +358,6 @@ async fn believed(
         asked_at: question.asked_at,
         took_ms: shared.now().0.saturating_sub(question.asked_at),
         tokens: said.tokens,
+        queued: false,
     })
 }

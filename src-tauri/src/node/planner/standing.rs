@@ -1,6 +1,6 @@
 //! Standing questions: this task puts them into the queue when their time has come, a reading lies beyond their threshold,
-//! or the situation has changed. They rest while a person pauses the planner, and while as many wishes of its model wait
-//! for people as may; what comes meanwhile is not made up for.
+//! or the situation has changed. They rest while a person pauses the planner, while no model can be asked, and while as
+//! many wishes of its model wait for people as may; what comes meanwhile is not made up for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -147,6 +147,7 @@ pub fn ask(shared: &Shared, standing: &Standing) -> Result<(), Refusal> {
     let belongs = Belongs {
         conversation: None,
         private: standing.private,
+        patient: false,
     };
     let name = &standing.name;
     let (mut asked, mut told) = question(shared, &standing.text, name, name, rights, &belongs)?;
@@ -159,7 +160,8 @@ pub fn ask(shared: &Shared, standing: &Standing) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether standing questions rest: a person has paused the planner, or too many wishes of its model wait for people.
+/// Whether standing questions rest: a person has paused the planner, no model can be asked, or too many wishes of its model
+/// wait for people.
 pub(super) async fn rests(shared: &Shared) -> bool {
     let own = shared.own_id().clone();
     let read = move |c: &rusqlite::Connection| proposals::waiting_of(c, &own, Requester::Llm);
@@ -171,5 +173,7 @@ pub(super) async fn rests(shared: &Shared) -> bool {
         }
     };
     shared.questions.wishes.store(waiting, Ordering::Relaxed);
-    shared.planner.pause().is_some() || waiting >= PLANNER_WAITING_MAX
+    shared.planner.pause().is_some()
+        || !shared.inference.answers()
+        || waiting >= PLANNER_WAITING_MAX
 }

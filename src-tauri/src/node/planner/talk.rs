@@ -22,6 +22,8 @@ pub struct Belongs {
     pub conversation: Option<String>,
     /// Whether it is private from here on.
     pub private: bool,
+    /// Whether it is asked again by itself where no model can be asked now.
+    pub patient: bool,
 }
 
 impl Belongs {
@@ -69,7 +71,9 @@ impl Talk {
         // A question that begins one has nothing before it.
         if question.conversation != question.id {
             for one in answered(shared).await? {
-                if one.conversation == question.conversation {
+                // One that is asked again stands there already, with the answer of the rules.
+                let before = one.id != question.id && one.asked_at <= question.asked_at;
+                if one.conversation == question.conversation && before {
                     about = about.and(private_in(labels, &one));
                     pairs.push(Pair {
                         question: one.question,

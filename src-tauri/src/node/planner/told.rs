@@ -73,6 +73,9 @@ pub struct Answered {
     pub took_ms: u64,
     /// Tokens read and written.
     pub tokens: u64,
+    /// Whether its question is asked again by itself when a model can be asked.
+    #[serde(default)]
+    pub queued: bool,
 }
 
 /// What is told while a question is answered, in order. The last one is `answered` or `failed`.

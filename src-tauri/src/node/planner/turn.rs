@@ -156,6 +156,7 @@ fn answered(
         asked_at: question.asked_at,
         took_ms: shared.now().0.saturating_sub(question.asked_at),
         tokens,
+        queued: false,
     }
 }
 
@@ -198,10 +199,8 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
         choices.labels = situation.labels.keys().cloned().collect();
         let said = reply_of(shared, question, &messages, &choices, &about).await?;
         // What a server says of itself.
-        let used = said
-            .usage
-            .input_tokens
-            .saturating_add(said.usage.output_tokens);
+        let usage = &said.usage;
+        let used = usage.input_tokens.saturating_add(usage.output_tokens);
         tokens = used.min(TOKENS_SAID_MAX).saturating_add(tokens);
         let result = match reply::read(&said.text, &situation.labels) {
             Ok(Step::Answer(answer)) => {
@@ -309,6 +308,7 @@ pub(super) async fn of_rules(
         asked_at: question.asked_at,
         took_ms: now.0.saturating_sub(question.asked_at),
         tokens: 0,
+        queued: false,
     })
 }
 

@@ -1,11 +1,16 @@
 //! `planner`: what the planner of the running node does, and whether it may. `ask`: a question to it.
 
+use std::time::Duration;
+
 use super::args::PlannerCommand;
-use super::context::Context;
+use super::context::{Context, unique};
 use super::fail::{Done, Exit, Failure};
 use super::{format, out};
-use crate::node::planner::{Answered, Telling};
+use crate::domain::base::limits::LATER_LOOK_MS;
+use crate::node::planner::later::Later;
+use crate::node::planner::{Answered, Answerer, Telling};
 use crate::operator::planner::{AskRequest, PauseRequest, PlannerView, StandingView};
+use crate::surfaces::remote::Remote;
 
 /// `planner …`
 ///
@@ -22,6 +27,12 @@ pub(super) async fn run(ctx: &Context, command: Option<&PlannerCommand>) -> Done
         Some(PlannerCommand::Pause { reason }) => {
             remote.planner_pause(&asked(reason.as_ref())).await?
         }
+        Some(PlannerCommand::Cancel { id }) => {
+            let waiting = remote.planner().await?.later;
+            let ids = waiting.iter().map(|l| l.id.as_str());
+            let id = unique("waiting question", id, ids)?;
+            remote.ask_later_cancel(&id).await?
+        }
         Some(PlannerCommand::Resume) => remote.planner_resume(&asked(None)).await?,
     };
     if ctx.json {
@@ -35,7 +46,12 @@ pub(super) async fn run(ctx: &Context, command: Option<&PlannerCommand>) -> Done
 ///
 /// # Errors
 /// If the node does not run, refuses, or has no answer.
-pub(super) async fn ask(ctx: &Context, question: &str, goes_on: bool, private: bool) -> Done {
+pub(super) async fn ask(
+    ctx: &Context,
+    question: &str,
+    goes_on: bool,
+    (private, wait): (bool, bool),
+) -> Done {
     let remote = ctx.remote().await?;
     let conversation = match goes_on {
         true => Some(last_of(&remote.answered().await?, &ctx.person())?),
@@ -46,6 +62,7 @@ pub(super) async fn ask(ctx: &Context, question: &str, goes_on: bool, private: b
         name: Some(ctx.person()),
         conversation,
         private,
+        wait,
     };
     let (mut line, mut last) = (Vec::new(), None);
     let mut sink = |bytes: &[u8]| {
@@ -68,6 +85,9 @@ pub(super) async fn ask(ctx: &Context, question: &str, goes_on: bool, private: b
     };
     remote.ask_planner(&asked, &mut sink).await?;
     match last {
+        Some(Telling::Answered(answered)) if answered.queued => {
+            said(ctx, &waited_for(&remote, &answered).await?)
+        }
         Some(Telling::Answered(answered)) => said(ctx, &answered),
         Some(Telling::Failed { code, message }) => {
             Err(Failure::new(Exit::Failed, format!("{code}: {message}")))
@@ -75,6 +95,32 @@ pub(super) async fn ask(ctx: &Context, question: &str, goes_on: bool, private: b
         _ => {
             let why = "the node ended before there was an answer";
             Err(Failure::new(Exit::NotRunning, why))
+        }
+    }
+}
+
+/// Waits until a model has answered. The node has the question: it goes on when this program ends.
+async fn waited_for(remote: &Remote, queued: &Answered) -> Result<Answered, Failure> {
+    let view = remote.planner().await?;
+    let model = view.model.as_deref().unwrap_or("a model");
+    let why = queued.why.as_deref().unwrap_or("no model can be asked now");
+    out::aside_line(&format!("queued until {model} answers: {why}"));
+    out::aside_line(&format!(
+        "the node keeps it for a day, also if you leave; take it back with `clawmesh-node planner cancel {}`",
+        format::short(&queued.id)
+    ));
+    loop {
+        tokio::time::sleep(Duration::from_millis(LATER_LOOK_MS)).await;
+        let waits = remote.planner().await?.later;
+        let waits = waits.iter().any(|later| later.id == queued.id);
+        let answered = remote.answered().await?.into_iter();
+        match answered.into_iter().find(|a| a.id == queued.id) {
+            Some(answered) if answered.answerer == Answerer::Model => return Ok(answered),
+            _ if waits => {}
+            _ => {
+                let why = "the question waits no more and no model has answered it; `clawmesh-node events` says why";
+                return Err(Failure::new(Exit::Failed, why));
+            }
         }
     }
 }
@@ -149,6 +195,32 @@ fn said(ctx: &Context, answered: &Answered) -> Done {
     Ok(())
 }
 
+/// What the models can do, and why; nothing where there is none.
+pub(super) fn brief(view: &PlannerView) -> String {
+    view.mode
+        .as_ref()
+        .map_or_else(String::new, |_| models(view))
+}
+
+fn models(view: &PlannerView) -> String {
+    match &view.mode {
+        None => "none; the rules answer questions".to_owned(),
+        Some(mode) if mode.why.is_empty() => mode.mode.to_string(),
+        Some(mode) => format!("{}, the rules answer: {}", mode.mode, mode.why),
+    }
+}
+
+/// Until when, and what ends it.
+fn until(view: &PlannerView, now: u64) -> String {
+    let Some(mode) = view.mode.as_ref().filter(|m| !m.advice.is_empty()) else {
+        return String::new();
+    };
+    match mode.until {
+        Some(at) => format!("{}; {}", format::age(now, at.max(now + 1_000)), mode.advice),
+        None => mode.advice.clone(),
+    }
+}
+
 fn print(view: &PlannerView, now: u64) {
     let since = view.pause.as_ref().map(|p| p.since.0);
     let last = match (&view.last_rule, view.last_fired_at) {
@@ -163,6 +235,8 @@ fn print(view: &PlannerView, now: u64) {
             since.map_or_else(String::new, |at| format!("{} ago", format::age(now, at))),
         ),
         ("last fired", last),
+        ("models", models(view)),
+        ("until", until(view, now)),
         (
             "gen-1 leader",
             view.leader.as_ref().map_or_else(String::new, |l| {
@@ -176,6 +250,23 @@ fn print(view: &PlannerView, now: u64) {
         ),
     ]);
     triggers(view, now);
+    if !view.later.is_empty() {
+        out::line("");
+        out::line("Questions that are asked again when a model can be asked:");
+        let row = |l: &Later| {
+            vec![
+                format::short(&l.id),
+                l.question.clone(),
+                l.asked_by.clone(),
+                format::age(now, l.asked_at),
+                format::age(now, l.expires_at),
+                l.why.clone(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = view.later.iter().map(row).collect();
+        let head = ["ID", "QUESTION", "ASKED BY", "AGE", "GIVEN UP", "WHY"];
+        out::table(&head, &rows, "");
+    }
     if view.others.is_empty() {
         return;
     }

@@ -149,6 +149,7 @@ fn print_status(s: &StatusView, now: u64) {
         ("waiting", waiting),
         ("planner", planner(s)),
         ("policy", policy),
+        ("models", super::planner::brief(&s.planner)),
         ("offers", s.capabilities.join(" ")),
         ("sensors", sensors(&s.sensors, now)),
         (

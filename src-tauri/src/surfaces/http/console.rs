@@ -30,7 +30,7 @@ use crate::operator::console::{DecideRequest, EndedView, SessionView};
 use crate::operator::enrolling::EnrolAsk;
 use crate::operator::estop::EstopRequest;
 use crate::operator::inference::InferRequest;
-use crate::operator::planner::{AskRequest, PauseRequest};
+use crate::operator::planner::{AskRequest, LaterRequest, PauseRequest};
 
 type Door = State<Arc<Api>>;
 type Sent = Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>;
@@ -372,6 +372,22 @@ pub(super) async fn ask(
     let name = by(&caller, asked.name.as_deref());
     let told = api.door.ask_planner(&asked, &name, &by(&caller, None))?;
     Ok(lines(told))
+}
+
+/// Has an answered question asked again when a model can be asked.
+pub(super) async fn ask_later(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    sent: Sent,
+) -> Answered {
+    let asked: LaterRequest = body(sent)?;
+    let account = by(&caller, None);
+    Ok(ok(&api.door.ask_later(&asked, &account).await?))
+}
+
+/// Takes such a question back.
+pub(super) async fn ask_later_cancel(State(api): Door, Id(id): Id) -> Answered {
+    Ok(ok(&api.door.ask_later_cancel(&id).await?))
 }
 
 /// What is told, as JSON lines until it ends or the other side has gone.

@@ -111,6 +111,8 @@ fn mesh_routes(bound: Bound) -> Bound {
         .on(routes::PLANNER_RESUME, console::planner_resume)
         .on(routes::ASK, console::ask)
         .on(routes::INFER, console::infer)
+        .on(routes::LATER, console::ask_later)
+        .on(routes::LATER_CANCEL, console::ask_later_cancel)
         .on(routes::ANSWERED, h::answered)
         .on(routes::MODELS, models::models)
         .on(routes::MODELS_EXPLAIN, models::explain)

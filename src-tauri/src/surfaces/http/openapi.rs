@@ -74,6 +74,7 @@ use crate::operator::{
     planner::PlannerView,
     planner::PauseRequest,
     planner::AskRequest,
+    planner::LaterRequest,
     crate::operator::inference::InferRequest,
     crate::operator::inference::Inferred,
     crate::node::planner::Answered,

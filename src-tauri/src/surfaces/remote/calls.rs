@@ -501,6 +501,14 @@ impl Remote {
         self.send(routes::PLANNER_RESUME, asked).await
     }
 
+    /// Takes a question back that waits until a model can be asked.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn ask_later_cancel(&self, id: &str) -> Asked<PlannerView> {
+        self.of(routes::LATER_CANCEL, id).await
+    }
+
     /// Every actuator the node knows of.
     ///
     /// # Errors

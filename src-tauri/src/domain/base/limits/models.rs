@@ -1,5 +1,9 @@
 //! Limits of models that devices use of each other, and of the model endpoint.
 
+/// How long a server may take to say whether it is there, in milliseconds.
+pub const MODEL_PROBE_MS: u64 = 10_000;
+/// How often it is looked whether a model may be asked again while one is out, in milliseconds.
+pub const MODEL_LOOK_MS: u64 = 2_000;
 /// Messages of one request to a model of another device.
 pub const MESH_MODEL_MESSAGES_MAX: usize = 512;
 /// Text of one such request, in bytes.

@@ -79,3 +79,17 @@ pub const STANDING_MAX: usize = 32;
 pub const STANDING_EVERY_MAX_MIN: u64 = 10_080;
 /// Answers to standing questions that a node keeps; those to persons keep the rest of the room.
 pub const STANDING_KEPT_MAX: usize = 20;
+/// Questions that wait until a model can be asked.
+pub const LATER_MAX: usize = 20;
+/// Those of one asker.
+pub const LATER_OF_ONE_MAX: usize = 10;
+/// How long one waits before it is given up, in milliseconds.
+pub const LATER_MS: u64 = 86_400_000;
+/// How often it is looked whether one may be asked, in milliseconds.
+pub const LATER_LOOK_MS: u64 = 2_000;
+/// How long is waited after the first try that failed, in milliseconds; each further one doubles it.
+pub const LATER_TRY_AGAIN_MS: u64 = 5_000;
+/// How long is waited between two tries at most, in milliseconds.
+pub const LATER_TRY_AGAIN_MAX_MS: u64 = 300_000;
+/// Tries after which one is given up.
+pub const LATER_TRIES_MAX: u32 = 20;

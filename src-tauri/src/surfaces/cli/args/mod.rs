@@ -111,6 +111,10 @@ pub(super) enum Command {
         /// Make the conversation private from here on: only models that may see private data are asked
         #[arg(long)]
         private: bool,
+        /// Where no model can be asked now: have it asked again by itself, and wait for the answer; it comes also if
+        /// you leave (Ctrl-C), in the console and with `planner`
+        #[arg(long)]
+        wait: bool,
     },
     /// Ask a language model of this node or of another device; its words are printed as they come
     Infer(InferArgs),
@@ -384,8 +388,13 @@ pub(super) enum PlannerCommand {
         #[arg(long, value_parser = said)]
         reason: Option<String>,
     },
-    /// Let it go on
+    /// Let it go on, and try the language models that are out
     Resume,
+    /// Take a question back that waits until a model can be asked
+    Cancel {
+        /// Its id, or the beginning of it
+        id: String,
+    },
 }
 
 /// A browser session.
