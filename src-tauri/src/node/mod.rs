@@ -178,26 +178,20 @@ impl Node {
         shared.tasks.essential("records", records);
         sensing::start(&shared, sensors);
         if shared.config.role.plans() && !shared.config.rules.is_empty() {
-            shared
-                .tasks
-                .essential("planner", planning::run(shared.clone()));
+            let rules = planning::run(shared.clone());
+            shared.tasks.essential("planner", rules);
         }
         let leadership = leading::run(shared.clone());
         shared.tasks.essential("leadership", leadership);
         planner::start(&shared);
-        let of_devices = planner::passed_on::run(shared.clone());
-        shared.tasks.essential("questions of devices", of_devices);
         let drafts = planning::retry_waiting(shared.clone());
         shared.tasks.essential("drafts", drafts);
         let expiry = proposals::expire(shared.clone());
         shared.tasks.essential("expiry", expiry);
         let presence = presence::run(shared.clone());
         shared.tasks.essential("presence", presence);
-        let policy_file = open::policy_file(&shared);
-        shared.tasks.essential(
-            "policy watch",
-            policy_book::watch(shared.clone(), policy_file),
-        );
+        let policy = policy_book::watch(shared.clone(), open::policy_file(&shared));
+        shared.tasks.essential("policy watch", policy);
         if shared.threads {
             let copy = guards::moved::keep_copy(shared.clone());
             shared.tasks.essential("copy of moved", copy);

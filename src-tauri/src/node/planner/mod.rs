@@ -344,9 +344,12 @@ fn push(shared: &Shared, question: Question) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Starts what answers questions, what asks standing ones and those that wait, and what looks after the models.
+/// Starts what answers questions, those of devices too, what asks standing ones and those that wait, and what looks after
+/// the models.
 pub(super) fn start(shared: &Shared) {
     shared.tasks.essential("questions", run(shared.clone()));
+    let of_devices = passed_on::run(shared.clone());
+    shared.tasks.essential("questions of devices", of_devices);
     let later = later::run(shared.clone());
     shared.tasks.essential("questions that wait", later);
     if !shared.inference.is_empty() {
