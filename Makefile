@@ -3,7 +3,7 @@
 #   make run        install what is missing, build, run the demo: a command centre and a field node,
 #                   in the desktop window where there is a display
 #   make test       install what is missing, then every check and test (this is all that CI does)
-#   make test-model  ask a real small model on this machine (fetches 600 MB once)
+#   make test-model  ask a real small model on this machine (fetches 1.2 GB once)
 #   make test-long  the long simulations, property tests and fresh machines (root, network) as well
 #   make desktop    build the desktop application: target/debug/clawmesh
 #   make console    build the browser console that the node carries
