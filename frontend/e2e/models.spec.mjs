@@ -7,6 +7,7 @@ import { modelServer } from "./model.mjs";
 import { until } from "./nodes.mjs";
 
 const KEY = "sk-very-secret-4711";
+const KEY_REFUSED = "its key was refused";
 let server;
 let l;
 let says = () => "";
@@ -121,8 +122,13 @@ test("a server that refuses the key: the page says so and what to do", async () 
   const box = panel(o.page, "Try it");
   await box.getByRole("button", { name: "Try it" }).click();
   await box.getByText("credential set provider/fake").waitFor();
-  await card(o.page, "fake/small").getByText("its last request failed").waitFor();
+  await card(o.page, "fake/small").getByText(KEY_REFUSED).waitFor();
   await accessible(o.page, "models with a failure");
+  // It is asked no more until somebody sees to it; *Try it* asks again.
+  says = () => "Yes.";
+  await box.getByRole("button", { name: "Try it" }).click();
+  await box.getByText("Yes.").waitFor();
+  await card(o.page, "fake/small").getByText(KEY_REFUSED).waitFor({ state: "detached" });
   await o.close();
 });
 
@@ -203,7 +209,8 @@ test("what the planner does stands in one line, and stopping lets the model go",
 
   says = () => ({ status: 401, error: "bad key" });
   await ask(o.page, "Which key?");
-  await o.page.getByText("No model answered the last question:").waitFor();
+  await o.page.getByText("the rules answer.").waitFor();
+  await o.page.getByText("fake/small: key refused.").waitFor();
   await o.page.getByText("Answered by the planner of rules").first().waitFor();
 
   await l.center.api("POST", "/planner/pause", { reason: "pump service", name: "ana" });
