@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Asks a running planner twenty questions about a world that stands still and for ten actions, and counts what came.
 
-    scripts/model-questions NODE STATE
+    python3 scripts/model-questions.py NODE STATE
 
 NODE is the program, STATE the state directory of a node that runs with a model and the simulated kit at `pace = 0`: what is
 right is known then (moisture 36 %, tank 80 %, valve and pump at rest). Of an answer counts whether a model gave it, whether
