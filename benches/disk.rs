@@ -23,7 +23,7 @@ use std::time::Duration;
 use clawmesh::adapters::store::{Class, frames};
 use clawmesh::domain::base::{EvidenceSource, Tier};
 use clawmesh::domain::wire::{FrameKind, FrameSpec};
-use clawmesh::node::ledger;
+use clawmesh::node::frame_log;
 use harness::*;
 use serde_json::json;
 
@@ -98,7 +98,7 @@ async fn measure(name: &str, nodes: &[TestNode], every: Duration, at_once: usize
         tick.tick().await;
         let specs = (n..n + at_once).map(spec).collect();
         n += at_once;
-        let published = ledger::publish(nodes[0].shared(), specs, CLASS).await;
+        let published = frame_log::publish(nodes[0].shared(), specs, CLASS).await;
         published.unwrap();
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -125,7 +125,7 @@ async fn main() {
     let before = number("FRAMES", 100_000);
     for from in (0..usize::try_from(before).unwrap()).step_by(500) {
         let specs = (from..from + 500).map(spec).collect();
-        let published = ledger::publish(nodes[0].shared(), specs, Class::Relaxed).await;
+        let published = frame_log::publish(nodes[0].shared(), specs, Class::Relaxed).await;
         published.unwrap();
     }
     while stored(&nodes) < 2 * before {

@@ -26,8 +26,8 @@ use clawmesh::domain::inference::route::About;
 use clawmesh::domain::inference::{InferenceRequest, Message};
 use clawmesh::domain::sync::{FrameKey, Initiator, KeySet, Keyed, answer};
 use clawmesh::domain::wire::{FrameKind, FrameSpec};
+use clawmesh::node::frame_log;
 use clawmesh::node::inference::Wanted;
-use clawmesh::node::ledger;
 use futures_util::StreamExt as _;
 use harness::*;
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
@@ -84,7 +84,7 @@ fn specs(count: usize) -> Vec<FrameSpec> {
 }
 
 async fn write(node: &TestNode, count: usize, class: Class) {
-    let published = ledger::publish(node.shared(), specs(count), class).await;
+    let published = frame_log::publish(node.shared(), specs(count), class).await;
     published.unwrap();
 }
 

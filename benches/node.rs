@@ -31,7 +31,7 @@ use clawmesh::domain::policy::{Requester, STARTER_POLICY};
 use clawmesh::domain::proposal::Status;
 use clawmesh::domain::wire::frame::{FrameSpec, Stamp};
 use clawmesh::domain::wire::{Frame, FrameKind};
-use clawmesh::node::{Shared, ledger, proposals};
+use clawmesh::node::{Shared, frame_log, proposals};
 use futures_util::SinkExt as _;
 use harness::*;
 use serde_json::json;
@@ -545,7 +545,7 @@ async fn flood(node: &TestNode) -> tokio::task::JoinHandle<()> {
 /// Frames of the crowding device, in the room for frames, until its share of them is used up.
 async fn fill(shared: &Shared, from: u64) {
     let (id, now) = (key(9).id().clone(), shared.now());
-    let most = ledger::most(shared);
+    let most = frame_log::most(shared);
     let text = format!("{{\"pad\":\"{}\"}}", "x".repeat(CROWD_FRAME_BYTES));
     for batch in 0..CROWD_FRAMES / 256 {
         let (id, text) = (id.clone(), text.clone());

@@ -93,7 +93,7 @@ const LONG_FILES: &[(&str, &str)] = &[
     ),
     ("src-tauri/src/node/guards/guard.rs", "one state machine"),
     (
-        "src-tauri/src/node/open.rs",
+        "src-tauri/src/node/assemble.rs",
         "to be split into assembling and opening",
     ),
     (
@@ -101,7 +101,7 @@ const LONG_FILES: &[(&str, &str)] = &[
         "one protocol, both sides",
     ),
     (
-        "src-tauri/src/node/records.rs",
+        "src-tauri/src/node/authority.rs",
         "to be split with the rooms of the node",
     ),
     (

@@ -6,7 +6,7 @@ use clawmesh::adapters::store::{Class, frames};
 use clawmesh::domain::base::limits::RECENT_FRAMES_MAX;
 use clawmesh::domain::base::{DeviceId, EvidenceSource, Tier};
 use clawmesh::domain::wire::{FrameKind, FrameSpec};
-use clawmesh::node::{Shared, ledger};
+use clawmesh::node::{Shared, frame_log};
 use serde_json::json;
 
 use crate::harness::{Setup, TestNode, centre, key, until};
@@ -42,7 +42,7 @@ pub async fn write(node: &TestNode, count: usize, mark: &str) {
             note: None,
         })
         .collect();
-    ledger::publish(node.shared(), specs, Class::Durable)
+    frame_log::publish(node.shared(), specs, Class::Durable)
         .await
         .unwrap();
 }
@@ -146,7 +146,7 @@ async fn what_is_passed_on_is_what_came_byte_for_byte() {
         taint: Default::default(),
         note: Some("as it was said".into()),
     };
-    ledger::publish(a.shared(), vec![spec], Class::Durable)
+    frame_log::publish(a.shared(), vec![spec], Class::Durable)
         .await
         .unwrap();
     all_hold(&[&a, &b, &c], 1).await;

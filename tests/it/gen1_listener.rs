@@ -8,7 +8,7 @@ use clawmesh::domain::identity::DeviceKey;
 use clawmesh::domain::wire::FrameKind;
 use clawmesh::domain::wire::frame::FrameSpec;
 use clawmesh::domain::wire::handshake::Introduction;
-use clawmesh::node::ledger;
+use clawmesh::node::frame_log;
 use clawmesh::node::links::target::{Source, Target};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -173,7 +173,7 @@ async fn publish(node: &TestNode, kind: FrameKind, data: Value) {
         taint: Default::default(),
         note: None,
     };
-    ledger::publish(node.shared(), vec![spec], Class::Durable)
+    frame_log::publish(node.shared(), vec![spec], Class::Durable)
         .await
         .unwrap();
 }

@@ -103,7 +103,7 @@ async fn a_wish_that_cites_a_models_frame_is_tainted() {
     use clawmesh::adapters::store::Class;
     use clawmesh::domain::base::{EvidenceSource, Tier};
     use clawmesh::domain::wire::{FrameKind, FrameSpec};
-    use clawmesh::node::ledger;
+    use clawmesh::node::frame_log;
     let node = automatic().await;
     let spec = FrameSpec {
         kind: FrameKind::Inference,
@@ -116,9 +116,9 @@ async fn a_wish_that_cites_a_models_frame_is_tainted() {
         taint: Default::default(),
         note: None,
     };
-    let inference = ledger::compose(node.shared(), spec).unwrap();
+    let inference = frame_log::compose(node.shared(), spec).unwrap();
     let id = inference.frame().frame_id.clone();
-    ledger::append(node.shared(), vec![inference], Class::Durable)
+    frame_log::append(node.shared(), vec![inference], Class::Durable)
         .await
         .unwrap();
     let mut wish = by(&node, Requester::Rules).await;

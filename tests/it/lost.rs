@@ -7,7 +7,7 @@ use clawmesh::adapters::store::{Class, StoreError, facts, frames};
 use clawmesh::domain::base::{EvidenceSource, Tier};
 use clawmesh::domain::wire::FrameKind;
 use clawmesh::domain::wire::frame::FrameSpec;
-use clawmesh::node::ledger;
+use clawmesh::node::frame_log;
 use serde_json::json;
 
 use crate::bad_peers::kin;
@@ -50,7 +50,7 @@ async fn what_comes_back_is_taken_and_proves_nothing() {
         shared.store.read_gathered("t", read).await.unwrap()
     };
     let told = until("a reading gathers and is lost", || async {
-        ledger::publish(shared, vec![reading()], Class::Gathered)
+        frame_log::publish(shared, vec![reading()], Class::Gathered)
             .await
             .unwrap();
         let (seq, text) = newest().await;
@@ -100,7 +100,7 @@ async fn no_reading_from_before_a_run_that_lost_some_counts_for_a_condition() {
         }
     };
     let node = setup().start().await;
-    let stored = ledger::publish(node.shared(), vec![reading()], Class::Durable);
+    let stored = frame_log::publish(node.shared(), vec![reading()], Class::Durable);
     stored.await.unwrap();
     assert_eq!(counting(&node).await, 1);
     let dir = node.stop().await;
@@ -110,7 +110,7 @@ async fn no_reading_from_before_a_run_that_lost_some_counts_for_a_condition() {
     let dir = node.stop().await;
     let node = setup().start_in(dir, Some(1)).await;
     assert_eq!(counting(&node).await, 0);
-    let stored = ledger::publish(node.shared(), vec![reading()], Class::Durable);
+    let stored = frame_log::publish(node.shared(), vec![reading()], Class::Durable);
     stored.await.unwrap();
     assert_eq!(counting(&node).await, 1);
     node.stop().await;

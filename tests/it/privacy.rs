@@ -11,7 +11,7 @@ use clawmesh::domain::sync::{FrameKey, Initiator, KeySet};
 use clawmesh::domain::wire::handshake::Feature;
 use clawmesh::domain::wire::{FrameKind, FrameSpec};
 use clawmesh::node::config::privacy::RawPrivacy;
-use clawmesh::node::ledger;
+use clawmesh::node::frame_log;
 use clawmesh::operator::Door;
 use clawmesh::operator::dto::FactView;
 use clawmesh::operator::planner::AskRequest;
@@ -93,7 +93,7 @@ async fn read(node: &TestNode, zone: &str, value: f64, note: &str) -> FrameId {
         taint: Default::default(),
         note: Some(note.to_owned()),
     };
-    let publish = ledger::publish(node.shared(), vec![spec], Class::Relaxed);
+    let publish = frame_log::publish(node.shared(), vec![spec], Class::Relaxed);
     publish.await.unwrap();
     let door = Door::new(node.shared().clone());
     let query = FactQuery {

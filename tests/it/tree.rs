@@ -7,7 +7,7 @@ use clawmesh::adapters::store::{Class, frames};
 use clawmesh::domain::base::{EvidenceSource, Tier};
 use clawmesh::domain::wire::{FrameKind, FrameSpec};
 use clawmesh::node::context::alarms::AlarmKind;
-use clawmesh::node::ledger;
+use clawmesh::node::frame_log;
 use serde_json::json;
 
 use crate::bad_peers::kin;
@@ -27,7 +27,7 @@ pub async fn read(node: &TestNode, n: usize) {
         taint: Default::default(),
         note: None,
     };
-    ledger::publish(node.shared(), vec![spec], Class::Relaxed)
+    frame_log::publish(node.shared(), vec![spec], Class::Relaxed)
         .await
         .unwrap();
 }

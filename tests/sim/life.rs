@@ -16,7 +16,7 @@ use clawmesh::domain::policy::Requester;
 use clawmesh::domain::proposal::SignedProposal;
 use clawmesh::domain::wire::FrameKind;
 use clawmesh::domain::wire::frame::FrameSpec;
-use clawmesh::node::{Shared, ledger, proposals};
+use clawmesh::node::{Shared, frame_log, proposals};
 
 use crate::checks::{self, Expected};
 use crate::liar::fresh;
@@ -181,7 +181,7 @@ fn ask(world: &World) {
     );
     tasks.passing("person", async move {
         // What is not there cannot be cited.
-        if ledger::append(&shared, basis, Class::Durable)
+        if frame_log::append(&shared, basis, Class::Durable)
             .await
             .is_err()
         {
@@ -209,7 +209,7 @@ fn said_by_a_model(shared: &Shared) -> Admitted {
         taint: Default::default(),
         note: None,
     };
-    ledger::compose(shared, spec).unwrap()
+    frame_log::compose(shared, spec).unwrap()
 }
 
 /// Now and then a host loses its power at one of its next steps.

@@ -15,7 +15,7 @@ use clawmesh::domain::sync::FrameKey;
 use clawmesh::domain::wire::frame::FrameSpec;
 use clawmesh::domain::wire::{Frame, FrameKind, Message, Reply};
 use clawmesh::node::context::alarms::AlarmKind;
-use clawmesh::node::{Shared, ledger};
+use clawmesh::node::{Shared, frame_log};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -247,9 +247,9 @@ impl Trial {
             taint: Default::default(),
             note: None,
         };
-        let admitted = ledger::compose(&node, spec).unwrap();
+        let admitted = frame_log::compose(&node, spec).unwrap();
         let key = FrameKey::of(&admitted.frame().frame_id, &admitted.content());
-        let stored = ledger::append(&node, vec![admitted], Class::Relaxed).await;
+        let stored = frame_log::append(&node, vec![admitted], Class::Relaxed).await;
         stored.unwrap();
         let begun = self.world.trace.now_ms();
         while !self.nodes().all(|node| holds(&node).contains(&key)) {

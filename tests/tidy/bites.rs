@@ -195,7 +195,7 @@ fn rooms_of_the_node_name_what_stands_before_them() {
         "use crate::node::sessions::dial;",
         "points up",
     );
-    refused("node/context/mod.rs", "use super::ledger;", "points up");
+    refused("node/context/mod.rs", "use super::frame_log;", "points up");
     refused(
         "node/helpers.rs",
         "use super::links::Link;",
@@ -445,14 +445,17 @@ fn a_kind_of_device_is_known_in_its_folder_alone() {
     let drivers = devices::drivers_of(source);
     assert_eq!(drivers, ["Bus", "BusSensor"]);
     let faults = |file: &str, body: &str| devices::check(file, body, &drivers).len();
-    assert_eq!(faults("node/open.rs", "fn f() { Bus::new(); }"), 1);
+    assert_eq!(faults("node/assemble.rs", "fn f() { Bus::new(); }"), 1);
     assert_eq!(
-        faults("node/open.rs", "use crate::adapters::devices::bus::Client;"),
+        faults(
+            "node/assemble.rs",
+            "use crate::adapters::devices::bus::Client;"
+        ),
         1
     );
     assert_eq!(
         faults(
-            "node/open.rs",
+            "node/assemble.rs",
             "use crate::adapters::devices::{Actuator, make};"
         ),
         0
@@ -474,11 +477,14 @@ fn drivers_are_held_and_moved_by_the_guards_alone() {
         assert_eq!(faults("node/guards/guard.rs", body), 0, "{body}");
     }
     assert_eq!(
-        faults("node/open.rs", "fn f(all: Vec<SharedActuator>) {}"),
+        faults("node/assemble.rs", "fn f(all: Vec<SharedActuator>) {}"),
         0
     );
     assert_eq!(
-        faults("node/open.rs", "async fn f() { driver.act(act).await; }"),
+        faults(
+            "node/assemble.rs",
+            "async fn f() { driver.act(act).await; }"
+        ),
         1
     );
 }

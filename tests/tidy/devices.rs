@@ -25,7 +25,11 @@ const ROOM: &str = "node/guards/";
 
 /// Who hands drivers over to that room: what a configuration makes, what a test or the simulator adds, and what a
 /// refused start makes safe.
-const BRINGERS: [&str; 3] = ["node/open.rs", "node/outside.rs", "node/refused.rs"];
+const BRINGERS: [&str; 3] = [
+    "node/assemble.rs",
+    "node/surroundings.rs",
+    "node/refused.rs",
+];
 
 /// Where a source of a higher tier has a driver, or moves it, that may not.
 pub fn check_holders(file: &str, source: &str) -> Vec<Fault> {

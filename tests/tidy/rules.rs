@@ -28,13 +28,13 @@ const DOMAIN_ROOMS: [&str; 16] = [
 
 /// The rooms of `node` in order. A room may name what stands before it, and `shared`, which joins them.
 const NODE_ROOMS: [&str; 41] = [
-    "outside",
+    "surroundings",
     "config",
     "context",
     "inference",
     "credentials",
-    "names",
-    "twin",
+    "naming",
+    "sites",
     "policy_book",
     "pause",
     "links",
@@ -43,7 +43,7 @@ const NODE_ROOMS: [&str; 41] = [
     "alike",
     "cites",
     "privacy",
-    "ledger",
+    "frame_log",
     "continuity",
     "presence",
     "ingress",
@@ -57,28 +57,28 @@ const NODE_ROOMS: [&str; 41] = [
     "timetable",
     "planning",
     "planner",
-    "records",
+    "authority",
     "pairing",
-    "methods",
+    "protocol",
     "sessions",
     "peers",
     "discovery",
     "sensing",
     "refused",
     "shared",
-    "open",
+    "assemble",
     "ending",
-    "boot",
+    "hosting",
 ];
 
 /// Who may sign with the device's key: what makes frames, proposals, operator records, handshakes and pairings, and
 /// what writes the audit chain.
 const SIGNERS: [&str; 8] = [
     "node/continuity/mod.rs",
-    "node/ledger.rs",
+    "node/frame_log.rs",
     "node/pairing/session.rs",
     "node/proposals/mint.rs",
-    "node/records.rs",
+    "node/authority.rs",
     "node/sessions/accept.rs",
     "node/sessions/dial.rs",
     "operator/registry.rs",
@@ -316,7 +316,7 @@ fn check_siblings(tier: &str, from: &str, to: Option<&str>, written: &str) -> Op
                 "`{written}` points up: node/{from} comes before node/{to}"
             )),
             // The node itself is put together on the front page.
-            (Some(_), None) if from == "boot" => None,
+            (Some(_), None) if from == "hosting" => None,
             (Some(_), None) => Some(format!(
                 "`{written}` names `{to}` of node's front page; name the room it comes from"
             )),

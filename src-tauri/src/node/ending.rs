@@ -5,8 +5,8 @@ use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::assemble::Opened;
 use super::guards::Cut;
-use super::open::Opened;
 use super::shared::Shared;
 use crate::adapters::log;
 use crate::adapters::signals::{Asked, AtOnce, Ends};

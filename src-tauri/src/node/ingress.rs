@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::context::store_refusal;
 use super::continuity;
-use super::ledger;
+use super::frame_log;
 use super::links::LinkHandle;
 use super::links::credit::{Taken, cost_kib};
 use super::presence;
@@ -440,7 +440,7 @@ async fn store_until_stored(
     let mut stored = Vec::with_capacity(admitted.len());
     while stored.len() < admitted.len() {
         let begun = stored.len();
-        let error = match ledger::append_from(shared, admitted.clone(), begun).await {
+        let error = match frame_log::append_from(shared, admitted.clone(), begun).await {
             Ok(more) => {
                 stored.extend(more);
                 continue;
@@ -476,7 +476,7 @@ async fn store_by_device(shared: &Shared, admitted: Vec<(&Admitted, &DeviceId)>)
             .filter(|(_, (_, from))| *from == device)
             .map(|(place, (one, _))| (place, (*one).clone()))
             .unzip();
-        match ledger::append(shared, part, Class::Relaxed).await {
+        match frame_log::append(shared, part, Class::Relaxed).await {
             Ok(stored) => {
                 for (place, one) in places.into_iter().zip(stored) {
                     if let Some(slot) = outcome.get_mut(place) {

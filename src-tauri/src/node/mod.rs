@@ -4,7 +4,8 @@
 //! only then listens. [`Node::stop`] ends every action in its safe state and every task in time.
 
 mod alike;
-pub mod boot;
+mod assemble;
+pub mod authority;
 mod cites;
 pub mod config;
 pub mod context;
@@ -12,20 +13,18 @@ pub mod continuity;
 pub mod credentials;
 pub mod discovery;
 pub mod ending;
+pub mod frame_log;
 pub mod gen1;
 mod gossip;
 pub mod guards;
 mod health;
+pub mod hosting;
 pub mod inference;
 mod ingress;
 pub mod leading;
-pub mod ledger;
 pub mod links;
 mod mesh_models;
-mod methods;
-pub mod names;
-mod open;
-pub mod outside;
+pub mod naming;
 pub mod pairing;
 pub mod pause;
 pub mod peers;
@@ -35,15 +34,16 @@ pub mod policy_book;
 pub mod presence;
 mod privacy;
 pub mod proposals;
+mod protocol;
 pub mod reconcile;
-pub mod records;
 pub mod refused;
 pub mod routing;
 pub mod sensing;
 mod sessions;
 pub mod shared;
+pub mod sites;
+pub mod surroundings;
 pub mod timetable;
-pub mod twin;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -53,10 +53,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+pub use self::assemble::{OpenError, Opened};
 pub use self::config::{Config, RawConfig};
-pub use self::open::{OpenError, Opened};
-pub use self::outside::Outside;
 pub use self::shared::Shared;
+pub use self::surroundings::Outside;
 use crate::adapters::paths::{StateDir, StateLock};
 use crate::adapters::store::{Class, commands, frames, shares, usage};
 use crate::adapters::transport::{
@@ -129,7 +129,7 @@ impl Node {
         doorway: Arc<Doorway>,
         sockets: mpsc::Receiver<Incoming>,
     ) -> Result<Node, OpenError> {
-        if let Err(error) = open::put_in_order(&opened.shared).await {
+        if let Err(error) = assemble::put_in_order(&opened.shared).await {
             return Err(error.leaving(opened.give_up().await));
         }
         Ok(Self::run(opened, address, doorway, sockets).await)
@@ -174,7 +174,7 @@ impl Node {
         shared.pairing.listens_on(address);
         let learned = pairing::dial_learned(shared.clone());
         shared.tasks.passing("learned peers", learned);
-        let records = records::confirm(shared.clone());
+        let records = authority::confirm(shared.clone());
         shared.tasks.essential("records", records);
         sensing::start(&shared, sensors);
         if shared.config.role.plans() && !shared.config.rules.is_empty() {
@@ -190,7 +190,7 @@ impl Node {
         shared.tasks.essential("expiry", expiry);
         let presence = presence::run(shared.clone());
         shared.tasks.essential("presence", presence);
-        let policy = policy_book::watch(shared.clone(), open::policy_file(&shared));
+        let policy = policy_book::watch(shared.clone(), assemble::policy_file(&shared));
         shared.tasks.essential("policy watch", policy);
         if shared.threads {
             let copy = guards::moved::keep_copy(shared.clone());
@@ -325,7 +325,7 @@ impl Node {
 
 /// Puts everything in order, before anybody can ask for more, and listens.
 async fn prepare(shared: &Shared) -> Result<Listener, OpenError> {
-    open::put_in_order(shared).await?;
+    assemble::put_in_order(shared).await?;
     Ok(listen(shared.config.host, shared.config.port).await?)
 }
 
@@ -453,7 +453,7 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
             .sockets_evicted
             .set(gauge(numbers.evicted_total));
         let (at, keep) = (shared.moment(), shared.config.keep_frames);
-        let most = ledger::most(&shared);
+        let most = frame_log::most(&shared);
         let settled = settling.admits(at.wall, tokio::time::Instant::now());
         clock_alarm(&shared, at.wall).await;
         sessions::forget_clocks(&shared);
@@ -472,7 +472,7 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
             .await;
         let done = match done {
             Ok((pruned, horizon, crowd, kept)) => {
-                ledger::gave_way(&shared, &crowd).await;
+                frame_log::gave_way(&shared, &crowd).await;
                 shared.budgets.crowded(&kept, None);
                 Ok((pruned, horizon))
             }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::context::DURABLE;
 use super::continuity::{self, PRESENCE};
-use super::ledger;
+use super::frame_log;
 use super::shared::Shared;
 use crate::adapters::store::{Class, trust};
 use crate::domain::admission::TrustRecord;
@@ -226,7 +226,7 @@ pub async fn run(shared: Shared) {
         settling = false;
         let mut said = present(&shared);
         said.audit_entries = continuity::entries(&shared).await;
-        if let Err(refusal) = ledger::publish(&shared, vec![spec(said)], Class::Gathered).await {
+        if let Err(refusal) = frame_log::publish(&shared, vec![spec(said)], Class::Gathered).await {
             tracing::warn!("the presence of this node was not stored: {refusal}");
         }
     }

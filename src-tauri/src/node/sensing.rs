@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::ledger;
+use super::frame_log;
 use super::shared::Shared;
 use crate::adapters::devices::{Reading, Sensor};
 use crate::adapters::store::Class;
@@ -180,7 +180,7 @@ async fn publish(shared: &Shared, mut readings: Vec<Reading>) {
         return;
     }
     let specs = readings.into_iter().map(observation).collect();
-    if let Err(refusal) = ledger::publish(shared, specs, Class::Gathered).await {
+    if let Err(refusal) = frame_log::publish(shared, specs, Class::Gathered).await {
         tracing::error!("readings not stored: {refusal}");
         shared.metrics.refused(refusal.code);
     }

@@ -29,7 +29,7 @@ use super::policy_book::PolicyBook;
 use super::proposals::{Running, Unrecorded};
 use super::reconcile::Held;
 use super::sensing::Sensors;
-use super::twin::SiteBook;
+use super::sites::SiteBook;
 use crate::adapters::store::{Class, StoreError, kv};
 use crate::adapters::transport::{Dialer, Tls};
 use crate::domain::admission::Grant;

@@ -16,13 +16,13 @@ use crate::domain::gate::SignedDecision;
 use crate::domain::plan::Draft;
 use crate::domain::policy::Requester;
 use crate::domain::proposal::Status;
+use crate::node::authority;
 use crate::node::context::store_refusal;
 use crate::node::context::{Event, Severity};
 use crate::node::gen1::parting;
 use crate::node::planning::{self, Sent, Stood};
 use crate::node::policy_book;
 use crate::node::proposals::{self, Standing};
-use crate::node::records;
 use crate::node::routing::Place;
 
 /// What a person reads whose wish stood already.
@@ -232,7 +232,7 @@ impl Door {
             .map_err(|e| store_refusal(&e))?;
         let untrusted = s.trust.live(&record.device_id).is_none();
         parting::part_untrusted(s);
-        records::look_again(s).await;
+        authority::look_again(s).await;
         if untrusted {
             proposals::drop_of(s, &record.device_id).await;
         } else {

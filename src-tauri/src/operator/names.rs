@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Door};
-use crate::node::names::{self, Names};
+use crate::node::naming::{self, Names};
 
 /// What this device and its mesh are called, and whether that can be changed here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl Door {
     /// # Errors
     /// `INVALID_PARAMS` for what is no name, `CONFLICT` for what cannot be changed here.
     pub async fn give_names(&self, wanted: &Names) -> Answer<NamesView> {
-        let restarting = names::give(&self.shared, wanted).await?;
+        let restarting = naming::give(&self.shared, wanted).await?;
         let now = self.names_given();
         Ok(NamesView {
             name: wanted.name.clone().unwrap_or(now.name),

@@ -20,9 +20,9 @@ use crate::domain::gate::records::{Proven, Record};
 use crate::domain::gate::{OperatorRecord, OperatorRevocation, SignedOperator};
 use crate::domain::identity::PublicKey;
 use crate::domain::policy::Level;
+use crate::node::authority;
 use crate::node::context::{DURABLE, audit_entry, store_refusal};
 use crate::node::context::{Event, Severity};
-use crate::node::records as travelling;
 
 /// How long an operator record holds where nobody says otherwise, in days.
 const OPERATOR_DAYS: u32 = 365;
@@ -627,7 +627,7 @@ impl Door {
     /// The running node takes a change up: records that wait may count now, and own ones travel.
     async fn people_changed(&self, event: Event, message: &str, data: Value) {
         let s = &self.shared;
-        travelling::look_again(s).await;
+        authority::look_again(s).await;
         s.journal.record(event, Severity::Info, message, data).await;
     }
 }

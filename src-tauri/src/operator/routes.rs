@@ -30,7 +30,7 @@ use super::topology::TopologyView;
 use super::twin::TwinView;
 use crate::domain::gate::SignedDecision;
 use crate::domain::policy::TestResult;
-use crate::node::names::Names;
+use crate::node::naming::Names;
 use crate::node::pairing::PairingView;
 use crate::node::planner::Answered;
 use crate::node::proposals::Standing;

@@ -10,7 +10,7 @@ use crate::domain::admission::TrustRecord;
 use crate::domain::admission::budget::Share;
 use crate::domain::base::DeviceId;
 use crate::node::context::store_refusal;
-use crate::node::ledger;
+use crate::node::frame_log;
 
 /// What the store counts of every device's shares.
 pub struct Usage {
@@ -92,7 +92,7 @@ impl Door {
             view.refused = s.budgets.refused(device, share);
             match share {
                 Share::FrameBytes => view.used = s.budgets.frame_bytes(device, s.now()),
-                Share::KeptFrames => view.limit = ledger::most(s).frames,
+                Share::KeptFrames => view.limit = frame_log::most(s).frames,
                 _ => {}
             }
         }

@@ -13,7 +13,7 @@ use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::site::{
     Asset, EXAMPLE_PLAN, EXAMPLE_SITE, Limits, Metric, Problem, Site, View, Zone,
 };
-use crate::node::twin::{Drawing, Sites};
+use crate::node::sites::{Drawing, Sites};
 
 /// All sites of this node, or what is wrong with its file.
 #[derive(Debug, Clone, Serialize, Deserialize)]

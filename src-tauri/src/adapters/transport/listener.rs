@@ -30,7 +30,7 @@ use tower::ServiceExt;
 
 use super::TransportError;
 use super::doorway::{Doorway, Slot};
-use super::rules::Rules;
+use super::origins::Rules;
 use super::socket::{ByteStream, Channel, Posture, Protection, Socket, keep_alive};
 use super::tls::{EXPORTER, Tls, device_of, exported};
 use crate::adapters::descriptors;

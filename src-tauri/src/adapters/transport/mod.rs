@@ -1,7 +1,7 @@
 //! The transport: one TCP port that speaks HTTP/1 and WebSocket, and the dialing side of a link.
 //!
 //! `listener` accepts and tells the two apart, `doorway` keeps strangers from crowding out peers,
-//! `rules` decides who may upgrade, `socket` is the link itself, `dial` opens one, and `channel` is
+//! `origins` decides who may upgrade, `socket` is the link itself, `dial` opens one, and `channel` is
 //! the in-memory twin. What a message means is the node's business: nothing here reads JSON.
 //! `local` is the Unix socket for programs of the node's own user. `meter` bounds what a stranger may send; `tls` binds a link to the device keys of both ends; plain and TLS share the port.
 
@@ -12,7 +12,7 @@ pub mod doorway;
 pub mod listener;
 pub mod local;
 mod meter;
-pub mod rules;
+pub mod origins;
 pub mod socket;
 pub mod tls;
 
@@ -27,7 +27,7 @@ pub use dial::{Dialer, PeerUrl, Security, TcpDialer, UrlError, dial};
 pub use doorway::{Doorway, DoorwayNumbers, Slot};
 pub use listener::{Incoming, Listener, Secure, Settings};
 pub use local::{FromOwner, LocalListener, Visit};
-pub use rules::{Rules, host_allowed};
+pub use origins::{Rules, host_allowed};
 pub use socket::{
     Channel, Posture, Protection, Received, Socket, SocketError, SocketReader, SocketWriter, Text,
 };

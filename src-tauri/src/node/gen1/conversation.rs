@@ -26,7 +26,7 @@ use crate::node::context::store_refusal;
 use crate::node::context::{Event, Severity};
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
-use crate::node::{gossip, ledger, privacy};
+use crate::node::{frame_log, gossip, privacy};
 
 /// A proposal of a gen-1 planner, as it says. It is executed by that planner's own node, never here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,7 +214,7 @@ pub async fn intent(shared: &Shared, link: &LinkHandle, asked: Intent) -> Result
         taint: [crate::domain::base::Taint::Llm].into(),
         note: None,
     };
-    ledger::publish(shared, vec![spec], Class::Relaxed).await?;
+    frame_log::publish(shared, vec![spec], Class::Relaxed).await?;
     let message = format!(
         "{} asked the planner: {}",
         link.info.shown(),

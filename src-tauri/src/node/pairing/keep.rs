@@ -6,15 +6,15 @@ use serde_json::json;
 
 use super::Verdicted;
 use crate::adapters::paths::{PathError, StateDir};
-use crate::adapters::store::records as stored_records;
+use crate::adapters::store::records;
 use crate::adapters::store::{Store, StoreError, frames, kv, trust};
 use crate::domain::admission::{Generation, TrustRecord};
 use crate::domain::base::limits::LEARNED_PEERS_MAX;
 use crate::domain::base::{AuditKind, Code, DeviceId, MeshId, Refusal};
 use crate::domain::pairing::{Comparison, Joining};
+use crate::node::authority;
 use crate::node::context::{DURABLE, store_refusal};
 use crate::node::links::target::{Source, Target};
-use crate::node::records;
 use crate::node::shared::{MESH_FLOOR, Shared};
 
 /// The key of the list of peers to dial.
@@ -112,7 +112,7 @@ pub(super) async fn store(
             }
             record.added_at = old.added_at;
         }
-        if stored_records::device_revoked(c, &record.device_id)? {
+        if records::device_revoked(c, &record.device_id)? {
             return Err(StoreError::Refused(revoked(&record)));
         }
         trust::put(c, &record)?;
@@ -141,7 +141,7 @@ pub(super) async fn store(
         .reload(&shared.store)
         .await
         .map_err(|e| store_refusal(&e))?;
-    records::look_again(shared).await;
+    authority::look_again(shared).await;
     if !moves {
         shared.pairing.learned.send_modify(|n| *n += 1);
     }

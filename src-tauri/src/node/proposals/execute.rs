@@ -23,9 +23,9 @@ use crate::domain::wire::frame::FrameSpec;
 use crate::node::context::{DURABLE, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::continuity;
+use crate::node::frame_log;
 use crate::node::guards::{Cut, Ended, Run, moved};
 use crate::node::health;
-use crate::node::ledger;
 use crate::node::shared::Shared;
 
 /// How long the node waits before it tries again to store an outcome or a stop.
@@ -300,7 +300,7 @@ async fn write_outcome(
     target: &Capability,
     outcome: &Outcome,
 ) -> Result<(), Refusal> {
-    let frame = ledger::compose(shared, outcome_frame(shared, id, target, outcome))?;
+    let frame = frame_log::compose(shared, outcome_frame(shared, id, target, outcome))?;
     let (s, id, outcome) = (shared.clone(), id.clone(), outcome.clone());
     let safe = shared.guards.view(target).is_some_and(|view| view.safe);
     let stored = frame.clone();
@@ -313,12 +313,12 @@ async fn write_outcome(
             if safe {
                 moved::end(conn, |moved| moved.proposal == id && moved.is_in(&s.guards))?;
             }
-            ledger::insert(conn, &frame)
+            frame_log::insert(conn, &frame)
         })
         .await
         .map_err(|e| store_refusal(&e))?;
     shared.guards.moved_changes();
-    ledger::stored(shared, &[stored], &[inserted]);
+    frame_log::stored(shared, &[stored], &[inserted]);
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use crate::node::ingress::Ingress;
 use crate::node::links::credit::Taken;
 use crate::node::links::{Ended, Lanes, LinkHandle, PeerInfo};
 use crate::node::shared::Shared;
-use crate::node::{mesh_models, methods, reconcile, records};
+use crate::node::{authority, mesh_models, protocol, reconcile};
 
 /// Most actuators that a refusal names.
 const WITHHELD_SHOWN: usize = 5;
@@ -87,7 +87,7 @@ pub(super) async fn run(
         "private feeder",
         private::feed(shared.clone(), link.clone()),
     );
-    tasks.passing("records", records::greet(shared.clone(), link.clone()));
+    tasks.passing("records", authority::greet(shared.clone(), link.clone()));
     match info.speaks(Feature::Reconcile) {
         true if info.outbound => {
             tasks.passing("reconcile", reconcile::keep(shared.clone(), link.clone()));
@@ -260,7 +260,7 @@ async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str)
             }
         }
         Ok(Message::Request { id, method, params }) => {
-            let reply = methods::answer(shared, link, &method, params).await;
+            let reply = protocol::answer(shared, link, &method, params).await;
             link.tell(reply.to_text(&id))
         }
         Ok(Message::Response { id, result }) => {
@@ -270,7 +270,7 @@ async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str)
             true
         }
         Ok(Message::Event { event, payload }) => {
-            methods::event(shared, ingress, link, &event, payload, bytes).await;
+            protocol::event(shared, ingress, link, &event, payload, bytes).await;
             true
         }
         Err(bad) => {

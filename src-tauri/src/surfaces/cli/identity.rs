@@ -7,7 +7,7 @@ use super::fail::{Done, Failure};
 use super::{offline, out, start};
 use crate::adapters::{files, keystore};
 use crate::domain::base::limits::RUN_FILE_MAX_BYTES;
-use crate::node::names;
+use crate::node::naming;
 
 /// `identity`; makes the identity if there is none, so that it can be trusted before its first start.
 ///
@@ -42,6 +42,6 @@ fn name(ctx: &Context) -> Result<String, Failure> {
         return Ok(name);
     }
     let configured = start::raw_config(&ctx.dir)?.unwrap_or_default();
-    let named = names::fill_in(&ctx.dir, configured).map_err(Failure::state)?;
+    let named = naming::fill_in(&ctx.dir, configured).map_err(Failure::state)?;
     Ok(named.name.unwrap_or_else(|| "clawmesh-node".to_owned()))
 }

@@ -12,7 +12,7 @@ use super::out;
 use crate::adapters::keystore::{self, gen1};
 use crate::adapters::paths::StateDir;
 use crate::domain::base::MeshId;
-use crate::node::names;
+use crate::node::naming;
 use crate::operator::dto::TrustAdd;
 
 /// Where ours goes when the state directory itself is a gen-1 node's.
@@ -36,7 +36,7 @@ pub(super) async fn run(ctx: &Context, from: Option<&Path>, mesh_name: Option<&s
     let target = target(ctx, &source);
     let dir = StateDir::at(&target);
     let old = gen1::read(&source).map_err(Failure::state)?;
-    if let Some(why) = mesh_name.and_then(names::unfit) {
+    if let Some(why) = mesh_name.and_then(naming::unfit) {
         return Err(Failure::new(Exit::Usage, why));
     }
     dir.prepare().map_err(Failure::state)?;

@@ -18,9 +18,9 @@ use crate::adapters::clock::{SharedClock, SystemClock};
 use crate::adapters::log::{self, Form};
 use crate::adapters::paths::StateDir;
 use crate::adapters::signals::Signals;
-use crate::node::boot::{self, BootError};
 use crate::node::config::ConfigError;
 use crate::node::ending::Ending;
+use crate::node::hosting::{self, BootError};
 use crate::node::{Config, Node, Opened, Outside, RawConfig, refused};
 
 /// `start`.
@@ -52,7 +52,7 @@ pub(super) async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
 /// run left moving is made safe before that is said.
 async fn settings(ctx: &Context, args: &StartArgs) -> Result<Config, Failure> {
     let config = config(&ctx.dir, args.to_raw()).and_then(|config| {
-        boot::prepare(&ctx.dir, &config).map_err(Failure::state)?;
+        hosting::prepare(&ctx.dir, &config).map_err(Failure::state)?;
         Ok(config)
     });
     match config {
@@ -168,7 +168,7 @@ async fn once(
         node.context().config.name.clone(),
         node.context().own_id().clone(),
     );
-    let run_file = match boot::RunFile::write(&ctx.dir, &node, ctx.time()) {
+    let run_file = match hosting::RunFile::write(&ctx.dir, &node, ctx.time()) {
         Ok(written) => written,
         Err(error) => {
             node.stop().await;
@@ -247,7 +247,7 @@ fn deaf(error: std::io::Error) -> Failure {
 /// # Errors
 /// If a key or value is wrong, naming it.
 pub(super) fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, Failure> {
-    boot::config(dir, flags).map_err(|e| failed(dir, &e))
+    hosting::config(dir, flags).map_err(|e| failed(dir, &e))
 }
 
 /// The configuration file of a state directory, if there is one.
@@ -255,7 +255,7 @@ pub(super) fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, Failure
 /// # Errors
 /// If it cannot be read or has an unknown key.
 pub(super) fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, Failure> {
-    boot::raw_config(dir).map_err(|e| failed(dir, &e))
+    hosting::raw_config(dir).map_err(|e| failed(dir, &e))
 }
 
 fn failed(dir: &StateDir, error: &BootError) -> Failure {

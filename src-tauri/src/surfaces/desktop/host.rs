@@ -22,7 +22,7 @@ use crate::adapters::paths::{PathError, StateDir};
 use crate::adapters::transport::TransportError;
 use crate::domain::base::{Code, Refusal};
 use crate::node::ending::Ending;
-use crate::node::{Config, Node, OpenError, Opened, Outside, RawConfig, boot, refused};
+use crate::node::{Config, Node, OpenError, Opened, Outside, RawConfig, hosting, refused};
 use crate::operator::{Answer, Door};
 
 /// Builds the HTTP surface over a node.
@@ -209,8 +209,8 @@ impl Host {
     }
 
     fn settings(&self, flags: RawConfig) -> Result<Config, Stage> {
-        let config = boot::config(&self.dir, flags).map_err(failed)?;
-        boot::prepare(&self.dir, &config).map_err(failed)?;
+        let config = hosting::config(&self.dir, flags).map_err(failed)?;
+        hosting::prepare(&self.dir, &config).map_err(failed)?;
         operator_key::begin(&self.dir).map_err(failed)?;
         Ok(config)
     }
@@ -234,12 +234,13 @@ impl Host {
             }
         };
         let chosen = port.is_some()
-            || boot::raw_config(&self.dir)
+            || hosting::raw_config(&self.dir)
                 .ok()
                 .flatten()
                 .is_some_and(|raw| raw.port.is_some());
         let node = self.start(config, chosen).await?;
-        let run_file = match boot::RunFile::write(&self.dir, &node, SystemClock::default().now()) {
+        let run_file = match hosting::RunFile::write(&self.dir, &node, SystemClock::default().now())
+        {
             Ok(written) => written,
             Err(error) => {
                 node.stop().await;

@@ -63,9 +63,9 @@ use crate::adapters::signals::Signals;
 use crate::domain::base::limits::{
     TRAY_ASK_MS, TRAY_GRACE_MS, TRAY_LOOK_MS, WINDOW_END_MS, WINDOW_FAREWELL_MS,
 };
-use crate::node::boot;
 use crate::node::context::tasks::Tasks;
 use crate::node::ending::Ending;
+use crate::node::hosting;
 
 /// Said where no tray shows us.
 const NO_TRAY: &str = "No tray on this desktop: closing the window ends ClawMesh.";
@@ -130,7 +130,7 @@ impl Desktop {
         let (settings, wrong) = Settings::read(host.dir());
         let stops = Unstopped::default();
         // A demonstration is for now.
-        let raw = boot::raw_config(host.dir()).ok().flatten();
+        let raw = hosting::raw_config(host.dir()).ok().flatten();
         let autostart = match raw.is_some_and(|raw| raw.demo == Some(true)) {
             true => None,
             false => Autostart::here(host.dir(), &bus_name(host.dir())),

@@ -502,7 +502,7 @@ async fn a_metric_over_time_comes_from_the_log_with_its_tier() {
         spec("other", 1.0),
         spec("moisture", 39.5),
     ];
-    crate::node::ledger::publish(shared, specs, Class::Durable)
+    crate::node::frame_log::publish(shared, specs, Class::Durable)
         .await
         .unwrap();
     let (status, series) = b.ask("GET", "/series?metric=moisture", &[], "").await;

@@ -69,7 +69,7 @@ use crate::operator::{
     topology::TopologyView,
     actuators::ActuatorView,
     twin::TwinView,
-    crate::node::names::Names,
+    crate::node::naming::Names,
     names::NamesView,
     planner::PlannerView,
     planner::PauseRequest,

@@ -24,7 +24,6 @@ use super::guards::{Cut, Guards};
 use super::inference::{self, Inference, Served};
 use super::leading::Leading;
 use super::links::Links;
-use super::outside::Outside;
 use super::pairing::Unsettled;
 use super::pause::PlannerState;
 use super::peers::Peers;
@@ -36,6 +35,7 @@ use super::reconcile;
 use super::refused;
 use super::sensing::Sensors;
 use super::shared::{Inner, OwnKey, Shared, Stamper};
+use super::surroundings::Outside;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{self, Around, Carrier, DeviceError, Sensor, SharedActuator};
 use crate::adapters::files;
@@ -336,7 +336,7 @@ async fn assemble(
                 Unsettled::Store(error) => OpenError::from(error),
             })?,
     };
-    super::names::settle(&store, &dir, &config).await?;
+    super::naming::settle(&store, &dir, &config).await?;
     let (stamper, first_seq) = resume(&store, key.id().clone(), now).await?;
     let continuity = Continuity::begin(Begin {
         store: &store,
@@ -418,7 +418,7 @@ async fn assemble(
     let shared = Shared::new(Inner {
         context,
         unrecorded: Arc::default(),
-        sites: super::twin::SiteBook::default(),
+        sites: super::sites::SiteBook::default(),
         links: Links::default(),
         other_planners: super::gen1::conversation::OtherPlanners::default(),
         peers: Peers::default(),
@@ -460,7 +460,7 @@ async fn assemble(
     shared.nearby.load(&shared).await?;
     super::pause::resume_state(&shared).await?;
     super::planner::later::load(&shared).await?;
-    super::names::tell(&shared).await?;
+    super::naming::tell(&shared).await?;
     Ok((shared, sensors))
 }
 

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::authority;
 use super::context::{DURABLE, internal, store_refusal};
 use super::gen1::{self, conversation};
 use super::gossip::tree;
@@ -18,7 +19,6 @@ use super::planner::passed_on;
 use super::proposals::estop::Told;
 use super::proposals::{self, checks, mirror};
 use super::reconcile;
-use super::records;
 use super::shared::Shared;
 use crate::adapters::store::{commands, room};
 use crate::domain::admission::Grant;
@@ -174,11 +174,11 @@ pub(super) async fn event(
         "context.frames" if link.info.speaks(Feature::Batch) => {
             frames(shared, ingress, link, payload, bytes).await
         }
-        records::DIGEST if link.info.speaks(Feature::Revocations) => {
-            records::compare(shared, link, &payload).await
+        authority::DIGEST if link.info.speaks(Feature::Revocations) => {
+            authority::compare(shared, link, &payload).await
         }
-        records::PAGE if link.info.speaks(Feature::Revocations) => {
-            records::take(shared, link, payload).await
+        authority::PAGE if link.info.speaks(Feature::Revocations) => {
+            authority::take(shared, link, payload).await
         }
         credit::EVENT => link.credit.take(&payload),
         KEEP if link.info.outbound && link.info.speaks(Feature::View) => {

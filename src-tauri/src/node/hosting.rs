@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::config::{Config, ConfigError, RawConfig};
-use super::{Node, names};
+use super::{Node, naming};
 use crate::adapters::devices::Configured;
 use crate::adapters::files;
 use crate::adapters::paths::{PathError, StateDir, write_private_for_this_run};
@@ -52,7 +52,7 @@ pub enum BootError {
 /// If the directory is a gen-1 node's, or a key or value is wrong, naming it.
 pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, BootError> {
     let raw = raw_config(dir)?.unwrap_or_default().overlay(flags);
-    let raw = names::fill_in(dir, raw).map_err(BootError::Names)?;
+    let raw = naming::fill_in(dir, raw).map_err(BootError::Names)?;
     Ok(raw.resolve(dir.root().to_path_buf())?)
 }
 
