@@ -26,6 +26,7 @@ mod endings;
 mod entitled;
 mod estop;
 mod exchanged;
+mod fallback;
 mod full_disk;
 mod gate;
 mod gen1_actuators;
