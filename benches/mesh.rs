@@ -14,21 +14,15 @@
 
 #[path = "../tests/it/harness.rs"]
 mod harness;
-#[path = "../tests/it/model_server.rs"]
-mod model_server;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clawmesh::adapters::store::Class;
 use clawmesh::domain::base::{Digest, EvidenceSource, Tier, TimeMs};
-use clawmesh::domain::inference::route::About;
-use clawmesh::domain::inference::{InferenceRequest, Message};
 use clawmesh::domain::sync::{FrameKey, Initiator, KeySet, Keyed, answer};
 use clawmesh::domain::wire::{FrameKind, FrameSpec};
 use clawmesh::node::frame_log;
-use clawmesh::node::inference::Wanted;
-use futures_util::StreamExt as _;
 use harness::*;
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use serde_json::json;
@@ -191,73 +185,6 @@ async fn idle() {
     let what = "5 peers, 13 readings/s: of one core, each node";
     report(what, percent / 6.0, "%", "<= 1");
     end(nodes).await;
-}
-
-/// Asks for the model of the scripted server; how long until its first piece and until its end.
-async fn asked(node: &TestNode) -> (f64, f64) {
-    let request = InferenceRequest {
-        messages: vec![Message::User("how is zone 1?".into())],
-        max_output_tokens: 100,
-        ..InferenceRequest::default()
-    };
-    let wanted = Wanted::Named("ollama/x".parse().unwrap());
-    let (inference, begun) = (&node.shared().inference, Instant::now());
-    let (_, mut pieces) = inference.ask_of(&wanted, request, &About::public()).await;
-    pieces.next().await.unwrap().unwrap();
-    let first = ms(begun);
-    while let Some(piece) = pieces.next().await {
-        piece.unwrap();
-    }
-    (first, ms(begun))
-}
-
-/// What one hop of the mesh adds to a reply of a model.
-async fn infer() {
-    let server = model_server::Server::start([]).await;
-    let mut setup = centre().trusting(key(2), "llm,read,relay");
-    (setup.kin, setup.raw.name) = (true, Some("hub".into()));
-    setup.raw.model = vec![server.model(true)];
-    setup.raw.inference.peer_requests_per_day = Some(u64::MAX);
-    setup.raw.inference.peer_tokens_per_day = Some(u64::MAX);
-    let hub = setup
-        .start_in(Arc::new(tempfile::tempdir().unwrap()), Some(1))
-        .await;
-    let laptop = node(2, 2, &[&hub]).await;
-    until("the model is known", || async {
-        (!laptop.shared().inference.elsewhere().is_empty()).then_some(())
-    })
-    .await;
-    let (mut here, mut there) = (Vec::new(), Vec::new());
-    for _ in 0..200 {
-        for (node, times) in [(&hub, &mut here), (&laptop, &mut there)] {
-            server.push(model_server::say(&["dry"]));
-            times.push(asked(node).await.0);
-        }
-    }
-    here.sort_by(f64::total_cmp);
-    there.sort_by(f64::total_cmp);
-    report(
-        "first piece of a model, at its node, p50",
-        here[100],
-        "ms",
-        "",
-    );
-    report("first piece through one hop, p50", there[100], "ms", "");
-    report(
-        "added by the hop, p50",
-        there[100] - here[100],
-        "ms",
-        "<= 5",
-    );
-    report("added by the hop, p99", there[198] - here[198], "ms", "");
-    let many = vec!["word "; 5_000];
-    for (name, node) in [("at its node", &hub), ("through one hop", &laptop)] {
-        server.push(model_server::say(&many));
-        let (first, whole) = asked(node).await;
-        let speed = many.len() as f64 / ((whole - first) / 1_000.0);
-        report(&format!("pieces a second, {name}"), speed, "1/s", "");
-    }
-    end(vec![laptop, hub]).await;
 }
 
 /// One link at full speed; `up` says whether the sender dialed.
@@ -464,9 +391,6 @@ fn main() {
         .unwrap();
     if wanted("hop") {
         runtime.block_on(one_hop());
-    }
-    if wanted("infer") {
-        runtime.block_on(infer());
     }
     if wanted("link") {
         runtime.block_on(sustained(true));
