@@ -8,6 +8,7 @@ use clawmesh::domain::proposal::Status;
 use clawmesh::node::config::RawRule;
 use clawmesh::node::planner::{Answered, Answerer, Telling};
 use clawmesh::node::{leading, proposals};
+use clawmesh::operator::access::Scope;
 use clawmesh::operator::dto::ProposalView;
 use clawmesh::operator::planner::AskRequest;
 use serde_json::json;
@@ -157,6 +158,93 @@ async fn one_that_leads_and_asks_for_nothing_only_delays_the_other() {
     owner.stop().await;
 }
 
+/// A wish that waits for a person is none that somebody has asked for instead: this node's own may need none.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_person_silences_no_rule_that_needs_none() {
+    let [first, second] = seeds();
+    let named = format!("level = \"L1\"\nfrom = [\"{}\"]", key(second).id());
+    let mut setup = field();
+    for seed in seeds() {
+        setup = setup.trusting(key(seed), GRANTS);
+    }
+    let person = r#"
+        [[rule]]
+        name = "others"
+        capability = "actuator:mock:valve-1"
+        operations = ["open"]
+        level = "L2"
+        safe_state = "close"
+        deadline_sec = 5
+        duration_param = "durationSec"
+        [rule.params.durationSec]
+        type = "integer"
+        min = 1
+        max = 5
+    "#;
+    setup.policy = Some(AUTOMATIC.replace("level = \"L1\"", &named) + person);
+    let owner = started(setup, 1).await;
+    let a = started(planner(first, &[&owner]), first).await;
+    let leader = a.id();
+    until("the leader's wish waits", || async {
+        let all = all(&owner).await;
+        let mut its = all.iter().filter(|p| p.requested_by.device_id == leader);
+        its.any(|p| p.status == Status::AwaitingApproval)
+            .then_some(())
+    })
+    .await;
+    let b = started(planner(second, &[&owner, &a]), second).await;
+    stands_by_for(&b, &leader).await;
+    let before = opened(&owner);
+    until("the rule of the other acts", || async {
+        (opened(&owner) > before + 1).then_some(())
+    })
+    .await;
+    owner.stop().await;
+}
+
+/// Two field nodes have an actuator of the same name, and the rule means each of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn wishes_for_two_places_wait_side_by_side() {
+    let [first, second] = seeds();
+    let [one, other] = [1, 4];
+    let mut owners = Vec::new();
+    for n in [one, other] {
+        let mut setup = field();
+        for seed in seeds() {
+            setup = setup.trusting(key(seed), GRANTS);
+        }
+        owners.push(started(setup, n).await);
+    }
+    let places: Vec<&TestNode> = owners.iter().collect();
+    let with = |seed, peers: &[&TestNode]| planner(seed, peers).trusting(key(other), GRANTS);
+    // What the field nodes measure is worth nothing to the one that leads: it asks for nothing.
+    let mut silent = with(first, &places);
+    for (device, grants) in &mut silent.trusts {
+        if owners.iter().any(|o| o.id() == device.public().device_id()) {
+            *grants = "observe:T1,relay,read,plan,actuate,llm";
+        }
+    }
+    let a = started(silent, first).await;
+    let b = started(with(second, &[places[0], places[1], &a]), second).await;
+    stands_by_for(&b, &a.id()).await;
+    for owner in &owners {
+        for open in owner.node().door().proposals(false).await.unwrap() {
+            let _ = owner.node().door().withdraw(open.id.as_str(), None).await;
+        }
+    }
+    let asked = async |owner: &TestNode| {
+        let all = all(owner).await;
+        all.iter().filter(|p| p.status.is_open()).count()
+    };
+    until("it asks at both", || async {
+        (asked(&owners[0]).await > 0 && asked(&owners[1]).await > 0).then_some(())
+    })
+    .await;
+    for owner in owners {
+        owner.stop().await;
+    }
+}
+
 /// A planner that is its own executor, with a rule that may act without a person.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_does_not_lead_holds_no_rule_back() {
@@ -226,8 +314,15 @@ async fn a_reading_leads_to_one_action_of_rules_however_many_planners_fire_on_it
     let mut unseen = by(&node, Requester::Rules).await;
     unseen.cites = vec!["never-came".parse().unwrap()];
     unseen.origins.clear();
-    let refused = proposals::mint(node.shared(), unseen, &own).await;
-    assert_eq!(refused.unwrap_err().code, Code::EvidenceMissing);
+    let citing_none = Draft {
+        cites: Vec::new(),
+        draft_id: "none".parse().unwrap(),
+        ..unseen.clone()
+    };
+    for unfounded in [unseen, citing_none] {
+        let refused = proposals::mint(node.shared(), unfounded, &own).await;
+        assert_eq!(refused.unwrap_err().code, Code::EvidenceMissing);
+    }
     // And with a later reading the rule's wish is one again.
     let later = by(&node, Requester::Rules).await;
     proposals::mint(node.shared(), later, &own).await.unwrap();
@@ -319,7 +414,7 @@ async fn a_question_reaches_the_planner_that_leads_and_only_what_is_known_is_cit
     );
     assert!(said.answered_by.is_some());
     assert_eq!((said.citations.len(), said.citations_dropped), (1, 1));
-    let kept = asker.node().door().answered().await.unwrap();
+    let kept = asker.node().door().answered(Scope::Operate).await.unwrap();
     assert_eq!(kept[0].answer, "It is dry.");
     // What is private here is asked of nobody else.
     let asked = model.asked().len();

@@ -6,7 +6,9 @@ use std::process::Stdio;
 
 use clawmesh::domain::base::Code;
 use clawmesh::domain::inference::mode::{Mode, OutFor};
+use clawmesh::node::config::models::RawModel;
 use clawmesh::node::planner::{Answered, Answerer, Telling};
+use clawmesh::operator::access::Scope;
 use clawmesh::operator::planner::{AskRequest, LaterRequest, ModeView};
 use clawmesh::operator::queries::EventQuery;
 use serde_json::json;
@@ -155,9 +157,76 @@ async fn a_budget_that_is_used_up_suspends_it_until_the_day_ends() {
     assert!(server.asked().is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_not_allowed_takes_the_model_from_nobody() {
+    let server = Server::start([vec![Step::Status(403)], say(&[ANSWER])]).await;
+    let node = node(&server).await;
+    let first = ask(&node).await;
+    assert_eq!(first.answerer, Answerer::Rules);
+    let why = first.why.unwrap();
+    assert!(why.contains("does not let this key use"), "{why}");
+    assert_eq!(mode(&node).mode, Mode::Active);
+    assert_eq!(ask(&node).await.answerer, Answerer::Model);
+}
+
+/// Nothing that devices may read says what was asked in private, whatever becomes of the question; nor does what a person
+/// who may only look is shown. And it keeps no other question waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_private_question_that_waits_is_told_to_nobody_and_holds_none_back() {
+    let [public, private] = [
+        Server::start(vec![vec![Step::Status(503)]]).await,
+        Server::start(vec![vec![Step::Status(503)]; 2]).await,
+    ];
+    public.listing(503);
+    private.listing(503);
+    let mut setup = field();
+    setup.raw.model = vec![
+        RawModel {
+            private: Some(true),
+            ..private.model(false)
+        },
+        RawModel {
+            private: Some(false),
+            ..public.model(false)
+        },
+    ];
+    setup.raw.model[1].name = "other/small".to_owned();
+    let node = setup.start().await;
+    let door = node.node().door();
+    let secret = AskRequest {
+        question: "Is the xylophone warm?".to_owned(),
+        private: true,
+        wait: true,
+        ..AskRequest::default()
+    };
+    let first = answer_to(&node, &secret).await;
+    assert!(first.queued, "{first:?}");
+    let second = ask_as(&node, true).await;
+    assert!(second.queued, "{second:?}");
+    assert_eq!(door.planner_for(Scope::Operate).later.len(), 2);
+    let look = json!([
+        door.planner_for(Scope::Read),
+        door.answered(Scope::Read).await.unwrap()
+    ]);
+    assert!(!look.to_string().contains("xylophone"), "{look}");
+    assert!(look.to_string().contains("How is the soil?"), "{look}");
+    public.push(say(&[ANSWER]));
+    public.listing(200);
+    wait_for(&node, &second.id).await;
+    private.push(say(&[ANSWER]));
+    private.listing(200);
+    wait_for(&node, &first.id).await;
+    let all = json!(door.events(EventQuery::default()).await.unwrap()).to_string();
+    assert!(all.contains("planner.queued") && all.contains("planner.answered"));
+    assert!(
+        all.contains("something private") && !all.contains("xylophone"),
+        "{all}"
+    );
+}
+
 async fn wait_for(node: &TestNode, id: &str) -> Answered {
     until("a model has answered", || async {
-        let answered = node.node().door().answered().await.unwrap();
+        let answered = node.node().door().answered(Scope::Operate).await.unwrap();
         let mut same = answered.into_iter().filter(|a| a.id == id);
         same.find(|a| a.answerer == Answerer::Model)
     })
@@ -178,7 +247,7 @@ async fn a_question_that_waits_is_asked_by_itself_when_a_model_answers_again() {
     let view = node.node().door().planner();
     assert_eq!(view.later[0].id, first.id);
     assert!(view.later[0].why.contains("503"), "{:?}", view.later);
-    assert!(node.node().door().answered().await.unwrap()[0].queued);
+    assert!(node.node().door().answered(Scope::Operate).await.unwrap()[0].queued);
     let view = node
         .node()
         .door()
@@ -186,7 +255,7 @@ async fn a_question_that_waits_is_asked_by_itself_when_a_model_answers_again() {
         .await
         .unwrap();
     assert!(view.later.is_empty());
-    assert!(!node.node().door().answered().await.unwrap()[0].queued);
+    assert!(!node.node().door().answered(Scope::Operate).await.unwrap()[0].queued);
 
     let second = ask_as(&node, true).await;
     assert_eq!((second.answerer, second.queued), (Answerer::Rules, true));
@@ -196,7 +265,7 @@ async fn a_question_that_waits_is_asked_by_itself_when_a_model_answers_again() {
     assert_eq!(came.answer, "It is dry.");
     assert_eq!(came.conversation, second.conversation);
     assert!(!came.queued);
-    let all = node.node().door().answered().await.unwrap();
+    let all = node.node().door().answered(Scope::Operate).await.unwrap();
     assert_eq!(
         all.len(),
         2,

@@ -10,6 +10,7 @@ use clawmesh::domain::policy::STARTER_POLICY;
 use clawmesh::node::config::models::RawModel;
 use clawmesh::node::planner::{Answered, Answerer, Telling};
 use clawmesh::node::{Node, Opened, Outside};
+use clawmesh::operator::access::Scope;
 use clawmesh::operator::dto::ProposalView;
 use clawmesh::operator::planner::{AskRequest, PauseRequest};
 use clawmesh::operator::queries::FactQuery;
@@ -172,7 +173,10 @@ async fn a_model_looks_things_up_asks_for_an_action_and_answers_and_nothing_move
     node.stop().await;
 
     let node = asking_in(&dir, None, STARTER_POLICY).await;
-    assert_eq!(node.door().answered().await.unwrap(), [answered]);
+    assert_eq!(
+        node.door().answered(Scope::Operate).await.unwrap(),
+        [answered]
+    );
     node.stop().await;
 }
 

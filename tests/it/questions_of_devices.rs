@@ -4,6 +4,7 @@ use clawmesh::adapters::llm::{Reply, Scripted, Step};
 use clawmesh::domain::inference::{Piece, Usage};
 use clawmesh::node::leading;
 use clawmesh::node::planner::{Answerer, Telling};
+use clawmesh::operator::access::Scope;
 use clawmesh::operator::dto::GrantChange;
 use clawmesh::operator::planner::AskRequest;
 use clawmesh::operator::queries::FactQuery;
@@ -133,8 +134,14 @@ async fn what_other_devices_ask_pushes_out_nothing_that_was_asked_here() {
     let person = answered(begin(&leader, "Is it dry?")).await;
     let said = answered(begin(&asker, "How is the moisture?")).await;
     assert!(said.answered_by.is_some());
-    assert_eq!(leader.node().door().answered().await.unwrap(), [person]);
-    assert_eq!(asker.node().door().answered().await.unwrap(), [said]);
+    assert_eq!(
+        leader.node().door().answered(Scope::Operate).await.unwrap(),
+        [person]
+    );
+    assert_eq!(
+        asker.node().door().answered(Scope::Operate).await.unwrap(),
+        [said]
+    );
     leader.stop().await;
     asker.stop().await;
 }

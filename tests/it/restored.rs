@@ -36,6 +36,17 @@ pub fn copy(from: &Path, to: &Path) {
     );
 }
 
+/// The newest count of a frame that a node made, once there is one after `known`.
+fn newest_count(place: &Place, known: u64) -> u64 {
+    let file = place.state().join("clawmesh.db");
+    eventually("it measures", || {
+        let conn = rusqlite::Connection::open(&file).ok()?;
+        let sql = "SELECT coalesce(max(origin_seq), 0) FROM frames";
+        let newest: i64 = conn.query_row(sql, [], |r| r.get(0)).ok()?;
+        u64::try_from(newest).ok().filter(|n| *n > known)
+    })
+}
+
 fn alarms(place: &Place) -> Vec<String> {
     let said = place.run(&["status", "--json"]);
     let status: Value = serde_json::from_str(&said.out).unwrap();
@@ -63,13 +74,18 @@ fn a_restored_directory_runs_nothing_again_until_a_person_confirms_it() {
     assert_eq!(alarms(&place), [""; 0], "an ordinary start");
     place.json(&["approve", &id]);
     place.await_status(&id, &["completed"]);
+    let used = newest_count(&place, 0);
     node.kill();
     let journal = harness_journal(&place);
     copy(&place.beside("backup"), &place.state());
+    let known = newest_count(&place, 0);
     std::fs::write(place.state().join("sim/journal.jsonl"), journal).unwrap();
 
     let node = place.field(&[]);
     assert_eq!(alarms(&place), ["state.rolled-back"]);
+    // It observes on, and no count of a frame is given twice.
+    let first = newest_count(&place, known);
+    assert!(first > used, "{first} after {used}");
     place
         .run(&["approve", &id])
         .fails(1, &["STATE_IN_DOUBT", "clawmesh-node state confirm"]);

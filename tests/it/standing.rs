@@ -9,6 +9,7 @@ use clawmesh::domain::proposal::Status;
 use clawmesh::node::config::questions::RawQuestion;
 use clawmesh::node::planner::{Answered, Answerer, Telling, standing};
 use clawmesh::node::proposals;
+use clawmesh::operator::access::Scope;
 use clawmesh::operator::planner::AskRequest;
 use serde_json::{Value, json};
 
@@ -72,7 +73,7 @@ async fn person(node: &TestNode) -> Answered {
 }
 
 async fn kept(node: &TestNode, by: &str) -> Vec<Answered> {
-    let mut all = node.node().door().answered().await.unwrap();
+    let mut all = node.node().door().answered(Scope::Operate).await.unwrap();
     all.retain(|a| a.asked_by == by);
     all
 }

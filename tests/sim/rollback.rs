@@ -172,6 +172,7 @@ impl World {
             head: confirmed.head,
             place: place_of(&dir),
             at: now,
+            seq: Some(marks.used()),
         });
         written.unwrap();
         self.put_back.confirmed = Some(self.trace.now_ms());

@@ -4631,6 +4631,8 @@ export interface components {
             private: boolean;
             /** @description The question. */
             question: string;
+            /** @description Whether a standing question asked, whose name is in `asked_by`. */
+            standing?: boolean;
             /**
              * Format: int32
              * @description How often it has been asked again.

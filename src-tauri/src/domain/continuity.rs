@@ -48,6 +48,9 @@ pub struct Mark {
     pub place: Place,
     /// When this was written.
     pub at: TimeMs,
+    /// After which count the frames of its newest run begin; absent in a mark of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
 }
 
 impl Mark {
@@ -290,6 +293,7 @@ mod tests {
             head: hash(entries),
             place: place("/a", 7),
             at: TimeMs(1),
+            seq: None,
         }
     }
 

@@ -337,11 +337,12 @@ async fn assemble(
             })?,
     };
     super::naming::settle(&store, &dir, &config).await?;
-    let (stamper, first_seq) = resume(&store, key.id().clone(), now).await?;
+    let marks = Marks::new(&dir, key.id(), &marks);
+    let (stamper, first_seq) = resume(&store, key.id().clone(), marks.used(), now).await?;
     let continuity = Continuity::begin(Begin {
         store: &store,
         device: key.id(),
-        marks: Marks::new(&dir, key.id(), &marks),
+        marks,
         place: place_of(&dir),
         run: random.uuid()?.to_string(),
         first_seq,
@@ -579,17 +580,19 @@ pub(super) async fn put_in_order(shared: &Shared) -> Result<(), OpenError> {
     Ok(super::privacy::settle(shared).await?)
 }
 
-/// Continues logical time and frame counts after whatever earlier runs used.
+/// Continues logical time and frame counts after whatever earlier runs used: those that the store knows of, and those that
+/// the marks tell of where the store was put back.
 async fn resume(
     store: &Store,
     own: crate::domain::base::DeviceId,
+    marked: u64,
     now: TimeMs,
 ) -> Result<(Stamper, u64), StoreError> {
     // As while running: what claims to lie further ahead than this does not lead.
     let believed = Hlc::new(now.plus(FRAME_FUTURE_MAX_MS), u16::MAX);
     store
         .read("own count", move |c| {
-            let next = next_seq(c, &own)?;
+            let next = next_seq(c, &own, marked)?;
             let newest: Hlc = frames::max_hlc(c, believed)?.unwrap_or_default();
             let lived = Hlc::new(super::context::timekeeping::high_water(c)?, 0);
             Ok((Stamper::resume(newest.max(lived), next), next))

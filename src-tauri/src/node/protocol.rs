@@ -316,7 +316,9 @@ async fn draft(
     if params.contains_key("origins") {
         draft.origins = parse(&mut params, "origins")?;
     }
-    draft.slot = params.get("slot").and_then(Value::as_u64).map(TimeMs);
+    if params.contains_key("slot") {
+        draft.slot = parse(&mut params, "slot")?;
+    }
     if !link.info.speaks(Feature::Proposals) {
         // A gen-1 node proves neither a person nor a rule, whichever method it uses.
         draft.requester = Requester::Llm;

@@ -9,7 +9,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::context::DURABLE;
 use super::shared::Shared;
-use crate::adapters::store::kv;
+use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::SLOT_LOOK_MS;
 use crate::domain::plan::cron::Cron;
@@ -19,6 +19,22 @@ use crate::domain::plan::slots::Slots;
 const OF_RULES: &str = "planner.slots";
 /// Where those of standing questions lie.
 const OF_QUESTIONS: &str = "planner.asked-slots";
+
+/// A person says that the clock is right now, inside a transaction: times ahead of it have not been asked for.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn clock_confirmed(conn: &rusqlite::Connection, now: TimeMs) -> Result<(), StoreError> {
+    for key in [OF_RULES, OF_QUESTIONS] {
+        let stored = kv::get(conn, key)?;
+        let read = |bytes: Vec<u8>| serde_json::from_slice::<Slots>(&bytes).ok();
+        if let Some(mut slots) = stored.and_then(read) {
+            slots.forget_after(now);
+            kv::put(conn, key, json!(slots).to_string().as_bytes())?;
+        }
+    }
+    Ok(())
+}
 
 /// Schedules by their names, and which of their times were asked for.
 #[derive(Debug)]

@@ -76,6 +76,14 @@ pub struct Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId([u8; 32]);
 
+#[cfg(test)]
+impl SessionId {
+    /// The key of a session by what a test calls it.
+    pub fn of(name: &[u8]) -> Self {
+        Self(Sha256::digest(name).into())
+    }
+}
+
 impl Session {
     /// Whether the presented token is this session's.
     pub fn csrf_matches(&self, presented: &str) -> bool {

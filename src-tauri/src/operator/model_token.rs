@@ -2,7 +2,6 @@
 //! settings of other programs, and it opens the models and nothing else. Compared in constant time, never logged.
 
 use std::fmt;
-use std::io::ErrorKind;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::access::{TokensError, fresh};
-use crate::adapters::files;
+use crate::adapters::keystore;
 use crate::adapters::paths::{PathError, StateDir};
 use crate::domain::base::limits::MODEL_TOKEN_FILE_MAX_BYTES;
 
@@ -56,10 +55,9 @@ impl ModelToken {
             file: file.display().to_string(),
             why,
         };
-        let text = match files::read_text(&file, MODEL_TOKEN_FILE_MAX_BYTES).map(Zeroizing::new) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(bad(error.to_string())),
+        let read = keystore::read_secret(&file, MODEL_TOKEN_FILE_MAX_BYTES);
+        let Some(text) = read.map_err(|error| bad(error.to_string()))? else {
+            return Ok(None);
         };
         let token = text.trim();
         let bytes = token.strip_prefix(PREFIX);
@@ -115,6 +113,10 @@ mod tests {
         assert!(!format!("{made:?}").contains(&made.reveal()[5..]));
         let new = ModelToken::make(&dir).unwrap();
         assert!(!new.fits(made.reveal()));
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = ModelToken::load(&dir).unwrap_err().to_string();
+        assert!(error.contains("644"), "{error}");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(&file, "hush\n").unwrap();
         let error = ModelToken::load(&dir).unwrap_err().to_string();
         assert!(

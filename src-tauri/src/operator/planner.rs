@@ -1,13 +1,15 @@
 //! The planner of this node as people see it: what it is, whether it rests, what it last did.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::access::Scope;
 use super::views::Names;
 use super::{Answer, Door};
-use crate::domain::base::limits::PLANNER_WAITING_MAX;
+use crate::domain::base::limits::{PLANNER_WAITING_MAX, RESUME_WAIT_MS};
 use crate::domain::inference::mode::{Mode, Out};
 use crate::domain::plan::cron::Cron;
 use crate::domain::plan::rules::Rule;
@@ -15,10 +17,12 @@ use crate::domain::plan::standing::Standing;
 use crate::node::Shared;
 use crate::node::gen1;
 use crate::node::gen1::conversation::OtherProposal;
+use crate::node::leading;
 use crate::node::pause::{self, Pause};
 use crate::node::planner::later::Later;
 use crate::node::planner::talk::Belongs;
 use crate::node::planner::{self, Answered, Doing, Telling, later, modes};
+use crate::node::routing;
 
 /// What plans on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -312,10 +316,14 @@ fn schedules(s: &Shared) -> Vec<ScheduleView> {
 fn standing(s: &Shared) -> Vec<StandingView> {
     let questions = s.config.questions.iter().filter(|_| s.config.role.plans());
     let next = |q: &Standing| q.schedule()?.next_after(s.now());
+    let when = |q: &Standing| match leading::asks_instead(s, q) {
+        Some(leader) => format!("{}; left to {}", q.when(), routing::name(s, &leader.device)),
+        None => q.when(),
+    };
     let view = |q: &Standing| StandingView {
         name: q.name.clone(),
         text: q.text.clone(),
-        when: q.when(),
+        when: when(q),
         next_at: next(q).map(|at| at.0),
         private: q.private,
         propose: q.propose,
@@ -420,12 +428,27 @@ impl Door {
         planner::ask(&self.shared, &asked.question, by, account, &belongs)
     }
 
-    /// The questions that were answered last, newest first.
+    /// The questions that were answered last, newest first; whoever may only look gets the private ones without words.
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn answered(&self) -> Answer<Vec<Answered>> {
-        planner::answered(&self.shared).await
+    pub async fn answered(&self, scope: Scope) -> Answer<Vec<Answered>> {
+        let mut all = planner::answered(&self.shared).await?;
+        if scope == Scope::Read {
+            all.retain(|one| one.private.is_empty());
+        }
+        Ok(all)
+    }
+
+    /// The planner as `scope` may see it: whoever may only look reads no private question.
+    pub fn planner_for(&self, scope: Scope) -> PlannerView {
+        let mut view = self.planner();
+        if scope == Scope::Read {
+            // What is private in a conversation is known when it is answered.
+            view.question = view.question.map(|_| "a question".to_owned());
+            view.later.retain(|one| !one.private);
+        }
+        view
     }
 
     /// Has a question that the rules answered asked again when a model can be asked.
@@ -463,10 +486,18 @@ impl Door {
     pub async fn planner_resume(&self, by: &str) -> Answer<PlannerView> {
         let inference = &self.shared.inference;
         let out = inference.standing().mode != Mode::Active;
-        inference.probe_all().await;
         if !out || self.shared.planner.pause().is_some() {
             pause::resume(&self.shared, by).await?;
         }
+        // A server that hangs keeps nobody waiting.
+        let trying = self.shared.clone();
+        let tried = async move { trying.inference.probe_all().await };
+        let (done, over) = tokio::sync::oneshot::channel::<()>();
+        self.shared.tasks.passing("try of the models", async move {
+            tried.await;
+            drop(done);
+        });
+        let _ = tokio::time::timeout(Duration::from_millis(RESUME_WAIT_MS), over).await;
         Ok(self.planner())
     }
 }

@@ -205,10 +205,7 @@ pub struct NamedOperatorKey {
 ///
 /// # Errors
 /// [`KeyError::Read`], or [`KeyError::Exposed`] with what to do.
-pub(super) fn read_secret(
-    path: &Path,
-    max_bytes: u64,
-) -> Result<Option<Zeroizing<String>>, KeyError> {
+pub fn read_secret(path: &Path, max_bytes: u64) -> Result<Option<Zeroizing<String>>, KeyError> {
     let file = path.display().to_string();
     let failed = |source| KeyError::Read {
         file: file.clone(),

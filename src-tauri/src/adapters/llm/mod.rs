@@ -9,6 +9,7 @@ mod anthropic;
 mod dial;
 mod openai;
 mod reading;
+mod saying;
 mod scripted;
 mod secret;
 mod server;

@@ -139,8 +139,10 @@ pub(super) fn said_failed(error: &Value) -> Failure {
         Some("rate_limit_error" | "rate_limit_exceeded" | "overloaded_error") => {
             FailureKind::RateLimited
         }
-        Some("invalid_request_error" | "not_found_error") => FailureKind::Refused,
-        Some("authentication_error" | "permission_error") => FailureKind::Unauthorized,
+        Some("invalid_request_error" | "not_found_error" | "permission_error") => {
+            FailureKind::Refused
+        }
+        Some("authentication_error") => FailureKind::Unauthorized,
         _ => FailureKind::Server,
     };
     let why = format!("the server failed while it answered: {}", words(error));

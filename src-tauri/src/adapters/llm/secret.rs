@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 /// How much of the beginning of a key tells enough of it to be hidden, in bytes.
-const HIDDEN_FROM: usize = 8;
+pub(super) const HIDDEN_FROM: usize = 8;
 
 /// See the module.
 #[derive(Clone)]

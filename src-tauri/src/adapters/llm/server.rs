@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use super::address::{Address, Reach, Speech};
 use super::dial::dial;
 use super::reading::{Building, Told, shown, too_large, words};
+use super::saying::Mouth;
 use super::secret::{Keys, Secret};
 use super::sse::Events;
 use super::{Model, Pieces, anthropic, openai};
@@ -175,7 +176,9 @@ impl Parts {
     ) -> Result<(), Failure> {
         let key = (self.keys)().map_err(|why| Failure::new(FailureKind::Unauthorized, why))?;
         let question = self.question(request, key.as_ref())?;
-        let done = self.exchange(question, Some(&say)).await;
+        let done = self
+            .exchange(question, Some(&Mouth::of(&say, key.as_ref())))
+            .await;
         done.map_err(|mut failure| {
             if let Some(key) = &key {
                 failure.why = key.hide_in(&failure.why);
@@ -205,7 +208,7 @@ impl Parts {
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
-        say: Option<&mpsc::Sender<Piece>>,
+        say: Option<&Mouth<'_>>,
     ) -> Result<(), Failure> {
         let wire = match timeout(self.patience.connect, dial(&self.address)).await {
             Ok(Ok(wire)) => wire,
@@ -310,11 +313,7 @@ impl Parts {
     }
 
     /// Reads a reply and says its pieces.
-    async fn read(
-        &self,
-        response: Response<Incoming>,
-        say: &mpsc::Sender<Piece>,
-    ) -> Result<(), Failure> {
+    async fn read(&self, response: Response<Incoming>, say: &Mouth<'_>) -> Result<(), Failure> {
         let kind = response.headers().get(CONTENT_TYPE);
         let kind = kind.and_then(|v| v.to_str().ok()).unwrap_or_default();
         let streamed = !kind.starts_with("application/json");
@@ -364,7 +363,7 @@ impl Parts {
                 let told = self.event(&event, &mut reply)?;
                 spoke = spoke || !told.pieces.is_empty();
                 let ended = told.ended;
-                tell(told, say).await?;
+                say.tell(told).await?;
                 if ended {
                     return Ok(());
                 }
@@ -377,13 +376,13 @@ impl Parts {
         if let Some(event) = last {
             let told = self.event(&event, &mut reply)?;
             let ended = told.ended;
-            tell(told, say).await?;
+            say.tell(told).await?;
             if ended {
                 return Ok(());
             }
         }
         match reply.finished {
-            true => tell(reply.ended(), say).await,
+            true => say.tell(reply.ended()).await,
             false if bytes == 0 || (!streamed && !spoke) => {
                 let why = format!("{} sent no reply of a model", self.address);
                 Err(Failure::new(FailureKind::BadReply, why))
@@ -425,8 +424,9 @@ impl Parts {
                 FailureKind::Refused,
                 format!("{at} wants to be paid{said}; look at the account at {provider}"),
             ),
+            // What a request says may be the reason, so that the key is not taken for a wrong one.
             403 => (
-                FailureKind::Unauthorized,
+                FailureKind::Refused,
                 format!(
                     "{at} does not let this key use {model}{said}; look at its rights at {provider}"
                 ),
@@ -487,14 +487,6 @@ impl Parts {
 }
 
 /// Says pieces to whoever reads them; fails where nobody does any more.
-async fn tell(told: Told, say: &mpsc::Sender<Piece>) -> Result<(), Failure> {
-    for piece in told.pieces {
-        let gone = |_| Failure::new(FailureKind::Cancelled, "whoever asked has gone");
-        say.send(piece).await.map_err(gone)?;
-    }
-    Ok(())
-}
-
 /// What the body of an error says, in words.
 fn said_in(body: &[u8]) -> String {
     match serde_json::from_slice::<Value>(body) {

@@ -333,7 +333,7 @@ async fn each_refusal_says_what_to_do_and_no_key() {
             "credential set provider/test",
         ),
         ("402 Payment Required", FailureKind::Refused, "account"),
-        ("403 Forbidden", FailureKind::Unauthorized, "rights"),
+        ("403 Forbidden", FailureKind::Refused, "rights"),
         ("404 Not Found", FailureKind::Refused, "no model tiny"),
         ("422 Unprocessable", FailureKind::Refused, "status 422"),
         ("500 Internal Server Error", FailureKind::Server, "its log"),

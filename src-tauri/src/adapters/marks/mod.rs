@@ -170,6 +170,13 @@ impl Marks {
         }
     }
 
+    /// Up to which count both marks say that frames of this identity may have been made.
+    pub fn used(&self) -> u64 {
+        let marks = [self.inside(), self.outside()];
+        let counts = marks.into_iter().flatten().filter_map(|mark| mark.seq);
+        counts.max().unwrap_or(0)
+    }
+
     /// Claims the identity on this machine until [`Marks::release`]; `false` if another process holds it.
     /// Where there is no place for a lock nothing is known, which is no refusal.
     pub fn claim(&self) -> bool {
@@ -311,6 +318,7 @@ pub fn note_store(dir: &StateDir, device: &DeviceId, now: TimeMs) {
         head: Digest([0; 32]),
         place: place_of(dir),
         at: now,
+        seq: None,
     };
     told(&path, put(&path, &mark));
 }

@@ -12,6 +12,7 @@ fn mark(dir: &StateDir, entries: u64) -> Mark {
         head: Digest([7; 32]),
         place: place_of(dir),
         at: TimeMs(1),
+        seq: None,
     }
 }
 

@@ -485,7 +485,8 @@ pub fn waiting_count(conn: &Connection) -> Result<usize, StoreError> {
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// How many proposals that a device asked for, as this kind of asker, wait for people, here and as others tell.
+/// The proposals that a device asked for, as this kind of asker, and that wait for people: those of this node, and those
+/// that others tell of.
 ///
 /// # Errors
 /// Whatever SQLite says.
@@ -493,16 +494,24 @@ pub fn waiting_of(
     conn: &Connection,
     device: &DeviceId,
     kind: Requester,
-) -> Result<usize, StoreError> {
+) -> Result<(usize, Vec<String>), StoreError> {
     let sql = format!(
-        "SELECT count(*) FROM proposals WHERE {OPEN} AND status = 'awaiting_approval'
+        "SELECT id, own FROM proposals WHERE {OPEN} AND status = 'awaiting_approval'
          AND json_extract(record, '$.requestedBy.deviceId') = ?1
          AND json_extract(record, '$.requestedBy.kind') = ?2"
     );
-    let of = (device.as_str(), kind.to_string());
     let mut query = conn.prepare_cached(&sql)?;
-    let count = query.query_row(of, |r| row::count(r, 0))?;
-    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    let rows = query.query_map((device.as_str(), kind.to_string()), |r| {
+        Ok((r.get::<_, String>(0)?, r.get::<_, bool>(1)?))
+    })?;
+    let (mut own, mut told) = (0, Vec::new());
+    for row in rows {
+        match row? {
+            (_, true) => own += 1,
+            (id, false) => told.push(id),
+        }
+    }
+    Ok((own, told))
 }
 
 /// Our own proposal that is acting on a target now.

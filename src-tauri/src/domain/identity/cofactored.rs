@@ -26,7 +26,8 @@ struct Opened {
 }
 
 impl Opened {
-    /// `None` where the number is not below the order of the base point, or the point is none.
+    /// `None` where the number is not below the order of the base point, or the point is none or not written in the one
+    /// way that RFC 8032 allows.
     fn of(message: &[u8], signature: &Signature, key: &PublicKey) -> Option<Self> {
         let bytes = signature.to_bytes();
         let (point, scalar) = bytes.split_first_chunk::<32>()?;
@@ -36,7 +37,9 @@ impl Opened {
             .chain_update(message)
             .finalize();
         Some(Self {
-            point: CompressedEdwardsY(*point).decompress()?,
+            point: Some(point)
+                .filter(|point| is_canonical(point))
+                .and_then(|point| CompressedEdwardsY(*point).decompress())?,
             scalar: Scalar::from_canonical_bytes(scalar.try_into().ok()?).into_option()?,
             hash: hash.into(),
         })
@@ -45,6 +48,17 @@ impl Opened {
     fn challenge(&self) -> Scalar {
         Scalar::from_bytes_mod_order_wide(&self.hash)
     }
+}
+
+/// Whether the bytes of a point are the only ones that name it: its coordinate is below the field's prime, and where the
+/// other one is zero its sign is not set (RFC 8032, section 5.1.3).
+fn is_canonical(point: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = point;
+    let (sign, high) = (high >> 7, high & 0x7f);
+    let near_top = high == 0x7f && middle.iter().all(|&b| b == 0xff);
+    let is_one = *low == 1 && high == 0 && middle.iter().all(|&b| b == 0);
+    let is_minus_one = near_top && *low == 0xec;
+    !(near_top && *low >= 0xed) && !(sign == 1 && (is_one || is_minus_one))
 }
 
 /// Whether `signature` is the key's over `message`.
@@ -128,6 +142,36 @@ mod tests {
         let bytes = [*point.as_bytes(), scalar.to_bytes()].concat();
         let signature = Signature(DalekSignature::from_bytes(&bytes.try_into().unwrap()));
         (signature, PublicKey(VerifyingKey::from(key)))
+    }
+
+    /// The neutral point by its two coordinates, of which one is zero: it can be written in ways that no signer uses.
+    #[test]
+    fn a_point_counts_only_in_the_one_way_of_writing_it() {
+        let secret = Scalar::from(123_456_789_u64);
+        let key = PublicKey(VerifyingKey::from(ED25519_BASEPOINT_POINT * secret));
+        let signed = |point: [u8; 32]| {
+            let hash = Sha512::new()
+                .chain_update(point)
+                .chain_update(key.as_bytes())
+                .chain_update(b"m")
+                .finalize();
+            let scalar = Scalar::from_bytes_mod_order_wide(&hash.into()) * secret;
+            let bytes = [point, scalar.to_bytes()].concat();
+            let signature = Signature(DalekSignature::from_bytes(&bytes.try_into().unwrap()));
+            let alone = holds(b"m", &signature, &key);
+            assert_eq!(alone, all_hold(&[b"m"], &[signature], &[key]));
+            alone
+        };
+        let mut one = [0; 32];
+        one[0] = 1;
+        assert!(signed(one));
+        one[31] = 0x80;
+        assert!(!signed(one), "its sign");
+        let mut large = [0xff; 32];
+        (large[0], large[31]) = (0xee, 0x7f);
+        assert!(!signed(large), "above the prime");
+        large[31] = 0xff;
+        assert!(!signed(large), "both");
     }
 
     #[test]

@@ -238,13 +238,13 @@ pub enum FailureKind {
     Unreachable,
     /// It did not answer, or stopped answering, in time.
     Timeout,
-    /// The key is missing or wrong, or may not use this model.
+    /// The key is missing or wrong.
     Unauthorized,
     /// It takes no more for now.
     RateLimited,
     /// It failed.
     Server,
-    /// It refused the request: no such model, too long, not understood.
+    /// It refused the request: no such model, none for this key, too long, not understood, not allowed.
     Refused,
     /// What it sent is no reply, or is larger than the limit.
     BadReply,

@@ -22,7 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::base::limits::{EVIDENCE_MAX, SLOT_AGE_MAX_MS, SLOT_AHEAD_MAX_MS, TEXT_MAX_CHARS};
+use super::base::limits::{
+    EVIDENCE_MAX, SLOT_AGE_MAX_MS, SLOT_AHEAD_MAX_MS, SLOT_MS, TEXT_MAX_CHARS,
+};
 use super::base::{Code, DeviceId, DraftId, FrameId, Refusal, Taint, TimeMs};
 use super::capability::Action;
 use super::policy::Requester;
@@ -82,6 +84,12 @@ impl Draft {
             return Err(Refusal::new(
                 Code::InvalidParams,
                 "slot: only a rule asks at a time of its schedule, and cites nothing then",
+            ));
+        }
+        if !slot.0.is_multiple_of(SLOT_MS) {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                "slot: a schedule's times are whole minutes",
             ));
         }
         if slot > now.plus(SLOT_AHEAD_MAX_MS) {

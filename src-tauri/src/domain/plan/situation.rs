@@ -90,7 +90,20 @@ pub fn reading(fact: &Fact, now: TimeMs) -> String {
     )
 }
 
-/// The readings that a question is about before the others, newer before older.
+/// The same in turn of each device that made them, so that none fills the list alone.
+pub fn in_turn<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> Vec<&'a Fact> {
+    let mut made: BTreeMap<&DeviceId, usize> = BTreeMap::new();
+    let counted = facts.into_iter().map(|fact| {
+        let nth = made.entry(&fact.origin).or_default();
+        *nth += 1;
+        (*nth, fact)
+    });
+    let mut turns: Vec<(usize, &Fact)> = counted.collect();
+    turns.sort_by_key(|(nth, _)| *nth);
+    turns.into_iter().map(|(_, fact)| fact).collect()
+}
+
+/// The readings that a question is about before the others, in turn of each device, newer before older.
 fn by_relevance<'a>(question: &str, mut facts: Vec<&'a Fact>) -> Vec<&'a Fact> {
     let asked = words(question);
     let named = |text: &str| {
@@ -102,7 +115,9 @@ fn by_relevance<'a>(question: &str, mut facts: Vec<&'a Fact>) -> Vec<&'a Fact> {
     let hits = |f: &Fact| {
         usize::from(named(&f.metric)) + usize::from(f.zone.as_deref().is_some_and(named))
     };
-    facts.sort_by_key(|f| (std::cmp::Reverse(hits(f)), std::cmp::Reverse(f.sensed_at)));
+    facts.sort_by_key(|f| std::cmp::Reverse(f.sensed_at));
+    let mut facts = in_turn(facts);
+    facts.sort_by_key(|f| std::cmp::Reverse(hits(f)));
     facts
 }
 

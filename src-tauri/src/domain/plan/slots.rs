@@ -30,6 +30,13 @@ impl Slots {
         Some(slot)
     }
 
+    /// Forgets times ahead of this one: a person says that the clock which brought them was wrong.
+    pub fn forget_after(&mut self, now: TimeMs) {
+        for asked in self.0.values_mut() {
+            asked.retain(|slot| *slot <= now);
+        }
+    }
+
     /// Forgets what is not asked any more.
     pub fn keep(&mut self, names: &BTreeSet<&str>) {
         self.0.retain(|name, _| names.contains(name.as_str()));
@@ -45,6 +52,21 @@ mod tests {
     use crate::domain::base::limits::SLOT_MS;
 
     const DAY: u64 = 86_400_000;
+
+    #[test]
+    fn times_of_a_clock_that_was_wrong_stop_no_schedule() {
+        let every: Cron = "* * * * *".parse().unwrap();
+        let (mut slots, now) = (Slots::default(), TimeMs(SLOT_MS * 1_000));
+        assert_eq!(slots.take("water", &every, now), Some(now));
+        for ahead in 1..=u64::try_from(SLOTS_KEPT_MAX).unwrap() {
+            slots.take("water", &every, now.plus(ahead * SLOT_MS));
+        }
+        let next = now.plus(SLOT_MS / 2);
+        assert_eq!(slots.take("water", &every, next), None);
+        slots.forget_after(next);
+        let next = now.plus(SLOT_MS);
+        assert_eq!(slots.take("water", &every, next), Some(next));
+    }
 
     #[test]
     fn a_time_is_asked_for_once_whatever_the_clock_does() {

@@ -529,6 +529,7 @@ impl World {
             head: hash(head),
             place: place.clone(),
             at: at(0),
+            seq: None,
         };
         let store = StoreState {
             run: Some(self.disk.run.to_string()),

@@ -79,13 +79,14 @@ fn put_number(conn: &Connection, key: &str, value: u64) -> Result<(), StoreError
     kv::put(conn, key, &value.to_be_bytes())
 }
 
-/// From where a run of `own` may count its frames: past all that may have been used. [`Continuity::begin`]
-/// writes it down before the first frame is made.
+/// From where a run of `own` may count its frames: past all that may have been used, as the store and the marks say.
+/// [`Continuity::begin`] writes it down before the first frame is made.
 ///
 /// # Errors
 /// Whatever the store says.
-pub fn next_seq(conn: &Connection, own: &DeviceId) -> Result<u64, StoreError> {
-    let used = frames::max_origin_seq(conn, own)?.max(number(conn, NEXT_SEQ)?);
+pub fn next_seq(conn: &Connection, own: &DeviceId, marked: u64) -> Result<u64, StoreError> {
+    let stored = frames::max_origin_seq(conn, own)?.max(number(conn, NEXT_SEQ)?);
+    let used = stored.max(marked);
     // Relaxed writes can be lost with the power: leave room for what may have been sent.
     Ok(used.saturating_add(UNWRITTEN_FRAMES))
 }
@@ -258,7 +259,7 @@ impl Continuity {
             store.read("check a copy", backup::check).await?;
         }
         if continuity.doubt().is_none() && continuity.marks.kept() {
-            let mark = continuity.first_mark(device, before, head, now);
+            let mark = continuity.first_mark(device, before, head, first_seq, now);
             match continuity.marks.begin(&mark) {
                 Ok(outside) => continuity.begun(store, outside).await?,
                 Err(why) => *continuity.unmarked() = Some(why),
@@ -282,12 +283,13 @@ impl Continuity {
         device: &DeviceId,
         before: Option<String>,
         head: audit::Head,
+        seq: u64,
         now: TimeMs,
     ) -> Mark {
         Mark {
             run: before,
             next: Some(self.run.clone()),
-            ..self.mark(device, head, now)
+            ..self.mark(device, head, seq, now)
         }
     }
 
@@ -359,7 +361,7 @@ impl Continuity {
         self.marks.release();
     }
 
-    fn mark(&self, device: &DeviceId, head: audit::Head, now: TimeMs) -> Mark {
+    fn mark(&self, device: &DeviceId, head: audit::Head, seq: u64, now: TimeMs) -> Mark {
         Mark {
             device: device.clone(),
             run: Some(self.run.clone()),
@@ -368,6 +370,7 @@ impl Continuity {
             head: head.hash,
             place: self.place.clone(),
             at: now,
+            seq: Some(seq),
         }
     }
 }
@@ -466,14 +469,20 @@ async fn mark_now(
         .read("audit head", read)
         .await
         .map_err(|error| format!("how far the store has come does not read: {error}"))?;
-    let (device, now) = (shared.own_id(), shared.now());
+    let (device, seq, now) = (shared.own_id(), shared.stamper.newest(), shared.now());
     let begun = continuity.begun.load(Ordering::Acquire);
     let mark = match begun {
-        true => continuity.mark(device, head, now),
-        false => continuity.first_mark(device, run, head, now),
+        true => continuity.mark(device, head, seq, now),
+        false => continuity.first_mark(device, run, head, seq, now),
     };
     let last = continuity.marks.last();
-    if begun && last.is_some_and(|l| l.entries == head.seq && l.next.is_none()) {
+    let says_it = |last: Mark| {
+        let counted = last
+            .seq
+            .is_some_and(|s| s.saturating_add(UNWRITTEN_FRAMES / 2) >= seq);
+        last.entries == head.seq && last.next.is_none() && counted
+    };
+    if begun && last.is_some_and(says_it) {
         return Ok(());
     }
     let marks = continuity.marks.clone();

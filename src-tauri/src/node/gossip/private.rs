@@ -3,6 +3,7 @@
 //! are no part of what else travels: neither pushed, offered, compared nor passed on. How far a device has taken them is
 //! kept, so that one that was away gets the rest.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -99,10 +100,11 @@ fn outgoing(shared: &Shared, peer: &DeviceId, stored: &StoredFrame) -> Option<Va
     (is_for && stored.seq > shared.mesh_floor).then(|| frame.to_wire(0))
 }
 
-/// Takes private frames of a peer; it is told when they are stored.
+/// Takes private frames of a peer, which made them itself; it is told when they are stored.
 ///
 /// # Errors
-/// `INVALID_PARAMS` for what is no list of private frames. One that is not for this node is refused by itself.
+/// `NOT_AUTHORIZED` for one that may not report readings, `BUSY` while others of it are being stored, `INVALID_PARAMS` for
+/// what is no list of its private frames for this node.
 pub(crate) async fn take(
     shared: &Shared,
     ingress: &Ingress,
@@ -112,6 +114,11 @@ pub(crate) async fn take(
     bytes: usize,
 ) -> Result<(), Refusal> {
     let bad = |why: String| Refusal::new(Code::InvalidParams, why);
+    let trusted = shared.trust.live(&link.info.device);
+    if trusted.is_none_or(|record| record.grants.observe().is_none()) {
+        let why = "it holds no grant observe here, so it may not send readings";
+        return Err(Refusal::new(Code::NotAuthorized, why));
+    }
     let list = match params.remove("frames") {
         Some(Value::Array(list)) if list.len() <= PRIVATE_FRAMES_MAX => list,
         _ => {
@@ -124,8 +131,19 @@ pub(crate) async fn take(
         .into_iter()
         .map(Frame::parse)
         .collect::<Result<Vec<_>, _>>()?;
-    if frames.iter().any(|frame| frame.private.is_none()) {
-        return Err(bad("only private frames travel in this way".to_owned()));
+    let for_us = |frame: &Frame| {
+        let devices = frame.private.as_ref();
+        devices.is_some_and(|d| d.contains(shared.own_id())) && frame.origin == link.info.device
+    };
+    if !frames.iter().all(for_us) {
+        return Err(bad(
+            "only private frames that the sender made for this node travel in this way".to_owned(),
+        ));
+    }
+    // They are not paid for with credit: one message at a time.
+    if link.private_going.swap(true, Ordering::AcqRel) {
+        let why = "private frames of this device are being stored; send more when they are";
+        return Err(Refusal::new(Code::Busy, why));
     }
     let reply = Reply::Ok(json!({"taken": frames.len()})).to_text(id);
     let stored = ingress.offer_free(link, frames, bytes).await;
@@ -135,7 +153,10 @@ pub(crate) async fn take(
             biased;
             () = link.stop.cancelled() => {}
             // The other end is dropped when all of them have been stored or refused.
-            _ = stored => drop(link.tell(reply)),
+            _ = stored => {
+                link.private_going.store(false, Ordering::Release);
+                let _ = link.tell(reply);
+            }
         }
     });
     Ok(())

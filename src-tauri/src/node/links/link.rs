@@ -174,6 +174,8 @@ pub struct Link {
     pub records: PerMinute,
     /// Whether all our records are on their way to it.
     pub records_going: AtomicBool,
+    /// Whether private frames of it are being stored.
+    pub private_going: AtomicBool,
     /// Whether a message of it is being worked on, so that nothing else is read.
     pub taking: AtomicBool,
     /// Requests of ours since somebody last took them off: they count at a gen-1 node like frames.
@@ -216,6 +218,7 @@ impl Link {
             asks: PerMinute::default(),
             records: PerMinute::default(),
             records_going: AtomicBool::new(false),
+            private_going: AtomicBool::new(false),
             taking: AtomicBool::new(false),
             asked: AtomicU32::new(0),
             subscribed: AtomicBool::new(false),

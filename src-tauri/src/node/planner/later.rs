@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 
 use super::kept::{KEPT, parsed};
+use super::talk::in_events;
 use super::{Answered, Answerer, Asks, Question, Rights, Telling, begin, passed_on};
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{
@@ -52,6 +53,24 @@ pub struct Later {
     pub why: String,
     /// How often it has been asked again.
     pub tries: u32,
+    /// Whether a standing question asked, whose name is in `asked_by`.
+    #[serde(default)]
+    pub standing: bool,
+}
+
+impl Later {
+    /// What may be done for whoever asks, as of now.
+    fn rights(&self, shared: &Shared) -> Rights {
+        let asking = shared
+            .config
+            .questions
+            .iter()
+            .find(|q| q.name == self.asked_by);
+        Rights {
+            propose: !self.standing || asking.is_some_and(|q| q.propose),
+            ..Rights::OWN
+        }
+    }
 }
 
 /// Those of a node.
@@ -115,9 +134,17 @@ pub(super) async fn put(shared: &Shared, one: &Answered, account: &str) -> Resul
         expires_at: shared.now().0.saturating_add(LATER_MS),
         why: one_line(one.why.as_deref().unwrap_or_default(), TEXT_MAX_CHARS),
         tries: 0,
+        standing: one.standing,
     };
-    {
-        let all = shared.questions.later.lock();
+    let (asked, by) = (
+        in_events(&later.question, later.private),
+        later.asked_by.clone(),
+    );
+    let data = json!({"question": later.id, "expiresAt": later.expires_at, "why": later.why});
+    let add = |all: &mut Vec<Later>| {
+        if all.iter().any(|l| l.id == later.id) {
+            return Ok(());
+        }
         let own = all.iter().filter(|l| l.account == later.account).count();
         if all.len() >= LATER_MAX || own >= LATER_OF_ONE_MAX {
             let why = format!(
@@ -126,10 +153,10 @@ pub(super) async fn put(shared: &Shared, one: &Answered, account: &str) -> Resul
             );
             return Err(Refusal::new(Code::Busy, why));
         }
-    }
-    let (asked, by) = (one_line(&later.question, 200), later.asked_by.clone());
-    let data = json!({"question": later.id, "expiresAt": later.expires_at, "why": later.why});
-    changed(shared, |all| all.push(later), None).await?;
+        all.push(later);
+        Ok(())
+    };
+    try_change(shared, add, None).await?;
     let message = format!("A question of {by} waits until a model can be asked: {asked}");
     let journal = &shared.journal;
     journal
@@ -170,16 +197,29 @@ pub async fn cancel(shared: &Shared, id: &str) -> Result<(), Refusal> {
     changed(shared, |all| all.retain(|l| l.id != id), Some((id, false))).await
 }
 
-/// Changes the list, on disk first, and with it whether a kept answer says that its question waits.
+/// As [`try_change`], with what is never refused.
 async fn changed(
     shared: &Shared,
     change: impl FnOnce(&mut Vec<Later>),
     mark: Option<(&str, bool)>,
 ) -> Result<(), Refusal> {
+    let change = |all: &mut Vec<Later>| {
+        change(all);
+        Ok(())
+    };
+    try_change(shared, change, mark).await
+}
+
+/// Changes the list, on disk first, and with it whether a kept answer says that its question waits.
+async fn try_change(
+    shared: &Shared,
+    change: impl FnOnce(&mut Vec<Later>) -> Result<(), Refusal>,
+    mark: Option<(&str, bool)>,
+) -> Result<(), Refusal> {
     let waiting = &shared.questions.later;
     let _turn = waiting.changing.lock().await;
     let mut all = waiting.all();
-    change(&mut all);
+    change(&mut all)?;
     let (list, mark) = (
         all.clone(),
         mark.map(|(id, queued)| (id.to_owned(), queued)),
@@ -220,20 +260,25 @@ pub async fn load(shared: &Shared) -> Result<(), StoreError> {
 
 /// Asks them again while the node runs.
 pub async fn run(shared: Shared) {
-    // When the first of them may be asked, on the steady clock.
+    // When the next of them may be asked, on the steady clock.
     let mut not_before = 0;
     loop {
         expire(&shared).await;
-        let next = shared.questions.later.lock().first().cloned();
+        let all = shared.questions.later.all();
         let wait = async {
-            match &next {
-                Some(_) => tokio::time::sleep(Duration::from_millis(LATER_LOOK_MS)).await,
-                None => std::future::pending().await,
+            match all.is_empty() {
+                false => tokio::time::sleep(Duration::from_millis(LATER_LOOK_MS)).await,
+                true => std::future::pending().await,
             }
         };
-        let due = next
-            .clone()
-            .filter(|later| shared.clock.steady_ms() >= not_before && may_be_asked(&shared, later));
+        // One whose models stay away keeps none behind it waiting.
+        let due = match shared.clock.steady_ms() >= not_before {
+            true => all
+                .iter()
+                .find(|later| may_be_asked(&shared, later))
+                .cloned(),
+            false => None,
+        };
         if let Some(later) = due {
             let pause = tokio::select! {
                 biased;
@@ -273,7 +318,7 @@ async fn once(shared: &Shared, later: Later) -> u64 {
         priority: Priority::Operator,
         by: later.asked_by.clone(),
         account: later.account.clone(),
-        rights: Rights::OWN,
+        rights: later.rights(shared),
         device: None,
         conversation: later.conversation.clone(),
         private: later.private,
@@ -327,7 +372,7 @@ async fn came(shared: &Shared, later: &Later, answered: &Answered) {
         "{} answered what {} asked earlier: {}",
         answered.model.as_deref().unwrap_or("A model"),
         later.asked_by,
-        one_line(&later.question, 200)
+        in_events(&later.question, later.private)
     );
     let data =
         json!({"question": later.id, "conversation": later.conversation, "model": answered.model});
@@ -341,7 +386,7 @@ async fn came(shared: &Shared, later: &Later, answered: &Answered) {
 async fn gone(shared: &Shared, later: &Later, why: &str) {
     let change = |all: &mut Vec<Later>| all.retain(|l| l.id != later.id);
     noted(changed(shared, change, Some((&later.id, false))).await);
-    let asked = one_line(&later.question, 200);
+    let asked = in_events(&later.question, later.private);
     let message = format!(
         "A question of {} waits no more, {why}: {asked}",
         later.asked_by

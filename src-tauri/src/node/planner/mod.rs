@@ -440,7 +440,7 @@ async fn tell(
             {
                 tracing::error!(%error, "an answer could not be kept");
             }
-            let message = talk::in_events(question, &answered);
+            let message = talk::was_asked(question, &answered);
             let data = json!({
                 "question": question.id, "answerer": answered.answerer, "model": answered.model,
                 "proposals": answered.proposals,

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::talk::Belongs;
-use super::{Rights, question};
-use crate::adapters::store::{facts, proposals};
+use super::{Rights, kept, question};
+use crate::adapters::store::{facts, kv, proposals};
 use crate::domain::base::limits::{PLANNER_WAITING_MAX, QUERY_DEFAULT, SLOT_LOOK_MS};
 use crate::domain::base::{Digest, Refusal};
 use crate::domain::plan::rules::Memory;
@@ -164,7 +164,13 @@ pub fn ask(shared: &Shared, standing: &Standing) -> Result<(), Refusal> {
 /// wait for people.
 pub(super) async fn rests(shared: &Shared) -> bool {
     let own = shared.own_id().clone();
-    let read = move |c: &rusqlite::Connection| proposals::waiting_of(c, &own, Requester::Llm);
+    let read = move |c: &rusqlite::Connection| {
+        let (own, told) = proposals::waiting_of(c, &own, Requester::Llm)?;
+        // Anybody can say that this node asked; its own answers say what it asked for.
+        let kept = kept::parsed(kv::get(c, kept::KEPT)?);
+        let asked: BTreeSet<&String> = kept.iter().flat_map(|one| &one.proposals).collect();
+        Ok(own + told.iter().filter(|id| asked.contains(id)).count())
+    };
     let waiting = match shared.store.read_committed("wishes that wait", read).await {
         Ok(waiting) => waiting,
         Err(error) => {

@@ -72,9 +72,12 @@ impl Talk {
         if question.conversation != question.id {
             for one in answered(shared).await? {
                 // One that is asked again stands there already, with the answer of the rules.
-                let before = one.id != question.id && one.asked_at <= question.asked_at;
-                if one.conversation == question.conversation && before {
-                    about = about.and(private_in(labels, &one));
+                if one.conversation != question.conversation || one.id == question.id {
+                    continue;
+                }
+                // What is private stays so when the clock was set back since, too.
+                about = about.and(private_in(labels, &one));
+                if one.asked_at <= question.asked_at {
                     pairs.push(Pair {
                         question: one.question,
                         answer: one.answer,
@@ -89,12 +92,17 @@ impl Talk {
     }
 }
 
-/// What events say of a question. Devices that may read here read them.
-pub(super) fn in_events(question: &Question, answered: &Answered) -> String {
-    let what = match answered.private.is_empty() {
-        true => one_line(&question.text, 200),
-        false => "something private".to_owned(),
-    };
+/// What events say of a question's text. Devices that may read here read them.
+pub(super) fn in_events(text: &str, private: bool) -> String {
+    match private {
+        true => "something private".to_owned(),
+        false => one_line(text, 200),
+    }
+}
+
+/// The event of an answered question.
+pub(super) fn was_asked(question: &Question, answered: &Answered) -> String {
+    let what = in_events(&question.text, !answered.private.is_empty());
     let by = &question.by;
     match question.is_standing() {
         true => format!("The standing question {by:?} was asked: {what}"),

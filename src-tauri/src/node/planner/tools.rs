@@ -19,7 +19,7 @@ use crate::domain::inference::route::Labels;
 use crate::domain::plan::Draft;
 use crate::domain::plan::choices::{Choices, Kind};
 use crate::domain::plan::reply::{Step, Wish};
-use crate::domain::plan::situation::{Known, Offer, Situation, Waiting, reading};
+use crate::domain::plan::situation::{Known, Offer, Situation, Waiting, in_turn, reading};
 use crate::domain::policy::Requester;
 use crate::domain::world::Fact;
 use crate::node::context::store_refusal;
@@ -287,8 +287,10 @@ impl Tools {
             metric.is_none_or(|m| like(&f.metric, m))
                 && zone.is_none_or(|z| f.zone.as_deref().is_some_and(|zone| like(zone, z)))
         };
-        let found = self.facts.iter().filter(fits).take(SITUATION_READINGS_MAX);
-        let lines = found.map(|f| format!("{} | {}", situation.label(f), reading(f, self.now)));
+        let found = in_turn(self.facts.iter().filter(fits)).into_iter();
+        let lines = found
+            .take(SITUATION_READINGS_MAX)
+            .map(|f| format!("{} | {}", situation.label(f), reading(f, self.now)));
         let lines: Vec<String> = lines.collect();
         let withheld = match self.private || self.withheld == 0 {
             true => String::new(),

@@ -110,9 +110,16 @@ impl Held {
     }
 }
 
+/// Whether two wishes are one for the same actuator of the same place: a wish goes to the executor that its evidence comes
+/// from where none is named.
 fn is_same(one: &Fired, other: &Fired) -> bool {
+    let source = |fired: &Fired| match &fired.because {
+        Because::Reading { origin, .. } if fired.executor.is_none() => Some(origin.clone()),
+        _ => None,
+    };
     one.rule == other.rule
         && one.executor == other.executor
+        && source(one) == source(other)
         && one.action.intent_key() == other.action.intent_key()
 }
 
@@ -179,8 +186,8 @@ async fn again(shared: &Shared, fired: Fired) -> Option<Fired> {
 }
 
 /// Whether the planner that led has had the executor of this wish mint the same: it is open there, or was lately. Nobody
-/// else's proposal counts, nor one of another executor; and for an actuator of this node only one that needs no person, for
-/// this node's own wish may need none.
+/// else's proposal counts, nor one of another executor, nor one that waits for a person or that none allowed: this
+/// node's own wish may need none there, and the executor knows equal wishes.
 async fn asked_by_leader(shared: &Shared, wish: &Wish) -> bool {
     let Some(leader) = wish.leader.clone() else {
         return false;
@@ -188,7 +195,6 @@ async fn asked_by_leader(shared: &Shared, wish: &Wish) -> bool {
     let Some(executor) = executor_of(shared, &wish.fired).await else {
         return false;
     };
-    let own = executor == *shared.own_id();
     let since = TimeMs(wish.since.0.saturating_sub(STAND_BY_MS));
     let (target, wanted) = (
         wish.fired.action.target.clone(),
@@ -202,12 +208,16 @@ async fn asked_by_leader(shared: &Shared, wish: &Wish) -> bool {
         };
         Ok(rows.iter().filter_map(record).any(|(record, status)| {
             let by = &record.requested_by;
-            let decided = record.level == Level::L1 || status != Status::AwaitingApproval;
+            let acts = matches!(
+                status,
+                Status::Approved | Status::Executing | Status::Completed
+            );
+            let decided = acts || record.level == Level::L1;
             by.kind == Requester::Rules
                 && by.device_id == leader
                 && record.executor == executor
                 && record.action().intent_key() == wanted
-                && (!own || decided)
+                && decided
         }))
     };
     let asked = shared.store.read("equal wishes", read).await;

@@ -185,7 +185,7 @@ fn mint_in(
     if terms.level == Level::L1 && last.is_some() && !holds_first_cite(draft, &frames) {
         return Err(refused(
             Code::EvidenceMissing,
-            "the reading that the rule fired on is not held here, so it may be from before the actuator last did this; trust the device that made it here too (observe), or let the policy ask a person",
+            "the reading that the rule fired on is not cited, or not held here, so it may be from before the actuator last did this; trust the device that made it here too (observe), or let the policy ask a person",
         ));
     }
     let record = record(shared, draft, from, evidence, taint, &terms, now)?;
@@ -312,15 +312,13 @@ fn metrics_of(frames: &[StoredFrame]) -> Vec<String> {
 }
 
 /// The frames a draft cites and the facts the policy will look at, as this node holds them.
-/// Whether the reading that a rule fired on, which it cites first, is held here; true for whatever is no rule's wish upon a
-/// reading.
+/// Whether the reading that a rule fired on, which it cites first, is held here; true for whatever is no rule's wish, or
+/// one at the time of a schedule.
 fn holds_first_cite(draft: &Draft, frames: &[StoredFrame]) -> bool {
-    match draft.cites.first() {
-        Some(first) if draft.requester == Requester::Rules => {
-            frames.first().is_some_and(|frame| frame.frame_id == *first)
-        }
-        _ => true,
-    }
+    let fired_on = draft.cites.first();
+    draft.requester != Requester::Rules
+        || draft.slot.is_some()
+        || fired_on.is_some_and(|first| frames.first().is_some_and(|f| f.frame_id == *first))
 }
 
 fn gather(

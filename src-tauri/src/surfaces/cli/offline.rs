@@ -17,6 +17,7 @@ use crate::node::context::timekeeping::{self, Righted};
 use crate::node::continuity::{self, Confirmed};
 use crate::node::guards::moved::{self, Moved};
 use crate::node::proposals::left;
+use crate::node::timetable;
 use crate::operator::dto::{OperatorEnroll, OperatorView, TrustAdd};
 use crate::operator::people;
 use crate::operator::registry::{self, Desk, KeyOf};
@@ -176,6 +177,7 @@ impl Offline {
             head: confirmed.head,
             place: place_of(&ctx.dir),
             at: now,
+            seq: Some(marks.used()),
         });
         written.map(|_| confirmed).map_err(|why| {
             Failure::state(format!(
@@ -221,7 +223,10 @@ impl Offline {
     /// Whatever the store says.
     pub(super) async fn confirm_clock(&self, now: TimeMs) -> Result<Righted, Failure> {
         let key = self.desk.key.clone();
-        let confirm = move |c: &rusqlite::Connection| timekeeping::confirm(c, &key, now);
+        let confirm = move |c: &rusqlite::Connection| {
+            timetable::clock_confirmed(c, now)?;
+            timekeeping::confirm(c, &key, now)
+        };
         let store = &self.desk.store;
         let confirmed = store.write(Class::Durable, "clock", confirm).await;
         confirmed.map_err(Failure::state)

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
 
 use super::answer::{Answered, Failed, Id, body, body_or_default, ok, query};
+use super::auth::Caller;
 use super::{Api, assets};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::audit_export::Export;
@@ -324,8 +325,8 @@ pub(super) async fn audit_export(State(api): Door) -> Answered {
     Ok((head, Body::from_stream(lines)).into_response())
 }
 
-pub(super) async fn answered(State(api): Door) -> Answered {
-    Ok(ok(&api.door.answered().await?))
+pub(super) async fn answered(State(api): Door, Extension(caller): Extension<Caller>) -> Answered {
+    Ok(ok(&api.door.answered(caller.scope()).await?))
 }
 
 pub(super) async fn twin(State(api): Door) -> Answered {
@@ -357,8 +358,8 @@ pub(super) async fn actuators(State(api): Door) -> Answered {
     Ok(ok(&api.door.actuators().await?))
 }
 
-pub(super) async fn planner(State(api): Door) -> Answered {
-    Ok(ok(&api.door.planner()))
+pub(super) async fn planner(State(api): Door, Extension(caller): Extension<Caller>) -> Answered {
+    Ok(ok(&api.door.planner_for(caller.scope())))
 }
 
 pub(super) async fn policy_tests(State(api): Door) -> Answered {

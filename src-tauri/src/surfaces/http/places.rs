@@ -1,6 +1,6 @@
 //! Places for what the API works for at once: requests, requests that must not wait behind others, streams of
-//! events, and other long answers, each of its own. Each kind of caller has places of its own, and one caller gets
-//! no more than half of them, so that no program and no browser session can take them away from others.
+//! events, and other long answers, each of its own. Each kind of caller has places of its own. One program gets no more
+//! than half of them and one browser session an eighth, and sessions of one scope take none from those of another.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,13 +10,15 @@ use crate::domain::base::limits::{
     EVENT_STREAMS_MAX, LONG_ANSWERS_MAX, REQUESTS_AT_ONCE_MAX, URGENT_REQUESTS_AT_ONCE_MAX,
 };
 use crate::domain::base::{Code, Refusal};
+use crate::operator::access::Scope;
 use crate::operator::browser::{Maker, SessionId};
 
-/// Whose places a caller uses: a browser session those of who made its link.
+/// Whose places a caller uses: a browser session those of its scope and of who made its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Window,
     Of(Maker),
+    Session(Maker, Scope),
 }
 
 type Key = (Kind, Option<SessionId>);
@@ -92,7 +94,13 @@ impl Places {
             Caller::Window => (Kind::Window, None),
             Caller::Owner => (Kind::Of(Maker::Owner), None),
             Caller::Token(scope) => (Kind::Of(Maker::Token(*scope)), None),
-            Caller::Session(session) => (Kind::Of(session.by), Some(session.id)),
+            Caller::Session(session) => {
+                (Kind::Session(session.by, session.scope), Some(session.id))
+            }
+        };
+        let share = match key.1 {
+            Some(_) => self.most / 8,
+            None => self.most / 2,
         };
         let mut taken = self.lock();
         let own = taken.get(&key).copied().unwrap_or(0);
@@ -101,7 +109,7 @@ impl Places {
             .filter(|((kind, _), _)| *kind == key.0)
             .map(|(_, n)| n)
             .sum();
-        if own >= self.most / 2 || kind >= self.most {
+        if own >= share || kind >= self.most {
             let why = format!(
                 "too many {} of this caller are open already; close some",
                 self.what
@@ -137,7 +145,9 @@ mod tests {
 
     use super::super::tests::{code, house, read};
     use super::*;
-    use crate::operator::access::{API_ROOT, AtTheWindow, Scope};
+    use crate::domain::base::TimeMs;
+    use crate::operator::access::{API_ROOT, AtTheWindow};
+    use crate::operator::browser::Session;
     use crate::operator::routes;
 
     #[test]
@@ -160,6 +170,32 @@ mod tests {
         drop(greedy);
         assert!(places.take(&Caller::Token(Scope::Read)).is_ok());
         assert!(places.lock().is_empty());
+    }
+
+    #[test]
+    fn sessions_that_only_look_take_no_stream_from_those_that_decide() {
+        let room = Room::default();
+        let session = |n: u8, scope: Scope| {
+            Caller::Session(Session {
+                id: SessionId::of(&[n]),
+                by: Maker::Owner,
+                scope,
+                name: "guest".into(),
+                csrf: String::new(),
+                expires_at: TimeMs(u64::MAX),
+            })
+        };
+        let mut taken = Vec::new();
+        for n in 0..16 {
+            let guest = session(n, Scope::Read);
+            let more = std::iter::from_fn(|| room.streams.take(&guest).ok());
+            taken.extend(more);
+            assert!(taken.len() <= (usize::from(n) + 1) * EVENT_STREAMS_MAX / 8);
+        }
+        assert_eq!(taken.len(), EVENT_STREAMS_MAX);
+        for other in [session(99, Scope::Admin), Caller::Owner] {
+            assert!(room.streams.take(&other).is_ok(), "{other:?}");
+        }
     }
 
     #[test]

@@ -93,3 +93,5 @@ pub const LATER_TRY_AGAIN_MS: u64 = 5_000;
 pub const LATER_TRY_AGAIN_MAX_MS: u64 = 300_000;
 /// Tries after which one is given up.
 pub const LATER_TRIES_MAX: u32 = 20;
+/// How long a person who resumes the planner waits for the tries of its models, in milliseconds.
+pub const RESUME_WAIT_MS: u64 = 2_000;
