@@ -121,7 +121,7 @@ impl Setup {
             let mut outside = Outside::real(self.clock.clone());
             let models = self.model.iter();
             outside.models = models.map(|m| Arc::new(m.clone()) as _).collect();
-            match Opened::open_in(config.clone(), outside).await {
+            match Box::pin(Opened::open_in(config.clone(), outside)).await {
                 Err(clawmesh::node::OpenError::Path(PathError::InUse { .. })) => None,
                 opened => Some(opened.unwrap()),
             }
@@ -138,7 +138,8 @@ impl Setup {
         if let Some((key, level)) = &self.operator {
             enroll(&opened.shared, key, level).await;
         }
-        let node = Node::start(opened, |_| axum::Router::new()).await.unwrap();
+        let start = Node::start(opened, |_| axum::Router::new());
+        let node = Box::pin(start).await.unwrap();
         let id = node.shared().own_id().clone();
         NODES.lock().unwrap().insert(node.address(), id);
         TestNode {

@@ -156,7 +156,7 @@ async fn opens_and_ends(then: Then) -> (Vec<String>, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interlock_that_opens_while_it_moves_ends_the_run() {
-    let (moves, detail) = Box::pin(opens_and_ends(Then::Is(3.0))).await;
+    let (moves, detail) = opens_and_ends(Then::Is(3.0)).await;
     assert_eq!(moves.last().map(String::as_str), Some("closed"));
     assert!(
         detail.contains("interlock") && detail.contains("level is"),
@@ -166,20 +166,20 @@ async fn an_interlock_that_opens_while_it_moves_ends_the_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sensor_that_falls_silent_while_it_moves_ends_the_run() {
-    let (moves, detail) = Box::pin(opens_and_ends(Then::Silent)).await;
+    let (moves, detail) = opens_and_ends(Then::Silent).await;
     assert_eq!(moves.last().map(String::as_str), Some("closed"));
     assert!(detail.contains("younger than 2 s"), "{detail}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readings_that_cannot_be_read_while_it_moves_end_the_run() {
-    let (_, detail) = Box::pin(opens_and_ends(Then::Unreadable)).await;
+    let (_, detail) = opens_and_ends(Then::Unreadable).await;
     assert!(detail.contains("cannot be read"), "{detail}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readings_that_were_lost_while_it_moves_end_the_run() {
-    let (moves, detail) = Box::pin(opens_and_ends(Then::Lost)).await;
+    let (moves, detail) = opens_and_ends(Then::Lost).await;
     assert_eq!(moves.last().map(String::as_str), Some("closed"));
     assert!(detail.contains("there is none among 0"), "{detail}");
 }
