@@ -41,7 +41,7 @@ use tokio_tungstenite::tungstenite::Message;
 const CROWD_STORE_BYTES: u64 = 64 << 20;
 const CROWD_FRAME_BYTES: usize = 2_000;
 const CROWD_FRAMES: u64 = 16_384;
-const FLOOD_FRAMES: u64 = 200_000;
+const FLOOD_FRAMES: u64 = 500_000;
 
 fn report(name: &str, value: f64, unit: &str, target: &str) {
     println!("{name:<34} {value:>12.2} {unit:<9} {target}");
