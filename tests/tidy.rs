@@ -15,6 +15,8 @@ mod rules;
 mod scan;
 #[path = "tidy/bites.rs"]
 mod the_rules_bite;
+#[path = "tidy/whole.rs"]
+mod whole;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -230,6 +232,18 @@ fn the_sources_keep_the_rules() {
         .flat_map(|file| rules::check_source(file, &read(&sources().join(file))))
         .collect();
     assert_none(&faults);
+}
+
+#[test]
+fn no_room_begins_to_take_the_whole_node() {
+    let files = rust_files(&sources()).into_iter();
+    let files: Vec<(String, String)> = files
+        .map(|file| {
+            let source = read(&sources().join(&file));
+            (file, source)
+        })
+        .collect();
+    assert_none(&whole::check(&files, whole::STILL));
 }
 
 #[test]

@@ -129,8 +129,8 @@ pub struct Opened {
 }
 
 /// Where the policy lives.
-pub(super) fn policy_file(shared: &Shared) -> PathBuf {
-    StateDir::at(&shared.config.state_dir).policy_file()
+pub(super) fn policy_file(context: &Context) -> PathBuf {
+    StateDir::at(&context.config.state_dir).policy_file()
 }
 
 impl Opened {
@@ -355,7 +355,8 @@ async fn assemble(
         .await?;
     let (offered, signers, mesh_floor, horizon, mesh_models) = store
         .read("what peers are known for", |c| {
-            use super::shared::{mesh_floor, offers, signers};
+            use super::naming::mesh_floor;
+            use super::shared::{offers, signers};
             let models = super::mesh_models::MeshModels::load(c)?;
             let known = (offers(c)?, signers(c)?, mesh_floor(c)?);
             Ok((known.0, known.1, known.2, frames::horizon(c)?, models))

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::context::{DURABLE, internal, store_refusal};
+use super::context::{Context, DURABLE, internal, store_refusal};
 use super::gen1::parting;
 use super::links::LinkHandle;
 use super::proposals;
@@ -44,16 +44,16 @@ fn digest(all: &[Proven]) -> String {
     Digest::of(&parts).to_hex()
 }
 
-async fn held(shared: &Shared) -> Result<Vec<Proven>, StoreError> {
-    shared.store.read("records", records::all).await
+async fn held(context: &Context) -> Result<Vec<Proven>, StoreError> {
+    context.store.read("records", records::all).await
 }
 
 /// Begins the exchange on a new link.
-pub async fn greet(shared: Shared, link: LinkHandle) {
+pub async fn greet(context: Context, link: LinkHandle) {
     if !link.info.speaks(Feature::Revocations) {
         return;
     }
-    match held(&shared).await {
+    match held(&context).await {
         Ok(all) => {
             let about = json!({"digest": digest(&all), "count": all.len()});
             link.send(Message::event(DIGEST, &about)).await;
@@ -66,23 +66,23 @@ pub async fn greet(shared: Shared, link: LinkHandle) {
 ///
 /// # Errors
 /// `INVALID_PARAMS` for what is no digest; the store's refusal.
-pub async fn compare(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result<(), Refusal> {
+pub async fn compare(context: &Context, link: &LinkHandle, payload: &Value) -> Result<(), Refusal> {
     let theirs = payload
         .get("digest")
         .and_then(Value::as_str)
         .ok_or_else(|| Refusal::new(Code::InvalidParams, "records.digest needs a digest"))?;
-    admitted(shared, link)?;
+    admitted(context, link)?;
     // One sending at a time: a peer that asks again and does not read costs no more memory.
     if link.records_going.swap(true, Ordering::AcqRel) {
         return Ok(());
     }
-    let all = held(shared).await;
+    let all = held(context).await;
     let differs = all.as_ref().is_ok_and(|all| digest(all) != theirs);
     match all {
         Ok(all) if differs => {
             // Sending waits for the peer, and reading must not.
             let link = link.clone();
-            shared.tasks.passing("records", async move {
+            context.tasks.passing("records", async move {
                 send(&link, &all).await;
                 link.records_going.store(false, Ordering::Release);
             });
@@ -96,9 +96,9 @@ pub async fn compare(shared: &Shared, link: &LinkHandle, payload: &Value) -> Res
 }
 
 /// Counts a message about records; refuses a flood of them.
-fn admitted(shared: &Shared, link: &LinkHandle) -> Result<(), Refusal> {
+fn admitted(context: &Context, link: &LinkHandle) -> Result<(), Refusal> {
     let most = RECORDS_MESSAGES_PER_MINUTE;
-    match link.records.admits(most, shared.now()) {
+    match link.records.admits(most, context.now()) {
         true => Ok(()),
         false => Err(Refusal::new(
             Code::RateExceeded,
@@ -201,9 +201,9 @@ fn proven(value: Value, mesh: &MeshId, now: TimeMs) -> Result<Proven, Refusal> {
 /// Whether the issuer of a record may issue here now: this node itself, or a trusted device with
 /// `admin`; for an operator's record, one that a person here has accepted for that. Its key need not
 /// have been seen: the record carries it, and its hash is the issuer's id.
-fn believed(shared: &Shared, conn: &Connection, record: &Record) -> Result<bool, StoreError> {
+fn believed(context: &Context, conn: &Connection, record: &Record) -> Result<bool, StoreError> {
     let issuer = record.issuer();
-    if issuer == shared.own_id() {
+    if issuer == context.own_id() {
         return Ok(true);
     }
     let trusted = trust::get(conn, issuer)?.filter(TrustRecord::is_live);
@@ -217,14 +217,14 @@ fn believed(shared: &Shared, conn: &Connection, record: &Record) -> Result<bool,
 /// Whose share a new record uses, and which; `None` for what always has room: what this node says
 /// itself, and what a believed issuer says about devices and operators that are known here.
 fn paid_by(
-    shared: &Shared,
+    context: &Context,
     conn: &Connection,
     record: &Record,
     acts: bool,
     via: Option<&DeviceId>,
 ) -> Result<Option<(DeviceId, Share)>, StoreError> {
     let issuer = record.issuer();
-    if issuer == shared.own_id() || acts && records::is_about_known(conn, record)? {
+    if issuer == context.own_id() || acts && records::is_about_known(conn, record)? {
         return Ok(None);
     }
     if acts {
@@ -303,20 +303,24 @@ async fn store(
 
 /// Whether the record of an operator that is known here stays when another issuer sends one about the
 /// same key: one of this node always, another's while it still counts.
-fn stands(shared: &Shared, conn: &Connection, known: &SignedOperator) -> Result<bool, StoreError> {
+fn stands(
+    context: &Context,
+    conn: &Connection,
+    known: &SignedOperator,
+) -> Result<bool, StoreError> {
     let record = &known.record;
-    if record.issuer == *shared.own_id() {
+    if record.issuer == *context.own_id() {
         return Ok(true);
     }
     let trusted = trust::get(conn, &record.issuer)?.filter(TrustRecord::is_live);
     let issues = trusted.is_some_and(|r| r.grants.has(Grant::Admin));
-    let ended = record.expires_at.is_some_and(|end| shared.now() >= end);
+    let ended = record.expires_at.is_some_and(|end| context.now() >= end);
     Ok(issues && !ended && issuers::get(conn, &record.issuer)?.is_some())
 }
 
 /// What a record of an issuer that is believed here does, inside the transaction that stores it;
 /// whether it did, or is to be looked at again later.
-fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, StoreError> {
+fn apply(context: &Context, conn: &Connection, proven: &Proven) -> Result<bool, StoreError> {
     let record = proven.record();
     let detail = json!({"issuer": record.issuer()});
     // The id is the key's hash, so the key that fits the id is the right one to remember.
@@ -330,7 +334,7 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, St
         Record::Operator { signed } => {
             let id = &signed.record.operator_id;
             let known = operators::get(conn, id)?;
-            if record.issuer() == shared.own_id() {
+            if record.issuer() == context.own_id() {
                 return Ok(true);
             }
             if let Some(known) = known.map(|k| k.signed) {
@@ -338,12 +342,12 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, St
                 if same && known.record.issued_at >= signed.record.issued_at {
                     return Ok(true);
                 }
-                if !same && stands(shared, conn, &known)? {
+                if !same && stands(context, conn, &known)? {
                     return Ok(false);
                 }
             }
             operators::put(conn, signed)?;
-            shared
+            context
                 .journal
                 .audit(conn, AuditKind::OperatorEnrolled, id.as_str(), detail)?;
         }
@@ -357,27 +361,27 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, St
             };
             if operators::revoke(conn, &ended)? {
                 let id = revocation.operator_id.as_str();
-                shared
+                context
                     .journal
                     .audit(conn, AuditKind::OperatorRevoked, id, detail)?;
             }
         }
         Record::DeviceRevocation { revocation, .. } => {
             let device = &revocation.device_id;
-            if device == shared.own_id() {
+            if device == context.own_id() {
                 // Others end their trust in us; what we hold of ourselves is not theirs to end.
                 return Ok(true);
             }
             let known = trust::get(conn, device)?;
             let mut ended = known.unwrap_or_else(|| {
-                TrustRecord::new(device.clone(), None, None, Grants::default(), shared.now())
+                TrustRecord::new(device.clone(), None, None, Grants::default(), context.now())
             });
             if !ended.is_live() {
                 return Ok(true);
             }
             ended.revoked_at = Some(revocation.revoked_at);
             trust::put(conn, &ended)?;
-            shared
+            context
                 .journal
                 .audit(conn, AuditKind::TrustRevoked, device.as_str(), detail)?;
         }
@@ -387,18 +391,18 @@ fn apply(shared: &Shared, conn: &Connection, proven: &Proven) -> Result<bool, St
 }
 
 /// Tells the persons here of operators whose issuer nobody here has accepted yet.
-async fn say_waiting(shared: &Shared, new: &[Proven]) {
+async fn say_waiting(context: &Context, new: &[Proven]) {
     for record in new.iter().map(Proven::record) {
         let Record::Operator { signed } = record else {
             continue;
         };
         let issuer = record.issuer();
-        let trusted = shared.trust.live(issuer);
+        let trusted = context.trust.live(issuer);
         if !trusted.is_some_and(|r| r.grants.has(Grant::Admin)) {
             continue;
         }
         let device = issuer.clone();
-        let accepted = shared
+        let accepted = context
             .store
             .read("issuers", move |c| issuers::get(c, &device));
         if !matches!(accepted.await, Ok(None)) {
@@ -410,7 +414,7 @@ async fn say_waiting(shared: &Shared, new: &[Proven]) {
             signed.record.name
         );
         let data = json!({"issuer": issuer, "record": record.id()});
-        shared
+        context
             .journal
             .caused(
                 Cause::Device(issuer.clone()),

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use super::context::store_refusal;
-use super::shared::Shared;
+use super::context::{Context, store_refusal};
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, cited};
 use crate::domain::base::limits::CITED_ORIGINS_SHOWN;
@@ -64,8 +63,8 @@ fn unnamed(
 ///
 /// # Errors
 /// `EVIDENCE_AMBIGUOUS`, as [`frames`].
-pub(super) async fn named(shared: &Shared, mut draft: Draft) -> Result<Draft, Refusal> {
-    let (asked, own) = (draft.clone(), shared.own_id().clone());
+pub(super) async fn named(context: &Context, mut draft: Draft) -> Result<Draft, Refusal> {
+    let (asked, own) = (draft.clone(), context.own_id().clone());
     let read = move |c: &Connection| {
         let found = frames(c, &asked, &own, &own)?;
         Ok(found
@@ -73,7 +72,7 @@ pub(super) async fn named(shared: &Shared, mut draft: Draft) -> Result<Draft, Re
             .map(|frame| (frame.frame_id, frame.origin))
             .collect::<BTreeMap<_, _>>())
     };
-    let found = shared.store.read("cites", read).await;
+    let found = context.store.read("cites", read).await;
     draft.origins.extend(found.map_err(|e| store_refusal(&e))?);
     Ok(draft)
 }

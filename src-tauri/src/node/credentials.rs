@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use super::context::{DURABLE, store_refusal};
+use super::context::{Context, DURABLE, store_refusal};
 use super::shared::Shared;
 use crate::adapters::keystore::{CredentialCard, Credentials, KeyError, credential_name};
 use crate::adapters::paths::StateDir;
@@ -103,18 +103,18 @@ pub async fn remove(shared: &Shared, name: &str, by: &str) -> Result<(), Refusal
 }
 
 async fn written(
-    shared: &Shared,
+    context: &Context,
     (kind, event): (AuditKind, Event),
     name: &str,
     by: &str,
     message: &str,
 ) -> Result<(), Refusal> {
     let detail = json!({"name": name, "by": by});
-    let (s, data, subject) = (shared.clone(), detail.clone(), name.to_owned());
+    let (s, data, subject) = (context.clone(), detail.clone(), name.to_owned());
     let write = move |c: &rusqlite::Connection| s.journal.audit(c, kind, &subject, detail);
-    let stored = shared.store.write(DURABLE, "credential", write).await;
+    let stored = context.store.write(DURABLE, "credential", write).await;
     stored.map_err(|e| store_refusal(&e))?;
-    let journal = &shared.journal;
+    let journal = &context.journal;
     journal
         .record(event, Severity::Warning, message, data)
         .await;

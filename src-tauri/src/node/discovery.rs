@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::context::DURABLE;
+use super::context::{Context, DURABLE};
 use super::links::target::{Source, Target};
 use super::pairing;
 use super::shared::Shared;
@@ -106,8 +106,8 @@ impl Nearby {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn load(&self, shared: &Shared) -> Result<(), StoreError> {
-        let stored = shared
+    pub async fn load(&self, context: &Context) -> Result<(), StoreError> {
+        let stored = context
             .store
             .read("policies", |c| kv::get(c, POLICIES))
             .await?;
@@ -123,15 +123,15 @@ impl Nearby {
     /// Whatever the store says; then nothing has changed.
     pub async fn set_policy(
         &self,
-        shared: &Shared,
+        context: &Context,
         mesh: &MeshId,
         policy: JoinPolicy,
     ) -> Result<(), StoreError> {
         let mut policies = self.policies();
         policies.insert(mesh.as_str().to_owned(), policy);
-        let (text, entry) = (json!(policies).to_string(), shared.clone());
+        let (text, entry) = (json!(policies).to_string(), context.clone());
         let subject = mesh.as_str().to_owned();
-        shared
+        context
             .store
             .write(DURABLE, "join policy", move |c| {
                 kv::put(c, POLICIES, text.as_bytes())?;
@@ -284,8 +284,8 @@ impl Memory {
     }
 
     /// Tells once a minute how many strangers found no place.
-    async fn tell_rest(&mut self, shared: &Shared) {
-        let now = shared.now();
+    async fn tell_rest(&mut self, context: &Context) {
+        let now = context.now();
         if self.passed_over == 0 || now.distance(self.rest_told_at) < 60_000 {
             return;
         }
@@ -295,7 +295,7 @@ impl Memory {
             "Many strangers announce themselves on the LAN: {passed_over} found no place in the list"
         );
         let data = json!({"passedOver": passed_over});
-        shared
+        context
             .journal
             .caused(
                 Cause::Strangers,
@@ -388,12 +388,12 @@ fn dial(shared: &Shared, near: &Near, now: TimeMs) {
     }
 }
 
-async fn tell(shared: &Shared, near: &Near, why: &str) {
+async fn tell(context: &Context, near: &Near, why: &str) {
     let device = &near.sighting.device;
     let name = near.sighting.name.as_deref().unwrap_or("a node");
     let message = format!("{name} ({}) is on the LAN: {why}", device.short());
     let data = json!({"deviceId": device, "meshId": near.sighting.mesh, "reason": why});
-    shared
+    context
         .journal
         .caused(
             Cause::Strangers,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::context::Context;
 use super::privacy;
 use super::shared::Shared;
 use crate::adapters::store::facts::NewFact;
@@ -189,11 +190,11 @@ struct Stored {
 }
 
 /// How much of the frame log one other device may have here.
-pub fn most(shared: &Shared) -> Most {
-    let keep = shared.config.keep_frames;
+pub fn most(context: &Context) -> Most {
+    let keep = context.config.keep_frames;
     Most {
         frames: BUDGET_KEPT_FRAMES.min(keep - keep / 4),
-        bytes: shared.store.bytes_of_one_device(),
+        bytes: context.store.bytes_of_one_device(),
     }
 }
 

@@ -14,8 +14,8 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::context::DURABLE;
 use super::context::alarms::AlarmKind;
+use super::context::{Context, DURABLE};
 use super::guards::Cut;
 use super::shared::Shared;
 use crate::adapters::log;
@@ -93,8 +93,8 @@ pub(super) async fn run(shared: Shared) {
 }
 
 /// Whether the store is full, or has no room for frames though others gave way; and who fills it.
-fn look_at_the_room(shared: &Shared, full: bool) {
-    let words = match (full, shared.budgets.has_no_room(shared.now())) {
+fn look_at_the_room(context: &Context, full: bool) {
+    let words = match (full, context.budgets.has_no_room(context.now())) {
         (true, _) => Some("the store is full: nothing new is kept, reads go on"),
         (false, true) => Some(
             "the store is full for new frames; decisions, stops and audit entries are still kept",
@@ -102,31 +102,31 @@ fn look_at_the_room(shared: &Shared, full: bool) {
         (false, false) => None,
     };
     let advice = "free disk space, raise store.max_bytes or keep fewer frames";
-    match (words, shared.who_fills()) {
+    match (words, context.who_fills()) {
         (Some(words), Some((who, end_it))) => told(
-            shared,
+            context,
             AlarmKind::StoreFull,
             Some(&format!("{words}; {who}")),
             &format!("{end_it}; or {advice}"),
         ),
-        (words, _) => told(shared, AlarmKind::StoreFull, words, advice),
+        (words, _) => told(context, AlarmKind::StoreFull, words, advice),
     };
 }
 
-fn look_at_the_log(shared: &Shared) {
+fn look_at_the_log(context: &Context) {
     let lost = i64::try_from(log::lost()).unwrap_or(i64::MAX);
-    shared.metrics.log_lines_lost.set(lost);
+    context.metrics.log_lines_lost.set(lost);
     let words = log::is_losing().then(|| format!("log lines are being lost, {lost} so far"));
     told(
-        shared,
+        context,
         AlarmKind::LogLost,
         words.as_deref(),
         "look at what reads this program's stderr, and whether the disk it is kept on is full",
     );
 }
 
-fn look_at_the_rows(shared: &Shared) {
-    let left_out = shared.store.left_out();
+fn look_at_the_rows(context: &Context) {
+    let left_out = context.store.left_out();
     let each = left_out.iter().map(|(what, n)| format!("{what} {n}"));
     let each: Vec<String> = each.collect();
     let words = (!each.is_empty()).then(|| {
@@ -136,7 +136,7 @@ fn look_at_the_rows(shared: &Shared) {
         )
     });
     told(
-        shared,
+        context,
         AlarmKind::RowsUnreadable,
         words.as_deref(),
         "run `clawmesh-node audit verify`; if the disk is damaged, restore a backup onto a good one",
@@ -145,17 +145,17 @@ fn look_at_the_rows(shared: &Shared) {
 
 /// Raises an alarm or ends it, and logs the change; whether it is new. The store may be what fails, so
 /// only the end becomes an event.
-pub(super) fn told(shared: &Shared, kind: AlarmKind, words: Option<&str>, advice: &str) -> bool {
-    let raised = |words| shared.alarms.raise(kind, "", words, advice, shared.now());
+pub(super) fn told(context: &Context, kind: AlarmKind, words: Option<&str>, advice: &str) -> bool {
+    let raised = |words| context.alarms.raise(kind, "", words, advice, context.now());
     match words {
         Some(words) if raised(words) => {
             tracing::error!(alarm = kind.as_str(), "{words}; {advice}");
             return true;
         }
         Some(_) => {}
-        None if shared.alarms.clear(kind, "") => {
-            let over = shared.clone();
-            shared.tasks.passing("event", async move {
+        None if context.alarms.clear(kind, "") => {
+            let over = context.clone();
+            context.tasks.passing("event", async move {
                 let message = format!("The alarm {} is over", kind.as_str());
                 let data = json!({"alarm": kind.as_str()});
                 over.journal
@@ -190,8 +190,8 @@ pub(super) fn check(shared: &Shared) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// `STORAGE_FAILED`.
-pub(super) fn check_store(shared: &Shared) -> Result<(), StoreError> {
-    if shared.alarms.stands(AlarmKind::StoreUnwritable, "") {
+pub(super) fn check_store(context: &Context) -> Result<(), StoreError> {
+    if context.alarms.stands(AlarmKind::StoreUnwritable, "") {
         let why = "the store takes no writes, so nothing is decided and nothing starts; what runs ends at its deadline or at a stop";
         return Err(StoreError::Refused(Refusal::new(Code::StorageFailed, why)));
     }
@@ -222,8 +222,8 @@ struct Writes {
 }
 
 impl Writes {
-    fn stand_still(&mut self, shared: &Shared) -> bool {
-        let (under_way, ended) = shared.store.writes();
+    fn stand_still(&mut self, context: &Context) -> bool {
+        let (under_way, ended) = context.store.writes();
         let now = Instant::now();
         let since = match self.seen {
             Some((before, since)) if before == ended && under_way > 0 => since,
@@ -235,26 +235,26 @@ impl Writes {
 }
 
 /// Writes as much as a burst of frames takes: if that works, there is room again.
-async fn try_to_write(shared: &Shared) {
+async fn try_to_write(context: &Context) {
     let bytes = vec![0; STORE_PROBE_BYTES];
-    let kept = shared
+    let kept = context
         .store
         .write(DURABLE, "look for room", move |c| kv::put(c, PROBE, &bytes));
     let Ok(Ok(())) = tokio::time::timeout(STALL, kept).await else {
         return;
     };
-    let gone = shared
+    let gone = context
         .store
         .write(DURABLE, "look for room", move |c| kv::put(c, PROBE, &[]));
     if let Ok(Ok(())) = tokio::time::timeout(STALL, gone).await {
-        shared.store.has_room();
+        context.store.has_room();
     }
 }
 
 /// Writes what the log of the store holds into the database: a file that was removed can be used by the process that
 /// has it open, and by nobody later.
-async fn save(shared: &Shared) {
-    match tokio::time::timeout(STALL, shared.store.write_out()).await {
+async fn save(context: &Context) {
+    match tokio::time::timeout(STALL, context.store.write_out()).await {
         Ok(Ok(true)) => tracing::info!("all that was acknowledged until now is in the database"),
         // The next look tries again.
         Ok(Ok(false)) | Err(_) => {}

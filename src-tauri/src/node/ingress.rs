@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::context::store_refusal;
+use super::context::{Context, store_refusal};
 use super::continuity;
 use super::frame_log;
 use super::links::LinkHandle;
@@ -394,7 +394,7 @@ async fn keep(shared: &Shared, judged: Judged) {
 }
 
 /// Tells that what a device had brought was not what its origin says.
-async fn displaced(shared: &Shared, by: &Admitted, old: &Displaced) {
+async fn displaced(context: &Context, by: &Admitted, old: &Displaced) {
     let Some(brought) = &old.link_peer else {
         return;
     };
@@ -408,8 +408,8 @@ async fn displaced(shared: &Shared, by: &Admitted, old: &Displaced) {
         Cause::Device(brought.clone()),
         Refusal::new(Code::FrameConflict, why),
     );
-    shared.metrics.frames_conflict.inc();
-    shared
+    context.metrics.frames_conflict.inc();
+    context
         .journal
         .refused_of(cause, Event::FrameConflict, &subject(brought), &refusal)
         .await;

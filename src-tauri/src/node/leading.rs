@@ -17,7 +17,7 @@ use crate::domain::plan::rules::Rule;
 use crate::domain::plan::standing::Standing;
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
-use crate::node::context::{Event, Severity};
+use crate::node::context::{Context, Event, Severity};
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
 
@@ -53,8 +53,8 @@ pub struct StandsBy {
 
 impl StandsBy {
     /// For people.
-    pub fn in_words(&self, shared: &Shared) -> String {
-        let leader = crate::node::routing::name(shared, &self.leader);
+    pub fn in_words(&self, context: &Context) -> String {
+        let leader = crate::node::routing::name(context, &self.leader);
         let says = match self.paused {
             true => ", and says that a person has paused it",
             false => "",
@@ -109,17 +109,17 @@ impl Leading {
 }
 
 /// The rank of this node, if it plans.
-fn rank(shared: &Shared) -> Option<Rank> {
-    match shared.config.role {
+fn rank(context: &Context) -> Option<Rank> {
+    match context.config.role {
         Role::Planner => Some(Rank::Planner),
         Role::StandbyPlanner => Some(Rank::StandbyPlanner),
         _ => None,
     }
 }
 
-fn tasks(shared: &Shared) -> BTreeSet<TaskId> {
-    let (rules, questions) = (&shared.config.rules, &shared.config.questions);
-    let rules = rules.iter().map(|r| TaskId::of_rule(r, shared.own_id()));
+fn tasks(context: &Context) -> BTreeSet<TaskId> {
+    let (rules, questions) = (&context.config.rules, &context.config.questions);
+    let rules = rules.iter().map(|r| TaskId::of_rule(r, context.own_id()));
     let all = rules.chain(questions.iter().map(TaskId::of_question));
     // A planner that tells of more is not believed anything.
     all.take(LEASE_TASKS_MAX).collect()
@@ -146,10 +146,10 @@ fn does(shared: &Shared, task: &TaskId) -> Option<Leader> {
 }
 
 /// Whether another device may plan here at all.
-pub fn has_others(shared: &Shared) -> bool {
-    let all = shared.trust.all();
+pub fn has_others(context: &Context) -> bool {
+    let all = context.trust.all();
     all.iter()
-        .any(|r| r.is_live() && r.grants.has(Grant::Plan) && r.device_id != *shared.own_id())
+        .any(|r| r.is_live() && r.grants.has(Grant::Plan) && r.device_id != *context.own_id())
 }
 
 /// Whether this node has not listened long enough yet to know who else plans.
@@ -265,7 +265,7 @@ fn stand(shared: &Shared, leads: bool) -> u64 {
 /// Writes down who leads now. That a node leads when it starts alone is no news; a change is `by` the device that came or
 /// went, out of whose share of events it is told.
 async fn told(
-    shared: &Shared,
+    context: &Context,
     changed: bool,
     leader: Option<&DeviceId>,
     by: Option<&DeviceId>,
@@ -277,13 +277,13 @@ async fn told(
     let message = match leader {
         Some(leader) => format!(
             "The planner of this node stands by: {} leads",
-            crate::node::routing::name(shared, leader)
+            crate::node::routing::name(context, leader)
         ),
         None => format!("The planner of this node leads (epoch {epoch})"),
     };
-    let data = json!({"leader": leader.unwrap_or(shared.own_id()), "epoch": epoch});
+    let data = json!({"leader": leader.unwrap_or(context.own_id()), "epoch": epoch});
     let cause = by.map_or(Cause::Own, |device| Cause::Device(device.clone()));
-    shared
+    context
         .journal
         .caused(cause, Event::PlannerLeads, Severity::Info, &message, data)
         .await;

@@ -68,7 +68,7 @@ use crate::domain::base::limits::{
 };
 use context::alarms::AlarmKind;
 use context::timekeeping::{self, Settling};
-use context::{Event, Severity, budgets};
+use context::{Context, Event, Severity, budgets};
 use guards::{Cut, Secured};
 use ingress::Ingress;
 use links::target::{Source, Target};
@@ -359,15 +359,16 @@ async fn listen(host: ListenAddress, port: u16) -> Result<Listener, TransportErr
 /// Answers programs of the node's own user on a socket in the state directory. Where there can be none
 /// (a path that is too long, a file system without sockets) they come by the port, and have the node
 /// prove itself first.
-fn listen_locally(shared: &Shared, app: axum::Router) -> Option<PathBuf> {
-    let file = StateDir::at(&shared.state_dir()).socket_file();
+fn listen_locally(context: &Context, app: axum::Router) -> Option<PathBuf> {
+    let file = StateDir::at(&context.state_dir()).socket_file();
     let bound = std::path::absolute(&file).and_then(|path| LocalListener::bind(&path));
     match bound {
         Ok(listener) => {
             let path = listener.path().to_owned();
-            let (tracker, stop) = (shared.tasks.tracker().clone(), shared.tasks.stop().clone());
+            let tasks = &context.tasks;
+            let (tracker, stop) = (tasks.tracker().clone(), tasks.stop().clone());
             let served = listener.serve(app, tracker, stop);
-            shared.tasks.essential("local socket", served);
+            tasks.essential("local socket", served);
             Some(path)
         }
         Err(error) => {
@@ -394,17 +395,17 @@ async fn doorman(shared: Shared, ingress: Ingress, mut sockets: mpsc::Receiver<I
 }
 
 /// Where the clock stands at the start.
-async fn settling(shared: &Shared) -> Settling {
-    let mark = shared.store.read("clock", timekeeping::high_water).await;
+async fn settling(context: &Context) -> Settling {
+    let mark = context.store.read("clock", timekeeping::high_water).await;
     Settling::starting(
         mark.unwrap_or_default(),
-        shared.now(),
+        context.now(),
         tokio::time::Instant::now(),
     )
 }
 
 /// Raises or clears the alarm of a clock that is behind what the node has lived through.
-async fn clock_alarm(shared: &Shared, now: TimeMs) {
+async fn clock_alarm(context: &Context, now: TimeMs) {
     let read = move |c: &rusqlite::Connection| {
         Ok((
             timekeeping::clock_trusted(c, now)?,
@@ -412,9 +413,9 @@ async fn clock_alarm(shared: &Shared, now: TimeMs) {
         ))
     };
     // No reading touches what it looks at.
-    match shared.store.read_committed("clock", read).await {
+    match context.store.read_committed("clock", read).await {
         Ok((true, _)) => {
-            shared.alarms.clear(AlarmKind::ClockUntrusted, "");
+            context.alarms.clear(AlarmKind::ClockUntrusted, "");
         }
         Ok((false, mark)) => {
             let message = format!(
@@ -423,7 +424,7 @@ async fn clock_alarm(shared: &Shared, now: TimeMs) {
             );
             let advice = "set the clock; if it is right and the recorded time was wrong, stop the node and run \
                           `clawmesh-node clock confirm` on this machine";
-            shared
+            context
                 .alarms
                 .raise(AlarmKind::ClockUntrusted, "", &message, advice, now);
         }

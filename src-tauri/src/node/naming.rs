@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::config::{Config, Fixed, RawConfig};
-use super::context::{DURABLE, store_refusal};
-use super::shared::{MESH_FLOOR, Shared};
+use super::context::{Context, DURABLE, store_refusal};
 use crate::adapters::files;
 use crate::adapters::paths::StateDir;
 use crate::adapters::store::{Store, StoreError, frames, kv};
@@ -87,8 +86,8 @@ fn sound(what: &str, text: Option<&String>) -> Result<Option<String>, Refusal> {
 /// `INVALID_PARAMS` for what is no name; `CONFLICT` where the configuration names it, the file of names
 /// does not read, or for the mesh of a node that trusts others: they would be left behind; what the store
 /// or the disk says. Then nothing has changed.
-pub async fn give(shared: &Shared, wanted: &Names) -> Result<bool, Refusal> {
-    let config = &shared.config;
+pub async fn give(context: &Context, wanted: &Names) -> Result<bool, Refusal> {
+    let config = &context.config;
     let conflict = |why: String| Err(Refusal::new(Code::Conflict, why));
     let name = sound("a name", wanted.name.as_ref())?.filter(|n| *n != config.name);
     let mesh_name = sound("a mesh's name", wanted.mesh_name.as_ref())?
@@ -102,17 +101,17 @@ pub async fn give(shared: &Shared, wanted: &Names) -> Result<bool, Refusal> {
     if mesh_name.is_some() && config.fixed.mesh_name {
         return conflict("the configuration or a flag names the mesh; change it there".into());
     }
-    let others = shared.trust.all();
+    let others = context.trust.all();
     let others = others
         .iter()
-        .filter(|r| r.is_live() && r.device_id != *shared.own_id());
+        .filter(|r| r.is_live() && r.device_id != *context.own_id());
     let others = others.count();
     if mesh_name.is_some() && others > 0 {
         return conflict(format!(
             "this node trusts {others} devices of its mesh; under another name it would leave them"
         ));
     }
-    let dir = StateDir::at(&shared.state_dir());
+    let dir = StateDir::at(&context.state_dir());
     // A file that does not read may hold names that somebody wants back: it is never overwritten.
     let old = read(&dir).map_err(|why| {
         let why = format!("{why}. Nothing was changed, and the file is left as it is");
@@ -122,9 +121,9 @@ pub async fn give(shared: &Shared, wanted: &Names) -> Result<bool, Refusal> {
         name: name.or(old.name),
         mesh_name: mesh_name.or(old.mesh_name),
     };
-    keep(shared, &dir, new).await?;
-    let tasks = shared.tasks.clone();
-    shared.tasks.passing("restart", async move {
+    keep(context, &dir, new).await?;
+    let tasks = context.tasks.clone();
+    context.tasks.passing("restart", async move {
         tokio::time::sleep(RESTART_GRACE).await;
         tasks.restart("given another name, starting again".to_owned());
     });
@@ -144,8 +143,8 @@ struct Pending {
 const PENDING: &str = "names.pending";
 
 /// Writes the names down, and before them what is to follow.
-async fn keep(shared: &Shared, dir: &StateDir, names: Names) -> Result<(), Refusal> {
-    let config = &shared.config;
+async fn keep(context: &Context, dir: &StateDir, names: Names) -> Result<(), Refusal> {
+    let config = &context.config;
     // Against the mesh of this run: of two changes in a row the second must not forget the first.
     let moves = names.mesh_name.is_some() && names.mesh_name != config.mesh_name;
     let pending = json!(Pending {
@@ -153,7 +152,7 @@ async fn keep(shared: &Shared, dir: &StateDir, names: Names) -> Result<(), Refus
         moves: moves && !config.fixed.mesh_name,
     });
     let write = move |c: &rusqlite::Connection| kv::put(c, PENDING, pending.to_string().as_bytes());
-    let written = shared.store.write(DURABLE, "names", write).await;
+    let written = context.store.write(DURABLE, "names", write).await;
     written.map_err(|e| store_refusal(&e))?;
     let text = format!("{}\n", json!(names));
     // What is pending is for a file that says so; without one, the next start drops it.
@@ -208,8 +207,8 @@ pub(super) async fn settle(
 ///
 /// # Errors
 /// Whatever the store says.
-pub(super) async fn tell(shared: &Shared) -> Result<(), StoreError> {
-    let s = shared.clone();
+pub(super) async fn tell(context: &Context) -> Result<(), StoreError> {
+    let s = context.clone();
     let write = move |c: &rusqlite::Connection| match pending(c)?.filter(|p| !p.moves) {
         Some(Pending { names, .. }) => {
             s.journal
@@ -218,11 +217,24 @@ pub(super) async fn tell(shared: &Shared) -> Result<(), StoreError> {
         }
         None => Ok(()),
     };
-    shared.store.write(DURABLE, "names", write).await
+    context.store.write(DURABLE, "names", write).await
 }
 
 fn pending(conn: &rusqlite::Connection) -> Result<Option<Pending>, StoreError> {
     Ok(kv::get(conn, PENDING)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// The key under which the end of an earlier mesh's frames is written down.
+pub const MESH_FLOOR: &str = "mesh.floor";
+
+/// Where the frames of this mesh begin.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn mesh_floor(conn: &rusqlite::Connection) -> Result<u64, StoreError> {
+    Ok(kv::get(conn, MESH_FLOOR)?
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_be_bytes))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde_json::json;
 use self::held::Held;
 pub use self::waiting::retry_waiting;
 use super::cites;
-use super::context::{DURABLE, store_refusal};
+use super::context::{Context, DURABLE, store_refusal};
 use super::privacy;
 use super::proposals::{self as executor, mirror};
 use super::routing::{self, Place};
@@ -181,10 +181,10 @@ async fn ask(shared: &Shared, fired: Fired) {
     });
 }
 
-fn draft(shared: &Shared, fired: Fired) -> Result<Draft, Refusal> {
-    let now = shared.now();
+fn draft(context: &Context, fired: Fired) -> Result<Draft, Refusal> {
+    let now = context.now();
     let draft = Draft {
-        draft_id: DraftId::from(shared.fresh_id()?),
+        draft_id: DraftId::from(context.fresh_id()?),
         action: fired.action,
         reason: fired.reason,
         requester: Requester::Rules,
@@ -286,10 +286,10 @@ async fn deliver(shared: &Shared, draft: &Draft, executor: &DeviceId) -> Result<
 }
 
 /// What an executor made of a draft. A proposal of another draft is an equal wish that it had already.
-fn sent(shared: &Shared, draft: &Draft, record: &ProposalRecord, status: Status) -> Sent {
+fn sent(context: &Context, draft: &Draft, record: &ProposalRecord, status: Status) -> Sent {
     let id = record.proposal_id.clone();
     // Another device may have used the same id for a draft of its own.
-    let ours = record.requested_by.device_id == *shared.own_id();
+    let ours = record.requested_by.device_id == *context.own_id();
     if ours && record.draft_id == draft.draft_id {
         return Sent::Proposed(id);
     }
@@ -301,7 +301,7 @@ fn sent(shared: &Shared, draft: &Draft, record: &ProposalRecord, status: Status)
 }
 
 async fn wait(
-    shared: &Shared,
+    context: &Context,
     draft: &Draft,
     executor: &DeviceId,
     refusal: &Refusal,
@@ -318,7 +318,7 @@ async fn wait(
         expires_at: draft.expires_at,
         proposal_id: None,
     };
-    let stored = shared
+    let stored = context
         .store
         .write(DURABLE, "draft", move |c| {
             if drafts::waiting_count(c)? >= DRAFTS_WAITING_MAX {
@@ -335,7 +335,7 @@ async fn wait(
         refusal.message
     );
     let data = json!({"draftId": draft.draft_id, "target": draft.action.target});
-    shared
+    context
         .journal
         .record(Event::DraftWaiting, Severity::Warning, &message, data)
         .await;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::sync::watch::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::context::DURABLE;
+use super::context::{Context, DURABLE};
 use super::continuity::{self, PRESENCE};
 use super::frame_log;
 use super::shared::Shared;
@@ -128,7 +128,7 @@ pub fn key_in(frame: &Frame) -> Option<PublicKey> {
 }
 
 /// Remembers the keys of trusted devices that were trusted by their ids alone; each is its id's own.
-pub async fn learn(shared: &Shared, keys: BTreeMap<DeviceId, PublicKey>) {
+pub async fn learn(context: &Context, keys: BTreeMap<DeviceId, PublicKey>) {
     if keys.is_empty() {
         return;
     }
@@ -144,8 +144,8 @@ pub async fn learn(shared: &Shared, keys: BTreeMap<DeviceId, PublicKey>) {
         Ok(())
     };
     let learned = async {
-        shared.store.write(DURABLE, "learn keys", write).await?;
-        shared.trust.reload(&shared.store).await
+        context.store.write(DURABLE, "learn keys", write).await?;
+        context.trust.reload(&context.store).await
     };
     if let Err(error) = learned.await {
         tracing::warn!(%error, "keys that came with presence were not stored; they come again");

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::cites;
-use super::context::{internal, store_refusal};
+use super::context::{Context, internal, store_refusal};
 use super::shared::Shared;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{Class, StoreError, kv, private};
@@ -47,12 +47,12 @@ pub(super) fn mark(shared: &Shared, spec: &FrameSpec) -> Result<Option<Private>,
 
 /// The devices that the configuration names for what is private: those of our own kind that are trusted. A name stands
 /// for the one device that is trusted under it.
-pub(super) fn named(shared: &Shared) -> BTreeSet<DeviceId> {
-    let wanted = &shared.config.private_devices;
+pub(super) fn named(context: &Context) -> BTreeSet<DeviceId> {
+    let wanted = &context.config.private_devices;
     if wanted.is_empty() {
         return BTreeSet::new();
     }
-    let all = shared.trust.all();
+    let all = context.trust.all();
     let kin: Vec<_> = all
         .iter()
         .filter(|r| r.is_live() && r.generation() == Generation::Clawmesh)
@@ -73,8 +73,8 @@ fn fits(record: &crate::domain::admission::TrustRecord, name: &str) -> bool {
 }
 
 /// Whether a device may have what is private here.
-pub(super) fn is_named(shared: &Shared, device: &DeviceId) -> bool {
-    !shared.config.private_devices.is_empty() && named(shared).contains(device)
+pub(super) fn is_named(context: &Context, device: &DeviceId) -> bool {
+    !context.config.private_devices.is_empty() && named(context).contains(device)
 }
 
 /// Whether a reading is private: it is marked, or this node's own labels say so.
@@ -90,16 +90,16 @@ pub(super) fn is_private(labels: &Labels, fact: &Fact) -> bool {
 /// # Errors
 /// `NOT_AUTHORIZED` naming the first that it may not; `EVIDENCE_AMBIGUOUS` as [`cites::frames`].
 pub(super) async fn may_be_cited(
-    shared: &Shared,
+    context: &Context,
     draft: &Draft,
     executor: &DeviceId,
 ) -> Result<(), Refusal> {
     if draft.cites.is_empty() {
         return Ok(());
     }
-    let (asked, own) = (draft.clone(), shared.own_id().clone());
+    let (asked, own) = (draft.clone(), context.own_id().clone());
     let read = move |c: &Connection| cites::frames(c, &asked, &own, &own);
-    let cited = shared.store.read("cites", read).await;
+    let cited = context.store.read("cites", read).await;
     let cited = cited.map_err(|e| store_refusal(&e))?;
     let mut private = cited.iter().filter(|frame| frame.private);
     match private.find(|frame| frame.origin != *executor && !is_for(frame, executor)) {

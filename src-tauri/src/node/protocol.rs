@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::authority;
-use super::context::{DURABLE, internal, store_refusal};
+use super::context::{Context, DURABLE, internal, store_refusal};
 use super::gen1::{self, conversation};
 use super::gossip::tree;
 use super::ingress::Ingress;
@@ -36,8 +36,8 @@ use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Frame, Reply};
 use crate::node::context::Event;
 
-fn need(shared: &Shared, link: &LinkHandle, grant: Grant) -> Result<(), Refusal> {
-    let held = shared
+fn need(context: &Context, link: &LinkHandle, grant: Grant) -> Result<(), Refusal> {
+    let held = context
         .trust
         .live(&link.info.device)
         .is_some_and(|r| r.grants.has(grant));
@@ -251,7 +251,7 @@ fn seen(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> 
 
 /// Takes many frames at once; each bad one is refused by itself.
 async fn frames(
-    shared: &Shared,
+    context: &Context,
     ingress: &Ingress,
     link: &LinkHandle,
     payload: Value,
@@ -275,7 +275,7 @@ async fn frames(
         match Frame::parse(value) {
             Ok(frame) => good.push(frame),
             Err(refusal) => {
-                shared
+                context
                     .journal
                     .refused_of(
                         Cause::Device(link.info.device.clone()),
@@ -462,7 +462,7 @@ async fn asked_actuation(
 
 /// Remembers a command durably and refuses one that has been here before.
 async fn remember(
-    shared: &Shared,
+    context: &Context,
     link: &LinkHandle,
     asked: &AskedActuation,
     now: TimeMs,
@@ -472,7 +472,7 @@ async fn remember(
         asked.command_id.clone(),
         asked.idempotency_key.clone(),
     );
-    if !shared.budgets.command(&peer, now) {
+    if !context.budgets.command(&peer, now) {
         return Err(Refusal::new(
             Code::OverBudget,
             format!(
@@ -481,7 +481,7 @@ async fn remember(
             ),
         ));
     }
-    let fresh = shared
+    let fresh = context
         .store
         .write(DURABLE, "command", move |c| {
             room::for_peers(c)?;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cites;
-use super::context::store_refusal;
+use super::context::{Context, store_refusal};
 use super::shared::Shared;
 use crate::adapters::store::facts;
 use crate::domain::admission::Generation;
@@ -137,18 +137,22 @@ fn mints(shared: &Shared, device: &DeviceId) -> bool {
 }
 
 /// What people call a device.
-pub fn name(shared: &Shared, device: &DeviceId) -> String {
-    if device == shared.own_id() {
-        return shared.config.name.clone();
+pub fn name(context: &Context, device: &DeviceId) -> String {
+    if device == context.own_id() {
+        return context.config.name.clone();
     }
-    let record = shared.trust.live(device);
+    let record = context.trust.live(device);
     record.map_or_else(|| device.short().to_owned(), |r| r.label().to_owned())
 }
 
 /// The device that a name, an id, the start of an id or `self` stands for.
-fn named(shared: &Shared, wanted: &str, candidates: &[Candidate<'_>]) -> Result<DeviceId, Refusal> {
+fn named(
+    context: &Context,
+    wanted: &str,
+    candidates: &[Candidate<'_>],
+) -> Result<DeviceId, Refusal> {
     if wanted == "self" {
-        return Ok(shared.own_id().clone());
+        return Ok(context.own_id().clone());
     }
     if let Ok(id) = wanted.parse() {
         return Ok(id);

@@ -32,10 +32,9 @@ use super::sensing::Sensors;
 use super::sites::SiteBook;
 use crate::adapters::store::{Class, StoreError, kv};
 use crate::adapters::transport::{Dialer, Tls};
-use crate::domain::admission::Grant;
 use crate::domain::base::{DeviceId, FrameId, Hlc, TimeMs};
-use crate::domain::capability::{Capability, offers_actuator};
-use crate::domain::identity::{DeviceKey, PublicKey};
+use crate::domain::capability::Capability;
+use crate::domain::identity::DeviceKey;
 use crate::domain::wire::frame::Stamp;
 
 /// Shared by every actor of one node.
@@ -171,18 +170,6 @@ impl Shared {
         &self.0.key.0
     }
 
-    /// The key with which a device may issue operator records here: our own, or that of a trusted
-    /// device with `admin`.
-    pub fn issuer_key(&self, issuer: &DeviceId) -> Option<PublicKey> {
-        if issuer == self.own_id() {
-            return Some(self.public_key);
-        }
-        self.trust
-            .live(issuer)
-            .filter(|r| r.grants.has(Grant::Admin))
-            .and_then(|r| r.public_key)
-    }
-
     /// The link to a device, dialed now where none is needed otherwise; see [`peers::reach`](super::peers::reach).
     pub async fn reach(&self, device: &DeviceId) -> Option<LinkHandle> {
         super::peers::reach(self, device).await
@@ -202,17 +189,6 @@ impl Shared {
             .clone();
         self.keep_entitled(&mut known);
         known
-    }
-
-    /// Leaves of what devices offer what they may offer now: nothing of one whose trust has ended, and
-    /// actuators only with the grant.
-    pub fn keep_entitled(&self, offers: &mut BTreeMap<DeviceId, Vec<String>>) {
-        offers.retain(|device, _| self.trust.trusts(device));
-        for (device, offered) in offers {
-            if !self.may_actuate(device) {
-                offered.retain(|c| !offers_actuator(c));
-            }
-        }
     }
 
     /// Remembers what a device says it offers, so that a draft for it waits while it is away.
@@ -337,17 +313,4 @@ pub fn signers(conn: &rusqlite::Connection) -> Result<BTreeSet<DeviceId>, StoreE
     Ok(stored
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default())
-}
-
-/// The key under which the end of an earlier mesh's frames is written down.
-pub const MESH_FLOOR: &str = "mesh.floor";
-
-/// Where the frames of this mesh begin.
-///
-/// # Errors
-/// Whatever the store says.
-pub fn mesh_floor(conn: &rusqlite::Connection) -> Result<u64, StoreError> {
-    Ok(kv::get(conn, MESH_FLOOR)?
-        .and_then(|b| b.try_into().ok())
-        .map_or(0, u64::from_be_bytes))
 }

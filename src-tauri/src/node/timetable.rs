@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::context::DURABLE;
+use super::context::{Context, DURABLE};
 use super::shared::Shared;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::TimeMs;
@@ -49,20 +49,20 @@ pub struct Timetable {
 
 impl Timetable {
     /// The schedules of the rules.
-    pub async fn of_rules(shared: &Shared) -> Self {
-        let rules = shared.config.rules.iter();
+    pub async fn of_rules(context: &Context) -> Self {
+        let rules = context.config.rules.iter();
         let schedules = rules.filter_map(|r| Some((r.name.clone(), r.schedule()?.clone())));
-        Self::load(shared, OF_RULES, schedules.collect()).await
+        Self::load(context, OF_RULES, schedules.collect()).await
     }
 
     /// The schedules of the standing questions.
-    pub async fn of_questions(shared: &Shared) -> Self {
-        let questions = shared.config.questions.iter();
+    pub async fn of_questions(context: &Context) -> Self {
+        let questions = context.config.questions.iter();
         let schedules = questions.filter_map(|q| Some((q.name.clone(), q.schedule()?.clone())));
-        Self::load(shared, OF_QUESTIONS, schedules.collect()).await
+        Self::load(context, OF_QUESTIONS, schedules.collect()).await
     }
 
-    async fn load(shared: &Shared, key: &'static str, schedules: Vec<(String, Cron)>) -> Self {
+    async fn load(context: &Context, key: &'static str, schedules: Vec<(String, Cron)>) -> Self {
         let mut tick = tokio::time::interval(Duration::from_millis(SLOT_LOOK_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut table = Self {
@@ -72,17 +72,17 @@ impl Timetable {
             known: false,
             tick,
         };
-        table.read(shared).await;
+        table.read(context).await;
         table
     }
 
-    async fn read(&mut self, shared: &Shared) {
+    async fn read(&mut self, context: &Context) {
         let key = self.key;
         if self.schedules.is_empty() {
             return;
         }
         let read = move |c: &rusqlite::Connection| kv::get(c, key);
-        match shared.store.read("schedules", read).await {
+        match context.store.read("schedules", read).await {
             Ok(stored) => {
                 let read = |bytes: Vec<u8>| serde_json::from_slice(&bytes).ok();
                 self.asked = stored.and_then(read).unwrap_or_default();

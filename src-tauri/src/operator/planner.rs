@@ -15,6 +15,7 @@ use crate::domain::plan::cron::Cron;
 use crate::domain::plan::rules::Rule;
 use crate::domain::plan::standing::Standing;
 use crate::node::Shared;
+use crate::node::context::Context;
 use crate::node::gen1;
 use crate::node::gen1::conversation::OtherProposal;
 use crate::node::leading;
@@ -301,7 +302,7 @@ fn no_model(s: &Shared) -> Option<String> {
 }
 
 /// The rules with a schedule, of a node that plans.
-fn schedules(s: &Shared) -> Vec<ScheduleView> {
+fn schedules(s: &Context) -> Vec<ScheduleView> {
     let rules = s.config.rules.iter().filter(|_| s.config.role.plans());
     let scheduled = rules.filter_map(|r| Some((r, r.schedule()?)));
     let view = |(rule, cron): (&Rule, &Cron)| ScheduleView {
@@ -313,7 +314,7 @@ fn schedules(s: &Shared) -> Vec<ScheduleView> {
 }
 
 /// The standing questions of a node that plans.
-fn standing(s: &Shared) -> Vec<StandingView> {
+fn standing(s: &Context) -> Vec<StandingView> {
     let questions = s.config.questions.iter().filter(|_| s.config.role.plans());
     let next = |q: &Standing| q.schedule()?.next_after(s.now());
     let when = |q: &Standing| match leading::asks_instead(s, q) {

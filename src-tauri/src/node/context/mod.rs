@@ -14,6 +14,7 @@ pub mod tasks;
 pub mod timekeeping;
 pub mod trust;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Class, Store, StoreError};
 use crate::domain::admission::{Grant, TrustView as _};
 use crate::domain::base::{Code, DeviceId, FrameId, MeshId, Refusal, TimeMs};
+use crate::domain::capability::offers_actuator;
 use crate::domain::identity::PublicKey;
 
 /// See the module.
@@ -138,11 +140,34 @@ impl Context {
         self.config.state_dir.clone()
     }
 
+    /// The key with which a device may issue operator records here: our own, or that of a trusted
+    /// device with `admin`.
+    pub fn issuer_key(&self, issuer: &DeviceId) -> Option<PublicKey> {
+        if issuer == self.own_id() {
+            return Some(self.public_key);
+        }
+        self.trust
+            .live(issuer)
+            .filter(|r| r.grants.has(Grant::Admin))
+            .and_then(|r| r.public_key)
+    }
+
     /// Whether a device may offer actuators here.
     pub fn may_actuate(&self, device: &DeviceId) -> bool {
         let trust = self.trust.snapshot();
         let record = trust.record(device);
         record.is_some_and(|r| r.grants.has(Grant::Actuate))
+    }
+
+    /// Leaves of what devices offer what they may offer now: nothing of one whose trust has ended, and
+    /// actuators only with the grant.
+    pub fn keep_entitled(&self, offers: &mut BTreeMap<DeviceId, Vec<String>>) {
+        offers.retain(|device, _| self.trust.trusts(device));
+        for (device, offered) in offers {
+            if !self.may_actuate(device) {
+                offered.retain(|c| !offers_actuator(c));
+            }
+        }
     }
 }
 

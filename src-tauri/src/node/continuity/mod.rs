@@ -14,7 +14,7 @@ use serde_json::json;
 pub use self::returned::heard_back;
 use super::context::alarms::AlarmKind;
 use super::context::timekeeping::high_water;
-use super::context::{DURABLE, audit_entry, write_step};
+use super::context::{Context, DURABLE, audit_entry, write_step};
 use super::guards::Cut;
 use super::shared::Shared;
 use crate::adapters::marks::Marks;
@@ -423,13 +423,13 @@ pub async fn ahead(shared: &Shared) -> Result<(), String> {
 ///
 /// # Errors
 /// Why it could not be written.
-pub async fn ends(shared: &Shared) -> Result<(), String> {
-    let at = shared.clone();
+pub async fn ends(context: &Context) -> Result<(), String> {
+    let at = context.clone();
     let write = move |c: &Connection| match at.store.losses() {
         0 => kv::delete(c, OPEN).map(drop),
         _ => Ok(()),
     };
-    let written = shared.store.write(DURABLE, "the end", write).await;
+    let written = context.store.write(DURABLE, "the end", write).await;
     written.map_err(|error| {
         tracing::warn!(%error, "the end of this run is not noted: the next one counts no reading from before it");
         error.to_string()
@@ -501,26 +501,26 @@ async fn mark_now(
 }
 
 /// Raises the alarm of marks that cannot be written, or ends it.
-fn tell_of_marks(shared: &Shared, why: Option<&str>) {
+fn tell_of_marks(context: &Context, why: Option<&str>) {
     let kind = AlarmKind::MarksUnwritable;
     let Some(why) = why else {
-        if shared.alarms.clear(kind, "") {
+        if context.alarms.clear(kind, "") {
             tracing::info!("the mark outside the state directory is written again");
         }
         return;
     };
     let message = unmarked(why);
-    if shared
+    if context
         .alarms
-        .raise(kind, "", &message, MARK_ADVICE, shared.now())
+        .raise(kind, "", &message, MARK_ADVICE, context.now())
     {
         tracing::error!("{message}; {MARK_ADVICE}");
     }
 }
 
 /// How many audit entries there are, for peers to remember.
-pub async fn entries(shared: &Shared) -> Option<u64> {
-    let head = shared.store.read("audit head", audit::head).await;
+pub async fn entries(context: &Context) -> Option<u64> {
+    let head = context.store.read("audit head", audit::head).await;
     head.ok().map(|h| h.seq)
 }
 

@@ -22,7 +22,7 @@ use crate::domain::plan::answer::{Open, answer};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
 use crate::domain::wire::handshake::Feature;
-use crate::node::context::store_refusal;
+use crate::node::context::{Context, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
@@ -83,8 +83,8 @@ impl OtherPlanners {
     }
 }
 
-fn holds(shared: &Shared, link: &LinkHandle, grant: Grant) -> bool {
-    let record = shared.trust.live(&link.info.device);
+fn holds(context: &Context, link: &LinkHandle, grant: Grant) -> bool {
+    let record = context.trust.live(&link.info.device);
     record.is_some_and(|r| r.grants.has(grant))
 }
 

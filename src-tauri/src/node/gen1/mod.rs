@@ -14,8 +14,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::config::{StaticPeer, is_local};
-use super::context::Severity;
 use super::context::store_refusal;
+use super::context::{Context, Severity};
 use super::links::LinkHandle;
 use super::shared::Shared;
 use crate::adapters::store::frames::{FrameFilter, StoredFrame};
@@ -311,7 +311,7 @@ fn with_frames(mut answer: Value, frames: Vec<Value>) -> Value {
     answer
 }
 
-async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
+async fn world(context: &Context, params: &Map<String, Value>) -> Result<Value, Refusal> {
     let filter = FrameFilter {
         kind: kind(params)?,
         origin: text(params, "sourceDeviceId")?
@@ -325,7 +325,7 @@ async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Re
         public: true,
         ..FrameFilter::default()
     };
-    let (mut page, entries) = shared
+    let (mut page, entries) = context
         .store
         .read("world", move |c| {
             Ok((frames::page(c, &filter)?, facts::count(c)?))
@@ -347,12 +347,12 @@ async fn world(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Re
     let frames: Vec<Value> = page.iter().filter_map(shown).collect();
     let answer = json!({
         "count": frames.len(), "entries": entries, "bySourceDeviceId": by_source, "byKind": by_kind,
-        "byTrustTier": by_tier, "peerTimestamp": shared.now(),
+        "byTrustTier": by_tier, "peerTimestamp": context.now(),
     });
     Ok(with_frames(answer, frames))
 }
 
-async fn sync(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
+async fn sync(context: &Context, params: &Map<String, Value>) -> Result<Value, Refusal> {
     let since = TimeMs(number(params, "since")?.unwrap_or(0));
     let zone = text(params, "zone")?.map(str::to_owned);
     let filter = FrameFilter {
@@ -365,7 +365,7 @@ async fn sync(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Ref
         ..FrameFilter::default()
     };
     let take = limit(params, 100, GEN1_SYNC_MAX)?;
-    let mut page = shared
+    let mut page = context
         .store
         .read("sync", move |c| frames::page(c, &filter))
         .await
@@ -374,15 +374,15 @@ async fn sync(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Ref
     page.truncate(take);
     page.reverse();
     let frames: Vec<Value> = page.iter().filter_map(shown).collect();
-    let answer = json!({"peerTimestamp": shared.now(), "totalAvailable": total});
+    let answer = json!({"peerTimestamp": context.now(), "totalAvailable": total});
     Ok(with_frames(answer, frames))
 }
 
-async fn mesh_events(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
+async fn mesh_events(context: &Context, params: &Map<String, Value>) -> Result<Value, Refusal> {
     let take = limit(params, QUERY_DEFAULT, GEN1_WORLD_QUERY_MAX)?;
     let wanted = text(params, "type")?.map(str::to_owned);
     let since = number(params, "sinceMs")?;
-    let mut rows = shared
+    let mut rows = context
         .store
         .read("events", move |c| {
             events::latest(c, take, wanted.as_deref())

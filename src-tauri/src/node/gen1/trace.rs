@@ -10,7 +10,7 @@ use crate::adapters::store::{StoreError, cited, events, frames, proposals};
 use crate::domain::base::limits::{GEN1_TRACES_MAX, QUERY_MAX};
 use crate::domain::base::{FrameId, Refusal};
 use crate::domain::proposal::{Outcome, ProposalRecord};
-use crate::node::context::store_refusal;
+use crate::node::context::{Context, store_refusal};
 use crate::node::shared::Shared;
 
 /// The steps of a frame, oldest first: when it came in, and each proposal that rests on it.
@@ -62,7 +62,10 @@ fn newest(conn: &rusqlite::Connection, stage: &str) -> Result<Vec<Chain>, StoreE
 
 /// `mesh.trace`: the chain of one frame; those of the newest proposals that reached a stage; how many
 /// frames can be traced.
-pub(super) async fn trace(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
+pub(super) async fn trace(
+    context: &Context,
+    params: &Map<String, Value>,
+) -> Result<Value, Refusal> {
     let shown = |(id, steps): &Chain| json!({"frameId": id, "steps": steps});
     let Some(id) = text(params, "frameId")? else {
         let stage = text(params, "stage")?.map(str::to_owned);
@@ -70,7 +73,7 @@ pub(super) async fn trace(shared: &Shared, params: &Map<String, Value>) -> Resul
             Some(stage) => newest(c, stage).map(Ok),
             None => frames::count(c).map(Err),
         };
-        let found = shared.store.read("traces", read).await;
+        let found = context.store.read("traces", read).await;
         return Ok(match found.map_err(|e| store_refusal(&e))? {
             Ok(chains) => {
                 let chains: Vec<Value> = chains.iter().map(shown).collect();
@@ -90,7 +93,7 @@ pub(super) async fn trace(shared: &Shared, params: &Map<String, Value>) -> Resul
         Named::Several(devices) => Ok(Err(devices)),
         Named::One(frame) => chain(c, &frame).map(Ok),
     };
-    let found = shared.store.read("trace", read).await;
+    let found = context.store.read("trace", read).await;
     Ok(match found.map_err(|e| store_refusal(&e))? {
         Err(devices) if devices.is_empty() => none,
         // A gen-1 answer has no other way to say it; another version of ours asks again.

@@ -9,9 +9,9 @@ use crate::domain::base::TimeMs;
 use crate::domain::base::limits::GEN1_SYNC_MAX;
 use crate::domain::wire::Frame;
 use crate::domain::wire::handshake::Feature;
+use crate::node::context::Context;
 use crate::node::ingress::Ingress;
 use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
 
 /// How far before the newest frame we have of a peer its answer shall begin, in milliseconds.
 const OVERLAP_MS: u64 = 60_000;
@@ -19,13 +19,13 @@ const OVERLAP_MS: u64 = 60_000;
 const FIRST_MS: u64 = 3_600_000;
 
 /// Asks a gen-1 peer for what we missed and hands it to ingress like anything else it sends.
-pub(crate) async fn ask(shared: Shared, ingress: Ingress, link: LinkHandle) {
+pub(crate) async fn ask(context: Context, ingress: Ingress, link: LinkHandle) {
     if !link.info.outbound || link.info.speaks(Feature::Sig) {
         return;
     }
-    let params = question(&shared, &link).await;
+    let params = question(&context, &link).await;
     match link.request("context.sync", &params).await {
-        Ok(answer) => take(&shared, &ingress, &link, answer, true).await,
+        Ok(answer) => take(&context, &ingress, &link, answer, true).await,
         Err(error) => {
             tracing::info!(peer = link.info.device.short(), "no catching up: {error}");
         }
@@ -33,16 +33,16 @@ pub(crate) async fn ask(shared: Shared, ingress: Ingress, link: LinkHandle) {
 }
 
 /// The parameters of `context.sync` for what we lack of a peer.
-pub(crate) async fn question(shared: &Shared, link: &LinkHandle) -> Value {
+pub(crate) async fn question(context: &Context, link: &LinkHandle) -> Value {
     let device = link.info.device.clone();
     // What others say it said, with whatever time, keeps nothing from being asked for.
-    let known = shared
+    let known = context
         .store
         .read("catch up", move |c| frames::newest_proven(c, &device))
         .await;
     let since = match known.ok().flatten() {
         Some(time) => TimeMs(time.0.saturating_sub(OVERLAP_MS)),
-        None => TimeMs(shared.now().0.saturating_sub(FIRST_MS)),
+        None => TimeMs(context.now().0.saturating_sub(FIRST_MS)),
     };
     json!({"since": since, "limit": GEN1_SYNC_MAX})
 }
@@ -50,7 +50,7 @@ pub(crate) async fn question(shared: &Shared, link: &LinkHandle) -> Value {
 /// Hands the frames of an answer to ingress; `proven` says whether the peer had proven itself where it
 /// came in.
 pub(crate) async fn take(
-    shared: &Shared,
+    context: &Context,
     ingress: &Ingress,
     link: &LinkHandle,
     answer: Value,
@@ -75,7 +75,7 @@ pub(crate) async fn take(
                 taken += 1;
             }
             Err(refusal) => {
-                shared.metrics.refused(refusal.code);
+                context.metrics.refused(refusal.code);
                 refused += 1;
             }
         }

@@ -20,6 +20,7 @@ use crate::domain::base::limits::{
     FRAMES_READ_BYTES, GEN1_MESSAGES_PER_MINUTE, GEN1_RELAY_HOPS_MAX,
 };
 use crate::domain::wire::frame::shown_to_gen1;
+use crate::node::context::Context;
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
 
@@ -79,14 +80,14 @@ impl Place {
     /// Where to begin. A peer we never met gets the newest frames only, older ones it asks for; where that
     /// was is remembered at once, so that what comes while it is away is not lost.
     async fn of(
-        shared: &Shared,
+        context: &Context,
         link: &LinkHandle,
         first: u64,
         rewind: u64,
     ) -> Result<Self, StoreError> {
         let key = format!("gossip.cursor.{}", link.info.device);
         let read = key.clone();
-        let (known, newest) = shared
+        let (known, newest) = context
             .store
             .read("cursor", move |c| {
                 let known = kv::get(c, &read)?
@@ -106,24 +107,24 @@ impl Place {
             written_when: Instant::now(),
         };
         if known.is_none() {
-            place.write(shared, Class::Relaxed).await?;
+            place.write(context, Class::Relaxed).await?;
         }
         Ok(place)
     }
 
-    async fn write(&mut self, shared: &Shared, class: Class) -> Result<(), StoreError> {
+    async fn write(&mut self, context: &Context, class: Class) -> Result<(), StoreError> {
         let (key, at) = (self.key.clone(), self.at);
         let put = move |c: &rusqlite::Connection| kv::put(c, &key, &at.to_be_bytes());
-        shared.store.write(class, "cursor", put).await?;
+        context.store.write(class, "cursor", put).await?;
         (self.written, self.written_when) = (at, Instant::now());
         Ok(())
     }
 
     /// It has been fed up to there.
-    async fn reached(&mut self, shared: &Shared, at: u64) -> Result<(), StoreError> {
+    async fn reached(&mut self, context: &Context, at: u64) -> Result<(), StoreError> {
         self.at = at;
         match at != self.written && self.written_when.elapsed() >= CURSOR_EVERY {
-            true => self.write(shared, Class::Gathered).await,
+            true => self.write(context, Class::Gathered).await,
             false => Ok(()),
         }
     }
@@ -131,7 +132,7 @@ impl Place {
     /// Waits until the log grows, and writes meanwhile what is not written yet. `false` when the node ends.
     async fn wait(
         &mut self,
-        shared: &Shared,
+        context: &Context,
         head: &mut watch::Receiver<u64>,
     ) -> Result<bool, StoreError> {
         if self.at != self.written {
@@ -140,7 +141,7 @@ impl Place {
                 done = head.changed() => return Ok(done.is_ok()),
                 () = tokio::time::sleep_until(self.written_when + CURSOR_EVERY) => {}
             }
-            self.write(shared, Class::Gathered).await?;
+            self.write(context, Class::Gathered).await?;
         }
         Ok(head.changed().await.is_ok())
     }
@@ -237,7 +238,7 @@ async fn feed_paced(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError
 }
 
 async fn read_on(
-    shared: &Shared,
+    context: &Context,
     link: &LinkHandle,
     cursor: u64,
 ) -> Result<Vec<StoredFrame>, StoreError> {
@@ -245,7 +246,7 @@ async fn read_on(
     let read = move |c: &rusqlite::Connection| {
         frames::after(c, cursor, PAGE, FRAMES_READ_BYTES, Some(&peer))
     };
-    shared.store.read_gathered("gossip", read).await
+    context.store.read_gathered("gossip", read).await
 }
 
 /// Whether a stored frame is for this peer and has not gone far enough.

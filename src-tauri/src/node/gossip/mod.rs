@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use self::encoded::Encoded;
 use self::message::Batch;
 pub(super) use self::recent::{Next, RecentFrames};
+use super::context::Context;
 use super::links::LinkHandle;
 use super::shared::Shared;
 use crate::adapters::store::frames::StoredFrame;
@@ -41,8 +42,8 @@ const REWIND: u64 = 512;
 
 /// Where a new link's feeder begins: the log's end before the other side can have begun to compare,
 /// so that each frame is either compared or fed.
-pub(super) async fn begin(shared: &Shared) -> u64 {
-    let end = shared.store.read("gossip", frames::max_seq).await;
+pub(super) async fn begin(context: &Context) -> u64 {
+    let end = context.store.read("gossip", frames::max_seq).await;
     end.unwrap_or_else(|error| {
         tracing::error!(%error, "the end of the log is unknown; only what is compared will travel");
         u64::MAX
@@ -96,8 +97,8 @@ pub(super) async fn feed_gen1_proposals(shared: Shared, link: LinkHandle) {
     ended(&link, result);
 }
 
-fn may_read(shared: &Shared, link: &LinkHandle) -> bool {
-    shared
+fn may_read(context: &Context, link: &LinkHandle) -> bool {
+    context
         .trust
         .live(&link.info.device)
         .is_some_and(|r| r.grants.has(Grant::Read))
@@ -239,18 +240,18 @@ pub(super) fn without_copies(shared: &Shared, link: &LinkHandle, text: &str) -> 
 }
 
 /// Sends frames in as few messages as their size allows. `false` if the link has ended.
-async fn send(shared: &Shared, link: &LinkHandle, page: &[Arc<Encoded>]) -> bool {
+async fn send(context: &Context, link: &LinkHandle, page: &[Arc<Encoded>]) -> bool {
     let mut batch = Batch::new(link.info.speaks(Feature::Batch));
     for frame in page {
         batch.add(frame);
-        if batch.is_full() && !flush(shared, link, &mut batch).await {
+        if batch.is_full() && !flush(context, link, &mut batch).await {
             return false;
         }
     }
-    flush(shared, link, &mut batch).await
+    flush(context, link, &mut batch).await
 }
 
-async fn flush(shared: &Shared, link: &LinkHandle, batch: &mut Batch) -> bool {
+async fn flush(context: &Context, link: &LinkHandle, batch: &mut Batch) -> bool {
     let Some((text, count)) = batch.take() else {
         return true;
     };
@@ -259,6 +260,6 @@ async fn flush(shared: &Shared, link: &LinkHandle, batch: &mut Batch) -> bool {
             return false;
         }
     }
-    shared.metrics.frames_sent.inc_by(count);
+    context.metrics.frames_sent.inc_by(count);
     true
 }

@@ -16,6 +16,7 @@ use crate::domain::base::limits::{
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Frame, Reply};
+use crate::node::context::Context;
 use crate::node::ingress::Ingress;
 use crate::node::links::LinkHandle;
 use crate::node::privacy;
@@ -106,7 +107,7 @@ fn outgoing(shared: &Shared, peer: &DeviceId, stored: &StoredFrame) -> Option<Va
 /// `NOT_AUTHORIZED` for one that may not report readings, `BUSY` while others of it are being stored, `INVALID_PARAMS` for
 /// what is no list of its private frames for this node.
 pub(crate) async fn take(
-    shared: &Shared,
+    context: &Context,
     ingress: &Ingress,
     link: &LinkHandle,
     id: &str,
@@ -148,7 +149,7 @@ pub(crate) async fn take(
     let reply = Reply::Ok(json!({"taken": frames.len()})).to_text(id);
     let stored = ingress.offer_free(link, frames, bytes).await;
     let link = link.clone();
-    shared.tasks.passing("private frames", async move {
+    context.tasks.passing("private frames", async move {
         tokio::select! {
             biased;
             () = link.stop.cancelled() => {}

@@ -9,6 +9,7 @@ use crate::adapters::store::{StoreError, approvals, proposals};
 use crate::domain::base::TimeMs;
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
+use crate::node::context::Context;
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
 
@@ -40,13 +41,13 @@ pub(super) async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), Store
 
 /// Sends our own proposals that changed since `since`; returns where to go on.
 async fn send(
-    shared: &Shared,
+    context: &Context,
     link: &LinkHandle,
     since: TimeMs,
     all_open: bool,
 ) -> Result<TimeMs, StoreError> {
-    let now = shared.now();
-    let rows = shared
+    let now = context.now();
+    let rows = context
         .store
         .read("proposals", move |c| {
             let rows = proposals::own_changed_since(c, since, all_open)?;

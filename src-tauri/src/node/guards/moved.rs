@@ -12,6 +12,7 @@ use crate::adapters::store::{Class, StoreError, kv};
 use crate::domain::base::limits::MOVED_FILE_MAX_BYTES;
 use crate::domain::base::{Code, DeviceId, Digest, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
+use crate::node::context::Context;
 use crate::node::shared::Shared;
 
 const MOVED: &str = "actuators.moved";
@@ -162,11 +163,11 @@ pub fn copied(dir: &StateDir) -> Option<Vec<Moved>> {
 }
 
 /// Brings the copy up to date with the store.
-pub async fn copy(shared: &Shared) {
+pub async fn copy(context: &Context) {
     // Behind the write that changed it, whatever that was.
-    let listed = shared.store.write(Class::Relaxed, "copy of moved", all);
+    let listed = context.store.write(Class::Relaxed, "copy of moved", all);
     let Ok(all) = listed.await else { return };
-    let dir = StateDir::at(&shared.state_dir());
+    let dir = StateDir::at(&context.state_dir());
     let written = tokio::task::spawn_blocking(move || write_copy(&dir, &all)).await;
     if let Ok(Err(error)) = written {
         tracing::warn!(%error, "the copy of what was moved could not be written");

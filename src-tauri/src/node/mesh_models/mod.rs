@@ -23,7 +23,7 @@ use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::inference::budget::most_of;
 use crate::domain::inference::route::{About, Route};
 use crate::domain::inference::{InferenceRequest, exchange};
-use crate::node::context::Event;
+use crate::node::context::{Context, Event};
 use crate::node::inference::Wanted;
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
@@ -72,8 +72,8 @@ pub(super) async fn ask_for(
     Ok((route, lent.counting(pieces)))
 }
 
-fn may(shared: &Shared, device: &DeviceId) -> bool {
-    let record = shared.trust.live(device);
+fn may(context: &Context, device: &DeviceId) -> bool {
+    let record = context.trust.live(device);
     record.is_some_and(|r| r.grants.has(Grant::Llm))
 }
 

@@ -26,6 +26,7 @@ use crate::domain::inference::{Failure, FailureKind, InferenceRequest, ModelRef,
 use crate::domain::wire::Message;
 use crate::domain::wire::envelope::RemoteError;
 use crate::domain::wire::handshake::Feature;
+use crate::node::context::Context;
 use crate::node::inference::{Mesh, Offer};
 use crate::node::links::{LinkHandle, PeerInfo};
 use crate::node::shared::{Inner, Shared};
@@ -63,9 +64,9 @@ fn models(capabilities: &[String]) -> impl Iterator<Item = ModelRef> {
 struct Given(Vec<(DeviceId, String)>);
 
 impl Given {
-    fn of(shared: &Shared) -> Self {
-        let own = (shared.own_id().clone(), shared.config.name.clone());
-        let trusted = shared.trust.all().into_iter().filter(TrustRecord::is_live);
+    fn of(context: &Context) -> Self {
+        let own = (context.own_id().clone(), context.config.name.clone());
+        let trusted = context.trust.all().into_iter().filter(TrustRecord::is_live);
         let given = trusted.filter_map(|record| Some((record.device_id, record.name?)));
         Self(given.chain([own]).collect())
     }

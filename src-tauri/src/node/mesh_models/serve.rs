@@ -30,6 +30,7 @@ use crate::domain::inference::route::About;
 use crate::domain::inference::{ModelRef, Piece, Usage};
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Message, Reply};
+use crate::node::context::Context;
 use crate::node::inference::Wanted;
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
@@ -128,10 +129,10 @@ impl Serving {
     }
 
     /// Takes a place for a request.
-    fn place(&self, shared: &Shared, link: &LinkHandle, id: &str) -> Result<Place, Refusal> {
+    fn place(&self, context: &Context, link: &LinkHandle, id: &str) -> Result<Place, Refusal> {
         let (device, kin) = (&link.info.device, link.info.speaks(Feature::Infer));
         let busy = |why: String| Err(Refusal::new(Code::LlmBusy, why));
-        let at_once = shared.config.models.lending.at_once;
+        let at_once = context.config.models.lending.at_once;
         // One device leaves a place to others where there are several; a gen-1 node asks one thing at a time.
         let own_most = if kin { (at_once - 1).max(1) } else { 1 };
         let mut running = self.lock();

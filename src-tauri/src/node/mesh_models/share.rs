@@ -11,7 +11,7 @@ use crate::adapters::store::{Class, StoreError, kv};
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::inference::budget::{Price, Spent, tokens_of};
 use crate::domain::inference::{Failure, Piece, Usage};
-use crate::node::shared::Shared;
+use crate::node::context::Context;
 
 /// Where it lies in the store.
 const KEY: &str = "inference.lent";
@@ -39,18 +39,18 @@ impl Shares {
     /// `OVER_BUDGET`, which says until when.
     pub(super) fn reserve(
         &self,
-        shared: &Shared,
+        context: &Context,
         device: &DeviceId,
         most: Usage,
     ) -> Result<Lent, Refusal> {
-        let lending = &shared.config.models.lending;
+        let lending = &context.config.models.lending;
         let mut book = self.lock();
         // Devices that are trusted no longer have no share.
         if !book.contains_key(device) {
-            book.retain(|known, _| shared.trust.trusts(known));
+            book.retain(|known, _| context.trust.trusts(known));
         }
         let spent = book.entry(device.clone()).or_default();
-        *spent = spent.at(shared.now());
+        *spent = spent.at(context.now());
         let tokens = spent.tokens.saturating_add(most.input_tokens);
         let tokens = tokens.saturating_add(most.output_tokens);
         if spent.requests >= lending.requests_per_day || tokens > lending.tokens_per_day {
@@ -77,13 +77,13 @@ impl Shares {
     }
 
     /// Writes it down.
-    pub(super) async fn keep(&self, shared: &Shared) {
+    pub(super) async fn keep(&self, context: &Context) {
         let shares = self.clone();
         let write = move |c: &rusqlite::Connection| {
             let text = json!(*shares.lock()).to_string();
             kv::put(c, KEY, text.as_bytes())
         };
-        let kept = shared.store.write(Class::Relaxed, "what peers use", write);
+        let kept = context.store.write(Class::Relaxed, "what peers use", write);
         if let Err(error) = kept.await {
             tracing::warn!(%error, "what other devices use of the models here could not be written");
         }

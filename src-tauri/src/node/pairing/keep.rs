@@ -13,9 +13,10 @@ use crate::domain::base::limits::LEARNED_PEERS_MAX;
 use crate::domain::base::{AuditKind, Code, DeviceId, MeshId, Refusal};
 use crate::domain::pairing::{Comparison, Joining};
 use crate::node::authority;
-use crate::node::context::{DURABLE, store_refusal};
+use crate::node::context::{Context, DURABLE, store_refusal};
 use crate::node::links::target::{Source, Target};
-use crate::node::shared::{MESH_FLOOR, Shared};
+use crate::node::naming::MESH_FLOOR;
+use crate::node::shared::Shared;
 
 /// The key of the list of peers to dial.
 const LEARNED: &str = "peers.learned";
@@ -55,9 +56,9 @@ fn learn(conn: &rusqlite::Connection, device: &DeviceId, url: &str) -> Result<()
 ///
 /// # Errors
 /// `CONFLICT` for a device that was revoked here.
-pub(super) async fn check(shared: &Shared, device: &DeviceId) -> Result<(), Refusal> {
+pub(super) async fn check(context: &Context, device: &DeviceId) -> Result<(), Refusal> {
     let wanted = device.clone();
-    let known = shared
+    let known = context
         .store
         .read("trust", move |c| trust::get(c, &wanted))
         .await

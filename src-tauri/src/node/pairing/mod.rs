@@ -29,7 +29,7 @@ use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::pairing::{Comparison, Joining, LinkSecret, PairLink, Persona, Side, Verdict};
 use crate::node::config::Role;
-use crate::node::context::{Event, Severity};
+use crate::node::context::{Context, Event, Severity};
 use crate::node::shared::Shared;
 
 /// Pairing on one node.
@@ -191,19 +191,19 @@ impl Pairing {
 }
 
 /// Who this node says it is to a device it does not know.
-fn persona(shared: &Shared) -> Result<Persona, Refusal> {
-    let nonce = shared
+fn persona(context: &Context) -> Result<Persona, Refusal> {
+    let nonce = context
         .random
         .bytes()
         .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))?;
-    let trusts_nobody = !shared.trust.all().iter().any(|r| r.is_live());
+    let trusts_nobody = !context.trust.all().iter().any(|r| r.is_live());
     Ok(Persona::new(
         &nonce,
-        &shared.public_key,
-        &shared.config.name,
-        shared.config.role.as_str(),
-        shared.mesh.clone(),
-        shared.config.mesh.is_none() && trusts_nobody,
+        &context.public_key,
+        &context.config.name,
+        context.config.role.as_str(),
+        context.mesh.clone(),
+        context.config.mesh.is_none() && trusts_nobody,
     ))
 }
 

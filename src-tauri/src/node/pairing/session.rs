@@ -21,7 +21,7 @@ use crate::domain::pairing::{
     Start, Verdict,
 };
 use crate::domain::wire::{Message, Reply};
-use crate::node::context::{Event, Severity};
+use crate::node::context::{Context, Event, Severity};
 use crate::node::shared::Shared;
 
 /// How long a peer may take to accept a connection and upgrade it.
@@ -570,10 +570,10 @@ fn close(ticket: &Ticket, end: &PairEndView) -> Option<&'static str> {
 }
 
 /// The mesh of a running node is fixed: the node starts again in the one it joined.
-fn restart(shared: &Shared, paired: &Paired) {
+fn restart(context: &Context, paired: &Paired) {
     let why = format!("joined mesh {}, restarting", paired.joining.mesh);
-    let tasks = shared.tasks.clone();
-    shared.tasks.passing("restart", async move {
+    let tasks = context.tasks.clone();
+    context.tasks.passing("restart", async move {
         tokio::time::sleep(RESTART_GRACE).await;
         tasks.restart(why);
     });

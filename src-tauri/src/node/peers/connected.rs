@@ -12,8 +12,8 @@ use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{PING_WAIT_PART, VIEW_IDLE_PINGS};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
+use crate::node::context::Context;
 use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
 
 /// A gen-1 node that dialed us gives the link up when it hears no event for 90 s (gen-1 §9).
 const GEN1_SIGN_OF_LIFE_MS: u64 = 45_000;
@@ -122,18 +122,18 @@ async fn ends(peer: &mut Peer, link: &LinkHandle, due: Instant) -> bool {
 }
 
 /// How long an answer to a ping may take.
-fn patience(shared: &Shared) -> Duration {
-    Duration::from_millis(shared.config.ping_interval_ms / PING_WAIT_PART)
+fn patience(context: &Context) -> Duration {
+    Duration::from_millis(context.config.ping_interval_ms / PING_WAIT_PART)
 }
 
 /// Asks the other side how it does; whether it answered in time.
-pub(super) async fn ping(shared: &Shared, link: &LinkHandle) -> bool {
+pub(super) async fn ping(context: &Context, link: &LinkHandle) -> bool {
     let sent = Instant::now();
     let params = json!({});
-    let answer = tokio::time::timeout(patience(shared), link.request("mesh.ping", &params)).await;
+    let answer = tokio::time::timeout(patience(context), link.request("mesh.ping", &params)).await;
     let Ok(Ok(answer)) = answer else { return false };
     let rtt_ms = sent.elapsed().as_secs_f64() * 1_000.0;
     let theirs = answer.get("timestamp").and_then(Value::as_u64).map(TimeMs);
-    link.vitals.pinged(rtt_ms, theirs, shared.now());
+    link.vitals.pinged(rtt_ms, theirs, context.now());
     true
 }

@@ -19,6 +19,7 @@ use crate::domain::base::{DeviceId, SignatureState, TimeMs};
 use crate::domain::capability::offers_actuator;
 use crate::domain::sync::view::{Heard, Known, Missed, Reach, choose};
 use crate::domain::world::Moment;
+use crate::node::context::Context;
 use crate::node::continuity::PRESENCE;
 use crate::node::presence::Presence;
 use crate::node::privacy;
@@ -46,8 +47,8 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(shared: &Shared) -> Self {
-        let secret = shared.random.bytes::<16>();
+    pub(super) fn new(context: &Context) -> Self {
+        let secret = context.random.bytes::<16>();
         Self {
             begun: Instant::now(),
             // Without randomness links could not be made either.
@@ -151,8 +152,8 @@ impl View {
     }
 
     /// Whether a device says that it needs a link and does not reach this node.
-    fn is_wanted_by(&self, shared: &Shared, device: &DeviceId) -> bool {
-        let own = shared.own_id().as_str();
+    fn is_wanted_by(&self, context: &Context, device: &DeviceId) -> bool {
+        let own = context.own_id().as_str();
         let told = self.told.get(device);
         told.is_some_and(|told| told.said.wants.iter().any(|id| id == own))
     }
@@ -160,7 +161,7 @@ impl View {
     /// What is known of a device through others.
     fn heard(
         &self,
-        shared: &Shared,
+        context: &Context,
         device: &DeviceId,
         standing: Option<&Standing>,
         carriers: &BTreeSet<&DeviceId>,
@@ -174,7 +175,7 @@ impl View {
                 && carriers.contains(*other)
         };
         let links = told.links.iter().filter(both).count();
-        let age = Moment::unset(shared.now()).age_by_wall_ms(told.at, told.received_at);
+        let age = Moment::unset(context.now()).age_by_wall_ms(told.at, told.received_at);
         // What this node has seen itself since counts for more.
         let lost = standing.and_then(|s| s.lost_at);
         let lost = lost.is_some_and(|at| at >= told.received_at);

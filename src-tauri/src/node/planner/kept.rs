@@ -8,8 +8,7 @@ use super::Answered;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::Refusal;
 use crate::domain::base::limits::{QUESTIONS_KEPT_MAX, STANDING_KEPT_MAX};
-use crate::node::context::{DURABLE, store_refusal};
-use crate::node::shared::Shared;
+use crate::node::context::{Context, DURABLE, store_refusal};
 
 /// Where the answered questions lie.
 pub(super) const KEPT: &str = "planner.answered";
@@ -18,9 +17,9 @@ pub(super) const KEPT: &str = "planner.answered";
 ///
 /// # Errors
 /// Whatever the store says.
-pub async fn answered(shared: &Shared) -> Result<Vec<Answered>, Refusal> {
+pub async fn answered(context: &Context) -> Result<Vec<Answered>, Refusal> {
     let read = |c: &rusqlite::Connection| kv::get(c, KEPT);
-    let kept = shared.store.read("answers", read).await;
+    let kept = context.store.read("answers", read).await;
     Ok(parsed(kept.map_err(|e| store_refusal(&e))?).into())
 }
 
@@ -32,8 +31,8 @@ pub(super) fn parsed(bytes: Option<Vec<u8>>) -> VecDeque<Answered> {
 }
 
 /// Keeps an answer.
-pub(super) async fn keep(shared: &Shared, answered: Answered) -> Result<(), StoreError> {
-    shared
+pub(super) async fn keep(context: &Context, answered: Answered) -> Result<(), StoreError> {
+    context
         .store
         .write(DURABLE, "answer", move |c| {
             let mut kept = parsed(kv::get(c, KEPT)?);

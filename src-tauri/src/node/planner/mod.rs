@@ -25,6 +25,7 @@ use self::kept::keep;
 use self::later::Waiting;
 use self::talk::Belongs;
 pub use self::told::{Answered, Answerer, Citation, Telling};
+use super::context::Context;
 use super::shared::Shared;
 use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
@@ -103,8 +104,8 @@ impl Rights {
     ///
     /// # Errors
     /// `NOT_AUTHORIZED` without the grant `read`.
-    fn of(shared: &Shared, device: &DeviceId) -> Result<Self, Refusal> {
-        let record = shared.trust.live(device);
+    fn of(context: &Context, device: &DeviceId) -> Result<Self, Refusal> {
+        let record = context.trust.live(device);
         let has = |grant| record.as_ref().is_some_and(|r| r.grants.has(grant));
         match has(Grant::Read) {
             true => Ok(Self {
@@ -274,7 +275,7 @@ fn answer_here(shared: &Shared, question: Question) {
 }
 
 fn question(
-    shared: &Shared,
+    context: &Context,
     text: &str,
     by: &str,
     account: &str,
@@ -287,7 +288,7 @@ fn question(
         return Err(Refusal::new(Code::InvalidParams, why));
     }
     let (tell, told) = mpsc::channel(TOLD_MAX);
-    let id = shared.fresh_id()?.to_string();
+    let id = context.fresh_id()?.to_string();
     let question = Question {
         conversation: belongs.id(&id)?,
         private: belongs.private,
@@ -298,7 +299,7 @@ fn question(
         account: account.to_owned(),
         rights,
         device: None,
-        asked_at: shared.now().0,
+        asked_at: context.now().0,
         why: None,
         asks: match belongs.patient {
             true => Asks::Patiently,

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::domain::base::limits::MODEL_LOOK_MS;
 use crate::domain::inference::mode::{Mode, OutFor, Standing};
 use crate::node::context::alarms::AlarmKind;
-use crate::node::context::{Event, Severity};
+use crate::node::context::{Context, Event, Severity};
 use crate::node::health;
 use crate::node::shared::Shared;
 
@@ -55,7 +55,7 @@ pub fn advice(standing: &Standing) -> &'static str {
     }
 }
 
-async fn tell(shared: &Shared, standing: &Standing) {
+async fn tell(context: &Context, standing: &Standing) {
     let (mode, why) = (standing.mode, standing.why());
     let (severity, message) = match mode {
         Mode::Active => (Severity::Info, "A model can be asked again".to_owned()),
@@ -69,9 +69,14 @@ async fn tell(shared: &Shared, standing: &Standing) {
         }
     };
     let words = (mode == Mode::Suspended).then_some(message.as_str());
-    health::told(shared, AlarmKind::PlannerSuspended, words, advice(standing));
+    health::told(
+        context,
+        AlarmKind::PlannerSuspended,
+        words,
+        advice(standing),
+    );
     let data = json!({"mode": mode, "out": standing.out, "until": standing.until});
-    let journal = &shared.journal;
+    let journal = &context.journal;
     journal
         .record(Event::PlannerMode, severity, &message, data)
         .await;

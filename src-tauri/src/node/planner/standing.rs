@@ -14,6 +14,7 @@ use crate::domain::base::{Digest, Refusal};
 use crate::domain::plan::rules::Memory;
 use crate::domain::plan::standing::{Ask, Standing};
 use crate::domain::policy::Requester;
+use crate::node::context::Context;
 use crate::node::leading;
 use crate::node::shared::Shared;
 use crate::node::timetable::Timetable;
@@ -84,31 +85,31 @@ async fn look(shared: &Shared, asked: &mut Asked) {
 }
 
 /// Whether a reading lies beyond the threshold of a question that is not quiet.
-async fn beyond(shared: &Shared, question: &Standing, memory: &mut Memory) -> bool {
+async fn beyond(context: &Context, question: &Standing, memory: &mut Memory) -> bool {
     let Some(watch) = question.watch() else {
         return false;
     };
-    let (at, metrics) = (shared.moment(), BTreeSet::from([watch.metric.clone()]));
+    let (at, metrics) = (context.moment(), BTreeSet::from([watch.metric.clone()]));
     let read = move |c: &rusqlite::Connection| facts::numeric_of(c, &metrics, at);
-    let facts = shared.store.read_gathered("facts", read).await;
+    let facts = context.store.read_gathered("facts", read).await;
     let facts = facts.unwrap_or_else(|error| {
         tracing::error!(%error, "the planner cannot read the world");
         Vec::new()
     });
-    let now = shared.now();
+    let now = context.now();
     let hit = watch.beyond(&facts, now).next().is_some();
     hit && memory.may_fire(&question.name, None, watch.cooldown_ms, now)
 }
 
 /// Whether the time of a question that is asked every so often has come, and the situation is another one than when it
 /// was asked last.
-async fn changed(shared: &Shared, every_ms: u64, looked: &mut (u64, Option<Digest>)) -> bool {
-    let now = shared.clock.steady_ms();
+async fn changed(context: &Context, every_ms: u64, looked: &mut (u64, Option<Digest>)) -> bool {
+    let now = context.clock.steady_ms();
     if now.saturating_sub(looked.0) < every_ms {
         return false;
     }
     looked.0 = now;
-    let is = situation(shared).await;
+    let is = situation(context).await;
     let another = is.is_some() && is != looked.1;
     if another {
         looked.1 = is;
@@ -117,8 +118,8 @@ async fn changed(shared: &Shared, every_ms: u64, looked: &mut (u64, Option<Diges
 }
 
 /// What stands for the situation: the readings, and which proposals are open.
-async fn situation(shared: &Shared) -> Option<Digest> {
-    let at = shared.moment();
+async fn situation(context: &Context) -> Option<Digest> {
+    let at = context.moment();
     let read = move |c: &rusqlite::Connection| {
         let mut said = String::new();
         for fact in facts::numeric(c, at)? {
@@ -130,7 +131,7 @@ async fn situation(shared: &Shared) -> Option<Digest> {
         }
         Ok(Digest::of(&[said.as_bytes()]))
     };
-    let read = shared.store.read("situation", read).await;
+    let read = context.store.read("situation", read).await;
     read.inspect_err(|error| tracing::error!(%error, "the situation cannot be read"))
         .ok()
 }

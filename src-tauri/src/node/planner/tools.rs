@@ -22,7 +22,7 @@ use crate::domain::plan::reply::{Step, Wish};
 use crate::domain::plan::situation::{Known, Offer, Situation, Waiting, in_turn, reading};
 use crate::domain::policy::Requester;
 use crate::domain::world::Fact;
-use crate::node::context::store_refusal;
+use crate::node::context::{Context, store_refusal};
 use crate::node::planning::{self, Sent};
 use crate::node::privacy;
 use crate::node::routing::{self, Place};
@@ -39,8 +39,8 @@ fn asked_in_private(row: &ProposalRow) -> bool {
 }
 
 /// What the model is told this site is.
-pub(super) fn site(shared: &Shared) -> &str {
-    shared.config.mesh_name.as_deref().unwrap_or("this site")
+pub(super) fn site(context: &Context) -> &str {
+    context.config.mesh_name.as_deref().unwrap_or("this site")
 }
 
 /// A step as people read it.
@@ -177,9 +177,9 @@ impl Tools {
 
     /// What the model may choose from: what the situation tells anyway is no step of its own. Whoever may not ask for
     /// actions has a model that is not told how.
-    pub(super) fn choices(&self, shared: &Shared, propose: bool) -> Choices {
+    pub(super) fn choices(&self, context: &Context, propose: bool) -> Choices {
         let acts = !self.offers.is_empty();
-        let own = shared.own_id();
+        let own = context.own_id();
         let steps = Kind::ALL.into_iter().filter(|kind| match kind {
             Kind::Answer => true,
             Kind::ListProposals | Kind::SearchMemory => !self.all.is_empty(),
@@ -354,10 +354,10 @@ impl Tools {
 }
 
 /// The draft of a model's wish.
-fn draft(shared: &Shared, wish: Wish, model: &str) -> Result<Draft, Refusal> {
-    let now = shared.now();
+fn draft(context: &Context, wish: Wish, model: &str) -> Result<Draft, Refusal> {
+    let now = context.now();
     Ok(Draft {
-        draft_id: DraftId::from(shared.fresh_id()?),
+        draft_id: DraftId::from(context.fresh_id()?),
         action: wish.action,
         reason: wish.reason,
         requester: Requester::Llm,

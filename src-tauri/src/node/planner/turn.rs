@@ -22,7 +22,7 @@ use crate::domain::plan::earlier;
 use crate::domain::plan::reply::{self, Said, Step};
 use crate::domain::plan::situation::{Situation, task};
 use crate::domain::world::Fact;
-use crate::node::context::store_refusal;
+use crate::node::context::{Context, store_refusal};
 use crate::node::mesh_models;
 use crate::node::privacy;
 use crate::node::shared::Shared;
@@ -129,7 +129,7 @@ async fn taken(
 
 /// What a model said, what is private about it and the tokens that it took, as an answer.
 fn answered(
-    shared: &Shared,
+    context: &Context,
     question: &Question,
     (answer, private, tokens): (Said, Vec<String>, u64),
     model: Option<String>,
@@ -154,7 +154,7 @@ fn answered(
         tier: TierName::T0,
         why: None,
         asked_at: question.asked_at,
-        took_ms: shared.now().0.saturating_sub(question.asked_at),
+        took_ms: context.now().0.saturating_sub(question.asked_at),
         tokens,
         queued: false,
     }

@@ -15,6 +15,7 @@ use crate::domain::plan::lease::Leader;
 use crate::domain::plan::rules::{Because, Fired, Memory, Rule, step};
 use crate::domain::policy::{Level, Requester};
 use crate::domain::proposal::{ProposalRecord, Status};
+use crate::node::context::Context;
 use crate::node::context::alarms::AlarmKind;
 use crate::node::health::told;
 use crate::node::leading::{self, StandsBy};
@@ -123,8 +124,8 @@ fn is_same(one: &Fired, other: &Fired) -> bool {
         && one.action.intent_key() == other.action.intent_key()
 }
 
-fn rule_of<'a>(shared: &'a Shared, fired: &Fired) -> Option<&'a Rule> {
-    shared.config.rules.iter().find(|r| r.name == fired.rule)
+fn rule_of<'a>(context: &'a Context, fired: &Fired) -> Option<&'a Rule> {
+    context.config.rules.iter().find(|r| r.name == fired.rule)
 }
 
 fn leader_for(shared: &Shared, fired: &Fired) -> Option<Leader> {

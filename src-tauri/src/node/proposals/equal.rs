@@ -11,18 +11,18 @@ use crate::domain::capability::Action;
 use crate::domain::policy::{Class, Requester};
 use crate::domain::proposal::equal::{Equal, Equals, intent_key};
 use crate::domain::proposal::{ProposalRecord, Status, standing};
-use crate::node::shared::Shared;
+use crate::node::context::Context;
 
 /// Our own open wishes for the same action, but for one of them.
 pub(super) fn load(
-    shared: &Shared,
+    context: &Context,
     conn: &Connection,
     action: &Action,
     but: Option<&ProposalId>,
     now: TimeMs,
 ) -> Result<Equals, StoreError> {
     let wanted = action.intent_key();
-    let open_on = proposals::open_on(conn, shared.own_id(), action.target.as_str())?;
+    let open_on = proposals::open_on(conn, context.own_id(), action.target.as_str())?;
     // Earlier versions stored no class.
     let same = |row: &ProposalRow| {
         let after = row.intent_key.split_once('|').map(|(_, intent)| intent);
@@ -35,11 +35,14 @@ pub(super) fn load(
             equals.over.push(case);
             continue;
         }
-        let signed = open(shared, &row)?;
+        let signed = open(context, &row)?;
         let by = &signed.record().requested_by;
         if row.status == Status::AwaitingApproval
-            && let Err((_, why)) =
-                standing::may_ask(&by.device_id, by.kind, &known(shared, conn, &by.device_id)?)
+            && let Err((_, why)) = standing::may_ask(
+                &by.device_id,
+                by.kind,
+                &known(context, conn, &by.device_id)?,
+            )
         {
             equals.unentitled.push((case, why));
             continue;
@@ -52,10 +55,10 @@ pub(super) fn load(
             class: match class {
                 // Earlier versions did not tell whose person it was.
                 Some(Class::Person) if row.status == Status::AwaitingApproval => {
-                    earlier_class(shared, signed.record())
+                    earlier_class(context, signed.record())
                 }
                 Some(class) => class,
-                None => earlier_class(shared, signed.record()),
+                None => earlier_class(context, signed.record()),
             },
             asker: by.device_id.clone(),
             level: row.level,
@@ -66,14 +69,14 @@ pub(super) fn load(
 }
 
 /// The class of a proposal that was minted before classes were kept.
-fn earlier_class(shared: &Shared, record: &ProposalRecord) -> Class {
+fn earlier_class(context: &Context, record: &ProposalRecord) -> Class {
     let by = &record.requested_by;
     match by.kind {
         _ if !record.taint.is_empty() => Class::Model,
         Requester::Llm => Class::Model,
-        Requester::Person if by.device_id == *shared.own_id() => Class::Person,
+        Requester::Person if by.device_id == *context.own_id() => Class::Person,
         Requester::Person => Class::PeerPerson,
-        Requester::Rules if by.device_id == *shared.own_id() => Class::OwnRules,
+        Requester::Rules if by.device_id == *context.own_id() => Class::OwnRules,
         Requester::Rules => Class::PeerRules,
     }
 }

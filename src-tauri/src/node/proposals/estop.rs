@@ -16,7 +16,7 @@ use super::left;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, NAME_MAX_BYTES, TEXT_MAX_CHARS};
 use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
-use crate::node::context::{DURABLE, internal, store_refusal};
+use crate::node::context::{Context, DURABLE, internal, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::guards::{Cut, Order, Secured};
 use crate::node::shared::Shared;
@@ -114,12 +114,12 @@ pub(super) fn check(shared: &Shared, conn: &Connection) -> Result<(), StoreError
 }
 
 /// The refusal of every action while this stop is latched.
-pub(super) fn refusal(shared: &Shared, latch: &Latch) -> Refusal {
+pub(super) fn refusal(context: &Context, latch: &Latch) -> Refusal {
     Refusal::new(
         Code::Estop,
         format!(
             "the emergency stop is latched at executor {} (by {}: {}); nothing moves until it is released at that node: clawmesh-node estop release",
-            shared.own_id().short(),
+            context.own_id().short(),
             latch.by,
             latch.reason
         ),

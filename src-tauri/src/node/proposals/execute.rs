@@ -20,7 +20,7 @@ use crate::domain::capability::{Action, Capability};
 use crate::domain::proposal::{Outcome, Status, end};
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
-use crate::node::context::{DURABLE, store_refusal};
+use crate::node::context::{Context, DURABLE, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::continuity;
 use crate::node::frame_log;
@@ -216,9 +216,9 @@ pub async fn stop_of(
 }
 
 /// Audits a stop; `false` if it could not be.
-async fn audit_stop(shared: &Shared, id: &ProposalId, by: &str) -> bool {
-    let (s, subject, detail) = (shared.clone(), id.clone(), json!({"by": by}));
-    let audited = shared
+async fn audit_stop(context: &Context, id: &ProposalId, by: &str) -> bool {
+    let (s, subject, detail) = (context.clone(), id.clone(), json!({"by": by}));
+    let audited = context
         .store
         .write(DURABLE, "stop", move |c| {
             s.journal
@@ -232,23 +232,23 @@ async fn audit_stop(shared: &Shared, id: &ProposalId, by: &str) -> bool {
 }
 
 /// Audits a stop as soon as the store takes it; `false` if the node ends before.
-async fn audit_stop_later(shared: &Shared, id: &ProposalId, by: &str) -> bool {
+async fn audit_stop_later(context: &Context, id: &ProposalId, by: &str) -> bool {
     loop {
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return false,
+            () = context.tasks.stop().cancelled() => return false,
             () = tokio::time::sleep(STORE_RETRY) => {}
         }
-        if audit_stop(shared, id, by).await {
+        if audit_stop(context, id, by).await {
             return true;
         }
     }
 }
 
-async fn tell_of_stop(shared: &Shared, id: &ProposalId, by: &str) {
+async fn tell_of_stop(context: &Context, id: &ProposalId, by: &str) {
     let message = format!("Proposal {} stopped by {by}", id.short());
     let data = json!({"proposalId": id});
-    let journal = &shared.journal;
+    let journal = &context.journal;
     journal
         .record(Event::ActionStopped, Severity::Warning, &message, data)
         .await;
@@ -323,13 +323,13 @@ async fn write_outcome(
 }
 
 fn outcome_frame(
-    shared: &Shared,
+    context: &Context,
     id: &ProposalId,
     target: &Capability,
     outcome: &Outcome,
 ) -> FrameSpec {
     let data = json!({
-        "type": OUTCOME, "proposalId": id, "executor": shared.own_id(), "target": target,
+        "type": OUTCOME, "proposalId": id, "executor": context.own_id(), "target": target,
         "status": outcome.status, "detail": outcome.detail, "startedAt": outcome.started_at,
         "endedAt": outcome.ended_at, "actuatorState": outcome.actuator_state,
     });

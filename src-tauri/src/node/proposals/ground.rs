@@ -16,6 +16,7 @@ use crate::domain::policy::{EvidenceView, History, Phase, Request, Ruling, RunVi
 use crate::domain::proposal::ground::Ground;
 use crate::domain::proposal::standing::{self, Coded, Known};
 use crate::domain::proposal::{Evidence, ProposalRecord};
+use crate::node::context::Context;
 use crate::node::context::timekeeping::clock_trusted;
 use crate::node::gen1::actuators;
 use crate::node::health;
@@ -59,11 +60,11 @@ fn said(result: Result<(), StoreError>) -> Result<Result<(), Refusal>, StoreErro
 
 /// What the store says of a device now; the copy in memory may lag behind a revocation.
 pub(super) fn known(
-    shared: &Shared,
+    context: &Context,
     conn: &Connection,
     device: &DeviceId,
 ) -> Result<Known, StoreError> {
-    if device == shared.own_id() {
+    if device == context.own_id() {
         return Ok(Known::Own);
     }
     Ok(match trust::get(conn, device)? {
@@ -75,14 +76,14 @@ pub(super) fn known(
 
 /// Everybody a record names, as the store knows them now.
 fn known_of(
-    shared: &Shared,
+    context: &Context,
     conn: &Connection,
     record: &ProposalRecord,
 ) -> Result<BTreeMap<DeviceId, Known>, StoreError> {
     let origins = record.evidence.iter().map(|e| &e.origin);
     origins
         .chain([&record.requested_by.device_id])
-        .map(|device| Ok((device.clone(), known(shared, conn, device)?)))
+        .map(|device| Ok((device.clone(), known(context, conn, device)?)))
         .collect()
 }
 

@@ -14,7 +14,7 @@ use crate::domain::capability::Capability;
 use crate::domain::identity::DeviceKey;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::AlarmKind;
-use crate::node::context::{DURABLE, audit_entry};
+use crate::node::context::{Context, DURABLE, audit_entry};
 use crate::node::guards::Secured;
 use crate::node::guards::moved::{self, Moved};
 use crate::node::shared::Shared;
@@ -77,7 +77,7 @@ pub(super) async fn look(
 }
 
 /// Tells of the things that were moved under one name; an alarm has room for the first of many.
-fn raise(shared: &Shared, target: &Capability, things: &[String]) {
+fn raise(context: &Context, target: &Capability, things: &[String]) {
     let message = format!(
         "{target} was moved ({}), the node was interrupted, and its configuration does not have that actuator any more: it \
          may still be away from its safe state",
@@ -88,14 +88,14 @@ fn raise(shared: &Shared, target: &Capability, things: &[String]) {
          run `clawmesh-node state safe {target}` on this machine"
     );
     tracing::error!(actuator = %target, "{message}; {advice}");
-    let now = shared.now();
-    let (kind, alarms) = (AlarmKind::ActuatorLeft, &shared.alarms);
+    let now = context.now();
+    let (kind, alarms) = (AlarmKind::ActuatorLeft, &context.alarms);
     alarms.raise(kind, target.as_str(), &message, &advice, now);
 }
 
 /// The actuators that this node cannot make safe, as its alarms tell.
-pub fn standing(shared: &Shared) -> Vec<Secured> {
-    let alarms = shared.alarms.list().into_iter();
+pub fn standing(context: &Context) -> Vec<Secured> {
+    let alarms = context.alarms.list().into_iter();
     let left = alarms.filter(|alarm| alarm.kind == AlarmKind::ActuatorLeft);
     left.filter_map(|alarm| {
         Some(Secured {

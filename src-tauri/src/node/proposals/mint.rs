@@ -27,8 +27,8 @@ use crate::domain::proposal::{
 use crate::domain::wire::Frame;
 use crate::domain::world::{Fact, Moment};
 use crate::node::cites;
-use crate::node::context::store_refusal;
 use crate::node::context::timekeeping::{clock_trusted, note_time};
+use crate::node::context::{Context, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::guards::Run;
 use crate::node::health;
@@ -258,13 +258,13 @@ fn start(
 
 /// The answer with a proposal that stood already.
 fn stands(
-    shared: &Shared,
+    context: &Context,
     conn: &Connection,
     id: &ProposalId,
 ) -> Result<(Minted, Option<Run>), StoreError> {
     let (_, row) = cases::load(conn, id)?;
     let minted = Minted {
-        signed: open(shared, &row)?,
+        signed: open(context, &row)?,
         status: row.status,
         repeated: true,
         superseded: Vec::new(),
@@ -276,12 +276,12 @@ fn stands(
 /// minted in an hour, counted in the store, so that no restart renews it; this node with its persons and
 /// rules has a number of its own.
 fn has_room(
-    shared: &Shared,
+    context: &Context,
     conn: &Connection,
     from: &DeviceId,
     now: TimeMs,
 ) -> Result<(), StoreError> {
-    if from != shared.own_id() {
+    if from != context.own_id() {
         room::for_peers(conn)?;
         return [Share::Waiting, Share::Minted]
             .into_iter()

@@ -21,7 +21,7 @@ use crate::domain::base::text::cut;
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::proposal::{Outcome, SignedProposal, Status};
-use crate::node::context::store_refusal;
+use crate::node::context::{Context, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
@@ -219,9 +219,9 @@ pub async fn take(
 
 /// Whether a proposal was taken before: what became of it is heard also when its executor may offer
 /// nothing more.
-async fn is_known(shared: &Shared, id: &ProposalId) -> Result<bool, Refusal> {
+async fn is_known(context: &Context, id: &ProposalId) -> Result<bool, Refusal> {
     let id = id.clone();
-    let known = shared
+    let known = context
         .store
         .read("mirror", move |c| proposals::get(c, &id))
         .await;

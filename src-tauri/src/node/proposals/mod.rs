@@ -32,8 +32,8 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::context::DURABLE;
 use super::context::timekeeping::note_time;
+use super::context::{Context, DURABLE};
 use super::shared::Shared;
 use crate::adapters::store::proposals::{NewProposal, ProposalRow};
 use crate::adapters::store::{StoreError, cases, proposals};
@@ -98,14 +98,14 @@ fn row_of(signed: &SignedProposal, status: Status, own: bool, updated_at: TimeMs
 }
 
 /// Opens a stored record of our own and checks that nobody has altered it.
-fn open(shared: &Shared, row: &ProposalRow) -> Result<SignedProposal, StoreError> {
+fn open(context: &Context, row: &ProposalRow) -> Result<SignedProposal, StoreError> {
     let signature = Signature::from_text(&row.signature).map_err(|e| {
         refused(
             Code::DigestMismatch,
             format!("proposal {}: {e}", row.id.short()),
         )
     })?;
-    SignedProposal::open(&row.record, signature, &shared.public_key).map_err(StoreError::Refused)
+    SignedProposal::open(&row.record, signature, &context.public_key).map_err(StoreError::Refused)
 }
 
 /// Writes a step inside a transaction, with its audit entries.

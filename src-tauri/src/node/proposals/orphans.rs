@@ -6,17 +6,17 @@ use crate::adapters::store::usage;
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, DeviceId};
 use crate::domain::proposal::{ProposalRecord, Status, standing};
-use crate::node::context::DURABLE;
 use crate::node::context::alarms::AlarmKind;
+use crate::node::context::{Context, DURABLE};
 use crate::node::shared::Shared;
 
 use super::ground::known;
 use super::withdraw;
 
 /// The waiting proposals that a device asked for, with their records.
-async fn waiting_of(shared: &Shared, device: &DeviceId) -> Vec<(ProposalRow, ProposalRecord)> {
+async fn waiting_of(context: &Context, device: &DeviceId) -> Vec<(ProposalRow, ProposalRecord)> {
     let read = |c: &rusqlite::Connection| proposals::own_open_all(c, QUERY_MAX);
-    let open = shared
+    let open = context
         .store
         .read("proposals", read)
         .await

@@ -11,11 +11,11 @@ use crate::domain::base::{Code, TimeMs};
 use crate::domain::gate::approval::{Known, Subject, verify};
 use crate::domain::gate::{OperatorRecord, SignedDecision, VerifiedApproval};
 use crate::domain::proposal::SignedProposal;
-use crate::node::shared::Shared;
+use crate::node::context::Context;
 
 /// Checks a decision against the record, by what this executor knows of who signed it.
 pub(super) fn check(
-    shared: &Shared,
+    context: &Context,
     conn: &Connection,
     proposal: &SignedProposal,
     signed: &SignedDecision,
@@ -36,8 +36,8 @@ pub(super) fn check(
     };
     let record = proposal.record();
     let subject = Subject {
-        mesh_id: &shared.mesh,
-        executor: shared.own_id(),
+        mesh_id: &context.mesh,
+        executor: context.own_id(),
         proposal_id: &record.proposal_id,
         digest: proposal.digest(),
         level: record.level,
@@ -46,8 +46,8 @@ pub(super) fn check(
         expires_at: record.expires_at,
     };
     let issuer = &known.signed.record.issuer;
-    let issuer_key = shared.issuer_key(issuer);
-    if issuer != shared.own_id() {
+    let issuer_key = context.issuer_key(issuer);
+    if issuer != context.own_id() {
         if issuers::get(conn, issuer)?.is_none() {
             return Err(not_accepted(&known.signed.record));
         }
@@ -66,7 +66,7 @@ pub(super) fn check(
             ));
         }
     }
-    let persons = operators::persons(conn, shared.own_id())?;
+    let persons = operators::persons(conn, context.own_id())?;
     if persons.is_unclear(id) {
         let why = format!(
             "operator {}: device {} says that this key belongs to several persons whom others vouch for, so it counts for nobody",
@@ -80,7 +80,7 @@ pub(super) fn check(
         operator: &known.signed,
         person: &person,
         issuer_key: issuer_key.as_ref(),
-        revoked: known.revocation.is_some() || person_ended(conn, shared, &known)?,
+        revoked: known.revocation.is_some() || person_ended(conn, context, &known)?,
     };
     verify(signed, &subject, &known, now).map_err(StoreError::Refused)
 }
@@ -101,17 +101,17 @@ fn not_accepted(record: &OperatorRecord) -> StoreError {
 /// lets them decide again.
 fn person_ended(
     conn: &Connection,
-    shared: &Shared,
+    context: &Context,
     known: &OperatorRow,
 ) -> Result<bool, StoreError> {
     let record = &known.signed.record;
     let ended = operators::person_ended(conn, &record.name)?;
-    Ok(ended.is_some_and(|at| record.issuer != *shared.own_id() || record.issued_at < at))
+    Ok(ended.is_some_and(|at| record.issuer != *context.own_id() || record.issued_at < at))
 }
 
 /// Those of the stored decisions about the proposal that still hold: revocations and expiries count now.
 pub(super) fn of(
-    shared: &Shared,
+    context: &Context,
     conn: &Connection,
     proposal: &SignedProposal,
     stored: &[SignedDecision],
@@ -119,6 +119,6 @@ pub(super) fn of(
 ) -> Vec<VerifiedApproval> {
     let checked = stored
         .iter()
-        .map(|signed| check(shared, conn, proposal, signed, now));
+        .map(|signed| check(context, conn, proposal, signed, now));
     checked.filter_map(Result::ok).collect()
 }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use crate::adapters::store::{StoreError, frame_sync};
 use crate::domain::base::TimeMs;
 use crate::domain::sync::{KeySet, Keyed};
-use crate::node::shared::Shared;
+use crate::node::context::Context;
 
 /// Rows read from the log at a time.
 const PAGE: usize = 20_000;
@@ -88,7 +88,7 @@ impl Held {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn now(&self, shared: &Shared) -> Result<Arc<KeySet>, StoreError> {
+    pub async fn now(&self, context: &Context) -> Result<Arc<KeySet>, StoreError> {
         let Cached {
             mut upto,
             set,
@@ -101,7 +101,7 @@ impl Held {
         let horizon = self.horizon();
         loop {
             let from = upto;
-            let page = shared
+            let page = context
                 .store
                 .read("held frames", move |c| {
                     frame_sync::keyed_after(c, from, PAGE)
@@ -123,7 +123,7 @@ impl Held {
             return Ok(set);
         }
         let (count, gone_count) = (completed.len(), gone.len());
-        let grown = shared.work(move || {
+        let grown = context.work(move || {
             let mut set = set;
             let grown = Arc::make_mut(&mut set);
             grown.extend(fresh);

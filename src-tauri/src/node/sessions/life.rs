@@ -14,7 +14,7 @@ use crate::domain::base::{Code, Refusal};
 use crate::domain::inference::exchange::INFER;
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Message, Reply};
-use crate::node::context::{Event, Severity};
+use crate::node::context::{Context, Event, Severity};
 use crate::node::gen1::parting;
 use crate::node::gossip::{self, catch_up, private};
 use crate::node::ingress::Ingress;
@@ -87,7 +87,10 @@ pub(super) async fn run(
         "private feeder",
         private::feed(shared.clone(), link.clone()),
     );
-    tasks.passing("records", authority::greet(shared.clone(), link.clone()));
+    tasks.passing(
+        "records",
+        authority::greet(shared.context.clone(), link.clone()),
+    );
     match info.speaks(Feature::Reconcile) {
         true if info.outbound => {
             tasks.passing("reconcile", reconcile::keep(shared.clone(), link.clone()));
@@ -95,12 +98,15 @@ pub(super) async fn run(
         true => {}
         false => tasks.passing(
             "catch up",
-            catch_up::ask(shared.clone(), ingress.clone(), link.clone()),
+            catch_up::ask(shared.context.clone(), ingress.clone(), link.clone()),
         ),
     }
     if !info.speaks(Feature::Reconcile) {
         let pongs = reader.pongs();
-        tasks.passing("pulse", pulse::keep(shared.clone(), link.clone(), pongs));
+        tasks.passing(
+            "pulse",
+            pulse::keep(shared.context.clone(), link.clone(), pongs),
+        );
     }
     let why = tokio::select! {
         biased;
@@ -129,7 +135,7 @@ pub(super) async fn run(
 }
 
 /// Says that a device offers actuators and may not, once for each of its links.
-async fn tell_withheld(shared: &Shared, info: &PeerInfo) {
+async fn tell_withheld(context: &Context, info: &PeerInfo) {
     if info.withheld.is_empty() {
         return;
     }
@@ -150,7 +156,7 @@ async fn tell_withheld(shared: &Shared, info: &PeerInfo) {
             info.device.short()
         ),
     );
-    shared
+    context
         .journal
         .refused_of(
             Cause::Device(info.device.clone()),

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub(super) use self::accept::accepted;
 pub(super) use self::dial::{DialError, dial};
 use super::context::alarms::AlarmKind;
-use super::context::{DURABLE, store_refusal};
+use super::context::{Context, DURABLE, store_refusal};
 use super::shared::Shared;
 use crate::adapters::store::trust;
 use crate::adapters::transport::{Posture, Protection, SocketWriter};
@@ -44,8 +44,8 @@ fn introduction(shared: &Shared, kin: bool) -> Introduction {
     }
 }
 
-fn nonce(shared: &Shared) -> Result<String, Refusal> {
-    let bytes: [u8; 24] = shared
+fn nonce(context: &Context) -> Result<String, Refusal> {
+    let bytes: [u8; 24] = context
         .random
         .bytes()
         .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))?;
@@ -142,21 +142,21 @@ async fn recognise(
 }
 
 /// Ends the alarms about the clocks of devices that are trusted no longer.
-pub(super) fn forget_clocks(shared: &Shared) {
-    for alarm in shared.alarms.list() {
-        let gone = |d: DeviceId| !shared.trust.trusts(&d);
+pub(super) fn forget_clocks(context: &Context) {
+    for alarm in context.alarms.list() {
+        let gone = |d: DeviceId| !context.trust.trusts(&d);
         if alarm.kind == AlarmKind::PeerClock && alarm.subject.parse().is_ok_and(gone) {
-            shared.alarms.clear(alarm.kind, &alarm.subject);
+            context.alarms.clear(alarm.kind, &alarm.subject);
         }
     }
 }
 
 /// Refuses a device whose clock and ours differ too much, and keeps an alarm standing until the
 /// device comes with a clock that agrees.
-fn check_clock(shared: &Shared, hello: &Hello) -> Result<(), Refusal> {
-    let (now, device) = (shared.now(), hello.device_id.as_str());
+fn check_clock(context: &Context, hello: &Hello) -> Result<(), Refusal> {
+    let (now, device) = (context.now(), hello.device_id.as_str());
     let Err(refusal) = hello.check_clock(now) else {
-        shared.alarms.clear(AlarmKind::PeerClock, device);
+        context.alarms.clear(AlarmKind::PeerClock, device);
         return Ok(());
     };
     let (way, apart) = match hello.signed_at > now {
@@ -169,14 +169,14 @@ fn check_clock(shared: &Shared, hello: &Hello) -> Result<(), Refusal> {
         apart / 1000
     );
     let advice = "set the clock of whichever machine is wrong; the link comes back by itself";
-    shared
+    context
         .alarms
         .raise(AlarmKind::PeerClock, device, &message, advice, now);
     Err(refusal)
 }
 
 /// Writes down what a device has proven: its key, and that it is of our own kind.
-async fn learn(shared: &Shared, hello: &Hello, proven: bool) -> Result<(), Refusal> {
+async fn learn(context: &Context, hello: &Hello, proven: bool) -> Result<(), Refusal> {
     let (id, key) = (hello.device_id.clone(), hello.public_key);
     let write = move |c: &rusqlite::Connection| {
         // Read again: the device may have been revoked a moment ago.
@@ -191,16 +191,16 @@ async fn learn(shared: &Shared, hello: &Hello, proven: bool) -> Result<(), Refus
         }
         trust::put(c, &known).map(|()| true)
     };
-    let learned = shared.store.write(DURABLE, "learn key", write).await;
+    let learned = context.store.write(DURABLE, "learn key", write).await;
     if !learned.map_err(|e| store_refusal(&e))? {
         return Err(Refusal::new(
             Code::UntrustedPeer,
             format!("peer {} is trusted no longer", hello.device_id),
         ));
     }
-    shared
+    context
         .trust
-        .reload(&shared.store)
+        .reload(&context.store)
         .await
         .map_err(|e| store_refusal(&e))
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::domain::base::limits::{GEN1_PING_PART, GEN1_PINGS_MISSED_MAX};
+use crate::node::context::Context;
 use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
 
 /// Pings until the link ends, and gives it up when several pings in a row stay without an answer while
 /// nothing else comes either.
-pub(super) async fn keep(shared: Shared, link: LinkHandle, mut pongs: watch::Receiver<u64>) {
-    let every = Duration::from_millis(shared.config.ping_interval_ms / GEN1_PING_PART);
+pub(super) async fn keep(context: Context, link: LinkHandle, mut pongs: watch::Receiver<u64>) {
+    let every = Duration::from_millis(context.config.ping_interval_ms / GEN1_PING_PART);
     let mut missed = 0;
     while missed < GEN1_PINGS_MISSED_MAX {
         pongs.mark_unchanged();
@@ -25,7 +25,7 @@ pub(super) async fn keep(shared: Shared, link: LinkHandle, mut pongs: watch::Rec
             answered = tokio::time::timeout(every, pongs.changed()) => matches!(answered, Ok(Ok(()))),
         };
         if answered {
-            let now = shared.now();
+            let now = context.now();
             link.vitals.heard(now, 0);
             link.vitals
                 .pinged(sent.elapsed().as_secs_f64() * 1_000.0, None, now);
