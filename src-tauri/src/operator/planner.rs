@@ -314,7 +314,7 @@ fn schedules(s: &Context) -> Vec<ScheduleView> {
 }
 
 /// The standing questions of a node that plans.
-fn standing(s: &Context) -> Vec<StandingView> {
+fn standing(s: &Shared) -> Vec<StandingView> {
     let questions = s.config.questions.iter().filter(|_| s.config.role.plans());
     let next = |q: &Standing| q.schedule()?.next_after(s.now());
     let when = |q: &Standing| match leading::asks_instead(s, q) {

@@ -115,7 +115,7 @@ pub(crate) async fn take(
     bytes: usize,
 ) -> Result<(), Refusal> {
     let bad = |why: String| Refusal::new(Code::InvalidParams, why);
-    let trusted = shared.trust.live(&link.info.device);
+    let trusted = context.trust.live(&link.info.device);
     if trusted.is_none_or(|record| record.grants.observe().is_none()) {
         let why = "it holds no grant observe here, so it may not send readings";
         return Err(Refusal::new(Code::NotAuthorized, why));
@@ -134,7 +134,7 @@ pub(crate) async fn take(
         .collect::<Result<Vec<_>, _>>()?;
     let for_us = |frame: &Frame| {
         let devices = frame.private.as_ref();
-        devices.is_some_and(|d| d.contains(shared.own_id())) && frame.origin == link.info.device
+        devices.is_some_and(|d| d.contains(context.own_id())) && frame.origin == link.info.device
     };
     if !frames.iter().all(for_us) {
         return Err(bad(
