@@ -491,12 +491,9 @@ impl Door {
             pause::resume(&self.shared, by).await?;
         }
         // A server that hangs keeps nobody waiting.
-        let trying = self.shared.clone();
-        let tried = async move { trying.inference.probe_all().await };
-        let (done, over) = tokio::sync::oneshot::channel::<()>();
+        let (shared, (done, over)) = (self.shared.clone(), tokio::sync::oneshot::channel());
         self.shared.tasks.passing("try of the models", async move {
-            tried.await;
-            drop(done);
+            let _ = done.send(shared.inference.probe_all().await);
         });
         let _ = tokio::time::timeout(Duration::from_millis(RESUME_WAIT_MS), over).await;
         Ok(self.planner())
