@@ -16,14 +16,12 @@ use crate::domain::plan::rules::Rule;
 use crate::domain::plan::standing::Standing;
 use crate::node::Shared;
 use crate::node::context::Context;
-use crate::node::gen1;
-use crate::node::gen1::conversation::OtherProposal;
-use crate::node::leading;
+use crate::node::gen1::{self, conversation::OtherProposal};
 use crate::node::pause::{self, Pause};
 use crate::node::planner::later::Later;
 use crate::node::planner::talk::Belongs;
 use crate::node::planner::{self, Answered, Doing, Telling, later, modes};
-use crate::node::routing;
+use crate::node::{leading, routing};
 
 /// What plans on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -491,9 +489,10 @@ impl Door {
             pause::resume(&self.shared, by).await?;
         }
         // A server that hangs keeps nobody waiting.
-        let (shared, (done, over)) = (self.shared.clone(), tokio::sync::oneshot::channel());
+        let (shared, (done, over)) = (self.shared.clone(), tokio::sync::oneshot::channel::<()>());
         self.shared.tasks.passing("try of the models", async move {
-            let _ = done.send(shared.inference.probe_all().await);
+            shared.inference.probe_all().await;
+            drop(done);
         });
         let _ = tokio::time::timeout(Duration::from_millis(RESUME_WAIT_MS), over).await;
         Ok(self.planner())
