@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::context::Context;
 use super::context::alarms::AlarmKind;
 use super::health::told;
-use super::shared::Shared;
 use crate::domain::base::DeviceId;
 use crate::domain::base::alike::looks;
 use crate::domain::base::limits::NAMES_ALIKE_SHOWN;
 
-/// Raises the alarm or ends it.
-pub(super) fn look(shared: &Shared) {
-    let own = (shared.own_id().clone(), shared.config.name.clone());
-    let trusted = shared.trust.all().into_iter();
+/// Raises the alarm or ends it. Of a device that nobody here has named, what it says itself is shown: `said`.
+pub(super) fn look(context: &Context, said: impl Fn(&DeviceId) -> Option<String>) {
+    let own = (context.own_id().clone(), context.config.name.clone());
+    let trusted = context.trust.all().into_iter();
     let trusted = trusted.filter(|record| record.revoked_at.is_none());
-    // Of a device that nobody here has named, what it says is shown.
-    let said = |device: &DeviceId| shared.peers.get(device).and_then(|peer| peer.name);
     let named = trusted.filter_map(|record| {
         let name = record.name.or_else(|| said(&record.device_id))?;
         Some((record.device_id, name))
@@ -42,7 +40,7 @@ pub(super) fn look(shared: &Shared) {
         format!("names look the same and belong to different devices: {pairs}")
     });
     told(
-        shared,
+        context,
         AlarmKind::NamesAlike,
         words.as_deref(),
         "compare their ids with `clawmesh-node trust list`; give one another name, or revoke the one you do not know",

@@ -460,7 +460,7 @@ async fn assemble(
     shared.inference.reach(Arc::new(reach));
     super::continuity::tell(&shared).await?;
     shared.nearby.load(&shared).await?;
-    super::pause::resume_state(&shared).await?;
+    super::pause::resume_state(&shared, &shared.planner).await?;
     super::planner::later::load(&shared).await?;
     super::naming::tell(&shared).await?;
     Ok((shared, sensors))
@@ -578,7 +578,7 @@ fn kept_mesh_id(dir: &StateDir, random: &SharedRandom) -> Result<MeshId, OpenErr
 /// Whatever the store says.
 pub(super) async fn put_in_order(shared: &Shared) -> Result<(), OpenError> {
     super::proposals::recover(shared).await?;
-    Ok(super::privacy::settle(shared).await?)
+    Ok(super::privacy::settle(shared, shared.inference.labels()).await?)
 }
 
 /// Continues logical time and frame counts after whatever earlier runs used: those that the store knows of, and those that

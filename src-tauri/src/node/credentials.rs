@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use super::context::{Context, DURABLE, store_refusal};
-use super::shared::Shared;
+use super::inference::Inference;
 use crate::adapters::keystore::{CredentialCard, Credentials, KeyError, credential_name};
 use crate::adapters::paths::StateDir;
 use crate::domain::base::limits::CREDENTIAL_MAX_BYTES;
@@ -50,8 +50,8 @@ async fn off<T: Send + 'static>(
 ///
 /// # Errors
 /// `STORAGE_FAILED` where the file cannot be read.
-pub async fn list(shared: &Shared) -> Result<Vec<CredentialCard>, Refusal> {
-    let dir = shared.credentials.dir.clone();
+pub async fn list(kept: &Kept) -> Result<Vec<CredentialCard>, Refusal> {
+    let dir = kept.dir.clone();
     off(move || Credentials::list(&dir)).await
 }
 
@@ -60,7 +60,8 @@ pub async fn list(shared: &Shared) -> Result<Vec<CredentialCard>, Refusal> {
 /// # Errors
 /// `INVALID_PARAMS` for a name or key that is none, `STORAGE_FAILED` where it cannot be kept.
 pub async fn set(
-    shared: &Shared,
+    context: &Context,
+    (held, models): (&Kept, &Inference),
     name: &str,
     secret: Zeroizing<String>,
     by: &str,
@@ -75,14 +76,14 @@ pub async fn set(
         );
         return Err(bad(why));
     }
-    let _turn = shared.credentials.changing.lock().await;
-    let (credentials, now) = (shared.credentials.credentials.clone(), shared.now());
+    let _turn = held.changing.lock().await;
+    let (credentials, now) = (held.credentials.clone(), context.now());
     let kept = name.to_owned();
     off(move || credentials.set(&kept, &secret, now)).await?;
     let said = format!("{by} set the key of {name}");
     let kinds = (AuditKind::CredentialSet, Event::CredentialSet);
-    written(shared, kinds, name, by, &said).await?;
-    shared.inference.look();
+    written(context, kinds, name, by, &said).await?;
+    models.look();
     Ok(())
 }
 
@@ -90,16 +91,16 @@ pub async fn set(
 ///
 /// # Errors
 /// `NOT_FOUND` where it is not set, `STORAGE_FAILED` where it cannot be forgotten.
-pub async fn remove(shared: &Shared, name: &str, by: &str) -> Result<(), Refusal> {
-    let _turn = shared.credentials.changing.lock().await;
-    let (dir, gone) = (shared.credentials.dir.clone(), name.to_owned());
+pub async fn remove(context: &Context, held: &Kept, name: &str, by: &str) -> Result<(), Refusal> {
+    let _turn = held.changing.lock().await;
+    let (dir, gone) = (held.dir.clone(), name.to_owned());
     if !off(move || Credentials::remove(&dir, &gone)).await? {
         let why = "no key is set under this name";
         return Err(Refusal::new(Code::NotFound, why));
     }
     let said = format!("{by} removed the key of {name}");
     let kinds = (AuditKind::CredentialRemoved, Event::CredentialRemoved);
-    written(shared, kinds, name, by, &said).await
+    written(context, kinds, name, by, &said).await
 }
 
 async fn written(

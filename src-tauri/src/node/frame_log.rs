@@ -407,7 +407,7 @@ pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
     let now = shared.now();
     let stamp = shared.stamper.stamp(shared.fresh_frame_id(now)?, now);
     let (name, mesh) = (&shared.config.name, &shared.mesh);
-    let private = privacy::mark(shared, &spec)?;
+    let private = privacy::mark(shared, shared.inference.labels(), &spec)?;
     let signed = sign_frame(spec, shared.signer(), name, mesh, stamp, private)?;
     Ok(admit_own(signed, now))
 }

@@ -146,7 +146,7 @@ impl Node {
             sensors,
             lock,
         } = opened;
-        let recorder = guards::record(shared.clone());
+        let recorder = guards::record(shared.context.clone(), shared.guards.clone());
         shared.tasks.passing("guards' reports", recorder);
         let ingress = Ingress::start(&shared);
         let tree = gossip::tree::run(shared.clone(), ingress.clone());
@@ -193,7 +193,7 @@ impl Node {
         let policy = policy_book::watch(shared.clone(), assemble::policy_file(&shared));
         shared.tasks.essential("policy watch", policy);
         if shared.threads {
-            let copy = guards::moved::keep_copy(shared.clone());
+            let copy = guards::moved::keep_copy(shared.context.clone(), shared.guards.clone());
             shared.tasks.essential("copy of moved", copy);
             shared
                 .tasks
@@ -443,7 +443,7 @@ async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
         }
         shared.journal.tell_counted().await;
         budgets::look(&shared).await;
-        alike::look(&shared);
+        alike::look(&shared, |device| shared.peers.get(device)?.name);
         let numbers = doorway.numbers();
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         shared.metrics.sockets_unauthenticated.set(gauge(

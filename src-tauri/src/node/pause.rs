@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::context::{DURABLE, store_refusal};
-use super::shared::Shared;
+use super::context::{Context, DURABLE, store_refusal};
+use super::inference::Inference;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{NAME_MAX_BYTES, PAUSE_HOLDERS_MAX, TEXT_MAX_CHARS};
 use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
@@ -147,9 +147,12 @@ impl PlannerState {
 ///
 /// # Errors
 /// Whatever the store says.
-pub(super) async fn resume_state(shared: &Shared) -> Result<(), StoreError> {
+pub(super) async fn resume_state(
+    context: &Context,
+    planner: &PlannerState,
+) -> Result<(), StoreError> {
     let stored = |c: &Connection| kv::get(c, PAUSE);
-    if let Some(bytes) = shared.store.read("planner", stored).await? {
+    if let Some(bytes) = context.store.read("planner", stored).await? {
         // A pause that does not read is a pause all the same.
         let pause = serde_json::from_slice(&bytes).unwrap_or_else(|_| Pause {
             since: TimeMs(0),
@@ -157,7 +160,7 @@ pub(super) async fn resume_state(shared: &Shared) -> Result<(), StoreError> {
             reason: "the stored pause does not read".to_owned(),
             also: Vec::new(),
         });
-        shared.planner.set(Some(pause));
+        planner.set(Some(pause));
     }
     Ok(())
 }
@@ -179,21 +182,26 @@ fn said(what: &str, text: &str, most: usize) -> Result<String, Refusal> {
 /// # Errors
 /// `CONFLICT` where there is no planner or too many hold it, `INVALID_PARAMS` for a name or reason that is too long, or what the
 /// store says: then it does not rest.
-pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Refusal> {
-    let rules = shared.config.role.plans() && !shared.config.rules.is_empty();
-    if !rules && shared.inference.is_empty() {
+pub async fn pause(
+    context: &Context,
+    (planner, models): (&PlannerState, &Inference),
+    by: &str,
+    reason: &str,
+) -> Result<Pause, Refusal> {
+    let rules = context.config.role.plans() && !context.config.rules.is_empty();
+    if !rules && models.is_empty() {
         return Err(Refusal::new(
             Code::Conflict,
             "this node has no planner; pause it where its rules are",
         ));
     }
-    let _turn = shared.planner.changing.lock().await;
+    let _turn = planner.changing.lock().await;
     let hold = Hold {
-        since: shared.now(),
+        since: context.now(),
         by: said("the name", by, NAME_MAX_BYTES)?,
         reason: said("the reason", reason, TEXT_MAX_CHARS)?,
     };
-    let pause = match shared.planner.pause() {
+    let pause = match planner.pause() {
         Some(held) => match held.with(&hold)? {
             Some(more) => more,
             None => return Ok(held),
@@ -205,22 +213,22 @@ pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Ref
             also: Vec::new(),
         },
     };
-    let (kept, asked, s) = (pause.clone(), hold.clone(), shared.clone());
+    let (kept, asked, s) = (pause.clone(), hold.clone(), context.clone());
     let write = move |c: &Connection| {
         kv::put(c, PAUSE, json!(kept).to_string().as_bytes())?;
         let detail = json!({"by": asked.by, "reason": asked.reason});
         s.journal
             .audit(c, AuditKind::PlannerPaused, "planner", detail)
     };
-    let stored = shared.store.write(DURABLE, "planner", write).await;
+    let stored = context.store.write(DURABLE, "planner", write).await;
     stored.map_err(|e| store_refusal(&e))?;
-    shared.planner.set(Some(pause.clone()));
+    planner.set(Some(pause.clone()));
     let also = if pause.also.is_empty() { "" } else { "also " };
     let message = format!(
         "The planner is {also}paused by {}",
         held_by(&hold.by, &hold.reason)
     );
-    shared
+    context
         .journal
         .record(
             Event::PlannerPaused,
@@ -236,26 +244,26 @@ pub async fn pause(shared: &Shared, by: &str, reason: &str) -> Result<Pause, Ref
 ///
 /// # Errors
 /// `CONFLICT` if it does not rest, or what the store says.
-pub async fn resume(shared: &Shared, by: &str) -> Result<(), Refusal> {
+pub async fn resume(context: &Context, planner: &PlannerState, by: &str) -> Result<(), Refusal> {
     let by = said("the name", by, NAME_MAX_BYTES)?;
-    let _turn = shared.planner.changing.lock().await;
-    let Some(ended) = shared.planner.pause() else {
+    let _turn = planner.changing.lock().await;
+    let Some(ended) = planner.pause() else {
         return Err(Refusal::new(Code::Conflict, "the planner is not paused"));
     };
-    let (s, detail) = (shared.clone(), json!({"by": by, "ended": ended}));
+    let (s, detail) = (context.clone(), json!({"by": by, "ended": ended}));
     let write = move |c: &Connection| {
         kv::delete(c, PAUSE)?;
         s.journal
             .audit(c, AuditKind::PlannerResumed, "planner", detail)
     };
-    let stored = shared.store.write(DURABLE, "planner", write).await;
+    let stored = context.store.write(DURABLE, "planner", write).await;
     stored.map_err(|e| store_refusal(&e))?;
-    shared.planner.set(None);
+    planner.set(None);
     let message = format!(
         "The planner goes on, as {by} asked; it was paused by {}",
         ended.holders()
     );
-    shared
+    context
         .journal
         .record(
             Event::PlannerResumed,

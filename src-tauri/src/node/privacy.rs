@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::cites;
 use super::context::{Context, internal, store_refusal};
-use super::shared::Shared;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{Class, StoreError, kv, private};
 use crate::domain::admission::Generation;
@@ -27,8 +26,11 @@ const LABELLED: &str = "privacy.labelled";
 ///
 /// # Errors
 /// `INTERNAL_ERROR` without randomness.
-pub(super) fn mark(shared: &Shared, spec: &FrameSpec) -> Result<Option<Private>, Refusal> {
-    let labels = shared.inference.labels();
+pub(super) fn mark(
+    context: &Context,
+    labels: &Labels,
+    spec: &FrameSpec,
+) -> Result<Option<Private>, Refusal> {
     if labels.is_empty() || spec.kind != FrameKind::Observation {
         return Ok(None);
     }
@@ -37,11 +39,11 @@ pub(super) fn mark(shared: &Shared, spec: &FrameSpec) -> Result<Option<Private>,
     if !about.is_private() {
         return Ok(None);
     }
-    let salt = shared
+    let salt = context
         .random
         .bytes()
         .map_err(|e| internal(&e.to_string()))?;
-    let devices = named(shared);
+    let devices = named(context);
     Ok(Some(Private { devices, salt }))
 }
 
@@ -133,11 +135,11 @@ pub(super) fn is_for(stored: &StoredFrame, device: &DeviceId) -> bool {
 ///
 /// # Errors
 /// Whatever the store says.
-pub(super) async fn settle(shared: &Shared) -> Result<(), StoreError> {
-    let labels = shared.inference.labels().clone();
+pub(super) async fn settle(context: &Context, labels: &Labels) -> Result<(), StoreError> {
+    let labels = labels.clone();
     let text = json!([labels.zones(), labels.metrics()]).to_string();
     let digest = Digest::of(&[text.as_bytes()]).0.to_vec();
-    let known = shared
+    let known = context
         .store
         .read("privacy", |c| kv::get(c, LABELLED))
         .await?;
@@ -146,20 +148,20 @@ pub(super) async fn settle(shared: &Shared) -> Result<(), StoreError> {
     }
     let mut place = Some(0);
     while let Some(from) = place {
-        let (own, labels) = (shared.own_id().clone(), labels.clone());
+        let (own, labels) = (context.own_id().clone(), labels.clone());
         let look = move |c: &Connection| {
             let is_private =
                 |zone: Option<&str>, metric: &str| labels.reading(zone, metric).is_private();
             private::withhold(c, &own, from, PRIVATE_LOOKED_AT_ONCE, &is_private)
         };
-        place = shared.store.write(Class::Relaxed, "privacy", look).await?;
+        place = context.store.write(Class::Relaxed, "privacy", look).await?;
     }
-    let own = shared.own_id().clone();
+    let own = context.own_id().clone();
     let end = move |c: &Connection| {
         let is_private =
             |zone: Option<&str>, metric: &str| labels.reading(zone, metric).is_private();
         private::label_facts(c, &own, &is_private)?;
         kv::put(c, LABELLED, &digest)
     };
-    shared.store.write(Class::Durable, "privacy", end).await
+    context.store.write(Class::Durable, "privacy", end).await
 }

@@ -295,7 +295,7 @@ impl Door {
     /// # Errors
     /// What is wrong with the file.
     pub async fn credentials(&self) -> Answer<Vec<CredentialView>> {
-        let cards = credentials::list(&self.shared).await?;
+        let cards = credentials::list(&self.shared.credentials).await?;
         Ok(cards.into_iter().map(CredentialView::from).collect())
     }
 
@@ -308,7 +308,9 @@ impl Door {
         asked: CredentialSet,
         by: &str,
     ) -> Answer<Vec<CredentialView>> {
-        credentials::set(&self.shared, &asked.name, asked.secret.0, by).await?;
+        let s = &self.shared;
+        let kept = (&s.credentials, &s.inference);
+        credentials::set(s, kept, &asked.name, asked.secret.0, by).await?;
         self.credentials().await
     }
 
@@ -317,7 +319,7 @@ impl Door {
     /// # Errors
     /// As [`credentials::remove`].
     pub async fn credential_remove(&self, name: &str, by: &str) -> Answer<Vec<CredentialView>> {
-        credentials::remove(&self.shared, name, by).await?;
+        credentials::remove(&self.shared, &self.shared.credentials, name, by).await?;
         self.credentials().await
     }
 }

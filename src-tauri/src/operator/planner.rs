@@ -473,8 +473,8 @@ impl Door {
     /// # Errors
     /// `INVALID_PARAMS` for texts that are too long, or what the store says.
     pub async fn planner_pause(&self, asked: &PauseRequest, by: &str) -> Answer<PlannerView> {
-        let reason = asked.reason.as_deref().unwrap_or_default();
-        pause::pause(&self.shared, by, reason).await?;
+        let (s, reason) = (&self.shared, asked.reason.as_deref().unwrap_or_default());
+        pause::pause(s, (&s.planner, &s.inference), by, reason).await?;
         Ok(self.planner())
     }
 
@@ -486,7 +486,7 @@ impl Door {
         let inference = &self.shared.inference;
         let out = inference.standing().mode != Mode::Active;
         if !out || self.shared.planner.pause().is_some() {
-            pause::resume(&self.shared, by).await?;
+            pause::resume(&self.shared, &self.shared.planner, by).await?;
         }
         // A server that hangs keeps nobody waiting.
         let (shared, (done, over)) = (self.shared.clone(), tokio::sync::oneshot::channel::<()>());

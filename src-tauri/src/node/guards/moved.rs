@@ -13,7 +13,6 @@ use crate::domain::base::limits::MOVED_FILE_MAX_BYTES;
 use crate::domain::base::{Code, DeviceId, Digest, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
 use crate::node::context::Context;
-use crate::node::shared::Shared;
 
 const MOVED: &str = "actuators.moved";
 
@@ -175,13 +174,13 @@ pub async fn copy(context: &Context) {
 }
 
 /// Keeps the copy until the node ends.
-pub async fn keep_copy(shared: Shared) {
+pub async fn keep_copy(context: Context, guards: Guards) {
     loop {
-        copy(&shared).await;
+        copy(&context).await;
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
-            () = shared.guards.moved_changed() => {}
+            () = context.tasks.stop().cancelled() => return,
+            () = guards.moved_changed() => {}
         }
     }
 }

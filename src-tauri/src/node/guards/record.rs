@@ -3,29 +3,28 @@
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::Report;
 use super::moved;
+use super::{Guards, Report};
 use crate::adapters::store::Class;
-use crate::node::context::{Event, Severity};
-use crate::node::shared::Shared;
+use crate::node::context::{Context, Event, Severity};
 
 /// Records reports until the node ends.
-pub async fn run(shared: Shared) {
-    let Some(mut reports) = shared.guards.reports() else {
+pub async fn run(context: Context, guards: Guards) {
+    let Some(mut reports) = guards.reports() else {
         return;
     };
     loop {
         let report = tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = context.tasks.stop().cancelled() => return,
             report = reports.recv() => report,
         };
         let Some(report) = report else { return };
-        record(&shared, report).await;
+        record(&context, &guards, report).await;
     }
 }
 
-async fn record(shared: &Shared, report: Report) {
+async fn record(context: &Context, guards: &Guards, report: Report) {
     let (event, severity, message, data) = match report {
         Report::Started {
             id,
@@ -44,26 +43,29 @@ async fn record(shared: &Shared, report: Report) {
             (Event::ActuatorUnsafe, Severity::Critical, message, data)
         }
         Report::SafeAgain { target, tries } => {
-            let view = shared.guards.view(&target);
+            let view = guards.view(&target);
             if view.is_some_and(|view| view.safe && !view.running) {
-                let (s, is) = (shared.clone(), target.clone());
+                let (s, is) = (guards.clone(), target.clone());
                 let over = move |c: &Connection| {
-                    moved::end(c, |moved| moved.target == is && moved.is_in(&s.guards))
+                    moved::end(c, |moved| moved.target == is && moved.is_in(&s))
                 };
                 // If this is lost, the next start makes it safe and notes it then.
-                let noted = shared.store.write(Class::Relaxed, "safe again", over).await;
-                shared.guards.moved_changes();
+                let noted = context
+                    .store
+                    .write(Class::Relaxed, "safe again", over)
+                    .await;
+                guards.moved_changes();
                 if let Err(error) = noted {
                     tracing::warn!(%error, "that {target} is safe again could not be stored");
                 }
             }
-            let safe = shared.guards.safe_in_words(&target);
+            let safe = guards.safe_in_words(&target);
             let message = format!("{safe}, after {tries} attempts");
             tracing::warn!(actuator = %target, "{message}");
             let data = json!({"target": target, "tries": tries});
             (Event::ActuatorSafe, Severity::Warning, message, data)
         }
     };
-    let journal = &shared.journal;
+    let journal = &context.journal;
     journal.record(event, severity, &message, data).await;
 }

@@ -366,7 +366,7 @@ pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
             Ok((cases.collect::<Result<Vec<_>, _>>()?, rows))
         })
         .await?;
-    let gone = left::look(shared, &left, &rows).await?;
+    let gone = left::look(shared, &shared.guards, &left, &rows).await?;
     for (case, row) in cases.into_iter().zip(rows) {
         let target: Capability = row.target.parse().map_err(|_| {
             StoreError::Refused(Refusal::new(

@@ -15,9 +15,8 @@ use crate::domain::identity::DeviceKey;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::AlarmKind;
 use crate::node::context::{Context, DURABLE, audit_entry};
-use crate::node::guards::Secured;
 use crate::node::guards::moved::{self, Moved};
-use crate::node::shared::Shared;
+use crate::node::guards::{Guards, Secured};
 
 /// Compares at the start what was moved with what the configuration has now: raises the alarms, and notes
 /// as over what is safe. What it has and is not safe yet has its alarm at once, not with the first attempt that fails. `not_safe` are the guards' actuators that are not confirmed safe yet, `open` the
@@ -26,11 +25,12 @@ use crate::node::shared::Shared;
 /// # Errors
 /// Whatever the store says.
 pub(super) async fn look(
-    shared: &Shared,
+    context: &Context,
+    guards: &Guards,
     not_safe: &[Secured],
     open: &[ProposalRow],
 ) -> Result<Vec<Moved>, StoreError> {
-    let stored = shared.store.read("moved actuators", moved::all).await?;
+    let stored = context.store.read("moved actuators", moved::all).await?;
     let mut all = stored.clone();
     // An earlier version noted nothing of what it moved.
     for row in open.iter().filter(|r| r.status == Status::Executing) {
@@ -38,11 +38,11 @@ pub(super) async fn look(
             continue;
         };
         if !all.iter().any(|moved| moved.proposal == row.id) {
-            let moved = Moved::new(&shared.guards, target, row.id.clone(), row.updated_at);
+            let moved = Moved::new(guards, target, row.id.clone(), row.updated_at);
             all.push(moved);
         }
     }
-    let is_here = |moved: &Moved| moved.is_in(&shared.guards);
+    let is_here = |moved: &Moved| moved.is_in(guards);
     let is_safe = |moved: &Moved| !not_safe.iter().any(|s| s.target == moved.target);
     all.retain(|moved| !is_here(moved) || !is_safe(moved));
     let (here, gone): (Vec<Moved>, Vec<Moved>) = all.iter().cloned().partition(is_here);
@@ -54,21 +54,21 @@ pub(super) async fn look(
             "proposal {proposal} had moved it when the node was interrupted, and {}",
             problem.unwrap_or("it is being made safe")
         );
-        shared.guards.is_known_open(&moved.target, &why);
+        guards.is_known_open(&moved.target, &why);
     }
     if all != stored {
         let write = move |c: &Connection| moved::keep(c, &all);
         // What is stored already names at least as much.
-        if let Err(error) = shared.store.write(DURABLE, "moved actuators", write).await {
+        if let Err(error) = context.store.write(DURABLE, "moved actuators", write).await {
             tracing::error!(%error, "which actuators are safe again could not be stored");
         }
-        shared.guards.moved_changes();
+        guards.moved_changes();
     }
     let targets: BTreeSet<&Capability> = gone.iter().map(|moved| &moved.target).collect();
     for target in targets {
         let of_it = gone.iter().filter(|moved| moved.target == *target);
         raise(
-            shared,
+            context,
             target,
             &of_it.map(Moved::in_words).collect::<Vec<_>>(),
         );
