@@ -400,6 +400,7 @@ fn proposal(own: &DeviceId, now: TimeMs) -> ProposalRecord {
         safe_state: "close".into(),
         gen1: None,
         slot: None,
+        led_by: None,
         created_at: now,
         expires_at: now.plus(1_800_000),
     }

@@ -244,6 +244,7 @@ async fn crowd(shared: &Shared) {
         cites: vec![own.frame_id.clone()],
         origins: Default::default(),
         slot: None,
+        led_by: None,
         created_at: shared.now(),
         expires_at: shared.now().plus(60_000),
     };
@@ -366,6 +367,7 @@ async fn approvals(beside: Beside) {
             cites,
             origins: Default::default(),
             slot: None,
+            led_by: None,
             created_at: now,
             expires_at: now.plus(60_000),
         };

@@ -686,6 +686,7 @@ async fn a_wish_for_an_absent_executor_waits_for_it_whatever_gen1_nodes_offer() 
         cites: Vec::new(),
         origins: Default::default(),
         slot: None,
+        led_by: None,
         created_at: now,
         expires_at: now.plus(60_000),
     };

@@ -41,6 +41,7 @@ mod infer_cli;
 mod injection;
 mod interlocks;
 mod leading;
+mod led;
 mod lent;
 mod levels;
 mod lifecycle;

@@ -56,6 +56,7 @@ pub async fn draft(shared: &Shared, seconds: i64) -> Draft {
         cites: vec![fact.frame_id],
         origins: Default::default(),
         slot: None,
+        led_by: None,
         created_at: now,
         expires_at: now.plus(60_000),
     }

@@ -8,7 +8,7 @@ use clawmesh::domain::gate::records::Record;
 use clawmesh::domain::gate::{OperatorRecord, SignedOperator};
 use clawmesh::domain::identity::OperatorKey;
 use clawmesh::domain::policy::STARTER_POLICY;
-use clawmesh::domain::proposal::Status;
+use clawmesh::domain::proposal::{SignedProposal, Status};
 use clawmesh::node::proposals::{self, Minted, Standing};
 use clawmesh::operator::Door;
 use clawmesh::operator::dto::OperatorEnroll;
@@ -251,6 +251,42 @@ async fn a_device_cannot_approve_its_own_wish_through_people_it_invents() {
         yes(&node, &minted, 62).await.unwrap().status,
         Status::Executing
     );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planner_that_led_to_a_wish_of_another_device_approves_it_through_nobody() {
+    let node = strict_field().await;
+    let door = Door::new(node.shared().clone());
+    door.issuer_accept(key(1).id().as_str()).await.unwrap();
+    let mut center = bearer(&node, 1).await;
+    bring(&mut center, vec![vouched(&node, 1, 61, "max")]).await;
+    let mut wish = draft(node.shared(), 1).await;
+    wish.led_by = Some(key(1).id().clone());
+    let mut probe = crate::harness::Probe::open(node.address).await;
+    let hello = probe
+        .handshake(&key(2), crate::harness::MESH, |params| {
+            params.insert("features".into(), json!(["sig", "proposals", "wishes"]));
+        })
+        .await;
+    assert_eq!(hello["ok"], true);
+    // Who led to it stays beside the draft, where earlier versions do not look, and stands in the record.
+    assert!(wish.to_wire()["draft"].get("ledBy").is_none());
+    let answer = probe.ask("proposals.draft", wish.to_wire()).await;
+    let record = &answer["payload"]["record"];
+    assert_eq!(record["ledBy"], json!(key(1).id()), "{answer}");
+    let own = node.shared().signer().public();
+    let signed = SignedProposal::from_wire(&answer["payload"], own).unwrap();
+    let vote = decision(node.shared(), &signed, &hand(61), Verdict::Approve);
+    let refused = proposals::decide(node.shared(), vote).await.unwrap_err();
+    assert_eq!(refused.code, Code::SelfVouched);
+    // Whom another device enrolled may.
+    door.operator_enroll(&enrolling(50, "Ana", None))
+        .await
+        .unwrap();
+    let vote = decision(node.shared(), &signed, &hand(50), Verdict::Approve);
+    let standing = proposals::decide(node.shared(), vote).await.unwrap();
+    assert_eq!(standing.approvals, 1);
     node.stop().await;
 }
 

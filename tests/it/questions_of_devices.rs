@@ -35,34 +35,6 @@ async fn waits(node: &TestNode, waiting: usize) {
     .await;
 }
 
-fn wish() -> serde_json::Value {
-    json!({
-        "step": "propose", "target": "actuator:mock:valve-1", "operation": "open",
-        "params": ["durationSec=5"], "reason": "dry", "cites": ["r1"],
-    })
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_question_of_another_device_leads_to_no_proposal_in_this_nodes_name() {
-    let end = json!({"step": "answer", "text": "I may not.", "cites": []});
-    for grants in [GRANTS, "observe:T2,relay,read,actuate,llm"] {
-        let model = model([says(&wish()), says(&end)]);
-        let (leader, asker) = asking(&model, grants).await;
-        let said = answered(begin(&asker, "Open the valve.")).await;
-        assert_eq!(
-            (said.answer.as_str(), said.proposals.len()),
-            ("I may not.", 0)
-        );
-        let told = format!("{:?}", model.asked()[1].messages);
-        assert!(told.contains("came from another device"), "{told}");
-        for node in [&asker, &leader] {
-            assert!(all(node).await.is_empty());
-        }
-        leader.stop().await;
-        asker.stop().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_that_were_taken_back_count_for_no_question_that_waits() {
     let model = model([Reply::hang(), says(&end())]);
@@ -197,8 +169,28 @@ async fn a_question_of_a_device_counts_in_its_share_of_the_day() {
     asker.stop().await;
 }
 
-/// The next request of the node, which is answered.
-async fn answers(probe: &mut Probe, method: &str, payload: Value) {
+/// A device that speaks these features and leads the planner of the node.
+pub async fn leads(node: &TestNode, features: &[&str]) -> Probe {
+    let [first, _] = seeds();
+    let mut probe = Probe::open(node.address).await;
+    let hello = probe
+        .handshake(&key(first), MESH, |params| {
+            params.insert("features".into(), json!(features));
+        })
+        .await;
+    assert_eq!(hello["ok"], true, "{hello}");
+    let lease =
+        json!({"epoch": 1, "role": "planner", "tasks": [], "answers": true, "paused": false});
+    probe.event("planner.lease", lease).await;
+    until("it leads", || async {
+        leading::before(node.shared()).filter(|l| l.lease.answers)
+    })
+    .await;
+    probe
+}
+
+/// The next request of the node by this method, which is answered; what it asked with.
+pub async fn answers(probe: &mut Probe, method: &str, payload: Value) -> Value {
     loop {
         let heard = probe.receive().await.unwrap();
         if heard["type"] == "req" {
@@ -206,7 +198,7 @@ async fn answers(probe: &mut Probe, method: &str, payload: Value) {
             let method_of = heard["method"].clone();
             probe.send(reply.to_string()).await;
             if method_of == method {
-                return;
+                return heard["params"].clone();
             }
         }
     }
@@ -226,20 +218,7 @@ async fn a_citation_says_what_the_frame_says_here_whatever_the_leader_tells() {
         world.into_iter().find(|f| f.metric == "moisture")
     })
     .await;
-    let mut probe = Probe::open(node.address).await;
-    let hello = probe
-        .handshake(&key(first), MESH, |params| {
-            params.insert("features".into(), json!(["sig", "lease"]));
-        })
-        .await;
-    assert_eq!(hello["ok"], true, "{hello}");
-    let lease =
-        json!({"epoch": 1, "role": "planner", "tasks": [], "answers": true, "paused": false});
-    probe.event("planner.lease", lease).await;
-    until("it leads", || async {
-        leading::before(node.shared()).filter(|l| l.lease.answers)
-    })
-    .await;
+    let mut probe = leads(&node, &["sig", "lease"]).await;
     let told = begin(&node, "How is the moisture?");
     answers(&mut probe, "planner.ask", json!({"id": "q"})).await;
     let (frame, origin) = (json!(fact.frame_id), json!(fact.origin));

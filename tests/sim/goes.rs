@@ -45,6 +45,7 @@ fn wish(world: &World, shared: &Shared) -> Draft {
         cites: Vec::new(),
         origins: Default::default(),
         slot: None,
+        led_by: None,
         created_at: now,
         expires_at: now.plus(120_000),
     }

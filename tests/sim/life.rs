@@ -152,6 +152,7 @@ fn ask(world: &World) {
         cites: Vec::new(),
         origins: Default::default(),
         slot: None,
+        led_by: None,
         created_at: now,
         expires_at: now.plus(120_000),
     };

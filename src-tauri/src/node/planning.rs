@@ -193,6 +193,7 @@ fn draft(context: &Context, fired: Fired) -> Result<Draft, Refusal> {
         origins: BTreeMap::new(),
         cites: Vec::new(),
         slot: None,
+        led_by: None,
         created_at: now,
         expires_at: now.plus(DRAFT_TTL_MS),
     };
@@ -279,6 +280,12 @@ async fn deliver(shared: &Shared, draft: &Draft, executor: &DeviceId) -> Result<
                 executor.short()
             ),
         ));
+    }
+    // An earlier version would not hear who led to it, and count whom that device vouches for.
+    if draft.led_by.is_some() && !link.info.speaks(Feature::Wishes) {
+        let why = "runs an earlier version, which takes no wish that another planner led to";
+        let why = format!("device {} {why}", executor.short());
+        return Err(Refusal::new(Code::DeliveryFailed, why));
     }
     let answer = link.request("proposals.draft", &draft.to_wire()).await?;
     let (signed, status) = mirror::take(shared, &link, &answer).await?;

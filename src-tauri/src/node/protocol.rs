@@ -311,12 +311,12 @@ async fn draft(
 ) -> Result<Value, Refusal> {
     let mut draft: Draft = parse(&mut params, "draft")?;
     // Beside the draft, where an earlier version of ours does not look.
-    if params.contains_key("origins") {
-        draft.origins = parse(&mut params, "origins")?;
-    }
-    if params.contains_key("slot") {
-        draft.slot = parse(&mut params, "slot")?;
-    }
+    params.entry("origins").or_insert_with(|| json!({}));
+    draft.origins = parse(&mut params, "origins")?;
+    params.entry("slot").or_insert(Value::Null);
+    draft.slot = parse(&mut params, "slot")?;
+    params.entry("ledBy").or_insert(Value::Null);
+    draft.led_by = parse(&mut params, "ledBy")?;
     if !link.info.speaks(Feature::Proposals) {
         // A gen-1 node proves neither a person nor a rule, whichever method it uses.
         draft.requester = Requester::Llm;
@@ -419,23 +419,19 @@ async fn asked_actuation(
 ) -> Result<Reply, Refusal> {
     let now = shared.now();
     remember(shared, link, &asked, now).await?;
+    let (note, name) = (asked.note, link.info.name.clone());
     let draft = Draft {
         draft_id: DraftId::from(shared.fresh_id()?),
         action: asked.action,
-        reason: asked
-            .note
-            .unwrap_or_else(|| "asked by a gen-1 command".to_owned()),
+        reason: note.unwrap_or_else(|| "asked by a gen-1 command".to_owned()),
         // A gen-1 command proves neither a person nor a rule: treat it as a model's wish.
         requester: Requester::Llm,
-        requester_name: link
-            .info
-            .name
-            .clone()
-            .unwrap_or_else(|| link.info.device.short().to_owned()),
+        requester_name: name.unwrap_or_else(|| link.info.device.short().to_owned()),
         taint: asked.taint,
         cites: Vec::new(),
         origins: Default::default(),
         slot: None,
+        led_by: None,
         created_at: now,
         expires_at: now.plus(DRAFT_TTL_MS),
     };

@@ -131,6 +131,7 @@ impl Door {
             taint: Default::default(),
             origins: origins.collect(),
             slot: None,
+            led_by: None,
             cites: cites.into_iter().map(|(id, _)| id).collect(),
             created_at: now,
             expires_at: now.plus(DRAFT_TTL_MS),

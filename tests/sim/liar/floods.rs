@@ -146,6 +146,7 @@ impl Liar {
                 cites: Vec::new(),
                 origins: Default::default(),
                 slot: None,
+                led_by: None,
                 created_at: now,
                 expires_at: now.plus(120_000),
             };

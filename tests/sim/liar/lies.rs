@@ -454,6 +454,7 @@ impl Liar {
             cites: Vec::new(),
             origins: Default::default(),
             slot: None,
+            led_by: None,
             created_at: now,
             expires_at: now.plus(if rng.chance(10) { 0 } else { 120_000 }),
         };

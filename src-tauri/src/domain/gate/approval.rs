@@ -99,6 +99,8 @@ pub struct Subject<'a> {
     pub level: Level,
     /// The device that asked for it.
     pub asked_by: &'a DeviceId,
+    /// The device whose planner led to it, where another one's did.
+    pub led_by: Option<&'a DeviceId>,
     /// When it was minted.
     pub created_at: TimeMs,
     /// When it expires.
@@ -167,8 +169,8 @@ impl VerifiedApproval {
 }
 
 /// Checks a decision: the right mesh, executor, proposal and digest, in time, by a known operator
-/// of sufficient level, with a strict signature. A device that asked for an action cannot also vouch
-/// for the person who approves it, unless it is the executor itself.
+/// of sufficient level, with a strict signature. A device that asked for an action, or whose planner led to it, cannot
+/// also vouch for the person who approves it, unless it is the executor itself.
 ///
 /// # Errors
 /// One code per fault; nothing is stored or acted on.
@@ -234,12 +236,13 @@ pub fn verify(
         );
     }
     let issuer = &operator.record.issuer;
-    let own_word = issuer == subject.asked_by && issuer != subject.executor;
+    let wished = issuer == subject.asked_by || subject.led_by == Some(issuer);
+    let own_word = wished && issuer != subject.executor;
     if decision.verdict == Verdict::Approve && own_word {
         return no(
             Code::SelfVouched,
             format!(
-                "device {} asked for this and alone vouches for operator {}, so their approval does not count for it; \
+                "device {} asked for this, or led to it, and alone vouches for operator {}, so their approval does not count for it; \
                  enroll the key at the executor itself: clawmesh-node operator enroll {} --name \"{}\"",
                 issuer.short(),
                 operator.record.name,

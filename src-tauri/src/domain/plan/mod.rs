@@ -56,6 +56,9 @@ pub struct Draft {
     /// The time of a schedule that it asks for instead of resting on anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<TimeMs>,
+    /// The device whose planner led to it, where another one's did: that one cannot vouch for who approves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub led_by: Option<DeviceId>,
     /// When it was made.
     pub created_at: TimeMs,
     /// When it stops being wanted.
@@ -63,17 +66,21 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The draft for an executor. Whose the cited frames are, and the time of a schedule, go beside it: an earlier version
-    /// takes no draft with a member that it does not know.
+    /// The draft for an executor. Whose the cited frames are, the time of a schedule and who led to it go beside it: an
+    /// earlier version takes no draft with a member that it does not know.
     pub fn to_wire(&self) -> Value {
         let plain = Draft {
             origins: BTreeMap::new(),
             slot: None,
+            led_by: None,
             ..self.clone()
         };
         let mut value = json!({"draft": plain, "origins": self.origins});
         if let Some(slot) = self.slot {
             value["slot"] = json!(slot);
+        }
+        if let Some(leader) = &self.led_by {
+            value["ledBy"] = json!(leader);
         }
         value
     }

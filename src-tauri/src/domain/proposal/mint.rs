@@ -135,6 +135,7 @@ impl ProposalRecord {
             safe_state: terms.safe_state.clone(),
             gen1: with.gen1,
             slot: draft.slot,
+            led_by: draft.led_by.clone(),
             created_at: with.now,
             // Its evidence must still be young enough when it acts: it waits no longer than that.
             expires_at: with

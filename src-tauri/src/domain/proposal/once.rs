@@ -101,6 +101,7 @@ fn paper(n: usize) -> Paper {
         safe_state: "stop".into(),
         gen1: None,
         slot: None,
+        led_by: None,
         created_at: at(0),
         expires_at: at(TICKS + 1),
     };
@@ -148,6 +149,7 @@ fn vote(
         digest: signed.digest(),
         level: record.level,
         asked_by: &record.requested_by.device_id,
+        led_by: record.led_by.as_ref(),
         created_at: record.created_at,
         expires_at: record.expires_at,
     };

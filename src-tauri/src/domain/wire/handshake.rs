@@ -51,11 +51,13 @@ pub enum Feature {
     Infer,
     /// Private frames are taken from their origin alone and never passed on.
     Private,
+    /// A planner that answers another device's question says which actions that device may ask for, and a draft who led to it.
+    Wishes,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 14] = [
+    pub const OURS: [Feature; 15] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -70,6 +72,7 @@ impl Feature {
         Feature::Lease,
         Feature::Infer,
         Feature::Private,
+        Feature::Wishes,
     ];
 
     fn name(self) -> &'static str {
@@ -88,6 +91,7 @@ impl Feature {
             Feature::Lease => "lease",
             Feature::Infer => "infer",
             Feature::Private => "private",
+            Feature::Wishes => "wishes",
         }
     }
 }

@@ -320,6 +320,7 @@ async fn once(shared: &Shared, later: Later) -> u64 {
         account: later.account.clone(),
         rights: later.rights(shared),
         device: None,
+        wishes: None,
         conversation: later.conversation.clone(),
         private: later.private,
         asked_at: later.asked_at,

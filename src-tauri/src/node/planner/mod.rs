@@ -6,11 +6,13 @@ mod kept;
 pub mod later;
 pub mod modes;
 pub mod passed_on;
+mod rights;
 pub mod standing;
 pub mod talk;
 mod told;
 mod tools;
 mod turn;
+mod wishes;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,11 +25,12 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 pub use self::kept::answered;
 use self::kept::keep;
 use self::later::Waiting;
+use self::rights::Rights;
 use self::talk::Belongs;
 pub use self::told::{Answered, Answerer, Citation, Telling};
+use self::wishes::Noted;
 use super::context::Context;
 use super::shared::Shared;
-use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
     FORWARDED_MAX, MODEL_TURN_MAX_MS, QUESTION_MAX_CHARS, QUESTIONS_WAITING_MAX, TRIGGERS_MAX,
@@ -52,6 +55,8 @@ pub(super) struct Question {
     rights: Rights,
     /// The other device that asks, where one does. What may be done for it is looked up again whenever it is done.
     device: Option<DeviceId>,
+    /// Where what its model wants is noted, for a device that hears of it and asks for it itself.
+    wishes: Option<Noted>,
     /// The conversation that it belongs to.
     conversation: String,
     /// Whether the person says that this is private.
@@ -79,47 +84,6 @@ enum Asks {
     Patiently,
     /// It has been answered by the rules; only a model's answer is wanted.
     Again,
-}
-
-/// What may be done for whoever asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Rights {
-    /// Whether a model may be asked, which may cost money.
-    model: bool,
-    /// Whether the model may ask for an action.
-    propose: bool,
-    /// Whether the answer may tell of what is private.
-    private: bool,
-}
-
-impl Rights {
-    /// Those of a person or program of this node.
-    const OWN: Rights = Rights {
-        model: true,
-        propose: true,
-        private: true,
-    };
-
-    /// Those of another device, as of now.
-    ///
-    /// # Errors
-    /// `NOT_AUTHORIZED` without the grant `read`.
-    fn of(context: &Context, device: &DeviceId) -> Result<Self, Refusal> {
-        let record = context.trust.live(device);
-        let has = |grant| record.as_ref().is_some_and(|r| r.grants.has(grant));
-        match has(Grant::Read) {
-            true => Ok(Self {
-                model: has(Grant::Llm),
-                // A proposal would be one of this node, whose approval may rest on the word of the very device that asks.
-                propose: false,
-                private: false,
-            }),
-            false => Err(Refusal::new(
-                Code::NotAuthorized,
-                format!("device {} may not read here", device.short()),
-            )),
-        }
-    }
 }
 
 impl Question {
@@ -252,11 +216,13 @@ fn ask_for(
     device: &DeviceId,
     text: &str,
     by: &str,
+    wishes: Option<Noted>,
 ) -> Result<(String, mpsc::Receiver<Telling>), Refusal> {
     let rights = Rights::of(shared, device)?;
     let (alone, account) = (Belongs::default(), device.as_str());
     let (mut question, told) = question(shared, text, by, account, rights, &alone)?;
     question.device = Some(device.clone());
+    question.wishes = wishes;
     question.priority = Priority::Device;
     let id = question.id.clone();
     push(shared, question)?;
@@ -299,6 +265,7 @@ fn question(
         account: account.to_owned(),
         rights,
         device: None,
+        wishes: None,
         asked_at: context.now().0,
         why: None,
         asks: match belongs.patient {

@@ -1,7 +1,8 @@
 //! Questions that another planner answers: this node passes what it is asked on to the planner that leads, where a model
 //! answers there, and asks every moment what has been told; where that one goes away the question is answered here. What
 //! it tells is its word: cut, at most T1, with the citations of frames that are known here and say what they say here. A question of another device
-//! leads to no proposal: whoever wants an action asks for it at a node of their own, in that node's name.
+//! leads to no proposal of the node that answers it: what its model wants goes back with the answer, and whoever asked asks
+//! for it in the name of their own node, if that may (`wishes.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,19 +11,23 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
+use super::tools::submit;
+use super::wishes::{Noted, checked, too_many};
 use super::{
     Answered, Answerer, Asks, Citation, Question, Rights, Telling, answer_here, ask_for, keep,
 };
 use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, proposals};
+use crate::domain::admission::Grant;
 use crate::domain::base::limits::{
     BUDGET_COMMANDS_PER_HOUR, EVIDENCE_MAX, FORWARDED_LOOK_MS, FORWARDED_MAX, FORWARDED_POLL_MS,
-    FORWARDED_REST_MS, MODEL_ANSWER_MAX_CHARS, MODEL_TURN_MAX_MS, NAME_MAX_BYTES,
+    FORWARDED_REST_MS, MODEL_ANSWER_MAX_CHARS, MODEL_TURN_MAX_MS, MODEL_WISHES_MAX, NAME_MAX_BYTES,
     QUESTIONS_WAITING_MAX, TEXT_MAX_CHARS, TOOL_RESULT_MAX_CHARS,
 };
 use crate::domain::base::text::{one_line, shown};
 use crate::domain::base::{Code, DeviceId, FrameId, ProposalId, Refusal, TierName, TimeMs};
+use crate::domain::plan::reply::Wish;
 use crate::domain::proposal::ProposalRecord;
 use crate::domain::wire::envelope::RemoteError;
 use crate::domain::wire::handshake::Feature;
@@ -31,14 +36,17 @@ use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
 use crate::node::{leading, routing};
 
-/// Asks the planner at the other end: `{question, by}` → `{id}`.
+/// Asks the planner at the other end: `{question, by, wishes?}` → `{id}`.
 pub const ASK: &str = "planner.ask";
-/// What has been told of a question since it was last asked: `{id}` → `{told}`, each as [`Telling`].
+/// What has been told of a question since it was last asked: `{id}` → `{told, ended, wishes?}`, each as
+/// [`Telling`]; wishes come with the answer of a model, where they were asked for.
 pub const TOLD: &str = "planner.told";
 
 /// A question of a neighbour that is answered here.
 struct Open {
     told: mpsc::Receiver<Telling>,
+    /// What its model wants, where the asker hears of it.
+    wishes: Option<Noted>,
     /// When its asker last asked how it stands.
     looked: u64,
 }
@@ -88,9 +96,17 @@ pub async fn asked(
         let why = "as many questions of yours, or of others, are being answered as may be";
         return Err(Refusal::new(Code::Busy, why));
     }
-    let (id, told) = ask_for(shared, device, question, &by)?;
+    let hears =
+        link.info.speaks(Feature::Wishes) && params.get("wishes") == Some(&Value::Bool(true));
+    let wishes = hears.then(Noted::default);
+    let (id, told) = ask_for(shared, device, question, &by, wishes.clone())?;
+    let new = Open {
+        told,
+        wishes,
+        looked: now,
+    };
     let mut open = shared.forwarded.open(now);
-    open.insert((device.clone(), id.clone()), Open { told, looked: now });
+    open.insert((device.clone(), id.clone()), new);
     Ok(json!({"id": id}))
 }
 
@@ -148,10 +164,17 @@ pub fn told(
         told.push(next);
     }
     let ended = told.last().is_some_and(is_last) || one.told.is_closed() && one.told.is_empty();
+    let of_model =
+        matches!(told.last(), Some(Telling::Answered(a)) if a.answerer == Answerer::Model);
+    let wishes = one.wishes.as_ref().filter(|_| of_model).map(Noted::told);
     if ended {
         open.remove(&key);
     }
-    Ok(json!({"told": told, "ended": ended}))
+    let mut answer = json!({"told": told, "ended": ended});
+    if let Some(wishes) = wishes.filter(|all| !all.is_empty()) {
+        answer["wishes"] = Value::Array(wishes);
+    }
+    Ok(answer)
 }
 
 fn is_last(telling: &Telling) -> bool {
@@ -198,7 +221,11 @@ async fn pass(
     question: &Question,
 ) -> Result<(), String> {
     let said = |e: RemoteError| one_line(&e.message, TEXT_MAX_CHARS);
-    let params = json!({"question": question.text, "by": question.by});
+    let mut params = json!({"question": question.text, "by": question.by});
+    let hears = link.info.speaks(Feature::Wishes) && question.rights.propose;
+    if hears {
+        params["wishes"] = json!(true);
+    }
     let taken = link.request(ASK, &params).await.map_err(said)?;
     let id = taken.get("id").and_then(Value::as_str);
     let params = json!({"id": id.ok_or("its reply does not read")?});
@@ -223,9 +250,18 @@ async fn pass(
                     ));
                 }
                 Telling::Answered(answered) => {
-                    let answered = believed(shared, (&link.info.device, name), question, *answered)
+                    let leader = &link.info.device;
+                    let of_model = answered.answerer == Answerer::Model;
+                    let mut answered = believed(shared, (leader, name), question, *answered)
                         .await
                         .map_err(|refusal| refusal.message)?;
+                    if hears && of_model {
+                        let model = answered.model.as_deref().unwrap_or("model");
+                        let model = format!("{model} at {name}");
+                        let wants = answer.get("wishes");
+                        let new = of_leader(shared, question, (leader, &model), wants).await;
+                        answered.proposals.extend(new);
+                    }
                     if let Err(error) = keep(shared, answered.clone()).await {
                         tracing::error!(%error, "an answer could not be kept");
                     }
@@ -245,6 +281,58 @@ async fn pass(
         }
         tokio::time::sleep(Duration::from_millis(FORWARDED_POLL_MS)).await;
     }
+}
+
+/// What the planner that answered wants, as far as this node asks for it: the proposals that came of it. Whoever asked is
+/// told of each.
+async fn of_leader(
+    shared: &Shared,
+    question: &Question,
+    (leader, model): (&DeviceId, &str),
+    said: Option<&Value>,
+) -> Vec<String> {
+    let said = said
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let mut proposed = Vec::new();
+    for (n, told) in said.iter().take(MODEL_WISHES_MAX + 1).enumerate() {
+        let (call, result) = match n < MODEL_WISHES_MAX {
+            false => ("propose".to_owned(), too_many()),
+            true => match wish_of(shared, question, leader, told).await {
+                Ok(wish) => {
+                    let call = format!("propose {}", wish.action.summary());
+                    let (result, id) = submit(shared, wish, model, Some(leader.clone())).await;
+                    proposed.extend(id.filter(|id| !proposed.contains(id)));
+                    (call, result)
+                }
+                Err(refusal) => ("propose".to_owned(), format!("Refused: {refusal}")),
+            },
+        };
+        let _ = question.tell.try_send(Telling::Tool { call, result });
+    }
+    proposed
+}
+
+/// A wish of the planner that answered, where it and whoever asked may have one now: trust may have ended meanwhile.
+async fn wish_of(
+    shared: &Shared,
+    question: &Question,
+    leader: &DeviceId,
+    told: &Value,
+) -> Result<Wish, Refusal> {
+    let no = |why: &str| Refusal::new(Code::NotAuthorized, why);
+    let record = shared.trust.live(leader);
+    if !record.is_some_and(|r| r.grants.has(Grant::Plan)) {
+        return Err(no("the planner that answered may not plan here any more"));
+    }
+    if !question.may(shared)?.propose {
+        return Err(no("whoever asked may not ask for actions"));
+    }
+    if let Some(pause) = shared.planner.pause() {
+        let why = format!("the planner is paused by {}", pause.holders());
+        return Err(Refusal::new(Code::Busy, why));
+    }
+    checked(shared, shared.inference.labels(), told).await
 }
 
 /// A step as it may be shown.

@@ -314,10 +314,6 @@ impl Tools {
         if !self.private && self.labels.text(&wish.reason).is_private() {
             return "Refused: the reason names what is private.".to_owned();
         }
-        let place = Place {
-            executor: wish.executor.clone(),
-            zone: wish.zone.clone(),
-        };
         let wish = match self.private {
             // Everybody reads it who reads of the proposal.
             true => Wish {
@@ -326,30 +322,59 @@ impl Tools {
             },
             false => wish,
         };
-        let draft = match draft(shared, wish, model) {
-            Ok(draft) => draft,
-            Err(refusal) => return format!("Refused: {refusal}"),
-        };
-        let draft_id = draft.draft_id.short().to_owned();
-        match planning::submit_to(shared, draft, &place).await {
-            Ok(Sent::Waiting(refusal)) => {
-                format!("Draft {draft_id} waits for its executor: {refusal}")
-            }
-            Ok(sent) => {
-                let id = sent.proposal().map(|id| id.as_str().to_owned());
-                let id = id.unwrap_or_default();
-                let stood = match &sent {
-                    Sent::Stood(_) => " It stood already; nothing was added.",
-                    _ => "",
-                };
-                if !self.proposed.contains(&id) {
-                    self.proposed.push(id.clone());
-                }
-                let id = id.get(..12).unwrap_or(&id);
-                format!("Proposal {id} waits for a person to approve it; nothing has moved.{stood}")
-            }
-            Err(refusal) => format!("Refused: {refusal}"),
+        let (said, id) = submit(shared, wish, model, None).await;
+        if let Some(id) = id.filter(|id| !self.proposed.contains(id)) {
+            self.proposed.push(id);
         }
+        said
+    }
+
+    /// The device that the model means by a name that it was told.
+    pub(super) fn executor(&self, name: &str) -> Option<DeviceId> {
+        let named = |o: &&Offer| o.name == name || o.executor.as_str() == name;
+        let mut all = self.offers.iter().filter(named).map(|o| &o.executor);
+        let first = all.next()?;
+        all.all(|other| other == first).then(|| first.clone())
+    }
+}
+
+/// Sends a wish of a model to an executor, as a draft with the taint `llm`: whatever it cites, a person decides. What came of
+/// it, in words, and the proposal.
+pub(super) async fn submit(
+    shared: &Shared,
+    wish: Wish,
+    model: &str,
+    led_by: Option<DeviceId>,
+) -> (String, Option<String>) {
+    let place = Place {
+        executor: wish.executor.clone(),
+        zone: wish.zone.clone(),
+    };
+    let draft = match draft(shared, wish, model) {
+        Ok(draft) => draft,
+        Err(refusal) => return (format!("Refused: {refusal}"), None),
+    };
+    let draft = Draft { led_by, ..draft };
+    let draft_id = draft.draft_id.short().to_owned();
+    match planning::submit_to(shared, draft, &place).await {
+        Ok(Sent::Waiting(refusal)) => {
+            let waits = format!("Draft {draft_id} waits for its executor: {refusal}");
+            (waits, None)
+        }
+        Ok(sent) => {
+            let id = sent.proposal().map(|id| id.as_str().to_owned());
+            let id = id.unwrap_or_default();
+            let stood = match &sent {
+                Sent::Stood(_) => " It stood already; nothing was added.",
+                _ => "",
+            };
+            let short = id.get(..12).unwrap_or(&id);
+            let said = format!(
+                "Proposal {short} waits for a person to approve it; nothing has moved.{stood}"
+            );
+            (said, Some(id))
+        }
+        Err(refusal) => (format!("Refused: {refusal}"), None),
     }
 }
 
@@ -365,6 +390,7 @@ fn draft(context: &Context, wish: Wish, model: &str) -> Result<Draft, Refusal> {
         taint: [Taint::Llm].into(),
         origins: wish.cites.iter().cloned().collect(),
         slot: None,
+        led_by: None,
         cites: wish.cites.into_iter().map(|(id, _)| id).collect(),
         created_at: now,
         expires_at: now.plus(DRAFT_TTL_MS),

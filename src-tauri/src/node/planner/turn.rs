@@ -27,7 +27,10 @@ use crate::node::mesh_models;
 use crate::node::privacy;
 use crate::node::shared::Shared;
 
-/// What becomes of a wish in a question of another device.
+/// What becomes of a wish in a question of another device that hears of wishes.
+const WISHES_GO_THERE: &str = "The question came from another device. What you propose goes to that device with your answer; it \
+    may ask for it in its own name, and you are not told what became of it. Nothing moves by it.";
+/// What becomes of a wish in a question of another device that does not.
 const NO_WISHES: &str = "The question came from another device, and leads to no proposal of this node. Where the person wants \
     something done, tell them which action they may propose at their own node.";
 
@@ -121,9 +124,11 @@ async fn taken(
     tools: &mut Tools,
     situation: &mut Situation,
 ) -> String {
-    match matches!(step, Step::Propose(_)) && !question.rights.propose {
-        true => NO_WISHES.to_owned(),
-        false => tools.run(shared, step, model, situation).await,
+    match (step, &question.wishes) {
+        // They are none of this node's.
+        (Step::Propose(wish), Some(noted)) => noted.note(wish, tools),
+        (Step::Propose(_), None) if !question.rights.propose => NO_WISHES.to_owned(),
+        (step, _) => tools.run(shared, step, model, situation).await,
     }
 }
 
@@ -178,15 +183,20 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
         earlier::told(&talk.pairs, &mark),
     );
     let mut situation = Situation::of(&topic, &tools.known(), now, &mark);
-    let mut choices = tools.choices(shared, question.rights.propose);
+    let may_wish = question.rights.propose || question.wishes.is_some();
+    let mut choices = tools.choices(shared, may_wish);
+    if let Some(noted) = &question.wishes {
+        noted.clear();
+    }
     let mut messages = vec![
         Message::System(task(tools::site(shared), &choices.steps, &mark)),
         Message::User(format!(
             "{before}{}\n{}Question: {}",
             situation.text,
-            match question.device {
-                Some(_) => format!("{NO_WISHES}\n"),
-                None => String::new(),
+            match (&question.device, &question.wishes) {
+                (Some(_), Some(_)) => format!("{WISHES_GO_THERE}\n"),
+                (Some(_), None) => format!("{NO_WISHES}\n"),
+                (None, _) => String::new(),
             },
             question.text
         )),

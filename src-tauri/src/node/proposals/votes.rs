@@ -42,6 +42,7 @@ pub(super) fn check(
         digest: proposal.digest(),
         level: record.level,
         asked_by: &record.requested_by.device_id,
+        led_by: record.led_by.as_ref(),
         created_at: record.created_at,
         expires_at: record.expires_at,
     };

@@ -145,6 +145,9 @@ fn aside(told: &Telling) {
             out::aside_line(&format!("waits behind {behind} other questions"));
         }
         Telling::Thinking { route } => out::aside_line(route),
+        Telling::Tool { call, result } if result.starts_with("Refused") => {
+            out::aside_line(&format!("used {call}. {result}"));
+        }
         Telling::Tool { call, .. } => out::aside_line(&format!("used {call}")),
         Telling::Again { why } => out::aside_line(&format!("asked again: {why}")),
         Telling::Answered(_) | Telling::Failed { .. } => {}
