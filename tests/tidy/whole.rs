@@ -26,7 +26,6 @@ pub const STILL: &[&str] = &[
     "node/gen1/conversation.rs",
     "node/gen1/mod.rs",
     "node/gen1/parting.rs",
-    "node/gen1/trace.rs",
     "node/gossip/gen1.rs",
     "node/gossip/mod.rs",
     "node/gossip/private.rs",
@@ -62,7 +61,6 @@ pub const STILL: &[&str] = &[
     "node/proposals/estop.rs",
     "node/proposals/execute.rs",
     "node/proposals/ground.rs",
-    "node/proposals/interlocks.rs",
     "node/proposals/mint.rs",
     "node/proposals/mirror.rs",
     "node/proposals/mod.rs",
@@ -76,7 +74,6 @@ pub const STILL: &[&str] = &[
     "node/sessions/life.rs",
     "node/sessions/mod.rs",
     "node/sessions/second.rs",
-    "node/timetable.rs",
 ];
 
 /// Whether a source takes the whole node; what only its tests name does not count.

@@ -124,7 +124,7 @@ async fn beyond_their_threshold(shared: &Shared, memory: &mut Memory) -> Vec<Fir
 
 /// The wishes of schedules.
 async fn at_their_time(shared: &Shared, timetable: &mut Timetable) -> Vec<Fired> {
-    let due = timetable.due(shared).await;
+    let due = timetable.due(shared, &shared.planner).await;
     let rules = shared.config.rules.iter();
     let scheduled: Vec<(&Rule, &Cron)> = rules.filter_map(|r| Some((r, r.schedule()?))).collect();
     let fired = due.into_iter().filter_map(|(name, slot)| {

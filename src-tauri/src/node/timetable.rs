@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::context::{Context, DURABLE};
-use super::shared::Shared;
+use super::pause::PlannerState;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::SLOT_LOOK_MS;
@@ -102,27 +102,31 @@ impl Timetable {
 
     /// The times that have come and were not asked for, which from now on they are. Those that come while the planner is
     /// paused are not made up for.
-    pub async fn due(&mut self, shared: &Shared) -> Vec<(String, TimeMs)> {
+    pub async fn due(
+        &mut self,
+        context: &Context,
+        planner: &PlannerState,
+    ) -> Vec<(String, TimeMs)> {
         if !self.known {
-            self.read(shared).await;
+            self.read(context).await;
         }
         if !self.known {
             return Vec::new();
         }
-        let (before, now) = (self.asked.clone(), shared.now());
+        let (before, now) = (self.asked.clone(), context.now());
         let mut due = Vec::new();
         for (name, cron) in &self.schedules {
             let slot = self.asked.take(name, cron, now);
             due.extend(slot.map(|slot| (name.clone(), slot)));
         }
-        if due.is_empty() || shared.planner.pause().is_some() {
+        if due.is_empty() || planner.pause().is_some() {
             return Vec::new();
         }
         let names: BTreeSet<&str> = self.schedules.iter().map(|(n, _)| n.as_str()).collect();
         self.asked.keep(&names);
         let (key, bytes) = (self.key, json!(self.asked).to_string().into_bytes());
         let write = move |c: &rusqlite::Connection| kv::put(c, key, &bytes);
-        if let Err(error) = shared.store.write(DURABLE, "schedules", write).await {
+        if let Err(error) = context.store.write(DURABLE, "schedules", write).await {
             tracing::error!(%error, "that a time is asked for cannot be stored, so it is not");
             self.asked = before;
             return Vec::new();

@@ -48,7 +48,7 @@ pub async fn query(
         "mesh.events" => mesh_events(shared, params).await,
         "mesh.trace" => trace::trace(shared, params).await,
         "context.sync" => sync(shared, params).await,
-        "clawmesh.mock.actuator.state" => trace::actuators(shared, params).await,
+        "clawmesh.mock.actuator.state" => trace::actuators(shared, &shared.guards, params).await,
         other => Err(Refusal::new(
             Code::UnknownMethod,
             format!("unknown method: {other}"),

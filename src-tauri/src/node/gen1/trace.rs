@@ -11,7 +11,7 @@ use crate::domain::base::limits::{GEN1_TRACES_MAX, QUERY_MAX};
 use crate::domain::base::{FrameId, Refusal};
 use crate::domain::proposal::{Outcome, ProposalRecord};
 use crate::node::context::{Context, store_refusal};
-use crate::node::shared::Shared;
+use crate::node::guards::Guards;
 
 /// The steps of a frame, oldest first: when it came in, and each proposal that rests on it.
 fn steps(frame: &StoredFrame, citing: &[ProposalRow]) -> Vec<Value> {
@@ -114,15 +114,16 @@ pub(super) async fn trace(
 
 /// `clawmesh.mock.actuator.state`: where each actuator is, what was done with it, and what was refused.
 pub(super) async fn actuators(
-    shared: &Shared,
+    context: &Context,
+    guards: &Guards,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
     let wanted = text(params, "targetRef")?;
     let fits = |name: &str| wanted.is_none_or(|w| w == name);
     let mut records = Vec::new();
-    for target in shared.guards.capabilities() {
+    for target in guards.capabilities() {
         if fits(target.as_str())
-            && let Some(Ok(position)) = shared.guards.position(&target).await
+            && let Some(Ok(position)) = guards.position(&target).await
         {
             records.push(json!({"targetRef": target, "status": position}));
         }
@@ -131,7 +132,7 @@ pub(super) async fn actuators(
         let refused = events::latest(c, QUERY_MAX, Some("command.refused"))?;
         Ok((proposals::newest(c, false, QUERY_MAX)?, refused))
     };
-    let found = shared.store.read("actions", read).await;
+    let found = context.store.read("actions", read).await;
     let (rows, refused) = found.map_err(|e| store_refusal(&e))?;
     let history: Vec<Value> = rows
         .iter()

@@ -62,7 +62,7 @@ pub async fn run(shared: Shared) {
 
 /// Looks what is to be asked now, and asks it.
 async fn look(shared: &Shared, asked: &mut Asked) {
-    let at_their_time = asked.timetable.due(shared).await;
+    let at_their_time = asked.timetable.due(shared, &shared.planner).await;
     if rests(shared).await {
         return;
     }

@@ -103,10 +103,11 @@ async fn act(
     let ended = match handed {
         Err(why) => not_begun(why),
         Ok(coming) => {
+            let rooms = (&shared.guards, &shared.policy);
             let ended = tokio::select! {
                 biased;
                 ended = coming => ended,
-                never = interlocks::watch(&shared, &action) => match never {},
+                never = interlocks::watch(&shared, rooms, &action) => match never {},
             };
             match ended {
                 Ok(ended) => ended,

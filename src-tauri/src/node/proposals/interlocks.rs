@@ -10,18 +10,23 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use crate::adapters::store::facts;
 use crate::domain::base::limits::{INTERLOCK_BLIND_MAX_MS, INTERLOCK_EVERY_MS};
 use crate::domain::capability::Action;
-use crate::node::guards::Cut;
-use crate::node::shared::Shared;
+use crate::node::context::Context;
+use crate::node::guards::{Cut, Guards};
+use crate::node::policy_book::PolicyBook;
 
 /// Watches over a run until it is dropped; orders the actuator to its safe state when an interlock opens.
-pub(super) async fn watch(shared: &Shared, action: &Action) -> Infallible {
+pub(super) async fn watch(
+    context: &Context,
+    (guards, policy): (&Guards, &PolicyBook),
+    action: &Action,
+) -> Infallible {
     let mut tick = interval(Duration::from_millis(INTERLOCK_EVERY_MS));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let blind = Duration::from_millis(INTERLOCK_BLIND_MAX_MS);
     let mut seen = Instant::now();
     loop {
         tick.tick().await;
-        let what = match timeout_at(seen + blind, look(shared, action)).await {
+        let what = match timeout_at(seen + blind, look(context, policy, action)).await {
             Ok(Some(Ok(()))) => {
                 seen = Instant::now();
                 continue;
@@ -30,17 +35,19 @@ pub(super) async fn watch(shared: &Shared, action: &Action) -> Infallible {
             Ok(None) if seen.elapsed() < blind => continue,
             Ok(None) | Err(_) => "its readings cannot be read".to_owned(),
         };
-        shared
-            .guards
-            .secure(&action.target, Cut::Interlock { what });
+        guards.secure(&action.target, Cut::Interlock { what });
         // Ordered once: the guard pursues it, and whoever waits for the run drops this.
         return std::future::pending().await;
     }
 }
 
 /// Whether every interlock holds now, or which does not; `None` if the readings cannot be had.
-async fn look(shared: &Shared, action: &Action) -> Option<Result<(), String>> {
-    let policy = shared.policy.current();
+async fn look(
+    context: &Context,
+    policy: &PolicyBook,
+    action: &Action,
+) -> Option<Result<(), String>> {
+    let policy = policy.current();
     let Some(rule) = policy.rule_for(action) else {
         // The policy was changed meanwhile: no rule is left that names an interlock.
         return Some(Ok(()));
@@ -49,9 +56,9 @@ async fn look(shared: &Shared, action: &Action) -> Option<Result<(), String>> {
         return Some(Ok(()));
     }
     let metrics = rule.interlocks.iter().map(|c| c.metric.clone()).collect();
-    let now = shared.now();
-    let at = shared.clone();
-    let read = shared
+    let now = context.now();
+    let at = context.clone();
+    let read = context
         .store
         .read("interlocks", move |c| {
             // Asked here: what had gathered is committed, or lost, before this read.
@@ -59,5 +66,5 @@ async fn look(shared: &Shared, action: &Action) -> Option<Result<(), String>> {
         })
         .await;
     let facts = read.ok()?;
-    Some(policy.interlocks_hold(action, &facts, now, shared.own_id()))
+    Some(policy.interlocks_hold(action, &facts, now, context.own_id()))
 }
