@@ -6,6 +6,7 @@ pub mod canonical;
 pub mod ids;
 pub mod limits;
 pub mod number;
+pub mod quantity;
 pub mod refusal;
 pub mod text;
 pub mod tier;

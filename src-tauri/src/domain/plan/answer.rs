@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::situation::words;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::INTENT_CITATIONS_MAX;
+use crate::domain::base::quantity;
 use crate::domain::base::text::one_line;
 use crate::domain::world::Fact;
 
@@ -45,16 +46,14 @@ pub fn answer<'a>(question: &str, facts: &'a [Fact], open: &[Open], now: TimeMs)
     let mut message = String::new();
     for fact in &cites {
         let zone = fact.zone.as_deref().unwrap_or("no zone");
-        let unit = fact.unit.as_deref().unwrap_or_default();
         // A text in memory takes every write.
         let _ = writeln!(
             message,
-            "{} in {}: {} {} ({} s old, {})",
+            "{} in {}: {} ({} old, {})",
             one_line(&fact.metric, NAME_CHARS),
             one_line(zone, NAME_CHARS),
-            fact.value,
-            one_line(unit, NAME_CHARS),
-            now.since(fact.sensed_at) / 1_000,
+            quantity::reading(&fact.value.into(), fact.unit.as_deref()),
+            quantity::span(now.since(fact.sensed_at)),
             fact.effective,
         );
     }
@@ -62,7 +61,8 @@ pub fn answer<'a>(question: &str, facts: &'a [Fact], open: &[Open], now: TimeMs)
         _ if found == 0 => message.push_str("No readings are known here.\n"),
         0 => {}
         more => {
-            let _ = writeln!(message, "And {more} more readings.");
+            let readings = if more == 1 { "reading" } else { "readings" };
+            let _ = writeln!(message, "And {more} more {readings}.");
         }
     }
     match open {
@@ -119,7 +119,7 @@ mod tests {
         let now = TimeMs(5_000);
         let one = answer("What is the moisture in Zone-1?", &facts, &[], now);
         assert_eq!(one.cites, [&facts[0]]);
-        assert!(one.message.contains("12.5 %") && one.message.contains("4 s old"));
+        assert!(one.message.contains("12.5%") && one.message.contains("4 s old"));
         assert_eq!(answer("zone-1", &facts, &[], now).cites.len(), 2);
         // Nothing it knows is named: everything is shown.
         assert_eq!(answer("How are you?", &facts, &[], now).cites.len(), 3);

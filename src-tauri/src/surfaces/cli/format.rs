@@ -4,7 +4,9 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::clean::{clean, line, visible};
+use super::clean::{clean, visible};
+use crate::domain::base::quantity;
+pub(super) use crate::domain::base::quantity::{bytes, span};
 
 /// Characters of an id that tables show.
 const SHORT_CHARS: usize = 12;
@@ -54,49 +56,18 @@ pub(super) fn cut(text: &str, chars: usize) -> String {
     format!("{kept}…")
 }
 
-/// A number of bytes as people read it: `72 GiB`.
-pub(super) fn bytes(n: u64) -> String {
-    const STEPS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let (mut whole, mut rest, mut step) = (n, 0, None);
-    for unit in STEPS {
-        if whole < 1_024 {
-            break;
-        }
-        (whole, rest, step) = (whole / 1_024, whole % 1_024, Some(unit));
-    }
-    match step {
-        None => format!("{n} B"),
-        Some(unit) if whole < 10 => format!("{whole}.{} {unit}", rest * 10 / 1_024),
-        Some(unit) => format!("{whole} {unit}"),
-    }
-}
-
 /// A value with its unit as people read it: `72 GiB`, `31.8%`, `21.4 °C`.
 pub(super) fn reading(told: &Value, unit: Option<&str>) -> String {
-    let amount = || {
-        let whole = told.as_f64().filter(|n| *n >= 0.0);
-        let whole = whole.and_then(|n| format!("{n:.0}").parse().ok());
-        whole.map_or_else(|| format!("{} B", value(told)), bytes)
-    };
-    match (unit.unwrap_or_default(), told.is_number()) {
-        ("bytes" | "B", true) => amount(),
-        ("bytes/s" | "B/s", true) => format!("{}/s", amount()),
-        ("%", true) => format!("{}%", value(told)),
-        ("C" | "celsius", true) => format!("{} °C", value(told)),
-        ("F" | "fahrenheit", true) => format!("{} °F", value(told)),
-        ("", _) => value(told),
-        (unit, _) => format!("{} {}", value(told), line(unit)),
-    }
+    clean(&quantity::reading(told, unit))
 }
 
-/// A span in the largest fitting unit, for example `12 s` or `3 h`.
-pub(super) fn span(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..120_000 => format!("{} s", ms / 1_000),
-        120_000..7_200_000 => format!("{} min", ms / 60_000),
-        7_200_000..172_800_000 => format!("{} h", ms / 3_600_000),
-        _ => format!("{} d", ms / 86_400_000),
+/// A JSON value as a person would write it.
+pub(super) fn value(value: &Value) -> String {
+    match value {
+        Value::String(text) => clean(text),
+        Value::Null => "-".to_owned(),
+        Value::Number(n) if n.is_f64() => quantity::number(n.as_f64().unwrap_or_default()),
+        other => clean(&other.to_string()),
     }
 }
 
@@ -118,19 +89,6 @@ pub(super) fn moment(ms: u64) -> String {
         .ok()
         .and_then(|t| t.format(&form).ok())
         .unwrap_or_else(|| format!("{ms} ms"))
-}
-
-/// A JSON value as a person would write it.
-pub(super) fn value(value: &Value) -> String {
-    match value {
-        Value::String(text) => clean(text),
-        Value::Null => "-".to_owned(),
-        Value::Number(n) if n.is_f64() => {
-            let shown = format!("{:.2}", n.as_f64().unwrap_or_default());
-            shown.trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
-        other => clean(&other.to_string()),
-    }
 }
 
 /// A code of a closed list, as its JSON form has it.
@@ -184,22 +142,6 @@ pub(super) fn said(text: &str) -> Result<String, String> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-
-    #[test]
-    fn bytes_are_read_by_people() {
-        assert_eq!(bytes(1_023), "1023 B");
-        assert_eq!(bytes(2_047), "1.9 KiB");
-        assert_eq!(bytes(1_572_864), "1.5 MiB");
-        assert_eq!(bytes(77_653_012_480), "72 GiB");
-        assert_eq!(bytes(u64::MAX), "16777215 TiB");
-        let told = |n: f64, unit| reading(&Value::from(n), Some(unit));
-        assert_eq!(told(77_653_012_480.0, "bytes"), "72 GiB");
-        assert_eq!(told(21.4, "C"), "21.4 °C");
-        assert_eq!(told(31.84, "%"), "31.84%");
-        assert_eq!(told(-5.0, "bytes"), "-5 B");
-        assert_eq!(reading(&Value::from("open"), Some("")), "open");
-        assert_eq!(reading(&Value::from(3), None), "3");
-    }
 
     #[test]
     fn a_name_stands_before_its_id_and_never_looks_like_one() {

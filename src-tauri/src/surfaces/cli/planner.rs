@@ -9,7 +9,7 @@ use super::{format, out};
 use crate::domain::base::limits::LATER_LOOK_MS;
 use crate::node::planner::later::Later;
 use crate::node::planner::{Answered, Answerer, Telling};
-use crate::operator::planner::{AskRequest, PauseRequest, PlannerView, StandingView};
+use crate::operator::planner::{AskRequest, PauseRequest, PlannerKind, PlannerView, StandingView};
 use crate::surfaces::remote::Remote;
 
 /// `planner …`
@@ -230,8 +230,13 @@ fn print(view: &PlannerView, now: u64) {
         (Some(rule), Some(at)) => format!("{rule}, {} ago", format::age(now, at)),
         _ => "none since the start".to_owned(),
     };
+    let rules = if view.rules == 1 { "rule" } else { "rules" };
+    let plans = match view.kind {
+        PlannerKind::None => view.kind.to_string(),
+        PlannerKind::Rules => format!("{} {rules}", view.rules),
+    };
     out::facts(&[
-        ("planner", format!("{}, {} rules", view.kind, view.rules)),
+        ("planner", plans),
         ("state", format!("{}: {}", view.state, view.why)),
         (
             "since",

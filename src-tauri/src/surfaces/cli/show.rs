@@ -212,7 +212,8 @@ pub(super) async fn peers(ctx: &Context) -> Done {
 fn peer_row(p: &PeerView, now: u64) -> Vec<String> {
     let none = || "-".to_owned();
     let direction = if p.outbound { "to" } else { "from" };
-    let label = p.transport_label.as_deref().unwrap_or("unlabelled");
+    let label = p.transport_label.as_ref().map(|label| format!(" {label}"));
+    let label = label.unwrap_or_default();
     let posture = p.posture.as_ref();
     let offered = match p.pushed {
         Some(false) => ", frames offered",
@@ -224,7 +225,7 @@ fn peer_row(p: &PeerView, now: u64) -> Vec<String> {
         p.state.to_string(),
         format::age(now, p.since),
         posture.map_or_else(none, |posture| {
-            format!("{direction} {label}, {posture}{offered}")
+            format!("{direction} it{label}, {posture}{offered}")
         }),
         p.rtt_ms.map_or_else(none, |ms| format!("{ms:.1} ms")),
         p.skew_ms.map_or_else(none, |ms| format!("{ms:+} ms")),
