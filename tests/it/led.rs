@@ -1,6 +1,7 @@
 //! Actions that the planner which leads wants in answer to a question of another device: asked for in the name of the node
 //! that asked, as what a model wants, and never more than that.
 
+use clawmesh::node::config::models::RawModel;
 use clawmesh::node::planner::{Answered, Telling};
 use clawmesh::operator::dto::{GrantChange, ProposalView};
 use clawmesh::operator::queries::FactQuery;
@@ -9,6 +10,8 @@ use serde_json::{Value, json};
 use crate::harness::{Probe, TestNode, field, key, until};
 use crate::leading::{GRANTS, all, answered, asking, begin, model, says, seeds, started};
 use crate::levels::AUTOMATIC;
+use crate::mesh_models::pair;
+use crate::model_server::{Server, say};
 use crate::questions_of_devices::{answers, leads};
 
 fn step() -> Value {
@@ -233,4 +236,44 @@ async fn a_leader_that_may_not_plan_any_more_asks_for_nothing() {
     );
     assert!(all(&node).await.is_empty());
     node.stop().await;
+}
+
+/// Whoever serves a model can have it say what they like: the record says so, and their word for a person is none here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wish_of_another_devices_model_names_that_device() {
+    let wish = json!({
+        "step": "propose", "target": "actuator:mock:valve-1", "operation": "open",
+        "params": ["durationSec=5"], "reason": "dry", "cites": [],
+    });
+    let end = json!({"step": "answer", "text": "It is asked for.", "cites": []});
+    let server = Server::start([say(&[&wish.to_string()]), say(&[&end.to_string()])]).await;
+    let (hub, laptop) = pair(&server, |setup| {
+        setup.raw.mock_actuator = Some(true);
+        setup.raw.mock_sensor = Some(true);
+        setup.raw.sensor_interval_ms = Some(100);
+        setup.policy = Some(AUTOMATIC.to_owned());
+        setup.raw.model = vec![RawModel {
+            name: "mesh/*/ollama/x".into(),
+            ..RawModel::default()
+        }];
+    })
+    .await;
+    until("it measures", || async {
+        let facts = laptop.node().door().facts(Default::default()).await;
+        let facts = facts.unwrap();
+        facts.iter().any(|f| f.metric == "moisture").then_some(())
+    })
+    .await;
+    let said = answered(begin(&laptop, "Open the valve.")).await;
+    let [id] = &said.proposals[..] else {
+        panic!("{said:?}")
+    };
+    let record = laptop.node().door().proposal_record(id).await.unwrap();
+    let record = json!(record).to_string();
+    assert!(
+        record.contains("ledBy") && record.contains(hub.id().as_str()),
+        "{record}"
+    );
+    laptop.stop().await;
+    hub.stop().await;
 }

@@ -274,7 +274,7 @@ async fn small_pieces_count_as_more_so_that_their_number_is_bounded() {
 }
 
 /// A hub that shares this server's model, and a laptop that is as told, linked.
-async fn pair(server: &Server, laptop: impl FnOnce(&mut Setup)) -> (TestNode, TestNode) {
+pub(crate) async fn pair(server: &Server, laptop: impl FnOnce(&mut Setup)) -> (TestNode, TestNode) {
     let mut setup = centre().trusting(key(7), "llm, read, relay");
     setup.kin = true;
     setup.raw.name = Some("hub".into());

@@ -1,6 +1,11 @@
 //! What a question of another device may do at the planner that leads, and what is believed of its answer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use clawmesh::adapters::clock::{Clock, SystemClock};
 use clawmesh::adapters::llm::{Reply, Scripted, Step};
+use clawmesh::domain::base::TimeMs;
 use clawmesh::domain::inference::{Piece, Usage};
 use clawmesh::node::leading;
 use clawmesh::node::planner::{Answerer, Telling};
@@ -64,12 +69,36 @@ async fn rights_that_were_taken_back_count_for_no_question_that_waits() {
     asker.stop().await;
 }
 
+/// The clock of the system, until its steady time is held.
+#[derive(Debug, Default)]
+struct Held(AtomicBool, SystemClock, AtomicU64);
+
+impl Clock for Held {
+    fn now(&self) -> TimeMs {
+        self.1.now()
+    }
+
+    fn steady_ms(&self) -> u64 {
+        if !self.0.load(Ordering::SeqCst) {
+            self.2.store(self.1.steady_ms(), Ordering::SeqCst);
+        }
+        self.2.load(Ordering::SeqCst)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_goes_with_the_trust_in_who_asked_it() {
     let model = model([Reply::hang()]);
-    let (leader, asker) = asking(&model, GRANTS).await;
+    let clock = Arc::new(Held::default());
+    let (leader, asker) = asking_as(GRANTS, |setup| {
+        setup.model = Some(model.clone());
+        setup.clock = clock.clone();
+    })
+    .await;
     let told = begin(&asker, "How is the moisture?");
     opened(&model, 1).await;
+    // Nothing is taken back because its asker is silent.
+    clock.0.store(true, Ordering::SeqCst);
     let id = asker.id();
     leader
         .node()

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::ModelRef;
+use crate::domain::base::DeviceId;
 use crate::domain::base::text::folded;
 
 /// Zones and metrics that the operator labels private.
@@ -201,6 +202,9 @@ pub struct Route {
     /// The model that answers; none where no model may or can.
     #[cfg_attr(test, schema(value_type = Option<String>))]
     pub chosen: Option<ModelRef>,
+    /// The other device that has it, where it is not this node's.
+    #[serde(skip)]
+    pub device: Option<DeviceId>,
     /// Whether that model's server is on this machine.
     pub local: bool,
     /// What is private in the question.

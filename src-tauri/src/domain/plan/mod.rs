@@ -56,7 +56,7 @@ pub struct Draft {
     /// The time of a schedule that it asks for instead of resting on anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<TimeMs>,
-    /// The device whose planner led to it, where another one's did: that one cannot vouch for who approves it.
+    /// The device whose planner or model led to it, where another one's did: that one cannot vouch for who approves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub led_by: Option<DeviceId>,
     /// When it was made.

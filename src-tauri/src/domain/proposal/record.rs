@@ -140,7 +140,7 @@ pub struct ProposalRecord {
     /// The time of a schedule that it was asked for; absent where it rests on something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<TimeMs>,
-    /// The device whose planner led to it, where another one's did.
+    /// The device whose planner or model led to it, where another one's did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub led_by: Option<DeviceId>,
     /// When it was minted.

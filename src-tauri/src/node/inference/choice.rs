@@ -310,6 +310,7 @@ impl<'a> Asking<'a> {
             match begun.await {
                 Ok(pieces) => {
                     self.route.chosen = Some(served.name.clone());
+                    self.route.device = served.device.clone();
                     self.route.local = served.settings.local();
                     let now = self.inside.clock.steady_ms();
                     self.route.first_ms = now.saturating_sub(self.begun);

@@ -369,7 +369,7 @@ impl Inference {
             local: first.is_some_and(|s| s.settings.local()),
             private: about.what().to_vec(),
             skipped,
-            first_ms: 0,
+            ..Route::default()
         }
     }
 

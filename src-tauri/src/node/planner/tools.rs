@@ -221,10 +221,10 @@ impl Tools {
         &mut self,
         shared: &Shared,
         step: Step,
-        model: &str,
+        by: By<'_>,
         situation: &mut Situation,
     ) -> String {
-        let result = self.done(shared, step, model, situation).await;
+        let result = self.done(shared, step, by, situation).await;
         if self.private {
             return result;
         }
@@ -241,7 +241,7 @@ impl Tools {
         &mut self,
         shared: &Shared,
         step: Step,
-        model: &str,
+        by: By<'_>,
         situation: &mut Situation,
     ) -> String {
         match step {
@@ -277,7 +277,7 @@ impl Tools {
                 listed(found, "Nothing was found.")
             }
             Step::Read { target } => read(shared, &target),
-            Step::Propose(wish) => self.propose(shared, wish, model).await,
+            Step::Propose(wish) => self.propose(shared, wish, by).await,
         }
     }
 
@@ -303,7 +303,7 @@ impl Tools {
     }
 
     /// A model's wish goes to an executor as a draft with the taint `llm`: whatever it cites, a person decides.
-    async fn propose(&mut self, shared: &Shared, wish: Wish, model: &str) -> String {
+    async fn propose(&mut self, shared: &Shared, wish: Wish, by: By<'_>) -> String {
         if self.wishes >= MODEL_WISHES_MAX {
             return format!("Refused: at most {MODEL_WISHES_MAX} actions for one question.");
         }
@@ -322,7 +322,7 @@ impl Tools {
             },
             false => wish,
         };
-        let (said, id) = submit(shared, wish, model, None).await;
+        let (said, id) = submit(shared, wish, by.model, by.device.cloned()).await;
         if let Some(id) = id.filter(|id| !self.proposed.contains(id)) {
             self.proposed.push(id);
         }
@@ -336,6 +336,15 @@ impl Tools {
         let first = all.next()?;
         all.all(|other| other == first).then(|| first.clone())
     }
+}
+
+/// Who takes a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct By<'a> {
+    /// The model, by its name.
+    pub(super) model: &'a str,
+    /// The other device that has it, which can have it say what it likes.
+    pub(super) device: Option<&'a DeviceId>,
 }
 
 /// Sends a wish of a model to an executor, as a draft with the taint `llm`: whatever it cites, a person decides. What came of

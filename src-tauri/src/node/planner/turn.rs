@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt as _;
 
 use super::talk::Talk;
-use super::tools::{self, Tools};
+use super::tools::{self, By, Tools};
 use super::{Answered, Answerer, Citation, Question, Telling};
 use crate::adapters::store::{facts, proposals};
 use crate::domain::base::limits::{
@@ -48,6 +48,8 @@ fn internal(refusal: Refusal) -> Failure {
 struct Reply {
     text: String,
     model: Option<String>,
+    /// The other device that has the model.
+    device: Option<DeviceId>,
     usage: Usage,
 }
 
@@ -105,7 +107,14 @@ async fn reply_of(
             }
             // None was offered to it.
             Piece::Call(_) => {}
-            Piece::End(usage) => return Ok(Reply { text, model, usage }),
+            Piece::End(usage) => {
+                return Ok(Reply {
+                    text,
+                    model,
+                    device: route.device,
+                    usage,
+                });
+            }
         }
     }
     let why = "the reply ended without an end";
@@ -120,7 +129,7 @@ async fn taken(
     shared: &Shared,
     question: &Question,
     step: Step,
-    model: &str,
+    by: By<'_>,
     tools: &mut Tools,
     situation: &mut Situation,
 ) -> String {
@@ -128,7 +137,7 @@ async fn taken(
         // They are none of this node's.
         (Step::Propose(wish), Some(noted)) => noted.note(wish, tools),
         (Step::Propose(_), None) if !question.rights.propose => NO_WISHES.to_owned(),
-        (step, _) => tools.run(shared, step, model, situation).await,
+        (step, _) => tools.run(shared, step, by, situation).await,
     }
 }
 
@@ -229,9 +238,12 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
                     0 => choices.used(&step),
                     _ => choices.steps.clear(),
                 }
-                let asker = said.model.as_deref().unwrap_or("model");
+                let by = By {
+                    model: said.model.as_deref().unwrap_or("model"),
+                    device: said.device.as_ref(),
+                };
                 let result = match repeated {
-                    0 => taken(shared, question, step, asker, &mut tools, &mut situation).await,
+                    0 => taken(shared, question, step, by, &mut tools, &mut situation).await,
                     _ => DONE_BEFORE.to_owned(),
                 };
                 let result = shown(&result, TOOL_RESULT_MAX_CHARS);

@@ -223,6 +223,7 @@ fn explain(ctx: &Context, question: &str) -> Done {
     let (order, skipped) = plan(&all, &about, models.edge_first);
     let first = order.first().map(|index| &all[*index]);
     let route = Route {
+        device: None,
         chosen: first.map(|one| one.model.clone()),
         local: first.is_some_and(|one| one.local),
         private: about.what().to_vec(),
