@@ -123,7 +123,7 @@ async fn a_question_from_a_gen1_node_is_answered_from_what_is_known() {
         (&json!("conv-1"), &json!("complete"))
     );
     assert!(
-        data["message"].as_str().unwrap().contains("12.5 %"),
+        data["message"].as_str().unwrap().contains("12.5%"),
         "{data}"
     );
     assert_eq!(data["citations"][0]["metric"], "moisture");
