@@ -11,7 +11,7 @@ use crate::harness::{Probe, TestNode, field, key, until};
 use crate::leading::{GRANTS, all, answered, asking, begin, model, says, seeds, started};
 use crate::levels::AUTOMATIC;
 use crate::mesh_models::pair;
-use crate::model_server::{Server, say};
+use crate::model_server::{Server, Step, say};
 use crate::questions_of_devices::{answers, leads};
 
 fn step() -> Value {
@@ -38,7 +38,7 @@ async fn a_question_of_another_device_leads_to_no_proposal_in_this_nodes_name() 
         assert_eq!(stands.requested_by.device_id, asker.id());
         assert_eq!(json!(stands.requested_by.kind), "llm");
         let by = &stands.requested_by.name;
-        assert!(by.starts_with("test/model at "), "{by}");
+        assert!(by.ends_with(": test/model"), "{by}");
         assert_eq!(json!(stands.status), "awaiting_approval");
         let own = leader.id();
         let all = all(&leader).await;
@@ -236,6 +236,50 @@ async fn a_leader_that_may_not_plan_any_more_asks_for_nothing() {
     );
     assert!(all(&node).await.is_empty());
     node.stop().await;
+}
+
+/// A model reads the replies before its own as its own words: whoever gave one of them led to what comes of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wish_after_a_reply_of_another_devices_model_names_that_device() {
+    let look = json!({"step": "list_capabilities"});
+    let wish = json!({
+        "step": "propose", "target": "actuator:mock:valve-1", "operation": "open",
+        "params": ["durationSec=5"], "reason": "dry", "cites": [],
+    });
+    let end = json!({"step": "answer", "text": "It is asked for.", "cites": []});
+    let away = vec![vec![Step::Status(400)]; 4];
+    let there = Server::start([vec![say(&[&look.to_string()])], away].concat()).await;
+    let own = Server::start([say(&[&wish.to_string()]), say(&[&end.to_string()])]).await;
+    let (hub, laptop) = pair(&there, |setup| {
+        setup.raw.mock_actuator = Some(true);
+        setup.raw.mock_sensor = Some(true);
+        setup.raw.sensor_interval_ms = Some(100);
+        setup.policy = Some(AUTOMATIC.to_owned());
+        let named = |name: &str, model: RawModel| RawModel {
+            name: name.into(),
+            ..model
+        };
+        setup.raw.model = vec![
+            named("mesh/*/ollama/x", RawModel::default()),
+            named("own/y", own.model(false)),
+        ];
+    })
+    .await;
+    until("it measures", || async {
+        let facts = laptop.node().door().facts(Default::default()).await;
+        let facts = facts.unwrap();
+        facts.iter().any(|f| f.metric == "moisture").then_some(())
+    })
+    .await;
+    let said = answered(begin(&laptop, "Open the valve.")).await;
+    assert_eq!(said.model.as_deref(), Some("own/y"), "{said:?}");
+    let [id] = &said.proposals[..] else {
+        panic!("{said:?}")
+    };
+    let seen = laptop.node().door().proposal(id).await.unwrap();
+    assert_eq!(seen.led_by, Some(hub.id()), "{seen:?}");
+    laptop.stop().await;
+    hub.stop().await;
 }
 
 /// Whoever serves a model can have it say what they like: the record says so, and their word for a person is none here.

@@ -59,6 +59,21 @@ pub fn opened(node: &TestNode) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reading_counts_once_however_often_it_is_cited() {
+    let mut setup = field();
+    let demanding = "min_evidence = 2\nrequesters = [\"rules\"";
+    setup.policy = Some(AUTOMATIC.replace("requesters = [\"rules\"", demanding));
+    let node = setup.start().await;
+    let mut wish = by(&node, Requester::Rules).await;
+    let first = wish.cites[0].clone();
+    wish.cites = vec![first; 3];
+    let refused = proposals::mint(node.shared(), wish, node.shared().own_id()).await;
+    assert_eq!(refused.unwrap_err().code, Code::EvidenceMissing);
+    assert_eq!(opened(&node), 0);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn l1_acts_for_rules_and_never_for_a_model() {
     let node = automatic().await;
     let model = by(&node, Requester::Llm).await;

@@ -287,6 +287,14 @@ async fn a_planner_that_led_to_a_wish_of_another_device_approves_it_through_nobo
     let vote = decision(node.shared(), &signed, &hand(50), Verdict::Approve);
     let standing = proposals::decide(node.shared(), vote).await.unwrap();
     assert_eq!(standing.approvals, 1);
+    // What a device led to ends with the trust in it.
+    door.operator_enroll(&enrolling(51, "Bea", None))
+        .await
+        .unwrap();
+    door.trust_revoke(key(1).id().as_str()).await.unwrap();
+    let vote = decision(node.shared(), &signed, &hand(51), Verdict::Approve);
+    let refused = proposals::decide(node.shared(), vote).await.unwrap_err();
+    assert_eq!(refused.code, Code::UntrustedPeer);
     node.stop().await;
 }
 

@@ -5321,6 +5321,8 @@ export interface components {
             gen1?: components["schemas"]["Gen1Command"] | null;
             /** @description Its id. */
             id: string;
+            /** @description The device whose planner or model led to it, where another one's did; whom it alone vouches for does not count. */
+            ledBy?: string | null;
             /** @description Who must agree. */
             level: components["schemas"]["Level"];
             /** @description What it does. */

@@ -147,7 +147,12 @@ impl Draft {
                 self.cites.len()
             )));
         }
+        let mut seen = BTreeSet::new();
+        self.cites.retain(|id| seen.insert(id.clone()));
         self.origins.retain(|id, _| self.cites.contains(id));
+        if self.led_by.is_some() && self.requester != Requester::Llm {
+            return Err(bad("ledBy: only a model's wish is led to".to_owned()));
+        }
         if self.requester == Requester::Llm {
             self.taint.insert(Taint::Llm);
         }

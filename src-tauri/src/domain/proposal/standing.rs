@@ -65,7 +65,7 @@ pub fn may_ask(device: &DeviceId, kind: Requester, known: &Known) -> Result<(), 
     }
 }
 
-/// Who asked, and where every cited frame came from, as of now.
+/// Who asked, who led to it, and where every cited frame came from, as of now.
 pub fn look_again(record: &ProposalRecord, known: &dyn Fn(&DeviceId) -> Known) -> Vec<Coded> {
     let by = &record.requested_by;
     let asker = may_ask(&by.device_id, by.kind, &known(&by.device_id));
@@ -89,6 +89,16 @@ pub fn look_again(record: &ProposalRecord, known: &dyn Fn(&DeviceId) -> Known) -
             )),
         },
     ));
+    if let Some(leader) = &record.led_by {
+        let result = match known(leader) {
+            Known::Revoked => Err(format!(
+                "device {}, whose planner or model led to this, is trusted no longer",
+                leader.short()
+            )),
+            _ => Ok("it has not been revoked".to_owned()),
+        };
+        checks.push(check("led by", Code::UntrustedPeer, result));
+    }
     checks
 }
 

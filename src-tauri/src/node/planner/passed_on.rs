@@ -22,8 +22,8 @@ use crate::adapters::store::{StoreError, proposals};
 use crate::domain::admission::Grant;
 use crate::domain::base::limits::{
     BUDGET_COMMANDS_PER_HOUR, EVIDENCE_MAX, FORWARDED_LOOK_MS, FORWARDED_MAX, FORWARDED_POLL_MS,
-    FORWARDED_REST_MS, MODEL_ANSWER_MAX_CHARS, MODEL_TURN_MAX_MS, MODEL_WISHES_MAX, NAME_MAX_BYTES,
-    QUESTIONS_WAITING_MAX, TEXT_MAX_CHARS, TOOL_RESULT_MAX_CHARS,
+    FORWARDED_REST_MS, LED_NAME_MAX_CHARS, MODEL_ANSWER_MAX_CHARS, MODEL_TURN_MAX_MS,
+    MODEL_WISHES_MAX, NAME_MAX_BYTES, QUESTIONS_WAITING_MAX, TEXT_MAX_CHARS, TOOL_RESULT_MAX_CHARS,
 };
 use crate::domain::base::text::{one_line, shown};
 use crate::domain::base::{Code, DeviceId, FrameId, ProposalId, Refusal, TierName, TimeMs};
@@ -257,7 +257,8 @@ async fn pass(
                         .map_err(|refusal| refusal.message)?;
                     if hears && of_model {
                         let model = answered.model.as_deref().unwrap_or("model");
-                        let model = format!("{model} at {name}");
+                        // The name is this node's word, and so first.
+                        let model = format!("{name}: {}", one_line(model, LED_NAME_MAX_CHARS));
                         let wants = answer.get("wishes");
                         let new = of_leader(shared, question, (leader, &model), wants).await;
                         answered.proposals.extend(new);

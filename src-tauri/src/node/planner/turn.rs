@@ -211,12 +211,22 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
         )),
     ];
     let (mut tokens, mut calls) = (0_u64, Vec::new());
+    // A model reads the replies before its own as its own words: whoever gave one of them led to what comes of it.
+    let mut led_by: Option<DeviceId> = None;
     for left in (0..MODEL_STEPS_MAX).rev() {
         if left == 0 {
             choices.steps.clear();
         }
         choices.labels = situation.labels.keys().cloned().collect();
         let said = reply_of(shared, question, &messages, &choices, &about).await?;
+        match (&led_by, &said.device) {
+            (Some(first), Some(other)) if first != other => {
+                let why = "the models of two other devices took part in it";
+                return Err(Failure::new(FailureKind::BadReply, why));
+            }
+            (None, Some(_)) => led_by.clone_from(&said.device),
+            _ => {}
+        }
         // What a server says of itself.
         let usage = &said.usage;
         let used = usage.input_tokens.saturating_add(usage.output_tokens);
@@ -240,7 +250,7 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
                 }
                 let by = By {
                     model: said.model.as_deref().unwrap_or("model"),
-                    device: said.device.as_ref(),
+                    device: led_by.as_ref(),
                 };
                 let result = match repeated {
                     0 => taken(shared, question, step, by, &mut tools, &mut situation).await,

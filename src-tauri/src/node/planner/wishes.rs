@@ -106,7 +106,7 @@ pub(super) async fn checked(
     let target = target.map_err(|e| bad(format!("actuator: {e}")))?;
     let action = Action::new(target, &told.operation, told.params);
     let action = action.map_err(|e| bad(e.to_string()))?;
-    let reason = shown(told.reason.trim(), TEXT_MAX_CHARS);
+    let reason = shown(told.reason.trim(), TEXT_MAX_CHARS - 1);
     if labels.text(&reason).is_private() {
         return Err(bad("the reason names what is private".to_owned()));
     }

@@ -71,6 +71,12 @@ async fn again(
     }
 }
 
+/// Whether trust in who led to a draft has ended since.
+fn ended(shared: &Shared, draft: &Draft) -> bool {
+    let leader = draft.led_by.as_ref();
+    leader.is_some_and(|device| shared.trust.live(device).is_none())
+}
+
 async fn retry(shared: &Shared, mut row: DraftRow) {
     let now = shared.now();
     let draft = serde_json::from_str::<Draft>(&row.json)
@@ -80,6 +86,10 @@ async fn retry(shared: &Shared, mut row: DraftRow) {
         None => Err(Refusal::new(
             Code::CommandExpired,
             "the executor did not come back in time",
+        )),
+        Some(draft) if ended(shared, draft) => Err(Refusal::new(
+            Code::UntrustedPeer,
+            "the device whose planner or model led to this is trusted no longer",
         )),
         Some(draft) => again(shared, draft, row.executor.as_ref()).await,
     };

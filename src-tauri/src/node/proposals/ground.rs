@@ -83,6 +83,7 @@ fn known_of(
     let origins = record.evidence.iter().map(|e| &e.origin);
     origins
         .chain([&record.requested_by.device_id])
+        .chain(&record.led_by)
         .map(|device| Ok((device.clone(), known(context, conn, device)?)))
         .collect()
 }

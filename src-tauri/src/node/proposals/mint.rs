@@ -330,7 +330,10 @@ fn gather(
     now: TimeMs,
 ) -> Result<(Vec<Evidence>, BTreeSet<Taint>), StoreError> {
     let mut taint = draft.taint.clone();
-    let evidence = frames.iter().map(|stored| evidence_of(stored, facts, now));
+    // A reading counts once, however often it is cited.
+    let mut seen = BTreeSet::new();
+    let once = frames.iter().filter(|stored| seen.insert(stored.content));
+    let evidence = once.map(|stored| evidence_of(stored, facts, now));
     let mut evidence = evidence.collect::<Result<Vec<Evidence>, _>>()?;
     taint.extend(evidence.iter().flat_map(|e| e.taint.iter().copied()));
     let policy = shared.policy.current();

@@ -38,6 +38,10 @@ pub struct ProposalView {
     pub reason: String,
     /// Who asked.
     pub requested_by: crate::domain::proposal::RequestedBy,
+    /// The device whose planner or model led to it, where another one's did; whom it alone vouches for does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<String>))]
+    pub led_by: Option<crate::domain::base::DeviceId>,
     /// The policy rule that applies.
     pub rule: String,
     /// How many distinct operators must agree.

@@ -115,6 +115,7 @@ fn executor(ctx: &Context, id: &DeviceId) -> Executor {
 fn names(ctx: &Context, record: &ProposalRecord) -> BTreeMap<DeviceId, String> {
     let asker = std::iter::once(&record.requested_by.device_id);
     let devices: BTreeSet<&DeviceId> = asker
+        .chain(&record.led_by)
         .chain(record.evidence.iter().map(|e| &e.origin))
         .collect();
     let known = |id: &DeviceId| match executor(ctx, id) {
@@ -205,6 +206,7 @@ impl Checked {
             evidence: record.evidence,
             reason: record.reason,
             requested_by: record.requested_by,
+            led_by: record.led_by,
             rule: record.rule,
             quorum: record.quorum,
             tainted: !record.taint.is_empty(),
@@ -332,6 +334,15 @@ impl Checked {
                     clean::visible(&asker.name, NAME_SHOWN_CHARS),
                     asker.kind,
                 ),
+            ),
+            (
+                "led by",
+                r.led_by.as_ref().map_or_else(String::new, |leader| {
+                    format!(
+                        "the planner or model of {}; whom that device alone vouches for does not count",
+                        self.who(leader)
+                    )
+                }),
             ),
             (
                 "needs",

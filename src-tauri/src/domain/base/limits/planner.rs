@@ -95,3 +95,5 @@ pub const LATER_TRY_AGAIN_MAX_MS: u64 = 300_000;
 pub const LATER_TRIES_MAX: u32 = 20;
 /// How long a person who resumes the planner waits for the tries of its models, in milliseconds.
 pub const RESUME_WAIT_MS: u64 = 2_000;
+/// Longest name of a model that another planner asked, in the name of who wants an action, in characters.
+pub const LED_NAME_MAX_CHARS: usize = 40;
