@@ -7,7 +7,7 @@ use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::gate::records::Record;
 use clawmesh::domain::gate::{OperatorRecord, SignedOperator};
 use clawmesh::domain::identity::OperatorKey;
-use clawmesh::domain::policy::STARTER_POLICY;
+use clawmesh::domain::policy::{Requester, STARTER_POLICY};
 use clawmesh::domain::proposal::{SignedProposal, Status};
 use clawmesh::node::proposals::{self, Minted, Standing};
 use clawmesh::operator::Door;
@@ -262,7 +262,7 @@ async fn a_planner_that_led_to_a_wish_of_another_device_approves_it_through_nobo
     let mut center = bearer(&node, 1).await;
     bring(&mut center, vec![vouched(&node, 1, 61, "max")]).await;
     let mut wish = draft(node.shared(), 1).await;
-    wish.led_by = Some(key(1).id().clone());
+    (wish.requester, wish.led_by) = (Requester::Llm, Some(key(1).id().clone()));
     let mut probe = crate::harness::Probe::open(node.address).await;
     let hello = probe
         .handshake(&key(2), crate::harness::MESH, |params| {

@@ -16,7 +16,11 @@ use zeroize::Zeroize as _;
 /// What the system says, or that it is no plain file.
 pub fn open(path: &Path) -> io::Result<File> {
     let meta = match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_ok() => {
+        // A file that came meanwhile is none: it was not there when it was looked for.
+        Err(error)
+            if error.kind() == ErrorKind::NotFound
+                && fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) =>
+        {
             return Err(io::Error::other("it is a link to a file that is not there"));
         }
         meta => meta?,
