@@ -254,9 +254,13 @@ impl Place {
 
     /// Asks for water, once there is a moisture reading and a tank level; returns the proposal's id.
     pub fn propose(&self, seconds: u32) -> String {
+        // Of this run: after a crash those from before count for nothing.
         let cite = eventually("there is a moisture reading and a tank level", || {
+            let status: Value = serde_json::from_str(&self.run(&["status", "--json"]).out).ok()?;
+            let up = status["uptimeMs"].as_u64()?;
             let world = self.json(&["world"]);
-            let facts = world.as_array().unwrap().clone();
+            let mut facts = world.as_array().unwrap().clone();
+            facts.retain(|f| f["ageMs"].as_u64().is_some_and(|age| age < up));
             let tank = facts.iter().any(|f| f["metric"] == "tank.level");
             let moist = facts.into_iter().find(|f| f["metric"] == "moisture")?;
             tank.then(|| moist["frameId"].as_str().unwrap().to_owned())
