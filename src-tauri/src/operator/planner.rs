@@ -427,7 +427,7 @@ impl Door {
         planner::ask(&self.shared, &asked.question, by, account, &belongs)
     }
 
-    /// The questions that were answered last, newest first; whoever may only look gets the private ones without words.
+    /// The questions that were answered last, newest first; without the private ones for whoever may only look.
     ///
     /// # Errors
     /// Whatever the store says.

@@ -311,7 +311,6 @@ fn metrics_of(frames: &[StoredFrame]) -> Vec<String> {
     frames.iter().filter_map(metric).collect()
 }
 
-/// The frames a draft cites and the facts the policy will look at, as this node holds them.
 /// Whether the reading that a rule fired on, which it cites first, is held here; true for whatever is no rule's wish, or
 /// one at the time of a schedule.
 fn holds_first_cite(draft: &Draft, frames: &[StoredFrame]) -> bool {
@@ -321,6 +320,7 @@ fn holds_first_cite(draft: &Draft, frames: &[StoredFrame]) -> bool {
         || fired_on.is_some_and(|first| frames.first().is_some_and(|f| f.frame_id == *first))
 }
 
+/// The frames a draft cites and the facts the policy will look at, as this node holds them.
 fn gather(
     shared: &Shared,
     conn: &Connection,
