@@ -16,7 +16,7 @@ use super::context::timekeeping::{LostReadings, Steady};
 use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
 use super::continuity::{Begin, Continuity, next_seq};
-use super::credentials::Kept;
+use super::credentials::{Kept, Own};
 use super::discovery::Nearby;
 use super::gen1::actuators::Wire;
 use super::gossip::RecentFrames;
@@ -37,7 +37,9 @@ use super::sensing::Sensors;
 use super::shared::{Inner, OwnKey, Shared, Stamper};
 use super::surroundings::Outside;
 use crate::adapters::clock::SharedClock;
-use crate::adapters::devices::{self, Around, Carrier, DeviceError, Sensor, SharedActuator};
+use crate::adapters::devices::{
+    self, Around, Carrier, DeviceError, Keeper, Sensor, SharedActuator,
+};
 use crate::adapters::files;
 use crate::adapters::keystore::{Credentials, DeviceKeys, KeyError};
 use crate::adapters::marks::{Marks, place_of};
@@ -170,11 +172,17 @@ impl Opened {
                 actuators,
                 sensors,
                 wire,
+                own,
             } = held;
             let guards = Guards::start(actuators, &clock, &alarms, &tasks, threads);
-            Ok((lock, sensors, wire, guards.map_err(OpenError::Guards)?))
+            Ok((
+                lock,
+                sensors,
+                (wire, own),
+                guards.map_err(OpenError::Guards)?,
+            ))
         });
-        let (lock, sensors, wire, guards) = match held {
+        let (lock, sensors, (wire, own), guards) = match held {
             Ok(held) => held,
             Err(error) => {
                 drop(abandoned);
@@ -198,6 +206,7 @@ impl Opened {
             },
             sensors,
             wire,
+            own,
             guards: guards.clone(),
             alarms,
             tasks,
@@ -247,6 +256,7 @@ struct Held {
     actuators: Vec<SharedActuator>,
     sensors: Vec<Box<dyn Sensor>>,
     wire: Wire,
+    own: Arc<Own>,
 }
 
 fn hold(
@@ -259,10 +269,13 @@ fn hold(
     let lock = dir.acquire_lock()?;
     let wire = Wire::default();
     let carrier: Arc<dyn Carrier> = Arc::new(wire.clone());
+    let own = Arc::new(Own::of(dir.clone()));
+    let keeper: Arc<dyn Keeper> = own.clone();
     let around = Around {
         dir,
         clock,
         carrier: &carrier,
+        keeper: &keeper,
     };
     let made = devices::make(&config.devices, &around)?;
     let mut actuators = more;
@@ -273,6 +286,7 @@ fn hold(
         actuators,
         sensors: made.sensors,
         wire,
+        own,
     })
 }
 
@@ -281,6 +295,7 @@ struct Begun {
     outside: Outside,
     sensors: Vec<Box<dyn Sensor>>,
     wire: Wire,
+    own: Arc<Own>,
     guards: Guards,
     alarms: Arc<Alarms>,
     tasks: Tasks,
@@ -300,6 +315,7 @@ async fn assemble(
         outside,
         mut sensors,
         wire,
+        own,
         guards,
         alarms,
         tasks,
@@ -373,6 +389,7 @@ async fn assemble(
     let shared_models = config.models.all.iter().filter_map(|m| m.offered());
     capabilities.extend(shared_models);
     let credentials = Credentials::new(&dir, &key)?;
+    own.opened(credentials.clone());
     let mut served = Inference::serve(&config.models, &credentials, variables);
     served.extend(more_models.into_iter().map(Served::here));
     let kept = Kept::new(dir.clone(), credentials);

@@ -550,17 +550,20 @@ mod tests {
         use std::sync::Arc;
 
         use crate::adapters::clock::{SharedClock, SystemClock};
-        use crate::adapters::devices::{Around, Carrier, make};
+        use crate::adapters::devices::{Around, Carrier, Keeper, make};
         use crate::adapters::paths::StateDir;
 
         let raw = RawConfig::parse(text, "config.toml").unwrap();
         let config = raw.resolve(dir.to_path_buf()).unwrap();
         let clock: SharedClock = Arc::new(SystemClock::default());
         let carrier: Arc<dyn Carrier> = Arc::new(crate::node::gen1::actuators::Wire::default());
+        let keeper: Arc<dyn Keeper> =
+            Arc::new(crate::node::credentials::Own::of(StateDir::at(dir)));
         let around = Around {
             dir: &StateDir::at(dir),
             clock: &clock,
             carrier: &carrier,
+            keeper: &keeper,
         };
         let made = make(&config.devices, &around).unwrap();
         let sensors = made.sensors.iter().map(|s| s.name().to_owned());

@@ -1,5 +1,7 @@
-//! Keys of providers, set and forgotten by a person at the running node. What is written down of it names the credential
+//! Keys of providers and passwords of devices, set and forgotten by a person at the running node. What is written down of it names the credential
 //! and the person, never the key; nothing here gives a key out.
+
+use std::sync::OnceLock;
 
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -7,10 +9,13 @@ use zeroize::Zeroizing;
 
 use super::context::{Context, DURABLE, store_refusal};
 use super::inference::Inference;
-use crate::adapters::keystore::{CredentialCard, Credentials, KeyError, credential_name};
+use crate::adapters::devices::Keeper;
+use crate::adapters::keystore::{
+    CredentialCard, Credentials, KeyError, credential_name, device_public_key, load_device_key,
+};
 use crate::adapters::paths::StateDir;
 use crate::domain::base::limits::CREDENTIAL_MAX_BYTES;
-use crate::domain::base::{AuditKind, Code, Refusal};
+use crate::domain::base::{AuditKind, Code, DeviceId, Refusal};
 use crate::node::context::{Event, Severity};
 
 /// The credentials of a running node; one change at a time.
@@ -29,6 +34,52 @@ impl Kept {
             credentials,
             changing: Mutex::default(),
         }
+    }
+}
+
+/// The node as its devices know it, from before it has read who it is.
+#[derive(Debug)]
+pub struct Own {
+    dir: StateDir,
+    credentials: OnceLock<Credentials>,
+}
+
+impl Own {
+    /// The node of a state directory.
+    pub fn of(dir: StateDir) -> Self {
+        let credentials = OnceLock::new();
+        Self { dir, credentials }
+    }
+
+    /// The credentials are open, wherever the device's key was.
+    pub fn opened(&self, credentials: Credentials) {
+        // They are opened once.
+        let _ = self.credentials.set(credentials);
+    }
+}
+
+impl Keeper for Own {
+    fn device(&self) -> Result<DeviceId, String> {
+        let public = device_public_key(&self.dir).map_err(|e| e.to_string())?;
+        let public = public.ok_or("this node has no identity yet")?;
+        Ok(DeviceId::of_public_key(public.as_bytes()))
+    }
+
+    fn password(&self, name: &str) -> Result<Zeroizing<String>, String> {
+        let found = match self.credentials.get() {
+            Some(credentials) => credentials.get(name),
+            // A key in a keychain is an error here: it may wait for a person.
+            None => load_device_key(&self.dir).and_then(|key| match key {
+                Some(key) => Credentials::new(&self.dir, &key)?.get(name),
+                None => Ok(None),
+            }),
+        };
+        let found = found.map_err(|e| e.to_string())?;
+        found.ok_or_else(|| {
+            format!(
+                "there is no credential {name}: set it with `clawmesh-node credential set {name}`"
+            )
+        })
     }
 }
 

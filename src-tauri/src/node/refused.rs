@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use super::context::alarms::Alarms;
 use super::context::tasks::Tasks;
+use super::credentials::Own;
 use super::guards::moved::{self, Moved};
 use super::guards::{Guards, Secured};
 use crate::adapters::clock::SharedClock;
-use crate::adapters::devices::{self, SharedActuator};
+use crate::adapters::devices::{self, Ground, Keeper, SharedActuator};
 use crate::adapters::files;
 use crate::adapters::paths::StateDir;
 use crate::adapters::store::{Store, StoreError};
@@ -194,7 +195,12 @@ fn configured(dir: &StateDir) -> (Vec<SharedActuator>, Option<String>) {
                     RESCUE_FILE_MAX_BYTES >> 20
                 )
             });
-            (devices::rescue(&file, dir.root()), why)
+            let keeper: Arc<dyn Keeper> = Arc::new(Own::of(dir.clone()));
+            let ground = Ground {
+                dir: dir.root(),
+                keeper: &keeper,
+            };
+            (devices::rescue(&file, &ground), why)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Vec::new(), None),
         Err(error) => {

@@ -117,6 +117,12 @@ pub trait Actuator: Send + Sync {
         Box::pin(std::future::pending())
     }
 
+    /// Resolves, with why, when what was started can no longer be told to stop, or may have been stopped by others:
+    /// the run is over then and it is made safe. For a driver that knows; asked after [`Actuator::act`] succeeded.
+    fn lost(&self) -> BoxFuture<'_, String> {
+        Box::pin(std::future::pending())
+    }
+
     /// Reads back where it is.
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>>;
 }

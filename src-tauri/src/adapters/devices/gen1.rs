@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use toml::Table;
 
 use super::config::{KindKey, actuator, offered, settings, timeout_ms};
 use super::registry::{Around, Kind, Made, Settings};
+use super::rescue::Ground;
 use super::{
     Actuator, Carrier, DeviceError, DriverError, Gen1Place, Position, SharedActuator, unknown,
 };
@@ -104,7 +104,7 @@ impl Settings for Gen1 {
     }
 }
 
-fn rescue(_: &Table, _: &Path) -> Result<Option<SharedActuator>, String> {
+fn rescue(_: &Table, _: &Ground<'_>) -> Result<Option<SharedActuator>, String> {
     Err("it is at a gen-1 node, and a node that does not start reaches nobody".to_owned())
 }
 

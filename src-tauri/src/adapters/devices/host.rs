@@ -8,6 +8,7 @@ use toml::Table;
 
 use super::config::{KindKey, settings};
 use super::registry::{Around, Kind, Made, Settings};
+use super::rescue::Ground;
 use super::{DeviceError, Reading, Sensor, SensorError, SharedActuator};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::HOST_SENSOR_PARTS_MAX;
@@ -39,7 +40,7 @@ impl Settings for Host {
     }
 }
 
-fn rescue(_: &Table, _: &Path) -> Result<Option<SharedActuator>, String> {
+fn rescue(_: &Table, _: &Ground<'_>) -> Result<Option<SharedActuator>, String> {
     Ok(None)
 }
 

@@ -7,6 +7,7 @@ mod config;
 mod exec;
 mod gen1;
 mod host;
+mod keeper;
 #[cfg(test)]
 mod pretend;
 #[cfg(test)]
@@ -19,10 +20,11 @@ mod sim;
 use actuator::unknown;
 pub use actuator::{Actuator, Carrier, DriverError, Gen1Place, Position, SharedActuator};
 pub use config::{Configured, Switches, offers};
+pub use keeper::Keeper;
 #[cfg(test)]
 pub(crate) use registry::Kind;
 pub use registry::{Around, DeviceError, Made, make, not_twice};
-pub use rescue::rescue;
+pub use rescue::{Ground, rescue};
 pub use sensor::{Reading, Sensor, SensorError};
 pub use sim::moisture as simulated_moisture;
 

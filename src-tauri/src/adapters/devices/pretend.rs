@@ -1,7 +1,6 @@
 //! A pretend kind, for tests: that a kind needs this folder and a line of the registry, and nothing else. It measures one
 //! number and has one actuator, both named by its configuration.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -10,6 +9,7 @@ use toml::Table;
 use super::config::{KindKey, actuator, settings};
 use super::recorder::Recorder;
 use super::registry::{Around, Kind, Made, Settings};
+use super::rescue::Ground;
 use super::{DeviceError, Reading, Sensor, SensorError, SharedActuator};
 use crate::domain::base::TimeMs;
 
@@ -65,6 +65,6 @@ impl Sensor for Pretend {
     }
 }
 
-fn rescue(_: &Table, _: &Path) -> Result<Option<SharedActuator>, String> {
+fn rescue(_: &Table, _: &Ground<'_>) -> Result<Option<SharedActuator>, String> {
     Ok(None)
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use toml::Table;
 use toml::de::ValueDeserializer;
 
 use super::config::Configured;
-use super::{Carrier, Sensor, SharedActuator, exec, gen1, host, sim};
+use super::rescue::Ground;
+use super::{Carrier, Keeper, Sensor, SharedActuator, exec, gen1, host, sim};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
 use crate::domain::policy::Offered;
@@ -33,10 +33,9 @@ pub(crate) struct Kind {
     pub once: bool,
     /// Reads its table; see [`settings`](super::config::settings).
     pub read: fn(ValueDeserializer<'_>) -> Result<Arc<dyn Settings>, toml::de::Error>,
-    /// Finds the way to the safe state in a table of which anything else may be wrong, at the node of
-    /// this state directory; `None` where nothing moves that could be left on. Only what is certain may be
+    /// Finds the way to the safe state in a table of which anything else may be wrong; `None` where nothing moves that could be left on. Only what is certain may be
     /// given: what it returns is made safe.
-    pub rescue: fn(&Table, &Path) -> Result<Option<SharedActuator>, String>,
+    pub rescue: fn(&Table, &Ground<'_>) -> Result<Option<SharedActuator>, String>,
 }
 
 impl fmt::Debug for Kind {
@@ -101,6 +100,8 @@ pub struct Around<'a> {
     pub clock: &'a SharedClock,
     /// Tells gen-1 nodes what to do.
     pub carrier: &'a Arc<dyn Carrier>,
+    /// Tells who the node is, and the passwords of its devices.
+    pub keeper: &'a Arc<dyn Keeper>,
 }
 
 /// The two sides of a device.

@@ -3,11 +3,12 @@
 //! elsewhere in the file hide none. One actuator may be found more than once; whoever uses them chooses.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::{Table, Value};
 
 use super::registry::Kind;
-use super::{SharedActuator, exec};
+use super::{Keeper, SharedActuator, exec};
 use crate::domain::base::limits::RESCUE_INLINE_LINES;
 
 /// The keys of a configuration whose tables are devices.
@@ -16,11 +17,19 @@ const TABLES: [&str; 2] = ["device", "actuator"];
 /// The keys that the way to the safe state needs.
 const NEEDED: [&str; 5] = ["capability", "safe", "operation", "name", "argv"];
 
-/// The actuators that a configuration file tells of, at the node of this state directory, each with its
-/// safe operation alone. Logs which stay as they are.
-pub fn rescue(file: &[u8], dir: &Path) -> Vec<SharedActuator> {
+/// The node whose actuators are looked for.
+pub struct Ground<'a> {
+    /// Its state directory.
+    pub dir: &'a Path,
+    /// Tells who it is, and the passwords of its devices.
+    pub keeper: &'a Arc<dyn Keeper>,
+}
+
+/// The actuators that a configuration file tells of, each with its safe operation alone. Logs which stay as
+/// they are.
+pub fn rescue(file: &[u8], ground: &Ground<'_>) -> Vec<SharedActuator> {
     let found = tables(&text(file)).into_iter().filter_map(|(kind, table)| {
-        way_back(kind, &table, dir).unwrap_or_else(|why| {
+        way_back(kind, &table, ground).unwrap_or_else(|why| {
             let name = table.get("capability").map(ToString::to_string);
             let name = name.unwrap_or_else(|| "a device".to_owned());
             tracing::error!("{name} stays as it is: its way to the safe state is not known: {why}");
@@ -52,13 +61,13 @@ fn text(file: &[u8]) -> String {
 fn way_back(
     kind: Option<&'static Kind>,
     table: &Table,
-    dir: &Path,
+    ground: &Ground<'_>,
 ) -> Result<Option<SharedActuator>, String> {
-    let own = kind.map(|kind| (kind.rescue)(table, dir));
+    let own = kind.map(|kind| (kind.rescue)(table, ground));
     if let Some(Ok(Some(found))) = own {
         return Ok(Some(found));
     }
-    match ((exec::KIND.rescue)(table, dir), own) {
+    match ((exec::KIND.rescue)(table, ground), own) {
         (Ok(found), _) => Ok(found),
         (Err(why), None) => Err(why),
         (Err(why), Some(Ok(_))) if table.contains_key("operation") => Err(why),
@@ -213,6 +222,7 @@ fn of(file: &Table) -> Vec<(Option<&'static Kind>, Table)> {
 #[cfg(test)]
 mod tests {
     use super::super::exec::certain;
+    use super::super::tests::NoKeeper;
     use super::*;
 
     fn safe_commands(file: impl AsRef<[u8]>) -> Vec<String> {
@@ -289,7 +299,12 @@ mod tests {
 
     /// What is made safe, by name, of a file with this actuator in it.
     fn found(file: impl AsRef<[u8]>) -> Vec<String> {
-        let found = rescue(file.as_ref(), Path::new("/"));
+        let keeper: Arc<dyn Keeper> = Arc::new(NoKeeper);
+        let ground = Ground {
+            dir: Path::new("/"),
+            keeper: &keeper,
+        };
+        let found = rescue(file.as_ref(), &ground);
         found.iter().map(|a| a.capability().to_string()).collect()
     }
 

@@ -73,6 +73,19 @@ impl Carrier for Nobody {
     }
 }
 
+/// Knows no password.
+pub(super) struct NoKeeper;
+
+impl Keeper for NoKeeper {
+    fn device(&self) -> Result<DeviceId, String> {
+        "d".repeat(64).parse().map_err(|_| "no id".to_owned())
+    }
+
+    fn password(&self, name: &str) -> Result<zeroize::Zeroizing<String>, String> {
+        Err(format!("there is no credential {name}"))
+    }
+}
+
 /// The devices of some tables, as a node in `dir` makes them.
 fn made_in(dir: &std::path::Path, tables: &[&str]) -> Result<Made, String> {
     let mut all = Vec::new();
@@ -85,10 +98,12 @@ fn made_in(dir: &std::path::Path, tables: &[&str]) -> Result<Made, String> {
     let clock: SharedClock = Arc::new(SystemClock::default());
     let carrier: Arc<dyn Carrier> = Arc::new(Nobody);
     let dir = StateDir::at(dir);
+    let keeper: Arc<dyn Keeper> = Arc::new(NoKeeper);
     let around = Around {
         dir: &dir,
         clock: &clock,
         carrier: &carrier,
+        keeper: &keeper,
     };
     make(&all, &around).map_err(|e| e.to_string())
 }
@@ -256,10 +271,12 @@ fn the_switches_of_older_configurations_give_the_same_devices() {
     let clock: SharedClock = Arc::new(SystemClock::default());
     let carrier: Arc<dyn Carrier> = Arc::new(Nobody);
     let temp = tempfile::tempdir().unwrap();
+    let keeper: Arc<dyn Keeper> = Arc::new(NoKeeper);
     let around = Around {
         dir: &StateDir::at(temp.path()),
         clock: &clock,
         carrier: &carrier,
+        keeper: &keeper,
     };
     for (set, sensors, actuators) in [
         ((false, false, false), &[][..], &[][..]),

@@ -19,8 +19,10 @@ use crate::domain::base::limits::{
 use crate::domain::identity::DeviceKey;
 
 const SALT: &[u8] = b"clawmesh credentials v1";
-/// What names of credentials begin with.
-const KIND: &str = "provider/";
+/// What names of credentials begin with: keys of providers, passwords of devices.
+const KINDS: [&str; 2] = ["provider/", "device/"];
+/// What the sealing key is made for; it was named when there were keys of providers alone.
+const USE: &str = "provider/";
 
 /// The credentials of a state directory.
 #[derive(Clone)]
@@ -60,18 +62,19 @@ pub struct CredentialCard {
     pub set_at_ms: TimeMs,
 }
 
-/// Whether a text names a credential: `provider/` and a word of small letters, digits and dashes.
+/// Whether a text names a credential: `provider/` or `device/` and a word of small letters, digits and dashes.
 ///
 /// # Errors
 /// How to write one.
 pub fn credential_name(text: &str) -> Result<(), String> {
-    let word = text.strip_prefix(KIND).unwrap_or_default();
+    let word = KINDS.iter().find_map(|kind| text.strip_prefix(kind));
+    let word = word.unwrap_or_default();
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     match !word.is_empty() && text.len() <= NAME_MAX_BYTES && word.bytes().all(plain) {
         true => Ok(()),
         // What is written there may be a key in the wrong place, so it is not repeated.
         false => Err(
-            "that names no credential: write provider/NAME, as in provider/openai, in small letters, digits and '-'"
+            "that names no credential: write provider/NAME or device/NAME, as in provider/openai, in small letters, digits and '-'"
                 .to_owned(),
         ),
     }
@@ -105,7 +108,7 @@ impl Credentials {
         let made = || {
             let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT);
             let secret = salt.extract(&*device.seed());
-            let use_of = [KIND.as_bytes()];
+            let use_of = [USE.as_bytes()];
             let out = secret.expand(&use_of, &aead::CHACHA20_POLY1305).ok()?;
             Some(aead::LessSafeKey::new(aead::UnboundKey::from(out)))
         };

@@ -239,7 +239,12 @@ impl Guard {
                     message: format!("{} for {} s", job.what, job.run_ms / 1_000),
                 };
                 self.report(started);
-                Reached::Moving(self.end(seen, deadline).await)
+                let end = tokio::select! {
+                    biased;
+                    end = self.end(seen, deadline) => end,
+                    what = driver.lost() => End::Cut(Cut::Lost { what }),
+                };
+                Reached::Moving(end)
             }
         }
     }

@@ -49,6 +49,11 @@ pub enum Cut {
         /// Which one, in a sentence.
         what: String,
     },
+    /// The device was lost.
+    Lost {
+        /// How, in a sentence.
+        what: String,
+    },
     /// The node may not operate any more: what it stands on is gone, or runs twice.
     MayNotOperate {
         /// Why, in a sentence.
@@ -69,6 +74,7 @@ impl fmt::Display for Cut {
             Cut::Stopped { by } => write!(f, "{by} stopped it"),
             Cut::EmergencyStop => f.write_str("the emergency stop"),
             Cut::Interlock { what } => write!(f, "an interlock opened: {what}"),
+            Cut::Lost { what } => f.write_str(what),
             Cut::MayNotOperate { why } => write!(f, "the node may not operate: {why}"),
             Cut::Untrusted { device } => {
                 write!(f, "the gen-1 node {} is trusted no longer", device.short())

@@ -28,6 +28,7 @@ struct Pump {
     hangs: AtomicU64,
     fails_to_stop: AtomicI64,
     cannot_arm: AtomicU64,
+    lost: tokio::sync::Notify,
 }
 
 impl Pump {
@@ -91,6 +92,13 @@ impl Actuator for PumpDriver {
             }
             self.0.note("stop");
             Ok(())
+        })
+    }
+
+    fn lost(&self) -> BoxFuture<'_, String> {
+        Box::pin(async {
+            self.0.lost.notified().await;
+            "the broker was lost".to_owned()
         })
     }
 
@@ -254,6 +262,19 @@ async fn a_start_command_that_hangs_is_stopped_and_has_its_deadline() {
         .await;
     assert!(secured[0].safe, "{secured:?}");
     assert_eq!(ended.await.unwrap().status, Status::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_device_is_lost_ends_and_is_made_safe() {
+    let bench = Bench::new(paused(), false);
+    bench.safe().await;
+    let ended = bench.begin(bench.run(600_000));
+    bench.pump.heard("start", 1).await;
+    bench.pump.lost.notify_one();
+    let ended = ended.await.unwrap();
+    assert_eq!(ended.status, Status::Failed);
+    assert!(ended.detail.contains("the broker was lost"), "{ended:?}");
+    assert_eq!(bench.pump.said(), ["stop", "start", "stop"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use super::{ExecConfig, ExecDriver, ExecOperation};
 use crate::adapters::devices::config::{KindKey, actuator, offered, settings, timeout_ms};
 use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
+use crate::adapters::devices::rescue::Ground;
 use crate::adapters::devices::{DeviceError, SharedActuator};
 use crate::domain::policy::Offered;
 
@@ -86,8 +87,8 @@ impl Settings for Exec {
 }
 
 /// An actuator with its safe operation alone.
-fn rescue(table: &Table, dir: &Path) -> Result<Option<SharedActuator>, String> {
-    let driver = safe_half(table)?.driver(dir);
+fn rescue(table: &Table, ground: &Ground<'_>) -> Result<Option<SharedActuator>, String> {
+    let driver = safe_half(table)?.driver(ground.dir);
     let driver = driver.map_err(|e| e.to_string())?;
     Ok(Some(Arc::new(driver)))
 }

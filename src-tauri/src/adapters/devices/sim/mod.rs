@@ -4,6 +4,7 @@ mod actuator;
 mod kit;
 mod sensor;
 
+#[cfg(test)]
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use self::kit::{KitError, SimKit};
 use self::sensor::SimSensor;
 use super::config::{KindKey, settings};
 use super::registry::{Around, Kind, Made, Settings};
+use super::rescue::Ground;
 use super::{DeviceError, SharedActuator};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
@@ -95,7 +97,7 @@ impl Settings for Kit {
 }
 
 /// Nothing real moves.
-fn rescue(_: &Table, _: &Path) -> Result<Option<SharedActuator>, String> {
+fn rescue(_: &Table, _: &Ground<'_>) -> Result<Option<SharedActuator>, String> {
     Ok(None)
 }
 
