@@ -42,6 +42,7 @@ mod injection;
 mod interlocks;
 mod leading;
 mod led;
+mod led_far;
 mod lent;
 mod levels;
 mod lifecycle;

@@ -306,7 +306,9 @@ fn may_be_asked(shared: &Shared, later: &Later) -> bool {
     };
     let elsewhere = !later.private && later.conversation == later.id;
     !inference.chain(&about).is_empty()
-        || elsewhere && passed_on::leader(shared, &later.question).is_some()
+        || elsewhere
+            && passed_on::leader(shared, &later.question)
+                .is_some_and(|link| !passed_on::rests(shared, &link))
 }
 
 /// Asks one again; how long nothing is asked after it, in milliseconds.

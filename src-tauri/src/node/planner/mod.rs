@@ -2,6 +2,7 @@
 //! it has, and where no model can, the planner of rules does. It may ask for actions (drafts with the taint `llm`), and has
 //! no way to approve or move anything.
 
+mod believed;
 mod kept;
 pub mod later;
 pub mod modes;
@@ -30,6 +31,7 @@ use self::talk::Belongs;
 pub use self::told::{Answered, Answerer, Citation, Telling};
 use self::wishes::Noted;
 use super::context::Context;
+use super::routing;
 use super::shared::Shared;
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
@@ -116,6 +118,8 @@ pub struct Doing {
 pub struct Questions {
     /// Places for questions that another planner answers.
     passed_on: Arc<Semaphore>,
+    /// Which other planner gave no answer in time.
+    stalled: passed_on::Stalled,
     queue: Mutex<Queue<Question>>,
     woken: Notify,
     doing: Mutex<Doing>,
@@ -129,6 +133,7 @@ impl Default for Questions {
     fn default() -> Self {
         Self {
             passed_on: Arc::new(Semaphore::new(FORWARDED_MAX)),
+            stalled: passed_on::Stalled::default(),
             queue: Mutex::default(),
             woken: Notify::default(),
             doing: Mutex::default(),
@@ -187,13 +192,19 @@ pub fn ask(
 }
 
 /// Has a question answered: by the planner that leads, or here.
-fn begin(shared: &Shared, question: Question) -> Result<(), Refusal> {
+fn begin(shared: &Shared, mut question: Question) -> Result<(), Refusal> {
     // What a person calls private stays here, and what was said before in a conversation is known here alone.
     let here = question.private || question.conversation != question.id;
     let leader = (!here).then(|| passed_on::leader(shared, &question.text));
     let Some(link) = leader.flatten() else {
         return push(shared, question);
     };
+    if passed_on::rests(shared, &link) {
+        let leader = routing::name(shared, &link.info.device);
+        let why = format!("{leader}, which leads, gave no answer in time a moment ago");
+        question.why = Some(why);
+        return push(shared, question);
+    }
     let place = shared.questions.passed_on.clone().try_acquire_owned();
     let place = place.map_err(|_| {
         let why = format!("{FORWARDED_MAX} questions have been passed on already");

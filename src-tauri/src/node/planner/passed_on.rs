@@ -1,8 +1,8 @@
 //! Questions that another planner answers: this node passes what it is asked on to the planner that leads, where a model
 //! answers there, and asks every moment what has been told; where that one goes away the question is answered here. What
-//! it tells is its word: cut, at most T1, with the citations of frames that are known here and say what they say here. A question of another device
-//! leads to no proposal of the node that answers it: what its model wants goes back with the answer, and whoever asked asks
-//! for it in the name of their own node, if that may (`wishes.rs`).
+//! it tells is its word (`believed.rs`). A question of another device leads to no proposal of the node that answers it: what
+//! its model wants goes back with the answer, and whoever asked asks for it in the name of their own node, if that may
+//! (`wishes.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,27 +11,21 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
+use super::believed::{believed, cut};
 use super::tools::submit;
 use super::wishes::{Noted, checked, too_many};
-use super::{
-    Answered, Answerer, Asks, Citation, Question, Rights, Telling, answer_here, ask_for, keep,
-};
-use crate::adapters::store::cited::of_origin;
-use crate::adapters::store::frames::StoredFrame;
-use crate::adapters::store::{StoreError, proposals};
+use super::{Answered, Answerer, Asks, Question, Rights, Telling, answer_here, ask_for, keep};
 use crate::domain::admission::Grant;
 use crate::domain::base::limits::{
-    BUDGET_COMMANDS_PER_HOUR, EVIDENCE_MAX, FORWARDED_LOOK_MS, FORWARDED_MAX, FORWARDED_POLL_MS,
-    FORWARDED_REST_MS, LED_NAME_MAX_CHARS, MODEL_ANSWER_MAX_CHARS, MODEL_TURN_MAX_MS,
-    MODEL_WISHES_MAX, NAME_MAX_BYTES, QUESTIONS_WAITING_MAX, TEXT_MAX_CHARS, TOOL_RESULT_MAX_CHARS,
+    BUDGET_COMMANDS_PER_HOUR, FORWARDED_LOOK_MS, FORWARDED_MAX, FORWARDED_POLL_MS,
+    FORWARDED_REST_MS, FORWARDED_STALLED_MS, LED_NAME_MAX_CHARS, MODEL_TURN_MAX_MS,
+    MODEL_WISHES_MAX, NAME_MAX_BYTES, QUESTIONS_WAITING_MAX, TEXT_MAX_CHARS,
 };
-use crate::domain::base::text::{one_line, shown};
-use crate::domain::base::{Code, DeviceId, FrameId, ProposalId, Refusal, TierName, TimeMs};
+use crate::domain::base::text::one_line;
+use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::plan::reply::Wish;
-use crate::domain::proposal::ProposalRecord;
 use crate::domain::wire::envelope::RemoteError;
 use crate::domain::wire::handshake::Feature;
-use crate::node::context::store_refusal;
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
 use crate::node::{leading, routing};
@@ -191,86 +185,140 @@ pub(super) fn leader(shared: &Shared, question: &str) -> Option<LinkHandle> {
     link.info.speaks(Feature::Lease).then_some(link)
 }
 
-/// Has a question answered there, and here where that fails.
+/// Whether a planner gave no answer in time a moment ago.
+pub(super) fn rests(shared: &Shared, link: &LinkHandle) -> bool {
+    let now = shared.clock.steady_ms();
+    shared.questions.stalled.rests(&link.info.device, now)
+}
+
+/// The planner that leads and gave no answer in time to a question lately: nothing is passed on to it for a while.
+#[derive(Debug, Default)]
+pub(super) struct Stalled(Mutex<Option<(DeviceId, u64)>>);
+
+impl Stalled {
+    fn last(&self) -> MutexGuard<'_, Option<(DeviceId, u64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, device: &DeviceId, now: u64) {
+        *self.last() = Some((device.clone(), now));
+    }
+
+    /// Whether nothing is passed on to this device now.
+    fn rests(&self, device: &DeviceId, now: u64) -> bool {
+        let last = self.last();
+        let last = last.as_ref().filter(|(stalled, _)| stalled == device);
+        last.is_some_and(|(_, at)| now.saturating_sub(*at) < FORWARDED_STALLED_MS)
+    }
+}
+
+/// Why a question was not answered there.
+struct NoAnswer {
+    why: String,
+    /// Whether nothing was heard in time.
+    stalled: bool,
+}
+
+impl From<String> for NoAnswer {
+    fn from(why: String) -> Self {
+        Self {
+            why,
+            stalled: false,
+        }
+    }
+}
+
+impl From<RemoteError> for NoAnswer {
+    fn from(error: RemoteError) -> Self {
+        Self {
+            why: one_line(&error.message, TEXT_MAX_CHARS),
+            stalled: error.code == Code::Timeout.as_str(),
+        }
+    }
+}
+
+/// Has a question answered there, and here where that fails. What its answer leads to is done to the end once it has come:
+/// a question is answered there or here, and none whose answer was not heard in time leads to a wish.
 pub(super) async fn pass_on(shared: Shared, link: LinkHandle, mut question: Question) {
     let name = routing::name(&shared, &link.info.device);
     let limit = Duration::from_millis(MODEL_TURN_MAX_MS);
-    let passed = tokio::time::timeout(limit, pass(&shared, &link, &name, &question));
-    let failed = tokio::select! {
+    let heard = tokio::time::timeout(limit, hear(&shared, &link, &name, &question));
+    let heard = tokio::select! {
         biased;
         () = shared.tasks.stop().cancelled() => return,
         () = question.tell.closed() => return,
-        passed = passed => match passed {
-            Ok(Ok(())) => return,
-            Ok(Err(why)) => why,
-            Err(_) => format!("it gave no answer within {} s", limit.as_secs()),
+        heard = heard => heard,
+    };
+    let failed = match heard {
+        Ok(Ok(heard)) => return take(&shared, &question, (&link.info.device, &name), heard).await,
+        Ok(Err(failed)) => failed,
+        Err(_) => NoAnswer {
+            why: format!("it gave no answer within {} s", limit.as_secs()),
+            stalled: true,
         },
     };
-    let why = format!("{name}, which leads, did not answer: {failed}");
+    if failed.stalled {
+        let now = shared.clock.steady_ms();
+        shared.questions.stalled.note(&link.info.device, now);
+    }
+    let why = format!("{name}, which leads, did not answer: {}", failed.why);
     let again = Telling::Again { why: why.clone() };
     let _ = question.tell.try_send(again);
     question.why = Some(why);
     answer_here(&shared, question);
 }
 
-/// Passes a question on and tells what is told of it.
-async fn pass(
+/// The answer of the planner that leads, and what it wants.
+struct Heard {
+    answered: Answered,
+    wants: Vec<Value>,
+}
+
+/// Passes a question on and tells what is told of it, up to its answer.
+async fn hear(
     shared: &Shared,
     link: &LinkHandle,
     name: &str,
     question: &Question,
-) -> Result<(), String> {
-    let said = |e: RemoteError| one_line(&e.message, TEXT_MAX_CHARS);
+) -> Result<Heard, NoAnswer> {
+    let no_reply = || "its reply does not read".to_owned();
     let mut params = json!({"question": question.text, "by": question.by});
     let hears = link.info.speaks(Feature::Wishes) && question.rights.propose;
     if hears {
         params["wishes"] = json!(true);
     }
-    let taken = link.request(ASK, &params).await.map_err(said)?;
+    let taken = link.request(ASK, &params).await?;
     let id = taken.get("id").and_then(Value::as_str);
-    let params = json!({"id": id.ok_or("its reply does not read")?});
+    let params = json!({"id": id.ok_or_else(no_reply)?});
     let route = format!("{name} leads and is asked");
     let _ = question.tell.try_send(Telling::Thinking { route });
     loop {
-        let answer = link.request(TOLD, &params).await.map_err(said)?;
+        let mut answer = link.request(TOLD, &params).await?;
         let told = answer.get("told").cloned().unwrap_or_default();
-        let told: Vec<Telling> =
-            serde_json::from_value(told).map_err(|_| "its reply does not read")?;
+        let told: Vec<Telling> = serde_json::from_value(told).map_err(|_| no_reply())?;
         for telling in told {
             match telling {
                 Telling::Queued { .. } => {}
-                Telling::Failed { message, .. } => return Err(one_line(&message, TEXT_MAX_CHARS)),
+                Telling::Failed { message, .. } => {
+                    return Err(one_line(&message, TEXT_MAX_CHARS).into());
+                }
                 Telling::Answered(answered)
                     if question.asks != Asks::Once && answered.answerer == Answerer::Rules =>
                 {
                     let why = answered.why.unwrap_or_default();
-                    return Err(format!(
-                        "its rules answered: {}",
-                        one_line(&why, TEXT_MAX_CHARS)
-                    ));
+                    let why = one_line(&why, TEXT_MAX_CHARS);
+                    return Err(format!("its rules answered: {why}").into());
                 }
                 Telling::Answered(answered) => {
-                    let leader = &link.info.device;
                     let of_model = answered.answerer == Answerer::Model;
-                    let mut answered = believed(shared, (leader, name), question, *answered)
-                        .await
-                        .map_err(|refusal| refusal.message)?;
-                    if hears && of_model {
-                        let model = answered.model.as_deref().unwrap_or("model");
-                        // The name is this node's word, and so first.
-                        let model = format!("{name}: {}", one_line(model, LED_NAME_MAX_CHARS));
-                        let wants = answer.get("wishes");
-                        let new = of_leader(shared, question, (leader, &model), wants).await;
-                        answered.proposals.extend(new);
-                    }
-                    if let Err(error) = keep(shared, answered.clone()).await {
-                        tracing::error!(%error, "an answer could not be kept");
-                    }
-                    let _ = question
-                        .tell
-                        .send(Telling::Answered(Box::new(answered)))
-                        .await;
-                    return Ok(());
+                    let leader = &link.info.device;
+                    let answered = believed(shared, (leader, name), question, *answered).await;
+                    let answered = answered.map_err(|refusal| refusal.message)?;
+                    let wants = match answer.get_mut("wishes").map(Value::take) {
+                        Some(Value::Array(wants)) if hears && of_model => wants,
+                        _ => Vec::new(),
+                    };
+                    return Ok(Heard { answered, wants });
                 }
                 step => {
                     let _ = question.tell.try_send(cut(step));
@@ -278,10 +326,43 @@ async fn pass(
             }
         }
         if answer.get("ended") == Some(&Value::Bool(true)) {
-            return Err("it ended without an answer".to_owned());
+            return Err("it ended without an answer".to_owned().into());
         }
         tokio::time::sleep(Duration::from_millis(FORWARDED_POLL_MS)).await;
     }
+}
+
+/// Keeps and tells the answer, and asks for what the planner that gave it wants. The answer is on disk before that: a
+/// question that led to a wish is not asked again, whatever happens meanwhile.
+async fn take(
+    shared: &Shared,
+    question: &Question,
+    (leader, name): (&DeviceId, &str),
+    heard: Heard,
+) {
+    let Heard {
+        mut answered,
+        wants,
+    } = heard;
+    let kept = keep(shared, answered.clone()).await;
+    if let Err(error) = &kept {
+        tracing::error!(%error, "an answer could not be kept");
+    }
+    if !wants.is_empty() {
+        let model = answered.model.as_deref().unwrap_or("model");
+        // The name is this node's word, and so first.
+        let model = format!("{name}: {}", one_line(model, LED_NAME_MAX_CHARS));
+        let by = (leader, model.as_str());
+        let new = of_leader(shared, question, by, &wants, kept.is_ok()).await;
+        if !new.is_empty() {
+            answered.proposals.extend(new);
+            if let Err(error) = keep(shared, answered.clone()).await {
+                tracing::error!(%error, "what an answer led to could not be kept");
+            }
+        }
+    }
+    let last = Telling::Answered(Box::new(answered));
+    let _ = question.tell.send(last).await;
 }
 
 /// What the planner that answered wants, as far as this node asks for it: the proposals that came of it. Whoever asked is
@@ -290,16 +371,14 @@ async fn of_leader(
     shared: &Shared,
     question: &Question,
     (leader, model): (&DeviceId, &str),
-    said: Option<&Value>,
+    wants: &[Value],
+    kept: bool,
 ) -> Vec<String> {
-    let said = said
-        .and_then(Value::as_array)
-        .map_or(&[][..], Vec::as_slice);
     let mut proposed = Vec::new();
-    for (n, told) in said.iter().take(MODEL_WISHES_MAX + 1).enumerate() {
+    for (n, told) in wants.iter().take(MODEL_WISHES_MAX + 1).enumerate() {
         let (call, result) = match n < MODEL_WISHES_MAX {
             false => ("propose".to_owned(), too_many()),
-            true => match wish_of(shared, question, leader, told).await {
+            true => match wish_of(shared, question, leader, told, kept).await {
                 Ok(wish) => {
                     let call = format!("propose {}", wish.action.summary());
                     let (result, id) = submit(shared, wish, model, Some(leader.clone())).await;
@@ -320,8 +399,17 @@ async fn wish_of(
     question: &Question,
     leader: &DeviceId,
     told: &Value,
+    kept: bool,
 ) -> Result<Wish, Refusal> {
     let no = |why: &str| Refusal::new(Code::NotAuthorized, why);
+    if !kept {
+        let why = "the answer that it came with could not be kept";
+        return Err(Refusal::new(Code::StorageFailed, why));
+    }
+    if question.tell.is_closed() || shared.tasks.stop().is_cancelled() {
+        let why = "whoever asked has taken the question back, or the node ends";
+        return Err(Refusal::new(Code::NotFound, why));
+    }
     let record = shared.trust.live(leader);
     if !record.is_some_and(|r| r.grants.has(Grant::Plan)) {
         return Err(no("the planner that answered may not plan here any more"));
@@ -334,119 +422,4 @@ async fn wish_of(
         return Err(Refusal::new(Code::Busy, why));
     }
     checked(shared, shared.inference.labels(), told).await
-}
-
-/// A step as it may be shown.
-fn cut(step: Telling) -> Telling {
-    match step {
-        Telling::Thinking { route } => Telling::Thinking {
-            route: one_line(&route, TEXT_MAX_CHARS),
-        },
-        Telling::Text { text } => Telling::Text {
-            text: shown(&text, MODEL_ANSWER_MAX_CHARS),
-        },
-        Telling::Tool { call, result } => Telling::Tool {
-            call: one_line(&call, TEXT_MAX_CHARS),
-            result: shown(&result, TOOL_RESULT_MAX_CHARS),
-        },
-        Telling::Again { why } => Telling::Again {
-            why: one_line(&why, TEXT_MAX_CHARS),
-        },
-        other => other,
-    }
-}
-
-/// What a frame says, as this node has it.
-fn says(frame: &StoredFrame, now: TimeMs) -> String {
-    let whole = serde_json::from_str::<Value>(&frame.json).unwrap_or_default();
-    let member = |name: &str| match whole.get("data").and_then(|data| data.get(name)) {
-        Some(Value::String(text)) => one_line(text, TEXT_MAX_CHARS).replace('|', "/"),
-        Some(Value::Number(number)) => number.to_string(),
-        _ => "none".to_owned(),
-    };
-    format!(
-        "{} | zone {} | {} {} | {} s old | tier {} | from {}",
-        member("metric"),
-        member("zone"),
-        member("value"),
-        member("unit"),
-        now.since(frame.time) / 1_000,
-        frame.effective_tier,
-        frame.origin.short(),
-    )
-}
-
-/// Of these proposals those that are known here and that the device asked for.
-fn asked_by(
-    conn: &rusqlite::Connection,
-    device: &DeviceId,
-    said: &[String],
-) -> Result<Vec<String>, StoreError> {
-    let mut known = Vec::new();
-    for id in said.iter().filter_map(|id| id.parse::<ProposalId>().ok()) {
-        let row = proposals::get(conn, &id)?;
-        let record = row.and_then(|row| serde_json::from_str::<ProposalRecord>(&row.record).ok());
-        if record.is_some_and(|record| record.requested_by.device_id == *device) {
-            known.push(id.as_str().to_owned());
-        }
-    }
-    Ok(known)
-}
-
-/// What is believed of an answer.
-async fn believed(
-    shared: &Shared,
-    (leader, name): (&DeviceId, &str),
-    question: &Question,
-    said: Answered,
-) -> Result<Answered, Refusal> {
-    let (claimed, now, leader) = (said.citations.len(), shared.now(), leader.clone());
-    let proposed: Vec<String> = said.proposals.into_iter().take(EVIDENCE_MAX).collect();
-    let cited: Vec<Citation> = said.citations.into_iter().take(EVIDENCE_MAX).collect();
-    let read = move |c: &rusqlite::Connection| {
-        let mut known = Vec::new();
-        for cite in cited {
-            let (Ok(frame), Ok(origin)) = (
-                cite.frame_id.parse::<FrameId>(),
-                cite.origin.parse::<DeviceId>(),
-            ) else {
-                continue;
-            };
-            if let Some(frame) = of_origin(c, &frame, &origin)? {
-                known.push(Citation {
-                    summary: says(&frame, now),
-                    ..cite
-                });
-            }
-        }
-        Ok((known, asked_by(c, &leader, &proposed)?))
-    };
-    let read = shared.store.read("citations", read).await;
-    let (citations, proposals) = read.map_err(|e| store_refusal(&e))?;
-    let labels = shared.inference.labels();
-    let private = labels.text(&question.text).and(labels.text(&said.answer));
-    Ok(Answered {
-        id: question.id.clone(),
-        conversation: question.conversation.clone(),
-        private: private.what().to_vec(),
-        question: question.text.clone(),
-        asked_by: question.by.clone(),
-        standing: question.is_standing(),
-        answered_by: Some(name.to_owned()),
-        answer: shown(&said.answer, MODEL_ANSWER_MAX_CHARS),
-        citations_dropped: said.citations_dropped.min(claimed) + claimed - citations.len(),
-        citations,
-        proposals,
-        answerer: said.answerer,
-        model: said.model.map(|m| one_line(&m, NAME_MAX_BYTES)),
-        tier: match said.tier {
-            TierName::T0 => TierName::T0,
-            _ => TierName::T1,
-        },
-        why: said.why.map(|w| one_line(&w, TEXT_MAX_CHARS)),
-        asked_at: question.asked_at,
-        took_ms: shared.now().0.saturating_sub(question.asked_at),
-        tokens: said.tokens,
-        queued: false,
-    })
 }

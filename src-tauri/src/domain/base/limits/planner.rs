@@ -52,6 +52,8 @@ pub const FORWARDED_POLL_MS: u64 = 200;
 pub const FORWARDED_LOOK_MS: u64 = 1_000;
 /// How long a question is answered whose asker does not ask how it stands, in milliseconds.
 pub const FORWARDED_REST_MS: u64 = 10_000;
+/// For how long nothing is passed on to a planner that gave no answer in time.
+pub const FORWARDED_STALLED_MS: u64 = 60_000;
 /// Tasks that a planner tells of.
 pub const LEASE_TASKS_MAX: usize = 128;
 /// Other planners that a node keeps in mind.
