@@ -73,9 +73,8 @@ const NODE_ROOMS: [&str; 41] = [
 
 /// Who may sign with the device's key: what makes frames, proposals, operator records, handshakes and pairings, and
 /// what writes the audit chain.
-const SIGNERS: [&str; 8] = [
+const SIGNERS: [&str; 7] = [
     "node/continuity/mod.rs",
-    "node/frame_log.rs",
     "node/pairing/session.rs",
     "node/proposals/mint.rs",
     "node/authority.rs",

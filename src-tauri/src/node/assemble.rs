@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -18,12 +18,14 @@ use super::context::{Context, Parts};
 use super::continuity::{Begin, Continuity, next_seq};
 use super::credentials::{Kept, Own};
 use super::discovery::Nearby;
+use super::frame_log::tree::Tree;
+use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames, Stamper};
 use super::gen1::actuators::Wire;
-use super::gossip::RecentFrames;
 use super::guards::{Cut, Guards};
 use super::inference::{self, Inference, Served};
 use super::leading::Leading;
 use super::links::Links;
+use super::links::known::Known;
 use super::pairing::Unsettled;
 use super::pause::PlannerState;
 use super::peers::Peers;
@@ -31,10 +33,9 @@ use super::planner::Questions;
 use super::planner::passed_on::Forwarded;
 use super::policy_book::PolicyBook;
 use super::proposals::Running;
-use super::reconcile;
 use super::refused;
 use super::sensing::Sensors;
-use super::shared::{Inner, OwnKey, Shared, Stamper};
+use super::shared::{Inner, OwnKey, Shared};
 use super::surroundings::Outside;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{
@@ -369,13 +370,11 @@ async fn assemble(
     let steady = store
         .read("steady time", move |c| Steady::resume(c, now, steady_ms))
         .await?;
-    let (offered, signers, mesh_floor, horizon, mesh_models) = store
+    let (known, mesh_floor, horizon, mesh_models) = store
         .read("what peers are known for", |c| {
             use super::naming::mesh_floor;
-            use super::shared::{offers, signers};
             let models = super::mesh_models::MeshModels::load(c)?;
-            let known = (offers(c)?, signers(c)?, mesh_floor(c)?);
-            Ok((known.0, known.1, known.2, frames::horizon(c)?, models))
+            Ok((Known::load(c)?, mesh_floor(c)?, frames::horizon(c)?, models))
         })
         .await?;
     let policy = PolicyBook::default();
@@ -434,25 +433,28 @@ async fn assemble(
         lost: LostReadings::beginning(!continuity.ended_well(), steady.at(steady_ms)),
         steady,
     });
-    let shared = Shared::new(Inner {
+    let log = Frames::new(frame_log::Parts {
         context,
-        unrecorded: Arc::default(),
-        sites: super::sites::SiteBook::default(),
+        key: frame_log::Signer::new(key.clone()),
         links: Links::default(),
-        other_planners: super::gen1::conversation::OtherPlanners::default(),
-        peers: Peers::default(),
-        nearby: Nearby::default(),
+        known,
+        held: HeldKeys::new(horizon.map(|h| h.time), mesh_floor),
         recent: RecentFrames::default(),
-        tree: super::gossip::tree::Tree::default(),
+        tree: Tree::default(),
+        stamper,
         frames_head: watch::channel(0).0,
         private_head: watch::channel(0).0,
         proposals_head: watch::channel(0).0,
+    });
+    let shared = Shared::new(Inner {
+        frames: log,
+        unrecorded: Arc::default(),
+        sites: super::sites::SiteBook::default(),
+        other_planners: super::gen1::conversation::OtherPlanners::default(),
+        peers: Peers::default(),
+        nearby: Nearby::default(),
         mirrors_owed: Arc::new(Semaphore::new(MIRRORS_OWED_MAX)),
-        last_offered: Mutex::new(offered),
-        signers: RwLock::new(Arc::new(signers)),
         pairing: super::pairing::Pairing::default(),
-        held: reconcile::Held::new(horizon.map(|h| h.time), mesh_floor),
-        mesh_floor,
         key: OwnKey::new(key),
         tls,
         dialer,
@@ -468,7 +470,6 @@ async fn assemble(
         inference,
         credentials: kept,
         mesh_models,
-        stamper,
         continuity,
         ground,
     });

@@ -149,7 +149,7 @@ impl Node {
         let recorder = guards::record(shared.context.clone(), shared.guards.clone());
         shared.tasks.passing("guards' reports", recorder);
         let ingress = Ingress::start(&shared);
-        let tree = gossip::tree::run(shared.clone(), ingress.clone());
+        let tree = gossip::tree::run(shared.frames.clone(), ingress.clone());
         shared.tasks.essential("broadcast tree", tree);
         shared
             .tasks

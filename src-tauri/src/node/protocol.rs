@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::authority;
 use super::context::{Context, DURABLE, internal, store_refusal};
+use super::frame_log::tree::{PRUNE, is_in};
 use super::gen1::{self, conversation};
 use super::gossip::tree;
 use super::ingress::Ingress;
@@ -183,11 +184,11 @@ pub(super) async fn event(
             shared.peers.asked_to_keep(&link.info.device, &payload)
         }
         leading::LEASE if link.info.speaks(Feature::Lease) => leading::heard(shared, link, payload),
-        tree::OFFER if tree::is_in(link) => tree::offered(shared, link, &payload, bytes),
-        tree::ASK if tree::is_in(link) => {
+        tree::OFFER if is_in(link) => tree::offered(shared, link, &payload, bytes),
+        tree::ASK if is_in(link) => {
             need(shared, link, Grant::Read).and_then(|()| tree::asked(shared, link, &payload))
         }
-        tree::PRUNE if tree::is_in(link) => {
+        PRUNE if is_in(link) => {
             shared.tree.pruned(&link.info.device);
             Ok(())
         }

@@ -1,24 +1,20 @@
 //! What every actor of a node shares: identity, store, clock, books, heads. No actor owns it, no
 //! lock in it is ever held across an await.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 
-use serde_json::json;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
-use super::context::Context;
 use super::continuity::Continuity;
 use super::credentials::Kept;
 use super::discovery::Nearby;
+use super::frame_log::Frames;
 use super::gen1::conversation::OtherPlanners;
-use super::gossip::RecentFrames;
-use super::gossip::tree::Tree;
 use super::guards::Guards;
 use super::health::Ground;
 use super::inference::Inference;
 use super::leading::Leading;
-use super::links::{LinkHandle, Links};
+use super::links::LinkHandle;
 use super::mesh_models::MeshModels;
 use super::pairing::Pairing;
 use super::pause::PlannerState;
@@ -27,15 +23,12 @@ use super::planner::Questions;
 use super::planner::passed_on::Forwarded;
 use super::policy_book::PolicyBook;
 use super::proposals::{Running, Unrecorded};
-use super::reconcile::Held;
 use super::sensing::Sensors;
 use super::sites::SiteBook;
-use crate::adapters::store::{Class, StoreError, kv};
 use crate::adapters::transport::{Dialer, Tls};
-use crate::domain::base::{DeviceId, FrameId, Hlc, TimeMs};
+use crate::domain::base::DeviceId;
 use crate::domain::capability::Capability;
 use crate::domain::identity::DeviceKey;
-use crate::domain::wire::frame::Stamp;
 
 /// Shared by every actor of one node.
 #[derive(Clone)]
@@ -43,8 +36,8 @@ pub struct Shared(Arc<Inner>);
 
 /// See [`Shared`].
 pub struct Inner {
-    /// What every task may use.
-    pub context: Context,
+    /// Its frames, the links they travel on, and what every task may use.
+    pub frames: Frames,
     /// This device's secret key; given out by [`Shared::signer`] alone.
     pub key: OwnKey,
     /// How it speaks TLS.
@@ -59,8 +52,6 @@ pub struct Inner {
     pub sites: SiteBook,
     /// What the planners of gen-1 nodes propose.
     pub other_planners: OtherPlanners,
-    /// Whom it is connected to.
-    pub links: Links,
     /// Where it stands with each.
     pub peers: Peers,
     /// Who is on the LAN.
@@ -87,32 +78,12 @@ pub struct Inner {
     pub forwarded: Forwarded,
     /// What its planner is asked.
     pub questions: Questions,
-    /// What devices offered when they were last connected.
-    pub last_offered: Mutex<BTreeMap<DeviceId, Vec<String>>>,
-    /// Devices that sign their frames: what comes in their name unsigned is not theirs.
-    pub signers: RwLock<Arc<BTreeSet<DeviceId>>>,
     /// Devices that come to know each other through persons.
     pub pairing: Pairing,
-    /// What reconciliation compares.
-    pub held: Held,
-    /// Frames up to this place of the log belong to a mesh this node was in before.
-    pub mesh_floor: u64,
-    /// The stamps of its own frames.
-    pub stamper: Stamper,
     /// Whether its state is the one it last ran with.
     pub continuity: Continuity,
     /// The state directory it was started on.
     pub ground: Ground,
-    /// The newest stored frames, for the links.
-    pub recent: RecentFrames,
-    /// Which of them push them.
-    pub tree: Tree,
-    /// Counts up with every stored frame batch; wakes gossip and planner.
-    pub frames_head: watch::Sender<u64>,
-    /// Counts up with every batch with private frames; wakes the links of those that may have them.
-    pub private_head: watch::Sender<u64>,
-    /// Counts up with every change of a proposal; wakes links and streams.
-    pub proposals_head: watch::Sender<u64>,
     /// Places for updates of others' proposals that the disk refused and that are tried again.
     pub mirrors_owed: Arc<Semaphore>,
 }
@@ -142,10 +113,10 @@ impl std::ops::Deref for Shared {
 }
 
 impl std::ops::Deref for Inner {
-    type Target = Context;
+    type Target = Frames;
 
-    fn deref(&self) -> &Context {
-        &self.context
+    fn deref(&self) -> &Frames {
+        &self.frames
     }
 }
 
@@ -179,138 +150,4 @@ impl Shared {
     pub fn is_on_demand(&self, device: &DeviceId) -> bool {
         self.peers.is_on_demand(device)
     }
-
-    /// What devices offered when they were last connected, as far as they may now.
-    pub fn known_capabilities(&self) -> BTreeMap<DeviceId, Vec<String>> {
-        let mut known = self
-            .last_offered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        self.keep_entitled(&mut known);
-        known
-    }
-
-    /// Remembers what a device says it offers, so that a draft for it waits while it is away.
-    pub async fn remember_offer(&self, device: &DeviceId, capabilities: &[String]) {
-        let known = {
-            let mut offered = self
-                .last_offered
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            offered.insert(device.clone(), capabilities.to_vec());
-            json!(*offered).to_string()
-        };
-        let stored = self
-            .store
-            .write(Class::Relaxed, "offers", move |c| {
-                kv::put(c, OFFERS, known.as_bytes())
-            })
-            .await;
-        if let Err(error) = stored {
-            tracing::warn!(%error, "what a peer offers could not be stored");
-        }
-    }
-
-    /// Devices that are known to sign their frames.
-    pub fn known_signers(&self) -> Arc<BTreeSet<DeviceId>> {
-        self.signers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Remembers that a device signs its frames.
-    pub async fn remember_signer(&self, device: &DeviceId) {
-        if self.known_signers().contains(device) {
-            return;
-        }
-        let text = {
-            let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::make_mut(&mut signers).insert(device.clone());
-            json!(**signers).to_string()
-        };
-        let stored = self
-            .store
-            .write(Class::Relaxed, "signers", move |c| {
-                kv::put(c, SIGNERS, text.as_bytes())
-            })
-            .await;
-        if let Err(error) = stored {
-            tracing::warn!(%error, "which peers sign could not be stored");
-        }
-    }
-
-    /// Tells everyone who waits that proposals changed.
-    pub fn proposals_changed(&self) {
-        self.proposals_head.send_modify(|n| *n += 1);
-    }
-}
-
-/// Gives our own frames their ids, logical times and counts; none is ever given twice, also not
-/// after a crash: counts are reserved in blocks before they are used.
-#[derive(Debug)]
-pub struct Stamper {
-    state: Mutex<(Hlc, u64)>,
-}
-
-impl Stamper {
-    /// Continues after what earlier runs may have used.
-    pub fn resume(hlc: Hlc, next_seq: u64) -> Self {
-        Self {
-            state: Mutex::new((hlc, next_seq)),
-        }
-    }
-
-    /// The stamp of the next own frame.
-    pub fn stamp(&self, frame_id: FrameId, now: TimeMs) -> Stamp {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 = state.0.tick(now);
-        state.1 += 1;
-        Stamp {
-            frame_id,
-            now,
-            hlc: state.0,
-            seq: state.1,
-        }
-    }
-
-    /// The newest count that was given.
-    pub fn newest(&self) -> u64 {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1
-    }
-
-    /// Hears the logical time of another node.
-    pub fn observe(&self, heard: Hlc, now: TimeMs) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 = state
-            .0
-            .observe(heard, now, crate::domain::base::limits::FRAME_FUTURE_MAX_MS);
-    }
-}
-
-const OFFERS: &str = "peers.offers";
-
-/// What devices offered when they were last connected, from earlier runs.
-///
-/// # Errors
-/// Whatever the store says.
-pub fn offers(conn: &rusqlite::Connection) -> Result<BTreeMap<DeviceId, Vec<String>>, StoreError> {
-    let stored = kv::get(conn, OFFERS)?;
-    Ok(stored
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default())
-}
-
-const SIGNERS: &str = "peers.signers";
-
-/// Devices that signed their frames in earlier runs.
-///
-/// # Errors
-/// Whatever the store says.
-pub fn signers(conn: &rusqlite::Connection) -> Result<BTreeSet<DeviceId>, StoreError> {
-    let stored = kv::get(conn, SIGNERS)?;
-    Ok(stored
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default())
 }

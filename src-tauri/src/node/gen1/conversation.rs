@@ -235,7 +235,7 @@ pub fn subscribe(shared: &Shared, link: &LinkHandle) -> Value {
     let kin = link.info.speaks(Feature::Proposals);
     // A gen-1 node that we dialed ignores such events, and each uses up its hundred messages.
     if !kin && !link.info.outbound && !link.subscribed.swap(true, Ordering::AcqRel) {
-        let feeding = gossip::feed_gen1_proposals(shared.clone(), link.clone());
+        let feeding = gossip::feed_gen1_proposals(shared.frames.clone(), link.clone());
         shared.tasks.passing("proposals for gen-1", feeding);
     }
     json!({"subscribed": true})

@@ -10,7 +10,6 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::encoded::hops;
 use super::message::one;
 use super::newest::Newest;
 use super::{PAGE, REWIND};
@@ -21,8 +20,9 @@ use crate::domain::base::limits::{
 };
 use crate::domain::wire::frame::shown_to_gen1;
 use crate::node::context::Context;
+use crate::node::frame_log::Frames;
+use crate::node::frame_log::hops;
 use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
 
 /// Frames that may follow each other at once before the pace begins. The handshake and the question for
 /// what we missed take as many, so a new link begins without any.
@@ -148,64 +148,64 @@ impl Place {
 }
 
 /// Feeds a gen-1 node until the link ends.
-pub(super) async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
+pub(super) async fn feed(log: &Frames, link: &LinkHandle) -> Result<(), StoreError> {
     match link.info.outbound {
-        true => feed_paced(shared, link).await,
-        false => feed_all(shared, link).await,
+        true => feed_paced(log, link).await,
+        false => feed_all(log, link).await,
     }
 }
 
-async fn feed_all(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
-    let mut head = shared.frames_head.subscribe();
-    let mut place = Place::of(shared, link, REWIND, REWIND).await?;
+async fn feed_all(log: &Frames, link: &LinkHandle) -> Result<(), StoreError> {
+    let mut head = log.frames_head.subscribe();
+    let mut place = Place::of(log, link, REWIND, REWIND).await?;
     let mut cursor = place.at;
     loop {
         head.mark_unchanged();
-        let page = read_on(shared, link, cursor).await?;
+        let page = read_on(log, link, cursor).await?;
         let Some(last) = page.last().map(|f| f.seq) else {
-            if !place.wait(shared, &mut head).await? {
+            if !place.wait(log, &mut head).await? {
                 return Ok(());
             }
             continue;
         };
         for stored in page {
-            if stored.seq > shared.mesh_floor
+            if stored.seq > log.held.floor()
                 && let Some(text) = outgoing(link, &stored)
             {
                 if !link.send_frames(text).await {
                     return Ok(());
                 }
-                shared.metrics.frames_sent.inc();
+                log.metrics.frames_sent.inc();
             }
         }
         cursor = last;
-        place.reached(shared, cursor).await?;
+        place.reached(log, cursor).await?;
     }
 }
 
-async fn feed_paced(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
-    let mut head = shared.frames_head.subscribe();
+async fn feed_paced(log: &Frames, link: &LinkHandle) -> Result<(), StoreError> {
+    let mut head = log.frames_head.subscribe();
     // Where it was left is before everything whose arrival is not sure.
-    let mut place = Place::of(shared, link, FIRST_FRAMES, 0).await?;
+    let mut place = Place::of(log, link, FIRST_FRAMES, 0).await?;
     let mut cursor = place.at;
     let (mut waiting, mut pace) = (Newest::default(), Pace::new());
     loop {
         head.mark_unchanged();
         loop {
-            let page = read_on(shared, link, cursor).await?;
+            let page = read_on(log, link, cursor).await?;
             let Some(last) = page.last().map(|f| f.seq) else {
                 break;
             };
             cursor = last;
             for stored in page {
-                if stored.seq > shared.mesh_floor && goes_out(link, &stored) {
+                if stored.seq > log.held.floor() && goes_out(link, &stored) {
                     waiting.add(&stored);
                 }
             }
         }
-        place.reached(shared, waiting.done_up_to(cursor)).await?;
+        place.reached(log, waiting.done_up_to(cursor)).await?;
         if waiting.is_empty() {
-            if !place.wait(shared, &mut head).await? {
+            if !place.wait(log, &mut head).await? {
                 return Ok(());
             }
             continue;
@@ -214,16 +214,16 @@ async fn feed_paced(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError
         pace.wait().await;
         // While it waited a newer reading may have come.
         if head.has_changed().unwrap_or(false) {
-            let page = read_on(shared, link, cursor).await?;
+            let page = read_on(log, link, cursor).await?;
             for stored in page {
                 cursor = stored.seq;
-                if stored.seq > shared.mesh_floor && goes_out(link, &stored) {
+                if stored.seq > log.held.floor() && goes_out(link, &stored) {
                     waiting.add(&stored);
                 }
             }
         }
         let Some(seq) = waiting.next() else { continue };
-        let found = shared
+        let found = log
             .store
             .read_gathered("gossip", move |c| frames::by_seq(c, seq))
             .await?;
@@ -232,7 +232,7 @@ async fn feed_paced(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError
             if !link.send_frames(text).await {
                 return Ok(());
             }
-            shared.metrics.frames_sent.inc();
+            log.metrics.frames_sent.inc();
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::encoded::Encoded;
 use crate::domain::base::limits::{FRAMES_MESSAGE_BYTES, FRAMES_PER_MESSAGE_MAX};
+use crate::node::frame_log::Encoded;
 
 const HEAD: &str = "{\"type\":\"event\",\"event\":\"context.frames\",\"payload\":{\"frames\":[";
 const TAIL: &str = "]}}";
@@ -148,9 +148,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use serde_json::{Value, json};
 
-    use super::super::recent::tests::encoded;
     use super::*;
     use crate::domain::wire::Message;
+    use crate::node::frame_log::recent::tests::encoded;
 
     #[test]
     fn messages_are_what_the_parser_reads() {

@@ -8,25 +8,21 @@
 //! offer what is new, and a tree of links carries it (`tree`).
 
 pub(super) mod catch_up;
-mod encoded;
 mod gen1;
 mod message;
 mod newest;
 pub(super) mod private;
 mod proposals;
-mod recent;
 pub(super) mod tree;
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use self::encoded::Encoded;
 use self::message::Batch;
-pub(super) use self::recent::{Next, RecentFrames};
 use super::context::Context;
+use super::frame_log::{Encoded, Frames, Next};
 use super::links::LinkHandle;
-use super::shared::Shared;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, frame_sync, frames};
 use crate::domain::admission::{Grant, TrustView as _, may_bring};
@@ -52,18 +48,18 @@ pub(super) async fn begin(context: &Context) -> u64 {
 
 /// Feeds a link with frames, from a place of the log, until it ends.
 pub(super) async fn feed(
-    shared: Shared,
+    log: Frames,
     link: LinkHandle,
     from: u64,
     wanted: mpsc::Receiver<Vec<FrameKey>>,
 ) {
-    if !may_read(&shared, &link) {
+    if !may_read(&log, &link) {
         return;
     }
     let feeding = async {
         match link.info.speaks(Feature::Reconcile) {
-            true => feed_kin(&shared, &link, from, wanted).await,
-            false => gen1::feed(&shared, &link).await,
+            true => feed_kin(&log, &link, from, wanted).await,
+            false => gen1::feed(&log, &link).await,
         }
     };
     let result = tokio::select! {
@@ -75,24 +71,24 @@ pub(super) async fn feed(
 }
 
 /// Tells a link of our proposals until it ends.
-pub(super) async fn feed_proposals(shared: Shared, link: LinkHandle) {
-    if !may_read(&shared, &link) || !link.info.speaks(Feature::Proposals) {
+pub(super) async fn feed_proposals(log: Frames, link: LinkHandle) {
+    if !may_read(&log, &link) || !link.info.speaks(Feature::Proposals) {
         return;
     }
     let result = tokio::select! {
         biased;
         () = link.stop.cancelled() => return,
-        result = proposals::feed(&shared, &link) => result,
+        result = proposals::feed(&log, &link) => result,
     };
     ended(&link, result);
 }
 
 /// Tells a gen-1 node of our proposals, as its own planners do, until the link ends.
-pub(super) async fn feed_gen1_proposals(shared: Shared, link: LinkHandle) {
+pub(super) async fn feed_gen1_proposals(log: Frames, link: LinkHandle) {
     let result = tokio::select! {
         biased;
         () = link.stop.cancelled() => return,
-        result = proposals::feed(&shared, &link) => result,
+        result = proposals::feed(&log, &link) => result,
     };
     ended(&link, result);
 }
@@ -113,31 +109,31 @@ fn ended(link: &LinkHandle, result: Result<(), StoreError>) {
 
 /// Feeds one of our own kind: what is new, and what reconciliation showed it to lack.
 async fn feed_kin(
-    shared: &Shared,
+    log: &Frames,
     link: &LinkHandle,
     from: u64,
     mut wanted: mpsc::Receiver<Vec<FrameKey>>,
 ) -> Result<(), StoreError> {
-    let mut head = shared.frames_head.subscribe();
+    let mut head = log.frames_head.subscribe();
     let (mut cursor, mut offers) = (from, tree::Offers::default());
     loop {
         head.mark_unchanged();
         let peer = &link.info.device;
-        let next = shared.recent.after(cursor, peer, PAGE, FRAMES_READ_BYTES);
+        let next = log.recent.after(cursor, peer, PAGE, FRAMES_READ_BYTES);
         let next = match next {
             Next::Frames(page, upto) => Some((page, upto)),
-            Next::Log(stored) => Some(read_on(shared, peer, cursor, stored).await?),
+            Next::Log(stored) => Some(read_on(log, peer, cursor, stored).await?),
             Next::Nothing => None,
         };
         if let Some((mut page, upto)) = next {
             cursor = upto;
-            offers.sift(shared, link, &mut page);
-            if !send(shared, link, &page).await || !offers.send(link).await {
+            offers.sift(log, link, &mut page);
+            if !send(log, link, &page).await || !offers.send(link).await {
                 return Ok(());
             }
             // What is wanted must not starve behind what is new, nor the other way round.
             if let Ok(keys) = wanted.try_recv()
-                && !send_wanted(shared, link, keys).await?
+                && !send_wanted(log, link, keys).await?
             {
                 return Ok(());
             }
@@ -148,7 +144,7 @@ async fn feed_kin(
             done = head.changed() => if done.is_err() { return Ok(()) },
             keys = wanted.recv() => match keys {
                 None => return Ok(()),
-                Some(keys) => if !send_wanted(shared, link, keys).await? { return Ok(()) },
+                Some(keys) => if !send_wanted(log, link, keys).await? { return Ok(()) },
             },
             () = offers.ripe() => if !offers.send(link).await { return Ok(()) },
         }
@@ -158,13 +154,13 @@ async fn feed_kin(
 /// The frames for a peer that follow a place of the log, from the log itself, and how far that is. All up
 /// to `stored` has been stored.
 async fn read_on(
-    shared: &Shared,
+    log: &Frames,
     peer: &DeviceId,
     cursor: u64,
     stored: u64,
 ) -> Result<(Vec<Arc<Encoded>>, u64), StoreError> {
     let device = peer.clone();
-    let page = shared
+    let page = log
         .store
         .read("gossip", move |c| {
             frames::after(c, cursor, PAGE, FRAMES_READ_BYTES, Some(&device))
@@ -172,43 +168,43 @@ async fn read_on(
         .await?;
     // Nothing in the log is for the peer up to there.
     let upto = page.last().map_or(stored, |last| last.seq);
-    let mut page = encoded(shared, page);
+    let mut page = encoded(log, page);
     page.retain(|frame| frame.is_new_to(peer));
     Ok((page, upto))
 }
 
 /// Frames of this mesh as links send them.
-fn encoded(shared: &Shared, page: Vec<StoredFrame>) -> Vec<Arc<Encoded>> {
-    let of_this_mesh = |stored: &StoredFrame| stored.seq > shared.mesh_floor;
+fn encoded(log: &Frames, page: Vec<StoredFrame>) -> Vec<Arc<Encoded>> {
+    let of_this_mesh = |stored: &StoredFrame| stored.seq > log.held.floor();
     let page = page.into_iter().filter(of_this_mesh);
     page.map(|stored| Arc::new(stored.into())).collect()
 }
 
 /// When the frames were made that have these keys and are held here: by that the store finds them.
-async fn times(shared: &Shared, keys: &[FrameKey]) -> Result<Arc<Times>, StoreError> {
-    let (held, keys) = (shared.held.now(shared).await?, keys.to_vec());
-    let times = shared.work(move || Arc::new(held.times(&keys)));
+async fn times(log: &Frames, keys: &[FrameKey]) -> Result<Arc<Times>, StoreError> {
+    let (held, keys) = (log.held.now(log).await?, keys.to_vec());
+    let times = log.work(move || Arc::new(held.times(&keys)));
     times.await.ok_or(StoreError::Closed)
 }
 
 async fn send_wanted(
-    shared: &Shared,
+    log: &Frames,
     link: &LinkHandle,
     keys: Vec<FrameKey>,
 ) -> Result<bool, StoreError> {
-    let times = times(shared, &keys).await?;
+    let times = times(log, &keys).await?;
     let mut left = keys;
     while !left.is_empty() {
         let part: Vec<FrameKey> = left.iter().take(PAGE).cloned().collect();
         let times = times.clone();
-        let (page, looked_up) = shared
+        let (page, looked_up) = log
             .store
             .read("wanted frames", move |c| {
                 frame_sync::by_keys(c, &part, &times, FRAMES_READ_BYTES)
             })
             .await?;
         left.drain(..looked_up);
-        if !send(shared, link, &encoded(shared, page)).await {
+        if !send(log, link, &encoded(log, page)).await {
             return Ok(false);
         }
     }
@@ -219,23 +215,23 @@ async fn send_wanted(
 /// good signature of their origin: the rest, empty if there is none; `None` where nothing is left out. Most
 /// copies in a mesh are told so before their JSON is read. What the peer may not send is left in, to be refused.
 /// The tree is told of each copy that is left out.
-pub(super) fn without_copies(shared: &Shared, link: &LinkHandle, text: &str) -> Option<String> {
+pub(super) fn without_copies(log: &Frames, link: &LinkHandle, text: &str) -> Option<String> {
     if !link.info.speaks(Feature::Batch) {
         return None;
     }
-    let trust = shared.trust.snapshot();
+    let trust = log.trust.snapshot();
     let record = trust.record(&link.info.device)?;
-    shared.recent.after_losses(shared.store.losses());
+    log.recent.after_losses(log.store.losses());
     let mut copies = Vec::new();
     let known = |members: &str| {
-        let frame = shared.recent.find(members);
+        let frame = log.recent.find(members);
         let frame = frame.filter(|frame| may_bring(record, frame.origin()).is_ok());
         copies.extend(frame.clone());
         frame.is_some()
     };
     let (rest, count) = message::without(text, known)?;
-    shared.metrics.frames_duplicate.inc_by(count);
-    tree::copies(shared, link, &copies);
+    log.metrics.frames_duplicate.inc_by(count);
+    tree::copies(log, link, &copies);
     Some(rest)
 }
 

@@ -17,42 +17,42 @@ use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Frame, Reply};
 use crate::node::context::Context;
+use crate::node::frame_log::Frames;
 use crate::node::ingress::Ingress;
 use crate::node::links::LinkHandle;
 use crate::node::privacy;
-use crate::node::shared::Shared;
 
 /// The request that carries private frames.
 pub(crate) const FRAMES: &str = "context.private";
 
 /// Sends a device this node's private frames that are for it, until the link ends.
-pub(crate) async fn feed(shared: Shared, link: LinkHandle) {
-    if !link.info.speaks(Feature::Private) || shared.config.private_devices.is_empty() {
+pub(crate) async fn feed(log: Frames, link: LinkHandle) {
+    if !link.info.speaks(Feature::Private) || log.config.private_devices.is_empty() {
         return;
     }
     let result = tokio::select! {
         biased;
         () = link.stop.cancelled() => return,
-        result = send(&shared, &link) => result,
+        result = send(&log, &link) => result,
     };
     super::ended(&link, result);
 }
 
-async fn send(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
+async fn send(log: &Frames, link: &LinkHandle) -> Result<(), StoreError> {
     let (peer, key) = (&link.info.device, cursor_key(&link.info.device));
-    let mut head = shared.private_head.subscribe();
+    let mut head = log.private_head.subscribe();
     let known = key.clone();
     let begin = move |c: &rusqlite::Connection| {
         let known = kv::get(c, &known)?.and_then(|bytes| bytes.try_into().ok());
         private::own_before(c, known.map_or(0, u64::from_be_bytes), PRIVATE_AGAIN)
     };
-    let mut cursor = shared.store.read("private frames", begin).await?;
+    let mut cursor = log.store.read("private frames", begin).await?;
     loop {
         head.mark_unchanged();
         let read = move |c: &rusqlite::Connection| {
             private::own_after(c, cursor, PRIVATE_FRAMES_MAX, PRIVATE_MESSAGE_BYTES)
         };
-        let page = shared.store.read_gathered("private frames", read).await?;
+        let page = log.store.read_gathered("private frames", read).await?;
         let Some(last) = page.last().map(|stored| stored.seq) else {
             if head.changed().await.is_err() {
                 return Ok(());
@@ -60,11 +60,11 @@ async fn send(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
             continue;
         };
         // Both change while the link is up.
-        let may = super::may_read(shared, link) && privacy::is_named(shared, peer);
+        let may = super::may_read(log, link) && privacy::is_named(log, peer);
         let frames: Vec<Value> = match may {
             true => page
                 .iter()
-                .filter_map(|one| outgoing(shared, peer, one))
+                .filter_map(|one| outgoing(log, peer, one))
                 .collect(),
             false => Vec::new(),
         };
@@ -76,14 +76,13 @@ async fn send(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
             tokio::time::sleep(Duration::from_millis(PRIVATE_RETRY_MS)).await;
             continue;
         }
-        shared
-            .metrics
+        log.metrics
             .frames_sent
             .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
         cursor = last;
         let key = key.clone();
         let put = move |c: &rusqlite::Connection| kv::put(c, &key, &cursor.to_be_bytes());
-        shared.store.write(Class::Gathered, "cursor", put).await?;
+        log.store.write(Class::Gathered, "cursor", put).await?;
     }
 }
 
@@ -92,13 +91,13 @@ fn cursor_key(peer: &DeviceId) -> String {
 }
 
 /// The JSON of a private frame for a device that its origin marked it for.
-fn outgoing(shared: &Shared, peer: &DeviceId, stored: &StoredFrame) -> Option<Value> {
+fn outgoing(log: &Frames, peer: &DeviceId, stored: &StoredFrame) -> Option<Value> {
     let frame = Frame::parse(serde_json::from_str(&stored.json).ok()?).ok()?;
     let is_for = frame
         .private
         .as_ref()
         .is_some_and(|devices| devices.contains(peer));
-    (is_for && stored.seq > shared.mesh_floor).then(|| frame.to_wire(0))
+    (is_for && stored.seq > log.held.floor()).then(|| frame.to_wire(0))
 }
 
 /// Takes private frames of a peer, which made them itself; it is told when they are stored.

@@ -10,28 +10,28 @@ use crate::domain::base::TimeMs;
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
 use crate::node::context::Context;
+use crate::node::frame_log::Frames;
 use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
 
 /// Proposals sent again after a reconnection.
 const REWIND_MS: u64 = 3_600_000;
 
 /// Tells the peer of every change of our own proposals until the link ends.
-pub(super) async fn feed(shared: &Shared, link: &LinkHandle) -> Result<(), StoreError> {
-    let mut head = shared.proposals_head.subscribe();
-    let mut since = TimeMs(shared.now().0.saturating_sub(REWIND_MS));
+pub(super) async fn feed(log: &Frames, link: &LinkHandle) -> Result<(), StoreError> {
+    let mut head = log.proposals_head.subscribe();
+    let mut since = TimeMs(log.now().0.saturating_sub(REWIND_MS));
     let mut all_open = true;
-    let mut before = (shared.now(), Instant::now());
+    let mut before = (log.now(), Instant::now());
     loop {
         head.mark_unchanged();
         // A clock that was set back gives later changes earlier times than those told already: go
         // back as far as it did.
-        let read = (shared.now(), Instant::now());
+        let read = (log.now(), Instant::now());
         let passed = u64::try_from((read.1 - before.1).as_millis()).unwrap_or(u64::MAX);
         let set_back_ms = before.0.plus(passed).since(read.0);
         before = read;
         since = TimeMs(since.0.saturating_sub(set_back_ms));
-        since = send(shared, link, since, all_open).await?;
+        since = send(log, link, since, all_open).await?;
         all_open = false;
         if head.changed().await.is_err() {
             return Ok(());

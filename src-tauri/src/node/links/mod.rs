@@ -1,6 +1,7 @@
 //! Links: the authenticated connections of this node, one per device.
 
 pub mod credit;
+pub mod known;
 mod link;
 pub mod room;
 pub mod target;

@@ -5,17 +5,14 @@
 //! feeder for; both then travel like any frame, at the receiver's pace. What is older than the
 //! horizon of either side is left out, so that nothing pruned comes back.
 
-mod held;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-pub use self::held::Held;
 use super::context::store_refusal;
+use super::frame_log::Frames;
 use super::links::LinkHandle;
-use super::shared::Shared;
 use crate::domain::base::limits::{
     RECONCILE_ANSWERS_PER_MINUTE, RECONCILE_DIFFERENCES_MAX, RECONCILE_EVERY_MS,
     RECONCILE_FUTILE_MAX, RECONCILE_HORIZONS_MAX, WANTED_MAX,
@@ -35,14 +32,14 @@ const RETRY_MS: u64 = 10_000;
 /// How long to wait before asking a busy peer for more frames, in milliseconds.
 const BUSY_MS: u64 = 200;
 /// Keeps the peer of a link and this node at the same frames until the link ends.
-pub async fn keep(shared: Shared, link: LinkHandle) {
+pub async fn keep(log: Frames, link: LinkHandle) {
     let mut tried = Tried::default();
     loop {
         let wait_ms = tokio::select! {
             biased;
             () = link.stop.cancelled() => return,
-            result = once(&shared, &link, &mut tried) => match result {
-                Ok(0) => RECONCILE_EVERY_MS / 2 + shared.random.below(RECONCILE_EVERY_MS),
+            result = once(&log, &link, &mut tried) => match result {
+                Ok(0) => RECONCILE_EVERY_MS / 2 + log.random.below(RECONCILE_EVERY_MS),
                 Ok(_) => AGAIN_MS,
                 Err(why) => {
                     tracing::info!(peer = link.info.device.short(), "reconciliation: {why}");
@@ -74,9 +71,9 @@ impl Tried {
 }
 
 /// One reconciliation; returns how many differences are being mended.
-async fn once(shared: &Shared, link: &LinkHandle, tried: &mut Tried) -> Result<usize, String> {
-    let found = compare(shared, link, tried).await?;
-    shared.metrics.reconciliations.inc();
+async fn once(log: &Frames, link: &LinkHandle, tried: &mut Tried) -> Result<usize, String> {
+    let found = compare(log, link, tried).await?;
+    log.metrics.reconciliations.inc();
     if found.is_empty() {
         tried.0.clear();
         return Ok(0);
@@ -86,8 +83,7 @@ async fn once(shared: &Shared, link: &LinkHandle, tried: &mut Tried) -> Result<u
     if moving == 0 {
         return Ok(0);
     }
-    shared
-        .metrics
+    log.metrics
         .reconcile_differences
         .inc_by(u64::try_from(moving).unwrap_or(u64::MAX));
     tracing::info!(
@@ -109,13 +105,13 @@ async fn once(shared: &Shared, link: &LinkHandle, tried: &mut Tried) -> Result<u
 }
 
 /// Finds out what each side lacks.
-async fn compare(shared: &Shared, link: &LinkHandle, tried: &Tried) -> Result<Differences, String> {
-    let mut since = shared.held.horizon();
+async fn compare(log: &Frames, link: &LinkHandle, tried: &Tried) -> Result<Differences, String> {
+    let mut since = log.held.horizon();
     'start: for _ in 0..RECONCILE_HORIZONS_MAX {
-        let set = shared.held.now(shared).await.map_err(|e| e.to_string())?;
+        let set = log.held.now(log).await.map_err(|e| e.to_string())?;
         let begun = {
             let set = set.clone();
-            shared.work(move || Initiator::begin(&set, since)).await
+            log.work(move || Initiator::begin(&set, since)).await
         };
         let (mut side, mut message) = begun
             .ok_or("the comparison failed")?
@@ -138,7 +134,7 @@ async fn compare(shared: &Shared, link: &LinkHandle, tried: &Tried) -> Result<Di
                 .ok_or("the peer's answer holds no message")?
                 .to_owned();
             let held = set.clone();
-            let heard = shared.work(move || {
+            let heard = log.work(move || {
                 let next = side.hear(&held, &answer);
                 (side, next)
             });
@@ -182,14 +178,11 @@ fn bad(why: impl Into<String>) -> Refusal {
 /// # Errors
 /// `INVALID_PARAMS` for what is no round, `RATE_EXCEEDED` for too many of them.
 pub async fn answer_round(
-    shared: &Shared,
+    log: &Frames,
     link: &LinkHandle,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
-    if !link
-        .rounds
-        .admits(RECONCILE_ANSWERS_PER_MINUTE, shared.now())
-    {
+    if !link.rounds.admits(RECONCILE_ANSWERS_PER_MINUTE, log.now()) {
         return Err(Refusal::new(
             Code::RateExceeded,
             format!("more than {RECONCILE_ANSWERS_PER_MINUTE} rounds in a minute"),
@@ -205,16 +198,12 @@ pub async fn answer_round(
         .and_then(Value::as_str)
         .ok_or_else(|| bad("message must be a text"))?
         .to_owned();
-    let horizon = shared.held.horizon();
+    let horizon = log.held.horizon();
     if horizon > since {
         return Ok(json!({"since": horizon}));
     }
-    let set = shared
-        .held
-        .now(shared)
-        .await
-        .map_err(|e| store_refusal(&e))?;
-    let answer = shared.work(move || sync::answer(&set, since, &message));
+    let set = log.held.now(log).await.map_err(|e| store_refusal(&e))?;
+    let answer = log.work(move || sync::answer(&set, since, &message));
     let answer = answer
         .await
         .ok_or_else(|| super::context::internal("the comparison failed"))?;

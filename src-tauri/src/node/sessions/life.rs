@@ -77,15 +77,15 @@ pub(super) async fn run(
     tasks.passing("link writer", writer::run(writer, queues, link.clone()));
     tasks.passing(
         "link feeder",
-        gossip::feed(shared.clone(), link.clone(), from, wanted),
+        gossip::feed(shared.frames.clone(), link.clone(), from, wanted),
     );
     tasks.passing(
         "proposals feeder",
-        gossip::feed_proposals(shared.clone(), link.clone()),
+        gossip::feed_proposals(shared.frames.clone(), link.clone()),
     );
     tasks.passing(
         "private feeder",
-        private::feed(shared.clone(), link.clone()),
+        private::feed(shared.frames.clone(), link.clone()),
     );
     tasks.passing(
         "records",
@@ -93,7 +93,10 @@ pub(super) async fn run(
     );
     match info.speaks(Feature::Reconcile) {
         true if info.outbound => {
-            tasks.passing("reconcile", reconcile::keep(shared.clone(), link.clone()));
+            tasks.passing(
+                "reconcile",
+                reconcile::keep(shared.frames.clone(), link.clone()),
+            );
         }
         true => {}
         false => tasks.passing(

@@ -209,7 +209,7 @@ impl RecentFrames {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
 

@@ -1,13 +1,23 @@
-//! The ledger: admitted frames into the store, in batches, and the facts they carry.
+//! The ledger: admitted frames into the store, in batches, and the facts they carry. Beside it what is known of the stored
+//! ones in memory: the newest (`recent`), the keys of all (`held`), and who pushes them (`tree`).
+
+mod encoded;
+mod handle;
+mod held;
+pub(super) mod recent;
+pub mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use self::encoded::{Encoded, hops};
+pub use self::handle::{Frames, Parts, Signer, Stamper};
+pub use self::held::Held;
+pub use self::recent::{Next, RecentFrames};
 use super::context::Context;
 use super::privacy;
-use super::shared::Shared;
 use crate::adapters::store::facts::NewFact;
 use crate::adapters::store::frames::{Inserted, NewFrame};
 use crate::adapters::store::shares::{self, Kept, Most, Pruned};
@@ -29,11 +39,11 @@ use crate::domain::wire::verify::sign_frame;
 /// # Errors
 /// Whatever the store says; then none of the batch is stored.
 pub async fn append(
-    shared: &Shared,
+    log: &Frames,
     batch: impl Into<Arc<[Admitted]>>,
     class: Class,
 ) -> Result<Vec<Inserted>, StoreError> {
-    append_part(shared, batch.into(), 0, class, Urgent::default()).await
+    append_part(log, batch.into(), 0, class, Urgent::default()).await
 }
 
 /// As [`append`], of a batch that was stored up to `from`. Ends early, after [`LEDGER_PART_MIN`] frames at
@@ -42,11 +52,11 @@ pub async fn append(
 /// # Errors
 /// Whatever the store says; then nothing from `from` on is stored.
 pub async fn append_from(
-    shared: &Shared,
+    log: &Frames,
     batch: Arc<[Admitted]>,
     from: usize,
 ) -> Result<Vec<Inserted>, StoreError> {
-    append_part(shared, batch, from, Class::Gathered, shared.store.urgent()).await
+    append_part(log, batch, from, Class::Gathered, log.store.urgent()).await
 }
 
 #[allow(
@@ -54,7 +64,7 @@ pub async fn append_from(
     reason = "one transaction and what follows from it"
 )]
 async fn append_part(
-    shared: &Shared,
+    log: &Frames,
     batch: Arc<[Admitted]>,
     from: usize,
     class: Class,
@@ -64,18 +74,18 @@ async fn append_part(
     if part.is_empty() {
         return Ok(Vec::new());
     }
-    let now = shared.now();
-    let steady = shared.moment().steady;
-    let horizon = shared.held.horizon();
+    let now = log.now();
+    let steady = log.moment().steady;
+    let horizon = log.held.horizon();
     let full: BTreeSet<DeviceId> = part
         .iter()
         .filter_map(Admitted::charged)
-        .filter(|device| shared.budgets.frames_used_up(device, now))
+        .filter(|device| log.budgets.frames_used_up(device, now))
         .cloned()
         .collect();
     for admitted in part {
         if let Some(hlc) = admitted.frame().hlc {
-            shared.stamper.observe(hlc, now);
+            log.stamper.observe(hlc, now);
         }
     }
     let named: Vec<Keyed> = part
@@ -92,7 +102,7 @@ async fn append_part(
             }
         })
         .collect();
-    shared.recent.after_losses(shared.store.losses());
+    log.recent.after_losses(log.store.losses());
     // What is decided without the store: most frames of a mesh come several times.
     let decided: Vec<Option<Inserted>> = part
         .iter()
@@ -102,21 +112,21 @@ async fn append_part(
                 device: device.clone(),
                 share: Share::FrameBytes,
             }),
-            _ if shared.recent.holds(&admitted.content()) => Some(Inserted::Duplicate),
+            _ if log.recent.holds(&admitted.content()) => Some(Inserted::Duplicate),
             _ => None,
         })
         .collect();
     if decided.iter().all(Option::is_some) {
         let inserted: Vec<Inserted> = decided.into_iter().flatten().collect();
-        stored(shared, part, &inserted);
+        stored(log, part, &inserted);
         return Ok(inserted);
     }
-    let (most, whole) = (most(shared), batch.clone());
+    let (most, whole) = (most(log), batch.clone());
     let class = match class {
         Class::Gathered if !gathers(part) => Class::Relaxed,
         class => class,
     };
-    let stored_now = shared
+    let stored_now = log
         .store
         .write(class, "frames", move |conn| {
             let (mut inserted, mut bytes) = (Vec::with_capacity(batch.len()), BTreeMap::new());
@@ -147,24 +157,24 @@ async fn append_part(
         crowd,
     } = stored_now;
     for (device, bytes) in bytes {
-        shared.budgets.charge_frames(&device, bytes, now);
+        log.budgets.charge_frames(&device, bytes, now);
     }
-    gave_way(shared, &pruned).await;
+    gave_way(log, &pruned).await;
     if let Some(crowd) = crowd {
         let refused = inserted.contains(&Inserted::NoRoom);
-        shared.budgets.crowded(&crowd, refused.then_some(now));
+        log.budgets.crowded(&crowd, refused.then_some(now));
     }
     for (one, keyed) in inserted.iter().zip(named) {
         match one {
-            Inserted::Proven(_) => shared.held.completed(keyed),
+            Inserted::Proven(_) => log.held.completed(keyed),
             Inserted::Instead { of, .. } => {
                 let gone: Vec<Keyed> = of.iter().map(|old| old.keyed).collect();
-                shared.held.dropped(&gone);
+                log.held.dropped(&gone);
             }
             _ => {}
         }
     }
-    stored(shared, whole.get(from..).unwrap_or_default(), &inserted);
+    stored(log, whole.get(from..).unwrap_or_default(), &inserted);
     Ok(inserted)
 }
 
@@ -200,20 +210,20 @@ pub fn most(context: &Context) -> Most {
 
 /// Counts and tells that frames were pruned to make room. A device whose frames go before they are old
 /// floods: that is an alarm.
-pub async fn gave_way(shared: &Shared, pruned: &[Pruned]) {
+pub async fn gave_way(log: &Frames, pruned: &[Pruned]) {
     for one in pruned {
-        shared.held.dropped(&one.keys);
+        log.held.dropped(&one.keys);
         let count = u64::try_from(one.keys.len()).unwrap_or(u64::MAX);
-        shared.metrics.frames_pruned.inc_by(count);
+        log.metrics.frames_pruned.inc_by(count);
         let Some(device) = &one.device else { continue };
-        if shared.now().since(one.newest) < FLOOD_MS {
+        if log.now().since(one.newest) < FLOOD_MS {
             let share = Share::KeptBytes;
             let message = format!(
                 "{} sends more than there is room for: its own oldest frames go",
                 device.who()
             );
             let refusal = Refusal::new(Code::OverBudget, message);
-            shared.over_budget(device, share, &refusal).await;
+            log.over_budget(device, share, &refusal).await;
         }
     }
 }
@@ -226,11 +236,11 @@ fn is_behind(admitted: &Admitted, horizon: TimeMs, now: TimeMs) -> bool {
 }
 
 /// Counts what was inserted of a batch, has it sent on, and wakes gossip and planner.
-pub fn stored(shared: &Shared, batch: &[Admitted], inserted: &[Inserted]) {
-    shared.recent.stored(batch, inserted);
-    let now = shared.moment().steady;
-    let (recent, links) = (&shared.recent, &shared.links);
-    shared.tree.came(batch, inserted, recent, links, now);
+pub fn stored(log: &Frames, batch: &[Admitted], inserted: &[Inserted]) {
+    log.recent.stored(batch, inserted);
+    let now = log.moment().steady;
+    let (recent, links) = (&log.recent, &log.links);
+    log.tree.came(batch, inserted, recent, links, now);
     let (mut new, mut private) = (0, false);
     for (admitted, one) in batch.iter().zip(inserted) {
         let counter = match one {
@@ -239,21 +249,21 @@ pub fn stored(shared: &Shared, batch: &[Admitted], inserted: &[Inserted]) {
                 private |= admitted.frame().private.is_some();
                 continue;
             }
-            Inserted::Duplicate | Inserted::Proven(_) => &shared.metrics.frames_duplicate,
-            Inserted::Behind => &shared.metrics.frames_behind,
+            Inserted::Duplicate | Inserted::Proven(_) => &log.metrics.frames_duplicate,
+            Inserted::Behind => &log.metrics.frames_behind,
             // Counted by its code where it is told.
             Inserted::OverBudget { .. } | Inserted::NoRoom => continue,
-            Inserted::Conflict { .. } => &shared.metrics.frames_conflict,
+            Inserted::Conflict { .. } => &log.metrics.frames_conflict,
         };
         counter.inc();
     }
     if new > 0 {
-        shared.metrics.frames_stored.inc_by(new);
-        shared.metrics.frames_rate.add(new);
-        shared.frames_head.send_modify(|n| *n += new);
+        log.metrics.frames_stored.inc_by(new);
+        log.metrics.frames_rate.add(new);
+        log.frames_head.send_modify(|n| *n += new);
     }
     if private {
-        shared.private_head.send_modify(|n| *n += 1);
+        log.private_head.send_modify(|n| *n += 1);
     }
 }
 
@@ -403,12 +413,12 @@ fn fact(admitted: &Admitted, steady: TimeMs) -> Option<NewFact> {
 ///
 /// # Errors
 /// `INVALID_FRAME` or `DATA_TOO_LARGE`.
-pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
-    let now = shared.now();
-    let stamp = shared.stamper.stamp(shared.fresh_frame_id(now)?, now);
-    let (name, mesh) = (&shared.config.name, &shared.mesh);
-    let private = privacy::mark(shared, shared.inference.labels(), &spec)?;
-    let signed = sign_frame(spec, shared.signer(), name, mesh, stamp, private)?;
+pub fn compose(log: &Frames, spec: FrameSpec) -> Result<Admitted, Refusal> {
+    let now = log.now();
+    let stamp = log.stamper.stamp(log.fresh_frame_id(now)?, now);
+    let (name, mesh) = (&log.config.name, &log.mesh);
+    let private = privacy::mark(log, &log.config.models.labels, &spec)?;
+    let signed = sign_frame(spec, log.key.key(), name, mesh, stamp, private)?;
     Ok(admit_own(signed, now))
 }
 
@@ -416,12 +426,12 @@ pub fn compose(shared: &Shared, spec: FrameSpec) -> Result<Admitted, Refusal> {
 ///
 /// # Errors
 /// As [`compose`], or the store's refusal.
-pub async fn publish(shared: &Shared, specs: Vec<FrameSpec>, class: Class) -> Result<(), Refusal> {
+pub async fn publish(log: &Frames, specs: Vec<FrameSpec>, class: Class) -> Result<(), Refusal> {
     let batch = specs
         .into_iter()
-        .map(|s| compose(shared, s))
+        .map(|s| compose(log, s))
         .collect::<Result<Vec<_>, _>>()?;
-    let inserted = append(shared, batch, class).await;
+    let inserted = append(log, batch, class).await;
     match inserted.map_err(|e| super::context::store_refusal(&e))? {
         some if some.contains(&Inserted::NoRoom) => {
             Err(super::context::store_refusal(&StoreError::Full))

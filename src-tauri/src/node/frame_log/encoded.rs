@@ -107,7 +107,7 @@ impl From<StoredFrame> for Encoded {
 }
 
 /// How many links a frame has crossed when it arrives at a peer.
-pub(super) fn hops(brought: bool, crossed: u32) -> u32 {
+pub fn hops(brought: bool, crossed: u32) -> u32 {
     match brought {
         false => 0,
         // Far beyond any real path; the number only has to stay readable.
