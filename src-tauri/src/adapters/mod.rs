@@ -1,6 +1,7 @@
 //! What touches the world. Each family has its trait in `mod.rs`, its real implementation beside it
 //! and a twin for tests; families never import each other.
 
+pub mod authorities;
 pub mod clock;
 pub mod descriptors;
 pub mod devices;

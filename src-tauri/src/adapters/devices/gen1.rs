@@ -104,7 +104,7 @@ impl Settings for Gen1 {
     }
 }
 
-fn rescue(_: &Table, _: &Ground<'_>) -> Result<Option<SharedActuator>, String> {
+fn rescue(_: &Table, _: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
     Err("it is at a gen-1 node, and a node that does not start reaches nobody".to_owned())
 }
 

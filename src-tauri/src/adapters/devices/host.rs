@@ -40,8 +40,8 @@ impl Settings for Host {
     }
 }
 
-fn rescue(_: &Table, _: &Ground<'_>) -> Result<Option<SharedActuator>, String> {
-    Ok(None)
+fn rescue(_: &Table, _: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
+    Ok(Vec::new())
 }
 
 /// Reads the machine.

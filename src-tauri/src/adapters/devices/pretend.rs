@@ -65,6 +65,6 @@ impl Sensor for Pretend {
     }
 }
 
-fn rescue(_: &Table, _: &Ground<'_>) -> Result<Option<SharedActuator>, String> {
-    Ok(None)
+fn rescue(_: &Table, _: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
+    Ok(Vec::new())
 }

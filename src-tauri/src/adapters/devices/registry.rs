@@ -33,9 +33,9 @@ pub(crate) struct Kind {
     pub once: bool,
     /// Reads its table; see [`settings`](super::config::settings).
     pub read: fn(ValueDeserializer<'_>) -> Result<Arc<dyn Settings>, toml::de::Error>,
-    /// Finds the way to the safe state in a table of which anything else may be wrong; `None` where nothing moves that could be left on. Only what is certain may be
+    /// Finds the way to the safe state in a table of which anything else may be wrong; none where nothing moves that could be left on. Only what is certain may be
     /// given: what it returns is made safe.
-    pub rescue: fn(&Table, &Ground<'_>) -> Result<Option<SharedActuator>, String>,
+    pub rescue: fn(&Table, &Ground<'_>) -> Result<Vec<SharedActuator>, String>,
 }
 
 impl fmt::Debug for Kind {

@@ -28,12 +28,12 @@ pub struct Ground<'a> {
 /// The actuators that a configuration file tells of, each with its safe operation alone. Logs which stay as
 /// they are.
 pub fn rescue(file: &[u8], ground: &Ground<'_>) -> Vec<SharedActuator> {
-    let found = tables(&text(file)).into_iter().filter_map(|(kind, table)| {
+    let found = tables(&text(file)).into_iter().flat_map(|(kind, table)| {
         way_back(kind, &table, ground).unwrap_or_else(|why| {
             let name = table.get("capability").map(ToString::to_string);
             let name = name.unwrap_or_else(|| "a device".to_owned());
             tracing::error!("{name} stays as it is: its way to the safe state is not known: {why}");
-            None
+            Vec::new()
         })
     });
     found.collect()
@@ -62,10 +62,12 @@ fn way_back(
     kind: Option<&'static Kind>,
     table: &Table,
     ground: &Ground<'_>,
-) -> Result<Option<SharedActuator>, String> {
+) -> Result<Vec<SharedActuator>, String> {
     let own = kind.map(|kind| (kind.rescue)(table, ground));
-    if let Some(Ok(Some(found))) = own {
-        return Ok(Some(found));
+    if let Some(Ok(found)) = &own
+        && !found.is_empty()
+    {
+        return Ok(found.clone());
     }
     match ((exec::KIND.rescue)(table, ground), own) {
         (Ok(found), _) => Ok(found),

@@ -1,15 +1,14 @@
 //! A connection to a model's server, over TLS with the certificates that this system trusts.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 use super::address::{Address, Reach};
+use crate::adapters::authorities;
 
 /// A connection.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -37,32 +36,8 @@ pub(super) async fn dial(address: &Address) -> io::Result<Box<dyn Wire>> {
     }
     let name = ServerName::try_from(address.host.clone())
         .map_err(|_| io::Error::other("TLS has no use for such a host name"))?;
-    let config = trusted()?;
+    let config = authorities::of_system()?;
     Ok(Box::new(
         TlsConnector::from(config).connect(name, socket).await?,
     ))
-}
-
-/// How servers prove themselves: by the certificates of the system, read once.
-fn trusted() -> io::Result<Arc<ClientConfig>> {
-    static TRUSTED: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = TRUSTED.get() {
-        return Ok(config.clone());
-    }
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (kept, _) = roots.add_parsable_certificates(found.certs);
-    if kept == 0 {
-        return Err(io::Error::other(
-            "this system has no certificates of authorities to trust; install its package ca-certificates, or name a file \
-             of them in SSL_CERT_FILE",
-        ));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TRUSTED.get_or_init(|| Arc::new(config)).clone())
 }

@@ -732,3 +732,41 @@ pub const CREDENTIAL_MAX_BYTES: usize = 4_096;
 pub const CREDENTIALS_MAX: usize = 64;
 /// Largest file of them, in bytes.
 pub const CREDENTIALS_FILE_MAX_BYTES: u64 = 1_048_576;
+/// Largest file of certificates of authorities, in bytes.
+pub const AUTHORITIES_FILE_MAX_BYTES: u64 = 1_048_576;
+/// Longest topic of a message of an MQTT broker, in bytes.
+pub const MQTT_TOPIC_MAX_BYTES: usize = 512;
+/// Longest packet of an MQTT broker that is no message, in bytes; a topic and what stands around it fit in.
+pub const MQTT_HEAD_MAX_BYTES: usize = 1_024;
+/// Largest message of an MQTT broker that is read, with its topic, in bytes; a larger one is told of and skipped.
+pub const MQTT_PAYLOAD_MAX_BYTES: usize = 65_536;
+/// Largest message to an MQTT broker, in bytes.
+pub const MQTT_SENT_MAX_BYTES: usize = 4_096;
+/// Most readings of one MQTT broker.
+pub const MQTT_READINGS_MAX: usize = 512;
+/// Most actuators of one MQTT broker.
+pub const MQTT_ACTUATORS_MAX: usize = 64;
+/// Topics in one subscription; more of them take more packets.
+pub const MQTT_TOPICS_AT_ONCE: usize = 50;
+/// After which silence an MQTT broker takes us for gone, in seconds; it waits half as long again.
+pub const MQTT_KEEP_ALIVE_SEC: u16 = 10;
+/// How often an MQTT broker is asked whether it is there, in milliseconds.
+pub const MQTT_PING_MS: u64 = 3_000;
+/// After which silence an MQTT broker is gone for us, in milliseconds.
+pub const MQTT_SILENCE_MAX_MS: u64 = 8_000;
+/// How often the connection to an MQTT broker is looked at, in milliseconds.
+pub const MQTT_LOOK_MS: u64 = 500;
+/// How long the way to an MQTT broker may take, and its answers to the first packets, in milliseconds.
+pub const MQTT_CONNECT_MS: u64 = 5_000;
+/// The first pause before an MQTT broker is dialed again, in milliseconds; each further one is twice as long.
+pub const MQTT_PAUSE_FIRST_MS: u64 = 200;
+/// The longest pause before an MQTT broker is dialed again, in milliseconds.
+pub const MQTT_PAUSE_MAX_MS: u64 = 5_000;
+/// How long a connection to an MQTT broker stands before the next pause is a short one again, in milliseconds.
+pub const MQTT_STEADY_MS: u64 = 10_000;
+/// Most messages to an MQTT broker that wait for its acknowledgement, on one connection.
+pub const MQTT_UNDER_WAY_MAX: usize = 16;
+/// Bytes for an MQTT broker that wait to be sent, beyond which nothing more is read from it.
+pub const MQTT_WAITING_MAX_BYTES: usize = 65_536;
+/// Numbers of messages that are kept to know one that comes again.
+pub const MQTT_RECENT_MAX: usize = 64;

@@ -87,10 +87,10 @@ impl Settings for Exec {
 }
 
 /// An actuator with its safe operation alone.
-fn rescue(table: &Table, ground: &Ground<'_>) -> Result<Option<SharedActuator>, String> {
+fn rescue(table: &Table, ground: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
     let driver = safe_half(table)?.driver(ground.dir);
     let driver = driver.map_err(|e| e.to_string())?;
-    Ok(Some(Arc::new(driver)))
+    Ok(vec![Arc::new(driver)])
 }
 
 /// What a table says of an actuator's way to its safe state; whatever else is in it may be wrong.

@@ -97,8 +97,8 @@ impl Settings for Kit {
 }
 
 /// Nothing real moves.
-fn rescue(_: &Table, _: &Ground<'_>) -> Result<Option<SharedActuator>, String> {
-    Ok(None)
+fn rescue(_: &Table, _: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
+    Ok(Vec::new())
 }
 
 fn open(dir: &StateDir, pace: f64, clock: &SharedClock) -> Result<Arc<SimKit>, DeviceError> {
