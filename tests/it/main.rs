@@ -27,6 +27,7 @@ mod entitled;
 mod estop;
 mod exchanged;
 mod fallback;
+mod files;
 mod full_disk;
 mod gate;
 mod gen1_actuators;

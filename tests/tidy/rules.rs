@@ -7,8 +7,9 @@ use super::scan::{self, Path, Token};
 const TIERS: [&str; 5] = ["domain", "adapters", "node", "operator", "surfaces"];
 
 /// The rooms of `domain` in order. A room may name itself and what stands before it.
-const DOMAIN_ROOMS: [&str; 16] = [
+const DOMAIN_ROOMS: [&str; 17] = [
     "base",
+    "quality",
     "inference",
     "identity",
     "capability",

@@ -14,6 +14,7 @@ pub mod pairing;
 pub mod plan;
 pub mod policy;
 pub mod proposal;
+pub mod quality;
 pub mod router;
 pub mod site;
 pub mod sync;

@@ -22,7 +22,7 @@ use crate::adapters::devices::{Configured, Switches};
 use crate::adapters::transport::{Fingerprint, ListenAddress, PeerUrl};
 use crate::domain::base::limits::{
     CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, DEFAULT_PORT, NAME_MAX_BYTES, PING_EVERY_MIN_MS,
-    PING_EVERY_MS,
+    PING_EVERY_MS, SENSOR_EVERY_MAX_MS, SENSOR_EVERY_MIN_MS,
 };
 use crate::domain::base::text::type_in_words;
 use crate::domain::base::{DeviceId, MeshId};
@@ -387,8 +387,9 @@ impl RawConfig {
         let mut devices = switches.devices().map_err(|(key, why)| value(key, why))?;
         devices.extend(self.devices);
         let interval = self.sensor_interval_ms.unwrap_or(2_000);
-        if !(50..=86_400_000).contains(&interval) {
-            return Err(value("sensor_interval_ms", "must be from 50 to 86400000"));
+        if !(SENSOR_EVERY_MIN_MS..=SENSOR_EVERY_MAX_MS).contains(&interval) {
+            let why = format!("must be from {SENSOR_EVERY_MIN_MS} to {SENSOR_EVERY_MAX_MS}");
+            return Err(value("sensor_interval_ms", why));
         }
         let ping = self.ping_interval_ms.unwrap_or(PING_EVERY_MS);
         if !(PING_EVERY_MIN_MS..=PING_EVERY_MS).contains(&ping) {

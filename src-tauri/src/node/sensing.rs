@@ -2,23 +2,26 @@
 //! task of its own: one that hangs, panics or fails costs only its own readings.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::frame_log;
 use super::shared::Shared;
 use crate::adapters::devices::{Reading, Sensor};
 use crate::adapters::store::Class;
 use crate::domain::base::limits::{
-    SENSOR_ANSWER_MS, SENSOR_PAUSE_MAX_MS, SENSOR_PROBLEM_MAX_CHARS, SENSOR_READINGS_MAX,
-    SENSOR_STEADY_READINGS,
+    SENSOR_ANSWER_MS, SENSOR_DEAF_MS, SENSOR_PAUSE_MAX_MS, SENSOR_PROBLEM_MAX_CHARS,
+    SENSOR_READINGS_MAX, SENSOR_STEADY_READINGS,
 };
-use crate::domain::base::{EvidenceSource, Tier, TimeMs};
+use crate::domain::base::{EvidenceSource, Tier, TimeMs, quantity};
+use crate::domain::quality::Doubt;
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
 use crate::node::context::alarms::AlarmKind;
@@ -76,6 +79,13 @@ pub fn start(shared: &Shared, sensors: Vec<Box<dyn Sensor>>) {
         });
         let one = One {
             name,
+            every_ms: sensor
+                .interval()
+                .map_or(shared.config.sensor_interval_ms, |every| {
+                    u64::try_from(every.as_millis()).unwrap_or(u64::MAX)
+                }),
+            news: sensor.news(),
+            blocks: sensor.blocks(),
             sensor: Arc::new(Mutex::new(sensor)),
         };
         shared.tasks.passing("sensing", keep(shared.clone(), one));
@@ -85,6 +95,9 @@ pub fn start(shared: &Shared, sensors: Vec<Box<dyn Sensor>>) {
 /// A sensor under the name by which the node knows it.
 struct One {
     name: String,
+    every_ms: u64,
+    news: Option<Arc<Notify>>,
+    blocks: bool,
     /// Only its task locks it, and the thread that reads it.
     sensor: Arc<Mutex<Box<dyn Sensor>>>,
 }
@@ -113,26 +126,39 @@ async fn keep(shared: Shared, one: One) {
     }
 }
 
-/// Reads one sensor at the configured interval; while it fails, ever more rarely.
+/// Reads one sensor at its interval and when it has news; while it fails, ever more rarely.
 async fn follow(shared: &Shared, one: &One) {
-    let name = one.name.as_str();
-    let every_ms = shared.config.sensor_interval_ms;
+    let (name, every_ms) = (one.name.as_str(), one.every_ms);
     let mut tick = interval(Duration::from_millis(every_ms));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut pause_ms = every_ms;
     let mut good = 0_u32;
+    let mut doubts = Doubts::default();
+    let mut deaf_until = Instant::now();
     loop {
-        tick.tick().await;
+        let news = async {
+            let Some(news) = &one.news else {
+                return pending().await;
+            };
+            sleep_until(deaf_until).await;
+            news.notified().await;
+        };
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = news => {}
+        }
         match read(shared, one).await {
             Ok(readings) => {
                 pause_ms = every_ms;
                 good = good.saturating_add(1);
                 works(shared, name, good >= SENSOR_STEADY_READINGS).await;
+                doubts.look(shared, name, &readings).await;
                 publish(shared, readings).await;
             }
             Err(why) => {
                 good = 0;
                 failed(shared, name, &why).await;
+                deaf_until = Instant::now() + Duration::from_millis(SENSOR_DEAF_MS);
                 let most_ms = SENSOR_PAUSE_MAX_MS.max(every_ms);
                 pause_ms = pause_ms.saturating_mul(2).min(most_ms);
                 tick.reset_after(Duration::from_millis(pause_ms));
@@ -146,18 +172,24 @@ async fn follow(shared: &Shared, one: &One) {
 /// then is of no known time and left out.
 async fn read(shared: &Shared, one: &One) -> Outcome {
     let (now, sensor) = (shared.now(), one.sensor.clone());
-    let reading = shared.work(move || {
+    let look = move || {
         let mut sensor = sensor.lock().unwrap_or_else(PoisonError::into_inner);
-        catch_unwind(AssertUnwindSafe(|| sensor.read(now)))
-    });
+        match catch_unwind(AssertUnwindSafe(|| sensor.read(now))) {
+            Ok(read) => read.map_err(|error| error.to_string()),
+            Err(_) => Err("its driver panicked; the log has the place".to_owned()),
+        }
+    };
+    if !one.blocks {
+        return look();
+    }
+    let reading = shared.work(look);
     tokio::pin!(reading);
     tokio::select! {
         biased;
-        done = &mut reading => return match done {
-            Some(Ok(read)) => read.map_err(|error| error.to_string()),
-            Some(Err(_)) => Err("its driver panicked; the log has the place".to_owned()),
-            None => Err("its reading was cut off; the log has the place".to_owned()),
-        },
+        done = &mut reading => {
+            let cut = || Err("its reading was cut off; the log has the place".to_owned());
+            return done.unwrap_or_else(cut);
+        }
         () = sleep(Duration::from_millis(SENSOR_ANSWER_MS)) => {}
     }
     let why = format!(
@@ -199,14 +231,13 @@ async fn works(shared: &Shared, name: &str, steady: bool) {
     if !steady {
         return;
     }
-    if shared.alarms.clear(AlarmKind::SensorFailing, name) {
-        let message = format!("the sensor {name} gives readings again");
-        let data = json!({"alarm": AlarmKind::SensorFailing.as_str(), "subject": name});
-        let journal = &shared.journal;
-        journal
-            .record(Event::AlarmOver, Severity::Info, &message, data)
-            .await;
-    }
+    over(
+        shared,
+        AlarmKind::SensorFailing,
+        name,
+        "gives readings again",
+    )
+    .await;
 }
 
 /// Notes that a sensor gives no readings and why, and tells of it if that is new.
@@ -229,8 +260,85 @@ async fn failed(shared: &Shared, name: &str, why: &str) {
     }
 }
 
+/// Which readings of a sensor are doubted, and how many in a row of each were not.
+#[derive(Default)]
+struct Doubts(BTreeMap<String, u32>);
+
+impl Doubts {
+    /// Tells of each reading that begins to be doubted, and of each that no longer is once that is steady.
+    async fn look(&mut self, shared: &Shared, sensor: &str, readings: &[Reading]) {
+        for reading in readings.iter().take(SENSOR_READINGS_MAX) {
+            let zone = reading.zone.as_deref().unwrap_or_default();
+            let subject = format!("{} {zone}", reading.metric);
+            let subject = format!("{} ({sensor})", subject.trim_end());
+            match &reading.doubt {
+                Some(doubt) => {
+                    self.0.insert(subject.clone(), 0);
+                    doubted(shared, &subject, reading, doubt).await;
+                }
+                None => {
+                    let Some(good) = self.0.get_mut(&subject) else {
+                        continue;
+                    };
+                    *good += 1;
+                    if *good >= SENSOR_STEADY_READINGS {
+                        self.0.remove(&subject);
+                        over(
+                            shared,
+                            AlarmKind::ReadingDoubted,
+                            &subject,
+                            "is believed again",
+                        )
+                        .await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tells of a reading that is not believed, if that is new.
+async fn doubted(shared: &Shared, subject: &str, reading: &Reading, doubt: &Doubt) {
+    let value = quantity::reading(&json!(reading.value), Some(&reading.unit));
+    let message = format!("the reading {subject} is not believed: {value}, {doubt}");
+    let advice = "look at the sensor, its wiring and its bounds in the configuration; rules do not act on it meanwhile";
+    let kind = AlarmKind::ReadingDoubted;
+    if shared
+        .alarms
+        .raise(kind, subject, &message, advice, shared.now())
+    {
+        let data = json!({"reading": subject, "value": reading.value, "quality": doubt});
+        let journal = &shared.journal;
+        journal
+            .record(Event::ReadingDoubted, Severity::Warning, &message, data)
+            .await;
+    }
+}
+
+/// Ends an alarm of a sensor, and tells of it if it stood.
+async fn over(shared: &Shared, kind: AlarmKind, subject: &str, how: &str) {
+    if shared.alarms.clear(kind, subject) {
+        let what = match kind {
+            AlarmKind::ReadingDoubted => "reading",
+            _ => "sensor",
+        };
+        let message = format!("the {what} {subject} {how}");
+        let data = json!({"alarm": kind.as_str(), "subject": subject});
+        let journal = &shared.journal;
+        journal
+            .record(Event::AlarmOver, Severity::Info, &message, data)
+            .await;
+    }
+}
+
 fn observation(reading: Reading) -> FrameSpec {
     let mut data = reading.extra;
+    let (mut tier, mut note) = (Tier::T2, reading.note);
+    if let Some(doubt) = &reading.doubt {
+        tier = Tier::T1;
+        data.insert("quality".into(), json!(doubt));
+        note = Some(format!("not believed: {doubt}"));
+    }
     data.insert("metric".into(), reading.metric.into());
     if let Some(zone) = reading.zone {
         data.insert("zone".into(), zone.into());
@@ -241,8 +349,8 @@ fn observation(reading: Reading) -> FrameSpec {
         kind: FrameKind::Observation,
         data,
         sources: vec![EvidenceSource::Sensor],
-        tier: Tier::T2,
+        tier,
         taint: Default::default(),
-        note: reading.note,
+        note,
     }
 }

@@ -511,6 +511,9 @@ export const de = table({
   "al_sensor.failing": "Ein Sensor liefert keine Messwerte",
   "ad_sensor.failing":
     "Sehen Sie nach Sensor und Verkabelung; der Grund steht dabei. Er wird von selbst wieder gelesen, die anderen laufen weiter.",
+  "al_reading.doubted": "Einem Messwert wird nicht geglaubt",
+  "ad_reading.doubted":
+    "Sensor, Verkabelung und die Grenzen in der Konfiguration prüfen. Regeln handeln so lange nicht nach diesem Messwert.",
   "al_surface.failing":
     "Ein Teil des Programms, den Menschen benutzen, etwa ein Chat, ist ausgefallen und wird neu gestartet",
   "ad_surface.failing": "Der Fehler steht im Protokoll. Der Knoten selbst läuft weiter.",

@@ -483,6 +483,9 @@ export const en = {
   "al_sensor.failing": "A sensor gives no readings",
   "ad_sensor.failing":
     "Look at the sensor and its wiring; the reason stands beside it. It is read again by itself, the others go on.",
+  "al_reading.doubted": "A reading is not believed",
+  "ad_reading.doubted":
+    "Look at the sensor, its wiring and its bounds in the configuration. Rules do not act on this reading meanwhile.",
   "al_surface.failing": "A part of the program that people use, such as a chat, failed and is started again",
   "ad_surface.failing": "The log has the fault. The node itself goes on.",
   "al_planner.suspended": "Planner suspended: no language model can be asked until somebody mends it",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -10,6 +11,7 @@ use toml::de::{DeValue, ValueDeserializer};
 
 use super::registry::{Around, DeviceError, Kind, Made, Settings};
 use super::{exec, host, sim};
+use crate::domain::base::limits::{SENSOR_EVERY_MAX_MS, SENSOR_EVERY_MIN_MS};
 use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::policy::Offered;
 
@@ -172,6 +174,20 @@ pub(super) fn actuator<'a>(
 /// A time limit as the configuration gives it, in milliseconds.
 pub(super) fn timeout_ms(timeout_sec: Option<u64>) -> u64 {
     timeout_sec.unwrap_or(10).clamp(1, 300) * 1_000
+}
+
+/// How often a device is read, as its configuration gives it in milliseconds.
+///
+/// # Errors
+/// If that is too often or too rare.
+pub(super) fn interval(every_ms: Option<u64>) -> Result<Option<Duration>, DeviceError> {
+    let Some(ms) = every_ms else { return Ok(None) };
+    match (SENSOR_EVERY_MIN_MS..=SENSOR_EVERY_MAX_MS).contains(&ms) {
+        true => Ok(Some(Duration::from_millis(ms))),
+        false => Err(DeviceError::Config(format!(
+            "every_ms: must be {SENSOR_EVERY_MIN_MS} to {SENSOR_EVERY_MAX_MS}"
+        ))),
+    }
 }
 
 /// The keys that said which devices a node has before there was `[[device]]`.

@@ -5,9 +5,11 @@
 mod actuator;
 mod config;
 mod exec;
+mod file;
 mod gen1;
 mod host;
 mod keeper;
+mod point;
 #[cfg(test)]
 mod pretend;
 #[cfg(test)]
@@ -16,6 +18,7 @@ mod registry;
 mod rescue;
 mod sensor;
 mod sim;
+mod value;
 
 use actuator::unknown;
 pub use actuator::{Actuator, Carrier, DriverError, Gen1Place, Position, SharedActuator};

@@ -9,7 +9,7 @@ use toml::de::ValueDeserializer;
 
 use super::config::Configured;
 use super::rescue::Ground;
-use super::{Carrier, Keeper, Sensor, SharedActuator, exec, gen1, host, sim};
+use super::{Carrier, Keeper, Sensor, SharedActuator, exec, file, gen1, host, sim};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
 use crate::domain::policy::Offered;
@@ -18,6 +18,7 @@ use crate::domain::policy::Offered;
 /// `config.example.toml`.
 const KINDS: &[&Kind] = &[
     &exec::KIND,
+    &file::KIND,
     &gen1::KIND,
     &host::KIND,
     &sim::KIND,

@@ -1,10 +1,14 @@
 //! What measures. A sensor that has no reading gives none; it never invents a number.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::sync::Notify;
 
 use crate::domain::base::TimeMs;
+use crate::domain::quality::Doubt;
 
 /// One reading.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +21,8 @@ pub struct Reading {
     pub value: f64,
     /// The unit.
     pub unit: Cow<'static, str>,
+    /// Why it is not believed, if it is not; it is told all the same, as an unverified observation.
+    pub doubt: Option<Doubt>,
     /// A sentence for people.
     pub note: Option<String>,
     /// Further members of the frame's data.
@@ -36,6 +42,7 @@ impl Reading {
             zone: Some(zone.to_owned()),
             value,
             unit: unit.into(),
+            doubt: None,
             note: None,
             extra: Map::new(),
         }
@@ -47,10 +54,25 @@ impl Reading {
 #[error("{0}")]
 pub struct SensorError(pub String);
 
-/// A source of readings. Reading may block: each sensor is read on a thread of its own.
+/// A source of readings: one that is asked, or one that sends by itself and wakes whoever reads it.
 pub trait Sensor: Send {
     /// Its name, for people.
     fn name(&self) -> &str;
+
+    /// How often it is read, where its configuration says; else as often as the node reads its sensors.
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Tells when there is something to read before the interval is over, for a device that sends by itself.
+    fn news(&self) -> Option<Arc<Notify>> {
+        None
+    }
+
+    /// Whether reading may block, on a bus or a file; then it is read on a thread of its own.
+    fn blocks(&self) -> bool {
+        true
+    }
 
     /// What it measures now; nothing where there is nothing new.
     ///

@@ -149,7 +149,7 @@ fn a_bad_gen1_actuator_is_refused_with_what_is_wrong() {
         (
             "\"gen1\"\n",
             "\"gen2\"\n",
-            "the kinds are exec, gen1, host, sim",
+            "the kinds are exec, file, gen1, host, sim",
         ),
         ("kind = \"gen1\"\n", "", "unknown field `device`"),
         (

@@ -476,6 +476,18 @@ pub const STORE_LAST_WORDS_MS: u64 = 1_000;
 pub const SENSOR_ANSWER_MS: u64 = 5_000;
 /// Longest pause before a sensor that fails is read again, unless it is read more rarely anyway.
 pub const SENSOR_PAUSE_MAX_MS: u64 = 60_000;
+/// How long a sensor that sends by itself and failed is not listened to.
+pub const SENSOR_DEAF_MS: u64 = 1_000;
+/// Most bytes of a file that a reading is taken from.
+pub const FILE_READING_MAX_BYTES: usize = 65_536;
+/// Shortest time between two readings of a sensor, in milliseconds.
+pub const SENSOR_EVERY_MIN_MS: u64 = 50;
+/// Longest time between two readings of a sensor, in milliseconds: a day.
+pub const SENSOR_EVERY_MAX_MS: u64 = 86_400_000;
+/// Longest span that the configuration of a reading may name, in seconds: 366 days.
+pub const SENSOR_EVERY_SEC_MAX: u64 = 366 * 24 * 3_600;
+/// Longest unit of a configured reading, in bytes.
+pub const UNIT_MAX_BYTES: usize = 24;
 /// Readings without a failure after which a sensor that failed is told to work again.
 pub const SENSOR_STEADY_READINGS: u32 = 3;
 /// Most readings that a sensor gives at once; those beyond are left out.

@@ -67,6 +67,7 @@ events! {
     StateDoubted = "state.doubted", "The state is older than what this node has done, or its identity runs twice: it does not operate.";
     SurfaceFailed = "surface.failed", "A surface inside the process, such as a chat, panicked; it is started again.";
     SensorFailed = "sensor.failed", "A sensor gives no readings: it fails, panics or does not answer in time; it is read again by itself.";
+    ReadingDoubted = "reading.doubted", "A sensor's reading is not believed; it is published as an unverified observation with the reason.";
     StorePruned = "store.pruned", "Old frames were deleted to keep the log within its limit.";
     StoreLost = "store.lost", "Readings were lost with a commit that failed, after they had been taken; conditions count none from before it.";
     AlarmOver = "alarm.over", "A condition that an alarm told of has ended.";

@@ -1,0 +1,210 @@
+//! Readings from files: what a kernel shows under `/sys` and `/proc` (temperatures, power rails, converters), and what
+//! another program writes.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Deserialize;
+use toml::Table;
+
+use super::config::{KindKey, interval, settings};
+use super::point::{Meter, Point, distinct};
+use super::registry::{Around, Kind, Made, Settings};
+use super::rescue::Ground;
+use super::value::{check_pointer, number};
+use super::{DeviceError, Reading, Sensor, SensorError, SharedActuator};
+use crate::adapters::clock::SharedClock;
+use crate::domain::base::TimeMs;
+use crate::domain::base::limits::FILE_READING_MAX_BYTES;
+
+/// Files of this machine.
+pub(crate) const KIND: Kind = Kind {
+    name: "file",
+    once: false,
+    read: settings::<Files>,
+    rescue,
+};
+
+/// The files as the configuration has them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Files {
+    #[serde(rename = "kind", alias = "driver", default)]
+    _kind: KindKey,
+    /// What the device is called.
+    name: String,
+    /// How often the files are read, in milliseconds.
+    every_ms: Option<u64>,
+    /// What is read.
+    reading: Vec<Point<Place>>,
+}
+
+/// Where a value is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    /// The file, absolute.
+    path: PathBuf,
+    /// A JSON pointer, where the file is a JSON document.
+    json: Option<String>,
+}
+
+impl Settings for Files {
+    fn subject(&self) -> &str {
+        &self.name
+    }
+
+    fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
+        distinct(self.reading.iter().map(|point| &point.measured))?;
+        let every = interval(self.every_ms)?;
+        let sensors = self.reading.iter().map(|point| {
+            let bad = |why: String| {
+                DeviceError::Config(format!("reading {}: {why}", point.measured.name()))
+            };
+            let place = point.source.clone();
+            if !place.path.is_absolute() {
+                let path = place.path.display();
+                return Err(bad(format!("path: {path} must be an absolute path")));
+            }
+            check_pointer(place.json.as_deref().unwrap_or_default()).map_err(bad)?;
+            let sensor = FileSensor {
+                name: format!("{} {}", self.name, point.measured.name()),
+                every,
+                meter: Meter::new(point.measured.clone(), around.clock.steady_ms()),
+                place,
+                clock: around.clock.clone(),
+            };
+            Ok(Box::new(sensor) as Box<dyn Sensor>)
+        });
+        Ok(Made {
+            actuators: Vec::new(),
+            sensors: sensors.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn rescue(_: &Table, _: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
+    Ok(Vec::new())
+}
+
+/// Reads one file.
+struct FileSensor {
+    name: String,
+    every: Option<Duration>,
+    meter: Meter,
+    place: Place,
+    clock: SharedClock,
+}
+
+impl Sensor for FileSensor {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        self.every
+    }
+
+    fn read(&mut self, now: TimeMs) -> Result<Vec<Reading>, SensorError> {
+        let path = self.place.path.display();
+        let content = content(&self.place.path);
+        let (text, written) = content.map_err(|e| SensorError(format!("{path}: {e}")))?;
+        let raw = number(&text, self.place.json.as_deref(), FILE_READING_MAX_BYTES);
+        let raw = raw.map_err(|why| SensorError(format!("{path}: {why}")))?;
+        let late = self.meter.late(now.since(written));
+        let reading = self.meter.take(raw, late, self.clock.steady_ms());
+        reading
+            .map(|reading| reading.into_iter().collect())
+            .map_err(SensorError)
+    }
+}
+
+/// What a file says, and when it was last written; of one that is longer than is read, a byte more than that. A pipe or a device is not opened: it
+/// could keep whoever reads it waiting.
+fn content(path: &Path) -> std::io::Result<(Vec<u8>, TimeMs)> {
+    let about = fs::metadata(path)?;
+    if !about.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    let mut text = Vec::new();
+    let most = u64::try_from(FILE_READING_MAX_BYTES).unwrap_or(u64::MAX);
+    File::open(path)?
+        .take(most.saturating_add(1))
+        .read_to_end(&mut text)?;
+    let written = about.modified()?.duration_since(UNIX_EPOCH);
+    let written = written.unwrap_or_default().as_millis();
+    Ok((text, TimeMs(u64::try_from(written).unwrap_or(u64::MAX))))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::adapters::clock::{Clock as _, ManualClock, SystemClock};
+    use crate::domain::quality::Doubt;
+
+    fn sensor(path: &Path, keys: &str) -> FileSensor {
+        let path = path.display();
+        let text = format!("metric = \"t\"\nzone = \"z\"\npath = \"{path}\"\n{keys}");
+        let point: Point<Place> = toml::from_str(&text).unwrap();
+        FileSensor {
+            name: "board t z".to_owned(),
+            every: None,
+            meter: Meter::new(point.measured, 0),
+            place: point.source,
+            clock: Arc::new(ManualClock::at(TimeMs(1_000))),
+        }
+    }
+
+    fn why(sensor: &mut FileSensor) -> String {
+        sensor.read(TimeMs(0)).unwrap_err().0
+    }
+
+    #[test]
+    fn a_file_is_read_anew_each_time_and_scaled() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut sensor = sensor(file.path(), "scale = 0.001\nunit = \"Cel\"");
+        for (text, value) in [("48312\n", 48.312), ("-1000\n", -1.0)] {
+            fs::write(file.path(), text).unwrap();
+            let readings = sensor.read(TimeMs(0)).unwrap();
+            assert_eq!(readings[0].value.to_string(), value.to_string());
+            assert_eq!(readings[0].unit, "Cel");
+            assert_eq!(readings[0].doubt, None);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_gone_empty_or_no_file_is_told_by_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("value");
+        let mut sensor = sensor(&path, "");
+        assert!(why(&mut sensor).starts_with(&format!("{}: No such file", path.display())));
+        fs::write(&path, "").unwrap();
+        assert!(why(&mut sensor).ends_with(": \"\" is no number"));
+        fs::write(&path, vec![b'1'; FILE_READING_MAX_BYTES + 100]).unwrap();
+        assert!(why(&mut sensor).ends_with("bytes, at most 65536 are read"));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(why(&mut sensor).ends_with("it is no regular file"));
+    }
+
+    #[test]
+    fn a_value_that_was_written_long_ago_is_doubted() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "7").unwrap();
+        let mut sensor = sensor(file.path(), "check = { late_sec = 60 }");
+        let now = SystemClock::default().now();
+        assert_eq!(sensor.read(now).unwrap()[0].doubt, None);
+        let later = sensor.read(now.plus(120_000)).unwrap();
+        assert!(matches!(
+            later[0].doubt,
+            Some(Doubt::Late {
+                since_ms: 120_000..
+            })
+        ));
+    }
+}

@@ -1,0 +1,114 @@
+//! A number from what a device says as text: alone, or at a place in a JSON document.
+
+use serde_json::Value;
+
+/// The number in a text of at most `limit` bytes: a plain number, `true`, `false`, `on` or `off`; where `pointer` is given
+/// (RFC 6901), at that place of the JSON document that the text is.
+///
+/// # Errors
+/// What is wrong with it, in a sentence that shows no more than its beginning.
+pub(super) fn number(text: &[u8], pointer: Option<&str>, limit: usize) -> Result<f64, String> {
+    if text.len() > limit {
+        let (len, most) = (text.len(), limit);
+        return Err(format!("it has {len} bytes, at most {most} are read"));
+    }
+    let text = std::str::from_utf8(text).map_err(|_| "it is no UTF-8 text".to_owned())?;
+    let found = match pointer {
+        None => plain(text.trim()).ok_or_else(|| format!("{} is no number", shown(text))),
+        Some(pointer) => at(text, pointer),
+    }?;
+    match found.is_finite() {
+        true => Ok(found),
+        false => Err(format!("{} is no finite number", shown(text))),
+    }
+}
+
+/// Checks a JSON pointer as the configuration gives it.
+///
+/// # Errors
+/// Why it is none.
+pub(super) fn check_pointer(pointer: &str) -> Result<(), String> {
+    match pointer.is_empty() || pointer.starts_with('/') {
+        true => Ok(()),
+        false => Err("json: must be a JSON pointer such as /soil/moisture".to_owned()),
+    }
+}
+
+fn plain(text: &str) -> Option<f64> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "on" => Some(1.0),
+        "false" | "off" => Some(0.0),
+        other => other.parse().ok(),
+    }
+}
+
+fn at(text: &str, pointer: &str) -> Result<f64, String> {
+    let document: Value =
+        serde_json::from_str(text).map_err(|_| format!("{} is no JSON", shown(text)))?;
+    let found = document.pointer(pointer);
+    let found = found.ok_or_else(|| format!("{} has nothing at {pointer}", shown(text)))?;
+    let number = match found {
+        Value::Number(number) => number.as_f64(),
+        Value::Bool(is) => Some(f64::from(u8::from(*is))),
+        Value::String(text) => plain(text.trim()),
+        _ => None,
+    };
+    number.ok_or_else(|| format!("{} is no number at {pointer}", shown(text)))
+}
+
+/// The beginning of a text, as one line.
+fn shown(text: &str) -> String {
+    const SHOWN: usize = 40;
+    let line = crate::domain::base::text::one_line(text.trim(), SHOWN);
+    format!("{line:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_alone_and_in_json() {
+        for (text, pointer, found) in [
+            ("41\n", None, 41.0),
+            (" -3.5e1 ", None, -35.0),
+            ("ON", None, 1.0),
+            ("false", None, 0.0),
+            (
+                r#"{"soil":{"moisture":21.5}}"#,
+                Some("/soil/moisture"),
+                21.5,
+            ),
+            (r#"[{"v":"7"}]"#, Some("/0/v"), 7.0),
+            (r#"{"open":true}"#, Some("/open"), 1.0),
+            ("12", Some(""), 12.0),
+        ] {
+            assert_eq!(number(text.as_bytes(), pointer, 100), Ok(found), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_told_and_shown() {
+        for (text, pointer, why) in [
+            (&b"wet"[..], None, "\"wet\" is no number"),
+            (b"", None, "\"\" is no number"),
+            (b"NaN", None, "\"NaN\" is no finite number"),
+            (b"1e999", None, "\"1e999\" is no finite number"),
+            (b"\xff\xfe", None, "it is no UTF-8 text"),
+            (b"{", Some("/a"), "\"{\" is no JSON"),
+            (b"{}", Some("/a"), "\"{}\" has nothing at /a"),
+            (
+                b"{\"a\":[]}",
+                Some("/a"),
+                "\"{\\\"a\\\":[]}\" is no number at /a",
+            ),
+        ] {
+            assert_eq!(number(text, pointer, 100).unwrap_err(), why);
+        }
+        let long = number(&[b'1'; 101], None, 100).unwrap_err();
+        assert_eq!(long, "it has 101 bytes, at most 100 are read");
+        let deep = "[".repeat(100);
+        assert!(number(deep.as_bytes(), Some("/a"), 100).is_err());
+    }
+}
