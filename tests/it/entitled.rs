@@ -10,9 +10,9 @@ use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::{Level, Requester, STARTER_POLICY};
 use clawmesh::domain::proposal::Status;
 use clawmesh::node::context::alarms::AlarmKind;
+use clawmesh::node::planning;
 use clawmesh::node::proposals::{self, Minted};
 use clawmesh::node::routing::Place;
-use clawmesh::node::{planning, policy_book};
 use serde_json::json;
 
 use crate::harness::*;
@@ -383,7 +383,7 @@ async fn a_policy_that_asks_for_newer_evidence_meanwhile_counts_when_it_acts() {
         STARTER_POLICY.replace("max_evidence_age_sec = 900", "max_evidence_age_sec = 20");
     let file = node.state().policy_file();
     std::fs::write(&file, stricter).unwrap();
-    policy_book::reload(node.shared(), &file).await.unwrap();
+    node.shared().reload_policy(&file).await.unwrap();
     clock.shift(25_000);
     assert_eq!(refused(&node, &minted).await, Code::EvidenceStale);
     node.stop().await;
@@ -396,7 +396,7 @@ async fn a_policy_that_ends_the_action_otherwise_needs_a_new_proposal() {
     let other = STARTER_POLICY.replacen("safe_state = \"close\"", "safe_state = \"open\"", 1);
     let file = node.state().policy_file();
     std::fs::write(&file, other).unwrap();
-    policy_book::reload(node.shared(), &file).await.unwrap();
+    node.shared().reload_policy(&file).await.unwrap();
     assert_eq!(refused(&node, &minted).await, Code::PolicyDenied);
     node.stop().await;
 }
@@ -509,7 +509,7 @@ async fn a_policy_with_a_rule_that_is_never_reached_stays_in_force_under_an_alar
     mint(&node, 1).await;
     let file = node.state().policy_file();
     std::fs::write(&file, STARTER_POLICY).unwrap();
-    policy_book::reload(node.shared(), &file).await.unwrap();
+    node.shared().reload_policy(&file).await.unwrap();
     assert!(!stands());
     node.stop().await;
 }

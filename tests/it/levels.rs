@@ -9,7 +9,7 @@ use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::{Requester, STARTER_POLICY};
 use clawmesh::domain::proposal::Status;
-use clawmesh::node::{policy_book, proposals};
+use clawmesh::node::proposals;
 
 use crate::harness::*;
 use crate::main_job::{decision, draft, mint, operator, status};
@@ -156,7 +156,7 @@ async fn a_policy_that_changed_since_counts_when_acting() {
     let minted = mint(&node, 1).await;
     let file = node.state().policy_file();
     std::fs::write(&file, "version = 1\n").unwrap();
-    policy_book::reload(node.shared(), &file).await.unwrap();
+    node.shared().reload_policy(&file).await.unwrap();
     let approval = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
     assert_eq!(
         proposals::decide(node.shared(), approval)
@@ -169,7 +169,8 @@ async fn a_policy_that_changed_since_counts_when_acting() {
     let broken = STARTER_POLICY.replace("expect = \"L2\"", "expect = \"deny\"");
     std::fs::write(&file, broken).unwrap();
     assert!(
-        policy_book::reload(node.shared(), &file)
+        node.shared()
+            .reload_policy(&file)
             .await
             .unwrap_err()
             .contains("a dry zone")
@@ -185,7 +186,7 @@ async fn a_policy_that_changed_since_counts_when_acting() {
     assert_eq!(opened(&node), 0);
     // With the rule back, the same proposal can be approved.
     std::fs::write(&file, STARTER_POLICY).unwrap();
-    policy_book::reload(node.shared(), &file).await.unwrap();
+    node.shared().reload_policy(&file).await.unwrap();
     let approval = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
     assert_eq!(
         proposals::decide(node.shared(), approval)
@@ -473,7 +474,7 @@ async fn a_policy_that_asks_for_l3_meanwhile_lets_l2_people_approve_nothing() {
     let minted = mint(&node, 1).await;
     let file = node.state().policy_file();
     std::fs::write(&file, strict()).unwrap();
-    policy_book::reload(node.shared(), &file).await.unwrap();
+    node.shared().reload_policy(&file).await.unwrap();
     for key in [&operator(), &second] {
         let yes = decision(node.shared(), &minted.signed, key, Verdict::Approve);
         let standing = proposals::decide(node.shared(), yes).await.unwrap();

@@ -245,7 +245,8 @@ fn few_rooms_sign() {
     let sign = "fn f(s: &Shared) { s.signer(); }";
     refused("node/planning.rs", sign, "may not sign");
     refused("operator/planner.rs", sign, "may not sign");
-    accepted("node/proposals/mint.rs", sign);
+    refused("node/proposals/mint.rs", sign, "may not sign");
+    accepted("node/authority.rs", sign);
 }
 
 #[test]

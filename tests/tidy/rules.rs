@@ -40,12 +40,12 @@ const NODE_ROOMS: [&str; 41] = [
     "pause",
     "links",
     "guards",
-    "health",
-    "alike",
     "cites",
     "privacy",
     "frame_log",
     "continuity",
+    "health",
+    "alike",
     "presence",
     "ingress",
     "reconcile",
@@ -72,12 +72,10 @@ const NODE_ROOMS: [&str; 41] = [
     "hosting",
 ];
 
-/// Who may sign with the device's key: what makes frames, proposals, operator records, handshakes and pairings, and
-/// what writes the audit chain.
-const SIGNERS: [&str; 7] = [
-    "node/continuity/mod.rs",
+/// Who may ask the whole node for the device's key: what makes operator records, handshakes and pairings. Frames, proposals
+/// and the audit chain are signed by rooms that hold it for that alone.
+const SIGNERS: [&str; 5] = [
     "node/pairing/session.rs",
-    "node/proposals/mint.rs",
     "node/authority.rs",
     "node/sessions/accept.rs",
     "node/sessions/dial.rs",

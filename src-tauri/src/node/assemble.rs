@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::config::Config;
 use super::context::alarms::Alarms;
@@ -15,7 +15,7 @@ use super::context::tasks::Tasks;
 use super::context::timekeeping::{LostReadings, Steady};
 use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
-use super::continuity::{Begin, Continuity, next_seq};
+use super::continuity::{Begin, Continuity, Footing, Ground, footing, next_seq};
 use super::credentials::{Kept, Own};
 use super::discovery::Nearby;
 use super::frame_log::tree::Tree;
@@ -32,7 +32,7 @@ use super::peers::Peers;
 use super::planner::Questions;
 use super::planner::passed_on::Forwarded;
 use super::policy_book::PolicyBook;
-use super::proposals::Running;
+use super::proposals::Executor;
 use super::refused;
 use super::sensing::Sensors;
 use super::shared::{Inner, OwnKey, Shared};
@@ -48,9 +48,7 @@ use crate::adapters::paths::{PathError, StateDir, StateLock};
 use crate::adapters::random::{NoRandom, SharedRandom};
 use crate::adapters::store::{Engine, Store, StoreError, StoreOptions, frames};
 use crate::adapters::transport::{BrowserCertificate, Tls, TlsError, TransportError};
-use crate::domain::base::limits::{
-    FRAME_FUTURE_MAX_MS, MIRRORS_OWED_MAX, SAFE_AT_START_MS, SMALL_FILE_MAX_BYTES,
-};
+use crate::domain::base::limits::{FRAME_FUTURE_MAX_MS, SAFE_AT_START_MS, SMALL_FILE_MAX_BYTES};
 use crate::domain::base::{Hlc, MeshId, TimeMs};
 use crate::domain::identity::DeviceKey;
 
@@ -381,7 +379,7 @@ async fn assemble(
     policy.open(&store, &dir.policy_file()).await?;
     let trust = TrustBook::default();
     trust.reload(&store).await?;
-    let ground = super::health::Ground::of(&dir);
+    let ground = Ground::of(&dir);
     sensors.extend(more_sensors);
     let mut capabilities = config.capabilities.clone();
     capabilities.extend(guards.capabilities());
@@ -437,7 +435,7 @@ async fn assemble(
         context,
         key: frame_log::Signer::new(key.clone()),
         links: Links::default(),
-        known,
+        known: known.beside(guards.capabilities()),
         held: HeldKeys::new(horizon.map(|h| h.time), mesh_floor),
         recent: RecentFrames::default(),
         tree: Tree::default(),
@@ -446,22 +444,23 @@ async fn assemble(
         private_head: watch::channel(0).0,
         proposals_head: watch::channel(0).0,
     });
-    let shared = Shared::new(Inner {
+    let footing = Footing::new(footing::Parts {
         frames: log,
-        unrecorded: Arc::default(),
+        guards,
+        continuity,
+        ground,
+    });
+    let shared = Shared::new(Inner {
+        executor: Executor::new(footing, key.clone(), policy),
         sites: super::sites::SiteBook::default(),
         other_planners: super::gen1::conversation::OtherPlanners::default(),
         peers: Peers::default(),
         nearby: Nearby::default(),
-        mirrors_owed: Arc::new(Semaphore::new(MIRRORS_OWED_MAX)),
         pairing: super::pairing::Pairing::default(),
         key: OwnKey::new(key),
         tls,
         dialer,
-        policy,
         capabilities,
-        guards,
-        running: Running::default(),
         sensors: Sensors::default(),
         planner: PlannerState::default(),
         leading: Leading::new(steady_ms),
@@ -470,8 +469,6 @@ async fn assemble(
         inference,
         credentials: kept,
         mesh_models,
-        continuity,
-        ground,
     });
     wire.belongs_to(&shared);
     let reach = super::mesh_models::Reach::of(&shared);

@@ -2,11 +2,6 @@
 //! is an alarm until it does again. It waits for none of them: a disk that does not answer is found
 //! by the time its answer takes.
 
-use std::fs::Metadata;
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
@@ -16,10 +11,9 @@ use tokio::time::Instant;
 
 use super::context::alarms::AlarmKind;
 use super::context::{Context, DURABLE};
+use super::continuity::{Footing, Ground, Loss};
 use super::guards::Cut;
-use super::shared::Shared;
 use crate::adapters::log;
-use crate::adapters::paths::StateDir;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{
     DISK_FREE_MIN_BYTES, DISK_STALL_MS, HEALTH_EVERY_MS, STORE_PROBE_BYTES,
@@ -27,16 +21,12 @@ use crate::domain::base::limits::{
 use crate::domain::base::{Code, Refusal};
 use crate::node::context::{Event, Severity};
 
-const LOST_ADVICE: &str =
-    "stop this node, put the directory or a backup of it back in its place, and start again";
-const LOG_ADVICE: &str = "stop this node (not with kill -9) and start it again; what it has acknowledged is written into the database \
-                          meanwhile. Let nothing remove the files beside the database of a running node";
 const STALL: Duration = Duration::from_millis(DISK_STALL_MS);
 /// The entry that is written to see whether there is room.
 const PROBE: &str = "health.probe";
 
 /// Looks again and again until the node ends.
-pub(super) async fn run(shared: Shared) {
+pub(super) async fn run(footing: Footing) {
     let mut writes = Writes::default();
     let mut state = Looking::default();
     let mut losses = 0;
@@ -44,48 +34,51 @@ pub(super) async fn run(shared: Shared) {
     loop {
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = footing.tasks.stop().cancelled() => return,
             _ = tick.tick() => {}
         }
-        look_at_the_log(&shared);
-        look_at_the_rows(&shared);
-        let (stalled, found) = state.next(&shared.ground).await;
+        look_at_the_log(&footing);
+        look_at_the_rows(&footing);
+        let (stalled, found) = state.next(&footing.ground).await;
         if let Some(found) = found {
             let words = found.lost.as_ref().map(|loss| loss.why.as_str());
             let advice = found.lost.as_ref().map_or("", Loss::advice);
-            if told(&shared, AlarmKind::StateLost, words, advice) {
+            if told(&footing, AlarmKind::StateLost, words, advice) {
                 let why = words.unwrap_or_default().to_owned();
-                shared.guards.secure_each(&Cut::MayNotOperate { why });
+                footing.guards.secure_each(&Cut::MayNotOperate { why });
             }
             if found.lost.as_ref().is_some_and(|loss| loss.of_log) {
-                save(&shared).await;
+                save(&footing).await;
             }
             state.last = found;
         }
-        let full = shared.store.is_full() || state.last.no_space;
-        look_at_the_room(&shared, full);
+        let full = footing.store.is_full() || state.last.no_space;
+        look_at_the_room(&footing, full);
         let slow = format!("the disk has not answered for {} seconds", STALL.as_secs());
-        let failure = match (stalled || writes.stand_still(&shared), state.last.read_only) {
+        let failure = match (
+            stalled || writes.stand_still(&footing),
+            state.last.read_only,
+        ) {
             (true, _) => Some(slow),
             (false, true) => Some("its file system is read-only".to_owned()),
-            (false, false) => shared.store.failure(),
+            (false, false) => footing.store.failure(),
         };
         let words = failure.map(|why| format!("the store takes no writes: {why}"));
         told(
-            &shared,
+            &footing,
             AlarmKind::StoreUnwritable,
             words.as_deref(),
             "look at the disk and at the permissions of the state directory; the node goes on by itself once it can write",
         );
         if full && words.is_none() {
-            try_to_write(&shared).await;
+            try_to_write(&footing).await;
         }
         // Told once it can be stored.
-        if shared.store.losses() != losses && !full && words.is_none() {
-            losses = shared.store.losses();
+        if footing.store.losses() != losses && !full && words.is_none() {
+            losses = footing.store.losses();
             let message = "readings of the last seconds were lost when the store could not be written; \
                            conditions count no reading from before it";
-            let journal = &shared.journal;
+            let journal = &footing.journal;
             let told = journal.record(Event::StoreLost, Severity::Warning, message, json!({}));
             told.await;
         }
@@ -173,17 +166,17 @@ pub(super) fn told(context: &Context, kind: AlarmKind, words: Option<&str>, advi
 ///
 /// # Errors
 /// `STATE_IN_DOUBT` or `STORAGE_FAILED`.
-pub(super) fn check(shared: &Shared) -> Result<(), StoreError> {
-    shared.continuity.check()?;
-    if shared.alarms.stands(AlarmKind::StateLost, "") {
-        let mut alarms = shared.alarms.list().into_iter();
+pub(super) fn check(footing: &Footing) -> Result<(), StoreError> {
+    footing.continuity.check()?;
+    if footing.alarms.stands(AlarmKind::StateLost, "") {
+        let mut alarms = footing.alarms.list().into_iter();
         let alarm = alarms.find(|alarm| alarm.kind == AlarmKind::StateLost);
         // Without it the condition has ended this moment.
         if let Some(alarm) = alarm {
             return Err(lost(&alarm.message, &alarm.advice));
         }
     }
-    check_store(shared)
+    check_store(footing)
 }
 
 /// Refuses while the store takes no writes.
@@ -202,9 +195,9 @@ pub(super) fn check_store(context: &Context) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// As [`check`].
-pub(super) fn check_in_place(shared: &Shared) -> Result<(), StoreError> {
-    check(shared)?;
-    match shared.ground.lost() {
+pub(super) fn check_in_place(footing: &Footing) -> Result<(), StoreError> {
+    check(footing)?;
+    match footing.ground.lost() {
         None => Ok(()),
         Some(loss) => Err(lost(&loss.why, loss.advice())),
     }
@@ -264,114 +257,6 @@ async fn save(context: &Context) {
     }
 }
 
-/// The state directory a node was started on.
-#[derive(Debug, Clone)]
-pub struct Ground {
-    dir: StateDir,
-    /// Without it nothing can be said: in the simulator there is no directory.
-    first: Option<Marks>,
-    /// How long the database has been, in bytes: it never becomes shorter. [`u64::MAX`] once it did.
-    longest: Arc<AtomicU64>,
-}
-
-/// What has become of what a node stands on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Loss {
-    why: String,
-    /// Whether the database is in its place and only what lies beside it is not.
-    of_log: bool,
-}
-
-impl Loss {
-    fn advice(&self) -> &'static str {
-        match self.of_log {
-            true => LOG_ADVICE,
-            false => LOST_ADVICE,
-        }
-    }
-}
-
-impl Ground {
-    /// The directory as it is now, its store in it.
-    pub fn of(dir: &StateDir) -> Self {
-        Self {
-            dir: dir.clone(),
-            first: Marks::of(dir).ok(),
-            longest: Arc::default(),
-        }
-    }
-
-    /// What has become of it, if it is not there any more.
-    fn lost(&self) -> Option<Loss> {
-        let first = self.first.as_ref()?;
-        let shown = self.dir.root().display();
-        let after = "what happens from now on is lost at the next start";
-        let loss = |why: String| Some(Loss { why, of_log: false });
-        // Read before the file is looked at, as it may grow meanwhile.
-        let longest = self.longest.load(Ordering::Relaxed);
-        let now = match Marks::of(&self.dir) {
-            Ok(now) => now,
-            Err(error) => {
-                return loss(format!(
-                    "the state directory {shown} is gone ({error}); {after}"
-                ));
-            }
-        };
-        if (now.root, now.database) != (first.root, first.database) {
-            return loss(format!(
-                "the state directory {shown} is another one than at the start; {after}"
-            ));
-        }
-        self.longest
-            .fetch_max(now.database_bytes, Ordering::Relaxed);
-        if now.database_bytes < longest {
-            self.longest.store(u64::MAX, Ordering::Relaxed);
-            let database = self.dir.database();
-            return loss(format!(
-                "the database {} was cut short while this node runs; {after}",
-                database.display()
-            ));
-        }
-        let beside = self.dir.files_of_database();
-        let mut each = beside.iter().zip(first.beside.iter().zip(now.beside));
-        let (file, _) = each.find(|(_, (was, is))| was.is_some_and(|was| Some(was) != *is))?;
-        Some(Loss {
-            why: format!(
-                "{} is gone or another file than at the start; {after}",
-                file.display()
-            ),
-            of_log: true,
-        })
-    }
-}
-
-/// A file: its device and its number there.
-type FileId = (u64, u64);
-
-/// What makes the state directory this one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Marks {
-    root: FileId,
-    database: FileId,
-    database_bytes: u64,
-    /// As long as the node runs these stay; nobody but the last to close the database removes them.
-    beside: [Option<FileId>; 2],
-}
-
-impl Marks {
-    fn of(dir: &StateDir) -> io::Result<Self> {
-        let id = |meta: &Metadata| (meta.dev(), meta.ino());
-        let database = std::fs::metadata(dir.database())?;
-        let beside = dir.files_of_database();
-        Ok(Self {
-            root: id(&std::fs::metadata(dir.root())?),
-            database: id(&database),
-            database_bytes: database.len(),
-            beside: beside.map(|file| std::fs::metadata(file).ok().as_ref().map(id)),
-        })
-    }
-}
-
 /// What a look at the state directory found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Found {
@@ -417,57 +302,5 @@ fn look(ground: &Ground) -> Found {
         no_space: disk.is_some_and(|d| {
             d.f_blocks > 0 && d.f_bavail.saturating_mul(d.f_frsize) < DISK_FREE_MIN_BYTES
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn a_database_that_was_cut_short_is_not_whole_again_by_growing() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(temp.path());
-        let [log, index] = dir.files_of_database();
-        for file in [&dir.database(), &log, &index] {
-            fs::write(file, [7; 8_192]).unwrap();
-        }
-        let ground = Ground::of(&dir);
-        assert_eq!(ground.lost(), None);
-        let database = fs::File::options().write(true).open(dir.database());
-        let database = database.unwrap();
-        // The log may become shorter, the database only longer.
-        fs::write(&log, "").unwrap();
-        database.set_len(12_288).unwrap();
-        assert_eq!(ground.lost(), None);
-        for bytes in [4_096, 16_384] {
-            database.set_len(bytes).unwrap();
-            let loss = ground.clone().lost().unwrap();
-            assert!(loss.why.contains("cut short") && !loss.of_log, "{loss:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_beside_the_database_that_is_another_one_is_told_until_its_own_is_back() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(temp.path());
-        let [log, index] = dir.files_of_database();
-        for file in [&dir.database(), &log, &index] {
-            fs::write(file, "x").unwrap();
-        }
-        let (ground, away) = (Ground::of(&dir), temp.path().join("away"));
-        for file in [log, index] {
-            fs::rename(&file, &away).unwrap();
-            assert!(ground.lost().unwrap().of_log);
-            fs::write(&file, "x").unwrap();
-            let loss = ground.lost().unwrap();
-            let name = file.display().to_string();
-            assert!(loss.of_log && loss.why.contains(&name), "{loss:?}");
-            fs::rename(&away, &file).unwrap();
-            assert_eq!(ground.lost(), None);
-        }
     }
 }

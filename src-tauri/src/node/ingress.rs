@@ -10,12 +10,11 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::context::{Context, store_refusal};
-use super::continuity;
+use super::continuity::{self, Footing};
 use super::frame_log;
 use super::links::LinkHandle;
 use super::links::credit::{Taken, cost_kib};
 use super::presence;
-use super::shared::Shared;
 use crate::adapters::store::Class;
 use crate::adapters::store::frames::{Displaced, Inserted};
 use crate::domain::admission::budget::Cause;
@@ -63,10 +62,10 @@ pub struct Ingress {
 
 impl Ingress {
     /// Starts the ingress task.
-    pub fn start(shared: &Shared) -> Ingress {
+    pub fn start(footing: &Footing) -> Ingress {
         let (queue, inbox) = mpsc::channel(INGRESS_QUEUE_MAX);
-        let task = run(shared.clone(), inbox);
-        shared.tasks.essential("ingress", task);
+        let task = run(footing.clone(), inbox);
+        footing.tasks.essential("ingress", task);
         Ingress {
             queue,
             memory: Arc::new(Semaphore::new(WAITING_MAX_KIB)),
@@ -156,13 +155,13 @@ struct Judged {
 }
 
 /// While one batch is being stored the next one is judged. The order of frames stays.
-async fn run(shared: Shared, mut inbox: mpsc::Receiver<Item>) {
+async fn run(footing: Footing, mut inbox: mpsc::Receiver<Item>) {
     let mut judged = Judged::default();
     let good = Arc::new(Mutex::new(GoodSignatures::default()));
     loop {
         let (next, ()) = tokio::join!(
-            next_batch(&shared, &mut inbox, &good),
-            keep(&shared, judged)
+            next_batch(&footing, &mut inbox, &good),
+            keep(&footing, judged)
         );
         match next {
             Some(next) => judged = next,
@@ -173,21 +172,21 @@ async fn run(shared: Shared, mut inbox: mpsc::Receiver<Item>) {
 
 /// Takes what waits and judges it; `None` when the node stops.
 async fn next_batch(
-    shared: &Shared,
+    footing: &Footing,
     inbox: &mut mpsc::Receiver<Item>,
     good: &Arc<Mutex<GoodSignatures>>,
 ) -> Option<Judged> {
     let mut items = Vec::with_capacity(INGRESS_BATCH_MAX);
     tokio::select! {
        biased;
-        () = shared.tasks.stop().cancelled() => return None,
+        () = footing.tasks.stop().cancelled() => return None,
         n = inbox.recv_many(&mut items, INGRESS_BATCH_MAX) => if n == 0 { return None },
     }
-    let trust = shared.trust.snapshot();
-    let mesh = shared.mesh.clone();
-    let now = shared.now();
-    let signers = shared.known_signers();
-    let (inner, horizon, good) = (shared.clone(), shared.held.horizon(), good.clone());
+    let trust = footing.trust.snapshot();
+    let mesh = footing.mesh.clone();
+    let now = footing.now();
+    let signers = footing.known_signers();
+    let (inner, horizon, good) = (footing.clone(), footing.held.horizon(), good.clone());
     let few = items.len() <= JUDGED_AT_ONCE_MAX;
     let judging = move || {
         let judge = Judge {
@@ -206,7 +205,7 @@ async fn next_batch(
     if few {
         return Some(judging());
     }
-    let judging = shared.work(judging);
+    let judging = footing.work(judging);
     Some(judging.await.unwrap_or_else(|| {
         tracing::error!("a batch of frames could not be judged and was dropped");
         Judged::default()
@@ -323,11 +322,11 @@ impl<T: TrustView> Judge<'_, T> {
 }
 
 /// Stores what was admitted and reports what was not.
-async fn keep(shared: &Shared, judged: Judged) {
+async fn keep(footing: &Footing, judged: Judged) {
     let refused = judged.refused.iter().map(|(peer, _)| peer);
-    shared.tree.refused(refused, shared.moment().steady);
+    footing.tree.refused(refused, footing.moment().steady);
     for (peer, refusal) in &judged.refused {
-        shared
+        footing
             .journal
             .refused_of(
                 Cause::Device(peer.clone()),
@@ -337,19 +336,19 @@ async fn keep(shared: &Shared, judged: Judged) {
             )
             .await;
     }
-    presence::learn(shared, judged.keys).await;
+    presence::learn(footing, judged.keys).await;
     let admitted: Arc<[Admitted]> = judged.admitted.into();
-    let inserted = store_until_stored(shared, &admitted, &judged.from).await;
-    continuity::heard_back(shared, &admitted, &inserted).await;
+    let inserted = store_until_stored(footing, &admitted, &judged.from).await;
+    continuity::heard_back(footing, &admitted, &inserted).await;
     for ((one, peer), admitted) in inserted.iter().zip(&judged.from).zip(admitted.iter()) {
         let frame = &admitted.frame().frame_id;
         if let Inserted::OverBudget { device, share } = one {
-            shared
+            footing
                 .over_budget(device, *share, &share.refusal(device))
                 .await;
         }
         if let Inserted::NoRoom = one {
-            shared
+            footing
                 .journal
                 .refused(Event::FrameRefused, &subject(peer), &no_room(frame))
                 .await;
@@ -357,7 +356,7 @@ async fn keep(shared: &Shared, judged: Judged) {
         if let Inserted::Behind = one {
             let why = format!("frame {} is older than what this node keeps", frame.short());
             let refusal = Refusal::new(Code::FrameBehind, why);
-            shared
+            footing
                 .journal
                 .refused_of(
                     Cause::Device(peer.clone()),
@@ -369,7 +368,7 @@ async fn keep(shared: &Shared, judged: Judged) {
         }
         if let Inserted::Instead { of, .. } = one {
             for old in of {
-                displaced(shared, admitted, old).await;
+                displaced(footing, admitted, old).await;
             }
         }
         if let Inserted::Conflict { .. } = one {
@@ -380,7 +379,7 @@ async fn keep(shared: &Shared, judged: Judged) {
                     frame.short()
                 ),
             );
-            shared
+            footing
                 .journal
                 .refused_of(
                     Cause::Device(peer.clone()),
@@ -433,38 +432,41 @@ fn no_room(frame: &FrameId) -> Refusal {
 /// that what one of them sends in large frames stops nobody else; what has no room then is refused.
 /// Ends without storing only when the node stops.
 async fn store_until_stored(
-    shared: &Shared,
+    footing: &Footing,
     admitted: &Arc<[Admitted]>,
     from: &[DeviceId],
 ) -> Vec<Inserted> {
     let mut stored = Vec::with_capacity(admitted.len());
     while stored.len() < admitted.len() {
         let begun = stored.len();
-        let error = match frame_log::append_from(shared, admitted.clone(), begun).await {
+        let error = match frame_log::append_from(footing, admitted.clone(), begun).await {
             Ok(more) => {
                 stored.extend(more);
                 continue;
             }
             Err(error) => store_refusal(&error),
         };
-        shared.metrics.refused(error.code);
+        footing.metrics.refused(error.code);
         let waiting = admitted.len() - begun;
         tracing::error!(code = %error.code, waiting, "frames not stored, trying again: {}", error.message);
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return stored,
+            () = footing.tasks.stop().cancelled() => return stored,
             () = tokio::time::sleep(RETRY) => {}
         }
         if error.code == Code::StorageFull {
             let (rest, from) = (admitted.iter().skip(begun), from.iter().skip(begun));
-            stored.extend(store_by_device(shared, rest.zip(from).collect()).await);
+            stored.extend(store_by_device(footing, rest.zip(from).collect()).await);
         }
     }
     stored
 }
 
 /// Stores what each device brought for itself; what finds no room is refused.
-async fn store_by_device(shared: &Shared, admitted: Vec<(&Admitted, &DeviceId)>) -> Vec<Inserted> {
+async fn store_by_device(
+    footing: &Footing,
+    admitted: Vec<(&Admitted, &DeviceId)>,
+) -> Vec<Inserted> {
     let mut outcome = vec![Inserted::NoRoom; admitted.len()];
     for device in admitted
         .iter()
@@ -476,7 +478,7 @@ async fn store_by_device(shared: &Shared, admitted: Vec<(&Admitted, &DeviceId)>)
             .filter(|(_, (_, from))| *from == device)
             .map(|(place, (one, _))| (place, (*one).clone()))
             .unzip();
-        match frame_log::append(shared, part, Class::Relaxed).await {
+        match frame_log::append(footing, part, Class::Relaxed).await {
             Ok(stored) => {
                 for (place, one) in places.into_iter().zip(stored) {
                     if let Some(slot) = outcome.get_mut(place) {

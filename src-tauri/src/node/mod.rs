@@ -148,7 +148,7 @@ impl Node {
         } = opened;
         let recorder = guards::record(shared.context.clone(), shared.guards.clone());
         shared.tasks.passing("guards' reports", recorder);
-        let ingress = Ingress::start(&shared);
+        let ingress = Ingress::start(&shared.footing);
         let tree = gossip::tree::run(shared.frames.clone(), ingress.clone());
         shared.tasks.essential("broadcast tree", tree);
         shared
@@ -186,18 +186,18 @@ impl Node {
         planner::start(&shared);
         let drafts = planning::retry_waiting(shared.clone());
         shared.tasks.essential("drafts", drafts);
-        let expiry = proposals::expire(shared.clone());
+        let expiry = proposals::expire(shared.executor.clone());
         shared.tasks.essential("expiry", expiry);
         let presence = presence::run(shared.clone());
         shared.tasks.essential("presence", presence);
-        let policy = policy_book::watch(shared.clone(), assemble::policy_file(&shared));
+        let (executor, file) = (shared.executor.clone(), assemble::policy_file(&shared));
+        let policy = executor.watch_policy(file);
         shared.tasks.essential("policy watch", policy);
         if shared.threads {
             let copy = guards::moved::keep_copy(shared.context.clone(), shared.guards.clone());
             shared.tasks.essential("copy of moved", copy);
-            shared
-                .tasks
-                .essential("health", health::run(shared.clone()));
+            let health = health::run(shared.footing.clone());
+            shared.tasks.essential("health", health);
         }
         shared
             .tasks

@@ -3,18 +3,16 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use serde_json::json;
 
-use super::context::DURABLE;
 use super::context::alarms::AlarmKind;
-use super::shared::Shared;
+use super::context::{Context, DURABLE};
 use crate::adapters::files;
 use crate::adapters::store::{Store, StoreError, kv};
 use crate::domain::base::AuditKind;
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
-use crate::domain::policy::{self, Policy};
+use crate::domain::policy::{self, Offered, Policy};
 use crate::node::context::{Event, Severity};
 
 const LAST_GOOD: &str = "policy.last-good";
@@ -111,11 +109,11 @@ pub fn read(file: &Path) -> Result<Option<String>, String> {
 
 /// Raises an alarm while the policy in force says something that is probably not meant: an update of
 /// the program never leaves a node without its policy. `policy test` fails on the same.
-pub fn judge(shared: &Shared) {
-    let faults = shared.policy.current().faults(&shared.guards.offered());
+pub fn judge(context: &Context, book: &PolicyBook, offered: &[Offered]) {
+    let faults = book.current().faults(offered);
     let kind = AlarmKind::PolicyWarns;
     let Some(first) = faults.first() else {
-        shared.alarms.clear(kind, "");
+        context.alarms.clear(kind, "");
         return;
     };
     let message = match faults.len() {
@@ -124,9 +122,9 @@ pub fn judge(shared: &Shared) {
     };
     let advice =
         "the policy stays in force as it stands; mend the file, `policy test` names every fault";
-    if shared
+    if context
         .alarms
-        .raise(kind, "", &message, advice, shared.now())
+        .raise(kind, "", &message, advice, context.now())
     {
         tracing::warn!("{message}");
     }
@@ -144,7 +142,12 @@ async fn keep(store: &Store, text: String) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// Why it is refused; the policy in force stays.
-pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
+pub async fn reload(
+    context: &Context,
+    book: &PolicyBook,
+    offered: &[Offered],
+    file: &Path,
+) -> Result<(), String> {
     let loaded = match read(file)? {
         None => Err(format!("{}: there is no such file", file.display())),
         Some(text) => policy::load(&text)
@@ -154,10 +157,12 @@ pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
     match loaded {
         Ok((policy, text)) => {
             let (digest, rules) = (policy.digest(), policy.rules().len());
-            keep(&shared.store, text).await.map_err(|e| e.to_string())?;
-            let s = shared.clone();
+            keep(&context.store, text)
+                .await
+                .map_err(|e| e.to_string())?;
+            let s = context.clone();
             let detail = json!({"digest": digest, "rules": rules});
-            let audited = shared
+            let audited = context
                 .store
                 .write(DURABLE, "audit", move |c| {
                     s.journal
@@ -165,10 +170,10 @@ pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
                 })
                 .await;
             audited.map_err(|e| e.to_string())?;
-            shared.policy.set(policy);
-            judge(shared);
+            book.set(policy);
+            judge(context, book, offered);
             let message = format!("Policy {digest:?} is in force: {rules} rules");
-            shared
+            context
                 .journal
                 .record(
                     Event::PolicyLoaded,
@@ -180,9 +185,9 @@ pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
             Ok(())
         }
         Err(why) => {
-            shared.policy.refuse(why.clone());
+            book.refuse(why.clone());
             let message = format!("The policy file is refused, the last good policy stays: {why}");
-            shared
+            context
                 .journal
                 .record(
                     Event::PolicyRefused,
@@ -192,28 +197,6 @@ pub async fn reload(shared: &Shared, file: &Path) -> Result<(), String> {
                 )
                 .await;
             Err(why)
-        }
-    }
-}
-
-/// Watches the policy file and reloads it when it changes.
-pub async fn watch(shared: Shared, file: std::path::PathBuf) {
-    judge(&shared);
-    let stamp = |file: &Path| std::fs::metadata(file).and_then(|m| m.modified()).ok();
-    let mut seen = stamp(&file);
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        tokio::select! {
-            biased;
-            () = shared.tasks.stop().cancelled() => return,
-            _ = tick.tick() => {}
-        }
-        let now = stamp(&file);
-        if now.is_some() && now != seen {
-            seen = now;
-            if let Err(why) = reload(&shared, &file).await {
-                tracing::error!("{why}");
-            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cites;
 use super::context::{Context, store_refusal};
-use super::shared::Shared;
+use super::frame_log::Frames;
 use crate::adapters::store::facts;
 use crate::domain::admission::Generation;
 use crate::domain::base::{Code, DeviceId, Refusal};
@@ -27,16 +27,16 @@ pub struct Place {
 }
 
 /// What each executor known here offers: this node, those that are connected, and those that were.
-pub fn offers(shared: &Shared) -> BTreeMap<DeviceId, Vec<String>> {
-    let mut offers = shared.known_capabilities();
-    for link in shared.links.all() {
+pub fn offers(frames: &Frames) -> BTreeMap<DeviceId, Vec<String>> {
+    let mut offers = frames.known_capabilities();
+    for link in frames.links.all() {
         offers.insert(link.info.device.clone(), link.info.capabilities.clone());
     }
     // Trust and grants may have changed since a link began.
-    shared.keep_entitled(&mut offers);
-    let own = shared.guards.capabilities();
-    let own = own.iter().map(|c| c.as_str().to_owned()).collect();
-    offers.insert(shared.own_id().clone(), own);
+    frames.keep_entitled(&mut offers);
+    let own = frames.known.actuators.iter();
+    let own = own.map(|c| c.as_str().to_owned()).collect();
+    offers.insert(frames.own_id().clone(), own);
     offers
 }
 
@@ -62,12 +62,12 @@ struct Evidence {
 /// # Errors
 /// As [`route`] and [`cites::frames`]; `TARGET_AMBIGUOUS` and `UNKNOWN_TARGET` also for a name that fits several or none.
 pub async fn executor_of(
-    shared: &Shared,
+    frames: &Frames,
     draft: &Draft,
     place: &Place,
 ) -> Result<DeviceId, Refusal> {
-    let at = shared.moment();
-    let (asked, own) = (draft.clone(), shared.own_id().clone());
+    let at = frames.moment();
+    let (asked, own) = (draft.clone(), frames.own_id().clone());
     let read = move |c: &rusqlite::Connection| {
         let mut zones: BTreeMap<DeviceId, BTreeSet<String>> = BTreeMap::new();
         for fact in facts::numeric(c, at)? {
@@ -84,13 +84,13 @@ pub async fn executor_of(
         }
         Ok((zones, evidence))
     };
-    let (zones, evidence) = shared
+    let (zones, evidence) = frames
         .store
         .read("routing", read)
         .await
         .map_err(|e| store_refusal(&e))?;
-    let offers = offers(shared);
-    let names: BTreeMap<&DeviceId, String> = offers.keys().map(|d| (d, name(shared, d))).collect();
+    let offers = offers(frames);
+    let names: BTreeMap<&DeviceId, String> = offers.keys().map(|d| (d, name(frames, d))).collect();
     let candidates: Vec<Candidate<'_>> = offers
         .iter()
         .map(|(device, capabilities)| Candidate {
@@ -103,13 +103,13 @@ pub async fn executor_of(
                 .flatten()
                 .map(String::as_str)
                 .collect(),
-            mints: mints(shared, device),
+            mints: mints(frames, device),
         })
         .collect();
     let executor = place
         .executor
         .as_deref()
-        .map(|wanted| named(shared, wanted, &candidates))
+        .map(|wanted| named(frames, wanted, &candidates))
         .transpose()?;
     let wanted = Wanted {
         target: &draft.action.target,
@@ -123,14 +123,14 @@ pub async fn executor_of(
 
 /// Whether a device mints proposals: this node, and every other of our own kind. What it speaks is
 /// taken from its link, and while it is away from what it has proven before.
-fn mints(shared: &Shared, device: &DeviceId) -> bool {
-    if device == shared.own_id() {
+fn mints(frames: &Frames, device: &DeviceId) -> bool {
+    if device == frames.own_id() {
         return true;
     }
-    match shared.links.get(device) {
+    match frames.links.get(device) {
         Some(link) => link.info.speaks(Feature::Proposals),
         None => {
-            let record = shared.trust.live(device);
+            let record = frames.trust.live(device);
             record.is_some_and(|r| r.generation() == Generation::Clawmesh)
         }
     }

@@ -3,15 +3,9 @@
 
 use std::sync::{Arc, Weak};
 
-use tokio::sync::Semaphore;
-
-use super::continuity::Continuity;
 use super::credentials::Kept;
 use super::discovery::Nearby;
-use super::frame_log::Frames;
 use super::gen1::conversation::OtherPlanners;
-use super::guards::Guards;
-use super::health::Ground;
 use super::inference::Inference;
 use super::leading::Leading;
 use super::links::LinkHandle;
@@ -21,8 +15,7 @@ use super::pause::PlannerState;
 use super::peers::Peers;
 use super::planner::Questions;
 use super::planner::passed_on::Forwarded;
-use super::policy_book::PolicyBook;
-use super::proposals::{Running, Unrecorded};
+use super::proposals::Executor;
 use super::sensing::Sensors;
 use super::sites::SiteBook;
 use crate::adapters::transport::{Dialer, Tls};
@@ -36,18 +29,14 @@ pub struct Shared(Arc<Inner>);
 
 /// See [`Shared`].
 pub struct Inner {
-    /// Its frames, the links they travel on, and what every task may use.
-    pub frames: Frames,
+    /// What it carries out; beneath it what it stands on, its frames, and what every task may use.
+    pub executor: Executor,
     /// This device's secret key; given out by [`Shared::signer`] alone.
     pub key: OwnKey,
     /// How it speaks TLS.
     pub tls: Tls,
     /// How it reaches peers.
     pub dialer: Arc<dyn Dialer>,
-    /// Decisions refused while nothing could be written.
-    pub unrecorded: Arc<Unrecorded>,
-    /// What its executor allows.
-    pub policy: PolicyBook,
     /// Where things are.
     pub sites: SiteBook,
     /// What the planners of gen-1 nodes propose.
@@ -58,10 +47,6 @@ pub struct Inner {
     pub nearby: Nearby,
     /// Everything it offers.
     pub capabilities: Vec<Capability>,
-    /// Its actuators: what moves them, makes them safe and knows of them.
-    pub guards: Guards,
-    /// What they are doing.
-    pub running: Running,
     /// How its sensors are.
     pub sensors: Sensors,
     /// The language models it may ask.
@@ -80,12 +65,6 @@ pub struct Inner {
     pub questions: Questions,
     /// Devices that come to know each other through persons.
     pub pairing: Pairing,
-    /// Whether its state is the one it last ran with.
-    pub continuity: Continuity,
-    /// The state directory it was started on.
-    pub ground: Ground,
-    /// Places for updates of others' proposals that the disk refused and that are tried again.
-    pub mirrors_owed: Arc<Semaphore>,
 }
 
 /// A device's secret key on its way into [`Shared`].
@@ -113,10 +92,10 @@ impl std::ops::Deref for Shared {
 }
 
 impl std::ops::Deref for Inner {
-    type Target = Frames;
+    type Target = Executor;
 
-    fn deref(&self) -> &Frames {
-        &self.frames
+    fn deref(&self) -> &Executor {
+        &self.executor
     }
 }
 

@@ -21,7 +21,6 @@ use crate::node::context::store_refusal;
 use crate::node::context::{Event, Severity};
 use crate::node::gen1::parting;
 use crate::node::planning::{self, Sent, Stood};
-use crate::node::policy_book;
 use crate::node::proposals::{self, Standing};
 use crate::node::routing::Place;
 
@@ -173,7 +172,8 @@ impl Door {
     /// `POLICY_INVALID` with the reason; the policy in force stays.
     pub async fn policy_reload(&self) -> Answer<PolicyState> {
         let file = StateDir::at(&self.shared.config.state_dir).policy_file();
-        policy_book::reload(&self.shared, &file)
+        self.shared
+            .reload_policy(&file)
             .await
             .map_err(|why| Refusal::new(Code::PolicyInvalid, why))?;
         Ok(self.policy_state())

@@ -347,6 +347,21 @@ impl Journal {
         audit_entry(conn, &self.0.needs.key, self.now(), kind, subject, detail)
     }
 
+    /// As [`Journal::audit`], of what happened at `at`.
+    ///
+    /// # Errors
+    /// As [`Journal::audit`].
+    pub fn audit_at(
+        &self,
+        conn: &rusqlite::Connection,
+        at: TimeMs,
+        kind: AuditKind,
+        subject: &str,
+        detail: Value,
+    ) -> Result<(), StoreError> {
+        audit_entry(conn, &self.0.needs.key, at, kind, subject, detail)
+    }
+
     /// Writes a step of a proposal's life inside a transaction, with its audit entries.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 //! back while the node runs. A node in doubt observes and does not operate until a person at it says
 //! that this state is the one to go on with (invariant I6, `domain::continuity`).
 
+pub mod footing;
+mod ground;
 mod returned;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +13,14 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::json;
 
+pub use self::footing::Footing;
+pub use self::ground::{Ground, Loss};
 pub use self::returned::heard_back;
 use super::context::alarms::AlarmKind;
 use super::context::timekeeping::high_water;
 use super::context::{Context, DURABLE, audit_entry, write_step};
+use super::frame_log::Frames;
 use super::guards::Cut;
-use super::shared::Shared;
 use crate::adapters::marks::Marks;
 use crate::adapters::store::{Store, StoreError, audit, backup, cases, frames, kv, proposals};
 use crate::domain::base::limits::{CONFIRM_SKIP_FRAMES, MARK_WAIT_MS, QUERY_MAX};
@@ -110,8 +114,7 @@ pub fn stored_doubt(conn: &Connection) -> Result<Option<Doubt>, StoreError> {
 /// # Errors
 /// Whatever the store says.
 pub fn store_doubt(conn: &Connection, key: &DeviceKey, doubt: &Doubt) -> Result<(), StoreError> {
-    let bytes = serde_json::to_vec(doubt).unwrap_or_default();
-    kv::put(conn, DOUBT, &bytes)?;
+    put_doubt(conn, doubt)?;
     audit_entry(
         conn,
         key,
@@ -120,6 +123,11 @@ pub fn store_doubt(conn: &Connection, key: &DeviceKey, doubt: &Doubt) -> Result<
         "state",
         json!(doubt),
     )
+}
+
+fn put_doubt(conn: &Connection, doubt: &Doubt) -> Result<(), StoreError> {
+    let bytes = serde_json::to_vec(doubt).unwrap_or_default();
+    kv::put(conn, DOUBT, &bytes)
 }
 
 /// A fault, and how it was noticed.
@@ -346,11 +354,11 @@ impl Continuity {
     }
 
     /// What this run has lost of its own frames, where the store has lost any.
-    fn lost(&self, shared: &Shared) -> Option<Lost> {
-        let losses = shared.store.losses();
+    fn lost(&self, frames: &Frames) -> Option<Lost> {
+        let losses = frames.store.losses();
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         if lost.0 != losses {
-            let (seq, at) = (shared.stamper.newest(), shared.now());
+            let (seq, at) = (frames.stamper.newest(), frames.now());
             *lost = (losses, Some(Lost { seq, at }));
         }
         lost.1
@@ -415,8 +423,8 @@ pub fn sentence(doubt: &Doubt) -> String {
 ///
 /// # Errors
 /// Why it is not written; the action must not begin.
-pub async fn ahead(shared: &Shared) -> Result<(), String> {
-    keep(shared, Marks::write_outside).await
+pub async fn ahead(footing: &Footing) -> Result<(), String> {
+    keep(footing, Marks::write_outside).await
 }
 
 /// Writes down that this run ends with everything stored, where that is so.
@@ -437,39 +445,39 @@ pub async fn ends(context: &Context) -> Result<(), String> {
 }
 
 /// Writes the marks where the audit trail has grown, and where they could not be written before.
-pub async fn note(shared: &Shared) {
+pub async fn note(footing: &Footing) {
     // Why not has been told.
-    let _ = keep(shared, Marks::write).await;
+    let _ = keep(footing, Marks::write).await;
 }
 
 async fn keep(
-    shared: &Shared,
+    footing: &Footing,
     write: fn(&Marks, &Mark) -> Result<bool, String>,
 ) -> Result<(), String> {
-    let continuity = &shared.continuity;
-    continuity.lost(shared);
+    let continuity = &footing.continuity;
+    continuity.lost(footing);
     if !continuity.marks.kept() || continuity.doubt().is_some() {
         return Ok(());
     }
-    let kept = mark_now(shared, write).await;
+    let kept = mark_now(footing, write).await;
     let why = kept.as_ref().err().cloned();
     *continuity.unmarked() = why.clone();
-    tell_of_marks(shared, why.as_deref());
+    tell_of_marks(footing, why.as_deref());
     kept.map_err(|why| unmarked(&why))
 }
 
 async fn mark_now(
-    shared: &Shared,
+    footing: &Footing,
     write: fn(&Marks, &Mark) -> Result<bool, String>,
 ) -> Result<(), String> {
-    let continuity = &shared.continuity;
+    let continuity = &footing.continuity;
     let read = |c: &Connection| Ok((audit::head(c)?, text(c, RUN)?));
-    let (head, run) = shared
+    let (head, run) = footing
         .store
         .read("audit head", read)
         .await
         .map_err(|error| format!("how far the store has come does not read: {error}"))?;
-    let (device, seq, now) = (shared.own_id(), shared.stamper.newest(), shared.now());
+    let (device, seq, now) = (footing.own_id(), footing.stamper.newest(), footing.now());
     let begun = continuity.begun.load(Ordering::Acquire);
     let mark = match begun {
         true => continuity.mark(device, head, seq, now),
@@ -486,7 +494,7 @@ async fn mark_now(
         return Ok(());
     }
     let marks = continuity.marks.clone();
-    let writing = shared.work(move || write(&marks, &mark));
+    let writing = footing.work(move || write(&marks, &mark));
     let within = Duration::from_millis(MARK_WAIT_MS);
     let outside = match tokio::time::timeout(within, writing).await {
         Err(_) => Err("its folder does not answer".to_owned()),
@@ -494,7 +502,7 @@ async fn mark_now(
         Ok(Some(written)) => written,
     }?;
     if !begun {
-        let stored = continuity.begun(&shared.store, outside).await;
+        let stored = continuity.begun(&footing.store, outside).await;
         stored.map_err(|error| format!("the store takes no note of it: {error}"))?;
     }
     Ok(())
@@ -525,9 +533,9 @@ pub async fn entries(context: &Context) -> Option<u64> {
 }
 
 /// Lets a doubt take effect: in memory at once, then on disk and told.
-async fn doubt(shared: &Shared, doubt: Doubt) {
+async fn doubt(footing: &Footing, doubt: Doubt) {
     {
-        let mut stands = shared.continuity.lock();
+        let mut stands = footing.continuity.lock();
         if stands.is_some() {
             return;
         }
@@ -535,8 +543,8 @@ async fn doubt(shared: &Shared, doubt: Doubt) {
     }
     // What came before the doubt does not go on in it; no await stands before this.
     let why = sentence(&doubt);
-    shared.guards.secure_each(&Cut::MayNotOperate { why });
-    if let Err(error) = tell(shared).await {
+    footing.guards.secure_each(&Cut::MayNotOperate { why });
+    if let Err(error) = tell(footing).await {
         tracing::error!(%error, "the doubt about this state could not be stored; it holds until the next start");
     }
 }
@@ -545,26 +553,31 @@ async fn doubt(shared: &Shared, doubt: Doubt) {
 ///
 /// # Errors
 /// Whatever the store says.
-pub async fn tell(shared: &Shared) -> Result<(), StoreError> {
-    let why = shared.continuity.unmarked().clone();
-    tell_of_marks(shared, why.as_deref());
-    let Some(doubt) = shared.continuity.doubt() else {
+pub async fn tell(footing: &Footing) -> Result<(), StoreError> {
+    let why = footing.continuity.unmarked().clone();
+    tell_of_marks(footing, why.as_deref());
+    let Some(doubt) = footing.continuity.doubt() else {
         return Ok(());
     };
     let (kind, message) = (kind_of(doubt.fault), sentence(&doubt));
-    let now = shared.now();
-    shared.alarms.raise(kind, "", &message, ADVICE, now);
-    let (s, copy) = (shared.clone(), doubt.clone());
-    let new = shared
+    let now = footing.now();
+    footing.alarms.raise(kind, "", &message, ADVICE, now);
+    let (s, copy) = (footing.clone(), doubt.clone());
+    let new = footing
         .store
         .write(DURABLE, "doubt", move |c| match stored_doubt(c)? {
             Some(_) => Ok(false),
-            None => store_doubt(c, s.signer(), &copy).map(|()| true),
+            None => {
+                put_doubt(c, &copy)?;
+                let (journal, at) = (&s.journal, copy.at);
+                journal.audit_at(c, at, AuditKind::StateDoubted, "state", json!(copy))?;
+                Ok(true)
+            }
         })
         .await?;
     if new {
         let data = json!(doubt);
-        shared
+        footing
             .journal
             .record(Event::StateDoubted, Severity::Critical, &message, data)
             .await;

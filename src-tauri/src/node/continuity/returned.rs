@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::PRESENCE;
-use super::doubt;
+use super::{Footing, doubt};
 use crate::adapters::store::frames::Inserted;
 use crate::adapters::store::{StoreError, cases, proposals};
 use crate::domain::admission::Admitted;
@@ -13,20 +13,19 @@ use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::continuity::{Doubt, Returned, proves};
 use crate::domain::proposal::{Outcome, end};
 use crate::node::context::DURABLE;
-use crate::node::shared::Shared;
 
 /// Looks at frames of our own that peers brought and that the store did not have.
-pub async fn heard_back(shared: &Shared, admitted: &[Admitted], inserted: &[Inserted]) {
+pub async fn heard_back(footing: &Footing, admitted: &[Admitted], inserted: &[Inserted]) {
     for (one, how) in admitted.iter().zip(inserted) {
-        let ours = one.frame().origin == *shared.own_id();
+        let ours = one.frame().origin == *footing.own_id();
         if ours && matches!(how, Inserted::Stored(_) | Inserted::Instead { .. }) {
-            returned(shared, one).await;
+            returned(footing, one).await;
         }
     }
 }
 
-async fn returned(shared: &Shared, admitted: &Admitted) {
-    let (frame, now) = (admitted.frame(), shared.now());
+async fn returned(footing: &Footing, admitted: &Admitted) {
+    let (frame, now) = (admitted.frame(), footing.now());
     // A time that has not come yet is no sign of life.
     let at = match frame.timestamp > now.plus(FRAME_FUTURE_MAX_MS) {
         true => TimeMs(0),
@@ -39,7 +38,7 @@ async fn returned(shared: &Shared, admitted: &Admitted) {
         .flatten();
     let mut unknown_outcome = false;
     if let Some((id, outcome)) = outcome {
-        match settle(shared, id, outcome).await {
+        match settle(footing, id, outcome).await {
             Ok(unknown) => unknown_outcome = unknown,
             Err(error) => {
                 tracing::error!(%error, "an outcome that came back could not be compared")
@@ -58,11 +57,11 @@ async fn returned(shared: &Shared, admitted: &Admitted) {
     };
     if let Some((fault, why)) = proves(
         &frame,
-        &shared.continuity.beginning,
-        shared.continuity.lost(shared),
+        &footing.continuity.beginning,
+        footing.continuity.lost(footing),
     ) {
         doubt(
-            shared,
+            footing,
             Doubt {
                 fault,
                 why,
@@ -81,9 +80,9 @@ fn outcome_in(data: &serde_json::Map<String, Value>) -> Option<(ProposalId, Outc
 
 /// Takes over an outcome that this node signed and does not know: a proposal that still waits has been
 /// executed already. Returns whether it was unknown.
-async fn settle(shared: &Shared, id: ProposalId, outcome: Outcome) -> Result<bool, StoreError> {
-    let s = shared.clone();
-    let (unknown, moved) = shared
+async fn settle(footing: &Footing, id: ProposalId, outcome: Outcome) -> Result<bool, StoreError> {
+    let s = footing.clone();
+    let (unknown, moved) = footing
         .store
         .write(DURABLE, "outcome that came back", move |c| {
             let Some(row) = proposals::get(c, &id)?.filter(|row| row.own) else {
@@ -101,7 +100,7 @@ async fn settle(shared: &Shared, id: ProposalId, outcome: Outcome) -> Result<boo
         })
         .await?;
     if moved {
-        shared.proposals_changed();
+        footing.proposals_changed();
     }
     Ok(unknown)
 }

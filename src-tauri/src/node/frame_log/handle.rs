@@ -1,7 +1,7 @@
 //! What frames take: the log in memory and on disk, the links they travel on, and this device's signature under its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::watch;
 
@@ -78,7 +78,23 @@ impl std::ops::Deref for Parts {
     }
 }
 
+/// [`Frames`] for what is made before the node and must not keep it alive.
+#[derive(Clone)]
+pub struct WeakFrames(Weak<Parts>);
+
+impl WeakFrames {
+    /// The frames, if their node is still there.
+    pub fn get(&self) -> Option<Frames> {
+        self.0.upgrade().map(Frames)
+    }
+}
+
 impl Frames {
+    /// For what is made before the node and must not keep it alive.
+    pub fn weak(&self) -> WeakFrames {
+        WeakFrames(Arc::downgrade(&self.0))
+    }
+
     /// Wraps the parts.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))

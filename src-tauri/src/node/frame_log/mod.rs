@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use self::encoded::{Encoded, hops};
-pub use self::handle::{Frames, Parts, Signer, Stamper};
+pub use self::handle::{Frames, Parts, Signer, Stamper, WeakFrames};
 pub use self::held::Held;
 pub use self::recent::{Next, RecentFrames};
 use super::context::Context;

@@ -22,8 +22,9 @@ use crate::domain::gate::command::{Behind, Saying, forward_params};
 use crate::domain::plan::election::role_for_gen1;
 use crate::domain::wire::envelope::RemoteError;
 use crate::domain::wire::handshake::Hello;
+use crate::node::frame_log::{Frames, WeakFrames};
+use crate::node::guards::Guards;
 use crate::node::links::{Link, LinkHandle};
-use crate::node::shared::{Inner, Shared};
 
 /// What a gen-1 node answers before it acts: whatever else it says leaves open whether it did.
 const BEFORE_ACTING: [Code; 12] = [
@@ -43,20 +44,20 @@ const BEFORE_ACTING: [Code; 12] = [
 ];
 
 /// Whether a device acts for this node: a gen-1 node behind an actuator of ours.
-pub fn acts(shared: &Shared, hello: &Hello) -> bool {
-    hello.features.is_empty() && !shared.guards.behind(&hello.device_id).is_empty()
+pub fn acts(guards: &Guards, hello: &Hello) -> bool {
+    hello.features.is_empty() && !guards.behind(&hello.device_id).is_empty()
 }
 
 /// The link over which a gen-1 node may be told. The way to the safe state is said over every link on which it
 /// speaks as a gen-1 node and that we dialed, whatever became of the trust in it since.
-fn way(shared: &Shared, device: &DeviceId, behind: Behind<'_>) -> Result<LinkHandle, Refusal> {
+fn way(frames: &Frames, device: &DeviceId, behind: Behind<'_>) -> Result<LinkHandle, Refusal> {
     let hears =
         |l: &LinkHandle| l.info.outbound && l.info.features.is_empty() && !l.stop.is_cancelled();
     let last = match behind {
-        Behind::Safety => shared.links.get(device).filter(hears),
+        Behind::Safety => frames.links.get(device).filter(hears),
         Behind::Act(_) => None,
     };
-    last.map_or_else(|| link(shared, device), Ok)
+    last.map_or_else(|| link(frames, device), Ok)
 }
 
 /// The link over which a gen-1 node may be told to act.
@@ -64,17 +65,17 @@ fn way(shared: &Shared, device: &DeviceId, behind: Behind<'_>) -> Result<LinkHan
 /// # Errors
 /// `UNTRUSTED_PEER`; `WRONG_EXECUTOR` for one of our own kind; `EXECUTOR_UNREACHABLE` without a link that we
 /// dialed.
-pub fn link(shared: &Shared, device: &DeviceId) -> Result<LinkHandle, Refusal> {
+pub fn link(frames: &Frames, device: &DeviceId) -> Result<LinkHandle, Refusal> {
     let short = device.short();
     let refuse = |code: Code, why: String| Err(Refusal::new(code, why));
-    let Some(record) = shared.trust.live(device) else {
+    let Some(record) = frames.trust.live(device) else {
         let why = format!(
             "device {short}, which would act, is not trusted here: trust add {device} --as gen1"
         );
         return refuse(Code::UntrustedPeer, why);
     };
     let stands = |l: &LinkHandle| !l.stop.is_cancelled() && !l.is_parting();
-    let link = shared.links.get(device).filter(stands);
+    let link = frames.links.get(device).filter(stands);
     let speaks = link.as_ref().is_some_and(|l| !l.info.features.is_empty());
     if speaks || record.generation() != Generation::Gen1 {
         let why = format!(
@@ -101,7 +102,7 @@ pub fn link(shared: &Shared, device: &DeviceId) -> Result<LinkHandle, Refusal> {
 /// How drivers reach the links of their node; they are made before it is. Clones share it.
 #[derive(Clone)]
 pub struct Wire {
-    node: Arc<watch::Sender<Option<Weak<Inner>>>>,
+    node: Arc<watch::Sender<Option<WeakFrames>>>,
     /// Where a start was said last, for each gen-1 node.
     said: Arc<Mutex<BTreeMap<DeviceId, Weak<Link>>>>,
 }
@@ -117,33 +118,33 @@ impl Default for Wire {
 
 impl Wire {
     /// The node is there.
-    pub fn belongs_to(&self, shared: &Shared) {
-        self.node.send_replace(Some(shared.weak()));
+    pub fn belongs_to(&self, frames: &Frames) {
+        self.node.send_replace(Some(frames.weak()));
     }
 
-    async fn node(&self, behind: Behind<'_>) -> Result<Shared, DriverError> {
+    async fn node(&self, behind: Behind<'_>) -> Result<Frames, DriverError> {
         let mut node = self.node.subscribe();
         let there = match behind {
             Behind::Safety => node.wait_for(Option::is_some).await.ok(),
             Behind::Act(_) => Some(node.borrow()),
         };
         let weak = there.and_then(|there| there.clone());
-        let shared = weak.and_then(|weak| Shared::of(&weak));
-        shared.ok_or_else(|| DriverError::Failed("the node does not run".to_owned()))
+        let frames = weak.and_then(|weak| weak.get());
+        frames.ok_or_else(|| DriverError::Failed("the node does not run".to_owned()))
     }
 
     /// The link, as soon as there is one where it is about the safe state.
     async fn link(
         &self,
-        shared: &Shared,
+        frames: &Frames,
         device: &DeviceId,
         behind: Behind<'_>,
         why: &Mutex<Option<Refusal>>,
     ) -> Result<LinkHandle, DriverError> {
-        let mut links = shared.links.watch();
+        let mut links = frames.links.watch();
         loop {
             links.mark_unchanged();
-            let refusal = match way(shared, device, behind) {
+            let refusal = match way(frames, device, behind) {
                 Ok(link) => return Ok(link),
                 Err(refusal) => refusal,
             };
@@ -154,30 +155,30 @@ impl Wire {
             }
             tokio::select! {
                 biased;
-                () = shared.tasks.stop().cancelled() => return Err(failed),
+                () = frames.tasks.stop().cancelled() => return Err(failed),
                 changed = links.changed() => changed.map_err(|_| failed)?,
             }
         }
     }
 
     async fn back(&self, device: &DeviceId) {
-        let Ok(shared) = self.node(Behind::Safety).await else {
+        let Ok(frames) = self.node(Behind::Safety).await else {
             return std::future::pending().await;
         };
-        let mut links = shared.links.watch();
-        let before = way(&shared, device, Behind::Safety).ok();
+        let mut links = frames.links.watch();
+        let before = way(&frames, device, Behind::Safety).ok();
         loop {
             tokio::select! {
                 biased;
-                () = shared.tasks.stop().cancelled() => break,
+                () = frames.tasks.stop().cancelled() => break,
                 changed = links.changed() => if changed.is_err() { break },
             }
             let same = |new: &LinkHandle| before.as_ref().is_some_and(|old| Arc::ptr_eq(old, new));
-            if way(&shared, device, Behind::Safety).is_ok_and(|new| !same(&new)) {
+            if way(&frames, device, Behind::Safety).is_ok_and(|new| !same(&new)) {
                 return;
             }
         }
-        drop((shared, before));
+        drop((frames, before));
         std::future::pending().await
     }
 
@@ -188,18 +189,18 @@ impl Wire {
         progress: &Progress,
     ) -> Result<(), DriverError> {
         let device = &command.device_id;
-        let shared = self.node(behind).await?;
-        let link = self.link(&shared, device, behind, &progress.why).await?;
+        let frames = self.node(behind).await?;
+        let link = self.link(&frames, device, behind, &progress.why).await?;
         let failed = |refusal: Refusal| DriverError::Failed(refusal.to_string());
         let id = match behind {
             Behind::Act(act) => act.proposal_id().as_str().to_owned(),
-            Behind::Safety => shared.fresh_id().map_err(failed)?.to_string(),
+            Behind::Safety => frames.fresh_id().map_err(failed)?.to_string(),
         };
         let saying = Saying {
-            from: shared.own_id(),
-            role: role_for_gen1(shared.config.role.as_str()),
+            from: frames.own_id(),
+            role: role_for_gen1(frames.config.role.as_str()),
             id: &id,
-            at: shared.now(),
+            at: frames.now(),
         };
         let params = forward_params(command, behind, saying).map_err(failed)?;
         let before = {

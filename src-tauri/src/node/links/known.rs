@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::adapters::store::{Class, StoreError, kv};
 use crate::domain::base::DeviceId;
+use crate::domain::capability::Capability;
 use crate::node::context::Context;
 
 const OFFERS: &str = "peers.offers";
@@ -17,6 +18,8 @@ const SIGNERS: &str = "peers.signers";
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// The names of this node's own actuators.
+    pub actuators: Vec<Capability>,
     offers: Mutex<BTreeMap<DeviceId, Vec<String>>>,
     /// What comes in their name unsigned is not theirs.
     signers: RwLock<Arc<BTreeSet<DeviceId>>>,
@@ -33,9 +36,15 @@ impl Known {
         let signers = kv::get(conn, SIGNERS)?;
         let signers = signers.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(Self {
+            actuators: Vec::new(),
             offers: Mutex::new(offers.unwrap_or_default()),
             signers: RwLock::new(Arc::new(signers.unwrap_or_default())),
         })
+    }
+
+    /// The same, beside this node's own actuators.
+    pub fn beside(self, actuators: Vec<Capability>) -> Self {
+        Self { actuators, ..self }
     }
 
     /// What devices offered when they were last connected, as far as they may now.

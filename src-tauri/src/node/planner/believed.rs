@@ -13,8 +13,7 @@ use crate::domain::base::limits::{
 use crate::domain::base::text::{one_line, shown};
 use crate::domain::base::{DeviceId, FrameId, ProposalId, Refusal, TierName, TimeMs};
 use crate::domain::proposal::ProposalRecord;
-use crate::node::context::store_refusal;
-use crate::node::shared::Shared;
+use crate::node::context::{Context, store_refusal};
 
 /// A step as it may be shown.
 pub(super) fn cut(step: Telling) -> Telling {
@@ -75,12 +74,12 @@ fn asked_by(
 
 /// What is believed of an answer.
 pub(super) async fn believed(
-    shared: &Shared,
+    context: &Context,
     (leader, name): (&DeviceId, &str),
     question: &Question,
     said: Answered,
 ) -> Result<Answered, Refusal> {
-    let (claimed, now, leader) = (said.citations.len(), shared.now(), leader.clone());
+    let (claimed, now, leader) = (said.citations.len(), context.now(), leader.clone());
     let proposed: Vec<String> = said.proposals.into_iter().take(EVIDENCE_MAX).collect();
     let cited: Vec<Citation> = said.citations.into_iter().take(EVIDENCE_MAX).collect();
     let read = move |c: &rusqlite::Connection| {
@@ -101,9 +100,9 @@ pub(super) async fn believed(
         }
         Ok((known, asked_by(c, &leader, &proposed)?))
     };
-    let read = shared.store.read("citations", read).await;
+    let read = context.store.read("citations", read).await;
     let (citations, proposals) = read.map_err(|e| store_refusal(&e))?;
-    let labels = shared.inference.labels();
+    let labels = &context.config.models.labels;
     let private = labels.text(&question.text).and(labels.text(&said.answer));
     Ok(Answered {
         id: question.id.clone(),
@@ -125,7 +124,7 @@ pub(super) async fn believed(
         },
         why: said.why.map(|w| one_line(&w, TEXT_MAX_CHARS)),
         asked_at: question.asked_at,
-        took_ms: shared.now().0.saturating_sub(question.asked_at),
+        took_ms: context.now().0.saturating_sub(question.asked_at),
         tokens: said.tokens,
         queued: false,
     })

@@ -13,7 +13,7 @@ use crate::domain::policy::Check;
 use crate::domain::proposal::{ProposalRecord, ground as rules};
 use crate::node::context::store_refusal;
 use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
+use crate::node::proposals::Executor;
 
 /// The request that asks an executor.
 pub const CHECKS: &str = "proposals.checks";
@@ -38,15 +38,15 @@ pub struct ChecksView {
 ///
 /// # Errors
 /// `PROPOSAL_NOT_FOUND` if this node is not its executor, or what the store says.
-pub async fn own(shared: &Shared, id: ProposalId) -> Result<ChecksView, Refusal> {
-    let (inner, now) = (shared.clone(), shared.now());
+pub async fn own(executor: &Executor, id: ProposalId) -> Result<ChecksView, Refusal> {
+    let (inner, now) = (executor.clone(), executor.now());
     let read = move |c: &Connection| look(&inner, c, &id, now);
-    let seen = shared.store.read("checks", read).await;
+    let seen = executor.store.read("checks", read).await;
     seen.map_err(|e| store_refusal(&e))
 }
 
 fn look(
-    shared: &Shared,
+    executor: &Executor,
     conn: &Connection,
     id: &ProposalId,
     now: TimeMs,
@@ -56,10 +56,10 @@ fn look(
         let why = format!("this node has no proposal {} of its own", id.short());
         StoreError::Refused(Refusal::new(Code::ProposalNotFound, why))
     })?;
-    let signed = open(shared, &row)?;
+    let signed = open(executor, &row)?;
     let record = signed.record();
-    let ground = ground::load(shared, conn, record, now)?;
-    let (checks, message) = rules::checks(record, &ground, places(shared, record));
+    let ground = ground::load(executor, conn, record, now)?;
+    let (checks, message) = rules::checks(record, &ground, places(executor, record));
     Ok(ChecksView {
         allowed: message.is_none(),
         message,
@@ -70,10 +70,10 @@ fn look(
 
 /// Where the evidence comes from. That of another device is told, and of one that has such an actuator
 /// itself above all: the wish may be about its place and not about this one.
-fn places(shared: &Shared, record: &ProposalRecord) -> Check {
-    let offers = shared.known_capabilities();
+fn places(executor: &Executor, record: &ProposalRecord) -> Check {
+    let offers = executor.known_capabilities();
     let elsewhere: Vec<String> = cited(&record.evidence)
-        .filter(|e| e.origin != *shared.own_id())
+        .filter(|e| e.origin != *executor.own_id())
         .map(|e| {
             let target = record.target.as_str();
             let has = offers

@@ -17,7 +17,7 @@ use crate::node::context::{DURABLE, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::guards::Run;
 use crate::node::health;
-use crate::node::shared::Shared;
+use crate::node::proposals::Executor;
 
 /// What became of a decision that reached its proposal.
 enum Taken {
@@ -33,8 +33,8 @@ enum Taken {
 /// # Errors
 /// One code per fault. A refused decision is used up: the same signed bytes never act later. A person
 /// can decide again, for example when an interlock has closed.
-pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing, Refusal> {
-    decide_of(shared, Cause::Own, signed).await
+pub async fn decide(executor: &Executor, signed: SignedDecision) -> Result<Standing, Refusal> {
+    decide_of(executor, Cause::Own, signed).await
 }
 
 /// Takes a decision that came on somebody's account; see [`decide`].
@@ -43,22 +43,22 @@ pub async fn decide(shared: &Shared, signed: SignedDecision) -> Result<Standing,
 /// As [`decide`].
 #[tracing::instrument(name = "proposal", skip_all, fields(id = %signed.decision.proposal_id.short()))]
 pub async fn decide_of(
-    shared: &Shared,
+    executor: &Executor,
     cause: Cause,
     signed: SignedDecision,
 ) -> Result<Standing, Refusal> {
     // A disk that does not answer is not waited for, and does not let the decision act when it does.
-    if let Err(error) = health::check_store(shared) {
-        not_recorded(shared, &signed);
+    if let Err(error) = health::check_store(executor) {
+        not_recorded(executor, &signed);
         return Err(store_refusal(&error));
     }
-    let s = shared.clone();
+    let s = executor.clone();
     let copy = signed.clone();
     let work = move |conn: &Connection| take(&s, conn, &copy);
-    let result = execute::write_and_start(shared, "decide", work).await;
+    let result = execute::write_and_start(executor, "decide", work).await;
     let id = signed.decision.proposal_id.clone();
     let taken = result.unwrap_or_else(|error| {
-        not_recorded(shared, &signed);
+        not_recorded(executor, &signed);
         Taken::Refused(store_refusal(&error))
     });
     match taken {
@@ -68,10 +68,10 @@ pub async fn decide_of(
                 true => cause,
                 false => Cause::Own,
             };
-            shared.proposals_changed();
+            executor.proposals_changed();
             let data = json!({"proposalId": id, "status": standing.status, "operatorId": signed.decision.operator_id});
             let message = format!("Proposal {}: {}", id.short(), standing.detail);
-            shared
+            executor
                 .journal
                 .caused(
                     cause,
@@ -84,7 +84,7 @@ pub async fn decide_of(
             Ok(standing)
         }
         Taken::Refused(refusal) => {
-            shared
+            executor
                 .journal
                 .refused_of(cause, Event::DecisionRefused, id.as_str(), &refusal)
                 .await;
@@ -95,12 +95,12 @@ pub async fn decide_of(
 
 /// Remembers a decision that is refused because nothing can be written, and writes down that it is used
 /// as soon as that is possible.
-fn not_recorded(shared: &Shared, signed: &SignedDecision) {
-    if !shared.unrecorded.note(signed, shared.now()) {
+fn not_recorded(executor: &Executor, signed: &SignedDecision) {
+    if !executor.unrecorded.note(signed, executor.now()) {
         return;
     }
-    let (s, signed) = (shared.clone(), signed.clone());
-    shared
+    let (s, signed) = (executor.clone(), signed.clone());
+    executor
         .tasks
         .passing("refused decision's record", async move {
             let (copy, now) = (signed.clone(), s.now());
@@ -118,12 +118,12 @@ fn not_recorded(shared: &Shared, signed: &SignedDecision) {
 /// Tries a decision; where it is refused, takes back whatever the attempt wrote and writes down, in the
 /// same transaction, that it is used up and why.
 fn take(
-    shared: &Shared,
+    executor: &Executor,
     conn: &Connection,
     signed: &SignedDecision,
 ) -> Result<(Taken, Option<Run>), StoreError> {
     conn.execute_batch("SAVEPOINT decision")?;
-    match decide_in(shared, conn, signed) {
+    match decide_in(executor, conn, signed) {
         Ok((standing, run)) => {
             conn.execute_batch("RELEASE decision")?;
             Ok((Taken::Counted(standing), run))
@@ -133,7 +133,7 @@ fn take(
             let decision = &signed.decision;
             let news = authentic(conn, signed)? && approvals::used(conn, signed)?.is_none();
             if news {
-                match approvals::mark_used(conn, signed, Some(refusal.code), shared.now()) {
+                match approvals::mark_used(conn, signed, Some(refusal.code), executor.now()) {
                     // One too many is not remembered; it was refused, and its time is short.
                     Ok(()) | Err(StoreError::Refused(_)) => {}
                     Err(error) => return Err(error),
@@ -143,14 +143,14 @@ fn take(
             let count = if news {
                 Some(1)
             } else {
-                shared.budgets.unproven(shared.now())
+                executor.budgets.unproven(executor.now())
             };
             let Some(count) = count else {
                 return Ok((Taken::Refused(refusal), None));
             };
             let detail = json!({"code": refusal.code, "message": refusal.message, "operatorId": decision.operator_id, "count": count});
             let subject = decision.proposal_id.as_str();
-            shared
+            executor
                 .journal
                 .audit(conn, AuditKind::DecisionRefused, subject, detail)?;
             Ok((Taken::Refused(refusal), None))
@@ -170,23 +170,23 @@ fn authentic(conn: &Connection, signed: &SignedDecision) -> Result<bool, StoreEr
 
 /// Loads, rules, writes.
 fn decide_in(
-    shared: &Shared,
+    executor: &Executor,
     conn: &Connection,
     signed: &SignedDecision,
 ) -> Result<(Standing, Option<Run>), StoreError> {
-    let (id, now) = (&signed.decision.proposal_id, shared.now());
+    let (id, now) = (&signed.decision.proposal_id, executor.now());
     let (case, row) = cases::load(conn, id)?;
-    let proposal = open(shared, &row)?;
+    let proposal = open(executor, &row)?;
     let given = Given {
-        vote: votes::check(shared, conn, &proposal, signed, now)?,
-        used: used(shared, conn, signed)?,
+        vote: votes::check(executor, conn, &proposal, signed, now)?,
+        used: used(executor, conn, signed)?,
         signed,
     };
     let verdict = signed.decision.verdict;
-    let found = find(shared, conn, case, proposal, verdict, now)?;
-    let at_steady_ms = shared.guards.steady_ms();
+    let found = find(executor, conn, case, proposal, verdict, now)?;
+    let at_steady_ms = executor.guards.steady_ms();
     let decided = rules::decide(&found, &given, now).map_err(StoreError::Refused)?;
-    write(shared, conn, &decided.step, Some(signed))?;
+    write(executor, conn, &decided.step, Some(signed))?;
     let run = decided.permit.map(|permit| Run {
         permit,
         at_steady_ms,
@@ -196,7 +196,7 @@ fn decide_in(
 
 /// What a decision finds. What it would act on is looked at where the proposal waits for a yes.
 fn find(
-    shared: &Shared,
+    executor: &Executor,
     conn: &Connection,
     case: Case,
     proposal: SignedProposal,
@@ -208,9 +208,9 @@ fn find(
     let acts = verdict == Verdict::Approve && case.status == Status::AwaitingApproval;
     let (votes, ground, equals) = match acts {
         true => (
-            votes::of(shared, conn, &proposal, &stored, now),
-            Some(ground::load(shared, conn, record, now)?),
-            equal::load(shared, conn, &record.action(), Some(&case.id), now)?,
+            votes::of(executor, conn, &proposal, &stored, now),
+            Some(ground::load(executor, conn, record, now)?),
+            equal::load(executor, conn, &record.action(), Some(&case.id), now)?,
         ),
         false => (Vec::new(), None, Equals::default()),
     };
@@ -225,9 +225,13 @@ fn find(
 }
 
 /// Whether this very decision was here before.
-fn used(shared: &Shared, conn: &Connection, signed: &SignedDecision) -> Result<Used, StoreError> {
+fn used(
+    executor: &Executor,
+    conn: &Connection,
+    signed: &SignedDecision,
+) -> Result<Used, StoreError> {
     Ok(match approvals::used(conn, signed)? {
-        None if shared.unrecorded.knows(signed) => Used::Unrecorded,
+        None if executor.unrecorded.knows(signed) => Used::Unrecorded,
         None => Used::Never,
         Some(None) => Used::Taken,
         Some(Some(code)) => Used::Refused(code),
@@ -249,9 +253,13 @@ fn standing(id: &ProposalId, answer: Answer) -> Standing {
 ///
 /// # Errors
 /// `PROPOSAL_NOT_FOUND` or `PROPOSAL_NOT_WAITING`.
-pub async fn withdraw(shared: &Shared, id: ProposalId, why: String) -> Result<Standing, Refusal> {
-    let s = shared.clone();
-    let standing = shared
+pub async fn withdraw(
+    executor: &Executor,
+    id: ProposalId,
+    why: String,
+) -> Result<Standing, Refusal> {
+    let s = executor.clone();
+    let standing = executor
         .store
         .write(DURABLE, "withdraw", move |conn| {
             let (case, _) = cases::load(conn, &id)?;
@@ -268,6 +276,6 @@ pub async fn withdraw(shared: &Shared, id: ProposalId, why: String) -> Result<St
         })
         .await
         .map_err(|e| store_refusal(&e))?;
-    shared.proposals_changed();
+    executor.proposals_changed();
     Ok(standing)
 }

@@ -19,7 +19,7 @@ use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
 use crate::node::context::{Context, DURABLE, internal, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::guards::{Cut, Order, Secured};
-use crate::node::shared::Shared;
+use crate::node::proposals::Executor;
 
 /// Where the latch lies.
 const LATCH: &str = "estop.latch";
@@ -106,10 +106,10 @@ pub fn stored(conn: &Connection) -> Result<Option<Latch>, StoreError> {
 ///
 /// # Errors
 /// `ESTOP` while latched, or whatever the store says.
-pub(super) fn check(shared: &Shared, conn: &Connection) -> Result<(), StoreError> {
-    match stored(conn)?.or_else(|| shared.running.latched()) {
+pub(super) fn check(executor: &Executor, conn: &Connection) -> Result<(), StoreError> {
+    match stored(conn)?.or_else(|| executor.running.latched()) {
         None => Ok(()),
-        Some(latch) => Err(StoreError::Refused(refusal(shared, &latch))),
+        Some(latch) => Err(StoreError::Refused(refusal(executor, &latch))),
     }
 }
 
@@ -130,11 +130,11 @@ pub(super) fn refusal(context: &Context, latch: &Latch) -> Refusal {
 ///
 /// # Errors
 /// Whatever the store says; a node that does not know whether it is stopped does not start.
-pub(super) async fn resume(shared: &Shared) -> Result<(), StoreError> {
-    if let Some(latch) = shared.store.read("estop", stored).await? {
+pub(super) async fn resume(executor: &Executor) -> Result<(), StoreError> {
+    if let Some(latch) = executor.store.read("estop", stored).await? {
         tracing::warn!(by = %latch.by, reason = %latch.reason, "the emergency stop is latched");
-        shared.running.latch(latch);
-        shared.metrics.estop_latched.set(1);
+        executor.running.latch(latch);
+        executor.metrics.estop_latched.set(1);
     }
     Ok(())
 }
@@ -168,13 +168,18 @@ impl From<Secured> for HaltedActuator {
 /// # Errors
 /// [`Unkept`] if the latch is not on disk yet: then everything has been stopped and stays so, and the
 /// latch is written as soon as the store takes it.
-pub async fn engage(shared: &Shared, by: &str, reason: &str, told: Told) -> Result<Halted, Unkept> {
+pub async fn engage(
+    executor: &Executor,
+    by: &str,
+    reason: &str,
+    told: Told,
+) -> Result<Halted, Unkept> {
     let latch = Latch {
         // Two stops in one millisecond are one to a person; the random part keeps them apart.
-        id: shared
+        id: executor
             .fresh_id()
-            .map_or_else(|_| shared.now().0.to_string(), |id| id.to_string()),
-        since: shared.now(),
+            .map_or_else(|_| executor.now().0.to_string(), |id| id.to_string()),
+        since: executor.now(),
         by: said("the name", by, NAME_MAX_BYTES).unwrap_or_else(|_| "somebody".to_owned()),
         reason: match said("the reason", reason, TEXT_MAX_CHARS) {
             Ok(text) if !text.is_empty() => text,
@@ -182,14 +187,14 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str, told: Told) -> Resu
             _ => "no reason was given".to_owned(),
         },
     };
-    let again = told == Told::IfNew && shared.running.latched().is_some();
+    let again = told == Told::IfNew && executor.running.latched().is_some();
     // From here on nothing new moves and what moves ends; no await stands before this.
-    shared.running.latch(latch.clone());
-    let orders = shared.guards.secure_each(&Cut::EmergencyStop);
-    shared.metrics.estop_latched.set(1);
+    executor.running.latch(latch.clone());
+    let orders = executor.guards.secure_each(&Cut::EmergencyStop);
+    executor.metrics.estop_latched.set(1);
     let (tell, told) = oneshot::channel();
-    let (s, copy) = (shared.clone(), latch.clone());
-    shared.tasks.passing("emergency stop", async move {
+    let (s, copy) = (executor.clone(), latch.clone());
+    executor.tasks.passing("emergency stop", async move {
         let kept = keep(&s, &copy, again).await;
         let failed = kept.is_err();
         // Whoever asked may have gone; the stop holds all the same.
@@ -200,7 +205,7 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str, told: Told) -> Resu
     });
     let wait = Duration::from_millis(ESTOP_WAIT_MAX_MS);
     let (actuators, kept) =
-        tokio::join!(settled(shared, &orders), tokio::time::timeout(wait, told));
+        tokio::join!(settled(executor, &orders), tokio::time::timeout(wait, told));
     let kept = match kept {
         Ok(Ok(kept)) => kept,
         Ok(Err(_)) => Err(internal(
@@ -211,17 +216,19 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str, told: Told) -> Resu
             "the disk has not answered yet; it is still being written",
         )),
     };
-    shared.metrics.estops.inc();
+    executor.metrics.estops.inc();
     let halted = Halted { latch, actuators };
-    let (s, copy, failed) = (shared.clone(), halted.clone(), kept.clone().err());
+    let (s, copy, failed) = (executor.clone(), halted.clone(), kept.clone().err());
     let (tell, told) = oneshot::channel();
-    shared.tasks.passing("emergency stop's record", async move {
-        if !again || failed.is_some() {
-            record(&s, &copy, failed).await;
-        }
-        // As above.
-        let _ = tell.send(());
-    });
+    executor
+        .tasks
+        .passing("emergency stop's record", async move {
+            if !again || failed.is_some() {
+                record(&s, &copy, failed).await;
+            }
+            // As above.
+            let _ = tell.send(());
+        });
     if kept.is_ok() {
         // The disk answers; the event is there with the answer, or soon after.
         let _ = tokio::time::timeout(wait, told).await;
@@ -242,17 +249,17 @@ pub async fn engage(shared: &Shared, by: &str, reason: &str, told: Told) -> Resu
 }
 
 /// Waits until every actuator has carried out its order, or has had its time.
-async fn settled(shared: &Shared, orders: &[Order]) -> Vec<HaltedActuator> {
+async fn settled(executor: &Executor, orders: &[Order]) -> Vec<HaltedActuator> {
     let wait = Duration::from_millis(ESTOP_WAIT_MAX_MS);
     let each = orders
         .iter()
-        .map(|order| shared.guards.settled(order, wait));
+        .map(|order| executor.guards.settled(order, wait));
     let mut all = futures_util::future::join_all(each).await;
-    all.extend(left::standing(shared));
+    all.extend(left::standing(executor));
     all.into_iter().map(HaltedActuator::from).collect()
 }
 
-async fn record(shared: &Shared, halted: &Halted, failed: Option<Refusal>) {
+async fn record(executor: &Executor, halted: &Halted, failed: Option<Refusal>) {
     let Halted { latch, actuators } = halted;
     let unsafe_ones = actuators.iter().filter(|a| !a.safe).count();
     let safe = |a: &&HaltedActuator| a.safe;
@@ -260,7 +267,7 @@ async fn record(shared: &Shared, halted: &Halted, failed: Option<Refusal>) {
         .iter()
         .filter(safe)
         .filter_map(|a| a.target.parse().ok());
-    let by_gen1 = by_gen1.filter(|target| shared.guards.gen1(target).is_some());
+    let by_gen1 = by_gen1.filter(|target| executor.guards.gen1(target).is_some());
     let came_to = match (actuators.len(), unsafe_ones) {
         (0, _) => "this node has no actuators".to_owned(),
         (n, 0) if by_gen1.clone().count() > 0 => format!(
@@ -277,12 +284,12 @@ async fn record(shared: &Shared, halted: &Halted, failed: Option<Refusal>) {
         latch.by, latch.reason
     );
     let data = json!({"id": latch.id, "by": latch.by, "actuators": actuators});
-    shared
+    executor
         .journal
         .record(Event::EstopEngaged, Severity::Critical, &message, data)
         .await;
     if let Some(refusal) = failed {
-        shared
+        executor
             .journal
             .refused(Event::EstopNotStored, latch.id.as_str(), &refusal)
             .await;
@@ -291,9 +298,9 @@ async fn record(shared: &Shared, halted: &Halted, failed: Option<Refusal>) {
 
 /// Writes the latch, with its audit entry; synced before it returns. A stop that came `again` has no
 /// entry of its own where the one before it is on disk.
-async fn keep(shared: &Shared, latch: &Latch, again: bool) -> Result<(), Refusal> {
-    let (s, latch) = (shared.clone(), latch.clone());
-    let written = shared.store.write(DURABLE, "estop", move |c| {
+async fn keep(executor: &Executor, latch: &Latch, again: bool) -> Result<(), Refusal> {
+    let (s, latch) = (executor.clone(), latch.clone());
+    let written = executor.store.write(DURABLE, "estop", move |c| {
         let text = json!(latch).to_string();
         if s.running.is_lifted(&latch.id) {
             return Ok(());
@@ -313,17 +320,17 @@ async fn keep(shared: &Shared, latch: &Latch, again: bool) -> Result<(), Refusal
 ///
 /// # Errors
 /// That the next start will not know of the stop, and why.
-pub async fn keep_at_end(shared: &Shared) -> Result<(), String> {
-    let Some(latch) = shared.running.latched() else {
+pub async fn keep_at_end(executor: &Executor) -> Result<(), String> {
+    let Some(latch) = executor.running.latched() else {
         return Ok(());
     };
-    if matches!(shared.store.read("estop", stored).await, Ok(Some(_)))
-        || keep(shared, &latch, false).await.is_ok()
+    if matches!(executor.store.read("estop", stored).await, Ok(Some(_)))
+        || keep(executor, &latch, false).await.is_ok()
     {
         return Ok(());
     }
     let alone = move |c: &Connection| kv::put(c, LATCH, json!(latch).to_string().as_bytes());
-    let written = shared.store.write(DURABLE, "estop", alone).await;
+    let written = executor.store.write(DURABLE, "estop", alone).await;
     written.map_err(|e| {
         format!("the emergency stop is latched and that is not on disk, so the next start does not know of it: {e}")
     })
@@ -331,18 +338,18 @@ pub async fn keep_at_end(shared: &Shared) -> Result<(), String> {
 
 /// Writes a latch that the store did not take as soon as it does, unless it is released before, another
 /// stop has one of its own, or the node ends.
-async fn keep_later(shared: &Shared, latch: &Latch, again: bool) {
+async fn keep_later(executor: &Executor, latch: &Latch, again: bool) {
     let mut failed = Ok(());
     loop {
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => break,
+            () = executor.tasks.stop().cancelled() => break,
             () = tokio::time::sleep(KEEP_RETRY) => {}
         }
-        if shared.running.latched().is_none_or(|l| l.id != latch.id) {
+        if executor.running.latched().is_none_or(|l| l.id != latch.id) {
             return;
         }
-        failed = keep(shared, latch, again).await;
+        failed = keep(executor, latch, again).await;
         if failed.is_ok() {
             return tracing::info!("the latch of the emergency stop is on disk now");
         }
@@ -359,7 +366,7 @@ async fn keep_later(shared: &Shared, latch: &Latch, again: bool) {
 /// # Errors
 /// `CONFLICT` if nothing is latched, `INVALID_PARAMS` without a reason, or what the store says: then
 /// the latch holds.
-pub async fn release(shared: &Shared, by: &str, reason: &str) -> Result<Latch, Refusal> {
+pub async fn release(executor: &Executor, by: &str, reason: &str) -> Result<Latch, Refusal> {
     let reason = said("the reason", reason, TEXT_MAX_CHARS)?;
     if reason.is_empty() {
         return Err(Refusal::new(
@@ -369,9 +376,9 @@ pub async fn release(shared: &Shared, by: &str, reason: &str) -> Result<Latch, R
     }
     let by = said("the name", by, NAME_MAX_BYTES)?;
     // A stop that comes meanwhile has another id: it is not lifted by this release.
-    let held = shared.running.latched();
-    let (s, known, who) = (shared.clone(), held.clone(), by.clone());
-    let released = shared
+    let held = executor.running.latched();
+    let (s, known, who) = (executor.clone(), held.clone(), by.clone());
+    let released = executor
         .store
         .write(DURABLE, "estop release", move |c| {
             let latch = match (stored(c)?, known) {
@@ -396,12 +403,12 @@ pub async fn release(shared: &Shared, by: &str, reason: &str) -> Result<Latch, R
         })
         .await;
     let (latch, reason) = released.map_err(|e| store_refusal(&e))?;
-    if shared.running.unlatch(&latch.id) {
-        shared.metrics.estop_latched.set(0);
+    if executor.running.unlatch(&latch.id) {
+        executor.metrics.estop_latched.set(0);
     }
     let message = format!("Emergency stop released by {by}: {reason}");
     let data = json!({"id": latch.id, "by": by});
-    shared
+    executor
         .journal
         .record(Event::EstopReleased, Severity::Warning, &message, data)
         .await;

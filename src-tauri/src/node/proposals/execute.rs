@@ -26,7 +26,7 @@ use crate::node::continuity;
 use crate::node::frame_log;
 use crate::node::guards::{Cut, Ended, Run, moved};
 use crate::node::health;
-use crate::node::shared::Shared;
+use crate::node::proposals::Executor;
 
 /// How long the node waits before it tries again to store an outcome or a stop.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -34,13 +34,13 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// Writes, and starts what the write allowed as soon as it is on disk, before anything else is
 /// written; also if whoever asked is gone by then.
 pub(super) async fn write_and_start<T: Send + 'static>(
-    shared: &Shared,
+    executor: &Executor,
     what: &'static str,
     work: impl FnOnce(&Connection) -> Result<(T, Option<Run>), StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (tell, told) = oneshot::channel();
-    let s = shared.clone();
-    shared.tasks.passing(what, async move {
+    let s = executor.clone();
+    executor.tasks.passing(what, async move {
         let written = s.store.write(DURABLE, what, work).await;
         let written = match written {
             Ok((result, run)) => {
@@ -60,38 +60,38 @@ pub(super) async fn write_and_start<T: Send + 'static>(
 
 /// Starts the action a permit allows: hands it to the actuator's guard, and returns at once. What is
 /// not marked outside could be carried out again by a restored copy, so it is not begun.
-fn start(shared: &Shared, run: Run, marked: Result<(), String>) {
-    shared.metrics.actions_started.inc();
+fn start(executor: &Executor, run: Run, marked: Result<(), String>) {
+    executor.metrics.actions_started.inc();
     let id = run.permit.proposal_id().clone();
     let action = run.permit.action().clone();
     let target = &action.target;
     // In this order: an emergency stop, or that the node may not operate, is seen here, or its order to
     // the guard is newer than this.
-    let seen = shared.guards.orders(target);
-    let entered = shared.running.enter(&id, target);
-    let handed = match (marked, entered, health::check(shared)) {
+    let seen = executor.guards.orders(target);
+    let entered = executor.running.enter(&id, target);
+    let handed = match (marked, entered, health::check(executor)) {
         (Err(why), ..) => Err(format!("the actuator was not told: {why}")),
-        (_, true, Ok(())) => shared
+        (_, true, Ok(())) => executor
             .guards
             .run(run, seen)
             .ok_or_else(|| "its actuator takes no actions now".to_owned()),
         (_, false, _) => Err("the emergency stop came before the actuator was told".to_owned()),
         (_, true, Err(error)) => Err(format!("the actuator was not told: {error}")),
     };
-    shared
+    executor
         .tasks
-        .passing("action", act(shared.clone(), id, action, handed));
+        .passing("action", act(executor.clone(), id, action, handed));
 }
 
 #[tracing::instrument(name = "proposal", skip_all, fields(id = %id.short()))]
 async fn act(
-    shared: Shared,
+    executor: Executor,
     id: ProposalId,
     action: Action,
     handed: Result<oneshot::Receiver<Ended>, String>,
 ) {
     let not_begun = |detail: String| {
-        let now = shared.now();
+        let now = executor.now();
         Ended {
             status: Status::Failed,
             detail,
@@ -103,11 +103,11 @@ async fn act(
     let ended = match handed {
         Err(why) => not_begun(why),
         Ok(coming) => {
-            let rooms = (&shared.guards, &shared.policy);
+            let rooms = (&executor.guards, &executor.policy);
             let ended = tokio::select! {
                 biased;
                 ended = coming => ended,
-                never = interlocks::watch(&shared, rooms, &action) => match never {},
+                never = interlocks::watch(&executor, rooms, &action) => match never {},
             };
             match ended {
                 Ok(ended) => ended,
@@ -116,7 +116,7 @@ async fn act(
             }
         }
     };
-    shared.running.leave(&id);
+    executor.running.leave(&id);
     let outcome = Outcome {
         status: ended.status,
         detail: ended.detail,
@@ -124,7 +124,7 @@ async fn act(
         ended_at: ended.ended_at,
         actuator_state: ended.position,
     };
-    finish(&shared, id, action.target, outcome).await;
+    finish(&executor, id, action.target, outcome).await;
 }
 
 /// What a stop came to.
@@ -147,8 +147,8 @@ pub struct Stopped {
 ///
 /// # Errors
 /// `CONFLICT` if nothing runs under this id here and nothing is on its way to the safe state.
-pub async fn stop(shared: &Shared, id: &str, by: &str) -> Result<Stopped, Refusal> {
-    stop_of(shared, Cause::Own, id, by).await
+pub async fn stop(executor: &Executor, id: &str, by: &str) -> Result<Stopped, Refusal> {
+    stop_of(executor, Cause::Own, id, by).await
 }
 
 /// Stops a running action on somebody's account; see [`stop`]. A device that stops the same action again
@@ -157,15 +157,15 @@ pub async fn stop(shared: &Shared, id: &str, by: &str) -> Result<Stopped, Refusa
 /// # Errors
 /// As [`stop`].
 pub async fn stop_of(
-    shared: &Shared,
+    executor: &Executor,
     cause: Cause,
     id: &str,
     by: &str,
 ) -> Result<Stopped, Refusal> {
-    let found = shared.running.find(id).or_else(|| shared.guards.of(id));
+    let found = executor.running.find(id).or_else(|| executor.guards.of(id));
     let why = Cut::Stopped { by: by.to_owned() };
     let ordered = found.and_then(|(id, target)| {
-        let order = shared.guards.secure(&target, why)?;
+        let order = executor.guards.secure(&target, why)?;
         Some((id, order))
     });
     let Some((id, order)) = ordered else {
@@ -178,11 +178,11 @@ pub async fn stop_of(
         ));
     };
     let within = Duration::from_millis(ESTOP_WAIT_MAX_MS);
-    let first = shared.running.first_stop(&id);
-    let told = first || shared.budgets.stop(&cause, shared.now());
+    let first = executor.running.first_stop(&id);
+    let told = first || executor.budgets.stop(&cause, executor.now());
     let (keep, kept) = oneshot::channel();
-    let (s, who, subject) = (shared.clone(), by.to_owned(), id.clone());
-    shared.tasks.passing("stop's record", async move {
+    let (s, who, subject) = (executor.clone(), by.to_owned(), id.clone());
+    executor.tasks.passing("stop's record", async move {
         let kept = !told || audit_stop(&s, &subject, &who).await;
         if told && kept {
             tell_of_stop(&s, &subject, &who).await;
@@ -194,12 +194,12 @@ pub async fn stop_of(
         }
     });
     let (secured, kept) = tokio::join!(
-        shared.guards.settled(&order, within),
+        executor.guards.settled(&order, within),
         tokio::time::timeout(within, kept)
     );
     let recorded = matches!(kept, Ok(Ok(true)));
     let mut detail = match &secured.problem {
-        None => shared.guards.safe_in_words(&secured.target),
+        None => executor.guards.safe_in_words(&secured.target),
         Some(why) => format!(
             "{} is NOT confirmed to be in its safe state and is being tried again: {why}",
             secured.target
@@ -256,23 +256,23 @@ async fn tell_of_stop(context: &Context, id: &ProposalId, by: &str) {
 }
 
 /// Writes the end of an action: state, run, audit and a signed frame, in one transaction.
-async fn finish(shared: &Shared, id: ProposalId, target: Capability, outcome: Outcome) {
+async fn finish(executor: &Executor, id: ProposalId, target: Capability, outcome: Outcome) {
     if outcome.status != Status::Completed {
-        shared.metrics.actions_not_completed.inc();
+        executor.metrics.actions_not_completed.inc();
     }
     // The outcome is what everybody waits for: a store that is full must not lose it, only delay it.
     let stored = loop {
-        let stored = write_outcome(shared, &id, &target, &outcome).await;
+        let stored = write_outcome(executor, &id, &target, &outcome).await;
         let Err(refusal) = &stored else { break stored };
-        shared.metrics.refused(refusal.code);
+        executor.metrics.refused(refusal.code);
         tracing::error!(proposal = %id, "the outcome is not stored yet, trying again: {refusal}");
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => break stored,
+            () = executor.tasks.stop().cancelled() => break stored,
             () = tokio::time::sleep(STORE_RETRY) => {}
         }
     };
-    shared.proposals_changed();
+    executor.proposals_changed();
     let severity = if outcome.status == Status::Completed {
         Severity::Info
     } else {
@@ -285,27 +285,27 @@ async fn finish(shared: &Shared, id: ProposalId, target: Capability, outcome: Ou
         outcome.detail
     );
     let data = json!({"proposalId": id, "status": outcome.status, "target": target});
-    shared
+    executor
         .journal
         .record(Event::ProposalEnded, severity, &message, data)
         .await;
     if let Err(refusal) = stored {
-        shared.running.lose_outcome();
+        executor.running.lose_outcome();
         tracing::error!(proposal = %id, "the outcome could not be stored; at the next start it is reported as unknown: {refusal}");
     }
 }
 
 async fn write_outcome(
-    shared: &Shared,
+    executor: &Executor,
     id: &ProposalId,
     target: &Capability,
     outcome: &Outcome,
 ) -> Result<(), Refusal> {
-    let frame = frame_log::compose(shared, outcome_frame(shared, id, target, outcome))?;
-    let (s, id, outcome) = (shared.clone(), id.clone(), outcome.clone());
-    let safe = shared.guards.view(target).is_some_and(|view| view.safe);
+    let frame = frame_log::compose(executor, outcome_frame(executor, id, target, outcome))?;
+    let (s, id, outcome) = (executor.clone(), id.clone(), outcome.clone());
+    let safe = executor.guards.view(target).is_some_and(|view| view.safe);
     let stored = frame.clone();
-    let inserted = shared
+    let inserted = executor
         .store
         .write(DURABLE, "outcome", move |conn| {
             let (case, _) = cases::load(conn, &id)?;
@@ -318,8 +318,8 @@ async fn write_outcome(
         })
         .await
         .map_err(|e| store_refusal(&e))?;
-    shared.guards.moved_changes();
-    frame_log::stored(shared, &[stored], &[inserted]);
+    executor.guards.moved_changes();
+    frame_log::stored(executor, &[stored], &[inserted]);
     Ok(())
 }
 
@@ -354,11 +354,11 @@ fn outcome_frame(
 ///
 /// # Errors
 /// Whatever the store says; a node that cannot read what it was doing does not start.
-pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
+pub async fn recover(executor: &Executor) -> Result<(), StoreError> {
     let within = Duration::from_millis(SAFE_AT_START_MS);
-    let left = shared.guards.all_safe(within).await;
-    estop::resume(shared).await?;
-    let (cases, rows) = shared
+    let left = executor.guards.all_safe(within).await;
+    estop::resume(executor).await?;
+    let (cases, rows) = executor
         .store
         .read("recover", |c| {
             let mut rows = proposals::own_open_all(c, QUERY_MAX)?;
@@ -367,7 +367,7 @@ pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
             Ok((cases.collect::<Result<Vec<_>, _>>()?, rows))
         })
         .await?;
-    let gone = left::look(shared, &shared.guards, &left, &rows).await?;
+    let gone = left::look(executor, &executor.guards, &left, &rows).await?;
     for (case, row) in cases.into_iter().zip(rows) {
         let target: Capability = row.target.parse().map_err(|_| {
             StoreError::Refused(Refusal::new(
@@ -387,9 +387,9 @@ pub async fn recover(shared: &Shared) -> Result<(), StoreError> {
                 unsafe_now.problem.as_deref().unwrap_or("not confirmed")
             ),
         };
-        let position = shared.guards.view(&target).and_then(|v| v.position);
-        if let Some(outcome) = end::interrupted(&case, &safe, position, shared.now()) {
-            finish(shared, row.id, target, outcome).await;
+        let position = executor.guards.view(&target).and_then(|v| v.position);
+        if let Some(outcome) = end::interrupted(&case, &safe, position, executor.now()) {
+            finish(executor, row.id, target, outcome).await;
         }
     }
     Ok(())

@@ -20,32 +20,32 @@ use crate::node::context::Context;
 use crate::node::context::timekeeping::clock_trusted;
 use crate::node::gen1::actuators;
 use crate::node::health;
-use crate::node::shared::Shared;
+use crate::node::proposals::Executor;
 
 /// Everything that the rule looks at, as of now. The latch in memory is read here, on the writer's thread, after the one
 /// on disk: a stop that came meanwhile is seen by one of them.
 pub(super) fn load(
-    shared: &Shared,
+    executor: &Executor,
     conn: &Connection,
     record: &ProposalRecord,
     now: TimeMs,
 ) -> Result<Ground, StoreError> {
-    let (looked, ruling) = evaluate_now(shared, conn, record, now)?;
+    let (looked, ruling) = evaluate_now(executor, conn, record, now)?;
     Ok(Ground {
-        own: shared.own_id().clone(),
+        own: executor.own_id().clone(),
         busy: proposals::executing_on(conn, record.target.as_str())?,
-        by_gen1: by_gen1(shared, &record.target),
-        told: said(can_be_told(shared, record))?,
-        safe: safe_before(shared, &record.target),
+        by_gen1: by_gen1(executor, &record.target),
+        told: said(can_be_told(executor, record))?,
+        safe: safe_before(executor, &record.target),
         clock_trusted: clock_trusted(conn, now)?,
         looked,
         ruling,
-        stop_stored: estop::stored(conn)?.map(|latch| estop::refusal(shared, &latch)),
-        stop_held: shared
+        stop_stored: estop::stored(conn)?.map(|latch| estop::refusal(executor, &latch)),
+        stop_held: executor
             .running
             .latched()
-            .map(|latch| estop::refusal(shared, &latch)),
-        in_place: said(health::check_in_place(shared))?,
+            .map(|latch| estop::refusal(executor, &latch)),
+        in_place: said(health::check_in_place(executor))?,
     })
 }
 
@@ -96,12 +96,12 @@ pub(super) fn cited(evidence: &[Evidence]) -> impl Iterator<Item = &Evidence> {
 /// Looks again at what may have changed since the proposal was minted: who asked, where its evidence came from, how
 /// old that is by now, and what the policy says.
 fn evaluate_now(
-    shared: &Shared,
+    executor: &Executor,
     conn: &Connection,
     record: &ProposalRecord,
     now: TimeMs,
 ) -> Result<(Vec<Coded>, Ruling), StoreError> {
-    let devices = known_of(shared, conn, record)?;
+    let devices = known_of(executor, conn, record)?;
     let known = |d: &DeviceId| devices.get(d).cloned().unwrap_or(Known::Stranger);
     let evidence: Vec<EvidenceView> = cited(&record.evidence)
         .map(|e| standing::weigh(e, record.created_at, &known, now))
@@ -114,15 +114,16 @@ fn evaluate_now(
         taint: &record.taint,
         evidence: &evidence,
         phase: Phase::Execute,
-        by_gen1: by_gen1(shared, &action.target),
+        by_gen1: by_gen1(executor, &action.target),
     };
-    let metrics = shared.policy.current().metrics();
-    let facts = facts::numeric_of(conn, &metrics, shared.moment_at(now))?;
+    let metrics = executor.policy.current().metrics();
+    let facts = facts::numeric_of(conn, &metrics, executor.moment_at(now))?;
     let history = history(conn, now)?;
-    let ruling = shared
-        .policy
-        .current()
-        .evaluate(&request, &facts, &history, now, shared.own_id());
+    let ruling =
+        executor
+            .policy
+            .current()
+            .evaluate(&request, &facts, &history, now, executor.own_id());
     let mut looked = standing::look_again(record, &known);
     looked.push(standing::unchanged(replaced(conn, record)?));
     let last = history.last_begun(&action);
@@ -170,36 +171,36 @@ pub(super) fn history(conn: &Connection, now: TimeMs) -> Result<History, StoreEr
 }
 
 /// Whether a gen-1 node acts on an actuator: never without a person.
-pub(super) fn by_gen1(shared: &Shared, target: &Capability) -> bool {
-    shared.guards.gen1(target).is_some()
+pub(super) fn by_gen1(executor: &Executor, target: &Capability) -> bool {
+    executor.guards.gen1(target).is_some()
 }
 
 /// What a gen-1 node would be told for an action; `None` where this node acts itself.
 pub(super) fn gen1_command(
-    shared: &Shared,
+    executor: &Executor,
     action: &Action,
 ) -> Result<Option<Gen1Command>, StoreError> {
-    let command = shared.guards.gen1_command(action);
+    let command = executor.guards.gen1_command(action);
     command.map_err(|e| refused(Code::InvalidParams, e.to_string()))
 }
 
 /// Whether the gen-1 node that would act can be told, and would be told what the record says. Nothing is
 /// sent to one that cannot.
-fn can_be_told(shared: &Shared, record: &ProposalRecord) -> Result<(), StoreError> {
-    if gen1_command(shared, &record.action())? != record.gen1 {
+fn can_be_told(executor: &Executor, record: &ProposalRecord) -> Result<(), StoreError> {
+    if gen1_command(executor, &record.action())? != record.gen1 {
         let why = "which gen-1 node acts, or what it is told, has changed in the configuration since; a new proposal is needed";
         return Err(refused(Code::PolicyDenied, why));
     }
     let Some(command) = &record.gen1 else {
         return Ok(());
     };
-    let link = actuators::link(shared, &command.device_id);
+    let link = actuators::link(executor, &command.device_id);
     link.map(drop).map_err(StoreError::Refused)
 }
 
 /// Nothing starts on an actuator that is not confirmed to be in its safe state.
-fn safe_before(shared: &Shared, target: &Capability) -> Result<(), Refusal> {
-    match shared.guards.view(target) {
+fn safe_before(executor: &Executor, target: &Capability) -> Result<(), Refusal> {
+    match executor.guards.view(target) {
         Some(view) if !view.safe && !view.running => Err(Refusal::new(
             Code::ActuatorUnsafe,
             format!(

@@ -32,7 +32,7 @@ use crate::node::context::{Context, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::guards::Run;
 use crate::node::health;
-use crate::node::shared::Shared;
+use crate::node::proposals::Executor;
 
 /// What became of a draft.
 #[derive(Debug, Clone)]
@@ -64,31 +64,31 @@ impl Minted {
 /// # Errors
 /// The policy's denial, or why the draft is none; `ESTOP` while this node is stopped: a wish that nobody
 /// may carry out is told so at once. Nothing is stored then but the refusal's event.
-pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Minted, Refusal> {
-    health::check_store(shared).map_err(|e| store_refusal(&e))?;
-    let draft = draft.check(shared.now())?;
-    if !shared.guards.has(&draft.action.target) {
+pub async fn mint(executor: &Executor, draft: Draft, from: &DeviceId) -> Result<Minted, Refusal> {
+    health::check_store(executor).map_err(|e| store_refusal(&e))?;
+    let draft = draft.check(executor.now())?;
+    if !executor.guards.has(&draft.action.target) {
         return Err(Refusal::new(
             Code::UnknownTarget,
             format!("{} is no actuator of this node", draft.action.target),
         ));
     }
-    let (s, from, asker) = (shared.clone(), from.clone(), from.clone());
+    let (s, from, asker) = (executor.clone(), from.clone(), from.clone());
     let work = move |conn: &Connection| mint_in(&s, conn, &draft, &from);
-    let done = execute::write_and_start(shared, "mint", work)
+    let done = execute::write_and_start(executor, "mint", work)
         .await
         .map_err(|e| store_refusal(&e));
     if let Err(refusal) = &done {
         let used_up = |share: &Share| share.refusal(&asker) == *refusal;
         if let Some(share) = [Share::Waiting, Share::Minted].into_iter().find(used_up) {
-            shared.over_budget(&asker, share, refusal).await;
+            executor.over_budget(&asker, share, refusal).await;
         }
     }
     let minted = done?;
     if !minted.repeated {
-        shared.proposals_changed();
+        executor.proposals_changed();
         let record = minted.signed.record();
-        let cause = Cause::of(&asker, shared.own_id());
+        let cause = Cause::of(&asker, executor.own_id());
         let message = format!(
             "Proposal {}: {} ({})",
             record.proposal_id.short(),
@@ -96,7 +96,7 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
             record.level
         );
         let data = json!({"proposalId": record.proposal_id, "level": record.level, "target": record.target});
-        shared
+        executor
             .journal
             .caused(
                 cause.clone(),
@@ -113,7 +113,7 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
                 record.proposal_id.short()
             );
             let data = json!({"proposalId": old, "by": record.proposal_id});
-            shared
+            executor
                 .journal
                 .caused(
                     cause.clone(),
@@ -129,24 +129,24 @@ pub async fn mint(shared: &Shared, draft: Draft, from: &DeviceId) -> Result<Mint
 }
 
 fn mint_in(
-    shared: &Shared,
+    executor: &Executor,
     conn: &Connection,
     draft: &Draft,
     from: &DeviceId,
 ) -> Result<(Minted, Option<Run>), StoreError> {
-    standing::may_ask(from, draft.requester, &known(shared, conn, from)?)
+    standing::may_ask(from, draft.requester, &known(executor, conn, from)?)
         .map_err(|(code, why)| refused(code, why))?;
     if let Some(row) = proposals::by_draft(conn, &draft.draft_id, from)? {
-        return stands(shared, conn, &row.id);
+        return stands(executor, conn, &row.id);
     }
-    estop::check(shared, conn)?;
-    health::check_in_place(shared)?;
-    let now = shared.now();
-    let mut metrics = shared.policy.current().metrics();
-    let frames = cites::frames(conn, draft, from, shared.own_id())?;
+    estop::check(executor, conn)?;
+    health::check_in_place(executor)?;
+    let now = executor.now();
+    let mut metrics = executor.policy.current().metrics();
+    let frames = cites::frames(conn, draft, from, executor.own_id())?;
     metrics.extend(metrics_of(&frames));
-    let facts = facts::numeric_of(conn, &metrics, shared.moment_at(now))?;
-    let (evidence, taint) = gather(shared, conn, draft, &frames, &facts, now)?;
+    let facts = facts::numeric_of(conn, &metrics, executor.moment_at(now))?;
+    let (evidence, taint) = gather(executor, conn, draft, &frames, &facts, now)?;
     let views: Vec<EvidenceView> = cited(&evidence).map(Evidence::view).collect();
     let request = Request {
         action: &draft.action,
@@ -155,17 +155,17 @@ fn mint_in(
         taint: &taint,
         evidence: &views,
         phase: Phase::Propose,
-        by_gen1: by_gen1(shared, &draft.action.target),
+        by_gen1: by_gen1(executor, &draft.action.target),
     };
-    let policy = shared.policy.current();
-    let class = policy.class_of(&request, shared.own_id());
-    let equals = equal::load(shared, conn, &draft.action, None, now)?;
+    let policy = executor.policy.current();
+    let class = policy.class_of(&request, executor.own_id());
+    let equals = equal::load(executor, conn, &draft.action, None, now)?;
     let tidied = equals.tidy(now).map_err(StoreError::Refused)?;
-    write(shared, conn, &Step(tidied), None)?;
+    write(executor, conn, &Step(tidied), None)?;
     if let Some(same) = equals.same(class, from) {
-        return stands(shared, conn, same);
+        return stands(executor, conn, same);
     }
-    has_room(shared, conn, from, now)?;
+    has_room(executor, conn, from, now)?;
     let history = history(conn, now)?;
     let last = history.last_begun(&draft.action);
     let (code, new) = standing::since_last_run(draft.requester, draft.slot, &evidence, now, last);
@@ -178,7 +178,7 @@ fn mint_in(
             "this node's clock is behind the newest time it has recorded; set it, or stop the node and run `clawmesh-node clock confirm` there if the clock is right",
         ));
     }
-    let terms = match policy.evaluate(&request, &facts, &history, now, shared.own_id()) {
+    let terms = match policy.evaluate(&request, &facts, &history, now, executor.own_id()) {
         Ruling::Deny(denial) => return Err(refused(denial.code, denial.message)),
         Ruling::Allow(terms) => terms,
     };
@@ -188,15 +188,15 @@ fn mint_in(
             "the reading that the rule fired on is not cited, or not held here, so it may be from before the actuator last did this; trust the device that made it here too (observe), or let the policy ask a person",
         ));
     }
-    let record = record(shared, draft, from, evidence, taint, &terms, now)?;
+    let record = record(executor, draft, from, evidence, taint, &terms, now)?;
     let beside = equals.beside(class, terms.level, from, &record.proposal_id);
     let less = match beside.map_err(StoreError::Refused)? {
-        Beside::Stands(better) => return stands(shared, conn, &better),
+        Beside::Stands(better) => return stands(executor, conn, &better),
         Beside::Ends(less) => less,
     };
-    write(shared, conn, &less, None)?;
+    write(executor, conn, &less, None)?;
     let superseded = less.superseded();
-    let signed = SignedProposal::mint(record, shared.signer()).map_err(StoreError::Refused)?;
+    let signed = SignedProposal::mint(record, &executor.key).map_err(StoreError::Refused)?;
     let mut row = row_of(&signed, Status::AwaitingApproval, true, now);
     row.intent_key = intent_key(class, from, &draft.action);
     proposals::insert(conn, &row)?;
@@ -207,14 +207,14 @@ fn mint_in(
         "rule": record.rule, "draftId": record.draft_id, "from": from, "class": class.as_str(),
     });
     let (kind, id) = (AuditKind::ProposalMinted, record.proposal_id.as_str());
-    shared.journal.audit(conn, kind, id, detail)?;
+    executor.journal.audit(conn, kind, id, detail)?;
     let run = match record.level {
         Level::L1 => {
             let equals = Equals {
                 class: Some(class),
                 ..equals.after(&less)
             };
-            start(shared, conn, &signed, &equals, now)?
+            start(executor, conn, &signed, &equals, now)?
         }
         _ => None,
     };
@@ -233,15 +233,15 @@ fn mint_in(
 
 /// Starts an action that needs nobody, if nothing stands in its way.
 fn start(
-    shared: &Shared,
+    executor: &Executor,
     conn: &Connection,
     signed: &SignedProposal,
     equals: &Equals,
     now: TimeMs,
 ) -> Result<Option<Run>, StoreError> {
     let record = signed.record();
-    let ground = ground::load(shared, conn, record, now)?;
-    let at_steady_ms = shared.guards.steady_ms();
+    let ground = ground::load(executor, conn, record, now)?;
+    let at_steady_ms = executor.guards.steady_ms();
     let permit = match rules::rule(signed, &ground, &[], now).map_err(StoreError::Refused)? {
         ActuationRuling::Allow(permit) => permit,
         ActuationRuling::NeedsApproval { .. } => return Ok(None),
@@ -249,7 +249,7 @@ fn start(
     };
     let (case, _) = cases::load(conn, &record.proposal_id)?;
     let step = decide::begin(&case, record, &permit, equals, now).map_err(StoreError::Refused)?;
-    write(shared, conn, &step, None)?;
+    write(executor, conn, &step, None)?;
     Ok(Some(Run {
         permit,
         at_steady_ms,
@@ -322,7 +322,7 @@ fn holds_first_cite(draft: &Draft, frames: &[StoredFrame]) -> bool {
 
 /// The frames a draft cites and the facts the policy will look at, as this node holds them.
 fn gather(
-    shared: &Shared,
+    executor: &Executor,
     conn: &Connection,
     draft: &Draft,
     frames: &[StoredFrame],
@@ -336,9 +336,9 @@ fn gather(
     let evidence = once.map(|stored| evidence_of(stored, facts, now));
     let mut evidence = evidence.collect::<Result<Vec<Evidence>, _>>()?;
     taint.extend(evidence.iter().flat_map(|e| e.taint.iter().copied()));
-    let policy = shared.policy.current();
+    let policy = executor.policy.current();
     let watched = facts.iter().filter_map(|f| {
-        let condition = policy.looks_at(&draft.action, f, shared.own_id())?;
+        let condition = policy.looks_at(&draft.action, f, executor.own_id())?;
         Some((f, condition))
     });
     for (fact, condition) in watched.take(EVIDENCE_WATCHED_MAX) {
@@ -375,7 +375,7 @@ fn evidence_of(stored: &StoredFrame, facts: &[Fact], now: TimeMs) -> Result<Evid
 }
 
 fn record(
-    shared: &Shared,
+    executor: &Executor,
     draft: &Draft,
     from: &DeviceId,
     evidence: Vec<Evidence>,
@@ -383,16 +383,16 @@ fn record(
     terms: &Terms,
     now: TimeMs,
 ) -> Result<ProposalRecord, StoreError> {
-    let nonce: [u8; 16] = shared
+    let nonce: [u8; 16] = executor
         .random
         .bytes()
         .map_err(|e| refused(Code::InternalError, e.to_string()))?;
     let minting = Minting {
-        mesh_id: shared.mesh.clone(),
-        executor: shared.own_id().clone(),
+        mesh_id: executor.mesh.clone(),
+        executor: executor.own_id().clone(),
         nonce: URL_SAFE_NO_PAD.encode(nonce),
-        policy_digest: shared.policy.current().digest(),
-        gen1: gen1_command(shared, &draft.action)?,
+        policy_digest: executor.policy.current().digest(),
+        gen1: gen1_command(executor, &draft.action)?,
         now,
     };
     Ok(ProposalRecord::of(

@@ -24,7 +24,7 @@ use crate::domain::proposal::{Outcome, SignedProposal, Status};
 use crate::node::context::{Context, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
+use crate::node::proposals::Executor;
 
 /// The WebSocket close code for a fault of this side (RFC 6455).
 const CLOSE_STORE_FAILED: u16 = 1011;
@@ -35,13 +35,13 @@ const CLOSE_STORE_FAILED: u16 = 1011;
 ///
 /// # Errors
 /// As [`take`].
-pub async fn told(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
-    match take(shared, link, &payload).await {
+pub async fn told(executor: &Executor, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
+    match take(executor, link, &payload).await {
         Err(refusal) if of_the_disk(&refusal) => {
-            match shared.mirrors_owed.clone().try_acquire_owned() {
+            match executor.mirrors_owed.clone().try_acquire_owned() {
                 Ok(place) => {
-                    let owed = owe(shared.clone(), link.clone(), payload, place);
-                    shared.tasks.passing("owed mirror", owed);
+                    let owed = owe(executor.clone(), link.clone(), payload, place);
+                    executor.tasks.passing("owed mirror", owed);
                 }
                 Err(_) => link.close(CLOSE_STORE_FAILED, "store failed"),
             }
@@ -60,13 +60,13 @@ fn of_the_disk(refusal: &Refusal) -> bool {
 
 /// Tries to keep an update until it is kept, or the link over which it came has ended. A newer one that
 /// came meanwhile stays: what is older than what is known is no news.
-async fn owe(shared: Shared, link: LinkHandle, payload: Value, place: OwnedSemaphorePermit) {
+async fn owe(executor: Executor, link: LinkHandle, payload: Value, place: OwnedSemaphorePermit) {
     let mut rest = MIRROR_RETRY_FIRST_MS;
     let trying = async {
         loop {
             tokio::time::sleep(Duration::from_millis(rest)).await;
             rest = rest.saturating_mul(2).min(MIRROR_RETRY_MAX_MS);
-            match take(&shared, &link, &payload).await {
+            match take(&executor, &link, &payload).await {
                 Err(refusal) if of_the_disk(&refusal) => {}
                 _ => return,
             }
@@ -74,7 +74,7 @@ async fn owe(shared: Shared, link: LinkHandle, payload: Value, place: OwnedSemap
     };
     tokio::select! {
         biased;
-        () = shared.tasks.stop().cancelled() => {}
+        () = executor.tasks.stop().cancelled() => {}
         () = link.stop.cancelled() => {}
         () = trying => {}
     }
@@ -91,13 +91,13 @@ async fn owe(shared: Shared, link: LinkHandle, payload: Value, place: OwnedSemap
     reason = "the checks of one answer, in their order"
 )]
 pub async fn take(
-    shared: &Shared,
+    executor: &Executor,
     link: &LinkHandle,
     payload: &Value,
 ) -> Result<(SignedProposal, Status), Refusal> {
     let bad = |what: &str| Refusal::new(Code::InvalidParams, format!("proposal.update: {what}"));
     let device = &link.info.device;
-    let key = shared
+    let key = executor
         .trust
         .live(device)
         .and_then(|r| r.public_key)
@@ -121,13 +121,13 @@ pub async fn take(
             "the proposal's id does not follow from its executor and nonce",
         ));
     }
-    if record.mesh_id != shared.mesh {
+    if record.mesh_id != executor.mesh {
         return Err(Refusal::new(
             Code::WrongMesh,
             "the proposal belongs to another mesh",
         ));
     }
-    if !shared.may_actuate(device) && !is_known(shared, &record.proposal_id).await? {
+    if !executor.may_actuate(device) && !is_known(executor, &record.proposal_id).await? {
         return Err(Refusal::new(
             Code::NotAuthorized,
             format!(
@@ -162,13 +162,13 @@ pub async fn take(
     let updated_at = payload
         .get("updatedAt")
         .and_then(Value::as_u64)
-        .map_or_else(|| shared.now(), TimeMs);
-    let now = shared.now();
+        .map_or_else(|| executor.now(), TimeMs);
+    let now = executor.now();
     let mut new = row_of(&signed, status, false, updated_at.min(now));
     // A time ahead of ours would lead every list.
     new.created_at = new.created_at.min(now);
     let decisions = decisions(payload, &signed);
-    let changed = shared
+    let changed = executor
         .store
         .write(Class::Durable, "mirror", move |c| {
             room::for_peers(c)?;
@@ -190,7 +190,7 @@ pub async fn take(
     let changed = match changed {
         Ok(changed) => changed,
         Err((share, refusal)) => {
-            shared.over_budget(device, share, &refusal).await;
+            executor.over_budget(device, share, &refusal).await;
             return Err(refusal);
         }
     };
@@ -202,7 +202,7 @@ pub async fn take(
         );
         let data = serde_json::json!({"proposalId": record.proposal_id, "status": status, "executor": device});
         let cause = Cause::Device(device.clone());
-        shared
+        executor
             .journal
             .caused(
                 cause,
@@ -212,7 +212,7 @@ pub async fn take(
                 data,
             )
             .await;
-        shared.proposals_changed();
+        executor.proposals_changed();
     }
     Ok((signed, status))
 }

@@ -9,6 +9,7 @@ mod decide;
 mod equal;
 pub mod estop;
 mod execute;
+mod executor;
 mod ground;
 mod interlocks;
 pub mod left;
@@ -21,6 +22,7 @@ mod votes;
 
 pub use decide::{decide, decide_of, withdraw};
 pub use execute::{Stopped, recover, stop, stop_of};
+pub use executor::Executor;
 pub use mint::{Minted, mint};
 pub use orphans::{drop_of, drop_unentitled};
 pub use running::Running;
@@ -34,7 +36,6 @@ use serde_json::json;
 
 use super::context::timekeeping::note_time;
 use super::context::{Context, DURABLE};
-use super::shared::Shared;
 use crate::adapters::store::proposals::{NewProposal, ProposalRow};
 use crate::adapters::store::{StoreError, cases, proposals};
 use crate::domain::admission::budget::Cause;
@@ -110,35 +111,35 @@ fn open(context: &Context, row: &ProposalRow) -> Result<SignedProposal, StoreErr
 
 /// Writes a step inside a transaction, with its audit entries.
 fn write(
-    shared: &Shared,
+    executor: &Executor,
     conn: &Connection,
     step: &Step,
     decision: Option<&SignedDecision>,
 ) -> Result<(), StoreError> {
-    let now = shared.now();
-    shared.journal.step(conn, step, decision)?;
+    let now = executor.now();
+    executor.journal.step(conn, step, decision)?;
     for write in &step.0 {
         if let Write::Run { id, target, .. } = write {
             note_time(conn, now)?;
-            let moved = Moved::new(&shared.guards, target.clone(), id.clone(), now);
+            let moved = Moved::new(&executor.guards, target.clone(), id.clone(), now);
             moved::begins(conn, moved)?;
-            shared.guards.moved_changes();
+            executor.guards.moved_changes();
         }
     }
     Ok(())
 }
 
 /// Expires what nobody decided in time; looks every second.
-pub async fn expire(shared: Shared) {
+pub async fn expire(executor: Executor) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = executor.tasks.stop().cancelled() => return,
             _ = tick.tick() => {}
         }
-        let now = shared.now();
-        let waiting = shared
+        let now = executor.now();
+        let waiting = executor
             .store
             .read_committed("expiry", |c| proposals::own_open_all(c, QUERY_MAX))
             .await;
@@ -147,7 +148,7 @@ pub async fn expire(shared: Shared) {
             .iter()
             .filter(|r| r.status == Status::AwaitingApproval)
             .count();
-        shared
+        executor
             .metrics
             .proposals_waiting
             .set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -155,8 +156,8 @@ pub async fn expire(shared: Shared) {
             .into_iter()
             .filter(|r| r.status == Status::AwaitingApproval && r.expires_at <= now)
         {
-            let (s, id) = (shared.clone(), row.id.clone());
-            let done = shared
+            let (s, id) = (executor.clone(), row.id.clone());
+            let done = executor
                 .store
                 .write(DURABLE, "expire", move |c| {
                     let (case, _) = cases::load(c, &id)?;
@@ -166,15 +167,16 @@ pub async fn expire(shared: Shared) {
                 .await;
             match done {
                 Ok(()) => {
-                    shared.proposals_changed();
+                    executor.proposals_changed();
                     let message = format!(
                         "Proposal {} expired: nobody decided in time",
                         row.id.short()
                     );
                     let data = json!({"proposalId": row.id});
-                    let by = open(&shared, &row).map(|p| p.record().requested_by.device_id.clone());
-                    let cause = by.map_or(Cause::Own, |by| Cause::of(&by, shared.own_id()));
-                    shared
+                    let by =
+                        open(&executor, &row).map(|p| p.record().requested_by.device_id.clone());
+                    let cause = by.map_or(Cause::Own, |by| Cause::of(&by, executor.own_id()));
+                    executor
                         .journal
                         .caused(
                             cause,

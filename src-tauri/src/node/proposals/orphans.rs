@@ -8,7 +8,7 @@ use crate::domain::base::{Code, DeviceId};
 use crate::domain::proposal::{ProposalRecord, Status, standing};
 use crate::node::context::alarms::AlarmKind;
 use crate::node::context::{Context, DURABLE};
-use crate::node::shared::Shared;
+use crate::node::proposals::Executor;
 
 use super::ground::known;
 use super::withdraw;
@@ -34,28 +34,28 @@ async fn waiting_of(context: &Context, device: &DeviceId) -> Vec<(ProposalRow, P
 }
 
 /// Takes a waiting proposal back. Whoever decided it meanwhile was first.
-async fn take_back(shared: &Shared, row: &ProposalRow, why: String) {
-    if let Err(refusal) = withdraw(shared, row.id.clone(), why).await {
+async fn take_back(executor: &Executor, row: &ProposalRow, why: String) {
+    if let Err(refusal) = withdraw(executor, row.id.clone(), why).await {
         tracing::info!(proposal = row.id.short(), "{refusal}");
     }
 }
 
 /// Withdraws the waiting proposals of a device that may not ask for them any more: a grant was taken
 /// from it.
-pub async fn drop_unentitled(shared: &Shared, device: &DeviceId) {
-    let (s, asker) = (shared.clone(), device.clone());
+pub async fn drop_unentitled(executor: &Executor, device: &DeviceId) {
+    let (s, asker) = (executor.clone(), device.clone());
     let read = move |c: &rusqlite::Connection| known(&s, c, &asker);
-    let known = match shared.store.read("trust", read).await {
+    let known = match executor.store.read("trust", read).await {
         Ok(known) => known,
         Err(error) => {
             tracing::error!(%error, "what a device may ask for could not be read");
             return;
         }
     };
-    for (row, record) in waiting_of(shared, device).await {
+    for (row, record) in waiting_of(executor, device).await {
         let kind = record.requested_by.kind;
         if let Err((_, why)) = standing::may_ask(device, kind, &known) {
-            take_back(shared, &row, why).await;
+            take_back(executor, &row, why).await;
         }
     }
 }
@@ -63,13 +63,13 @@ pub async fn drop_unentitled(shared: &Shared, device: &DeviceId) {
 /// Withdraws the waiting proposals that a device asked for, refuses the drafts that wait for it, and
 /// removes what it made this node keep.
 /// What is running goes on: a person has approved it, and every action has its own end.
-pub async fn drop_of(shared: &Shared, device: &DeviceId) {
-    for (row, _) in waiting_of(shared, device).await {
+pub async fn drop_of(executor: &Executor, device: &DeviceId) {
+    for (row, _) in waiting_of(executor, device).await {
         let why = format!("device {}, which asked for it, was revoked", device.short());
-        take_back(shared, &row, why).await;
+        take_back(executor, &row, why).await;
     }
     let gone = device.clone();
-    let done = shared
+    let done = executor
         .store
         .write(DURABLE, "drafts", move |c| {
             for mut row in drafts::waiting(c)? {
@@ -84,13 +84,13 @@ pub async fn drop_of(shared: &Shared, device: &DeviceId) {
         })
         .await;
     match done {
-        Ok(()) => shared.proposals_changed(),
+        Ok(()) => executor.proposals_changed(),
         Err(error) => {
             tracing::error!(%error, "what a revoked device left behind could not be removed");
         }
     }
-    shared.budgets.forget(device);
+    executor.budgets.forget(device);
     for kind in [AlarmKind::OverBudget, AlarmKind::AddressOverBudget] {
-        shared.alarms.clear(kind, device.as_str());
+        executor.alarms.clear(kind, device.as_str());
     }
 }

@@ -57,7 +57,7 @@ pub(crate) async fn accepted(shared: Shared, ingress: Ingress, incoming: Incomin
     let posture = door.protection.posture;
     let info = PeerInfo::new(&hello, false, None, posture, shared.now())
         .entitled(shared.may_actuate(&hello.device_id))
-        .acting(actuators::acts(&shared, &hello));
+        .acting(actuators::acts(&shared.guards, &hello));
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
             tracing::debug!(%remote, "{refusal}");
@@ -218,7 +218,7 @@ async fn connect(
     let made = door.proof_for(shared.own_id(), End::Dialer, None);
     recognise(shared, door, &mut hello, &expected, made).await?;
     hello.check_mesh(&shared.mesh)?;
-    let acts = actuators::acts(shared, &hello);
+    let acts = actuators::acts(&shared.guards, &hello);
     shared.links.may_come_in(&hello.device_id, acts)?;
     let client_nonce = hello.client_nonce.clone().unwrap_or_default();
     let ours = introduction(shared, !hello.features.is_empty());

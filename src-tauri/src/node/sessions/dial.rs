@@ -83,7 +83,7 @@ pub(crate) async fn dial(
     let label = Some(target.label.clone());
     let info = PeerInfo::new(&hello, true, label, posture, shared.now())
         .entitled(shared.may_actuate(&hello.device_id))
-        .acting(actuators::acts(shared, &hello));
+        .acting(actuators::acts(&shared.guards, &hello));
     match shared.links.register(shared.own_id(), info, stop) {
         Err(refusal) => {
             writer.close(1000, "duplicate").await;
