@@ -9,8 +9,9 @@ use clawmesh::node::config::RawRule;
 use clawmesh::node::planner::{Answered, Answerer, Telling};
 use clawmesh::node::{leading, proposals};
 use clawmesh::operator::access::Scope;
-use clawmesh::operator::dto::ProposalView;
+use clawmesh::operator::dto::{FactView, ProposalView};
 use clawmesh::operator::planner::AskRequest;
+use clawmesh::operator::queries::FactQuery;
 use serde_json::json;
 
 use crate::harness::{Setup, TestNode, centre, field, key, until};
@@ -339,6 +340,16 @@ pub(crate) fn model(replies: impl IntoIterator<Item = Reply>) -> Scripted {
 
 pub(crate) fn says(step: &serde_json::Value) -> Reply {
     Reply::text(&step.to_string())
+}
+
+/// The first moisture that the node knows of.
+pub(crate) async fn measured(node: &TestNode) -> FactView {
+    until("a reading is there", || async {
+        let facts = node.node().door().facts(FactQuery::default()).await;
+        let facts = facts.unwrap();
+        facts.into_iter().find(|f| f.metric == "moisture")
+    })
+    .await
 }
 
 pub(crate) fn begin(node: &TestNode, question: &str) -> tokio::sync::mpsc::Receiver<Telling> {

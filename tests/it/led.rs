@@ -4,11 +4,10 @@
 use clawmesh::node::config::models::RawModel;
 use clawmesh::node::planner::{Answered, Telling};
 use clawmesh::operator::dto::{GrantChange, ProposalView};
-use clawmesh::operator::queries::FactQuery;
 use serde_json::{Value, json};
 
-use crate::harness::{Probe, TestNode, field, key, until};
-use crate::leading::{GRANTS, all, answered, asking, begin, model, says, seeds, started};
+use crate::harness::{Probe, TestNode, field, key};
+use crate::leading::{GRANTS, all, answered, asking, begin, measured, model, says, seeds, started};
 use crate::levels::AUTOMATIC;
 use crate::mesh_models::pair;
 use crate::model_server::{Server, Step, say};
@@ -135,12 +134,7 @@ async fn told(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_lies_asks_for_no_more_than_a_model_may() {
     let node = victim().await;
-    let fact = until("a reading is there", || async {
-        let query = FactQuery::default();
-        let world = node.node().door().facts(query).await.unwrap();
-        world.into_iter().find(|f| f.metric == "moisture")
-    })
-    .await;
+    let fact = measured(&node).await;
     let mut probe = leads(&node, &["sig", "lease", "wishes"]).await;
     let cite = json!({"frameId": fact.frame_id, "origin": fact.origin});
     let wish = json!({"actuator": "actuator:mock:valve-1", "operation": "open",
@@ -265,12 +259,7 @@ async fn a_wish_after_a_reply_of_another_devices_model_names_that_device() {
         ];
     })
     .await;
-    until("it measures", || async {
-        let facts = laptop.node().door().facts(Default::default()).await;
-        let facts = facts.unwrap();
-        facts.iter().any(|f| f.metric == "moisture").then_some(())
-    })
-    .await;
+    measured(&laptop).await;
     let said = answered(begin(&laptop, "Open the valve.")).await;
     assert_eq!(said.model.as_deref(), Some("own/y"), "{said:?}");
     let [id] = &said.proposals[..] else {
@@ -302,12 +291,7 @@ async fn a_wish_of_another_devices_model_names_that_device() {
         }];
     })
     .await;
-    until("it measures", || async {
-        let facts = laptop.node().door().facts(Default::default()).await;
-        let facts = facts.unwrap();
-        facts.iter().any(|f| f.metric == "moisture").then_some(())
-    })
-    .await;
+    measured(&laptop).await;
     let said = answered(begin(&laptop, "Open the valve.")).await;
     let [id] = &said.proposals[..] else {
         panic!("{said:?}")

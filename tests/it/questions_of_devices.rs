@@ -12,12 +12,11 @@ use clawmesh::node::planner::{Answerer, Telling};
 use clawmesh::operator::access::Scope;
 use clawmesh::operator::dto::GrantChange;
 use clawmesh::operator::planner::AskRequest;
-use clawmesh::operator::queries::FactQuery;
 use serde_json::{Value, json};
 
 use crate::harness::{MESH, Probe, TestNode, field, key, until};
 use crate::leading::{
-    GRANTS, all, answered, asking, asking_as, begin, model, says, seeds, started,
+    GRANTS, all, answered, asking, asking_as, begin, measured, model, says, seeds, started,
 };
 use crate::model_server::{Server, say};
 
@@ -237,16 +236,7 @@ pub async fn answers(probe: &mut Probe, method: &str, payload: Value) -> Value {
 async fn a_citation_says_what_the_frame_says_here_whatever_the_leader_tells() {
     let [first, _] = seeds();
     let node = started(field().trusting(key(first), GRANTS), 1).await;
-    let fact = until("a reading is there", || async {
-        let world = node
-            .node()
-            .door()
-            .facts(FactQuery::default())
-            .await
-            .unwrap();
-        world.into_iter().find(|f| f.metric == "moisture")
-    })
-    .await;
+    let fact = measured(&node).await;
     let mut probe = leads(&node, &["sig", "lease"]).await;
     let told = begin(&node, "How is the moisture?");
     answers(&mut probe, "planner.ask", json!({"id": "q"})).await;
@@ -304,16 +294,7 @@ async fn what_was_asked_in_private_is_found_by_no_other_question_and_told_in_no_
     let mut setup = field();
     setup.model = Some(model);
     let node = setup.start().await;
-    until("a reading is there", || async {
-        let world = node
-            .node()
-            .door()
-            .facts(FactQuery::default())
-            .await
-            .unwrap();
-        world.iter().any(|f| f.metric == "moisture").then_some(())
-    })
-    .await;
+    measured(&node).await;
     whole(&node, "The code is 4711. Water zone 1.", true).await;
     assert_eq!(all(&node).await.len(), 1);
     assert!(!format!("{:?}", all(&node).await).contains("4711"));

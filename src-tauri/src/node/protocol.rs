@@ -135,18 +135,20 @@ pub(super) async fn answer(
     match result {
         Ok(reply) => reply,
         Err(refusal) => {
-            shared
-                .journal
-                .refused_of(
-                    Cause::Device(link.info.device.clone()),
-                    Event::RequestRefused,
-                    link.info.device.as_str(),
-                    &refusal,
-                )
-                .await;
+            refused(shared, link, Event::RequestRefused, &refusal).await;
             refusal.into()
         }
     }
+}
+
+/// Writes down what was refused to a peer, on its account.
+async fn refused(context: &Context, link: &LinkHandle, event: Event, refusal: &Refusal) {
+    let device = &link.info.device;
+    let cause = Cause::Device(device.clone());
+    context
+        .journal
+        .refused_of(cause, event, device.as_str(), refusal)
+        .await;
 }
 
 /// Takes an event from an authenticated peer.
@@ -226,15 +228,7 @@ pub(super) async fn event(
         }
     };
     if let Err(refusal) = result {
-        shared
-            .journal
-            .refused_of(
-                Cause::Device(link.info.device.clone()),
-                Event::EventRefused,
-                link.info.device.as_str(),
-                &refusal,
-            )
-            .await;
+        refused(shared, link, Event::EventRefused, &refusal).await;
     }
 }
 
@@ -273,17 +267,7 @@ async fn frames(
     for value in list {
         match Frame::parse(value) {
             Ok(frame) => good.push(frame),
-            Err(refusal) => {
-                context
-                    .journal
-                    .refused_of(
-                        Cause::Device(link.info.device.clone()),
-                        Event::EventRefused,
-                        link.info.device.as_str(),
-                        &refusal,
-                    )
-                    .await;
-            }
+            Err(refusal) => refused(context, link, Event::EventRefused, &refusal).await,
         }
     }
     ingress.offer(link, good, bytes).await;
