@@ -3,10 +3,11 @@
 
 use clawmesh::node::planner::{Answerer, Telling};
 use clawmesh::operator::access::Scope;
+use clawmesh::operator::planner::AskRequest;
 use serde_json::{Value, json};
 
-use crate::harness::{MESH, Probe, TestNode, field, key};
-use crate::leading::{GRANTS, answered, begin, seeds, started};
+use crate::harness::{MESH, Probe, TestNode, field, key, until};
+use crate::leading::{GRANTS, all, answered, asking, begin, model, says, seeds, started};
 use crate::questions_of_devices::{answers, leads};
 
 const FAR: &str = "actuator:far:valve";
@@ -156,5 +157,130 @@ async fn an_executor_of_an_earlier_version_is_sent_no_wish_that_another_planner_
     let (_, asked) = tokio::join!(wish, asked);
     let draft = &asked["params"]["draft"];
     assert_eq!(draft["action"]["params"]["durationSec"], 2, "{draft}");
+    node.stop().await;
+}
+
+fn own_wish() -> Value {
+    json!({
+        "step": "propose", "target": "actuator:mock:valve-1", "operation": "open",
+        "params": ["durationSec=5"], "reason": "dry", "cites": [],
+    })
+}
+
+fn end() -> Value {
+    json!({"step": "answer", "text": "I have asked.", "cites": []})
+}
+
+/// Whether one of these says that the planner is paused.
+fn says_paused(told: &[Telling]) -> bool {
+    told.iter().any(|telling| match telling {
+        Telling::Tool { result, .. } => result.starts_with("Refused: PLANNER_PAUSED"),
+        _ => false,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planner_that_a_person_paused_takes_no_wish_for_others() {
+    let model = model([says(&own_wish()), says(&end())]);
+    let (leader, asker) = asking(&model, GRANTS).await;
+    let door = leader.node().door();
+    door.planner_pause(&Default::default(), "ana")
+        .await
+        .unwrap();
+    let mut told = begin(&asker, "Open the valve.");
+    let mut heard = Vec::new();
+    while let Some(telling) = told.recv().await {
+        heard.push(telling);
+    }
+    assert!(says_paused(&heard), "{heard:?}");
+    let said = format!("{:?}", model.asked()[1].messages);
+    assert!(said.contains("PLANNER_PAUSED"), "{said}");
+    assert!(all(&asker).await.is_empty());
+    leader.stop().await;
+    asker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_that_was_noted_before_the_pause_goes_nowhere() {
+    let model = model([says(&own_wish()), says(&end())]);
+    let (leader, asker) = asking(&model, GRANTS).await;
+    asker.stop().await;
+    let mut probe = Probe::open(leader.address).await;
+    let hello = probe
+        .handshake(&key(1), MESH, |hello| {
+            hello.insert("features".into(), json!(["sig", "lease", "wishes"]));
+        })
+        .await;
+    assert_eq!(hello["ok"], true);
+    let question = json!({"question": "Open it.", "by": "ana", "wishes": true});
+    let asked = probe.ask("planner.ask", question).await;
+    until("the wish is noted", || async {
+        (model.asked().len() == 2).then_some(())
+    })
+    .await;
+    let door = leader.node().door();
+    door.planner_pause(&Default::default(), "ana")
+        .await
+        .unwrap();
+    let id = json!({"id": asked["payload"]["id"]});
+    let mut told = Vec::new();
+    loop {
+        let answer = probe.ask("planner.told", id.clone()).await;
+        let payload = &answer["payload"];
+        assert!(payload["wishes"].is_null(), "{answer}");
+        let more: Vec<Telling> = serde_json::from_value(payload["told"].clone()).unwrap();
+        told.extend(more);
+        if payload["ended"] == true {
+            break;
+        }
+    }
+    assert!(says_paused(&told), "{told:?}");
+    assert!(matches!(told.last(), Some(Telling::Answered(_))));
+    leader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_of_the_leader_that_is_refused_here_has_its_event() {
+    let [first, _] = seeds();
+    let node = node().await;
+    let mut leader = leads(&node, &["sig", "lease", "wishes"]).await;
+    let told = begin(&node, "Open the valve.");
+    wants(&mut leader, json!([{"level": "L1"}])).await;
+    assert!(answered(told).await.proposals.is_empty());
+    let event = until("it is written down", || async {
+        let events = node.node().door().events(Default::default()).await.unwrap();
+        events.into_iter().find(|e| e.kind == "wish.refused")
+    })
+    .await;
+    let data = json!(event.data);
+    assert_eq!(data["subject"], json!(key(first).id()), "{data}");
+    assert_eq!(data["code"], "INVALID_PARAMS", "{data}");
+    node.stop().await;
+}
+
+/// What was said before in a conversation is read by the model as said before: whoever said it led to what comes of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_later_in_a_conversation_names_who_answered_before() {
+    let [first, _] = seeds();
+    let mut setup = field().trusting(key(first), GRANTS);
+    setup.model = Some(model([says(&own_wish()), says(&end())]));
+    let node = started(setup, 1).await;
+    let mut leader = leads(&node, &["sig", "lease", "wishes"]).await;
+    let told = begin(&node, "Is it dry?");
+    wants(&mut leader, json!([])).await;
+    let said = answered(told).await;
+    let question = AskRequest {
+        question: "Then open the valve.".to_owned(),
+        conversation: Some(said.conversation.clone()),
+        ..AskRequest::default()
+    };
+    let told = node.node().door().ask_planner(&question, "ana", "ana");
+    let then = answered(told.unwrap()).await;
+    assert_eq!(then.answered_by, None, "{then:?}");
+    let [id] = &then.proposals[..] else {
+        panic!("{then:?}")
+    };
+    let proposal = node.node().door().proposal(id).await.unwrap();
+    assert_eq!(proposal.led_by.as_ref(), Some(key(first).id()));
     node.stop().await;
 }

@@ -325,3 +325,23 @@ async fn records_of_before_count_no_more_than_they_did() {
     assert_eq!(yes(&node, &minted, 60).await.unwrap().approvals, 1);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_equal_wish_that_somebody_else_led_to_is_none_of_the_one_that_stands() {
+    let node = strict_field().await;
+    let led_by = async |leader: Option<u8>| {
+        let mut wish = draft(node.shared(), 1).await;
+        (wish.requester, wish.led_by) = (Requester::Llm, leader.map(|n| key(n).id().clone()));
+        proposals::mint(node.shared(), wish, key(2).id()).await
+    };
+    let first = led_by(Some(1)).await.unwrap();
+    assert!(!first.repeated);
+    // One that nobody led to, or the same device, adds nothing to it: it names more than they need.
+    assert!(led_by(Some(1)).await.unwrap().repeated);
+    assert!(led_by(None).await.unwrap().repeated);
+    let refused = led_by(Some(3)).await.unwrap_err();
+    assert_eq!(refused.code, Code::Conflict);
+    let id = first.signed.record().proposal_id.short().to_owned();
+    assert!(refused.message.contains(&id), "{refused}");
+    node.stop().await;
+}

@@ -3981,6 +3981,11 @@ export interface components {
             conversation?: string;
             /** @description The question's id. */
             id: string;
+            /**
+             * @description The other devices whose planner or model led to the answer, or to one before it in the conversation; whom they alone
+             *     vouch for does not approve what comes of it.
+             */
+            ledBy?: string[];
             /** @description The model, if one answered. */
             model?: string | null;
             /** @description What was private in it or before it in its conversation; only models that may see that were asked. */
@@ -5323,6 +5328,8 @@ export interface components {
             id: string;
             /** @description The device whose planner or model led to it, where another one's did; whom it alone vouches for does not count. */
             ledBy?: string | null;
+            /** @description That device's name, if one is known here. */
+            ledByName?: string | null;
             /** @description Who must agree. */
             level: components["schemas"]["Level"];
             /** @description What it does. */

@@ -61,6 +61,12 @@ impl Pause {
         all.join("; and by ")
     }
 
+    /// What a wish of the planner is told while it lasts.
+    pub fn refusal(&self) -> Refusal {
+        let why = format!("the planner is paused by {}", self.holders());
+        Refusal::new(Code::PlannerPaused, why)
+    }
+
     /// The pause with one more who holds it; `None` if that person gave that reason already.
     fn with(&self, hold: &Hold) -> Result<Option<Self>, Refusal> {
         let same = |by: &str, reason: &str| by == hold.by && reason == hold.reason;

@@ -244,6 +244,7 @@ pub async fn submit_to(shared: &Shared, draft: Draft, place: &Place) -> Result<S
 }
 
 async fn send(shared: &Shared, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
+    leader_trusted(shared, &draft)?;
     let draft = cites::named(shared, draft).await?;
     let executor = routing::executor_of(shared, &draft, place).await?;
     match deliver(shared, &draft, &executor).await {
@@ -252,6 +253,18 @@ async fn send(shared: &Shared, draft: Draft, place: &Place) -> Result<Sent, Refu
             Ok(Sent::Waiting(refusal))
         }
         sent => sent,
+    }
+}
+
+/// What another device led to ends with the trust in it.
+fn leader_trusted(context: &Context, draft: &Draft) -> Result<(), Refusal> {
+    let leader = draft.led_by.as_ref();
+    match leader.is_none_or(|device| context.trust.live(device).is_some()) {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            Code::UntrustedPeer,
+            "the device whose planner or model led to this is trusted no longer",
+        )),
     }
 }
 

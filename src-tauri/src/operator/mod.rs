@@ -107,6 +107,7 @@ pub fn http_status(code: Code) -> u16 {
         | Code::ProposalAmbiguous
         | Code::TargetAmbiguous
         | Code::EvidenceAmbiguous
+        | Code::PlannerPaused
         | Code::DecisionUsed
         | Code::ProposalNotWaiting
         | Code::ProposalExpired

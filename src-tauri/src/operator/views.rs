@@ -189,6 +189,7 @@ pub(super) fn proposal_view(row: &ProposalRow, names: &Names) -> Answer<Proposal
         evidence: record.evidence,
         reason: record.reason,
         requested_by: record.requested_by,
+        led_by_name: record.led_by.as_ref().and_then(|id| names.get(id).cloned()),
         led_by: record.led_by,
         rule: record.rule,
         quorum: record.quorum,

@@ -246,6 +246,7 @@ export const de = table({
   evidence: "Belege",
   noEvidence: "Es werden keine Belege genannt.",
   askedBy: "Angefordert von {name} ({kind})",
+  ledBy: "veranlasst von {name}",
   tainted: "ein Modell war beteiligt",
   secret: "privat",
   secretWhy:
@@ -965,6 +966,7 @@ export const de = table({
   er_KEY_UNPROTECTED: "Der Schlüssel hat keine Passphrase",
   er_UNKNOWN_METHOD: "Diese Anfrage kennt der Knoten nicht",
   er_PUBLIC_KEY_MISMATCH: "Der Schlüssel gehört nicht zu diesem Gerät",
+  er_PLANNER_PAUSED: "Ein Mensch hat den Planer pausiert: Er fordert jetzt nichts an",
   er_OVER_BUDGET: "Das Gerät hat seinen Anteil hier aufgebraucht",
   er_LLM_BUSY: "Das Modell ist beschäftigt; bitte erneut versuchen",
   er_LLM_MODEL_UNAVAILABLE: "Das Modell wird nicht angeboten oder kann nicht antworten",

@@ -232,6 +232,7 @@ export const en = {
   evidence: "Evidence",
   noEvidence: "It cites no evidence.",
   askedBy: "Asked by {name} ({kind})",
+  ledBy: "led by {name}",
   tainted: "a model had a part in it",
   secret: "private",
   secretWhy:
@@ -930,6 +931,7 @@ export const en = {
   er_KEY_UNPROTECTED: "The key has no passphrase",
   er_UNKNOWN_METHOD: "The node does not know this request",
   er_PUBLIC_KEY_MISMATCH: "The key is not the one of this device",
+  er_PLANNER_PAUSED: "A person has paused the planner: it asks for nothing now",
   er_OVER_BUDGET: "The device has used up its share here",
   er_LLM_BUSY: "The model is busy; try again",
   er_LLM_MODEL_UNAVAILABLE: "The model is not offered or cannot answer",

@@ -54,6 +54,7 @@ codes! {
     NotAuthorized = "NOT_AUTHORIZED", "The grant or scope for this is missing.";
     Timeout = "TIMEOUT", "No answer came in time.";
     Busy = "BUSY", "Too much waits already; ask again later.";
+    PlannerPaused = "PLANNER_PAUSED", "A person has paused the planner: it asks for nothing, and takes no wish for others.";
     OverBudget = "OVER_BUDGET", "A device has used up its share of what it may make this node keep.";
     // Frames.
     InvalidFrame = "INVALID_FRAME", "A context frame does not have the form of one.";

@@ -82,6 +82,7 @@ events! {
     ProposalUpdated = "proposal.updated", "A proposal of another executor changed.";
     DraftWaiting = "draft.waiting", "A draft waits because its executor is not connected.";
     DraftRefused = "draft.refused", "The executor refused a draft of this node.";
+    WishRefused = "wish.refused", "A wish of the planner that leads was refused here, before any executor was asked.";
     DecisionRefused = "decision.refused", "A decision did not count.";
     RuleFired = "rule.fired", "A rule of this planner asks for an action.";
 

@@ -80,6 +80,7 @@ pub(super) async fn believed(
     said: Answered,
 ) -> Result<Answered, Refusal> {
     let (claimed, now, leader) = (said.citations.len(), context.now(), leader.clone());
+    let by = leader.clone();
     let proposed: Vec<String> = said.proposals.into_iter().take(EVIDENCE_MAX).collect();
     let cited: Vec<Citation> = said.citations.into_iter().take(EVIDENCE_MAX).collect();
     let read = move |c: &rusqlite::Connection| {
@@ -112,6 +113,7 @@ pub(super) async fn believed(
         asked_by: question.by.clone(),
         standing: question.is_standing(),
         answered_by: Some(name.to_owned()),
+        led_by: [by].into(),
         answer: shown(&said.answer, MODEL_ANSWER_MAX_CHARS),
         citations_dropped: said.citations_dropped.min(claimed) + claimed - citations.len(),
         citations,

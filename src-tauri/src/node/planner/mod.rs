@@ -5,6 +5,7 @@
 mod believed;
 mod kept;
 pub mod later;
+mod led;
 pub mod modes;
 pub mod passed_on;
 mod rights;

@@ -16,6 +16,7 @@ use super::tools::submit;
 use super::wishes::{Noted, checked, too_many};
 use super::{Answered, Answerer, Asks, Question, Rights, Telling, answer_here, ask_for, keep};
 use crate::domain::admission::Grant;
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
     BUDGET_COMMANDS_PER_HOUR, FORWARDED_LOOK_MS, FORWARDED_MAX, FORWARDED_POLL_MS,
     FORWARDED_REST_MS, FORWARDED_STALLED_MS, LED_NAME_MAX_CHARS, MODEL_TURN_MAX_MS,
@@ -26,6 +27,7 @@ use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::plan::reply::Wish;
 use crate::domain::wire::envelope::RemoteError;
 use crate::domain::wire::handshake::Feature;
+use crate::node::context::Event;
 use crate::node::links::LinkHandle;
 use crate::node::shared::Shared;
 use crate::node::{leading, routing};
@@ -161,11 +163,21 @@ pub fn told(
     let of_model =
         matches!(told.last(), Some(Telling::Answered(a)) if a.answerer == Answerer::Model);
     let wishes = one.wishes.as_ref().filter(|_| of_model).map(Noted::told);
+    let mut wishes = wishes.unwrap_or_default();
+    // Those that were noted before the pause go nowhere either, and that is said before the answer.
+    if let Some(pause) = shared.planner.pause().filter(|_| !wishes.is_empty()) {
+        wishes.clear();
+        let refused = Telling::Tool {
+            call: "propose".to_owned(),
+            result: format!("Refused: {}", pause.refusal()),
+        };
+        told.insert(told.len() - 1, refused);
+    }
     if ended {
         open.remove(&key);
     }
     let mut answer = json!({"told": told, "ended": ended});
-    if let Some(wishes) = wishes.filter(|all| !all.is_empty()) {
+    if !wishes.is_empty() {
         answer["wishes"] = Value::Array(wishes);
     }
     Ok(answer)
@@ -376,17 +388,26 @@ async fn of_leader(
 ) -> Vec<String> {
     let mut proposed = Vec::new();
     for (n, told) in wants.iter().take(MODEL_WISHES_MAX + 1).enumerate() {
-        let (call, result) = match n < MODEL_WISHES_MAX {
-            false => ("propose".to_owned(), too_many()),
-            true => match wish_of(shared, question, leader, told, kept).await {
-                Ok(wish) => {
-                    let call = format!("propose {}", wish.action.summary());
-                    let (result, id) = submit(shared, wish, model, Some(leader.clone())).await;
-                    proposed.extend(id.filter(|id| !proposed.contains(id)));
-                    (call, result)
-                }
-                Err(refusal) => ("propose".to_owned(), format!("Refused: {refusal}")),
-            },
+        let wish = match n < MODEL_WISHES_MAX {
+            false => Err(too_many()),
+            true => wish_of(shared, question, leader, told, kept).await,
+        };
+        let (call, result) = match wish {
+            Ok(wish) => {
+                let call = format!("propose {}", wish.action.summary());
+                let (result, id) = submit(shared, wish, model, Some(leader.clone())).await;
+                proposed.extend(id.filter(|id| !proposed.contains(id)));
+                (call, result)
+            }
+            Err(refusal) => {
+                // One that got as far as an executor has its event there.
+                let cause = Cause::Device(leader.clone());
+                let (journal, event) = (&shared.journal, Event::WishRefused);
+                journal
+                    .refused_of(cause, event, leader.as_str(), &refusal)
+                    .await;
+                ("propose".to_owned(), format!("Refused: {refusal}"))
+            }
         };
         let _ = question.tell.try_send(Telling::Tool { call, result });
     }
@@ -418,8 +439,7 @@ async fn wish_of(
         return Err(no("whoever asked may not ask for actions"));
     }
     if let Some(pause) = shared.planner.pause() {
-        let why = format!("the planner is paused by {}", pause.holders());
-        return Err(Refusal::new(Code::Busy, why));
+        return Err(pause.refusal());
     }
     checked(shared, shared.inference.labels(), told).await
 }

@@ -1,7 +1,8 @@
 //! Conversations: what was said before with the same id goes along with the next question, and so does what is private in
-//! it. What is kept of one is what is kept of answered questions; there is no other memory, and one that is known no more
+//! it and who led to it. What is kept of one is what is kept of answered questions; there is no other memory, and one that is known no more
 //! counts as private.
 
+use super::led::Led;
 use super::{Answered, Question, answered};
 use crate::domain::base::limits::CONVERSATION_ID_MAX_CHARS;
 use crate::domain::base::text::one_line;
@@ -54,6 +55,8 @@ pub(super) struct Talk {
     pub pairs: Vec<Pair>,
     /// What is private in it, and so in whatever comes after.
     pub about: About,
+    /// Who led to what was said.
+    pub led: Led,
 }
 
 impl Talk {
@@ -67,7 +70,7 @@ impl Talk {
             true => About::private(MARKED),
             false => About::public(),
         };
-        let mut pairs = Vec::new();
+        let (mut pairs, mut led) = (Vec::new(), Led::default());
         // A question that begins one has nothing before it.
         if question.conversation != question.id {
             for one in answered(shared).await? {
@@ -77,6 +80,7 @@ impl Talk {
                 }
                 // What is private stays so when the clock was set back since, too.
                 about = about.and(private_in(labels, &one));
+                led.add_answer(&one);
                 if one.asked_at <= question.asked_at {
                     pairs.push(Pair {
                         question: one.question,
@@ -88,7 +92,7 @@ impl Talk {
                 about = about.and(About::private(FORGOTTEN));
             }
         }
-        Ok(Self { pairs, about })
+        Ok(Self { pairs, about, led })
     }
 }
 

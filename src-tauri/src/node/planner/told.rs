@@ -1,8 +1,10 @@
 //! What whoever asks is told: the steps of an answer, and the answer.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use crate::domain::base::TierName;
+use crate::domain::base::{DeviceId, TierName};
 
 /// A frame that an answer rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,11 @@ pub struct Answered {
     /// The device that answered, by its name, where it was another one.
     #[serde(default)]
     pub answered_by: Option<String>,
+    /// The other devices whose planner or model led to the answer, or to one before it in the conversation; whom they alone
+    /// vouch for does not approve what comes of it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(test, schema(value_type = Vec<String>))]
+    pub led_by: BTreeSet<DeviceId>,
     /// The answer.
     pub answer: String,
     /// The frames it rests on; each exists and was shown to who answered.

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::Citation;
+use super::led::Led;
 use super::turn::{ByFrame, citation};
+use super::wishes::too_many;
 use crate::adapters::store::facts;
 use crate::adapters::store::proposals::{self, ProposalRow};
 use crate::domain::base::limits::{
@@ -305,11 +307,11 @@ impl Tools {
     /// A model's wish goes to an executor as a draft with the taint `llm`: whatever it cites, a person decides.
     async fn propose(&mut self, shared: &Shared, wish: Wish, by: By<'_>) -> String {
         if self.wishes >= MODEL_WISHES_MAX {
-            return format!("Refused: at most {MODEL_WISHES_MAX} actions for one question.");
+            return format!("Refused: {}", too_many());
         }
         self.wishes += 1;
         if let Some(pause) = shared.planner.pause() {
-            return format!("Refused: the planner is paused by {}.", pause.holders());
+            return format!("Refused: {}", pause.refusal());
         }
         if !self.private && self.labels.text(&wish.reason).is_private() {
             return "Refused: the reason names what is private.".to_owned();
@@ -322,7 +324,11 @@ impl Tools {
             },
             false => wish,
         };
-        let (said, id) = submit(shared, wish, by.model, by.device.cloned()).await;
+        let led_by = match by.led.one() {
+            Ok(led_by) => led_by.cloned(),
+            Err(refusal) => return format!("Refused: {refusal}"),
+        };
+        let (said, id) = submit(shared, wish, by.model, led_by).await;
         if let Some(id) = id.filter(|id| !self.proposed.contains(id)) {
             self.proposed.push(id);
         }
@@ -343,8 +349,8 @@ impl Tools {
 pub(super) struct By<'a> {
     /// The model, by its name.
     pub(super) model: &'a str,
-    /// The other device that has it, which can have it say what it likes.
-    pub(super) device: Option<&'a DeviceId>,
+    /// Who led to it.
+    pub(super) led: &'a Led,
 }
 
 /// Sends a wish of a model to an executor, as a draft with the taint `llm`: whatever it cites, a person decides. What came of

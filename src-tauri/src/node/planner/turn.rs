@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::StreamExt as _;
 
+use super::led::Led;
 use super::talk::Talk;
 use super::tools::{self, By, Tools};
 use super::{Answered, Answerer, Citation, Question, Telling};
@@ -135,7 +136,10 @@ async fn taken(
 ) -> String {
     match (step, &question.wishes) {
         // They are none of this node's.
-        (Step::Propose(wish), Some(noted)) => noted.note(wish, tools),
+        (Step::Propose(wish), Some(noted)) => match shared.planner.pause() {
+            Some(pause) => format!("Refused: {}", pause.refusal()),
+            None => noted.note(wish, tools),
+        },
         (Step::Propose(_), None) if !question.rights.propose => NO_WISHES.to_owned(),
         (step, _) => tools.run(shared, step, by, situation).await,
     }
@@ -146,7 +150,7 @@ fn answered(
     context: &Context,
     question: &Question,
     (answer, private, tokens): (Said, Vec<String>, u64),
-    model: Option<String>,
+    (model, led): (Option<String>, Led),
     tools: &Tools,
     now: TimeMs,
 ) -> Answered {
@@ -159,6 +163,7 @@ fn answered(
         asked_by: question.by.clone(),
         standing: question.is_standing(),
         answered_by: None,
+        led_by: led.devices(),
         answer: answer.text,
         citations: cites.map(|frame| tools.citation(frame, now)).collect(),
         citations_dropped: answer.dropped,
@@ -211,22 +216,16 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
         )),
     ];
     let (mut tokens, mut calls) = (0_u64, Vec::new());
-    // A model reads the replies before its own as its own words: whoever gave one of them led to what comes of it.
-    let mut led_by: Option<DeviceId> = None;
+    // A model reads the replies before its own as its own words: whoever gave one of them led to what comes of it, and so did
+    // whoever gave an earlier answer of the conversation.
+    let mut led = talk.led;
     for left in (0..MODEL_STEPS_MAX).rev() {
         if left == 0 {
             choices.steps.clear();
         }
         choices.labels = situation.labels.keys().cloned().collect();
         let said = reply_of(shared, question, &messages, &choices, &about).await?;
-        match (&led_by, &said.device) {
-            (Some(first), Some(other)) if first != other => {
-                let why = "the models of two other devices took part in it";
-                return Err(Failure::new(FailureKind::BadReply, why));
-            }
-            (None, Some(_)) => led_by.clone_from(&said.device),
-            _ => {}
-        }
+        led.add(said.device.as_ref());
         // What a server says of itself.
         let usage = &said.usage;
         let used = usage.input_tokens.saturating_add(usage.output_tokens);
@@ -234,7 +233,8 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
         let result = match reply::read(&said.text, &situation.labels) {
             Ok(Step::Answer(answer)) => {
                 let told = (answer, about.what().to_vec(), tokens);
-                return Ok(answered(shared, question, told, said.model, &tools, now));
+                let by = (said.model, led);
+                return Ok(answered(shared, question, told, by, &tools, now));
             }
             Ok(step) => {
                 let call = tools::call(&step);
@@ -250,7 +250,7 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
                 }
                 let by = By {
                     model: said.model.as_deref().unwrap_or("model"),
-                    device: led_by.as_ref(),
+                    led: &led,
                 };
                 let result = match repeated {
                     0 => taken(shared, question, step, by, &mut tools, &mut situation).await,
@@ -291,7 +291,8 @@ pub(super) async fn of_rules(
     why: Option<String>,
 ) -> Result<Answered, Refusal> {
     let labels = shared.inference.labels();
-    let about = Talk::of(shared, question).await?.about;
+    let talk = Talk::of(shared, question).await?;
+    let about = &talk.about;
     let at = shared.moment();
     let read = move |c: &rusqlite::Connection| {
         Ok((
@@ -320,7 +321,7 @@ pub(super) async fn of_rules(
         }
     });
     let words = labels.text(&question.text).and(labels.text(&said.message));
-    let about = read.fold(about.and(words), About::and);
+    let about = read.fold(about.clone().and(words), About::and);
     Ok(Answered {
         id: question.id.clone(),
         conversation: question.conversation.clone(),
@@ -329,6 +330,7 @@ pub(super) async fn of_rules(
         asked_by: question.by.clone(),
         standing: question.is_standing(),
         answered_by: None,
+        led_by: talk.led.devices(),
         answer: said.message,
         citations: said.cites.iter().map(|f| citation(f, now)).collect(),
         citations_dropped: 0,

@@ -64,7 +64,7 @@ impl Noted {
     pub(super) fn note(&self, wish: Wish, tools: &Tools) -> String {
         let mut all = self.all();
         if all.len() >= MODEL_WISHES_MAX {
-            return too_many();
+            return format!("Refused: {}", too_many());
         }
         let executor = match wish.executor.map(|name| tools.executor(&name)) {
             Some(None) => return "Refused: no device of that name offers an actuator.".to_owned(),
@@ -89,8 +89,9 @@ impl Noted {
     }
 }
 
-pub(super) fn too_many() -> String {
-    format!("Refused: at most {MODEL_WISHES_MAX} actions for one question.")
+pub(super) fn too_many() -> Refusal {
+    let why = format!("at most {MODEL_WISHES_MAX} actions for one question");
+    Refusal::new(Code::RateExceeded, why)
 }
 
 /// A wish of the planner that answered, as this node may ask for it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
-use super::{Sent, deliver};
+use super::{Sent, deliver, leader_trusted};
 use crate::adapters::store::drafts::{self, DraftRow, DraftStatus};
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::plan::Draft;
@@ -71,12 +71,6 @@ async fn again(
     }
 }
 
-/// Whether trust in who led to a draft has ended since.
-fn ended(shared: &Shared, draft: &Draft) -> bool {
-    let leader = draft.led_by.as_ref();
-    leader.is_some_and(|device| shared.trust.live(device).is_none())
-}
-
 async fn retry(shared: &Shared, mut row: DraftRow) {
     let now = shared.now();
     let draft = serde_json::from_str::<Draft>(&row.json)
@@ -87,11 +81,10 @@ async fn retry(shared: &Shared, mut row: DraftRow) {
             Code::CommandExpired,
             "the executor did not come back in time",
         )),
-        Some(draft) if ended(shared, draft) => Err(Refusal::new(
-            Code::UntrustedPeer,
-            "the device whose planner or model led to this is trusted no longer",
-        )),
-        Some(draft) => again(shared, draft, row.executor.as_ref()).await,
+        Some(draft) => match leader_trusted(shared, draft) {
+            Ok(()) => again(shared, draft, row.executor.as_ref()).await,
+            Err(refusal) => Err(refusal),
+        },
     };
     match result {
         Ok(sent) => {

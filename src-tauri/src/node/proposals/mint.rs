@@ -163,7 +163,7 @@ fn mint_in(
     let tidied = equals.tidy(now).map_err(StoreError::Refused)?;
     write(executor, conn, &Step(tidied), None)?;
     if let Some(same) = equals.same(class, from) {
-        return stands(executor, conn, same);
+        return stands_for(executor, conn, same, draft);
     }
     has_room(executor, conn, from, now)?;
     let history = history(conn, now)?;
@@ -270,6 +270,24 @@ fn stands(
         superseded: Vec::new(),
     };
     Ok((minted, None))
+}
+
+/// As [`stands`], for an equal wish. One that another device led to is none that says that somebody else did, or nobody.
+fn stands_for(
+    context: &Context,
+    conn: &Connection,
+    id: &ProposalId,
+    draft: &Draft,
+) -> Result<(Minted, Option<Run>), StoreError> {
+    let stands = stands(context, conn, id)?;
+    if draft.led_by.is_none() || draft.led_by == stands.0.signed.record().led_by {
+        return Ok(stands);
+    }
+    let short = id.short();
+    let why = format!(
+        "proposal {short} asks for the same and does not name who led to this; decide about it first"
+    );
+    Err(refused(Code::Conflict, why))
 }
 
 /// Whether another wish of `from` may be minted: each device has a share of what may wait and of what is

@@ -42,6 +42,9 @@ pub struct ProposalView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schema(value_type = Option<String>))]
     pub led_by: Option<crate::domain::base::DeviceId>,
+    /// That device's name, if one is known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub led_by_name: Option<String>,
     /// The policy rule that applies.
     pub rule: String,
     /// How many distinct operators must agree.

@@ -207,6 +207,7 @@ impl Checked {
             reason: record.reason,
             requested_by: record.requested_by,
             led_by: record.led_by,
+            led_by_name: told.led_by_name.clone(),
             rule: record.rule,
             quorum: record.quorum,
             tainted: !record.taint.is_empty(),
