@@ -22,6 +22,7 @@ import {
   Words,
   Worth,
 } from "@/ui/kit";
+import { LedBy } from "@/ui/proposal";
 import { TraceDiagram } from "@/ui/trace";
 import { Decide } from "./Decide";
 import { agreed, checkWord, lastTime, liveChecks } from "./model";
@@ -129,6 +130,12 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               </Txt>
               , <Age time={p.createdAt} />
               {p.tainted ? <span className="text-llm"> · {t("tainted")}</span> : null}
+              {p.ledBy ? (
+                <>
+                  {" · "}
+                  <LedBy p={p} />
+                </>
+              ) : null}
             </p>
             {p.evidence.length ? (
               <ul aria-label={t("evidence")} className="mt-1">
