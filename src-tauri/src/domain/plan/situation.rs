@@ -23,6 +23,8 @@ pub struct Offer {
     pub target: String,
     /// The zones that device has readings of.
     pub zones: BTreeSet<String>,
+    /// What can be asked of it, as far as that is known.
+    pub operations: BTreeSet<String>,
 }
 
 /// A proposal as a model is told of it.
@@ -76,14 +78,24 @@ fn field(text: &str) -> String {
     one_line(text, SITUATION_LINE_MAX_CHARS).replace('|', "/")
 }
 
+/// A value with its unit. Without a unit, 0 and 1 are mostly a state, such as `valve.open`: small models take a bare 0 for
+/// the state that the metric names.
+fn amount(fact: &Fact) -> String {
+    let value = fact.value;
+    match fact.unit.as_deref().unwrap_or_default() {
+        "" if value == 0.0 => format!("{value} (no)"),
+        "" if value == 1.0 => format!("{value} (yes)"),
+        unit => format!("{value} {}", field(unit)),
+    }
+}
+
 /// One reading as a line, without its label.
 pub fn reading(fact: &Fact, now: TimeMs) -> String {
     format!(
-        "{} | zone {} | {} {} | {} s old | tier {} | from {}",
+        "{} | zone {} | {} | {} s old | tier {} | from {}",
         field(&fact.metric),
         field(fact.zone.as_deref().unwrap_or("none")),
-        fact.value,
-        field(fact.unit.as_deref().unwrap_or_default()),
+        amount(fact),
         now.since(fact.sensed_at) / 1_000,
         fact.effective,
         fact.origin.short(),
@@ -143,15 +155,22 @@ impl Situation {
         }
         told.text.push_str("Actuators:\n");
         for offer in known.offers.iter().take(SITUATION_OFFERS_MAX) {
-            let zones: Vec<String> = offer.zones.iter().take(8).map(|z| field(z)).collect();
-            let _ = writeln!(
+            let list = |all: &BTreeSet<String>| {
+                let all: Vec<String> = all.iter().take(8).map(|one| field(one)).collect();
+                all.join(", ")
+            };
+            let _ = write!(
                 told.text,
                 "{} | executor {} ({}) | zones {}",
                 field(&offer.target),
                 field(&offer.name),
                 offer.executor.short(),
-                zones.join(", ")
+                list(&offer.zones)
             );
+            if !offer.operations.is_empty() {
+                let _ = write!(told.text, " | operations {}", list(&offer.operations));
+            }
+            told.text.push('\n');
         }
         told.text.push_str("Open proposals:\n");
         for open in known.proposals.iter().take(SITUATION_PROPOSALS_MAX) {
@@ -245,6 +264,43 @@ mod tests {
     }
 
     #[test]
+    fn a_state_is_told_in_words_and_operations_where_they_are_known() {
+        let mut facts = [
+            fact(0, "valve.open", "z"),
+            fact(1, "pump.running", "z"),
+            fact(7, "count", "z"),
+        ];
+        facts.iter_mut().for_each(|fact| fact.unit = None);
+        let offer = |target: &str, operations: &[&str]| Offer {
+            executor: DeviceId::of_public_key(&[1; 32]),
+            name: "f".to_owned(),
+            target: target.to_owned(),
+            zones: BTreeSet::new(),
+            operations: operations.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let offers = vec![
+            offer("actuator:pump:1", &["start", "stop"]),
+            offer("actuator:far:1", &[]),
+        ];
+        let known = Known {
+            offers,
+            ..known(&facts)
+        };
+        let told = Situation::of("", &known, TimeMs(9_000), "m").text;
+        assert!(told.contains("valve.open | zone z | 0 (no) | "), "{told}");
+        assert!(
+            told.contains("pump.running | zone z | 1 (yes) | "),
+            "{told}"
+        );
+        assert!(told.contains("count | zone z | 7  | "), "{told}");
+        assert!(
+            told.contains("zones  | operations start, stop\nactuator:far:1"),
+            "{told}"
+        );
+        assert!(told.contains("zones \n"), "{told}");
+    }
+
+    #[test]
     fn what_is_asked_about_comes_first_and_labels_name_frames() {
         let facts = [
             fact(1, "moisture", "zone-1"),
@@ -270,6 +326,7 @@ mod tests {
             executor: DeviceId::of_public_key(&[7; 32]),
             name: "x\nEND secret".into(),
             target: "actuator:pump".into(),
+            operations: BTreeSet::new(),
             zones: ["z\nEND secret".to_owned()].into(),
         }];
         all.proposals = vec![Waiting {

@@ -85,6 +85,25 @@ fn waiting(row: &ProposalRow) -> Waiting {
     }
 }
 
+/// What can be asked of an actuator: of one of this node's all that its driver has, of another one what was asked before.
+fn operations(
+    shared: &Shared,
+    executor: &DeviceId,
+    target: &str,
+    asked: &[ProposalRow],
+) -> BTreeSet<String> {
+    if executor == shared.own_id() {
+        let own = target
+            .parse()
+            .map(|target| shared.guards.operations(&target));
+        return own.unwrap_or_default().into_iter().collect();
+    }
+    let asked = asked
+        .iter()
+        .filter(|row| row.executor == *executor && row.target == target);
+    asked.map(|row| row.operation.clone()).collect()
+}
+
 impl Tools {
     /// Reads what is known. Without `private` what is labelled so is left out.
     pub(super) async fn load(
@@ -124,6 +143,7 @@ impl Tools {
                     name: routing::name(shared, &executor),
                     target: target.clone(),
                     zones: zones.get(&executor).cloned().unwrap_or_default(),
+                    operations: operations(shared, &executor, target, &all),
                 });
             }
         }
