@@ -9,6 +9,7 @@ mod file;
 mod gen1;
 mod host;
 mod keeper;
+mod modbus;
 mod point;
 #[cfg(test)]
 mod pretend;

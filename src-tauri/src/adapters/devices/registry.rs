@@ -9,7 +9,7 @@ use toml::de::ValueDeserializer;
 
 use super::config::Configured;
 use super::rescue::Ground;
-use super::{Carrier, Keeper, Sensor, SharedActuator, exec, file, gen1, host, sim};
+use super::{Carrier, Keeper, Sensor, SharedActuator, exec, file, gen1, host, modbus, sim};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
 use crate::domain::policy::Offered;
@@ -21,6 +21,7 @@ const KINDS: &[&Kind] = &[
     &file::KIND,
     &gen1::KIND,
     &host::KIND,
+    &modbus::KIND,
     &sim::KIND,
     #[cfg(test)]
     &super::pretend::KIND,
@@ -59,6 +60,11 @@ impl Kind {
                 names.join(", ")
             )
         })
+    }
+
+    /// Every kind.
+    pub(super) fn all() -> impl Iterator<Item = &'static Kind> {
+        KINDS.iter().copied()
     }
 
     /// What every kind is called.

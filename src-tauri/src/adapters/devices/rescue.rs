@@ -15,7 +15,17 @@ use crate::domain::base::limits::RESCUE_INLINE_LINES;
 const TABLES: [&str; 2] = ["device", "actuator"];
 
 /// The keys that the way to the safe state needs.
-const NEEDED: [&str; 5] = ["capability", "safe", "operation", "name", "argv"];
+const NEEDED: [&str; 9] = [
+    "capability",
+    "safe",
+    "operation",
+    "name",
+    "argv",
+    "actuator",
+    "address",
+    "unit",
+    "write",
+];
 
 /// The node whose actuators are looked for.
 pub struct Ground<'a> {
@@ -56,8 +66,8 @@ fn text(file: &[u8]) -> String {
     text.replace(odd, "\u{fffd}")
 }
 
-/// The way to the safe state of one table. Only the tables of `exec` say a command: one that does is one of its
-/// actuators, whatever it is called.
+/// The ways to the safe state of one table. Each kind says them by keys of its own: where one finds them they are certain,
+/// whatever the table is called.
 fn way_back(
     kind: Option<&'static Kind>,
     table: &Table,
@@ -69,11 +79,15 @@ fn way_back(
     {
         return Ok(found.clone());
     }
-    match ((exec::KIND.rescue)(table, ground), own) {
-        (Ok(found), _) => Ok(found),
-        (Err(why), None) => Err(why),
-        (Err(why), Some(Ok(_))) if table.contains_key("operation") => Err(why),
-        (Err(_), Some(own)) => own,
+    let each = Kind::all().filter_map(|kind| (kind.rescue)(table, ground).ok());
+    let other = each.into_iter().find(|found| !found.is_empty());
+    match (other, own) {
+        (Some(found), _) => Ok(found),
+        (None, Some(Ok(_))) if table.contains_key("operation") => {
+            (exec::KIND.rescue)(table, ground)
+        }
+        (None, Some(own)) => own,
+        (None, None) => (exec::KIND.rescue)(table, ground),
     }
 }
 

@@ -54,7 +54,7 @@ async fn the_kit_refuses_a_parameter_that_it_does_not_know() {
 }
 
 /// Reaches nobody.
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Carrier for Nobody {
     fn say<'a>(
@@ -149,7 +149,7 @@ fn a_bad_gen1_actuator_is_refused_with_what_is_wrong() {
         (
             "\"gen1\"\n",
             "\"gen2\"\n",
-            "the kinds are exec, file, gen1, host, sim",
+            "the kinds are exec, file, gen1, host, modbus, sim",
         ),
         ("kind = \"gen1\"\n", "", "unknown field `device`"),
         (

@@ -171,6 +171,11 @@ impl Act {
         &self.permit.approved_by
     }
 
+    /// The longest that it may last, in milliseconds.
+    pub fn run_ms(&self) -> u64 {
+        self.permit.run_ms
+    }
+
     /// What it rests on.
     pub fn grounds(&self) -> &Grounds {
         &self.permit.grounds

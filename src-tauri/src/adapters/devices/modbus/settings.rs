@@ -1,0 +1,186 @@
+//! The `modbus` kind in the configuration: the connection, its readings and its actuators.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::actuator::Mover;
+use super::link::{Link, Place};
+use super::moves::{Moved, one_writer};
+use super::poll::{Member, Poll};
+use super::register::{Register, form, span};
+use super::rescue::rescue;
+use super::sensor::RegisterSensor;
+use super::value::{Form, Order, Type};
+use super::wire::Span;
+use crate::adapters::devices::config::{KindKey, interval, offered, settings};
+use crate::adapters::devices::point::{Meter, Point, distinct};
+use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
+use crate::adapters::devices::{DeviceError, Sensor, SharedActuator};
+use crate::domain::base::limits::{
+    MODBUS_LIMIT_MAX_MS, MODBUS_LIMIT_MIN_MS, MODBUS_LIMIT_MS, MODBUS_PORT, MODBUS_REGISTERS_MAX,
+};
+use crate::domain::policy::Offered;
+
+/// Devices that speak Modbus TCP.
+pub(crate) const KIND: Kind = Kind {
+    name: "modbus",
+    once: false,
+    read: settings::<Modbus>,
+    rescue,
+};
+
+/// A device as the configuration has it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Modbus {
+    #[serde(rename = "kind", alias = "driver", default)]
+    pub _kind: KindKey,
+    /// What the device is called.
+    pub name: String,
+    /// Host and port.
+    pub address: String,
+    /// The number by which it answers.
+    pub unit: u8,
+    /// The longest that one answer may take, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// How often its readings are read, in milliseconds.
+    pub every_ms: Option<u64>,
+    /// The most registers that are read at once.
+    pub most_registers: Option<u16>,
+    /// What is read.
+    #[serde(default)]
+    pub reading: Vec<Point<Source>>,
+    /// What is moved.
+    #[serde(default)]
+    pub actuator: Vec<Moved>,
+}
+
+/// Where a reading is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    register: Register,
+    #[serde(rename = "type")]
+    of: Option<Type>,
+    order: Option<Order>,
+    bit: Option<u8>,
+    #[serde(default)]
+    invalid: Vec<f64>,
+}
+
+impl Modbus {
+    /// Where it is.
+    pub(super) fn place(&self) -> Result<Place, DeviceError> {
+        let bad = |why: &str| Err(DeviceError::Config(why.to_owned()));
+        let (host, port) = match self.address.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+            _ => (self.address.as_str(), None),
+        };
+        let is_host = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
+        let port = port.map_or(Ok(MODBUS_PORT), str::parse::<u16>);
+        let Some(port) = port.ok().filter(|port| is_host && *port != 0) else {
+            return bad("address: must be a host and a port, such as \"192.168.1.20:502\"");
+        };
+        // An IPv6 address without a port has no brackets yet.
+        let host = match host.contains(':') && !host.starts_with('[') {
+            true => format!("[{host}]"),
+            false => host.to_owned(),
+        };
+        let limit = self.timeout_ms.unwrap_or(MODBUS_LIMIT_MS);
+        if !(MODBUS_LIMIT_MIN_MS..=MODBUS_LIMIT_MAX_MS).contains(&limit) {
+            return Err(DeviceError::Config(format!(
+                "timeout_ms: must be {MODBUS_LIMIT_MIN_MS} to {MODBUS_LIMIT_MAX_MS}"
+            )));
+        }
+        Ok(Place {
+            address: format!("{host}:{port}"),
+            unit: self.unit,
+            limit: Duration::from_millis(limit),
+        })
+    }
+
+    /// Its readings: where each is.
+    fn sources(&self) -> Result<Vec<(Span, Form)>, DeviceError> {
+        let each = self.reading.iter().map(|point| {
+            let Source {
+                register,
+                of,
+                order,
+                bit,
+                ..
+            } = point.source;
+            let form = form(register.table, of, order, bit)?;
+            Ok((span(register.table, register.at, form)?, form))
+        });
+        let named = each.zip(&self.reading).map(|(read, point)| {
+            read.map_err(|why: String| {
+                DeviceError::Config(format!("reading {}: {why}", point.measured.name()))
+            })
+        });
+        named.collect()
+    }
+}
+
+impl Settings for Modbus {
+    fn subject(&self) -> &str {
+        &self.name
+    }
+
+    fn offers(&self) -> Vec<Offered> {
+        let each = self.actuator.iter();
+        let each =
+            each.flat_map(|a| offered(&a.capability, a.operation.iter().map(|o| &o.name), false));
+        each.collect()
+    }
+
+    fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
+        distinct(self.reading.iter().map(|point| &point.measured))?;
+        let (place, every) = (self.place()?, interval(self.every_ms)?);
+        let most = self.most_registers.unwrap_or(MODBUS_REGISTERS_MAX);
+        if !(1..=MODBUS_REGISTERS_MAX).contains(&most) {
+            let why = format!("most_registers: must be 1 to {MODBUS_REGISTERS_MAX}");
+            return Err(DeviceError::Config(why));
+        }
+        if self.reading.is_empty() && self.actuator.is_empty() {
+            let why = "it has neither a reading nor an actuator";
+            return Err(DeviceError::Config(why.to_owned()));
+        }
+        let sources = self.sources()?;
+        let members = sources.iter().map(|(span, _)| Member {
+            span: *span,
+            slot: Arc::default(),
+        });
+        let members: Vec<Member> = members.collect();
+        let link = Link::new(place, Poll::new(members.clone(), most));
+        let movers = self.actuator.iter().enumerate();
+        let movers = movers.map(|(number, moved)| moved.mover(number, &link));
+        let movers = movers.collect::<Result<Vec<Mover>, _>>()?;
+        one_writer(&movers)?;
+        let sensors = self.reading.iter().zip(sources).zip(members).enumerate();
+        let sensors = sensors.map(|(member, ((point, (span, form)), own))| {
+            let sensor = RegisterSensor {
+                name: format!("{} {}", self.name, point.measured.name()),
+                register: span.to_string(),
+                every,
+                meter: Meter::new(point.measured.clone(), around.clock.steady_ms()),
+                form,
+                invalid: point.source.invalid.clone(),
+                member,
+                slot: own.slot,
+                link: link.clone(),
+                clock: around.clock.clone(),
+                failing: None,
+            };
+            Box::new(sensor) as Box<dyn Sensor>
+        });
+        Ok(Made {
+            sensors: sensors.collect(),
+            actuators: movers
+                .into_iter()
+                .map(|m| Arc::new(m) as SharedActuator)
+                .collect(),
+        })
+    }
+}

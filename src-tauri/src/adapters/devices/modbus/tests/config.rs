@@ -1,0 +1,248 @@
+//! The configuration, and what is found in a damaged one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::made;
+use crate::adapters::devices::tests::NoKeeper;
+use crate::adapters::devices::{Ground, Keeper, rescue};
+
+const GOOD: &str = r#"name = "plc-1"
+address = "192.168.1.20"
+unit = 1
+[[reading]]
+metric = "flow"
+register = "holding:40"
+type = "u32"
+order = "little-word"
+[[actuator]]
+capability = "actuator:pump:p1"
+safe = "stop"
+feedback = { table = "discrete", at = 3, value = false }
+heartbeat = { table = "holding", at = 100, every_sec = 1 }
+[[actuator.operation]]
+name = "start"
+write = { table = "coil", at = 10, value = 1 }
+[[actuator.operation]]
+name = "speed"
+write = { table = "holding", at = 20, from = "percent", scale = 0.1, min = 0, max = 100 }
+[[actuator.operation]]
+name = "stop"
+write = { table = "coil", at = 10, value = 0, function = 15 }
+"#;
+
+fn problem(text: &str) -> String {
+    made(text).map_or_else(|why| why, |_| "fine".to_owned())
+}
+
+#[test]
+fn a_mistake_is_named_with_its_key() {
+    assert_eq!(problem(GOOD), "fine");
+    for (before, after, word) in [
+        ("unit = 1\n", "", "missing field `unit`"),
+        ("unit = 1\n", "unit = 300\n", "300"),
+        (
+            "unit = 1\n",
+            "unit = 1\nbaud = 9600\n",
+            "unknown field `baud`",
+        ),
+        (
+            "168.1.20",
+            "168.1.20:x",
+            "address: must be a host and a port",
+        ),
+        (
+            "192.168.1.20",
+            "tcp://plc",
+            "address: must be a host and a port",
+        ),
+        (
+            "unit = 1\n",
+            "unit = 1\ntimeout_ms = 0\n",
+            "timeout_ms: must be 50 to 5000",
+        ),
+        (
+            "unit = 1\n",
+            "unit = 1\nevery_ms = 1\n",
+            "every_ms: must be",
+        ),
+        (
+            "unit = 1\n",
+            "unit = 1\nmost_registers = 126\n",
+            "most_registers: must be 1 to 125",
+        ),
+        (
+            "\"holding:40\"",
+            "\"holdin:40\"",
+            "reading flow: \"holdin:40\" is no register",
+        ),
+        ("\"holding:40\"", "\"40000\"", "\"40000\" is no register"),
+        (
+            "\"holding:40\"",
+            "\"holding:65535\"",
+            "reading flow: at: holding:65535 has no 2 registers",
+        ),
+        (
+            "\"holding:40\"",
+            "\"coil:40\"",
+            "reading flow: type: a coil is always a bool",
+        ),
+        ("\"holding:40\"", "40", "expected a register such as"),
+        ("\"u32\"", "\"u33\"", "unknown variant `u33`"),
+        ("\"little-word\"", "\"cdab\"", "unknown variant `cdab`"),
+        ("type = \"u32\"", "bit = 16", "bit: must be 0 to 15"),
+        ("actuator:pump", "sensor:pump", "must begin with actuator:"),
+        (
+            "safe = \"stop\"",
+            "safe = \"halt\"",
+            "actuator:pump:p1: safe = \"halt\" must be one of its operations",
+        ),
+        (
+            "safe = \"stop\"",
+            "safe = \"speed\"",
+            "operation.write of speed: the safe state must be a value",
+        ),
+        (
+            "name = \"start\"",
+            "name = \"stop\"",
+            "operation.name: stop is listed twice",
+        ),
+        (
+            "\"coil\", at = 10, value = 1",
+            "\"discrete\", at = 10, value = 1",
+            "operation.write of start: table: a discrete cannot be written",
+        ),
+        (
+            "\"coil\", at = 10, value = 1",
+            "\"coils\", at = 10, value = 1",
+            "unknown table \"coils\"",
+        ),
+        (
+            "\"coil\", at = 10, value = 1",
+            "\"coil\", at = 10, value = 2",
+            "value: 2 is beyond 0 to 1",
+        ),
+        (
+            "\"coil\", at = 10, value = 1",
+            "\"coil\", at = 10",
+            "give either value or from",
+        ),
+        (
+            "function = 15",
+            "function = 6",
+            "function: must be 5 or 15 for a coil",
+        ),
+        (
+            "function = 15",
+            "scale = 2",
+            "scale, offset, min and max go with from",
+        ),
+        (", min = 0", "", "min and max: both are needed"),
+        (
+            "max = 100 }",
+            "max = 7000 }",
+            "7000 cannot be written: 70000 is beyond 0 to 65535",
+        ),
+        (
+            "scale = 0.1",
+            "scale = 0",
+            "scale: must be a number other than 0",
+        ),
+        (
+            "every_sec = 1",
+            "every_sec = 0",
+            "heartbeat.every_sec: must be 0.1 to 60",
+        ),
+        (
+            "value = false }",
+            "value = false, within_ms = 60000 }",
+            "feedback.within_ms: must be at most",
+        ),
+        (
+            "value = false }",
+            "value = false, tolerance = nan }",
+            "feedback.tolerance: must be a number",
+        ),
+    ] {
+        let bad = GOOD.replacen(before, after, 1);
+        assert_ne!(bad, GOOD, "{before}");
+        let problem = problem(&bad);
+        assert!(problem.contains(word), "{after}: {problem}");
+    }
+    let nothing = problem("name = \"x\"\naddress = \"x:1\"\nunit = 1");
+    assert!(
+        nothing.contains("neither a reading nor an actuator"),
+        "{nothing}"
+    );
+    let (_, actuator) = GOOD.split_at(GOOD.find("[[actuator]]").unwrap());
+    let both = format!("{GOOD}{}", actuator.replace("p1", "p2"));
+    let twice = problem(&both);
+    assert!(
+        twice.contains("actuator:pump:p2: coil:10 is written by another actuator"),
+        "{twice}"
+    );
+}
+
+#[test]
+fn an_address_has_a_port_where_it_says_none() {
+    let way = |address: &str| {
+        let text = GOOD.replace("192.168.1.20", address);
+        made(&text).unwrap().actuators[0].safe_way().unwrap()
+    };
+    assert_eq!(way("plc.local"), way("plc.local:502"));
+    assert_eq!(way("fe80::1"), way("[fe80::1]:502"));
+    assert_ne!(way("plc.local"), way("plc.local:503"));
+    let unit = GOOD.replace("unit = 1", "unit = 2");
+    let unit = made(&unit).unwrap().actuators[0].safe_way().unwrap();
+    assert_ne!(unit, way("192.168.1.20"));
+}
+
+/// What is made safe of a file with this device in it.
+fn found(file: &str) -> Vec<String> {
+    let keeper: Arc<dyn Keeper> = Arc::new(NoKeeper);
+    let ground = Ground {
+        dir: Path::new("/"),
+        keeper: &keeper,
+    };
+    let found = rescue(file.as_bytes(), &ground);
+    found
+        .iter()
+        .map(|a| format!("{} {}", a.capability(), a.operations().join(" ")))
+        .collect()
+}
+
+#[test]
+fn the_way_to_the_safe_state_is_found_in_a_damaged_file_where_it_is_certain() {
+    let device = GOOD.replace("[[", "[[device.");
+    let device = format!("[[device]]\nkind = \"modbus\"\n{device}");
+    let pump = ["actuator:pump:p1 stop"];
+    let second = device.replace("plc-1", "plc-2").replace("p1", "p2");
+    for file in [
+        device.clone(),
+        device.replace("\"modbus\"", "\"modbsu\""),
+        format!("port = = 1\n{device}"),
+        device.replace("metric = \"flow\"", "metric = = 1"),
+        device.replace("\"holding:40\"", "3.5"),
+        device.replace("value = 1 }", "vlaue = 1 }"),
+        device.replace("every_sec = 1", "every = 1"),
+        device.replace("unit = 1\n", "unit = 1\ntimeout_ms = 0\n"),
+        device.replace("\"discrete\", at = 3", "\"discreet\", at = 3"),
+    ] {
+        assert_eq!(found(&file), pump, "{file}");
+        assert_eq!(found(&format!("{file}{second}")).len(), 2, "{file}");
+    }
+    for file in [
+        device.replace("unit = 1\n", ""),
+        device.replace("unit = 1\n", "unti = 1\n"),
+        device.replace("unit = 1\n", "unit = = 1\n"),
+        device.replace("unit = 1\n", "unit = 300\n"),
+        device.replace("address = ", "adress = "),
+        device.replace("192.168", "192.\u{fffd}168"),
+        device.replace("value = 0, function = 15", "vlaue = 0"),
+        device.replace("value = 0, function = 15", "value = 0, ordr = \"big\""),
+        device.replace("safe = \"stop\"", "safe = \"halt\""),
+        device.replace("safe = \"stop\"", "safe = \"speed\""),
+    ] {
+        assert_eq!(found(&file), [""; 0], "{file}");
+    }
+}
