@@ -51,6 +51,7 @@ mod local_socket;
 mod lost;
 mod main_job;
 mod mesh_models;
+mod modbus;
 mod model_server;
 mod modes;
 mod names;
