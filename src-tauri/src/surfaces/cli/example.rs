@@ -44,6 +44,7 @@ fn documented(section: &str, key: &str) -> bool {
         format!("{key} = "),
         format!("[{key}]"),
         format!("[[{key}]]"),
+        format!("[[device.{key}]]"),
     ];
     section.lines().any(|line| {
         let line = line.trim_start_matches(['#', '~', ' ']);
@@ -56,9 +57,11 @@ fn the_example_parses_as_it_is_and_with_every_key_on() {
     let plain = RawConfig::parse(EXAMPLE, "config.example.toml").unwrap();
     plain.resolve(PathBuf::new()).unwrap();
     let raw = RawConfig::parse(&switched_on(), "config.example.toml").unwrap();
+    let is_device = |line: &&str| matches!(*line, "[[device]]" | "[[actuator]]");
+    let devices = switched_on().lines().filter(is_device).count();
     assert_eq!(
         (raw.devices.len(), raw.rule.len(), raw.peers.len()),
-        (5, 1, 1)
+        (devices, 1, 1)
     );
     let config = raw.resolve(PathBuf::new()).unwrap();
     let counts = (config.rules.len(), config.models.all.len());
@@ -108,11 +111,17 @@ fn the_example_documents_every_kind_of_device() {
         let mut keys = keys_at(&format!("{table}zzz = 1"));
         // The older spelling of `kind`.
         keys.retain(|key| key != "driver");
-        if keys.iter().any(|key| key == "operation") {
-            keys.retain(|key| key != "operation");
-            let text = format!("{table}[[device.operation]]\nzzz = 1");
-            keys.extend(keys_at(&text));
+        for (inner, needed) in [
+            ("operation", ""),
+            ("reading", "metric = \"m\"\n"),
+            ("actuator", ""),
+        ] {
+            if keys.iter().any(|key| key == inner) {
+                let text = format!("{table}[[device.{inner}]]\n{needed}zzz = 1");
+                keys.extend(keys_at(&text));
+            }
         }
+        keys.retain(|key| key != "operation");
         all_documented(kind, &section[..end], keys);
     }
 }

@@ -11,10 +11,13 @@ use super::socket::Fault;
 use super::wire::Span;
 use crate::domain::base::limits::MODBUS_FRESH_MS;
 
+/// Words, or why there are none, and when they came.
+type Newest = (Instant, Result<Vec<u16>, String>);
+
 /// The newest words of one reading, until they are taken.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    newest: Mutex<Option<(Instant, Result<Vec<u16>, String>)>>,
+    newest: Mutex<Option<Newest>>,
     news: Arc<Notify>,
 }
 

@@ -45,9 +45,7 @@ impl RegisterSensor {
         let register = &self.register;
         let raw = self.form.number(words);
         let raw = raw.ok_or_else(|| format!("{register}: the answer is too short"))?;
-        #[allow(clippy::float_cmp, reason = "the device gives exactly this value")]
-        let is_none = self.invalid.iter().any(|none| *none == raw);
-        if is_none {
+        if self.invalid.contains(&raw) {
             return Err(format!(
                 "{register}: the device says that it has no value ({raw})"
             ));

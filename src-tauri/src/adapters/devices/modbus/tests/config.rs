@@ -35,135 +35,138 @@ fn problem(text: &str) -> String {
     made(text).map_or_else(|why| why, |_| "fine".to_owned())
 }
 
+/// What is changed, into what, and what is said of it.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    ("unit = 1\n", "", "missing field `unit`"),
+    ("unit = 1\n", "unit = 300\n", "300"),
+    (
+        "unit = 1\n",
+        "unit = 1\nbaud = 9600\n",
+        "unknown field `baud`",
+    ),
+    (
+        "168.1.20",
+        "168.1.20:x",
+        "address: must be a host and a port",
+    ),
+    (
+        "192.168.1.20",
+        "tcp://plc",
+        "address: must be a host and a port",
+    ),
+    (
+        "unit = 1\n",
+        "unit = 1\ntimeout_ms = 0\n",
+        "timeout_ms: must be 50 to 5000",
+    ),
+    (
+        "unit = 1\n",
+        "unit = 1\nevery_ms = 1\n",
+        "every_ms: must be",
+    ),
+    (
+        "unit = 1\n",
+        "unit = 1\nmost_registers = 126\n",
+        "most_registers: must be 1 to 125",
+    ),
+    (
+        "\"holding:40\"",
+        "\"holdin:40\"",
+        "reading flow: \"holdin:40\" is no register",
+    ),
+    ("\"holding:40\"", "\"40000\"", "\"40000\" is no register"),
+    (
+        "\"holding:40\"",
+        "\"holding:65535\"",
+        "reading flow: at: holding:65535 has no 2 registers",
+    ),
+    (
+        "\"holding:40\"",
+        "\"coil:40\"",
+        "reading flow: type: a coil is always a bool",
+    ),
+    ("\"holding:40\"", "40", "expected a register such as"),
+    ("\"u32\"", "\"u33\"", "unknown variant `u33`"),
+    ("\"little-word\"", "\"cdab\"", "unknown variant `cdab`"),
+    ("type = \"u32\"", "bit = 16", "bit: must be 0 to 15"),
+    ("actuator:pump", "sensor:pump", "must begin with actuator:"),
+    (
+        "safe = \"stop\"",
+        "safe = \"halt\"",
+        "actuator:pump:p1: safe = \"halt\" must be one of its operations",
+    ),
+    (
+        "safe = \"stop\"",
+        "safe = \"speed\"",
+        "operation.write of speed: the safe state must be a value",
+    ),
+    (
+        "name = \"start\"",
+        "name = \"stop\"",
+        "operation.name: stop is listed twice",
+    ),
+    (
+        "\"coil\", at = 10, value = 1",
+        "\"discrete\", at = 10, value = 1",
+        "operation.write of start: table: a discrete cannot be written",
+    ),
+    (
+        "\"coil\", at = 10, value = 1",
+        "\"coils\", at = 10, value = 1",
+        "unknown table \"coils\"",
+    ),
+    (
+        "\"coil\", at = 10, value = 1",
+        "\"coil\", at = 10, value = 2",
+        "value: 2 is beyond 0 to 1",
+    ),
+    (
+        "\"coil\", at = 10, value = 1",
+        "\"coil\", at = 10",
+        "give either value or from",
+    ),
+    (
+        "function = 15",
+        "function = 6",
+        "function: must be 5 or 15 for a coil",
+    ),
+    (
+        "function = 15",
+        "scale = 2",
+        "scale, offset, min and max go with from",
+    ),
+    (", min = 0", "", "min and max: both are needed"),
+    (
+        "max = 100 }",
+        "max = 7000 }",
+        "7000 cannot be written: 70000 is beyond 0 to 65535",
+    ),
+    (
+        "scale = 0.1",
+        "scale = 0",
+        "scale: must be a number other than 0",
+    ),
+    (
+        "every_sec = 1",
+        "every_sec = 0",
+        "heartbeat.every_sec: must be 0.1 to 60",
+    ),
+    (
+        "value = false }",
+        "value = false, within_ms = 60000 }",
+        "feedback.within_ms: must be at most",
+    ),
+    (
+        "value = false }",
+        "value = false, tolerance = nan }",
+        "feedback.tolerance: must be a number",
+    ),
+];
+
 #[test]
 fn a_mistake_is_named_with_its_key() {
     assert_eq!(problem(GOOD), "fine");
-    for (before, after, word) in [
-        ("unit = 1\n", "", "missing field `unit`"),
-        ("unit = 1\n", "unit = 300\n", "300"),
-        (
-            "unit = 1\n",
-            "unit = 1\nbaud = 9600\n",
-            "unknown field `baud`",
-        ),
-        (
-            "168.1.20",
-            "168.1.20:x",
-            "address: must be a host and a port",
-        ),
-        (
-            "192.168.1.20",
-            "tcp://plc",
-            "address: must be a host and a port",
-        ),
-        (
-            "unit = 1\n",
-            "unit = 1\ntimeout_ms = 0\n",
-            "timeout_ms: must be 50 to 5000",
-        ),
-        (
-            "unit = 1\n",
-            "unit = 1\nevery_ms = 1\n",
-            "every_ms: must be",
-        ),
-        (
-            "unit = 1\n",
-            "unit = 1\nmost_registers = 126\n",
-            "most_registers: must be 1 to 125",
-        ),
-        (
-            "\"holding:40\"",
-            "\"holdin:40\"",
-            "reading flow: \"holdin:40\" is no register",
-        ),
-        ("\"holding:40\"", "\"40000\"", "\"40000\" is no register"),
-        (
-            "\"holding:40\"",
-            "\"holding:65535\"",
-            "reading flow: at: holding:65535 has no 2 registers",
-        ),
-        (
-            "\"holding:40\"",
-            "\"coil:40\"",
-            "reading flow: type: a coil is always a bool",
-        ),
-        ("\"holding:40\"", "40", "expected a register such as"),
-        ("\"u32\"", "\"u33\"", "unknown variant `u33`"),
-        ("\"little-word\"", "\"cdab\"", "unknown variant `cdab`"),
-        ("type = \"u32\"", "bit = 16", "bit: must be 0 to 15"),
-        ("actuator:pump", "sensor:pump", "must begin with actuator:"),
-        (
-            "safe = \"stop\"",
-            "safe = \"halt\"",
-            "actuator:pump:p1: safe = \"halt\" must be one of its operations",
-        ),
-        (
-            "safe = \"stop\"",
-            "safe = \"speed\"",
-            "operation.write of speed: the safe state must be a value",
-        ),
-        (
-            "name = \"start\"",
-            "name = \"stop\"",
-            "operation.name: stop is listed twice",
-        ),
-        (
-            "\"coil\", at = 10, value = 1",
-            "\"discrete\", at = 10, value = 1",
-            "operation.write of start: table: a discrete cannot be written",
-        ),
-        (
-            "\"coil\", at = 10, value = 1",
-            "\"coils\", at = 10, value = 1",
-            "unknown table \"coils\"",
-        ),
-        (
-            "\"coil\", at = 10, value = 1",
-            "\"coil\", at = 10, value = 2",
-            "value: 2 is beyond 0 to 1",
-        ),
-        (
-            "\"coil\", at = 10, value = 1",
-            "\"coil\", at = 10",
-            "give either value or from",
-        ),
-        (
-            "function = 15",
-            "function = 6",
-            "function: must be 5 or 15 for a coil",
-        ),
-        (
-            "function = 15",
-            "scale = 2",
-            "scale, offset, min and max go with from",
-        ),
-        (", min = 0", "", "min and max: both are needed"),
-        (
-            "max = 100 }",
-            "max = 7000 }",
-            "7000 cannot be written: 70000 is beyond 0 to 65535",
-        ),
-        (
-            "scale = 0.1",
-            "scale = 0",
-            "scale: must be a number other than 0",
-        ),
-        (
-            "every_sec = 1",
-            "every_sec = 0",
-            "heartbeat.every_sec: must be 0.1 to 60",
-        ),
-        (
-            "value = false }",
-            "value = false, within_ms = 60000 }",
-            "feedback.within_ms: must be at most",
-        ),
-        (
-            "value = false }",
-            "value = false, tolerance = nan }",
-            "feedback.tolerance: must be a number",
-        ),
-    ] {
+    for (before, after, word) in MISTAKES {
         let bad = GOOD.replacen(before, after, 1);
         assert_ne!(bad, GOOD, "{before}");
         let problem = problem(&bad);
