@@ -371,13 +371,15 @@ async fn failover(end: End) {
         let peer = format!("{id}=wss://{address}||local");
         let node = started(planner(second, first, Some(peer)), second).await;
         until("it stands by", || async {
-            let before = leading::before(node.shared());
+            let before = leading::before(&node.shared().leading);
             before.is_some_and(|l| l.device == id).then_some(())
         })
         .await;
         let begun = Instant::now();
         stop.send(end).unwrap();
-        while leading::before(node.shared()).is_some() || node.shared().leading.epoch().is_none() {
+        while leading::before(&node.shared().leading).is_some()
+            || node.shared().leading.epoch().is_none()
+        {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         times.push(ms(begun));

@@ -581,7 +581,7 @@ async fn a_wish_stays_with_its_evidence_among_executors_of_one_image() {
     let centre = field.centre.shared().clone();
     for bed in [0, 1] {
         let cited = about(&field, bed, 1).await;
-        let sent = planning::submit(&centre, cited).await.unwrap();
+        let sent = planning::submit(&centre.drafts, cited).await.unwrap();
         assert_eq!(minted_at(&field, sent).await, field.beds[bed].id());
     }
     // Without evidence somebody has to say which: nothing goes to the lowest id.
@@ -589,7 +589,9 @@ async fn a_wish_stays_with_its_evidence_among_executors_of_one_image() {
         cites: Vec::new(),
         ..about(&field, 0, 2).await
     };
-    let refusal = planning::submit(&centre, bare.clone()).await.unwrap_err();
+    let refusal = planning::submit(&centre.drafts, bare.clone())
+        .await
+        .unwrap_err();
     assert_eq!(refusal.code, Code::TargetAmbiguous);
     for bed in &field.beds {
         assert!(refusal.message.contains(bed.id().short()), "{refusal}");
@@ -599,7 +601,9 @@ async fn a_wish_stays_with_its_evidence_among_executors_of_one_image() {
         zone: None,
     };
     let cited = about(&field, 1, 3).await;
-    let sent = planning::submit_to(&centre, cited, &named).await.unwrap();
+    let sent = planning::submit_to(&centre.drafts, cited, &named)
+        .await
+        .unwrap();
     assert_eq!(minted_at(&field, sent).await, field.beds[1].id());
     // A bed that is away keeps its wishes: they wait for it and for nobody else.
     let cited = about(&field, 1, 4).await;
@@ -609,7 +613,7 @@ async fn a_wish_stays_with_its_evidence_among_executors_of_one_image() {
         (centre.links.all().len() == 1).then_some(())
     })
     .await;
-    let sent = planning::submit(&centre, cited).await.unwrap();
+    let sent = planning::submit(&centre.drafts, cited).await.unwrap();
     assert!(matches!(sent, planning::Sent::Waiting(_)), "{sent:?}");
     let second = bed(&field.centre, dir, 3).await;
     let again = second.id();
@@ -690,7 +694,9 @@ async fn a_wish_for_an_absent_executor_waits_for_it_whatever_gen1_nodes_offer() 
         created_at: now,
         expires_at: now.plus(60_000),
     };
-    let sent = planning::submit(node.shared(), wish.clone()).await.unwrap();
+    let sent = planning::submit(&node.shared().drafts, wish.clone())
+        .await
+        .unwrap();
     let planning::Sent::Waiting(refusal) = sent else {
         panic!("{sent:?}")
     };
@@ -698,7 +704,9 @@ async fn a_wish_for_an_absent_executor_waits_for_it_whatever_gen1_nodes_offer() 
     // What only the gen-1 node offers goes to nobody, and the answer says why.
     wish.draft_id = "d-2".parse().unwrap();
     wish.action.target = "actuator:pump:second".parse().unwrap();
-    let refusal = planning::submit(node.shared(), wish).await.unwrap_err();
+    let refusal = planning::submit(&node.shared().drafts, wish)
+        .await
+        .unwrap_err();
     assert_eq!(refusal.code, Code::UnknownTarget);
     assert!(refusal.message.contains("gen-1"), "{refusal}");
     node.stop().await;

@@ -93,7 +93,7 @@ async fn next_asker(owner: &TestNode) -> DeviceId {
 
 pub async fn stands_by_for(node: &TestNode, leader: &DeviceId) {
     until("it stands by", || async {
-        let before = leading::before(node.shared());
+        let before = leading::before(&node.shared().leading);
         before.is_some_and(|l| l.device == *leader).then_some(())
     })
     .await;
@@ -142,7 +142,7 @@ async fn one_that_leads_and_asks_for_nothing_only_delays_the_other() {
         .await
         .unwrap();
     until("the pause is heard", || async {
-        leading::before(b.shared()).filter(|l| l.lease.paused)
+        leading::before(&b.shared().leading).filter(|l| l.lease.paused)
     })
     .await;
     for open in owner.node().door().proposals(false).await.unwrap() {
@@ -396,7 +396,7 @@ pub(crate) async fn asking_as(
     asker.raw.peers.push(peer);
     let asker = Box::pin(started(asker, 1)).await;
     until("the asker hears of the planner", || async {
-        leading::before(asker.shared()).filter(|l| l.lease.answers)
+        leading::before(&asker.shared().leading).filter(|l| l.lease.answers)
     })
     .await;
     until("the planner has a reading", || async {

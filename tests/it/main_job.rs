@@ -282,7 +282,7 @@ async fn a_draft_waits_for_its_executor_and_is_delivered_when_it_is_back() {
     let mut elsewhere = wish.clone();
     elsewhere.action.target = "actuator:crane:boom".parse().unwrap();
     assert_eq!(
-        planning::submit(centre.shared(), elsewhere)
+        planning::submit(&centre.shared().drafts, elsewhere)
             .await
             .unwrap_err()
             .code,
@@ -298,7 +298,7 @@ async fn a_draft_waits_for_its_executor_and_is_delivered_when_it_is_back() {
         centre.shared().links.all().is_empty().then_some(())
     })
     .await;
-    let sent = planning::submit(centre.shared(), wish.clone())
+    let sent = planning::submit(&centre.shared().drafts, wish.clone())
         .await
         .unwrap();
     assert!(matches!(sent, planning::Sent::Waiting(_)), "{sent:?}");

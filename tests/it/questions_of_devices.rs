@@ -34,7 +34,7 @@ async fn opened(model: &Scripted, open: usize) {
 
 async fn waits(node: &TestNode, waiting: usize) {
     until("questions wait", || async {
-        (node.shared().questions.doing().waiting == waiting).then_some(())
+        (node.shared().asking.questions.doing().waiting == waiting).then_some(())
     })
     .await;
 }
@@ -211,7 +211,7 @@ pub async fn leads(node: &TestNode, features: &[&str]) -> Probe {
         json!({"epoch": 1, "role": "planner", "tasks": [], "answers": true, "paused": false});
     probe.event("planner.lease", lease).await;
     until("it leads", || async {
-        leading::before(node.shared()).filter(|l| l.lease.answers)
+        leading::before(&node.shared().leading).filter(|l| l.lease.answers)
     })
     .await;
     probe

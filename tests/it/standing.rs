@@ -96,10 +96,10 @@ async fn it_rests_while_no_model_can_be_asked_and_says_so() {
     let says_why = why().contains("standing questions rest") && why().contains("the key is wrong");
     assert!(says_why, "{}", why());
     let idle = || async {
-        let doing = node.shared().questions.doing();
+        let doing = node.shared().asking.questions.doing();
         (doing.waiting == 0 && doing.question.is_none()).then_some(())
     };
-    standing::ask(node.shared(), &named("hourly")).unwrap();
+    standing::ask(&node.shared().asking, &named("hourly")).unwrap();
     until("it is taken up", idle).await;
     // One after the other: it is done with before a person's.
     assert_eq!(person(&node).await.answerer, Answerer::Rules);
@@ -107,7 +107,7 @@ async fn it_rests_while_no_model_can_be_asked_and_says_so() {
     assert!(kept(&node, "hourly").await.is_empty(), "it was answered");
 
     node.node().door().planner_resume("ana").await.unwrap();
-    standing::ask(node.shared(), &named("hourly")).unwrap();
+    standing::ask(&node.shared().asking, &named("hourly")).unwrap();
     assert_eq!(answered(&node, "hourly").await.answer, "To the machine.");
     assert_eq!(model.asked().len(), 2);
 }
@@ -116,7 +116,7 @@ async fn it_rests_while_no_model_can_be_asked_and_says_so() {
 async fn a_person_goes_before_a_standing_question_that_is_being_answered() {
     let model = model([Reply::hang(), says("To you."), says("To the machine.")]);
     let node = planning(&model, &[]).await;
-    standing::ask(node.shared(), &named("hourly")).unwrap();
+    standing::ask(&node.shared().asking, &named("hourly")).unwrap();
     until("the model is asked", || async {
         (model.open() == 1).then_some(())
     })
@@ -140,7 +140,7 @@ async fn a_person_goes_before_a_standing_question_that_is_being_answered() {
 async fn a_thousand_triggers_pile_up_nowhere_and_delay_no_person() {
     let model = model([Reply::hang(), says("To you.")]).then_always(Reply::hang());
     let node = planning(&model, &[]).await;
-    standing::ask(node.shared(), &named("first")).unwrap();
+    standing::ask(&node.shared().asking, &named("first")).unwrap();
     until("the model is asked", || async {
         (model.open() == 1).then_some(())
     })
@@ -150,9 +150,9 @@ async fn a_thousand_triggers_pile_up_nowhere_and_delay_no_person() {
     let mut refused = 0;
     for n in 0..1_000 {
         let name = format!("question {}", n % 100);
-        refused += usize::from(standing::ask(node.shared(), &named(&name)).is_err());
+        refused += usize::from(standing::ask(&node.shared().asking, &named(&name)).is_err());
     }
-    assert_eq!(node.shared().questions.doing().waiting, TRIGGERS_MAX);
+    assert_eq!(node.shared().asking.questions.doing().waiting, TRIGGERS_MAX);
     assert_eq!(refused, 10 * (100 - TRIGGERS_MAX));
     assert_eq!(person(&node).await.answer, "To you.");
     until("what was not taken leaves nothing behind", || async {
@@ -208,9 +208,9 @@ async fn a_time_asks_and_who_may_not_propose_does_not() {
 /// Whether a standing question is dropped: the model is asked by the person after it alone.
 async fn dropped(node: &TestNode, model: &Scripted) -> bool {
     let before = model.asked().len();
-    standing::ask(node.shared(), &named("hourly")).unwrap();
+    standing::ask(&node.shared().asking, &named("hourly")).unwrap();
     until("it is taken", || async {
-        (node.shared().questions.doing().waiting == 0).then_some(())
+        (node.shared().asking.questions.doing().waiting == 0).then_some(())
     })
     .await;
     person(node).await;
@@ -236,7 +236,7 @@ async fn it_rests_while_people_have_enough_to_decide_and_goes_on_by_itself() {
     assert!(why.contains("10 wishes of its model wait"), "{why}");
     let door = node.node().door();
     door.withdraw(ids[0].as_str(), None).await.unwrap();
-    standing::ask(node.shared(), &named("hourly")).unwrap();
+    standing::ask(&node.shared().asking, &named("hourly")).unwrap();
     assert_eq!(answered(&node, "hourly").await.answer, "So.");
     let why = node.node().door().planner().why;
     assert!(!why.contains("wait"), "{why}");
@@ -253,7 +253,7 @@ async fn while_a_person_pauses_the_planner_it_rests() {
         .unwrap();
     assert!(dropped(&node, &model).await);
     door.planner_resume("ana").await.unwrap();
-    standing::ask(node.shared(), &named("hourly")).unwrap();
+    standing::ask(&node.shared().asking, &named("hourly")).unwrap();
     answered(&node, "hourly").await;
     node.stop().await;
 }
@@ -299,7 +299,7 @@ async fn the_answers_of_machines_leave_room_for_those_to_persons() {
     person(&node).await;
     for n in 0..60 {
         let name = format!("question {n}");
-        standing::ask(node.shared(), &named(&name)).unwrap();
+        standing::ask(&node.shared().asking, &named(&name)).unwrap();
         answered(&node, &name).await;
     }
     assert_eq!(kept(&node, "ana").await.len(), 1);
@@ -307,7 +307,7 @@ async fn the_answers_of_machines_leave_room_for_those_to_persons() {
         private: true,
         ..named("private")
     };
-    standing::ask(node.shared(), &private).unwrap();
+    standing::ask(&node.shared().asking, &private).unwrap();
     let said = answered(&node, "private").await;
     assert!(!said.private.is_empty(), "{said:?}");
     node.stop().await;

@@ -106,7 +106,9 @@ async fn among_sixteen_each_has_few_links_and_reaches_the_one_it_means() {
     // A wish and a decision find the executor without a link, and the executor then keeps it.
     let (executor, asker) = (&nodes[0], without_link(&nodes).await);
     let wish = draft(asker.shared(), 1).await;
-    let sent = planning::submit(asker.shared(), wish).await.unwrap();
+    let sent = planning::submit(&asker.shared().drafts, wish)
+        .await
+        .unwrap();
     let Sent::Proposed(id) = sent else {
         panic!("{sent:?}")
     };

@@ -24,13 +24,14 @@ use super::gen1::actuators::Wire;
 use super::guards::{Cut, Guards};
 use super::inference::{self, Inference, Served};
 use super::leading::Leading;
-use super::links::Links;
 use super::links::known::Known;
+use super::links::{Links, Reach};
+use super::mesh_models::{Elsewhere, MeshModels};
 use super::pairing::Unsettled;
 use super::pause::PlannerState;
-use super::peers::Peers;
-use super::planner::Questions;
-use super::planner::passed_on::Forwarded;
+use super::peers::{Dialed, Peers};
+use super::planner::Planner;
+use super::planning::Drafts;
 use super::policy_book::PolicyBook;
 use super::proposals::Executor;
 use super::refused;
@@ -368,10 +369,10 @@ async fn assemble(
     let steady = store
         .read("steady time", move |c| Steady::resume(c, now, steady_ms))
         .await?;
-    let (known, mesh_floor, horizon, mesh_models) = store
+    let (known, mesh_floor, horizon, traffic) = store
         .read("what peers are known for", |c| {
             use super::naming::mesh_floor;
-            let models = super::mesh_models::MeshModels::load(c)?;
+            let models = super::mesh_models::Traffic::load(c)?;
             Ok((Known::load(c)?, mesh_floor(c)?, frames::horizon(c)?, models))
         })
         .await?;
@@ -444,17 +445,38 @@ async fn assemble(
         private_head: watch::channel(0).0,
         proposals_head: watch::channel(0).0,
     });
+    let (peers, planner) = (Arc::<Peers>::default(), Arc::<PlannerState>::default());
+    let reach: Arc<dyn Reach> = Arc::new(Dialed {
+        frames: log.clone(),
+        peers: peers.clone(),
+    });
+    let mesh_models = MeshModels {
+        frames: log.clone(),
+        inference: inference.clone(),
+        reach: reach.clone(),
+        traffic: Arc::new(traffic),
+    };
+    let leading = Leading::new(log.clone(), inference.clone(), planner.clone());
     let footing = Footing::new(footing::Parts {
         frames: log,
         guards,
         continuity,
         ground,
     });
+    let executor = Executor::new(footing, key.clone(), policy);
+    let drafts = Drafts::new(leading.clone(), executor.clone(), reach.clone());
     let shared = Shared::new(Inner {
-        executor: Executor::new(footing, key.clone(), policy),
+        asking: Planner::new(drafts.clone(), mesh_models.clone()),
+        executor,
+        drafts,
+        leading,
+        planner,
+        inference,
+        mesh_models,
+        peers,
+        reach,
         sites: super::sites::SiteBook::default(),
         other_planners: super::gen1::conversation::OtherPlanners::default(),
-        peers: Peers::default(),
         nearby: Nearby::default(),
         pairing: super::pairing::Pairing::default(),
         key: OwnKey::new(key),
@@ -462,21 +484,18 @@ async fn assemble(
         dialer,
         capabilities,
         sensors: Sensors::default(),
-        planner: PlannerState::default(),
-        leading: Leading::new(steady_ms),
-        forwarded: Forwarded::default(),
-        questions: Questions::default(),
-        inference,
         credentials: kept,
-        mesh_models,
     });
     wire.belongs_to(&shared);
-    let reach = super::mesh_models::Reach::of(&shared);
-    shared.inference.reach(Arc::new(reach));
+    shared.inference.reach(Arc::new(Elsewhere {
+        frames: shared.frames.clone(),
+        reach: shared.reach.clone(),
+        traffic: shared.mesh_models.traffic.clone(),
+    }));
     super::continuity::tell(&shared).await?;
     shared.nearby.load(&shared).await?;
     super::pause::resume_state(&shared, &shared.planner).await?;
-    super::planner::later::load(&shared).await?;
+    super::planner::later::load(&shared.asking).await?;
     super::naming::tell(&shared).await?;
     Ok((shared, sensors))
 }

@@ -2,7 +2,7 @@
 //! whether it asks for what its rules want or stands by, and who answers questions.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,15 +18,27 @@ use crate::domain::plan::standing::Standing;
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
 use crate::node::context::{Context, Event, Severity};
+use crate::node::frame_log::Frames;
+use crate::node::inference::Inference;
 use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
+use crate::node::pause::PlannerState;
 
 /// How a planner tells the others of itself.
 pub const LEASE: &str = "planner.lease";
 
-/// What this node knows of the planners of its mesh.
-#[derive(Debug)]
-pub struct Leading {
+/// What this node knows of the planners of its mesh, and what it tells them: its frames with the links, whether its own
+/// planner rests and has a model.
+#[derive(Clone)]
+pub struct Leading(Arc<Parts>);
+
+/// What [`Leading`] gives access to.
+pub struct Parts {
+    /// The frames and the links.
+    pub frames: Frames,
+    /// The language models it may ask.
+    pub inference: Inference,
+    /// Whether its planner rests.
+    pub planner: Arc<PlannerState>,
     /// When this node began to listen, by the clock that never steps.
     since: u64,
     leases: Mutex<Leases>,
@@ -34,6 +46,22 @@ pub struct Leading {
     leads: Mutex<Option<u64>>,
     /// What is left to another planner now.
     stands_by: Mutex<Option<StandsBy>>,
+}
+
+impl std::ops::Deref for Leading {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Parts {
+    type Target = Frames;
+
+    fn deref(&self) -> &Frames {
+        &self.frames
+    }
 }
 
 /// A wish of a rule that this node leaves to the planner that leads.
@@ -69,21 +97,24 @@ impl StandsBy {
 
 impl Leading {
     /// Begins to listen.
-    pub fn new(steady_ms: u64) -> Self {
-        Self {
-            since: steady_ms,
+    pub fn new(frames: Frames, inference: Inference, planner: Arc<PlannerState>) -> Self {
+        Self(Arc::new(Parts {
+            since: frames.clock.steady_ms(),
+            frames,
+            inference,
+            planner,
             leases: Mutex::default(),
             leads: Mutex::default(),
             stands_by: Mutex::default(),
-        }
+        }))
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn leads(&self) -> MutexGuard<'_, Option<u64>> {
-        self.leads.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.leads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes what is left to another planner now.
@@ -97,9 +128,8 @@ impl Leading {
     }
 
     fn left_to_another(&self) -> MutexGuard<'_, Option<StandsBy>> {
-        self.stands_by
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let stands_by = &self.0.stands_by;
+        stands_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The epoch since which this node leads, while it does.
@@ -126,22 +156,22 @@ fn tasks(context: &Context) -> BTreeSet<TaskId> {
 }
 
 /// The planner that watches over a rule instead of this node, as far as is heard.
-pub fn instead(shared: &Shared, rule: &Rule) -> Option<Leader> {
+pub fn instead(shared: &Leading, rule: &Rule) -> Option<Leader> {
     does(shared, &TaskId::of_rule(rule, shared.own_id()))
 }
 
 /// The planner that asks a standing question instead of this node: one that has a model, where this node has one.
-pub fn asks_instead(shared: &Shared, question: &Standing) -> Option<Leader> {
+pub fn asks_instead(shared: &Leading, question: &Standing) -> Option<Leader> {
     let leader = does(shared, &TaskId::of_question(question))?;
     (leader.lease.answers || shared.inference.is_empty()).then_some(leader)
 }
 
-fn does(shared: &Shared, task: &TaskId) -> Option<Leader> {
+fn does(shared: &Leading, task: &TaskId) -> Option<Leader> {
     if !shared.config.stand_by {
         return None;
     }
     let own = (rank(shared)?, shared.own_id());
-    let leases = shared.leading.leases();
+    let leases = shared.leases();
     leases.instead(own, task, shared.clock.steady_ms())
 }
 
@@ -153,17 +183,14 @@ pub fn has_others(context: &Context) -> bool {
 }
 
 /// Whether this node has not listened long enough yet to know who else plans.
-pub fn settles(shared: &Shared) -> bool {
-    let listened = shared
-        .clock
-        .steady_ms()
-        .saturating_sub(shared.leading.since);
+pub fn settles(shared: &Leading) -> bool {
+    let listened = shared.clock.steady_ms().saturating_sub(shared.since);
     shared.config.stand_by && listened < LEASE_MS && has_others(shared)
 }
 
 /// The planner that goes before this node, if another does; for a node that plans nothing the first of all.
-pub fn before(shared: &Shared) -> Option<Leader> {
-    let (leases, now) = (shared.leading.leases(), shared.clock.steady_ms());
+pub fn before(shared: &Leading) -> Option<Leader> {
+    let (leases, now) = (shared.leases(), shared.clock.steady_ms());
     match rank(shared) {
         Some(_) if !shared.config.stand_by => None,
         Some(rank) => leases.before((rank, shared.own_id()), now),
@@ -175,7 +202,7 @@ pub fn before(shared: &Shared) -> Option<Leader> {
 ///
 /// # Errors
 /// `NOT_AUTHORIZED` without the grant `plan`, `INVALID_PARAMS` for what does not read.
-pub fn heard(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
+pub fn heard(shared: &Leading, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
     let device = &link.info.device;
     let record = shared.trust.live(device);
     if !record.is_some_and(|r| r.grants.has(Grant::Plan)) {
@@ -189,18 +216,18 @@ pub fn heard(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<(), R
     }
     let lease = Lease::parse(payload)?;
     let now = shared.clock.steady_ms();
-    shared.leading.leases().hear(device.clone(), lease, now);
+    shared.leases().hear(device.clone(), lease, now);
     Ok(())
 }
 
 /// Whether a planner that was heard may still count: over a link that stands, with the grant.
-fn may_lead(shared: &Shared, device: &DeviceId) -> bool {
+fn may_lead(shared: &Leading, device: &DeviceId) -> bool {
     let record = shared.trust.live(device);
     record.is_some_and(|r| r.grants.has(Grant::Plan)) && shared.links.get(device).is_some()
 }
 
 /// Tells the others every second, and at once when a link comes or a pause begins or ends.
-pub async fn run(shared: Shared) {
+pub async fn run(shared: Leading) {
     let mut links = shared.links.watch();
     let mut pause = shared.planner.watch();
     let mut tick = tokio::time::interval(Duration::from_millis(LEASE_EVERY_MS));
@@ -215,12 +242,12 @@ pub async fn run(shared: Shared) {
             _ = tick.tick() => {}
         }
         let gone: Vec<DeviceId> = {
-            let leases = shared.leading.leases();
+            let leases = shared.leases();
             let devices = leases.devices();
             devices.filter(|d| !may_lead(&shared, d)).cloned().collect()
         };
         for device in &gone {
-            shared.leading.leases().gone(device);
+            shared.leases().gone(device);
         }
         let Some(role) = rank(&shared) else {
             continue;
@@ -249,8 +276,8 @@ pub async fn run(shared: Shared) {
 }
 
 /// Begins or ceases to lead; the epoch that is told: our own while we lead, else the newest that was heard.
-fn stand(shared: &Shared, leads: bool) -> u64 {
-    let (leases, mut own) = (shared.leading.leases(), shared.leading.leads());
+fn stand(shared: &Leading, leads: bool) -> u64 {
+    let (leases, mut own) = (shared.leases(), shared.leads());
     let next = leases.next_epoch();
     match (leads, *own) {
         (true, Some(epoch)) => epoch,

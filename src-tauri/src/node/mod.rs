@@ -178,13 +178,13 @@ impl Node {
         shared.tasks.essential("records", records);
         sensing::start(&shared, sensors);
         if shared.config.role.plans() && !shared.config.rules.is_empty() {
-            let rules = planning::run(shared.clone());
+            let rules = planning::run(shared.drafts.clone());
             shared.tasks.essential("planner", rules);
         }
-        let leadership = leading::run(shared.clone());
+        let leadership = leading::run(shared.leading.clone());
         shared.tasks.essential("leadership", leadership);
-        planner::start(&shared);
-        let drafts = planning::retry_waiting(shared.clone());
+        planner::start(&shared.asking);
+        let drafts = planning::retry_waiting(shared.drafts.clone());
         shared.tasks.essential("drafts", drafts);
         let expiry = proposals::expire(shared.executor.clone());
         shared.tasks.essential("expiry", expiry);

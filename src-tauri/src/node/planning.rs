@@ -1,10 +1,11 @@
 //! Planning: the rules planner watches the world and sends drafts to the executors that own the
-//! actuators. It has no key but the device's, and no way to approve anything.
+//! actuators. It has no key, and no way to approve anything.
 
 mod held;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,10 +14,12 @@ use self::held::Held;
 pub use self::waiting::retry_waiting;
 use super::cites;
 use super::context::{Context, DURABLE, store_refusal};
+use super::guards::View;
+use super::leading::Leading;
+use super::links::Reach;
 use super::privacy;
-use super::proposals::{self as executor, mirror};
+use super::proposals::{self as executor, Executor, mirror};
 use super::routing::{self, Place};
-use super::shared::Shared;
 use super::timetable::Timetable;
 use crate::adapters::store::drafts::{self, DraftRow, DraftStatus};
 use crate::adapters::store::facts;
@@ -32,6 +35,56 @@ use crate::domain::policy::Requester;
 use crate::domain::proposal::{ProposalRecord, Status};
 use crate::domain::wire::handshake::Feature;
 use crate::node::context::{Event, Severity};
+
+/// Drafts: who has it asks executors for actions, this node's own among them, and can decide nothing. The executor is known
+/// in this room alone.
+#[derive(Clone)]
+pub struct Drafts(Arc<Parts>);
+
+/// What [`Drafts`] gives access to.
+pub struct Parts {
+    /// Which planner does what; beneath it the frames.
+    pub leading: Leading,
+    executor: Executor,
+    reach: Arc<dyn Reach>,
+}
+
+impl std::ops::Deref for Drafts {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Parts {
+    type Target = Leading;
+
+    fn deref(&self) -> &Leading {
+        &self.leading
+    }
+}
+
+impl Drafts {
+    /// Nothing is asked for yet.
+    pub fn new(leading: Leading, executor: Executor, reach: Arc<dyn Reach>) -> Self {
+        Self(Arc::new(Parts {
+            leading,
+            executor,
+            reach,
+        }))
+    }
+
+    /// What an actuator of this node can do; nothing if it does not have it.
+    pub fn operations(&self, target: &Capability) -> Vec<String> {
+        self.executor.guards.operations(target)
+    }
+
+    /// How an actuator of this node stands, as its guard knows it; `None` for one of another device.
+    pub fn view(&self, target: &Capability) -> Option<View> {
+        self.executor.guards.view(target)
+    }
+}
 
 /// What became of a draft so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,7 +120,7 @@ impl Sent {
 
 /// Runs the thresholds whenever the world changes, at most five times a second, and looks each second whether the time of
 /// a schedule has come.
-pub async fn run(shared: Shared) {
+pub async fn run(shared: Drafts) {
     let mut memory = Memory::default();
     let mut timetable = Timetable::of_rules(&shared).await;
     let mut head = shared.frames_head.subscribe();
@@ -102,7 +155,7 @@ pub async fn run(shared: Shared) {
 }
 
 /// The wishes of thresholds.
-async fn beyond_their_threshold(shared: &Shared, memory: &mut Memory) -> Vec<Fired> {
+async fn beyond_their_threshold(shared: &Drafts, memory: &mut Memory) -> Vec<Fired> {
     let at = shared.moment();
     let watches = shared.config.rules.iter().filter_map(Rule::watch);
     let metrics: BTreeSet<String> = watches.map(|w| w.metric.clone()).collect();
@@ -123,7 +176,7 @@ async fn beyond_their_threshold(shared: &Shared, memory: &mut Memory) -> Vec<Fir
 }
 
 /// The wishes of schedules.
-async fn at_their_time(shared: &Shared, timetable: &mut Timetable) -> Vec<Fired> {
+async fn at_their_time(shared: &Drafts, timetable: &mut Timetable) -> Vec<Fired> {
     let due = timetable.due(shared, &shared.planner).await;
     let rules = shared.config.rules.iter();
     let scheduled: Vec<(&Rule, &Cron)> = rules.filter_map(|r| Some((r, r.schedule()?))).collect();
@@ -134,7 +187,7 @@ async fn at_their_time(shared: &Shared, timetable: &mut Timetable) -> Vec<Fired>
     fired.collect()
 }
 
-async fn send_all(shared: &Shared, fired: Vec<Fired>, held: &mut Held) {
+async fn send_all(shared: &Drafts, fired: Vec<Fired>, held: &mut Held) {
     for fired in fired {
         if shared.planner.pause().is_some() {
             return;
@@ -156,7 +209,7 @@ fn place_of(fired: &Fired) -> Place {
 }
 
 /// Asks for what a rule wants.
-async fn ask(shared: &Shared, fired: Fired) {
+async fn ask(shared: &Drafts, fired: Fired) {
     let (name, place) = (fired.rule.clone(), place_of(&fired));
     let draft = match draft(shared, fired) {
         Ok(draft) => draft,
@@ -220,7 +273,7 @@ fn draft(context: &Context, fired: Fired) -> Result<Draft, Refusal> {
 ///
 /// # Errors
 /// As [`submit_to`].
-pub async fn submit(shared: &Shared, draft: Draft) -> Result<Sent, Refusal> {
+pub async fn submit(shared: &Drafts, draft: Draft) -> Result<Sent, Refusal> {
     submit_to(shared, draft, &Place::default()).await
 }
 
@@ -230,7 +283,7 @@ pub async fn submit(shared: &Shared, draft: Draft) -> Result<Sent, Refusal> {
 /// # Errors
 /// The executor's refusal; `UNKNOWN_TARGET` if nobody offers the target, `TARGET_AMBIGUOUS` if several
 /// do and nothing says which.
-pub async fn submit_to(shared: &Shared, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
+pub async fn submit_to(shared: &Drafts, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
     let draft = draft.check(shared.now())?;
     let target = draft.action.target.clone();
     let sent = send(shared, draft, place).await;
@@ -243,7 +296,7 @@ pub async fn submit_to(shared: &Shared, draft: Draft, place: &Place) -> Result<S
     sent
 }
 
-async fn send(shared: &Shared, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
+async fn send(shared: &Drafts, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
     leader_trusted(shared, &draft)?;
     let draft = cites::named(shared, draft).await?;
     let executor = routing::executor_of(shared, &draft, place).await?;
@@ -272,9 +325,9 @@ fn waits_for(refusal: &Refusal) -> bool {
     matches!(refusal.code, Code::ExecutorUnreachable | Code::Timeout)
 }
 
-async fn deliver(shared: &Shared, draft: &Draft, executor: &DeviceId) -> Result<Sent, Refusal> {
+async fn deliver(shared: &Drafts, draft: &Draft, executor: &DeviceId) -> Result<Sent, Refusal> {
     if executor == shared.own_id() {
-        let minted = executor::mint(shared, draft.clone(), shared.own_id()).await?;
+        let minted = executor::mint(&shared.executor, draft.clone(), shared.own_id()).await?;
         return Ok(sent(shared, draft, minted.signed.record(), minted.status));
     }
     privacy::may_be_cited(shared, draft, executor).await?;
@@ -284,7 +337,7 @@ async fn deliver(shared: &Shared, draft: &Draft, executor: &DeviceId) -> Result<
             format!("device {} is not connected", executor.short()),
         )
     };
-    let link = shared.reach(executor).await.ok_or_else(unreachable)?;
+    let link = shared.reach.reach(executor).await.ok_or_else(unreachable)?;
     if !link.info.speaks(Feature::Proposals) {
         return Err(Refusal::new(
             Code::DeliveryFailed,
@@ -301,7 +354,7 @@ async fn deliver(shared: &Shared, draft: &Draft, executor: &DeviceId) -> Result<
         return Err(Refusal::new(Code::DeliveryFailed, why));
     }
     let answer = link.request("proposals.draft", &draft.to_wire()).await?;
-    let (signed, status) = mirror::take(shared, &link, &answer).await?;
+    let (signed, status) = mirror::take(&shared.executor, &link, &answer).await?;
     Ok(sent(shared, draft, signed.record(), status))
 }
 

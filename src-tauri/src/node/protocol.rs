@@ -87,10 +87,11 @@ pub(super) async fn answer(
             Err(refusal) => Err(refusal),
         },
         passed_on::ASK if link.info.speaks(Feature::Lease) => {
-            passed_on::asked(shared, link, &params).await.map(Reply::Ok)
+            let asked = passed_on::asked(&shared.asking, link, &params).await;
+            asked.map(Reply::Ok)
         }
         passed_on::TOLD if link.info.speaks(Feature::Lease) => {
-            passed_on::told(shared, link, &params).map(Reply::Ok)
+            passed_on::told(&shared.asking, link, &params).map(Reply::Ok)
         }
         "chat.subscribe" => need(shared, link, Grant::Read)
             .map(|()| Reply::Ok(conversation::subscribe(shared, link))),
@@ -105,7 +106,7 @@ pub(super) async fn answer(
         reconcile::FETCH => need(shared, link, Grant::Read)
             .and_then(|()| reconcile::answer_fetch(link, &params).map(Reply::Ok)),
         exchange::CANCEL => need(shared, link, Grant::Llm)
-            .and_then(|()| mesh_models::cancel(shared, link, &params).map(Reply::Ok)),
+            .and_then(|()| mesh_models::cancel(&shared.mesh_models, link, &params).map(Reply::Ok)),
         "proposals.draft" => match need(shared, link, Grant::Plan) {
             Ok(()) => draft(shared, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
@@ -185,7 +186,9 @@ pub(super) async fn event(
         KEEP if link.info.outbound && link.info.speaks(Feature::View) => {
             shared.peers.asked_to_keep(&link.info.device, &payload)
         }
-        leading::LEASE if link.info.speaks(Feature::Lease) => leading::heard(shared, link, payload),
+        leading::LEASE if link.info.speaks(Feature::Lease) => {
+            leading::heard(&shared.leading, link, payload)
+        }
         tree::OFFER if is_in(link) => tree::offered(shared, link, &payload, bytes),
         tree::ASK if is_in(link) => {
             need(shared, link, Grant::Read).and_then(|()| tree::asked(shared, link, &payload))
@@ -211,11 +214,11 @@ pub(super) async fn event(
             Ok(())
         }
         exchange::CHUNK => {
-            mesh_models::chunk(shared, link, &payload);
+            mesh_models::chunk(&shared.mesh_models, link, &payload);
             Ok(())
         }
         exchange::TAKEN if link.info.speaks(Feature::Infer) => {
-            mesh_models::taken(shared, link, &payload)
+            mesh_models::taken(&shared.mesh_models, link, &payload)
         }
         "peer.down" => Ok(()),
         other => {

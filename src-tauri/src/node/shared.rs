@@ -1,20 +1,20 @@
 //! What every actor of a node shares: identity, store, clock, books, heads. No actor owns it, no
 //! lock in it is ever held across an await.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::credentials::Kept;
 use super::discovery::Nearby;
 use super::gen1::conversation::OtherPlanners;
 use super::inference::Inference;
 use super::leading::Leading;
-use super::links::LinkHandle;
+use super::links::{LinkHandle, Reach};
 use super::mesh_models::MeshModels;
 use super::pairing::Pairing;
 use super::pause::PlannerState;
 use super::peers::Peers;
-use super::planner::Questions;
-use super::planner::passed_on::Forwarded;
+use super::planner::Planner;
+use super::planning::Drafts;
 use super::proposals::Executor;
 use super::sensing::Sensors;
 use super::sites::SiteBook;
@@ -42,7 +42,9 @@ pub struct Inner {
     /// What the planners of gen-1 nodes propose.
     pub other_planners: OtherPlanners,
     /// Where it stands with each.
-    pub peers: Peers,
+    pub peers: Arc<Peers>,
+    /// Dials those with which no link is needed otherwise.
+    pub reach: Arc<dyn Reach>,
     /// Who is on the LAN.
     pub nearby: Nearby,
     /// Everything it offers.
@@ -56,13 +58,13 @@ pub struct Inner {
     /// The models that devices use of each other.
     pub mesh_models: MeshModels,
     /// Whether the planner rests.
-    pub planner: PlannerState,
+    pub planner: Arc<PlannerState>,
     /// Which planner does what.
     pub leading: Leading,
-    /// What it answers for neighbours.
-    pub forwarded: Forwarded,
-    /// What its planner is asked.
-    pub questions: Questions,
+    /// How actions are asked for.
+    pub drafts: Drafts,
+    /// The planner and what it is asked.
+    pub asking: Planner,
     /// Devices that come to know each other through persons.
     pub pairing: Pairing,
 }
@@ -105,24 +107,14 @@ impl Shared {
         Self(Arc::new(inner))
     }
 
-    /// For what is made before the node and must not keep it alive.
-    pub fn weak(&self) -> Weak<Inner> {
-        Arc::downgrade(&self.0)
-    }
-
-    /// The node, if it is still there.
-    pub fn of(weak: &Weak<Inner>) -> Option<Self> {
-        weak.upgrade().map(Self)
-    }
-
     /// This device's secret key. A test names the rooms that may sign.
     pub fn signer(&self) -> &Arc<DeviceKey> {
         &self.0.key.0
     }
 
-    /// The link to a device, dialed now where none is needed otherwise; see [`peers::reach`](super::peers::reach).
+    /// The link to a device, dialed now where none is needed otherwise; see [`Reach::reach`].
     pub async fn reach(&self, device: &DeviceId) -> Option<LinkHandle> {
-        super::peers::reach(self, device).await
+        self.0.reach.reach(device).await
     }
 
     /// Whether a device has no link because none is needed, and is dialed when something is to be sent to it.

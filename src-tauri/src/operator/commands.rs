@@ -150,7 +150,7 @@ impl Door {
             executor: wish.executor,
             zone: wish.zone,
         };
-        match planning::submit_to(&self.shared, draft, &place).await? {
+        match planning::submit_to(&self.shared.drafts, draft, &place).await? {
             Sent::Proposed(id) => view.proposal_id = Some(id.as_str().to_owned()),
             Sent::Stood(stood) => {
                 view.proposal_id = Some(stood.id.as_str().to_owned());

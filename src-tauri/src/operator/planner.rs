@@ -315,7 +315,7 @@ fn schedules(s: &Context) -> Vec<ScheduleView> {
 fn standing(s: &Shared) -> Vec<StandingView> {
     let questions = s.config.questions.iter().filter(|_| s.config.role.plans());
     let next = |q: &Standing| q.schedule()?.next_after(s.now());
-    let when = |q: &Standing| match leading::asks_instead(s, q) {
+    let when = |q: &Standing| match leading::asks_instead(&s.leading, q) {
         Some(leader) => format!("{}; left to {}", q.when(), routing::name(s, &leader.device)),
         None => q.when(),
     };
@@ -333,7 +333,7 @@ fn standing(s: &Shared) -> Vec<StandingView> {
 impl Door {
     /// The planner of this node.
     pub fn planner(&self) -> PlannerView {
-        let s = &self.shared;
+        let (s, asked) = (&self.shared, &self.shared.asking.questions);
         let plans = s.config.role.plans();
         let rules = if plans { s.config.rules.len() } else { 0 };
         let (pause, last) = (s.planner.pause(), s.planner.last_fired());
@@ -349,8 +349,8 @@ impl Door {
                 (PlannerState::Off, "it has no rules".to_owned())
             }
             Some(p) => (PlannerState::Paused, format!("paused by {}", p.holders())),
-            None if s.questions.wishes() >= PLANNER_WAITING_MAX => {
-                (PlannerState::Idle, too_many_wait(s.questions.wishes()))
+            None if asked.wishes() >= PLANNER_WAITING_MAX => {
+                (PlannerState::Idle, too_many_wait(asked.wishes()))
             }
             None => {
                 let left = s.leading.left().map(|left| left.in_words(s));
@@ -364,7 +364,7 @@ impl Door {
             true => self.names(),
             false => Names::new(),
         };
-        let now = s.questions.doing();
+        let now = asked.doing();
         PlannerView {
             kind: if rules == 0 {
                 PlannerKind::None
@@ -377,7 +377,7 @@ impl Door {
             mode: self.mode(),
             question: doing(&now),
             trouble: now.error,
-            later: s.questions.later.all(),
+            later: asked.later.all(),
             rules,
             schedules: schedules(s),
             questions: standing(s),
@@ -424,7 +424,7 @@ impl Door {
             private: asked.private,
             patient: asked.wait,
         };
-        planner::ask(&self.shared, &asked.question, by, account, &belongs)
+        planner::ask(&self.shared.asking, &asked.question, by, account, &belongs)
     }
 
     /// The questions that were answered last, newest first; without the private ones for whoever may only look.
@@ -455,7 +455,7 @@ impl Door {
     /// # Errors
     /// As [`later::again`].
     pub async fn ask_later(&self, asked: &LaterRequest, account: &str) -> Answer<PlannerView> {
-        later::again(&self.shared, &asked.id, account).await?;
+        later::again(&self.shared.asking, &asked.id, account).await?;
         Ok(self.planner())
     }
 
@@ -464,7 +464,7 @@ impl Door {
     /// # Errors
     /// As [`later::cancel`].
     pub async fn ask_later_cancel(&self, id: &str) -> Answer<PlannerView> {
-        later::cancel(&self.shared, id).await?;
+        later::cancel(&self.shared.asking, id).await?;
         Ok(self.planner())
     }
 
@@ -474,7 +474,7 @@ impl Door {
     /// `INVALID_PARAMS` for texts that are too long, or what the store says.
     pub async fn planner_pause(&self, asked: &PauseRequest, by: &str) -> Answer<PlannerView> {
         let (s, reason) = (&self.shared, asked.reason.as_deref().unwrap_or_default());
-        pause::pause(s, (&s.planner, &s.inference), by, reason).await?;
+        pause::pause(s, (&*s.planner, &s.inference), by, reason).await?;
         Ok(self.planner())
     }
 

@@ -3,6 +3,7 @@
 pub mod credit;
 pub mod known;
 mod link;
+mod reach;
 pub mod room;
 pub mod target;
 mod vitals;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::link::{Lanes, Link, LinkHandle, PeerInfo};
+pub use self::reach::Reach;
 pub use self::vitals::Reading;
 use crate::domain::base::limits::SESSIONS_MAX;
 use crate::domain::base::{Code, DeviceId, Refusal};

@@ -9,10 +9,12 @@ mod remote;
 mod serve;
 mod share;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
+pub(super) use self::remote::Elsewhere;
 use self::remote::Hearings;
-pub(super) use self::remote::Reach;
 use self::serve::Serving;
 use self::share::Shares;
 use crate::adapters::llm::Pieces;
@@ -24,19 +26,19 @@ use crate::domain::inference::budget::most_of;
 use crate::domain::inference::route::{About, Route};
 use crate::domain::inference::{InferenceRequest, exchange};
 use crate::node::context::{Context, Event};
-use crate::node::inference::Wanted;
-use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
+use crate::node::frame_log::Frames;
+use crate::node::inference::{Inference, Wanted};
+use crate::node::links::{LinkHandle, Reach};
 
 /// What goes on with models of and for other devices.
 #[derive(Debug, Default)]
-pub struct MeshModels {
+pub struct Traffic {
     serving: Serving,
     shares: Shares,
     hearings: Hearings,
 }
 
-impl MeshModels {
+impl Traffic {
     /// Begins with what each device has used today.
     ///
     /// # Errors
@@ -47,10 +49,33 @@ impl MeshModels {
             ..Self::default()
         })
     }
+}
 
+/// The models of this node, and what it takes to use those of others and to answer for them. It acts on nothing.
+#[derive(Clone)]
+pub struct MeshModels {
+    /// The frames, for the links and what devices offer.
+    pub frames: Frames,
+    /// The language models it may ask.
+    pub inference: Inference,
+    /// Dials those with which no link is needed otherwise.
+    pub reach: Arc<dyn Reach>,
+    /// What goes on.
+    pub traffic: Arc<Traffic>,
+}
+
+impl std::ops::Deref for MeshModels {
+    type Target = Frames;
+
+    fn deref(&self) -> &Frames {
+        &self.frames
+    }
+}
+
+impl MeshModels {
     /// How many requests of other devices are answered now.
     pub fn serving(&self) -> usize {
-        self.serving.len()
+        self.traffic.serving.len()
     }
 }
 
@@ -59,12 +84,12 @@ impl MeshModels {
 /// # Errors
 /// `OVER_BUDGET` where it has used its share of the day.
 pub(super) async fn ask_for(
-    shared: &Shared,
+    shared: &MeshModels,
     device: &DeviceId,
     request: InferenceRequest,
     about: &About,
 ) -> Result<(Route, Pieces), Refusal> {
-    let shares = &shared.mesh_models.shares;
+    let shares = &shared.traffic.shares;
     let lent = shares.reserve(shared, device, most_of(&request))?;
     shares.keep(shared).await;
     let wanted = Wanted::AllShared;
@@ -82,7 +107,7 @@ fn may(context: &Context, device: &DeviceId) -> bool {
 /// # Errors
 /// Why it is not begun; it is recorded.
 pub(super) async fn infer(
-    shared: &Shared,
+    shared: &MeshModels,
     link: &LinkHandle,
     rpc: &str,
     params: &Map<String, Value>,
@@ -118,12 +143,12 @@ pub(super) async fn infer(
 /// # Errors
 /// `LLM_CANCELLED` if it has none of this id.
 pub(super) fn cancel(
-    shared: &Shared,
+    shared: &MeshModels,
     link: &LinkHandle,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
     let id = exchange::request_id(params)?;
-    match shared.mesh_models.serving.cancel(&link.info.device, &id) {
+    match shared.traffic.serving.cancel(&link.info.device, &id) {
         true => Ok(json!({"requestId": id, "cancelled": true})),
         false => Err(Refusal::new(
             Code::LlmCancelled,
@@ -136,14 +161,15 @@ pub(super) fn cancel(
 ///
 /// # Errors
 /// `INVALID_PARAMS` for no number, or for more than was sent.
-pub(super) fn taken(shared: &Shared, link: &LinkHandle, payload: &Value) -> Result<(), Refusal> {
-    shared.mesh_models.serving.taken(&link.info.device, payload)
+pub(super) fn taken(
+    shared: &MeshModels,
+    link: &LinkHandle,
+    payload: &Value,
+) -> Result<(), Refusal> {
+    shared.traffic.serving.taken(&link.info.device, payload)
 }
 
 /// A piece of a reply of another device. One that nobody asked for, or that nobody waits for any more, is dropped.
-pub(super) fn chunk(shared: &Shared, link: &LinkHandle, payload: &Value) {
-    shared
-        .mesh_models
-        .hearings
-        .heard(&link.info.device, payload);
+pub(super) fn chunk(shared: &MeshModels, link: &LinkHandle, payload: &Value) {
+    shared.traffic.hearings.heard(&link.info.device, payload);
 }

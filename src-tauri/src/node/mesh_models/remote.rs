@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::Traffic;
 use crate::adapters::llm::{Model, Pieces};
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::DeviceId;
@@ -27,21 +28,22 @@ use crate::domain::wire::Message;
 use crate::domain::wire::envelope::RemoteError;
 use crate::domain::wire::handshake::Feature;
 use crate::node::context::Context;
+use crate::node::frame_log::Frames;
 use crate::node::inference::{Mesh, Offer};
-use crate::node::links::{LinkHandle, PeerInfo};
-use crate::node::shared::{Inner, Shared};
+use crate::node::links::{LinkHandle, PeerInfo, Reach};
 
 /// How much later than the other device this one gives up, in milliseconds: its answer says why.
 const GRACE_MS: u64 = 5_000;
 
-/// The models of other devices.
-pub(crate) struct Reach(Weak<Inner>);
-
-impl Reach {
-    /// Those that this node reaches.
-    pub(crate) fn of(shared: &Shared) -> Self {
-        Self(shared.weak())
-    }
+/// The models of other devices that this node reaches.
+#[derive(Clone)]
+pub(crate) struct Elsewhere {
+    /// The links, and what devices offer.
+    pub(crate) frames: Frames,
+    /// Dials those with which no link is needed otherwise.
+    pub(crate) reach: Arc<dyn Reach>,
+    /// Where their replies come in.
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 /// Whether a device answers `llm.infer` on this link: one of our own kind that speaks of it, or a gen-1 node that we
@@ -84,19 +86,17 @@ impl Given {
     }
 }
 
-impl Mesh for Reach {
+impl Mesh for Elsewhere {
     fn offers(&self) -> Vec<Offer> {
-        let Some(shared) = Shared::of(&self.0) else {
-            return Vec::new();
-        };
+        let frames = &self.frames;
         let mut all = Vec::new();
-        let given = Given::of(&shared);
+        let given = Given::of(frames);
         let mut add = |device: &DeviceId, said: Option<&String>, capabilities: &[String]| {
             all.extend(models(capabilities).map(|model| Offer {
                 device: device.clone(),
                 names: given.names(device, said),
                 asked: Arc::new(Remote {
-                    node: self.0.clone(),
+                    far: self.clone(),
                     device: device.clone(),
                     model: model.clone(),
                 }),
@@ -104,17 +104,17 @@ impl Mesh for Reach {
             }));
         };
         let mut linked = BTreeSet::new();
-        for link in shared.links.all() {
+        for link in frames.links.all() {
             linked.insert(link.info.device.clone());
-            let trusted = shared.trust.trusts(&link.info.device) && !link.is_parting();
+            let trusted = frames.trust.trusts(&link.info.device) && !link.is_parting();
             if trusted && answers(&link.info) {
                 let info = &link.info;
                 add(&info.device, info.name.as_ref(), &info.capabilities);
             }
         }
         // Of many devices some have no link, and get one when something is to be sent to them.
-        for (device, offered) in shared.known_capabilities() {
-            if !linked.contains(&device) && shared.is_on_demand(&device) {
+        for (device, offered) in frames.known_capabilities() {
+            if !linked.contains(&device) && self.reach.is_on_demand(&device) {
                 add(&device, None, &offered);
             }
         }
@@ -125,7 +125,7 @@ impl Mesh for Reach {
 /// A model of another device.
 #[derive(Clone)]
 struct Remote {
-    node: Weak<Inner>,
+    far: Elsewhere,
     device: DeviceId,
     model: ModelRef,
 }
@@ -153,18 +153,18 @@ impl Remote {
             let why = format!("device {} is not connected", self.device.short());
             Failure::new(FailureKind::Unreachable, why)
         };
-        let shared = Shared::of(&self.node).ok_or_else(gone)?;
-        let link = shared.reach(&self.device).await.ok_or_else(gone)?;
+        let far = &self.far;
+        let link = far.reach.reach(&self.device).await.ok_or_else(gone)?;
         if !answers(&link.info) {
             return Err(gone());
         }
-        let id = shared.fresh_id().map_err(|refusal| {
+        let id = far.frames.fresh_id().map_err(|refusal| {
             let why = refusal.to_string();
             Failure::new(FailureKind::Server, why)
         })?;
         let (id, kin) = (id.to_string(), link.info.speaks(Feature::Infer));
         let params = exchange::params(&id, &self.model, request, kin)?;
-        let hearing = shared.mesh_models.hearings.open(&self.device, &id, kin);
+        let hearing = far.traffic.hearings.open(&self.device, &id, kin);
         let most = match kin {
             true => MODEL_TOTAL_MS,
             false => MESH_MODEL_GEN1_MS,
@@ -175,7 +175,7 @@ impl Remote {
             asked.request_within(exchange::INFER, &params, most).await
         };
         Ok(Talk {
-            shared,
+            frames: far.frames.clone(),
             link,
             id,
             hearing,
@@ -302,7 +302,7 @@ impl Hearings {
 
 /// A request under way. Dropped before its end, it is taken back.
 struct Talk {
-    shared: Shared,
+    frames: Frames,
     link: LinkHandle,
     id: String,
     hearing: Open,
@@ -414,7 +414,7 @@ impl Talk {
             return;
         }
         let (link, params) = (self.link.clone(), json!({"requestId": self.id}));
-        self.shared.tasks.passing("model cancel", async move {
+        self.frames.tasks.passing("model cancel", async move {
             // Whatever it answers, nobody waits for the reply.
             let _ = link.request(exchange::CANCEL, &params).await;
         });

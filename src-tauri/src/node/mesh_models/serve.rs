@@ -15,8 +15,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::may;
 use super::share::Lent;
+use super::{MeshModels, may};
 use crate::adapters::llm::Pieces;
 use crate::domain::base::limits::{
     MESH_MODEL_CHUNK_MAX_BYTES, MESH_MODEL_GEN1_MS, MESH_MODEL_STALL_MS, MESH_MODEL_WINDOW_BYTES,
@@ -33,7 +33,6 @@ use crate::domain::wire::{Message, Reply};
 use crate::node::context::Context;
 use crate::node::inference::Wanted;
 use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
 
 /// The requests of other devices that are answered now.
 #[derive(Debug, Clone, Default)]
@@ -178,7 +177,7 @@ impl Drop for Place {
 
 /// See [`super::infer`].
 pub(super) fn begin(
-    shared: &Shared,
+    shared: &MeshModels,
     link: &LinkHandle,
     rpc: &str,
     params: &Map<String, Value>,
@@ -190,11 +189,11 @@ pub(super) fn begin(
             format!("model is not served by this node: {}", asked.model),
         ));
     }
-    let models = &shared.mesh_models;
+    let models = &shared.traffic;
     let place = models.serving.place(shared, link, &asked.id)?;
     let most = most_of(&asked.request);
     let lent = models.shares.reserve(shared, &link.info.device, most)?;
-    shared.peers.used(&link.info.device);
+    shared.reach.used(&link.info.device);
     let serving = Request {
         shared: shared.clone(),
         link: link.clone(),
@@ -209,7 +208,7 @@ pub(super) fn begin(
 
 /// A request under way.
 struct Request {
-    shared: Shared,
+    shared: MeshModels,
     link: LinkHandle,
     rpc: String,
     asked: Asked,
@@ -219,7 +218,7 @@ struct Request {
 
 impl Request {
     async fn run(mut self) {
-        self.shared.mesh_models.shares.keep(&self.shared).await;
+        self.shared.traffic.shares.keep(&self.shared).await;
         let (shared, link, cancel) = (
             self.shared.clone(),
             self.link.clone(),
@@ -253,7 +252,7 @@ impl Request {
         // The place is free before the device can hear that it is.
         drop(self.place);
         drop(self.lent);
-        shared.mesh_models.shares.keep(&shared).await;
+        shared.traffic.shares.keep(&shared).await;
         let stall = Duration::from_millis(MESH_MODEL_STALL_MS);
         within(&link, stall, link.send_words(text)).await;
     }
@@ -412,7 +411,7 @@ impl Patience {
 
 /// The way of a reply to its device.
 struct Out<'a> {
-    shared: &'a Shared,
+    shared: &'a MeshModels,
     link: &'a LinkHandle,
     id: &'a str,
     window: Option<&'a Window>,

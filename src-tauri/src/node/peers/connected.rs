@@ -87,7 +87,7 @@ impl Spare {
             Some((of, told)) if Arc::ptr_eq(of, link) => *told,
             _ => None,
         };
-        reach::tell_keep(&peer.shared, link, &mut told);
+        reach::tell_keep(&peer.shared.peers, link, &mut told);
         self.told = Some((link.clone(), told));
         if !link.info.outbound || !link.info.speaks(Feature::View) || peers.keeps(device) {
             self.since = None;

@@ -26,7 +26,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub use self::reach::reach;
+pub use self::reach::Dialed;
 pub use self::state::{PeerState, State};
 use super::ingress::Ingress;
 use super::links::target::{Source, Target};

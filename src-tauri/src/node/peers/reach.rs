@@ -1,8 +1,11 @@
 //! Reaching one device: over the link that stands, or one that is dialed for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -12,48 +15,71 @@ use crate::domain::base::limits::REACH_MS;
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
-use crate::node::links::LinkHandle;
+use crate::node::frame_log::Frames;
 use crate::node::links::target::KEEP;
-use crate::node::shared::Shared;
+use crate::node::links::{LinkHandle, Reach};
 
 /// How long after it was asked for a device is dialed because of it.
 const CALLED: Duration = Duration::from_millis(2 * REACH_MS);
 
-/// The link to a device. One with which none is needed otherwise is dialed now, and waited for briefly; of any
-/// other what stands is the answer.
-pub async fn reach(shared: &Shared, device: &DeviceId) -> Option<LinkHandle> {
-    let (mut links, mut moved) = (shared.links.watch(), shared.peers.moved.subscribe());
-    shared.peers.used(device);
-    let waiting = async {
-        loop {
-            links.mark_unchanged();
-            moved.mark_unchanged();
-            if let Some(link) = shared.links.get(device) {
-                return Some(link);
+/// Has devices dialed by their supervisors.
+pub struct Dialed {
+    /// The links there are, and whom this node trusts.
+    pub frames: Frames,
+    /// Where it stands with each device.
+    pub peers: Arc<Peers>,
+}
+
+impl Reach for Dialed {
+    fn reach<'a>(&'a self, device: &'a DeviceId) -> BoxFuture<'a, Option<LinkHandle>> {
+        self.dialed(device).boxed()
+    }
+
+    fn is_on_demand(&self, device: &DeviceId) -> bool {
+        self.peers.is_on_demand(device)
+    }
+
+    fn used(&self, device: &DeviceId) {
+        self.peers.used(device);
+    }
+}
+
+impl Dialed {
+    async fn dialed(&self, device: &DeviceId) -> Option<LinkHandle> {
+        let (frames, peers) = (&self.frames, &self.peers);
+        let (mut links, mut moved) = (frames.links.watch(), peers.moved.subscribe());
+        peers.used(device);
+        let waiting = async {
+            loop {
+                links.mark_unchanged();
+                moved.mark_unchanged();
+                if let Some(link) = frames.links.get(device) {
+                    return Some(link);
+                }
+                if !frames.trust.trusts(device) || !peers.call(device) {
+                    return None;
+                }
+                tokio::select! {
+                    biased;
+                    changed = links.changed() => changed.ok()?,
+                    changed = moved.changed() => changed.ok()?,
+                }
             }
-            if !shared.trust.trusts(device) || !shared.peers.call(device) {
-                return None;
-            }
-            tokio::select! {
-                biased;
-                changed = links.changed() => changed.ok()?,
-                changed = moved.changed() => changed.ok()?,
-            }
-        }
-    };
-    let limit = Duration::from_millis(REACH_MS);
-    tokio::time::timeout(limit, waiting).await.ok().flatten()
+        };
+        let limit = Duration::from_millis(REACH_MS);
+        tokio::time::timeout(limit, waiting).await.ok().flatten()
+    }
 }
 
 /// Tells who dialed a link whether this node needs it, at first and where that has changed; `told` is what it was
 /// told last. That the other side asked for a link is no need of this one: both would keep it for ever.
-pub(super) fn tell_keep(shared: &Shared, link: &LinkHandle, told: &mut Option<bool>) {
+pub(super) fn tell_keep(peers: &Peers, link: &LinkHandle, told: &mut Option<bool>) {
     let device = &link.info.device;
     if link.info.outbound {
         return;
     }
-    shared.peers.keep(device, false);
-    let keep = shared.peers.needs(device);
+    peers.keep(device, false);
+    let keep = peers.needs(device);
     if link.info.speaks(Feature::View)
         && *told != Some(keep)
         && link.tell(Message::event(KEEP, &json!({"keep": keep})))

@@ -23,7 +23,7 @@ use crate::domain::base::{Code, Refusal};
 use crate::domain::inference::route::{About, SkipKind, Skipped};
 use crate::domain::plan::queue::Priority;
 use crate::node::context::{DURABLE, Event, Severity, store_refusal};
-use crate::node::shared::Shared;
+use crate::node::planner::Planner;
 
 /// Where they lie.
 const LATER: &str = "planner.later";
@@ -60,7 +60,7 @@ pub struct Later {
 
 impl Later {
     /// What may be done for whoever asks, as of now.
-    fn rights(&self, shared: &Shared) -> Rights {
+    fn rights(&self, shared: &Planner) -> Rights {
         let asking = shared
             .config
             .questions
@@ -98,7 +98,7 @@ impl Waiting {
 /// # Errors
 /// `NOT_FOUND` for none that is kept, `CONFLICT` for one that a model answered, `BUSY` where too many wait, or what the
 /// store says.
-pub async fn again(shared: &Shared, id: &str, account: &str) -> Result<(), Refusal> {
+pub async fn again(shared: &Planner, id: &str, account: &str) -> Result<(), Refusal> {
     let kept = super::answered(shared).await?;
     let one = kept.into_iter().find(|a| a.id == id);
     let one = one.ok_or_else(|| {
@@ -119,7 +119,7 @@ pub async fn again(shared: &Shared, id: &str, account: &str) -> Result<(), Refus
 ///
 /// # Errors
 /// As [`again`].
-pub(super) async fn put(shared: &Shared, one: &Answered, account: &str) -> Result<(), Refusal> {
+pub(super) async fn put(shared: &Planner, one: &Answered, account: &str) -> Result<(), Refusal> {
     if let Some(why) = no_model_ever(shared, one) {
         return Err(Refusal::new(Code::Conflict, why));
     }
@@ -167,7 +167,7 @@ pub(super) async fn put(shared: &Shared, one: &Answered, account: &str) -> Resul
 }
 
 /// Why there is no model that may ever be asked a question, whatever becomes of those that cannot be asked now.
-fn no_model_ever(shared: &Shared, one: &Answered) -> Option<&'static str> {
+fn no_model_ever(shared: &Planner, one: &Answered) -> Option<&'static str> {
     let private = !one.private.is_empty();
     let elsewhere = !private && one.conversation == one.id;
     if elsewhere && passed_on::leader(shared, &one.question).is_some() {
@@ -188,7 +188,7 @@ fn no_model_ever(shared: &Shared, one: &Answered) -> Option<&'static str> {
 ///
 /// # Errors
 /// `NOT_FOUND` for none that waits, or what the store says.
-pub async fn cancel(shared: &Shared, id: &str) -> Result<(), Refusal> {
+pub async fn cancel(shared: &Planner, id: &str) -> Result<(), Refusal> {
     let found = shared.questions.later.lock().iter().any(|l| l.id == id);
     if !found {
         let why = "no question with this id waits for a model";
@@ -199,7 +199,7 @@ pub async fn cancel(shared: &Shared, id: &str) -> Result<(), Refusal> {
 
 /// As [`try_change`], with what is never refused.
 async fn changed(
-    shared: &Shared,
+    shared: &Planner,
     change: impl FnOnce(&mut Vec<Later>),
     mark: Option<(&str, bool)>,
 ) -> Result<(), Refusal> {
@@ -212,7 +212,7 @@ async fn changed(
 
 /// Changes the list, on disk first, and with it whether a kept answer says that its question waits.
 async fn try_change(
-    shared: &Shared,
+    shared: &Planner,
     change: impl FnOnce(&mut Vec<Later>) -> Result<(), Refusal>,
     mark: Option<(&str, bool)>,
 ) -> Result<(), Refusal> {
@@ -244,7 +244,7 @@ async fn try_change(
 }
 
 /// Takes up those of an earlier run; what a model answered just before that ended waits no more.
-pub async fn load(shared: &Shared) -> Result<(), StoreError> {
+pub async fn load(shared: &Planner) -> Result<(), StoreError> {
     let read = |c: &Connection| Ok((kv::get(c, LATER)?, parsed(kv::get(c, KEPT)?)));
     let (list, kept) = shared.store.read("questions that wait", read).await?;
     let list: Vec<Later> = list
@@ -259,7 +259,7 @@ pub async fn load(shared: &Shared) -> Result<(), StoreError> {
 }
 
 /// Asks them again while the node runs.
-pub async fn run(shared: Shared) {
+pub async fn run(shared: Planner) {
     // When the next of them may be asked, on the steady clock.
     let mut not_before = 0;
     loop {
@@ -298,7 +298,7 @@ pub async fn run(shared: Shared) {
 }
 
 /// Whether a model may be asked it now, here or where another planner leads.
-fn may_be_asked(shared: &Shared, later: &Later) -> bool {
+fn may_be_asked(shared: &Planner, later: &Later) -> bool {
     let inference = &shared.inference;
     let about = match later.private {
         true => About::private("this question"),
@@ -312,7 +312,7 @@ fn may_be_asked(shared: &Shared, later: &Later) -> bool {
 }
 
 /// Asks one again; how long nothing is asked after it, in milliseconds.
-async fn once(shared: &Shared, later: Later) -> u64 {
+async fn once(shared: &Planner, later: Later) -> u64 {
     let (tell, mut told) = mpsc::channel(super::TOLD_MAX);
     let question = Question {
         id: later.id.clone(),
@@ -369,7 +369,7 @@ fn noted(written: Result<(), Refusal>) {
 }
 
 /// A model answered; the answer is on disk.
-async fn came(shared: &Shared, later: &Later, answered: &Answered) {
+async fn came(shared: &Planner, later: &Later, answered: &Answered) {
     noted(changed(shared, |all| all.retain(|l| l.id != later.id), None).await);
     let message = format!(
         "{} answered what {} asked earlier: {}",
@@ -386,7 +386,7 @@ async fn came(shared: &Shared, later: &Later, answered: &Answered) {
 }
 
 /// One is given up.
-async fn gone(shared: &Shared, later: &Later, why: &str) {
+async fn gone(shared: &Planner, later: &Later, why: &str) {
     let change = |all: &mut Vec<Later>| all.retain(|l| l.id != later.id);
     noted(changed(shared, change, Some((&later.id, false))).await);
     let asked = in_events(&later.question, later.private);
@@ -401,7 +401,7 @@ async fn gone(shared: &Shared, later: &Later, why: &str) {
         .await;
 }
 
-async fn expire(shared: &Shared) {
+async fn expire(shared: &Planner) {
     let now = shared.now().0;
     let over = shared.questions.later.all().into_iter();
     for later in over.filter(|l| l.expires_at <= now) {

@@ -3,6 +3,7 @@
 //! no way to approve or move anything.
 
 mod believed;
+mod handle;
 mod kept;
 pub mod later;
 mod led;
@@ -24,6 +25,7 @@ use futures_util::FutureExt as _;
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+pub use self::handle::Planner;
 pub use self::kept::answered;
 use self::kept::keep;
 use self::later::Waiting;
@@ -33,7 +35,6 @@ pub use self::told::{Answered, Answerer, Citation, Telling};
 use self::wishes::Noted;
 use super::context::Context;
 use super::routing;
-use super::shared::Shared;
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
     FORWARDED_MAX, MODEL_TURN_MAX_MS, QUESTION_MAX_CHARS, QUESTIONS_WAITING_MAX, TRIGGERS_MAX,
@@ -94,7 +95,7 @@ impl Question {
     ///
     /// # Errors
     /// `NOT_AUTHORIZED` where nothing may.
-    fn may(&self, shared: &Shared) -> Result<Rights, Refusal> {
+    fn may(&self, shared: &Planner) -> Result<Rights, Refusal> {
         match &self.device {
             Some(device) => Rights::of(shared, device),
             None => Ok(self.rights),
@@ -181,7 +182,7 @@ impl Questions {
 /// # Errors
 /// `INVALID_PARAMS` for no question, one that is too long, or what is no conversation, `BUSY` where too many wait.
 pub fn ask(
-    shared: &Shared,
+    shared: &Planner,
     text: &str,
     by: &str,
     account: &str,
@@ -193,7 +194,7 @@ pub fn ask(
 }
 
 /// Has a question answered: by the planner that leads, or here.
-fn begin(shared: &Shared, mut question: Question) -> Result<(), Refusal> {
+fn begin(shared: &Planner, mut question: Question) -> Result<(), Refusal> {
     // What a person calls private stays here, and what was said before in a conversation is known here alone.
     let here = question.private || question.conversation != question.id;
     let leader = (!here).then(|| passed_on::leader(shared, &question.text));
@@ -224,7 +225,7 @@ fn begin(shared: &Shared, mut question: Question) -> Result<(), Refusal> {
 
 /// As [`ask`], for another device and answered here in any case: the question's id, and what is told of it.
 fn ask_for(
-    shared: &Shared,
+    shared: &Planner,
     device: &DeviceId,
     text: &str,
     by: &str,
@@ -242,7 +243,7 @@ fn ask_for(
 }
 
 /// Answers a question here after all.
-fn answer_here(shared: &Shared, question: Question) {
+fn answer_here(shared: &Planner, question: Question) {
     let tell = question.tell.clone();
     if let Err(refusal) = push(shared, question) {
         let _ = tell.try_send(Telling::Failed {
@@ -290,7 +291,7 @@ fn question(
 }
 
 /// Puts a question into the queue.
-fn push(shared: &Shared, question: Question) -> Result<(), Refusal> {
+fn push(shared: &Planner, question: Question) -> Result<(), Refusal> {
     let (id, tell) = (question.id.clone(), question.tell.clone());
     let trigger = Trigger {
         priority: question.priority,
@@ -326,7 +327,7 @@ fn push(shared: &Shared, question: Question) -> Result<(), Refusal> {
 
 /// Starts what answers questions, those of devices too, what asks standing ones and those that wait, and what looks after
 /// the models.
-pub(super) fn start(shared: &Shared) {
+pub(super) fn start(shared: &Planner) {
     shared.tasks.essential("questions", run(shared.clone()));
     let of_devices = passed_on::run(shared.clone());
     shared.tasks.essential("questions of devices", of_devices);
@@ -344,7 +345,7 @@ pub(super) fn start(shared: &Shared) {
 
 /// Answers what is asked, one after the other. A standing question and one of another device make room for a person's at once:
 /// what it was answered so far is dropped, and it is asked again afterwards.
-async fn run(shared: Shared) {
+async fn run(shared: Planner) {
     loop {
         let next = shared.questions.queue().pop();
         let Some(trigger) = next else {
@@ -386,7 +387,7 @@ async fn run(shared: Shared) {
 }
 
 /// Returns when a person waits for an answer.
-async fn person_waits(shared: &Shared) {
+async fn person_waits(shared: &Planner) {
     while !shared.questions.queue().has_person() {
         shared.questions.woken.notified().await;
     }
@@ -394,7 +395,7 @@ async fn person_waits(shared: &Shared) {
 
 /// Keeps and tells the answer, or why there is none.
 async fn tell(
-    shared: &Shared,
+    shared: &Planner,
     question: &Question,
     answered: Result<Result<Answered, Refusal>, tokio::time::error::Elapsed>,
 ) {
@@ -442,7 +443,7 @@ async fn tell(
 }
 
 /// As [`answer`]; a fault of the program costs this answer alone.
-async fn guarded(shared: &Shared, question: &Question) -> Result<Answered, Refusal> {
+async fn guarded(shared: &Planner, question: &Question) -> Result<Answered, Refusal> {
     let answering = AssertUnwindSafe(answer(shared, question)).catch_unwind();
     answering.await.unwrap_or_else(|_| {
         let why = "answering failed by a fault of the program; its log says where";
@@ -451,7 +452,7 @@ async fn guarded(shared: &Shared, question: &Question) -> Result<Answered, Refus
 }
 
 /// The answer of a model, or where none answers that of the rules, which says why.
-async fn answer(shared: &Shared, question: &Question) -> Result<Answered, Refusal> {
+async fn answer(shared: &Planner, question: &Question) -> Result<Answered, Refusal> {
     let mut why = question.why.clone();
     if question.may(shared)?.model && !shared.inference.is_empty() {
         match turn::of_model(shared, question).await {

@@ -10,10 +10,10 @@ use crate::domain::inference::mode::{Mode, OutFor, Standing};
 use crate::node::context::alarms::AlarmKind;
 use crate::node::context::{Context, Event, Severity};
 use crate::node::health;
-use crate::node::shared::Shared;
+use crate::node::planner::Planner;
 
 /// Looks after the models while the node runs.
-pub async fn run(shared: Shared) {
+pub async fn run(shared: Planner) {
     let mut told = Mode::Active;
     loop {
         shared.inference.probe_due().await;

@@ -29,7 +29,7 @@ use crate::domain::wire::envelope::RemoteError;
 use crate::domain::wire::handshake::Feature;
 use crate::node::context::Event;
 use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
+use crate::node::planner::Planner;
 use crate::node::{leading, routing};
 
 /// Asks the planner at the other end: `{question, by, wishes?}` → `{id}`.
@@ -69,7 +69,7 @@ fn text<'a>(params: &'a Map<String, Value>, name: &str) -> Result<&'a str, Refus
 /// # Errors
 /// `NOT_AUTHORIZED` without the grant `read`, `OVER_BUDGET`, `BUSY`, or as [`ask`](super::ask).
 pub async fn asked(
-    shared: &Shared,
+    shared: &Planner,
     link: &LinkHandle,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
@@ -108,7 +108,7 @@ pub async fn asked(
 
 /// Takes back each second, and at once when a link ends, what devices ask that have gone or may not read here any more,
 /// and what nobody asks about any more.
-pub async fn run(shared: Shared) {
+pub async fn run(shared: Planner) {
     let mut links = shared.links.watch();
     let mut tick = tokio::time::interval(Duration::from_millis(FORWARDED_LOOK_MS));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -132,7 +132,7 @@ pub async fn run(shared: Shared) {
 /// # Errors
 /// `NOT_AUTHORIZED` without the grant `read`, `UNKNOWN_TARGET` for a question that is none of its own, or was taken back.
 pub fn told(
-    shared: &Shared,
+    shared: &Planner,
     link: &LinkHandle,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
@@ -188,7 +188,7 @@ fn is_last(telling: &Telling) -> bool {
 }
 
 /// The link to the planner that answers instead of this one. What is private here is asked of nobody else.
-pub(super) fn leader(shared: &Shared, question: &str) -> Option<LinkHandle> {
+pub(super) fn leader(shared: &Planner, question: &str) -> Option<LinkHandle> {
     if shared.inference.labels().text(question).is_private() {
         return None;
     }
@@ -198,7 +198,7 @@ pub(super) fn leader(shared: &Shared, question: &str) -> Option<LinkHandle> {
 }
 
 /// Whether a planner gave no answer in time a moment ago.
-pub(super) fn rests(shared: &Shared, link: &LinkHandle) -> bool {
+pub(super) fn rests(shared: &Planner, link: &LinkHandle) -> bool {
     let now = shared.clock.steady_ms();
     shared.questions.stalled.rests(&link.info.device, now)
 }
@@ -251,7 +251,7 @@ impl From<RemoteError> for NoAnswer {
 
 /// Has a question answered there, and here where that fails. What its answer leads to is done to the end once it has come:
 /// a question is answered there or here, and none whose answer was not heard in time leads to a wish.
-pub(super) async fn pass_on(shared: Shared, link: LinkHandle, mut question: Question) {
+pub(super) async fn pass_on(shared: Planner, link: LinkHandle, mut question: Question) {
     let name = routing::name(&shared, &link.info.device);
     let limit = Duration::from_millis(MODEL_TURN_MAX_MS);
     let heard = tokio::time::timeout(limit, hear(&shared, &link, &name, &question));
@@ -288,7 +288,7 @@ struct Heard {
 
 /// Passes a question on and tells what is told of it, up to its answer.
 async fn hear(
-    shared: &Shared,
+    shared: &Planner,
     link: &LinkHandle,
     name: &str,
     question: &Question,
@@ -347,7 +347,7 @@ async fn hear(
 /// Keeps and tells the answer, and asks for what the planner that gave it wants. The answer is on disk before that: a
 /// question that led to a wish is not asked again, whatever happens meanwhile.
 async fn take(
-    shared: &Shared,
+    shared: &Planner,
     question: &Question,
     (leader, name): (&DeviceId, &str),
     heard: Heard,
@@ -380,7 +380,7 @@ async fn take(
 /// What the planner that answered wants, as far as this node asks for it: the proposals that came of it. Whoever asked is
 /// told of each.
 async fn of_leader(
-    shared: &Shared,
+    shared: &Planner,
     question: &Question,
     (leader, model): (&DeviceId, &str),
     wants: &[Value],
@@ -416,7 +416,7 @@ async fn of_leader(
 
 /// A wish of the planner that answered, where it and whoever asked may have one now: trust may have ended meanwhile.
 async fn wish_of(
-    shared: &Shared,
+    shared: &Planner,
     question: &Question,
     leader: &DeviceId,
     told: &Value,

@@ -16,7 +16,7 @@ use crate::domain::plan::standing::{Ask, Standing};
 use crate::domain::policy::Requester;
 use crate::node::context::Context;
 use crate::node::leading;
-use crate::node::shared::Shared;
+use crate::node::planner::Planner;
 use crate::node::timetable::Timetable;
 
 /// What is remembered of the questions.
@@ -29,7 +29,7 @@ struct Asked {
 }
 
 /// Asks what is configured to be asked.
-pub async fn run(shared: Shared) {
+pub async fn run(shared: Planner) {
     let timetable = Timetable::of_questions(&shared).await;
     let now = shared.clock.steady_ms();
     let questions = &shared.config.questions;
@@ -61,7 +61,7 @@ pub async fn run(shared: Shared) {
 }
 
 /// Looks what is to be asked now, and asks it.
-async fn look(shared: &Shared, asked: &mut Asked) {
+async fn look(shared: &Planner, asked: &mut Asked) {
     let at_their_time = asked.timetable.due(shared, &shared.planner).await;
     if rests(shared).await {
         return;
@@ -140,7 +140,7 @@ async fn situation(context: &Context) -> Option<Digest> {
 ///
 /// # Errors
 /// `BUSY` where there is no room.
-pub fn ask(shared: &Shared, standing: &Standing) -> Result<(), Refusal> {
+pub fn ask(shared: &Planner, standing: &Standing) -> Result<(), Refusal> {
     let rights = Rights {
         propose: standing.propose,
         ..Rights::OWN
@@ -163,7 +163,7 @@ pub fn ask(shared: &Shared, standing: &Standing) -> Result<(), Refusal> {
 
 /// Whether standing questions rest: a person has paused the planner, no model can be asked, or too many wishes of its model
 /// wait for people.
-pub(super) async fn rests(shared: &Shared) -> bool {
+pub(super) async fn rests(shared: &Planner) -> bool {
     let own = shared.own_id().clone();
     let read = move |c: &rusqlite::Connection| {
         let (own, told) = proposals::waiting_of(c, &own, Requester::Llm)?;

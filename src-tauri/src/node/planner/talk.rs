@@ -9,7 +9,7 @@ use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, Refusal};
 use crate::domain::inference::route::{About, Labels};
 use crate::domain::plan::earlier::Pair;
-use crate::node::shared::Shared;
+use crate::node::planner::Planner;
 
 /// What is private where a person says so of the whole conversation.
 const MARKED: &str = "this conversation";
@@ -64,7 +64,7 @@ impl Talk {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub(super) async fn of(shared: &Shared, question: &Question) -> Result<Self, Refusal> {
+    pub(super) async fn of(shared: &Planner, question: &Question) -> Result<Self, Refusal> {
         let labels = shared.inference.labels();
         let mut about = match question.private {
             true => About::private(MARKED),

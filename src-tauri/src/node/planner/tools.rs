@@ -25,10 +25,10 @@ use crate::domain::plan::situation::{Known, Offer, Situation, Waiting, in_turn, 
 use crate::domain::policy::Requester;
 use crate::domain::world::Fact;
 use crate::node::context::{Context, store_refusal};
+use crate::node::planner::Planner;
 use crate::node::planning::{self, Sent};
 use crate::node::privacy;
 use crate::node::routing::{self, Place};
-use crate::node::shared::Shared;
 
 /// The reason that goes with what a model wishes for in a private conversation.
 const PRIVATE_REASON: &str =
@@ -87,15 +87,13 @@ fn waiting(row: &ProposalRow) -> Waiting {
 
 /// What can be asked of an actuator: of one of this node's all that its driver has, of another one what was asked before.
 fn operations(
-    shared: &Shared,
+    shared: &Planner,
     executor: &DeviceId,
     target: &str,
     asked: &[ProposalRow],
 ) -> BTreeSet<String> {
     if executor == shared.own_id() {
-        let own = target
-            .parse()
-            .map(|target| shared.guards.operations(&target));
+        let own = target.parse().map(|target| shared.operations(&target));
         return own.unwrap_or_default().into_iter().collect();
     }
     let asked = asked
@@ -107,7 +105,7 @@ fn operations(
 impl Tools {
     /// Reads what is known. Without `private` what is labelled so is left out.
     pub(super) async fn load(
-        shared: &Shared,
+        shared: &Planner,
         labels: &Labels,
         private: bool,
     ) -> Result<Self, Refusal> {
@@ -241,7 +239,7 @@ impl Tools {
     /// tell of the reading that an interlock looks at.
     pub(super) async fn run(
         &mut self,
-        shared: &Shared,
+        shared: &Planner,
         step: Step,
         by: By<'_>,
         situation: &mut Situation,
@@ -261,7 +259,7 @@ impl Tools {
 
     async fn done(
         &mut self,
-        shared: &Shared,
+        shared: &Planner,
         step: Step,
         by: By<'_>,
         situation: &mut Situation,
@@ -325,7 +323,7 @@ impl Tools {
     }
 
     /// A model's wish goes to an executor as a draft with the taint `llm`: whatever it cites, a person decides.
-    async fn propose(&mut self, shared: &Shared, wish: Wish, by: By<'_>) -> String {
+    async fn propose(&mut self, shared: &Planner, wish: Wish, by: By<'_>) -> String {
         if self.wishes >= MODEL_WISHES_MAX {
             return format!("Refused: {}", too_many());
         }
@@ -376,7 +374,7 @@ pub(super) struct By<'a> {
 /// Sends a wish of a model to an executor, as a draft with the taint `llm`: whatever it cites, a person decides. What came of
 /// it, in words, and the proposal.
 pub(super) async fn submit(
-    shared: &Shared,
+    shared: &Planner,
     wish: Wish,
     model: &str,
     led_by: Option<DeviceId>,
@@ -453,11 +451,11 @@ fn listed(lines: impl Iterator<Item = String>, nothing: &str) -> String {
 }
 
 /// Where an actuator of this node stands.
-fn read(shared: &Shared, target: &str) -> String {
+fn read(shared: &Planner, target: &str) -> String {
     let Ok(target) = target.parse::<Capability>() else {
         return format!("{target:?} is no actuator; list_capabilities names them.");
     };
-    match shared.guards.view(&target) {
+    match shared.view(&target) {
         Some(view) => format!(
             "{target}: {}, {}",
             if view.running {

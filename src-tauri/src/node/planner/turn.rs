@@ -25,8 +25,8 @@ use crate::domain::plan::situation::{Situation, task};
 use crate::domain::world::Fact;
 use crate::node::context::{Context, store_refusal};
 use crate::node::mesh_models;
+use crate::node::planner::Planner;
 use crate::node::privacy;
-use crate::node::shared::Shared;
 
 /// What becomes of a wish in a question of another device that hears of wishes.
 const WISHES_GO_THERE: &str = "The question came from another device. What you propose goes to that device with your answer; it \
@@ -36,7 +36,7 @@ const NO_WISHES: &str = "The question came from another device, and leads to no 
     something done, tell them which action they may propose at their own node.";
 
 /// Tells whoever asked. Who reads slowly misses steps and never the answer.
-fn tell(shared: &Shared, question: &Question, step: String, telling: Telling) {
+fn tell(shared: &Planner, question: &Question, step: String, telling: Telling) {
     shared.questions.set(|doing| doing.step = step);
     let _ = question.tell.try_send(telling);
 }
@@ -56,7 +56,7 @@ struct Reply {
 
 /// Asks the model once and reads its reply, telling an answer while it comes.
 async fn reply_of(
-    shared: &Shared,
+    shared: &Planner,
     question: &Question,
     messages: &[Message],
     choices: &Choices,
@@ -76,7 +76,7 @@ async fn reply_of(
     };
     let (route, mut pieces) = match &question.device {
         // What is shared with it, on its account.
-        Some(device) => mesh_models::ask_for(shared, device, request, about)
+        Some(device) => mesh_models::ask_for(&shared.models, device, request, about)
             .await
             .map_err(|refusal| Failure::new(FailureKind::Budget, refusal.message))?,
         None => shared.inference.ask(request, about).await,
@@ -127,7 +127,7 @@ const DONE_BEFORE: &str = "You did this before; what came of it stands above. An
 
 /// What comes of a step.
 async fn taken(
-    shared: &Shared,
+    shared: &Planner,
     question: &Question,
     step: Step,
     by: By<'_>,
@@ -183,7 +183,7 @@ fn answered(
 ///
 /// # Errors
 /// Why no model answered.
-pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Answered, Failure> {
+pub(super) async fn of_model(shared: &Planner, question: &Question) -> Result<Answered, Failure> {
     let labels = shared.inference.labels();
     let talk = Talk::of(shared, question).await.map_err(internal)?;
     let about = talk.about.and(labels.text(&question.text));
@@ -286,7 +286,7 @@ pub(super) async fn of_model(shared: &Shared, question: &Question) -> Result<Ans
 /// # Errors
 /// Whatever the store says.
 pub(super) async fn of_rules(
-    shared: &Shared,
+    shared: &Planner,
     question: &Question,
     why: Option<String>,
 ) -> Result<Answered, Refusal> {

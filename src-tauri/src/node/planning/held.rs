@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::{ask, draft, place_of};
+use super::{Drafts, ask, draft, place_of};
 use crate::adapters::store::facts;
 use crate::adapters::store::proposals::{self, ProposalRow};
 use crate::domain::base::limits::{
@@ -19,7 +19,6 @@ use crate::node::context::Context;
 use crate::node::context::alarms::AlarmKind;
 use crate::node::health::told;
 use crate::node::leading::{self, StandsBy};
-use crate::node::shared::Shared;
 use crate::node::{cites, routing};
 
 /// A wish that is held back.
@@ -48,12 +47,12 @@ impl Held {
     }
 
     /// Whether a wish is another planner's to ask for, or this node has not listened long enough to know.
-    pub(super) fn holds_back(shared: &Shared, fired: &Fired) -> bool {
+    pub(super) fn holds_back(shared: &Drafts, fired: &Fired) -> bool {
         leading::settles(shared) || leader_for(shared, fired).is_some()
     }
 
     /// Keeps a wish in mind, once however often its rule fires meanwhile; the oldest gives way.
-    pub(super) fn hold(&mut self, shared: &Shared, fired: Fired) {
+    pub(super) fn hold(&mut self, shared: &Drafts, fired: Fired) {
         if let Some(same) = self.0.iter_mut().find(|w| is_same(&w.fired, &fired)) {
             same.fired = fired;
             return;
@@ -73,7 +72,7 @@ impl Held {
     }
 
     /// Asks for what nobody asked for instead, and shows what still waits.
-    pub(super) async fn look_again(&mut self, shared: &Shared) {
+    pub(super) async fn look_again(&mut self, shared: &Drafts) {
         let now = shared.clock.steady_ms();
         let mut stands_by = None::<StandsBy>;
         for mut wish in std::mem::take(&mut self.0) {
@@ -128,12 +127,12 @@ fn rule_of<'a>(context: &'a Context, fired: &Fired) -> Option<&'a Rule> {
     context.config.rules.iter().find(|r| r.name == fired.rule)
 }
 
-fn leader_for(shared: &Shared, fired: &Fired) -> Option<Leader> {
+fn leader_for(shared: &Drafts, fired: &Fired) -> Option<Leader> {
     leading::instead(shared, rule_of(shared, fired)?)
 }
 
 /// Tells people what is held back and by whom; an alarm where it lasts.
-fn show(shared: &Shared, stands_by: Option<StandsBy>) {
+fn show(shared: &Drafts, stands_by: Option<StandsBy>) {
     let words = stands_by
         .as_ref()
         .filter(|s| s.held_ms >= HELD_TOLD_MS)
@@ -148,7 +147,7 @@ fn show(shared: &Shared, stands_by: Option<StandsBy>) {
 }
 
 /// Asks for what was held back, if there is a reason still and the planner that led has not asked for it.
-async fn settle(shared: &Shared, wish: Wish) {
+async fn settle(shared: &Drafts, wish: Wish) {
     if asked_by_leader(shared, &wish).await {
         tracing::debug!(
             rule = wish.fired.rule,
@@ -163,7 +162,7 @@ async fn settle(shared: &Shared, wish: Wish) {
 }
 
 /// The same wish by what is known now; none where its reason has gone.
-async fn again(shared: &Shared, fired: Fired) -> Option<Fired> {
+async fn again(shared: &Drafts, fired: Fired) -> Option<Fired> {
     let rule = rule_of(shared, &fired)?;
     if let Because::Slot(slot) = fired.because {
         return (shared.now() < slot.plus(SLOT_AGE_MAX_MS)).then_some(fired);
@@ -189,7 +188,7 @@ async fn again(shared: &Shared, fired: Fired) -> Option<Fired> {
 /// Whether the planner that led has had the executor of this wish mint the same: it is open there, or was lately. Nobody
 /// else's proposal counts, nor one of another executor, nor one that waits for a person or that none allowed: this
 /// node's own wish may need none there, and the executor knows equal wishes.
-async fn asked_by_leader(shared: &Shared, wish: &Wish) -> bool {
+async fn asked_by_leader(shared: &Drafts, wish: &Wish) -> bool {
     let Some(leader) = wish.leader.clone() else {
         return false;
     };
@@ -229,7 +228,7 @@ async fn asked_by_leader(shared: &Shared, wish: &Wish) -> bool {
 }
 
 /// The executor that a wish would go to.
-async fn executor_of(shared: &Shared, fired: &Fired) -> Option<DeviceId> {
+async fn executor_of(shared: &Drafts, fired: &Fired) -> Option<DeviceId> {
     let place = place_of(fired);
     let draft = draft(shared, fired.clone()).ok()?;
     let draft = cites::named(shared, draft).await.ok()?;

@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
-use super::{Sent, deliver, leader_trusted};
+use super::{Drafts, Sent, deliver, leader_trusted};
 use crate::adapters::store::drafts::{self, DraftRow, DraftStatus};
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::plan::Draft;
 use crate::domain::policy::Requester;
 use crate::node::context::{DURABLE, Event};
 use crate::node::routing::{self, Place};
-use crate::node::shared::Shared;
 
 /// Waiting drafts that are tried again at the same time.
 const RETRIES_AT_ONCE: usize = 8;
 
 /// Sends waiting drafts again when a link comes up, and expires those nobody wants any more.
-pub async fn retry_waiting(shared: Shared) {
+pub async fn retry_waiting(shared: Drafts) {
     let mut links = shared.links.watch();
     let mut tick = tokio::time::interval(Duration::from_secs(5));
     loop {
@@ -58,7 +57,7 @@ fn of_planner(row: &DraftRow) -> bool {
 
 /// Delivers a draft to the executor it waits for. Earlier versions did not write down which.
 async fn again(
-    shared: &Shared,
+    shared: &Drafts,
     draft: &Draft,
     executor: Option<&DeviceId>,
 ) -> Result<Sent, Refusal> {
@@ -71,7 +70,7 @@ async fn again(
     }
 }
 
-async fn retry(shared: &Shared, mut row: DraftRow) {
+async fn retry(shared: &Drafts, mut row: DraftRow) {
     let now = shared.now();
     let draft = serde_json::from_str::<Draft>(&row.json)
         .ok()

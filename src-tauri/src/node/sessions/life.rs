@@ -254,7 +254,7 @@ async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str)
     match Message::parse(text) {
         Ok(Message::Request { id, method, params }) if method == INFER => {
             // The reply comes when the model has ended, and nothing waits for it here.
-            match mesh_models::infer(shared, link, &id, &params).await {
+            match mesh_models::infer(&shared.mesh_models, link, &id, &params).await {
                 Ok(()) => true,
                 Err(refusal) => link.tell(Reply::from(refusal).to_text(&id)),
             }
