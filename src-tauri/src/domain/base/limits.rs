@@ -413,6 +413,8 @@ pub const POLICY_ENTRIES_MAX: usize = 500;
 pub const PAIR_LINK_MAX_BYTES: usize = 1_536;
 /// Temperature probes and disks published at most.
 pub const HOST_SENSOR_PARTS_MAX: usize = 8;
+/// Longest run of a command that prints a reading; a sensor that takes longer than [`SENSOR_ANSWER_MS`] is failing.
+pub const EXEC_READING_MS: u64 = 4_000;
 /// Output of a command that is kept, in bytes.
 pub const EXEC_OUTPUT_MAX_BYTES: usize = 4_096;
 /// How long a standby may take to be ready, in milliseconds; without it nothing starts.

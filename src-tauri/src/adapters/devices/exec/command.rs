@@ -33,7 +33,7 @@ use crate::domain::base::limits::EXEC_OUTPUT_MAX_BYTES;
 
 /// How long the last words of a command that has ended are waited for, in milliseconds. They are in
 /// the pipe by then; only something it left running can keep the pipe open.
-const LAST_WORDS_MS: u64 = 100;
+pub(super) const LAST_WORDS_MS: u64 = 100;
 /// How often a group that was killed is looked at until it is gone, in milliseconds.
 pub(super) const GONE_LOOK_MS: u64 = 5;
 
@@ -376,7 +376,7 @@ pub(super) fn kill(group: i32) {
 
 /// Keeps the first [`EXEC_OUTPUT_MAX_BYTES`] and reads on, so that a talkative command does not die of a
 /// closed pipe.
-async fn listen(words: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
+pub(super) async fn listen(words: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
     let Some(mut words) = words else {
         return;
     };

@@ -1,4 +1,5 @@
-//! The `exec` driver: commands of this machine that the operator listed, with fixed arguments.
+//! The `exec` driver: commands of this machine that the operator listed, with fixed arguments; those that move are here,
+//! those that print a reading in `reading`.
 //!
 //! No shell around them, no inherited environment, a time limit, a process group of its own that ends as
 //! a whole when the time is up. Parameters reach the command as environment variables only, after policy
@@ -6,6 +7,7 @@
 //! began is ended before the safe command counts.
 
 mod command;
+mod reading;
 mod settings;
 mod standby;
 #[cfg(test)]

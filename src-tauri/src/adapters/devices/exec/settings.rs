@@ -7,8 +7,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::reading::{ExecSensor, Printed};
 use super::{ExecConfig, ExecDriver, ExecOperation};
-use crate::adapters::devices::config::{KindKey, actuator, offered, settings, timeout_ms};
+use crate::adapters::devices::config::{
+    KindKey, actuator, interval, offered, settings, timeout_ms,
+};
+use crate::adapters::devices::point::{Point, distinct};
 use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
 use crate::adapters::devices::rescue::Ground;
 use crate::adapters::devices::{DeviceError, SharedActuator};
@@ -22,20 +26,28 @@ pub(crate) const KIND: Kind = Kind {
     rescue,
 };
 
-/// An actuator driven by commands of this machine.
+/// Commands of this machine: an actuator that they drive, readings that they print, or both.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Exec {
     #[serde(rename = "kind", alias = "driver", default)]
     _kind: KindKey,
-    /// What it is called, for example `actuator:pump:main`.
+    /// What the actuator is called, for example `actuator:pump:main`.
+    #[serde(default)]
     capability: String,
     /// The operation that is its safe state.
+    #[serde(default)]
     safe: String,
-    /// The longest a command may take, in seconds.
+    /// The longest a command that moves may take, in seconds.
     timeout_sec: Option<u64>,
     /// What it can do.
+    #[serde(default)]
     operation: Vec<Operation>,
+    /// How often readings are taken, in milliseconds.
+    every_ms: Option<u64>,
+    /// What is read.
+    #[serde(default)]
+    reading: Vec<Point<Printed>>,
 }
 
 /// One operation as a fixed command line.
@@ -50,6 +62,11 @@ struct Operation {
 }
 
 impl Exec {
+    /// Whether its table is of an actuator; else it only reads.
+    fn moves(&self) -> bool {
+        !(self.capability.is_empty() && self.safe.is_empty() && self.operation.is_empty())
+    }
+
     fn driver(&self, dir: &Path) -> Result<ExecDriver, DeviceError> {
         let capability = actuator(&self.capability, self.operation.iter().map(|o| &o.name))?;
         let operations = self.operation.iter().map(|o| ExecOperation {
@@ -73,21 +90,38 @@ impl Settings for Exec {
     }
 
     fn offers(&self) -> Vec<Offered> {
+        if !self.moves() {
+            return Vec::new();
+        }
         let names = self.operation.iter().map(|o| &o.name);
         offered(&self.capability, names, false)
     }
 
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
-        let driver = self.driver(around.dir.root())?;
-        Ok(Made {
-            actuators: vec![Arc::new(driver)],
-            sensors: Vec::new(),
-        })
+        let mut made = Made::default();
+        if self.moves() {
+            made.actuators
+                .push(Arc::new(self.driver(around.dir.root())?));
+        } else if self.reading.is_empty() {
+            let why = "capability, safe and operation, or reading: there is neither";
+            return Err(DeviceError::Config(why.to_owned()));
+        }
+        distinct(self.reading.iter().map(|point| &point.measured))?;
+        let every = interval(self.every_ms)?;
+        for point in &self.reading {
+            let sensor = ExecSensor::new(point, every, around.clock)?;
+            made.sensors.push(Box::new(sensor));
+        }
+        Ok(made)
     }
 }
 
 /// An actuator with its safe operation alone.
 fn rescue(table: &Table, ground: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
+    let moving = ["capability", "safe", "operation"];
+    if table.contains_key("reading") && !moving.iter().any(|key| table.contains_key(*key)) {
+        return Ok(Vec::new());
+    }
     let driver = safe_half(table)?.driver(ground.dir);
     let driver = driver.map_err(|e| e.to_string())?;
     Ok(vec![Arc::new(driver)])
@@ -126,6 +160,8 @@ fn safe_half(table: &Table) -> Result<Exec, String> {
     let seconds = table.get("timeout_sec").and_then(Value::as_integer);
     Ok(Exec {
         _kind: None,
+        every_ms: None,
+        reading: Vec::new(),
         capability,
         timeout_sec: seconds.and_then(|s| u64::try_from(s).ok()),
         operation: vec![Operation {
