@@ -87,6 +87,15 @@ ensure_packages() {
   [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
 }
 
+# The broker that the tests of MQTT devices speak to. Without it they are left out, and say so.
+ensure_mosquitto() {
+  [ ! -x /usr/sbin/mosquitto ] && [ ! -x /usr/local/sbin/mosquitto ] || return 0
+  if ! { can_be_root && apt_has mosquitto; }; then return 0; fi
+  # Without its service: the tests start brokers of their own.
+  (apt_install mosquitto) || step "warning: without mosquitto the tests of MQTT devices are left out"
+  if have systemctl; then as_root systemctl disable --now mosquitto >/dev/null 2>&1 || true; fi
+}
+
 # The system's webview, tray and session bus, with what is needed to build against them.
 ensure_desktop_packages() {
   local missing=()

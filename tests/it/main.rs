@@ -54,6 +54,9 @@ mod mesh_models;
 mod modbus;
 mod model_server;
 mod modes;
+#[path = "../../src-tauri/src/adapters/devices/mqtt/tests/mosquitto.rs"]
+mod mosquitto;
+mod mqtt;
 mod names;
 mod pairing;
 mod persons;

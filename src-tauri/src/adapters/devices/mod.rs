@@ -10,6 +10,7 @@ mod gen1;
 mod host;
 mod keeper;
 mod modbus;
+mod mqtt;
 mod point;
 #[cfg(test)]
 mod pretend;

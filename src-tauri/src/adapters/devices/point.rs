@@ -269,10 +269,6 @@ impl Meter {
     }
 
     /// For how long the device has said nothing, in milliseconds, if that is too long.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for kinds that send by themselves")
-    )]
     pub(super) fn silent_ms(&self, now_ms: u64) -> Option<u64> {
         let silent = now_ms.saturating_sub(self.heard_ms);
         self.late(silent).map(|_| silent)

@@ -9,7 +9,7 @@ use toml::de::ValueDeserializer;
 
 use super::config::Configured;
 use super::rescue::Ground;
-use super::{Carrier, Keeper, Sensor, SharedActuator, exec, file, gen1, host, modbus, sim};
+use super::{Carrier, Keeper, Sensor, SharedActuator, exec, file, gen1, host, modbus, mqtt, sim};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
 use crate::domain::policy::Offered;
@@ -22,6 +22,7 @@ const KINDS: &[&Kind] = &[
     &gen1::KIND,
     &host::KIND,
     &modbus::KIND,
+    &mqtt::KIND,
     &sim::KIND,
     #[cfg(test)]
     &super::pretend::KIND,

@@ -15,7 +15,7 @@ use crate::domain::base::limits::RESCUE_INLINE_LINES;
 const TABLES: [&str; 2] = ["device", "actuator"];
 
 /// The keys that the way to the safe state needs.
-const NEEDED: [&str; 9] = [
+const NEEDED: [&str; 12] = [
     "capability",
     "safe",
     "operation",
@@ -25,6 +25,9 @@ const NEEDED: [&str; 9] = [
     "address",
     "unit",
     "write",
+    "broker",
+    "payload",
+    "topic",
 ];
 
 /// The node whose actuators are looked for.

@@ -88,6 +88,19 @@ impl Keeper for NoKeeper {
 
 /// The devices of some tables, as a node in `dir` makes them.
 fn made_in(dir: &std::path::Path, tables: &[&str]) -> Result<Made, String> {
+    made_by(dir, Arc::new(NoKeeper), tables)
+}
+
+/// The devices of some tables at a node that knows passwords.
+pub(super) fn made_with(keeper: Arc<dyn Keeper>, tables: &[&str]) -> Result<Made, String> {
+    made_by(tempfile::tempdir().unwrap().path(), keeper, tables)
+}
+
+fn made_by(
+    dir: &std::path::Path,
+    keeper: Arc<dyn Keeper>,
+    tables: &[&str],
+) -> Result<Made, String> {
     let mut all = Vec::new();
     for table in tables {
         let table = format!("{{ {} }}", table.trim().replace('\n', ", "));
@@ -98,7 +111,6 @@ fn made_in(dir: &std::path::Path, tables: &[&str]) -> Result<Made, String> {
     let clock: SharedClock = Arc::new(SystemClock::default());
     let carrier: Arc<dyn Carrier> = Arc::new(Nobody);
     let dir = StateDir::at(dir);
-    let keeper: Arc<dyn Keeper> = Arc::new(NoKeeper);
     let around = Around {
         dir: &dir,
         clock: &clock,
@@ -122,7 +134,7 @@ fn far(name: &str) -> String {
     )
 }
 
-fn problem(table: &str) -> String {
+pub(super) fn problem(table: &str) -> String {
     made(&[table]).map_or_else(|why| why, |_| "fine".to_owned())
 }
 
@@ -149,7 +161,7 @@ fn a_bad_gen1_actuator_is_refused_with_what_is_wrong() {
         (
             "\"gen1\"\n",
             "\"gen2\"\n",
-            "the kinds are exec, file, gen1, host, modbus, sim",
+            "the kinds are exec, file, gen1, host, modbus, mqtt, sim",
         ),
         ("kind = \"gen1\"\n", "", "unknown field `device`"),
         (

@@ -1,0 +1,437 @@
+//! An actuator behind a broker: an operation is a fixed message, sent once and acknowledged by the broker.
+//!
+//! It is safe when the broker has its safe message and, where it says its state, when it has said since that it is.
+//! A message of an earlier connection cannot come after that (`connection.rs`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::broker::Broker;
+use super::connection::{Client, Ear, Link, Plan, Untold};
+use super::packet::{Heard, Message};
+use crate::adapters::devices::{Actuator, DriverError, Keeper, Position, unknown};
+use crate::domain::base::Digest;
+use crate::domain::base::limits::MQTT_SENT_MAX_BYTES;
+use crate::domain::base::text::one_line;
+use crate::domain::capability::{Capability, Params};
+use crate::domain::gate::Act;
+
+/// Characters of a state that are shown.
+const STATE_SHOWN: usize = 40;
+/// The parameter that says how long a run lasts; this node ends the run itself.
+const RUN_TIME: &str = "durationSec";
+
+/// An operation: where and what is published. `{name}` in the payload stands for a parameter.
+#[derive(Debug, Clone)]
+pub(super) struct Command {
+    pub topic: String,
+    pub payload: String,
+}
+
+/// Where an actuator says its state.
+#[derive(Debug, Clone)]
+pub(super) struct Feedback {
+    pub topic: String,
+    /// Where in the JSON document that the message is.
+    pub json: Option<String>,
+    /// What it says in its safe state.
+    pub safe: String,
+}
+
+/// An actuator as the configuration has it, checked.
+pub(super) struct Settled {
+    pub capability: Capability,
+    pub operations: BTreeMap<String, Command>,
+    pub safe: String,
+    /// What the safe operation publishes.
+    pub safe_message: Message,
+    pub feedback: Option<Feedback>,
+    pub limit: Duration,
+    pub broker: Broker,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    pub keeper: Arc<dyn Keeper>,
+}
+
+/// What the actuator has said of itself on this connection.
+#[derive(Debug, Clone, Default)]
+struct Said {
+    /// How many messages have come that the broker had not kept from some earlier time.
+    count: u64,
+    text: Option<String>,
+    /// Whether the broker does not let us hear it.
+    refused: bool,
+}
+
+/// Hears the state.
+struct StateEar {
+    json: Option<String>,
+    said: watch::Sender<Said>,
+}
+
+impl Ear for StateEar {
+    fn heard(&self, message: Heard) {
+        if message.retained {
+            return;
+        }
+        let text = message.payload.ok();
+        let text = text.and_then(|bytes| state_of(&bytes, self.json.as_deref()));
+        self.said.send_modify(|said| {
+            said.count += 1;
+            said.text = text;
+        });
+    }
+
+    fn refused(&self, _: &str) {
+        self.said.send_modify(|said| said.refused = true);
+    }
+
+    fn turned(&self, link: &Link) {
+        if !matches!(link, Link::Up(_)) {
+            self.said.send_modify(|said| {
+                (said.text, said.refused) = (None, false);
+            });
+        }
+    }
+}
+
+/// The state that a message tells.
+fn state_of(bytes: &[u8], json: Option<&str>) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let Some(pointer) = json else {
+        return Some(text.trim().to_owned());
+    };
+    let document: Value = serde_json::from_str(text).ok()?;
+    match document.pointer(pointer)? {
+        Value::String(text) => Some(text.trim().to_owned()),
+        plain @ (Value::Bool(_) | Value::Number(_)) => Some(plain.to_string()),
+        _ => None,
+    }
+}
+
+/// See the module.
+pub(super) struct MqttDriver {
+    settled: Settled,
+    client: Client,
+    link: watch::Receiver<Link>,
+    said: watch::Receiver<Said>,
+    /// What it was told last, and the connection on which it was told to act.
+    last: Mutex<(Option<String>, u64)>,
+}
+
+impl fmt::Debug for MqttDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MqttDriver({})", self.settled.capability)
+    }
+}
+
+impl MqttDriver {
+    /// The driver; it dials when it is made safe for the first time.
+    pub(super) fn new(settled: Settled) -> Self {
+        let (said, heard) = watch::channel(Said::default());
+        let feedback = settled.feedback.as_ref();
+        let ear = StateEar {
+            json: feedback.and_then(|feedback| feedback.json.clone()),
+            said,
+        };
+        let client = Client::new(Plan {
+            broker: settled.broker.clone(),
+            user: settled.user.clone(),
+            password: settled.password.clone(),
+            purpose: settled.capability.to_string(),
+            will: Some(settled.safe_message.clone()),
+            topics: feedback.map(|f| f.topic.clone()).into_iter().collect(),
+            keeper: settled.keeper.clone(),
+            ear: Arc::new(ear),
+        });
+        Self {
+            link: client.link(),
+            client,
+            settled,
+            said: heard,
+            last: Mutex::default(),
+        }
+    }
+
+    /// The connection that stands now.
+    fn up(&self) -> Result<u64, String> {
+        match &*self.link.borrow() {
+            Link::Up(number) => Ok(*number),
+            Link::Down(why) => Err(why.clone()),
+            Link::Trying => Err(format!("{} is not connected yet", self.settled.broker)),
+        }
+    }
+
+    /// As [`MqttDriver::up`]; the first connection is waited for.
+    async fn once_tried(&self) -> Result<u64, String> {
+        self.client.start();
+        let mut link = self.link.clone();
+        // An error means that the connection's thread is gone, which the link says.
+        let _ = link.wait_for(|link| *link != Link::Trying).await;
+        self.up()
+    }
+
+    fn is_after(&self, what: &str, on: Option<u64>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.0 = Some(what.to_owned());
+        last.1 = on.unwrap_or(last.1);
+    }
+
+    async fn start(&self, act: Act) -> Result<(), DriverError> {
+        let action = act.action();
+        let operation = action.operation.as_str();
+        let command = self.settled.operations.get(operation);
+        let command = command.ok_or_else(|| unknown(self, operation))?;
+        let failed = |why: String| DriverError::Failed(why);
+        let payload = filled(&command.payload, &action.params).map_err(failed)?;
+        let message = Message {
+            topic: command.topic.clone(),
+            payload: payload.into_bytes(),
+        };
+        let on = self.up().map_err(failed)?;
+        self.is_after(operation, Some(on));
+        let told = tokio::time::timeout(self.settled.limit, self.client.tell(&message, on)).await;
+        match told {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Untold::Not(why))) => Err(failed(why)),
+            Ok(Err(Untold::Maybe(why))) => Err(DriverError::Unanswered(why)),
+            Err(_) => Err(DriverError::Unanswered(format!(
+                "{} did not acknowledge it within {} s",
+                self.settled.broker,
+                self.settled.limit.as_secs()
+            ))),
+        }
+    }
+
+    async fn secure(&self) -> Result<(), DriverError> {
+        let failed = |why: String| DriverError::Failed(why);
+        let on = self.once_tried().await.map_err(failed)?;
+        let mut said = self.said.clone();
+        let before = said.borrow_and_update().count;
+        let told = self.client.tell(&self.settled.safe_message, on).await;
+        told.map_err(|untold| match untold {
+            Untold::Not(why) | Untold::Maybe(why) => DriverError::Failed(why),
+        })?;
+        if let Some(feedback) = &self.settled.feedback {
+            let is_safe = |said: &Said| {
+                said.refused || said.count > before && said.text.as_deref() == Some(&*feedback.safe)
+            };
+            let gone = |_| DriverError::Failed("the connection is gone".to_owned());
+            let said = said.wait_for(is_safe).await.map_err(gone)?;
+            if said.refused {
+                let topic = &feedback.topic;
+                return Err(failed(format!(
+                    "the broker does not let this user hear {topic}"
+                )));
+            }
+        }
+        self.is_after(&self.settled.safe, None);
+        Ok(())
+    }
+
+    /// Why making safe took too long.
+    fn too_slow(&self) -> DriverError {
+        let sec = self.settled.limit.as_secs();
+        let said = self.said.borrow();
+        DriverError::Failed(match (&self.settled.feedback, self.up()) {
+            (_, Err(why)) => why,
+            (Some(feedback), Ok(_)) => {
+                let text = said.text.as_deref().unwrap_or("nothing that is read");
+                let (text, topic) = (one_line(text, STATE_SHOWN), &feedback.topic);
+                format!(
+                    "{topic} did not say {:?} within {sec} s; last it said {text:?}",
+                    feedback.safe
+                )
+            }
+            (None, Ok(_)) => format!(
+                "{} did not acknowledge it within {sec} s",
+                self.settled.broker
+            ),
+        })
+    }
+}
+
+/// The payload with the parameters in it. Only words without a meaning in JSON may stand there.
+fn filled(payload: &str, params: &Params) -> Result<String, String> {
+    let (mut whole, mut rest) = (String::new(), payload);
+    let mut used = Vec::new();
+    while let Some((before, name, after)) = placeholder(rest) {
+        let value = params.get(name);
+        let value = value.ok_or_else(|| format!("it needs the parameter {name}"))?;
+        let text = match value {
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            Value::String(text) if is_word(text) => text.clone(),
+            _ => return Err(format!("the parameter {name} is no number and no word")),
+        };
+        whole.push_str(before);
+        whole.push_str(&text);
+        used.push(name);
+        rest = after;
+    }
+    whole.push_str(rest);
+    let unused = params.keys().find(|name| {
+        let name = name.as_str();
+        name != RUN_TIME && !used.contains(&name)
+    });
+    match unused {
+        Some(name) => Err(format!("it has no parameter {name}")),
+        None if whole.len() > MQTT_SENT_MAX_BYTES => Err("its message is too long".to_owned()),
+        None => Ok(whole),
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    !text.is_empty() && text.len() <= STATE_SHOWN && text.bytes().all(plain)
+}
+
+/// The first `{name}` of a text, with what stands before and after it.
+pub(super) fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
+    for (at, _) in text.match_indices('{') {
+        let (before, behind) = text.split_at(at);
+        let behind = behind.get(1..).unwrap_or_default();
+        let Some((name, after)) = behind.split_once('}') else {
+            continue;
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !name.is_empty()
+            && name.chars().all(plain)
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+        {
+            return Some((before, name, after));
+        }
+    }
+    None
+}
+
+impl Actuator for MqttDriver {
+    fn capability(&self) -> &Capability {
+        &self.settled.capability
+    }
+
+    fn operations(&self) -> Vec<String> {
+        self.settled.operations.keys().cloned().collect()
+    }
+
+    fn safe_way(&self) -> Option<Digest> {
+        let safe = &self.settled.safe_message;
+        let way = (self.settled.broker.to_string(), &safe.topic, &safe.payload);
+        let told = serde_json::to_vec(&way).ok()?;
+        Some(Digest::of(&[&told]))
+    }
+
+    fn arm<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+        let armed = self.up().map(|_| ()).map_err(DriverError::Failed);
+        std::future::ready(armed).boxed()
+    }
+
+    fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
+        self.start(act).boxed()
+    }
+
+    fn make_safe<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+        async move {
+            let made = tokio::time::timeout(self.settled.limit, self.secure()).await;
+            made.unwrap_or_else(|_| Err(self.too_slow()))
+        }
+        .boxed()
+    }
+
+    fn safe_limit(&self) -> Duration {
+        self.settled.limit + Duration::from_millis(500)
+    }
+
+    fn back(&self) -> BoxFuture<'_, ()> {
+        let mut link = self.link.clone();
+        let now = self.up().unwrap_or_default();
+        async move {
+            let other = |link: &Link| matches!(link, Link::Up(number) if *number != now);
+            if link.wait_for(other).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        .boxed()
+    }
+
+    fn lost(&self) -> BoxFuture<'_, String> {
+        let mut link = self.link.clone();
+        let on = self.last.lock().unwrap_or_else(PoisonError::into_inner).1;
+        async move {
+            // An error means that the connection's thread is gone.
+            match link.wait_for(|link| *link != Link::Up(on)).await.as_deref() {
+                Ok(Link::Down(why)) => format!("the connection to the broker was lost ({why})"),
+                _ => "the connection to the broker was lost".to_owned(),
+            }
+        }
+        .boxed()
+    }
+
+    fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
+        let said = self.said.borrow().text.clone();
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = match (said, &last.0) {
+            (Some(said), _) => one_line(&said, STATE_SHOWN),
+            (None, Some(last)) => format!("after {last}"),
+            (None, None) => "not known".to_owned(),
+        };
+        std::future::ready(Ok(Position { position })).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn fill(payload: &str, params: Value) -> Result<String, String> {
+        let params: Params = serde_json::from_value(params).unwrap();
+        filled(payload, &params)
+    }
+
+    #[test]
+    fn parameters_fill_a_payload_and_nothing_else_does() {
+        for (payload, params, whole) in [
+            ("ON", json!({"durationSec": 5}), "ON"),
+            (
+                r#"{"cmd":"on","sec":{durationSec},"way":"{way}"}"#,
+                json!({"durationSec": 5, "way": "left"}),
+                r#"{"cmd":"on","sec":5,"way":"left"}"#,
+            ),
+            ("{} {1} {\"a\":1}", json!({}), "{} {1} {\"a\":1}"),
+        ] {
+            assert_eq!(fill(payload, params).unwrap(), whole);
+        }
+        for (payload, params, why) in [
+            ("{way}", json!({}), "it needs the parameter way"),
+            ("ON", json!({"percent": 5}), "it has no parameter percent"),
+            ("{way}", json!({"way": "\",\"sec\":9"}), "no word"),
+            ("{way}", json!({"way": [1]}), "no word"),
+        ] {
+            let told = fill(payload, params).unwrap_err();
+            assert!(told.contains(why), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_read_from_text_or_json() {
+        assert_eq!(state_of(b" OFF\n", None).as_deref(), Some("OFF"));
+        let json = br#"{"relay":[{"on":false}],"s":"OFF"}"#;
+        assert_eq!(
+            state_of(json, Some("/relay/0/on")).as_deref(),
+            Some("false")
+        );
+        assert_eq!(state_of(json, Some("/s")).as_deref(), Some("OFF"));
+        for odd in [&b"\xff"[..], b"{", b"{}"] {
+            assert_eq!(state_of(odd, Some("/s")), None);
+        }
+    }
+}

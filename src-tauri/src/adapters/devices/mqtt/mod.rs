@@ -1,0 +1,16 @@
+//! The `mqtt` kind: readings and actuators behind an MQTT broker.
+//!
+//! `settings.rs` reads the table, `packet.rs` the bytes, `connection.rs` keeps one connection on a thread of its own.
+//! All readings of a broker share one; each actuator has one for itself, with its safe message as its will, so that the
+//! broker makes it safe when this node dies.
+
+mod actuator;
+mod broker;
+mod connection;
+mod packet;
+mod readings;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::settings::KIND;

@@ -1,0 +1,381 @@
+//! The `mqtt` kind in the configuration: a broker, the readings that come from it, the actuators that it reaches.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::actuator::{Command, Feedback, MqttDriver, Settled, placeholder};
+use super::broker::Broker;
+use super::connection::{Client, Plan};
+use super::packet::Message;
+use super::readings::{MqttSensor, Slot, Switchboard};
+use crate::adapters::devices::config::{KindKey, actuator, offered, settings, timeout_ms};
+use crate::adapters::devices::point::{Meter, Point, distinct};
+use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
+use crate::adapters::devices::rescue::Ground;
+use crate::adapters::devices::value::check_pointer;
+use crate::adapters::devices::{DeviceError, Keeper, Sensor, SharedActuator};
+use crate::domain::base::limits::{
+    MQTT_ACTUATORS_MAX, MQTT_READINGS_MAX, MQTT_SENT_MAX_BYTES, MQTT_TOPIC_MAX_BYTES,
+    NAME_MAX_BYTES,
+};
+use crate::domain::policy::Offered;
+
+/// What is behind a broker.
+pub(crate) const KIND: Kind = Kind {
+    name: "mqtt",
+    once: false,
+    read: settings::<Mqtt>,
+    rescue,
+};
+
+/// A broker as the configuration has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mqtt {
+    #[serde(rename = "kind", alias = "driver", default)]
+    _kind: KindKey,
+    /// What it is called, for people.
+    name: String,
+    /// Its URL.
+    broker: String,
+    /// See [`Access`].
+    ca: Option<PathBuf>,
+    /// See [`Access`].
+    user: Option<String>,
+    /// See [`Access`].
+    password: Option<String>,
+    /// See [`Access`].
+    timeout_sec: Option<u64>,
+    /// What comes from it.
+    #[serde(default)]
+    reading: Vec<Point<Source>>,
+    /// What it reaches.
+    #[serde(default)]
+    actuator: Vec<Moved>,
+}
+
+/// How the broker is reached; whatever else its table has.
+#[derive(Debug, Deserialize)]
+struct Access {
+    /// Its URL.
+    broker: String,
+    /// A PEM file of the authorities to be trusted instead of the system's.
+    ca: Option<PathBuf>,
+    user: Option<String>,
+    /// The name of the credential with the password.
+    password: Option<String>,
+    /// The longest that an acknowledgement or a state may take, in seconds.
+    timeout_sec: Option<u64>,
+}
+
+/// Where a reading comes from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Source {
+    topic: String,
+    /// A JSON pointer, where the message is a JSON document.
+    json: Option<String>,
+    /// Whether messages count that the broker kept from some earlier time; they are marked.
+    #[serde(default)]
+    retained: bool,
+}
+
+/// An actuator.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Moved {
+    /// What it is called, for example `actuator:pump:p1`.
+    capability: String,
+    /// The operation that is its safe state.
+    safe: String,
+    /// Where it says its state.
+    state: Option<State>,
+    /// What it can do.
+    operation: Vec<Operation>,
+}
+
+/// Where an actuator says its state, and what it says in its safe state.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    topic: String,
+    json: Option<String>,
+    safe: String,
+}
+
+/// One operation as a message.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Operation {
+    name: String,
+    topic: String,
+    payload: String,
+}
+
+/// A topic to which is published or subscribed: one, not a pattern.
+fn check_topic(topic: &str) -> Result<(), String> {
+    if topic.is_empty() || topic.len() > MQTT_TOPIC_MAX_BYTES || topic.contains('\0') {
+        return Err(format!(
+            "topic: must have 1 to {MQTT_TOPIC_MAX_BYTES} bytes"
+        ));
+    }
+    match topic.contains(['+', '#']) {
+        true => Err(format!(
+            "topic: {topic:?} must be one topic, without + and #"
+        )),
+        false => Ok(()),
+    }
+}
+
+impl Access {
+    fn broker(&self) -> Result<Broker, String> {
+        if self
+            .user
+            .as_ref()
+            .is_some_and(|user| user.len() > NAME_MAX_BYTES)
+        {
+            return Err(format!("user: must have at most {NAME_MAX_BYTES} bytes"));
+        }
+        if self.password.is_some() && self.user.is_none() {
+            return Err("password: needs a user".to_owned());
+        }
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let is_name = |name: &String| {
+            let word = name.strip_prefix("device/").unwrap_or_default();
+            !word.is_empty() && name.len() <= NAME_MAX_BYTES && word.bytes().all(plain)
+        };
+        // What is written there may be the password itself, so it is not repeated.
+        if !self.password.as_ref().is_none_or(is_name) {
+            return Err(
+                "password: must name a credential, device/NAME in small letters, digits and '-'; set it with \
+                 `clawmesh-node credential set device/NAME`"
+                    .to_owned(),
+            );
+        }
+        Broker::read(&self.broker, self.ca.clone())
+    }
+
+    fn settle(&self, moved: &Moved, keeper: &Arc<dyn Keeper>) -> Result<Settled, String> {
+        let names = moved.operation.iter().map(|o| &o.name);
+        let capability = actuator(&moved.capability, names).map_err(|e| e.to_string())?;
+        let mut operations = BTreeMap::new();
+        for operation in &moved.operation {
+            let name = &operation.name;
+            let bad = |why: String| format!("operation {name}: {why}");
+            check_topic(&operation.topic).map_err(bad)?;
+            if operation.payload.len() > MQTT_SENT_MAX_BYTES {
+                return Err(bad(format!("payload: at most {MQTT_SENT_MAX_BYTES} bytes")));
+            }
+            let command = Command {
+                topic: operation.topic.clone(),
+                payload: operation.payload.clone(),
+            };
+            if operations.insert(name.clone(), command).is_some() {
+                return Err(bad("listed twice".to_owned()));
+            }
+        }
+        let Some(safe) = operations.get(&moved.safe) else {
+            return Err(format!(
+                "safe = {:?} must be one of its operations",
+                moved.safe
+            ));
+        };
+        if let Some((_, name, _)) = placeholder(&safe.payload) {
+            return Err(format!(
+                "operation {}: payload: the way to the safe state has no parameters, and here is {{{name}}}",
+                moved.safe
+            ));
+        }
+        let safe_message = Message {
+            topic: safe.topic.clone(),
+            payload: safe.payload.clone().into_bytes(),
+        };
+        let feedback = match &moved.state {
+            None => None,
+            Some(state) => {
+                let bad = |why: String| format!("state.{why}");
+                check_topic(&state.topic).map_err(bad)?;
+                check_pointer(state.json.as_deref().unwrap_or_default()).map_err(bad)?;
+                Some(Feedback {
+                    topic: state.topic.clone(),
+                    json: state.json.clone(),
+                    safe: state.safe.trim().to_owned(),
+                })
+            }
+        };
+        Ok(Settled {
+            capability,
+            operations,
+            safe: moved.safe.clone(),
+            safe_message,
+            feedback,
+            limit: Duration::from_millis(timeout_ms(self.timeout_sec)),
+            broker: self.broker()?,
+            user: self.user.clone(),
+            password: self.password.clone(),
+            keeper: keeper.clone(),
+        })
+    }
+}
+
+impl Mqtt {
+    fn access(&self) -> Access {
+        Access {
+            broker: self.broker.clone(),
+            ca: self.ca.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            timeout_sec: self.timeout_sec,
+        }
+    }
+
+    fn sensors(
+        &self,
+        access: &Access,
+        around: &Around<'_>,
+    ) -> Result<Vec<Box<dyn Sensor>>, DeviceError> {
+        if self.reading.is_empty() {
+            return Ok(Vec::new());
+        }
+        distinct(self.reading.iter().map(|point| &point.measured))?;
+        let mut slots = Vec::new();
+        for point in &self.reading {
+            let bad = |why: String| {
+                DeviceError::Config(format!("reading {}: {why}", point.measured.name()))
+            };
+            let source = &point.source;
+            check_topic(&source.topic).map_err(bad)?;
+            check_pointer(source.json.as_deref().unwrap_or_default()).map_err(bad)?;
+            slots.push(Arc::new(Slot::new(source.topic.clone(), source.retained)));
+        }
+        let ear = Switchboard::new(&slots, around.clock.clone());
+        let client = Arc::new(Client::new(Plan {
+            broker: access.broker().map_err(DeviceError::Config)?,
+            user: access.user.clone(),
+            password: access.password.clone(),
+            purpose: format!("readings of {}", self.name),
+            will: None,
+            topics: ear.topics(),
+            keeper: around.keeper.clone(),
+            ear: Arc::new(ear),
+        }));
+        let sensors = self.reading.iter().zip(slots).map(|(point, slot)| {
+            let sensor = MqttSensor {
+                name: format!("{} {}", self.name, point.measured.name()),
+                slot,
+                json: point.source.json.clone(),
+                meter: Meter::new(point.measured.clone(), around.clock.steady_ms()),
+                client: client.clone(),
+                clock: around.clock.clone(),
+            };
+            Box::new(sensor) as Box<dyn Sensor>
+        });
+        Ok(sensors.collect())
+    }
+}
+
+impl Settings for Mqtt {
+    fn subject(&self) -> &str {
+        &self.name
+    }
+
+    fn offers(&self) -> Vec<Offered> {
+        let each = self.actuator.iter().flat_map(|moved| {
+            let names = moved.operation.iter().map(|o| &o.name);
+            offered(&moved.capability, names, false)
+        });
+        each.collect()
+    }
+
+    fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
+        let bad = |why: String| Err(DeviceError::Config(why));
+        if self.name.trim().is_empty() || self.name.len() > NAME_MAX_BYTES {
+            return bad(format!("name: must have 1 to {NAME_MAX_BYTES} bytes"));
+        }
+        if self.reading.is_empty() && self.actuator.is_empty() {
+            return bad("it has neither a reading nor an actuator".to_owned());
+        }
+        if self.reading.len() > MQTT_READINGS_MAX || self.actuator.len() > MQTT_ACTUATORS_MAX {
+            return bad(format!(
+                "at most {MQTT_READINGS_MAX} readings and {MQTT_ACTUATORS_MAX} actuators"
+            ));
+        }
+        let access = self.access();
+        access.broker().map_err(DeviceError::Config)?;
+        let actuators = self.actuator.iter().map(|moved| {
+            let settled = access.settle(moved, around.keeper);
+            let bad = |why| DeviceError::Config(format!("actuator {}: {why}", moved.capability));
+            Ok(Arc::new(MqttDriver::new(settled.map_err(bad)?)) as SharedActuator)
+        });
+        Ok(Made {
+            actuators: actuators.collect::<Result<_, DeviceError>>()?,
+            sensors: self.sensors(&access, around)?,
+        })
+    }
+}
+
+/// The actuators with their safe operations alone, those of which that is certain.
+fn rescue(table: &Table, ground: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
+    let all = table.get("actuator");
+    let many = all.and_then(Value::as_array).into_iter().flatten();
+    let one = all.filter(|value| value.is_table());
+    let found: Vec<&Table> = many.chain(one).filter_map(Value::as_table).collect();
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let access: Access = Value::Table(table.clone())
+        .try_into()
+        .map_err(|e: toml::de::Error| e.message().to_owned())?;
+    let certain = found.into_iter().filter_map(|table| {
+        let settled = safe_half(table).and_then(|moved| access.settle(&moved, ground.keeper));
+        match settled {
+            Ok(settled) => Some(Arc::new(MqttDriver::new(settled)) as SharedActuator),
+            Err(why) => {
+                let name = table.get("capability").map(ToString::to_string);
+                let name = name.unwrap_or_else(|| "an actuator of a broker".to_owned());
+                tracing::error!(
+                    "{name} stays as it is: its way to the safe state is not known: {why}"
+                );
+                None
+            }
+        }
+    });
+    Ok(certain.collect())
+}
+
+/// What a table says of an actuator's way to its safe state; whatever else is in it may be wrong.
+fn safe_half(table: &Table) -> Result<Moved, String> {
+    let text = |table: &Table, key: &str| {
+        let found = table.get(key).and_then(Value::as_str);
+        let found = found.filter(|text| !text.contains('\u{fffd}'));
+        found
+            .map(str::to_owned)
+            .ok_or_else(|| format!("there is no {key} that reads"))
+    };
+    let safe = text(table, "safe")?;
+    let all = table.get("operation");
+    let many = all.and_then(Value::as_array).into_iter().flatten();
+    let one = all.filter(|value| value.is_table());
+    let named = |table: &&Table| table.get("name").and_then(Value::as_str) == Some(&safe);
+    let mut fit = many.chain(one).filter_map(Value::as_table).filter(named);
+    let (Some(operation), None) = (fit.next(), fit.next()) else {
+        return Err(format!("there is not one operation {safe:?}"));
+    };
+    let state = table.get("state").cloned();
+    Ok(Moved {
+        capability: text(table, "capability")?,
+        // Without it the broker's acknowledgement has to do.
+        state: state.and_then(|state| state.try_into().ok()),
+        operation: vec![Operation {
+            name: safe.clone(),
+            topic: text(operation, "topic")?,
+            payload: text(operation, "payload")?,
+        }],
+        safe,
+    })
+}

@@ -1,0 +1,119 @@
+//! The `mqtt` kind against a real mosquitto, and against a broker that misbehaves as a test says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod acting;
+mod mosquitto;
+mod reading;
+mod scripted;
+
+use std::sync::Arc;
+
+use super::super::tests::{made_with, problem};
+use super::super::{Keeper, Made};
+use crate::domain::base::DeviceId;
+
+/// A node with one password.
+struct Passwords;
+
+impl Keeper for Passwords {
+    fn device(&self) -> Result<DeviceId, String> {
+        "d".repeat(64).parse().map_err(|_| "no id".to_owned())
+    }
+
+    fn password(&self, name: &str) -> Result<zeroize::Zeroizing<String>, String> {
+        match name {
+            "device/shed" => Ok("green".to_owned().into()),
+            "device/old" => Ok("gray".to_owned().into()),
+            _ => Err(format!("there is no credential {name}")),
+        }
+    }
+}
+
+/// The devices of a table for this broker.
+fn devices(broker: &str, more: &str) -> Made {
+    let table = format!("kind = \"mqtt\"\nname = \"shed\"\nbroker = \"{broker}\"\n{more}");
+    made_with(Arc::new(Passwords), &[&table]).unwrap()
+}
+
+const PUMP: &str = "timeout_sec = 2\nactuator = [{ capability = \"actuator:pump:p1\", safe = \"close\", operation = [\
+                    { name = \"open\", topic = \"farm/pump/set\", payload = \"ON {durationSec}\" }, \
+                    { name = \"close\", topic = \"farm/pump/set\", payload = \"OFF\" }] }]";
+
+/// As [`PUMP`], and it says its state.
+fn pump_that_tells() -> String {
+    let state = "safe = \"close\", state = { topic = \"farm/pump/state\", safe = \"OFF\" }";
+    PUMP.replace("safe = \"close\"", state)
+}
+
+#[test]
+fn a_mistake_is_told_with_its_place_and_key() {
+    let good = format!("kind = \"mqtt\"\nname = \"shed\"\nbroker = \"mqtt://hub\"\n{PUMP}");
+    assert_eq!(problem(&good), "fine");
+    for (before, after, why) in [
+        (
+            "mqtt://hub",
+            "hub",
+            "mqtt shed: broker: it is no URL of a broker",
+        ),
+        (
+            "timeout_sec",
+            "user = \"a\"\npassword = \"hunter2\"\ntimeout_sec",
+            "password: must name a credential",
+        ),
+        (
+            "timeout_sec",
+            "password = \"device/a\"\ntimeout_sec",
+            "password: needs a user",
+        ),
+        (
+            "timeout_sec",
+            "ca = \"/x\"\ntimeout_sec",
+            "ca: counts for mqtts:// alone",
+        ),
+        ("timeout_sec", "tiemout_sec", "unknown field `tiemout_sec`"),
+        (
+            "safe = \"close\"",
+            "safe = \"halt\"",
+            "actuator actuator:pump:p1: safe = \"halt\" must be one of",
+        ),
+        (
+            "\"actuator:pump:p1\"",
+            "\"sensor:pump:p1\"",
+            "must begin with actuator:",
+        ),
+        (
+            "payload = \"OFF\"",
+            "payload = \"OFF {sec}\"",
+            "the way to the safe state has no parameters",
+        ),
+        (
+            "topic = \"farm/pump/set\", payload = \"OFF\"",
+            "topic = \"farm/+/set\", payload = \"OFF\"",
+            "without + and #",
+        ),
+        (
+            "name = \"open\"",
+            "name = \"close\"",
+            "operation close: listed twice",
+        ),
+        (PUMP, "", "neither a reading nor an actuator"),
+        (
+            PUMP,
+            "reading = [{ metric = \"m\", topic = \"a/#\" }]",
+            "reading m: topic: \"a/#\" must be one topic",
+        ),
+        (
+            PUMP,
+            "reading = [{ metric = \"m\", topic = \"a\", json = \"b\" }]",
+            "json: must be a JSON pointer",
+        ),
+    ] {
+        let bad = good.replacen(before, after, 1);
+        assert_ne!(bad, good);
+        let told = problem(&bad);
+        assert!(
+            told.contains(why) && !told.contains("hunter2"),
+            "{bad}: {told}"
+        );
+    }
+}
