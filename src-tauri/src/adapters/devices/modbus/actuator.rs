@@ -180,12 +180,14 @@ impl Mover {
     }
 
     async fn ask(&self, ask: Ask, urgency: Urgency) -> Result<Vec<u16>, DriverError> {
+        let is_write = ask.is_write();
         let said = self.link.ask(ask, urgency).await;
         said.map_err(|fault| match fault {
             Fault::Unsent(why) | Fault::Refused { why, .. } => DriverError::Failed(why),
-            Fault::Unanswered(why) => {
+            Fault::Unanswered(why) if is_write => {
                 DriverError::Unanswered(format!("{why}; whether it was done is not known"))
             }
+            Fault::Unanswered(why) => DriverError::Failed(why),
         })
     }
 

@@ -86,6 +86,19 @@ struct Inner {
     missed: watch::Sender<BTreeMap<usize, String>>,
 }
 
+/// The thread has ended: whoever waits for it is told, and the next one who asks begins another.
+struct Ends(Arc<Inner>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.running = false;
+        state.safety.clear();
+        state.action.clear();
+        state.poll.lost("the thread of the connection has ended");
+    }
+}
+
 /// A handle of the connection. The thread ends with the last one.
 #[derive(Clone)]
 pub(super) struct Link(Arc<Owner>);
@@ -126,9 +139,10 @@ impl Link {
         let mut state = inner.lock();
         if !state.running {
             let (own, name) = (inner.clone(), format!("modbus {}", inner.place.address));
-            let begun = std::thread::Builder::new()
-                .name(name)
-                .spawn(move || Work::new(own).run());
+            let begun = std::thread::Builder::new().name(name).spawn(move || {
+                let ends = Ends(own);
+                Work::new(ends.0.clone()).run();
+            });
             begun.map_err(|e| Fault::Unsent(format!("no thread for the connection: {e}")))?;
             state.running = true;
         }

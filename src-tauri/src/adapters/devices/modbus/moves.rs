@@ -13,7 +13,9 @@ use super::value::{Form, Order, Type};
 use super::wire::{Span, Table};
 use crate::adapters::devices::DeviceError;
 use crate::adapters::devices::config::actuator;
-use crate::domain::base::limits::{MODBUS_BEAT_MAX_SEC, MODBUS_WITHIN_MAX_MS, MODBUS_WITHIN_MS};
+use crate::domain::base::limits::{
+    MODBUS_BEAT_MAX_SEC, MODBUS_BEAT_MIN_SEC, MODBUS_WITHIN_MAX_MS, MODBUS_WITHIN_MS,
+};
 
 /// One actuator.
 #[derive(Debug, Deserialize)]
@@ -203,8 +205,10 @@ impl Beats {
                 "table: a {table} cannot be written; use coil or holding"
             ));
         }
-        if !(0.1..=MODBUS_BEAT_MAX_SEC).contains(&self.every_sec) {
-            return Err(format!("every_sec: must be 0.1 to {MODBUS_BEAT_MAX_SEC}"));
+        if !(MODBUS_BEAT_MIN_SEC..=MODBUS_BEAT_MAX_SEC).contains(&self.every_sec) {
+            return Err(format!(
+                "every_sec: must be {MODBUS_BEAT_MIN_SEC} to {MODBUS_BEAT_MAX_SEC}"
+            ));
         }
         if table.is_bits() && self.value.is_some_and(|value| value > 1) {
             return Err("value: a coil is 0 or 1".to_owned());
@@ -266,7 +270,7 @@ impl Moved {
     }
 }
 
-/// No two actuators may write the same register: one would undo what the other does.
+/// No two actuators may write the same register: one would undo what the other does. And no heartbeat may.
 ///
 /// # Errors
 /// [`DeviceError::Config`] naming the second.
@@ -284,6 +288,15 @@ pub(super) fn one_writer(movers: &[Mover]) -> Result<(), DeviceError> {
                     )));
                 }
             }
+        }
+    }
+    // What is written again and again must move nothing.
+    for mover in movers {
+        let Some(beat) = &mover.beat else { continue };
+        if writers.contains_key(&(beat.span.table, u32::from(beat.span.at))) {
+            let (name, span) = (&mover.capability, beat.span);
+            let why = format!("{name}: heartbeat: {span} is what an operation writes");
+            return Err(DeviceError::Config(why));
         }
     }
     Ok(())

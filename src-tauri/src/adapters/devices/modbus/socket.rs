@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::wire::{Ask, Bad, HEAD_BYTES, exception, follows, is_undone};
+use crate::domain::base::limits::MODBUS_ADDRESSES_TRIED_MAX;
 
 /// What came of a request that was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl Socket {
         let places = address.to_socket_addrs().map_err(|e| named(&e))?;
         let mut why = named(&"the name stands for no address");
         // Of many addresses only the first ones, so that this has an end.
-        for place in places.take(2) {
+        for place in places.take(MODBUS_ADDRESSES_TRIED_MAX) {
             match TcpStream::connect_timeout(&place, limit) {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(|e| named(&e))?;

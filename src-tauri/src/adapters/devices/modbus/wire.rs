@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use crate::domain::base::limits::{MODBUS_COILS_MAX, MODBUS_REGISTERS_MAX};
+use crate::domain::base::limits::{MODBUS_COILS_MAX, MODBUS_LENGTH_MAX, MODBUS_REGISTERS_MAX};
 
 /// The bytes before a request or an answer: transaction, protocol, length, unit.
 pub(super) const HEAD_BYTES: usize = 7;
-/// The most bytes that may follow the length field, unit included.
-const LENGTH_MAX: usize = 254;
 /// Set in the function code of an answer that is an exception.
 const EXCEPTION: u8 = 0x80;
 /// How a coil that is on is written.
@@ -266,7 +264,7 @@ pub(super) fn follows(head: [u8; HEAD_BYTES], transaction: u16, unit: u8) -> Res
     let [t1, t0, p1, p0, l1, l0, from] = head;
     let length = usize::from(u16::from_be_bytes([l1, l0]));
     let answered = u16::from_be_bytes([t1, t0]);
-    if [p1, p0] != [0, 0] || !(3..=LENGTH_MAX).contains(&length) {
+    if [p1, p0] != [0, 0] || !(3..=MODBUS_LENGTH_MAX).contains(&length) {
         return Err("what answers there is no Modbus TCP".to_owned());
     }
     if answered != transaction {

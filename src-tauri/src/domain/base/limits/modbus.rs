@@ -6,6 +6,10 @@ pub const MODBUS_PORT: u16 = 502;
 pub const MODBUS_REGISTERS_MAX: u16 = 125;
 /// Most bits that one request may read (the standard).
 pub const MODBUS_COILS_MAX: u16 = 2_000;
+/// Most bytes that follow the length of a request or an answer, unit included (the standard).
+pub const MODBUS_LENGTH_MAX: usize = 254;
+/// Most of the addresses that a name stands for that are tried, one after the other.
+pub const MODBUS_ADDRESSES_TRIED_MAX: usize = 2;
 /// How long one answer may take where nothing is said, in milliseconds, and what may be said.
 pub const MODBUS_LIMIT_MS: u64 = 1_000;
 /// See [`MODBUS_LIMIT_MS`].
@@ -24,6 +28,8 @@ pub const MODBUS_FRESH_MS: u64 = 1_000;
 pub const MODBUS_ARMED_MS: u64 = 10_000;
 /// Heartbeats in a row that are not written before the run ends.
 pub const MODBUS_BEATS_LOST: u32 = 2;
+/// Shortest pause between two heartbeats, in seconds.
+pub const MODBUS_BEAT_MIN_SEC: f64 = 0.1;
 /// Longest pause between two heartbeats, in seconds.
 pub const MODBUS_BEAT_MAX_SEC: f64 = 60.0;
 /// How long the feedback of a safe state may take where nothing is said, in milliseconds.

@@ -177,6 +177,11 @@ fn a_mistake_is_named_with_its_key() {
         nothing.contains("neither a reading nor an actuator"),
         "{nothing}"
     );
+    let feeds = problem(&GOOD.replace("\"holding\", at = 100", "\"coil\", at = 10"));
+    assert!(
+        feeds.contains("heartbeat: coil:10 is what an operation writes"),
+        "{feeds}"
+    );
     let (_, actuator) = GOOD.split_at(GOOD.find("[[actuator]]").unwrap());
     let both = format!("{GOOD}{}", actuator.replace("p1", "p2"));
     let twice = problem(&both);

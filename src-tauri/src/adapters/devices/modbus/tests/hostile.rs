@@ -124,3 +124,22 @@ async fn what_is_urgent_goes_before_what_waits() {
     let order: Vec<u16> = slave.bank().asked.iter().map(|(_, at, _)| *at).collect();
     assert_eq!(order, [0, 1, 3, 2]);
 }
+
+#[tokio::test]
+async fn the_connection_ends_with_the_last_who_uses_it() {
+    let slave = Slave::new();
+    let (one, two) = (link(&slave), link(&slave));
+    let other = one.clone();
+    one.ask(read(0), Urgency::Action).await.unwrap();
+    two.ask(read(0), Urgency::Action).await.unwrap();
+    drop((one, two));
+    while slave.bank().ended == 0 {
+        tokio::task::yield_now().await;
+    }
+    other.ask(read(0), Urgency::Action).await.unwrap();
+    assert_eq!(slave.bank().connections, 2);
+    drop(other);
+    while slave.bank().ended < 2 {
+        tokio::task::yield_now().await;
+    }
+}

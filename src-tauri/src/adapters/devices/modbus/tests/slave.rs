@@ -55,8 +55,9 @@ pub(super) struct Bank {
     pub asked: Vec<(u8, u16, Vec<u8>)>,
     /// Every write in order, as table, number and word.
     pub written: Vec<(u8, u16, u16)>,
-    /// How many connections there were.
+    /// How many connections there were, and how many of them have ended.
     pub connections: usize,
+    pub ended: usize,
     last: Vec<u8>,
 }
 
@@ -79,7 +80,10 @@ impl Slave {
             for stream in listener.incoming() {
                 let (stream, bank) = (stream.unwrap(), own.clone());
                 bank.lock().unwrap().connections += 1;
-                std::thread::spawn(move || serve(stream, &bank));
+                std::thread::spawn(move || {
+                    serve(stream, &bank);
+                    bank.lock().unwrap().ended += 1;
+                });
             }
         });
         Self { address, bank }
