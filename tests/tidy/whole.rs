@@ -28,7 +28,6 @@ pub const STILL: &[&str] = &[
     "node/peers/view.rs",
     "node/presence.rs",
     "node/protocol.rs",
-    "node/sensing.rs",
     "node/sessions/accept.rs",
     "node/sessions/dial.rs",
     "node/sessions/life.rs",

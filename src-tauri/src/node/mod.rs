@@ -176,7 +176,7 @@ impl Node {
         shared.tasks.passing("learned peers", learned);
         let records = authority::confirm(shared.clone());
         shared.tasks.essential("records", records);
-        sensing::start(&shared, sensors);
+        sensing::start(&shared.frames, &shared.sensors, sensors);
         if shared.config.role.plans() && !shared.config.rules.is_empty() {
             let rules = planning::run(shared.drafts.clone());
             shared.tasks.essential("planner", rules);

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::frame_log;
-use super::shared::Shared;
+use super::frame_log::Frames;
 use crate::adapters::devices::{Reading, Sensor};
 use crate::adapters::store::Class;
 use crate::domain::base::limits::{
@@ -39,8 +39,8 @@ pub struct SensorHealth {
 }
 
 /// The health of the node's sensors, in the order in which they were added.
-#[derive(Debug, Default)]
-pub struct Sensors(Mutex<Vec<SensorHealth>>);
+#[derive(Debug, Clone, Default)]
+pub struct Sensors(Arc<Mutex<Vec<SensorHealth>>>);
 
 impl Sensors {
     fn lock(&self) -> MutexGuard<'_, Vec<SensorHealth>> {
@@ -62,8 +62,27 @@ impl Sensors {
 /// What reading a sensor gave: the readings, or why there are none.
 type Outcome = Result<Vec<Reading>, String>;
 
-/// Starts a task for each sensor.
-pub fn start(shared: &Shared, sensors: Vec<Box<dyn Sensor>>) {
+/// What a sensor's task uses.
+#[derive(Clone)]
+struct Desk {
+    frames: Frames,
+    sensors: Sensors,
+}
+
+impl std::ops::Deref for Desk {
+    type Target = Frames;
+
+    fn deref(&self) -> &Frames {
+        &self.frames
+    }
+}
+
+/// Starts a task for each sensor; `health` is where its health is noted.
+pub fn start(frames: &Frames, health: &Sensors, sensors: Vec<Box<dyn Sensor>>) {
+    let desk = Desk {
+        frames: frames.clone(),
+        sensors: health.clone(),
+    };
     let mut of_name = BTreeMap::new();
     for sensor in sensors {
         let same = of_name.entry(sensor.name().to_owned()).or_insert(0_usize);
@@ -72,7 +91,7 @@ pub fn start(shared: &Shared, sensors: Vec<Box<dyn Sensor>>) {
             1 => sensor.name().to_owned(),
             n => format!("{} {n}", sensor.name()),
         };
-        shared.sensors.lock().push(SensorHealth {
+        desk.sensors.lock().push(SensorHealth {
             name: name.clone(),
             last_reading_at: None,
             failing: None,
@@ -81,14 +100,14 @@ pub fn start(shared: &Shared, sensors: Vec<Box<dyn Sensor>>) {
             name,
             every_ms: sensor
                 .interval()
-                .map_or(shared.config.sensor_interval_ms, |every| {
+                .map_or(desk.config.sensor_interval_ms, |every| {
                     u64::try_from(every.as_millis()).unwrap_or(u64::MAX)
                 }),
             news: sensor.news(),
             blocks: sensor.blocks(),
             sensor: Arc::new(Mutex::new(sensor)),
         };
-        shared.tasks.passing("sensing", keep(shared.clone(), one));
+        desk.tasks.passing("sensing", keep(desk.clone(), one));
     }
 }
 
@@ -104,30 +123,30 @@ struct One {
 
 /// Follows one sensor until the node stops. Whatever else ends that, the sensor is failing and is followed anew
 /// after a while; the node goes on.
-async fn keep(shared: Shared, one: One) {
+async fn keep(desk: Desk, one: One) {
     let mut again = false;
     loop {
         let followed = async {
             if again {
                 let why = "the task that reads it was cut off; the log has the place";
-                failed(&shared, &one.name, why).await;
+                failed(&desk, &one.name, why).await;
                 sleep(Duration::from_millis(SENSOR_PAUSE_MAX_MS)).await;
             }
-            follow(&shared, &one).await;
+            follow(&desk, &one).await;
         };
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = desk.tasks.stop().cancelled() => return,
             ended = AssertUnwindSafe(followed).catch_unwind() => again = ended.is_err(),
         }
-        if shared.tasks.stop().is_cancelled() {
+        if desk.tasks.stop().is_cancelled() {
             return;
         }
     }
 }
 
 /// Reads one sensor at its interval and when it has news; while it fails, ever more rarely.
-async fn follow(shared: &Shared, one: &One) {
+async fn follow(desk: &Desk, one: &One) {
     let (name, every_ms) = (one.name.as_str(), one.every_ms);
     let mut tick = interval(Duration::from_millis(every_ms));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -147,17 +166,17 @@ async fn follow(shared: &Shared, one: &One) {
             _ = tick.tick() => {}
             () = news => {}
         }
-        match read(shared, one).await {
+        match read(desk, one).await {
             Ok(readings) => {
                 pause_ms = every_ms;
                 good = good.saturating_add(1);
-                works(shared, name, good >= SENSOR_STEADY_READINGS).await;
-                doubts.look(shared, name, &readings).await;
-                publish(shared, readings).await;
+                works(desk, name, good >= SENSOR_STEADY_READINGS).await;
+                doubts.look(desk, name, &readings).await;
+                publish(desk, readings).await;
             }
             Err(why) => {
                 good = 0;
-                failed(shared, name, &why).await;
+                failed(desk, name, &why).await;
                 deaf_until = Instant::now() + Duration::from_millis(SENSOR_DEAF_MS);
                 let most_ms = SENSOR_PAUSE_MAX_MS.max(every_ms);
                 pause_ms = pause_ms.saturating_mul(2).min(most_ms);
@@ -170,8 +189,8 @@ async fn follow(shared: &Shared, one: &One) {
 /// Reads a sensor once, off the network's threads: it may block on a bus or a file. One that does not
 /// answer in time is told of and waited for, so that it never takes more than one thread; what it says
 /// then is of no known time and left out.
-async fn read(shared: &Shared, one: &One) -> Outcome {
-    let (now, sensor) = (shared.now(), one.sensor.clone());
+async fn read(desk: &Desk, one: &One) -> Outcome {
+    let (now, sensor) = (desk.now(), one.sensor.clone());
     let look = move || {
         let mut sensor = sensor.lock().unwrap_or_else(PoisonError::into_inner);
         match catch_unwind(AssertUnwindSafe(|| sensor.read(now))) {
@@ -182,7 +201,7 @@ async fn read(shared: &Shared, one: &One) -> Outcome {
     if !one.blocks {
         return look();
     }
-    let reading = shared.work(look);
+    let reading = desk.work(look);
     tokio::pin!(reading);
     tokio::select! {
         biased;
@@ -196,7 +215,7 @@ async fn read(shared: &Shared, one: &One) -> Outcome {
         "it has not answered for {} seconds",
         SENSOR_ANSWER_MS / 1_000
     );
-    failed(shared, &one.name, &why).await;
+    failed(desk, &one.name, &why).await;
     let late = format!(
         "its answer took more than {} seconds",
         SENSOR_ANSWER_MS / 1_000
@@ -206,23 +225,23 @@ async fn read(shared: &Shared, one: &One) -> Outcome {
 }
 
 /// Publishes readings as observations.
-async fn publish(shared: &Shared, mut readings: Vec<Reading>) {
+async fn publish(desk: &Desk, mut readings: Vec<Reading>) {
     readings.truncate(SENSOR_READINGS_MAX);
     if readings.is_empty() {
         return;
     }
     let specs = readings.into_iter().map(observation).collect();
-    if let Err(refusal) = frame_log::publish(shared, specs, Class::Gathered).await {
+    if let Err(refusal) = frame_log::publish(&desk.frames, specs, Class::Gathered).await {
         tracing::error!("readings not stored: {refusal}");
-        shared.metrics.refused(refusal.code);
+        desk.metrics.refused(refusal.code);
     }
 }
 
 /// Notes that a sensor gives readings. One that failed is told to work again once it is steady, so that
 /// one that comes and goes is no flood of news.
-async fn works(shared: &Shared, name: &str, steady: bool) {
-    let now = shared.now();
-    shared.sensors.change(name, |health| {
+async fn works(desk: &Desk, name: &str, steady: bool) {
+    let now = desk.now();
+    desk.sensors.change(name, |health| {
         health.last_reading_at = Some(now);
         if steady {
             health.failing = None;
@@ -231,29 +250,23 @@ async fn works(shared: &Shared, name: &str, steady: bool) {
     if !steady {
         return;
     }
-    over(
-        shared,
-        AlarmKind::SensorFailing,
-        name,
-        "gives readings again",
-    )
-    .await;
+    over(desk, AlarmKind::SensorFailing, name, "gives readings again").await;
 }
 
 /// Notes that a sensor gives no readings and why, and tells of it if that is new.
-async fn failed(shared: &Shared, name: &str, why: &str) {
+async fn failed(desk: &Desk, name: &str, why: &str) {
     let why: String = why.chars().take(SENSOR_PROBLEM_MAX_CHARS).collect();
-    let now = shared.now();
-    shared.sensors.change(name, |health| {
+    let now = desk.now();
+    desk.sensors.change(name, |health| {
         let since = health.failing.as_ref().map_or(now, |(since, _)| *since);
         health.failing = Some((since, why.clone()));
     });
     let message = format!("the sensor {name} gives no readings: {why}");
     let advice = "look at the sensor and its wiring; it is read again by itself, the others go on";
     let kind = AlarmKind::SensorFailing;
-    if shared.alarms.raise(kind, name, &message, advice, now) {
+    if desk.alarms.raise(kind, name, &message, advice, now) {
         let data = json!({"sensor": name, "reason": why});
-        let journal = &shared.journal;
+        let journal = &desk.journal;
         journal
             .record(Event::SensorFailed, Severity::Warning, &message, data)
             .await;
@@ -266,7 +279,7 @@ struct Doubts(BTreeMap<String, u32>);
 
 impl Doubts {
     /// Tells of each reading that begins to be doubted, and of each that no longer is once that is steady.
-    async fn look(&mut self, shared: &Shared, sensor: &str, readings: &[Reading]) {
+    async fn look(&mut self, desk: &Desk, sensor: &str, readings: &[Reading]) {
         for reading in readings.iter().take(SENSOR_READINGS_MAX) {
             let zone = reading.zone.as_deref().unwrap_or_default();
             let subject = format!("{} {zone}", reading.metric);
@@ -274,7 +287,7 @@ impl Doubts {
             match &reading.doubt {
                 Some(doubt) => {
                     self.0.insert(subject.clone(), 0);
-                    doubted(shared, &subject, reading, doubt).await;
+                    doubted(desk, &subject, reading, doubt).await;
                 }
                 None => {
                     let Some(good) = self.0.get_mut(&subject) else {
@@ -284,7 +297,7 @@ impl Doubts {
                     if *good >= SENSOR_STEADY_READINGS {
                         self.0.remove(&subject);
                         over(
-                            shared,
+                            desk,
                             AlarmKind::ReadingDoubted,
                             &subject,
                             "is believed again",
@@ -298,17 +311,17 @@ impl Doubts {
 }
 
 /// Tells of a reading that is not believed, if that is new.
-async fn doubted(shared: &Shared, subject: &str, reading: &Reading, doubt: &Doubt) {
+async fn doubted(desk: &Desk, subject: &str, reading: &Reading, doubt: &Doubt) {
     let value = quantity::reading(&json!(reading.value), Some(&reading.unit));
     let message = format!("the reading {subject} is not believed: {value}, {doubt}");
     let advice = "look at the sensor, its wiring and its bounds in the configuration; rules do not act on it meanwhile";
     let kind = AlarmKind::ReadingDoubted;
-    if shared
+    if desk
         .alarms
-        .raise(kind, subject, &message, advice, shared.now())
+        .raise(kind, subject, &message, advice, desk.now())
     {
         let data = json!({"reading": subject, "value": reading.value, "quality": doubt});
-        let journal = &shared.journal;
+        let journal = &desk.journal;
         journal
             .record(Event::ReadingDoubted, Severity::Warning, &message, data)
             .await;
@@ -316,15 +329,15 @@ async fn doubted(shared: &Shared, subject: &str, reading: &Reading, doubt: &Doub
 }
 
 /// Ends an alarm of a sensor, and tells of it if it stood.
-async fn over(shared: &Shared, kind: AlarmKind, subject: &str, how: &str) {
-    if shared.alarms.clear(kind, subject) {
+async fn over(desk: &Desk, kind: AlarmKind, subject: &str, how: &str) {
+    if desk.alarms.clear(kind, subject) {
         let what = match kind {
             AlarmKind::ReadingDoubted => "reading",
             _ => "sensor",
         };
         let message = format!("the {what} {subject} {how}");
         let data = json!({"alarm": kind.as_str(), "subject": subject});
-        let journal = &shared.journal;
+        let journal = &desk.journal;
         journal
             .record(Event::AlarmOver, Severity::Info, &message, data)
             .await;
