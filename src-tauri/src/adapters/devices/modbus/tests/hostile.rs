@@ -12,7 +12,7 @@ fn link(slave: &Slave) -> Link {
     let place = Place {
         address: slave.address.to_string(),
         unit: 7,
-        limit: Duration::from_millis(150),
+        limit: Duration::from_millis(300),
     };
     Link::new(place, Poll::default())
 }

@@ -36,7 +36,7 @@ fn made(text: &str) -> Result<Made, String> {
 /// The head of a table for this device.
 fn head(slave: &Slave) -> String {
     format!(
-        "name = \"plc\"\naddress = \"{}\"\nunit = 7\ntimeout_ms = 150\n",
+        "name = \"plc\"\naddress = \"{}\"\nunit = 7\ntimeout_ms = 300\n",
         slave.address
     )
 }
