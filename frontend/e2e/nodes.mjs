@@ -111,6 +111,7 @@ export async function pair({
   demo = false,
   names = ["center", "field-1"],
   rules,
+  fieldRules = "",
   pace = 1,
   mesh = "e2e",
 } = {}) {
@@ -124,7 +125,9 @@ export async function pair({
   const never = `[[rule]]\nname = "never"\nmetric = "moisture"\nbelow = -1.0\ntarget = "actuator:mock:valve-1"\noperation = "open"\nparams = { durationSec = 2 }\n`;
   const mark = demo ? "demo = true\n" : "";
   writeFileSync(join(dirs[0], "config.toml"), `${mark}${rules ?? never}`, { mode: 0o600 });
-  writeFileSync(join(dirs[1], "config.toml"), `${mark}mock_pace = ${pace.toFixed(1)}\n`, { mode: 0o600 });
+  writeFileSync(join(dirs[1], "config.toml"), `${mark}mock_pace = ${pace.toFixed(1)}\n${fieldRules}`, {
+    mode: 0o600,
+  });
   const [a, b] = await Promise.all([center.json(["identity"]), field.json(["identity"])]);
   center.id = a.deviceId;
   field.id = b.deviceId;
