@@ -5426,6 +5426,13 @@ export interface components {
             at: string;
             /**
              * Format: int64
+             * @description When it last came since the node started, in milliseconds since 1970.
+             */
+            lastAt?: number | null;
+            /** @description The device whose planner asks instead, as long as it does. */
+            leftTo?: string | null;
+            /**
+             * Format: int64
              * @description The next time, in milliseconds since 1970.
              */
             nextAt?: number | null;

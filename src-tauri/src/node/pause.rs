@@ -4,6 +4,7 @@
 //! A second person who pauses it is listed beside the first: each had a reason, and none is hidden by
 //! another. Letting it go on is one act that ends them all; whoever does it reads all the reasons.
 
+use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
 use rusqlite::Connection;
@@ -98,8 +99,8 @@ fn held_by(by: &str, reason: &str) -> String {
 #[derive(Debug)]
 pub struct PlannerState {
     pause: RwLock<Option<Pause>>,
-    /// The rule that fired last and when.
-    last: RwLock<Option<(String, TimeMs)>>,
+    /// When each rule fired last in this run.
+    last: RwLock<BTreeMap<String, TimeMs>>,
     woken: watch::Sender<u64>,
     /// Held over a change, so that disk and memory say the same.
     changing: tokio::sync::Mutex<()>,
@@ -127,15 +128,21 @@ impl PlannerState {
 
     /// The rule that fired last in this run, and when.
     pub fn last_fired(&self) -> Option<(String, TimeMs)> {
-        self.last
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
+        let (rule, at) = last.iter().max_by_key(|(_, at)| **at)?;
+        Some((rule.clone(), *at))
+    }
+
+    /// When this rule fired last in this run.
+    pub fn last_of(&self, rule: &str) -> Option<TimeMs> {
+        let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
+        last.get(rule).copied()
     }
 
     /// Notes that a rule fired.
     pub fn fired(&self, rule: &str, now: TimeMs) {
-        *self.last.write().unwrap_or_else(PoisonError::into_inner) = Some((rule.to_owned(), now));
+        let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
+        last.insert(rule.to_owned(), now);
     }
 
     /// Changes when a pause begins or ends.

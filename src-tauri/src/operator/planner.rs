@@ -15,7 +15,6 @@ use crate::domain::plan::cron::Cron;
 use crate::domain::plan::rules::Rule;
 use crate::domain::plan::standing::Standing;
 use crate::node::Shared;
-use crate::node::context::Context;
 use crate::node::gen1::{self, conversation::OtherProposal};
 use crate::node::pause::{self, Pause};
 use crate::node::planner::later::Later;
@@ -126,6 +125,12 @@ pub struct ScheduleView {
     pub at: String,
     /// The next time, in milliseconds since 1970.
     pub next_at: Option<u64>,
+    /// When it last came since the node started, in milliseconds since 1970.
+    #[serde(default)]
+    pub last_at: Option<u64>,
+    /// The device whose planner asks instead, as long as it does.
+    #[serde(default)]
+    pub left_to: Option<String>,
 }
 
 /// A standing question.
@@ -300,13 +305,15 @@ fn no_model(s: &Shared) -> Option<String> {
 }
 
 /// The rules with a schedule, of a node that plans.
-fn schedules(s: &Context) -> Vec<ScheduleView> {
+fn schedules(s: &Shared) -> Vec<ScheduleView> {
     let rules = s.config.rules.iter().filter(|_| s.config.role.plans());
     let scheduled = rules.filter_map(|r| Some((r, r.schedule()?)));
     let view = |(rule, cron): (&Rule, &Cron)| ScheduleView {
         rule: rule.name.clone(),
         at: cron.to_string(),
         next_at: cron.next_after(s.now()).map(|at| at.0),
+        last_at: s.planner.last_of(&rule.name).map(|at| at.0),
+        left_to: leading::instead(&s.leading, rule).map(|leader| routing::name(s, &leader.device)),
     };
     scheduled.map(view).collect()
 }

@@ -307,8 +307,17 @@ fn triggers(view: &PlannerView, now: u64) {
     if !view.schedules.is_empty() {
         out::line("");
         let rows = view.schedules.iter();
-        let rows = rows.map(|s| vec![s.rule.clone(), s.at.clone(), next(s.next_at)]);
-        out::table(&["RULE", "AT", "NEXT"], &rows.collect::<Vec<_>>(), "");
+        let rows = rows.map(|s| {
+            let last = s.last_at.map(format::moment).unwrap_or_default();
+            let asks = match (&s.left_to, &view.pause) {
+                (Some(leader), _) => format!("left to {leader}"),
+                (None, Some(_)) => "paused".to_owned(),
+                (None, None) => "this node".to_owned(),
+            };
+            vec![s.rule.clone(), s.at.clone(), next(s.next_at), last, asks]
+        });
+        let head = ["RULE", "AT", "NEXT", "LAST", "ASKS"];
+        out::table(&head, &rows.collect::<Vec<_>>(), "");
     }
     if !view.questions.is_empty() {
         out::line("");
