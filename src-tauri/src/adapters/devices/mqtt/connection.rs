@@ -457,3 +457,36 @@ fn refusal(code: u8) -> String {
         other => format!("the broker refuses the connection ({other})"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn order(on: u64) -> (Order, oneshot::Receiver<Result<(), String>>) {
+        let (done, told) = oneshot::channel();
+        let message = Message {
+            topic: "p".to_owned(),
+            payload: b"ON".to_vec(),
+        };
+        (Order { message, on, done }, told)
+    }
+
+    #[test]
+    fn what_was_called_off_or_meant_for_an_earlier_connection_is_not_sent() {
+        let mut session = Session::new(7);
+        let (earlier, mut told) = order(6);
+        session.order(earlier);
+        assert_eq!(told.try_recv(), Ok(Err("the connection ended".to_owned())));
+        let (called_off, told) = order(7);
+        drop(told);
+        session.order(called_off);
+        assert!(session.out.is_empty());
+        let (good, mut told) = order(7);
+        session.order(good);
+        assert!(!session.out.is_empty());
+        // It ends before the broker has said that it has it: neither is known.
+        drop(session);
+        assert_eq!(told.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+    }
+}
