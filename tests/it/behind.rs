@@ -136,7 +136,7 @@ async fn a_device_behind_a_gen1_node_is_verified_by_the_key_in_its_presence() {
     assert_eq!(stored(&node, "stranger").await.effective_tier, Tier::T0);
     assert!(!node.shared().trust.trusts(stranger.id()));
     // And the node shows its own.
-    let own = clawmesh::node::presence::present(node.shared());
+    let own = clawmesh::node::presence::present(node.shared(), Vec::new(), false);
     assert_eq!(own.public_key, Some(node.shared().public_key.to_text()));
     drop(gen1);
     node.stop().await;

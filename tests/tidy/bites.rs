@@ -246,7 +246,7 @@ fn few_rooms_sign() {
     refused("node/planning.rs", sign, "may not sign");
     refused("operator/planner.rs", sign, "may not sign");
     refused("node/proposals/mint.rs", sign, "may not sign");
-    accepted("node/authority.rs", sign);
+    accepted("node/pairing/session.rs", sign);
 }
 
 #[test]

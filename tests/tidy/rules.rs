@@ -74,13 +74,7 @@ const NODE_ROOMS: [&str; 41] = [
 
 /// Who may ask the whole node for the device's key: what makes operator records, handshakes and pairings. Frames, proposals
 /// and the audit chain are signed by rooms that hold it for that alone.
-const SIGNERS: [&str; 5] = [
-    "node/pairing/session.rs",
-    "node/authority.rs",
-    "node/sessions/accept.rs",
-    "node/sessions/dial.rs",
-    "operator/registry.rs",
-];
+const SIGNERS: [&str; 2] = ["node/pairing/session.rs", "operator/registry.rs"];
 
 /// The one part of `surfaces` that other surfaces may name: the client of our own HTTP API.
 const SHARED_SURFACE: &str = "remote";

@@ -17,22 +17,11 @@ const JOINS: [&str; 5] = [
 /// Files that still take the whole node and are to take what they need. It only becomes shorter: a file that is not in
 /// it may not begin to, and one that no longer does is taken out.
 pub const STILL: &[&str] = &[
-    "node/authority.rs",
     "node/discovery.rs",
-    "node/gen1/conversation.rs",
-    "node/gen1/mod.rs",
     "node/pairing/keep.rs",
     "node/pairing/mod.rs",
     "node/pairing/session.rs",
-    "node/peers/mod.rs",
-    "node/peers/view.rs",
-    "node/presence.rs",
-    "node/protocol.rs",
     "node/sessions/accept.rs",
-    "node/sessions/dial.rs",
-    "node/sessions/life.rs",
-    "node/sessions/mod.rs",
-    "node/sessions/second.rs",
 ];
 
 /// Whether a source takes the whole node; what only its tests name does not count.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::authority::Authority;
 use super::config::Config;
 use super::context::alarms::Alarms;
 use super::context::journal::{Journal, Needs};
@@ -34,8 +35,10 @@ use super::planner::Planner;
 use super::planning::Drafts;
 use super::policy_book::PolicyBook;
 use super::proposals::Executor;
+use super::protocol::Protocol;
 use super::refused;
 use super::sensing::Sensors;
+use super::sessions::Sessions;
 use super::shared::{Inner, OwnKey, Shared};
 use super::surroundings::Outside;
 use crate::adapters::clock::SharedClock;
@@ -436,7 +439,7 @@ async fn assemble(
         context,
         key: frame_log::Signer::new(key.clone()),
         links: Links::default(),
-        known: known.beside(guards.capabilities()),
+        known: known.beside(capabilities, guards.capabilities()),
         held: HeldKeys::new(horizon.map(|h| h.time), mesh_floor),
         recent: RecentFrames::default(),
         tree: Tree::default(),
@@ -465,8 +468,19 @@ async fn assemble(
     });
     let executor = Executor::new(footing, key.clone(), policy);
     let drafts = Drafts::new(leading.clone(), executor.clone(), reach.clone());
+    let asking = Planner::new(drafts.clone(), mesh_models.clone());
+    let protocol = Protocol {
+        executor: executor.clone(),
+        leading: leading.clone(),
+        asking: asking.clone(),
+        mesh_models: mesh_models.clone(),
+        other_planners: Arc::default(),
+        reach: reach.clone(),
+    };
     let shared = Shared::new(Inner {
-        asking: Planner::new(drafts.clone(), mesh_models.clone()),
+        authority: Authority::new(executor.clone(), key.clone()),
+        sessions: Sessions::new(protocol, key.clone(), tls.clone(), dialer.clone()),
+        asking,
         executor,
         drafts,
         leading,
@@ -476,13 +490,11 @@ async fn assemble(
         peers,
         reach,
         sites: super::sites::SiteBook::default(),
-        other_planners: super::gen1::conversation::OtherPlanners::default(),
         nearby: Nearby::default(),
         pairing: super::pairing::Pairing::default(),
         key: OwnKey::new(key),
         tls,
         dialer,
-        capabilities,
         sensors: Sensors::default(),
         credentials: kept,
     });

@@ -5,6 +5,7 @@
 //! neighbours of the issuer, also through nodes that do not know the issuer themselves: those keep
 //! the record, pass it on and let it have no effect.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
@@ -13,8 +14,7 @@ use serde_json::{Value, json};
 use super::context::{Context, DURABLE, internal, store_refusal};
 use super::gen1::parting;
 use super::links::LinkHandle;
-use super::proposals;
-use super::shared::Shared;
+use super::proposals::{self, Executor};
 use crate::adapters::store::operators::SignedRevocation;
 use crate::adapters::store::{StoreError, issuers, operators, records, room, trust, usage};
 use crate::domain::admission::budget::{Cause, Share};
@@ -26,6 +26,7 @@ use crate::domain::base::limits::{
 use crate::domain::base::{AuditKind, Code, DeviceId, Digest, MeshId, Refusal, TimeMs};
 use crate::domain::gate::SignedOperator;
 use crate::domain::gate::records::{Carried, Confirmation, DeviceRevocation, Proven, Record};
+use crate::domain::identity::DeviceKey;
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
 use crate::node::context::{Event, Severity};
@@ -34,6 +35,28 @@ use crate::node::context::{Event, Severity};
 pub const DIGEST: &str = "records.digest";
 /// The event that carries records.
 pub const PAGE: &str = "records.page";
+
+/// Records of this node's own. The key in it signs them and leaves this room in no other way.
+#[derive(Clone)]
+pub struct Authority {
+    executor: Executor,
+    key: Arc<DeviceKey>,
+}
+
+impl std::ops::Deref for Authority {
+    type Target = Executor;
+
+    fn deref(&self) -> &Executor {
+        &self.executor
+    }
+}
+
+impl Authority {
+    /// Issues nothing yet.
+    pub fn new(executor: Executor, key: Arc<DeviceKey>) -> Self {
+        Self { executor, key }
+    }
+}
 
 fn digest(all: &[Proven]) -> String {
     let texts: Vec<Vec<u8>> = all
@@ -123,8 +146,8 @@ async fn send(link: &LinkHandle, all: &[Proven]) {
 ///
 /// # Errors
 /// `INVALID_PARAMS` for what is no list of records, `RATE_EXCEEDED` where there are too many.
-pub async fn take(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
-    admitted(shared, link)?;
+pub async fn take(executor: &Executor, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
+    admitted(executor, link)?;
     let list = match payload {
         Value::Object(mut map) => map.remove("records"),
         _ => None,
@@ -137,8 +160,8 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<
             return Err(Refusal::new(Code::InvalidParams, why));
         }
     };
-    let (mesh, now) = (shared.mesh.clone(), shared.now());
-    let read = shared.work(move || {
+    let (mesh, now) = (executor.mesh.clone(), executor.now());
+    let read = executor.work(move || {
         let each = list.into_iter().map(|value| proven(value, &mesh, now));
         each.collect::<Vec<_>>()
     });
@@ -150,7 +173,7 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<
         match record {
             Ok(record) => good.push(record),
             Err(refusal) => {
-                shared
+                executor
                     .journal
                     .refused_of(
                         Cause::Device(link.info.device.clone()),
@@ -162,9 +185,9 @@ pub async fn take(shared: &Shared, link: &LinkHandle, payload: Value) -> Result<
             }
         }
     }
-    let new = store(shared, good, Some(&link.info.device)).await?;
+    let new = store(executor, good, Some(&link.info.device)).await?;
     if !new.is_empty() {
-        spread(shared, new, Some(link)).await;
+        spread(executor, new, Some(link)).await;
     }
     Ok(())
 }
@@ -239,14 +262,14 @@ fn paid_by(
 /// Stores what is new, in one transaction with its effects; returns it. `via` is the device that
 /// brought it.
 async fn store(
-    shared: &Shared,
+    executor: &Executor,
     list: Vec<Proven>,
     via: Option<&DeviceId>,
 ) -> Result<Vec<Proven>, Refusal> {
     if list.is_empty() {
         return Ok(list);
     }
-    let (inner, via) = (shared.clone(), via.cloned());
+    let (inner, via) = (executor.clone(), via.cloned());
     let write = move |conn: &Connection| {
         let (mut new, mut acted, mut over) = (Vec::new(), Vec::new(), Vec::new());
         for proven in list {
@@ -289,14 +312,14 @@ async fn store(
         }
         Ok((new, acted, over))
     };
-    let stored = shared.store.write(DURABLE, "records", write).await;
+    let stored = executor.store.write(DURABLE, "records", write).await;
     let (new, acted, over) = stored.map_err(|e| store_refusal(&e))?;
     if !acted.is_empty() {
-        took_effect(shared, &acted).await?;
+        took_effect(executor, &acted).await?;
     }
-    say_waiting(shared, &new).await;
+    say_waiting(executor, &new).await;
     for (device, share, refusal) in over {
-        shared.over_budget(&device, share, &refusal).await;
+        executor.over_budget(&device, share, &refusal).await;
     }
     Ok(new)
 }
@@ -428,18 +451,18 @@ async fn say_waiting(context: &Context, new: &[Proven]) {
 }
 
 /// Takes up what the store now says: trust, links, what people see.
-async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
-    let reloaded = shared.trust.reload(&shared.store).await;
+async fn took_effect(executor: &Executor, new: &[Proven]) -> Result<(), Refusal> {
+    let reloaded = executor.trust.reload(&executor.store).await;
     reloaded.map_err(|e| store_refusal(&e))?;
-    parting::part_untrusted(shared);
+    parting::part_untrusted(executor);
     for record in new.iter().map(Proven::record) {
         if let Record::DeviceRevocation { revocation, .. } = record
-            && !shared.trust.trusts(&revocation.device_id)
-            && revocation.device_id != *shared.own_id()
+            && !executor.trust.trusts(&revocation.device_id)
+            && revocation.device_id != *executor.own_id()
         {
-            proposals::drop_of(shared, &revocation.device_id).await;
+            proposals::drop_of(executor, &revocation.device_id).await;
         }
-        let cause = Cause::of(record.issuer(), shared.own_id());
+        let cause = Cause::of(record.issuer(), executor.own_id());
         let (kind, severity, message) = match record {
             Record::Operator { signed } => (
                 Event::OperatorEnrolled,
@@ -473,7 +496,7 @@ async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
             Record::Confirmation { .. } => continue,
         };
         let data = json!({"issuer": record.issuer(), "record": record.id()});
-        shared
+        executor
             .journal
             .caused(cause, kind, severity, &message, data)
             .await;
@@ -482,15 +505,15 @@ async fn took_effect(shared: &Shared, new: &[Proven]) -> Result<(), Refusal> {
 }
 
 /// Tells every link that speaks of records, except the one they came from.
-pub async fn spread(shared: &Shared, new: Vec<Proven>, from: Option<&LinkHandle>) {
-    for link in shared.links.all() {
+pub async fn spread(executor: &Executor, new: Vec<Proven>, from: Option<&LinkHandle>) {
+    for link in executor.links.all() {
         let source = from.is_some_and(|f| f.info.device == link.info.device);
         if source || !link.info.speaks(Feature::Revocations) {
             continue;
         }
         let new = new.clone();
         // A slow link delays nobody else.
-        shared
+        executor
             .tasks
             .passing("records", async move { send(&link, &new).await });
     }
@@ -498,11 +521,11 @@ pub async fn spread(shared: &Shared, new: Vec<Proven>, from: Option<&LinkHandle>
 
 /// Spreads what this node's own operator commands have put into the store since it last looked, and
 /// lets records take effect whose issuer has become trusted. Called after every such change.
-pub async fn look_again(shared: &Shared) {
-    if let Err(refusal) = say_revoked(shared).await {
+pub async fn look_again(authority: &Authority) {
+    if let Err(refusal) = say_revoked(authority).await {
         tracing::error!(%refusal, "a revocation could not be signed for others");
     }
-    let waiting = shared.store.read("records", records::waiting).await;
+    let waiting = authority.store.read("records", records::waiting).await;
     let waiting = match waiting {
         Ok(waiting) => waiting,
         Err(error) => return tracing::error!(%error, "the records could not be read"),
@@ -510,7 +533,7 @@ pub async fn look_again(shared: &Shared) {
     if waiting.is_empty() {
         return;
     }
-    let inner = shared.clone();
+    let inner = authority.clone();
     let write = move |conn: &Connection| {
         let mut ready = Vec::new();
         for proven in waiting {
@@ -521,22 +544,22 @@ pub async fn look_again(shared: &Shared) {
         }
         Ok(ready)
     };
-    let ready = match shared.store.write(DURABLE, "records", write).await {
+    let ready = match authority.store.write(DURABLE, "records", write).await {
         Ok(ready) => ready,
         Err(error) => return tracing::error!(%error, "waiting records could not take effect"),
     };
     if ready.is_empty() {
         return;
     }
-    if let Err(refusal) = took_effect(shared, &ready).await {
+    if let Err(refusal) = took_effect(authority, &ready).await {
         tracing::error!(%refusal, "waiting records took effect only in part");
     }
-    spread(shared, ready, None).await;
+    spread(authority, ready, None).await;
 }
 
 /// Signs a revocation for every device whose trust was ended here and of which nobody has said so yet.
-async fn say_revoked(shared: &Shared) -> Result<(), Refusal> {
-    let inner = shared.clone();
+async fn say_revoked(authority: &Authority) -> Result<(), Refusal> {
+    let inner = authority.clone();
     let write = move |conn: &Connection| {
         records::sign_for(conn, inner.own_id(), &inner.public_key)?;
         for ended in trust::all(conn)? {
@@ -552,47 +575,47 @@ async fn say_revoked(shared: &Shared) -> Result<(), Refusal> {
                 issuer: inner.own_id().clone(),
                 revoked_at,
             };
-            let record = Record::revoke_device(revocation, inner.signer());
-            if let Some(proven) = Proven::own(record, inner.signer()) {
+            let record = Record::revoke_device(revocation, &inner.key);
+            if let Some(proven) = Proven::own(record, &inner.key) {
                 records::put(conn, &proven, false, inner.now())?;
             }
         }
         Ok(())
     };
-    let done = shared.store.write(DURABLE, "revocations", write).await;
+    let done = authority.store.write(DURABLE, "revocations", write).await;
     done.map_err(|e| store_refusal(&e))
 }
 
 /// Confirms now and then what this node has issued, until it stops.
-pub async fn confirm(shared: Shared) {
+pub async fn confirm(authority: Authority) {
     loop {
-        look_again(&shared).await;
-        if let Err(refusal) = confirm_once(&shared).await {
+        look_again(&authority).await;
+        if let Err(refusal) = confirm_once(&authority).await {
             tracing::error!(%refusal, "what this node issued could not be confirmed");
         }
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = authority.tasks.stop().cancelled() => return,
             () = tokio::time::sleep(std::time::Duration::from_millis(CONFIRM_EVERY_MS)) => {}
         }
     }
 }
 
-async fn confirm_once(shared: &Shared) -> Result<(), Refusal> {
-    let own = shared.own_id().clone();
-    let all = held(shared).await.map_err(|e| store_refusal(&e))?;
+async fn confirm_once(authority: &Authority) -> Result<(), Refusal> {
+    let own = authority.own_id().clone();
+    let all = held(authority).await.map_err(|e| store_refusal(&e))?;
     let issued = |r: &Record| matches!(r, Record::Operator { .. }) && *r.issuer() == own;
     if !all.iter().map(Proven::record).any(issued) {
         return Ok(());
     }
     let confirmation = Confirmation {
-        mesh_id: shared.mesh.clone(),
+        mesh_id: authority.mesh.clone(),
         issuer: own.clone(),
-        confirmed_at: shared.now(),
+        confirmed_at: authority.now(),
     };
-    let record = Record::confirm(confirmation, shared.signer());
-    let own = Proven::own(record, shared.signer()).into_iter().collect();
-    let new = store(shared, own, None).await?;
-    spread(shared, new, None).await;
+    let record = Record::confirm(confirmation, &authority.key);
+    let own = Proven::own(record, &authority.key).into_iter().collect();
+    let new = store(authority, own, None).await?;
+    spread(authority, new, None).await;
     Ok(())
 }

@@ -151,9 +151,8 @@ impl Node {
         let ingress = Ingress::start(&shared.footing);
         let tree = gossip::tree::run(shared.frames.clone(), ingress.clone());
         shared.tasks.essential("broadcast tree", tree);
-        shared
-            .tasks
-            .essential("doorman", doorman(shared.clone(), ingress.clone(), sockets));
+        let doorman = doorman(shared.clone(), ingress.clone(), sockets);
+        shared.tasks.essential("doorman", doorman);
         for peer in &shared.config.peers {
             let target = Target {
                 url: peer.url.clone(),
@@ -163,18 +162,17 @@ impl Node {
             };
             shared.peers.add(&peer.device, target, shared.now());
         }
-        shared
-            .tasks
-            .essential("peers", peers::run(shared.clone(), ingress.clone()));
+        let (sessions, table) = (shared.sessions.clone(), shared.peers.clone());
+        let supervisors = peers::run(sessions, table, ingress.clone());
+        shared.tasks.essential("peers", supervisors);
         if shared.config.discovery {
-            shared
-                .tasks
-                .passing("discovery", discovery::run(shared.clone(), address));
+            let discovery = discovery::run(shared.clone(), address);
+            shared.tasks.passing("discovery", discovery);
         }
         shared.pairing.listens_on(address);
         let learned = pairing::dial_learned(shared.clone());
         shared.tasks.passing("learned peers", learned);
-        let records = authority::confirm(shared.clone());
+        let records = authority::confirm(shared.authority.clone());
         shared.tasks.essential("records", records);
         sensing::start(&shared.frames, &shared.sensors, sensors);
         if shared.config.role.plans() && !shared.config.rules.is_empty() {
@@ -188,7 +186,11 @@ impl Node {
         shared.tasks.essential("drafts", drafts);
         let expiry = proposals::expire(shared.executor.clone());
         shared.tasks.essential("expiry", expiry);
-        let presence = presence::run(shared.clone());
+        let latching = (shared.peers.watch_unreached(), shared.running.latching());
+        let executor = shared.executor.clone();
+        let latched = move || executor.running.latched().is_some();
+        let frames = shared.frames.clone();
+        let presence = presence::run(frames, latching.0, latching.1, latched);
         shared.tasks.essential("presence", presence);
         let (executor, file) = (shared.executor.clone(), assemble::policy_file(&shared));
         let policy = executor.watch_policy(file);
@@ -387,10 +389,8 @@ async fn doorman(shared: Shared, ingress: Ingress, mut sockets: mpsc::Receiver<I
             incoming = sockets.recv() => incoming,
         };
         let Some(incoming) = incoming else { return };
-        shared.tasks.passing(
-            "session",
-            sessions::accepted(shared.clone(), ingress.clone(), incoming),
-        );
+        let session = sessions::accepted(shared.clone(), ingress.clone(), incoming);
+        shared.tasks.passing("session", session);
     }
 }
 

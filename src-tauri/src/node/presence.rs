@@ -13,8 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::context::{Context, DURABLE};
 use super::continuity::{self, PRESENCE};
-use super::frame_log;
-use super::shared::Shared;
+use super::frame_log::{self, Frames};
 use crate::adapters::store::{Class, trust};
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::limits::{PRESENCE_EVERY_MS, PRESENCE_MAX_BYTES};
@@ -82,9 +81,10 @@ pub struct PresentLink {
     pub skew_ms: Option<i64>,
 }
 
-/// What this node would say now.
-pub fn present(shared: &Shared) -> Presence {
-    let links = shared.links.all();
+/// What this node would say now: beside what its handle tells the devices that it does not reach, and whether its emergency
+/// stop is latched.
+pub fn present(frames: &Frames, wants: Vec<String>, estop: bool) -> Presence {
+    let links = frames.links.all();
     let seen = |link: &super::links::LinkHandle| {
         let (info, vitals) = (&link.info, link.vitals.reading());
         PresentLink {
@@ -97,19 +97,20 @@ pub fn present(shared: &Shared) -> Presence {
         }
     };
     Presence {
-        name: Some(shared.config.name.clone()),
-        role: Some(shared.config.role.as_str().to_owned()),
+        name: Some(frames.config.name.clone()),
+        role: Some(frames.config.role.as_str().to_owned()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        public_key: Some(shared.public_key.to_text()),
-        capabilities: shared
-            .capabilities
+        public_key: Some(frames.public_key.to_text()),
+        capabilities: frames
+            .known
+            .own
             .iter()
             .map(|c| c.as_str().to_owned())
             .collect(),
         links: links.iter().map(seen).collect(),
-        wants: shared.peers.unreached(),
-        estop: shared.running.latched().is_some(),
-        started_at: Some(shared.started_at),
+        wants,
+        estop,
+        started_at: Some(frames.started_at),
         audit_entries: None,
         truncated: false,
     }
@@ -194,12 +195,15 @@ async fn changed(
     }
 }
 
-/// Tells the mesh, until the node ends.
-pub async fn run(shared: Shared) {
+/// Tells the mesh, until the node ends. `latching` wakes when the emergency stop is latched or released, which `latched` tells.
+pub async fn run(
+    frames: Frames,
+    mut unreached: watch::Receiver<Vec<String>>,
+    mut latching: watch::Receiver<u64>,
+    latched: impl Fn() -> bool,
+) {
     let every = Duration::from_millis(PRESENCE_EVERY_MS);
-    let mut changes = shared.links.watch();
-    let mut latching = shared.running.latching();
-    let mut unreached = shared.peers.watch_unreached();
+    let mut changes = frames.links.watch();
     // The first one waits a moment: links that come up at once are told with it.
     let mut tick = tokio::time::interval_at(Instant::now() + SETTLE, every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -207,7 +211,7 @@ pub async fn run(shared: Shared) {
     loop {
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = frames.tasks.stop().cancelled() => return,
             // That everything stands still, or may move again, others must know at once.
             changed = latching.changed() => if changed.is_err() { return },
             _ = tick.tick() => {}
@@ -224,9 +228,10 @@ pub async fn run(shared: Shared) {
             }
         }
         settling = false;
-        let mut said = present(&shared);
-        said.audit_entries = continuity::entries(&shared).await;
-        if let Err(refusal) = frame_log::publish(&shared, vec![spec(said)], Class::Gathered).await {
+        let wants = unreached.borrow().clone();
+        let mut said = present(&frames, wants, latched());
+        said.audit_entries = continuity::entries(&frames).await;
+        if let Err(refusal) = frame_log::publish(&frames, vec![spec(said)], Class::Gathered).await {
             tracing::warn!("the presence of this node was not stored: {refusal}");
         }
     }

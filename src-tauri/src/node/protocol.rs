@@ -3,8 +3,11 @@
 //! Each method names the grant it needs; anything unnamed is refused. Text is never looked up in a
 //! table of functions, so `__proto__` and `toString` are just unknown methods.
 
+mod handle;
+
 use serde_json::{Map, Value, json};
 
+pub(super) use self::handle::Protocol;
 use super::authority;
 use super::context::{Context, DURABLE, internal, store_refusal};
 use super::frame_log::tree::{PRUNE, is_in};
@@ -17,7 +20,6 @@ use super::links::target::{KEEP, SEEN};
 use super::planner::passed_on;
 use super::proposals::estop::Told;
 use super::proposals::{self, checks, mirror};
-use super::shared::Shared;
 use super::{leading, mesh_models, reconcile};
 use crate::adapters::store::{commands, room};
 use crate::domain::admission::Grant;
@@ -54,7 +56,7 @@ fn need(context: &Context, link: &LinkHandle, grant: Grant) -> Result<(), Refusa
 
 /// Answers a request of an authenticated peer.
 pub(super) async fn answer(
-    shared: &Shared,
+    shared: &Protocol,
     link: &LinkHandle,
     method: &str,
     params: Map<String, Value>,
@@ -63,7 +65,7 @@ pub(super) async fn answer(
         .iter()
         .any(|part| method.starts_with(part))
     {
-        shared.peers.used(&link.info.device);
+        shared.reach.used(&link.info.device);
     }
     let result = match method {
         "mesh.ping" => Ok(Reply::Ok(json!({"pong": true, "timestamp": shared.now()}))),
@@ -154,7 +156,7 @@ async fn refused(context: &Context, link: &LinkHandle, event: Event, refusal: &R
 
 /// Takes an event from an authenticated peer.
 pub(super) async fn event(
-    shared: &Shared,
+    shared: &Protocol,
     ingress: &Ingress,
     link: &LinkHandle,
     event: &str,
@@ -184,7 +186,7 @@ pub(super) async fn event(
         }
         credit::EVENT => link.credit.take(&payload),
         KEEP if link.info.outbound && link.info.speaks(Feature::View) => {
-            shared.peers.asked_to_keep(&link.info.device, &payload)
+            shared.reach.asked_to_keep(&link.info.device, &payload)
         }
         leading::LEASE if link.info.speaks(Feature::Lease) => {
             leading::heard(&shared.leading, link, payload)
@@ -210,7 +212,7 @@ pub(super) async fn event(
             Ok(())
         }
         "planner.proposal" | "planner.proposal.resolved" => {
-            conversation::told(shared, link, &payload).await;
+            conversation::told(shared, &shared.other_planners, link, &payload).await;
             Ok(())
         }
         exchange::CHUNK => {
@@ -236,7 +238,7 @@ pub(super) async fn event(
 }
 
 /// Whether this node has a link to a device, for a peer that has none.
-fn seen(shared: &Shared, params: &Map<String, Value>) -> Result<Value, Refusal> {
+fn seen(shared: &Protocol, params: &Map<String, Value>) -> Result<Value, Refusal> {
     let device: DeviceId = params
         .get("deviceId")
         .and_then(Value::as_str)
@@ -293,7 +295,7 @@ fn parse<T: serde::de::DeserializeOwned>(
 }
 
 async fn draft(
-    shared: &Shared,
+    shared: &Protocol,
     link: &LinkHandle,
     mut params: Map<String, Value>,
 ) -> Result<Value, Refusal> {
@@ -313,13 +315,13 @@ async fn draft(
     Ok(minted.to_wire())
 }
 
-async fn look(shared: &Shared, mut params: Map<String, Value>) -> Result<Value, Refusal> {
+async fn look(shared: &Protocol, mut params: Map<String, Value>) -> Result<Value, Refusal> {
     let seen = checks::own(shared, parse(&mut params, "proposalId")?).await?;
     serde_json::to_value(seen).map_err(|e| internal(&e.to_string()))
 }
 
 async fn stop(
-    shared: &Shared,
+    shared: &Protocol,
     link: &LinkHandle,
     mut params: Map<String, Value>,
 ) -> Result<Value, Refusal> {
@@ -335,7 +337,7 @@ async fn stop(
 }
 
 async fn engage(
-    shared: &Shared,
+    shared: &Protocol,
     link: &LinkHandle,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
@@ -358,7 +360,7 @@ async fn engage(
 }
 
 async fn decide(
-    shared: &Shared,
+    shared: &Protocol,
     link: &LinkHandle,
     mut params: Map<String, Value>,
 ) -> Result<Value, Refusal> {
@@ -369,7 +371,7 @@ async fn decide(
 }
 
 /// `mesh.message.forward`: the seven gen-1 checks, then the eighth: people must approve.
-async fn forwarded(shared: &Shared, link: &LinkHandle, params: &Map<String, Value>) -> Reply {
+async fn forwarded(shared: &Protocol, link: &LinkHandle, params: &Map<String, Value>) -> Reply {
     let refusal = match forward::check(params, shared.own_id(), shared.now()) {
         Ok(Forwarded::Message { channel, to }) => {
             let shown: String = format!("{channel} {to}").chars().take(80).collect();
@@ -401,7 +403,7 @@ async fn forwarded(shared: &Shared, link: &LinkHandle, params: &Map<String, Valu
 }
 
 async fn asked_actuation(
-    shared: &Shared,
+    shared: &Protocol,
     link: &LinkHandle,
     asked: AskedActuation,
 ) -> Result<Reply, Refusal> {

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use super::authority::Authority;
 use super::credentials::Kept;
 use super::discovery::Nearby;
-use super::gen1::conversation::OtherPlanners;
 use super::inference::Inference;
 use super::leading::Leading;
 use super::links::{LinkHandle, Reach};
@@ -17,10 +17,10 @@ use super::planner::Planner;
 use super::planning::Drafts;
 use super::proposals::Executor;
 use super::sensing::Sensors;
+use super::sessions::Sessions;
 use super::sites::SiteBook;
 use crate::adapters::transport::{Dialer, Tls};
 use crate::domain::base::DeviceId;
-use crate::domain::capability::Capability;
 use crate::domain::identity::DeviceKey;
 
 /// Shared by every actor of one node.
@@ -39,16 +39,16 @@ pub struct Inner {
     pub dialer: Arc<dyn Dialer>,
     /// Where things are.
     pub sites: SiteBook,
-    /// What the planners of gen-1 nodes propose.
-    pub other_planners: OtherPlanners,
+    /// Records that it issues.
+    pub authority: Authority,
+    /// How links are made, and what peers may ask.
+    pub sessions: Sessions,
     /// Where it stands with each.
     pub peers: Arc<Peers>,
     /// Dials those with which no link is needed otherwise.
     pub reach: Arc<dyn Reach>,
     /// Who is on the LAN.
     pub nearby: Nearby,
-    /// Everything it offers.
-    pub capabilities: Vec<Capability>,
     /// How its sensors are.
     pub sensors: Sensors,
     /// The language models it may ask.

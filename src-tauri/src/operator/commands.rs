@@ -233,7 +233,7 @@ impl Door {
             .map_err(|e| store_refusal(&e))?;
         let untrusted = s.trust.live(&record.device_id).is_none();
         parting::part_untrusted(s);
-        authority::look_again(s).await;
+        authority::look_again(&s.authority).await;
         if untrusted {
             proposals::drop_of(s, &record.device_id).await;
         } else {

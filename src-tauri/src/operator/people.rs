@@ -627,7 +627,7 @@ impl Door {
     /// The running node takes a change up: records that wait may count now, and own ones travel.
     async fn people_changed(&self, event: Event, message: &str, data: Value) {
         let s = &self.shared;
-        authority::look_again(s).await;
+        authority::look_again(&s.authority).await;
         s.journal.record(event, Severity::Info, message, data).await;
     }
 }

@@ -366,7 +366,7 @@ impl Door {
                 (PlannerState::Idle, why)
             }
         };
-        let (leader, others) = (gen1::leader(s), s.other_planners.all());
+        let (leader, others) = (gen1::leader(s), s.sessions.other_planners.all());
         let names = match leader.is_some() || !others.is_empty() {
             true => self.names(),
             false => Names::new(),

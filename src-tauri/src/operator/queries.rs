@@ -161,11 +161,7 @@ impl Door {
             peers: self.linked_peers(),
             proposals_waiting: wide(proposals_waiting),
             drafts_waiting: wide(drafts_waiting),
-            capabilities: s
-                .capabilities
-                .iter()
-                .map(|c| c.as_str().to_owned())
-                .collect(),
+            capabilities: s.known.own.iter().map(|c| c.as_str().to_owned()).collect(),
             sensors: s.sensors.list().into_iter().map(sensor_view).collect(),
             policy,
             clock_trusted: trusted_clock,
@@ -215,11 +211,7 @@ impl Door {
             own: true,
             connected: true,
             role: Some(s.config.role.as_str().to_owned()),
-            capabilities: s
-                .capabilities
-                .iter()
-                .map(|c| c.as_str().to_owned())
-                .collect(),
+            capabilities: s.known.own.iter().map(|c| c.as_str().to_owned()).collect(),
             withheld: Vec::new(),
             grants: Vec::new(),
         }];

@@ -155,6 +155,12 @@ fn read(frame: StoredFrame) -> Option<(DeviceId, Report)> {
 }
 
 impl Door {
+    /// What this node says of itself now.
+    pub fn presence(&self) -> Presence {
+        let estop = self.shared.running.latched().is_some();
+        present(&self.shared, self.shared.peers.unreached(), estop)
+    }
+
     /// Everything known of the mesh.
     ///
     /// # Errors
@@ -171,7 +177,7 @@ impl Door {
         let own = Report {
             frame: None,
             at: now,
-            said: present(&self.shared),
+            said: self.presence(),
         };
         reports.insert(self.shared.own_id().clone(), own);
         let mut nodes = self.topology_nodes(&reports, now);

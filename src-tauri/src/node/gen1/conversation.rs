@@ -24,8 +24,8 @@ use crate::domain::wire::frame::FrameSpec;
 use crate::domain::wire::handshake::Feature;
 use crate::node::context::{Context, store_refusal};
 use crate::node::context::{Event, Severity};
+use crate::node::frame_log::Frames;
 use crate::node::links::LinkHandle;
-use crate::node::shared::Shared;
 use crate::node::{frame_log, gossip, privacy};
 
 /// A proposal of a gen-1 planner, as it says. It is executed by that planner's own node, never here.
@@ -89,10 +89,10 @@ fn holds(context: &Context, link: &LinkHandle, grant: Grant) -> bool {
 }
 
 /// A gen-1 planner tells of a proposal of its own.
-pub async fn told(shared: &Shared, link: &LinkHandle, payload: &Value) {
+pub async fn told(context: &Context, others: &OtherPlanners, link: &LinkHandle, payload: &Value) {
     let device = &link.info.device;
     // Our own kind tells of proposals with their signed records.
-    if link.info.speaks(Feature::Proposals) || !holds(shared, link, Grant::Plan) {
+    if link.info.speaks(Feature::Proposals) || !holds(context, link, Grant::Plan) {
         return;
     }
     let text = |name: &str| {
@@ -110,9 +110,9 @@ pub async fn told(shared: &Shared, link: &LinkHandle, payload: &Value) {
         operation: text("operation"),
         level: text("approvalLevel"),
         status: text("status"),
-        heard_at: shared.now(),
+        heard_at: context.now(),
     };
-    if new.id.is_empty() || !shared.other_planners.take(new.clone()) {
+    if new.id.is_empty() || !others.take(new.clone()) {
         return;
     }
     let message = format!(
@@ -123,7 +123,7 @@ pub async fn told(shared: &Shared, link: &LinkHandle, payload: &Value) {
     );
     let data = json!({"deviceId": device, "taskId": new.id, "status": new.status});
     let cause = Cause::Device(device.clone());
-    shared
+    context
         .journal
         .caused(cause, Event::PlannerOther, Severity::Info, &message, data)
         .await;
@@ -134,20 +134,20 @@ pub async fn told(shared: &Shared, link: &LinkHandle, payload: &Value) {
 ///
 /// # Errors
 /// `DELIVERY_FAILED` where no planner runs, `NOT_AUTHORIZED` without the grant `read`, `OVER_BUDGET`.
-pub async fn intent(shared: &Shared, link: &LinkHandle, asked: Intent) -> Result<Value, Refusal> {
+pub async fn intent(frames: &Frames, link: &LinkHandle, asked: Intent) -> Result<Value, Refusal> {
     let device = &link.info.device;
-    if !shared.config.role.plans() {
+    if !frames.config.role.plans() {
         let why = "this node has no planner; ask one that has the role planner";
         return Err(Refusal::new(Code::DeliveryFailed, why));
     }
-    if !holds(shared, link, Grant::Read) {
+    if !holds(frames, link, Grant::Read) {
         let why = format!(
             "device {} may not read here, so its questions are not answered",
             device.short()
         );
         return Err(Refusal::new(Code::NotAuthorized, why));
     }
-    if !shared.budgets.command(device, shared.now()) {
+    if !frames.budgets.command(device, frames.now()) {
         return Err(Refusal::new(
             Code::OverBudget,
             format!(
@@ -156,20 +156,20 @@ pub async fn intent(shared: &Shared, link: &LinkHandle, asked: Intent) -> Result
             ),
         ));
     }
-    let at = shared.moment();
+    let at = frames.moment();
     let read = move |c: &rusqlite::Connection| {
         Ok((
             facts::numeric(c, at)?,
             proposals::open_list(c, QUERY_DEFAULT)?,
         ))
     };
-    let (mut facts, open) = shared
+    let (mut facts, open) = frames
         .store
         .read("question", read)
         .await
         .map_err(|e| store_refusal(&e))?;
     // The answer is for everybody.
-    let labels = shared.inference.labels();
+    let labels = &frames.config.models.labels;
     facts.retain(|fact| !privacy::is_private(labels, fact));
     let open: Vec<Open> = open
         .iter()
@@ -179,7 +179,7 @@ pub async fn intent(shared: &Shared, link: &LinkHandle, asked: Intent) -> Result
         })
         .collect();
     let question = shown(&asked.text, GEN1_INTENT_MAX_CHARS);
-    let said = answer(&question, &facts, &open, shared.now());
+    let said = answer(&question, &facts, &open, frames.now());
     let cites: Vec<Value> = said
         .cites
         .iter()
@@ -194,11 +194,11 @@ pub async fn intent(shared: &Shared, link: &LinkHandle, asked: Intent) -> Result
     let ids: Vec<&str> = open.iter().map(|p| p.id.as_str()).collect();
     let request = match asked.request_id {
         Some(id) => id,
-        None => shared.fresh_id()?.to_string(),
+        None => frames.fresh_id()?.to_string(),
     };
     let conversation = match asked.conversation_id {
         Some(id) => id,
-        None => shared.fresh_id()?.to_string(),
+        None => frames.fresh_id()?.to_string(),
     };
     let data = json!({
         "conversationId": conversation, "requestId": request, "status": "complete",
@@ -214,7 +214,7 @@ pub async fn intent(shared: &Shared, link: &LinkHandle, asked: Intent) -> Result
         taint: [crate::domain::base::Taint::Llm].into(),
         note: None,
     };
-    frame_log::publish(shared, vec![spec], Class::Relaxed).await?;
+    frame_log::publish(frames, vec![spec], Class::Relaxed).await?;
     let message = format!(
         "{} asked the planner: {}",
         link.info.shown(),
@@ -222,7 +222,7 @@ pub async fn intent(shared: &Shared, link: &LinkHandle, asked: Intent) -> Result
     );
     let data = json!({"deviceId": device, "conversationId": conversation});
     let cause = Cause::Device(device.clone());
-    shared
+    frames
         .journal
         .caused(cause, Event::PlannerAsked, Severity::Info, &message, data)
         .await;
@@ -231,12 +231,12 @@ pub async fn intent(shared: &Shared, link: &LinkHandle, asked: Intent) -> Result
 
 /// `chat.subscribe`: from now on this link hears of our proposals, as gen-1 shows them. Frames it
 /// gets in any case.
-pub fn subscribe(shared: &Shared, link: &LinkHandle) -> Value {
+pub fn subscribe(frames: &Frames, link: &LinkHandle) -> Value {
     let kin = link.info.speaks(Feature::Proposals);
     // A gen-1 node that we dialed ignores such events, and each uses up its hundred messages.
     if !kin && !link.info.outbound && !link.subscribed.swap(true, Ordering::AcqRel) {
-        let feeding = gossip::feed_gen1_proposals(shared.frames.clone(), link.clone());
-        shared.tasks.passing("proposals for gen-1", feeding);
+        let feeding = gossip::feed_gen1_proposals(frames.clone(), link.clone());
+        frames.tasks.passing("proposals for gen-1", feeding);
     }
     json!({"subscribed": true})
 }

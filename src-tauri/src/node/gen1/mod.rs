@@ -16,8 +16,9 @@ use time::format_description::well_known::Rfc3339;
 use super::config::{StaticPeer, is_local};
 use super::context::store_refusal;
 use super::context::{Context, Severity};
+use super::continuity::Footing;
+use super::frame_log::Frames;
 use super::links::LinkHandle;
-use super::shared::Shared;
 use crate::adapters::store::frames::{FrameFilter, StoredFrame};
 use crate::adapters::store::{events, facts, frames, proposals};
 use crate::adapters::transport::Posture;
@@ -36,19 +37,19 @@ use crate::domain::wire::frame::shown_to_gen1;
 /// # Errors
 /// `INVALID_PARAMS` for a parameter of the wrong form, or the store's refusal.
 pub async fn query(
-    shared: &Shared,
+    footing: &Footing,
     method: &str,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
     match method {
-        "mesh.peers" => Ok(json!({"peers": peers(shared, true)})),
-        "mesh.status" => status(shared).await,
-        "mesh.health" => health(shared).await,
-        "mesh.world.query" => world(shared, params).await,
-        "mesh.events" => mesh_events(shared, params).await,
-        "mesh.trace" => trace::trace(shared, params).await,
-        "context.sync" => sync(shared, params).await,
-        "clawmesh.mock.actuator.state" => trace::actuators(shared, &shared.guards, params).await,
+        "mesh.peers" => Ok(json!({"peers": peers(footing, true)})),
+        "mesh.status" => status(footing).await,
+        "mesh.health" => health(footing).await,
+        "mesh.world.query" => world(footing, params).await,
+        "mesh.events" => mesh_events(footing, params).await,
+        "mesh.trace" => trace::trace(footing, params).await,
+        "context.sync" => sync(footing, params).await,
+        "clawmesh.mock.actuator.state" => trace::actuators(footing, &footing.guards, params).await,
         other => Err(Refusal::new(
             Code::UnknownMethod,
             format!("unknown method: {other}"),
@@ -94,7 +95,7 @@ fn kind(params: &Map<String, Value>) -> Result<Option<FrameKind>, Refusal> {
         .transpose()
 }
 
-fn peers(shared: &Shared, capabilities: bool) -> Vec<Value> {
+fn peers(frames: &Frames, capabilities: bool) -> Vec<Value> {
     let peer = |link: &LinkHandle| {
         let info = &link.info;
         let mut peer = json!({"deviceId": info.device, "outbound": info.outbound, "connectedAtMs": info.connected_at});
@@ -112,16 +113,16 @@ fn peers(shared: &Shared, capabilities: bool) -> Vec<Value> {
         }
         peer
     };
-    shared.links.all().iter().map(peer).collect()
+    frames.links.all().iter().map(peer).collect()
 }
 
 /// Who leads by the rule of gen-1, among this node and those it is linked with: who it is, and the role
 /// it stands with. `None` without a planner.
-pub fn leader(shared: &Shared) -> Option<(DeviceId, String)> {
-    let links = shared.links.all();
+pub fn leader(frames: &Frames) -> Option<(DeviceId, String)> {
+    let links = frames.links.all();
     let own = Candidate {
-        device: shared.own_id(),
-        role: role_for_gen1(shared.config.role.as_str()),
+        device: frames.own_id(),
+        role: role_for_gen1(frames.config.role.as_str()),
     };
     // Our own kind tells gen-1 nodes what this node tells them.
     let mut all: Vec<Candidate<'_>> = links
@@ -140,10 +141,10 @@ pub fn leader(shared: &Shared) -> Option<(DeviceId, String)> {
     election::leader(&all).map(|c| (c.device.clone(), c.role.to_owned()))
 }
 
-fn planner(shared: &Shared) -> Value {
-    let leader = leader(shared);
-    let leads = leader.as_ref().is_some_and(|(d, _)| d == shared.own_id());
-    let role = role_for_gen1(shared.config.role.as_str());
+fn planner(frames: &Frames) -> Value {
+    let leader = leader(frames);
+    let leads = leader.as_ref().is_some_and(|(d, _)| d == frames.own_id());
+    let role = role_for_gen1(frames.config.role.as_str());
     let state = match (election::is_eligible(role), leads) {
         (false, _) => "ineligible",
         (true, true) => "active",
@@ -161,26 +162,26 @@ fn planner(shared: &Shared) -> Value {
     })
 }
 
-fn static_peers(shared: &Shared) -> Vec<Value> {
-    shared
+fn static_peers(frames: &Frames) -> Vec<Value> {
+    frames
         .config
         .peers
         .iter()
         .map(|p| {
             json!({
                 "deviceId": p.device, "url": p.url.to_string(), "transportLabel": p.label,
-                "securityPosture": posture(shared, p),
+                "securityPosture": posture(frames, p),
             })
         })
         .collect()
 }
 
 /// How the link to a configured peer is protected; without one, how it would be.
-fn posture(shared: &Shared, peer: &StaticPeer) -> String {
-    if let Some(link) = shared.links.get(&peer.device) {
+fn posture(frames: &Frames, peer: &StaticPeer) -> String {
+    if let Some(link) = frames.links.get(&peer.device) {
         return link.info.posture.to_string();
     }
-    let record = shared.trust.live(&peer.device);
+    let record = frames.trust.live(&peer.device);
     let gen1 = record.is_some_and(|r| r.generation() == Generation::Gen1);
     let url = &peer.url;
     let would_be = match (peer.pin, url.tls()) {
@@ -192,8 +193,8 @@ fn posture(shared: &Shared, peer: &StaticPeer) -> String {
     would_be.to_string()
 }
 
-async fn status(shared: &Shared) -> Result<Value, Refusal> {
-    let open = shared
+async fn status(frames: &Frames) -> Result<Value, Refusal> {
+    let open = frames
         .store
         .read("proposals", |c| proposals::open_list(c, QUERY_DEFAULT))
         .await;
@@ -207,14 +208,14 @@ async fn status(shared: &Shared) -> Result<Value, Refusal> {
             })
         })
         .collect();
-    let peers = peers(shared, false);
+    let peers = peers(frames, false);
     Ok(json!({
-        "localDeviceId": shared.own_id(),
+        "localDeviceId": frames.own_id(),
         "connectedPeers": peers.len(),
         "peers": peers,
-        "plannerActivity": planner(shared),
-        "discoveryEnabled": shared.config.discovery,
-        "configuredStaticPeers": static_peers(shared),
+        "plannerActivity": planner(frames),
+        "discoveryEnabled": frames.config.discovery,
+        "configuredStaticPeers": static_peers(frames),
         "pendingProposals": pending,
     }))
 }
@@ -223,14 +224,14 @@ fn short(id: &DeviceId) -> String {
     format!("{}...", id.as_str().get(..16).unwrap_or_default())
 }
 
-async fn health(shared: &Shared) -> Result<Value, Refusal> {
-    let (entries, stored) = shared
+async fn health(frames: &Frames) -> Result<Value, Refusal> {
+    let (entries, stored) = frames
         .store
         .read("health", |c| Ok((facts::count(c)?, frames::count(c)?)))
         .await
         .map_err(|e| store_refusal(&e))?;
-    let now = shared.now();
-    let links = shared.links.all();
+    let now = frames.now();
+    let links = frames.links.all();
     let details: Vec<Value> = links
         .iter()
         .map(|l| {
@@ -241,22 +242,22 @@ async fn health(shared: &Shared) -> Result<Value, Refusal> {
             })
         })
         .collect();
-    let capabilities: Vec<&str> = shared.capabilities.iter().map(|c| c.as_str()).collect();
+    let capabilities: Vec<&str> = frames.known.own.iter().map(|c| c.as_str()).collect();
     let alone = links.is_empty() && capabilities.is_empty();
-    let status = match shared.alarms.worst() {
+    let status = match frames.alarms.worst() {
         Some(Severity::Critical) => "unhealthy",
         Some(Severity::Warning | Severity::Info) => "degraded",
         None if alone => "degraded",
         None => "healthy",
     };
-    let alarms: Vec<&str> = shared
+    let alarms: Vec<&str> = frames
         .alarms
         .list()
         .iter()
         .map(|a| a.kind.as_str())
         .collect();
     let counter = |name: &str, value: u64| json!({"name": name, "type": "counter", "value": value});
-    let metrics = &shared.metrics;
+    let metrics = &frames.metrics;
     Ok(json!({
         "status": status,
         "alarms": alarms,
@@ -265,19 +266,19 @@ async fn health(shared: &Shared) -> Result<Value, Refusal> {
             counter("mesh.frames.stored", metrics.frames_stored.get()),
             counter("mesh.frames.sent", metrics.frames_sent.get()),
         ],
-        "nodeId": short(shared.own_id()),
-        "displayName": shared.config.name,
-        "uptimeMs": now.since(shared.started_at),
-        "startedAt": iso(shared.started_at),
+        "nodeId": short(frames.own_id()),
+        "displayName": frames.config.name,
+        "uptimeMs": now.since(frames.started_at),
+        "startedAt": iso(frames.started_at),
         "peers": {"connected": details.len(), "details": details},
         "worldModel": {"entries": entries, "frameLogSize": stored},
         "capabilities": {
             "local": capabilities,
             "meshTotal": links.iter().map(|l| l.info.capabilities.len()).sum::<usize>(),
         },
-        "plannerLeader": planner(shared)["leader"],
-        "discoveryEnabled": shared.config.discovery,
-        "configuredStaticPeers": static_peers(shared),
+        "plannerLeader": planner(frames)["leader"],
+        "discoveryEnabled": frames.config.discovery,
+        "configuredStaticPeers": static_peers(frames),
         "version": env!("CARGO_PKG_VERSION"),
         "timestamp": iso(now),
     }))

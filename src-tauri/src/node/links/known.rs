@@ -18,7 +18,9 @@ const SIGNERS: &str = "peers.signers";
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// The names of this node's own actuators.
+    /// Everything that this node offers.
+    pub own: Vec<Capability>,
+    /// Its actuators among it.
     pub actuators: Vec<Capability>,
     offers: Mutex<BTreeMap<DeviceId, Vec<String>>>,
     /// What comes in their name unsigned is not theirs.
@@ -36,15 +38,20 @@ impl Known {
         let signers = kv::get(conn, SIGNERS)?;
         let signers = signers.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(Self {
+            own: Vec::new(),
             actuators: Vec::new(),
             offers: Mutex::new(offers.unwrap_or_default()),
             signers: RwLock::new(Arc::new(signers.unwrap_or_default())),
         })
     }
 
-    /// The same, beside this node's own actuators.
-    pub fn beside(self, actuators: Vec<Capability>) -> Self {
-        Self { actuators, ..self }
+    /// The same, beside what this node offers.
+    pub fn beside(self, own: Vec<Capability>, actuators: Vec<Capability>) -> Self {
+        Self {
+            own,
+            actuators,
+            ..self
+        }
     }
 
     /// What devices offered when they were last connected, as far as they may now.

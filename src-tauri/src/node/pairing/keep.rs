@@ -142,7 +142,7 @@ pub(super) async fn store(
         .reload(&shared.store)
         .await
         .map_err(|e| store_refusal(&e))?;
-    authority::look_again(shared).await;
+    authority::look_again(&shared.authority).await;
     if !moves {
         shared.pairing.learned.send_modify(|n| *n += 1);
     }

@@ -7,6 +7,7 @@
 mod connected;
 mod dialing;
 mod down;
+mod handle;
 mod left;
 mod on_demand;
 mod reach;
@@ -19,19 +20,20 @@ mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::handle::Supervising;
 pub use self::reach::Dialed;
 pub use self::state::{PeerState, State};
 use super::ingress::Ingress;
 use super::links::target::{Source, Target};
 use super::links::{Ended, LinkHandle};
-use super::shared::Shared;
+use super::sessions::Sessions;
 use crate::adapters::transport::PeerUrl;
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{PEER_SEEN_MAX, PEER_TARGETS_MAX, PEERS_MAX};
@@ -269,7 +271,7 @@ fn entry<'a>(
 
 /// One device as its supervisor sees it.
 struct Peer {
-    shared: Shared,
+    shared: Supervising,
     ingress: Ingress,
     device: DeviceId,
     links: watch::Receiver<u64>,
@@ -373,7 +375,8 @@ impl Peer {
 }
 
 /// Starts a supervisor for every device that has an address or a link, until the node stops.
-pub async fn run(shared: Shared, ingress: Ingress) {
+pub async fn run(sessions: Sessions, peers: Arc<Peers>, ingress: Ingress) {
+    let shared = Supervising { sessions, peers };
     let mut links = shared.links.watch();
     let mut targets = shared.peers.changed.subscribe();
     let mut supervised = BTreeSet::new();

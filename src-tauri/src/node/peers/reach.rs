@@ -16,7 +16,7 @@ use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::wire::Message;
 use crate::domain::wire::handshake::Feature;
 use crate::node::frame_log::Frames;
-use crate::node::links::target::KEEP;
+use crate::node::links::target::{KEEP, Target};
 use crate::node::links::{LinkHandle, Reach};
 
 /// How long after it was asked for a device is dialed because of it.
@@ -41,6 +41,18 @@ impl Reach for Dialed {
 
     fn used(&self, device: &DeviceId) {
         self.peers.used(device);
+    }
+
+    fn asked_to_keep(&self, device: &DeviceId, payload: &Value) -> Result<(), Refusal> {
+        self.peers.asked_to_keep(device, payload)
+    }
+
+    fn came_as_gen1(&self, device: &DeviceId, now: TimeMs) {
+        self.peers.came_as_gen1(device, now);
+    }
+
+    fn targets(&self, device: &DeviceId) -> Vec<Target> {
+        self.peers.targets(device)
     }
 }
 

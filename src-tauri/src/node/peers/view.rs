@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Standing, State};
+use super::{Standing, State, Supervising};
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::series;
 use crate::domain::admission::{Generation, Grant, Grants, TrustRecord};
@@ -23,7 +23,6 @@ use crate::node::context::Context;
 use crate::node::continuity::PRESENCE;
 use crate::node::presence::Presence;
 use crate::node::privacy;
-use crate::node::shared::Shared;
 
 /// How old what a device tells of itself may be to count as told lately, in milliseconds.
 const LATELY_MS: u64 = 3 * PRESENCE_EVERY_MS;
@@ -60,7 +59,7 @@ impl View {
     }
 
     /// Chooses anew.
-    pub(super) async fn look(&mut self, shared: &Shared) {
+    pub(super) async fn look(&mut self, shared: &Supervising) {
         let all = shared.trust.all();
         let is_kin = |r: &&TrustRecord| {
             r.is_live() && r.generation() == Generation::Clawmesh && r.device_id != *shared.own_id()
@@ -118,7 +117,7 @@ impl View {
 
     /// Reads what devices have told of themselves, now and then. What those offer that have no link is
     /// remembered, so that a wish finds its executor.
-    async fn hear(&mut self, shared: &Shared) {
+    async fn hear(&mut self, shared: &Supervising) {
         let fresh = Duration::from_millis(VIEW_READ_MS);
         if self.read_at.is_some_and(|at| at.elapsed() < fresh) {
             return;
@@ -187,7 +186,7 @@ impl View {
 }
 
 /// Has this node's presence say whom it needs and does not reach.
-fn say_unreached(shared: &Shared, known: &BTreeMap<DeviceId, Known>) {
+fn say_unreached(shared: &Supervising, known: &BTreeMap<DeviceId, Known>) {
     let unreached = known.iter().filter(|(_, one)| {
         one.always && one.reach == Reach::Away && matches!(one.heard, Heard::Lately { .. })
     });
@@ -202,7 +201,7 @@ fn say_unreached(shared: &Shared, known: &BTreeMap<DeviceId, Known>) {
 
 /// Whether one of the two decides, plans or stops what the other moves. A node that may stop because it moves
 /// something itself, as field nodes may, is none that this is its work: it is reached when it comes to that.
-fn has_to_do_with(shared: &Shared, grants: &Grants, offered: Option<&[String]>) -> bool {
+fn has_to_do_with(shared: &Supervising, grants: &Grants, offered: Option<&[String]>) -> bool {
     let commands = [Grant::Plan, Grant::Human, Grant::Admin]
         .iter()
         .any(|g| grants.has(*g))
@@ -211,11 +210,10 @@ fn has_to_do_with(shared: &Shared, grants: &Grants, offered: Option<&[String]>) 
         && offered.is_none_or(|all| all.iter().any(|c| offers_actuator(c)));
     // Planners hear from each other who leads.
     let plans = grants.has(Grant::Plan);
-    commands && !shared.guards.capabilities().is_empty()
-        || (moves || plans) && shared.config.role.plans()
+    commands && !shared.known.actuators.is_empty() || (moves || plans) && shared.config.role.plans()
 }
 
-fn reach(shared: &Shared, device: &DeviceId, standing: Option<&Standing>) -> Reach {
+fn reach(shared: &Supervising, device: &DeviceId, standing: Option<&Standing>) -> Reach {
     if shared.links.get(device).is_some() {
         return Reach::Linked;
     }

@@ -67,10 +67,24 @@ pub(crate) async fn accepted(shared: Shared, ingress: Ingress, incoming: Incomin
             // The peer may not hear of anything before it has heard that it is welcome.
             if say(&mut writer, reply).await.is_some() {
                 if !link.info.speaks(Feature::Reconcile) {
-                    let ask = second::fetch(shared.clone(), ingress.clone(), link.clone(), origin);
+                    let ask = second::fetch(
+                        shared.sessions.clone(),
+                        ingress.clone(),
+                        link.clone(),
+                        origin,
+                    );
                     shared.tasks.passing("second socket", ask);
                 }
-                life::run(shared.clone(), ingress, link, reader, writer, lanes, from).await;
+                life::run(
+                    shared.sessions.protocol.clone(),
+                    ingress,
+                    link,
+                    reader,
+                    writer,
+                    lanes,
+                    from,
+                )
+                .await;
             } else {
                 shared.links.forget(&link, &Ended::Broke);
             }
@@ -216,7 +230,7 @@ async fn connect(
         ));
     }
     let made = door.proof_for(shared.own_id(), End::Dialer, None);
-    recognise(shared, door, &mut hello, &expected, made).await?;
+    recognise(&shared.sessions, door, &mut hello, &expected, made).await?;
     hello.check_mesh(&shared.mesh)?;
     let acts = actuators::acts(&shared.guards, &hello);
     shared.links.may_come_in(&hello.device_id, acts)?;
@@ -224,8 +238,8 @@ async fn connect(
     let ours = introduction(shared, !hello.features.is_empty());
     let answers = door.proof_for(&hello.device_id, End::Acceptor, Some(hello.said));
     let payload = match answers.filter(|_| hello.proof.is_some()) {
-        Some(made) => ours.sign_for_kin(shared.signer(), &client_nonce, None, now, made),
-        None => ours.sign(shared.signer(), &client_nonce, None, now, None),
+        Some(made) => ours.sign_for_kin(&shared.sessions.key, &client_nonce, None, now, made),
+        None => ours.sign(&shared.sessions.key, &client_nonce, None, now, None),
     };
     Ok((hello, Value::Object(payload)))
 }

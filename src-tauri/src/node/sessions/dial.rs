@@ -21,7 +21,7 @@ use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::PeerInfo;
 use crate::node::links::target::Target;
-use crate::node::shared::Shared;
+use crate::node::sessions::Sessions;
 
 /// How long a peer may take to accept a connection and upgrade it.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(DIAL_MS);
@@ -48,13 +48,13 @@ fn refused(why: impl ToString) -> DialError {
 /// # Errors
 /// Why no link came about.
 pub(crate) async fn dial(
-    shared: &Shared,
+    sessions: &Sessions,
     ingress: &Ingress,
     device: &DeviceId,
     target: &Target,
 ) -> Result<(), DialError> {
-    let stop = shared.tasks.stop().child_token();
-    let socket = reach(shared, device, target, &stop).await?;
+    let stop = sessions.tasks.stop().child_token();
+    let socket = reach(sessions, device, target, &stop).await?;
     let protection = socket.protection().clone();
     if !is_local(&target.label) && protection.posture < Posture::TlsPinned {
         return Err(refused(format!(
@@ -69,7 +69,7 @@ pub(crate) async fn dial(
     };
     let (mut reader, mut writer) = socket.split();
     let deadline = Duration::from_millis(HANDSHAKE_DEADLINE_MS);
-    let introducing = introduce(shared, device, &door, &mut reader, &mut writer);
+    let introducing = introduce(sessions, device, &door, &mut reader, &mut writer);
     let hello = match tokio::time::timeout(deadline, introducing).await {
         Ok(Ok(hello)) => hello,
         Ok(Err(why)) => {
@@ -79,19 +79,19 @@ pub(crate) async fn dial(
         Err(_) => return Err(failed("the handshake took too long")),
     };
     reader.trusted();
-    let from = gossip::begin(shared).await;
+    let from = gossip::begin(sessions).await;
     let label = Some(target.label.clone());
-    let info = PeerInfo::new(&hello, true, label, posture, shared.now())
-        .entitled(shared.may_actuate(&hello.device_id))
-        .acting(actuators::acts(&shared.guards, &hello));
-    match shared.links.register(shared.own_id(), info, stop) {
+    let info = PeerInfo::new(&hello, true, label, posture, sessions.now())
+        .entitled(sessions.may_actuate(&hello.device_id))
+        .acting(actuators::acts(&sessions.guards, &hello));
+    match sessions.links.register(sessions.own_id(), info, stop) {
         Err(refusal) => {
             writer.close(1000, "duplicate").await;
             Err(failed(refusal.message))
         }
         Ok((link, lanes)) => {
             let life = life::run(
-                shared.clone(),
+                sessions.protocol.clone(),
                 ingress.clone(),
                 link,
                 reader,
@@ -99,7 +99,7 @@ pub(crate) async fn dial(
                 lanes,
                 from,
             );
-            shared.tasks.passing("link", life);
+            sessions.tasks.passing("link", life);
             Ok(())
         }
     }
@@ -108,13 +108,13 @@ pub(crate) async fn dial(
 /// Opens a socket, by TLS wherever it leaves the machine. Without TLS only a device that is trusted
 /// as gen-1, has never proven to be of our own kind and is on a local network is spoken to.
 pub(super) async fn reach(
-    shared: &Shared,
+    sessions: &Sessions,
     device: &DeviceId,
     target: &Target,
     stop: &CancellationToken,
 ) -> Result<Socket, DialError> {
     let plainly = |security| async move {
-        let dialed = shared
+        let dialed = sessions
             .dialer
             .dial(&target.url, &security, DIAL_TIMEOUT, stop);
         dialed.await
@@ -124,7 +124,7 @@ pub(super) async fn reach(
         return plainly(Security::Plain).await.map_err(failed);
     }
     let by_tls = Security::Tls {
-        tls: shared.tls.clone(),
+        tls: sessions.tls.clone(),
         pin: target.pin,
         expect: Some(device.clone()),
     };
@@ -134,7 +134,7 @@ pub(super) async fn reach(
             Err(refused(error))
         }
         Err(error @ TransportError::Tls { .. }) => {
-            let record = shared.trust.live(device);
+            let record = sessions.trust.live(device);
             let as_gen1 = record.is_some_and(|r| r.generation() == Generation::Gen1);
             let may = as_gen1 && is_local(&target.label) && !url.tls() && target.pin.is_none();
             match may {
@@ -147,7 +147,7 @@ pub(super) async fn reach(
 }
 
 async fn introduce(
-    shared: &Shared,
+    sessions: &Sessions,
     expected: &DeviceId,
     door: &Door,
     reader: &mut SocketReader,
@@ -159,20 +159,20 @@ async fn introduce(
         .and_then(Value::as_str)
         .filter(|n| !n.is_empty() && n.len() <= 128);
     let their_nonce = their_nonce.ok_or_else(|| failed("the peer's challenge has no nonce"))?;
-    let our_nonce = nonce(shared).map_err(failed)?;
+    let our_nonce = nonce(sessions).map_err(failed)?;
     let made = door.proof_for(expected, End::Dialer, None);
-    let kin = shared
+    let kin = sessions
         .trust
         .live(expected)
         .is_some_and(|r| r.generation() == Generation::Clawmesh);
-    let (ours, now) = (introduction(shared, kin), shared.now());
+    let (ours, now) = (introduction(sessions, kin), sessions.now());
     let asked = Some(our_nonce.as_str());
     let params = match made {
         // Whoever receives a gen-1 signature can pass it on, except where TLS has proven who receives it.
         Some(made) if kin && door.protection.posture < Posture::IdentityBound => {
-            ours.sign_for_kin(shared.signer(), their_nonce, asked, now, made)
+            ours.sign_for_kin(&sessions.key, their_nonce, asked, now, made)
         }
-        made => ours.sign(shared.signer(), their_nonce, asked, now, made),
+        made => ours.sign(&sessions.key, their_nonce, asked, now, made),
     };
     let said = Hello::parse(&params, true).map_err(failed)?.said;
     let reply = ask(reader, writer, "2", "mesh.connect", &Value::Object(params)).await?;
@@ -187,12 +187,12 @@ async fn introduce(
             expected.short()
         )));
     }
-    let own = shared.own_id();
+    let own = sessions.own_id();
     let made = door.proof_for(own, End::Acceptor, Some(said));
-    recognise(shared, door, &mut hello, &our_nonce, made)
+    recognise(sessions, door, &mut hello, &our_nonce, made)
         .await
         .map_err(refused)?;
-    hello.check_mesh(&shared.mesh).map_err(refused)?;
+    hello.check_mesh(&sessions.mesh).map_err(refused)?;
     Ok(hello)
 }
 

@@ -20,7 +20,7 @@ use crate::node::gossip::{self, catch_up, private};
 use crate::node::ingress::Ingress;
 use crate::node::links::credit::Taken;
 use crate::node::links::{Ended, Lanes, LinkHandle, PeerInfo};
-use crate::node::shared::Shared;
+use crate::node::protocol::Protocol;
 use crate::node::{authority, mesh_models, protocol, reconcile};
 
 /// Most actuators that a refusal names.
@@ -30,7 +30,7 @@ const WITHHELD_SHOWN: usize = 5;
 /// a span that names the device.
 #[tracing::instrument(name = "peer", skip_all, fields(device = %link.info.device.short()))]
 pub(super) async fn run(
-    shared: Shared,
+    node: Protocol,
     ingress: Ingress,
     link: LinkHandle,
     mut reader: SocketReader,
@@ -39,18 +39,17 @@ pub(super) async fn run(
     from: u64,
 ) {
     let info = &link.info;
-    shared.metrics.peers_connected.inc();
+    node.metrics.peers_connected.inc();
     let claims: Vec<String> = info.claims().cloned().collect();
-    shared.remember_offer(&info.device, &claims).await;
-    tell_withheld(&shared, info).await;
+    node.remember_offer(&info.device, &claims).await;
+    tell_withheld(&node, info).await;
     if info.speaks(Feature::Sig) {
-        shared.remember_signer(&info.device).await;
+        node.remember_signer(&info.device).await;
     }
     let name = info.shown();
     let data = json!({"deviceId": info.device, "outbound": info.outbound, "posture": info.posture.to_string()});
     let message = format!("Connected: {name} ({})", info.posture);
-    shared
-        .journal
+    node.journal
         .caused(
             Cause::Device(info.device.clone()),
             Event::PeerConnect,
@@ -66,67 +65,66 @@ pub(super) async fn run(
         bulk,
         wanted,
     } = lanes;
-    shared.tree.joined(&link);
+    node.tree.joined(&link);
     let queues = Queues {
         answers,
         control,
         words,
         bulk,
     };
-    let tasks = &shared.tasks;
+    let tasks = &node.tasks;
     tasks.passing("link writer", writer::run(writer, queues, link.clone()));
     tasks.passing(
         "link feeder",
-        gossip::feed(shared.frames.clone(), link.clone(), from, wanted),
+        gossip::feed(node.frames.clone(), link.clone(), from, wanted),
     );
     tasks.passing(
         "proposals feeder",
-        gossip::feed_proposals(shared.frames.clone(), link.clone()),
+        gossip::feed_proposals(node.frames.clone(), link.clone()),
     );
     tasks.passing(
         "private feeder",
-        private::feed(shared.frames.clone(), link.clone()),
+        private::feed(node.frames.clone(), link.clone()),
     );
     tasks.passing(
         "records",
-        authority::greet(shared.context.clone(), link.clone()),
+        authority::greet(node.context.clone(), link.clone()),
     );
     match info.speaks(Feature::Reconcile) {
         true if info.outbound => {
             tasks.passing(
                 "reconcile",
-                reconcile::keep(shared.frames.clone(), link.clone()),
+                reconcile::keep(node.frames.clone(), link.clone()),
             );
         }
         true => {}
         false => tasks.passing(
             "catch up",
-            catch_up::ask(shared.context.clone(), ingress.clone(), link.clone()),
+            catch_up::ask(node.context.clone(), ingress.clone(), link.clone()),
         ),
     }
     if !info.speaks(Feature::Reconcile) {
         let pongs = reader.pongs();
         tasks.passing(
             "pulse",
-            pulse::keep(shared.context.clone(), link.clone(), pongs),
+            pulse::keep(node.context.clone(), link.clone(), pongs),
         );
     }
     let why = tokio::select! {
         biased;
         () = link.stop.cancelled() => Ended::Here(link.farewell().map_or("closed by this node", |(_, why)| why)),
-        why = read_loop(&shared, &ingress, &link, &mut reader) => why,
+        why = read_loop(&node, &ingress, &link, &mut reader) => why,
     };
     link.close(1000, "bye");
     let why = if link.is_leaving() { Ended::Left } else { why };
-    shared.links.forget(&link, &why);
-    if shared.links.get(&info.device).is_none() {
-        gossip::tree::left(&shared, &info.device);
+    node.links.forget(&link, &why);
+    if node.links.get(&info.device).is_none() {
+        gossip::tree::left(&node, &info.device);
     }
-    shared.metrics.peers_connected.dec();
+    node.metrics.peers_connected.dec();
     let data = json!({"deviceId": info.device, "reason": why.to_string()});
     let message = format!("Disconnected: {name} ({why})");
-    shared
-        .journal
+    node.journal
         .caused(
             Cause::Device(info.device.clone()),
             Event::PeerDisconnect,
@@ -171,7 +169,7 @@ async fn tell_withheld(context: &Context, info: &PeerInfo) {
 }
 
 async fn read_loop(
-    shared: &Shared,
+    node: &Protocol,
     ingress: &Ingress,
     link: &LinkHandle,
     reader: &mut SocketReader,
@@ -185,8 +183,7 @@ async fn read_loop(
                     Code::TooLarge,
                     format!("a message of {bytes} bytes; at most 1 MiB is read"),
                 );
-                shared
-                    .journal
+                node.journal
                     .refused_of(
                         Cause::Device(link.info.device.clone()),
                         Event::MessageRefused,
@@ -210,20 +207,20 @@ async fn read_loop(
                 return Ended::Broke;
             }
         };
-        shared.metrics.messages_received.inc();
-        link.vitals.heard(shared.now(), text.len());
+        node.metrics.messages_received.inc();
+        link.vitals.heard(node.now(), text.len());
         // Trust can end while the link is up: look every time.
-        if link.is_parting() || !shared.trust.trusts(&link.info.device) {
-            parting::part(shared, link);
+        if link.is_parting() || !node.trust.trusts(&link.info.device) {
+            parting::part(node, link);
             take_last(link, &text);
             continue;
         }
         // What it may offer was decided when the link began.
-        if shared.may_actuate(&link.info.device) != link.info.may_actuate {
+        if node.may_actuate(&link.info.device) != link.info.may_actuate {
             return Ended::Here("whether it may offer actuators has changed");
         }
         link.taking.store(true, Ordering::Release);
-        let goes_on = take(shared, ingress, link, &text).await;
+        let goes_on = take(node, ingress, link, &text).await;
         link.taking.store(false, Ordering::Release);
         if !goes_on && !link.is_parting() {
             return Ended::Here("its answers are not read");
@@ -240,8 +237,8 @@ fn take_last(link: &LinkHandle, text: &str) {
 }
 
 /// Takes one message. `false` if the link cannot go on.
-async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str) -> bool {
-    let (bytes, rest) = (text.len(), gossip::without_copies(shared, link, text));
+async fn take(node: &Protocol, ingress: &Ingress, link: &LinkHandle, text: &str) -> bool {
+    let (bytes, rest) = (text.len(), gossip::without_copies(node, link, text));
     let text = match rest.as_deref() {
         Some("") => {
             // What it cost comes back to the sender.
@@ -254,7 +251,7 @@ async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str)
     match Message::parse(text) {
         Ok(Message::Request { id, method, params }) if method == INFER => {
             // The reply comes when the model has ended, and nothing waits for it here.
-            match mesh_models::infer(&shared.mesh_models, link, &id, &params).await {
+            match mesh_models::infer(&node.mesh_models, link, &id, &params).await {
                 Ok(()) => true,
                 Err(refusal) => link.tell(Reply::from(refusal).to_text(&id)),
             }
@@ -263,28 +260,27 @@ async fn take(shared: &Shared, ingress: &Ingress, link: &LinkHandle, text: &str)
             if method == private::FRAMES && link.info.speaks(Feature::Private) =>
         {
             // The reply comes when they are stored, and nothing waits for it here.
-            match private::take(shared, ingress, link, &id, params, bytes).await {
+            match private::take(node, ingress, link, &id, params, bytes).await {
                 Ok(()) => true,
                 Err(refusal) => link.tell(Reply::from(refusal).to_text(&id)),
             }
         }
         Ok(Message::Request { id, method, params }) => {
-            let reply = protocol::answer(shared, link, &method, params).await;
+            let reply = protocol::answer(node, link, &method, params).await;
             link.tell(reply.to_text(&id))
         }
         Ok(Message::Response { id, result }) => {
             if !link.answer(&id, result) {
-                shared.metrics.answers_unasked.inc();
+                node.metrics.answers_unasked.inc();
             }
             true
         }
         Ok(Message::Event { event, payload }) => {
-            protocol::event(shared, ingress, link, &event, payload, bytes).await;
+            protocol::event(node, ingress, link, &event, payload, bytes).await;
             true
         }
         Err(bad) => {
-            shared
-                .journal
+            node.journal
                 .refused_of(
                     Cause::Device(link.info.device.clone()),
                     Event::MessageRefused,

@@ -10,6 +10,7 @@ mod pulse;
 mod second;
 mod writer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,27 +20,59 @@ pub(super) use self::accept::accepted;
 pub(super) use self::dial::{DialError, dial};
 use super::context::alarms::AlarmKind;
 use super::context::{Context, DURABLE, store_refusal};
-use super::shared::Shared;
+use super::frame_log::Frames;
+use super::protocol::Protocol;
 use crate::adapters::store::trust;
-use crate::adapters::transport::{Posture, Protection, SocketWriter};
+use crate::adapters::transport::{Dialer, Posture, Protection, SocketWriter, Tls};
 use crate::domain::admission::{Generation, TrustRecord};
 use crate::domain::base::canonical::Digest;
 use crate::domain::base::limits::HANDSHAKE_DEADLINE_MS;
 use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::identity::DeviceKey;
 use crate::domain::plan::election::role_for_gen1;
 use crate::domain::wire::handshake::{End, Hello, Introduction, ProofFor};
 
+/// What links are made with. The key in it signs handshakes and leaves this room in no other way.
+#[derive(Clone)]
+pub struct Sessions {
+    protocol: Protocol,
+    key: Arc<DeviceKey>,
+    tls: Tls,
+    dialer: Arc<dyn Dialer>,
+}
+
+impl std::ops::Deref for Sessions {
+    type Target = Protocol;
+
+    fn deref(&self) -> &Protocol {
+        &self.protocol
+    }
+}
+
+impl Sessions {
+    /// No link yet.
+    pub fn new(protocol: Protocol, key: Arc<DeviceKey>, tls: Tls, dialer: Arc<dyn Dialer>) -> Self {
+        Self {
+            protocol,
+            key,
+            tls,
+            dialer,
+        }
+    }
+}
+
 /// What this node says of itself; the role that one of our own `kin` is told, or a gen-1 node.
-fn introduction(shared: &Shared, kin: bool) -> Introduction {
-    let role = shared.config.role.as_str();
+fn introduction(frames: &Frames, kin: bool) -> Introduction {
+    let role = frames.config.role.as_str();
     Introduction {
-        display_name: shared.config.name.clone(),
-        capabilities: shared
-            .capabilities
+        display_name: frames.config.name.clone(),
+        capabilities: frames
+            .known
+            .own
             .iter()
             .map(|c| c.as_str().to_owned())
             .collect(),
-        mesh_id: shared.mesh.clone(),
+        mesh_id: frames.mesh.clone(),
         role: if kin { role } else { role_for_gen1(role) }.to_owned(),
     }
 }
@@ -85,14 +118,14 @@ impl Door {
 /// # Errors
 /// `AUTH_FAILED`, `UNTRUSTED_PEER`, `PUBLIC_KEY_MISMATCH`, `TLS_REQUIRED`.
 async fn recognise(
-    shared: &Shared,
+    protocol: &Protocol,
     door: &Door,
     hello: &mut Hello,
     nonce: &str,
     made: Option<ProofFor<'_>>,
 ) -> Result<(), Refusal> {
     let device = hello.device_id.clone();
-    let Some(record) = shared.trust.live(&device) else {
+    let Some(record) = protocol.trust.live(&device) else {
         return Err(Refusal::new(
             Code::UntrustedPeer,
             format!("peer {device} is not in the trust store"),
@@ -122,7 +155,7 @@ async fn recognise(
     check_binding(door, hello, proven)?;
     if !proven {
         if record.generation() == Generation::Clawmesh {
-            shared.peers.came_as_gen1(&device, shared.now());
+            protocol.reach.came_as_gen1(&device, protocol.now());
             return Err(Refusal::new(
                 Code::AuthFailed,
                 format!(
@@ -134,9 +167,9 @@ async fn recognise(
         }
         hello.features.clear();
     }
-    check_clock(shared, hello)?;
+    check_clock(protocol, hello)?;
     if record.public_key.is_none() || (proven && record.generation != Some(Generation::Clawmesh)) {
-        learn(shared, hello, proven).await?;
+        learn(protocol, hello, proven).await?;
     }
     Ok(())
 }

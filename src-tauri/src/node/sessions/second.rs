@@ -13,16 +13,13 @@ use crate::node::gossip::catch_up;
 use crate::node::ingress::Ingress;
 use crate::node::links::LinkHandle;
 use crate::node::links::target::{Source, Target};
-use crate::node::shared::Shared;
+use crate::node::sessions::Sessions;
 
 /// Asks a gen-1 node at the addresses that are known of it, or else at the usual port of the machine
 /// that its link comes from (on this machine that port is more likely our own), until one answers.
-pub(super) async fn fetch(shared: Shared, ingress: Ingress, link: LinkHandle, from: IpAddr) {
+pub(super) async fn fetch(sessions: Sessions, ingress: Ingress, link: LinkHandle, from: IpAddr) {
     let device = &link.info.device;
-    let mut targets = shared
-        .peers
-        .get(device)
-        .map_or_else(Vec::new, |s| s.targets);
+    let mut targets = sessions.reach.targets(device);
     if targets.is_empty()
         && !from.is_loopback()
         && let Ok(url) = format!("ws://{}", SocketAddr::new(from, DEFAULT_PORT)).parse()
@@ -35,7 +32,7 @@ pub(super) async fn fetch(shared: Shared, ingress: Ingress, link: LinkHandle, fr
         });
     }
     for target in &targets {
-        let asking = ask(&shared, &ingress, &link, target);
+        let asking = ask(&sessions, &ingress, &link, target);
         let asked = tokio::select! {
             biased;
             () = link.stop.cancelled() => return,
@@ -55,22 +52,22 @@ pub(super) async fn fetch(shared: Shared, ingress: Ingress, link: LinkHandle, fr
 }
 
 async fn ask(
-    shared: &Shared,
+    sessions: &Sessions,
     ingress: &Ingress,
     link: &LinkHandle,
     target: &Target,
 ) -> Result<(), DialError> {
     let device = &link.info.device;
-    let socket = dial::reach(shared, device, target, &link.stop).await?;
+    let socket = dial::reach(sessions, device, target, &link.stop).await?;
     let (mut reader, mut writer) = socket.split();
     // Its answer is larger than what strangers are read.
     reader.trusted();
-    let params = catch_up::question(shared, link).await;
+    let params = catch_up::question(sessions, link).await;
     let deadline = Duration::from_millis(HANDSHAKE_DEADLINE_MS);
     let asking = dial::ask(&mut reader, &mut writer, "1", "context.sync", &params);
     let answer = tokio::time::timeout(deadline, asking).await;
     writer.close(1000, "thank you").await;
     let answer = answer.unwrap_or_else(|_| Err(DialError::Failed("no answer".to_owned())))?;
-    catch_up::take(shared, ingress, link, answer, false).await;
+    catch_up::take(sessions, ingress, link, answer, false).await;
     Ok(())
 }

@@ -1,0 +1,36 @@
+//! The handle of the protocol's room.
+
+use std::sync::Arc;
+
+use crate::node::gen1::conversation::OtherPlanners;
+use crate::node::leading::Leading;
+use crate::node::links::Reach;
+use crate::node::mesh_models::MeshModels;
+use crate::node::planner::Planner;
+use crate::node::proposals::Executor;
+
+/// What peers may ask and tell, and so the widest of the handles: one for each room to which a message can go. It holds no
+/// key and dials nobody itself.
+#[derive(Clone)]
+pub struct Protocol {
+    /// Proposals, stops, records; beneath it the frames.
+    pub executor: Executor,
+    /// Which planner does what.
+    pub leading: Leading,
+    /// The planner and what it is asked.
+    pub asking: Planner,
+    /// The models that devices use of each other.
+    pub mesh_models: MeshModels,
+    /// What the planners of gen-1 nodes propose.
+    pub other_planners: Arc<OtherPlanners>,
+    /// Who makes links.
+    pub reach: Arc<dyn Reach>,
+}
+
+impl std::ops::Deref for Protocol {
+    type Target = Executor;
+
+    fn deref(&self) -> &Executor {
+        &self.executor
+    }
+}
