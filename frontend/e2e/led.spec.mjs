@@ -1,4 +1,5 @@
-// A wish that another node's model led to: its card and its sheet say whose, in both languages.
+// A wish that another node's model led to: its card and its sheet say whose, in both languages. And the schedules of the
+// planner: when they come, and why not.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { accessible, lab } from "./lab.mjs";
@@ -21,7 +22,16 @@ before(async () => {
     JSON.stringify(body.messages.some((m) => m.role === "assistant") ? end : wish),
   );
   l = await lab({
-    rules: `[[model]]\nname = "mesh/*/fake/small"\n`,
+    rules: `[[model]]
+name = "mesh/*/fake/small"
+
+[[rule]]
+name = "morning"
+at = "0 6 * * *"
+target = "actuator:mock:valve-1"
+operation = "open"
+params = { durationSec = 2 }
+`,
     fieldRules: `[[model]]\nname = "fake/small"\nurl = "${server.url}"\nshare = true\n`,
   });
 });
@@ -57,4 +67,20 @@ test("a proposal says whose model led to it, where it is asked for and where it 
   });
   await de.page.getByText("veranlasst von field-1").waitFor();
   await de.close();
+});
+
+test("a schedule says when it comes next, and by whom it is held", async () => {
+  const o = await l.open("/command", { scope: "operate" });
+  const panel = o.page.getByRole("region", { name: "Schedules" });
+  await panel.getByText("morning").waitFor();
+  await panel.getByText(/^next .*06:00|^next .*6:00/).waitFor();
+  await panel.getByText("not yet since the node started").waitFor();
+  await panel.getByText("this node asks").waitFor();
+  await l.center.api("POST", "/planner/pause", { reason: "pump service", name: "ana" });
+  await panel.getByText(/pump service/).waitFor();
+  await accessible(o.page, "the schedules");
+  await l.center.api("POST", "/planner/resume", {});
+  await panel.getByText("this node asks").waitFor();
+  await o.clean();
+  await o.close();
 });

@@ -24,6 +24,7 @@ import { ProposalCard } from "@/ui/proposal";
 import { Earlier, Marked } from "./Earlier";
 import { conversationOf, renewed, understand } from "./model";
 import { PlannerLine } from "./PlannerLine";
+import { Schedules } from "./Schedules";
 
 interface Line {
   n: number;
@@ -483,6 +484,7 @@ export function View() {
             <Cites said={lines.findLast((l) => l.said)?.said} />
           )}
         </Panel>
+        <Schedules />
         <Earlier answered={answered} on={conversation} onOpen={(c) => go({ c }, true)} disabled={busy} />
       </div>
     </div>

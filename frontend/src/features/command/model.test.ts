@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Answered } from "@/node/client";
-import { renewed, understand } from "./model";
+import { asksWord, renewed, understand } from "./model";
 
 it("shows the answer of a model in the place of that of the rules once it has come", () => {
   const of = (answerer: string, answer: string) =>
@@ -8,6 +8,13 @@ it("shows the answer of a model in the place of that of the rules once it has co
   const lines = [{ text: "How?" }, { text: "by rules", said: of("rules", "by rules") }];
   expect(renewed(lines, [of("rules", "by rules")])).toBe(lines);
   expect(renewed(lines, [of("model", "dry")]).map((l) => l.text)).toEqual(["How?", "dry"]);
+});
+
+it("says who asks for what a schedule wants, or why nobody does", () => {
+  const pause = { since: 1, by: "ana", reason: "pump service" };
+  expect(asksWord({ why: "" }, {})).toBe("this node asks");
+  expect(asksWord({ why: "", pause }, {})).toContain("pump service");
+  expect(asksWord({ why: "", pause }, { leftTo: "hub" })).toContain("left to hub");
 });
 
 describe("understand", () => {

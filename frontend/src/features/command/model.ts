@@ -1,5 +1,15 @@
 /** What the command line of the console understands, and the conversations that were kept; pure. */
-import type { Answered } from "@/node/client";
+import { plannerWord, t } from "@/lib/i18n";
+import type { Answered, Planner } from "@/node/client";
+
+/** Who asks for what a schedule wants, or why nobody does. */
+export function asksWord(
+  planner: Pick<Planner, "pause" | "why">,
+  schedule: { leftTo?: string | null },
+): string {
+  if (schedule.leftTo) return t("leftTo", { name: schedule.leftTo });
+  return planner.pause ? plannerWord({ ...planner, state: "paused" }) : t("asksHere");
+}
 
 /** The conversation of an answer; one that an earlier version kept is a conversation of its own. */
 export const conversationOf = (a: Answered): string => a.conversation || a.id;
