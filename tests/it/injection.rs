@@ -12,7 +12,7 @@ use clawmesh::domain::inference::Message;
 use clawmesh::domain::policy::STARTER_POLICY;
 use clawmesh::node::planner::{Answered, Telling};
 use clawmesh::node::{Node, Opened, Outside};
-use clawmesh::operator::planner::AskRequest;
+use clawmesh::operator::dto::AskRequest;
 use clawmesh::operator::queries::FactQuery;
 use serde_json::{Value, json};
 

@@ -9,8 +9,8 @@ use clawmesh::node::config::RawRule;
 use clawmesh::node::planner::{Answered, Answerer, Telling};
 use clawmesh::node::{leading, proposals};
 use clawmesh::operator::access::Scope;
+use clawmesh::operator::dto::AskRequest;
 use clawmesh::operator::dto::{FactView, ProposalView};
-use clawmesh::operator::planner::AskRequest;
 use clawmesh::operator::queries::FactQuery;
 use serde_json::json;
 

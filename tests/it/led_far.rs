@@ -3,7 +3,7 @@
 
 use clawmesh::node::planner::{Answerer, Telling};
 use clawmesh::operator::access::Scope;
-use clawmesh::operator::planner::AskRequest;
+use clawmesh::operator::dto::AskRequest;
 use serde_json::{Value, json};
 
 use crate::harness::{MESH, Probe, TestNode, field, key, until};

@@ -9,7 +9,7 @@ use clawmesh::domain::inference::mode::{Mode, OutFor};
 use clawmesh::node::config::models::RawModel;
 use clawmesh::node::planner::{Answered, Answerer, Telling};
 use clawmesh::operator::access::Scope;
-use clawmesh::operator::planner::{AskRequest, LaterRequest, ModeView};
+use clawmesh::operator::dto::{AskRequest, LaterRequest, ModeView};
 use clawmesh::operator::queries::EventQuery;
 use serde_json::json;
 

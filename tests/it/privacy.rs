@@ -13,8 +13,8 @@ use clawmesh::domain::wire::{FrameKind, FrameSpec};
 use clawmesh::node::config::privacy::RawPrivacy;
 use clawmesh::node::frame_log;
 use clawmesh::operator::Door;
+use clawmesh::operator::dto::AskRequest;
 use clawmesh::operator::dto::FactView;
-use clawmesh::operator::planner::AskRequest;
 use clawmesh::operator::queries::FactQuery;
 use serde_json::{Value, json};
 

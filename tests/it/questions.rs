@@ -12,7 +12,7 @@ use clawmesh::node::planner::{Answered, Answerer, Telling};
 use clawmesh::node::{Node, Opened, Outside};
 use clawmesh::operator::access::Scope;
 use clawmesh::operator::dto::ProposalView;
-use clawmesh::operator::planner::{AskRequest, PauseRequest};
+use clawmesh::operator::dto::{AskRequest, PauseRequest};
 use clawmesh::operator::queries::FactQuery;
 use serde_json::{Value, json};
 

@@ -10,8 +10,8 @@ use clawmesh::domain::inference::{Piece, Usage};
 use clawmesh::node::leading;
 use clawmesh::node::planner::{Answerer, Telling};
 use clawmesh::operator::access::Scope;
+use clawmesh::operator::dto::AskRequest;
 use clawmesh::operator::dto::GrantChange;
-use clawmesh::operator::planner::AskRequest;
 use serde_json::{Value, json};
 
 use crate::harness::{MESH, Probe, TestNode, field, key, until};

@@ -10,7 +10,7 @@ use clawmesh::node::config::questions::RawQuestion;
 use clawmesh::node::planner::{Answered, Answerer, Telling, standing};
 use clawmesh::node::proposals;
 use clawmesh::operator::access::Scope;
-use clawmesh::operator::planner::AskRequest;
+use clawmesh::operator::dto::AskRequest;
 use serde_json::{Value, json};
 
 use crate::harness::*;

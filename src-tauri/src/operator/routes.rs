@@ -8,6 +8,7 @@ use super::access::Scope;
 use super::actuators::ActuatorView;
 use super::browser::{LinkRequest, LinkView};
 use super::console::{DecideRequest, EndedView, SessionView};
+use super::dto::{AskRequest, LaterRequest, PauseRequest, PlannerView};
 use super::dto::{
     AuditReport, AuditView, DraftRequest, DraftView, EventView, ExplainRequest, ExplainView,
     FactView, FrameView, GrantChange, GrantTableView, IssuerView, NodeView, OperatorEnroll,
@@ -23,7 +24,6 @@ use super::models::{
 };
 use super::names::NamesView;
 use super::pairing::{PairDecision, PairStart};
-use super::planner::{AskRequest, LaterRequest, PauseRequest, PlannerView};
 use super::series::SeriesView;
 use super::stopping::StopView;
 use super::topology::TopologyView;

@@ -3,6 +3,7 @@
 //! 1970; ids are full.
 
 mod people;
+mod planner;
 mod policy;
 mod proposals;
 
@@ -10,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::people::*;
+pub use self::planner::*;
 pub use self::policy::*;
 pub use self::proposals::*;
-use super::planner::PlannerView;
 use crate::adapters::transport::Posture;
 use crate::domain::admission::Generation;
 use crate::domain::base::{SignatureState, TierName};

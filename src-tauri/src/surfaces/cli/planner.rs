@@ -9,7 +9,7 @@ use super::{format, out};
 use crate::domain::base::limits::LATER_LOOK_MS;
 use crate::node::planner::later::Later;
 use crate::node::planner::{Answered, Answerer, Telling};
-use crate::operator::planner::{AskRequest, PauseRequest, PlannerKind, PlannerView, StandingView};
+use crate::operator::dto::{AskRequest, PauseRequest, PlannerKind, PlannerView, StandingView};
 use crate::surfaces::remote::Remote;
 
 /// `planner …`

@@ -9,8 +9,8 @@ use super::{format, out};
 use crate::domain::base::TierName;
 use crate::node::context::Severity;
 use crate::node::peers::PeerState;
+use crate::operator::dto::PlannerState;
 use crate::operator::dto::{EventView, FactView, FrameView, PeerView, SensorView, StatusView};
-use crate::operator::planner::PlannerState;
 
 /// How often `events --follow` asks for new ones.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);

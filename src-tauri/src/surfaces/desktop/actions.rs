@@ -13,8 +13,8 @@ use super::tray::Chosen;
 use super::{Desktop, decide, notify, window};
 use crate::domain::base::limits::WINDOW_STOP_MS;
 use crate::operator::Answer;
+use crate::operator::dto::PauseRequest;
 use crate::operator::estop::EstopRequest;
-use crate::operator::planner::PauseRequest;
 
 impl Desktop {
     /// Does what a person chose in the tray or a notification.

@@ -13,8 +13,8 @@ use crate::domain::base::limits::{TRAY_NODES_MAX, TRAY_SETTLE_MS};
 use crate::domain::base::text::one_line;
 use crate::domain::proposal::Status;
 use crate::operator::Answer;
+use crate::operator::dto::PlannerKind;
 use crate::operator::dto::ProposalView;
-use crate::operator::planner::PlannerKind;
 
 /// How often it is read without news: links fall silent without an event.
 const AGAIN: Duration = Duration::from_secs(3);

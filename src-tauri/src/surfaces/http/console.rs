@@ -27,10 +27,10 @@ use crate::node::context::Event;
 use crate::operator::access::Scope;
 use crate::operator::browser::{LinkRequest, LinkView, Maker, NotOpened};
 use crate::operator::console::{DecideRequest, EndedView, SessionView};
+use crate::operator::dto::{AskRequest, LaterRequest, PauseRequest};
 use crate::operator::enrolling::EnrolAsk;
 use crate::operator::estop::EstopRequest;
 use crate::operator::inference::InferRequest;
-use crate::operator::planner::{AskRequest, LaterRequest, PauseRequest};
 
 type Door = State<Arc<Api>>;
 type Sent = Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>;

@@ -16,8 +16,8 @@ use crate::operator::access::API_ROOT;
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
-    actuators, browser, console, dto, enrolling, estop, meshes, models, names, planner, series,
-    stopping, topology, twin,
+    actuators, browser, console, dto, enrolling, estop, meshes, models, names, series, stopping,
+    topology, twin,
 };
 
 #[derive(OpenApi)]
@@ -71,10 +71,10 @@ use crate::operator::{
     twin::TwinView,
     crate::node::naming::Names,
     names::NamesView,
-    planner::PlannerView,
-    planner::PauseRequest,
-    planner::AskRequest,
-    planner::LaterRequest,
+    dto::PlannerView,
+    dto::PauseRequest,
+    dto::AskRequest,
+    dto::LaterRequest,
     crate::operator::inference::InferRequest,
     crate::operator::inference::Inferred,
     crate::node::planner::Answered,

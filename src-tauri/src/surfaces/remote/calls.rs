@@ -8,6 +8,7 @@ use crate::node::proposals::Standing;
 use crate::operator::access::Scope;
 use crate::operator::actuators::ActuatorView;
 use crate::operator::browser::{LinkRequest, LinkView};
+use crate::operator::dto::{AskRequest, PauseRequest, PlannerView};
 use crate::operator::dto::{
     AuditReport, AuditView, DraftRequest, DraftView, EventView, ExplainRequest, ExplainView,
     FactView, FrameView, GrantChange, IssuerView, NodeView, OperatorEnroll, OperatorView, PeerView,
@@ -18,7 +19,6 @@ use crate::operator::estop::{EstopReport, EstopRequest, EstopView};
 use crate::operator::inference::InferRequest;
 use crate::operator::meshes::{Admittance, MeshPolicyChange, MeshView};
 use crate::operator::pairing::{PairDecision, PairStart};
-use crate::operator::planner::{AskRequest, PauseRequest, PlannerView};
 use crate::operator::routes;
 use crate::operator::stopping::StopView;
 
