@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Measures a node with a reading over MQTT: messages at a rate for a while through a real mosquitto, most of them within
 the deadband. Prints the processor time of the node and of the broker, and how long a message that is news takes until it is
-a signed frame. Usage: scripts/measure-mqtt.py target/release/clawmesh-node [RATE [SECONDS]]"""
+a signed frame. Usage: python3 scripts/measure-mqtt.py target/release/clawmesh-node [RATE [SECONDS]]"""
 
 import json
 import os
