@@ -142,7 +142,13 @@ impl History {
                 return Some(Doubt::Jump { from, since_ms });
             }
         }
-        self.believed = Some((value, at_ms));
+        // Many values in a moment would else each move a little, and all of them far.
+        if self
+            .believed
+            .is_none_or(|(_, then)| at_ms.saturating_sub(then) >= CLOSEST_MS)
+        {
+            self.believed = Some((value, at_ms));
+        }
         let since_ms = at_ms.saturating_sub(since);
         let stuck = |limit: u64| since_ms >= limit.saturating_mul(1_000);
         let is_stuck = bounds.stuck_sec.is_some_and(stuck);
@@ -150,10 +156,13 @@ impl History {
     }
 }
 
-/// Milliseconds as seconds; readings closer than a tenth of a second count as that far apart.
+/// Readings closer than this count as that far apart, in milliseconds.
+const CLOSEST_MS: u64 = 100;
+
+/// Milliseconds as seconds.
 #[allow(clippy::cast_precision_loss)]
 fn seconds(ms: u64) -> f64 {
-    ms.max(100) as f64 / 1_000.0
+    ms.max(CLOSEST_MS) as f64 / 1_000.0
 }
 
 #[cfg(test)]
@@ -206,6 +215,24 @@ mod tests {
         assert_eq!(history.judge(&bounds, 20.0, 0), None);
         assert!(history.judge(&bounds, 85.0, 1_000).is_some());
         assert_eq!(history.judge(&bounds, 20.5, 2_000), None);
+    }
+
+    #[test]
+    fn many_values_in_a_moment_move_no_further_than_one() {
+        let bounds = bounds("per_second = 1");
+        let mut history = History::default();
+        assert_eq!(history.judge(&bounds, 20.0, 0), None);
+        for at in 1..=99_u32 {
+            history.judge(&bounds, 20.0 + 0.09 * f64::from(at), u64::from(at));
+        }
+        let told = history.judge(&bounds, 29.0, 1_000);
+        assert_eq!(
+            told,
+            Some(Doubt::Jump {
+                from: 20.0,
+                since_ms: 1_000
+            })
+        );
     }
 
     #[test]

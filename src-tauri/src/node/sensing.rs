@@ -17,8 +17,8 @@ use super::frame_log::Frames;
 use crate::adapters::devices::{Reading, Sensor};
 use crate::adapters::store::Class;
 use crate::domain::base::limits::{
-    SENSOR_ANSWER_MS, SENSOR_DEAF_MS, SENSOR_PAUSE_MAX_MS, SENSOR_PROBLEM_MAX_CHARS,
-    SENSOR_READINGS_MAX, SENSOR_STEADY_READINGS,
+    SENSOR_ANSWER_MS, SENSOR_DEAF_MS, SENSOR_EVERY_MIN_MS, SENSOR_PAUSE_MAX_MS,
+    SENSOR_PROBLEM_MAX_CHARS, SENSOR_READINGS_MAX, SENSOR_STEADY_READINGS,
 };
 use crate::domain::base::{EvidenceSource, Tier, TimeMs, quantity};
 use crate::domain::quality::Doubt;
@@ -121,6 +121,12 @@ struct One {
     sensor: Arc<Mutex<Box<dyn Sensor>>>,
 }
 
+impl One {
+    fn sensor(&self) -> MutexGuard<'_, Box<dyn Sensor>> {
+        self.sensor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Follows one sensor until the node stops. Whatever else ends that, the sensor is failing and is followed anew
 /// after a while; the node goes on.
 async fn keep(desk: Desk, one: One) {
@@ -172,7 +178,10 @@ async fn follow(desk: &Desk, one: &One) {
                 good = good.saturating_add(1);
                 works(desk, name, good >= SENSOR_STEADY_READINGS).await;
                 doubts.look(desk, name, &readings).await;
-                publish(desk, readings).await;
+                deaf_until = Instant::now() + Duration::from_millis(SENSOR_EVERY_MIN_MS);
+                if !publish(desk, readings).await {
+                    one.sensor().untold();
+                }
             }
             Err(why) => {
                 good = 0;
@@ -221,20 +230,23 @@ async fn read(desk: &Desk, one: &One) -> Outcome {
         SENSOR_ANSWER_MS / 1_000
     );
     drop(reading.await);
+    one.sensor().untold();
     Err(late)
 }
 
-/// Publishes readings as observations.
-async fn publish(desk: &Desk, mut readings: Vec<Reading>) {
+/// Publishes readings as observations; `false` where they were not stored.
+async fn publish(desk: &Desk, mut readings: Vec<Reading>) -> bool {
     readings.truncate(SENSOR_READINGS_MAX);
     if readings.is_empty() {
-        return;
+        return true;
     }
     let specs = readings.into_iter().map(observation).collect();
-    if let Err(refusal) = frame_log::publish(&desk.frames, specs, Class::Gathered).await {
+    let stored = frame_log::publish(&desk.frames, specs, Class::Gathered).await;
+    if let Err(refusal) = &stored {
         tracing::error!("readings not stored: {refusal}");
         desk.metrics.refused(refusal.code);
     }
+    stored.is_ok()
 }
 
 /// Notes that a sensor gives readings. One that failed is told to work again once it is steady, so that

@@ -18,6 +18,11 @@ use super::{DeviceError, Reading, Sensor, SensorError, SharedActuator};
 use crate::adapters::clock::SharedClock;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::FILE_READING_MAX_BYTES;
+use crate::domain::quality::Doubt;
+
+/// By how much a file may be newer than the clock says before nothing is known of its age, in milliseconds: clocks of file
+/// servers differ a little.
+const CLOCKS_APART_MS: u64 = 5_000;
 
 /// Files of this machine.
 pub(crate) const KIND: Kind = Kind {
@@ -107,13 +112,23 @@ impl Sensor for FileSensor {
         self.every
     }
 
+    fn untold(&mut self) {
+        self.meter.untold();
+    }
+
     fn read(&mut self, now: TimeMs) -> Result<Vec<Reading>, SensorError> {
         let path = self.place.path.display();
         let content = content(&self.place.path);
         let (text, written) = content.map_err(|e| SensorError(format!("{path}: {e}")))?;
         let raw = number(&text, self.place.json.as_deref(), FILE_READING_MAX_BYTES);
         let raw = raw.map_err(|why| SensorError(format!("{path}: {why}")))?;
-        let late = self.meter.late(now.since(written));
+        let ahead = written.since(now) > CLOCKS_APART_MS;
+        // A file of the future tells nothing of its age.
+        let age_ms = if ahead { u64::MAX } else { now.since(written) };
+        let late = self.meter.late(age_ms).map(|late| match ahead {
+            true => Doubt::AgeUnknown,
+            false => late,
+        });
         let reading = self.meter.take(raw, late, self.clock.steady_ms());
         reading
             .map(|reading| reading.into_iter().collect())
@@ -145,7 +160,6 @@ mod tests {
 
     use super::*;
     use crate::adapters::clock::{Clock as _, ManualClock, SystemClock};
-    use crate::domain::quality::Doubt;
 
     fn sensor(path: &Path, keys: &str) -> FileSensor {
         let path = path.display();
@@ -200,6 +214,8 @@ mod tests {
         let now = SystemClock::default().now();
         assert_eq!(sensor.read(now).unwrap()[0].doubt, None);
         let later = sensor.read(now.plus(120_000)).unwrap();
+        let before = sensor.read(TimeMs(now.0 - 120_000)).unwrap();
+        assert_eq!(before[0].doubt, Some(Doubt::AgeUnknown));
         assert!(matches!(
             later[0].doubt,
             Some(Doubt::Late {

@@ -246,6 +246,11 @@ impl Meter {
         Ok(Some(reading))
     }
 
+    /// What was taken last was not published: the next value is news, whatever it is.
+    pub(super) fn untold(&mut self) {
+        self.told = None;
+    }
+
     fn is_news(&self, value: f64, doubted: bool, now_ms: u64) -> bool {
         let Report {
             deadband: Some(band),
@@ -391,6 +396,15 @@ mod tests {
         assert_eq!(doubted(31.0, 1_000), Some(true));
         assert_eq!(doubted(31.0, 2_000), None);
         assert_eq!(doubted(29.0, 3_000), Some(false));
+    }
+
+    #[test]
+    fn a_value_that_was_not_published_is_news_still() {
+        let mut meter = meter("report = { deadband = 5 }");
+        assert!(meter.take(20.0, None, 0).unwrap().is_some());
+        assert!(meter.take(20.0, None, 1_000).unwrap().is_none());
+        meter.untold();
+        assert!(meter.take(20.0, None, 2_000).unwrap().is_some());
     }
 
     #[test]

@@ -79,4 +79,7 @@ pub trait Sensor: Send {
     /// # Errors
     /// If it cannot measure.
     fn read(&mut self, now: TimeMs) -> Result<Vec<Reading>, SensorError>;
+
+    /// What was read last was not published: it is news still, also within a deadband.
+    fn untold(&mut self) {}
 }

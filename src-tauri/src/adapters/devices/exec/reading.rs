@@ -84,8 +84,13 @@ impl Sensor for ExecSensor {
         self.every
     }
 
+    fn untold(&mut self) {
+        self.meter.untold();
+    }
+
     fn read(&mut self, _: TimeMs) -> Result<Vec<Reading>, SensorError> {
-        let what = self.printed.argv.join(" ");
+        // Not its arguments: a password may be among them.
+        let what = self.printed.argv.first().cloned().unwrap_or_default();
         let failed = |why: String| SensorError(format!("{what}: {why}"));
         // On a thread that may block.
         let said = Handle::current().block_on(run(&self.printed.argv));
@@ -184,7 +189,7 @@ mod tests {
         assert_eq!(json.await, Ok(14.0));
         // No shell reads its words, and nothing of this process's environment is there.
         let words = read(&["/bin/echo", "$HOME"], "").await.unwrap_err();
-        assert_eq!(words, "/bin/echo $HOME: printed \"$HOME\" is no number");
+        assert_eq!(words, "/bin/echo: printed \"$HOME\" is no number");
         let home = read(&["/bin/sh", "-c", "echo ${HOME:-5}"], "").await;
         assert_eq!(home, Ok(5.0));
     }
@@ -239,9 +244,6 @@ mod tests {
     #[tokio::test]
     async fn a_command_that_does_not_end_is_killed() {
         let why = read(&["/bin/sleep", "1000"], "").await.unwrap_err();
-        assert_eq!(
-            why,
-            "/bin/sleep 1000: did not end within 4000 ms and was killed"
-        );
+        assert_eq!(why, "/bin/sleep: did not end within 4000 ms and was killed");
     }
 }

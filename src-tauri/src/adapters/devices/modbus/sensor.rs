@@ -112,6 +112,10 @@ impl Sensor for RegisterSensor {
         false
     }
 
+    fn untold(&mut self) {
+        self.meter.untold();
+    }
+
     fn read(&mut self, _: TimeMs) -> Result<Vec<Reading>, SensorError> {
         let taken = match self.slot.take() {
             Some(taken) => taken,

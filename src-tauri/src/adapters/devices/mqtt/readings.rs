@@ -150,6 +150,10 @@ impl Sensor for MqttSensor {
         false
     }
 
+    fn untold(&mut self) {
+        self.meter.untold();
+    }
+
     fn read(&mut self, _: TimeMs) -> Result<Vec<Reading>, SensorError> {
         self.client.start();
         let (topic, now_ms) = (&self.slot.topic, self.clock.steady_ms());
