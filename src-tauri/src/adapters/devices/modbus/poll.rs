@@ -80,24 +80,36 @@ impl Poll {
         let mut order: Vec<usize> = (0..self.members.len()).collect();
         order.sort_by_key(|at| self.members.get(*at).map(|member| member.span));
         self.blocks.clear();
-        let mut block: Vec<usize> = Vec::new();
-        for at in order {
-            let mut wider = block.clone();
-            wider.push(at);
-            match self.span(&wider) {
-                Some(_) => block = wider,
-                None => {
-                    self.add(std::mem::replace(&mut block, vec![at]));
-                }
-            }
-        }
-        self.add(block);
+        self.add(&order);
     }
 
-    fn add(&mut self, block: Vec<usize>) -> Option<Span> {
+    /// These members, which are in order, in as few requests as there can be; which those are.
+    fn add(&mut self, order: &[usize]) -> Vec<Span> {
+        let mut added = Vec::new();
+        let mut block: Vec<usize> = Vec::new();
+        for at in order {
+            block.push(*at);
+            if self.span(&block).is_none() {
+                block.pop();
+                added.extend(self.put(std::mem::replace(&mut block, vec![*at])));
+            }
+        }
+        added.extend(self.put(block));
+        added
+    }
+
+    fn put(&mut self, block: Vec<usize>) -> Option<Span> {
         let span = self.span(&block)?;
         self.blocks.entry(span).or_default().extend(block);
         Some(span)
+    }
+
+    /// A block in two, those with the same registers together; `None` where all have the same.
+    fn halves<'a>(&self, block: &'a [usize]) -> Option<(&'a [usize], &'a [usize])> {
+        let span = |at: &usize| self.members.get(*at).map(|member| member.span);
+        let parts: Vec<&[usize]> = block.chunk_by(|a, b| span(a) == span(b)).collect();
+        let left = parts.iter().take(parts.len() / 2).map(|part| part.len());
+        (parts.len() > 1).then(|| block.split_at(left.sum()))
     }
 
     /// What has to be read for these members, which are in order; `None` where one request cannot.
@@ -107,6 +119,7 @@ impl Poll {
             .filter_map(|at| self.members.get(*at))
             .map(|m| m.span);
         let first = spans.next()?;
+        let mut alone = true;
         let start = u32::from(first.at);
         let mut end = start + u32::from(first.count);
         for span in spans {
@@ -114,14 +127,15 @@ impl Poll {
                 return None;
             }
             end = end.max(u32::from(span.at) + u32::from(span.count));
+            alone &= span == first;
         }
         let most = match first.table.is_bits() {
             true => first.table.most(),
             false => self.most.min(first.table.most()),
         };
         let count = u16::try_from(end - start).ok()?;
-        // One reading alone is asked for whatever it takes.
-        (count <= most || block.len() == 1).then_some(Span { count, ..first })
+        // What cannot be asked for in parts is asked for whatever it takes.
+        (count <= most || alone).then_some(Span { count, ..first })
     }
 
     /// A reading is wanted.
@@ -137,8 +151,8 @@ impl Poll {
         self.wanted.pop_first()
     }
 
-    /// What came of a request. One that was refused is asked for in halves, so that a wrong register costs its own
-    /// reading alone.
+    /// What came of a request. One that was refused is asked for in halves, so that a wrong register costs only the
+    /// readings that need it.
     pub(super) fn answered(&mut self, span: Span, said: Result<Vec<u16>, Fault>) {
         let block = self.blocks.get(&span).cloned().unwrap_or_default();
         match said {
@@ -151,18 +165,19 @@ impl Poll {
                     member.slot.put(own.ok_or_else(short));
                 }
             }
-            Err(Fault::Refused { code, .. }) if block.len() > 1 && matches!(code, 1..=4) => {
-                self.blocks.remove(&span);
-                let (left, right) = block.split_at(block.len() / 2);
-                for half in [left, right] {
-                    if let Some(span) = self.add(half.to_vec()) {
-                        self.wanted.insert(span);
-                    }
-                }
-            }
             Err(fault) => {
-                self.tell(&block, fault.why());
-                self.lost |= !fault.is_refusal();
+                let is_split = matches!(fault, Fault::Refused { code: 1..=4, .. });
+                let halves = self.halves(&block).filter(|_| is_split);
+                let Some((left, right)) = halves else {
+                    self.tell(&block, fault.why());
+                    self.lost |= !fault.is_refusal();
+                    return;
+                };
+                self.blocks.remove(&span);
+                for half in [left, right] {
+                    let spans = self.add(half);
+                    self.wanted.extend(spans);
+                }
             }
         }
     }
@@ -199,6 +214,8 @@ impl Poll {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
     use super::super::wire::Table;
     use super::*;
 
@@ -309,5 +326,88 @@ mod tests {
         let gone = Err(Fault::Unanswered("too late".to_owned()));
         poll.answered(spans[0], gone);
         assert!(poll.is_lost());
+    }
+
+    /// Asks for everything once, of a device that refuses these registers; how many requests that took.
+    fn round(poll: &mut Poll, bad: &BTreeSet<(Table, u16)>) -> usize {
+        want_all(poll);
+        let mut asked = 0;
+        while let Some(span) = poll.next() {
+            asked += 1;
+            assert!(asked <= 2 * poll.members.len(), "it has no end");
+            let mut all = span.at..span.at + span.count;
+            let is_bad = all.any(|at| bad.contains(&(span.table, at)));
+            let words = (span.at..span.at + span.count).collect();
+            poll.answered(span, if is_bad { refused(2) } else { Ok(words) });
+        }
+        asked
+    }
+
+    fn check_told(poll: &Poll, bad: &BTreeSet<(Table, u16)>) {
+        for Member { span, slot } in &poll.members {
+            let own: Vec<u16> = (span.at..span.at + span.count).collect();
+            let is_bad = own.iter().any(|at| bad.contains(&(span.table, *at)));
+            let right = if is_bad {
+                Err("no such register".to_owned())
+            } else {
+                Ok(own)
+            };
+            assert_eq!(slot.take(), Some(right), "{span}");
+        }
+    }
+
+    #[test]
+    fn readings_of_the_same_registers_are_refused_together_and_once() {
+        let holding = |at, count| span(Table::Holding, at, count);
+        let same = [holding(0, 1), holding(0, 1), holding(5, 1)];
+        let mut poll = super::tests::poll(&same, 125);
+        let bad = BTreeSet::from([(Table::Holding, 0)]);
+        assert_eq!(round(&mut poll, &bad), 2);
+        check_told(&poll, &bad);
+        // Also those that are longer than a request of this device may be.
+        let long = [holding(0, 4), holding(0, 4)];
+        let mut poll = super::tests::poll(&long, 2);
+        assert_eq!(round(&mut poll, &bad), 1);
+        check_told(&poll, &bad);
+    }
+
+    #[test]
+    fn readings_that_overlap_are_told_a_refusal_of_their_own_alone() {
+        let holding = |at, count| span(Table::Holding, at, count);
+        let mut poll = poll(&[holding(0, 4), holding(1, 1), holding(3, 1)], 125);
+        let bad = BTreeSet::from([(Table::Holding, 2)]);
+        assert_eq!(round(&mut poll, &bad), 4);
+        check_told(&poll, &bad);
+        assert_eq!(round(&mut poll, &bad), 3, "without what was refused");
+        check_told(&poll, &bad);
+    }
+
+    fn spans() -> impl Strategy<Value = Vec<Span>> {
+        let table = prop_oneof![Just(Table::Holding), Just(Table::Coil)];
+        let one =
+            (table, 0..12_u16, 1..=4_u16).prop_map(|(table, at, count)| span(table, at, count));
+        prop::collection::vec(one, 0..16)
+    }
+
+    fn some_bad() -> impl Strategy<Value = BTreeSet<(Table, u16)>> {
+        let table = prop_oneof![Just(Table::Holding), Just(Table::Coil)];
+        prop::collection::btree_set((table, 0..16_u16), 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn every_reading_is_told_its_value_or_the_refusal_and_a_round_ends(
+            spans in spans(),
+            most in 1..=16_u16,
+            first in some_bad(),
+            second in some_bad(),
+        ) {
+            let mut poll = poll(&spans, most);
+            // What a device refuses changes, and what was split stays so.
+            for bad in [&first, &first, &second] {
+                round(&mut poll, bad);
+                check_told(&poll, bad);
+            }
+        }
     }
 }
