@@ -14,8 +14,9 @@ use crate::domain::base::limits::RESCUE_INLINE_LINES;
 /// The keys of a configuration whose tables are devices.
 const TABLES: [&str; 2] = ["device", "actuator"];
 
-/// The keys that the way to the safe state needs.
-const NEEDED: [&str; 12] = [
+/// The keys that say how, where and by what proof the safe state is reached: a table in which one of them does not
+/// read has no certain way there.
+const NEEDED: [&str; 24] = [
     "capability",
     "safe",
     "operation",
@@ -25,10 +26,28 @@ const NEEDED: [&str; 12] = [
     "address",
     "unit",
     "write",
+    "table",
+    "at",
+    "value",
+    "type",
+    "order",
+    "function",
+    "feedback",
     "broker",
+    "ca",
+    "user",
+    "password",
     "payload",
     "topic",
+    "state",
+    "json",
 ];
+
+/// The tables of an actuator in which everything is needed.
+const WHOLE: [&str; 3] = ["write", "feedback", "state"];
+
+/// The tables of a device in which nothing is needed.
+const FREE: &str = "reading";
 
 /// The node whose actuators are looked for.
 pub struct Ground<'a> {
@@ -217,12 +236,49 @@ fn read(part: &str) -> Option<Table> {
     if part.contains("\"\"\"") || part.contains("'''") {
         return None;
     }
-    let stays = |line: &&str| {
-        let named = key(line).filter(|_| Line::of(line) == Line::Plain);
-        named.is_none_or(|key| NEEDED.contains(&key) || toml::from_str::<Table>(line).is_ok())
+    let reads = |text: &str| toml::from_str::<Table>(text).is_ok();
+    let lines: Vec<&str> = part.lines().collect();
+    let (mut place, mut kept, mut at) = (Vec::new(), String::new(), 0);
+    while let Some(line) = lines.get(at) {
+        let mut whole = format!("{line}\n");
+        if line.trim_start().starts_with('[') {
+            place = path(line);
+        } else if !reads(line) {
+            whole = inline(lines.get(at..).unwrap_or_default());
+            if !reads(&whole) {
+                if !is_free(&place, line) {
+                    return None;
+                }
+                whole.clear();
+            }
+        }
+        at += whole.lines().count().max(1);
+        kept.push_str(&whole);
+    }
+    toml::from_str(&kept).ok()
+}
+
+/// Whether a line in this place of a device says nothing of a way to the safe state. Where its key does not read that
+/// is not known.
+fn is_free(place: &[String], line: &str) -> bool {
+    let Some((key, _)) = line.split_once('=') else {
+        return false;
     };
-    let lines: Vec<&str> = part.lines().filter(stays).collect();
-    toml::from_str(&lines.join("\n")).ok()
+    let keys = path(&format!("{key} = 0"));
+    let any = |of: &[String], all: &[&str]| of.iter().any(|key| all.contains(&key.as_str()));
+    let needed = any(place, &WHOLE) || any(&keys, &NEEDED) || any(&keys, &TABLES);
+    !keys.is_empty() && (!needed || any(place, &[FREE]))
+}
+
+/// The keys of a line, the outermost first; none where it does not read.
+fn path(line: &str) -> Vec<String> {
+    let read = toml::from_str::<Table>(line).map(Value::Table);
+    let (mut path, mut inner) = (Vec::new(), read.as_ref().ok());
+    while let Some((key, value)) = inner.and_then(|v| each(v).next()?.iter().next()) {
+        path.push(key.clone());
+        inner = Some(value);
+    }
+    path
 }
 
 /// The devices of a file that reads, each with its kind where that is known.
@@ -399,5 +455,40 @@ mod tests {
         let below = "port = = 1\n[other]\ndevice = [{ capability = \"actuator:pump\", safe = \"stop\", operation = \
                      [{ name = \"stop\", argv = [\"/bin/sh\"] }] }]\n";
         assert_eq!(found(below), [""; 0], "a key of another table");
+    }
+
+    #[test]
+    fn a_table_of_which_a_line_that_is_needed_does_not_read_gives_no_way() {
+        let with = |line: &str| pump().replace("safe =", &format!("{line}\nsafe ="));
+        for key in NEEDED {
+            for line in [
+                format!("{key} = = 1"),
+                format!("{key} = x"),
+                format!("\"{key}\" = \"1"),
+                format!("{key}.more = x"),
+                format!("more.{key} = x"),
+            ] {
+                assert_eq!(found(with(&line)), [""; 0], "{line}");
+            }
+            // In a reading it says nothing of the way.
+            let reading = format!("[[actuator.reading]]\n{key} = x\n[[actuator.op");
+            let file = pump().replacen("[[actuator.op", &reading, 1);
+            assert_eq!(found(&file), ["actuator:pump"], "{file}");
+        }
+        // A key that does not read may be any.
+        for line in ["ty\u{fffd}pe = 1", "type\" = 1", "ty pe = 1"] {
+            assert_eq!(found(with(line)), [""; 0], "{line}");
+        }
+        for place in WHOLE {
+            let inner = format!("[actuator.{place}]\nmore = x\n[[actuator.op");
+            let file = pump().replacen("[[actuator.op", &inner, 1);
+            assert_eq!(found(&file), [""; 0], "{file}");
+        }
+        // A command of several lines is whole or none.
+        let long = pump().replace("[\"/bin/sh\", \"off\"]", "[\n\"/bin/sh\",\n\"a=b\",\n]");
+        let long = long.replace("safe =", "timeout_sec = x\nsafe =") + "mode = x\n";
+        assert_eq!(safe_commands(&long), ["actuator:pump /bin/sh a=b"]);
+        let open = long.replace("\"a=b\"", "\"a=b");
+        assert_eq!(safe_commands(&open), [""; 0]);
     }
 }

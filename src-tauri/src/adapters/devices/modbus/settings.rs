@@ -78,7 +78,8 @@ impl Modbus {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
             _ => (self.address.as_str(), None),
         };
-        let is_host = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
+        let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/';
+        let is_host = !host.is_empty() && !host.contains(odd);
         let port = port.map_or(Ok(MODBUS_PORT), str::parse::<u16>);
         let Some(port) = port.ok().filter(|port| is_host && *port != 0) else {
             return bad("address: must be a host and a port, such as \"192.168.1.20:502\"");
@@ -98,6 +99,20 @@ impl Modbus {
             address: format!("{host}:{port}"),
             unit: self.unit,
             limit: Duration::from_millis(limit),
+        })
+    }
+
+    /// A reading here is of the moment or there is none: how late it may be says nothing.
+    fn check_late(&self) -> Result<(), DeviceError> {
+        let is_late = |point: &&Point<Source>| {
+            let meter = Meter::new(point.measured.clone(), 0);
+            meter.late(u64::MAX).is_some()
+        };
+        self.reading.iter().find(is_late).map_or(Ok(()), |point| {
+            Err(DeviceError::Config(format!(
+                "reading {}: check.late_sec: says nothing of a device that is asked; leave it out",
+                point.measured.name()
+            )))
         })
     }
 
@@ -147,6 +162,7 @@ impl Settings for Modbus {
             let why = "it has neither a reading nor an actuator";
             return Err(DeviceError::Config(why.to_owned()));
         }
+        self.check_late()?;
         let sources = self.sources()?;
         let members = sources.iter().map(|(span, _)| Member {
             span: *span,

@@ -55,6 +55,21 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "address: must be a host and a port",
     ),
     (
+        "192.168.1.20",
+        "plc\\u0000",
+        "address: must be a host and a port",
+    ),
+    (
+        "192.168.1.20",
+        "plc\\u001b:502",
+        "address: must be a host and a port",
+    ),
+    (
+        "\"holding:40\"",
+        "\"holding:40\"\ncheck = { late_sec = 60 }",
+        "reading flow: check.late_sec: says nothing of a device that is asked",
+    ),
+    (
         "unit = 1\n",
         "unit = 1\ntimeout_ms = 0\n",
         "timeout_ms: must be 50 to 5000",
@@ -246,11 +261,76 @@ fn the_way_to_the_safe_state_is_found_in_a_damaged_file_where_it_is_certain() {
         device.replace("unit = 1\n", "unit = 300\n"),
         device.replace("address = ", "adress = "),
         device.replace("192.168", "192.\u{fffd}168"),
+        device.replace("192.168.1.20", "plc\\u0000"),
         device.replace("value = 0, function = 15", "vlaue = 0"),
         device.replace("value = 0, function = 15", "value = 0, ordr = \"big\""),
         device.replace("safe = \"stop\"", "safe = \"halt\""),
         device.replace("safe = \"stop\"", "safe = \"speed\""),
     ] {
         assert_eq!(found(&file), [""; 0], "{file}");
+    }
+}
+
+/// A device whose way to the safe state is said line by line.
+const LONG: &str = r#"[[device]]
+kind = "modbus"
+name = "plc-1"
+address = "192.168.1.20"
+unit = 1
+[[device.reading]]
+metric = "level"
+register = "holding:40"
+type = "u32"
+order = "big"
+unit = "L"
+[[device.actuator]]
+capability = "actuator:valve:v1"
+safe = "shut"
+[device.actuator.heartbeat]
+table = "holding"
+every_sec = 1
+[device.actuator.feedback]
+table = "input"
+at = 3
+value = 0
+type = "i16"
+tolerance = 2
+[[device.actuator.operation]]
+name = "shut"
+[device.actuator.operation.write]
+table = "holding"
+at = 20
+value = 4.5
+type = "f32"
+order = "little-word"
+function = 16
+"#;
+
+#[test]
+fn a_way_to_the_safe_state_of_which_a_line_does_not_read_is_none() {
+    let lines: Vec<&str> = LONG.lines().collect();
+    // Each line with a key, its value no longer one.
+    let broken = |at: usize| {
+        let (key, _) = lines[at].split_once(" = ")?;
+        let mut lines = lines.clone();
+        let line = format!("{key} = = 1");
+        lines[at] = &line;
+        Some(lines.join("\n"))
+    };
+    assert_eq!(found(LONG), ["actuator:valve:v1 shut"]);
+    let free = ["kind", "metric", "register", "every_sec"];
+    let reading = lines
+        .iter()
+        .position(|line| line.contains("reading"))
+        .unwrap();
+    let actuator = lines
+        .iter()
+        .position(|line| line.contains("[device.actuator]"))
+        .unwrap();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(file) = broken(at) else { continue };
+        let is_free =
+            free.iter().any(|key| line.starts_with(key)) || (reading..actuator).contains(&at);
+        assert_eq!(found(&file).len(), usize::from(is_free), "{file}");
     }
 }
