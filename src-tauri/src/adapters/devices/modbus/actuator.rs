@@ -16,7 +16,7 @@ use super::value::Form;
 use super::wire::{Ask, Span};
 use crate::adapters::devices::{Actuator, DriverError, Position, unknown};
 use crate::domain::base::Digest;
-use crate::domain::base::limits::{MODBUS_ARMED_MS, MODBUS_LOOK_MS};
+use crate::domain::base::limits::{MODBUS_ARMED_MS, MODBUS_LOOK_MS, MODBUS_NAME_MS};
 use crate::domain::capability::{Capability, Params};
 use crate::domain::gate::Act;
 
@@ -345,8 +345,8 @@ impl Actuator for Mover {
     }
 
     fn safe_limit(&self) -> Duration {
-        // What is asked just then, a connection, the write and the reading, twice, and the wait between.
-        let once = self.limit() * 5 + self.within();
+        // What is asked just then, a name, a connection, the write and the reading, twice, and the wait between.
+        let once = self.limit() * 5 + self.within() + Duration::from_millis(MODBUS_NAME_MS);
         once * 2 + self.limit() + Duration::from_millis(500)
     }
 

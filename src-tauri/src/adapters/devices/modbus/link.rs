@@ -9,11 +9,13 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use super::name::Name;
 use super::poll::Poll;
 use super::socket::{Fault, Socket};
 use super::wire::{Ask, Span};
 use crate::domain::base::limits::{
-    MODBUS_BEATS_LOST, MODBUS_PAUSE_FIRST_MS, MODBUS_PAUSE_MAX_MS, MODBUS_WAITING_MAX,
+    MODBUS_BEATS_LOST, MODBUS_NAME_MS, MODBUS_PAUSE_FIRST_MS, MODBUS_PAUSE_MAX_MS,
+    MODBUS_WAITING_MAX,
 };
 
 /// Where a device is.
@@ -300,6 +302,7 @@ enum Next {
 /// The thread's own.
 struct Work {
     inner: Arc<Inner>,
+    name: Name,
     socket: Option<Socket>,
     transaction: u16,
     /// When it is tried to connect again, how long the pause before that is, and why it is not connected.
@@ -315,6 +318,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(MODBUS_PAUSE_FIRST_MS);
 impl Work {
     fn new(inner: Arc<Inner>) -> Self {
         Self {
+            name: Name::new(&inner.place.address),
             inner,
             socket: None,
             transaction: 0,
@@ -455,7 +459,8 @@ impl Work {
             return Err(self.why.clone());
         }
         let Place { address, limit, .. } = &self.inner.place;
-        match Socket::connect(address, *limit) {
+        let places = self.name.places(Duration::from_millis(MODBUS_NAME_MS));
+        match places.and_then(|places| Socket::connect(address, &places, *limit)) {
             Ok(socket) => {
                 self.socket = Some(socket);
                 self.inner.made.send_modify(|made| *made += 1);

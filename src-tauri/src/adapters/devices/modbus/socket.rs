@@ -2,7 +2,7 @@
 //! given up, so that a late answer is never taken for one to a later request.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -48,17 +48,20 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Connects.
+    /// Connects to a device of this name, which is at one of these places.
     ///
     /// # Errors
-    /// What the system says of every address that the name stands for.
-    pub(super) fn connect(address: &str, limit: Duration) -> Result<Self, String> {
+    /// What the system says of every one that was tried.
+    pub(super) fn connect(
+        address: &str,
+        places: &[SocketAddr],
+        limit: Duration,
+    ) -> Result<Self, String> {
         let named = |e: &dyn std::fmt::Display| format!("{address}: {e}");
-        let places = address.to_socket_addrs().map_err(|e| named(&e))?;
         let mut why = named(&"the name stands for no address");
         // Of many addresses only the first ones, so that this has an end.
-        for place in places.take(MODBUS_ADDRESSES_TRIED_MAX) {
-            match TcpStream::connect_timeout(&place, limit) {
+        for place in places.iter().take(MODBUS_ADDRESSES_TRIED_MAX) {
+            match TcpStream::connect_timeout(place, limit) {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(|e| named(&e))?;
                     return Ok(Self { stream, limit });

@@ -8,6 +8,8 @@ pub const MODBUS_REGISTERS_MAX: u16 = 125;
 pub const MODBUS_COILS_MAX: u16 = 2_000;
 /// Most bytes that follow the length of a request or an answer, unit included (the standard).
 pub const MODBUS_LENGTH_MAX: usize = 254;
+/// How long it is waited for what addresses a name stands for, in milliseconds.
+pub const MODBUS_NAME_MS: u64 = 1_000;
 /// Most of the addresses that a name stands for that are tried, one after the other.
 pub const MODBUS_ADDRESSES_TRIED_MAX: usize = 2;
 /// How long one answer may take where nothing is said, in milliseconds, and what may be said.
