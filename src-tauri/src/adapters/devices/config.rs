@@ -76,6 +76,11 @@ impl Configured {
         self.settings.offers()
     }
 
+    /// What its actuators are told, and which.
+    pub(super) fn told(&self) -> Vec<(String, String)> {
+        self.settings.told()
+    }
+
     /// Whether it moves, and moves simulated things only.
     pub fn is_practice(&self) -> bool {
         self.settings.is_practice()

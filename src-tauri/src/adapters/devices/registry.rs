@@ -1,6 +1,6 @@
 //! The registry: every kind of device, and how a device of the configuration is made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -87,6 +87,12 @@ pub(crate) trait Settings: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// What its actuators are told so that something moves, each with the actuator: two that are told the same move the
+    /// same thing.
+    fn told(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// Whether it moves, and moves simulated things only: a node without a policy gets the starter policy then.
     fn is_practice(&self) -> bool {
         false
@@ -138,6 +144,7 @@ pub enum DeviceError {
 /// [`DeviceError`] naming the file, the device and the key.
 pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceError> {
     let (mut all, mut seen) = (Made::default(), BTreeSet::new());
+    let mut told = BTreeMap::new();
     for device in devices {
         if !seen.insert(device.kind().name) && device.kind().once {
             let why = "a node has one of this kind, and it is configured twice";
@@ -146,6 +153,14 @@ pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceE
         let made = device.make(around)?;
         all.actuators.extend(made.actuators);
         not_twice(&all.actuators).map_err(|error| device.bad(&error.to_string()))?;
+        for (what, capability) in device.told() {
+            let first = told.entry(what.clone()).or_insert(capability.clone());
+            if *first != capability {
+                return Err(device.bad(&format!(
+                    "capability {capability}: {what} moves {first} already"
+                )));
+            }
+        }
         all.sensors.extend(made.sensors);
     }
     Ok(all)

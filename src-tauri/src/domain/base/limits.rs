@@ -774,6 +774,8 @@ pub const MQTT_SILENCE_MAX_MS: u64 = 8_000;
 pub const MQTT_LOOK_MS: u64 = 500;
 /// How long the way to an MQTT broker may take, and its answers to the first packets, in milliseconds.
 pub const MQTT_CONNECT_MS: u64 = 5_000;
+/// How many addresses of an MQTT broker's name are tried.
+pub const MQTT_ADDRESSES_TRIED_MAX: usize = 2;
 /// The first pause before an MQTT broker is dialed again, in milliseconds; each further one is twice as long.
 pub const MQTT_PAUSE_FIRST_MS: u64 = 200;
 /// The longest pause before an MQTT broker is dialed again, in milliseconds.

@@ -1,15 +1,20 @@
 //! Where a broker is and how it is reached: TCP, or TLS with the authorities of the system or of a file.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::adapters::authorities;
+use crate::domain::base::limits::MQTT_ADDRESSES_TRIED_MAX;
 
 /// A connection.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -87,27 +92,58 @@ impl Broker {
         })
     }
 
-    /// Connects.
+    /// Connects; looking up the name and each of its addresses may take `limit`.
     ///
     /// # Errors
     /// What the system or TLS says.
-    pub(super) async fn dial(&self) -> io::Result<Box<dyn Wire>> {
-        let found: Vec<_> = lookup_host((self.host.as_str(), self.port))
-            .await?
-            .collect();
-        let socket = TcpStream::connect(&found[..]).await?;
-        socket.set_nodelay(true)?;
-        if !self.tls {
-            return Ok(Box::new(socket));
-        }
-        let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
-        let config = match &self.ca {
-            Some(file) => authorities::of_file(file)?,
-            None => authorities::of_system()?,
+    pub(super) async fn dial(&self, limit: Duration) -> io::Result<Box<dyn Wire>> {
+        let tls = match (self.tls, &self.ca) {
+            (false, _) => None,
+            (true, Some(file)) => Some(authorities::of_file(file)?),
+            (true, None) => Some(authorities::of_system()?),
         };
-        let wire = TlsConnector::from(config).connect(name, socket).await?;
-        Ok(Box::new(wire))
+        let tls = tls.map(TlsConnector::from);
+        let found = timeout(limit, lookup_host((self.host.as_str(), self.port))).await;
+        let found = found.map_err(|_| late("its name is not looked up in time"))??;
+        // Of many addresses only the first ones, so that this has an end.
+        let places = found.take(MQTT_ADDRESSES_TRIED_MAX);
+        first(places, limit, |place| self.reach(place, tls.as_ref())).await
     }
+
+    async fn reach(
+        &self,
+        place: SocketAddr,
+        tls: Option<&TlsConnector>,
+    ) -> io::Result<Box<dyn Wire>> {
+        let socket = TcpStream::connect(place).await?;
+        socket.set_nodelay(true)?;
+        let Some(tls) = tls else {
+            return Ok(Box::new(socket));
+        };
+        let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
+        Ok(Box::new(tls.connect(name, socket).await?))
+    }
+}
+
+/// The first place that can be reached, each within a time of its own: a dead one hides no other.
+async fn first<T, F: Future<Output = io::Result<T>>>(
+    places: impl Iterator<Item = SocketAddr>,
+    limit: Duration,
+    reach: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
+    let mut why = io::Error::other("the name stands for no address");
+    for place in places {
+        match timeout(limit, reach(place)).await {
+            Ok(Ok(reached)) => return Ok(reached),
+            Ok(Err(error)) => why = error,
+            Err(_) => why = late("it does not answer in time"),
+        }
+    }
+    Err(why)
+}
+
+fn late(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, why.to_owned())
 }
 
 impl fmt::Display for Broker {
@@ -145,6 +181,30 @@ mod tests {
         ] {
             let told = Broker::read(url, None).unwrap_err();
             assert!(told.contains(why) && !told.contains("secret"), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_hides_no_other() {
+        let place = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (dead, shut, good) = (place("[::1]:1"), place("127.0.0.2:1"), place("127.0.0.1:1"));
+        let limit = Duration::from_millis(10);
+        let reach = |place| async move {
+            match place {
+                _ if place == dead => std::future::pending().await,
+                _ if place == shut => Err(io::ErrorKind::ConnectionRefused.into()),
+                place => Ok(place),
+            }
+        };
+        let all = [dead, shut, good].into_iter();
+        assert_eq!(first(all, limit, reach).await.unwrap(), good);
+        for (places, why) in [
+            (vec![shut, dead], "it does not answer in time"),
+            (vec![dead, shut], "connection refused"),
+            (vec![], "no address"),
+        ] {
+            let told = first(places.into_iter(), limit, reach).await.unwrap_err();
+            assert!(told.to_string().contains(why), "{told}");
         }
     }
 }

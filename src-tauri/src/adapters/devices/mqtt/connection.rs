@@ -5,25 +5,25 @@
 //! nothing is said again. A broker ends the earlier connection of a client before it accepts a new one of the same name
 //! (MQTT-3.1.4-2), so what arrives on the new one comes after whatever still lay on the way.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
+use std::sync::mpsc::{SendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use super::broker::Broker;
-use super::packet::{self, Heard, Hello, Incoming, Message, Reader};
+use super::packet::{self, Heard, Message};
+use super::session::{Order, Session, refuse};
 use crate::adapters::devices::Keeper;
 use crate::adapters::random::SharedRandom;
-use crate::domain::base::Digest;
 use crate::domain::base::limits::{
-    MQTT_CONNECT_MS, MQTT_KEEP_ALIVE_SEC, MQTT_LOOK_MS, MQTT_PAUSE_FIRST_MS, MQTT_PAUSE_MAX_MS,
-    MQTT_PING_MS, MQTT_RECENT_MAX, MQTT_SILENCE_MAX_MS, MQTT_STEADY_MS, MQTT_TOPICS_AT_ONCE,
+    MQTT_CONNECT_MS, MQTT_LOOK_MS, MQTT_PAUSE_FIRST_MS, MQTT_PAUSE_MAX_MS, MQTT_STEADY_MS,
     MQTT_UNDER_WAY_MAX, MQTT_WAITING_MAX_BYTES,
 };
 
@@ -74,15 +74,6 @@ pub(super) enum Untold {
     Maybe(String),
 }
 
-/// A message for a connection.
-struct Order {
-    message: Message,
-    /// The connection that it is meant for.
-    on: u64,
-    /// Said when the broker has it, or why it was not sent. Dropped where neither is known.
-    done: oneshot::Sender<Result<(), String>>,
-}
-
 /// What the thread begins with.
 struct Begin {
     plan: Plan,
@@ -92,7 +83,8 @@ struct Begin {
 
 /// The handle of a connection. Dropped, it ends the connection.
 pub(super) struct Client {
-    begin: Mutex<Option<Begin>>,
+    /// Until it has begun.
+    begin: Mutex<Option<Box<Begin>>>,
     orders: mpsc::Sender<Order>,
     link: watch::Receiver<Link>,
 }
@@ -108,35 +100,26 @@ impl Client {
             link: turned,
         };
         Self {
-            begin: Mutex::new(Some(begin)),
+            begin: Mutex::new(Some(Box::new(begin))),
             orders,
             link,
         }
     }
 
-    /// Begins to dial; does nothing more when called again.
+    /// Begins to dial; does nothing more when called again, unless it could not begin.
     pub(super) fn start(&self) {
+        self.start_by(run);
+    }
+
+    fn start_by(&self, run: impl FnOnce(Box<Begin>) -> Result<(), (Box<Begin>, io::Error)>) {
         let mut begin = self.begin.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Begin { plan, orders, link }) = begin.take() else {
+        let Some(ready) = begin.take() else {
             return;
         };
-        let thread = std::thread::Builder::new().name("mqtt".to_owned());
-        let started = thread.spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .max_blocking_threads(1)
-                .build();
-            match runtime {
-                Ok(runtime) => {
-                    runtime.block_on(keep(&plan, orders, &link));
-                    // A name that is still being looked up is left behind.
-                    runtime.shutdown_background();
-                }
-                Err(error) => turn(&plan, &link, Link::Down(no_thread(&error))),
-            }
-        });
-        if let Err(error) = started {
-            tracing::error!("{}", no_thread(&error));
+        if let Err((ready, error)) = run(ready) {
+            let why = format!("the connection to the broker has no thread: {error}");
+            turn(&ready.plan, &ready.link, Link::Down(why));
+            *begin = Some(ready);
         }
     }
 
@@ -167,11 +150,42 @@ impl Client {
     }
 }
 
-fn no_thread(error: &io::Error) -> String {
-    format!("the connection to the broker has no thread: {error}")
+/// Keeps a connection on a thread of its own. What could not begin is given back.
+fn run(ready: Box<Begin>) -> Result<(), (Box<Begin>, io::Error)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Err((ready, error)),
+    };
+    // Handed over when the thread is there: what a thread that cannot be made holds is lost.
+    let (give, given) = sync_channel::<(Runtime, Box<Begin>)>(1);
+    let thread = std::thread::Builder::new().name("mqtt".to_owned());
+    let made = thread.spawn(move || {
+        let Ok((runtime, begin)) = given.recv() else {
+            return;
+        };
+        let Begin { plan, orders, link } = *begin;
+        runtime.block_on(keep(&plan, orders, &link));
+        // A name that is still being looked up is left behind.
+        runtime.shutdown_background();
+    });
+    let (error, runtime, ready) = match made {
+        Err(error) => (error, runtime, ready),
+        Ok(_) => match give.send((runtime, ready)) {
+            Ok(()) => return Ok(()),
+            Err(SendError((runtime, ready))) => (io::ErrorKind::BrokenPipe.into(), runtime, ready),
+        },
+    };
+    // To drop it would wait, which is not allowed here.
+    runtime.shutdown_background();
+    Err((ready, error))
 }
 
-fn turn(plan: &Plan, link: &watch::Sender<Link>, to: Link) {
+/// Says how the connection is now.
+pub(super) fn turn(plan: &Plan, link: &watch::Sender<Link>, to: Link) {
     link.send_replace(to.clone());
     plan.ear.turned(&to);
 }
@@ -217,11 +231,6 @@ async fn unless_gone<T>(
     }
 }
 
-fn refuse(order: Order) {
-    // Whoever gave it may be gone.
-    let _ = order.done.send(Err("the connection ended".to_owned()));
-}
-
 /// One connection from the first byte to its end; `Ok` if the handle is gone.
 async fn serve(
     plan: &Plan,
@@ -232,11 +241,9 @@ async fn serve(
     let mut session = Session::new(number);
     session.introduce(plan)?;
     let limit = Duration::from_millis(MQTT_CONNECT_MS);
-    let dialed = unless_gone(orders, timeout(limit, plan.broker.dial())).await;
-    let wire = match dialed {
+    let wire = match unless_gone(orders, plan.broker.dial(limit)).await {
         None => return Ok(()),
-        Some(Err(_)) => return Err("it cannot be reached in time".to_owned()),
-        Some(Ok(dialed)) => dialed.map_err(|e| format!("it cannot be reached: {e}"))?,
+        Some(dialed) => dialed.map_err(|e| format!("it cannot be reached: {e}"))?,
     };
     let (mut read, mut write) = tokio::io::split(wire);
     let mut look = interval(Duration::from_millis(MQTT_LOOK_MS));
@@ -257,7 +264,7 @@ async fn serve(
                 sent.map_err(|e| format!("the connection broke: {e}"))?;
             }
             order = orders.recv(), if takes => match order {
-                Some(order) => session.order(order),
+                Some(order) => session.order(order)?,
                 None => {
                     // After a goodbye the broker publishes no will, which does no harm and may be needed.
                     if plan.will.is_none() {
@@ -282,211 +289,40 @@ async fn send(write: &mut (impl AsyncWrite + Unpin), out: &mut BytesMut) -> io::
     write.flush().await
 }
 
-/// What is known of a connection.
-struct Session {
-    number: u64,
-    reader: Reader,
-    /// What waits to be sent.
-    out: BytesMut,
-    /// Whether the broker has accepted us and our subscriptions.
-    stands: bool,
-    next_id: u16,
-    /// Topics whose subscription the broker has not answered.
-    subscribing: BTreeMap<u16, Vec<String>>,
-    /// Messages that the broker has not acknowledged.
-    waiting: BTreeMap<u16, oneshot::Sender<Result<(), String>>>,
-    /// Numbers of messages that came.
-    recent: VecDeque<u16>,
-    begun: Instant,
-    heard: Instant,
-    asked: Instant,
-}
-
-impl Session {
-    fn new(number: u64) -> Self {
-        let now = Instant::now();
-        Self {
-            number,
-            reader: Reader::default(),
-            out: BytesMut::new(),
-            stands: false,
-            next_id: 0,
-            subscribing: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            recent: VecDeque::new(),
-            begun: now,
-            heard: now,
-            asked: now,
-        }
-    }
-
-    /// The socket is open: from here the broker's answers are waited for.
-    fn begin(&mut self) {
-        let now = Instant::now();
-        (self.begun, self.heard, self.asked) = (now, now, now);
-    }
-
-    fn introduce(&mut self, plan: &Plan) -> Result<(), String> {
-        let device = plan.keeper.device()?;
-        let name = Digest::of(&[device.as_str().as_bytes(), plan.purpose.as_bytes()]).to_hex();
-        // At most 23 bytes, which every broker takes.
-        let client = format!("cm-{}", name.get(..20).unwrap_or(&name));
-        let secret = match &plan.password {
-            Some(name) => Some(plan.keeper.password(name)?),
-            None => None,
-        };
-        let hello = Hello {
-            client: &client,
-            user: plan.user.as_deref(),
-            password: secret.as_ref().map(|secret| secret.as_str()),
-            will: plan.will.as_ref(),
-            keep_alive_sec: MQTT_KEEP_ALIVE_SEC,
-        };
-        packet::hello(&hello, &mut self.out);
-        Ok(())
-    }
-
-    /// Reads what has come.
-    fn take(&mut self, plan: &Plan, link: &watch::Sender<Link>) -> Result<(), String> {
-        self.heard = Instant::now();
-        while let Some(incoming) = self.reader.next().map_err(|e| e.to_string())? {
-            match incoming {
-                Incoming::Connected(0) => {
-                    for topics in plan.topics.chunks(MQTT_TOPICS_AT_ONCE) {
-                        let id = self.id();
-                        packet::subscribe(topics, id, &mut self.out);
-                        self.subscribing.insert(id, topics.to_vec());
-                    }
-                    self.stand(plan, link);
-                }
-                Incoming::Connected(why) => return Err(refusal(why)),
-                Incoming::Subscribed(id, answers) => {
-                    let topics = self.subscribing.remove(&id).unwrap_or_default();
-                    let refused = topics.iter().zip(answers).filter(|(_, answer)| *answer > 1);
-                    refused.for_each(|(topic, _)| plan.ear.refused(topic));
-                    self.stand(plan, link);
-                }
-                Incoming::Message(message) => self.message(plan, message),
-                Incoming::Arrived(id) => {
-                    if let Some(done) = self.waiting.remove(&id) {
-                        // Whoever waited may be gone.
-                        let _ = done.send(Ok(()));
-                    }
-                }
-                Incoming::Pong => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn stand(&mut self, plan: &Plan, link: &watch::Sender<Link>) {
-        if self.subscribing.is_empty() && !self.stands {
-            self.stands = true;
-            turn(plan, link, Link::Up(self.number));
-        }
-    }
-
-    /// A message; one that came before under the same number is acknowledged and no more.
-    fn message(&mut self, plan: &Plan, message: Heard) {
-        if let Some(id) = message.id {
-            packet::acknowledge(id, &mut self.out);
-            let known = self.recent.contains(&id);
-            if known && message.again {
-                return;
-            }
-            if !known {
-                self.recent.push_back(id);
-            }
-            if self.recent.len() > MQTT_RECENT_MAX {
-                self.recent.pop_front();
-            }
-        }
-        plan.ear.heard(message);
-    }
-
-    fn order(&mut self, order: Order) {
-        if order.on != self.number {
-            return refuse(order);
-        }
-        // Called off before it was sent.
-        if order.done.is_closed() {
-            return;
-        }
-        let id = self.id();
-        packet::publish(&order.message, id, &mut self.out);
-        self.waiting.insert(id, order.done);
-    }
-
-    fn id(&mut self) -> u16 {
-        loop {
-            self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-            let id = self.next_id;
-            if !self.waiting.contains_key(&id) && !self.subscribing.contains_key(&id) {
-                return id;
-            }
-        }
-    }
-
-    /// Asks whether the broker is there, and gives it up when it has said nothing for too long.
-    fn look(&mut self) -> Result<(), String> {
-        let late = |since: Instant, ms| since.elapsed() >= Duration::from_millis(ms);
-        if late(self.heard, MQTT_SILENCE_MAX_MS)
-            || !self.stands && late(self.begun, MQTT_CONNECT_MS)
-        {
-            let sec = self.heard.elapsed().as_secs();
-            return Err(format!("the broker has not answered for {sec} s"));
-        }
-        if self.stands && late(self.asked, MQTT_PING_MS) {
-            self.asked = Instant::now();
-            packet::ping(&mut self.out);
-        }
-        Ok(())
-    }
-}
-
-/// A refusal in words.
-fn refusal(code: u8) -> String {
-    match code {
-        1 => "the broker does not speak MQTT 3.1.1".to_owned(),
-        2 => "the broker refuses our client id".to_owned(),
-        3 => "the broker is not available".to_owned(),
-        4 => "the broker refuses user and password".to_owned(),
-        5 => {
-            "the broker does not let this user in: look at user, password and its rules".to_owned()
-        }
-        other => format!("the broker refuses the connection ({other})"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::tests::Passwords;
     use super::*;
 
-    fn order(on: u64) -> (Order, oneshot::Receiver<Result<(), String>>) {
-        let (done, told) = oneshot::channel();
-        let message = Message {
-            topic: "p".to_owned(),
-            payload: b"ON".to_vec(),
-        };
-        (Order { message, on, done }, told)
+    struct Deaf;
+
+    impl Ear for Deaf {
+        fn heard(&self, _: Heard) {}
+        fn refused(&self, _: &str) {}
+        fn turned(&self, _: &Link) {}
     }
 
-    #[test]
-    fn what_was_called_off_or_meant_for_an_earlier_connection_is_not_sent() {
-        let mut session = Session::new(7);
-        let (earlier, mut told) = order(6);
-        session.order(earlier);
-        assert_eq!(told.try_recv(), Ok(Err("the connection ended".to_owned())));
-        let (called_off, told) = order(7);
-        drop(told);
-        session.order(called_off);
-        assert!(session.out.is_empty());
-        let (good, mut told) = order(7);
-        session.order(good);
-        assert!(!session.out.is_empty());
-        // It ends before the broker has said that it has it: neither is known.
-        drop(session);
-        assert_eq!(told.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+    #[tokio::test]
+    async fn a_thread_that_could_not_be_made_is_tried_again() {
+        let client = Client::new(Plan {
+            broker: Broker::read("mqtt://127.0.0.1:1", None).unwrap(),
+            user: None,
+            password: None,
+            purpose: "readings".to_owned(),
+            will: None,
+            topics: Vec::new(),
+            keeper: Arc::new(Passwords),
+            ear: Arc::new(Deaf),
+        });
+        let mut link = client.link();
+        for _ in 0..2 {
+            client.start_by(|ready| Err((ready, io::Error::other("too many"))));
+            let why = "the connection to the broker has no thread: too many";
+            assert_eq!(*link.borrow_and_update(), Link::Down(why.to_owned()));
+        }
+        client.start();
+        let dialed = |link: &Link| matches!(link, Link::Down(why) if why.contains("reached"));
+        link.wait_for(dialed).await.unwrap();
     }
 }

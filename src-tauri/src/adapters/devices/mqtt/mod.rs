@@ -1,6 +1,7 @@
 //! The `mqtt` kind: readings and actuators behind an MQTT broker.
 //!
-//! `settings.rs` reads the table, `packet.rs` the bytes, `connection.rs` keeps one connection on a thread of its own.
+//! `settings.rs` reads the table, `packet.rs` the bytes, `connection.rs` keeps one connection on a thread of its own, on
+//! which `session.rs` speaks.
 //! All readings of a broker share one; each actuator has one for itself, with its safe message as its will, so that the
 //! broker makes it safe when this node dies.
 
@@ -9,6 +10,7 @@ mod broker;
 mod connection;
 mod packet;
 mod readings;
+mod session;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -135,6 +135,25 @@ pub(super) struct MqttSensor {
     pub meter: Meter,
     pub client: Arc<Client>,
     pub clock: SharedClock,
+    /// What was wrong with the last message; told until a good one comes.
+    pub failing: Option<String>,
+}
+
+impl MqttSensor {
+    /// The reading of a message.
+    fn value(&mut self, newest: Newest, now_ms: u64) -> Result<Vec<Reading>, String> {
+        let bad = |why: String| format!("{}: {why}", self.slot.topic);
+        let payload = newest.payload.map_err(|bytes| {
+            bad(format!(
+                "it has {bytes} bytes, at most {MQTT_PAYLOAD_MAX_BYTES} are read"
+            ))
+        })?;
+        let raw = number(&payload, self.json.as_deref(), MQTT_PAYLOAD_MAX_BYTES).map_err(bad)?;
+        let late = self.meter.late(now_ms.saturating_sub(newest.at_ms));
+        let doubt = newest.retained.then_some(Doubt::AgeUnknown).or(late);
+        let reading = self.meter.take(raw, doubt, now_ms).map_err(bad)?;
+        Ok(reading.into_iter().collect())
+    }
 }
 
 impl Sensor for MqttSensor {
@@ -170,6 +189,9 @@ impl Sensor for MqttSensor {
             }
         };
         let Some(newest) = newest else {
+            if let Some(why) = &self.failing {
+                return Err(SensorError(why.clone()));
+            }
             return match self.meter.silent_ms(now_ms) {
                 Some(silent) => {
                     let why = format!("nothing has come on {topic} for {}", span(silent));
@@ -178,16 +200,8 @@ impl Sensor for MqttSensor {
                 None => Ok(Vec::new()),
             };
         };
-        let bad = |why: String| SensorError(format!("{topic}: {why}"));
-        let payload = newest.payload.map_err(|bytes| {
-            bad(format!(
-                "it has {bytes} bytes, at most {MQTT_PAYLOAD_MAX_BYTES} are read"
-            ))
-        })?;
-        let raw = number(&payload, self.json.as_deref(), MQTT_PAYLOAD_MAX_BYTES).map_err(bad)?;
-        let late = self.meter.late(now_ms.saturating_sub(newest.at_ms));
-        let doubt = newest.retained.then_some(Doubt::AgeUnknown).or(late);
-        let reading = self.meter.take(raw, doubt, now_ms).map_err(bad)?;
-        Ok(reading.into_iter().collect())
+        let read = self.value(newest, now_ms);
+        self.failing = read.as_ref().err().cloned();
+        read.map_err(SensorError)
     }
 }

@@ -59,8 +59,8 @@ struct Mqtt {
     actuator: Vec<Moved>,
 }
 
-/// How the broker is reached; whatever else its table has.
-#[derive(Debug, Deserialize)]
+/// How the broker is reached.
+#[derive(Debug)]
 struct Access {
     /// Its URL.
     broker: String,
@@ -132,8 +132,55 @@ fn check_topic(topic: &str) -> Result<(), String> {
     }
 }
 
+impl State {
+    /// What is wrong with it, beside operations that are published on these topics.
+    fn check<'a>(&self, mut operations: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        check_topic(&self.topic)?;
+        if operations.any(|topic| topic == self.topic) {
+            return Err(format!(
+                "topic: {:?} is the topic of an operation: what this node publishes would prove the safe state",
+                self.topic
+            ));
+        }
+        check_pointer(self.json.as_deref().unwrap_or_default())
+    }
+}
+
 impl Access {
+    /// What a damaged table says of the way to the broker. The way to the safe state needs where it is and who proves to
+    /// be it; without the rest it is tried all the same.
+    fn rescued(table: &Table) -> Result<Self, String> {
+        let text = |key: &str| {
+            let found = table.get(key).and_then(Value::as_str);
+            let found = found.filter(|text| !text.contains('\u{fffd}'));
+            found.map(str::to_owned)
+        };
+        let broker = text("broker").ok_or("there is no broker that reads")?;
+        // Counts for TLS alone, and there nobody else is trusted instead.
+        let ca = match table.contains_key("ca") && !broker.starts_with("mqtt:") {
+            true => Some(text("ca").ok_or("there is no ca that reads")?.into()),
+            false => None,
+        };
+        let timeout_sec = table.get("timeout_sec").and_then(Value::as_integer);
+        let mut access = Self {
+            broker,
+            ca,
+            user: text("user"),
+            password: text("password"),
+            timeout_sec: timeout_sec.and_then(|sec| sec.try_into().ok()),
+        };
+        if access.check_login().is_err() {
+            (access.user, access.password) = (None, None);
+        }
+        Ok(access)
+    }
+
     fn broker(&self) -> Result<Broker, String> {
+        self.check_login()?;
+        Broker::read(&self.broker, self.ca.clone())
+    }
+
+    fn check_login(&self) -> Result<(), String> {
         if self
             .user
             .as_ref()
@@ -157,7 +204,7 @@ impl Access {
                     .to_owned(),
             );
         }
-        Broker::read(&self.broker, self.ca.clone())
+        Ok(())
     }
 
     fn settle(&self, moved: &Moved, keeper: &Arc<dyn Keeper>) -> Result<Settled, String> {
@@ -199,8 +246,8 @@ impl Access {
             None => None,
             Some(state) => {
                 let bad = |why: String| format!("state.{why}");
-                check_topic(&state.topic).map_err(bad)?;
-                check_pointer(state.json.as_deref().unwrap_or_default()).map_err(bad)?;
+                let topics = operations.values().map(|told| told.topic.as_str());
+                state.check(topics).map_err(bad)?;
                 Some(Feedback {
                     topic: state.topic.clone(),
                     json: state.json.clone(),
@@ -253,12 +300,18 @@ impl Mqtt {
             check_pointer(source.json.as_deref().unwrap_or_default()).map_err(bad)?;
             slots.push(Arc::new(Slot::new(source.topic.clone(), source.retained)));
         }
+        // A broker throws out the earlier of two clients of one name, and two tables may have one name.
+        let heard = self.reading.iter().flat_map(|point| {
+            let json = point.source.json.clone().unwrap_or_default();
+            [point.measured.name(), point.source.topic.clone(), json]
+        });
+        let heard: Vec<String> = heard.collect();
         let ear = Switchboard::new(&slots, around.clock.clone());
         let client = Arc::new(Client::new(Plan {
             broker: access.broker().map_err(DeviceError::Config)?,
             user: access.user.clone(),
             password: access.password.clone(),
-            purpose: format!("readings of {}", self.name),
+            purpose: format!("readings of {}: {heard:?}", self.name),
             will: None,
             topics: ear.topics(),
             keeper: around.keeper.clone(),
@@ -269,6 +322,7 @@ impl Mqtt {
                 name: format!("{} {}", self.name, point.measured.name()),
                 slot,
                 json: point.source.json.clone(),
+                failing: None,
                 meter: Meter::new(point.measured.clone(), around.clock.steady_ms()),
                 client: client.clone(),
                 clock: around.clock.clone(),
@@ -288,6 +342,19 @@ impl Settings for Mqtt {
         let each = self.actuator.iter().flat_map(|moved| {
             let names = moved.operation.iter().map(|o| &o.name);
             offered(&moved.capability, names, false)
+        });
+        each.collect()
+    }
+
+    fn told(&self) -> Vec<(String, String)> {
+        // One that does not read is told of when it is made.
+        let Ok(broker) = self.access().broker() else {
+            return Vec::new();
+        };
+        let each = self.actuator.iter().flat_map(|moved| {
+            let moving = moved.operation.iter().filter(|o| o.name != moved.safe);
+            let message = |o: &Operation| format!("{:?} on {:?} at {broker}", o.payload, o.topic);
+            moving.map(move |o| (message(o), moved.capability.clone()))
         });
         each.collect()
     }
@@ -328,9 +395,7 @@ fn rescue(table: &Table, ground: &Ground<'_>) -> Result<Vec<SharedActuator>, Str
     if found.is_empty() {
         return Ok(Vec::new());
     }
-    let access: Access = Value::Table(table.clone())
-        .try_into()
-        .map_err(|e: toml::de::Error| e.message().to_owned())?;
+    let access = Access::rescued(table)?;
     let certain = found.into_iter().filter_map(|table| {
         let settled = safe_half(table).and_then(|moved| access.settle(&moved, ground.keeper));
         match settled {
@@ -361,16 +426,20 @@ fn safe_half(table: &Table) -> Result<Moved, String> {
     let all = table.get("operation");
     let many = all.and_then(Value::as_array).into_iter().flatten();
     let one = all.filter(|value| value.is_table());
-    let named = |table: &&Table| table.get("name").and_then(Value::as_str) == Some(&safe);
-    let mut fit = many.chain(one).filter_map(Value::as_table).filter(named);
+    let all: Vec<&Table> = many.chain(one).filter_map(Value::as_table).collect();
+    let named = |table: &&&Table| table.get("name").and_then(Value::as_str) == Some(&safe);
+    let mut fit = all.iter().filter(named);
     let (Some(operation), None) = (fit.next(), fit.next()) else {
         return Err(format!("there is not one operation {safe:?}"));
     };
     let state = table.get("state").cloned();
+    let state: Option<State> = state.and_then(|state| state.try_into().ok());
+    let topics = all.iter().filter_map(|table| table.get("topic")?.as_str());
+    let state = state.filter(|state| state.check(topics).is_ok());
     Ok(Moved {
         capability: text(table, "capability")?,
-        // Without it the broker's acknowledgement has to do.
-        state: state.and_then(|state| state.try_into().ok()),
+        // Without one that is of use the broker's acknowledgement has to do.
+        state,
         operation: vec![Operation {
             name: safe.clone(),
             topic: text(operation, "topic")?,

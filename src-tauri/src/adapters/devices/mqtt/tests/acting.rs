@@ -265,14 +265,17 @@ async fn a_broker_asks_for_a_password_and_proves_itself() {
 }
 
 /// The actuators that a damaged file tells of.
-fn found(file: &str) -> Vec<String> {
+fn ways(file: &str) -> Vec<SharedActuator> {
     let keeper: Arc<dyn Keeper> = Arc::new(Passwords);
     let ground = Ground {
         dir: std::path::Path::new("/"),
         keeper: &keeper,
     };
-    let found = rescue(file.as_bytes(), &ground);
-    found
+    rescue(file.as_bytes(), &ground)
+}
+
+fn found(file: &str) -> Vec<String> {
+    ways(file)
         .iter()
         .map(|a| format!("{} {:?}", a.capability(), a.operations()))
         .collect()
@@ -298,6 +301,15 @@ fn the_way_to_the_safe_state_is_found_in_a_damaged_file() {
         good.replace("name = \"shed\"", "nmae = = 3"),
         good.replace("payload = \"ON\"", "payload = 7"),
         format!("{good}[[device]]\nkind = \"host\"\n"),
+        good.replace("name = \"shed\"", "timeout_sec = \"2\""),
+        good.replace("name = \"shed\"", "timeout_sec = -1"),
+        good.replace("name = \"shed\"", "user = 3\npassword = \"device/shed\""),
+        good.replace("name = \"shed\"", "user = \"u\"\npassword = \"green\""),
+        good.replace("name = \"shed\"", "ca = 7"),
+        good.replace(
+            "safe = \"stop\"",
+            "safe = \"stop\"\nstate = { topic = \"p/#\", safe = \"OFF\" }",
+        ),
     ] {
         assert_eq!(found(&file), both, "{file}");
     }
@@ -315,4 +327,49 @@ fn the_way_to_the_safe_state_is_found_in_a_damaged_file() {
         );
     }
     assert_eq!(found(&good.replace("broker =", "brokre =")), [""; 0]);
+    // Nobody else is trusted instead.
+    let tls = good.replace("mqtt://", "mqtts://");
+    assert_eq!(found(&tls), both);
+    assert_eq!(found(&tls.replace("name = \"shed\"", "ca = 7")), [""; 0]);
+}
+
+#[tokio::test]
+async fn in_a_damaged_file_too_the_own_message_proves_no_safe_state() {
+    let broker = Scripted::start();
+    let file = format!(
+        "[[device]]\nkind = \"mqtt\"\nname = \"shed\"\nbroker = \"{}\"\n{}",
+        broker.url,
+        PUMP.replace(
+            "safe = \"close\"",
+            "safe = \"close\", state = { topic = \"farm/pump/set\", safe = \"OFF\" }"
+        )
+    );
+    let pump = ways(&file).swap_remove(0);
+    let making = pump.make_safe("job");
+    let hosting = tokio::task::spawn_blocking(move || {
+        // It subscribes to nothing: its first packet is the safe message, and what counts is that the broker has it.
+        let mut guest = broker.guest();
+        let (said, id) = guest.message();
+        guest.acknowledge(id);
+        (said, guest)
+    });
+    let (made, hosted) = tokio::join!(making, hosting);
+    made.unwrap();
+    assert_eq!(hosted.unwrap().0, "OFF");
+}
+
+#[tokio::test]
+async fn two_tables_of_one_name_are_two_clients() {
+    let broker = Scripted::start();
+    let of = |topic: &str| {
+        let table = format!("reading = [{{ metric = \"m\", topic = \"{topic}\" }}]");
+        devices(&broker.url, &table).sensors.swap_remove(0)
+    };
+    let mut names = Vec::new();
+    for topic in ["a", "b"] {
+        let mut sensor = of(topic);
+        sensor.read(crate::domain::base::TimeMs(1)).unwrap();
+        names.push(broker.guest().name);
+    }
+    assert_ne!(names[0], names[1]);
 }

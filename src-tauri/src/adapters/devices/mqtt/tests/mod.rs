@@ -13,7 +13,7 @@ use super::super::{Keeper, Made};
 use crate::domain::base::DeviceId;
 
 /// A node with one password.
-struct Passwords;
+pub(super) struct Passwords;
 
 impl Keeper for Passwords {
     fn device(&self) -> Result<DeviceId, String> {
@@ -92,6 +92,11 @@ fn a_mistake_is_told_with_its_place_and_key() {
             "without + and #",
         ),
         (
+            "safe = \"close\"",
+            "safe = \"close\", state = { topic = \"farm/pump/set\", safe = \"OFF\" }",
+            "state.topic: \"farm/pump/set\" is the topic of an operation",
+        ),
+        (
             "name = \"open\"",
             "name = \"close\"",
             "operation close: listed twice",
@@ -116,4 +121,25 @@ fn a_mistake_is_told_with_its_place_and_key() {
             "{bad}: {told}"
         );
     }
+}
+
+#[test]
+fn two_actuators_are_not_told_the_same() {
+    let head = "kind = \"mqtt\"\nname = \"shed\"\nbroker = \"mqtt://hub\"\n";
+    let first = format!("{head}{PUMP}");
+    let second = first.replace("pump:p1", "pump:p2");
+    let made = |second: &str| {
+        let made = made_with(Arc::new(Passwords), &[&first, second]);
+        made.err()
+    };
+    let why = made(&second).unwrap();
+    assert!(
+        why.contains(
+            "actuator:pump:p2: \"ON {durationSec}\" on \"farm/pump/set\" at mqtt://hub:1883 moves actuator:pump:p1 already"
+        ),
+        "{why}"
+    );
+    // One message may be the safe one of several.
+    assert_eq!(made(&second.replace("\"ON {", "\"ON 2 {")), None);
+    assert_eq!(made(&second.replace("mqtt://hub", "mqtt://barn")), None);
 }
