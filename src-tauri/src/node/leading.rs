@@ -156,23 +156,23 @@ fn tasks(context: &Context) -> BTreeSet<TaskId> {
 }
 
 /// The planner that watches over a rule instead of this node, as far as is heard.
-pub fn instead(shared: &Leading, rule: &Rule) -> Option<Leader> {
-    does(shared, &TaskId::of_rule(rule, shared.own_id()))
+pub fn instead(leading: &Leading, rule: &Rule) -> Option<Leader> {
+    does(leading, &TaskId::of_rule(rule, leading.own_id()))
 }
 
 /// The planner that asks a standing question instead of this node: one that has a model, where this node has one.
-pub fn asks_instead(shared: &Leading, question: &Standing) -> Option<Leader> {
-    let leader = does(shared, &TaskId::of_question(question))?;
-    (leader.lease.answers || shared.inference.is_empty()).then_some(leader)
+pub fn asks_instead(leading: &Leading, question: &Standing) -> Option<Leader> {
+    let leader = does(leading, &TaskId::of_question(question))?;
+    (leader.lease.answers || leading.inference.is_empty()).then_some(leader)
 }
 
-fn does(shared: &Leading, task: &TaskId) -> Option<Leader> {
-    if !shared.config.stand_by {
+fn does(leading: &Leading, task: &TaskId) -> Option<Leader> {
+    if !leading.config.stand_by {
         return None;
     }
-    let own = (rank(shared)?, shared.own_id());
-    let leases = shared.leases();
-    leases.instead(own, task, shared.clock.steady_ms())
+    let own = (rank(leading)?, leading.own_id());
+    let leases = leading.leases();
+    leases.instead(own, task, leading.clock.steady_ms())
 }
 
 /// Whether another device may plan here at all.
@@ -183,17 +183,17 @@ pub fn has_others(context: &Context) -> bool {
 }
 
 /// Whether this node has not listened long enough yet to know who else plans.
-pub fn settles(shared: &Leading) -> bool {
-    let listened = shared.clock.steady_ms().saturating_sub(shared.since);
-    shared.config.stand_by && listened < LEASE_MS && has_others(shared)
+pub fn settles(leading: &Leading) -> bool {
+    let listened = leading.clock.steady_ms().saturating_sub(leading.since);
+    leading.config.stand_by && listened < LEASE_MS && has_others(leading)
 }
 
 /// The planner that goes before this node, if another does; for a node that plans nothing the first of all.
-pub fn before(shared: &Leading) -> Option<Leader> {
-    let (leases, now) = (shared.leases(), shared.clock.steady_ms());
-    match rank(shared) {
-        Some(_) if !shared.config.stand_by => None,
-        Some(rank) => leases.before((rank, shared.own_id()), now),
+pub fn before(leading: &Leading) -> Option<Leader> {
+    let (leases, now) = (leading.leases(), leading.clock.steady_ms());
+    match rank(leading) {
+        Some(_) if !leading.config.stand_by => None,
+        Some(rank) => leases.before((rank, leading.own_id()), now),
         None => leases.first(now),
     }
 }
@@ -202,9 +202,9 @@ pub fn before(shared: &Leading) -> Option<Leader> {
 ///
 /// # Errors
 /// `NOT_AUTHORIZED` without the grant `plan`, `INVALID_PARAMS` for what does not read.
-pub fn heard(shared: &Leading, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
+pub fn heard(leading: &Leading, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
     let device = &link.info.device;
-    let record = shared.trust.live(device);
+    let record = leading.trust.live(device);
     if !record.is_some_and(|r| r.grants.has(Grant::Plan)) {
         return Err(Refusal::new(
             Code::NotAuthorized,
@@ -215,59 +215,62 @@ pub fn heard(shared: &Leading, link: &LinkHandle, payload: Value) -> Result<(), 
         ));
     }
     let lease = Lease::parse(payload)?;
-    let now = shared.clock.steady_ms();
-    shared.leases().hear(device.clone(), lease, now);
+    let now = leading.clock.steady_ms();
+    leading.leases().hear(device.clone(), lease, now);
     Ok(())
 }
 
 /// Whether a planner that was heard may still count: over a link that stands, with the grant.
-fn may_lead(shared: &Leading, device: &DeviceId) -> bool {
-    let record = shared.trust.live(device);
-    record.is_some_and(|r| r.grants.has(Grant::Plan)) && shared.links.get(device).is_some()
+fn may_lead(leading: &Leading, device: &DeviceId) -> bool {
+    let record = leading.trust.live(device);
+    record.is_some_and(|r| r.grants.has(Grant::Plan)) && leading.links.get(device).is_some()
 }
 
 /// Tells the others every second, and at once when a link comes or a pause begins or ends.
-pub async fn run(shared: Leading) {
-    let mut links = shared.links.watch();
-    let mut pause = shared.planner.watch();
+pub async fn run(leading: Leading) {
+    let mut links = leading.links.watch();
+    let mut pause = leading.planner.watch();
     let mut tick = tokio::time::interval(Duration::from_millis(LEASE_EVERY_MS));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut before_us = None;
     loop {
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = leading.tasks.stop().cancelled() => return,
             changed = links.changed() => if changed.is_err() { return },
             changed = pause.changed() => if changed.is_err() { return },
             _ = tick.tick() => {}
         }
         let gone: Vec<DeviceId> = {
-            let leases = shared.leases();
+            let leases = leading.leases();
             let devices = leases.devices();
-            devices.filter(|d| !may_lead(&shared, d)).cloned().collect()
+            devices
+                .filter(|d| !may_lead(&leading, d))
+                .cloned()
+                .collect()
         };
         for device in &gone {
-            shared.leases().gone(device);
+            leading.leases().gone(device);
         }
-        let Some(role) = rank(&shared) else {
+        let Some(role) = rank(&leading) else {
             continue;
         };
-        let leader = before(&shared).map(|l| l.device);
-        let epoch = stand(&shared, leader.is_none());
+        let leader = before(&leading).map(|l| l.device);
+        let epoch = stand(&leading, leader.is_none());
         if before_us != Some(leader.clone()) {
             let was = before_us.replace(leader.clone());
             let by = leader.as_ref().or(was.as_ref().and_then(Option::as_ref));
-            told(&shared, was.is_some(), leader.as_ref(), by, epoch).await;
+            told(&leading, was.is_some(), leader.as_ref(), by, epoch).await;
         }
         let lease = Lease {
             epoch,
             role,
-            tasks: tasks(&shared),
-            answers: shared.inference.answers(),
-            paused: shared.planner.pause().is_some(),
+            tasks: tasks(&leading),
+            answers: leading.inference.answers(),
+            paused: leading.planner.pause().is_some(),
         };
         let message = Message::event(LEASE, &json!(lease));
-        for link in shared.links.all() {
+        for link in leading.links.all() {
             if link.info.speaks(Feature::Lease) {
                 link.tell(message.clone());
             }
@@ -276,8 +279,8 @@ pub async fn run(shared: Leading) {
 }
 
 /// Begins or ceases to lead; the epoch that is told: our own while we lead, else the newest that was heard.
-fn stand(shared: &Leading, leads: bool) -> u64 {
-    let (leases, mut own) = (shared.leases(), shared.leads());
+fn stand(leading: &Leading, leads: bool) -> u64 {
+    let (leases, mut own) = (leading.leases(), leading.leads());
     let next = leases.next_epoch();
     match (leads, *own) {
         (true, Some(epoch)) => epoch,

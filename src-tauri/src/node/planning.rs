@@ -120,65 +120,65 @@ impl Sent {
 
 /// Runs the thresholds whenever the world changes, at most five times a second, and looks each second whether the time of
 /// a schedule has come.
-pub async fn run(shared: Drafts) {
+pub async fn run(drafts: Drafts) {
     let mut memory = Memory::default();
-    let mut timetable = Timetable::of_rules(&shared).await;
-    let mut head = shared.frames_head.subscribe();
-    let mut pause = shared.planner.watch();
+    let mut timetable = Timetable::of_rules(&drafts).await;
+    let mut head = drafts.frames_head.subscribe();
+    let mut pause = drafts.planner.watch();
     let mut held = Held::default();
     let mut tick = tokio::time::interval(Duration::from_millis(LEASE_EVERY_MS));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = drafts.tasks.stop().cancelled() => return,
             () = timetable.looked() => {
-                let fired = at_their_time(&shared, &mut timetable).await;
-                send_all(&shared, fired, &mut held).await;
+                let fired = at_their_time(&drafts, &mut timetable).await;
+                send_all(&drafts, fired, &mut held).await;
                 continue;
             }
             // Before the readings, which never cease.
             _ = tick.tick(), if !held.is_empty() => {
-                held.look_again(&shared).await;
+                held.look_again(&drafts).await;
                 continue;
             }
             changed = pause.changed() => if changed.is_err() { return },
             changed = head.changed() => if changed.is_err() { return },
         }
-        if shared.planner.pause().is_some() {
+        if drafts.planner.pause().is_some() {
             continue;
         }
-        let fired = beyond_their_threshold(&shared, &mut memory).await;
-        send_all(&shared, fired, &mut held).await;
+        let fired = beyond_their_threshold(&drafts, &mut memory).await;
+        send_all(&drafts, fired, &mut held).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 /// The wishes of thresholds.
-async fn beyond_their_threshold(shared: &Drafts, memory: &mut Memory) -> Vec<Fired> {
-    let at = shared.moment();
-    let watches = shared.config.rules.iter().filter_map(Rule::watch);
+async fn beyond_their_threshold(drafts: &Drafts, memory: &mut Memory) -> Vec<Fired> {
+    let at = drafts.moment();
+    let watches = drafts.config.rules.iter().filter_map(Rule::watch);
     let metrics: BTreeSet<String> = watches.map(|w| w.metric.clone()).collect();
     if metrics.is_empty() {
         return Vec::new();
     }
     let read = move |c: &rusqlite::Connection| facts::numeric_of(c, &metrics, at);
-    let facts = match shared.store.read_gathered("facts", read).await {
+    let facts = match drafts.store.read_gathered("facts", read).await {
         Ok(facts) => facts,
         Err(error) => {
             tracing::error!(%error, "the planner cannot read the world");
             return Vec::new();
         }
     };
-    let offers = routing::offers(shared);
+    let offers = routing::offers(drafts);
     let acts = |device: &DeviceId, target: &Capability| routing::offered(&offers, device, target);
-    step(&shared.config.rules, &facts, &acts, memory, shared.now())
+    step(&drafts.config.rules, &facts, &acts, memory, drafts.now())
 }
 
 /// The wishes of schedules.
-async fn at_their_time(shared: &Drafts, timetable: &mut Timetable) -> Vec<Fired> {
-    let due = timetable.due(shared, &shared.planner).await;
-    let rules = shared.config.rules.iter();
+async fn at_their_time(drafts: &Drafts, timetable: &mut Timetable) -> Vec<Fired> {
+    let due = timetable.due(drafts, &drafts.planner).await;
+    let rules = drafts.config.rules.iter();
     let scheduled: Vec<(&Rule, &Cron)> = rules.filter_map(|r| Some((r, r.schedule()?))).collect();
     let fired = due.into_iter().filter_map(|(name, slot)| {
         let (rule, cron) = scheduled.iter().find(|(rule, _)| rule.name == name)?;
@@ -187,15 +187,15 @@ async fn at_their_time(shared: &Drafts, timetable: &mut Timetable) -> Vec<Fired>
     fired.collect()
 }
 
-async fn send_all(shared: &Drafts, fired: Vec<Fired>, held: &mut Held) {
+async fn send_all(drafts: &Drafts, fired: Vec<Fired>, held: &mut Held) {
     for fired in fired {
-        if shared.planner.pause().is_some() {
+        if drafts.planner.pause().is_some() {
             return;
         }
-        shared.planner.fired(&fired.rule, shared.now());
-        match Held::holds_back(shared, &fired) {
-            true => held.hold(shared, fired),
-            false => ask(shared, fired).await,
+        drafts.planner.fired(&fired.rule, drafts.now());
+        match Held::holds_back(drafts, &fired) {
+            true => held.hold(drafts, fired),
+            false => ask(drafts, fired).await,
         }
     }
 }
@@ -209,9 +209,9 @@ fn place_of(fired: &Fired) -> Place {
 }
 
 /// Asks for what a rule wants.
-async fn ask(shared: &Drafts, fired: Fired) {
+async fn ask(drafts: &Drafts, fired: Fired) {
     let (name, place) = (fired.rule.clone(), place_of(&fired));
-    let draft = match draft(shared, fired) {
+    let draft = match draft(drafts, fired) {
         Ok(draft) => draft,
         Err(refusal) => return tracing::error!(rule = name, "no draft: {refusal}"),
     };
@@ -220,13 +220,13 @@ async fn ask(shared: &Drafts, fired: Fired) {
     if let Some(slot) = draft.slot {
         data["slot"] = json!(slot);
     }
-    shared
+    drafts
         .journal
         .record(Event::RuleFired, Severity::Info, &message, data)
         .await;
     // An executor that does not answer must not hold up the rules about others.
-    let sending = shared.clone();
-    shared.tasks.passing("rule draft", async move {
+    let sending = drafts.clone();
+    drafts.tasks.passing("rule draft", async move {
         // A refusal has been recorded; the rule rests its cooldown and asks again.
         if let Err(refusal) = submit_to(&sending, draft, &place).await {
             tracing::debug!(rule = name, "{refusal}");
@@ -273,8 +273,8 @@ fn draft(context: &Context, fired: Fired) -> Result<Draft, Refusal> {
 ///
 /// # Errors
 /// As [`submit_to`].
-pub async fn submit(shared: &Drafts, draft: Draft) -> Result<Sent, Refusal> {
-    submit_to(shared, draft, &Place::default()).await
+pub async fn submit(drafts: &Drafts, draft: Draft) -> Result<Sent, Refusal> {
+    submit_to(drafts, draft, &Place::default()).await
 }
 
 /// Sends a draft to its executor: the one that is named, or that its evidence comes from, or the only
@@ -283,12 +283,12 @@ pub async fn submit(shared: &Drafts, draft: Draft) -> Result<Sent, Refusal> {
 /// # Errors
 /// The executor's refusal; `UNKNOWN_TARGET` if nobody offers the target, `TARGET_AMBIGUOUS` if several
 /// do and nothing says which.
-pub async fn submit_to(shared: &Drafts, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
-    let draft = draft.check(shared.now())?;
+pub async fn submit_to(drafts: &Drafts, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
+    let draft = draft.check(drafts.now())?;
     let target = draft.action.target.clone();
-    let sent = send(shared, draft, place).await;
+    let sent = send(drafts, draft, place).await;
     if let Err(refusal) = &sent {
-        shared
+        drafts
             .journal
             .refused(Event::DraftRefused, target.as_str(), refusal)
             .await;
@@ -296,13 +296,13 @@ pub async fn submit_to(shared: &Drafts, draft: Draft, place: &Place) -> Result<S
     sent
 }
 
-async fn send(shared: &Drafts, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
-    leader_trusted(shared, &draft)?;
-    let draft = cites::named(shared, draft).await?;
-    let executor = routing::executor_of(shared, &draft, place).await?;
-    match deliver(shared, &draft, &executor).await {
+async fn send(drafts: &Drafts, draft: Draft, place: &Place) -> Result<Sent, Refusal> {
+    leader_trusted(drafts, &draft)?;
+    let draft = cites::named(drafts, draft).await?;
+    let executor = routing::executor_of(drafts, &draft, place).await?;
+    match deliver(drafts, &draft, &executor).await {
         Err(refusal) if waits_for(&refusal) => {
-            wait(shared, &draft, &executor, &refusal).await?;
+            wait(drafts, &draft, &executor, &refusal).await?;
             Ok(Sent::Waiting(refusal))
         }
         sent => sent,
@@ -325,19 +325,19 @@ fn waits_for(refusal: &Refusal) -> bool {
     matches!(refusal.code, Code::ExecutorUnreachable | Code::Timeout)
 }
 
-async fn deliver(shared: &Drafts, draft: &Draft, executor: &DeviceId) -> Result<Sent, Refusal> {
-    if executor == shared.own_id() {
-        let minted = executor::mint(&shared.executor, draft.clone(), shared.own_id()).await?;
-        return Ok(sent(shared, draft, minted.signed.record(), minted.status));
+async fn deliver(drafts: &Drafts, draft: &Draft, executor: &DeviceId) -> Result<Sent, Refusal> {
+    if executor == drafts.own_id() {
+        let minted = executor::mint(&drafts.executor, draft.clone(), drafts.own_id()).await?;
+        return Ok(sent(drafts, draft, minted.signed.record(), minted.status));
     }
-    privacy::may_be_cited(shared, draft, executor).await?;
+    privacy::may_be_cited(drafts, draft, executor).await?;
     let unreachable = || {
         Refusal::new(
             Code::ExecutorUnreachable,
             format!("device {} is not connected", executor.short()),
         )
     };
-    let link = shared.reach.reach(executor).await.ok_or_else(unreachable)?;
+    let link = drafts.reach.reach(executor).await.ok_or_else(unreachable)?;
     if !link.info.speaks(Feature::Proposals) {
         return Err(Refusal::new(
             Code::DeliveryFailed,
@@ -354,8 +354,8 @@ async fn deliver(shared: &Drafts, draft: &Draft, executor: &DeviceId) -> Result<
         return Err(Refusal::new(Code::DeliveryFailed, why));
     }
     let answer = link.request("proposals.draft", &draft.to_wire()).await?;
-    let (signed, status) = mirror::take(&shared.executor, &link, &answer).await?;
-    Ok(sent(shared, draft, signed.record(), status))
+    let (signed, status) = mirror::take(&drafts.executor, &link, &answer).await?;
+    Ok(sent(drafts, draft, signed.record(), status))
 }
 
 /// What an executor made of a draft. A proposal of another draft is an equal wish that it had already.

@@ -56,7 +56,7 @@ fn need(context: &Context, link: &LinkHandle, grant: Grant) -> Result<(), Refusa
 
 /// Answers a request of an authenticated peer.
 pub(super) async fn answer(
-    shared: &Protocol,
+    protocol: &Protocol,
     link: &LinkHandle,
     method: &str,
     params: Map<String, Value>,
@@ -65,10 +65,12 @@ pub(super) async fn answer(
         .iter()
         .any(|part| method.starts_with(part))
     {
-        shared.reach.used(&link.info.device);
+        protocol.reach.used(&link.info.device);
     }
     let result = match method {
-        "mesh.ping" => Ok(Reply::Ok(json!({"pong": true, "timestamp": shared.now()}))),
+        "mesh.ping" => Ok(Reply::Ok(
+            json!({"pong": true, "timestamp": protocol.now()}),
+        )),
         "mesh.challenge" | "mesh.connect" => Err(Refusal::new(
             Code::InvalidParams,
             "this link is authenticated already",
@@ -80,54 +82,57 @@ pub(super) async fn answer(
         | "mesh.events"
         | "mesh.trace"
         | "context.sync"
-        | "clawmesh.mock.actuator.state" => match need(shared, link, Grant::Read) {
-            Ok(()) => gen1::query(shared, method, &params).await.map(Reply::Ok),
+        | "clawmesh.mock.actuator.state" => match need(protocol, link, Grant::Read) {
+            Ok(()) => gen1::query(protocol, method, &params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
-        "mesh.message.forward" => match need(shared, link, Grant::Plan) {
-            Ok(()) => return forwarded(shared, link, &params).await,
+        "mesh.message.forward" => match need(protocol, link, Grant::Plan) {
+            Ok(()) => return forwarded(protocol, link, &params).await,
             Err(refusal) => Err(refusal),
         },
         passed_on::ASK if link.info.speaks(Feature::Lease) => {
-            let asked = passed_on::asked(&shared.asking, link, &params).await;
+            let asked = passed_on::asked(&protocol.asking, link, &params).await;
             asked.map(Reply::Ok)
         }
         passed_on::TOLD if link.info.speaks(Feature::Lease) => {
-            passed_on::told(&shared.asking, link, &params).map(Reply::Ok)
+            passed_on::told(&protocol.asking, link, &params).map(Reply::Ok)
         }
-        "chat.subscribe" => need(shared, link, Grant::Read)
-            .map(|()| Reply::Ok(conversation::subscribe(shared, link))),
+        "chat.subscribe" => need(protocol, link, Grant::Read)
+            .map(|()| Reply::Ok(conversation::subscribe(protocol, link))),
         "chat.proposal.approve" | "chat.proposal.reject" => Err(conversation::decision(&params)),
-        SEEN => need(shared, link, Grant::Read).and_then(|()| seen(shared, &params).map(Reply::Ok)),
-        reconcile::ROUND => match need(shared, link, Grant::Read) {
-            Ok(()) => reconcile::answer_round(shared, link, &params)
+        SEEN => {
+            need(protocol, link, Grant::Read).and_then(|()| seen(protocol, &params).map(Reply::Ok))
+        }
+        reconcile::ROUND => match need(protocol, link, Grant::Read) {
+            Ok(()) => reconcile::answer_round(protocol, link, &params)
                 .await
                 .map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
-        reconcile::FETCH => need(shared, link, Grant::Read)
+        reconcile::FETCH => need(protocol, link, Grant::Read)
             .and_then(|()| reconcile::answer_fetch(link, &params).map(Reply::Ok)),
-        exchange::CANCEL => need(shared, link, Grant::Llm)
-            .and_then(|()| mesh_models::cancel(&shared.mesh_models, link, &params).map(Reply::Ok)),
-        "proposals.draft" => match need(shared, link, Grant::Plan) {
-            Ok(()) => draft(shared, link, params).await.map(Reply::Ok),
+        exchange::CANCEL => need(protocol, link, Grant::Llm).and_then(|()| {
+            mesh_models::cancel(&protocol.mesh_models, link, &params).map(Reply::Ok)
+        }),
+        "proposals.draft" => match need(protocol, link, Grant::Plan) {
+            Ok(()) => draft(protocol, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
-        "proposals.decide" => match need(shared, link, Grant::Human) {
-            Ok(()) => decide(shared, link, params).await.map(Reply::Ok),
+        "proposals.decide" => match need(protocol, link, Grant::Human) {
+            Ok(()) => decide(protocol, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
-        checks::CHECKS => match need(shared, link, Grant::Read) {
-            Ok(()) => look(shared, params).await.map(Reply::Ok),
+        checks::CHECKS => match need(protocol, link, Grant::Read) {
+            Ok(()) => look(protocol, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
-        "proposals.stop" => match need(shared, link, Grant::Estop) {
-            Ok(()) => stop(shared, link, params).await.map(Reply::Ok),
+        "proposals.stop" => match need(protocol, link, Grant::Estop) {
+            Ok(()) => stop(protocol, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
         // There is no release for peers: that is done at this node itself.
-        "estop.engage" => match need(shared, link, Grant::Estop) {
-            Ok(()) => engage(shared, link, &params).await.map(Reply::Ok),
+        "estop.engage" => match need(protocol, link, Grant::Estop) {
+            Ok(()) => engage(protocol, link, &params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
         other => Err(Refusal::new(
@@ -138,7 +143,7 @@ pub(super) async fn answer(
     match result {
         Ok(reply) => reply,
         Err(refusal) => {
-            refused(shared, link, Event::RequestRefused, &refusal).await;
+            refused(protocol, link, Event::RequestRefused, &refusal).await;
             refusal.into()
         }
     }
@@ -156,7 +161,7 @@ async fn refused(context: &Context, link: &LinkHandle, event: Event, refusal: &R
 
 /// Takes an event from an authenticated peer.
 pub(super) async fn event(
-    shared: &Protocol,
+    protocol: &Protocol,
     ingress: &Ingress,
     link: &LinkHandle,
     event: &str,
@@ -176,31 +181,31 @@ pub(super) async fn event(
             }
         },
         "context.frames" if link.info.speaks(Feature::Batch) => {
-            frames(shared, ingress, link, payload, bytes).await
+            frames(protocol, ingress, link, payload, bytes).await
         }
         authority::DIGEST if link.info.speaks(Feature::Revocations) => {
-            authority::compare(shared, link, &payload).await
+            authority::compare(protocol, link, &payload).await
         }
         authority::PAGE if link.info.speaks(Feature::Revocations) => {
-            authority::take(shared, link, payload).await
+            authority::take(protocol, link, payload).await
         }
         credit::EVENT => link.credit.take(&payload),
         KEEP if link.info.outbound && link.info.speaks(Feature::View) => {
-            shared.reach.asked_to_keep(&link.info.device, &payload)
+            protocol.reach.asked_to_keep(&link.info.device, &payload)
         }
         leading::LEASE if link.info.speaks(Feature::Lease) => {
-            leading::heard(&shared.leading, link, payload)
+            leading::heard(&protocol.leading, link, payload)
         }
-        tree::OFFER if is_in(link) => tree::offered(shared, link, &payload, bytes),
+        tree::OFFER if is_in(link) => tree::offered(protocol, link, &payload, bytes),
         tree::ASK if is_in(link) => {
-            need(shared, link, Grant::Read).and_then(|()| tree::asked(shared, link, &payload))
+            need(protocol, link, Grant::Read).and_then(|()| tree::asked(protocol, link, &payload))
         }
         PRUNE if is_in(link) => {
-            shared.tree.pruned(&link.info.device);
+            protocol.tree.pruned(&link.info.device);
             Ok(())
         }
         "proposal.update" if link.info.speaks(Feature::Proposals) => {
-            mirror::told(shared, link, payload).await
+            mirror::told(protocol, link, payload).await
         }
         // What gen-1 nodes also say; the link's own end tells us more than these.
         "peer.leaving" => {
@@ -212,15 +217,15 @@ pub(super) async fn event(
             Ok(())
         }
         "planner.proposal" | "planner.proposal.resolved" => {
-            conversation::told(shared, &shared.other_planners, link, &payload).await;
+            conversation::told(protocol, &protocol.other_planners, link, &payload).await;
             Ok(())
         }
         exchange::CHUNK => {
-            mesh_models::chunk(&shared.mesh_models, link, &payload);
+            mesh_models::chunk(&protocol.mesh_models, link, &payload);
             Ok(())
         }
         exchange::TAKEN if link.info.speaks(Feature::Infer) => {
-            mesh_models::taken(&shared.mesh_models, link, &payload)
+            mesh_models::taken(&protocol.mesh_models, link, &payload)
         }
         "peer.down" => Ok(()),
         other => {
@@ -233,18 +238,18 @@ pub(super) async fn event(
         }
     };
     if let Err(refusal) = result {
-        refused(shared, link, Event::EventRefused, &refusal).await;
+        refused(protocol, link, Event::EventRefused, &refusal).await;
     }
 }
 
 /// Whether this node has a link to a device, for a peer that has none.
-fn seen(shared: &Protocol, params: &Map<String, Value>) -> Result<Value, Refusal> {
+fn seen(protocol: &Protocol, params: &Map<String, Value>) -> Result<Value, Refusal> {
     let device: DeviceId = params
         .get("deviceId")
         .and_then(Value::as_str)
         .and_then(|id| id.parse().ok())
         .ok_or_else(|| Refusal::new(Code::InvalidParams, "deviceId must be a device id"))?;
-    Ok(json!({"connected": shared.links.get(&device).is_some()}))
+    Ok(json!({"connected": protocol.links.get(&device).is_some()}))
 }
 
 /// Takes many frames at once; each bad one is refused by itself.
@@ -295,7 +300,7 @@ fn parse<T: serde::de::DeserializeOwned>(
 }
 
 async fn draft(
-    shared: &Protocol,
+    protocol: &Protocol,
     link: &LinkHandle,
     mut params: Map<String, Value>,
 ) -> Result<Value, Refusal> {
@@ -311,17 +316,17 @@ async fn draft(
         // A gen-1 node proves neither a person nor a rule, whichever method it uses.
         draft.requester = Requester::Llm;
     }
-    let minted = proposals::mint(shared, draft, &link.info.device).await?;
+    let minted = proposals::mint(protocol, draft, &link.info.device).await?;
     Ok(minted.to_wire())
 }
 
-async fn look(shared: &Protocol, mut params: Map<String, Value>) -> Result<Value, Refusal> {
-    let seen = checks::own(shared, parse(&mut params, "proposalId")?).await?;
+async fn look(protocol: &Protocol, mut params: Map<String, Value>) -> Result<Value, Refusal> {
+    let seen = checks::own(protocol, parse(&mut params, "proposalId")?).await?;
     serde_json::to_value(seen).map_err(|e| internal(&e.to_string()))
 }
 
 async fn stop(
-    shared: &Protocol,
+    protocol: &Protocol,
     link: &LinkHandle,
     mut params: Map<String, Value>,
 ) -> Result<Value, Refusal> {
@@ -332,12 +337,12 @@ async fn stop(
         .clone()
         .unwrap_or_else(|| link.info.device.short().to_owned());
     let cause = Cause::Device(link.info.device.clone());
-    let stopped = proposals::stop_of(shared, cause, id.as_str(), &by).await?;
+    let stopped = proposals::stop_of(protocol, cause, id.as_str(), &by).await?;
     Ok(json!({"stopped": id, "result": stopped}))
 }
 
 async fn engage(
-    shared: &Protocol,
+    protocol: &Protocol,
     link: &LinkHandle,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
@@ -348,31 +353,32 @@ async fn engage(
         None => link.info.shown().to_owned(),
     };
     let cause = Cause::Device(link.info.device.clone());
-    let told = match shared.running.latched().is_none() || shared.budgets.stop(&cause, shared.now())
+    let told = match protocol.running.latched().is_none()
+        || protocol.budgets.stop(&cause, protocol.now())
     {
         true => Told::Always,
         false => Told::IfNew,
     };
-    let halted = proposals::estop::engage(shared, &by, reason.unwrap_or_default(), told)
+    let halted = proposals::estop::engage(protocol, &by, reason.unwrap_or_default(), told)
         .await
         .map_err(|unkept| unkept.refusal)?;
     Ok(json!(halted))
 }
 
 async fn decide(
-    shared: &Protocol,
+    protocol: &Protocol,
     link: &LinkHandle,
     mut params: Map<String, Value>,
 ) -> Result<Value, Refusal> {
     let signed: SignedDecision = parse(&mut params, "decision")?;
     let cause = Cause::Device(link.info.device.clone());
-    let standing = proposals::decide_of(shared, cause, signed).await?;
+    let standing = proposals::decide_of(protocol, cause, signed).await?;
     Ok(json!(standing))
 }
 
 /// `mesh.message.forward`: the seven gen-1 checks, then the eighth: people must approve.
-async fn forwarded(shared: &Protocol, link: &LinkHandle, params: &Map<String, Value>) -> Reply {
-    let refusal = match forward::check(params, shared.own_id(), shared.now()) {
+async fn forwarded(protocol: &Protocol, link: &LinkHandle, params: &Map<String, Value>) -> Reply {
+    let refusal = match forward::check(params, protocol.own_id(), protocol.now()) {
         Ok(Forwarded::Message { channel, to }) => {
             let shown: String = format!("{channel} {to}").chars().take(80).collect();
             Refusal::new(
@@ -380,17 +386,17 @@ async fn forwarded(shared: &Protocol, link: &LinkHandle, params: &Map<String, Va
                 format!("nothing on this node delivers to {shown}"),
             )
         }
-        Ok(Forwarded::Intent(asked)) => match conversation::intent(shared, link, asked).await {
+        Ok(Forwarded::Intent(asked)) => match conversation::intent(protocol, link, asked).await {
             Ok(payload) => return Reply::Ok(payload),
             Err(refusal) => refusal,
         },
-        Ok(Forwarded::Actuation(asked)) => match asked_actuation(shared, link, *asked).await {
+        Ok(Forwarded::Actuation(asked)) => match asked_actuation(protocol, link, *asked).await {
             Ok(reply) => return reply,
             Err(refusal) => refusal,
         },
         Err(refusal) => refusal,
     };
-    shared
+    protocol
         .journal
         .refused_of(
             Cause::Device(link.info.device.clone()),
@@ -403,15 +409,15 @@ async fn forwarded(shared: &Protocol, link: &LinkHandle, params: &Map<String, Va
 }
 
 async fn asked_actuation(
-    shared: &Protocol,
+    protocol: &Protocol,
     link: &LinkHandle,
     asked: AskedActuation,
 ) -> Result<Reply, Refusal> {
-    let now = shared.now();
-    remember(shared, link, &asked, now).await?;
+    let now = protocol.now();
+    remember(protocol, link, &asked, now).await?;
     let (note, name) = (asked.note, link.info.name.clone());
     let draft = Draft {
-        draft_id: DraftId::from(shared.fresh_id()?),
+        draft_id: DraftId::from(protocol.fresh_id()?),
         action: asked.action,
         reason: note.unwrap_or_else(|| "asked by a gen-1 command".to_owned()),
         // A gen-1 command proves neither a person nor a rule: treat it as a model's wish.
@@ -425,7 +431,7 @@ async fn asked_actuation(
         created_at: now,
         expires_at: now.plus(DRAFT_TTL_MS),
     };
-    let minted = proposals::mint(shared, draft, &link.info.device).await?;
+    let minted = proposals::mint(protocol, draft, &link.info.device).await?;
     let record = minted.signed.record();
     let refusal = Refusal::new(
         Code::ApprovalRequired,
@@ -436,7 +442,7 @@ async fn asked_actuation(
             record.level
         ),
     );
-    shared.metrics.refused(refusal.code);
+    protocol.metrics.refused(refusal.code);
     let mut extra = Map::new();
     extra.insert("proposalId".into(), record.proposal_id.as_str().into());
     extra.insert("level".into(), json!(record.level));

@@ -84,16 +84,16 @@ impl MeshModels {
 /// # Errors
 /// `OVER_BUDGET` where it has used its share of the day.
 pub(super) async fn ask_for(
-    shared: &MeshModels,
+    mesh_models: &MeshModels,
     device: &DeviceId,
     request: InferenceRequest,
     about: &About,
 ) -> Result<(Route, Pieces), Refusal> {
-    let shares = &shared.traffic.shares;
-    let lent = shares.reserve(shared, device, most_of(&request))?;
-    shares.keep(shared).await;
+    let shares = &mesh_models.traffic.shares;
+    let lent = shares.reserve(mesh_models, device, most_of(&request))?;
+    shares.keep(mesh_models).await;
     let wanted = Wanted::AllShared;
-    let (route, pieces) = shared.inference.ask_of(&wanted, request, about).await;
+    let (route, pieces) = mesh_models.inference.ask_of(&wanted, request, about).await;
     Ok((route, lent.counting(pieces)))
 }
 
@@ -107,19 +107,19 @@ fn may(context: &Context, device: &DeviceId) -> bool {
 /// # Errors
 /// Why it is not begun; it is recorded.
 pub(super) async fn infer(
-    shared: &MeshModels,
+    mesh_models: &MeshModels,
     link: &LinkHandle,
     rpc: &str,
     params: &Map<String, Value>,
 ) -> Result<(), Refusal> {
     let device = &link.info.device;
-    let begun = match may(shared, device) {
+    let begun = match may(mesh_models, device) {
         // As gen-1 nodes that serve no model.
-        _ if shared.inference.is_empty() => Err(Refusal::new(
+        _ if mesh_models.inference.is_empty() => Err(Refusal::new(
             Code::UnknownMethod,
             "unknown method: llm.infer; no model is served here",
         )),
-        true => serve::begin(shared, link, rpc, params),
+        true => serve::begin(mesh_models, link, rpc, params),
         false => Err(Refusal::new(
             Code::NotAuthorized,
             format!(
@@ -130,7 +130,7 @@ pub(super) async fn infer(
     };
     if let Err(refusal) = &begun {
         let cause = Cause::Device(device.clone());
-        let journal = &shared.journal;
+        let journal = &mesh_models.journal;
         journal
             .refused_of(cause, Event::RequestRefused, device.as_str(), refusal)
             .await;
@@ -143,12 +143,12 @@ pub(super) async fn infer(
 /// # Errors
 /// `LLM_CANCELLED` if it has none of this id.
 pub(super) fn cancel(
-    shared: &MeshModels,
+    mesh_models: &MeshModels,
     link: &LinkHandle,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
     let id = exchange::request_id(params)?;
-    match shared.traffic.serving.cancel(&link.info.device, &id) {
+    match mesh_models.traffic.serving.cancel(&link.info.device, &id) {
         true => Ok(json!({"requestId": id, "cancelled": true})),
         false => Err(Refusal::new(
             Code::LlmCancelled,
@@ -162,14 +162,20 @@ pub(super) fn cancel(
 /// # Errors
 /// `INVALID_PARAMS` for no number, or for more than was sent.
 pub(super) fn taken(
-    shared: &MeshModels,
+    mesh_models: &MeshModels,
     link: &LinkHandle,
     payload: &Value,
 ) -> Result<(), Refusal> {
-    shared.traffic.serving.taken(&link.info.device, payload)
+    mesh_models
+        .traffic
+        .serving
+        .taken(&link.info.device, payload)
 }
 
 /// A piece of a reply of another device. One that nobody asked for, or that nobody waits for any more, is dropped.
-pub(super) fn chunk(shared: &MeshModels, link: &LinkHandle, payload: &Value) {
-    shared.traffic.hearings.heard(&link.info.device, payload);
+pub(super) fn chunk(mesh_models: &MeshModels, link: &LinkHandle, payload: &Value) {
+    mesh_models
+        .traffic
+        .hearings
+        .heard(&link.info.device, payload);
 }

@@ -177,38 +177,40 @@ impl Drop for Place {
 
 /// See [`super::infer`].
 pub(super) fn begin(
-    shared: &MeshModels,
+    mesh_models: &MeshModels,
     link: &LinkHandle,
     rpc: &str,
     params: &Map<String, Value>,
 ) -> Result<(), Refusal> {
     let asked = Asked::parse(params)?;
-    if !shared.inference.shares(&asked.model) {
+    if !mesh_models.inference.shares(&asked.model) {
         return Err(Refusal::new(
             Code::LlmModelUnavailable,
             format!("model is not served by this node: {}", asked.model),
         ));
     }
-    let models = &shared.traffic;
-    let place = models.serving.place(shared, link, &asked.id)?;
+    let models = &mesh_models.traffic;
+    let place = models.serving.place(mesh_models, link, &asked.id)?;
     let most = most_of(&asked.request);
-    let lent = models.shares.reserve(shared, &link.info.device, most)?;
-    shared.reach.used(&link.info.device);
+    let lent = models
+        .shares
+        .reserve(mesh_models, &link.info.device, most)?;
+    mesh_models.reach.used(&link.info.device);
     let serving = Request {
-        shared: shared.clone(),
+        mesh_models: mesh_models.clone(),
         link: link.clone(),
         rpc: rpc.to_owned(),
         asked,
         place,
         lent,
     };
-    shared.tasks.passing("model for a peer", serving.run());
+    mesh_models.tasks.passing("model for a peer", serving.run());
     Ok(())
 }
 
 /// A request under way.
 struct Request {
-    shared: MeshModels,
+    mesh_models: MeshModels,
     link: LinkHandle,
     rpc: String,
     asked: Asked,
@@ -218,9 +220,13 @@ struct Request {
 
 impl Request {
     async fn run(mut self) {
-        self.shared.traffic.shares.keep(&self.shared).await;
-        let (shared, link, cancel) = (
-            self.shared.clone(),
+        self.mesh_models
+            .traffic
+            .shares
+            .keep(&self.mesh_models)
+            .await;
+        let (mesh_models, link, cancel) = (
+            self.mesh_models.clone(),
             self.link.clone(),
             self.place.run.cancel.clone(),
         );
@@ -231,7 +237,7 @@ impl Request {
         let reply = tokio::select! {
             biased;
             () = link.stop.cancelled() => return,
-            () = shared.tasks.stop().cancelled() => {
+            () = mesh_models.tasks.stop().cancelled() => {
                 Refusal::new(Code::LlmModelUnavailable, "the node is ending").into()
             }
             () = cancel.cancelled() => Reply::Ok(exchange::cancelled(&self.asked.id)),
@@ -245,14 +251,14 @@ impl Request {
             },
         };
         if let Reply::Refused { refusal, .. } = &reply {
-            shared.metrics.refused(refusal.code);
+            mesh_models.metrics.refused(refusal.code);
             tracing::info!(peer = link.info.device.short(), model = %self.asked.model, "{refusal}");
         }
         let text = reply.to_text(&self.rpc);
         // The place is free before the device can hear that it is.
         drop(self.place);
         drop(self.lent);
-        shared.traffic.shares.keep(&shared).await;
+        mesh_models.traffic.shares.keep(&mesh_models).await;
         let stall = Duration::from_millis(MESH_MODEL_STALL_MS);
         within(&link, stall, link.send_words(text)).await;
     }
@@ -262,11 +268,11 @@ impl Request {
         let wanted = Wanted::Shared(self.asked.model.clone());
         let request = std::mem::take(&mut self.asked.request);
         // What is labelled private here is about our own data; what is asked is the device's.
-        let inference = self.shared.inference.clone();
+        let inference = self.mesh_models.inference.clone();
         let (_, pieces) = inference.ask_of(&wanted, request, &About::public()).await;
         let waiting = Waiting::default();
         let mut out = Out {
-            shared: &self.shared,
+            mesh_models: &self.mesh_models,
             link: &self.link,
             id: &self.asked.id,
             window: self.place.run.window.as_deref(),
@@ -411,7 +417,7 @@ impl Patience {
 
 /// The way of a reply to its device.
 struct Out<'a> {
-    shared: &'a MeshModels,
+    mesh_models: &'a MeshModels,
     link: &'a LinkHandle,
     id: &'a str,
     window: Option<&'a Window>,
@@ -430,7 +436,7 @@ impl Out<'_> {
     }
 
     async fn piece(&mut self, seq: u64, piece: &str) -> Result<(), Refusal> {
-        if !may(self.shared, &self.link.info.device) {
+        if !may(self.mesh_models, &self.link.info.device) {
             return Err(Refusal::new(Code::NotAuthorized, "the grant llm is gone"));
         }
         let slow = || {

@@ -34,11 +34,11 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
         };
         let kin = link.info.speaks(Feature::Reconcile);
         let name = link.info.name.as_deref();
-        peer.shared.peers.named(&peer.device, name);
-        peer.shared.peers.arrived(&peer.device);
-        if kin && !ping(&peer.shared, &link).await && !link.stop.is_cancelled() {
-            let quiet = peer.shared.now().since(link.vitals.reading().heard_at);
-            if Duration::from_millis(quiet) >= patience(&peer.shared) {
+        peer.supervising.peers.named(&peer.device, name);
+        peer.supervising.peers.arrived(&peer.device);
+        if kin && !ping(&peer.supervising, &link).await && !link.stop.is_cancelled() {
+            let quiet = peer.supervising.now().since(link.vitals.reading().heard_at);
+            if Duration::from_millis(quiet) >= patience(&peer.supervising) {
                 return next(
                     State::Suspect,
                     format!("silent for {} s, a ping was not answered", quiet / 1_000),
@@ -46,12 +46,11 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
             }
         }
         if !kin && !link.info.outbound {
-            let about =
-                json!({"gen": 1, "deviceId": peer.shared.own_id(), "timestamp": peer.shared.now()});
+            let about = json!({"gen": 1, "deviceId": peer.supervising.own_id(), "timestamp": peer.supervising.now()});
             link.send(Message::event("peer.alive", &about)).await;
         }
         let pause = if kin {
-            peer.shared.config.ping_interval_ms
+            peer.supervising.config.ping_interval_ms
         } else {
             GEN1_SIGN_OF_LIFE_MS
         };
@@ -82,19 +81,19 @@ impl Spare {
     /// Ends a link that this node dialed and has not needed or used for a while. Who accepted one says whether
     /// it is needed there.
     fn look(&mut self, peer: &Peer, link: &LinkHandle) {
-        let (peers, device) = (&peer.shared.peers, &peer.device);
+        let (peers, device) = (&peer.supervising.peers, &peer.device);
         let mut told = match &self.told {
             Some((of, told)) if Arc::ptr_eq(of, link) => *told,
             _ => None,
         };
-        reach::tell_keep(&peer.shared.peers, link, &mut told);
+        reach::tell_keep(&peer.supervising.peers, link, &mut told);
         self.told = Some((link.clone(), told));
         if !link.info.outbound || !link.info.speaks(Feature::View) || peers.keeps(device) {
             self.since = None;
             return;
         }
         let idle = Duration::from_millis(
-            VIEW_IDLE_PINGS.saturating_mul(peer.shared.config.ping_interval_ms),
+            VIEW_IDLE_PINGS.saturating_mul(peer.supervising.config.ping_interval_ms),
         );
         let since = *self.since.get_or_insert_with(Instant::now);
         let used = peers.last_used(device);

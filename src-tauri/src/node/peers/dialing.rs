@@ -17,8 +17,8 @@ pub(super) async fn run(peer: &mut Peer, failures: u32) -> Next {
     if peer.link().is_some() {
         return next(State::Connected, "a link is up");
     }
-    let targets = peer.shared.peers.targets(&peer.device);
-    if !peer.shared.trust.trusts(&peer.device) {
+    let targets = peer.supervising.peers.targets(&peer.device);
+    if !peer.supervising.trust.trusts(&peer.device) {
         return next(State::Refused, "this node does not trust it");
     }
     if !peer.is_wanted() {
@@ -62,12 +62,14 @@ fn target<'a>(peer: &Peer, targets: &'a [Target]) -> Option<&'a Target> {
 }
 
 async fn attempt(peer: &mut Peer, target: &Target) -> Result<(), DialError> {
-    let dialed = dial(&peer.shared, &peer.ingress, &peer.device, target).await;
+    let dialed = dial(&peer.supervising, &peer.ingress, &peer.device, target).await;
     match &dialed {
-        Ok(()) => peer.shared.peers.proven(&peer.device, &target.url),
+        Ok(()) => peer.supervising.peers.proven(&peer.device, &target.url),
         Err(_) => {
             peer.turn = peer.turn.wrapping_add(1);
-            peer.shared.peers.lost(&peer.device, peer.shared.now());
+            peer.supervising
+                .peers
+                .lost(&peer.device, peer.supervising.now());
         }
     }
     dialed
@@ -88,7 +90,7 @@ pub(super) fn due(peer: &mut Peer, link: &Link) -> Option<Instant> {
 
 /// Tries the next address of such a device once; its own link goes on meanwhile.
 pub(super) async fn beside(peer: &mut Peer) {
-    let targets = peer.shared.peers.targets(&peer.device);
+    let targets = peer.supervising.peers.targets(&peer.device);
     let failures = peer.redial.take().map_or(0, |(failures, _)| failures);
     let Some(target) = target(peer, &targets) else {
         return;

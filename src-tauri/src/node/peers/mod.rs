@@ -271,7 +271,7 @@ fn entry<'a>(
 
 /// One device as its supervisor sees it.
 struct Peer {
-    shared: Supervising,
+    supervising: Supervising,
     ingress: Ingress,
     device: DeviceId,
     links: watch::Receiver<u64>,
@@ -299,23 +299,23 @@ enum Woke {
 
 impl Peer {
     fn link(&self) -> Option<LinkHandle> {
-        self.shared.links.get(&self.device)
+        self.supervising.links.get(&self.device)
     }
 
     fn may_dial(&self) -> bool {
-        !self.shared.peers.retired.load(Ordering::Acquire)
-            && self.shared.trust.trusts(&self.device)
-            && !self.shared.peers.targets(&self.device).is_empty()
+        !self.supervising.peers.retired.load(Ordering::Acquire)
+            && self.supervising.trust.trusts(&self.device)
+            && !self.supervising.peers.targets(&self.device).is_empty()
     }
 
     /// Whether it is to be dialed at all.
     fn is_wanted(&self) -> bool {
-        self.shared.peers.wants(&self.device)
+        self.supervising.peers.wants(&self.device)
     }
 
     /// A pause of about this length, at another moment than everybody else's.
     fn jittered(&self, ms: u64) -> u64 {
-        ms / 2 + self.shared.random.below(ms / 2 + 1)
+        ms / 2 + self.supervising.random.below(ms / 2 + 1)
     }
 
     /// Waits: for a link, for a new address, or until the time is over.
@@ -323,18 +323,18 @@ impl Peer {
         let jittered = self.jittered(ms);
         let due = Instant::now() + Duration::from_millis(jittered);
         if self.may_dial() {
-            let at = self.shared.now().plus(jittered);
-            self.shared.peers.due(&self.device, at);
+            let at = self.supervising.now().plus(jittered);
+            self.supervising.peers.due(&self.device, at);
         }
         self.targets.mark_unchanged();
-        let known = self.shared.peers.targets(&self.device);
+        let known = self.supervising.peers.targets(&self.device);
         let wanted = self.is_wanted();
         loop {
             self.links.mark_unchanged();
             if self.link().is_some() {
                 return Woke::Linked;
             }
-            if self.shared.peers.targets(&self.device) != known {
+            if self.supervising.peers.targets(&self.device) != known {
                 return Woke::Told;
             }
             // It is heard again, through others.
@@ -365,7 +365,7 @@ impl Peer {
 
     /// What follows the end of a link.
     fn after_link(&self, failures: u32) -> Next {
-        match self.shared.links.ended(&self.device) {
+        match self.supervising.links.ended(&self.device) {
             Some(Ended::Here(on_demand::NOT_NEEDED)) => next(State::OnDemand, on_demand::WHY),
             Some(Ended::Left) => next(State::Left, "it said goodbye"),
             Some(why) => next(State::Waiting { failures }, why.to_string()),
@@ -376,45 +376,45 @@ impl Peer {
 
 /// Starts a supervisor for every device that has an address or a link, until the node stops.
 pub async fn run(sessions: Sessions, peers: Arc<Peers>, ingress: Ingress) {
-    let shared = Supervising { sessions, peers };
-    let mut links = shared.links.watch();
-    let mut targets = shared.peers.changed.subscribe();
+    let supervising = Supervising { sessions, peers };
+    let mut links = supervising.links.watch();
+    let mut targets = supervising.peers.changed.subscribe();
     let mut supervised = BTreeSet::new();
-    let mut view = view::View::new(&shared);
+    let mut view = view::View::new(&supervising);
     let mut tick = tokio::time::interval(LOOK_EVERY);
     loop {
         links.mark_unchanged();
         targets.mark_unchanged();
-        let now = shared.now();
-        for link in shared.links.all() {
+        let now = supervising.now();
+        for link in supervising.links.all() {
             let device = &link.info.device;
-            shared.peers.with(|table| {
+            supervising.peers.with(|table| {
                 if table.contains_key(device) || table.len() < PEERS_MAX {
                     entry(table, device, now);
                 }
             });
         }
         // Before they are dialed.
-        view.look(&shared).await;
-        for standing in shared.peers.all() {
+        view.look(&supervising).await;
+        for standing in supervising.peers.all() {
             if supervised.insert(standing.device.clone()) {
                 let peer = Peer {
-                    shared: shared.clone(),
+                    supervising: supervising.clone(),
                     ingress: ingress.clone(),
-                    links: shared.links.watch(),
-                    targets: shared.peers.changed.subscribe(),
+                    links: supervising.links.watch(),
+                    targets: supervising.peers.changed.subscribe(),
                     device: standing.device,
                     flaps: 0,
                     turn: 0,
                     refusals: 0,
                     redial: None,
                 };
-                shared.tasks.passing("peer", supervise(peer));
+                supervising.tasks.passing("peer", supervise(peer));
             }
         }
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = supervising.tasks.stop().cancelled() => return,
             _ = links.changed() => {}
             _ = targets.changed() => {}
             _ = tick.tick() => {}
@@ -423,7 +423,7 @@ pub async fn run(sessions: Sessions, peers: Arc<Peers>, ingress: Ingress) {
 }
 
 async fn supervise(mut peer: Peer) {
-    let stop = peer.shared.tasks.stop().clone();
+    let stop = peer.supervising.tasks.stop().clone();
     let mut state = match peer.link() {
         Some(_) => State::Connected,
         None if peer.is_wanted() => State::Dialing { failures: 0 },
@@ -462,11 +462,14 @@ async fn supervise(mut peer: Peer) {
 
 /// Shows the new state; what a person would want to know of becomes an event.
 async fn enter(peer: &Peer, state: &State, why: &str) {
-    let shared = &peer.shared;
-    let before = shared.peers.get(&peer.device);
-    shared
-        .peers
-        .enter(&peer.device, state.clone(), why.to_owned(), shared.now());
+    let supervising = &peer.supervising;
+    let before = supervising.peers.get(&peer.device);
+    supervising.peers.enter(
+        &peer.device,
+        state.clone(),
+        why.to_owned(),
+        supervising.now(),
+    );
     tracing::debug!(peer = peer.device.short(), state = %state.plain(), "{why}");
     let news = matches!(
         state,
@@ -482,7 +485,7 @@ async fn enter(peer: &Peer, state: &State, why: &str) {
     }
     let message = format!("Peer {} is {state}: {why}", peer.device.short());
     let data = json!({"deviceId": peer.device, "state": state.plain(), "reason": why});
-    shared
+    supervising
         .journal
         .caused(
             Cause::Device(peer.device.clone()),

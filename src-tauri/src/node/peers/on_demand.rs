@@ -10,7 +10,7 @@ pub(super) const WHY: &str =
 
 /// Waits for a link, or for a reason to make one.
 pub(super) async fn run(peer: &mut Peer) -> Next {
-    peer.shared.peers.found(&peer.device);
+    peer.supervising.peers.found(&peer.device);
     loop {
         peer.links.mark_unchanged();
         peer.targets.mark_unchanged();

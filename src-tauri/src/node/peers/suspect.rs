@@ -13,7 +13,7 @@ pub(super) async fn run(peer: &mut Peer) -> Next {
             return peer.after_link(0);
         };
         let heard = link.vitals.reading().heard_at;
-        if ping(&peer.shared, &link).await || link.vitals.reading().heard_at > heard {
+        if ping(&peer.supervising, &link).await || link.vitals.reading().heard_at > heard {
             return next(State::Connected, "it answers again");
         }
     }

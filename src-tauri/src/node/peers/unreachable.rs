@@ -13,9 +13,10 @@ const REST_MS: u64 = 20_000;
 
 /// Asks others, then rests.
 pub(super) async fn run(peer: &mut Peer, failures: u32, why: &str) -> Next {
-    let mut others = peer.shared.links.all();
+    let mut others = peer.supervising.links.all();
     others.retain(|link| link.info.speaks(Feature::Reconcile) && link.info.device != peer.device);
-    let first = usize::try_from(peer.shared.random.below(64)).unwrap_or(0) % others.len().max(1);
+    let first =
+        usize::try_from(peer.supervising.random.below(64)).unwrap_or(0) % others.len().max(1);
     others.rotate_left(first);
     let (mut asked, mut seen_by) = (0, None);
     for link in others.iter().take(ASKED_MAX) {
@@ -43,11 +44,11 @@ pub(super) async fn run(peer: &mut Peer, failures: u32, why: &str) -> Next {
     };
     let why = why.split(" (").next().unwrap_or(why).to_owned();
     let why = format!("{why} ({attempts}; {seen_by} is connected to it)");
-    peer.shared.peers.enter(
+    peer.supervising.peers.enter(
         &peer.device,
         State::Unreachable { failures },
         why.clone(),
-        peer.shared.now(),
+        peer.supervising.now(),
     );
     let woke = peer.rest(REST_MS).await;
     peer.after(&woke, failures, State::Unreachable { failures }, &why)

@@ -59,71 +59,73 @@ impl View {
     }
 
     /// Chooses anew.
-    pub(super) async fn look(&mut self, shared: &Supervising) {
-        let all = shared.trust.all();
+    pub(super) async fn look(&mut self, supervising: &Supervising) {
+        let all = supervising.trust.all();
         let is_kin = |r: &&TrustRecord| {
-            r.is_live() && r.generation() == Generation::Clawmesh && r.device_id != *shared.own_id()
+            r.is_live()
+                && r.generation() == Generation::Clawmesh
+                && r.device_id != *supervising.own_id()
         };
         let kin: Vec<&TrustRecord> = all.iter().filter(is_kin).collect();
         if kin.len() <= VIEW_ALL_MAX {
             self.missed = Missed::default();
-            shared.peers.unreached.send_if_modified(|said| {
+            supervising.peers.unreached.send_if_modified(|said| {
                 let some = !said.is_empty();
                 said.clear();
                 some
             });
-            return shared.peers.spare_these(BTreeSet::new());
+            return supervising.peers.spare_these(BTreeSet::new());
         }
-        self.hear(shared).await;
+        self.hear(supervising).await;
         let settling = self.begun.elapsed() < Duration::from_millis(VIEW_SETTLE_MS);
-        let offers = shared.known_capabilities();
-        let named = privacy::named(shared);
+        let offers = supervising.known_capabilities();
+        let named = privacy::named(supervising);
         let carriers = kin.iter().filter(|r| r.grants.has(Grant::Relay));
         let carriers: BTreeSet<&DeviceId> = carriers.map(|r| &r.device_id).collect();
         let mut known: BTreeMap<DeviceId, Known> = kin
             .iter()
             .map(|record| {
                 let device = &record.device_id;
-                let standing = shared.peers.get(device);
+                let standing = supervising.peers.get(device);
                 let standing = standing.as_ref();
                 let offered = offers.get(device).map(Vec::as_slice);
                 let known = Known {
                     // That one refuses a link, a person should see.
                     always: standing.is_some_and(|s| s.state == State::Refused)
-                        || has_to_do_with(shared, &record.grants, offered)
+                        || has_to_do_with(supervising, &record.grants, offered)
                         // What is private goes over links of its own.
                         || named.contains(device),
                     carries: record.grants.has(Grant::Relay) && record.grants.has(Grant::Read),
-                    reach: reach(shared, device, standing),
-                    heard: self.heard(shared, device, standing, &carriers),
+                    reach: reach(supervising, device, standing),
+                    heard: self.heard(supervising, device, standing, &carriers),
                 };
                 (device.clone(), known)
             })
             .collect();
         if !settling {
-            let (at, left_out) = (shared.moment(), shared.peers.left_out());
+            let (at, left_out) = (supervising.moment(), supervising.peers.left_out());
             self.missed.look(&known, &left_out, at.steady, at.wall);
         }
-        say_unreached(shared, &known);
+        say_unreached(supervising, &known);
         for (device, one) in &mut known {
             let started = self.told.get(device).and_then(|t| t.said.started_at);
             one.always |=
-                self.missed.is_missed(device, started) || self.is_wanted_by(shared, device);
+                self.missed.is_missed(device, started) || self.is_wanted_by(supervising, device);
         }
-        let chosen = choose(shared.own_id(), &self.secret, &known, settling);
+        let chosen = choose(supervising.own_id(), &self.secret, &known, settling);
         let spare = known.into_keys().filter(|d| !chosen.contains_key(d));
-        shared.peers.spare_these(spare.collect());
+        supervising.peers.spare_these(spare.collect());
     }
 
     /// Reads what devices have told of themselves, now and then. What those offer that have no link is
     /// remembered, so that a wish finds its executor.
-    async fn hear(&mut self, shared: &Supervising) {
+    async fn hear(&mut self, supervising: &Supervising) {
         let fresh = Duration::from_millis(VIEW_READ_MS);
         if self.read_at.is_some_and(|at| at.elapsed() < fresh) {
             return;
         }
         self.read_at = Some(Instant::now());
-        let read = shared
+        let read = supervising
             .store
             .read_committed("view", |c| series::newest_presence(c, TOPOLOGY_NODES_MAX))
             .await;
@@ -135,17 +137,20 @@ impl View {
         };
         let frames = frames
             .into_iter()
-            .filter(|f| shared.trust.trusts(&f.origin));
+            .filter(|f| supervising.trust.trusts(&f.origin));
         self.told = frames.filter_map(told).collect();
-        let offers = shared.known_capabilities();
+        let offers = supervising.known_capabilities();
         for (device, told) in &self.told {
             let said = &told.said;
-            if said.truncated || shared.links.get(device).is_some() || device == shared.own_id() {
+            if said.truncated
+                || supervising.links.get(device).is_some()
+                || device == supervising.own_id()
+            {
                 continue;
             }
-            shared.peers.named(device, said.name.as_deref());
-            if offers.get(device) != Some(&said.capabilities) && shared.may_actuate(device) {
-                shared.remember_offer(device, &said.capabilities).await;
+            supervising.peers.named(device, said.name.as_deref());
+            if offers.get(device) != Some(&said.capabilities) && supervising.may_actuate(device) {
+                supervising.remember_offer(device, &said.capabilities).await;
             }
         }
     }
@@ -186,13 +191,13 @@ impl View {
 }
 
 /// Has this node's presence say whom it needs and does not reach.
-fn say_unreached(shared: &Supervising, known: &BTreeMap<DeviceId, Known>) {
+fn say_unreached(supervising: &Supervising, known: &BTreeMap<DeviceId, Known>) {
     let unreached = known.iter().filter(|(_, one)| {
         one.always && one.reach == Reach::Away && matches!(one.heard, Heard::Lately { .. })
     });
     let unreached = unreached.map(|(device, _)| device.as_str().to_owned());
     let unreached: Vec<String> = unreached.take(VIEW_WANTS_MAX).collect();
-    shared.peers.unreached.send_if_modified(|said| {
+    supervising.peers.unreached.send_if_modified(|said| {
         let new = *said != unreached;
         *said = unreached;
         new
@@ -201,7 +206,7 @@ fn say_unreached(shared: &Supervising, known: &BTreeMap<DeviceId, Known>) {
 
 /// Whether one of the two decides, plans or stops what the other moves. A node that may stop because it moves
 /// something itself, as field nodes may, is none that this is its work: it is reached when it comes to that.
-fn has_to_do_with(shared: &Supervising, grants: &Grants, offered: Option<&[String]>) -> bool {
+fn has_to_do_with(supervising: &Supervising, grants: &Grants, offered: Option<&[String]>) -> bool {
     let commands = [Grant::Plan, Grant::Human, Grant::Admin]
         .iter()
         .any(|g| grants.has(*g))
@@ -210,15 +215,16 @@ fn has_to_do_with(shared: &Supervising, grants: &Grants, offered: Option<&[Strin
         && offered.is_none_or(|all| all.iter().any(|c| offers_actuator(c)));
     // Planners hear from each other who leads.
     let plans = grants.has(Grant::Plan);
-    commands && !shared.known.actuators.is_empty() || (moves || plans) && shared.config.role.plans()
+    commands && !supervising.known.actuators.is_empty()
+        || (moves || plans) && supervising.config.role.plans()
 }
 
-fn reach(shared: &Supervising, device: &DeviceId, standing: Option<&Standing>) -> Reach {
-    if shared.links.get(device).is_some() {
+fn reach(supervising: &Supervising, device: &DeviceId, standing: Option<&Standing>) -> Reach {
+    if supervising.links.get(device).is_some() {
         return Reach::Linked;
     }
     let rest =
-        Duration::from_millis(VIEW_AWAY_PINGS.saturating_mul(shared.config.ping_interval_ms));
+        Duration::from_millis(VIEW_AWAY_PINGS.saturating_mul(supervising.config.ping_interval_ms));
     let dialable = standing.is_some_and(|s| {
         let failed = s.failed.is_some_and(|at| at.elapsed() < rest);
         !s.targets.is_empty() && !failed

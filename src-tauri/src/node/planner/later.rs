@@ -60,8 +60,8 @@ pub struct Later {
 
 impl Later {
     /// What may be done for whoever asks, as of now.
-    fn rights(&self, shared: &Planner) -> Rights {
-        let asking = shared
+    fn rights(&self, planner: &Planner) -> Rights {
+        let asking = planner
             .config
             .questions
             .iter()
@@ -98,8 +98,8 @@ impl Waiting {
 /// # Errors
 /// `NOT_FOUND` for none that is kept, `CONFLICT` for one that a model answered, `BUSY` where too many wait, or what the
 /// store says.
-pub async fn again(shared: &Planner, id: &str, account: &str) -> Result<(), Refusal> {
-    let kept = super::answered(shared).await?;
+pub async fn again(planner: &Planner, id: &str, account: &str) -> Result<(), Refusal> {
+    let kept = super::answered(planner).await?;
     let one = kept.into_iter().find(|a| a.id == id);
     let one = one.ok_or_else(|| {
         let why = "no answered question with this id is kept; ask it again";
@@ -108,19 +108,25 @@ pub async fn again(shared: &Planner, id: &str, account: &str) -> Result<(), Refu
     if one.answerer == Answerer::Model {
         return Err(Refusal::new(Code::Conflict, "a model has answered it"));
     }
-    if shared.questions.later.lock().iter().any(|l| l.id == one.id) {
+    if planner
+        .questions
+        .later
+        .lock()
+        .iter()
+        .any(|l| l.id == one.id)
+    {
         return Ok(());
     }
-    put(shared, &one, account).await?;
-    changed(shared, |_| {}, Some((&one.id, true))).await
+    put(planner, &one, account).await?;
+    changed(planner, |_| {}, Some((&one.id, true))).await
 }
 
 /// Puts a question that the rules answered among those that wait; on disk before this returns.
 ///
 /// # Errors
 /// As [`again`].
-pub(super) async fn put(shared: &Planner, one: &Answered, account: &str) -> Result<(), Refusal> {
-    if let Some(why) = no_model_ever(shared, one) {
+pub(super) async fn put(planner: &Planner, one: &Answered, account: &str) -> Result<(), Refusal> {
+    if let Some(why) = no_model_ever(planner, one) {
         return Err(Refusal::new(Code::Conflict, why));
     }
     let later = Later {
@@ -131,7 +137,7 @@ pub(super) async fn put(shared: &Planner, one: &Answered, account: &str) -> Resu
         conversation: one.conversation.clone(),
         private: !one.private.is_empty(),
         asked_at: one.asked_at,
-        expires_at: shared.now().0.saturating_add(LATER_MS),
+        expires_at: planner.now().0.saturating_add(LATER_MS),
         why: one_line(one.why.as_deref().unwrap_or_default(), TEXT_MAX_CHARS),
         tries: 0,
         standing: one.standing,
@@ -156,27 +162,27 @@ pub(super) async fn put(shared: &Planner, one: &Answered, account: &str) -> Resu
         all.push(later);
         Ok(())
     };
-    try_change(shared, add, None).await?;
+    try_change(planner, add, None).await?;
     let message = format!("A question of {by} waits until a model can be asked: {asked}");
-    let journal = &shared.journal;
+    let journal = &planner.journal;
     journal
         .record(Event::PlannerQueued, Severity::Info, &message, data)
         .await;
-    shared.questions.later.woken.notify_one();
+    planner.questions.later.woken.notify_one();
     Ok(())
 }
 
 /// Why there is no model that may ever be asked a question, whatever becomes of those that cannot be asked now.
-fn no_model_ever(shared: &Planner, one: &Answered) -> Option<&'static str> {
+fn no_model_ever(planner: &Planner, one: &Answered) -> Option<&'static str> {
     let private = !one.private.is_empty();
     let elsewhere = !private && one.conversation == one.id;
-    if elsewhere && passed_on::leader(shared, &one.question).is_some() {
+    if elsewhere && passed_on::leader(planner, &one.question).is_some() {
         return None;
     }
-    if shared.inference.is_empty() {
+    if planner.inference.is_empty() {
         return Some("no language model is configured here, so there is none to wait for");
     }
-    let route = shared.inference.explain(&About::private("this question"));
+    let route = planner.inference.explain(&About::private("this question"));
     let may_see = |skipped: &Skipped| skipped.skip.kind != SkipKind::Private;
     let none = route.chosen.is_none() && !route.skipped.iter().any(may_see);
     (private && none).then_some(
@@ -188,18 +194,18 @@ fn no_model_ever(shared: &Planner, one: &Answered) -> Option<&'static str> {
 ///
 /// # Errors
 /// `NOT_FOUND` for none that waits, or what the store says.
-pub async fn cancel(shared: &Planner, id: &str) -> Result<(), Refusal> {
-    let found = shared.questions.later.lock().iter().any(|l| l.id == id);
+pub async fn cancel(planner: &Planner, id: &str) -> Result<(), Refusal> {
+    let found = planner.questions.later.lock().iter().any(|l| l.id == id);
     if !found {
         let why = "no question with this id waits for a model";
         return Err(Refusal::new(Code::NotFound, why));
     }
-    changed(shared, |all| all.retain(|l| l.id != id), Some((id, false))).await
+    changed(planner, |all| all.retain(|l| l.id != id), Some((id, false))).await
 }
 
 /// As [`try_change`], with what is never refused.
 async fn changed(
-    shared: &Planner,
+    planner: &Planner,
     change: impl FnOnce(&mut Vec<Later>),
     mark: Option<(&str, bool)>,
 ) -> Result<(), Refusal> {
@@ -207,16 +213,16 @@ async fn changed(
         change(all);
         Ok(())
     };
-    try_change(shared, change, mark).await
+    try_change(planner, change, mark).await
 }
 
 /// Changes the list, on disk first, and with it whether a kept answer says that its question waits.
 async fn try_change(
-    shared: &Planner,
+    planner: &Planner,
     change: impl FnOnce(&mut Vec<Later>) -> Result<(), Refusal>,
     mark: Option<(&str, bool)>,
 ) -> Result<(), Refusal> {
-    let waiting = &shared.questions.later;
+    let waiting = &planner.questions.later;
     let _turn = waiting.changing.lock().await;
     let mut all = waiting.all();
     change(&mut all)?;
@@ -234,7 +240,7 @@ async fn try_change(
         }
         kv::put(c, LATER, json!(list).to_string().as_bytes())
     };
-    let stored = shared
+    let stored = planner
         .store
         .write(DURABLE, "questions that wait", write)
         .await;
@@ -244,9 +250,9 @@ async fn try_change(
 }
 
 /// Takes up those of an earlier run; what a model answered just before that ended waits no more.
-pub async fn load(shared: &Planner) -> Result<(), StoreError> {
+pub async fn load(planner: &Planner) -> Result<(), StoreError> {
     let read = |c: &Connection| Ok((kv::get(c, LATER)?, parsed(kv::get(c, KEPT)?)));
-    let (list, kept) = shared.store.read("questions that wait", read).await?;
+    let (list, kept) = planner.store.read("questions that wait", read).await?;
     let list: Vec<Later> = list
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
@@ -254,17 +260,17 @@ pub async fn load(shared: &Planner) -> Result<(), StoreError> {
         let mut same = kept.iter().filter(|a| a.id == l.id);
         same.any(|a| a.answerer == Answerer::Model)
     };
-    *shared.questions.later.lock() = list.into_iter().filter(|l| !answered(l)).collect();
+    *planner.questions.later.lock() = list.into_iter().filter(|l| !answered(l)).collect();
     Ok(())
 }
 
 /// Asks them again while the node runs.
-pub async fn run(shared: Planner) {
+pub async fn run(planner: Planner) {
     // When the next of them may be asked, on the steady clock.
     let mut not_before = 0;
     loop {
-        expire(&shared).await;
-        let all = shared.questions.later.all();
+        expire(&planner).await;
+        let all = planner.questions.later.all();
         let wait = async {
             match all.is_empty() {
                 false => tokio::time::sleep(Duration::from_millis(LATER_LOOK_MS)).await,
@@ -272,34 +278,34 @@ pub async fn run(shared: Planner) {
             }
         };
         // One whose models stay away keeps none behind it waiting.
-        let due = match shared.clock.steady_ms() >= not_before {
+        let due = match planner.clock.steady_ms() >= not_before {
             true => all
                 .iter()
-                .find(|later| may_be_asked(&shared, later))
+                .find(|later| may_be_asked(&planner, later))
                 .cloned(),
             false => None,
         };
         if let Some(later) = due {
             let pause = tokio::select! {
                 biased;
-                () = shared.tasks.stop().cancelled() => return,
-                pause = once(&shared, later) => pause,
+                () = planner.tasks.stop().cancelled() => return,
+                pause = once(&planner, later) => pause,
             };
-            not_before = shared.clock.steady_ms().saturating_add(pause);
+            not_before = planner.clock.steady_ms().saturating_add(pause);
             continue;
         }
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
-            () = shared.questions.later.woken.notified() => {}
+            () = planner.tasks.stop().cancelled() => return,
+            () = planner.questions.later.woken.notified() => {}
             () = wait => {}
         }
     }
 }
 
 /// Whether a model may be asked it now, here or where another planner leads.
-fn may_be_asked(shared: &Planner, later: &Later) -> bool {
-    let inference = &shared.inference;
+fn may_be_asked(planner: &Planner, later: &Later) -> bool {
+    let inference = &planner.inference;
     let about = match later.private {
         true => About::private("this question"),
         false => inference.labels().text(&later.question),
@@ -307,12 +313,12 @@ fn may_be_asked(shared: &Planner, later: &Later) -> bool {
     let elsewhere = !later.private && later.conversation == later.id;
     !inference.chain(&about).is_empty()
         || elsewhere
-            && passed_on::leader(shared, &later.question)
-                .is_some_and(|link| !passed_on::rests(shared, &link))
+            && passed_on::leader(planner, &later.question)
+                .is_some_and(|link| !passed_on::rests(planner, &link))
 }
 
 /// Asks one again; how long nothing is asked after it, in milliseconds.
-async fn once(shared: &Planner, later: Later) -> u64 {
+async fn once(planner: &Planner, later: Later) -> u64 {
     let (tell, mut told) = mpsc::channel(super::TOLD_MAX);
     let question = Question {
         id: later.id.clone(),
@@ -320,7 +326,7 @@ async fn once(shared: &Planner, later: Later) -> u64 {
         priority: Priority::Operator,
         by: later.asked_by.clone(),
         account: later.account.clone(),
-        rights: later.rights(shared),
+        rights: later.rights(planner),
         device: None,
         wishes: None,
         conversation: later.conversation.clone(),
@@ -330,11 +336,13 @@ async fn once(shared: &Planner, later: Later) -> u64 {
         asks: Asks::Again,
         tell,
     };
-    let mut last = begin(shared, question).err().map(|refusal| refusal.message);
+    let mut last = begin(planner, question)
+        .err()
+        .map(|refusal| refusal.message);
     while let Some(telling) = told.recv().await {
         match telling {
             Telling::Answered(answered) => {
-                came(shared, &later, &answered).await;
+                came(planner, &later, &answered).await;
                 return 0;
             }
             Telling::Failed { message, .. } => last = Some(message),
@@ -345,7 +353,7 @@ async fn once(shared: &Planner, later: Later) -> u64 {
     let tries = later.tries.saturating_add(1);
     if tries >= LATER_TRIES_MAX {
         let why = format!("no model answered it in {tries} tries: {why}");
-        gone(shared, &later, &why).await;
+        gone(planner, &later, &why).await;
         return 0;
     }
     // Behind the others, which may fare better.
@@ -356,7 +364,7 @@ async fn once(shared: &Planner, later: Later) -> u64 {
             all.push(one);
         }
     };
-    noted(changed(shared, change, None).await);
+    noted(changed(planner, change, None).await);
     LATER_TRY_AGAIN_MS
         .saturating_mul(1 << tries.min(16))
         .min(LATER_TRY_AGAIN_MAX_MS)
@@ -369,8 +377,8 @@ fn noted(written: Result<(), Refusal>) {
 }
 
 /// A model answered; the answer is on disk.
-async fn came(shared: &Planner, later: &Later, answered: &Answered) {
-    noted(changed(shared, |all| all.retain(|l| l.id != later.id), None).await);
+async fn came(planner: &Planner, later: &Later, answered: &Answered) {
+    noted(changed(planner, |all| all.retain(|l| l.id != later.id), None).await);
     let message = format!(
         "{} answered what {} asked earlier: {}",
         answered.model.as_deref().unwrap_or("A model"),
@@ -379,32 +387,32 @@ async fn came(shared: &Planner, later: &Later, answered: &Answered) {
     );
     let data =
         json!({"question": later.id, "conversation": later.conversation, "model": answered.model});
-    let journal = &shared.journal;
+    let journal = &planner.journal;
     journal
         .record(Event::PlannerAnswered, Severity::Info, &message, data)
         .await;
 }
 
 /// One is given up.
-async fn gone(shared: &Planner, later: &Later, why: &str) {
+async fn gone(planner: &Planner, later: &Later, why: &str) {
     let change = |all: &mut Vec<Later>| all.retain(|l| l.id != later.id);
-    noted(changed(shared, change, Some((&later.id, false))).await);
+    noted(changed(planner, change, Some((&later.id, false))).await);
     let asked = in_events(&later.question, later.private);
     let message = format!(
         "A question of {} waits no more, {why}: {asked}",
         later.asked_by
     );
     let data = json!({"question": later.id, "why": why});
-    let journal = &shared.journal;
+    let journal = &planner.journal;
     journal
         .record(Event::PlannerGivenUp, Severity::Warning, &message, data)
         .await;
 }
 
-async fn expire(shared: &Planner) {
-    let now = shared.now().0;
-    let over = shared.questions.later.all().into_iter();
+async fn expire(planner: &Planner) {
+    let now = planner.now().0;
+    let over = planner.questions.later.all().into_iter();
     for later in over.filter(|l| l.expires_at <= now) {
-        gone(shared, &later, "as no model could be asked for a day").await;
+        gone(planner, &later, "as no model could be asked for a day").await;
     }
 }

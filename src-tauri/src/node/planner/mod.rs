@@ -95,9 +95,9 @@ impl Question {
     ///
     /// # Errors
     /// `NOT_AUTHORIZED` where nothing may.
-    fn may(&self, shared: &Planner) -> Result<Rights, Refusal> {
+    fn may(&self, planner: &Planner) -> Result<Rights, Refusal> {
         match &self.device {
-            Some(device) => Rights::of(shared, device),
+            Some(device) => Rights::of(planner, device),
             None => Ok(self.rights),
         }
     }
@@ -182,41 +182,41 @@ impl Questions {
 /// # Errors
 /// `INVALID_PARAMS` for no question, one that is too long, or what is no conversation, `BUSY` where too many wait.
 pub fn ask(
-    shared: &Planner,
+    planner: &Planner,
     text: &str,
     by: &str,
     account: &str,
     belongs: &Belongs,
 ) -> Result<mpsc::Receiver<Telling>, Refusal> {
-    let (question, told) = question(shared, text, by, account, Rights::OWN, belongs)?;
-    begin(shared, question)?;
+    let (question, told) = question(planner, text, by, account, Rights::OWN, belongs)?;
+    begin(planner, question)?;
     Ok(told)
 }
 
 /// Has a question answered: by the planner that leads, or here.
-fn begin(shared: &Planner, mut question: Question) -> Result<(), Refusal> {
+fn begin(planner: &Planner, mut question: Question) -> Result<(), Refusal> {
     // What a person calls private stays here, and what was said before in a conversation is known here alone.
     let here = question.private || question.conversation != question.id;
-    let leader = (!here).then(|| passed_on::leader(shared, &question.text));
+    let leader = (!here).then(|| passed_on::leader(planner, &question.text));
     let Some(link) = leader.flatten() else {
-        return push(shared, question);
+        return push(planner, question);
     };
-    if passed_on::rests(shared, &link) {
-        let leader = routing::name(shared, &link.info.device);
+    if passed_on::rests(planner, &link) {
+        let leader = routing::name(planner, &link.info.device);
         let why = format!("{leader}, which leads, gave no answer in time a moment ago");
         question.why = Some(why);
-        return push(shared, question);
+        return push(planner, question);
     }
-    let place = shared.questions.passed_on.clone().try_acquire_owned();
+    let place = planner.questions.passed_on.clone().try_acquire_owned();
     let place = place.map_err(|_| {
         let why = format!("{FORWARDED_MAX} questions have been passed on already");
         Refusal::new(Code::Busy, why)
     })?;
     let (id, behind) = (question.id.clone(), 0);
     let _ = question.tell.try_send(Telling::Queued { id, behind });
-    let shared = shared.clone();
-    let passing = passed_on::pass_on(shared.clone(), link, question);
-    shared.tasks.passing("question passed on", async move {
+    let planner = planner.clone();
+    let passing = passed_on::pass_on(planner.clone(), link, question);
+    planner.tasks.passing("question passed on", async move {
         passing.await;
         drop(place);
     });
@@ -225,27 +225,27 @@ fn begin(shared: &Planner, mut question: Question) -> Result<(), Refusal> {
 
 /// As [`ask`], for another device and answered here in any case: the question's id, and what is told of it.
 fn ask_for(
-    shared: &Planner,
+    planner: &Planner,
     device: &DeviceId,
     text: &str,
     by: &str,
     wishes: Option<Noted>,
 ) -> Result<(String, mpsc::Receiver<Telling>), Refusal> {
-    let rights = Rights::of(shared, device)?;
+    let rights = Rights::of(planner, device)?;
     let (alone, account) = (Belongs::default(), device.as_str());
-    let (mut question, told) = question(shared, text, by, account, rights, &alone)?;
+    let (mut question, told) = question(planner, text, by, account, rights, &alone)?;
     question.device = Some(device.clone());
     question.wishes = wishes;
     question.priority = Priority::Device;
     let id = question.id.clone();
-    push(shared, question)?;
+    push(planner, question)?;
     Ok((id, told))
 }
 
 /// Answers a question here after all.
-fn answer_here(shared: &Planner, question: Question) {
+fn answer_here(planner: &Planner, question: Question) {
     let tell = question.tell.clone();
-    if let Err(refusal) = push(shared, question) {
+    if let Err(refusal) = push(planner, question) {
         let _ = tell.try_send(Telling::Failed {
             code: refusal.code.as_str().to_owned(),
             message: refusal.message,
@@ -291,7 +291,7 @@ fn question(
 }
 
 /// Puts a question into the queue.
-fn push(shared: &Planner, question: Question) -> Result<(), Refusal> {
+fn push(planner: &Planner, question: Question) -> Result<(), Refusal> {
     let (id, tell) = (question.id.clone(), question.tell.clone());
     let trigger = Trigger {
         priority: question.priority,
@@ -305,7 +305,7 @@ fn push(shared: &Planner, question: Question) -> Result<(), Refusal> {
     };
     let busy = |why: String| Err(Refusal::new(Code::Busy, why));
     let behind = {
-        let mut queue = shared.questions.queue();
+        let mut queue = planner.questions.queue();
         // Questions that nobody waits for any more make room.
         while queue.remove(|t| t.work.tell.is_closed()).is_some() {}
         match queue.push(trigger) {
@@ -321,81 +321,81 @@ fn push(shared: &Planner, question: Question) -> Result<(), Refusal> {
     };
     // There is room: nothing, or next to nothing, has been told yet.
     let _ = tell.try_send(Telling::Queued { id, behind });
-    shared.questions.woken.notify_one();
+    planner.questions.woken.notify_one();
     Ok(())
 }
 
 /// Starts what answers questions, those of devices too, what asks standing ones and those that wait, and what looks after
 /// the models.
-pub(super) fn start(shared: &Planner) {
-    shared.tasks.essential("questions", run(shared.clone()));
-    let of_devices = passed_on::run(shared.clone());
-    shared.tasks.essential("questions of devices", of_devices);
-    let later = later::run(shared.clone());
-    shared.tasks.essential("questions that wait", later);
-    if !shared.inference.is_empty() {
-        let modes = modes::run(shared.clone());
-        shared.tasks.essential("models", modes);
+pub(super) fn start(planner: &Planner) {
+    planner.tasks.essential("questions", run(planner.clone()));
+    let of_devices = passed_on::run(planner.clone());
+    planner.tasks.essential("questions of devices", of_devices);
+    let later = later::run(planner.clone());
+    planner.tasks.essential("questions that wait", later);
+    if !planner.inference.is_empty() {
+        let modes = modes::run(planner.clone());
+        planner.tasks.essential("models", modes);
     }
-    if shared.config.role.plans() && !shared.config.questions.is_empty() {
-        let asks = standing::run(shared.clone());
-        shared.tasks.essential("standing questions", asks);
+    if planner.config.role.plans() && !planner.config.questions.is_empty() {
+        let asks = standing::run(planner.clone());
+        planner.tasks.essential("standing questions", asks);
     }
 }
 
 /// Answers what is asked, one after the other. A standing question and one of another device make room for a person's at once:
 /// what it was answered so far is dropped, and it is asked again afterwards.
-async fn run(shared: Planner) {
+async fn run(planner: Planner) {
     loop {
-        let next = shared.questions.queue().pop();
+        let next = planner.questions.queue().pop();
         let Some(trigger) = next else {
             tokio::select! {
                 biased;
-                () = shared.tasks.stop().cancelled() => return,
-                () = shared.questions.woken.notified() => {}
+                () = planner.tasks.stop().cancelled() => return,
+                () = planner.questions.woken.notified() => {}
             }
             continue;
         };
         let question = &trigger.work;
-        let rests = question.is_standing() && standing::rests(&shared).await;
+        let rests = question.is_standing() && standing::rests(&planner).await;
         if question.tell.is_closed() || rests {
             continue;
         }
-        shared
+        planner
             .questions
             .set(|doing| doing.question = Some(one_line(&question.text, 80)));
         let limit = std::time::Duration::from_millis(MODEL_TURN_MAX_MS);
-        let answering = tokio::time::timeout(limit, guarded(&shared, question));
+        let answering = tokio::time::timeout(limit, guarded(&planner, question));
         let goes_first = tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = planner.tasks.stop().cancelled() => return,
             () = question.tell.closed() => false,
-            () = person_waits(&shared), if question.priority != Priority::Operator => true,
+            () = person_waits(&planner), if question.priority != Priority::Operator => true,
             answered = answering => {
-                tell(&shared, question, answered).await;
+                tell(&planner, question, answered).await;
                 false
             }
         };
-        shared.questions.set(|doing| {
+        planner.questions.set(|doing| {
             doing.question = None;
             doing.step.clear();
         });
         if goes_first {
-            shared.questions.queue().put_back(trigger);
+            planner.questions.queue().put_back(trigger);
         }
     }
 }
 
 /// Returns when a person waits for an answer.
-async fn person_waits(shared: &Planner) {
-    while !shared.questions.queue().has_person() {
-        shared.questions.woken.notified().await;
+async fn person_waits(planner: &Planner) {
+    while !planner.questions.queue().has_person() {
+        planner.questions.woken.notified().await;
     }
 }
 
 /// Keeps and tells the answer, or why there is none.
 async fn tell(
-    shared: &Planner,
+    planner: &Planner,
     question: &Question,
     answered: Result<Result<Answered, Refusal>, tokio::time::error::Elapsed>,
 ) {
@@ -406,7 +406,7 @@ async fn tell(
     let last = match answered {
         Ok(mut answered) => {
             if question.asks == Asks::Patiently && answered.answerer == Answerer::Rules {
-                match later::put(shared, &answered, &question.account).await {
+                match later::put(planner, &answered, &question.account).await {
                     Ok(()) => answered.queued = true,
                     Err(refusal) => {
                         let why = answered.why.take().unwrap_or_default();
@@ -417,7 +417,7 @@ async fn tell(
             }
             // Of another device it is kept there: nobody's questions push out those of this node's persons.
             if question.device.is_none()
-                && let Err(error) = keep(shared, answered.clone()).await
+                && let Err(error) = keep(planner, answered.clone()).await
             {
                 tracing::error!(%error, "an answer could not be kept");
             }
@@ -426,7 +426,8 @@ async fn tell(
                 "question": question.id, "answerer": answered.answerer, "model": answered.model,
                 "proposals": answered.proposals,
             });
-            let (journal, event, severity) = (&shared.journal, Event::PlannerAsked, Severity::Info);
+            let (journal, event, severity) =
+                (&planner.journal, Event::PlannerAsked, Severity::Info);
             match question.device.clone().map(Cause::Device) {
                 Some(cause) => journal.caused(cause, event, severity, &message, data).await,
                 None => journal.record(event, severity, &message, data).await,
@@ -443,8 +444,8 @@ async fn tell(
 }
 
 /// As [`answer`]; a fault of the program costs this answer alone.
-async fn guarded(shared: &Planner, question: &Question) -> Result<Answered, Refusal> {
-    let answering = AssertUnwindSafe(answer(shared, question)).catch_unwind();
+async fn guarded(planner: &Planner, question: &Question) -> Result<Answered, Refusal> {
+    let answering = AssertUnwindSafe(answer(planner, question)).catch_unwind();
     answering.await.unwrap_or_else(|_| {
         let why = "answering failed by a fault of the program; its log says where";
         Err(Refusal::new(Code::InternalError, why))
@@ -452,27 +453,27 @@ async fn guarded(shared: &Planner, question: &Question) -> Result<Answered, Refu
 }
 
 /// The answer of a model, or where none answers that of the rules, which says why.
-async fn answer(shared: &Planner, question: &Question) -> Result<Answered, Refusal> {
+async fn answer(planner: &Planner, question: &Question) -> Result<Answered, Refusal> {
     let mut why = question.why.clone();
-    if question.may(shared)?.model && !shared.inference.is_empty() {
-        match turn::of_model(shared, question).await {
+    if question.may(planner)?.model && !planner.inference.is_empty() {
+        match turn::of_model(planner, question).await {
             Ok(answered) => {
-                shared.questions.set(|doing| doing.error = None);
+                planner.questions.set(|doing| doing.error = None);
                 return Ok(answered);
             }
             Err(failure) => {
                 let failed = failure.to_string();
-                shared
+                planner
                     .questions
                     .set(|doing| doing.error = Some(failed.clone()));
                 why = Some(failed);
             }
         }
     }
-    question.may(shared)?;
+    question.may(planner)?;
     if question.asks == Asks::Again {
         let why = why.unwrap_or_else(|| "no language model is configured".to_owned());
         return Err(Refusal::new(Code::LlmBusy, why));
     }
-    turn::of_rules(shared, question, why).await
+    turn::of_rules(planner, question, why).await
 }

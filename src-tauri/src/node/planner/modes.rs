@@ -13,14 +13,14 @@ use crate::node::health;
 use crate::node::planner::Planner;
 
 /// Looks after the models while the node runs.
-pub async fn run(shared: Planner) {
+pub async fn run(planner: Planner) {
     let mut told = Mode::Active;
     loop {
-        shared.inference.probe_due().await;
-        let standing = shared.inference.standing();
+        planner.inference.probe_due().await;
+        let standing = planner.inference.standing();
         if standing.mode != told {
             told = standing.mode;
-            tell(&shared, &standing).await;
+            tell(&planner, &standing).await;
         }
         let wait = async {
             match standing.out.is_empty() {
@@ -30,8 +30,8 @@ pub async fn run(shared: Planner) {
         };
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
-            () = shared.inference.changed() => {}
+            () = planner.tasks.stop().cancelled() => return,
+            () = planner.inference.changed() => {}
             () = wait => {}
         }
     }

@@ -69,22 +69,22 @@ fn text<'a>(params: &'a Map<String, Value>, name: &str) -> Result<&'a str, Refus
 /// # Errors
 /// `NOT_AUTHORIZED` without the grant `read`, `OVER_BUDGET`, `BUSY`, or as [`ask`](super::ask).
 pub async fn asked(
-    shared: &Planner,
+    planner: &Planner,
     link: &LinkHandle,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
     let device = &link.info.device;
-    Rights::of(shared, device)?;
-    if !shared.budgets.command(device, shared.now()) {
+    Rights::of(planner, device)?;
+    if !planner.budgets.command(device, planner.now()) {
         let why = format!("more than {BUDGET_COMMANDS_PER_HOUR} commands and questions in an hour");
         return Err(Refusal::new(Code::OverBudget, why));
     }
     let (question, by) = (text(params, "question")?, text(params, "by")?);
-    let name = routing::name(shared, device);
+    let name = routing::name(planner, device);
     let by = format!("{} at {name}", one_line(by, NAME_MAX_BYTES));
-    let now = shared.clock.steady_ms();
+    let now = planner.clock.steady_ms();
     let full = {
-        let open = shared.forwarded.open(now);
+        let open = planner.forwarded.open(now);
         let of_device = open.keys().filter(|(d, _)| d == device).count();
         of_device >= QUESTIONS_WAITING_MAX || open.len() >= FORWARDED_MAX
     };
@@ -95,34 +95,34 @@ pub async fn asked(
     let hears =
         link.info.speaks(Feature::Wishes) && params.get("wishes") == Some(&Value::Bool(true));
     let wishes = hears.then(Noted::default);
-    let (id, told) = ask_for(shared, device, question, &by, wishes.clone())?;
+    let (id, told) = ask_for(planner, device, question, &by, wishes.clone())?;
     let new = Open {
         told,
         wishes,
         looked: now,
     };
-    let mut open = shared.forwarded.open(now);
+    let mut open = planner.forwarded.open(now);
     open.insert((device.clone(), id.clone()), new);
     Ok(json!({"id": id}))
 }
 
 /// Takes back each second, and at once when a link ends, what devices ask that have gone or may not read here any more,
 /// and what nobody asks about any more.
-pub async fn run(shared: Planner) {
-    let mut links = shared.links.watch();
+pub async fn run(planner: Planner) {
+    let mut links = planner.links.watch();
     let mut tick = tokio::time::interval(Duration::from_millis(FORWARDED_LOOK_MS));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let stays = |device: &DeviceId| {
-        shared.links.get(device).is_some() && Rights::of(&shared, device).is_ok()
+        planner.links.get(device).is_some() && Rights::of(&planner, device).is_ok()
     };
     loop {
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = planner.tasks.stop().cancelled() => return,
             changed = links.changed() => if changed.is_err() { return },
             _ = tick.tick() => {}
         }
-        let mut open = shared.forwarded.open(shared.clock.steady_ms());
+        let mut open = planner.forwarded.open(planner.clock.steady_ms());
         open.retain(|(device, _), _| stays(device));
     }
 }
@@ -132,15 +132,15 @@ pub async fn run(shared: Planner) {
 /// # Errors
 /// `NOT_AUTHORIZED` without the grant `read`, `UNKNOWN_TARGET` for a question that is none of its own, or was taken back.
 pub fn told(
-    shared: &Planner,
+    planner: &Planner,
     link: &LinkHandle,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
-    Rights::of(shared, &link.info.device)?;
+    Rights::of(planner, &link.info.device)?;
     let id = text(params, "id")?.to_owned();
-    let now = shared.clock.steady_ms();
+    let now = planner.clock.steady_ms();
     let key = (link.info.device.clone(), id);
-    let mut open = shared.forwarded.open(now);
+    let mut open = planner.forwarded.open(now);
     let Some(one) = open.get_mut(&key) else {
         return Err(Refusal::new(
             Code::UnknownTarget,
@@ -165,7 +165,7 @@ pub fn told(
     let wishes = one.wishes.as_ref().filter(|_| of_model).map(Noted::told);
     let mut wishes = wishes.unwrap_or_default();
     // Those that were noted before the pause go nowhere either, and that is said before the answer.
-    if let Some(pause) = shared.planner.pause().filter(|_| !wishes.is_empty()) {
+    if let Some(pause) = planner.planner.pause().filter(|_| !wishes.is_empty()) {
         wishes.clear();
         let refused = Telling::Tool {
             call: "propose".to_owned(),
@@ -188,19 +188,19 @@ fn is_last(telling: &Telling) -> bool {
 }
 
 /// The link to the planner that answers instead of this one. What is private here is asked of nobody else.
-pub(super) fn leader(shared: &Planner, question: &str) -> Option<LinkHandle> {
-    if shared.inference.labels().text(question).is_private() {
+pub(super) fn leader(planner: &Planner, question: &str) -> Option<LinkHandle> {
+    if planner.inference.labels().text(question).is_private() {
         return None;
     }
-    let leader = leading::before(shared).filter(|l| l.lease.answers)?;
-    let link = shared.links.get(&leader.device)?;
+    let leader = leading::before(planner).filter(|l| l.lease.answers)?;
+    let link = planner.links.get(&leader.device)?;
     link.info.speaks(Feature::Lease).then_some(link)
 }
 
 /// Whether a planner gave no answer in time a moment ago.
-pub(super) fn rests(shared: &Planner, link: &LinkHandle) -> bool {
-    let now = shared.clock.steady_ms();
-    shared.questions.stalled.rests(&link.info.device, now)
+pub(super) fn rests(planner: &Planner, link: &LinkHandle) -> bool {
+    let now = planner.clock.steady_ms();
+    planner.questions.stalled.rests(&link.info.device, now)
 }
 
 /// The planner that leads and gave no answer in time to a question lately: nothing is passed on to it for a while.
@@ -251,18 +251,18 @@ impl From<RemoteError> for NoAnswer {
 
 /// Has a question answered there, and here where that fails. What its answer leads to is done to the end once it has come:
 /// a question is answered there or here, and none whose answer was not heard in time leads to a wish.
-pub(super) async fn pass_on(shared: Planner, link: LinkHandle, mut question: Question) {
-    let name = routing::name(&shared, &link.info.device);
+pub(super) async fn pass_on(planner: Planner, link: LinkHandle, mut question: Question) {
+    let name = routing::name(&planner, &link.info.device);
     let limit = Duration::from_millis(MODEL_TURN_MAX_MS);
-    let heard = tokio::time::timeout(limit, hear(&shared, &link, &name, &question));
+    let heard = tokio::time::timeout(limit, hear(&planner, &link, &name, &question));
     let heard = tokio::select! {
         biased;
-        () = shared.tasks.stop().cancelled() => return,
+        () = planner.tasks.stop().cancelled() => return,
         () = question.tell.closed() => return,
         heard = heard => heard,
     };
     let failed = match heard {
-        Ok(Ok(heard)) => return take(&shared, &question, (&link.info.device, &name), heard).await,
+        Ok(Ok(heard)) => return take(&planner, &question, (&link.info.device, &name), heard).await,
         Ok(Err(failed)) => failed,
         Err(_) => NoAnswer {
             why: format!("it gave no answer within {} s", limit.as_secs()),
@@ -270,14 +270,14 @@ pub(super) async fn pass_on(shared: Planner, link: LinkHandle, mut question: Que
         },
     };
     if failed.stalled {
-        let now = shared.clock.steady_ms();
-        shared.questions.stalled.note(&link.info.device, now);
+        let now = planner.clock.steady_ms();
+        planner.questions.stalled.note(&link.info.device, now);
     }
     let why = format!("{name}, which leads, did not answer: {}", failed.why);
     let again = Telling::Again { why: why.clone() };
     let _ = question.tell.try_send(again);
     question.why = Some(why);
-    answer_here(&shared, question);
+    answer_here(&planner, question);
 }
 
 /// The answer of the planner that leads, and what it wants.
@@ -288,7 +288,7 @@ struct Heard {
 
 /// Passes a question on and tells what is told of it, up to its answer.
 async fn hear(
-    shared: &Planner,
+    planner: &Planner,
     link: &LinkHandle,
     name: &str,
     question: &Question,
@@ -324,7 +324,7 @@ async fn hear(
                 Telling::Answered(answered) => {
                     let of_model = answered.answerer == Answerer::Model;
                     let leader = &link.info.device;
-                    let answered = believed(shared, (leader, name), question, *answered).await;
+                    let answered = believed(planner, (leader, name), question, *answered).await;
                     let answered = answered.map_err(|refusal| refusal.message)?;
                     let wants = match answer.get_mut("wishes").map(Value::take) {
                         Some(Value::Array(wants)) if hears && of_model => wants,
@@ -347,7 +347,7 @@ async fn hear(
 /// Keeps and tells the answer, and asks for what the planner that gave it wants. The answer is on disk before that: a
 /// question that led to a wish is not asked again, whatever happens meanwhile.
 async fn take(
-    shared: &Planner,
+    planner: &Planner,
     question: &Question,
     (leader, name): (&DeviceId, &str),
     heard: Heard,
@@ -356,7 +356,7 @@ async fn take(
         mut answered,
         wants,
     } = heard;
-    let kept = keep(shared, answered.clone()).await;
+    let kept = keep(planner, answered.clone()).await;
     if let Err(error) = &kept {
         tracing::error!(%error, "an answer could not be kept");
     }
@@ -365,10 +365,10 @@ async fn take(
         // The name is this node's word, and so first.
         let model = format!("{name}: {}", one_line(model, LED_NAME_MAX_CHARS));
         let by = (leader, model.as_str());
-        let new = of_leader(shared, question, by, &wants, kept.is_ok()).await;
+        let new = of_leader(planner, question, by, &wants, kept.is_ok()).await;
         if !new.is_empty() {
             answered.proposals.extend(new);
-            if let Err(error) = keep(shared, answered.clone()).await {
+            if let Err(error) = keep(planner, answered.clone()).await {
                 tracing::error!(%error, "what an answer led to could not be kept");
             }
         }
@@ -380,7 +380,7 @@ async fn take(
 /// What the planner that answered wants, as far as this node asks for it: the proposals that came of it. Whoever asked is
 /// told of each.
 async fn of_leader(
-    shared: &Planner,
+    planner: &Planner,
     question: &Question,
     (leader, model): (&DeviceId, &str),
     wants: &[Value],
@@ -390,19 +390,19 @@ async fn of_leader(
     for (n, told) in wants.iter().take(MODEL_WISHES_MAX + 1).enumerate() {
         let wish = match n < MODEL_WISHES_MAX {
             false => Err(too_many()),
-            true => wish_of(shared, question, leader, told, kept).await,
+            true => wish_of(planner, question, leader, told, kept).await,
         };
         let (call, result) = match wish {
             Ok(wish) => {
                 let call = format!("propose {}", wish.action.summary());
-                let (result, id) = submit(shared, wish, model, Some(leader.clone())).await;
+                let (result, id) = submit(planner, wish, model, Some(leader.clone())).await;
                 proposed.extend(id.filter(|id| !proposed.contains(id)));
                 (call, result)
             }
             Err(refusal) => {
                 // One that got as far as an executor has its event there.
                 let cause = Cause::Device(leader.clone());
-                let (journal, event) = (&shared.journal, Event::WishRefused);
+                let (journal, event) = (&planner.journal, Event::WishRefused);
                 journal
                     .refused_of(cause, event, leader.as_str(), &refusal)
                     .await;
@@ -416,7 +416,7 @@ async fn of_leader(
 
 /// A wish of the planner that answered, where it and whoever asked may have one now: trust may have ended meanwhile.
 async fn wish_of(
-    shared: &Planner,
+    planner: &Planner,
     question: &Question,
     leader: &DeviceId,
     told: &Value,
@@ -427,19 +427,19 @@ async fn wish_of(
         let why = "the answer that it came with could not be kept";
         return Err(Refusal::new(Code::StorageFailed, why));
     }
-    if question.tell.is_closed() || shared.tasks.stop().is_cancelled() {
+    if question.tell.is_closed() || planner.tasks.stop().is_cancelled() {
         let why = "whoever asked has taken the question back, or the node ends";
         return Err(Refusal::new(Code::NotFound, why));
     }
-    let record = shared.trust.live(leader);
+    let record = planner.trust.live(leader);
     if !record.is_some_and(|r| r.grants.has(Grant::Plan)) {
         return Err(no("the planner that answered may not plan here any more"));
     }
-    if !question.may(shared)?.propose {
+    if !question.may(planner)?.propose {
         return Err(no("whoever asked may not ask for actions"));
     }
-    if let Some(pause) = shared.planner.pause() {
+    if let Some(pause) = planner.planner.pause() {
         return Err(pause.refusal());
     }
-    checked(shared, shared.inference.labels(), told).await
+    checked(planner, planner.inference.labels(), told).await
 }

@@ -29,10 +29,10 @@ struct Asked {
 }
 
 /// Asks what is configured to be asked.
-pub async fn run(shared: Planner) {
-    let timetable = Timetable::of_questions(&shared).await;
-    let now = shared.clock.steady_ms();
-    let questions = &shared.config.questions;
+pub async fn run(planner: Planner) {
+    let timetable = Timetable::of_questions(&planner).await;
+    let now = planner.clock.steady_ms();
+    let questions = &planner.config.questions;
     let looked = questions.iter().map(|q| (q.name.clone(), (now, None)));
     let mut asked = Asked {
         timetable,
@@ -40,45 +40,45 @@ pub async fn run(shared: Planner) {
         looked: looked.collect(),
     };
     let watches = questions.iter().any(|q| q.watch().is_some());
-    let mut head = shared.frames_head.subscribe();
-    let mut proposals = shared.proposals_head.subscribe();
+    let mut head = planner.frames_head.subscribe();
+    let mut proposals = planner.proposals_head.subscribe();
     let mut tick = tokio::time::interval(Duration::from_millis(SLOT_LOOK_MS));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = planner.tasks.stop().cancelled() => return,
             _ = tick.tick() => {}
             changed = proposals.changed() => if changed.is_err() { return },
             changed = head.changed(), if watches => if changed.is_err() { return },
         }
         // Who else plans is not known yet; a time lasts longer.
-        if !leading::settles(&shared) {
-            look(&shared, &mut asked).await;
+        if !leading::settles(&planner) {
+            look(&planner, &mut asked).await;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 /// Looks what is to be asked now, and asks it.
-async fn look(shared: &Planner, asked: &mut Asked) {
-    let at_their_time = asked.timetable.due(shared, &shared.planner).await;
-    if rests(shared).await {
+async fn look(planner: &Planner, asked: &mut Asked) {
+    let at_their_time = asked.timetable.due(planner, &planner.planner).await;
+    if rests(planner).await {
         return;
     }
     let due: BTreeSet<String> = at_their_time.into_iter().map(|(name, _)| name).collect();
-    for question in &shared.config.questions {
-        let by_another = leading::asks_instead(shared, question).is_some();
+    for question in &planner.config.questions {
+        let by_another = leading::asks_instead(planner, question).is_some();
         let is_due = !by_another
             && match &question.ask {
                 Ask::At(_) => due.contains(&question.name),
-                Ask::Beyond(_) => beyond(shared, question, &mut asked.memory).await,
+                Ask::Beyond(_) => beyond(planner, question, &mut asked.memory).await,
                 Ask::Every(ms) => {
                     let looked = asked.looked.entry(question.name.clone()).or_default();
-                    changed(shared, *ms, looked).await
+                    changed(planner, *ms, looked).await
                 }
             };
-        if is_due && let Err(refusal) = ask(shared, question) {
+        if is_due && let Err(refusal) = ask(planner, question) {
             tracing::warn!(question = question.name, "not asked: {refusal}");
         }
     }
@@ -140,7 +140,7 @@ async fn situation(context: &Context) -> Option<Digest> {
 ///
 /// # Errors
 /// `BUSY` where there is no room.
-pub fn ask(shared: &Planner, standing: &Standing) -> Result<(), Refusal> {
+pub fn ask(planner: &Planner, standing: &Standing) -> Result<(), Refusal> {
     let rights = Rights {
         propose: standing.propose,
         ..Rights::OWN
@@ -151,11 +151,11 @@ pub fn ask(shared: &Planner, standing: &Standing) -> Result<(), Refusal> {
         patient: false,
     };
     let name = &standing.name;
-    let (mut asked, mut told) = question(shared, &standing.text, name, name, rights, &belongs)?;
+    let (mut asked, mut told) = question(planner, &standing.text, name, name, rights, &belongs)?;
     asked.priority = standing.priority();
-    super::push(shared, asked)?;
+    super::push(planner, asked)?;
     // Nobody reads along; the answer is kept.
-    shared.tasks.passing("standing question", async move {
+    planner.tasks.passing("standing question", async move {
         while told.recv().await.is_some() {}
     });
     Ok(())
@@ -163,8 +163,8 @@ pub fn ask(shared: &Planner, standing: &Standing) -> Result<(), Refusal> {
 
 /// Whether standing questions rest: a person has paused the planner, no model can be asked, or too many wishes of its model
 /// wait for people.
-pub(super) async fn rests(shared: &Planner) -> bool {
-    let own = shared.own_id().clone();
+pub(super) async fn rests(planner: &Planner) -> bool {
+    let own = planner.own_id().clone();
     let read = move |c: &rusqlite::Connection| {
         let (own, told) = proposals::waiting_of(c, &own, Requester::Llm)?;
         // Anybody can say that this node asked; its own answers say what it asked for.
@@ -172,15 +172,15 @@ pub(super) async fn rests(shared: &Planner) -> bool {
         let asked: BTreeSet<&String> = kept.iter().flat_map(|one| &one.proposals).collect();
         Ok(own + told.iter().filter(|id| asked.contains(id)).count())
     };
-    let waiting = match shared.store.read_committed("wishes that wait", read).await {
+    let waiting = match planner.store.read_committed("wishes that wait", read).await {
         Ok(waiting) => waiting,
         Err(error) => {
             tracing::error!(%error, "how many wishes wait cannot be read");
             return true;
         }
     };
-    shared.questions.wishes.store(waiting, Ordering::Relaxed);
-    shared.planner.pause().is_some()
-        || !shared.inference.answers()
+    planner.questions.wishes.store(waiting, Ordering::Relaxed);
+    planner.planner.pause().is_some()
+        || !planner.inference.answers()
         || waiting >= PLANNER_WAITING_MAX
 }

@@ -64,8 +64,8 @@ impl Talk {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub(super) async fn of(shared: &Planner, question: &Question) -> Result<Self, Refusal> {
-        let labels = shared.inference.labels();
+    pub(super) async fn of(planner: &Planner, question: &Question) -> Result<Self, Refusal> {
+        let labels = planner.inference.labels();
         let mut about = match question.private {
             true => About::private(MARKED),
             false => About::public(),
@@ -73,7 +73,7 @@ impl Talk {
         let (mut pairs, mut led) = (Vec::new(), Led::default());
         // A question that begins one has nothing before it.
         if question.conversation != question.id {
-            for one in answered(shared).await? {
+            for one in answered(planner).await? {
                 // One that is asked again stands there already, with the answer of the rules.
                 if one.conversation != question.conversation || one.id == question.id {
                     continue;

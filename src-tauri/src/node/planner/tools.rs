@@ -87,13 +87,13 @@ fn waiting(row: &ProposalRow) -> Waiting {
 
 /// What can be asked of an actuator: of one of this node's all that its driver has, of another one what was asked before.
 fn operations(
-    shared: &Planner,
+    planner: &Planner,
     executor: &DeviceId,
     target: &str,
     asked: &[ProposalRow],
 ) -> BTreeSet<String> {
-    if executor == shared.own_id() {
-        let own = target.parse().map(|target| shared.operations(&target));
+    if executor == planner.own_id() {
+        let own = target.parse().map(|target| planner.operations(&target));
         return own.unwrap_or_default().into_iter().collect();
     }
     let asked = asked
@@ -105,11 +105,11 @@ fn operations(
 impl Tools {
     /// Reads what is known. Without `private` what is labelled so is left out.
     pub(super) async fn load(
-        shared: &Planner,
+        planner: &Planner,
         labels: &Labels,
         private: bool,
     ) -> Result<Self, Refusal> {
-        let at = shared.moment();
+        let at = planner.moment();
         let read = move |c: &rusqlite::Connection| {
             Ok((
                 facts::numeric(c, at)?,
@@ -117,7 +117,7 @@ impl Tools {
                 proposals::list(c, false, QUERY_DEFAULT)?,
             ))
         };
-        let read = shared.store.read("question", read).await;
+        let read = planner.store.read("question", read).await;
         let (mut facts, open, mut all) = read.map_err(|e| store_refusal(&e))?;
         let before = facts.len();
         let may = |f: &Fact| private || !privacy::is_private(labels, f);
@@ -134,14 +134,14 @@ impl Tools {
             }
         }
         let mut offers = Vec::new();
-        for (executor, offered) in routing::offers(shared) {
+        for (executor, offered) in routing::offers(planner) {
             for target in offered.iter().filter(|c| offers_actuator(c)) {
                 offers.push(Offer {
                     executor: executor.clone(),
-                    name: routing::name(shared, &executor),
+                    name: routing::name(planner, &executor),
                     target: target.clone(),
                     zones: zones.get(&executor).cloned().unwrap_or_default(),
-                    operations: operations(shared, &executor, target, &all),
+                    operations: operations(planner, &executor, target, &all),
                 });
             }
         }
@@ -160,7 +160,7 @@ impl Tools {
                 params.join(", ")
             )
         };
-        let rules = shared.config.rules.iter();
+        let rules = planner.config.rules.iter();
         Ok(Self {
             withheld: before - facts.len(),
             facts,
@@ -169,7 +169,7 @@ impl Tools {
             all,
             labels: labels.clone(),
             private,
-            now: shared.now(),
+            now: planner.now(),
             shown: ByFrame::new(),
             proposed: Vec::new(),
             wishes: 0,
@@ -239,12 +239,12 @@ impl Tools {
     /// tell of the reading that an interlock looks at.
     pub(super) async fn run(
         &mut self,
-        shared: &Planner,
+        planner: &Planner,
         step: Step,
         by: By<'_>,
         situation: &mut Situation,
     ) -> String {
-        let result = self.done(shared, step, by, situation).await;
+        let result = self.done(planner, step, by, situation).await;
         if self.private {
             return result;
         }
@@ -259,7 +259,7 @@ impl Tools {
 
     async fn done(
         &mut self,
-        shared: &Planner,
+        planner: &Planner,
         step: Step,
         by: By<'_>,
         situation: &mut Situation,
@@ -296,8 +296,8 @@ impl Tools {
                 let found = found.take(SITUATION_PROPOSALS_MAX).map(line_of);
                 listed(found, "Nothing was found.")
             }
-            Step::Read { target } => read(shared, &target),
-            Step::Propose(wish) => self.propose(shared, wish, by).await,
+            Step::Read { target } => read(planner, &target),
+            Step::Propose(wish) => self.propose(planner, wish, by).await,
         }
     }
 
@@ -323,12 +323,12 @@ impl Tools {
     }
 
     /// A model's wish goes to an executor as a draft with the taint `llm`: whatever it cites, a person decides.
-    async fn propose(&mut self, shared: &Planner, wish: Wish, by: By<'_>) -> String {
+    async fn propose(&mut self, planner: &Planner, wish: Wish, by: By<'_>) -> String {
         if self.wishes >= MODEL_WISHES_MAX {
             return format!("Refused: {}", too_many());
         }
         self.wishes += 1;
-        if let Some(pause) = shared.planner.pause() {
+        if let Some(pause) = planner.planner.pause() {
             return format!("Refused: {}", pause.refusal());
         }
         if !self.private && self.labels.text(&wish.reason).is_private() {
@@ -346,7 +346,7 @@ impl Tools {
             Ok(led_by) => led_by.cloned(),
             Err(refusal) => return format!("Refused: {refusal}"),
         };
-        let (said, id) = submit(shared, wish, by.model, led_by).await;
+        let (said, id) = submit(planner, wish, by.model, led_by).await;
         if let Some(id) = id.filter(|id| !self.proposed.contains(id)) {
             self.proposed.push(id);
         }
@@ -374,7 +374,7 @@ pub(super) struct By<'a> {
 /// Sends a wish of a model to an executor, as a draft with the taint `llm`: whatever it cites, a person decides. What came of
 /// it, in words, and the proposal.
 pub(super) async fn submit(
-    shared: &Planner,
+    planner: &Planner,
     wish: Wish,
     model: &str,
     led_by: Option<DeviceId>,
@@ -383,13 +383,13 @@ pub(super) async fn submit(
         executor: wish.executor.clone(),
         zone: wish.zone.clone(),
     };
-    let draft = match draft(shared, wish, model) {
+    let draft = match draft(planner, wish, model) {
         Ok(draft) => draft,
         Err(refusal) => return (format!("Refused: {refusal}"), None),
     };
     let draft = Draft { led_by, ..draft };
     let draft_id = draft.draft_id.short().to_owned();
-    match planning::submit_to(shared, draft, &place).await {
+    match planning::submit_to(planner, draft, &place).await {
         Ok(Sent::Waiting(refusal)) => {
             let waits = format!("Draft {draft_id} waits for its executor: {refusal}");
             (waits, None)
@@ -451,11 +451,11 @@ fn listed(lines: impl Iterator<Item = String>, nothing: &str) -> String {
 }
 
 /// Where an actuator of this node stands.
-fn read(shared: &Planner, target: &str) -> String {
+fn read(planner: &Planner, target: &str) -> String {
     let Ok(target) = target.parse::<Capability>() else {
         return format!("{target:?} is no actuator; list_capabilities names them.");
     };
-    match shared.view(&target) {
+    match planner.view(&target) {
         Some(view) => format!(
             "{target}: {}, {}",
             if view.running {

@@ -36,8 +36,8 @@ const NO_WISHES: &str = "The question came from another device, and leads to no 
     something done, tell them which action they may propose at their own node.";
 
 /// Tells whoever asked. Who reads slowly misses steps and never the answer.
-fn tell(shared: &Planner, question: &Question, step: String, telling: Telling) {
-    shared.questions.set(|doing| doing.step = step);
+fn tell(planner: &Planner, question: &Question, step: String, telling: Telling) {
+    planner.questions.set(|doing| doing.step = step);
     let _ = question.tell.try_send(telling);
 }
 
@@ -56,13 +56,13 @@ struct Reply {
 
 /// Asks the model once and reads its reply, telling an answer while it comes.
 async fn reply_of(
-    shared: &Planner,
+    planner: &Planner,
     question: &Question,
     messages: &[Message],
     choices: &Choices,
     about: &About,
 ) -> Result<Reply, Failure> {
-    if !question.may(shared).map_err(internal)?.model {
+    if !question.may(planner).map_err(internal)?.model {
         let why = "whoever asks may use no model here any more";
         return Err(Failure::new(FailureKind::Refused, why));
     }
@@ -76,15 +76,15 @@ async fn reply_of(
     };
     let (route, mut pieces) = match &question.device {
         // What is shared with it, on its account.
-        Some(device) => mesh_models::ask_for(&shared.models, device, request, about)
+        Some(device) => mesh_models::ask_for(&planner.models, device, request, about)
             .await
             .map_err(|refusal| Failure::new(FailureKind::Budget, refusal.message))?,
-        None => shared.inference.ask(request, about).await,
+        None => planner.inference.ask(request, about).await,
     };
     let model = route.chosen.as_ref().map(ToString::to_string);
     let why = route.explain();
     let step = format!("asks {}", model.as_deref().unwrap_or("no model"));
-    tell(shared, question, step, Telling::Thinking { route: why });
+    tell(planner, question, step, Telling::Thinking { route: why });
     let (mut text, mut told, mut looked) = (String::new(), String::new(), 0);
     while let Some(piece) = pieces.next().await {
         match piece? {
@@ -103,7 +103,7 @@ async fn reply_of(
                 if so_far.len() > told.len() {
                     told.clone_from(&so_far);
                     let writes = "writes its answer".to_owned();
-                    tell(shared, question, writes, Telling::Text { text: so_far });
+                    tell(planner, question, writes, Telling::Text { text: so_far });
                 }
             }
             // None was offered to it.
@@ -127,7 +127,7 @@ const DONE_BEFORE: &str = "You did this before; what came of it stands above. An
 
 /// What comes of a step.
 async fn taken(
-    shared: &Planner,
+    planner: &Planner,
     question: &Question,
     step: Step,
     by: By<'_>,
@@ -136,12 +136,12 @@ async fn taken(
 ) -> String {
     match (step, &question.wishes) {
         // They are none of this node's.
-        (Step::Propose(wish), Some(noted)) => match shared.planner.pause() {
+        (Step::Propose(wish), Some(noted)) => match planner.planner.pause() {
             Some(pause) => format!("Refused: {}", pause.refusal()),
             None => noted.note(wish, tools),
         },
         (Step::Propose(_), None) if !question.rights.propose => NO_WISHES.to_owned(),
-        (step, _) => tools.run(shared, step, by, situation).await,
+        (step, _) => tools.run(planner, step, by, situation).await,
     }
 }
 
@@ -183,27 +183,27 @@ fn answered(
 ///
 /// # Errors
 /// Why no model answered.
-pub(super) async fn of_model(shared: &Planner, question: &Question) -> Result<Answered, Failure> {
-    let labels = shared.inference.labels();
-    let talk = Talk::of(shared, question).await.map_err(internal)?;
+pub(super) async fn of_model(planner: &Planner, question: &Question) -> Result<Answered, Failure> {
+    let labels = planner.inference.labels();
+    let talk = Talk::of(planner, question).await.map_err(internal)?;
     let about = talk.about.and(labels.text(&question.text));
-    let mark = shared.fresh_id().map_err(internal)?.to_string();
+    let mark = planner.fresh_id().map_err(internal)?.to_string();
     let private = about.is_private() && question.rights.private;
-    let tools = Tools::load(shared, labels, private).await;
+    let tools = Tools::load(planner, labels, private).await;
     let mut tools = tools.map_err(internal)?;
-    let now = shared.now();
+    let now = planner.now();
     let (topic, before) = (
         earlier::topic(&talk.pairs, &question.text),
         earlier::told(&talk.pairs, &mark),
     );
     let mut situation = Situation::of(&topic, &tools.known(), now, &mark);
     let may_wish = question.rights.propose || question.wishes.is_some();
-    let mut choices = tools.choices(shared, may_wish);
+    let mut choices = tools.choices(planner, may_wish);
     if let Some(noted) = &question.wishes {
         noted.clear();
     }
     let mut messages = vec![
-        Message::System(task(tools::site(shared), &choices.steps, &mark)),
+        Message::System(task(tools::site(planner), &choices.steps, &mark)),
         Message::User(format!(
             "{before}{}\n{}Question: {}",
             situation.text,
@@ -224,7 +224,7 @@ pub(super) async fn of_model(shared: &Planner, question: &Question) -> Result<An
             choices.steps.clear();
         }
         choices.labels = situation.labels.keys().cloned().collect();
-        let said = reply_of(shared, question, &messages, &choices, &about).await?;
+        let said = reply_of(planner, question, &messages, &choices, &about).await?;
         led.add(said.device.as_ref());
         // What a server says of itself.
         let usage = &said.usage;
@@ -234,7 +234,7 @@ pub(super) async fn of_model(shared: &Planner, question: &Question) -> Result<An
             Ok(Step::Answer(answer)) => {
                 let told = (answer, about.what().to_vec(), tokens);
                 let by = (said.model, led);
-                return Ok(answered(shared, question, told, by, &tools, now));
+                return Ok(answered(planner, question, told, by, &tools, now));
             }
             Ok(step) => {
                 let call = tools::call(&step);
@@ -253,7 +253,7 @@ pub(super) async fn of_model(shared: &Planner, question: &Question) -> Result<An
                     led: &led,
                 };
                 let result = match repeated {
-                    0 => taken(shared, question, step, by, &mut tools, &mut situation).await,
+                    0 => taken(planner, question, step, by, &mut tools, &mut situation).await,
                     _ => DONE_BEFORE.to_owned(),
                 };
                 let result = shown(&result, TOOL_RESULT_MAX_CHARS);
@@ -261,12 +261,12 @@ pub(super) async fn of_model(shared: &Planner, question: &Question) -> Result<An
                     call: call.clone(),
                     result: result.clone(),
                 };
-                tell(shared, question, format!("used {call}"), shown);
+                tell(planner, question, format!("used {call}"), shown);
                 format!("DATA {mark}\n{result}\nEND {mark}")
             }
             Err(why) => {
                 let again = Telling::Again { why: why.clone() };
-                tell(shared, question, "asks again".to_owned(), again);
+                tell(planner, question, "asks again".to_owned(), again);
                 format!("Your reply could not be used: {why}. Reply with the JSON object alone.")
             }
         };
@@ -286,21 +286,21 @@ pub(super) async fn of_model(shared: &Planner, question: &Question) -> Result<An
 /// # Errors
 /// Whatever the store says.
 pub(super) async fn of_rules(
-    shared: &Planner,
+    planner: &Planner,
     question: &Question,
     why: Option<String>,
 ) -> Result<Answered, Refusal> {
-    let labels = shared.inference.labels();
-    let talk = Talk::of(shared, question).await?;
+    let labels = planner.inference.labels();
+    let talk = Talk::of(planner, question).await?;
     let about = &talk.about;
-    let at = shared.moment();
+    let at = planner.moment();
     let read = move |c: &rusqlite::Connection| {
         Ok((
             facts::numeric(c, at)?,
             proposals::open_list(c, QUERY_DEFAULT)?,
         ))
     };
-    let read = shared.store.read("question", read).await;
+    let read = planner.store.read("question", read).await;
     let (mut facts, open) = read.map_err(|e| store_refusal(&e))?;
     facts.retain(|f| question.rights.private || !privacy::is_private(labels, f));
     let open: Vec<Open> = open
@@ -310,7 +310,7 @@ pub(super) async fn of_rules(
             summary: format!("{} {}", p.operation, p.target),
         })
         .collect();
-    let now = shared.now();
+    let now = planner.now();
     let said = answer(&question.text, &facts, &open, now);
     let cited = said.cites.iter();
     let read = cited.map(|f| {

@@ -47,12 +47,12 @@ impl Held {
     }
 
     /// Whether a wish is another planner's to ask for, or this node has not listened long enough to know.
-    pub(super) fn holds_back(shared: &Drafts, fired: &Fired) -> bool {
-        leading::settles(shared) || leader_for(shared, fired).is_some()
+    pub(super) fn holds_back(drafts: &Drafts, fired: &Fired) -> bool {
+        leading::settles(drafts) || leader_for(drafts, fired).is_some()
     }
 
     /// Keeps a wish in mind, once however often its rule fires meanwhile; the oldest gives way.
-    pub(super) fn hold(&mut self, shared: &Drafts, fired: Fired) {
+    pub(super) fn hold(&mut self, drafts: &Drafts, fired: Fired) {
         if let Some(same) = self.0.iter_mut().find(|w| is_same(&w.fired, &fired)) {
             same.fired = fired;
             return;
@@ -60,11 +60,11 @@ impl Held {
         if self.0.len() >= STAND_BY_WISHES_MAX {
             self.0.pop_front();
         }
-        let now = shared.clock.steady_ms();
+        let now = drafts.clock.steady_ms();
         self.0.push_back(Wish {
-            leader: leader_for(shared, &fired).map(|l| l.device),
+            leader: leader_for(drafts, &fired).map(|l| l.device),
             fired,
-            since: shared.now(),
+            since: drafts.now(),
             held_at: now,
             looked: now,
             waited: 0,
@@ -72,12 +72,12 @@ impl Held {
     }
 
     /// Asks for what nobody asked for instead, and shows what still waits.
-    pub(super) async fn look_again(&mut self, shared: &Drafts) {
-        let now = shared.clock.steady_ms();
+    pub(super) async fn look_again(&mut self, drafts: &Drafts) {
+        let now = drafts.clock.steady_ms();
         let mut stands_by = None::<StandsBy>;
         for mut wish in std::mem::take(&mut self.0) {
             let passed = now.saturating_sub(std::mem::replace(&mut wish.looked, now));
-            let leader = leader_for(shared, &wish.fired);
+            let leader = leader_for(drafts, &wish.fired);
             let waits = match &leader {
                 // The pause is meant for the task, not for the machine.
                 Some(leader) if leader.lease.paused => true,
@@ -85,13 +85,13 @@ impl Held {
                     wish.waited = wish.waited.saturating_add(passed);
                     wish.waited < STAND_BY_MS
                 }
-                None => leading::settles(shared),
+                None => leading::settles(drafts),
             };
             wish.leader = leader.as_ref().map(|l| l.device.clone()).or(wish.leader);
             if !waits {
                 // What was wanted before this node's own pause is not asked for after it.
-                if shared.planner.pause().is_none() {
-                    settle(shared, wish).await;
+                if drafts.planner.pause().is_none() {
+                    settle(drafts, wish).await;
                 }
                 continue;
             }
@@ -106,7 +106,7 @@ impl Held {
             }
             self.0.push_back(wish);
         }
-        show(shared, stands_by);
+        show(drafts, stands_by);
     }
 }
 
@@ -127,72 +127,72 @@ fn rule_of<'a>(context: &'a Context, fired: &Fired) -> Option<&'a Rule> {
     context.config.rules.iter().find(|r| r.name == fired.rule)
 }
 
-fn leader_for(shared: &Drafts, fired: &Fired) -> Option<Leader> {
-    leading::instead(shared, rule_of(shared, fired)?)
+fn leader_for(drafts: &Drafts, fired: &Fired) -> Option<Leader> {
+    leading::instead(drafts, rule_of(drafts, fired)?)
 }
 
 /// Tells people what is held back and by whom; an alarm where it lasts.
-fn show(shared: &Drafts, stands_by: Option<StandsBy>) {
+fn show(drafts: &Drafts, stands_by: Option<StandsBy>) {
     let words = stands_by
         .as_ref()
         .filter(|s| s.held_ms >= HELD_TOLD_MS)
-        .map(|s| s.in_words(shared));
+        .map(|s| s.in_words(drafts));
     told(
-        shared,
+        drafts,
         AlarmKind::PlannerHeld,
         words.as_deref(),
         "if that is wrong, resume the planner there, take its grant `plan` away (`clawmesh-node trust revoke`), or set `stand_by = false` here",
     );
-    shared.leading.stands_by(stands_by);
+    drafts.leading.stands_by(stands_by);
 }
 
 /// Asks for what was held back, if there is a reason still and the planner that led has not asked for it.
-async fn settle(shared: &Drafts, wish: Wish) {
-    if asked_by_leader(shared, &wish).await {
+async fn settle(drafts: &Drafts, wish: Wish) {
+    if asked_by_leader(drafts, &wish).await {
         tracing::debug!(
             rule = wish.fired.rule,
             "the planner that leads has asked for this"
         );
         return;
     }
-    match again(shared, wish.fired).await {
-        Some(fired) => ask(shared, fired).await,
+    match again(drafts, wish.fired).await {
+        Some(fired) => ask(drafts, fired).await,
         None => tracing::debug!("what was held back has no reason any more"),
     }
 }
 
 /// The same wish by what is known now; none where its reason has gone.
-async fn again(shared: &Drafts, fired: Fired) -> Option<Fired> {
-    let rule = rule_of(shared, &fired)?;
+async fn again(drafts: &Drafts, fired: Fired) -> Option<Fired> {
+    let rule = rule_of(drafts, &fired)?;
     if let Because::Slot(slot) = fired.because {
-        return (shared.now() < slot.plus(SLOT_AGE_MAX_MS)).then_some(fired);
+        return (drafts.now() < slot.plus(SLOT_AGE_MAX_MS)).then_some(fired);
     }
-    let (at, metrics) = (shared.moment(), [rule.watch()?.metric.clone()].into());
+    let (at, metrics) = (drafts.moment(), [rule.watch()?.metric.clone()].into());
     let read = move |c: &rusqlite::Connection| facts::numeric_of(c, &metrics, at);
-    let facts = match shared.store.read_gathered("facts", read).await {
+    let facts = match drafts.store.read_gathered("facts", read).await {
         Ok(facts) => facts,
         Err(error) => {
             tracing::error!(%error, "the planner cannot read the world");
             return Some(fired);
         }
     };
-    let offers = routing::offers(shared);
+    let offers = routing::offers(drafts);
     let acts = |device: &DeviceId, target: &crate::domain::capability::Capability| {
         routing::offered(&offers, device, target)
     };
     let rules = std::slice::from_ref(rule);
-    let now = step(rules, &facts, &acts, &mut Memory::default(), shared.now());
+    let now = step(rules, &facts, &acts, &mut Memory::default(), drafts.now());
     now.into_iter().find(|f| is_same(f, &fired))
 }
 
 /// Whether the planner that led has had the executor of this wish mint the same: it is open there, or was lately. Nobody
 /// else's proposal counts, nor one of another executor, nor one that waits for a person or that none allowed: this
 /// node's own wish may need none there, and the executor knows equal wishes.
-async fn asked_by_leader(shared: &Drafts, wish: &Wish) -> bool {
+async fn asked_by_leader(drafts: &Drafts, wish: &Wish) -> bool {
     let Some(leader) = wish.leader.clone() else {
         return false;
     };
-    let Some(executor) = executor_of(shared, &wish.fired).await else {
+    let Some(executor) = executor_of(drafts, &wish.fired).await else {
         return false;
     };
     let since = TimeMs(wish.since.0.saturating_sub(STAND_BY_MS));
@@ -220,7 +220,7 @@ async fn asked_by_leader(shared: &Drafts, wish: &Wish) -> bool {
                 && decided
         }))
     };
-    let asked = shared.store.read("equal wishes", read).await;
+    let asked = drafts.store.read("equal wishes", read).await;
     asked.unwrap_or_else(|error| {
         tracing::error!(%error, "whether another planner has asked already cannot be read");
         false
@@ -228,9 +228,9 @@ async fn asked_by_leader(shared: &Drafts, wish: &Wish) -> bool {
 }
 
 /// The executor that a wish would go to.
-async fn executor_of(shared: &Drafts, fired: &Fired) -> Option<DeviceId> {
+async fn executor_of(drafts: &Drafts, fired: &Fired) -> Option<DeviceId> {
     let place = place_of(fired);
-    let draft = draft(shared, fired.clone()).ok()?;
-    let draft = cites::named(shared, draft).await.ok()?;
-    routing::executor_of(shared, &draft, &place).await.ok()
+    let draft = draft(drafts, fired.clone()).ok()?;
+    let draft = cites::named(drafts, draft).await.ok()?;
+    routing::executor_of(drafts, &draft, &place).await.ok()
 }

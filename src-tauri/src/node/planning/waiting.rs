@@ -16,17 +16,17 @@ use crate::node::routing::{self, Place};
 const RETRIES_AT_ONCE: usize = 8;
 
 /// Sends waiting drafts again when a link comes up, and expires those nobody wants any more.
-pub async fn retry_waiting(shared: Drafts) {
-    let mut links = shared.links.watch();
+pub async fn retry_waiting(drafts: Drafts) {
+    let mut links = drafts.links.watch();
     let mut tick = tokio::time::interval(Duration::from_secs(5));
     loop {
         tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = drafts.tasks.stop().cancelled() => return,
             changed = links.changed() => if changed.is_err() { return },
             _ = tick.tick() => {}
         }
-        let waiting = match shared.store.read_committed("drafts", drafts::waiting).await {
+        let waiting = match drafts.store.read_committed("drafts", drafts::waiting).await {
             Ok(waiting) => waiting,
             Err(error) => {
                 tracing::error!(%error, "waiting drafts cannot be read");
@@ -36,12 +36,12 @@ pub async fn retry_waiting(shared: Drafts) {
         // Several at once: an executor that does not answer must not hold up the others.
         let retries =
             futures_util::stream::iter(waiting).for_each_concurrent(RETRIES_AT_ONCE, |row| {
-                let shared = &shared;
+                let drafts = &drafts;
                 async move {
                     // A planner's wish waits as long as the planner rests; a person's does not.
-                    let paused = shared.planner.pause().is_some();
-                    if !(paused && shared.now() < row.expires_at && of_planner(&row)) {
-                        retry(shared, row).await;
+                    let paused = drafts.planner.pause().is_some();
+                    if !(paused && drafts.now() < row.expires_at && of_planner(&row)) {
+                        retry(drafts, row).await;
                     }
                 }
             });
@@ -57,21 +57,21 @@ fn of_planner(row: &DraftRow) -> bool {
 
 /// Delivers a draft to the executor it waits for. Earlier versions did not write down which.
 async fn again(
-    shared: &Drafts,
+    drafts: &Drafts,
     draft: &Draft,
     executor: Option<&DeviceId>,
 ) -> Result<Sent, Refusal> {
     match executor {
-        Some(executor) => deliver(shared, draft, executor).await,
+        Some(executor) => deliver(drafts, draft, executor).await,
         None => {
-            let executor = routing::executor_of(shared, draft, &Place::default()).await?;
-            deliver(shared, draft, &executor).await
+            let executor = routing::executor_of(drafts, draft, &Place::default()).await?;
+            deliver(drafts, draft, &executor).await
         }
     }
 }
 
-async fn retry(shared: &Drafts, mut row: DraftRow) {
-    let now = shared.now();
+async fn retry(drafts: &Drafts, mut row: DraftRow) {
+    let now = drafts.now();
     let draft = serde_json::from_str::<Draft>(&row.json)
         .ok()
         .filter(|d| now < d.expires_at);
@@ -80,8 +80,8 @@ async fn retry(shared: &Drafts, mut row: DraftRow) {
             Code::CommandExpired,
             "the executor did not come back in time",
         )),
-        Some(draft) => match leader_trusted(shared, draft) {
-            Ok(()) => again(shared, draft, row.executor.as_ref()).await,
+        Some(draft) => match leader_trusted(drafts, draft) {
+            Ok(()) => again(drafts, draft, row.executor.as_ref()).await,
             Err(refusal) => Err(refusal),
         },
     };
@@ -106,7 +106,7 @@ async fn retry(shared: &Drafts, mut row: DraftRow) {
             } else {
                 DraftStatus::Refused
             };
-            shared
+            drafts
                 .journal
                 .refused(Event::DraftRefused, row.id.as_str(), &refusal)
                 .await;
@@ -114,7 +114,7 @@ async fn retry(shared: &Drafts, mut row: DraftRow) {
             row.message = Some(refusal.message);
         }
     }
-    if let Err(error) = shared
+    if let Err(error) = drafts
         .store
         .write(DURABLE, "draft", move |c| drafts::put(c, &row))
         .await
