@@ -325,6 +325,7 @@ fn gates(c: &mut Criterion) {
         fresh_for_ms: None,
         tier: Some(Tier::T2),
         min_tier: Tier::T2,
+        standing: Err(String::new()),
         checks: Vec::new(),
     };
     let (digest, taint) = (Digest::of(&[b"p"]), Default::default());

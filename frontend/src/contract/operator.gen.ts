@@ -5233,7 +5233,7 @@ export interface components {
              * @description The longest an action may last, in milliseconds.
              */
             deadlineMs: number;
-            /** @description Devices whose rules may act at L1 like this executor's own. */
+            /** @description Devices whose rules count like this executor's own, at L1 and for standing approvals. */
             from?: string[];
             /** @description The hours in which it applies, with their time zone; absent where always. */
             hours?: string | null;
@@ -5259,6 +5259,8 @@ export interface components {
             quorum: number;
             /** @description The operation that ends an action. */
             safeState: string;
+            /** @description Whether a person's standing approval may count as their vote. */
+            standingApprovals?: boolean;
         };
         /** @description The policy in force. */
         PolicyState: {

@@ -153,6 +153,7 @@ pub(super) fn rule_view(r: &Rule) -> PolicyRuleView {
         conditions: r.conditions.iter().map(Condition::text).collect(),
         hours: r.hours.map(|h| h.to_string()),
         from: r.from.iter().map(|d| d.as_str().to_owned()).collect(),
+        standing_approvals: r.standing_approvals,
     }
 }
 

@@ -213,6 +213,7 @@ pub(crate) fn act_of(action: Action, proposal: &str) -> Act {
         fresh_for_ms: None,
         tier: Some(Tier::T2),
         min_tier: Tier::T2,
+        standing: Err("no".into()),
         checks: Vec::new(),
     };
     match rule(&request, &terms, &[], true, TimeMs(5)) {

@@ -173,6 +173,7 @@ mod tests {
             fresh_for_ms: None,
             tier: Some(Tier::T2),
             min_tier: Tier::T2,
+            standing: Err("no".into()),
             checks: Vec::new(),
         };
         actuation::rule(&request, &terms, &[], true, TimeMs(5))

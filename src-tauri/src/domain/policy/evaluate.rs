@@ -143,6 +143,8 @@ pub struct Terms {
     pub tier: Option<Tier>,
     /// The weakest tier that would count.
     pub min_tier: Tier,
+    /// Whether a person's standing approval may count as their vote for this asker now, else why not.
+    pub standing: Result<(), String>,
     /// Every check, all passed.
     pub checks: Vec<Check>,
 }
@@ -252,6 +254,7 @@ impl Policy {
             });
         }
         Ruling::Allow(Terms {
+            standing: standing(rule, request, class, facts, now, own),
             rule: rule.name.clone(),
             class,
             level: match request.is_automatic(class) {
@@ -315,6 +318,33 @@ impl Policy {
             checks,
         })
     }
+}
+
+/// Whether a standing approval may count: the rule says so, the asker is a person or a rule and more than what a device
+/// says of itself, nothing comes from a model, and the executor itself sees what the conditions ask for.
+fn standing(
+    rule: &Rule,
+    request: &Request<'_>,
+    class: Class,
+    facts: &dyn Facts,
+    now: TimeMs,
+    own: &DeviceId,
+) -> Result<(), String> {
+    if !rule.standing_approvals || rule.level != Level::L2 {
+        let name = &rule.name;
+        return Err(format!(
+            "rule {name:?} does not say `standing_approvals = true`, at L2"
+        ));
+    }
+    if class.is_claimed() {
+        return Err(format!("it is {class}"));
+    }
+    if request.by_gen1 {
+        return Err("a gen-1 node acts".to_owned());
+    }
+    let conditions = rule.conditions.iter();
+    let mut seen = conditions.map(|c| holds(c, facts, now, own, true));
+    seen.try_for_each(|one| one.map(drop))
 }
 
 fn requester(sheet: &mut Sheet, rule: &Rule, request: &Request<'_>, class: Class) {

@@ -83,6 +83,8 @@ struct RawRule {
     interlock: Vec<RawCondition>,
     #[serde(default)]
     condition: Vec<RawCondition>,
+    #[serde(default)]
+    standing_approvals: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -254,6 +256,11 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
             "L1 acts without a person: it needs at least one condition, each with its origin",
         ));
     }
+    if raw.standing_approvals && level != Level::L2 {
+        return Err(at.bad(
+            "standing_approvals goes with L2: L1 needs no person, and L3 needs each person's word about the very action",
+        ));
+    }
     Ok(Rule {
         name: at.name("name", raw.name.get_ref())?,
         line,
@@ -284,7 +291,7 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
             })
             .transpose()?,
         requesters: requesters(&at, raw.requesters, level)?,
-        from: from(&at, &raw.from, level)?,
+        from: from(&at, &raw.from, level == Level::L1 || raw.standing_approvals)?,
         params,
         hours: raw.hours.map(|h| hours(&at, &h)).transpose()?,
         caps: Caps {
@@ -295,6 +302,7 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
         },
         interlocks: self::conditions(&at, "interlock", raw.interlock)?,
         conditions,
+        standing_approvals: raw.standing_approvals,
     })
 }
 
@@ -319,9 +327,9 @@ fn operation(at: &Place<'_>, text: &str) -> Result<String, PolicyError> {
     at.name("operations", text)
 }
 
-fn from(at: &Place<'_>, list: &[String], level: Level) -> Result<BTreeSet<DeviceId>, PolicyError> {
-    if !list.is_empty() && level != Level::L1 {
-        return Err(at.bad("from names devices whose rules may act at L1; at another level a person approves anyway, so leave it out"));
+fn from(at: &Place<'_>, list: &[String], counts: bool) -> Result<BTreeSet<DeviceId>, PolicyError> {
+    if !list.is_empty() && !counts {
+        return Err(at.bad("from names devices whose rules may act at L1, or by standing_approvals; otherwise a person approves anyway, so leave it out"));
     }
     if list.len() > TRUST_LIST_MAX {
         return Err(at.bad(format!("from may name at most {TRUST_LIST_MAX} devices")));

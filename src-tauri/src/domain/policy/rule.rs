@@ -51,7 +51,7 @@ pub struct Rule {
     pub requesters: BTreeSet<Requester>,
     /// The parameters there are; others are refused.
     pub params: BTreeMap<String, ParamRule>,
-    /// Devices whose rules count at L1 like this executor's own.
+    /// Devices whose rules count like this executor's own, at L1 and for standing approvals.
     pub from: BTreeSet<DeviceId>,
     /// When it applies; `None` is always.
     pub hours: Option<Hours>,
@@ -59,8 +59,10 @@ pub struct Rule {
     pub caps: Caps,
     /// What must hold in the world, when proposed and again when executed.
     pub interlocks: Vec<Condition>,
-    /// What the executor itself must see to act at L1.
+    /// What the executor itself must see to act at L1, or by a standing approval.
     pub conditions: Vec<Condition>,
+    /// Whether a person's standing approval may count as their vote, at L2.
+    pub standing_approvals: bool,
 }
 
 impl Rule {

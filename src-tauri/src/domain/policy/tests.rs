@@ -473,6 +473,76 @@ fn the_evidence_tells_how_long_the_proposal_may_wait() {
     assert_eq!(terms.fresh_for_ms, Some(899_000));
 }
 
+const STANDING: &str = r#"
+version = 1
+[[rule]]
+name = "pump"
+capability = "actuator:mock:valve-1"
+operations = ["open"]
+level = "L2"
+standing_approvals = true
+safe_state = "close"
+deadline_sec = 10
+from = ["PEER"]
+[[rule.condition]]
+metric = "moisture"
+origin = "self"
+op = "<"
+value = 20.0
+max_age_sec = 60
+"#;
+
+#[test]
+fn a_standing_approval_may_count_for_a_person_here_and_a_named_rule_and_never_for_what_a_model_or_a_peer_says()
+ {
+    let text = STANDING.replace("PEER", peer().as_str());
+    let policy = load(&text).unwrap();
+    let open = action("open", json!({}));
+    let said = |policy: &Policy, requester, from: &DeviceId, tainted, moisture| {
+        let facts = vec![fact("moisture", moisture, SignatureState::Verified)];
+        match ask_from(policy, &open, requester, from, tainted, facts) {
+            Ruling::Allow(terms) => {
+                assert_eq!(terms.level, Level::L2, "it is L2 in any case");
+                terms.standing
+            }
+            Ruling::Deny(denial) => panic!("denied: {denial:?}"),
+        }
+    };
+    let (own, peer, other) = (own(), peer(), DeviceId::of_public_key(&[9; 32]));
+    for (requester, from) in [
+        (Requester::Person, &own),
+        (Requester::Rules, &own),
+        (Requester::Rules, &peer),
+    ] {
+        said(&policy, requester, from, false, 10.0).unwrap();
+        said(&policy, requester, from, true, 10.0).unwrap_err();
+        said(&policy, requester, from, false, 30.0).unwrap_err();
+    }
+    for (requester, from) in [
+        (Requester::Llm, &own),
+        (Requester::Llm, &peer),
+        (Requester::Person, &peer),
+        (Requester::Rules, &other),
+    ] {
+        said(&policy, requester, from, false, 10.0).unwrap_err();
+    }
+    let silent = text
+        .replace("standing_approvals = true", "")
+        .replace("from = ", "# ");
+    let silent = load(&silent).unwrap();
+    said(&silent, Requester::Rules, &own, false, 10.0).unwrap_err();
+}
+
+#[test]
+fn standing_approvals_go_with_l2_alone() {
+    for level in ["L1", "L3"] {
+        let text = STANDING.replace("\"L2\"", &format!("{level:?}"));
+        let text = text.replace("PEER", peer().as_str());
+        let why = load(&text).unwrap_err().to_string();
+        assert!(why.contains("standing_approvals"), "{why}");
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_outside_the_bounds_is_ever_allowed(seconds in prop_oneof![any::<i64>(), -5i64..40]) {

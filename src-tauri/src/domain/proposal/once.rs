@@ -330,6 +330,7 @@ impl World {
                 fresh_for_ms: None,
                 tier: Some(Tier::T2),
                 min_tier: Tier::T2,
+                standing: Err("no".into()),
                 checks: Vec::new(),
             }),
         }

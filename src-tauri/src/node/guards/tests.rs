@@ -189,6 +189,7 @@ impl Bench {
             deadline_ms: run_ms,
             run_ms,
             safe_state: "stop".into(),
+            standing: Err("no".into()),
             checks: Vec::new(),
         };
         match actuation::rule(&request, &terms, &[], true, now) {

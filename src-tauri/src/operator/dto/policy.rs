@@ -48,9 +48,12 @@ pub struct PolicyRuleView {
     /// The hours in which it applies, with their time zone; absent where always.
     #[serde(default)]
     pub hours: Option<String>,
-    /// Devices whose rules may act at L1 like this executor's own.
+    /// Devices whose rules count like this executor's own, at L1 and for standing approvals.
     #[serde(default)]
     pub from: Vec<String>,
+    /// Whether a person's standing approval may count as their vote.
+    #[serde(default)]
+    pub standing_approvals: bool,
 }
 
 /// The policy in force with its rules.
