@@ -319,6 +319,7 @@ fn gates(c: &mut Criterion) {
         class: clawmesh::domain::policy::Class::OwnRules,
         level: Level::L1,
         quorum: 1,
+        kind: Default::default(),
         deadline_ms: 20_000,
         run_ms: 10_000,
         safe_state: "close".into(),
@@ -402,6 +403,7 @@ fn proposal(own: &DeviceId, now: TimeMs) -> ProposalRecord {
         gen1: None,
         slot: None,
         led_by: None,
+        kind: None,
         created_at: now,
         expires_at: now.plus(1_800_000),
     }

@@ -4598,6 +4598,14 @@ export interface components {
          * @enum {string}
          */
         JoinPolicy: "auto" | "ask" | "never";
+        /** @description See the module. A record that names a kind which this version does not know does not read, so that nobody signs it. */
+        Kind: {
+            /** @enum {string} */
+            name: "timed";
+        } | {
+            /** @enum {string} */
+            name: "pulse";
+        };
         /** @description A latched emergency stop. */
         Latch: {
             /** @description Who asked for it. */
@@ -5239,6 +5247,7 @@ export interface components {
             hours?: string | null;
             /** @description What must hold before and while acting. */
             interlocks: string[];
+            kind?: components["schemas"]["Kind"] | null;
             /** @description Who must agree. */
             level: components["schemas"]["Level"];
             /**
@@ -5328,6 +5337,7 @@ export interface components {
             gen1?: components["schemas"]["Gen1Command"] | null;
             /** @description Its id. */
             id: string;
+            kind?: components["schemas"]["Kind"] | null;
             /** @description The device whose planner or model led to it, where another one's did; whom it alone vouches for does not count. */
             ledBy?: string | null;
             /** @description That device's name, if one is known here. */

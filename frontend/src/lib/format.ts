@@ -70,7 +70,9 @@ export function action(operation: string, target: string, runMs: number): string
   // What a device calls it and no table knows is told in its own word.
   const verb = codeWord("op", operation);
   const said = { verb, device: device(target) };
-  const text = runMs > 0 ? t("actFor", { ...said, span: span(runMs) }) : t("act", said);
+  // Pulses last less than a second.
+  const lasts = runMs < 1_000 ? `${runMs} ms` : span(runMs);
+  const text = runMs > 0 ? t("actFor", { ...said, span: lasts }) : t("act", said);
   return text.startsWith(verb) ? verb.charAt(0).toUpperCase() + text.slice(1) : text;
 }
 

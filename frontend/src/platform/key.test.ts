@@ -91,6 +91,7 @@ describe("the key of this browser", () => {
       { params: { durationSec: 9999 } },
       { runMs: 1_000 },
       { safeState: "open" },
+      { kind: { name: "pulse" as const } },
       { gen1: undefined },
       { gen1: { ...gen1, deviceId: "near" } },
       { id: "p-2" },

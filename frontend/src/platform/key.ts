@@ -114,6 +114,7 @@ async function isShown(record: string, p: Proposal): Promise<Record<string, unkn
     said.runMs === p.runMs &&
     said.safeState === p.safeState &&
     canonical(said.params) === canonical(p.params) &&
+    canonical(said.kind ?? null) === canonical(p.kind ?? null) &&
     canonical(said.gen1 ?? null) === canonical(p.gen1 ?? null);
   if (!same) throw new KeyTrouble("keyOther");
   return said;

@@ -149,6 +149,10 @@ pub const CITED_ORIGINS_SHOWN: usize = 4;
 pub const PARAMS_MAX: usize = 16;
 /// Longest time any actuation may last, in milliseconds, whatever the policy says.
 pub const ACTUATION_MAX_MS: u64 = 24 * 3_600_000;
+/// The shortest pulse of an actuator, in milliseconds: shorter ones cannot be timed well here.
+pub const PULSE_MIN_MS: u64 = 50;
+/// The longest pulse of an actuator, in milliseconds.
+pub const PULSE_MAX_MS: u64 = 60_000;
 /// Oldest operator record an executor accepts without having heard of it again, in milliseconds.
 pub const OPERATOR_RECORD_MAX_AGE_MS: u64 = 365 * 24 * 3_600_000;
 /// Largest HTTP request body, in bytes.

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::base::limits::{ACTUATION_MAX_MS, PERMIT_TTL_MS};
+use crate::domain::base::limits::PERMIT_TTL_MS;
 use crate::domain::base::{
     Code, DeviceId, Digest, EvidenceSource, OperatorId, ProposalId, Refusal, Taint, Tier, TimeMs,
 };
 use crate::domain::capability::Action;
-use crate::domain::policy::{Level, Terms};
+use crate::domain::policy::{Kind, Level, Terms};
 
 use super::approval::{Verdict, VerifiedApproval};
 
@@ -61,6 +61,7 @@ pub struct Permit {
     digest: Digest,
     action: Action,
     safe_state: String,
+    kind: Kind,
     run_ms: u64,
     valid_until: TimeMs,
     approved_by: Vec<String>,
@@ -88,9 +89,19 @@ impl Permit {
         &self.safe_state
     }
 
+    /// How the action lasts and what ends it.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
     /// How long the action may last, in milliseconds.
     pub fn run_ms(&self) -> u64 {
         self.run_ms
+    }
+
+    /// Whether the action is the way to the safe state itself.
+    pub fn ends_safe(&self) -> bool {
+        self.action.operation == self.safe_state
     }
 
     /// The people who approved, for the audit trail; empty at L1.
@@ -100,9 +111,14 @@ impl Permit {
 
     /// Uses the permit: the act by which the actuator's driver is moved, or `None` where the permit has lapsed.
     /// It is valid for [`PERMIT_TTL_MS`], and no longer than the action may last, both by the node's clock
-    /// (`now`) and by the boot clock (`waited_ms` since it was given).
+    /// (`now`) and by the boot clock (`waited_ms` since it was given). The safe operation, which lasts no time, and a
+    /// pulse, whose time counts from when its driver is told, are only bounded by the former.
     pub fn consume(self, now: TimeMs, waited_ms: u64) -> Option<Act> {
-        let lapsed = now > self.valid_until || waited_ms > PERMIT_TTL_MS.min(self.run_ms);
+        let most = match self.ends_safe() || self.kind == Kind::Pulse {
+            true => PERMIT_TTL_MS,
+            false => PERMIT_TTL_MS.min(self.run_ms),
+        };
+        let lapsed = now > self.valid_until || waited_ms > most;
         (!lapsed).then_some(Act { permit: self })
     }
 }
@@ -207,6 +223,7 @@ pub(crate) fn act_of(action: Action, proposal: &str) -> Act {
         class: Class::OwnRules,
         level: Level::L1,
         quorum: 0,
+        kind: Kind::Timed,
         deadline_ms: 1_000,
         run_ms: 1_000,
         safe_state: "close".into(),
@@ -317,11 +334,12 @@ pub fn rule(
         digest: *request.digest,
         action: request.action.clone(),
         safe_state: terms.safe_state.clone(),
+        kind: terms.kind.clone(),
         run_ms: terms
             .run_ms
             .min(request.run_ms)
             .min(terms.deadline_ms)
-            .min(ACTUATION_MAX_MS),
+            .min(terms.kind.most_ms()),
         valid_until: now.plus(PERMIT_TTL_MS),
         approved_by: names,
     })

@@ -167,6 +167,7 @@ mod tests {
             class: Class::OwnRules,
             level: Level::L1,
             quorum: 0,
+            kind: Default::default(),
             deadline_ms: 1_000,
             run_ms: 1_000,
             safe_state: "close".into(),

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::kind::Kind;
 use super::rule::{Condition, Rule};
 use super::{Class, Level, Policy, Requester};
-use crate::domain::base::limits::{ACTUATION_MAX_MS, EVIDENCE_LEFT_MIN_MS};
+use crate::domain::base::limits::EVIDENCE_LEFT_MIN_MS;
 use crate::domain::base::{Code, DeviceId, Taint, Tier, TimeMs};
 use crate::domain::capability::{Action, Capability};
 use crate::domain::world::{Fact, Facts, SignatureState};
@@ -131,6 +132,8 @@ pub struct Terms {
     pub level: Level,
     /// How many distinct operators.
     pub quorum: u32,
+    /// How long it lasts and what ends it.
+    pub kind: Kind,
     /// The longest it may run, in milliseconds.
     pub deadline_ms: u64,
     /// How long it will run, in milliseconds.
@@ -211,6 +214,7 @@ impl Policy {
         let class = request.class(Some(rule), own);
         requester(&mut sheet, rule, request, class);
         params(&mut sheet, rule, action);
+        let kind = Kind::of(rule, action);
         let run_ms = duration(&mut sheet, rule, action);
         let weighed = evidence(&mut sheet, rule, request, class, own);
         if let Some(hours) = rule.hours {
@@ -262,6 +266,7 @@ impl Policy {
                 false => rule.level.max(Level::L2),
             },
             quorum: rule.quorum,
+            kind,
             deadline_ms: rule.deadline_ms,
             run_ms,
             safe_state: rule.safe_state.clone(),
@@ -404,7 +409,11 @@ fn duration(sheet: &mut Sheet, rule: &Rule, action: &Action) -> u64 {
     if action.operation == rule.safe_state {
         return 0;
     }
-    let most = rule.deadline_ms.min(ACTUATION_MAX_MS);
+    let most = rule.deadline_ms.min(rule.kind.most_ms());
+    if rule.kind == Kind::Pulse {
+        let what = format!("a pulse of {most} ms, then {} by itself", rule.safe_state);
+        sheet.check("kind", Code::PolicyDenied, Ok(what));
+    }
     let wanted = rule
         .duration_param
         .as_ref()

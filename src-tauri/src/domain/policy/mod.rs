@@ -5,6 +5,7 @@
 //! tests and is refused when they fail.
 
 mod evaluate;
+mod kind;
 mod level;
 mod lint;
 mod parse;
@@ -14,6 +15,7 @@ mod selftest;
 mod starter;
 
 pub use evaluate::{Check, Denial, EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
+pub use kind::Kind;
 pub use level::{Class, Level, Requester};
 pub use lint::{Finding, Offered};
 pub use parse::PolicyError;

@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::kind::RawKind;
 use super::rule::{
     ANY_OPERATION, Bounds, Caps, Compare, Condition, Hours, Origin, ParamRule, Rule,
 };
 use super::scope::Scope;
 use super::selftest::{RawTest, Test};
 use super::{Level, Policy, Requester};
-use crate::domain::base::limits::{
-    ACTUATION_MAX_MS, NAME_MAX_BYTES, PARAMS_MAX, POLICY_ENTRIES_MAX, TRUST_LIST_MAX,
-};
+use crate::domain::base::limits::{NAME_MAX_BYTES, PARAMS_MAX, POLICY_ENTRIES_MAX, TRUST_LIST_MAX};
 use crate::domain::base::text::type_in_words;
 use crate::domain::base::zone::{ZONE_HELP, minute_of_day, zone_minutes};
 use crate::domain::base::{DeviceId, Digest, Tier};
@@ -55,7 +54,12 @@ struct RawRule {
     level: String,
     #[serde(default)]
     quorum: Option<u32>,
-    deadline_sec: u64,
+    #[serde(default)]
+    kind: Option<String>,
+    #[serde(default)]
+    pulse_ms: Option<u64>,
+    #[serde(default)]
+    deadline_sec: Option<u64>,
     safe_state: String,
     #[serde(default)]
     duration_param: Option<String>,
@@ -219,13 +223,14 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
     if quorum == 0 || quorum > 16 || (level == Level::L3 && quorum < 2) {
         return Err(at.bad("quorum must be from 1 to 16, and at least 2 at L3"));
     }
-    let deadline_ms = raw.deadline_sec.saturating_mul(1_000);
-    if deadline_ms == 0 || deadline_ms > ACTUATION_MAX_MS {
-        return Err(at.bad(format!(
-            "deadline_sec must be from 1 to {}",
-            ACTUATION_MAX_MS / 1_000
-        )));
+    let (kind, deadline_ms) = RawKind {
+        kind: raw.kind,
+        pulse_ms: raw.pulse_ms,
+        deadline_sec: raw.deadline_sec,
+        has_duration: raw.duration_param.is_some(),
     }
+    .resolve()
+    .map_err(|why| at.bad(why))?;
     if raw.operations.is_empty() || raw.operations.len() > 32 {
         return Err(at.bad("operations must name 1 to 32 operations"));
     }
@@ -272,6 +277,7 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
             .collect::<Result<_, _>>()?,
         level,
         quorum,
+        kind,
         deadline_ms,
         safe_state: at.name("safe_state", &raw.safe_state)?,
         duration_param: raw.duration_param,

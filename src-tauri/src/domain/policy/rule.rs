@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::kind::Kind;
 use super::scope::Scope;
 use super::{Level, Requester};
 use crate::domain::base::number::all_plain;
@@ -31,6 +32,8 @@ pub struct Rule {
     pub level: Level,
     /// How many distinct operators.
     pub quorum: u32,
+    /// How long its actions last and what ends them.
+    pub kind: Kind,
     /// The longest an action may run, in milliseconds.
     pub deadline_ms: u64,
     /// The operation that ends it safely.

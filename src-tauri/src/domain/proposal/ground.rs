@@ -111,6 +111,14 @@ impl Ground {
                     terms.safe_state, record.safe_state
                 ),
             )),
+            Ruling::Allow(terms) if terms.kind != record.kind() => Err(Refusal::new(
+                Code::PolicyDenied,
+                format!(
+                    "the policy has changed since: the action would be {}, the proposal says {}, or their limits differ; a new proposal is needed",
+                    terms.kind,
+                    record.kind()
+                ),
+            )),
             Ruling::Allow(terms) => Ok(terms),
         }
     }

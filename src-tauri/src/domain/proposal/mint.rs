@@ -136,6 +136,7 @@ impl ProposalRecord {
             gen1: with.gen1,
             slot: draft.slot,
             led_by: draft.led_by.clone(),
+            kind: terms.kind.recorded(),
             created_at: with.now,
             // Its evidence must still be young enough when it acts: it waits no longer than that.
             expires_at: with

@@ -102,6 +102,7 @@ fn paper(n: usize) -> Paper {
         gen1: None,
         slot: None,
         led_by: None,
+        kind: None,
         created_at: at(0),
         expires_at: at(TICKS + 1),
     };
@@ -324,6 +325,7 @@ impl World {
                 class: CLASSES[n],
                 level: record.level,
                 quorum: record.quorum,
+                kind: Default::default(),
                 deadline_ms: 1_000,
                 run_ms: 1_000,
                 safe_state: "stop".into(),

@@ -16,7 +16,7 @@ use crate::domain::base::{
 use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::gate::Gen1Command;
 use crate::domain::identity::{DeviceKey, PublicKey, Signature};
-use crate::domain::policy::{EvidenceView, Level, Requester};
+use crate::domain::policy::{EvidenceView, Kind, Level, Requester};
 use crate::domain::wire::FrameKind;
 use crate::domain::world::SignatureState;
 
@@ -143,6 +143,9 @@ pub struct ProposalRecord {
     /// The device whose planner or model led to it, where another one's did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub led_by: Option<DeviceId>,
+    /// How the action lasts and what ends it; absent where it is timed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
     /// When it was minted.
     pub created_at: TimeMs,
     /// When it stops waiting.
@@ -219,6 +222,11 @@ impl ProposalRecord {
             operation: self.operation.clone(),
             params: self.params.clone(),
         }
+    }
+
+    /// How the action lasts and what ends it.
+    pub fn kind(&self) -> Kind {
+        self.kind.clone().unwrap_or_default()
     }
 
     /// Where what it rests on comes from; what only an interlock looks at is no part of that.

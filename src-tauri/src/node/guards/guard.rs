@@ -17,12 +17,13 @@ use super::{Cut, Ended, Handed, Report, Run, View, Wanted};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{DriverError, SharedActuator};
 use crate::domain::base::limits::{
-    DEADLINE_LOOK_MS, OVERRUN_MAX_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS, SAFE_PAUSE_FIRST_MS,
-    SAFE_PAUSE_MAX_MS, SAFE_TRIES_OUTCOME,
+    DEADLINE_LOOK_MS, OVERRUN_MAX_MS, PERMIT_TTL_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS,
+    SAFE_PAUSE_FIRST_MS, SAFE_PAUSE_MAX_MS, SAFE_TRIES_OUTCOME,
 };
 use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
+use crate::domain::policy::Kind;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::{AlarmKind, Alarms};
 
@@ -70,21 +71,64 @@ struct Job {
     safe_state: String,
     /// Whether the action is the safe state itself.
     ends_safe: bool,
+    kind: Kind,
+    /// How long the whole may last.
     run_ms: u64,
     /// When it has to be over, by the boot clock.
     deadline: u64,
+    /// When its driver was told first, by the boot clock.
+    begun: u64,
 }
 
 impl Job {
-    fn of(run: &Run) -> Self {
-        let (permit, run_ms) = (&run.permit, run.permit.run_ms());
+    /// `safe_limit` is the longest that its driver may take to make safe: an action that is the safe state itself
+    /// lasts no time, and has as long as that.
+    fn of(run: &Run, safe_limit: Duration) -> Self {
+        let permit = &run.permit;
+        let run_ms = match permit.ends_safe() {
+            true => u64::try_from(safe_limit.as_millis())
+                .unwrap_or(u64::MAX)
+                .saturating_add(PERMIT_TTL_MS),
+            false => permit.run_ms(),
+        };
+        // The time of a pulse counts from when its driver is told; until then this bounds what comes before.
+        let most = match permit.kind() {
+            Kind::Pulse => 2 * PERMIT_TTL_MS,
+            _ => run_ms,
+        };
         Self {
             id: permit.proposal_id().clone(),
             what: permit.action().summary(),
             safe_state: permit.safe_state().to_owned(),
-            ends_safe: permit.action().operation == permit.safe_state(),
+            ends_safe: permit.ends_safe(),
+            kind: permit.kind().clone(),
             run_ms,
-            deadline: run.at_steady_ms.saturating_add(run_ms),
+            deadline: run.at_steady_ms.saturating_add(most),
+            begun: run.at_steady_ms,
+        }
+    }
+
+    /// Its driver is told now.
+    fn begins(&mut self, now: u64) {
+        self.begun = now;
+        if self.kind == Kind::Pulse {
+            self.deadline = now.saturating_add(self.run_ms);
+        }
+    }
+
+    /// How far it may last beyond its deadline and still count as completed.
+    fn overrun_max_ms(&self) -> u64 {
+        match self.kind {
+            Kind::Pulse => OVERRUN_MAX_MS.min(self.run_ms.max(DEADLINE_LOOK_MS)),
+            _ => OVERRUN_MAX_MS,
+        }
+    }
+
+    /// What it does, and for how long at most.
+    fn in_words(&self) -> String {
+        match self.kind {
+            Kind::Pulse => format!("{}, a pulse of {} ms", self.what, self.run_ms),
+            _ => format!("{} for {} s", self.what, self.run_ms / 1_000),
         }
     }
 }
@@ -145,7 +189,7 @@ impl Guard {
     /// Moves, waits, makes safe. Uses the permit.
     async fn run(&mut self, run: Run, seen: u64) -> Ended {
         let started_at = self.clock.now();
-        let job = Job::of(&run);
+        let mut job = Job::of(&run, self.driver.safe_limit());
         let act = match self.begin(run, seen) {
             Ok(act) => act,
             Err(why) => {
@@ -153,15 +197,15 @@ impl Guard {
                 return self.ended(Status::Failed, why, started_at, position);
             }
         };
-        let begun = self.clock.steady_ms();
+        job.begun = self.clock.steady_ms();
         self.view.send_modify(|view| {
             view.running = true;
             view.safe = false;
             view.proposal = Some(job.id.clone());
             (view.tries, view.problem, view.position) = (0, None, None);
         });
-        let reached = self.movement(act, &job, seen).await;
-        let lasted = self.clock.steady_ms().saturating_sub(begun);
+        let reached = self.movement(act, &mut job, seen).await;
+        let lasted = self.clock.steady_ms().saturating_sub(job.begun);
         let (status, detail) = match reached {
             Reached::Done => {
                 self.view.send_modify(|view| view.safe = true);
@@ -213,11 +257,11 @@ impl Guard {
     }
 
     /// From the reservation of the way back to the end of the movement.
-    async fn movement(&mut self, act: Act, job: &Job, seen: u64) -> Reached {
-        let (driver, deadline) = (self.driver.clone(), job.deadline);
+    async fn movement(&mut self, act: Act, job: &mut Job, seen: u64) -> Reached {
+        let driver = self.driver.clone();
         if !job.ends_safe {
             let armed = driver.arm(job.id.as_str());
-            match self.unless_ended(seen, deadline, armed).await {
+            match self.unless_ended(seen, job.deadline, armed).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     return Reached::Failed(format!(
@@ -227,6 +271,8 @@ impl Guard {
                 Err(end) => return Reached::Starting(end),
             }
         }
+        job.begins(self.clock.steady_ms());
+        let deadline = job.deadline;
         match self.unless_ended(seen, deadline, driver.act(act)).await {
             Err(end) => Reached::Starting(end),
             Ok(Err(DriverError::Unanswered(why))) => Reached::Unanswered(why),
@@ -236,7 +282,7 @@ impl Guard {
                 let started = Report::Started {
                     id: job.id.clone(),
                     target: driver.capability().clone(),
-                    message: format!("{} for {} s", job.what, job.run_ms / 1_000),
+                    message: job.in_words(),
                 };
                 self.report(started);
                 let end = tokio::select! {
@@ -315,7 +361,9 @@ impl Guard {
         };
         let action = &job.what;
         let over = match view.safe {
-            true if late > OVERRUN_MAX_MS => format!(", overran by {} s", late.div_ceil(1_000)),
+            true if late > job.overrun_max_ms() => {
+                format!(", overran by {} s", late.div_ceil(1_000))
+            }
             _ => String::new(),
         };
         let failed = |what: String| (Status::Failed, format!("{what}{over}; {safe}"));
@@ -324,6 +372,9 @@ impl Guard {
             Reached::Done | Reached::Moving(End::Deadline) if view.safe && over.is_empty() => (
                 Status::Completed,
                 match far {
+                    None if job.kind == Kind::Pulse => {
+                        format!("pulsed {lasted} ms and is back in its safe state")
+                    }
                     None => format!("ran {lasted} ms and is back in its safe state"),
                     Some(device) => format!(
                         "the gen-1 node {device} accepted {action}, and {} after {lasted} ms; whether anything \

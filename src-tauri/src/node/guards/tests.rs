@@ -15,7 +15,7 @@ use crate::domain::base::{DeviceId, Tier};
 use crate::domain::capability::{Action, Params};
 use crate::domain::gate::{Act, ActuationRuling, ExecutionRequest, actuation};
 use crate::domain::identity::DeviceKey;
-use crate::domain::policy::{Level, Terms};
+use crate::domain::policy::{Kind, Level, Terms};
 use crate::node::context::alarms::AlarmKind;
 
 const PUMP: &str = "actuator:pump:main";
@@ -26,6 +26,7 @@ struct Pump {
     said: Mutex<Vec<String>>,
     told: tokio::sync::Notify,
     hangs: AtomicU64,
+    takes_ms: AtomicU64,
     fails_to_stop: AtomicI64,
     cannot_arm: AtomicU64,
     lost: tokio::sync::Notify,
@@ -76,6 +77,8 @@ impl Actuator for PumpDriver {
     fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
         Box::pin(async move {
             self.0.note(&act.action().operation);
+            let takes = Duration::from_millis(self.0.takes_ms.load(Ordering::Relaxed));
+            tokio::time::sleep(takes).await;
             match self.0.hangs.load(Ordering::Relaxed) {
                 0 => Ok(()),
                 1 => std::future::pending().await,
@@ -127,6 +130,7 @@ impl Clock for Virtual {
 }
 
 struct Bench {
+    kind: Kind,
     guards: Guards,
     pump: Arc<Pump>,
     alarms: Arc<Alarms>,
@@ -145,6 +149,7 @@ impl Bench {
         let drivers: Vec<SharedActuator> = vec![Arc::new(driver)];
         let guards = Guards::start(drivers, &clock, &alarms, &tasks, threads).unwrap();
         Self {
+            kind: Kind::Timed,
             guards,
             pump,
             alarms,
@@ -159,9 +164,13 @@ impl Bench {
 
     /// A run of so many milliseconds, permitted now.
     fn run(&self, run_ms: u64) -> Run {
+        self.run_of("start", run_ms)
+    }
+
+    fn run_of(&self, operation: &str, run_ms: u64) -> Run {
         let key = DeviceKey::from_seed(&[7; 32]);
         let own: &DeviceId = key.id();
-        let action = Action::new(self.target(), "start", Params::new()).unwrap();
+        let action = Action::new(self.target(), operation, Params::new()).unwrap();
         let digest = crate::domain::base::Digest::of(&[b"record"]);
         let now = self.clock.now();
         let request = ExecutionRequest {
@@ -186,6 +195,7 @@ impl Bench {
             min_tier: Tier::T2,
             level: Level::L1,
             quorum: 1,
+            kind: self.kind.clone(),
             deadline_ms: run_ms,
             run_ms,
             safe_state: "stop".into(),
@@ -263,6 +273,50 @@ async fn a_start_command_that_hangs_is_stopped_and_has_its_deadline() {
         .await;
     assert!(secured[0].safe, "{secured:?}");
     assert_eq!(ended.await.unwrap().status, Status::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_safe_operation_itself_lasts_no_time_and_is_done_however_long_it_takes() {
+    let bench = Bench::new(paused(), false);
+    bench.safe().await;
+    bench.pump.takes_ms.store(3_000, Ordering::Relaxed);
+    let run = bench.run_of("stop", 0);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let ended = bench.begin(run).await.unwrap();
+    assert_eq!(ended.status, Status::Completed, "{ended:?}");
+    assert_eq!(ended.detail, "stop actuator:pump:main done");
+    assert_eq!(bench.pump.said(), ["stop", "stop"]);
+    // One that hangs has failed, and the safe state is pursued all the same.
+    bench.pump.hangs.store(1, Ordering::Relaxed);
+    let ended = bench.begin(bench.run_of("stop", 0)).await.unwrap();
+    assert_eq!(ended.status, Status::Failed, "{ended:?}");
+    assert!(
+        ended.detail.ends_with("it is in its safe state"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pulse_lasts_its_time_from_when_the_driver_is_told() {
+    let mut bench = Bench::new(paused(), false);
+    bench.kind = Kind::Pulse;
+    bench.safe().await;
+    let run = bench.run(500);
+    // What comes before takes longer than the pulse.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let begun = bench.guards.steady_ms();
+    let ended = bench.begin(run).await.unwrap();
+    assert_eq!(ended.status, Status::Completed, "{ended:?}");
+    assert_eq!(ended.detail, "pulsed 500 ms and is back in its safe state");
+    assert_eq!(bench.guards.steady_ms() - begun, 500);
+    assert_eq!(bench.pump.said(), ["stop", "start", "stop"]);
+    // A start command that hangs makes it no longer.
+    bench.pump.hangs.store(1, Ordering::Relaxed);
+    let begun = bench.guards.steady_ms();
+    let ended = bench.begin(bench.run(500)).await.unwrap();
+    assert_eq!(ended.status, Status::Failed, "{ended:?}");
+    assert_eq!(bench.guards.steady_ms() - begun, 500);
+    assert_eq!(bench.pump.said().last().unwrap(), "stop");
 }
 
 #[tokio::test(start_paused = true)]

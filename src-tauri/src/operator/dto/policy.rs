@@ -33,6 +33,9 @@ pub struct PolicyRuleView {
     pub level: Level,
     /// How many distinct operators must agree.
     pub quorum: u32,
+    /// How its actions last and what ends them; absent where they are timed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<crate::domain::policy::Kind>,
     /// The longest an action may last, in milliseconds.
     pub deadline_ms: u64,
     /// The operation that ends an action.

@@ -58,6 +58,9 @@ pub struct ProposalView {
     /// What a gen-1 node is told that acts on it; absent where the executor does so itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gen1: Option<crate::domain::gate::Gen1Command>,
+    /// How the action lasts and what ends it; absent where it is timed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<crate::domain::policy::Kind>,
     /// What people sign.
     pub digest: String,
     /// Whether this node is the executor.

@@ -15,8 +15,8 @@ use crate::adapters::devices;
 use crate::domain::base::{DeviceId, Digest, FrameId, Taint, Tier, TimeMs};
 use crate::domain::capability::{Action, params_of};
 use crate::domain::policy::{
-    self, Compare, Condition, EvidenceView, History, Offered, Phase, Policy, Request, Requester,
-    Rule, Ruling, STARTER_POLICY,
+    self, Compare, Condition, EvidenceView, History, Kind, Offered, Phase, Policy, Request,
+    Requester, Rule, Ruling, STARTER_POLICY,
 };
 use crate::domain::world::{Fact, SignatureState};
 use crate::node::policy_book;
@@ -107,7 +107,10 @@ fn rule_row(rule: &Rule) -> Vec<String> {
         rule.capability.as_str().to_owned(),
         rule.operations.join(" "),
         level,
-        format::span(rule.deadline_ms),
+        match &rule.kind {
+            Kind::Timed => format::span(rule.deadline_ms),
+            kind => kind.limits(rule.deadline_ms),
+        },
         rule.safe_state.clone(),
         conditions(rule),
     ]
@@ -127,6 +130,7 @@ fn rule_json(rule: &Rule) -> Value {
         "operations": rule.operations,
         "level": rule.level,
         "quorum": rule.quorum,
+        "kind": rule.kind,
         "deadlineMs": rule.deadline_ms,
         "safeState": rule.safe_state,
         "minEvidence": rule.min_evidence,
@@ -272,7 +276,7 @@ fn answer(ctx: &Context, action: &Action, rule: Option<&Rule>, ruling: &Ruling) 
     if ctx.json {
         let mut body = match ruling {
             Ruling::Allow(t) => json!({"ruling": "allow", "rule": t.rule, "level": t.level,
-                "quorum": t.quorum, "runMs": t.run_ms, "deadlineMs": t.deadline_ms, "safeState": t.safe_state}),
+                "quorum": t.quorum, "kind": t.kind, "runMs": t.run_ms, "deadlineMs": t.deadline_ms, "safeState": t.safe_state}),
             Ruling::Deny(d) => {
                 json!({"ruling": "deny", "rule": d.rule, "code": d.code, "message": d.message})
             }
@@ -293,7 +297,7 @@ fn answer(ctx: &Context, action: &Action, rule: Option<&Rule>, ruling: &Ruling) 
             } else {
                 t.quorum
             },
-            format::span(t.run_ms),
+            t.kind.lasts(t.run_ms),
             t.safe_state
         ),
         Ruling::Deny(d) => format!("denied, {}: {}", d.code, d.message),

@@ -214,6 +214,7 @@ impl Checked {
             run_ms: record.run_ms,
             safe_state: record.safe_state,
             gen1: record.gen1,
+            kind: record.kind,
             digest: self.signed.digest().to_string(),
             own: self.executor == Executor::Own,
             status: told.status,
@@ -316,10 +317,10 @@ impl Checked {
             (
                 "moves",
                 format!(
-                    "{} will {}{with}, for {}, then {} by itself",
+                    "{} will {}{with}, {}, then {} by itself",
                     clean::visible(r.target.as_str(), TEXT_SHOWN_CHARS),
                     clean::visible(&r.operation, NAME_SHOWN_CHARS),
-                    format::span(r.run_ms),
+                    r.kind().lasts(r.run_ms),
                     clean::visible(&r.safe_state, NAME_SHOWN_CHARS),
                 ),
             ),
