@@ -62,6 +62,61 @@ fn a_reading_out_of_its_range_is_unverified_and_told_until_it_is_believed_again(
 }
 
 #[test]
+fn a_device_that_goes_away_is_one_alarm_that_says_how_many_readings_are_missing() {
+    let place = Place::new();
+    let dir = place.beside("board");
+    let file = |zone: &str| dir.join(zone);
+    fs::create_dir(&dir).unwrap();
+    let mut text = "[[device]]\nkind = \"file\"\nname = \"board\"\nevery_ms = 50\n".to_owned();
+    for zone in ["a", "b", "c"] {
+        fs::write(file(zone), "20").unwrap();
+        let path = file(zone).display().to_string();
+        text += &format!(
+            "[[device.reading]]\nmetric = \"temperature\"\nzone = \"{zone}\"\npath = \"{path}\"\n"
+        );
+    }
+    place.write("config.toml", &text);
+    let node = place.start(&["--role", "field"]);
+    let failing = || {
+        let status = place.json(&["status"]);
+        let all = status["alarms"].as_array().unwrap().clone();
+        let of = all.into_iter().filter(|a| a["kind"] == "sensor.failing");
+        of.collect::<Vec<Value>>()
+    };
+    let says = |what: &str, words: &str| {
+        eventually(what, || {
+            let all = failing();
+            assert!(all.len() < 2, "{all:?}");
+            let alarm = all.first()?;
+            assert_eq!(alarm["subject"], "board");
+            let message = alarm["message"].as_str().unwrap();
+            message.starts_with(words).then_some(())
+        });
+    };
+    fs::remove_file(file("a")).unwrap();
+    says(
+        "one is missing",
+        "1 of 3 readings of the device board are missing; board temperature a: ",
+    );
+    fs::remove_dir_all(&dir).unwrap();
+    says(
+        "all are missing",
+        "the device board gives none of its 3 readings: ",
+    );
+    fs::create_dir(&dir).unwrap();
+    for zone in ["b", "c"] {
+        fs::write(file(zone), "20").unwrap();
+    }
+    says(
+        "one is missing still",
+        "1 of 3 readings of the device board are missing; board temperature a: ",
+    );
+    fs::write(file("a"), "20").unwrap();
+    eventually("it is over", || failing().is_empty().then_some(()));
+    assert_eq!(node.stop(), 0);
+}
+
+#[test]
 fn a_mistake_in_a_reading_is_told_with_its_place() {
     let place = Place::new();
     let device = "[[device]]\nkind = \"file\"\nname = \"board\"\n";
@@ -85,6 +140,11 @@ fn a_mistake_in_a_reading_is_told_with_its_place() {
         (
             "metric = \"t\"\npath = \"/x\"\n[[device.reading]]\nmetric = \"t\"\npath = \"/y\"",
             "reading t: configured twice",
+        ),
+        (
+            "metric = \"t\"\npath = \"/x\"\n[[device]]\nkind = \"file\"\nname = \"shed\"\n\
+             [[device.reading]]\nmetric = \"t\"\npath = \"/y\"",
+            "file shed: reading t: board has a reading of this metric and zone already",
         ),
     ] {
         place.write(

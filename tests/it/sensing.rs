@@ -132,3 +132,36 @@ async fn a_sensor_that_hangs_panics_or_fails_costs_only_its_own_readings() {
     node.stop().await;
     drop(dir);
 }
+
+/// A sensor that has nothing to say.
+struct Mute;
+
+impl Sensor for Mute {
+    fn name(&self) -> &'static str {
+        "mute"
+    }
+
+    fn read(&mut self, _now: TimeMs) -> Result<Vec<Reading>, SensorError> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sensor_that_says_nothing_has_no_last_reading() {
+    let (told, mut read) = tokio::sync::mpsc::unbounded_channel();
+    let speaks = Pretend::boxed("speaks", move || {
+        let _ = told.send(());
+        Ok(1.0)
+    });
+    let (dir, node) = node_with(vec![Box::new(Mute), speaks]).await;
+    // Both are read as often.
+    for _ in 0..4 {
+        read.recv().await.unwrap();
+    }
+    let now = status(&node).await;
+    assert!(of(&now, "speaks").last_reading_at.is_some());
+    assert_eq!(of(&now, "mute").last_reading_at, None);
+    assert_eq!(of(&now, "mute").problem, None);
+    node.stop().await;
+    drop(dir);
+}

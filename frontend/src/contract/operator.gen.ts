@@ -5490,7 +5490,7 @@ export interface components {
             failingSince?: number | null;
             /**
              * Format: int64
-             * @description When it was last read without a failure.
+             * @description When it last gave a reading.
              */
             lastReadingAt?: number | null;
             /** @description Its name. */

@@ -32,7 +32,9 @@ use crate::node::context::{Event, Severity};
 pub struct SensorHealth {
     /// Its name; the second of one name has a number behind it.
     pub name: String,
-    /// When it was last read without a failure.
+    /// The device that it belongs to; its own name where it stands for itself.
+    pub device: String,
+    /// When it last gave a reading.
     pub last_reading_at: Option<TimeMs>,
     /// Since when it fails, if it does, and why.
     pub failing: Option<(TimeMs, String)>,
@@ -91,7 +93,9 @@ pub fn start(frames: &Frames, health: &Sensors, sensors: Vec<Box<dyn Sensor>>) {
             1 => sensor.name().to_owned(),
             n => format!("{} {n}", sensor.name()),
         };
+        let device = sensor.meter().map(|meter| meter.device().to_owned());
         desk.sensors.lock().push(SensorHealth {
+            device: device.unwrap_or_else(|| name.clone()),
             name: name.clone(),
             last_reading_at: None,
             failing: None,
@@ -176,7 +180,8 @@ async fn follow(desk: &Desk, one: &One) {
             Ok(readings) => {
                 pause_ms = every_ms;
                 good = good.saturating_add(1);
-                works(desk, name, good >= SENSOR_STEADY_READINGS).await;
+                let steady = good >= SENSOR_STEADY_READINGS;
+                works(desk, name, steady, !readings.is_empty()).await;
                 doubts.look(desk, name, &readings).await;
                 deaf_until = Instant::now() + Duration::from_millis(SENSOR_EVERY_MIN_MS);
                 if !publish(desk, readings).await {
@@ -249,35 +254,101 @@ async fn publish(desk: &Desk, mut readings: Vec<Reading>) -> bool {
     stored.is_ok()
 }
 
-/// Notes that a sensor gives readings. One that failed is told to work again once it is steady, so that
-/// one that comes and goes is no flood of news.
-async fn works(desk: &Desk, name: &str, steady: bool) {
-    let now = desk.now();
-    desk.sensors.change(name, |health| {
-        health.last_reading_at = Some(now);
-        if steady {
-            health.failing = None;
-        }
-    });
-    if !steady {
-        return;
-    }
-    over(desk, AlarmKind::SensorFailing, name, "gives readings again").await;
+/// How the sensors of a device are.
+struct Standing {
+    /// What the device's alarm is about: the device, or its only sensor.
+    subject: String,
+    all: usize,
+    /// Those that fail, and why.
+    failing: Vec<(String, String)>,
 }
 
-/// Notes that a sensor gives no readings and why, and tells of it if that is new.
+impl Standing {
+    /// The device of a sensor.
+    fn of(sensors: &[SensorHealth], name: &str) -> Self {
+        let own = sensors.iter().find(|health| health.name == name);
+        let device = own.map_or(name, |own| own.device.as_str());
+        let all = sensors.iter().filter(|health| health.device == device);
+        let all: Vec<&SensorHealth> = all.collect();
+        let failing = all.iter().filter_map(|health| {
+            let (_, why) = health.failing.as_ref()?;
+            Some((health.name.clone(), why.clone()))
+        });
+        Self {
+            subject: if all.len() > 1 { device } else { name }.to_owned(),
+            all: all.len(),
+            failing: failing.collect(),
+        }
+    }
+
+    /// What its alarm says, in which this sensor stands for all that fail.
+    fn message(&self, name: &str, why: &str) -> String {
+        let (failing, all, device) = (self.failing.len(), self.all, &self.subject);
+        match all {
+            0 | 1 => format!("the sensor {name} gives no readings: {why}"),
+            _ if failing == all => {
+                format!("the device {device} gives none of its {all} readings: {why}")
+            }
+            _ => format!(
+                "{failing} of {all} readings of the device {device} are missing; {name}: {why}"
+            ),
+        }
+    }
+}
+
+const ADVICE: &str =
+    "look at the sensor and its wiring; it is read again by itself, the others go on";
+
+/// Notes that a sensor works, and whether it gave something. One that failed is told to work again once it is steady, so
+/// that one that comes and goes is no flood of news.
+async fn works(desk: &Desk, name: &str, steady: bool, gave: bool) {
+    let now = desk.now();
+    let mut failed = false;
+    desk.sensors.change(name, |health| {
+        if gave {
+            health.last_reading_at = Some(now);
+        }
+        if steady {
+            failed = health.failing.take().is_some();
+        }
+    });
+    if !failed {
+        return;
+    }
+    let standing = Standing::of(&desk.sensors.lock(), name);
+    let kind = AlarmKind::SensorFailing;
+    if let Some((other, why)) = standing.failing.first() {
+        let message = standing.message(other, why);
+        desk.alarms
+            .raise(kind, &standing.subject, &message, ADVICE, now);
+        return;
+    }
+    over(desk, kind, &standing.subject, "gives readings again").await;
+}
+
+/// Notes that a sensor gives no readings and why, and tells of it if that is new: of a device that goes away once, not once
+/// for each of its readings.
 async fn failed(desk: &Desk, name: &str, why: &str) {
     let why: String = why.chars().take(SENSOR_PROBLEM_MAX_CHARS).collect();
     let now = desk.now();
+    let before = Standing::of(&desk.sensors.lock(), name);
+    let known = before
+        .failing
+        .iter()
+        .any(|(other, said)| other == name || *said == why);
     desk.sensors.change(name, |health| {
         let since = health.failing.as_ref().map_or(now, |(since, _)| *since);
         health.failing = Some((since, why.clone()));
     });
-    let message = format!("the sensor {name} gives no readings: {why}");
-    let advice = "look at the sensor and its wiring; it is read again by itself, the others go on";
+    let standing = Standing::of(&desk.sensors.lock(), name);
+    let message = standing.message(name, &why);
     let kind = AlarmKind::SensorFailing;
-    if desk.alarms.raise(kind, name, &message, advice, now) {
-        let data = json!({"sensor": name, "reason": why});
+    let new = desk
+        .alarms
+        .raise(kind, &standing.subject, &message, ADVICE, now);
+    if new || !known {
+        let data = json!({"sensor": name, "device": standing.subject, "reason": why});
+        let message = format!("the sensor {name} gives no readings: {why}");
         let journal = &desk.journal;
         journal
             .record(Event::SensorFailed, Severity::Warning, &message, data)

@@ -77,7 +77,7 @@ impl Settings for Files {
             let sensor = FileSensor {
                 name: format!("{} {}", self.name, point.measured.name()),
                 every,
-                meter: Meter::new(point.measured.clone(), around.clock.steady_ms()),
+                meter: Meter::new(&self.name, point.measured.clone(), around.clock.steady_ms()),
                 place,
                 clock: around.clock.clone(),
             };
@@ -108,6 +108,10 @@ impl Sensor for FileSensor {
         &self.name
     }
 
+    fn meter(&self) -> Option<&Meter> {
+        Some(&self.meter)
+    }
+
     fn interval(&self) -> Option<Duration> {
         self.every
     }
@@ -129,10 +133,7 @@ impl Sensor for FileSensor {
             true => Doubt::AgeUnknown,
             false => late,
         });
-        let reading = self.meter.take(raw, late, self.clock.steady_ms());
-        reading
-            .map(|reading| reading.into_iter().collect())
-            .map_err(SensorError)
+        self.meter.read(raw, late, self.clock.steady_ms())
     }
 }
 
@@ -168,7 +169,7 @@ mod tests {
         FileSensor {
             name: "board t z".to_owned(),
             every: None,
-            meter: Meter::new(point.measured, 0),
+            meter: Meter::new("board", point.measured, 0),
             place: point.source,
             clock: Arc::new(ManualClock::at(TimeMs(1_000))),
         }

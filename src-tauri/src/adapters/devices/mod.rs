@@ -26,6 +26,7 @@ use actuator::unknown;
 pub use actuator::{Actuator, Carrier, DriverError, Gen1Place, Position, SharedActuator};
 pub use config::{Configured, Switches, offers};
 pub use keeper::Keeper;
+pub use point::{Meter, Taken};
 #[cfg(test)]
 pub(crate) use registry::Kind;
 pub use registry::{Around, DeviceError, Made, make, not_twice};

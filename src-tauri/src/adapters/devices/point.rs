@@ -7,8 +7,8 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
-use super::Reading;
 use super::registry::DeviceError;
+use super::{Reading, SensorError};
 use crate::domain::base::limits::{NAME_MAX_BYTES, SENSOR_EVERY_SEC_MAX, UNIT_MAX_BYTES};
 use crate::domain::quality::{Bounds, Doubt, History};
 
@@ -178,13 +178,28 @@ pub(super) fn distinct<'a>(
 
 /// The values of one reading as they come.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub struct Meter {
+    device: String,
     measured: Measured,
     bounds: Bounds,
     history: History,
     told: Option<Told>,
+    last: Option<Taken>,
     /// When the device last said something, or the meter began.
     heard_ms: u64,
+}
+
+/// What a device said last, told or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taken {
+    /// As the device said it.
+    pub raw: f64,
+    /// Times scale, plus offset.
+    pub value: f64,
+    /// Why it is not believed, if it is not.
+    pub doubt: Option<Doubt>,
+    /// When, on a clock that never steps.
+    pub at_ms: u64,
 }
 
 /// What was told last.
@@ -196,15 +211,61 @@ struct Told {
 }
 
 impl Meter {
-    /// Begins at `now_ms` of a clock that never steps.
-    pub(super) fn new(measured: Measured, now_ms: u64) -> Self {
+    /// One of a device; begins at `now_ms` of a clock that never steps.
+    pub(super) fn new(device: &str, measured: Measured, now_ms: u64) -> Self {
         Self {
+            device: device.to_owned(),
             bounds: measured.check.bounds(),
             measured,
             history: History::default(),
             told: None,
+            last: None,
             heard_ms: now_ms,
         }
+    }
+
+    /// The device that it is a reading of.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// What it is called among the readings of its device.
+    pub fn name(&self) -> String {
+        self.measured.name()
+    }
+
+    /// What is measured.
+    pub fn metric(&self) -> &str {
+        &self.measured.metric
+    }
+
+    /// Where.
+    pub fn zone(&self) -> Option<&str> {
+        self.measured.zone.as_deref()
+    }
+
+    /// In which unit.
+    pub fn unit(&self) -> &str {
+        &self.measured.unit
+    }
+
+    /// What the device said last.
+    pub fn last(&self) -> Option<&Taken> {
+        self.last.as_ref()
+    }
+
+    /// As [`Meter::take`], as a sensor gives it.
+    ///
+    /// # Errors
+    /// If it is no finite number.
+    pub(super) fn read(
+        &mut self,
+        raw: f64,
+        doubt: Option<Doubt>,
+        now_ms: u64,
+    ) -> Result<Vec<Reading>, SensorError> {
+        let reading = self.take(raw, doubt, now_ms).map_err(SensorError)?;
+        Ok(reading.into_iter().collect())
     }
 
     /// The reading of what the device said at `now_ms` of a clock that never steps; `None` where it is within the
@@ -218,7 +279,7 @@ impl Meter {
         doubt: Option<Doubt>,
         now_ms: u64,
     ) -> Result<Option<Reading>, String> {
-        let value = without_noise(raw * self.measured.scale + self.measured.offset);
+        let value = scaled(raw, self.measured.scale, self.measured.offset);
         if !value.is_finite() {
             return Err(format!(
                 "{}: {raw} is no usable number",
@@ -227,6 +288,12 @@ impl Meter {
         }
         self.heard_ms = now_ms;
         let doubt = doubt.or_else(|| self.history.judge(&self.bounds, value, now_ms));
+        self.last = Some(Taken {
+            raw,
+            value,
+            doubt: doubt.clone(),
+            at_ms: now_ms,
+        });
         if !self.is_news(value, doubt.is_some(), now_ms) {
             return Ok(None);
         }
@@ -280,12 +347,24 @@ impl Meter {
     }
 }
 
-/// Without what a scale such as 0.1 brings into the last digits.
-fn without_noise(value: f64) -> f64 {
-    match value.abs() < 1e6 {
-        true => (value * 1e9).round() / 1e9,
-        false => value,
+/// Times scale, plus offset, without what a scale such as 0.1 brings into the last digits: fifteen digits count, from the
+/// first one of the larger part. What is neither scaled nor moved stays as it is.
+#[allow(clippy::float_cmp)]
+fn scaled(raw: f64, scale: f64, offset: f64) -> f64 {
+    if scale == 1.0 && offset == 0.0 {
+        return raw;
     }
+    let product = raw * scale;
+    let value = product + offset;
+    let first = product.abs().max(offset.abs()).log10().floor();
+    let decimals = 14.0 - first;
+    // Outside of this there are no digits behind the point, or no number.
+    if !(0.0..=320.0).contains(&decimals) {
+        return value;
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let decimals = decimals as usize;
+    format!("{value:.decimals$}").parse().unwrap_or(value)
 }
 
 #[cfg(test)]
@@ -306,7 +385,7 @@ mod tests {
 
     fn meter(text: &str) -> Meter {
         let text = format!("metric = \"m\"\npath = \"/x\"\n{text}");
-        Meter::new(point(&text).unwrap().measured, 0)
+        Meter::new("d", point(&text).unwrap().measured, 0)
     }
 
     fn value(reading: Option<Reading>) -> Option<f64> {
@@ -372,6 +451,27 @@ mod tests {
         let error = meter.take(f64::NAN, None, 1).unwrap_err();
         assert_eq!(error, "m: NaN is no usable number");
         assert!(meter.take(f64::MAX, None, 1).is_ok());
+    }
+
+    #[test]
+    fn small_and_long_numbers_keep_their_digits() {
+        for (raw, scale, offset, value) in [
+            (3.0, 0.1, 0.0, 0.3),
+            (4.7, 1e-12, 0.0, 4.7e-12),
+            (1.234_567_890_123, 1e-6, 0.0, 1.234_567_890_123e-6),
+            (273.25, 1.0, -273.15, 0.1),
+            (1.1, 3.0, 0.0, 3.3),
+            (0.0, 0.1, 0.0, 0.0),
+            (1_234_567.891, 0.1, 0.0, 123_456.789_1),
+            (9e15, 3.0, 0.0, 2.7e16),
+            (0.123_456_789_012_345_67, 1.0, 0.0, 0.123_456_789_012_345_67),
+        ] {
+            assert_eq!(
+                scaled(raw, scale, offset).to_bits(),
+                f64::to_bits(value),
+                "{raw} {scale} {offset}"
+            );
+        }
     }
 
     #[test]

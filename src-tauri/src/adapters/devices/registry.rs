@@ -144,7 +144,7 @@ pub enum DeviceError {
 /// [`DeviceError`] naming the file, the device and the key.
 pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceError> {
     let (mut all, mut seen) = (Made::default(), BTreeSet::new());
-    let mut told = BTreeMap::new();
+    let (mut told, mut measured) = (BTreeMap::new(), BTreeMap::new());
     for device in devices {
         if !seen.insert(device.kind().name) && device.kind().once {
             let why = "a node has one of this kind, and it is configured twice";
@@ -158,6 +158,16 @@ pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceE
             if *first != capability {
                 return Err(device.bad(&format!(
                     "capability {capability}: {what} moves {first} already"
+                )));
+            }
+        }
+        for meter in made.sensors.iter().filter_map(|sensor| sensor.meter()) {
+            let what = (meter.metric().to_owned(), meter.zone().map(str::to_owned));
+            let name = meter.name();
+            if let Some(first) = measured.insert(what, meter.device().to_owned()) {
+                return Err(device.bad(&format!(
+                    "reading {name}: {first} has a reading of this metric and zone already, and one would take the \
+                     place of the other; give one of them another zone"
                 )));
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
+use super::Meter;
 use crate::domain::base::TimeMs;
 use crate::domain::quality::Doubt;
 
@@ -58,6 +59,11 @@ pub struct SensorError(pub String);
 pub trait Sensor: Send {
     /// Its name, for people.
     fn name(&self) -> &str;
+
+    /// The values of its one reading, where the configuration says what it measures; none where it finds that out itself.
+    fn meter(&self) -> Option<&Meter> {
+        None
+    }
 
     /// How often it is read, where its configuration says; else as often as the node reads its sensors.
     fn interval(&self) -> Option<Duration> {

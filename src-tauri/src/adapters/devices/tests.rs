@@ -257,6 +257,29 @@ fn what_a_gen1_node_is_told_to_make_safe_tells_actuators_apart() {
     assert_ne!(way(&one), way(&one.replace(there, with)));
 }
 
+#[test]
+fn one_metric_of_a_zone_has_one_reading_in_a_node() {
+    let board = |name: &str, zone: &str| {
+        format!(
+            "kind = \"file\"\nname = \"{name}\"\nreading = [{{ metric = \"t\", zone = \"{zone}\", path = \"/x\" }}]"
+        )
+    };
+    let made = |a: &str, b: &str| made(&[a, b]).map(|made| made.sensors.len());
+    assert_eq!(made(&board("a", "1"), &board("b", "2")), Ok(2));
+    for name in ["a", "b"] {
+        let why = made(&board("a", "1"), &board(name, "1")).unwrap_err();
+        let whole = format!(
+            "config.toml, line 7: file {name}: reading t 1: a has a reading of this metric and zone already, and one would \
+             take the place of the other; give one of them another zone"
+        );
+        assert_eq!(why, whole);
+    }
+    // As two tables of one broker would throw each other out.
+    let broker = "kind = \"mqtt\"\nname = \"shed\"\nbroker = \"mqtt://127.0.0.1\"\n\
+                  reading = [{ metric = \"t\", topic = \"x\" }]";
+    assert!(made(broker, broker).is_err());
+}
+
 /// What a node has of devices: each sensor's name, each actuator with what it can do.
 fn has(made: &Made) -> (Vec<&str>, Vec<String>) {
     let sensors = made.sensors.iter().map(|s| s.name()).collect();

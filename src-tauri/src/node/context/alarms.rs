@@ -61,7 +61,7 @@ alarm_kinds! {
     LogLost = "log.lost", Warning, "Log lines are being lost. No subject.";
     OverBudget = "device.over-budget", Warning, "A device has used up a budget. Subject: the device.";
     AddressOverBudget = "address.over-budget", Warning, "Whoever answers at an address of a device, without proof, has used up what such answers may use. Subject: the device.";
-    SensorFailing = "sensor.failing", Warning, "A sensor gives no readings: it fails, panics or does not answer in time. Subject: its name.";
+    SensorFailing = "sensor.failing", Warning, "A sensor gives no readings: it fails, panics or does not answer in time. Subject: its name, or that of its device where that has several: one alarm for all of them.";
     ReadingDoubted = "reading.doubted", Warning, "A sensor's reading is not believed: out of its range, jumping, stuck, of unknown age or contradicted. Subject: the reading and its sensor.";
     SurfaceFailing = "surface.failing", Warning, "A surface inside the process, such as a chat, panicked and is started again. Subject: its name.";
     PlannerSuspended = "planner.suspended", Warning, "Every language model is out until a person mends something; the rules answer. No subject.";

@@ -83,7 +83,7 @@ pub struct StatusView {
 pub struct SensorView {
     /// Its name.
     pub name: String,
-    /// When it was last read without a failure.
+    /// When it last gave a reading.
     pub last_reading_at: Option<u64>,
     /// Since when it fails; absent while it works.
     pub failing_since: Option<u64>,

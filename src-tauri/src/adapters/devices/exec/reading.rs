@@ -50,6 +50,7 @@ impl ExecSensor {
     /// # Errors
     /// [`DeviceError::Config`] naming the key.
     pub(super) fn new(
+        device: &str,
         point: &Point<Printed>,
         every: Option<Duration>,
         clock: &SharedClock,
@@ -67,7 +68,7 @@ impl ExecSensor {
         check_pointer(printed.json.as_deref().unwrap_or_default()).map_err(bad)?;
         Ok(Self {
             every,
-            meter: Meter::new(point.measured.clone(), clock.steady_ms()),
+            meter: Meter::new(device, point.measured.clone(), clock.steady_ms()),
             printed,
             clock: clock.clone(),
             name,
@@ -78,6 +79,10 @@ impl ExecSensor {
 impl Sensor for ExecSensor {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn meter(&self) -> Option<&Meter> {
+        Some(&self.meter)
     }
 
     fn interval(&self) -> Option<Duration> {
@@ -101,10 +106,7 @@ impl Sensor for ExecSensor {
             EXEC_OUTPUT_MAX_BYTES - 1,
         );
         let raw = raw.map_err(|why| failed(format!("printed {why}")))?;
-        let reading = self.meter.take(raw, None, self.clock.steady_ms());
-        reading
-            .map(|reading| reading.into_iter().collect())
-            .map_err(SensorError)
+        self.meter.read(raw, None, self.clock.steady_ms())
     }
 }
 
@@ -169,7 +171,7 @@ mod tests {
         let text = format!("metric = \"t\"\nargv = {argv:?}\n{keys}");
         let point: Point<Printed> = toml::from_str(&text).unwrap();
         let clock: SharedClock = Arc::new(ManualClock::at(TimeMs(0)));
-        ExecSensor::new(&point, None, &clock)
+        ExecSensor::new("d", &point, None, &clock)
     }
 
     async fn read(argv: &[&str], keys: &str) -> Result<f64, String> {

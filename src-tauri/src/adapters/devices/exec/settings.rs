@@ -108,8 +108,11 @@ impl Settings for Exec {
         }
         distinct(self.reading.iter().map(|point| &point.measured))?;
         let every = interval(self.every_ms)?;
+        // Without an actuator it has no name: each reading stands for itself.
         for point in &self.reading {
-            let sensor = ExecSensor::new(point, every, around.clock)?;
+            let own = point.measured.name();
+            let device = if self.moves() { &self.capability } else { &own };
+            let sensor = ExecSensor::new(device, point, every, around.clock)?;
             made.sensors.push(Box::new(sensor));
         }
         Ok(made)

@@ -100,6 +100,10 @@ impl Sensor for RegisterSensor {
         &self.name
     }
 
+    fn meter(&self) -> Option<&Meter> {
+        Some(&self.meter)
+    }
+
     fn interval(&self) -> Option<Duration> {
         self.every
     }

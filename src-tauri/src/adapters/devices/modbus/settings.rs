@@ -105,7 +105,7 @@ impl Modbus {
     /// A reading here is of the moment or there is none: how late it may be says nothing.
     fn check_late(&self) -> Result<(), DeviceError> {
         let is_late = |point: &&Point<Source>| {
-            let meter = Meter::new(point.measured.clone(), 0);
+            let meter = Meter::new(&self.name, point.measured.clone(), 0);
             meter.late(u64::MAX).is_some()
         };
         self.reading.iter().find(is_late).map_or(Ok(()), |point| {
@@ -180,7 +180,7 @@ impl Settings for Modbus {
                 name: format!("{} {}", self.name, point.measured.name()),
                 register: span.to_string(),
                 every,
-                meter: Meter::new(point.measured.clone(), around.clock.steady_ms()),
+                meter: Meter::new(&self.name, point.measured.clone(), around.clock.steady_ms()),
                 form,
                 invalid: point.source.invalid.clone(),
                 member,

@@ -161,6 +161,10 @@ impl Sensor for MqttSensor {
         &self.name
     }
 
+    fn meter(&self) -> Option<&Meter> {
+        Some(&self.meter)
+    }
+
     fn news(&self) -> Option<Arc<Notify>> {
         Some(self.slot.news.clone())
     }

@@ -323,7 +323,7 @@ impl Mqtt {
                 slot,
                 json: point.source.json.clone(),
                 failing: None,
-                meter: Meter::new(point.measured.clone(), around.clock.steady_ms()),
+                meter: Meter::new(&self.name, point.measured.clone(), around.clock.steady_ms()),
                 client: client.clone(),
                 clock: around.clock.clone(),
             };
