@@ -243,7 +243,7 @@ fn no_room_begins_to_take_the_whole_node() {
             (file, source)
         })
         .collect();
-    assert_none(&whole::check(&files, whole::STILL));
+    assert_none(&whole::check(&files));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use clawmesh::domain::base::limits::{
 };
 use clawmesh::domain::pairing::{Acceptor, Initiator, Persona, Reveal, Start, Verdict};
 use clawmesh::node::Shared;
-use clawmesh::node::pairing::{self, PairEndView, PairSessionView, PairStage};
+use clawmesh::node::pairing::{self, PairEndView, PairSessionView, PairStage, PairingView};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_tungstenite::accept_async;
@@ -28,9 +28,13 @@ fn url(address: SocketAddr) -> String {
     format!("ws://{address}")
 }
 
+fn pairing_of(shared: &Shared) -> PairingView {
+    pairing::view(&shared.pairing, Vec::new())
+}
+
 async fn comparing(node: &TestNode) -> PairSessionView {
     until("there is something to compare", || async {
-        let session = pairing::view(node.shared()).session;
+        let session = pairing_of(node.shared()).session;
         session.filter(|s| s.stage == PairStage::Comparing)
     })
     .await
@@ -38,14 +42,14 @@ async fn comparing(node: &TestNode) -> PairSessionView {
 
 async fn ended(node: &TestNode) -> PairEndView {
     until("the pairing has ended", || async {
-        let view = pairing::view(node.shared());
+        let view = pairing_of(node.shared());
         view.last.filter(|_| view.session.is_none())
     })
     .await
 }
 
 fn say(node: &TestNode, session: &PairSessionView, verdict: Verdict, preset: &str) {
-    pairing::decide(node.shared(), session.id, verdict, Some(preset)).unwrap();
+    pairing::decide(&node.shared().pairing, session.id, verdict, Some(preset)).unwrap();
 }
 
 fn trusts_nobody(shared: &Shared) -> bool {
@@ -54,8 +58,10 @@ fn trusts_nobody(shared: &Shared) -> bool {
 
 /// Begins a pairing and waits until both persons see something.
 async fn begun(a: &TestNode, b: &TestNode) -> (PairSessionView, PairSessionView) {
-    pairing::open_window(b.shared()).await.unwrap();
-    pairing::start(a.shared(), &url(b.address)).await.unwrap();
+    pairing::open_window(&b.shared().pairing).await.unwrap();
+    pairing::start(&a.shared().pairing, &url(b.address))
+        .await
+        .unwrap();
     let (seen_a, seen_b) = (comparing(a).await, comparing(b).await);
     let (a, b) = (seen_a.compare.as_ref(), seen_b.compare.as_ref());
     let (a, b) = (a.unwrap(), b.unwrap());
@@ -98,7 +104,7 @@ async fn two_yeses_make_trust_a_link_and_the_same_after_a_restart() {
     assert!(of_a.grants.to_string().contains("plan"));
     assert!(!of_a.grants.to_string().contains("admin"));
     assert!(
-        pairing::view(b.shared()).window.is_none(),
+        pairing_of(b.shared()).window.is_none(),
         "one pairing a window"
     );
     connected(&a, &b).await;
@@ -148,8 +154,10 @@ async fn nodes_of_two_meshes_are_refused_before_anybody_compares() {
     let mut other = field();
     other.raw.mesh_name = Some("elsewhere".into());
     let b = other.start().await;
-    pairing::open_window(b.shared()).await.unwrap();
-    pairing::start(a.shared(), &url(b.address)).await.unwrap();
+    pairing::open_window(&b.shared().pairing).await.unwrap();
+    pairing::start(&a.shared().pairing, &url(b.address))
+        .await
+        .unwrap();
     for end in [ended(&a).await, ended(&b).await] {
         assert_eq!(end.code.as_deref(), Some("MESH_ID_MISMATCH"), "{end:?}");
         for word in [
@@ -183,7 +191,7 @@ async fn a_no_from_either_side_stores_nothing() {
             );
         }
         assert!(trusts_nobody(a.shared()) && trusts_nobody(b.shared()));
-        let window = pairing::view(b.shared()).window.unwrap();
+        let window = pairing_of(b.shared()).window.unwrap();
         assert_eq!(window.tries_left, PAIRING_TRIES_TOTAL - 1);
     }
 }
@@ -224,15 +232,15 @@ async fn without_a_window_and_after_it_nobody_gets_in() {
     let b = setup.start().await;
     let start = stranger(1, 9).1;
     assert_eq!(code(&knock(b.address, &start).await.1), "NOT_AUTHORIZED");
-    pairing::open_window(b.shared()).await.unwrap();
+    pairing::open_window(&b.shared().pairing).await.unwrap();
     clock.shift(i64::try_from(PAIRING_WINDOW_MS).unwrap() + 1);
     assert_eq!(code(&knock(b.address, &start).await.1), "NOT_AUTHORIZED");
-    assert!(pairing::view(b.shared()).window.is_none());
+    assert!(pairing_of(b.shared()).window.is_none());
     // Persons who take longer than the window have not agreed.
     let a = centre().start().await;
     let (_, seen_b) = begun(&a, &b).await;
     clock.shift(2 * i64::try_from(PAIRING_WINDOW_MS).unwrap() + 2);
-    let late = pairing::decide(b.shared(), seen_b.id, Verdict::Yes, Some("field"));
+    let late = pairing::decide(&b.shared().pairing, seen_b.id, Verdict::Yes, Some("field"));
     assert!(late.is_err());
     assert_eq!(ended(&b).await.code.as_deref(), Some("TIMEOUT"));
     assert_eq!(ended(&a).await.code.as_deref(), Some("TIMEOUT"));
@@ -256,18 +264,18 @@ async fn a_third_party_is_refused_during_a_pairing_and_guesses_have_an_end() {
     let (mut probe, reply) = knock(b.address, &stranger(1, 9).1).await;
     assert_eq!(reply["ok"], true, "{reply}");
     assert_eq!(code(&reveal(&mut probe, &honest(1)).await), "BUSY");
-    pairing::cancel(a.shared()).await;
+    pairing::cancel(&a.shared().pairing).await;
     ended(&b).await;
     // Another persona than the one committed to.
     let (mut probe, _) = knock(b.address, &stranger(2, 9).1).await;
     assert_eq!(code(&reveal(&mut probe, &honest(3)).await), "AUTH_FAILED");
     // The address has had its tries.
-    let view = pairing::view(b.shared());
+    let view = pairing_of(b.shared());
     let left = view.window.unwrap().tries_left;
     assert_eq!(left, PAIRING_TRIES_TOTAL - PAIRING_TRIES);
     let (mut probe, _) = knock(b.address, &stranger(4, 9).1).await;
     assert_eq!(code(&reveal(&mut probe, &honest(4)).await), "RATE_EXCEEDED");
-    assert!(pairing::view(b.shared()).session.is_none() && trusts_nobody(b.shared()));
+    assert!(pairing_of(b.shared()).session.is_none() && trusts_nobody(b.shared()));
 }
 
 /// A stranger knocks until it may no more, keeps knocks waiting, and is being compared: whoever has read
@@ -276,7 +284,8 @@ async fn a_third_party_is_refused_during_a_pairing_and_guesses_have_an_end() {
 async fn knocks_of_a_stranger_do_not_close_the_window_for_who_has_the_link() {
     let a = centre().start().await;
     let b = field().start().await;
-    let view = pairing::open_window(b.shared()).await.unwrap();
+    pairing::open_window(&b.shared().pairing).await.unwrap();
+    let view = pairing_of(b.shared());
     let link = view.window.unwrap().link;
     for _ in 0..2 * PAIRING_TRIES {
         knock(b.address, &stranger(1, 9).1).await;
@@ -288,7 +297,7 @@ async fn knocks_of_a_stranger_do_not_close_the_window_for_who_has_the_link() {
     })
     .await;
     const { assert!(PAIRING_WAITING_PER_ADDRESS_MAX > 1) };
-    pairing::start(a.shared(), &link).await.unwrap();
+    pairing::start(&a.shared().pairing, &link).await.unwrap();
     let (seen_a, seen_b) = (comparing(&a).await, comparing(&b).await);
     say(&a, &seen_a, Verdict::Yes, "field");
     say(&b, &seen_b, Verdict::Yes, "command-center");
@@ -300,7 +309,8 @@ async fn knocks_of_a_stranger_do_not_close_the_window_for_who_has_the_link() {
 async fn a_stranger_being_compared_gives_way_to_who_has_the_link() {
     let a = centre().start().await;
     let b = field().start().await;
-    let view = pairing::open_window(b.shared()).await.unwrap();
+    pairing::open_window(&b.shared().pairing).await.unwrap();
+    let view = pairing_of(b.shared());
     let link = view.window.unwrap().link;
     let (mine, start) = stranger(1, 9);
     let (mut probe, reply) = knock(b.address, &start).await;
@@ -309,14 +319,19 @@ async fn a_stranger_being_compared_gives_way_to_who_has_the_link() {
         .unwrap();
     assert_eq!(reveal(&mut probe, &shown).await["ok"], true);
     let strangers = comparing(&b).await;
-    pairing::start(a.shared(), &link).await.unwrap();
+    pairing::start(&a.shared().pairing, &link).await.unwrap();
     let seen_a = comparing(&a).await;
     let seen_b = until("b compares with a", || async {
-        let session = pairing::view(b.shared()).session?;
+        let session = pairing_of(b.shared()).session?;
         (session.id != strangers.id && session.stage == PairStage::Comparing).then_some(session)
     })
     .await;
-    let late = pairing::decide(b.shared(), strangers.id, Verdict::Yes, Some("owner"));
+    let late = pairing::decide(
+        &b.shared().pairing,
+        strangers.id,
+        Verdict::Yes,
+        Some("owner"),
+    );
     assert!(
         late.is_err(),
         "a yes meant for the stranger counts for nobody"
@@ -330,7 +345,7 @@ async fn a_stranger_being_compared_gives_way_to_who_has_the_link() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_out_of_order_ends_the_pairing() {
     let b = field().start().await;
-    pairing::open_window(b.shared()).await.unwrap();
+    pairing::open_window(&b.shared().pairing).await.unwrap();
     let told = async |mut probe: Probe| {
         let failed = probe.hear("pair.failed").await;
         failed["payload"]["code"].as_str().unwrap().to_owned()
@@ -345,19 +360,20 @@ async fn what_is_out_of_order_ends_the_pairing() {
         .await;
     assert_eq!(told(probe).await, "TOO_LARGE");
     // Persons were shown nothing of it.
-    assert!(pairing::view(b.shared()).last.is_none());
+    assert!(pairing_of(b.shared()).last.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_names_the_device_that_must_answer() {
     let a = centre().start().await;
     let b = field().start().await;
-    let view = pairing::open_window(b.shared()).await.unwrap();
+    pairing::open_window(&b.shared().pairing).await.unwrap();
+    let view = pairing_of(b.shared());
     let link = view.window.unwrap().link;
     let wrong = link.replace(b.id().as_str(), key(77).id().as_str());
-    pairing::start(a.shared(), &wrong).await.unwrap();
+    pairing::start(&a.shared().pairing, &wrong).await.unwrap();
     assert_eq!(ended(&a).await.code.as_deref(), Some("PUBLIC_KEY_MISMATCH"));
-    pairing::start(a.shared(), &link).await.unwrap();
+    pairing::start(&a.shared().pairing, &link).await.unwrap();
     let (seen_a, seen_b) = (comparing(&a).await, comparing(&b).await);
     say(&a, &seen_a, Verdict::Yes, "field");
     say(&b, &seen_b, Verdict::Yes, "command-center");
@@ -377,10 +393,10 @@ async fn a_relay_with_its_own_keys_shows_two_different_strings() {
 
     let a = centre().start().await;
     let b = field().start().await;
-    pairing::open_window(b.shared()).await.unwrap();
+    pairing::open_window(&b.shared().pairing).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let relay = url(listener.local_addr().unwrap());
-    pairing::start(a.shared(), &relay).await.unwrap();
+    pairing::start(&a.shared().pairing, &relay).await.unwrap();
     let (tcp, _) = listener.accept().await.unwrap();
     let mut from_a = accept_async(tcp).await.unwrap();
     let mut hear = async || -> Value {
@@ -431,7 +447,7 @@ async fn an_end_before_the_second_yes_stores_nothing() {
     assert!(!ended(&b).await.stored);
     let a = centre().start_in(dir, None).await;
     assert!(trusts_nobody(a.shared()) && trusts_nobody(b.shared()));
-    let view = pairing::view(a.shared());
+    let view = pairing_of(a.shared());
     assert!(view.session.is_none() && view.window.is_none() && view.last.is_none());
 }
 

@@ -246,7 +246,8 @@ fn few_rooms_sign() {
     refused("node/planning.rs", sign, "may not sign");
     refused("operator/planner.rs", sign, "may not sign");
     refused("node/proposals/mint.rs", sign, "may not sign");
-    accepted("node/pairing/session.rs", sign);
+    refused("node/pairing/session.rs", sign, "may not sign");
+    accepted("operator/registry.rs", sign);
 }
 
 #[test]

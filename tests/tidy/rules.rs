@@ -28,7 +28,7 @@ const DOMAIN_ROOMS: [&str; 17] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `shared`, which joins them.
-const NODE_ROOMS: [&str; 41] = [
+const NODE_ROOMS: [&str; 42] = [
     "surroundings",
     "config",
     "context",
@@ -63,6 +63,7 @@ const NODE_ROOMS: [&str; 41] = [
     "protocol",
     "sessions",
     "peers",
+    "housekeeping",
     "discovery",
     "sensing",
     "refused",
@@ -72,9 +73,9 @@ const NODE_ROOMS: [&str; 41] = [
     "hosting",
 ];
 
-/// Who may ask the whole node for the device's key: what makes operator records, handshakes and pairings. Frames, proposals
+/// Who may ask the whole node for the device's key: what makes operator records. Frames, proposals, handshakes, pairings
 /// and the audit chain are signed by rooms that hold it for that alone.
-const SIGNERS: [&str; 2] = ["node/pairing/session.rs", "operator/registry.rs"];
+const SIGNERS: [&str; 1] = ["operator/registry.rs"];
 
 /// The one part of `surfaces` that other surfaces may name: the client of our own HTTP API.
 const SHARED_SURFACE: &str = "remote";

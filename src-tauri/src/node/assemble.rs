@@ -18,7 +18,6 @@ use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
 use super::continuity::{Begin, Continuity, Footing, Ground, footing, next_seq};
 use super::credentials::{Kept, Own};
-use super::discovery::Nearby;
 use super::frame_log::tree::Tree;
 use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames, Stamper};
 use super::gen1::actuators::Wire;
@@ -28,7 +27,7 @@ use super::leading::Leading;
 use super::links::known::Known;
 use super::links::{Links, Reach};
 use super::mesh_models::{Elsewhere, MeshModels};
-use super::pairing::Unsettled;
+use super::pairing::{Pairing, Unsettled};
 use super::pause::PlannerState;
 use super::peers::{Dialed, Peers};
 use super::planner::Planner;
@@ -477,9 +476,20 @@ async fn assemble(
         other_planners: Arc::default(),
         reach: reach.clone(),
     };
+    let authority = Authority::new(executor.clone(), key.clone());
+    let own_key = key.clone();
+    let pairing = Pairing::new(authority.clone(), own_key, tls.clone(), dialer.clone());
+    let sessions = Sessions::new(
+        protocol,
+        pairing.clone(),
+        key.clone(),
+        tls.clone(),
+        dialer.clone(),
+    );
     let shared = Shared::new(Inner {
-        authority: Authority::new(executor.clone(), key.clone()),
-        sessions: Sessions::new(protocol, key.clone(), tls.clone(), dialer.clone()),
+        authority,
+        sessions,
+        pairing,
         asking,
         executor,
         drafts,
@@ -490,8 +500,7 @@ async fn assemble(
         peers,
         reach,
         sites: super::sites::SiteBook::default(),
-        nearby: Nearby::default(),
-        pairing: super::pairing::Pairing::default(),
+        nearby: Arc::default(),
         key: OwnKey::new(key),
         tls,
         dialer,

@@ -6,20 +6,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::context::{Context, DURABLE};
+use super::frame_log::Frames;
 use super::links::target::{Source, Target};
-use super::pairing;
-use super::shared::Shared;
+use super::pairing::{self, Pairing};
+use super::peers::Peers;
 use crate::adapters::discovery::{Announcement, Mdns, Sight, Sighting};
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::admission::budget::Cause;
-use crate::domain::base::limits::{NEARBY_DIALED_MAX, NEARBY_MAX};
+use crate::domain::base::limits::{NEARBY_DIALED_MAX, NEARBY_MAX, PAIRING_NAME_CHARS};
+use crate::domain::base::text::one_line;
 use crate::domain::base::{AuditKind, DeviceId, MeshId, TimeMs};
 use crate::node::context::{Event, Severity};
 
@@ -102,6 +104,25 @@ impl Nearby {
         })
     }
 
+    /// The devices among them that are not trusted and could be paired with, as they say of themselves.
+    pub fn strangers(&self, context: &Context) -> Vec<pairing::Nearby> {
+        let all = self.some(|device| !context.trust.trusts(device));
+        let shown = |text: Option<&str>| one_line(text.unwrap_or("-"), PAIRING_NAME_CHARS);
+        let one = |Near { sighting, .. }: Near| {
+            let url = format!("ws://{}", sighting.addresses.first()?);
+            let mesh = sighting.mesh_name.as_deref();
+            let mesh = mesh.or(sighting.mesh.as_ref().map(|m| m.as_str()));
+            Some(pairing::Nearby {
+                device: sighting.device.as_str().to_owned(),
+                name: shown(sighting.name.as_deref()),
+                mesh: shown(mesh),
+                url,
+                pairing: sighting.pairing,
+            })
+        };
+        all.into_iter().filter_map(one).collect()
+    }
+
     /// Reads the policies set in earlier runs.
     ///
     /// # Errors
@@ -148,14 +169,34 @@ impl Nearby {
     }
 }
 
+/// What devices on the LAN are seen, shown and dialed with.
+pub struct Lan {
+    /// The links there are, and whom this node trusts.
+    pub frames: Frames,
+    /// What is there.
+    pub nearby: Arc<Nearby>,
+    /// Dials them.
+    pub peers: Arc<Peers>,
+    /// Says whether this node can be paired with.
+    pub pairing: Pairing,
+}
+
+impl std::ops::Deref for Lan {
+    type Target = Frames;
+
+    fn deref(&self) -> &Frames {
+        &self.frames
+    }
+}
+
 /// Looks around until the node stops.
-pub async fn run(shared: Shared, listens: SocketAddr) {
+pub async fn run(lan: Lan, listens: SocketAddr) {
     let announcement = Announcement {
-        device: shared.own_id().clone(),
-        name: shared.config.name.clone(),
-        role: shared.config.role.as_str().to_owned(),
-        mesh: shared.mesh.clone(),
-        mesh_name: shared.config.mesh_name.clone(),
+        device: lan.own_id().clone(),
+        name: lan.config.name.clone(),
+        role: lan.config.role.as_str().to_owned(),
+        mesh: lan.mesh.clone(),
+        mesh_name: lan.config.mesh_name.clone(),
         listens,
     };
     let mdns = match Mdns::start(announcement) {
@@ -163,7 +204,7 @@ pub async fn run(shared: Shared, listens: SocketAddr) {
         Err(error) => {
             let message = error.to_string();
             tracing::warn!("{message}");
-            return shared
+            return lan
                 .journal
                 .record(
                     Event::DiscoveryFailed,
@@ -174,21 +215,21 @@ pub async fn run(shared: Shared, listens: SocketAddr) {
                 .await;
         }
     };
-    let trusted = |device: &DeviceId| shared.trust.trusts(device);
+    let trusted = |device: &DeviceId| lan.trust.trusts(device);
     tokio::select! {
         biased;
-        () = shared.tasks.stop().cancelled() => {}
+        () = lan.tasks.stop().cancelled() => {}
         () = mdns.gather(trusted) => tracing::warn!("discovery ended"),
-        () = look_around(&shared, &mdns) => {}
+        () = look_around(&lan, &mdns) => {}
     }
     mdns.stop().await;
 }
 
 /// Follows what is seen, forever.
-async fn look_around(shared: &Shared, mdns: &Mdns) {
+async fn look_around(lan: &Lan, mdns: &Mdns) {
     let mut memory = Memory::default();
     let mut tick = tokio::time::interval(LOOK_EVERY);
-    let mut links = shared.links.watch();
+    let mut links = lan.links.watch();
     loop {
         tokio::select! {
             biased;
@@ -196,8 +237,8 @@ async fn look_around(shared: &Shared, mdns: &Mdns) {
                 memory.passed_over = memory.passed_over.saturating_add(passed_over);
                 for sight in sights {
                     match sight {
-                        Sight::Seen(sighting) => memory.seen(shared, sighting).await,
-                        Sight::Gone(device) => memory.gone(shared, &device).await,
+                        Sight::Seen(sighting) => memory.seen(lan, sighting).await,
+                        Sight::Gone(device) => memory.gone(lan, &device).await,
                     }
                 }
             }
@@ -205,9 +246,9 @@ async fn look_around(shared: &Shared, mdns: &Mdns) {
             _ = links.changed() => {}
             _ = tick.tick() => {}
         }
-        memory.announce(shared, mdns);
-        memory.look(shared, mdns).await;
-        memory.tell_rest(shared).await;
+        memory.announce(lan, mdns);
+        memory.look(lan, mdns).await;
+        memory.tell_rest(lan).await;
     }
 }
 
@@ -223,10 +264,10 @@ struct Memory {
 }
 
 impl Memory {
-    async fn seen(&mut self, shared: &Shared, sighting: Sighting) {
-        let (now, device) = (shared.now(), sighting.device.clone());
-        let trusts = |id: &DeviceId| shared.trust.trusts(id);
-        let new = shared.nearby.with(|near| {
+    async fn seen(&mut self, lan: &Lan, sighting: Sighting) {
+        let (now, device) = (lan.now(), sighting.device.clone());
+        let trusts = |id: &DeviceId| lan.trust.trusts(id);
+        let new = lan.nearby.with(|near| {
             if let Some(known) = near.get_mut(&device) {
                 known.sighting = sighting.clone();
                 return false;
@@ -251,8 +292,7 @@ impl Memory {
             let name = sighting.name.as_deref().unwrap_or("a node");
             let message = format!("Seen on the LAN: {name} ({})", device.short());
             let data = json!({"deviceId": device, "meshId": sighting.mesh});
-            shared
-                .journal
+            lan.journal
                 .caused(
                     Cause::Strangers,
                     Event::PeerSeen,
@@ -264,14 +304,13 @@ impl Memory {
         }
     }
 
-    async fn gone(&mut self, shared: &Shared, device: &DeviceId) {
-        shared.peers.unseen(device);
-        let was_near = shared.nearby.with(|near| near.remove(device)).is_some();
+    async fn gone(&mut self, lan: &Lan, device: &DeviceId) {
+        lan.peers.unseen(device);
+        let was_near = lan.nearby.with(|near| near.remove(device)).is_some();
         if was_near {
             let message = format!("Gone from the LAN: {}", device.short());
             let data = json!({"deviceId": device});
-            shared
-                .journal
+            lan.journal
                 .caused(
                     Cause::Strangers,
                     Event::PeerGone,
@@ -308,8 +347,8 @@ impl Memory {
     }
 
     /// Says on the LAN whether this node's pairing window is open.
-    fn announce(&mut self, shared: &Shared, mdns: &Mdns) {
-        let open = pairing::is_open(shared);
+    fn announce(&mut self, lan: &Lan, mdns: &Mdns) {
+        let open = pairing::is_open(&lan.pairing);
         if open == self.pairing {
             return;
         }
@@ -320,8 +359,8 @@ impl Memory {
     }
 
     /// Decides about each node that is nearby.
-    async fn look(&mut self, shared: &Shared, mdns: &Mdns) {
-        let links: BTreeSet<DeviceId> = shared
+    async fn look(&mut self, lan: &Lan, mdns: &Mdns) {
+        let links: BTreeSet<DeviceId> = lan
             .links
             .all()
             .iter()
@@ -331,17 +370,17 @@ impl Memory {
             mdns.verify(lost);
         }
         self.linked = links;
-        let now = shared.now();
-        let policy = shared.nearby.own_policy(&shared.mesh);
+        let now = lan.now();
+        let policy = lan.nearby.own_policy(&lan.mesh);
         // One that acts for us has to be dialed, whether it has dialed us or not.
         let enough = |id: &DeviceId| {
-            let link = shared.links.get(id);
+            let link = lan.links.get(id);
             link.is_some_and(|link| !link.info.cannot_be_told())
         };
-        let wanted = |id: &DeviceId| !enough(id) && shared.trust.trusts(id);
-        for near in shared.nearby.some(wanted) {
+        let wanted = |id: &DeviceId| !enough(id) && lan.trust.trusts(id);
+        for near in lan.nearby.some(wanted) {
             let device = &near.sighting.device;
-            if let Some(theirs) = near.sighting.mesh.as_ref().filter(|m| **m != shared.mesh) {
+            if let Some(theirs) = near.sighting.mesh.as_ref().filter(|m| **m != lan.mesh) {
                 if self.told.insert(device.clone()) {
                     let theirs = near
                         .sighting
@@ -349,7 +388,7 @@ impl Memory {
                         .as_deref()
                         .unwrap_or(theirs.as_str());
                     let why = format!("it is in another mesh ({theirs}) and is not dialed");
-                    tell(shared, &near, &why).await;
+                    tell(lan, &near, &why).await;
                 }
                 continue;
             }
@@ -359,21 +398,21 @@ impl Memory {
                     if self.told.insert(device.clone()) {
                         let why =
                             "the join policy asks: let it in with `clawmesh-node meshes admit`";
-                        tell(shared, &near, why).await;
+                        tell(lan, &near, why).await;
                     }
                     continue;
                 }
                 JoinPolicy::Auto | JoinPolicy::Ask => {}
             }
-            let ours_to_dial = shared.own_id() < device;
+            let ours_to_dial = lan.own_id() < device;
             if ours_to_dial || now.since(near.since) >= PATIENCE_MS {
-                dial(shared, &near, now);
+                dial(lan, &near, now);
             }
         }
     }
 }
 
-fn dial(shared: &Shared, near: &Near, now: TimeMs) {
+fn dial(lan: &Lan, near: &Near, now: TimeMs) {
     for address in near.sighting.addresses.iter().take(NEARBY_DIALED_MAX) {
         let Ok(url) = format!("ws://{address}").parse() else {
             continue;
@@ -384,7 +423,7 @@ fn dial(shared: &Shared, near: &Near, now: TimeMs) {
             label: "mdns".to_owned(),
             source: Source::Seen,
         };
-        shared.peers.add(&near.sighting.device, target, now);
+        lan.peers.add(&near.sighting.device, target, now);
     }
 }
 

@@ -19,6 +19,7 @@ mod gossip;
 pub mod guards;
 mod health;
 pub mod hosting;
+mod housekeeping;
 pub mod inference;
 mod ingress;
 pub mod leading;
@@ -58,25 +59,17 @@ pub use self::config::{Config, RawConfig};
 pub use self::shared::Shared;
 pub use self::surroundings::Outside;
 use crate::adapters::paths::{StateDir, StateLock};
-use crate::adapters::store::{Class, commands, frames, shares, usage};
 use crate::adapters::transport::{
     Doorway, Incoming, ListenAddress, Listener, LocalListener, Rules, TransportError,
 };
-use crate::domain::base::TimeMs;
-use crate::domain::base::limits::{
-    ACCEPT_QUEUE_SOCKETS, ADDRESS_KEPT_MS, COMMANDS_KEPT_MS, STORE_CLOSE_MS, STORE_LAST_WORDS_MS,
-};
-use context::alarms::AlarmKind;
-use context::timekeeping::{self, Settling};
-use context::{Context, Event, Severity, budgets};
+use crate::domain::base::limits::{ACCEPT_QUEUE_SOCKETS, STORE_CLOSE_MS, STORE_LAST_WORDS_MS};
+use context::{Context, Event, Severity};
 use guards::{Cut, Secured};
 use ingress::Ingress;
 use links::target::{Source, Target};
 
 /// How long peers may take to hear a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// How often the store is pruned and the clock's high-water mark written.
-const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
 /// A running node.
 pub struct Node {
@@ -151,7 +144,7 @@ impl Node {
         let ingress = Ingress::start(&shared.footing);
         let tree = gossip::tree::run(shared.frames.clone(), ingress.clone());
         shared.tasks.essential("broadcast tree", tree);
-        let doorman = doorman(shared.clone(), ingress.clone(), sockets);
+        let doorman = doorman(shared.sessions.clone(), ingress.clone(), sockets);
         shared.tasks.essential("doorman", doorman);
         for peer in &shared.config.peers {
             let target = Target {
@@ -166,11 +159,17 @@ impl Node {
         let supervisors = peers::run(sessions, table, ingress.clone());
         shared.tasks.essential("peers", supervisors);
         if shared.config.discovery {
-            let discovery = discovery::run(shared.clone(), address);
+            let lan = discovery::Lan {
+                frames: shared.frames.clone(),
+                nearby: shared.nearby.clone(),
+                peers: shared.peers.clone(),
+                pairing: shared.pairing.clone(),
+            };
+            let discovery = discovery::run(lan, address);
             shared.tasks.passing("discovery", discovery);
         }
         shared.pairing.listens_on(address);
-        let learned = pairing::dial_learned(shared.clone());
+        let learned = peers::learned::run(shared.pairing.clone(), shared.peers.clone());
         shared.tasks.passing("learned peers", learned);
         let records = authority::confirm(shared.authority.clone());
         shared.tasks.essential("records", records);
@@ -201,9 +200,8 @@ impl Node {
             let health = health::run(shared.footing.clone());
             shared.tasks.essential("health", health);
         }
-        shared
-            .tasks
-            .essential("housekeeping", housekeeping(shared.clone(), doorway));
+        let housekeeping = housekeeping::run(shared.footing.clone(), shared.peers.clone(), doorway);
+        shared.tasks.essential("housekeeping", housekeeping);
         let data = json!({"address": address.to_string(), "role": shared.config.role.as_str()});
         let message = format!("{} started on {address}", shared.config.name);
         shared
@@ -381,120 +379,19 @@ fn listen_locally(context: &Context, app: axum::Router) -> Option<PathBuf> {
 }
 
 /// Starts a session for every accepted socket.
-async fn doorman(shared: Shared, ingress: Ingress, mut sockets: mpsc::Receiver<Incoming>) {
+async fn doorman(
+    sessions: sessions::Sessions,
+    ingress: Ingress,
+    mut sockets: mpsc::Receiver<Incoming>,
+) {
     loop {
         let incoming = tokio::select! {
             biased;
-            () = shared.tasks.stop().cancelled() => return,
+            () = sessions.tasks.stop().cancelled() => return,
             incoming = sockets.recv() => incoming,
         };
         let Some(incoming) = incoming else { return };
-        let session = sessions::accepted(shared.clone(), ingress.clone(), incoming);
-        shared.tasks.passing("session", session);
-    }
-}
-
-/// Where the clock stands at the start.
-async fn settling(context: &Context) -> Settling {
-    let mark = context.store.read("clock", timekeeping::high_water).await;
-    Settling::starting(
-        mark.unwrap_or_default(),
-        context.now(),
-        tokio::time::Instant::now(),
-    )
-}
-
-/// Raises or clears the alarm of a clock that is behind what the node has lived through.
-async fn clock_alarm(context: &Context, now: TimeMs) {
-    let read = move |c: &rusqlite::Connection| {
-        Ok((
-            timekeeping::clock_trusted(c, now)?,
-            timekeeping::high_water(c)?,
-        ))
-    };
-    // No reading touches what it looks at.
-    match context.store.read_committed("clock", read).await {
-        Ok((true, _)) => {
-            context.alarms.clear(AlarmKind::ClockUntrusted, "");
-        }
-        Ok((false, mark)) => {
-            let message = format!(
-                "the clock is {} min behind a time that this node has recorded, so it does not operate",
-                mark.since(now) / 60_000
-            );
-            let advice = "set the clock; if it is right and the recorded time was wrong, stop the node and run \
-                          `clawmesh-node clock confirm` on this machine";
-            context
-                .alarms
-                .raise(AlarmKind::ClockUntrusted, "", &message, advice, now);
-        }
-        Err(error) => tracing::warn!(%error, "the clock could not be compared"),
-    }
-}
-
-async fn housekeeping(shared: Shared, doorway: Arc<Doorway>) {
-    let mut tick = tokio::time::interval(HOUSEKEEPING);
-    let mut settling = settling(&shared).await;
-    loop {
-        tokio::select! {
-            biased;
-            () = shared.tasks.stop().cancelled() => return,
-            _ = tick.tick() => {}
-        }
-        shared.journal.tell_counted().await;
-        budgets::look(&shared).await;
-        alike::look(&shared, |device| shared.peers.get(device)?.name);
-        let numbers = doorway.numbers();
-        let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        shared.metrics.sockets_unauthenticated.set(gauge(
-            u64::try_from(numbers.open_unauthenticated).unwrap_or(0),
-        ));
-        shared
-            .metrics
-            .sockets_evicted
-            .set(gauge(numbers.evicted_total));
-        let (at, keep) = (shared.moment(), shared.config.keep_frames);
-        let most = frame_log::most(&shared);
-        let settled = settling.admits(at.wall, tokio::time::Instant::now());
-        clock_alarm(&shared, at.wall).await;
-        sessions::forget_clocks(&shared);
-        continuity::note(&shared).await;
-        let done = shared
-            .store
-            .write(Class::Relaxed, "housekeeping", move |c| {
-                timekeeping::keep(c, at, settled)?;
-                commands::prune(c, TimeMs(at.wall.0.saturating_sub(COMMANDS_KEPT_MS)))?;
-                let kept = |at: TimeMs| TimeMs(at.0.saturating_sub(ADDRESS_KEPT_MS));
-                usage::lapse(c, kept(at.steady), kept(at.wall))?;
-                let crowd = shares::make_room_for_others(c, most)?;
-                let pruned = frames::prune(c, keep)?;
-                Ok((pruned, frames::horizon(c)?, crowd, shares::all(c)?))
-            })
-            .await;
-        let done = match done {
-            Ok((pruned, horizon, crowd, kept)) => {
-                frame_log::gave_way(&shared, &crowd).await;
-                shared.budgets.crowded(&kept, None);
-                Ok((pruned, horizon))
-            }
-            Err(error) => Err(error),
-        };
-        match done {
-            Ok((0, _)) => {}
-            Ok((pruned, horizon)) => {
-                shared.held.pruned(horizon.map_or(TimeMs(0), |h| h.time));
-                let message = format!("{pruned} old frames pruned; the newest {keep} are kept");
-                shared
-                    .journal
-                    .record(
-                        Event::StorePruned,
-                        Severity::Info,
-                        &message,
-                        json!({"pruned": pruned}),
-                    )
-                    .await;
-            }
-            Err(error) => tracing::error!(%error, "housekeeping failed"),
-        }
+        let session = sessions::accepted(sessions.clone(), ingress.clone(), incoming);
+        sessions.tasks.passing("session", session);
     }
 }

@@ -48,7 +48,7 @@ pub struct Inner {
     /// Dials those with which no link is needed otherwise.
     pub reach: Arc<dyn Reach>,
     /// Who is on the LAN.
-    pub nearby: Nearby,
+    pub nearby: Arc<Nearby>,
     /// How its sensors are.
     pub sensors: Sensors,
     /// The language models it may ask.

@@ -32,7 +32,8 @@ pub struct PairDecision {
 impl Door {
     /// Pairing on this node, all of it.
     pub fn pairing(&self) -> PairingView {
-        pairing::view(&self.shared)
+        let nearby = self.shared.nearby.strangers(&self.shared);
+        pairing::view(&self.shared.pairing, nearby)
     }
 
     /// Opens the window.
@@ -40,12 +41,14 @@ impl Door {
     /// # Errors
     /// As [`pairing::open_window`].
     pub async fn pair_open(&self) -> Answer<PairingView> {
-        pairing::open_window(&self.shared).await
+        pairing::open_window(&self.shared.pairing).await?;
+        Ok(self.pairing())
     }
 
     /// Closes the window and ends the pairing under way.
     pub async fn pair_cancel(&self) -> PairingView {
-        pairing::cancel(&self.shared).await
+        pairing::cancel(&self.shared.pairing).await;
+        self.pairing()
     }
 
     /// Begins to pair with another node.
@@ -53,7 +56,8 @@ impl Door {
     /// # Errors
     /// As [`pairing::start`].
     pub async fn pair_start(&self, wish: &PairStart) -> Answer<PairingView> {
-        pairing::start(&self.shared, &wish.target).await
+        pairing::start(&self.shared.pairing, &wish.target).await?;
+        Ok(self.pairing())
     }
 
     /// Takes what the person says.
@@ -67,10 +71,11 @@ impl Door {
             Verdict::No
         };
         pairing::decide(
-            &self.shared,
+            &self.shared.pairing,
             decision.session,
             verdict,
             decision.preset.as_deref(),
-        )
+        )?;
+        Ok(self.pairing())
     }
 }

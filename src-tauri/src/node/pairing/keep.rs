@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Verdicted;
+use super::{Pairing, Verdicted};
 use crate::adapters::paths::{PathError, StateDir};
 use crate::adapters::store::records;
 use crate::adapters::store::{Store, StoreError, frames, kv, trust};
@@ -14,9 +14,7 @@ use crate::domain::base::{AuditKind, Code, DeviceId, MeshId, Refusal};
 use crate::domain::pairing::{Comparison, Joining};
 use crate::node::authority;
 use crate::node::context::{Context, DURABLE, store_refusal};
-use crate::node::links::target::{Source, Target};
 use crate::node::naming::MESH_FLOOR;
-use crate::node::shared::Shared;
 
 /// The key of the list of peers to dial.
 const LEARNED: &str = "peers.learned";
@@ -25,10 +23,23 @@ const JOINED: &str = "mesh.joined";
 
 /// A peer that was learned and where it was reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Learned {
-    device: DeviceId,
-    url: String,
-    label: String,
+pub struct Learned {
+    /// The device.
+    pub device: DeviceId,
+    /// Where it was dialed.
+    pub url: String,
+    /// How the address is shown.
+    pub label: String,
+}
+
+/// The peers that this node has learned by pairing and still trusts, those of earlier runs among them.
+///
+/// # Errors
+/// Whatever the store says.
+pub async fn learned(pairing: &Pairing) -> Result<Vec<Learned>, StoreError> {
+    let mut all = pairing.store.read("learned peers", learned_in).await?;
+    all.retain(|peer| pairing.trust.trusts(&peer.device));
+    Ok(all)
 }
 
 fn learned_in(conn: &rusqlite::Connection) -> Result<Vec<Learned>, StoreError> {
@@ -85,7 +96,7 @@ fn revoked(record: &TrustRecord) -> Refusal {
 /// # Errors
 /// Whatever the store says; nothing of it is stored then.
 pub(super) async fn store(
-    shared: &Shared,
+    pairing: &Pairing,
     comparison: &Comparison,
     joining: &Joining,
     given: &Verdicted,
@@ -97,14 +108,14 @@ pub(super) async fn store(
         Some(peer.public_key),
         Some(peer.shown_name()),
         given.preset.grants(),
-        shared.now(),
+        pairing.now(),
     )
     // Gen-1 nodes cannot pair.
     .of(Generation::Clawmesh);
     let moves = joining.moves == Some(comparison.side());
     let mesh = moves.then(|| joining.mesh.clone());
     let side = comparison.side().as_str();
-    let shared2 = shared.clone();
+    let context = pairing.context.clone();
     let write = move |c: &rusqlite::Connection| {
         let mut record = record;
         if let Some(old) = trust::get(c, &record.device_id)? {
@@ -128,23 +139,23 @@ pub(super) async fn store(
             "grants": record.grants, "name": record.name, "publicKey": record.public_key,
             "side": side, "url": url, "joinedMesh": mesh,
         });
-        shared2
+        context
             .journal
             .audit(c, AuditKind::TrustPaired, record.device_id.as_str(), detail)
     };
-    shared
+    pairing
         .store
         .write(DURABLE, "pairing", write)
         .await
         .map_err(|e| store_refusal(&e))?;
-    shared
+    pairing
         .trust
-        .reload(&shared.store)
+        .reload(&pairing.store)
         .await
         .map_err(|e| store_refusal(&e))?;
-    authority::look_again(&shared.authority).await;
+    authority::look_again(&pairing.authority).await;
     if !moves {
-        shared.pairing.learned.send_modify(|n| *n += 1);
+        pairing.learned.send_modify(|n| *n += 1);
     }
     Ok(())
 }
@@ -176,45 +187,4 @@ pub async fn settled(store: &Store, dir: &StateDir, kept: MeshId) -> Result<Mesh
         .write(DURABLE, "joined mesh", |c| kv::delete(c, JOINED))
         .await?;
     Ok(mesh)
-}
-
-/// Has the peers learned by pairing dialed, those of earlier runs and those that come.
-pub async fn dial_learned(shared: Shared) {
-    let mut changes = shared.pairing.learned.subscribe();
-    loop {
-        match shared.store.read("learned peers", learned_in).await {
-            Ok(all) => all
-                .into_iter()
-                .filter(|peer| shared.trust.trusts(&peer.device))
-                .for_each(|peer| dial(&shared, peer)),
-            Err(error) => tracing::error!(%error, "the learned peers cannot be read"),
-        }
-        tokio::select! {
-            biased;
-            () = shared.tasks.stop().cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
-        }
-    }
-}
-
-fn dial(shared: &Shared, peer: Learned) {
-    let Learned { device, url, label } = peer;
-    match url.parse() {
-        Ok(url) => {
-            let source = Source::Learned;
-            let target = Target {
-                url,
-                pin: None,
-                label,
-                source,
-            };
-            if !shared.peers.add(&device, target, shared.now()) {
-                tracing::warn!(
-                    peer = device.short(),
-                    "too many peers; one that was paired is not dialed"
-                );
-            }
-        }
-        Err(error) => tracing::warn!(%error, "a learned peer cannot be dialed"),
-    }
 }

@@ -10,35 +10,59 @@ mod session;
 mod view;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
-pub use self::keep::{Unsettled, dial_learned, settled};
+pub use self::keep::{Learned, Unsettled, learned, settled};
 use self::knocks::{Tries, Waiting};
 pub use self::session::{Knock, accept, knock};
 pub use self::view::{
     Nearby, PairCompareView, PairEmoji, PairEndView, PairPeerView, PairSessionView, PairStage,
     PairWindowView, PairingView,
 };
-use crate::adapters::transport::PeerUrl;
+use crate::adapters::transport::{Dialer, PeerUrl, Tls};
 use crate::domain::admission::Preset;
-use crate::domain::base::limits::{PAIRING_NAME_CHARS, PAIRING_TRIES, PAIRING_WINDOW_MS};
-use crate::domain::base::text::one_line;
+use crate::domain::base::limits::{PAIRING_TRIES, PAIRING_WINDOW_MS};
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
+use crate::domain::identity::DeviceKey;
 use crate::domain::pairing::{Comparison, Joining, LinkSecret, PairLink, Persona, Side, Verdict};
+use crate::node::authority::Authority;
 use crate::node::config::Role;
 use crate::node::context::{Context, Event, Severity};
-use crate::node::shared::Shared;
 
-/// Pairing on one node.
-#[derive(Debug, Default)]
-pub struct Pairing {
+/// Pairing on one node. The key in it signs verdicts of pairings and leaves this room in no other way.
+#[derive(Clone)]
+pub struct Pairing(Arc<Parts>);
+
+/// What [`Pairing`] gives access to.
+pub struct Parts {
+    context: Context,
+    authority: Authority,
+    key: Arc<DeviceKey>,
+    tls: Tls,
+    dialer: Arc<dyn Dialer>,
     book: Mutex<Book>,
     /// Counts up when a peer to dial was learned.
     learned: watch::Sender<u64>,
     address: OnceLock<SocketAddr>,
+}
+
+impl std::ops::Deref for Pairing {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Parts {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
 }
 
 #[derive(Debug, Default)]
@@ -82,9 +106,8 @@ struct Verdicted {
 }
 
 /// Holds the place of the pairing under way; the place is free again when this is dropped.
-#[derive(Debug)]
 pub struct Ticket {
-    shared: Shared,
+    pairing: Pairing,
     id: u64,
     side: Side,
     until: TimeMs,
@@ -93,7 +116,7 @@ pub struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut book = self.shared.pairing.book();
+        let mut book = self.pairing.book();
         if book.session.as_ref().is_some_and(|s| s.view.id == self.id) {
             // Whoever ended it properly has taken it out already.
             let session = book.session.take();
@@ -111,6 +134,25 @@ impl Drop for Ticket {
 }
 
 impl Pairing {
+    /// No window is open and no pairing is under way.
+    pub fn new(
+        authority: Authority,
+        key: Arc<DeviceKey>,
+        tls: Tls,
+        dialer: Arc<dyn Dialer>,
+    ) -> Self {
+        Self(Arc::new(Parts {
+            context: authority.context.clone(),
+            authority,
+            key,
+            tls,
+            dialer,
+            book: Mutex::default(),
+            learned: watch::Sender::default(),
+            address: OnceLock::new(),
+        }))
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,8 +168,14 @@ impl Pairing {
         self.address.get().copied()
     }
 
+    /// Counts up when a peer to dial was learned.
+    pub fn watch_learned(&self) -> watch::Receiver<u64> {
+        self.learned.subscribe()
+    }
+
     /// The window, if it is open now. One whose time is over is closed by looking at it.
-    fn window(&self, now: TimeMs) -> Option<Window> {
+    fn window(&self) -> Option<Window> {
+        let now = self.now();
         let mut book = self.book();
         if book.window.as_ref().is_some_and(|w| now >= w.until) {
             book.window = None;
@@ -137,13 +185,7 @@ impl Pairing {
 
     /// Takes the place of the pairing under way. One that a person `chose` ends the pairing of a
     /// stranger that nobody here has said yes to.
-    fn reserve(
-        &self,
-        shared: &Shared,
-        side: Side,
-        until: TimeMs,
-        chosen: bool,
-    ) -> Result<Ticket, Refusal> {
+    fn reserve(&self, side: Side, until: TimeMs, chosen: bool) -> Result<Ticket, Refusal> {
         let mut book = self.book();
         let gives_way = |s: &Session| chosen && !s.chosen && s.view.ours.is_none();
         if let Some(stranger) = book.session.take_if(|s| gives_way(s)) {
@@ -175,7 +217,7 @@ impl Pairing {
             chosen,
         });
         Ok(Ticket {
-            shared: shared.clone(),
+            pairing: self.clone(),
             id,
             side,
             until,
@@ -245,35 +287,15 @@ fn compare_view(comparison: &Comparison, joining: &Joining) -> PairCompareView {
     }
 }
 
-/// Nodes on the LAN that could be paired with, as they say of themselves.
-pub fn nearby(shared: &Shared) -> Vec<Nearby> {
-    let all = shared.nearby.all().into_iter().map(|near| near.sighting);
-    let all = all.filter(|s| !shared.trust.trusts(&s.device));
-    all.filter_map(|sighting| {
-        let url = format!("ws://{}", sighting.addresses.first()?);
-        let mesh = sighting.mesh_name.as_deref();
-        let mesh = mesh.or(sighting.mesh.as_ref().map(|m| m.as_str()));
-        let shown = |text: Option<&str>| one_line(text.unwrap_or("-"), PAIRING_NAME_CHARS);
-        Some(Nearby {
-            device: sighting.device.as_str().to_owned(),
-            name: shown(sighting.name.as_deref()),
-            mesh: shown(mesh),
-            url,
-            pairing: sighting.pairing,
-        })
-    })
-    .collect()
-}
-
 /// Whether a window is open now.
-pub fn is_open(shared: &Shared) -> bool {
-    shared.pairing.window(shared.now()).is_some()
+pub fn is_open(pairing: &Pairing) -> bool {
+    pairing.window().is_some()
 }
 
 /// Where another machine reaches this node, as far as this node can tell.
-fn own_url(shared: &Shared) -> String {
-    let address = shared.pairing.listens_at();
-    let address = address.unwrap_or_else(|| shared.config.host.socket(shared.config.port));
+fn own_url(pairing: &Pairing) -> String {
+    let address = pairing.listens_at();
+    let address = address.unwrap_or_else(|| pairing.config.host.socket(pairing.config.port));
     let ip = match address.ip() {
         ip if ip.is_unspecified() => outward().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         ip => ip,
@@ -288,25 +310,25 @@ fn outward() -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// Pairing on this node, as persons see it.
-pub fn view(shared: &Shared) -> PairingView {
-    let window = shared.pairing.window(shared.now());
+/// Pairing on this node, as persons see it; `nearby` are the devices on the LAN that they could pair with.
+pub fn view(pairing: &Pairing, nearby: Vec<Nearby>) -> PairingView {
+    let window = pairing.window();
     let window = window.map(|w| PairWindowView {
         until: w.until.0,
         tries_left: w.tries.left(),
         link: PairLink {
-            device: shared.own_id().clone(),
-            url: own_url(shared),
+            device: pairing.own_id().clone(),
+            url: own_url(pairing),
             secret: w.secret,
         }
         .to_string(),
     });
-    let book = shared.pairing.book();
+    let book = pairing.book();
     PairingView {
         window,
         session: book.session.as_ref().map(|s| s.view.clone()),
         last: book.last.clone(),
-        nearby: nearby(shared),
+        nearby,
     }
 }
 
@@ -314,14 +336,14 @@ pub fn view(shared: &Shared) -> PairingView {
 ///
 /// # Errors
 /// `CONFLICT` while a pairing is under way.
-pub async fn open_window(shared: &Shared) -> Result<PairingView, Refusal> {
-    let bytes = shared
+pub async fn open_window(pairing: &Pairing) -> Result<(), Refusal> {
+    let bytes = pairing
         .random
         .bytes()
         .map_err(|e| Refusal::new(Code::InternalError, e.to_string()))?;
-    let until = shared.now().plus(PAIRING_WINDOW_MS);
+    let until = pairing.now().plus(PAIRING_WINDOW_MS);
     {
-        let mut book = shared.pairing.book();
+        let mut book = pairing.book();
         if book.session.is_some() {
             return Err(Refusal::new(
                 Code::Conflict,
@@ -339,17 +361,17 @@ pub async fn open_window(shared: &Shared) -> Result<PairingView, Refusal> {
         PAIRING_WINDOW_MS / 60_000
     );
     let data = json!({"open": true, "until": until});
-    shared
+    pairing
         .journal
         .record(Event::PairWindow, Severity::Info, &message, data)
         .await;
-    Ok(view(shared))
+    Ok(())
 }
 
 /// Closes the window and ends the pairing under way.
-pub async fn cancel(shared: &Shared) -> PairingView {
+pub async fn cancel(pairing: &Pairing) {
     let (open, say) = {
-        let mut book = shared.pairing.book();
+        let mut book = pairing.book();
         let say = book.session.as_ref().map(|s| s.say.clone());
         (book.window.take().is_some(), say)
     };
@@ -359,19 +381,18 @@ pub async fn cancel(shared: &Shared) -> PairingView {
     }
     if open {
         let data = json!({"open": false, "reason": "cancelled"});
-        shared
+        pairing
             .journal
             .record(Event::PairWindow, Severity::Info, "Pairing is closed", data)
             .await;
     }
-    view(shared)
 }
 
 /// Begins to pair with the node behind a link's text or a URL.
 ///
 /// # Errors
 /// `INVALID_PARAMS` for neither, `BUSY` while another pairing is under way.
-pub async fn start(shared: &Shared, target: &str) -> Result<PairingView, Refusal> {
+pub async fn start(pairing: &Pairing, target: &str) -> Result<(), Refusal> {
     let (url, device, secret) = if PairLink::looks_like(target) {
         let link: PairLink = target.parse()?;
         (link.url, Some(link.device), Some(link.secret))
@@ -381,32 +402,30 @@ pub async fn start(shared: &Shared, target: &str) -> Result<PairingView, Refusal
     let url: PeerUrl = url
         .parse()
         .map_err(|e| Refusal::new(Code::InvalidParams, format!("{e}")))?;
-    if device.as_ref() == Some(shared.own_id()) {
+    if device.as_ref() == Some(pairing.own_id()) {
         return Err(Refusal::new(
             Code::Conflict,
             "this link is this node's own; use it at the other node",
         ));
     }
-    let until = shared.now().plus(PAIRING_WINDOW_MS);
+    let until = pairing.now().plus(PAIRING_WINDOW_MS);
     if url.tls() && device.is_none() {
         return Err(Refusal::new(
             Code::InvalidParams,
             "a wss:// link is bound to a device, and an address alone names none; use the other node's link, or ws://",
         ));
     }
-    let ticket = shared
-        .pairing
-        .reserve(shared, Side::Initiator, until, true)?;
+    let ticket = pairing.reserve(Side::Initiator, until, true)?;
     let data = json!({"side": "initiator", "url": url.to_string(), "session": ticket.id});
     let message = format!("Pairing with {url} begins");
-    shared
+    pairing
         .journal
         .record(Event::PairStarted, Severity::Info, &message, data)
         .await;
-    shared
+    pairing
         .tasks
         .passing("pairing", session::initiate(ticket, url, device, secret));
-    Ok(view(shared))
+    Ok(())
 }
 
 /// What our person says to the pairing `id`.
@@ -415,11 +434,11 @@ pub async fn start(shared: &Shared, target: &str) -> Result<PairingView, Refusal
 /// `NOT_FOUND` if it is not under way, `PAIRING_OUT_OF_ORDER` if there is nothing to decide yet or any
 /// more, `TIMEOUT` after its time, `INVALID_PARAMS` for a yes without a preset.
 pub fn decide(
-    shared: &Shared,
+    pairing: &Pairing,
     id: u64,
     verdict: Verdict,
     preset: Option<&str>,
-) -> Result<PairingView, Refusal> {
+) -> Result<(), Refusal> {
     let said = match (verdict, preset) {
         (Verdict::No, _) => Said::No,
         (Verdict::Yes, Some(preset)) => Said::Yes(Verdicted {
@@ -436,7 +455,7 @@ pub fn decide(
     };
     let out_of_order = |why: &str| Refusal::new(Code::PairingOutOfOrder, why);
     {
-        let mut book = shared.pairing.book();
+        let mut book = pairing.book();
         let session = book.session.as_mut().filter(|s| s.view.id == id);
         let session = session.ok_or_else(|| {
             Refusal::new(
@@ -444,7 +463,7 @@ pub fn decide(
                 format!("pairing {id} is not under way any more; see its end in the events"),
             )
         })?;
-        if shared.now() >= session.until {
+        if pairing.now() >= session.until {
             return Err(Refusal::new(
                 Code::Timeout,
                 "the time for this pairing is over; begin again",
@@ -464,7 +483,7 @@ pub fn decide(
             session.view.ours = Some("yes".to_owned());
         }
     }
-    Ok(view(shared))
+    Ok(())
 }
 
 /// The dialing side's expectation, for readers of `session`.

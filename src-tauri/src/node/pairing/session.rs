@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::knocks::Origin;
-use super::{Expected, PairEndView, PairStage, Said, Ticket, Verdicted};
+use super::{Expected, PairEndView, PairStage, Pairing, Said, Ticket, Verdicted};
 use super::{compare_view, keep, peer_view, persona};
 use crate::adapters::transport::{PeerUrl, Received, Security, Socket, SocketReader, SocketWriter};
 use crate::domain::admission::budget::Cause;
@@ -22,7 +22,6 @@ use crate::domain::pairing::{
 };
 use crate::domain::wire::{Message, Reply};
 use crate::node::context::{Context, Event, Severity};
-use crate::node::shared::Shared;
 
 /// How long a peer may take to accept a connection and upgrade it.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(DIAL_MS);
@@ -35,7 +34,7 @@ const RESTART_GRACE: Duration = Duration::from_millis(1_500);
 
 /// A stranger whose first word was taken. It holds no place yet: that takes its reveal.
 pub struct Knock {
-    shared: Shared,
+    pairing: Pairing,
     origin: Origin,
     start: Start,
     secret: LinkSecret,
@@ -47,7 +46,7 @@ pub struct Knock {
 
 impl Drop for Knock {
     fn drop(&mut self) {
-        self.shared.pairing.book().waiting.leave(self.origin);
+        self.pairing.book().waiting.leave(self.origin);
     }
 }
 
@@ -57,16 +56,16 @@ impl Drop for Knock {
 /// # Errors
 /// `NOT_AUTHORIZED` without a window, `BUSY` where too many ask at once, `INVALID_PARAMS`.
 pub async fn knock(
-    shared: &Shared,
+    pairing: &Pairing,
     from: IpAddr,
     request: &str,
     params: Map<String, Value>,
 ) -> Result<Knock, Refusal> {
-    let refused = match try_knock(shared, Origin::of(from), request, params) {
+    let refused = match try_knock(pairing, Origin::of(from), request, params) {
         Ok(knock) => return Ok(knock),
         Err(refusal) => refusal,
     };
-    shared
+    pairing
         .journal
         .refused_of(Cause::Strangers, Event::PairRefused, "stranger", &refused)
         .await;
@@ -74,23 +73,23 @@ pub async fn knock(
 }
 
 fn try_knock(
-    shared: &Shared,
+    pairing: &Pairing,
     origin: Origin,
     request: &str,
     params: Map<String, Value>,
 ) -> Result<Knock, Refusal> {
-    let Some(window) = shared.pairing.window(shared.now()) else {
+    let Some(window) = pairing.window() else {
         return Err(Refusal::new(
             Code::NotAuthorized,
             "pairing is not open here; first run `clawmesh-node pair --accept` at this node",
         ));
     };
     let start = Start::parse(Value::Object(params))?;
-    let mut book = shared.pairing.book();
+    let mut book = pairing.book();
     book.waiting.enter(origin)?;
     let counted = book.window.as_mut().is_some_and(|w| w.tries.take(origin));
     Ok(Knock {
-        shared: shared.clone(),
+        pairing: pairing.clone(),
         origin,
         start,
         secret: window.secret,
@@ -214,7 +213,7 @@ struct Paired {
 /// Serves a stranger whose first word was taken, to the end of its pairing.
 pub async fn accept(knock: Knock, reader: SocketReader, writer: SocketWriter) {
     let mut wire = Wire { reader, writer };
-    let shared = knock.shared.clone();
+    let pairing = knock.pairing.clone();
     match introduce(knock, &mut wire).await {
         Ok((mut ticket, comparison, request)) => {
             let went = answer(&mut ticket, &mut wire, comparison, &request).await;
@@ -222,7 +221,7 @@ pub async fn accept(knock: Knock, reader: SocketReader, writer: SocketWriter) {
         }
         Err(refusal) => {
             farewell(wire, Some(&refusal)).await;
-            shared
+            pairing
                 .journal
                 .refused_of(Cause::Strangers, Event::PairRefused, "stranger", &refusal)
                 .await;
@@ -233,7 +232,7 @@ pub async fn accept(knock: Knock, reader: SocketReader, writer: SocketWriter) {
 /// From a stranger's first word to its reveal. Only then it takes the place of the pairing under way,
 /// and persons here hear of it. Also the id of the request that is still to be answered.
 async fn introduce(knock: Knock, wire: &mut Wire) -> Result<(Ticket, Comparison, String), Refusal> {
-    let (acceptor, answer) = Acceptor::answer(persona(&knock.shared)?, &knock.start)?;
+    let (acceptor, answer) = Acceptor::answer(persona(&knock.pairing)?, &knock.start)?;
     wire.say(Reply::Ok(json_of(&answer)).to_text(&knock.request))
         .await?;
     let (id, params) = match wire.step().await? {
@@ -255,7 +254,7 @@ fn revealed(
     acceptor: Acceptor,
     params: Map<String, Value>,
 ) -> Result<(Ticket, Comparison), Refusal> {
-    let shared = &knock.shared;
+    let pairing = &knock.pairing;
     let reveal = Reveal::parse(Value::Object(params))?;
     // A proof that is wrong ends the pairing here.
     let has_link = reveal.proof.is_some();
@@ -268,12 +267,12 @@ fn revealed(
     }
     if has_link
         && knock.counted
-        && let Some(window) = shared.pairing.book().window.as_mut()
+        && let Some(window) = pairing.book().window.as_mut()
     {
         window.tries.give_back(knock.origin);
     }
     let (side, until) = (Side::Acceptor, knock.until);
-    let ticket = shared.pairing.reserve(shared, side, until, has_link)?;
+    let ticket = pairing.reserve(side, until, has_link)?;
     Ok((ticket, comparison))
 }
 
@@ -283,9 +282,9 @@ async fn answer(
     comparison: Comparison,
     request: &str,
 ) -> Result<Paired, Refusal> {
-    let shared = ticket.shared.clone();
+    let pairing = ticket.pairing.clone();
     let data = json!({"side": "acceptor", "session": ticket.id});
-    shared
+    pairing
         .journal
         .caused(
             Cause::Strangers,
@@ -297,7 +296,7 @@ async fn answer(
         .await;
     let checked = async {
         let joining = comparison.joining()?;
-        keep::check(&shared, &comparison.peer().device_id()).await?;
+        keep::check(&pairing, &comparison.peer().device_id()).await?;
         Ok(joining)
     };
     match checked.await {
@@ -325,15 +324,15 @@ pub(super) async fn initiate(
     // protects a pairing, and nothing secret is said in it.
     let security = if url.tls() || (expected.is_some() && !url.is_loopback()) {
         Security::Tls {
-            tls: ticket.shared.tls.clone(),
+            tls: ticket.pairing.tls.clone(),
             pin: None,
             expect: expected.clone(),
         }
     } else {
         Security::Plain
     };
-    let stop = ticket.shared.tasks.stop().child_token();
-    let dialer = ticket.shared.dialer.clone();
+    let stop = ticket.pairing.tasks.stop().child_token();
+    let dialer = ticket.pairing.dialer.clone();
     let dialed = tokio::select! {
         biased;
         () = stop.cancelled() => Err(stopping()),
@@ -360,13 +359,13 @@ async fn ask(
     expected: Expected,
     secret: Option<LinkSecret>,
 ) -> Result<Paired, Refusal> {
-    let shared = ticket.shared.clone();
-    let (initiator, start) = Initiator::begin(persona(&shared)?, expected, secret);
+    let pairing = ticket.pairing.clone();
+    let (initiator, start) = Initiator::begin(persona(&pairing)?, expected, secret);
     let answer = wire.ask("1", "pair.start", &json_of(&start)).await?;
     let (comparison, reveal) = initiator.answered(Persona::parse(answer)?)?;
     wire.ask("2", "pair.reveal", &json_of(&reveal)).await?;
     let joining = comparison.joining()?;
-    keep::check(&shared, &comparison.peer().device_id()).await?;
+    keep::check(&pairing, &comparison.peer().device_id()).await?;
     compare(ticket, wire, comparison, joining, Some(url.to_string())).await
 }
 
@@ -386,23 +385,21 @@ async fn compare(
     joining: Joining,
     url: Option<String>,
 ) -> Result<Paired, Refusal> {
-    let shared = ticket.shared.clone();
+    let pairing = ticket.pairing.clone();
     let seen = compare_view(&comparison, &joining);
     let data = json!({"session": ticket.id, "peer": seen.peer, "emoji": seen.emoji, "digits": seen.digits});
     let message = format!("Compare with {}: {}", seen.peer.name, seen.digits);
-    shared.pairing.update(ticket.id, |view| {
+    pairing.update(ticket.id, |view| {
         view.stage = PairStage::Comparing;
         view.compare = Some(seen);
     });
-    shared
+    pairing
         .journal
         .record(Event::PairSas, Severity::Info, &message, data)
         .await;
     let given = agree(ticket, wire, &mut comparison).await?;
-    shared
-        .pairing
-        .update(ticket.id, |view| view.stage = PairStage::Storing);
-    keep::store(&shared, &comparison, &joining, &given, url).await?;
+    pairing.update(ticket.id, |view| view.stage = PairStage::Storing);
+    keep::store(&pairing, &comparison, &joining, &given, url).await?;
     let complete = tell_stored(wire).await;
     let moves = joining.moves == Some(comparison.side());
     Ok(Paired {
@@ -419,8 +416,8 @@ async fn agree(
     wire: &mut Wire,
     comparison: &mut Comparison,
 ) -> Result<Verdicted, Refusal> {
-    let shared = ticket.shared.clone();
-    let stop = shared.tasks.stop().clone();
+    let pairing = ticket.pairing.clone();
+    let stop = pairing.tasks.stop().clone();
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut given = None;
     loop {
@@ -441,7 +438,7 @@ async fn agree(
                     Some(Said::No) => Verdict::No,
                     Some(Said::Cancel) | None => return Err(rejected("the pairing was cancelled here")),
                 };
-                let signed = comparison.say(verdict, shared.signer())?;
+                let signed = comparison.say(verdict, &pairing.key)?;
                 wire.event("pair.verdict", &json_of(&signed)).await?;
                 if verdict == Verdict::No {
                     return Err(rejected("the person at this node said no"));
@@ -453,11 +450,11 @@ async fn agree(
                     if verdict == Verdict::No {
                         return Err(rejected("the person at the other node said no"));
                     }
-                    shared.pairing.update(ticket.id, |view| view.theirs = Some("yes".to_owned()));
+                    pairing.update(ticket.id, |view| view.theirs = Some("yes".to_owned()));
                 }
                 other => return Err(stray(other)),
             },
-            _ = look.tick() => if shared.now() >= ticket.until {
+            _ = look.tick() => if pairing.now() >= ticket.until {
                 return Err(Refusal::new(Code::Timeout, "not both said yes in time; begin the pairing again"));
             },
         }
@@ -484,7 +481,7 @@ async fn farewell(mut wire: Wire, failed: Option<&Refusal>) {
 
 /// Frees the place, says goodbye, and writes down how it ended.
 async fn finish(ticket: Ticket, wire: Option<Wire>, went: Result<Paired, Refusal>) {
-    let shared = ticket.shared.clone();
+    let pairing = ticket.pairing.clone();
     if let Some(wire) = wire {
         farewell(wire, went.as_ref().err()).await;
     }
@@ -505,16 +502,16 @@ async fn finish(ticket: Ticket, wire: Option<Wire>, went: Result<Paired, Refusal
     match went {
         Ok(paired) => {
             let data = json!({"deviceId": paired.peer.device_id(), "complete": end.complete, "mesh": paired.joining.mesh});
-            shared
+            pairing
                 .journal
                 .record(Event::PairConfirmed, Severity::Info, &end.message, data)
                 .await;
             if paired.moves {
-                restart(&shared, &paired);
+                restart(&pairing, &paired);
             }
         }
         Err(refusal) => {
-            shared
+            pairing
                 .journal
                 .refused(Event::PairFailed, "pairing", &refusal)
                 .await
@@ -522,7 +519,7 @@ async fn finish(ticket: Ticket, wire: Option<Wire>, went: Result<Paired, Refusal
     }
     if let Some(why) = closed {
         let data = json!({"open": false, "reason": why});
-        shared
+        pairing
             .journal
             .record(Event::PairWindow, Severity::Info, "Pairing is closed", data)
             .await;
@@ -557,7 +554,7 @@ fn paired_end(ticket: &Ticket, paired: &Paired) -> PairEndView {
 
 /// Takes the pairing out of the book; says why the window is closed by it, if it is.
 fn close(ticket: &Ticket, end: &PairEndView) -> Option<&'static str> {
-    let mut book = ticket.shared.pairing.book();
+    let mut book = ticket.pairing.book();
     // Another may have taken its place meanwhile.
     let known = book.session.take_if(|s| s.view.id == ticket.id)?;
     let peer = known.view.compare.map(|c| c.peer);

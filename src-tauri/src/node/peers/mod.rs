@@ -8,6 +8,7 @@ mod connected;
 mod dialing;
 mod down;
 mod handle;
+pub mod learned;
 mod left;
 mod on_demand;
 mod reach;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::{Door, introduction, life, nonce, recognise, say, second};
+use super::{Door, Sessions, introduction, life, nonce, recognise, say, second};
 use crate::adapters::transport::{Incoming, Received, SocketReader, SocketWriter};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{NONCE_TTL_MS, STRANGER_MESSAGES_MAX};
@@ -18,17 +18,16 @@ use crate::node::gossip;
 use crate::node::ingress::Ingress;
 use crate::node::links::{Ended, PeerInfo};
 use crate::node::pairing;
-use crate::node::shared::Shared;
 
 /// Serves an accepted socket to its end.
-pub(crate) async fn accepted(shared: Shared, ingress: Ingress, incoming: Incoming) {
+pub(crate) async fn accepted(sessions: Sessions, ingress: Ingress, incoming: Incoming) {
     let Incoming {
         socket,
         remote,
         slot,
         ..
     } = incoming;
-    let stop = shared.tasks.stop().child_token();
+    let stop = sessions.tasks.stop().child_token();
     let from = remote.ip().to_canonical();
     let door = Door {
         protection: socket.protection().clone(),
@@ -39,7 +38,7 @@ pub(crate) async fn accepted(shared: Shared, ingress: Ingress, incoming: Incomin
         biased;
         () = stop.cancelled() => None,
         () = slot.evicted() => None,
-        greeted = greet(&shared, &door, from, &mut reader, &mut writer) => greeted,
+        greeted = greet(&sessions, &door, from, &mut reader, &mut writer) => greeted,
     };
     let Some(greeted) = greeted else {
         writer.close(1008, "not authenticated").await;
@@ -53,12 +52,12 @@ pub(crate) async fn accepted(shared: Shared, ingress: Ingress, incoming: Incomin
         Greeted::Pairing(knock) => return pairing::accept(knock, reader, writer).await,
     };
     reader.trusted();
-    let (origin, from) = (from, gossip::begin(&shared).await);
+    let (origin, from) = (from, gossip::begin(&sessions).await);
     let posture = door.protection.posture;
-    let info = PeerInfo::new(&hello, false, None, posture, shared.now())
-        .entitled(shared.may_actuate(&hello.device_id))
-        .acting(actuators::acts(&shared.guards, &hello));
-    match shared.links.register(shared.own_id(), info, stop) {
+    let info = PeerInfo::new(&hello, false, None, posture, sessions.now())
+        .entitled(sessions.may_actuate(&hello.device_id))
+        .acting(actuators::acts(&sessions.guards, &hello));
+    match sessions.links.register(sessions.own_id(), info, stop) {
         Err(refusal) => {
             tracing::debug!(%remote, "{refusal}");
             writer.close(1013, "busy or duplicate").await;
@@ -67,16 +66,12 @@ pub(crate) async fn accepted(shared: Shared, ingress: Ingress, incoming: Incomin
             // The peer may not hear of anything before it has heard that it is welcome.
             if say(&mut writer, reply).await.is_some() {
                 if !link.info.speaks(Feature::Reconcile) {
-                    let ask = second::fetch(
-                        shared.sessions.clone(),
-                        ingress.clone(),
-                        link.clone(),
-                        origin,
-                    );
-                    shared.tasks.passing("second socket", ask);
+                    let ask =
+                        second::fetch(sessions.clone(), ingress.clone(), link.clone(), origin);
+                    sessions.tasks.passing("second socket", ask);
                 }
                 life::run(
-                    shared.sessions.protocol.clone(),
+                    sessions.protocol.clone(),
                     ingress,
                     link,
                     reader,
@@ -86,7 +81,7 @@ pub(crate) async fn accepted(shared: Shared, ingress: Ingress, incoming: Incomin
                 )
                 .await;
             } else {
-                shared.links.forget(&link, &Ended::Broke);
+                sessions.links.forget(&link, &Ended::Broke);
             }
         }
     }
@@ -104,7 +99,7 @@ enum Greeted {
 /// Talks to a stranger until it has proven who it is or may pair. `None` if it went away or was shown
 /// out.
 async fn greet(
-    shared: &Shared,
+    sessions: &Sessions,
     door: &Door,
     from: IpAddr,
     reader: &mut SocketReader,
@@ -125,11 +120,11 @@ async fn greet(
             Ok(Message::Request { id, method, params }) => (id, method, params),
             // A stranger's events and responses are nothing to us.
             Ok(_) => {
-                shared.metrics.refused(Code::NotAuthorized);
+                sessions.metrics.refused(Code::NotAuthorized);
                 continue;
             }
             Err(bad) => {
-                shared.metrics.refused(bad.refusal.code);
+                sessions.metrics.refused(bad.refusal.code);
                 say(
                     writer,
                     Reply::from(bad.refusal).to_text(bad.id.as_deref().unwrap_or_default()),
@@ -139,15 +134,15 @@ async fn greet(
             }
         };
         let reply = match method.as_str() {
-            "mesh.ping" => Reply::Ok(json!({"pong": true, "timestamp": shared.now()})),
-            "mesh.challenge" => match nonce(shared) {
+            "mesh.ping" => Reply::Ok(json!({"pong": true, "timestamp": sessions.now()})),
+            "mesh.challenge" => match nonce(sessions) {
                 Ok(fresh) => {
-                    issued = Some((fresh.clone(), shared.now()));
+                    issued = Some((fresh.clone(), sessions.now()));
                     Reply::Ok(json!({"nonce": fresh}))
                 }
                 Err(refusal) => refusal.into(),
             },
-            "mesh.connect" => match connect(shared, door, &params, &mut issued).await {
+            "mesh.connect" => match connect(sessions, door, &params, &mut issued).await {
                 Ok((hello, payload)) => {
                     let reply = Reply::Ok(payload).to_text(&id);
                     return Some(Greeted::Peer(Box::new(hello), reply));
@@ -157,7 +152,7 @@ async fn greet(
                         .get("deviceId")
                         .and_then(Value::as_str)
                         .unwrap_or("?");
-                    shared
+                    sessions
                         .journal
                         .refused_of(
                             Cause::Strangers,
@@ -169,12 +164,12 @@ async fn greet(
                     refusal.into()
                 }
             },
-            "pair.start" => match pairing::knock(shared, from, &id, params).await {
+            "pair.start" => match pairing::knock(&sessions.pairing, from, &id, params).await {
                 Ok(knock) => return Some(Greeted::Pairing(knock)),
                 Err(refusal) => refusal.into(),
             },
             _ => {
-                shared.metrics.refused(Code::NotAuthorized);
+                sessions.metrics.refused(Code::NotAuthorized);
                 Refusal::new(
                     Code::NotAuthorized,
                     "authenticate first: mesh.challenge, then mesh.connect",
@@ -189,13 +184,13 @@ async fn greet(
 
 /// `mesh.connect`, in the gen-1 order of checks, with ours added.
 async fn connect(
-    shared: &Shared,
+    sessions: &Sessions,
     door: &Door,
     params: &Map<String, Value>,
     issued: &mut Option<(String, TimeMs)>,
 ) -> Result<(Hello, Value), Refusal> {
     let mut hello = Hello::parse(params, true)?;
-    let now = shared.now();
+    let now = sessions.now();
     let invalid = || {
         Refusal::new(
             Code::AuthNonceInvalid,
@@ -209,13 +204,13 @@ async fn connect(
         return Err(invalid());
     }
     let (expected, _) = issued.take().ok_or_else(invalid)?;
-    if hello.device_id == *shared.own_id() {
+    if hello.device_id == *sessions.own_id() {
         return Err(Refusal::new(
             Code::UntrustedPeer,
             "this is my own device id",
         ));
     }
-    let trusted = shared.trust.live(&hello.device_id);
+    let trusted = sessions.trust.live(&hello.device_id);
     if let Some(pinned) = trusted.and_then(|r| r.public_key) {
         if pinned != hello.public_key {
             return Err(Refusal::new(
@@ -223,23 +218,23 @@ async fn connect(
                 format!("peer {} came with another public key", hello.device_id),
             ));
         }
-    } else if shared.trust.live(&hello.device_id).is_none() {
+    } else if sessions.trust.live(&hello.device_id).is_none() {
         return Err(Refusal::new(
             Code::UntrustedPeer,
             format!("peer {} is not in the trust store", hello.device_id),
         ));
     }
-    let made = door.proof_for(shared.own_id(), End::Dialer, None);
-    recognise(&shared.sessions, door, &mut hello, &expected, made).await?;
-    hello.check_mesh(&shared.mesh)?;
-    let acts = actuators::acts(&shared.guards, &hello);
-    shared.links.may_come_in(&hello.device_id, acts)?;
+    let made = door.proof_for(sessions.own_id(), End::Dialer, None);
+    recognise(sessions, door, &mut hello, &expected, made).await?;
+    hello.check_mesh(&sessions.mesh)?;
+    let acts = actuators::acts(&sessions.guards, &hello);
+    sessions.links.may_come_in(&hello.device_id, acts)?;
     let client_nonce = hello.client_nonce.clone().unwrap_or_default();
-    let ours = introduction(shared, !hello.features.is_empty());
+    let ours = introduction(sessions, !hello.features.is_empty());
     let answers = door.proof_for(&hello.device_id, End::Acceptor, Some(hello.said));
     let payload = match answers.filter(|_| hello.proof.is_some()) {
-        Some(made) => ours.sign_for_kin(&shared.sessions.key, &client_nonce, None, now, made),
-        None => ours.sign(&shared.sessions.key, &client_nonce, None, now, None),
+        Some(made) => ours.sign_for_kin(&sessions.key, &client_nonce, None, now, made),
+        None => ours.sign(&sessions.key, &client_nonce, None, now, None),
     };
     Ok((hello, Value::Object(payload)))
 }

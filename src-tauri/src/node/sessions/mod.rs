@@ -21,6 +21,7 @@ pub(super) use self::dial::{DialError, dial};
 use super::context::alarms::AlarmKind;
 use super::context::{Context, DURABLE, store_refusal};
 use super::frame_log::Frames;
+use super::pairing::Pairing;
 use super::protocol::Protocol;
 use crate::adapters::store::trust;
 use crate::adapters::transport::{Dialer, Posture, Protection, SocketWriter, Tls};
@@ -36,6 +37,8 @@ use crate::domain::wire::handshake::{End, Hello, Introduction, ProofFor};
 #[derive(Clone)]
 pub struct Sessions {
     protocol: Protocol,
+    /// Whom a stranger that may not come in yet can ask.
+    pairing: Pairing,
     key: Arc<DeviceKey>,
     tls: Tls,
     dialer: Arc<dyn Dialer>,
@@ -51,9 +54,16 @@ impl std::ops::Deref for Sessions {
 
 impl Sessions {
     /// No link yet.
-    pub fn new(protocol: Protocol, key: Arc<DeviceKey>, tls: Tls, dialer: Arc<dyn Dialer>) -> Self {
+    pub fn new(
+        protocol: Protocol,
+        pairing: Pairing,
+        key: Arc<DeviceKey>,
+        tls: Tls,
+        dialer: Arc<dyn Dialer>,
+    ) -> Self {
         Self {
             protocol,
+            pairing,
             key,
             tls,
             dialer,
