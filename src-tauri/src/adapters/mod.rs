@@ -7,6 +7,7 @@ pub mod descriptors;
 pub mod devices;
 pub mod discovery;
 pub mod files;
+pub mod http_client;
 pub mod keystore;
 pub mod lines;
 pub mod llm;

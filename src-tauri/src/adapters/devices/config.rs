@@ -11,7 +11,7 @@ use toml::de::{DeValue, ValueDeserializer};
 
 use super::registry::{Around, DeviceError, Kind, Made, Settings};
 use super::{exec, host, sim};
-use crate::domain::base::limits::{SENSOR_EVERY_MAX_MS, SENSOR_EVERY_MIN_MS};
+use crate::domain::base::limits::{NAME_MAX_BYTES, SENSOR_EVERY_MAX_MS, SENSOR_EVERY_MIN_MS};
 use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::policy::Offered;
 
@@ -174,6 +174,22 @@ pub(super) fn actuator<'a>(
         action.map_err(|e| DeviceError::Config(format!("operation.name: {e}")))?;
     }
     Ok(capability)
+}
+
+/// Checks what names a credential of a device.
+///
+/// # Errors
+/// Why it names none. What is written there may be the password itself, so it is not repeated.
+pub(super) fn check_credential(key: &str, name: &str) -> Result<(), String> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let word = name.strip_prefix("device/").unwrap_or_default();
+    match !word.is_empty() && name.len() <= NAME_MAX_BYTES && word.bytes().all(plain) {
+        true => Ok(()),
+        false => Err(format!(
+            "{key}: must name a credential, device/NAME in small letters, digits and '-'; set it with \
+             `clawmesh-node credential set device/NAME`"
+        )),
+    }
 }
 
 /// A time limit as the configuration gives it, in milliseconds.

@@ -8,6 +8,7 @@ mod exec;
 mod file;
 mod gen1;
 mod host;
+mod http;
 mod keeper;
 mod modbus;
 mod mqtt;
@@ -20,6 +21,7 @@ mod registry;
 mod rescue;
 mod sensor;
 mod sim;
+mod template;
 mod value;
 
 use actuator::unknown;

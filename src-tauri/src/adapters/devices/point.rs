@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
 use super::registry::DeviceError;
+use super::value::scaled;
 use super::{Reading, SensorError};
 use crate::domain::base::limits::{NAME_MAX_BYTES, SENSOR_EVERY_SEC_MAX, UNIT_MAX_BYTES};
 use crate::domain::quality::{Bounds, Doubt, History};
@@ -347,26 +348,6 @@ impl Meter {
     }
 }
 
-/// Times scale, plus offset, without what a scale such as 0.1 brings into the last digits: fifteen digits count, from the
-/// first one of the larger part. What is neither scaled nor moved stays as it is.
-#[allow(clippy::float_cmp)]
-fn scaled(raw: f64, scale: f64, offset: f64) -> f64 {
-    if scale == 1.0 && offset == 0.0 {
-        return raw;
-    }
-    let product = raw * scale;
-    let value = product + offset;
-    let first = product.abs().max(offset.abs()).log10().floor();
-    let decimals = 14.0 - first;
-    // Outside of this there are no digits behind the point, or no number.
-    if !(0.0..=320.0).contains(&decimals) {
-        return value;
-    }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let decimals = decimals as usize;
-    format!("{value:.decimals$}").parse().unwrap_or(value)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -451,27 +432,6 @@ mod tests {
         let error = meter.take(f64::NAN, None, 1).unwrap_err();
         assert_eq!(error, "m: NaN is no usable number");
         assert!(meter.take(f64::MAX, None, 1).is_ok());
-    }
-
-    #[test]
-    fn small_and_long_numbers_keep_their_digits() {
-        for (raw, scale, offset, value) in [
-            (3.0, 0.1, 0.0, 0.3),
-            (4.7, 1e-12, 0.0, 4.7e-12),
-            (1.234_567_890_123, 1e-6, 0.0, 1.234_567_890_123e-6),
-            (273.25, 1.0, -273.15, 0.1),
-            (1.1, 3.0, 0.0, 3.3),
-            (0.0, 0.1, 0.0, 0.0),
-            (1_234_567.891, 0.1, 0.0, 123_456.789_1),
-            (9e15, 3.0, 0.0, 2.7e16),
-            (0.123_456_789_012_345_67, 1.0, 0.0, 0.123_456_789_012_345_67),
-        ] {
-            assert_eq!(
-                scaled(raw, scale, offset).to_bits(),
-                f64::to_bits(value),
-                "{raw} {scale} {offset}"
-            );
-        }
     }
 
     #[test]

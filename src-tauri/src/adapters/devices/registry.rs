@@ -9,7 +9,9 @@ use toml::de::ValueDeserializer;
 
 use super::config::Configured;
 use super::rescue::Ground;
-use super::{Carrier, Keeper, Sensor, SharedActuator, exec, file, gen1, host, modbus, mqtt, sim};
+use super::{
+    Carrier, Keeper, Sensor, SharedActuator, exec, file, gen1, host, http, modbus, mqtt, sim,
+};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
 use crate::domain::policy::Offered;
@@ -21,6 +23,7 @@ const KINDS: &[&Kind] = &[
     &file::KIND,
     &gen1::KIND,
     &host::KIND,
+    &http::KIND,
     &modbus::KIND,
     &mqtt::KIND,
     &sim::KIND,

@@ -16,7 +16,7 @@ const TABLES: [&str; 2] = ["device", "actuator"];
 
 /// The keys that say how, where and by what proof the safe state is reached: a table in which one of them does not
 /// read has no certain way there.
-const NEEDED: [&str; 24] = [
+const NEEDED: [&str; 29] = [
     "capability",
     "safe",
     "operation",
@@ -41,6 +41,11 @@ const NEEDED: [&str; 24] = [
     "topic",
     "state",
     "json",
+    "url",
+    "token",
+    "method",
+    "path",
+    "body",
 ];
 
 /// The tables of an actuator in which everything is needed.

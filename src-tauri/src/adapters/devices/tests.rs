@@ -86,6 +86,23 @@ impl Keeper for NoKeeper {
     }
 }
 
+/// A node with passwords.
+pub(super) struct Passwords;
+
+impl Keeper for Passwords {
+    fn device(&self) -> Result<DeviceId, String> {
+        "d".repeat(64).parse().map_err(|_| "no id".to_owned())
+    }
+
+    fn password(&self, name: &str) -> Result<zeroize::Zeroizing<String>, String> {
+        match name {
+            "device/shed" => Ok("green".to_owned().into()),
+            "device/old" => Ok("gray".to_owned().into()),
+            _ => Err(format!("there is no credential {name}")),
+        }
+    }
+}
+
 /// The devices of some tables, as a node in `dir` makes them.
 fn made_in(dir: &std::path::Path, tables: &[&str]) -> Result<Made, String> {
     made_by(dir, Arc::new(NoKeeper), tables)
@@ -161,7 +178,7 @@ fn a_bad_gen1_actuator_is_refused_with_what_is_wrong() {
         (
             "\"gen1\"\n",
             "\"gen2\"\n",
-            "the kinds are exec, file, gen1, host, modbus, mqtt, sim",
+            "the kinds are exec, file, gen1, host, http, modbus, mqtt, sim",
         ),
         ("kind = \"gen1\"\n", "", "unknown field `device`"),
         (

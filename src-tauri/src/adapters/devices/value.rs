@@ -34,6 +34,21 @@ pub(super) fn check_pointer(pointer: &str) -> Result<(), String> {
     }
 }
 
+/// The word in a text, as a device says its state: all of it without the space around, or what is at a place of the JSON
+/// document that it is.
+pub(super) fn word(text: &[u8], pointer: Option<&str>) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?;
+    let Some(pointer) = pointer else {
+        return Some(text.trim().to_owned());
+    };
+    let document: Value = serde_json::from_str(text).ok()?;
+    match document.pointer(pointer)? {
+        Value::String(text) => Some(text.trim().to_owned()),
+        plain @ (Value::Bool(_) | Value::Number(_)) => Some(plain.to_string()),
+        _ => None,
+    }
+}
+
 fn plain(text: &str) -> Option<f64> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "on" => Some(1.0),
@@ -54,6 +69,26 @@ fn at(text: &str, pointer: &str) -> Result<f64, String> {
         _ => None,
     };
     number.ok_or_else(|| format!("{} is no number at {pointer}", shown(text)))
+}
+
+/// Times scale, plus offset, without what a scale such as 0.1 brings into the last digits: fifteen digits count, from the
+/// first one of the larger part. What is neither scaled nor moved stays as it is.
+#[allow(clippy::float_cmp)]
+pub(super) fn scaled(raw: f64, scale: f64, offset: f64) -> f64 {
+    if scale == 1.0 && offset == 0.0 {
+        return raw;
+    }
+    let product = raw * scale;
+    let value = product + offset;
+    let first = product.abs().max(offset.abs()).log10().floor();
+    let decimals = 14.0 - first;
+    // Outside of this there are no digits behind the point, or no number.
+    if !(0.0..=320.0).contains(&decimals) {
+        return value;
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let decimals = decimals as usize;
+    format!("{value:.decimals$}").parse().unwrap_or(value)
 }
 
 /// The beginning of a text, as one line.
@@ -110,5 +145,37 @@ mod tests {
         assert_eq!(long, "it has 101 bytes, at most 100 are read");
         let deep = "[".repeat(100);
         assert!(number(deep.as_bytes(), Some("/a"), 100).is_err());
+    }
+
+    #[test]
+    fn a_state_is_read_from_text_or_json() {
+        assert_eq!(word(b" OFF\n", None).as_deref(), Some("OFF"));
+        let json = br#"{"relay":[{"on":false}],"s":"OFF"}"#;
+        assert_eq!(word(json, Some("/relay/0/on")).as_deref(), Some("false"));
+        assert_eq!(word(json, Some("/s")).as_deref(), Some("OFF"));
+        for odd in [&b"\xff"[..], b"{", b"{}"] {
+            assert_eq!(word(odd, Some("/s")), None);
+        }
+    }
+
+    #[test]
+    fn small_and_long_numbers_keep_their_digits() {
+        for (raw, scale, offset, value) in [
+            (3.0, 0.1, 0.0, 0.3),
+            (4.7, 1e-12, 0.0, 4.7e-12),
+            (1.234_567_890_123, 1e-6, 0.0, 1.234_567_890_123e-6),
+            (273.25, 1.0, -273.15, 0.1),
+            (1.1, 3.0, 0.0, 3.3),
+            (0.0, 0.1, 0.0, 0.0),
+            (1_234_567.891, 0.1, 0.0, 123_456.789_1),
+            (9e15, 3.0, 0.0, 2.7e16),
+            (0.123_456_789_012_345_67, 1.0, 0.0, 0.123_456_789_012_345_67),
+        ] {
+            assert_eq!(
+                scaled(raw, scale, offset).to_bits(),
+                f64::to_bits(value),
+                "{raw} {scale} {offset}"
+            );
+        }
     }
 }

@@ -6,7 +6,6 @@
 
 mod address;
 mod anthropic;
-mod dial;
 mod openai;
 mod reading;
 mod saying;
@@ -24,10 +23,11 @@ use futures_util::stream::BoxStream;
 
 use crate::domain::inference::{Failure, InferenceRequest, ModelRef, Piece};
 
-pub use self::address::{Address, Reach, Speech, providers, speech_of, url_of, variables_of};
+pub use self::address::{Speech, providers, speech_of, url_of, variables_of};
 pub use self::scripted::{Reply, Scripted, Step};
 pub use self::secret::{Keys, Secret, no_keys};
 pub use self::server::{Patience, Server};
+pub use super::http_client::{Address, Reach};
 
 /// What a model says, piece by piece. The last item is [`Piece::End`] or an error; dropping the stream cancels the request.
 pub type Pieces = BoxStream<'static, Result<Piece, Failure>>;

@@ -12,33 +12,28 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION,
     RETRY_AFTER, USER_AGENT,
 };
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::address::{Address, Reach, Speech};
-use super::dial::dial;
+use super::address::Speech;
 use super::reading::{Building, Told, shown, too_large, words};
 use super::saying::Mouth;
 use super::secret::{Keys, Secret};
 use super::sse::Events;
 use super::{Model, Pieces, anthropic, openai};
+use crate::adapters::http_client::{Address, Reach, begin, dial, over};
 use crate::domain::base::limits::{
     MODEL_CONNECT_MS, MODEL_ERROR_MAX_BYTES, MODEL_FIRST_MS, MODEL_LINE_MAX_BYTES,
     MODEL_PIECES_WAITING_MAX, MODEL_PROBE_MS, MODEL_SILENCE_MS, MODEL_STREAM_MAX_BYTES,
     MODEL_TOTAL_MS,
 };
 use crate::domain::inference::{Failure, FailureKind, InferenceRequest, ModelRef, Piece};
-
-/// Largest head of an answer, in bytes.
-const HEAD_MAX_BYTES: usize = 65_536;
 
 /// How long a server may take.
 #[derive(Debug, Clone, Copy)]
@@ -210,7 +205,7 @@ impl Parts {
         request: Request<Full<Bytes>>,
         say: Option<&Mouth<'_>>,
     ) -> Result<(), Failure> {
-        let wire = match timeout(self.patience.connect, dial(&self.address)).await {
+        let wire = match timeout(self.patience.connect, dial(&self.address, None)).await {
             Ok(Ok(wire)) => wire,
             Ok(Err(error)) => {
                 return Err(self.lost(&format!("cannot be reached: {error}")));
@@ -219,11 +214,8 @@ impl Parts {
                 return Err(self.slow("does not take a connection", self.patience.connect));
             }
         };
-        let handshake = http1::Builder::new()
-            .max_buf_size(HEAD_MAX_BYTES)
-            .handshake(TokioIo::new(wire))
-            .await;
-        let (mut sender, connection) = handshake.map_err(|e| self.lost(&e.to_string()))?;
+        let ready = begin(wire).await;
+        let (mut sender, connection) = ready.map_err(|e| self.lost(&e.to_string()))?;
         let exchange = async {
             let first = self.patience.first;
             let response = match timeout(first, sender.send_request(request)).await {
@@ -239,12 +231,7 @@ impl Parts {
                 (false, _) => Err(self.refused(response).await),
             }
         };
-        tokio::pin!(exchange, connection);
-        // The connection moves only while it is polled, and it may end before the answer is read.
-        tokio::select! {
-            done = &mut exchange => done,
-            _ = &mut connection => exchange.await,
-        }
+        over(connection, exchange).await
     }
 
     fn question(

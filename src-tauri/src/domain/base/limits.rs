@@ -677,6 +677,31 @@ pub const VIEW_MISSED_MS: u64 = 6 * 3_600_000;
 /// How long a message waits for a device to be dialed for it, in milliseconds.
 pub const REACH_MS: u64 = 3_000;
 
+/// Largest head of an answer over HTTP, in bytes.
+pub const HTTP_HEAD_MAX_BYTES: usize = 65_536;
+/// Largest answer of a device over HTTP that is read, in bytes.
+pub const HTTP_ANSWER_MAX_BYTES: usize = 65_536;
+/// Longest path with query of a request to a device, in bytes.
+pub const HTTP_PATH_MAX_BYTES: usize = 2_048;
+/// Largest body of a request to a device, in bytes.
+pub const HTTP_SENT_MAX_BYTES: usize = 4_096;
+/// Most readings of one device over HTTP.
+pub const HTTP_READINGS_MAX: usize = 64;
+/// Most actuators of one device over HTTP.
+pub const HTTP_ACTUATORS_MAX: usize = 16;
+/// How long one answer with readings may take, in milliseconds; a sensor that takes longer than [`SENSOR_ANSWER_MS`] is
+/// failing.
+pub const HTTP_READING_MS: u64 = 4_000;
+/// How old an answer over HTTP may be that another reading of the device asked for, in milliseconds.
+pub const HTTP_FRESH_MS: u64 = 1_000;
+/// How often the safe request is made again over HTTP while an earlier one may come late, in milliseconds.
+pub const HTTP_SAFE_AGAIN_MS: u64 = 1_000;
+/// How often a device is asked over HTTP whether it has come to its safe state, in milliseconds.
+pub const HTTP_SAFE_LOOK_MS: u64 = 200;
+/// How often a device is asked over HTTP for its state while it moves, in milliseconds.
+pub const HTTP_MOVING_LOOK_MS: u64 = 2_000;
+/// How many times in a row a device that moves may not answer over HTTP before it is made safe.
+pub const HTTP_MOVING_LOST: u32 = 3;
 /// How long a connection to a model's server may take, in milliseconds.
 pub const MODEL_CONNECT_MS: u64 = 10_000;
 /// How long a model may take before the first piece of its reply, in milliseconds: a small machine reads a long question

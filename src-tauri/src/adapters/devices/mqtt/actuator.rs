@@ -10,23 +10,22 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::broker::Broker;
 use super::connection::{Client, Ear, Link, Plan, Untold};
 use super::packet::{Heard, Message};
+use crate::adapters::devices::template::filled;
+use crate::adapters::devices::value::word;
 use crate::adapters::devices::{Actuator, DriverError, Keeper, Position, unknown};
 use crate::domain::base::Digest;
 use crate::domain::base::limits::MQTT_SENT_MAX_BYTES;
 use crate::domain::base::text::one_line;
-use crate::domain::capability::{Capability, Params};
+use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
 
 /// Characters of a state that are shown.
 const STATE_SHOWN: usize = 40;
-/// The parameter that says how long a run lasts; this node ends the run itself.
-const RUN_TIME: &str = "durationSec";
 
 /// An operation: where and what is published. `{name}` in the payload stands for a parameter.
 #[derive(Debug, Clone)]
@@ -82,7 +81,7 @@ impl Ear for StateEar {
             return;
         }
         let text = message.payload.ok();
-        let text = text.and_then(|bytes| state_of(&bytes, self.json.as_deref()));
+        let text = text.and_then(|bytes| word(&bytes, self.json.as_deref()));
         self.said.send_modify(|said| {
             said.count += 1;
             said.text = text;
@@ -99,20 +98,6 @@ impl Ear for StateEar {
                 (said.text, said.refused) = (None, false);
             });
         }
-    }
-}
-
-/// The state that a message tells.
-fn state_of(bytes: &[u8], json: Option<&str>) -> Option<String> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let Some(pointer) = json else {
-        return Some(text.trim().to_owned());
-    };
-    let document: Value = serde_json::from_str(text).ok()?;
-    match document.pointer(pointer)? {
-        Value::String(text) => Some(text.trim().to_owned()),
-        plain @ (Value::Bool(_) | Value::Number(_)) => Some(plain.to_string()),
-        _ => None,
     }
 }
 
@@ -190,7 +175,11 @@ impl MqttDriver {
         let command = self.settled.operations.get(operation);
         let command = command.ok_or_else(|| unknown(self, operation))?;
         let failed = |why: String| DriverError::Failed(why);
-        let payload = filled(&command.payload, &action.params).map_err(failed)?;
+        let filled = filled([&command.payload], &action.params);
+        let [payload] = filled.map_err(failed)?;
+        if payload.len() > MQTT_SENT_MAX_BYTES {
+            return Err(failed("its message is too long".to_owned()));
+        }
         let message = Message {
             topic: command.topic.clone(),
             payload: payload.into_bytes(),
@@ -256,59 +245,6 @@ impl MqttDriver {
             ),
         })
     }
-}
-
-/// The payload with the parameters in it. Only words without a meaning in JSON may stand there.
-fn filled(payload: &str, params: &Params) -> Result<String, String> {
-    let (mut whole, mut rest) = (String::new(), payload);
-    let mut used = Vec::new();
-    while let Some((before, name, after)) = placeholder(rest) {
-        let value = params.get(name);
-        let value = value.ok_or_else(|| format!("it needs the parameter {name}"))?;
-        let text = match value {
-            Value::Number(_) | Value::Bool(_) => value.to_string(),
-            Value::String(text) if is_word(text) => text.clone(),
-            _ => return Err(format!("the parameter {name} is no number and no word")),
-        };
-        whole.push_str(before);
-        whole.push_str(&text);
-        used.push(name);
-        rest = after;
-    }
-    whole.push_str(rest);
-    let unused = params.keys().find(|name| {
-        let name = name.as_str();
-        name != RUN_TIME && !used.contains(&name)
-    });
-    match unused {
-        Some(name) => Err(format!("it has no parameter {name}")),
-        None if whole.len() > MQTT_SENT_MAX_BYTES => Err("its message is too long".to_owned()),
-        None => Ok(whole),
-    }
-}
-
-fn is_word(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
-    !text.is_empty() && text.len() <= STATE_SHOWN && text.bytes().all(plain)
-}
-
-/// The first `{name}` of a text, with what stands before and after it.
-pub(super) fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
-    for (at, _) in text.match_indices('{') {
-        let (before, behind) = text.split_at(at);
-        let behind = behind.get(1..).unwrap_or_default();
-        let Some((name, after)) = behind.split_once('}') else {
-            continue;
-        };
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if !name.is_empty()
-            && name.chars().all(plain)
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-        {
-            return Some((before, name, after));
-        }
-    }
-    None
 }
 
 impl Actuator for MqttDriver {
@@ -382,56 +318,5 @@ impl Actuator for MqttDriver {
             (None, None) => "not known".to_owned(),
         };
         std::future::ready(Ok(Position { position })).boxed()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use serde_json::json;
-
-    use super::*;
-
-    fn fill(payload: &str, params: Value) -> Result<String, String> {
-        let params: Params = serde_json::from_value(params).unwrap();
-        filled(payload, &params)
-    }
-
-    #[test]
-    fn parameters_fill_a_payload_and_nothing_else_does() {
-        for (payload, params, whole) in [
-            ("ON", json!({"durationSec": 5}), "ON"),
-            (
-                r#"{"cmd":"on","sec":{durationSec},"way":"{way}"}"#,
-                json!({"durationSec": 5, "way": "left"}),
-                r#"{"cmd":"on","sec":5,"way":"left"}"#,
-            ),
-            ("{} {1} {\"a\":1}", json!({}), "{} {1} {\"a\":1}"),
-        ] {
-            assert_eq!(fill(payload, params).unwrap(), whole);
-        }
-        for (payload, params, why) in [
-            ("{way}", json!({}), "it needs the parameter way"),
-            ("ON", json!({"percent": 5}), "it has no parameter percent"),
-            ("{way}", json!({"way": "\",\"sec\":9"}), "no word"),
-            ("{way}", json!({"way": [1]}), "no word"),
-        ] {
-            let told = fill(payload, params).unwrap_err();
-            assert!(told.contains(why), "{told}");
-        }
-    }
-
-    #[test]
-    fn a_state_is_read_from_text_or_json() {
-        assert_eq!(state_of(b" OFF\n", None).as_deref(), Some("OFF"));
-        let json = br#"{"relay":[{"on":false}],"s":"OFF"}"#;
-        assert_eq!(
-            state_of(json, Some("/relay/0/on")).as_deref(),
-            Some("false")
-        );
-        assert_eq!(state_of(json, Some("/s")).as_deref(), Some("OFF"));
-        for odd in [&b"\xff"[..], b"{", b"{}"] {
-            assert_eq!(state_of(odd, Some("/s")), None);
-        }
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::adapters::authorities;
+use crate::adapters::http_client::{Reach, reach_of};
 use crate::domain::base::limits::MQTT_ADDRESSES_TRIED_MAX;
 
 /// A connection.
@@ -90,6 +91,11 @@ impl Broker {
             port,
             ca,
         })
+    }
+
+    /// Whether anybody on the way could read what is said: it is not in a network of one's own, and not over TLS.
+    pub(super) fn is_plain_and_far(&self) -> bool {
+        !self.tls && reach_of(&self.host) == Reach::Public
     }
 
     /// Connects; looking up the name and each of its addresses may take `limit`.

@@ -8,15 +8,18 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::actuator::{Command, Feedback, MqttDriver, Settled, placeholder};
+use super::actuator::{Command, Feedback, MqttDriver, Settled};
 use super::broker::Broker;
 use super::connection::{Client, Plan};
 use super::packet::Message;
 use super::readings::{MqttSensor, Slot, Switchboard};
-use crate::adapters::devices::config::{KindKey, actuator, offered, settings, timeout_ms};
+use crate::adapters::devices::config::{
+    KindKey, actuator, check_credential, offered, settings, timeout_ms,
+};
 use crate::adapters::devices::point::{Meter, Point, distinct};
 use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
 use crate::adapters::devices::rescue::Ground;
+use crate::adapters::devices::template::placeholder;
 use crate::adapters::devices::value::check_pointer;
 use crate::adapters::devices::{DeviceError, Keeper, Sensor, SharedActuator};
 use crate::domain::base::limits::{
@@ -50,6 +53,9 @@ struct Mqtt {
     /// See [`Access`].
     password: Option<String>,
     /// See [`Access`].
+    #[serde(default)]
+    plain: bool,
+    /// See [`Access`].
     timeout_sec: Option<u64>,
     /// What comes from it.
     #[serde(default)]
@@ -69,6 +75,8 @@ struct Access {
     user: Option<String>,
     /// The name of the credential with the password.
     password: Option<String>,
+    /// Whether the password may go over the internet in plain text.
+    plain: bool,
     /// The longest that an acknowledgement or a state may take, in seconds.
     timeout_sec: Option<u64>,
 }
@@ -167,6 +175,8 @@ impl Access {
             ca,
             user: text("user"),
             password: text("password"),
+            // It was so when it was moved, or it was not moved.
+            plain: true,
             timeout_sec: timeout_sec.and_then(|sec| sec.try_into().ok()),
         };
         if access.check_login().is_err() {
@@ -177,7 +187,14 @@ impl Access {
 
     fn broker(&self) -> Result<Broker, String> {
         self.check_login()?;
-        Broker::read(&self.broker, self.ca.clone())
+        let broker = Broker::read(&self.broker, self.ca.clone())?;
+        if self.password.is_some() && !self.plain && broker.is_plain_and_far() {
+            return Err(format!(
+                "broker: the password would go to {broker} in plain text, and anybody on the way could read it; use \
+                 mqtts://, or write plain = true where nobody can listen"
+            ));
+        }
+        Ok(broker)
     }
 
     fn check_login(&self) -> Result<(), String> {
@@ -191,20 +208,10 @@ impl Access {
         if self.password.is_some() && self.user.is_none() {
             return Err("password: needs a user".to_owned());
         }
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let is_name = |name: &String| {
-            let word = name.strip_prefix("device/").unwrap_or_default();
-            !word.is_empty() && name.len() <= NAME_MAX_BYTES && word.bytes().all(plain)
-        };
-        // What is written there may be the password itself, so it is not repeated.
-        if !self.password.as_ref().is_none_or(is_name) {
-            return Err(
-                "password: must name a credential, device/NAME in small letters, digits and '-'; set it with \
-                 `clawmesh-node credential set device/NAME`"
-                    .to_owned(),
-            );
+        match &self.password {
+            Some(name) => check_credential("password", name),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn settle(&self, moved: &Moved, keeper: &Arc<dyn Keeper>) -> Result<Settled, String> {
@@ -277,6 +284,7 @@ impl Mqtt {
             ca: self.ca.clone(),
             user: self.user.clone(),
             password: self.password.clone(),
+            plain: self.plain,
             timeout_sec: self.timeout_sec,
         }
     }

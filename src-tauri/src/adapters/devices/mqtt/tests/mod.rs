@@ -8,26 +8,9 @@ mod scripted;
 
 use std::sync::Arc;
 
+use super::super::Made;
+pub(super) use super::super::tests::Passwords;
 use super::super::tests::{made_with, problem};
-use super::super::{Keeper, Made};
-use crate::domain::base::DeviceId;
-
-/// A node with one password.
-pub(super) struct Passwords;
-
-impl Keeper for Passwords {
-    fn device(&self) -> Result<DeviceId, String> {
-        "d".repeat(64).parse().map_err(|_| "no id".to_owned())
-    }
-
-    fn password(&self, name: &str) -> Result<zeroize::Zeroizing<String>, String> {
-        match name {
-            "device/shed" => Ok("green".to_owned().into()),
-            "device/old" => Ok("gray".to_owned().into()),
-            _ => Err(format!("there is no credential {name}")),
-        }
-    }
-}
 
 /// The devices of a table for this broker.
 fn devices(broker: &str, more: &str) -> Made {
@@ -69,6 +52,11 @@ fn a_mistake_is_told_with_its_place_and_key() {
             "timeout_sec",
             "ca = \"/x\"\ntimeout_sec",
             "ca: counts for mqtts:// alone",
+        ),
+        (
+            "mqtt://hub\"",
+            "mqtt://hub.example\"\nuser = \"a\"\npassword = \"device/a\"",
+            "broker: the password would go to mqtt://hub.example:1883 in plain text",
         ),
         ("timeout_sec", "tiemout_sec", "unknown field `tiemout_sec`"),
         (
