@@ -9,13 +9,13 @@ fn frames(place: &Place) -> u64 {
     place.json(&["status"])["frames"].as_u64().unwrap()
 }
 
-fn audit_is_whole(place: &Place) {
+pub fn audit_is_whole(place: &Place) {
     let report = place.json(&["audit", "verify"]);
     assert_eq!(report["ok"], true, "{report}");
 }
 
 /// How often the audit trail says something about a proposal.
-fn audited(place: &Place, id: &str, kind: &str) -> usize {
+pub fn audited(place: &Place, id: &str, kind: &str) -> usize {
     let entries = place.json(&["audit", "show", "--limit", "1000"]);
     let entries = entries.as_array().unwrap();
     let about = |e: &&Value| e["subject"] == id && e["kind"] == kind;
@@ -23,7 +23,7 @@ fn audited(place: &Place, id: &str, kind: &str) -> usize {
 }
 
 /// The outcome frames of a proposal.
-fn outcomes(place: &Place, id: &str) -> Vec<String> {
+pub fn outcomes(place: &Place, id: &str) -> Vec<String> {
     let frames = place.json(&["frames", "--kind", "event", "--limit", "1000"]);
     let frames = frames.as_array().unwrap();
     let data = frames.iter().map(|f| &f["frame"]["data"]);
@@ -32,7 +32,7 @@ fn outcomes(place: &Place, id: &str) -> Vec<String> {
         .collect()
 }
 
-fn valve(place: &Place) -> Option<String> {
+pub fn valve(place: &Place) -> Option<String> {
     let all = crate::harness::journal(&place.state());
     let last = all.iter().rev().find(|m| m["part"] == "valve-1")?;
     Some(last["position"].as_str().unwrap().to_owned())

@@ -21,6 +21,7 @@ mod cli;
 mod converge;
 mod copies;
 mod crash;
+mod crash_points;
 mod demo;
 mod endings;
 mod entitled;

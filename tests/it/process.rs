@@ -15,6 +15,20 @@ use crate::harness::PATIENCE;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clawmesh-node");
 pub const VALVE: &str = "actuator:mock:valve-1";
 
+/// How a field node with the simulated kit is started.
+pub const FIELD: [&str; 10] = [
+    "--name",
+    "field-1",
+    "--role",
+    "field",
+    "--mesh-name",
+    "test",
+    "--no-discovery",
+    "--mock-sensor",
+    "--mock-actuator",
+    "--sensor-interval=100",
+];
+
 /// A state directory of its own, in a home of its own.
 pub struct Place {
     home: Arc<TempDir>,
@@ -183,14 +197,32 @@ impl Place {
         self.start_at(&self.state(), args)
     }
 
+    /// Starts a node on this state directory that dies at a point of `adapters/crash.rs`.
+    pub fn start_to_crash(&self, point: &str, args: &[&str]) -> Running {
+        self.start_with(&self.state(), args, &[("CLAWMESH_CRASH", point)])
+            .unwrap_or_else(|why| panic!("{point}: {why}"))
+    }
+
     /// As [`Place::start`], in another state directory.
     pub fn start_at(&self, state: &Path, args: &[&str]) -> Running {
+        self.start_with(state, args, &[])
+            .unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Starts a node with these variables; or why it did not start, once it has ended.
+    pub fn start_with(
+        &self,
+        state: &Path,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Running, String> {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.home.path().join("node.log"))
             .unwrap();
         let mut command = program(self.home.path());
+        command.envs(variables.iter().copied());
         command.arg("start").args(args).arg("--json");
         if !args.contains(&"--no-discovery") {
             command.arg("--no-discovery");
@@ -205,29 +237,17 @@ impl Place {
         let mut out = BufReader::new(child.stdout.take().unwrap());
         out.read_line(&mut line).unwrap();
         let Ok(said) = serde_json::from_str::<Value>(&line) else {
-            let ended = child.wait();
-            panic!("the node did not start ({ended:?}): {line}{}", self.log());
+            let ended = child.wait().unwrap();
+            let log = self.log();
+            return Err(format!("the node did not start ({ended}): {line}{log}"));
         };
         let address = said["listening"].as_str().unwrap().parse().unwrap();
-        Running { child, address }
+        Ok(Running { child, address })
     }
 
     /// A field node with the simulated kit, its operator enrolled.
     pub fn field(&self, more: &[&str]) -> Running {
-        let fixed = [
-            "--name",
-            "field-1",
-            "--role",
-            "field",
-            "--mesh-name",
-            "test",
-            "--no-discovery",
-            "--mock-sensor",
-            "--mock-actuator",
-            "--sensor-interval",
-            "100",
-        ];
-        self.start(&[&fixed, more].concat())
+        self.start(&[&FIELD, more].concat())
     }
 
     /// The person's key here, its public half.
@@ -254,6 +274,21 @@ impl Place {
 
     /// Asks for water, once there is a moisture reading and a tank level; returns the proposal's id.
     pub fn propose(&self, seconds: u32) -> String {
+        let draft = self.draft(seconds).json();
+        draft["proposalId"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no proposal: {draft}"))
+            .to_owned()
+    }
+
+    /// As [`Place::propose`]; `None` where that was not answered.
+    pub fn try_propose(&self, seconds: u32) -> Option<String> {
+        let said = self.draft(seconds);
+        let draft: Value = serde_json::from_str(&said.out).ok()?;
+        Some(draft["proposalId"].as_str()?.to_owned())
+    }
+
+    fn draft(&self, seconds: u32) -> Said {
         // Of this run: after a crash those from before count for nothing.
         let cite = eventually("there is a moisture reading and a tank level", || {
             let status: Value = serde_json::from_str(&self.run(&["status", "--json"]).out).ok()?;
@@ -266,13 +301,9 @@ impl Place {
             tank.then(|| moist["frameId"].as_str().unwrap().to_owned())
         });
         let duration = format!("durationSec={seconds}");
-        let draft = self.json(&[
-            "propose", VALVE, "open", &duration, "--reason", "dry", "--cite", &cite,
-        ]);
-        draft["proposalId"]
-            .as_str()
-            .unwrap_or_else(|| panic!("no proposal: {draft}"))
-            .to_owned()
+        self.run(&[
+            "propose", VALVE, "open", &duration, "--reason", "dry", "--cite", &cite, "--json",
+        ])
     }
 
     /// A proposal as this node shows it.
@@ -454,6 +485,15 @@ impl Running {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits until the process has killed itself at a point of `adapters/crash.rs`.
+    pub fn was_killed(mut self, point: &str) {
+        use std::os::unix::process::ExitStatusExt as _;
+        let status = eventually(&format!("{point} is reached"), || {
+            self.child.try_wait().unwrap()
+        });
+        assert_eq!(status.signal(), Some(9), "{point}: {status}");
     }
 
     /// Asks the process to end and waits; the exit code.

@@ -3,6 +3,7 @@
 
 pub mod authorities;
 pub mod clock;
+pub mod crash;
 pub mod descriptors;
 pub mod devices;
 pub mod discovery;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::gathering::Gathering;
 use super::{Disk, StoreError};
+use crate::adapters::crash;
 use crate::domain::base::limits::{STORE_BATCH_MAX, STORE_QUEUE_MAX};
 
 /// How sure a write must be before it is answered.
@@ -113,8 +114,12 @@ impl Job {
             let result = conn
                 .and_then(|conn| guarded(what, || f(conn)))
                 .map_err(|e| e.during(what, &path));
+            crash::point(what, "before");
             let error = result.as_ref().err().cloned();
             let reply = move |commit: Result<(), StoreError>| {
+                if commit.is_ok() {
+                    crash::point(what, "after");
+                }
                 let commit = commit.map_err(|e| e.during(what, &path));
                 // Nobody listens when the caller has gone away; the write counts all the same.
                 drop(answer.send(result.and_then(|value| commit.map(|()| value))));

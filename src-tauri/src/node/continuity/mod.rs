@@ -21,6 +21,7 @@ use super::context::timekeeping::high_water;
 use super::context::{Context, DURABLE, audit_entry, write_step};
 use super::frame_log::Frames;
 use super::guards::Cut;
+use crate::adapters::crash;
 use crate::adapters::marks::Marks;
 use crate::adapters::store::{Store, StoreError, audit, backup, cases, frames, kv, proposals};
 use crate::domain::base::limits::{CONFIRM_SKIP_FRAMES, MARK_WAIT_MS, QUERY_MAX};
@@ -424,7 +425,10 @@ pub fn sentence(doubt: &Doubt) -> String {
 /// # Errors
 /// Why it is not written; the action must not begin.
 pub async fn ahead(footing: &Footing) -> Result<(), String> {
-    keep(footing, Marks::write_outside).await
+    crash::point("mark", "before");
+    let marked = keep(footing, Marks::write_outside).await;
+    crash::point("mark", "after");
+    marked
 }
 
 /// Writes down that this run ends with everything stored, where that is so.

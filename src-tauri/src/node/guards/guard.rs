@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cut, Ended, Handed, Report, Run, View, Wanted};
 use crate::adapters::clock::SharedClock;
+use crate::adapters::crash;
 use crate::adapters::devices::{DriverError, SharedActuator};
 use crate::domain::base::limits::{
     DEADLINE_LOOK_MS, OVERRUN_MAX_MS, PERMIT_TTL_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS,
@@ -219,7 +220,9 @@ impl Guard {
                 (Status::Completed, detail)
             }
             reached => {
+                crash::point("end", "before");
                 let late = self.pursue(job.id.as_str(), job.deadline).await;
+                crash::point("end", "after");
                 self.told(&job, &reached, lasted, late)
             }
         };
@@ -260,6 +263,7 @@ impl Guard {
     async fn movement(&mut self, act: Act, job: &mut Job, seen: u64) -> Reached {
         let driver = self.driver.clone();
         if !job.ends_safe {
+            crash::point("arm", "before");
             let armed = driver.arm(job.id.as_str());
             match self.unless_ended(seen, job.deadline, armed).await {
                 Ok(Ok(())) => {}
@@ -273,7 +277,10 @@ impl Guard {
         }
         job.begins(self.clock.steady_ms());
         let deadline = job.deadline;
-        match self.unless_ended(seen, deadline, driver.act(act)).await {
+        crash::point("act", "before");
+        let acted = self.unless_ended(seen, deadline, driver.act(act)).await;
+        crash::point("act", "after");
+        match acted {
             Err(end) => Reached::Starting(end),
             Ok(Err(DriverError::Unanswered(why))) => Reached::Unanswered(why),
             Ok(Err(error)) => Reached::Failed(error.to_string()),
