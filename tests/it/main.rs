@@ -72,6 +72,7 @@ mod questions_of_devices;
 mod recorded;
 mod records;
 mod refused;
+mod rehearse;
 mod reserve;
 mod restored;
 mod room;

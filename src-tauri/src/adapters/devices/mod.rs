@@ -22,6 +22,7 @@ mod rescue;
 mod sensor;
 mod sim;
 mod template;
+pub mod twin;
 mod value;
 
 use actuator::unknown;

@@ -10,7 +10,7 @@ use toml::de::ValueDeserializer;
 use super::config::Configured;
 use super::rescue::Ground;
 use super::{
-    Carrier, Keeper, Sensor, SharedActuator, exec, file, gen1, host, http, modbus, mqtt, sim,
+    Carrier, Keeper, Sensor, SharedActuator, exec, file, gen1, host, http, modbus, mqtt, sim, twin,
 };
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
@@ -27,6 +27,7 @@ const KINDS: &[&Kind] = &[
     &modbus::KIND,
     &mqtt::KIND,
     &sim::KIND,
+    &twin::KIND,
     #[cfg(test)]
     &super::pretend::KIND,
 ];

@@ -488,6 +488,10 @@ pub const SENSOR_PAUSE_MAX_MS: u64 = 60_000;
 pub const SENSOR_DEAF_MS: u64 = 1_000;
 /// Most bytes of a file that a reading is taken from.
 pub const FILE_READING_MAX_BYTES: usize = 65_536;
+/// Most bytes of what says how the twins of a folder behave.
+pub const TWIN_BEHAVIOUR_MAX_BYTES: u64 = 65_536;
+/// Most bytes of what the twins of a folder were told; then its journal begins anew.
+pub const TWIN_JOURNAL_MAX_BYTES: u64 = 1_048_576;
 /// Shortest time between two readings of a sensor, in milliseconds.
 pub const SENSOR_EVERY_MIN_MS: u64 = 50;
 /// Longest time between two readings of a sensor, in milliseconds: a day.

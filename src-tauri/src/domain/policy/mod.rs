@@ -19,7 +19,7 @@ pub use kind::Kind;
 pub use level::{Class, Level, Requester};
 pub use lint::{Finding, Offered};
 pub use parse::PolicyError;
-pub use rule::{Compare, Condition, Hours, Origin, ParamRule, Rule};
+pub use rule::{Bounds, Compare, Condition, Hours, Origin, ParamRule, Rule};
 pub use selftest::TestResult;
 pub use starter::STARTER_POLICY;
 

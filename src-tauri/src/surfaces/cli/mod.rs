@@ -34,6 +34,7 @@ mod proposals;
 mod record;
 mod recovery;
 mod registry;
+mod rehearse;
 mod shell;
 mod show;
 mod start;
@@ -184,6 +185,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Propose(args) => decide::propose(ctx, &args).await,
         Command::Trace(arg) => proposals::trace(ctx, &arg).await,
         Command::Policy(command) => policy::run(ctx, &command).await,
+        Command::Rehearse(args) => rehearse::run(ctx, &args).await,
         Command::Audit(command) => audit::run(ctx, &command).await,
         Command::Backup { file } => backup::backup(ctx, &file).await,
         Command::Restore { file } => backup::restore(ctx, &file).await,

@@ -125,6 +125,9 @@ pub(super) enum Command {
     /// The policy of this node's executor
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Show what becomes of each run that the policy allows when processes and sensors fail: with twins of the
+    /// actuators, no hardware is told anything
+    Rehearse(RehearseArgs),
     /// The audit trail of this node
     #[command(subcommand)]
     Audit(AuditCommand),

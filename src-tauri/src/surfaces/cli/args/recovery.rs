@@ -1,6 +1,6 @@
 //! What a person says of a state or a clock that the node cannot judge, as the command line names it.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 /// `state …`
 #[derive(Debug, Subcommand)]
@@ -21,6 +21,16 @@ pub(crate) enum StateCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// `rehearse`
+#[derive(Debug, Args)]
+pub(crate) struct RehearseArgs {
+    /// Only this actuator
+    pub actuator: Option<String>,
+    /// Leave out cases that take longer than this, in seconds
+    #[arg(long, value_name = "SEC", default_value_t = 120)]
+    pub patience: u64,
 }
 
 /// `clock …`
